@@ -1,0 +1,1 @@
+"""What a clip is, and how its pixels reach a tensor."""

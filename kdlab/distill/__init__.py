@@ -1,0 +1,1 @@
+"""Distillation methods: one module each, the pure formulas first."""

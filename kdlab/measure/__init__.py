@@ -1,0 +1,1 @@
+"""Evidence: accuracy, intervals, cost."""

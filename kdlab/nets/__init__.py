@@ -1,0 +1,1 @@
+"""Networks that see a view of a clip."""

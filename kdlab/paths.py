@@ -1,0 +1,41 @@
+"""Where kdlab reads and writes. Every place can be moved by one environment variable."""
+
+import os
+from pathlib import Path
+
+
+def project_root() -> Path:
+    """The folder that holds ``notebooks/`` and ``figures/`` (the clone), or the current folder outside one."""
+    clone = Path(__file__).resolve().parent.parent
+    return clone if (clone / "pyproject.toml").is_file() else Path.cwd()
+
+
+def runs_dir() -> Path:
+    """Trainings and executed notebooks: ``$KDLAB_RUNS``, else ``runs/`` in the project."""
+    return Path(os.environ.get("KDLAB_RUNS") or project_root() / "runs")
+
+
+def data_dir() -> Path:
+    """Clips that kdlab makes itself: ``$KDLAB_DATA``, else ``data/`` in the project."""
+    return Path(os.environ.get("KDLAB_DATA") or project_root() / "data")
+
+
+def cache_dir() -> Path:
+    """Decoded frames, safe to delete: ``$KDLAB_CACHE``, else ``.cache/`` in the project."""
+    return Path(os.environ.get("KDLAB_CACHE") or project_root() / ".cache")
+
+
+def pretrained_dir() -> Path:
+    """The committed seed-0 weights."""
+    return project_root() / "pretrained"
+
+
+def figures_dir() -> Path:
+    """The committed evidence: tidy tables, predictions and pictures."""
+    return project_root() / "figures"
+
+
+def real_clips() -> Path | None:
+    """The user's own clips, named only by ``$KDLAB_REAL_CLIPS``; ``None`` when it is unset or empty."""
+    value = os.environ.get("KDLAB_REAL_CLIPS")
+    return Path(value).expanduser() if value else None

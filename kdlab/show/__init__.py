@@ -1,0 +1,1 @@
+"""Pictures: plots, widgets, source listings."""
