@@ -1,0 +1,389 @@
+"""Which clips there are: labels, splits and groups, from class folders or a CSV table.
+
+A *group* is what makes two clips look alike for reasons other than the action: one actor, one scene, one long
+recording. Splits are made of whole groups, because a network that has seen the scene in training recognises the
+scene, not the action.
+"""
+
+import csv
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from kdlab.clips.cache import file_key
+
+SPLITS = ("train", "val", "test")
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"})
+TEST_SHARE = 0.25
+VAL_SHARE = 0.2  # of what is not test, so 15 % of everything
+
+_SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+                "test": "test", "testing": "test"}
+
+
+class CatalogueError(ValueError):
+    """The folder or table does not describe a usable set of clips; the message says where and how to mend it."""
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """One labelled piece of video on disk.
+
+    ``id`` is unique: the path relative to the catalogue's root without suffix, in posix style (a segment of a longer
+    video has its times appended). ``label`` indexes ``Catalogue.classes``; ``start`` and ``end`` are in seconds.
+    """
+
+    id: str
+    path: Path
+    label: int
+    split: str
+    group: str
+    start: float | None = None
+    end: float | None = None
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All clips of a data set. ``notes`` are sentences about the splits that a reader of results must know."""
+
+    name: str
+    root: Path
+    classes: tuple[str, ...]
+    records: tuple[ClipRecord, ...]
+    notes: tuple[str, ...] = ()
+
+    def split(self, name: str) -> tuple[ClipRecord, ...]:
+        """The records of ``train``, ``val`` or ``test``, in catalogue order; empty when the split has none."""
+        if name not in SPLITS:
+            raise CatalogueError(f"unknown split {name!r}: use one of {', '.join(SPLITS)}.")
+        return tuple(record for record in self.records if record.split == name)
+
+    def counts(self) -> pd.DataFrame:
+        """Number of clips, classes (rows) by splits (columns)."""
+        table = pd.DataFrame(0, index=pd.Index(self.classes, name="class"), columns=list(SPLITS))
+        for (label, split), number in Counter((record.label, record.split) for record in self.records).items():
+            table.loc[self.classes[label], split] = number
+        return table
+
+    def fingerprint(self) -> str:
+        """12 hex digits over ids, label names, splits, groups, times and file contents, wherever the files lie.
+
+        Raises FileNotFoundError when a clip is missing.
+        """
+        keys = {path: file_key(path) for path in {record.path for record in self.records}}
+        lines = sorted(
+            "\t".join(map(str, (r.id, self.classes[r.label], r.split, r.group, r.start, r.end, keys[r.path])))
+            for r in self.records
+        )
+        return hashlib.blake2b("\n".join(lines).encode(), digest_size=6).hexdigest()
+
+    def require(self, *splits: str) -> None:
+        """Check that the named splits (default: all three) can be used; raise otherwise.
+
+        CatalogueError: an empty split, two clips of one id, or (when ``train`` is among the splits) a class that val
+        or test holds and train lacks. FileNotFoundError: clips that are not on disk.
+        """
+        splits = splits or SPLITS
+        records = [record for split in splits for record in self.split(split)]
+        why = "".join(f" ({note})" for note in self.notes)
+        for split in splits:
+            if not self.split(split):
+                raise CatalogueError(f"{self.root}: the {split} split is empty. Add clips or groups, or say in a "
+                                     f"`split` column which clips it has.{why}")
+        twice = [id_ for id_, number in Counter(record.id for record in records).items() if number > 1]
+        if twice:
+            raise CatalogueError(f"{self.root}: {_some(twice)} named by two clips. Rename one of the two files, or "
+                                 "remove the second row of the table.")
+        if "train" in splits:
+            known = {record.label for record in records if record.split == "train"}
+            strange = sorted({(self.classes[r.label], r.split) for r in records if r.label not in known})
+            if strange:
+                raise CatalogueError(f"{self.root}: train has no clip of {_some(f'{c} (in {s})' for c, s in strange)}. "
+                                     f"Move clips of that class to train, or remove the class.{why}")
+        missing = sorted({str(record.path) for record in records if not record.path.is_file()})
+        if missing:
+            raise FileNotFoundError(f"{self.root}: missing {_some(missing)}. Restore the files or correct their paths.")
+
+
+def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
+    """The clips of a CSV table, of a folder holding ``index.csv``, or of a folder with one subfolder per class.
+
+    ``test_fold`` is for tables with a ``fold`` column, see ``from_csv``. Raises FileNotFoundError for a missing path
+    and CatalogueError when nothing of the three kinds is found.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder. Give a CSV table or a folder of clips.")
+    if path.is_dir() and (path / "index.csv").is_file():
+        path = path / "index.csv"
+    if path.is_file() and path.suffix.lower() == ".csv":
+        return from_csv(path, test_fold)
+    if path.is_file():
+        raise CatalogueError(f"{path}: found a file of type {path.suffix or '(none)'}, expected {_EXPECTED}.")
+    if test_fold is not None:
+        raise CatalogueError(f"{path}: test_fold={test_fold!r} needs an index.csv with a `fold` column there.")
+    return from_folder(path)
+
+
+def from_folder(root: Path | str) -> Catalogue:
+    """A class-per-folder tree, optionally below ``train``, ``val`` and ``test``.
+
+    Without split folders, groups are read from file names where they have the pattern of ARID
+    (``Class_<group>_<n>``) or UCF (``..._gNN_cNN``), otherwise each clip is its own group, and whole groups are dealt
+    to train, val and test, about 60 : 15 : 25 in each class, the same way every time. Without a ``val`` folder,
+    validation clips are carved from train. Raises CatalogueError when no class folder with videos is found.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder. Give the folder that holds one subfolder per class.")
+    folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
+    parts = {f: _SPLIT_WORDS.get(f.name.lower()) for f in folders}
+    by_split = any(parts.values())
+    notes = []
+    found = []  # (file, class, split)
+    for folder, split in parts.items():
+        if by_split and split is None:
+            if any(_videos(folder)):
+                notes.append(f"The folder {folder.name} lies beside split folders and is left out.")
+            continue
+        class_folders = sorted(f for f in folder.iterdir() if f.is_dir()) if by_split else [folder]
+        found += [(file, f.name, split or "train") for f in class_folders for file in _videos(f)]
+    if not found:
+        flat = sum(1 for f in root.iterdir() if _is_video(f))
+        what = f"{flat} videos without a class" if flat else f"{len(folders)} folders but no video in a class folder"
+        raise CatalogueError(f"{root}: found {what}, expected {_EXPECTED}.")
+    classes = _class_order(name for _, name, _ in found)
+    records = []
+    for file, name, split in found:
+        id_ = file.relative_to(root).with_suffix("").as_posix()
+        records.append(ClipRecord(id_, file, classes.index(name), split, group_from_name(id_, name)))
+    records, more = _complete(records, classes, declared=by_split)
+    return Catalogue(root.resolve().name, root, classes, records, (*notes, *more))
+
+
+def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
+    """A table with columns ``path`` and ``label``; ``split``, ``group``, ``start``, ``end`` and ``fold`` are optional.
+
+    Paths are relative to the table's folder, times are in seconds. With ``split`` the table decides. With ``fold``
+    and no ``split``, or when ``test_fold`` is given, that fold (default: the last in sorted order) is the test set.
+    With neither, whole groups are dealt to the splits as in ``from_folder``; so are validation clips where the table
+    names none. Raises CatalogueError with file, row and mend, FileNotFoundError for a missing table.
+    """
+    path = Path(path).expanduser()
+    rows = _read_rows(path)
+    columns = rows[0][1].keys()
+    folds = sorted({row["fold"] for _, row in rows}) if "fold" in columns else []
+    if test_fold is not None and test_fold not in folds:
+        raise CatalogueError(f"{path}: no fold {test_fold!r}. Its `fold` column has: {', '.join(folds) or 'none'}.")
+    by_fold = bool(folds) and (test_fold is not None or "split" not in columns)
+    if by_fold and len(folds) == 1:
+        raise CatalogueError(f"{path}: all rows are of fold {folds[0]!r}, so nothing is left to train on. "
+                             "Remove the `fold` column to have whole groups dealt to the splits.")
+    test_fold = test_fold or (folds[-1] if folds else None)
+
+    classes = _class_order(row["label"] for _, row in rows)
+    number = {name: label for label, name in enumerate(classes)}
+    records = []
+    for line, row in rows:
+        where = f"{path}, row {line}"
+        if by_fold:
+            split = "test" if row["fold"] == test_fold else "train"
+        else:
+            word = row.get("split", "train")
+            split = _SPLIT_WORDS.get(word.lower())
+            if split is None:
+                raise CatalogueError(f"{where}: unknown split {word!r}. Write train, val or test.")
+        start, end = (_seconds(row.get(column), column, where) for column in ("start", "end"))
+        if end is not None and end <= (start or 0.0):
+            raise CatalogueError(f"{where}: end {end:g} s is not after start {start or 0.0:g} s. Correct the times.")
+        file = row["path"].replace("\\", "/")
+        id_ = PurePosixPath(file).with_suffix("").as_posix()
+        group = row.get("group") or group_from_name(id_, row["label"])
+        if start is not None or end is not None:
+            id_ += f"@{start or 0.0:g}-{'' if end is None else f'{end:g}'}"
+        records.append(ClipRecord(id_, path.parent / file, number[row["label"]], split, group, start, end))
+
+    if "group" in columns:
+        shared = _shared_groups(records)
+        if shared and (by_fold or "split" in columns):
+            raise CatalogueError(f"{path}: group {_some(shared)} both in test and outside it, so a test would reward "
+                                 "recognising the group. Put whole groups on one side, or remove the `group` column.")
+    records, notes = _complete(records, classes, declared=by_fold or "split" in columns)
+    name = path.resolve().parent.name if path.name == "index.csv" else path.stem
+    return Catalogue(name, path.parent, classes, records, notes)
+
+
+def group_from_name(id_: str, label: str) -> str:
+    """The recording group that a clip's file name tells, or the clip's own id when it tells none.
+
+    >>> group_from_name("Jump/Jump_8_1", "Jump"), group_from_name("v_Archery_g07_c02", "Archery")
+    ('Jump_8', 'g07')
+    """
+    stem = id_.rsplit("/", 1)[-1]
+    if ucf := re.search(r"_(g\d+)_c\d+$", stem):
+        return ucf[1]
+    if arid := re.fullmatch(rf"({re.escape(label)}_\d+)_\d+", stem, re.IGNORECASE):
+        return arid[1]
+    return id_
+
+
+_EXPECTED = ("a CSV table with columns path,label, a folder holding such a table as index.csv, or a folder with one "
+             f"subfolder of videos ({' '.join(sorted(VIDEO_SUFFIXES))}) per class, optionally below train/val/test")
+
+
+def _some(names: Iterable[str], limit: int = 3) -> str:
+    names = list(names)
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def _is_video(file: Path) -> bool:
+    # macOS leaves "._name.mp4" beside copied files: no videos, though named like some
+    return file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
+def _videos(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if _is_video(file))
+
+
+def _class_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Alphabetical; numbers in numerical order, so that label 10 does not come before label 2."""
+    return tuple(sorted(set(names), key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))
+
+
+def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """(line number, cells by lower-case column name) of each row that is not blank."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+            missing = [name for name in ("path", "label") if name not in columns]
+            if missing:
+                raise CatalogueError(f"{path}, row 1: no column {' and no column '.join(missing)} (found: "
+                                     f"{', '.join(columns) or 'an empty file'}). The first row must name at least the "
+                                     "columns path,label, separated by commas.")
+            reader.fieldnames = columns
+            rows = []
+            for row in reader:
+                if any(row[name] is None for name in columns) or None in row:
+                    raise CatalogueError(f"{path}, row {reader.line_num}: {len(columns)} cells expected as in row 1. "
+                                         "Add or remove cells; put a cell that contains a comma in quotes.")
+                row = {name: cell.strip() for name, cell in row.items()}
+                empty = [name for name in ("path", "label", "fold", "split") if row.get(name) == ""]
+                if empty:
+                    raise CatalogueError(f"{path}, row {reader.line_num}: the {empty[0]} is empty. Fill it in.")
+                rows.append((reader.line_num, row))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such table. Give a CSV file with columns path,label.") from None
+    except UnicodeDecodeError as error:
+        raise CatalogueError(f"{path}: not a UTF-8 text ({error.reason} at byte {error.start}). "
+                             "Save the table as CSV UTF-8.") from None
+    if not rows:
+        raise CatalogueError(f"{path}: a header but no rows. Add one row per clip.")
+    return rows
+
+
+def _seconds(cell: str | None, column: str, where: str) -> float | None:
+    if not cell:
+        return None
+    try:
+        value = float(cell)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < float("inf"):
+        raise CatalogueError(f"{where}: {column} {cell!r} is not a time in seconds. Write a number such as 12.5.")
+    return value
+
+
+def _complete(records: Sequence[ClipRecord], classes: Sequence[str],
+              declared: bool) -> tuple[tuple[ClipRecord, ...], tuple[str, ...]]:
+    """Carve the splits that are not there yet; return the records sorted by id, and notes."""
+    records = sorted(records, key=lambda record: record.id)
+    notes = []
+    if declared:
+        shared = _shared_groups(records)
+        if shared:
+            notes.append(f"Going by file names, group {_some(shared)} is both in test and outside it: test accuracy "
+                         "may reward recognising the recording.")
+    else:
+        groups = _deal(records, TEST_SHARE)
+        records = [replace(r, split="test") if r.group in groups else r for r in records]
+        tested = {record.label for record in records if record.split == "test"}
+        alone = [name for label, name in enumerate(classes) if label not in tested]
+        if alone:
+            notes.append(f"No test clips for {_some(alone, 10)}: all clips of the class are of one group, or of groups "
+                         "that training needs.")
+    if not any(record.split == "val" for record in records):
+        records, more = _carve_validation(records, classes)
+        notes += more
+    return tuple(records), tuple(notes)
+
+
+def _carve_validation(records: list[ClipRecord], classes: Sequence[str]) -> tuple[list[ClipRecord], list[str]]:
+    """Move about ``VAL_SHARE`` of train to val: whole groups, and single clips where a class has one group only."""
+    train = [record for record in records if record.split == "train"]
+    groups = _deal(train, VAL_SHARE)
+    chosen = {record.id for record in train if record.group in groups}
+    covered = {record.label for record in train if record.id in chosen}
+    rest = [record for record in train if record.label not in covered]
+    singles = _deal([replace(record, group=record.id) for record in rest], VAL_SHARE)
+    chosen |= singles
+    notes = []
+    by_clip = [classes[label] for label in sorted({record.label for record in rest if record.id in singles})]
+    if by_clip:
+        notes.append(f"Validation clips of {_some(by_clip, 10)} are of groups that training has too, for want of a "
+                     "second group: validation accuracy is flattered there, test accuracy is not.")
+    without = [classes[label] for label in sorted({record.label for record in rest if record.id not in singles})]
+    without = [name for name in without if name not in by_clip]
+    if without:
+        notes.append(f"No validation clips for {_some(without, 10)}: too few training clips.")
+    return [replace(r, split="val") if r.split == "train" and r.id in chosen else r for r in records], notes
+
+
+def _deal(records: Sequence[ClipRecord], share: float) -> set[str]:
+    """Groups that together hold about ``share`` of each class, leaving at least one clip of each class behind.
+
+    Groups are visited in the order of a hash of their names (neither alphabet nor recording date decides) and taken
+    when that brings the shares of the classes nearer to ``share``; a class still without a clip then gets its
+    smallest group that can be spared. The same rule serves groups within one class and groups that span classes.
+    """
+    sizes: dict[str, Counter[int]] = {}
+    for record in records:
+        sizes.setdefault(record.group, Counter())[record.label] += 1
+    total = Counter(record.label for record in records)
+    taken: Counter[int] = Counter()
+    chosen: set[str] = set()
+
+    def spare(group: str) -> bool:
+        return group not in chosen and all(total[c] - taken[c] > n for c, n in sizes[group].items())
+
+    def gain(group: str) -> float:
+        return sum((taken[c] / total[c] - share) ** 2 - ((taken[c] + n) / total[c] - share) ** 2
+                   for c, n in sizes[group].items())
+
+    def take(group: str) -> None:
+        chosen.add(group)
+        taken.update(sizes[group])
+
+    order = sorted(sizes, key=lambda group: hashlib.blake2b(group.encode(), digest_size=8).digest())
+    for group in order:
+        if spare(group) and gain(group) > 1e-9:
+            take(group)
+    for label in total:
+        if not taken[label]:
+            candidates = [group for group in order if label in sizes[group] and spare(group)]
+            if candidates:
+                take(min(candidates, key=lambda group: sizes[group].total()))
+    return chosen
+
+
+def _shared_groups(records: Iterable[ClipRecord]) -> list[str]:
+    """Groups that test shares with another split."""
+    sides: dict[str, set[bool]] = {}
+    for record in records:
+        sides.setdefault(record.group, set()).add(record.split == "test")
+    return sorted(group for group, side in sides.items() if len(side) > 1)
