@@ -1,0 +1,58 @@
+# Every target makes the virtual environment itself; `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup reproduce test test-slow lab lint lock bundle fresh clean
+
+help:
+	@echo "make reproduce   run every notebook headlessly, write the report, compare with the committed intervals"
+	@echo "make lab         open the notebooks in JupyterLab"
+	@echo "make test        ruff, the tests, and every notebook at the smoke profile"
+	@echo "make test-slow   the tests that take more than a few seconds"
+	@echo "make lint        ruff alone"
+	@echo "make fresh       check that the committed outputs were made by the committed code"
+	@echo "make bundle      download every wheel into wheels/; KDLAB_WHEELS=DIR then installs without a network"
+	@echo "make lock        write requirements.lock anew from pyproject.toml (UPGRADE=--upgrade moves the pins)"
+	@echo "make clean       remove the virtual environment and tool caches; runs/, data/ and wheels/ stay"
+
+# Returns at once when .venv was made from today's requirements.lock and pyproject.toml.
+setup:
+	@command -v $(PYTHON) >/dev/null || { echo "kdlab needs Python 3.11 or newer, and there is no '$(PYTHON)' here:" \
+	  "install it, or name one, as in 'make test PYTHON=python3.12'" >&2; exit 1; }
+	@$(PYTHON) tools/setup_env.py
+
+reproduce: setup
+	@$(BIN)/kdlab reproduce
+
+lab: setup
+	@$(BIN)/python -m jupyterlab notebooks
+
+test: lint
+	@$(BIN)/python -m pytest
+	@set -- notebooks/*.ipynb; if [ -e "$$1" ]; then \
+	  KDLAB_PROFILE=smoke $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
+	    --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks; \
+	else echo "no notebooks to test"; fi
+	@echo "make test: ruff, tests and notebooks passed"
+
+test-slow: setup
+	@$(BIN)/python -m pytest -m slow
+
+lint: setup
+	@$(BIN)/ruff check .
+
+# `fewest`: one version of each package for every Python, so that a result does not depend on it.
+lock: setup
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --all-extras --python-version 3.11 --fork-strategy fewest \
+	  --no-annotate --custom-compile-command "make lock" $(UPGRADE) pyproject.toml -o requirements.lock
+	@echo "requirements.lock written; the next make command installs from it"
+
+bundle:
+	@$(PYTHON) tools/setup_env.py --bundle
+
+fresh: setup
+	@$(BIN)/kdlab fresh
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
