@@ -12,15 +12,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from kdlab.clips.cache import file_key
+from kdlab.clips.splits import SPLITS, complete_splits, shared_groups, some
 
-SPLITS = ("train", "val", "test")
+if TYPE_CHECKING:
+    import pandas as pd
+
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"})
-TEST_SHARE = 0.25
-VAL_SHARE = 0.2  # of what is not test, so 15 % of everything
 
 _SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
                 "test": "test", "testing": "test"}
@@ -63,8 +63,10 @@ class Catalogue:
             raise CatalogueError(f"unknown split {name!r}: use one of {', '.join(SPLITS)}.")
         return tuple(record for record in self.records if record.split == name)
 
-    def counts(self) -> pd.DataFrame:
+    def counts(self) -> "pd.DataFrame":
         """Number of clips, classes (rows) by splits (columns)."""
+        import pandas as pd  # a second to import, which the workers of a process pool need not spend
+
         table = pd.DataFrame(0, index=pd.Index(self.classes, name="class"), columns=list(SPLITS))
         for (label, split), number in Counter((record.label, record.split) for record in self.records).items():
             table.loc[self.classes[label], split] = number
@@ -97,17 +99,17 @@ class Catalogue:
                                      f"`split` column which clips it has.{why}")
         twice = [id_ for id_, number in Counter(record.id for record in records).items() if number > 1]
         if twice:
-            raise CatalogueError(f"{self.root}: {_some(twice)} named by two clips. Rename one of the two files, or "
+            raise CatalogueError(f"{self.root}: {some(twice)} named by two clips. Rename one of the two files, or "
                                  "remove the second row of the table.")
         if "train" in splits:
             known = {record.label for record in records if record.split == "train"}
             strange = sorted({(self.classes[r.label], r.split) for r in records if r.label not in known})
             if strange:
-                raise CatalogueError(f"{self.root}: train has no clip of {_some(f'{c} (in {s})' for c, s in strange)}. "
+                raise CatalogueError(f"{self.root}: train has no clip of {some(f'{c} (in {s})' for c, s in strange)}. "
                                      f"Move clips of that class to train, or remove the class.{why}")
         missing = sorted({str(record.path) for record in records if not record.path.is_file()})
         if missing:
-            raise FileNotFoundError(f"{self.root}: missing {_some(missing)}. Restore the files or correct their paths.")
+            raise FileNotFoundError(f"{self.root}: missing {some(missing)}. Restore the files or correct their paths.")
 
 
 def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
@@ -162,7 +164,7 @@ def from_folder(root: Path | str) -> Catalogue:
     for file, name, split in found:
         id_ = file.relative_to(root).with_suffix("").as_posix()
         records.append(ClipRecord(id_, file, classes.index(name), split, group_from_name(id_, name)))
-    records, more = _complete(records, classes, declared=by_split)
+    records, more = _with_splits(records, classes, declared=by_split)
     return Catalogue(root.resolve().name, root, classes, records, (*notes, *more))
 
 
@@ -209,11 +211,11 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
         records.append(ClipRecord(id_, path.parent / file, number[row["label"]], split, group, start, end))
 
     if "group" in columns:
-        shared = _shared_groups(records)
+        shared = shared_groups([r.group for r in records], [r.split for r in records])
         if shared and (by_fold or "split" in columns):
-            raise CatalogueError(f"{path}: group {_some(shared)} both in test and outside it, so a test would reward "
+            raise CatalogueError(f"{path}: group {some(shared)} both in test and outside it, so a test would reward "
                                  "recognising the group. Put whole groups on one side, or remove the `group` column.")
-    records, notes = _complete(records, classes, declared=by_fold or "split" in columns)
+    records, notes = _with_splits(records, classes, declared=by_fold or "split" in columns)
     name = path.resolve().parent.name if path.name == "index.csv" else path.stem
     return Catalogue(name, path.parent, classes, records, notes)
 
@@ -234,11 +236,6 @@ def group_from_name(id_: str, label: str) -> str:
 
 _EXPECTED = ("a CSV table with columns path,label, a folder holding such a table as index.csv, or a folder with one "
              f"subfolder of videos ({' '.join(sorted(VIDEO_SUFFIXES))}) per class, optionally below train/val/test")
-
-
-def _some(names: Iterable[str], limit: int = 3) -> str:
-    names = list(names)
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def _is_video(file: Path) -> bool:
@@ -299,91 +296,10 @@ def _seconds(cell: str | None, column: str, where: str) -> float | None:
     return value
 
 
-def _complete(records: Sequence[ClipRecord], classes: Sequence[str],
-              declared: bool) -> tuple[tuple[ClipRecord, ...], tuple[str, ...]]:
-    """Carve the splits that are not there yet; return the records sorted by id, and notes."""
+def _with_splits(records: Sequence[ClipRecord], classes: Sequence[str],
+                 declared: bool) -> tuple[tuple[ClipRecord, ...], tuple[str, ...]]:
+    """Records sorted by id, with the splits that were missing, and notes about them."""
     records = sorted(records, key=lambda record: record.id)
-    notes = []
-    if declared:
-        shared = _shared_groups(records)
-        if shared:
-            notes.append(f"Going by file names, group {_some(shared)} is both in test and outside it: test accuracy "
-                         "may reward recognising the recording.")
-    else:
-        groups = _deal(records, TEST_SHARE)
-        records = [replace(r, split="test") if r.group in groups else r for r in records]
-        tested = {record.label for record in records if record.split == "test"}
-        alone = [name for label, name in enumerate(classes) if label not in tested]
-        if alone:
-            notes.append(f"No test clips for {_some(alone, 10)}: all clips of the class are of one group, or of groups "
-                         "that training needs.")
-    if not any(record.split == "val" for record in records):
-        records, more = _carve_validation(records, classes)
-        notes += more
-    return tuple(records), tuple(notes)
-
-
-def _carve_validation(records: list[ClipRecord], classes: Sequence[str]) -> tuple[list[ClipRecord], list[str]]:
-    """Move about ``VAL_SHARE`` of train to val: whole groups, and single clips where a class has one group only."""
-    train = [record for record in records if record.split == "train"]
-    groups = _deal(train, VAL_SHARE)
-    chosen = {record.id for record in train if record.group in groups}
-    covered = {record.label for record in train if record.id in chosen}
-    rest = [record for record in train if record.label not in covered]
-    singles = _deal([replace(record, group=record.id) for record in rest], VAL_SHARE)
-    chosen |= singles
-    notes = []
-    by_clip = [classes[label] for label in sorted({record.label for record in rest if record.id in singles})]
-    if by_clip:
-        notes.append(f"Validation clips of {_some(by_clip, 10)} are of groups that training has too, for want of a "
-                     "second group: validation accuracy is flattered there, test accuracy is not.")
-    without = [classes[label] for label in sorted({record.label for record in rest if record.id not in singles})]
-    without = [name for name in without if name not in by_clip]
-    if without:
-        notes.append(f"No validation clips for {_some(without, 10)}: too few training clips.")
-    return [replace(r, split="val") if r.split == "train" and r.id in chosen else r for r in records], notes
-
-
-def _deal(records: Sequence[ClipRecord], share: float) -> set[str]:
-    """Groups that together hold about ``share`` of each class, leaving at least one clip of each class behind.
-
-    Groups are visited in the order of a hash of their names (neither alphabet nor recording date decides) and taken
-    when that brings the shares of the classes nearer to ``share``; a class still without a clip then gets its
-    smallest group that can be spared. The same rule serves groups within one class and groups that span classes.
-    """
-    sizes: dict[str, Counter[int]] = {}
-    for record in records:
-        sizes.setdefault(record.group, Counter())[record.label] += 1
-    total = Counter(record.label for record in records)
-    taken: Counter[int] = Counter()
-    chosen: set[str] = set()
-
-    def spare(group: str) -> bool:
-        return group not in chosen and all(total[c] - taken[c] > n for c, n in sizes[group].items())
-
-    def gain(group: str) -> float:
-        return sum((taken[c] / total[c] - share) ** 2 - ((taken[c] + n) / total[c] - share) ** 2
-                   for c, n in sizes[group].items())
-
-    def take(group: str) -> None:
-        chosen.add(group)
-        taken.update(sizes[group])
-
-    order = sorted(sizes, key=lambda group: hashlib.blake2b(group.encode(), digest_size=8).digest())
-    for group in order:
-        if spare(group) and gain(group) > 1e-9:
-            take(group)
-    for label in total:
-        if not taken[label]:
-            candidates = [group for group in order if label in sizes[group] and spare(group)]
-            if candidates:
-                take(min(candidates, key=lambda group: sizes[group].total()))
-    return chosen
-
-
-def _shared_groups(records: Iterable[ClipRecord]) -> list[str]:
-    """Groups that test shares with another split."""
-    sides: dict[str, set[bool]] = {}
-    for record in records:
-        sides.setdefault(record.group, set()).add(record.split == "test")
-    return sorted(group for group, side in sides.items() if len(side) > 1)
+    splits, notes = complete_splits([r.id for r in records], [r.label for r in records], [r.group for r in records],
+                                    classes, [r.split for r in records] if declared else None)
+    return tuple(replace(r, split=split) for r, split in zip(records, splits, strict=True)), tuple(notes)
