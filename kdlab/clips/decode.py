@@ -1,9 +1,11 @@
 """Frames from video files, by one function, with damaged files named instead of shortened.
 
-Two decoders stand behind ``read_frames``. PyAV reads in order and is right for every format. decord reads single
-frames without decoding all before them, but returns wrong frames without an error for MPEG-4 part 2 with B-frames and
-for MP4 files with an edit list, and cannot rotate; so it is used only for plain H.264 in MP4 or Matroska, once a
-random read has been seen to equal a reading in order, and only where it is installed.
+Two decoders stand behind ``read_frames``. PyAV reads in order, is right for every format and notices damaged frames;
+whole clips are always read by it, which is also the faster way. decord reads single frames without decoding all before
+them, but fills damaged frames in without a word (as do all decoders; only PyAV hands on the mark), returns wrong
+frames for MPEG-4 part 2 with B-frames and for MP4 files with an edit list, and stumbles over rotation. So it is used
+for single frames of plain H.264 in MP4 or Matroska only, where it is installed, once a random read has been seen to
+equal a reading in order.
 
 Neither decoder complains about a truncated file, so what the container announces is compared with what comes out.
 """
@@ -21,7 +23,7 @@ from av.video.reformatter import VideoReformatter
 
 try:
     import decord
-except ImportError:  # there is no wheel for every platform; PyAV does the work there
+except (ImportError, OSError, RuntimeError):  # no wheel for this platform, or one that does not load: PyAV does it all
     decord = None
 else:
     decord.logging.set_level(decord.logging.QUIET)
@@ -94,8 +96,8 @@ def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = N
     ``decoder`` is "auto" (see the module's text), "pyav" or "decord". Files whose frames differ in size are scaled to
     the first frame; rotation by quarter turns, as phones store it, is applied.
 
-    Raises FileNotFoundError; DamagedClip for an empty, truncated or undecodable file and for one without video, also
-    when the damage lies behind the last index; ValueError for an index outside the clip, an unknown decoder, or
+    Raises FileNotFoundError; DamagedClip for an empty, truncated (also behind the last index) or undecodable file and
+    for one without video; ValueError for an index outside the clip, an unknown decoder, or
     "decord" where it is not installed.
     """
     path = Path(path)
@@ -107,14 +109,14 @@ def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = N
         indices = np.asarray(indices, dtype=np.int64).reshape(-1)
         if indices.size and indices.min() < 0:
             raise ValueError(f"{path}: frame index {indices.min()} is negative. Count frames from 0.")
-    if decoder == "pyav" or decord is None:
+    if decoder == "pyav" or decord is None or (decoder == "auto" and indices is None):
         return _read_in_order(path, indices)
     survey = _survey(path)
     if decoder == "auto" and not _decord_may_read(path, survey):
         return _read_in_order(path, indices)
     try:
         frames = _decord_frames(path, indices)
-    except decord.DECORDError as error:
+    except (decord.DECORDError, RuntimeError) as error:
         if decoder == "auto":  # PyAV reads it, or says better what is wrong
             return _read_in_order(path, indices)
         raise DamagedClip(path, f"decord cannot read it ({str(error).splitlines()[0]})") from None
@@ -202,7 +204,7 @@ class _Tally:
         info = self.info
         if info.container == "avi" and info.frames:
             # AVI counts the repeated frames of a capture, which have no packet: time tells them from missing ones
-            if max(self.packets, self.end) < info.frames - _SLACK or self.damaged:
+            if max(self.packets, self.end) < info.frames - _SLACK:
                 return f"truncated: {info.frames} frames announced, {self.packets} found"
         elif info.frames:
             if self.packets < info.frames:
@@ -211,7 +213,7 @@ class _Tally:
             end = float(self.end * self.time_base)
             if end < 0.95 * self.tagged_end - 0.2:
                 return f"truncated: {self.tagged_end:.2f} s announced, {end:.2f} s found"
-        return None
+        return f"truncated: {self.damaged} of its {self.packets} packets incomplete" if self.damaged else None
 
 
 def _seconds(tag: str | None) -> float | None:
@@ -227,48 +229,71 @@ def _check_range(path: Path, wanted: np.ndarray, length: int) -> None:
 
 # --- PyAV ----------------------------------------------------------------------------------------------------------
 
+class _Picker:
+    """Converts the wanted frames (ascending indices, or ``None`` for all) of a stream into one RGB array."""
+
+    def __init__(self, wanted: np.ndarray | None, room: int):
+        self.wanted = wanted
+        self.room = room
+        self.last = math.inf if wanted is None else wanted.max(initial=0)
+        self.seen = self.kept = 0
+        self.frames: np.ndarray | None = None
+        self.turns = 0
+        self._converter = VideoReformatter()  # one for the file: a new one for each frame takes four times as long
+
+    def has_all(self) -> bool:
+        return self.seen > self.last
+
+    def add(self, frame: av.VideoFrame) -> None:
+        if self.frames is None:
+            self.turns = round(frame.rotation / 90) % 4
+            self.frames = np.empty((self.room, frame.height, frame.width, 3), np.uint8)
+        if self.wanted is None or (self.kept < len(self.wanted) and self.wanted[self.kept] == self.seen):
+            if self.kept == len(self.frames):
+                self.frames = np.concatenate([self.frames, np.empty_like(self.frames)])
+            height, width = self.frames.shape[1:3]
+            # rgb24 only: rgba goes wrong in the last columns of some widths
+            self.frames[self.kept] = self._converter.reformat(frame, width, height, "rgb24").to_ndarray()
+            self.kept += 1
+        self.seen += 1
+
+    def upright(self, order: np.ndarray | slice) -> np.ndarray:
+        frames = self.frames[: self.kept][order]
+        return np.ascontiguousarray(np.rot90(frames, self.turns, axes=(1, 2))) if self.turns else frames
+
+
 def _read_in_order(path: Path, indices: np.ndarray | None) -> Decoded:
-    wanted, back = (None, None) if indices is None else np.unique(indices, return_inverse=True)
-    last = math.inf if wanted is None else (wanted[-1] if wanted.size else 0)
-    frames, kept, seen = None, 0, 0
+    wanted, order = (None, slice(None)) if indices is None else np.unique(indices, return_inverse=True)
+    trouble = None
     with _opened(path) as stream:
         tally = _Tally(stream)
-        converter = VideoReformatter()  # one for the file: a new one for each frame takes four times as long
+        picker = _Picker(wanted, (tally.info.frames or 64) if wanted is None else len(wanted))
         try:
             for packet in stream.container.demux(stream):
                 tally.add(packet)
-                if seen > last:  # every frame wanted is there; go on only to see where the file ends
-                    continue
-                for frame in packet.decode():
-                    if frame.is_corrupt:
-                        raise DamagedClip(path, f"frame {seen} is damaged (of {tally.info.frames or 'unknown'})")
-                    if frames is None:
-                        turns = round(frame.rotation / 90) % 4
-                        size = frame.width, frame.height
-                        room = (tally.info.frames or 64) if wanted is None else wanted.size
-                        frames = np.empty((room, size[1], size[0], 3), np.uint8)
-                    if wanted is None or (kept < wanted.size and wanted[kept] == seen):
-                        if kept == len(frames):
-                            frames = np.concatenate([frames, np.empty_like(frames)])
-                        # rgb24 only: rgba goes wrong in the last columns of some widths
-                        frames[kept] = converter.reformat(frame, *size, "rgb24").to_ndarray()
-                        kept += 1
-                    seen += 1
+                if trouble or picker.has_all():
+                    continue  # only to see where the file ends
+                try:
+                    for frame in packet.decode():
+                        if frame.is_corrupt:  # the decoder has filled it in from its neighbours
+                            trouble = f"frame {picker.seen} (counted from 0) is damaged"
+                            break
+                        picker.add(frame)
+                except av.error.FFmpegError as error:
+                    trouble = f"cannot be decoded beyond {picker.seen} frames ({error.strerror})"
         except av.error.FFmpegError as error:
-            raise DamagedClip(path, f"cannot be decoded after {seen} frames ({error.strerror})") from None
-    if frames is None:
-        raise DamagedClip(path, "no frame can be decoded")
-    if reason := tally.truncation():
-        raise DamagedClip(path, reason)
+            trouble = f"cannot be read to its end ({error.strerror})"
     shown = tally.packets - tally.hidden
-    if seen <= last and seen < shown - _SLACK:
-        raise DamagedClip(path, f"only {seen} of its {shown} frames can be decoded")
-    if wanted is not None and seen <= last:
-        _check_range(path, wanted, seen)
-    frames = frames[:kept] if back is None else frames[back]
-    if turns:
-        frames = np.ascontiguousarray(np.rot90(frames, turns, axes=(1, 2)))
-    return Decoded(frames, "pyav", tally.info.fps, tally.info.frames)
+    if reason := tally.truncation() or trouble:
+        raise DamagedClip(path, reason)
+    if picker.frames is None:
+        raise DamagedClip(path, "no frame can be decoded")
+    if not picker.has_all():
+        if picker.seen < shown - _SLACK:
+            raise DamagedClip(path, f"only {picker.seen} of its {shown} frames can be decoded")
+        if wanted is not None:
+            _check_range(path, wanted, picker.seen)
+    return Decoded(picker.upright(order), "pyav", tally.info.fps, tally.info.frames)
 
 
 # --- decord --------------------------------------------------------------------------------------------------------
@@ -278,6 +303,8 @@ def _survey(path: Path) -> _Tally:
     """Pass over the packets of a file and decode only the first frame: cheap beside opening the file."""
     with _opened(path) as stream:
         tally = _Tally(stream)
+        if (tally.info.codec, tally.info.container) not in _DECORD_FORMATS:
+            return tally  # decord will not be asked
         try:
             for packet in stream.container.demux(stream):
                 tally.add(packet)
@@ -300,11 +327,11 @@ def _decord_may_read(path: Path, survey: _Tally) -> bool:
 
 def _random_equals_in_order(path: Path) -> bool:
     frames = _read_in_order(path, None).frames
-    reader = decord.VideoReader(str(path), num_threads=1)
     indices = np.random.default_rng(0).permutation(len(frames))[:_CHECK_FRAMES]
     try:
+        reader = decord.VideoReader(str(path), num_threads=1)
         return len(reader) == len(frames) and np.array_equal(reader.get_batch(indices).asnumpy(), frames[indices])
-    except decord.DECORDError:
+    except (decord.DECORDError, RuntimeError):
         return False
 
 
