@@ -1,0 +1,212 @@
+"""The command line. Heavy imports stay inside the commands, so that ``kdlab --help`` answers at once."""
+
+import os
+import shutil
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+from kdlab import __version__, paths
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kdlab")
+def cli():
+    """Knowledge distillation in video action recognition, notebook first."""
+
+
+@cli.command()
+def doctor():
+    """Explain this installation: versions, device and precision, decoders."""
+    from kdlab import doctor
+
+    click.echo(doctor.render(doctor.report()))
+
+
+@cli.group()
+def data():
+    """Make the embedded clips, or look into a folder of clips."""
+
+
+@data.command()
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to make it in; default: by its name in data/.")
+@click.option("--clips", type=int, help="Clips in all, even over the classes: 60 % train, 10 % val, 30 % test.")
+@click.option("--variety", type=click.FloatRange(0, 1), help="Range of views, tempo, camera and clutter.")
+@click.option("--context", type=click.FloatRange(0, 1), help="How much props and place tell the class.")
+@click.option("--seed", type=int, help="Another seed makes other clips.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
+def night(out, clips, workers, **dials):
+    """Make the embedded data set; a second call completes what an interrupted one left."""
+    from kdlab.clips.night import ACTIONS, Night, make_night
+
+    spec = {name: value for name, value in dials.items() if value is not None}
+    if clips is not None:
+        spec["per_class"] = spread(clips, len(ACTIONS))
+        made = sum(spec["per_class"]) * len(ACTIONS)
+        if made != clips:
+            click.echo(f"{clips} clips do not spread evenly over {len(ACTIONS)} classes: making {made}")
+    catalogue = make_night(Night(**spec), out, workers=workers)
+    _describe(catalogue)
+
+
+@data.command("list")
+@click.argument("path", type=click.Path(path_type=Path))
+def list_clips(path):
+    """Count the clips in PATH, per class and split: a folder with a sub-folder per class, or a CSV index."""
+    from kdlab.clips.catalogue import open_clips
+
+    _describe(open_clips(path))
+
+
+@cli.command()
+@click.argument("notebook", metavar="NN")
+@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter of the notebook.")
+@click.option("--data", metavar="PATH", help="Your own clips; the same as -p data PATH.")
+@click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit of each cell; default: none.")
+@click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
+def run(notebook, pairs, data, timeout, verbose):
+    """Execute notebook NN (3, 03 or its name) headlessly, into runs/notebooks/."""
+    from kdlab.notebooks import find_notebook
+    from kdlab.run import run_notebook
+
+    given = dict(pairs)
+    if len(given) < len(pairs) or (data is not None and "data" in given):
+        raise click.UsageError("a parameter is given twice")
+    if data is not None:
+        given["data"] = data
+    executed = run_notebook(find_notebook(notebook), given, timeout=timeout, verbose=verbose)
+    if executed.failure:
+        _fail(notebook, executed)
+
+
+@cli.command()
+@click.option("--profile", default=lambda: os.environ.get("KDLAB_PROFILE", "demo"), show_default="demo")
+@click.option("--data", metavar="PATH", help="Your own clips, for the notebooks that take them.")
+@click.option("--again", is_flag=True, help="Also execute what is finished.")
+@click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit of each cell; default: none.")
+@click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
+def reproduce(profile, data, again, timeout, verbose):
+    """Execute all notebooks in order, training from nothing; goes on where an interrupted one stopped."""
+    from kdlab import reproduce
+
+    steps = reproduce.reproduce(profile, data, again=again, timeout=timeout, verbose=verbose)
+    click.echo("\n" + reproduce.summary(steps))
+    for step in steps:
+        if step.failure:
+            click.echo("the same command goes on from here; what is finished is kept", err=True)
+            _fail(step.notebook, step)
+    if profile == "demo" and data is None:
+        from kdlab.study import compare_with_committed
+
+        click.echo("\nyour numbers beside the committed intervals")
+        for line in compare_with_committed():
+            click.echo(f"  {line}")
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path), help="The page; default: report.html in runs/.")
+@click.option("--no-code", is_flag=True, help="Leave the code cells out.")
+def report(out, no_code):
+    """Turn the executed scoreboard into one HTML page that needs no network."""
+    from kdlab.report import write_report
+
+    page, remarks = write_report(out, code=not no_code)
+    click.echo(page)
+    for remark in remarks:
+        click.echo(f"  {remark}")
+
+
+@cli.command()
+@click.option("--cache", is_flag=True, help="Decoded frames.")
+@click.option("--runs", is_flag=True, help="Trainings, executed notebooks, the report.")
+@click.option("--data", is_flag=True, help="Clips that kdlab made itself.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def clean(cache, runs, data, yes):
+    """Delete what can be made again; never the committed figures and weights."""
+    chosen = {"cache": cache, "runs": runs, "data": data}
+    places = {"cache": paths.cache_dir(), "runs": paths.runs_dir(), "data": paths.data_dir()}
+    doomed = []
+    for name, place in places.items():
+        click.echo(f"{'delete' if chosen[name] else 'keep  '}  --{name:6} {_size(place):>10}  {place}")
+        if chosen[name] and place.is_dir():
+            _refuse_to_delete(place)
+            doomed += sorted(place.iterdir())
+    if not any(chosen.values()):
+        click.echo("nothing chosen, nothing deleted: add --cache, --runs or --data")
+        return
+    if doomed and (yes or click.confirm("delete this?", default=False)):
+        for entry in doomed:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        click.echo("deleted")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """
+    The entry point ``kdlab``. Exits with 0; 1 when a notebook failed; 2 for a wrong call or a known error, told in one
+    line (``KDLAB_DEBUG=1`` adds the traceback); 130 after Ctrl-C or SIGTERM.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = cli.main(arguments, prog_name="kdlab", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt) as error:
+        # click turns a KeyboardInterrupt into Abort; what the runner had to say is the cause.
+        click.echo(f"{error.__cause__ or error or 'interrupted'}", err=True)
+        code = 130
+    except (ValueError, FileNotFoundError) as error:
+        if os.environ.get("KDLAB_DEBUG"):
+            traceback.print_exc()
+        click.echo(f"error: {error}", err=True)
+        code = 2
+    sys.exit(code or 0)
+
+
+def spread(clips: int, classes: int) -> tuple[int, int, int]:
+    """Train, val and test clips per class: 60, 10 and 30 % of the nearest even share, at least one of each."""
+    each = round(clips / classes)
+    if each < 3:
+        raise ValueError(f"{classes} classes need at least {3 * classes} clips (one per split), got {clips}")
+    val = max(1, round(0.1 * each))
+    test = max(1, round(0.3 * each))
+    return each - val - test, val, test
+
+
+def _describe(catalogue) -> None:
+    click.echo(f"{catalogue.name}: {len(catalogue.records)} clips in {catalogue.root}")
+    click.echo(catalogue.counts().to_string())
+    for note in catalogue.notes:
+        click.echo(f"note: {note}")
+
+
+def _fail(notebook: str, outcome) -> None:
+    """End with exit code 1, naming the cell; ``outcome`` has ``failure`` and ``output``."""
+    click.echo(f"failed: notebook {notebook}, {outcome.failure}\nwhat it did so far: {outcome.output}", err=True)
+    sys.exit(1)
+
+
+def _size(place: Path) -> str:
+    if not place.is_dir():
+        return "not there"
+    megabytes = sum(f.stat().st_size for f in place.rglob("*") if f.is_file() and not f.is_symlink()) / 1e6
+    return f"{megabytes:,.1f} MB"
+
+
+def _refuse_to_delete(place: Path) -> None:
+    """Raise where an environment variable leads ``clean`` to something that kdlab did not make."""
+    inside = place.resolve()
+    dear = [paths.project_root(), paths.pretrained_dir(), paths.figures_dir(), Path.home(), paths.real_clips()]
+    dear += [paths.project_root() / name for name in ("kdlab", "notebooks", "tests")]
+    for keep in (path.resolve() for path in dear if path is not None):
+        root = paths.project_root().resolve()
+        within = keep not in (root, Path.home().resolve()) and inside.is_relative_to(keep)
+        if keep.is_relative_to(inside) or within:
+            raise ValueError(f"{place} is or holds {keep}, which clean never deletes: look at the KDLAB_… variables")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Views of a clip, the draw that all views of one clip share, and the batches a network is fed.
+
+A *view* turns a file into ``uint8`` frames ``(T, H, W, C)``; everything after it (sampling in time, crop, flip) is one
+:class:`Draw`, made once per clip and applied to every view, so that a teacher and a student see the same moment of the
+same place. Rule 3 of docs/methods.md, 0.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kdlab.clips.cache import FrameCache
+from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.decode import DamagedClip, read_frames
+
+__all__ = ["Batch", "ClipBatches", "Draw", "Enhanced", "Raw", "TooShort", "UnusableClips", "View", "Window"]
+
+
+class TooShort(ValueError):
+    """A clip with too few frames to be an action."""
+
+
+class UnusableClips(ValueError):
+    """Several bad clips, each named with its reason in ``errors``."""
+
+    def __init__(self, errors: list[Exception]):
+        self.errors = errors
+        shown = "\n  ".join(str(error) for error in errors[:20])
+        super().__init__(f"{len(errors)} clips cannot be used; mend or remove them:\n  {shown}")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """The clip as it was recorded."""
+
+    name = "raw"
+
+    def read(self, path: Path) -> np.ndarray:
+        """All frames of ``path``, ``uint8 (T, H, W, 3)`` RGB."""
+        return read_frames(path).frames
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """The clip brightened at full resolution by any enhancer (``kdlab.clips.enhance``, or a callable of yours)."""
+
+    by: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def name(self) -> str:
+        return f"enhanced-{self.by.name}"
+
+    def read(self, path: Path) -> np.ndarray:
+        """All frames of ``path`` after enhancement, ``uint8 (T, H, W, 3)`` RGB."""
+        return self.by(read_frames(path).frames)
+
+
+View = Raw | Enhanced
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One clip's crop, flip and frames; the same for all its views. ``top`` and ``left`` are fractions in [0, 1]."""
+
+    frames: np.ndarray
+    top: float = 0.5
+    left: float = 0.5
+    flip: bool = False
+
+    def apply(self, pixels: np.ndarray, crop: int) -> np.ndarray:
+        """Cut ``(T, h, w, C)`` pixels to ``(T, crop, crop, C)``."""
+        h, w = pixels.shape[1:3]
+        y, x = round(self.top * (h - crop)), round(self.left * (w - crop))
+        cut = pixels[:, y : y + crop, x : x + crop]
+        return cut[:, :, ::-1] if self.flip else cut
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a clip becomes a network's input: ``frames`` moments, short side ``side``, square ``crop``, in pixels."""
+
+    frames: int = 16
+    side: int = 40
+    crop: int = 36
+
+    def __post_init__(self):
+        if self.frames < 1 or not 1 <= self.crop <= self.side:
+            raise ValueError(f"a window needs frames >= 1 and 1 <= crop <= side, got {self}")
+
+    def moments(self, length: int, offset: float) -> np.ndarray:
+        """``frames`` indices spread evenly over ``length`` frames; ``offset`` in [0, 1) shifts them within a stride.
+
+        A clip shorter than ``frames`` repeats some of its own frames; it is never filled with black.
+        """
+        stride = length / self.frames
+        return np.floor((np.arange(self.frames) + offset) * stride).astype(np.int64)
+
+    def centre(self, length: int) -> Draw:
+        """The evaluation draw: centred in time and space, not flipped."""
+        return Draw(self.moments(length, 0.5))
+
+    def random(self, length: int, generator: torch.Generator) -> Draw:
+        """A training draw: random phase, place and flip."""
+        phase, top, left, flip = torch.rand(4, generator=generator).tolist()
+        return Draw(self.moments(length, phase), top, left, flip < 0.5)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Views by name, each ``(B, C, T, H, W)`` float in [0, 1]; ``labels (B,)``; the records' ``ids``."""
+
+    views: dict[str, torch.Tensor]
+    labels: torch.Tensor
+    ids: tuple[str, ...]
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch({k: v.to(device) for k, v in self.views.items()}, self.labels.to(device), self.ids)
+
+
+@dataclass
+class ClipBatches:
+    """Batches of ``records`` under several ``views`` (name → view) through one ``window`` and one frame cache."""
+
+    records: Sequence[ClipRecord]
+    views: dict[str, View]
+    window: Window = field(default_factory=Window)
+    cache: FrameCache = field(default_factory=FrameCache)
+
+    def length(self, record: ClipRecord) -> int:
+        """Frames of a clip. Raises :class:`TooShort` below half of what the network looks at."""
+        view = next(iter(self.views.values()))
+        length = self.cache.length(record.path, self.window.side, view.read, view.name)
+        if length < max(2, self.window.frames // 2):
+            raise TooShort(
+                f"{record.path} has {length} frame(s), but the network looks at {self.window.frames}; "
+                f"remove the clip from the index or ask for fewer frames (window.frames <= {2 * length})"
+            )
+        return length
+
+    def check(self, progress=iter) -> None:
+        """Open every clip once, so that a bad file is named before any training, not in the middle of one.
+
+        Raises :class:`DamagedClip` or :class:`TooShort`, or :class:`UnusableClips` for several; fills the cache.
+        """
+        bad = []
+        for record in progress(self.records):
+            try:
+                self.length(record)
+            except (DamagedClip, TooShort, FileNotFoundError) as error:
+                bad.append(error)
+        if bad:
+            raise bad[0] if len(bad) == 1 else UnusableClips(bad)
+
+    def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
+        """The batch of ``records[i]`` cut by ``draws``, the same draw for each view."""
+        crop, chosen = self.window.crop, [self.records[i] for i in indices]
+        tensors = {}
+        for view in set(self.views.values()):  # a same-light teacher and its student share one tensor
+            pixels = np.stack([
+                draw.apply(self.cache.frames(r.path, draw.frames, self.window.side, view.read, view.name), crop)
+                for r, draw in zip(chosen, draws, strict=True)
+            ])
+            # (B, T, H, W, C) seen as (B, C, T, H, W) *is* channels-last: no copy is needed for the fast layout.
+            tensors[view] = torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).float().div_(255)
+        views = {name: tensors[view] for name, view in self.views.items()}
+        return Batch(views, torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
+
+    def training(self, indices: Sequence[int], generator: torch.Generator) -> Batch:
+        """A batch under random draws; the generator alone decides them."""
+        draws = [self.window.random(self.length(self.records[i]), generator) for i in indices]
+        return self.collate(indices, draws)
+
+    def evaluation(self, batch_size: int = 64) -> Iterator[Batch]:
+        """All records in order, centre draw."""
+        for start in range(0, len(self.records), batch_size):
+            indices = range(start, min(start + batch_size, len(self.records)))
+            yield self.collate(indices, [self.window.centre(self.length(self.records[i])) for i in indices])
+
+    def statistics(self, view: str, clips: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation per channel, each ``(C,)``, of one view over at most ``clips`` spread clips."""
+        step = max(1, len(self.records) // clips)
+        some = ClipBatches(self.records[::step], {view: self.views[view]}, self.window, self.cache)
+        count, total, squares = 0, 0.0, 0.0
+        for batch in some.evaluation():
+            x = batch.views[view].double()
+            count += x.numel() // x.shape[1]
+            total = total + x.sum((0, 2, 3, 4))
+            squares = squares + (x * x).sum((0, 2, 3, 4))
+        mean = total / count
+        std = (squares / count - mean * mean).clamp_min(0).sqrt()
+        return mean.float(), std.clamp_min(1e-3).float()

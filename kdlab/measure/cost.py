@@ -1,0 +1,48 @@
+"""What a prediction costs: multiply–accumulates counted by a library, CPU time measured, never quoted."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from kdlab.train import one_thread
+
+__all__ = ["cpu_times", "macs", "parameters", "ratio_interval"]
+
+
+def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
+    """Multiply–accumulates of one forward pass on a zero input of ``shape`` (torch's counter; 1 MAC = 2 FLOP)."""
+    net.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(torch.zeros(shape))
+    return counter.get_total_flops() // 2
+
+
+def parameters(net: nn.Module) -> int:
+    """Trainable numbers."""
+    return sum(p.numel() for p in net.parameters())
+
+
+def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[str, np.ndarray]:
+    """CPU seconds of each way, ``(repeats,)``, interleaved in one process on one thread: read them as ratios."""
+    times = {name: [] for name in ways}
+    with one_thread(), torch.no_grad():
+        for way in ways.values():
+            way()  # warm
+        for _ in range(repeats):
+            for name, way in ways.items():
+                start = time.process_time()
+                way()
+                times[name].append(time.process_time() - start)
+    return {name: np.array(t) for name, t in times.items()}
+
+
+def ratio_interval(a: np.ndarray, b: np.ndarray, replicates: int = 5000) -> tuple[float, float, float]:
+    """Median ratio a/b of interleaved timings and its 95 % bootstrap interval over repeats."""
+    rng = np.random.default_rng(0)
+    pick = rng.integers(len(a), size=(replicates, len(a)))
+    ratios = np.median(a[pick], 1) / np.median(b[pick], 1)
+    return float(np.median(a) / np.median(b)), *map(float, np.quantile(ratios, [0.025, 0.975]))

@@ -1,0 +1,104 @@
+"""Paired differences over seeds and test units, with a two-way bootstrap, and the verdicts computed from them.
+
+A claim is about networks of *other* seeds on *other* clips. So both are resampled: seeds (rows) and test units
+(columns: clips, people or scene groups), the units once for all seeds, because every seed met the same clips.
+SciPy's bootstrap resamples one axis, hence these lines. The rules are those of docs/ledger.md.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["LEVEL", "STRICT", "Effect", "effect", "verdict"]
+
+LEVEL = 0.95
+#: Fifteen rows of the ledger are read together: 1 − 0.05/15 each.
+STRICT = 1 - 0.05 / 15
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A mean paired difference in points, its plain 95 % interval and its interval at the ledger's strict level."""
+
+    mean: float
+    low: float
+    high: float
+    strict_low: float
+    strict_high: float
+    seeds: int
+    units: int
+    seeds_needed: float
+    units_needed: float
+
+    @property
+    def half_width(self) -> float:
+        """Of the plain interval, in points."""
+        return (self.high - self.low) / 2
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.1f} ± {self.half_width:.1f}"
+
+
+def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None, replicates: int = 20_000) -> Effect:
+    """Effect of ``a`` − ``b`` in points; each ``(seeds, clips)``, 1 where right (or any score in [0, 1]).
+
+    Row s of both is the same seed, column n the same clip; ``units (clips,)`` groups clips that must be resampled
+    together (default: each clip alone). Raises ``ValueError`` when the shapes differ or a side is empty.
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape != b.shape or a.ndim != 2 or 0 in a.shape:
+        raise ValueError(f"paired scores need equal (seeds, clips) shapes, got {a.shape} and {b.shape}")
+    _, unit_of = np.unique(np.arange(a.shape[1]) if units is None else units, return_inverse=True)
+    sums = np.stack([np.bincount(unit_of, row) for row in 100 * (a - b)])  # (S, U)
+    sizes = np.bincount(unit_of).astype(float)
+    seeds, n_units = sums.shape
+    rng = np.random.default_rng(0)  # the interval of a table must not change from one reading to the next
+    means = np.empty(replicates)
+    for start in range(0, replicates, 1000):
+        stop = min(start + 1000, replicates)
+        ws = rng.multinomial(seeds, np.full(seeds, 1 / seeds), stop - start).astype(float)
+        wu = rng.multinomial(n_units, np.full(n_units, 1 / n_units), stop - start).astype(float)
+        means[start:stop] = np.einsum("rs,su,ru->r", ws, sums, wu, optimize=True) / (seeds * (wu @ sizes))
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    strict = np.quantile(means, [(1 - STRICT) / 2, (1 + STRICT) / 2])
+    needed = _needed(sums / sizes, target=2.0)
+    return Effect(float(sums.sum() / (seeds * sizes.sum())), float(low), float(high), *map(float, strict), seeds,
+                  n_units, *needed)
+
+
+def _needed(cells: np.ndarray, target: float) -> tuple[float, float]:
+    """Seeds (with these units) and units (with these seeds) that bring the 95 % half-width to ``target`` points.
+
+    Variance of the mean = seed part / S + unit part / U + rest / (S U), the parts from a two-way analysis of variance.
+    """
+    s, u = cells.shape
+    if s < 2 or u < 2:
+        return np.inf, np.inf
+    rows, columns, mean = cells.mean(1), cells.mean(0), cells.mean()
+    rest = ((cells - rows[:, None] - columns + mean) ** 2).sum() / ((s - 1) * (u - 1))
+    seed_part = max(0.0, rows.var(ddof=1) - rest / u)
+    unit_part = max(0.0, columns.var(ddof=1) - rest / s)
+    variance = (target / 1.96) ** 2
+    seeds = (seed_part + rest / u) / (variance - unit_part / u) if variance > unit_part / u else np.inf
+    units = (unit_part + rest / s) / (variance - seed_part / s) if variance > seed_part / s else np.inf
+    return float(np.ceil(seeds)), float(np.ceil(units))
+
+
+def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
+    """The ledger's word for ``claim`` = method − baseline; ``controls`` are method − control, by name.
+
+    A control *explains* a supported effect only when method − control lies inside ±2 points, not when it is undecided.
+    """
+    small = -2 < claim.low and claim.high < 2
+    if claim.strict_low > 0 or claim.strict_high < 0:
+        word = "supported" if claim.strict_low > 0 else "contradicted"
+        word += ", small" if small else ""
+        explained = [name for name, e in (controls or {}).items() if -2 < e.low and e.high < 2]
+        if claim.strict_low > 0 and explained:
+            word += f", and explained by {' and '.join(explained)}"
+        return word
+    if small:
+        return "no effect larger than 2 points"
+    ways = [f"{n:.0f} {what}" for n, what in ((claim.seeds_needed, "seeds"), (claim.units_needed, "test units"))
+            if np.isfinite(n)]
+    return f"underpowered (± {claim.half_width:.1f}; ± 2 would take {' or '.join(ways) or 'more seeds and more test units'})"

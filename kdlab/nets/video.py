@@ -1,0 +1,145 @@
+"""Video classifiers: a tiny R(2+1)D for CPUs, torchvision's 18-layer one, and how taps are read from either.
+
+R(2+1)D factorises a 3-D convolution into a spatial and a temporal one (Tran et al., arXiv 1711.11248).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+__all__ = ["Normalised", "Outputs", "R2Plus1D18", "TinyR2Plus1D", "WrongWeights", "build", "load_weights", "outputs"]
+
+
+class WrongWeights(ValueError):
+    """Weights that belong to another architecture."""
+
+
+@dataclass
+class Outputs:
+    """What a network says: ``logits (B, K)``; the ``taps`` asked for, by layer name; per-exit ``exits (B, E, K)``."""
+
+    logits: torch.Tensor
+    taps: dict[str, torch.Tensor] = field(default_factory=dict)
+    exits: torch.Tensor | None = None
+
+
+def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Outputs:
+    """Run ``net`` on video ``(B, C, T, H, W)`` and keep the outputs of the layers named in ``taps``.
+
+    Hooks read the layers, so any network can be tapped without editing it. Raises ``ValueError`` for an unknown name.
+    """
+    modules, seen, handles = dict(net.named_modules()), {}, []
+    for name in taps:
+        if name not in modules:
+            raise ValueError(f"no layer {name!r} in {type(net).__name__}; it has {', '.join(k for k in modules if k)}")
+    try:
+        for name in taps:
+            handles.append(modules[name].register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out})))
+        return Outputs(net(x), seen)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class Stage(nn.Module):
+    """Spatial convolution (stride 2), then a residual temporal one, then average pooling in time by ``pool``."""
+
+    def __init__(self, channels_in: int, channels: int, pool: int):
+        super().__init__()
+        self.spatial = nn.Conv3d(channels_in, channels, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
+        self.spatial_bn = nn.BatchNorm3d(channels)
+        self.temporal = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0), bias=False)
+        self.temporal_bn = nn.BatchNorm3d(channels)
+        self.pool = pool
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.spatial_bn(self.spatial(x)))
+        x = torch.relu(x + self.temporal_bn(self.temporal(x)))
+        pool = min(self.pool, x.shape[2])  # a single frame is left alone
+        return F.avg_pool3d(x, (pool, 1, 1), ceil_mode=True) if pool > 1 else x
+
+
+class TinyNet(nn.Module):
+    """Four :class:`Stage`, global average pooling, dropout, linear: video ``(B, 3, T, H, W)`` → logits ``(B, K)``."""
+
+    def __init__(self, widths: tuple[int, ...], num_classes: int, dropout: float):
+        super().__init__()
+        pools = [1] + [2] * (len(widths) - 1)
+        channels = (3, *widths)
+        self.stages = nn.Sequential(*(Stage(channels[i], channels[i + 1], pools[i]) for i in range(len(widths))))
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.dropout(self.stages(x).mean((2, 3, 4))))
+
+
+@dataclass(frozen=True)
+class TinyR2Plus1D:
+    """About 65,000 parameters at the default widths; some 500 clips of 16 × 36² a second and core, training."""
+
+    widths: tuple[int, ...] = (16, 24, 48, 64)
+    dropout: float = 0.2
+
+    def make(self, num_classes: int) -> nn.Module:
+        return TinyNet(self.widths, num_classes, self.dropout)
+
+
+@dataclass(frozen=True)
+class R2Plus1D18:
+    """torchvision's ``r2plus1d_18``: 31 million parameters, made for 112² clips, untrained."""
+
+    def make(self, num_classes: int) -> nn.Module:
+        from torchvision.models.video import r2plus1d_18
+
+        return r2plus1d_18(weights=None, num_classes=num_classes)
+
+
+class Normalised(nn.Module):
+    """``net`` behind per-channel standardisation; the statistics travel with the weights.
+
+    They belong to the view the network was trained on, so one cannot train with one normalisation and test with
+    another (a pitfall of the reference pipeline: docs/methods.md, 1).
+    """
+
+    def __init__(self, net: nn.Module, mean: torch.Tensor, std: torch.Tensor):
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", mean.view(1, -1, 1, 1, 1).clone())
+        self.register_buffer("std", std.view(1, -1, 1, 1, 1).clone())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Pixels ``(B, C, T, H, W)`` in [0, 1] → logits ``(B, K)``."""
+        return self.net((x - self.mean) / self.std)
+
+
+def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, std: torch.Tensor | None = None):
+    """A :class:`Normalised` network from its spec, its initial weights decided by ``seed`` alone."""
+    mean = torch.zeros(3) if mean is None else mean
+    std = torch.ones(3) if std is None else std
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = spec.make(num_classes)
+    return Normalised(net, mean, std).to(memory_format=torch.channels_last_3d)
+
+
+def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str) -> nn.Module:
+    """Put ``state`` into ``net``. Raises :class:`WrongWeights` naming the first tensors that do not fit."""
+    own = net.state_dict()
+    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    if missing or extra or shapes:
+        what = [f"{len(missing)} tensors missing (first {missing[0]})"] if missing else []
+        what += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
+        what += [
+            f"{k} has shape {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in sorted(shapes)[:1]
+        ]
+        raise WrongWeights(
+            f"{source} holds the weights of another architecture: {'; '.join(what)}. "
+            "Build the network from the recipe beside the weights, or delete the run to train it again."
+        )
+    net.load_state_dict(state)
+    return net

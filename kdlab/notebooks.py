@@ -1,0 +1,209 @@
+"""What can be known about a notebook before a kernel starts: its file, its parameters, its fingerprint."""
+
+import ast
+import difflib
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+from kdlab import paths
+
+# The default of a parameter that is not a literal, such as `max_workers = os.cpu_count()`: any value fits it.
+UNKNOWN = object()
+
+
+class NotebookError(ValueError):
+    """A notebook, or a parameter of one, that does not exist or does not fit."""
+
+
+def all_notebooks() -> list[Path]:
+    """``notebooks/NN_name.ipynb`` in order; raises :class:`NotebookError` where there are none."""
+    folder = paths.project_root() / "notebooks"
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise NotebookError(f"no notebooks in {folder}: run kdlab inside the folder you cloned")
+    return found
+
+
+def find_notebook(name: str) -> Path:
+    """The notebook called ``3``, ``03`` or ``03_dual_light_distillation`` (also with ``.ipynb``)."""
+    known = {path.stem: path for path in all_notebooks()}
+    wanted = Path(name).name.removesuffix(".ipynb")
+    if wanted.isdecimal():
+        for stem, path in known.items():
+            if int(stem[:2]) == int(wanted):
+                return path
+    elif wanted in known:
+        return known[wanted]
+    raise NotebookError(f"no notebook {name!r}{_nearest(wanted, known)}\nthere are: {', '.join(known)}")
+
+
+def declared_parameters(notebook: Path) -> dict[str, object]:
+    """
+    The names that the cell tagged ``parameters`` assigns, with their defaults.
+
+    Literals and ``os.environ.get(name, literal)`` are evaluated; any other default is :data:`UNKNOWN`.
+    """
+    for cell in _cells(notebook):
+        if cell["cell_type"] == "code" and "parameters" in cell["metadata"].get("tags", []):
+            return _assignments(notebook, _source(cell))
+    return {}
+
+
+def checked_parameters(notebook: Path, given: dict[str, object]) -> dict[str, object]:
+    """
+    ``given`` with texts read as the types of the defaults in the notebook's parameters cell.
+
+    ``data`` becomes an absolute path, since a kernel works in the notebook's folder. Raises :class:`NotebookError` for
+    a name that the cell does not assign and for a value of another type, ``FileNotFoundError`` for data that is not
+    there.
+    """
+    declared = declared_parameters(notebook)
+    checked = {}
+    for name, value in given.items():
+        if name not in declared:
+            known = f"it has: {', '.join(declared)}" if declared else "it has no parameters"
+            raise NotebookError(f"{notebook.stem} has no parameter {name!r}{_nearest(name, declared)}\n{known}")
+        if isinstance(value, str):
+            value = _typed(name, value, declared[name])
+        if name == "data" and value is not None:
+            value = _data_path(str(value))
+        checked[name] = value
+    return checked
+
+
+def effective_parameters(notebook: Path, checked: dict[str, object]) -> dict[str, object]:
+    """Every parameter the notebook runs with: its known defaults, then ``checked`` over them."""
+    known = {name: value for name, value in declared_parameters(notebook).items() if value is not UNKNOWN}
+    return known | checked
+
+
+def fingerprint(notebook: Path, effective: dict[str, object]) -> dict[str, object]:
+    """
+    What the outcome of a run depends on, as JSON: two equal fingerprints need no second run.
+
+    Cells (not outputs), parameters, the sources of kdlab, and names, sizes and times of the files in ``data``.
+    """
+    cells = [(c["cell_type"], _source(c), c["metadata"].get("tags", [])) for c in _cells(notebook)]
+    package = Path(__file__).parent
+    sources = [(file.relative_to(package).as_posix(), file.read_text("utf-8")) for file in package.rglob("*.py")]
+    data = effective.get("data")
+    return {
+        "notebook": notebook.stem,
+        "parameters": json.loads(json.dumps(effective, default=repr)),
+        "cells": _digest(cells),
+        "kdlab": _digest(sorted(sources)),
+        "data": None if data is None else _digest(_files(Path(str(data)))),
+    }
+
+
+def run_name(notebook: Path, effective: dict[str, object]) -> str:
+    """A file name for people: notebook, profile, what is not at its default, as in ``03_x-smoke-seed=1``."""
+    declared = declared_parameters(notebook)
+    parts = [notebook.stem]
+    if "profile" in effective:
+        parts.append(_slug(effective["profile"]))
+    for name, value in effective.items():
+        if name != "profile" and (declared[name] is UNKNOWN or _differs(value, declared[name])):
+            parts.append(f"{name}={_slug(value)}")
+    return "-".join(parts)
+
+
+def _cells(notebook: Path) -> list[dict]:
+    try:
+        content = json.loads(notebook.read_text("utf-8"))
+        return [{"metadata": {}, **cell} for cell in content["cells"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotebookError(f"{notebook} is not a notebook of format 4: {error}") from error
+
+
+def _source(cell: dict) -> str:
+    return "".join(cell["source"])  # nbformat stores a text or a list of lines
+
+
+def _assignments(notebook: Path, source: str) -> dict[str, object]:
+    try:
+        body = ast.parse(source).body
+    except SyntaxError as error:
+        raise NotebookError(f"{notebook}: its parameters cell is not plain Python: {error}") from error
+    defaults = {}
+    for node in body:
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            targets = [node.target]
+        else:
+            continue
+        defaults.update({target.id: _default(node.value) for target in targets if isinstance(target, ast.Name)})
+    return defaults
+
+
+def _default(node: ast.expr) -> object:
+    try:
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("os.environ.get", "os.getenv"):
+            variable, *fallback = map(ast.literal_eval, node.args)
+            return os.environ.get(variable, *fallback)
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return UNKNOWN
+
+
+def _typed(name: str, text: str, default: object) -> object:
+    """``text`` from the command line as a value of the type of ``default``; a text parameter is taken as it stands."""
+    if isinstance(default, str):
+        return text
+    value = _scalar(text)
+    if default is None or default is UNKNOWN:
+        return value
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if type(value) is not type(default):
+        kind = type(default).__name__
+        raise NotebookError(f"parameter {name!r} takes a value of type {kind}, such as {default!r}; got {text!r}")
+    return value
+
+
+def _scalar(text: str) -> object:
+    """Python's literals and YAML's ``true``, ``false``, ``null`` and ``~``; anything else is a text."""
+    words = {"true": True, "false": False, "null": None, "none": None, "~": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _data_path(text: str) -> str:
+    path = Path(text).expanduser().absolute()
+    if not path.exists():
+        raise FileNotFoundError(f"no such data: {path}\ngive a folder with one sub-folder per class, or a CSV index")
+    return str(path)
+
+
+def _files(data: Path) -> list[tuple[str, int, int]]:
+    found = [data] if data.is_file() else data.rglob("*") if data.is_dir() else []
+    files = ((path.relative_to(data).as_posix(), path.stat()) for path in sorted(found) if path.is_file())
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _differs(value: object, default: object) -> bool:
+    return type(value) is not type(default) or value != default
+
+
+def _slug(value: object) -> str:
+    """``value`` as a part of a file name; what had to be changed or cut is told apart by a few digits of its hash."""
+    text = str(value)
+    plain = re.sub(r"[^\w.+-]+", "_", Path(text).name)[:40]
+    return plain if plain == text else f"{plain}~{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def _nearest(name: str, known: dict[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -1,0 +1,33 @@
+"""Progress for people (a bar) and for logs (plain lines), from one call."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+__all__ = ["headless", "track"]
+
+
+def headless() -> bool:
+    """True where nobody watches: ``KDLAB_HEADLESS=1`` (set by the notebook runner), or output that is no terminal."""
+    if os.environ.get("KDLAB_HEADLESS") == "1":
+        return True
+    return "ipykernel" not in sys.modules and not sys.stderr.isatty()
+
+
+def track(items: Iterable, what: str, total: int | None = None, every: float = 10.0) -> Iterator:
+    """Yield ``items`` under a bar named ``what``; when headless, print a line about every ``every`` seconds."""
+    total = len(items) if total is None and hasattr(items, "__len__") else total
+    if not headless():
+        from tqdm.auto import tqdm
+
+        yield from tqdm(items, desc=what, total=total, leave=False)
+        return
+    start = last = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - last >= every and done:
+            left = f", about {(now - start) / done * (total - done):.0f} s left" if total else ""
+            print(f"{what}: {done}{f' of {total}' if total else ''}{left}", flush=True)
+            last = now
+        yield item

@@ -1,0 +1,177 @@
+"""A recipe says everything a training depends on; from it come the run's name, its JSON and its staleness.
+
+Recipes are trees of frozen dataclasses: a student's recipe holds its teacher's. There is no registry: the JSON of a
+recipe names each dataclass by its module, and :func:`from_json` imports it from ``kdlab``.
+"""
+
+import ast
+import dataclasses
+import hashlib
+import importlib
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import kdlab
+from kdlab.clips.catalogue import Catalogue, open_clips
+from kdlab.clips.night import Night
+from kdlab.clips.views import Raw, View, Window
+from kdlab.distill.dual_light import CrossEntropy
+from kdlab.nets.video import R2Plus1D18, TinyR2Plus1D
+from kdlab.train import Settings
+
+__all__ = ["Recipe", "UserClips", "from_json", "source_hash", "to_json"]
+
+#: Training imports from these only; a change elsewhere (measure, show, cli) cannot change a weight.
+TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.train")
+
+
+@dataclass(frozen=True)
+class UserClips:
+    """Clips of your own: a CSV, a folder with ``index.csv``, or one folder per class (see ``kdlab.clips.catalogue``).
+
+    The path is no part of a recipe's identity: the same clips elsewhere give the same run.
+    """
+
+    path: str = field(metadata={"identity": False})
+    test_fold: str | None = None
+
+    @property
+    def name(self) -> str:
+        fold = f"-{self.test_fold}" if self.test_fold else ""
+        return Path(self.path).expanduser().resolve().stem.lower() + fold
+
+    def catalogue(self) -> Catalogue:
+        return _open_user_clips(self.path, self.test_fold)
+
+    def fingerprint(self) -> str:
+        return self.catalogue().fingerprint()
+
+
+@cache
+def _open_user_clips(path: str, test_fold: str | None) -> Catalogue:
+    return open_clips(path, test_fold=test_fold) if test_fold else open_clips(path)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train on what, taught by whom, with which seed.
+
+    ``condition`` is the study's word for it (``ce_raw``, ``dlkdd``, …); ``view`` is what the trained network sees;
+    ``method`` yields the losses; ``settings`` are the optimiser's; ``window`` is what a clip becomes.
+    """
+
+    condition: str
+    data: Night | UserClips
+    view: View = Raw()
+    method: object = CrossEntropy()
+    teacher: "Recipe | None" = None
+    net: TinyR2Plus1D | R2Plus1D18 = TinyR2Plus1D()
+    window: Window = Window()
+    settings: Settings = Settings()
+    seed: int = 0
+
+    def views(self) -> dict[str, View]:
+        """The views one training batch holds."""
+        return {"student": self.view} | ({"teacher": self.teacher.view} if self.teacher else {})
+
+    def digest(self) -> str:
+        """64 hex digits over everything but paths."""
+        return hashlib.sha256(json.dumps(to_json(self, identity=True), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """A folder name for people: ``dlkdd-night-s3-7f3a2c``."""
+        data = "night" if isinstance(self.data, Night) else self.data.name
+        return f"{self.condition}-{data}-s{self.seed}-{self.digest()[:6]}"
+
+
+def to_json(value, identity: bool = False):
+    """Plain JSON values for a tree of dataclasses; ``identity`` leaves out what does not change the result."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kept = [f for f in dataclasses.fields(value) if not identity or f.metadata.get("identity", True)]
+        named = {"name": value.name} if len(kept) < len(dataclasses.fields(value)) else {}
+        fields = {f.name: to_json(getattr(value, f.name), identity) for f in kept}
+        return {"type": f"{type(value).__module__}:{type(value).__qualname__}"} | named | fields
+    if isinstance(value, (list, tuple)):
+        return [to_json(v, identity) for v in value]
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise ValueError(f"a recipe is made of frozen dataclasses and plain values, got {value!r}; make it a dataclass")
+
+
+def from_json(value):
+    """Rebuild what :func:`to_json` wrote. Raises ``ValueError`` for a type that is not kdlab's."""
+    if isinstance(value, list):
+        return tuple(from_json(v) for v in value)
+    if not isinstance(value, dict):
+        return value
+    module, _, name = value["type"].partition(":")
+    if module.split(".")[0] != "kdlab":
+        raise ValueError(f"this recipe names {value['type']}, which is not part of kdlab; import it and build it by hand")
+    made = getattr(importlib.import_module(module), name)
+    known = {f.name for f in dataclasses.fields(made)}
+    fields = {k: from_json(v) for k, v in value.items() if k != "type"}
+    if unknown := sorted(fields.keys() - known):
+        raise ValueError(f"{value['type']} has no field {unknown[0]!r}: the recipe was written by another kdlab")
+    return made(**fields)
+
+
+# --- the sources a training depends on -------------------------------------------------------------------------
+
+
+@cache
+def _module_file(module: str) -> Path | None:
+    base = Path(kdlab.__file__).parent.joinpath(*module.split(".")[1:])
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@cache
+def _stripped(module: str) -> tuple[str, tuple[str, ...]]:
+    """A module's syntax tree without docstrings and comments, as text, and the kdlab modules it imports."""
+    path = _module_file(module)
+    tree, imported = ast.parse(path.read_text(encoding="utf-8")), set()
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            if isinstance(getattr(body[0], "value", None), ast.Constant) and isinstance(body[0].value.value, str):
+                body.pop(0)
+        if isinstance(node, ast.Import):
+            imported |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = node.module or ""
+            if node.level:  # relative: `from .light import x` inside the package
+                base = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
+                origin = f"{base}.{origin}" if origin else base
+            imported |= {origin} | {f"{origin}.{a.name}" for a in node.names}
+    kept = sorted(m for m in imported if m.startswith(TRAINING_SOURCES) and _module_file(m))
+    return ast.dump(tree), tuple(kept)
+
+
+def _types(value) -> set[str]:
+    """Modules of all dataclasses in a recipe."""
+    if dataclasses.is_dataclass(value):
+        inner = (_types(getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {type(value).__module__}.union(*inner)
+    return set()
+
+
+def source_hash(recipe: Recipe) -> str:
+    """SHA-256 over the modules that training ``recipe`` uses, docstrings and comments stripped.
+
+    Only ``clips``, ``nets``, ``distill`` and ``train`` count, and of those only what this recipe's own types and the
+    loop import: a new method does not make old runs stale, a changed comment neither.
+    """
+    todo = {m for m in _types(recipe) if m.startswith(TRAINING_SOURCES)} | {"kdlab.train"}
+    seen: dict[str, str] = {}
+    while todo:
+        module = todo.pop()
+        if module not in seen:
+            seen[module], imports = _stripped(module)
+            todo |= set(imports)
+    return hashlib.sha256("\n".join(f"{m} {seen[m]}" for m in sorted(seen)).encode()).hexdigest()

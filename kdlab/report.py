@@ -1,0 +1,75 @@
+"""The executed scoreboard as one HTML page that needs no network and no other file."""
+
+import json
+from pathlib import Path
+
+from kdlab import paths
+from kdlab.notebooks import find_notebook, fingerprint
+from kdlab.run import executed_dir
+
+# nbconvert's page without the scripts that it loads from the web: RequireJS, MathJax and Mermaid.
+_OFFLINE = """
+{%- extends 'lab/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+"""
+_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class ReportError(ValueError):
+    """There is no executed scoreboard to make a page of."""
+
+
+def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path, list[str]]:
+    """
+    Turn the latest finished run of notebook 10 into ``output`` (default ``report.html`` in the runs folder).
+
+    Pictures are embedded, widgets left out (the static picture after each stays), formulas stay LaTeX source;
+    ``code=False`` hides the code. Returns the page and remarks, such as that it was made by other sources than
+    today's. Raises :class:`ReportError` when notebook 10 has not been run to its end.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    notebook = find_notebook("10")
+    record_file, record = _latest(notebook.stem)
+    page = nbformat.read(record_file.with_suffix(".ipynb"), as_version=4)
+    page.metadata.pop("widgets", None)  # their renderer would come from the web, too
+    for cell in page.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if _WIDGET_VIEW not in out.get("data", {})]
+
+    exporter = HTMLExporter(
+        raw_template=_OFFLINE,
+        embed_images=True,
+        exclude_input=not code,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    resources = {"metadata": {"name": "kdlab scoreboard", "path": str(notebook.parent)}}
+    html, _ = exporter.from_notebook_node(page, resources)
+    output = output or paths.runs_dir() / "report.html"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.name}.tmp")
+    temporary.write_text(html, "utf-8")
+    temporary.replace(output)
+    return output, _remarks(record_file, record, notebook)
+
+
+def _latest(stem: str) -> tuple[Path, dict]:
+    records = [(path, json.loads(path.read_text("utf-8"))) for path in executed_dir().glob(f"{stem}*.json")]
+    records = [(path, record) for path, record in records if path.with_suffix(".ipynb").exists()]
+    if not records:
+        raise ReportError(f"no finished run of {stem} in {executed_dir()}: run `kdlab run 10` first")
+    return max(records, key=lambda pair: pair[1]["finished"])
+
+
+def _remarks(record_file: Path, record: dict, notebook: Path) -> list[str]:
+    today = fingerprint(notebook, record["parameters"])
+    changed = [word for key, word in (("cells", "notebook 10"), ("kdlab", "kdlab"), ("data", "the data"))
+               if today[key] != record[key]]
+    remarks = [f"made from {record_file.with_suffix('.ipynb')}"]
+    if changed:
+        remarks.append(f"stale: {' and '.join(changed)} changed since that run; `kdlab run 10` makes it anew")
+    return remarks

@@ -1,0 +1,302 @@
+"""Runs: the folder a recipe fills, and how a notebook, a study or the command line obtains one.
+
+``obtain(recipe)`` looks in ``runs/``, then in the committed ``pretrained/``, then trains, and says which. A run folder
+holds ``weights.safetensors``, ``history.csv``, ``predictions.npz`` and, written last, ``run.json`` (recipe and
+provenance): a folder without ``run.json`` is unfinished work that the next call resumes.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from kdlab import __version__, paths
+from kdlab.clips.views import ClipBatches
+from kdlab.nets.video import build, load_weights
+from kdlab.progress import track
+from kdlab.recipe import Recipe, from_json, source_hash, to_json
+from kdlab.train import fit, predict, write_atomically
+
+__all__ = ["Predictions", "Run", "StaleRun", "WorkerDied", "batches", "obtain", "obtain_all"]
+
+
+class StaleRun(ValueError):
+    """A run made by other sources or from other clips than today's, where that is not acceptable."""
+
+
+class WorkerDied(RuntimeError):
+    """A training process that was killed from outside."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """``logits (N, K)`` and ``labels (N,)`` of the clips ``ids (N,)`` and their ``groups (N,)``, in catalogue order."""
+
+    ids: np.ndarray
+    groups: np.ndarray
+    labels: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        """``(N,)`` bool: is the largest logit the label's?"""
+        return self.logits.argmax(1) == self.labels
+
+    @property
+    def accuracy(self) -> float:
+        """In percent."""
+        return 100 * float(self.correct.mean())
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training on disk."""
+
+    folder: Path
+
+    @cached_property
+    def provenance(self) -> dict:
+        """Recipe, seed, versions, source and data fingerprints, device, CPU seconds, first losses."""
+        return json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        return from_json(self.provenance["recipe"])
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch."""
+        return pd.read_csv(self.folder / "history.csv")
+
+    def predictions(self, split: str = "test") -> Predictions:
+        """What the trained network said of ``val`` or ``test``."""
+        with np.load(self.folder / "predictions.npz", allow_pickle=False) as file:
+            return Predictions(*(file[f"{split}_{k}"] for k in ("ids", "groups", "labels", "logits")))
+
+    def net(self, name: str = "student") -> nn.Module:
+        """The trained network, in eval mode, with its normalisation; ``name`` for methods that train several."""
+        state = load_file(self.folder / "weights.safetensors")
+        own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
+        net = build(self.recipe.net, len(self.provenance["classes"]), seed=0)
+        return load_weights(net, own, str(self.folder / "weights.safetensors")).eval()
+
+    def staleness(self) -> str:
+        """Why this run is not what today's sources and clips would give; empty when it is."""
+        reasons = []
+        if self.provenance["sources"] != source_hash(self.recipe):
+            reasons.append("made by other sources")
+        if self.provenance["data"] != self.recipe.data.fingerprint():
+            reasons.append("made from other clips")
+        if self.recipe.teacher and not reasons:
+            teacher = _find(self.recipe.teacher, pretrained=True)
+            if teacher and teacher.provenance["weights"] != self.provenance["teacher_weights"]:
+                reasons.append("taught by another training of its teacher")
+        return " and ".join(reasons)
+
+
+def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatches:
+    """The clips of ``split`` as the recipe's network sees them (or under other ``views``)."""
+    records = recipe.data.catalogue().split(split)
+    return ClipBatches(records, views or recipe.views(), recipe.window)
+
+
+def _find(recipe: Recipe, pretrained: bool) -> Run | None:
+    places = [paths.runs_dir()] + ([paths.pretrained_dir()] if pretrained else [])
+    for place in places:
+        if (place / recipe.name / "run.json").is_file():
+            return Run(place / recipe.name)
+    return None
+
+
+def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print) -> Run:
+    """The run of ``recipe``: found, or trained now (its teacher first).
+
+    ``pretrained=False`` ignores the committed weights. ``stale`` says what to do with a run made by other sources or
+    clips: ``"use"`` it and say so, ``"retrain"`` it, or ``"refuse"`` with :class:`StaleRun`. ``say`` receives one line.
+    Two processes that want the same run do not train it twice.
+    """
+    if stale not in ("use", "retrain", "refuse"):
+        raise ValueError(f"stale must be 'use', 'retrain' or 'refuse', got {stale!r}")
+    folder = paths.runs_dir() / recipe.name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        run = _find(recipe, pretrained)
+        why = run.staleness() if run else ""
+        if run and (not why or stale == "use"):
+            origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"
+            say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}")
+            return run
+        if why and stale == "refuse":
+            raise StaleRun(f"{run.folder} is stale: {why}. Delete it, or call obtain(..., stale='retrain').")
+        if run and run.folder == folder:
+            (folder / "run.json").unlink()
+            (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        teacher = obtain(recipe.teacher, pretrained=pretrained, stale=stale, say=say) if recipe.teacher else None
+        return _train(recipe, teacher, folder, say)
+
+
+def _train(recipe: Recipe, teacher: Run | None, folder: Path, say) -> Run:
+    catalogue = recipe.data.catalogue()
+    catalogue.require("train", "test")
+    train, validation = batches(recipe, "train"), batches(recipe, "val")
+    for part in (train, validation, batches(recipe, "test")):
+        part.check(lambda records: track(records, "opening clips"))
+    nets = {"student": build(recipe.net, len(catalogue.classes), recipe.seed, *train.statistics("student"))}
+    if teacher:
+        nets["teacher"] = teacher.net()
+    bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
+    checkpoint = folder / "checkpoint.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = _identity(recipe, teacher)
+    _drop_foreign_checkpoint(folder, identity)
+    wall = time.monotonic()
+    trained = fit(
+        recipe.method, nets, train, recipe.settings, recipe.seed,
+        validation=validation, checkpoint=checkpoint, progress=bar,
+    )
+    student = trained.nets["student"]
+    predictions = {}
+    for split in ("val", "test"):
+        some = batches(recipe, split, {"student": recipe.view})
+        if some.records:
+            logits, labels, ids = predict(student, some.evaluation(), "student")
+            columns = dict(ids=np.array(ids), groups=np.array([r.group for r in some.records]),
+                           labels=labels.numpy(), logits=logits.numpy())
+            predictions |= {f"{split}_{k}": v for k, v in columns.items()}
+    state = {f"{n}.{k}": v.contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
+    write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
+    write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
+    write_atomically(folder / "predictions.npz", lambda p: _savez(p, predictions))
+    note = identity | {
+        "classes": list(catalogue.classes),
+        "weights": weights_hash(state),
+        "steps": trained.steps,
+        "device": trained.device,
+        "cpu": cpu_features(),
+        "cpu_seconds": round(trained.cpu_seconds, 2),
+        "wall_seconds": round(time.monotonic() - wall, 2),
+        "first_losses": trained.first_losses,
+        "versions": {"kdlab": __version__} | {p: version(p) for p in ("torch", "numpy", "av", "opencv-python-headless")},
+        "python": platform.python_version(),
+    }
+    write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(note, indent=1), encoding="utf-8"))
+    checkpoint.unlink(missing_ok=True)
+    run = Run(folder)
+    taught = f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else ""
+    say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, test {run.predictions().accuracy:.1f} %{taught}")
+    return run
+
+
+def _identity(recipe: Recipe, teacher: Run | None) -> dict:
+    """What a checkpoint must agree with to be resumed."""
+    return {
+        "recipe": to_json(recipe),
+        "sources": source_hash(recipe),
+        "data": recipe.data.fingerprint(),
+        "teacher_weights": teacher.provenance["weights"] if teacher else None,
+    }
+
+
+def _drop_foreign_checkpoint(folder: Path, identity: dict) -> None:
+    """Forget a checkpoint that other sources, clips or another teacher began: resuming it would mix two trainings."""
+    begun, text = folder / "begun.json", json.dumps(identity, sort_keys=True)
+    if begun.is_file() and begun.read_text(encoding="utf-8") != text:
+        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    write_atomically(begun, lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def _savez(path: Path, arrays: dict) -> None:
+    with open(path, "wb") as file:  # np.savez would append .npz to the temporary name
+        np.savez_compressed(file, **arrays)
+
+
+def weights_hash(state: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over names and bytes of the tensors: equal exactly when all bits are."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        digest.update(key.encode())
+        digest.update(state[key].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def cpu_features() -> str:
+    """What decides the bits of a CPU training besides the sources: architecture, vector set and oneDNN's limit."""
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {os.environ.get('ONEDNN_MAX_CPU_ISA', '')}".strip()
+
+
+# --- many runs -------------------------------------------------------------------------------------------------
+
+
+def available_cores() -> int:
+    """Cores this process may use (a container or a batch system can allow fewer than there are)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _work(recipe: Recipe, pretrained: bool, stale: str) -> tuple[Path, str]:
+    torch.set_num_threads(1)
+    lines: list[str] = []
+    run = obtain(recipe, pretrained=pretrained, stale=stale, say=lines.append)
+    return run.folder, lines[-1]
+
+
+def _levels(recipes: Iterable[Recipe]) -> list[list[Recipe]]:
+    """Recipes and their teachers, each once, teachers in earlier levels."""
+    depth: dict[Recipe, int] = {}
+
+    def visit(recipe: Recipe) -> int:
+        if recipe not in depth:
+            depth[recipe] = 1 + visit(recipe.teacher) if recipe.teacher else 0
+        return depth[recipe]
+
+    for recipe in recipes:
+        visit(recipe)
+    return [[r for r, d in depth.items() if d == level] for level in range(max(depth.values(), default=-1) + 1)]
+
+
+def obtain_all(
+    recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str = "use", workers: int | None = None, say=print
+) -> list[Run]:
+    """Runs of all ``recipes``, in order, trained in ``workers`` processes (all cores), shared teachers first.
+
+    Each process trains on one thread, so the weights do not depend on how many there are. An interruption loses at
+    most the epochs since the last checkpoints; the same call resumes. Raises :class:`WorkerDied` when a process is
+    killed from outside; finished runs are kept.
+    """
+    workers = workers or available_cores()
+    done: dict[Recipe, Run] = {}
+    for level in _levels(recipes):
+        if workers == 1 or len(level) == 1:
+            done |= {r: obtain(r, pretrained=pretrained, stale=stale, say=say) for r in level}
+            continue
+        with ProcessPoolExecutor(min(workers, len(level)), mp_context=get_context("spawn")) as pool:
+            jobs = {pool.submit(_work, r, pretrained, stale): r for r in level}
+            try:
+                for job in track(as_completed(jobs), "trainings", total=len(jobs)):
+                    folder, line = job.result()
+                    done[jobs[job]] = Run(folder)
+                    say(line)
+            except BrokenProcessPool as error:
+                raise WorkerDied(
+                    f"a training process was killed ({len(done)} runs are finished and kept). Out of memory? "
+                    "Call again with fewer workers; it resumes where it stopped."
+                ) from error
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    return [done[recipe] for recipe in recipes]

@@ -1,0 +1,162 @@
+"""Pictures with one style: colour-blind-safe palette, chance lines, intervals, units. Each function returns a Figure."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from kdlab.measure.paired import Effect
+from kdlab.study import Scores
+
+__all__ = ["accuracies", "calibration", "confusion_pairs", "costs", "curves", "effects", "filmstrip", "heat_map",
+           "luma_histograms", "soft_target_bars", "style"]
+
+
+def style() -> None:
+    """Sizes, fonts and colours of all figures; call it once per notebook."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.85)
+    plt.rcParams |= {"figure.dpi": 80, "savefig.dpi": 80, "figure.constrained_layout.use": True,
+                     "axes.titlesize": "medium", "axes.titleweight": "bold", "figure.figsize": (7, 3.6)}
+
+
+def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", seconds: float | None = None) -> Figure:
+    """Clips as rows of frames: name → ``uint8 (T, H, W, 3)``; the same moments in every row."""
+    first = next(iter(rows.values()))
+    moments = np.linspace(0, len(first) - 1, columns).round().astype(int)
+    h, w = first.shape[1:3]
+    fig, axes = plt.subplots(len(rows), columns, figsize=(1.45 * columns, 1.45 * h / w * len(rows) + 0.35), squeeze=False)
+    for line, (name, frames) in zip(axes, rows.items(), strict=True):
+        for ax, t in zip(line, moments, strict=True):
+            ax.imshow(frames[min(t, len(frames) - 1)])
+            ax.set(xticks=[], yticks=[])
+            if line is axes[0] and seconds:
+                ax.set_title(f"{seconds * t / max(1, len(first) - 1):.1f} s", fontsize=8, fontweight="normal")
+        line[0].set_ylabel(name, fontsize=8)
+    if title:
+        fig.suptitle(title)
+    return fig
+
+
+def luma_histograms(clips: dict[str, list[np.ndarray]]) -> Figure:
+    """Distribution of pixel luma (0–255) for groups of clips: name → list of ``uint8 (T, H, W, 3)``."""
+    weights = np.array([0.299, 0.587, 0.114])
+    fig, ax = plt.subplots()
+    edges = np.arange(0, 257, 4)
+    for name, group in clips.items():
+        luma = np.concatenate([(c[::6].reshape(-1, 3) @ weights) for c in group])
+        counts, _ = np.histogram(luma, edges)
+        ax.stairs(100 * counts / counts.sum(), edges, label=name, linewidth=1.6)
+    ax.set(xlabel="luma (0–255)", ylabel="pixels (%)", xlim=(0, 255), yscale="log", title="How dark is dark?")
+    ax.legend()
+    return fig
+
+
+def curves(histories: dict[str, pd.DataFrame], chance: float | None = None) -> Figure:
+    """Training loss and validation accuracy against optimiser steps; name → history."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
+    for name, history in histories.items():
+        left.plot(history.step, history.loss_net, label=name)
+        seen = history.dropna(subset=["val_accuracy"]) if "val_accuracy" in history else history.iloc[:0]
+        right.plot(seen.step, seen.val_accuracy if len(seen) else [], marker="o", markersize=3, label=name)
+    left.set(xlabel="optimiser step", ylabel="training loss (nats)", title="Loss")
+    right.set(xlabel="optimiser step", ylabel="validation accuracy (%)", title="Validation", ylim=(0, 100))
+    if chance is not None:
+        right.axhline(chance, color="grey", linestyle=":", linewidth=1, label="chance")
+    right.legend(fontsize=7)
+    return fig
+
+
+def accuracies(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
+    """Test accuracy of every seed (dots), its mean and a 95 % interval over seeds (bar), with the chance line."""
+    shown = [c for c in titles if c in scores.predicted]
+    table = pd.DataFrame([{"": titles[c], "accuracy": a} for c in shown for a in scores.accuracy(c)])
+    fig, ax = plt.subplots(figsize=(7, 0.42 * len(shown) + 1.1))
+    sns.stripplot(table, x="accuracy", y="", hue="", size=4, alpha=0.55, legend=False, ax=ax)
+    sns.pointplot(table, x="accuracy", y="", errorbar=("ci", 95), linestyle="none", color="black", markersize=5,
+                  markers="D", capsize=0.25, err_kws={"linewidth": 1.4}, seed=0, ax=ax)
+    chance = 100 / len(scores.classes)
+    ax.axvline(chance, color="grey", linestyle=":", linewidth=1.2)
+    ax.annotate("chance", (chance, 1), xycoords=("data", "axes fraction"), xytext=(2, -10), textcoords="offset points",
+                fontsize=7, color="grey")
+    ax.set(xlabel=f"test accuracy (%), {len(scores.labels)} clips, {len(scores.seeds)} seeds", ylabel="", title=title)
+    return fig
+
+
+def effects(found: dict[str, Effect], title: str = "") -> Figure:
+    """Forest plot of paired differences: thick bar 95 %, thin bar the ledger's strict level, grey band ± 2 points."""
+    fig, ax = plt.subplots(figsize=(7, 0.42 * len(found) + 1.1))
+    ax.axvspan(-2, 2, color="grey", alpha=0.15, label="smaller than 2 points")
+    ax.axvline(0, color="black", linewidth=0.8)
+    colour = sns.color_palette()[0]
+    for y, (name, e) in enumerate(found.items()):
+        ax.plot([e.strict_low, e.strict_high], [y, y], color=colour, linewidth=1)
+        ax.plot([e.low, e.high], [y, y], color=colour, linewidth=4, solid_capstyle="butt")
+        ax.plot(e.mean, y, "D", color="black", markersize=5)
+        ax.annotate(str(e), (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    ax.set(yticks=range(len(found)), yticklabels=list(found), ylim=(len(found) - 0.5, -0.5), title=title,
+           xlabel="difference in test accuracy (points); thick 95 %, thin ledger's level")
+    ax.legend(loc="lower right", fontsize=7)
+    return fig
+
+
+def heat_map(values: dict[tuple[float, float], float], title: str = "", unit: str = "%") -> Figure:
+    """(temperature, alpha) → value, as an annotated grid."""
+    table = pd.Series(values).unstack()
+    fig, ax = plt.subplots(figsize=(1.0 + 0.85 * table.shape[1], 0.9 + 0.5 * table.shape[0]))
+    sns.heatmap(table, annot=True, fmt=".1f", cmap="cividis", cbar_kws={"label": unit}, ax=ax)
+    ax.set(xlabel="alpha (weight of the soft targets)", ylabel="temperature", title=title)
+    return fig
+
+
+def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16), label: int | None = None) -> Figure:
+    """One clip's softmax ``(K,)`` at several temperatures: what the student is asked to imitate."""
+    table = []
+    for t in temperatures:
+        p = np.exp((logits - logits.max()) / t)
+        table += [{"class": c, "probability": v, "temperature": f"t = {t:g}"} for c, v in zip(classes, p / p.sum(), strict=True)]
+    fig, ax = plt.subplots(figsize=(8, 3))
+    sns.barplot(pd.DataFrame(table), x="class", y="probability", hue="temperature", ax=ax)
+    truth = f"; the label is {classes[label]}" if label is not None else ""
+    ax.set(ylim=(0, 1), xlabel="", title=f"Soft targets{truth}")
+    ax.tick_params(axis="x", rotation=30)
+    return fig
+
+
+def calibration(logits: dict[str, np.ndarray], labels: np.ndarray, bins: int = 10) -> Figure:
+    """Reliability: accuracy against confidence; name → logits ``(N, K)``. Bins with fewer than 5 clips are not drawn."""
+    fig, ax = plt.subplots(figsize=(4.4, 4))
+    ax.plot([0, 100], [0, 100], color="grey", linestyle=":", label="calibrated")
+    for name, z in logits.items():
+        p = np.exp(z - z.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        confidence, hit = p.max(1), p.argmax(1) == labels
+        place = np.minimum((confidence * bins).astype(int), bins - 1)
+        kept = [b for b in range(bins) if (place == b).sum() >= 5]
+        ax.plot([100 * confidence[place == b].mean() for b in kept], [100 * hit[place == b].mean() for b in kept],
+                marker="o", markersize=4, label=name)
+    ax.set(xlabel="confidence (%)", ylabel="accuracy (%)", xlim=(0, 100), ylim=(0, 100), title="Calibration")
+    ax.legend(fontsize=7)
+    return fig
+
+
+def confusion_pairs(counts: dict[str, np.ndarray], classes: tuple[str, ...]) -> Figure:
+    """Confusion matrices side by side, in percent of each true class: name → counts ``(K, K)``."""
+    fig, axes = plt.subplots(1, len(counts), figsize=(4.3 * len(counts), 3.8), squeeze=False)
+    for ax, (name, c) in zip(axes[0], counts.items(), strict=True):
+        share = 100 * c / np.maximum(1, c.sum(1, keepdims=True))
+        sns.heatmap(share, ax=ax, vmin=0, vmax=100, cmap="cividis", xticklabels=classes, yticklabels=classes,
+                    cbar=ax is axes[0, -1], cbar_kws={"label": "% of the true class"})
+        ax.set(xlabel="predicted", ylabel="true" if ax is axes[0, 0] else "", title=name)
+    return fig
+
+
+def costs(table: pd.DataFrame) -> Figure:
+    """Accuracy against measured cost; columns ``name``, ``ms`` (CPU, per clip), ``accuracy``, ``low``, ``high``."""
+    fig, ax = plt.subplots(figsize=(6, 3.6))
+    for row in table.itertuples():
+        ax.errorbar(row.ms, row.accuracy, [[row.accuracy - row.low], [row.high - row.accuracy]], fmt="o", capsize=3)
+        ax.annotate(row.name, (row.ms, row.accuracy), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    ax.set(xlabel="CPU time per clip (ms), enhancement included", ylabel="test accuracy (%)", title="What accuracy costs")
+    ax.margins(0.18)
+    return fig

@@ -1,0 +1,1 @@
+"""One module per committed study: what it runs, and the verdicts computed from it."""

@@ -1,0 +1,129 @@
+"""The study of DL-KDD on ``night``: conditions × seeds, the convergence check, costs, the sweep, and verdicts D1–D4."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from kdlab import paths
+from kdlab.clips.views import Raw, View, Window
+from kdlab.measure.cost import cpu_times, macs, ratio_interval
+from kdlab.measure.paired import verdict
+from kdlab.profiles import DEMO, Profile, dual_light, sweep
+from kdlab.runs import Run, obtain_all
+from kdlab.study import Scores, collect, fused, rows, save_rows
+
+__all__ = ["ALPHAS", "HEADLINE", "TEMPERATURES", "columns", "costs", "ledger", "run", "sweep_rows"]
+
+#: What the demo profile trains: the method, its baseline, its teacher, and the control that decides.
+HEADLINE = ("ce_raw", "ce_enhanced", "same_light", "dlkdd")
+TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0), (0.1, 0.3, 0.5, 0.7, 0.9)
+
+
+def columns(profile: Profile, seeds: int, conditions=None, data: str | None = None) -> dict[str, list]:
+    """Condition → one recipe per seed, as :func:`kdlab.study.collect` wants them."""
+    per_seed = [dual_light(profile, seed, data) for seed in range(seeds)]
+    return {c: [recipes[c] for recipes in per_seed] for c in conditions or per_seed[0]}
+
+
+def _pathway(net: nn.Module, view: View, window: Window, clip: np.ndarray) -> Callable[[], torch.Tensor]:
+    """Everything between a decoded clip ``uint8 (T, H, W, 3)`` and its logits: sample, enhance, resize, crop, classify."""
+    draw = window.centre(len(clip))
+
+    def go():
+        frames = clip[draw.frames]
+        frames = frames if isinstance(view, Raw) else view.by(frames)
+        scale = window.side / min(frames.shape[1:3])
+        size = round(frames.shape[2] * scale), round(frames.shape[1] * scale)
+        small = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
+        pixels = np.ascontiguousarray(draw.apply(small, window.crop))[None]
+        return net(torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).float().div_(255))
+
+    return go
+
+
+def costs(raw: Run, enhanced: Run, clip: np.ndarray, repeats: int = 60) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Cost ratios of the raw-clip student to its alternatives, and CPU milliseconds per clip of each way.
+
+    The enhancement's own time counts; decoding, which all share, does not. A look-up table has no multiply–accumulates.
+    """
+    window = raw.recipe.window
+    nets = {"student": raw.net(), "other": enhanced.net()}
+    student = _pathway(nets["student"], raw.recipe.view, window, clip)
+    other = _pathway(nets["other"], enhanced.recipe.view, window, clip)
+    times = cpu_times({"student": student, "enhance + classify": other,
+                       "two-stream": lambda: (student(), other())}, repeats)
+    shape = (1, 3, window.frames, window.crop, window.crop)
+    one, two = macs(nets["student"], shape), macs(nets["other"], shape)
+    table = []
+    for name, count in {"enhance + classify": two, "two-stream": one + two}.items():
+        table.append((name, "MACs", one / count, one / count, one / count))
+        table.append((name, "CPU time", *ratio_interval(times["student"], times[name])))
+    milliseconds = {name: 1000 * float(np.median(t)) for name, t in times.items()}
+    return pd.DataFrame(table, columns=["against", "what", "ratio", "low", "high"]), milliseconds
+
+
+def ledger(scores: Scores, costs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Rows D1–D4 of docs/ledger.md: claim, comparison, effect, verdict; computed from predictions and measured costs.
+
+    ``costs`` has columns ``against``, ``what`` (macs, cpu time), ``ratio``, ``low``, ``high``.
+    """
+    controls = {name: scores.effect("dlkdd", name) for name in ("label_smoothing", "ce_2x") if name in scores.predicted}
+    d1, d2, d3 = (scores.effect("dlkdd", b) for b in ("ce_raw", "same_light", "ce_enhanced"))
+    table = [
+        ("D1", "a teacher on enhanced clips helps a raw-clip student", "DL-KDD − CE raw", str(d1), verdict(d1, controls)),
+        ("D2", "it is the dual light that helps", "DL-KDD − same-light KD", str(d2), verdict(d2)),
+        ("D3", "raw-only inference beats enhancing at inference", "DL-KDD − CE enhanced", str(d3), verdict(d3)),
+    ]
+    if costs is not None:
+        worst = costs.loc[costs.high.idxmax()]
+        effects = "; ".join(f"{r.what}/{r.against} {r.ratio:.2f}" for r in costs.itertuples())
+        word = "supported" if worst.high < 1 else f"not supported: {worst.what} against {worst.against} is not below 1"
+        table.append(("D4", "it is cheaper than the alternatives", "cost ratios of the student", effects, word))
+    return pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])
+
+
+
+
+def sweep_rows(profile: Profile, seeds: int, workers: int | None = None, say=print) -> list[dict]:
+    """Validation accuracy of DL-KDD over temperature × alpha: the test clips are not read."""
+    cells = {(cell, seed): recipe for seed in range(seeds)
+             for cell, recipe in sweep(profile, seed, TEMPERATURES, ALPHAS).items()}
+    runs = obtain_all(list(cells.values()), pretrained=False, stale="refuse", workers=workers, say=say)
+    return [
+        dict(study="dual_light", data="night_demo" if profile.name == "demo" else "night",
+             condition=f"dlkdd:t{t:g}:a{a:g}", seed=seed, fold="", metric="val_accuracy",
+             value=run.predictions("val").accuracy, unit="%", recipe=run.folder.name)
+        for (((t, a), seed), run) in zip(cells, runs, strict=True)
+    ]
+
+
+def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 2, demo_seeds: int = 10,
+        workers: int | None = None, say=print) -> Scores:
+    """Run (or resume) the whole study and write ``figures/dual_light.csv`` and its predictions.
+
+    ``demo_seeds`` runs of demo size are what ``kdlab reproduce`` compares a user's own numbers with.
+    """
+    seeds = seeds or profile.seeds
+    scores, runs = collect(columns(profile, seeds), workers=workers, say=say)
+    scores = fused(scores, runs, "ce_raw", "ce_enhanced", "two_stream")
+    table = rows("dual_light", "night", scores, runs)
+    clip = Raw().read(profile.night.catalogue().split("test")[0].path)
+    ratios, milliseconds = costs(runs["dlkdd"][0], runs["ce_enhanced"][0], clip)
+    about = dict(study="dual_light", data="night", seed=0, fold="", recipe=runs["dlkdd"][0].folder.name)
+    for r in ratios.itertuples():
+        for metric, value in (("", r.ratio), ("_low", r.low), ("_high", r.high)):
+            name = f"{'macs' if r.what == 'MACs' else 'cpu_seconds'}_ratio{metric}"
+            table.append(about | dict(condition=f"dlkdd:{r.against}", metric=name, value=round(value, 4), unit="1"))
+    for name, value in milliseconds.items():
+        table.append(about | dict(condition=f"cost:{name}", metric="cpu_seconds", value=round(value / 1000, 6), unit="s"))
+    scores.save(paths.figures_dir() / "predictions" / "dual_light-night.npz")
+    demo, demo_runs = collect(columns(DEMO, demo_seeds, HEADLINE), workers=workers, say=say)
+    table += rows("dual_light", "night_demo", demo, demo_runs)
+    demo.save(paths.figures_dir() / "predictions" / "dual_light-night_demo.npz")
+    table += sweep_rows(DEMO, sweep_seeds, workers, say)
+    save_rows("dual_light", table)
+    return scores

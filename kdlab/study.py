@@ -1,0 +1,192 @@
+"""Studies: conditions × seeds → predictions → paired differences → verdicts, and the files that keep them.
+
+A study leaves ``figures/<study>.csv`` (one tidy row per number) and ``figures/predictions/<study>-<data>.npz`` (what
+every run said of every test clip); all tables and figures are computed from these, never typed.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.special import softmax
+
+from kdlab import paths
+from kdlab.measure.accuracy import expected_calibration_error
+from kdlab.measure.paired import Effect, effect
+from kdlab.recipe import Recipe
+from kdlab.runs import Run, obtain_all
+from kdlab.train import write_atomically
+
+__all__ = ["COLUMNS", "Scores", "collect", "compare_with_committed", "convergence", "fused", "load_rows", "rows",
+           "save_rows", "three_seed_range"]
+
+COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What every run of a study said of the same test clips.
+
+    ``predicted``: condition → ``(S, N)`` class indices, row s of every condition being seed ``seeds[s]``;
+    ``logits``: condition → ``(N, K)`` of the first seed; ``units (N,)`` are what the bootstrap resamples together.
+    """
+
+    classes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    ids: np.ndarray
+    units: np.ndarray
+    labels: np.ndarray
+    predicted: dict[str, np.ndarray]
+    logits: dict[str, np.ndarray]
+    recipes: dict[str, list[str]]
+
+    def correct(self, condition: str) -> np.ndarray:
+        """``(S, N)`` in {0, 1}."""
+        return (self.predicted[condition] == self.labels).astype(float)
+
+    def accuracy(self, condition: str) -> np.ndarray:
+        """Percent, ``(S,)``."""
+        return 100 * self.correct(condition).mean(1)
+
+    def effect(self, condition: str, baseline: str) -> Effect:
+        """Paired difference in points."""
+        return effect(self.correct(condition), self.correct(baseline), self.units)
+
+    def save(self, path: Path) -> None:
+        """One compressed npz without pickles: classes as uint8, logits as float16."""
+        note = {"classes": self.classes, "seeds": self.seeds, "recipes": self.recipes}
+        arrays = {"ids": self.ids, "units": self.units, "labels": self.labels.astype(np.uint8)}
+        arrays |= {f"predicted/{k}": v.astype(np.uint8) for k, v in self.predicted.items()}
+        arrays |= {f"logits/{k}": v.astype(np.float16) for k, v in self.logits.items()}
+
+        def write(temporary):
+            with open(temporary, "wb") as file:
+                np.savez_compressed(file, note=np.array(json.dumps(note)), **arrays)
+
+        write_atomically(path, write)
+
+    @classmethod
+    def load(cls, path: Path) -> "Scores":
+        with np.load(path, allow_pickle=False) as file:
+            note = json.loads(str(file["note"]))
+            under = lambda prefix: {k.removeprefix(prefix): file[k] for k in file.files if k.startswith(prefix)}  # noqa: E731
+            return cls(tuple(note["classes"]), tuple(note["seeds"]), file["ids"], file["units"],
+                       file["labels"].astype(int), under("predicted/"), under("logits/"), note["recipes"])
+
+
+def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "refuse",
+            workers: int | None = None, say=print) -> tuple[Scores, dict[str, list[Run]]]:
+    """Obtain every run of a study: ``recipes`` is condition → one recipe per seed (the same seeds in each).
+
+    ``unit`` is ``"clip"`` or ``"group"``. Raises ``ValueError`` when conditions differ in seeds or test clips.
+    """
+    seeds = {tuple(r.seed for r in column) for column in recipes.values()}
+    if len(seeds) != 1:
+        raise ValueError(f"every condition needs the same seeds in the same order, got {sorted(seeds)}")
+    flat = [r for column in recipes.values() for r in column]
+    found = dict(zip(flat, obtain_all(flat, pretrained=pretrained, stale=stale, workers=workers, say=say), strict=True))
+    runs = {condition: [found[r] for r in column] for condition, column in recipes.items()}
+    predictions = {c: [run.predictions("test") for run in column] for c, column in runs.items()}
+    first = next(iter(predictions.values()))[0]
+    for condition, column in predictions.items():
+        for run, p in zip(runs[condition], column, strict=True):
+            if not np.array_equal(p.ids, first.ids):
+                raise ValueError(f"{run.folder} was tested on other clips than the rest of the study; retrain it")
+    scores = Scores(
+        tuple(next(iter(runs.values()))[0].provenance["classes"]), seeds.pop(), first.ids,
+        first.groups if unit == "group" else first.ids, first.labels,
+        {c: np.stack([p.logits.argmax(1) for p in column]) for c, column in predictions.items()},
+        {c: column[0].logits for c, column in predictions.items()},
+        {c: [run.folder.name for run in column] for c, column in runs.items()},
+    )
+    return scores, runs
+
+
+def fused(scores: Scores, runs: dict[str, list[Run]], a: str, b: str, name: str) -> Scores:
+    """``scores`` with one more condition: the mean of the *probabilities* of ``a`` and ``b``, seed by seed."""
+    pairs = [
+        np.log(softmax(x.predictions().logits, 1) + softmax(y.predictions().logits, 1))
+        for x, y in zip(runs[a], runs[b], strict=True)
+    ]
+    return Scores(scores.classes, scores.seeds, scores.ids, scores.units, scores.labels,
+                  scores.predicted | {name: np.stack([p.argmax(1) for p in pairs])},
+                  scores.logits | {name: pairs[0]},
+                  scores.recipes | {name: [f"{x}+{y}" for x, y in zip(scores.recipes[a], scores.recipes[b], strict=True)]})
+
+
+def rows(study: str, data: str, scores: Scores, runs: dict[str, list[Run]]) -> list[dict]:
+    """Tidy rows: test accuracy of every run, ECE of the first seed, validation accuracy and CPU seconds of trainings."""
+    out = []
+    for condition in scores.predicted:
+        for s, seed in enumerate(scores.seeds):
+            row = dict(study=study, data=data, condition=condition, seed=seed, fold="", recipe=scores.recipes[condition][s])
+            numbers = [("accuracy", scores.accuracy(condition)[s], "%")]
+            if s == 0:
+                numbers.append(("ece", expected_calibration_error(scores.logits[condition].astype(np.float16).astype(float),
+                                                                  scores.labels), "%"))
+            if condition in runs:
+                run = runs[condition][s]
+                numbers += [("val_accuracy", run.predictions("val").accuracy, "%"),
+                            ("cpu_seconds", run.provenance["cpu_seconds"], "s")]
+            out += [row | {"metric": m, "value": round(float(v), 4), "unit": u} for m, v, u in numbers]
+    return out
+
+
+def save_rows(study: str, new: list[dict]) -> Path:
+    """Write ``figures/<study>.csv``, whole."""
+    path = paths.figures_dir() / f"{study}.csv"
+    write_atomically(path, lambda p: pd.DataFrame(new, columns=COLUMNS).to_csv(p, index=False))
+    return path
+
+
+def load_rows(study: str) -> pd.DataFrame:
+    """The committed rows of a study. Raises ``FileNotFoundError`` naming the command that makes them."""
+    path = paths.figures_dir() / f"{study}.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run `kdlab study {study}` to make it")
+    return pd.read_csv(path, keep_default_na=False)
+
+
+def convergence(table: pd.DataFrame, data: str, short: str = "ce_raw", long: str = "ce_2x") -> tuple[float, float, str]:
+    """Gain in *validation* accuracy from doubling the steps (points), its 95 % half-width over seeds, and the word.
+
+    Under two points the comparison of methods is fair at this budget; otherwise the study is "under-trained".
+    """
+    some = table[(table.data == data) & (table.metric == "val_accuracy")]
+    wide = some.pivot(index="seed", columns="condition", values="value")
+    gains = (wide[long] - wide[short]).to_numpy(float)
+    half = float(stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else np.inf
+    gain = float(gains.mean())
+    return gain, half, "converged" if gain < 2 else "under-trained"
+
+
+def three_seed_range(values: np.ndarray, seeds: int = 3) -> tuple[float, float]:
+    """Where the mean of ``seeds`` new runs should fall with 95 % probability, given committed runs ``values`` (percent)."""
+    n = len(values)
+    if n < 3:
+        raise ValueError(f"a prediction interval needs at least three committed runs, got {n}")
+    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) * np.sqrt(1 / seeds + 1 / n)
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def compare_with_committed() -> list[str]:
+    """One line per condition: where today's demo runs lie in the range that the committed demo-size runs cover."""
+    from kdlab.profiles import DEMO, TITLES, dual_light
+    from kdlab.runs import Run
+
+    committed = load_rows("dual_light")
+    committed = committed[(committed.data == "night_demo") & (committed.metric == "accuracy")]
+    lines = []
+    for condition, column in committed.groupby("condition", sort=False):
+        recipes = [dual_light(DEMO, seed).get(condition) for seed in range(DEMO.seeds)]
+        folders = [paths.runs_dir() / r.name for r in recipes if r]
+        if not folders or not all((f / "run.json").is_file() for f in folders):
+            continue
+        mine = np.mean([Run(f).predictions().accuracy for f in folders])
+        low, high = three_seed_range(column.value.to_numpy(float), DEMO.seeds)
+        word = "lies in" if low <= mine <= high else "lies OUTSIDE"
+        lines.append(f"{TITLES[condition]}: your {mine:.1f} {word} {low:.1f}…{high:.1f}")
+    return lines

@@ -1,0 +1,304 @@
+"""One training loop for every method: it knows views, optimisers and checkpoints, and nothing of distillation.
+
+A method is a small object (see ``kdlab.distill.dual_light``) with
+
+* ``parts(nets) → {optimiser: [network names]}``: what is trained, and by whom; every other network is frozen;
+* ``losses(nets, batch, progress)``: a generator of ``(optimiser, loss, terms)``. The loop takes a step with that
+  optimiser before it asks for the next, so a method of two passes needs no loop of its own;
+* optionally ``prepare(nets, batches) → value``, computed once, found later in ``progress.prepared``.
+
+Every random number is a function of (seed, step). A run that is killed at any moment and resumed therefore ends in
+the same bits, and nothing but weights, optimiser moments and the step number needs to be stored.
+"""
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from kdlab.clips.views import ClipBatches
+
+__all__ = ["Diverged", "Progress", "Settings", "StorageFull", "Trained", "fit", "learning_rate", "predict", "write_atomically"]
+
+
+class Diverged(ValueError):
+    """A loss that is no number."""
+
+
+class StorageFull(OSError):
+    """A place that cannot be written."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers of one optimisation by AdamW.
+
+    ``epochs`` are passes over the clips; ``lr`` is the peak of the ``schedule`` (``one_cycle`` or ``cosine``);
+    ``precision`` is ``fp32``, or ``bf16`` for mixed precision where the hardware has it (the ``paper`` profile).
+    """
+
+    epochs: int = 30
+    batch_size: int = 32
+    lr: float = 3e-3
+    weight_decay: float = 1e-2
+    schedule: str = "one_cycle"
+    precision: str = "fp32"
+
+    def __post_init__(self):
+        if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
+            raise ValueError(f"epochs and batch_size must be at least 1 and lr positive, got {self}")
+        if self.schedule not in ("one_cycle", "cosine"):
+            raise ValueError(f"schedule must be 'one_cycle' or 'cosine', got {self.schedule!r}")
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError(f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: ``step`` of ``steps``, and what the method's ``prepare`` returned."""
+
+    step: int
+    steps: int
+    prepared: object = None
+
+    @property
+    def fraction(self) -> float:
+        return self.step / self.steps
+
+
+@dataclass
+class Trained:
+    """What :func:`fit` returns. ``history`` has one row an epoch; ``first_losses`` are those of the first ten steps."""
+
+    nets: dict[str, nn.Module]
+    history: list[dict]
+    first_losses: list[float]
+    steps: int
+    cpu_seconds: float
+    device: str
+    owned: list[str] = field(default_factory=list)
+
+
+def learning_rate(settings: Settings, step: int, steps: int) -> float:
+    """The rate at ``step``: ``one_cycle`` rises linearly over the first fifth, both fall to 0 along a half cosine."""
+    warm = steps / 5 if settings.schedule == "one_cycle" else 0
+    if step < warm:
+        return settings.lr * (step + 1) / (warm + 1)
+    turn = torch.tensor((step - warm) / max(1, steps - warm) * torch.pi, dtype=torch.float64)
+    return settings.lr * float(0.5 * (1 + torch.cos(turn)))
+
+
+def write_atomically(path: Path, write) -> None:
+    """``write(temporary path)``, then rename: a reader sees the old file or the new one, never a half.
+
+    Raises :class:`StorageFull` naming the place when it cannot be written; what stood there before still stands.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise StorageFull(
+            f"cannot write {path}: {error}. Free some space or set KDLAB_RUNS to a folder that can be written; "
+            "what was finished before is intact, and the same command resumes from it."
+        ) from error
+
+
+def _fabric(precision: str) -> Fabric:
+    """Lightning Fabric for the hardware at hand; ``torchrun`` sets WORLD_SIZE and gets data-parallel training."""
+    wanted = os.environ.get("KDLAB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    fabric = Fabric(
+        accelerator=wanted,
+        devices=local,
+        num_nodes=max(1, world // local),
+        strategy="ddp" if world > 1 else "auto",
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+@contextlib.contextmanager
+def one_thread():
+    """One torch thread inside: weights depend on the number of threads, and parallelism is across runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _seeded(*parts: int) -> torch.Generator:
+    """A generator that is a function of ``parts`` alone (splitmix-style mixing of small integers)."""
+    state = 0x9E3779B97F4A7C15
+    for part in parts:
+        state = (state ^ (part + 0x9E3779B97F4A7C15 + (state << 6) + (state >> 2))) * 0xBF58476D1CE4E5B9 % 2**63
+    return torch.Generator().manual_seed(state)
+
+
+def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    """Logits ``(N, K)``, labels ``(N,)`` and ids of evaluation ``batches``, in eval mode without gradients."""
+    device = next(net.parameters()).device
+    was_training = net.training
+    net.eval()
+    with torch.no_grad(), one_thread() if device.type == "cpu" else contextlib.nullcontext():
+        rows = [(net(batch.views[view].to(device)).float().cpu(), batch.labels, batch.ids) for batch in batches]
+    net.train(was_training)
+    return torch.cat([r[0] for r in rows]), torch.cat([r[1] for r in rows]), [i for r in rows for i in r[2]]
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------
+
+
+def _pack(nets, owned, optimisers) -> dict[str, torch.Tensor]:
+    """Weights and optimiser moments as one flat dictionary of tensors, without pickles."""
+    flat = {f"net.{name}.{k}": v for name in owned for k, v in _bare(nets[name]).state_dict().items()}
+    for name, optimiser in optimisers.items():
+        for index, moments in optimiser.state_dict()["state"].items():
+            flat |= {f"optimiser.{name}.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+    return {k: v.detach().cpu().contiguous() for k, v in flat.items()}
+
+
+def _unpack(flat, nets, owned, optimisers) -> None:
+    for name in owned:
+        prefix = f"net.{name}."
+        _bare(nets[name]).load_state_dict({k.removeprefix(prefix): v for k, v in flat.items() if k.startswith(prefix)})
+    for name, optimiser in optimisers.items():
+        prefix, state = f"optimiser.{name}.", {}
+        for key, value in flat.items():
+            if key.startswith(prefix):
+                index, moment = key.removeprefix(prefix).split(".", 1)
+                state.setdefault(int(index), {})[moment] = value
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _bare(net: nn.Module) -> nn.Module:
+    """The network inside Fabric's and DDP's wrappers."""
+    while hasattr(net, "module") and not isinstance(net, nn.Sequential):
+        net = net.module
+    return net
+
+
+def _save_checkpoint(path: Path, flat: dict, note: dict) -> None:
+    write_atomically(path, lambda p: save_file(flat, p, metadata={"note": json.dumps(note)}))
+
+
+def _load_checkpoint(path: Path) -> tuple[dict, dict]:
+    with safe_open(path, "pt") as file:
+        return {k: file.get_tensor(k) for k in list(file.keys())}, json.loads(file.metadata()["note"])
+
+
+# --- the loop --------------------------------------------------------------------------------------------------
+
+
+def fit(
+    method,
+    nets: dict[str, nn.Module],
+    train: ClipBatches,
+    settings: Settings,
+    seed: int,
+    *,
+    validation: ClipBatches | None = None,
+    checkpoint: Path | None = None,
+    progress=iter,
+) -> Trained:
+    """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` when it is there.
+
+    ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
+    :class:`Diverged` at the first loss that is no number and :class:`StorageFull` when a checkpoint cannot be written.
+    """
+    fabric = _fabric(settings.precision)
+    on_cpu = fabric.device.type == "cpu"
+    with one_thread() if on_cpu else contextlib.nullcontext():
+        return _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkpoint, progress)
+
+
+def _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkpoint, progress) -> Trained:
+    parts = method.parts(nets)
+    owned = [name for names in parts.values() for name in names]
+    for name, net in nets.items():
+        net.requires_grad_(name in owned).train(name in owned).to(fabric.device)
+    optimisers = {
+        key: torch.optim.AdamW(
+            [p for name in names for p in nets[name].parameters()], settings.lr, weight_decay=settings.weight_decay
+        )
+        for key, names in parts.items()
+    }
+    nets = {name: fabric.setup_module(net) if name in owned else net for name, net in nets.items()}
+    optimisers = {key: fabric.setup_optimizers(o) for key, o in optimisers.items()}
+
+    count = len(train.records)
+    batch_size = min(settings.batch_size, count)
+    per_epoch = count // batch_size
+    steps = settings.epochs * per_epoch
+    prepared = None
+    if hasattr(method, "prepare"):
+        prepared = method.prepare(nets, (batch.to(fabric.device) for batch in train.evaluation()))
+
+    start, history, first_losses, cpu_before = 0, [], [], 0.0
+    if checkpoint is not None and checkpoint.is_file():
+        flat, note = _load_checkpoint(checkpoint)
+        _unpack(flat, nets, owned, optimisers)
+        start, history, first_losses, cpu_before = (note[k] for k in ("step", "history", "first_losses", "cpu_seconds"))
+    clock, sums = time.process_time(), {}
+
+    for step in progress(range(start, steps)):
+        epoch, place = divmod(step, per_epoch)
+        if place == 0 or step == start:
+            order = torch.randperm(count, generator=_seeded(seed, 1, epoch)).tolist()
+        rank_slice = slice(place * batch_size + fabric.global_rank, (place + 1) * batch_size, fabric.world_size)
+        batch = train.training(order[rank_slice], _seeded(seed, 2, step, fabric.global_rank))
+        batch = batch.to(fabric.device)
+        torch.manual_seed(_seeded(seed, 3, step, fabric.global_rank).initial_seed())  # dropout
+        rate = learning_rate(settings, step, steps)
+        where = Progress(step, steps, prepared)
+        for key, loss, terms in method.losses(nets, batch, where):
+            # On a GPU this test would wait for the device at every step; there the sums are tested once an epoch.
+            if on_cpu and not torch.isfinite(loss):
+                raise _diverged(settings, step, steps, key)
+            for group in optimisers[key].param_groups:
+                group["lr"] = rate
+            optimisers[key].zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            optimisers[key].step()
+            for term, value in ({f"loss_{key}": loss} | terms).items():
+                sums[term] = sums.get(term, 0.0) + value.detach()
+            if len(first_losses) < 10:
+                first_losses.append(float(loss.detach()))
+        if place == per_epoch - 1:
+            row = {"epoch": epoch + 1, "step": step + 1, "lr": rate}
+            row |= {k: round(float(v) / per_epoch, 6) for k, v in sums.items()}
+            if not all(torch.isfinite(torch.tensor(v)) for v in row.values()):
+                raise _diverged(settings, step, steps, "an")
+            if validation is not None and validation.records and (epoch % 5 == 4 or step == steps - 1):
+                logits, labels, _ = predict(nets["student"], validation.evaluation(), "student")
+                row["val_accuracy"] = round(100 * float((logits.argmax(1) == labels).float().mean()), 3)
+            history, sums = [*history, row], {}
+            if checkpoint is not None and fabric.is_global_zero:
+                used = cpu_before + time.process_time() - clock
+                note = {"step": step + 1, "history": history, "first_losses": first_losses, "cpu_seconds": used}
+                _save_checkpoint(checkpoint, _pack(nets, owned, optimisers), note)
+
+    nets = {name: _bare(net).eval() for name, net in nets.items()}
+    used = cpu_before + time.process_time() - clock
+    return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned)
+
+
+def _diverged(settings: Settings, step: int, steps: int, key: str) -> Diverged:
+    return Diverged(
+        f"the loss of optimiser {key!r} is not a number at step {step + 1} of {steps} (lr {settings.lr:g}). "
+        f"Lower the learning rate (try lr={settings.lr / 3:.1g}); the last checkpoint is from before this step."
+    )

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import torch
+
+from kdlab.clips.cache import FrameCache
+from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
+from kdlab.clips.views import ClipBatches, Draw, Enhanced, Raw, TooShort, UnusableClips, Window
+
+
+def test_gamma_table_of_the_reference():
+    """Values of docs/methods.md, section 1: gamma 1.8."""
+    table = Gamma(1.8).table()
+    assert {v: int(table[v]) for v in (0, 1, 5, 10, 20, 64, 128, 255)} == {
+        0: 0, 1: 11, 5: 28, 10: 42, 20: 61, 64: 118, 128: 173, 255: 255}
+    assert len(set(table.tolist())) == 202
+    assert int(np.flatnonzero(np.diff(table.astype(int)) == 0)[0]) + 1 == 79
+
+
+def test_gamma_is_invertible_on_dark_values():
+    """Below 79 no two values collide, so the enhanced clip of a dark clip holds no information the raw one lacks."""
+    table, dark = Gamma(1.8).table(), np.arange(79, dtype=np.uint8)
+    inverse = {int(table[v]): v for v in dark}
+    assert [inverse[int(table[v])] for v in dark] == dark.tolist()
+
+
+@pytest.mark.parametrize("enhancer", [Gamma(1.8), HistogramEqualisation(), Clahe()])
+def test_enhancers_brighten_and_keep_shape(enhancer):
+    frames = np.random.default_rng(0).integers(0, 30, (3, 24, 32, 3), dtype=np.uint8)
+    before = frames.copy()
+    out = enhancer(frames)
+    assert out.shape == frames.shape and out.dtype == np.uint8 and out.mean() > frames.mean()
+    assert np.array_equal(before, frames)
+
+
+@pytest.mark.parametrize("make, word", [(lambda: Gamma(0), "gamma"), (lambda: Clahe(clip_limit=0), "CLAHE"),
+                                         (lambda: Window(16, 32, 40), "crop <= side")])
+def test_impossible_values_are_named(make, word):
+    with pytest.raises(ValueError, match=word):
+        make()
+
+
+def test_moments_cover_the_clip_and_repeat_only_what_is_short():
+    window = Window(frames=16, side=40, crop=36)
+    assert window.moments(36, 0.5).tolist() == [1, 3, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]
+    for length in (2, 7, 16, 17, 300):
+        for offset in (0.0, 0.5, 0.999):
+            moments = window.moments(length, offset)
+            assert len(moments) == 16 and moments.min() >= 0 and moments.max() < length
+            assert (np.diff(moments) >= 0).all()
+
+
+def test_a_draw_cuts_where_it_says():
+    pixels = np.arange(2 * 6 * 8).reshape(2, 6, 8, 1)
+    assert np.array_equal(Draw(np.arange(2), 0, 0).apply(pixels, 4), pixels[:, :4, :4])
+    assert np.array_equal(Draw(np.arange(2), 1, 1).apply(pixels, 4), pixels[:, 2:, 4:])
+    assert np.array_equal(Draw(np.arange(2), 1, 1, flip=True).apply(pixels, 4), pixels[:, 2:, 4:][:, :, ::-1])
+
+
+class Memory:
+    """A cache over arrays in memory: path → frames, each view applied as it would be to a file."""
+
+    def __init__(self, clips):
+        self.clips = clips
+
+    def length(self, path, side, read, tag):
+        return len(self.clips[path])
+
+    def frames(self, path, indices, side, read, tag):
+        frames = self.clips[path]
+        return (Gamma(1.8)(frames) if "gamma" in tag else frames)[indices]
+
+
+def batches(lengths=(20, 30, 36), frames=8):
+    rng = np.random.default_rng(0)
+    clips = {f"c{i}": rng.integers(0, 60, (n, 20, 26, 3), dtype=np.uint8) for i, n in enumerate(lengths)}
+    records = [ClipRecord(p, p, i % 2, "train", "g") for i, p in enumerate(clips)]
+    views = {"student": Raw(), "teacher": Enhanced(Gamma(1.8))}
+    return ClipBatches(records, views, Window(frames, 20, 16), Memory(clips))
+
+
+def test_views_of_one_clip_share_crop_flip_and_moment():
+    """The enhanced view is a table of the raw one, so the two tensors must agree pixel by pixel."""
+    made = batches()
+    generator = torch.Generator().manual_seed(0)
+    table = torch.from_numpy(Gamma(1.8).table().astype(np.float32)) / 255
+    for _ in range(5):
+        batch = made.training([0, 1, 2, 0], generator)
+        raw = (batch.views["student"] * 255).round().long()
+        assert torch.allclose(table[raw], batch.views["teacher"])
+    assert batch.views["student"].shape == (4, 3, 8, 16, 16)
+    assert batch.views["student"].is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_training_draws_are_a_function_of_the_generator():
+    made = batches()
+    a, b, c = (made.training([0, 1], torch.Generator().manual_seed(s)).views["student"] for s in (1, 1, 2))
+    assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_evaluation_is_centred_ordered_and_complete():
+    made = batches()
+    got = list(made.evaluation(batch_size=2))
+    assert [b.ids for b in got] == [("c0", "c1"), ("c2",)]
+    assert torch.equal(got[0].views["student"], next(made.evaluation(2)).views["student"])
+
+
+def test_statistics_are_those_of_the_pixels():
+    made = batches()
+    pixels = torch.cat([b.views["teacher"] for b in made.evaluation()])
+    mean, std = made.statistics("teacher")
+    assert torch.allclose(mean, pixels.mean((0, 2, 3, 4)), atol=1e-5)
+    assert torch.allclose(std, pixels.std((0, 2, 3, 4), correction=0), atol=1e-5)
+
+
+def test_too_short_clips_are_named_together_before_training():
+    with pytest.raises(TooShort, match="c1 has 2 frame.*window.frames <= 4"):
+        batches((20, 2, 30)).check()
+    with pytest.raises(UnusableClips, match="2 clips.*\n.*c0 has 1.*\n.*c2 has 3") as caught:
+        batches((1, 20, 3)).check()
+    assert len(caught.value.errors) == 2
+    batches().check()
+
+
+def test_the_real_cache_gives_what_the_view_reads(tmp_path):
+    frames = np.random.default_rng(1).integers(0, 255, (9, 20, 26, 3), dtype=np.uint8)
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"any file: the read function below stands for a decoder")
+    cache = FrameCache(tmp_path / "cache")
+    got = cache.frames(path, np.array([0, 4, 8]), 20, lambda p: frames, "raw")
+    assert np.array_equal(got, frames[[0, 4, 8]])

@@ -1,0 +1,101 @@
+import math
+
+import pytest
+import torch
+
+from kdlab.distill.dual_light import CrossEntropy, DualLight, MatchedSmoothing
+from kdlab.distill.losses import check_mixture, entropy, kd_loss, smoothed_targets, smoothing_of_entropy
+from kdlab.train import Progress
+
+
+def test_kd_worked_value_and_gradient():
+    """z_T = (2, 0), z_S = (0, 0), t = 2: the numbers of docs/methods.md, section 1."""
+    student = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    loss = kd_loss(student, torch.tensor([[2.0, 0.0]], dtype=torch.float64), 2.0)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0.4437763, abs=1e-7)
+    assert student.grad[0].tolist() == pytest.approx([-0.4621172, 0.4621172], abs=1e-7)
+
+
+def test_kd_is_zero_exactly_for_logits_that_differ_by_a_constant():
+    logits = torch.randn(5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert float(kd_loss(logits + 3.0, logits, 4.0)) == pytest.approx(0, abs=1e-12)
+    assert float(kd_loss(1.1 * logits, logits, 4.0)) > 1e-4
+
+
+def test_kd_gradient_tends_to_the_centred_logit_difference():
+    """As t grows the gradient of t² KL tends to (z_S − z_T minus its mean) / K."""
+    z_t = torch.tensor([[3.0, -1.0, 0.5]], dtype=torch.float64)
+    z_s = torch.tensor([[0.2, 0.4, -2.0]], dtype=torch.float64, requires_grad=True)
+    kd_loss(z_s, z_t, 1e4).backward()
+    difference = (z_s - z_t).detach()
+    assert torch.allclose(z_s.grad, (difference - difference.mean()) / 3, atol=1e-3)
+
+
+def test_kd_stays_finite_for_huge_logits():
+    z = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
+    loss = kd_loss(z, -z.detach(), 1.0)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(z.grad).all()
+
+
+@pytest.mark.parametrize("temperature, alpha, word", [(0, 0.5, "temperature"), (-1, 0.5, "temperature"),
+                                                       (4, 1.5, "alpha"), (4, -0.1, "alpha"), (math.nan, 0, "temperature")])
+def test_impossible_mixtures_are_named(temperature, alpha, word):
+    with pytest.raises(ValueError, match=word):
+        check_mixture(temperature, alpha)
+    with pytest.raises(ValueError, match=word):
+        DualLight(temperature, alpha)
+
+
+@pytest.mark.parametrize("k", [2, 11, 101])
+def test_smoothing_has_the_entropy_asked_for(k):
+    for fraction in (0.01, 0.3, 0.9):
+        nats = fraction * math.log(k)
+        p = smoothed_targets(torch.tensor([1]), k, smoothing_of_entropy(nats, k)).double()
+        assert float(p.sum()) == pytest.approx(1, abs=1e-6)
+        assert float(entropy(p)) == pytest.approx(nats, abs=1e-4)
+        assert int(p.argmax()) == 1
+
+
+class Constant(torch.nn.Module):
+    """A network whose logits are a parameter, whatever it sees."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.tensor(logits))
+
+    def forward(self, x):
+        return self.logits.expand(len(x), -1)
+
+
+class FakeBatch:
+    views = {"student": torch.zeros(4, 1), "teacher": torch.zeros(4, 1)}
+    labels = torch.zeros(4, dtype=torch.long)
+
+
+def test_dual_light_mixes_its_two_terms_and_leaves_the_teacher_alone():
+    nets = {"student": Constant([0.0, 0.0]), "teacher": Constant([2.0, 0.0])}
+    ((name, loss, terms),) = DualLight(temperature=2.0, alpha=0.25).losses(nets, FakeBatch, Progress(0, 1))
+    loss.backward()
+    assert name == "net"
+    assert float(loss.detach()) == pytest.approx(0.75 * math.log(2) + 0.25 * 0.4437763, abs=1e-6)
+    assert float(terms["kd"].detach()) == pytest.approx(0.4437763, abs=1e-6)
+    assert nets["teacher"].logits.grad is None and nets["student"].logits.grad is not None
+
+
+def test_alpha_zero_is_cross_entropy():
+    nets = {"student": Constant([0.3, -0.2]), "teacher": Constant([2.0, 0.0])}
+    ((_, mixed, _),) = DualLight(alpha=0.0).losses(nets, FakeBatch, Progress(0, 1))
+    ((_, plain, _),) = CrossEntropy().losses(nets, FakeBatch, Progress(0, 1))
+    assert float(mixed.detach()) == pytest.approx(float(plain.detach()))
+
+
+def test_matched_smoothing_equals_dual_light_for_a_teacher_that_is_itself_smoothed():
+    """A teacher whose soft targets are already 'label, rest even' leaves nothing for dark knowledge to add."""
+    nets = {"student": Constant([0.3, -0.2, 0.1]), "teacher": Constant([5.0, 1.0, 1.0])}
+    control = MatchedSmoothing(temperature=4.0, alpha=0.5)
+    prepared = control.prepare(nets, [FakeBatch])
+    ((_, smooth, _),) = control.losses(nets, FakeBatch, Progress(0, 1, prepared))
+    ((_, taught, _),) = DualLight(temperature=4.0, alpha=0.5).losses(nets, FakeBatch, Progress(0, 1))
+    assert float(smooth.detach()) == pytest.approx(float(taught.detach()), abs=1e-5)

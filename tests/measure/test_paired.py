@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from kdlab.measure.accuracy import accuracy_interval, confusion, expected_calibration_error, recall
+from kdlab.measure.paired import Effect, effect, verdict
+
+
+def draw(seed, seeds=10, clips=400, gain=0.0, seed_sd=0.0):
+    rng = np.random.default_rng(seed)
+    easy = rng.uniform(0.2, 1.0, clips)
+    shift = rng.normal(0, seed_sd, (seeds, 1))
+    b = rng.random((seeds, clips)) < easy
+    a = rng.random((seeds, clips)) < np.clip(easy + gain + shift, 0, 1)
+    return a.astype(float), b.astype(float)
+
+
+def test_equal_predictions_have_no_effect_and_no_width():
+    a, _ = draw(0)
+    e = effect(a, a)
+    assert (e.mean, e.low, e.high) == (0, 0, 0)
+    assert verdict(e) == "no effect larger than 2 points"
+
+
+def test_the_mean_is_the_plain_difference_in_points():
+    a, b = draw(1)
+    assert effect(a, b).mean == pytest.approx(100 * (a.mean() - b.mean()))
+
+
+def test_one_clip_per_unit_and_one_seed_agree_with_the_binomial_width():
+    """With a single seed and b = 0 the bootstrap is that of a proportion: sd = sqrt(p(1-p)/n)."""
+    n, p = 2000, 0.3
+    a = (np.arange(n) < p * n).astype(float)[None]
+    e = effect(a, np.zeros_like(a))
+    assert e.half_width == pytest.approx(196 * np.sqrt(p * (1 - p) / n), rel=0.05)
+
+
+def test_seed_noise_widens_the_interval_where_resampling_clips_alone_would_not():
+    quiet, noisy = (effect(*draw(2, seed_sd=sd)) for sd in (0.0, 0.08))
+    assert noisy.half_width > 1.5 * quiet.half_width
+
+
+def test_clips_that_share_a_scene_count_as_one():
+    """Ten copies of each clip are no more evidence than the clips themselves."""
+    a, b = draw(3, clips=40)
+    copies = np.repeat(a, 10, 1), np.repeat(b, 10, 1)
+    units = np.repeat(np.arange(40), 10)
+    alone, honest, naive = effect(a, b), effect(*copies, units), effect(*copies)
+    assert honest.half_width == pytest.approx(alone.half_width, rel=0.05)
+    assert naive.half_width < 0.75 * honest.half_width
+
+
+def test_coverage_is_near_its_promise():
+    hits = 0
+    for k in range(60):
+        e = effect(*draw(100 + k, seeds=6, clips=150, seed_sd=0.03), replicates=1000)
+        hits += e.low <= 0 <= e.high
+    assert hits >= 50
+
+
+def test_shapes_that_do_not_pair_are_refused():
+    with pytest.raises(ValueError, match=r"\(3, 4\) and \(2, 4\)"):
+        effect(np.zeros((3, 4)), np.zeros((2, 4)))
+
+
+def made(mean, half, strict=None, **k):
+    strict = strict or 1.5 * half
+    return Effect(mean, mean - half, mean + half, mean - strict, mean + strict, 10, 500,
+                  k.get("seeds_needed", 20), k.get("units_needed", 900))
+
+
+@pytest.mark.parametrize("e, word", [
+    (made(5, 2), "supported"),
+    (made(-5, 2), "contradicted"),
+    (made(1, 0.5), "supported, small"),
+    (made(0.3, 1.5), "no effect larger than 2 points"),
+    (made(1, 3), "underpowered (± 3.0; ± 2 would take 20 seeds or 900 test units)"),
+])
+def test_verdicts(e, word):
+    assert verdict(e) == word
+
+
+def test_a_control_explains_only_when_it_is_close_not_when_it_is_undecided():
+    close, undecided, behind = made(0.2, 1.0), made(0.2, 5.0), made(4.0, 1.0)
+    assert verdict(made(5, 2), {"smoothing": close}) == "supported, and explained by smoothing"
+    assert verdict(made(5, 2), {"smoothing": undecided, "longer": behind}) == "supported"
+
+
+def test_needed_seeds_shrink_the_half_width_to_two():
+    a, b = draw(5, seeds=6, clips=3000, seed_sd=0.06)
+    e = effect(a, b)
+    assert e.half_width > 2 and 6 < e.seeds_needed < 100
+    a, b = draw(6, seeds=int(e.seeds_needed), clips=3000, seed_sd=0.06)
+    assert effect(a, b).half_width == pytest.approx(2, abs=0.7)
+
+
+def test_recall_and_confusion_by_hand():
+    labels, predicted = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0])
+    assert confusion(labels, predicted, 3).tolist() == [[1, 1, 0], [1, 2, 0], [0, 0, 0]]
+    r = recall(labels, predicted, 3)
+    assert r[:2].tolist() == pytest.approx([50, 200 / 3]) and np.isnan(r[2])
+
+
+def test_calibration_error_by_hand():
+    """Always 90 % sure and right half of the time: 40 points off."""
+    logits = np.tile([np.log(9.0), 0.0], (10, 1))
+    assert expected_calibration_error(logits, np.array([0, 1] * 5)) == pytest.approx(40)
+
+
+def test_accuracy_interval_stays_inside_and_holds_the_mean():
+    low, high = accuracy_interval(np.ones(20, bool))
+    assert 80 < low < 100 and high == pytest.approx(100)
+    with pytest.raises(ValueError, match="at least one clip"):
+        accuracy_interval(np.array([], bool))

@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from kdlab.nets.video import Normalised, R2Plus1D18, TinyR2Plus1D, WrongWeights, build, load_weights, outputs
+
+
+def test_the_tiny_network_is_tiny_and_takes_any_length():
+    net = build(TinyR2Plus1D(), 11, seed=0).eval()
+    assert 55_000 < sum(p.numel() for p in net.parameters()) < 75_000
+    for t, side in ((16, 36), (5, 24), (1, 40)):
+        assert net(torch.rand(2, 3, t, side, side)).shape == (2, 11)
+
+
+def test_initial_weights_are_a_function_of_the_seed_and_leave_the_global_generator_alone():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    a, b, c = (build(TinyR2Plus1D(), 11, seed=s).state_dict() for s in (3, 3, 4))
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(a[k], b[k]) for k in a) and not torch.equal(a["net.fc.weight"], c["net.fc.weight"])
+
+
+def test_normalisation_travels_with_the_weights():
+    mean, std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.5, 0.6, 0.7])
+    net = build(TinyR2Plus1D(), 4, 0, mean, std).eval()
+    bare = build(TinyR2Plus1D(), 4, 1)
+    load_weights(bare, net.state_dict(), "here")
+    x = torch.rand(2, 3, 8, 20, 20)
+    assert torch.equal(bare.eval()(x), net(x))
+    standard = (x - mean.view(1, 3, 1, 1, 1)) / std.view(1, 3, 1, 1, 1)
+    assert torch.allclose(net(x), net.net(standard), atol=1e-6)
+
+
+def test_taps_are_read_by_name_without_editing_the_network():
+    net = build(TinyR2Plus1D(), 11, 0).eval()
+    x = torch.rand(2, 3, 16, 36, 36)
+    out = outputs(net, x, taps=["net.stages.1", "net.stages.3"])
+    assert out.taps["net.stages.1"].shape == (2, 24, 8, 9, 9)
+    assert out.taps["net.stages.3"].shape == (2, 64, 2, 3, 3)
+    assert torch.equal(out.logits, net(x))
+    assert not any(m._forward_hooks for m in net.modules())
+    with pytest.raises(ValueError, match="no layer 'stage9'.*net.stages.0"):
+        outputs(net, x, taps=["stage9"])
+
+
+def test_weights_of_another_architecture_are_named():
+    state = build(TinyR2Plus1D(), 11, 0).state_dict()
+    with pytest.raises(WrongWeights, match=r"mine.safetensors.*net.fc.*\(11.*expected \(6"):
+        load_weights(build(TinyR2Plus1D(), 6, 0), state, "mine.safetensors")
+    with pytest.raises(WrongWeights, match="missing.*unknown"):
+        load_weights(Normalised(torch.nn.Linear(3, 2), torch.zeros(3), torch.ones(3)), state, "mine.safetensors")
+
+
+@pytest.mark.slow
+def test_torchvisions_r2plus1d_18_runs():
+    net = build(R2Plus1D18(), 11, 0).eval()
+    assert 31e6 < sum(p.numel() for p in net.parameters()) < 32e6
+    with torch.no_grad():
+        assert net(torch.rand(1, 3, 8, 56, 56)).shape == (1, 11)

@@ -1,0 +1,184 @@
+"""The command line: exit codes, messages, the report, cleaning up."""
+
+import base64
+import os
+import re
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from kdlab import cli, paths
+
+PIXEL = base64.b64encode(base64.b16decode(  # a PNG of one pixel
+    "89504E470D0A1A0A0000000D4948445200000001000000010806000000"
+    "1F15C4890000000A49444154789C6360000000020001E221BC330000000049454E44AE426082"
+)).decode()
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    for name in ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_PROFILE", "KDLAB_REAL_CLIPS", "KDLAB_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "clone")
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    (tmp_path / "clone" / "notebooks").mkdir(parents=True)
+    return tmp_path / "clone"
+
+
+@pytest.fixture
+def kdlab(clone, capsys):
+    """Call the command line in this process: ``kdlab("run", "3")`` gives exit code, stdout, stderr."""
+    def call(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main([str(argument) for argument in arguments])
+        return exit_.value.code, *capsys.readouterr()
+    return call
+
+
+def write(clone, name, source, parameters="seed = 0\ndata = None"):
+    cells = [new_markdown_cell(f"# {name}"), new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+             new_code_cell(source)]
+    nbformat.write(new_notebook(cells=cells), clone / "notebooks" / f"{name}.ipynb")
+
+
+def test_help_is_instant():
+    began = time.perf_counter()
+    call = [sys.executable, "-X", "importtime", "-m", "kdlab.cli", "--help"]
+    done = subprocess.run(call, capture_output=True, text=True)
+    assert done.returncode == 0 and "reproduce" in done.stdout
+    assert time.perf_counter() - began < 2  # 0.1 s on an idle machine
+    assert not re.search(r"\| +(torch|numpy|pandas|nbformat|papermill|matplotlib)$", done.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["4"], "there are: 03_x"),
+    (["3", "-p", "sed", "1"], "03_x has no parameter 'sed'; did you mean seed?\nit has: seed, data"),
+    (["3", "-p", "seed", "abc"], "parameter 'seed' takes a value of type int, such as 0; got 'abc'"),
+    (["3", "--data", "no/where"], "no such data"),
+    (["3", "-p", "data", "no/where"], "no such data"),
+    (["3", "-p", "seed", "1", "-p", "seed", "2"], "given twice"),
+    (["3", "--timeout", "0"], "0 is not in the range x>=1"),
+])
+def test_a_wrong_call_ends_before_the_kernel_starts(kdlab, clone, arguments, message):
+    write(clone, "03_x", "open('ran', 'w')")
+    code, out, err = kdlab("run", *arguments)
+    assert code == 2 and message.lower() in err.lower() and "Traceback" not in err
+    assert not (clone / "notebooks" / "ran").exists() and not (clone / "runs").exists()
+
+
+def test_run_takes_clips_and_names_the_failing_cell(kdlab, clone, monkeypatch):
+    write(clone, "03_x", "print(data)\nassert not os.path.isabs(data)", "import os\nseed = 0\ndata = None")
+    (clone / "clips").mkdir()
+    monkeypatch.chdir(clone)
+    code, out, err = kdlab("run", "3", "--data", "clips", "--verbose")
+    assert code == 1
+    assert f"{clone / 'clips'}\n" in out
+    assert "failed: notebook 3, cell 4 of 4 (print(data)): AssertionError" in err and ".partial.ipynb" in err
+
+
+def test_known_errors_are_one_line_unless_debugging(kdlab, clone, monkeypatch):
+    code, _, err = kdlab("run", "3")
+    assert code == 2
+    assert err == f"error: no notebooks in {clone / 'notebooks'}: run kdlab inside the folder you cloned\n"
+    monkeypatch.setenv("KDLAB_DEBUG", "1")
+    assert "Traceback" in kdlab("run", "3")[2]
+
+
+def test_the_report_needs_no_network(kdlab, clone):
+    write(clone, "10_scoreboard", f"""from IPython.display import Image, Markdown, display
+import base64
+import ipywidgets
+display(ipywidgets.IntSlider(description="a " + "dial"), Markdown("## A verdict, $x^2$"))
+Image(base64.b64decode({PIXEL!r}))""")
+    code, _, err = kdlab("report")
+    assert code == 2 and "run `kdlab run 10` first" in err
+
+    assert kdlab("run", "10")[0] == 0
+    code, out, _ = kdlab("report")
+    page = clone / "runs" / "report.html"
+    assert code == 0 and str(page) in out and "stale" not in out
+    html = page.read_text()
+    assert PIXEL in html.replace("\n", "") and "A verdict" in html and "a dial" not in html
+    loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)\s*=\s*[\"']?(?!data:|#)([^\"'> ]+)", html)
+    assert loaded == []
+    assert not re.findall(r"@import|url\(\s*[\"']?https?:|import\(|from ['\"]https?:", html)
+    assert "IntSlider" in html and "IntSlider" not in _report_without_code(kdlab, page)
+
+    write(clone, "10_scoreboard", "x = 1")
+    assert "stale: notebook 10 changed since that run" in kdlab("report")[1]
+
+
+def _report_without_code(kdlab, page):
+    assert kdlab("report", "--no-code")[0] == 0
+    return page.read_text()
+
+
+def test_clean_deletes_what_was_chosen_and_nothing_else(kdlab, clone, monkeypatch):
+    for name in ("runs", "data", ".cache", "figures", "pretrained"):
+        (clone / name / "inner").mkdir(parents=True)
+        (clone / name / "inner" / "file").write_bytes(b"0" * 2_000_000)
+
+    def left():
+        return sorted(path.parent.parent.name for path in clone.glob("*/inner/file"))
+
+    everything = [".cache", "data", "figures", "pretrained", "runs"]
+    assert "nothing chosen" in kdlab("clean")[1] and left() == everything
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+    code, out, _ = kdlab("clean", "--cache")
+    assert "delete  --cache      2.0 MB" in out and "keep    --runs       2.0 MB" in out and left() == everything
+    kdlab("clean", "--cache", "--data", "--yes")
+    assert left() == ["figures", "pretrained", "runs"]
+    kdlab("clean", "--runs", "--yes")
+    assert left() == ["figures", "pretrained"] and "not there" not in kdlab("clean", "--runs", "--yes")[1]
+
+
+@pytest.mark.parametrize("place", [".", "..", "figures", "figures/inner", "kdlab", "clips", "clips/.."])
+def test_clean_refuses_what_kdlab_did_not_make(kdlab, clone, monkeypatch, place):
+    """One wrong environment variable must not cost anybody their clips."""
+    (clone / "figures" / "inner").mkdir(parents=True)
+    (clone / "kdlab").mkdir()
+    (clone / "clips").mkdir()
+    (clone / "clips" / "mine.mp4").write_bytes(b"0")
+    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(clone / "clips"))
+    monkeypatch.setenv("KDLAB_DATA", str(clone / place))
+    code, _, err = kdlab("clean", "--data", "--yes")
+    assert code == 2 and "never deletes" in err
+    assert (clone / "clips" / "mine.mp4").exists()
+
+
+def test_clean_does_not_follow_links(kdlab, clone):
+    treasure = clone.parent / "treasure"
+    treasure.mkdir()
+    (treasure / "gold").touch()
+    (clone / "runs").mkdir()
+    (clone / "runs" / "link").symlink_to(treasure)
+    assert kdlab("clean", "--runs", "--yes")[0] == 0
+    assert (treasure / "gold").exists() and not (clone / "runs" / "link").exists()
+
+
+@pytest.mark.parametrize("clips, each", [(440, (24, 4, 12)), (1100, (60, 10, 30)), (33, (1, 1, 1)), (90, (5, 1, 2))])
+def test_clips_are_spread_over_classes_and_splits(clips, each):
+    assert cli.spread(clips, 11) == each
+
+
+def test_too_few_clips():
+    with pytest.raises(ValueError, match="at least 33 clips"):
+        cli.spread(20, 11)
+
+
+def test_data_list_counts_the_clips_of_a_folder(kdlab, tmp_path):
+    for split, count in (("train", 3), ("val", 1), ("test", 2)):
+        for label in ("run", "walk"):
+            folder = tmp_path / "mine" / split / label
+            folder.mkdir(parents=True)
+            for index in range(count):
+                (folder / f"{split}_{label}_{index}.mp4").write_bytes(os.urandom(8))
+    code, out, err = kdlab("data", "list", tmp_path / "mine")
+    assert code == 0, err
+    assert "12 clips" in out and re.search(r"walk +3 +1 +2", out)
+    code, _, err = kdlab("data", "list", tmp_path / "nowhere")
+    assert code == 2 and err.startswith("error: ") and "nowhere" in err

@@ -1,0 +1,267 @@
+"""The headless runner, on tiny notebooks with real kernels and real faults."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from kdlab import paths
+from kdlab.notebooks import (
+    NotebookError,
+    checked_parameters,
+    declared_parameters,
+    effective_parameters,
+    find_notebook,
+    run_name,
+)
+from kdlab.reproduce import finished_record, reproduce, summary
+from kdlab.run import executed_dir, run_notebook
+
+PARAMETERS = """import os
+profile = os.environ.get("KDLAB_PROFILE", "demo")
+seed = 0
+lr: float = 0.1
+data = None
+pretrained = True
+seeds = (0, 1)
+workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+"""
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A folder that stands for the clone; runs/ lies in it."""
+    for name in ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_PROFILE", "KDLAB_REAL_CLIPS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(paths, "project_root", lambda: tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    return tmp_path
+
+
+def write(clone: Path, name: str, *sources: str, parameters: str = PARAMETERS, tags: dict | None = None) -> Path:
+    """A notebook of a title, a parameters cell and ``sources``; ``tags`` gives tags by index into ``sources``."""
+    cells = [new_markdown_cell("# A title"), new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    for index, source in enumerate(sources):
+        cells.append(new_code_cell(source, metadata={"tags": (tags or {}).get(index, [])}))
+    path = clone / "notebooks" / f"{name}.ipynb"
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+def quiet(text: str) -> None:
+    pass
+
+
+def statuses(path: Path) -> list[str]:
+    return [cell.metadata.papermill.status for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+def test_names_of_notebooks(clone):
+    third = write(clone, "03_dual_light")
+    write(clone, "10_scoreboard")
+    assert {find_notebook(name) for name in ("3", "03", "03_dual_light", "03_dual_light.ipynb")} == {third}
+    with pytest.raises(NotebookError, match="03_dual_light, 10_scoreboard"):
+        find_notebook("4")
+    with pytest.raises(NotebookError, match="did you mean 03_dual_light"):
+        find_notebook("03_dual_ligth")
+
+
+def test_parameters_are_read_as_the_types_of_their_defaults(clone):
+    path = write(clone, "03_x")
+    assert declared_parameters(path)["profile"] == "demo"
+    given = {"profile": "7", "seed": "3", "lr": "1", "pretrained": "false", "seeds": "(4, 5)", "workers": "2"}
+    checked = checked_parameters(path, given)
+    assert checked == {"profile": "7", "seed": 3, "lr": 1.0, "pretrained": False, "seeds": (4, 5), "workers": 2}
+    assert type(checked["lr"]) is float
+    assert checked_parameters(path, {"data": "None"}) == {"data": None}
+
+
+@pytest.mark.parametrize("name, text", [("seed", "abc"), ("seed", "1.5"), ("seed", "True"), ("pretrained", "1"),
+                                        ("lr", "fast"), ("seed", "None"), ("seeds", "4")])
+def test_a_value_of_another_type_is_refused(clone, name, text):
+    with pytest.raises(NotebookError, match=f"parameter '{name}' takes a value of type"):
+        checked_parameters(write(clone, "03_x"), {name: text})
+
+
+def test_file_names_tell_what_is_not_at_its_default(clone, monkeypatch):
+    path = write(clone, "03_x")
+
+    def name(**given):
+        return run_name(path, effective_parameters(path, checked_parameters(path, given)))
+
+    assert name() == name(seed="0", profile="demo") == "03_x-demo"
+    assert name(seed="1", pretrained="False") == "03_x-demo-seed=1-pretrained=False"
+    clips, others = clone / "a b" / "clips", clone / "c" / "clips"
+    clips.mkdir(parents=True)
+    others.mkdir(parents=True)
+    assert name(data=str(clips)).startswith("03_x-demo-data=clips~")
+    assert name(data=str(clips)) != name(data=str(others))
+    monkeypatch.setenv("KDLAB_PROFILE", "smoke")
+    assert name() == "03_x-smoke"
+
+
+def test_a_finished_run(clone, monkeypatch):
+    """Also: a misleading kernel spec is not picked, and an error announced by its cell's tag is no failure."""
+    specs = clone / "jupyter" / "kernels" / "python3"
+    specs.mkdir(parents=True)
+    (specs / "kernel.json").write_text(json.dumps({"argv": ["/nowhere"], "display_name": "x", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(clone / "jupyter"))
+    path = write(
+        clone, "03_x", "raise ValueError('on purpose')",
+        "import sys, json\nfrom pathlib import Path\nheadless = os.environ['KDLAB_HEADLESS']\n"
+        "Path('saw.json').write_text(json.dumps([profile, seed, sys.executable, headless]))",
+        tags={0: ["raises-exception"]},
+    )
+    lines = []
+    executed = run_notebook(path, {"seed": "1", "profile": "smoke"}, say=lines.append)
+    assert executed.failure is None
+    assert executed.output == executed_dir() / "03_x-smoke-seed=1.ipynb"
+    # The kernel worked in the notebook's folder, with the parameters, in this interpreter.
+    saw = json.loads((clone / "notebooks" / "saw.json").read_text())
+    assert saw[:2] == ["smoke", 1] and Path(saw[2]) == Path(sys.executable) and saw[3] == "1"
+    assert statuses(executed.output) == ["completed"] * 4
+    assert {p.name for p in executed_dir().iterdir()} == {"03_x-smoke-seed=1.ipynb", "03_x-smoke-seed=1.json"}
+    assert "".join(lines).count(" s\n") == 4  # one line per code cell, the injected parameters among them
+
+
+def test_a_failing_cell(clone):
+    path = write(clone, "03_x", "x = 1", "y = 2\nraise RuntimeError('no light')", "open('later', 'w')")
+    executed = run_notebook(path, {}, say=quiet)
+    assert executed.failure == "cell 4 of 5 (y = 2): RuntimeError: no light"
+    assert executed.output.name == "03_x-demo.partial.ipynb"
+    assert statuses(executed.output) == ["completed", "completed", "failed", "pending"]
+    assert not (clone / "notebooks" / "later").exists()
+    assert finished_record(path, {}) is None
+
+
+def test_leaving_early_is_not_success(clone):
+    executed = run_notebook(write(clone, "03_x", "import sys; sys.exit(0)", "x = 1"), {}, say=quiet)
+    assert executed.failure == "cell 3 of 4 (import sys; sys.exit(0)): SystemExit: 0"
+    assert statuses(executed.output) == ["completed", "failed", "pending"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups")
+def test_a_dead_kernel_leaves_the_notebook_and_no_workers(clone):
+    path = write(
+        clone, "03_x",
+        "import subprocess\nchild = subprocess.Popen(['sleep', '60'])\nopen('pid', 'w').write(str(child.pid))",
+        "print('last words', flush=True); import time; time.sleep(0.3); os._exit(1)", "x = 1",
+    )
+    executed = run_notebook(path, {}, say=quiet)
+    assert executed.failure.startswith("cell 4 of 5 (print('last words'")
+    assert "the kernel died" in executed.failure
+    assert statuses(executed.output) == ["completed", "completed", "failed", "pending"]
+    outputs = nbformat.read(executed.output, 4).cells[3].outputs
+    assert outputs[0].text == "last words\n" and outputs[-1].output_type == "error"
+    assert gone(int((clone / "notebooks" / "pid").read_text()))
+
+
+def test_a_cell_that_takes_too_long(clone):
+    path = write(clone, "03_x", "import time\ntime.sleep(60)", "x = 1")
+    began = time.monotonic()
+    executed = run_notebook(path, {}, timeout=1, say=quiet)
+    assert time.monotonic() - began < 20
+    assert executed.failure == "cell 3 of 4 (import time): it ran out of time; give more with --timeout SECONDS"
+    assert statuses(executed.output) == ["completed", "failed", "pending"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_keeps_the_partial_notebook(clone):
+    write(clone, "03_x", "print('begun', flush=True)\nopen('begun', 'w').write(str(os.getpid()))\n"
+                         "import time\ntime.sleep(60)", "x = 1")
+    call = (f"from pathlib import Path; from kdlab import paths; paths.project_root = lambda: Path({str(clone)!r})\n"
+            "from kdlab.cli import main; main(['run', '3'])")
+    process = subprocess.Popen([sys.executable, "-c", call], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    begun = clone / "notebooks" / "begun"
+    wait_for(lambda: begun.exists() and begun.read_text())
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "interrupted: cell 3 of 4 (print('begun', flush=True)): stopped by hand" in errors
+    assert "Traceback" not in errors
+    partial = clone / "runs" / "notebooks" / "03_x-demo.partial.ipynb"
+    assert statuses(partial) == ["completed", "failed", "pending"]
+    assert nbformat.read(partial, 4).cells[2].outputs[0].text == "begun\n"
+    assert gone(int(begun.read_text()))
+
+
+def test_a_place_that_cannot_be_written_is_named(clone, monkeypatch):
+    (clone / "file").write_text("not a folder")
+    monkeypatch.setenv("KDLAB_RUNS", str(clone / "file" / "runs"))
+    with pytest.raises(NotebookError, match="KDLAB_RUNS"):
+        run_notebook(write(clone, "03_x", "open('ran', 'w')"), {}, say=quiet)
+    assert not (clone / "notebooks" / "ran").exists()
+
+
+def test_reproduce_stops_at_a_failure_and_goes_on_after_it(clone):
+    first = write(clone, "01_a", "assert pretrained is False and profile == 'smoke'")
+    second = write(clone, "02_b", "assert os.path.exists('mended'), 'mend me'")
+    write(clone, "03_c", "x = 1", parameters="seed = 0")
+    steps = reproduce("smoke", say=quiet)
+    assert [step.status for step in steps] == ["done", "failed", "not run"]
+    assert "mend me" in steps[1].failure
+
+    (clone / "notebooks" / "mended").touch()
+    lines = []
+    steps = reproduce("smoke", say=lines.append)
+    assert [step.status for step in steps] == ["skipped", "done", "done"]
+    assert lines[0].startswith("01_a: skipped")
+    table = summary(steps).splitlines()
+    assert table[1].split()[:2] == ["01_a", "skipped"] and len(table) == 5
+
+    # A notebook runs again when its own cells change, and so do those that stand on it.
+    given = checked_parameters(second, {"profile": "smoke", "pretrained": "False"})
+    assert finished_record(second, given)
+    write(clone, "02_b", "x = 2")
+    assert finished_record(second, given) is None
+    assert finished_record(first, given)
+    assert [step.status for step in reproduce("smoke", say=quiet)] == ["skipped", "done", "done"]
+
+
+def test_reproduce_checks_all_parameters_before_the_first_kernel(clone):
+    write(clone, "01_a", "open('ran', 'w')")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        reproduce("smoke", data=str(clone / "nowhere"), say=quiet)
+    assert not (clone / "notebooks" / "ran").exists()
+
+
+def test_new_clips_make_a_finished_run_stale(clone):
+    clips = clone / "clips"
+    clips.mkdir()
+    path = write(clone, "01_a", "x = 1")
+    given = checked_parameters(path, {"data": str(clips)})
+    assert run_notebook(path, given, say=quiet).failure is None
+    assert finished_record(path, given)
+    (clips / "new.mp4").write_bytes(b"0")
+    assert finished_record(path, given) is None
+
+
+def gone(pid: int) -> bool:
+    """Has the process ended (or is it a zombie that nobody reaps)?"""
+    def ended():
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        except FileNotFoundError:
+            pass
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+    return wait_for(ended)
+
+
+def wait_for(condition, seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    raise AssertionError("waited in vain")
