@@ -1,0 +1,100 @@
+"""Imports inside kdlab point downwards only, as the layers below say."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import kdlab
+
+PACKAGE = Path(kdlab.__file__).parent
+
+# From the ground up. A module may import from the layers below its own and from its own package, never sideways:
+# clips, nets and distill know nothing of each other.
+LAYERS = (
+    {"paths", "progress"},
+    {"clips", "nets", "distill"},
+    {"train"},
+    {"recipe"},
+    {"runs"},
+    {"measure"},
+    {"profiles"},
+    {"study"},
+    {"studies"},
+    {"show"},
+    {"notebooks"},
+    {"run"},
+    {"report", "reproduce"},
+    {"doctor"},
+    {"cli"},
+)
+HEIGHT = {unit: height for height, layer in enumerate(LAYERS) for unit in layer}
+
+
+def imported_units(source: str, module: str, is_package: bool = False) -> set[str]:
+    """Which parts of kdlab (``clips``, ``train``, …) the source of ``module`` imports anywhere, also in functions.
+
+    ``module`` is its dotted name. ``import kdlab`` and ``from kdlab import __version__`` name no part.
+    """
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = base + (node.module.split(".") if node.module else [])
+            found += [[*base, alias.name] for alias in node.names]
+    parts = {dotted[1] for dotted in found if dotted[0] == "kdlab" and len(dotted) > 1}
+    return {part for part in parts if not part.startswith("__")}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        dotted = ".".join(["kdlab", *path.relative_to(PACKAGE).with_suffix("").parts])
+        yield path, dotted.removesuffix(".__init__"), path.name == "__init__.py"
+
+
+def wrong_imports(source: str, module: str, is_package: bool = False) -> list[str]:
+    """One sentence for each import that does not point downwards."""
+    if module == "kdlab":
+        return [f"kdlab/__init__.py imports {unit}" for unit in imported_units(source, module, True)]
+    own = module.split(".")[1]
+    others = imported_units(source, module, is_package) - {own}
+    return [f"{module} imports kdlab.{unit}, not below it" for unit in sorted(others) if HEIGHT[unit] >= HEIGHT[own]]
+
+
+def test_every_module_has_a_layer():
+    units = {module.split(".")[1] for _, module, _ in modules() if module != "kdlab"}
+    assert units <= HEIGHT.keys(), "give these a place in LAYERS"
+
+
+def test_imports_point_downwards():
+    wrong = [
+        sentence
+        for path, module, is_package in modules()
+        for sentence in wrong_imports(path.read_text(encoding="utf-8"), module, is_package)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "wrong"),
+    [
+        ("from kdlab.nets import video", "kdlab.clips.views", True),
+        ("from ..nets.video import build", "kdlab.clips.views", True),
+        ("def f():\n    import kdlab.train", "kdlab.distill.losses", True),
+        ("from kdlab import cli", "kdlab.train", True),
+        ("from .decode import read_frames", "kdlab.clips.views", False),
+        ("from .. import paths", "kdlab.clips.views", False),
+        ("from kdlab import __version__, paths", "kdlab.cli", False),
+        ("import torch, numpy.linalg", "kdlab.distill.losses", False),
+    ],
+)
+def test_the_test_itself(source, module, wrong):
+    assert bool(wrong_imports(source, module)) == wrong
+
+
+def test_relative_import_in_a_package_file():
+    assert imported_units("from . import decode", "kdlab.clips", is_package=True) == {"clips"}
+    assert imported_units("from ..nets import video", "kdlab.clips", is_package=True) == {"nets"}
