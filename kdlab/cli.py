@@ -1,5 +1,6 @@
 """The command line. Heavy imports stay inside the commands, so that ``kdlab --help`` answers at once."""
 
+import errno
 import os
 import shutil
 import signal
@@ -10,6 +11,8 @@ from pathlib import Path
 import click
 
 from kdlab import __version__, paths
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -92,11 +95,16 @@ def reproduce(profile, data, again, timeout, verbose):
     """Execute all notebooks in order, training from nothing; goes on where an interrupted one stopped."""
     from kdlab import reproduce
 
-    steps = reproduce.reproduce(profile, data, again=again, timeout=timeout, verbose=verbose)
+    resume = "the same command goes on from here; what is finished is kept"
+    try:
+        steps = reproduce.reproduce(profile, data, again=again, timeout=timeout, verbose=verbose)
+    except KeyboardInterrupt:
+        click.echo(resume, err=True)
+        raise
     click.echo("\n" + reproduce.summary(steps))
     for step in steps:
         if step.failure:
-            click.echo("the same command goes on from here; what is finished is kept", err=True)
+            click.echo(resume, err=True)
             _fail(step.notebook, step)
     if profile == "demo" and data is None:
         from kdlab.study import compare_with_committed
@@ -130,10 +138,14 @@ def clean(cache, runs, data, yes):
     places = {"cache": paths.cache_dir(), "runs": paths.runs_dir(), "data": paths.data_dir()}
     doomed = []
     for name, place in places.items():
-        click.echo(f"{'delete' if chosen[name] else 'keep  '}  --{name:6} {_size(place):>10}  {place}")
-        if chosen[name] and place.is_dir():
+        inside = sorted(place.iterdir()) if place.is_dir() else []
+        if name == "data":  # a folder that lies there without this mark is somebody's own
+            inside = [folder for folder in inside if (folder / "night.json").is_file()]
+        size = sum(map(_bytes, inside)) / 1e6
+        click.echo(f"{'delete' if chosen[name] else 'keep  '}  --{name:6} {size:8,.1f} MB  {place}")
+        if chosen[name] and inside:
             _refuse_to_delete(place)
-            doomed += sorted(place.iterdir())
+            doomed += inside
     if not any(chosen.values()):
         click.echo("nothing chosen, nothing deleted: add --cache, --runs or --data")
         return
@@ -158,10 +170,12 @@ def main(arguments: list[str] | None = None) -> None:
         # click turns a KeyboardInterrupt into Abort; what the runner had to say is the cause.
         click.echo(f"{error.__cause__ or error or 'interrupted'}", err=True)
         code = 130
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         if os.environ.get("KDLAB_DEBUG"):
             traceback.print_exc()
         click.echo(f"error: {error}", err=True)
+        if getattr(error, "errno", None) in _UNWRITABLE:
+            click.echo("free some space, or name another folder (KDLAB_RUNS, KDLAB_DATA, KDLAB_CACHE)", err=True)
         code = 2
     sys.exit(code or 0)
 
@@ -189,11 +203,9 @@ def _fail(notebook: str, outcome) -> None:
     sys.exit(1)
 
 
-def _size(place: Path) -> str:
-    if not place.is_dir():
-        return "not there"
-    megabytes = sum(f.stat().st_size for f in place.rglob("*") if f.is_file() and not f.is_symlink()) / 1e6
-    return f"{megabytes:,.1f} MB"
+def _bytes(entry: Path) -> int:
+    files = entry.rglob("*") if entry.is_dir() and not entry.is_symlink() else [entry]
+    return sum(file.lstat().st_size for file in files if not file.is_dir())
 
 
 def _refuse_to_delete(place: Path) -> None:

@@ -12,6 +12,8 @@ from kdlab import paths
 
 # The default of a parameter that is not a literal, such as `max_workers = os.cpu_count()`: any value fits it.
 UNKNOWN = object()
+# The sources on which every notebook stands.
+PACKAGE = Path(__file__).parent
 
 
 class NotebookError(ValueError):
@@ -87,8 +89,7 @@ def fingerprint(notebook: Path, effective: dict[str, object]) -> dict[str, objec
     Cells (not outputs), parameters, the sources of kdlab, and names, sizes and times of the files in ``data``.
     """
     cells = [(c["cell_type"], _source(c), c["metadata"].get("tags", [])) for c in _cells(notebook)]
-    package = Path(__file__).parent
-    sources = [(file.relative_to(package).as_posix(), file.read_text("utf-8")) for file in package.rglob("*.py")]
+    sources = [(file.relative_to(PACKAGE).as_posix(), file.read_text("utf-8")) for file in PACKAGE.rglob("*.py")]
     data = effective.get("data")
     return {
         "notebook": notebook.stem,

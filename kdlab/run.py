@@ -151,8 +151,9 @@ def _execute(notebook: Path, partial: Path, parameters: dict, watch: _Watch, tim
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
 
-    # nbclient reports deaths and timeouts through this logger; they are told once, by the judgement.
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)
+    # Deaths, timeouts and, after Ctrl-C, the abandoned cell are reported here too; the judgement tells them once.
+    for name in ("papermill", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     managers = []
 
     class ThisInterpreter(AsyncKernelManager):

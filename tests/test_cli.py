@@ -6,12 +6,13 @@ import re
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from kdlab import cli, paths
+from kdlab import cli, notebooks, paths
 
 PIXEL = base64.b64encode(base64.b16decode(  # a PNG of one pixel
     "89504E470D0A1A0A0000000D4948445200000001000000010806000000"
@@ -25,6 +26,7 @@ def clone(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "clone")
     monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(notebooks, "PACKAGE", tmp_path / "package")  # whose sources nobody edits during the test
     (tmp_path / "clone" / "notebooks").mkdir(parents=True)
     return tmp_path / "clone"
 
@@ -80,6 +82,18 @@ def test_run_takes_clips_and_names_the_failing_cell(kdlab, clone, monkeypatch):
     assert "failed: notebook 3, cell 4 of 4 (print(data)): AssertionError" in err and ".partial.ipynb" in err
 
 
+def test_reproduce_ends_with_the_comparison_or_says_how_to_go_on(kdlab, clone, monkeypatch):
+    line = "accuracy: your 58.2 lies in 54.1…63.0"
+    monkeypatch.setitem(sys.modules, "kdlab.study", SimpleNamespace(compare_with_committed=lambda: [line]))
+    write(clone, "01_a", "x = 1")
+    code, out, _ = kdlab("reproduce")
+    assert code == 0 and "01_a       done" in out and out.endswith(f"committed intervals\n  {line}\n")
+    write(clone, "02_b", "x = y")
+    code, out, err = kdlab("reproduce")
+    assert code == 1 and "01_a       skipped" in out and line not in out
+    assert "the same command goes on from here" in err and "NameError" in err
+
+
 def test_known_errors_are_one_line_unless_debugging(kdlab, clone, monkeypatch):
     code, _, err = kdlab("run", "3")
     assert code == 2
@@ -121,6 +135,8 @@ def test_clean_deletes_what_was_chosen_and_nothing_else(kdlab, clone, monkeypatc
     for name in ("runs", "data", ".cache", "figures", "pretrained"):
         (clone / name / "inner").mkdir(parents=True)
         (clone / name / "inner" / "file").write_bytes(b"0" * 2_000_000)
+    (clone / "data" / "inner" / "night.json").touch()
+    (clone / "data" / "my_own").mkdir()
 
     def left():
         return sorted(path.parent.parent.name for path in clone.glob("*/inner/file"))
@@ -129,11 +145,13 @@ def test_clean_deletes_what_was_chosen_and_nothing_else(kdlab, clone, monkeypatc
     assert "nothing chosen" in kdlab("clean")[1] and left() == everything
     monkeypatch.setattr("click.confirm", lambda *_, **__: False)
     code, out, _ = kdlab("clean", "--cache")
-    assert "delete  --cache      2.0 MB" in out and "keep    --runs       2.0 MB" in out and left() == everything
+    assert code == 0 and left() == everything
+    assert "delete  --cache       2.0 MB" in out and "keep    --runs        2.0 MB" in out
     kdlab("clean", "--cache", "--data", "--yes")
     assert left() == ["figures", "pretrained", "runs"]
     kdlab("clean", "--runs", "--yes")
-    assert left() == ["figures", "pretrained"] and "not there" not in kdlab("clean", "--runs", "--yes")[1]
+    assert left() == ["figures", "pretrained"]
+    assert (clone / "data" / "my_own").exists()
 
 
 @pytest.mark.parametrize("place", [".", "..", "figures", "figures/inner", "kdlab", "clips", "clips/.."])
@@ -143,11 +161,13 @@ def test_clean_refuses_what_kdlab_did_not_make(kdlab, clone, monkeypatch, place)
     (clone / "kdlab").mkdir()
     (clone / "clips").mkdir()
     (clone / "clips" / "mine.mp4").write_bytes(b"0")
+    (clone / place / "night").mkdir()
+    (clone / place / "night" / "night.json").touch()
     monkeypatch.setenv("KDLAB_REAL_CLIPS", str(clone / "clips"))
     monkeypatch.setenv("KDLAB_DATA", str(clone / place))
     code, _, err = kdlab("clean", "--data", "--yes")
     assert code == 2 and "never deletes" in err
-    assert (clone / "clips" / "mine.mp4").exists()
+    assert (clone / "clips" / "mine.mp4").exists() and (clone / place / "night" / "night.json").exists()
 
 
 def test_clean_does_not_follow_links(kdlab, clone):
@@ -182,3 +202,13 @@ def test_data_list_counts_the_clips_of_a_folder(kdlab, tmp_path):
     assert "12 clips" in out and re.search(r"walk +3 +1 +2", out)
     code, _, err = kdlab("data", "list", tmp_path / "nowhere")
     assert code == 2 and err.startswith("error: ") and "nowhere" in err
+
+
+def test_data_night_makes_clips_and_says_where_it_cannot(kdlab, tmp_path):
+    code, out, err = kdlab("data", "night", "--out", tmp_path / "night", "--clips", "34", "--workers", "1")
+    assert code == 0, err
+    assert "34 clips do not spread evenly over 11 classes: making 33" in out and re.search(r"Wave +1 +1 +1", out)
+    (tmp_path / "file").touch()
+    code, _, err = kdlab("data", "night", "--out", tmp_path / "file" / "night", "--clips", "33")
+    assert code == 2 and str(tmp_path / "file" / "night") in err and "name another folder" in err
+    assert "Traceback" not in err

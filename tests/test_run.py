@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from kdlab import paths
+from kdlab import notebooks, paths
 from kdlab.notebooks import (
     NotebookError,
     checked_parameters,
@@ -41,6 +41,7 @@ def clone(tmp_path, monkeypatch):
     for name in ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_PROFILE", "KDLAB_REAL_CLIPS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(paths, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(notebooks, "PACKAGE", tmp_path / "package")  # whose sources nobody edits during the test
     (tmp_path / "notebooks").mkdir()
     return tmp_path
 
@@ -232,14 +233,19 @@ def test_reproduce_checks_all_parameters_before_the_first_kernel(clone):
     assert not (clone / "notebooks" / "ran").exists()
 
 
-def test_new_clips_make_a_finished_run_stale(clone):
-    clips = clone / "clips"
+def test_new_clips_and_new_sources_make_a_finished_run_stale(clone):
+    clips, package = clone / "clips", clone / "package"
     clips.mkdir()
+    package.mkdir()
     path = write(clone, "01_a", "x = 1")
     given = checked_parameters(path, {"data": str(clips)})
     assert run_notebook(path, given, say=quiet).failure is None
     assert finished_record(path, given)
     (clips / "new.mp4").write_bytes(b"0")
+    assert finished_record(path, given) is None
+    (clips / "new.mp4").unlink()
+    assert finished_record(path, given)
+    (package / "new.py").touch()
     assert finished_record(path, given) is None
 
 
