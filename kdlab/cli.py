@@ -26,7 +26,9 @@ def doctor():
     """Explain this installation: versions, device and precision, decoders."""
     from kdlab import doctor
 
-    click.echo(doctor.render(doctor.report()))
+    checks = doctor.report()
+    click.echo(doctor.render(checks))
+    sys.exit(1 if doctor.broken(checks) else 0)
 
 
 @cli.group()
@@ -157,7 +159,9 @@ def clean(cache, runs, data, yes):
 
 def main(arguments: list[str] | None = None) -> None:
     """
-    The entry point ``kdlab``. Exits with 0; 1 when a notebook failed; 2 for a wrong call or a known error, told in one
+    The entry point ``kdlab``.
+
+    Exits with 0; 1 when a notebook failed or ``doctor`` found a fault; 2 for a wrong call or a known error, told in one
     line (``KDLAB_DEBUG=1`` adds the traceback); 130 after Ctrl-C or SIGTERM.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)

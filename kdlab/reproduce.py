@@ -85,7 +85,7 @@ def finished_record(notebook: Path, given: dict[str, object]) -> dict | None:
 
 def summary(steps: list[Step]) -> str:
     """The closing table; the seconds of a skipped notebook are those of the run that made it."""
-    width = max(len(step.notebook) for step in steps)
+    width = max(len(name) for name in ("this time", *(step.notebook for step in steps)))
     lines = [f"{'notebook':{width}}  {'status':8} {'seconds':>8}"]
     for step in steps:
         seconds = "" if step.seconds is None else f"{step.seconds:.1f}"
