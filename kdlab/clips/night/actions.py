@@ -1,0 +1,248 @@
+"""The eleven ARID actions as trajectories of joint angles.
+
+A *pose* is a dictionary of arrays of length T, one per channel, angles in degrees:
+
+- torso: ``bend`` (forward), ``lean`` (to the left), ``twist``; head: ``nod`` (down), ``look`` (to the left)
+- arms, right and left (``_r``, ``_l``), against gravity: ``arm`` and ``fore`` (0 hangs down, 90 forward, 180 up),
+  ``out`` and ``fore_out`` (90 is sideways, away from the body)
+- legs: ``thigh`` (forward), ``knee`` (flexion), ``spread`` (sideways)
+- place: ``yaw`` (added to the facing direction), ``forward`` and ``lift`` (metres)
+
+Every action writes only the channels it moves; :func:`pose_of` puts them on a standing, slightly fidgeting body.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+ACTIONS = ("Drink", "Jump", "Pick", "Pour", "Push", "Run", "Sit", "Stand", "Turn", "Walk", "Wave")
+ACTIVE_SECONDS = {  # medians of the active part in real dark clips; the five without a measurement lie between
+    "Drink": 1.8, "Jump": 1.3, "Pick": 1.6, "Pour": 1.8, "Push": 1.4, "Run": 1.7,
+    "Sit": 1.8, "Stand": 1.4, "Turn": 1.2, "Walk": 1.8, "Wave": 1.7,
+}  # fmt: skip
+TRAVELLING = ("Run", "Walk")
+
+Pose = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When and how strongly an action happens. ``time``: (T,) seconds; ``start`` and ``span`` of the active part."""
+
+    time: np.ndarray
+    start: float
+    span: float
+    amplitude: float
+    tempo: float
+
+    @property
+    def progress(self) -> np.ndarray:
+        """(T,) 0 before the active part, 1 after it."""
+        return np.clip((self.time - self.start) / self.span, 0, 1)
+
+
+def keys(progress: np.ndarray, *points: tuple[float, float]) -> np.ndarray:
+    """Smooth interpolation through ``(progress, value)`` points, at rest in each of them."""
+    at, value = np.array(points, dtype=float).T
+    left = np.clip(np.searchsorted(at, progress, side="right") - 1, 0, len(at) - 2)
+    share = np.clip((progress - at[left]) / (at[left + 1] - at[left]), 0, 1)
+    share = share * share * (3 - 2 * share)
+    return value[left] + share * (value[left + 1] - value[left])
+
+
+def pose_of(action: str, moment: Moment, sway: float, rng: np.random.Generator) -> Pose:
+    """All channels of ``action`` over time. ``sway`` scales the fidgeting; left and right are drawn."""
+    pose = _standing(moment.time, sway, rng)
+    mirrored = rng.random() < 0.5
+    for name, values in _MOVES[action](moment, rng).items():
+        pose[name] = pose[name] + values
+    return _mirror(pose) if mirrored else pose
+
+
+def _standing(time: np.ndarray, sway: float, rng: np.random.Generator) -> Pose:
+    rest = {name: 0.0 for name in ("bend", "lean", "twist", "nod", "look", "yaw", "forward", "lift")}
+    rest |= {"thigh_r": 0.0, "thigh_l": 0.0, "knee_r": 4.0, "knee_l": 4.0, "spread_r": 4.0, "spread_l": 4.0}
+    hang, hold = rng.uniform(-4, 10), rng.uniform(6, 30)
+    for side in ("r", "l"):
+        rest |= {f"arm_{side}": hang, f"fore_{side}": hang + hold, f"out_{side}": 9.0, f"fore_out_{side}": 4.0}
+    rest |= {"bend": rng.uniform(0, 6), "nod": rng.uniform(-5, 12)}
+    pose = {}
+    for name, value in rest.items():
+        wobble = np.zeros_like(time)
+        for _ in range(2):
+            wobble += rng.normal() * np.sin(2 * np.pi * (rng.uniform(0.15, 0.8) * time + rng.random()))
+        scale = {"forward": 0.008, "lift": 0.0, "yaw": 2.0}.get(name, 1.6)
+        if name.startswith(("thigh", "knee")):
+            scale = 0.3  # planted legs do not fidget as arms do
+        pose[name] = value + sway * scale * wobble
+    return pose
+
+
+def _mirror(pose: Pose) -> Pose:
+    other = {"_r": "_l", "_l": "_r"}
+    swapped = {name[:-2] + other[name[-2:]] if name[-2:] in other else name: v for name, v in pose.items()}
+    return swapped | {name: -swapped[name] for name in ("lean", "twist", "look", "yaw")}
+
+
+def _drink(m: Moment, rng: np.random.Generator) -> Pose:
+    up, hold, a = rng.uniform(0.25, 0.35), rng.uniform(0.65, 0.78), m.amplitude
+    raised = keys(m.progress, (0, 0), (up, 1), (hold, 1), (1, 0))
+    sip = keys(m.progress, (up * 0.8, 0), (up + 0.15, 1), (hold - 0.05, 1), (hold + 0.1, 0))
+    return {
+        "arm_r": raised * (38 + 8 * a) + sip * 14, "out_r": raised * rng.uniform(5, 25),
+        "fore_r": raised * 125 + sip * 12, "fore_out_r": raised * -32,
+        "nod": -sip * 22 * a, "bend": -sip * 5,
+    }  # fmt: skip
+
+
+def _jump(m: Moment, rng: np.random.Generator) -> Pose:
+    hops = 1 if rng.random() < 0.75 else 2
+    height, travel = rng.uniform(0.16, 0.42) * m.amplitude, rng.uniform(0, 0.5)
+    deep, swing = rng.uniform(45, 85) * m.amplitude, rng.uniform(60, 165)
+    tuck = rng.uniform(0, 35)
+    air = 2 * np.sqrt(2 * height / 9.81)  # flight of a free fall
+    u = m.progress * hops % 1.0
+    u[m.progress >= 1] = 1.0
+    length = m.span / hops
+    off = 0.5 - 0.5 * air / length + 0.06
+    land = min(off + air / length, 0.9)
+    off = max(off, 0.15)
+    crouch = keys(u, (0, 0), (off * 0.65, 1), (off, 0), (land, 0.1), (0.5 * (1 + land), 0.8), (1, 0))
+    flight = np.clip((u - off) / (land - off), 0, 1)
+    arms = keys(u, (0, 0), (off * 0.6, -45), (off + 0.05, swing), (land, swing * 0.6), (1, 0))
+    pose = {"lift": 4 * height * flight * (1 - flight), "bend": crouch * 32}
+    pose["forward"] = travel * keys(m.progress, (0, 0), (0.35, 0.05), (0.75, 0.95), (1, 1))
+    legs = np.sin(np.pi * flight) * tuck
+    for side in ("r", "l"):
+        pose |= {f"thigh_{side}": crouch * deep * 0.5 + legs, f"knee_{side}": crouch * deep + 1.6 * legs}
+        pose |= {f"arm_{side}": arms, f"fore_{side}": arms * 1.15, f"out_{side}": crouch * 4}
+    return pose
+
+
+def _pick(m: Moment, rng: np.random.Generator) -> Pose:
+    low, leave = rng.uniform(0.35, 0.45), rng.uniform(0.5, 0.6)
+    down = keys(m.progress, (0, 0), (low, 1), (leave, 1), (0.95, 0))
+    squat, bend = rng.uniform(0.1, 1.0), rng.uniform(60, 95) * m.amplitude
+    hold = keys(m.progress, (leave, 0), (1, 1)) * rng.uniform(20, 70)
+    reach = rng.uniform(5, 30)
+    pose = {"bend": down * bend * (1 - 0.35 * squat), "nod": down * 15}
+    for side in ("r", "l"):
+        pose |= {f"thigh_{side}": down * (15 + 75 * squat), f"knee_{side}": down * (12 + 105 * squat)}
+    both = rng.random() < 0.35
+    pose |= {"arm_r": down * reach, "fore_r": down * reach * 0.5 + hold, "fore_out_r": -hold * 0.2}
+    pose |= {"arm_l": down * (reach if both else -12), "fore_l": down * (reach * 0.5 if both else 20) + both * hold}
+    return pose
+
+
+def _pour(m: Moment, rng: np.random.Generator) -> Pose:
+    up, end = rng.uniform(0.25, 0.33), rng.uniform(0.7, 0.8)
+    raised = keys(m.progress, (0, 0), (up, 1), (end + 0.05, 1), (1, 0))
+    tip = keys(m.progress, (up, 0), (up + 0.18, 1), (end - 0.1, 1), (end + 0.05, 0)) * m.amplitude
+    high = rng.uniform(0, 25)
+    return {
+        "arm_r": raised * (25 + high), "out_r": raised * 14 + tip * 42, "fore_r": raised * (72 + high),
+        "fore_out_r": raised * -22 + tip * -12, "arm_l": raised * 22, "fore_l": raised * 58,
+        "fore_out_l": raised * -30, "nod": raised * 20, "bend": raised * rng.uniform(2, 14),
+        "lean": -tip * 4, "twist": tip * 6,
+    }  # fmt: skip
+
+
+def _push(m: Moment, rng: np.random.Generator) -> Pose:
+    load, shove = rng.uniform(0.22, 0.3), rng.uniform(0.5, 0.62)
+    ready = keys(m.progress, (0, 0), (load, 1), (shove, 0.9), (shove + 0.15, 0.9), (1, 0))
+    out = keys(m.progress, (load, 0), (shove, 1), (shove + 0.15, 1), (0.97, 0)) * m.amplitude
+    step = keys(m.progress, (load, 0), (shove, 1), (1, 0.9))
+    level = rng.uniform(-12, 12)
+    pose = {"bend": out * rng.uniform(14, 30) - (ready - out).clip(0) * 6, "forward": step * rng.uniform(0.1, 0.4)}
+    pose |= {"thigh_r": step * 26, "knee_r": step * 24, "thigh_l": -step * 18, "knee_l": step * 6}
+    for side in ("r", "l"):
+        pose |= {f"arm_{side}": -ready * 22 + out * (96 + level), f"out_{side}": ready * 18 - out * 14}
+        pose |= {f"fore_{side}": ready * 78 + out * (-4 + level), f"fore_out_{side}": -ready * 4}
+    return pose
+
+
+def gait(m: Moment, rate: float, stride: float) -> tuple[np.ndarray, np.ndarray]:
+    """Phase of the left leg (radians) and how much of full stride there is (0..1), easing in and out."""
+    ramp = 0.25
+    full = np.clip((m.time - m.start) / ramp + 0.5, 0, 1) * np.clip((m.start + m.span - m.time) / ramp + 0.5, 0, 1)
+    return 2 * np.pi * rate * m.tempo * (m.time - m.start), full * stride
+
+
+def _walk(m: Moment, rng: np.random.Generator) -> Pose:
+    phase, full = gait(m, rng.uniform(0.82, 1.05), m.amplitude)
+    phase = phase + rng.uniform(0, 2 * np.pi)
+    pose = {"bend": full * 3, "lift": -0.0 * full}
+    swing = rng.uniform(12, 26)
+    for side, p in (("l", phase), ("r", phase + np.pi)):
+        pose |= {f"thigh_{side}": full * (3 + 23 * np.sin(p)), f"knee_{side}": full * (5 + 46 * np.cos(p).clip(0))}
+        pose |= {f"arm_{side}": -full * swing * np.sin(p), f"fore_{side}": full * (10 - 1.2 * swing * np.sin(p))}
+    return pose | {"twist": full * 5 * np.sin(phase), "forward": _travel(m, full, 1.3)}
+
+
+def _run(m: Moment, rng: np.random.Generator) -> Pose:
+    phase, full = gait(m, rng.uniform(1.2, 1.5), m.amplitude)
+    phase = phase + rng.uniform(0, 2 * np.pi)
+    effort = rng.uniform(0.6, 1.1)  # from a slow jog to a sprint
+    pose = {"bend": full * (5 + 9 * effort), "lift": full * 0.07 * effort * np.abs(np.sin(phase + 0.6))}
+    for side, p in (("l", phase), ("r", phase + np.pi)):
+        pose |= {f"thigh_{side}": full * (10 + 36 * effort * np.sin(p))}
+        pose |= {f"knee_{side}": full * (22 + 78 * effort * np.cos(p - 0.35).clip(0))}
+        pose |= {f"arm_{side}": -full * (8 + 38 * effort * np.sin(p)), f"out_{side}": full * 8}
+        pose |= {f"fore_{side}": full * (62 - 42 * effort * np.sin(p)), f"fore_out_{side}": -full * 12}
+    return pose | {"twist": full * 9 * np.sin(phase), "forward": _travel(m, full, 1.7 + 1.6 * effort)}
+
+
+def _travel(m: Moment, full: np.ndarray, speed: float) -> np.ndarray:
+    way = np.concatenate([[0], np.cumsum(full[1:] * np.diff(m.time))]) * speed * m.tempo
+    return way - way[np.searchsorted(m.time, m.start + m.span / 2).clip(0, len(way) - 1)]  # 0 in the middle
+
+
+def _seat(sat: np.ndarray, bend: np.ndarray, rng: np.random.Generator) -> Pose:
+    depth, lap = rng.uniform(82, 98), rng.uniform(35, 60)
+    pose = {"bend": bend, "nod": bend * 0.15}
+    for side in ("r", "l"):
+        pose |= {f"thigh_{side}": sat * depth, f"knee_{side}": sat * depth}
+        pose |= {f"arm_{side}": sat * 18 + bend * 0.25, f"fore_{side}": sat * lap + bend * 0.1}
+    return pose
+
+
+def _sit(m: Moment, rng: np.random.Generator) -> Pose:
+    sat = keys(m.progress, (rng.uniform(0.22, 0.32), 0), (rng.uniform(0.68, 0.8), 1))
+    bend = keys(m.progress, (0, 0), (rng.uniform(0.4, 0.5), 1), (rng.uniform(0.62, 0.7), 0.95), (1, 0.05))
+    return _seat(sat, bend * rng.uniform(45, 85) * m.amplitude, rng)
+
+
+def _stand(m: Moment, rng: np.random.Generator) -> Pose:
+    sat = keys(m.progress, (rng.uniform(0.3, 0.4), 1), (rng.uniform(0.78, 0.9), 0))
+    bend = keys(m.progress, (0, 0.08), (rng.uniform(0.33, 0.45), 1), (rng.uniform(0.5, 0.6), 0.9), (1, 0))
+    return _seat(sat, bend * rng.uniform(40, 75) * m.amplitude, rng)
+
+
+def _turn(m: Moment, rng: np.random.Generator) -> Pose:
+    angle = 90 * rng.uniform(0.85, 1.2) if rng.random() < 0.75 else rng.uniform(150, 185)
+    yaw = keys(m.progress, (0, 0), (1, 1)) * angle
+    ahead = keys(m.progress, (0, 0), (0.8, 1), (1, 1)) * angle - yaw
+    steps = np.sin(np.pi * np.clip(m.progress, 0, 1)) * np.sin(2 * np.pi * m.progress * rng.choice([1.0, 1.5, 2.0]))
+    pose = {"yaw": yaw, "look": ahead, "twist": ahead * 0.3}
+    for side, s in (("l", steps), ("r", -steps)):
+        pose |= {f"thigh_{side}": 20 * s.clip(0), f"knee_{side}": 36 * s.clip(0), f"arm_{side}": 9 * s}
+    return pose
+
+
+def _wave(m: Moment, rng: np.random.Generator) -> Pose:
+    up, end = rng.uniform(0.2, 0.28), rng.uniform(0.78, 0.86)
+    raised = keys(m.progress, (0, 0), (up, 1), (end, 1), (1, 0))
+    beat = np.sin(2 * np.pi * rng.uniform(1.4, 2.4) * m.tempo * (m.time - m.start))
+    lifted, side = rng.uniform(50, 150), rng.uniform(5, 45)
+    swing = rng.uniform(20, 38) * m.amplitude
+    return {
+        "arm_r": raised * lifted, "out_r": raised * (side + 0.2 * swing * beat),
+        "fore_r": raised * 150, "fore_out_r": raised * (5 + swing * beat), "lean": -raised * 3,
+    }  # fmt: skip
+
+
+_MOVES: dict[str, Callable[[Moment, np.random.Generator], Pose]] = {
+    "Drink": _drink, "Jump": _jump, "Pick": _pick, "Pour": _pour, "Push": _push, "Run": _run,
+    "Sit": _sit, "Stand": _stand, "Turn": _turn, "Walk": _walk, "Wave": _wave,
+}  # fmt: skip

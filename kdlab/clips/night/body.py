@@ -1,0 +1,159 @@
+"""An articulated body: joint angles to joints in space, joints to the rounded limbs that are drawn."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .actions import Pose
+from .ranges import draw
+
+JOINTS = (
+    "pelvis", "neck", "head", "face", "chest",
+    "shoulder_r", "elbow_r", "hand_r", "hip_r", "knee_r", "ankle_r", "toe_r",
+    "shoulder_l", "elbow_l", "hand_l", "hip_l", "knee_l", "ankle_l", "toe_l",
+)  # fmt: skip
+LENGTH = {  # of the body height
+    "thigh": 0.245, "shin": 0.245, "sole": 0.04, "foot": 0.10, "torso": 0.29, "upper": 0.17, "fore": 0.185,
+    "shoulder": 0.105, "hip": 0.055, "head": 0.068,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Look:
+    """One person: height in metres, girth, and linear albedo (RGB, 0..1) of skin, hair and clothes."""
+
+    height: float
+    build: float
+    skin: np.ndarray
+    hair: np.ndarray
+    shirt: np.ndarray
+    trousers: np.ndarray
+    shoes: np.ndarray
+    emblem: np.ndarray | None
+    shorts: bool
+    sleeves: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """One convex thing to draw: spheres at ``points`` (T, n, 3) metres with ``radius`` (n,), and all between them."""
+
+    points: np.ndarray
+    radius: np.ndarray
+    albedo: np.ndarray
+    actor: bool = True
+    nearer: float = 0.0  # metres by which it counts as nearer when parts are sorted by depth
+
+
+def draw_look(rng: np.random.Generator, variety: float) -> Look:
+    """A person: body within the ranges of ``variety``; clothes vary always (they tell nobody's action)."""
+
+    def cloth() -> np.ndarray:
+        grey = rng.choice([0.03, 0.06, 0.12, 0.3, 0.55], p=[0.2, 0.2, 0.2, 0.2, 0.2]) * rng.uniform(0.8, 1.25)
+        return np.clip(grey * (1 + 0.18 * rng.normal(size=3)), 0.015, 0.8)
+
+    skin = rng.uniform(0.16, 0.5) * np.array([1.0, 0.72, 0.58])
+    emblem = cloth() if rng.random() < 0.4 else None
+    return Look(
+        height=draw(rng, "height", variety), build=draw(rng, "build", variety), skin=skin,
+        hair=rng.uniform(0.01, 0.09) * np.ones(3), shirt=cloth(), trousers=cloth() * 0.8, shoes=cloth(),
+        emblem=emblem, shorts=rng.random() < 0.35, sleeves=rng.random() < 0.45,
+    )  # fmt: skip
+
+
+def joints(pose: Pose, height: float, planted: bool) -> np.ndarray:
+    """(T, 19, 3) joints in metres, in the person's own axes: left, up, forward; origin on the ground below the start.
+
+    The pelvis is as high as the more stretched leg carries it, plus ``lift``. With ``planted`` feet the body moves
+    back when the thighs come up, as in sitting down; without, it moves by ``forward`` alone (gait).
+    """
+    p = {name: np.deg2rad(v) if name not in ("forward", "lift") else v for name, v in pose.items()}
+    size = {name: value * height for name, value in LENGTH.items()}
+    at: dict[str, np.ndarray] = {}
+
+    down, ahead = {}, {}
+    for side in ("r", "l"):
+        shin = p[f"thigh_{side}"] - p[f"knee_{side}"]
+        down[side] = size["thigh"] * np.cos(p[f"thigh_{side}"]) + size["shin"] * np.cos(shin)
+        ahead[side] = size["thigh"] * np.sin(p[f"thigh_{side}"]) + size["shin"] * np.sin(shin)
+    z = p["forward"] - (0.5 * (ahead["r"] + ahead["l"]) if planted else 0.0)
+    y = np.maximum(down["r"], down["l"]) + size["sole"] + p["lift"]
+    at["pelvis"] = np.stack([np.zeros_like(y), y, z], -1)
+
+    up = _vector(np.sin(p["lean"]), np.cos(p["lean"]) * np.cos(p["bend"]), np.cos(p["lean"]) * np.sin(p["bend"]))
+    left = _vector(np.cos(p["twist"]), -np.sin(p["lean"]), -np.sin(p["twist"]))
+    at["neck"] = at["pelvis"] + size["torso"] * up
+    at["chest"] = at["pelvis"] + 0.72 * size["torso"] * up + 0.05 * height * np.cross(left, up)
+    tip = p["bend"] * 0.75 + p["nod"]
+    crown = _vector(np.sin(p["lean"]), np.cos(tip), np.sin(tip))
+    at["head"] = at["neck"] + 0.115 * height * crown
+    turn = p["look"] + p["twist"]
+    gaze = _vector(np.sin(turn) * np.cos(tip), -np.sin(tip), np.cos(tip) * np.cos(turn))
+    at["face"] = at["head"] + 0.45 * size["head"] * gaze - 0.12 * size["head"] * crown
+
+    for side, sign in (("r", -1.0), ("l", 1.0)):
+        at[f"shoulder_{side}"] = at["neck"] + sign * size["shoulder"] * left - 0.015 * height * up
+        for start, end, name, out, length in (
+            ("shoulder", "elbow", "arm", "out", "upper"),
+            ("elbow", "hand", "fore", "fore_out", "fore"),
+        ):
+            pitch, sideways = p[f"{name}_{side}"], p[f"{out}_{side}"]
+            aim = _vector(0 * pitch, -np.cos(sideways) * np.cos(pitch), np.cos(sideways) * np.sin(pitch))
+            aim = aim + (sign * np.sin(sideways))[:, None] * left
+            at[f"{end}_{side}"] = at[f"{start}_{side}"] + size[length] * aim
+        at[f"hip_{side}"] = at["pelvis"] + np.array([sign * size["hip"], 0, 0])
+        thigh, shin, spread = p[f"thigh_{side}"], p[f"thigh_{side}"] - p[f"knee_{side}"], sign * p[f"spread_{side}"]
+        at[f"knee_{side}"] = at[f"hip_{side}"] + size["thigh"] * _vector(np.sin(spread), -np.cos(thigh), np.sin(thigh))
+        at[f"ankle_{side}"] = at[f"knee_{side}"] + size["shin"] * _vector(np.sin(spread), -np.cos(shin), np.sin(shin))
+        point = 0.5 * shin
+        at[f"toe_{side}"] = at[f"ankle_{side}"] + size["foot"] * _vector(
+            0 * point, np.sin(point) * 0.6 - 0.2, np.cos(point)
+        )
+    return np.stack([at[name] for name in JOINTS], axis=1)
+
+
+def _vector(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    return np.stack(np.broadcast_arrays(x, y, z), axis=-1)
+
+
+def to_world(points: np.ndarray, yaw: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """(T, n, 3) left/up/forward to right/up/away from the camera; ``yaw`` (T,) degrees, 0 faces the camera."""
+    angle = np.deg2rad(yaw)[:, None]
+    left, up, forward = points[..., 0], points[..., 1], points[..., 2]
+    x = left * np.cos(angle) + forward * np.sin(angle)
+    z = left * np.sin(angle) - forward * np.cos(angle)
+    return np.stack([x, up, z], -1) + origin
+
+
+def limbs(where: np.ndarray, look: Look) -> list[Part]:
+    """The person's parts from joints ``where`` (T, 19, 3) in world metres."""
+    h, girth = look.height, look.height * look.build
+
+    def part(names: str, radii: tuple[float, ...], albedo: np.ndarray, nearer: float = 0.0) -> Part:
+        index = [JOINTS.index(name) for name in names.split()]
+        return Part(where[:, index], np.array(radii) * girth, albedo, nearer=nearer)
+
+    shin = look.skin if look.shorts else look.trousers
+    fore = look.shirt if look.sleeves else look.skin
+    parts = [
+        part("shoulder_r shoulder_l hip_r hip_l", (0.042, 0.042, 0.06, 0.06), look.shirt),
+        part("hip_r hip_l", (0.064, 0.064), look.trousers),
+    ]
+    for s in ("r", "l"):
+        parts += [
+            part(f"hip_{s} knee_{s}", (0.058, 0.042), look.trousers),
+            part(f"knee_{s} ankle_{s}", (0.041 if not look.shorts else 0.036, 0.026), shin),
+            part(f"ankle_{s} toe_{s}", (0.027, 0.02), look.shoes),
+            part(f"shoulder_{s} elbow_{s}", (0.036, 0.029), look.shirt, nearer=0.03),
+            part(f"elbow_{s} hand_{s}", (0.027, 0.021), fore, nearer=0.04),
+            part(f"hand_{s}", (0.027,), look.skin, nearer=0.05),
+        ]
+    head, neck = where[:, [JOINTS.index("head")]], where[:, [JOINTS.index("neck")]]
+    parts += [
+        Part(np.concatenate([neck, 0.55 * neck + 0.45 * head], 1), np.array([0.03, 0.03]) * girth, look.skin),
+        Part(head, np.array([LENGTH["head"] * h]), look.hair),
+        Part(where[:, [JOINTS.index("face")]], np.array([0.8 * LENGTH["head"] * h]), look.skin),
+    ]
+    if look.emblem is not None:
+        parts.append(part("chest", (0.032,), look.emblem))
+    return parts

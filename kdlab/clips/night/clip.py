@@ -1,0 +1,90 @@
+"""One clip from its place in the data set: who, where, which camera; then the frames, bright and dark."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .actions import ACTIONS, Pose, pose_of
+from .body import Part, draw_look, limbs
+from .light import Camera, draw_camera, expose, expose_well
+from .paint import paint
+from .props import draw_props, things
+from .ranges import draw
+from .scene import KINDS, Place, cuboid, distractors, draw_place
+from .spec import SPLITS, Night, NightError, group_of, streams
+from .stage import FRAMES, draw_moment, draw_view, place_actor
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip in memory. ``bright``, ``dark``: (36, 128, 160, 3) uint8 RGB; ``masks``: (36, 128, 160) bool, the actor;
+    ``joints``: (36, 19, 2) float32 pixels (x, y) in the order of ``JOINTS``, also where they lie outside the frame."""
+
+    bright: np.ndarray
+    dark: np.ndarray
+    masks: np.ndarray
+    joints: np.ndarray
+    camera: Camera
+    group: str
+
+
+def render_clip(
+    spec: Night, split: str, class_name: str, index: int, *, actor: bool = True, exposure: float = 1.0
+) -> Clip:
+    """Render clip ``index`` of a class and split, whether or not ``spec.per_class`` reaches so far.
+
+    actor=False leaves out the actor and what an actor moves, for a background-only audit; ``exposure`` multiplies the
+    light that reaches the sensor (1: as in the files). Raises NightError on an unknown split, class or index.
+    """
+    if split not in SPLITS or class_name not in ACTIONS or int(index) != index or index < 0:
+        raise NightError(
+            f"no clip {split!r}, {class_name!r}, {index!r}: splits are {', '.join(SPLITS)}, "
+            f"classes {', '.join(ACTIONS)}, and indices count from 0"
+        )
+    where, label, variety = SPLITS.index(split), ACTIONS.index(class_name), spec.variety
+    number, group = group_of(spec, split, class_name, index)
+    look_rng, place_rng = streams(spec, 2, where, number, count=2)
+    # One generator for each purpose: leaving out the actor changes nothing else, nor does a new draw elsewhere.
+    move, stand, lens, prop, mover, lit, noise = streams(spec, 3, where, label, index, count=7)
+
+    told = bool(prop.random() < spec.context)
+    look = draw_look(look_rng, variety)
+    place = _class_place(spec, label) if told else draw_place(place_rng, variety)
+    props = draw_props(prop, class_name if told else None)
+    moment = draw_moment(class_name, variety, move)
+    pose = pose_of(class_name, moment, draw(move, "sway", variety), move)
+    if class_name in ("Sit", "Stand") and props.seat == "none":
+        pose = _squat(pose)
+    view, distance, pan = draw_view(look.height, variety, lens)
+    placed = place_actor(class_name, pose, look, view, distance, pan, variety, stand)
+
+    parts = distractors(moment.time, distance * 1.6, 0.0, variety, mover)
+    parts += things(class_name, props, placed, look, prop, actor)
+    parts += limbs(placed.joints, look) if actor else []
+    parts += _occluder(distance, variety, mover)
+    frames = view.backdrop(place.radiance)
+    masks = paint(frames, parts, view, place, fill=float(np.exp(0.35 * lit.normal())))
+    camera = draw_camera(lit, FRAMES)
+    joints = view.screen(view.plane(placed.joints)[0]).astype(np.float32)
+    return Clip(expose_well(frames), expose(frames, camera, noise, exposure), masks, joints, camera, group)
+
+
+def _class_place(spec: Night, label: int) -> Place:
+    """The backdrop that belongs to a class when context tells it: one per class, the same in all splits."""
+    (rng,) = streams(spec, 4, label, count=1)
+    return draw_place(rng, spec.variety, KINDS[label % len(KINDS)])
+
+
+def _squat(pose: Pose) -> Pose:
+    deeper = {"thigh_r": 1.25, "thigh_l": 1.25, "knee_r": 1.5, "knee_l": 1.5, "bend": 0.6}
+    return pose | {name: pose[name] * factor for name, factor in deeper.items()}
+
+
+def _occluder(distance: float, variety: float, rng: np.random.Generator) -> list[Part]:
+    """Seldom, and only at high variety: a post between camera and actor."""
+    wanted, x, albedo = draw(rng, "occluder", variety), rng.uniform(-0.3, 0.3), rng.uniform(0.02, 0.4)
+    if wanted < 0.8:
+        return []
+    depth = 0.6 * distance
+    centre = np.tile([x * depth, 1.2, depth], (FRAMES, 1))
+    return [cuboid(centre, (0.05 * depth, 3.5, 0.1), 0, albedo * np.ones(3))]

@@ -1,0 +1,137 @@
+"""From radiance to the dark 8-bit frame: lamp light, photons, read noise, 12 bits, denoising, tone curve.
+
+The same function darkens rendered radiance and, through :func:`linear_from_srgb`, any bright video.
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+ADC_LEVELS = 4096
+ADC_PEDESTAL = 64  # raw value of black, so that read noise is not clipped
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A phone camera at night.
+
+    electrons: photo-electrons at the clip's median radiance and ``exposure`` 1; read_noise: electrons;
+    level: 8-bit grey level (0..255) that the median reaches; black: level of no light; tone: exponent on the
+    sRGB curve; chroma: share of colour that the denoiser leaves; smooth: sigma of its spatial filter in pixels;
+    memory: share of the previous frame in its temporal filter; steps: (frame, gain) of the auto-exposure.
+    """
+
+    electrons: float = 150.0
+    read_noise: float = 3.0
+    level: float = 12.0
+    black: float = 3.5
+    tone: float = 0.9
+    chroma: float = 0.5
+    smooth: float = 0.8
+    memory: float = 0.4
+    steps: tuple[tuple[int, float], ...] = ()
+
+
+def draw_camera(rng: np.random.Generator, frames: int) -> Camera:
+    """A camera and exposure whose clips lie where real dark clips lie (median level 12, tenth to ninetieth 9..18)."""
+    steps, gain = [], 1.0
+    for frame in sorted(rng.integers(2, frames, rng.integers(0, 3))):
+        gain *= float(np.exp(0.04 * rng.standard_t(3)).clip(0.8, 1.25))
+        steps.append((int(frame), gain))
+    camera = Camera(
+        read_noise=rng.uniform(0.8, 2.5),
+        level=float(np.clip(12.5 * np.exp(0.26 * rng.normal()), 7.5, 30)),
+        black=rng.uniform(3, 4),
+        tone=rng.uniform(0.5, 1.25),
+        chroma=rng.uniform(0.15, 0.6),
+        smooth=rng.uniform(0.7, 1.1),
+        memory=rng.uniform(0.2, 0.5),
+        steps=tuple(steps),
+    )
+    noise = 0.75 * float(np.exp(0.25 * rng.normal()))  # grey levels that are left after denoising
+    return replace(camera, electrons=_electrons_for(noise, camera))
+
+
+def _electrons_for(noise: float, camera: Camera) -> float:
+    """Photo-electrons at the median with which ``noise`` grey levels are left there after denoising."""
+    left = np.sqrt((1 - camera.memory) / (1 + camera.memory)) / (2 * np.sqrt(np.pi) * camera.smooth)
+    relative = noise / (camera.tone * (camera.level - camera.black) * left)
+    return float((1 + np.sqrt(1 + 4 * (relative * camera.read_noise) ** 2)) / (2 * relative**2))
+
+
+def srgb_from_linear(linear: np.ndarray) -> np.ndarray:
+    """The sRGB curve; both sides in [0, 1]."""
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+
+
+def linear_from_srgb(encoded: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`srgb_from_linear`."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+_BRIGHT = np.round(255 * srgb_from_linear(np.linspace(0, 1, 65536))).astype(np.uint8)
+
+
+def expose_well(radiance: np.ndarray) -> np.ndarray:
+    """The noise-free bright twin, uint8, of radiance (T, H, W, 3): its median becomes a mid grey (level 88)."""
+    grey = radiance[:: max(len(radiance) // 4, 1), ::4, ::4] @ LUMA
+    gain = min(0.098 / max(float(np.median(grey)), 1e-6), 0.9 / max(float(np.percentile(grey, 98)), 1e-6))
+    return _BRIGHT[np.minimum(radiance * (65535 * gain), 65535).astype(np.uint16)]
+
+
+def expose(
+    radiance: np.ndarray, camera: Camera, rng: np.random.Generator, exposure: float = 1.0
+) -> np.ndarray:
+    """Dark 8-bit frames of linear ``radiance`` (T, H, W, 3) float32, as the camera would record them.
+
+    ``exposure`` multiplies the light that reaches the sensor while gain and tone curve stay: 0.5 is one stop darker,
+    with fewer photons and so more noise relative to the picture.
+    """
+    grey = radiance[:: max(len(radiance) // 4, 1), ::4, ::4] @ LUMA
+    middle = max(float(np.median(grey)), 1e-6)
+    photons = radiance * np.float32(camera.electrons * exposure / middle)
+    gain_of = np.ones(len(radiance), np.float32)
+    for frame, gain in camera.steps:
+        gain_of[frame:] = gain
+    photons *= gain_of[:, None, None, None]
+    spread = np.sqrt(photons + np.float32(camera.read_noise**2))
+    electrons = photons + spread * rng.standard_normal(photons.shape, dtype=np.float32)
+
+    full = 1.2 * camera.electrons * max(float(np.percentile(grey, 99.5)) / middle, 8.0)  # electrons at the top
+    adc = (ADC_LEVELS - 1 - ADC_PEDESTAL) / full
+    raw = np.clip(np.round(electrons * np.float32(adc) + ADC_PEDESTAL), 0, ADC_LEVELS - 1) - np.float32(ADC_PEDESTAL)
+    clean = _denoise(raw, camera)
+    wanted = ((camera.level - camera.black) / (255 - camera.black)) ** (1 / camera.tone)
+    gain = float(linear_from_srgb(np.array(wanted))) / (camera.electrons * adc)
+    return _tone_curve(camera)[np.clip(clean * np.float32(65535 * gain), 0, 65535).astype(np.uint16)]
+
+
+def _denoise(raw: np.ndarray, camera: Camera) -> np.ndarray:
+    """Colour towards grey, a small blur, and a recursive average over time where the picture stands still."""
+    grey = (raw @ LUMA)[..., None]
+    mixed = grey + np.float32(camera.chroma) * (raw - grey)
+    out = np.empty_like(mixed)
+    previous = None
+    for index, frame in enumerate(mixed):
+        frame = cv2.GaussianBlur(frame, (0, 0), camera.smooth)
+        if previous is not None:
+            change = cv2.GaussianBlur(np.abs(frame - previous) @ LUMA, (0, 0), 1.5)
+            scale = 0.12 * (frame @ LUMA) + 2.0
+            keep = np.float32(camera.memory) * np.exp(-((change / scale.clip(2)) ** 2))
+            frame = frame + keep[..., None] * (previous - frame)
+        out[index] = previous = frame
+    return out
+
+
+def _tone_curve(camera: Camera) -> np.ndarray:
+    encoded = srgb_from_linear(np.linspace(0, 1, 65536)) ** camera.tone
+    return np.round(camera.black + (255 - camera.black) * encoded).astype(np.uint8)
+
+
+def darken(bright: np.ndarray, exposure: float, rng: np.random.Generator, camera: Camera | None = None) -> np.ndarray:
+    """A dark twin of bright sRGB frames (T, H, W, 3) uint8, ``exposure`` relative to the usual dark clip (1)."""
+    radiance = linear_from_srgb(np.arange(256) / 255).astype(np.float32)[bright]
+    camera = camera or replace(draw_camera(rng, len(bright)), steps=())
+    return expose(radiance, camera, rng, exposure)

@@ -1,0 +1,120 @@
+"""Parts in space to pixels: perspective, painter's algorithm, two-tone shading, and the actor's mask."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .body import Part
+from .scene import CANVAS, Lamps, Place
+
+WIDTH, HEIGHT = 160, 128
+_CIRCLE = np.stack([f(np.arange(10) * 2 * np.pi / 10) for f in (np.cos, np.sin)], -1).astype(np.float32)
+_HEADROOM = 4.0  # radiance that the 8-bit drawing can hold
+_SHIFT = 4  # fractional bits of cv2's coordinates
+_LINEAR = (_HEADROOM * (np.arange(256) / 255) ** 2.2).astype(np.float32)
+_NEAREST = 0.3  # metres; what is nearer is drawn as if it were there
+
+
+@dataclass(frozen=True)
+class View:
+    """A camera over T frames: ``focal`` pixels, ``eye`` metres above the ground, ``offset`` (T, 2) pixels by which
+    it looks right and down, ``roll`` (T,) radians, and ``aim`` (2,), where on the canvas it looks by default."""
+
+    focal: float
+    eye: float
+    offset: np.ndarray
+    roll: np.ndarray
+    aim: np.ndarray
+
+    def plane(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(T, n, 3) metres to (T, n, 2) pixels right and down of the level optical axis, and pixels per metre."""
+        scale = self.focal / np.maximum(points[..., 2], _NEAREST)
+        return np.stack([points[..., 0] * scale, (self.eye - points[..., 1]) * scale], -1), scale
+
+    def screen(self, plane: np.ndarray) -> np.ndarray:
+        """(T, n, 2) pixels in the frame, from :meth:`plane`."""
+        c, s = np.cos(self.roll)[:, None], np.sin(self.roll)[:, None]
+        d = plane - self.offset[:, None]
+        return np.stack([d[..., 0] * c - d[..., 1] * s, d[..., 0] * s + d[..., 1] * c], -1) + (WIDTH / 2, HEIGHT / 2)
+
+    def backdrop(self, radiance: np.ndarray) -> np.ndarray:
+        """(T, 128, 160, 3) float32: the canvas as the moving camera sees it."""
+        out = np.empty((len(self.roll), HEIGHT, WIDTH, 3), np.float32)
+        for index, (offset, roll) in enumerate(zip(self.offset, self.roll, strict=True)):
+            c, s = np.cos(roll), np.sin(roll)
+            back = np.array([[c, s], [-s, c]])
+            at = offset + self.aim + (CANVAS[1] / 2, CANVAS[0] / 2) - back @ (WIDTH / 2, HEIGHT / 2)
+            matrix = np.column_stack([back, at])
+            cv2.warpAffine(
+                radiance, matrix, (WIDTH, HEIGHT), dst=out[index],
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT,
+            )  # fmt: skip
+        return out
+
+
+def paint(frames: np.ndarray, parts: list[Part], view: View, place: Place, fill: float) -> np.ndarray:
+    """Draw ``parts`` into radiance ``frames`` (T, H, W, 3) in place; returns the actor's masks (T, H, W) bool.
+
+    ``fill`` scales the light on the parts against that on the backdrop (the actor stands nearer or farther).
+    """
+    masks = np.zeros(frames.shape[:3], np.uint8)
+    if not parts:
+        return masks.astype(bool)
+    outline, inner, first = _outlines(parts, view, place.lamps)
+    colours = _colours(parts, view, place.lamps, fill)
+    order = np.argsort([-(part.points[..., 2].mean(1) - part.nearer) for part in parts], axis=0).T
+    rounded = [part.radius.max() > 0.01 for part in parts]
+    for t in range(len(frames)):
+        layer = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+        for k in order[t]:
+            span = slice(first[k], first[k + 1])
+            hull = cv2.convexHull(outline[t, span].reshape(-1, 2))
+            cv2.fillConvexPoly(layer, hull, colours[t][k][0], cv2.LINE_AA, _SHIFT)
+            cv2.fillConvexPoly(masks[t], hull, 255 if parts[k].actor else 0, cv2.LINE_8, _SHIFT)
+            if rounded[k]:
+                hull = cv2.convexHull(inner[t, span].reshape(-1, 2))
+                cv2.fillConvexPoly(layer, hull, colours[t][k][1], cv2.LINE_AA, _SHIFT)
+        _blend(frames[t], layer)
+    return masks > 0
+
+
+def _outlines(parts: list[Part], view: View, lamps: Lamps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fixed-point circles (T, N, 10, 2) around all points; smaller ones towards the lamp; first point of each part."""
+    points = np.concatenate([part.points for part in parts], 1)
+    plane, scale = view.plane(points)
+    centre = view.screen(plane).astype(np.float32)
+    radius = (scale * np.concatenate([part.radius for part in parts])).astype(np.float32)[..., None, None]
+    strongest = lamps.at[np.argmax(lamps.power.sum(1) * lamps.reach)]
+    aim = strongest - plane.mean((0, 1))
+    aim = (aim / max(np.linalg.norm(aim), 1e-6)).astype(np.float32)
+    outline = centre[:, :, None] + radius * _CIRCLE
+    inner = centre[:, :, None] + radius * (0.58 * _CIRCLE + 0.32 * aim)
+    first = np.cumsum([0, *(part.points.shape[1] for part in parts)])
+
+    def fixed(values: np.ndarray) -> np.ndarray:
+        return np.clip(values * 2**_SHIFT, -20000, 20000).astype(np.int32)  # beyond this cv2's arithmetic overflows
+
+    return fixed(outline), fixed(inner), first
+
+
+def _colours(parts: list[Part], view: View, lamps: Lamps, fill: float) -> list:
+    """For each frame and part the shaded and the lit colour (r, g, b, 255), encoded for the 8-bit drawing."""
+    centres = np.stack([part.points.mean(1) for part in parts], 1)
+    plane = view.plane(centres)[0] + view.aim
+    light = lamps(plane[..., 0], plane[..., 1]) * fill
+    radiance = light * np.stack([part.albedo for part in parts])
+    both = np.stack([0.55 * radiance, 1.1 * radiance], 2)
+    coded = 255 * np.minimum(both / _HEADROOM, 1) ** (1 / 2.2)
+    return np.concatenate([coded, np.full((*coded.shape[:3], 1), 255.0)], -1).tolist()
+
+
+def _blend(frame: np.ndarray, layer: np.ndarray) -> None:
+    alpha = layer[..., 3]
+    rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
+    if not len(rows):
+        return
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    cover = alpha[box].astype(np.float32)[..., None]
+    colour = np.minimum(layer[box][..., :3] * (255 / np.maximum(cover, 1)), 255).astype(np.uint8)
+    frame[box] += (cover / 255) * (_LINEAR[colour] - frame[box])

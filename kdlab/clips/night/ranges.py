@@ -1,0 +1,45 @@
+"""How varied the clips are: every range that ``variety`` widens, in one table."""
+
+import numpy as np
+
+# name: (range at variety 0, range at variety 1). Between them both ends move in a straight line.
+RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
+    # framing
+    "size": ((0.70, 0.85), (0.40, 1.50)),  # standing height / frame height
+    "place": ((-0.30, 0.30), (-0.60, 0.60)),  # actor's distance from the middle / half the frame width
+    "headroom": ((0.06, 0.12), (0.00, 0.25)),  # head of the standing actor below the upper edge / frame height
+    "view": ((-40, 40), (-180, 180)),  # facing direction, degrees; 0 faces the camera
+    "field": ((45, 45), (32, 62)),  # vertical field of view, degrees
+    "eye": ((1.35, 1.35), (1.05, 1.65)),  # height of the camera, metres
+    # camera motion
+    "pan": ((0, 0), (0, 0.45)),  # sideways drift over the clip / frame width (squared draw: half stay below a quarter)
+    "tilt": ((0, 0), (0, 0.36)),  # the same up and down / frame height
+    "shake": ((0, 0), (0.1, 0.7)),  # tremor of the hand, pixels
+    "roll": ((0, 0), (0, 3)),  # degrees
+    # body and tempo
+    "height": ((1.70, 1.70), (1.50, 1.92)),  # metres
+    "build": ((1.0, 1.0), (0.82, 1.30)),  # girth
+    "tempo": ((1.0, 1.0), (0.80, 1.25)),  # speed of all movement
+    "amplitude": ((1.0, 1.0), (0.80, 1.20)),  # reach of all movement
+    "sway": ((0.5, 0.5), (0.5, 2.0)),  # fidgeting while at rest
+    "onset": ((0.5, 0.5), (0.05, 0.95)),  # where the active part lies in the time that is free
+    # surroundings
+    "clutter": ((0, 3), (3, 12)),  # things on the walls and the floor
+    "distractors": ((0, 0), (0, 2.6)),  # small moving things
+    "occluder": ((0, 0), (0, 1)),  # above 0.8 something stands before the actor
+}
+
+
+def draw(rng: np.random.Generator, name: str, variety: float) -> float:
+    """One uniform draw of the factor ``name`` from its range at ``variety`` (0..1)."""
+    (low0, high0), (low1, high1) = RANGES[name]
+    low, high = low0 + variety * (low1 - low0), high0 + variety * (high1 - high0)
+    return float(low + (high - low) * rng.random())
+
+
+def draw_skewed(rng: np.random.Generator, name: str, variety: float) -> float:
+    """Like :func:`draw`, squared and with a random sign: mostly small, sometimes large (hand-held drift)."""
+    sign = 1.0 if rng.random() < 0.5 else -1.0
+    (low0, high0), (low1, high1) = RANGES[name]
+    low, high = low0 + variety * (low1 - low0), high0 + variety * (high1 - high0)
+    return float(sign * (low + (high - low) * rng.random() ** 2))

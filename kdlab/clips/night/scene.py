@@ -1,0 +1,262 @@
+"""Places: a textured backdrop larger than the frame, its lamps, furniture and the small things that move."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .body import Part
+from .ranges import draw
+
+KINDS = ("wall", "corridor", "street", "room")
+CONTRAST = 10.0  # of radiance, 99th percentile over median: the median over places
+CANVAS = (288, 480)  # height, width in pixels of the frame's scale; the camera's view wanders over it
+
+
+@dataclass(frozen=True)
+class Lamps:
+    """Light in the canvas' pixels from the middle: ``at`` (n, 2), ``power`` (n, 3), ``reach`` (n,), and ``ambient``."""
+
+    at: np.ndarray
+    power: np.ndarray
+    reach: np.ndarray
+    ambient: np.ndarray
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Irradiance (..., 3) at canvas positions: each lamp falls off with the square of the distance."""
+        light = np.broadcast_to(self.ambient, (*np.shape(x), 3)).astype(np.float32)
+        for at, power, reach in zip(self.at, self.power, self.reach, strict=True):
+            fall = 1 / (1 + ((x - at[0]) ** 2 + (y - at[1]) ** 2) / reach**2)
+            light = light + fall[..., None].astype(np.float32) * power.astype(np.float32)
+        return light
+
+
+@dataclass(frozen=True)
+class Place:
+    """A backdrop: linear radiance (H, W, 3) float32 on the canvas, and the lamps that also light the actor."""
+
+    radiance: np.ndarray
+    lamps: Lamps
+
+
+def draw_place(rng: np.random.Generator, variety: float, kind: str | None = None) -> Place:
+    """A place of one of :data:`KINDS` (drawn when ``None``)."""
+    drawn = KINDS[rng.integers(len(KINDS))]
+    albedo = _BACKDROPS[kind or drawn](rng)
+    for _ in range(round(draw(rng, "clutter", variety))):
+        _thing(albedo, rng)
+    linear = _LINEAR[albedo]
+    grain = cv2.resize(rng.normal(size=(36, 60)).astype(np.float32), CANVAS[::-1], interpolation=cv2.INTER_CUBIC)
+    fine = cv2.resize(rng.normal(size=(144, 240)).astype(np.float32), CANVAS[::-1], interpolation=cv2.INTER_LINEAR)
+    texture = np.clip(1 + rng.uniform(0.03, 0.16) * grain + rng.uniform(0.02, 0.12) * fine, 0.3, 2)
+    y, x = np.mgrid[: CANVAS[0], : CANVAS[1]].astype(np.float32)
+    lamps = _draw_lamps(linear, rng)
+    radiance = linear * texture[..., None] * lamps(x - CANVAS[1] / 2, y - CANVAS[0] / 2)
+    _bright_spots(radiance, rng)
+    return Place(cv2.GaussianBlur(radiance, (0, 0), 0.7), lamps)
+
+
+_LINEAR = ((np.arange(256) / 255.0) ** 2.2).astype(np.float32)
+
+
+def _draw_lamps(albedo: np.ndarray, rng: np.random.Generator) -> Lamps:
+    """One to three lamps. The last shines on a small part of the view, and so strongly that the brightest percent of
+    it is as many times brighter than the median as in real night scenes."""
+    n = int(rng.integers(1, 4))
+    warm = 1 + 0.22 * rng.normal(size=(n, 1)) * np.array([1.0, 0.1, -1.0])
+    at = np.stack([rng.uniform(-220, 220, n), rng.uniform(-140, 60, n)], 1)
+    at[-1] = rng.uniform(-85, 85), rng.uniform(-55, 30)
+    reach = np.append(rng.uniform(50, 160, n - 1), rng.uniform(10, 32))
+    power = rng.uniform(0.5, 2.2, (n, 1)) * warm.clip(0.4)
+    ambient = rng.uniform(0.15, 0.5) * np.ones(3)
+    contrast = float(np.clip(CONTRAST * np.exp(0.35 * rng.normal()), 4, 30))
+
+    y, x = np.mgrid[-80:80:4, -120:120:4].astype(np.float32)
+    seen = albedo[CANVAS[0] // 2 - 80 : CANVAS[0] // 2 + 80 : 4, CANVAS[1] // 2 - 120 : CANVAS[1] // 2 + 120 : 4]
+    base = seen * Lamps(at[:-1], power[:-1], reach[:-1], ambient)(x, y)
+    spot = seen * Lamps(at[-1:], power[-1:], reach[-1:], np.zeros(3))(x, y)
+    low, high = 0.0, 60.0
+    for _ in range(9):
+        gain = 0.5 * (low + high)
+        middle, bright = np.percentile((base + gain * spot).mean(-1), (50, 99))
+        low, high = (gain, high) if bright < contrast * middle else (low, gain)
+    power[-1] *= 0.5 * (low + high)
+    return Lamps(at, power, reach, ambient)
+
+
+def _shade(rng: np.random.Generator, low: int = 40, high: int = 210) -> tuple[int, ...]:
+    grey, tint = rng.uniform(low, high), rng.normal(0, 9, 3)
+    return tuple(int(v) for v in np.clip(grey + tint, 8, 250))
+
+
+def _fill(image: np.ndarray, corners: list[tuple[float, float]], colour: tuple[int, ...]) -> None:
+    cv2.fillPoly(image, [np.round(corners).astype(np.int32)], colour, cv2.LINE_AA)
+
+
+def _floor(image: np.ndarray, top: float, rng: np.random.Generator) -> None:
+    height, width = CANVAS
+    colour = _shade(rng, 40, 150)
+    _fill(image, [(0, top), (width, top), (width, height), (0, height)], colour)
+    if rng.random() < 0.5:  # tiles, converging upon a vanishing point
+        centre = width / 2 + rng.uniform(-60, 60)
+        line = tuple(int(c * rng.uniform(0.6, 0.9)) for c in colour)
+        for x in np.arange(-8, 9) * rng.uniform(60, 120):
+            cv2.line(image, (int(centre + x * 0.4), int(top)), (int(centre + 3 * x), height), line, 1, cv2.LINE_AA)
+
+
+def _wall(rng: np.random.Generator) -> np.ndarray:
+    height, width = CANVAS
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = _shade(rng, 70, 190)
+    step, pattern = int(rng.integers(7, 26)), rng.integers(4)
+    dark = rng.uniform(0.55, 0.9)
+    if pattern == 0:  # curtain
+        wave = 1 - (1 - dark) * (0.5 + 0.5 * np.sin(np.arange(width) * 2 * np.pi / step)) ** 2
+        image[:] = (image * wave[None, :, None]).astype(np.uint8)
+    elif pattern == 1:  # bricks
+        line = tuple(int(c * dark) for c in image[0, 0])
+        for row, y in enumerate(range(0, height, step)):
+            cv2.line(image, (0, y), (width, y), line, 1)
+            for x in range(step * (row % 2), width, 2 * step):
+                cv2.line(image, (x, y), (x, y + step), line, 1)
+    elif pattern == 2:  # panels
+        for x in range(0, width, 3 * step):
+            cv2.line(image, (x, 0), (x, height), tuple(int(c * dark) for c in image[0, 0]), 2)
+    _floor(image, height / 2 + rng.uniform(25, 60), rng)
+    return image
+
+
+def _corridor(rng: np.random.Generator) -> np.ndarray:
+    height, width = CANVAS
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = _shade(rng, 15, 90)  # sky or ceiling
+    x, y = width / 2 + rng.uniform(-70, 70), height / 2 + rng.uniform(-8, 4)
+    for side in (-1, 1):
+        low, high, reach = rng.uniform(30, 150), rng.uniform(-160, 25), width * 0.7
+        _fill(image, [(x, y), (x + side * reach, y + 2.2 * low), (x + side * reach, y + high)], _shade(rng, 60, 220))
+    _fill(image, [(x, y), (x - width * 0.6, height), (x + width * 0.6, height)], _shade(rng, 35, 120))
+    if rng.random() < 0.6:  # a lit band of windows along one side
+        side = rng.choice([-1, 1])
+        for k in np.geomspace(12, 220, int(rng.integers(4, 10))):
+            top, size = y - 0.35 * k, max(k * 0.12, 1)
+            _fill(image, [(x + side * k, top), (x + side * (k + size), top), (x + side * (k + size), top + size),
+                          (x + side * k, top + size)], _shade(rng, 120, 240))  # fmt: skip
+    return image
+
+
+def _street(rng: np.random.Generator) -> np.ndarray:
+    height, width = CANVAS
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = _shade(rng, 15, 60)
+    x = 0.0
+    while x < width:  # houses and hedges against the sky
+        step, top = rng.uniform(30, 130), rng.uniform(30, 150)
+        _fill(image, [(x, top), (x + step, top), (x + step, height), (x, height)], _shade(rng, 30, 150))
+        for _ in range(int(rng.integers(0, 5))):
+            u, v = x + rng.uniform(2, step), top + rng.uniform(5, 70)
+            cv2.rectangle(image, (int(u), int(v)), (int(u) + 6, int(v) + 9), _shade(rng, 20, 240), -1)
+        x += step
+    _floor(image, height / 2 + rng.uniform(8, 40), rng)
+    return image
+
+
+def _room(rng: np.random.Generator) -> np.ndarray:
+    height, width = CANVAS
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = _shade(rng, 90, 210)
+    corner = width / 2 + rng.uniform(-160, 160)
+    _fill(image, [(corner, 0), (width, 0), (width, height), (corner, height)], _shade(rng, 70, 200))
+    _floor(image, height / 2 + rng.uniform(30, 65), rng)
+    for _ in range(3):  # cupboards, doors and shelves
+        w, h, base = rng.uniform(25, 70), rng.uniform(30, 110), height / 2 + rng.uniform(20, 70)
+        left = rng.uniform(0, width - w)
+        colour = _shade(rng)
+        _fill(image, [(left, base - h), (left + w, base - h), (left + w, base), (left, base)], colour)
+        edge = tuple(int(c * 0.7) for c in colour)
+        for level in np.arange(base - h, base, rng.uniform(12, 40)):
+            cv2.line(image, (int(left), int(level)), (int(left + w), int(level)), edge, 1)
+    return image
+
+
+_BACKDROPS = {"wall": _wall, "corridor": _corridor, "street": _street, "room": _room}
+
+
+def _thing(image: np.ndarray, rng: np.random.Generator) -> None:
+    """A poster, box, pole or plant somewhere on the canvas."""
+    height, width = CANVAS
+    x, y, size = rng.uniform(0, width), rng.uniform(40, height - 30), rng.uniform(5, 26)
+    colour, form = _shade(rng, 10, 240), rng.integers(4)
+    if form == 0:
+        box = cv2.boxPoints(((x, y), (size, size * rng.uniform(0.6, 2.2)), rng.uniform(-8, 8)))
+        _fill(image, box, colour)
+    elif form == 1:
+        top = 0 if rng.random() < 0.5 else int(y)
+        cv2.line(image, (int(x), top), (int(x), height), colour, int(rng.integers(2, 7)))
+    elif form == 2:
+        for _ in range(14):
+            dx, dy = rng.normal(0, size * 0.5, 2)
+            cv2.ellipse(image, (int(x + dx), int(y + dy)), (5, 2), rng.uniform(0, 180), 0, 360, colour, -1)
+    else:
+        cv2.ellipse(image, (int(x), int(y)), (int(size), int(size * 0.7)), 0, 0, 360, colour, -1, cv2.LINE_AA)
+
+
+def _bright_spots(radiance: np.ndarray, rng: np.random.Generator) -> None:
+    """Far lamps and windows, up to a few times as bright as a lit white wall."""
+    height, width = CANVAS
+    for _ in range(int(rng.integers(2, 12))):
+        at = (int(rng.uniform(0, width)), int(rng.uniform(30, height / 2)))
+        power = rng.uniform(0.5, 3.0) * (1 + 0.1 * rng.normal(size=3))
+        cv2.circle(radiance, at, int(rng.integers(1, 5)), tuple(float(v) for v in power), -1)
+
+
+def cuboid(centre: np.ndarray, size: tuple[float, float, float], yaw: float, albedo: np.ndarray, **kwargs) -> Part:
+    """A box as a drawable part. ``centre`` (T, 3) metres, ``size`` width/height/depth, ``yaw`` degrees."""
+    signs = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * 0.5 * np.array(size)
+    c, s = np.cos(np.deg2rad(yaw)), np.sin(np.deg2rad(yaw))
+    turned = np.stack([signs[:, 0] * c + signs[:, 2] * s, signs[:, 1], signs[:, 0] * s - signs[:, 2] * c], -1)
+    return Part(centre[:, None] + turned, np.full(8, 0.004), albedo, actor=False, **kwargs)
+
+
+def chair(seat: np.ndarray, yaw: float, frames: int, rng: np.random.Generator, sofa: bool = False) -> list[Part]:
+    """A chair whose seat centre is ``seat`` (3,) metres and whose sitter would look along ``yaw``."""
+    albedo = np.clip(rng.choice([0.03, 0.1, 0.3]) * rng.uniform(0.7, 1.3, 3), 0.01, 0.7)
+    width = 1.5 if sofa else rng.uniform(0.40, 0.5)
+    forward = np.array([np.sin(np.deg2rad(yaw)), 0, -np.cos(np.deg2rad(yaw))])
+    left = np.array([np.cos(np.deg2rad(yaw)), 0, np.sin(np.deg2rad(yaw))])
+
+    def box(centre: np.ndarray, size: tuple[float, float, float], nearer: float = 0.0) -> Part:
+        return cuboid(np.tile(centre, (frames, 1)), size, yaw, albedo, nearer=nearer)
+
+    thick = 0.4 if sofa else 0.06
+    parts = [box(seat - np.array([0, thick / 2, 0]), (width, thick, 0.44), nearer=-0.12)]
+    if sofa or rng.random() < 0.8:
+        back = seat - 0.24 * forward + np.array([0, 0.24, 0])
+        parts.append(box(back, (width, rng.uniform(0.3, 0.5), 0.05), nearer=-0.02))
+    if not sofa:
+        for a in (-0.45, 0.45):
+            for b in (-0.18, 0.18):
+                leg = seat + a * width * left + b * forward
+                leg[1] = seat[1] / 2
+                parts.append(box(leg, (0.035, seat[1], 0.035), nearer=-0.15))
+    return parts
+
+
+def distractors(
+    time: np.ndarray, depth: float, ground: float, variety: float, rng: np.random.Generator
+) -> list[Part]:
+    """Small things that move on their own about ``depth`` metres away: passers-by, branches, something flying."""
+    parts = []
+    for _ in range(int(draw(rng, "distractors", variety) + rng.random() * (variety > 0))):
+        albedo = rng.uniform(0.03, 0.6) * np.ones(3)
+        x0, size, away = rng.uniform(-0.6, 0.6) * depth, rng.uniform(0.1, 0.3), depth * rng.uniform(0.9, 1.3)
+        speed, kind = rng.uniform(-1.2, 1.2), rng.integers(3)
+        phase = 2 * np.pi * (rng.uniform(0.4, 1.6) * time + rng.random())
+        if kind == 0:  # a passer-by
+            x, low, high = x0 + speed * time, ground + 0.2, ground + rng.uniform(1.1, 1.6)
+        elif kind == 1:  # a branch
+            x, low, high = x0 + 0.12 * np.sin(phase), 1.4 + 0.05 * np.cos(phase), 2.3
+        else:
+            x, low, high = x0 + speed * time, 1 + 0.3 * np.sin(phase), 1.05 + 0.3 * np.sin(phase)
+        ends = [np.stack(np.broadcast_arrays(x, y, away), -1) for y in (low, high)]
+        parts.append(Part(np.stack(ends, 1), np.array([size, size * 0.7]) * 0.6, albedo, actor=False))
+    return parts

@@ -1,0 +1,89 @@
+"""What a `night` data set is: the five numbers that fix it, and who belongs to which group."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .actions import ACTIONS
+
+if TYPE_CHECKING:
+    from kdlab.clips.catalogue import Catalogue
+
+SPLITS = ("train", "val", "test")
+
+
+class NightError(ValueError):
+    """A value that no `night` data set can have; the message names it and the values it can have."""
+
+
+@dataclass(frozen=True)
+class Night:
+    """The embedded data set: synthetic people performing ARID's actions in the dark, made on this machine.
+
+    classes: some of :data:`ACTIONS`, in the order of the labels; per_class: clips per class in train, val and test;
+    variety: 0..1, how far framing, camera, view, tempo, clutter and bodies range (``RANGES``); context: 0..1, the
+    probability that place and props tell the class; seed: of the data (a training's seed is another).
+
+    A clip depends on (variety, context, seed, split, class, index) alone: a smaller set is a subset of a larger one
+    and lies in the same folder. Raises :class:`NightError` on impossible values.
+    """
+
+    classes: tuple[str, ...] = ACTIONS
+    per_class: tuple[int, int, int] = (24, 4, 12)
+    variety: float = 0.5
+    context: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.classes if name not in ACTIONS]
+        if unknown or not self.classes or len(set(self.classes)) != len(self.classes):
+            raise NightError(f"classes={self.classes!r}: give different names from {', '.join(ACTIONS)}")
+        if len(self.per_class) != 3 or any(int(n) != n or n < 0 for n in self.per_class) or not any(self.per_class):
+            raise NightError(f"per_class={self.per_class!r}: give three counts (train, val, test), e.g. (24, 4, 12)")
+        for name in ("variety", "context"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise NightError(f"{name}={getattr(self, name)!r}: give a number from 0 to 1")
+        if int(self.seed) != self.seed or self.seed < 0:
+            raise NightError(f"seed={self.seed!r}: give a whole number from 0")
+
+    @property
+    def name(self) -> str:
+        """The folder's name, for people: what changes pixels and nothing else, e.g. ``night-v0.5-c0-s0``."""
+        return f"night-v{self.variety:g}-c{self.context:g}-s{self.seed}"
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of the values and of the generator's sources."""
+        values = [list(self.classes), list(self.per_class), self.variety, self.context, self.seed]
+        from .make import generator_fingerprint
+
+        return hashlib.sha256(json.dumps([values, generator_fingerprint()]).encode()).hexdigest()[:16]
+
+    def catalogue(self) -> "Catalogue":
+        """The dark H.264 clips in the data folder; makes those that are missing."""
+        from .make import make_night  # the maker knows the specification, so it is imported when it is needed
+
+        return make_night(self)
+
+    def count(self, split: str) -> int:
+        """Clips per class in ``split``."""
+        return self.per_class[SPLITS.index(split)]
+
+
+def group_of(spec: Night, split: str, class_name: str, index: int) -> tuple[int, str]:
+    """Number and id of the clip's actor-and-place group.
+
+    The eleven clips with one index are dealt to three groups of four, four and three: every group holds different
+    classes, lies in one split, and does not change with ``per_class`` or ``classes``.
+    """
+    order = np.random.default_rng([spec.seed, 1, SPLITS.index(split), index]).permutation(len(ACTIONS))
+    number = 3 * index + int(order[ACTIONS.index(class_name)]) // 4
+    return number, f"{split}-g{number:04d}"
+
+
+def streams(spec: Night, *words: int, count: int) -> list[np.random.Generator]:
+    """``count`` independent generators for the purpose named by ``words``."""
+    children = np.random.SeedSequence([spec.seed, *words]).spawn(count)
+    return [np.random.default_rng(child) for child in children]
