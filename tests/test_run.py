@@ -177,9 +177,7 @@ def test_a_cell_that_takes_too_long(clone):
 def test_ctrl_c_keeps_the_partial_notebook(clone):
     write(clone, "03_x", "print('begun', flush=True)\nopen('begun', 'w').write(str(os.getpid()))\n"
                          "import time\ntime.sleep(60)", "x = 1")
-    call = (f"from pathlib import Path; from kdlab import paths; paths.project_root = lambda: Path({str(clone)!r})\n"
-            "from kdlab.cli import main; main(['run', '3'])")
-    process = subprocess.Popen([sys.executable, "-c", call], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = command_line(clone, "run", "3")
     begun = clone / "notebooks" / "begun"
     wait_for(lambda: begun.exists() and begun.read_text())
     process.send_signal(signal.SIGINT)
@@ -191,6 +189,15 @@ def test_ctrl_c_keeps_the_partial_notebook(clone):
     assert statuses(partial) == ["completed", "failed", "pending"]
     assert nbformat.read(partial, 4).cells[2].outputs[0].text == "begun\n"
     assert gone(int(begun.read_text()))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="resource limits")
+def test_a_full_disk_is_named(clone):
+    write(clone, "03_x", "print('x' * 30_000)")
+    process = command_line(clone, "run", "3", first="import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (8192, 8192))")
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2 and "Traceback" not in errors
+    assert f"cannot write executed notebooks into {clone / 'runs' / 'notebooks'}" in errors and "free some space" in errors
 
 
 def test_a_place_that_cannot_be_written_is_named(clone, monkeypatch):
@@ -247,6 +254,13 @@ def test_new_clips_and_new_sources_make_a_finished_run_stale(clone):
     assert finished_record(path, given)
     (package / "new.py").touch()
     assert finished_record(path, given) is None
+
+
+def command_line(clone: Path, *arguments: str, first: str = "") -> subprocess.Popen:
+    """``kdlab`` in a process of its own, in the stand-in for the clone."""
+    call = (f"{first}\nfrom pathlib import Path; from kdlab import cli, paths\n"
+            f"paths.project_root = lambda: Path({str(clone)!r})\ncli.main({list(arguments)!r})")
+    return subprocess.Popen([sys.executable, "-c", call], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def gone(pid: int) -> bool:
