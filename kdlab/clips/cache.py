@@ -108,7 +108,7 @@ class FrameCache:
         entry = self._find(name)
         uncached = self._stopped if entry is None else entry.file is None
         if uncached and _takes_indices(read):
-            return resize(_checked(read(path, indices=indices), path, tag), side)
+            return resize(_checked(read(Path(path), indices=indices), path, tag), side)
         frames = None if entry is None else _mapped(entry)
         if frames is None:
             frames = self._fill(name, read)
@@ -144,7 +144,7 @@ class FrameCache:
         """Read the whole clip, keep it if there is room, and return its frames."""
         path, side, tag = name
         stamp = _stamp(path)  # before reading: a clip that changes meanwhile is then read again next time
-        frames = resize(_checked(read(path), path, tag), side)
+        frames = resize(_checked(read(Path(path)), path, tag), side)
         file = self._file(name, stamp)
         stored = _stored_shape(file) if self._store(file, frames) else None
         self._entries[name] = _Entry(stamp, *stored) if stored else _Entry(stamp, frames.shape, None)

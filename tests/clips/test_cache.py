@@ -1,0 +1,304 @@
+"""A cached clip equals a decoded one, whatever happens to the folder, the clip or the process beside."""
+
+import os
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import numpy as np
+import pytest
+
+from kdlab.clips.cache import FrameCache, file_key, read_raw, resize
+from kdlab.clips.decode import DamagedClip
+
+
+class Reader:
+    """Reads a "clip" that is a text file holding a seed: 20 frames of noise; counts how often, and what, it reads."""
+
+    def __init__(self, length=20, size=(24, 36, 3)):
+        self.length, self.size = length, size
+        self.reads = []
+
+    def __call__(self, path, indices=None):
+        self.reads.append(indices)
+        rng = np.random.default_rng(int(path.read_text()))
+        frames = rng.integers(0, 256, (self.length, *self.size), dtype=np.uint8)
+        return frames if indices is None else frames[indices]
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.txt"
+    path.write_text("7")
+    return path
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "cache"
+
+
+def expected(clip, indices, side, **how):
+    return resize(Reader(**how)(clip), side)[indices]
+
+
+WANTED = [19, 0, 5, 5]
+
+
+def test_a_clip_is_read_once_and_in_no_later_process(root, clip):
+    cache, read = FrameCache(root), Reader()
+    for _ in range(3):
+        got = cache.frames(clip, WANTED, 12, read)
+        assert np.array_equal(got, expected(clip, WANTED, 12))
+        assert got.shape == (4, 12, 18, 3)
+    assert cache.length(clip, 12, read) == 20
+    assert FrameCache(root).length(clip, 12, read) == 20
+    assert np.array_equal(FrameCache(root).frames(clip, WANTED, 12, read), expected(clip, WANTED, 12))
+    assert len(read.reads) == 1
+
+
+def test_frames_handed_out_are_the_callers_own(root, clip):
+    cache = FrameCache(root)
+    cache.frames(clip, [0], 12, Reader())
+    got = cache.frames(clip, [0], 12, Reader())
+    got[:] = 0
+    assert np.array_equal(cache.frames(clip, [0], 12, Reader()), expected(clip, [0], 12))
+
+
+def test_sizes_and_views_are_kept_apart(root, clip):
+    cache, read = FrameCache(root), Reader()
+
+    def negative(path):
+        return 255 - read(path)
+
+    assert cache.frames(clip, [0], 12, read).shape == (1, 12, 18, 3)
+    assert cache.frames(clip, [0], 48, read).shape == (1, 48, 72, 3)
+    assert np.array_equal(cache.frames(clip, [3], 24, read), read(clip)[[3]])
+    assert np.array_equal(cache.frames(clip, [3], 24, negative, tag="negative"), 255 - read(clip)[[3]])
+    assert np.array_equal(cache.frames(clip, [3], 24, read), read(clip)[[3]])
+
+
+@pytest.mark.parametrize("size", [(24, 36, 1), (35, 24, 3), (24, 36, 4)])
+def test_resize_keeps_channels_and_sets_the_short_side(size):
+    frames = np.full((2, *size), 77, np.uint8)
+    for side in (10, 24, 50):
+        small = resize(frames, side)
+        assert min(small.shape[1:3]) == side
+        assert small.shape[3] == size[2]
+        assert (small == 77).all()
+
+
+def test_shrinking_is_the_mean_over_the_area():
+    frames = np.random.default_rng(0).integers(0, 256, (1, 8, 12, 3), dtype=np.uint8)
+    mean = frames.reshape(1, 4, 2, 6, 2, 3).mean(axis=(2, 4))
+    assert np.abs(resize(frames, 4) - mean).max() <= 0.5
+
+
+def test_a_changed_clip_is_read_afresh(root, clip):
+    cache, read = FrameCache(root), Reader()
+    before = cache.frames(clip, WANTED, 12, read)
+    status = clip.stat()
+    clip.write_text("8")  # as long as before
+    os.utime(clip, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    after = cache.frames(clip, WANTED, 12, read)
+    assert not np.array_equal(before, after)
+    assert np.array_equal(after, expected(clip, WANTED, 12))
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["new process", "same process"])
+@pytest.mark.parametrize("damage", [
+    lambda file: file.write_bytes(file.read_bytes()[:-1]),
+    lambda file: file.write_bytes(file.read_bytes()[:40]),
+    lambda file: file.write_bytes(b""),
+    lambda file: file.unlink(),
+], ids=["cut", "half a header", "empty", "gone"])
+def test_a_damaged_cache_file_is_made_again(root, clip, damage, fresh):
+    cache, read = FrameCache(root), Reader()
+    cache.frames(clip, WANTED, 12, read)
+    (file,) = root.iterdir()
+    whole = file.read_bytes()
+    damage(file)
+    again = FrameCache(root) if fresh else cache
+    assert np.array_equal(again.frames(clip, WANTED, 12, read), expected(clip, WANTED, 12))
+    assert file.read_bytes() == whole
+
+
+def test_above_the_limit_only_the_frames_asked_for_are_read(root, tmp_path):
+    clips = [tmp_path / f"{seed}.txt" for seed in range(4)]
+    for seed, clip in enumerate(clips):
+        clip.write_text(str(seed))
+    one = 20 * 12 * 18 * 3
+    cache, read = FrameCache(root, limit_bytes=int(2.5 * one)), Reader()
+    with pytest.warns(RuntimeWarning, match="limit of .* GB") as warned:
+        for _ in range(2):
+            for clip in clips:
+                assert np.array_equal(cache.frames(clip, WANTED, 12, read), expected(clip, WANTED, 12))
+    assert len(warned) == 1
+    assert len(list(root.iterdir())) == 2
+    assert sum(asked is None for asked in read.reads) == 3  # two that were kept, and the one that met the limit
+    assert [list(asked) for asked in read.reads if asked is not None] == [WANTED] * 3
+    assert cache.length(clips[3], 12, read) == 20
+
+
+def test_a_reader_of_whole_clips_works_above_the_limit(root, clip):
+    read = Reader()
+    cache = FrameCache(root, limit_bytes=1)
+    with pytest.warns(RuntimeWarning):
+        for _ in range(2):
+            got = cache.frames(clip, WANTED, 12, lambda path: read(path))
+            assert np.array_equal(got, expected(clip, WANTED, 12))
+
+
+def test_what_is_cached_is_served_when_the_limit_is_reached_later(root, clip):
+    read = Reader()
+    FrameCache(root).frames(clip, WANTED, 12, read)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = FrameCache(root, limit_bytes=1).frames(clip, WANTED, 12, read)
+    assert np.array_equal(got, expected(clip, WANTED, 12))
+    assert len(read.reads) == 1
+
+
+def test_a_folder_that_cannot_be_written_costs_a_warning_only(tmp_path, clip):
+    (tmp_path / "file").write_text("in the way")  # a file for a parent: root may write anywhere else
+    cache = FrameCache(tmp_path / "file" / "cache")
+    with pytest.warns(RuntimeWarning, match="KDLAB_CACHE") as warned:
+        for _ in range(2):
+            assert np.array_equal(cache.frames(clip, WANTED, 12, Reader()), expected(clip, WANTED, 12))
+        assert cache.length(clip, 12, Reader()) == 20
+    assert len(warned) == 1
+    assert str(cache.root) in str(warned[0].message)
+
+
+CHILD = """
+import sys, warnings
+from pathlib import Path
+import numpy as np
+from kdlab.clips.cache import FrameCache, resize
+
+def read(path, indices=None):
+    frames = np.random.default_rng(int(path.read_text())).integers(0, 256, (20, 24, 36, 3), dtype=np.uint8)
+    return frames if indices is None else frames[indices]
+
+root, clips = Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]]
+"""
+
+
+def child(body, *args):
+    return subprocess.Popen([sys.executable, "-c", CHILD + textwrap.dedent(body), *map(str, args)],
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no RLIMIT_FSIZE on Windows")
+def test_a_full_disk_costs_a_warning_and_leaves_no_debris(root, clip):
+    body = """
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        cache = FrameCache(root)
+        for _ in range(2):
+            assert np.array_equal(cache.frames(clips[0], [3, 1], 12, read), resize(read(clips[0]), 12)[[3, 1]])
+    assert len(caught) == 1, caught
+    print(caught[0].message)
+    """
+    process = child(body, root, clip)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    assert str(root) in out
+    assert "KDLAB_CACHE" in out
+    assert list(root.iterdir()) == []
+
+
+def test_two_processes_fill_one_folder(root, tmp_path):
+    clips = [tmp_path / f"{seed}.txt" for seed in range(30)]
+    for seed, clip in enumerate(clips):
+        clip.write_text(str(seed))
+    body = """
+    cache = FrameCache(root)
+    for clip in clips:
+        for _ in range(2):
+            assert np.array_equal(cache.frames(clip, [3, 1], 12, read), resize(read(clip), 12)[[3, 1]])
+    """
+    for process in [child(body, root, *clips) for _ in range(2)]:
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, out
+    assert len(list(root.iterdir())) == 30
+    assert all(file.suffix == ".npy" for file in root.iterdir())
+
+
+def test_drafts_of_killed_processes_are_cleared_after_a_while(root, clip):
+    root.mkdir()
+    old, new = root / ".a.tmp", root / ".b.tmp"
+    old.write_bytes(bytes(100))
+    new.write_bytes(bytes(100))
+    os.utime(old, (0, 0))
+    FrameCache(root).frames(clip, [0], 12, Reader())
+    assert not old.exists()
+    assert new.exists()  # another process may be writing it
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files in /proc")
+def test_no_files_stay_open(root, tmp_path):
+    cache, kept = FrameCache(root), []
+    before = len(os.listdir("/proc/self/fd"))
+    for seed in range(30):
+        clip = tmp_path / f"{seed}.txt"
+        clip.write_text(str(seed))
+        cache.length(clip, 12, Reader())
+        kept.append(cache.frames(clip, range(20), 12, Reader()))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("indices", [[20], [-1], [0, 99]])
+def test_an_index_outside_the_clip_names_the_clip(root, clip, indices):
+    cache = FrameCache(root)
+    for _ in range(2):  # fresh from decoding, then from the cache
+        with pytest.raises(ValueError, match=r"clip\.txt: frame indices .* has 20 frames"):
+            cache.frames(clip, indices, 12, Reader())
+
+
+def test_other_mistakes_are_named(root, clip, tmp_path):
+    cache = FrameCache(root)
+    with pytest.raises(FileNotFoundError, match=r"gone\.mp4: no such file"):
+        cache.frames(tmp_path / "gone.mp4", [0], 12)
+    with pytest.raises(ValueError, match="side=0"):
+        cache.frames(clip, [0], 0, Reader())
+    with pytest.raises(ValueError, match=r"clip\.txt: reading as 'half' gave float32"):
+        cache.length(clip, 12, lambda path: np.zeros((2, 24, 36, 3), np.float32), tag="half")
+    assert cache.frames(clip, [], 12, Reader()).shape == (0, 12, 18, 3)
+
+
+def test_videos_go_through(root, make_video, tmp_path):
+    path = make_video("a.mp4")
+    cache = FrameCache(root)
+    assert cache.length(path, 24) == 40
+    assert np.array_equal(cache.frames(path, [30, 2], 24), resize(read_raw(path), 24)[[30, 2]])
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"")
+    with pytest.raises(DamagedClip):
+        cache.frames(bad, [0], 24)
+
+
+def test_file_key_is_of_content_not_place(tmp_path):
+    data = np.random.default_rng(0).bytes(300_000)
+    here, there = tmp_path / "a.mp4", tmp_path / "sub" / "b.avi"
+    there.parent.mkdir()
+    here.write_bytes(data)
+    there.write_bytes(data)
+    key = file_key(here)
+    assert file_key(there) == key
+    for place in (0, 65_535, len(data) - 1):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        there.write_bytes(changed)
+        assert file_key(there) != key
+    there.write_bytes(data[:150_000] + data[150_001:])  # the same ends, one byte less between
+    assert file_key(there) != key
+    short = tmp_path / "short"
+    keys = set()
+    for size in (0, 1, 65_536, 65_537, 131_072):
+        short.write_bytes(data[:size])
+        keys.add(file_key(short))
+    assert len(keys) == 5

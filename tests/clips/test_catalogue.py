@@ -1,0 +1,250 @@
+"""A user's clips open with one line, and what is wrong with them is said with file, row and mend."""
+
+from collections import Counter
+
+import pytest
+
+from kdlab.clips.catalogue import (
+    Catalogue,
+    CatalogueError,
+    ClipRecord,
+    from_csv,
+    from_folder,
+    group_from_name,
+    open_clips,
+)
+
+
+def touch(root, *names):
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return root
+
+
+def table(path, *lines, encoding="utf-8", newline="\n"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes((newline.join(lines) + newline).encode(encoding))
+    return path
+
+
+def by_split(catalogue):
+    return {split: sorted(r.id for r in catalogue.split(split)) for split in ("train", "val", "test")}
+
+
+# --- folders -------------------------------------------------------------------------------------------------------
+
+def test_class_folders(tmp_path):
+    root = touch(tmp_path / "mine", *(f"{c}/{i:02}{s}" for c in ("Run", "Jump") for i, s in enumerate(
+        [".mp4", ".AVI", ".mkv", ".mov", ".webm", ".m4v", ".mp4", ".mp4"])),
+        "Run/notes.txt", "Run/._00.mp4", ".git/x.mp4", "Run/sub/deep.mp4")
+    catalogue = open_clips(root)
+    assert (catalogue.name, catalogue.classes) == ("mine", ("Jump", "Run"))
+    assert [r.id for r in catalogue.records[:2]] == ["Jump/00", "Jump/01"]
+    assert "Run/sub/deep" in {r.id for r in catalogue.records}
+    assert len(catalogue.records) == 17
+    assert catalogue.counts().loc["Jump"].to_dict() == {"train": 5, "val": 1, "test": 2}
+    assert any("file names tell no groups" in note for note in catalogue.notes)
+    assert from_folder(root) == catalogue
+    catalogue.require()
+
+
+def test_split_folders_are_kept_and_a_missing_val_is_carved(tmp_path):
+    root = touch(tmp_path, *(f"{s}/{c}/{i}.mp4" for s in ("Train", "test") for c in "ab" for i in range(10)),
+                 "extra/a/1.mp4")
+    catalogue = from_folder(root)
+    assert catalogue.classes == ("a", "b")
+    assert catalogue.counts().loc["a"].to_dict() == {"train": 8, "val": 2, "test": 10}
+    assert {r.id.split("/")[0] for r in catalogue.split("test")} == {"test"}
+    assert any("extra" in note for note in catalogue.notes)
+    touch(root, "validation/a/1.mp4", "validation/b/1.mp4")
+    assert by_split(from_folder(root))["val"] == ["validation/a/1", "validation/b/1"]
+
+
+@pytest.mark.parametrize(("id_", "label", "group"), [
+    ("Jump/Jump_8_1", "Jump", "Jump_8"),
+    ("jump/Jump_8_12", "jump", "Jump_8"),
+    ("ApplyLipstick/v_ApplyLipstick_g07_c02", "ApplyLipstick", "g07"),
+    ("train/walk/walk_03_2", "walk", "walk_03"),
+    ("Walk/cam_2023_01", "Walk", "Walk/cam_2023_01"),
+    ("Walk/0001", "Walk", "Walk/0001"),
+])
+def test_groups_are_read_from_usual_names_only(id_, label, group):
+    assert group_from_name(id_, label) == group
+
+
+def test_groups_never_cross_in_folders_of_usual_names(tmp_path):
+    root = touch(tmp_path, *(f"{c}/v_{c}_g{g:02}_c{k:02}.avi" for c in "ab" for g in range(1, 11) for k in range(1, 4)))
+    catalogue = from_folder(root)
+    split_of = {}
+    for record in catalogue.records:
+        assert split_of.setdefault(record.group, record.split) == record.split
+    assert Counter(split_of.values())["test"] in (2, 3)
+    assert catalogue.notes == ()
+
+
+@pytest.mark.parametrize(("files", "message"), [
+    ([], "found 0 folders but no video"),
+    (["a.mp4", "b.mp4"], "found 2 videos without a class"),
+    (["Run/a.txt"], "found 1 folders but no video"),
+    (["train/a.mp4"], "no video in a class folder"),
+])
+def test_a_folder_that_is_no_data_set_says_what_was_found(tmp_path, files, message):
+    root = tmp_path / "x"
+    root.mkdir()
+    with pytest.raises(CatalogueError, match=message) as caught:
+        open_clips(touch(root, *files))
+    assert "one subfolder of videos" in str(caught.value)
+    assert str(root) in str(caught.value)
+
+
+def test_paths_that_are_nothing(tmp_path):
+    for read in (open_clips, from_folder, from_csv):
+        with pytest.raises(FileNotFoundError, match="gone"):
+            read(tmp_path / "gone")
+    with pytest.raises(CatalogueError, match=r"found a file of type \.mp4"):
+        open_clips(touch(tmp_path, "a.mp4") / "a.mp4")
+    with pytest.raises(CatalogueError, match="test_fold='A' needs an index.csv"):
+        open_clips(touch(tmp_path / "set", "Run/a.mp4"), test_fold="A")
+
+
+# --- tables --------------------------------------------------------------------------------------------------------
+
+def test_a_table_with_splits_groups_and_times(tmp_path):
+    path = table(tmp_path / "set" / "index.csv", "Path, LABEL ,split,group,start,end",
+                 "long.mp4,run,train,ann,0,2.5", "long.mp4,jump,train,ann,2.5,4", "b\\c.avi,run,val,bob,,",
+                 "d.mp4,run,test,cy,1,", encoding="utf-8-sig", newline="\r\n")
+    catalogue = open_clips(tmp_path / "set")
+    assert catalogue == open_clips(path)
+    assert (catalogue.name, catalogue.classes, catalogue.notes) == ("set", ("jump", "run"), ())
+    assert {r.id: (r.split, r.group, r.start, r.end) for r in catalogue.records} == {
+        "long@0-2.5": ("train", "ann", 0.0, 2.5), "long@2.5-4": ("train", "ann", 2.5, 4.0),
+        "b/c": ("val", "bob", None, None), "d@1-": ("test", "cy", 1.0, None)}
+    assert {r.path for r in catalogue.records} == {path.parent / name for name in ("long.mp4", "b/c.avi", "d.mp4")}
+
+
+def test_numbered_labels_keep_their_order(tmp_path):
+    path = table(tmp_path / "a.csv", "path,label", *(f"{i}.mp4,{i}" for i in (10, 2, 0)))
+    assert from_csv(path).classes == ("0", "2", "10")
+    assert from_csv(path).name == "a"
+
+
+def fold_lines(groups=6):
+    return [f"{c}/{g}_{k}.mp4,{c},{'AB'[g % 2]},{c}{g}"
+            for c in ("run", "jump") for g in range(groups) for k in range(4)]
+
+
+def test_folds(tmp_path):
+    path = table(tmp_path / "index.csv", "path,label,fold,group", *fold_lines())
+    assert {r.group[-1] for r in open_clips(tmp_path).split("test")} == set("135")
+    catalogue = open_clips(path, test_fold="A")
+    assert {r.group[-1] for r in catalogue.split("test")} == set("024")
+    assert catalogue.counts().loc["run"].to_dict() == {"train": 8, "val": 4, "test": 12}
+    with pytest.raises(CatalogueError, match="no fold 'C'. Its `fold` column has: A, B"):
+        open_clips(path, test_fold="C")
+
+
+def test_a_fold_asked_for_goes_before_the_split_column(tmp_path):
+    path = table(tmp_path / "a.csv", "path,label,fold,split", "1.mp4,x,A,train", "2.mp4,x,A,train", "3.mp4,x,B,test")
+    assert by_split(from_csv(path))["test"] == ["3"]
+    assert by_split(from_csv(path, test_fold="A"))["test"] == ["1", "2"]
+
+
+def test_persons_in_all_classes_are_dealt_once_for_all(tmp_path):
+    path = table(tmp_path / "a.csv", "path,label,group",
+                 *(f"{c}{p}.avi,{c},person{p}" for c in "abcdefgh" for p in range(9)))
+    catalogue = from_csv(path)
+    assert {tuple(row) for row in catalogue.counts().to_numpy()} == {(6, 1, 2)}
+    assert len({(r.group, r.split) for r in catalogue.records}) == 9
+
+
+@pytest.mark.parametrize(("lines", "message"), [
+    ([""], r"row 1: no column path and no column label \(found: an empty file\)"),
+    (["path,name", "a.mp4,x"], r"row 1: no column label \(found: path, name\)"),
+    (["path;label", "a.mp4;x"], r"separated by commas"),
+    (["path,label"], "a header but no rows"),
+    (["path,label", "a.mp4"], "row 2: 2 cells expected"),
+    (["path,label", "a.mp4,x", "b, c.mp4,x"], "row 3: 2 cells expected"),
+    (["path,label", "a.mp4,x", "b.mp4,"], "row 3: the label is empty"),
+    (["path,label,split", "a.mp4,x,train", "b.mp4,x,tset"], "row 3: unknown split 'tset'. Write train, val or test"),
+    (["path,label,start", "a.mp4,x,soon"], "row 2: start 'soon' is not a time"),
+    (["path,label,end", "a.mp4,x,nan"], "row 2: end 'nan' is not a time"),
+    (["path,label,start,end", "a.mp4,x,3,2"], "row 2: end 2 s is not after start 3 s"),
+    (["path,label,fold", "a.mp4,x,A", "b.mp4,x,A"], "all rows are of fold 'A'"),
+    (["path,label,split,group", "a.mp4,x,train,g", "b.mp4,x,test,g"], "group g both in test and outside it"),
+])
+def test_a_wrong_table_names_file_row_and_mend(tmp_path, lines, message):
+    path = table(tmp_path / "bad.csv", *lines)
+    with pytest.raises(CatalogueError, match=message) as caught:
+        from_csv(path)
+    assert "bad.csv" in str(caught.value)
+
+
+def test_a_table_in_another_encoding(tmp_path):
+    path = table(tmp_path / "bad.csv", "path,label", "a.mp4,Läufer", encoding="latin-1")
+    with pytest.raises(CatalogueError, match=r"bad\.csv: not a UTF-8 text .* Save the table as CSV UTF-8"):
+        from_csv(path)
+
+
+# --- what a catalogue promises -------------------------------------------------------------------------------------
+
+def catalogue_of(root, *records):
+    touch(root, *(f"{id_}.mp4" for id_, _, _ in records))
+    return Catalogue("x", root, ("a", "b"),
+                     tuple(ClipRecord(id_, root / f"{id_}.mp4", label, split, id_) for id_, label, split in records))
+
+
+def test_require(tmp_path):
+    whole = [("1", 0, "train"), ("2", 1, "train"), ("3", 0, "val"), ("4", 0, "test")]
+    catalogue = catalogue_of(tmp_path, *whole)
+    catalogue.require()
+    with pytest.raises(CatalogueError, match="the val split is empty"):
+        catalogue_of(tmp_path, *whole[:2], whole[3]).require()
+    catalogue_of(tmp_path, *whole[:2], whole[3]).require("train", "test")
+    with pytest.raises(CatalogueError, match=r"train has no clip of b \(in test\)"):
+        catalogue_of(tmp_path, whole[0], whole[2], ("5", 1, "test")).require()
+    catalogue_of(tmp_path, ("5", 1, "test")).require("test")  # testing finished weights needs no train
+    with pytest.raises(CatalogueError, match="1 named by two clips"):
+        catalogue_of(tmp_path, *whole, whole[0]).require()
+    with pytest.raises(CatalogueError, match="unknown split 'dev'"):
+        catalogue.split("dev")
+    (tmp_path / "3.mp4").unlink()
+    with pytest.raises(FileNotFoundError, match=r"missing .*3\.mp4\. Restore"):
+        catalogue.require()
+
+
+def test_fingerprint_follows_content_and_not_place(tmp_path):
+    records = [("1", 0, "train"), ("2", 1, "test")]
+    one = catalogue_of(tmp_path / "one", *records).fingerprint()
+    assert len(one) == 12
+    assert int(one, 16) >= 0
+    assert catalogue_of(tmp_path / "two", *reversed(records)).fingerprint() == one
+    changed = catalogue_of(tmp_path / "three", *records)
+    (tmp_path / "three" / "1.mp4").write_bytes(b"2")
+    assert changed.fingerprint() != one
+    assert catalogue_of(tmp_path / "four", records[0], ("2", 1, "val")).fingerprint() != one
+    assert catalogue_of(tmp_path / "five", records[0], ("2", 0, "test")).fingerprint() != one
+
+
+# --- the user's own clips ------------------------------------------------------------------------------------------
+
+def test_real_folders_open_with_one_line(real_clips):
+    opened = 0
+    for folder in sorted(f for f in real_clips.iterdir() if f.is_dir()):
+        index = folder / "index.csv"
+        if not index.is_file():
+            continue
+        opened += 1
+        if "label" not in index.read_text(encoding="utf-8-sig").splitlines()[0].split(","):
+            with pytest.raises(CatalogueError, match="no column label"):
+                open_clips(folder)
+            continue
+        catalogue = open_clips(folder)
+        catalogue.require()
+        assert (catalogue.counts() > 0).to_numpy().all()
+        tested = {r.group for r in catalogue.split("test")}
+        assert not tested & {r.group for r in catalogue.records if r.split != "test"}
+        assert catalogue.fingerprint() == open_clips(folder).fingerprint()
+    if not opened:
+        pytest.skip("no index.csv among the real clips")

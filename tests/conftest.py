@@ -1,0 +1,57 @@
+"""What several tests need: tiny videos with known content, and the user's own clips where there are any."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from kdlab import paths
+
+
+@pytest.fixture
+def real_clips() -> Path:
+    """The folder ``$KDLAB_REAL_CLIPS``; the test is skipped where it is not set."""
+    root = paths.real_clips()
+    if root is None:
+        pytest.skip("needs real clips: set KDLAB_REAL_CLIPS to their folder")
+    return root
+
+
+def pattern(frames: int, width: int, height: int) -> np.ndarray:
+    """uint8 (T, H, W, 3): a bright box walks right over a background that brightens by 5 in each frame."""
+    video = np.zeros((frames, height, width, 3), np.uint8)
+    for t, frame in enumerate(video):
+        frame[:] = 5 * t % 200
+        left = 2 * t % (width - 12)
+        frame[height // 4: height // 2, left: left + 12] = 255
+    return video
+
+
+def encode(path: Path, frames: np.ndarray, codec: str = "libx264", rate: int = 25, pts: list[int] | None = None,
+           **options: str) -> Path:
+    """Write uint8 (T, H, W, 3) frames as a video; ``options`` go to the encoder, ``pts`` are times in frames."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the header in front, so that a file cut in the middle still opens
+    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix in (".mp4", ".mov") else {}) as out:
+        stream = out.add_stream(codec, rate=rate, options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for t, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = pts[t] if pts else t
+            frame.time_base = Fraction(1, rate)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return path
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> Callable[..., Path]:
+    """``make_video("name.mp4", frames=40, size=(64, 48), codec=..., **options)`` writes a clip under tmp_path."""
+    def make(name: str, frames: int = 40, size: tuple[int, int] = (64, 48), **how) -> Path:
+        return encode(tmp_path / name, pattern(frames, *size), **how)
+
+    return make
