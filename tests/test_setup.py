@@ -1,6 +1,7 @@
 """Set-up: the lock is universal and agrees with pyproject.toml; the script plans and makes an environment."""
 
 import ast
+import configparser
 import importlib.util
 import os
 import re
@@ -341,9 +342,44 @@ def test_a_missing_wheel_is_an_error_that_leaves_no_stamp(small_project):
 
 
 @pytest.mark.slow
-def test_an_environment_that_a_person_made_is_kept(small_project):
-    venv = small_project / ".venv"
+def test_an_environment_that_a_person_made_is_filled_and_never_deleted(small_project):
+    venv, wheel = small_project / ".venv", small_project.parent / "wheels" / "small-1.0-py3-none-any.whl"
     subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     (venv / "mine").touch()
-    assert run_script(small_project).returncode == 0
+    aside = wheel.rename(wheel.with_suffix(".aside"))
+    assert run_script(small_project).returncode == 1
+    aside.rename(wheel)
+    assert run_script(small_project).returncode == 0  # a failed attempt does not make it ours
     assert (venv / "mine").exists() and installed(small_project) == USUAL
+
+    refused = run_script(small_project, KDLAB_TORCH_INDEX=str(small_project.parent / "cpu"))
+    assert refused.returncode == 1 and "remove that folder" in refused.stderr and (venv / "mine").exists()
+
+
+# What nbval ignores ---------------------------------------------------------------------------------------------------
+
+
+def sanitized(text):
+    rules = configparser.RawConfigParser()
+    rules.read(ROOT / "tests" / "nbval_sanitize.cfg", encoding="utf-8")
+    for section in rules.sections():
+        text = re.sub(rules[section]["regex"], rules[section]["replace"], text)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("took 3.21 s, peak 1.5 GB", "took 12 s, peak 813 MB"),
+        ("2026-01-31 09:15:02", "2027-12-01T23:59:59.123Z"),
+        ("wrote /home/me/kdlab/runs/x.json", "wrote C:\\me\\runs\\x.json"),
+        ("5.3 clips/s at 0x7f12", "41 clips/s at 0xab00"),
+    ],
+)
+def test_nbval_ignores_times_dates_memory_and_paths(one, other):
+    assert sanitized(one) == sanitized(other) != one
+
+
+@pytest.mark.parametrize("result", ["accuracy 58.2 %", "(2, 3, 16, 32, 32) float32", "loss 0.6931", "3/4", "</td>"])
+def test_nbval_compares_results(result):
+    assert sanitized(result) == result

@@ -27,8 +27,9 @@ BUNDLE = os.path.join(ROOT, "wheels")
 LOCK = os.path.join(ROOT, "requirements.lock")
 MINIMUM = (3, 11)
 
-# The stamp is written under the first name when set-up begins and renamed to the second when it has ended:
-# whatever stops it in between (Ctrl-C, a kill, a full disk) leaves the first, and the next run begins afresh.
+# The stamp is written under the first name when set-up begins and renamed to the second when it has ended: whatever
+# stops it in between (Ctrl-C, a kill, a full disk) leaves the first, and the next run begins afresh. The stamp also
+# tells whether this script made the environment: one that a person made is filled, and never deleted.
 BEGUN = os.path.join(VENV, "kdlab-setup-begun.json")
 READY = os.path.join(VENV, "kdlab-setup-ready.json")
 
@@ -112,22 +113,22 @@ def pip(command, options, lines=()):
         )
 
 
-def wanted(torch_index):
-    """What a finished environment was made from, as its stamp tells it."""
+def inputs():
+    """One hash of what an environment is made from."""
     digest = hashlib.sha256()
     for name in ("requirements.lock", "pyproject.toml"):
         with open(os.path.join(ROOT, name), "rb") as file:
             digest.update(file.read())
-    return {"inputs": digest.hexdigest(), "torch_index": torch_index}
+    return digest.hexdigest()
 
 
-def read_stamp(path=READY):
-    """The stamp of a finished environment, or ``None``."""
+def read_stamp(path):
+    """The stamp (inputs, torch_index, own) under this name, or an empty one."""
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     except (OSError, ValueError):
-        return None
+        return {}
 
 
 def starts(python):
@@ -141,25 +142,31 @@ def starts(python):
 
 def set_up(torch_index=None, wheels=None):
     """Make the environment, or bring it up to date. Return ``False`` when there was nothing to do."""
-    stamp = read_stamp()
+    ready, begun = read_stamp(READY), read_stamp(BEGUN)
     # A CPU torch once chosen stays chosen when a later shell has not set the variable.
-    torch_index = torch_index or (stamp or {}).get("torch_index")
-    want = wanted(torch_index)
-    if stamp == want and os.path.exists(venv_python()):
+    torch_index = torch_index or ready.get("torch_index")
+    other_torch = bool(ready) and ready["torch_index"] != torch_index
+    if ready.get("inputs") == inputs() and not other_torch and os.path.exists(venv_python()):
         return False
     check_python()
     sets = requirement_sets(read_lock(), torch_index, wheels)
 
-    other_torch = bool(stamp) and stamp.get("torch_index") != torch_index
-    if os.path.exists(BEGUN) or other_torch or not starts(venv_python()):
+    own = not os.path.exists(VENV) or (ready or begun).get("own", False)
+    usable = starts(venv_python()) and not other_torch
+    if own and (begun or not usable):
         shutil.rmtree(VENV, ignore_errors=True)
         print(f"kdlab set-up: making .venv with {sys.executable}", flush=True)
         make_venv = [sys.executable, "-m", "venv", VENV]
-    else:  # an environment of an older lock, or one that a person made: keep it, but it needs pip
+    elif usable:
         make_venv = [venv_python(), "-m", "ensurepip"]
+    else:
+        raise SetupError(
+            f"{VENV} was not made by this script, and its Python does not start, is too old, or has another torch than "
+            "KDLAB_TORCH_INDEX asks for: remove that folder, and run the same command again."
+        )
     os.makedirs(VENV, exist_ok=True)
     with open(BEGUN, "w", encoding="utf-8") as file:
-        json.dump(want, file)
+        json.dump({"inputs": inputs(), "torch_index": torch_index, "own": own}, file)
     if os.path.exists(READY):
         os.remove(READY)
     if subprocess.call(make_venv, stdout=subprocess.DEVNULL):
@@ -200,7 +207,7 @@ def main(arguments):
         if set_up(torch_index, wheels):
             print(f"kdlab set-up: done in {time.time() - started:.0f} s", flush=True)
         if arguments:
-            bundle(read_stamp()["torch_index"])
+            bundle(read_stamp(READY)["torch_index"])
     except SetupError as error:
         print(f"kdlab set-up: {error}", file=sys.stderr)
         return 1
