@@ -117,6 +117,32 @@ def reproduce(profile, data, again, timeout, verbose):
 
 
 @cli.command()
+@click.argument("name", type=click.Choice(["dual_light"]))
+@click.option("--profile", default="study", show_default=True, help="Its size.")
+@click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the profile's.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
+def study(name, profile, seeds, workers):
+    """Run (or go on with) a whole study and rewrite its table and predictions in figures/."""
+    from kdlab.profiles import current
+    from kdlab.studies import dual_light
+
+    dual_light.run(current(profile), seeds, workers=workers, say=click.echo)
+    click.echo(paths.figures_dir() / f"{name}.csv")
+
+
+@cli.command()
+def fresh():
+    """Say which committed runs were made by other sources or clips than today's; exit code 1 when any was."""
+    from kdlab.runs import committed_runs
+
+    stale = {run.folder: why for run in committed_runs() if (why := run.staleness())}
+    for folder, why in stale.items():
+        click.echo(f"{folder}: {why}")
+    click.echo(f"{len(stale)} stale of {len(committed_runs())} committed runs")
+    sys.exit(1 if stale else 0)
+
+
+@cli.command()
 @click.option("--out", type=click.Path(path_type=Path), help="The page; default: report.html in runs/.")
 @click.option("--no-code", is_flag=True, help="Leave the code cells out.")
 def report(out, no_code):

@@ -31,8 +31,8 @@ def pretrained_dir() -> Path:
 
 
 def figures_dir() -> Path:
-    """The committed evidence: tidy tables, predictions and pictures."""
-    return project_root() / "figures"
+    """The committed evidence (tidy tables, predictions, pictures): ``$KDLAB_FIGURES``, else ``figures/``."""
+    return Path(os.environ.get("KDLAB_FIGURES") or project_root() / "figures")
 
 
 def real_clips() -> Path | None:

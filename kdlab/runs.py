@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -33,7 +34,7 @@ from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, source_hash, to_json
 from kdlab.train import fit, predict, write_atomically
 
-__all__ = ["Predictions", "Run", "StaleRun", "WorkerDied", "batches", "obtain", "obtain_all"]
+__all__ = ["Predictions", "Run", "StaleRun", "WorkerDied", "batches", "committed_runs", "obtain", "obtain_all"]
 
 
 class StaleRun(ValueError):
@@ -122,6 +123,11 @@ def _find(recipe: Recipe, pretrained: bool) -> Run | None:
         if (place / recipe.name / "run.json").is_file():
             return Run(place / recipe.name)
     return None
+
+
+def committed_runs() -> list[Run]:
+    """The runs in ``pretrained/``."""
+    return [Run(note.parent) for note in sorted(paths.pretrained_dir().glob("*/run.json"))]
 
 
 def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print) -> Run:
@@ -248,6 +254,18 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _die_with_parent() -> None:
+    """End this worker when the process that started it is killed: nobody would collect what it trains."""
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _work(recipe: Recipe, pretrained: bool, stale: str) -> tuple[Path, str]:
     torch.set_num_threads(1)
     lines: list[str] = []
@@ -284,7 +302,8 @@ def obtain_all(
         if workers == 1 or len(level) == 1:
             done |= {r: obtain(r, pretrained=pretrained, stale=stale, say=say) for r in level}
             continue
-        with ProcessPoolExecutor(min(workers, len(level)), mp_context=get_context("spawn")) as pool:
+        spawn = get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(level)), spawn, initializer=_die_with_parent) as pool:
             jobs = {pool.submit(_work, r, pretrained, stale): r for r in level}
             try:
                 for job in track(as_completed(jobs), "trainings", total=len(jobs)):

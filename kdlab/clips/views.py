@@ -38,9 +38,9 @@ class Raw:
 
     name = "raw"
 
-    def read(self, path: Path) -> np.ndarray:
-        """All frames of ``path``, ``uint8 (T, H, W, 3)`` RGB."""
-        return read_frames(path).frames
+    def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
+        """Frames of ``path`` (all, or those at ``indices``), ``uint8 (T, H, W, 3)`` RGB."""
+        return read_frames(path, indices).frames
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Enhanced:
     def name(self) -> str:
         return f"enhanced-{self.by.name}"
 
-    def read(self, path: Path) -> np.ndarray:
-        """All frames of ``path`` after enhancement, ``uint8 (T, H, W, 3)`` RGB."""
-        return self.by(read_frames(path).frames)
+    def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
+        """Frames of ``path`` (all, or those at ``indices``) after enhancement, ``uint8 (T, H, W, 3)`` RGB."""
+        return self.by(read_frames(path, indices).frames)
 
 
 View = Raw | Enhanced

@@ -10,7 +10,7 @@ FPS = 15
 
 def write_h264(path: Path, frames: np.ndarray) -> None:
     """MP4, B-frames, a key frame at most every 30 frames. ``frames``: (T, H, W, 3) uint8 RGB, even sides."""
-    options = {"preset": "veryfast", "crf": "24", "bf": "3"}
+    options = {"preset": "veryfast", "crf": "16", "bf": "3"}
     # x264's macroblock tree gives other bits in the first clip of a process than in the next.
     options["x264-params"] = "mbtree=0:threads=1:lookahead-threads=1"
     _write(path, "mp4", "libx264", frames, gop=30, options=options)

@@ -20,7 +20,8 @@ class Camera:
     electrons: photo-electrons at the clip's median radiance and ``exposure`` 1; read_noise: electrons;
     level: 8-bit grey level (0..255) that the median reaches; black: level of no light; tone: exponent on the
     sRGB curve; chroma: share of colour that the denoiser leaves; smooth: sigma of its spatial filter in pixels;
-    memory: share of the previous frame in its temporal filter; steps: (frame, gain) of the auto-exposure.
+    memory: share of the previous frame in its temporal filter; glare: share of the mean light that the lens scatters over the
+    whole frame; steps: (frame, gain) of the auto-exposure.
     """
 
     electrons: float = 150.0
@@ -31,6 +32,7 @@ class Camera:
     chroma: float = 0.5
     smooth: float = 0.8
     memory: float = 0.4
+    glare: float = 0.06
     steps: tuple[tuple[int, float], ...] = ()
 
 
@@ -47,16 +49,17 @@ def draw_camera(rng: np.random.Generator, frames: int) -> Camera:
         tone=rng.uniform(0.5, 1.25),
         chroma=rng.uniform(0.15, 0.6),
         smooth=rng.uniform(0.7, 1.1),
-        memory=rng.uniform(0.2, 0.5),
+        memory=rng.uniform(0.3, 0.6),
+        glare=rng.uniform(0.03, 0.12),
         steps=tuple(steps),
     )
-    noise = 0.75 * float(np.exp(0.25 * rng.normal()))  # grey levels that are left after denoising
+    noise = 0.55 * float(np.exp(0.12 * rng.normal()))  # grey levels that are left after denoising
     return replace(camera, electrons=_electrons_for(noise, camera))
 
 
 def _electrons_for(noise: float, camera: Camera) -> float:
     """Photo-electrons at the median with which ``noise`` grey levels are left there after denoising."""
-    left = np.sqrt((1 - camera.memory) / (1 + camera.memory)) / (2 * np.sqrt(np.pi) * camera.smooth)
+    left = np.sqrt((1 - camera.memory) / (1 + camera.memory)) * _left_by_blur(camera)
     relative = noise / (camera.tone * (camera.level - camera.black) * left)
     return float((1 + np.sqrt(1 + 4 * (relative * camera.read_noise) ** 2)) / (2 * relative**2))
 
@@ -90,8 +93,10 @@ def expose(
     with fewer photons and so more noise relative to the picture.
     """
     grey = radiance[:: max(len(radiance) // 4, 1), ::4, ::4] @ LUMA
+    veil = np.float32(camera.glare * grey.mean())
+    grey = grey + veil
     middle = max(float(np.median(grey)), 1e-6)
-    photons = radiance * np.float32(camera.electrons * exposure / middle)
+    photons = (radiance + veil) * np.float32(camera.electrons * exposure / middle)
     gain_of = np.ones(len(radiance), np.float32)
     for frame, gain in camera.steps:
         gain_of[frame:] = gain
@@ -102,24 +107,30 @@ def expose(
     full = 1.2 * camera.electrons * max(float(np.percentile(grey, 99.5)) / middle, 8.0)  # electrons at the top
     adc = (ADC_LEVELS - 1 - ADC_PEDESTAL) / full
     raw = np.clip(np.round(electrons * np.float32(adc) + ADC_PEDESTAL), 0, ADC_LEVELS - 1) - np.float32(ADC_PEDESTAL)
-    clean = _denoise(raw, camera)
+    clean = _denoise(raw * np.float32(1 / adc), camera)
     wanted = ((camera.level - camera.black) / (255 - camera.black)) ** (1 / camera.tone)
-    gain = float(linear_from_srgb(np.array(wanted))) / (camera.electrons * adc)
+    gain = float(linear_from_srgb(np.array(wanted))) / camera.electrons
     return _tone_curve(camera)[np.clip(clean * np.float32(65535 * gain), 0, 65535).astype(np.uint16)]
 
 
+def _left_by_blur(camera: Camera) -> float:
+    """Share of white noise that a Gaussian blur leaves."""
+    return 1 / (2 * np.sqrt(np.pi) * camera.smooth)
+
+
 def _denoise(raw: np.ndarray, camera: Camera) -> np.ndarray:
-    """Colour towards grey, a small blur, and a recursive average over time where the picture stands still."""
+    """Electrons to cleaner electrons: colour towards grey, a small blur, and a recursive average over time where the picture stands still."""
     grey = (raw @ LUMA)[..., None]
     mixed = grey + np.float32(camera.chroma) * (raw - grey)
     out = np.empty_like(mixed)
     previous = None
+    floor, left = np.float32(camera.read_noise**2 + 0.1), np.float32(_left_by_blur(camera))
     for index, frame in enumerate(mixed):
         frame = cv2.GaussianBlur(frame, (0, 0), camera.smooth)
         if previous is not None:
-            change = cv2.GaussianBlur(np.abs(frame - previous) @ LUMA, (0, 0), 1.5)
-            scale = 0.12 * (frame @ LUMA) + 2.0
-            keep = np.float32(camera.memory) * np.exp(-((change / scale.clip(2)) ** 2))
+            change = cv2.GaussianBlur(np.abs((frame - previous) @ LUMA), (0, 0), 1.5)
+            noise = np.sqrt(np.maximum(previous @ LUMA, 0) + floor) * left
+            keep = np.float32(camera.memory) * np.exp(-((change / (3 * noise)) ** 2))
             frame = frame + keep[..., None] * (previous - frame)
         out[index] = previous = frame
     return out

@@ -9,7 +9,7 @@ from .body import Part
 from .ranges import draw
 
 KINDS = ("wall", "corridor", "street", "room")
-CONTRAST = 10.0  # of radiance, 99th percentile over median: the median over places
+CONTRAST = 7.5  # of radiance, 99th percentile over median: the median over places
 CANVAS = (288, 480)  # height, width in pixels of the frame's scale; the camera's view wanders over it
 
 
@@ -48,7 +48,7 @@ def draw_place(rng: np.random.Generator, variety: float, kind: str | None = None
     linear = _LINEAR[albedo]
     grain = cv2.resize(rng.normal(size=(36, 60)).astype(np.float32), CANVAS[::-1], interpolation=cv2.INTER_CUBIC)
     fine = cv2.resize(rng.normal(size=(144, 240)).astype(np.float32), CANVAS[::-1], interpolation=cv2.INTER_LINEAR)
-    texture = np.clip(1 + rng.uniform(0.03, 0.16) * grain + rng.uniform(0.02, 0.12) * fine, 0.3, 2)
+    texture = np.clip(1 + rng.uniform(0.03, 0.14) * grain + rng.uniform(0.01, 0.06) * fine, 0.3, 2)
     y, x = np.mgrid[: CANVAS[0], : CANVAS[1]].astype(np.float32)
     lamps = _draw_lamps(linear, rng)
     radiance = linear * texture[..., None] * lamps(x - CANVAS[1] / 2, y - CANVAS[0] / 2)
@@ -69,7 +69,7 @@ def _draw_lamps(albedo: np.ndarray, rng: np.random.Generator) -> Lamps:
     reach = np.append(rng.uniform(50, 160, n - 1), rng.uniform(10, 32))
     power = rng.uniform(0.5, 2.2, (n, 1)) * warm.clip(0.4)
     ambient = rng.uniform(0.15, 0.5) * np.ones(3)
-    contrast = float(np.clip(CONTRAST * np.exp(0.35 * rng.normal()), 4, 30))
+    contrast = float(np.clip(CONTRAST * np.exp(0.25 * rng.normal()), 4, 30))
 
     y, x = np.mgrid[-80:80:4, -120:120:4].astype(np.float32)
     seen = albedo[CANVAS[0] // 2 - 80 : CANVAS[0] // 2 + 80 : 4, CANVAS[1] // 2 - 120 : CANVAS[1] // 2 + 120 : 4]

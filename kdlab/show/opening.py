@@ -1,0 +1,20 @@
+"""The second cell of every notebook: figure style, and one line that says what made the numbers below."""
+
+import torch
+
+from kdlab import __version__
+from kdlab.profiles import Profile, current
+from kdlab.show.plots import style
+
+__all__ = ["opening"]
+
+
+def opening(profile: str | None = None, data: str | None = None) -> Profile:
+    """Set the style, print the provenance line, return the :class:`kdlab.profiles.Profile` called ``profile``."""
+    style()
+    chosen = current(profile)
+    clips = f"your clips in {data}" if data else f"{chosen.night.name}, {chosen.night.fingerprint()[:12]}"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU, one thread a training"
+    print(f"kdlab {__version__} · profile {chosen.name} · clips {clips} · torch {torch.__version__} · {device} · "
+          f"{chosen.settings.precision}")
+    return chosen
