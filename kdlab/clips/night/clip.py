@@ -64,7 +64,7 @@ def render_clip(
     parts += _occluder(distance, variety, mover)
     frames = view.backdrop(place.radiance)
     masks = paint(frames, parts, view, place, fill=float(np.exp(0.35 * lit.normal())))
-    camera = draw_camera(lit, FRAMES)
+    camera = draw_camera(lit, frames)
     joints = view.screen(view.plane(placed.joints)[0]).astype(np.float32)
     return Clip(expose_well(frames), expose(frames, camera, noise, exposure), masks, joints, camera, group)
 

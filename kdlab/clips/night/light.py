@@ -11,6 +11,7 @@ import numpy as np
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 ADC_LEVELS = 4096
 ADC_PEDESTAL = 64  # raw value of black, so that read noise is not clipped
+NOISE = 0.58  # grey levels of noise after denoising, averaged over the frame: the median over clips
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Camera:
     electrons: photo-electrons at the clip's median radiance and ``exposure`` 1; read_noise: electrons;
     level: 8-bit grey level (0..255) that the median reaches; black: level of no light; tone: exponent on the
     sRGB curve; chroma: share of colour that the denoiser leaves; smooth: sigma of its spatial filter in pixels;
-    memory: share of the previous frame in its temporal filter; glare: share of the mean light that the lens scatters over the
-    whole frame; steps: (frame, gain) of the auto-exposure.
+    memory: share of the previous frame in its temporal filter; glare: share of the mean light that the lens scatters
+    over the whole frame; steps: (frame, gain) of the auto-exposure.
     """
 
     electrons: float = 150.0
@@ -36,32 +37,55 @@ class Camera:
     steps: tuple[tuple[int, float], ...] = ()
 
 
-def draw_camera(rng: np.random.Generator, frames: int) -> Camera:
-    """A camera and exposure whose clips lie where real dark clips lie (median level 12, tenth to ninetieth 9..18)."""
+def draw_camera(rng: np.random.Generator, radiance: np.ndarray) -> Camera:
+    """A camera that makes of ``radiance`` (T, H, W, 3) what real dark clips are: median level 12 (9..18)."""
+    frames = len(radiance)
     steps, gain = [], 1.0
     for frame in sorted(rng.integers(2, frames, rng.integers(0, 3))):
-        gain *= float(np.exp(0.04 * rng.standard_t(3)).clip(0.8, 1.25))
+        gain *= float(np.exp(0.03 * rng.standard_t(3)).clip(0.8, 1.25))
         steps.append((int(frame), gain))
     camera = Camera(
         read_noise=rng.uniform(0.8, 2.5),
-        level=float(np.clip(12.5 * np.exp(0.26 * rng.normal()), 7.5, 30)),
+        level=float(np.clip(12.3 * np.exp(0.24 * rng.normal()), 7.5, 28)),
         black=rng.uniform(3, 4),
         tone=rng.uniform(0.5, 1.25),
         chroma=rng.uniform(0.15, 0.6),
-        smooth=rng.uniform(0.7, 1.1),
-        memory=rng.uniform(0.3, 0.6),
+        smooth=rng.uniform(0.8, 1.1),
+        memory=rng.uniform(0.25, 0.4),
         glare=rng.uniform(0.03, 0.12),
         steps=tuple(steps),
     )
-    noise = 0.55 * float(np.exp(0.12 * rng.normal()))  # grey levels that are left after denoising
-    return replace(camera, electrons=_electrons_for(noise, camera))
+    noise = NOISE * float(np.exp(0.12 * rng.normal()))
+    return replace(camera, electrons=_electrons_for(noise, camera, radiance))
 
 
-def _electrons_for(noise: float, camera: Camera) -> float:
-    """Photo-electrons at the median with which ``noise`` grey levels are left there after denoising."""
+def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
+    """Photo-electrons at the median that leave ``noise`` grey levels after denoising, as a mean over pixels."""
+    grey = _sample(radiance)
+    grey = np.sort((grey + camera.glare * grey.mean()).ravel())[::16].astype(float)
+    grey /= max(np.median(grey), 1e-6)
+    light = _linear_at(camera) * grey
+    step = 0.02 * light + 1e-9
+    slope = (srgb_from_linear(light + step) ** camera.tone - srgb_from_linear(light) ** camera.tone) / step
+    slope *= (255 - camera.black) * _linear_at(camera)  # grey levels for each median's worth of light
     left = np.sqrt((1 - camera.memory) / (1 + camera.memory)) * _left_by_blur(camera)
-    relative = noise / (camera.tone * (camera.level - camera.black) * left)
-    return float((1 + np.sqrt(1 + 4 * (relative * camera.read_noise) ** 2)) / (2 * relative**2))
+    low, high = 0.0, 12.0  # logarithms
+    for _ in range(16):
+        electrons = np.exp(0.5 * (low + high))
+        found = left * np.mean(slope * np.sqrt(grey * electrons + camera.read_noise**2)) / electrons
+        low, high = (0.5 * (low + high), high) if found > noise else (low, 0.5 * (low + high))
+    return float(electrons)
+
+
+def _sample(radiance: np.ndarray) -> np.ndarray:
+    """Grey radiance of a few frames on a coarse grid: enough for its percentiles."""
+    return radiance[:: max(len(radiance) // 4, 1), ::4, ::4] @ LUMA
+
+
+def _linear_at(camera: Camera) -> float:
+    """Linear light, 1 being white, that the tone curve shows at ``camera.level``."""
+    shown = max((camera.level - camera.black) / (255 - camera.black), 0) ** (1 / camera.tone)
+    return float(linear_from_srgb(np.array(shown)))
 
 
 def srgb_from_linear(linear: np.ndarray) -> np.ndarray:
@@ -79,7 +103,7 @@ _BRIGHT = np.round(255 * srgb_from_linear(np.linspace(0, 1, 65536))).astype(np.u
 
 def expose_well(radiance: np.ndarray) -> np.ndarray:
     """The noise-free bright twin, uint8, of radiance (T, H, W, 3): its median becomes a mid grey (level 88)."""
-    grey = radiance[:: max(len(radiance) // 4, 1), ::4, ::4] @ LUMA
+    grey = _sample(radiance)
     gain = min(0.098 / max(float(np.median(grey)), 1e-6), 0.9 / max(float(np.percentile(grey, 98)), 1e-6))
     return _BRIGHT[np.minimum(radiance * (65535 * gain), 65535).astype(np.uint16)]
 
@@ -92,7 +116,7 @@ def expose(
     ``exposure`` multiplies the light that reaches the sensor while gain and tone curve stay: 0.5 is one stop darker,
     with fewer photons and so more noise relative to the picture.
     """
-    grey = radiance[:: max(len(radiance) // 4, 1), ::4, ::4] @ LUMA
+    grey = _sample(radiance)
     veil = np.float32(camera.glare * grey.mean())
     grey = grey + veil
     middle = max(float(np.median(grey)), 1e-6)
@@ -108,8 +132,7 @@ def expose(
     adc = (ADC_LEVELS - 1 - ADC_PEDESTAL) / full
     raw = np.clip(np.round(electrons * np.float32(adc) + ADC_PEDESTAL), 0, ADC_LEVELS - 1) - np.float32(ADC_PEDESTAL)
     clean = _denoise(raw * np.float32(1 / adc), camera)
-    wanted = ((camera.level - camera.black) / (255 - camera.black)) ** (1 / camera.tone)
-    gain = float(linear_from_srgb(np.array(wanted))) / camera.electrons
+    gain = _linear_at(camera) / camera.electrons
     return _tone_curve(camera)[np.clip(clean * np.float32(65535 * gain), 0, 65535).astype(np.uint16)]
 
 
@@ -119,7 +142,7 @@ def _left_by_blur(camera: Camera) -> float:
 
 
 def _denoise(raw: np.ndarray, camera: Camera) -> np.ndarray:
-    """Electrons to cleaner electrons: colour towards grey, a small blur, and a recursive average over time where the picture stands still."""
+    """Electrons to cleaner electrons: less colour, a small blur, and a running mean where the picture stands still."""
     grey = (raw @ LUMA)[..., None]
     mixed = grey + np.float32(camera.chroma) * (raw - grey)
     out = np.empty_like(mixed)
@@ -144,5 +167,5 @@ def _tone_curve(camera: Camera) -> np.ndarray:
 def darken(bright: np.ndarray, exposure: float, rng: np.random.Generator, camera: Camera | None = None) -> np.ndarray:
     """A dark twin of bright sRGB frames (T, H, W, 3) uint8, ``exposure`` relative to the usual dark clip (1)."""
     radiance = linear_from_srgb(np.arange(256) / 255).astype(np.float32)[bright]
-    camera = camera or replace(draw_camera(rng, len(bright)), steps=())
+    camera = camera or replace(draw_camera(rng, radiance), steps=())
     return expose(radiance, camera, rng, exposure)

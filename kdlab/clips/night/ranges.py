@@ -12,8 +12,8 @@ RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "field": ((45, 45), (32, 62)),  # vertical field of view, degrees
     "eye": ((1.35, 1.35), (1.05, 1.65)),  # height of the camera, metres
     # camera motion
-    "pan": ((0, 0), (0, 0.40)),  # sideways drift over the clip / frame width (squared draw: half stay below a quarter)
-    "tilt": ((0, 0), (0, 0.32)),  # the same up and down / frame height
+    "pan": ((0, 0), (0, 0.36)),  # sideways drift over the clip / frame width (squared draw: half stay below a quarter)
+    "tilt": ((0, 0), (0, 0.30)),  # the same up and down / frame height
     "shake": ((0, 0), (0.1, 0.45)),  # tremor of the hand, pixels
     "roll": ((0, 0), (0, 3)),  # degrees
     # body and tempo
