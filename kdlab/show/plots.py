@@ -10,7 +10,7 @@ from kdlab.measure.paired import Effect
 from kdlab.study import Scores
 
 __all__ = ["accuracies", "calibration", "confusion_pairs", "costs", "curves", "effects", "filmstrip", "heat_map",
-           "luma_histograms", "soft_target_bars", "style"]
+           "luma_histograms", "recalls", "soft_target_bars", "standardised", "style"]
 
 
 def style() -> None:
@@ -67,18 +67,50 @@ def curves(histories: dict[str, pd.DataFrame], chance: float | None = None) -> F
     return fig
 
 
-def accuracies(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
-    """Test accuracy of every seed (dots), its mean and a 95 % interval over seeds (bar), with the chance line."""
+def standardised(values: dict[str, np.ndarray], clip: float = 4.0) -> Figure:
+    """Distributions of pixels as a network meets them, after normalisation: name → values of any shape."""
+    fig, ax = plt.subplots(figsize=(7, 3))
+    for name, v in values.items():
+        counts, edges = np.histogram(np.clip(v, -clip, clip), 100, (-clip, clip))
+        ax.stairs(100 * counts / counts.sum(), edges, label=name, linewidth=1.6)
+    ax.axvline(0, color="grey", linestyle=":", linewidth=1.2)
+    ax.set(xlabel="normalised pixel (0 is what the padding holds)", ylabel="pixels (%)", yscale="log",
+           xlim=(-clip, clip), title="What the first layer meets")
+    ax.legend()
+    return fig
+
+
+def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
+    """Recall of each class: mean over seeds, with a bar from the lowest seed to the highest."""
+    shown, names = [c for c in titles if c in scores.predicted], np.array(scores.classes)
+    table = pd.concat(
+        pd.DataFrame({"class": names[scores.labels], "seed": seed, "": titles[c], "recall": 100 * right})
+        for c in shown for seed, right in zip(scores.seeds, scores.correct(c), strict=True)
+    ).groupby(["class", "seed", ""], sort=False, as_index=False).recall.mean()
+    fig, ax = plt.subplots(figsize=(7, 0.34 * len(names) + 1.1))
+    sns.pointplot(table, x="recall", y="class", hue="", order=[n for n in names if n in set(table["class"])],
+                  errorbar=("pi", 100), dodge=0.35, linestyle="none", markersize=5, err_kws={"linewidth": 1.4}, ax=ax)
+    ax.axvline(100 / len(names), color="grey", linestyle=":", linewidth=1.2)
+    ax.set(xlim=(-2, 102), xlabel="recall (%); bar: lowest to highest seed; dotted: chance", ylabel="", title=title)
+    ax.legend(fontsize=8, title="")
+    return fig
+
+
+def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: dict[str, float] | None = None) -> Figure:
+    """Test accuracy of every seed (dots), its mean and a 95 % interval over seeds (bar), with the chance line.
+
+    ``also`` names further reference lines, in percent (a majority class, say).
+    """
     shown = [c for c in titles if c in scores.predicted]
     table = pd.DataFrame([{"": titles[c], "accuracy": a} for c in shown for a in scores.accuracy(c)])
     fig, ax = plt.subplots(figsize=(7, 0.42 * len(shown) + 1.1))
     sns.stripplot(table, x="accuracy", y="", hue="", size=4, alpha=0.55, legend=False, ax=ax)
     sns.pointplot(table, x="accuracy", y="", errorbar=("ci", 95), linestyle="none", color="black", markersize=5,
                   markers="D", capsize=0.25, err_kws={"linewidth": 1.4}, seed=0, ax=ax)
-    chance = 100 / len(scores.classes)
-    ax.axvline(chance, color="grey", linestyle=":", linewidth=1.2)
-    ax.annotate("chance", (chance, 1), xycoords=("data", "axes fraction"), xytext=(2, -10), textcoords="offset points",
-                fontsize=7, color="grey")
+    for line, (name, level) in enumerate(({"chance": 100 / len(scores.classes)} | (also or {})).items()):
+        ax.axvline(level, color="grey", linestyle=":", linewidth=1.2)
+        ax.annotate(name, (level, 1), xycoords=("data", "axes fraction"), xytext=(2, -10 - 9 * line),
+                    textcoords="offset points", fontsize=7, color="grey")
     ax.set(xlabel=f"test accuracy (%), {len(scores.labels)} clips, {len(scores.seeds)} seeds", ylabel="", title=title)
     return fig
 

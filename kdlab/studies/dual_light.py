@@ -11,21 +11,22 @@ from torch import nn
 from kdlab import paths
 from kdlab.clips.views import Raw, View, Window
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
-from kdlab.measure.paired import verdict
-from kdlab.profiles import DEMO, Profile, dual_light, sweep
+from kdlab.measure.paired import effect, verdict
+from kdlab.profiles import DEMO, TITLES, Profile, dual_light, sweep
 from kdlab.runs import Run, obtain_all
 from kdlab.study import Scores, collect, fused, rows, save_rows
 
-__all__ = ["ALPHAS", "HEADLINE", "TEMPERATURES", "columns", "costs", "ledger", "run", "sweep_rows"]
+__all__ = ["ALPHAS", "HEADLINE", "TEMPERATURES", "columns", "committed_costs", "committed_sweep", "cost_points",
+           "costs", "ledger", "run", "sweep_rows"]
 
 #: What the demo profile trains: the method, its baseline, its teacher, and the control that decides.
 HEADLINE = ("ce_raw", "ce_enhanced", "same_light", "dlkdd")
 TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0), (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
-def columns(profile: Profile, seeds: int, conditions=None, data: str | None = None) -> dict[str, list]:
-    """Condition → one recipe per seed, as :func:`kdlab.study.collect` wants them."""
-    per_seed = [dual_light(profile, seed, data) for seed in range(seeds)]
+def columns(profile: Profile, seeds: int, conditions=None, data: str | None = None, first: int = 0) -> dict[str, list]:
+    """Condition → one recipe per seed from ``first`` on, as :func:`kdlab.study.collect` wants them."""
+    per_seed = [dual_light(profile, seed, data) for seed in range(first, first + seeds)]
     return {c: [recipes[c] for recipes in per_seed] for c in conditions or per_seed[0]}
 
 
@@ -66,6 +67,34 @@ def costs(raw: Run, enhanced: Run, clip: np.ndarray, repeats: int = 60) -> tuple
     return pd.DataFrame(table, columns=["against", "what", "ratio", "low", "high"]), milliseconds
 
 
+def committed_costs(table: pd.DataFrame) -> pd.DataFrame:
+    """The cost ratios in the study's committed rows, with the columns that :func:`costs` gave them."""
+    some = table[table.condition.str.startswith("dlkdd:") & table.metric.str.contains("_ratio")]
+    wide = some.pivot(index="condition", columns="metric", values="value")
+    names = {"macs_ratio": "MACs", "cpu_seconds_ratio": "CPU time"}
+    found = [(condition.partition(":")[2], what, row[metric], row[f"{metric}_low"], row[f"{metric}_high"])
+             for condition, row in wide.iterrows() for metric, what in names.items()]
+    return pd.DataFrame(found, columns=["against", "what", "ratio", "low", "high"])
+
+
+def cost_points(table: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+    """What :func:`kdlab.show.plots.costs` draws: CPU ms per clip of each way, and its accuracy with a 95 % interval."""
+    ways = {"dlkdd": "student", "ce_raw": "student", "ce_enhanced": "enhance + classify", "two_stream": "two-stream"}
+    seconds = table[table.condition.str.startswith("cost:")].set_index("condition").value
+    points = []
+    for condition, way in ways.items():
+        right = scores.correct(condition)
+        e = effect(right, np.zeros_like(right), scores.units)
+        points.append((TITLES[condition], 1000 * float(seconds[f"cost:{way}"]), e.mean, e.low, e.high))
+    return pd.DataFrame(points, columns=["name", "ms", "accuracy", "low", "high"])
+
+
+def committed_sweep(table: pd.DataFrame) -> dict[tuple[float, float], float]:
+    """(temperature, alpha) → mean validation accuracy over seeds, from the study's committed rows."""
+    cell = table.condition.str.extract(r"^dlkdd:t([\d.]+):a([\d.]+)$").dropna().astype(float)
+    return table.value.astype(float).groupby([cell[0], cell[1]]).mean().to_dict()
+
+
 def ledger(scores: Scores, costs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Rows D1–D4 of docs/ledger.md: claim, comparison, effect, verdict; computed from predictions and measured costs.
 
@@ -84,8 +113,6 @@ def ledger(scores: Scores, costs: pd.DataFrame | None = None) -> pd.DataFrame:
         word = "supported" if worst.high < 1 else f"not supported: {worst.what} against {worst.against} is not below 1"
         table.append(("D4", "it is cheaper than the alternatives", "cost ratios of the student", effects, word))
     return pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])
-
-
 
 
 def sweep_rows(profile: Profile, seeds: int, workers: int | None = None, say=print) -> list[dict]:
