@@ -11,7 +11,8 @@ import numpy as np
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 ADC_LEVELS = 4096
 ADC_PEDESTAL = 64  # raw value of black, so that read noise is not clipped
-NOISE = 0.58  # grey levels of noise after denoising, averaged over the frame: the median over clips
+HIGHLIGHTS = (27, 62)  # grey levels between which the camera's tone curve brings the 99th percentile, if it can
+NOISE = 0.72  # grey levels of noise after denoising, averaged over the frame: the median over clips
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,22 @@ def draw_camera(rng: np.random.Generator, radiance: np.ndarray) -> Camera:
         steps=tuple(steps),
     )
     noise = NOISE * float(np.exp(0.12 * rng.normal()))
+    camera = _spare_highlights(camera, radiance)
     return replace(camera, electrons=_electrons_for(noise, camera, radiance))
+
+
+def _spare_highlights(camera: Camera, radiance: np.ndarray) -> Camera:
+    """The camera with a flatter or steeper tone curve where its 99th percentile would leave ``HIGHLIGHTS``."""
+    grey = _sample(radiance)
+    middle, bright = np.percentile(grey + camera.glare * grey.mean(), (50, 99))
+
+    def miss(tone: float) -> float:
+        light = min(_linear_at(replace(camera, tone=tone)) * bright / max(middle, 1e-6), 1.0)
+        level = camera.black + (255 - camera.black) * float(srgb_from_linear(np.array(light))) ** tone
+        return max(HIGHLIGHTS[0] - level, level - HIGHLIGHTS[1], 0.0)
+
+    tones = [camera.tone, *np.linspace(camera.tone, 0.5, 8).tolist(), *np.linspace(camera.tone, 1.25, 8).tolist()]
+    return replace(camera, tone=min(tones, key=miss))
 
 
 def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
