@@ -1,4 +1,4 @@
-"""Pictures with one style: colour-blind-safe palette, chance lines, intervals, units. Each function returns a Figure."""
+"""Pictures in one style: colour-blind-safe palette, chance lines, intervals, units. Each function returns a Figure."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,11 +6,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from kdlab.measure.darkness import luma
 from kdlab.measure.paired import Effect
 from kdlab.study import Scores
 
 __all__ = ["accuracies", "calibration", "confusion_pairs", "costs", "curves", "effects", "filmstrip", "heat_map",
-           "luma_histograms", "recalls", "soft_target_bars", "standardised", "style"]
+           "light_and_histograms", "luma_histograms", "outlines", "recalls", "soft_target_bars", "standardised",
+           "style", "traces"]
 
 
 def style() -> None:
@@ -25,7 +27,8 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
     first = next(iter(rows.values()))
     moments = np.linspace(0, len(first) - 1, columns).round().astype(int)
     h, w = first.shape[1:3]
-    fig, axes = plt.subplots(len(rows), columns, figsize=(1.45 * columns, 1.45 * h / w * len(rows) + 0.35), squeeze=False)
+    size = 1.45 * columns, 1.45 * h / w * len(rows) + 0.35
+    fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
     for line, (name, frames) in zip(axes, rows.items(), strict=True):
         for ax, t in zip(line, moments, strict=True):
             ax.imshow(frames[min(t, len(frames) - 1)])
@@ -40,15 +43,50 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
 
 def luma_histograms(clips: dict[str, list[np.ndarray]]) -> Figure:
     """Distribution of pixel luma (0–255) for groups of clips: name → list of ``uint8 (T, H, W, 3)``."""
-    weights = np.array([0.299, 0.587, 0.114])
     fig, ax = plt.subplots()
     edges = np.arange(0, 257, 4)
     for name, group in clips.items():
-        luma = np.concatenate([(c[::6].reshape(-1, 3) @ weights) for c in group])
-        counts, _ = np.histogram(luma, edges)
+        counts, _ = np.histogram(np.concatenate([luma(clip[::6]).ravel() for clip in group]), edges)
         ax.stairs(100 * counts / counts.sum(), edges, label=name, linewidth=1.6)
     ax.set(xlabel="luma (0–255)", ylabel="pixels (%)", xlim=(0, 255), yscale="log", title="How dark is dark?")
     ax.legend()
+    return fig
+
+
+def light_and_histograms(pictures: dict[str, np.ndarray]) -> Figure:
+    """Frames side by side, each above its histogram of luma: name → ``uint8 (H, W, 3)``."""
+    fig, axes = plt.subplots(2, len(pictures), figsize=(2.1 * len(pictures), 3.3), squeeze=False, sharey="row",
+                             height_ratios=(1.7, 1))
+    for (top, bottom), (name, frame) in zip(axes.T, pictures.items(), strict=True):
+        top.imshow(frame)
+        top.set(xticks=[], yticks=[])
+        top.set_title(name, fontsize=9)
+        grey = luma(frame).ravel()
+        bottom.hist(grey, np.arange(0, 257, 4), weights=np.full(grey.size, 100 / grey.size))
+        bottom.set(xlim=(0, 255), xticks=(0, 128, 255), yscale="log", ylim=(0.02, 100), xlabel="luma (0–255)")
+    axes[1, 0].set_ylabel("pixels (%)")
+    return fig
+
+
+def outlines(frames: np.ndarray, masks: np.ndarray, columns: int = 5, title: str = "") -> Figure:
+    """Some frames ``uint8 (T, H, W, 3)`` with the outline of what ``masks`` ``bool (T, H, W)`` cover."""
+    moments = np.linspace(0, len(frames) - 1, columns).round().astype(int)
+    fig = filmstrip({"": frames}, columns, title)
+    for ax, t in zip(fig.axes, moments, strict=True):
+        if masks[t].any():  # who has walked out of the picture has no outline
+            ax.contour(masks[t], levels=[0.5], colors=["#ffb000"], linewidths=1.2)
+        ax.set_xlabel(f"{100 * masks[t].mean():.0f} % of the frame", fontsize=7)
+    return fig
+
+
+def traces(panels: dict[str, dict[str, np.ndarray]], ylabel: str = "luma (0–255)", fps: float = 15) -> Figure:
+    """Lines over time, one panel beside the other: panel title → name → values ``(T,)``, one a frame."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(4.5 * len(panels), 3), squeeze=False)
+    for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
+        for name, values in lines.items():
+            ax.plot(np.arange(len(values)) / fps, values, label=name)
+        ax.set(xlabel="time (s)", ylabel=ylabel if ax is axes[0, 0] else "", title=title)
+    axes[0, -1].legend(fontsize=7)
     return fig
 
 
@@ -121,7 +159,7 @@ def effects(found: dict[str, Effect], title: str = "") -> Figure:
     ax.axvspan(-2, 2, color="grey", alpha=0.15, label="smaller than 2 points")
     ax.axvline(0, color="black", linewidth=0.8)
     colour = sns.color_palette()[0]
-    for y, (name, e) in enumerate(found.items()):
+    for y, e in enumerate(found.values()):
         ax.plot([e.strict_low, e.strict_high], [y, y], color=colour, linewidth=1)
         ax.plot([e.low, e.high], [y, y], color=colour, linewidth=4, solid_capstyle="butt")
         ax.plot(e.mean, y, "D", color="black", markersize=5)
@@ -141,12 +179,14 @@ def heat_map(values: dict[tuple[float, float], float], title: str = "", unit: st
     return fig
 
 
-def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16), label: int | None = None) -> Figure:
+def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16),
+                     label: int | None = None) -> Figure:
     """One clip's softmax ``(K,)`` at several temperatures: what the student is asked to imitate."""
     table = []
     for t in temperatures:
         p = np.exp((logits - logits.max()) / t)
-        table += [{"class": c, "probability": v, "temperature": f"t = {t:g}"} for c, v in zip(classes, p / p.sum(), strict=True)]
+        named = zip(classes, p / p.sum(), strict=True)
+        table += [{"class": c, "probability": v, "temperature": f"t = {t:g}"} for c, v in named]
     fig, ax = plt.subplots(figsize=(8, 3))
     sns.barplot(pd.DataFrame(table), x="class", y="probability", hue="temperature", ax=ax)
     truth = f"; the label is {classes[label]}" if label is not None else ""
@@ -156,7 +196,7 @@ def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=
 
 
 def calibration(logits: dict[str, np.ndarray], labels: np.ndarray, bins: int = 10) -> Figure:
-    """Reliability: accuracy against confidence; name → logits ``(N, K)``. Bins with fewer than 5 clips are not drawn."""
+    """Reliability: accuracy against confidence; name → logits ``(N, K)``. Bins of fewer than 5 clips are left out."""
     fig, ax = plt.subplots(figsize=(4.4, 4))
     ax.plot([0, 100], [0, 100], color="grey", linestyle=":", label="calibrated")
     for name, z in logits.items():
@@ -189,6 +229,7 @@ def costs(table: pd.DataFrame) -> Figure:
     for row in table.itertuples():
         ax.errorbar(row.ms, row.accuracy, [[row.accuracy - row.low], [row.high - row.accuracy]], fmt="o", capsize=3)
         ax.annotate(row.name, (row.ms, row.accuracy), xytext=(6, 4), textcoords="offset points", fontsize=8)
-    ax.set(xlabel="CPU time per clip (ms), enhancement included", ylabel="test accuracy (%)", title="What accuracy costs")
+    ax.set(xlabel="CPU time per clip (ms), enhancement included", ylabel="test accuracy (%)",
+           title="What accuracy costs")
     ax.margins(0.18)
     return fig

@@ -1,0 +1,102 @@
+"""Sliders over plain functions: what a widget draws, its ``..._picture`` function draws without one."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
+from kdlab.clips.night import Camera, darken
+from kdlab.measure.darkness import colours, luma
+from kdlab.progress import headless
+from kdlab.show.plots import light_and_histograms, soft_target_bars
+
+__all__ = ["exposure_picture", "exposure_widget", "temperature_picture", "temperature_widget"]
+
+_SETTLED = 4  # frames that the camera's denoiser needs before its running mean has settled
+
+
+def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callable | None = None,
+                     camera: Camera | None = None, seed: int = 0) -> Figure:
+    """A frame of an ordinary clip, the same frame recorded in the dark, and that brightened by ``enhancer``.
+
+    bright: well exposed ``uint8 (T, H, W, 3)``, whose middle frame is shown; exposure: light on the sensor, 1 for a
+    typical dark clip and half of that for each stop less; enhancer: see ``kdlab.clips.enhance``, ``None`` for none;
+    camera: who recorded it (default: one drawn from ``seed``). Raises ValueError for an exposure that is not positive.
+    """
+    if not exposure > 0:
+        raise ValueError(f"exposure must be positive, got {exposure}; 1 is a typical dark clip, 0.5 one stop darker")
+    shown = len(bright) // 2
+    some = bright[np.maximum(np.arange(shown - _SETTLED, shown + 1), 0)]
+    camera = camera and replace(camera, steps=())  # its auto-exposure is timed for a whole clip
+    dark = darken(some, exposure, np.random.default_rng(seed), camera)[-1:]
+    pictures = {"ordinary light": some[-1], f"dark: {np.log2(exposure):+.1f} stops": dark[0]}
+    if enhancer:
+        pictures[f"dark, {enhancer.name}"] = enhancer(dark)[0]
+    fig = light_and_histograms(pictures)
+    fig.suptitle(f"median luma {np.median(luma(dark)):.0f} of 255, {colours(dark)} different colours", fontsize=10)
+    return fig
+
+
+def exposure_widget(bright: np.ndarray, camera: Camera | None = None):
+    """Drag exposure and enhancer over :func:`exposure_picture`; ``None``, with a line that says so, when headless."""
+
+    def show(stops: float, enhancer: str, gamma: float) -> None:
+        chosen = {"none": None, "gamma": Gamma(gamma), "histogram equalisation": HistogramEqualisation(),
+                  "CLAHE": Clahe()}[enhancer]
+        exposure_picture(bright, 2.0**stops, chosen, camera)
+        plt.show()
+
+    from ipywidgets import Dropdown, FloatSlider
+
+    return _interactive(
+        show,
+        stops=FloatSlider(0, min=-4, max=4, step=0.5, description="light (stops)", continuous_update=False),
+        enhancer=Dropdown(options=["none", "gamma", "histogram equalisation", "CLAHE"], value="gamma"),
+        gamma=FloatSlider(1.8, min=1, max=4, step=0.1, description="gamma", continuous_update=False),
+    )
+
+
+def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperature: float = 4.0,
+                        label: int | None = None) -> Figure:
+    """One clip's softmax of ``logits (K,)`` at temperature 1 and at ``temperature``, with its entropy in nats.
+
+    Raises ValueError for a temperature that is not positive.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}; 1 is the softmax as it is")
+    scaled = (logits - np.max(logits)) / temperature
+    log_p = scaled - np.log(np.exp(scaled).sum())
+    entropy = -float((np.exp(log_p) * log_p).sum())
+    fig = soft_target_bars(logits, classes, tuple(dict.fromkeys((1, temperature))), label)
+    ax = fig.axes[0]
+    ax.set_title(f"{ax.get_title()}; entropy at t = {temperature:g}: {entropy:.2f} of at most "
+                 f"{np.log(len(classes)):.2f} nats")
+    return fig
+
+
+def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int | None = None):
+    """Drag the temperature over :func:`temperature_picture`; ``None``, with a line that says so, when headless."""
+
+    def show(temperature: float) -> None:
+        temperature_picture(logits, classes, round(temperature, 1), label)
+        plt.show()
+
+    from ipywidgets import FloatLogSlider
+
+    slider = FloatLogSlider(4, base=2, min=-1, max=5, step=0.25, description="temperature", continuous_update=False)
+    return _interactive(show, temperature=slider)
+
+
+def _interactive(show: Callable, **controls):
+    """The controls above what ``show`` draws; nothing where nobody can move them, so that no dead slider is stored."""
+    if headless():
+        print("Run this cell in JupyterLab for sliders; the next picture is one position of them.")
+        return None
+    from ipywidgets import interactive
+
+    for control in controls.values():
+        control.style.description_width = "initial"
+    return interactive(show, **controls)

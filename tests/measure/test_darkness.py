@@ -1,0 +1,44 @@
+"""Marks of darkness on clips whose marks are known."""
+
+import numpy as np
+import pytest
+
+from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
+from kdlab.measure.darkness import colours, darkness, level_over_time, luma
+
+
+def grey(*levels: int, size: tuple[int, int] = (64, 85)) -> np.ndarray:
+    """One frame of one grey for each level."""
+    return np.stack([np.full((*size, 3), level, np.uint8) for level in levels])
+
+
+def test_luma_of_greys_and_colours():
+    assert np.allclose(luma(grey(0, 12, 255))[:, 0, 0], [0, 12, 255])
+    assert luma(np.array([[[0, 255, 0]]], np.uint8)) == pytest.approx(255 * 0.587)
+
+
+def test_marks_of_a_step():
+    marks = darkness(grey(10, 10, 10, 14))
+    assert marks == pytest.approx({"median": 10, "p99": 14, "change": 4 / 3}, abs=1e-4)
+
+
+def test_one_frame_has_no_change():
+    assert np.isnan(darkness(grey(10))["change"])
+
+
+def test_gamma_keeps_every_dark_colour_apart_and_clahe_makes_new_ones():
+    dark = np.random.default_rng(0).integers(0, 79, (2, 32, 32, 3), np.uint8)
+    assert colours(Gamma()(dark)) == colours(dark)
+    ramp = np.broadcast_to(np.arange(8, 40, dtype=np.uint8)[:, None], (1, 32, 32, 3)[:3])[..., None].repeat(3, -1)
+    assert colours(ramp) == 32
+    assert colours(Clahe()(np.concatenate([ramp, ramp[:, ::-1]], 2))) > 32  # its table depends on the place
+
+
+def test_a_fixed_table_does_not_flicker_and_equalisation_does():
+    frames = grey(12, 12)
+    frames[0, :20], frames[1, :40] = 30, 30  # something bright comes nearer
+    assert np.ptp(level_over_time(frames, Gamma()(frames), 12)) == 0
+    assert np.ptp(level_over_time(frames, HistogramEqualisation()(frames), 30)) == 0  # the brightest is always 255
+    assert np.isnan(level_over_time(frames, frames, 99)).all()
+    frames[1, 60:] = 3
+    assert np.ptp(level_over_time(frames, HistogramEqualisation()(frames), 12)) > 5

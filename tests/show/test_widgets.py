@@ -1,0 +1,103 @@
+"""Widgets are sugar: the picture is there without them, and moving a slider draws it anew."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from kdlab.clips.enhance import Gamma
+from kdlab.show import widgets
+from kdlab.show.widgets import exposure_picture, exposure_widget, temperature_picture, temperature_widget
+
+CLASSES = ("Jump", "Run", "Sit")
+LOGITS = np.array([2.0, 1.0, -1.0])
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def bright() -> np.ndarray:
+    ramp = np.linspace(20, 230, 48).astype(np.uint8)
+    return np.broadcast_to(ramp[None, None, :, None], (9, 32, 48, 3)).copy()
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    monkeypatch.setattr(widgets, "headless", lambda: False)
+
+
+def shown(fig: Figure) -> list[np.ndarray]:
+    return [np.asarray(ax.get_images()[0].get_array()) for ax in fig.axes if ax.get_images()]
+
+
+def test_less_light_gives_a_darker_picture(bright):
+    _, usual = shown(exposure_picture(bright, 1.0))
+    _, darker = shown(exposure_picture(bright, 0.25))
+    assert darker.mean() < usual.mean() < bright.mean()
+
+
+def test_the_enhancer_is_applied_to_the_dark_frame(bright):
+    _, dark, enhanced = shown(exposure_picture(bright, 1.0, Gamma(2.2)))
+    assert np.array_equal(enhanced, Gamma(2.2).table()[dark])
+
+
+def test_equal_seeds_draw_equal_pictures(bright):
+    (_, one), (_, same), (_, other) = (shown(exposure_picture(bright, seed=seed)) for seed in (0, 0, 1))
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+
+
+def test_a_single_frame_is_enough(bright):
+    assert len(shown(exposure_picture(bright[:1]))) == 2
+
+
+def test_entropy_of_equal_logits_is_the_logarithm_of_the_classes():
+    assert "1.10 of at most 1.10 nats" in temperature_picture(np.zeros(3), CLASSES, 7).axes[0].get_title()
+
+
+def test_entropy_is_that_of_the_softened_softmax():
+    # softmax((2, 1, -1) / 2) = (0.5465, 0.3315, 0.1220)
+    title = temperature_picture(LOGITS, CLASSES, 2, label=0).axes[0].get_title()
+    assert "label is Jump" in title and "t = 2: 0.95" in title
+
+
+def test_temperature_one_is_drawn_once():
+    assert len(temperature_picture(LOGITS, CLASSES, 1).axes[0].containers) == 1
+
+
+@pytest.mark.parametrize("wrong", [0, -1, float("nan")])
+def test_what_cannot_be_is_refused(bright, wrong):
+    with pytest.raises(ValueError, match="positive"):
+        exposure_picture(bright, wrong)
+    with pytest.raises(ValueError, match="positive"):
+        temperature_picture(LOGITS, CLASSES, wrong)
+
+
+@pytest.mark.usefixtures("watched")
+def test_every_position_of_the_sliders_draws(bright, capsys):
+    widget = exposure_widget(bright)
+    stops, enhancer, gamma = widget.children[:3]
+    for name in enhancer.options:
+        enhancer.value = name
+        widget.update()
+    stops.value, gamma.value = -4, 4
+    widget.update()
+    temperature = temperature_widget(LOGITS, CLASSES, 1)
+    temperature.children[0].value = 0.5
+    temperature.update()
+    assert "Error" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("watched")
+def test_sliders_wait_until_they_are_let_go(bright):
+    for widget in (exposure_widget(bright), temperature_widget(LOGITS, CLASSES)):
+        assert not any(getattr(child, "continuous_update", False) for child in widget.children)
+
+
+def test_headless_there_is_no_dead_slider(bright, capsys, monkeypatch):
+    monkeypatch.setenv("KDLAB_HEADLESS", "1")
+    assert exposure_widget(bright) is None and temperature_widget(LOGITS, CLASSES) is None
+    assert capsys.readouterr().out.count("JupyterLab") == 2
