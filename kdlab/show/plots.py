@@ -27,7 +27,7 @@ def style() -> None:
 def photographs() -> None:
     """Store this notebook's figures as JPEG: frames of video take a fifth of the room that they take as PNG."""
     if get_ipython() is not None:
-        set_matplotlib_formats("jpeg", pil_kwargs={"quality": 90, "subsampling": 0})
+        set_matplotlib_formats("jpeg", pil_kwargs={"quality": 70})
 
 
 def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", seconds: float | None = None) -> Figure:
@@ -70,7 +70,8 @@ def light_and_histograms(pictures: dict[str, np.ndarray]) -> Figure:
         top.set(xticks=[], yticks=[])
         top.set_title(name, fontsize=9)
         grey = luma(frame).ravel()
-        bottom.hist(grey, np.arange(0, 257, 4), weights=np.full(grey.size, 100 / grey.size))
+        counts, edges = np.histogram(grey, np.arange(0, 257, 8))
+        bottom.stairs(100 * counts / grey.size, edges, fill=True)
         bottom.set(xlim=(0, 255), xticks=(0, 128, 255), yscale="log", ylim=(0.02, 100), xlabel="luma (0–255)")
     axes[1, 0].set_ylabel("pixels (%)")
     return fig
@@ -154,10 +155,14 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
     sns.stripplot(table, x="accuracy", y="", hue="", size=4, alpha=0.55, legend=False, ax=ax)
     sns.pointplot(table, x="accuracy", y="", errorbar=("ci", 95), linestyle="none", color="black", markersize=5,
                   markers="D", capsize=0.25, err_kws={"linewidth": 1.4}, seed=0, ax=ax)
-    for line, (name, level) in enumerate(({"chance": 100 / len(scores.classes)} | (also or {})).items()):
+    marks = {"chance": 100 / len(scores.classes)} | (also or {})
+    for level in marks.values():
         ax.axvline(level, color="grey", linestyle=":", linewidth=1.2)
-        ax.annotate(name, (level, 1), xycoords=("data", "axes fraction"), xytext=(2, -10 - 9 * line),
-                    textcoords="offset points", fontsize=7, color="grey")
+    middle = np.mean(ax.get_xlim())
+    for line, (name, level) in enumerate(marks.items()):
+        side = {"xytext": (-2, -10 - 9 * line), "ha": "right"} if level > middle else {"xytext": (2, -10 - 9 * line)}
+        ax.annotate(name, (level, 1), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7,
+                    color="grey", **side)
     ax.set(xlabel=f"test accuracy (%), {len(scores.labels)} clips, {len(scores.seeds)} seeds", ylabel="", title=title)
     return fig
 
