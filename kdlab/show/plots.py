@@ -151,7 +151,7 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
     """
     shown = [c for c in titles if c in scores.predicted]
     table = pd.DataFrame([{"": titles[c], "accuracy": a} for c in shown for a in scores.accuracy(c)])
-    fig, ax = plt.subplots(figsize=(7, 0.42 * len(shown) + 1.1))
+    fig, ax = plt.subplots(figsize=(6.6, 0.34 * len(shown) + 1.1))
     sns.stripplot(table, x="accuracy", y="", hue="", size=4, alpha=0.55, legend=False, ax=ax)
     sns.pointplot(table, x="accuracy", y="", errorbar=("ci", 95), linestyle="none", color="black", markersize=5,
                   markers="D", capsize=0.25, err_kws={"linewidth": 1.4}, seed=0, ax=ax)
@@ -163,13 +163,14 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
         side = {"xytext": (-2, -10 - 9 * line), "ha": "right"} if level > middle else {"xytext": (2, -10 - 9 * line)}
         ax.annotate(name, (level, 1), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7,
                     color="grey", **side)
-    ax.set(xlabel=f"test accuracy (%), {len(scores.labels)} clips, {len(scores.seeds)} seeds", ylabel="", title=title)
+    ax.set(xlabel=f"test accuracy (%) on {len(scores.labels)} clips\ndots: {len(scores.seeds)} seeds, bar: 95 % of their mean",
+           ylabel="", title=title)
     return fig
 
 
 def effects(found: dict[str, Effect], title: str = "") -> Figure:
     """Forest plot of paired differences: thick bar 95 %, thin bar the ledger's strict level, grey band ± 2 points."""
-    fig, ax = plt.subplots(figsize=(7, 0.42 * len(found) + 1.1))
+    fig, ax = plt.subplots(figsize=(6.6, 0.32 * len(found) + 1.2))
     ax.axvspan(-2, 2, color="grey", alpha=0.15, linewidth=0)
     ax.axvline(0, color="black", linewidth=0.8)
     colour = sns.color_palette()[0]
@@ -228,7 +229,7 @@ def calibration(logits: dict[str, np.ndarray], labels: np.ndarray, bins: int = 1
 
 def confusion_pairs(counts: dict[str, np.ndarray], classes: tuple[str, ...]) -> Figure:
     """Confusion matrices side by side, in percent of each true class: name → counts ``(K, K)``."""
-    fig, axes = plt.subplots(1, len(counts), figsize=(4.3 * len(counts), 3.8), squeeze=False)
+    fig, axes = plt.subplots(1, len(counts), figsize=(3.7 * len(counts), 3.5), squeeze=False)
     for ax, (name, c) in zip(axes[0], counts.items(), strict=True):
         share = 100 * c / np.maximum(1, c.sum(1, keepdims=True))
         sns.heatmap(share, ax=ax, vmin=0, vmax=100, cmap="cividis", xticklabels=classes, yticklabels=classes,
