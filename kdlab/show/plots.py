@@ -163,8 +163,8 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
         side = {"xytext": (-2, -10 - 9 * line), "ha": "right"} if level > middle else {"xytext": (2, -10 - 9 * line)}
         ax.annotate(name, (level, 1), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7,
                     color="grey", **side)
-    ax.set(xlabel=f"test accuracy (%) on {len(scores.labels)} clips\ndots: {len(scores.seeds)} seeds, bar: 95 % of their mean",
-           ylabel="", title=title)
+    what = f"test accuracy (%) on {len(scores.labels)} clips\ndots: {len(scores.seeds)} seeds, bar: 95 % of their mean"
+    ax.set(xlabel=what, ylabel="", title=title)
     return fig
 
 
