@@ -109,7 +109,7 @@ def from_json(value):
         return value
     module, _, name = value["type"].partition(":")
     if module.split(".")[0] != "kdlab":
-        raise ValueError(f"this recipe names {value['type']}, which is not part of kdlab; import it and build it by hand")
+        raise ValueError(f"the recipe names {value['type']}, which is not part of kdlab; build that recipe by hand")
     made = getattr(importlib.import_module(module), name)
     known = {f.name for f in dataclasses.fields(made)}
     fields = {k: from_json(v) for k, v in value.items() if k != "type"}

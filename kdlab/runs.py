@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,10 @@ from kdlab.recipe import Recipe, from_json, source_hash, to_json
 from kdlab.train import fit, predict, write_atomically
 
 __all__ = ["Predictions", "Run", "StaleRun", "WorkerDied", "batches", "committed_runs", "obtain", "obtain_all"]
+
+
+#: The packages whose versions can change the bits of a run.
+DECIDING_PACKAGES = ("torch", "numpy", "av", "opencv-python-headless")
 
 
 class StaleRun(ValueError):
@@ -198,7 +202,7 @@ def _train(recipe: Recipe, teacher: Run | None, folder: Path, say) -> Run:
         "cpu_seconds": round(trained.cpu_seconds, 2),
         "wall_seconds": round(time.monotonic() - wall, 2),
         "first_losses": trained.first_losses,
-        "versions": {"kdlab": __version__} | {p: version(p) for p in ("torch", "numpy", "av", "opencv-python-headless")},
+        "versions": {"kdlab": __version__} | {name: version(name) for name in DECIDING_PACKAGES},
         "python": platform.python_version(),
     }
     write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(note, indent=1), encoding="utf-8"))
@@ -243,7 +247,8 @@ def weights_hash(state: dict[str, torch.Tensor]) -> str:
 
 def cpu_features() -> str:
     """What decides the bits of a CPU training besides the sources: architecture, vector set and oneDNN's limit."""
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {os.environ.get('ONEDNN_MAX_CPU_ISA', '')}".strip()
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {limit}".strip()
 
 
 # --- many runs -------------------------------------------------------------------------------------------------
@@ -273,6 +278,15 @@ def _work(recipe: Recipe, pretrained: bool, stale: str) -> tuple[Path, str]:
     return run.folder, lines[-1]
 
 
+def _processes():
+    """New processes that share nothing with this one; where there is a fork server, torch is imported only once."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["kdlab.runs", "lightning_fabric"])
+    return context
+
+
 def _levels(recipes: Iterable[Recipe]) -> list[list[Recipe]]:
     """Recipes and their teachers, each once, teachers in earlier levels."""
     depth: dict[Recipe, int] = {}
@@ -296,26 +310,27 @@ def obtain_all(
     most the epochs since the last checkpoints; the same call resumes. Raises :class:`WorkerDied` when a process is
     killed from outside; finished runs are kept.
     """
-    workers = workers or available_cores()
+    levels = _levels(recipes)
+    workers = min(workers or available_cores(), max(map(len, levels), default=1))
     done: dict[Recipe, Run] = {}
-    for level in _levels(recipes):
-        if workers == 1 or len(level) == 1:
-            done |= {r: obtain(r, pretrained=pretrained, stale=stale, say=say) for r in level}
-            continue
-        spawn = get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(level)), spawn, initializer=_die_with_parent) as pool:
-            jobs = {pool.submit(_work, r, pretrained, stale): r for r in level}
-            try:
+    if workers == 1:
+        for recipe in (r for level in levels for r in level):
+            done[recipe] = obtain(recipe, pretrained=pretrained, stale=stale, say=say)
+        return [done[recipe] for recipe in recipes]
+    with ProcessPoolExecutor(workers, _processes(), initializer=_die_with_parent) as pool:
+        try:
+            for level in levels:
+                jobs = {pool.submit(_work, r, pretrained, stale): r for r in level}
                 for job in track(as_completed(jobs), "trainings", total=len(jobs)):
                     folder, line = job.result()
                     done[jobs[job]] = Run(folder)
                     say(line)
-            except BrokenProcessPool as error:
-                raise WorkerDied(
-                    f"a training process was killed ({len(done)} runs are finished and kept). Out of memory? "
-                    "Call again with fewer workers; it resumes where it stopped."
-                ) from error
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        except BrokenProcessPool as error:
+            raise WorkerDied(
+                f"a training process was killed ({len(done)} runs are finished and kept). Out of memory? "
+                "Call again with fewer workers; it resumes where it stopped."
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return [done[recipe] for recipe in recipes]

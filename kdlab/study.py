@@ -4,6 +4,7 @@ A study leaves ``figures/<study>.csv`` (one tidy row per number) and ``figures/p
 every run said of every test clip); all tables and figures are computed from these, never typed.
 """
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,22 +112,26 @@ def fused(scores: Scores, runs: dict[str, list[Run]], a: str, b: str, name: str)
         np.log(softmax(x.predictions().logits, 1) + softmax(y.predictions().logits, 1))
         for x, y in zip(runs[a], runs[b], strict=True)
     ]
-    return Scores(scores.classes, scores.seeds, scores.ids, scores.units, scores.labels,
-                  scores.predicted | {name: np.stack([p.argmax(1) for p in pairs])},
-                  scores.logits | {name: pairs[0]},
-                  scores.recipes | {name: [f"{x}+{y}" for x, y in zip(scores.recipes[a], scores.recipes[b], strict=True)]})
+    sources = [f"{x}+{y}" for x, y in zip(scores.recipes[a], scores.recipes[b], strict=True)]
+    return dataclasses.replace(
+        scores,
+        predicted=scores.predicted | {name: np.stack([p.argmax(1) for p in pairs])},
+        logits=scores.logits | {name: pairs[0]},
+        recipes=scores.recipes | {name: sources},
+    )
 
 
 def rows(study: str, data: str, scores: Scores, runs: dict[str, list[Run]]) -> list[dict]:
-    """Tidy rows: test accuracy of every run, ECE of the first seed, validation accuracy and CPU seconds of trainings."""
+    """Tidy rows: test and validation accuracy and CPU seconds of every run, ECE of the first seed."""
     out = []
     for condition in scores.predicted:
         for s, seed in enumerate(scores.seeds):
-            row = dict(study=study, data=data, condition=condition, seed=seed, fold="", recipe=scores.recipes[condition][s])
+            name = scores.recipes[condition][s]
+            row = dict(study=study, data=data, condition=condition, seed=seed, fold="", recipe=name)
             numbers = [("accuracy", scores.accuracy(condition)[s], "%")]
-            if s == 0:
-                numbers.append(("ece", expected_calibration_error(scores.logits[condition].astype(np.float16).astype(float),
-                                                                  scores.labels), "%"))
+            if s == 0:  # of the logits as they are committed, so that the row can be computed again from them
+                kept = scores.logits[condition].astype(np.float16).astype(float)
+                numbers.append(("ece", expected_calibration_error(kept, scores.labels), "%"))
             if condition in runs:
                 run = runs[condition][s]
                 numbers += [("val_accuracy", run.predictions("val").accuracy, "%"),
@@ -158,13 +163,14 @@ def convergence(table: pd.DataFrame, data: str, short: str = "ce_raw", long: str
     some = table[(table.data == data) & (table.metric == "val_accuracy")]
     wide = some.pivot(index="seed", columns="condition", values="value")
     gains = (wide[long] - wide[short]).to_numpy(float)
-    half = float(stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else np.inf
-    gain = float(gains.mean())
+    if len(gains) < 2:
+        raise ValueError("the convergence check needs at least two seeds")
+    gain, half = float(gains.mean()), float(stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains))
     return gain, half, "converged" if gain < 2 else "under-trained"
 
 
 def three_seed_range(values: np.ndarray, seeds: int = 3) -> tuple[float, float]:
-    """Where the mean of ``seeds`` new runs should fall with 95 % probability, given committed runs ``values`` (percent)."""
+    """Where the mean of ``seeds`` new runs should fall with 95 % probability, given committed ``values`` (percent)."""
     n = len(values)
     if n < 3:
         raise ValueError(f"a prediction interval needs at least three committed runs, got {n}")

@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from kdlab.clips.views import ClipBatches
 
-__all__ = ["Diverged", "Progress", "Settings", "StorageFull", "Trained", "fit", "learning_rate", "predict", "write_atomically"]
+__all__ = ["Diverged", "Progress", "Settings", "StorageFull", "Trained", "fit", "learning_rate", "predict",
+           "write_atomically"]
 
 
 class Diverged(ValueError):
@@ -46,8 +46,8 @@ class Settings:
     """
 
     epochs: int = 30
-    batch_size: int = 32
-    lr: float = 3e-3
+    batch_size: int = 16
+    lr: float = 4e-3
     weight_decay: float = 1e-2
     schedule: str = "one_cycle"
     precision: str = "fp32"
@@ -115,8 +115,10 @@ def write_atomically(path: Path, write) -> None:
         ) from error
 
 
-def _fabric(precision: str) -> Fabric:
+def _fabric(precision: str):
     """Lightning Fabric for the hardware at hand; ``torchrun`` sets WORLD_SIZE and gets data-parallel training."""
+    from lightning_fabric import Fabric  # seconds of imports that only training needs
+
     wanted = os.environ.get("KDLAB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
     world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     fabric = Fabric(

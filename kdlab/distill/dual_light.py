@@ -18,8 +18,14 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from kdlab.distill.losses import check_mixture, entropy, kd_loss, smoothed_targets, smoothing_of_entropy
-from kdlab.distill.losses import soft_target_loss
+from kdlab.distill.losses import (
+    check_mixture,
+    entropy,
+    kd_loss,
+    smoothed_targets,
+    smoothing_of_entropy,
+    soft_target_loss,
+)
 
 __all__ = ["CrossEntropy", "DualLight", "MatchedSmoothing"]
 

@@ -12,7 +12,7 @@ __all__ = ["check_mixture", "entropy", "kd_loss", "smoothed_targets", "soft_targ
 def check_mixture(temperature: float, alpha: float) -> None:
     """Raise ``ValueError`` unless ``temperature > 0`` and ``alpha`` lies in [0, 1]."""
     if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}; 1 leaves the logits as they are, 4 is usual")
+        raise ValueError(f"temperature must be positive, got {temperature}; 1 leaves logits as they are, 4 is usual")
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must lie in [0, 1], got {alpha}; 0 is cross-entropy alone, 1 soft targets alone")
 
@@ -34,7 +34,8 @@ def soft_target_loss(student_logits: torch.Tensor, targets: torch.Tensor, temper
 def kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
     """``t² KL(softmax_t(z_T) ‖ softmax_t(z_S))``, mean over the batch; logits ``(B, K)`` (section 1, L_S).
 
-    Zero exactly when the logits differ by a constant; its gradient in z_S is ``t (softmax_t(z_S) − softmax_t(z_T)) / B``.
+    Zero exactly when the logits differ by a constant. The gradient in z_S is
+    ``t (softmax_t(z_S) − softmax_t(z_T)) / B``.
     """
     return soft_target_loss(student_logits, F.softmax(teacher_logits / temperature, dim=-1), temperature)
 

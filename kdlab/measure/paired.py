@@ -101,4 +101,5 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
         return "no effect larger than 2 points"
     ways = [f"{n:.0f} {what}" for n, what in ((claim.seeds_needed, "seeds"), (claim.units_needed, "test units"))
             if np.isfinite(n)]
-    return f"underpowered (± {claim.half_width:.1f}; ± 2 would take {' or '.join(ways) or 'more seeds and more test units'})"
+    cure = " or ".join(ways) or "more seeds and more test units"
+    return f"underpowered (± {claim.half_width:.1f}; ± 2 would take {cure})"

@@ -32,7 +32,7 @@ def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callab
     some = bright[np.maximum(np.arange(shown - _SETTLED, shown + 1), 0)]
     camera = camera and replace(camera, steps=())  # its auto-exposure is timed for a whole clip
     dark = darken(some, exposure, np.random.default_rng(seed), camera)[-1:]
-    pictures = {"ordinary light": some[-1], f"dark: {np.log2(exposure):+.1f} stops": dark[0]}
+    pictures = {"ordinary light": some[-1], f"dark: {np.log2(exposure):+.3g} stops": dark[0]}
     if enhancer:
         pictures[f"dark, {enhancer.name}"] = enhancer(dark)[0]
     fig = light_and_histograms(pictures)

@@ -31,7 +31,7 @@ def columns(profile: Profile, seeds: int, conditions=None, data: str | None = No
 
 
 def _pathway(net: nn.Module, view: View, window: Window, clip: np.ndarray) -> Callable[[], torch.Tensor]:
-    """Everything between a decoded clip ``uint8 (T, H, W, 3)`` and its logits: sample, enhance, resize, crop, classify."""
+    """From a decoded clip ``uint8 (T, H, W, 3)`` to its logits: sample, enhance, resize, crop, classify."""
     draw = window.centre(len(clip))
 
     def go():
@@ -103,7 +103,8 @@ def ledger(scores: Scores, costs: pd.DataFrame | None = None) -> pd.DataFrame:
     controls = {name: scores.effect("dlkdd", name) for name in ("label_smoothing", "ce_2x") if name in scores.predicted}
     d1, d2, d3 = (scores.effect("dlkdd", b) for b in ("ce_raw", "same_light", "ce_enhanced"))
     table = [
-        ("D1", "a teacher on enhanced clips helps a raw-clip student", "DL-KDD − CE raw", str(d1), verdict(d1, controls)),
+        ("D1", "a teacher on enhanced clips helps a raw-clip student", "DL-KDD − CE raw", str(d1),
+         verdict(d1, controls)),
         ("D2", "it is the dual light that helps", "DL-KDD − same-light KD", str(d2), verdict(d2)),
         ("D3", "raw-only inference beats enhancing at inference", "DL-KDD − CE enhanced", str(d3), verdict(d3)),
     ]
@@ -146,7 +147,8 @@ def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 2, dem
             name = f"{'macs' if r.what == 'MACs' else 'cpu_seconds'}_ratio{metric}"
             table.append(about | dict(condition=f"dlkdd:{r.against}", metric=name, value=round(value, 4), unit="1"))
     for name, value in milliseconds.items():
-        table.append(about | dict(condition=f"cost:{name}", metric="cpu_seconds", value=round(value / 1000, 6), unit="s"))
+        seconds = round(value / 1000, 6)
+        table.append(about | dict(condition=f"cost:{name}", metric="cpu_seconds", value=seconds, unit="s"))
     scores.save(paths.figures_dir() / "predictions" / "dual_light-night.npz")
     demo, demo_runs = collect(columns(DEMO, demo_seeds, HEADLINE), workers=workers, say=say)
     table += rows("dual_light", "night_demo", demo, demo_runs)

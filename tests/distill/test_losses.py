@@ -39,8 +39,10 @@ def test_kd_stays_finite_for_huge_logits():
     assert torch.isfinite(loss) and torch.isfinite(z.grad).all()
 
 
-@pytest.mark.parametrize("temperature, alpha, word", [(0, 0.5, "temperature"), (-1, 0.5, "temperature"),
-                                                       (4, 1.5, "alpha"), (4, -0.1, "alpha"), (math.nan, 0, "temperature")])
+@pytest.mark.parametrize("temperature, alpha, word", [
+    (0, 0.5, "temperature"), (-1, 0.5, "temperature"), (math.nan, 0, "temperature"),
+    (4, 1.5, "alpha"), (4, -0.1, "alpha"),
+])
 def test_impossible_mixtures_are_named(temperature, alpha, word):
     with pytest.raises(ValueError, match=word):
         check_mixture(temperature, alpha)

@@ -11,6 +11,13 @@ def test_the_tiny_network_is_tiny_and_takes_any_length():
         assert net(torch.rand(2, 3, t, side, side)).shape == (2, 11)
 
 
+def test_exposure_is_normalised_per_clip_before_anything_else():
+    """A clip twice as bright gives nearly the same logits: the first normalisation is the clip's own."""
+    net = build(TinyR2Plus1D(), 11, seed=0).eval()
+    x = 0.1 * torch.rand(1, 3, 8, 32, 32)
+    assert torch.allclose(net(x), net(2 * x), atol=0.02)
+
+
 def test_initial_weights_are_a_function_of_the_seed_and_leave_the_global_generator_alone():
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -34,8 +41,8 @@ def test_taps_are_read_by_name_without_editing_the_network():
     net = build(TinyR2Plus1D(), 11, 0).eval()
     x = torch.rand(2, 3, 16, 36, 36)
     out = outputs(net, x, taps=["net.stages.1", "net.stages.3"])
-    assert out.taps["net.stages.1"].shape == (2, 24, 8, 9, 9)
-    assert out.taps["net.stages.3"].shape == (2, 64, 2, 3, 3)
+    assert out.taps["net.stages.1"].shape == (2, 24, 16, 9, 9)
+    assert out.taps["net.stages.3"].shape == (2, 64, 4, 3, 3)
     assert torch.equal(out.logits, net(x))
     assert not any(m._forward_hooks for m in net.modules())
     with pytest.raises(ValueError, match="no layer 'stage9'.*net.stages.0"):

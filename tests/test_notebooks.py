@@ -1,0 +1,105 @@
+"""The common form of all notebooks, as committed. What their cells do, nbval tests."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from kdlab import paths
+
+FOLDER = paths.project_root() / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+LARGEST = 300_000  # bytes
+# The first folders of absolute paths on people's machines; (?<!...) spares URLs and relative paths.
+MACHINE_PATH = re.compile(r"(?<![\w.:/])(/(home|root|tmp|work|Users|mnt|var)/|[A-Z]:\\\\?Users)")
+
+pytestmark = pytest.mark.skipif(not NOTEBOOKS, reason="not a clone: there is no folder notebooks/")
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request) -> Path:
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=nbformat.NO_CONVERT)
+
+
+def code(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def headings(notebook) -> list[tuple[str, str]]:
+    """(heading of the second level without its number, text below it), in order."""
+    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    parts = re.split(r"^## (?:\d+\. *)?(.+)$", text, flags=re.MULTILINE)
+    return list(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def texts(notebook):
+    """Everything readable in the outputs; pictures are left out, because base64 may spell anything."""
+    for cell in code(notebook):
+        for output in cell.outputs:
+            if output.output_type == "stream":
+                yield output.text
+            elif output.output_type == "error":
+                yield "\n".join(output.traceback)
+            else:
+                yield from (str(data) for kind, data in output.data.items() if not kind.startswith("image/"))
+
+
+def test_it_is_a_valid_notebook(notebook):
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) >= (4, 5)
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_one_cell_holds_the_parameters(notebook):
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    assert tagged[0] is code(notebook)[0]
+    assert 'profile = os.environ.get("KDLAB_PROFILE", "demo")' in tagged[0].source
+
+
+def test_parameters_injected_by_a_runner_are_not_committed(notebook):
+    assert not any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells)
+
+
+def test_at_least_three_results_are_checked_to_the_letter(notebook):
+    checked = [cell for cell in code(notebook) if cell.source.startswith("# NBVAL_CHECK_OUTPUT\n")]
+    assert len(checked) >= 3
+    assert all(cell.outputs for cell in checked), "commit the notebook with its outputs: nbval compares with them"
+
+
+def test_it_ends_with_its_limits_and_exercises(notebook):
+    (limits, said), (exercises, asked) = headings(notebook)[-2:]
+    assert limits.lower() == "what this does not show" and said.strip()
+    assert exercises.lower() == "exercises"
+    answers = re.findall(r"<details>\s*<summary>.*?</summary>(.*?)</details>", asked, re.DOTALL)
+    assert 3 <= len(answers) <= 5 and all(answer.strip() for answer in answers)
+    assert asked.count("<details>") == len(answers), "every fold is closed"
+    assert "predict" in asked.lower(), "one exercise asks for a prediction before the run"
+
+
+def test_it_ran_without_an_error(notebook):
+    assert not [output.evalue for cell in code(notebook) for output in cell.outputs if output.output_type == "error"]
+
+
+def test_it_tells_nothing_about_the_machine_it_ran_on(notebook):
+    found = [text[max(0, hit.start() - 40) : hit.end() + 40] for text in texts(notebook)
+             for hit in MACHINE_PATH.finditer(text)]
+    assert not found
+
+
+def test_it_is_small(path):
+    assert path.stat().st_size <= LARGEST
+
+
+@pytest.mark.parametrize(("text", "wrong"), [
+    ("clips in /home/ada/clips", True), ("'/tmp/tmp3f/x.mp4'", True), (r"C:\Users\ada", True),
+    ("see https://example.org/home/page", False), ("runs/tmp/a", False), ("kg/tmp/", False),
+])
+def test_paths_of_machines_are_recognised(text, wrong):
+    assert bool(MACHINE_PATH.search(text)) is wrong

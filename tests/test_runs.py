@@ -1,0 +1,282 @@
+import dataclasses
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdlab import recipe as recipe_module
+from kdlab.clips.decode import DamagedClip
+from kdlab.clips.enhance import Gamma
+from kdlab.clips.night import Night
+from kdlab.clips.views import Enhanced, Raw, Window
+from kdlab.distill.dual_light import DualLight, MatchedSmoothing
+from kdlab.nets.video import TinyR2Plus1D, WrongWeights
+from kdlab.profiles import DEMO, dual_light
+from kdlab.recipe import Recipe, UserClips, from_json, source_hash, to_json
+from kdlab.runs import StaleRun, obtain, obtain_all
+from kdlab.train import Settings
+from tests.conftest import encode
+
+
+def square(direction: int, phase: int) -> np.ndarray:
+    """Ten dark frames of 48 × 32 in which a square walks left or right; where it starts tells nothing."""
+    video = np.full((10, 32, 48, 3), 8, np.uint8)
+    for t, frame in enumerate(video):
+        x = (phase + 3 * direction * t) % 40
+        frame[10:18, x : x + 8] = 60
+    return video
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("clips")
+    lines = ["path,label,split,group"]
+    for split, count in (("train", 8), ("val", 2), ("test", 4)):
+        for label, direction in (("left", -1), ("right", 1)):
+            for n in range(count):
+                path = f"{label}/{split}{n}.mp4"
+                encode(root / path, square(direction, 5 * n + (split == "test")))
+                lines.append(f"{path},{label},{split},{split}{n}")
+    (root / "index.csv").write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("KDLAB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def make_recipe(clips, seed=0, epochs=3, **changes) -> Recipe:
+    base = Recipe("ce_raw", UserClips(str(clips)), net=TinyR2Plus1D(widths=(4, 8)), window=Window(4, 16, 16),
+                  settings=Settings(epochs=epochs, batch_size=4), seed=seed)
+    return dataclasses.replace(base, **changes)
+
+
+def make_student(clips, seed=0, **changes) -> Recipe:
+    teacher = make_recipe(clips, seed + 1, condition="ce_enhanced", view=Enhanced(Gamma(1.8)))
+    given = dict(condition="dlkdd", method=DualLight(), teacher=teacher) | changes
+    return make_recipe(clips, seed, **given)
+
+
+def test_recipes_survive_json():
+    for recipe in (*dual_light(DEMO, 3).values(), make_student("/nowhere", net=TinyR2Plus1D(widths=(4,)))):
+        text = json.dumps(to_json(recipe))
+        assert from_json(json.loads(text)) == recipe
+
+
+def test_a_run_is_named_for_people_and_not_for_where_the_clips_lie():
+    name = dual_light(DEMO, 3)["dlkdd"].name
+    assert name.startswith("dlkdd-night-s3-") and len(name) == len("dlkdd-night-s3-") + 6
+    here, there = make_recipe("/home/a/mine"), make_recipe("/mnt/b/mine")
+    assert here.name == there.name and here.name.startswith("ce_raw-mine-s0-")
+    assert make_recipe("/home/a/mine", seed=1).digest() != here.digest()
+    assert make_student("/home/a/mine").digest() != make_student("/home/a/mine", method=DualLight(alpha=0.3)).digest()
+
+
+def test_every_condition_is_its_own_recipe_and_only_the_named_thing_differs():
+    recipes = dual_light(DEMO, 0)
+    assert len({r.digest() for r in recipes.values()}) == len(recipes)
+    dlkdd, same = recipes["dlkdd"], recipes["same_light"]
+    assert dlkdd.view == same.view == Raw() and dlkdd.method == same.method
+    assert isinstance(dlkdd.teacher.view, Enhanced) and same.teacher.view == Raw()
+    plain = dict(condition="", teacher=None)
+    assert dataclasses.replace(dlkdd, **plain) == dataclasses.replace(same, **plain)
+    assert {r.settings.epochs for n, r in recipes.items() if n != "ce_2x"} == {DEMO.settings.epochs}
+    assert recipes["ce_2x"].settings.epochs == 2 * DEMO.settings.epochs
+    assert dlkdd.teacher.seed != dlkdd.seed
+
+
+def test_json_of_strangers_is_refused():
+    with pytest.raises(ValueError, match="not part of kdlab"):
+        from_json({"type": "os:system"})
+    with pytest.raises(ValueError, match="no field 'colour'"):
+        from_json({"type": "kdlab.clips.enhance:Gamma", "colour": 1})
+    with pytest.raises(ValueError, match="make it a dataclass"):
+        to_json(Enhanced(lambda frames: frames))
+
+
+def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
+    package = tmp_path / "kdlab"
+    shutil.copytree(Path(recipe_module.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(recipe_module.kdlab, "__file__", str(package / "__init__.py"))
+
+    def hashes():
+        recipe_module._stripped.cache_clear()
+        recipe_module._module_file.cache_clear()
+        on_night = source_hash(Recipe("ce_raw", Night()))
+        return on_night, source_hash(Recipe("ce_raw", UserClips("/x")))
+
+    def edit(name, old, new):
+        path = package / name
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+        return hashes()
+
+    start = hashes()
+    assert edit("train.py", '"""One training loop', '"""The training loop') == start
+    assert edit("nets/video.py", "        pool = min(", "        # a comment\n        pool = min(") == start
+    assert edit("measure/paired.py", "LEVEL = 0.95", "LEVEL = 0.9") == start
+    light = edit("clips/night/light.py", "import numpy as np", "import numpy as np\nX = 1")
+    assert light[0] != start[0] and light[1] == start[1], "only runs on night depend on how night is made"
+    loop = edit("train.py", "steps / 5", "steps / 6")
+    assert loop[0] != light[0] and loop[1] != light[1]
+    monkeypatch.undo()
+    recipe_module._stripped.cache_clear()
+    recipe_module._module_file.cache_clear()
+
+
+def test_obtain_trains_the_teacher_first_and_then_finds_both(clips, places):
+    said = []
+    student = make_student(clips)
+    run = obtain(student, pretrained=False, say=said.append)
+    assert [line.split(":")[1].split()[0] for line in said] == ["trained", "trained"]
+    assert said[0].startswith("ce_enhanced") and "teacher" in said[1]
+    teacher = obtain(student.teacher, say=said.append)
+    assert run.provenance["teacher_weights"] == teacher.provenance["weights"]
+    assert said[2].endswith(": found")
+    test = run.predictions("test")
+    assert test.logits.shape == (8, 2) and sorted(set(test.labels.tolist())) == [0, 1] and len(set(test.ids)) == 8
+    assert len(run.history) == 3 and run.recipe == student and run.staleness() == ""
+    assert not (run.folder / "checkpoint.safetensors").exists()
+
+
+def test_the_saved_network_gives_the_saved_predictions(clips, places):
+    from kdlab.runs import batches
+    from kdlab.train import predict
+
+    run = obtain(make_recipe(clips), pretrained=False, say=lambda _: None)
+    logits, labels, ids = predict(run.net(), batches(run.recipe, "test").evaluation(), "student")
+    assert np.array_equal(logits.numpy(), run.predictions().logits) and list(run.predictions().ids) == ids
+
+
+def test_the_same_bits_from_one_worker_and_from_two(clips, places, monkeypatch):
+    recipes = [make_student(clips, s) for s in (0, 1)]
+    weights = []
+    for workers in (1, 2):
+        monkeypatch.setenv("KDLAB_RUNS", str(places / f"runs{workers}"))
+        runs = obtain_all(recipes, pretrained=False, workers=workers, say=lambda _: None)
+        weights.append([run.provenance["weights"] for run in runs])
+    assert weights[0] == weights[1] and len(set(weights[0])) == 2
+
+
+def test_matched_smoothing_needs_its_teacher_only_for_one_number(clips, places):
+    run = obtain(make_student(clips, condition="label_smoothing", method=MatchedSmoothing()), pretrained=False,
+                 say=lambda _: None)
+    assert {"ce", "smooth"} <= set(run.history.columns)
+
+
+def test_a_run_of_other_sources_is_said_refused_or_made_anew(clips, places):
+    said, recipe = [], make_recipe(clips)
+    run = obtain(recipe, pretrained=False, say=said.append)
+    note = run.folder / "run.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"sources": "of yesterday"}))
+    assert obtain(recipe, say=said.append).staleness() == "made by other sources"
+    assert "STALE: made by other sources" in said[-1]
+    with pytest.raises(StaleRun, match="other sources.*stale='retrain'"):
+        obtain(recipe, stale="refuse")
+    assert obtain(recipe, stale="retrain", say=said.append).staleness() == ""
+    assert "trained" in said[-1]
+
+
+def test_a_run_from_other_clips_is_stale(clips, places):
+    mine = places / "clips"
+    shutil.copytree(clips, mine)
+    obtain(make_recipe(mine), pretrained=False, say=lambda _: None)
+    shutil.copy(mine / "left" / "train0.mp4", mine / "left" / "train1.mp4")
+    recipe_module._open_user_clips.cache_clear()
+    with pytest.raises(StaleRun, match="made from other clips"):
+        obtain(make_recipe(mine), stale="refuse")
+
+
+def broken(clips, places, change) -> Path:
+    mine = places / "clips"
+    shutil.copytree(clips, mine)
+    change(mine)
+    recipe_module._open_user_clips.cache_clear()
+    return mine
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:900])
+
+
+def without(index: Path, word: str) -> None:
+    index.write_text("\n".join(line for line in index.read_text().split("\n") if word not in line))
+
+
+@pytest.mark.parametrize("change, error, words", [
+    (lambda root: (root / "left/train3.mp4").write_bytes(b""), DamagedClip, "train3.mp4"),
+    (lambda root: cut(root / "right/test1.mp4"), DamagedClip, "test1.mp4"),
+    (lambda root: encode(root / "left/val0.mp4", square(1, 0)[:1]), ValueError, "val0.mp4 has 1 frame"),
+    (lambda root: (root / "left/train0.mp4").unlink(), FileNotFoundError, "train0.mp4"),
+    (lambda root: without(root / "index.csv", "left/train"), ValueError, "train has no clip of.*left"),
+    (lambda root: without(root / "index.csv", "/test"), ValueError, "test split is empty"),
+])
+def test_bad_clips_are_named_before_anything_is_trained(clips, places, change, error, words):
+    mine = broken(clips, places, change)
+    with pytest.raises(error, match=words):
+        obtain(make_recipe(mine), pretrained=False)
+    assert not list((places / "runs").glob("*/*.safetensors"))
+
+
+def test_weights_of_another_architecture_are_named(clips, places):
+    small, large = (make_recipe(clips, net=TinyR2Plus1D(widths=w)) for w in ((4, 8), (4, 12)))
+    a, b = (obtain(r, pretrained=False, say=lambda _: None) for r in (small, large))
+    shutil.copy(a.folder / "weights.safetensors", b.folder / "weights.safetensors")
+    with pytest.raises(WrongWeights, match="weights.safetensors.*another architecture"):
+        b.net()
+
+
+CHILD = """
+import sys
+sys.path[:0] = [{tests!r}]
+from pathlib import Path
+from test_runs import make_student, obtain
+print("ready", flush=True)
+obtain(make_student(Path({clips!r}), epochs={epochs}), pretrained=False)
+"""
+
+
+def start(clips, epochs=3, **env):
+    code = CHILD.format(tests=str(Path(__file__).parent), clips=str(clips), epochs=epochs)
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env=os.environ | env)
+
+
+def test_two_processes_do_not_train_the_same_run_twice(clips, places):
+    children = [start(clips), start(clips)]
+    lines = [line for child in children for line in child.communicate(timeout=120)[0].splitlines()]
+    assert [child.returncode for child in children] == [0, 0]
+    assert sum("trained" in line for line in lines) == 2, lines  # one teacher, one student, in all
+    assert sum(line.endswith("found") for line in lines) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_killed_at_random_moments_then_resumed_the_weights_are_the_same_bits(clips, places, monkeypatch):
+    monkeypatch.setenv("KDLAB_RUNS", str(places / "whole"))
+    whole = obtain(make_student(clips, epochs=150), pretrained=False, say=lambda _: None).provenance["weights"]
+    monkeypatch.setenv("KDLAB_RUNS", str(places / "killed"))
+    rng, kills = random.Random(0), 0
+    while kills < 6:
+        child = start(clips, epochs=150)
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(rng.uniform(0.05, 1.2))
+        child.send_signal(signal.SIGINT if kills == 5 else signal.SIGKILL)
+        child.communicate()
+        if child.returncode == 0:
+            break
+        kills += 1
+    assert kills >= 3, "the training was too short to be killed"
+    resumed = obtain(make_student(clips, epochs=150), pretrained=False, say=lambda _: None)
+    assert resumed.provenance["weights"] == whole
