@@ -37,11 +37,11 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
     h, w = first.shape[1:3]
     size = 1.45 * columns, 1.45 * h / w * len(rows) + 0.35
     fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
-    for line, (name, frames) in zip(axes, rows.items(), strict=True):
+    for row, (line, (name, frames)) in enumerate(zip(axes, rows.items(), strict=True)):
         for ax, t in zip(line, moments, strict=True):
             ax.imshow(frames[min(t, len(frames) - 1)])
             ax.set(xticks=[], yticks=[])
-            if line is axes[0] and seconds:
+            if row == 0 and seconds:
                 ax.set_title(f"{seconds * t / max(1, len(first) - 1):.1f} s", fontsize=8, fontweight="normal")
         line[0].set_ylabel(name, fontsize=8)
     if title:

@@ -1,0 +1,100 @@
+"""Every picture is a Figure whose axes say what they show, on the smallest input there is."""
+
+import inspect
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from kdlab.measure.paired import effect
+from kdlab.show import plots
+from kdlab.study import Scores
+
+CLASSES = ("Jump", "Run", "Sit")
+LABELS = np.arange(12) % 3
+RIGHT, GUESSED = np.tile(LABELS, (2, 1)), np.zeros((2, 12), int)
+LOGITS = np.eye(3)[LABELS]
+CLIP = np.random.default_rng(0).integers(0, 60, (6, 16, 20, 3), np.uint8)
+MASKS = np.zeros((6, 16, 20), bool)
+MASKS[:4, 4:12, 5:15] = True  # nobody in the last frames
+SCORES = Scores(CLASSES, (0, 1), np.array([f"c{n}" for n in range(12)]), np.arange(12), LABELS,
+                {"a": RIGHT, "b": GUESSED}, {"a": LOGITS, "b": LOGITS}, {"a": ["x"], "b": ["y"]})
+TITLES = {"a": "method", "b": "baseline", "missing": "not run"}
+HISTORY = pd.DataFrame({"step": [1, 2, 3], "loss_net": [1.1, 0.9, 0.8], "val_accuracy": [np.nan, 40.0, 50.0]})
+EFFECTS = {"method - baseline": effect(SCORES.correct("a"), SCORES.correct("b"), replicates=200)}
+COSTS = pd.DataFrame({"name": ["one", "two"], "ms": [3.0, 3.0], "accuracy": [60.0, 62.0], "low": [55.0, 58.0],
+                      "high": [64.0, 66.0]})
+
+# name of the function: a call of it, and the words its axes must carry
+PICTURES = {
+    "accuracies": (lambda: plots.accuracies(SCORES, TITLES, "T", {"majority": 40.0}), ["test accuracy (%)"]),
+    "calibration": (lambda: plots.calibration({"a": 4 * LOGITS}, LABELS), ["confidence (%)", "accuracy (%)"]),
+    "confusion_pairs": (lambda: plots.confusion_pairs({"a": 4 * np.eye(3), "b": np.zeros((3, 3))}, CLASSES),
+                        ["predicted", "true", "% of the true class"]),
+    "costs": (lambda: plots.costs(COSTS), ["(ms)", "test accuracy (%)"]),
+    "curves": (lambda: plots.curves({"a": HISTORY, "no validation": HISTORY[["step", "loss_net"]]}, 33),
+               ["optimiser step", "nats", "validation accuracy (%)"]),
+    "effects": (lambda: plots.effects(EFFECTS), ["difference", "points"]),
+    "filmstrip": (lambda: plots.filmstrip({"dark": CLIP, "shorter": CLIP[:2]}, 4, "T", seconds=2.4), ["dark", "2.4 s"]),
+    "heat_map": (lambda: plots.heat_map({(1, 0.1): 50.0, (4, 0.1): 60.0}), ["alpha", "temperature", "%"]),
+    "light_and_histograms": (lambda: plots.light_and_histograms({"raw": CLIP[0], "twice": 2 * CLIP[0]}),
+                             ["luma (0–255)", "pixels (%)", "twice"]),
+    "luma_histograms": (lambda: plots.luma_histograms({"night": [CLIP, CLIP]}), ["luma (0–255)", "pixels (%)"]),
+    "outlines": (lambda: plots.outlines(CLIP, MASKS, 3), ["25 % of the frame", "0 % of the frame"]),
+    "recalls": (lambda: plots.recalls(SCORES, TITLES), ["recall (%)"]),
+    "soft_target_bars": (lambda: plots.soft_target_bars(LOGITS[0], CLASSES, label=1), ["probability", "label is Run"]),
+    "standardised": (lambda: plots.standardised({"raw": np.linspace(-9, 9, 50)}), ["normalised pixel", "pixels (%)"]),
+    "traces": (lambda: plots.traces({"left": {"raw": np.arange(5)}, "right": {"raw": np.full(5, np.nan)}}, "level"),
+               ["time (s)", "level", "left", "right"]),
+}
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+def words(fig: Figure) -> str:
+    return "\n".join(text.get_text() for text in fig.findobj(Text))
+
+
+def test_every_picture_is_tested():
+    pictures = {name for name in plots.__all__
+                if inspect.signature(getattr(plots, name)).return_annotation in (Figure, "Figure")}
+    assert pictures == PICTURES.keys()
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_it_is_a_figure_with_labelled_axes(name):
+    draw, expected = PICTURES[name]
+    fig = draw()
+    assert isinstance(fig, Figure)
+    fig.canvas.draw()
+    said = words(fig)
+    assert [word for word in expected if word not in said] == []
+
+
+def test_the_bars_of_equal_logits_are_equal():
+    fig = plots.soft_target_bars(np.zeros(4), ("a", "b", "c", "d"), (1, 16))
+    assert [round(bar.get_height(), 6) for bar in fig.axes[0].patches if bar.get_height()] == [0.25] * 8
+
+
+def test_the_histograms_count_every_pixel_once():
+    fig = plots.light_and_histograms({"raw": CLIP[0]})
+    (steps,) = fig.axes[1].patches
+    assert steps.get_data().values.sum() == pytest.approx(100)
+
+
+def test_a_clip_without_its_actor_has_no_outline():
+    fig = plots.outlines(CLIP, MASKS, 2)
+    assert [len(ax.collections) for ax in fig.axes] == [1, 0]
+
+
+def test_style_and_photographs_can_be_called_outside_a_notebook():
+    with plt.rc_context():
+        plots.style()
+        plots.photographs()
