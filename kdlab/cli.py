@@ -109,11 +109,18 @@ def reproduce(profile, data, again, timeout, verbose):
             click.echo(resume, err=True)
             _fail(step.notebook, step)
     if profile == "demo" and data is None:
-        from kdlab.study import compare_with_committed
+        from kdlab.study import compare_with_committed, compare_with_pretrained
 
         click.echo("\nyour numbers beside the committed intervals")
         for line in compare_with_committed():
             click.echo(f"  {line}")
+        lines, good = compare_with_pretrained()
+        click.echo("\nyour runs beside pretrained/")
+        for line in lines:
+            click.echo(f"  {line}")
+        if not good:
+            click.echo("a committed run could not be reproduced", err=True)
+            sys.exit(1)
 
 
 @cli.command()
@@ -128,6 +135,15 @@ def study(name, profile, seeds, workers):
 
     dual_light.run(current(profile), seeds, workers=workers, say=click.echo)
     click.echo(paths.figures_dir() / f"{name}.csv")
+
+
+@cli.command()
+def figures():
+    """Redraw the pictures in figures/ from the committed tables and predictions."""
+    from kdlab.show.gallery import draw
+
+    for picture in draw():
+        click.echo(picture)
 
 
 @cli.command()

@@ -5,10 +5,12 @@ holds ``weights.safetensors``, ``history.csv``, ``predictions.npz`` and, written
 provenance): a folder without ``run.json`` is unfinished work that the next call resumes.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
+import re
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -246,9 +248,13 @@ def weights_hash(state: dict[str, torch.Tensor]) -> str:
 
 
 def cpu_features() -> str:
-    """What decides the bits of a CPU training besides the sources: architecture, vector set and oneDNN's limit."""
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {limit}".strip()
+    """What decides the bits of a CPU training besides the sources: the processor, its vector sets, oneDNN's limit."""
+    model, flags = platform.processor() or platform.machine(), set()
+    with contextlib.suppress(OSError):  # Linux alone tells more
+        about = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+        model, flags = about.get("model name", model), set(about.get("flags", "").split())
+    wide = sorted(f for f in flags if f.startswith(("avx", "amx", "fma")))
+    return " ".join([model, torch.backends.cpu.get_cpu_capability(), *wide, os.environ.get("ONEDNN_MAX_CPU_ISA", "")])
 
 
 # --- many runs -------------------------------------------------------------------------------------------------

@@ -18,11 +18,11 @@ from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
 from kdlab.recipe import Recipe
-from kdlab.runs import Run, obtain_all
+from kdlab.runs import Run, committed_runs, obtain_all
 from kdlab.train import write_atomically
 
-__all__ = ["COLUMNS", "Scores", "collect", "compare_with_committed", "convergence", "fused", "load_rows", "rows",
-           "save_rows", "three_seed_range"]
+__all__ = ["COLUMNS", "Scores", "collect", "compare_with_committed", "compare_with_pretrained", "convergence",
+           "fused", "load_rows", "rows", "save_rows", "three_seed_range"]
 
 COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
 
@@ -181,7 +181,6 @@ def three_seed_range(values: np.ndarray, seeds: int = 3) -> tuple[float, float]:
 def compare_with_committed() -> list[str]:
     """One line per condition: where today's demo runs lie in the range that the committed demo-size runs cover."""
     from kdlab.profiles import DEMO, TITLES, dual_light
-    from kdlab.runs import Run
 
     committed = load_rows("dual_light")
     committed = committed[(committed.data == "night_demo") & (committed.metric == "accuracy")]
@@ -196,3 +195,28 @@ def compare_with_committed() -> list[str]:
         word = "lies in" if low <= mine <= high else "lies OUTSIDE"
         lines.append(f"{TITLES[condition]}: your {mine:.1f} {word} {low:.1f}…{high:.1f}")
     return lines
+
+
+def compare_with_pretrained() -> tuple[list[str], bool]:
+    """How today's runs agree with the committed ones of the same recipe, one line each; False where they do not.
+
+    On a CPU with the same features every bit must be equal. Elsewhere the first ten losses must agree within 1e-3 and
+    test accuracy within 3 points.
+    """
+    lines, good = [], True
+    for theirs in committed_runs():
+        folder = paths.runs_dir() / theirs.folder.name
+        if not (folder / "run.json").is_file():
+            continue
+        mine = Run(folder)
+        if all(mine.provenance[k] == theirs.provenance[k] for k in ("cpu", "device", "versions")):
+            agrees = mine.provenance["weights"] == theirs.provenance["weights"]
+            lines.append(f"{folder.name}: {'the same bits' if agrees else 'OTHER bits, on the same kind of CPU'}")
+        else:
+            losses = np.abs(np.subtract(mine.provenance["first_losses"], theirs.provenance["first_losses"])).max()
+            points = abs(mine.predictions().accuracy - theirs.predictions().accuracy)
+            agrees = losses <= 1e-3 and points <= 3
+            lines.append(f"{folder.name}: another CPU or other versions; first losses within {losses:.1g}, "
+                         f"accuracy within {points:.1f} points{'' if agrees else ': TOO FAR'}")
+        good &= bool(agrees)
+    return lines, good

@@ -1,0 +1,142 @@
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdlab import paths
+from kdlab.measure.accuracy import expected_calibration_error
+from kdlab.profiles import TITLES
+from kdlab.studies.dual_light import ledger
+from kdlab.study import Scores, collect, convergence, fused, load_rows, rows, save_rows, three_seed_range
+
+
+def made_scores(seeds=4, clips=60, classes=3, gains=None) -> Scores:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, classes, clips)
+    predicted, logits = {}, {}
+    for name, right in (gains or {"ce_raw": 0.5, "dlkdd": 0.9, "same_light": 0.9, "ce_enhanced": 0.9}).items():
+        hit = rng.random((seeds, clips)) < right
+        predicted[name] = np.where(hit, labels, (labels + 1) % classes)
+        logits[name] = 3.0 * np.eye(classes)[predicted[name][0]]
+    ids = np.array([f"c{i}" for i in range(clips)])
+    return Scores(("a", "b", "c"), tuple(range(seeds)), ids, ids, labels, predicted, logits,
+                  {k: [f"{k}-s{s}" for s in range(seeds)] for k in predicted})
+
+
+def test_scores_survive_the_disk(tmp_path):
+    scores = made_scores()
+    scores.save(tmp_path / "deep" / "scores.npz")
+    back = Scores.load(tmp_path / "deep" / "scores.npz")
+    assert back.classes == scores.classes and back.seeds == scores.seeds and back.recipes == scores.recipes
+    for name in scores.predicted:
+        assert np.array_equal(back.predicted[name], scores.predicted[name])
+        assert np.array_equal(back.accuracy(name), scores.accuracy(name))
+        assert np.allclose(back.logits[name], scores.logits[name], atol=1e-2)
+
+
+def test_verdicts_follow_the_numbers():
+    table = ledger(made_scores(clips=400), None).set_index("claim")
+    assert table.verdict["D1"] == "supported" and table.comparison["D2"] == "DL-KDD − same-light KD"
+    assert table.verdict["D2"].startswith(("underpowered", "no effect"))
+    worse = ledger(made_scores(clips=400, gains={"ce_raw": 0.9, "dlkdd": 0.5, "same_light": 0.5, "ce_enhanced": 0.5}))
+    assert worse.verdict[0] == "contradicted"
+
+
+def test_the_cost_verdict_needs_every_ratio_below_one():
+    costs = pd.DataFrame([("two-stream", "MACs", 0.5, 0.5, 0.5), ("enhance + classify", "MACs", 1.0, 1.0, 1.0)],
+                         columns=["against", "what", "ratio", "low", "high"])
+    assert "not supported: MACs against enhance + classify" in ledger(made_scores(), costs).verdict[3]
+    assert ledger(made_scores(), costs[:1]).verdict[3] == "supported"
+
+
+def test_the_range_of_three_seed_means_covers_what_it_promises():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        low, high = three_seed_range(rng.normal(60, 3, 8))
+        hits += low <= rng.normal(60, 3, 3).mean() <= high
+    assert 0.92 <= hits / 400 <= 0.98
+    with pytest.raises(ValueError, match="at least three"):
+        three_seed_range(np.array([60.0, 61.0]))
+
+
+def test_convergence_compares_validation_and_says_the_word():
+    def table(gain):
+        return pd.DataFrame([dict(data="night", condition=c, seed=s, metric="val_accuracy", value=60 + s + g)
+                             for c, g in (("ce_raw", 0), ("ce_2x", gain)) for s in range(3)])
+
+    assert convergence(table(1.0), "night") == (pytest.approx(1.0), pytest.approx(0.0), "converged")
+    assert convergence(table(5.0), "night")[2] == "under-trained"
+
+
+def test_rows_are_tidy_and_load_back(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="kdlab study dual_light"):
+        load_rows("dual_light")
+    scores = made_scores()
+    save_rows("dual_light", rows("dual_light", "night", scores, {}))
+    table = load_rows("dual_light")
+    assert len(table[table.metric == "accuracy"]) == 16 and len(table[table.metric == "ece"]) == 4
+    assert not (tmp_path / "dual_light.csv.tmp").exists()
+
+
+def test_a_study_needs_the_same_seeds_everywhere():
+    from tests.test_runs import make_recipe
+
+    with pytest.raises(ValueError, match="same seeds"):
+        collect({"a": [make_recipe("/x", 0)], "b": [make_recipe("/x", 1)]})
+
+
+@dataclasses.dataclass
+class FakeRun:
+    logits: np.ndarray
+
+    def predictions(self):
+        return self
+
+
+def test_fusion_averages_probabilities():
+    scores = made_scores(seeds=1, clips=2, gains={"a": 0.5, "b": 0.5})
+    runs = {"a": [FakeRun(np.array([[4.0, 0, 0], [0, 0.2, 0]]))], "b": [FakeRun(np.array([[0, 1.0, 0], [0, 0, 3.0]]))]}
+    both = fused(scores, runs, "a", "b", "two")
+    assert both.predicted["two"].tolist() == [[0, 2]] and both.recipes["two"] == ["a-s0+b-s0"]
+
+
+# --- the committed evidence ------------------------------------------------------------------------------------
+
+COMMITTED = sorted((paths.project_root() / "figures" / "predictions").glob("dual_light-*.npz"))
+
+
+@pytest.mark.parametrize("file", COMMITTED, ids=lambda f: f.stem)
+def test_every_committed_row_is_recomputed_from_the_committed_predictions(file):
+    scores, data = Scores.load(file), file.stem.split("-", 1)[1]
+    table = load_rows("dual_light")
+    table = table[table.data == data]
+    found = table[table.metric == "accuracy"]
+    assert len(found) == len(scores.predicted) * len(scores.seeds) > 0
+    for row in found.itertuples():
+        s = scores.seeds.index(int(row.seed))
+        assert scores.recipes[row.condition][s] == row.recipe
+        assert scores.accuracy(row.condition)[s] == pytest.approx(float(row.value), abs=1e-3)
+    for row in table[table.metric == "ece"].itertuples():
+        again = expected_calibration_error(scores.logits[row.condition].astype(float), scores.labels)
+        assert again == pytest.approx(float(row.value), abs=1e-3)
+
+
+@pytest.mark.skipif(not COMMITTED, reason="no study is committed yet")
+def test_the_committed_study_has_every_condition():
+    night = Scores.load(paths.project_root() / "figures" / "predictions" / "dual_light-night.npz")
+    assert set(night.predicted) == set(TITLES) and len(night.labels) >= 550 and len(night.seeds) >= 10
+
+
+@pytest.mark.parametrize("run", sorted(paths.pretrained_dir().glob("*/run.json")), ids=lambda p: p.parent.name)
+def test_committed_weights_build_and_are_what_their_provenance_says(run):
+    from safetensors.torch import load_file
+
+    from kdlab.runs import Run, weights_hash
+
+    found = Run(run.parent)
+    assert weights_hash(load_file(run.parent / "weights.safetensors")) == found.provenance["weights"]
+    assert found.net().training is False and found.recipe.name == run.parent.name
+    assert json.loads(run.read_text())["steps"] > 0
