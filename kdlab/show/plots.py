@@ -212,7 +212,7 @@ def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=
 
 def calibration(logits: dict[str, np.ndarray], labels: np.ndarray, bins: int = 10) -> Figure:
     """Reliability: accuracy against confidence; name → logits ``(N, K)``. Bins of fewer than 5 clips are left out."""
-    fig, ax = plt.subplots(figsize=(4.4, 4))
+    fig, ax = plt.subplots(figsize=(3.9, 3.5))
     ax.plot([0, 100], [0, 100], color="grey", linestyle=":", label="calibrated")
     for name, z in logits.items():
         p = np.exp(z - z.max(1, keepdims=True))
