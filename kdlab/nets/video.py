@@ -46,10 +46,11 @@ def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Output
 class Stage(nn.Module):
     """Spatial convolution (stride 2), then a temporal one (stride ``pace``), each normalised and rectified."""
 
-    def __init__(self, channels_in: int, channels: int, pace: int, first_norm: type[nn.Module] = nn.BatchNorm3d):
+    def __init__(self, channels_in: int, channels: int, pace: int, per_clip: bool):
         super().__init__()
         self.spatial = nn.Conv3d(channels_in, channels, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
-        self.spatial_norm = first_norm(channels, affine=True)
+        # GroupNorm with a group per channel is instance norm, but keeps the channels-last layout (12 % of a step).
+        self.spatial_norm = nn.GroupNorm(channels, channels) if per_clip else nn.BatchNorm3d(channels)
         self.temporal = nn.Conv3d(channels, channels, (3, 1, 1), (pace, 1, 1), (1, 0, 0), bias=False)
         self.temporal_norm = nn.BatchNorm3d(channels)
 
@@ -71,8 +72,7 @@ class TinyNet(nn.Module):
         channels = (3, *widths)
         half = len(widths) // 2  # time is halved in the second half of the stages only: motion is read first
         self.stages = nn.Sequential(*(
-            Stage(channels[i], channels[i + 1], 1 if i < half else 2, nn.BatchNorm3d if i else nn.InstanceNorm3d)
-            for i in range(len(widths))
+            Stage(channels[i], channels[i + 1], pace=1 if i < half else 2, per_clip=i == 0) for i in range(len(widths))
         ))
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[-1], num_classes)
