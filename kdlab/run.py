@@ -196,7 +196,7 @@ def _execute(notebook: Path, partial: Path, parameters: dict, watch: _Watch, tim
 
 def _kernel_environment() -> dict[str, str]:
     """Plain progress lines, and kdlab's places made absolute: the kernel works in the notebook's folder."""
-    places = ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_REAL_CLIPS")
+    places = ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_FIGURES", "KDLAB_REAL_CLIPS")
     moved = {name: str(Path(os.environ[name]).expanduser().absolute()) for name in places if os.environ.get(name)}
     return {"KDLAB_HEADLESS": "1", **moved}
 

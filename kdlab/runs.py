@@ -11,15 +11,13 @@ import json
 import os
 import platform
 import re
-import threading
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +30,13 @@ from torch import nn
 from kdlab import __version__, paths
 from kdlab.clips.views import ClipBatches
 from kdlab.nets.video import build, load_weights
+from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, source_hash, to_json
 from kdlab.train import fit, predict, write_atomically
 
-__all__ = ["Predictions", "Run", "StaleRun", "WorkerDied", "batches", "committed_runs", "obtain", "obtain_all"]
+__all__ = ["Predictions", "Run", "StaleRun", "WorkerDied", "batches", "committed_runs", "find", "obtain", "obtain_all",
+           "weights_hash"]
 
 
 #: The packages whose versions can change the bits of a run.
@@ -111,7 +111,7 @@ class Run:
         if self.provenance["data"] != self.recipe.data.fingerprint():
             reasons.append("made from other clips")
         if self.recipe.teacher and not reasons:
-            teacher = _find(self.recipe.teacher, pretrained=True)
+            teacher = find(self.recipe.teacher, pretrained=True)
             if teacher and teacher.provenance["weights"] != self.provenance["teacher_weights"]:
                 reasons.append("taught by another training of its teacher")
         return " and ".join(reasons)
@@ -123,7 +123,8 @@ def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatche
     return ClipBatches(records, views or recipe.views(), recipe.window)
 
 
-def _find(recipe: Recipe, pretrained: bool) -> Run | None:
+def find(recipe: Recipe, pretrained: bool) -> Run | None:
+    """The finished run of ``recipe``, stale or not, in ``runs/`` or (``pretrained``) among the committed ones."""
     places = [paths.runs_dir()] + ([paths.pretrained_dir()] if pretrained else [])
     for place in places:
         if (place / recipe.name / "run.json").is_file():
@@ -148,8 +149,7 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
     folder = paths.runs_dir() / recipe.name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        run = _find(recipe, pretrained)
-        why = run.staleness() if run else ""
+        run, why = _look(recipe, pretrained)
         if run and (not why or stale == "use"):
             origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"
             say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}")
@@ -161,6 +161,12 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
             (folder / "checkpoint.safetensors").unlink(missing_ok=True)
         teacher = obtain(recipe.teacher, pretrained=pretrained, stale=stale, say=say) if recipe.teacher else None
         return _train(recipe, teacher, folder, say)
+
+
+def _look(recipe: Recipe, pretrained: bool) -> tuple[Run | None, str]:
+    """The finished run, if there is one, and why it is stale."""
+    run = find(recipe, pretrained)
+    return run, run.staleness() if run else ""
 
 
 def _train(recipe: Recipe, teacher: Run | None, folder: Path, say) -> Run:
@@ -260,37 +266,11 @@ def cpu_features() -> str:
 # --- many runs -------------------------------------------------------------------------------------------------
 
 
-def available_cores() -> int:
-    """Cores this process may use (a container or a batch system can allow fewer than there are)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _die_with_parent() -> None:
-    """End this worker when the process that started it is killed: nobody would collect what it trains."""
-    parent = os.getppid()
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def _work(recipe: Recipe, pretrained: bool, stale: str) -> tuple[Path, str]:
     torch.set_num_threads(1)
     lines: list[str] = []
     run = obtain(recipe, pretrained=pretrained, stale=stale, say=lines.append)
     return run.folder, lines[-1]
-
-
-def _processes():
-    """New processes that share nothing with this one; where there is a fork server, torch is imported only once."""
-    if "forkserver" not in get_all_start_methods():
-        return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["kdlab.runs", "lightning_fabric"])
-    return context
 
 
 def _levels(recipes: Iterable[Recipe]) -> list[list[Recipe]]:
@@ -316,17 +296,22 @@ def obtain_all(
     most the epochs since the last checkpoints; the same call resumes. Raises :class:`WorkerDied` when a process is
     killed from outside; finished runs are kept.
     """
-    levels = _levels(recipes)
-    workers = min(workers or available_cores(), max(map(len, levels), default=1))
     done: dict[Recipe, Run] = {}
+    levels = _levels(recipes)
+    for recipe in (r for level in levels for r in level):
+        run, why = _look(recipe, pretrained)
+        if run and (not why or stale == "use"):
+            done[recipe] = obtain(recipe, pretrained=pretrained, stale=stale, say=say)
+    levels = [left for level in levels if (left := [r for r in level if r not in done])]
+    workers = min(workers or available_cores(), max(map(len, levels), default=1))
     if workers == 1:
         for recipe in (r for level in levels for r in level):
             done[recipe] = obtain(recipe, pretrained=pretrained, stale=stale, say=say)
         return [done[recipe] for recipe in recipes]
-    with ProcessPoolExecutor(workers, _processes(), initializer=_die_with_parent) as pool:
+    with pool(workers, preload=[__name__, "lightning_fabric"]) as processes:
         try:
             for level in levels:
-                jobs = {pool.submit(_work, r, pretrained, stale): r for r in level}
+                jobs = {processes.submit(_work, r, pretrained, stale): r for r in level}
                 for job in track(as_completed(jobs), "trainings", total=len(jobs)):
                     folder, line = job.result()
                     done[jobs[job]] = Run(folder)
@@ -337,6 +322,6 @@ def obtain_all(
                 "Call again with fewer workers; it resumes where it stopped."
             ) from error
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            processes.shutdown(wait=False, cancel_futures=True)
             raise
     return [done[recipe] for recipe in recipes]

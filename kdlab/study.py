@@ -18,7 +18,7 @@ from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
 from kdlab.recipe import Recipe
-from kdlab.runs import Run, committed_runs, obtain_all
+from kdlab.runs import Run, committed_runs, find, obtain_all
 from kdlab.train import write_atomically
 
 __all__ = ["COLUMNS", "Scores", "collect", "compare_with_committed", "compare_with_pretrained", "convergence",
@@ -158,7 +158,8 @@ def load_rows(study: str) -> pd.DataFrame:
 def convergence(table: pd.DataFrame, data: str, short: str = "ce_raw", long: str = "ce_2x") -> tuple[float, float, str]:
     """Gain in *validation* accuracy from doubling the steps (points), its 95 % half-width over seeds, and the word.
 
-    Under two points the comparison of methods is fair at this budget; otherwise the study is "under-trained".
+    Surely under two points, the comparison of methods is fair at this budget ("converged"); surely above, the study is
+    "under-trained"; "undecided" where the interval holds two.
     """
     some = table[(table.data == data) & (table.metric == "val_accuracy")]
     wide = some.pivot(index="seed", columns="condition", values="value")
@@ -166,7 +167,8 @@ def convergence(table: pd.DataFrame, data: str, short: str = "ce_raw", long: str
     if len(gains) < 2:
         raise ValueError("the convergence check needs at least two seeds")
     gain, half = float(gains.mean()), float(stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains))
-    return gain, half, "converged" if gain < 2 else "under-trained"
+    word = "converged" if gain + half < 2 else "under-trained" if gain - half > 2 else "undecided"
+    return gain, half, word
 
 
 def three_seed_range(values: np.ndarray, seeds: int = 3) -> tuple[float, float]:
@@ -187,10 +189,11 @@ def compare_with_committed() -> list[str]:
     lines = []
     for condition, column in committed.groupby("condition", sort=False):
         recipes = [dual_light(DEMO, seed).get(condition) for seed in range(DEMO.seeds)]
-        folders = [paths.runs_dir() / r.name for r in recipes if r]
-        if not folders or not all((f / "run.json").is_file() for f in folders):
+        runs = [find(r, pretrained=True) for r in recipes if r]
+        if not runs or None in runs:
+            lines.append(f"{TITLES[condition]}: not trained here yet")
             continue
-        mine = np.mean([Run(f).predictions().accuracy for f in folders])
+        mine = np.mean([run.predictions().accuracy for run in runs])
         low, high = three_seed_range(column.value.to_numpy(float), DEMO.seeds)
         word = "lies in" if low <= mine <= high else "lies OUTSIDE"
         lines.append(f"{TITLES[condition]}: your {mine:.1f} {word} {low:.1f}…{high:.1f}")

@@ -25,8 +25,8 @@ from torch import nn
 
 from kdlab.clips.views import ClipBatches
 
-__all__ = ["Diverged", "Progress", "Settings", "StorageFull", "Trained", "fit", "learning_rate", "predict",
-           "write_atomically"]
+__all__ = ["Diverged", "Progress", "Settings", "StorageFull", "Trained", "fit", "learning_rate", "one_thread",
+           "predict", "seeded", "write_atomically"]
 
 
 class Diverged(ValueError):
@@ -143,7 +143,7 @@ def one_thread():
         torch.set_num_threads(before)
 
 
-def _seeded(*parts: int) -> torch.Generator:
+def seeded(*parts: int) -> torch.Generator:
     """A generator that is a function of ``parts`` alone (splitmix-style mixing of small integers)."""
     state = 0x9E3779B97F4A7C15
     for part in parts:
@@ -260,11 +260,11 @@ def _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkp
     for step in progress(range(start, steps)):
         epoch, place = divmod(step, per_epoch)
         if place == 0 or step == start:
-            order = torch.randperm(count, generator=_seeded(seed, 1, epoch)).tolist()
+            order = torch.randperm(count, generator=seeded(seed, 1, epoch)).tolist()
         rank_slice = slice(place * batch_size + fabric.global_rank, (place + 1) * batch_size, fabric.world_size)
-        batch = train.training(order[rank_slice], _seeded(seed, 2, step, fabric.global_rank))
+        batch = train.training(order[rank_slice], seeded(seed, 2, step, fabric.global_rank))
         batch = batch.to(fabric.device)
-        torch.manual_seed(_seeded(seed, 3, step, fabric.global_rank).initial_seed())  # dropout
+        torch.manual_seed(seeded(seed, 3, step, fabric.global_rank).initial_seed())  # dropout
         rate = learning_rate(settings, step, steps)
         where = Progress(step, steps, prepared)
         for key, loss, terms in method.losses(nets, batch, where):

@@ -8,6 +8,7 @@ SciPy's bootstrap resamples one axis, hence these lines. The rules are those of 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 __all__ = ["LEVEL", "STRICT", "Effect", "effect", "verdict"]
 
@@ -61,13 +62,16 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None, replic
         means[start:stop] = np.einsum("rs,su,ru->r", ws, sums, wu, optimize=True) / (seeds * (wu @ sizes))
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     strict = np.quantile(means, [(1 - STRICT) / 2, (1 + STRICT) / 2])
-    needed = _needed(sums / sizes, target=2.0)
-    return Effect(float(sums.sum() / (seeds * sizes.sum())), float(low), float(high), *map(float, strict), seeds,
+    mean = float(sums.sum() / (seeds * sizes.sum()))
+    # Decided means: zero excluded at the strict level, or the plain interval inside ±2; whichever is nearer.
+    ratio = stats.norm.ppf((1 + STRICT) / 2) / stats.norm.ppf((1 + LEVEL) / 2)
+    needed = _needed(sums / sizes, target=max(abs(mean) / ratio, 2 - abs(mean)))
+    return Effect(mean, float(low), float(high), *map(float, strict), seeds,
                   n_units, *needed)
 
 
 def _needed(cells: np.ndarray, target: float) -> tuple[float, float]:
-    """Seeds (with these units) and units (with these seeds) that bring the 95 % half-width to ``target`` points.
+    """Seeds (with these units) or units (with these seeds) that bring the 95 % half-width to ``target`` points.
 
     Variance of the mean = seed part / S + unit part / U + rest / (S U), the parts from a two-way analysis of variance.
     """
@@ -102,4 +106,4 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
     ways = [f"{n:.0f} {what}" for n, what in ((claim.seeds_needed, "seeds"), (claim.units_needed, "test units"))
             if np.isfinite(n)]
     cure = " or ".join(ways) or "more seeds and more test units"
-    return f"underpowered (± {claim.half_width:.1f}; ± 2 would take {cure})"
+    return f"underpowered (± {claim.half_width:.1f}; about {cure} would decide)"

@@ -73,7 +73,7 @@ def made(mean, half, strict=None, **k):
     (made(-5, 2), "contradicted"),
     (made(1, 0.5), "supported, small"),
     (made(0.3, 1.5), "no effect larger than 2 points"),
-    (made(1, 3), "underpowered (± 3.0; ± 2 would take 20 seeds or 900 test units)"),
+    (made(1, 3), "underpowered (± 3.0; about 20 seeds or 900 test units would decide)"),
 ])
 def test_verdicts(e, word):
     assert verdict(e) == word
@@ -85,12 +85,12 @@ def test_a_control_explains_only_when_it_is_close_not_when_it_is_undecided():
     assert verdict(made(5, 2), {"smoothing": undecided, "longer": behind}) == "supported"
 
 
-def test_needed_seeds_shrink_the_half_width_to_two():
-    a, b = draw(5, seeds=6, clips=3000, seed_sd=0.06)
-    e = effect(a, b)
-    assert e.half_width > 2 and 6 < e.seeds_needed < 100
-    a, b = draw(6, seeds=int(e.seeds_needed), clips=3000, seed_sd=0.06)
-    assert effect(a, b).half_width == pytest.approx(2, abs=0.7)
+def test_the_seeds_said_to_decide_do_decide():
+    a, b = draw(5, seeds=6, clips=1500, seed_sd=0.05, gain=0.03)
+    e = effect(a, b, replicates=2000)
+    assert verdict(e).startswith("underpowered") and 6 < e.seeds_needed < 200
+    a, b = draw(5, seeds=2 * int(e.seeds_needed), clips=1500, seed_sd=0.05, gain=0.03)
+    assert not verdict(effect(a, b, replicates=2000)).startswith("underpowered")
 
 
 def test_recall_and_confusion_by_hand():

@@ -42,7 +42,7 @@ def draw_camera(rng: np.random.Generator, radiance: np.ndarray) -> Camera:
     """A camera that makes of ``radiance`` (T, H, W, 3) what real dark clips are: median level 12 (9..18)."""
     frames = len(radiance)
     steps, gain = [], 1.0
-    for frame in sorted(rng.integers(2, frames, rng.integers(0, 3))):
+    for frame in sorted(rng.integers(2, max(3, frames), rng.integers(0, 3))):
         gain *= float(np.exp(0.03 * rng.standard_t(3)).clip(0.8, 1.25))
         steps.append((int(frame), gain))
     camera = Camera(

@@ -16,19 +16,19 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 from filelock import FileLock
-from tqdm.auto import tqdm
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
+from kdlab.processes import available_cores, pool
+from kdlab.progress import track
 
 from .body import JOINTS
 from .clip import Clip, render_clip
@@ -73,7 +73,7 @@ def make_night(
         if missing:
             for folder in {job.file(root, stream).parent for job in missing for stream in (*STREAMS, _TRUTH)}:
                 folder.mkdir(parents=True, exist_ok=True)
-            _make_all(missing, root, workers or os.cpu_count() or 1, progress)
+            _make_all(missing, root, workers or available_cores(), progress)
             _write_index(root)
     return night_catalogue(spec, root)
 
@@ -175,25 +175,28 @@ def _claim(spec: Night, root: Path) -> None:
 
 
 def _make_all(jobs: list[_Job], root: Path, workers: int, progress: bool) -> None:
-    with tqdm(total=len(jobs), desc=jobs[0].spec.name, unit="clip", disable=not progress) as bar:
-        if workers == 1 or len(jobs) < 4:
-            for job in jobs:
-                _make_one(job, root)
-                bar.update()
-            return
-        # Spawned, not forked: the caller may hold threads (torch) that a fork would copy in mid-air.
-        with ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
-            futures = [pool.submit(_make_one, job, root) for job in jobs]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    bar.update()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    made = _made(jobs, root, workers)
+    for _ in track(made, jobs[0].spec.name, total=len(jobs)) if progress else made:
+        pass
+
+
+def _made(jobs: list[_Job], root: Path, workers: int) -> Iterator[None]:
+    if workers == 1 or len(jobs) < 4:
+        for job in jobs:
+            yield _make_one(job, root)
+        return
+    with pool(min(workers, len(jobs)), preload=[__name__]) as processes:
+        futures = [processes.submit(_make_one, job, root) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            processes.shutdown(cancel_futures=True)
+            raise
 
 
 def _make_one(job: _Job, root: Path) -> None:
+    cv2.setNumThreads(1)
     clip = render_clip(job.spec, job.split, job.class_name, job.index)
     _replace(job.file(root, "dark"), lambda path: write_h264(path, clip.dark))
     _replace(job.file(root, "dark_mpeg4"), lambda path: write_mpeg4(path, clip.dark))

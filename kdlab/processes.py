@@ -1,0 +1,38 @@
+"""Process pools: as many workers as there are cores for us, none of which outlives the process that started it."""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_all_start_methods, get_context
+
+__all__ = ["available_cores", "pool"]
+
+
+def available_cores() -> int:
+    """Cores this process may use (a container or a batch system can allow fewer than there are)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pool(workers: int, preload: Sequence[str] = ()) -> ProcessPoolExecutor:
+    """``workers`` new processes that share nothing with this one (a fork would copy torch's threads in mid-air).
+
+    Where there is a fork server, the modules in ``preload`` are imported once for all of them.
+    """
+    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(list(preload))
+    return ProcessPoolExecutor(workers, context, initializer=_die_with_parent)
+
+
+def _die_with_parent() -> None:
+    """End this worker when its parent is killed: nobody would collect what it makes."""
+    parent = os.getppid()
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
