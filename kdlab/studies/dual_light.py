@@ -129,7 +129,7 @@ def sweep_rows(profile: Profile, seeds: int, workers: int | None = None, say=pri
     ]
 
 
-def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 2, demo_seeds: int = 10,
+def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 1, demo_seeds: int = 6,
         workers: int | None = None, say=print) -> Scores:
     """Run (or resume) the whole study and write ``figures/dual_light.csv`` and its predictions.
 

@@ -41,8 +41,8 @@ def test_taps_are_read_by_name_without_editing_the_network():
     net = build(TinyR2Plus1D(), 11, 0).eval()
     x = torch.rand(2, 3, 16, 36, 36)
     out = outputs(net, x, taps=["net.stages.1", "net.stages.3"])
-    assert out.taps["net.stages.1"].shape == (2, 24, 16, 9, 9)
-    assert out.taps["net.stages.3"].shape == (2, 64, 4, 3, 3)
+    assert out.taps["net.stages.1"].shape == (2, 16, 16, 9, 9)
+    assert out.taps["net.stages.3"].shape == (2, 88, 4, 3, 3)
     assert torch.equal(out.logits, net(x))
     assert not any(m._forward_hooks for m in net.modules())
     with pytest.raises(ValueError, match="no layer 'stage9'.*net.stages.0"):
