@@ -148,14 +148,30 @@ def figures():
 
 @cli.command()
 def fresh():
-    """Say which committed runs were made by other sources or clips than today's; exit code 1 when any was."""
+    """Say which committed runs, studies and notebook outputs other sources made than today's; exit code 1 when any."""
+    from kdlab.profiles import DEMO, STUDY, dual_light
+    from kdlab.refresh import stale_notebooks
     from kdlab.runs import committed_runs
+    from kdlab.studies.dual_light import HEADLINE
+    from kdlab.study import stale_studies
 
-    stale = {run.folder: why for run in committed_runs() if (why := run.staleness())}
-    for folder, why in stale.items():
-        click.echo(f"{folder}: {why}")
-    click.echo(f"{len(stale)} stale of {len(committed_runs())} committed runs")
+    demo = {c: r for c, r in dual_light(DEMO).items() if c in HEADLINE}
+    stale = {run.folder.name: why for run in committed_runs() if (why := run.staleness())}
+    stale |= stale_studies({"dual_light-night": dual_light(STUDY), "dual_light-night_demo": demo})
+    stale |= stale_notebooks()
+    for what, why in stale.items():
+        click.echo(f"stale: {what}: {why}")
+    click.echo("all committed outputs were made by these sources" if not stale else f"{len(stale)} stale")
     sys.exit(1 if stale else 0)
+
+
+@cli.command()
+@click.option("--profile", default="demo", show_default=True)
+def refresh(profile):
+    """Execute all notebooks and replace their committed outputs."""
+    from kdlab.refresh import refresh
+
+    refresh(profile)
 
 
 @cli.command()

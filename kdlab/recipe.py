@@ -21,7 +21,7 @@ from kdlab.distill.dual_light import CrossEntropy
 from kdlab.nets.video import R2Plus1D18, TinyR2Plus1D
 from kdlab.train import Settings
 
-__all__ = ["Recipe", "UserClips", "from_json", "source_hash", "to_json"]
+__all__ = ["Recipe", "UserClips", "from_json", "source_hash", "syntax", "to_json"]
 
 #: Training imports from these only; a change elsewhere (measure, show, cli) cannot change a weight.
 TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.train")
@@ -130,17 +130,23 @@ def _module_file(module: str) -> Path | None:
     return None
 
 
-@cache
-def _stripped(module: str) -> tuple[str, tuple[str, ...]]:
-    """A module's syntax tree without docstrings and comments, as text, and the kdlab modules it imports."""
-    path = _module_file(module)
-    tree, imported = ast.parse(path.read_text(encoding="utf-8")), set()
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+def syntax(path: Path) -> str:
+    """A module's syntax tree without docstrings and comments, as text."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             if isinstance(getattr(body[0], "value", None), ast.Constant) and isinstance(body[0].value.value, str):
                 body.pop(0)
+    return ast.dump(tree)
+
+
+@cache
+def _stripped(module: str) -> tuple[str, tuple[str, ...]]:
+    """The syntax of a module and the kdlab modules it imports that training can depend on."""
+    path, imported = _module_file(module), set()
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             imported |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -150,7 +156,7 @@ def _stripped(module: str) -> tuple[str, tuple[str, ...]]:
                 origin = f"{base}.{origin}" if origin else base
             imported |= {origin} | {f"{origin}.{a.name}" for a in node.names}
     kept = sorted(m for m in imported if m.startswith(TRAINING_SOURCES) and _module_file(m))
-    return ast.dump(tree), tuple(kept)
+    return syntax(path), tuple(kept)
 
 
 def _types(value) -> set[str]:

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import as_completed
@@ -36,7 +37,7 @@ from kdlab.recipe import Recipe, from_json, source_hash, to_json
 from kdlab.train import fit, predict, write_atomically
 
 __all__ = ["Predictions", "Run", "StaleRun", "WorkerDied", "batches", "committed_runs", "find", "obtain", "obtain_all",
-           "weights_hash"]
+           "publish", "weights_hash"]
 
 
 #: The packages whose versions can change the bits of a run.
@@ -135,6 +136,20 @@ def find(recipe: Recipe, pretrained: bool) -> Run | None:
 def committed_runs() -> list[Run]:
     """The runs in ``pretrained/``."""
     return [Run(note.parent) for note in sorted(paths.pretrained_dir().glob("*/run.json"))]
+
+
+def publish(runs: Iterable[Run]) -> None:
+    """Make ``runs`` and their teachers the committed ones: copies in ``pretrained/``, in the place of what was there."""
+    chosen = {run.folder.name: run for run in runs}
+    for run in list(chosen.values()):
+        if run.recipe.teacher:
+            teacher = find(run.recipe.teacher, pretrained=False)
+            chosen[teacher.folder.name] = teacher
+    for old in committed_runs():
+        shutil.rmtree(old.folder)
+    for run in chosen.values():
+        target = paths.pretrained_dir() / run.folder.name
+        shutil.copytree(run.folder, target, ignore=shutil.ignore_patterns("begun.json"))
 
 
 def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print) -> Run:

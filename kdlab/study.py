@@ -17,12 +17,12 @@ from scipy.special import softmax
 from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
-from kdlab.recipe import Recipe
+from kdlab.recipe import Recipe, source_hash
 from kdlab.runs import Run, committed_runs, find, obtain_all
 from kdlab.train import write_atomically
 
 __all__ = ["COLUMNS", "Scores", "collect", "compare_with_committed", "compare_with_pretrained", "convergence",
-           "fused", "load_rows", "rows", "save_rows", "three_seed_range"]
+           "fused", "load_rows", "rows", "save_rows", "stale_studies", "three_seed_range"]
 
 COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
 
@@ -43,6 +43,7 @@ class Scores:
     predicted: dict[str, np.ndarray]
     logits: dict[str, np.ndarray]
     recipes: dict[str, list[str]]
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)  # condition → hash of what trained it
 
     def correct(self, condition: str) -> np.ndarray:
         """``(S, N)`` in {0, 1}."""
@@ -58,7 +59,7 @@ class Scores:
 
     def save(self, path: Path) -> None:
         """One compressed npz without pickles: classes as uint8, logits as float16."""
-        note = {"classes": self.classes, "seeds": self.seeds, "recipes": self.recipes}
+        note = {"classes": self.classes, "seeds": self.seeds, "recipes": self.recipes, "sources": self.sources}
         arrays = {"ids": self.ids, "units": self.units, "labels": self.labels.astype(np.uint8)}
         arrays |= {f"predicted/{k}": v.astype(np.uint8) for k, v in self.predicted.items()}
         arrays |= {f"logits/{k}": v.astype(np.float16) for k, v in self.logits.items()}
@@ -75,7 +76,8 @@ class Scores:
             note = json.loads(str(file["note"]))
             under = lambda prefix: {k.removeprefix(prefix): file[k] for k in file.files if k.startswith(prefix)}  # noqa: E731
             return cls(tuple(note["classes"]), tuple(note["seeds"]), file["ids"], file["units"],
-                       file["labels"].astype(int), under("predicted/"), under("logits/"), note["recipes"])
+                       file["labels"].astype(int), under("predicted/"), under("logits/"), note["recipes"],
+                       note["sources"])
 
 
 def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "refuse",
@@ -102,6 +104,7 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
         {c: np.stack([p.logits.argmax(1) for p in column]) for c, column in predictions.items()},
         {c: column[0].logits for c, column in predictions.items()},
         {c: [run.folder.name for run in column] for c, column in runs.items()},
+        {c: column[0].provenance["sources"] for c, column in runs.items()},
     )
     return scores, runs
 
@@ -178,6 +181,26 @@ def three_seed_range(values: np.ndarray, seeds: int = 3) -> tuple[float, float]:
         raise ValueError(f"a prediction interval needs at least three committed runs, got {n}")
     half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) * np.sqrt(1 / seeds + 1 / n)
     return float(values.mean() - half), float(values.mean() + half)
+
+
+def stale_studies(recipes: dict[str, dict[str, Recipe]]) -> dict[str, str]:
+    """Committed predictions that today's sources would not give: file → reason.
+
+    ``recipes``: name of the predictions file → condition → today's recipe of its first seed.
+    """
+    stale = {}
+    for name, column in recipes.items():
+        path = paths.figures_dir() / "predictions" / f"{name}.npz"
+        if not path.is_file():
+            stale[path.name] = "missing"
+            continue
+        scores = Scores.load(path)
+        for condition, recipe in column.items():
+            if scores.recipes.get(condition, [""])[0] != recipe.name:
+                stale[path.name] = f"{condition} was another recipe ({recipe.name} today)"
+            elif scores.sources[condition] != source_hash(recipe):
+                stale[path.name] = f"{condition} was trained by other sources"
+    return stale
 
 
 def compare_with_committed() -> list[str]:

@@ -24,7 +24,7 @@ LAYERS = (
     {"show"},
     {"notebooks"},
     {"run"},
-    {"report", "reproduce"},
+    {"refresh", "report", "reproduce"},
     {"doctor"},
     {"cli"},
 )

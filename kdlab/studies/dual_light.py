@@ -13,7 +13,7 @@ from kdlab.clips.views import Raw, View, Window
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
 from kdlab.measure.paired import effect, verdict
 from kdlab.profiles import DEMO, TITLES, Profile, dual_light, sweep
-from kdlab.runs import Run, obtain_all
+from kdlab.runs import Run, obtain_all, publish
 from kdlab.study import Scores, collect, fused, rows, save_rows
 
 __all__ = ["ALPHAS", "HEADLINE", "TEMPERATURES", "columns", "committed_costs", "committed_sweep", "cost_points",
@@ -133,7 +133,7 @@ def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 1, dem
         workers: int | None = None, say=print) -> Scores:
     """Run (or resume) the whole study and write ``figures/dual_light.csv`` and its predictions.
 
-    ``demo_seeds`` runs of demo size are what ``kdlab reproduce`` compares a user's own numbers with.
+    The seed-0 runs of demo size become the committed weights in ``pretrained/``. ``demo_seeds`` runs of demo size are what ``kdlab reproduce`` compares a user's own numbers with.
     """
     seeds = seeds or profile.seeds
     scores, runs = collect(columns(profile, seeds), workers=workers, say=say)
@@ -153,6 +153,7 @@ def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 1, dem
     demo, demo_runs = collect(columns(DEMO, demo_seeds, HEADLINE), workers=workers, say=say)
     table += rows("dual_light", "night_demo", demo, demo_runs)
     demo.save(paths.figures_dir() / "predictions" / "dual_light-night_demo.npz")
+    publish(column[0] for column in demo_runs.values())
     table += sweep_rows(DEMO, sweep_seeds, workers, say)
     save_rows("dual_light", table)
     return scores
