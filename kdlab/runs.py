@@ -139,7 +139,7 @@ def committed_runs() -> list[Run]:
 
 
 def publish(runs: Iterable[Run]) -> None:
-    """Make ``runs`` and their teachers the committed ones: copies in ``pretrained/``, in the place of what was there."""
+    """Make ``runs`` and their teachers the committed ones: copies in ``pretrained/``, replacing what was there."""
     chosen = {run.folder.name: run for run in runs}
     for run in list(chosen.values()):
         if run.recipe.teacher:

@@ -133,7 +133,8 @@ def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 1, dem
         workers: int | None = None, say=print) -> Scores:
     """Run (or resume) the whole study and write ``figures/dual_light.csv`` and its predictions.
 
-    The seed-0 runs of demo size become the committed weights in ``pretrained/``. ``demo_seeds`` runs of demo size are what ``kdlab reproduce`` compares a user's own numbers with.
+    The seed-0 runs of demo size become the committed weights in ``pretrained/``; ``demo_seeds`` runs of that size are
+    what ``kdlab reproduce`` compares a user's own numbers with.
     """
     seeds = seeds or profile.seeds
     scores, runs = collect(columns(profile, seeds), workers=workers, say=say)
