@@ -23,6 +23,7 @@ setup:
 
 reproduce: setup
 	@$(BIN)/kdlab reproduce
+	@$(BIN)/kdlab report
 
 lab: setup
 	@$(BIN)/python -m jupyterlab notebooks
@@ -30,7 +31,7 @@ lab: setup
 test: lint
 	@$(BIN)/python -m pytest
 	@set -- notebooks/*.ipynb; if [ -e "$$1" ]; then \
-	  KDLAB_PROFILE=smoke $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
+	  KDLAB_PROFILE=smoke KDLAB_HEADLESS=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
 	    --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks; \
 	else echo "no notebooks to test"; fi
 	@echo "make test: ruff, tests and notebooks passed"

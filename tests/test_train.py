@@ -259,3 +259,27 @@ def test_killed_and_resumed_ends_in_the_same_bits(tmp_path, moment):
     whole = fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0)
     resumed = fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=place)
     assert same(state(whole.nets["student"]), state(resumed.nets["student"]))
+
+
+@pytest.mark.slow
+def test_two_processes_under_torchrun_train_one_network(tmp_path):
+    """Data-parallel training through Fabric: both ranks end with the same weights, and only one writes."""
+    script = tmp_path / "ranks.py"
+    script.write_text(f"""
+import os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_train import *
+from safetensors.torch import save_file
+place = Path({str(tmp_path)!r})
+trained = fit(DualLight(), {{"student": make_net(), "teacher": make_net(1)}}, Blobs(), SETTINGS, 0,
+              checkpoint=place / "checkpoint.safetensors")
+save_file(state(trained.nets["student"]), place / f"rank{{os.environ['RANK']}}.safetensors")
+""")
+    child = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0",
+                            str(script)], capture_output=True, text=True, timeout=300)
+    assert child.returncode == 0, child.stderr[-2000:]
+    from safetensors.torch import load_file
+
+    a, b = (load_file(tmp_path / f"rank{r}.safetensors") for r in (0, 1))
+    weights = [k for k in a if "running" not in k and "tracked" not in k]
+    assert all(torch.equal(a[k], b[k]) for k in weights) and not same(a, state(make_net()))
