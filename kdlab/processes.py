@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_all_start_methods, get_context
 
+import psutil
+
 __all__ = ["available_cores", "pool"]
 
 
@@ -23,15 +25,18 @@ def pool(workers: int, preload: Sequence[str] = ()) -> ProcessPoolExecutor:
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(list(preload))
-    return ProcessPoolExecutor(workers, context, initializer=_die_with_parent)
+    return ProcessPoolExecutor(workers, context, initializer=_die_with, initargs=(os.getpid(),))
 
 
-def _die_with_parent() -> None:
-    """End this worker when its parent is killed: nobody would collect what it makes."""
-    parent = os.getppid()
+def _die_with(owner: int) -> None:
+    """End this worker when the process that uses it is killed: nobody would collect what it makes.
+
+    Its parent is no help here: that is the fork server, which may live on.
+    """
+    process = psutil.Process(owner)
 
     def watch():
-        while os.getppid() == parent:
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             time.sleep(1)
         os._exit(1)
 

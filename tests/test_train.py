@@ -275,7 +275,7 @@ trained = fit(DualLight(), {{"student": make_net(), "teacher": make_net(1)}}, Bl
               checkpoint=place / "checkpoint.safetensors")
 save_file(state(trained.nets["student"]), place / f"rank{{os.environ['RANK']}}.safetensors")
 """)
-    child = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0",
+    child = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
                             str(script)], capture_output=True, text=True, timeout=300)
     assert child.returncode == 0, child.stderr[-2000:]
     from safetensors.torch import load_file
