@@ -199,10 +199,14 @@ def _train(recipe: Recipe, teacher: Run | None, folder: Path, say) -> Run:
     identity = _identity(recipe, teacher)
     _drop_foreign_checkpoint(folder, identity)
     wall = time.monotonic()
-    trained = fit(
-        recipe.method, nets, train, recipe.settings, recipe.seed,
-        validation=validation, checkpoint=checkpoint, progress=bar,
-    )
+    try:
+        trained = fit(
+            recipe.method, nets, train, recipe.settings, recipe.seed,
+            validation=validation, checkpoint=checkpoint, progress=bar,
+        )
+    except KeyboardInterrupt:
+        say(f"{recipe.name}: interrupted; the same call goes on from its last finished epoch")
+        raise
     student = trained.nets["student"]
     predictions = {}
     for split in ("val", "test"):

@@ -175,6 +175,28 @@ def test_matched_smoothing_needs_its_teacher_only_for_one_number(clips, places):
     assert {"ce", "smooth"} <= set(run.history.columns)
 
 
+def test_ctrl_c_says_how_to_go_on_and_ends_in_the_same_bits(clips, places, monkeypatch):
+    recipe, said = make_recipe(clips, epochs=6), []
+
+    def interrupted(steps, name, total=None):
+        for step in steps:
+            if step == 13 and name == recipe.name:
+                raise KeyboardInterrupt
+            yield step
+
+    monkeypatch.setattr("kdlab.runs.track", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        obtain(recipe, pretrained=False, say=said.append)
+    assert "goes on from its last finished epoch" in said[-1]
+    monkeypatch.undo()
+    monkeypatch.setenv("KDLAB_CACHE", str(places / "cache"))
+    weights = []
+    for folder in ("runs", "whole"):
+        monkeypatch.setenv("KDLAB_RUNS", str(places / folder))
+        weights.append(obtain(recipe, pretrained=False, say=said.append).provenance["weights"])
+    assert weights[0] == weights[1]
+
+
 def test_a_run_of_other_sources_is_said_refused_or_made_anew(clips, places):
     said, recipe = [], make_recipe(clips)
     run = obtain(recipe, pretrained=False, say=said.append)
