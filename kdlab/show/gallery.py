@@ -18,7 +18,8 @@ __all__ = ["draw"]
 def _night() -> plt.Figure:
     """One action as the camera saw it, as two enhancers show it, and as it was."""
     clip = render_clip(Night(variety=VARIETY), "train", "Wave", 0)
-    rows = {"raw": clip.dark, "gamma 1.8": Gamma(1.8)(clip.dark), "CLAHE": Clahe()(clip.dark), "bright twin": clip.bright}
+    rows = {"raw": clip.dark, "gamma 1.8": Gamma(1.8)(clip.dark), "CLAHE": Clahe()(clip.dark),
+            "bright twin": clip.bright}
     return plots.filmstrip(rows, columns=7, seconds=2.4)
 
 
