@@ -84,10 +84,16 @@ def test_run_takes_clips_and_names_the_failing_cell(kdlab, clone, monkeypatch):
 
 def test_reproduce_ends_with_the_comparison_or_says_how_to_go_on(kdlab, clone, monkeypatch):
     line = "accuracy: your 58.2 lies in 54.1…63.0"
-    monkeypatch.setitem(sys.modules, "kdlab.study", SimpleNamespace(compare_with_committed=lambda: [line]))
+    study = SimpleNamespace(compare_with_committed=lambda: [line],
+                            compare_with_pretrained=lambda: (["run: the same bits"], True))
+    monkeypatch.setitem(sys.modules, "kdlab.study", study)
     write(clone, "01_a", "x = 1")
     code, out, _ = kdlab("reproduce")
-    assert code == 0 and re.search(r"01_a +done +\d", out) and out.endswith(f"committed intervals\n  {line}\n")
+    assert code == 0 and re.search(r"01_a +done +\d", out) and f"committed intervals\n  {line}\n" in out
+    assert out.endswith("beside pretrained/\n  run: the same bits\n")
+    study.compare_with_pretrained = lambda: (["run: OTHER bits"], False)
+    code, out, err = kdlab("reproduce")
+    assert code == 1 and "OTHER bits" in out and "could not be reproduced" in err
     write(clone, "02_b", "x = y")
     code, out, err = kdlab("reproduce")
     assert code == 1 and re.search(r"01_a +skipped", out) and line not in out
