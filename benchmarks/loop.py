@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-REPEATS, STEPS = 24, 12
+REPEATS, STEPS = 20, 30
 
 
 def bare_loop(net: nn.Module, batches: list, lr: float) -> None:
@@ -95,8 +95,8 @@ def main() -> None:
 
     records = recipe.data.catalogue().split("train")[:32]
     with tempfile.TemporaryDirectory() as folder:
-        warm = ClipBatches(records, {"student": recipe.view}, size, FrameCache(Path(folder)))
-        none = ClipBatches(records, {"student": recipe.view}, size, FrameCache(Path(folder), limit_bytes=0))
+        warm = ClipBatches(records, {"student": recipe.view}, size, FrameCache(Path(folder) / "warm"))
+        none = ClipBatches(records, {"student": recipe.view}, size, FrameCache(Path(folder) / "none", limit_bytes=0))
         order = list(range(len(records)))
         cache_times = interleaved({
             "epoch of 32 clips, cached": lambda: warm.training(order, torch.Generator().manual_seed(0)),

@@ -226,23 +226,34 @@ def compare_with_committed() -> list[str]:
 def compare_with_pretrained() -> tuple[list[str], bool]:
     """How today's runs agree with the committed ones of the same recipe, one line each; False where they do not.
 
-    On a CPU with the same features every bit must be equal. Elsewhere the first ten losses must agree within 1e-3 and
-    test accuracy within 3 points.
+    Same kind of CPU and versions: every bit must be equal. Elsewhere the first ten losses must agree within 1e-3, and
+    test accuracy within 3 points on average over these runs: other rounding leads a demo-size training to another
+    minimum, and moves a single one by about as much as another seed does (5 points). A student whose teacher has other
+    weights learns from other targets; its accuracy is told, not judged.
     """
-    lines, good = [], True
+    lines, gaps, good = [], [], True
     for theirs in committed_runs():
         folder = paths.runs_dir() / theirs.folder.name
         if not (folder / "run.json").is_file():
             continue
         mine = Run(folder)
-        if all(mine.provenance[k] == theirs.provenance[k] for k in ("cpu", "device", "versions")):
-            agrees = mine.provenance["weights"] == theirs.provenance["weights"]
+        ours, their = mine.provenance, theirs.provenance
+        gap = mine.predictions().accuracy - theirs.predictions().accuracy
+        if all(ours[k] == their[k] for k in ("cpu", "device", "versions")):
+            agrees = ours["weights"] == their["weights"]
             lines.append(f"{folder.name}: {'the same bits' if agrees else 'OTHER bits, on the same kind of CPU'}")
+        elif ours["teacher_weights"] != their["teacher_weights"]:
+            agrees = True
+            lines.append(f"{folder.name}: its teacher was trained on another kind of CPU; accuracy {gap:+.1f} points")
         else:
-            losses = np.abs(np.subtract(mine.provenance["first_losses"], theirs.provenance["first_losses"])).max()
-            points = abs(mine.predictions().accuracy - theirs.predictions().accuracy)
-            agrees = losses <= 1e-3 and points <= 3
-            lines.append(f"{folder.name}: another CPU or other versions; first losses within {losses:.1g}, "
-                         f"accuracy within {points:.1f} points{'' if agrees else ': TOO FAR'}")
+            losses = np.abs(np.subtract(ours["first_losses"], their["first_losses"])).max()
+            agrees = losses <= 1e-3
+            gaps.append(gap)
+            lines.append(f"{folder.name}: another CPU or other versions; first losses within {losses:.1g}"
+                         f"{'' if agrees else ': TOO FAR'}, accuracy {gap:+.1f} points")
         good &= bool(agrees)
+    if gaps:
+        far = abs(np.mean(gaps)) > 3
+        lines.append(f"mean of {len(gaps)} runs: {np.mean(gaps):+.1f} points{': TOO FAR' if far else ''}")
+        good &= not far
     return lines, good

@@ -9,7 +9,17 @@ from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.profiles import TITLES
 from kdlab.studies.dual_light import ledger
-from kdlab.study import Scores, collect, convergence, fused, load_rows, rows, save_rows, three_seed_range
+from kdlab.study import (
+    Scores,
+    collect,
+    compare_with_pretrained,
+    convergence,
+    fused,
+    load_rows,
+    rows,
+    save_rows,
+    three_seed_range,
+)
 
 
 def made_scores(seeds=4, clips=60, classes=3, gains=None) -> Scores:
@@ -101,6 +111,33 @@ def test_fusion_averages_probabilities():
     runs = {"a": [FakeRun(np.array([[4.0, 0, 0], [0, 0.2, 0]]))], "b": [FakeRun(np.array([[0, 1.0, 0], [0, 0, 3.0]]))]}
     both = fused(scores, runs, "a", "b", "two")
     assert both.predicted["two"].tolist() == [[0, 2]] and both.recipes["two"] == ["a-s0+b-s0"]
+
+
+def fake_run(folder, accuracy, **provenance):
+    folder.mkdir(parents=True)
+    note = dict(cpu="a", device="cpu", versions={}, weights="w", teacher_weights=None, first_losses=[2.0, 1.0])
+    (folder / "run.json").write_text(json.dumps(note | provenance))
+    labels = np.zeros(100, int)
+    logits = np.zeros((100, 2))
+    logits[int(accuracy):, 1] = 1
+    np.savez(folder / "predictions.npz", test_ids=labels, test_groups=labels, test_labels=labels, test_logits=logits)
+
+
+@pytest.mark.parametrize("mine, good, words", [
+    (dict(), True, "the same bits"),
+    (dict(weights="x"), False, "OTHER bits"),
+    (dict(cpu="b", weights="x"), True, "first losses within 0"),
+    (dict(cpu="b", first_losses=[2.0, 1.1]), False, "TOO FAR"),
+    (dict(cpu="b", accuracy=50), False, "mean of 1 runs: -10.0 points: TOO FAR"),
+    (dict(cpu="b", accuracy=50, teacher_weights="x", first_losses=[9.0, 9.0]), True, "its teacher"),
+])
+def test_reproduced_runs_are_held_against_the_committed_ones(tmp_path, monkeypatch, mine, good, words):
+    monkeypatch.setenv("KDLAB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path / "pretrained")
+    fake_run(tmp_path / "pretrained" / "r", 60)
+    fake_run(tmp_path / "runs" / "r", **({"accuracy": 60} | mine))
+    lines, agreed = compare_with_pretrained()
+    assert agreed is good and words in "\n".join(lines)
 
 
 # --- the committed evidence ------------------------------------------------------------------------------------
