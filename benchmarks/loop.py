@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-REPEATS, STEPS = 20, 30
+#: A training has hundreds of steps; with few, its start would weigh more here than it does there.
+REPEATS, STEPS, BATCHES = 20, 70, 14
 
 
 def bare_loop(net: nn.Module, batches: list, lr: float) -> None:
@@ -78,9 +79,9 @@ def main() -> None:
         return torch.rand(shape, generator=generator).permute(0, 4, 1, 2, 3)
 
     made = [Batch({"student": pixels(), "teacher": pixels()}, torch.randint(0, 11, (32,), generator=generator), ())
-            for _ in range(STEPS)]
+            for _ in range(BATCHES)]
     cached = Cached(made, range(32 * STEPS))
-    plain = [(b.views["student"], b.labels) for b in made]
+    plain = [(b.views["student"], b.labels) for b in made] * (STEPS // BATCHES)
     settings = Settings(epochs=1, batch_size=32)
     teacher = build(spec, 11, 1)
 
