@@ -25,14 +25,19 @@ def pool(workers: int, preload: Sequence[str] = ()) -> ProcessPoolExecutor:
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(list(preload))
-    return ProcessPoolExecutor(workers, context, initializer=_die_with, initargs=(os.getpid(),))
+    places = {name: value for name, value in os.environ.items() if name.startswith("KDLAB_")}
+    return ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(), places))
 
 
-def _die_with(owner: int) -> None:
-    """End this worker when the process that uses it is killed: nobody would collect what it makes.
+def _begin(owner: int, places: dict[str, str]) -> None:
+    """Take over the ``KDLAB_`` variables of the owner, and end with it: nobody would collect what this worker makes.
 
-    Its parent is no help here: that is the fork server, which may live on.
+    The worker's parent is no help in either: that is the fork server, which may be older than the variables and may
+    outlive the owner.
     """
+    for name in [name for name in os.environ if name.startswith("KDLAB_")]:
+        del os.environ[name]
+    os.environ.update(places)
     process = psutil.Process(owner)
 
     def watch():

@@ -104,15 +104,18 @@ class Run:
         net = build(self.recipe.net, len(self.provenance["classes"]), seed=0)
         return load_weights(net, own, str(self.folder / "weights.safetensors")).eval()
 
-    def staleness(self) -> str:
-        """Why this run is not what today's sources and clips would give; empty when it is."""
-        reasons = []
-        if self.provenance["sources"] != source_hash(self.recipe):
+    def staleness(self, recipe: Recipe | None = None) -> str:
+        """Why this run is not what today's sources and clips would give; empty when it is.
+
+        ``recipe`` is the one asked for, which may find its clips elsewhere than where they lay when this run was made.
+        """
+        recipe, reasons = recipe or self.recipe, []
+        if self.provenance["sources"] != source_hash(recipe):
             reasons.append("made by other sources")
-        if self.provenance["data"] != self.recipe.data.fingerprint():
+        if self.provenance["data"] != recipe.data.fingerprint():
             reasons.append("made from other clips")
-        if self.recipe.teacher and not reasons:
-            teacher = find(self.recipe.teacher, pretrained=True)
+        if recipe.teacher and not reasons:
+            teacher = find(recipe.teacher, pretrained=True)
             if teacher and teacher.provenance["weights"] != self.provenance["teacher_weights"]:
                 reasons.append("taught by another training of its teacher")
         return " and ".join(reasons)
@@ -181,7 +184,7 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
 def _look(recipe: Recipe, pretrained: bool) -> tuple[Run | None, str]:
     """The finished run, if there is one, and why it is stale."""
     run = find(recipe, pretrained)
-    return run, run.staleness() if run else ""
+    return run, run.staleness(recipe) if run else ""
 
 
 def _train(recipe: Recipe, teacher: Run | None, folder: Path, say) -> Run:

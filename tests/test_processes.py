@@ -25,6 +25,16 @@ def test_a_pool_works_and_knows_how_many_cores_there_are():
         assert processes.submit(os.getpid).result() != os.getpid()
 
 
+def test_workers_see_todays_variables_also_when_the_fork_server_is_older(monkeypatch):
+    for value in ("one", "two"):
+        monkeypatch.setenv("KDLAB_RUNS", value)
+        with pool(1) as processes:
+            assert processes.submit(os.getenv, "KDLAB_RUNS").result() == value
+    monkeypatch.delenv("KDLAB_RUNS")
+    with pool(1) as processes:
+        assert processes.submit(os.getenv, "KDLAB_RUNS").result() is None
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a POSIX signal")
 def test_no_worker_outlives_the_process_that_uses_it(tmp_path):
     script = tmp_path / "owner.py"

@@ -220,6 +220,15 @@ def test_a_run_from_other_clips_is_stale(clips, places):
         obtain(make_recipe(mine), stale="refuse")
 
 
+def test_a_run_is_found_again_when_its_clips_have_moved(clips, places):
+    said = []
+    for name in ("here", "there"):
+        shutil.copytree(clips, places / name / "mine")
+        obtain(make_recipe(places / name / "mine"), pretrained=False, stale="refuse", say=said.append)
+        shutil.rmtree(places / name)
+    assert "trained" in said[0] and said[1].endswith(": found")
+
+
 def broken(clips, places, change) -> Path:
     mine = places / "clips"
     shutil.copytree(clips, mine)
