@@ -183,6 +183,8 @@ def _hardware() -> Iterator[Check]:
     try:
         import torch
 
+        from kdlab.processes import available_cores
+
         cuda = torch.cuda.get_device_capability() if torch.cuda.is_available() else None
         flags = torch.cpu.get_capabilities()
         wanted = os.environ.get("KDLAB_DEVICE")
@@ -195,14 +197,11 @@ def _hardware() -> Iterator[Check]:
         yield Check("", f"{paper} in paper: {reason}")
         kernels = torch.backends.cpu.get_cpu_capability()
         yield Check("cpu", f"{flags.get('cpu_name') or 'unknown name'}; torch's own kernels use {kernels}")
-        threads = f"one for each run, on {_cores()} usable cores (torch alone would use {torch.get_num_threads()})"
+        usual = torch.get_num_threads()
+        threads = f"one for each run, on {available_cores()} usable cores (torch alone would use {usual})"
         yield Check("threads", threads)
     except Exception as error:  # torch missing, broken, or without one of these functions
         yield Check("device", f"unknown: {_one_line(error)}", None, "see what is said of torch above")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # Decoders -------------------------------------------------------------------------------------------------------------

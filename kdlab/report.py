@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kdlab import paths
 from kdlab.notebooks import find_notebook, fingerprint
-from kdlab.run import executed_dir
+from kdlab.run import executed_dir, write_whole
 
 # nbconvert's page without the scripts that it loads from the web: RequireJS, MathJax and Mermaid.
 _OFFLINE = """
@@ -51,9 +51,7 @@ def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path
     html, _ = exporter.from_notebook_node(page, resources)
     output = output or paths.runs_dir() / "report.html"
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.tmp")
-    temporary.write_text(html, "utf-8")
-    temporary.replace(output)
+    write_whole(output, html)
     return output, _remarks(record_file, record, notebook)
 
 

@@ -77,7 +77,7 @@ def run_notebook(
         if partial.exists():
             executed = nbformat.read(partial, as_version=4)
             failure = watch.judge(executed, error)
-            _write(partial, nbformat.writes(executed))
+            write_whole(partial, nbformat.writes(executed))
         elif error is not None:
             failure = f"it did not start: {error}"
         if isinstance(error, KeyboardInterrupt):
@@ -86,7 +86,7 @@ def run_notebook(
             return Executed(partial, seconds, failure)
         partial.replace(final)
         times = {"started": started, "finished": started + seconds, "seconds": round(seconds, 1)}
-        _write(record, json.dumps(before | times, indent=1))
+        write_whole(record, json.dumps(before | times, indent=1))
     say(f"  done in {seconds:.1f} s: {final}\n")
     return Executed(final, seconds)
 
@@ -230,7 +230,8 @@ def _in_words(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {error}" if error else "the kernel never answered it"
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write ``text`` beside ``path``, then rename: a reader sees the whole file or the old one."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, "utf-8")
     temporary.replace(path)
