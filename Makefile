@@ -43,7 +43,9 @@ lint: setup
 	@$(BIN)/ruff check .
 
 # `fewest`: one version of each package for every Python, so that a result does not depend on it.
-lock: setup
+# Not after `setup`, which a dependency that is not locked yet would stop.
+lock:
+	@[ -x $(BIN)/python ] || $(MAKE) setup
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --all-extras --python-version 3.11 --fork-strategy fewest \
 	  --no-annotate --custom-compile-command "make lock" $(UPGRADE) pyproject.toml -o requirements.lock
