@@ -16,7 +16,7 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.decode import DamagedClip, read_frames
 
-__all__ = ["Batch", "ClipBatches", "Draw", "Enhanced", "Raw", "TooShort", "UnusableClips", "View", "Window"]
+__all__ = ["Batch", "ClipBatches", "Draw", "Enhanced", "MotionMix", "Raw", "TooShort", "UnusableClips", "View", "Window"]
 
 
 class TooShort(ValueError):
@@ -45,20 +45,52 @@ class Raw:
 
 @dataclass(frozen=True)
 class Enhanced:
-    """The clip brightened at full resolution by any enhancer (``kdlab.clips.enhance``, or a callable of yours)."""
+    """The view ``of`` brightened at full resolution by any enhancer (``kdlab.clips.enhance``, or one of yours)."""
 
     by: Callable[[np.ndarray], np.ndarray]
+    of: "View" = Raw()
 
     @property
     def name(self) -> str:
-        return f"enhanced-{self.by.name}"
+        return f"enhanced-{self.by.name}" + ("" if self.of == Raw() else f"-{self.of.name}")
 
     def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
         """Frames of ``path`` (all, or those at ``indices``) after enhancement, ``uint8 (T, H, W, 3)`` RGB."""
-        return self.by(read_frames(path, indices).frames)
+        return self.by(self.of.read(path, indices))
 
 
-View = Raw | Enhanced
+@dataclass(frozen=True)
+class MotionMix:
+    """Three grey channels of the view ``of``: appearance, what differs from the background, and what moves.
+
+    The pixels are those of ``of``; :meth:`finish` mixes them after sampling and cropping, so that "moves" means from
+    one frame the network sees to the next. Use an enhanced view: raw dark pixels have few grey levels.
+    """
+
+    of: "View" = Raw()
+
+    @property
+    def name(self) -> str:
+        return self.of.name  # the frames to cache are the same
+
+    def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
+        """As the view ``of``."""
+        return self.of.read(path, indices)
+
+    def finish(self, pixels: torch.Tensor) -> torch.Tensor:
+        """``(B, C, T, H, W)`` → ``(B, 3, T, H, W)``: luma, luma minus its temporal median, and its change from the
+        frame before (0 in the first); each with zero mean and unit deviation over the clip."""
+        grey = pixels.mean(1)
+        still = grey - grey.median(1, keepdim=True).values
+        change = torch.diff(grey, dim=1, prepend=grey[:, :1])
+        centred = grey - grey.mean((1, 2, 3), keepdim=True)
+        mixed = torch.stack([centred, still, change], -1)
+        spread = mixed.square().mean((1, 2, 3), keepdim=True).sqrt()
+        return (mixed / (spread + 1e-3)).permute(0, 4, 1, 2, 3)
+
+
+#: Anything with a ``name``, ``read(path, indices)`` and, optionally, ``finish(pixels)`` on the cut clips as a tensor.
+View = Raw | Enhanced | MotionMix
 
 
 @dataclass(frozen=True)
@@ -110,7 +142,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Batch:
-    """Views by name, each ``(B, C, T, H, W)`` float in [0, 1]; ``labels (B,)``; the records' ``ids``."""
+    """Views by name, each ``(B, C, T, H, W)`` float, pixels in [0, 1]; ``labels (B,)``; the records' ``ids``."""
 
     views: dict[str, torch.Tensor]
     labels: torch.Tensor
@@ -164,7 +196,8 @@ class ClipBatches:
                 for r, draw in zip(chosen, draws, strict=True)
             ])
             # (B, T, H, W, C) seen as (B, C, T, H, W) *is* channels-last: no copy is needed for the fast layout.
-            tensors[view] = torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).float().div_(255)
+            tensor = torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).float().div_(255)
+            tensors[view] = view.finish(tensor) if hasattr(view, "finish") else tensor
         views = {name: tensors[view] for name, view in self.views.items()}
         return Batch(views, torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
 
