@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from kdlab import __version__, paths
+from kdlab.cli_data import data
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
@@ -21,6 +22,9 @@ def cli():
     """Knowledge distillation in video action recognition, notebook first."""
 
 
+cli.add_command(data)
+
+
 @cli.command()
 def doctor():
     """Explain this installation: versions, device and precision, decoders."""
@@ -29,41 +33,6 @@ def doctor():
     checks = doctor.report()
     click.echo(doctor.render(checks))
     sys.exit(1 if doctor.broken(checks) else 0)
-
-
-@cli.group()
-def data():
-    """Make the embedded clips, or look into a folder of clips."""
-
-
-@data.command()
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to make it in; default: by its name in data/.")
-@click.option("--clips", type=int, help="Clips in all, even over the classes: 60 % train, 10 % val, 30 % test.")
-@click.option("--variety", type=click.FloatRange(0, 1), help="Range of views, tempo, camera and clutter.")
-@click.option("--context", type=click.FloatRange(0, 1), help="How much props and place tell the class.")
-@click.option("--seed", type=int, help="Another seed makes other clips.")
-@click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
-def night(out, clips, workers, **dials):
-    """Make the embedded data set; a second call completes what an interrupted one left."""
-    from kdlab.clips.night import ACTIONS, Night, make_night
-
-    spec = {name: value for name, value in dials.items() if value is not None}
-    if clips is not None:
-        spec["per_class"] = spread(clips, len(ACTIONS))
-        made = sum(spec["per_class"]) * len(ACTIONS)
-        if made != clips:
-            click.echo(f"{clips} clips do not spread evenly over {len(ACTIONS)} classes: making {made}")
-    catalogue = make_night(Night(**spec), out, workers=workers)
-    _describe(catalogue)
-
-
-@data.command("list")
-@click.argument("path", type=click.Path(path_type=Path))
-def list_clips(path):
-    """Count the clips in PATH, per class and split: a folder with a sub-folder per class, or a CSV index."""
-    from kdlab.clips.catalogue import open_clips
-
-    _describe(open_clips(path))
 
 
 @cli.command()
@@ -240,23 +209,6 @@ def main(arguments: list[str] | None = None) -> None:
             click.echo("free some space, or name another folder (KDLAB_RUNS, KDLAB_DATA, KDLAB_CACHE)", err=True)
         code = 2
     sys.exit(code or 0)
-
-
-def spread(clips: int, classes: int) -> tuple[int, int, int]:
-    """Train, val and test clips per class: 60, 10 and 30 % of the nearest even share, at least one of each."""
-    each = round(clips / classes)
-    if each < 3:
-        raise ValueError(f"{classes} classes need at least {3 * classes} clips (one per split), got {clips}")
-    val = max(1, round(0.1 * each))
-    test = max(1, round(0.3 * each))
-    return each - val - test, val, test
-
-
-def _describe(catalogue) -> None:
-    click.echo(f"{catalogue.name}: {len(catalogue.records)} clips in {catalogue.root}")
-    click.echo(catalogue.counts().to_string())
-    for note in catalogue.notes:
-        click.echo(f"note: {note}")
 
 
 def _fail(notebook: str, outcome) -> None:

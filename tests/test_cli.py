@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from kdlab import cli, notebooks, paths
+from kdlab import cli, cli_data, notebooks, paths
 
 PIXEL = base64.b64encode(base64.b16decode(  # a PNG of one pixel
     "89504E470D0A1A0A0000000D4948445200000001000000010806000000"
@@ -188,12 +188,12 @@ def test_clean_does_not_follow_links(kdlab, clone):
 
 @pytest.mark.parametrize("clips, each", [(440, (24, 4, 12)), (1100, (60, 10, 30)), (33, (1, 1, 1)), (90, (5, 1, 2))])
 def test_clips_are_spread_over_classes_and_splits(clips, each):
-    assert cli.spread(clips, 11) == each
+    assert cli_data.spread(clips, 11) == each
 
 
 def test_too_few_clips():
     with pytest.raises(ValueError, match="at least 33 clips"):
-        cli.spread(20, 11)
+        cli_data.spread(20, 11)
 
 
 def test_data_list_counts_the_clips_of_a_folder(kdlab, tmp_path):

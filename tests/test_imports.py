@@ -26,6 +26,7 @@ LAYERS = (
     {"run"},
     {"refresh", "report", "reproduce"},
     {"doctor"},
+    {"cli_data"},
     {"cli"},
 )
 HEIGHT = {unit: height for height, layer in enumerate(LAYERS) for unit in layer}

@@ -16,7 +16,8 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.decode import DamagedClip, read_frames
 
-__all__ = ["Batch", "ClipBatches", "Draw", "Enhanced", "MotionMix", "Raw", "TooShort", "UnusableClips", "View", "Window"]
+__all__ = ["Batch", "ClipBatches", "Draw", "Enhanced", "MotionMix", "Raw", "TooShort", "UnusableClips", "View",
+           "Window"]
 
 
 class TooShort(ValueError):
