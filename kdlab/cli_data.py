@@ -1,0 +1,57 @@
+"""``kdlab data``: make clips, count them, look for faults. Heavy imports stay inside the commands."""
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def data():
+    """Make the embedded clips, or look into a folder of clips."""
+
+
+@data.command()
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to make it in; default: by its name in data/.")
+@click.option("--clips", type=int, help="Clips in all, even over the classes: 60 % train, 10 % val, 30 % test.")
+@click.option("--variety", type=click.FloatRange(0, 1), help="Range of views, tempo, camera and clutter.")
+@click.option("--context", type=click.FloatRange(0, 1), help="How much props and place tell the class.")
+@click.option("--seed", type=int, help="Another seed makes other clips.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
+def night(out, clips, workers, **dials):
+    """Make the embedded data set; a second call completes what an interrupted one left."""
+    from kdlab.clips.night import ACTIONS, Night, make_night
+
+    spec = {name: value for name, value in dials.items() if value is not None}
+    if clips is not None:
+        spec["per_class"] = spread(clips, len(ACTIONS))
+        made = sum(spec["per_class"]) * len(ACTIONS)
+        if made != clips:
+            click.echo(f"{clips} clips do not spread evenly over {len(ACTIONS)} classes: making {made}")
+    catalogue = make_night(Night(**spec), out, workers=workers)
+    _describe(catalogue)
+
+
+@data.command("list")
+@click.argument("path", type=click.Path(path_type=Path))
+def list_clips(path):
+    """Count the clips in PATH, per class and split: a folder with a sub-folder per class, or a CSV index."""
+    from kdlab.clips.catalogue import open_clips
+
+    _describe(open_clips(path))
+
+
+def spread(clips: int, classes: int) -> tuple[int, int, int]:
+    """Train, val and test clips per class: 60, 10 and 30 % of the nearest even share, at least one of each."""
+    each = round(clips / classes)
+    if each < 3:
+        raise ValueError(f"{classes} classes need at least {3 * classes} clips (one per split), got {clips}")
+    val = max(1, round(0.1 * each))
+    test = max(1, round(0.3 * each))
+    return each - val - test, val, test
+
+
+def _describe(catalogue) -> None:
+    click.echo(f"{catalogue.name}: {len(catalogue.records)} clips in {catalogue.root}")
+    click.echo(catalogue.counts().to_string())
+    for note in catalogue.notes:
+        click.echo(f"note: {note}")
