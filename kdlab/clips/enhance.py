@@ -2,14 +2,18 @@
 
 An *enhancer* is any callable from ``uint8`` RGB frames ``(T, H, W, 3)`` to frames of the same shape and type, with a
 ``name``. It works on 8-bit values **before** resizing, as the reference pipeline of DL-KDD does (docs/methods.md, 1).
+
+An enhancer that looks at each frame anew flickers: what has not moved changes its brightness because something else
+has. ``steady`` ones choose their parameters once, from all frames they are given.
 """
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 
-__all__ = ["Clahe", "Gamma", "HistogramEqualisation"]
+__all__ = ["Clahe", "Gamma", "HistogramEqualisation", "on_batch"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,11 @@ class Gamma:
         return np.floor(255 * (np.arange(256) / 255) ** (1 / self.gamma) + 1e-9).astype(np.uint8)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        return self.table()[frames]
+        return cv2.LUT(frames, self.table())
+
+    def on_batch(self, batch: torch.Tensor) -> torch.Tensor:
+        """See :func:`on_batch`. torchvision's ``adjust_gamma`` rounds otherwise: 158 of 256 values would differ."""
+        return torch.from_numpy(self.table()).to(batch.device)[batch.long()]
 
 
 def _on_luma(frames: np.ndarray, equalise) -> np.ndarray:
@@ -51,20 +59,35 @@ def _on_luma(frames: np.ndarray, equalise) -> np.ndarray:
 
 @dataclass(frozen=True)
 class HistogramEqualisation:
-    """Equalise the luma histogram of each frame on its own (it flickers: every frame has its own table)."""
+    """Equalise the histogram of luma: one table per frame, or, ``steady``, one for all frames (the pooled histogram).
 
-    name = "he"
+    The steady one equalises the frames stacked into one tall picture: equal pixels stay equal, whenever they are seen.
+    """
+
+    steady: bool = False
+
+    @property
+    def name(self) -> str:
+        return "he-steady" if self.steady else "he"
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        return _on_luma(frames, cv2.equalizeHist)
+        seen = frames.reshape(1, -1, *frames.shape[2:]) if self.steady else frames
+        return _on_luma(seen, cv2.equalizeHist).reshape(frames.shape)
 
 
 @dataclass(frozen=True)
 class Clahe:
-    """Contrast-limited adaptive histogram equalisation of the luma, on a grid of ``tiles`` × ``tiles`` per frame."""
+    """Contrast-limited adaptive histogram equalisation of the luma, on a grid of ``tiles`` × ``tiles``.
+
+    ``steady``: the tables of a tile come from its pixels in all frames. It is CLAHE of one tall picture in which each
+    row of the clip is followed by the same row of the next frame, so that a tile holds its place over all times. (A
+    gain map from the mean frame would be as short, but leaves a ghost where an actor stood.) From one frame to the next
+    the blend of neighbouring tiles moves by 1/T of a row: some values change by one level, none jumps.
+    """
 
     clip_limit: float = 2.0
     tiles: int = 4
+    steady: bool = False
 
     def __post_init__(self):
         if self.clip_limit <= 0 or self.tiles < 1:
@@ -72,7 +95,27 @@ class Clahe:
 
     @property
     def name(self) -> str:
-        return f"clahe{self.clip_limit:g}x{self.tiles}"
+        return f"clahe{self.clip_limit:g}x{self.tiles}{'-steady' if self.steady else ''}"
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        return _on_luma(frames, cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply)
+        clahe = cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply
+        if not self.steady:
+            return _on_luma(frames, clahe)
+        count, height, width, _ = frames.shape
+        tall = frames.swapaxes(0, 1).reshape(1, height * count, width, 3)
+        return np.ascontiguousarray(_on_luma(tall, clahe).reshape(height, count, width, 3).swapaxes(0, 1))
+
+
+def on_batch(enhancer, batch: torch.Tensor) -> torch.Tensor:
+    """Enhance clips ``uint8 (B, 3, T, H, W)`` on any device, each on its own; the result lies on the same device.
+
+    An enhancer with an ``on_batch`` of its own (gamma, a trained network) stays on the device. The others go through
+    the CPU, to the same bits as anywhere else: no library has CLAHE for tensors, and torchvision's ``equalize`` works
+    on each colour channel and rounds otherwise than OpenCV. Raises ``ValueError`` for another type or shape.
+    """
+    if batch.dtype != torch.uint8 or batch.ndim != 5 or batch.shape[1] != 3:
+        raise ValueError(f"give clips as uint8 (B, 3, T, H, W), got {batch.dtype} {tuple(batch.shape)}")
+    if hasattr(enhancer, "on_batch"):
+        return enhancer.on_batch(batch)
+    clips = np.ascontiguousarray(batch.permute(0, 2, 3, 4, 1).cpu().numpy())
+    return torch.from_numpy(np.stack([enhancer(clip) for clip in clips])).permute(0, 4, 1, 2, 3).to(batch.device)

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+
+from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation, on_batch
+from kdlab.clips.views import Enhanced
+from kdlab.recipe import from_json, to_json
+
+STEADY = [HistogramEqualisation(steady=True), Clahe(steady=True)]
+
+
+@pytest.fixture(scope="module")
+def static() -> np.ndarray:
+    """A dark room (values 4…40) that never changes but for sensor noise, and a lamp that opens in its corner."""
+    rng = np.random.default_rng(0)
+    scene = np.linspace(4, 40, 96 * 128).reshape(1, 96, 128, 1) + np.zeros((1, 1, 1, 3))
+    clip = np.repeat(scene, 12, 0) + rng.normal(0, 0.6, (12, 96, 128, 1))
+    for t in range(12):
+        clip[t, :4 * t, :4 * t] = 200
+    return clip.round().clip(0, 255).astype(np.uint8)
+
+
+def change_of_the_unchanged(raw, enhanced) -> float:
+    """Mean change, in grey levels, of pixels whose raw value is the same in two consecutive frames."""
+    same = (raw[1:] == raw[:-1]).all(-1)
+    return float(np.abs(np.diff(enhanced.astype(float), axis=0)).mean(-1)[same].mean())
+
+
+def test_what_looks_at_each_frame_anew_flickers_and_the_steady_do_not(static):
+    assert change_of_the_unchanged(static, HistogramEqualisation()(static)) > 2
+    assert change_of_the_unchanged(static, HistogramEqualisation(steady=True)(static)) == 0
+    assert change_of_the_unchanged(static, Clahe()(static)) > 0.4
+    assert change_of_the_unchanged(static, Clahe(steady=True)(static)) < 0.05
+
+
+@pytest.mark.parametrize("steady, plain", [(STEADY[0], HistogramEqualisation()), (STEADY[1], Clahe())])
+def test_steady_is_the_plain_enhancer_where_nothing_changes(static, steady, plain):
+    one = static[3:4]
+    assert np.array_equal(steady(one), plain(one))
+    still = steady(np.repeat(one, 5, 0)).astype(int)
+    assert np.abs(np.diff(still, axis=0)).max() <= (0 if plain.name == "he" else 1)
+    # CLAHE clips whole counts: five times the pixels round otherwise than one frame's
+    assert np.abs(still - plain(one)).mean() <= (0 if plain.name == "he" else 2)
+
+
+def test_steady_equalisation_pools_all_frames(static):
+    tall = static.reshape(1, -1, 128, 3)
+    assert np.array_equal(HistogramEqualisation(steady=True)(static).reshape(tall.shape), HistogramEqualisation()(tall))
+
+
+def test_names_tell_and_recipes_keep_them():
+    enhancers = [Gamma(1.8), HistogramEqualisation(), Clahe(), *STEADY]
+    assert [e.name for e in enhancers] == ["gamma1.8", "he", "clahe2x4", "he-steady", "clahe2x4-steady"]
+    for enhancer in enhancers:
+        assert from_json(to_json(Enhanced(enhancer))) == Enhanced(enhancer)
+
+
+def test_gamma_of_views_that_are_not_contiguous(static):
+    table = Gamma(1.8).table()
+    for frames in (static, static[:, :, ::-1], static.swapaxes(1, 2), static[::2, 1:, 3:]):
+        assert np.array_equal(Gamma(1.8)(frames), table[frames])
+    assert np.array_equal(Gamma(1)(static), static)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a GPU"))])
+@pytest.mark.parametrize("enhancer", [Gamma(1.8), HistogramEqualisation(), Clahe(), *STEADY], ids=lambda e: e.name)
+def test_batches_of_tensors_give_the_same_bits(static, enhancer, device):
+    clips = np.stack([static[:6], static[6:]])
+    out = on_batch(enhancer, torch.from_numpy(clips).permute(0, 4, 1, 2, 3).to(device))
+    assert out.device.type == device and out.dtype == torch.uint8
+    assert np.array_equal(out.permute(0, 2, 3, 4, 1).cpu().numpy(), np.stack([enhancer(clip) for clip in clips]))
+
+
+@pytest.mark.parametrize("batch", [torch.zeros(1, 3, 2, 8, 8), torch.zeros(2, 8, 8, 3, dtype=torch.uint8),
+                                   torch.zeros(1, 2, 8, 8, 3, dtype=torch.uint8)])
+def test_batches_of_another_kind_are_refused(batch):
+    with pytest.raises(ValueError, match="uint8"):
+        on_batch(Gamma(), batch)
