@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import kdlab
-from kdlab.clips.catalogue import Catalogue, open_clips
+from kdlab.clips.catalogue import Catalogue, open_clips, own_folds
 from kdlab.clips.night import Night
 from kdlab.clips.views import Raw, View, Window
 from kdlab.distill.dual_light import CrossEntropy
@@ -31,27 +31,30 @@ TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.train")
 class UserClips:
     """Clips of your own: a CSV, a folder with ``index.csv``, or one folder per class (see ``kdlab.clips.catalogue``).
 
-    The path is no part of a recipe's identity: the same clips elsewhere give the same run.
+    ``test_fold`` names the fold or published split to test on. With ``own_folds`` their number is given and kdlab makes
+    them from the clips' groups (``kdlab.clips.catalogue.own_folds``). The path is no part of a recipe's identity: the
+    same clips elsewhere give the same run.
     """
 
     path: str = field(metadata={"identity": False})
     test_fold: str | None = None
+    own_folds: int | None = None
 
     @property
     def name(self) -> str:
-        fold = f"-{self.test_fold}" if self.test_fold else ""
-        return Path(self.path).expanduser().resolve().stem.lower() + fold
+        fold = f"-own{self.test_fold or 1}of{self.own_folds}" if self.own_folds else f"-{self.test_fold or ''}"
+        return Path(self.path).expanduser().resolve().stem.lower() + fold.removesuffix("-")
 
     def catalogue(self) -> Catalogue:
-        return _open_user_clips(self.path, self.test_fold)
+        return _open_user_clips(self.path, self.test_fold, self.own_folds)
 
     def fingerprint(self) -> str:
         return self.catalogue().fingerprint()
 
 
 @cache
-def _open_user_clips(path: str, test_fold: str | None) -> Catalogue:
-    return open_clips(path, test_fold=test_fold) if test_fold else open_clips(path)
+def _open_user_clips(path: str, test_fold: str | None, folds: int | None) -> Catalogue:
+    return own_folds(open_clips(path), folds, test_fold) if folds else open_clips(path, test_fold)
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,17 @@ recording. Splits are made of whole groups, because a network that has seen the 
 scene, not the action.
 """
 
-import csv
 import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from kdlab.clips.cache import file_key
-from kdlab.clips.splits import SPLITS, complete_splits, shared_groups, some
+from kdlab.clips.splits import NO_GROUPS, SPLITS, complete_splits, deal_folds, shared_groups, some
+from kdlab.clips.tables import CatalogueError, check_links, check_name, read_table, seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,16 +26,13 @@ _SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "v
                 "test": "test", "testing": "test"}
 
 
-class CatalogueError(ValueError):
-    """The folder or table does not describe a usable set of clips; the message says where and how to mend it."""
-
-
 @dataclass(frozen=True)
 class ClipRecord:
     """One labelled piece of video on disk.
 
     ``id`` is unique: the path relative to the catalogue's root without suffix, in posix style (a segment of a longer
     video has its times appended). ``label`` indexes ``Catalogue.classes``; ``start`` and ``end`` are in seconds.
+    ``where`` names the table and row that say so, for messages.
     """
 
     id: str
@@ -45,6 +42,7 @@ class ClipRecord:
     group: str
     start: float | None = None
     end: float | None = None
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class Catalogue:
             if strange:
                 raise CatalogueError(f"{self.root}: train has no clip of {some(f'{c} (in {s})' for c, s in strange)}. "
                                      f"Move clips of that class to train, or remove the class.{why}")
-        missing = sorted({str(record.path) for record in records if not record.path.is_file()})
+        missing = sorted({str(r.path) + (r.where and f" ({r.where})") for r in records if not r.path.is_file()})
         if missing:
             raise FileNotFoundError(f"{self.root}: missing {some(missing)}. Restore the files or correct their paths.")
 
@@ -159,6 +157,7 @@ def from_folder(root: Path | str) -> Catalogue:
         flat = sum(1 for f in root.iterdir() if _is_video(f))
         what = f"{flat} videos without a class" if flat else f"{len(folders)} folders but no video in a class folder"
         raise CatalogueError(f"{root}: found {what}, expected {_EXPECTED}.")
+    check_links(root, ((str(root), file) for file, _, _ in found))
     classes = _class_order(name for _, name, _ in found)
     records = []
     for file, name, split in found:
@@ -177,7 +176,7 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
     names none. Raises CatalogueError with file, row and mend, FileNotFoundError for a missing table.
     """
     path = Path(path).expanduser()
-    rows = _read_rows(path)
+    rows = read_table(path, filled=("fold", "split"))
     columns = rows[0][1].keys()
     folds = sorted({row["fold"] for _, row in rows}) if "fold" in columns else []
     if test_fold is not None and test_fold not in folds:
@@ -190,9 +189,13 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
 
     classes = _class_order(row["label"] for _, row in rows)
     number = {name: label for label, name in enumerate(classes)}
+    spelled: dict[str, str] = {}
+    first: dict[str, int] = {}
     records = []
     for line, row in rows:
         where = f"{path}, row {line}"
+        if (known := spelled.setdefault(row["label"].casefold(), row["label"])) != row["label"]:
+            raise CatalogueError(f"{where}: the label {row['label']} is spelled {known} further up. Choose one.")
         if by_fold:
             split = "test" if row["fold"] == test_fold else "train"
         else:
@@ -200,16 +203,20 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
             split = _SPLIT_WORDS.get(word.lower())
             if split is None:
                 raise CatalogueError(f"{where}: unknown split {word!r}. Write train, val or test.")
-        start, end = (_seconds(row.get(column), column, where) for column in ("start", "end"))
+        start, end = (seconds(row.get(column), column, where) for column in ("start", "end"))
         if end is not None and end <= (start or 0.0):
             raise CatalogueError(f"{where}: end {end:g} s is not after start {start or 0.0:g} s. Correct the times.")
-        file = row["path"].replace("\\", "/")
+        file = check_name(row["path"], where)
         id_ = PurePosixPath(file).with_suffix("").as_posix()
         group = row.get("group") or group_from_name(id_, row["label"])
         if start is not None or end is not None:
             id_ += f"@{start or 0.0:g}-{'' if end is None else f'{end:g}'}"
-        records.append(ClipRecord(id_, path.parent / file, number[row["label"]], split, group, start, end))
+        if (before := first.setdefault(id_, line)) != line:
+            raise CatalogueError(f"{where}: {id_} stands in row {before} already. Remove one of the two rows; "
+                                 "where two files differ in their type only, rename one.")
+        records.append(ClipRecord(id_, path.parent / file, number[row["label"]], split, group, start, end, where))
 
+    check_links(path.parent, ((record.where, record.path) for record in records))
     if "group" in columns:
         shared = shared_groups([r.group for r in records], [r.split for r in records])
         if shared and (by_fold or "split" in columns):
@@ -218,6 +225,37 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
     records, notes = _with_splits(records, classes, declared=by_fold or "split" in columns)
     name = path.resolve().parent.name if path.name == "index.csv" else path.stem
     return Catalogue(name, path.parent, classes, records, notes)
+
+
+def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) -> Catalogue:
+    """The clips in ``count`` folds made by kdlab from their groups, of which ``test_fold`` ("1" …) is the test set.
+
+    For data sets that come without splits; whatever splits the catalogue had, and its notes on them, are replaced, and
+    a note says "own folds". See ``splits.deal_folds`` for the rule. Raises CatalogueError for fewer groups than folds,
+    or a class that has groups in one fold only, so that it could not be both trained and tested.
+    """
+    groups, labels = [r.group for r in catalogue.records], [r.label for r in catalogue.records]
+    test_fold = test_fold or "1"
+    if not 2 <= count <= len(set(groups)):
+        raise CatalogueError(f"{catalogue.root}: own_folds={count} needs at least 2 folds and a group for each; there "
+                             f"are {len(set(groups))} groups.")
+    if test_fold not in map(str, range(1, count + 1)):
+        raise CatalogueError(f"{catalogue.root}: no fold {test_fold!r}. The own folds are 1 to {count}.")
+    folds = deal_folds(labels, groups, count)
+    tested_in = {name: {fold for fold, its in zip(folds, labels, strict=True) if its == label}
+                 for label, name in enumerate(catalogue.classes)}
+    if lone := [name for name, its in tested_in.items() if len(its) == 1]:
+        raise CatalogueError(f"{catalogue.root}: all clips of {some(lone)} fall into one fold, so it cannot be both "
+                             "trained and tested. Add groups of that class, or leave the class out.")
+    notes = [f"These are own folds, made by kdlab from {len(set(groups))} groups, no published split: fold {test_fold} "
+             f"of {count} is the test set."]
+    notes += [NO_GROUPS] * (set(groups) == {r.id for r in catalogue.records})
+    if partly := [name for name, its in tested_in.items() if 1 < len(its) < count]:
+        notes.append(f"Not every fold tests {some(partly, 10)}: fewer groups than folds.")
+    records = [replace(r, split="test" if fold == int(test_fold) - 1 else "train")
+               for r, fold in zip(catalogue.records, folds, strict=True)]
+    records, more = _with_splits(records, catalogue.classes, declared=True)
+    return replace(catalogue, records=records, notes=(*notes, *more))
 
 
 def group_from_name(id_: str, label: str) -> str:
@@ -250,50 +288,6 @@ def _videos(folder: Path) -> list[Path]:
 def _class_order(names: Iterable[str]) -> tuple[str, ...]:
     """Alphabetical; numbers in numerical order, so that label 10 does not come before label 2."""
     return tuple(sorted(set(names), key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))
-
-
-def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line number, cells by lower-case column name) of each row that is not blank."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = [(name or "").strip().lower() for name in reader.fieldnames or ()]
-            missing = [name for name in ("path", "label") if name not in columns]
-            if missing:
-                raise CatalogueError(f"{path}, row 1: no column {' and no column '.join(missing)} (found: "
-                                     f"{', '.join(columns) or 'an empty file'}). The first row must name at least the "
-                                     "columns path,label, separated by commas.")
-            reader.fieldnames = columns
-            rows = []
-            for row in reader:
-                if any(row[name] is None for name in columns) or None in row:
-                    raise CatalogueError(f"{path}, row {reader.line_num}: {len(columns)} cells expected as in row 1. "
-                                         "Add or remove cells; put a cell that contains a comma in quotes.")
-                row = {name: cell.strip() for name, cell in row.items()}
-                empty = [name for name in ("path", "label", "fold", "split") if row.get(name) == ""]
-                if empty:
-                    raise CatalogueError(f"{path}, row {reader.line_num}: the {empty[0]} is empty. Fill it in.")
-                rows.append((reader.line_num, row))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such table. Give a CSV file with columns path,label.") from None
-    except UnicodeDecodeError as error:
-        raise CatalogueError(f"{path}: not a UTF-8 text ({error.reason} at byte {error.start}). "
-                             "Save the table as CSV UTF-8.") from None
-    if not rows:
-        raise CatalogueError(f"{path}: a header but no rows. Add one row per clip.")
-    return rows
-
-
-def _seconds(cell: str | None, column: str, where: str) -> float | None:
-    if not cell:
-        return None
-    try:
-        value = float(cell)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value < float("inf"):
-        raise CatalogueError(f"{where}: {column} {cell!r} is not a time in seconds. Write a number such as 12.5.")
-    return value
 
 
 def _with_splits(records: Sequence[ClipRecord], classes: Sequence[str],

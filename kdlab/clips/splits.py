@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 SPLITS = ("train", "val", "test")
 TEST_SHARE = 0.25
 VAL_SHARE = 0.2  # of what is not test, so 15 % of everything
+NO_GROUPS = ("The file names tell no groups, so each clip is its own: one actor or scene may be in train and in test. "
+             "A `group` column in an index.csv prevents that.")
 
 
 def complete_splits(ids: Sequence[str], labels: Sequence[int], groups: Sequence[str], classes: Sequence[str],
@@ -24,8 +26,7 @@ def complete_splits(ids: Sequence[str], labels: Sequence[int], groups: Sequence[
                          "the recording.")
     else:
         if set(groups) == set(ids):
-            notes.append("The file names tell no groups, so each clip is its own: one actor or scene may be in train "
-                         "and in test. A `group` column in an index.csv prevents that.")
+            notes.append(NO_GROUPS)
         chosen = deal(labels, groups, TEST_SHARE)
         splits = ["test" if group in chosen else "train" for group in groups]
         if untested := _without(classes, labels, splits, "test"):
@@ -94,6 +95,25 @@ def deal(labels: Sequence[int], groups: Sequence[str], share: float) -> set[str]
             if candidates:
                 take(min(candidates, key=lambda group: sizes[group].total()))
     return chosen
+
+
+def deal_folds(labels: Sequence[int], groups: Sequence[str], count: int) -> list[int]:
+    """The fold 0 … count−1 of each clip, whole groups in one fold.
+
+    Groups that span classes (people who do everything) are cut into blocks in alphabetical order. Groups of one class
+    each are dealt within the class, the largest first, to the fold that has the fewest clips of the class.
+    """
+    sizes = Counter(zip(groups, labels, strict=True))
+    names = sorted(set(groups))
+    if len(sizes) > len(names):
+        fold_of = {group: i * count // len(names) for i, group in enumerate(names)}
+    else:
+        fold_of, filled = {}, Counter()
+        for (group, label), size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
+            # with equal counts the fold that is smaller over all classes, or small classes would all fill the first
+            fold_of[group] = min(range(count), key=lambda fold: (filled[fold, label], filled[fold], fold))
+            filled.update({(fold_of[group], label): size, fold_of[group]: size})
+    return [fold_of[group] for group in groups]
 
 
 def shared_groups(groups: Iterable[str], splits: Iterable[str]) -> list[str]:

@@ -12,7 +12,9 @@ from kdlab.clips.catalogue import (
     from_folder,
     group_from_name,
     open_clips,
+    own_folds,
 )
+from kdlab.recipe import UserClips
 
 
 def touch(root, *names):
@@ -173,6 +175,16 @@ def test_persons_in_all_classes_are_dealt_once_for_all(tmp_path):
     (["path,label,start,end", "a.mp4,x,3,2"], "row 2: end 2 s is not after start 3 s"),
     (["path,label,fold", "a.mp4,x,A", "b.mp4,x,A"], "all rows are of fold 'A'"),
     (["path,label,split,group", "a.mp4,x,train,g", "b.mp4,x,test,g"], "group g both in test and outside it"),
+    (["path,label,label", "a.mp4,x,y"], "row 1: two columns named label. Rename or remove one"),
+    (["path,label", "a.mp4,Run", "b.mp4,run"], "row 3: the label run is spelled Run further up. Choose one"),
+    (["path,label", "a.mp4,x", "b.mp4,x", "a.mp4,y"], "row 4: a stands in row 2 already. Remove one"),
+    (["path,label", "a.mp4,x", "a.avi,x"], "row 3: a stands in row 2 already.* rename one"),
+    (["path,label,start,end", "a.mp4,x,0,1", "a.mp4,x,1,2", "a.mp4,y,0,1"], "row 4: a@0-1 stands in row 2 already"),
+    (["path,label", "a.mp4,x", "/data/b.mp4,x"], "row 3: /data/b.mp4 is an absolute path. Write it relative"),
+    (["path,label", r"C:\data\b.mp4,x"], "row 2: C:/data/b.mp4 is an absolute path"),
+    (["path,label", "a.mp4,x", "x/../../b.mp4,x"], r"row 3: x/\.\./\.\./b.mp4 leads out of the table's folder. Move"),
+    (["path,label", '"say "hi".mp4",x'], "row 2: the quotes do not match .* write the quote itself twice"),
+    (["path,label", "a.mp4,x", '"b.mp4,x', "c.mp4,x"], "row 3: the quotes do not match"),
 ])
 def test_a_wrong_table_names_file_row_and_mend(tmp_path, lines, message):
     path = table(tmp_path / "bad.csv", *lines)
@@ -181,9 +193,99 @@ def test_a_wrong_table_names_file_row_and_mend(tmp_path, lines, message):
     assert "bad.csv" in str(caught.value)
 
 
+def test_names_may_hold_what_files_may_hold(tmp_path):
+    names = ["Läufer.mp4", "走る 1.mp4", 'say "hi", twice.mp4', "it's $(rm) #1;&.mp4", "a b.mp4"]
+    lines = ["path,label"] + ['"' + name.replace('"', '""') + '",x' for name in names]
+    path = table(touch(tmp_path, *names) / "a.csv", *lines, encoding="utf-8-sig", newline="\r\n")
+    catalogue = from_csv(path)
+    assert {r.path.name for r in catalogue.records} == set(names)
+    catalogue.require("train")
+
+
+def test_a_missing_file_is_named_with_its_row(tmp_path):
+    path = table(touch(tmp_path, "a.mp4", "c.mp4") / "a.csv", "path,label", "a.mp4,x", "b.mp4,x", "c.mp4,x")
+    with pytest.raises(FileNotFoundError, match=r"missing .*b\.mp4 \(.*a\.csv, row 3\)\. Restore"):
+        from_csv(path).require()
+
+
+@pytest.mark.parametrize("link", ["x/b.mp4", "y"])
+def test_links_may_not_leave_the_folder(tmp_path, link):
+    root = touch(tmp_path / "mine", "x/a.mp4", "x/c.mp4")
+    (root / "z.mp4").symlink_to(root / "x" / "a.mp4")  # inside: allowed
+    outside = touch(tmp_path / "elsewhere", "b.mp4")
+    (root / link).symlink_to(outside / "b.mp4" if link.endswith("mp4") else outside)
+    file = link if link.endswith("mp4") else "y/b.mp4"
+    path = table(root / "a.csv", "path,label", "x/a.mp4,x", "z.mp4,x", f"{file},x")
+    with pytest.raises(CatalogueError, match=rf"a\.csv, row 4: .*{file} is a link to .*elsewhere/b\.mp4, outside"):
+        from_csv(path)
+    with pytest.raises(CatalogueError, match=rf"{file} is a link to .*elsewhere/b\.mp4, outside .* Move or copy"):
+        from_folder(root)
+    (tmp_path / "link").symlink_to(root)  # the whole folder may be one
+    (root / link).unlink()
+    assert len(from_folder(tmp_path / "link").records) == 2
+
+
+# --- own folds -----------------------------------------------------------------------------------------------------
+
+def people(root, count=9, classes="abcdefghij"):
+    return table(root / "index.csv", "path,label,group", *(f"{c}{p}.avi,{c},p{p:02}" for p in range(count)
+                                                           for c in classes))
+
+
+def test_own_folds_of_people_are_blocks_in_alphabetical_order(tmp_path):
+    catalogue = open_clips(people(tmp_path))
+    seen = []
+    for fold in "123":
+        mine = own_folds(catalogue, 3, fold)
+        tested = sorted({r.group for r in mine.split("test")})
+        assert not set(tested) & {r.group for r in mine.records if r.split != "test"}
+        assert not {r.group for r in mine.split("val")} & {r.group for r in mine.split("train")}
+        assert mine.counts().loc["a"].to_dict() == {"train": 5, "val": 1, "test": 3}
+        assert f"own folds, made by kdlab from 9 groups, no published split: fold {fold} of 3" in mine.notes[0]
+        seen += tested
+    assert seen == [f"p{p:02}" for p in range(9)]
+    assert own_folds(catalogue, 3) == own_folds(catalogue, 3, "1")
+    assert UserClips(str(tmp_path), "2", own_folds=3).catalogue() == own_folds(catalogue, 3, "2")
+
+
+def test_own_folds_of_groups_within_classes_test_every_class_in_every_fold(tmp_path):
+    sizes = {"Jump": (1, 9, 1, 4), "Run": (3, 3, 3, 3, 3), "Sit": (2, 2, 2)}
+    root = touch(tmp_path, *(f"{c}/{c}_{g}_{k}.mp4" for c, its in sizes.items() for g, n in enumerate(its)
+                             for k in range(n)))
+    catalogue = open_clips(root)
+    folds = [own_folds(catalogue, 3, fold) for fold in "123"]
+    assert all((fold.counts()["test"] > 0).all() for fold in folds)
+    tested = Counter(r.id for fold in folds for r in fold.split("test"))
+    assert set(tested.values()) == {1} and len(tested) == len(catalogue.records)
+    assert sorted(fold.counts().loc["Run", "test"] for fold in folds) == [3, 6, 6]
+    for fold in folds:
+        assert not {r.group for r in fold.split("test")} & {r.group for r in fold.records if r.split != "test"}
+    assert "Not every fold tests Sit: fewer" in own_folds(catalogue, 4).notes[1]
+
+
+@pytest.mark.parametrize(("count", "fold", "message"), [
+    (1, "1", "own_folds=1 needs at least 2 folds"), (10, "1", "a group for each; there are 9 groups"),
+    (3, "4", "no fold '4'. The own folds are 1 to 3"),
+])
+def test_own_folds_that_cannot_be(tmp_path, count, fold, message):
+    with pytest.raises(CatalogueError, match=message):
+        own_folds(open_clips(people(tmp_path)), count, fold)
+
+
+def test_own_folds_need_two_groups_of_a_class(tmp_path):
+    root = touch(tmp_path, "Jump/Jump_1_1.mp4", "Jump/Jump_1_2.mp4", *(f"Run/Run_{g}_1.mp4" for g in range(4)))
+    with pytest.raises(CatalogueError, match="all clips of Jump fall into one fold"):
+        own_folds(open_clips(root), 2)
+
+
+def test_own_folds_of_clips_that_tell_no_groups_say_so(tmp_path):
+    root = touch(tmp_path, *(f"{c}/{i}.mp4" for c in "ab" for i in range(6)))
+    assert any("file names tell no groups" in note for note in own_folds(open_clips(root), 3).notes)
+
+
 def test_a_table_in_another_encoding(tmp_path):
     path = table(tmp_path / "bad.csv", "path,label", "a.mp4,Läufer", encoding="latin-1")
-    with pytest.raises(CatalogueError, match=r"bad\.csv: not a UTF-8 text .* Save the table as CSV UTF-8"):
+    with pytest.raises(CatalogueError, match=r"bad\.csv: not a UTF-8 text .* a spreadsheet as CSV UTF-8"):
         from_csv(path)
 
 
@@ -228,6 +330,15 @@ def test_fingerprint_follows_content_and_not_place(tmp_path):
 
 
 # --- the user's own clips ------------------------------------------------------------------------------------------
+
+def test_the_ten_class_set_has_three_folds_of_people(real_clips):
+    if not (real_clips / "weizmann").is_dir():
+        pytest.skip("no weizmann among the real clips")
+    for fold in "123":
+        catalogue = UserClips(str(real_clips / "weizmann"), fold, own_folds=3).catalogue()
+        assert catalogue.counts().sum().to_dict() == {"train": 50, "val": 10, "test": 30}
+        assert (catalogue.counts()["test"] == 3).all()
+
 
 def test_real_folders_open_with_one_line(real_clips):
     opened = 0
