@@ -1,0 +1,131 @@
+"""A folder of made videos: whose it is, who made it, written whole or not at all, in parallel, resumable."""
+
+import ast
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import as_completed
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from kdlab.processes import available_cores, pool
+from kdlab.progress import track
+
+from .spec import NightError
+
+STREAMS = {"dark": ".mp4", "dark_mpeg4": ".avi", "bright": ".avi"}
+TRUTH = "truth"
+
+
+@cache
+def sources(*without: str) -> str:
+    """Sixteen hex digits of this package's sources, docstrings and comments stripped, but for the files ``without``."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if path.name in without:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+                value = body[0].value
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    value.value = ""
+        digest.update(path.name.encode() + ast.dump(tree).encode())
+    return digest.hexdigest()[:16]
+
+
+def about(root: Path) -> dict:
+    """What ``night.json`` says of the folder; empty where there is none. Raises NightError when it is damaged."""
+    try:
+        return json.loads((root / "night.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise NightError(f"{root / 'night.json'}: not readable ({error}); remove the folder and make it anew") from None
+
+
+def claim(root: Path, values: dict, generator: str) -> None:
+    """Check that ``root`` may hold the data set of ``values``, and drop what another version of ``generator`` left."""
+    held = about(root)
+    made_by = held.pop("generator", None)
+    if held and held != values:
+        raise NightError(f"{root}: holds another night data set, {held}, not {values}; give another folder")
+    if not held and any((root / stream).exists() for stream in STREAMS):
+        raise NightError(f"{root}: holds clips but no night.json; give an empty folder")
+    if made_by != generator:
+        for stream in (TRUTH, *STREAMS):
+            shutil.rmtree(root / stream, ignore_errors=True)
+        text = json.dumps({**values, "generator": generator}, indent=1)
+        replace(root / "night.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+
+
+def make_all(make_one: Callable, jobs: list, root: Path, name: str, workers: int | None, progress: bool) -> None:
+    """``make_one(job, root)`` for every job that :func:`finished` does not find, in ``workers`` processes."""
+    for folder in {job.file(root, stream).parent for job in jobs for stream in (*STREAMS, TRUTH)}:
+        folder.mkdir(parents=True, exist_ok=True)
+    made = _made(make_one, jobs, root, workers or available_cores())
+    for _ in track(made, name, total=len(jobs)) if progress else made:
+        pass
+
+
+def _made(make_one: Callable, jobs: list, root: Path, workers: int) -> Iterator[None]:
+    if workers == 1 or len(jobs) < 4:
+        for job in jobs:
+            yield make_one(job, root)
+        return
+    with pool(min(workers, len(jobs)), preload=[make_one.__module__]) as processes:
+        futures = [processes.submit(make_one, job, root) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            processes.shutdown(cancel_futures=True)
+            raise
+
+
+def finished(job, root: Path) -> bool:
+    """Whether all files of ``job`` are there."""
+    return all(job.file(root, stream).is_file() for stream in (TRUTH, *STREAMS))
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside ``path`` and rename: a reader sees the whole file or none."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_truth(path: Path, masks: np.ndarray, **arrays: np.ndarray) -> None:
+    """An npz of ``masks`` (T, H, W) bool, packed, and ``arrays``; :func:`read_truth` is its inverse."""
+    with path.open("wb") as file:  # an open file, because numpy would append .npz to the temporary name
+        np.savez_compressed(file, masks=np.packbits(masks), shape=np.array(masks.shape), **arrays)
+
+
+def read_truth(path: Path) -> dict[str, np.ndarray]:
+    """What :func:`write_truth` has written. Raises FileNotFoundError when it is missing."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no ground truth there; the video was not made by `kdlab data night`")
+    with np.load(path, allow_pickle=False) as file:
+        found = {name: file[name] for name in file.files}
+    shape = tuple(found.pop("shape"))
+    found["masks"] = np.unpackbits(found["masks"], count=int(np.prod(shape))).reshape(shape).astype(bool)
+    return found
+
+
+def write_table(path: Path, rows: Iterable[Iterable]) -> None:
+    """A CSV file; the first row names the columns."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+
+    replace(path, write)
