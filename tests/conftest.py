@@ -31,14 +31,14 @@ def pattern(frames: int, width: int, height: int) -> np.ndarray:
 
 
 def encode(path: Path, frames: np.ndarray, codec: str = "libx264", rate: int = 25, pts: list[int] | None = None,
-           **options: str) -> Path:
+           pix_fmt: str = "yuv420p", **options: str) -> Path:
     """Write uint8 (T, H, W, 3) frames as a video; ``options`` go to the encoder, ``pts`` are times in frames."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # the header in front, so that a file cut in the middle still opens
     with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix in (".mp4", ".mov") else {}) as out:
         stream = out.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pix_fmt
         for t, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts = pts[t] if pts else t

@@ -1,5 +1,6 @@
 """What a video file says of itself, and whether its stream is as long as that: the part that needs no pictures."""
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,11 @@ SLACK = 2
 
 
 class DamagedClip(ValueError):
-    """A file that is no video, or of which frames are missing. ``path`` and ``reason`` say which and why."""
+    """A file that is no video, or of which frames are missing.
+
+    ``path`` says which; ``reason`` begins with the kind of fault and a colon: empty, misnamed, no video, audio only,
+    unknown codec, truncated or damaged.
+    """
 
     def __init__(self, path: Path | str, reason: str):
         super().__init__(path, reason)  # both in args, so that the error survives a process pool
@@ -56,7 +61,7 @@ def probe(path: Path | str) -> VideoInfo:
 def opened(path: Path) -> Iterator[av.video.stream.VideoStream]:
     """The first video stream of a file, set to decode in one thread (faster on two cores, and the same everywhere)."""
     if path.is_dir():
-        raise DamagedClip(path, "this is a folder, not a video file")
+        raise DamagedClip(path, "no video: this is a folder")
     try:
         # names inside old files are in any encoding: replace what is not UTF-8 instead of refusing the file
         container = av.open(str(path), metadata_errors="replace")
@@ -68,11 +73,12 @@ def opened(path: Path) -> Iterator[av.video.stream.VideoStream]:
         raise DamagedClip(path, _why_not_opened(path)) from None
     with container:
         if not container.streams.video:
-            other = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-            raise DamagedClip(path, f"it has no video stream (only {other})")
+            kinds = sorted({stream.type for stream in container.streams})
+            what = "audio only" if kinds == ["audio"] else "no video"
+            raise DamagedClip(path, f"{what}: the file has no video stream (it has: {', '.join(kinds) or 'nothing'})")
         stream = container.streams.video[0]
         if stream.codec_context is None:
-            raise DamagedClip(path, "its video codec is unknown to the FFmpeg inside PyAV")
+            raise DamagedClip(path, "unknown codec: the FFmpeg inside PyAV cannot decode it")
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         yield stream
@@ -82,12 +88,12 @@ def _why_not_opened(path: Path) -> str:
     with open(path, "rb") as file:
         head = file.read(12)
     if not head:
-        return "the file is empty (0 bytes)"
+        return "empty: the file has 0 bytes"
     if head[4:8] == b"ftyp":
-        return "an MP4 file without its moov header: it was cut off, or its recording was never finished"
+        return "truncated: an MP4 file without its moov header, cut off or never finished"
     if head[:4] == b"RIFF" or head[:4] == b"\x1aE\xdf\xa3":
-        return "its header is damaged or cut off"
-    return "not a video file, whatever its name says"
+        return "damaged: its header is wrong or cut off"
+    return "misnamed: not a video file, whatever its name says"
 
 
 def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
@@ -106,44 +112,81 @@ def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
     )
 
 
-class Tally:
-    """Counts the packets of a video stream while they pass.
+class Walk:
+    """One way through a video stream, from its first packet to its last, counting.
 
-    ``packets`` of the stream, of which ``hidden`` are decoded and not shown (they lie before the start of an MP4 edit
-    list) and ``damaged`` are incomplete; ``rotation`` in degrees is for the reader to set, from the first frame.
+    ``packets`` passed so far, of which ``hidden`` are not shown and ``damaged`` are incomplete; ``seen`` frames were
+    decoded.
     """
 
     def __init__(self, stream: av.video.stream.VideoStream):
         self.info = info_of(stream)
-        self.time_base = stream.time_base
-        self.tagged_end = _seconds(stream.metadata.get("DURATION"))
-        self.packets = self.hidden = self.damaged = 0
-        self.rotation: int | None = None
-        self.end = 0  # where the last packet ends, in units of the time base
+        self.packets = self.hidden = self.damaged = self.seen = 0
+        self._stream = stream
+        self._end = 0  # where the last packet ends, in units of the time base
 
-    def add(self, packet: av.Packet) -> None:
-        if packet.size:
-            self.packets += 1
-            self.hidden += packet.is_discard
-            self.damaged += packet.is_corrupt
-            # decoding times, not presentation times: those are wrong in AVI with packed B-frames
-            self.end = max(self.end, (packet.dts or 0) + (packet.duration or 1))
+    def frames(self, last: float = math.inf) -> Iterator[av.VideoFrame]:
+        """The frames in order of presentation, up to number ``last``; what lies behind it is counted, not decoded.
+
+        Raises DamagedClip, once all packets have passed, when a frame on the way there is damaged or missing or the
+        stream is shorter than announced.
+        """
+        trouble = None
+        try:
+            for packet in self.each_packet():
+                if trouble or self.seen > last:
+                    continue
+                try:
+                    for frame in packet.decode():
+                        if frame.is_corrupt:  # the decoder has filled it in from its neighbours
+                            trouble = f"damaged: frame {self.seen} (counted from 0) is incomplete"
+                            break
+                        self.seen += 1
+                        yield frame
+                except av.error.FFmpegError as error:
+                    trouble = f"damaged: cannot be decoded beyond {self.seen} frames ({error.strerror})"
+        except av.error.FFmpegError as error:
+            trouble = f"damaged: cannot be read to its end ({error.strerror})"
+        shown = self.packets - self.hidden
+        if not trouble and (not self.seen or self.seen <= last and self.seen < shown - SLACK):
+            trouble = f"damaged: only {self.seen} of its {shown} frames can be decoded"
+        if reason := self.truncation() or trouble:
+            raise DamagedClip(self._stream.container.name, reason)
+
+    def each_packet(self) -> Iterator[av.Packet]:
+        """Pass on the packets, counting them. Raises ``av.error.FFmpegError`` where the file cannot be read."""
+        for packet in self._stream.container.demux(self._stream):
+            if packet.size:
+                self.packets += 1
+                self.hidden += _is_hidden(packet, self.info.codec)
+                self.damaged += packet.is_corrupt
+                # decoding times, not presentation times: those are wrong in AVI with packed B-frames
+                self._end = max(self._end, (packet.dts or 0) + (packet.duration or 1))
+            yield packet
 
     def truncation(self) -> str | None:
         """Why the stream ends before what is announced; ``None`` when it does not."""
-        info = self.info
-        if info.container == "avi" and info.frames:
+        announced, found = self.info.frames, self.packets
+        if announced and self.info.container == "avi":
             # AVI counts the repeated frames of a capture, which have no packet: time tells them from missing ones
-            if max(self.packets, self.end) < info.frames - SLACK:
-                return f"truncated: {info.frames} frames announced, {self.packets} found"
-        elif info.frames:
-            if self.packets < info.frames:
-                return f"truncated: {info.frames} frames announced, {self.packets} found"
-        elif self.tagged_end:  # Matroska announces no number of frames, but when the stream ends
-            end = float(self.end * self.time_base)
-            if end < 0.95 * self.tagged_end - 0.2:
-                return f"truncated: {self.tagged_end:.2f} s announced, {end:.2f} s found"
+            found = max(found, self._end) + SLACK
+        if announced and found < announced:
+            return f"truncated: {announced} frames announced, {self.packets} found"
+        if not announced and (tagged_end := _seconds(self._stream.metadata.get("DURATION"))):
+            end = float(self._end * self._stream.time_base)  # Matroska announces when the stream ends
+            if end < 0.95 * tagged_end - 0.2:
+                return f"truncated: {tagged_end:.2f} s announced, {end:.2f} s found"
         return f"truncated: {self.damaged} of its {self.packets} packets incomplete" if self.damaged else None
+
+
+def _is_hidden(packet: av.Packet, codec: str) -> bool:
+    """Whether no frame is shown for a packet.
+
+    It lies before the start of an MP4 edit list, is a "not coded" picture of MPEG-4 part 2 (of at most 8 bytes, in the
+    place of a dropped or packed one), or says, as in VP8, that it serves other pictures only.
+    """
+    only_serves = codec == "vp8" and not bytes(packet)[0] & 0x10
+    return packet.is_discard or (codec == "mpeg4" and packet.size <= 8) or only_serves
 
 
 def _seconds(tag: str | None) -> float | None:
