@@ -93,16 +93,17 @@ def reproduce(profile, data, again, timeout, verbose):
 
 
 @cli.command()
-@click.argument("name", type=click.Choice(["dual_light"]))
+@click.argument("name", type=click.Choice(["dual_light", "dual_light_weizmann"]))
 @click.option("--profile", default="study", show_default=True, help="Its size.")
 @click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the profile's.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
 def study(name, profile, seeds, workers):
     """Run (or go on with) a whole study and rewrite its table and predictions in figures/."""
     from kdlab.profiles import current
-    from kdlab.studies import dual_light
+    from kdlab.studies import darkened, dual_light
 
-    dual_light.run(current(profile), seeds, workers=workers, say=click.echo)
+    run = {"dual_light": dual_light.run, "dual_light_weizmann": darkened.run}[name]
+    run(current(profile), seeds, workers=workers, say=click.echo)
     click.echo(paths.figures_dir() / f"{name}.csv")
 
 
@@ -121,12 +122,15 @@ def fresh():
     from kdlab.profiles import DEMO, STUDY, dual_light
     from kdlab.refresh import stale_notebooks
     from kdlab.runs import committed_runs
+    from kdlab.studies import darkened
     from kdlab.studies.dual_light import HEADLINE
     from kdlab.study import stale_studies
 
     demo = {c: r for c, r in dual_light(DEMO).items() if c in HEADLINE}
     stale = {run.folder.name: why for run in committed_runs() if (why := run.staleness())}
-    stale |= stale_studies({"dual_light-night": dual_light(STUDY), "dual_light-night_demo": demo})
+    folds = {f"dual_light_weizmann-fold{fold}": {c: column[0] for c, column in darkened.columns(STUDY, 1, fold).items()}
+             for fold in darkened.FOLDS}
+    stale |= stale_studies({"dual_light-night": dual_light(STUDY), "dual_light-night_demo": demo} | folds)
     stale |= stale_notebooks()
     for what, why in stale.items():
         click.echo(f"stale: {what}: {why}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.night import ACTIONS, Night
-from kdlab.clips.views import Enhanced, Raw, Window
+from kdlab.clips.views import Enhanced, Raw, View, Window
 from kdlab.distill.dual_light import DualLight, MatchedSmoothing
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.recipe import Recipe, UserClips
@@ -47,17 +47,19 @@ def current(name: str | None = None) -> Profile:
     return known[name]
 
 
-def dual_light(profile: Profile, seed: int = 0, data: str | None = None, test_fold: str | None = None,
-               enhancer=Gamma()) -> dict[str, Recipe]:
+def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = None, test_fold: str | None = None,
+               enhancer=Gamma(), dark: View = Raw()) -> dict[str, Recipe]:
     """The conditions of the DL-KDD study for one seed, by name; ``data`` is a path to clips of your own.
+
+    ``dark`` is what the students see (another view makes bright clips dark), and what ``enhancer`` brightens.
 
     Every student has the same steps; ``ce_2x`` alone has those of a teacher added. A student's teacher has the seed
     ``seed + 1``: with an equal seed it would also share the student's initial weights and order of clips.
     """
-    clips = UserClips(data, test_fold) if data else profile.night
-    base = Recipe("ce_raw", clips, Raw(), window=profile.window, net=profile.net, settings=profile.settings, seed=seed)
+    clips = UserClips(data, test_fold) if isinstance(data, str) else data or profile.night
+    base = Recipe("ce_raw", clips, dark, window=profile.window, net=profile.net, settings=profile.settings, seed=seed)
     change = dataclasses.replace
-    bright = change(base, condition="ce_enhanced", view=Enhanced(enhancer))
+    bright = change(base, condition="ce_enhanced", view=Enhanced(enhancer, of=dark))
     longer = change(profile.settings, epochs=2 * profile.settings.epochs)
     taught_bright = change(bright, seed=seed + 1)
     taught_dark = change(base, seed=seed + 1)

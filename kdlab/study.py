@@ -6,6 +6,7 @@ every run said of every test clip); all tables and figures are computed from the
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from kdlab.runs import Run, committed_runs, find, obtain_all
 from kdlab.train import write_atomically
 
 __all__ = ["COLUMNS", "Scores", "collect", "compare_with_committed", "compare_with_pretrained", "convergence",
-           "fused", "load_rows", "rows", "save_rows", "stale_studies", "three_seed_range"]
+           "fused", "load_rows", "pooled", "rows", "save_rows", "stale_studies", "three_seed_range"]
 
 COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
 
@@ -124,13 +125,30 @@ def fused(scores: Scores, runs: dict[str, list[Run]], a: str, b: str, name: str)
     )
 
 
-def rows(study: str, data: str, scores: Scores, runs: dict[str, list[Run]]) -> list[dict]:
+def pooled(folds: Sequence[Scores]) -> Scores:
+    """One :class:`Scores` over the test clips of all ``folds``: row s is what the runs of seed s, one for each fold,
+    said of their own. Raises ``ValueError`` when a unit is tested in two folds, or seeds or classes differ."""
+    first = folds[0]
+    units = [unit for scores in folds for unit in np.unique(scores.units)]
+    if len(set(units)) < len(units) or any(s.seeds != first.seeds or s.classes != first.classes for s in folds):
+        raise ValueError("folds to pool need the same seeds and classes, and each unit tested in one fold only")
+    join = lambda get, axis=0: np.concatenate([get(scores) for scores in folds], axis)  # noqa: E731
+    return dataclasses.replace(
+        first, ids=join(lambda s: s.ids), units=join(lambda s: s.units), labels=join(lambda s: s.labels),
+        predicted={c: join(lambda s, c=c: s.predicted[c], 1) for c in first.predicted},
+        logits={c: join(lambda s, c=c: s.logits[c]) for c in first.logits},
+        recipes={c: ["+".join(names) for names in zip(*(s.recipes[c] for s in folds), strict=True)]
+                 for c in first.recipes},
+    )
+
+
+def rows(study: str, data: str, scores: Scores, runs: dict[str, list[Run]], fold: str = "") -> list[dict]:
     """Tidy rows: test and validation accuracy and CPU seconds of every run, ECE of the first seed."""
     out = []
     for condition in scores.predicted:
         for s, seed in enumerate(scores.seeds):
             name = scores.recipes[condition][s]
-            row = dict(study=study, data=data, condition=condition, seed=seed, fold="", recipe=name)
+            row = dict(study=study, data=data, condition=condition, seed=seed, fold=fold, recipe=name)
             numbers = [("accuracy", scores.accuracy(condition)[s], "%")]
             if s == 0:  # of the logits as they are committed, so that the row can be computed again from them
                 kept = scores.logits[condition].astype(np.float16).astype(float)
@@ -165,7 +183,7 @@ def convergence(table: pd.DataFrame, data: str, short: str = "ce_raw", long: str
     "under-trained"; "undecided" where the interval holds two.
     """
     some = table[(table.data == data) & (table.metric == "val_accuracy")]
-    wide = some.pivot(index="seed", columns="condition", values="value")
+    wide = some.pivot_table(index="seed", columns="condition", values="value")  # the mean over folds, if there are any
     gains = (wide[long] - wide[short]).to_numpy(float)
     if len(gains) < 2:
         raise ValueError("the convergence check needs at least two seeds")
