@@ -154,7 +154,7 @@ def from_folder(root: Path | str) -> Catalogue:
         class_folders = sorted(f for f in folder.iterdir() if f.is_dir()) if by_split else [folder]
         found += [(file, f.name, split or "train") for f in class_folders for file in _videos(f)]
     if not found:
-        flat = sum(1 for f in root.iterdir() if _is_video(f))
+        flat = sum(1 for f in root.iterdir() if is_video(f))
         what = f"{flat} videos without a class" if flat else f"{len(folders)} folders but no video in a class folder"
         raise CatalogueError(f"{root}: found {what}, expected {_EXPECTED}.")
     check_links(root, ((str(root), file) for file, _, _ in found))
@@ -163,7 +163,7 @@ def from_folder(root: Path | str) -> Catalogue:
     for file, name, split in found:
         id_ = file.relative_to(root).with_suffix("").as_posix()
         records.append(ClipRecord(id_, file, classes.index(name), split, group_from_name(id_, name)))
-    records, more = _with_splits(records, classes, declared=by_split)
+    records, more = with_splits(records, classes, declared=by_split)
     return Catalogue(root.resolve().name, root, classes, records, (*notes, *more))
 
 
@@ -222,7 +222,7 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
         if shared and (by_fold or "split" in columns):
             raise CatalogueError(f"{path}: group {some(shared)} both in test and outside it, so a test would reward "
                                  "recognising the group. Put whole groups on one side, or remove the `group` column.")
-    records, notes = _with_splits(records, classes, declared=by_fold or "split" in columns)
+    records, notes = with_splits(records, classes, declared=by_fold or "split" in columns)
     name = path.resolve().parent.name if path.name == "index.csv" else path.stem
     return Catalogue(name, path.parent, classes, records, notes)
 
@@ -254,7 +254,7 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
         notes.append(f"Not every fold tests {some(partly, 10)}: fewer groups than folds.")
     records = [replace(r, split="test" if fold == int(test_fold) - 1 else "train")
                for r, fold in zip(catalogue.records, folds, strict=True)]
-    records, more = _with_splits(records, catalogue.classes, declared=True)
+    records, more = with_splits(records, catalogue.classes, declared=True)
     return replace(catalogue, records=records, notes=(*notes, *more))
 
 
@@ -276,13 +276,13 @@ _EXPECTED = ("a CSV table with columns path,label, a folder holding such a table
              f"subfolder of videos ({' '.join(sorted(VIDEO_SUFFIXES))}) per class, optionally below train/val/test")
 
 
-def _is_video(file: Path) -> bool:
+def is_video(file: Path) -> bool:
     # macOS leaves "._name.mp4" beside copied files: no videos, though named like some
     return file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
 def _videos(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if _is_video(file))
+    return sorted(file for file in folder.rglob("*") if is_video(file))
 
 
 def _class_order(names: Iterable[str]) -> tuple[str, ...]:
@@ -290,7 +290,7 @@ def _class_order(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names), key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))
 
 
-def _with_splits(records: Sequence[ClipRecord], classes: Sequence[str],
+def with_splits(records: Sequence[ClipRecord], classes: Sequence[str],
                  declared: bool) -> tuple[tuple[ClipRecord, ...], tuple[str, ...]]:
     """Records sorted by id, with the splits that were missing, and notes about them."""
     records = sorted(records, key=lambda record: record.id)

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 
@@ -46,19 +46,19 @@ def read_table(path: Path, required: tuple[str, ...] = ("path", "label"),
     return rows
 
 
-def read_list(path: Path, cells: int, name_first: bool = True) -> list[tuple[int, list[str]]]:
-    """(row, cells) of each line that is not blank of a list separated by blanks; rows count from 1.
+def read_list(path: Path, cells: int, name_first: bool = True) -> list[tuple[str, list[str]]]:
+    """("file, row n", cells) of each line that is not blank of a list separated by blanks; rows count from 1.
 
     The file name, which may hold blanks itself, is the first of the ``cells``, or else the last.
     """
     rows = []
     for row, line in enumerate(_text(path, "It belongs to the released lists."), 1):
-        found = line.rsplit(maxsplit=cells - 1) if name_first else line.split(maxsplit=cells - 1)
-        if line.strip():
-            if len(found) != cells:
-                raise CatalogueError(f"{path}, row {row}: {line.strip()!r} has {len(found)} cells, expected {cells} "
-                                     "separated by blanks. Take the list as it was released.")
-            rows.append((row, [cell.strip() for cell in found]))
+        found = line.strip().rsplit(maxsplit=cells - 1) if name_first else line.strip().split(maxsplit=cells - 1)
+        if found and len(found) != cells:
+            raise CatalogueError(f"{path}, row {row}: {line.strip()!r} has {len(found)} cells, expected {cells} "
+                                 "separated by blanks. Take the list as it was released.")
+        if found:
+            rows.append((f"{path}, row {row}", found))
     if not rows:
         raise CatalogueError(f"{path}: an empty list. Take the list as it was released.")
     return rows
@@ -86,6 +86,29 @@ def check_links(root: Path, files: Iterable[tuple[str, Path]]) -> None:
         if not folders[file.parent] or (file.is_symlink() and not file.resolve().is_relative_to(inside)):
             raise CatalogueError(f"{where}: {file} is a link to {file.resolve()}, outside of {root}. Move or copy the "
                                  "clip into the folder; the folder as a whole may be a link.")
+
+
+def check_counts(where: str, found: Mapping[str, int], expected: Mapping[str, int] | None) -> None:
+    """Raise CatalogueError when the lists at ``where`` name another number of something than was published."""
+    if wrong := [what for what, number in (expected or {}).items() if found.get(what, 0) != number]:
+        differ = ", ".join(f"{found.get(what, 0)} {what} clips, expected {expected[what]}" for what in wrong)
+        raise CatalogueError(f"{where}: the lists name {differ}. Take the lists as they were released; for a choice of "
+                             "your own write an index.csv with columns path,label,split,group there.")
+
+
+def find_near(root: Path | str, pattern: str) -> Path | None:
+    """The first file of that pattern in ``root``, in a folder of it, or beside it or its parent."""
+    root = Path(root).expanduser()
+    found = (root.glob(pattern), root.glob(f"*/{pattern}"), root.parent.glob(pattern), root.parent.parent.glob(pattern))
+    return next((path for paths in found for path in sorted(paths)), None)
+
+
+def near(root: Path | str, pattern: str) -> Path:
+    """As ``find_near``; FileNotFoundError when there is none."""
+    if (found := find_near(root, pattern)) is None:
+        raise FileNotFoundError(f"{root}: no {pattern} in this folder or beside it. Put the released lists there; "
+                                "`kdlab data list` shows the layout.")
+    return found
 
 
 def seconds(cell: str | None, column: str, where: str) -> float | None:

@@ -1,0 +1,242 @@
+"""Public data sets as they are released: their folders, lists and class numbers, counted before use.
+
+Formats and counts are those of docs/methods.md, section 6. A reader takes the folder that holds the clips and, in it
+or beside it, the released lists; ``split`` names a published split; ``expected`` replaces the published counts.
+Labels are 0-based in the released order; validation is carved from train by group. All raise CatalogueError or
+FileNotFoundError with file and row: a count that is not the published one, a class number that is not the folder's,
+a clip listed twice, a missing file.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from kdlab.clips.catalogue import Catalogue, ClipRecord, group_from_name, is_video, open_clips, own_folds, with_splits
+from kdlab.clips.splits import some
+from kdlab.clips.tables import (
+    CatalogueError,
+    check_counts,
+    check_links,
+    check_name,
+    find_near,
+    near,
+    read_list,
+    read_table,
+)
+
+Counts = Mapping[str, int]
+
+ARID_CLASSES = ("Drink", "Jump", "Pick", "Pour", "Push", "Run", "Sit", "Stand", "Turn", "Walk", "Wave")
+ARID_COUNTS = {"1": {"train": 2288, "other": 673, "test": 823}, "2": {"train": 2252, "other": 673, "test": 859},
+               "3": {"train": 2259, "other": 673, "test": 852}}
+ARID15_CLIPS = 5572
+UG2_COUNTS = {"1": {"train": 1837, "test": 1289}}
+DARK48_COUNTS = dict.fromkeys("123", {"train": 7052, "test": 1763})
+UCF_COUNTS = {"1": {"train": 9537, "test": 3783}, "2": {"train": 9586, "test": 3734},
+              "3": {"train": 9624, "test": 3696}}
+HMDB_COUNTS = dict.fromkeys("123", {"train": 3570, "test": 1530})
+_HMDB_NOTE = ("Within a class a source video is on one side of the split; under another class the same video may be on "
+              "the other side (457 to 529 of the 1,530 test clips).")
+
+
+def arid(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
+    """ARID v1.0: 11 classes, 3 splits. The ``other`` clips are left out: they share groups with train and test."""
+    expected = expected or _published(ARID_COUNTS, split)
+    return _arid("ARID v1.0", root, near(root, "list_cvt/mapping_table.txt"), split, expected,
+                 "The `other` list shares groups with train and test and is left out; validation is carved from train.",
+                 "The test sets of the three splits overlap: their mean is not one of independent tests.")
+
+
+def arid15(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
+    """ARID v1.5, whose splits are published nowhere: your lists in ``list_v1.5``, or else three own folds by group.
+
+    With 5,572 clips reported second-hand, another number is a note and no error, unless ``expected`` is given.
+    """
+    if mapping := find_near(root, "list_v1.5/mapping_table.txt"):
+        catalogue = _arid("ARID v1.5", root, mapping, split, expected, "The lists are not published ones but yours.")
+    else:
+        catalogue = replace(own_folds(open_clips(root), 3, split), name="ARID v1.5")
+    if (found := len(catalogue.records)) == ARID15_CLIPS:
+        return catalogue
+    note = f"{found} clips, where {ARID15_CLIPS} are reported for ARID v1.5 (second-hand: no list is published)."
+    return replace(catalogue, notes=(*catalogue.notes, note))
+
+
+def _arid(name: str, root: Path | str, mapping: Path, split: str, expected: Counts | None, *notes: str) -> Catalogue:
+    index = _class_index(mapping, 0)
+    records = []
+    for part in ("train", "other", "test"):
+        path = mapping.with_name(f"ARID_split{split}_{part}.txt")
+        if part == "other" and not path.is_file():  # the repository's README writes _others; own lists may lack it
+            path = path.with_name(f"ARID_split{split}_others.txt")
+        if part != "other" or path.is_file():
+            records += [_record(where, clip, index, number, part)
+                        for where, (_, number, clip) in read_list(path, 3, name_first=False)]
+    return _finish(name, root, index.values(), records, expected, notes)
+
+
+def ug2(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
+    """Six classes of ARID v1.1, of the UG2+ challenge 2021: labelled train clips and numbered test clips.
+
+    The labels of the test clips were not published. A third party's table is used when it lies beside the train
+    table; otherwise whole groups of the train clips become an own test set.
+    """
+    expected = expected or _published(UG2_COUNTS, split)
+    train = near(root, "ARID1.1_t1_train_pub.csv")
+    test = train.with_name("ARID1.1_t1_test_pub.csv")
+    parts = {"train": train, "test": test} if test.is_file() else {"train": train}
+    index = {str(number): name for number, name in enumerate(ARID_CLASSES) if number > 4}
+    records = [_record(f"{path}, row {row}", cells["video"], index, cells["classid"], part)
+               for part, path in parts.items() for row, cells in read_table(path, ("video", "classid"))]
+    note = ("The labels of the test clips are a third party's copy, and their groups are unknown." if len(parts) > 1
+            else "This is an own split by groups of the train clips, for the test labels were not published.")
+    expected = {part: expected[part] for part in parts}
+    return _finish("ARID v1.1 (UG2+)", root, index.values(), records, expected, (note,), declared=len(parts) > 1)
+
+
+def dark48(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
+    """Dark-48: 48 classes, 3 splits that are random draws of clips (see ``seen_sources``)."""
+    expected = expected or _published(DARK48_COUNTS, split)
+    lists = near(root, "annotations/classInd.txt")
+    index = _class_index(lists, 0)
+    records = [_record(where, clip, index, number, part, re.sub(r"_\d+$", "", PurePosixPath(clip).stem))
+               for part in ("train", "test")
+               for where, (clip, number) in read_list(lists.with_name(f"{part}_split{split}.txt"), 2)]
+    note = "The splits are random draws of clips: report the accuracy without the clips of `seen_sources`, too."
+    return _finish("Dark-48", root, index.values(), records, expected, (note,))
+
+
+def ucf101(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
+    """UCF-101: 101 classes, 3 splits disjoint by group (g01 … g25). The folder names the class, the file need not."""
+    expected = expected or _published(UCF_COUNTS, split)
+    lists = near(root, "ucfTrainTestlist/classInd.txt")
+    index = _class_index(lists, 1)
+    records = [_record(where, clip, index, number, "train")
+               for where, (clip, number) in read_list(lists.with_name(f"trainlist0{split}.txt"), 2)]
+    number_of = {name: number for number, name in index.items()}
+    for where, (clip,) in read_list(lists.with_name(f"testlist0{split}.txt"), 1):
+        folder = clip.split("/")[0]
+        records.append(_record(where, clip, index, number_of.get(folder, folder), "test"))
+    return _finish("UCF-101", root, index.values(), records, expected)
+
+
+def hmdb51(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
+    """HMDB-51: 51 classes in alphabetical order, 3 splits; clips of flag 0 are in neither part of a split."""
+    expected = expected or _published(HMDB_COUNTS, split)
+    ending = f"_test_split{split}.txt"
+    lists = sorted(near(root, f"testTrainMulti_7030_splits/*{ending}").parent.glob(f"*{ending}"))
+    index = {str(label): path.name.removesuffix(ending) for label, path in enumerate(lists)}
+    flags = {"0": "unused", "1": "train", "2": "test"}
+    records = []
+    for (number, name), path in zip(index.items(), lists, strict=True):
+        for where, (clip, flag) in read_list(path, 2):
+            if flag not in flags:
+                raise CatalogueError(f"{where}: flag {flag!r}, expected 1 (train), 2 (test) or 0 (unused).")
+            records.append(_record(where, f"{name}/{clip}", index, number, flags[flag], _hmdb_group(where, clip, name)))
+    return _finish("HMDB-51", root, index.values(), records, expected, (_HMDB_NOTE,))
+
+
+def coviar(root: Path | str, name: str, split: str = "1", expected: Counts | None = None) -> Catalogue:
+    """CoViAR's lists for ``name`` = ``ucf101`` or ``hmdb51``; their order of classes is not the data set's own."""
+    hmdb = name == "hmdb51"
+    expected = expected or _published(HMDB_COUNTS if hmdb else UCF_COUNTS, split)
+    lists = near(root, f"datalists/{name}_split{split}_train.txt").parent
+    rows = {part: read_list(lists / f"{name}_split{split}_{part}.txt", 3) for part in ("train", "test")}
+    index = _checked_index([(where, number, word) for its in rows.values() for where, (_, word, number) in its], 0)
+    records = [_record(where, clip, index, number, part, _hmdb_group(where, clip, word) if hmdb else None)
+               for part, its in rows.items() for where, (clip, word, number) in its]
+    note = "The order of the classes is CoViAR's: never mix its class numbers with those of the released set."
+    return _finish(f"{name} (CoViAR)", root, index.values(), records, expected, (note, *[_HMDB_NOTE] * hmdb))
+
+
+def seen_sources(catalogue: Catalogue) -> frozenset[str]:
+    """Ids of the test clips whose group (in Dark-48: source video) is also in train or val."""
+    seen = {record.group for record in catalogue.records if record.split != "test"}
+    return frozenset(record.id for record in catalogue.split("test") if record.group in seen)
+
+
+# --- what the readers share ----------------------------------------------------------------------------------------
+
+def _finish(name: str, root: Path | str, classes: Iterable[str], records: list[ClipRecord], expected: Counts | None,
+            notes: Iterable[str] = (), declared: bool = True) -> Catalogue:
+    """The catalogue of ``records``, whose paths are still relative, when counts and files are as they should be."""
+    classes, root = tuple(classes), Path(root).expanduser()
+    check_counts(f"{root} ({name})", Counter(record.split for record in records), expected)
+    first: dict[str, str] = {}
+    for record in records:
+        if (before := first.setdefault(record.id, record.where)) != record.where:
+            raise CatalogueError(f"{record.where}: {record.id} stands in {before} already. Take the lists as released.")
+    used = [record for record in records if record.split in ("train", "test")]
+    used, more = with_splits(_located(root, used), classes, declared)
+    return Catalogue(name, root, classes, used, (*notes, *more))
+
+
+def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
+    """The records with the paths of their files, up to two folders below ``root``.
+
+    The file type may differ from the list's (ARID's lists say .avi and the download is .mp4, CoViAR makes .mp4 of
+    .avi), and so may the case of a folder (HandstandPushups).
+    """
+    folders = {record.path.parent.name.casefold() for record in records}
+    there: dict[str, Path] = {}
+    for base in (root, *sorted(root.glob("*/")), *sorted(root.glob("*/*/"))):
+        here = [base] * ("" in folders) + sorted(f for f in base.glob("*/") if f.name.casefold() in folders)
+        for folder in here:
+            for file in sorted(filter(is_video, folder.iterdir())):
+                key = f"{'' if folder is base else folder.name.casefold()}/{file.stem}"
+                if there.setdefault(key, file) != file:
+                    raise CatalogueError(f"{file}: the clip is also there as {there[key]}. Open the folder that holds "
+                                         "the one you mean, or move the other away.")
+    keys = [f"{record.path.parent.name.casefold()}/{record.path.stem}" for record in records]
+    if lost := [f"{r.path} ({r.where})" for r, key in zip(records, keys, strict=True) if key not in there]:
+        raise FileNotFoundError(f"{root}: {len(lost)} of {len(records)} listed clips are missing: {some(lost)}. Unpack "
+                                "the whole data set there, or correct the list.")
+    records = [replace(record, path=there[key]) for record, key in zip(records, keys, strict=True)]
+    check_links(root, ((record.where, record.path) for record in records))
+    return records
+
+
+def _record(where: str, clip: str, index: Mapping[str, str], number: str, split: str,
+            group: str | None = None) -> ClipRecord:
+    clip = check_name(clip, where)
+    if number not in index:
+        raise CatalogueError(f"{where}: unknown class {number!r}; the classes are {some(index.values(), 5)}. Take the "
+                             "lists as they were released.")
+    name, folder = index[number], PurePosixPath(clip).parent.name
+    if folder and folder.casefold() != name.casefold():
+        raise CatalogueError(f"{where}: the clip lies in the folder {folder}, and its class number {number} stands for "
+                             f"{name}. Lists and class index do not belong together; take both as they were released.")
+    id_ = PurePosixPath(clip).with_suffix("").as_posix()
+    return ClipRecord(id_, Path(clip), list(index).index(number), split, group or group_from_name(id_, name),
+                      where=where)
+
+
+def _class_index(path: Path, first: int) -> dict[str, str]:
+    return _checked_index([(where, number, name) for where, (number, name) in
+                           read_list(path, 2, name_first=False)], first)
+
+
+def _checked_index(rows: list[tuple[str, str, str]], first: int) -> dict[str, str]:
+    """Class number → name, in the order of the numbers, which must run from ``first`` without a gap."""
+    index: dict[str, str] = {}
+    for where, number, name in rows:
+        if index.setdefault(number, name) != name or (number, name) != next(p for p in index.items() if p[1] == name):
+            raise CatalogueError(f"{where}: class {number} {name} contradicts a row above. Take the list as released.")
+    if sorted(index) != sorted(str(number) for number in range(first, first + len(index))):
+        raise CatalogueError(f"{rows[-1][0]}: the class numbers do not run from {first} to {first + len(index) - 1}.")
+    return dict(sorted(index.items(), key=lambda pair: int(pair[0])))
+
+
+def _published(counts: Mapping[str, Counts], split: str) -> Counts:
+    if split not in counts:
+        raise CatalogueError(f"no split {split!r}: the published ones are {', '.join(counts)}.")
+    return counts[split]
+
+
+def _hmdb_group(where: str, clip: str, name: str) -> str:
+    """Class and source video: "<source>_<class>_u_nm_np1_ba_goo_0.avi"."""
+    if (source := re.match(rf"(.+)_{re.escape(name)}_[a-z]+_", PurePosixPath(clip).stem)) is None:
+        raise CatalogueError(f"{where}: the name does not say its class {name}. Take the list as it was released.")
+    return f"{name}/{source[1]}"
