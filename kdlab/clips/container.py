@@ -35,8 +35,8 @@ class DamagedClip(ValueError):
 class VideoInfo:
     """What a container says about its video stream, without decoding.
 
-    ``frames`` and ``duration`` (seconds) are ``None`` where the container does not tell; ``width`` and ``height`` are
-    the coded ones, in pixels, before any rotation.
+    ``frames`` is ``None`` where the container does not tell; ``width`` and ``height`` are the coded ones, in pixels,
+    before any rotation.
     """
 
     frames: int | None
@@ -45,7 +45,6 @@ class VideoInfo:
     fps: float
     codec: str
     container: str
-    duration: float | None
 
 
 def probe(path: Path | str) -> VideoInfo:
@@ -98,18 +97,10 @@ def _why_not_opened(path: Path) -> str:
 
 def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
     """What an opened file tells of its video stream."""
-    context = stream.codec_context
-    container = stream.container
-    duration = float(container.duration / av.time_base) if container.duration else None
-    return VideoInfo(
-        frames=stream.frames or None,
-        width=context.width,
-        height=context.height,
-        fps=float(stream.average_rate or stream.guessed_rate or 0.0),
-        codec=context.codec.canonical_name,
-        container=_NAMES.get(container.format.name, container.format.name),
-        duration=duration,
-    )
+    context, container = stream.codec_context, stream.container.format.name
+    fps = float(stream.average_rate or stream.guessed_rate or 0.0)
+    return VideoInfo(stream.frames or None, context.width, context.height, fps, context.codec.canonical_name,
+                     _NAMES.get(container, container))
 
 
 class Walk:

@@ -29,14 +29,10 @@ _MOST_ROOM = 1024  # frames to reserve at once, for headers that announce anythi
 
 @dataclass(frozen=True)
 class Decoded:
-    """Frames (T, H, W, 3), uint8, RGB, upright; mean frames/s.
-
-    ``announced`` is the container's own count for the whole file, ``None`` where it has none.
-    """
+    """Frames (T, H, W, 3), uint8, RGB, upright; mean frames/s."""
 
     frames: np.ndarray
     fps: float
-    announced: int | None
 
 
 def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = None) -> Decoded:
@@ -61,7 +57,7 @@ def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = N
     frames = shots.frames[: shots.kept][order]
     if shots.turns:
         frames = np.ascontiguousarray(np.rot90(frames, shots.turns, axes=(1, 2)))
-    return Decoded(frames, walk.info.fps, walk.info.frames)
+    return Decoded(frames, walk.info.fps)
 
 
 class _Shots:
