@@ -30,11 +30,12 @@ from torch import nn
 
 from kdlab import __version__, paths
 from kdlab.clips.views import ClipBatches
+from kdlab.files import write_atomically
 from kdlab.nets.video import build, load_weights
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, source_hash, to_json
-from kdlab.train import fit, predict, write_atomically
+from kdlab.train import fit, predict
 
 __all__ = ["Predictions", "Run", "StaleRun", "WorkerDied", "batches", "committed_runs", "find", "obtain", "obtain_all",
            "publish", "weights_hash"]

@@ -16,11 +16,11 @@ from scipy import stats
 from scipy.special import softmax
 
 from kdlab import paths
+from kdlab.files import write_atomically
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
 from kdlab.recipe import Recipe, source_hash
 from kdlab.runs import Run, committed_runs, find, obtain_all
-from kdlab.train import write_atomically
 
 __all__ = ["COLUMNS", "Scores", "collect", "compare_with_committed", "compare_with_pretrained", "convergence",
            "fused", "load_rows", "pooled", "rows", "save_rows", "stale_studies", "three_seed_range"]

@@ -19,22 +19,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from kdlab.clips.views import ClipBatches
+from kdlab.files import write_atomically
 
-__all__ = ["Diverged", "Progress", "Settings", "StorageFull", "Trained", "fit", "learning_rate", "one_thread",
-           "predict", "seeded", "write_atomically"]
+__all__ = ["Diverged", "Progress", "Settings", "Trained", "fit", "learning_rate", "one_thread", "predict", "seeded"]
 
 
 class Diverged(ValueError):
     """A loss that is no number."""
-
-
-class StorageFull(OSError):
-    """A place that cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -94,25 +90,6 @@ def learning_rate(settings: Settings, step: int, steps: int) -> float:
         return settings.lr * (step + 1) / (warm + 1)
     turn = torch.tensor((step - warm) / max(1, steps - warm) * torch.pi, dtype=torch.float64)
     return settings.lr * float(0.5 * (1 + torch.cos(turn)))
-
-
-def write_atomically(path: Path, write) -> None:
-    """``write(temporary path)``, then rename: a reader sees the old file or the new one, never a half.
-
-    Raises :class:`StorageFull` naming the place when it cannot be written; what stood there before still stands.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise StorageFull(
-            f"cannot write {path}: {error}. Free some space or set KDLAB_RUNS to a folder that can be written; "
-            "what was finished before is intact, and the same command resumes from it."
-        ) from error
 
 
 def _fabric(precision: str):
@@ -220,7 +197,8 @@ def fit(
     """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` when it is there.
 
     ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
-    :class:`Diverged` at the first loss that is no number and :class:`StorageFull` when a checkpoint cannot be written.
+    :class:`Diverged` at the first loss that is no number, and :class:`kdlab.files.StorageFull` when a checkpoint cannot
+    be written.
     """
     fabric = _fabric(settings.precision)
     on_cpu = fabric.device.type == "cpu"

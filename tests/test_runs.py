@@ -172,7 +172,7 @@ def test_the_same_bits_from_one_worker_and_from_two(clips, places, monkeypatch):
 def test_matched_smoothing_needs_its_teacher_only_for_one_number(clips, places):
     run = obtain(make_student(clips, condition="label_smoothing", method=MatchedSmoothing()), pretrained=False,
                  say=lambda _: None)
-    assert {"ce", "smooth"} <= set(run.history.columns)
+    assert {"ce", "soft"} <= set(run.history.columns)
 
 
 def test_ctrl_c_says_how_to_go_on_and_ends_in_the_same_bits(clips, places, monkeypatch):

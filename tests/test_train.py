@@ -11,7 +11,7 @@ from torch import nn
 
 from kdlab.clips.views import Batch
 from kdlab.distill.dual_light import CrossEntropy, DualLight
-from kdlab.train import Diverged, Settings, StorageFull, fit, learning_rate, predict, write_atomically
+from kdlab.train import Diverged, Settings, fit, learning_rate, predict
 
 
 @dataclass
@@ -169,25 +169,6 @@ def test_a_loss_that_is_no_number_is_named_and_the_checkpoint_survives(tmp_path)
         fit(Explodes(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=place)
     resumed = fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=place)
     assert all(torch.isfinite(v).all() for v in state(resumed.nets["student"]).values())
-
-
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageFull, match="file.*KDLAB_RUNS"):
-        write_atomically(tmp_path / "file" / "x", lambda p: p.write_text("y"))
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    place = tmp_path / "kept.txt"
-    place.write_text("old")
-
-    def write(path):
-        path.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(StorageFull, match="No space left"):
-        write_atomically(place, write)
-    assert place.read_text() == "old" and list(tmp_path.iterdir()) == [place]
 
 
 CHILD = """

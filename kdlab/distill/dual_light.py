@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from kdlab.distill.losses import (
     check_mixture,
     entropy,
-    kd_loss,
     smoothed_targets,
     smoothing_of_entropy,
     soft_target_loss,
@@ -58,18 +57,21 @@ class DualLight:
         """Which networks each optimiser owns: the teacher is in none."""
         return {"net": ["student"]}
 
+    def soft_targets(self, nets, batch, progress) -> torch.Tensor:
+        """The frozen teacher's softened probabilities ``(B, K)`` of its own view of the batch."""
+        with torch.no_grad():
+            return F.softmax(nets["teacher"](batch.views["teacher"]) / self.temperature, dim=-1)
+
     def losses(self, nets, batch, progress):
         """Yield the mixture, with its two terms beside it (nats, mean over the batch)."""
-        with torch.no_grad():
-            teacher_logits = nets["teacher"](batch.views["teacher"])
         logits = nets["student"](batch.views["student"])
         ce = F.cross_entropy(logits, batch.labels)
-        kd = kd_loss(logits, teacher_logits, self.temperature)
-        yield "net", (1 - self.alpha) * ce + self.alpha * kd, {"ce": ce, "kd": kd}
+        soft = soft_target_loss(logits, self.soft_targets(nets, batch, progress), self.temperature)
+        yield "net", (1 - self.alpha) * ce + self.alpha * soft, {"ce": ce, "soft": soft}
 
 
 @dataclass(frozen=True)
-class MatchedSmoothing:
+class MatchedSmoothing(DualLight):
     """The control for dark knowledge: label smoothing in the teacher's place, with the teacher's mean entropy.
 
     The loss, its weights and its temperature are :class:`DualLight`'s; only the soft targets change, from the
@@ -77,27 +79,15 @@ class MatchedSmoothing:
     gains is regularisation; what :class:`DualLight` gains beyond it is what the teacher knows about clips and classes.
     """
 
-    temperature: float = 4.0
-    alpha: float = 0.5
-
-    def __post_init__(self):
-        check_mixture(self.temperature, self.alpha)
-
-    def parts(self, nets) -> dict[str, list[str]]:
-        """Which networks each optimiser owns: the teacher is in none."""
-        return {"net": ["student"]}
-
-    def prepare(self, nets, batches) -> float:
-        """The smoothing whose entropy is the teacher's mean over evaluation ``batches`` of the training clips."""
+    def prepare(self, nets, batches) -> torch.Tensor:
+        """One distribution per label, ``(K, K)``, with the teacher's mean entropy over ``batches`` of training clips."""
         with torch.no_grad():
             logits = torch.cat([nets["teacher"](batch.views["teacher"]) for batch in batches])
         nats = float(entropy(F.softmax(logits / self.temperature, dim=-1)).mean())
-        return smoothing_of_entropy(nats, logits.shape[-1])
+        classes = logits.shape[-1]
+        labels = torch.arange(classes, device=logits.device)
+        return smoothed_targets(labels, classes, smoothing_of_entropy(nats, classes))
 
-    def losses(self, nets, batch, progress):
-        """Yield the mixture; ``progress.prepared`` is what :meth:`prepare` returned."""
-        logits = nets["student"](batch.views["student"])
-        targets = smoothed_targets(batch.labels, logits.shape[-1], progress.prepared)
-        ce = F.cross_entropy(logits, batch.labels)
-        smooth = soft_target_loss(logits, targets, self.temperature)
-        yield "net", (1 - self.alpha) * ce + self.alpha * smooth, {"ce": ce, "smooth": smooth}
+    def soft_targets(self, nets, batch, progress) -> torch.Tensor:
+        """The row of each label in what :meth:`prepare` returned."""
+        return progress.prepared[batch.labels]

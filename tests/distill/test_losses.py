@@ -82,7 +82,7 @@ def test_dual_light_mixes_its_two_terms_and_leaves_the_teacher_alone():
     loss.backward()
     assert name == "net"
     assert float(loss.detach()) == pytest.approx(0.75 * math.log(2) + 0.25 * 0.4437763, abs=1e-6)
-    assert float(terms["kd"].detach()) == pytest.approx(0.4437763, abs=1e-6)
+    assert float(terms["soft"].detach()) == pytest.approx(0.4437763, abs=1e-6)
     assert nets["teacher"].logits.grad is None and nets["student"].logits.grad is not None
 
 

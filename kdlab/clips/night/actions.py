@@ -183,14 +183,14 @@ def _walk(m: Moment, rng: np.random.Generator) -> Pose:
 def _run(m: Moment, rng: np.random.Generator) -> Pose:
     phase, full = gait(m, rng.uniform(1.2, 1.5), m.amplitude)
     phase = phase + rng.uniform(0, 2 * np.pi)
-    effort = rng.uniform(0.6, 1.1)  # from a slow jog to a sprint
+    effort = rng.uniform(0.4, 1.1)  # from a slow jog to a sprint
     pose = {"bend": full * (5 + 9 * effort), "lift": full * 0.07 * effort * np.abs(np.sin(phase + 0.6))}
     for side, p in (("l", phase), ("r", phase + np.pi)):
         pose |= {f"thigh_{side}": full * (10 + 36 * effort * np.sin(p))}
         pose |= {f"knee_{side}": full * (22 + 78 * effort * np.cos(p - 0.35).clip(0))}
         pose |= {f"arm_{side}": -full * (8 + 38 * effort * np.sin(p)), f"out_{side}": full * 8}
         pose |= {f"fore_{side}": full * (62 - 42 * effort * np.sin(p)), f"fore_out_{side}": -full * 12}
-    return pose | {"twist": full * 9 * np.sin(phase), "forward": _travel(m, full, 1.7 + 1.6 * effort)}
+    return pose | {"twist": full * 9 * np.sin(phase), "forward": _travel(m, full, 1.4 + 1.8 * effort)}
 
 
 def _travel(m: Moment, full: np.ndarray, speed: float) -> np.ndarray:

@@ -51,11 +51,11 @@ def render_clip(
     look = draw_look(look_rng, variety)
     place = _class_place(spec, label) if told else draw_place(place_rng, variety)
     props = draw_props(prop, class_name if told else None)
-    moment = draw_moment(class_name, variety, move)
+    view, distance, pan, begin = draw_view(look.height, variety, lens)
+    moment = draw_moment(class_name, variety, move, begin)
     pose = pose_of(class_name, moment, draw(move, "sway", variety), move)
     if class_name in ("Sit", "Stand") and props.seat == "none":
         pose = _squat(pose)
-    view, distance, pan = draw_view(look.height, variety, lens)
     placed = place_actor(class_name, pose, look, view, distance, pan, variety, stand)
 
     parts = distractors(moment.time, distance * 1.6, 0.0, variety, mover)
@@ -83,7 +83,7 @@ def _squat(pose: Pose) -> Pose:
 def _occluder(distance: float, variety: float, rng: np.random.Generator) -> list[Part]:
     """Seldom, and only at high variety: a post between camera and actor."""
     wanted, x, albedo = draw(rng, "occluder", variety), rng.uniform(-0.3, 0.3), rng.uniform(0.02, 0.4)
-    if wanted < 0.8:
+    if wanted < 0.9:
         return []
     depth = 0.6 * distance
     centre = np.tile([x * depth, 1.2, depth], (FRAMES, 1))

@@ -12,7 +12,8 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 ADC_LEVELS = 4096
 ADC_PEDESTAL = 64  # raw value of black, so that read noise is not clipped
 HIGHLIGHTS = (27, 62)  # grey levels between which the camera's tone curve brings the 99th percentile, if it can
-NOISE = 0.72  # grey levels of noise after denoising, averaged over the frame: the median over clips
+NOISE = 0.72  # grey levels of noise after denoising, averaged over a frame, in a clip where nothing moves
+STILL, CHANGE = 0.40, 0.58  # grey levels between frames at 85×64 that NOISE makes, and that a typical clip has
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,10 @@ def draw_camera(rng: np.random.Generator, radiance: np.ndarray) -> Camera:
         glare=rng.uniform(0.03, 0.12),
         steps=tuple(steps),
     )
-    noise = NOISE * float(np.exp(0.12 * rng.normal()))
     camera = _spare_highlights(camera, radiance)
+    # Movement and noise together change a real dark clip by CHANGE from frame to frame: noise has what is left.
+    noise = NOISE * float(np.clip((CHANGE - _movement(camera, radiance)) / STILL, 0.35, 1.05))
+    noise *= float(np.exp(0.12 * rng.normal()))
     return replace(camera, electrons=_electrons_for(noise, camera, radiance))
 
 
@@ -91,6 +94,14 @@ def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
         found = left * np.mean(slope * np.sqrt(grey * electrons + camera.read_noise**2)) / electrons
         low, high = (0.5 * (low + high), high) if found > noise else (low, 0.5 * (low + high))
     return float(electrons)
+
+
+def _movement(camera: Camera, radiance: np.ndarray) -> float:
+    """Mean change between frames, in grey levels at 85×64, that is due to movement alone."""
+    small = np.stack([cv2.resize(frame @ LUMA, (85, 64), interpolation=cv2.INTER_AREA) for frame in radiance])
+    light = small * np.float32(_linear_at(camera) / max(float(np.median(small)), 1e-6))
+    shown = _tone_curve(camera)[np.clip(light * 65535, 0, 65535).astype(np.uint16)].astype(np.float32)
+    return float(np.abs(np.diff(shown, axis=0)).mean()) if len(shown) > 1 else 0.0
 
 
 def _sample(radiance: np.ndarray) -> np.ndarray:

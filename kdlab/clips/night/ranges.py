@@ -6,6 +6,7 @@ import numpy as np
 RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     # framing
     "size": ((0.70, 0.85), (0.40, 1.50)),  # standing height / frame height
+    "far": ((1.0, 1.0), (1.0, 2.8)),  # how much farther away those stand who walk or run (they cross much ground)
     "place": ((-0.30, 0.30), (-0.60, 0.60)),  # actor's distance from the middle / half the frame width
     "headroom": ((0.06, 0.12), (0.00, 0.25)),  # head of the standing actor below the upper edge / frame height
     "view": ((-40, 40), (-180, 180)),  # facing direction, degrees; 0 faces the camera
@@ -14,19 +15,20 @@ RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     # camera motion
     "pan": ((0, 0), (0, 0.36)),  # sideways drift over the clip / frame width (squared draw: half stay below a quarter)
     "tilt": ((0, 0), (0, 0.30)),  # the same up and down / frame height
-    "shake": ((0, 0), (0.1, 0.45)),  # tremor of the hand, pixels
+    "shake": ((0, 0), (0.05, 0.3)),  # tremor of the hand, pixels
     "roll": ((0, 0), (0, 3)),  # degrees
     # body and tempo
     "height": ((1.70, 1.70), (1.50, 1.92)),  # metres
     "build": ((1.0, 1.0), (0.82, 1.30)),  # girth
     "tempo": ((1.0, 1.0), (0.80, 1.25)),  # speed of all movement
     "amplitude": ((1.0, 1.0), (0.80, 1.20)),  # reach of all movement
-    "sway": ((0.5, 0.5), (0.5, 2.0)),  # fidgeting while at rest
+    "sway": ((1.4, 1.4), (0.6, 2.2)),  # fidgeting while at rest
     "onset": ((0.5, 0.5), (0.05, 0.95)),  # where the active part lies in the time that is free
+    "follow": ((0, 0), (0, 1)),  # above 0.5 the active part begins when the camera begins to move
     # surroundings
     "clutter": ((0, 3), (3, 12)),  # things on the walls and the floor
     "distractors": ((0, 0), (0, 2.6)),  # small moving things
-    "occluder": ((0, 0), (0, 1)),  # above 0.8 something stands before the actor
+    "occluder": ((0, 0), (0, 1)),  # above 0.9 something stands before the actor
 }
 
 

@@ -26,22 +26,25 @@ class Placed:
     yaw: np.ndarray
 
 
-def draw_moment(class_name: str, variety: float, rng: np.random.Generator) -> Moment:
-    """When the action happens inside the clip, and its tempo and reach."""
+def draw_moment(class_name: str, variety: float, rng: np.random.Generator, begin: float) -> Moment:
+    """When the action happens inside the clip, and its tempo and reach. Who holds the camera often follows: then the
+    active part starts at ``begin`` (seconds), when the camera does."""
     tempo = draw(rng, "tempo", variety)
     span = min(ACTIVE_SECONDS[class_name] / tempo, SECONDS - 0.25)
-    onset = draw(rng, "onset", variety)
+    onset, follow = draw(rng, "onset", variety), draw(rng, "follow", variety) > 0.5
     if class_name in TRAVELLING and rng.random() < 0.4:
         span = SECONDS + 1  # already under way, and still so at the end
         return Moment(np.arange(FRAMES) / FPS, -0.5, span, draw(rng, "amplitude", variety), tempo)
-    start = 0.1 + onset * (SECONDS - 0.2 - span)
+    latest = SECONDS - 0.1 - span
+    start = min(begin, latest) if follow else 0.1 + onset * (latest - 0.1)
     return Moment(np.arange(FRAMES) / FPS, start, span, draw(rng, "amplitude", variety), tempo)
 
 
 def draw_view(
     height: float, variety: float, rng: np.random.Generator
-) -> tuple[View, float, float]:
-    """The camera, the actor's distance in metres, and the sideways pan over the clip in pixels."""
+) -> tuple[View, float, float, float]:
+    """The camera, the actor's distance in metres, the sideways pan over the clip in pixels, and when in seconds the
+    camera begins to move."""
     focal = HEIGHT / 2 / np.tan(np.deg2rad(draw(rng, "field", variety)) / 2)
     size = draw(rng, "size", variety)
     distance = focal * height / (size * HEIGHT)
@@ -61,7 +64,7 @@ def draw_view(
     roll = np.deg2rad(draw(rng, "roll", variety)) * (rng.normal() + 0.3 * _tremor(time, 2, rng))
     move = move + shake * np.stack([_tremor(time, 4, rng), _tremor(time, 4, rng)], -1)
     aim = np.array([rng.uniform(-70, 70), rng.uniform(-6, 6)])
-    return View(focal, eye, move + (pan0, tilt0), roll * np.ones(FRAMES), aim), distance, pan
+    return View(focal, eye, move + (pan0, tilt0), roll * np.ones(FRAMES), aim), distance, pan, begin * SECONDS
 
 
 def _tremor(time: np.ndarray, waves: int, rng: np.random.Generator) -> np.ndarray:
@@ -79,6 +82,7 @@ def place_actor(
     travels = class_name in TRAVELLING
     own = joints(pose, look.height, planted=not travels)
     facing = draw(rng, "view", variety)
+    distance *= draw(rng, "far", variety) if travels else 1.0
     crossing, away = rng.uniform(-0.6, 0.6) * WIDTH, rng.random() < 0.5
     if travels:
         way = pose["forward"].max() - pose["forward"].min()
