@@ -80,7 +80,7 @@ class MatchedSmoothing(DualLight):
     """
 
     def prepare(self, nets, batches) -> torch.Tensor:
-        """One distribution per label, ``(K, K)``, with the teacher's mean entropy over ``batches`` of training clips."""
+        """One distribution per label, ``(K, K)``, with the teacher's mean entropy over training ``batches``."""
         with torch.no_grad():
             logits = torch.cat([nets["teacher"](batch.views["teacher"]) for batch in batches])
         nats = float(entropy(F.softmax(logits / self.temperature, dim=-1)).mean())
