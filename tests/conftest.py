@@ -50,8 +50,12 @@ def encode(path: Path, frames: np.ndarray, codec: str = "libx264", rate: int = 2
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> Callable[..., Path]:
-    """``make_video("name.mp4", frames=40, size=(64, 48), codec=..., **options)`` writes a clip under tmp_path."""
-    def make(name: str, frames: int = 40, size: tuple[int, int] = (64, 48), **how) -> Path:
-        return encode(tmp_path / name, pattern(frames, *size), **how)
+    """``make_video("name.mp4", frames=40, size=(64, 48), codec=..., **options)`` writes a clip under tmp_path.
+
+    Its pixels are ``pattern``, or those given: uint8 (T, H, W, 3).
+    """
+    def make(name: str, frames: int = 40, size: tuple[int, int] = (64, 48), pixels: np.ndarray | None = None,
+             **how) -> Path:
+        return encode(tmp_path / name, pattern(frames, *size) if pixels is None else pixels, **how)
 
     return make

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+from av.video.frame import PictureType
 
 _NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "mkv"}
 # Old AVI files with packed B-frames announce one or two frames more than they hold, and streams cut at a B-frame
@@ -117,15 +118,15 @@ class Walk:
         self._end = 0  # where the last packet ends, in units of the time base
 
     def frames(self, last: float = math.inf) -> Iterator[av.VideoFrame]:
-        """The frames in order of presentation, up to number ``last``; what lies behind it is counted, not decoded.
+        """The frames in order of presentation, up to number ``last`` or, where that is a B-frame, the next other one.
 
-        Raises DamagedClip, once all packets have passed, when a frame on the way there is damaged or missing or the
-        stream is shorter than announced.
+        What lies behind is counted, not decoded. Raises DamagedClip, once all packets have passed, when a frame on the
+        way is damaged or missing or the stream is shorter than announced.
         """
-        trouble = None
+        trouble, is_b = None, False
         try:
             for packet in self.each_packet():
-                if trouble or self.seen > last:
+                if trouble or (self.seen > last and not is_b):
                     continue
                 try:
                     for frame in packet.decode():
@@ -133,6 +134,7 @@ class Walk:
                             trouble = f"damaged: frame {self.seen} (counted from 0) is incomplete"
                             break
                         self.seen += 1
+                        is_b = frame.pict_type == PictureType.B  # then damage may show in the next frame only
                         yield frame
                 except av.error.FFmpegError as error:
                     trouble = f"damaged: cannot be decoded beyond {self.seen} frames ({error.strerror})"

@@ -11,12 +11,13 @@ No decoder complains about a truncated file, so what the container announces is 
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, probe
@@ -106,21 +107,26 @@ def _over_key_frames(stream: av.video.stream.VideoStream, walk: Walk, wanted: np
         if walk.hidden or walk.truncation() or len(times) < len(packets) or wanted[-1] >= len(times):
             return None
         keys = [times[0]] + sorted(time for time, is_key in packets if is_key)
-        shots, at = None, -math.inf
+        shots, at, frame, frames = None, -math.inf, None, iter(())
         for time in (times[number] for number in wanted):
             key = keys[bisect_right(keys, time) - 1]
             if key > at:  # otherwise it lies behind us, and the frame on the way that we are on
+                if not _settled(frame, frames):
+                    return None
                 stream.container.seek(key, stream=stream)
                 frames = stream.container.decode(stream)
-            for frame in frames:
-                if frame.is_corrupt:
-                    return None
-                if frame.pts == time:
-                    break
-            else:
+            frame = next((frame for frame in frames if frame.pts == time or frame.is_corrupt), None)
+            if frame is None or frame.is_corrupt:
                 return None
             shots, at = shots or _Shots(frame, len(wanted)), time
             shots.add(frame)
+        return shots if _settled(frame, frames) else None
     except av.error.FFmpegError:
         return None
-    return shots
+
+
+def _settled(frame: av.VideoFrame, frames: Iterator[av.VideoFrame]) -> bool:
+    """Whether a frame is sound also if it is a B-frame: damage to what it was made from shows up to the next other."""
+    while frame and frame.pict_type == PictureType.B and not frame.is_corrupt:
+        frame = next(frames, None)
+    return not (frame and frame.is_corrupt)
