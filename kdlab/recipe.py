@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 
 import kdlab
-from kdlab.clips.catalogue import Catalogue, open_clips, own_folds
+from kdlab.clips.catalogue import Catalogue, own_folds
+from kdlab.clips.datasets import open_data
 from kdlab.clips.night import Night
 from kdlab.clips.views import Raw, View, Window
 from kdlab.distill.dual_light import CrossEntropy
@@ -24,14 +25,14 @@ from kdlab.train import Settings
 __all__ = ["Recipe", "UserClips", "from_json", "source_hash", "syntax", "to_json"]
 
 #: Training imports from these only; a change elsewhere (measure, show, cli) cannot change a weight.
-TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.train")
+TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.train", "kdlab.enhancer")
 
 
 @dataclass(frozen=True)
 class UserClips:
-    """Clips of your own: a CSV, a folder with ``index.csv``, or one folder per class (see ``kdlab.clips.catalogue``).
+    """Clips of your own (a CSV, a folder with ``index.csv``, or one folder per class) or a public data set as released.
 
-    ``test_fold`` names the fold or published split to test on. With ``own_folds`` their number is given and kdlab makes
+    See ``kdlab.clips.datasets.open_data``. ``test_fold`` names the fold or published split to test on. With ``own_folds`` their number is given and kdlab makes
     them from the clips' groups (``kdlab.clips.catalogue.own_folds``). The path is no part of a recipe's identity: the
     same clips elsewhere give the same run.
     """
@@ -54,7 +55,7 @@ class UserClips:
 
 @cache
 def _open_user_clips(path: str, test_fold: str | None, folds: int | None) -> Catalogue:
-    return own_folds(open_clips(path), folds, test_fold) if folds else open_clips(path, test_fold)
+    return own_folds(open_data(path), folds, test_fold) if folds else open_data(path, test_fold)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Recipe:
     """What to train on what, taught by whom, with which seed.
 
     ``condition`` is the study's word for it (``ce_raw``, ``dlkdd``, …); ``view`` is what the trained network sees;
-    ``method`` yields the losses; ``settings`` are the optimiser's; ``window`` is what a clip becomes.
+    ``method`` yields the losses; ``settings`` are the optimiser's; ``window`` is what a clip becomes. The network
+    begins as the trained one of ``start``, where there is one, else with random weights.
     """
 
     condition: str
@@ -70,6 +72,7 @@ class Recipe:
     view: View = Raw()
     method: object = CrossEntropy()
     teacher: "Recipe | None" = None
+    start: "Recipe | None" = None
     net: TinyR2Plus1D | R2Plus1D18 = TinyR2Plus1D()
     window: Window = Window()
     settings: Settings = Settings()
@@ -78,6 +81,10 @@ class Recipe:
     def views(self) -> dict[str, View]:
         """The views one training batch holds."""
         return {"student": self.view} | ({"teacher": self.teacher.view} if self.teacher else {})
+
+    def needs(self) -> "dict[str, Recipe]":
+        """The recipes that must have been run before this one, by what they are to it."""
+        return {k: r for k, r in (("teacher", self.teacher), ("start", self.start)) if r}
 
     def digest(self) -> str:
         """64 hex digits over everything but paths."""

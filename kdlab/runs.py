@@ -31,7 +31,7 @@ from torch import nn
 from kdlab import __version__, paths
 from kdlab.clips.views import ClipBatches
 from kdlab.files import write_atomically
-from kdlab.nets.video import build, load_weights
+from kdlab.nets.video import begin_as, build, load_weights
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, source_hash, to_json
@@ -115,10 +115,10 @@ class Run:
             reasons.append("made by other sources")
         if self.provenance["data"] != recipe.data.fingerprint():
             reasons.append("made from other clips")
-        if recipe.teacher and not reasons:
-            teacher = find(recipe.teacher, pretrained=True)
-            if teacher and teacher.provenance["weights"] != self.provenance["teacher_weights"]:
-                reasons.append("taught by another training of its teacher")
+        for what, needed in {} if reasons else recipe.needs().items():
+            run = find(needed, pretrained=True)
+            if run and run.provenance["weights"] != self.provenance["needed"][what]:
+                reasons.append(f"made with another training of its {what}")
         return " and ".join(reasons)
 
 
@@ -143,12 +143,11 @@ def committed_runs() -> list[Run]:
 
 
 def publish(runs: Iterable[Run]) -> None:
-    """Make ``runs`` and their teachers the committed ones: copies in ``pretrained/``, replacing what was there."""
+    """Make ``runs`` and those they need the committed ones: copies in ``pretrained/``, replacing what was there."""
     chosen = {run.folder.name: run for run in runs}
     for run in list(chosen.values()):
-        if run.recipe.teacher:
-            teacher = find(run.recipe.teacher, pretrained=False)
-            chosen[teacher.folder.name] = teacher
+        needed = [find(recipe, pretrained=False) for recipe in run.recipe.needs().values()]
+        chosen |= {run.folder.name: run for run in needed}
     for old in committed_runs():
         shutil.rmtree(old.folder)
     for run in chosen.values():
@@ -157,7 +156,7 @@ def publish(runs: Iterable[Run]) -> None:
 
 
 def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print) -> Run:
-    """The run of ``recipe``: found, or trained now (its teacher first).
+    """The run of ``recipe``: found, or trained now (its teacher and its start first).
 
     ``pretrained=False`` ignores the committed weights. ``stale`` says what to do with a run made by other sources or
     clips: ``"use"`` it and say so, ``"retrain"`` it, or ``"refuse"`` with :class:`StaleRun`. ``say`` receives one line.
@@ -178,8 +177,9 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
         if run and run.folder == folder:
             (folder / "run.json").unlink()
             (folder / "checkpoint.safetensors").unlink(missing_ok=True)
-        teacher = obtain(recipe.teacher, pretrained=pretrained, stale=stale, say=say) if recipe.teacher else None
-        return _train(recipe, teacher, folder, say)
+        needed = {what: obtain(other, pretrained=pretrained, stale=stale, say=say)
+                  for what, other in recipe.needs().items()}
+        return _train(recipe, needed, folder, say)
 
 
 def _look(recipe: Recipe, pretrained: bool) -> tuple[Run | None, str]:
@@ -188,19 +188,21 @@ def _look(recipe: Recipe, pretrained: bool) -> tuple[Run | None, str]:
     return run, run.staleness(recipe) if run else ""
 
 
-def _train(recipe: Recipe, teacher: Run | None, folder: Path, say) -> Run:
+def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     catalogue = recipe.data.catalogue()
     catalogue.require("train", "test")
     train, validation = batches(recipe, "train"), batches(recipe, "val")
     for part in (train, validation, batches(recipe, "test")):
         part.check(lambda records: track(records, "opening clips"))
     nets = {"student": build(recipe.net, len(catalogue.classes), recipe.seed, *train.statistics("student"))}
-    if teacher:
+    if start := needed.get("start"):
+        begin_as(nets["student"], start.net(), catalogue.classes, start.provenance["classes"])
+    if teacher := needed.get("teacher"):
         nets["teacher"] = teacher.net()
     bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
     checkpoint = folder / "checkpoint.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
-    identity = _identity(recipe, teacher)
+    identity = _identity(recipe, needed)
     _drop_foreign_checkpoint(folder, identity)
     wall = time.monotonic()
     try:
@@ -244,18 +246,18 @@ def _train(recipe: Recipe, teacher: Run | None, folder: Path, say) -> Run:
     return run
 
 
-def _identity(recipe: Recipe, teacher: Run | None) -> dict:
+def _identity(recipe: Recipe, needed: dict[str, Run]) -> dict:
     """What a checkpoint must agree with to be resumed."""
     return {
         "recipe": to_json(recipe),
         "sources": source_hash(recipe),
         "data": recipe.data.fingerprint(),
-        "teacher_weights": teacher.provenance["weights"] if teacher else None,
+        "needed": {what: run.provenance["weights"] for what, run in needed.items()},
     }
 
 
 def _drop_foreign_checkpoint(folder: Path, identity: dict) -> None:
-    """Forget a checkpoint that other sources, clips or another teacher began: resuming it would mix two trainings."""
+    """Forget a checkpoint begun with other sources, clips, teacher or start: resuming it would mix two trainings."""
     begun, text = folder / "begun.json", json.dumps(identity, sort_keys=True)
     if begun.is_file() and begun.read_text(encoding="utf-8") != text:
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
@@ -297,12 +299,12 @@ def _work(recipe: Recipe, pretrained: bool, stale: str) -> tuple[Path, str]:
 
 
 def _levels(recipes: Iterable[Recipe]) -> list[list[Recipe]]:
-    """Recipes and their teachers, each once, teachers in earlier levels."""
+    """Recipes and those they need, each once, the needed in earlier levels."""
     depth: dict[Recipe, int] = {}
 
     def visit(recipe: Recipe) -> int:
         if recipe not in depth:
-            depth[recipe] = 1 + visit(recipe.teacher) if recipe.teacher else 0
+            depth[recipe] = 1 + max(map(visit, recipe.needs().values()), default=-1)
         return depth[recipe]
 
     for recipe in recipes:

@@ -260,7 +260,7 @@ def compare_with_pretrained() -> tuple[list[str], bool]:
         if all(ours[k] == their[k] for k in ("cpu", "device", "versions")):
             agrees = ours["weights"] == their["weights"]
             lines.append(f"{folder.name}: {'the same bits' if agrees else 'OTHER bits, on the same kind of CPU'}")
-        elif ours["teacher_weights"] != their["teacher_weights"]:
+        elif ours["needed"] != their["needed"]:
             agrees = True
             lines.append(f"{folder.name}: its teacher was trained on another kind of CPU; accuracy {gap:+.1f} points")
         else:

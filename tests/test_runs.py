@@ -142,7 +142,7 @@ def test_obtain_trains_the_teacher_first_and_then_finds_both(clips, places):
     assert [line.split(":")[1].split()[0] for line in said] == ["trained", "trained"]
     assert said[0].startswith("ce_enhanced") and "teacher" in said[1]
     teacher = obtain(student.teacher, say=said.append)
-    assert run.provenance["teacher_weights"] == teacher.provenance["weights"]
+    assert run.provenance["needed"]["teacher"] == teacher.provenance["weights"]
     assert said[2].endswith(": found")
     test = run.predictions("test")
     assert test.logits.shape == (8, 2) and sorted(set(test.labels.tolist())) == [0, 1] and len(set(test.ids)) == 8
@@ -311,3 +311,15 @@ def test_killed_at_random_moments_then_resumed_the_weights_are_the_same_bits(cli
     assert kills >= 3, "the training was too short to be killed"
     resumed = obtain(make_student(clips, epochs=150), pretrained=False, say=lambda _: None)
     assert resumed.provenance["weights"] == whole
+
+
+def test_a_student_begins_as_its_start_and_is_stale_when_that_was_trained_again(clips, places):
+    recipe = make_recipe(clips, seed=1, epochs=1, start=make_recipe(clips, seed=2))
+    run, begun = obtain(recipe, pretrained=False, say=lambda _: None), make_recipe(clips, seed=1, epochs=1)
+    start = obtain(recipe.start, say=lambda _: None)
+    assert run.provenance["needed"] == {"start": start.provenance["weights"]} and run.staleness() == ""
+    fresh = obtain(begun, pretrained=False, say=lambda _: None)
+    assert run.history.loss_net[0] < fresh.history.loss_net[0]  # it has learnt three epochs before
+    note = start.provenance | {"weights": "another"}
+    (start.folder / "run.json").write_text(json.dumps(note))
+    assert run.staleness() == "made with another training of its start"

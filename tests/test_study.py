@@ -115,7 +115,7 @@ def test_fusion_averages_probabilities():
 
 def fake_run(folder, accuracy, **provenance):
     folder.mkdir(parents=True)
-    note = dict(cpu="a", device="cpu", versions={}, weights="w", teacher_weights=None, first_losses=[2.0, 1.0])
+    note = dict(cpu="a", device="cpu", versions={}, weights="w", needed={}, first_losses=[2.0, 1.0])
     (folder / "run.json").write_text(json.dumps(note | provenance))
     labels = np.zeros(100, int)
     logits = np.zeros((100, 2))
@@ -129,7 +129,7 @@ def fake_run(folder, accuracy, **provenance):
     (dict(cpu="b", weights="x"), True, "first losses within 0"),
     (dict(cpu="b", first_losses=[2.0, 1.1]), False, "TOO FAR"),
     (dict(cpu="b", accuracy=50), False, "mean of 1 runs: -10.0 points: TOO FAR"),
-    (dict(cpu="b", accuracy=50, teacher_weights="x", first_losses=[9.0, 9.0]), True, "its teacher"),
+    (dict(cpu="b", accuracy=50, needed={"teacher": "x"}, first_losses=[9.0, 9.0]), True, "its teacher"),
 ])
 def test_reproduced_runs_are_held_against_the_committed_ones(tmp_path, monkeypatch, mine, good, words):
     monkeypatch.setenv("KDLAB_RUNS", str(tmp_path / "runs"))

@@ -3,13 +3,14 @@
 R(2+1)D factorises a 3-D convolution into a spatial and a temporal one (Tran et al., arXiv 1711.11248).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
-__all__ = ["Normalised", "Outputs", "R2Plus1D18", "TinyR2Plus1D", "WrongWeights", "build", "load_weights", "outputs"]
+__all__ = ["Normalised", "Outputs", "R2Plus1D18", "TinyR2Plus1D", "WrongWeights", "begin_as", "build", "load_weights",
+           "outputs"]
 
 
 class WrongWeights(ValueError):
@@ -128,6 +129,20 @@ def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, s
         torch.manual_seed(seed)
         net = spec.make(num_classes)
     return Normalised(net, mean, std).to(memory_format=torch.channels_last_3d)
+
+
+def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_classes: Sequence[str]) -> Normalised:
+    """Give ``net`` the weights of ``start``, row by row in the last layer ``fc``: a class that ``start`` does not know
+    keeps its random row. Raises :class:`WrongWeights` when the two have other shapes."""
+    state, own = dict(start.state_dict()), net.state_dict()
+    known = [(i, start_classes.index(name)) for i, name in enumerate(classes) if name in start_classes]
+    for key in ("net.fc.weight", "net.fc.bias"):
+        if state[key].shape[1:] == own[key].shape[1:]:
+            rows = own[key].clone()
+            for mine, theirs in known:
+                rows[mine] = state[key][theirs]
+            state[key] = rows
+    return load_weights(net, state, "the start's recipe")
 
 
 def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str) -> nn.Module:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kdlab.nets.video import Normalised, R2Plus1D18, TinyR2Plus1D, WrongWeights, build, load_weights, outputs
+from kdlab.nets.video import Normalised, R2Plus1D18, TinyR2Plus1D, WrongWeights, begin_as, build, load_weights, outputs
 
 
 def test_the_tiny_network_is_tiny_and_takes_any_length():
@@ -63,3 +63,15 @@ def test_torchvisions_r2plus1d_18_runs():
     assert 31e6 < sum(p.numel() for p in net.parameters()) < 32e6
     with torch.no_grad():
         assert net(torch.rand(1, 3, 8, 56, 56)).shape == (1, 11)
+
+
+def test_a_start_gives_its_weights_and_the_rows_of_the_classes_both_know():
+    start = build(TinyR2Plus1D((4, 8)), 3, seed=1)
+    net = begin_as(build(TinyR2Plus1D((4, 8)), 2, seed=2), start, ("new", "walk"), ("run", "sit", "walk"))
+    own, its = net.state_dict(), start.state_dict()
+    assert torch.equal(own["net.stages.1.temporal.weight"], its["net.stages.1.temporal.weight"])
+    assert torch.equal(own["net.fc.weight"][1], its["net.fc.weight"][2])
+    random = build(TinyR2Plus1D((4, 8)), 2, seed=2).state_dict()
+    assert torch.equal(own["net.fc.weight"][0], random["net.fc.weight"][0])
+    with pytest.raises(WrongWeights, match="another architecture"):
+        begin_as(build(TinyR2Plus1D((4, 6)), 2, seed=2), start, ("a", "b"), ("a", "b", "c"))
