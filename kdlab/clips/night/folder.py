@@ -16,6 +16,7 @@ import numpy as np
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 
+from .codec import write_h264, write_mpeg4
 from .spec import NightError
 
 STREAMS = {"dark": ".mp4", "dark_mpeg4": ".avi", "bright": ".avi"}
@@ -104,14 +105,22 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_truth(path: Path, masks: np.ndarray, **arrays: np.ndarray) -> None:
-    """An npz of ``masks`` (T, H, W) bool, packed, and ``arrays``; :func:`read_truth` is its inverse."""
-    with path.open("wb") as file:  # an open file, because numpy would append .npz to the temporary name
-        np.savez_compressed(file, masks=np.packbits(masks), shape=np.array(masks.shape), **arrays)
+def write_video(job, root: Path, video, **truth: np.ndarray) -> None:
+    """The three streams of ``video`` (with ``dark``, ``bright``, ``masks`` and ``joints``), and its truth at last."""
+
+    def write_truth(path: Path) -> None:
+        with path.open("wb") as file:  # an open file, because numpy would append .npz to the temporary name
+            np.savez_compressed(file, masks=np.packbits(video.masks), shape=np.array(video.masks.shape),
+                                joints=video.joints, **truth)  # fmt: skip
+
+    replace(job.file(root, "dark"), lambda path: write_h264(path, video.dark))
+    replace(job.file(root, "dark_mpeg4"), lambda path: write_mpeg4(path, video.dark))
+    replace(job.file(root, "bright"), lambda path: write_mpeg4(path, video.bright))
+    replace(job.file(root, TRUTH), write_truth)
 
 
 def read_truth(path: Path) -> dict[str, np.ndarray]:
-    """What :func:`write_truth` has written. Raises FileNotFoundError when it is missing."""
+    """The truth that :func:`write_video` has written. Raises FileNotFoundError when it is missing."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no ground truth there; the video was not made by `kdlab data night`")
     with np.load(path, allow_pickle=False) as file:

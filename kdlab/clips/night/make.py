@@ -22,7 +22,6 @@ from kdlab.paths import data_dir
 
 from .body import JOINTS
 from .clip import render_clip
-from .codec import write_h264, write_mpeg4
 from .folder import (
     STREAMS,
     TRUTH,
@@ -31,10 +30,9 @@ from .folder import (
     finished,
     make_all,
     read_truth,
-    replace,
     sources,
     write_table,
-    write_truth,
+    write_video,
 )
 from .spec import SPLITS, Night, NightError, group_of
 
@@ -130,10 +128,7 @@ def _make_one(job: _Job, root: Path) -> None:
     cv2.setNumThreads(1)
     clip = render_clip(job.spec, job.split, job.class_name, job.index)
     light = {name: np.array(value, np.float32) for name, value in asdict(clip.camera).items()}
-    replace(job.file(root, "dark"), lambda path: write_h264(path, clip.dark))
-    replace(job.file(root, "dark_mpeg4"), lambda path: write_mpeg4(path, clip.dark))
-    replace(job.file(root, "bright"), lambda path: write_mpeg4(path, clip.bright))
-    replace(job.file(root, TRUTH), lambda path: write_truth(path, clip.masks, joints=clip.joints, **light))
+    write_video(job, root, clip, **light)
 
 
 def _write_index(root: Path) -> None:
