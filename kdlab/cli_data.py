@@ -32,12 +32,23 @@ def night(out, clips, workers, **dials):
 
 
 @data.command("list")
-@click.argument("path", type=click.Path(path_type=Path))
-def list_clips(path):
-    """Count the clips in PATH, per class and split: a folder with a sub-folder per class, or a CSV index."""
-    from kdlab.clips.catalogue import open_clips
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--fold", metavar="NAME", help="The fold or published split to test on.")
+def list_clips(path, fold):
+    """Count the clips in PATH, per class and split; without PATH, say which public data sets go where.
 
-    _describe(open_clips(path))
+    PATH is a public data set as released, a folder with a sub-folder per class, or a CSV index.
+    """
+    from kdlab.clips.datasets import DATA_SETS, open_data
+
+    if path is not None:
+        return _describe(open_data(path, fold))
+    for known in DATA_SETS:
+        click.echo(f"{known.title}: {known.clips}; test folds: {known.splits}")
+        for what, line in zip(("clips", "lists", "note"), (*known.layout, known.remark), strict=True):
+            click.echo(f"  {what}  {line}")
+    click.echo("Put each data set into a folder of its own, lists and clips, and name that folder with --data.\n"
+               "Your own clips: one sub-folder per class, or an index.csv with columns path,label[,split,group].")
 
 
 def spread(clips: int, classes: int) -> tuple[int, int, int]:

@@ -32,9 +32,9 @@ TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.train",
 class UserClips:
     """Clips of your own (a CSV, a folder with ``index.csv``, or one folder per class) or a public data set as released.
 
-    See ``kdlab.clips.datasets.open_data``. ``test_fold`` names the fold or published split to test on. With ``own_folds`` their number is given and kdlab makes
-    them from the clips' groups (``kdlab.clips.catalogue.own_folds``). The path is no part of a recipe's identity: the
-    same clips elsewhere give the same run.
+    See ``kdlab.clips.datasets.open_data``. ``test_fold`` names the fold or published split to test on. With
+    ``own_folds`` their number is given, and kdlab makes them from the clips' groups (``catalogue.own_folds``). The path
+    is no part of a recipe's identity: the same clips elsewhere give the same run.
     """
 
     path: str = field(metadata={"identity": False})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from kdlab.clips.cache import file_key
 from kdlab.clips.splits import NO_GROUPS, SPLITS, complete_splits, deal_folds, shared_groups, some
-from kdlab.clips.tables import CatalogueError, check_links, check_name, read_table, seconds
+from kdlab.clips.tables import CatalogueError, check_links, check_name, read_table, times
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,9 +203,7 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
             split = _SPLIT_WORDS.get(word.lower())
             if split is None:
                 raise CatalogueError(f"{where}: unknown split {word!r}. Write train, val or test.")
-        start, end = (seconds(row.get(column), column, where) for column in ("start", "end"))
-        if end is not None and end <= (start or 0.0):
-            raise CatalogueError(f"{where}: end {end:g} s is not after start {start or 0.0:g} s. Correct the times.")
+        start, end = times(row.get("start"), row.get("end"), where)
         file = check_name(row["path"], where)
         id_ = PurePosixPath(file).with_suffix("").as_posix()
         group = row.get("group") or group_from_name(id_, row["label"])

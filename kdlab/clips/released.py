@@ -43,7 +43,7 @@ _HMDB_NOTE = ("Within a class a source video is on one side of the split; under 
 
 def arid(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
     """ARID v1.0: 11 classes, 3 splits. The ``other`` clips are left out: they share groups with train and test."""
-    expected = expected or _published(ARID_COUNTS, split)
+    expected = expected or published(ARID_COUNTS, split)
     return _arid("ARID v1.0", root, near(root, "list_cvt/mapping_table.txt"), split, expected,
                  "The `other` list shares groups with train and test and is left out; validation is carved from train.",
                  "The test sets of the three splits overlap: their mean is not one of independent tests.")
@@ -74,7 +74,7 @@ def _arid(name: str, root: Path | str, mapping: Path, split: str, expected: Coun
         if part != "other" or path.is_file():
             records += [_record(where, clip, index, number, part)
                         for where, (_, number, clip) in read_list(path, 3, name_first=False)]
-    return _finish(name, root, index.values(), records, expected, notes)
+    return finish(name, root, index.values(), records, expected, notes)
 
 
 def ug2(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
@@ -83,7 +83,7 @@ def ug2(root: Path | str, split: str = "1", expected: Counts | None = None) -> C
     The labels of the test clips were not published. A third party's table is used when it lies beside the train
     table; otherwise whole groups of the train clips become an own test set.
     """
-    expected = expected or _published(UG2_COUNTS, split)
+    expected = expected or published(UG2_COUNTS, split)
     train = near(root, "ARID1.1_t1_train_pub.csv")
     test = train.with_name("ARID1.1_t1_test_pub.csv")
     parts = {"train": train, "test": test} if test.is_file() else {"train": train}
@@ -93,24 +93,24 @@ def ug2(root: Path | str, split: str = "1", expected: Counts | None = None) -> C
     note = ("The labels of the test clips are a third party's copy, and their groups are unknown." if len(parts) > 1
             else "This is an own split by groups of the train clips, for the test labels were not published.")
     expected = {part: expected[part] for part in parts}
-    return _finish("ARID v1.1 (UG2+)", root, index.values(), records, expected, (note,), declared=len(parts) > 1)
+    return finish("ARID v1.1 (UG2+)", root, index.values(), records, expected, (note,), declared=len(parts) > 1)
 
 
 def dark48(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
     """Dark-48: 48 classes, 3 splits that are random draws of clips (see ``seen_sources``)."""
-    expected = expected or _published(DARK48_COUNTS, split)
+    expected = expected or published(DARK48_COUNTS, split)
     lists = near(root, "annotations/classInd.txt")
     index = _class_index(lists, 0)
     records = [_record(where, clip, index, number, part, re.sub(r"_\d+$", "", PurePosixPath(clip).stem))
                for part in ("train", "test")
                for where, (clip, number) in read_list(lists.with_name(f"{part}_split{split}.txt"), 2)]
     note = "The splits are random draws of clips: report the accuracy without the clips of `seen_sources`, too."
-    return _finish("Dark-48", root, index.values(), records, expected, (note,))
+    return finish("Dark-48", root, index.values(), records, expected, (note,))
 
 
 def ucf101(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
     """UCF-101: 101 classes, 3 splits disjoint by group (g01 … g25). The folder names the class, the file need not."""
-    expected = expected or _published(UCF_COUNTS, split)
+    expected = expected or published(UCF_COUNTS, split)
     lists = near(root, "ucfTrainTestlist/classInd.txt")
     index = _class_index(lists, 1)
     records = [_record(where, clip, index, number, "train")
@@ -119,12 +119,12 @@ def ucf101(root: Path | str, split: str = "1", expected: Counts | None = None) -
     for where, (clip,) in read_list(lists.with_name(f"testlist0{split}.txt"), 1):
         folder = clip.split("/")[0]
         records.append(_record(where, clip, index, number_of.get(folder, folder), "test"))
-    return _finish("UCF-101", root, index.values(), records, expected)
+    return finish("UCF-101", root, index.values(), records, expected)
 
 
 def hmdb51(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
     """HMDB-51: 51 classes in alphabetical order, 3 splits; clips of flag 0 are in neither part of a split."""
-    expected = expected or _published(HMDB_COUNTS, split)
+    expected = expected or published(HMDB_COUNTS, split)
     ending = f"_test_split{split}.txt"
     lists = sorted(near(root, f"testTrainMulti_7030_splits/*{ending}").parent.glob(f"*{ending}"))
     index = {str(label): path.name.removesuffix(ending) for label, path in enumerate(lists)}
@@ -135,20 +135,20 @@ def hmdb51(root: Path | str, split: str = "1", expected: Counts | None = None) -
             if flag not in flags:
                 raise CatalogueError(f"{where}: flag {flag!r}, expected 1 (train), 2 (test) or 0 (unused).")
             records.append(_record(where, f"{name}/{clip}", index, number, flags[flag], _hmdb_group(where, clip, name)))
-    return _finish("HMDB-51", root, index.values(), records, expected, (_HMDB_NOTE,))
+    return finish("HMDB-51", root, index.values(), records, expected, (_HMDB_NOTE,))
 
 
 def coviar(root: Path | str, name: str, split: str = "1", expected: Counts | None = None) -> Catalogue:
     """CoViAR's lists for ``name`` = ``ucf101`` or ``hmdb51``; their order of classes is not the data set's own."""
     hmdb = name == "hmdb51"
-    expected = expected or _published(HMDB_COUNTS if hmdb else UCF_COUNTS, split)
+    expected = expected or published(HMDB_COUNTS if hmdb else UCF_COUNTS, split)
     lists = near(root, f"datalists/{name}_split{split}_train.txt").parent
     rows = {part: read_list(lists / f"{name}_split{split}_{part}.txt", 3) for part in ("train", "test")}
     index = _checked_index([(where, number, word) for its in rows.values() for where, (_, word, number) in its], 0)
     records = [_record(where, clip, index, number, part, _hmdb_group(where, clip, word) if hmdb else None)
                for part, its in rows.items() for where, (clip, word, number) in its]
     note = "The order of the classes is CoViAR's: never mix its class numbers with those of the released set."
-    return _finish(f"{name} (CoViAR)", root, index.values(), records, expected, (note, *[_HMDB_NOTE] * hmdb))
+    return finish(f"{name} (CoViAR)", root, index.values(), records, expected, (note, *[_HMDB_NOTE] * hmdb))
 
 
 def seen_sources(catalogue: Catalogue) -> frozenset[str]:
@@ -159,8 +159,8 @@ def seen_sources(catalogue: Catalogue) -> frozenset[str]:
 
 # --- what the readers share ----------------------------------------------------------------------------------------
 
-def _finish(name: str, root: Path | str, classes: Iterable[str], records: list[ClipRecord], expected: Counts | None,
-            notes: Iterable[str] = (), declared: bool = True) -> Catalogue:
+def finish(name: str, root: Path | str, classes: Iterable[str], records: list[ClipRecord], expected: Counts | None,
+           notes: Iterable[str] = (), declared: bool = True) -> Catalogue:
     """The catalogue of ``records``, whose paths are still relative, when counts and files are as they should be."""
     classes, root = tuple(classes), Path(root).expanduser()
     check_counts(f"{root} ({name})", Counter(record.split for record in records), expected)
@@ -179,17 +179,16 @@ def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
     The file type may differ from the list's (ARID's lists say .avi and the download is .mp4, CoViAR makes .mp4 of
     .avi), and so may the case of a folder (HandstandPushups).
     """
-    folders = {record.path.parent.name.casefold() for record in records}
+    keys = [f"{record.path.parent.name.casefold()}/{record.path.stem}" for record in records]
+    wanted, folders = set(keys), {key.split("/")[0] for key in keys}
     there: dict[str, Path] = {}
     for base in (root, *sorted(root.glob("*/")), *sorted(root.glob("*/*/"))):
-        here = [base] * ("" in folders) + sorted(f for f in base.glob("*/") if f.name.casefold() in folders)
-        for folder in here:
-            for file in sorted(filter(is_video, folder.iterdir())):
-                key = f"{'' if folder is base else folder.name.casefold()}/{file.stem}"
-                if there.setdefault(key, file) != file:
-                    raise CatalogueError(f"{file}: the clip is also there as {there[key]}. Open the folder that holds "
-                                         "the one you mean, or move the other away.")
-    keys = [f"{record.path.parent.name.casefold()}/{record.path.stem}" for record in records]
+        here = [(folder.name.casefold(), folder) for folder in base.glob("*/")] + [("", base)]
+        for name, file in ((name, file) for name, folder in here if name in folders for file in folder.iterdir()):
+            key = f"{name}/{file.stem}"
+            if key in wanted and is_video(file) and there.setdefault(key, file) != file:
+                raise CatalogueError(f"{file}: the clip is also there as {there[key]}. Open the folder that holds the "
+                                     "one you mean, or move the other away.")
     if lost := [f"{r.path} ({r.where})" for r, key in zip(records, keys, strict=True) if key not in there]:
         raise FileNotFoundError(f"{root}: {len(lost)} of {len(records)} listed clips are missing: {some(lost)}. Unpack "
                                 "the whole data set there, or correct the list.")
@@ -220,16 +219,18 @@ def _class_index(path: Path, first: int) -> dict[str, str]:
 
 def _checked_index(rows: list[tuple[str, str, str]], first: int) -> dict[str, str]:
     """Class number → name, in the order of the numbers, which must run from ``first`` without a gap."""
-    index: dict[str, str] = {}
+    index, numbers = {}, {}
     for where, number, name in rows:
-        if index.setdefault(number, name) != name or (number, name) != next(p for p in index.items() if p[1] == name):
+        if index.setdefault(number, name) != name or numbers.setdefault(name, number) != number:
             raise CatalogueError(f"{where}: class {number} {name} contradicts a row above. Take the list as released.")
-    if sorted(index) != sorted(str(number) for number in range(first, first + len(index))):
-        raise CatalogueError(f"{rows[-1][0]}: the class numbers do not run from {first} to {first + len(index) - 1}.")
-    return dict(sorted(index.items(), key=lambda pair: int(pair[0])))
+    order = [str(number) for number in range(first, first + len(index))]
+    if missing := [number for number in order if number not in index]:
+        raise CatalogueError(f"{rows[-1][0]}: there is no class {some(missing)}. Take the list as it was released.")
+    return {number: index[number] for number in order}
 
 
-def _published(counts: Mapping[str, Counts], split: str) -> Counts:
+def published(counts: Mapping[str, Counts], split: str) -> Counts:
+    """The counts of a split; CatalogueError for one that was not published."""
     if split not in counts:
         raise CatalogueError(f"no split {split!r}: the published ones are {', '.join(counts)}.")
     return counts[split]

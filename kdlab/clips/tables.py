@@ -67,12 +67,9 @@ def read_list(path: Path, cells: int, name_first: bool = True) -> list[tuple[str
 def check_name(name: str, where: str) -> str:
     """``name`` in posix style; CatalogueError when it is absolute or leads upwards, which ties a table to one place."""
     name = name.replace("\\", "/")
-    if name.startswith("/") or re.match(r"[A-Za-z]:/", name):
-        raise CatalogueError(f"{where}: {name} is an absolute path. Write it relative to the table's folder, with the "
-                             "clips inside that folder.")
-    if ".." in PurePosixPath(name).parts:
-        raise CatalogueError(f"{where}: {name} leads out of the table's folder. Move the table up to a folder that "
-                             "holds all clips, and write paths from there.")
+    if name.startswith("/") or re.match(r"[A-Za-z]:/", name) or ".." in PurePosixPath(name).parts:
+        raise CatalogueError(f"{where}: {name} is an absolute path or leads upwards. Write paths from a folder that "
+                             "holds all clips, and put the table there.")
     return name
 
 
@@ -111,8 +108,15 @@ def near(root: Path | str, pattern: str) -> Path:
     return found
 
 
-def seconds(cell: str | None, column: str, where: str) -> float | None:
-    """A cell as a time ≥ 0; None when there is none."""
+def times(start: str | None, end: str | None, where: str) -> tuple[float | None, float | None]:
+    """Two cells as times in seconds, None where there is none; CatalogueError unless 0 ≤ start < end."""
+    first, last = _seconds(start, "start", where), _seconds(end, "end", where)
+    if last is not None and last <= (first or 0.0):
+        raise CatalogueError(f"{where}: end {last:g} s is not after start {first or 0.0:g} s. Correct the times.")
+    return first, last
+
+
+def _seconds(cell: str | None, column: str, where: str) -> float | None:
     if not cell:
         return None
     try:
