@@ -1,0 +1,136 @@
+"""Zero-DCE as an enhancer like the others: trained on dark clips at its first use, found again afterwards."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+
+from kdlab import paths
+from kdlab.clips.night import Night
+from kdlab.clips.views import ClipBatches, Raw, Window
+from kdlab.distill.zero_dce import ZeroDce
+from kdlab.nets.curves import CurveNet, apply_curves
+from kdlab.progress import track
+from kdlab.recipe import UserClips, source_hash, to_json
+from kdlab.train import Settings, fit, one_thread, write_atomically
+
+__all__ = ["TrainedCurves"]
+
+
+@dataclass(frozen=True)
+class TrainedCurves:
+    """Zero-DCE, trained without labels on the dark *training* clips of ``data`` (docs/methods.md, 1.1).
+
+    At most ``clips`` of them, spread over the data, are seen as single frames of ``side`` × ``side`` pixels, ``batch``
+    at once, for ``steps`` steps (rounded up to whole passes) of peak rate ``lr``. ``steady`` brightens all frames by
+    the mean of their curve maps, with the weights of the unsteady one. Weights are looked for in ``runs/``, then in
+    ``pretrained/``, in the folder :attr:`name` (without ``-steady``); where they are missing the first call trains
+    them, and another process that wants them waits. Raises what reading ``data`` raises, and ``ValueError`` for
+    impossible numbers.
+    """
+
+    data: Night | UserClips
+    width: int = 16
+    side: int = 64
+    clips: int = 96
+    batch: int = 8
+    steps: int = 400
+    lr: float = 1e-3
+    seed: int = 0
+    steady: bool = False
+
+    def __post_init__(self):
+        if self.side < 16 or min(self.width, self.clips, self.batch, self.steps) < 1:
+            raise ValueError(f"curves are trained on side >= 16 (a patch of the exposure loss) and at least 1 of "
+                             f"width, clips, batch and steps, got {self}")
+
+    @property
+    def name(self) -> str:
+        """Unique for one training: today's sources and clips are part of its digits, so it is never stale."""
+        return _name(self) + ("-steady" if self.steady else "")
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        clip = torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)
+        return np.ascontiguousarray(self._brightened(clip).permute(1, 2, 3, 0).numpy())
+
+    def on_batch(self, batch: torch.Tensor) -> torch.Tensor:
+        """See :func:`kdlab.clips.enhance.on_batch`: computed where ``batch`` lies."""
+        return torch.stack([self._brightened(clip) for clip in batch])
+
+    def training(self) -> pd.DataFrame:
+        """The training curve, a row an epoch: the weighted loss ``loss_net`` and its four terms."""
+        return pd.read_csv(_obtain(self) / "history.csv")
+
+    @torch.no_grad()
+    def _brightened(self, clip: torch.Tensor) -> torch.Tensor:
+        """``uint8 (3, T, H, W)`` frame by frame, because the network's maps of a whole clip can fill the memory."""
+        net = _net(self, clip.device)
+        with one_thread():
+            frames = [frame[None].float().div_(255) for frame in clip.unbind(1)]
+            if self.steady:
+                curves = sum(net(frame)[0] for frame in frames) / len(frames)
+                bright = [apply_curves(frame, curves) for frame in frames]
+            else:
+                bright = [net(frame)[1] for frame in frames]
+            return torch.stack([x[0].mul(255).round_().clamp_(0, 255).byte() for x in bright], 1)
+
+
+@cache
+def _name(enhancer: TrainedCurves) -> str:
+    fields = to_json(enhancer, identity=True) | {"steady": None}
+    parts = json.dumps([fields, source_hash(enhancer), enhancer.data.fingerprint()], sort_keys=True)
+    data = "night" if isinstance(enhancer.data, Night) else enhancer.data.name
+    return f"zerodce-{data}-s{enhancer.seed}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"
+
+
+@cache
+def _net(enhancer: TrainedCurves, device: torch.device) -> CurveNet:
+    net = CurveNet(enhancer.width)
+    net.load_state_dict(load_file(_obtain(enhancer) / "weights.safetensors"))
+    return net.eval().to(device, memory_format=torch.channels_last)
+
+
+def _obtain(enhancer: TrainedCurves) -> Path:
+    """The folder with the weights, found or trained now."""
+    name = _name(enhancer)
+    mine = paths.runs_dir() / name
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{mine}.lock"):
+        for folder in (mine, paths.pretrained_dir() / name):
+            if (folder / "enhancer.json").is_file():
+                return folder
+        _train(enhancer, mine)
+    return mine
+
+
+def _train(enhancer: TrainedCurves, folder: Path) -> None:
+    catalogue = enhancer.data.catalogue()
+    catalogue.require("train")
+    records = catalogue.split("train")
+    records = records[:: ceil(len(records) / enhancer.clips)]
+    batches = ClipBatches(records, {"student": Raw()}, Window(1, enhancer.side, enhancer.side))
+    batches.check(lambda clips: track(clips, "opening clips"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(enhancer.seed)
+        net = CurveNet(enhancer.width).to(memory_format=torch.channels_last)
+    epochs = ceil(enhancer.steps / max(1, len(records) // enhancer.batch))
+    settings = Settings(epochs, enhancer.batch, enhancer.lr, weight_decay=1e-4)
+    checkpoint = folder / "checkpoint.safetensors"
+    with torch.enable_grad():  # the first use may come from an evaluation
+        trained = fit(ZeroDce(), {"student": net}, batches, settings, enhancer.seed, checkpoint=checkpoint,
+                      progress=lambda steps: track(steps, folder.name, total=len(steps)))
+    state = {k: v.contiguous().cpu() for k, v in trained.nets["student"].state_dict().items()}
+    about = {"enhancer": to_json(enhancer), "clips": [record.id for record in records], "steps": trained.steps,
+             "device": trained.device, "cpu_seconds": round(trained.cpu_seconds, 2)}
+    write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
+    write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
+    write_atomically(folder / "enhancer.json", lambda p: p.write_text(json.dumps(about, indent=1), encoding="utf-8"))
+    checkpoint.unlink(missing_ok=True)
