@@ -16,6 +16,7 @@ LAYERS = (
     {"clips", "nets", "distill"},
     {"train"},
     {"recipe"},
+    {"enhancer"},
     {"runs"},
     {"measure"},
     {"profiles"},
