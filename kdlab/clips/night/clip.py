@@ -29,12 +29,12 @@ class Clip:
 
 
 def render_clip(
-    spec: Night, split: str, class_name: str, index: int, *, actor: bool = True, exposure: float = 1.0
+    spec: Night, split: str, class_name: str, index: int, *, exposure: float = 1.0
 ) -> Clip:
     """Render clip ``index`` of a class and split, whether or not ``spec.per_class`` reaches so far.
 
-    actor=False leaves out the actor and what an actor moves, for a background-only audit; ``exposure`` multiplies the
-    light that reaches the sensor (1: as in the files). Raises NightError on an unknown split, class or index.
+    ``exposure`` multiplies the light that reaches the sensor (1: as in the files). Raises NightError on an unknown
+    split, class or index.
     """
     if split not in SPLITS or class_name not in ACTIONS or int(index) != index or index < 0:
         raise NightError(
@@ -59,8 +59,8 @@ def render_clip(
     placed = place_actor(class_name, pose, look, view, distance, pan, variety, stand)
 
     parts = distractors(moment.time, distance * 1.6, 0.0, variety, mover)
-    parts += things(class_name, props, placed, look, prop, actor)
-    parts += limbs(placed.joints, look) if actor else []
+    parts += things(class_name, props, placed, look, prop, spec.actor)
+    parts += limbs(placed.joints, look) if spec.actor else []
     parts += _occluder(distance, variety, mover)
     frames = view.backdrop(place.radiance)
     masks = paint(frames, parts, view, place, fill=float(np.exp(0.35 * lit.normal())))

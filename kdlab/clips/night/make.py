@@ -66,7 +66,7 @@ def make_night(
     root = Path(root) if root is not None else data_dir() / spec.name
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
-        claim(root, {"variety": spec.variety, "context": spec.context, "seed": spec.seed}, generator_fingerprint())
+        claim(root, spec.pixels, generator_fingerprint())
         missing = [job for job in _jobs(spec) if not finished(job, root)]
         if missing:
             make_all(_make_one, missing, root, spec.name, workers, progress)
@@ -134,7 +134,7 @@ def _make_one(job: _Job, root: Path) -> None:
 def _write_index(root: Path) -> None:
     """List every finished clip in the folder, also those of larger specifications."""
     known = about(root)
-    spec = Night(variety=known["variety"], context=known["context"], seed=known["seed"])
+    spec = Night(**{name: value for name, value in known.items() if name != "generator"})
     rows = []
     for path in sorted((root / TRUTH).glob("*/*.npz")):
         split, number = path.stem.rsplit("-", 1)

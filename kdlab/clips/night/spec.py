@@ -25,9 +25,10 @@ class Night:
 
     classes: some of :data:`ACTIONS`, in the order of the labels; per_class: clips per class in train, val and test;
     variety: 0..1, how far framing, camera, view, tempo, clutter and bodies range (``RANGES``); context: 0..1, the
-    probability that place and props tell the class; seed: of the data (a training's seed is another).
+    probability that place and props tell the class; seed: of the data (a training's seed is another); actor=False
+    leaves out the actor and what an actor moves, for the audit of the background.
 
-    A clip depends on (variety, context, seed, split, class, index) alone: a smaller set is a subset of a larger one
+    A clip depends on (variety, context, seed, actor, split, class, index) alone: a smaller set is a subset of a larger one
     and lies in the same folder. Raises :class:`NightError` on impossible values.
     """
 
@@ -36,6 +37,7 @@ class Night:
     variety: float = 0.5
     context: float = 0.0
     seed: int = 0
+    actor: bool = True
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.classes if name not in ACTIONS]
@@ -52,11 +54,16 @@ class Night:
     @property
     def name(self) -> str:
         """The folder's name, for people: what changes pixels and nothing else, e.g. ``night-v0.5-c0-s0``."""
-        return f"night-v{self.variety:g}-c{self.context:g}-s{self.seed}"
+        return f"night-v{self.variety:g}-c{self.context:g}-s{self.seed}" + ("" if self.actor else "-empty")
+
+    @property
+    def pixels(self) -> dict[str, float | bool]:
+        """What decides how the clips of a folder look: all but which and how many there are."""
+        return {"variety": self.variety, "context": self.context, "seed": self.seed, "actor": self.actor}
 
     def fingerprint(self) -> str:
         """Sixteen hex digits of the values and of the generator's sources."""
-        values = [list(self.classes), list(self.per_class), self.variety, self.context, self.seed]
+        values = [list(self.classes), list(self.per_class), *self.pixels.values()]
         from .make import generator_fingerprint
 
         return hashlib.sha256(json.dumps([values, generator_fingerprint()]).encode()).hexdigest()[:16]
