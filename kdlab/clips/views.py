@@ -6,7 +6,7 @@ same place. Rule 3 of docs/methods.md, 0.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -207,11 +207,15 @@ class ClipBatches:
         draws = [self.window.random(self.length(self.records[i]), generator) for i in indices]
         return self.collate(indices, draws)
 
-    def evaluation(self, batch_size: int = 64) -> Iterator[Batch]:
-        """All records in order, centre draw."""
+    def evaluation(
+        self, batch_size: int = 64, reorder: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> Iterator[Batch]:
+        """All records in order, centre draw. ``reorder`` changes which frames are shown when (``(T,)`` indices in and
+        out), to probe what a network makes of time: ``lambda f: f[::-1]`` shows every clip backwards."""
         for start in range(0, len(self.records), batch_size):
             indices = range(start, min(start + batch_size, len(self.records)))
-            yield self.collate(indices, [self.window.centre(self.length(self.records[i])) for i in indices])
+            draws = [self.window.centre(self.length(self.records[i])) for i in indices]
+            yield self.collate(indices, [replace(d, frames=reorder(d.frames)) for d in draws] if reorder else draws)
 
     def statistics(self, view: str, clips: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation per channel, each ``(C,)``, of one view over at most ``clips`` spread clips."""

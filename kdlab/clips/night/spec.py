@@ -28,8 +28,8 @@ class Night:
     probability that place and props tell the class; seed: of the data (a training's seed is another); actor=False
     leaves out the actor and what an actor moves, for the audit of the background.
 
-    A clip depends on (variety, context, seed, actor, split, class, index) alone: a smaller set is a subset of a larger one
-    and lies in the same folder. Raises :class:`NightError` on impossible values.
+    A clip depends on (variety, context, seed, actor, split, class, index) alone: a smaller set is a subset of a larger
+    one and lies in the same folder. Raises :class:`NightError` on impossible values.
     """
 
     classes: tuple[str, ...] = ACTIONS
