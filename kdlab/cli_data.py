@@ -1,5 +1,6 @@
 """``kdlab data``: make clips, count them, look for faults. Heavy imports stay inside the commands."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -49,6 +50,23 @@ def list_clips(path, fold):
             click.echo(f"  {what}  {line}")
     click.echo("Put each data set into a folder of its own, lists and clips, and name that folder with --data.\n"
                "Your own clips: one sub-folder per class, or an index.csv with columns path,label[,split,group].")
+
+
+@data.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--test-fold", help="Fold or published split to test on; default: as `kdlab data list` shows it.")
+@click.option("--min-frames", type=click.IntRange(1), default=8, show_default=True, help="Shorter clips are too short.")
+@click.option("--csv", type=click.Path(dir_okay=False, path_type=Path), help="Write one row per clip to this file.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
+def check(path, test_fold, min_frames, csv, workers):
+    """Open every clip in PATH and tell whether it is fit to train on: exit code 0 when it is, 1 when not."""
+    from kdlab.clips.check import check
+
+    report = check(path, test_fold, workers, min_frames)
+    click.echo(report.render())
+    if csv:
+        report.table().to_csv(csv, index=False)
+    sys.exit(0 if report.fit else 1)
 
 
 def spread(clips: int, classes: int) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import kdlab
 from kdlab.clips.catalogue import Catalogue, own_folds
+from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
 from kdlab.clips.night import Night
 from kdlab.clips.views import Raw, View, Window
@@ -33,13 +34,19 @@ class UserClips:
     """Clips of your own (a CSV, a folder with ``index.csv``, or one folder per class) or a public data set as released.
 
     See ``kdlab.clips.datasets.open_data``. ``test_fold`` names the fold or published split to test on. With
-    ``own_folds`` their number is given, and kdlab makes them from the clips' groups (``catalogue.own_folds``). The path
-    is no part of a recipe's identity: the same clips elsewhere give the same run.
+    ``own_folds`` their number is given, and kdlab makes them from the clips' groups (``catalogue.own_folds``). Damaged
+    files stop a training, or with ``on_damaged="skip"`` are left out, each named in the catalogue's notes. The path is
+    no part of a recipe's identity: the same clips elsewhere give the same run.
     """
 
     path: str = field(metadata={"identity": False})
     test_fold: str | None = None
     own_folds: int | None = None
+    on_damaged: str = "raise"
+
+    def __post_init__(self):
+        if self.on_damaged not in ("raise", "skip"):
+            raise ValueError(f"on_damaged={self.on_damaged!r}: use 'raise' or 'skip'")
 
     @property
     def name(self) -> str:
@@ -47,15 +54,16 @@ class UserClips:
         return Path(self.path).expanduser().resolve().stem.lower() + fold.removesuffix("-")
 
     def catalogue(self) -> Catalogue:
-        return _open_user_clips(self.path, self.test_fold, self.own_folds)
+        return _open_user_clips(self.path, self.test_fold, self.own_folds, self.on_damaged)
 
     def fingerprint(self) -> str:
         return self.catalogue().fingerprint()
 
 
 @cache
-def _open_user_clips(path: str, test_fold: str | None, folds: int | None) -> Catalogue:
-    return own_folds(open_data(path), folds, test_fold) if folds else open_data(path, test_fold)
+def _open_user_clips(path: str, test_fold: str | None, folds: int | None, on_damaged: str) -> Catalogue:
+    clips = own_folds(open_data(path), folds, test_fold) if folds else open_data(path, test_fold)
+    return without_damaged(clips) if on_damaged == "skip" else clips
 
 
 @dataclass(frozen=True)

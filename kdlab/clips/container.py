@@ -73,9 +73,9 @@ def opened(path: Path) -> Iterator[av.video.stream.VideoStream]:
         raise DamagedClip(path, _why_not_opened(path)) from None
     with container:
         if not container.streams.video:
-            kinds = sorted({stream.type for stream in container.streams})
-            what = "audio only" if kinds == ["audio"] else "no video"
-            raise DamagedClip(path, f"{what}: the file has no video stream (it has: {', '.join(kinds) or 'nothing'})")
+            kinds = {stream.type for stream in container.streams}
+            what = "audio only" if "audio" in kinds else "damaged"
+            raise DamagedClip(path, f"{what}: its header names no video stream, only {', '.join(kinds) or 'nothing'}")
         stream = container.streams.video[0]
         if stream.codec_context is None:
             raise DamagedClip(path, "unknown codec: the FFmpeg inside PyAV cannot decode it")

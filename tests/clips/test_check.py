@@ -1,0 +1,257 @@
+"""Every odd file is named with its reason, every good one passes, and what makes a test unfair is fatal."""
+
+import csv
+import shutil
+import tracemalloc
+import wave
+
+import av
+import numpy as np
+import pytest
+
+from kdlab import cli
+from kdlab.clips import check as check_module
+from kdlab.clips.catalogue import open_clips
+from kdlab.clips.check import check, inspect, without_damaged
+from kdlab.clips.night.codec import write_mpeg4
+from kdlab.recipe import UserClips
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def clip(make_video):
+    """``clip(name, seed)`` writes 12 frames that no other seed shows."""
+    def make(name, seed, frames=12, **how):
+        pixels = np.random.default_rng(seed).integers(0, 255, (frames, 32, 32, 3)).astype(np.uint8)
+        return make_video(name, pixels=pixels, **how)
+
+    return make
+
+
+@pytest.fixture
+def tree(clip, tmp_path):
+    """Two classes, three splits, one clip of each: fit to train on."""
+    for seed in range(6):
+        clip(f"set/{('train', 'val', 'test')[seed % 3]}/{'ab'[seed // 3]}/{seed}.mp4", seed, g="4", bf="0",
+             **{"x264-params": "scenecut=0"})
+    return tmp_path / "set"
+
+
+def findings(report, fatal=True):
+    return {finding.what: list(finding.where) for finding in report.findings if finding.fatal == fatal}
+
+
+def test_a_good_folder_is_fit_and_its_facts_are_told(tree):
+    report = check(tree)
+    assert report.fit and not findings(report) and report.render().endswith("\nfit to train on")
+    for line in ("6 clips in 6 files, 72 frames, 0.0 min", "h264 in mp4 (6)", "32x32 (6)", "25 fps (6)",
+                 "longest GOP  4 frames (6)", "in 0 files", "0 files are fit for compressed",
+                 "train        2 clips of 2 groups; per class 1 (a) to 1 (a)"):
+        assert line in report.render()
+    row = report.table().set_index("id").loc["test/b/5"]
+    assert (row.label, row.split, row.frames, row.decoded, row.gop, row.reason) == ("b", "test", 12, 12, 4, "")
+
+
+def _hurt(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2: len(data) // 2 + 400] = bytes(range(200)) * 2
+    path.write_bytes(data)
+
+
+def _sound(path):
+    with wave.open(str(path), "wb") as out:
+        out.setparams((1, 2, 8000, 0, "NONE", ""))
+        out.writeframes(bytes(1600))
+
+
+ODD = [
+    ("empty", "the file has 0 bytes", lambda path: path.write_bytes(b"")),
+    ("misnamed", "not a video file", lambda path: path.write_text("no film\n" * 99)),
+    ("audio only", "no video stream, only audio", _sound),
+    ("truncated", "12 frames announced", lambda path: path.write_bytes(path.read_bytes()[:-3000])),
+    ("truncated", "without its moov header", lambda path: path.write_bytes(path.read_bytes()[:32])),
+    ("damaged", "its header names no", lambda path: path.write_bytes(path.read_bytes()[:200])),
+    ("damaged", "frame", _hurt),
+    ("missing", "no such file", lambda path: path.unlink()),
+]
+
+
+@pytest.mark.parametrize(("kind", "detail", "spoil"), ODD)
+def test_every_odd_file_is_named_with_its_reason(tree, kind, detail, spoil):
+    catalogue = open_clips(tree)
+    spoil(tree / "train/a/0.mp4")
+    report = check(catalogue)
+    assert list(findings(report)) == [f"1 {kind}"] and not report.fit
+    [where] = findings(report)[f"1 {kind}"]
+    assert where.startswith("train/a/0.mp4: ") and detail in where and where in report.render()
+    assert report.render().endswith("NOT fit to train on")
+    assert report.table().set_index("id").reason.ne("").sum() == 1
+
+
+def test_clips_and_segments_that_are_too_short(tree, clip):
+    clip("set/train/a/short.avi", 99, frames=7, codec="mpeg4")
+    assert findings(check(tree)) == {"1 too short, of fewer than 8 frames (--min-frames)": ["train/a/short: 7 frames"]}
+    assert check(tree, min_frames=7).fit
+    rows = ["train/a/0.mp4,a,train,,", "val/a/1.mp4,a,val,0.1,", "test/a/2.mp4,a,test,0,0.28",  # 12, 12 - 2, 7 frames
+            "test/b/5.mp4,a,test,4,9"]  # a second of frames, but where the video has ended
+    (tree / "index.csv").write_text("\n".join(["path,label,split,start,end", *rows]))
+    assert findings(check(tree)) == {"2 too short, of fewer than 8 frames (--min-frames)":
+                                     ["test/a/2@0-0.28: 7 frames", "test/b/5@4-9: 0 frames"]}
+
+
+def test_readable_but_misnamed_and_forgotten_files_are_told(tree, clip):
+    clip("set/train/a/x.avi", 9, codec="mpeg4").rename(tree / "train/a/x.mp4")
+    (tree / "train/a/old.mpg").write_bytes(b"?")
+    report = check(tree)
+    assert report.fit
+    assert findings(report, fatal=False) == {
+        "1 readable, but misnamed: their container is another": ["train/a/x.mp4: avi"],
+        "1 videos lie there and are no part of the catalogue": ["train/a/old.mpg"]}
+
+
+def _remux(old, new):
+    with av.open(str(old)) as source, av.open(str(new), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+
+
+def test_duplicates_by_content_also_in_another_container(tree):
+    shutil.copy(tree / "train/a/0.mp4", tree / "train/a/copy.mp4")
+    report = check(tree)
+    assert report.fit
+    assert findings(report, fatal=False) == {
+        "1 sets of duplicates (the same pictures)": ["train/a/0 (train), train/a/copy (train)"]}
+    _remux(tree / "train/a/0.mp4", tree / "test/b/other.mkv")
+    assert findings(check(tree)) == {"1 sets of duplicates (the same pictures, in test and in another split)": [
+        "test/b/other (test), train/a/0 (train), train/a/copy (train), under several labels"]}
+
+
+def test_groups_that_straddle_and_classes_that_train_lacks(tree):
+    for number, split in ((1, "train"), (2, "test")):
+        shutil.move(tree / split / "a" / f"{2 * number - 2}.mp4", tree / split / "a" / f"v_a_g07_c0{number}.mp4")
+    shutil.rmtree(tree / "train/b")
+    straddle, lacks = findings(check(tree)).items()
+    assert straddle[0].startswith("1 groups straddle test and another split") and straddle[1] == ["g07"]
+    assert "train has no clip of b (in test), b (in val)" in lacks[0]
+
+
+def test_classes_out_of_balance_are_told(tree, clip):
+    for seed in range(3):
+        clip(f"set/train/a/more{seed}.mp4", 20 + seed)
+    assert list(findings(check(tree), fatal=False)) == ["out of balance: train has 4 clips of a, 1 of b"]
+
+
+def test_loose_files_are_checked_and_are_no_training_set(clip, tmp_path):
+    clip("x/one.mp4", 1)
+    (tmp_path / "x/two.mp4").write_bytes(b"")
+    report = check(tmp_path / "x")
+    alone, empty = findings(report).items()
+    assert "only the files were checked" in alone[0] and "1 videos without a class" not in report.render()
+    assert empty == ("1 empty", ["two.mp4: the file has 0 bytes"])
+    with pytest.raises(ValueError, match="no video in a class folder"):
+        (tmp_path / "y").mkdir()
+        check(tmp_path / "y")
+
+
+@pytest.mark.parametrize(("how", "b_frames", "gop", "fit"), [
+    ({"g": "12", "bf": "0"}, False, 12, True),
+    ({"g": "10", "bf": "0"}, False, 10, False),
+    ({"g": "12", "bf": "2"}, True, 12, False),
+    ({"g": "99", "bf": "0"}, False, 30, False),
+])
+def test_what_matters_for_compressed_video(clip, how, b_frames, gop, fit):
+    facts = inspect(clip("x.avi", 0, frames=30, codec="mpeg4", sc_threshold="1000000000", **how))
+    assert (facts.b_frames, facts.gop, facts.compressed) == (b_frames, gop, fit)
+    assert not inspect(clip("x.mp4", 0, g="12", bf="0")).compressed
+
+
+def test_embedded_clips_are_made_for_compressed_video(tmp_path):
+    write_mpeg4(tmp_path / "x.avi", np.random.default_rng(0).integers(0, 255, (30, 48, 64, 3)).astype(np.uint8))
+    assert inspect(tmp_path / "x.avi").compressed
+
+
+def test_several_processes_find_the_same(tree, clip):
+    for seed in range(20):
+        clip(f"set/train/a/{seed + 10}.mp4", seed + 10)
+    (tree / "train/a/15.mp4").write_bytes(b"")
+    told = []
+
+    def progress(items, what, total):
+        told.append((what, total))
+        return items
+
+    alone, together = check(tree, workers=1), check(tree, workers=2, progress=progress)
+    assert alone == together and told == [("opening clips", 26)]
+
+
+def test_frames_are_dropped_as_they_come(make_video):
+    path = make_video("long.mp4", frames=300, size=(160, 128))
+    inspect(path)
+    tracemalloc.start()
+    inspect(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * 160 * 128
+
+
+# --- leaving out ---------------------------------------------------------------------------------------------------
+
+def test_damaged_clips_are_left_out_by_name_and_never_replaced(tree, clip, monkeypatch):
+    clip("set/train/a/short.mp4", 7, frames=1)
+    clip("set/train/a/cut.mp4", 8)
+    (tree / "train/a/cut.mp4").write_bytes(b"")
+    whole, clips = open_clips(tree), UserClips(str(tree), on_damaged="skip").catalogue()
+    assert clips.records == tuple(r for r in whole.records if r.id != "train/a/cut")  # a short one is not damaged
+    assert clips.notes[-1] == "1 damaged clips are left out: train/a/cut (empty: the file has 0 bytes)."
+    assert UserClips(str(tree)).catalogue() == whole
+
+    monkeypatch.setattr(check_module, "inspect", None)  # no file is opened twice
+    assert without_damaged(whole) == clips
+
+
+def test_leaving_out_is_another_training_set(tree):
+    from kdlab.recipe import Recipe
+
+    strict, lenient = (Recipe("ce_raw", UserClips(str(tree), on_damaged=word)) for word in ("raise", "skip"))
+    assert strict.digest() != lenient.digest()
+    with pytest.raises(ValueError, match="on_damaged='ignore'"):
+        UserClips(str(tree), on_damaged="ignore")
+
+
+# --- command line --------------------------------------------------------------------------------------------------
+
+def test_command_line(tree, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(["data", "check", *map(str, arguments)])
+        return exit_.value.code, *capsys.readouterr()
+
+    code, out, _ = call(tree, "--csv", tmp_path / "facts.csv")
+    assert code == 0 and out.endswith("fit to train on\n")
+    with open(tmp_path / "facts.csv", newline="") as file:
+        assert [row["decoded"] for row in csv.DictReader(file)] == ["12"] * 6
+    assert call(tree, "--min-frames", 13)[0] == 1
+    code, _, err = call(tmp_path / "nowhere")
+    assert code == 2 and "nowhere: no such file or folder" in err
+
+
+# --- the user's own clips ------------------------------------------------------------------------------------------
+
+def test_real_odd_files(real_clips):
+    folder = real_clips / "formats"
+    if not folder.is_dir():
+        pytest.skip("the real clips have no folder formats/")
+    report = check(folder, min_frames=1)
+    with open(folder / "index.csv", newline="") as file:
+        usable = {row["path"]: row["usable"] for row in csv.DictReader(file)}
+    assert {path.name: not facts.reason for path, facts in report.facts.items()} == {
+        name: word == "yes" for name, word in usable.items()}
