@@ -63,6 +63,8 @@ def _from_json(root: Path | str, index: dict[str, str]) -> Iterator[_Row]:
                     raise CatalogueError(f"{where}: class {annotation['label']} in subset {its['subset']} is unknown. "
                                          "Take the file as it was released.")
                 yield where, its["subset"], video, annotation["label"], str(start), str(end)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+    except CatalogueError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CatalogueError(f"{path}: not the ground truth of THUMOS14 ({error!r}): expected database → video → "
                              "subset, annotations → segment, label.") from None
