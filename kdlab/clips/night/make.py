@@ -113,8 +113,8 @@ def truth(record: ClipRecord) -> dict[str, np.ndarray]:
 
 
 def generator_fingerprint() -> str:
-    """Sixteen hex digits of the sources that make clips."""
-    return sources("__init__.py", "untrimmed.py")
+    """Sixteen hex digits of the sources that decide the pixels of a clip."""
+    return sources("__init__.py", "folder.py", "make.py", "untrimmed.py")
 
 
 def _jobs(spec: Night) -> Iterator[_Job]:
