@@ -143,13 +143,16 @@ def committed_runs() -> list[Run]:
 
 
 def publish(runs: Iterable[Run]) -> None:
-    """Make ``runs`` and those they need the committed ones: copies in ``pretrained/``, replacing what was there."""
+    """Make ``runs`` and those they need the committed ones: copies in ``pretrained/``, replacing those of the same
+    conditions that were there."""
     chosen = {run.folder.name: run for run in runs}
     for run in list(chosen.values()):
         needed = [find(recipe, pretrained=False) for recipe in run.recipe.needs().values()]
         chosen |= {run.folder.name: run for run in needed}
+    conditions = {run.provenance["recipe"]["condition"] for run in chosen.values()}
     for old in committed_runs():
-        shutil.rmtree(old.folder)
+        if old.provenance["recipe"]["condition"] in conditions:
+            shutil.rmtree(old.folder)
     for run in chosen.values():
         target = paths.pretrained_dir() / run.folder.name
         shutil.copytree(run.folder, target, ignore=shutil.ignore_patterns("begun.json"))

@@ -1,0 +1,96 @@
+"""Is `night` fair? What a network reaches without seeing the action, and what clips and variety do to accuracy.
+
+One network and one loss (cross-entropy on raw clips) at the same number of steps everywhere; only the clips change.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from kdlab import paths
+from kdlab.clips.night import Night
+from kdlab.measure.paired import effect
+from kdlab.measure.realism import marks, summary
+from kdlab.profiles import Profile, dual_light
+from kdlab.progress import track
+from kdlab.recipe import Recipe
+from kdlab.study import Scores, collect, rows, save_rows
+
+__all__ = ["CLIPS", "VARIETIES", "columns", "run", "verdicts"]
+
+CLIPS = (10, 20, 40, 80)
+VARIETIES = (0.0, 0.25, 0.5, 1.0)
+#: The probability that place and props tell the class, where a still picture should be enough.
+CONTEXT = 0.9
+_EPOCHS, _TEST = 50, 50  # of 40 clips a class; half the steps of the study of DL-KDD
+
+
+def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
+    """Condition → one recipe per seed. ``full`` is the clip as it is; ``@context`` has places that tell the class."""
+    per_seed = [_recipes(profile, seed) for seed in range(seeds)]
+    return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
+
+
+def _recipes(profile: Profile, seed: int) -> dict[str, Recipe]:
+    small = profile.name == "smoke"
+    night = profile.night if small else replace(profile.night, per_class=(40, 10, _TEST))
+    train, val, test = night.per_class
+    settings = profile.settings if small else replace(profile.settings, epochs=_EPOCHS)
+    full = replace(dual_light(profile, seed)["ce_raw"], condition="full", data=night, settings=settings)
+
+    def on(name: str, clips: Night, **changes) -> Recipe:
+        return replace(full, condition=name, data=clips, **changes)
+
+    still = {"window": replace(full.window, frames=1)}
+    told = replace(night, context=CONTEXT)
+    found = [
+        full, on("one_frame", night, **still), on("background", replace(night, actor=False)),
+        on("full@context", told), on("one_frame@context", told, **still),
+    ]  # fmt: skip
+    if not small:
+        for n in (n for n in CLIPS if n != train):
+            steps = replace(settings, epochs=round(_EPOCHS * train / n))
+            found.append(on(f"full:clips{n}", replace(night, per_class=(n, val, test)), settings=steps))
+        found += [on(f"full:variety{v:g}", replace(night, variety=v)) for v in VARIETIES if v != night.variety]
+    return {recipe.condition: recipe for recipe in found}
+
+
+def verdicts(scores: Scores, light: pd.DataFrame) -> pd.DataFrame:
+    """Every audit with its pass mark, its figure and whether it holds. ``light``: :func:`measure.realism.summary`."""
+    mean = {condition: float(scores.accuracy(condition).mean()) for condition in scores.predicted}
+    chance = 100 / len(scores.classes)
+    gain = scores.effect("full", "one_frame")
+    blind = effect(scores.correct("background"), np.full_like(scores.correct("background"), chance / 100), scores.units)
+    share = 100 * mean["one_frame@context"] / mean["full@context"]
+    table = [
+        ("one frame is not enough", "full − one frame ≥ 15", str(gain), gain.mean >= 15),
+        ("the background tells nothing", "background − chance within ± 5", str(blind), abs(blind.mean) <= 5),
+        ("at high context one frame is enough", "≥ 90 % of the full clip's accuracy", f"{share:.0f} %", share >= 90),
+    ]
+    for m in light.itertuples():
+        wanted = f"median in {m.low:g}…{m.high:g}" + ("" if m.Index == "vectors" else ", ≥ 70 % of clips")
+        table.append((f"like real clips: {m.Index}", wanted, f"{m.median:.2f}, {m.inside:.0f} %", m.holds))
+    return pd.DataFrame(table, columns=["audit", "mark", "found", "holds"])
+
+
+def run(profile: Profile, seeds: int | None = None, *, workers: int | None = None, say=print) -> Scores:
+    """Run (or resume) the audits; write ``figures/night_audit.csv`` and the predictions.
+
+    The pixels' marks are those of the test clips at the audits' variety and at variety 1.
+    """
+    scores, runs = collect(columns(profile, seeds or 3), workers=workers, say=say)
+    scores.save(paths.figures_dir() / "predictions" / "night_audit-night.npz")
+    table = rows("night_audit", "night", scores, runs)
+    for variety in dict.fromkeys((profile.night.variety, 1.0)):
+        night = replace(runs["full"][0].recipe.data, variety=variety)
+        clips = night.catalogue().split("test")[:: 1 if profile.name == "smoke" else 2]
+        light = summary(pd.DataFrame([marks(record) for record in track(clips, "marks")]))
+        about = dict(study="night_audit", data="night", seed="", fold="", recipe=night.name)
+        for mark in light.itertuples():
+            for metric, value, unit in ((mark.Index, mark.median, "1"), (f"{mark.Index}_inside", mark.inside, "%")):
+                condition = f"marks:variety{variety:g}"
+                table.append(about | dict(condition=condition, metric=metric, value=round(value, 3), unit=unit))
+        say(f"variety {variety:g}\n{verdicts(scores, light).to_string(index=False)}")
+    save_rows("night_audit", table)
+    return scores

@@ -1,0 +1,118 @@
+"""From `night` to real dark clips: zero-shot, fine-tuned, from nothing, and whether time is what the network reads.
+
+The real clips (six of ARID's classes, two folds without a common scene) are the user's: docs/real-clips.md. A network
+trained on `night` alone knows eleven classes; its logits are masked to the six. Fold A may be looked at while
+developing; fold B is for finished recipes, and every reading of it stands in docs/log.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kdlab import paths
+from kdlab.clips.enhance import Gamma
+from kdlab.clips.night import ACTIONS, Night
+from kdlab.clips.views import Enhanced, MotionMix, Window
+from kdlab.measure.transfer import PROBES, mean_recall, narrowed, re_estimated
+from kdlab.nets.video import TinyR2Plus1D
+from kdlab.profiles import Profile
+from kdlab.recipe import Recipe, UserClips
+from kdlab.runs import Run, batches, obtain_all, publish
+from kdlab.study import Scores, collect, rows, save_rows
+from kdlab.train import Settings, predict
+
+__all__ = ["FOLDS", "columns", "pretraining", "run"]
+
+FOLDS = ("A", "B")
+
+
+def pretraining(profile: Profile, seed: int = 0) -> Recipe:
+    """Plain cross-entropy on `night` at variety 1, all eleven classes; the network reads :class:`MotionMix`."""
+    small = profile.name == "smoke"
+    return Recipe(
+        "pretraining", Night(ACTIONS, profile.night.per_class if small else (400, 10, 40), variety=1.0),
+        MotionMix(Enhanced(Gamma(2.5))), net=TinyR2Plus1D((4, 8) if small else (12, 24, 56, 112)),
+        window=Window(8, 32, 28) if small else Window(16, 64, 56), settings=Settings(epochs=1 if small else 12),
+        seed=seed,
+    )  # fmt: skip
+
+
+def columns(profile: Profile, seeds: int, fold: str, clips: Path) -> dict[str, list[Recipe]]:
+    """What is trained on the other fold's real clips, tested on ``fold``: from nothing, and from the pre-trained."""
+    starts = [pretraining(profile, seed) for seed in range(seeds)]
+    epochs = 1 if profile.name == "smoke" else 40
+    real = UserClips(str(clips), fold)
+    nothing = [replace(r, condition="from_nothing", data=real, settings=Settings(epochs=epochs)) for r in starts]
+    gentle = Settings(epochs=epochs, lr=1e-3)
+    return {"from_nothing": nothing,
+            "finetuned": [replace(r, condition="finetuned", settings=gentle, start=s)
+                          for r, s in zip(nothing, starts, strict=True)]}
+
+
+def _asked(run: Run, clips: UserClips, **how) -> np.ndarray:
+    """What a pre-trained network says of the test clips of ``clips``: logits ``(N, 11)``."""
+    recipe = replace(run.recipe, data=clips)
+    test = batches(recipe, "test", {"student": recipe.view})
+    net = run.net()
+    if how.pop("statistics", False):
+        net = re_estimated(net, test.evaluation(), "student")
+    return predict(net, test.evaluation(**how), "student")[0].numpy()
+
+
+def run(profile: Profile, seeds: int | None = None, *, folds: Sequence[str] = FOLDS, workers: int | None = None,
+        say=print) -> dict[str, Scores]:
+    """Run (or resume) the study; write ``figures/transfer.csv`` and the predictions, one file for each fold.
+
+    Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``arid6``.
+    """
+    root = paths.real_clips()
+    if root is None or not (root / "arid6").is_dir():
+        place = f"{root} has no folder arid6" if root else "KDLAB_REAL_CLIPS is not set"
+        raise FileNotFoundError(f"{place}: this study needs real dark clips; docs/real-clips.md says what to put where")
+    seeds = seeds or 3
+    started = obtain_all([pretraining(profile, seed) for seed in range(seeds)], pretrained=False, stale="refuse",
+                         workers=workers, say=say)
+    table, found = [], {}
+    for fold in folds:
+        real = UserClips(str(root / "arid6"), fold)
+        scores, runs = collect(columns(profile, seeds, fold, root / "arid6"), workers=workers, say=say)
+        ways = {"zero_shot": {}, "zero_shot_adabn": {"statistics": True}}
+        ways |= {f"zero_shot:{name}": {"reorder": probe} for name, probe in PROBES.items()}
+        logits = {way: [_asked(start, real, **how) for start in started] for way, how in ways.items()}
+        masked = {way: [narrowed(z, ACTIONS, scores.classes) for z in column] for way, column in logits.items()}
+        names = [start.folder.name for start in started]
+        said = {way: np.stack([z.argmax(1) for z in column]) for way, column in masked.items()}
+        scores = replace(scores, predicted=scores.predicted | said,
+                         logits=scores.logits | {way: column[0] for way, column in masked.items()},
+                         recipes=scores.recipes | dict.fromkeys(ways, names))
+        scores.save(paths.figures_dir() / "predictions" / f"transfer-arid6-{fold}.npz")
+        table += rows("transfer", "arid6", scores, runs, fold) + _recalls(scores, fold)
+        wanted = np.array([ACTIONS.index(name) for name in scores.classes])[scores.labels]
+        about = dict(study="transfer", data="arid6", condition="zero_shot", fold=fold, unit="%")
+        for seed, z in enumerate(logits["zero_shot"]):
+            right = round(100 * float((z.argmax(1) == wanted).mean()), 4)
+            table.append(about | dict(seed=seed, metric="accuracy_unmasked", value=right, recipe=names[seed]))
+        found[fold] = scores
+        for condition in scores.predicted:
+            mean, low, high = mean_recall(scores.correct(condition), scores.labels)
+            say(f"fold {fold}, {condition}: mean recall {mean:.1f} % ({low:.1f} to {high:.1f})")
+    save_rows("transfer", table)
+    publish(started[:1])
+    return found
+
+
+def _recalls(scores: Scores, fold: str) -> list[dict]:
+    """Mean recall of every condition with its interval, the recall of each class, and the best constant answer."""
+    about = dict(study="transfer", data="arid6", seed="", fold=fold, recipe="", unit="%")
+    counts = np.bincount(scores.labels)
+    table = [about | dict(condition="majority", metric="accuracy", value=round(100 * counts.max() / counts.sum(), 4))]
+    for condition in scores.predicted:
+        correct = scores.correct(condition)
+        names = ("mean_recall", "mean_recall_low", "mean_recall_high")
+        ends = zip(names, mean_recall(correct, scores.labels), strict=True)
+        each = [(f"recall:{name}", 100 * correct[:, scores.labels == label].mean())
+                for label, name in enumerate(scores.classes)]
+        table += [about | dict(condition=condition, metric=m, value=round(float(v), 4)) for m, v in (*ends, *each)]
+    return table
