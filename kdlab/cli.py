@@ -93,16 +93,16 @@ def reproduce(profile, data, again, timeout, verbose):
 
 
 @cli.command()
-@click.argument("name", type=click.Choice(["dual_light", "dual_light_weizmann"]))
+@click.argument("name", type=click.Choice(["dual_light", "dual_light_weizmann", "enhancers"]))
 @click.option("--profile", default="study", show_default=True, help="Its size.")
 @click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the profile's.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
 def study(name, profile, seeds, workers):
     """Run (or go on with) a whole study and rewrite its table and predictions in figures/."""
     from kdlab.profiles import current
-    from kdlab.studies import darkened, dual_light
+    from kdlab.studies import darkened, dual_light, enhancers
 
-    run = {"dual_light": dual_light.run, "dual_light_weizmann": darkened.run}[name]
+    run = {"dual_light": dual_light.run, "dual_light_weizmann": darkened.run, "enhancers": enhancers.run}[name]
     run(current(profile), seeds, workers=workers, say=click.echo)
     click.echo(paths.figures_dir() / f"{name}.csv")
 

@@ -17,10 +17,11 @@ from kdlab import paths
 from kdlab.clips.night import Night
 from kdlab.clips.views import ClipBatches, Raw, Window
 from kdlab.distill.zero_dce import ZeroDce
+from kdlab.files import write_atomically
 from kdlab.nets.curves import CurveNet, apply_curves
 from kdlab.progress import track
 from kdlab.recipe import UserClips, source_hash, to_json
-from kdlab.train import Settings, fit, one_thread, write_atomically
+from kdlab.train import Settings, fit, one_thread
 
 __all__ = ["TrainedCurves"]
 
