@@ -5,7 +5,7 @@ import torch
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.views import ClipBatches, Draw, Enhanced, Raw, TooShort, UnusableClips, Window
+from kdlab.clips.views import ClipBatches, Draw, Enhanced, MotionMix, Raw, TooShort, UnusableClips, Window
 
 
 def test_gamma_table_of_the_reference():
@@ -103,6 +103,8 @@ def test_evaluation_is_centred_ordered_and_complete():
     got = list(made.evaluation(batch_size=2))
     assert [b.ids for b in got] == [("c0", "c1"), ("c2",)]
     assert torch.equal(got[0].views["student"], next(made.evaluation(2)).views["student"])
+    backwards = next(made.evaluation(2, reorder=lambda frames: frames[::-1]))
+    assert torch.equal(got[0].views["student"].flip(2), backwards.views["student"])
 
 
 def test_statistics_are_those_of_the_pixels():
@@ -129,3 +131,20 @@ def test_the_real_cache_gives_what_the_view_reads(tmp_path):
     cache = FrameCache(tmp_path / "cache")
     got = cache.frames(path, np.array([0, 4, 8]), 20, lambda p: frames, "raw")
     assert np.array_equal(got, frames[[0, 4, 8]])
+
+
+def test_motion_mix_shows_appearance_difference_from_the_background_and_change():
+    video = torch.full((1, 3, 5, 4, 4), 0.5)
+    video[0, :, 3, 1, 2] = 0.9  # one pixel lights up in one frame
+    mixed = MotionMix().finish(video)
+    grey, still, change = mixed[0]
+    assert mixed.shape == (1, 3, 5, 4, 4)
+    assert still[3, 1, 2] > 0 and still.count_nonzero() == 1
+    assert change[3, 1, 2] > 0 > change[4, 1, 2] and change.count_nonzero() == 2
+    assert grey.mean().abs() < 1e-5 and grey.square().mean().sqrt() == pytest.approx(1, rel=0.1)
+    assert MotionMix().finish(torch.full((2, 3, 4, 4, 4), 0.3)).abs().max() < 1e-3  # nothing moves, nothing shows
+
+
+def test_motion_mix_shares_the_frames_of_its_view_in_the_cache():
+    assert MotionMix(Enhanced(Gamma())).name == Enhanced(Gamma()).name
+    assert Enhanced(Gamma(), of=Enhanced(Gamma(2.0))).name != Enhanced(Gamma()).name

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import torch
+
+from kdlab.clips.views import Batch
+from kdlab.measure.transfer import PROBES, mean_recall, narrowed, re_estimated
+from kdlab.nets.video import TinyR2Plus1D, build
+
+
+def test_logits_are_narrowed_by_name_not_by_place():
+    logits = np.array([[1.0, 2.0, 3.0], [9.0, 1.0, 4.0]])
+    assert narrowed(logits, ("a", "b", "c"), ("c", "a")).tolist() == [[3.0, 1.0], [4.0, 9.0]]
+    with pytest.raises(ValueError, match="does not know d.*trained on a, b, c"):
+        narrowed(logits, ("a", "b", "c"), ("d", "a"))
+
+
+def test_every_class_counts_alike():
+    labels = np.array([0] * 9 + [1])
+    always_first = np.array([[1.0] * 9 + [0.0]])
+    assert mean_recall(always_first, labels)[0] == pytest.approx(50)  # its accuracy is 90
+    assert mean_recall(np.ones((3, 10)), labels) == (100, 100, 100)
+
+
+def test_the_interval_holds_seeds_and_clips():
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(4), 25)
+    alike = np.tile(rng.random(100) < 0.5, (5, 1)).astype(float)
+    apart = np.stack([np.full(100, p) for p in (0, 0, 1, 1, 1)])
+    for correct, least in ((alike, 8), (apart, 30)):
+        mean, low, high = mean_recall(correct, labels)
+        assert low < mean < high and high - low > least
+
+
+def test_probes_take_time_away():
+    frames = np.arange(0, 32, 2)
+    assert set(PROBES["frozen"](frames)) == {frames[8]}
+    assert PROBES["reversed"](frames).tolist() == frames[::-1].tolist()
+    shuffled = PROBES["shuffled"](frames)
+    assert sorted(shuffled) == frames.tolist() and shuffled.tolist() != frames.tolist()
+
+
+def test_statistics_move_and_weights_do_not():
+    net = build(TinyR2Plus1D((4, 8)), 3, seed=0).eval()
+    batches = [Batch({"student": 5 + torch.randn(4, 3, 8, 16, 16)}, torch.zeros(4), ("",) * 4) for _ in range(2)]
+    other = re_estimated(net, batches, "student")
+    moved = {k for k, v in net.state_dict().items() if not torch.equal(v, other.state_dict()[k])}
+    assert moved and all(k.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked") for k in moved)
+    assert not other.training
