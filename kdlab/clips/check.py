@@ -85,11 +85,6 @@ class Finding:
     what: str
     where: Sequence[str] = ()
 
-    def render(self) -> str:
-        """The sentence, and a line for each of the first places."""
-        more = [f"and {len(self.where) - _SHOWN} more"] if len(self.where) > _SHOWN else []
-        return "\n      ".join([f"  - {self.what}{':' if self.where else ''}", *self.where[:_SHOWN], *more])
-
 
 @dataclass(frozen=True)
 class Report:
@@ -133,8 +128,12 @@ class Report:
                             f"to {clips.max()} ({clips.idxmax()})")
         lines += [f"  {name:<12} {text}" for name, text in facts.items()]
         for fatal, title in ((False, "to know"), (True, "fatal")):
-            found = [finding.render() for finding in self.findings if finding.fatal == fatal]
-            lines += [title, *found] if found else []
+            found = [finding for finding in self.findings if finding.fatal == fatal]
+            lines += [title] if found else []
+            for finding in found:
+                places, more = finding.where[:_SHOWN], len(finding.where) - _SHOWN
+                lines.append(f"  - {len(finding.where)} x {finding.what}:" if places else f"  - {finding.what}")
+                lines += [f"      {place}" for place in (*places, *([f"and {more} more"] if more > 0 else []))]
         return "\n".join([*lines, "fit to train on" if self.fit else "NOT fit to train on"])
 
 
@@ -181,7 +180,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
         draft.replace(known)
     if not damaged:
         return catalogue
-    note = f"{len(damaged)} damaged clips are left out: {'; '.join(f'{id_} ({why})' for id_, why in damaged.items())}."
+    note = f"Left out as damaged ({len(damaged)}): {', '.join(f'{id_} ({why})' for id_, why in damaged.items())}."
     return replace(catalogue, records=tuple(r for r in catalogue.records if r.id not in damaged),
                    notes=(*catalogue.notes, note))
 
@@ -203,14 +202,14 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
             end = its.decoded if record.end is None else min(its.decoded, round(record.end * its.info.fps))
             length = max(0, end - round((record.start or 0) * its.info.fps))
             short += [f"{record.id}: {length} frames"] if length < min_frames else []
-    yield from (Finding(True, f"{len(where)} {kind}", where) for kind, where in bad.items())
+    yield from (Finding(True, kind, where) for kind, where in bad.items())
     if short:
-        yield Finding(True, f"{len(short)} too short, of fewer than {min_frames} frames (--min-frames)", short)
+        yield Finding(True, f"too short, of fewer than {min_frames} frames (--min-frames)", short)
     if misnamed:
-        yield Finding(False, f"{len(misnamed)} readable, but misnamed: their container is another", misnamed)
+        yield Finding(False, "readable, but misnamed: the container is another", misnamed)
     others = [os.path.relpath(path, catalogue.root) for path in _videos(catalogue.root) if path not in facts]
     if others:
-        yield Finding(False, f"{len(others)} videos lie there and are no part of the catalogue", others)
+        yield Finding(False, "video that lies there and is no part of the catalogue", others)
 
 
 def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Iterator[Finding]:
@@ -227,13 +226,12 @@ def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Iterator[Fin
     for across, where in found.items():
         if where:
             sides = ", in test and in another split" if across else ""
-            yield Finding(across, f"{len(where)} sets of duplicates (the same pictures{sides})", where)
+            yield Finding(across, f"duplicate: the same pictures{sides}", where)
 
 
 def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
     if shared := shared_groups([r.group for r in catalogue.records], [r.split for r in catalogue.records]):
-        yield Finding(True, f"{len(shared)} groups straddle test and another split, so that a test rewards recognising "
-                            "the recording", shared)
+        yield Finding(True, "group that straddles test and another split: testing rewards recognising it", shared)
     try:
         catalogue.require()
     except CatalogueError as error:
@@ -265,11 +263,8 @@ def _inspected(files: list[Path], workers: int | None) -> Iterator[Facts]:
 
 
 def _videos(root: Path) -> list[Path]:
-    def is_video(path: Path) -> bool:
-        kind = mimetypes.guess_type(path.name)[0] or ""
-        return path.suffix.lower() in VIDEO_SUFFIXES or kind.startswith("video/")
-
-    return sorted(p for p in root.rglob("*") if is_video(p) and not p.name.startswith(".") and p.is_file())
+    return sorted(path for path in root.rglob("[!.]*") if path.is_file() and (
+        path.suffix.lower() in VIDEO_SUFFIXES or (mimetypes.guess_type(path.name)[0] or "").startswith("video/")))
 
 
 def _most(words: Iterable[str]) -> str:

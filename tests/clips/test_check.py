@@ -85,21 +85,22 @@ def test_every_odd_file_is_named_with_its_reason(tree, kind, detail, spoil):
     catalogue = open_clips(tree)
     spoil(tree / "train/a/0.mp4")
     report = check(catalogue)
-    assert list(findings(report)) == [f"1 {kind}"] and not report.fit
-    [where] = findings(report)[f"1 {kind}"]
-    assert where.startswith("train/a/0.mp4: ") and detail in where and where in report.render()
+    assert list(findings(report)) == [kind] and not report.fit
+    [where] = findings(report)[kind]
+    assert where.startswith("train/a/0.mp4: ") and detail in where
+    assert f"\nfatal\n  - 1 x {kind}:\n      {where}\n" in report.render()
     assert report.render().endswith("NOT fit to train on")
     assert report.table().set_index("id").reason.ne("").sum() == 1
 
 
 def test_clips_and_segments_that_are_too_short(tree, clip):
     clip("set/train/a/short.avi", 99, frames=7, codec="mpeg4")
-    assert findings(check(tree)) == {"1 too short, of fewer than 8 frames (--min-frames)": ["train/a/short: 7 frames"]}
+    assert findings(check(tree)) == {"too short, of fewer than 8 frames (--min-frames)": ["train/a/short: 7 frames"]}
     assert check(tree, min_frames=7).fit
     rows = ["train/a/0.mp4,a,train,,", "val/a/1.mp4,a,val,0.1,", "test/a/2.mp4,a,test,0,0.28",  # 12, 12 - 2, 7 frames
             "test/b/5.mp4,a,test,4,9"]  # a second of frames, but where the video has ended
     (tree / "index.csv").write_text("\n".join(["path,label,split,start,end", *rows]))
-    assert findings(check(tree)) == {"2 too short, of fewer than 8 frames (--min-frames)":
+    assert findings(check(tree)) == {"too short, of fewer than 8 frames (--min-frames)":
                                      ["test/a/2@0-0.28: 7 frames", "test/b/5@4-9: 0 frames"]}
 
 
@@ -109,8 +110,8 @@ def test_readable_but_misnamed_and_forgotten_files_are_told(tree, clip):
     report = check(tree)
     assert report.fit
     assert findings(report, fatal=False) == {
-        "1 readable, but misnamed: their container is another": ["train/a/x.mp4: avi"],
-        "1 videos lie there and are no part of the catalogue": ["train/a/old.mpg"]}
+        "readable, but misnamed: the container is another": ["train/a/x.mp4: avi"],
+        "video that lies there and is no part of the catalogue": ["train/a/old.mpg"]}
 
 
 def _remux(old, new):
@@ -127,9 +128,9 @@ def test_duplicates_by_content_also_in_another_container(tree):
     report = check(tree)
     assert report.fit
     assert findings(report, fatal=False) == {
-        "1 sets of duplicates (the same pictures)": ["train/a/0 (train), train/a/copy (train)"]}
+        "duplicate: the same pictures": ["train/a/0 (train), train/a/copy (train)"]}
     _remux(tree / "train/a/0.mp4", tree / "test/b/other.mkv")
-    assert findings(check(tree)) == {"1 sets of duplicates (the same pictures, in test and in another split)": [
+    assert findings(check(tree)) == {"duplicate: the same pictures, in test and in another split": [
         "test/b/other (test), train/a/0 (train), train/a/copy (train), under several labels"]}
 
 
@@ -138,7 +139,7 @@ def test_groups_that_straddle_and_classes_that_train_lacks(tree):
         shutil.move(tree / split / "a" / f"{2 * number - 2}.mp4", tree / split / "a" / f"v_a_g07_c0{number}.mp4")
     shutil.rmtree(tree / "train/b")
     straddle, lacks = findings(check(tree)).items()
-    assert straddle[0].startswith("1 groups straddle test and another split") and straddle[1] == ["g07"]
+    assert straddle[0].startswith("group that straddles test and another split") and straddle[1] == ["g07"]
     assert "train has no clip of b (in test), b (in val)" in lacks[0]
 
 
@@ -154,7 +155,7 @@ def test_loose_files_are_checked_and_are_no_training_set(clip, tmp_path):
     report = check(tmp_path / "x")
     alone, empty = findings(report).items()
     assert "only the files were checked" in alone[0] and "1 videos without a class" not in report.render()
-    assert empty == ("1 empty", ["two.mp4: the file has 0 bytes"])
+    assert empty == ("empty", ["two.mp4: the file has 0 bytes"])
     with pytest.raises(ValueError, match="no video in a class folder"):
         (tmp_path / "y").mkdir()
         check(tmp_path / "y")
@@ -209,7 +210,7 @@ def test_damaged_clips_are_left_out_by_name_and_never_replaced(tree, clip, monke
     (tree / "train/a/cut.mp4").write_bytes(b"")
     whole, clips = open_clips(tree), UserClips(str(tree), on_damaged="skip").catalogue()
     assert clips.records == tuple(r for r in whole.records if r.id != "train/a/cut")  # a short one is not damaged
-    assert clips.notes[-1] == "1 damaged clips are left out: train/a/cut (empty: the file has 0 bytes)."
+    assert clips.notes[-1] == "Left out as damaged (1): train/a/cut (empty: the file has 0 bytes)."
     assert UserClips(str(tree)).catalogue() == whole
 
     monkeypatch.setattr(check_module, "inspect", None)  # no file is opened twice
