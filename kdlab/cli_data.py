@@ -18,11 +18,18 @@ def data():
 @click.option("--context", type=click.FloatRange(0, 1), help="How much props and place tell the class.")
 @click.option("--seed", type=int, help="Another seed makes other clips.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
-def night(out, clips, workers, **dials):
+@click.option("--untrimmed", is_flag=True, help="Videos of 20 to 60 s with several actions; --clips counts videos.")
+def night(out, clips, workers, untrimmed, **dials):
     """Make the embedded data set; a second call completes what an interrupted one left."""
     from kdlab.clips.night import ACTIONS, Night, make_night
+    from kdlab.clips.night.untrimmed import Untrimmed, make_untrimmed
 
     spec = {name: value for name, value in dials.items() if value is not None}
+    if untrimmed:
+        if "context" in spec:
+            raise click.UsageError("untrimmed videos have no --context")
+        spec |= {"videos": spread(clips, 1)} if clips is not None else {}
+        return _describe(make_untrimmed(Untrimmed(**spec), out, workers=workers))
     if clips is not None:
         spec["per_class"] = spread(clips, len(ACTIONS))
         made = sum(spec["per_class"]) * len(ACTIONS)

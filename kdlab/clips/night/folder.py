@@ -4,7 +4,6 @@ import ast
 import csv
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import as_completed
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kdlab.files import write_atomically
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 
@@ -63,7 +63,7 @@ def claim(root: Path, values: dict, generator: str) -> None:
         for stream in (TRUTH, *STREAMS):
             shutil.rmtree(root / stream, ignore_errors=True)
         text = json.dumps({**values, "generator": generator}, indent=1)
-        replace(root / "night.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        write_atomically(root / "night.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
 def make_all(make_one: Callable, jobs: list, root: Path, name: str, workers: int | None, progress: bool) -> None:
@@ -95,16 +95,6 @@ def finished(job, root: Path) -> bool:
     return all(job.file(root, stream).is_file() for stream in (TRUTH, *STREAMS))
 
 
-def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside ``path`` and rename: a reader sees the whole file or none."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_video(job, root: Path, video, **truth: np.ndarray) -> None:
     """The three streams of ``video`` (with ``dark``, ``bright``, ``masks`` and ``joints``), and its truth at last."""
 
@@ -113,10 +103,10 @@ def write_video(job, root: Path, video, **truth: np.ndarray) -> None:
             np.savez_compressed(file, masks=np.packbits(video.masks), shape=np.array(video.masks.shape),
                                 joints=video.joints, **truth)  # fmt: skip
 
-    replace(job.file(root, "dark"), lambda path: write_h264(path, video.dark))
-    replace(job.file(root, "dark_mpeg4"), lambda path: write_mpeg4(path, video.dark))
-    replace(job.file(root, "bright"), lambda path: write_mpeg4(path, video.bright))
-    replace(job.file(root, TRUTH), write_truth)
+    write_atomically(job.file(root, "dark"), lambda path: write_h264(path, video.dark))
+    write_atomically(job.file(root, "dark_mpeg4"), lambda path: write_mpeg4(path, video.dark))
+    write_atomically(job.file(root, "bright"), lambda path: write_mpeg4(path, video.bright))
+    write_atomically(job.file(root, TRUTH), write_truth)
 
 
 def read_truth(path: Path) -> dict[str, np.ndarray]:
@@ -137,4 +127,4 @@ def write_table(path: Path, rows: Iterable[Iterable]) -> None:
         with temporary.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
 
-    replace(path, write)
+    write_atomically(path, write)
