@@ -15,6 +15,8 @@ from kdlab.cli_data import data
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
+_STUDIES = ("dual_light", "dual_light_weizmann", "enhancers", "night_audit", "transfer")
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kdlab")
@@ -93,17 +95,16 @@ def reproduce(profile, data, again, timeout, verbose):
 
 
 @cli.command()
-@click.argument("name", type=click.Choice(["dual_light", "dual_light_weizmann", "enhancers"]))
-@click.option("--profile", default="study", show_default=True, help="Its size.")
+@click.argument("name", type=click.Choice(_STUDIES))
+@click.option("--profile", help="Its size; default: the one whose outcome is committed.")
 @click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the profile's.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
 def study(name, profile, seeds, workers):
     """Run (or go on with) a whole study and rewrite its table and predictions in figures/."""
     from kdlab.profiles import current
-    from kdlab.studies import darkened, dual_light, enhancers
 
-    run = {"dual_light": dual_light.run, "dual_light_weizmann": darkened.run, "enhancers": enhancers.run}[name]
-    run(current(profile), seeds, workers=workers, say=click.echo)
+    module = _studies()[name]
+    module.run(current(profile) if profile else module.PROFILE, seeds, workers=workers, say=click.echo)
     click.echo(paths.figures_dir() / f"{name}.csv")
 
 
@@ -119,18 +120,13 @@ def figures():
 @cli.command()
 def fresh():
     """Say which committed runs, studies and notebook outputs other sources made than today's; exit code 1 when any."""
-    from kdlab.profiles import DEMO, STUDY, dual_light
     from kdlab.refresh import stale_notebooks
     from kdlab.runs import committed_runs
-    from kdlab.studies import darkened
-    from kdlab.studies.dual_light import HEADLINE
     from kdlab.study import stale_studies
 
-    demo = {c: r for c, r in dual_light(DEMO).items() if c in HEADLINE}
     stale = {run.folder.name: why for run in committed_runs() if (why := run.staleness())}
-    folds = {f"dual_light_weizmann-fold{fold}": {c: column[0] for c, column in darkened.columns(STUDY, 1, fold).items()}
-             for fold in darkened.FOLDS}
-    stale |= stale_studies({"dual_light-night": dual_light(STUDY), "dual_light-night_demo": demo} | folds)
+    for module in _studies().values():
+        stale |= stale_studies(module.committed())
     stale |= stale_notebooks()
     for what, why in stale.items():
         click.echo(f"stale: {what}: {why}")
@@ -213,6 +209,13 @@ def main(arguments: list[str] | None = None) -> None:
             click.echo("free some space, or name another folder (KDLAB_RUNS, KDLAB_DATA, KDLAB_CACHE)", err=True)
         code = 2
     sys.exit(code or 0)
+
+
+def _studies() -> dict:
+    """Every study by its word; each is a module with ``PROFILE``, ``run`` and ``committed``."""
+    from kdlab.studies import darkened, dual_light, enhancers, night_audit, transfer
+
+    return dict(zip(_STUDIES, (dual_light, darkened, enhancers, night_audit, transfer), strict=True))
 
 
 def _fail(notebook: str, outcome) -> None:

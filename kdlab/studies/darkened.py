@@ -13,12 +13,14 @@ import pandas as pd
 from kdlab import paths
 from kdlab.clips.darkened import Darkened
 from kdlab.clips.views import Raw
-from kdlab.profiles import Profile, dual_light
+from kdlab.profiles import STUDY, Profile, dual_light
 from kdlab.recipe import Recipe, UserClips
 from kdlab.studies.dual_light import ledger
 from kdlab.study import Scores, collect, convergence, pooled, rows, save_rows
 
-__all__ = ["FOLDS", "columns", "run"]
+__all__ = ["FOLDS", "PROFILE", "columns", "committed", "run"]
+
+PROFILE = STUDY
 
 FOLDS = ("1", "2", "3")
 #: A fold has 50 training clips; 200 epochs gave no better validation accuracy than 100.
@@ -34,6 +36,12 @@ def columns(profile: Profile, seeds: int, fold: str) -> dict[str, list[Recipe]]:
     for recipes in per_seed:
         recipes["ce_bright"] = dataclasses.replace(recipes["ce_raw"], condition="ce_bright", view=Raw())
     return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
+
+
+def committed() -> dict[str, dict[str, Recipe]]:
+    """Committed predictions → condition → today's recipe of its first seed, see :func:`kdlab.study.stale_studies`."""
+    return {f"dual_light_weizmann-fold{fold}": {c: column[0] for c, column in columns(PROFILE, 1, fold).items()}
+            for fold in FOLDS}
 
 
 def run(profile: Profile, seeds: int | None = None, *, workers: int | None = None, say=print) -> Scores:

@@ -12,12 +12,15 @@ from kdlab import paths
 from kdlab.clips.views import Raw, View, Window
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
 from kdlab.measure.paired import effect, verdict
-from kdlab.profiles import DEMO, TITLES, Profile, dual_light, sweep
+from kdlab.profiles import DEMO, STUDY, TITLES, Profile, dual_light, sweep
+from kdlab.recipe import Recipe
 from kdlab.runs import Run, obtain_all, publish
 from kdlab.study import Scores, collect, fused, rows, save_rows
 
-__all__ = ["ALPHAS", "HEADLINE", "TEMPERATURES", "columns", "committed_costs", "committed_sweep", "cost_points",
-           "costs", "ledger", "run", "sweep_rows"]
+__all__ = ["ALPHAS", "HEADLINE", "PROFILE", "TEMPERATURES", "columns", "committed", "committed_costs",
+           "committed_sweep", "cost_points", "costs", "ledger", "run", "sweep_rows"]
+
+PROFILE = STUDY
 
 #: What the demo profile trains: the method, its baseline, its teacher, and the control that decides.
 HEADLINE = ("ce_raw", "ce_enhanced", "same_light", "dlkdd")
@@ -28,6 +31,12 @@ def columns(profile: Profile, seeds: int, conditions=None, data: str | None = No
     """Condition → one recipe per seed from ``first`` on, as :func:`kdlab.study.collect` wants them."""
     per_seed = [dual_light(profile, seed, data) for seed in range(first, first + seeds)]
     return {c: [recipes[c] for recipes in per_seed] for c in conditions or per_seed[0]}
+
+
+def committed() -> dict[str, dict[str, Recipe]]:
+    """Committed predictions → condition → today's recipe of its first seed, see :func:`kdlab.study.stale_studies`."""
+    demo = {c: r for c, r in dual_light(DEMO).items() if c in HEADLINE}
+    return {"dual_light-night": dual_light(PROFILE), "dual_light-night_demo": demo}
 
 
 def _pathway(net: nn.Module, view: View, window: Window, clip: np.ndarray) -> Callable[[], torch.Tensor]:

@@ -12,11 +12,13 @@ from kdlab.clips.views import Raw
 from kdlab.enhancer import TrainedCurves
 from kdlab.files import write_atomically
 from kdlab.measure.enhancement import UNITS, score
-from kdlab.profiles import Profile, dual_light
+from kdlab.profiles import DEMO, Profile, dual_light
 from kdlab.recipe import Recipe
 from kdlab.study import Scores, collect, rows, save_rows
 
-__all__ = ["columns", "enhancers", "run", "summary"]
+__all__ = ["PROFILE", "columns", "committed", "enhancers", "run", "summary"]
+
+PROFILE = DEMO
 
 #: Clips scored against their twins, spread over the test split.
 SCORED = 44
@@ -35,6 +37,11 @@ def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     """Enhancer → one recipe per seed: cross-entropy on the view it makes, DL-KDD's teacher."""
     return {name: [dual_light(profile, seed, enhancer=enhancer)["ce_raw" if name == "identity" else "ce_enhanced"]
                    for seed in range(seeds)] for name, enhancer in enhancers(profile).items()}
+
+
+def committed() -> dict[str, dict[str, Recipe]]:
+    """Committed predictions → condition → today's recipe of its first seed, see :func:`kdlab.study.stale_studies`."""
+    return {"enhancers-night": {condition: column[0] for condition, column in columns(PROFILE, 1).items()}}
 
 
 def run(profile: Profile, seeds: int | None = None, *, workers: int | None = None, say=print) -> Scores:

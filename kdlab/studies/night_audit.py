@@ -12,12 +12,14 @@ from kdlab import paths
 from kdlab.clips.night import Night
 from kdlab.measure.paired import effect
 from kdlab.measure.realism import marks, summary
-from kdlab.profiles import Profile, dual_light
+from kdlab.profiles import STUDY, Profile, dual_light
 from kdlab.progress import track
 from kdlab.recipe import Recipe
 from kdlab.study import Scores, collect, rows, save_rows
 
-__all__ = ["CLIPS", "VARIETIES", "columns", "run", "verdicts"]
+__all__ = ["CLIPS", "PROFILE", "VARIETIES", "columns", "committed", "run", "verdicts"]
+
+PROFILE = STUDY
 
 CLIPS = (10, 20, 40, 80)
 VARIETIES = (0.0, 0.25, 0.5, 1.0)
@@ -30,6 +32,11 @@ def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     """Condition → one recipe per seed. ``full`` is the clip as it is; ``@context`` has places that tell the class."""
     per_seed = [_recipes(profile, seed) for seed in range(seeds)]
     return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
+
+
+def committed() -> dict[str, dict[str, Recipe]]:
+    """Committed predictions → condition → today's recipe of its first seed, see :func:`kdlab.study.stale_studies`."""
+    return {"night_audit-night": {condition: column[0] for condition, column in columns(PROFILE, 1).items()}}
 
 
 def _recipes(profile: Profile, seed: int) -> dict[str, Recipe]:

@@ -17,13 +17,15 @@ from kdlab.clips.night import ACTIONS, Night
 from kdlab.clips.views import Enhanced, MotionMix, Window
 from kdlab.measure.transfer import PROBES, mean_recall, narrowed, re_estimated
 from kdlab.nets.video import TinyR2Plus1D
-from kdlab.profiles import Profile
+from kdlab.profiles import STUDY, Profile
 from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import Run, batches, obtain_all, publish
 from kdlab.study import Scores, collect, rows, save_rows
 from kdlab.train import Settings, predict
 
-__all__ = ["FOLDS", "columns", "pretraining", "run"]
+__all__ = ["FOLDS", "PROFILE", "columns", "committed", "pretraining", "run"]
+
+PROFILE = STUDY
 
 FOLDS = ("A", "B")
 
@@ -49,6 +51,12 @@ def columns(profile: Profile, seeds: int, fold: str, clips: Path) -> dict[str, l
     return {"from_nothing": nothing,
             "finetuned": [replace(r, condition="finetuned", settings=gentle, start=s)
                           for r, s in zip(nothing, starts, strict=True)]}
+
+
+def committed() -> dict[str, dict[str, Recipe]]:
+    """Committed predictions → condition → today's recipe of its first seed, see :func:`kdlab.study.stale_studies`."""
+    return {f"transfer-arid6-{fold}": {c: column[0] for c, column in columns(PROFILE, 1, fold, Path("arid6")).items()}
+            for fold in FOLDS}
 
 
 def _asked(run: Run, clips: UserClips, **how) -> np.ndarray:
