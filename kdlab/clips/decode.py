@@ -39,7 +39,7 @@ class Decoded:
 def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = None) -> Decoded:
     """Read all frames, or those at ``indices`` (counted from 0 in presentation order; any order, repeats allowed).
 
-    Files whose frames differ in size are scaled to the first frame read; rotation by quarter turns, as phones store
+    Files whose frames differ in size are scaled to the first frame; rotation by quarter turns, as phones store
     it, is applied.
 
     Raises FileNotFoundError; DamagedClip for an empty, truncated (also behind the last index) or undecodable file and
@@ -116,7 +116,7 @@ def _over_key_frames(stream: av.video.stream.VideoStream, walk: Walk, wanted: np
                 stream.container.seek(key, stream=stream)
                 frames = stream.container.decode(stream)
             frame = next((frame for frame in frames if frame.pts == time or frame.is_corrupt), None)
-            if frame is None or frame.is_corrupt:
+            if frame is None or frame.is_corrupt or (frame.width, frame.height) != (walk.info.width, walk.info.height):
                 return None
             shots, at = shots or _Shots(frame, len(wanted)), time
             shots.add(frame)

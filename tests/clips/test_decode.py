@@ -139,6 +139,17 @@ def test_pictures_of_vp8_that_serve_only_others_are_no_damage(make_video, tmp_pa
     assert len(read_frames(hidden).frames) == 30
 
 
+def test_frames_of_several_sizes_are_scaled_to_the_first_whichever_are_read(make_video, tmp_path):
+    small, large = (make_video(f"{side}.h264", frames=20, size=(side, 48), bf="0") for side in (64, 96))
+    with av.open(str(large)) as source:
+        more = [bytes(packet) for packet in source.demux(video=0) if packet.size]
+    path = rewrite(small, tmp_path / "both.mp4", lambda packets: packets + more)
+    whole = read_frames(path).frames
+    assert whole.shape == (40, 48, 64, 3)
+    for wanted in ([3, 35], [35]):
+        assert np.array_equal(read_frames(path, wanted).frames, whole[wanted])
+
+
 def test_frames_hidden_by_an_edit_list_stay_hidden(make_video, tmp_path):
     """What a trimming tool leaves that cuts without encoding anew; decord returns wrong frames here."""
     source, trimmed = make_video("long.mp4", g="10", bf="2"), tmp_path / "trimmed.mp4"
