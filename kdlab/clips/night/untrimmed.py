@@ -19,6 +19,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,12 +32,13 @@ from kdlab.paths import data_dir
 from . import folder
 from .actions import ACTIONS, ACTIVE_SECONDS, TRAVELLING, Moment, Pose, keys, pose_of
 from .body import Look, draw_look, joints, limbs, to_world
+from .clip import Clip
 from .codec import FPS
 from .light import _BRIGHT, Camera, _sample, draw_camera, expose
 from .paint import WIDTH, View, paint
 from .ranges import draw
 from .scene import chair, distractors, draw_place
-from .spec import SPLITS, NightError, streams
+from .spec import SPLITS, Night, NightError, streams
 from .stage import draw_view
 
 JOIN = 0.5  # seconds in which idling becomes an action, and an action idling
@@ -59,15 +61,11 @@ class Untrimmed:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.classes if name not in ACTIONS]
-        if unknown or not self.classes or len(set(self.classes)) != len(self.classes):
-            raise NightError(f"classes={self.classes!r}: give different names from {', '.join(ACTIONS)}")
         if len(self.videos) != 3 or any(int(n) != n or n < 0 for n in self.videos) or not any(self.videos):
             raise NightError(f"videos={self.videos!r}: give three counts (train, val, test), e.g. (24, 6, 12)")
         if len(self.seconds) != 2 or not 12 <= self.seconds[0] <= self.seconds[1]:
             raise NightError(f"seconds={self.seconds!r}: give the shortest and the longest duration, from 12 on")
-        if not 0 <= self.variety <= 1 or int(self.seed) != self.seed or self.seed < 0:
-            raise NightError(f"variety={self.variety!r}, seed={self.seed!r}: give 0 to 1, and a whole number from 0")
+        Night(self.classes, variety=self.variety, seed=self.seed)  # raises for what no clip can have either
 
     @property
     def name(self) -> str:
@@ -77,15 +75,14 @@ class Untrimmed:
 
     def fingerprint(self) -> str:
         """Sixteen hex digits of the values and of the generator's sources."""
-        return hashlib.sha256(json.dumps([asdict(self), folder.sources("__init__.py")]).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps([asdict(self), _generator()]).encode()).hexdigest()[:16]
 
     def catalogue(self) -> Catalogue:
         """The labelled segments of the dark H.264 videos in the data folder; makes the videos that are missing."""
         return make_untrimmed(self)
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """What happens from ``start`` to ``end`` (seconds); ``label`` is one of :data:`ACTIONS`."""
 
     label: str
@@ -106,15 +103,10 @@ class Performance:
 
 
 @dataclass(frozen=True)
-class Video:
-    """In memory. ``bright``, ``dark`` (T, 128, 160, 3) uint8; ``masks`` (T, 128, 160) bool; ``joints`` (T, 19, 2)."""
+class Video(Clip):
+    """As a clip, but of T frames, with the ``segments`` in which something happens."""
 
-    segments: tuple[Segment, ...]
-    bright: np.ndarray
-    dark: np.ndarray
-    masks: np.ndarray
-    joints: np.ndarray
-    camera: Camera
+    segments: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +129,9 @@ class _Job:
         look = draw_look(look_rng, self.spec.variety)
         view, distance, *_ = draw_view(look.height, self.spec.variety, lens)
         return look, view, distance, perform(self.spec, distance, act)
+
+    def labelled(self) -> list[Segment]:
+        return [segment for segment in self.stage()[3].segments if segment.label in self.spec.classes]
 
 
 def perform(spec: Untrimmed, distance: float, rng: np.random.Generator) -> Performance:
@@ -238,7 +233,7 @@ def render_video(spec: Untrimmed, split: str, index: int, *, actor: bool = True)
         masks.append(shown[lead:])
     pixels = view.screen(view.plane(body)[0]).astype(np.float32)
     bright, dark, masks = (np.concatenate(blocks) for blocks in (bright, dark, masks))
-    return Video(acted.segments, bright, dark, masks, pixels, camera)
+    return Video(bright, dark, masks, pixels, camera, job.group, acted.segments)
 
 
 def _metered(radiance: np.ndarray, camera: Camera) -> tuple[float, float]:
@@ -277,7 +272,7 @@ def make_untrimmed(
     values = json.loads(json.dumps(asdict(spec) | {"context": None}))  # no folder of trimmed clips has none
     del values["videos"]
     with FileLock(root / ".lock"):
-        folder.claim(root, values, folder.sources("__init__.py"))
+        folder.claim(root, values, _generator())
         missing = [job for job in _jobs(spec) if not folder.finished(job, root)]
         if missing:
             folder.make_all(_make_one, missing, root, spec.name, workers, progress)
@@ -292,19 +287,21 @@ def untrimmed_catalogue(spec: Untrimmed, root: Path | None = None, stream: str =
     """
     root = Path(root) if root is not None else data_dir() / spec.name
     lacking = sum(not folder.finished(job, root) for job in _jobs(spec))
-    if lacking or folder.about(root).get("generator") != folder.sources("__init__.py"):
+    if lacking or folder.about(root).get("generator") != _generator():
         why = f"{lacking} videos are missing" if lacking else "made by another version of the generator"
         raise FileNotFoundError(f"{root}: {why}; make them with `kdlab data night --untrimmed` or make_untrimmed(spec)")
     records = []
     for job in _jobs(spec):
         path = job.file(root, stream)
         name = path.relative_to(root).with_suffix("").as_posix()
-        records += [
-            ClipRecord(f"{name}@{s.start:g}-{s.end:g}", path, spec.classes.index(s.label), job.split, job.group,
-                       s.start, s.end)
-            for s in job.stage()[3].segments if s.label in spec.classes
-        ]  # fmt: skip
+        records += [ClipRecord(f"{name}@{start:g}-{end:g}", path, spec.classes.index(label), job.split, job.group,
+                               start, end) for label, start, end in job.labelled()]  # fmt: skip
     return Catalogue(spec.name if stream == "dark" else f"{spec.name}-{stream}", root, spec.classes, tuple(records))
+
+
+def _generator() -> str:
+    """Sixteen hex digits of the sources that decide what happens and how it looks."""
+    return folder.sources("__init__.py", "folder.py", "make.py")
 
 
 def _jobs(spec: Untrimmed) -> list[_Job]:
@@ -314,8 +311,8 @@ def _jobs(spec: Untrimmed) -> list[_Job]:
 def _make_one(job: _Job, root: Path) -> None:
     cv2.setNumThreads(1)
     video = render_video(job.spec, job.split, job.index)
-    said = {f"segment_{key}s": np.array([getattr(s, key) for s in video.segments]) for key in ("label", "start", "end")}
-    folder.write_video(job, root, video, **said)
+    labels, starts, ends = map(np.array, zip(*video.segments, strict=True))
+    folder.write_video(job, root, video, segment_labels=labels, segment_starts=starts, segment_ends=ends)
 
 
 def _write_tables(spec: Untrimmed, root: Path) -> None:
@@ -324,9 +321,8 @@ def _write_tables(spec: Untrimmed, root: Path) -> None:
     for path in sorted((root / folder.TRUTH).glob("*/*.npz")):
         job = _Job(spec, path.parent.name, int(path.stem.rsplit("-", 1)[1]))
         if folder.finished(job, root):
-            name, acted = job.file(root, "dark").relative_to(root).as_posix(), job.stage()[3]
-            videos.append([name, job.split, job.group, round(len(acted.yaw) / FPS, 3)])
-            segments += [[name, s.label, job.split, job.group, s.start, s.end]
-                         for s in acted.segments if s.label in spec.classes]  # fmt: skip
+            name = job.file(root, "dark").relative_to(root).as_posix()
+            videos.append([name, job.split, job.group, round(len(job.stage()[3].yaw) / FPS, 3)])
+            segments += [[name, label, job.split, job.group, start, end] for label, start, end in job.labelled()]
     folder.write_table(root / "index.csv", segments)
     folder.write_table(root / "videos.csv", videos)
