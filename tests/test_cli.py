@@ -210,6 +210,22 @@ def test_data_list_counts_the_clips_of_a_folder(kdlab, tmp_path):
     assert code == 2 and err.startswith("error: ") and "nowhere" in err
 
 
+def test_data_list_without_a_path_says_what_goes_where(kdlab):
+    code, out, _ = kdlab("data", "list")
+    assert code == 0
+    for words in ("UCF-101: 13,320 clips", "ARID_split{1,2,3}_{train,other,test}.txt", "splits are published nowhere",
+                  "8,815 clips", "6,766 clips", "1,837 train", "210 test videos", "3,784 clips", "your own clips"):
+        assert words.lower() in out.lower()
+
+
+def test_data_list_takes_a_fold(kdlab, tmp_path):
+    rows = [f"{label}/{fold}{i}.mp4,{label},{fold}" for label in ("run", "walk") for fold in "AB" for i in range(4)]
+    (tmp_path / "index.csv").write_text("\n".join(["path,label,fold", *rows]))
+    assert re.search(r"walk +3 +1 +4", kdlab("data", "list", tmp_path, "--fold", "A")[1])
+    code, _, err = kdlab("data", "list", tmp_path, "--fold", "C")
+    assert code == 2 and "no fold 'C'. Its `fold` column has: A, B" in err
+
+
 def test_data_night_makes_clips_and_says_where_it_cannot(kdlab, tmp_path):
     code, out, err = kdlab("data", "night", "--out", tmp_path / "night", "--clips", "34", "--workers", "1")
     assert code == 0, err

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from kdlab.clips.splits import TEST_SHARE, VAL_SHARE, complete_splits, deal, shared_groups
+from kdlab.clips.splits import TEST_SHARE, VAL_SHARE, complete_splits, deal, deal_folds, shared_groups
 
 
 def test_clips_that_are_their_own_groups_come_out_60_15_25():
@@ -84,6 +84,16 @@ def test_declared_splits_stay_and_only_a_missing_val_is_carved():
 def test_a_declared_test_group_that_is_trained_on_is_noted():
     _, notes = complete_splits(["1", "2", "3"], [0, 0, 0], ["g1", "g1", "g2"], ["a"], ["train", "test", "val"])
     assert any("Group g1 is both in test and outside it" in note for note in notes)
+
+
+def test_own_folds_deal_the_largest_groups_first():
+    groups = [group for group, size in zip("abcde", (1, 1, 1, 1, 4), strict=True) for _ in range(size)]
+    assert sorted(Counter(deal_folds([0] * 8, groups, 2)).values()) == [4, 4]
+
+
+def test_own_folds_of_groups_that_span_classes_are_blocks():
+    people = [f"p{i}" for i in range(7)]
+    assert deal_folds([0] * 7 + [1] * 7, people * 2, 3) == [0, 0, 0, 1, 1, 2, 2] * 2
 
 
 def test_ten_thousand_clips_are_dealt_in_no_time():
