@@ -41,8 +41,8 @@ def night(out, clips, workers, untrimmed, **dials):
 
 @data.command("list")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
-@click.option("--fold", metavar="NAME", help="The fold or published split to test on.")
-def list_clips(path, fold):
+@click.option("--test-fold", metavar="NAME", help="Fold or published split to test on.")
+def list_clips(path, test_fold):
     """Count the clips in PATH, per class and split; without PATH, say which public data sets go where.
 
     PATH is a public data set as released, a folder with a sub-folder per class, or a CSV index.
@@ -50,7 +50,7 @@ def list_clips(path, fold):
     from kdlab.clips.datasets import DATA_SETS, open_data
 
     if path is not None:
-        return _describe(open_data(path, fold))
+        return _describe(open_data(path, test_fold))
     for known in DATA_SETS:
         click.echo(f"{known.title}: {known.clips}; test folds: {known.splits}")
         for what, line in zip(("clips", "lists", "note"), (*known.layout, known.remark), strict=True):

@@ -221,8 +221,8 @@ def test_data_list_without_a_path_says_what_goes_where(kdlab):
 def test_data_list_takes_a_fold(kdlab, tmp_path):
     rows = [f"{label}/{fold}{i}.mp4,{label},{fold}" for label in ("run", "walk") for fold in "AB" for i in range(4)]
     (tmp_path / "index.csv").write_text("\n".join(["path,label,fold", *rows]))
-    assert re.search(r"walk +3 +1 +4", kdlab("data", "list", tmp_path, "--fold", "A")[1])
-    code, _, err = kdlab("data", "list", tmp_path, "--fold", "C")
+    assert re.search(r"walk +3 +1 +4", kdlab("data", "list", tmp_path, "--test-fold", "A")[1])
+    code, _, err = kdlab("data", "list", tmp_path, "--test-fold", "C")
     assert code == 2 and "no fold 'C'. Its `fold` column has: A, B" in err
 
 
