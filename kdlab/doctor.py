@@ -4,7 +4,6 @@ Nothing here may fail because something is missing: that is what people call it 
 might be absent or broken therefore stands inside a ``try``.
 """
 
-import contextlib
 import difflib
 import importlib
 import importlib.metadata
@@ -54,7 +53,7 @@ def report(
     requires: Callable[[str], list[str] | None] = importlib.metadata.requires,
 ) -> list[Check]:
     """Look at everything; never raises. ``version`` and ``requires`` tell an installed distribution's metadata."""
-    return [*_python(), *_packages(version, requires), *_hardware(), *_decoders(version), *_places(), *_variables()]
+    return [*_python(), *_packages(version, requires), *_hardware(), *_decoder(), *_places(), *_variables()]
 
 
 def broken(checks: list[Check]) -> bool:
@@ -204,10 +203,10 @@ def _hardware() -> Iterator[Check]:
         yield Check("device", f"unknown: {_one_line(error)}", None, "see what is said of torch above")
 
 
-# Decoders -------------------------------------------------------------------------------------------------------------
+# Decoder -------------------------------------------------------------------------------------------------------------
 
 
-def _decoders(version) -> Iterator[Check]:
+def _decoder() -> Iterator[Check]:
     try:
         import av
 
@@ -216,19 +215,6 @@ def _decoders(version) -> Iterator[Check]:
         yield Check("PyAV", f"{av.__version__} ({libraries})", True)
     except Exception as error:
         yield Check("PyAV", f"does not load: {_one_line(error)}", False, f"no video can be read without it: {MENDS}")
-    try:
-        importlib.import_module("decord")
-    except ImportError:
-        yield Check("decord", "not here: PyAV reads every file, H.264 more slowly")
-        return
-    except Exception as error:
-        yield Check("decord", f"does not load: {_one_line(error)}", None, f"PyAV reads every file meanwhile: {MENDS}")
-        return
-    found = "of unknown version"
-    for name in ("decord", "eva-decord"):  # two distributions of one module
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found = f"{name} {version(name)}"
-    yield Check("decord", f"{found}: reads H.264 in MP4 and MKV after a check, PyAV the rest", True)
 
 
 # Places ---------------------------------------------------------------------------------------------------------------

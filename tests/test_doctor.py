@@ -79,15 +79,13 @@ def test_device_and_precision_rule(cuda, mps, cpu, wanted, device, paper):
     assert why and reason
 
 
-@pytest.mark.parametrize("missing", ["torch", "torchvision", "av", "decord"])
+@pytest.mark.parametrize("missing", ["torch", "torchvision", "av"])
 def test_report_survives_a_missing_package(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)  # `import missing` now raises ImportError
     checks = doctor.report()
-    assert doctor.broken(checks) or missing == "decord"
+    assert doctor.broken(checks)
     said = doctor.render(checks)
-    assert f"{missing} loads" in said or missing in ("av", "decord")
-    if missing == "decord":
-        assert "PyAV reads every file" in said
+    assert f"{missing} loads" in said or missing == "av"
     if missing == "av":
         assert "no video can be read without it" in said
 
