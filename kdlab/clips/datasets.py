@@ -70,7 +70,7 @@ def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
     ``test_fold`` is the published split (default: the first; for THUMOS14 the ground truth, ``csv`` or ``json``). A
     folder with an ``index.csv`` is the user's own, whatever else it holds. Raises CatalogueError, FileNotFoundError.
     """
-    root = Path(path).expanduser()
+    root = Path(path).expanduser().absolute()  # "." has a parent then, where lists may lie
     if not root.is_dir() or (root / "index.csv").is_file():
         return open_clips(path, test_fold)
     fitting = [data for data in DATA_SETS if _fits(data, root)]
@@ -80,7 +80,7 @@ def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
     if not fitting and all(any((root / name).glob(f"{name}_*_*.*")) for name in ARID_CLASSES):
         fitting = [data for data in DATA_SETS if data.read is arid15]
     if not fitting:
-        return open_clips(root, test_fold)
+        return open_clips(path, test_fold)
     return fitting[0].read(root, **({"split": test_fold} if test_fold else {}))
 
 

@@ -525,9 +525,11 @@ def test_open_data_knows_every_layout(tree, small):
     assert mine == opened or "own folds" in mine.notes[0]
 
 
-def test_lists_beside_the_clips_count_only_for_those_clips(tmp_path, small):
+def test_lists_beside_the_clips_count_only_for_those_clips(tmp_path, small, monkeypatch):
     small(ucf_tree(tmp_path))
     assert open_data(tmp_path / "UCF-101").name == "UCF-101"
+    monkeypatch.chdir(tmp_path / "UCF-101")
+    assert open_data(".") == open_data(tmp_path / "UCF-101")
     touch(tmp_path / "mine", *(f"{c}/{i}.mp4" for c in "ab" for i in range(8)))
     assert open_data(tmp_path / "mine").name == "mine"
     with pytest.raises(CatalogueError, match="mine: test_fold='2' needs an index.csv"):
