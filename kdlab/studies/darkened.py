@@ -23,8 +23,8 @@ __all__ = ["FOLDS", "PROFILE", "columns", "committed", "run"]
 PROFILE = STUDY
 
 FOLDS = ("1", "2", "3")
-#: A fold has 50 training clips. CE on dark clips, mean validation accuracy of the folds (30 clips) after 60, 100 and 200
-#: epochs: 33, 57, 53 % with seed 0; 47, 43 % with seed 1; training loss 0.56, 0.18, 0.03.
+#: A fold has 50 training clips. CE on dark clips, mean validation accuracy of the folds (30 clips) after 60, 100 and
+#: 200 epochs: 33, 57, 53 % with seed 0; 47, 43 % with seed 1; training loss 0.56, 0.18, 0.03.
 EPOCHS = 100
 
 
