@@ -11,6 +11,7 @@ from kdlab.clips.enhance import on_batch
 from kdlab.clips.night import Night
 from kdlab.clips.views import Enhanced
 from kdlab.enhancer import TrainedCurves
+from kdlab.nets.curves import apply_curves
 from kdlab.recipe import Recipe, UserClips, from_json, source_hash, to_json
 from tests.conftest import encode
 
@@ -71,18 +72,29 @@ def test_the_same_recipe_gives_the_same_weights_and_an_unfinished_folder_is_fini
     assert np.array_equal(tiny(clips)(FRAMES), bright)
 
 
-def test_steady_curves_share_the_weights_and_do_not_flicker(clips, places):
-    steady = tiny(clips, steady=True)
-    steady(FRAMES)
+def test_steady_curves_share_the_weights(clips, places):
+    steady, still = tiny(clips, steady=True), np.repeat(FRAMES[:1], 3, 0)
+    assert np.abs(steady(still).astype(int) - tiny(clips)(still)).max() <= 1  # the mean of equal maps, rounded
     assert steady.name == f"{tiny(clips).name}-steady"
     assert len([p for p in paths.runs_dir().iterdir() if p.is_dir()]) == 1
-    still = np.repeat(FRAMES[:1], 3, 0)
-    assert np.abs(steady(still).astype(int) - tiny(clips)(still)).max() <= 1  # the mean of equal maps, rounded
-    still[1, :4] += 60  # something else changes: what stays must stay
-    below = np.s_[:, 16:]
-    assert np.ptp(steady(still)[below].astype(int), axis=0).max() == 0
-    still[1] += 60
-    assert np.ptp(tiny(clips)(still)[::2].astype(int), axis=0).max() == 0
+
+
+def test_steady_curves_are_the_mean_of_the_clip(clips, monkeypatch):
+    """A network whose curves follow the frame's level: what stays the same flickers without ``steady``, not with it."""
+    def net(x):
+        curves = -x.mean().expand(1, 24, 1, 1)
+        return curves, apply_curves(x, curves)
+
+    monkeypatch.setattr(module, "_net", lambda enhancer, device: net)
+    clip = FRAMES[:2].copy()
+    clip[1, :10] += 100
+    clip[1, 10:] = clip[0, 10:]
+    plain, steady = tiny(clips)(clip).astype(int), tiny(clips, steady=True)(clip)
+    assert (plain[1, 10:] >= plain[0, 10:]).all() and np.ptp(plain[:, 10:], axis=0).max() > 3
+    assert np.array_equal(steady[0, 10:], steady[1, 10:])
+    x = torch.from_numpy(clip).permute(0, 3, 1, 2) / 255
+    mean = -x.mean().expand(2, 24, 1, 1)
+    assert np.abs(steady / 255 - apply_curves(x, mean).permute(0, 2, 3, 1).numpy()).max() <= 0.5 / 255 + 1e-6
 
 
 def test_batches_of_tensors_give_the_same_bits(clips, places):
@@ -105,6 +117,19 @@ def test_names_differ_where_weights_differ(clips):
     changes = [{}, {"width": 8}, {"seed": 1}, {"steps": 13}, {"steady": True}]
     assert len({tiny(clips, **change).name for change in changes}) == len(changes)
     assert TrainedCurves(Night()).name != TrainedCurves(Night(seed=1)).name
+
+
+def test_names_follow_clips_and_sources_but_no_path(clips, tmp_path, monkeypatch):
+    moved, other = tmp_path / "a" / clips.name, tmp_path / "b" / clips.name
+    shutil.copytree(clips, moved)
+    shutil.copytree(clips, other)
+    shutil.copy(other / "left" / "0.mp4", other / "left" / "1.mp4")
+    assert tiny(moved).name == tiny(clips).name != tiny(other).name
+    before = tiny(clips).name
+    module._name.cache_clear()
+    monkeypatch.setattr(module, "source_hash", lambda enhancer: "changed")
+    assert tiny(clips).name != before
+    module._name.cache_clear()
 
 
 @pytest.mark.parametrize("change", [{"side": 8}, {"steps": 0}, {"width": 0}])
