@@ -25,9 +25,16 @@ def style() -> None:
 
 
 def photographs() -> None:
-    """Store this notebook's figures as JPEG: frames of video take a fifth of the room that they take as PNG."""
-    if get_ipython() is not None:
-        set_matplotlib_formats("jpeg", pil_kwargs={"quality": 70})
+    """Store figures with frames of video as JPEG, where they take a fifth of the room; charts stay PNG and sharp."""
+    shell = get_ipython()
+    if shell is None:
+        return
+    set_matplotlib_formats("jpeg", "png", pil_kwargs={"quality": 70})
+    for kind, with_frames in (("image/jpeg", True), ("image/png", False)):
+        formatter = shell.display_formatter.formatters[kind]
+        draw = formatter.lookup_by_type(Figure)
+        formatter.for_type(Figure, lambda fig, draw=draw, wanted=with_frames:
+                           draw(fig) if any(ax.images for ax in fig.axes) == wanted else None)
 
 
 def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", seconds: float | None = None) -> Figure:
@@ -49,14 +56,14 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
     return fig
 
 
-def luma_histograms(clips: dict[str, list[np.ndarray]]) -> Figure:
+def luma_histograms(clips: dict[str, list[np.ndarray]], title: str = "How dark is dark?") -> Figure:
     """Distribution of pixel luma (0–255) for groups of clips: name → list of ``uint8 (T, H, W, 3)``."""
     fig, ax = plt.subplots()
     edges = np.arange(0, 257, 4)
     for name, group in clips.items():
         counts, _ = np.histogram(np.concatenate([luma(clip[::6]).ravel() for clip in group]), edges)
         ax.stairs(100 * counts / counts.sum(), edges, label=name, linewidth=1.6)
-    ax.set(xlabel="luma (0–255)", ylabel="pixels (%)", xlim=(0, 255), yscale="log", title="How dark is dark?")
+    ax.set(xlabel="luma (0–255)", ylabel="pixels (%)", xlim=(0, 255), yscale="log", title=title)
     ax.legend()
     return fig
 
@@ -90,7 +97,7 @@ def outlines(frames: np.ndarray, masks: np.ndarray, columns: int = 5, title: str
 
 def traces(panels: dict[str, dict[str, np.ndarray]], ylabel: str = "luma (0–255)", fps: float = 15) -> Figure:
     """Lines over time, one panel beside the other: panel title → name → values ``(T,)``, one a frame."""
-    fig, axes = plt.subplots(1, len(panels), figsize=(4.5 * len(panels), 3), squeeze=False)
+    fig, axes = plt.subplots(1, len(panels), figsize=(min(4.5 * len(panels), 10.5), 3), squeeze=False, sharey=True)
     for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for name, values in lines.items():
             ax.plot(np.arange(len(values)) / fps, values, label=name)

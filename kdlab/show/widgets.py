@@ -19,34 +19,40 @@ _SETTLED = 4  # frames that the camera's denoiser needs before its running mean 
 
 
 def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callable | None = None,
-                     camera: Camera | None = None, seed: int = 0) -> Figure:
+                     camera: Camera = Camera(), seed: int = 0) -> Figure:
     """A frame of an ordinary clip, the same frame recorded in the dark, and that brightened by ``enhancer``.
 
     bright: well exposed ``uint8 (T, H, W, 3)``, whose middle frame is shown; exposure: light on the sensor, 1 for a
     typical dark clip and half of that for each stop less; enhancer: see ``kdlab.clips.enhance``, ``None`` for none;
-    camera: who recorded it (default: one drawn from ``seed``). Raises ValueError for an exposure that is not positive.
+    camera: who recorded it, with its gain (``level``: what the median would be at exposure 1) and its read noise.
+    Above the frames stands the signal-to-noise ratio of the photo-electrons at the median, before denoising. Raises
+    ValueError for an exposure that is not positive.
     """
     if not exposure > 0:
         raise ValueError(f"exposure must be positive, got {exposure}; 1 is a typical dark clip, 0.5 one stop darker")
     shown = len(bright) // 2
     some = bright[np.maximum(np.arange(shown - _SETTLED, shown + 1), 0)]
-    camera = camera and replace(camera, steps=())  # its auto-exposure is timed for a whole clip
+    camera = replace(camera, steps=())  # its auto-exposure is timed for a whole clip
     dark = darken(some, exposure, np.random.default_rng(seed), camera)[-1:]
     pictures = {"ordinary light": some[-1], f"dark: {np.log2(exposure):+.3g} stops": dark[0]}
     if enhancer:
         pictures[f"dark, {enhancer.name}"] = enhancer(dark)[0]
     fig = light_and_histograms(pictures)
-    fig.suptitle(f"median luma {np.median(luma(dark)):.0f} of 255, {colours(dark)} different colours", fontsize=10)
+    photons = camera.electrons * exposure
+    snr = photons / np.sqrt(photons + camera.read_noise**2)
+    fig.suptitle(f"median luma {np.median(luma(dark)):.0f} of 255, {colours(dark)} different colours, "
+                 f"signal to noise {snr:.1f}", fontsize=10)
     return fig
 
 
-def exposure_widget(bright: np.ndarray, camera: Camera | None = None):
-    """Drag exposure and enhancer over :func:`exposure_picture`; ``None``, with a line that says so, when headless."""
+def exposure_widget(bright: np.ndarray, camera: Camera = Camera()):
+    """Drag exposure, gain, read noise and enhancer over :func:`exposure_picture`; ``None``, with a line that says so,
+    when headless."""
 
-    def show(stops: float, enhancer: str, gamma: float) -> None:
+    def show(stops: float, level: float, read_noise: float, enhancer: str, gamma: float) -> None:
         chosen = {"none": None, "gamma": Gamma(gamma), "histogram equalisation": HistogramEqualisation(),
                   "CLAHE": Clahe()}[enhancer]
-        exposure_picture(bright, 2.0**stops, chosen, camera)
+        exposure_picture(bright, 2.0**stops, chosen, replace(camera, level=level, read_noise=read_noise))
         plt.show()
 
     from ipywidgets import Dropdown, FloatSlider
@@ -54,6 +60,10 @@ def exposure_widget(bright: np.ndarray, camera: Camera | None = None):
     return _interactive(
         show,
         stops=FloatSlider(0, min=-4, max=4, step=0.5, description="light (stops)", continuous_update=False),
+        level=FloatSlider(camera.level, min=6, max=120, step=0.5, description="gain (level of the median at 0 stops)",
+                          continuous_update=False),
+        read_noise=FloatSlider(camera.read_noise, min=0, max=20, step=0.1, description="read noise (electrons)",
+                               continuous_update=False),
         enhancer=Dropdown(options=["none", "gamma", "histogram equalisation", "CLAHE"], value="gamma"),
         gamma=FloatSlider(1.8, min=1, max=4, step=0.1, description="gamma", continuous_update=False),
     )

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -98,3 +99,16 @@ def test_style_and_photographs_can_be_called_outside_a_notebook():
     with plt.rc_context():
         plots.style()
         plots.photographs()
+
+
+def test_in_a_notebook_frames_are_stored_as_jpeg_and_charts_as_png(monkeypatch, tmp_path):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    shell = InteractiveShell.instance()
+    try:
+        monkeypatch.setattr(plots, "get_ipython", lambda: shell)
+        plots.photographs()
+        stored = [set(shell.display_formatter.format(fig)[0]) - {"text/plain"}
+                  for fig in (plots.filmstrip({"dark": CLIP}, 2), plots.traces({"line": {"raw": np.arange(5)}}))]
+        assert stored == [{"image/jpeg"}, {"image/png"}]
+    finally:
+        InteractiveShell.clear_instance()

@@ -1,11 +1,14 @@
 """Widgets are sugar: the picture is there without them, and moving a slider draws it anew."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from kdlab.clips.enhance import Gamma
+from kdlab.clips.night import Camera
 from kdlab.show import widgets
 from kdlab.show.widgets import exposure_picture, exposure_widget, temperature_picture, temperature_widget
 
@@ -50,6 +53,22 @@ def test_equal_seeds_draw_equal_pictures(bright):
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 
 
+def test_gain_lifts_the_picture_and_not_the_signal_above_its_noise(bright):
+    camera = Camera(electrons=36, read_noise=0)
+    (_, low), (_, high) = (shown(exposure_picture(bright, 0.25, camera=replace(camera, level=level)))
+                           for level in (10, 80))
+    assert high.mean() > 2 * low.mean()
+    titles = [plt.figure(number).get_suptitle() for number in plt.get_fignums()]
+    assert all(title.endswith("signal to noise 3.0") for title in titles)  # the root of nine photo-electrons
+
+
+def test_read_noise_is_told_and_drawn(bright):
+    camera = Camera(electrons=16)
+    quiet, loud = (exposure_picture(bright, camera=replace(camera, read_noise=noise)) for noise in (0, 3))
+    assert quiet.get_suptitle().endswith("signal to noise 4.0") and loud.get_suptitle().endswith("signal to noise 3.2")
+    assert not np.array_equal(shown(quiet)[1], shown(loud)[1])
+
+
 def test_a_single_frame_is_enough(bright):
     assert len(shown(exposure_picture(bright[:1]))) == 2
 
@@ -79,11 +98,11 @@ def test_what_cannot_be_is_refused(bright, wrong):
 @pytest.mark.usefixtures("watched")
 def test_every_position_of_the_sliders_draws(bright, capsys):
     widget = exposure_widget(bright)
-    stops, enhancer, gamma = widget.children[:3]
+    stops, level, read_noise, enhancer, gamma = widget.children[:5]
     for name in enhancer.options:
         enhancer.value = name
         widget.update()
-    stops.value, gamma.value = -4, 4
+    stops.value, level.value, read_noise.value, gamma.value = -4, 120, 20, 4
     widget.update()
     temperature = temperature_widget(LOGITS, CLASSES, 1)
     temperature.children[0].value = 0.5

@@ -1,0 +1,62 @@
+"""Pictures of notebook 01: enhancers side by side, what clips and variety do, and what real dark clips say of it."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+__all__ = ["accuracy_curves", "transfer", "wall"]
+
+_SCORES = {"psnr": "PSNR {:.1f} dB", "ssim": "SSIM {:.2f}", "flicker": "flicker {:.1f}"}
+
+
+def wall(pictures: dict[str, np.ndarray], scores: pd.DataFrame, columns: int = 3) -> Figure:
+    """Frames ``uint8 (H, W, 3)`` by name; under each what its row of ``scores`` has of PSNR, SSIM and flicker."""
+    lines = -(-len(pictures) // columns)
+    h, w = next(iter(pictures.values())).shape[:2]
+    fig, axes = plt.subplots(lines, columns, figsize=(2.3 * columns, (2.3 * h / w + 0.45) * lines), squeeze=False)
+    for ax in axes.flat[len(pictures):]:
+        ax.set_visible(False)
+    for ax, (name, frame) in zip(axes.flat, pictures.items(), strict=False):
+        ax.imshow(frame)
+        of = scores.loc[name] if name in scores.index else {}
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(name, fontsize=9)
+        ax.set_xlabel(", ".join(text.format(of[s]) for s, text in _SCORES.items() if s in of), fontsize=8)
+    return fig
+
+
+def accuracy_curves(panels: dict[str, dict[float, np.ndarray]], chance: float) -> Figure:
+    """Test accuracy of every seed (dots, %) and their mean (line): x label of a panel → value on it → accuracies.
+    Where all values lie above 1 the axis is logarithmic."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3), squeeze=False, sharey=True)
+    for ax, (title, found) in zip(axes[0], panels.items(), strict=True):
+        for value, accuracies in found.items():
+            ax.plot(np.full(len(accuracies), value), accuracies, "o", color="C0", alpha=0.5, markersize=4)
+        ax.plot(list(found), [np.mean(a) for a in found.values()], color="C0", label="mean of the seeds")
+        ax.axhline(chance, color="grey", linestyle=":", linewidth=1.2, label="chance")
+        if min(found, default=0) > 1:
+            ax.set_xscale("log", base=2)
+        ax.set_xticks(list(found), [f"{value:g}" for value in found])
+        ax.set(xlabel=title, ylim=(0, 100), ylabel="test accuracy (%)" if ax is axes[0, 0] else "")
+    axes[0, -1].legend(fontsize=7)
+    return fig
+
+
+def transfer(rows: pd.DataFrame, titles: dict[str, str]) -> Figure:
+    """Mean recall on real dark clips with its 95 % interval, a panel a fold: rows of ``figures/transfer.csv``."""
+    folds, shown = sorted(set(rows.fold)), [c for c in titles if c in set(rows.condition)]
+    size = 3.6 * len(folds) + 1.2, 0.32 * len(shown) + 1.2
+    fig, axes = plt.subplots(1, len(folds), figsize=size, squeeze=False, sharey=True)
+    for ax, fold in zip(axes[0], folds, strict=True):
+        some = rows[rows.fold == fold].pivot_table("value", "condition", "metric")
+        mean, low, high = (some.loc[shown, f"mean_recall{end}"].to_numpy() for end in ("", "_low", "_high"))
+        ax.errorbar(mean, range(len(shown)), xerr=[mean - low, high - mean], fmt="D", color="C0", markersize=5)
+        chance = 100 / sum(metric.startswith("recall:") for metric in some.columns)
+        ax.axvline(chance, color="grey", linestyle=":", label="chance")
+        ax.axvline(some.accuracy["majority"], color="grey", linestyle="--", label="best constant answer (accuracy)")
+        ax.set(xlim=(0, 100), ylim=(len(shown) - 0.5, -0.5), title=f"tested on fold {fold}",
+               xlabel="mean recall over the classes (%)\nbar: 95 % over seeds and clips")
+    axes[0, 0].set_yticks(range(len(shown)), [titles[c] for c in shown])
+    axes[0, -1].legend(fontsize=7)
+    return fig
