@@ -32,10 +32,9 @@ class TrainedCurves:
 
     At most ``clips`` of them, spread over the data, are seen as single frames of ``side`` × ``side`` pixels, ``batch``
     at once, for ``steps`` steps (rounded up to whole passes) of peak rate ``lr``. ``steady`` brightens all frames by
-    the mean of their curve maps, with the weights of the unsteady one. Weights are looked for in ``runs/``, then in
-    ``pretrained/``, in the folder :attr:`name` (without ``-steady``); where they are missing the first call trains
-    them, and another process that wants them waits. Raises what reading ``data`` raises, and ``ValueError`` for
-    impossible numbers.
+    the mean of their curve maps, with the same weights. Weights are looked for in the folder :attr:`name` (without
+    ``-steady``) in ``runs/``, then in ``pretrained/``; the first call trains those that are missing, and another
+    process waits. Raises what reading ``data`` raises.
     """
 
     data: Night | UserClips
@@ -50,8 +49,7 @@ class TrainedCurves:
 
     def __post_init__(self):
         if self.side < 16 or min(self.width, self.clips, self.batch, self.steps) < 1:
-            raise ValueError(f"curves are trained on side >= 16 (a patch of the exposure loss) and at least 1 of "
-                             f"width, clips, batch and steps, got {self}")
+            raise ValueError(f"curves need side >= 16 (a patch of the loss), and width, clips … >= 1, got {self}")
 
     @property
     def name(self) -> str:
@@ -74,13 +72,10 @@ class TrainedCurves:
     def _brightened(self, clip: torch.Tensor) -> torch.Tensor:
         """``uint8 (3, T, H, W)`` frame by frame, because the network's maps of a whole clip can fill the memory."""
         net = _net(self, clip.device)
+        frames = lambda: (frame[None].float().div_(255) for frame in clip.unbind(1))  # noqa: E731
         with one_thread():
-            frames = [frame[None].float().div_(255) for frame in clip.unbind(1)]
-            if self.steady:
-                curves = sum(net(frame)[0] for frame in frames) / len(frames)
-                bright = [apply_curves(frame, curves) for frame in frames]
-            else:
-                bright = [net(frame)[1] for frame in frames]
+            mean = sum(net(frame)[0] for frame in frames()) / clip.shape[1] if self.steady else None
+            bright = (apply_curves(frame, mean) if self.steady else net(frame)[1] for frame in frames())
             return torch.stack([x[0].mul(255).round_().clamp_(0, 255).byte() for x in bright], 1)
 
 
@@ -124,9 +119,8 @@ def _train(enhancer: TrainedCurves, folder: Path) -> None:
         net = CurveNet(enhancer.width).to(memory_format=torch.channels_last)
     epochs = ceil(enhancer.steps / max(1, len(records) // enhancer.batch))
     settings = Settings(epochs, enhancer.batch, enhancer.lr, weight_decay=1e-4)
-    checkpoint = folder / "checkpoint.safetensors"
     with torch.enable_grad():  # the first use may come from an evaluation
-        trained = fit(ZeroDce(), {"student": net}, batches, settings, enhancer.seed, checkpoint=checkpoint,
+        trained = fit(ZeroDce(), {"student": net}, batches, settings, enhancer.seed,
                       progress=lambda steps: track(steps, folder.name, total=len(steps)))
     state = {k: v.contiguous().cpu() for k, v in trained.nets["student"].state_dict().items()}
     about = {"enhancer": to_json(enhancer), "clips": [record.id for record in records], "steps": trained.steps,
@@ -134,4 +128,3 @@ def _train(enhancer: TrainedCurves, folder: Path) -> None:
     write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
     write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
     write_atomically(folder / "enhancer.json", lambda p: p.write_text(json.dumps(about, indent=1), encoding="utf-8"))
-    checkpoint.unlink(missing_ok=True)
