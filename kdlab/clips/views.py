@@ -7,6 +7,7 @@ same place. Rule 3 of docs/methods.md, 0.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
-from kdlab.clips.decode import DamagedClip, read_frames
+from kdlab.clips.decode import DamagedClip, probe, read_frames
 
 __all__ = ["Batch", "ClipBatches", "Draw", "Enhanced", "MotionMix", "Raw", "TooShort", "UnusableClips", "View",
            "Window"]
@@ -153,6 +154,11 @@ class Batch:
         return Batch({k: v.to(device) for k, v in self.views.items()}, self.labels.to(device), self.ids)
 
 
+@cache
+def _rate(path: Path) -> float:
+    return probe(path).fps
+
+
 @dataclass
 class ClipBatches:
     """Batches of ``records`` under several ``views`` (name → view) through one ``window`` and one frame cache."""
@@ -162,13 +168,23 @@ class ClipBatches:
     window: Window = field(default_factory=Window)
     cache: FrameCache = field(default_factory=FrameCache)
 
-    def length(self, record: ClipRecord) -> int:
-        """Frames of a clip. Raises :class:`TooShort` below half of what the network looks at."""
+    def stretch(self, record: ClipRecord) -> tuple[int, int]:
+        """A clip's first frame in its file, and how many it has; a record's ``start`` and ``end`` are in seconds."""
         view = next(iter(self.views.values()))
         length = self.cache.length(record.path, self.window.side, view.read, view.name)
+        if record.start is None and record.end is None:
+            return 0, length
+        rate = _rate(record.path)
+        first = round((record.start or 0.0) * rate)
+        return first, (length if record.end is None else min(length, round(record.end * rate))) - first
+
+    def length(self, record: ClipRecord) -> int:
+        """Frames of a clip. Raises :class:`TooShort` below half of what the network looks at."""
+        length = self.stretch(record)[1]
         if length < max(2, self.window.frames // 2):
+            what = record.path if record.start is record.end is None else f"{record.id} of {record.path}"
             raise TooShort(
-                f"{record.path} has {length} frame(s), but the network looks at {self.window.frames}; "
+                f"{what} has {length} frame(s), but the network looks at {self.window.frames}; "
                 f"remove the clip from the index or ask for fewer frames (window.frames <= {2 * length})"
             )
         return length
@@ -190,11 +206,12 @@ class ClipBatches:
     def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
         """The batch of ``records[i]`` cut by ``draws``, the same draw for each view."""
         crop, chosen = self.window.crop, [self.records[i] for i in indices]
+        firsts = [0 if record.start is None else self.stretch(record)[0] for record in chosen]
         tensors = {}
         for view in set(self.views.values()):  # a same-light teacher and its student share one tensor
             pixels = np.stack([
-                draw.apply(self.cache.frames(r.path, draw.frames, self.window.side, view.read, view.name), crop)
-                for r, draw in zip(chosen, draws, strict=True)
+                draw.apply(self.cache.frames(r.path, first + draw.frames, self.window.side, view.read, view.name), crop)
+                for r, draw, first in zip(chosen, draws, firsts, strict=True)
             ])
             # (B, T, H, W, C) seen as (B, C, T, H, W) *is* channels-last: no copy is needed for the fast layout.
             tensor = torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).float().div_(255)

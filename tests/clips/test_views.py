@@ -6,6 +6,7 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.views import ClipBatches, Draw, Enhanced, MotionMix, Raw, TooShort, UnusableClips, Window
+from tests.conftest import encode
 
 
 def test_gamma_table_of_the_reference():
@@ -148,3 +149,19 @@ def test_motion_mix_shows_appearance_difference_from_the_background_and_change()
 def test_motion_mix_shares_the_frames_of_its_view_in_the_cache():
     assert MotionMix(Enhanced(Gamma())).name == Enhanced(Gamma()).name
     assert Enhanced(Gamma(), of=Enhanced(Gamma(2.0))).name != Enhanced(Gamma()).name
+
+
+def test_a_segment_of_a_longer_video_is_read_where_it_lies(tmp_path):
+    video = np.repeat(np.arange(0, 240, 5, dtype=np.uint8), 32 * 32 * 3).reshape(48, 32, 32, 3)  # brighter and brighter
+    encode(tmp_path / "long.mp4", video, rate=12)
+    records = [ClipRecord(f"long@{start}", tmp_path / "long.mp4", 0, "train", "g", start, end)
+               for start, end in ((1.0, 2.0), (3.0, None), (None, 0.5))]
+    made = ClipBatches(records, {"student": Raw()}, Window(4, 32, 32), FrameCache(tmp_path / "cache"))
+    assert [made.stretch(record) for record in records] == [(12, 12), (36, 12), (0, 6)]
+    (batch,) = made.evaluation()
+    seen = (255 * batch.views["student"]).mean((1, 3, 4)).round()
+    assert torch.allclose(seen[0], torch.tensor([65.0, 80, 95, 110]), atol=4)
+    assert seen[1].min() > 175 > seen[2].max()
+    late = ClipRecord("long@9", tmp_path / "long.mp4", 0, "train", "g", 9.0, 10.0)
+    with pytest.raises(TooShort, match="long@9"):
+        made.length(late)
