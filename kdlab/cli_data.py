@@ -14,6 +14,7 @@ def data():
 @data.command()
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to make it in; default: by its name in data/.")
 @click.option("--clips", type=int, help="Clips in all, even over the classes: 60 % train, 10 % val, 30 % test.")
+@click.option("--classes", metavar="NAME,…", help="Some of the eleven actions; default: all.")
 @click.option("--variety", type=click.FloatRange(0, 1), help="Range of views, tempo, camera and clutter.")
 @click.option("--context", type=click.FloatRange(0, 1), help="How much props and place tell the class.")
 @click.option("--seed", type=int, help="Another seed makes other clips.")
@@ -25,16 +26,19 @@ def night(out, clips, workers, untrimmed, **dials):
     from kdlab.clips.night.untrimmed import Untrimmed, make_untrimmed
 
     spec = {name: value for name, value in dials.items() if value is not None}
+    if "classes" in spec:
+        spec["classes"] = tuple(spec["classes"].split(","))
     if untrimmed:
         if "context" in spec:
             raise click.UsageError("untrimmed videos have no --context")
         spec |= {"videos": spread(clips, 1)} if clips is not None else {}
         return _describe(make_untrimmed(Untrimmed(**spec), out, workers=workers))
     if clips is not None:
-        spec["per_class"] = spread(clips, len(ACTIONS))
-        made = sum(spec["per_class"]) * len(ACTIONS)
+        count = len(spec.get("classes", ACTIONS))
+        spec["per_class"] = spread(clips, count)
+        made = sum(spec["per_class"]) * count
         if made != clips:
-            click.echo(f"{clips} clips do not spread evenly over {len(ACTIONS)} classes: making {made}")
+            click.echo(f"{clips} clips do not spread evenly over {count} classes: making {made}")
     catalogue = make_night(Night(**spec), out, workers=workers)
     _describe(catalogue)
 

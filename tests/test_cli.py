@@ -242,3 +242,10 @@ def test_doctor_tells_by_its_exit_code(kdlab, monkeypatch, broken, expected):
     monkeypatch.setattr("kdlab.doctor", fake, raising=False)
     monkeypatch.setitem(sys.modules, "kdlab.doctor", fake)
     assert kdlab("doctor")[:2] == (expected, "check\n")
+
+
+def test_data_night_makes_some_classes_only(kdlab, tmp_path):
+    code, out, _ = kdlab("data", "night", "--out", tmp_path, "--clips", "6", "--classes", "Jump,Run", "--workers", "1")
+    assert code == 0 and "6 clips" in out and "Jump" in out and "Walk" not in out
+    code, _, err = kdlab("data", "night", "--out", tmp_path, "--classes", "Jmp")
+    assert code == 2 and "Jmp" in err and "Walk" in err
