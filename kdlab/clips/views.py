@@ -58,6 +58,8 @@ class Enhanced:
 
     def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
         """Frames of ``path`` (all, or those at ``indices``) after enhancement, ``uint8 (T, H, W, 3)`` RGB."""
+        if indices is not None and getattr(self.by, "steady", False):  # its parameters are the whole clip's
+            return self.by(self.of.read(path))[np.asarray(indices, dtype=np.intp)]
         return self.by(self.of.read(path, indices))
 
 

@@ -165,3 +165,12 @@ def test_a_segment_of_a_longer_video_is_read_where_it_lies(tmp_path):
     late = ClipRecord("long@9", tmp_path / "long.mp4", 0, "train", "g", 9.0, 10.0)
     with pytest.raises(TooShort, match="long@9"):
         made.length(late)
+
+
+def test_a_steady_enhancer_looks_at_the_whole_clip_also_where_some_frames_are_asked_for(tmp_path):
+    video = np.random.default_rng(0).integers(0, 60, (12, 32, 32, 3), dtype=np.uint8)
+    video[6:] *= 2
+    path = encode(tmp_path / "a.mp4", video)
+    for enhancer in (HistogramEqualisation(steady=True), HistogramEqualisation()):
+        view = Enhanced(enhancer)
+        assert np.array_equal(view.read(path, [2, 9]), view.read(path)[[2, 9]])
