@@ -14,7 +14,7 @@ def wall(pictures: dict[str, np.ndarray], scores: pd.DataFrame, columns: int = 3
     """Frames ``uint8 (H, W, 3)`` by name; under each what its row of ``scores`` has of PSNR, SSIM and flicker."""
     lines = -(-len(pictures) // columns)
     h, w = next(iter(pictures.values())).shape[:2]
-    fig, axes = plt.subplots(lines, columns, figsize=(2.3 * columns, (2.3 * h / w + 0.45) * lines), squeeze=False)
+    fig, axes = plt.subplots(lines, columns, figsize=(2 * columns, (2 * h / w + 0.45) * lines), squeeze=False)
     for ax in axes.flat[len(pictures):]:
         ax.set_visible(False)
     for ax, (name, frame) in zip(axes.flat, pictures.items(), strict=False):
@@ -22,7 +22,7 @@ def wall(pictures: dict[str, np.ndarray], scores: pd.DataFrame, columns: int = 3
         of = scores.loc[name] if name in scores.index else {}
         ax.set(xticks=[], yticks=[])
         ax.set_title(name, fontsize=9)
-        ax.set_xlabel(", ".join(text.format(of[s]) for s, text in _SCORES.items() if s in of), fontsize=8)
+        ax.set_xlabel(", ".join(text.format(of[s]) for s, text in _SCORES.items() if s in of), fontsize=7)
     return fig
 
 
@@ -46,7 +46,7 @@ def accuracy_curves(panels: dict[str, dict[float, np.ndarray]], chance: float) -
 def transfer(rows: pd.DataFrame, titles: dict[str, str]) -> Figure:
     """Mean recall on real dark clips with its 95 % interval, a panel a fold: rows of ``figures/transfer.csv``."""
     folds, shown = sorted(set(rows.fold)), [c for c in titles if c in set(rows.condition)]
-    size = 3.6 * len(folds) + 1.2, 0.32 * len(shown) + 1.2
+    size = 3 * len(folds) + 1.6, 0.28 * len(shown) + 1.4
     fig, axes = plt.subplots(1, len(folds), figsize=size, squeeze=False, sharey=True)
     for ax, fold in zip(axes[0], folds, strict=True):
         some = rows[rows.fold == fold].pivot_table("value", "condition", "metric")
@@ -58,5 +58,5 @@ def transfer(rows: pd.DataFrame, titles: dict[str, str]) -> Figure:
         ax.set(xlim=(0, 100), ylim=(len(shown) - 0.5, -0.5), title=f"tested on fold {fold}",
                xlabel="mean recall over the classes (%)\nbar: 95 % over seeds and clips")
     axes[0, 0].set_yticks(range(len(shown)), [titles[c] for c in shown])
-    axes[0, -1].legend(fontsize=7)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=7, loc="outside lower center", ncols=2)
     return fig

@@ -29,7 +29,7 @@ def photographs() -> None:
     shell = get_ipython()
     if shell is None:
         return
-    set_matplotlib_formats("jpeg", "png", pil_kwargs={"quality": 70})
+    set_matplotlib_formats("jpeg", "png", pil_kwargs={"quality": 60})
     for kind, with_frames in (("image/jpeg", True), ("image/png", False)):
         formatter = shell.display_formatter.formatters[kind]
         draw = formatter.lookup_by_type(Figure)
@@ -56,10 +56,10 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
     return fig
 
 
-def luma_histograms(clips: dict[str, list[np.ndarray]], title: str = "How dark is dark?") -> Figure:
-    """Distribution of pixel luma (0–255) for groups of clips: name → list of ``uint8 (T, H, W, 3)``."""
+def luma_histograms(clips: dict[str, list[np.ndarray]], title: str = "How dark is dark?", width: int = 4) -> Figure:
+    """Pixel luma (0–255) in bins of ``width`` for groups of clips: name → list of ``uint8 (T, H, W, 3)``."""
     fig, ax = plt.subplots()
-    edges = np.arange(0, 257, 4)
+    edges = np.arange(0, 257, width)
     for name, group in clips.items():
         counts, _ = np.histogram(np.concatenate([luma(clip[::6]).ravel() for clip in group]), edges)
         ax.stairs(100 * counts / counts.sum(), edges, label=name, linewidth=1.6)
