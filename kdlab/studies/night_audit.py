@@ -25,7 +25,7 @@ CLIPS = (10, 20, 40, 80)
 VARIETIES = (0.0, 0.25, 0.5, 1.0)
 #: The probability that place and props tell the class, where a still picture should be enough.
 CONTEXT = 0.9
-_EPOCHS, _TEST = 50, 50  # of 40 clips a class; half the steps of the study of DL-KDD
+_EPOCHS, _TEST = 50, 30  # of 40 clips a class; half the steps of the study of DL-KDD
 
 
 def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
