@@ -14,7 +14,7 @@ def wall(pictures: dict[str, np.ndarray], scores: pd.DataFrame, columns: int = 3
     """Frames ``uint8 (H, W, 3)`` by name; under each what its row of ``scores`` has of PSNR, SSIM and flicker."""
     lines = -(-len(pictures) // columns)
     h, w = next(iter(pictures.values())).shape[:2]
-    fig, axes = plt.subplots(lines, columns, figsize=(2 * columns, (2 * h / w + 0.45) * lines), squeeze=False)
+    fig, axes = plt.subplots(lines, columns, figsize=(1.9 * columns, (1.9 * h / w + 0.45) * lines), squeeze=False)
     for ax in axes.flat[len(pictures):]:
         ax.set_visible(False)
     for ax, (name, frame) in zip(axes.flat, pictures.items(), strict=False):

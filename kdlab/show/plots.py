@@ -29,7 +29,7 @@ def photographs() -> None:
     shell = get_ipython()
     if shell is None:
         return
-    set_matplotlib_formats("jpeg", "png", pil_kwargs={"quality": 60})
+    set_matplotlib_formats("jpeg", "png", pil_kwargs={"quality": 55})
     for kind, with_frames in (("image/jpeg", True), ("image/png", False)):
         formatter = shell.display_formatter.formatters[kind]
         draw = formatter.lookup_by_type(Figure)
@@ -70,7 +70,7 @@ def luma_histograms(clips: dict[str, list[np.ndarray]], title: str = "How dark i
 
 def light_and_histograms(pictures: dict[str, np.ndarray]) -> Figure:
     """Frames side by side, each above its histogram of luma: name → ``uint8 (H, W, 3)``."""
-    fig, axes = plt.subplots(2, len(pictures), figsize=(2.1 * len(pictures), 3.3), squeeze=False, sharey="row",
+    fig, axes = plt.subplots(2, len(pictures), figsize=(1.85 * len(pictures), 3), squeeze=False, sharey="row",
                              height_ratios=(1.7, 1))
     for (top, bottom), (name, frame) in zip(axes.T, pictures.items(), strict=True):
         top.imshow(frame)
@@ -97,7 +97,7 @@ def outlines(frames: np.ndarray, masks: np.ndarray, columns: int = 5, title: str
 
 def traces(panels: dict[str, dict[str, np.ndarray]], ylabel: str = "luma (0–255)", fps: float = 15) -> Figure:
     """Lines over time, one panel beside the other: panel title → name → values ``(T,)``, one a frame."""
-    fig, axes = plt.subplots(1, len(panels), figsize=(min(4.5 * len(panels), 10.5), 3), squeeze=False, sharey=True)
+    fig, axes = plt.subplots(1, len(panels), figsize=(min(4.5 * len(panels), 9), 2.8), squeeze=False, sharey=True)
     for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
         for name, values in lines.items():
             ax.plot(np.arange(len(values)) / fps, values, label=name)
