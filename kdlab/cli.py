@@ -97,7 +97,7 @@ def reproduce(profile, data, again, timeout, verbose):
 @cli.command()
 @click.argument("name", type=click.Choice(_STUDIES))
 @click.option("--profile", help="Its size; default: the one whose outcome is committed.")
-@click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the profile's.")
+@click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the study's.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
 def study(name, profile, seeds, workers):
     """Run (or go on with) a whole study and rewrite its table and predictions in figures/."""

@@ -12,7 +12,7 @@ from kdlab.run import run_notebook
 __all__ = ["evidence_sources", "refresh", "stale_notebooks"]
 
 #: What starts, judges and describes runs cannot change what a notebook shows.
-_AROUND = {"cli", "doctor", "notebooks", "refresh", "report", "reproduce", "run"}
+_AROUND = {"cli", "cli_data", "doctor", "notebooks", "refresh", "report", "reproduce", "run"}
 
 
 def evidence_sources() -> str:

@@ -2,7 +2,9 @@
 
 import importlib.metadata
 import os
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +113,13 @@ def test_variables_mistyped_secret_and_missing_folder(monkeypatch, tmp_path):
     assert "KDLAB_RUNS" in checks["KDLAB_RUN"].advice and checks["KDLAB_RUN"].ok is None
     assert "secret" not in checks["KDLAB_TORCH_INDEX"].value
     assert checks["KDLAB_REAL_CLIPS"].ok is False
+
+
+def test_every_variable_that_is_read_is_known():
+    root = Path(doctor.__file__).parent
+    files = [path for path in root.rglob("*.py") if path.name != "doctor.py"] + [root.parent / "tools" / "setup_env.py"]
+    read = {name for path in files for name in re.findall(r'"(KDLAB_[A-Z_]+)"', path.read_text("utf-8"))}
+    assert read == doctor.VARIABLES.keys()
 
 
 def test_a_device_that_is_not_here_is_an_error(monkeypatch):
