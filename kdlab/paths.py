@@ -39,3 +39,12 @@ def real_clips() -> Path | None:
     """The user's own clips, named only by ``$KDLAB_REAL_CLIPS``; ``None`` when it is unset or empty."""
     value = os.environ.get("KDLAB_REAL_CLIPS")
     return Path(value).expanduser() if value else None
+
+
+def real_set(name: str) -> Path:
+    """The folder ``name`` in :func:`real_clips`. Raises ``FileNotFoundError`` where there is none."""
+    root = real_clips()
+    if root is None or not (root / name).is_dir():
+        place = f"{root} has no folder {name}" if root else "KDLAB_REAL_CLIPS is not set"
+        raise FileNotFoundError(f"{place}: docs/real-clips.md says what this study needs, and where to put it")
+    return root / name

@@ -38,7 +38,7 @@ from kdlab.recipe import Recipe, from_json, source_hash, to_json
 from kdlab.train import fit, predict
 
 __all__ = ["Predictions", "Run", "StaleRun", "WorkerDied", "batches", "committed_runs", "find", "obtain", "obtain_all",
-           "publish", "weights_hash"]
+           "publish", "save_arrays", "weights_hash"]
 
 
 #: The packages whose versions can change the bits of a run.
@@ -228,7 +228,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     state = {f"{n}.{k}": v.contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
     write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
     write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
-    write_atomically(folder / "predictions.npz", lambda p: _savez(p, predictions))
+    save_arrays(folder / "predictions.npz", predictions)
     note = identity | {
         "classes": list(catalogue.classes),
         "weights": weights_hash(state),
@@ -267,9 +267,14 @@ def _drop_foreign_checkpoint(folder: Path, identity: dict) -> None:
     write_atomically(begun, lambda p: p.write_text(text, encoding="utf-8"))
 
 
-def _savez(path: Path, arrays: dict) -> None:
-    with open(path, "wb") as file:  # np.savez would append .npz to the temporary name
-        np.savez_compressed(file, **arrays)
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """One compressed npz without pickles, whole or not at all."""
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # np.savez would append .npz to the temporary name
+            np.savez_compressed(file, **arrays)
+
+    write_atomically(path, write)
 
 
 def weights_hash(state: dict[str, torch.Tensor]) -> str:

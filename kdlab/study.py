@@ -20,7 +20,7 @@ from kdlab.files import write_atomically
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
 from kdlab.recipe import Recipe, source_hash
-from kdlab.runs import Run, committed_runs, find, obtain_all
+from kdlab.runs import Run, committed_runs, find, obtain_all, save_arrays
 
 __all__ = ["COLUMNS", "Scores", "collect", "compare_with_committed", "compare_with_pretrained", "convergence",
            "fused", "load_rows", "pooled", "rows", "save_rows", "stale_studies", "three_seed_range"]
@@ -65,11 +65,7 @@ class Scores:
         arrays |= {f"predicted/{k}": v.astype(np.uint8) for k, v in self.predicted.items()}
         arrays |= {f"logits/{k}": v.astype(np.float16) for k, v in self.logits.items()}
 
-        def write(temporary):
-            with open(temporary, "wb") as file:
-                np.savez_compressed(file, note=np.array(json.dumps(note)), **arrays)
-
-        write_atomically(path, write)
+        save_arrays(path, {"note": np.array(json.dumps(note))} | arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Scores":
@@ -172,7 +168,9 @@ def load_rows(study: str) -> pd.DataFrame:
     """The committed rows of a study. Raises ``FileNotFoundError`` naming the command that makes them."""
     path = paths.figures_dir() / f"{study}.csv"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: run `kdlab study {study}` to make it")
+        root = paths.project_root()
+        place = path.relative_to(root) if path.is_relative_to(root) else path
+        raise FileNotFoundError(f"{place} is missing: run `kdlab study {study}` to make it")
     return pd.read_csv(path, keep_default_na=False)
 
 
@@ -201,19 +199,19 @@ def three_seed_range(values: np.ndarray, seeds: int = 3) -> tuple[float, float]:
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def stale_studies(recipes: dict[str, dict[str, Recipe]]) -> dict[str, str]:
+def stale_studies(committed: dict[str, dict[str, list[Recipe]]]) -> dict[str, str]:
     """Committed predictions that today's sources would not give: file → reason.
 
-    ``recipes``: name of the predictions file → condition → today's recipe of its first seed.
+    ``committed``: name of the predictions file → condition → today's recipes, of which the first seed's is compared.
     """
     stale = {}
-    for name, column in recipes.items():
+    for name, columns in committed.items():
         path = paths.figures_dir() / "predictions" / f"{name}.npz"
         if not path.is_file():
             stale[path.name] = "missing"
             continue
         scores = Scores.load(path)
-        for condition, recipe in column.items():
+        for condition, (recipe, *_) in columns.items():
             if scores.recipes.get(condition, [""])[0] != recipe.name:
                 stale[path.name] = f"{condition} was another recipe ({recipe.name} today)"
             elif scores.sources[condition] != source_hash(recipe):

@@ -7,8 +7,9 @@ import pytest
 
 from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
-from kdlab.profiles import TITLES
-from kdlab.studies.dual_light import ledger
+from kdlab.profiles import SMOKE, TITLES
+from kdlab.recipe import source_hash
+from kdlab.studies.dual_light import columns, ledger
 from kdlab.study import (
     Scores,
     collect,
@@ -18,6 +19,7 @@ from kdlab.study import (
     load_rows,
     rows,
     save_rows,
+    stale_studies,
     three_seed_range,
 )
 
@@ -88,7 +90,21 @@ def test_rows_are_tidy_and_load_back(tmp_path, monkeypatch):
     save_rows("dual_light", rows("dual_light", "night", scores, {}))
     table = load_rows("dual_light")
     assert len(table[table.metric == "accuracy"]) == 16 and len(table[table.metric == "ece"]) == 4
-    assert not (tmp_path / "dual_light.csv.tmp").exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["dual_light.csv"]
+
+
+def test_predictions_are_stale_when_recipe_or_sources_are_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
+    column = columns(SMOKE, 1, ("ce_raw", "dlkdd"))
+    assert stale_studies({"a": column}) == {"a.npz": "missing"}
+    names = {condition: [recipe.name] for condition, (recipe,) in column.items()}
+    sources = {condition: source_hash(recipe) for condition, (recipe,) in column.items()}
+    for changes, word in (({}, ""), ({"recipes": names | {"dlkdd": ["x"]}}, "another recipe"),
+                          ({"sources": sources | {"dlkdd": "x"}}, "trained by other sources")):
+        made = dataclasses.replace(made_scores(), **{"recipes": names, "sources": sources} | changes)
+        made.save(tmp_path / "predictions" / "a.npz")
+        found = stale_studies({"a": column})
+        assert word in found["a.npz"] and "dlkdd" in found["a.npz"] if word else not found
 
 
 def test_a_study_needs_the_same_seeds_everywhere():

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 
 from kdlab import paths
 from kdlab.clips.enhance import Clahe, Gamma
 from kdlab.clips.night import Night, render_clip
 from kdlab.profiles import TITLES, VARIETY
 from kdlab.show import plots
+from kdlab.studies.dual_light import committed_sweep
 from kdlab.study import Scores, load_rows
 
 __all__ = ["draw"]
@@ -27,19 +27,13 @@ def draw() -> list[Path]:
     """Redraw every picture; returns their paths. Raises ``FileNotFoundError`` where a study was not run."""
     plots.style()
     scores = Scores.load(paths.figures_dir() / "predictions" / "dual_light-night.npz")
-    table = load_rows("dual_light")
-    sweep = table[table.condition.str.startswith("dlkdd:t") & (table.metric == "val_accuracy")]
-    cells = {}
-    for condition, column in sweep.groupby("condition"):
-        _, t, a = condition.split(":")
-        cells[float(t[1:]), float(a[1:])] = float(np.mean(column.value.astype(float)))
     against = [c for c in TITLES if c in scores.predicted and c != "dlkdd"]
     pictures = {
         "night": _night(),
         "dual_light_accuracy": plots.accuracies(scores, TITLES, "DL-KDD and its controls on night"),
         "dual_light_effects": plots.effects({f"DL-KDD − {TITLES[c]}": scores.effect("dlkdd", c) for c in against},
                                             "What DL-KDD gains over each control"),
-        "dual_light_sweep": plots.heat_map(cells, "DL-KDD, validation accuracy"),
+        "dual_light_sweep": plots.heat_map(committed_sweep(load_rows("dual_light")), "DL-KDD, validation accuracy"),
         "dual_light_calibration": plots.calibration(
             {TITLES[c]: scores.logits[c] for c in ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "label_smoothing")},
             scores.labels),

@@ -39,10 +39,9 @@ def columns(profile: Profile, seeds: int, fold: str) -> dict[str, list[Recipe]]:
     return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
 
 
-def committed() -> dict[str, dict[str, Recipe]]:
-    """Committed predictions → condition → today's recipe of its first seed, see :func:`kdlab.study.stale_studies`."""
-    return {f"dual_light_weizmann-fold{fold}": {c: column[0] for c, column in columns(PROFILE, 1, fold).items()}
-            for fold in FOLDS}
+def committed() -> dict[str, dict[str, list[Recipe]]]:
+    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
+    return {f"dual_light_weizmann-fold{fold}": columns(PROFILE, 1, fold) for fold in FOLDS}
 
 
 def run(profile: Profile, seeds: int | None = None, *, workers: int | None = None, say=print) -> Scores:
@@ -51,11 +50,7 @@ def run(profile: Profile, seeds: int | None = None, *, workers: int | None = Non
     Rows with a ``fold`` are of one training, those without of a seed's three. Verdicts resample people and seeds.
     Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
     """
-    root = paths.real_clips()
-    if root is None or not (root / "weizmann").is_dir():
-        place = f"{root} has no folder weizmann" if root else "KDLAB_REAL_CLIPS is not set"
-        raise FileNotFoundError(f"{place}: this study needs the real ten-class set; docs/real-clips.md says what to "
-                                "put where")
+    paths.real_set("weizmann")
     table, folds = [], []
     for fold in FOLDS:
         scores, runs = collect(columns(profile, seeds or profile.seeds, fold), unit="group", workers=workers, say=say)

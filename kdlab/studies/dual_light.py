@@ -33,10 +33,9 @@ def columns(profile: Profile, seeds: int, conditions=None, data: str | None = No
     return {c: [recipes[c] for recipes in per_seed] for c in conditions or per_seed[0]}
 
 
-def committed() -> dict[str, dict[str, Recipe]]:
-    """Committed predictions → condition → today's recipe of its first seed, see :func:`kdlab.study.stale_studies`."""
-    demo = {c: r for c, r in dual_light(DEMO).items() if c in HEADLINE}
-    return {"dual_light-night": dual_light(PROFILE), "dual_light-night_demo": demo}
+def committed() -> dict[str, dict[str, list[Recipe]]]:
+    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
+    return {"dual_light-night": columns(PROFILE, 1), "dual_light-night_demo": columns(DEMO, 1, HEADLINE)}
 
 
 def _pathway(net: nn.Module, view: View, window: Window, clip: np.ndarray) -> Callable[[], torch.Tensor]:

@@ -39,9 +39,9 @@ def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
                    for seed in range(seeds)] for name, enhancer in enhancers(profile).items()}
 
 
-def committed() -> dict[str, dict[str, Recipe]]:
-    """Committed predictions → condition → today's recipe of its first seed, see :func:`kdlab.study.stale_studies`."""
-    return {"enhancers-night": {condition: column[0] for condition, column in columns(PROFILE, 1).items()}}
+def committed() -> dict[str, dict[str, list[Recipe]]]:
+    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
+    return {"enhancers-night": columns(PROFILE, 1)}
 
 
 def run(profile: Profile, seeds: int | None = None, *, workers: int | None = None, say=print) -> Scores:

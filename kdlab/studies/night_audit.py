@@ -34,9 +34,9 @@ def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
 
 
-def committed() -> dict[str, dict[str, Recipe]]:
-    """Committed predictions → condition → today's recipe of its first seed, see :func:`kdlab.study.stale_studies`."""
-    return {"night_audit-night": {condition: column[0] for condition, column in columns(PROFILE, 1).items()}}
+def committed() -> dict[str, dict[str, list[Recipe]]]:
+    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
+    return {"night_audit-night": columns(PROFILE, 1)}
 
 
 def _recipes(profile: Profile, seed: int) -> dict[str, Recipe]:

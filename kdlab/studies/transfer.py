@@ -53,10 +53,9 @@ def columns(profile: Profile, seeds: int, fold: str, clips: Path) -> dict[str, l
                           for r, s in zip(nothing, starts, strict=True)]}
 
 
-def committed() -> dict[str, dict[str, Recipe]]:
-    """Committed predictions → condition → today's recipe of its first seed, see :func:`kdlab.study.stale_studies`."""
-    return {f"transfer-arid6-{fold}": {c: column[0] for c, column in columns(PROFILE, 1, fold, Path("arid6")).items()}
-            for fold in FOLDS}
+def committed() -> dict[str, dict[str, list[Recipe]]]:
+    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
+    return {f"transfer-arid6-{fold}": columns(PROFILE, 1, fold, Path("arid6")) for fold in FOLDS}
 
 
 def _asked(run: Run, clips: UserClips, **how) -> np.ndarray:
@@ -75,17 +74,13 @@ def run(profile: Profile, seeds: int | None = None, *, folds: Sequence[str] = FO
 
     Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``arid6``.
     """
-    root = paths.real_clips()
-    if root is None or not (root / "arid6").is_dir():
-        place = f"{root} has no folder arid6" if root else "KDLAB_REAL_CLIPS is not set"
-        raise FileNotFoundError(f"{place}: this study needs real dark clips; docs/real-clips.md says what to put where")
-    seeds = seeds or 3
+    clips, seeds = paths.real_set("arid6"), seeds or 3
     started = obtain_all([pretraining(profile, seed) for seed in range(seeds)], pretrained=False, stale="refuse",
                          workers=workers, say=say)
     table, found = [], {}
     for fold in folds:
-        real = UserClips(str(root / "arid6"), fold)
-        scores, runs = collect(columns(profile, seeds, fold, root / "arid6"), workers=workers, say=say)
+        real = UserClips(str(clips), fold)
+        scores, runs = collect(columns(profile, seeds, fold, clips), workers=workers, say=say)
         ways = {"zero_shot": {}, "zero_shot_adabn": {"statistics": True}}
         ways |= {f"zero_shot:{name}": {"reorder": probe} for name, probe in PROBES.items()}
         logits = {way: [_asked(start, real, **how) for start in started] for way, how in ways.items()}
