@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from kdlab import paths
+from kdlab.files import write_atomically
 from kdlab.notebooks import find_notebook, fingerprint
-from kdlab.run import executed_dir, write_whole
+from kdlab.run import executed_dir
 
 # nbconvert's page without the scripts that it loads from the web: RequireJS, MathJax and Mermaid.
 _OFFLINE = """
@@ -50,8 +51,7 @@ def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path
     resources = {"metadata": {"name": "kdlab scoreboard", "path": str(notebook.parent)}}
     html, _ = exporter.from_notebook_node(page, resources)
     output = output or paths.runs_dir() / "report.html"
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(output, html)
+    write_atomically(output, lambda path: path.write_text(html, "utf-8"))
     return output, _remarks(record_file, record, notebook)
 
 

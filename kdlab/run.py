@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdlab import paths
+from kdlab.files import StorageFull, write_atomically
 from kdlab.notebooks import NotebookError, checked_parameters, effective_parameters, fingerprint, run_name
 
 
@@ -77,7 +78,7 @@ def run_notebook(
         if partial.exists():
             executed = nbformat.read(partial, as_version=4)
             failure = watch.judge(executed, error)
-            write_whole(partial, nbformat.writes(executed))
+            write_atomically(partial, lambda path: nbformat.write(executed, path))
         elif error is not None:
             failure = f"it did not start: {error}"
         if isinstance(error, KeyboardInterrupt):
@@ -86,7 +87,7 @@ def run_notebook(
             return Executed(partial, seconds, failure)
         partial.replace(final)
         times = {"started": started, "finished": started + seconds, "seconds": round(seconds, 1)}
-        write_whole(record, json.dumps(before | times, indent=1))
+        write_atomically(record, lambda path: path.write_text(json.dumps(before | times, indent=1), "utf-8"))
     say(f"  done in {seconds:.1f} s: {final}\n")
     return Executed(final, seconds)
 
@@ -230,17 +231,12 @@ def _in_words(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {error}" if error else "the kernel never answered it"
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write ``text`` beside ``path``, then rename: a reader sees the whole file or the old one."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(path)
-
-
 @contextlib.contextmanager
 def _writable(folder: Path):
     try:
         yield
+    except StorageFull:
+        raise
     except OSError as error:
         raise NotebookError(
             f"cannot write executed notebooks into {folder}: {error.strerror or error}\n"

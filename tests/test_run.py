@@ -175,8 +175,9 @@ def test_a_cell_that_takes_too_long(clone):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_ctrl_c_keeps_the_partial_notebook(clone):
-    write(clone, "03_x", "print('begun', flush=True)\nopen('begun', 'w').write(str(os.getpid()))\n"
-                         "import time\ntime.sleep(60)", "x = 1")
+    # the kernel's words travel on their own: half a second for them to arrive
+    write(clone, "03_x", "print('begun', flush=True)\nimport time\ntime.sleep(0.5)\n"
+                         "open('begun', 'w').write(str(os.getpid()))\ntime.sleep(60)", "x = 1")
     # a shell's background jobs, such as a CI's, start with SIGINT ignored
     process = command_line(clone, "run", "3", first="import signal as s; s.signal(s.SIGINT, s.default_int_handler)")
     begun = clone / "notebooks" / "begun"

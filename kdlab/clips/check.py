@@ -19,6 +19,7 @@ from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened
 from kdlab.clips.datasets import open_data
 from kdlab.clips.splits import shared_groups, some
 from kdlab.clips.tables import CatalogueError
+from kdlab.files import write_atomically
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 
@@ -174,10 +175,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     except (OSError, ValueError):
         facts = _facts(catalogue, None, track)
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
-        known.parent.mkdir(parents=True, exist_ok=True)
-        draft = known.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps(damaged, indent=1), "utf-8")
-        draft.replace(known)
+        write_atomically(known, lambda path: path.write_text(json.dumps(damaged, indent=1), "utf-8"))
     if not damaged:
         return catalogue
     note = f"Left out as damaged ({len(damaged)}): {', '.join(f'{id_} ({why})' for id_, why in damaged.items())}."
