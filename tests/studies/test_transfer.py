@@ -1,0 +1,59 @@
+"""From `night` to real clips, the whole way on miniature ones."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from kdlab import paths
+from kdlab.clips.night import Night
+from kdlab.profiles import SMOKE, STUDY
+from kdlab.studies import transfer
+from kdlab.study import Scores, load_rows
+
+
+def test_the_finetuned_begin_as_the_pretrained_and_no_path_is_part_of_a_recipe(tmp_path):
+    here, there = (transfer.columns(STUDY, 2, "A", tmp_path / place / "arid6") for place in ("a", "b"))
+    assert [r.start for r in here["finetuned"]] == [transfer.pretraining(STUDY, seed) for seed in range(2)]
+    assert {r.start for r in here["from_nothing"]} == {None} and {r.data.test_fold for r in here["finetuned"]} == {"A"}
+    assert [r.name for r in here["finetuned"]] == [r.name for r in there["finetuned"]]
+
+
+def test_without_real_clips_it_says_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.delenv("KDLAB_REAL_CLIPS", raising=False)
+    with pytest.raises(FileNotFoundError, match="KDLAB_REAL_CLIPS is not set.*docs/real-clips.md"):
+        transfer.run(SMOKE)
+    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="no folder arid6"):
+        transfer.run(SMOKE)
+
+
+@pytest.mark.slow
+def test_the_whole_study_on_miniature_clips(make_video, monkeypatch, tmp_path):
+    for name in ("RUNS", "CACHE", "DATA", "FIGURES"):
+        monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
+    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path))
+    monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path / "pretrained")
+    rows = ["path,label,fold,group"]
+    for k in range(12):
+        label, fold = ("Run", "Sit")[k % 2], "AB"[k // 6]
+        make_video(f"arid6/{label}/{k}.mp4", frames=10 + k, size=(50, 40))
+        rows.append(f"{label}/{k}.mp4,{label},{fold},g{k}")
+    (tmp_path / "arid6" / "index.csv").write_text("\n".join(rows))
+    profile = dataclasses.replace(SMOKE, night=Night(per_class=(2, 1, 1)))
+    found = transfer.run(profile, 2, workers=1, say=lambda line: None)
+    assert list(found) == ["A", "B"] and [len(scores.labels) for scores in found.values()] == [6, 6]
+    table = load_rows("transfer")
+    recall = table[table.metric == "mean_recall"].set_index(["fold", "condition"]).value
+    for fold, scores in found.items():
+        assert set(scores.predicted) == {"from_nothing", "finetuned", "zero_shot", "zero_shot_adabn",
+                                         "zero_shot:frozen", "zero_shot:shuffled", "zero_shot:reversed"}
+        kept = Scores.load(tmp_path / "FIGURES" / "predictions" / f"transfer-arid6-{fold}.npz")
+        for condition, predicted in scores.predicted.items():
+            assert np.array_equal(kept.predicted[condition], predicted)
+            right = (predicted == scores.labels).mean(0)
+            means = [100 * right[scores.labels == label].mean() for label in (0, 1)]
+            assert recall[fold, condition] == pytest.approx(np.mean(means), abs=1e-3)
+    unmasked = table[table.metric == "accuracy_unmasked"]
+    assert len(unmasked) == 4 and (unmasked.value <= 100).all()
+    assert [folder.name for folder in (tmp_path / "pretrained").iterdir()] == [unmasked.recipe.iloc[0]]
