@@ -7,6 +7,7 @@ import seaborn as sns
 from IPython import get_ipython
 from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
+from scipy.special import softmax
 
 from kdlab.measure.darkness import luma
 from kdlab.measure.paired import Effect
@@ -206,8 +207,7 @@ def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=
     """One clip's softmax ``(K,)`` at several temperatures: what the student is asked to imitate."""
     table = []
     for t in temperatures:
-        p = np.exp((logits - logits.max()) / t)
-        named = zip(classes, p / p.sum(), strict=True)
+        named = zip(classes, softmax(logits / t), strict=True)
         table += [{"class": c, "probability": v, "temperature": f"t = {t:g}"} for c, v in named]
     fig, ax = plt.subplots(figsize=(8, 3))
     sns.barplot(pd.DataFrame(table), x="class", y="probability", hue="temperature", ax=ax)
@@ -222,8 +222,7 @@ def calibration(logits: dict[str, np.ndarray], labels: np.ndarray, bins: int = 1
     fig, ax = plt.subplots(figsize=(3.9, 3.5))
     ax.plot([0, 100], [0, 100], color="grey", linestyle=":", label="calibrated")
     for name, z in logits.items():
-        p = np.exp(z - z.max(1, keepdims=True))
-        p /= p.sum(1, keepdims=True)
+        p = softmax(z, axis=1)
         confidence, hit = p.max(1), p.argmax(1) == labels
         place = np.minimum((confidence * bins).astype(int), bins - 1)
         kept = [b for b in range(bins) if (place == b).sum() >= 5]

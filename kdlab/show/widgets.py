@@ -6,6 +6,8 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.special import softmax
+from scipy.stats import entropy
 
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.night import Camera, darken
@@ -77,12 +79,10 @@ def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperatur
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}; 1 is the softmax as it is")
-    scaled = (logits - np.max(logits)) / temperature
-    log_p = scaled - np.log(np.exp(scaled).sum())
-    entropy = -float((np.exp(log_p) * log_p).sum())
+    nats = entropy(softmax(logits / temperature))
     fig = soft_target_bars(logits, classes, tuple(dict.fromkeys((1, temperature))), label)
     ax = fig.axes[0]
-    ax.set_title(f"{ax.get_title()}; entropy at t = {temperature:g}: {entropy:.2f} of at most "
+    ax.set_title(f"{ax.get_title()}; entropy at t = {temperature:g}: {nats:.2f} of at most "
                  f"{np.log(len(classes)):.2f} nats")
     return fig
 
