@@ -165,19 +165,12 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
     clips: ``"use"`` it and say so, ``"retrain"`` it, or ``"refuse"`` with :class:`StaleRun`. ``say`` receives one line.
     Two processes that want the same run do not train it twice.
     """
-    if stale not in ("use", "retrain", "refuse"):
-        raise ValueError(f"stale must be 'use', 'retrain' or 'refuse', got {stale!r}")
     folder = paths.runs_dir() / recipe.name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        run, why = _look(recipe, pretrained)
-        if run and (not why or stale == "use"):
-            origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"
-            say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}")
+        if run := _usable(recipe, pretrained, stale, say):
             return run
-        if why and stale == "refuse":
-            raise StaleRun(f"{run.folder} is stale: {why}. Delete it, or call obtain(..., stale='retrain').")
-        if run and run.folder == folder:
+        if (folder / "run.json").is_file():
             (folder / "run.json").unlink()
             (folder / "checkpoint.safetensors").unlink(missing_ok=True)
         needed = {what: obtain(other, pretrained=pretrained, stale=stale, say=say)
@@ -185,10 +178,21 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
         return _train(recipe, needed, folder, say)
 
 
-def _look(recipe: Recipe, pretrained: bool) -> tuple[Run | None, str]:
-    """The finished run, if there is one, and why it is stale."""
+def _usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
+    """The finished run, told in one line, if there is one and ``stale`` lets it pass."""
+    if stale not in ("use", "retrain", "refuse"):
+        raise ValueError(f"stale must be 'use', 'retrain' or 'refuse', got {stale!r}")
     run = find(recipe, pretrained)
-    return run, run.staleness(recipe) if run else ""
+    if run is None:
+        return None
+    why = run.staleness(recipe)
+    if why and stale == "refuse":
+        raise StaleRun(f"{run.folder} is stale: {why}. Delete it, or call obtain(..., stale='retrain').")
+    if why and stale == "retrain":
+        return None
+    origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"
+    say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}")
+    return run
 
 
 def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
@@ -326,15 +330,14 @@ def obtain_all(
     """Runs of all ``recipes``, in order, trained in ``workers`` processes (all cores), shared teachers first.
 
     Each process trains on one thread, so the weights do not depend on how many there are. An interruption loses at
-    most the epochs since the last checkpoints; the same call resumes. Raises :class:`WorkerDied` when a process is
-    killed from outside; finished runs are kept.
+    most the epochs since the last checkpoints; the same call resumes. Raises :class:`StaleRun` before anything is
+    trained, and :class:`WorkerDied` when a process is killed from outside; finished runs are kept.
     """
     done: dict[Recipe, Run] = {}
     levels = _levels(recipes)
     for recipe in (r for level in levels for r in level):
-        run, why = _look(recipe, pretrained)
-        if run and (not why or stale == "use"):
-            done[recipe] = obtain(recipe, pretrained=pretrained, stale=stale, say=say)
+        if run := _usable(recipe, pretrained, stale, say):
+            done[recipe] = run
     levels = [left for level in levels if (left := [r for r in level if r not in done])]
     workers = min(workers or available_cores(), max(map(len, levels), default=1))
     if workers == 1:

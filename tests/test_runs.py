@@ -206,6 +206,9 @@ def test_a_run_of_other_sources_is_said_refused_or_made_anew(clips, places):
     assert "STALE: made by other sources" in said[-1]
     with pytest.raises(StaleRun, match="other sources.*stale='retrain'"):
         obtain(recipe, stale="refuse")
+    with pytest.raises(StaleRun):
+        obtain_all([make_recipe(clips, seed=7), recipe], workers=1, stale="refuse")
+    assert not (places / "runs" / make_recipe(clips, seed=7).name).exists(), "trained before it refused"
     assert obtain(recipe, stale="retrain", say=said.append).staleness() == ""
     assert "trained" in said[-1]
 
