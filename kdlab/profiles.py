@@ -73,14 +73,11 @@ def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = N
     }
 
 
-def sweep(profile: Profile, seed: int, temperatures, alphas, data: str | None = None) -> dict[tuple, Recipe]:
+def sweep(profile: Profile, seed: int, temperatures, alphas) -> dict[tuple, Recipe]:
     """DL-KDD at each ``(temperature, alpha)``, for choosing on *validation*."""
-    student = dual_light(profile, seed, data)["dlkdd"]
-    return {
-        (t, a): dataclasses.replace(student, method=DualLight(temperature=t, alpha=a))
-        for t in temperatures
-        for a in alphas
-    }
+    student = dual_light(profile, seed)["dlkdd"]
+    return {(t, a): dataclasses.replace(student, method=DualLight(temperature=t, alpha=a))
+            for t in temperatures for a in alphas}
 
 
 #: How the study's words read in figures, in the order of a table.

@@ -19,6 +19,7 @@ from kdlab import paths
 from kdlab.files import write_atomically
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
+from kdlab.profiles import DEMO, TITLES, dual_light
 from kdlab.recipe import Recipe, source_hash
 from kdlab.runs import Run, committed_runs, find, obtain_all, save_arrays
 
@@ -174,7 +175,7 @@ def load_rows(study: str) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False)
 
 
-def convergence(table: pd.DataFrame, data: str, short: str = "ce_raw", long: str = "ce_2x") -> tuple[float, float, str]:
+def convergence(table: pd.DataFrame, data: str) -> tuple[float, float, str]:
     """Gain in *validation* accuracy from doubling the steps (points), its 95 % half-width over seeds, and the word.
 
     Surely under two points, the comparison of methods is fair at this budget ("converged"); surely above, the study is
@@ -182,7 +183,7 @@ def convergence(table: pd.DataFrame, data: str, short: str = "ce_raw", long: str
     """
     some = table[(table.data == data) & (table.metric == "val_accuracy")]
     wide = some.pivot_table(index="seed", columns="condition", values="value")  # the mean over folds, if there are any
-    gains = (wide[long] - wide[short]).to_numpy(float)
+    gains = (wide.ce_2x - wide.ce_raw).to_numpy(float)
     if len(gains) < 2:
         raise ValueError("the convergence check needs at least two seeds")
     gain, half = float(gains.mean()), float(stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains))
@@ -221,15 +222,12 @@ def stale_studies(committed: dict[str, dict[str, list[Recipe]]]) -> dict[str, st
 
 def compare_with_committed() -> list[str]:
     """One line per condition: where today's demo runs lie in the range that the committed demo-size runs cover."""
-    from kdlab.profiles import DEMO, TITLES, dual_light
-
     committed = load_rows("dual_light")
     committed = committed[(committed.data == "night_demo") & (committed.metric == "accuracy")]
     lines = []
     for condition, column in committed.groupby("condition", sort=False):
-        recipes = [dual_light(DEMO, seed).get(condition) for seed in range(DEMO.seeds)]
-        runs = [find(r, pretrained=True) for r in recipes if r]
-        if not runs or None in runs:
+        runs = [find(dual_light(DEMO, seed)[condition], pretrained=True) for seed in range(DEMO.seeds)]
+        if None in runs:
             lines.append(f"{TITLES[condition]}: not trained here yet")
             continue
         mine = np.mean([run.predictions().accuracy for run in runs])

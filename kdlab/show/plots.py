@@ -57,13 +57,18 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
     return fig
 
 
+def _shares(ax: plt.Axes, values: np.ndarray, edges: np.ndarray, **how) -> None:
+    """Percentage of ``values``, of any shape, between each two of ``edges``."""
+    counts, _ = np.histogram(values, edges)
+    ax.stairs(100 * counts / counts.sum(), edges, **how)
+
+
 def luma_histograms(clips: dict[str, list[np.ndarray]], title: str = "How dark is dark?", width: int = 4) -> Figure:
     """Pixel luma (0–255) in bins of ``width`` for groups of clips: name → list of ``uint8 (T, H, W, 3)``."""
     fig, ax = plt.subplots()
     edges = np.arange(0, 257, width)
     for name, group in clips.items():
-        counts, _ = np.histogram(np.concatenate([luma(clip[::6]).ravel() for clip in group]), edges)
-        ax.stairs(100 * counts / counts.sum(), edges, label=name, linewidth=1.6)
+        _shares(ax, np.concatenate([luma(clip[::6]).ravel() for clip in group]), edges, label=name, linewidth=1.6)
     ax.set(xlabel="luma (0–255)", ylabel="pixels (%)", xlim=(0, 255), yscale="log", title=title)
     ax.legend()
     return fig
@@ -77,9 +82,7 @@ def light_and_histograms(pictures: dict[str, np.ndarray]) -> Figure:
         top.imshow(frame)
         top.set(xticks=[], yticks=[])
         top.set_title(name, fontsize=9)
-        grey = luma(frame).ravel()
-        counts, edges = np.histogram(grey, np.arange(0, 257, 8))
-        bottom.stairs(100 * counts / grey.size, edges, fill=True)
+        _shares(bottom, luma(frame), np.arange(0, 257, 8), fill=True)
         bottom.set(xlim=(0, 255), xticks=(0, 128, 255), yscale="log", ylim=(0.02, 100), xlabel="luma (0–255)")
     axes[1, 0].set_ylabel("pixels (%)")
     return fig
@@ -127,8 +130,7 @@ def standardised(values: dict[str, np.ndarray], clip: float = 4.0) -> Figure:
     fig, ax = plt.subplots(figsize=(7, 3))
     for name, v in values.items():
         # bins of a quarter: finer ones show the 8-bit levels of dark clips as a comb
-        counts, edges = np.histogram(np.clip(v, -clip, clip), round(8 * clip), (-clip, clip))
-        ax.stairs(100 * counts / counts.sum(), edges, label=name, linewidth=1.6)
+        _shares(ax, np.clip(v, -clip, clip), np.arange(-clip, clip + 0.25, 0.25), label=name, linewidth=1.6)
     ax.axvline(0, color="grey", linestyle=":", linewidth=1.2)
     ax.set(xlabel="normalised pixel (0 is what the padding holds)", ylabel="pixels (%)", xlim=(-clip, clip),
            title="What the first layer meets")
@@ -192,11 +194,11 @@ def effects(found: dict[str, Effect], title: str = "") -> Figure:
     return fig
 
 
-def heat_map(values: dict[tuple[float, float], float], title: str = "", unit: str = "%") -> Figure:
-    """(temperature, alpha) → value, as an annotated grid."""
+def heat_map(values: dict[tuple[float, float], float], title: str = "") -> Figure:
+    """(temperature, alpha) → percentage, as an annotated grid."""
     table = pd.Series(values).unstack().rename(index="{:g}".format, columns="{:g}".format)
     fig, ax = plt.subplots(figsize=(1.0 + 0.85 * table.shape[1], 0.9 + 0.5 * table.shape[0]))
-    sns.heatmap(table, annot=True, fmt=".1f", cmap="cividis", cbar_kws={"label": unit}, ax=ax)
+    sns.heatmap(table, annot=True, fmt=".1f", cmap="cividis", cbar_kws={"label": "%"}, ax=ax)
     ax.set(xlabel="alpha (weight of the soft targets)", ylabel="temperature", title=title)
     ax.tick_params(axis="y", rotation=0)
     return fig

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
 from kdlab import paths
+from kdlab.clips.cache import resize
 from kdlab.clips.views import Raw, View, Window
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
 from kdlab.measure.paired import effect, verdict
@@ -45,10 +45,7 @@ def _pathway(net: nn.Module, view: View, window: Window, clip: np.ndarray) -> Ca
     def go():
         frames = clip[draw.frames]
         frames = frames if isinstance(view, Raw) else view.by(frames)
-        scale = window.side / min(frames.shape[1:3])
-        size = round(frames.shape[2] * scale), round(frames.shape[1] * scale)
-        small = np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames])
-        pixels = np.ascontiguousarray(draw.apply(small, window.crop))[None]
+        pixels = np.ascontiguousarray(draw.apply(resize(frames, window.side), window.crop))[None]
         return net(torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).float().div_(255))
 
     return go
@@ -106,7 +103,7 @@ def committed_sweep(table: pd.DataFrame) -> dict[tuple[float, float], float]:
 def ledger(scores: Scores, costs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Rows D1–D4 of docs/ledger.md: claim, comparison, effect, verdict; computed from predictions and measured costs.
 
-    ``costs`` has columns ``against``, ``what`` (macs, cpu time), ``ratio``, ``low``, ``high``.
+    ``costs`` is what :func:`costs` or :func:`committed_costs` returns; without it there is no D4.
     """
     controls = {name: scores.effect("dlkdd", name) for name in ("label_smoothing", "ce_2x") if name in scores.predicted}
     d1, d2, d3 = (scores.effect("dlkdd", b) for b in ("ce_raw", "same_light", "ce_enhanced"))
