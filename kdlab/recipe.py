@@ -11,6 +11,7 @@ import importlib
 import json
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 
 import kdlab
@@ -168,10 +169,7 @@ def _stripped(module: str) -> tuple[str, tuple[str, ...]]:
         if isinstance(node, ast.Import):
             imported |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom):
-            origin = node.module or ""
-            if node.level:  # relative: `from .light import x` inside the package
-                base = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
-                origin = f"{base}.{origin}" if origin else base
+            origin = resolve_name("." * node.level + (node.module or ""), package)
             imported |= {origin} | {f"{origin}.{a.name}" for a in node.names}
     kept = sorted(m for m in imported if m.startswith(TRAINING_SOURCES) and _module_file(m))
     return syntax(path), tuple(kept)
@@ -188,8 +186,8 @@ def _types(value) -> set[str]:
 def source_hash(recipe: Recipe) -> str:
     """SHA-256 over the modules that training ``recipe`` uses, docstrings and comments stripped.
 
-    Only ``clips``, ``nets``, ``distill`` and ``train`` count, and of those only what this recipe's own types and the
-    loop import: a new method does not make old runs stale, a changed comment neither.
+    Only :data:`TRAINING_SOURCES` count, and of those only what this recipe's own types and the loop import: a new
+    method does not make old runs stale, a changed comment neither.
     """
     todo = {m for m in _types(recipe) if m.startswith(TRAINING_SOURCES)} | {"kdlab.train"}
     seen: dict[str, str] = {}

@@ -91,30 +91,28 @@ def run(profile: Profile, seeds: int | None = None, *, folds: Sequence[str] = FO
                          logits=scores.logits | {way: column[0] for way, column in masked.items()},
                          recipes=scores.recipes | dict.fromkeys(ways, names))
         scores.save(paths.figures_dir() / "predictions" / f"transfer-arid6-{fold}.npz")
-        table += rows("transfer", "arid6", scores, runs, fold) + _recalls(scores, fold)
+        table += rows("transfer", "arid6", scores, runs, fold) + _recalls(scores, fold, say)
         wanted = np.array([ACTIONS.index(name) for name in scores.classes])[scores.labels]
         about = dict(study="transfer", data="arid6", condition="zero_shot", fold=fold, unit="%")
         for seed, z in enumerate(logits["zero_shot"]):
             right = round(100 * float((z.argmax(1) == wanted).mean()), 4)
             table.append(about | dict(seed=seed, metric="accuracy_unmasked", value=right, recipe=names[seed]))
         found[fold] = scores
-        for condition in scores.predicted:
-            mean, low, high = mean_recall(scores.correct(condition), scores.labels)
-            say(f"fold {fold}, {condition}: mean recall {mean:.1f} % ({low:.1f} to {high:.1f})")
     save_rows("transfer", table)
     publish(started[:1])
     return found
 
 
-def _recalls(scores: Scores, fold: str) -> list[dict]:
+def _recalls(scores: Scores, fold: str, say) -> list[dict]:
     """Mean recall of every condition with its interval, the recall of each class, and the best constant answer."""
     about = dict(study="transfer", data="arid6", seed="", fold=fold, recipe="", unit="%")
     counts = np.bincount(scores.labels)
     table = [about | dict(condition="majority", metric="accuracy", value=round(100 * counts.max() / counts.sum(), 4))]
     for condition in scores.predicted:
         correct = scores.correct(condition)
-        names = ("mean_recall", "mean_recall_low", "mean_recall_high")
-        ends = zip(names, mean_recall(correct, scores.labels), strict=True)
+        mean, low, high = mean_recall(correct, scores.labels)
+        say(f"fold {fold}, {condition}: mean recall {mean:.1f} % ({low:.1f} to {high:.1f})")
+        ends = ("mean_recall", mean), ("mean_recall_low", low), ("mean_recall_high", high)
         each = [(f"recall:{name}", 100 * correct[:, scores.labels == label].mean())
                 for label, name in enumerate(scores.classes)]
         table += [about | dict(condition=condition, metric=m, value=round(float(v), 4)) for m, v in (*ends, *each)]
