@@ -99,6 +99,7 @@ def test_style_and_photographs_can_be_called_outside_a_notebook():
     with plt.rc_context():
         plots.style()
         plots.photographs()
+        assert plt.rcParams["axes.titleweight"] == "bold" and len(plt.rcParams["axes.prop_cycle"]) == 10
 
 
 def test_in_a_notebook_frames_are_stored_as_jpeg_and_charts_as_png(monkeypatch, tmp_path):
