@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.train import one_thread
 
-__all__ = ["cpu_times", "macs", "parameters", "ratio_interval"]
+__all__ = ["cpu_times", "macs", "ratio_interval"]
 
 
 def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
@@ -19,11 +19,6 @@ def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(shape))
     return counter.get_total_flops() // 2
-
-
-def parameters(net: nn.Module) -> int:
-    """Trainable numbers."""
-    return sum(p.numel() for p in net.parameters())
 
 
 def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[str, np.ndarray]:

@@ -1,0 +1,50 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kdlab import paths
+from kdlab.measure.cost import cpu_times, macs, ratio_interval
+from kdlab.studies.dual_light import committed_costs, cost_points
+from kdlab.study import Scores, load_rows
+
+
+def test_multiply_accumulates_of_known_layers():
+    net = nn.Sequential(nn.Conv3d(3, 8, 3, padding=1), nn.Flatten(), nn.Linear(8 * 4 * 6 * 6, 5))
+    assert macs(net, (2, 3, 4, 6, 6)) == 2 * (4 * 6 * 6 * 8 * 3 * 27 + 8 * 4 * 6 * 6 * 5)
+
+
+def test_times_are_of_this_processor_in_turn_and_on_one_thread():
+    calls = []
+
+    def busy(seconds):
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+        calls.append((seconds, torch.get_num_threads()))
+
+    times = cpu_times({"short": lambda: busy(0.002), "idle": lambda: time.sleep(0.01), "long": lambda: busy(0.006)}, 5)
+    assert [len(column) for column in times.values()] == [5, 5, 5]
+    assert calls == [(0.002, 1), (0.006, 1)] * 6  # once to get warm
+    assert np.median(times["idle"]) < 0.002 <= np.median(times["short"]) < np.median(times["long"])
+
+
+def test_the_ratio_is_of_medians_and_its_interval_of_repeats():
+    a, rng = np.full(20, 3.0), np.random.default_rng(0)
+    assert ratio_interval(2 * a, a) == pytest.approx((2, 2, 2))
+    ratio, low, high = ratio_interval(rng.normal(6, 1, 200), rng.normal(3, 0.5, 200))
+    assert low < ratio < high and 1.8 < low and high < 2.2
+
+
+@pytest.mark.skipif(not (paths.figures_dir() / "dual_light.csv").is_file(), reason="no study is committed yet")
+def test_the_committed_ratios_are_those_of_the_committed_times():
+    table = load_rows("dual_light")
+    points = cost_points(table, Scores.load(paths.figures_dir() / "predictions" / "dual_light-night.npz"))
+    student, enhanced, fused = (points[points.name == name].ms.item()
+                                for name in ("DL-KDD", "CE, enhanced (teacher)", "two-stream fusion"))
+    ratios = committed_costs(table).set_index(["against", "what"]).ratio
+    assert ratios["enhance + classify", "CPU time"] == pytest.approx(student / enhanced, rel=2e-3)
+    assert ratios["two-stream", "CPU time"] == pytest.approx(student / fused, rel=2e-3)
+    assert ratios["two-stream", "MACs"] == pytest.approx(0.5)
