@@ -333,16 +333,12 @@ def obtain_all(
     most the epochs since the last checkpoints; the same call resumes. Raises :class:`StaleRun` before anything is
     trained, and :class:`WorkerDied` when a process is killed from outside; finished runs are kept.
     """
-    done: dict[Recipe, Run] = {}
     levels = _levels(recipes)
-    for recipe in (r for level in levels for r in level):
-        if run := _usable(recipe, pretrained, stale, say):
-            done[recipe] = run
+    done = {r: run for level in levels for r in level if (run := _usable(r, pretrained, stale, say))}
     levels = [left for level in levels if (left := [r for r in level if r not in done])]
     workers = min(workers or available_cores(), max(map(len, levels), default=1))
     if workers == 1:
-        for recipe in (r for level in levels for r in level):
-            done[recipe] = obtain(recipe, pretrained=pretrained, stale=stale, say=say)
+        done |= {r: obtain(r, pretrained=pretrained, stale=stale, say=say) for level in levels for r in level}
         return [done[recipe] for recipe in recipes]
     with pool(workers, preload=[__name__, "lightning_fabric"]) as processes:
         try:
