@@ -13,7 +13,7 @@ from kdlab.clips.views import Raw, View, Window
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
 from kdlab.measure.paired import effect, verdict
 from kdlab.profiles import DEMO, STUDY, TITLES, Profile, dual_light, sweep
-from kdlab.recipe import Recipe
+from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import Run, obtain_all, publish
 from kdlab.study import Scores, collect, fused, rows, save_rows
 
@@ -27,7 +27,8 @@ HEADLINE = ("ce_raw", "ce_enhanced", "same_light", "dlkdd")
 TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0), (0.1, 0.5, 0.9)
 
 
-def columns(profile: Profile, seeds: int, conditions=None, data: str | None = None, first: int = 0) -> dict[str, list]:
+def columns(profile: Profile, seeds: int, conditions=None, data: str | UserClips | None = None,
+            first: int = 0) -> dict[str, list[Recipe]]:
     """Condition → one recipe per seed from ``first`` on, as :func:`kdlab.study.collect` wants them."""
     per_seed = [dual_light(profile, seed, data) for seed in range(first, first + seeds)]
     return {c: [recipes[c] for recipes in per_seed] for c in conditions or per_seed[0]}
