@@ -49,7 +49,7 @@ def current(name: str | None = None) -> Profile:
 
 def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = None, test_fold: str | None = None,
                enhancer=Gamma(), dark: View = Raw()) -> dict[str, Recipe]:
-    """The conditions of the DL-KDD study for one seed, by name, on clips of your own (a path, with ``test_fold``) or `night`.
+    """The conditions of the DL-KDD study for one seed, by name, on ``data`` (a path, with ``test_fold``) or `night`.
 
     ``dark`` is what the students see (another view makes bright clips dark), and what ``enhancer`` brightens.
     Every student has the same steps; ``ce_2x`` alone has those of a teacher added. A student's teacher has the seed
