@@ -18,17 +18,13 @@ _OFFLINE = """
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-class ReportError(ValueError):
-    """There is no executed scoreboard to make a page of."""
-
-
 def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path, list[str]]:
     """
     Turn the latest finished run of notebook 10 into ``output`` (default ``report.html`` in the runs folder).
 
     Pictures are embedded, widgets left out (the static picture after each stays), formulas stay LaTeX source;
     ``code=False`` hides the code. Returns the page and remarks, such as that it was made by other sources than
-    today's. Raises :class:`ReportError` when notebook 10 has not been run to its end.
+    today's. Raises ``FileNotFoundError`` when notebook 10 has not been run to its end.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -59,7 +55,7 @@ def _latest(stem: str) -> tuple[Path, dict]:
     records = [(path, json.loads(path.read_text("utf-8"))) for path in executed_dir().glob(f"{stem}*.json")]
     records = [(path, record) for path, record in records if path.with_suffix(".ipynb").exists()]
     if not records:
-        raise ReportError(f"no finished run of {stem} in {executed_dir()}: run `kdlab run 10` first")
+        raise FileNotFoundError(f"no finished run of {stem} in {executed_dir()}: run `kdlab run 10` first")
     return max(records, key=lambda pair: pair[1]["finished"])
 
 

@@ -1,10 +1,10 @@
-"""What one network's predictions say: accuracy, recall, confusion, calibration."""
+"""What one network's predictions say: accuracy, confusion, calibration."""
 
 import numpy as np
 from scipy import stats
 from scipy.special import softmax
 
-__all__ = ["accuracy_interval", "confusion", "expected_calibration_error", "recall"]
+__all__ = ["accuracy_interval", "confusion", "expected_calibration_error"]
 
 
 def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -21,13 +21,6 @@ def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, 
 def confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """Counts ``(K, K)``: row = true class, column = predicted class."""
     return np.bincount(num_classes * labels + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def recall(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Per-class recall in percent, ``(K,)``; NaN for a class without clips."""
-    counts = confusion(labels, predicted, num_classes)
-    with np.errstate(invalid="ignore"):
-        return 100 * np.diag(counts) / counts.sum(1)
 
 
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kdlab.measure.accuracy import accuracy_interval, confusion, expected_calibration_error, recall
+from kdlab.measure.accuracy import accuracy_interval, confusion, expected_calibration_error
 from kdlab.measure.paired import Effect, effect, verdict
 
 
@@ -93,11 +93,9 @@ def test_the_seeds_said_to_decide_do_decide():
     assert not verdict(effect(a, b, replicates=2000)).startswith("underpowered")
 
 
-def test_recall_and_confusion_by_hand():
+def test_confusion_by_hand():
     labels, predicted = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0])
     assert confusion(labels, predicted, 3).tolist() == [[1, 1, 0], [1, 2, 0], [0, 0, 0]]
-    r = recall(labels, predicted, 3)
-    assert r[:2].tolist() == pytest.approx([50, 200 / 3]) and np.isnan(r[2])
 
 
 def test_calibration_error_by_hand():
