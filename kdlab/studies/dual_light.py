@@ -150,9 +150,9 @@ def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 1, dem
         workers: int | None = None, say=print) -> Scores:
     """Run (or resume) the whole study and write ``figures/dual_light.csv`` and its predictions.
 
-    Validation accuracies are those on :data:`VALIDATION` clips a class, not on the few that training looks at. The seed-0
-    runs of demo size become the committed weights in ``pretrained/``; ``demo_seeds`` runs of that size are what
-    ``kdlab reproduce`` compares a user's own numbers with.
+    Validation accuracies are those on :data:`VALIDATION` clips a class, not on the few that training looks at.
+    The seed-0 runs of demo size become the committed weights in ``pretrained/``; ``demo_seeds`` runs of that size are
+    what ``kdlab reproduce`` compares a user's own numbers with.
     """
     seeds = seeds or profile.seeds
     scores, runs = collect(columns(profile, seeds), workers=workers, say=say)
