@@ -163,15 +163,16 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
 
     ``pretrained=False`` ignores the committed weights. ``stale`` says what to do with a run made by other sources or
     clips: ``"use"`` it and say so, ``"retrain"`` it, or ``"refuse"`` with :class:`StaleRun`. ``say`` receives one line.
-    Two processes that want the same run do not train it twice.
+    Two processes that want the same run do not train it twice. Under ``torchrun`` all ranks train it together, and the
+    first one writes it.
     """
     folder = paths.runs_dir() / recipe.name
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with FileLock(f"{folder}.lock") if _first_rank() else contextlib.nullcontext():
         if run := _usable(recipe, pretrained, stale, say):
             return run
         if (folder / "run.json").is_file():
-            (folder / "run.json").unlink()
+            (folder / "run.json").unlink(missing_ok=True)
             (folder / "checkpoint.safetensors").unlink(missing_ok=True)
         needed = {what: obtain(other, pretrained=pretrained, stale=stale, say=say)
                   for what, other in recipe.needs().items()}
@@ -220,6 +221,9 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     except KeyboardInterrupt:
         say(f"{recipe.name}: interrupted; the same call goes on from its last finished epoch")
         raise
+    if not _first_rank():
+        with FileLock(f"{folder}.lock"):  # which the first rank holds until all is written
+            return Run(folder)
     student = trained.nets["student"]
     predictions = {}
     for split in ("val", "test"):
@@ -251,6 +255,10 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     taught = f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else ""
     say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, test {run.predictions().accuracy:.1f} %{taught}")
     return run
+
+
+def _first_rank() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _identity(recipe: Recipe, needed: dict[str, Run]) -> dict:

@@ -296,6 +296,21 @@ def test_two_processes_do_not_train_the_same_run_twice(clips, places):
 
 
 @pytest.mark.slow
+def test_under_torchrun_both_ranks_get_the_run_that_the_first_has_written(clips, places):
+    (places / "ranks.py").write_text(f"""
+from tests.test_runs import Path, make_student, obtain
+print(obtain(make_student(Path({str(clips)!r})), pretrained=False).provenance["weights"])
+""")
+    env = os.environ | {"KDLAB_DEVICE": "cpu", "PYTHONPATH": str(Path(__file__).parents[1])}
+    child = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+                            str(places / "ranks.py")], capture_output=True, text=True, timeout=120, env=env)
+    assert child.returncode == 0, child.stderr[-2000:]
+    weights = [line for line in child.stdout.splitlines() if len(line) == 64]
+    assert len(weights) == 2 and len(set(weights)) == 1
+    assert child.stdout.count("trained in") == 2  # the teacher and the student, each told once
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_killed_at_random_moments_then_resumed_the_weights_are_the_same_bits(clips, places, monkeypatch):
     monkeypatch.setenv("KDLAB_RUNS", str(places / "whole"))
