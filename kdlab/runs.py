@@ -150,12 +150,12 @@ def publish(runs: Iterable[Run]) -> None:
         needed = [find(recipe, pretrained=False) for recipe in run.recipe.needs().values()]
         chosen |= {run.folder.name: run for run in needed}
     conditions = {run.provenance["recipe"]["condition"] for run in chosen.values()}
+    for name, run in chosen.items():
+        shutil.rmtree(paths.pretrained_dir() / name, ignore_errors=True)
+        shutil.copytree(run.folder, paths.pretrained_dir() / name, ignore=shutil.ignore_patterns("begun.json"))
     for old in committed_runs():
-        if old.provenance["recipe"]["condition"] in conditions:
+        if old.folder.name not in chosen and old.provenance["recipe"]["condition"] in conditions:
             shutil.rmtree(old.folder)
-    for run in chosen.values():
-        target = paths.pretrained_dir() / run.folder.name
-        shutil.copytree(run.folder, target, ignore=shutil.ignore_patterns("begun.json"))
 
 
 def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print) -> Run:
@@ -239,6 +239,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     save_arrays(folder / "predictions.npz", predictions)
     note = identity | {
         "classes": list(catalogue.classes),
+        "notes": list(catalogue.notes),
         "weights": weights_hash(state),
         "steps": trained.steps,
         "device": trained.device,
