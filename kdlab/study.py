@@ -267,7 +267,8 @@ def compare_with_pretrained() -> tuple[list[str], bool]:
                          f"{'' if agrees else ': TOO FAR'}, accuracy {gap:+.1f} points")
         good &= bool(agrees)
     if gaps:
-        far = abs(np.mean(gaps)) > 3
+        # More than 3 points, and more than runs scatter: one of a few demo runs alone can move by twelve.
+        far = abs(np.mean(gaps)) > max(3, 3 * np.std(gaps) / np.sqrt(len(gaps)))
         lines.append(f"mean of {len(gaps)} runs: {np.mean(gaps):+.1f} points{': TOO FAR' if far else ''}")
         good &= not far
     return lines, good
