@@ -32,6 +32,7 @@ from kdlab import __version__, paths
 from kdlab.clips.views import ClipBatches
 from kdlab.files import write_atomically
 from kdlab.nets.video import begin_as, build, load_weights
+from kdlab.nets.wrappers import narrowed
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, source_hash, to_json
@@ -202,11 +203,11 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     train, validation = batches(recipe, "train"), batches(recipe, "val")
     for part in (train, validation, batches(recipe, "test")):
         part.check(lambda records: track(records, "opening clips"))
-    nets = {"student": build(recipe.net, len(catalogue.classes), recipe.seed, *train.statistics("student"))}
+    nets = {"student": build(recipe.net, len(catalogue.classes), recipe.seed, *_statistics(recipe, train))}
     if start := needed.get("start"):
         begin_as(nets["student"], start.net(), catalogue.classes, start.provenance["classes"])
     if teacher := needed.get("teacher"):
-        nets["teacher"] = teacher.net()
+        nets["teacher"] = narrowed(teacher.net(), teacher.provenance["classes"], catalogue.classes)
     bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
     checkpoint = folder / "checkpoint.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
@@ -256,6 +257,13 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     taught = f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else ""
     say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, test {run.predictions().accuracy:.1f} %{taught}")
     return run
+
+
+def _statistics(recipe: Recipe, train: ClipBatches) -> tuple[torch.Tensor, torch.Tensor]:
+    """Those that the network was pre-trained with, where it says so, else those of the training clips' view."""
+    if given := getattr(recipe.net, "statistics", None):
+        return tuple(torch.tensor(values) for values in given)
+    return train.statistics("student")
 
 
 def _first_rank() -> bool:
