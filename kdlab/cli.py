@@ -15,7 +15,8 @@ from kdlab.cli_data import data
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
-_STUDIES = ("dual_light", "dual_light_weizmann", "enhancers", "night_audit", "transfer")
+_STUDIES = ("dual_light", "dual_light_arid6", "dual_light_controls", "dual_light_weizmann", "enhancers", "night_audit",
+            "transfer")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -213,9 +214,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _studies() -> dict:
     """Every study by its word; each is a module with ``PROFILE``, ``run`` and ``committed``."""
-    from kdlab.studies import darkened, dual_light, enhancers, night_audit, transfer
+    from kdlab.studies import controls, darkened, dual_light, enhancers, night_audit, real_dark, transfer
 
-    return dict(zip(_STUDIES, (dual_light, darkened, enhancers, night_audit, transfer), strict=True))
+    modules = (dual_light, real_dark, controls, darkened, enhancers, night_audit, transfer)
+    return dict(zip(_STUDIES, modules, strict=True))
 
 
 def _fail(notebook: str, outcome) -> None:

@@ -32,7 +32,7 @@ from kdlab import __version__, paths
 from kdlab.clips.views import ClipBatches
 from kdlab.files import write_atomically
 from kdlab.nets.video import begin_as, build, load_weights
-from kdlab.nets.wrappers import narrowed
+from kdlab.nets.wrappers import for_classes
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, source_hash, to_json
@@ -207,7 +207,9 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     if start := needed.get("start"):
         begin_as(nets["student"], start.net(), catalogue.classes, start.provenance["classes"])
     if teacher := needed.get("teacher"):
-        nets["teacher"] = narrowed(teacher.net(), teacher.provenance["classes"], catalogue.classes)
+        nets["teacher"] = for_classes(teacher.net(), teacher.provenance["classes"], catalogue.classes)
+    if hasattr(recipe.method, "extra_nets"):  # what a method trains beside the student, such as a regressor
+        nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed)
     bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
     checkpoint = folder / "checkpoint.safetensors"
     folder.mkdir(parents=True, exist_ok=True)

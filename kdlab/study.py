@@ -16,15 +16,18 @@ from scipy import stats
 from scipy.special import softmax
 
 from kdlab import paths
+from kdlab.clips.night import Night
 from kdlab.files import write_atomically
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
+from kdlab.measure.transfer import asked, narrowed
 from kdlab.profiles import DEMO, TITLES, dual_light
-from kdlab.recipe import Recipe, source_hash
+from kdlab.recipe import Recipe, UserClips, source_hash
 from kdlab.runs import Run, committed_runs, find, obtain_all, save_arrays
 
-__all__ = ["COLUMNS", "Scores", "collect", "compare_with_committed", "compare_with_pretrained", "convergence",
-           "fused", "load_rows", "pooled", "rows", "save_rows", "stale_studies", "three_seed_range"]
+__all__ = ["COLUMNS", "Scores", "answers", "collect", "compare_with_committed", "compare_with_pretrained",
+           "convergence", "fused", "load_rows", "pooled", "rows", "save_rows", "stale_studies", "tested",
+           "three_seed_range"]
 
 COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
 
@@ -107,19 +110,40 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
     return scores, runs
 
 
-def fused(scores: Scores, runs: dict[str, list[Run]], a: str, b: str, name: str) -> Scores:
-    """``scores`` with one more condition: the mean of the *probabilities* of ``a`` and ``b``, seed by seed."""
-    pairs = [
-        np.log(softmax(x.predictions().logits, 1) + softmax(y.predictions().logits, 1))
-        for x, y in zip(runs[a], runs[b], strict=True)
-    ]
-    sources = [f"{x}+{y}" for x, y in zip(scores.recipes[a], scores.recipes[b], strict=True)]
+def answers(scores: Scores, name: str, logits: Sequence[np.ndarray], recipes: Sequence[str]) -> Scores:
+    """``scores`` with the condition ``name`` added: for each seed logits ``(N, K)`` and the name of their origin."""
     return dataclasses.replace(
         scores,
-        predicted=scores.predicted | {name: np.stack([p.argmax(1) for p in pairs])},
-        logits=scores.logits | {name: pairs[0]},
-        recipes=scores.recipes | {name: sources},
+        predicted=scores.predicted | {name: np.stack([z.argmax(1) for z in logits])},
+        logits=scores.logits | {name: logits[0]},
+        recipes=scores.recipes | {name: list(recipes)},
     )
+
+
+def fused(scores: Scores, name: str, a: Sequence[Run], b: Sequence[Run]) -> Scores:
+    """``scores`` with one more condition: the mean of the *probabilities* of ``a`` and ``b``, seed by seed."""
+    both = list(zip(a, b, strict=True))
+    logits = [np.log(softmax(x.predictions().logits, 1) + softmax(y.predictions().logits, 1)) for x, y in both]
+    return answers(scores, name, logits, [f"{x.folder.name}+{y.folder.name}" for x, y in both])
+
+
+def tested(runs: dict[str, list[Run]], data: Night | UserClips, *, unit: str = "clip") -> Scores:
+    """What finished ``runs`` (condition → one a seed) say of the test clips of other ``data``, among its classes only.
+
+    ``unit`` as in :func:`collect`. Raises ``ValueError`` naming a class that the networks were not trained on.
+    """
+    catalogue = data.catalogue()
+    records = catalogue.split("test")
+    ids = np.array([r.id for r in records])
+    scores = Scores(
+        tuple(catalogue.classes), tuple(run.recipe.seed for run in next(iter(runs.values()))), ids,
+        np.array([r.group for r in records]) if unit == "group" else ids, np.array([r.label for r in records]),
+        {}, {}, {}, {c: column[0].provenance["sources"] for c, column in runs.items()},
+    )
+    for condition, column in runs.items():
+        said = [narrowed(asked(run, data), run.provenance["classes"], scores.classes) for run in column]
+        scores = answers(scores, condition, said, [run.folder.name for run in column])
+    return scores
 
 
 def pooled(folds: Sequence[Scores]) -> Scores:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -116,6 +117,7 @@ def test_a_study_needs_the_same_seeds_everywhere():
 
 @dataclasses.dataclass
 class FakeRun:
+    folder: Path
     logits: np.ndarray
 
     def predictions(self):
@@ -124,8 +126,9 @@ class FakeRun:
 
 def test_fusion_averages_probabilities():
     scores = made_scores(seeds=1, clips=2, gains={"a": 0.5, "b": 0.5})
-    runs = {"a": [FakeRun(np.array([[4.0, 0, 0], [0, 0.2, 0]]))], "b": [FakeRun(np.array([[0, 1.0, 0], [0, 0, 3.0]]))]}
-    both = fused(scores, runs, "a", "b", "two")
+    a = FakeRun(Path("a-s0"), np.array([[4.0, 0, 0], [0, 0.2, 0]]))
+    b = FakeRun(Path("b-s0"), np.array([[0, 1.0, 0], [0, 0, 3.0]]))
+    both = fused(scores, "two", [a], [b])
     assert both.predicted["two"].tolist() == [[0, 2]] and both.recipes["two"] == ["a-s0+b-s0"]
 
 

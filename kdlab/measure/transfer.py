@@ -6,14 +6,19 @@ classes that are there, every class counts alike, and a constant answer stands b
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from kdlab.clips.views import Batch
+from kdlab.clips.night import Night
+from kdlab.clips.views import Batch, View
+from kdlab.recipe import UserClips
+from kdlab.runs import Run, batches
+from kdlab.train import predict
 
-__all__ = ["PROBES", "mean_recall", "narrowed", "re_estimated"]
+__all__ = ["PROBES", "asked", "mean_recall", "narrowed", "re_estimated"]
 
 
 def _shuffled(frames: np.ndarray) -> np.ndarray:
@@ -26,6 +31,19 @@ PROBES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "shuffled": _shuffled,
     "reversed": lambda frames: frames[::-1],
 }
+
+
+def asked(run: Run, data: Night | UserClips | None = None, view: View | None = None, statistics: bool = False,
+          reorder: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+    """What a trained network says of test clips: logits ``(N, K)`` of its own classes.
+
+    By default of its own test clips under its own view; of other ``data``, under another ``view``, with batch-norm
+    ``statistics`` re-estimated on those very clips, or with frames in another order (:data:`PROBES`).
+    """
+    recipe = replace(run.recipe, data=data or run.recipe.data, view=view or run.recipe.view)
+    test = batches(recipe, "test", {"student": recipe.view})
+    net = re_estimated(run.net(), test.evaluation(), "student") if statistics else run.net()
+    return predict(net, test.evaluation(reorder=reorder), "student")[0].numpy()
 
 
 def narrowed(logits: np.ndarray, classes: Sequence[str], wanted: Sequence[str]) -> np.ndarray:

@@ -8,7 +8,7 @@ from torch import nn
 
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 
-__all__ = ["IMAGENET", "Narrowed", "WithStatistics", "narrowed"]
+__all__ = ["IMAGENET", "Narrowed", "WithStatistics", "for_classes"]
 
 #: Mean and standard deviation per channel (RGB in [0, 1]) of ImageNet's photographs, which are not dark.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -42,7 +42,7 @@ class Narrowed(nn.Module):
         return self.net(x)[:, self.kept]
 
 
-def narrowed(net: nn.Module, classes: Sequence[str], wanted: Sequence[str]) -> nn.Module:
+def for_classes(net: nn.Module, classes: Sequence[str], wanted: Sequence[str]) -> nn.Module:
     """``net``, trained on ``classes``, as a network for ``wanted``: itself where they are equal.
 
     Raises :class:`kdlab.nets.video.WrongWeights` naming a wanted class that it was not trained on.

@@ -156,7 +156,7 @@ def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 1, dem
     """
     seeds = seeds or profile.seeds
     scores, runs = collect(columns(profile, seeds), workers=workers, say=say)
-    scores = fused(scores, runs, "ce_raw", "ce_enhanced", "two_stream")
+    scores = fused(scores, "two_stream", runs["ce_raw"], runs["ce_enhanced"])
     table = rows("dual_light", "night", scores, runs)
     # Doubling the steps has to be seen to gain less than two points: on more validation clips than training looks at.
     count = VALIDATION if profile == PROFILE else profile.night.count("val")

@@ -15,13 +15,13 @@ from kdlab import paths
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.night import ACTIONS, Night
 from kdlab.clips.views import Enhanced, MotionMix, Window
-from kdlab.measure.transfer import PROBES, mean_recall, narrowed, re_estimated
+from kdlab.measure.transfer import PROBES, asked, mean_recall, narrowed
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.profiles import STUDY, Profile
 from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run, batches, obtain_all, publish
+from kdlab.runs import obtain_all, publish
 from kdlab.study import Scores, collect, rows, save_rows
-from kdlab.train import Settings, predict
+from kdlab.train import Settings
 
 __all__ = ["FOLDS", "PROFILE", "columns", "committed", "pretraining", "run"]
 
@@ -58,16 +58,6 @@ def committed() -> dict[str, dict[str, list[Recipe]]]:
     return {f"transfer-arid6-{fold}": columns(PROFILE, 1, fold, Path("arid6")) for fold in FOLDS}
 
 
-def _asked(run: Run, clips: UserClips, **how) -> np.ndarray:
-    """What a pre-trained network says of the test clips of ``clips``: logits ``(N, 11)``."""
-    recipe = replace(run.recipe, data=clips)
-    test = batches(recipe, "test", {"student": recipe.view})
-    net = run.net()
-    if how.pop("statistics", False):
-        net = re_estimated(net, test.evaluation(), "student")
-    return predict(net, test.evaluation(**how), "student")[0].numpy()
-
-
 def run(profile: Profile, seeds: int | None = None, *, folds: Sequence[str] = FOLDS, workers: int | None = None,
         say=print) -> dict[str, Scores]:
     """Run (or resume) the study; write ``figures/transfer.csv`` and the predictions, one file for each fold.
@@ -83,7 +73,7 @@ def run(profile: Profile, seeds: int | None = None, *, folds: Sequence[str] = FO
         scores, runs = collect(columns(profile, seeds, fold, clips), workers=workers, say=say)
         ways = {"zero_shot": {}, "zero_shot_adabn": {"statistics": True}}
         ways |= {f"zero_shot:{name}": {"reorder": probe} for name, probe in PROBES.items()}
-        logits = {way: [_asked(start, real, **how) for start in started] for way, how in ways.items()}
+        logits = {way: [asked(start, real, **how) for start in started] for way, how in ways.items()}
         masked = {way: [narrowed(z, ACTIONS, scores.classes) for z in column] for way, column in logits.items()}
         names = [start.folder.name for start in started]
         said = {way: np.stack([z.argmax(1) for z in column]) for way, column in masked.items()}

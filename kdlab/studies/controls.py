@@ -1,0 +1,171 @@
+"""What else could explain DL-KDD? Controls on ``night``, other distillers, and few clips under every enhancer.
+
+The conditions are those of docs/methods.md, 1.4. Each is compared, seed by seed, with the baseline that differs from it
+in one thing (:data:`COMPARISONS`). The runs that ``kdlab study dual_light`` has made already are used again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kdlab import paths
+from kdlab.clips.standardised import Standardised
+from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
+from kdlab.distill.controls import RandomGamma, StoredTargets
+from kdlab.distill.dual_light import DualLight
+from kdlab.measure.paired import Effect, verdict
+from kdlab.measure.transfer import asked
+from kdlab.nets.video import TinyR2Plus1D
+from kdlab.nets.wrappers import WithStatistics
+from kdlab.profiles import DEMO, STUDY, Profile, dual_light
+from kdlab.recipe import Recipe
+from kdlab.runs import Run, find
+from kdlab.studies.dual_light import HEADLINE, ledger
+from kdlab.studies.enhancers import enhancers
+from kdlab.study import Scores, answers, collect, fused, rows, save_rows, tested
+
+__all__ = ["COMPARISONS", "PROFILE", "TITLES", "columns", "committed", "effects", "few_columns", "run"]
+
+PROFILE = STUDY
+#: Half the widths of the student, a quarter of its multiply–accumulates.
+SMALL = TinyR2Plus1D((4, 8, 20, 44))
+
+#: How the words read in figures.
+TITLES = {
+    "from_teacher": "begun as the teacher, CE raw",
+    "random_gamma": "brightness augmentation, CE",
+    "ce_standardised": "CE, standardised clips",
+    "ce_imagenet": "CE, ImageNet statistics",
+    "stored": "DL-KDD, stored logits",
+    "shuffled_within": "stored, shuffled within class",
+    "shuffled_between": "stored, shuffled between classes",
+    "reversed": "reversed: raw teaches enhanced",
+    "dkd": "decoupled KD",
+    "fitnet": "FitNets",
+    "at": "attention transfer",
+    "ce_small": "CE, small student",
+    "dlkdd_small": "DL-KDD, small student",
+    "with_teacher": "student + teacher, fused",
+    "two_ce": "two CE students, fused",
+    "two_lights": "CE raw + CE enhanced, fused",
+}
+
+#: What is asked → (condition, baseline).
+COMPARISONS = {
+    "a start at the teacher's weights": ("from_teacher", "ce_raw"),
+    "DL-KDD beyond that start": ("dlkdd", "from_teacher"),
+    "brightness augmentation": ("random_gamma", "ce_raw"),
+    "DL-KDD beyond that augmentation": ("dlkdd", "random_gamma"),
+    "standardising each clip": ("ce_standardised", "ce_raw"),
+    "ImageNet statistics instead of the view's": ("ce_imagenet", "ce_raw"),
+    "live soft targets over stored ones": ("dlkdd", "stored"),
+    "what the targets say of the clip": ("stored", "shuffled_within"),
+    "what they say of its class": ("shuffled_within", "shuffled_between"),
+    "stored targets of other clips": ("shuffled_between", "ce_raw"),
+    "the reversed direction": ("reversed", "ce_enhanced"),
+    "decoupled KD": ("dkd", "ce_raw"),
+    "FitNets": ("fitnet", "ce_raw"),
+    "attention transfer": ("at", "ce_raw"),
+    "DL-KDD over decoupled KD": ("dlkdd", "dkd"),
+    "DL-KDD for a small student": ("dlkdd_small", "ce_small"),
+    "student + teacher, at twice the cost": ("with_teacher", "dlkdd"),
+    "two lights over two seeds, fused": ("two_lights", "two_ce"),
+    "the raw student shown enhanced clips": ("ce_raw:on_enhanced", "ce_raw"),
+    "the teacher shown raw clips": ("ce_enhanced:on_raw", "ce_enhanced"),
+    "… with its statistics re-estimated": ("ce_enhanced:on_raw:adabn", "ce_enhanced:on_raw"),
+    "the DL-KDD student shown enhanced clips": ("dlkdd:on_enhanced", "dlkdd"),
+}
+
+
+def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
+    """Condition → one recipe per seed: those of the main study that are compared with, and the controls."""
+    return _by_condition([_controls(dual_light(profile, seed), small=SMALL) for seed in range(seeds)])
+
+
+def _by_condition(per_seed: Sequence[dict[str, Recipe]]) -> dict[str, list[Recipe]]:
+    return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
+
+
+def _controls(made: dict[str, Recipe], small: TinyR2Plus1D) -> dict[str, Recipe]:
+    raw, student = made["ce_raw"], made["dlkdd"]
+    changed = {
+        "from_teacher": replace(raw, start=student.teacher),
+        "random_gamma": replace(raw, method=RandomGamma()),
+        "ce_standardised": replace(raw, view=Standardised()),
+        "ce_imagenet": replace(raw, net=WithStatistics(raw.net)),
+        "stored": replace(student, method=StoredTargets()),
+        "shuffled_within": replace(student, method=StoredTargets(shuffled="within")),
+        "shuffled_between": replace(student, method=StoredTargets(shuffled="between")),
+        "reversed": replace(made["ce_enhanced"], method=DualLight(), teacher=made["same_light"].teacher),
+        "dkd": replace(student, method=DecoupledKD()),
+        "fitnet": replace(student, method=FitNet()),
+        "at": replace(student, method=AttentionTransfer()),
+        "ce_small": replace(raw, net=small),
+        "dlkdd_small": replace(student, net=small),
+    }
+    return {c: made[c] for c in HEADLINE} | {
+        condition: replace(recipe, condition=condition) for condition, recipe in changed.items()
+    }
+
+
+def few_columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
+    """Few clips: the headline conditions, and ``dlkdd:<enhancer>`` with a teacher on other enhancers (of gamma 1.8, and
+    of none, the headline has students)."""
+    ways = {name: enhancers(profile)[name] for name in ("gamma1.4", "gamma2.2", "he", "zerodce", "zerodce-steady")}
+    per_seed = []
+    for seed in range(seeds):
+        made = dual_light(profile, seed)
+        taught = {f"dlkdd:{name}": dual_light(profile, seed, enhancer=e)["dlkdd"] for name, e in ways.items()}
+        per_seed.append({c: made[c] for c in HEADLINE} | taught)
+    return _by_condition(per_seed)
+
+
+def committed() -> dict[str, dict[str, list[Recipe]]]:
+    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
+    return {"dual_light_controls-night": columns(PROFILE, 1), "dual_light_controls-night_demo": few_columns(DEMO, 1)}
+
+
+def _matrix(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
+    """``scores`` with every headline network also shown the other light, as it is and with re-estimated statistics."""
+    raw, enhanced = (runs[c][0].recipe.view for c in ("ce_raw", "ce_enhanced"))
+    for condition in HEADLINE:
+        name, view = ("on_raw", raw) if condition == "ce_enhanced" else ("on_enhanced", enhanced)
+        for suffix, statistics in (("", False), (":adabn", True)):
+            said = [asked(run, view=view, statistics=statistics) for run in runs[condition]]
+            scores = answers(scores, f"{condition}:{name}{suffix}", said, scores.recipes[condition])
+    return scores
+
+
+def effects(scores: Scores) -> dict[str, Effect]:
+    """The paired effects of :data:`COMPARISONS`, by what is asked, where ``scores`` has both sides."""
+    return {what: scores.effect(a, b) for what, (a, b) in COMPARISONS.items() if {a, b} <= scores.predicted.keys()}
+
+
+def run(profile: Profile, seeds: int | None = None, *, few: Profile = DEMO, few_seeds: int = 4,
+        workers: int | None = None, say=print) -> Scores:
+    """Run (or resume) the controls; write ``figures/dual_light_controls.csv`` and two files of predictions.
+
+    Students of the ``few``-clips profile are tested on the test clips of ``profile``, which are more. ``seeds`` is 5
+    by default: enough to see what explains the main effect, not to decide every row.
+    """
+    scores, runs = collect(columns(profile, seeds or 5), workers=workers, say=say)
+    raw = runs["ce_raw"]
+    scores = fused(scores, "two_lights", raw, runs["ce_enhanced"])
+    scores = fused(scores, "two_ce", raw, [*raw[1:], raw[0]])
+    teachers = [find(run.recipe.teacher, pretrained=False) for run in runs["dlkdd"]]
+    scores = _matrix(fused(scores, "with_teacher", runs["dlkdd"], teachers), runs)
+    scores.save(paths.figures_dir() / "predictions" / "dual_light_controls-night.npz")
+    table = rows("dual_light_controls", "night", scores, runs)
+
+    _, students = collect(few_columns(few, few_seeds), workers=workers, say=say)
+    small = tested(students, profile.night)
+    small.save(paths.figures_dir() / "predictions" / "dual_light_controls-night_demo.npz")
+    table += rows("dual_light_controls", "night_demo", small, students)
+    save_rows("dual_light_controls", table)
+    for some in (scores, small):
+        say(ledger(some).to_string(index=False))
+    for what, found in effects(scores).items():
+        say(f"{what}: {found}; {verdict(found)}")
+    for condition in few_columns(few, 1):
+        if condition.startswith("dlkdd:"):
+            say(f"few clips, {condition} − CE raw: {small.effect(condition, 'ce_raw')}")
+    return scores
