@@ -1,5 +1,6 @@
 """What a prediction costs: multiply–accumulates counted by a library, CPU time measured, never quoted."""
 
+import copy
 import time
 from collections.abc import Callable
 
@@ -10,15 +11,23 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.train import one_thread
 
-__all__ = ["cpu_times", "macs", "ratio_interval"]
+__all__ = ["cpu_times", "macs", "parameters", "ratio_interval"]
 
 
 def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
-    """Multiply–accumulates of one forward pass on a zero input of ``shape`` (torch's counter; 1 MAC = 2 FLOP)."""
-    net.eval()
+    """Multiply–accumulates of one forward pass on an input of ``shape`` (torch's counter; 1 MAC = 2 FLOP).
+
+    Only shapes are followed, on the meta device: a network of any size is counted in no time, and ``net`` is untouched.
+    """
+    net = copy.deepcopy(net).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(shape))
+        net(torch.zeros(shape, device="meta"))
     return counter.get_total_flops() // 2
+
+
+def parameters(net: nn.Module) -> int:
+    """How many numbers ``net`` learns."""
+    return sum(p.numel() for p in net.parameters())
 
 
 def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from kdlab import paths
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.night import ACTIONS, Night
 from kdlab.clips.views import Enhanced, MotionMix, Window
+from kdlab.distill.dual_light import DualLight
 from kdlab.measure.transfer import PROBES, asked, mean_recall, narrowed
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.profiles import STUDY, Profile
@@ -42,15 +43,17 @@ def pretraining(profile: Profile, seed: int = 0) -> Recipe:
 
 
 def columns(profile: Profile, seeds: int, fold: str, clips: Path) -> dict[str, list[Recipe]]:
-    """What is trained on the other fold's real clips, tested on ``fold``: from nothing, and from the pre-trained."""
+    """What is trained on the other fold's real clips, tested on ``fold``: from nothing, from the pre-trained, and from
+    the pre-trained with that network's soft targets beside the labels."""
     starts = [pretraining(profile, seed) for seed in range(seeds)]
     epochs = 1 if profile.name == "smoke" else 40
     real = UserClips(str(clips), fold)
     nothing = [replace(r, condition="from_nothing", data=real, settings=Settings(epochs=epochs)) for r in starts]
-    gentle = Settings(epochs=epochs, lr=1e-3)
-    return {"from_nothing": nothing,
-            "finetuned": [replace(r, condition="finetuned", settings=gentle, start=s)
-                          for r, s in zip(nothing, starts, strict=True)]}
+    tuned = [replace(r, condition="finetuned", settings=Settings(epochs=epochs, lr=1e-3), start=s)
+             for r, s in zip(nothing, starts, strict=True)]
+    # The network as `night` left it teaches the one that is fine-tuned: does it keep what it knew?
+    kept = [replace(r, condition="finetuned_kept", method=DualLight(), teacher=r.start) for r in tuned]
+    return {"from_nothing": nothing, "finetuned": tuned, "finetuned_kept": kept}
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:

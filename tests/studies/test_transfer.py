@@ -15,6 +15,8 @@ from kdlab.study import Scores, load_rows
 def test_the_finetuned_begin_as_the_pretrained_and_no_path_is_part_of_a_recipe(tmp_path):
     here, there = (transfer.columns(STUDY, 2, "A", tmp_path / place / "arid6") for place in ("a", "b"))
     assert [r.start for r in here["finetuned"]] == [transfer.pretraining(STUDY, seed) for seed in range(2)]
+    for tuned, kept in zip(here["finetuned"], here["finetuned_kept"], strict=True):
+        assert kept.teacher == kept.start == tuned.start and kept.settings == tuned.settings
     assert {r.start for r in here["from_nothing"]} == {None} and {r.data.test_fold for r in here["finetuned"]} == {"A"}
     assert [r.name for r in here["finetuned"]] == [r.name for r in there["finetuned"]]
 
@@ -46,7 +48,7 @@ def test_the_whole_study_on_miniature_clips(make_video, monkeypatch, tmp_path):
     table = load_rows("transfer")
     recall = table[table.metric == "mean_recall"].set_index(["fold", "condition"]).value
     for fold, scores in found.items():
-        assert set(scores.predicted) == {"from_nothing", "finetuned", "zero_shot", "zero_shot_adabn",
+        assert set(scores.predicted) == {"from_nothing", "finetuned", "finetuned_kept", "zero_shot", "zero_shot_adabn",
                                          "zero_shot:frozen", "zero_shot:shuffled", "zero_shot:reversed"}
         kept = Scores.load(tmp_path / "FIGURES" / "predictions" / f"transfer-arid6-{fold}.npz")
         for condition, predicted in scores.predicted.items():
