@@ -1,0 +1,236 @@
+import math
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from kdlab.clips.views import Batch
+from kdlab.distill.baselines import (
+    AttentionTransfer,
+    DecoupledKD,
+    FitNet,
+    attention_transfer_loss,
+    dkd_loss,
+    fitnet_loss,
+    tapped,
+)
+from kdlab.distill.losses import kd_loss
+from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.train import Progress, Settings, fit
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# --- formulas --------------------------------------------------------------------------------------------------
+
+
+def test_dkd_is_kd_for_a_beta_of_the_teachers_doubt():
+    """The decomposition of arXiv 2203.08679: KL = KL(binary) + (1 − p_T(label)) KL(others), sample by sample."""
+    student, teacher, labels = random(6, 5), 3 * random(6, 5, seed=1), torch.tensor([0, 1, 2, 3, 4, 0])
+    t = 2.5
+    doubt = 1 - F.softmax(teacher / t, dim=1)[range(6), labels]
+    for i in range(6):
+        one = slice(i, i + 1)
+        assert torch.allclose(dkd_loss(student[one], teacher[one], labels[one], t, 1.0, float(doubt[i])),
+                              kd_loss(student[one], teacher[one], t))
+
+
+def test_dkd_worked_example():
+    """Teacher (1/2, 1/3, 1/6), student even, t = 1: KL((1/2, 1/2) ‖ (1/3, 2/3)) and KL((2/3, 1/3) ‖ (1/2, 1/2))."""
+    teacher, student = torch.tensor([[3.0, 2.0, 1.0]], dtype=torch.float64).log(), torch.zeros(1, 3).double()
+    label = torch.tensor([0])
+    binary = 0.5 * math.log(3 / 2) + 0.5 * math.log(3 / 4)
+    others = 2 / 3 * math.log(4 / 3) + 1 / 3 * math.log(2 / 3)
+    assert float(dkd_loss(student, teacher, label, 1, 1, 0)) == pytest.approx(binary)
+    assert float(dkd_loss(student, teacher, label, 1, 0, 1)) == pytest.approx(others)
+    assert float(dkd_loss(student, teacher, label, 1, 2, 8)) == pytest.approx(2 * binary + 8 * others)
+
+
+def test_dkd_scales_with_the_square_of_the_temperature_and_averages_over_the_batch():
+    student, teacher, labels = random(4, 3), random(4, 3, seed=1), torch.tensor([0, 1, 2, 0])
+    assert torch.allclose(dkd_loss(3 * student, 3 * teacher, labels, 3, 1, 8),
+                          9 * dkd_loss(student, teacher, labels, 1, 1, 8))
+    each = [dkd_loss(student[i : i + 1], teacher[i : i + 1], labels[i : i + 1], 1, 1, 8) for i in range(4)]
+    assert torch.allclose(dkd_loss(student, teacher, labels, 1, 1, 8), torch.stack(each).mean())
+
+
+def test_dkd_rests_where_logits_differ_by_a_constant_and_survives_huge_ones():
+    teacher, labels = random(4, 5), torch.tensor([0, 1, 2, 3])
+    student = (teacher + 2).requires_grad_()
+    loss = dkd_loss(student, teacher, labels, 4, 1, 8)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-12) and student.grad.abs().max() < 1e-12
+    huge = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
+    loss = dkd_loss(huge, -huge.detach(), torch.tensor([0]), 1, 1, 8)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(huge.grad).all()
+
+
+def test_fitnet_is_the_mean_square_and_refuses_to_broadcast():
+    ours, theirs = torch.zeros(2, 3, 4, 2, 2, requires_grad=True), torch.full((2, 3, 4, 2, 2), 3.0)
+    assert float(fitnet_loss(ours, theirs).detach()) == 9
+    fitnet_loss(ours, torch.zeros_like(theirs)).backward()
+    assert not ours.grad.any()
+    with pytest.raises(ValueError, match=r"\(2, 3, 4, 2, 2\).*\(2, 3, 1, 2, 2\).*tap a layer"):
+        fitnet_loss(ours, theirs[:, :, :1])
+
+
+def test_attention_ignores_scale_sign_and_order_of_channels():
+    ours, theirs = random(2, 6, 4, 3, 3), random(2, 5, 4, 3, 3, seed=1)
+    loss = attention_transfer_loss(ours, theirs)
+    assert loss > 1e-4
+    assert torch.allclose(attention_transfer_loss(-7 * ours, theirs), loss)
+    assert torch.allclose(attention_transfer_loss(ours.flip(1), 0.1 * theirs), loss)
+    assert not torch.allclose(attention_transfer_loss(ours.flip(2), theirs), loss)  # time counts
+    assert not torch.allclose(attention_transfer_loss(ours.flip(4), theirs), loss)  # and place
+
+
+def test_attention_rests_at_equality_and_is_largest_for_disjoint_maps():
+    theirs = random(2, 6, 4, 3, 3)
+    ours = (2 * theirs).requires_grad_()
+    loss = attention_transfer_loss(ours, theirs)
+    loss.backward()
+    assert float(loss.detach()) < 1e-15 and ours.grad.abs().max() < 1e-9
+    left, right = torch.zeros(1, 1, 1, 1, 4), torch.zeros(1, 1, 1, 1, 4)
+    left[..., 0], right[..., 3] = 5, 1
+    assert float(attention_transfer_loss(left, right)) == pytest.approx(2 / 4)
+
+
+def test_attention_pools_to_the_shorter_axis_on_either_side():
+    fine = random(1, 2, 4, 6, 6)
+    squares = fine.square().mean(1)
+    coarse = F.avg_pool3d(squares[:, None], (2, 1, 2)).sqrt()  # one channel whose square is the pooled map
+    assert coarse.shape == (1, 1, 2, 6, 3)
+    assert float(attention_transfer_loss(fine, coarse)) < 1e-15
+    assert float(attention_transfer_loss(coarse, fine)) < 1e-15
+
+
+# --- taps ------------------------------------------------------------------------------------------------------
+
+
+class Wrapped(nn.Module):
+    """As Fabric, or data-parallel training inside Fabric, wraps a network."""
+
+    def __init__(self, net):
+        super().__init__()
+        self._forward_module = nn.ModuleDict({"module": net})
+        self._original_module = net
+
+    def forward(self, x):
+        return self._original_module(x)
+
+
+def test_taps_have_the_bare_names_in_a_wrapped_network_too():
+    net = build(TinyR2Plus1D((2, 3)), 2, seed=0).eval()
+    x = torch.rand(1, 3, 4, 8, 8)
+    logits, bare = tapped(net, x, ["net.stages.0", "net.stages.1"])
+    same_logits, wrapped = tapped(Wrapped(net), x, ["net.stages.0", "net.stages.1"])
+    assert torch.equal(logits, same_logits) and torch.equal(logits, net(x))
+    assert bare["net.stages.0"].shape == (1, 2, 4, 4, 4) and bare["net.stages.1"].shape == (1, 3, 2, 2, 2)
+    assert all(torch.equal(bare[name], wrapped[name]) for name in bare)
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_an_unknown_tap_is_named_and_leaves_no_hook():
+    net = build(TinyR2Plus1D((2, 3)), 2, seed=0)
+    with pytest.raises(ValueError, match=r"no layer 'stages.1'.*net\.stages\.1"):
+        tapped(net, torch.rand(1, 3, 4, 8, 8), ["net.stages.0", "stages.1"])  # a suffix is no name
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+# --- methods ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Clips:
+    """Two classes, a bright left or right half, in memory: all that the loop asks of clips."""
+
+    records: list = field(default_factory=lambda: list(range(16)))
+
+    def _batch(self, indices, generator):
+        labels = torch.tensor([i % 2 for i in indices])
+        x = 0.1 * torch.rand(len(indices), 3, 4, 8, 8, generator=generator)
+        x[labels == 0, ..., :4] += 0.5
+        x[labels == 1, ..., 4:] += 0.5
+        return Batch({"student": x, "teacher": x.sqrt()}, labels, tuple(map(str, indices)))
+
+    def training(self, indices, generator):
+        return self._batch(indices, generator)
+
+    def evaluation(self):
+        yield self._batch(self.records, torch.Generator().manual_seed(7))
+
+
+TAP = "net.stages.0"
+METHODS = [DecoupledKD(), FitNet(TAP), AttentionTransfer((TAP, "net.stages.1"))]
+
+
+def networks(method, seed=0):
+    nets = {"student": build(TinyR2Plus1D((2, 4)), 2, seed), "teacher": build(TinyR2Plus1D((3, 4)), 2, 9).eval()}
+    return nets | (method.extra_nets(nets, Clips().evaluation(), seed) if hasattr(method, "extra_nets") else {})
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
+def test_each_trains_in_the_loop_and_leaves_the_teacher_alone(method):
+    nets = networks(method)
+    teacher = {k: v.clone() for k, v in nets["teacher"].state_dict().items()}
+    extra = {k: v.clone() for k, v in nets["regressor"].state_dict().items()} if "regressor" in nets else {}
+    trained = fit(method, nets, Clips(), Settings(epochs=6, batch_size=8, lr=2e-2), seed=0)
+    first, last = trained.history[0], trained.history[-1]
+    assert last["loss_net"] < first["loss_net"] and last["ce"] < first["ce"]
+    assert all(torch.equal(v, teacher[k]) for k, v in trained.nets["teacher"].state_dict().items())
+    assert all(not torch.equal(v, extra[k]) for k, v in trained.nets.get("regressor", nn.Module()).state_dict().items())
+    assert trained.owned == (["student", "regressor"] if extra else ["student"])
+
+
+@pytest.mark.parametrize("method", [FitNet(TAP), AttentionTransfer((TAP,))], ids=lambda m: type(m).__name__)
+def test_what_is_learnt_at_a_tap_reaches_the_layers_below_it_and_none_above(method):
+    nets = networks(method)
+    (batch,) = Clips().evaluation()
+    ((_, loss, terms),) = method.losses(nets, batch, Progress(1, 1))
+    distiller = (terms.keys() - {"ce"}).pop()
+    assert torch.allclose(loss, terms["ce"] + method.weight * terms[distiller])
+    terms[distiller].backward()
+    student = nets["student"].net
+    assert student.stages[0].spatial.weight.grad.any()
+    assert student.stages[1].spatial.weight.grad is None and student.fc.weight.grad is None
+    assert all(p.grad is None for p in nets["teacher"].parameters())
+
+
+def test_decoupled_kd_rises_over_its_warmup():
+    nets = networks(DecoupledKD())
+    (batch,) = Clips().evaluation()
+
+    def share(step, **fields):
+        ((_, loss, terms),) = DecoupledKD(**fields).losses(nets, batch, Progress(step, 240))
+        return float((loss - terms["ce"]) / terms["dkd"])
+
+    assert [share(step) for step in (0, 5, 20, 200)] == pytest.approx([0, 0.25, 1, 1], abs=1e-5)
+    assert share(0, warmup=0, weight=3.0) == pytest.approx(3, rel=1e-5)
+
+
+def test_decoupled_kd_refuses_a_temperature_of_zero():
+    with pytest.raises(ValueError, match="temperature"):
+        DecoupledKD(temperature=0)
+
+
+def test_the_regressor_is_decided_by_the_seed_and_fits_the_channels():
+    method, nets = FitNet(TAP), networks(FitNet(TAP))
+    nets["student"].train()
+    buffers, random_state = [b.clone() for b in nets["student"].buffers()], torch.get_rng_state()
+    a, b, c = (method.extra_nets(nets, Clips().evaluation(), seed)["regressor"] for seed in (0, 0, 1))
+    assert a.weight.shape == (3, 2, 1, 1, 1)
+    assert torch.equal(a.weight, b.weight) and not torch.equal(a.weight, c.weight)
+    assert nets["student"].training and not nets["teacher"].training
+    assert all(map(torch.equal, buffers, nets["student"].buffers()))
+    assert torch.equal(random_state, torch.get_rng_state())
+
+
+def test_fitnet_without_a_regressor_says_how_to_get_one():
+    nets = networks(DecoupledKD())
+    with pytest.raises(ValueError, match="extra_nets"):
+        fit(FitNet(TAP), nets, Clips(), Settings(epochs=1), seed=0)
