@@ -1,10 +1,13 @@
 """What one network's predictions say: accuracy, confusion, calibration."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 from scipy import stats
 from scipy.special import softmax
 
-__all__ = ["accuracy_interval", "confusion", "expected_calibration_error"]
+__all__ = ["accuracy_interval", "confusion", "confusion_changes", "expected_calibration_error"]
 
 
 def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -21,6 +24,23 @@ def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, 
 def confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """Counts ``(K, K)``: row = true class, column = predicted class."""
     return np.bincount(num_classes * labels + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def confusion_changes(labels: np.ndarray, before: np.ndarray, after: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """Who is taken for whom less often (``change`` < 0) or more often by one kind of network than by another.
+
+    ``before`` and ``after`` are predicted classes ``(S, N)``, a row a seed; rates are in percent of the true class's
+    clips, over all seeds, with ``half_width``, that of the change's 95 % interval over seeds (t). Most mended first.
+    """
+    rows = []
+    for true, name in enumerate(classes):
+        clips = labels == true
+        for other in (k for k in range(len(classes)) if k != true and clips.any()):
+            a, b = (100 * (predicted[:, clips] == other).mean(1) for predicted in (before, after))
+            half = stats.t.ppf(0.975, len(a) - 1) * stats.sem(b - a) if len(a) > 1 else np.nan
+            rows.append((name, classes[other], a.mean(), b.mean(), (b - a).mean(), half))
+    table = pd.DataFrame(rows, columns=["true", "taken for", "before", "after", "change", "half_width"])
+    return table.sort_values("change", ignore_index=True)
 
 
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:

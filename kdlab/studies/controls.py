@@ -49,30 +49,42 @@ TITLES = {
     "two_lights": "CE raw + CE enhanced, fused",
 }
 
-#: What is asked → (condition, baseline).
+#: Question → what is asked → (condition, baseline).
 COMPARISONS = {
-    "a start at the teacher's weights": ("from_teacher", "ce_raw"),
-    "DL-KDD beyond that start": ("dlkdd", "from_teacher"),
-    "brightness augmentation": ("random_gamma", "ce_raw"),
-    "DL-KDD beyond that augmentation": ("dlkdd", "random_gamma"),
-    "standardising each clip": ("ce_standardised", "ce_raw"),
-    "ImageNet statistics instead of the view's": ("ce_imagenet", "ce_raw"),
-    "live soft targets over stored ones": ("dlkdd", "stored"),
-    "what the targets say of the clip": ("stored", "shuffled_within"),
-    "what they say of its class": ("shuffled_within", "shuffled_between"),
-    "stored targets of other clips": ("shuffled_between", "ce_raw"),
-    "the reversed direction": ("reversed", "ce_enhanced"),
-    "decoupled KD": ("dkd", "ce_raw"),
-    "FitNets": ("fitnet", "ce_raw"),
-    "attention transfer": ("at", "ce_raw"),
-    "DL-KDD over decoupled KD": ("dlkdd", "dkd"),
-    "DL-KDD for a small student": ("dlkdd_small", "ce_small"),
-    "student + teacher, at twice the cost": ("with_teacher", "dlkdd"),
-    "two lights over two seeds, fused": ("two_lights", "two_ce"),
-    "the raw student shown enhanced clips": ("ce_raw:on_enhanced", "ce_raw"),
-    "the teacher shown raw clips": ("ce_enhanced:on_raw", "ce_enhanced"),
-    "… with its statistics re-estimated": ("ce_enhanced:on_raw:adabn", "ce_enhanced:on_raw"),
-    "the DL-KDD student shown enhanced clips": ("dlkdd:on_enhanced", "dlkdd"),
+    "A good start, or light without a teacher?": {
+        "a start at the teacher's weights": ("from_teacher", "ce_raw"),
+        "DL-KDD beyond that start": ("dlkdd", "from_teacher"),
+        "brightness augmentation": ("random_gamma", "ce_raw"),
+        "DL-KDD beyond that augmentation": ("dlkdd", "random_gamma"),
+        "the reversed direction: raw teaches enhanced": ("reversed", "ce_enhanced"),
+    },
+    "The scale of the input?": {
+        "standardising each clip": ("ce_standardised", "ce_raw"),
+        "ImageNet's statistics, not the view's": ("ce_imagenet", "ce_raw"),
+        "raw student shown enhanced clips": ("ce_raw:on_enhanced", "ce_raw"),
+        "teacher shown raw clips": ("ce_enhanced:on_raw", "ce_enhanced"),
+        "… its statistics re-estimated there": ("ce_enhanced:on_raw:adabn", "ce_enhanced"),
+        "DL-KDD student shown enhanced clips": ("dlkdd:on_enhanced", "dlkdd"),
+    },
+    "What is it in the soft targets?": {
+        "live targets over stored ones": ("dlkdd", "stored"),
+        "stored targets": ("stored", "ce_raw"),
+        "… what they say of the clip": ("stored", "shuffled_within"),
+        "… what they say of its class": ("shuffled_within", "shuffled_between"),
+        "targets of any other clip": ("shuffled_between", "ce_raw"),
+    },
+    "Other distillers, same teacher": {
+        "DL-KDD": ("dlkdd", "ce_raw"),
+        "decoupled KD": ("dkd", "ce_raw"),
+        "FitNets": ("fitnet", "ce_raw"),
+        "attention transfer": ("at", "ce_raw"),
+    },
+    "A smaller student, and twice the cost": {
+        "DL-KDD for a small student": ("dlkdd_small", "ce_small"),
+        "student and teacher, fused": ("with_teacher", "dlkdd"),
+        "two seeds of CE raw, fused": ("two_ce", "ce_raw"),
+        "two lights, fused, over two seeds": ("two_lights", "two_ce"),
+    },
 }
 
 
@@ -135,9 +147,10 @@ def _matrix(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
     return scores
 
 
-def effects(scores: Scores) -> dict[str, Effect]:
-    """The paired effects of :data:`COMPARISONS`, by what is asked, where ``scores`` has both sides."""
-    return {what: scores.effect(a, b) for what, (a, b) in COMPARISONS.items() if {a, b} <= scores.predicted.keys()}
+def effects(scores: Scores) -> dict[str, dict[str, Effect]]:
+    """The paired effects of :data:`COMPARISONS`: question → what is asked → effect in points."""
+    return {question: {what: scores.effect(a, b) for what, (a, b) in asked.items()}
+            for question, asked in COMPARISONS.items()}
 
 
 def run(profile: Profile, seeds: int | None = None, *, few: Profile = DEMO, few_seeds: int = 4,
@@ -163,8 +176,10 @@ def run(profile: Profile, seeds: int | None = None, *, few: Profile = DEMO, few_
     save_rows("dual_light_controls", table)
     for some in (scores, small):
         say(ledger(some).to_string(index=False))
-    for what, found in effects(scores).items():
-        say(f"{what}: {found}; {verdict(found)}")
+    for question, found in effects(scores).items():
+        say(question)
+        for what, e in found.items():
+            say(f"  {what}: {e}; {verdict(e)}")
     for condition in few_columns(few, 1):
         if condition.startswith("dlkdd:"):
             say(f"few clips, {condition} − CE raw: {small.effect(condition, 'ce_raw')}")

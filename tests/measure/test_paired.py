@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kdlab.measure.accuracy import accuracy_interval, confusion, expected_calibration_error
+from kdlab.measure.accuracy import accuracy_interval, confusion, confusion_changes, expected_calibration_error
 from kdlab.measure.paired import Effect, effect, verdict
 
 
@@ -109,3 +109,14 @@ def test_accuracy_interval_stays_inside_and_holds_the_mean():
     assert 80 < low < 100 and high == pytest.approx(100)
     with pytest.raises(ValueError, match="at least one clip"):
         accuracy_interval(np.array([], bool))
+
+
+def test_confusion_changes_name_what_is_mended_and_what_is_broken():
+    """Ten clips of Run and ten of Walk, two seeds: Run is no longer taken for Walk, but twice in ten for Sit."""
+    labels = np.repeat([0, 1], 10)
+    before = np.where(np.arange(20) < 4, 1, labels)[None].repeat(2, 0)
+    after = np.where(np.arange(20) < 2, 2, labels)[None].repeat(2, 0)
+    table = confusion_changes(labels, before, after, ("Run", "Walk", "Sit"))
+    first, last = table.iloc[0], table.iloc[-1]
+    assert tuple(first)[:5] == ("Run", "Walk", 40, 0, -40) and tuple(last)[:5] == ("Run", "Sit", 0, 20, 20)
+    assert len(table) == 4 and table.half_width.max() == 0 and (table.change[1:-1] == 0).all()
