@@ -1,0 +1,96 @@
+"""The preflight of a distillation: one sentence, with its mend, for each mistake that would cost days to find."""
+
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from kdlab.distill.baselines import tapped
+from kdlab.distill.losses import check_mixture
+
+__all__ = ["DistillationError", "check_distillation"]
+
+
+class DistillationError(ValueError):
+    """Teacher and student that cannot be distilled as they are; ``findings`` has one sentence for each reason."""
+
+    def __init__(self, findings: list[str]):
+        self.findings = findings
+        super().__init__("\n  ".join([f"{len(findings)} mistake(s) in this distillation:", *findings]))
+
+
+@contextmanager
+def _as_found(*nets: nn.Module):
+    """No gradients inside; afterwards modes, buffers and random states are what they were. Yields the buffers."""
+    modes = {module: module.training for net in nets for module in net.modules()}
+    buffers = [{name: b.clone() for name, b in net.named_buffers()} for net in nets]
+    devices = {p.device for net in nets for p in net.parameters() if p.is_cuda}
+    with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        try:
+            yield buffers
+        finally:
+            for module, training in modes.items():
+                module.training = training
+            for net, before in zip(nets, buffers, strict=True):
+                for name, values in before.items():
+                    net.get_buffer(name).copy_(values)
+
+
+def _run(net: nn.Module, x: torch.Tensor, taps) -> tuple[torch.Tensor, dict[str, tuple[int, ...]]]:
+    """Logits ``(B, K)`` on the CPU, and the shapes of the taps."""
+    logits, seen = tapped(net, x.to(next(net.parameters(), x).device), taps)
+    return logits.float().cpu(), {name: tuple(features.shape) for name, features in seen.items()}
+
+
+def check_distillation(teacher: nn.Module, student: nn.Module, batch, *, temperature: float | None = None,
+                       alpha: float | None = None, taps=()) -> list[str]:
+    """Run both networks once on ``batch`` (``views["teacher"]``, ``views["student"]``, ``labels``), look for mistakes.
+
+    ``taps`` names layers whose outputs are compared directly; leave out those that a regressor or a map makes
+    comparable. Both networks and torch's random state are left as they were found. Returns warnings (a teacher that is
+    worse than its student); raises :class:`DistillationError` naming every mistake at once.
+    """
+    findings = []
+    for mixture in ((1 if temperature is None else temperature, 0), (1, 0 if alpha is None else alpha)):
+        try:
+            check_mixture(*mixture)
+        except ValueError as error:
+            findings.append(f"{error}.")
+    if training := [name or "the whole" for name, module in teacher.named_modules() if module.training]:
+        findings.append(f"The teacher is in training mode (first: {training[0]}), so dropout makes its targets random: "
+                        "call teacher.eval() after every train() of a module that holds it.")
+    if open_ := [name for name, p in teacher.named_parameters() if p.requires_grad]:
+        findings.append(f"The teacher takes gradients ({len(open_)} parameters, first: {open_[0]}) and would be "
+                        "trained or waste memory: call teacher.requires_grad_(False).")
+    own = {p.data_ptr() for p in student.parameters()}
+    shared = [name for name, p in teacher.named_parameters() if p.data_ptr() in own and p.numel()]
+    if teacher is student:
+        findings.append("Teacher and student are the same object: build a second network, load the weights there.")
+    elif shared:
+        findings.append(f"Teacher and student share {len(shared)} parameters (first: {shared[0]}), so the teacher "
+                        "moves with the student: copy them (copy.deepcopy).")
+
+    with _as_found(teacher, student) as (before, _):
+        said, theirs = _run(teacher, batch.views["teacher"], taps)
+        moved = [name for name, b in teacher.named_buffers() if not torch.equal(b, before[name])]
+        answered, ours = _run(student.eval(), batch.views["student"], taps)
+    if moved:
+        findings.append(f"The teacher's statistics move when it runs ({len(moved)} buffers, first: {moved[0]}): put "
+                        "its batch norm in eval mode; only its own training may change them.")
+    for who, logits in (("teacher", said), ("student", answered)):
+        if (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(len(logits)), atol=1e-3):
+            findings.append(f"The {who} answers with probabilities (rows sum to 1) where logits belong: the losses do "
+                            "their own softmax; take it out of the network.")
+    if said.shape[1] != answered.shape[1]:
+        findings.append(f"The teacher knows {said.shape[1]} classes, the student {answered.shape[1]}: give both the "
+                        "same list of classes in the same order.")
+    findings += [f"At {tap!r} the teacher's features are {theirs[tap]}, the student's {ours[tap]}: tap layers of one "
+                 "shape, or compare through a regressor (FitNet) or maps (AttentionTransfer)."
+                 for tap in taps if theirs[tap] != ours[tap]]
+    if findings:
+        raise DistillationError(findings)
+    right = [100 * float((logits.argmax(1) == batch.labels.cpu()).float().mean()) for logits in (said, answered)]
+    if right[0] < right[1]:
+        return [f"The teacher is worse than the student on this batch ({right[0]:.1f} % right against {right[1]:.1f} %)"
+                ": see that it has its own view and normalisation, or train it longer."]
+    return []
