@@ -1,0 +1,90 @@
+"""Temporal attention in place of average pooling: the head of DarkLight, the public pipeline nearest to DL-KDD.
+
+A learned class token and learned positions, one transformer block, and the classifier reads the class token
+(docs/methods.md, 1.3).
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models.video.resnet import VideoResNet
+
+from kdlab.nets.pretrained import Statistics
+from kdlab.nets.r2plus1d import R2Plus1D
+from kdlab.nets.video import R2Plus1D18, TinyNet, TinyR2Plus1D
+
+__all__ = ["Attended", "AttendedNet", "TemporalAttention"]
+
+
+class TemporalAttention(nn.Module):
+    """Tokens ``(B, N, C)``, N up to ``tokens`` → the class token ``(B, C)`` after one pre-norm transformer block."""
+
+    def __init__(self, width: int, tokens: int, heads: int = 8, dropout: float = 0.1):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{width} channels cannot be shared among {heads} heads: choose heads that divide them")
+        self.cls = nn.Parameter(0.02 * torch.randn(1, 1, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(1, 1 + tokens, width))
+        gelu = partial(F.gelu, approximate="tanh")
+        self.block = nn.TransformerEncoderLayer(width, heads, 4 * width, dropout, gelu, batch_first=True,
+                                                norm_first=True)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        length = 1 + tokens.shape[1]
+        if length > self.positions.shape[1]:
+            raise ValueError(f"{length - 1} tokens, but the head has positions for {self.positions.shape[1] - 1}: "
+                             f"make it with tokens={length - 1}")
+        x = torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1) + self.positions[:, :length]
+        return self.dropout(self.block(self.dropout(x)))[:, 0]
+
+
+class AttendedNet(nn.Module):
+    """``backbone`` up to its last feature map, spatial average, :class:`TemporalAttention`, dropout, linear.
+
+    Video ``(B, 3, T, H, W)`` → features ``(B, C, T', H', W')`` → T' tokens of C channels → logits ``(B, K)``.
+    """
+
+    def __init__(self, backbone: nn.Module, num_classes: int, tokens: int, heads: int, dropout: float):
+        super().__init__()
+        if not isinstance(backbone, (VideoResNet, TinyNet)):
+            raise ValueError(f"{type(backbone).__name__} has no features in time to attend to: use an R(2+1)D")
+        tail = ("avgpool", "dropout", "fc")  # what comes after the features in both
+        self.features = nn.Sequential(OrderedDict((n, m) for n, m in backbone.named_children() if n not in tail))
+        self.attention = TemporalAttention(backbone.fc.in_features, tokens, heads)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(backbone.fc.in_features, num_classes)
+        nn.init.xavier_uniform_(self.fc.weight)
+        nn.init.zeros_(self.fc.bias)
+
+    def tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """One token a time step of the features, ``(B, T', C)``."""
+        return self.features(x).mean((3, 4)).transpose(1, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.dropout(self.attention(self.tokens(x))))
+
+
+@dataclass(frozen=True)
+class Attended:
+    """The features of ``backbone`` under temporal attention; ``tokens`` is the most it will see (64 frames give 8)."""
+
+    backbone: R2Plus1D | R2Plus1D18 | TinyR2Plus1D = R2Plus1D()
+    tokens: int = 8
+    heads: int = 8
+    dropout: float = 0.8
+    network: ClassVar = AttendedNet
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Those of the backbone's weights; None without weights."""
+        return getattr(self.backbone, "statistics", None)
+
+    def make(self, num_classes: int) -> nn.Module:
+        backbone = self.backbone.make(num_classes)
+        return self.network(backbone, num_classes, self.tokens, self.heads, self.dropout)

@@ -1,0 +1,111 @@
+"""Checkpoints from local files: what loads, what is left out, and what is refused with a mend."""
+
+from functools import partial
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from kdlab.nets.attention_head import Attended
+from kdlab.nets.pretrained import KINETICS, MissingWeights, Weights, load_pretrained, untrained
+from kdlab.nets.r2plus1d import R2Plus1D
+from kdlab.nets.tsn import TSN
+from kdlab.nets.video import TinyR2Plus1D, WrongWeights
+from kdlab.nets.wrappers import IMAGENET
+from kdlab.recipe import Recipe, UserClips, from_json, to_json
+
+
+def net(classes: int = 5, width: int = 6) -> nn.Module:
+    return TinyR2Plus1D((4, width)).make(classes)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(net().state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_every_tensor_arrives_from_either_kind_of_file(tmp_path, suffix, prefix):
+    theirs, ours, path = net(), net(), tmp_path / f"weights{suffix}"
+    state = {prefix + k: v for k, v in theirs.state_dict().items() if "num_batches" not in k}  # as old files are
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    assert load_pretrained(ours, path) == f"weights from {path}"
+    assert all(torch.equal(v, theirs.state_dict()[k]) for k, v in ours.state_dict().items())
+
+
+def test_a_head_of_other_classes_is_left_out_and_said(checkpoint):
+    ours = net(classes=3)
+    before = ours.fc.weight.clone()
+    said = load_pretrained(ours, checkpoint)
+    assert said == f"weights from {checkpoint}; its head of 5 classes is left out, ours of 3 begins at random"
+    assert torch.equal(ours.fc.weight, before)
+    assert torch.equal(ours.stages[0].spatial.weight, torch.load(checkpoint)["stages.0.spatial.weight"])
+
+
+def test_another_layout_is_refused_by_its_first_tensors(checkpoint):
+    with pytest.raises(WrongWeights, match=r"weights.pth.*fc.weight.*\(5, 6\), expected \(5, 8\).*file of the network"):
+        load_pretrained(net(width=8), checkpoint)
+    with pytest.raises(WrongWeights, match=r"missing \(first bias\).*unknown \(first fc.bias\)"):
+        load_pretrained(nn.Linear(3, 2), checkpoint)
+
+
+@pytest.mark.parametrize("write", [
+    save_file, torch.save, partial(torch.save, _use_new_zipfile_serialization=False),
+], ids=["safetensors", "zip", "legacy"])
+def test_a_file_cut_short_anywhere_is_named(tmp_path, write):
+    path = tmp_path / ("weights.safetensors" if write is save_file else "weights.pth")
+    write(net().state_dict(), path)
+    load_pretrained(net(), path)
+    whole = path.read_bytes()
+    for end in range(0, len(whole), len(whole) // 50):
+        path.write_bytes(whole[:end])
+        with pytest.raises(WrongWeights, match=r"weights.\w+ cannot be read .*cut short.*Copy it again"):
+            load_pretrained(net(), path)
+
+
+def test_what_is_no_state_dict_is_refused(tmp_path):
+    """A pickled network too: unpickling it would run whatever code the file names."""
+    path = tmp_path / "weights.pth"
+    for content, why in (({"epoch": 3}, "no state dict"), ([torch.zeros(2)], "no state dict"), (net(), "Weights only")):
+        torch.save(content, path)
+        with pytest.raises(WrongWeights, match=why):
+            load_pretrained(net(), path)
+    path.write_text("hello, I am a web page")
+    with pytest.raises(WrongWeights, match="cannot be read"):
+        load_pretrained(net(), path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    for call in (lambda p: load_pretrained(net(), p), Weights.of):
+        with pytest.raises(MissingWeights, match=r"no checkpoint at .*nowhere.pth.*put the file there"):
+            call(tmp_path / "nowhere.pth")
+
+
+def test_the_content_is_in_a_recipes_identity_and_the_path_is_not(tmp_path, checkpoint):
+    copy, other = tmp_path / "copy.pth", tmp_path / "other.pth"
+    copy.write_bytes(checkpoint.read_bytes())
+    torch.save(net().state_dict(), other)
+    specs = [Attended(R2Plus1D(34, Weights.of(path) if path else None)) for path in (checkpoint, copy, other, None)]
+    first, same, *rest = (Recipe("ce_raw", UserClips("/clips"), net=spec).digest() for spec in specs)
+    assert first == same and len({first, *rest}) == 3
+    assert from_json(to_json(specs[0])) == specs[0]
+
+
+def test_a_changed_file_is_not_used(checkpoint):
+    weights = Weights.of(checkpoint)
+    torch.save(net().state_dict(), checkpoint)
+    with pytest.raises(WrongWeights, match=f"the recipe was made for {weights.name}"):
+        weights.into(net())
+
+
+def test_a_spec_tells_the_statistics_of_its_weights_and_can_do_without_the_file(checkpoint):
+    weights = Weights.of(checkpoint)
+    assert R2Plus1D(34, weights).statistics == Attended(R2Plus1D(18, weights)).statistics == KINETICS
+    assert TSN(18, weights).statistics == IMAGENET
+    assert R2Plus1D().statistics is TSN().statistics is Attended(TinyR2Plus1D()).statistics is None
+    deep = Attended(R2Plus1D(18, weights), tokens=3)
+    assert untrained(deep) == Attended(R2Plus1D(18), tokens=3) and untrained(TinyR2Plus1D((8,))) == TinyR2Plus1D((8,))
