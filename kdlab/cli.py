@@ -12,6 +12,7 @@ import click
 
 from kdlab import __version__, paths
 from kdlab.cli_data import data
+from kdlab.cli_paper import paper
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
@@ -26,6 +27,7 @@ def cli():
 
 
 cli.add_command(data)
+cli.add_command(paper)
 
 
 @cli.command()

@@ -15,11 +15,12 @@ LAYERS = (
     {"files", "paths", "processes", "progress"},
     {"clips", "nets", "distill"},
     {"train"},
-    {"recipe"},
+    {"feeding", "recipe"},
     {"enhancer"},
     {"runs"},
     {"measure"},
     {"profiles"},
+    {"paper"},
     {"study"},
     {"studies"},
     {"show"},
@@ -27,7 +28,7 @@ LAYERS = (
     {"run"},
     {"refresh", "report", "reproduce"},
     {"doctor"},
-    {"cli_data"},
+    {"cli_data", "cli_paper"},
     {"cli"},
 )
 HEIGHT = {unit: height for height, layer in enumerate(LAYERS) for unit in layer}

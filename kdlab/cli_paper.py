@@ -1,0 +1,31 @@
+"""``kdlab paper``: the papers' hyper-parameters on their data sets. Heavy imports stay inside the command."""
+
+from pathlib import Path
+
+import click
+
+from kdlab import paths
+
+
+@click.group()
+def paper():
+    """The papers' hyper-parameters on their data sets: a GPU's work, and a dry run that says how much."""
+
+
+@paper.command("dual_light")
+@click.option("--dry-run", is_flag=True, help="Only say what is needed, what it costs, what it is compared with.")
+@click.option("--data-root", type=click.Path(path_type=Path),
+              help="Folder of the folders arid, arid15, dark48; default: $KDLAB_REAL_CLIPS, else data/.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Checkpoint of R(2+1)D-34 (IG-65M) to begin from.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--tflops", type=click.FloatRange(1), default=400, show_default=True,
+              help="Dense bf16 rate of your GPU, for the dry run's hours.")
+def dual_light(dry_run, data_root, weights, seed, tflops):
+    """DL-KDD on ARID v1.0, ARID v1.5 and Dark-48, with its controls; goes on where an interrupted call stopped."""
+    from kdlab import paper
+
+    root = data_root or paths.real_clips() or paths.data_dir()
+    size = paper.profile(weights)
+    if dry_run:
+        return click.echo(paper.dry_run(root, size, tflops))
+    click.echo(paper.run(root, size, seed, say=click.echo).round(2).to_string())
