@@ -102,13 +102,45 @@ def reproduce(profile, data, again, timeout, verbose):
 @click.option("--profile", help="Its size; default: the one whose outcome is committed.")
 @click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the study's.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
-def study(name, profile, seeds, workers):
+@click.option("--status", is_flag=True, help="Only say what is done, running and left; also while it runs elsewhere.")
+def study(name, profile, seeds, workers, status):
     """Run (or go on with) a whole study and rewrite its table and predictions in figures/."""
     from kdlab.profiles import current
+    from kdlab.status import tally
 
     module = _studies()[name]
-    module.run(current(profile) if profile else module.PROFILE, seeds, workers=workers, say=click.echo)
+    size = current(profile) if profile else module.PROFILE
+    if status:
+        return _say_status(_trainings(module, size, seeds))
+    scores = module.run(size, seeds, workers=workers, say=click.echo)
+    click.echo(tally(scores.values() if isinstance(scores, dict) else [scores]))
     click.echo(paths.figures_dir() / f"{name}.csv")
+
+
+def _trainings(module, profile, seeds) -> list:
+    """The recipes of a study: those of its columns, in all its folds; one that trains more has a function for it."""
+    if hasattr(module, "trainings"):
+        return module.trainings(profile, seeds)
+    folds = [[fold] for fold in getattr(module, "FOLDS", [])] or [[]]
+    tables = (module.columns(profile, seeds or profile.seeds, *fold) for fold in folds)
+    return [recipe for table in tables for column in table.values() for recipe in column]
+
+
+def _say_status(recipes) -> None:
+    """The table of a study's ``recipes`` and those they need, from their folders alone."""
+    from kdlab import status
+    from kdlab.processes import available_cores
+    from kdlab.runs import find, in_order
+
+    order = in_order(recipes)
+    finished = {recipe: run for recipe in order if (run := find(recipe, pretrained=False))}
+    stale = {recipe.name: why for recipe, run in finished.items() if (why := run.staleness(recipe))}
+    found = status.standings(order, {r: run for r, run in finished.items() if r.name not in stale})
+    at_once = (found.state == "running").sum() or available_cores()
+    left = status.clock(status.seconds_left(found) / at_once)
+    click.echo(status.table(found, f"about {left} left with {at_once} at once"))
+    for which, why in stale.items():
+        click.echo(f"left, because stale: {which}: {why}")
 
 
 @cli.command()
@@ -173,6 +205,8 @@ def clean(cache, runs, data, yes):
         inside = sorted(place.iterdir()) if place.is_dir() else []
         if name == "data":  # a folder that lies there without this mark is somebody's own
             inside = [folder for folder in inside if (folder / "night.json").is_file()]
+        if name == "runs":  # how many trainings stand behind a verdict must not be forgotten with them
+            inside = [entry for entry in inside if entry.name != "tried.csv"]
         size = sum(map(_bytes, inside)) / 1e6
         click.echo(f"{'delete' if chosen[name] else 'keep  '}  --{name:6} {size:8,.1f} MB  {place}")
         if chosen[name] and inside:

@@ -30,7 +30,7 @@ VARIABLES = {
     "KDLAB_DEBUG": "1 shows tracebacks",
     "KDLAB_DEVICE": "cpu, cuda or mps instead of the rule's choice",
     "KDLAB_FIGURES": "tables, predictions and pictures of studies",
-    "KDLAB_HEADLESS": "1 prints progress as lines",
+    "KDLAB_HEADLESS": "1 prints progress as lines, quiet none",
     "KDLAB_PROFILE": "smoke, demo or study",
     "KDLAB_REAL_CLIPS": "your own clips, for tests and notebooks",
     "KDLAB_RUNS": "trainings and executed notebooks",

@@ -1,15 +1,17 @@
 """Process pools: as many workers as there are cores for us, none of which outlives the process that started it."""
 
 import os
+import signal
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from multiprocessing import get_all_start_methods, get_context
 
 import psutil
 
-__all__ = ["available_cores", "pool"]
+__all__ = ["available_cores", "in_turn", "pool"]
 
 
 def available_cores() -> int:
@@ -17,24 +19,53 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def pool(workers: int, preload: Sequence[str] = ()) -> ProcessPoolExecutor:
+@contextmanager
+def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecutor]:
     """``workers`` new processes that share nothing with this one (a fork would copy torch's threads in mid-air).
 
-    Where there is a fork server, the modules in ``preload`` are imported once for all of them.
+    An interruption of this process ends them at once, whatever they are at. Where there is a fork server, the modules
+    in ``preload`` are imported once for all of them.
     """
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(list(preload))
     places = {name: value for name, value in os.environ.items() if name.startswith("KDLAB_")}
-    return ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(), places))
+    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(), places)) as processes:
+        try:
+            yield processes
+        except KeyboardInterrupt:
+            for process in list((processes._processes or {}).values()):  # Python 3.14 has a public way
+                process.terminate()
+            raise
+
+
+def in_turn(processes: ProcessPoolExecutor, workers: int, work: Callable, needs: Mapping) -> Iterator[list[tuple]]:
+    """``work(item)`` for each item of ``needs`` (item → set of items), each after those it needs.
+
+    Yields a list of ``(item, result)``, maybe empty, whenever some have ended and at least every two seconds. Hands
+    over no more than ``workers`` at once: when one raises, those at work end, and no other is begun.
+    """
+    todo, jobs, ended, failed = dict(needs), {}, set(), []
+    while jobs or (todo and not failed):
+        ready = [item for item in todo if not failed and needs[item] <= ended]
+        for item in ready[: workers - len(jobs)]:
+            del todo[item]
+            jobs[processes.submit(work, item)] = item
+        finished = {job: jobs.pop(job) for job in wait(jobs, timeout=2, return_when=FIRST_COMPLETED).done}
+        failed += [job for job in finished if job.exception()]
+        ended.update(finished.values())
+        yield [(item, job.result()) for job, item in finished.items() if job not in failed]
+    if failed:
+        failed[0].result()
 
 
 def _begin(owner: int, places: dict[str, str]) -> None:
     """Take over the ``KDLAB_`` variables of the owner, and end with it: nobody would collect what this worker makes.
 
     The worker's parent is no help in either: that is the fork server, which may be older than the variables and may
-    outlive the owner.
+    outlive the owner. Ctrl-C in a terminal reaches all processes: the owner alone decides.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in [name for name in os.environ if name.startswith("KDLAB_")]:
         del os.environ[name]
     os.environ.update(places)

@@ -9,14 +9,20 @@ __all__ = ["headless", "track"]
 
 
 def headless() -> bool:
-    """True where nobody watches: ``KDLAB_HEADLESS=1`` (set by the notebook runner), or output that is no terminal."""
-    if os.environ.get("KDLAB_HEADLESS") == "1":
+    """True where nobody watches: ``KDLAB_HEADLESS`` is set (as notebook runners do), or output is no terminal."""
+    if os.environ.get("KDLAB_HEADLESS") in ("1", "quiet"):
         return True
     return "ipykernel" not in sys.modules and not sys.stderr.isatty()
 
 
 def track(items: Iterable, what: str, total: int | None = None, every: float = 10.0) -> Iterator:
-    """Yield ``items`` under a bar named ``what``; when headless, print a line about every ``every`` seconds."""
+    """Yield ``items`` under a bar named ``what``; when headless, print a line about every ``every`` seconds.
+
+    ``KDLAB_HEADLESS=quiet`` prints nothing: so the workers of a pool, whose owner shows how far they are.
+    """
+    if os.environ.get("KDLAB_HEADLESS") == "quiet":
+        yield from items
+        return
     total = len(items) if total is None and hasattr(items, "__len__") else total
     if not headless():
         from tqdm.auto import tqdm

@@ -14,10 +14,9 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,13 +32,14 @@ from kdlab.clips.views import ClipBatches
 from kdlab.files import write_atomically
 from kdlab.nets.video import begin_as, build, load_weights
 from kdlab.nets.wrappers import for_classes
-from kdlab.processes import available_cores, pool
+from kdlab.processes import available_cores, in_turn, pool
 from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, source_hash, to_json
+from kdlab.status import Board, note_trial
 from kdlab.train import fit, predict
 
-__all__ = ["Predictions", "Run", "StaleRun", "WorkerDied", "batches", "committed_runs", "find", "obtain", "obtain_all",
-           "publish", "save_arrays", "weights_hash"]
+__all__ = ["Predictions", "Run", "StaleRun", "TrainingFailed", "WorkerDied", "batches", "committed_runs", "find",
+           "in_order", "obtain", "obtain_all", "publish", "save_arrays", "weights_hash"]
 
 
 #: The packages whose versions can change the bits of a run.
@@ -50,7 +50,11 @@ class StaleRun(ValueError):
     """A run made by other sources or from other clips than today's, where that is not acceptable."""
 
 
-class WorkerDied(RuntimeError):
+class TrainingFailed(ValueError):
+    """One of several trainings that ended with an error; the message names it."""
+
+
+class WorkerDied(ChildProcessError):
     """A training process that was killed from outside."""
 
 
@@ -215,6 +219,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     identity = _identity(recipe, needed)
     _drop_foreign_checkpoint(folder, identity)
+    note_trial(recipe.name, identity)
     wall = time.monotonic()
     try:
         trained = fit(
@@ -322,57 +327,67 @@ def cpu_features() -> str:
 # --- many runs -------------------------------------------------------------------------------------------------
 
 
-def _work(recipe: Recipe, pretrained: bool, stale: str) -> tuple[Path, str]:
+def _obtain_named(recipe: Recipe, how: dict, say) -> Run:
+    try:
+        return obtain(recipe, **how, say=say)
+    except Exception as error:  # in words, because not every exception survives the way between processes
+        raise TrainingFailed(f"{recipe.name}: {type(error).__name__}: {error}") from error
+
+
+def _work(recipe: Recipe, how: dict) -> tuple[Path, str]:
     torch.set_num_threads(1)
+    os.environ["KDLAB_HEADLESS"] = "quiet"  # the owner of this process shows how far it is
     lines: list[str] = []
-    run = obtain(recipe, pretrained=pretrained, stale=stale, say=lines.append)
-    return run.folder, lines[-1]
+    return _obtain_named(recipe, how, lines.append).folder, lines[-1]
 
 
-def _levels(recipes: Iterable[Recipe]) -> list[list[Recipe]]:
-    """Recipes and those they need, each once, the needed in earlier levels."""
-    depth: dict[Recipe, int] = {}
-
-    def visit(recipe: Recipe) -> int:
-        if recipe not in depth:
-            depth[recipe] = 1 + max(map(visit, recipe.needs().values()), default=-1)
-        return depth[recipe]
-
+def in_order(recipes: Iterable[Recipe]) -> list[Recipe]:
+    """Recipes and those they need, each once, the needed first."""
+    order: dict[Recipe, None] = {}
     for recipe in recipes:
-        visit(recipe)
-    return [[r for r, d in depth.items() if d == level] for level in range(max(depth.values(), default=-1) + 1)]
+        order |= dict.fromkeys([*in_order(recipe.needs().values()), recipe])
+    return list(order)
 
 
 def obtain_all(
     recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str = "use", workers: int | None = None, say=print
 ) -> list[Run]:
-    """Runs of all ``recipes``, in order, trained in ``workers`` processes (all cores), shared teachers first.
+    """Runs of all ``recipes``, in order, trained in ``workers`` processes (all cores), each after those it needs.
 
-    Each process trains on one thread, so the weights do not depend on how many there are. An interruption loses at
-    most the epochs since the last checkpoints; the same call resumes. Raises :class:`StaleRun` before anything is
-    trained, and :class:`WorkerDied` when a process is killed from outside; finished runs are kept.
+    Each process trains on one thread, so the weights do not depend on how many there are. A table shows how far they
+    are. Raises :class:`StaleRun` before anything is trained, :class:`TrainingFailed` naming the run that did, once
+    those that are running have ended, and :class:`WorkerDied` when a process is killed from outside. An interruption
+    ends the workers and loses at most the epochs since the last checkpoints. Finished runs are kept; the same call
+    goes on from there.
     """
-    levels = _levels(recipes)
-    done = {r: run for level in levels for r in level if (run := _usable(r, pretrained, stale, say))}
-    levels = [left for level in levels if (left := [r for r in level if r not in done])]
-    workers = min(workers or available_cores(), max(map(len, levels), default=1))
-    if workers == 1:
-        done |= {r: obtain(r, pretrained=pretrained, stale=stale, say=say) for level in levels for r in level}
-        return [done[recipe] for recipe in recipes]
-    with pool(workers, preload=[__name__, "lightning_fabric"]) as processes:
-        try:
-            for level in levels:
-                jobs = {processes.submit(_work, r, pretrained, stale): r for r in level}
-                for job in track(as_completed(jobs), "trainings", total=len(jobs)):
-                    folder, line = job.result()
-                    done[jobs[job]] = Run(folder)
-                    say(line)
-        except BrokenProcessPool as error:
-            raise WorkerDied(
-                f"a training process was killed ({len(done)} runs are finished and kept). Out of memory? "
-                "Call again with fewer workers; it resumes where it stopped."
-            ) from error
-        except BaseException:
-            processes.shutdown(wait=False, cancel_futures=True)
-            raise
+    order = in_order(recipes)
+    done = {r: run for r in order if (run := _usable(r, pretrained, stale, say))}
+    todo = [r for r in order if r not in done]
+    workers, how = min(workers or available_cores(), len(todo)), dict(pretrained=pretrained, stale=stale)
+    board = Board(order, done, workers, say)
+
+    def kept() -> str:
+        return f"{len(done)} of {len(order)} runs are finished and kept; the same call goes on from there"
+
+    try:
+        if workers > 1:
+            needs = {r: {needed for needed in r.needs().values() if needed not in done} for r in todo}
+            with pool(workers, preload=[__name__, "lightning_fabric"]) as processes:
+                for ended in in_turn(processes, workers, partial(_work, how=how), needs):
+                    for recipe, (folder, line) in ended:
+                        done[recipe] = Run(folder)
+                        board.say(line)
+                    board.show()
+        else:
+            for recipe in todo:
+                board.show()
+                done[recipe] = _obtain_named(recipe, how, board.say)
+    except TrainingFailed as error:
+        raise TrainingFailed(f"{error}\n{kept()}") from error
+    except BrokenProcessPool as error:
+        raise WorkerDied(f"a training process was killed. Out of memory? Then use fewer workers. {kept()}") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted: {kept()}") from None
+    finally:
+        board.close()
     return [done[recipe] for recipe in recipes]

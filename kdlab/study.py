@@ -85,7 +85,8 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
             workers: int | None = None, say=print) -> tuple[Scores, dict[str, list[Run]]]:
     """Obtain every run of a study: ``recipes`` is condition → one recipe per seed (the same seeds in each).
 
-    ``unit`` is ``"clip"`` or ``"group"``. Raises ``ValueError`` when conditions differ in seeds or test clips.
+    ``unit`` is ``"clip"`` or ``"group"``. Raises ``ValueError`` when conditions differ in seeds or test clips, runs of
+    one condition in their sources, or runs on the same data in their clips (with ``stale="use"`` they can).
     """
     seeds = {tuple(r.seed for r in column) for column in recipes.values()}
     if len(seeds) != 1:
@@ -93,6 +94,13 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
     flat = [r for column in recipes.values() for r in column]
     found = dict(zip(flat, obtain_all(flat, pretrained=pretrained, stale=stale, workers=workers, say=say), strict=True))
     runs = {condition: [found[r] for r in column] for condition, column in recipes.items()}
+    shared: dict[tuple, Run] = {}
+    for recipe, run in found.items():
+        for what, among in (("sources", recipe.condition), ("data", recipe.data)):
+            other = shared.setdefault((what, among), run)
+            if run.provenance[what] != other.provenance[what]:
+                raise ValueError(f"{other.folder} and {run.folder} disagree: they were made from different {what}. "
+                                 "Retrain the older one: delete it, or use stale='retrain'")
     predictions = {c: [run.predictions("test") for run in column] for c, column in runs.items()}
     first = next(iter(predictions.values()))[0]
     for condition, column in predictions.items():

@@ -16,7 +16,7 @@ LAYERS = (
     {"clips", "nets", "distill"},
     {"train"},
     {"feeding", "recipe"},
-    {"enhancer"},
+    {"enhancer", "status"},
     {"runs"},
     {"measure"},
     {"profiles"},
