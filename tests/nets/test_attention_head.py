@@ -61,14 +61,14 @@ def test_what_does_not_fit_is_said():
         Attended(TSN()).make(2)
 
 
-@pytest.mark.parametrize("spec", [TINY, Attended(R2Plus1D(18), tokens=2)])
-def test_any_backbone_is_read_before_its_pooling(spec):
+@pytest.mark.parametrize(("spec", "shape"), [(TINY, (16, 4, 8, 8)), (Attended(R2Plus1D(18), tokens=2), (512, 1, 2, 2))])
+def test_any_backbone_is_read_before_its_pooling(spec, shape):
     net = build(spec, 11, 0)
     assert isinstance(net.net, AttendedNet) and net.net.dropout.p == 0.8 and not net.net.fc.bias.any()
     clip = torch.rand(2, 3, 8, 32, 32)
     out = outputs(net.eval(), clip, ["net.features", "net.attention"])
     features = out.taps["net.features"]
-    assert features.ndim == 5 and out.logits.shape == (2, 11)
+    assert features.shape == (2, *shape) and out.logits.shape == (2, 11)
     tokens = torch.stack([features[:, :, t].flatten(2).mean(-1) for t in range(features.shape[2])], 1)
     assert torch.allclose(net.net.attention(tokens), out.taps["net.attention"], atol=1e-5)
     assert torch.allclose(net.net.fc(out.taps["net.attention"]), out.logits, atol=1e-6)
