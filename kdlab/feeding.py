@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import nn
 
 from kdlab.clips.views import Batch, ClipBatches, Draw
 from kdlab.train import Settings, seeded
 
-__all__ = ["OnDevice", "fed", "plan"]
+__all__ = ["OnDevice", "fed", "in_bf16", "plan"]
 
 
 def plan(count: int, settings: Settings, seed: int, step: int, rank: int = 0, world: int = 1):
@@ -34,6 +35,19 @@ def fed(clips: ClipBatches, settings: Settings, seed: int):
     local, rank, world = (int(os.environ.get(name, default))  # as torchrun sets them
                           for name, default in (("LOCAL_RANK", 0), ("RANK", 0), ("WORLD_SIZE", 1)))
     return OnDevice(clips, settings, seed, torch.device("cuda", local), rank=rank, world=world)
+
+
+def in_bf16(net: nn.Module) -> nn.Module:
+    """``net`` with a forward pass in bf16 mixed precision, its output in fp32: for a frozen teacher in a ``bf16``
+    training, whose loop puts only the networks that it trains into mixed precision."""
+    plain = net.forward
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return plain(x).float()
+
+    net.forward = forward  # the layers keep their names, by which methods tap them
+    return net
 
 
 class OnDevice:

@@ -13,7 +13,8 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import ClipBatches, Enhanced, MotionMix, Raw, Window
 from kdlab.distill.dual_light import DualLight
-from kdlab.feeding import OnDevice, fed, plan
+from kdlab.feeding import OnDevice, fed, in_bf16, plan
+from kdlab.nets.video import outputs
 from kdlab.train import Settings, fit, one_thread, seeded
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
@@ -169,3 +170,12 @@ def test_only_cuda_is_fed_otherwise(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     (_, _, _, device), _ = fed(clips, SETTINGS, SEED)
     assert device == torch.device("cuda", 1)
+
+
+def test_a_frozen_teacher_in_bf16_keeps_its_weights_and_names():
+    net, x = tiny().eval(), torch.rand(2, 3, 4, 8, 8)
+    wanted, before = net(x), {name: value.clone() for name, value in net.state_dict().items()}
+    got = outputs(in_bf16(net), x, ["2"])
+    assert got.taps["2"].dtype == torch.bfloat16 and got.logits.dtype == torch.float32
+    assert torch.allclose(got.logits, wanted, atol=0.02) and not torch.equal(got.logits, wanted)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
