@@ -137,8 +137,8 @@ def _say_status(recipes) -> None:
     stale = {recipe.name: why for recipe, run in finished.items() if (why := run.staleness(recipe))}
     found = status.standings(order, {r: run for r, run in finished.items() if r.name not in stale})
     at_once = (found.state == "running").sum() or available_cores()
-    left = status.clock(status.seconds_left(found) / at_once)
-    click.echo(status.table(found, f"about {left} left with {at_once} at once"))
+    left = status.told(status.seconds_left(found) / at_once)
+    click.echo(status.table(found, f"{left}, {at_once} at once"))
     for which, why in stale.items():
         click.echo(f"left, because stale: {which}: {why}")
 

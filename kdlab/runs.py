@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +29,10 @@ from torch import nn
 
 from kdlab import __version__, paths
 from kdlab.clips.views import ClipBatches
+from kdlab.distill.check import check_distillation
+from kdlab.feeding import fed
 from kdlab.files import write_atomically
+from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import begin_as, build, load_weights
 from kdlab.nets.wrappers import for_classes
 from kdlab.processes import available_cores, in_turn, pool
@@ -107,7 +110,7 @@ class Run:
         """The trained network, in eval mode, with its normalisation; ``name`` for methods that train several."""
         state = load_file(self.folder / "weights.safetensors")
         own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
-        net = build(self.recipe.net, len(self.provenance["classes"]), seed=0)
+        net = build(untrained(self.recipe.net), len(self.provenance["classes"]), seed=0)
         return load_weights(net, own, str(self.folder / "weights.safetensors")).eval()
 
     def staleness(self, recipe: Recipe | None = None) -> str:
@@ -212,6 +215,10 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
         begin_as(nets["student"], start.net(), catalogue.classes, start.provenance["classes"])
     if teacher := needed.get("teacher"):
         nets["teacher"] = for_classes(teacher.net(), teacher.provenance["classes"], catalogue.classes)
+        nets["teacher"].requires_grad_(False)
+        some = replace(train, records=train.records[:: max(1, len(train.records) // 16)])  # of many classes
+        for warning in check_distillation(nets["teacher"], nets["student"], next(some.evaluation())):
+            say(f"{recipe.name}: {warning}")
     if hasattr(recipe.method, "extra_nets"):  # what a method trains beside the student, such as a regressor
         nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed)
     bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
@@ -223,7 +230,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     wall = time.monotonic()
     try:
         trained = fit(
-            recipe.method, nets, train, recipe.settings, recipe.seed,
+            recipe.method, nets, fed(train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
             validation=validation, checkpoint=checkpoint, progress=bar,
         )
     except KeyboardInterrupt:
@@ -380,8 +387,8 @@ def obtain_all(
                     board.show()
         else:
             for recipe in todo:
-                board.show()
                 done[recipe] = _obtain_named(recipe, how, board.say)
+                board.show()
     except TrainingFailed as error:
         raise TrainingFailed(f"{error}\n{kept()}") from error
     except BrokenProcessPool as error:
@@ -389,5 +396,5 @@ def obtain_all(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted: {kept()}") from None
     finally:
-        board.close()
+        board.erase()
     return [done[recipe] for recipe in recipes]

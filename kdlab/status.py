@@ -74,17 +74,15 @@ def seconds_left(found: pd.DataFrame) -> float:
 def table(found: pd.DataFrame, ending: str, height: int = 1000) -> str:
     """One line a condition, and the total with ``ending``; above ``height`` lines, those that are done are left out."""
     counts = pd.crosstab(found.training, found.state).reindex(found.training.unique(), columns=STATES, fill_value=0)
-    rows = [(name, *row, _running(found[found.training == name])) for name, *row in counts.itertuples()]
+    now = found[found.state == "running"].groupby("training").apply(
+        lambda some: ", ".join(f"seed {r.seed}: {r.share:.0%}" for r in some.itertuples()))
+    rows = [(*row, now.get(row[0], "")) for row in counts.itertuples()]
     if len(rows) + 2 > height:
         rows = [row for row in rows if row[2] + row[3]][: height - 2]
     rows = [("", *STATES, ""), *rows, ("total", *counts.sum(), ending)]
     width = max(len(name) for name, *_ in rows)
     return "\n".join(f"{name:{width}}{done:>7}{running:>9}{left:>7}   {now}".rstrip() for name, done, running, left, now
                      in rows)
-
-
-def _running(found: pd.DataFrame) -> str:
-    return ", ".join(f"seed {r.seed}: {r.share:.0%}" for r in found[found.state == "running"].itertuples())
 
 
 class Board:
@@ -112,7 +110,7 @@ class Board:
         found, so_far = standings(self.recipes, self.done), time.monotonic() - self.began
         # CPU seconds a second, which begins as if all workers had been busy for the 20 seconds before this call
         left = seconds_left(found) * (so_far + 20) / (found.seconds.sum() - self.before + 20 * self.workers)
-        ending = f"{clock(so_far)} so far, {clock(left)} left"
+        ending = f"{timedelta(seconds=round(so_far))} so far, {told(left)}"
         if headless():
             self.told, counts = time.monotonic(), found.state.value_counts()
             print("trainings:", *(f"{counts.get(state, 0)} {state}," for state in STATES), ending, flush=True)
@@ -131,12 +129,6 @@ class Board:
             print("\n".join(lines), file=sys.stderr, flush=True)
             self.height = len(lines)
 
-    def close(self) -> None:
-        """Leave nothing in a terminal, and in a notebook how it ended."""
-        self.erase()
-        if self.display:
-            self.show()
-
     def erase(self) -> None:
         """Take the table off the terminal, and the bar that may stand below it."""
         if self.height:
@@ -144,9 +136,9 @@ class Board:
             self.height = 0
 
 
-def clock(seconds: float) -> str:
-    """``0:12:05``, or ``unknown time``."""
-    return "unknown time" if seconds != seconds else str(timedelta(seconds=round(seconds)))
+def told(left: float) -> str:
+    """``about 0:12:05 left``, of seconds."""
+    return "unknown time left" if left != left else f"about {timedelta(seconds=round(left))} left"
 
 
 # --- trainings ever tried --------------------------------------------------------------------------------------

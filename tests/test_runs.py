@@ -6,10 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from kdlab import recipe as recipe_module
@@ -21,7 +23,7 @@ from kdlab.distill.dual_light import DualLight, MatchedSmoothing
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.profiles import DEMO, dual_light
 from kdlab.recipe import Recipe, UserClips, from_json, source_hash, to_json
-from kdlab.runs import StaleRun, obtain, obtain_all
+from kdlab.runs import StaleRun, TrainingFailed, WorkerDied, obtain, obtain_all
 from kdlab.train import Settings
 from tests.conftest import encode
 
@@ -329,6 +331,95 @@ def test_killed_at_random_moments_then_resumed_the_weights_are_the_same_bits(cli
     assert kills >= 3, "the training was too short to be killed"
     resumed = obtain(make_student(clips, epochs=150), pretrained=False, say=lambda _: None)
     assert resumed.provenance["weights"] == whole
+
+
+@pytest.mark.slow
+def test_a_failed_training_is_named_and_those_at_work_are_kept(clips, places):
+    bad = make_recipe(broken(clips, places, lambda root: [cut(root / f"left/train{n}.mp4") for n in (1, 2)]))
+    good, later = make_recipe(clips, epochs=20), make_recipe(clips, seed=9)
+    with pytest.raises(TrainingFailed) as caught:
+        obtain_all([bad, good, later], workers=2, pretrained=False, say=lambda _: None)
+    for words in (f"{bad.name}: UnusableClips: 2 clips", "train1.mp4", "train2.mp4", "1 of 3 runs are finished"):
+        assert words in str(caught.value)
+    assert (places / "runs" / good.name / "run.json").is_file()
+    assert not (places / "runs" / later.name).exists(), "begun after the failure"
+    assert "UnusableClips" in str(caught.value.__cause__.__cause__), "where it was raised must not get lost"
+
+
+def test_a_failed_training_in_this_process_is_named_too(clips, places):
+    recipe = make_recipe(clips, settings=Settings(epochs=3, batch_size=4, lr=1e30))
+    with pytest.raises(TrainingFailed, match=f"{recipe.name}: Diverged: .*Lower the learning rate"):
+        obtain_all([recipe], workers=1, pretrained=False, say=lambda _: None)
+
+
+def until(found, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not found() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a POSIX signal")
+def test_a_killed_worker_is_told_and_finished_runs_are_kept(clips, places):
+    quick, *long = [make_recipe(clips, seed, epochs) for seed, epochs in ((0, 1), (1, 2000), (2, 2000))]
+
+    def kill():
+        until((places / "runs" / long[1].name / "checkpoint.safetensors").is_file)
+        workers = [child for child in psutil.Process().children(recursive=True) if not child.children()]
+        max(workers, key=lambda child: sum(child.cpu_times()[:2])).kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(WorkerDied, match="killed. Out of memory.*1 of 3 runs are finished and kept; the same call"):
+        obtain_all([quick, *long], workers=2, pretrained=False, say=lambda _: None)
+    killer.join()
+    said = []
+    obtain_all([quick], workers=1, pretrained=False, say=said.append)
+    assert said == [f"{quick.name}: found"]
+
+
+STUDY = """
+import sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from types import SimpleNamespace
+from tests.test_runs import make_recipe
+from kdlab import cli
+from kdlab.runs import obtain_all
+
+def trainings(size, seeds):
+    return [make_recipe(Path({clips!r}), seed, epochs) for seed, epochs in ((0, 1), (1, 2000), (2, 2000))]
+
+def run(size, seeds, workers, say):
+    return obtain_all(trainings(size, seeds), workers=2, pretrained=False, say=say)
+
+cli._studies = lambda: {{"dual_light": SimpleNamespace(PROFILE=None, trainings=trainings, run=run)}}
+if __name__ == "__main__":
+    cli.main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("stop", [lambda child: os.killpg(child.pid, signal.SIGINT), subprocess.Popen.terminate],
+                         ids=["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_study_ends_its_workers_and_says_what_is_kept(clips, places, stop):
+    (places / "study.py").write_text(STUDY.format(root=str(Path(__file__).parents[1]), clips=str(clips)))
+    command = [sys.executable, str(places / "study.py"), "study", "dual_light"]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(command, start_new_session=True, **pipes)
+    last = places / "runs" / make_recipe(clips, 2, 2000).name / "checkpoint.safetensors"
+    until(lambda: last.is_file() or child.poll() is not None)
+    status = subprocess.run([*command, "--status"], timeout=120, **pipes).stdout
+    assert "ce_raw-clips" in status and " 1        2      0   seed 1: " in status, status
+    workers = psutil.Process(child.pid).children(recursive=True)
+    stop(child)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 130 and "Traceback" not in err, err
+    assert err.splitlines()[-1] == "interrupted: 1 of 3 runs are finished and kept; the same call goes on from there"
+    assert "trained in" in out and "of 2000" not in out, "the workers' own bars were not silent"
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+    assert len((places / "runs" / "tried.csv").read_text().splitlines()) == 1 + 3
 
 
 def test_a_student_begins_as_its_start_and_is_stale_when_that_was_trained_again(clips, places):

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.profiles import SMOKE, TITLES
 from kdlab.recipe import source_hash
+from kdlab.runs import Run
 from kdlab.studies.dual_light import columns, ledger
 from kdlab.study import (
     Scores,
@@ -113,6 +115,23 @@ def test_a_study_needs_the_same_seeds_everywhere():
 
     with pytest.raises(ValueError, match="same seeds"):
         collect({"a": [make_recipe("/x", 0)], "b": [make_recipe("/x", 1)]})
+
+
+@pytest.mark.parametrize("what", ["sources", "data"])
+def test_runs_that_disagree_are_named(tmp_path, monkeypatch, what):
+    made, told = {}, dict(sources="a", data="b", classes=["left", "right"])
+    recipes = columns(SMOKE, 2, ("ce_raw", "ce_2x"))
+    for recipe in (r for column in recipes.values() for r in column):
+        fake_run(tmp_path / recipe.name, 50, **told)
+        made[recipe] = Run(tmp_path / recipe.name)
+    monkeypatch.setattr("kdlab.study.obtain_all", lambda flat, **_: [made[recipe] for recipe in flat])
+    assert collect(recipes)[0].seeds == (0, 1)
+    shutil.rmtree((odd := made[recipes["ce_2x"][1]]).folder)
+    fake_run(odd.folder, 50, **told | {what: "other"})
+    made[recipes["ce_2x"][1]] = Run(odd.folder)
+    first = recipes["ce_2x" if what == "sources" else "ce_raw"][0]  # data is shared by all conditions
+    with pytest.raises(ValueError, match=f"{first.name} and .*{odd.folder.name} disagree.* different {what}"):
+        collect(recipes)
 
 
 @dataclasses.dataclass
