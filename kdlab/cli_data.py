@@ -80,6 +80,52 @@ def check(path, test_fold, min_frames, csv, workers):
     sys.exit(0 if report.fit else 1)
 
 
+@data.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+def modalities(files):
+    """What the codec tells of each FILE (MPEG-4 part 2): groups, motion vectors, residuals. Exit code 1 when one is
+    unfit.
+
+    The residual's energy is that of what remains after motion, as a share of the plain difference to the I-frame.
+    """
+    from kdlab.clips.compressed import Unsuited, survey
+    from kdlab.clips.container import DamagedClip
+
+    unfit = 0
+    for file in files:
+        try:
+            found = survey(file)
+        except (Unsuited, DamagedClip, FileNotFoundError) as error:
+            unfit += 1
+            click.echo(str(error))
+            continue
+        kinds, info = found.stream.kinds, found.stream.info
+        energy = f"{found.energy / found.plain:.3f}" if found.plain else "undefined (nothing changes)"
+        click.echo(f"{file}: {info.codec} {info.width}x{info.height}, {len(kinds)} frames in {kinds.count('I')} GOPs "
+                   f"({kinds.count('I')} I, {kinds.count('P')} P), {found.vectors} vectors, {found.differing} pixels "
+                   f"differ, residual energy {energy}")
+    sys.exit(1 if unfit else 0)
+
+
+@data.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the same tree of files.")
+@click.option("--size", type=(int, int), default=(340, 256), show_default=True, metavar="WIDTH HEIGHT")
+@click.option("--gop", type=click.IntRange(2), default=12, show_default=True, help="Frames from I-frame to I-frame.")
+@click.option("--quantiser", type=click.IntRange(1, 31), default=2, show_default=True, help="Coarser when larger.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
+def transcode(source, out, size, gop, quantiser, workers):
+    """Make SOURCE (a video, or a folder of them) over for compressed-video networks; a second call goes on."""
+    from kdlab.clips.transcode import CoviarFormat, transcode
+
+    report = transcode(source, out, CoviarFormat(*size, gop, quantiser), workers)
+    for its in report:
+        click.echo(f"{its.source}: {its.reason or f'{its.frames} frames, {its.bytes:,} bytes' + ' (kept)' * its.kept}")
+    bad = sum(bool(its.reason) for its in report)
+    click.echo(f"{len(report) - bad} of {len(report)} files in {out}, {sum(its.kept for its in report)} from before")
+    sys.exit(1 if bad else 0)
+
+
 def spread(clips: int, classes: int) -> tuple[int, int, int]:
     """Train, val and test clips per class: 60, 10 and 30 % of the nearest even share, at least one of each."""
     each = round(clips / classes)

@@ -26,7 +26,8 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np
     return np.bincount(num_classes * labels + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def confusion_changes(labels: np.ndarray, before: np.ndarray, after: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+def confusion_changes(labels: np.ndarray, before: np.ndarray, after: np.ndarray,
+                      classes: Sequence[str]) -> pd.DataFrame:
     """Who is taken for whom less often (``change`` < 0) or more often by one kind of network than by another.
 
     ``before`` and ``after`` are predicted classes ``(S, N)``, a row a seed; rates are in percent of the true class's

@@ -34,7 +34,7 @@ def columns(profile: Profile, seeds: int, fold: str) -> dict[str, list[Recipe]]:
     """What is fine-tuned on the other fold and tested on ``fold``: condition → one recipe per seed.
 
     Each begins as the network of its own condition on `night` and goes on by its own method; its teacher was
-    fine-tuned, too. ``dlkdd:kept`` and ``same_light:kept`` listen to the teacher as `night` left it.
+    fine-tuned, too. ``dlkdd_kept`` and ``same_light_kept`` listen to the teacher as `night` left it.
     """
     settings = Settings(epochs=1 if profile.name == "smoke" else EPOCHS, lr=1e-3)
 
@@ -42,12 +42,12 @@ def columns(profile: Profile, seeds: int, fold: str) -> dict[str, list[Recipe]]:
         return replace(recipe, data=_clips(fold), settings=settings, start=recipe,
                        teacher=recipe.teacher and tuned(recipe.teacher))
 
-    found = {name: [] for name in (*CONDITIONS, "same_light:kept", "dlkdd:kept")}
+    found = {name: [] for name in (*CONDITIONS, "same_light_kept", "dlkdd_kept")}
     for made in (dual_light(profile, seed) for seed in range(seeds)):
         for name in CONDITIONS:
             found[name].append(tuned(made[name]))
         for name in ("same_light", "dlkdd"):
-            kept = replace(tuned(made[name]), condition=f"{name}:kept", teacher=made[name].teacher)
+            kept = replace(tuned(made[name]), condition=f"{name}_kept", teacher=made[name].teacher)
             found[kept.condition].append(kept)
     return found
 
@@ -83,7 +83,7 @@ def run(profile: Profile, seeds: int | None = None, *, tuned_seeds: int | None =
         table += rows("dual_light_arid6", _data(name), scores, {}) + _recalls(scores, name, say)
         say(f"{name}\n{ledger(scores).to_string(index=False)}")
     for name in ("same_light", "dlkdd"):
-        say(f"a teacher that was not fine-tuned, {name}: {found['finetuned'].effect(f'{name}:kept', name)}")
+        say(f"a teacher that was not fine-tuned, {name}: {found['finetuned'].effect(f'{name}_kept', name)}")
     save_rows("dual_light_arid6", table)
     return found
 

@@ -20,8 +20,8 @@ def test_everything_is_fine_tuned_but_a_kept_teacher():
         assert (recipe.teacher is None) == (night[name].teacher is None)
         if recipe.teacher:
             assert recipe.teacher.start == night[name].teacher and recipe.teacher.data == recipe.data
-    assert made["dlkdd:kept"][0].teacher == night["dlkdd"].teacher
-    assert made["dlkdd:kept"][0].start == night["dlkdd"]
+    assert made["dlkdd_kept"][0].teacher == night["dlkdd"].teacher
+    assert made["dlkdd_kept"][0].start == night["dlkdd"]
 
 
 def test_without_real_clips_it_says_what_is_missing(monkeypatch):
