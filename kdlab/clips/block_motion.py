@@ -1,0 +1,100 @@
+"""Where the pixels of a P-frame come from: one frame back, and over all frames of its group. Pure functions of arrays.
+
+docs/methods.md, section 4.2; CoViAR (arXiv 1712.00636), which does the same pixel by pixel in C.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+__all__ = ["BLOCK", "Moves", "advance", "moves", "positions"]
+
+#: A block of a P-frame as FFmpeg tells it: ``w`` x ``h`` pixels, with integer centres here (dst) and in the frame
+#: before (src), and the exact motion, ``motion_x / motion_scale`` pixels.
+BLOCK = np.dtype([("source", "i4"), ("w", "u1"), ("h", "u1"), ("src_x", "i2"), ("src_y", "i2"), ("dst_x", "i2"),
+                  ("dst_y", "i2"), ("flags", "u8"), ("motion_x", "i4"), ("motion_y", "i4"), ("motion_scale", "u2")],
+                 align=True)
+# the same bytes; "src" and "dst" are a centre's x and y in one, to compare them at once
+_PAIRS = np.dtype({"names": ["size", "centres", "src", "dst"], "formats": ["2u1", "4i2", "i4", "i4"],
+                   "offsets": [4, 6, 6, 10], "itemsize": BLOCK.itemsize})
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What a P-frame copies from the frame before.
+
+    ``whole`` tiles of ``tile`` (width, height) pixels, by their corners (4, n): there x and y, here x and y. Then the
+    ``cut`` ones, each a rectangle here and one there, as slices.
+    """
+
+    tile: tuple[int, int]
+    whole: np.ndarray
+    cut: list[tuple[tuple[slice, slice], ...]]
+
+
+def moves(blocks: Sequence[np.ndarray], height: int, width: int, rows: int = 0, columns: int = 0) -> list[Moves]:
+    """Which pixels of images of ``height`` x ``width`` are moved by the ``blocks``, (n,) for each of several P-frames.
+
+    docs/methods.md, 4.2: blocks at rest move nothing. Of the others only pixels count that lie inside the image both
+    here and there. A later block overwrites an earlier one. ``rows`` and ``columns`` are the size of the arrays that
+    :func:`advance` will be given, where those are padded at the right and the bottom: cut blocks are slower than whole
+    ones. Several frames at once are faster than one by one.
+    """
+    pairs = [each[each["src"] != each["dst"]] for each in (its.view(_PAIRS) for its in blocks)]
+    owner, pairs = np.repeat(np.arange(len(pairs)), [len(each) for each in pairs]), np.concatenate(pairs)
+    sizes = pairs["size"].astype(int)  # x, y
+    corners = pairs["centres"] - np.tile(sizes // 2, 2)  # there x, y; here x, y
+    tile = np.gcd.reduce(sizes) if len(sizes) else np.full(2, 16)
+    if (sizes != tile).any():  # blocks of several sizes: as more and smaller ones of one size, in the same order
+        counts = sizes // tile
+        total, across = counts.prod(1), counts[:, 0]
+        owner, corners, across = np.repeat(owner, total), np.repeat(corners, total, 0), np.repeat(across, total)
+        nth = np.arange(total.sum()) - np.repeat(total.cumsum() - total, total)
+        corners += np.tile(np.stack([nth % across, nth // across], 1) * tile, 2)
+    there, here, (w, h) = corners[:, :2], corners[:, 2:], tile.tolist()
+    # to the right and below, what a tile copies to the padding may come from the padding
+    inside = (there <= (width - w, height - h)) | (there <= here)
+    whole = (corners >= 0).all(1) & (inside & (here <= ((columns or width) - w, (rows or height) - h))).all(1)
+    cut = [[] for _ in blocks]
+    if not whole.all():
+        if (here % tile).any() or len({*zip(owner.tolist(), *here.T.tolist(), strict=True)}) < len(here):
+            whole[:] = False  # overlapping blocks, which no codec has: keep their order
+        for frame, (u, v, x, y) in zip(owner[~whole].tolist(), corners[~whole].tolist(), strict=True):
+            left, right = max(0, -x, -u), min(w, width - x, width - u)
+            top, bottom = max(0, -y, -v), min(h, height - y, height - v)
+            if left < right and top < bottom:
+                cut[frame].append(tuple((slice(b + top, b + bottom), slice(a + left, a + right))
+                                        for a, b in ((x, y), (u, v))))
+    corners, ends = corners[whole].T, np.searchsorted(owner[whole], np.arange(len(blocks) + 1))
+    return [Moves((w, h), corners[:, ends[i]:ends[i + 1]], its) for i, its in enumerate(cut)]
+
+
+def advance(field: np.ndarray, by: Moves, out: np.ndarray | None = None) -> np.ndarray:
+    """A field of the frame before, (rows, columns, C) and contiguous, carried on to this frame.
+
+    With A_0(p) = p this is the recursion of docs/methods.md, 4.2. The I-frame itself, carried along in the same way, is
+    at every step the I-frame warped by A_t. The result is a new array, or ``out=field`` changed.
+    """
+    (w, h), (rows, columns, channels), item = by.tile, field.shape, field.itemsize
+    shape = (rows - h + 1, columns - w + 1, h, w * channels)
+    strides = (columns * channels * item, channels * item, columns * channels * item, item)
+    u, v, x, y = by.whole
+    # all is read before anything is written: a block never sees what another one wrote
+    found = np.ndarray(shape, field.dtype, field, 0, strides)[v, u] if by.whole.size else None
+    pieces = [field[there].copy() for _, there in by.cut]
+    new = field.copy() if out is None else out
+    if by.whole.size:
+        np.ndarray(shape, field.dtype, new, 0, strides)[y, x] = found
+    for (here, _), piece in zip(by.cut, pieces, strict=True):
+        new[here] = piece
+    return new
+
+
+@lru_cache(maxsize=8)
+def positions(rows: int, columns: int) -> np.ndarray:
+    """int16 (rows, columns, 2): every pixel's own x and y."""
+    own = np.stack(np.meshgrid(np.arange(columns, dtype=np.int16), np.arange(rows, dtype=np.int16)), -1)
+    own.flags.writeable = False
+    return own

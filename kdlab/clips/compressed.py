@@ -1,0 +1,260 @@
+"""What a codec keeps of a film: I-frames, motion vectors and residuals, read from MPEG-4 part 2 files by PyAV alone.
+
+CoViAR (arXiv 1712.00636) and all that is built on it feed networks with these three instead of decoded frames:
+docs/methods.md, section 4. A P-frame is made of blocks copied from the one frame before. Followed back over all
+P-frames of a group, that says for every pixel from which pixel of the group's I-frame it came; the residual is what
+that leaves to explain.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import dropwhile, islice
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.video.frame import PictureType
+from av.video.reformatter import VideoReformatter
+
+from kdlab.clips.block_motion import BLOCK, advance, moves, positions
+from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened
+
+__all__ = ["Modalities", "Stream", "Survey", "Unsuited", "modalities", "scan", "survey"]
+
+_MACROBLOCK = 16
+_AT_ONCE = 12  # frames of which the blocks are looked at together
+_SEEKABLE = ("avi", "mp4", "mkv")
+_VOP = b"\0\0\1\xb6"  # begins a picture in the stream; the two bits behind it are its type
+
+
+class Unsuited(ValueError):
+    """A sound video of which not each frame is made from the one before. ``reason`` names the first such frame."""
+
+    def __init__(self, path: Path | str, reason: str):
+        super().__init__(path, reason)  # both in args, so that the error survives a process pool
+        self.path, self.reason = Path(path), reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}. Make it over: kdlab data transcode {self.path} --out FOLDER"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What the packets of a file say of its T frames, without decoding.
+
+    ``kinds`` has an ``I`` or ``P`` for each frame; ``sizes (T,)`` are in bytes; ``keys (G,)`` are the numbers of the
+    I-frames, and ``starts`` their times in the file where a seek to each was seen to arrive there, else empty.
+    """
+
+    info: VideoInfo
+    kinds: str
+    sizes: np.ndarray
+    keys: np.ndarray
+    starts: tuple[int, ...]
+
+    def group(self, numbers: np.ndarray | int) -> np.ndarray:
+        """In which group of pictures (counted from 0) frames are."""
+        return np.searchsorted(self.keys, numbers, side="right") - 1
+
+
+@dataclass(frozen=True)
+class Modalities:
+    """One frame of a file of H x W pixels, and what the codec knows of it.
+
+    ``number`` counts from 0, ``key`` is its I-frame's number, ``kind`` is ``I`` or ``P``. ``picture`` is the decoded
+    frame and ``reference`` the group's I-frame (or the frame before, if not accumulated), uint8 (H, W, 3), RGB, as
+    coded, before any rotation.
+    ``motion`` int16 (H, W, 2), x then y, in pixels: pixel p came from ``p - motion(p)`` of the reference. ``residual``
+    int16 (H, W, 3): ``picture`` minus what came from there. Both are 0 in an I-frame. ``blocks (n,)`` are the codec's
+    own, of dtype ``BLOCK``. Arrays may be shared between frames: copy before you write.
+    """
+
+    number: int
+    key: int
+    kind: str
+    picture: np.ndarray
+    reference: np.ndarray
+    motion: np.ndarray
+    residual: np.ndarray
+    blocks: np.ndarray
+
+
+# --- the file ------------------------------------------------------------------------------------------------------
+
+def scan(path: Path | str) -> Stream:
+    """The types, sizes and groups of a file's frames from its packets: some microseconds a frame, remembered.
+
+    Raises Unsuited for another codec than MPEG-4 part 2, for a B-frame or a picture with global motion, and where the
+    first frame is no I-frame; DamagedClip for an empty, truncated or otherwise broken file; FileNotFoundError.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.") from None
+    return _scan(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2**15)
+def _scan(path: Path, *_stamp: int) -> Stream:
+    with opened(path) as stream:
+        walk = Walk(stream)
+        if walk.info.codec != "mpeg4":
+            raise Unsuited(path, f"its codec is {walk.info.codec}: nothing tells from which of several frames a block "
+                                 "of frame 1 or later comes, as in MPEG-4 part 2, where it is the one before")
+        kinds, sizes, times = "", [], []
+        try:
+            for packet in walk.each_packet():
+                if walk.packets - walk.hidden == len(sizes):
+                    continue  # a "not coded" picture, which shows nothing
+                data, found = bytes(packet), -1
+                while (found := data.find(_VOP, found + 1)) >= 0:
+                    kinds += "IPBS"[data[found + 4] >> 6]
+                sizes.append(packet.size)
+                times.append(packet.dts)
+                if kinds[-1:] in ("B", "S") or len(kinds) != len(sizes):
+                    break
+        except av.error.FFmpegError as error:
+            raise DamagedClip(path, f"damaged: cannot be read to its end ({error.strerror})") from None
+        for kind, what in {"B": "a B-frame, made of two frames, of which one comes later",
+                           "S": "moved as a whole (global motion compensation), not in blocks"}.items():
+            if kind in kinds:
+                raise Unsuited(path, f"frame {kinds.index(kind)} (as stored, from 0) is {what}")
+        if reason := walk.truncation():
+            raise DamagedClip(path, reason)
+        if not sizes:
+            raise DamagedClip(path, "empty: its video stream has no frames")
+        if len(kinds) != len(sizes):
+            raise DamagedClip(path, f"damaged: the packet of frame {len(sizes) - 1} holds no picture, or several")
+        if kinds[0] != "I":
+            raise Unsuited(path, "frame 0 is a P-frame, and the I-frame it is made of is missing")
+        if len(kinds) > 1 and "P" not in kinds:
+            raise Unsuited(path, f"frame 1 and all {len(kinds)} are I-frames, so there are no motion vectors")
+        keys = np.array([number for number, kind in enumerate(kinds) if kind == "I"])
+        starts = tuple(times[key] for key in keys)
+        found = walk.info.container in _SEEKABLE and None not in starts and all(_arrives(stream, t) for t in starts)
+        return Stream(walk.info, kinds, np.array(sizes), keys, starts if found else ())
+
+
+def _arrives(stream: av.video.stream.VideoStream, time: int) -> bool:
+    try:
+        stream.container.seek(time, stream=stream)
+        return next(stream.container.demux(stream)).dts == time
+    except (av.error.FFmpegError, StopIteration):
+        return False
+
+
+def modalities(path: Path | str, numbers: Sequence[int] | np.ndarray | None = None,
+               accumulated: bool = True) -> Iterator[Modalities]:
+    """All frames of a file in order, or those at ``numbers`` (ascending, each once), seeking to their groups.
+
+    ``accumulated``: motion and residual back to the group's I-frame, else to the frame before. Raises what :func:`scan`
+    does, ValueError for a number outside the clip, and on the way DamagedClip for a frame that cannot be decoded and
+    Unsuited where the size of the pictures changes.
+    """
+    path, index = Path(path), scan(path)
+    wanted = np.arange(len(index.kinds)) if numbers is None else np.unique(np.asarray(numbers, np.int64))
+    if wanted.size and not 0 <= wanted[0] <= wanted[-1] < len(index.kinds):
+        raise ValueError(f"{path}: frames {wanted[0]} to {wanted[-1]} asked, but the clip has {len(index.kinds)}. "
+                         f"Use numbers from 0 to {len(index.kinds) - 1}.")
+    groups = index.group(wanted)
+    with opened(path) as stream:
+        stream.codec_context.options = {"flags2": "+export_mvs"}
+        frames, following, converter = _decoded(path, stream, index, 0), 0, VideoReformatter()
+        for group in np.unique(groups).tolist():
+            key, shown = int(index.keys[group]), set(wanted[groups == group].tolist())
+            if following != key and index.starts:
+                stream.container.seek(index.starts[group], stream=stream)
+                frames = _decoded(path, stream, index, key)
+            following = max(shown) + 1
+            yield from _group(frames, key, shown, accumulated, accumulated and numbers is None, converter)
+
+
+def _decoded(path: Path, stream: av.video.stream.VideoStream, index: Stream,
+             number: int) -> Iterator[tuple[int, av.VideoFrame]]:
+    """The frames from ``number`` on, where the file stands, each as its packet announced it."""
+    info, count = index.info, len(index.kinds)
+    try:
+        for frame in stream.container.decode(stream):
+            if frame.is_corrupt:  # the decoder has filled it in from its neighbours
+                raise DamagedClip(path, f"damaged: frame {number} (counted from 0) is incomplete")
+            if (frame.width, frame.height) != (info.width, info.height):
+                raise Unsuited(path, f"from frame {number} on its pictures have {frame.width}x{frame.height} pixels, "
+                                     f"before {info.width}x{info.height}")
+            if number < count and frame.pict_type != PictureType[index.kinds[number]]:
+                raise DamagedClip(path, f"damaged: frame {number} (counted from 0) is not of the type it is stored as")
+            yield number, frame
+            number += 1
+    except av.error.FFmpegError as error:
+        raise DamagedClip(path, f"damaged: cannot be decoded beyond {number} frames ({error.strerror})") from None
+    if number != count:
+        raise DamagedClip(path, f"damaged: {number} frames can be decoded, {count} are stored")
+
+
+def _group(frames: Iterator[tuple[int, av.VideoFrame]], key: int, shown: set[int], accumulated: bool, carry: bool,
+           converter: VideoReformatter) -> Iterator[Modalities]:
+    """The ``shown`` frames of the group whose I-frame has the number ``key``.
+
+    The map advances with every frame. Pixels are touched for shown frames alone, unless ``carry`` is set: where every
+    frame is shown, to carry the warped I-frame along is faster than to warp it anew each time.
+    """
+    picture = warped = None
+    # a file without a way to seek is passed over up to the group
+    frames = islice(dropwhile(lambda each: each[0] < key, frames), max(shown) + 1 - key)
+    while some := list(islice(frames, _AT_ONCE)):
+        height, width = some[0][1].height, some[0][1].width
+        own = positions(*(-(-side // _MACROBLOCK) * _MACROBLOCK for side in (height, width)))
+        blocks = [_blocks(frame) for _, frame in some]
+        for (number, frame), its, by in zip(some, blocks, moves(blocks, height, width, *own.shape[:2]), strict=True):
+            before = picture
+            if number == key or number in shown or not accumulated:
+                # rgb24 only: rgba goes wrong in the last columns of some widths, 340 among them
+                picture = converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+            if number == key:
+                reference, paths = picture, own
+                if carry:
+                    warped = np.zeros((*own.shape[:2], 3), np.uint8)
+                    warped[:height, :width] = picture
+            elif not accumulated:
+                reference, paths = before, advance(own, by)
+            else:
+                paths = advance(paths, by, None if paths is own else paths)
+                if carry:
+                    advance(warped, by, warped)
+            if number in shown:
+                came = (warped[:height, :width] if carry else
+                        cv2.remap(reference, paths[:height, :width], None, cv2.INTER_NEAREST))
+                yield Modalities(number, key, "P" if number > key else "I", picture, reference,
+                                 (own - paths)[:height, :width], np.subtract(picture, came, dtype=np.int16), its)
+
+
+def _blocks(frame: av.VideoFrame) -> np.ndarray:
+    vectors = frame.side_data.get("MOTION_VECTORS")  # none in an I-frame, and where all blocks are coded anew
+    return np.frombuffer(vectors, BLOCK).copy() if vectors else np.empty(0, BLOCK)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A whole file: ``vectors`` other than zero, pixels ``differing`` after reconstruction from I-frame, motion and
+    residual, and the ``energy`` (sum of squares) of the residual beside that of the plain difference to the I-frame."""
+
+    stream: Stream
+    vectors: int
+    differing: int
+    energy: int
+    plain: int
+
+
+def survey(path: Path | str) -> Survey:
+    """Read a file whole, and check it: the I-frame is warped afresh for each frame. Raises what ``modalities`` does."""
+    vectors = differing = energy = plain = 0
+    for its in modalities(path):
+        places = positions(*its.picture.shape[:2]) - its.motion
+        again = cv2.remap(its.reference, places, None, cv2.INTER_NEAREST) + its.residual
+        vectors += int(((its.blocks["motion_x"] != 0) | (its.blocks["motion_y"] != 0)).sum())
+        differing += int((again != its.picture).any(-1).sum())
+        energy += int(np.square(its.residual, dtype=np.int64).sum())
+        plain += int(np.square(np.subtract(its.picture, its.reference, dtype=np.int64)).sum())
+    return Survey(scan(path), vectors, differing, energy, plain)

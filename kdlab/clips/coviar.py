@@ -1,0 +1,93 @@
+"""Compressed-domain inputs as CoViAR (arXiv 1712.00636) feeds them to its networks: docs/methods.md, 4.3 and 4.4."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kdlab.clips.compressed import modalities, scan
+
+__all__ = ["MODALITIES", "Compressed", "flip_motion", "quantise_motion", "quantise_residual", "tsn_frames"]
+
+MODALITIES = ("iframe", "motion", "residual")
+_MOST = 21  # pixels, from which on motion is saturated
+_MOTION = np.clip(np.trunc(np.arange(-_MOST, _MOST + 1) * 127.5 / 20) + 128, 0, 255).astype(np.uint8)
+
+
+def quantise_motion(motion: np.ndarray) -> np.ndarray:
+    """Motion in pixels (int) as uint8 of the same shape: 128 is rest, 0 and 255 are 20 pixels and more."""
+    return _MOTION[np.clip(motion, -_MOST, _MOST) + _MOST]
+
+
+def quantise_residual(residual: np.ndarray) -> np.ndarray:
+    """A residual (int, in [-255, 255]) as uint8 of the same shape: 128 is none, and beyond half the range it is cut."""
+    return np.clip(residual + 128, 0, 255).astype(np.uint8)
+
+
+def flip_motion(quantised: np.ndarray) -> np.ndarray:
+    """Quantised motion, uint8 (..., W, 2), of the mirrored picture: mirrored itself, and x pointing the other way."""
+    flipped = quantised[..., ::-1, :].copy()
+    flipped[..., 0] = np.minimum(256 - flipped[..., 0].astype(np.int16), 255)  # 0 would become 256
+    return flipped
+
+
+def tsn_frames(count: int, segments: int = 3, moving: bool = True, phases: np.ndarray | None = None) -> np.ndarray:
+    """One frame of each of ``segments`` equal parts of a clip of ``count`` frames: int64 (segments,).
+
+    ``moving``: for motion or residual, which frame 0 does not have. ``phases (segments,)`` in [0, 1), drawn by whoever
+    trains, choose the frame within each part; without them it is the centre one, for testing.
+    """
+    parts = np.arange(segments + 1)
+    length = (count - moving - 1) / segments
+    if phases is None:
+        chosen = np.round(length * (parts[:-1] + 0.5))
+    else:
+        edges = np.round(length * parts)
+        chosen = edges[:-1] + np.floor(np.asarray(phases) * np.maximum(np.diff(edges), 1))
+    return np.clip(chosen.astype(np.int64) + moving, 0, count - 1)
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """A view for ``kdlab.clips.cache.FrameCache``: one of :data:`MODALITIES`, quantised, at the codec's size.
+
+    It has one row for each frame of the clip, or of ``iframe`` one for each group: :meth:`rows` tells which. A mirrored
+    clip needs :func:`flip_motion` where the modality is motion.
+    """
+
+    modality: str
+
+    def __post_init__(self):
+        if self.modality not in MODALITIES:
+            raise ValueError(f"no modality {self.modality!r}; there are {', '.join(MODALITIES)}")
+
+    @property
+    def name(self) -> str:
+        return f"compressed-{self.modality}"
+
+    def rows(self, path: Path, frames: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The rows that stand for ``frames``: the I-frame of their group, or motion or residual of the frame itself; of
+        an I-frame those of the frame before, where there is one, since its own are 0."""
+        stream, frames = scan(path), np.asarray(frames)
+        if self.modality == "iframe":
+            return stream.group(frames)
+        return np.maximum(frames - np.isin(frames, stream.keys), 0)
+
+    def read(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """All rows of a file, or those at ``indices``: uint8 (T, H, W, 2) for motion, else (T, H, W, 3), RGB.
+
+        Raises what ``kdlab.clips.compressed.modalities`` does.
+        """
+        if self.modality == "iframe":
+            keys = scan(path).keys
+            wanted = keys if indices is None else keys[np.asarray(indices, np.intp)]
+        else:
+            wanted = indices
+        found = {its.number: self._quantised(its) for its in modalities(path, wanted)}
+        return np.stack([found[number] for number in (found if wanted is None else np.asarray(wanted).tolist())])
+
+    def _quantised(self, its) -> np.ndarray:
+        if self.modality == "motion":
+            return quantise_motion(its.motion)
+        return its.picture if self.modality == "iframe" else quantise_residual(its.residual)
