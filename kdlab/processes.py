@@ -28,7 +28,15 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
     """
     context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
+        from multiprocessing import forkserver, resource_tracker  # which Windows does not have
+
         context.set_forkserver_preload(list(preload))
+        # Ctrl-C in a terminal reaches all processes; the server inherits that it is deaf to it while it imports. It
+        # needs the tracker, whose start would end the deafness.
+        resource_tracker.ensure_running()
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        forkserver.ensure_running()
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
     places = {name: value for name, value in os.environ.items() if name.startswith("KDLAB_")}
     with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(), places)) as processes:
         try:

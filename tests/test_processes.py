@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from kdlab.processes import available_cores, pool
+from kdlab.processes import available_cores, in_turn, pool
 
 OWNER = """
 import os, time
@@ -47,3 +47,41 @@ def test_no_worker_outlives_the_process_that_uses_it(tmp_path):
     while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+INTERRUPTED = """
+import time
+from kdlab.processes import in_turn, pool
+if __name__ == "__main__":
+    try:
+        with pool(2, preload=["slow_to_import"]) as processes:
+            print("begun", flush=True)
+            for ended in in_turn(processes, 2, time.sleep, {60: set(), 61: set()}):
+                pass
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_is_the_owners_and_ends_workers_also_while_they_begin(tmp_path):
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(1)")
+    (tmp_path / "owner.py").write_text(INTERRUPTED)
+    for seconds in (0.5, 2.5):
+        owner = subprocess.Popen([sys.executable, str(tmp_path / "owner.py")], stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True, start_new_session=True)
+        assert owner.stdout.readline() == "begun\n"
+        time.sleep(seconds)
+        os.killpg(owner.pid, signal.SIGINT)
+        assert owner.communicate(timeout=30) == ("interrupted\n", "")
+
+
+def test_items_are_worked_at_in_turn_and_after_a_failure_no_other_begins():
+    with pool(2) as processes:
+        got = [pair for ended in in_turn(processes, 2, abs, {-3: {-2}, -2: {-1}, -1: set()}) for pair in ended]
+        assert got == [(-1, 1), (-2, 2), (-3, 3)]
+        got = []
+        with pytest.raises(TypeError, match="bad operand"):
+            for ended in in_turn(processes, 1, abs, {-1: set(), "x": set(), -2: set()}):
+                got += ended
+        assert got == [(-1, 1)]

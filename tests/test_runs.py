@@ -20,10 +20,11 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.night import Night
 from kdlab.clips.views import Enhanced, Raw, Window
 from kdlab.distill.dual_light import DualLight, MatchedSmoothing
+from kdlab.many import TrainingFailed, WorkerDied, obtain_all
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.profiles import DEMO, dual_light
 from kdlab.recipe import Recipe, UserClips, from_json, source_hash, to_json
-from kdlab.runs import StaleRun, TrainingFailed, WorkerDied, obtain, obtain_all
+from kdlab.runs import StaleRun, obtain
 from kdlab.train import Settings
 from tests.conftest import encode
 
@@ -352,7 +353,7 @@ def test_a_failed_training_in_this_process_is_named_too(clips, places):
         obtain_all([recipe], workers=1, pretrained=False, say=lambda _: None)
 
 
-def until(found, seconds=90):
+def until(found, seconds=300):
     deadline = time.monotonic() + seconds
     while not found() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -385,7 +386,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from tests.test_runs import make_recipe
 from kdlab import cli
-from kdlab.runs import obtain_all
+from kdlab.many import obtain_all
 
 def trainings(size, seeds):
     return [make_recipe(Path({clips!r}), seed, epochs) for seed, epochs in ((0, 1), (1, 2000), (2, 2000))]
