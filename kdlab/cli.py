@@ -129,8 +129,9 @@ def _trainings(module, profile, seeds) -> list:
 def _say_status(recipes) -> None:
     """The table of a study's ``recipes`` and those they need, from their folders alone."""
     from kdlab import status
+    from kdlab.many import in_order
     from kdlab.processes import available_cores
-    from kdlab.runs import find, in_order
+    from kdlab.runs import find
 
     order = in_order(recipes)
     finished = {recipe: run for recipe in order if (run := find(recipe, pretrained=False))}

@@ -13,10 +13,9 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,14 +34,13 @@ from kdlab.files import write_atomically
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import begin_as, build, load_weights
 from kdlab.nets.wrappers import for_classes
-from kdlab.processes import available_cores, in_turn, pool
 from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, source_hash, to_json
-from kdlab.status import Board, note_trial
+from kdlab.status import note_trial
 from kdlab.train import fit, predict
 
-__all__ = ["Predictions", "Run", "StaleRun", "TrainingFailed", "WorkerDied", "batches", "committed_runs", "find",
-           "in_order", "obtain", "obtain_all", "publish", "save_arrays", "weights_hash"]
+__all__ = ["Predictions", "Run", "StaleRun", "batches", "committed_runs", "find", "obtain", "publish", "save_arrays",
+           "usable", "weights_hash"]
 
 
 #: The packages whose versions can change the bits of a run.
@@ -51,14 +49,6 @@ DECIDING_PACKAGES = ("torch", "numpy", "av", "opencv-python-headless")
 
 class StaleRun(ValueError):
     """A run made by other sources or from other clips than today's, where that is not acceptable."""
-
-
-class TrainingFailed(ValueError):
-    """One of several trainings that ended with an error; the message names it."""
-
-
-class WorkerDied(ChildProcessError):
-    """A training process that was killed from outside."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +167,7 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
     folder = paths.runs_dir() / recipe.name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock") if _first_rank() else contextlib.nullcontext():
-        if run := _usable(recipe, pretrained, stale, say):
+        if run := usable(recipe, pretrained, stale, say):
             return run
         if (folder / "run.json").is_file():
             (folder / "run.json").unlink(missing_ok=True)
@@ -187,7 +177,7 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
         return _train(recipe, needed, folder, say)
 
 
-def _usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
+def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
     """The finished run, told in one line, if there is one and ``stale`` lets it pass."""
     if stale not in ("use", "retrain", "refuse"):
         raise ValueError(f"stale must be 'use', 'retrain' or 'refuse', got {stale!r}")
@@ -329,72 +319,3 @@ def cpu_features() -> str:
         model, flags = about.get("model name", model), set(about.get("flags", "").split())
     wide = sorted(f for f in flags if f.startswith(("avx", "amx", "fma")))
     return " ".join([model, torch.backends.cpu.get_cpu_capability(), *wide, os.environ.get("ONEDNN_MAX_CPU_ISA", "")])
-
-
-# --- many runs -------------------------------------------------------------------------------------------------
-
-
-def _obtain_named(recipe: Recipe, how: dict, say) -> Run:
-    try:
-        return obtain(recipe, **how, say=say)
-    except Exception as error:  # in words, because not every exception survives the way between processes
-        raise TrainingFailed(f"{recipe.name}: {type(error).__name__}: {error}") from error
-
-
-def _work(recipe: Recipe, how: dict) -> tuple[Path, str]:
-    torch.set_num_threads(1)
-    os.environ["KDLAB_HEADLESS"] = "quiet"  # the owner of this process shows how far it is
-    lines: list[str] = []
-    return _obtain_named(recipe, how, lines.append).folder, lines[-1]
-
-
-def in_order(recipes: Iterable[Recipe]) -> list[Recipe]:
-    """Recipes and those they need, each once, the needed first."""
-    order: dict[Recipe, None] = {}
-    for recipe in recipes:
-        order |= dict.fromkeys([*in_order(recipe.needs().values()), recipe])
-    return list(order)
-
-
-def obtain_all(
-    recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str = "use", workers: int | None = None, say=print
-) -> list[Run]:
-    """Runs of all ``recipes``, in order, trained in ``workers`` processes (all cores), each after those it needs.
-
-    Each process trains on one thread, so the weights do not depend on how many there are. A table shows how far they
-    are. Raises :class:`StaleRun` before anything is trained, :class:`TrainingFailed` naming the run that did, once
-    those that are running have ended, and :class:`WorkerDied` when a process is killed from outside. An interruption
-    ends the workers and loses at most the epochs since the last checkpoints. Finished runs are kept; the same call
-    goes on from there.
-    """
-    order = in_order(recipes)
-    done = {r: run for r in order if (run := _usable(r, pretrained, stale, say))}
-    todo = [r for r in order if r not in done]
-    workers, how = min(workers or available_cores(), len(todo)), dict(pretrained=pretrained, stale=stale)
-    board = Board(order, done, workers, say)
-
-    def kept() -> str:
-        return f"{len(done)} of {len(order)} runs are finished and kept; the same call goes on from there"
-
-    try:
-        if workers > 1:
-            needs = {r: {needed for needed in r.needs().values() if needed not in done} for r in todo}
-            with pool(workers, preload=[__name__, "lightning_fabric"]) as processes:
-                for ended in in_turn(processes, workers, partial(_work, how=how), needs):
-                    for recipe, (folder, line) in ended:
-                        done[recipe] = Run(folder)
-                        board.say(line)
-                    board.show()
-        else:
-            for recipe in todo:
-                done[recipe] = _obtain_named(recipe, how, board.say)
-                board.show()
-    except TrainingFailed as error:
-        raise TrainingFailed(f"{error}\n{kept()}") from error
-    except BrokenProcessPool as error:
-        raise WorkerDied(f"a training process was killed. Out of memory? Then use fewer workers. {kept()}") from error
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted: {kept()}") from None
-    finally:
-        board.erase()
-    return [done[recipe] for recipe in recipes]

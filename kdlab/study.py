@@ -18,12 +18,13 @@ from scipy.special import softmax
 from kdlab import paths
 from kdlab.clips.night import Night
 from kdlab.files import write_atomically
+from kdlab.many import obtain_all
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
 from kdlab.measure.transfer import asked, narrowed
 from kdlab.profiles import DEMO, TITLES, dual_light
 from kdlab.recipe import Recipe, UserClips, source_hash
-from kdlab.runs import Run, committed_runs, find, obtain_all, save_arrays
+from kdlab.runs import Run, committed_runs, find, save_arrays
 
 __all__ = ["COLUMNS", "Scores", "answers", "collect", "compare_with_committed", "compare_with_pretrained",
            "convergence", "fused", "load_rows", "pooled", "rows", "save_rows", "stale_studies", "tested",

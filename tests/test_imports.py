@@ -18,6 +18,7 @@ LAYERS = (
     {"feeding", "recipe"},
     {"enhancer", "status"},
     {"runs"},
+    {"many"},
     {"measure"},
     {"profiles"},
     {"paper"},

@@ -12,11 +12,12 @@ from kdlab import paths
 from kdlab.clips.cache import resize
 from kdlab.clips.night import Night
 from kdlab.clips.views import Raw, View, Window
+from kdlab.many import obtain_all
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
 from kdlab.measure.paired import effect, verdict
 from kdlab.profiles import DEMO, STUDY, TITLES, Profile, dual_light, sweep
 from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run, batches, obtain_all, publish
+from kdlab.runs import Run, batches, publish
 from kdlab.study import Scores, collect, fused, rows, save_rows
 from kdlab.train import predict
 

@@ -16,11 +16,12 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.night import ACTIONS, Night
 from kdlab.clips.views import Enhanced, MotionMix, Window
 from kdlab.distill.dual_light import DualLight
+from kdlab.many import obtain_all
 from kdlab.measure.transfer import PROBES, asked, mean_recall, narrowed
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.profiles import STUDY, Profile
 from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import obtain_all, publish
+from kdlab.runs import publish
 from kdlab.study import Scores, collect, rows, save_rows
 from kdlab.train import Settings
 

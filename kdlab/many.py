@@ -1,0 +1,90 @@
+"""Many runs at once: trained in as many processes as there are cores, each after those it needs, under a live table."""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from kdlab.processes import available_cores, in_turn, pool
+from kdlab.recipe import Recipe
+from kdlab.runs import Run, obtain, usable
+from kdlab.status import Board
+
+__all__ = ["TrainingFailed", "WorkerDied", "in_order", "obtain_all"]
+
+
+class TrainingFailed(ValueError):
+    """One of several trainings that ended with an error; the message names it."""
+
+
+class WorkerDied(ChildProcessError):
+    """A training process that was killed from outside."""
+
+
+def _obtain_named(recipe: Recipe, how: dict, say) -> Run:
+    try:
+        return obtain(recipe, **how, say=say)
+    except Exception as error:  # in words, because not every exception survives the way between processes
+        raise TrainingFailed(f"{recipe.name}: {type(error).__name__}: {error}") from error
+
+
+def _work(recipe: Recipe, how: dict) -> tuple[Path, str]:
+    torch.set_num_threads(1)
+    os.environ["KDLAB_HEADLESS"] = "quiet"  # the owner of this process shows how far it is
+    lines: list[str] = []
+    return _obtain_named(recipe, how, lines.append).folder, lines[-1]
+
+
+def in_order(recipes: Iterable[Recipe]) -> list[Recipe]:
+    """Recipes and those they need, each once, the needed first."""
+    order: dict[Recipe, None] = {}
+    for recipe in recipes:
+        order |= dict.fromkeys([*in_order(recipe.needs().values()), recipe])
+    return list(order)
+
+
+def obtain_all(
+    recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str = "use", workers: int | None = None, say=print
+) -> list[Run]:
+    """Runs of all ``recipes``, in order, trained in ``workers`` processes (all cores), each after those it needs.
+
+    Each process trains on one thread, so the weights do not depend on how many there are. A table shows how far they
+    are. Raises :class:`StaleRun` before anything is trained, :class:`TrainingFailed` naming the run that did, once
+    those that are running have ended, and :class:`WorkerDied` when a process is killed from outside. An interruption
+    ends the workers and loses at most the epochs since the last checkpoints. Finished runs are kept; the same call
+    goes on from there.
+    """
+    order = in_order(recipes)
+    done = {r: run for r in order if (run := usable(r, pretrained, stale, say))}
+    todo = [r for r in order if r not in done]
+    workers, how = min(workers or available_cores(), len(todo)), dict(pretrained=pretrained, stale=stale)
+    board = Board(order, done, workers, say)
+
+    def kept() -> str:
+        return f"{len(done)} of {len(order)} runs are finished and kept; the same call goes on from there"
+
+    try:
+        if workers > 1:
+            needs = {r: {needed for needed in r.needs().values() if needed not in done} for r in todo}
+            with pool(workers, preload=[__name__, "lightning_fabric"]) as processes:
+                for ended in in_turn(processes, workers, partial(_work, how=how), needs):
+                    for recipe, (folder, line) in ended:
+                        done[recipe] = Run(folder)
+                        board.say(line)
+                    board.show()
+        else:
+            for recipe in todo:
+                done[recipe] = _obtain_named(recipe, how, board.say)
+                board.show()
+    except TrainingFailed as error:
+        raise TrainingFailed(f"{error}\n{kept()}") from error
+    except BrokenProcessPool as error:
+        raise WorkerDied(f"a training process was killed. Out of memory? Then use fewer workers. {kept()}") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted: {kept()}") from None
+    finally:
+        board.erase()
+    return [done[recipe] for recipe in recipes]
