@@ -73,7 +73,10 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
         if (other := known.setdefault(target, file)) != file or target == file:
             raise ValueError(f"{target} would be made of {file}, and there is {other}: rename one, or choose another "
                              "folder.")
-    with pool(min(workers or available_cores(), len(jobs)), preload=[__name__]) as processes:
+    workers = min(workers or available_cores(), len(jobs))
+    if workers == 1:  # to start a process takes longer than many a clip
+        return list(progress(map(_make, jobs), "transcoding", len(jobs)))
+    with pool(workers, preload=[__name__]) as processes:
         return list(progress(processes.map(_make, jobs), "transcoding", len(jobs)))
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from kdlab.clips import compressed
 from kdlab.clips.block_motion import BLOCK, advance, moves, positions
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.compressed import Unsuited, modalities, scan, survey
+from kdlab.clips.compressed import Unsuited, coded, modalities, scan, survey
 from kdlab.clips.container import DamagedClip
 from kdlab.clips.coviar import Compressed, flip_motion, quantise_motion, quantise_residual, tsn_frames
 from kdlab.clips.decode import read_frames
@@ -273,6 +273,12 @@ def test_sampled_frames_are_those_of_a_full_reading_and_other_groups_are_not_dec
         next(modalities(twin, [3, -1]))
 
 
+def test_what_is_coded_for_looking_at(twin):
+    for (kind, picture, blocks), its in zip(coded(twin), modalities(twin), strict=True):
+        assert kind == its.kind
+        assert np.array_equal(picture, its.picture) and np.array_equal(blocks, its.blocks)
+
+
 def test_a_file_without_seeking_is_read_on(make_video):
     path = make_video("broadcast.ts", frames=30, **MPEG4, g="12")
     assert scan(path).starts == () and scan(path).kinds == ("I" + 11 * "P") * 2 + "IPPPPP"
@@ -287,6 +293,15 @@ def test_other_containers_are_sought_in(make_video, name):
     path = make_video(name, frames=30, **MPEG4, g="12")
     assert len(scan(path).starts) == 3 and assert_as_brute(path) == 30
     assert [its.key for its in modalities(path, [3, 28])] == [0, 24]
+
+
+def test_a_capture_with_dropped_frames(make_video):
+    path = make_video("gaps.avi", frames=32, pts=[t for t in range(40) if t % 5 != 3], **MPEG4, g="12")
+    assert assert_as_brute(path) == len(scan(path).kinds) == 32
+    whole = list(modalities(path))
+    for its in modalities(path, [4, 13, 31]):
+        assert np.array_equal(its.picture, whole[its.number].picture)
+        assert np.array_equal(its.motion, whole[its.number].motion)
 
 
 @pytest.mark.parametrize("size", [(340, 64), (180, 66), (164, 50), (176, 144)])

@@ -1,0 +1,156 @@
+"""Making clips over into CoViAR's format: whole files or none, resumable, one report for all."""
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from kdlab.cli_data import data
+from kdlab.clips.compressed import modalities, scan
+from kdlab.clips.container import probe
+from kdlab.clips.decode import read_frames
+from kdlab.clips.transcode import CoviarFormat, transcode
+
+SMALL = CoviarFormat(96, 80)
+
+
+def moving(frames, width=128, height=96):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (height // 8, width // 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+    return np.stack([np.roll(picture, (3 * t, 2 * t), (1, 0)) for t in range(frames)])
+
+
+def sources(make_video):
+    """B-frames, a key frame in the middle, an odd size, another rate; and what cannot be read."""
+    make_video("in/a/h264.mp4", pixels=moving(30), bf="3", g="7")
+    make_video("in/a/part2.avi", pixels=moving(26), codec="mpeg4", bf="2")
+    make_video("in/b/odd.mkv", pixels=moving(13, 120, 90), codec="mpeg4", rate=30)
+    root = make_video("in/b/cut.mp4", pixels=moving(20)).parents[1]
+    cut = root / "b" / "cut.mp4"
+    cut.write_bytes(cut.read_bytes()[:cut.stat().st_size // 2])
+    (root / "b" / "text.mp4").write_text("no video")
+    (root / "notes.txt").write_text("no video either")
+    return root
+
+
+def test_a_folder_is_made_over_and_the_report_names_what_cannot_be(make_video, tmp_path):
+    report = transcode(sources(make_video), tmp_path / "out", SMALL, workers=1)
+    by_name = {its.target.relative_to(tmp_path / "out").as_posix(): its for its in report}
+    assert {name: its.frames for name, its in by_name.items()} == {
+        "a/h264.avi": 30, "a/part2.avi": 26, "b/odd.avi": 13, "b/cut.avi": 0, "b/text.avi": 0}
+    assert by_name["b/cut.avi"].reason.startswith("truncated") and "misnamed" in by_name["b/text.avi"].reason
+    made = [its for its in report if not its.reason]
+    assert sorted(p for p in (tmp_path / "out").rglob("*") if p.is_file()) == sorted(its.target for its in made)
+    for its in made:
+        stream = scan(its.target)
+        assert stream.kinds == (("I" + 11 * "P") * 3)[:its.frames]
+        assert (stream.info.width, stream.info.height, stream.info.codec) == (96, 80, "mpeg4")
+        assert stream.info.fps == pytest.approx(probe(its.source).fps)
+        assert its.bytes == its.target.stat().st_size and not its.kept
+        assert sum(1 for _ in modalities(its.target)) == its.frames
+
+
+def test_pictures_stay_what_they_were(make_video, tmp_path):
+    source = make_video("x.mp4", pixels=moving(9), crf="10")
+    form = CoviarFormat(128, 96, gop=4, quantiser=1)
+    [its] = transcode(source, tmp_path / "out", form, workers=1)
+    assert its.target == tmp_path / "out" / "x.avi" and scan(its.target).kinds == "IPPPIPPPI"
+    assert np.abs(read_frames(its.target).frames.astype(int) - read_frames(source).frames).mean() < 3
+
+
+def test_size_gop_and_quantiser_are_obeyed_also_through_scene_cuts(make_video, tmp_path):
+    pixels = moving(30)
+    pixels[13:] = 255 - pixels[13:][:, :, ::-1]  # a cut in mid-group makes no I-frame
+    source = make_video("x.mp4", pixels=pixels)
+    sizes = []
+    for quantiser in (1, 2, 8):
+        [its] = transcode(source, tmp_path / str(quantiser), CoviarFormat(64, 48, 10, quantiser), workers=1)
+        assert scan(its.target).kinds == ("I" + 9 * "P") * 3
+        sizes.append(its.bytes)
+    assert sizes[0] > 1.2 * sizes[1] > 2 * sizes[2]
+    assert CoviarFormat() == CoviarFormat(340, 256, 12, 2)
+    for wrong in ({"gop": 1}, {"quantiser": 0}, {"quantiser": 32}, {"width": 8}):
+        with pytest.raises(ValueError, match="gop >= 2, quantiser from 1 to 31"):
+            CoviarFormat(**wrong)
+
+
+def test_a_clip_that_a_phone_marked_as_turned_is_made_upright(make_video, tmp_path):
+    pixels = np.zeros((4, 64, 96, 3), np.uint8)
+    pixels[:, :32] = 255
+    source = make_video("phone.mp4", pixels=pixels)
+    header = bytearray(source.read_bytes())
+    matrix = header.find(struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30), header.find(b"tkhd"))
+    header[matrix: matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
+    source.write_bytes(header)
+    [its] = transcode(source, tmp_path / "out", CoviarFormat(64, 96), workers=1)
+    made, upright = read_frames(its.target).frames, read_frames(source).frames
+    assert made.shape == upright.shape == (4, 96, 64, 3)
+    assert np.abs(made.astype(int) - upright).mean() < 4
+
+
+def test_a_second_call_keeps_what_is_whole_and_makes_the_rest(make_video, tmp_path):
+    root, out = sources(make_video), tmp_path / "out"
+    first = {its.target.name: its for its in transcode(root, out, SMALL, workers=1)}
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.avi")}
+    (out / "a" / "h264.avi").unlink()
+    cut = out / "a" / "part2.avi"
+    cut.write_bytes(cut.read_bytes()[:-3000])  # as a full disk or an interrupted copy leaves it
+    second = {its.target.name: its for its in transcode(root, out, SMALL, workers=1)}
+    assert {name: its.kept for name, its in second.items() if not its.reason} == {
+        "h264.avi": False, "part2.avi": False, "odd.avi": True}
+    assert [its.frames for its in second.values()] == [its.frames for its in first.values()]
+    assert (out / "b" / "odd.avi").stat().st_mtime_ns == stamps[out / "b" / "odd.avi"]
+    other = transcode(root, out, CoviarFormat(96, 80, gop=6), workers=1)
+    assert not any(its.kept for its in other) and scan(out / "a" / "h264.avi").kinds == ("I" + 5 * "P") * 5
+    make_video("in/b/odd.mkv", pixels=moving(15, 120, 90), codec="mpeg4")
+    third = {its.target.name: its for its in transcode(root, out, CoviarFormat(96, 80, gop=6), workers=1)}
+    assert third["odd.avi"].frames == 15 and third["h264.avi"].kept  # a source that has changed
+
+
+def test_two_that_would_get_one_name_and_no_video(make_video, tmp_path):
+    source = make_video("in/x.mp4", frames=4)
+    make_video("in/x.mkv", frames=4)
+    with pytest.raises(ValueError, match="x.avi would be made of .*rename one"):
+        transcode(source.parent, tmp_path / "out")
+    avi = make_video("lone/x.avi", frames=4, codec="mpeg4")
+    with pytest.raises(ValueError, match="choose another folder"):
+        transcode(avi, avi.parent)
+    assert len(read_frames(avi).frames) == 4
+    with pytest.raises(FileNotFoundError, match="no video there"):
+        transcode(tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_killed_in_mid_file(make_video, tmp_path):
+    source, out = make_video("long.mp4", pixels=moving(30).repeat(6, 0)), tmp_path / "out"
+    code = ("import sys; from pathlib import Path; from kdlab.clips import transcode as t\n"
+            "t._make((Path(sys.argv[1]), Path(sys.argv[2]) / 'long.avi', t.CoviarFormat(1280, 960)))")
+    child = subprocess.Popen([sys.executable, "-c", code, str(source), str(out)])
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size > 10_000 for path in out.glob(".*.tmp")):
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not list(out.glob("*.avi")) and list(out.glob(".*.tmp"))
+    [its] = transcode(source, out, SMALL, workers=1)
+    assert (its.frames, its.kept) == (180, False)
+
+
+def test_command(make_video, tmp_path):
+    root, out = sources(make_video), str(tmp_path / "out")
+    call = ["transcode", str(root), "--out", out, "--size", "64", "48", "--gop", "5", "--workers", "2"]
+    result = CliRunner().invoke(data, call)
+    assert result.exit_code == 1, result.output
+    assert "3 of 5 files" in result.output and "0 from before" in result.output and "misnamed" in result.output
+    call[-1] = "1"
+    assert "3 from before" in CliRunner().invoke(data, call).output
+    for bad in ("text.mp4", "cut.mp4"):
+        (root / "b" / bad).unlink()
+    assert CliRunner().invoke(data, call).exit_code == 0
+    assert scan(tmp_path / "out" / "a" / "h264.avi").kinds == "IPPPP" * 6
