@@ -100,7 +100,8 @@ class Run:
         """The trained network, in eval mode, with its normalisation; ``name`` for methods that train several."""
         state = load_file(self.folder / "weights.safetensors")
         own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
-        net = build(untrained(self.recipe.net), len(self.provenance["classes"]), seed=0)
+        shape = own["mean"].flatten(), own["std"].flatten()  # of as many channels as the network sees
+        net = build(untrained(self.recipe.net), len(self.provenance["classes"]), 0, *shape)
         return load_weights(net, own, str(self.folder / "weights.safetensors")).eval()
 
     def staleness(self, recipe: Recipe | None = None) -> str:
@@ -204,8 +205,8 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     if start := needed.get("start"):
         begin_as(nets["student"], start.net(), catalogue.classes, start.provenance["classes"])
     if teacher := needed.get("teacher"):
-        nets["teacher"] = for_classes(teacher.net(), teacher.provenance["classes"], catalogue.classes)
-        nets["teacher"].requires_grad_(False)
+        teacher_net = for_classes(teacher.net(), teacher.provenance["classes"], catalogue.classes)
+        nets["teacher"] = teacher_net.eval().requires_grad_(False)
         some = replace(train, records=train.records[:: max(1, len(train.records) // 16)])  # of many classes
         for warning in check_distillation(nets["teacher"], nets["student"], next(some.evaluation())):
             say(f"{recipe.name}: {warning}")
