@@ -29,7 +29,7 @@ from torch import nn
 from kdlab import __version__, paths
 from kdlab.clips.views import ClipBatches
 from kdlab.distill.check import check_distillation
-from kdlab.feeding import fed
+from kdlab.feeding import fed, in_bf16
 from kdlab.files import write_atomically
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import begin_as, build, load_weights
@@ -207,6 +207,8 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     if teacher := needed.get("teacher"):
         teacher_net = for_classes(teacher.net(), teacher.provenance["classes"], catalogue.classes)
         nets["teacher"] = teacher_net.eval().requires_grad_(False)
+        if recipe.settings.precision == "bf16":
+            in_bf16(nets["teacher"])
         some = replace(train, records=train.records[:: max(1, len(train.records) // 16)])  # of many classes
         for warning in check_distillation(nets["teacher"], nets["student"], next(some.evaluation())):
             say(f"{recipe.name}: {warning}")

@@ -102,15 +102,15 @@ def _scan(path: Path, *_stamp: int) -> Stream:
     with opened(path) as stream:
         walk = Walk(stream)
         if walk.info.codec != "mpeg4":
-            raise Unsuited(path, f"its codec is {walk.info.codec}: nothing tells from which of several frames a block "
-                                 "of frame 1 or later comes, as in MPEG-4 part 2, where it is the one before")
+            raise Unsuited(path, f"its codec is {walk.info.codec}, where nothing tells from which of several frames a "
+                                 "block of frame 1 or later comes. In MPEG-4 part 2 it is always the one before")
         kinds, sizes, times = "", [], []
         try:
             for packet in walk.each_packet():
                 if walk.packets - walk.hidden == len(sizes):
                     continue  # a "not coded" picture, which shows nothing
                 data, found = bytes(packet), -1
-                while (found := data.find(_VOP, found + 1)) >= 0:
+                while (found := data.find(_VOP, found + 1, len(data) - 1)) >= 0:
                     kinds += "IPBS"[data[found + 4] >> 6]
                 sizes.append(packet.size)
                 times.append(packet.dts)
