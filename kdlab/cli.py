@@ -111,19 +111,10 @@ def study(name, profile, seeds, workers, status):
     module = _studies()[name]
     size = current(profile) if profile else module.PROFILE
     if status:
-        return _say_status(_trainings(module, size, seeds))
+        return _say_status(module.trainings(size, seeds))
     scores = module.run(size, seeds, workers=workers, say=click.echo)
     click.echo(tally(scores.values() if isinstance(scores, dict) else [scores]))
     click.echo(paths.figures_dir() / f"{name}.csv")
-
-
-def _trainings(module, profile, seeds) -> list:
-    """The recipes of a study: those of its columns, in all its folds; one that trains more has a function for it."""
-    if hasattr(module, "trainings"):
-        return module.trainings(profile, seeds)
-    folds = [[fold] for fold in getattr(module, "FOLDS", [])] or [[]]
-    tables = (module.columns(profile, seeds or profile.seeds, *fold) for fold in folds)
-    return [recipe for table in tables for column in table.values() for recipe in column]
 
 
 def _say_status(recipes) -> None:

@@ -35,7 +35,7 @@ VARIETY = 0.25
 
 SMOKE = Profile("smoke", Night(ACTIONS, (4, 2, 2), VARIETY), Settings(epochs=2), seeds=2)
 DEMO = Profile("demo", Night(ACTIONS, (24, 4, 12), VARIETY), Settings(epochs=40), seeds=3)
-STUDY = Profile("study", Night(ACTIONS, (40, 30, 100), VARIETY), Settings(epochs=100), seeds=10)
+STUDY = Profile("study", Night(ACTIONS, (40, 30, 100), VARIETY), Settings(epochs=100), seeds=15)
 
 
 def current(name: str | None = None) -> Profile:

@@ -27,7 +27,7 @@ from kdlab.recipe import Recipe, UserClips, source_hash
 from kdlab.runs import Run, committed_runs, find, save_arrays
 
 __all__ = ["COLUMNS", "Scores", "answers", "collect", "compare_with_committed", "compare_with_pretrained",
-           "convergence", "fused", "load_rows", "pooled", "rows", "save_rows", "stale_studies", "tested",
+           "convergence", "flat", "fused", "load_rows", "pooled", "rows", "save_rows", "stale_studies", "tested",
            "three_seed_range"]
 
 COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
@@ -127,6 +127,11 @@ def answers(scores: Scores, name: str, logits: Sequence[np.ndarray], recipes: Se
         logits=scores.logits | {name: logits[0]},
         recipes=scores.recipes | {name: list(recipes)},
     )
+
+
+def flat(*tables: dict[str, list[Recipe]]) -> list[Recipe]:
+    """All recipes of some tables of a study."""
+    return [recipe for table in tables for column in table.values() for recipe in column]
 
 
 def fused(scores: Scores, name: str, a: Sequence[Run], b: Sequence[Run]) -> Scores:

@@ -26,12 +26,12 @@ class Moves:
     """What a P-frame copies from the frame before.
 
     ``whole`` tiles of ``tile`` (width, height) pixels, by their corners (4, n): there x and y, here x and y. Then the
-    ``cut`` ones, each a rectangle here and one there, as slices.
+    ``cut`` ones, as rectangles: the same four, and width and height.
     """
 
     tile: tuple[int, int]
     whole: np.ndarray
-    cut: list[tuple[tuple[slice, slice], ...]]
+    cut: list[list[int]]
 
 
 def moves(blocks: Sequence[np.ndarray], height: int, width: int, rows: int = 0, columns: int = 0) -> list[Moves]:
@@ -42,10 +42,11 @@ def moves(blocks: Sequence[np.ndarray], height: int, width: int, rows: int = 0, 
     :func:`advance` will be given, where those are padded at the right and the bottom: cut blocks are slower than whole
     ones. Several frames at once are faster than one by one.
     """
-    pairs = [each[each["src"] != each["dst"]] for each in (its.view(_PAIRS) for its in blocks)]
-    owner, pairs = np.repeat(np.arange(len(pairs)), [len(each) for each in pairs]), np.concatenate(pairs)
-    sizes = pairs["size"].astype(int)  # x, y
-    corners = pairs["centres"] - np.tile(sizes // 2, 2)  # there x, y; here x, y
+    pairs = np.concatenate([its.view(np.uint8) for its in blocks]).view(_PAIRS)
+    moved = np.flatnonzero(pairs["src"] != pairs["dst"])
+    owner = np.repeat(np.arange(len(blocks)), [len(its) for its in blocks])[moved]
+    sizes = pairs["size"][moved].astype(int)  # x, y
+    corners = pairs["centres"][moved] - np.tile(sizes // 2, 2)  # there x, y; here x, y
     tile = np.gcd.reduce(sizes) if len(sizes) else np.full(2, 16)
     if (sizes != tile).any():  # blocks of several sizes: as more and smaller ones of one size, in the same order
         counts = sizes // tile
@@ -59,14 +60,16 @@ def moves(blocks: Sequence[np.ndarray], height: int, width: int, rows: int = 0, 
     whole = (corners >= 0).all(1) & (inside & (here <= ((columns or width) - w, (rows or height) - h))).all(1)
     cut = [[] for _ in blocks]
     if not whole.all():
-        if (here % tile).any() or len({*zip(owner.tolist(), *here.T.tolist(), strict=True)}) < len(here):
+        places = (owner << 40) + (here[:, 1] << 20) + here[:, 0]
+        if (here % tile).any() or not np.diff(np.sort(places)).all():
             whole[:] = False  # overlapping blocks, which no codec has: keep their order
-        for frame, (u, v, x, y) in zip(owner[~whole].tolist(), corners[~whole].tolist(), strict=True):
-            left, right = max(0, -x, -u), min(w, width - x, width - u)
-            top, bottom = max(0, -y, -v), min(h, height - y, height - v)
-            if left < right and top < bottom:
-                cut[frame].append(tuple((slice(b + top, b + bottom), slice(a + left, a + right))
-                                        for a, b in ((x, y), (u, v))))
+        part = corners[~whole].reshape(-1, 2, 2)
+        low = np.maximum(-part.min(1), 0)
+        size = np.minimum(tile, (width, height) - part.max(1)) - low
+        part = np.concatenate([(part + low[:, None]).reshape(-1, 4), size], 1)
+        for frame, its in zip(owner[~whole].tolist(), part.tolist(), strict=True):
+            if its[4] > 0 and its[5] > 0:
+                cut[frame].append(its)
     corners, ends = corners[whole].T, np.searchsorted(owner[whole], np.arange(len(blocks) + 1))
     return [Moves((w, h), corners[:, ends[i]:ends[i + 1]], its) for i, its in enumerate(cut)]
 
@@ -77,18 +80,22 @@ def advance(field: np.ndarray, by: Moves, out: np.ndarray | None = None) -> np.n
     With A_0(p) = p this is the recursion of docs/methods.md, 4.2. The I-frame itself, carried along in the same way, is
     at every step the I-frame warped by A_t. The result is a new array, or ``out=field`` changed.
     """
-    (w, h), (rows, columns, channels), item = by.tile, field.shape, field.itemsize
-    shape = (rows - h + 1, columns - w + 1, h, w * channels)
-    strides = (columns * channels * item, channels * item, columns * channels * item, item)
+    (w, h), (rows, columns), pixel = by.tile, field.shape[:2], field.shape[2] * field.itemsize
     u, v, x, y = by.whole
+
+    def tiles(of: np.ndarray) -> np.ndarray:
+        # a tile at every pixel, each of its rows one opaque item: that is copied fastest
+        return np.ndarray((rows - h + 1, columns - w + 1, h), f"V{w * pixel}", of, 0,
+                          (columns * pixel, pixel, columns * pixel))
+
     # all is read before anything is written: a block never sees what another one wrote
-    found = np.ndarray(shape, field.dtype, field, 0, strides)[v, u] if by.whole.size else None
-    pieces = [field[there].copy() for _, there in by.cut]
+    found = tiles(field)[v, u] if x.size else None
+    pieces = [field[v:v + h, u:u + w].copy() for u, v, _, _, w, h in by.cut]
     new = field.copy() if out is None else out
-    if by.whole.size:
-        np.ndarray(shape, field.dtype, new, 0, strides)[y, x] = found
-    for (here, _), piece in zip(by.cut, pieces, strict=True):
-        new[here] = piece
+    if x.size:
+        tiles(new)[y, x] = found
+    for (_, _, x, y, w, h), piece in zip(by.cut, pieces, strict=True):
+        new[y:y + h, x:x + w] = piece
     return new
 
 

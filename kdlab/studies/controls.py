@@ -21,9 +21,9 @@ from kdlab.recipe import Recipe
 from kdlab.runs import Run, find
 from kdlab.studies.dual_light import HEADLINE, ledger
 from kdlab.studies.enhancers import enhancers
-from kdlab.study import Scores, answers, collect, fused, rows, save_rows, tested
+from kdlab.study import Scores, answers, collect, flat, fused, rows, save_rows, tested
 
-__all__ = ["COMPARISONS", "PROFILE", "TITLES", "columns", "committed", "effects", "few_columns", "run"]
+__all__ = ["COMPARISONS", "PROFILE", "TITLES", "columns", "committed", "effects", "few_columns", "run", "trainings"]
 
 PROFILE = STUDY
 #: Half the widths of the student, a quarter of its multiply–accumulates.
@@ -129,6 +129,11 @@ def few_columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
         taught = {f"dlkdd:{name}": dual_light(profile, seed, enhancer=e)["dlkdd"] for name, e in ways.items()}
         per_seed.append({c: made[c] for c in HEADLINE} | taught)
     return _by_condition(per_seed)
+
+
+def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
+    """All that :func:`run` trains."""
+    return flat(columns(profile, seeds or 5), few_columns(DEMO, 4))
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:

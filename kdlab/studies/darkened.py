@@ -16,9 +16,9 @@ from kdlab.clips.views import Raw
 from kdlab.profiles import STUDY, Profile, dual_light
 from kdlab.recipe import Recipe, UserClips
 from kdlab.studies.dual_light import ledger
-from kdlab.study import Scores, collect, convergence, pooled, rows, save_rows
+from kdlab.study import Scores, collect, convergence, flat, pooled, rows, save_rows
 
-__all__ = ["FOLDS", "PROFILE", "columns", "committed", "run"]
+__all__ = ["FOLDS", "PROFILE", "columns", "committed", "run", "trainings"]
 
 PROFILE = STUDY
 
@@ -39,6 +39,11 @@ def columns(profile: Profile, seeds: int, fold: str) -> dict[str, list[Recipe]]:
     return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
 
 
+def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
+    """All that :func:`run` trains."""
+    return flat(*(columns(profile, seeds or 3, fold) for fold in FOLDS))
+
+
 def committed() -> dict[str, dict[str, list[Recipe]]]:
     """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
     return {f"dual_light_weizmann-fold{fold}": columns(PROFILE, 1, fold) for fold in FOLDS}
@@ -53,7 +58,7 @@ def run(profile: Profile, seeds: int | None = None, *, workers: int | None = Non
     paths.real_set("weizmann")
     table, folds = [], []
     for fold in FOLDS:
-        scores, runs = collect(columns(profile, seeds or profile.seeds, fold), unit="group", workers=workers, say=say)
+        scores, runs = collect(columns(profile, seeds or 3, fold), unit="group", workers=workers, say=say)
         scores.save(paths.figures_dir() / "predictions" / f"dual_light_weizmann-fold{fold}.npz")
         table += rows("dual_light", "weizmann_dark", scores, runs, fold)
         folds.append(scores)

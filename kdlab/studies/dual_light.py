@@ -18,11 +18,11 @@ from kdlab.measure.paired import effect, verdict
 from kdlab.profiles import DEMO, STUDY, TITLES, Profile, dual_light, sweep
 from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import Run, batches, publish
-from kdlab.study import Scores, collect, fused, rows, save_rows
+from kdlab.study import Scores, collect, flat, fused, rows, save_rows
 from kdlab.train import predict
 
 __all__ = ["ALPHAS", "HEADLINE", "PROFILE", "TEMPERATURES", "columns", "committed", "committed_costs",
-           "committed_sweep", "cost_points", "costs", "ledger", "run", "sweep_rows"]
+           "committed_sweep", "cost_points", "costs", "ledger", "run", "sweep_rows", "trainings"]
 
 PROFILE = STUDY
 #: Clips a class on which the study's networks are validated once they are trained.
@@ -37,6 +37,12 @@ def columns(profile: Profile, seeds: int, conditions=None, data: str | UserClips
     """Condition → one recipe per seed from ``first`` on, as :func:`kdlab.study.collect` wants them."""
     per_seed = [dual_light(profile, seed, data) for seed in range(first, first + seeds)]
     return {c: [recipes[c] for recipes in per_seed] for c in conditions or per_seed[0]}
+
+
+def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
+    """All that :func:`run` trains."""
+    headline, cells = columns(DEMO, 6, HEADLINE), sweep(DEMO, 0, TEMPERATURES, ALPHAS)
+    return [*flat(columns(profile, seeds or profile.seeds), headline), *cells.values()]
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:

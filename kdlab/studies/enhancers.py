@@ -14,9 +14,9 @@ from kdlab.files import write_atomically
 from kdlab.measure.enhancement import UNITS, score
 from kdlab.profiles import DEMO, Profile, dual_light
 from kdlab.recipe import Recipe
-from kdlab.study import Scores, collect, rows, save_rows
+from kdlab.study import Scores, collect, flat, rows, save_rows
 
-__all__ = ["PROFILE", "columns", "committed", "enhancers", "run", "summary"]
+__all__ = ["PROFILE", "columns", "committed", "enhancers", "run", "summary", "trainings"]
 
 PROFILE = DEMO
 
@@ -37,6 +37,11 @@ def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     """Enhancer → one recipe per seed: cross-entropy on the view it makes, DL-KDD's teacher."""
     return {name: [dual_light(profile, seed, enhancer=enhancer)["ce_raw" if name == "identity" else "ce_enhanced"]
                    for seed in range(seeds)] for name, enhancer in enhancers(profile).items()}
+
+
+def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
+    """All that :func:`run` trains."""
+    return flat(columns(profile, seeds or profile.seeds))
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:

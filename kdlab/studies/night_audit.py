@@ -15,9 +15,9 @@ from kdlab.measure.realism import marks, summary
 from kdlab.profiles import STUDY, Profile, dual_light
 from kdlab.progress import track
 from kdlab.recipe import Recipe
-from kdlab.study import Scores, collect, rows, save_rows
+from kdlab.study import Scores, collect, flat, rows, save_rows
 
-__all__ = ["CLIPS", "PROFILE", "VARIETIES", "columns", "committed", "run", "verdicts"]
+__all__ = ["CLIPS", "PROFILE", "VARIETIES", "columns", "committed", "run", "verdicts", "trainings"]
 
 PROFILE = STUDY
 
@@ -32,6 +32,11 @@ def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     """Condition → one recipe per seed. ``full`` is the clip as it is; ``@context`` has places that tell the class."""
     per_seed = [_recipes(profile, seed) for seed in range(seeds)]
     return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
+
+
+def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
+    """All that :func:`run` trains."""
+    return flat(columns(profile, seeds or 3))
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:

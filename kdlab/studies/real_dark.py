@@ -15,10 +15,10 @@ from kdlab.profiles import STUDY, Profile, dual_light
 from kdlab.recipe import Recipe, UserClips
 from kdlab.studies.dual_light import columns as on_night
 from kdlab.studies.dual_light import ledger
-from kdlab.study import Scores, collect, pooled, rows, save_rows, tested
+from kdlab.study import Scores, collect, flat, pooled, rows, save_rows, tested
 from kdlab.train import Settings
 
-__all__ = ["CONDITIONS", "FOLDS", "PROFILE", "columns", "committed", "run"]
+__all__ = ["CONDITIONS", "FOLDS", "PROFILE", "columns", "committed", "run", "trainings"]
 
 PROFILE = STUDY
 FOLDS = ("A", "B")
@@ -52,6 +52,12 @@ def columns(profile: Profile, seeds: int, fold: str) -> dict[str, list[Recipe]]:
     return found
 
 
+def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
+    """All that :func:`run` trains."""
+    tuned = (columns(profile, min(seeds or profile.seeds, 8), fold) for fold in FOLDS)
+    return flat(on_night(profile, seeds or profile.seeds, CONDITIONS), *tuned)
+
+
 def committed() -> dict[str, dict[str, list[Recipe]]]:
     """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
     zero = {f"dual_light_arid6-zero_shot-{fold}": on_night(PROFILE, 1, CONDITIONS) for fold in FOLDS}
@@ -66,7 +72,7 @@ def run(profile: Profile, seeds: int | None = None, *, tuned_seeds: int | None =
     both folds' clips together. Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``arid6``.
     """
     paths.real_set("arid6")
-    seeds = seeds or 15
+    seeds = seeds or profile.seeds
     tuned_seeds = tuned_seeds or min(seeds, 8)
     _, networks = collect(on_night(profile, seeds, CONDITIONS), workers=workers, say=say)
     folds: dict[str, list[Scores]] = {"zero_shot": [], "finetuned": []}

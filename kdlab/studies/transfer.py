@@ -22,10 +22,10 @@ from kdlab.nets.video import TinyR2Plus1D
 from kdlab.profiles import STUDY, Profile
 from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import publish
-from kdlab.study import Scores, collect, rows, save_rows
+from kdlab.study import Scores, collect, flat, rows, save_rows
 from kdlab.train import Settings
 
-__all__ = ["FOLDS", "PROFILE", "columns", "committed", "pretraining", "run"]
+__all__ = ["FOLDS", "PROFILE", "columns", "committed", "pretraining", "run", "trainings"]
 
 PROFILE = STUDY
 
@@ -55,6 +55,11 @@ def columns(profile: Profile, seeds: int, fold: str, clips: Path) -> dict[str, l
     # The network as `night` left it teaches the one that is fine-tuned: does it keep what it knew?
     kept = [replace(r, condition="finetuned_kept", method=DualLight(), teacher=r.start) for r in tuned]
     return {"from_nothing": nothing, "finetuned": tuned, "finetuned_kept": kept}
+
+
+def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
+    """All that :func:`run` trains."""
+    return flat(*(columns(profile, seeds or 3, fold, paths.real_set("arid6")) for fold in FOLDS))
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:

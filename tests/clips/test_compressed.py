@@ -357,7 +357,7 @@ def test_gop_longer_than_the_clip_and_uneven_gops(make_video):
 
 @pytest.mark.parametrize(("how", "says"), [
     ({"codec": "mpeg4", "bf": "2", "g": "12"}, "frame 2 .* is a B-frame"),
-    ({"codec": "libx264", "bf": "0"}, "codec is h264: .* frame 1"),
+    ({"codec": "libx264", "bf": "0"}, "codec is h264, .* frame 1"),
     ({"codec": "libx264", "bf": "3", "refs": "4"}, "codec is h264"),
     ({"codec": "libx265"}, "codec is hevc"),
     ({"codec": "mjpeg", "pix_fmt": "yuvj420p"}, "codec is mjpeg"),
