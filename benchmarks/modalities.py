@@ -1,0 +1,175 @@
+"""The compressed-domain reader against bare PyAV loops: ratios of CPU time at 340x256 in one thread.
+
+    python benchmarks/modalities.py          # prints a table, writes benchmarks/modalities.json
+
+Clips of `night` are made and transcoded in a temporary folder; with KDLAB_REAL_CLIPS set, real clips of each data set
+in it follow, and all of them one after the other as one long film. One process, interleaved repeats. "bare" decodes,
+exports motion vectors and converts to RGB with one kept converter; "usual" calls `frame.to_ndarray` and computes
+nothing. motion-vector-extractor takes part where it is installed, by `pip install --no-deps motion-vector-extractor`:
+with its dependencies it would put a second OpenCV over kdlab's.
+"""
+
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from kdlab import paths
+from kdlab.clips.cache import FrameCache
+from kdlab.clips.compressed import coded, modalities, scan
+from kdlab.clips.coviar import MODALITIES, Compressed, tsn_frames
+from kdlab.clips.decode import read_frames
+from kdlab.clips.night import Night, make_night
+from kdlab.clips.night.codec import write_mpeg4
+from kdlab.clips.transcode import transcode
+
+try:
+    from mvextractor.videocap import VideoCap
+except ImportError:
+    VideoCap = None
+
+REPEATS, FILES, SIDE = 9, 4, 112
+
+
+def bare(path: Path) -> None:
+    converter = VideoReformatter()
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        stream.thread_type, stream.codec_context.thread_count = "NONE", 1
+        stream.codec_context.options = {"flags2": "+export_mvs"}
+        for frame in file.decode(stream):
+            if vectors := frame.side_data.get("MOTION_VECTORS"):
+                vectors.to_ndarray()
+            converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+
+
+def usual(path: Path) -> None:
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        stream.thread_type, stream.codec_context.thread_count = "NONE", 1
+        for frame in file.decode(stream):
+            frame.to_ndarray(format="rgb24")
+
+
+def every_frame(path: Path) -> None:
+    for _ in modalities(path):
+        pass
+
+
+def not_accumulated(path: Path) -> None:
+    for _ in modalities(path, accumulated=False):
+        pass
+
+
+def one_a_group(path: Path) -> None:
+    """The map advanced on every P-frame, pixels touched for the last frame of each group alone."""
+    stream = scan(path)
+    for _ in modalities(path, [*(stream.keys[1:] - 1), len(stream.kinds) - 1]):
+        pass
+
+
+def tsn(path: Path) -> None:
+    for _ in modalities(path, tsn_frames(len(scan(path).kinds))):
+        pass
+
+
+def tsn_unscanned(path: Path) -> None:
+    scan.__globals__["_scan"].cache_clear()
+    tsn(path)
+
+
+def vectors_and_pictures(path: Path) -> None:
+    for _ in coded(path):
+        pass
+
+
+def extractor(path: Path) -> None:
+    video = VideoCap()
+    video.open(str(path))
+    while video.read()[0]:
+        pass
+    video.release()
+
+
+WAYS: dict[str, Callable[[Path], None]] = {
+    "bare": bare, "usual": usual, "every frame": every_frame, "every frame, not accumulated": not_accumulated,
+    "one frame a group": one_a_group, "TSN by seeking": tsn, "TSN by seeking, first time": tsn_unscanned,
+    "vectors and pictures": vectors_and_pictures} | ({"motion-vector-extractor": extractor} if VideoCap else {})
+
+
+def measure(files: list[Path]) -> dict:
+    """CPU microseconds per frame of the files (also where not all are decoded), and speeds over that of the bare loop,
+    of the minima and, for the spread, of each repeat."""
+    for path in files:
+        for way in WAYS.values():
+            way(path)
+    frames, times = sum(len(scan(path).kinds) for path in files), {name: [] for name in WAYS}
+    for _ in range(REPEATS):
+        for name, way in WAYS.items():
+            start = time.process_time()
+            for path in files:
+                way(path)
+            times[name].append(1e6 * (time.process_time() - start) / frames)
+    low, middle, high = (np.quantile([np.array(times["bare"]) / column for column in times.values()], q, axis=1)
+                         for q in (0.25, 0.5, 0.75))
+    return {name: {"us": round(min(column), 1), "over bare": round(min(times["bare"]) / min(column), 3),
+                   "over usual": round(min(times["usual"]) / min(column), 3),
+                   "over bare, quartiles": [round(float(q[i]), 3) for q in (low, middle, high)]}
+            for i, (name, column) in enumerate(times.items())}
+
+
+def about(files: list[Path]) -> dict:
+    """Of what kind the material is, and what its modalities take as cached: quantised, short side SIDE."""
+    moved, vectors, blocks, cached = [], 0, 0, {}
+    for its in (its for path in files for its in modalities(path) if its.kind == "P"):
+        moved.append(float((its.motion != 0).any(-1).mean()))
+        source, target = (its.blocks[[f"{end}_x", f"{end}_y"]].tolist() for end in ("src", "dst"))
+        vectors += sum(here != there for here, there in zip(source, target, strict=True))
+        blocks += len(its.blocks)
+    with tempfile.TemporaryDirectory() as folder:
+        for view in map(Compressed, MODALITIES):
+            cache = FrameCache(Path(folder) / view.modality)
+            for path in files:
+                cache.length(path, SIDE, view.read, view.name)
+            cached[view.modality] = sum(f.stat().st_size for f in cache.root.iterdir()) // len(files)
+    return {"files": len(files), "frames": sum(len(scan(path).kinds) for path in files),
+            "pixels moved": round(float(np.mean(moved)), 3), "blocks moved": round(vectors / max(1, blocks), 3),
+            "bytes a clip": {"file": sum(path.stat().st_size for path in files) // len(files), "cached": cached}}
+
+
+def main() -> None:
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, sets = Path(temporary), {}
+        night = Night(per_class=(1, 0, 0), classes=("Jump", "Run", "Sit", "Walk"))
+        for record in make_night(night, folder / "night", workers=1).records:
+            twin = record.path.parents[2] / "bright" / record.path.parent.name / f"{record.path.stem}.avi"
+            sets.setdefault("night", []).append(twin)
+        for name, pattern in {"arid6": "*/*.mp4", "weizmann": "*/*.avi"}.items() if paths.real_clips() else ():
+            files = sorted((paths.real_clips() / name).glob(pattern))
+            sets |= {name: files[::len(files) // FILES][:FILES]} if files else {}
+        made = {name: [transcode(path, folder / name, workers=1, progress=lambda items, *_: items)[0].target
+                       for path in files] for name, files in sets.items()}
+        write_mpeg4(folder / "film.avi", np.concatenate([read_frames(p).frames for f in made.values() for p in f]))
+        made["all, as one film"] = [folder / "film.avi"]
+        rows = {name: about(files) | {"ways": measure(files)} for name, files in made.items()}
+    for name, row in rows.items():
+        print(f"{name}: {row['frames']} frames, {row['pixels moved']:.0%} of pixels and {row['blocks moved']:.0%} of "
+              f"blocks moved; bytes a clip {row['bytes a clip']}")
+        for way, its in row["ways"].items():
+            print(f"  {way:30} {its['us']:7.1f} us  over bare {its['over bare']:.2f} "
+                  f"({' '.join(f'{q:.2f}' for q in its['over bare, quartiles'])})  over usual {its['over usual']:.2f}")
+    environment = {"python": platform.python_version(), "av": av.__version__, "numpy": np.__version__,
+                   "opencv": cv2.__version__, "machine": platform.machine(), "repeats": REPEATS, "threads": 1}
+    Path(__file__).with_suffix(".json").write_text(json.dumps({"rows": rows, "environment": environment}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
