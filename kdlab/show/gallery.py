@@ -9,6 +9,7 @@ from kdlab.clips.enhance import Clahe, Gamma
 from kdlab.clips.night import Night, render_clip
 from kdlab.profiles import TITLES, VARIETY
 from kdlab.show import plots
+from kdlab.studies import controls
 from kdlab.studies.dual_light import committed_sweep
 from kdlab.study import Scores, load_rows
 
@@ -27,12 +28,15 @@ def draw() -> list[Path]:
     """Redraw every picture; returns their paths. Raises ``FileNotFoundError`` where a study was not run."""
     plots.style()
     scores = Scores.load(paths.figures_dir() / "predictions" / "dual_light-night.npz")
+    more = Scores.load(paths.figures_dir() / "predictions" / "dual_light_controls-night.npz")
+    rivals = {what: e for found in controls.effects(more).values() for what, e in found.items()}
     against = [c for c in TITLES if c in scores.predicted and c != "dlkdd"]
     pictures = {
         "night": _night(),
         "dual_light_accuracy": plots.accuracies(scores, TITLES, "DL-KDD and its controls on night"),
         "dual_light_effects": plots.effects({f"DL-KDD − {TITLES[c]}": scores.effect("dlkdd", c) for c in against},
                                             "What DL-KDD gains over each control"),
+        "dual_light_controls": plots.effects(rivals, f"What else could it be? {len(more.seeds)} seeds"),
         "dual_light_sweep": plots.heat_map(committed_sweep(load_rows("dual_light")), "DL-KDD, validation accuracy"),
         "dual_light_calibration": plots.calibration(
             {TITLES[c]: scores.logits[c] for c in ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "label_smoothing")},
