@@ -96,8 +96,9 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
     found = dict(zip(flat, obtain_all(flat, pretrained=pretrained, stale=stale, workers=workers, say=say), strict=True))
     runs = {condition: [found[r] for r in column] for condition, column in recipes.items()}
     shared: dict[tuple, Run] = {}
-    for recipe, run in found.items():
-        for what, among in (("sources", recipe.condition), ("data", recipe.data)):
+    for condition, recipe in ((c, recipe) for c, column in recipes.items() for recipe in column):
+        for what, among in (("sources", condition), ("data", recipe.data)):
+            run = found[recipe]
             other = shared.setdefault((what, among), run)
             if run.provenance[what] != other.provenance[what]:
                 raise ValueError(f"{other.folder} and {run.folder} disagree: they were made from different {what}. "

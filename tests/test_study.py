@@ -134,6 +134,17 @@ def test_runs_that_disagree_are_named(tmp_path, monkeypatch, what):
         collect(recipes)
 
 
+def test_two_columns_of_one_word_may_have_other_sources(tmp_path, monkeypatch):
+    """A teacher on a learnt enhancer is trained by more modules than one on gamma, and both students are `dlkdd`."""
+    made, gamma = {}, columns(SMOKE, 2, ("dlkdd",))["dlkdd"]
+    learnt = [dataclasses.replace(r, teacher=dataclasses.replace(r.teacher, seed=9)) for r in gamma]
+    for recipe in (*gamma, *learnt):
+        fake_run(tmp_path / recipe.name, 50, sources="ab"[recipe in learnt], data="a", classes=["left", "right"])
+        made[recipe] = Run(tmp_path / recipe.name)
+    monkeypatch.setattr("kdlab.study.obtain_all", lambda flat, **_: [made[recipe] for recipe in flat])
+    assert set(collect({"dlkdd": gamma, "dlkdd:learnt": learnt})[0].predicted) == {"dlkdd", "dlkdd:learnt"}
+
+
 @dataclasses.dataclass
 class FakeRun:
     folder: Path
