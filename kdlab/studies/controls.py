@@ -70,7 +70,10 @@ COMPARISONS = {
         "live targets over stored ones": ("dlkdd", "stored"),
         "stored targets": ("stored", "ce_raw"),
         "… what they say of the clip": ("stored", "shuffled_within"),
-        "… what they say of its class": ("shuffled_within", "shuffled_between"),
+        "targets of another clip of the class": ("shuffled_within", "ce_raw"),
+    },
+    "And targets of any other clip, of whatever class?": {
+        "what they say of the class": ("shuffled_within", "shuffled_between"),
         "targets of any other clip": ("shuffled_between", "ce_raw"),
     },
     "Other distillers, same teacher": {

@@ -1,7 +1,7 @@
 """DL-KDD's conditions on real dark clips: every network of the `night` study zero-shot, then fine-tuned.
 
 The nearest to the paper's own table that can be had without its data. The clips are the user's (docs/real-clips.md):
-six of ARID's classes in two folds without a common scene, 150 clips of 13 groups. A place tells a class within a fold,
+six of ARID's classes in two folds without a common scene, 150 clips of 15 groups. A place tells a class within a fold,
 so fine-tuning can learn places; whether soft targets protect against that is asked by ``kept`` teachers, which were
 never fine-tuned. Intervals resample seeds and groups.
 """
