@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_all_start_methods, get_context
 
 import psutil
@@ -42,8 +42,11 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
         try:
             yield processes
         except KeyboardInterrupt:
-            for process in list((processes._processes or {}).values()):  # Python 3.14 has a public way
-                process.terminate()
+            # all that come from this process, also one at its birth, of which the pool does not know, and their server
+            for child in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    if "multiprocessing" in " ".join(child.cmdline()):
+                        child.terminate()
             raise
 
 
