@@ -21,14 +21,14 @@ from kdlab.files import write_atomically
 from kdlab.many import obtain_all
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
-from kdlab.measure.transfer import asked, narrowed
+from kdlab.measure.transfer import asked, mean_recall, narrowed
 from kdlab.profiles import DEMO, TITLES, dual_light
 from kdlab.recipe import Recipe, UserClips, source_hash
 from kdlab.runs import Run, committed_runs, find, save_arrays
 
 __all__ = ["COLUMNS", "Scores", "answers", "collect", "compare_with_committed", "compare_with_pretrained",
-           "convergence", "flat", "fused", "load_rows", "pooled", "rows", "save_rows", "stale_studies", "tested",
-           "three_seed_range"]
+           "convergence", "flat", "fused", "load_rows", "pooled", "recall_rows", "rows", "save_rows", "stale_studies",
+           "tested", "three_seed_range"]
 
 COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
 
@@ -92,8 +92,9 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
     seeds = {tuple(r.seed for r in column) for column in recipes.values()}
     if len(seeds) != 1:
         raise ValueError(f"every condition needs the same seeds in the same order, got {sorted(seeds)}")
-    flat = [r for column in recipes.values() for r in column]
-    found = dict(zip(flat, obtain_all(flat, pretrained=pretrained, stale=stale, workers=workers, say=say), strict=True))
+    every = flat(recipes)
+    obtained = obtain_all(every, pretrained=pretrained, stale=stale, workers=workers, say=say)
+    found = dict(zip(every, obtained, strict=True))
     runs = {condition: [found[r] for r in column] for condition, column in recipes.items()}
     shared: dict[tuple, Run] = {}
     for condition, recipe in ((c, recipe) for c, column in recipes.items() for recipe in column):
@@ -195,6 +196,17 @@ def rows(study: str, data: str, scores: Scores, runs: dict[str, list[Run]], fold
                             ("cpu_seconds", run.provenance["cpu_seconds"], "s")]
             out += [row | {"metric": m, "value": round(float(v), 4), "unit": u} for m, v, u in numbers]
     return out
+
+
+def recall_rows(scores: Scores, about: dict, say=print) -> list[dict]:
+    """Tidy rows that begin as ``about``: mean recall over classes of every condition, with its interval's ends."""
+    table = []
+    for condition in scores.predicted:
+        mean, low, high = mean_recall(scores.correct(condition), scores.labels)
+        say(f"{about['data']} {about['fold']}, {condition}: mean recall {mean:.1f} % ({low:.1f} to {high:.1f})")
+        ends = ("mean_recall", mean), ("mean_recall_low", low), ("mean_recall_high", high)
+        table += [about | dict(condition=condition, metric=m, value=round(v, 4), unit="%") for m, v in ends]
+    return table
 
 
 def save_rows(study: str, new: list[dict]) -> Path:

@@ -34,14 +34,14 @@ PROBES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def asked(run: Run, data: Night | UserClips | None = None, view: View | None = None, statistics: bool = False,
-          reorder: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
-    """What a trained network says of test clips: logits ``(N, K)`` of its own classes.
+          reorder: Callable[[np.ndarray], np.ndarray] | None = None, split: str = "test") -> np.ndarray:
+    """What a trained network says of the clips of ``split``: logits ``(N, K)`` of its own classes.
 
-    By default of its own test clips under its own view; of other ``data``, under another ``view``, with batch-norm
+    By default of its own clips under its own view; of other ``data``, under another ``view``, with batch-norm
     ``statistics`` re-estimated on those very clips, or with frames in another order (:data:`PROBES`).
     """
     recipe = replace(run.recipe, data=data or run.recipe.data, view=view or run.recipe.view)
-    test = batches(recipe, "test", {"student": recipe.view})
+    test = batches(recipe, split, {"student": recipe.view})
     net = re_estimated(run.net(), test.evaluation(), "student") if statistics else run.net()
     return predict(net, test.evaluation(reorder=reorder), "student")[0].numpy()
 

@@ -26,6 +26,7 @@ from kdlab.study import Scores, answers, collect, flat, fused, rows, save_rows, 
 __all__ = ["COMPARISONS", "PROFILE", "TITLES", "columns", "committed", "effects", "few_columns", "run", "trainings"]
 
 PROFILE = STUDY
+SEEDS, FEW_SEEDS = 5, 4
 #: Half the widths of the student, a quarter of its multiply–accumulates.
 SMALL = TinyR2Plus1D((4, 8, 20, 44))
 
@@ -136,7 +137,7 @@ def few_columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
 
 def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
     """All that :func:`run` trains."""
-    return flat(columns(profile, seeds or 5), few_columns(DEMO, 4))
+    return flat(columns(profile, seeds or SEEDS), few_columns(DEMO, FEW_SEEDS))
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:
@@ -161,14 +162,14 @@ def effects(scores: Scores) -> dict[str, dict[str, Effect]]:
             for question, asked in COMPARISONS.items()}
 
 
-def run(profile: Profile, seeds: int | None = None, *, few: Profile = DEMO, few_seeds: int = 4,
+def run(profile: Profile, seeds: int | None = None, *, few: Profile = DEMO, few_seeds: int = FEW_SEEDS,
         workers: int | None = None, say=print) -> Scores:
     """Run (or resume) the controls; write ``figures/dual_light_controls.csv`` and two files of predictions.
 
-    Students of the ``few``-clips profile are tested on the test clips of ``profile``, which are more. ``seeds`` is 5
-    by default: enough to see what explains the main effect, not to decide every row.
+    Students of the ``few``-clips profile are tested on the test clips of ``profile``, which are more. The default
+    number of seeds is enough to see what explains the main effect, not to decide every row.
     """
-    scores, runs = collect(columns(profile, seeds or 5), workers=workers, say=say)
+    scores, runs = collect(columns(profile, seeds or SEEDS), workers=workers, say=say)
     raw = runs["ce_raw"]
     scores = fused(scores, "two_lights", raw, runs["ce_enhanced"])
     scores = fused(scores, "two_ce", raw, [*raw[1:], raw[0]])
@@ -188,7 +189,7 @@ def run(profile: Profile, seeds: int | None = None, *, few: Profile = DEMO, few_
         say(question)
         for what, e in found.items():
             say(f"  {what}: {e}; {verdict(e)}")
-    for condition in few_columns(few, 1):
+    for condition in small.predicted:
         if condition.startswith("dlkdd:"):
             say(f"few clips, {condition} − CE raw: {small.effect(condition, 'ce_raw')}")
     return scores

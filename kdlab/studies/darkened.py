@@ -21,6 +21,7 @@ from kdlab.study import Scores, collect, convergence, flat, pooled, rows, save_r
 __all__ = ["FOLDS", "PROFILE", "columns", "committed", "run", "trainings"]
 
 PROFILE = STUDY
+SEEDS = 3
 
 FOLDS = ("1", "2", "3")
 #: A fold has 50 training clips. CE on dark clips, mean validation accuracy of the folds (30 clips) after 60, 100 and
@@ -41,7 +42,7 @@ def columns(profile: Profile, seeds: int, fold: str) -> dict[str, list[Recipe]]:
 
 def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
     """All that :func:`run` trains."""
-    return flat(*(columns(profile, seeds or 3, fold) for fold in FOLDS))
+    return flat(*(columns(profile, seeds or SEEDS, fold) for fold in FOLDS))
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:
@@ -58,7 +59,7 @@ def run(profile: Profile, seeds: int | None = None, *, workers: int | None = Non
     paths.real_set("weizmann")
     table, folds = [], []
     for fold in FOLDS:
-        scores, runs = collect(columns(profile, seeds or 3, fold), unit="group", workers=workers, say=say)
+        scores, runs = collect(columns(profile, seeds or SEEDS, fold), unit="group", workers=workers, say=say)
         scores.save(paths.figures_dir() / "predictions" / f"dual_light_weizmann-fold{fold}.npz")
         table += rows("dual_light", "weizmann_dark", scores, runs, fold)
         folds.append(scores)

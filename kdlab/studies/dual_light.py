@@ -15,16 +15,18 @@ from kdlab.clips.views import Raw, View, Window
 from kdlab.many import obtain_all
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
 from kdlab.measure.paired import effect, verdict
+from kdlab.measure.transfer import asked
 from kdlab.profiles import DEMO, STUDY, TITLES, Profile, dual_light, sweep
 from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run, batches, publish
+from kdlab.runs import Run, publish
 from kdlab.study import Scores, collect, flat, fused, rows, save_rows
-from kdlab.train import predict
 
 __all__ = ["ALPHAS", "HEADLINE", "PROFILE", "TEMPERATURES", "columns", "committed", "committed_costs",
            "committed_sweep", "cost_points", "costs", "ledger", "run", "sweep_rows", "trainings"]
 
 PROFILE = STUDY
+#: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
+DEMO_SEEDS = 6
 #: Clips a class on which the study's networks are validated once they are trained.
 VALIDATION = 130
 #: What the demo profile trains: the method, its baseline, its teacher, and the control that decides.
@@ -41,7 +43,7 @@ def columns(profile: Profile, seeds: int, conditions=None, data: str | UserClips
 
 def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
     """All that :func:`run` trains."""
-    headline, cells = columns(DEMO, 6, HEADLINE), sweep(DEMO, 0, TEMPERATURES, ALPHAS)
+    headline, cells = columns(DEMO, DEMO_SEEDS, HEADLINE), sweep(DEMO, 0, TEMPERATURES, ALPHAS)
     return [*flat(columns(profile, seeds or profile.seeds), headline), *cells.values()]
 
 
@@ -148,12 +150,11 @@ def sweep_rows(profile: Profile, seeds: int, workers: int | None = None, say=pri
 
 def _validated(run: Run, night: Night) -> float:
     """Accuracy in percent on the validation clips of ``night``, which may be more than the run's own."""
-    clips = batches(replace(run.recipe, data=night), "val", {"student": run.recipe.view})
-    logits, labels, _ = predict(run.net(), clips.evaluation(), "student")
-    return round(100 * float((logits.argmax(1) == labels).float().mean()), 4)
+    labels = np.array([record.label for record in night.catalogue().split("val")])
+    return round(100 * float((asked(run, night, split="val").argmax(1) == labels).mean()), 4)
 
 
-def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 1, demo_seeds: int = 6,
+def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 1, demo_seeds: int = DEMO_SEEDS,
         workers: int | None = None, say=print) -> Scores:
     """Run (or resume) the whole study and write ``figures/dual_light.csv`` and its predictions.
 

@@ -20,6 +20,7 @@ from kdlab.study import Scores, collect, flat, rows, save_rows
 __all__ = ["CLIPS", "PROFILE", "VARIETIES", "columns", "committed", "run", "verdicts", "trainings"]
 
 PROFILE = STUDY
+SEEDS = 3
 
 CLIPS = (10, 20, 40, 80)
 VARIETIES = (0.0, 0.25, 0.5, 1.0)
@@ -36,7 +37,7 @@ def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
 
 def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
     """All that :func:`run` trains."""
-    return flat(columns(profile, seeds or 3))
+    return flat(columns(profile, seeds or SEEDS))
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:
@@ -91,7 +92,7 @@ def run(profile: Profile, seeds: int | None = None, *, workers: int | None = Non
 
     The pixels' marks are those of the test clips at the audits' variety and at variety 1.
     """
-    scores, runs = collect(columns(profile, seeds or 3), workers=workers, say=say)
+    scores, runs = collect(columns(profile, seeds or SEEDS), workers=workers, say=say)
     scores.save(paths.figures_dir() / "predictions" / "night_audit-night.npz")
     table = rows("night_audit", "night", scores, runs)
     for variety in dict.fromkeys((profile.night.variety, 1.0)):

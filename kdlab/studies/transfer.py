@@ -17,12 +17,12 @@ from kdlab.clips.night import ACTIONS, Night
 from kdlab.clips.views import Enhanced, MotionMix, Window
 from kdlab.distill.dual_light import DualLight
 from kdlab.many import obtain_all
-from kdlab.measure.transfer import PROBES, asked, mean_recall, narrowed
+from kdlab.measure.transfer import PROBES, asked, narrowed
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.profiles import STUDY, Profile
 from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import publish
-from kdlab.study import Scores, collect, flat, rows, save_rows
+from kdlab.study import Scores, answers, collect, flat, recall_rows, rows, save_rows
 from kdlab.train import Settings
 
 __all__ = ["FOLDS", "PROFILE", "columns", "committed", "pretraining", "run", "trainings"]
@@ -30,6 +30,7 @@ __all__ = ["FOLDS", "PROFILE", "columns", "committed", "pretraining", "run", "tr
 PROFILE = STUDY
 
 FOLDS = ("A", "B")
+SEEDS = 3
 
 
 def pretraining(profile: Profile, seed: int = 0) -> Recipe:
@@ -59,7 +60,7 @@ def columns(profile: Profile, seeds: int, fold: str, clips: Path) -> dict[str, l
 
 def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
     """All that :func:`run` trains."""
-    return flat(*(columns(profile, seeds or 3, fold, paths.real_set("arid6")) for fold in FOLDS))
+    return flat(*(columns(profile, seeds or SEEDS, fold, paths.real_set("arid6")) for fold in FOLDS))
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:
@@ -73,7 +74,7 @@ def run(profile: Profile, seeds: int | None = None, *, folds: Sequence[str] = FO
 
     Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``arid6``.
     """
-    clips, seeds = paths.real_set("arid6"), seeds or 3
+    clips, seeds = paths.real_set("arid6"), seeds or SEEDS
     started = obtain_all([pretraining(profile, seed) for seed in range(seeds)], pretrained=False, stale="refuse",
                          workers=workers, say=say)
     table, found = [], {}
@@ -83,12 +84,9 @@ def run(profile: Profile, seeds: int | None = None, *, folds: Sequence[str] = FO
         ways = {"zero_shot": {}, "zero_shot_adabn": {"statistics": True}}
         ways |= {f"zero_shot:{name}": {"reorder": probe} for name, probe in PROBES.items()}
         logits = {way: [asked(start, real, **how) for start in started] for way, how in ways.items()}
-        masked = {way: [narrowed(z, ACTIONS, scores.classes) for z in column] for way, column in logits.items()}
         names = [start.folder.name for start in started]
-        said = {way: np.stack([z.argmax(1) for z in column]) for way, column in masked.items()}
-        scores = replace(scores, predicted=scores.predicted | said,
-                         logits=scores.logits | {way: column[0] for way, column in masked.items()},
-                         recipes=scores.recipes | dict.fromkeys(ways, names))
+        for way, column in logits.items():
+            scores = answers(scores, way, [narrowed(z, ACTIONS, scores.classes) for z in column], names)
         scores.save(paths.figures_dir() / "predictions" / f"transfer-arid6-{fold}.npz")
         table += rows("transfer", "arid6", scores, runs, fold) + _recalls(scores, fold, say)
         wanted = np.array([ACTIONS.index(name) for name in scores.classes])[scores.labels]
@@ -107,12 +105,9 @@ def _recalls(scores: Scores, fold: str, say) -> list[dict]:
     about = dict(study="transfer", data="arid6", seed="", fold=fold, recipe="", unit="%")
     counts = np.bincount(scores.labels)
     table = [about | dict(condition="majority", metric="accuracy", value=round(100 * counts.max() / counts.sum(), 4))]
+    table += recall_rows(scores, about, say)
     for condition in scores.predicted:
-        correct = scores.correct(condition)
-        mean, low, high = mean_recall(correct, scores.labels)
-        say(f"fold {fold}, {condition}: mean recall {mean:.1f} % ({low:.1f} to {high:.1f})")
-        ends = ("mean_recall", mean), ("mean_recall_low", low), ("mean_recall_high", high)
-        each = [(f"recall:{name}", 100 * correct[:, scores.labels == label].mean())
-                for label, name in enumerate(scores.classes)]
-        table += [about | dict(condition=condition, metric=m, value=round(float(v), 4)) for m, v in (*ends, *each)]
+        each = [100 * scores.correct(condition)[:, scores.labels == label].mean() for label in range(len(counts))]
+        table += [about | dict(condition=condition, metric=f"recall:{name}", value=round(float(v), 4))
+                  for name, v in zip(scores.classes, each, strict=True)]
     return table

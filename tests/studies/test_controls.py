@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kdlab import paths
 from kdlab.clips.night import Night
 from kdlab.profiles import DEMO, SMOKE, STUDY
 from kdlab.studies import controls
@@ -60,15 +59,12 @@ def test_every_comparison_is_of_conditions_that_exist():
 
 
 @pytest.mark.slow
-def test_the_whole_study_at_smoke_size(monkeypatch, tmp_path):
-    for name in ("RUNS", "CACHE", "DATA", "FIGURES"):
-        monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
-    monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path / "pretrained")
+def test_the_whole_study_at_smoke_size(own_places):
     profile = dataclasses.replace(SMOKE, night=Night(("Run", "Sit"), (4, 1, 3)))
     few = dataclasses.replace(profile, name="few", night=Night(("Run", "Sit"), (2, 1, 1)))
     said = []
     scores = controls.run(profile, 2, few=few, few_seeds=2, workers=1, say=said.append)
-    kept = Scores.load(tmp_path / "FIGURES" / "predictions" / "dual_light_controls-night.npz")
+    kept = Scores.load(own_places / "FIGURES" / "predictions" / "dual_light_controls-night.npz")
     assert kept.predicted.keys() == scores.predicted.keys() >= set(controls.TITLES)
     # "no shuffling" and "within" must give other students, and so must each light of the matrix: nothing is a copy
     found = {c: scores.logits[c] for c in ("stored", "shuffled_within", "dlkdd", "at", "dkd", "fitnet", "random_gamma")}
@@ -77,6 +73,6 @@ def test_the_whole_study_at_smoke_size(monkeypatch, tmp_path):
     table = load_rows("dual_light_controls")
     small = table[(table.data == "night_demo") & (table.metric == "accuracy")]
     assert set(small.condition) == set(controls.few_columns(few, 1))
-    tests = Scores.load(tmp_path / "FIGURES" / "predictions" / "dual_light_controls-night_demo.npz").labels
+    tests = Scores.load(own_places / "FIGURES" / "predictions" / "dual_light_controls-night_demo.npz").labels
     assert len(tests) == 6, "the students of few clips are tested on the larger profile's test clips"
     assert sum("… what they say of the clip" in line for line in said) == 1

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from kdlab import paths
 from kdlab.clips.night import Night
 from kdlab.profiles import SMOKE, STUDY, dual_light
 from kdlab.studies import real_dark
@@ -31,22 +30,13 @@ def test_without_real_clips_it_says_what_is_missing(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_whole_study_on_miniature_clips(make_video, monkeypatch, tmp_path):
-    for name in ("RUNS", "CACHE", "DATA", "FIGURES"):
-        monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
-    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path))
-    monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path / "pretrained")
-    lines = ["path,label,fold,group"]
-    for k in range(12):
-        label, fold = ("Run", "Sit")[k % 2], "AB"[k // 6]
-        make_video(f"arid6/{label}/{k}.mp4", frames=10 + k, size=(50, 40))
-        lines.append(f"{label}/{k}.mp4,{label},{fold},g{k // 2}{label}")
-    (tmp_path / "arid6" / "index.csv").write_text("\n".join(lines))
+def test_the_whole_study_on_miniature_clips(miniature_arid6):
     profile = dataclasses.replace(SMOKE, night=Night(("Jump", "Run", "Sit"), (2, 1, 1)))
     found = real_dark.run(profile, 2, tuned_seeds=2, workers=1, say=lambda line: None)
     for name, scores in found.items():
         assert len(scores.labels) == 12 and scores.classes == ("Run", "Sit") and scores.seeds == (0, 1)
-        halves = [Scores.load(tmp_path / "FIGURES" / "predictions" / f"dual_light_arid6-{name}-{f}.npz") for f in "AB"]
+        folder = miniature_arid6 / "FIGURES" / "predictions"
+        halves = [Scores.load(folder / f"dual_light_arid6-{name}-{f}.npz") for f in "AB"]
         assert sum(len(half.labels) for half in halves) == 12
         assert all(half.logits["dlkdd"].shape[1] == 2 for half in halves), "three classes known, two asked for"
     table = load_rows("dual_light_arid6")

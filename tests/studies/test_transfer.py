@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kdlab import paths
 from kdlab.clips.night import Night
 from kdlab.profiles import SMOKE, STUDY
 from kdlab.studies import transfer
@@ -31,17 +30,7 @@ def test_without_real_clips_it_says_what_is_missing(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_whole_study_on_miniature_clips(make_video, monkeypatch, tmp_path):
-    for name in ("RUNS", "CACHE", "DATA", "FIGURES"):
-        monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
-    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path))
-    monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path / "pretrained")
-    rows = ["path,label,fold,group"]
-    for k in range(12):
-        label, fold = ("Run", "Sit")[k % 2], "AB"[k // 6]
-        make_video(f"arid6/{label}/{k}.mp4", frames=10 + k, size=(50, 40))
-        rows.append(f"{label}/{k}.mp4,{label},{fold},g{k}")
-    (tmp_path / "arid6" / "index.csv").write_text("\n".join(rows))
+def test_the_whole_study_on_miniature_clips(miniature_arid6):
     profile = dataclasses.replace(SMOKE, night=Night(per_class=(2, 1, 1)))
     found = transfer.run(profile, 2, workers=1, say=lambda line: None)
     assert list(found) == ["A", "B"] and [len(scores.labels) for scores in found.values()] == [6, 6]
@@ -50,7 +39,7 @@ def test_the_whole_study_on_miniature_clips(make_video, monkeypatch, tmp_path):
     for fold, scores in found.items():
         assert set(scores.predicted) == {"from_nothing", "finetuned", "finetuned_kept", "zero_shot", "zero_shot_adabn",
                                          "zero_shot:frozen", "zero_shot:shuffled", "zero_shot:reversed"}
-        kept = Scores.load(tmp_path / "FIGURES" / "predictions" / f"transfer-arid6-{fold}.npz")
+        kept = Scores.load(miniature_arid6 / "FIGURES" / "predictions" / f"transfer-arid6-{fold}.npz")
         for condition, predicted in scores.predicted.items():
             assert np.array_equal(kept.predicted[condition], predicted)
             right = (predicted == scores.labels).mean(0)
@@ -58,4 +47,4 @@ def test_the_whole_study_on_miniature_clips(make_video, monkeypatch, tmp_path):
             assert recall[fold, condition] == pytest.approx(np.mean(means), abs=1e-3)
     unmasked = table[table.metric == "accuracy_unmasked"]
     assert len(unmasked) == 4 and (unmasked.value <= 100).all()
-    assert [folder.name for folder in (tmp_path / "pretrained").iterdir()] == [unmasked.recipe.iloc[0]]
+    assert [folder.name for folder in (miniature_arid6 / "pretrained").iterdir()] == [unmasked.recipe.iloc[0]]
