@@ -1,0 +1,83 @@
+"""Networks of one compressed-domain modality each: CoViAR's (arXiv 1712.00636; docs/methods.md, 3) and a tiny one.
+
+A video ``(B, C, T, H, W)`` is T frames, one of each TSN segment; logits are their mean, before the softmax.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models.resnet import BasicBlock
+
+__all__ = ["CHANNELS", "StagedNet", "TinyCompressed", "matched", "tiny"]
+
+#: The channels of each modality: colours, or the two directions of motion.
+CHANNELS = {"iframe": 3, "motion": 2, "residual": 3}
+
+
+class StagedNet(nn.Module):
+    """Four ``stages`` on every frame, each of which can be run by itself; then ``dropout`` and ``fc``."""
+
+    stages: Sequence[nn.Module]
+
+    def classify(self, h: torch.Tensor, segments: int) -> torch.Tensor:
+        """Logits ``(B, K)`` from the last stage's ``(B*T, C, h, w)``: pooled, classified, averaged over T segments."""
+        frames = self.fc(self.dropout(F.adaptive_avg_pool2d(h, 1).flatten(1)))
+        return frames.unflatten(0, (-1, segments)).mean(1)
+
+    def features(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Outputs ``(B*T, C_k, h_k, w_k)`` of the first three stages, and logits ``(B, K)``, of ``(B, C, T, H, W)``."""
+        h, taps = x.transpose(1, 2).flatten(0, 1), []
+        for stage in self.stages:
+            taps.append(h := stage(h))
+        return taps[:-1], self.classify(h, x.shape[2])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.features(x)[1]
+
+    def _apply(self, fn, recurse=True):
+        # ``build`` asks for channels-last *video*, which four dimensions cannot have: show five, with one time step.
+        return super()._apply(lambda t: fn(t.unsqueeze(2)).squeeze(2) if t.dim() == 4 else fn(t), recurse)
+
+
+class TinyNet(StagedNet):
+    """A :class:`StagedNet` of one residual block a stage, each halving the frame, behind an input batch norm."""
+
+    def __init__(self, channels: int, widths: tuple[int, ...], num_classes: int, dropout: float):
+        super().__init__()
+        inner = zip((channels, *widths), widths, strict=False)
+        self.stages = nn.Sequential(*(BasicBlock(a, b, 2, _shortcut(a, b)) for a, b in inner))
+        self.stages[0] = nn.Sequential(nn.BatchNorm2d(channels), self.stages[0])
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(widths[-1], num_classes)
+
+
+def _shortcut(channels_in: int, channels: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(channels_in, channels, 1, 2, bias=False), nn.BatchNorm2d(channels))
+
+
+@dataclass(frozen=True)
+class TinyCompressed:
+    """A residual network of four blocks for frames of about 64×80: 155,000 parameters, 14 million MACs a frame.
+
+    ``channels`` are those of the modality (:data:`CHANNELS`).
+    """
+
+    widths: tuple[int, int, int, int] = (16, 32, 64, 64)
+    dropout: float = 0.1
+    channels: int = 3
+
+    def make(self, num_classes: int) -> StagedNet:
+        return TinyNet(self.channels, self.widths, num_classes, self.dropout)
+
+
+def tiny(modality: str) -> TinyCompressed:
+    """The network for ``modality`` as CoViAR divides the work: motion and residual get half the I-frame's widths."""
+    return matched(modality) if modality == "iframe" else TinyCompressed((8, 16, 32, 32), channels=CHANNELS[modality])
+
+
+def matched(modality: str) -> TinyCompressed:
+    """The network for ``modality`` where all three are to be alike, but for motion's two channels."""
+    return TinyCompressed(channels=CHANNELS[modality])
