@@ -1,0 +1,130 @@
+"""Exits: heads after the first three stages of three frozen networks, and the twelve exits together.
+
+Their order is everywhere that of docs/methods.md, 3: residual 1..4, motion 1..4, I-frame 1..4, where 4 is the
+network's own final classifier.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from kdlab.nets.compressed import TinyCompressed
+from kdlab.nets.video import Normalised, Outputs
+
+__all__ = ["ORDER", "Exit", "ExitHeads", "Heads", "Trio"]
+
+#: The modalities in the order of their exits.
+ORDER = ("residual", "motion", "iframe")
+
+
+@dataclass(frozen=True)
+class Exit:
+    """A head on the ``channels`` of a stage: convolution to ``width`` channels, batch norm, 4×4 pooling, linear.
+
+    There is no rectifier, and the padding is 1 whatever the ``kernel``, both as released (docs/methods.md, 3).
+    """
+
+    channels: int
+    width: int
+    kernel: int = 3
+
+    def make(self, num_classes: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(self.channels, self.width, self.kernel, padding=1, bias=False), nn.BatchNorm2d(self.width),
+            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * self.width, num_classes),
+        )
+
+
+class Heads(nn.ModuleDict):
+    """``self[modality][stage]`` takes ``(N, C_k, h, w)`` to ``(N, K)``."""
+
+    def forward(self, features: dict[str, Sequence[torch.Tensor]]) -> torch.Tensor:
+        """Logits ``(B, 3 * modalities, K)`` of ``features[modality][stage] (B, T, C_k, h, w)``, averaged over T.
+
+        Modalities come in :data:`ORDER`, whatever their order in ``features``.
+        """
+        return torch.stack([
+            head(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).mean(1)
+            for modality, heads in self.items() for head, maps in zip(heads, features[modality], strict=True)
+        ], 1)
+
+
+@dataclass(frozen=True)
+class ExitHeads:
+    """Three :class:`Exit` for each modality; None leaves a modality out. ``make(num_classes)`` gives :class:`Heads`."""
+
+    residual: tuple[Exit, Exit, Exit] | None = None
+    motion: tuple[Exit, Exit, Exit] | None = None
+    iframe: tuple[Exit, Exit, Exit] | None = None
+
+    @classmethod
+    def on(cls, **nets) -> "ExitHeads":
+        """Those for networks given by their specs, as in ``on(iframe=CoViARNet("iframe", 50), motion=tiny("motion"))``:
+        as released on CoViAR's, 3×3 with the stage's own width on a tiny one."""
+        return cls(**{modality: _heads(net) for modality, net in nets.items()})
+
+    def make(self, num_classes: int) -> Heads:
+        given = {modality: getattr(self, modality) for modality in ORDER if getattr(self, modality)}
+        return Heads({m: nn.ModuleList(head.make(num_classes) for head in heads) for m, heads in given.items()})
+
+
+def _heads(net) -> tuple[Exit, Exit, Exit]:
+    if isinstance(net, TinyCompressed):
+        return tuple(Exit(width, width) for width in net.widths[:3])
+    if net.depth == 18:
+        return Exit(64, 64, kernel=7), Exit(128, 128), Exit(256, 256)
+    return Exit(256, 64), Exit(512, 256), Exit(1024, 1024)
+
+
+class Trio(nn.Module):
+    """Three frozen networks and their trained heads: twelve exits.
+
+    ``train`` never reaches the networks: their weights get no gradient and their batch statistics do not move.
+    """
+
+    def __init__(self, nets: dict[str, Normalised], heads: Heads):
+        super().__init__()
+        self.nets = nn.ModuleDict({modality: nets[modality] for modality in ORDER}).requires_grad_(False)
+        self.heads = heads
+        self.train()
+
+    def train(self, mode: bool = True) -> "Trio":
+        super().train(mode)
+        self.nets.eval()
+        return self
+
+    @torch.no_grad()
+    def frozen(self, views: dict[str, torch.Tensor]) -> tuple[dict[str, list[torch.Tensor]], torch.Tensor]:
+        """What the heads train on: ``features[modality][stage] (B, T, C_k, h, w)``, and the finals ``(B, 3, K)``."""
+        features, finals = {}, []
+        for modality, net in self.nets.items():
+            x = views[modality]
+            maps, logits = net.net.features((x - net.mean) / net.std)
+            features[modality] = [m.unflatten(0, (len(x), -1)) for m in maps]
+            finals.append(logits)
+        return features, torch.stack(finals, 1)
+
+    def forward(self, views: dict[str, torch.Tensor]) -> Outputs:
+        """All ``exits (B, 12, K)`` of ``views[modality] (B, C, T, H, W)``; ``logits`` are those of the last."""
+        features, finals = self.frozen(views)
+        exits = torch.cat([self.heads(features).unflatten(1, (3, 3)), finals.unsqueeze(2)], 2).flatten(1, 2)
+        return Outputs(exits[:, -1], exits=exits)
+
+    # --- the same in steps, of which a caller may leave out samples (``maps[kept]``) at any point -----------------
+
+    def begin(self, modality: str, x: torch.Tensor) -> torch.Tensor:
+        """Frames ``(B, T, C, H, W)`` for the first stage, from a view ``(B, C, T, H, W)``."""
+        net = self.nets[modality]
+        return ((x - net.mean) / net.std).transpose(1, 2)
+
+    def advance(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
+        """The output ``(B, T, C, h, w)`` of ``stage`` (0..3) on that of the stage before, or on :meth:`begin`'s."""
+        return self.nets[modality].net.stages[stage](maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
+
+    def say(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
+        """Logits ``(B, K)`` of the exit on ``stage`` (0..3)."""
+        if stage == 3:
+            return self.nets[modality].net.classify(maps.flatten(0, 1), maps.shape[1])
+        return self.heads[modality][stage](maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).mean(1)
