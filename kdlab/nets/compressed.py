@@ -3,15 +3,18 @@
 A video ``(B, C, T, H, W)`` is T frames, one of each TSN segment; logits are their mean, before the softmax.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-__all__ = ["CHANNELS", "StagedNet", "TinyCompressed", "matched", "tiny"]
+from kdlab.nets.pretrained import Statistics, Weights
+from kdlab.nets.wrappers import IMAGENET
+
+__all__ = ["CHANNELS", "CoViARNet", "StagedNet", "TinyCompressed", "matched", "tiny"]
 
 #: The channels of each modality: colours, or the two directions of motion.
 CHANNELS = {"iframe": 3, "motion": 2, "residual": 3}
@@ -20,7 +23,7 @@ CHANNELS = {"iframe": 3, "motion": 2, "residual": 3}
 class StagedNet(nn.Module):
     """Four ``stages`` on every frame, each of which can be run by itself; then ``dropout`` and ``fc``."""
 
-    stages: Sequence[nn.Module]
+    stages: Sequence[Callable[[torch.Tensor], torch.Tensor]]
 
     def classify(self, h: torch.Tensor, segments: int) -> torch.Tensor:
         """Logits ``(B, K)`` from the last stage's ``(B*T, C, h, w)``: pooled, classified, averaged over T segments."""
@@ -81,3 +84,55 @@ def tiny(modality: str) -> TinyCompressed:
 def matched(modality: str) -> TinyCompressed:
     """The network for ``modality`` where all three are to be alike, but for motion's two channels."""
     return TinyCompressed(channels=CHANNELS[modality])
+
+
+class FrameNet(StagedNet, ResNet):
+    """torchvision's ResNet, with its names, and ``data_bn`` before it; the first stage includes the stem."""
+
+    dropout = nn.Identity()
+
+    def __init__(self, modality: str, block: type, blocks: list[int], num_classes: int):
+        super().__init__(block, blocks, num_classes)
+        if modality == "motion":
+            self.conv1 = nn.Conv2d(2, 64, 7, 2, 3, bias=False)
+        self.data_bn = nn.Identity() if modality == "iframe" else nn.BatchNorm2d(CHANNELS[modality])
+        self.reversed = modality == "residual"
+
+    @property
+    def stages(self) -> tuple[Callable[[torch.Tensor], torch.Tensor], ...]:
+        return self._first, self.layer2, self.layer3, self.layer4
+
+    def _first(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.data_bn(x.flip(1) if self.reversed else x)
+        return self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+
+
+@dataclass(frozen=True)
+class CoViARNet:
+    """CoViAR's network for ``modality``: ResNet of ``depth`` 18, 50 or 152, for 224² frames, on all three.
+
+    CoViAR has 152 for I-frames (50 in the PKD study) and 18 for the others, which see their pixels through an input
+    batch norm. ``weights`` are a checkpoint of its released code. Residuals come in RGB, as all kdlab's pixels; the
+    released networks were trained on BGR, so the network turns them round itself.
+    """
+
+    modality: str
+    depth: int
+    weights: Weights | None = None
+
+    def __post_init__(self):
+        if self.modality not in CHANNELS or self.depth not in (18, 50, 152):
+            raise ValueError(f"modality must be one of {', '.join(CHANNELS)} and depth 18, 50 or 152, got {self}")
+
+    @property
+    def statistics(self) -> Statistics:
+        """As released, with or without weights: the input batch norm expects them."""
+        if self.modality == "iframe":
+            return IMAGENET
+        # ImageNet's deviations stand in RGB order before BGR channels in the released code: reversed here.
+        return ((0.5, 0.5), (1.0, 1.0)) if self.modality == "motion" else ((0.5, 0.5, 0.5), IMAGENET[1][::-1])
+
+    def make(self, num_classes: int) -> StagedNet:
+        kinds = {18: (BasicBlock, [2, 2, 2, 2]), 50: (Bottleneck, [3, 4, 6, 3]), 152: (Bottleneck, [3, 8, 36, 3])}
+        net = FrameNet(self.modality, *kinds[self.depth], num_classes)
+        return self.weights.into(net) if self.weights else net

@@ -56,12 +56,14 @@ def untrained(spec):
 def load_pretrained(net: nn.Module, path: str | Path) -> str:
     """Put a state dict (``.safetensors``, or what ``torch.save`` wrote) into ``net``; say in one line what was done.
 
-    Names are torchvision's; a prefix ``module.`` is dropped. The last layer ``fc`` keeps its own weights where the
-    file's has another number of classes. Raises :class:`MissingWeights`, and :class:`WrongWeights` for a file that
-    cannot be read or belongs to another architecture, naming the first tensors that do not fit.
+    Names are torchvision's; the prefixes ``module.`` and ``base_model.`` (CoViAR's) are dropped. The last layer ``fc``
+    keeps its own weights where the file's has another number of classes. Raises :class:`MissingWeights`, and
+    :class:`WrongWeights` for a file that cannot be read or belongs to another architecture, naming the first tensors
+    that do not fit.
     """
     own, said = net.state_dict(), f"weights from {path}"
-    state = {name.removeprefix("module."): tensor for name, tensor in _read(_present(path)).items()}
+    read = _read(_present(path))
+    state = {name.removeprefix("module.").removeprefix("base_model."): tensor for name, tensor in read.items()}
     # files from before torch 0.4.1 do not count batches
     state |= {k: own[k] for k in own.keys() - state.keys() if k.endswith("num_batches_tracked")}
     head, theirs = own.get("fc.weight"), state.get("fc.weight")
@@ -96,6 +98,8 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         why = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
         raise WrongWeights(f"{path} cannot be read ({why}): it is cut short, or no plain tensors. Copy it again or "
                            "save net.state_dict()") from error
+    if isinstance(state, dict):
+        state = state.get("state_dict", state)  # a trainer's own file has the epoch beside it
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise WrongWeights(f"{path} holds no state dict: names and tensors, as net.state_dict() gives them")
     return state
