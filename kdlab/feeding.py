@@ -30,6 +30,8 @@ def plan(count: int, settings: Settings, seed: int, step: int, rank: int = 0, wo
 
 def fed(clips: ClipBatches, settings: Settings, seed: int):
     """``clips`` as the training loop should get them: themselves, or, where it runs on CUDA, :class:`OnDevice`."""
+    if type(clips) is not ClipBatches:  # of the compressed domain, or features: small, and cut in their own way
+        return clips
     if (os.environ.get("KDLAB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")) != "cuda":
         return clips
     local, rank, world = (int(os.environ.get(name, default))  # as torchrun sets them

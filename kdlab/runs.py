@@ -27,8 +27,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kdlab import __version__, paths
+from kdlab.clips.catalogue import Catalogue
+from kdlab.clips.segments import SegmentBatches, Segments
 from kdlab.clips.views import ClipBatches
 from kdlab.distill.check import check_distillation
+from kdlab.exits import ExitRecipe, all_exits, fresh_heads, frozen_features
 from kdlab.feeding import fed, in_bf16
 from kdlab.files import write_atomically
 from kdlab.nets.pretrained import untrained
@@ -53,7 +56,10 @@ class StaleRun(ValueError):
 
 @dataclass(frozen=True)
 class Predictions:
-    """``logits (N, K)`` and ``labels (N,)`` of the clips ``ids (N,)`` and their ``groups (N,)``, in catalogue order."""
+    """``logits (N, K)`` and ``labels (N,)`` of the clips ``ids (N,)`` and their ``groups (N,)``, in catalogue order.
+
+    Where a network has E exits, ``logits`` are ``(N, E, K)`` and ``correct`` is ``(N, E)``.
+    """
 
     ids: np.ndarray
     groups: np.ndarray
@@ -63,11 +69,11 @@ class Predictions:
     @property
     def correct(self) -> np.ndarray:
         """``(N,)`` bool: is the largest logit the label's?"""
-        return self.logits.argmax(1) == self.labels
+        return self.logits.argmax(-1) == np.expand_dims(self.labels, tuple(range(1, self.logits.ndim - 1)))
 
     @property
     def accuracy(self) -> float:
-        """In percent."""
+        """In percent; the mean over exits, where there are several."""
         return 100 * float(self.correct.mean())
 
 
@@ -100,8 +106,12 @@ class Run:
         """The trained network, in eval mode, with its normalisation; ``name`` for methods that train several."""
         state = load_file(self.folder / "weights.safetensors")
         own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
-        shape = own["mean"].flatten(), own["std"].flatten()  # of as many channels as the network sees
-        net = build(untrained(self.recipe.net), len(self.provenance["classes"]), 0, *shape)
+        classes = len(self.provenance["classes"])
+        if isinstance(self.recipe, ExitRecipe):
+            net = fresh_heads(self.recipe, classes)
+        else:
+            shape = own["mean"].flatten(), own["std"].flatten()  # of as many channels as the network sees
+            net = build(untrained(self.recipe.net), classes, 0, *shape)
         return load_weights(net, own, str(self.folder / "weights.safetensors")).eval()
 
     def staleness(self, recipe: Recipe | None = None) -> str:
@@ -124,7 +134,8 @@ class Run:
 def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatches:
     """The clips of ``split`` as the recipe's network sees them (or under other ``views``)."""
     records = recipe.data.catalogue().split(split)
-    return ClipBatches(records, views or recipe.views(), recipe.window)
+    made = SegmentBatches if isinstance(recipe.window, Segments) else ClipBatches
+    return made(records, views or recipe.views(), recipe.window)
 
 
 def find(recipe: Recipe, pretrained: bool) -> Run | None:
@@ -195,9 +206,9 @@ def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
     return run
 
 
-def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
-    catalogue = recipe.data.catalogue()
-    catalogue.require("train", "test")
+def _prepared(recipe: Recipe, needed: dict[str, Run], catalogue: Catalogue, say):
+    """Networks by what they are; batches to train on, and to validate on in between; and a function of (student, split)
+    that gives the records of a split and what the student says of them."""
     train, validation = batches(recipe, "train"), batches(recipe, "val")
     for part in (train, validation, batches(recipe, "test")):
         part.check(lambda records: track(records, "opening clips"))
@@ -214,6 +225,31 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
             say(f"{recipe.name}: {warning}")
     if hasattr(recipe.method, "extra_nets"):  # what a method trains beside the student, such as a regressor
         nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed)
+
+    def answers(student: nn.Module, split: str):
+        some = batches(recipe, split, {"student": recipe.view})
+        return some.records, predict(student, some.evaluation(), "student")[0] if some.records else None
+
+    return nets, train, validation, answers
+
+
+def _prepared_exits(recipe: ExitRecipe, needed: dict[str, Run], catalogue: Catalogue, say):
+    """As :func:`_prepared`, for heads on frozen networks; nothing is chosen on validation clips in between."""
+    backbones = {name: run.net() for name, run in needed.items()}
+    features = frozen_features(recipe, backbones, tuple(run.provenance["weights"] for run in needed.values()))
+
+    def answers(student: nn.Module, split: str):
+        some = features.get(split)
+        return (some.records, all_exits(student, some)) if some else ((), None)
+
+    return {"student": fresh_heads(recipe, len(catalogue.classes))}, features["train"], None, answers
+
+
+def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
+    catalogue = recipe.data.catalogue()
+    catalogue.require("train", "test")
+    prepared = _prepared_exits if isinstance(recipe, ExitRecipe) else _prepared
+    nets, train, validation, answers = prepared(recipe, needed, catalogue, say)
     bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
     checkpoint = folder / "checkpoint.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
@@ -235,11 +271,10 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     student = trained.nets["student"]
     predictions = {}
     for split in ("val", "test"):
-        some = batches(recipe, split, {"student": recipe.view})
-        if some.records:
-            logits, labels, ids = predict(student, some.evaluation(), "student")
-            columns = dict(ids=np.array(ids), groups=np.array([r.group for r in some.records]),
-                           labels=labels.numpy(), logits=logits.numpy())
+        records, logits = answers(student, split)
+        if records:
+            columns = dict(ids=np.array([r.id for r in records]), groups=np.array([r.group for r in records]),
+                           labels=np.array([r.label for r in records]), logits=logits.numpy())
             predictions |= {f"{split}_{k}": v for k, v in columns.items()}
     state = {f"{n}.{k}": v.contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
     write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
@@ -261,6 +296,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(note, indent=1), encoding="utf-8"))
     checkpoint.unlink(missing_ok=True)
     run = Run(folder)
+    teacher = needed.get("teacher")
     taught = f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else ""
     say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, test {run.predictions().accuracy:.1f} %{taught}")
     return run

@@ -16,7 +16,7 @@ LAYERS = (
     {"clips", "nets", "distill"},
     {"train"},
     {"feeding", "recipe"},
-    {"enhancer", "status"},
+    {"enhancer", "exits", "status"},
     {"runs"},
     {"many"},
     {"measure"},

@@ -8,9 +8,11 @@ import numpy as np
 
 from kdlab.clips.compressed import modalities, scan
 
-__all__ = ["MODALITIES", "Compressed", "flip_motion", "quantise_motion", "quantise_residual", "tsn_frames"]
+__all__ = ["DIFFERENCE", "MODALITIES", "Compressed", "flip_motion", "quantise_motion", "quantise_residual", "tsn_frames"]
 
 MODALITIES = ("iframe", "motion", "residual")
+#: A control: what a residual is without motion, the plain difference to the I-frame.
+DIFFERENCE = "difference"
 _MOST = 21  # pixels, from which on motion is saturated
 _MOTION = np.clip(np.trunc(np.arange(-_MOST, _MOST + 1) * 127.5 / 20) + 128, 0, 255).astype(np.uint8)
 
@@ -50,7 +52,8 @@ def tsn_frames(count: int, segments: int = 3, moving: bool = True, phases: np.nd
 
 @dataclass(frozen=True)
 class Compressed:
-    """A view for ``kdlab.clips.cache.FrameCache``: one of :data:`MODALITIES`, quantised, at the codec's size.
+    """A view for ``kdlab.clips.cache.FrameCache``: one of :data:`MODALITIES` or :data:`DIFFERENCE`, quantised, at the
+    codec's size.
 
     It has one row for each frame of the clip, or of ``iframe`` one for each group: :meth:`rows` tells which. A mirrored
     clip needs :func:`flip_motion` where the modality is motion.
@@ -59,8 +62,9 @@ class Compressed:
     modality: str
 
     def __post_init__(self):
-        if self.modality not in MODALITIES:
-            raise ValueError(f"no modality {self.modality!r}; there are {', '.join(MODALITIES)}")
+        known = (*MODALITIES, DIFFERENCE)
+        if self.modality not in known:
+            raise ValueError(f"no modality {self.modality!r}; there are {', '.join(known)}")
 
     @property
     def name(self) -> str:
@@ -90,4 +94,6 @@ class Compressed:
     def _quantised(self, its) -> np.ndarray:
         if self.modality == "motion":
             return quantise_motion(its.motion)
+        if self.modality == DIFFERENCE:
+            return quantise_residual(np.subtract(its.picture, its.reference, dtype=np.int16))
         return its.picture if self.modality == "iframe" else quantise_residual(its.residual)
