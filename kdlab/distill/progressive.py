@@ -91,12 +91,8 @@ def coinciding(schedules: Mapping[str, Schedule], modality: str) -> list[list[st
 
 
 @dataclass(frozen=True)
-class LabelExits:
+class LabelExits(CrossEntropy):
     """Labels alone: cross-entropy at every exit, the baseline."""
-
-    def parts(self, nets) -> dict[str, list[str]]:
-        """Which networks each optimiser owns: the heads; backbones are not even here."""
-        return {"net": ["student"]}
 
     def exit_losses(self, logits: torch.Tensor, batch, progress) -> torch.Tensor:
         """Loss of each clip at each exit, ``(B, E)``, in nats."""
@@ -112,7 +108,10 @@ class LabelExits:
 
 @dataclass(frozen=True, kw_only=True)
 class _Taught(LabelExits):
-    """``(1 − α)`` labels + ``α`` soft targets; the paper's α is 1 and its temperature 1."""
+    """``(1 − α)`` labels + ``α`` soft targets; the paper's α is 1 and its temperature 1.
+
+    ``targets(batch, progress)`` are probabilities: ``(B, 3, K)``, one for each modality, or ``(B, 1, K)``, one for all.
+    """
 
     temperature: float = 1.0
     alpha: float = 1.0
@@ -125,7 +124,7 @@ class _Taught(LabelExits):
         return F.softmax(batch.views["finals"] / self.temperature, dim=-1)
 
     def exit_losses(self, logits, batch, progress):
-        targets = self.targets(batch, progress)  # (B, 1, K) for all exits alike, or (B, 3, K), one for each modality
+        targets = self.targets(batch, progress)
         if targets.shape[1] == len(FINALS):
             if logits.shape[1] != EXITS:
                 raise ValueError(f"{type(self).__name__} has a target for each of {', '.join(FINALS)} and needs "
@@ -153,7 +152,6 @@ class Progressive(_Taught):
             raise ValueError(f"the shares of a schedule must be positive and add up to 1, got {self.schedule}")
 
     def targets(self, batch, progress) -> torch.Tensor:
-        """Soft targets of the teacher in charge: ``(B, 3, K)`` for ``own``, else ``(B, 1, K)``."""
         teacher, finals = teacher_at(self.schedule, progress.fraction), self.finals(batch)
         return finals if teacher == "own" else finals[:, [FINALS.index(teacher)]]
 
@@ -163,7 +161,7 @@ class RandomTeacher(_Taught):
     """One of the three finals for each batch: a changing teacher without progress."""
 
     def targets(self, batch, progress) -> torch.Tensor:
-        """Probabilities ``(B, 1, K)``; torch's global generator, which the loop seeds at each step, says whose."""
+        # Whose it is says torch's global generator, which the loop seeds at each step.
         return self.finals(batch)[:, [int(torch.randint(len(FINALS), ()))]]
 
 
@@ -172,7 +170,6 @@ class FixedMixture(_Taught):
     """The mean of the three finals' probabilities throughout: all teachers without order."""
 
     def targets(self, batch, progress) -> torch.Tensor:
-        """Probabilities ``(B, 1, K)``."""
         return self.finals(batch).mean(1, keepdim=True)
 
 
@@ -190,7 +187,6 @@ class SmoothedExits(Progressive):
         return torch.stack([smoothed_targets(labels, classes, smoothing_of_entropy(float(m), classes)) for m in means])
 
     def targets(self, batch, progress) -> torch.Tensor:
-        """The rows ``(B, 3, K)`` of the labels in what :meth:`prepare` returned."""
         return progress.prepared[:, batch.labels].movedim(0, 1)
 
 
@@ -222,9 +218,9 @@ class SettledCrossEntropy(CrossEntropy):
 def gate(eval_ce: float, train_ce: float, limit: float = 0.2) -> str:
     """Why a network may not teach, or ``''``: cross-entropies in nats on the training clips, in eval and train mode.
 
-    Eval may be above train by 0.05 nats + 20 %: room for the noise of batches, while drifted batch statistics made it
-    eight times as large in a trial. Below is well; dropout lifts the latter. At ``limit`` the right classes get 82 %
-    (geometric mean): with teachers fitted less, PKD looked better than it is.
+    Eval may be above train by 0.05 nats + 20 %, room for the noise of batches: drifted statistics made it eight times
+    as large in a trial. It may be below, as dropout lifts train. With teachers fitted less than to ``limit`` (82 % for
+    the right class, geometric mean) PKD looked better than it is.
     """
     if not eval_ce <= 1.2 * train_ce + 0.05:
         return (f"its cross-entropy on training clips is {eval_ce:.3g} in eval mode but {train_ce:.3g} in train mode: "

@@ -1,0 +1,231 @@
+"""WISE: weighted inference over the exits of three networks, and when to stop ("Advancing Compressed Video Action
+Recognition through Progressive Knowledge Distillation"; docs/methods.md, 3).
+
+Exits are visited in the order residual 1-4, motion 1-4, iframe 1-4. At exit k the logits of all exits so far are added
+with fitted weights, and the clip stops at the first exit that is sure enough:
+
+    z̃_1 = z_1,   z̃_k = Σ_{j≤k} w_kj z_j,   w_k = argmin_w mean CE(Σ_j w_j z_j, y) + a_k ‖w‖₁
+
+This is convex: :func:`solve` finds *the* minimum, towards which the released code takes 500 steps (:func:`descend`).
+That code also fits on training logits and decides at the last exit by fixed weights of the finals (:func:`three_way`);
+we fit on held-out clips, use the fitted last row, and calibrate every combined exit (divide it by
+:func:`temperatures`), since the L1 term shrinks some rows and with them their confidence.
+
+All arrays are NumPy's: logits ``(N, E, K)``, labels ``(N,)``. Exits count from 0, accuracies are in percent.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import entr, log_softmax, softmax
+
+__all__ = ["FAITHFUL_MIX", "FINAL_EXITS", "PUBLISHED_GMACS", "area", "best_single", "combine", "cost", "curve",
+           "descend", "fit_wise", "late_fusion", "margin", "max_probability", "mean_probabilities", "oracle", "outcome",
+           "patience", "solve", "stop_at", "sureness", "temperatures", "three_way", "threshold_for_budget", "variants"]
+
+FINAL_EXITS = [3, 7, 11]
+#: The released last exit for each published split: weights of the residual, motion and iframe final `[code]`.
+FAITHFUL_MIX = {
+    "hmdb51": ((0.6313, 0.3005, 0.4611), (0.7465, 0.2855, 0.4077), (0.7618, 0.3450, 0.3689)),
+    "ucf101": ((1.3720, 0.5565, 1.8532), (1.3720, 0.5565, 1.8532), (1.4348, 0.9558, 1.5995)),
+}
+#: Released GMACs of one segment up to each exit; residual and motion look swapped (section 3f) `[code]`.
+PUBLISHED_GMACS = ((1.09, 1.97, 2.49, 2.90), (1.13, 2.00, 2.53, 2.94), (1.26, 3.22, 6.54, 7.35))
+_LARGEST = 100.0  # weight: where clips can be told apart without error and a = 0, the minimum lies at infinity
+
+
+def _loss(w: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """Mean cross-entropy in nats of ``Σ_j w_j z_j`` and its gradient ``(J,)``."""
+    clips, log_p = np.arange(len(labels)), log_softmax(np.tensordot(logits, w, (1, 0)), axis=1)
+    error = np.exp(log_p)
+    error[clips, labels] -= 1
+    return -log_p[clips, labels].mean(), np.tensordot(logits, error, ((0, 2), (0, 1))) / len(labels)
+
+
+def solve(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: bool = False) -> np.ndarray:
+    """The weights ``(J,)`` of exits ``(N, J, K)`` that minimise mean cross-entropy + ``l1 · ‖w‖₁`` (L-BFGS-B).
+
+    ``w = u − v`` with ``u, v ≥ 0`` makes the L1 term smooth, so zeros are exact. No weight exceeds 100.
+    """
+    logits, exits = np.asarray(logits, dtype=np.float64), logits.shape[1]
+    sides = np.eye(exits) if nonnegative else np.concatenate([np.eye(exits), -np.eye(exits)])
+
+    def objective(x):
+        value, gradient = _loss(x @ sides, logits, labels)
+        return value + l1 * x.sum(), sides @ gradient + l1
+
+    start = np.concatenate([np.ones(exits), np.zeros(len(sides) - exits)])
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=[(0, _LARGEST)] * len(sides),
+                     options=dict(maxiter=2000, ftol=1e-13, gtol=1e-8))
+    return found.x @ sides
+
+
+def descend(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, start=np.ones, steps: int = 500, lr: float = 0.1,
+            clamp: bool = False) -> np.ndarray:
+    """The released rule for the same weights: full-batch gradient descent from ``start(J)``, stopped after ``steps``.
+
+    TEAM-Net's: ``l1=0.01``, 50 or 500 steps, a one-hot start (the last exit 1; with its three heads 0, 0, 0, 1, 1.2,
+    1.3) and ``clamp``, negative weights cut *afterwards*. The start matters only because it stops early.
+    """
+    w = np.array(start(logits.shape[1]), dtype=np.float64)
+    for _ in range(steps):
+        w -= lr * (_loss(w, logits, labels)[1] + l1 * np.sign(w))
+    return np.maximum(w, 0) if clamp else w
+
+
+def fit_wise(logits: np.ndarray, labels: np.ndarray, l1: float | Sequence[float] | None = None, fit=solve,
+             **options) -> np.ndarray:
+    """Lower-triangular weights ``(E, E)``: row k combines exits 0 … k, and the first row is exit 0 itself.
+
+    ``l1`` is a_k, one or one for each exit; the paper's (None) is 0 for the first five exits and 0.1 from the sixth on.
+    ``fit`` is :func:`solve` or :func:`descend`, with its ``options``. Fit on clips that no network has learnt from.
+    """
+    exits = logits.shape[1]
+    if logits.ndim != 3 or len(labels) != len(logits) or not np.isfinite(logits).all():
+        raise ValueError(f"WISE needs finite logits (N, E, K) and labels (N,), got {logits.shape} and {len(labels)}")
+    l1 = np.broadcast_to(np.where(np.arange(exits) < 5, 0, 0.1) if l1 is None else l1, exits)
+    weights = np.eye(exits)
+    for k in range(1, exits):
+        weights[k, : k + 1] = fit(logits[:, : k + 1], labels, float(l1[k]), **options)
+    return weights
+
+
+def combine(logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """``z̃ (N, E, K)``: row k of ``weights (E, E)`` says how exits are added at exit k."""
+    return np.einsum("kj,njc->nkc", weights, logits)
+
+
+def variants(weights: np.ndarray) -> dict[str, np.ndarray]:
+    """The released ablations as weights: ``wise``, the same ``divided`` by k, ``unscaled`` (a running sum), the running
+    ``mean``, and ``no_lateral``, each exit alone. Once calibrated, the first two are the same, and the next two."""
+    plain, k = np.tril(np.ones_like(weights)), np.arange(1, len(weights) + 1)[:, None]
+    return {"wise": weights, "divided": weights / k, "unscaled": plain, "mean": plain / k,
+            "no_lateral": np.eye(len(weights))}
+
+
+def late_fusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Fitted weights ``(3,)`` of the three finals among the twelve exits: CoViAR's fusion, without early exits."""
+    return solve(logits[:, FINAL_EXITS], labels)
+
+
+def three_way(logits: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+    """Logits ``(N, K)`` of the three finals, added with ``weights (3,)`` for residual, motion and iframe.
+
+    ``faithful``: put these in the last exit's place, ``combined[:, -1] = three_way(logits, FAITHFUL_MIX[...][split])``.
+    """
+    return np.tensordot(logits[:, FINAL_EXITS], np.asarray(weights), (1, 0))
+
+
+def temperatures(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The temperature of each exit, ``(E,)`` in [0.01, 1000], that minimises cross-entropy on held-out clips."""
+    inverse = [solve(logits[:, [k]], labels, nonnegative=True)[0] for k in range(logits.shape[1])]
+    return 1 / np.maximum(inverse, 1e-3)
+
+
+def mean_probabilities(calibrated: np.ndarray) -> np.ndarray:
+    """Running mean over exits of the probabilities of logits (each exit divided by its temperature), as logits."""
+    mean = np.cumsum(softmax(calibrated, axis=2), axis=1) / np.arange(1, calibrated.shape[1] + 1)[:, None]
+    return np.log(np.maximum(mean, np.finfo(float).tiny))
+
+
+def max_probability(logits: np.ndarray) -> np.ndarray:
+    """The largest probability, ``(N, E)``: the paper's rule. Every rule says in [0, 1] how sure each exit is."""
+    return softmax(logits, axis=2).max(2)
+
+
+def sureness(logits: np.ndarray) -> np.ndarray:
+    """1 − entropy / ln K, ``(N, E)``."""
+    return 1 - entr(softmax(logits, axis=2)).sum(2) / np.log(logits.shape[2])
+
+
+def margin(logits: np.ndarray) -> np.ndarray:
+    """The largest probability minus the second, ``(N, E)``."""
+    second, first = np.moveaxis(np.sort(softmax(logits, axis=2), axis=2)[..., -2:], 2, 0)
+    return first - second
+
+
+def patience(logits: np.ndarray) -> np.ndarray:
+    """How many exits just before gave the same class, as a share of all exits, ``(N, E)``."""
+    said, runs = logits.argmax(2), np.zeros(logits.shape[:2])
+    for k in range(1, said.shape[1]):
+        runs[:, k] = (runs[:, k - 1] + 1) * (said[:, k] == said[:, k - 1])
+    return runs / said.shape[1]
+
+
+def stop_at(combined: np.ndarray, theta: float, rule=max_probability) -> np.ndarray:
+    """The first exit, ``(N,)``, at which ``rule`` exceeds ``theta``, or the last: always the last for ``theta ≥ 1``."""
+    sure = rule(combined) > theta
+    sure[:, -1] = True
+    return sure.argmax(1)
+
+
+def oracle(combined: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The first exit that is right, ``(N,)``, or where none is the cheapest: no rule is better at any cost."""
+    return (combined.argmax(2) == labels[:, None]).argmax(1)
+
+
+def cost(segments: Sequence[int], up_to: Sequence[Sequence[float]], alone: bool = False) -> np.ndarray:
+    """What a clip costs that stops at each exit, ``(E,)``; arguments in the order of the exits' networks.
+
+    ``up_to (M, S)`` is the cost of one segment up to each exit of a network. All networks before have run to their end;
+    ``alone``: only the exit's own network has run, as for a single exit.
+    """
+    own = np.asarray(segments)[:, None] * np.asarray(up_to, dtype=np.float64)
+    before = np.cumsum(own[:, -1]) - own[:, -1]
+    return (own if alone else own + before[:, None]).ravel()
+
+
+def outcome(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, stops: np.ndarray) -> dict:
+    """Mean ``cost``, ``accuracy``, and the shares ``exit_1`` … of clips by exit, when clips stop at ``stops (N,)``."""
+    right = combined[np.arange(len(labels)), stops].argmax(1) == labels
+    shares = np.bincount(stops, minlength=combined.shape[1]) / len(labels)
+    by_exit = {f"exit_{k + 1}": share for k, share in enumerate(shares)}
+    return {"cost": float(shares @ cumulative_cost), "accuracy": 100 * float(right.mean())} | by_exit
+
+
+def curve(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, thetas: Sequence[float],
+          rule=max_probability) -> pd.DataFrame:
+    """One :func:`outcome` for each threshold ``theta``."""
+    sure = rule(combined)
+    return pd.DataFrame([{"theta": theta} | outcome(combined, labels, cumulative_cost,
+                                                    stop_at(combined, theta, lambda _: sure)) for theta in thetas])
+
+
+def area(points: pd.DataFrame, low: float, high: float) -> float:
+    """Mean accuracy over costs from ``low`` to ``high``, the same for all curves to be compared.
+
+    Straight lines join the points (what tossing a coin between two thresholds gives); beyond the dearest one accuracy
+    stays. Raises ``ValueError`` when the curve says nothing of costs as low as ``low``.
+    """
+    points = points.sort_values("cost").drop_duplicates("cost")
+    if not points["cost"].min() <= low < high:
+        raise ValueError(f"costs from {low:g} to {high:g} asked for; the curve begins at {points['cost'].min():g}. "
+                         "Add the threshold -1, at which every clip stops at the first exit, or raise the lower end")
+    grid = np.unique([low, high, *points["cost"].clip(low, high)])
+    return float(np.trapezoid(np.interp(grid, points["cost"], points["accuracy"]), grid) / (high - low))
+
+
+def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, budget: float,
+                         rule=max_probability) -> float:
+    """The threshold of highest accuracy on validation clips whose mean cost stays within ``budget`` (MACs or seconds).
+
+    Among equals the cheapest. Raises ``ValueError`` when not even the first exit fits.
+    """
+    if budget < cumulative_cost[0]:
+        raise ValueError(f"a budget of {budget:g} is below the cost of the first exit, {cumulative_cost[0]:g}, which "
+                         "every clip pays; raise the budget, or use fewer segments or a smaller first network")
+    found = np.unique(rule(combined))
+    thetas = [-1.0, *found[np.linspace(0, len(found) - 1, min(len(found), 400)).astype(int)], 1.0]
+    points = curve(combined, labels, cumulative_cost, thetas, rule)
+    within = points[points["cost"] <= budget]
+    return float(within.sort_values(["accuracy", "cost"], ascending=[False, True])["theta"].iloc[0])
+
+
+def best_single(logits: np.ndarray, labels: np.ndarray, costs: np.ndarray, budget: float = np.inf) -> int:
+    """The single exit of highest accuracy on validation clips whose cost (:func:`cost`, ``alone``) is in ``budget``."""
+    if not (costs <= budget).any():
+        raise ValueError(f"a budget of {budget:g} is below the cost of every exit; the cheapest costs {costs.min():g}")
+    right = (logits.argmax(2) == labels[:, None]).mean(0)
+    return min(np.flatnonzero(costs <= budget), key=lambda k: (-right[k], costs[k]))
