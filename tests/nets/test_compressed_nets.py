@@ -1,0 +1,126 @@
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet18, resnet50, resnet152
+
+from kdlab.measure.cost import macs, parameters
+from kdlab.nets.compressed import CHANNELS, CoViARNet, matched, tiny
+from kdlab.nets.pretrained import Weights, untrained
+from kdlab.nets.video import WrongWeights, build
+from kdlab.recipe import from_json, to_json
+
+DEPTHS = {"iframe": 50, "motion": 18, "residual": 18}
+
+
+def made(spec, classes: int = 5):
+    channels = CHANNELS[getattr(spec, "modality", None)] if hasattr(spec, "modality") else spec.channels
+    return build(spec, classes, 0, torch.zeros(channels), torch.ones(channels)).eval()
+
+
+@pytest.mark.parametrize("modality", CHANNELS)
+@torch.no_grad()
+def test_logits_are_the_mean_over_segments_and_features_come_from_the_same_pass(modality):
+    net, clip = made(tiny(modality)), torch.rand(2, CHANNELS[modality], 3, 64, 80)
+    frames = torch.stack([net(clip[:, :, t : t + 1]) for t in range(3)])
+    assert torch.allclose(net(clip), frames.mean(0), atol=1e-5)
+    hooked = {}
+    for k in range(3):
+        net.net.stages[k].register_forward_hook(lambda _m, _i, out, k=k: hooked.update({k: out}))
+    taps, logits = net.net.features(clip)
+    widths = tiny(modality).widths
+    assert [tuple(t.shape) for t in taps] == [(6, w, 32 >> k, 40 >> k) for k, w in enumerate(widths[:3])]
+    assert all(torch.equal(taps[k], hooked[k]) for k in range(3)) and torch.equal(logits, net(clip))
+
+
+def test_sizes_of_the_tiny_networks_by_hand():
+    """Stages of 32×40, 16×20, 8×10 and 4×5; a block is two 3×3 convolutions and a 1×1 shortcut."""
+    assert [tiny(m).widths for m in CHANNELS] == [(16, 32, 64, 64), (8, 16, 32, 32), (8, 16, 32, 32)]
+    assert {matched(m).widths for m in CHANNELS} == {tiny("iframe").widths}
+    cost, before = 0, 3
+    for k, width in enumerate((16, 32, 64, 64)):
+        cost += (1280 >> 2 * k) * width * (10 * before + 9 * width)
+        before = width
+    net = made(tiny("iframe"), 10)
+    assert macs(net, (1, 3, 3, 64, 80)) == 3 * (cost + 64 * 10)
+    assert parameters(net) == 154_000
+
+
+@torch.no_grad()
+def test_build_makes_them_channels_last():
+    net = made(tiny("motion"))
+    assert net.net.stages[1].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    assert net.net.features(torch.rand(1, 2, 1, 64, 80))[0][1].is_contiguous(memory_format=torch.channels_last)
+
+
+class Released(nn.Module):
+    """The layout of CoViAR's released checkpoints, written from their names: ``base_model`` behind ``data_bn``."""
+
+    def __init__(self, modality: str, classes: int):
+        super().__init__()
+        self.base_model = (resnet50 if modality == "iframe" else resnet18)(num_classes=classes)
+        if modality == "motion":
+            self.base_model.conv1 = nn.Conv2d(2, 64, 7, 2, 3, bias=False)
+        if modality != "iframe":
+            self.data_bn = nn.BatchNorm2d(CHANNELS[modality])
+            nn.init.uniform_(self.data_bn.running_mean, -1, 1)
+            nn.init.uniform_(self.data_bn.weight, 0.5, 2)
+        self.modality = modality
+
+    def forward(self, x):
+        """Pixels ``(N, C, H, W)`` in [0, 1], BGR for residuals, as the released loader gives them."""
+        std = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+        if self.modality == "iframe":
+            return self.base_model((x - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)) / std)
+        return self.base_model(self.data_bn(x - 0.5 if self.modality == "motion" else (x - 0.5) / std))
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """A checkpoint file of each modality as CoViAR's trainer writes it, and the network it came from."""
+    found = {}
+    for modality in CHANNELS:
+        net, path = Released(modality, 5).eval(), tmp_path_factory.mktemp("released") / f"{modality}.pth.tar"
+        state = {f"module.{name}": value for name, value in net.state_dict().items()}
+        torch.save({"epoch": 3, "arch": "resnet18", "state_dict": state, "best_prec1": 57.0}, path)
+        found[modality] = net, path
+    return found
+
+
+@pytest.mark.parametrize("modality", CHANNELS)
+@torch.no_grad()
+def test_a_released_checkpoint_gives_the_released_logits(released, modality):
+    theirs, path = released[modality]
+    spec = CoViARNet(modality, DEPTHS[modality], Weights.of(path))
+    assert from_json(to_json(spec)) == spec and untrained(spec).statistics == spec.statistics
+    statistics = [torch.tensor(s) for s in spec.statistics]
+    net = build(spec, 5, 0, *statistics).eval()
+    clip = torch.rand(2, CHANNELS[modality], 3, 64, 64)
+    frames = clip.transpose(1, 2).flatten(0, 1)
+    expected = theirs(frames.flip(1) if modality == "residual" else frames).unflatten(0, (2, 3)).mean(1)
+    assert torch.allclose(net(clip), expected, atol=1e-4)
+    assert torch.equal(net.to(memory_format=torch.contiguous_format)(clip), expected)  # by the same convolutions
+
+
+def test_other_classes_get_a_new_head_on_the_old_network(released):
+    theirs, path = released["motion"]
+    net = CoViARNet("motion", 18, Weights.of(path)).make(7)
+    assert net.fc.out_features == 7 and torch.equal(net.data_bn.weight, theirs.data_bn.weight)
+
+
+def test_a_checkpoint_of_another_modality_or_depth_is_refused(released):
+    paths = {modality: Weights.of(path) for modality, (_, path) in released.items()}
+    for spec, why in ((CoViARNet("residual", 18, paths["motion"]), r"conv1.weight has shape \(64, 2, 7, 7\)"),
+                      (CoViARNet("motion", 18, paths["iframe"]), "missing .first data_bn.bias"),
+                      (CoViARNet("iframe", 18, paths["iframe"]), "unknown .first layer1.0.bn3.bias"),
+                      (CoViARNet("iframe", 18, paths["residual"]), "5 unknown .first data_bn.bias")):
+        with pytest.raises(WrongWeights, match=f"(?s)pth.tar.*{why}.*file of the network"):
+            spec.make(5)
+    for wrong in (("audio", 18), ("motion", 34)):
+        with pytest.raises(ValueError, match="one of iframe, motion, residual and depth 18, 50 or 152, got"):
+            CoViARNet(*wrong)
+
+
+def test_the_deepest_has_torchvisions_names():
+    with torch.device("meta"):
+        ours, theirs = CoViARNet("iframe", 152).make(101).state_dict(), resnet152(num_classes=101).state_dict()
+    assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
