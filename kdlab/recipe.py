@@ -27,7 +27,7 @@ from kdlab.train import Settings
 __all__ = ["Recipe", "UserClips", "from_json", "source_hash", "syntax", "to_json"]
 
 #: Training imports from these only; a change elsewhere (measure, show, cli) cannot change a weight.
-TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.train", "kdlab.enhancer")
+TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.train", "kdlab.enhancer", "kdlab.exits")
 
 
 @dataclass(frozen=True)

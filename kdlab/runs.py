@@ -98,7 +98,7 @@ class Run:
         return pd.read_csv(self.folder / "history.csv")
 
     def predictions(self, split: str = "test") -> Predictions:
-        """What the trained network said of ``val`` or ``test``."""
+        """What the trained network said of ``val`` or ``test``; with exits also of one draw of ``train``."""
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as file:
             return Predictions(*(file[f"{split}_{k}"] for k in ("ids", "groups", "labels", "logits")))
 
@@ -270,7 +270,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
             return Run(folder)
     student = trained.nets["student"]
     predictions = {}
-    for split in ("val", "test"):
+    for split in ("train", "val", "test") if isinstance(recipe, ExitRecipe) else ("val", "test"):
         records, logits = answers(student, split)
         if records:
             columns = dict(ids=np.array([r.id for r in records]), groups=np.array([r.group for r in records]),

@@ -37,7 +37,8 @@ COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "uni
 class Scores:
     """What every run of a study said of the same test clips.
 
-    ``predicted``: condition → ``(S, N)`` class indices, row s of every condition being seed ``seeds[s]``;
+    ``predicted``: condition → ``(S, N)`` class indices, row s of every condition being seed ``seeds[s]``, or
+    ``(S, N, E)`` of networks with E exits;
     ``logits``: condition → ``(N, K)`` of the first seed; ``units (N,)`` are what the bootstrap resamples together.
     """
 
@@ -52,8 +53,9 @@ class Scores:
     sources: dict[str, str] = dataclasses.field(default_factory=dict)  # condition → hash of what trained it
 
     def correct(self, condition: str) -> np.ndarray:
-        """``(S, N)`` in {0, 1}."""
-        return (self.predicted[condition] == self.labels).astype(float)
+        """``(S, N)`` in {0, 1}, or ``(S, N, E)``."""
+        said = self.predicted[condition]
+        return (said == np.expand_dims(self.labels, tuple(range(1, said.ndim - 1)))).astype(float)
 
     def accuracy(self, condition: str) -> np.ndarray:
         """Percent, ``(S,)``."""
@@ -113,7 +115,7 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
     scores = Scores(
         tuple(next(iter(runs.values()))[0].provenance["classes"]), seeds.pop(), first.ids,
         first.groups if unit == "group" else first.ids, first.labels,
-        {c: np.stack([p.logits.argmax(1) for p in column]) for c, column in predictions.items()},
+        {c: np.stack([p.logits.argmax(-1) for p in column]) for c, column in predictions.items()},
         {c: column[0].logits for c, column in predictions.items()},
         {c: [run.folder.name for run in column] for c, column in runs.items()},
         {c: column[0].provenance["sources"] for c, column in runs.items()},

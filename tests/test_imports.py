@@ -21,6 +21,7 @@ LAYERS = (
     {"many"},
     {"measure"},
     {"profiles"},
+    {"exit_profiles"},
     {"paper"},
     {"study"},
     {"studies"},

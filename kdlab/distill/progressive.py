@@ -25,7 +25,7 @@ from kdlab.distill.dual_light import CrossEntropy
 from kdlab.distill.losses import check_mixture, entropy, smoothed_targets, smoothing_of_entropy
 
 __all__ = ["PAPER", "TEAMNET", "FixedMixture", "LabelExits", "Progressive", "RandomTeacher", "SettledCrossEntropy",
-           "SmoothedExits", "all_orders", "coinciding", "gate", "only", "orders", "soft_cross_entropy", "teacher_at"]
+           "SmoothedExits", "coinciding", "gate", "only", "orders", "soft_cross_entropy", "teacher_at"]
 
 FINALS = ("residual", "motion", "iframe")
 EXITS = 9
@@ -64,17 +64,13 @@ def only(teacher: str) -> Schedule:
     return ((teacher, 1.0),)
 
 
-def all_orders(strongest: str = "own") -> dict[str, Schedule]:
-    """The six orders of motion, residual and ``strongest`` (``own``, or the paper's variant ``iframe``) by their names,
-    as ``motion-residual-own``; the shares 1/6, 1/6, 4/6 belong to the places."""
+def orders(last: str | None = None, strongest: str = "own") -> dict[str, Schedule]:
+    """The six orders of motion, residual and ``strongest`` (``own``, or the paper's variant ``iframe``), named as
+    ``motion-residual-own``; shares (1/6, 1/6, 4/6) belong to the places. Given ``last``, the two that end with it: who
+    is last explains most of an order's effect, so only those two say whether order as such matters."""
     shares = [share for _, share in PAPER]
-    return {"-".join(o): tuple(zip(o, shares, strict=True)) for o in permutations(("motion", "residual", strongest))}
-
-
-def orders(last: str, strongest: str = "own") -> dict[str, Schedule]:
-    """The two of :func:`all_orders` that end with ``last``: who is last explains most of an order's effect, so only
-    these say whether order as such matters."""
-    return {name: schedule for name, schedule in all_orders(strongest).items() if schedule[-1][0] == last}
+    return {"-".join(names): tuple(zip(names, shares, strict=True))
+            for names in permutations(("motion", "residual", strongest)) if last in (None, names[-1])}
 
 
 def coinciding(schedules: Mapping[str, Schedule], modality: str) -> list[list[str]]:
@@ -137,7 +133,7 @@ class _Taught(LabelExits):
 @dataclass(frozen=True)
 class Progressive(_Taught):
     """PKD: ``schedule`` has (teacher, share of the training) in turn, the teacher ``own``, ``iframe``, ``motion`` or
-    ``residual``. Other schedules are controls: :func:`only`, :func:`all_orders`, or any of your own.
+    ``residual``. Other schedules are controls: :func:`only`, :func:`orders`, or any of your own.
 
     Raises ``ValueError`` for an unknown teacher, or shares that are not positive or do not add up to 1.
     """

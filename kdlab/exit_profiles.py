@@ -1,0 +1,117 @@
+"""Recipes of the compressed domain at three sizes: three networks, and internal classifiers on them by every method.
+
+The `paper` size is in ``kdlab.paper``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kdlab.clips.coviar import Compressed
+from kdlab.clips.features import FrozenView
+from kdlab.clips.mpeg4_sets import HeldOut, NightStream
+from kdlab.clips.night import ACTIONS, Night
+from kdlab.clips.segments import Segments
+from kdlab.distill.progressive import (
+    FixedMixture,
+    LabelExits,
+    Progressive,
+    RandomTeacher,
+    SettledCrossEntropy,
+    SmoothedExits,
+    all_orders,
+    only,
+)
+from kdlab.exits import ExitRecipe
+from kdlab.nets.compressed import TinyCompressed, tiny
+from kdlab.nets.exits import ORDER, ExitHeads
+from kdlab.profiles import VARIETY
+from kdlab.recipe import Recipe
+from kdlab.train import Settings
+
+__all__ = ["CONTEXT", "DEMO", "HEADLINE", "SIZES", "SMOKE", "STUDY", "TITLES", "ExitSize", "conditions", "night",
+           "trio"]
+
+#: The probability that place and props tell the class, at which the three networks stand in the papers' order.
+CONTEXT = 0.9
+
+
+@dataclass(frozen=True)
+class ExitSize:
+    """Clips of `night`; epochs of the three networks and of the internal classifiers, there and on few real clips; and
+    how many random ``draws`` of a training clip the classifiers see."""
+
+    name: str
+    per_class: tuple[int, int, int]
+    epochs: int
+    exit_epochs: int
+    real_epochs: int
+    real_exit_epochs: int
+    draws: int
+    seeds: int
+
+
+SMOKE = ExitSize("smoke", (4, 2, 2), 2, 2, 2, 2, 2, 2)
+DEMO = ExitSize("demo", (16, 6, 10), 60, 30, 250, 200, 4, 2)
+STUDY = ExitSize("study", (40, 30, 100), 100, 30, 250, 200, 8, 5)
+SIZES = {size.name: size for size in (SMOKE, DEMO, STUDY)}
+
+
+def night(size: ExitSize, context: float = CONTEXT) -> NightStream:
+    """The bright MPEG-4 twins of `night`."""
+    return NightStream(Night(ACTIONS, size.per_class, VARIETY, context))
+
+
+def trio(size: ExitSize, data: NightStream | HeldOut, seed: int = 0, *, residual: str = "residual",
+         net: Callable[[str], TinyCompressed] = tiny) -> tuple[Recipe, ...]:
+    """The three networks of one seed, in the order of ``ORDER``. ``residual`` may be ``coviar.DIFFERENCE``; ``net`` is
+    ``tiny``, as CoViAR divides the work, or ``matched``, where all three are alike."""
+    settings = Settings(epochs=size.real_epochs if isinstance(data, HeldOut) else size.epochs)
+    return tuple(
+        Recipe(modality, data, Compressed(modality), SettledCrossEntropy(),
+               net=net("residual" if modality == residual else modality), window=Segments(), settings=settings,
+               seed=seed)
+        for modality in (residual, *ORDER[1:])
+    )
+
+
+#: How a study's words read in figures, in the order of a table.
+TITLES = {
+    "ce_ic": "CE on labels",
+    "pkd": "PKD (motion, residual, own)",
+    "pkd_iframe": "PKD ending with the I-frame",
+    "own_final": "own final throughout",
+    "iframe_kd": "I-frame throughout",
+    "reversed": "reversed: own, residual, motion",
+    "random_teacher": "a random teacher a batch",
+    "mixture": "mean of three teachers",
+    "smoothing": "label smoothing, same entropy",
+    "ce_kd": "labels and PKD in halves",
+}
+#: What the demo profile trains: the method, its baseline, and the control that decides.
+HEADLINE = ("ce_ic", "pkd", "own_final")
+
+
+def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitRecipe]:
+    """Internal classifiers on ``backbones`` by every method, each with the same steps, batches and initial weights."""
+    first = backbones[0]
+    few = isinstance(first.data, HeldOut)
+    settings = Settings(epochs=size.real_exit_epochs if few else size.exit_epochs, batch_size=20 if few else 32,
+                        lr=2e-3, schedule="cosine")
+    heads = ExitHeads.on(**dict(zip(ORDER, (b.net for b in backbones), strict=True)))
+    methods = {
+        "ce_ic": LabelExits(),
+        "pkd": Progressive(),
+        "pkd_iframe": Progressive(schedule=all_orders("iframe")["motion-residual-iframe"]),
+        "own_final": Progressive(schedule=only("own")),
+        "iframe_kd": Progressive(schedule=only("iframe")),
+        "reversed": Progressive(schedule=all_orders()["own-residual-motion"]),
+        "random_teacher": RandomTeacher(),
+        "mixture": FixedMixture(),
+        "smoothing": SmoothedExits(),
+        "ce_kd": Progressive(alpha=0.5),
+    }
+    methods |= {name: Progressive(schedule=order) for name, order in all_orders().items()
+                if order not in (methods["pkd"].schedule, methods["reversed"].schedule)}
+    return {name: ExitRecipe(name, first.data, FrozenView(size.draws), method, net=heads, window=first.window,
+                             settings=settings, seed=first.seed, backbones=backbones)
+            for name, method in methods.items()}

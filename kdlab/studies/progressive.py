@@ -1,0 +1,208 @@
+"""The study of PKD: internal classifiers by every method, on three sets in two regimes, and verdicts P3 and P4.
+
+PKD assumes networks that get stronger from motion over residual to I-frame. On ``night_context`` they stand so; on
+``night_bright`` (places tell nothing) and on the real ten-class set in three folds of people the order is reversed, and
+the teacher that should be the best is the worst. So every figure goes with the three networks' accuracies.
+
+The headline is the mean over the nine trained exits. Cells that are one training by construction (for the motion
+network PKD *is* its reverse) are left out of a comparison, not counted as a tie.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from kdlab import paths
+from kdlab.clips.coviar import DIFFERENCE
+from kdlab.clips.features import FrozenView
+from kdlab.clips.mpeg4_sets import HeldOut, NightStream
+from kdlab.distill.progressive import coinciding
+from kdlab.exit_profiles import CONTEXT, HEADLINE, STUDY, ExitSize, conditions, night, trio
+from kdlab.exits import ExitRecipe
+from kdlab.measure.paired import Effect, effect, verdict
+from kdlab.nets.exits import ORDER
+from kdlab.recipe import Recipe, UserClips
+from kdlab.runs import Run
+from kdlab.study import Scores, collect, flat, pooled, save_rows
+
+__all__ = ["CONTEXTS", "PROFILE", "SETS", "columns", "committed", "differing", "exit_effect", "ledger", "run",
+           "trainings"]
+
+PROFILE = STUDY
+FOLDS = ("1", "2", "3")
+#: Where the three networks' order is looked at before the study: probabilities that the place tells the class.
+CONTEXTS = (0.0, 0.6, CONTEXT)
+#: Compared once, with the released code's choices (docs/methods.md, 3.6).
+FAITHFUL = ("pkd_batch_statistics", "ce_half")
+
+
+def data_sets(size: ExitSize) -> dict[str, list[NightStream | HeldOut]]:
+    """Name → its folds. Recipes can be made where the real clips are not."""
+    real = str((paths.real_clips() or Path()) / "weizmann")
+    return {"night_context": [night(size)], "night_bright": [night(size, 0.0)],
+            "weizmann": [HeldOut(UserClips(real, fold, own_folds=len(FOLDS))) for fold in FOLDS]}
+
+
+SETS = ("night_context", "night_bright", "weizmann")
+
+
+def columns(size: ExitSize, seeds: int, data: NightStream | HeldOut, every: bool = True) -> dict[str, list[ExitRecipe]]:
+    """Condition → one recipe a seed; only the headline's without ``every``."""
+    per_seed = [_recipes(size, data, seed) if every else _headline(size, data, seed) for seed in range(seeds)]
+    return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
+
+
+def _headline(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
+    found = conditions(size, trio(size, data, seed))
+    return {name: found[name] for name in HEADLINE}
+
+
+def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
+    found = conditions(size, trio(size, data, seed))
+    other = conditions(size, trio(size, data, seed, residual=DIFFERENCE))
+    for name in ("ce_ic", "pkd"):
+        found[f"{name}_difference"] = replace(other[name], condition=f"{name}_difference")
+    times = lambda r, factor: replace(r.settings, epochs=max(1, round(factor * r.settings.epochs)))  # noqa: E731
+    found["ce_2x"] = replace(found["ce_ic"], condition="ce_2x", settings=times(found["ce_ic"], 2))
+    found["pkd_2x"] = replace(found["pkd"], condition="pkd_2x", settings=times(found["pkd"], 2))
+    found["ce_half"] = replace(found["ce_ic"], condition="ce_half", settings=times(found["ce_ic"], 0.5))
+    found["pkd_batch_statistics"] = replace(found["pkd"], condition="pkd_batch_statistics",
+                                            view=FrozenView(size.draws, batch_statistics=True))
+    return found
+
+
+def trainings(profile: ExitSize, seeds: int | None = None) -> list[Recipe]:
+    """All that :func:`run` trains."""
+    seeds = seeds or profile.seeds
+    return flat(*(columns(profile, seeds, data) for folds in data_sets(profile).values() for data in folds))
+
+
+def committed() -> dict[str, dict[str, list[Recipe]]]:
+    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
+    return {_file(name, fold): columns(PROFILE, 1, data) for name, folds in data_sets(PROFILE).items()
+            for fold, data in enumerate(folds)}
+
+
+def _file(name: str, fold: int) -> str:
+    return f"progressive-{name}" + (f"-fold{fold + 1}" if name == "weizmann" else "")
+
+
+# --- effects ---------------------------------------------------------------------------------------------------
+
+
+def places(modalities=ORDER) -> list[int]:
+    """The trained exits of ``modalities`` among the twelve, from 0."""
+    return [4 * ORDER.index(m) + k for m in modalities for k in range(3)]
+
+
+def exit_effect(scores: Scores, condition: str, baseline: str, exits: list[int] | None = None) -> Effect:
+    """Paired difference in points of the mean over ``exits`` (default: the nine trained ones)."""
+    some = places() if exits is None else exits
+    means = [scores.correct(name)[:, :, some].mean(2) for name in (condition, baseline)]
+    return effect(*means, scores.units)
+
+
+def differing(condition: str, baseline: str) -> list[str]:
+    """The modalities on whose network the two conditions are not one and the same training."""
+    methods = {name: recipe.method for name, recipe in conditions(STUDY, trio(STUDY, night(STUDY))).items()}
+    schedules = {name: getattr(methods[name], "schedule", None) for name in (condition, baseline)}
+    if None in schedules.values() or methods[condition].alpha != methods[baseline].alpha:
+        return list(ORDER)
+    return [m for m in ORDER if len(coinciding(schedules, m)) == 2]
+
+
+def orders_against(scores: Scores) -> list[str]:
+    """The conditions that P4 compares PKD with: each other order of the same three teachers, and a random one."""
+    return [c for c in scores.predicted if c == "reversed" or c == "random_teacher" or c.count("-") == 2]
+
+
+def ledger(scores: Scores) -> pd.DataFrame:
+    """Rows P3 and P4 of docs/ledger.md for one set."""
+    p3 = exit_effect(scores, "pkd", "ce_ic")
+    control = exit_effect(scores, "pkd", "own_final", places(differing("pkd", "own_final")))
+    table = [("P3", "PKD makes better internal classifiers than labels do", "PKD − CE, mean of nine exits", str(p3),
+              verdict(p3, {"own-final KD": control}))]
+    each = {other: exit_effect(scores, "pkd", other, places(differing("pkd", other)))
+            for other in orders_against(scores)}
+    if each:
+        table.append(("P4", "the order motion, residual, own matters", "PKD − each other order, − random",
+                      "; ".join(f"{name} {e}" for name, e in each.items()), together(each)))
+    return pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])
+
+
+def together(each: dict[str, Effect]) -> str:
+    """The word for a row that needs all of its comparisons: supported if each is, else those that are not, by word."""
+    words = {name: verdict(e) for name, e in each.items()}
+    if all(word.startswith("supported") for word in words.values()):
+        return "supported"
+    by_word: dict[str, list[str]] = {}
+    for name, word in words.items():
+        by_word.setdefault(word.split(" (")[0], []).append(name)
+    return "not supported: " + "; ".join(f"{word}: {', '.join(names)}" for word, names in by_word.items())
+
+
+# --- the study -------------------------------------------------------------------------------------------------
+
+
+def run(profile: ExitSize, seeds: int | None = None, *, workers: int | None = None, say=print) -> dict[str, Scores]:
+    """Run (or resume) the study; write ``figures/progressive.csv`` and the predictions of every set and fold.
+
+    The real set is left out, with a sentence, where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
+    """
+    table, found, seeds = [], {}, seeds or profile.seeds
+    for name, folds in data_sets(profile).items():
+        if name == "weizmann" and not (paths.real_clips() and (paths.real_clips() / name).is_dir()):
+            say("weizmann: left out, as KDLAB_REAL_CLIPS names no folder with it")
+            continue
+        parts = []
+        for fold, data in enumerate(folds):
+            unit = "group" if name == "weizmann" else "clip"
+            scores, runs = collect(columns(profile, seeds, data), unit=unit, workers=workers, say=say)
+            scores = replace(scores, logits={})
+            scores.save(paths.figures_dir() / "predictions" / f"{_file(name, fold)}.npz")
+            table += _validated(name, str(fold + 1) if len(folds) > 1 else "", runs, scores.seeds)
+            parts.append(scores)
+        found[name] = pooled(parts) if len(parts) > 1 else parts[0]
+        table += test_rows(name, found[name])
+        say(f"{name}: networks {', '.join(f'{m} {a:.1f} %' for m, a in finals(found[name]).items())}")
+        say(ledger(found[name]).to_string(index=False))
+    save_rows("progressive", table)
+    return found
+
+
+def finals(scores: Scores) -> dict[str, float]:
+    """Mean test accuracy in percent of the three networks' own final classifiers."""
+    right = 100 * scores.correct("ce_ic").mean((0, 1))
+    return {modality: float(right[4 * i + 3]) for i, modality in enumerate(ORDER)}
+
+
+def test_rows(name: str, scores: Scores) -> list[dict]:
+    """Tidy rows: test accuracy of every exit, of each seed, and the mean over the nine trained ones."""
+    table = []
+    for condition in scores.predicted:
+        right = 100 * scores.correct(condition).mean(1)
+        for s, seed in enumerate(scores.seeds):
+            about = dict(study="progressive", data=name, seed=seed, fold="", metric="accuracy", unit="%",
+                         recipe=scores.recipes[condition][s])
+            table.append(about | dict(condition=condition, value=round(float(right[s, places()].mean()), 4)))
+            for place in range(12) if condition == "ce_ic" else places():
+                where = f"{ORDER[place // 4]}:{place % 4 + 1}"
+                who = "final" if place % 4 == 3 else condition
+                table.append(about | dict(condition=f"{who}:{where}", value=round(float(right[s, place]), 4)))
+    return table
+
+
+def _validated(name: str, fold: str, runs: dict[str, list[Run]], seeds: tuple[int, ...]) -> list[dict]:
+    """Tidy rows of validation accuracy (mean of nine exits, and each final's) and CPU seconds."""
+    table = []
+    for condition, column in runs.items():
+        for seed, run in zip(seeds, column, strict=True):
+            right = 100 * run.predictions("val").correct.mean(0)
+            about = dict(study="progressive", data=name, seed=seed, fold=fold, recipe=run.folder.name)
+            numbers = [(condition, "val_accuracy", right[places()].mean(), "%"),
+                       (condition, "cpu_seconds", run.provenance["cpu_seconds"], "s")]
+            if condition == "ce_ic":
+                numbers += [(f"final:{m}:4", "val_accuracy", right[4 * i + 3], "%") for i, m in enumerate(ORDER)]
+            table += [about | dict(condition=c, metric=m, value=round(float(v), 4), unit=u) for c, m, v, u in numbers]
+    return table
