@@ -94,7 +94,7 @@ def test_training_the_heads_leaves_the_networks_alone(trio):
         trio(views(4, 32, 40)).exits.square().mean().backward()
         optimiser.step()
     assert weights_hash(state(trio.nets)) == nets
-    assert all(p.grad is None for p in trio.nets.parameters())
+    assert all(p.grad is None and not p.requires_grad for p in trio.nets.parameters())
     still = [name for name, value in trio.heads.state_dict().items() if torch.equal(value, heads[name])]
     assert still == []  # biases and batch statistics of all nine heads moved
 
