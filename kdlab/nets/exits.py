@@ -112,10 +112,8 @@ class Trio(nn.Module):
         exits = torch.cat([self.heads(features).unflatten(1, (3, 3)), finals.unsqueeze(2)], 2).flatten(1, 2)
         return Outputs(exits[:, -1], exits=exits)
 
-    # --- the same in steps, of which a caller may leave out samples (``maps[kept]``) at any point -----------------
-
     def begin(self, modality: str, x: torch.Tensor) -> torch.Tensor:
-        """Frames ``(B, T, C, H, W)`` for the first stage, from a view ``(B, C, T, H, W)``."""
+        """Frames ``(B, T, C, H, W)`` for :meth:`advance`, of which any may be left out (``maps[kept]``), as later."""
         net = self.nets[modality]
         return ((x - net.mean) / net.std).transpose(1, 2)
 
