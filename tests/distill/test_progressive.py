@@ -16,7 +16,6 @@ from kdlab.distill.progressive import (
     RandomTeacher,
     SettledCrossEntropy,
     SmoothedExits,
-    all_orders,
     coinciding,
     gate,
     only,
@@ -153,7 +152,7 @@ def test_smoothing_has_the_entropy_of_the_schedules_targets():
 
 
 def test_orders_and_those_that_coincide():
-    six = all_orders()
+    six = orders()
     assert len(six) == 6 and six["motion-residual-own"] == PAPER
     assert set(orders("own")) == {"motion-residual-own", "residual-motion-own"}
     assert orders("iframe", "iframe")["motion-residual-iframe"][-1] == ("iframe", 4 / 6)
@@ -170,7 +169,7 @@ def test_orders_and_those_that_coincide():
 
 
 def test_coinciding_schedules_give_the_same_loss():
-    six, motion = all_orders(), slice(3, 6)
+    six, motion = orders(), slice(3, 6)
     for fraction in (0.0, 0.2, 0.5, 0.9):
         pkd, reverse = (run(Progressive(six[n]), fraction)[2] for n in ("motion-residual-own", "own-residual-motion"))
         assert torch.equal(pkd[:, motion], reverse[:, motion])
