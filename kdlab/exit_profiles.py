@@ -18,12 +18,12 @@ from kdlab.distill.progressive import (
     RandomTeacher,
     SettledCrossEntropy,
     SmoothedExits,
-    all_orders,
     only,
+    orders,
 )
 from kdlab.exits import ExitRecipe
 from kdlab.nets.compressed import TinyCompressed, tiny
-from kdlab.nets.exits import ORDER, ExitHeads
+from kdlab.nets.exits import ORDER, POOLED, ExitHeads
 from kdlab.profiles import VARIETY
 from kdlab.recipe import Recipe
 from kdlab.train import Settings
@@ -101,17 +101,17 @@ def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitR
     methods = {
         "ce_ic": LabelExits(),
         "pkd": Progressive(),
-        "pkd_iframe": Progressive(schedule=all_orders("iframe")["motion-residual-iframe"]),
+        "pkd_iframe": Progressive(schedule=orders(strongest="iframe")["motion-residual-iframe"]),
         "own_final": Progressive(schedule=only("own")),
         "iframe_kd": Progressive(schedule=only("iframe")),
-        "reversed": Progressive(schedule=all_orders()["own-residual-motion"]),
+        "reversed": Progressive(schedule=orders()["own-residual-motion"]),
         "random_teacher": RandomTeacher(),
         "mixture": FixedMixture(),
         "smoothing": SmoothedExits(),
         "ce_kd": Progressive(alpha=0.5),
     }
-    methods |= {name: Progressive(schedule=order) for name, order in all_orders().items()
+    methods |= {name: Progressive(schedule=order) for name, order in orders().items()
                 if order not in (methods["pkd"].schedule, methods["reversed"].schedule)}
-    return {name: ExitRecipe(name, first.data, FrozenView(size.draws), method, net=heads, window=first.window,
+    return {name: ExitRecipe(name, first.data, FrozenView(size.draws, POOLED), method, net=heads, window=first.window,
                              settings=settings, seed=first.seed, backbones=backbones)
             for name, method in methods.items()}

@@ -61,7 +61,7 @@ def frozen_features(recipe: ExitRecipe, nets: dict[str, nn.Module], weights: tup
                 for net in frozen.values():
                     net.train(recipe.view.batch_statistics and split == "train")
                 if clips.records:
-                    found[split] = extract(asked, clips, draws)
+                    found[split] = extract(asked, clips, draws, recipe.view.pooled)
         _last[key] = found
     return _last[key]
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from kdlab.clips.compressed import modalities, scan
 
-__all__ = ["DIFFERENCE", "MODALITIES", "Compressed", "flip_motion", "quantise_motion", "quantise_residual", "tsn_frames"]
+__all__ = ["DIFFERENCE", "MODALITIES", "Compressed", "flip_motion", "quantise_motion", "quantise_residual",
+           "tsn_frames"]
 
 MODALITIES = ("iframe", "motion", "residual")
 #: A control: what a residual is without motion, the plain difference to the I-frame.

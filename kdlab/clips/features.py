@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional as F
 
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import Batch
@@ -22,11 +23,13 @@ Asked = tuple[list[torch.Tensor], torch.Tensor]
 class FrozenView:
     """What internal classifiers see: features of frozen networks, of ``draws`` random draws of each training clip.
 
+    ``pooled`` is the size to which the heads average larger maps anyway; what is kept is that small already.
     ``batch_statistics`` is the released code's mistake, for comparison: the frozen networks stay in training mode, so
     that a feature depends on the other clips of its batch, and their running statistics drift.
     """
 
     draws: int = 8
+    pooled: tuple[int, int] | None = None
     batch_statistics: bool = False
 
     name = "frozen"
@@ -69,12 +72,14 @@ class Features:
             yield self._batch(torch.zeros_like(some), some)
 
 
-def extract(asked: dict[str, Callable[[torch.Tensor], Asked]], clips: SegmentBatches, draws: Sequence[torch.Generator]
-            ) -> Features:
+def extract(asked: dict[str, Callable[[torch.Tensor], Asked]], clips: SegmentBatches,
+            draws: Sequence[torch.Generator], pooled: tuple[int, int] | None = None) -> Features:
     """What ``asked`` (modality → network's features and logits) say of ``clips``, whose views have the same names.
 
-    Each of ``draws`` generators decides one random draw of every clip; without any it is the centre one.
+    Each of ``draws`` generators decides one random draw of every clip; without any it is the centre one. Maps are
+    averaged to the size ``pooled``, if it is given.
     """
+    small = (lambda m: F.adaptive_avg_pool2d(m, pooled)) if pooled else (lambda m: m)
     maps, finals = {name: [] for name in asked}, []
     for generator in draws or [None]:
         stages, logits = {name: [] for name in asked}, []
@@ -83,7 +88,7 @@ def extract(asked: dict[str, Callable[[torch.Tensor], Asked]], clips: SegmentBat
             with torch.no_grad():
                 said = {name: net(batch.views[name]) for name, net in asked.items()}
             for name, (its, _) in said.items():
-                stages[name].append([stage.unflatten(0, (len(some), -1)).half() for stage in its])
+                stages[name].append([small(stage).unflatten(0, (len(some), -1)).half() for stage in its])
             logits.append(torch.stack([final for _, final in said.values()], 1))
         for name, parts in stages.items():
             maps[name].append([torch.cat(column) for column in zip(*parts, strict=True)])

@@ -53,7 +53,8 @@ class HeldOut:
         known = sorted({r.group for r in whole.records if r.split != "test"},
                        key=lambda name: hashlib.sha256(name.encode()).digest())
         if len(known) <= self.groups:
-            raise CatalogueError(f"{whole.root}: {self.groups} groups cannot be held out of {len(known)}; ask for fewer")
+            raise CatalogueError(f"{whole.root}: {self.groups} groups cannot be held out of {len(known)}; "
+                                 "ask for fewer")
         held = set(known[: self.groups])
         records = tuple(r if r.split == "test" else replace(r, split="val" if r.group in held else "train")
                         for r in whole.records)

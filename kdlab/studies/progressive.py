@@ -15,7 +15,6 @@ import pandas as pd
 
 from kdlab import paths
 from kdlab.clips.coviar import DIFFERENCE
-from kdlab.clips.features import FrozenView
 from kdlab.clips.mpeg4_sets import HeldOut, NightStream
 from kdlab.distill.progressive import coinciding
 from kdlab.exit_profiles import CONTEXT, HEADLINE, STUDY, ExitSize, conditions, night, trio
@@ -68,7 +67,7 @@ def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
     found["pkd_2x"] = replace(found["pkd"], condition="pkd_2x", settings=times(found["pkd"], 2))
     found["ce_half"] = replace(found["ce_ic"], condition="ce_half", settings=times(found["ce_ic"], 0.5))
     found["pkd_batch_statistics"] = replace(found["pkd"], condition="pkd_batch_statistics",
-                                            view=FrozenView(size.draws, batch_statistics=True))
+                                            view=replace(found["pkd"].view, batch_statistics=True))
     return found
 
 

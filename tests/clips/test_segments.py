@@ -1,0 +1,139 @@
+"""Segments of the compressed domain: one draw for all modalities, and what a mirrored motion vector is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from kdlab.clips.cache import FrameCache
+from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.compressed import modalities
+from kdlab.clips.coviar import DIFFERENCE, MODALITIES, Compressed, quantise_residual
+from kdlab.clips.mpeg4_sets import HeldOut, NightStream, halves
+from kdlab.clips.night import Night
+from kdlab.clips.segments import SegmentBatches, Segments, SegmentsDraw
+from kdlab.clips.views import TooShort
+from kdlab.train import seeded
+
+MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
+
+
+def walking(frames: int, size=(112, 80), step: int = 3) -> np.ndarray:
+    """A textured square that walks to the right, uint8 (T, H, W, 3)."""
+    rng = np.random.default_rng(0)
+    square, video = rng.integers(0, 255, (48, 48, 3), np.uint8), np.full((frames, *size[::-1], 3), 90, np.uint8)
+    for t, frame in enumerate(video):
+        left = min(4 + step * (t % 12), size[0] - 48)
+        frame[16:64, left : left + 48] = square
+    return video
+
+
+@pytest.fixture
+def clips(make_video, tmp_path):
+    def make(window=Segments(3, 40, 36), views=MODALITIES, count=2):
+        files = [make_video(f"c{i}.avi", pixels=walking(24 + 7 * i), **MPEG4) for i in range(count)]
+        records = [ClipRecord(f"c{i}", path, i, "train", f"g{i}") for i, path in enumerate(files)]
+        return SegmentBatches(records, {v: Compressed(v) for v in views}, window, FrameCache(tmp_path / "cache"))
+
+    return make
+
+
+def test_a_batch_has_every_modality_of_the_same_moments_and_place(clips):
+    some = clips()
+    batch = some.training([1, 0], seeded(3))
+    assert batch.ids == ("c1", "c0") and batch.labels.tolist() == [1, 0]
+    # a crop keeps the shape of the picture: 36 of 40 pixels, so 50 of 56
+    assert {name: tuple(view.shape) for name, view in batch.views.items()} == {
+        "iframe": (2, 3, 3, 36, 50), "motion": (2, 2, 3, 36, 50), "residual": (2, 3, 3, 36, 50)}
+    assert all(0 <= view.min() and view.max() <= 1 for view in batch.views.values())
+    # where the square went right, and nowhere else, motion is positive: the I-frame's square lies in the same crop
+    right = batch.views["motion"][0, 0] > 0.52
+    coloured = batch.views["iframe"][0].std(0) > 0.05
+    assert right.any() and (right & coloured).sum() > 0.5 * right.sum()
+
+
+def test_a_mirrored_clip_moves_the_other_way(clips):
+    some = clips(Segments(2, 80, 80))
+    draw = some.window.centre(some.length(some.records[0]))
+    plain, mirrored = (some.collate([0], [replace(draw, flip=flip)]).views for flip in (False, True))
+    for name in ("iframe", "residual"):
+        assert torch.equal(mirrored[name], plain[name].flip(-1))
+    x, back = (255 * v["motion"][0, 0] for v in (plain, mirrored))
+    assert torch.allclose(back, (256 - x.flip(-1)).clamp(max=255), atol=1e-4) and (x > 128.5).any()
+    assert torch.equal(mirrored["motion"][0, 1], plain["motion"][0, 1].flip(-1)), "y keeps its sign"
+
+
+def test_the_generator_alone_decides_a_training_batch(clips):
+    some = clips(Segments(3, 40, 36, scales=(1.0, 0.75)))
+    first, again, other = (some.training([0, 1], seeded(n)).views["residual"] for n in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_smaller_box_is_enlarged_to_the_crop():
+    pixels = np.tile(np.arange(40, dtype=np.uint8)[None, :, None, None], (1, 1, 40, 3))
+    cut = SegmentsDraw(np.array([0]), top=0.0, left=0.5, scale=0.5).apply(pixels, 36)
+    assert cut.shape == (1, 36, 36, 3) and cut[0, 0, 0, 0] == 0 and abs(int(cut[0, -1, 0, 0]) - 17) <= 1
+
+
+def test_statistics_are_those_of_the_centre_frames(clips):
+    some = clips()
+    mean, std = some.statistics("motion")
+    whole = torch.cat([b.views["motion"] for b in some.evaluation()]).double()
+    assert mean.shape == std.shape == (2,)
+    assert torch.allclose(mean.double(), whole.mean((0, 2, 3, 4))) and mean[0] > 0.5 > 0.49
+
+
+def test_difference_is_the_residual_without_motion(clips):
+    path = clips().records[0].path
+    frame = next(its for its in modalities(path, [5]))
+    plain = quantise_residual(frame.picture.astype(np.int16) - frame.reference)
+    assert np.array_equal(Compressed(DIFFERENCE).read(path, [5])[0], plain)
+    assert not np.array_equal(plain, Compressed("residual").read(path, [5])[0])
+
+
+def test_one_frame_and_other_shapes_are_named(clips, make_video):
+    some = clips()
+    lone = ClipRecord("lone", make_video("lone.avi", pixels=walking(1), **MPEG4), 0, "train", "g")
+    with pytest.raises(TooShort, match="lone.avi has one frame, so no motion"):
+        replace(some, records=[lone]).check()
+    wide = ClipRecord("wide", make_video("wide.avi", pixels=walking(24, (160, 80)), **MPEG4), 0, "train", "g")
+    with pytest.raises(ValueError, match="wide.avi has pictures of another shape than .*transcode"):
+        replace(some, records=[some.records[0], wide]).training([0, 1], seeded(0))
+
+
+# --- sets ------------------------------------------------------------------------------------------------------
+
+
+def test_streams_of_night_are_its_mpeg4_twins(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
+    night = Night(("Run", "Wave"), (1, 1, 1), context=0.5)
+    bright, dark = NightStream(night), NightStream(night, "dark_mpeg4")
+    assert bright.name == "night_bright-c0.5" and bright.fingerprint() != dark.fingerprint() != night.fingerprint()
+    assert {r.path.parts[-3] for r in dark.catalogue().records} == {"dark_mpeg4"}
+    assert [r.label for r in bright.catalogue().records] == [r.label for r in night.catalogue().records]
+
+
+def test_people_are_held_out_whole_and_the_same_each_time(tmp_path, make_video):
+    from kdlab.recipe import UserClips
+
+    lines = ["path,label,fold,group"]
+    for k in range(12):
+        make_video(f"{k}.avi", pixels=walking(6), **MPEG4)
+        lines.append(f"{k}.avi,{'ab'[k % 2]},{1 if k < 4 else 2},p{k // 2}")
+    (tmp_path / "index.csv").write_text("\n".join(lines))
+    parts = HeldOut(UserClips(str(tmp_path), "1"), 2).catalogue()
+    people = {split: {r.group for r in parts.split(split)} for split in ("train", "val", "test")}
+    assert people["test"] == {"p0", "p1"} and [len(p) for p in people.values()] == [2, 2, 2]
+    assert not people["train"] & people["val"]
+    assert HeldOut(UserClips(str(tmp_path), "1"), 2).fingerprint() == parts.fingerprint()
+    with pytest.raises(ValueError, match="4 groups cannot be held out of 4; ask for fewer"):
+        HeldOut(UserClips(str(tmp_path), "1"), 4).catalogue()
+
+
+def test_halves_share_no_group():
+    groups = np.array(list("ccaabbdd"))
+    half = halves(groups)
+    assert set(groups[half]) == {"a", "c"} and set(groups[~half]) == {"b", "d"}
+    with pytest.raises(ValueError, match="one group"):
+        halves(np.array(["x", "x"]))
