@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,13 +10,16 @@ from matplotlib.figure import Figure
 from scipy.special import softmax
 from scipy.stats import entropy
 
+from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.night import Camera, darken
 from kdlab.measure.darkness import colours, luma
 from kdlab.progress import headless
+from kdlab.show.codec_plots import equation
 from kdlab.show.plots import light_and_histograms, soft_target_bars
 
-__all__ = ["exposure_picture", "exposure_widget", "temperature_picture", "temperature_widget"]
+__all__ = ["exposure_picture", "exposure_widget", "gop_picture", "gop_widget", "temperature_picture",
+           "temperature_widget"]
 
 _SETTLED = 4  # frames that the camera's denoiser needs before its running mean has settled
 
@@ -98,6 +102,29 @@ def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int 
 
     slider = FloatLogSlider(4, base=2, min=-1, max=5, step=0.25, description="temperature", continuous_update=False)
     return _interactive(show, temperature=slider)
+
+
+def gop_picture(path: Path | str, number: int, accumulated: bool = True) -> Figure:
+    """Frame ``number`` of an MPEG-4 part 2 file as what the codec makes it of: ``codec_plots.equation``.
+
+    ``accumulated``: from the I-frame of its group, else from the frame before. Raises what
+    ``kdlab.clips.compressed.modalities`` does.
+    """
+    return equation(*modalities(path, [number], accumulated), accumulated)
+
+
+def gop_widget(path: Path | str):
+    """Step through the frames of a file over :func:`gop_picture`."""
+
+    def show(number: int, accumulated: bool) -> None:
+        gop_picture(path, number, accumulated)
+        plt.show()
+
+    from ipywidgets import Checkbox, IntSlider
+
+    last = len(scan(path).kinds) - 1
+    return _interactive(show, number=IntSlider(0, min=0, max=last, description="frame", continuous_update=False),
+                        accumulated=Checkbox(True, description="from the I-frame (else from the frame before)"))
 
 
 def _interactive(show: Callable, **controls):

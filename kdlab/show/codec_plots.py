@@ -1,0 +1,220 @@
+"""Notebook 06: what a codec keeps of a clip, in numbers and in pictures. Formulas: docs/methods.md, section 4."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import entropy
+
+from kdlab.clips.compressed import Modalities, Stream, modalities, scan
+from kdlab.clips.coviar import quantise_motion, quantise_residual
+from kdlab.measure.darkness import luma
+from kdlab.measure.paired import effect
+
+__all__ = ["along_gop", "band", "between", "equation", "fields", "flow_colours", "frame_table", "histograms",
+           "input_counts", "joint_error", "on_actor", "previous_motion", "quantised", "timeline"]
+
+_RIGHT = np.array([0.4, -0.107, -0.5])  # from grey to orange, of equal luma; the other way to blue
+_VALUES = np.arange(-255, 256)  # of a histogram of motion or residual
+_CUT = {"motion": (-20, 20), "residual": (-128, 127)}  # pixels, grey levels: the network's input is clipped beyond
+
+
+def frame_table(path: Path | str) -> pd.DataFrame:
+    """A row for each frame of a file: ``number``, ``position`` in its group (0: the I-frame), ``kind``, ``bytes``.
+
+    Mean squares over pixels and colours, in squared grey levels: ``difference`` to the I-frame, ``residual``
+    (accumulated), ``own`` (that since the frame before). Shares, 0 to 1: ``moved`` and ``own_moved`` (pixels of
+    motion not 0, accumulated and since the frame before), ``cut_motion`` (pixels) and ``cut_residual`` (values): more
+    than the network's 8 bits hold. Raises what ``kdlab.clips.compressed.modalities`` does.
+    """
+    rows, sizes = [], scan(path).sizes.tolist()
+    for its, own in zip(modalities(path), modalities(path, accumulated=False), strict=True):
+        rows.append({
+            "number": its.number, "position": its.number - its.key, "kind": its.kind, "bytes": sizes[its.number],
+            **_energies(its), "own": _energies(own)["residual"],
+            "moved": _moved(its.motion).mean(), "own_moved": _moved(own.motion).mean(),
+            "cut_motion": _moved(_outside(its.motion, "motion")).mean(),
+            "cut_residual": _outside(its.residual, "residual").mean(),
+        })
+    return pd.DataFrame(rows)
+
+
+def _energies(its: Modalities) -> dict[str, float]:
+    # a tenth of NumPy's time, in double precision
+    return {"difference": cv2.norm(its.picture, its.reference, cv2.NORM_L2SQR) / its.picture.size,
+            "residual": cv2.norm(its.residual, cv2.NORM_L2SQR) / its.picture.size}
+
+
+def _moved(motion: np.ndarray) -> np.ndarray:
+    return (motion[..., 0] | motion[..., 1]) != 0  # ``any(-1)`` takes ten times as long
+
+
+def _outside(values: np.ndarray, what: str) -> np.ndarray:
+    low, high = _CUT[what]
+    return (values < low) | (values > high)
+
+
+def band(values: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Mean of each column of ``values (N, P)`` and its 95 % interval: (3, P). The rows of one of ``units (N,)`` are
+    resampled together."""
+    found = [effect(v[None], np.zeros((1, len(v))), units, replicates=2000) for v in np.asarray(values, float).T]
+    return np.array([[e.mean, e.low, e.high] for e in found]).T / 100  # an effect is in points
+
+
+def previous_motion(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers ``(P,)`` of a file's P-frames, and their motion since the frame before: int16 (P, H, W, 2), pixels."""
+    found = [(its.number, its.motion) for its in modalities(path, accumulated=False) if its.kind == "P"]
+    return np.array([number for number, _ in found]), np.stack([motion for _, motion in found])
+
+
+def on_actor(motion: np.ndarray, masks: np.ndarray) -> dict[str, float]:
+    """Where motion is, for ``motion (P, H, W, 2)`` and the actor's ``masks (P, H, W)``, as shares from 0 to 1.
+
+    ``moved``: of all pixels; ``actor``, ``background``: of the actor's pixels and of the others; ``on_actor``: of the
+    moved pixels, how many are the actor's (``nan`` where nothing moves).
+    """
+    moved = _moved(motion)
+    return {"moved": moved.mean(), "actor": moved[masks].mean(), "background": moved[~masks].mean(),
+            "on_actor": masks[moved].mean()}
+
+
+def between(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """Two fields of the same frames, int (P, H, W, 2): ``epe``, the mean length of their difference (end-point error,
+    pixels), and ``angle``, the median angle in degrees where both move (``nan`` where they never do)."""
+    both, apart = _moved(one) & _moved(other), one - other
+    a, b = (field[both] @ (1, 1j) for field in (one, other))
+    angle = float(np.median(np.abs(np.angle(a / b, deg=True)))) if len(a) else np.nan
+    return {"epe": float(np.linalg.norm(apart[_moved(apart)], axis=1).sum() / both.size), "angle": angle}
+
+
+def joint_error(motion: np.ndarray, numbers: np.ndarray, joints: np.ndarray) -> dict[str, float]:
+    """Motion vectors against the truth, at every joint inside the frame that moved a pixel or more.
+
+    motion (P, H, W, 2) of the frames ``numbers (P,)``; joints (T, J, 2), x and y. ``error``: mean distance in pixels
+    between the vector there and the joint's own step; ``still``: the same for vectors of 0; ``joints``: how many.
+    """
+    steps, at = joints[numbers] - joints[numbers - 1], np.round(joints[numbers]).astype(int)
+    inside = ((at >= 0) & (at < (motion.shape[2], motion.shape[1]))).all(-1)
+    n, j = np.nonzero(inside & (np.linalg.norm(steps, axis=-1) >= 1))
+    true, found = steps[n, j], motion[n, at[n, j, 1], at[n, j, 0]]
+    error, still = (float(np.linalg.norm(d, axis=1).mean()) if len(n) else np.nan for d in (found - true, true))
+    return {"error": error, "still": still, "joints": len(n)}
+
+
+def input_counts(paths: Iterable[Path | str]) -> dict[str, np.ndarray]:
+    """How often each accumulated ``motion`` and ``residual`` from −255 to 255 occurs in P-frames: int64 (511,)."""
+    total = {what: np.zeros(len(_VALUES), np.int64) for what in _CUT}
+    for its in (its for path in paths for its in modalities(path) if its.kind == "P"):
+        for what, values in (("motion", its.motion), ("residual", its.residual)):
+            total[what] += np.bincount(np.clip(values, -255, 255).ravel() + 255, minlength=len(_VALUES))
+    return total
+
+
+def quantised(counts: np.ndarray, what: str) -> dict[str, float]:
+    """Of ``input_counts`` of ``motion`` or ``residual``: percent of values that are ``zero`` and that are ``cut``, and
+    the ``entropy`` of the network's 8-bit input, in bits."""
+    share = counts / counts.sum()
+    levels = (quantise_motion if what == "motion" else quantise_residual)(_VALUES)
+    return {"zero": 100 * float(share[_VALUES == 0].sum()), "cut": 100 * float(share[_outside(_VALUES, what)].sum()),
+            "entropy": float(entropy(np.bincount(levels, share), base=2))}
+
+
+def timeline(streams: dict[str, Stream]) -> Figure:
+    """Bytes of each frame over time, I-frames dark and P-frames light: name → what ``scan`` says of the file."""
+    fig, axes = plt.subplots(len(streams), 1, figsize=(8, 1.7 * len(streams)), squeeze=False, sharex=True)
+    for ax, (name, its) in zip(axes[:, 0], streams.items(), strict=True):
+        for kind, colour in (("I", "C0"), ("P", "#f4c27a")):
+            numbers = np.flatnonzero(np.array(list(its.kinds)) == kind)
+            ax.bar(numbers / its.info.fps, its.sizes[numbers], 0.85 / its.info.fps, color=colour, edgecolor="black",
+                   linewidth=0.4, label=f"{kind}-frames ({len(numbers)})")
+        ax.set(ylabel="bytes", title=name, xlim=(-0.6 / its.info.fps, None))
+    axes[0, 0].legend(fontsize=7, ncols=2, loc="upper right")
+    axes[-1, 0].set_xlabel("time (s)")
+    return fig
+
+
+def flow_colours(motion: np.ndarray, most: float) -> np.ndarray:
+    """Motion (H, W, 2) as float RGB (H, W, 3): grey at rest, right orange, left blue, up light, down dark; full at
+    ``most`` pixels. Unlike the usual rainbow it does not ask to tell red from green."""
+    within = motion / np.maximum(np.linalg.norm(motion, axis=-1, keepdims=True), most)
+    return np.clip(0.5 + within[..., :1] * _RIGHT - 0.45 * within[..., 1:], 0, 1)
+
+
+def _wheel(ax: plt.Axes, most: float) -> None:
+    """The legend of ``flow_colours``, in the corner of a picture."""
+    inset = ax.inset_axes((0.8, 0.0, 0.2, 0.25))
+    xy = np.stack(np.meshgrid(*2 * [np.linspace(-1.15, 1.15, 65)]), -1)
+    inset.imshow(np.where(np.linalg.norm(xy, axis=-1, keepdims=True) <= 1, flow_colours(xy, 1), 1))
+    inset.set(xticks=[], yticks=[])
+    inset.set_xlabel(f"edge: {most:g} px", fontsize=6, labelpad=1)
+
+
+def _image(ax: plt.Axes, picture: np.ndarray, title: str) -> None:
+    ax.imshow(picture, cmap="gray", vmin=0, vmax=255 if picture.dtype == np.uint8 else 1)
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=8)
+
+
+def fields(rows: dict[str, tuple[np.ndarray, Modalities]], most: float = 8, longer: float = 2) -> Figure:
+    """Motion as arrows (``longer`` times as long, from where a block came) on a picture uint8 (H, W, 3), and in
+    colours: name → the picture, and a frame whose motion is that since the frame before."""
+    fig, axes = plt.subplots(len(rows), 2, figsize=(7.4, 3 * len(rows)), squeeze=False)
+    for (left, right), (name, (picture, its)) in zip(axes, rows.items(), strict=True):
+        _image(left, luma(picture).astype(np.uint8), f"{name}: vectors, {longer:g} times as long")
+        b = its.blocks
+        d = -np.stack([b["motion_x"], b["motion_y"]], 1) / np.maximum(b["motion_scale"], 1)[:, None]  # stored: to where
+        left.quiver(b["dst_x"] - longer * d[:, 0], b["dst_y"] - longer * d[:, 1], *longer * d.T, angles="xy",
+                    scale_units="xy", scale=1, width=0.008, color="#ffb000", edgecolor="black", linewidth=0.6)
+        _image(right, flow_colours(its.motion, most), f"whole pixels, {100 * _moved(its.motion).mean():.0f} % moved")
+        _wheel(right, most)
+    return fig
+
+
+def equation(its: Modalities, accumulated: bool = True, most: float = 20, gain: float = 2) -> Figure:
+    """A frame as its reference, moved, plus the residual (``gain`` times as strong, around mid grey); ``accumulated``:
+    whether the reference is the I-frame, or the frame before."""
+    energies, since = _energies(its), its.key if accumulated else max(its.number - 1, its.key)
+    panels = {
+        f"frame {since}": its.reference,
+        f"motion: {100 * _moved(its.motion).mean():.0f} % moved": flow_colours(its.motion, most),
+        f"frame {since}, moved": (its.picture - its.residual).astype(np.uint8),
+        f"+ residual, times {gain:g}": np.clip(128 + gain * its.residual, 0, 255).astype(np.uint8),
+        f"= frame {its.number} ({its.kind})": its.picture,
+    }
+    fig, axes = plt.subplots(1, len(panels), figsize=(11, 2.1))
+    for ax, (title, picture) in zip(axes, panels.items(), strict=True):
+        _image(ax, picture, title)
+    _wheel(axes[1], most)
+    fig.suptitle(f"mean square: residual {energies['residual']:.1f}, plain difference {energies['difference']:.1f} "
+                 "squared grey levels", fontsize=9)
+    return fig
+
+
+def along_gop(panels: dict[str, dict[str, np.ndarray]], ylabel: str) -> Figure:
+    """Lines with bands over the position in the group: panel → name → ``band``'s (3, P)."""
+    fig, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3), squeeze=False)
+    for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
+        for (name, (mean, low, high)), mark in zip(lines.items(), "osD^v", strict=False):
+            ax.plot(mean, marker=mark, markersize=4, label=name)
+            ax.fill_between(range(len(mean)), low, high, alpha=0.25)
+        ax.set(xlabel="position in the group (0: I-frame)", ylabel=ylabel if ax is axes[0, 0] else "", title=title,
+               ylim=(0, None))
+        ax.legend(fontsize=7)
+    return fig
+
+
+def histograms(counts: dict[str, dict[str, np.ndarray]]) -> Figure:
+    """Values of motion and residual in P-frames, with what the network's 8 bits cut off shaded: name → counts."""
+    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3))
+    for ax, what, reach, unit in zip(axes, _CUT, (40, 255), ("pixels", "grey levels"), strict=True):
+        for (name, found), style in zip(counts.items(), ("-", "--", ":"), strict=False):
+            ax.plot(_VALUES, 100 * found[what] / found[what].sum(), style, label=name)
+        for edges in ((-reach, _CUT[what][0] - 0.5), (_CUT[what][1] + 0.5, reach)):
+            ax.axvspan(*edges, color="grey", alpha=0.3, linewidth=0)
+        ax.set(yscale="log", xlim=(-reach, reach), ylabel="values (%)", xlabel=f"{unit}; shaded: cut", title=what)
+        ax.legend(fontsize=7)
+    return fig
