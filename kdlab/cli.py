@@ -17,7 +17,7 @@ from kdlab.cli_paper import paper
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 _STUDIES = ("dual_light", "dual_light_arid6", "dual_light_controls", "dual_light_weizmann", "enhancers", "night_audit",
-            "transfer")
+            "progressive", "transfer", "wise")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -109,7 +109,7 @@ def study(name, profile, seeds, workers, status):
     from kdlab.status import tally
 
     module = _studies()[name]
-    size = current(profile) if profile else module.PROFILE
+    size = getattr(module, "sized", current)(profile) if profile else module.PROFILE
     if status:
         return _say_status(module.trainings(size, seeds))
     scores = module.run(size, seeds, workers=workers, say=click.echo)
@@ -242,9 +242,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _studies() -> dict:
     """Every study by its word; each is a module with ``PROFILE``, ``run`` and ``committed``."""
-    from kdlab.studies import controls, darkened, dual_light, enhancers, night_audit, real_dark, transfer
+    from kdlab.studies import (
+        controls,
+        darkened,
+        dual_light,
+        enhancers,
+        night_audit,
+        progressive,
+        real_dark,
+        transfer,
+        wise,
+    )
 
-    modules = (dual_light, real_dark, controls, darkened, enhancers, night_audit, transfer)
+    modules = (dual_light, real_dark, controls, darkened, enhancers, night_audit, progressive, transfer, wise)
     return dict(zip(_STUDIES, modules, strict=True))
 
 

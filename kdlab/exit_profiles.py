@@ -24,12 +24,12 @@ from kdlab.distill.progressive import (
 from kdlab.exits import ExitRecipe
 from kdlab.nets.compressed import TinyCompressed, tiny
 from kdlab.nets.exits import ORDER, POOLED, ExitHeads
-from kdlab.profiles import VARIETY
+from kdlab.profiles import VARIETY, current
 from kdlab.recipe import Recipe
 from kdlab.train import Settings
 
-__all__ = ["CONTEXT", "DEMO", "HEADLINE", "SIZES", "SMOKE", "STUDY", "TITLES", "ExitSize", "conditions", "night",
-           "trio"]
+__all__ = ["CONTEXT", "DEMO", "HEADLINE", "SMOKE", "STUDY", "TITLES", "ExitSize", "conditions", "night",
+           "sized", "trio"]
 
 #: The probability that place and props tell the class, at which the three networks stand in the papers' order.
 CONTEXT = 0.9
@@ -51,9 +51,13 @@ class ExitSize:
 
 
 SMOKE = ExitSize("smoke", (4, 2, 2), 2, 2, 2, 2, 2, 2)
-DEMO = ExitSize("demo", (16, 6, 10), 60, 30, 250, 200, 4, 2)
-STUDY = ExitSize("study", (40, 30, 100), 100, 30, 250, 200, 8, 5)
-SIZES = {size.name: size for size in (SMOKE, DEMO, STUDY)}
+DEMO = ExitSize("demo", (16, 6, 10), 80, 15, 250, 100, 4, 2)
+STUDY = ExitSize("study", (40, 30, 100), 130, 15, 250, 100, 8, 5)
+
+
+def sized(name: str | None = None) -> ExitSize:
+    """The size that goes with ``profiles.current(name)``."""
+    return {size.name: size for size in (SMOKE, DEMO, STUDY)}[current(name).name]
 
 
 def night(size: ExitSize, context: float = CONTEXT) -> NightStream:
@@ -96,7 +100,7 @@ def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitR
     first = backbones[0]
     few = isinstance(first.data, HeldOut)
     settings = Settings(epochs=size.real_exit_epochs if few else size.exit_epochs, batch_size=20 if few else 32,
-                        lr=2e-3, schedule="cosine")
+                        lr=8e-3, schedule="cosine")
     heads = ExitHeads.on(**dict(zip(ORDER, (b.net for b in backbones), strict=True)))
     methods = {
         "ce_ic": LabelExits(),

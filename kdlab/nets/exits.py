@@ -35,12 +35,19 @@ class Exit:
     pooled: tuple[int, int] | None = None
 
     def make(self, num_classes: int) -> nn.Module:
-        first = [nn.AdaptiveAvgPool2d(self.pooled)] if self.pooled else []
+        first = [Pooled(self.pooled)] if self.pooled else []
         return nn.Sequential(
             *first,
             nn.Conv2d(self.channels, self.width, self.kernel, padding=1, bias=False), nn.BatchNorm2d(self.width),
             nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * self.width, num_classes),
         )
+
+
+class Pooled(nn.AdaptiveAvgPool2d):
+    """Maps averaged to a size, unless they have it: the pass would take a third of a head's time for nothing."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if tuple(x.shape[-2:]) == self.output_size else super().forward(x)
 
 
 class Heads(nn.ModuleDict):

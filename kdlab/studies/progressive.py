@@ -17,16 +17,17 @@ from kdlab import paths
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.mpeg4_sets import HeldOut, NightStream
 from kdlab.distill.progressive import coinciding
-from kdlab.exit_profiles import CONTEXT, HEADLINE, STUDY, ExitSize, conditions, night, trio
+from kdlab.exit_profiles import CONTEXT, HEADLINE, STUDY, ExitSize, conditions, night, sized, trio
 from kdlab.exits import ExitRecipe
+from kdlab.many import obtain_all
 from kdlab.measure.paired import Effect, effect, verdict
 from kdlab.nets.exits import ORDER
 from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import Run
-from kdlab.study import Scores, collect, flat, pooled, save_rows
+from kdlab.study import Scores, collect, pooled, save_rows
 
 __all__ = ["CONTEXTS", "PROFILE", "SETS", "columns", "committed", "differing", "exit_effect", "ledger", "run",
-           "trainings"]
+           "sized", "trainings"]
 
 PROFILE = STUDY
 FOLDS = ("1", "2", "3")
@@ -37,7 +38,7 @@ FAITHFUL = ("pkd_batch_statistics", "ce_half")
 
 
 def data_sets(size: ExitSize) -> dict[str, list[NightStream | HeldOut]]:
-    """Name → its folds. Recipes can be made where the real clips are not."""
+    """Name → its folds; recipes can be made where the real clips are not."""
     real = str((paths.real_clips() or Path()) / "weizmann")
     return {"night_context": [night(size)], "night_bright": [night(size, 0.0)],
             "weizmann": [HeldOut(UserClips(real, fold, own_folds=len(FOLDS))) for fold in FOLDS]}
@@ -72,9 +73,10 @@ def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
 
 
 def trainings(profile: ExitSize, seeds: int | None = None) -> list[Recipe]:
-    """All that :func:`run` trains."""
-    seeds = seeds or profile.seeds
-    return flat(*(columns(profile, seeds, data) for folds in data_sets(profile).values() for data in folds))
+    """All that :func:`run` trains, seed after seed, and all on the same three networks together: their features are
+    made once for those that follow each other."""
+    sets = [columns(profile, seeds or profile.seeds, data) for folds in data_sets(profile).values() for data in folds]
+    return [column[seed] for seed in range(seeds or profile.seeds) for each in sets for column in each.values()]
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:
@@ -147,13 +149,12 @@ def together(each: dict[str, Effect]) -> str:
 def run(profile: ExitSize, seeds: int | None = None, *, workers: int | None = None, say=print) -> dict[str, Scores]:
     """Run (or resume) the study; write ``figures/progressive.csv`` and the predictions of every set and fold.
 
-    The real set is left out, with a sentence, where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
+    Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
     """
+    paths.real_set("weizmann")
     table, found, seeds = [], {}, seeds or profile.seeds
+    obtain_all(trainings(profile, seeds), pretrained=False, stale="refuse", workers=workers, say=say)
     for name, folds in data_sets(profile).items():
-        if name == "weizmann" and not (paths.real_clips() and (paths.real_clips() / name).is_dir()):
-            say("weizmann: left out, as KDLAB_REAL_CLIPS names no folder with it")
-            continue
         parts = []
         for fold, data in enumerate(folds):
             unit = "group" if name == "weizmann" else "clip"

@@ -16,7 +16,7 @@ from kdlab.clips.cache import resize
 from kdlab.clips.mpeg4_sets import halves
 from kdlab.clips.segments import SegmentBatches
 from kdlab.distill.wise import solve
-from kdlab.exit_profiles import STUDY, ExitSize
+from kdlab.exit_profiles import STUDY, ExitSize, sized
 from kdlab.exits import ExitRecipe
 from kdlab.measure.anytime import cost_per_exit
 from kdlab.measure.cost import cpu_times
@@ -29,7 +29,7 @@ from kdlab.studies.progressive import columns, data_sets, together
 from kdlab.study import Scores, collect, flat, pooled, save_rows
 
 __all__ = ["METHODS", "PROFILE", "SEGMENTS", "area_effects", "committed", "effects", "ledger", "load_curves", "run",
-           "trainings", "trio_of"]
+           "sized", "trainings", "trio_of"]
 
 PROFILE = STUDY
 #: Whose exits are combined.
@@ -149,13 +149,11 @@ def _fold(scores: Scores, runs: dict[str, list[Run]]) -> tuple[Scores, dict[str,
 def run(profile: ExitSize, seeds: int | None = None, *, workers: int | None = None, say=print) -> dict[str, Scores]:
     """Run the study; write ``figures/wise.csv``, the predictions of every set, and its curves of accuracy over cost.
 
-    The real set is left out, with a sentence, where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
+    Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
     """
+    paths.real_set("weizmann")
     table, found, seeds = [], {}, seeds or profile.seeds
     for name, folds in data_sets(profile).items():
-        if name == "weizmann" and not (paths.real_clips() and (paths.real_clips() / name).is_dir()):
-            say("weizmann: left out, as KDLAB_REAL_CLIPS names no folder with it")
-            continue
         made = []
         for data in folds:
             unit = "group" if name == "weizmann" else "clip"
