@@ -5,6 +5,7 @@
 so that a batch is served ahead of time or made on the spot, but is never another one.
 """
 
+import copy
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,11 +14,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import nn
+from torch.fx.experimental.optimization import fuse
+from torch.fx.proxy import TraceError
 
 from kdlab.clips.views import Batch, ClipBatches, Draw
 from kdlab.train import Settings, seeded
 
-__all__ = ["OnDevice", "fed", "in_bf16", "plan"]
+__all__ = ["OnDevice", "fed", "folded", "in_bf16", "plan"]
 
 
 def plan(count: int, settings: Settings, seed: int, step: int, rank: int = 0, world: int = 1):
@@ -37,6 +40,19 @@ def fed(clips: ClipBatches, settings: Settings, seed: int):
     local, rank, world = (int(os.environ.get(name, default))  # as torchrun sets them
                           for name, default in (("LOCAL_RANK", 0), ("RANK", 0), ("WORLD_SIZE", 1)))
     return OnDevice(clips, settings, seed, torch.device("cuda", local), rank=rank, world=world)
+
+
+def folded(net: nn.Module) -> nn.Module:
+    """A copy of the frozen ``net`` with its batch norms folded into the convolutions before: the same function but
+    for rounding, in less time (a live teacher of the student's size: 1.31 instead of 1.45 of a step without one, on a
+    CPU; benchmarks/steps.py). Layers lose their names, so it is not for methods that tap them.
+    """
+    try:
+        return fuse(net.eval())
+    except (TraceError, RuntimeError, TypeError):  # control flow that depends on the input: fold what lies below it
+        net = copy.copy(net)
+        net._modules = {name: folded(child) for name, child in net.named_children()}
+        return net
 
 
 def in_bf16(net: nn.Module) -> nn.Module:

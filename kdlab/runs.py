@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -27,20 +27,16 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kdlab import __version__, paths
-from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.segments import SegmentBatches, Segments
-from kdlab.clips.views import ClipBatches
-from kdlab.distill.check import check_distillation
-from kdlab.exits import ExitRecipe, all_exits, fresh_heads, frozen_features
-from kdlab.feeding import fed, in_bf16
+from kdlab.exits import ExitRecipe, fresh_heads
+from kdlab.feeding import fed
 from kdlab.files import write_atomically
 from kdlab.nets.pretrained import untrained
-from kdlab.nets.video import begin_as, build, load_weights
-from kdlab.nets.wrappers import for_classes
+from kdlab.nets.video import build, load_weights
+from kdlab.preparing import batches, on_clips, on_exits
 from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, source_hash, to_json
 from kdlab.status import note_trial
-from kdlab.train import fit, predict
+from kdlab.train import fit
 
 __all__ = ["Predictions", "Run", "StaleRun", "batches", "committed_runs", "find", "obtain", "publish", "save_arrays",
            "usable", "weights_hash"]
@@ -131,13 +127,6 @@ class Run:
         return " and ".join(reasons)
 
 
-def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatches:
-    """The clips of ``split`` as the recipe's network sees them (or under other ``views``)."""
-    records = recipe.data.catalogue().split(split)
-    made = SegmentBatches if isinstance(recipe.window, Segments) else ClipBatches
-    return made(records, views or recipe.views(), recipe.window)
-
-
 def find(recipe: Recipe, pretrained: bool) -> Run | None:
     """The finished run of ``recipe``, stale or not, in ``runs/`` or (``pretrained``) among the committed ones."""
     places = [paths.runs_dir()] + ([paths.pretrained_dir()] if pretrained else [])
@@ -206,50 +195,11 @@ def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
     return run
 
 
-def _prepared(recipe: Recipe, needed: dict[str, Run], catalogue: Catalogue, say):
-    """Networks by what they are; batches to train on, and to validate on in between; and a function of (student, split)
-    that gives the records of a split and what the student says of them."""
-    train, validation = batches(recipe, "train"), batches(recipe, "val")
-    for part in (train, validation, batches(recipe, "test")):
-        part.check(lambda records: track(records, "opening clips"))
-    nets = {"student": build(recipe.net, len(catalogue.classes), recipe.seed, *_statistics(recipe, train))}
-    if start := needed.get("start"):
-        begin_as(nets["student"], start.net(), catalogue.classes, start.provenance["classes"])
-    if teacher := needed.get("teacher"):
-        teacher_net = for_classes(teacher.net(), teacher.provenance["classes"], catalogue.classes)
-        nets["teacher"] = teacher_net.eval().requires_grad_(False)
-        if recipe.settings.precision == "bf16":
-            in_bf16(nets["teacher"])
-        some = replace(train, records=train.records[:: max(1, len(train.records) // 16)])  # of many classes
-        for warning in check_distillation(nets["teacher"], nets["student"], next(some.evaluation())):
-            say(f"{recipe.name}: {warning}")
-    if hasattr(recipe.method, "extra_nets"):  # what a method trains beside the student, such as a regressor
-        nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed)
-
-    def answers(student: nn.Module, split: str):
-        some = batches(recipe, split, {"student": recipe.view})
-        return some.records, predict(student, some.evaluation(), "student")[0] if some.records else None
-
-    return nets, train, validation, answers
-
-
-def _prepared_exits(recipe: ExitRecipe, needed: dict[str, Run], catalogue: Catalogue, say):
-    """As :func:`_prepared`, for heads on frozen networks; nothing is chosen on validation clips in between."""
-    backbones = {name: run.net() for name, run in needed.items()}
-    features = frozen_features(recipe, backbones, tuple(run.provenance["weights"] for run in needed.values()))
-
-    def answers(student: nn.Module, split: str):
-        some = features.get(split)
-        return (some.records, all_exits(student, some)) if some else ((), None)
-
-    return {"student": fresh_heads(recipe, len(catalogue.classes))}, features["train"], None, answers
-
-
 def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     catalogue = recipe.data.catalogue()
     catalogue.require("train", "test")
-    prepared = _prepared_exits if isinstance(recipe, ExitRecipe) else _prepared
-    nets, train, validation, answers = prepared(recipe, needed, catalogue, say)
+    nets, train, validation, answers = (on_exits if isinstance(recipe, ExitRecipe) else on_clips)(
+        recipe, needed, catalogue, say)
     bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
     checkpoint = folder / "checkpoint.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
@@ -300,13 +250,6 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     taught = f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else ""
     say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, test {run.predictions().accuracy:.1f} %{taught}")
     return run
-
-
-def _statistics(recipe: Recipe, train: ClipBatches) -> tuple[torch.Tensor, torch.Tensor]:
-    """Those that the network was pre-trained with, where it says so, else those of the training clips' view."""
-    if given := getattr(recipe.net, "statistics", None):
-        return tuple(torch.tensor(values) for values in given)
-    return train.statistics("student")
 
 
 def _first_rank() -> bool:

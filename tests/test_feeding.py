@@ -13,8 +13,11 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import ClipBatches, Enhanced, MotionMix, Raw, Window
 from kdlab.distill.dual_light import DualLight
-from kdlab.feeding import OnDevice, fed, in_bf16, plan
-from kdlab.nets.video import outputs
+from kdlab.feeding import OnDevice, fed, folded, in_bf16, plan
+from kdlab.nets.attention_head import Attended
+from kdlab.nets.r2plus1d import R2Plus1D
+from kdlab.nets.tsn import TSN
+from kdlab.nets.video import TinyR2Plus1D, build, outputs
 from kdlab.train import Settings, fit, one_thread, seeded
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
@@ -179,3 +182,23 @@ def test_a_frozen_teacher_in_bf16_keeps_its_weights_and_names():
     assert got.taps["2"].dtype == torch.bfloat16 and got.logits.dtype == torch.float32
     assert torch.allclose(got.logits, wanted, atol=0.02) and not torch.equal(got.logits, wanted)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize(("spec", "shape"), [
+    (TinyR2Plus1D((4, 8)), (2, 3, 4, 16, 16)),
+    (Attended(R2Plus1D(18)), (1, 3, 8, 32, 32)),  # its attention cannot be traced, its convolutions can
+    (TSN(18), (1, 3, 2, 32, 32)),
+])  # fmt: skip
+@torch.no_grad()
+def test_folding_changes_nothing_but_the_number_of_layers(spec, shape):
+    def norms(net):
+        return [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+    net, x = build(spec, 5, 0).eval(), torch.rand(shape)
+    for norm in norms(net):
+        norm.running_mean.normal_(std=0.1)
+        norm.running_var.uniform_(0.5, 2)
+    before, said = len(norms(net)), net(x)
+    lean = folded(net)
+    assert len(norms(lean)) < before / 2 and torch.allclose(lean(x), said, atol=1e-4)
+    assert len(norms(net)) == before and torch.equal(net(x), said), "the network itself is left as it was"

@@ -17,6 +17,7 @@ LAYERS = (
     {"train"},
     {"feeding", "recipe"},
     {"enhancer", "exits", "status"},
+    {"preparing"},
     {"runs"},
     {"many"},
     {"measure"},

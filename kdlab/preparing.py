@@ -1,0 +1,75 @@
+"""What a training needs before its first step: its networks, its batches, and how its outcome will be asked."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from kdlab.clips.catalogue import Catalogue
+from kdlab.clips.segments import SegmentBatches, Segments
+from kdlab.clips.views import ClipBatches
+from kdlab.distill.check import check_distillation
+from kdlab.exits import ExitRecipe, all_exits, fresh_heads, frozen_features
+from kdlab.feeding import folded, in_bf16
+from kdlab.nets.video import begin_as, build
+from kdlab.nets.wrappers import for_classes
+from kdlab.progress import track
+from kdlab.recipe import Recipe
+from kdlab.train import predict
+
+__all__ = ["batches", "on_clips", "on_exits"]
+
+
+def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatches:
+    """The clips of ``split`` as the recipe's network sees them (or under other ``views``)."""
+    records = recipe.data.catalogue().split(split)
+    made = SegmentBatches if isinstance(recipe.window, Segments) else ClipBatches
+    return made(records, views or recipe.views(), recipe.window)
+
+
+def on_clips(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable):
+    """Networks by what they are; batches to train on, and to validate on in between; and a function of (student, split)
+    that gives the records of a split and what the student says of them. ``needed`` are runs, by what they are to it."""
+    train, validation = batches(recipe, "train"), batches(recipe, "val")
+    for part in (train, validation, batches(recipe, "test")):
+        part.check(lambda records: track(records, "opening clips"))
+    nets = {"student": build(recipe.net, len(catalogue.classes), recipe.seed, *_statistics(recipe, train))}
+    if start := needed.get("start"):
+        begin_as(nets["student"], start.net(), catalogue.classes, start.provenance["classes"])
+    if teacher := needed.get("teacher"):
+        teacher_net = for_classes(teacher.net(), teacher.provenance["classes"], catalogue.classes)
+        nets["teacher"] = teacher_net.eval().requires_grad_(False)
+        some = replace(train, records=train.records[:: max(1, len(train.records) // 16)])  # of many classes
+        for warning in check_distillation(nets["teacher"], nets["student"], next(some.evaluation())):
+            say(f"{recipe.name}: {warning}")
+        if recipe.settings.precision == "bf16":  # elsewhere the bits of what is committed would change
+            taps = hasattr(recipe.method, "tap") or hasattr(recipe.method, "taps")
+            nets["teacher"] = in_bf16(nets["teacher"] if taps else folded(nets["teacher"]))
+    if hasattr(recipe.method, "extra_nets"):  # what a method trains beside the student, such as a regressor
+        nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed)
+
+    def answers(student: nn.Module, split: str):
+        some = batches(recipe, split, {"student": recipe.view})
+        return some.records, predict(student, some.evaluation(), "student")[0] if some.records else None
+
+    return nets, train, validation, answers
+
+
+def on_exits(recipe: ExitRecipe, needed: dict, catalogue: Catalogue, say: Callable):
+    """As :func:`on_clips`, for heads on frozen networks; nothing is chosen on validation clips in between."""
+    backbones = {name: run.net() for name, run in needed.items()}
+    features = frozen_features(recipe, backbones, tuple(run.provenance["weights"] for run in needed.values()))
+
+    def answers(student: nn.Module, split: str):
+        some = features.get(split)
+        return (some.records, all_exits(student, some)) if some else ((), None)
+
+    return {"student": fresh_heads(recipe, len(catalogue.classes))}, features["train"], None, answers
+
+
+def _statistics(recipe: Recipe, train: ClipBatches) -> tuple[torch.Tensor, torch.Tensor]:
+    """Those that the network was pre-trained with, where it says so, else those of the training clips' view."""
+    if given := getattr(recipe.net, "statistics", None):
+        return tuple(torch.tensor(values) for values in given)
+    return train.statistics("student")
