@@ -83,7 +83,7 @@ def test_exits_in_another_order_go_on_where_their_modality_stopped(trio, views):
 
 
 def test_charged_by_the_layers_sizes(trio):
-    """R1 by hand: two 3×3 convolutions and a shortcut to 16×20; the head, 3×3 on 7×9 of as many channels, and linear."""
+    """R1 by hand: two 3×3 convolutions and a shortcut to 16×20; the head, 3×3 on 7×9 of as many channels; linear."""
     costs = cost_per_exit(trio, SHAPES)
     assert costs[0] == 2 * (320 * 8 * (10 * 3 + 9 * 8) + 7 * 9 * 8 * 8 * 9 + 16 * 8 * 5)
     assert costs.shape == (12,) and costs.dtype == np.int64
