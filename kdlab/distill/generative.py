@@ -1,0 +1,211 @@
+"""GenKD: Generative Model-based Feature Knowledge Distillation (arXiv 2312.08644; docs/methods.md, 2).
+
+Phase 1, :class:`FeatureRepresentation`: a network learns attention, and beside it a CVAE learns to make its features
+from that attention. Phase 2, :class:`GenerativeDistillation`: a student does the same while its CVAE is drawn to what
+the teacher's makes of the student's features, and its attention to the teacher's. Each has two passes and an optimiser
+for each: of the CVAE alone, on features that do not change; then of the network, through the frozen CVAE.
+
+    pass 1   L = MSE(F, F') + 0.1 KL + 0.01 MSE(F', F'_T)        F' = CVAE(F, λ),  F'_T = CVAE_T(F, λ)
+    pass 2   L = −ln mean_j p_j[y] + 0.5 w MSE(Dec(λ + ε, λ), F) + β MSE(λ, λ_T)
+
+The networks' logits are ``ln mean_j p_j``, so the class loss is their cross-entropy. The loop gives both optimisers one
+learning rate; the released code has Adam 1e-4 for CVAEs and SGD for networks. AdamW does not feel a loss's scale, so
+no weight can stand in for a rate.
+"""
+
+import copy
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from kdlab.distill.baselines import tapped
+
+__all__ = ["FeatureRepresentation", "GenerativeDistillation", "kl_to_attention", "noise_floor", "warmth"]
+
+TAPS = ("net.backbone", "net.attention")
+
+
+def kl_to_attention(mean: torch.Tensor, log_variance: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+    """KL( N(μ, σ²) ‖ N(λ, I) ) in nats, mean over all elements; each ``(B, C, T')``."""
+    return -0.5 * (1 + log_variance - (mean - attention).square() - log_variance.exp()).mean()
+
+
+def warmth(fraction: float, warmup: float) -> float:
+    """w: rises from 0 to 1 over the first part ``warmup`` of training; the paper's min(e, 20)/20 at epoch e of 200."""
+    return min(1.0, fraction / warmup) if warmup else 1.0
+
+
+def noise_floor(cvae: nn.Module, features: torch.Tensor, attention: torch.Tensor) -> float:
+    """MSE of two reconstructions by one CVAE: what pass 1's third term cannot fall below, unless noise is common."""
+    with torch.no_grad():
+        return float(F.mse_loss(cvae(features, attention)[0], cvae(features, attention)[0]))
+
+
+def _seen(net: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits, features and attention."""
+    logits, seen = tapped(net, x, TAPS)
+    return logits, *(seen[tap] for tap in TAPS)
+
+
+@contextmanager
+def _frozen(net: nn.Module):
+    """The bare network whose parameters take no gradient inside."""
+    bare = getattr(net, "module", net)
+    bare.requires_grad_(False)
+    try:
+        yield bare
+    finally:
+        bare.requires_grad_(True)
+
+
+def _gated(net: nn.Module) -> nn.Module:
+    found = [module for module in net.modules() if hasattr(module, "new_cvae")]
+    if not found:
+        raise ValueError("GenKD needs networks with attention, teacher and student: make them by kdlab's Gated")
+    return found[0]
+
+
+@dataclass(frozen=True)
+class FeatureRepresentation:
+    """Phase 1, for a teacher; for a student it is the ablation without one.
+
+    By default both passes are made on each batch (`interleaved`). With ``alternating`` = the settings' epochs, an even
+    number, epochs of pass 1 and of pass 2 take turns, as in the paper: the network then has half the steps, so equal
+    budgets need twice the epochs. ``detached`` keeps pass 2 from shrinking features to make them easier to reconstruct.
+    ``deterministic`` puts an auto-encoder in the CVAE's place. ``warmup`` is of :func:`warmth`.
+    """
+
+    kl: float = 0.1
+    reconstruction: float = 0.5
+    warmup: float = 0.1
+    detached: bool = True
+    deterministic: bool = False
+    hidden: int | None = None
+    alternating: int = 0
+    # what :class:`GenerativeDistillation` adds is off
+    generative, teacher, common_noise, teaching, beta = True, "none", False, 0.0, 0.0
+    taps: ClassVar = TAPS
+
+    def __post_init__(self):
+        if self.alternating % 2:
+            raise ValueError(f"alternating={self.alternating}: passes take turns over an even number of epochs")
+
+    def extra_nets(self, nets, batches, seed: int) -> dict[str, nn.Module]:
+        """The CVAE of the student's features, its weights decided by ``seed`` alone."""
+        return {"cvae": self._new_cvae(nets["student"], seed)} if self.generative else {}
+
+    def _new_cvae(self, net: nn.Module, seed: int) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return _gated(net).new_cvae(self.hidden, self.deterministic)
+
+    def parts(self, nets) -> dict[str, list[str]]:
+        """Which networks each optimiser owns: a teacher's are in none. Raises ``ValueError`` without a CVAE."""
+        if self.generative and "cvae" not in nets:
+            raise ValueError("GenKD trains a CVAE too: add its extra_nets(nets, batches, seed) to the networks")
+        return ({"cvae": ["cvae"]} if self.generative else {}) | {"net": ["student"]}
+
+    def passes(self, progress) -> tuple[str, ...]:
+        """Of ``cvae`` and ``net``, those of this step."""
+        if not self.generative:
+            return ("net",)
+        if not self.alternating:
+            return "cvae", "net"
+        if progress.steps % self.alternating:
+            raise ValueError(f"alternating={self.alternating}, but {progress.steps} steps are no such number of epochs:"
+                             " give it the settings' epochs")
+        return (("cvae",), ("net",))[progress.step // (progress.steps // self.alternating) % 2]
+
+    def losses(self, nets, batch, progress):
+        """Yield the passes of this step, with their terms beside them, unweighted (MSE; KL and CE in nats)."""
+        for which in self.passes(progress):
+            terms = self._first(nets, batch) if which == "cvae" else self._second(nets, batch, progress)
+            yield which, sum(w * term for w, term in terms.values()), {name: term for name, (_, term) in terms.items()}
+
+    def _first(self, nets, batch) -> dict[str, tuple[float, torch.Tensor]]:
+        """Weights and terms of pass 1."""
+        student = nets["student"].eval()  # nothing of the network may move, its batch statistics neither
+        with torch.no_grad():
+            _, features, attention = _seen(student, batch.views["student"])
+        student.train()
+        noise = torch.randn_like(attention) if self.common_noise else None  # None: each CVAE draws its own
+        made, mean, log_variance = nets["cvae"](features, attention, noise)
+        terms = {"rebuilt": (1.0, F.mse_loss(made, features)),
+                 "kl": (self.kl, kl_to_attention(mean, log_variance, attention))}
+        if self.teaching:
+            with torch.no_grad():
+                theirs = nets["teacher_cvae"](features, attention, noise)[0]
+            if self.teacher == "permuted":
+                theirs = theirs[:, torch.randperm(theirs.shape[1], generator=torch.Generator().manual_seed(0))]
+            terms["taught"] = self.teaching, F.mse_loss(made, theirs)
+        return terms
+
+    def _second(self, nets, batch, progress) -> dict[str, tuple[float, torch.Tensor]]:
+        """Weights and terms of pass 2."""
+        logits, features, attention = _seen(nets["student"], batch.views["student"])
+        terms = {"ce": (1.0, F.cross_entropy(logits, batch.labels))}
+        if self.generative:
+            with _frozen(nets["cvae"]) as cvae:
+                made = cvae.decode(cvae.sample(attention, torch.zeros_like(attention)), attention)
+            weight = self.reconstruction * warmth(progress.fraction, self.warmup)
+            terms["generated"] = weight, F.mse_loss(made, features.detach() if self.detached else features)
+        if self.beta:
+            with torch.no_grad():
+                theirs = _seen(nets["teacher"], batch.views["teacher"])[2]
+            terms["attention"] = self.beta, F.mse_loss(attention, theirs)
+        return terms
+
+
+@dataclass(frozen=True)
+class GenerativeDistillation(FeatureRepresentation):
+    """Phase 2. ``generative=False`` leaves attention distillation alone, without CVAEs; ``beta=0`` the other half.
+
+    ``teacher`` is ``trained``; or ``permuted``: the channels of what its CVAE makes are shuffled, once for all; or
+    ``untrained``: network and CVAE have random weights. What these two gain is not the teacher's knowledge.
+    ``common_noise`` gives both CVAEs the same noise (:func:`noise_floor`). The paper's ``beta`` is 0.1 for recognition,
+    10 for detection.
+    """
+
+    generative: bool = True
+    teaching: float = 0.01
+    beta: float = 0.1
+    teacher: str = "trained"
+    common_noise: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.teacher not in ("trained", "permuted", "untrained"):
+            raise ValueError(f"teacher must be 'trained', 'permuted' or 'untrained', got {self.teacher!r}")
+        if self.alternating and not self.generative:
+            raise ValueError("attention distillation has one pass: leave out alternating")
+
+    def extra_nets(self, nets, batches, seed: int) -> dict[str, nn.Module]:
+        """The student's CVAE, and where the teacher is untrained its random weights and CVAE in the place of the
+        trained ones. Raises ``ValueError`` where features differ in shape, or the teacher's CVAE is missing."""
+        ours, theirs = _gated(nets["student"]).shape, _gated(nets["teacher"]).shape
+        if ours != theirs:
+            raise ValueError(f"the student's features are {ours}, the teacher's {theirs}: give both the same clip and "
+                             "the same channels in the last stage")
+        extra = super().extra_nets(nets, batches, seed)
+        if self.teacher == "untrained":
+            return extra | {"teacher": _at_random(nets["teacher"], seed + 1),
+                            "teacher_cvae": self._new_cvae(nets["teacher"], seed + 1)}
+        if self.generative and self.teaching and "teacher_cvae" not in nets:
+            raise ValueError("the teacher's CVAE is missing: put read_cvae(folder of the teacher's run) among the "
+                             "networks as 'teacher_cvae'")
+        return extra
+
+
+def _at_random(net: nn.Module, seed: int) -> nn.Module:
+    """A frozen copy of ``net`` with new weights, and batch statistics of new networks."""
+    net = copy.deepcopy(net)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in net.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+    return net.eval().requires_grad_(False)

@@ -1,0 +1,165 @@
+"""GenKD's networks (arXiv 2312.08644; docs/methods.md, 2): attention over time and channels, the gate, and the CVAE.
+
+Features are ``F (B, C, T', h, w)``, attention is ``λ (B, C, T')`` in (0, 1).
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from kdlab.nets.i3d import I3D, PairPool, TinyC3D, trunk
+from kdlab.nets.pretrained import Statistics
+from kdlab.nets.video import WrongWeights, load_weights
+
+__all__ = ["CVAE", "Attention", "Gated", "gate", "mean_log_probability", "read_cvae"]
+
+
+def gate(features: torch.Tensor, attention: torch.Tensor, faithful: bool = False) -> torch.Tensor:
+    """``F ⊙ λ · ΣF / Σ(F ⊙ λ)``, the sums over each clip, so that each keeps the sum of its (rectified) features.
+
+    The released code sums over the whole batch, ``faithful``: what is said of a clip then depends on its neighbours.
+    """
+    weighted = features * attention[..., None, None]
+    axes = tuple(range(0 if faithful else 1, 5))
+    return weighted * (features.sum(axes, keepdim=True) / weighted.sum(axes, keepdim=True).clamp_min(1e-12))
+
+
+def mean_log_probability(logits: torch.Tensor) -> torch.Tensor:
+    """``ln mean_j softmax(z_j)`` of ``logits (B, J, K)`` → ``(B, K)``.
+
+    These are logits again, whose softmax is the mean probability: their cross-entropy is GenKD's class loss
+    ``−ln mean_j p_j[y]``, with one softmax in all.
+    """
+    return logits.log_softmax(-1).logsumexp(1) - math.log(logits.shape[1])
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    """32 groups as released, on fewer channels about one for every eight."""
+    wide = channels >= 256 and channels % 32 == 0
+    return nn.GroupNorm(32 if wide else math.gcd(channels, max(1, channels // 8)), channels)
+
+
+class Attention(nn.Module):
+    """``F (B, C, T', h, w)`` → ``λ (B, C, T')``, of any channels, ``steps`` T' and ``size`` (h, w).
+
+    The released code stretches the T' steps to 1024 before the second convolution; here they stay T'.
+    """
+
+    def __init__(self, channels: int, steps: int, size: tuple[int, int]):
+        super().__init__()
+        half = channels // 2
+        self.space = nn.Sequential(nn.Conv3d(channels, half, (1, *size)), _norm(half), nn.ReLU())
+        self.near = nn.Sequential(nn.Conv1d(half, channels, 3, padding=1), _norm(channels), nn.ReLU())
+        self.time = nn.Linear(steps, steps)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.time(self.near(self.space(features).flatten(2))))
+
+
+class CVAE(nn.Module):
+    """Features from attention and a latent of C channels for each step: the prior is N(λ, I), so both have one shape.
+
+    It does not depend on T'. ``hidden`` is the width of its perceptrons (as released, and by default: C). The
+    ``deterministic`` one has neither noise nor variance: an auto-encoder whose code is drawn to λ, for comparison.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int], hidden: int | None = None, deterministic: bool = False):
+        super().__init__()
+        hidden, kernel = hidden or channels, (1, *size)
+        self.squeeze = nn.Sequential(nn.Conv3d(channels, channels, kernel), _norm(channels), nn.ReLU())
+        self.encoder = _perceptron(2 * channels, hidden, 2 * channels)
+        self.decoder = _perceptron(2 * channels, hidden, channels)
+        self.expand = nn.Sequential(nn.ConvTranspose3d(channels, channels, kernel), _norm(channels), nn.ReLU())
+        self.register_buffer("noise", torch.tensor(0.0 if deterministic else 1.0))  # saved with the weights
+
+    def encode(self, features: torch.Tensor, attention: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log-variance of the latent, each ``(B, C, T')``."""
+        both = torch.cat([self.squeeze(features).flatten(2), attention], 1)
+        mean, log_variance = self.encoder(both.transpose(1, 2)).transpose(1, 2).chunk(2, 1)
+        return mean, log_variance * self.noise
+
+    def sample(self, mean: torch.Tensor, log_variance: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """``mean + σ ε``; ε is ``noise (B, C, T')``, or drawn from torch's global generator."""
+        noise = torch.randn_like(mean) if noise is None else noise
+        return mean + self.noise * (0.5 * log_variance).exp() * noise
+
+    def decode(self, latent: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+        """Features ``(B, C, T', h, w)``, not negative."""
+        both = torch.cat([latent, attention], 1).transpose(1, 2)
+        return self.expand(self.decoder(both).transpose(1, 2)[..., None, None])
+
+    def forward(self, features: torch.Tensor, attention: torch.Tensor, noise: torch.Tensor | None = None):
+        """Reconstruction ``(B, C, T', h, w)``, and mean and log-variance of the latent."""
+        mean, log_variance = self.encode(features, attention)
+        return self.decode(self.sample(mean, log_variance, noise), attention), mean, log_variance
+
+
+def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
+                         nn.Linear(hidden, outputs))
+
+
+def read_cvae(folder: Path | str) -> CVAE:
+    """The CVAE that was trained beside the network of the run in ``folder``, frozen. Raises :class:`WrongWeights`."""
+    path, prefix = Path(folder) / "weights.safetensors", "cvae."
+    state = {k.removeprefix(prefix): v for k, v in load_file(path).items() if k.startswith(prefix)}
+    if not state:
+        raise WrongWeights(f"{path} holds no CVAE: train that network by FeatureRepresentation first")
+    (channels, _, _, *size), hidden = state["squeeze.0.weight"].shape, len(state["encoder.0.weight"])
+    return load_weights(CVAE(channels, tuple(size), hidden), state, str(path)).eval().requires_grad_(False)
+
+
+class GatedNet(nn.Module):
+    """``backbone`` → features; ``attention`` → λ; gate, mean over space and pairs of steps, dropout, ``fc`` per step.
+
+    Video ``(B, C, T, H, W)`` → logits ``(B, K)``, those of the mean probability over steps. Tap ``backbone``,
+    ``attention`` and ``fc`` for F, λ and each step's logits. ``shape`` is that of F for one clip.
+    """
+
+    def __init__(self, backbone: nn.Module, shape: tuple[int, ...], num_classes: int, faithful: bool, dropout: float):
+        super().__init__()
+        self.shape, self.faithful = shape, faithful
+        self.backbone = backbone
+        self.attention = Attention(shape[0], shape[1], shape[2:])
+        self.pool, self.dropout, self.fc = PairPool(), nn.Dropout(dropout), nn.Linear(shape[0], num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.backbone(x)
+        if features.shape[1:] != self.shape:
+            raise ValueError(f"a clip of {tuple(x.shape[2:])} gives features {tuple(features.shape[1:])}, this network "
+                             f"attends to {self.shape}: make it as Gated(clip=({', '.join(map(str, x.shape[2:]))}))")
+        steps = self.pool(gate(features, self.attention(features), self.faithful)).flatten(2)
+        return mean_log_probability(self.fc(self.dropout(steps.transpose(1, 2))))
+
+    def new_cvae(self, hidden: int | None = None, deterministic: bool = False) -> CVAE:
+        """An untrained CVAE for this network's features."""
+        return CVAE(self.shape[0], self.shape[2:], hidden, deterministic)
+
+
+@dataclass(frozen=True)
+class Gated:
+    """The features of ``backbone`` under GenKD's attention, for clips of ``clip`` = (T, H, W).
+
+    ``faithful`` is the released gate (:func:`gate`); the paper's network has ``dropout`` 0.5.
+    """
+
+    backbone: TinyC3D | I3D = TinyC3D()
+    clip: tuple[int, int, int] = (16, 36, 36)
+    faithful: bool = False
+    dropout: float = 0.0
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Those of the backbone's weights; None without weights."""
+        return getattr(self.backbone, "statistics", None)
+
+    def make(self, num_classes: int) -> GatedNet:
+        backbone = trunk(self.backbone.make(num_classes))
+        clip = torch.zeros(1, self.backbone.channels, *self.clip, device="meta")
+        shape = tuple(copy.deepcopy(backbone).to("meta").eval()(clip).shape[1:])
+        return GatedNet(backbone, shape, num_classes, self.faithful, self.dropout)

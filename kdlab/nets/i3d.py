@@ -1,0 +1,191 @@
+"""I3D (Carreira & Zisserman, arXiv 1705.07750), its thinnings from one definition, and a tiny network of their kind.
+
+GenKD's students are I3D without temporal kernels in some stages (docs/methods.md, 2). Strides in time stay, and so do
+the pools between stages: a stem without a temporal kernel takes every second frame and never sees the others.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from kdlab.nets.pretrained import Statistics, Weights
+
+__all__ = ["BOTTOM", "I3D", "STAGES", "TOP", "TinyC3D", "trunk"]
+
+#: Stages with kernels in time, in order. Top-I3D keeps the later ones, Bottom-I3D the earlier, I2D none: ``()``.
+STAGES = ("1a", "2c", "3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
+BOTTOM, TOP = STAGES[:6], STAGES[6:]
+
+#: Channels of an Inception block: 1×1; 1×1 before 3×3, 3×3; 1×1 before 3×3, 3×3; 1×1 after the pool.
+_MIXED = {
+    "3b": (64, 96, 128, 16, 32, 32), "3c": (128, 128, 192, 32, 96, 64), "4b": (192, 96, 208, 16, 48, 64),
+    "4c": (160, 112, 224, 24, 64, 64), "4d": (128, 128, 256, 24, 64, 64), "4e": (112, 144, 288, 32, 64, 64),
+    "4f": (256, 160, 320, 32, 128, 128), "5b": (256, 160, 320, 32, 128, 128), "5c": (384, 192, 384, 48, 128, 128),
+}
+_POOLS = {"2c": ("2a_3x3", 1, 3), "3b": ("3a_3x3", 1, 3), "4b": ("4a_3x3", 3, 3), "5b": ("5a_2x2", 2, 2)}
+_TAIL = ("avg_pool", "flatten", "dropout", "logits", "fc")
+
+
+def trunk(net: nn.Module) -> nn.Sequential:
+    """``net`` without its head, by the names of its layers: video ``(B, C, T, H, W)`` → ``(B, C', T', H', W')``."""
+    return nn.Sequential(OrderedDict((name, layer) for name, layer in net.named_children() if name not in _TAIL))
+
+
+def _same(x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> torch.Tensor:
+    """Zeros around time and space: a length n comes out as ⌈n / stride⌉. An odd one goes behind, as released."""
+    pads = []
+    for n, k, s in zip(x.shape[:1:-1], kernel[::-1], stride[::-1], strict=True):
+        total = max((-(-n // s) - 1) * s + k - n, 0)
+        pads += [total // 2, total - total // 2]
+    return F.pad(x, pads)
+
+
+class Unit(nn.Module):
+    """Convolution, batch norm, rectifier, under the released names."""
+
+    def __init__(self, channels_in: int, channels: int, kernel=(1, 1, 1), stride=(1, 1, 1)):
+        super().__init__()
+        inside = [k // 2 for k in kernel] if stride == (1, 1, 1) else 0  # where it is symmetric no copy is needed
+        self.conv3d = nn.Conv3d(channels_in, channels, kernel, stride, inside, bias=False)
+        self.bn = nn.BatchNorm3d(channels, eps=1e-3, momentum=0.01)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        conv = self.conv3d
+        return torch.relu(self.bn(conv(x if conv.stride == (1, 1, 1) else _same(x, conv.kernel_size, conv.stride))))
+
+
+class Pool(nn.MaxPool3d):
+    """Maximum, zeros around: its inputs are rectified."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(_same(x, self.kernel_size, self.stride))
+
+
+class PairPool(nn.Module):
+    """Mean over space and over each two neighbouring steps: ``(B, C, T', H', W')`` → ``(B, C, T' − 1, 1, 1)``."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool3d(x, (min(2, x.shape[2]), *x.shape[3:]), 1)
+
+
+class Mixed(nn.Module):
+    """An Inception block of four branches."""
+
+    def __init__(self, channels_in: int, widths: tuple[int, ...], temporal: bool):
+        super().__init__()
+        one, before, three, before_too, three_too, pooled = widths
+        kernel = (3 if temporal else 1, 3, 3)
+        self.b0 = Unit(channels_in, one)
+        self.b1a, self.b1b = Unit(channels_in, before), Unit(before, three, kernel)
+        self.b2a, self.b2b = Unit(channels_in, before_too), Unit(before_too, three_too, kernel)
+        self.b3a, self.b3b = nn.MaxPool3d(kernel, 1, [k // 2 for k in kernel]), Unit(channels_in, pooled)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], 1)
+
+
+def _head(num_classes: int) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(conv3d=nn.Conv3d(1024, num_classes, 1)))
+
+
+class I3DNet(nn.Sequential):
+    """Video → logits ``(B, K)``, the mean over time; its layer ``Mixed_5c`` gives ``(B, 1024, T/8, H/32, W/32)``."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).mean((2, 3, 4))
+
+
+@dataclass(frozen=True)
+class I3D:
+    """I3D with kernels in time in the stages ``temporal`` (:data:`STAGES`), for RGB or flow (``channels`` 2).
+
+    12.7 million parameters with 400 classes, made for 64 × 224². ``weights`` are a checkpoint in the layout of the
+    widely used PyTorch conversion of the released networks, of ``weights_classes`` classes (Kinetics: 400).
+    """
+
+    temporal: tuple[str, ...] = STAGES
+    channels: int = 3
+    weights: Weights | None = None
+    weights_classes: int = 400
+    dropout: float = 0.5
+
+    def __post_init__(self):
+        if unknown := sorted(set(self.temporal) - set(STAGES)):
+            raise ValueError(f"no stage {unknown[0]!r} in I3D; it has {', '.join(STAGES)}")
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """The released networks saw pixels and flow in [−1, 1]; None without weights."""
+        return ((0.5,) * self.channels, (0.5,) * self.channels) if self.weights else None
+
+    def make(self, num_classes: int) -> nn.Module:
+        classes = self.weights_classes if self.weights else num_classes
+        net = I3DNet(self._layers() | OrderedDict(logits=_head(classes)))
+        if self.weights:
+            self.weights.into(net)
+        if classes != num_classes:
+            net.logits = _head(num_classes)  # begins at random
+        return net
+
+    def _layers(self) -> OrderedDict:
+        def kernel(stage: str, size: int) -> tuple[int, int, int]:
+            return size if stage in self.temporal else 1, size, size
+
+        layers = OrderedDict(Conv3d_1a_7x7=Unit(self.channels, 64, kernel("1a", 7), (2, 2, 2)))
+        width = 64
+        for stage in STAGES[1:]:
+            if stage in _POOLS:
+                name, time, space = _POOLS[stage]
+                layers[f"MaxPool3d_{name}"] = Pool((time, space, space), (1 if time == 1 else 2, 2, 2))
+            if stage == "2c":
+                layers |= OrderedDict(Conv3d_2b_1x1=Unit(64, 64), Conv3d_2c_3x3=Unit(64, 192, kernel("2c", 3)))
+                width = 192
+            else:
+                layers[f"Mixed_{stage}"] = Mixed(width, _MIXED[stage], stage in self.temporal)
+                width = sum(_MIXED[stage][i] for i in (0, 2, 4, 5))
+        return layers | OrderedDict(avg_pool=PairPool(), dropout=nn.Dropout(self.dropout))
+
+
+# --- for CPUs --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TinyC3D:
+    """Four convolutions, ``stages``: from 16 frames of 32² or 36² to features ``(widths[3], 4, 4, 4)``, then the head.
+
+    ``temporal`` says which keep kernels in time: ``(False, False, True, True)`` is the tiny Top-I3D. A student of half
+    the widths but the last has features of its teacher's shape. ``projector`` appends SimKD's, to as many channels:
+    1×1×1 to half of them, 3×3×3, 1×1×1 (arXiv 2203.14001). The first norm is per clip (``kdlab.nets.video.TinyNet``).
+    """
+
+    widths: tuple[int, int, int, int] = (8, 16, 32, 64)
+    temporal: tuple[bool, bool, bool, bool] = (True, True, True, True)
+    channels: int = 3
+    projector: int = 0
+    dropout: float = 0.0
+
+    def make(self, num_classes: int) -> nn.Module:
+        inner = list(zip((self.channels, *self.widths), self.widths, self.temporal, strict=False))
+        # Space is halved by strides where maps are large; time by maxima, so that a 2-D stage still sees all frames.
+        strides, pools = ((1, 2, 2), (1, 2, 2), 1, 1), (None, (2, 1, 1), (2, 2, 2), None)
+        stages = [_stage(a, b, (3 if t else 1, 3, 3), s, p, i == 0)
+                  for i, ((a, b, t), s, p) in enumerate(zip(inner, strides, pools, strict=True))]
+        width = self.widths[-1]
+        if self.projector:
+            half = self.projector // 2
+            stages.append(nn.Sequential(_stage(width, half, (1, 1, 1)), _stage(half, half, (3, 3, 3)),
+                                        _stage(half, self.projector, (1, 1, 1))))
+            width = self.projector
+        return nn.Sequential(OrderedDict(
+            stages=nn.Sequential(*stages), avg_pool=nn.AdaptiveAvgPool3d(1), flatten=nn.Flatten(),
+            dropout=nn.Dropout(self.dropout), fc=nn.Linear(width, num_classes),
+        ))
+
+
+def _stage(channels_in: int, channels: int, kernel, stride=1, pool=None, per_clip: bool = False) -> nn.Sequential:
+    convolution = nn.Conv3d(channels_in, channels, kernel, stride, tuple(k // 2 for k in kernel), bias=False)
+    norm = nn.GroupNorm(channels, channels) if per_clip else nn.BatchNorm3d(channels)
+    return nn.Sequential(convolution, norm, nn.ReLU(), *([nn.MaxPool3d(pool)] if pool else []))
