@@ -137,9 +137,10 @@ def test_what_eight_bits_hold():
     assert found == {"zero": 25, "cut": 50, "entropy": pytest.approx(1.5)}
     assert quantised(counts, "residual") == {"zero": 25, "cut": 0, "entropy": pytest.approx(2)}
     assert set(quantise_motion(np.array([-30, -25]))) == {0}
-    edges = np.zeros(511, np.int64)
-    edges[[255 - 129, 255 - 128, 255 + 127, 255 + 128]] = 1
-    assert quantised(edges, "residual")["cut"] == 50
+    for what, its in (("motion", (-21, -20, 20, 21)), ("residual", (-129, -128, 127, 128))):
+        edges = np.zeros(511, np.int64)
+        edges[255 + np.array(its)] = 1
+        assert quantised(edges, what)["cut"] == 50
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------
