@@ -28,11 +28,15 @@ from kdlab.profiles import VARIETY, current
 from kdlab.recipe import Recipe
 from kdlab.train import Settings
 
-__all__ = ["CONTEXT", "DEMO", "HEADLINE", "SMOKE", "STUDY", "TITLES", "ExitSize", "conditions", "night",
+__all__ = ["CONTEXT", "DEMO", "HEADLINE", "SMOKE", "STUDY", "TITLES", "TRAINED", "ExitSize", "conditions", "night",
            "sized", "trio"]
 
 #: The probability that place and props tell the class, at which the three networks stand in the papers' order.
 CONTEXT = 0.9
+
+
+#: The exits that are trained, among the twelve of which every fourth is a network's own final classifier.
+TRAINED = (0, 1, 2, 4, 5, 6, 8, 9, 10)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 from scipy.special import softmax
 
-from kdlab import paths
+from kdlab import exit_profiles, paths
 from kdlab.clips.night import Night
 from kdlab.files import write_atomically
 from kdlab.many import obtain_all
@@ -275,19 +275,28 @@ def stale_studies(committed: dict[str, dict[str, list[Recipe]]]) -> dict[str, st
 
 def compare_with_committed() -> list[str]:
     """One line per condition: where today's demo runs lie in the range that the committed demo-size runs cover."""
-    committed = load_rows("dual_light")
-    committed = committed[(committed.data == "night_demo") & (committed.metric == "accuracy")]
     lines = []
-    for condition, column in committed.groupby("condition", sort=False):
-        runs = [find(dual_light(DEMO, seed)[condition], pretrained=True) for seed in range(DEMO.seeds)]
-        if None in runs:
-            lines.append(f"{TITLES[condition]}: not trained here yet")
-            continue
-        mine = np.mean([run.predictions().accuracy for run in runs])
-        low, high = three_seed_range(column.value.to_numpy(float), DEMO.seeds)
-        word = "lies in" if low <= mine <= high else "lies OUTSIDE"
-        lines.append(f"{TITLES[condition]}: your {mine:.1f} {word} {low:.1f}…{high:.1f}")
+    asked = [("dual_light", "night_demo", TITLES, DEMO.seeds, lambda seed: dual_light(DEMO, seed), slice(None)),
+             ("progressive", "night_context_demo", exit_profiles.TITLES, exit_profiles.DEMO.seeds,
+              _demo_exits, list(exit_profiles.TRAINED))]
+    for name, data, titles, seeds, recipes, exits in asked:
+        committed = load_rows(name)
+        committed = committed[(committed.data == data) & (committed.metric == "accuracy")]
+        for condition, column in committed.groupby("condition", sort=False):
+            runs = [find(recipes(seed)[condition], pretrained=True) for seed in range(seeds)]
+            if None in runs:
+                lines.append(f"{titles[condition]}: not trained here yet")
+                continue
+            mine = 100 * np.mean([run.predictions().correct.T[exits].mean() for run in runs])
+            low, high = three_seed_range(column.value.to_numpy(float), seeds)
+            word = "lies in" if low <= mine <= high else "lies OUTSIDE"
+            lines.append(f"{titles[condition]}: your {mine:.1f} {word} {low:.1f}…{high:.1f}")
     return lines
+
+
+def _demo_exits(seed: int) -> dict[str, Recipe]:
+    size = exit_profiles.DEMO
+    return exit_profiles.conditions(size, exit_profiles.trio(size, exit_profiles.night(size), seed))
 
 
 def compare_with_pretrained() -> tuple[list[str], bool]:

@@ -8,6 +8,7 @@ The headline is the mean over the nine trained exits. Cells that are one trainin
 network PKD *is* its reverse) are left out of a comparison, not counted as a tie.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,17 +18,17 @@ from kdlab import paths
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.mpeg4_sets import HeldOut, NightStream
 from kdlab.distill.progressive import coinciding
-from kdlab.exit_profiles import CONTEXT, HEADLINE, STUDY, ExitSize, conditions, night, sized, trio
+from kdlab.exit_profiles import CONTEXT, DEMO, HEADLINE, STUDY, TRAINED, ExitSize, conditions, night, sized, trio
 from kdlab.exits import ExitRecipe
 from kdlab.many import obtain_all
 from kdlab.measure.paired import Effect, effect, verdict
 from kdlab.nets.exits import ORDER
 from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run
+from kdlab.runs import Run, publish
 from kdlab.study import Scores, collect, pooled, save_rows
 
-__all__ = ["CONTEXTS", "PROFILE", "SETS", "columns", "committed", "differing", "exit_effect", "ledger", "run",
-           "sized", "trainings"]
+__all__ = ["CONTEXTS", "PROFILE", "SETS", "columns", "committed", "differing", "exit_effect", "ledger", "regime",
+           "run", "sized", "trainings"]
 
 PROFILE = STUDY
 FOLDS = ("1", "2", "3")
@@ -92,16 +93,23 @@ def _file(name: str, fold: int) -> str:
 # --- effects ---------------------------------------------------------------------------------------------------
 
 
-def places(modalities=ORDER) -> list[int]:
+def places(modalities: Sequence[str]) -> list[int]:
     """The trained exits of ``modalities`` among the twelve, from 0."""
     return [4 * ORDER.index(m) + k for m in modalities for k in range(3)]
 
 
 def exit_effect(scores: Scores, condition: str, baseline: str, exits: list[int] | None = None) -> Effect:
     """Paired difference in points of the mean over ``exits`` (default: the nine trained ones)."""
-    some = places() if exits is None else exits
+    some = list(TRAINED) if exits is None else exits
     means = [scores.correct(name)[:, :, some].mean(2) for name in (condition, baseline)]
     return effect(*means, scores.units)
+
+
+def regime(table: pd.DataFrame, data: str) -> str:
+    """The three networks of ``data`` by mean *validation* accuracy, best first: ``iframe 88.1 > residual 87.4 > …``."""
+    some = table[(table.data == data) & (table.metric == "val_accuracy") & table.condition.str.startswith("final:")]
+    means = some.groupby("condition").value.mean().sort_values(ascending=False)
+    return " > ".join(f"{name.split(':')[1]} {value:.1f}" for name, value in means.items())
 
 
 def differing(condition: str, baseline: str) -> list[str]:
@@ -146,9 +154,12 @@ def together(each: dict[str, Effect]) -> str:
 # --- the study -------------------------------------------------------------------------------------------------
 
 
-def run(profile: ExitSize, seeds: int | None = None, *, workers: int | None = None, say=print) -> dict[str, Scores]:
+def run(profile: ExitSize, seeds: int | None = None, *, demo_seeds: int = 4, workers: int | None = None,
+        say=print) -> dict[str, Scores]:
     """Run (or resume) the study; write ``figures/progressive.csv`` and the predictions of every set and fold.
 
+    The seed-0 runs of demo size become the committed weights; ``demo_seeds`` of them are what ``kdlab reproduce``
+    compares a user's own numbers with.
     Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
     """
     paths.real_set("weizmann")
@@ -167,8 +178,30 @@ def run(profile: ExitSize, seeds: int | None = None, *, workers: int | None = No
         table += test_rows(name, found[name])
         say(f"{name}: networks {', '.join(f'{m} {a:.1f} %' for m, a in finals(found[name]).items())}")
         say(ledger(found[name]).to_string(index=False))
+    table += _audited(profile, workers, say) + _demo(demo_seeds, workers, say)
     save_rows("progressive", table)
     return found
+
+
+def _audited(size: ExitSize, workers: int | None, say) -> list[dict]:
+    """Validation accuracy of one trio at every context that the study does not train at anyway."""
+    table = []
+    for context in CONTEXTS[1:-1]:
+        data = night(size, context)
+        data = replace(data, night=replace(data.night, per_class=(*size.per_class[:2], 1)))
+        runs = obtain_all(trio(size, data), pretrained=False, stale="refuse", workers=workers, say=say)
+        about = dict(study="progressive", data=data.name, seed=0, fold="", metric="val_accuracy", unit="%")
+        table += [about | dict(condition=f"final:{m}:4", value=round(run.predictions("val").accuracy, 4),
+                               recipe=run.folder.name) for m, run in zip(ORDER, runs, strict=True)]
+    return table
+
+
+def _demo(seeds: int, workers: int | None, say) -> list[dict]:
+    """Rows of the headline's conditions at demo size; the first seed's become the committed weights."""
+    demo = columns(DEMO, seeds, night(DEMO), every=False)
+    scores, runs = collect(demo, workers=workers, say=say)
+    publish(column[0] for column in runs.values())
+    return [row for row in test_rows("night_context_demo", scores) if row["condition"] in HEADLINE]
 
 
 def finals(scores: Scores) -> dict[str, float]:
@@ -185,8 +218,8 @@ def test_rows(name: str, scores: Scores) -> list[dict]:
         for s, seed in enumerate(scores.seeds):
             about = dict(study="progressive", data=name, seed=seed, fold="", metric="accuracy", unit="%",
                          recipe=scores.recipes[condition][s])
-            table.append(about | dict(condition=condition, value=round(float(right[s, places()].mean()), 4)))
-            for place in range(12) if condition == "ce_ic" else places():
+            table.append(about | dict(condition=condition, value=round(float(right[s, list(TRAINED)].mean()), 4)))
+            for place in range(12) if condition == "ce_ic" else TRAINED:
                 where = f"{ORDER[place // 4]}:{place % 4 + 1}"
                 who = "final" if place % 4 == 3 else condition
                 table.append(about | dict(condition=f"{who}:{where}", value=round(float(right[s, place]), 4)))
@@ -200,7 +233,7 @@ def _validated(name: str, fold: str, runs: dict[str, list[Run]], seeds: tuple[in
         for seed, run in zip(seeds, column, strict=True):
             right = 100 * run.predictions("val").correct.mean(0)
             about = dict(study="progressive", data=name, seed=seed, fold=fold, recipe=run.folder.name)
-            numbers = [(condition, "val_accuracy", right[places()].mean(), "%"),
+            numbers = [(condition, "val_accuracy", right[list(TRAINED)].mean(), "%"),
                        (condition, "cpu_seconds", run.provenance["cpu_seconds"], "s")]
             if condition == "ce_ic":
                 numbers += [(f"final:{m}:4", "val_accuracy", right[4 * i + 3], "%") for i, m in enumerate(ORDER)]
