@@ -3,7 +3,6 @@
 Features are ``F (B, C, T', h, w)``, attention is ``λ (B, C, T')`` in (0, 1).
 """
 
-import copy
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +158,5 @@ class Gated:
         return getattr(self.backbone, "statistics", None)
 
     def make(self, num_classes: int) -> GatedNet:
-        backbone = trunk(self.backbone.make(num_classes))
-        clip = torch.zeros(1, self.backbone.channels, *self.clip, device="meta")
-        shape = tuple(copy.deepcopy(backbone).to("meta").eval()(clip).shape[1:])
+        backbone, shape = trunk(self.backbone.make(num_classes)), self.backbone.shape(self.clip)
         return GatedNet(backbone, shape, num_classes, self.faithful, self.dropout)

@@ -121,6 +121,10 @@ class I3D:
         """The released networks saw pixels and flow in [−1, 1]; None without weights."""
         return ((0.5,) * self.channels, (0.5,) * self.channels) if self.weights else None
 
+    def shape(self, clip: tuple[int, int, int]) -> tuple[int, ...]:
+        """Of the last features of a clip (T, H, W): ``(C, T', H', W')``."""
+        return 1024, -(-clip[0] // 8), *(-(-n // 32) for n in clip[1:])
+
     def make(self, num_classes: int) -> nn.Module:
         classes = self.weights_classes if self.weights else num_classes
         net = I3DNet(self._layers() | OrderedDict(logits=_head(classes)))
@@ -166,6 +170,10 @@ class TinyC3D:
     channels: int = 3
     projector: int = 0
     dropout: float = 0.0
+
+    def shape(self, clip: tuple[int, int, int]) -> tuple[int, ...]:
+        """Of the last features of a clip (T, H, W): ``(C, T', H', W')``."""
+        return self.projector or self.widths[-1], clip[0] // 4, *(-(-n // 4) // 2 for n in clip[1:])
 
     def make(self, num_classes: int) -> nn.Module:
         inner = list(zip((self.channels, *self.widths), self.widths, self.temporal, strict=False))

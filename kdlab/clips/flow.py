@@ -1,0 +1,117 @@
+"""Optical flow as a view: computed by OpenCV and cached, or read from pictures beside the clips (docs/methods.md, 2).
+
+Two channels, x and y, in the coding of ``coviar``: 128 is rest. A mirrored clip moves the other way, so x must turn its
+sign with the flip; ``views.Draw`` mirrors pixels only. The windows here draw as their parents do, and turn it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kdlab.clips.coviar import flip_motion
+from kdlab.clips.decode import DamagedClip
+from kdlab.clips.paper_window import ConsecutiveWindow
+from kdlab.clips.views import Draw, Raw, TooShort, View, Window
+
+__all__ = ["ConsecutiveFlowWindow", "Flow", "FlowDraw", "FlowFiles", "FlowWindow"]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Dense flow (DIS) of the view ``of``, from the frame before to each frame; the first has the second's.
+
+    Cut at ± ``bound`` pixels a frame, in pixels of the frames as decoded.
+    """
+
+    bound: float = 20.0
+    of: View = Raw()
+
+    @property
+    def name(self) -> str:
+        return f"flow{self.bound:g}-{self.of.name}"
+
+    def read(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """All rows of ``path``, or those at ``indices``: uint8 (T, H, W, 2), ``128 + 127 v / bound``.
+
+        Raises :class:`kdlab.clips.views.TooShort` for a clip of one frame.
+        """
+        frames = dict(enumerate(self.of.read(path))) if indices is None else {}
+        rows = list(frames) if indices is None else np.asarray(indices).tolist()
+        pairs = [(max(t - 1, 0), max(t, 1)) for t in rows]
+        if indices is not None:
+            wanted = sorted({t for pair in pairs for t in pair})
+            frames = dict(zip(wanted, self.of.read(path, wanted), strict=True))
+        elif len(frames) < 2:
+            raise TooShort(f"{path} has one frame, so no flow; remove the clip from the index")
+        grey = {t: cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for t, frame in frames.items()}
+        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        flow = {pair: dis.calc(grey[pair[0]], grey[pair[1]], None) for pair in set(pairs)}
+        return np.rint(128 + 127 * np.clip(np.stack([flow[p] for p in pairs]) / self.bound, -1, 1)).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class FlowFiles:
+    """Flow made by others: grey pictures ``x`` and ``y`` in ``folder``/<file name without suffix>, sorted by name.
+
+    The names are those of the common extractors, rest is 127 or 128. The first picture leads to the second frame, so
+    it stands for the first frame too. The frame cache does not notice when pictures change: delete it then.
+    """
+
+    folder: str = field(metadata={"identity": False})
+    x: str = "flow_x_*.jpg"
+    y: str = "flow_y_*.jpg"
+
+    @property
+    def name(self) -> str:
+        return f"flow-files-{Path(self.folder).name}-{self.x}-{self.y}"
+
+    def read(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Rows as :class:`Flow`'s. Raises ``FileNotFoundError`` or :class:`DamagedClip`, naming the place."""
+        place = Path(self.folder) / Path(path).stem
+        both = [sorted(place.glob(pattern)) for pattern in (self.x, self.y)]
+        if not both[0] or len(both[0]) != len(both[1]):
+            raise FileNotFoundError(f"{place} has {len(both[0])} pictures {self.x} and {len(both[1])} {self.y}: put "
+                                    f"the flow of {path} there, a pair of pictures for each two frames")
+        rows = range(len(both[0]) + 1) if indices is None else np.asarray(indices).tolist()
+        return np.stack([np.stack([_grey(files[max(t - 1, 0)]) for files in both], -1) for t in rows])
+
+
+def _grey(file: Path) -> np.ndarray:
+    picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+    if picture is None:
+        raise DamagedClip(file, "damaged: no picture; extract that clip's flow again")
+    return picture
+
+
+@dataclass(frozen=True)
+class FlowDraw(Draw):
+    """The draw ``of``, whose flip also turns the sign of x where there are two channels."""
+
+    of: Draw | None = None
+
+    def apply(self, pixels: np.ndarray, crop: int) -> np.ndarray:
+        """Cut ``(T, h, w, C)`` pixels to ``(T, crop, crop, C)``."""
+        cut = self.of.apply(pixels, crop)
+        if self.flip and cut.shape[-1] == 2:
+            return flip_motion(cut[:, :, ::-1])  # which mirrors again
+        return cut
+
+
+class _Turned:
+    def random(self, length, generator) -> FlowDraw:
+        """A training draw: as without flow."""
+        draw = super().random(length, generator)
+        return FlowDraw(*(getattr(draw, f.name) for f in fields(Draw)), of=draw)
+
+
+@dataclass(frozen=True)
+class FlowWindow(_Turned, Window):
+    """``Window`` for flow, and for pixels beside it."""
+
+
+@dataclass(frozen=True)
+class ConsecutiveFlowWindow(_Turned, ConsecutiveWindow):
+    """``ConsecutiveWindow`` for flow, and for pixels beside it."""

@@ -1,0 +1,114 @@
+"""I3D in the released layout, its thinnings, its padding, checkpoints of other depth, and the tiny network."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from kdlab.nets.i3d import BOTTOM, I3D, STAGES, TOP, PairPool, Pool, TinyC3D, Unit, trunk
+from kdlab.nets.pretrained import Weights
+from kdlab.nets.video import WrongWeights
+
+
+def on_meta(spec: I3D, classes: int = 400):
+    with torch.device("meta"):
+        return spec.make(classes)
+
+
+def test_names_and_shapes_are_the_released_ones():
+    state = {k: tuple(v.shape) for k, v in on_meta(I3D()).state_dict().items()}
+    known = {
+        "Conv3d_1a_7x7.conv3d.weight": (64, 3, 7, 7, 7), "Conv3d_1a_7x7.bn.running_mean": (64,),
+        "Conv3d_2b_1x1.conv3d.weight": (64, 64, 1, 1, 1), "Conv3d_2c_3x3.conv3d.weight": (192, 64, 3, 3, 3),
+        "Mixed_3b.b0.conv3d.weight": (64, 192, 1, 1, 1), "Mixed_3b.b1a.conv3d.weight": (96, 192, 1, 1, 1),
+        "Mixed_3b.b1b.conv3d.weight": (128, 96, 3, 3, 3), "Mixed_4b.b0.conv3d.weight": (192, 480, 1, 1, 1),
+        "Mixed_4f.b2b.conv3d.weight": (128, 32, 3, 3, 3), "Mixed_5b.b3b.conv3d.weight": (128, 832, 1, 1, 1),
+        "Mixed_5c.b2b.conv3d.weight": (128, 48, 3, 3, 3), "Mixed_5c.b2b.bn.num_batches_tracked": (),
+        "logits.conv3d.weight": (400, 1024, 1, 1, 1), "logits.conv3d.bias": (400,),
+    }
+    assert known.items() <= state.items()
+    assert len(state) == 344  # 57 units of six tensors, and the head: what the released student script counts
+
+
+@pytest.mark.parametrize(("temporal", "units"), [(STAGES, 20), (TOP, 10), (BOTTOM, 10), ((), 0)])
+def test_a_thinning_keeps_the_kernels_in_time_of_its_stages_alone(temporal, units):
+    net = on_meta(I3D(temporal))
+    deep = [name for name, m in net.named_modules() if isinstance(m, torch.nn.Conv3d) and m.kernel_size[0] > 1]
+    assert len(deep) == units  # the stem, 2c, and two in each of nine blocks
+    assert {name.split(".")[0].split("_")[1] for name in deep} == set(temporal)
+    assert net.Mixed_3b.b3a.kernel_size[0] == (3 if "3b" in temporal else 1)
+
+
+def test_an_unknown_stage_is_named():
+    with pytest.raises(ValueError, match=r"no stage '4g' in I3D; it has 1a, 2c"):
+        I3D(("4d", "4g"))
+
+
+@pytest.mark.parametrize("n", [7, 8, 9, 16])
+def test_padding_is_that_of_the_released_networks(n):
+    """⌈n / 2⌉ places; for even n the stem has 2 before and 3 behind, so a plain padding of 3 would be one off."""
+    unit, x = Unit(1, 1, (1, 7, 7), (1, 2, 2)).eval(), torch.rand(1, 1, 1, n, n)
+    front, behind = (2, 3) if n % 2 == 0 else (3, 3)
+    expected = F.conv3d(F.pad(x, (front, behind, front, behind)), unit.conv3d.weight, stride=(1, 2, 2))
+    assert expected.shape[-1] == -(-n // 2)
+    assert torch.allclose(unit(x), torch.relu(unit.bn(expected)))
+    pooled = Pool((1, 3, 3), (1, 2, 2))(x)
+    before = 1 - (n % 2 == 0)
+    assert torch.equal(pooled, F.max_pool3d(F.pad(x, (before, 1, before, 1)), (1, 3, 3), (1, 2, 2)))
+
+
+def test_a_2d_stem_never_sees_every_second_frame_and_a_3d_one_does():
+    x = torch.rand(1, 3, 8, 16, 16)
+    other = x.clone()
+    other[:, :, 1::2] = 0
+    for spec, blind in ((I3D(TOP), True), (I3D(), False)):
+        stem = spec.make(2).Conv3d_1a_7x7.eval()
+        assert torch.equal(stem(x), stem(other)) == blind
+
+
+def test_pairs_of_steps_are_averaged_and_a_single_step_stays():
+    x = torch.arange(3.0).view(1, 1, 3, 1, 1).expand(1, 1, 3, 2, 2)
+    assert PairPool()(x).flatten().tolist() == [0.5, 1.5]
+    assert PairPool()(x[:, :, :1]).flatten().tolist() == [0]
+
+
+def test_video_becomes_logits_also_of_flow_and_odd_sizes_and_features_have_the_shape_foretold():
+    spec, x = I3D((), channels=2), torch.rand(2, 2, 9, 33, 50)
+    net = spec.make(5).eval()
+    assert net(x).shape == (2, 5)
+    assert trunk(net)(x).shape[1:] == spec.shape((9, 33, 50)) == (1024, 2, 2, 2)
+    assert spec.shape((64, 224, 224)) == (1024, 8, 7, 7) and spec.shape((256, 96, 96)) == (1024, 32, 3, 3)
+
+
+def test_a_checkpoint_loads_and_one_of_another_depth_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", lambda tensor, **how: tensor)  # seconds for nothing here
+    full, top = tmp_path / "i3d.safetensors", tmp_path / "top.pt"
+    theirs = {k: torch.full_like(v, i) for i, (k, v) in enumerate(I3D().make(400).state_dict().items())}
+    save_file({k: v for k, v in theirs.items() if "num_batches" not in k}, full)  # as older files are
+    torch.save(I3D(TOP).make(400).state_dict(), top)
+    ours = I3D(weights=Weights.of(full)).make(7)
+    kept = [k for k in theirs if not k.startswith("logits") and "num_batches" not in k]
+    assert len(kept) == 285 and all(torch.equal(ours.state_dict()[k], theirs[k]) for k in kept)
+    assert ours.logits.conv3d.weight.shape[0] == 7
+    assert torch.equal(I3D(weights=Weights.of(full)).make(400).logits.conv3d.weight, theirs["logits.conv3d.weight"])
+    first = r"top.pt holds the weights of another architecture: Conv3d_1a_7x7.conv3d.weight has shape " \
+            r"\(64, 3, 1, 7, 7\), expected \(64, 3, 7, 7, 7\)"
+    with pytest.raises(WrongWeights, match=first):
+        I3D(weights=Weights.of(top)).make(7)
+    with pytest.raises(WrongWeights, match=r"logits.conv3d.bias has shape \(400,\), expected \(157,\)"):
+        I3D(weights=Weights.of(full), weights_classes=157).make(7)
+    with pytest.raises(WrongWeights, match=r"Conv3d_1a_7x7.conv3d.weight has shape \(64, 3, 7.*expected \(64, 2, 7"):
+        I3D(channels=2, weights=Weights.of(full)).make(7)
+    assert I3D(channels=2, weights=Weights.of(full)).statistics == ((0.5, 0.5), (0.5, 0.5))
+    assert I3D().statistics is None
+
+
+@pytest.mark.parametrize(("frames", "side"), [(16, 32), (16, 36), (7, 25), (9, 43)])
+def test_tiny_teacher_and_half_width_thinned_student_have_features_of_one_shape(frames, side):
+    x = torch.rand(2, 3, frames, side, side + 1)
+    for spec in (TinyC3D(), TinyC3D((4, 8, 16, 64), (False, False, True, True)), TinyC3D((4, 8, 16, 32), projector=64)):
+        net = spec.make(5)
+        assert trunk(net)(x).shape[1:] == spec.shape((frames, side, side + 1)) and net(x).shape == (2, 5)
+        assert spec.shape((16, 32, 32)) == spec.shape((16, 36, 36)) == (64, 4, 4, 4)
+    two = TinyC3D(temporal=(False, False, True, True)).make(5)
+    assert [stage[0].kernel_size for stage in two.stages] == [(1, 3, 3)] * 2 + [(3, 3, 3)] * 2
