@@ -17,7 +17,7 @@ import pandas as pd
 from kdlab import paths
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.mpeg4_sets import HeldOut, NightStream
-from kdlab.distill.progressive import coinciding
+from kdlab.distill.progressive import PAPER, Progressive, coinciding
 from kdlab.exit_profiles import CONTEXT, DEMO, HEADLINE, STUDY, TRAINED, ExitSize, conditions, night, sized, trio
 from kdlab.exits import ExitRecipe
 from kdlab.many import obtain_all
@@ -114,11 +114,11 @@ def regime(table: pd.DataFrame, data: str) -> str:
 
 def differing(condition: str, baseline: str) -> list[str]:
     """The modalities on whose network the two conditions are not one and the same training."""
-    methods = {name: recipe.method for name, recipe in conditions(STUDY, trio(STUDY, night(STUDY))).items()}
-    schedules = {name: getattr(methods[name], "schedule", None) for name in (condition, baseline)}
-    if None in schedules.values() or methods[condition].alpha != methods[baseline].alpha:
+    recipes = conditions(STUDY, trio(STUDY, night(STUDY)))
+    one, other = (recipes[name].method for name in (condition, baseline))
+    if not type(one) is type(other) is Progressive or replace(one, schedule=PAPER) != replace(other, schedule=PAPER):
         return list(ORDER)
-    return [m for m in ORDER if len(coinciding(schedules, m)) == 2]
+    return [m for m in ORDER if len(coinciding({"one": one.schedule, "other": other.schedule}, m)) == 2]
 
 
 def orders_against(scores: Scores) -> list[str]:

@@ -38,7 +38,8 @@ def test_the_headline_is_the_mean_over_the_nine_trained_exits():
 def test_cells_that_are_one_training_by_construction_are_left_out():
     assert progressive.differing("pkd", "reversed") == ["residual", "iframe"]
     assert progressive.differing("pkd", "own_final") == list(ORDER) == progressive.differing("pkd", "ce_ic")
-    assert progressive.differing("pkd", "random_teacher") == list(ORDER)
+    for other in ("random_teacher", "smoothing", "ce_kd"):
+        assert progressive.differing("pkd", other) == list(ORDER)
     assert progressive.differing("own_final", "iframe_kd") == ["residual", "motion"]
     assert progressive.places(["motion"]) == [4, 5, 6] and progressive.places(ORDER) == list(TRAINED)
 
