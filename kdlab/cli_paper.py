@@ -29,3 +29,25 @@ def dual_light(dry_run, data_root, weights, seed, tflops):
     if dry_run:
         return click.echo(paper.dry_run(root, size, tflops))
     click.echo(paper.run(root, size, seed, say=click.echo).round(2).to_string())
+
+
+@paper.command("progressive")
+@click.option("--dry-run", is_flag=True, help="Only say what is needed, what it costs, what it is compared with.")
+@click.option("--data-root", type=click.Path(path_type=Path),
+              help="Folder of the folders ucf101, hmdb51, transcoded; default: $KDLAB_REAL_CLIPS, else data/.")
+@click.option("--weights", type=(click.Choice(["residual", "motion", "iframe"]), click.Path(path_type=Path)),
+              multiple=True, metavar="MODALITY FILE", help="CoViAR's checkpoint to begin from; once for each.")
+@click.option("--draws", type=click.IntRange(1), default=1, show_default=True,
+              help="Crops of a training clip that the exits see; each takes host memory.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--tflops", type=click.FloatRange(1), default=400, show_default=True,
+              help="Dense bf16 rate of your GPU, for the dry run's hours.")
+def progressive(dry_run, data_root, weights, draws, seed, tflops):
+    """PKD and WISE on UCF-101 and HMDB-51, with their controls; goes on where an interrupted call stopped."""
+    from kdlab import paper_progressive
+
+    root = data_root or paths.real_clips() or paths.data_dir()
+    size = paper_progressive.profile(dict(weights), draws)
+    if dry_run:
+        return click.echo(paper_progressive.dry_run(root, size, tflops))
+    click.echo(paper_progressive.run(root, size, seed, say=click.echo).round(2).to_string())

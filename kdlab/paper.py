@@ -28,8 +28,8 @@ from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import obtain
 from kdlab.train import Settings
 
-__all__ = ["ENHANCERS", "SETS", "PaperSet", "activation_bytes", "cost", "dry_run", "gpu_hours", "look", "profile",
-           "recipes", "run"]
+__all__ = ["ENHANCERS", "SETS", "PaperSet", "activation_bytes", "cost", "dry_run", "gpu_hours", "look", "placed",
+           "present", "profile", "recipes", "run"]
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ def recipes(which: PaperSet, root: Path, size: Profile, seed: int = 0) -> dict[t
     return found
 
 
-def look(which: PaperSet, root: Path) -> list[Catalogue] | str:
-    """The data set's catalogue for each split, or the reason why it cannot be opened."""
-    place, mend = root / which.folder, f"put {which.title} there; `kdlab paper dual_light --dry-run` shows the layout"
+def look(which: PaperSet, root: Path, paper: str = "dual_light") -> list[Catalogue] | str:
+    """The data set's catalogue for each split, or the reason why it cannot be opened; ``paper`` names the command."""
+    place, mend = root / which.folder, f"put {which.title} there; `kdlab paper {paper} --dry-run` shows the layout"
     if not place.is_dir():
         return f"no folder {place}: {mend}"
     try:
@@ -99,6 +99,25 @@ def look(which: PaperSet, root: Path) -> list[Catalogue] | str:
     if found[0].name != which.title:  # other clips in class folders would open, too
         return f"{place} holds {found[0].name}, by its lists and folders: {mend}"
     return found
+
+
+def placed(which: PaperSet, root: Path, there: list[Catalogue] | str) -> list[str]:
+    """Lines of a dry run: where clips and lists of ``which`` belong, and what :func:`look` found ``there``."""
+    about = next(data for data in DATA_SETS if data.title == which.title)
+    found = f"no: {there}" if isinstance(there, str) else "yes"
+    rows = zip(("clips", "lists", "note", "found"), (*about.layout, about.remark, found), strict=True)
+    return [f"{which.title}: {about.clips}", f"  put into   {root / which.folder}",
+            *(f"  {what:10} {line}" for what, line in rows)]
+
+
+def present(looked: dict[PaperSet, list[Catalogue] | str], say) -> list[PaperSet]:
+    """The data sets that were found; the others are named to ``say``. Raises ``FileNotFoundError`` for none."""
+    missing = {which: f"{which.title} is left out: {why}" for which, why in looked.items() if isinstance(why, str)}
+    if len(missing) == len(looked):
+        raise FileNotFoundError("\n  ".join(["no data set of the paper can be opened:", *missing.values()]))
+    for line in missing.values():
+        say(line)
+    return [which for which in looked if which not in missing]
 
 
 # --- what it costs -------------------------------------------------------------------------------------------------
@@ -119,11 +138,11 @@ def activation_bytes(net: nn.Module, shape: tuple[int, ...]) -> int:
     return sum(storage.nbytes() for key, storage in kept.items() if key not in own)
 
 
-def cost(spec, num_classes: int, frames: int, crop: int) -> tuple[int, int, int]:
-    """Of one clip ``(3, frames, crop, crop)``: MACs forward and bytes of activations (fp32) kept for the way back; then
-    the number of parameters. Counted on the meta device: no pixel is computed."""
+def cost(spec, num_classes: int, frames: int, crop: int, channels: int = 3) -> tuple[int, int, int]:
+    """Of one clip ``(channels, frames, crop, crop)``: MACs forward, and bytes of activations (fp32) kept for the way
+    back; then the number of parameters. Counted on the meta device: no pixel is computed."""
     with torch.device("meta"):
-        net, shape = untrained(spec).make(num_classes), (1, 3, frames, crop, crop)
+        net, shape = untrained(spec).make(num_classes), (1, channels, frames, crop, crop)
         return macs(net, shape), activation_bytes(net, shape), sum(p.numel() for p in net.parameters())
 
 
@@ -146,11 +165,9 @@ def dry_run(root: Path, size: Profile, tflops: float = 400, share: float = 0.35)
     lines, window, settings = [], size.window, size.settings
     listed = lambda numbers: ", ".join(f"{n:,}" for n in numbers)  # noqa: E731
     for which in SETS:
-        about = next(data for data in DATA_SETS if data.title == which.title)
         there = look(which, root)
         counts = ([round((1 - VAL_SHARE) * number) for number in which.clips] if isinstance(there, str)
                   else [len(catalogue.split("train")) for catalogue in there])
-        found = f"no: {there}" if isinstance(there, str) else "yes"
         steps = [settings.epochs * (n // min(n, settings.batch_size)) for n in counts]
         forward, kept, parameters = cost(size.net, which.classes, window.frames, window.crop)
         # weights, gradients, AdamW's two moments and the teacher's weights in 4 bytes each, a bf16 copy in 2
@@ -159,9 +176,7 @@ def dry_run(root: Path, size: Profile, tflops: float = 400, share: float = 0.35)
         hours = sum(gpu_hours([r for key, r in todo.items() if key[0] == split], n, forward, 1e12 * tflops * share)
                     for split, n in zip(which.splits, counts, strict=True))
         lines += [
-            f"{which.title}: {about.clips}",
-            f"  put into   {root / which.folder}",
-            *map("  {:10} {}".format, ("clips", "lists", "note", "found"), (*about.layout, about.remark, found)),
+            *placed(which, root, there),
             f"  splits     {', '.join(which.splits)}: {listed(counts)} training clips, {VAL_SHARE:.0%} taken off for"
             f" validation; {settings.epochs} epochs of batch {settings.batch_size}: {listed(steps)} steps, ce_2x twice",
             f"  trainings  {len(_trainings(todo.values()))} for a seed, teachers included:"
@@ -183,14 +198,8 @@ def run(root: Path, size: Profile, seed: int = 0, say=print) -> pd.DataFrame:
     Rows: data set, enhancer, condition. Data sets that are not there are named to ``say``; raises
     ``FileNotFoundError`` when there is none.
     """
-    looked = {which: look(which, root) for which in SETS}
-    missing = {which: f"{which.title} is left out: {why}" for which, why in looked.items() if isinstance(why, str)}
-    if len(missing) == len(SETS):
-        raise FileNotFoundError("\n  ".join(["no data set of the paper can be opened:", *missing.values()]))
-    for line in missing.values():
-        say(line)
     rows = [(which.title, enhancer, condition, obtain(recipe, say=say).predictions().accuracy)
-            for which in SETS if which not in missing
+            for which in present({which: look(which, root) for which in SETS}, say)
             for (_, enhancer, condition), recipe in recipes(which, root, size, seed).items()]
     table = pd.DataFrame(rows, columns=["data", "enhancer", "condition", "top1"])
     return table.groupby(["data", "enhancer", "condition"], sort=False).mean()

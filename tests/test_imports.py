@@ -24,6 +24,7 @@ LAYERS = (
     {"profiles"},
     {"exit_profiles"},
     {"paper"},
+    {"paper_progressive"},
     {"study"},
     {"studies"},
     {"show"},
