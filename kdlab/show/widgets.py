@@ -16,10 +16,11 @@ from kdlab.clips.night import Camera, darken
 from kdlab.measure.darkness import colours, luma
 from kdlab.progress import headless
 from kdlab.show.codec_plots import equation
+from kdlab.show.exit_plots import along_curve
 from kdlab.show.plots import light_and_histograms, soft_target_bars
 
 __all__ = ["exposure_picture", "exposure_widget", "gop_picture", "gop_widget", "temperature_picture",
-           "temperature_widget"]
+           "temperature_widget", "threshold_widget"]
 
 _SETTLED = 4  # frames that the camera's denoiser needs before its running mean has settled
 
@@ -125,6 +126,20 @@ def gop_widget(path: Path | str):
     last = len(scan(path).kinds) - 1
     return _interactive(show, number=IntSlider(0, min=0, max=last, description="frame", continuous_update=False),
                         accumulated=Checkbox(True, description="from the I-frame (else from the frame before)"))
+
+
+def threshold_widget(combined: np.ndarray, labels: np.ndarray, costs: np.ndarray):
+    """Drag WISE's threshold over ``exit_plots.along_curve``."""
+
+    def show(theta: float) -> None:
+        along_curve(combined, labels, costs, theta)
+        plt.show()
+
+    from ipywidgets import FloatSlider
+
+    slider = FloatSlider(0.9, min=0.1, max=1, step=0.005, description="threshold", readout_format=".3f",
+                         continuous_update=False)
+    return _interactive(show, theta=slider)
 
 
 def _interactive(show: Callable, **controls):
