@@ -27,8 +27,8 @@ from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import Run, publish
 from kdlab.study import Scores, collect, pooled, save_rows
 
-__all__ = ["CONTEXTS", "PROFILE", "SETS", "columns", "committed", "differing", "exit_effect", "ledger", "regime",
-           "run", "sized", "trainings"]
+__all__ = ["CONTEXTS", "PROFILE", "SETS", "columns", "committed", "differing", "exit_effect", "files", "ledger",
+           "regime", "run", "sized", "trainings"]
 
 PROFILE = STUDY
 FOLDS = ("1", "2", "3")
@@ -82,12 +82,14 @@ def trainings(profile: ExitSize, seeds: int | None = None) -> list[Recipe]:
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:
     """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
-    return {_file(name, fold): columns(PROFILE, 1, data) for name, folds in data_sets(PROFILE).items()
-            for fold, data in enumerate(folds)}
+    return {file: columns(PROFILE, 1, data) for name, folds in data_sets(PROFILE).items()
+            for file, data in zip(files()[name], folds, strict=True)}
 
 
-def _file(name: str, fold: int) -> str:
-    return f"progressive-{name}" + (f"-fold{fold + 1}" if name == "weizmann" else "")
+def files() -> dict[str, list[str]]:
+    """Set → the names of its predictions files, one a fold."""
+    return {name: [f"progressive-{name}" + (f"-fold{fold}" if name == "weizmann" else "")
+                   for fold in (FOLDS if name == "weizmann" else "1")] for name in SETS}
 
 
 # --- effects ---------------------------------------------------------------------------------------------------
@@ -171,7 +173,7 @@ def run(profile: ExitSize, seeds: int | None = None, *, demo_seeds: int = 4, wor
             unit = "group" if name == "weizmann" else "clip"
             scores, runs = collect(columns(profile, seeds, data), unit=unit, workers=workers, say=say)
             scores = replace(scores, logits={})
-            scores.save(paths.figures_dir() / "predictions" / f"{_file(name, fold)}.npz")
+            scores.save(paths.figures_dir() / "predictions" / f"{files()[name][fold]}.npz")
             table += _validated(name, str(fold + 1) if len(folds) > 1 else "", runs, scores.seeds)
             parts.append(scores)
         found[name] = pooled(parts) if len(parts) > 1 else parts[0]

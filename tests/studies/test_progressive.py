@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kdlab import paths
 from kdlab.exit_profiles import SMOKE, STUDY, TRAINED
 from kdlab.measure.paired import Effect
 from kdlab.nets.exits import ORDER
 from kdlab.studies import progressive, wise
-from kdlab.study import Scores, load_rows
+from kdlab.study import Scores, load_rows, pooled
 
 from ..conftest import encode
 
@@ -130,3 +131,37 @@ def test_both_studies_at_smoke_size(miniature_people, monkeypatch):
         assert last == pytest.approx(scores.correct("wise:pkd").mean()), "no early exit is the last exit"
         pooled = replace(scores, predicted={k: v for k, v in scores.predicted.items() if k.startswith("wise")})
         assert set(pooled.predicted) >= {"wise:pkd", "wise@k:pkd", "wise@50%:ce_ic"}
+
+
+# --- the committed evidence ------------------------------------------------------------------------------------
+
+PREDICTIONS = paths.project_root() / "figures" / "predictions"
+committed = pytest.mark.skipif(not (PREDICTIONS / "wise-night_context.npz").is_file(), reason="not committed yet")
+
+
+@committed
+@pytest.mark.parametrize("data", progressive.SETS)
+def test_committed_rows_follow_from_the_committed_predictions(data):
+    exits = pooled([Scores.load(PREDICTIONS / f"{file}.npz") for file in progressive.files()[data]])
+    rows = load_rows("progressive")
+    rows = rows[(rows.data == data) & (rows.metric == "accuracy")]
+    assert len(rows) == len(exits.seeds) * (len(exits.predicted) * 10 + 3)
+    for row in rows.itertuples():
+        condition, *where = row.condition.split(":")
+        places = [4 * ORDER.index(where[0]) + int(where[1]) - 1] if where else list(TRAINED)
+        right = exits.correct("ce_ic" if condition == "final" else condition)[exits.seeds.index(int(row.seed))]
+        assert 100 * right[:, places].mean() == pytest.approx(row.value, abs=1e-3)
+
+
+@committed
+@pytest.mark.parametrize("data", progressive.SETS)
+def test_committed_curves_agree_with_the_answers_at_their_ends(data):
+    scores, curves = Scores.load(PREDICTIONS / f"wise-{data}.npz"), wise.load_curves(data)
+    rows = load_rows("wise")
+    rows = rows[(rows.data == data) & (rows.metric == "accuracy")].set_index("condition").value
+    for method in wise.METHODS:
+        right = curves[f"right/{method}"]
+        first, last = (scores.correct(f"wise@k:{method}")[:, :, k : k + 2] for k in (0, 22))
+        assert np.array_equal(right[:, 0], first) and np.array_equal(right[:, -1], last)
+        assert rows[f"wise:{method}:theta1"] == pytest.approx(100 * last.mean(), abs=1e-3)
+        assert rows[f"wise:{method}"].mean() == pytest.approx(100 * last.mean(), abs=1e-3)
