@@ -1,0 +1,146 @@
+"""Optical flow of known motion, its coding, its mirror image, and flow from pictures."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from kdlab.clips.cache import FrameCache
+from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.decode import DamagedClip
+from kdlab.clips.flow import ConsecutiveFlowWindow, Flow, FlowDraw, FlowFiles, FlowWindow
+from kdlab.clips.paper_window import ConsecutiveWindow
+from kdlab.clips.views import ClipBatches, Draw, Raw, TooShort, Window
+from kdlab.recipe import from_json, to_json
+
+
+def moving(steps, size=(64, 96)):
+    """uint8 (T, H, W, 3): a smooth texture, moved as a whole by each of ``steps`` (x, y) pixels in turn."""
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.integers(0, 256, (size[0] + 80, size[1] + 80), np.uint8), (0, 0), 3)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
+    x = y = 40
+    frames = []
+    for dx, dy in [(0, 0), *steps]:
+        x, y = x - dx, y - dy
+        frames.append(texture[y : y + size[0], x : x + size[1]])
+    return np.repeat(np.stack(frames)[..., None], 3, -1)
+
+
+@pytest.fixture
+def clip(make_video):
+    """Right by 3, down by 2, then left by 4: five frames."""
+    frames = moving([(3, 0), (3, 0), (0, 2), (-4, 0)])
+    return make_video("moving.mkv", pixels=frames, codec="ffv1", pix_fmt="bgr0")
+
+
+def pixels(flow, bound=20.0):
+    """The median motion of each frame, in pixels, away from the border."""
+    return (np.median(flow[:, 12:-12, 12:-12].reshape(len(flow), -1, 2), axis=1) - 128) / 127 * bound
+
+
+def test_known_motion_comes_out_in_pixels(clip):
+    flow = Flow().read(clip)
+    assert flow.dtype == np.uint8 and flow.shape == (5, 64, 96, 2)
+    assert np.abs(pixels(flow) - [(3, 0), (3, 0), (3, 0), (0, 2), (-4, 0)]).max() < 0.3
+    assert np.array_equal(flow[0], flow[1])  # the first frame has the second's
+    assert np.abs(pixels(Flow(bound=5).read(clip), 5) - [(3, 0), (3, 0), (3, 0), (0, 2), (-4, 0)]).max() < 0.2
+    assert pixels(Flow(bound=2).read(clip), 2)[1:, 0] == pytest.approx([2, 2, 0, -2], abs=0.2)  # cut
+
+
+def test_rest_is_128_everywhere(make_video):
+    still = make_video("still.mkv", pixels=moving([(0, 0)] * 2), codec="ffv1", pix_fmt="bgr0")
+    assert (Flow().read(still) == 128).all()
+
+
+def test_chosen_rows_are_those_of_all(clip):
+    whole, indices = Flow().read(clip), [4, 0, 2, 2]
+    assert np.array_equal(Flow().read(clip, indices), whole[indices])
+
+
+def test_one_frame_has_no_flow(make_video):
+    with pytest.raises(TooShort, match="one frame"):
+        Flow().read(make_video("one.mkv", pixels=moving([]), codec="ffv1", pix_fmt="bgr0"))
+
+
+def test_the_cache_keeps_two_channels_and_tells_views_apart(clip, tmp_path):
+    cache, view = FrameCache(tmp_path / "cache"), Flow()
+    small = cache.frames(clip, [1, 4], 32, view.read, view.name)
+    assert small.shape == (2, 32, 48, 2)
+    assert pixels(cache.frames(clip, [1, 4], 64, view.read, view.name))[:, 0] == pytest.approx([3, -4], abs=0.3)
+    assert len({Flow().name, Flow(5).name, Raw().name, FlowFiles("a").name, FlowFiles("b").name}) == 5
+
+
+# --- mirrored clips --------------------------------------------------------------------------------------------
+
+
+def test_flow_of_the_mirrored_clip_is_the_mirrored_flow(clip, make_video):
+    mirrored = make_video("mirrored.mkv", pixels=Raw().read(clip)[:, :, ::-1], codec="ffv1", pix_fmt="bgr0")
+    flow, draw = Flow().read(clip), Draw(np.arange(5), flip=True)
+    turned = FlowDraw(np.arange(5), flip=True, of=draw).apply(flow, 40)
+    truth = Draw(np.arange(5)).apply(Flow().read(mirrored), 40)
+    assert np.median(np.abs(turned.astype(int) - truth)) <= 1
+    assert np.abs(pixels(turned)[:, 0] - [-3, -3, -3, 0, 4]).max() < 0.3
+    assert np.abs(pixels(draw.apply(flow, 40))[:, 0] - [3, 3, 3, 0, -4]).max() < 0.3  # what a plain draw would show
+
+
+def test_pixels_beside_flow_are_mirrored_only():
+    rgb, draw = np.random.default_rng(0).integers(0, 256, (2, 8, 9, 3), np.uint8), Draw(np.arange(2), flip=True)
+    assert np.array_equal(FlowDraw(np.arange(2), flip=True, of=draw).apply(rgb, 6), draw.apply(rgb, 6))
+    flow = rgb[..., :2]
+    straight = Draw(np.arange(2), 0.2, 0.7)
+    assert np.array_equal(FlowDraw(np.arange(2), 0.2, 0.7, of=straight).apply(flow, 6), straight.apply(flow, 6))
+
+
+@pytest.mark.parametrize(("ours", "parent"), [(FlowWindow(4, 40, 36), Window(4, 40, 36)),
+                                              (ConsecutiveFlowWindow(4, 40, 36), ConsecutiveWindow(4, 40, 36))])
+def test_the_windows_draw_as_their_parents_do(ours, parent):
+    flips = set()
+    rgb = np.random.default_rng(0).integers(0, 256, (4, 40, 50, 3), np.uint8)
+    for seed in range(8):
+        a, b = (w.random(9, torch.Generator().manual_seed(seed)) for w in (ours, parent))
+        assert np.array_equal(a.frames, b.frames) and (a.top, a.left, a.flip) == (b.top, b.left, b.flip)
+        assert np.array_equal(a.apply(rgb, 36), b.apply(rgb, 36))
+        flips.add(a.flip)
+    assert flips == {True, False}
+    assert from_json(to_json(ours)) == ours
+
+
+def test_batches_of_flow_beside_pixels(clip, tmp_path):
+    record = ClipRecord(id="a", path=clip, label=0, split="train", group="g")
+    batches = ClipBatches([record] * 6, {"student": Flow(), "teacher": Raw()}, FlowWindow(5, 60, 48),
+                          FrameCache(tmp_path / "cache"))
+    for seed in range(3):
+        batch = batches.training(range(6), torch.Generator().manual_seed(seed))
+        assert batch.views["student"].shape == (6, 2, 5, 48, 48) and batch.views["teacher"].shape == (6, 3, 5, 48, 48)
+        sign = np.sign(np.median(batch.views["student"][:, 0, -1].flatten(1) - 128 / 255, axis=1))
+        goes = []  # which way the texture went in the last step: compare with both shifts
+        for before, last in batch.views["teacher"][:, 0, -2:]:
+            right, left = (last[:, 4:] - before[:, :-4]).abs().mean(), (last[:, :-4] - before[:, 4:]).abs().mean()
+            goes.append(1 if right < left else -1)
+        assert sign.tolist() == goes
+    assert batches.statistics("student")[0].shape == (2,)
+
+
+# --- pictures --------------------------------------------------------------------------------------------------
+
+
+def test_flow_is_read_from_pictures_beside_the_clips(clip, tmp_path):
+    place = tmp_path / "flows" / "moving"
+    place.mkdir(parents=True)
+    for k in range(4):
+        for axis, value in (("x", 10 * k), ("y", 200 + k)):
+            cv2.imwrite(str(place / f"flow_{axis}_{k + 1:05}.png"), np.full((6, 8), value, np.uint8))
+    view = FlowFiles(str(tmp_path / "flows"), "flow_x_*.png", "flow_y_*.png")
+    flow = view.read(clip)
+    assert flow.shape == (5, 6, 8, 2)  # one for each frame of the clip
+    assert flow[:, 0, 0].tolist() == [[0, 200], [0, 200], [10, 201], [20, 202], [30, 203]]
+    assert np.array_equal(view.read(clip, [3, 0]), flow[[3, 0]])
+    assert from_json(to_json(view)) == view
+    assert str(tmp_path) not in str(to_json(view, identity=True))
+    (place / "flow_x_00002.png").write_bytes(b"no picture")
+    with pytest.raises(DamagedClip, match=r"flow_x_00002.png: damaged: no picture"):
+        view.read(clip)
+    (place / "flow_x_00002.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"moving has 3 pictures flow_x.* and 4 flow_y.*moving.mkv"):
+        view.read(clip)
