@@ -1,0 +1,111 @@
+"""Pictures of the loss around and between networks: filter-normalised curves and surfaces, linear paths.
+
+docs/methods.md, 5.4. Random directions see the bulk of the spectrum and miss the largest eigenvalue. Batch-norm buffers
+stay those of the centre, and go stale away from it.
+"""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from kdlab.measure.flatness import Hessian, flat
+from kdlab.nets.video import load_weights
+from kdlab.train import seeded
+
+__all__ = ["Path", "curvature", "curve", "filter_direction", "filter_scale", "path", "surface", "width"]
+
+
+def _filters(hessian: Hessian, rows: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """``rows`` of each weight as ``(filters, filter size)``, flat; 0 for biases and the parameters of norms."""
+    return flat(rows(w.detach().double().flatten(1)) if w.dim() > 1 else torch.zeros_like(w) for w in hessian.weights)
+
+
+def filter_direction(hessian: Hessian, seed: int = 0) -> torch.Tensor:
+    """A Gaussian direction ``(P,)`` in which every filter has the norm of the weights' (Li et al., arXiv 1712.09913).
+
+    A filter is an output channel of a convolution or a row of a linear layer.
+    """
+    generator = seeded(seed, 5)
+
+    def rows(w: torch.Tensor) -> torch.Tensor:
+        d = torch.randn(w.shape, generator=generator, dtype=torch.float64).to(w.device)
+        return d * (w.norm(dim=1, keepdim=True) / (d.norm(dim=1, keepdim=True) + 1e-10))
+
+    return _filters(hessian, rows)
+
+
+def filter_scale(hessian: Hessian) -> torch.Tensor:
+    """‖filter‖ / √(filter size) of each weight ``(P,)``. The trace of ``Scaled(hessian, filter_scale(hessian))`` is the
+    expected curvature of :func:`curve` at 0: blind to a scale of filters that the next layer takes back."""
+    return _filters(hessian, lambda w: (w.norm(dim=1, keepdim=True) / w.shape[1] ** 0.5).expand_as(w))
+
+
+def curve(hessian: Hessian, direction: torch.Tensor, at: np.ndarray) -> np.ndarray:
+    """Loss at w + a × ``direction`` for each a of ``at (A,)``: ``(A,)``."""
+    return surface(hessian, direction, direction, at, np.zeros(1))[:, 0]
+
+
+def surface(hessian: Hessian, first: torch.Tensor, second: torch.Tensor, at: np.ndarray, beside: np.ndarray):
+    """Loss at w + a × ``first`` + b × ``second``, a of ``at (A,)`` and b of ``beside (B,)``: an array ``(A, B)``."""
+    losses = np.empty((len(at), len(beside)))
+    for i, j in np.ndindex(losses.shape):
+        with hessian.moved(at[i] * first + beside[j] * second):
+            losses[i, j] = hessian.value()[0]
+    return losses
+
+
+def curvature(at: np.ndarray, losses: np.ndarray, within: float = 0.1) -> float:
+    """Second derivative at 0 of a :func:`curve`, by a quadratic fit over |a| ≤ ``within``: at least three points."""
+    near = np.abs(at) <= within * (1 + 1e-9)
+    if near.sum() < 3:
+        raise ValueError(f"a quadratic needs three points with |a| ≤ {within:g}, got {near.sum()}: a finer curve")
+    return float(2 * np.polyfit(at[near], losses[near], 2)[0])
+
+
+def width(at: np.ndarray, losses: np.ndarray, rise: float) -> float:
+    """Width around 0 within which a :func:`curve` lies less than ``rise`` nats above its value at 0; linear between
+    points, infinite where a side never rises so far. ``at`` ascends and contains 0."""
+    centre, total = int(np.abs(at).argmin()), 0.0
+    for side in (slice(centre, None), slice(centre, None, -1)):
+        a, above = np.abs(at[side]), losses[side] - losses[centre] - rise
+        if not (above >= 0).any():
+            return np.inf
+        k = int((above >= 0).argmax())
+        total += a[k] - (a[k] - a[k - 1]) * above[k] / (above[k] - above[k - 1])
+    return float(total)
+
+
+class Path(NamedTuple):
+    """Along the line between two networks: ``at (A,)`` from 0 to 1, ``losses (A,)``, ``accuracies (A,)`` in [0, 1]."""
+
+    at: np.ndarray
+    losses: np.ndarray
+    accuracies: np.ndarray
+
+    @property
+    def barrier(self) -> float:
+        """The most by which the loss exceeds the straight line between its ends (arXiv 1912.05671, 2110.06296)."""
+        return float((self.losses - (1 - self.at) * self.losses[0] - self.at * self.losses[-1]).max())
+
+
+def path(first: nn.Module, second: nn.Module, data: Iterable | Callable[[], Iterator], points: int = 25,
+         re_estimate: bool = False, **options) -> Path:
+    """Loss and accuracy on the line from ``first`` to ``second``; ``data`` and ``options`` as for :class:`Hessian`.
+
+    Batch-norm buffers are interpolated like weights, which is wrong in between: activations of averaged weights vary
+    less than their average. ``re_estimate`` takes them from ``data`` at every point, ends included, which is another
+    network's loss. Both matter: report both. Raises :class:`kdlab.nets.video.WrongWeights` for other architectures.
+    """
+    a, b = first.state_dict(), second.state_dict()
+    between = load_weights(copy.deepcopy(first), b, "the second network")
+    hessian, at, values = Hessian(between, data, **options), np.linspace(0, 1, points), []
+    for t in at:
+        between.load_state_dict({k: torch.lerp(a[k], b[k], float(t)) if a[k].is_floating_point() else a[k] for k in a})
+        if re_estimate:
+            torch.optim.swa_utils.update_bn((x for x, _ in hessian._batches()), between)
+        values.append(hessian.value())
+    return Path(at, *np.array(values).T)

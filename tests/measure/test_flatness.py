@@ -1,0 +1,497 @@
+"""Flatness against closed forms (docs/methods.md, 5), dense Hessians and invariances."""
+
+import copy
+import math
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import nn
+from torch.nn import functional as F
+
+from kdlab.measure.flatness import Hessian, Unmeasurable, flat, sharpness
+from kdlab.measure.lanczos import Krylov, NotConverged, Scaled, density, extremes, lanczos, sketch, trace
+from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.train import one_thread
+
+A = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
+X = torch.tensor([[1.0, 0], [0, 2], [1, 1]], dtype=torch.float64)
+SIGNS = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 3)
+
+
+@pytest.fixture(autouse=True)
+def single_thread():
+    with one_thread():
+        yield
+
+
+def parameter(values) -> nn.Parameter:
+    return nn.Parameter(torch.tensor(values, dtype=torch.float64))
+
+
+def quadratic(matrix=A, at=None) -> Hessian:
+    """½ wᵀ M w."""
+    w = nn.Parameter(torch.ones(len(matrix), dtype=torch.float64) if at is None else torch.tensor(at).double())
+    return Hessian.of(lambda: 0.5 * w @ matrix @ w, [w])
+
+
+def small_net() -> nn.Module:
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3), nn.Tanh(), nn.Flatten(), nn.Dropout(0.5),
+                        nn.Linear(12, 4)).double()
+    net(torch.randn(64, 2, 4, 4).double())  # buffers that are not 0 and 1
+    return net
+
+
+def samples(count: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return (torch.randn(count, 2, 4, 4, generator=generator).double(),
+            torch.randint(0, 4, (count,), generator=generator))
+
+
+def batches(*sizes: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    x, y = samples(sum(sizes))
+    return list(zip(x.split(sizes), y.split(sizes), strict=True))
+
+
+def dense(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The Hessian of the evaluation-mode loss by torch.autograd.functional, in the order of the parameters."""
+    net = copy.deepcopy(net).eval()
+    names, weights = zip(*net.named_parameters(), strict=True)
+
+    def loss(vector):
+        parts = vector.split([w.numel() for w in weights])
+        state = {n: p.view(w.shape) for n, p, w in zip(names, parts, weights, strict=True)}
+        return F.cross_entropy(torch.func.functional_call(net, state, (x,)), y)
+
+    return torch.autograd.functional.hessian(loss, flat(weights).to(weights[0].dtype))
+
+
+def matrix(operator) -> torch.Tensor:
+    return operator.product(torch.eye(operator.size, dtype=torch.float64))
+
+
+# --- closed forms ----------------------------------------------------------------------------------------------
+
+
+def test_probes_of_the_worked_example_have_their_mean_and_variance():
+    operator = quadratic()
+    values = (SIGNS * operator.product(SIGNS)).sum(1)
+    assert sorted(values.tolist()) == pytest.approx([5, 5, 9, 9, 9, 9, 13, 13], abs=1e-12)
+    assert operator.products == 8
+
+
+def test_trace_stops_on_its_standard_error():
+    found = trace(quadratic(), relative_error=0.02, seed=1)
+    n = len(found.probes)
+    assert found.error == pytest.approx(found.probes.std(ddof=1) / math.sqrt(n)) and found.error <= 0.02 * found.value
+    assert abs(found.value - 9) < 4 * found.error and set(found.probes.round(9)) == {5, 9, 13}
+    # 8 / (0.02 × 9)² = 247 probes: the rule needs about that many, and one block fewer would not have done.
+    assert 180 < n < 320 and n % 4 == 0
+    before = found.probes[:-4]
+    assert before.std(ddof=1) / math.sqrt(n - 4) > 0.02 * before.mean()
+    assert len(trace(quadratic(), relative_error=1e-9, max_probes=20).probes) == 20
+
+
+def test_the_error_covers_the_truth():
+    generator = torch.Generator().manual_seed(0)
+    m = torch.randn(30, 30, generator=generator, dtype=torch.float64)
+    operator = quadratic(m @ m.T)
+    runs = [trace(operator, relative_error=0.1, min_probes=16, seed=s) for s in range(100)]
+    z = np.array([(r.value - float((m * m).sum())) / r.error for r in runs])
+    assert (np.abs(z) < 2.2).mean() > 0.88 and abs(z.mean()) < 0.4
+
+
+def test_diagonal_hessians_need_no_second_probe():
+    found = trace(quadratic(torch.diag(torch.tensor([1.0, -2, 5]).double())), min_probes=2)
+    assert found.value == pytest.approx(4, abs=1e-12) and found.error == pytest.approx(0, abs=1e-12)
+
+
+def test_eigenvalues_of_the_worked_example():
+    found = extremes(quadratic(), tolerance=1e-10)
+    assert found.largest == pytest.approx(3 + math.sqrt(3), abs=1e-9)
+    assert found.smallest == pytest.approx(3 - math.sqrt(3), abs=1e-9)
+    assert max(found.residuals) < 1e-10 and found.run.captured == pytest.approx(9, abs=1e-9)
+
+
+def test_linear_regression():
+    w = parameter([0.3, -2.0])
+    y = torch.tensor([1.0, -1, 4]).double()
+    operator = Hessian.of(lambda: ((X @ w - y) ** 2).mean(), [w])
+    assert matrix(operator) == pytest.approx(np.array([[4, 2], [2, 10]]) / 3, abs=1e-12)
+    found = extremes(operator)
+    assert (found.largest, found.smallest) == pytest.approx(((7 + 13**0.5) / 3, (7 - 13**0.5) / 3), abs=1e-9)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [2, 2, 2]])
+def test_softmax_regression(labels):
+    net = nn.Linear(2, 3, bias=False).double()
+    nn.init.zeros_(net.weight)
+    data = [(X[:2], torch.tensor(labels[:2])), (X[2:], torch.tensor(labels[2:]))]
+    full, part = Hessian(net, data), Hessian(net, data, gauss_newton=True)
+    assert matrix(full) == pytest.approx(matrix(part), abs=1e-12)
+    values = torch.linalg.eigvalsh(matrix(full))
+    top = (7 + 13**0.5) / 18
+    assert values.sum().item() == pytest.approx(14 / 9, abs=1e-9)
+    assert values[-2:].tolist() == pytest.approx([top, top], abs=1e-9)
+    assert values[:2].tolist() == pytest.approx([0, 0], abs=1e-12) and values[2] > 0.1
+    assert extremes(full).largest == pytest.approx(top, abs=1e-9)
+
+
+def test_lanczos_from_the_first_axis():
+    start = torch.tensor([1.0, 0, 0]).double()
+    run = lanczos(quadratic(), 3, start)
+    values, weights, _ = run.ritz()
+    assert run.diagonal == pytest.approx([2, 3, 4]) and run.beside == pytest.approx([1, 1, 0], abs=1e-12)
+    assert values == pytest.approx([3 - 3**0.5, 3, 3 + 3**0.5], abs=1e-9)
+    assert weights == pytest.approx([0.6220085, 1 / 3, 0.0446582], abs=1e-7) and weights @ values == pytest.approx(2)
+    two = lanczos(quadratic(), 2, start)
+    assert two.ritz()[0] == pytest.approx([(5 - 5**0.5) / 2, (5 + 5**0.5) / 2], abs=1e-9)
+    assert two.ritz()[2].max() > 0.5  # β₂ leads out: not eigenvalues, and the residuals say so
+
+
+def test_lanczos_stops_when_its_span_is_closed():
+    operator = quadratic(torch.diag(torch.tensor([1.0, 1, 1, 1, 7]).double()))
+    run = lanczos(operator, 5)
+    assert len(run.diagonal) == 2 and operator.products == 2 and run.ritz()[0] == pytest.approx([1, 7])
+
+
+def test_density_has_the_moments_of_the_spectrum():
+    generator = torch.Generator().manual_seed(1)
+    m = torch.randn(40, 40, generator=generator, dtype=torch.float64)
+    m = m + m.T
+    runs = [lanczos(quadratic(m), 20, seed=s) for s in range(3)]
+    for run in runs:  # 2m − 1 = 39 moments of the start vector's measure are exact; two of them here
+        v = run.basis[0]
+        nodes, weights, _ = run.ritz()
+        assert weights.sum() == pytest.approx(1) and weights @ nodes == pytest.approx(float(v @ m @ v), abs=1e-9)
+        assert weights @ nodes**4 == pytest.approx(float(v @ torch.linalg.matrix_power(m, 4) @ v), rel=1e-9)
+        assert (run.basis @ run.basis.T - torch.eye(20)).abs().max() < 1e-12
+    at = np.linspace(-40, 40, 4001)
+    phi = density(runs, at, 0.5)
+    assert np.trapezoid(phi, at) == pytest.approx(1, abs=1e-6)
+    # P Σωθ is the trace estimate of the same probes.
+    signs = [math.sqrt(40) * run.basis[0] for run in runs]
+    assert 40 * np.trapezoid(phi * at, at) == pytest.approx(np.mean([float(s @ m @ s) for s in signs]), abs=1e-6)
+
+
+# --- deflated traces -------------------------------------------------------------------------------------------
+
+
+def outliers(size: int = 60) -> torch.Tensor:
+    """Five large eigenvalues over a bulk, as in trained networks; in no particular basis."""
+    generator = torch.Generator().manual_seed(2)
+    q = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64)).Q
+    values = torch.cat([torch.tensor([50.0, 40, 30, 25, -20]), torch.rand(size - 5, generator=generator)]).double()
+    return q * values @ q.T
+
+
+@pytest.mark.parametrize("know", [lambda o, s: sketch(o, 8, s), lambda o, s: lanczos(o, 12, seed=s)])
+def test_known_subspaces_leave_little_to_probes_and_no_bias(know):
+    m = outliers()
+    operator, truth = quadratic(m), float(torch.trace(m))
+    plain = trace(operator, relative_error=0.02, max_probes=2000)
+    known = know(operator, 0)
+    basis = known.basis
+    assert (basis @ basis.T - torch.eye(len(basis))).abs().max() < 1e-12
+    assert known.captured == pytest.approx(float(torch.trace(basis @ m @ basis.T)), abs=1e-9)
+    found = trace(operator, known, relative_error=0.02)
+    assert len(found.probes) < len(plain.probes) / 10 and found.error <= 0.02 * abs(found.value)
+    # Were a probe of the trace the start vector of Lanczos, its value outside would be 0 and the mean too small.
+    every = [trace(operator, know(operator, s), min_probes=4, max_probes=4, seed=s) for s in range(100)]
+    means = np.array([t.value for t in every])
+    assert abs(means.mean() - truth) < 4 * means.std() / math.sqrt(100)
+    assert min(np.abs(t.probes).min() for t in every) > 1e-3
+
+
+def test_products_are_counted():
+    operator = quadratic(outliers())
+    sketch(operator, 8)
+    assert operator.products == 16
+    trace(operator, min_probes=12, max_probes=12)
+    assert operator.products == 28
+    found = extremes(operator)
+    assert operator.products == 28 + len(found.run.diagonal)
+
+
+# --- networks --------------------------------------------------------------------------------------------------
+
+
+def test_dense_hessian_mini_batches_and_evaluation_mode():
+    net, (x, y) = small_net(), samples()
+    truth = dense(net, x, y)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    net.train()
+    whole, cut = Hessian(net, [(x, y)]), Hessian(net, batches(5, 4, 3))
+    assert (matrix(whole) - truth).abs().max() < 1e-12 * truth.abs().max() + 1e-12
+    assert (matrix(cut) - truth).abs().max() < 1e-6 and (matrix(cut) - matrix(whole)).abs().max() < 1e-12
+    found = extremes(cut, tolerance=1e-8)
+    values = torch.linalg.eigvalsh(truth)
+    assert (found.largest, found.smallest) == pytest.approx((values[-1].item(), values[0].item()), abs=1e-6)
+    wrapped = LinearOperator((cut.size,) * 2, lambda v: cut.product(torch.from_numpy(v).view(1, -1))[0].numpy(),
+                             dtype=float)
+    assert found.largest == pytest.approx(eigsh(wrapped, 1, which="LA", return_eigenvectors=False)[0], abs=1e-6)
+    value, accuracy = cut.value()
+    net.eval()
+    assert value == pytest.approx(F.cross_entropy(net(x), y).item(), abs=1e-12)
+    assert accuracy == pytest.approx((net(x).argmax(1) == y).double().mean().item())
+    assert cut.gradient()[0] == pytest.approx(value, abs=1e-12)
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_the_mode_of_every_module_comes_back():
+    net = small_net().train()
+    net[1].eval()
+    Hessian(net, batches(12)).value()
+    assert [m.training for m in net] == [True, False, True, True, True, True]
+
+
+def test_gauss_newton_is_the_hessian_of_the_linearised_network():
+    net, (x, y) = small_net().eval(), samples()
+    operator = Hessian(net, batches(5, 7), gauss_newton=True)
+    names, weights = zip(*net.named_parameters(), strict=True)
+
+    def outputs(*parts):
+        return torch.func.functional_call(net, dict(zip(names, parts, strict=True)), (x,))
+
+    jacobian = torch.cat([j.flatten(2) for j in torch.autograd.functional.jacobian(outputs, weights)], 2)  # (N, K, P)
+    p = torch.softmax(net(x), 1)
+    middle = torch.diag_embed(p) - p[:, :, None] * p[:, None]
+    truth = torch.einsum("nkp,nkl,nlq->pq", jacobian, middle, jacobian) / len(x)
+    assert (matrix(operator) - truth).abs().max() < 1e-10
+    assert torch.linalg.eigvalsh(truth)[0] > -1e-9 > torch.linalg.eigvalsh(dense(net, x, y))[0]
+
+
+def test_measured_parameters():
+    net, (x, y) = small_net(), samples()
+    truth = dense(net, x, y)
+    head = Hessian(net, [(x, y)], measured=lambda name, w: name.startswith("5."))
+    assert head.size == 52 and (matrix(head) - truth[-52:, -52:]).abs().max() < 1e-10
+
+
+def test_a_kept_graph_is_dropped_when_a_weight_changes():
+    net, (x, y) = small_net(), samples()
+    operator, v = Hessian(net, [(x, y)]), torch.randn(1, sum(p.numel() for p in net.parameters())).double()
+    first = operator.product(v)
+    calls = []
+    net.register_forward_hook(lambda *_: calls.append(1))
+    assert torch.equal(operator.product(v), first) and not calls
+    with torch.no_grad():
+        net[5].weight.mul_(2)
+    after = operator.product(v)[0]
+    assert len(calls) == 1 and (after - dense(net, x, y) @ v[0]).abs().max() < 1e-10
+
+
+def test_memory_holds_one_graph():
+    class Ticket:
+        pass
+
+    alive, peak = weakref.WeakSet(), []
+
+    def pack(tensor):
+        ticket = Ticket()
+        ticket.tensor = tensor
+        alive.add(ticket)
+        peak.append(len(alive))
+        return ticket
+
+    net = small_net()
+    measured = {}
+    for sizes in ([4], [4, 4], [4] * 12):
+        operator = Hessian(net, batches(*sizes))
+        peak.clear()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda ticket: ticket.tensor):
+            operator.product(torch.ones(2, operator.size))
+        measured[len(sizes)] = max(peak)
+        del operator
+    assert measured[1] == measured[2] == measured[12] > 5
+
+
+def test_a_function_and_a_loader_give_the_same():
+    net, (x, y) = small_net(), samples()
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=5)
+    ones = torch.ones(1, 112).double()
+    truth = Hessian(net, [(x, y)]).product(ones)
+    for data in (loader, lambda: iter(batches(5, 7))):
+        assert (Hessian(net, data).product(ones) - truth).abs().max() < 1e-12
+
+
+def test_batch_norm_identities():
+    """Weights before a training-mode batch norm are free of scale: ⟨W, g⟩ = 0 and H W = −g. In evaluation mode not."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 3, bias=False), nn.BatchNorm1d(3), nn.Linear(3, 2)).double()
+    x, y = torch.randn(40, 5).double(), torch.randint(0, 2, (40,))
+    net(x)
+    w = net[0].weight
+
+    def trained():
+        z = x @ w.T
+        z = (z - z.mean(0)) / z.var(0, correction=0).sqrt()
+        return F.cross_entropy(net[2](z), y)
+
+    def at_w(operator):
+        gradient = operator.gradient()[1]
+        image = operator.product(flat([w]).view(1, -1))[0]
+        return abs(float(flat([w]) @ gradient)), (image + gradient).abs().max(), gradient.norm()
+
+    aligned, left, size = at_w(Hessian.of(trained, [w]))
+    assert aligned < 1e-9 and left < 1e-9 and size > 0.01
+    net.train()  # the operator must not follow the network's mode
+    aligned, left, size = at_w(Hessian(net, [(x, y)], measured=lambda name, _: name == "0.weight"))
+    assert aligned > 1e-3 and left > 1e-3
+
+
+# --- sharpness -------------------------------------------------------------------------------------------------
+
+
+def test_sharpness_of_the_worked_examples():
+    found = sharpness(quadratic(at=[1.0, 0, 0]))
+    assert found.one_step == pytest.approx(0.05 * 5**0.5 + 0.5 * 0.05**2 * 3, abs=1e-9)
+    assert found.one_step == pytest.approx(0.1155534, abs=1e-7) and found.ascent == pytest.approx(0.1155869, abs=1e-7)
+    assert found.gradient_norm == pytest.approx(5**0.5)
+    there = quadratic(at=[1.0, 2, -1])
+    assert sharpness(there).one_step == pytest.approx(0.3781836, abs=1e-7)
+    assert sharpness(there, adaptive=True).one_step == pytest.approx(0.6545807, abs=1e-7)
+    assert sharpness(there, adaptive=True, eta=1.0).one_step != pytest.approx(0.6545807, abs=1e-2)
+    assert there.weights[0].tolist() == [1, 2, -1]
+
+
+def product_of_two(a: float, b: float) -> Hessian:
+    """½ (ab − 1)², whose minima are one function in any coordinates."""
+    u, v = parameter([[a]]), parameter([[b]])
+    return Hessian.of(lambda: 0.5 * (u * v - 1).square().sum(), [u, v])
+
+
+def test_a_minimum_has_no_single_step_and_the_same_adaptive_sharpness_in_all_coordinates():
+    even, uneven = product_of_two(1.0, 1.0), product_of_two(10.0, 0.1)
+    assert torch.trace(matrix(even)).item() == pytest.approx(2)
+    assert torch.trace(matrix(uneven)).item() == pytest.approx(100.01)
+    for hessian in (even, uneven):
+        found = sharpness(hessian, adaptive=True)
+        assert math.isnan(found.one_step) and found.gradient_norm < 1e-12
+        assert found.ascent == pytest.approx(0.5 * (2**0.5 * 0.05 + 0.05**2 / 2) ** 2, abs=1e-8)
+    assert sharpness(uneven).ascent > 10 * sharpness(even).ascent
+
+
+def rescaled(net: nn.Module, c: float) -> nn.Module:
+    """The same function: weights before the batch norm times c, its mean by c, its variance by c²."""
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        other[0].weight.mul_(c)
+        other[1].running_mean.mul_(c)
+        other[1].running_var.mul_(c * c)
+    return other
+
+
+def test_rescaled_weights_fake_raw_sharpness_but_not_adaptive():
+    net = small_net().eval()
+    net[1].eps = 0.0
+    data = batches(6, 6)
+    one, other = Hessian(net, data), Hessian(rescaled(net, 4.0), data)
+    assert one.value() == pytest.approx(other.value(), abs=1e-12)
+    raw, adaptive = ([sharpness(h, 0.5, adaptive=kind) for h in (one, other)] for kind in (False, True))
+    for number in ("one_step", "ascent", "gradient_norm"):
+        assert getattr(adaptive[0], number) == pytest.approx(getattr(adaptive[1], number), abs=1e-9)
+    assert raw[0].ascent > 1.1 * raw[1].ascent
+    assert torch.trace(matrix(one)) > 1.05 * torch.trace(matrix(other))
+    scaled = [matrix(Scaled(h, flat(h.weights).abs())) for h in (one, other)]
+    assert (scaled[0] - scaled[1]).abs().max() < 1e-9
+
+
+# --- bad input -------------------------------------------------------------------------------------------------
+
+
+class Halved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x / 2
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return gradient / 2
+
+
+class OddLayer(nn.Module):
+    def forward(self, x):
+        return Halved.apply(x)
+
+
+class Noise(nn.Module):
+    def forward(self, x):
+        return x + torch.randn_like(x)
+
+
+class Counter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x):
+        self.calls += 1
+        return x
+
+
+def test_what_cannot_be_measured_says_why():
+    net, data, (x, y) = small_net(), batches(6, 6), samples()
+    cases = [
+        (copy.deepcopy(net).requires_grad_(False), data, "no parameter to measure"),
+        (copy.deepcopy(net).half(), data, "0.weight is torch.float16.*fp32 or fp64"),
+        (nn.Sequential(Noise(), net), data, "two passes over the data differ"),
+        (nn.Sequential(Counter(), net), data, "changes the buffer 0.calls"),
+        (net, [], "no mini-batch"),
+        (net, iter(data), "used up by one pass"),
+        (net, [(x * torch.inf, y)], "the loss is nan"),
+        (net, lambda: iter([(x + 1e-3 * torch.randn_like(x), y)]), "two passes over the data differ"),
+        (net, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 6, shuffle=True), "shuffles"),
+    ]
+    spoilt = copy.deepcopy(net)
+    spoilt[5].bias.data[1] = torch.nan
+    for module, batches_, message in [*cases, (spoilt, data, "5.bias holds NaN")]:
+        with pytest.raises(Unmeasurable, match=message):
+            Hessian(module, batches_)
+    with pytest.raises(Unmeasurable, match="no parameter to measure"):
+        Hessian(net, data, measured=lambda name, w: False)
+    with torch.inference_mode(), pytest.raises(Unmeasurable, match="inference mode"):
+        Hessian(net, data)
+
+
+def test_operations_without_a_second_derivative_are_named():
+    for kind in (False, True):
+        operator = Hessian(nn.Sequential(small_net(), OddLayer()), batches(6), gauss_newton=kind)
+        with pytest.raises(Unmeasurable, match="no second derivative: HalvedBackward"):
+            operator.product(torch.ones(1, operator.size))
+    w, target, length = nn.Parameter(torch.randn(4, 1, 3)), torch.ones(1, 1, dtype=torch.long), torch.tensor([4])
+    operator = Hessian.of(lambda: F.ctc_loss(w.log_softmax(2), target, length, length // 4), [w])
+    with pytest.raises(Unmeasurable, match="no second derivative.*ctc_loss"):
+        operator.product(torch.ones(1, operator.size))
+    linear = Hessian.of(lambda: w.sum(), [w])
+    assert not linear.product(torch.ones(1, 12)).any()
+
+
+def test_lanczos_that_did_not_converge_shows_its_residual():
+    with pytest.raises(NotConverged, match=r"after 3 Lanczos steps the largest eigenvalue .* residual of 0\.\d"):
+        extremes(quadratic(torch.diag(torch.linspace(1, 2, 50).double())), tolerance=1e-6, max_steps=3)
+
+
+def test_attention_no_grad_and_autocast():
+    """Fused attention kernels have no second derivative, a surrounding autocast or no_grad must not matter."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Flatten(), nn.Linear(24, 2))
+    data = [(torch.randn(4, 3, 8), torch.tensor([0, 1, 0, 1]))]
+    operator = Hessian(net, data)
+    truth = operator.product(torch.ones(1, operator.size))
+    operator = Hessian(net, data)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(operator.product(torch.ones(1, operator.size)), truth) and truth.dtype == torch.float64
+
+
+def test_a_video_network_in_fp32():
+    net = build(TinyR2Plus1D((4, 4)), 3, 0)
+    x, y = torch.rand(6, 3, 4, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2])
+    exact = dense(copy.deepcopy(net).double(), x.double(), y)
+    found = extremes(Hessian(net, [(x[:4], y[:4]), (x[4:], y[4:])]), tolerance=1e-3)
+    assert isinstance(found.run, Krylov) and found.run.basis.dtype == torch.float32
+    assert found.largest == pytest.approx(torch.linalg.eigvalsh(exact)[-1].item(), rel=1e-3)

@@ -1,0 +1,151 @@
+"""Curves, surfaces and paths against closed forms (docs/methods.md, 5.4) and invariances."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kdlab.measure.flatness import Hessian, Unmeasurable
+from kdlab.measure.lanczos import Scaled, trace
+from kdlab.measure.surface import curvature, curve, filter_direction, filter_scale, path, surface, width
+from kdlab.nets.video import WrongWeights
+from kdlab.train import one_thread
+
+A = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
+AT = np.linspace(-1, 1, 51)
+
+
+@pytest.fixture(autouse=True)
+def single_thread():
+    with one_thread():
+        yield
+
+
+def quadratic() -> Hessian:
+    """½ wᵀ A w at (1, 2, −1), with the filters {w1, w2} and {w3}."""
+    w = [nn.Parameter(torch.tensor([[1.0, 2.0]]).double()), nn.Parameter(torch.tensor([[-1.0]]).double())]
+    return Hessian.of(lambda: 0.5 * (v := torch.cat([p.flatten() for p in w])) @ A @ v, w)
+
+
+def small_net(seed: int = 3) -> nn.Module:
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 4)).double()
+    nn.init.zeros_(net[0].bias)
+    net(3 * torch.randn(64, 2, 4, 4).double() + 1)
+    return net.eval()
+
+
+def data(count: int = 12) -> list:
+    generator = torch.Generator().manual_seed(5)
+    x, y = torch.randn(count, 2, 4, 4, generator=generator).double(), torch.randint(0, 4, (count,), generator=generator)
+    return [(x[:5], y[:5]), (x[5:], y[5:])]
+
+
+def test_a_quadratic_gives_its_curve_surface_and_curvature():
+    hessian = quadratic()
+    (value, gradient), d, e = hessian.gradient(), filter_direction(hessian, 0), filter_direction(hessian, 1)
+    assert value == 9 and gradient.tolist() == [4, 6, -2]
+    losses = curve(hessian, d, AT)
+    assert losses == pytest.approx(9 + AT * float(gradient @ d) + 0.5 * AT**2 * float(d @ A @ d), abs=1e-12)
+    assert curvature(AT, losses) == pytest.approx(float(d @ A @ d), abs=1e-9)
+    plane = surface(hessian, d, e, AT[::10], AT[::25])
+    for i, j in np.ndindex(6, 3):
+        w = torch.tensor([1.0, 2, -1]).double() + AT[10 * i] * d + AT[25 * j] * e
+        assert plane[i, j] == pytest.approx(float(0.5 * w @ A @ w), abs=1e-12)
+    assert torch.cat([w.detach().flatten() for w in hessian.weights]).tolist() == [1, 2, -1]
+
+
+def test_directions_have_the_filters_norms():
+    d = filter_direction(quadratic(), 4)
+    assert d[:2].norm().item() == pytest.approx(5**0.5, abs=1e-8) and abs(d[2].item()) == pytest.approx(1, abs=1e-8)
+    net = small_net()
+    d = filter_direction(Hessian(net, data()))
+    sizes = [p.numel() for p in net.parameters()]
+    parts = dict(zip((n for n, _ in net.named_parameters()), d.split(sizes), strict=True))
+    for name, rows in (("0.weight", 3), ("4.weight", 4)):
+        weight = net.get_parameter(name).detach().flatten(1)
+        assert parts[name].view(rows, -1).norm(dim=1) == pytest.approx(weight.norm(dim=1).numpy(), rel=1e-8)
+    for name in ("0.bias", "1.weight", "1.bias", "4.bias"):
+        assert not parts[name].any()
+
+
+def test_expected_curvature():
+    hessian = quadratic()
+    scaled = Scaled(hessian, filter_scale(hessian))
+    assert torch.trace(scaled.product(torch.eye(3).double())).item() == pytest.approx(16.5, abs=1e-12)
+    found = trace(scaled, relative_error=0.02)
+    assert abs(found.value - 16.5) < 4 * found.error
+    many = torch.stack([filter_direction(hessian, s) for s in range(2000)])
+    curvatures = ((many @ A) * many).sum(1)
+    assert abs(curvatures.mean() - 16.5) < 4 * curvatures.std() / 2000**0.5
+
+
+def test_one_function_in_other_coordinates_has_the_same_curve():
+    curves = []
+    for a, b in ((1.0, 1.0), (10.0, 0.1)):
+        u, v = nn.Parameter(torch.tensor([[a]]).double()), nn.Parameter(torch.tensor([[b]]).double())
+        hessian = Hessian.of(lambda u=u, v=v: 0.5 * (u * v - 1).square().sum(), [u, v])
+        d = filter_direction(hessian, 7)
+        signs = (d / torch.tensor([a, b]).double()).tolist()
+        curves.append(curve(hessian, d, AT))
+        assert curves[-1] == pytest.approx(0.5 * ((1 + AT * signs[0]) * (1 + AT * signs[1]) - 1) ** 2, abs=1e-8)
+    assert curves[0] == pytest.approx(curves[1], abs=1e-8)
+
+
+def test_rescaled_weights_before_a_batch_norm_leave_curves_alone():
+    net = small_net()
+    net[1].eps = 0.0
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        other[0].weight.mul_(5)
+        other[1].running_mean.mul_(5)
+        other[1].running_var.mul_(25)
+    one, two = Hessian(net, data()), Hessian(other, data())
+    first, second = (curve(h, filter_direction(h, 1), AT[::10]) for h in (one, two))
+    assert first == pytest.approx(second, abs=1e-7) and np.ptp(first) > 0.01
+    raw = torch.randn(one.size, generator=torch.Generator().manual_seed(0)).double()
+    assert np.abs(curve(one, raw, AT[::10]) - curve(two, raw, AT[::10])).max() > 0.01
+
+
+def test_widths():
+    assert width(AT, AT**2, 0.25) == pytest.approx(1.0, abs=0.01)
+    assert width(AT, np.where(AT > 0, AT, -2 * AT), 0.5) == pytest.approx(0.75, abs=1e-12)
+    assert width(AT, AT**2, 2.0) == np.inf and width(AT, np.maximum(AT, 0), 0.5) == np.inf
+    with pytest.raises(ValueError, match="three points"):
+        curvature(np.linspace(-1, 1, 5), np.zeros(5))
+
+
+def test_path_between_two_networks():
+    first, second = small_net(1), small_net(2)
+    before = {k: v.clone() for k, v in first.state_dict().items()}
+    found = path(first, second, data(), points=5)
+    assert (found.losses[0], found.accuracies[0]) == Hessian(first, data()).value()
+    assert (found.losses[-1], found.accuracies[-1]) == Hessian(second, data()).value()
+    half = copy.deepcopy(first)
+    for key, value in half.state_dict().items():
+        value.copy_((value + second.state_dict()[key]) / 2 if value.is_floating_point() else value)
+    assert found.losses[2] == pytest.approx(Hessian(half, data()).value()[0], abs=1e-12)
+    line = np.linspace(found.losses[0], found.losses[-1], 5)
+    assert found.barrier == pytest.approx((found.losses - line).max(), abs=1e-12) and found.barrier >= 0
+    assert path(first, first, data(), points=3).barrier == pytest.approx(0, abs=1e-12)
+    assert all(torch.equal(v, before[k]) for k, v in first.state_dict().items())
+
+
+def test_re_estimated_statistics_are_those_of_the_data():
+    first, second = small_net(1), small_net(2)
+    x, y = (torch.cat(part) for part in zip(*data(), strict=True))
+    found = path(first, second, [(x, y)], points=3, re_estimate=True)
+    assert np.abs(found.losses - path(first, second, [(x, y)], points=3).losses).min() > 1e-3
+    end = copy.deepcopy(second)
+    z = end[0](x)
+    end[1].running_mean, end[1].running_var = z.mean((0, 2, 3)).detach(), z.var((0, 2, 3)).detach()
+    assert found.losses[-1] == pytest.approx(Hessian(end, [(x, y)]).value()[0], abs=1e-9)
+
+
+def test_other_architectures_and_wrong_data_are_refused():
+    with pytest.raises(WrongWeights, match="the second network"):
+        path(small_net(), nn.Sequential(nn.Linear(2, 2)), data())
+    with pytest.raises(Unmeasurable, match="no mini-batch"):
+        path(small_net(), small_net(), [])
