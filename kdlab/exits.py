@@ -1,4 +1,4 @@
-"""The recipe of internal classifiers on three frozen networks, and the features they learn from: docs/methods.md, 3."""
+"""The recipe of internal classifiers on frozen networks, and the features they learn from: docs/methods.md, 3.1."""
 
 import copy
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Frozen networks' features of clips, kept in memory: internal classifiers then train in seconds (docs/methods.md, 3).
+"""Frozen networks' features of clips, in memory: internal classifiers then train in seconds (docs/methods.md, 3.1).
 
 Networks are only called here; what they are is not known. Half precision halves the memory and changes a feature by
 5e-4 of its value at most.

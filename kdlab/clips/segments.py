@@ -1,7 +1,7 @@
 """Batches of the compressed domain: one frame of each segment of a clip, every modality under the same draw.
 
 CoViAR draws crop and flip for each modality anew; then a teacher that sees motion and a student that sees residuals
-look at different places. Here they share all of it (docs/methods.md, 3 and 4.4).
+look at different places. Here they share all of it (docs/methods.md, 3.1 and 4.4).
 """
 
 from collections.abc import Sequence

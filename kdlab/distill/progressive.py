@@ -2,7 +2,7 @@
 
 "Advancing Compressed Video Action Recognition through Progressive Knowledge Distillation" attaches three internal
 classifiers to each of three frozen networks (residual, motion, I-frame) and trains them by a teacher that changes: the
-motion network's final classifier, then the residual's, then each network's own, or the I-frame's (docs/methods.md, 3).
+motion network's final classifier, then the residual's, then each network's own, or the I-frame's: docs/methods.md, 3.3.
 There are soft targets only: no label term, and no factor T².
 
 ``nets["student"]`` is the module of the nine heads: ``batch.views`` → logits ``(B, 9, K)``, stages 1 to 3 of the
@@ -38,7 +38,7 @@ TEAMNET: Schedule = (("motion", 3 / 40), ("residual", 3 / 40), ("iframe", 34 / 4
 
 
 def soft_cross_entropy(logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float = 1) -> torch.Tensor:
-    """``−Σ_c softmax_T(teacher)_c · ln softmax_T(z)_c`` in nats, ``(..., K)`` → ``(...)`` (section 3c).
+    """``−Σ_c softmax_T(teacher)_c · ln softmax_T(z)_c`` in nats, ``(..., K)`` → ``(...)`` (docs/methods.md, 3.3).
 
     It is the KL divergence plus the teacher's entropy, so its gradient is KL's; the lowest value is that entropy.
     """
@@ -192,7 +192,7 @@ class SettledCrossEntropy(CrossEntropy):
 
     Motion is sparse and heavy-tailed, so a batch's statistics depend on which clips are in it, and a network can fit
     the training set with them and fail with the running ones. The last third with the running ones mends it
-    (docs/methods.md, 3).
+    (docs/methods.md, 3.3).
     """
 
     freeze_after: float = 2 / 3

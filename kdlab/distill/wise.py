@@ -1,5 +1,5 @@
 """WISE: weighted inference over the exits of three networks, and when to stop ("Advancing Compressed Video Action
-Recognition through Progressive Knowledge Distillation"; docs/methods.md, 3).
+Recognition through Progressive Knowledge Distillation"; docs/methods.md, 3.4).
 
 Exits are visited in the order residual 1-4, motion 1-4, iframe 1-4. At exit k the logits of all exits so far are added
 with fitted weights, and the clip stops at the first exit that is sure enough:
@@ -31,7 +31,7 @@ FAITHFUL_MIX = {
     "hmdb51": ((0.6313, 0.3005, 0.4611), (0.7465, 0.2855, 0.4077), (0.7618, 0.3450, 0.3689)),
     "ucf101": ((1.3720, 0.5565, 1.8532), (1.3720, 0.5565, 1.8532), (1.4348, 0.9558, 1.5995)),
 }
-#: Released GMACs of one segment up to each exit; residual and motion look swapped (section 3f) `[code]`.
+#: Released GMACs of one segment up to each exit; residual and motion look swapped (docs/methods.md, 3.7) `[code]`.
 PUBLISHED_GMACS = ((1.09, 1.97, 2.49, 2.90), (1.13, 2.00, 2.53, 2.94), (1.26, 3.22, 6.54, 7.35))
 _LARGEST = 100.0  # weight: where clips can be told apart without error and a = 0, the minimum lies at infinity
 

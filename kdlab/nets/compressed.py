@@ -1,4 +1,4 @@
-"""Networks of one compressed-domain modality each: CoViAR's (arXiv 1712.00636; docs/methods.md, 3) and a tiny one.
+"""Networks of one compressed-domain modality each: CoViAR's (arXiv 1712.00636; docs/methods.md, 3.1) and a tiny one.
 
 A video ``(B, C, T, H, W)`` is T frames, one of each TSN segment; logits are their mean, before the softmax.
 """

@@ -1,6 +1,6 @@
 """Exits: heads after the first three stages of three frozen networks, and the twelve exits together.
 
-Their order is everywhere that of docs/methods.md, 3: residual 1..4, motion 1..4, I-frame 1..4, where 4 is the
+Their order is everywhere that of docs/methods.md, 3.2: residual 1..4, motion 1..4, I-frame 1..4, where 4 is the
 network's own final classifier.
 """
 
@@ -25,7 +25,7 @@ POOLED = (7, 9)
 class Exit:
     """A head on the ``channels`` of a stage: convolution to ``width`` channels, batch norm, 4×4 pooling, linear.
 
-    There is no rectifier, and the padding is 1 whatever the ``kernel``, both as released (docs/methods.md, 3).
+    There is no rectifier, and the padding is 1 whatever the ``kernel``, both as released (docs/methods.md, 3.2).
     ``pooled`` is the size to which maps are averaged first; none as released. It makes tiny heads thrice as fast.
     """
 

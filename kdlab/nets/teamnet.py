@@ -1,4 +1,4 @@
-"""TEAM-Net's setting (docs/methods.md, 3), tiny: one network in which the three modalities inform each other."""
+"""TEAM-Net's setting (docs/methods.md, 3.5), tiny: one network in which the three modalities inform each other."""
 
 from dataclasses import dataclass
 

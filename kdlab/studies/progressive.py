@@ -34,7 +34,7 @@ PROFILE = STUDY
 FOLDS = ("1", "2", "3")
 #: Where the three networks' order is looked at before the study: probabilities that the place tells the class.
 CONTEXTS = (0.0, 0.6, CONTEXT)
-#: Compared once, with the released code's choices (docs/methods.md, 3.6).
+#: Compared once, with the released code's choices (docs/methods.md, 3.7).
 FAITHFUL = ("pkd_batch_statistics", "ce_half")
 
 
