@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -32,15 +33,13 @@ class Hessian:
     """The mean loss of ``net`` over ``data`` in its weights: value, gradient ``(P,)``, products with the Hessian.
 
     ``data`` gives ``(inputs, labels)`` mini-batches again and again: a list, a loader that does not shuffle, or a
-    function that returns an iterator. ``criterion(outputs, labels)`` is a mean over its mini-batch.
-    ``measured(name, weight)`` says which parameters are meant (default: all that need gradients). ``gauss_newton``
-    leaves out the network's own curvature: with a convex criterion, no eigenvalue is then negative.
+    function that returns an iterator. ``criterion(outputs, labels)`` is a mean over its mini-batch; ``measured(name,
+    weight)`` chooses among the parameters that need gradients. ``gauss_newton`` leaves out the network's own curvature:
+    with a convex criterion, no eigenvalue is then negative. ``products`` counts rows.
 
-    Memory holds the graph of one mini-batch. The rows of one :meth:`product` share it, and where all data is one
-    mini-batch it is kept until a weight changes. ``products`` counts rows.
-
-    Raises :class:`Unmeasurable` in inference mode; for nothing to measure, half precision, NaN, no data; and where two
-    passes differ or move a buffer (a shuffling or augmenting loader, a random layer).
+    Memory holds one mini-batch's graph. The rows of one :meth:`product` share it, and where all data is one mini-batch
+    it is kept until a weight changes. Raises :class:`Unmeasurable` in inference mode, for nothing to measure, half
+    precision, NaN, no data, and where two passes differ or move a buffer (shuffled or augmented data, a random layer).
     """
 
     def __init__(self, net: nn.Module, data: Iterable | Callable[[], Iterator], *,
@@ -53,7 +52,7 @@ class Hessian:
         for name, tensor in net.state_dict().items():
             if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
                 raise Unmeasurable(f"{name} is {tensor.dtype}; flatness needs fp32 or fp64: call net.float()")
-            if not torch.isfinite(tensor).all():
+            if not tensor.isfinite().all():
                 raise Unmeasurable(f"{name} holds NaN or infinity: the training diverged")
         if isinstance(getattr(data, "sampler", None), torch.utils.data.RandomSampler):
             raise Unmeasurable("the loader shuffles; flatness is measured on fixed mini-batches: shuffle=False")
@@ -165,15 +164,14 @@ class Hessian:
     def _check(self) -> None:
         buffers = {name: b.clone() for name, b in self.net.named_buffers()}
         (loss, gradient), (again, other) = self.gradient(), self.gradient()
-        if not torch.tensor(loss).isfinite():
+        if not np.isfinite(loss):
             raise Unmeasurable(f"the loss is {loss}: look at the inputs")
         rounding = 1e3 * torch.finfo(self.dtype).eps
         if abs(loss - again) > rounding * abs(loss) or (gradient - other).norm() > rounding * gradient.norm():
             raise Unmeasurable(f"two passes over the data differ (losses {loss:.9g} and {again:.9g}): a loader that "
                                "shuffles or augments, or a layer that is random in evaluation mode")
-        for name, buffer in self.net.named_buffers():
-            if not torch.equal(buffer, buffers[name]):
-                raise Unmeasurable(f"a pass in evaluation mode changes the buffer {name}")
+        if changed := [name for name, b in self.net.named_buffers() if not torch.equal(b, buffers[name])]:
+            raise Unmeasurable(f"a pass in evaluation mode changes the buffer {changed[0]}")
 
 
 def _newton(net, criterion, x, y, weights) -> Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]:
@@ -185,11 +183,11 @@ def _gauss_newton(net, criterion, x, y, weights) -> Callable[[Sequence[torch.Ten
     """v → Jᵀ C J v: J the outputs' Jacobian, C the criterion's Hessian in the outputs."""
     z = net(x)
     free, u = z.detach().requires_grad_(), torch.zeros_like(z, requires_grad=True)
-    slope, back = _gradient(criterion(free, y), [free]), _gradient(z, weights, [u])  # Jᵀu, linear in u: it gives Jv
+    slope, back = _gradient(criterion(free, y), [free]), _gradient(z, weights, [u])  # Jᵀu is linear in u and gives Jv
 
     def times(vector):
-        return _gradient(z, weights, _gradient(slope, [free], _gradient(back, [u], vector, last=True), last=True),
-                         last=True)
+        forward = _gradient(back, [u], vector, last=True)
+        return _gradient(z, weights, _gradient(slope, [free], forward, last=True), last=True)
 
     return times
 

@@ -1,12 +1,12 @@
 """Trace, extreme eigenvalues and spectral density of a matrix known by its products alone (docs/methods.md, 5).
 
-An operator has ``size`` P, ``dtype``, ``device`` and ``product``, rows ``(k, P)`` → ``(k, P)`` in fp64: such as
-:class:`kdlab.measure.flatness.Hessian`. Products are what costs, so they are used twice: one Lanczos run gives extreme
-eigenvalues, density *and* a subspace on which the trace is known. Random probes then need to see only what lies
-outside, where the few large eigenvalues that make probes differ are gone.
+An operator has ``size`` P, ``dtype``, ``device`` and ``product``, rows ``(k, P)`` → ``(k, P)``: a
+:class:`kdlab.measure.flatness.Hessian`. Products are what costs, so they serve twice: one Lanczos run gives extreme
+eigenvalues, density *and* a subspace on which the trace is known; probes see what lies outside, where the few large
+eigenvalues that make them differ are gone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,9 +62,7 @@ class Krylov(NamedTuple):
 
 class Extremes(NamedTuple):
     """The largest and the smallest eigenvalue (most negative, not least in magnitude), and the ``run`` behind them.
-
-    ``residuals`` ‖Hy − θy‖ are relative: the largest's to itself, the smallest's to the larger magnitude of the two.
-    """
+    ``residuals`` ‖Hy − θy‖ are relative: the largest's to itself, the smallest's to the larger magnitude of the two."""
 
     largest: float
     smallest: float
@@ -92,13 +90,7 @@ def sketch(operator, rank: int, seed: int = 0) -> Sketch:
     return Sketch(basis, float((basis * operator.product(basis)).sum()))
 
 
-def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int = 0,
-            until: Callable[[Krylov], bool] = lambda run: False) -> Krylov:
-    """At most ``steps`` products from ``start (P,)`` (default: random signs); fewer when ``until`` says so, or when the
-    span is closed under the operator.
-
-    Every new vector is made orthogonal to all before it, twice: else rounding copies eigenvalues that have converged.
-    """
+def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Iterator[Krylov]:
     steps = min(steps, operator.size)
     w = _signs(operator, 1, seeded(seed, 2))[0] if start is None else start.to(operator.device, operator.dtype)
     basis = torch.empty(steps, operator.size, dtype=operator.dtype, device=operator.device)
@@ -107,13 +99,17 @@ def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int =
         basis[m - 1] = w / norm
         w = operator.product(basis[m - 1 : m])[0].to(operator.dtype)
         diagonal.append(float(basis[m - 1] @ w))
-        for _ in range(2):
+        for _ in range(2):  # orthogonal to all before it, twice: else rounding copies eigenvalues that have converged
             w = w - (basis[:m] @ w) @ basis[:m]
         beside.append(norm := float(w.norm()))
-        run = Krylov(basis[:m], np.array(diagonal), np.array(beside))
-        if norm <= 100 * torch.finfo(operator.dtype).eps * np.abs(diagonal + beside).max() or until(run):
-            break
-    return run
+        yield Krylov(basis[:m], np.array(diagonal), np.array(beside))
+        if norm <= 100 * torch.finfo(operator.dtype).eps * np.abs(diagonal + beside).max():
+            return
+
+
+def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int = 0) -> Krylov:
+    """``steps`` products from ``start (P,)`` (default: random signs); fewer where the operator closes their span."""
+    return list(_steps(operator, steps, start, seed))[-1]
 
 
 def extremes(operator, tolerance: float = 1e-2, max_steps: int = 100, smallest: bool = True, seed: int = 0) -> Extremes:
@@ -122,26 +118,18 @@ def extremes(operator, tolerance: float = 1e-2, max_steps: int = 100, smallest: 
     Without ``smallest`` only the largest is waited for. Raises :class:`NotConverged` with the residuals.
     """
     before = np.inf
-
-    def look(run: Krylov) -> Extremes:
+    for run in _steps(operator, max_steps, None, seed):
         values, _, residuals = run.ritz()
         sizes = np.maximum((abs(values[-1]), np.abs(values).max()), np.finfo(float).tiny)
-        return Extremes(values[-1], values[0], tuple(residuals[[-1, 0]] / sizes), run)
-
-    def good(found: Extremes) -> bool:
-        return max(found.residuals[: 1 + smallest]) <= tolerance
-
-    def until(run: Krylov) -> bool:
-        nonlocal before
-        found = look(run)
-        still, before = abs(found.largest - before) <= 1e-3 * abs(found.largest), found.largest
-        return still and good(found)
-
-    found = look(lanczos(operator, max_steps, seed=seed, until=until))
-    if not good(found):
-        raise NotConverged(f"after {len(found.run.diagonal)} Lanczos steps the largest eigenvalue {found.largest:.4g} "
-                           f"has a relative residual of {found.residuals[0]:.2g}, the smallest, {found.smallest:.4g}, one "
-                           f"of {found.residuals[1]:.2g}; asked for: {tolerance:g}. Raise max_steps or tolerance.")
+        found = Extremes(float(values[-1]), float(values[0]), tuple(residuals[[-1, 0]] / sizes), run)
+        good = max(found.residuals[: 1 + smallest]) <= tolerance
+        if good and abs(found.largest - before) <= 1e-3 * abs(found.largest):
+            break
+        before = found.largest
+    if not good:
+        raise NotConverged(f"after {len(run.diagonal)} Lanczos steps the largest eigenvalue {found.largest:.4g} has a "
+                           f"relative residual of {found.residuals[0]:.2g}, the smallest, {found.smallest:.4g}, one of "
+                           f"{found.residuals[1]:.2g}; asked for: {tolerance:g}. Raise max_steps or tolerance.")
     return found
 
 

@@ -25,10 +25,8 @@ def _filters(hessian: Hessian, rows: Callable[[torch.Tensor], torch.Tensor]) -> 
 
 
 def filter_direction(hessian: Hessian, seed: int = 0) -> torch.Tensor:
-    """A Gaussian direction ``(P,)`` in which every filter has the norm of the weights' (Li et al., arXiv 1712.09913).
-
-    A filter is an output channel of a convolution or a row of a linear layer.
-    """
+    """A Gaussian direction ``(P,)`` in which every filter (an output channel of a convolution, a row of a linear layer)
+    has the norm of the weights' own (Li et al., arXiv 1712.09913)."""
     generator = seeded(seed, 5)
 
     def rows(w: torch.Tensor) -> torch.Tensor:
@@ -97,8 +95,8 @@ def path(first: nn.Module, second: nn.Module, data: Iterable | Callable[[], Iter
     """Loss and accuracy on the line from ``first`` to ``second``; ``data`` and ``options`` as for :class:`Hessian`.
 
     Batch-norm buffers are interpolated like weights, which is wrong in between: activations of averaged weights vary
-    less than their average. ``re_estimate`` takes them from ``data`` at every point, ends included, which is another
-    network's loss. Both matter: report both. Raises :class:`kdlab.nets.video.WrongWeights` for other architectures.
+    less than their average. ``re_estimate`` takes them from ``data`` at every point, ends included: another network's
+    loss, so report both. Raises :class:`kdlab.nets.video.WrongWeights` for other architectures.
     """
     a, b = first.state_dict(), second.state_dict()
     between = load_weights(copy.deepcopy(first), b, "the second network")

@@ -292,7 +292,7 @@ def test_memory_holds_one_graph():
 
     def pack(tensor):
         ticket = Ticket()
-        ticket.tensor = tensor
+        ticket.tensor = tensor.detach()  # with its graph it would hold itself
         alive.add(ticket)
         peak.append(len(alive))
         return ticket
