@@ -56,7 +56,7 @@ CONDITIONS = ("ce_ic", "pkd", "pkd_iframe", "own_final")
 _OTHERWISE = ("Adam with eps 1e-3 and L2 decay (AdamW here); rates of 1, .1 (input) and .01 of the base (.1 for all"
               " layers); rates that fall by steps (a cosine); exits with rates by modality, at 256², on new crops in"
               " each epoch (one rate, 224², kept crops); colour jitter; up to 5 test segments")
-#: CPU milliseconds, one core, to read and cut 3 frames of a clip at 340x256: measured on 20 clips of 28 to 146 frames.
+#: CPU milliseconds, one core, to read and cut 3 frames of a clip at 340x256: measured on 20 clips of 36 to 89 frames.
 _READ_MS = {"residual": 9, "motion": 9, "iframe": 5}
 
 
