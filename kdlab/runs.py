@@ -226,7 +226,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
             columns = dict(ids=np.array([r.id for r in records]), groups=np.array([r.group for r in records]),
                            labels=np.array([r.label for r in records]), logits=logits.numpy())
             predictions |= {f"{split}_{k}": v for k, v in columns.items()}
-    state = {f"{n}.{k}": v.contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
+    state = {f"{n}.{k}": v.cpu().contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
     write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
     write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
     save_arrays(folder / "predictions.npz", predictions)
