@@ -1,0 +1,199 @@
+"""Temporal action detection, scored by ActivityNet's public protocol, which THUMOS14's published scores use too.
+
+Segments are tables: ``video`` (any name), ``label`` (class number), ``start`` and ``end`` in seconds; predictions have
+a ``score`` too, positive, higher is surer. Predictions of a class go by falling score; each takes, of the true segments
+of its video and class that are not taken, the one with the highest tIoU, if that is at least the threshold, and is a
+false positive otherwise: a second prediction of one action is an error. AP is the area under the interpolated precision
+(VOC 2011), mAP the mean over the classes that have a true segment; predictions of others do not count. Among equal
+scores the order of the rows decides, among equal tIoUs that of the truth (the public evaluators leave both to their
+sort). THUMOS14's own MATLAB tool differs: there each true segment chooses a prediction. Its rule for *ambiguous*
+segments is taken over: what matches nothing and touches one of them, whatever its class, is neither right nor wrong.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from kdlab.clips.windows import VideoWindow
+
+__all__ = ["AVERAGES", "KINDS", "TIOUS", "Evaluation", "annotated", "decode", "evaluate", "nms", "soft_nms", "tiou"]
+
+#: The published averages: of the THUMOS14 challenge (and GenKD), of AFSD and most papers since, and of ActivityNet.
+AVERAGES = {"0.1-0.5": (0.1, 0.2, 0.3, 0.4, 0.5), "0.3-0.7": (0.3, 0.4, 0.5, 0.6, 0.7),
+            "0.5:0.05:0.95": (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)}
+#: Every threshold that one of them needs.
+TIOUS = tuple(sorted({threshold for its in AVERAGES.values() for threshold in its}))
+#: What a prediction can be. ``double``: of an action that another prediction took; ``localisation``: of the right
+#: class, with too small a tIoU; ``confusion``: on an action of another class; ``background``: on none (tIoU below 0.1).
+KINDS = ("true", "ambiguous", "double", "localisation", "confusion", "background")
+
+
+def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Temporal intersection over union of segments ``(..., 2)``, broadcast; 0 where both are of length zero."""
+    shared = np.clip(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0, None)
+    union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - shared
+    return np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
+
+
+def _segments(events: pd.DataFrame) -> np.ndarray:
+    return events[["start", "end"]].to_numpy(float)
+
+
+def nms(found: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """``found`` without those that overlap a surer one of their video and class by more than ``threshold``."""
+    return found[_suppressed(found, lambda overlap: overlap <= threshold) > 0]
+
+
+def soft_nms(found: pd.DataFrame, sigma: float = 0.5) -> pd.DataFrame:
+    """Gaussian soft-NMS (Bodla et al., arXiv 1704.04503): from the surest on, each multiplies the scores of the others
+    of its video and class by ``exp(−tIoU² / sigma)``. The order stays."""
+    return found.assign(score=_suppressed(found, lambda overlap: np.exp(-(overlap**2) / sigma)))
+
+
+def _suppressed(found: pd.DataFrame, factor: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """New scores ``(N,)``. All groups (a class in a video) go at once, a row of a table each, the largest on top: the
+    k-th pass serves the k-th surest of every group that has so many."""
+    groups = found.groupby(["video", "label"])
+    group, column = groups.ngroup().to_numpy(), groups.cumcount().to_numpy()
+    sizes = np.bincount(group)
+    place = np.argsort(np.argsort(-sizes, kind="stable"))[group], column
+    sizes = -np.sort(-sizes)
+    segments, scores = np.zeros((len(sizes), max(sizes, default=0), 2)), np.zeros((len(sizes), max(sizes, default=0)))
+    segments[place], scores[place] = _segments(found), found["score"]
+    left = scores.copy()  # −1 for who has had its turn
+    for turn in range(scores.shape[1]):
+        rows = np.arange(np.searchsorted(-sizes, -turn))
+        its, best = left[: len(rows)], left[: len(rows)].argmax(1)
+        scores[rows, best], its[rows, best] = its[rows, best], -1
+        its *= np.where(its > 0, factor(tiou(segments[: len(rows)], segments[rows, best][:, None])), 1)
+    return scores[place]
+
+
+def annotated(windows: Sequence[VideoWindow]) -> pd.DataFrame:
+    """The true segments of the videos of ``windows``."""
+    videos = {window.video: window.segments for window in windows}
+    rows = [(video, label, start, end) for video, its in videos.items() for start, end, label in its]
+    return pd.DataFrame(rows, columns=["video", "label", "start", "end"])
+
+
+def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, *, floor: float = 0.01,
+           sigma: float = 0.5, most: int = 1000) -> pd.DataFrame:
+    """What a detector says of whole videos, after soft-NMS, the surest first.
+
+    ``outputs (W, S, P, K + 3)`` are those of :mod:`kdlab.nets.detector` on W ``windows`` at ``rate`` steps a second. A
+    score is the quality times the mean class probability of the S stages; the segment is the last stage's, cut to the
+    video. Of a video the ``most`` surest above ``floor`` are kept.
+    """
+    if len(outputs) != len(windows):
+        raise ValueError(f"{len(outputs)} outputs of {len(windows)} windows: predict all windows, in order")
+    outputs = np.asarray(outputs, float)
+    scores = expit(outputs[..., :-3]).mean(1) * expit(outputs[:, -1, :, -1:])
+    w, prior, label = np.nonzero(scores > floor)
+    times = (outputs[w, -1, prior, -3:-1] + np.array([window.first for window in windows])[w, None]) / rate
+    start, end = times.clip(0, np.array([window.seconds for window in windows])[w, None]).T
+    found = pd.DataFrame({"video": np.array([window.video for window in windows])[w], "label": label, "start": start,
+                          "end": end, "score": scores[w, prior, label]})
+    found = found[end > start].sort_values("score", ascending=False, kind="stable").groupby("video").head(most)
+    return soft_nms(found, sigma).sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions ``found``, in order of score, beside the ``truth``. ``true`` and ``ambiguous`` ``(N, thresholds)``
+    say which are right and which do not count at each of ``tious``."""
+
+    truth: pd.DataFrame
+    found: pd.DataFrame
+    classes: int
+    tious: tuple[float, ...]
+    true: np.ndarray
+    ambiguous: np.ndarray
+
+    def average_precision(self, weights: Mapping[object, float] | None = None) -> np.ndarray:
+        """AP in [0, 1], ``(classes, thresholds)``; NaN for a class without a true segment.
+
+        ``weights`` (video → number, 0 for those not named) count a video so often, exactly as if it were there so many
+        times: what a bootstrap over videos needs, without a new matching.
+        """
+        weight, total = (np.ones(len(its)) if weights is None else its["video"].map(weights).fillna(0).to_numpy(float)
+                         for its in (self.found, self.truth))
+        result = np.full((self.classes, len(self.tious)), np.nan)
+        for label in self.truth["label"][total > 0].unique():
+            rows = (self.found["label"] == label).to_numpy()
+            hits = self.true[rows] * weight[rows, None]
+            counted = (~self.ambiguous[rows] * weight[rows, None]).cumsum(0)
+            precision = hits.cumsum(0) / np.maximum(counted, 1e-9)
+            interpolated = np.maximum.accumulate(precision[::-1])[::-1]
+            result[label] = (hits * interpolated).sum(0) / total[self.truth["label"] == label].sum()
+        return result
+
+    def mean_ap(self, weights: Mapping[object, float] | None = None) -> dict[str, float]:
+        """mAP in [0, 1] at each threshold (key ``"0.5"``), and those of :data:`AVERAGES` whose thresholds are here."""
+        at = dict(zip(self.tious, np.nanmean(self.average_precision(weights), 0).tolist(), strict=True))
+        averages = {name: float(np.mean([at[t] for t in its])) for name, its in AVERAGES.items() if set(its) <= set(at)}
+        return {f"{threshold:g}": value for threshold, value in at.items()} | averages
+
+    def kinds(self, threshold: float = 0.5) -> np.ndarray:
+        """One of :data:`KINDS` for each of ``found``. (A simplification of Alwassel et al., arXiv 1807.10706: their
+        two kinds of a wrong label are one.) Low scores are mostly background: look at as many as there are truths."""
+        column = self.tious.index(threshold)
+        i, j, overlap = _pairs(self.found, self.truth, ["video"])
+        same = self.found["label"].to_numpy()[i] == self.truth["label"].to_numpy()[j]
+        own, other = np.zeros(len(self.found)), np.zeros(len(self.found))
+        np.maximum.at(own, i[same], overlap[same])
+        np.maximum.at(other, i[~same], overlap[~same])
+        tests = [self.true[:, column], self.ambiguous[:, column], own >= threshold, own >= 0.1, other >= 0.1]
+        return np.select(tests, KINDS[:-1], KINDS[-1])
+
+
+def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequence[float] = TIOUS,
+             ambiguous: pd.DataFrame | None = None) -> Evaluation:
+    """Match predictions to the truth at each of ``tious``.
+
+    True segments may overlap, also of one class (each counts), and reach beyond their video; a prediction of length
+    zero is a false positive. Raises ``ValueError`` naming the first impossible row: a segment that ends before it
+    starts, a true one of length zero, a label that is none of the ``classes``, a score that is not positive.
+    """
+    for what, its in ("true segment", truth), ("prediction", found):
+        bad = ~((its["end"] > its["start"]) | ((its["end"] == its["start"]) & (what == "prediction")))
+        bad |= ~its["label"].between(0, classes - 1) | (~(its["score"] > 0) if what == "prediction" else False)
+        if bad.any():
+            raise ValueError(f"impossible {what}: {its[bad].iloc[0].to_dict()}. Starts lie before ends, labels in 0 to "
+                             f"{classes - 1}, scores above 0.")
+    if not len(truth):
+        raise ValueError("nothing to detect: the truth is empty")
+    found = found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+    i, j, overlap = _pairs(found, truth, ["video", "label"])
+    best = np.lexsort((j, -overlap, i))  # each prediction's best truth first
+    true = np.stack([_taken(i[best], j[best], overlap[best] >= threshold, len(found), len(truth))
+                     for threshold in tious], 1)
+    touches = np.zeros(len(found), bool)
+    if ambiguous is not None:
+        i, j, overlap = _pairs(found, ambiguous, ["video"])
+        touches[i[overlap > 0]] = True
+    return Evaluation(truth, found, classes, tuple(tious), true, touches[:, None] & ~true)
+
+
+def _pairs(one: pd.DataFrame, other: pd.DataFrame, on: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows (i, j) that agree on some columns, and their tIoU."""
+    both = one[on].assign(i=np.arange(len(one))).merge(other[on].assign(j=np.arange(len(other))), on=on)
+    i, j = both["i"].to_numpy(), both["j"].to_numpy()
+    return i, j, tiou(_segments(one)[i], _segments(other)[j])
+
+
+def _taken(i: np.ndarray, j: np.ndarray, near: np.ndarray, predictions: int, truths: int) -> np.ndarray:
+    """Which predictions ``(predictions,)`` get a truth, when the surest choose first, of pairs (i, j) in their order
+    of choice. All choose at once; where two want the same, the later drops it and chooses again until none has to:
+    as every truth prefers the surer one, this ends as taking turns does, in a few rounds instead of one for each."""
+    i, j = i[near], j[near]
+    holder = np.full(truths, predictions)
+    while True:
+        first = np.flatnonzero(np.diff(i, prepend=-1))[::-1]
+        holder[j[first]] = i[first]  # backwards, so that the surest is written last
+        free = i <= holder[j]
+        if free.all():
+            return np.isin(np.arange(predictions), i)
+        i, j = i[free], j[free]

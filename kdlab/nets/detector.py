@@ -1,0 +1,138 @@
+"""An anchor-free temporal action detector on any video backbone, after AFSD (Lin et al., arXiv 2103.13137).
+
+The backbone's features at some layers (*taps*), averaged over space, are the first levels of a temporal pyramid;
+convolutions of stride 2 add coarser ones, and each level is told what the coarser one above it sees. Heads that all
+levels share say at every place of every level (a *prior*) which classes, how far to the action's start and end, and how
+well that will fit (quality, the expected tIoU). With ``refine`` a second stage corrects the first: it sees the largest
+activations around both ends of each answer, in the finest level. Unlike AFSD, space is averaged and not convolved,
+classes are sigmoids (an action can have two names), one branch refines and not two, without extra boundary losses.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights, outputs
+
+__all__ = ["DetectionNet", "Detector", "begin_backbone"]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector on the network ``of``, whose layers ``taps`` give features ``(B, C, T, h, w)``, finest first. It sees
+    ``steps`` frames of ``pixels`` a side; the ``levels`` of its pyramid have ``width`` channels."""
+
+    of: TinyR2Plus1D = TinyR2Plus1D()
+    taps: tuple[str, ...] = ("stages.2", "stages.3")
+    steps: int = 64
+    pixels: int = 36
+    levels: int = 4
+    width: int = 64
+    refine: bool = False
+
+    def __post_init__(self):
+        if not 1 <= len(self.taps) <= self.levels or self.width % 8:
+            raise ValueError(f"a detector needs a tap, a level for each, and a width in eights, got {self}")
+
+    def make(self, num_classes: int) -> "DetectionNet":
+        return DetectionNet(self, num_classes)
+
+
+class DetectionNet(nn.Module):
+    """Video ``(B, C, steps, H, W)`` → ``(B, S, P, K + 3)``: answers of S = 1 or, refined, 2 stages at P priors: K class
+    logits, start and end in steps of the window, logit of the quality. ``priors (P,)`` are their places, in steps."""
+
+    def __init__(self, spec: Detector, num_classes: int):
+        super().__init__()
+        self.spec = spec
+        self.backbone = spec.of.make(1)
+        self.backbone.fc = nn.Identity()  # a classifier's last layer would never get a gradient
+        shapes, wide = _shapes(self.backbone, spec), spec.width
+        self.laterals = nn.ModuleList(_block(shape[1], wide, 1) for shape in shapes)
+        self.downs = nn.ModuleList(_block(wide, wide, 3, 2) for _ in range(spec.levels - len(shapes)))
+        lengths = [shape[2] for shape in shapes]
+        for _ in self.downs:
+            lengths.append((lengths[-1] + 1) // 2)
+        self.class_tower, self.place_tower = (nn.Sequential(_block(wide, wide), _block(wide, wide)) for _ in range(2))
+        self.class_head, self.place_head = (nn.Conv1d(wide, n, 3, padding=1) for n in (num_classes, 3))
+        self.scales = nn.Parameter(torch.ones(spec.levels))
+        nn.init.constant_(self.class_head.bias, -4.6)  # all begin at a probability of 0.01 (focal loss, 1708.02002)
+        if spec.refine:
+            self.ends, self.join = _block(wide, 2 * wide, 1), _block(3 * wide, wide, 1)
+            self.second_head = nn.Conv1d(wide, num_classes + 3, 1)
+            nn.init.constant_(self.second_head.bias[:num_classes], -4.6)
+        centres = torch.cat([(torch.arange(length) + 0.5) * spec.steps / length for length in lengths])
+        self.register_buffer("priors", centres, persistent=False)
+
+    def features(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The backbone's maps ``(B, C, T, h, w)`` at the taps. Raises ``ValueError`` for another number of frames."""
+        if x.shape[2] != self.spec.steps:
+            raise ValueError(f"this detector sees windows of {self.spec.steps} frames, got {x.shape[2]}")
+        seen = outputs(self.backbone, x, self.spec.taps).taps
+        return [seen[name] for name in self.spec.taps]
+
+    def detect(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        """From what :meth:`features` gives, as it is or gated, to the answers."""
+        levels = [lateral(m.mean((3, 4))) for lateral, m in zip(self.laterals, maps, strict=True)]
+        for down in self.downs:
+            levels.append(down(levels[-1]))
+        for i in reversed(range(len(levels) - 1)):
+            levels[i] = levels[i] + F.interpolate(levels[i + 1], levels[i].shape[2])
+        logits, places = [], []
+        for level, scale in zip(levels, self.scales, strict=True):
+            logits.append(self.class_head(self.class_tower(level)))
+            start, end, quality = self.place_head(self.place_tower(level)).split(1, 1)
+            reach = F.softplus(scale * torch.cat([start, end], 1)) * (self.spec.steps / level.shape[2])
+            places.append(torch.cat([-reach[:, :1], reach[:, 1:], quality], 1))
+        places = torch.cat(places, 2) + F.pad(self.priors.expand(2, -1), (0, 0, 0, 1))
+        stages = [torch.cat([torch.cat(logits, 2), places], 1)]
+        if self.spec.refine:
+            stages.append(self._refined(levels, places[:, :2].detach()))
+        return torch.stack(stages, 1).transpose(2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.detect(self.features(x))
+
+    def _refined(self, levels: list[torch.Tensor], first: torch.Tensor) -> torch.Tensor:
+        """The second answer ``(B, K + 3, P)`` to the ``first`` starts and ends ``(B, 2, P)``: around each end AFSD's
+        region, a quarter of the segment inwards and a tenth outwards, at least a step."""
+        long = first[:, 1:] - first[:, :1]
+        inwards, outwards = (long / 4).clamp_min(1), (long / 10).clamp_min(1)
+        start, end = first.clamp(0, self.spec.steps).split(1, 1)
+        at_ends = self.ends(levels[0]).chunk(2, 1)
+        pooled = [_largest(at_ends[0], start - outwards, start + inwards, self.spec.steps),
+                  _largest(at_ends[1], end - inwards, end + outwards, self.spec.steps)]
+        again = self.second_head(self.join(torch.cat([torch.cat(levels, 2), *pooled], 1)))
+        logits, moved, quality = again.split([again.shape[1] - 3, 2, 1], 1)
+        return torch.cat([logits, first + moved * long / 2, quality], 1)
+
+
+def _block(channels_in: int, channels: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv1d(channels_in, channels, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.GroupNorm(8, channels), nn.ReLU())
+
+
+def _largest(level: torch.Tensor, low: torch.Tensor, high: torch.Tensor, steps: int) -> torch.Tensor:
+    """The maximum of ``level (B, C, T)`` over the places that touch [low, high], each ``(B, 1, P)``: ``(B, C, P)``."""
+    edges = torch.linspace(0, steps, level.shape[2] + 1, device=level.device)
+    outside = (edges[:-1] >= high.mT) | (edges[1:] <= low.mT)
+    return level[:, :, None].masked_fill(outside[:, None], -torch.inf).amax(3)
+
+
+def _shapes(backbone: nn.Module, spec: Detector) -> list[torch.Size]:
+    """What the taps give, from a run that computes nothing."""
+    clip = torch.empty(1, getattr(spec.of, "channels", 3), spec.steps, spec.pixels, spec.pixels, device="meta")
+    seen = outputs(copy.deepcopy(backbone).to("meta").eval(), clip, spec.taps).taps
+    return [seen[name].shape for name in spec.taps]
+
+
+def begin_backbone(net: Normalised, start: Normalised) -> Normalised:
+    """Give the detector ``net`` the weights and the normalisation of the classifier ``start``, but for its last layer.
+    Raises :class:`kdlab.nets.video.WrongWeights` when the two have other shapes."""
+    theirs = {name.replace("net.", "net.backbone.", 1): value for name, value in start.state_dict().items()}
+    own = {name: value for name, value in net.state_dict().items() if not name.startswith("net.backbone.")}
+    kept = {name: value for name, value in theirs.items() if not name.startswith("net.backbone.fc.")}
+    return load_weights(net, own | kept, "the classifier to begin with")

@@ -1,0 +1,196 @@
+"""Windows over untrimmed video: where they lie, which frames and which parts of segments they show."""
+
+import numpy as np
+import pytest
+import torch
+
+from kdlab.clips.cache import FrameCache
+from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.decode import DamagedClip
+from kdlab.clips.night.untrimmed import Untrimmed, make_untrimmed, untrimmed_catalogue
+from kdlab.clips.tables import CatalogueError
+from kdlab.clips.thumos import thumos14
+from kdlab.clips.views import MotionMix, Raw
+from kdlab.clips.windows import AtRate, WindowBatches, Windows, windows
+from kdlab.distill.detection import Detection
+from kdlab.measure.detection import annotated, decode, evaluate
+from kdlab.nets.detector import Detector
+from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.train import Settings, fit, predict, seeded
+
+SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
+
+
+def counting(frames):
+    """Frames whose grey level is twice their number."""
+    return np.repeat(2 * np.arange(frames, dtype=np.uint8), 24 * 32 * 3).reshape(frames, 24, 32, 3)
+
+
+@pytest.fixture
+def catalogue(make_video, tmp_path):
+    def make(*segments, frames=100, rate=10):
+        """One video of 10 s, or as said, and its (start, end, label)."""
+        path = make_video("a/long.mp4", pixels=counting(frames), rate=rate, qp="0")
+        records = [ClipRecord(f"long@{s}-{e}", path, label, "train", "g", s, e) for s, e, label in segments]
+        return Catalogue("toy", tmp_path, ("zero", "one"), tuple(records))
+
+    return make
+
+
+@pytest.fixture
+def batches(tmp_path):
+    def make(catalogue, window=SMALL, views=None):
+        found = windows(catalogue, "train", window)
+        return WindowBatches(found, views or {"student": Raw()}, window, FrameCache(tmp_path / "cache"))
+
+    return make
+
+
+def shown(some, batch):
+    """Which frame of the video each step shows, read off its grey level."""
+    known = torch.from_numpy(Raw().read(some.records[0].path)[:, 0, 0, 0].astype(int))
+    grey = (batch.views["student"][:, 0].mean((2, 3)) * 255).round()
+    return (grey[..., None] - known).abs().argmin(-1).tolist()
+
+
+def table(labels):
+    return [[round(float(x), 4) for x in row] for row in labels]
+
+
+def test_windows_cover_a_video_and_the_last_ends_with_it(catalogue):
+    found = windows(catalogue((1.0, 3.0, 0), (4.0, 9.0, 1)), "train", SMALL)
+    assert [w.first for w in found] == [0, 8, 16, 24, 32, 34]  # 50 steps
+    assert [w.id for w in found][:2] == ["a/long@0", "a/long@1.6"] and {w.video for w in found} == {"a/long"}
+    assert {w.segments for w in found} == {((1.0, 3.0, 0), (4.0, 9.0, 1))} and found[0].seconds == 10
+    exact = windows(catalogue((1.0, 3.0, 0)), "train", Windows(frames=25, rate=5.0, stride=25))
+    assert [w.first for w in exact] == [0, 25], "no window twice"
+
+
+def test_steps_are_the_middles_of_equal_times(catalogue, batches):
+    some = batches(catalogue((1.0, 3.0, 0)))
+    (batch,) = some.evaluation()
+    frames = shown(some, batch)
+    assert frames[0] == list(range(1, 33, 2)) and frames[-1] == list(range(69, 101, 2))
+    assert batch.views["student"].shape == (6, 3, 16, 20, 20)
+    slow = batches(catalogue((1.0, 3.0, 0)), Windows(frames=16, side=24, crop=20, rate=20.0))
+    assert shown(slow, next(slow.evaluation()))[0] == [t // 2 for t in range(16)]
+    path = some.records[0].path
+    assert np.array_equal(AtRate(Raw(), 2.5).read(path, [0, 24]), Raw().read(path, [2, 98]))
+
+
+def test_labels_are_in_steps_and_cut_to_the_window(catalogue, batches):
+    # steps 5 to 15; 15 to 40; 12 to 14, inside the first
+    (batch,) = batches(catalogue((1.0, 3.0, 0), (3.0, 8.0, 1), (2.4, 2.8, 0))).evaluation()
+    assert batch.labels.shape == (6, 3, 3)
+    assert table(batch.labels[0]) == [[5, 15, 0], [15, 16, -2], [12, 14, 0]], "1 of 25 steps seen"
+    assert table(batch.labels[1]) == [[0, 7, 0], [7, 16, -2], [4, 6, 0]], "7 of 10 steps, 9 of 25"
+    assert table(batch.labels[2]) == [[0, 16, 1], [-1, -1, -1], [-1, -1, -1]], "16 of 25"
+    assert batch.ids == tuple(f"a/long@{t:g}" for t in (0, 1.6, 3.2, 4.8, 6.4, 6.8))
+
+
+def test_a_window_without_a_segment_has_a_row_that_says_so(catalogue, batches):
+    some = batches(catalogue((9.0, 9.8, 1)))
+    assert table(some.collate([0], [SMALL.centre(0)]).labels[0]) == [[-1, -1, -1]]
+
+
+def test_training_moves_windows_inside_their_video_and_labels_with_them(catalogue, batches):
+    some = batches(catalogue((3.0, 5.0, 0)))
+    firsts = set()
+    for seed in range(40):
+        batch = some.training([0, 1, 5], seeded(seed))
+        for frames, labels, nominal in zip(shown(some, batch), batch.labels, (0, 8, 34), strict=True):
+            first = (frames[0] - 1) // 2
+            assert frames == list(range(2 * first + 1, 2 * first + 33, 2)) and 0 <= first <= 34
+            assert abs(first - nominal) <= 4
+            low, high = np.clip([15 - first, 25 - first], 0, 16)
+            if labels[0, 2] >= 0:
+                assert labels[0].tolist() == [low, high, 0] and high - low >= 5
+            firsts.add((nominal, first))
+    assert {f for n, f in firsts if n == 8} >= set(range(5, 12)) and len({f for n, f in firsts if n == 0}) == 5
+    again = some.training([0, 1, 5], seeded(3)), some.training([0, 1, 5], seeded(3))
+    assert torch.equal(again[0].views["student"], again[1].views["student"])
+
+
+def test_a_video_shorter_than_a_window_stays_on_its_last_frame(catalogue, batches):
+    some = batches(catalogue((0.4, 1.9, 1), (0.2, 2.5, 0), frames=20))  # 10 steps; annotated beyond its end
+    assert len(some.records) == 1
+    some.check()
+    for batch in (*some.evaluation(), some.training([0], seeded(0))):
+        assert shown(some, batch)[0] == [*range(1, 20, 2), *[19] * 6]
+        assert table(batch.labels[0]) == [[2, 9.5, 1], [1, 10, 0]]
+    mean, std = some.statistics("student")
+    x = next(some.evaluation()).views["student"]
+    assert torch.allclose(mean, x.mean((0, 2, 3, 4))) and torch.allclose(std, x.std((0, 2, 3, 4)), rtol=1e-3)
+
+
+def test_views_keep_what_they_do(catalogue, batches):
+    some = batches(catalogue((1.0, 3.0, 0)), views={"student": MotionMix(), "teacher": Raw()})
+    views = next(some.evaluation()).views
+    assert views["student"].shape == views["teacher"].shape and abs(float(views["student"].mean())) < 0.5
+    assert some.views["student"].name == "raw-5hz", "one cached file serves both"
+
+
+@pytest.mark.parametrize(("segments", "message"), [
+    (((3.0, 3.0, 0),), r"long@3.0-3.0: segments need 0 <= start < end, in seconds, this one has 3.0 and 3.0"),
+    (((-1.0, 3.0, 0),), "has -1.0 and 3.0"), (((None, 3.0, 0),), "has None and 3.0"),
+    (((1.0, 2.0, 0), (10.0, 12.0, 0)), r"long@10.0-12.0: the segment begins at 10 s, but .*long.mp4 ends at 10.00 s")])
+def test_impossible_segments_are_named(catalogue, segments, message):
+    with pytest.raises(CatalogueError, match=message):
+        windows(catalogue(*segments), "train", SMALL)
+
+
+def test_a_missing_video_is_named(catalogue):
+    some = catalogue((1.0, 3.0, 0))
+    (gone := some.records[0].path).rename(gone.with_name("other.mp4"))
+    with pytest.raises(FileNotFoundError, match=r"long.mp4: no such file"):
+        windows(some, "train", Windows(rate=3.0))
+
+
+def test_a_damaged_video_is_named_before_training(catalogue, batches):
+    some = batches(catalogue((1.0, 3.0, 0)))
+    path = some.records[0].path
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(DamagedClip, match=r"long.mp4: (truncated|damaged)"):
+        some.check()
+
+
+def test_thumos_segments_become_windows(make_video, tmp_path):
+    (tmp_path / "Class Index_Detection.txt").write_text("7 BaseballPitch\n22 CliffDiving\n")
+    header = "video,type,type_idx,start,end,startFrame,endFrame\n"
+    for prefix, name in (("val", "video_validation_0000051"), ("test", "video_test_0000004")):
+        make_video(f"{name}.mp4", pixels=counting(100), rate=10)
+        (tmp_path / f"{prefix}_Annotation.csv").write_text(header + "".join(
+            f"{name},{kind},{times},0,0\n" for kind, times in
+            (("BaseballPitch", "7,1.0,3.0"), ("CliffDiving", "22,4.0,11.5"), ("Ambiguous", "0,5.0,6.0"))))
+    expected = {"train": 2, "test": 2}
+    found = windows(thumos14(tmp_path, expected=expected), "test", SMALL)
+    assert {w.video for w in found} == {"video_test_0000004"} and len(found) == 6
+    truth = annotated(found)
+    assert truth["end"].tolist() == [3.0, 11.5], "scored as annotated, also beyond the end"
+
+
+def test_the_loop_trains_a_detector_on_windows(catalogue, batches, tmp_path):
+    some = batches(catalogue((1.0, 3.0, 0), (4.0, 9.0, 1)))
+    net = build(Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=16, pixels=20, levels=3, width=8), 2, 0,
+                *some.statistics("student"))
+    trained = fit(Detection(), {"student": net}, some, Settings(epochs=2, batch_size=3), 0,
+                  checkpoint=tmp_path / "checkpoint.safetensors")
+    assert trained.steps == 4 and trained.history[-1]["loss_net"] > 0
+    outputs, _, _ = predict(trained.nets["student"], some.evaluation(), "student")
+    scores = evaluate(annotated(some.records), decode(outputs.numpy(), some.records, SMALL.rate), 2).mean_ap()
+    assert 0 <= scores["0.1-0.5"] <= 1
+
+
+@pytest.mark.slow
+def test_untrimmed_night_becomes_windows(tmp_path):
+    spec = Untrimmed(classes=("Jump", "Walk"), videos=(1, 0, 0), seconds=(12.0, 14.0))
+    make_untrimmed(spec, tmp_path / "night", workers=1, progress=False)
+    bright = untrimmed_catalogue(spec, tmp_path / "night", "bright")
+    some = WindowBatches(windows(bright, "train", Windows()), {"student": Raw()}, Windows(), FrameCache(tmp_path / "c"))
+    (batch,) = some.evaluation()
+    assert batch.views["student"].shape == (2, 3, 64, 36, 36) and 12 <= some.records[0].seconds <= 14
+    seen = batch.labels[batch.labels[..., 2] >= 0]
+    assert len(seen) and (seen[:, 0] < seen[:, 1]).all() and (seen[:, 1] <= 64).all()
+    record = bright.records[0]
+    first = batch.labels[0, 0]
+    assert first[0] == pytest.approx(7.5 * record.start, abs=1e-3) and first[2] == record.label

@@ -1,0 +1,304 @@
+"""Detection scores against worked cases and plain loops."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdlab.clips.windows import VideoWindow
+from kdlab.measure.detection import (
+    AVERAGES,
+    TIOUS,
+    annotated,
+    decode,
+    evaluate,
+    nms,
+    soft_nms,
+    tiou,
+)
+
+
+def table(*columns):
+    """video, label, start, end[, score]"""
+    return pd.DataFrame({name: np.asarray(column, int if name in ("video", "label") else float)
+                         for name, column in zip(("video", "label", "start", "end", "score"), columns, strict=False)})
+
+
+def events(*rows):
+    """(video, label, start, end[, score]) rows."""
+    return table(*np.array(rows, float).reshape(len(rows), -1).T)
+
+
+def brute_force(truth, found, classes, tious, ambiguous=()):
+    """AP ``(classes, thresholds)`` as the public protocol words it, one prediction at a time."""
+    result = np.full((classes, len(tious)), np.nan)
+    for label in range(classes):
+        wanted = [(v, s, e) for v, k, s, e in truth.itertuples(index=False) if k == label]
+        if not wanted:
+            continue
+        ranked = sorted(((score, v, s, e) for v, k, s, e, score in found.itertuples(index=False) if k == label),
+                        key=lambda row: -row[0])
+        for column, threshold in enumerate(tious):
+            taken, right = set(), []
+            for _, video, start, end in ranked:
+                best = None
+                for number, (v, s, e) in enumerate(wanted):
+                    if v != video or number in taken:
+                        continue
+                    shared = max(0.0, min(e, end) - max(s, start))
+                    union = (end - start) + (e - s) - shared
+                    overlap = shared / union if union > 0 else 0.0
+                    if overlap >= threshold and (best is None or overlap > best[0]):
+                        best = overlap, number
+                if best:
+                    taken.add(best[1])
+                    right.append(True)
+                elif not any(v == video and min(e, end) - max(s, start) > 0 for v, s, e in ambiguous):
+                    right.append(False)
+            precision = [sum(right[: k + 1]) / (k + 1) for k in range(len(right))]
+            result[label, column] = sum(max(precision[k:]) for k in range(len(right)) if right[k]) / len(wanted)
+    return result
+
+
+def random_case(rng):
+    """A few videos; times and scores on coarse grids, so that ties, exact thresholds and empty classes occur."""
+    classes, videos = rng.integers(1, 4), rng.integers(1, 4)
+    t, n = rng.integers(1, 8), rng.integers(0, 16)
+    start = rng.integers(0, 12, t)
+    truth = table(rng.integers(0, videos, t), rng.integers(0, classes, t), start, start + rng.integers(1, 6, t))
+    start = rng.integers(0, 24, n) / 2
+    end = start + rng.integers(0, 12, n) / 2  # some of length zero
+    columns = np.stack([rng.integers(0, videos + 1, n), rng.integers(0, classes, n), start, end])
+    copies = rng.random(n) < 0.4  # of a true segment, some of the same one
+    of = truth.iloc[rng.integers(0, t, copies.sum())]
+    columns[:, copies] = of.video, of.label, of.start, of.end
+    found = table(*columns, rng.integers(1, 9, n) / 8)  # among equal scores the order decides in both
+    m = rng.integers(0, 2)
+    start = rng.integers(0, 12, m)
+    return truth, found, int(classes), table(rng.integers(0, videos, m), 0 * start, start, start + 3)
+
+
+@pytest.mark.parametrize("cases", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_agrees_with_plain_loops_on_random_cases(cases):
+    rng = np.random.default_rng(0)
+    seen = np.zeros(3)
+    for _ in range(cases):
+        truth, found, classes, ambiguous = random_case(rng)
+        got = evaluate(truth, found, classes, ambiguous=ambiguous)
+        marks = list(zip(ambiguous.video, ambiguous.start, ambiguous.end, strict=True))
+        plain = brute_force(truth, found, classes, TIOUS, marks)
+        np.testing.assert_allclose(got.average_precision(), plain, atol=1e-12)
+        seen += [np.isnan(got.average_precision()).any(), got.ambiguous.any(), (got.kinds() == "double").any()]
+    assert (seen > cases / 20).all(), "the cases do not cover what they are for"
+
+
+# --- worked cases ----------------------------------------------------------------------------------------------
+
+TRUTH = events((0, 0, 0, 10), (0, 0, 20, 30), (1, 1, 5, 15))
+
+
+def perfect(score=0.9):
+    return TRUTH.assign(score=score)
+
+
+def joined(*parts):
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_perfect_and_none():
+    assert set(evaluate(TRUTH, perfect(), 2).mean_ap().values()) == {1.0}
+    none = table([], [], [], [], [])
+    assert set(evaluate(TRUTH, none, 2).mean_ap().values()) == {0.0}
+
+
+def test_duplicates_are_errors_but_only_surer_ones_cost():
+    later = joined(perfect(0.9), perfect(0.5))
+    assert evaluate(TRUTH, later, 2).mean_ap()["0.5"] == 1
+    # hit, double, hit, double: precision at the hits 1 and 2/3; class 1 is perfect
+    mixed = joined(events((0, 0, 0, 10, 0.9), (0, 0, 0, 10, 0.8), (0, 0, 20, 30, 0.7), (0, 0, 20, 30, 0.6)),
+                   perfect()[2:])
+    scored = evaluate(TRUTH, mixed, 2)
+    assert scored.average_precision()[0] == pytest.approx((1 + 2 / 3) / 2)
+    assert scored.kinds().tolist().count("double") == 2
+
+
+def test_a_tiou_equal_to_the_threshold_counts():
+    truth = events((0, 0, 0, 10))
+    for threshold in TIOUS:
+        exact = evaluate(truth, events((0, 0, 0, 10 * threshold, 1)), 1, [threshold])
+        less = evaluate(truth, events((0, 0, 0, 10 * threshold - 0.001, 1)), 1, [threshold])
+        assert (exact.mean_ap()[f"{threshold:g}"], less.mean_ap()[f"{threshold:g}"]) == (1, 0)
+
+
+def test_a_prediction_falls_back_on_the_next_best_truth():
+    truth = events((0, 0, 0, 10), (0, 0, 2, 12))
+    # both predictions prefer the first; the less sure takes the second, of tIoU 8/12
+    both = events((0, 0, 0, 10, 0.9), (0, 0, 0, 10, 0.8))
+    ap = evaluate(truth, both, 1, [0.6, 0.7]).average_precision()
+    assert ap.tolist() == [[1, 0.5]]
+
+
+def test_order_decides_among_equal_scores():
+    found = events((0, 0, 50, 60, 0.5), (0, 0, 0, 10, 0.5))
+    one = events((0, 0, 0, 10))
+    assert evaluate(one, found, 1).mean_ap()["0.5"] == 0.5
+    assert evaluate(one, found[::-1], 1).mean_ap()["0.5"] == 1
+
+
+def test_a_class_without_truth_is_left_out_and_so_are_its_predictions():
+    found = joined(perfect(), events((0, 2, 0, 10, 0.99)))
+    scored = evaluate(TRUTH, found, 4)
+    assert np.isnan(scored.average_precision()[2:]).all() and scored.mean_ap()["0.3-0.7"] == 1
+
+
+def test_overlapping_truths_of_one_class_each_count():
+    truth = events((0, 0, 0, 10), (0, 0, 0, 10))
+    assert evaluate(truth, events((0, 0, 0, 10, 0.9)), 1).mean_ap()["0.5"] == 0.5
+    assert evaluate(truth, events((0, 0, 0, 10, 0.9), (0, 0, 0, 10, 0.8)), 1).mean_ap()["0.5"] == 1
+
+
+def test_a_video_without_truth_gives_false_positives():
+    assert evaluate(TRUTH, joined(events((7, 1, 0, 10, 1.0)), perfect()), 2).mean_ap()["0.5"] == (1 + 1 / 2) / 2
+
+
+def test_ambiguous_segments_excuse_what_matches_nothing():
+    wrong, marks = events((0, 0, 40, 50, 0.95)), events((0, 0, 49, 60))
+    strict, kind = (evaluate(TRUTH, joined(perfect(), wrong), 2, ambiguous=a) for a in (None, marks))
+    # before both hits of class 0 stands one error: precision 1/2, then 2/3, which interpolation takes for both
+    assert strict.average_precision()[0] == pytest.approx(2 / 3) and kind.mean_ap()["0.5"] == 1
+    assert kind.kinds()[0] == "ambiguous" and strict.kinds()[0] == "background"
+    touching = evaluate(TRUTH, perfect(), 2, ambiguous=events((0, 0, 0, 30)))
+    assert touching.true.all(), "a hit stays a hit"
+
+
+def test_averages_are_those_of_their_thresholds():
+    found = events((0, 0, 0, 10, 0.9), (0, 0, 22, 30, 0.8), (1, 1, 5, 11, 0.7))  # tIoU 1, 0.8, 0.6
+    scores = evaluate(TRUTH, found, 2).mean_ap()
+    assert [scores[f"{t:g}"] for t in (0.6, 0.65, 0.8, 0.85)] == [1, 0.5, 0.5, 0.25]
+    assert scores["0.1-0.5"] == 1 and scores["0.3-0.7"] == pytest.approx((4 + 0.5) / 5)
+    assert scores["0.5:0.05:0.95"] == pytest.approx((3 + 4 * 0.5 + 3 * 0.25) / 10)
+    assert [len(its) for its in AVERAGES.values()] == [5, 5, 10]
+
+
+def test_kinds_of_errors():
+    found = joined(perfect(), events((0, 0, 1, 10, 0.8), (0, 0, 0, 3, 0.7), (1, 0, 5, 14, 0.6), (1, 1, 90, 99, 0.5),
+                                     (0, 1, 5, 5, 0.4)))
+    assert evaluate(TRUTH, found, 2).kinds().tolist() == [
+        "true", "true", "true", "double", "localisation", "confusion", "background", "background"]
+
+
+def test_weights_count_videos_as_copies_do():
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        truth, found, classes, _ = random_case(rng)
+        weights = dict(enumerate(rng.integers(0, 3, 5)))
+        if not truth["video"].map(weights).any():
+            continue
+        weighted = evaluate(truth, found, classes).average_precision(weights)
+        copied = []
+        for its in (truth, found):
+            copies = its.loc[its.index.repeat(its["video"].map(weights))]
+            copied.append(copies.assign(video=copies["video"] + 10 * copies.groupby(level=0).cumcount()))
+        np.testing.assert_allclose(weighted, evaluate(*copied, classes).average_precision(), atol=1e-12)
+
+
+# --- suppression -----------------------------------------------------------------------------------------------
+
+
+def loop_soft_nms(found, sigma):
+    scores, left, segments = found["score"].tolist(), set(range(len(found))), found[["start", "end"]].to_numpy()
+    while left:
+        best = min(left, key=lambda n: (-scores[n], n))
+        left.remove(best)
+        for n in left:
+            if (found.video[n], found.label[n]) == (found.video[best], found.label[best]):
+                scores[n] *= math.exp(-tiou(segments[n], segments[best]) ** 2 / sigma)
+    return scores
+
+
+def test_gaussian_factors():
+    pair = events((0, 0, 0, 10, 0.9), (0, 0, 0, 5, 0.8))  # tIoU 0.5
+    for sigma, factor in ((0.1, 0.0820850), (0.5, 0.6065307)):
+        assert soft_nms(pair, sigma)["score"].tolist() == pytest.approx([0.9, 0.8 * factor], rel=1e-6)
+
+
+def test_soft_nms_agrees_with_the_loop_and_leaves_others_alone():
+    rng = np.random.default_rng(1)
+    start = rng.uniform(0, 10, 60)
+    found = table(rng.integers(0, 3, 60), rng.integers(0, 2, 60), start, start + rng.uniform(0, 6, 60),
+                  rng.uniform(0.01, 1, 60))
+    soft = soft_nms(found, 0.3)
+    assert soft["score"].tolist() == pytest.approx(loop_soft_nms(found, 0.3))
+    assert soft.drop(columns="score").equals(found.drop(columns="score"))
+    apart = found.assign(video=np.arange(60))
+    assert soft_nms(apart).equals(apart)
+    assert len(soft_nms(table([], [], [], [], []))) == 0
+
+
+def test_nms_drops_what_a_kept_one_covers():
+    # the second falls to the first; the third overlaps only the fallen second enough, so it stays
+    found = events((0, 0, 0, 10, 0.9), (0, 0, 2, 12, 0.8), (0, 0, 5, 15, 0.7), (0, 1, 0, 10, 0.6), (1, 0, 0, 10, 0.5))
+    assert nms(found, 0.5)["score"].tolist() == [0.9, 0.7, 0.6, 0.5]
+    assert len(nms(found, 2 / 3)) == 5, "exactly the threshold stays"
+
+
+def test_tiou_broadcasts_and_survives_length_zero():
+    grid = tiou(np.array([[[0.0, 4]], [[2, 2]]]), np.array([[0.0, 2], [2, 2], [9, 10]]))
+    assert grid.tolist() == [[0.5, 0, 0], [0, 0, 0]]
+
+
+# --- from windows to videos ------------------------------------------------------------------------------------
+
+
+def window(path, first, seconds=20.0, segments=((1.0, 3.0, 0), (9.0, 12.0, 1))):
+    return VideoWindow(f"{path}@{first}", Path(path), -1, "test", path, video=path, seconds=seconds, first=first,
+                       segments=segments)
+
+
+def test_decoding_places_segments_in_their_video():
+    windows = [window("a", 0), window("a", 32), window("b", 0, seconds=5.0)]
+    outputs = np.full((3, 2, 2, 2 + 3), -20.0)  # two stages, two priors, two classes
+    outputs[..., -3:-1] = [0, 40]
+    outputs[1, 1, 0, -3:-1] = 8, 16  # the last stage's segment counts: 40 to 48 steps at 4 a second
+    outputs[1, :, 0, 1], outputs[1, 1, 0, -1] = [0, 20], math.log(3)  # probabilities 0.5 and 1, quality 0.75
+    outputs[2, :, 1, 0] = outputs[2, 1, 1, -1] = 20
+    found = decode(outputs, windows, 4.0)
+    assert found["video"].tolist() == ["b", "a"] and found["label"].tolist() == [0, 1]
+    assert found["start"].tolist() == [0, 10] and found["end"].tolist() == [5, 12], "the first is cut to its video"
+    assert found["score"].tolist() == pytest.approx([1, 0.75 * 0.75], abs=1e-6)
+    truth = annotated(windows)
+    assert truth["video"].tolist() == ["a", "a", "b", "b"] and truth["start"].tolist() == [1, 9, 1, 9]
+    assert evaluate(truth, found, 2).kinds().tolist() == ["localisation", "true"]
+    assert set(evaluate(truth, decode(outputs - 99, windows, 4.0), 2).mean_ap().values()) == {0}, "nothing found"
+
+
+def test_decoding_suppresses_across_windows_and_keeps_the_surest():
+    outputs = np.full((2, 1, 3, 1 + 3), 3.0)
+    outputs[0, 0, :, -3:-1], outputs[1, 0, :, -3:-1] = [32, 40], [0, 8]  # one place in the video, seen by two windows
+    outputs[0, 0, 0, -1] = 5
+    found = decode(outputs, [window("a", 0), window("a", 32)], 4.0, sigma=0.5)
+    assert len(found) == 6 and found["score"][1] == pytest.approx(found["score"][0] * math.exp(-2), rel=0.2)
+    assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0, most=2)) == 2
+    with pytest.raises(ValueError, match="2 outputs of 1 windows"):
+        decode(outputs, [window("a", 0)], 4.0)
+
+
+# --- bad input -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("row", "what"), [
+    ((0, 0, 4, 4), "true segment"), ((0, 0, 5, 4), "true segment"), ((0, 2, 0, 1), "true segment"),
+    ((0, 0, math.nan, 1), "true segment"), ((0, 0, 5, 4, 1), "prediction"), ((0, -1, 0, 1, 1), "prediction"),
+    ((0, 0, 0, 1, 0), "prediction"), ((0, 0, 0, 1, math.nan), "prediction")])
+def test_impossible_rows_are_named(row, what):
+    tables = {"true segment": TRUTH, "prediction": perfect()}
+    tables[what] = joined(tables[what], events(row))
+    with pytest.raises(ValueError, match=f"impossible {what}: {{'video': 0.*'label': {row[1]}"):
+        evaluate(*tables.values(), 2)
+
+
+def test_nothing_to_detect_is_said():
+    with pytest.raises(ValueError, match="the truth is empty"):
+        evaluate(TRUTH[:0], perfect(), 2)
