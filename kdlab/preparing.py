@@ -12,6 +12,7 @@ from kdlab.clips.views import ClipBatches
 from kdlab.distill.check import check_distillation
 from kdlab.exits import ExitRecipe, all_exits, fresh_heads, frozen_features
 from kdlab.feeding import folded, in_bf16
+from kdlab.nets.generative import read_cvae
 from kdlab.nets.video import begin_as, build
 from kdlab.nets.wrappers import for_classes
 from kdlab.progress import track
@@ -46,6 +47,8 @@ def on_clips(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable):
         if recipe.settings.precision == "bf16":  # elsewhere the bits of what is committed would change
             taps = hasattr(recipe.method, "tap") or hasattr(recipe.method, "taps")
             nets["teacher"] = in_bf16(nets["teacher"] if taps else folded(nets["teacher"]))
+    if teacher and getattr(recipe.method, "reads_teacher_cvae", False):  # generative distillation
+        nets["teacher_cvae"] = read_cvae(teacher.folder)
     if hasattr(recipe.method, "extra_nets"):  # what a method trains beside the student, such as a regressor
         nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed)
 

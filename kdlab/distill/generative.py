@@ -183,6 +183,11 @@ class GenerativeDistillation(FeatureRepresentation):
         if self.alternating and not self.generative:
             raise ValueError("attention distillation has one pass: leave out alternating")
 
+    @property
+    def reads_teacher_cvae(self) -> bool:
+        """Is the CVAE that was trained with the teacher needed?"""
+        return self.generative and self.teaching > 0 and self.teacher != "untrained"
+
     def extra_nets(self, nets, batches, seed: int) -> dict[str, nn.Module]:
         """The student's CVAE, and where the teacher is untrained its random weights and CVAE in the place of the
         trained ones. Raises ``ValueError`` where features differ in shape, or the teacher's CVAE is missing."""
@@ -194,7 +199,7 @@ class GenerativeDistillation(FeatureRepresentation):
         if self.teacher == "untrained":
             return extra | {"teacher": _at_random(nets["teacher"], seed + 1),
                             "teacher_cvae": self._new_cvae(nets["teacher"], seed + 1)}
-        if self.generative and self.teaching and "teacher_cvae" not in nets:
+        if self.reads_teacher_cvae and "teacher_cvae" not in nets:
             raise ValueError("the teacher's CVAE is missing: put read_cvae(folder of the teacher's run) among the "
                              "networks as 'teacher_cvae'")
         return extra

@@ -363,3 +363,31 @@ def test_a_step_at_the_papers_size(capsys):
     with capsys.disabled():
         print(f"\none step of GenKD at 64 × 224²: {spent:.0f} CPU s, peak memory {memory:.1f} GiB")
     assert trained.steps == 1 and all(math.isfinite(v) for v in trained.history[0].values())
+
+
+@pytest.mark.slow
+def test_both_phases_through_recipes_and_runs(tmp_path, monkeypatch):
+    """A teacher by phase 1 leaves its CVAE in its run; the student's recipe finds it there."""
+    from kdlab import runs
+    from kdlab.clips.night import Night
+    from kdlab.distill.dual_light import CrossEntropy
+    from kdlab.nets.video import WrongWeights
+    from kdlab.recipe import Recipe
+    from kdlab.runs import obtain
+    from kdlab.train import Settings
+
+    for name in ("RUNS", "CACHE", "DATA"):
+        monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
+    monkeypatch.setattr(runs.paths, "pretrained_dir", lambda: tmp_path / "pretrained")
+    night, few = Night(("Run", "Wave"), (4, 1, 2), 0.0), Settings(epochs=2, batch_size=4)
+    teacher = Recipe("fr", night, method=FeatureRepresentation(), net=Gated(TinyC3D()), settings=few)
+    small = Gated(TinyC3D((4, 8, 16, 64), (False, False, True, True)))
+    student = Recipe("genkd", night, method=GenerativeDistillation(), teacher=teacher, net=small, settings=few)
+    run = obtain(student, pretrained=False, say=lambda _: None)
+    assert {"loss_cvae", "loss_net", "taught", "generated", "attention"} <= set(run.history.columns)
+    assert run.predictions().logits.shape == (4, 2)
+    plain = replace(teacher, condition="ce", method=CrossEntropy())
+    untrained = replace(student, method=GenerativeDistillation(teacher="untrained"), teacher=plain)
+    assert obtain(untrained, pretrained=False, say=lambda _: None).folder != run.folder
+    with pytest.raises(WrongWeights, match="train that network by FeatureRepresentation first"):
+        obtain(replace(student, teacher=plain), pretrained=False, say=lambda _: None)
