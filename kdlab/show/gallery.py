@@ -8,10 +8,10 @@ from kdlab import paths
 from kdlab.clips.enhance import Clahe, Gamma
 from kdlab.clips.night import Night, render_clip
 from kdlab.profiles import TITLES, VARIETY
-from kdlab.show import plots
-from kdlab.studies import controls
+from kdlab.show import exit_plots, plots
+from kdlab.studies import controls, progressive, wise
 from kdlab.studies.dual_light import committed_sweep
-from kdlab.study import Scores, load_rows
+from kdlab.study import Scores, load_rows, pooled
 
 __all__ = ["draw"]
 
@@ -42,6 +42,14 @@ def draw() -> list[Path]:
         "dual_light_calibration": plots.calibration(
             {TITLES[c]: scores.logits[c] for c in ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "label_smoothing")},
             scores.labels),
+    }
+    sets = {name: pooled([Scores.load(paths.figures_dir() / "predictions" / f"{file}.npz") for file in files])
+            for name, files in progressive.files().items()}
+    pictures |= {
+        "progressive_exits": exit_plots.exit_table(sets["night_context"], "night, places tell: twelve exits"),
+        "wise_costs": exit_plots.cost_curves({name: wise.load_curves(name) for name in sets},
+                                             {"ce_ic": "CE exits, WISE", "pkd": "PKD exits, WISE",
+                                              "segments": "finals fused, 1 to 3 segments"}),
     }
     made = []
     for name, figure in pictures.items():
