@@ -2,14 +2,16 @@
 
     python benchmarks/flatness.py            # prints a table, writes benchmarks/flatness.json
 
-Needs ``pip install pyhessian curvlinops-for-pytorch``. What cannot be imported is left out and said so; PyHessian's
-place is then taken by plain power iteration and plain Hutchinson on a kept graph, which is what it does.
+Needs ``pip install pyhessian curvlinops-for-pytorch linear_operator``; what cannot be imported is left out and said so.
+PyHessian's place is then taken by its method in plain torch: power iteration and Hutchinson on a kept graph.
 
-Two networks, trained to about half a nat on noisy patterns: torchvision's ResNet-18 on 32 images of 32², and
-TinyR2Plus1D on 64 clips of 8 × 32². Equal errors: a standard error of 5 % of the trace after at least ten probes,
-whoever draws them, and ‖Hv − λv‖ ≤ 0.01 λ. fp32, one mini-batch, one thread, CPU time. PyHessian's probes go on until
-kdlab's rule stops them, its power iteration until the residual is reached; looking is not on its clock. ARPACK, which
-curvlinops hands its products to, has that tolerance as an argument; the residual it reached is printed.
+ResNet-18 on 32 images of 32² and TinyR2Plus1D on 64 clips of 8 × 24², ten noisy patterns learnt to under half a nat.
+Products for the trace: the probes (at least 2) that their variance asks for at a standard error of 5 and of 1 %, and the
+Lanczos steps. A stopping rule that looks at its own few probes would make counts a lottery: all who draw plain random
+signs (kdlab without Lanczos, PyHessian, curvlinops) share the variance of 48, and kdlab's 24 are looked at both ways.
+Products for the eigenvalue: counted until ‖Hv − λv‖ ≤ 0.01 λ; ARPACK, which curvlinops hands its products to, has that
+as its tolerance. Seconds: products times CPU seconds of one, and making the operator. fp32, one thread. The
+Gauss-Newton row measures another matrix; on a piecewise linear network (ResNet-18, evaluation mode) of equal trace.
 """
 
 import contextlib
@@ -25,7 +27,7 @@ from torch.nn import functional as F
 from torchvision.models import resnet18
 
 from kdlab.measure.flatness import Hessian
-from kdlab.measure.lanczos import extremes, sketch, trace
+from kdlab.measure.lanczos import Krylov, extremes, trace
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train import one_thread
 
@@ -34,173 +36,169 @@ with contextlib.suppress(ImportError):
 with contextlib.suppress(ImportError):
     import curvlinops
 
-ERROR, RESIDUAL, PROBES = 0.05, 1e-2, 10
+RESIDUAL, PROBES, STEPS = 1e-2, 24, 12
 
 
 class Reached(Exception):
-    """The peer has done what was asked."""
+    """The peer's power iteration is where it was to go."""
 
 
-class Clock:
-    """CPU seconds and products, stopped while looking."""
-
-    def __init__(self):
-        self.seconds, self.products, self.start = 0.0, 0, time.process_time()
-
-    @contextlib.contextmanager
-    def stopped(self):
-        self.seconds += time.process_time() - self.start
-        yield
-        self.start = time.process_time()
-
-    def row(self, **more) -> dict:
-        return {"products": self.products, "seconds": round(self.seconds, 2)} | more
+def clocked(work):
+    start = time.process_time()
+    return work(), time.process_time() - start
 
 
 def networks():
     generator = torch.Generator().manual_seed(0)
-    tiny, flat = build(TinyR2Plus1D(), 10, 0), resnet18(num_classes=10)
-    for name, net, count, shape in (("ResNet-18", flat, 32, (3, 32, 32)), ("TinyR2Plus1D", tiny, 64, (3, 8, 32, 32))):
+    tiny, resnet = build(TinyR2Plus1D(), 10, 0), resnet18(num_classes=10)
+    for name, net, count, shape in (("TinyR2Plus1D", tiny, 64, (3, 8, 24, 24)), ("ResNet-18", resnet, 32, (3, 32, 32))):
         y = torch.arange(count) % 10
-        x = torch.rand(10, *shape, generator=generator)[y] + torch.randn(count, *shape, generator=generator)
-        optimiser, loss = torch.optim.Adam(net.parameters(), 1e-3), torch.tensor(9.0)
-        for _ in range(100):  # evaluation mode throughout: its loss is the one that is measured
-            loss = F.cross_entropy(net.eval()(x), y)
-            if loss < 0.5:
-                break
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        yield name, net, x, y, round(float(loss.detach()), 3)
+        x = torch.rand(10, *shape, generator=generator)[y] + 0.3 * torch.randn(count, *shape, generator=generator)
+        optimiser, loss = torch.optim.Adam(net.parameters(), 1e-3), 9.0
+        while loss >= 0.5:  # in evaluation mode, which is measured
+            for _ in range(3):
+                optimiser.zero_grad()
+                F.cross_entropy(net.train()(x), y).backward()
+                optimiser.step()
+            with torch.no_grad():
+                loss = float(F.cross_entropy(net.eval()(x), y))
+        net.zero_grad(set_to_none=True)
+        yield name, net, x, y, loss
 
 
-def enough(values: list[float]) -> bool:
-    error = np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.inf
-    return len(values) >= PROBES and error <= ERROR * abs(np.mean(values))
+def row(value: float, variance: float, before: int, each: float, setup: float, found: dict) -> dict:
+    """``found`` is about the eigenvalue; ``before``: Lanczos steps, which gave the eigenvalue too and are paid once."""
+    five, one = (before + max(2, int(np.ceil(variance / (error * value) ** 2))) for error in (0.05, 0.01))
+    both = five + (0 if before else found["products"])
+    return {"trace": round(value, 1), "products_5_percent": five, "products_1_percent": one,
+            "eigenvalue": round(found["value"], 3), "residual": round(found["residual"], 5),
+            "eigenvalue_products": found["products"], "both_products": both, "seconds_per_product": round(each, 4),
+            "both_seconds": round(setup + both * each, 2)}
 
 
-def needed(values, total: float) -> int:
-    """Probes for a standard error of 1 %, by the variance seen."""
-    return int(np.ceil(np.var(values, ddof=1) / (0.01 * total) ** 2))
+def ours(net, x, y, gauss_newton: bool = False) -> tuple[dict, np.ndarray]:
+    """kdlab's row, and what its probes would have been without the Lanczos run."""
+    hessian, setup = clocked(lambda: Hessian(net, [(x, y)], gauss_newton=gauss_newton))
+    found, first = clocked(lambda: extremes(hessian, RESIDUAL, min_steps=STEPS, smallest=False))
+    run, timed = found.run, 8
+    estimate, second = clocked(lambda: trace(hessian, run, 0.0, timed, timed))
+    each, probes, whole = (first + second) / hessian.products, [], []
+    inner = np.diag(run.diagonal) + np.diag(run.beside[:-1], 1) + np.diag(run.beside[:-1], -1)
+    for _ in range(PROBES):
+        z = torch.randint(0, 2, (1, hessian.size)).float() * 2 - 1
+        image = hessian.product(z)[0]
+        qz, qh = (run.basis @ v.float() for v in (z[0], image))
+        whole.append(float(z[0].double() @ image))
+        probes.append(whole[-1] - 2 * float(qz @ qh) + float(qz.numpy() @ inner @ qz.numpy()))
+    probes += list(estimate.probes)
+    about = next(e for m in range(2, len(run.diagonal) + 1) if (e := shortened(run, m))["residual"] <= RESIDUAL)
+    value = run.captured + float(np.mean(probes))
+    return row(value, np.var(probes, ddof=1), len(run.diagonal), each, setup, about), np.array(whole)
 
 
-def kdlab_together(net, x, y) -> dict:
-    clock = Clock()
-    hessian = Hessian(net, [(x, y)])
-    found = extremes(hessian, RESIDUAL, smallest=False)
-    with clock.stopped():
-        top = clock.row(value=found.largest, residual=found.residuals[0]) | {"products": hessian.products}
-    estimate = trace(hessian, found.run, ERROR, PROBES, block=1)
-    with clock.stopped():
-        both = clock.row(value=estimate.value, error=estimate.error / abs(estimate.value),
-                         for_1_percent=len(found.run.diagonal) + needed(estimate.probes, estimate.value))
-    return {"eigenvalue": top, "together": both | {"products": hessian.products}}
-
-
-def kdlab_trace(net, x, y, rank: int) -> dict:
-    clock = Clock()
-    hessian = Hessian(net, [(x, y)])
-    estimate = trace(hessian, sketch(hessian, rank) if rank else None, ERROR, PROBES, block=1)
-    with clock.stopped():
-        more = needed(estimate.probes, estimate.value) + 2 * rank
-    return clock.row(value=estimate.value, error=estimate.error / abs(estimate.value), for_1_percent=more) | {
-        "products": hessian.products}
+def shortened(run: Krylov, steps: int) -> dict:
+    """What a Lanczos run knew after so many of its steps."""
+    values, _, residuals = Krylov(run.basis, run.diagonal[:steps], run.beside[:steps]).ritz()
+    return {"value": float(values[-1]), "residual": float(residuals[-1] / values[-1]), "products": steps}
 
 
 class Plain:
-    """The peer's method where the peer is missing: one kept graph, random signs, power iteration."""
+    """PyHessian's method where PyHessian is missing. ``product`` counts, and stops the iteration."""
 
     def __init__(self, net, x, y):
-        self.params = [p for p in net.parameters()]
-        self.gradsH = torch.autograd.grad(F.cross_entropy(net.eval()(x), y), self.params, create_graph=True)
+        self.params = list(net.parameters())
+        self.slope = torch.autograd.grad(F.cross_entropy(net.eval()(x), y), self.params, create_graph=True)
 
-    def probe(self, product) -> float:
-        v = [torch.randint_like(p, 2) * 2 - 1 for p in self.params]
-        return sum(float((a * b).sum()) for a, b in zip(v, product(self.gradsH, self.params, v), strict=True))
+    def probes(self, count: int, product) -> list[float]:
+        signs = ([torch.randint_like(p, 2) * 2 - 1 for p in self.params] for _ in range(count))
+        return [sum(float((a * b).sum()) for a, b in zip(v, product(self.slope, self.params, v), strict=True))
+                for v in signs]
 
     def iterate(self, product) -> None:
         v = [torch.randn_like(p) for p in self.params]
         while True:
             norm = sum(float((a * a).sum()) for a in v) ** 0.5
-            v = product(self.gradsH, self.params, [a / norm for a in v])
+            v = product(self.slope, self.params, [a / norm for a in v])
 
 
 class PyHessian(Plain):
     def __init__(self, net, x, y):
         self.peer = pyhessian.hessian(net, F.cross_entropy, data=(x, y), cuda=False)
 
-    def probe(self, product) -> float:
-        pyhessian.hessian.__init__.__globals__["hessian_vector_product"] = product
-        return self.peer.trace(maxIter=1)[0]
+    def probes(self, count: int, product) -> list[float]:
+        return self.peer.trace(maxIter=count, tol=0)
 
     def iterate(self, product) -> None:
         pyhessian.hessian.__init__.__globals__["hessian_vector_product"] = product
         self.peer.eigenvalues(maxIter=10**6, tol=0)
 
 
-def plain(kind, net, x, y) -> dict:
-    def product(gradients, params, v):
-        clock.products += 1
-        image = torch.autograd.grad(gradients, params, v, retain_graph=True)
-        with clock.stopped():
-            top.append(sum(float((a * b).sum()) for a, b in zip(v, image, strict=True)))
-            gap = sum(float((b - top[-1] * a).square().sum()) for a, b in zip(v, image, strict=True)) ** 0.5
-            if power and gap <= RESIDUAL * abs(top[-1]):
-                raise Reached
+def plain(kind, net, x, y, others: np.ndarray) -> dict:
+    found = {"products": 0}
+
+    def product(slope, params, v):
+        image = torch.autograd.grad(slope, params, v, retain_graph=True)
+        value = sum(float((a * b).sum()) for a, b in zip(v, image, strict=True))
+        gap = sum(float((b - value * a).square().sum()) for a, b in zip(v, image, strict=True)) ** 0.5
+        found.update(value=value, residual=gap / abs(value), products=found["products"] + 1)
+        if gap <= RESIDUAL * abs(value):
+            raise Reached
         return image
 
-    top, values, power, clock = [], [], False, Clock()
-    peer = kind(net, x, y)
-    while not enough(values):
-        values.append(peer.probe(product))
-    with clock.stopped():
-        mean = float(np.mean(values))
-        alone = clock.row(value=mean, error=float(np.std(values, ddof=1) / len(values) ** 0.5 / abs(mean)),
-                          for_1_percent=needed(values, mean))
-        power = True
+    peer, setup = clocked(lambda: kind(net, x, y))
+    probes, seconds = clocked(lambda: peer.probes(PROBES, lambda *a: torch.autograd.grad(*a, retain_graph=True)))
     with contextlib.suppress(Reached):
         peer.iterate(product)
-    both = clock.row(value=top[-1], residual=RESIDUAL)
     net.zero_grad(set_to_none=True)
-    return {"trace": alone, "together": both}
+    probes = [*probes, *others]
+    return row(float(np.mean(probes)), np.var(probes, ddof=1), 0, seconds / PROBES, setup, found)
 
 
-def with_curvlinops(net, x, y) -> dict:
-    clock, values = Clock(), []
-    operator = curvlinops.HessianLinearOperator(net.eval(), torch.nn.CrossEntropyLoss(), list(net.parameters()),
-                                                [(x, y)])
-    while not enough(values):
-        values.append(float(curvlinops.hutchinson_trace(operator, 1)))
-        clock.products += 1
-    with clock.stopped():
-        mean = float(np.mean(values))
-        alone = clock.row(value=mean, error=float(np.std(values, ddof=1) / len(values) ** 0.5 / abs(mean)),
-                          for_1_percent=needed(values, mean))
-    scipy, count = operator.to_scipy(), clock.products
+def with_curvlinops(net, x, y, probes_needed: dict) -> dict:
+    """Its Hutchinson is the same estimator as PyHessian's: only the time of its products is measured here."""
+    make = curvlinops.HessianLinearOperator
+    operator, setup = clocked(lambda: make(net.eval(), torch.nn.CrossEntropyLoss(), list(net.parameters()), [(x, y)]))
+    scipy, count = operator.to_scipy(), 0
     times = scipy.matvec
 
     def counted(v):
-        clock.products += 1
+        nonlocal count
+        count += 1
         return times(v)
 
     scipy.matvec = counted
-    value, vector = eigsh(scipy, 1, which="LA", tol=RESIDUAL)
-    with clock.stopped():
-        top = float(value[0])
-        image = times(vector[:, 0])
-        both = clock.row(value=top, residual=float(np.linalg.norm(image - top * vector[:, 0]) / abs(top)),
-                         eigenvalue_products=clock.products - count)
-    return {"trace": alone, "together": both}
+    (value, vector), seconds = clocked(lambda: eigsh(scipy, 1, which="LA", tol=RESIDUAL))
+    gap = np.linalg.norm(times(vector[:, 0]) - value * vector[:, 0]) / value[0]
+    both = probes_needed["products_5_percent"] + count
+    return probes_needed | {"eigenvalue": round(float(value[0]), 3), "residual": round(float(gap), 5),
+                            "eigenvalue_products": count, "both_products": both,
+                            "seconds_per_product": round(seconds / count, 4),
+                            "both_seconds": round(setup + both * seconds / count, 2)}
+
+
+def in_mini_batches(net, x, y) -> dict:
+    """CPU seconds of one probe where the data is four mini-batches, so that no graph can be kept."""
+    data = list(zip(x.chunk(4), y.chunk(4), strict=True))
+    hessian = Hessian(net, data)
+    seconds = {f"kdlab, {b} probes at a time": clocked(lambda b=b: trace(hessian, None, 0.0, 8, 8, block=b))[1] / 8
+               for b in (1, 8)}
+    if "pyhessian" in globals():
+        peer = pyhessian.hessian(net, F.cross_entropy, dataloader=data, cuda=False)
+        seconds["PyHessian"] = clocked(lambda: peer.trace(maxIter=4, tol=0))[1] / 4
+        net.zero_grad(set_to_none=True)
+    return {name: round(value, 4) for name, value in seconds.items()}
 
 
 def compare(net, x, y) -> dict:
-    ours = kdlab_together(net, x, y)
-    rows = {"kdlab": ours, "kdlab Hutchinson": {"trace": kdlab_trace(net, x, y, 0)},
-            "kdlab Hutch++": {"trace": kdlab_trace(net, x, y, 10)}}
+    mine, whole = ours(net, x, y)
     peer = PyHessian if "pyhessian" in globals() else Plain
-    rows[peer.__name__] = plain(peer, net, x, y)
+    rows = {"kdlab": mine, "kdlab, Gauss-Newton": ours(net, x, y, gauss_newton=True)[0],
+            peer.__name__: plain(peer, net, x, y, whole)}
     if "curvlinops" in globals():
-        rows["curvlinops"] = with_curvlinops(net, x, y)
+        try:
+            rows["curvlinops"] = with_curvlinops(net, x, y, rows[peer.__name__])
+        except NotImplementedError as error:
+            rows["curvlinops"] = {"failed": str(error)}
     return rows
 
 
@@ -211,14 +209,15 @@ def main() -> None:
     print("peers:", ", ".join(note["peers"]) or "none installed; plain power iteration and Hutchinson instead")
     with one_thread():
         for name, net, x, y, loss in networks():
-            rows = compare(net, x, y)
-            note["networks"][name] = {"loss": loss, "samples": len(y), "rows": rows}
-            print(f"{name}: {len(y)} samples, cross-entropy {loss}")
-            reference = rows["kdlab"]["together"]["seconds"]
-            for way, parts in rows.items():
-                for part, row in parts.items():
-                    shown = ", ".join(f"{k} {v:.4g}" for k, v in row.items())
-                    print(f"  {way:16s} {part:10s} {shown}; {row['seconds'] / reference:.2f} × kdlab's time for both")
+            rows, batches = compare(net, x, y), in_mini_batches(net, x, y)
+            note["networks"][name] = {"loss": round(loss, 3), "samples": len(y), "rows": rows,
+                                      "seconds_per_probe_in_4_mini_batches": batches}
+            print(f"\n{name}: {len(y)} samples, cross-entropy {loss:.3f}")
+            reference = next(iter(rows.values()))["both_seconds"]
+            for way, r in rows.items():
+                print(f"  {way:20s}", r if "failed" in r else f"{r['both_seconds'] / reference:.2f} x {r}")
+            print("  seconds per probe, 4 mini-batches:", batches)
+    print(f"\nCPU seconds of all this: {time.process_time():.0f}")
     Path(__file__).with_suffix(".json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,8 +1,7 @@
 """Untrimmed video as a detector sees it: windows that slide over a video, and the labelled segments in each.
 
-A video is read at ``rate`` steps a second (and cached so); a window is ``frames`` consecutive steps. As in AFSD (arXiv
-2103.13137) a segment belongs to a window that shows half of it or more, and is cut to the window; one of which less is
-seen is marked, so that a loss can leave its place out.
+A video is read (and cached) at some steps a second; a window is some consecutive steps. As in AFSD (arXiv 2103.13137) a
+segment belongs to a window that shows half of it, and is cut to the window; one of which less is seen is marked.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import probe, read_frames
@@ -26,8 +25,7 @@ PADDING, IGNORED = -1, -2  # in the place of a class
 
 @dataclass(frozen=True)
 class Windows(Window):
-    """``frames`` steps at ``rate`` steps a second; windows begin ``stride`` steps apart. A training draw moves a window
-    by up to half a stride."""
+    """``frames`` steps at ``rate`` a second, a window every ``stride`` steps; in training up to half a stride off."""
 
     frames: int = 64
     rate: float = 7.5
@@ -56,7 +54,6 @@ class AtRate:
         return self.of.read(path, np.minimum((steps + 0.5) * fps / self.rate, count - 1).astype(int))
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
-        """As the view ``of``."""
         return self.of.finish(pixels) if hasattr(self.of, "finish") else pixels
 
 
@@ -72,12 +69,11 @@ class VideoWindow(ClipRecord):
 
 
 def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWindow, ...]:
-    """The windows of all videos of a split whose records are labelled segments, such as those of untrimmed `night` and
-    of THUMOS14; a last one ends where its video does. Reads headers only.
+    """The windows of all videos of a split whose records are labelled segments (of untrimmed `night`, THUMOS14); a last
+    one ends where its video does. Reads headers only. Segments may overlap, and end after the video (THUMOS14's do).
 
-    Segments may overlap, and end after the video (some of THUMOS14 do). Raises :class:`CatalogueError` naming a segment
-    without times, one that ends before it starts, and one that begins after the video; FileNotFoundError for a missing
-    video.
+    Raises :class:`CatalogueError` naming a segment without times, one that ends before it starts or begins after the
+    video; FileNotFoundError for a missing video.
     """
     videos: dict[Path, list[ClipRecord]] = {}
     for record in catalogue.split(split):
@@ -86,13 +82,10 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
     for path, its in videos.items():
         count, fps, steps = _length(path, window.rate)
         for record in its:
-            where = record.where or record.id
-            if record.start is None or record.end is None or not 0 <= record.start < record.end:
-                raise CatalogueError(f"{where}: segments need 0 <= start < end, in seconds, this one has "
-                                     f"{record.start} and {record.end}. Correct the times.")
-            if record.start >= count / fps:
-                raise CatalogueError(f"{where}: the segment begins at {record.start:g} s, but {path} ends at "
-                                     f"{count / fps:.2f} s. Correct the time, or restore the whole video.")
+            if None in (record.start, record.end) or not 0 <= record.start < min(record.end, count / fps):
+                raise CatalogueError(f"{record.where or record.id}: segments need 0 <= start < end, and a start inside "
+                                     f"the video; this one has {record.start} and {record.end}, {path} {count / fps:g} "
+                                     "s. Correct the times, or restore the whole video.")
         segments = tuple((record.start, record.end, record.label) for record in its)
         name = path.relative_to(catalogue.root).with_suffix("").as_posix()
         last = max(0, steps - window.frames)
@@ -104,11 +97,9 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
 
 @dataclass
 class WindowBatches(ClipBatches):
-    """Batches of :class:`VideoWindow` through :class:`Windows`; ``views`` are read :class:`AtRate` by themselves.
-
-    ``labels (B, N, 3)`` are start and end in steps of the window, and class: −2 for one to be ignored; rows of −1 fill
-    up. Where a video is shorter than a window its last frame stays on.
-    """
+    """Batches of :class:`VideoWindow` through :class:`Windows`; ``views`` are read :class:`AtRate` by themselves. Of a
+    video shorter than a window the last frame stays on. ``labels (B, N, 3)`` are start and end in steps of the window,
+    and class: −2 for a segment to be left out of the loss; rows of −1 fill up."""
 
     def __post_init__(self):
         self.views = {name: view if isinstance(view, AtRate) else AtRate(view, self.window.rate)
@@ -116,8 +107,7 @@ class WindowBatches(ClipBatches):
 
     def length(self, record: ClipRecord) -> int:
         """Steps of a whole video."""
-        view = next(iter(self.views.values()))
-        return self.cache.length(record.path, self.window.side, view.read, view.name)
+        return self.stretch(record)[1]
 
     def check(self, progress=iter) -> None:
         """As in ``ClipBatches``, each video once."""
@@ -130,15 +120,15 @@ class WindowBatches(ClipBatches):
             count, shift = self.length(record), draw.frames.min()
             first = np.clip(record.first + shift, 0, max(0, count - self.window.frames))
             placed.append(replace(draw, frames=np.minimum(first + draw.frames - shift, count - 1)))
-            *times, label = np.array(record.segments).T
-            times = np.stack(times) * self.window.rate - first
+            start, end, label = np.array(record.segments).reshape(-1, 3).T
+            times = np.stack([start, end]) * self.window.rate - first
             seen = times.clip(0, min(self.window.frames, count - first))
             part = (seen[1] - seen[0]) / (times[1] - times[0])
             rows = np.stack([*seen, np.where(part >= 0.5, label, IGNORED)], 1)[part > 0]
             tables.append(torch.from_numpy(rows).float())
-        longest = max(1, *map(len, tables))
-        labels = [F.pad(rows, (0, 0, 0, longest - len(rows)), value=PADDING) for rows in tables]
-        return replace(super().collate(indices, placed), labels=torch.stack(labels))
+        nothing = torch.full((1, 3), float(PADDING))  # pads to a row where no window has a segment
+        labels = pad_sequence([*tables, nothing], batch_first=True, padding_value=PADDING)[:-1]
+        return replace(super().collate(indices, placed), labels=labels)
 
     def statistics(self, view: str, clips: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
         """As in ``ClipBatches``, over windows: mean and standard deviation per channel, each ``(C,)``."""

@@ -24,8 +24,7 @@ IGNORED = -2  # as kdlab.clips.windows writes in the place of a class
 
 def overlaps(predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """tIoU, generalised IoU (arXiv 1902.09630) and distance IoU (arXiv 1911.08287) of segments ``(..., 2)``, each
-    ``(...)``: tIoU in [0, 1], the others in (−1, 1]. The generalised one differs only for segments that do not touch.
-    """
+    ``(...)``: tIoU in [0, 1], the others in (−1, 1]. Generalised IoU is tIoU unless segments are apart."""
     (start, end), (low, high) = predicted.unbind(-1), target.unbind(-1)
     shared = (torch.minimum(end, high) - torch.maximum(start, low)).clamp_min(0)
     union = ((end - start).clamp_min(0) + (high - low) - shared).clamp_min(1e-6)
@@ -49,8 +48,8 @@ def match(priors: torch.Tensor, labels: torch.Tensor, num_classes: int):
     return segments, classes.float(), (inside & (label == IGNORED)).any(-1) & ~classes.any(-1)
 
 
-def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor, distance: bool = False,
-                    alpha: float = 0.25, gamma: float = 2.0) -> dict[str, torch.Tensor]:
+def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor,
+                    distance: bool = False) -> dict[str, torch.Tensor]:
     """The four sums of the module's L, each divided by N and summed over stages: ``focal``, ``tiou``, ``l1`` and
     ``quality``; ``output (B, S, P, K + 3)`` is a :mod:`kdlab.nets.detector`'s. ``distance`` takes distance IoU."""
     segments, classes, ignored = match(priors, labels, output.shape[-1] - 3)
@@ -60,7 +59,7 @@ def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Te
             classes = classes * (overlaps(output[:, 0, :, -3:-1].detach(), segments)[0] >= 0.5)[..., None]
         learns = classes.any(-1)
         count = learns.sum().clamp_min(1)
-        focal = sigmoid_focal_loss(answer[..., :-3], classes, alpha, gamma)[~ignored].sum()
+        focal = sigmoid_focal_loss(answer[..., :-3], classes, alpha=0.25, gamma=2)[~ignored].sum()
         predicted, wanted = answer[learns][:, -3:-1], segments[learns]
         tiou, generalised, distant = overlaps(predicted, wanted)
         l1 = ((predicted - wanted).abs().mean(-1) / (wanted[:, 1] - wanted[:, 0])).sum()
@@ -72,10 +71,8 @@ def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Te
 
 @dataclass(frozen=True)
 class Detection(CrossEntropy):
-    """Labelled segments alone: ``batch.labels (B, N, 3)`` as of :class:`kdlab.clips.windows.WindowBatches`.
-
-    ``l1`` and ``quality`` are the weights w₁ and w_q; ``distance`` takes distance IoU instead of the generalised one.
-    """
+    """Labelled segments alone: ``batch.labels (B, N, 3)`` as of :class:`kdlab.clips.windows.WindowBatches`. ``l1`` and
+    ``quality`` are the weights w₁ and w_q; ``distance`` takes distance IoU instead of the generalised one."""
 
     l1: float = 1.0
     quality: float = 1.0

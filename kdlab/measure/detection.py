@@ -1,13 +1,12 @@
 """Temporal action detection, scored by ActivityNet's public protocol, which THUMOS14's published scores use too.
 
 Segments are tables: ``video`` (any name), ``label`` (class number), ``start`` and ``end`` in seconds; predictions have
-a ``score`` too, positive, higher is surer. Predictions of a class go by falling score; each takes, of the true segments
-of its video and class that are not taken, the one with the highest tIoU, if that is at least the threshold, and is a
-false positive otherwise: a second prediction of one action is an error. AP is the area under the interpolated precision
-(VOC 2011), mAP the mean over the classes that have a true segment; predictions of others do not count. Among equal
-scores the order of the rows decides, among equal tIoUs that of the truth (the public evaluators leave both to their
-sort). THUMOS14's own MATLAB tool differs: there each true segment chooses a prediction. Its rule for *ambiguous*
-segments is taken over: what matches nothing and touches one of them, whatever its class, is neither right nor wrong.
+a positive ``score`` too. By falling score each takes, of the true segments of its video and class that are not taken,
+the one with the highest tIoU, if that is at least the threshold, and is a false positive otherwise, as a second one of
+an action is. AP is the area under the interpolated precision (VOC 2011), mAP the mean over the classes that have a true
+segment; predictions of others do not count. Among equal scores the order of the rows decides, among equal tIoUs that of
+the truth (public evaluators leave both to their sort). THUMOS14's own MATLAB tool lets each true segment choose; of it
+the rule for *ambiguous* segments is taken: what matches nothing and touches one of any class is no false positive.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +23,11 @@ __all__ = ["AVERAGES", "KINDS", "TIOUS", "Evaluation", "annotated", "decode", "e
 #: The published averages: of the THUMOS14 challenge (and GenKD), of AFSD and most papers since, and of ActivityNet.
 AVERAGES = {"0.1-0.5": (0.1, 0.2, 0.3, 0.4, 0.5), "0.3-0.7": (0.3, 0.4, 0.5, 0.6, 0.7),
             "0.5:0.05:0.95": (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)}
-#: Every threshold that one of them needs.
 TIOUS = tuple(sorted({threshold for its in AVERAGES.values() for threshold in its}))
 #: What a prediction can be. ``double``: of an action that another prediction took; ``localisation``: of the right
 #: class, with too small a tIoU; ``confusion``: on an action of another class; ``background``: on none (tIoU below 0.1).
 KINDS = ("true", "ambiguous", "double", "localisation", "confusion", "background")
+SPAN = ["start", "end"]
 
 
 def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -36,10 +35,6 @@ def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     shared = np.clip(np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0]), 0, None)
     union = (a[..., 1] - a[..., 0]) + (b[..., 1] - b[..., 0]) - shared
     return np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
-
-
-def _segments(events: pd.DataFrame) -> np.ndarray:
-    return events[["start", "end"]].to_numpy(float)
 
 
 def nms(found: pd.DataFrame, threshold: float) -> pd.DataFrame:
@@ -62,7 +57,7 @@ def _suppressed(found: pd.DataFrame, factor: Callable[[np.ndarray], np.ndarray])
     place = np.argsort(np.argsort(-sizes, kind="stable"))[group], column
     sizes = -np.sort(-sizes)
     segments, scores = np.zeros((len(sizes), max(sizes, default=0), 2)), np.zeros((len(sizes), max(sizes, default=0)))
-    segments[place], scores[place] = _segments(found), found["score"]
+    segments[place], scores[place] = found[SPAN], found["score"]
     left = scores.copy()  # −1 for who has had its turn
     for turn in range(scores.shape[1]):
         rows = np.arange(np.searchsorted(-sizes, -turn))
@@ -83,9 +78,9 @@ def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, *, 
            sigma: float = 0.5, most: int = 1000) -> pd.DataFrame:
     """What a detector says of whole videos, after soft-NMS, the surest first.
 
-    ``outputs (W, S, P, K + 3)`` are those of :mod:`kdlab.nets.detector` on W ``windows`` at ``rate`` steps a second. A
-    score is the quality times the mean class probability of the S stages; the segment is the last stage's, cut to the
-    video. Of a video the ``most`` surest above ``floor`` are kept.
+    ``outputs (W, S, P, K + 3)`` are a :mod:`kdlab.nets.detector`'s on W ``windows`` at ``rate`` steps a second. Scores
+    are the quality times the mean class probability of the S stages; segments are the last stage's, cut to the video.
+    Of a video the ``most`` surest above ``floor`` are kept.
     """
     if len(outputs) != len(windows):
         raise ValueError(f"{len(outputs)} outputs of {len(windows)} windows: predict all windows, in order")
@@ -102,8 +97,8 @@ def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, *, 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions ``found``, in order of score, beside the ``truth``. ``true`` and ``ambiguous`` ``(N, thresholds)``
-    say which are right and which do not count at each of ``tious``."""
+    """Predictions ``found``, the surest first, beside the ``truth``. ``true`` and ``ambiguous`` ``(N, thresholds)`` say
+    which are right and which do not count at each of ``tious``."""
 
     truth: pd.DataFrame
     found: pd.DataFrame
@@ -113,11 +108,8 @@ class Evaluation:
     ambiguous: np.ndarray
 
     def average_precision(self, weights: Mapping[object, float] | None = None) -> np.ndarray:
-        """AP in [0, 1], ``(classes, thresholds)``; NaN for a class without a true segment.
-
-        ``weights`` (video → number, 0 for those not named) count a video so often, exactly as if it were there so many
-        times: what a bootstrap over videos needs, without a new matching.
-        """
+        """AP in [0, 1], ``(classes, thresholds)``; NaN for a class without a true segment. ``weights`` (video → number,
+        0 if not named) count a video as if it were there so often: a bootstrap over videos needs no new matching."""
         weight, total = (np.ones(len(its)) if weights is None else its["video"].map(weights).fillna(0).to_numpy(float)
                          for its in (self.found, self.truth))
         result = np.full((self.classes, len(self.tious)), np.nan)
@@ -181,7 +173,7 @@ def _pairs(one: pd.DataFrame, other: pd.DataFrame, on: list[str]) -> tuple[np.nd
     """The rows (i, j) that agree on some columns, and their tIoU."""
     both = one[on].assign(i=np.arange(len(one))).merge(other[on].assign(j=np.arange(len(other))), on=on)
     i, j = both["i"].to_numpy(), both["j"].to_numpy()
-    return i, j, tiou(_segments(one)[i], _segments(other)[j])
+    return i, j, tiou(*(its[SPAN].to_numpy(float)[rows] for its, rows in ((one, i), (other, j))))
 
 
 def _taken(i: np.ndarray, j: np.ndarray, near: np.ndarray, predictions: int, truths: int) -> np.ndarray:

@@ -95,11 +95,14 @@ class Hessian:
     def product(self, rows: torch.Tensor) -> torch.Tensor:
         """The Hessian times each row of ``(k, P)``: ``(k, P)`` in fp64."""
         total, count = torch.zeros(rows.shape, dtype=torch.float64, device=self.device), 0
-        vectors = [self._split(row) for row in rows]
+        # In each weight's own memory layout: convolutions would convert other ones, for a tenth of a product.
+        vectors = [[torch.empty_like(w).copy_(v) for w, v in zip(self.weights, self._split(row), strict=True)]
+                   for row in rows]
         with self._mode():
             for size, times in self._graphs():
                 for row, vector in zip(total, vectors, strict=True):
-                    row += size * flat(times(vector))
+                    for part, image in zip(self._split(row), times(vector), strict=True):
+                        part.add_(image, alpha=size)  # with eleven million weights, copies would cost half a product
                 count += size
                 del times  # with it goes its graph, before the next one comes
         self.products += len(rows)
@@ -111,7 +114,7 @@ class Hessian:
         """Inside, the weights are moved by ``step (P,)``; afterwards they are what they were, bit by bit."""
         before = [w.clone() for w in self.weights]
         try:
-            for w, s in zip(self.weights, self._split(step), strict=True):
+            for w, s in zip(self.weights, self._split(step.to(self.device)), strict=True):
                 w.add_(s)
             yield
         finally:
@@ -119,7 +122,7 @@ class Hessian:
                 w.copy_(b)
 
     def _split(self, row: torch.Tensor) -> list[torch.Tensor]:
-        parts = row.to(self.device, self.dtype).split([w.numel() for w in self.weights])
+        parts = row.split([w.numel() for w in self.weights])
         return [part.view(w.shape) for part, w in zip(parts, self.weights, strict=True)]
 
     @contextlib.contextmanager

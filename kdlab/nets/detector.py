@@ -8,13 +8,14 @@ activations around both ends of each answer, in the finest level. Unlike AFSD, s
 classes are sigmoids (an action can have two names), one branch refines and not two, without extra boundary losses.
 """
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab.nets.i3d import trunk
+from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights, outputs
 
 __all__ = ["DetectionNet", "Detector", "begin_backbone"]
@@ -23,19 +24,23 @@ __all__ = ["DetectionNet", "Detector", "begin_backbone"]
 @dataclass(frozen=True)
 class Detector:
     """A detector on the network ``of``, whose layers ``taps`` give features ``(B, C, T, h, w)``, finest first. It sees
-    ``steps`` frames of ``pixels`` a side; the ``levels`` of its pyramid have ``width`` channels."""
+    ``steps`` frames; the ``levels`` of its pyramid have ``width`` channels."""
 
     of: TinyR2Plus1D = TinyR2Plus1D()
     taps: tuple[str, ...] = ("stages.2", "stages.3")
     steps: int = 64
-    pixels: int = 36
     levels: int = 4
     width: int = 64
     refine: bool = False
 
     def __post_init__(self):
         if not 1 <= len(self.taps) <= self.levels or self.width % 8:
-            raise ValueError(f"a detector needs a tap, a level for each, and a width in eights, got {self}")
+            raise ValueError(f"a detector needs a tap, a level for each tap, and a width in eights, got {self}")
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Those of the backbone's weights; None without weights."""
+        return getattr(self.of, "statistics", None)
 
     def make(self, num_classes: int) -> "DetectionNet":
         return DetectionNet(self, num_classes)
@@ -48,14 +53,15 @@ class DetectionNet(nn.Module):
     def __init__(self, spec: Detector, num_classes: int):
         super().__init__()
         self.spec = spec
-        self.backbone = spec.of.make(1)
-        self.backbone.fc = nn.Identity()  # a classifier's last layer would never get a gradient
-        shapes, wide = _shapes(self.backbone, spec), spec.width
+        self.backbone, wide = trunk(spec.of.make(1)).eval(), spec.width
+        with torch.no_grad():  # a small black clip tells the channels and lengths of the taps
+            black = torch.zeros(1, getattr(spec.of, "channels", 3), spec.steps, 32, 32)
+            shapes = [tap.shape for tap in self.features(black)]
+        self.backbone.train()
         self.laterals = nn.ModuleList(_block(shape[1], wide, 1) for shape in shapes)
         self.downs = nn.ModuleList(_block(wide, wide, 3, 2) for _ in range(spec.levels - len(shapes)))
         lengths = [shape[2] for shape in shapes]
-        for _ in self.downs:
-            lengths.append((lengths[-1] + 1) // 2)
+        lengths += [-(-lengths[-1] // 2**i) for i in range(1, len(self.downs) + 1)]
         self.class_tower, self.place_tower = (nn.Sequential(_block(wide, wide), _block(wide, wide)) for _ in range(2))
         self.class_head, self.place_head = (nn.Conv1d(wide, n, 3, padding=1) for n in (num_classes, 3))
         self.scales = nn.Parameter(torch.ones(spec.levels))
@@ -64,8 +70,8 @@ class DetectionNet(nn.Module):
             self.ends, self.join = _block(wide, 2 * wide, 1), _block(3 * wide, wide, 1)
             self.second_head = nn.Conv1d(wide, num_classes + 3, 1)
             nn.init.constant_(self.second_head.bias[:num_classes], -4.6)
-        centres = torch.cat([(torch.arange(length) + 0.5) * spec.steps / length for length in lengths])
-        self.register_buffer("priors", centres, persistent=False)
+        priors = torch.cat([(torch.arange(length) + 0.5) * spec.steps / length for length in lengths])
+        self.register_buffer("priors", priors, persistent=False)
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The backbone's maps ``(B, C, T, h, w)`` at the taps. Raises ``ValueError`` for another number of frames."""
@@ -84,9 +90,9 @@ class DetectionNet(nn.Module):
         logits, places = [], []
         for level, scale in zip(levels, self.scales, strict=True):
             logits.append(self.class_head(self.class_tower(level)))
-            start, end, quality = self.place_head(self.place_tower(level)).split(1, 1)
-            reach = F.softplus(scale * torch.cat([start, end], 1)) * (self.spec.steps / level.shape[2])
-            places.append(torch.cat([-reach[:, :1], reach[:, 1:], quality], 1))
+            reach, quality = self.place_head(self.place_tower(level)).split([2, 1], 1)
+            start, end = (F.softplus(scale * reach) * (self.spec.steps / level.shape[2])).split(1, 1)
+            places.append(torch.cat([-start, end, quality], 1))
         places = torch.cat(places, 2) + F.pad(self.priors.expand(2, -1), (0, 0, 0, 1))
         stages = [torch.cat([torch.cat(logits, 2), places], 1)]
         if self.spec.refine:
@@ -97,8 +103,8 @@ class DetectionNet(nn.Module):
         return self.detect(self.features(x))
 
     def _refined(self, levels: list[torch.Tensor], first: torch.Tensor) -> torch.Tensor:
-        """The second answer ``(B, K + 3, P)`` to the ``first`` starts and ends ``(B, 2, P)``: around each end AFSD's
-        region, a quarter of the segment inwards and a tenth outwards, at least a step."""
+        """The second answer ``(B, K + 3, P)`` to the ``first`` starts and ends ``(B, 2, P)``. As AFSD's, the region
+        around an end is a quarter of the segment inwards and a tenth outwards, at least a step."""
         long = first[:, 1:] - first[:, :1]
         inwards, outwards = (long / 4).clamp_min(1), (long / 10).clamp_min(1)
         start, end = first.clamp(0, self.spec.steps).split(1, 1)
@@ -122,17 +128,12 @@ def _largest(level: torch.Tensor, low: torch.Tensor, high: torch.Tensor, steps: 
     return level[:, :, None].masked_fill(outside[:, None], -torch.inf).amax(3)
 
 
-def _shapes(backbone: nn.Module, spec: Detector) -> list[torch.Size]:
-    """What the taps give, from a run that computes nothing."""
-    clip = torch.empty(1, getattr(spec.of, "channels", 3), spec.steps, spec.pixels, spec.pixels, device="meta")
-    seen = outputs(copy.deepcopy(backbone).to("meta").eval(), clip, spec.taps).taps
-    return [seen[name].shape for name in spec.taps]
-
-
 def begin_backbone(net: Normalised, start: Normalised) -> Normalised:
-    """Give the detector ``net`` the weights and the normalisation of the classifier ``start``, but for its last layer.
+    """Give the detector ``net`` the backbone and the normalisation of the classifier ``start`` (gated or not).
     Raises :class:`kdlab.nets.video.WrongWeights` when the two have other shapes."""
-    theirs = {name.replace("net.", "net.backbone.", 1): value for name, value in start.state_dict().items()}
-    own = {name: value for name, value in net.state_dict().items() if not name.startswith("net.backbone.")}
-    kept = {name: value for name, value in theirs.items() if not name.startswith("net.backbone.fc.")}
-    return load_weights(net, own | kept, "the classifier to begin with")
+    state = {name: value for name, value in net.state_dict().items() if not name.startswith("net.backbone.")}
+    state |= {"mean": start.mean, "std": start.std}
+    for name, value in start.net.state_dict().items():
+        if (bare := name.removeprefix("backbone.")).split(".")[0] in dict(net.net.backbone.named_children()):
+            state[f"net.backbone.{bare}"] = value
+    return load_weights(net, state, "the classifier to begin with")

@@ -131,9 +131,9 @@ def test_views_keep_what_they_do(catalogue, batches):
 
 
 @pytest.mark.parametrize(("segments", "message"), [
-    (((3.0, 3.0, 0),), r"long@3.0-3.0: segments need 0 <= start < end, in seconds, this one has 3.0 and 3.0"),
+    (((3.0, 3.0, 0),), r"long@3.0-3.0: segments need 0 <= start < end.* this one has 3.0 and 3.0, .*long.mp4 10 s"),
     (((-1.0, 3.0, 0),), "has -1.0 and 3.0"), (((None, 3.0, 0),), "has None and 3.0"),
-    (((1.0, 2.0, 0), (10.0, 12.0, 0)), r"long@10.0-12.0: the segment begins at 10 s, but .*long.mp4 ends at 10.00 s")])
+    (((1.0, 2.0, 0), (10.0, 12.0, 0)), r"long@10.0-12.0: .* a start inside the video; this one has 10.0 and 12.0")])
 def test_impossible_segments_are_named(catalogue, segments, message):
     with pytest.raises(CatalogueError, match=message):
         windows(catalogue(*segments), "train", SMALL)
@@ -171,7 +171,7 @@ def test_thumos_segments_become_windows(make_video, tmp_path):
 
 def test_the_loop_trains_a_detector_on_windows(catalogue, batches, tmp_path):
     some = batches(catalogue((1.0, 3.0, 0), (4.0, 9.0, 1)))
-    net = build(Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=16, pixels=20, levels=3, width=8), 2, 0,
+    net = build(Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=16, levels=3, width=8), 2, 0,
                 *some.statistics("student"))
     trained = fit(Detection(), {"student": net}, some, Settings(epochs=2, batch_size=3), 0,
                   checkpoint=tmp_path / "checkpoint.safetensors")

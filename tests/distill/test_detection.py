@@ -151,7 +151,7 @@ class Streams:
 
 
 def learnt(method, refine, epochs):
-    spec = Detector(TinyR2Plus1D((8, 16, 24, 32)), pixels=4, width=32, refine=refine)
+    spec = Detector(TinyR2Plus1D((8, 16, 24, 32)), width=32, refine=refine)
     settings = Settings(epochs=epochs, batch_size=16, lr=4e-3)
     trained = fit(method, {"student": build(spec, 2, 0)}, Streams(256, 0), settings, seed=0)
     test = Streams(64, 1)

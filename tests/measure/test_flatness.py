@@ -7,6 +7,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
 from torch.nn import functional as F
@@ -169,6 +170,9 @@ def test_density_has_the_moments_of_the_spectrum():
         assert weights.sum() == pytest.approx(1) and weights @ nodes == pytest.approx(float(v @ m @ v), abs=1e-9)
         assert weights @ nodes**4 == pytest.approx(float(v @ torch.linalg.matrix_power(m, 4) @ v), rel=1e-9)
         assert (run.basis @ run.basis.T - torch.eye(20)).abs().max() < 1e-12
+        theta, u = eigh_tridiagonal(run.diagonal, run.beside[:-1])
+        y = run.basis.numpy().T @ u
+        assert run.ritz()[2] == pytest.approx(np.linalg.norm(m.numpy() @ y - theta * y, axis=0), abs=1e-9)
     at = np.linspace(-40, 40, 4001)
     phi = density(runs, at, 0.5)
     assert np.trapezoid(phi, at) == pytest.approx(1, abs=1e-6)
@@ -262,6 +266,14 @@ def test_gauss_newton_is_the_hessian_of_the_linearised_network():
     truth = torch.einsum("nkp,nkl,nlq->pq", jacobian, middle, jacobian) / len(x)
     assert (matrix(operator) - truth).abs().max() < 1e-10
     assert torch.linalg.eigvalsh(truth)[0] > -1e-9 > torch.linalg.eigvalsh(dense(net, x, y))[0]
+
+
+def test_piecewise_linear_networks_have_the_trace_of_their_gauss_newton_matrix():
+    net, (x, y) = small_net(), samples()
+    net[2] = nn.ReLU()
+    full, part = (matrix(Hessian(net, [(x, y)], gauss_newton=kind)) for kind in (False, True))
+    assert torch.trace(full).item() == pytest.approx(torch.trace(part).item(), abs=1e-10)
+    assert (full - part).abs().max() > 1e-3
 
 
 def test_measured_parameters():
@@ -373,6 +385,8 @@ def test_a_minimum_has_no_single_step_and_the_same_adaptive_sharpness_in_all_coo
         assert math.isnan(found.one_step) and found.gradient_norm < 1e-12
         assert found.ascent == pytest.approx(0.5 * (2**0.5 * 0.05 + 0.05**2 / 2) ** 2, abs=1e-8)
     assert sharpness(uneven).ascent > 10 * sharpness(even).ascent
+    rounded = sharpness(product_of_two(10.0, math.nextafter(0.1, 1)))  # a gradient that is only rounding has no step
+    assert 0 < rounded.gradient_norm < 1e-13 and math.isnan(rounded.one_step)
 
 
 def rescaled(net: nn.Module, c: float) -> nn.Module:
@@ -469,6 +483,21 @@ def test_operations_without_a_second_derivative_are_named():
         operator.product(torch.ones(1, operator.size))
     linear = Hessian.of(lambda: w.sum(), [w])
     assert not linear.product(torch.ones(1, 12)).any()
+
+
+def test_millions_of_weights_in_fp32():
+    """Sums over millions of fp32 products are wrong by parts in a thousand: those that matter are taken in fp64."""
+
+    class Diagonal:
+        size, dtype, device = 6_000_000, torch.float32, torch.device("cpu")
+        values = torch.cat([torch.tensor([400.0, 100]).double(), torch.full((size - 2,), 1e-3).double()])
+
+        def product(self, rows):
+            return rows.double() * self.values
+
+    run = lanczos(Diagonal(), 3)
+    assert run.basis.double().square().sum(1).tolist() == pytest.approx([1, 1, 1], abs=1e-6)
+    assert run.ritz()[0] == pytest.approx([1e-3, 100, 400], rel=1e-6)
 
 
 def test_lanczos_that_did_not_converge_shows_its_residual():

@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from kdlab.nets.detector import Detector, _largest, begin_backbone
+from kdlab.nets.generative import Gated
+from kdlab.nets.i3d import I3D, TOP, TinyC3D
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights, build
 from kdlab.recipe import from_json, to_json
 
-TINY = Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=32, pixels=16, width=16)
+TINY = Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=32, width=16)
 
 
 def clips(count=2, steps=32, pixels=16):
@@ -33,6 +35,7 @@ def test_the_default_has_four_levels_of_a_window_of_64():
     net = build(Detector(), 11, 0).net
     assert net.priors.tolist() == [2 * i + 1 for i in range(32)] + [4 * i + 2 for i in range(16)] + [
         8 * i + 4 for i in range(8)] + [16 * i + 8 for i in range(4)]
+    assert net.training and not net.backbone.stages[0].temporal_norm.running_mean.any(), "making it leaves no trace"
     # the classifier's layer is gone, everything else of the backbone is there
     backbone = sum(p.numel() for p in TinyR2Plus1D().make(1).parameters()) - 88 - 1
     assert sum(p.numel() for p in net.backbone.parameters()) == backbone
@@ -63,10 +66,24 @@ def test_every_parameter_learns():
 
 
 def test_any_backbone_with_a_tap_will_do():
-    net = Detector(OneLayer(), taps=("0",), steps=30, pixels=5, levels=3, width=8).make(4)
+    net = Detector(OneLayer(), taps=("0",), steps=30, levels=3, width=8).make(4)
     assert [m.shape for m in net.features(torch.rand(1, 2, 30, 7, 5))] == [(1, 6, 10, 7, 5)], "of any size"
     assert net(torch.rand(1, 2, 30, 5, 5)).shape == (1, 1, 10 + 5 + 3, 4 + 3)
     assert net.priors[[0, 9, 10, 15]].tolist() == [1.5, 28.5, 3, 5]
+
+
+def test_genkds_backbones_are_some():
+    tiny = Detector(TinyC3D(), taps=("stages.1", "stages.3"), levels=3).make(11)
+    assert [len(level) for level in tiny.priors.split([32, 16, 8])] == [32, 16, 8]
+    net = begin_backbone(build(Detector(TinyC3D(), taps=("stages.3",)), 3, 0), build(Gated(), 11, 1))
+    assert torch.equal(net.net.backbone.stages[3][0].weight, build(Gated(), 11, 1).net.backbone.stages[3][0].weight)
+
+
+def test_the_papers_detector_has_126_priors():
+    """On Top-I3D: features of 64 and 32 steps from 256 frames, six levels (docs/methods.md, 2)."""
+    net = Detector(I3D(temporal=TOP), ("Mixed_4f", "Mixed_5c"), 256, levels=6, width=512, refine=True).make(20)
+    assert len(net.priors) == 126 and net.laterals[0][0].in_channels == 832 and net.laterals[1][0].in_channels == 1024
+    assert not any(name.startswith("backbone.logits") for name, _ in net.named_parameters())
 
 
 def test_features_can_be_changed_on_their_way():
@@ -113,8 +130,9 @@ def test_a_detector_begins_with_a_classifiers_backbone():
     assert torch.equal(net.eval().net.features(x)[1], start.eval().net.stages(x))
     with pytest.raises(WrongWeights, match="the classifier to begin with .*net.backbone.stages.1"):
         begin_backbone(net, build(TinyR2Plus1D((4, 5, 8, 8)), 3, 0))
-    with pytest.raises(WrongWeights, match="tensors missing .*net.backbone.stages.2"):
-        begin_backbone(net, build(TinyR2Plus1D((4, 4)), 3, 0))
+    for depth, message in ((2, "tensors missing .*net.backbone.stages.2"), (5, "unknown .*net.backbone.stages.4")):
+        with pytest.raises(WrongWeights, match=message):
+            begin_backbone(net, build(TinyR2Plus1D((4, 4, 8, 8, 8)[:depth]), 3, 0))
 
 
 def test_the_seed_decides_and_a_recipe_can_hold_the_spec():
@@ -130,5 +148,5 @@ def test_mistakes_are_named():
     with pytest.raises(ValueError, match="no layer 'stages.9'"):
         Detector(taps=("stages.9",)).make(3)
     for wrong in ({"taps": ()}, {"levels": 1}, {"width": 20}):
-        with pytest.raises(ValueError, match="a detector needs a tap"):
+        with pytest.raises(ValueError, match="a detector needs a tap, a level"):
             Detector(**wrong)

@@ -7,6 +7,7 @@ from matplotlib.text import Text
 
 from kdlab.distill.wise import stop_at
 from kdlab.measure.exits import THETAS
+from kdlab.measure.paired import Effect
 from kdlab.show.exit_plots import (
     EXITS,
     along_curve,
@@ -14,6 +15,7 @@ from kdlab.show.exit_plots import (
     cost_curves,
     exit_shares,
     exit_table,
+    forests,
     regimes,
     weights_map,
 )
@@ -45,7 +47,7 @@ def scores(wrong: dict[str, dict[int, int]]) -> Scores:
 
 
 SOME = scores({"ce_ic": {0: 5, 3: 1, 9: 2}, "pkd": {0: 2, 3: 1, 9: 4}, "own_final": {0: 5, 3: 1, 9: 2},
-               "own-residual-motion": {3: 1}})
+               "own-residual-motion": {3: 1}, "ce_2x": {3: 1}})
 
 
 def test_the_table_has_the_baseline_in_percent_and_the_others_in_points():
@@ -53,17 +55,16 @@ def test_the_table_has_the_baseline_in_percent_and_the_others_in_points():
     mean = (50 + 80 + 7 * 100) / 9
     assert [float(t.get_text()) for t in top.texts] == [50, 100, 100, 90, 100, 100, 100, 100, 100, 80, 100, 100,
                                                         round(mean, 1)]
-    shown = [t.get_text() for t in bottom.texts if t.get_text()[0] in "+-"]
-    assert len(shown) == 3 * 10, "nine exits and their mean; finals stand in the first row alone"
-    assert shown[:10] == ["+30.0", *["+0.0"] * 6, "-20.0", "+0.0", "+1.1"]
-    assert set(shown[10:20]) == {"+0.0"} and shown[20] == "+50.0"
+    assert len(bottom.texts) == 3 * 10, "nine exits and their mean; finals stand in the first row alone"
+    shown = [t.get_text() for t in bottom.texts]
+    assert shown[:10] == ["+30", *[""] * 6, "-20", "", "+1.1"]
+    assert set(shown[10:19]) == {""} and shown[19:21] == ["+0.0", "+50"]
     assert [t.get_text() for t in bottom.get_yticklabels()] == [
         "PKD (motion, residual, own)", "own final throughout", "order own, residual, motion"]
 
 
 def test_regimes_show_the_finals_and_the_mean_over_each_network():
-    fig = regimes({"one": SOME}, {"ce_ic": "CE", "pkd": "PKD", "own_final": "own"})
-    top, bottom = fig.axes
+    top, bottom = regimes({"one": SOME}).axes
     assert [t.get_text() for t in top.texts] == ["90", "100", "100"]
     line = top.lines[1].get_ydata()  # PKD's
     assert np.array_equal(line, [80, 100, 100, 90, np.nan, *[100] * 4, np.nan, 100, 60, 100, 100], equal_nan=True)
@@ -73,10 +74,19 @@ def test_regimes_show_the_finals_and_the_mean_over_each_network():
     assert all(low <= mean <= high for (low, high), mean in zip(bars[:4], means, strict=True))
 
 
+def test_forests_have_a_panel_a_set():
+    one, other = Effect(1, -1, 3, -2, 4, 3, 10, 4, 30), Effect(5, 4, 6, 3, 7, 3, 10, 4, 30)
+    fig = forests({"night": {"a": one, "b": other}, "day": {"a": other, "b": one}})
+    left, right = fig.axes
+    assert [t.get_text() for t in left.texts] == [str(one), str(other)] == [t.get_text() for t in right.texts][::-1]
+    assert [t.get_text() for t in left.get_yticklabels()] == ["a", "b"]
+    assert [list(line.get_xdata()) for line in left.lines[1:4]] == [[-2, 4], [-1, 3], [1]]
+
+
 def test_the_map_of_weights_has_its_lower_triangle():
     weights = np.arange(144.0).reshape(12, 12)
     texts = [t.get_text() for t in weights_map(weights).axes[0].texts]
-    assert texts == [f"{v:.2f}" for v in weights[np.tri(12, dtype=bool)]]
+    assert texts == ["0", *(f"{v:.2f}" for v in weights[np.tri(12, dtype=bool)][1:])], "an exact zero is told apart"
 
 
 def test_confidence_before_and_after_calibration():
@@ -101,11 +111,12 @@ def test_curves_of_cost():
     curves = {"stops/pkd": stops, "right/pkd": right, "right/segments": fused}
     for cost in ("macs", "seconds", "seconds_decoded"):
         curves |= {f"cost/{cost}": costs, f"cost/{cost}_segments": np.array([1.0, 2, 3]) * 1e6}
-    first = cost_curves(curves, {"pkd": "PKD", "segments": "none"}).axes[0]
+    first = cost_curves({"a set": curves}, {"pkd": "PKD", "segments": "none"}).axes[0]
     pkd, segments = (line.get_xydata().tolist() for line in first.lines)
     assert pkd == [[2.0, 25.0], [12.0, 75.0]]
     assert segments == [[1, 100], [2, 100], [3, 100]]
     assert [t.get_text() for t in first.texts] == ["1", "2", "3"]
+    assert first.get_xlabel() == "million MACs a clip" and first.get_xlim()[0] == 0 < 12 < first.get_xlim()[1]
 
 
 def test_shares_of_exits():
