@@ -6,7 +6,7 @@ Needs ``pip install pyhessian curvlinops-for-pytorch linear_operator``; what can
 PyHessian's place is then taken by its method in plain torch: power iteration and Hutchinson on a kept graph.
 
 ResNet-18 on 32 images of 32² and TinyR2Plus1D on 64 clips of 8 × 24², ten noisy patterns learnt to under half a nat.
-Products for the trace: the probes (at least 2) that their variance asks for at a standard error of 5 and of 1 %, and the
+Products for the trace: the probes (at least 2) that their variance asks for at a standard error of 5 and 1 %, and the
 Lanczos steps. A stopping rule that looks at its own few probes would make counts a lottery: all who draw plain random
 signs (kdlab without Lanczos, PyHessian, curvlinops) share the variance of 48, and kdlab's 24 are looked at both ways.
 Products for the eigenvalue: counted until ‖Hv − λv‖ ≤ 0.01 λ; ARPACK, which curvlinops hands its products to, has that
