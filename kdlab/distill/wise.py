@@ -14,7 +14,7 @@ we fit on held-out clips, use the fitted last row, and calibrate every combined 
 All arrays are NumPy's: logits ``(N, E, K)``, labels ``(N,)``. Exits count from 0, accuracies are in percent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -193,18 +193,19 @@ def curve(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray,
                                                     stop_at(combined, theta, lambda _: sure)) for theta in thetas])
 
 
-def area(points: pd.DataFrame, low: float, high: float) -> float:
+def area(points: Mapping[str, Sequence[float]], low: float, high: float) -> float:
     """Mean accuracy over costs from ``low`` to ``high``, the same for all curves to be compared.
 
     Straight lines join the points (what tossing a coin between two thresholds gives); beyond the dearest one accuracy
     stays. Raises ``ValueError`` when the curve says nothing of costs as low as ``low``.
     """
-    points = points.sort_values("cost").drop_duplicates("cost")
-    if not points["cost"].min() <= low < high:
-        raise ValueError(f"costs from {low:g} to {high:g} asked for; the curve begins at {points['cost'].min():g}. "
+    cost, first = np.unique(np.asarray(points["cost"], float), return_index=True)
+    if not cost[0] <= low < high:
+        raise ValueError(f"costs from {low:g} to {high:g} asked for; the curve begins at {cost[0]:g}. "
                          "Add the threshold -1, at which every clip stops at the first exit, or raise the lower end")
-    grid = np.unique([low, high, *points["cost"].clip(low, high)])
-    return float(np.trapezoid(np.interp(grid, points["cost"], points["accuracy"]), grid) / (high - low))
+    grid = np.unique([low, high, *cost.clip(low, high)])
+    accuracy = np.asarray(points["accuracy"], float)[first]
+    return float(np.trapezoid(np.interp(grid, cost, accuracy), grid) / (high - low))
 
 
 def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, budget: float,

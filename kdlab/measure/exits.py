@@ -9,7 +9,6 @@ import copy
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -149,7 +148,7 @@ def area_effect(a: Curve, b: Curve, units: np.ndarray, low: float, high: float, 
     def areas(curve: Curve) -> np.ndarray:
         total = ws.sum(1) * wn.sum(1)
         right, cost = (np.einsum("rs,spn,rn->rp", ws, values, wn, optimize=True) / total[:, None] for values in curve)
-        return np.array([area(pd.DataFrame({"cost": c, "accuracy": 100 * r}), low * (1 + 1e-9), high)
+        return np.array([area({"cost": c, "accuracy": 100 * r}, low * (1 + 1e-9), high)
                          for c, r in zip(cost, right, strict=True)])
 
     gain = areas(a) - areas(b)

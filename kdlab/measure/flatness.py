@@ -90,11 +90,12 @@ class Hessian:
                 total += len(y) * float(loss.detach())
                 gradient += len(y) * flat(torch.autograd.grad(loss, self.weights, materialize_grads=True))
                 count += len(y)
+        self.samples = count
         return total / count, gradient / count
 
     def product(self, rows: torch.Tensor) -> torch.Tensor:
         """The Hessian times each row of ``(k, P)``: ``(k, P)`` in fp64."""
-        total, count = torch.zeros(rows.shape, dtype=torch.float64, device=self.device), 0
+        total = torch.zeros(rows.shape, dtype=torch.float64, device=self.device)
         # In each weight's own memory layout: convolutions would convert other ones, for a tenth of a product.
         vectors = [[torch.empty_like(w).copy_(v) for w, v in zip(self.weights, self._split(row), strict=True)]
                    for row in rows]
@@ -102,11 +103,10 @@ class Hessian:
             for size, times in self._graphs():
                 for row, vector in zip(total, vectors, strict=True):
                     for part, image in zip(self._split(row), times(vector), strict=True):
-                        part.add_(image, alpha=size)  # with eleven million weights, copies would cost half a product
-                count += size
+                        part.add_(image, alpha=size / self.samples)  # in place: copies of millions of weights cost
                 del times  # with it goes its graph, before the next one comes
         self.products += len(rows)
-        return total.div_(count)
+        return total
 
     @contextlib.contextmanager
     @torch.no_grad()

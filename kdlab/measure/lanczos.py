@@ -99,9 +99,9 @@ def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Itera
         basis[m - 1] = w / norm
         w = operator.product(basis[m - 1 : m])[0].double()  # fp32 sums over millions of weights lose three digits
         diagonal.append(float(basis[m - 1].double() @ w))
-        w = w - diagonal[-1] * basis[m - 1] - (beside[-1] * basis[m - 2] if m > 1 else 0)
+        w.sub_(basis[m - 1], alpha=diagonal[-1]).sub_(basis[m - 2] if m > 1 else 0, alpha=beside[-1] if m > 1 else 1)
         # In exact arithmetic that is all; without this, rounding makes copies of eigenvalues that have converged.
-        w = w - (basis[:m] @ w.to(operator.dtype)) @ basis[:m]
+        w.sub_((basis[:m] @ w.to(operator.dtype)) @ basis[:m])
         beside.append(norm := float(w.norm()))
         yield Krylov(basis[:m], np.array(diagonal), np.array(beside))
         if norm <= 100 * torch.finfo(operator.dtype).eps * np.abs(diagonal + beside).max():
@@ -150,7 +150,7 @@ def trace(operator, known: Krylov | Sketch | None = None, relative_error: float 
         rows = _signs(operator, block, generator)
         if known:
             rows = rows - rows @ known.basis.T @ known.basis
-        values = np.append(values, (rows * operator.product(rows)).sum(1).cpu().numpy())
+        values = np.append(values, operator.product(rows).mul_(rows).sum(1).cpu().numpy())
         value, error = captured + values.mean(), values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.inf
         if len(values) >= max_probes or len(values) >= min_probes and error <= relative_error * abs(value):
             return Trace(float(value), float(error), values)

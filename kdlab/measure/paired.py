@@ -6,6 +6,7 @@ SciPy's bootstrap resamples one axis, hence these lines. The rules are those of 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -53,13 +54,11 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None, replic
     sums = np.stack([np.bincount(unit_of, row) for row in 100 * (a - b)])  # (S, U)
     sizes = np.bincount(unit_of).astype(float)
     seeds, n_units = sums.shape
-    rng = np.random.default_rng(0)  # the interval of a table must not change from one reading to the next
     means = np.empty(replicates)
+    drawn_seeds, drawn_units = _resamples(seeds, n_units, replicates)
     for start in range(0, replicates, 1000):
-        stop = min(start + 1000, replicates)
-        ws = rng.multinomial(seeds, np.full(seeds, 1 / seeds), stop - start).astype(float)
-        wu = rng.multinomial(n_units, np.full(n_units, 1 / n_units), stop - start).astype(float)
-        means[start:stop] = np.einsum("rs,su,ru->r", ws, sums, wu, optimize=True) / (seeds * (wu @ sizes))
+        ws, wu = (drawn[start : start + 1000].astype(float) for drawn in (drawn_seeds, drawn_units))
+        means[start : start + 1000] = np.einsum("rs,su,ru->r", ws, sums, wu, optimize=True) / (seeds * (wu @ sizes))
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     strict = np.quantile(means, [(1 - STRICT) / 2, (1 + STRICT) / 2])
     mean = float(sums.sum() / (seeds * sizes.sum()))
@@ -68,6 +67,17 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None, replic
     needed = _needed(sums / sizes, target=max(abs(mean) / ratio, 2 - abs(mean)))
     return Effect(mean, float(low), float(high), *map(float, strict), seeds,
                   n_units, *needed)
+
+
+@lru_cache(maxsize=4)
+def _resamples(seeds: int, units: int, replicates: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each seed ``(R, S)`` and unit ``(R, U)`` is drawn. Always the same, since the interval of a table must
+    not change from one reading to the next; kept, since most of a bootstrap's time went into drawing."""
+    rng, drawn = np.random.default_rng(0), []
+    for start in range(0, replicates, 1000):
+        rows = min(1000, replicates - start)
+        drawn.append([rng.multinomial(n, np.full(n, 1 / n), rows).astype(np.uint16) for n in (seeds, units)])
+    return tuple(np.concatenate(column) for column in zip(*drawn, strict=True))
 
 
 def _needed(cells: np.ndarray, target: float) -> tuple[float, float]:

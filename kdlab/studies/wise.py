@@ -60,7 +60,8 @@ def committed() -> dict[str, dict[str, list[Recipe]]]:
 
 def trio_of(run: Run) -> Trio:
     """The three networks and the heads of a run with exits, ready to be asked."""
-    return Trio({name: find(recipe, pretrained=True).net() for name, recipe in run.recipe.needs().items()}, run.net())
+    nets = {name: find(recipe, pretrained=True).net() for name, recipe in run.recipe.needs().items()}
+    return Trio(nets, run.net()).eval()
 
 
 def _clips(run: Run, split: str, count: int | None = None, segments: int | None = None) -> SegmentBatches:
