@@ -99,7 +99,9 @@ def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Itera
         basis[m - 1] = w / norm
         w = operator.product(basis[m - 1 : m])[0].double()  # fp32 sums over millions of weights lose three digits
         diagonal.append(float(basis[m - 1].double() @ w))
-        w.sub_(basis[m - 1], alpha=diagonal[-1]).sub_(basis[m - 2] if m > 1 else 0, alpha=beside[-1] if m > 1 else 1)
+        w.sub_(basis[m - 1], alpha=diagonal[-1])
+        if m > 1:
+            w.sub_(basis[m - 2], alpha=beside[-1])
         # In exact arithmetic that is all; without this, rounding makes copies of eigenvalues that have converged.
         w.sub_((basis[:m] @ w.to(operator.dtype)) @ basis[:m])
         beside.append(norm := float(w.norm()))
