@@ -1,6 +1,6 @@
 """Pictures of the loss around and between networks: filter-normalised curves and surfaces, linear paths.
 
-docs/methods.md, 5.4. Random directions see the bulk of the spectrum and miss the largest eigenvalue. Batch-norm buffers
+docs/methods.md, 5. Random directions see the bulk of the spectrum and miss the largest eigenvalue. Batch-norm buffers
 stay those of the centre, and go stale away from it.
 """
 
