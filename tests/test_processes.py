@@ -50,9 +50,10 @@ def test_no_worker_outlives_the_process_that_uses_it(tmp_path):
 
 
 INTERRUPTED = """
-import time
+import signal, time
 from kdlab.processes import in_turn, pool
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits it ignored
     try:
         with pool(2, preload=["slow_to_import"]) as processes:
             print("begun", flush=True)
