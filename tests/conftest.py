@@ -59,3 +59,18 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
         return encode(tmp_path / name, pattern(frames, *size) if pixels is None else pixels, **how)
 
     return make
+
+
+@pytest.fixture
+def command(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Call the command line in this process: ``command("run", "3")`` gives exit code, stdout, stderr."""
+    from kdlab import cli
+
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(argument) for argument in arguments])
+        return ended.value.code, *capsys.readouterr()
+
+    return call

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from kdlab import cli, cli_data, notebooks, paths
+from kdlab import cli_data, notebooks, paths
 
 PIXEL = base64.b64encode(base64.b16decode(  # a PNG of one pixel
     "89504E470D0A1A0A0000000D4948445200000001000000010806000000"
@@ -25,20 +25,15 @@ def clone(tmp_path, monkeypatch):
     for name in ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_PROFILE", "KDLAB_REAL_CLIPS", "KDLAB_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "clone")
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
     monkeypatch.setattr(notebooks, "PACKAGE", tmp_path / "package")  # whose sources nobody edits during the test
     (tmp_path / "clone" / "notebooks").mkdir(parents=True)
     return tmp_path / "clone"
 
 
 @pytest.fixture
-def kdlab(clone, capsys):
-    """Call the command line in this process: ``kdlab("run", "3")`` gives exit code, stdout, stderr."""
-    def call(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            cli.main([str(argument) for argument in arguments])
-        return exit_.value.code, *capsys.readouterr()
-    return call
+def kdlab(clone, command):
+    """``command``, where the project is ``clone``."""
+    return command
 
 
 def write(clone, name, source, parameters="seed = 0\ndata = None"):

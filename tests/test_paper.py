@@ -2,11 +2,12 @@
 
 import re
 import shutil
+from functools import partial
 
 import pytest
 from torch import nn
 
-from kdlab import cli, paper, paths
+from kdlab import paper, paths
 from kdlab.clips import released
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.paper_window import ConsecutiveWindow
@@ -129,14 +130,8 @@ def test_another_data_set_in_the_folder_is_not_taken_for_it(root):
     assert "holds ARID v1.5" in look(paper.SETS[0], root)
 
 
-def test_without_data_the_command_says_where_to_put_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            cli.main(["paper", "dual_light", "--data-root", str(tmp_path), *arguments])
-        return ended.value.code, *capsys.readouterr()
-
+def test_without_data_the_command_says_where_to_put_it(tmp_path, command):
+    call = partial(command, "paper", "dual_light", "--data-root", tmp_path)
     code, _, error = call()
     assert code == 2 and error.count("is left out: no folder") == 3 and str(tmp_path / "arid15") in error
     code, out, _ = call("--dry-run", "--tflops", "800")

@@ -3,13 +3,14 @@
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab import cli, paper_progressive, paths
+from kdlab import paper_progressive, paths
 from kdlab.clips import released
 from kdlab.clips.paper_segments import PaperSegments
 from kdlab.distill.progressive import PAPER, LabelExits, Progressive, only
@@ -130,14 +131,8 @@ def test_clips_of_another_codec_are_sent_to_be_transcoded(root):
     assert re.search(r"kdlab data transcode .* --out FOLDER", suited(MINIATURE[0], root))
 
 
-def test_without_data_the_command_tells_the_papers_costs(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as ended:
-            cli.main(["paper", "progressive", "--data-root", str(tmp_path), *arguments])
-        return ended.value.code, *capsys.readouterr()
-
+def test_without_data_the_command_tells_the_papers_costs(tmp_path, command):
+    call = partial(command, "paper", "progressive", "--data-root", tmp_path)
     code, _, error = call()
     assert code == 2 and error.count("is left out: no folder") == 2 and "kdlab paper progressive --dry-run" in error
     code, out, _ = call("--dry-run", "--tflops", "800", "--draws", "2")

@@ -1,12 +1,10 @@
 import math
-from dataclasses import dataclass, field
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.views import Batch
 from kdlab.distill.baselines import (
     AttentionTransfer,
     DecoupledKD,
@@ -19,6 +17,7 @@ from kdlab.distill.baselines import (
 from kdlab.distill.losses import kd_loss
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train import Progress, Settings, fit
+from tests.distill.conftest import TwoSides
 
 
 def random(*shape, seed=0):
@@ -145,33 +144,13 @@ def test_an_unknown_tap_is_named_and_leaves_no_hook():
 # --- methods ---------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Clips:
-    """Two classes, a bright left or right half, in memory: all that the loop asks of clips."""
-
-    records: list = field(default_factory=lambda: list(range(16)))
-
-    def _batch(self, indices, generator):
-        labels = torch.tensor([i % 2 for i in indices])
-        x = 0.1 * torch.rand(len(indices), 3, 4, 8, 8, generator=generator)
-        x[labels == 0, ..., :4] += 0.5
-        x[labels == 1, ..., 4:] += 0.5
-        return Batch({"student": x, "teacher": x.sqrt()}, labels, tuple(map(str, indices)))
-
-    def training(self, indices, generator):
-        return self._batch(indices, generator)
-
-    def evaluation(self):
-        yield self._batch(self.records, torch.Generator().manual_seed(7))
-
-
 TAP = "net.stages.0"
 METHODS = [DecoupledKD(), FitNet(TAP), AttentionTransfer((TAP, "net.stages.1"))]
 
 
 def networks(method, seed=0):
     nets = {"student": build(TinyR2Plus1D((2, 4)), 2, seed), "teacher": build(TinyR2Plus1D((3, 4)), 2, 9).eval()}
-    return nets | (method.extra_nets(nets, Clips().evaluation(), seed) if hasattr(method, "extra_nets") else {})
+    return nets | (method.extra_nets(nets, TwoSides().evaluation(), seed) if hasattr(method, "extra_nets") else {})
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
@@ -179,7 +158,7 @@ def test_each_trains_in_the_loop_and_leaves_the_teacher_alone(method):
     nets = networks(method)
     teacher = {k: v.clone() for k, v in nets["teacher"].state_dict().items()}
     extra = {k: v.clone() for k, v in nets["regressor"].state_dict().items()} if "regressor" in nets else {}
-    trained = fit(method, nets, Clips(), Settings(epochs=6, batch_size=8, lr=2e-2), seed=0)
+    trained = fit(method, nets, TwoSides(), Settings(epochs=6, batch_size=8, lr=2e-2), seed=0)
     first, last = trained.history[0], trained.history[-1]
     assert last["loss_net"] < first["loss_net"] and last["ce"] < first["ce"]
     assert all(torch.equal(v, teacher[k]) for k, v in trained.nets["teacher"].state_dict().items())
@@ -190,7 +169,7 @@ def test_each_trains_in_the_loop_and_leaves_the_teacher_alone(method):
 @pytest.mark.parametrize("method", [FitNet(TAP), AttentionTransfer((TAP,))], ids=lambda m: type(m).__name__)
 def test_what_is_learnt_at_a_tap_reaches_the_layers_below_it_and_none_above(method):
     nets = networks(method)
-    (batch,) = Clips().evaluation()
+    (batch,) = TwoSides().evaluation()
     ((_, loss, terms),) = method.losses(nets, batch, Progress(1, 1))
     distiller = (terms.keys() - {"ce"}).pop()
     assert torch.allclose(loss, terms["ce"] + method.weight * terms[distiller])
@@ -203,7 +182,7 @@ def test_what_is_learnt_at_a_tap_reaches_the_layers_below_it_and_none_above(meth
 
 def test_decoupled_kd_rises_over_its_warmup():
     nets = networks(DecoupledKD())
-    (batch,) = Clips().evaluation()
+    (batch,) = TwoSides().evaluation()
 
     def share(step, **fields):
         ((_, loss, terms),) = DecoupledKD(**fields).losses(nets, batch, Progress(step, 240))
@@ -222,7 +201,7 @@ def test_the_regressor_is_decided_by_the_seed_and_fits_the_channels():
     method, nets = FitNet(TAP), networks(FitNet(TAP))
     nets["student"].train()
     buffers, random_state = [b.clone() for b in nets["student"].buffers()], torch.get_rng_state()
-    a, b, c = (method.extra_nets(nets, Clips().evaluation(), seed)["regressor"] for seed in (0, 0, 1))
+    a, b, c = (method.extra_nets(nets, TwoSides().evaluation(), seed)["regressor"] for seed in (0, 0, 1))
     assert a.weight.shape == (3, 2, 1, 1, 1)
     assert torch.equal(a.weight, b.weight) and not torch.equal(a.weight, c.weight)
     assert nets["student"].training and not nets["teacher"].training
@@ -233,4 +212,4 @@ def test_the_regressor_is_decided_by_the_seed_and_fits_the_channels():
 def test_fitnet_without_a_regressor_says_how_to_get_one():
     nets = networks(DecoupledKD())
     with pytest.raises(ValueError, match="extra_nets"):
-        fit(FitNet(TAP), nets, Clips(), Settings(epochs=1), seed=0)
+        fit(FitNet(TAP), nets, TwoSides(), Settings(epochs=1), seed=0)

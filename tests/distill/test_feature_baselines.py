@@ -1,38 +1,17 @@
 """SimKD and feature norm: formulas, and what they move."""
 
-from dataclasses import dataclass, field
 
 import pytest
 import torch
 
-from kdlab.clips.views import Batch
 from kdlab.distill.feature_baselines import FeatureNorm, SimKD, feature_norm_loss, simkd_loss
 from kdlab.nets.generative import Gated
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build
 from kdlab.train import Progress, Settings, fit
+from tests.distill.conftest import TwoSides
 
 TEACHER, STUDENT = TinyC3D((3, 4, 6, 8)), TinyC3D((2, 2, 3, 4), projector=8)
-
-
-@dataclass
-class Clips:
-    """Two classes, a bright left or right half, in memory: all that the loop asks of clips."""
-
-    records: list = field(default_factory=lambda: list(range(16)))
-
-    def _batch(self, indices, generator):
-        labels = torch.tensor([i % 2 for i in indices])
-        x = 0.1 * torch.rand(len(indices), 3, 4, 16, 16, generator=generator)
-        x[labels == 0, ..., :8] += 0.5
-        x[labels == 1, ..., 8:] += 0.5
-        return Batch({"student": x, "teacher": x.sqrt()}, labels, tuple(map(str, indices)))
-
-    def training(self, indices, generator):
-        return self._batch(indices, generator)
-
-    def evaluation(self):
-        yield self._batch(self.records, torch.Generator().manual_seed(7))
 
 
 def networks(student=STUDENT, teacher=TEACHER):
@@ -82,7 +61,7 @@ def test_simkd_trains_features_and_predicts_with_the_teachers_head(tap, student,
     frozen = {k: v.clone() for k, v in nets["teacher"].state_dict().items()}
     own = {k: v.clone() for k, v in nets["student"].state_dict().items()}
     assert method.extra_nets(nets, None, 0) == {}
-    trained = fit(method, nets, Clips(), Settings(epochs=4, batch_size=8, lr=1e-2), seed=0)
+    trained = fit(method, nets, TwoSides(16), Settings(epochs=4, batch_size=8, lr=1e-2), seed=0)
     state = trained.nets["student"].state_dict()
     head = [k for k in state if k.startswith("net.") and not k.startswith(tap)]
     assert head and all(torch.equal(state[k], frozen[k]) for k in head)
@@ -108,8 +87,8 @@ def test_simkd_refuses_a_head_that_does_not_fit():
 
 def test_feature_norm_trains_with_the_teachers_class_means():
     method, nets = FeatureNorm(), networks()
-    centres = method.prepare(nets, Clips().evaluation())
-    (batch,) = Clips().evaluation()
+    centres = method.prepare(nets, TwoSides(16).evaluation())
+    (batch,) = TwoSides(16).evaluation()
     features = nets["teacher"].net.stages(batch.views["teacher"]).mean((2, 3, 4))
     for label in (0, 1):
         mean = features[batch.labels == label].mean(0)
@@ -120,5 +99,5 @@ def test_feature_norm_trains_with_the_teachers_class_means():
     assert torch.allclose(loss, terms["ce"] + 3 * terms["norm"])
     loss.backward()
     assert all(p.grad is None for p in nets["teacher"].parameters())
-    rows = fit(method, networks(), Clips(), Settings(epochs=4, batch_size=8, lr=1e-2), seed=0).history
+    rows = fit(method, networks(), TwoSides(16), Settings(epochs=4, batch_size=8, lr=1e-2), seed=0).history
     assert rows[-1]["norm"] < rows[0]["norm"] and rows[-1]["ce"] < rows[0]["ce"]

@@ -1,10 +1,8 @@
 """Numbers of notebook 06 in closed form, on real files where a codec is needed; its pictures carry their words."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import rgb_to_hsv
-from matplotlib.text import Text
 
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.coviar import quantise_motion
@@ -26,19 +24,9 @@ from kdlab.show.codec_plots import (
     quantised,
     timeline,
 )
+from tests.show.conftest import words
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "sc_threshold": "1000000000", "g": "12", "rate": 10}
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
-
-
-def words(fig) -> str:
-    fig.canvas.draw()
-    return "\n".join(text.get_text() for text in fig.findobj(Text) if text.get_visible())
 
 
 @pytest.fixture

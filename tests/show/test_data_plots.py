@@ -1,25 +1,13 @@
 """The pictures of notebook 01 show the numbers they are given, and name them."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 
 from kdlab.show.data_plots import accuracy_curves, transfer, wall
+from tests.show.conftest import words
 
 FRAME = np.random.default_rng(0).integers(0, 60, (16, 20, 3), np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
-
-
-def words(fig) -> str:
-    fig.canvas.draw()
-    return "\n".join(text.get_text() for text in fig.findobj(Text) if text.get_visible())
 
 
 def test_the_wall_prints_each_score_under_its_own_frame():

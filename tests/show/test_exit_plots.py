@@ -23,12 +23,6 @@ from kdlab.show.widgets import threshold_widget
 from kdlab.study import Scores
 
 
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
-
-
 def words(thing) -> list[str]:
     return [t.get_text().replace("−", "-") for t in thing.findobj(Text) if t.get_text()]
 

@@ -53,12 +53,6 @@ PICTURES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
-
-
 def words(fig: Figure) -> str:
     return "\n".join(text.get_text() for text in fig.findobj(Text))
 

@@ -24,12 +24,6 @@ CLASSES = ("Jump", "Run", "Sit")
 LOGITS = np.array([2.0, 1.0, -1.0])
 
 
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture
 def bright() -> np.ndarray:
     ramp = np.linspace(20, 230, 48).astype(np.uint8)

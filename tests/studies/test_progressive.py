@@ -11,8 +11,7 @@ from kdlab.measure.paired import Effect
 from kdlab.nets.exits import ORDER
 from kdlab.studies import progressive, wise
 from kdlab.study import Scores, load_rows, pooled
-
-from ..conftest import encode
+from tests.conftest import encode
 
 
 def made_up(gains: dict[str, float], clips=300, seeds=4) -> Scores:
