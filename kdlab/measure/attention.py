@@ -1,0 +1,269 @@
+"""Where a network looks: Grad-CAM on video, its scores against the actor's true place, and the tests of any such map.
+
+docs/methods.md, 7. Maps are ``(N, T, H, W)`` over the pixels of N clips, not negative; masks are bool of that shape.
+"""
+
+import copy
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from captum.attr import LayerGradCam
+from torch import nn
+
+from kdlab.clips.cache import resize
+from kdlab.clips.compressed import scan
+from kdlab.clips.night.make import truth
+from kdlab.clips.segments import SegmentBatches
+from kdlab.clips.views import ClipBatches
+
+__all__ = ["SCORES", "Maps", "Unexplainable", "actor_masks", "cascade", "centred", "correlation", "fidelity",
+           "frame_difference", "grad_cam", "random_copy", "scores", "uniform"]
+
+SCORES = ("pointing_game", "energy_inside", "iou")
+
+
+class Unexplainable(ValueError):
+    """A network, layer or clip for which there is no such map; the message says why."""
+
+
+class Maps(NamedTuple):
+    """``maps (N, T, H, W)``, float32, and whether each is ``constant (N,)``: it says nothing, and is 1 everywhere."""
+
+    maps: np.ndarray
+    constant: np.ndarray
+
+
+def flagged(maps: np.ndarray) -> Maps:
+    """Maps whose rounding noise is not taken for a place: a range below 1e-5 of the largest value is constant."""
+    flat = maps.reshape(len(maps), -1)
+    constant = np.ptp(flat, axis=1) <= 1e-5 * np.abs(flat).max(1)
+    maps = np.where(constant[:, None, None, None], 1, maps)
+    return Maps(maps.astype(np.float32), constant)
+
+
+# --- the map ---------------------------------------------------------------------------------------------------
+
+
+def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer: str, batch_size: int = 64) -> Maps:
+    """Grad-CAM (arXiv 1610.02391) of logit ``target`` (one, or ``(N,)``) at ``layer`` for clips ``x (N, C, T, H, W)``.
+
+    At a layer in 3-D a channel's weight is its mean gradient over time and space; at one in 2-D, which sees N·T frames,
+    that of each frame. Rectified, then brought to the clip linearly, each unit at the pixel that its strides centre it
+    on. The network is asked in eval mode. Raises :class:`Unexplainable` for an unknown layer (nearest names), one
+    without extent in space, inference mode, and maps that are not finite.
+    """
+    if torch.is_inference_mode_enabled():
+        raise Unexplainable("Grad-CAM needs gradients, which inference mode forbids: leave torch.inference_mode()")
+    module, mode = _layer(net, layer), net.training
+    net.eval()
+    try:
+        reach = _geometry(net, module, layer, x[:1])
+        target = torch.as_tensor(target).expand(len(x))
+        found = []
+        for start in range(0, len(x), batch_size):
+            some = slice(start, start + batch_size)
+            inputs = x[some].detach().clone().requires_grad_()  # also where the weights are frozen
+            cam = LayerGradCam(net, module).attribute(inputs, target=target[some], relu_attributions=True)
+            cam = cam.detach()[:, 0]
+            cam = cam if cam.dim() == 4 else cam.unflatten(0, (len(inputs), -1))
+            found.append(torch.einsum("ntij,Tt,Hi,Wj->nTHW", cam, *(to.to(cam) for to in reach)).cpu().numpy())
+    finally:
+        net.train(mode)
+    maps = np.concatenate(found)
+    if not np.isfinite(maps).all():
+        raise Unexplainable(f"the map at {layer!r} is not finite: look at the weights and the clips")
+    return flagged(maps)
+
+
+def _layer(net: nn.Module, name: str) -> nn.Module:
+    modules = {k: m for k, m in net.named_modules() if k}
+    if name not in modules:
+        near = difflib.get_close_matches(name, modules, 3, 0.3) or list(modules)[-3:]
+        raise Unexplainable(f"no layer {name!r} in {type(net).__name__}; the nearest are {', '.join(near)}")
+    return modules[name]
+
+
+@torch.no_grad()
+def _geometry(net: nn.Module, module: nn.Module, name: str, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """For time, height and width of ``module``'s output: what brings them to the clip's, ``(pixels, units)``."""
+    steps, seen, handles = [{}, {}, {}], [], []
+
+    def note(its, inputs, out):
+        kernel, stride, padding = its.kernel_size, its.stride, its.padding
+        dims = out.dim() - 2
+        for axis in range(dims):
+            k, s, p = (v if isinstance(v, int) else v[axis] for v in (kernel, stride, padding))
+            before, after = inputs[0].shape[2 + axis], out.shape[2 + axis]
+            if before != after and not seen:
+                steps[3 - dims + axis].setdefault(before, (after, (k - 1) / 2 - p, s))
+
+    for its in net.modules():
+        if hasattr(its, "kernel_size") and hasattr(its, "stride"):
+            handles.append(its.register_forward_hook(note))
+    handles.append(module.register_forward_hook(lambda _m, _i, out: seen.append(out)))
+    try:
+        net(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not seen:
+        raise Unexplainable(f"layer {name!r} is not used when this network is asked")
+    shape = tuple(seen[0].shape) if isinstance(seen[0], torch.Tensor) else ()
+    frames = len(shape) == 4 and shape[0] == x.shape[2]  # a 2-D network on the frames of one clip
+    if not (frames or len(shape) == 5) or shape[-1] * shape[-2] < 2:
+        raise Unexplainable(f"layer {name!r} gives {shape or type(seen[0]).__name__} for one clip, without extent in "
+                            "space: choose one before the pooling")
+    units = (shape[0] if frames else shape[2], *shape[-2:])
+    return tuple(_interpolation(n, u, its) for n, u, its in zip(x.shape[2:], units, steps, strict=True))
+
+
+def _interpolation(length: int, units: int, steps: dict[int, tuple[int, float, int]]) -> torch.Tensor:
+    """Linear, ``(length, units)``. With kernel 3, stride 2, padding 1 unit i looks at pixel 2 i, not at the middle of a
+    cell. Where the strides on the way are not known, cells are equal and unit i is the middle of its own."""
+    n, first, step = length, 0.0, 1.0
+    while n != units and n in steps:
+        n, shift, stride = steps[n]
+        first, step = first + shift * step, step * stride
+    if n != units:
+        step = length / units
+        first = (step - 1) / 2
+    places = first + step * np.arange(units)
+    return torch.from_numpy(np.stack([np.interp(np.arange(length), places, row) for row in np.eye(units)], 1)).float()
+
+
+# --- the truth, and what knows nothing of it -------------------------------------------------------------------
+
+
+def actor_masks(clips: ClipBatches) -> np.ndarray:
+    """The actor's pixels of `night` clips as the network sees them (same moments, size and crop): bool (N, T, h, w).
+
+    A pixel is the actor's where a quarter of it is covered: half would lose arms. An I-frame has the mask of its own
+    moment. Raises ``FileNotFoundError`` for clips that are not `night`'s.
+    """
+    (view, *_), found = clips.views.values(), []
+    for record in clips.records:
+        masks, draw = truth(record)["masks"], clips.window.centre(clips.length(record))
+        frames = draw.frames
+        if isinstance(clips, SegmentBatches) and view.modality == "iframe":
+            frames = scan(record.path).keys[view.rows(record.path, frames)]
+        small = resize(255 * masks[frames][..., None].astype(np.uint8), clips.window.side)
+        found.append(draw.apply(small, clips.window.crop)[..., 0] >= 64)
+    return np.stack(found)
+
+
+def uniform(shape: Sequence[int]) -> np.ndarray:
+    """The map that does not look: ones (T, H, W)."""
+    return np.ones(shape, np.float32)
+
+
+def centred(shape: Sequence[int], width: float = 0.25) -> np.ndarray:
+    """A Gaussian in the middle of each frame (T, H, W), its deviation ``width`` of the short side."""
+    y, x = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape[1:]), indexing="ij")
+    blob = np.exp(-(x**2 + y**2) / (2 * (width * min(shape[1:])) ** 2))
+    return np.broadcast_to(blob, shape).astype(np.float32)
+
+
+def frame_difference(x: torch.Tensor, width: float = 0.05) -> np.ndarray:
+    """What moves, without any network: |change from the frame before|, mean of colours, of ``x (N, C, T, H, W)``,
+    blurred by ``width`` of the short side: (N, T, H, W). The first frame has the second's."""
+    change = x.float().diff(dim=2).abs().mean(1)
+    change = torch.cat([change[:, :1], change], 1).numpy()
+    return _blurred(change, width * min(change.shape[2:]))
+
+
+def _blurred(frames: np.ndarray, sigma: float) -> np.ndarray:
+    flat = np.ascontiguousarray(frames, np.float32).reshape(-1, *frames.shape[-2:])
+    return np.stack([cv2.GaussianBlur(f, (0, 0), sigma) for f in flat]).reshape(frames.shape)
+
+
+# --- scores ----------------------------------------------------------------------------------------------------
+
+
+def scores(maps: np.ndarray, masks: np.ndarray, per: str = "frame") -> dict[str, np.ndarray]:
+    """How well maps (N, T, H, W) find masks: three scores in [0, 1], each (N,).
+
+    ``pointing_game``: is the largest value on the actor? ``energy_inside``: the map's share on the actor. ``iou``: of
+    the mask and as many of the map's largest pixels. Ties count by their share, so a constant map has the scores of
+    blind chance. ``per``: each frame, then their mean, leaving out frames without an actor; or the whole ``clip`` at
+    once. ``nan`` where no actor is seen. Raises ``ValueError`` for other shapes.
+    """
+    if maps.shape != masks.shape or maps.ndim != 4 or per not in ("frame", "clip"):
+        raise ValueError(f"scores need maps and masks (N, T, H, W) of one shape and per 'frame' or 'clip', got "
+                         f"{maps.shape}, {masks.shape} and {per!r}")
+    rows = (len(maps), masks.shape[1], -1) if per == "frame" else (len(maps), 1, -1)
+    m, inside = np.maximum(maps, 0).reshape(rows).astype(np.float64), masks.reshape(rows)
+    m = np.where(m.max(2, keepdims=True) > 0, m, 1)  # a frame of zeros looks nowhere, that is everywhere
+    count = inside.sum(2)
+    share = lambda some: (some & inside).sum(2) / np.maximum(some.sum(2), 1)  # noqa: E731
+    point = share(m == m.max(2, keepdims=True))
+    energy = (m * inside).sum(2) / m.sum(2)
+    edge = np.take_along_axis(np.sort(m, 2), np.clip(m.shape[2] - count, 0, m.shape[2] - 1)[..., None], 2)
+    above, level = m > edge, m == edge
+    common = (above & inside).sum(2) + (count - above.sum(2)) * share(level)
+    iou = common / np.maximum(2 * count - common, 1e-9)
+    with np.errstate(invalid="ignore"):
+        seen = (count > 0).sum(1)
+        return {name: np.where(count > 0, v, 0).sum(1) / np.where(seen, seen, np.nan)
+                for name, v in zip(SCORES, (point, energy, iou), strict=True)}
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson correlation of each two maps, (N,); ``nan`` where one of them is constant."""
+    a, b = (v.reshape(len(v), -1) - v.reshape(len(v), -1).mean(1, keepdims=True) for v in (a, b))
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.where(norms > 1e-12, (a * b).sum(1) / np.maximum(norms, 1e-12), np.nan)
+
+
+@torch.no_grad()
+def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.ndarray, steps: int = 10,
+             width: float = 0.15, batch_size: int = 64) -> dict[str, np.ndarray]:
+    """Deletion and insertion curves (arXiv 1806.07421): probability of ``target (N,)`` while the pixels of ``x`` are
+    blurred away, or come back, from the map's largest value on: each ``(N, steps + 1)``.
+
+    Blur is in space, by ``width`` of the short side. Compare with the curves of maps that belong to *other* clips:
+    smooth maps of anything delete faster than scattered pixels.
+    """
+    net.eval()
+    blurred = torch.from_numpy(_blurred(x.numpy(), width * min(x.shape[3:])))
+    places = maps.reshape(len(maps), -1)
+    rank = np.empty(places.shape, np.int64)
+    np.put_along_axis(rank, (-places).argsort(1, kind="stable"), np.arange(places.shape[1])[None], 1)
+    rank = torch.from_numpy(rank).view(len(x), 1, *x.shape[2:])
+    curves = {"deletion": [], "insertion": []}
+    for k in range(steps + 1):
+        first = rank < round(k * places.shape[1] / steps)
+        for name, (inside, outside) in {"deletion": (blurred, x), "insertion": (x, blurred)}.items():
+            mixed = torch.where(first, inside, outside)
+            said = torch.cat([net(some).softmax(1) for some in mixed.split(batch_size)])
+            curves[name].append(said.gather(1, target[:, None])[:, 0].numpy())
+    return {name: np.stack(column, 1) for name, column in curves.items()}
+
+
+def cascade(net: nn.Module, layers: Sequence[str], seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
+    """Copies of ``net`` with more and more ``layers`` at random, the logits' first (arXiv 1810.03292): (name, copy).
+
+    A map that does not change although the weights above it are gone explains nothing.
+    """
+    other = copy.deepcopy(net).eval()
+    for k, name in enumerate(layers):
+        _reset(_layer(other, name), seed + k)
+        yield name, copy.deepcopy(other)
+
+
+def random_copy(net: nn.Module, seed: int = 0) -> nn.Module:
+    """``net`` as if untrained, with the normalisation of its clips."""
+    other = copy.deepcopy(net).eval()
+    _reset(other, seed)
+    return other
+
+
+def _reset(module: nn.Module, seed: int) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for its in module.modules():
+            if hasattr(its, "reset_parameters"):
+                its.reset_parameters()

@@ -1,0 +1,223 @@
+"""Class activation maps on networks small enough to know them by hand, and scores with known values."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kdlab.clips.night import Night, truth
+from kdlab.clips.views import ClipBatches, Raw, Window
+from kdlab.measure.attention import (
+    SCORES,
+    Unexplainable,
+    actor_masks,
+    cascade,
+    centred,
+    correlation,
+    fidelity,
+    frame_difference,
+    grad_cam,
+    random_copy,
+    scores,
+    uniform,
+)
+from kdlab.nets.compressed import TinyCompressed
+from kdlab.nets.generative import Gated
+from kdlab.nets.video import TinyR2Plus1D, build
+
+
+class Linear(nn.Module):
+    """Video (B, 2, T, H, W) → ``features``, the same, or every second pixel of it → mean → ``fc``, known weights."""
+
+    def __init__(self, weights, stride=1):
+        super().__init__()
+        kernel = 1 if stride == 1 else 3
+        self.features = nn.Conv3d(2, 2, (1, kernel, kernel), (1, stride, stride), (0, kernel // 2, kernel // 2),
+                                  bias=False)
+        self.unused = nn.Conv3d(2, 2, 1)
+        self.fc = nn.Linear(2, len(weights), bias=False)
+        with torch.no_grad():
+            self.features.weight.zero_()
+            for c in range(2):
+                self.features.weight[c, c, 0, kernel // 2, kernel // 2] = 1
+            self.fc.weight.copy_(torch.tensor(weights))
+
+    def forward(self, x):
+        return self.fc(self.features(x).mean((2, 3, 4)))
+
+
+WEIGHTS = [[2.0, -1.0], [0.0, 1.0]]
+
+
+def test_the_map_of_a_linear_network_is_its_weighted_input_rectified():
+    x = torch.randn(3, 2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    found = grad_cam(Linear(WEIGHTS), x, torch.tensor([0, 1, 0]), "features", batch_size=2)
+    by_hand = torch.stack([2 * x[0, 0] - x[0, 1], x[1, 1], 2 * x[2, 0] - x[2, 1]]).clamp_min(0) / x[0, 0].numel()
+    assert found.maps == pytest.approx(by_hand.numpy(), abs=1e-7) and not found.constant.any()
+
+
+@pytest.mark.parametrize("at", [(0, 0), (4, 6), (8, 2), (8, 8)])
+def test_a_unit_of_a_strided_layer_is_brought_to_the_pixel_it_looks_at(at):
+    x = torch.zeros(1, 2, 1, 9, 9)
+    x[0, 0, 0, *at] = 1
+    (found,) = grad_cam(Linear(WEIGHTS, stride=2), x, 0, "features").maps
+    assert np.unravel_index(found[0].argmax(), (9, 9)) == at
+    assert found[0, max(at[0] - 1, 0), at[1]] == pytest.approx(found[0].max() * (0.5 if at[0] else 1))
+
+
+def test_frames_of_a_2d_network_have_their_own_maps():
+    net = build(TinyCompressed((4, 4, 8, 8)), 3, 0)
+    x = torch.rand(2, 3, 3, 52, 65, generator=torch.Generator().manual_seed(0))
+    whole = grad_cam(net, x, 1, "net.stages.3").maps
+    assert whole.shape == (2, 3, 52, 65)
+    alone = np.concatenate([grad_cam(net, x[:, :, t : t + 1], 1, "net.stages.3").maps for t in range(3)], 1)
+    assert whole == pytest.approx(alone / 3, abs=1e-6), "logits are the mean over frames, so a third of the gradient"
+
+
+@pytest.mark.parametrize("spec, layer", [(TinyR2Plus1D(), "net.stages.3"), (TinyR2Plus1D(), "net.stages.0.spatial"),
+                                         (Gated(), "net.backbone.stages.3")])
+def test_maps_of_3d_networks_have_the_clips_shape_also_with_frozen_weights(spec, layer):
+    net = build(spec, 3, 0).requires_grad_(False).train()
+    found = grad_cam(net, torch.rand(2, 3, 16, 36, 36), 0, layer)
+    assert found.maps.shape == (2, 16, 36, 36) and (found.maps >= 0).all() and net.training
+
+
+def test_a_constant_map_is_flagged_and_not_made_of_noise():
+    x = torch.ones(2, 2, 2, 4, 4) + 1e-7 * torch.rand(2, 2, 2, 4, 4)
+    for target in (0, 1):  # constant and positive; and a logit whose rectified map is 0
+        found = grad_cam(Linear([[2.0, -1.0], [-1.0, -1.0]]), x, target, "features")
+        assert found.constant.all() and (found.maps == 1).all()
+
+
+def test_what_cannot_be_explained_is_told():
+    net, x = Linear(WEIGHTS), torch.rand(1, 2, 2, 4, 4)
+    with pytest.raises(Unexplainable, match="no layer 'featurs' in Linear; the nearest are features"):
+        grad_cam(net, x, 0, "featurs")
+    with pytest.raises(Unexplainable, match=r"'fc' gives \(1, 2\) for one clip, without extent in space"):
+        grad_cam(net, x, 0, "fc")
+    with pytest.raises(Unexplainable, match="'unused' is not used"):
+        grad_cam(net, x, 0, "unused")
+    with torch.inference_mode(), pytest.raises(Unexplainable, match="leave torch.inference_mode"):
+        grad_cam(net, x, 0, "features")
+    with torch.no_grad():
+        assert grad_cam(net, x, 0, "features").maps.max() > 0, "no_grad is no obstacle"
+    net.fc.weight.data[0, 0] = np.nan
+    with pytest.raises(Unexplainable, match="not finite"):
+        grad_cam(net, x, 0, "features")
+
+
+# --- scores ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def masks():
+    found = np.zeros((2, 3, 8, 10), bool)
+    found[0, :, 2:5, 3:6] = True
+    found[1, 1, 6:, :2] = True  # not seen in two frames
+    return found
+
+
+@pytest.mark.parametrize("per", ["frame", "clip"])
+def test_a_map_equal_to_the_mask_scores_one(masks, per):
+    assert all(v == pytest.approx([1, 1]) for v in scores(masks.astype(float), masks, per).values())
+    away = scores((~masks).astype(float), masks, per)
+    assert all(v == pytest.approx([0, 0]) for v in away.values())
+
+
+def test_the_uniform_map_has_the_scores_of_blind_chance(masks):
+    for height in (1, 0):  # zeros look nowhere, that is everywhere
+        found = scores(height * np.stack(2 * [uniform((3, 8, 10))]), masks)
+        share = np.array([9 / 80, 4 / 80])
+        assert found["energy_inside"] == pytest.approx(share) == found["pointing_game"]
+        assert found["iou"] == pytest.approx(share / (2 - share))
+    whole = scores(np.ones((2, 3, 8, 10)), masks, "clip")
+    assert whole["energy_inside"] == pytest.approx([9 / 80, 4 / 240])
+
+
+def test_a_map_by_hand(masks):
+    maps = np.zeros((1, 3, 8, 10))
+    maps[0, :, 2, 3], maps[0, :, 0, 0] = [3, 1, 2], [1, 3, 2]  # on the actor, beside it
+    found = scores(maps, masks[:1])
+    assert found["pointing_game"] == pytest.approx([(1 + 0 + 0.5) / 3])
+    assert found["energy_inside"] == pytest.approx([(3 / 4 + 1 / 4 + 2 / 4) / 3])
+    common = 1 + 7 * 8 / 78  # one pixel above, and seven of 78 zeros of which eight are the actor's
+    assert found["iou"] == pytest.approx([common / (18 - common)])
+    assert scores(maps, masks[:1], "clip")["pointing_game"] == pytest.approx([0.5])
+
+
+def test_no_actor_is_no_score_and_other_shapes_are_refused(masks):
+    maps = np.ones(masks.shape)
+    assert all(np.isnan(v).tolist() == [False, True] for v in scores(maps, masks & [[[[1]]], [[[0]]]]).values())
+    with pytest.raises(ValueError, match="of one shape"):
+        scores(maps[:, :2], masks)
+    with pytest.raises(ValueError, match="'pixel'"):
+        scores(maps, masks, "pixel")
+
+
+def test_scores_do_not_depend_on_a_maps_scale(masks):
+    maps = np.random.default_rng(0).random(masks.shape)
+    one, other = scores(maps, masks), scores(1000 * maps, masks)
+    assert all(one[name] == pytest.approx(other[name]) for name in SCORES)
+
+
+def test_baselines():
+    assert np.unravel_index(centred((2, 9, 11))[0].argmax(), (9, 11)) == (4, 5)
+    x = torch.zeros(1, 3, 4, 20, 20)
+    x[0, :, 2, 5, 12] = 1
+    moved = frame_difference(x)[0]
+    assert moved[0].max() == moved[1].max() == 0
+    assert all(np.unravel_index(moved[t].argmax(), (20, 20)) == (5, 12) for t in (2, 3))
+
+
+def test_correlation_is_undefined_for_constant_maps():
+    a = np.random.default_rng(0).random((3, 2, 4, 4))
+    b = np.stack([2 * a[0] + 1, -a[1], np.ones((2, 4, 4))])
+    assert correlation(a, b)[:2] == pytest.approx([1, -1]) and np.isnan(correlation(a, b)[2])
+
+
+class Brightest(nn.Module):
+    """Two logits: 10 × the largest pixel, and 0."""
+
+    def forward(self, x):
+        bright = 10 * x.amax((1, 2, 3, 4))
+        return torch.stack([bright, 0 * bright], 1)
+
+
+def test_what_matters_deletes_first_and_inserts_first():
+    x = torch.zeros(1, 1, 1, 20, 20)
+    x[0, 0, 0, 5, 12] = 1
+    target = torch.tensor([0])
+    right, wrong = (fidelity(Brightest(), x, target, maps) for maps in (x.numpy()[:, 0], 1 - x.numpy()[:, 0]))
+    full, none = (torch.tensor([v, 0.0]).softmax(0)[0].item() for v in (10.0, 0.0))
+    assert right["deletion"][0, 0] == wrong["deletion"][0, 9] == pytest.approx(full)
+    assert (right["deletion"][0, 1:] < 0.7).all() and (right["insertion"][0, 1:] == pytest.approx(full))
+    assert wrong["insertion"][0, 9] < 0.7 and wrong["insertion"][0, 10] == pytest.approx(full)
+    assert right["insertion"][0, 0] == wrong["deletion"][0, 10] < 0.7 and none == 0.5
+
+
+def test_randomisation_goes_downwards_and_leaves_the_network_alone():
+    net = build(TinyR2Plus1D((4, 4, 4, 4)), 3, 0)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    layers = ["net.fc", "net.stages.3", "net.stages.0"]
+    for k, (name, other) in enumerate(cascade(net, layers)):
+        assert name == layers[k]
+        changed = {key.split(".temporal")[0].split(".spatial")[0].rsplit(".weight")[0].rsplit(".bias")[0]
+                   for key, value in other.state_dict().items() if not torch.equal(value, before[key])}
+        assert changed == set(layers[: k + 1])
+    fresh = random_copy(net, 1).state_dict()
+    assert torch.equal(fresh["mean"], before["mean"]) and not torch.equal(fresh["net.fc.weight"],
+                                                                          before["net.fc.weight"])
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+def test_masks_are_where_the_network_sees_the_actor(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
+    clips = ClipBatches(Night(("Wave",), (1, 0, 0), 0.25).catalogue().records, {"raw": Raw()}, Window(8, 40, 36))
+    masks = actor_masks(clips)
+    assert masks.shape == (1, 8, 36, 36) and 0.02 < masks.mean() < 0.5
+
+    whole = truth(clips.records[0])["masks"][clips.window.centre(36).frames]
+    rows, columns = (np.nonzero(whole)[axis].mean() * 40 / 128 for axis in (1, 2))  # the short side is 40 of 128
+    mine = np.nonzero(masks)
+    assert mine[2].mean() == pytest.approx(rows - 2, abs=0.7), "a crop of 36 leaves two rows above"
+    assert mine[3].mean() == pytest.approx(columns - 7, abs=0.7), "and seven columns beside"
