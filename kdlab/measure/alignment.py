@@ -1,0 +1,115 @@
+"""Does attention look where something happens? GenKD's λ over time against the labelled intervals of untrimmed video.
+
+A network that reads clips slides over a video. λ (its mean over channels) says something of each step of its features;
+windows overlap so that every moment stands once at each place of a window, and the mean over them is what counts: λ
+depends on the place, too. The score is the area under the ROC curve: the probability that λ is larger at a moment
+inside an interval than at one outside, 0.5 for a λ that does not look. Controls: frame energy, which no network is
+needed for, and λ of a network with random weights (docs/methods.md, 2).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch import nn
+
+from kdlab.clips.catalogue import Catalogue
+from kdlab.clips.views import Raw, View
+from kdlab.clips.windows import WindowBatches, Windows, windows
+from kdlab.distill.baselines import tapped
+from kdlab.nets.pretrained import untrained
+from kdlab.nets.video import build
+from kdlab.runs import Run
+
+__all__ = ["ENERGY", "SLIDING", "Trace", "areas", "auc", "inside", "random_twin", "traces"]
+
+#: Windows of the clip networks' length and pixels, about as fast as their clips; each moment is seen in four of them.
+SLIDING = Windows(16, 36, 32, rate=7.5, stride=4)
+ENERGY = "frame energy"
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One video over ``seconds (S,)``, the middles of its steps: ``signals`` by name, each ``(S,)``; ``inside (S,)``:
+    does something labelled happen? ``segments`` are (start, end, class), ``group`` is the actor and place."""
+
+    video: str
+    group: str
+    seconds: np.ndarray
+    inside: np.ndarray
+    segments: tuple[tuple[float, float, int], ...]
+    signals: dict[str, np.ndarray]
+
+
+def inside(seconds: np.ndarray, segments: Iterable[tuple[float, float, int]]) -> np.ndarray:
+    """``(S,)`` bool: which moments lie in a segment, its start included and its end not."""
+    return np.any([(seconds >= start) & (seconds < end) for start, end, _ in segments] or [seconds < -np.inf], axis=0)
+
+
+def auc(signal: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the ROC curve of ``signal (S,)`` for ``positive (S,)`` bool, ties counted half, in [0, 1].
+
+    Raises ``ValueError`` where all moments are inside, or none.
+    """
+    hits = int(positive.sum())
+    misses = len(positive) - hits
+    if not hits or not misses:
+        raise ValueError(f"{hits} of {len(positive)} moments are inside: alignment needs moments of both kinds")
+    return float((rankdata(signal)[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
+
+
+def random_twin(run: Run, seed: int = 1000) -> nn.Module:
+    """The network of ``run`` with random weights and batch statistics of new networks; its pixel statistics stay."""
+    net = run.net()
+    shape = net.mean.flatten(), net.std.flatten()
+    return build(untrained(run.recipe.net), len(run.provenance["classes"]), seed, *shape).eval()
+
+
+def traces(nets: dict[str, nn.Module], catalogue: Catalogue, split: str = "test", *, window: Windows = SLIDING,
+           view: View = Raw(), progress=iter) -> list[Trace]:
+    """λ of each gated network, and the frame energy, over all videos of a split of labelled segments.
+
+    Energy is the mean absolute difference of pixels (0 to 1) from one step to the next, over the steps of one λ.
+    """
+    records = windows(catalogue, split, window)
+    batches = WindowBatches(records, {"student": view}, window)
+    sums: dict[str, dict[str, np.ndarray]] = {}
+    place = 0
+    for batch in progress(batches.evaluation(32)):
+        pixels = batch.views["student"]
+        said = _said(nets, pixels)
+        for row, record in enumerate(records[place : place + len(pixels)]):
+            into = sums.setdefault(record.video, {})
+            steps = max(batches.length(record), window.frames)
+            for name, values in said.items():
+                total = into.setdefault(name, np.zeros((2, steps)))
+                each = window.frames // values.shape[1]
+                for step, value in enumerate(values[row]):
+                    total[:, record.first + step * each : record.first + (step + 1) * each] += [[value], [1]]
+        place += len(pixels)
+    found = []
+    for record in {r.video: r for r in records}.values():
+        kept = batches.length(record)
+        seconds = (np.arange(kept) + 0.5) / window.rate
+        signals = {name: total[0, :kept] / total[1, :kept] for name, total in sums[record.video].items()}
+        found.append(Trace(record.video, record.group, seconds, inside(seconds, record.segments), record.segments,
+                           signals))
+    return found
+
+
+@torch.no_grad()
+def _said(nets: dict[str, nn.Module], pixels: torch.Tensor) -> dict[str, np.ndarray]:
+    """By name ``(B, T')``: λ of each network, and the frame energy at as many steps."""
+    found = {name: tapped(net, pixels, ["net.attention"])[1]["net.attention"].mean(1).numpy()
+             for name, net in nets.items()}
+    steps = next(iter(found.values())).shape[1] if found else 4
+    moved = (pixels[:, :, 1:] - pixels[:, :, :-1]).abs().mean((1, 3, 4))
+    moved = torch.cat([moved[:, :1], moved], 1)  # a window's first step has no step before it
+    return found | {ENERGY: moved.unflatten(1, (steps, -1)).mean(2).numpy()}
+
+
+def areas(found: list[Trace]) -> dict[str, np.ndarray]:
+    """By signal, the :func:`auc` of each video ``(V,)``."""
+    return {name: np.array([auc(trace.signals[name], trace.inside) for trace in found]) for name in found[0].signals}
