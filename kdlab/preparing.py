@@ -9,9 +9,12 @@ from torch import nn
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.segments import SegmentBatches, Segments
 from kdlab.clips.views import ClipBatches
+from kdlab.clips.windows import WindowBatches, Windows, windows
 from kdlab.distill.check import check_distillation
 from kdlab.exits import ExitRecipe, all_exits, fresh_heads, frozen_features
 from kdlab.feeding import folded, in_bf16
+from kdlab.nets.detector import begin_backbone
+from kdlab.nets.gated_detector import read_cvaes
 from kdlab.nets.generative import read_cvae
 from kdlab.nets.video import begin_as, build
 from kdlab.nets.wrappers import for_classes
@@ -19,11 +22,15 @@ from kdlab.progress import track
 from kdlab.recipe import Recipe
 from kdlab.train import predict
 
-__all__ = ["batches", "on_clips", "on_exits"]
+__all__ = ["batches", "on_clips", "on_exits", "on_windows"]
 
 
 def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatches:
-    """The clips of ``split`` as the recipe's network sees them (or under other ``views``)."""
+    """The clips of ``split`` as the recipe's network sees them (or under other ``views``); for a detector, whose
+    recipe's ``window`` is :class:`kdlab.clips.windows.Windows`, the windows of its videos."""
+    if isinstance(recipe.window, Windows):
+        some = windows(recipe.data.catalogue(), split, recipe.window)
+        return WindowBatches(some, views or recipe.views(), recipe.window)
     records = recipe.data.catalogue().split(split)
     made = SegmentBatches if isinstance(recipe.window, Segments) else ClipBatches
     return made(records, views or recipe.views(), recipe.window)
@@ -69,6 +76,36 @@ def on_exits(recipe: ExitRecipe, needed: dict, catalogue: Catalogue, say: Callab
         return (some.records, all_exits(student.cpu(), some)) if some else ((), None)
 
     return {"student": fresh_heads(recipe, len(catalogue.classes))}, features["train"], None, answers
+
+
+def on_windows(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable):
+    """As :func:`on_clips`, for a detector on the windows of untrimmed video. A ``start`` gives its backbone. Nothing is
+    chosen on validation videos in between, and a teacher's answers are not compared with the student's: distillation
+    goes through taps, whose shapes the method checks."""
+    train = batches(recipe, "train")
+    for part in (train, batches(recipe, "val"), batches(recipe, "test")):
+        part.check(lambda records: track(records, "opening videos"))
+    nets = {"student": build(recipe.net, len(catalogue.classes), recipe.seed, *_statistics(recipe, train))}
+    if start := needed.get("start"):
+        begin_backbone(nets["student"], start.net())
+    if teacher := needed.get("teacher"):
+        theirs, ours = ", ".join(teacher.provenance["classes"]), ", ".join(catalogue.classes)
+        if theirs != ours:
+            raise ValueError(f"{recipe.name}: the teacher detects {theirs}, the student {ours}; train both on the same "
+                             "classes")
+        nets["teacher"] = teacher.net().eval().requires_grad_(False)
+        if recipe.settings.precision == "bf16":
+            nets["teacher"] = in_bf16(nets["teacher"])
+        if getattr(recipe.method, "reads_teacher_cvae", False):
+            nets["teacher_cvae"] = read_cvaes(teacher.folder)
+    if hasattr(recipe.method, "extra_nets"):
+        nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed)
+
+    def answers(student: nn.Module, split: str):
+        some = batches(recipe, split, {"student": recipe.view})
+        return some.records, predict(student, some.evaluation(), "student")[0] if some.records else None
+
+    return nets, train, None, answers
 
 
 def _statistics(recipe: Recipe, train: ClipBatches) -> tuple[torch.Tensor, torch.Tensor]:

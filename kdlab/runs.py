@@ -27,12 +27,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kdlab import __version__, paths
+from kdlab.clips.windows import Windows
 from kdlab.exits import ExitRecipe, fresh_heads
 from kdlab.feeding import fed
 from kdlab.files import write_atomically
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
-from kdlab.preparing import batches, on_clips, on_exits
+from kdlab.preparing import batches, on_clips, on_exits, on_windows
 from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, source_hash, to_json
 from kdlab.status import note_trial
@@ -54,7 +55,8 @@ class StaleRun(ValueError):
 class Predictions:
     """``logits (N, K)`` and ``labels (N,)`` of the clips ``ids (N,)`` and their ``groups (N,)``, in catalogue order.
 
-    Where a network has E exits, ``logits`` are ``(N, E, K)`` and ``correct`` is ``(N, E)``.
+    Where a network has E exits, ``logits`` are ``(N, E, K)`` and ``correct`` is ``(N, E)``. Of a detector they are its
+    answers ``(W, S, P, K + 3)`` to the windows ``ids``, labels are −1, and ``kdlab.measure.detections`` scores them.
     """
 
     ids: np.ndarray
@@ -198,8 +200,9 @@ def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
 def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     catalogue = recipe.data.catalogue()
     catalogue.require("train", "test")
-    nets, train, validation, answers = (on_exits if isinstance(recipe, ExitRecipe) else on_clips)(
-        recipe, needed, catalogue, say)
+    detects = isinstance(recipe.window, Windows)
+    prepared = on_exits if isinstance(recipe, ExitRecipe) else on_windows if detects else on_clips
+    nets, train, validation, answers = prepared(recipe, needed, catalogue, say)
     bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
     checkpoint = folder / "checkpoint.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
@@ -246,6 +249,10 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(note, indent=1), encoding="utf-8"))
     checkpoint.unlink(missing_ok=True)
     run = Run(folder)
+    if detects:  # mAP is measure's, which stands on runs
+        loss = trained.history[-1]["loss_net"]
+        say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, loss {loss:.2f} in the last epoch")
+        return run
     teacher = needed.get("teacher")
     taught = f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else ""
     say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, test {run.predictions().accuracy:.1f} %{taught}")
