@@ -167,12 +167,16 @@ def centred(shape: Sequence[int], width: float = 0.25) -> np.ndarray:
     return np.broadcast_to(blob, shape).astype(np.float32)
 
 
-def frame_difference(x: torch.Tensor, width: float = 0.05) -> np.ndarray:
+def frame_difference(x: torch.Tensor, rest: float | None = None, width: float = 0.05) -> np.ndarray:
     """What moves, without any network: |change from the frame before|, mean of colours, of ``x (N, C, T, H, W)``,
-    blurred by ``width`` of the short side: (N, T, H, W). The first frame has the second's."""
-    change = x.float().diff(dim=2).abs().mean(1)
-    change = torch.cat([change[:, :1], change], 1).numpy()
-    return _blurred(change, width * min(change.shape[2:]))
+    blurred by ``width`` of the short side: (N, T, H, W). The first frame has the second's. Motion and residuals are
+    changes already; of them, give the value ``rest`` for none, and it is |x − rest|."""
+    if rest is None:
+        change = x.float().diff(dim=2).abs().mean(1)
+        change = torch.cat([change[:, :1], change], 1)
+    else:
+        change = (x.float() - rest).abs().mean(1)
+    return _blurred(change.numpy(), width * min(change.shape[2:]))
 
 
 def _blurred(frames: np.ndarray, sigma: float) -> np.ndarray:

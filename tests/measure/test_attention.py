@@ -167,6 +167,8 @@ def test_baselines():
     moved = frame_difference(x)[0]
     assert moved[0].max() == moved[1].max() == 0
     assert all(np.unravel_index(moved[t].argmax(), (20, 20)) == (5, 12) for t in (2, 3))
+    lit = frame_difference(x, rest=0)[0]
+    assert lit[3].max() == 0 and np.unravel_index(lit[2].argmax(), (20, 20)) == (5, 12)
 
 
 def test_correlation_is_undefined_for_constant_maps():

@@ -1,0 +1,196 @@
+"""The study of attention maps: do the networks of the papers look at the actor, and does distillation change that?
+
+Networks of demo size, many test clips. Each run is asked where it looks for the *label* of every test clip (Grad-CAM at
+its last and last but one stage), and the answer is scored against `night`'s actor masks, beside four maps that know
+nothing: a network's result is its gain over the best of them. docs/methods.md, 7.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kdlab import exit_profiles, generative_profiles, paths, profiles
+from kdlab.clips.mpeg4_sets import NightStream
+from kdlab.clips.night import ACTIONS, Night
+from kdlab.many import obtain_all
+from kdlab.measure.attention import SCORES
+from kdlab.measure.paired import Effect, effect, verdict
+from kdlab.nets.exits import ORDER
+from kdlab.recipe import Recipe
+from kdlab.runs import save_arrays
+from kdlab.studies import dual_light
+from kdlab.studies.looks import looked
+from kdlab.study import Scores, flat, save_rows, tested
+
+__all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "PROFILE", "TITLES", "AttentionSize", "best", "committed",
+           "compared", "differences", "gains", "load_looks", "mean", "parts", "run", "sized", "trainings"]
+
+
+@dataclass(frozen=True)
+class AttentionSize:
+    """Which ``networks`` (a profile's name), test ``clips`` a class, ``seeds`` of the dual-light networks and
+    ``few_seeds`` of the others; ``every`` so many clips the costly tests (deletion, randomisation) take one."""
+
+    name: str
+    networks: str
+    clips: int
+    seeds: int
+    few_seeds: int
+    every: int
+
+
+SMOKE = AttentionSize("smoke", "smoke", 2, 2, 2, 1)
+DEMO = AttentionSize("demo", "demo", 12, 3, 2, 2)
+STUDY = AttentionSize("study", "demo", 40, 4, 2, 4)
+PROFILE = STUDY
+
+#: The sets, and how they read.
+DATA = {"night": "dual light: dark clips", "night_context": "compressed video: places tell",
+        "night_bright": "GenKD: bright clips"}
+#: Maps that know nothing of the class, and how they read.
+BASELINES = {"uniform": "uniform", "centred": "centred Gaussian", "frame_difference": "what moves",
+             "untrained": "untrained network"}
+#: Of GenKD; the teacher is that of the student in the same row, of its own seed.
+GENERATIVE = ("student_ce", "genkd", "teacher_fr")
+#: How the networks read in figures.
+TITLES = {name: profiles.TITLES[name] for name in dual_light.HEADLINE} | {
+    "iframe": "I-frame network", "motion": "motion network", "residual": "residual network"} | {
+    name: generative_profiles.TITLES[name] for name in GENERATIVE}
+
+
+def sized(name: str | None = None) -> AttentionSize:
+    """The size that goes with ``profiles.current(name)``."""
+    return {size.name: size for size in (SMOKE, DEMO, STUDY)}[profiles.current(name).name]
+
+
+def parts(size: AttentionSize, seeds: int | None = None) -> dict[str, tuple[dict[str, list[Recipe]], object]]:
+    """Set → (condition → one recipe a seed, the clips on which all of them are asked)."""
+    few = min(size.few_seeds, seeds or size.few_seeds)
+    dark = Night(ACTIONS, (0, 0, size.clips), profiles.VARIETY)
+    profile = profiles.current(size.networks)
+    exits, generative = exit_profiles.sized(size.networks), generative_profiles.sized(size.networks)
+    trios = [exit_profiles.trio(exits, exit_profiles.night(exits), seed) for seed in range(few)]
+    bright = generative_profiles.night(generative)
+    made = [generative_profiles.conditions(generative, bright, seed) for seed in range(few)]
+    return {
+        "night": (dual_light.columns(profile, seeds or size.seeds, dual_light.HEADLINE), dark),
+        "night_context": ({m: [trio[k] for trio in trios] for k, m in enumerate(ORDER)},
+                          NightStream(replace(dark, context=exit_profiles.CONTEXT))),
+        "night_bright": ({name: [each[name] for each in made] for name in GENERATIVE}, NightStream(dark)),
+    }
+
+
+def trainings(profile: AttentionSize, seeds: int | None = None) -> list[Recipe]:
+    """All that :func:`run` trains."""
+    return flat(*(columns for columns, _ in parts(profile, seeds).values()))
+
+
+def committed() -> dict[str, dict[str, list[Recipe]]]:
+    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
+    return {f"attention-{name}": columns for name, (columns, _) in parts(PROFILE, 1).items()}
+
+
+def run(profile: AttentionSize, seeds: int | None = None, *, workers: int | None = None,
+        say=print) -> dict[str, Scores]:
+    """Run (or resume) the study; write ``figures/attention.csv``, and for each set what its networks said and, in
+    ``attention-<set>-looks.npz``, the scores of every map."""
+    table, found = [], {}
+    for name, (columns, data) in parts(profile, seeds).items():
+        every = flat(columns)
+        obtained = dict(zip(every, obtain_all(every, pretrained=False, stale="refuse", workers=workers, say=say),
+                            strict=True))
+        runs = {condition: [obtained[recipe] for recipe in column] for condition, column in columns.items()}
+        found[name] = tested(runs, data)
+        looks = looked(runs, data, profile.every, say)
+        found[name].save(paths.figures_dir() / "predictions" / f"attention-{name}.npz")
+        save_arrays(_file(name), looks)
+        table += _rows(name, found[name], looks)
+        say(gains(looks, columns).to_string(index=False))
+    say(differences(load_looks("night")).to_string(index=False))
+    save_rows("attention", table)
+    return found
+
+
+# --- reading it ------------------------------------------------------------------------------------------------
+
+
+def _file(name: str) -> Path:
+    return paths.figures_dir() / "predictions" / f"attention-{name}-looks.npz"
+
+
+def load_looks(name: str) -> dict[str, np.ndarray]:
+    """The committed scores of a set's maps, as :func:`kdlab.studies.looks.looked` made them."""
+    with np.load(_file(name), allow_pickle=False) as file:
+        return {key: file[key] if key == "ids" else file[key].astype(float) for key in file.files}
+
+
+def mean(looks: dict[str, np.ndarray], metric: str, condition: str) -> float:
+    """Over seeds and clips, in percent (of correlations: hundredths)."""
+    return 100 * float(np.nanmean(looks[f"{metric}/{condition}"].astype(float)))
+
+
+def compared(looks: dict[str, np.ndarray], metric: str, a: str, b: str) -> Effect:
+    """``a`` − ``b`` in points, over the seeds and those clips that have both; a map without seeds stands in each."""
+    one, other = np.broadcast_arrays(*(looks[f"{metric}/{name}"].astype(float) for name in (a, b)))
+    both = ~np.isnan(one + other).any(0)
+    return effect(one[:, both], other[:, both])
+
+
+def beside(condition: str) -> dict[str, str]:
+    """The baselines of a condition: word → their own condition. The untrained network is asked at the same layer."""
+    plain = condition.partition("@")[0]
+    return {name: f"{name}:{condition if name == 'untrained' else plain}" for name in BASELINES}
+
+
+def best(looks: dict[str, np.ndarray], metric: str, condition: str) -> str:
+    """The baseline with the largest mean beside ``condition``."""
+    return max(BASELINES, key=lambda name: mean(looks, metric, beside(condition)[name]))
+
+
+def gains(looks: dict[str, np.ndarray], conditions: Iterable[str], metrics: Iterable[str] = SCORES) -> pd.DataFrame:
+    """Each network's score, that of the best of four baselines (percent), and its gain over it (points)."""
+    table = []
+    for condition in conditions:
+        for metric in metrics:
+            name = best(looks, metric, condition)
+            its, gain = beside(condition)[name], compared(looks, metric, condition, beside(condition)[name])
+            table.append((condition, metric, mean(looks, metric, condition), BASELINES[name],
+                          mean(looks, metric, its), gain, verdict(gain)))
+    return pd.DataFrame(table, columns=["network", "metric", "score", "best baseline", "its score", "gain", "verdict"])
+
+
+#: What is compared with what. Of deletion less is better, so the other clip's map comes first.
+PAIRS = {metric: [("dlkdd", "ce_raw"), ("dlkdd", "same_light")] for metric in (*SCORES, "agreement")} | {
+    "deletion": [("dlkdd=other", "dlkdd")], "insertion": [("dlkdd", "dlkdd=other")]}
+
+
+def differences(looks: dict[str, np.ndarray], pairs: dict[str, list[tuple[str, str]]] = PAIRS) -> pd.DataFrame:
+    """Paired differences of the dual-light networks, in points (of correlations: hundredths)."""
+    table = [(metric, f"{a} − {b}", e := compared(looks, metric, a, b), verdict(e))
+             for metric, some in pairs.items() for a, b in some]
+    return pd.DataFrame(table, columns=["metric", "comparison", "effect", "verdict"])
+
+
+def _rows(name: str, answers: Scores, looks: dict[str, np.ndarray]) -> Iterator[dict]:
+    """Tidy rows: for each seed the mean over clips of every score, and the networks' accuracy on the same clips."""
+    about = dict(study="attention", data=name, fold="")
+    for key in looks:
+        if key == "ids":
+            continue
+        metric, condition = key.split("/")
+        plain = condition.removeprefix("untrained:")
+        for mark in "@~=":
+            plain = plain.partition(mark)[0]
+        names = answers.recipes.get(plain, [""])  # a map without a network has neither recipe nor seed
+        for s, values in enumerate(looks[key].astype(float)):
+            scale, unit = (1, "1") if metric in ("agreement", "similarity") else (100, "%")
+            value = round(scale * float(np.nanmean(values)), 4) if not np.isnan(values).all() else ""
+            yield about | dict(condition=condition, seed=answers.seeds[s] if names[0] else "", metric=metric,
+                               value=value, unit=unit, recipe=names[s])
+    for condition, names in answers.recipes.items():
+        for seed, right, its in zip(answers.seeds, answers.accuracy(condition), names, strict=True):
+            yield about | dict(condition=condition, seed=seed, metric="accuracy", value=round(float(right), 4),
+                               unit="%", recipe=its)

@@ -1,0 +1,149 @@
+"""Where trained networks look: everything that the study of attention asks of a run (docs/methods.md, 7)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from kdlab.clips.segments import Segments
+from kdlab.measure.attention import (
+    actor_masks,
+    cascade,
+    centred,
+    correlation,
+    fidelity,
+    frame_difference,
+    grad_cam,
+    random_copy,
+    scores,
+    uniform,
+)
+from kdlab.nets.generative import Gated
+from kdlab.recipe import Recipe
+from kdlab.runs import Run, batches, find
+from kdlab.train import one_thread
+
+__all__ = ["Clips", "area", "clips_of", "downwards", "fresh", "looked", "maps_of", "stages_of"]
+
+
+@dataclass(frozen=True)
+class Clips:
+    """N clips as one network sees them: pixels ``x (N, C, T, H, W)``, ``labels (N,)``, the actor's ``masks`` and a map
+    of what ``moved``, both (N, T, H, W), and ``ids (N,)``."""
+
+    x: torch.Tensor
+    labels: torch.Tensor
+    masks: np.ndarray
+    moved: np.ndarray
+    ids: np.ndarray
+
+    def some(self, places: Sequence[int] | np.ndarray) -> "Clips":
+        """Those at ``places``."""
+        its = torch.as_tensor(np.asarray(places))
+        return Clips(self.x[its], self.labels[its], self.masks[places], self.moved[places], self.ids[places])
+
+
+def clips_of(recipe: Recipe, data=None, split: str = "test") -> Clips:
+    """The clips of ``data`` (default: the recipe's own), which are `night`'s, as the recipe's network sees them."""
+    clips = batches(replace(recipe, data=data or recipe.data), split, {"student": recipe.view})
+    loaded = list(clips.evaluation())
+    x = torch.cat([batch.views["student"] for batch in loaded])
+    changes = isinstance(recipe.window, Segments) and recipe.view.modality != "iframe"
+    moved = frame_difference(x, rest=128 / 255 if changes else None)
+    return Clips(x, torch.cat([batch.labels for batch in loaded]), actor_masks(clips), moved,
+                 np.array([record.id for record in clips.records]))
+
+
+def stages_of(recipe: Recipe) -> tuple[str, ...]:
+    """Names of the four stages of a tiny network, the last first; Grad-CAM's own layer is the first of them."""
+    return tuple(f"net.{'backbone.' * isinstance(recipe.net, Gated)}stages.{k}" for k in (3, 2, 1, 0))
+
+
+def downwards(recipe: Recipe) -> tuple[str, ...]:
+    """Everything with weights, from the logits downwards: the order of :func:`kdlab.measure.attention.cascade`."""
+    return "net.fc", *(["net.attention"] if isinstance(recipe.net, Gated) else []), *stages_of(recipe)
+
+
+def fresh(run: Run) -> torch.nn.Module:
+    """An untrained network like that of ``run``."""
+    return random_copy(run.net(), 1000 + run.recipe.seed)
+
+
+def maps_of(run: Run, clips: Clips, layer: str | None = None) -> np.ndarray:
+    """Where the run's network looks for the labels of ``clips`` (N, T, H, W): at its last stage, or another layer."""
+    return grad_cam(run.net(), clips.x, clips.labels, layer or stages_of(run.recipe)[0]).maps
+
+
+def area(curve: np.ndarray) -> np.ndarray:
+    """Mean height of each curve ``(N, points)``, by trapezia."""
+    return np.trapezoid(curve, axis=1) / (curve.shape[1] - 1)
+
+
+def _scored(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
+    return scores(maps, masks) | {f"{name}_clip": v for name, v in scores(maps, masks, "clip").items()}
+
+
+def _asked(run: Run, clips: Clips, every: int) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray]:
+    """What there is to know of one run, by (metric, suffix of the condition), each (N,); and its maps."""
+    net, blind, found, maps = run.net(), fresh(run), {}, []
+    for suffix, layer in zip(("", "@before"), stages_of(run.recipe), strict=False):
+        its, other = (grad_cam(some, clips.x, clips.labels, layer) for some in (net, blind))
+        maps.append(its.maps)
+        found |= {(name, suffix): v for name, v in _scored(its.maps, clips.masks).items()}
+        found |= {(name, f"untrained:{suffix}"): v for name, v in _scored(other.maps, clips.masks).items()}
+        found["constant", suffix] = its.constant
+    places = np.arange(0, len(clips.ids), every)
+    few, its = clips.some(places), maps[0][places]
+    for suffix, which in (("", its), ("=other", np.roll(its, len(its) // 2 + 1, 0))):
+        found |= {(name, suffix): area(curve) for name, curve in fidelity(net, few.x, few.labels, which).items()}
+    for name, other in cascade(net, downwards(run.recipe), 2000 + run.recipe.seed):
+        there = grad_cam(other, few.x, few.labels, stages_of(run.recipe)[0]).maps
+        found["similarity", f"~{name.removeprefix('net.').removeprefix('backbone.')}"] = correlation(its, there)
+    for key, values in found.items():
+        if len(values) < len(clips.ids):  # of every so many clips
+            found[key] = np.full(len(clips.ids), np.nan)
+            found[key][places] = values
+    return found, maps[0]
+
+
+def _agreement(runs: dict[str, list[Run]], maps: dict[str, list], clips: dict[str, Clips]) -> dict[str, np.ndarray]:
+    """Correlation of each dark-clip network's map with that of the bright teacher of its seed, on the enhanced clip;
+    and of the same-light student's with its own teacher's (``=own``)."""
+    found: dict[str, list] = {}
+    for seed in range(len(runs["dlkdd"])):
+        bright, dark = (maps_of(find(runs[name][seed].recipe.teacher, pretrained=True), clips[seen])
+                        for name, seen in (("dlkdd", "ce_enhanced"), ("same_light", "ce_raw")))
+        pairs = {name: (name, bright) for name in ("ce_raw", "same_light", "dlkdd")}
+        for key, (name, theirs) in (pairs | {"same_light=own": ("same_light", dark)}).items():
+            found.setdefault(f"agreement/{key}", []).append(correlation(maps[name][seed], theirs))
+    return {key: np.stack(column) for key, column in found.items()}
+
+
+def looked(runs: dict[str, list[Run]], data=None, every: int = 1, say=print) -> dict[str, np.ndarray]:
+    """Where all ``runs`` (condition → one a seed) look in the test clips of ``data``: float16 by ``metric/condition``,
+    (S, N), and of baselines by ``metric/baseline:condition``, (S, N) or (1, N); ``ids (N,)``.
+
+    A condition may end in ``@before`` (at the last but one stage), ``~layer`` (weights at random from the logits down
+    to this layer) or ``=other`` (another clip's map). The costly ones are asked of every so many clips, else ``nan``.
+    """
+    found, maps, seen = {}, {}, {}
+    with one_thread():
+        for condition, column in runs.items():
+            recipe = column[0].recipe
+            twin = next((c for c, (v, _) in seen.items() if v == recipe.view), None)
+            clips = seen[twin][1] if twin else clips_of(recipe, data)
+            seen[condition] = recipe.view, clips
+            asked, maps[condition] = zip(*(_asked(run, clips, every) for run in column), strict=True)
+            for metric, suffix in asked[0]:
+                _, blind, at = suffix.rpartition("untrained:")
+                found[f"{metric}/{blind}{condition}{at}"] = np.stack([each[metric, suffix] for each in asked])
+            shape = clips.masks.shape
+            blind = {"frame_difference": clips.moved} | {
+                make.__name__: np.broadcast_to(make(shape[1:]), shape) for make in (uniform, centred)}
+            for name, some in blind.items():
+                found |= {f"{metric}/{name}:{condition}": v[None] for metric, v in _scored(some, clips.masks).items()}
+            say(f"{condition}: energy inside {100 * np.nanmean(found[f'energy_inside/{condition}']):.1f} %")
+        if "dlkdd" in runs:
+            found |= _agreement(runs, maps, {name: clips for name, (_, clips) in seen.items()})
+    return {name: v.astype(np.float16) for name, v in found.items()} | {"ids": clips.ids}

@@ -1,0 +1,105 @@
+"""The study of attention: what is compared with what, and the whole of it at smoke size."""
+
+import numpy as np
+import pytest
+
+from kdlab import paths
+from kdlab.measure.attention import SCORES
+from kdlab.studies import attention
+from kdlab.studies.looks import area, downwards, stages_of
+from kdlab.study import Scores, load_rows
+
+PREDICTIONS = paths.project_root() / "figures" / "predictions"
+
+
+def made_up(gain: float, seeds=3, clips=200) -> dict[str, np.ndarray]:
+    """Looks of one network ``net`` that is ``gain`` above the best baseline, ``centred``."""
+    draw = np.random.default_rng(0).random((seeds, clips)) / 2
+    looks = {f"{m}/net": draw + gain for m in SCORES}
+    looks |= {f"{m}/{name}:net": draw[:1] * share for m in SCORES
+              for name, share in (("uniform", 0.5), ("centred", 1.0), ("frame_difference", 0.7))}
+    looks |= {f"{m}/untrained:net": draw * 0.9 for m in SCORES}
+    return {k: v.astype(np.float16) for k, v in looks.items()} | {"ids": np.array([f"c{i}" for i in range(clips)])}
+
+
+def test_a_gain_is_over_the_best_baseline():
+    table = attention.gains(made_up(0.1), ["net"])
+    assert table["best baseline"].tolist() == 3 * ["centred Gaussian"]
+    assert [e.mean for e in table.gain] == pytest.approx([10, 10, 10], abs=2)
+    none = attention.gains(made_up(0.0), ["net"])
+    assert all(e.low < 0 < e.high for e in none.gain)
+
+
+def test_clips_without_a_score_are_left_out_on_both_sides():
+    looks = made_up(0.1)
+    looks["iou/net"][:, :150] = np.nan
+    assert attention.compared(looks, "iou", "net", "centred:net").units == 50
+
+
+def test_the_untrained_network_is_asked_at_the_same_layer():
+    assert attention.beside("dlkdd@before")["untrained"] == "untrained:dlkdd@before"
+    assert attention.beside("dlkdd@before")["centred"] == "centred:dlkdd"
+
+
+def test_every_network_has_its_stages_and_a_way_down():
+    for columns, _ in attention.parts(attention.SMOKE).values():
+        for (recipe, *_) in columns.values():
+            modules = dict(recipe.net.make(3).named_modules())
+            assert {name.removeprefix("net.") for name in downwards(recipe)} <= set(modules)
+            assert stages_of(recipe)[0] in downwards(recipe)
+
+
+def test_students_and_teachers_of_the_study_are_those_of_their_own_papers():
+    parts = attention.parts(attention.STUDY)
+    assert set(parts) == set(attention.DATA) and {c for columns, _ in parts.values() for c in columns} == set(
+        attention.TITLES)
+    assert all(data.catalogue is not None and columns for columns, data in parts.values())
+
+
+def test_area_of_a_curve_is_its_mean_height():
+    assert area(np.array([[1.0, 0.5, 0.0], [1.0, 1.0, 1.0]])) == pytest.approx([0.5, 1])
+
+
+@pytest.mark.slow
+def test_the_study_at_smoke_size(own_places):
+    found = attention.run(attention.SMOKE, 2, workers=1, say=lambda _: None)
+    rows = load_rows("attention")
+    for name, answers in found.items():
+        looks = attention.load_looks(name)
+        assert looks["ids"].tolist() == answers.ids.tolist() and len(answers.ids) == 22
+        for condition in answers.predicted:
+            values = looks[f"pointing_game/{condition}"]
+            assert values.shape == (2, 22) and 0 <= np.nanmin(values) <= np.nanmax(values) <= 1
+            assert np.isfinite(looks[f"deletion/{condition}"]).all()
+            assert {f"similarity/{condition}~fc", f"iou/{condition}@before", f"energy_inside_clip/{condition}",
+                    f"iou/untrained:{condition}@before", f"insertion/{condition}=other"} <= set(looks)
+        assert len(attention.gains(looks, answers.predicted)) == 3 * len(answers.predicted)
+        assert (rows[rows.data == name].metric == "accuracy").sum() == 2 * len(answers.predicted)
+    agreed = attention.load_looks("night")
+    assert agreed["agreement/dlkdd"].shape == (2, 22) and "agreement/same_light=own" in agreed
+    assert len(attention.differences(agreed)) == 10
+
+
+# --- the committed evidence ------------------------------------------------------------------------------------
+
+committed = pytest.mark.skipif(not (PREDICTIONS / "attention-night-looks.npz").is_file(), reason="not committed yet")
+
+
+@committed
+@pytest.mark.parametrize("data", attention.DATA)
+def test_committed_rows_follow_from_the_committed_looks(data):
+    rows = load_rows("attention")
+    rows, looks = rows[rows.data == data], attention.load_looks(data)
+    answers = Scores.load(PREDICTIONS / f"attention-{data}.npz")
+    assert len(rows) == sum(len(v) for k, v in looks.items() if k != "ids") + len(answers.seeds) * len(
+        answers.predicted)
+    for row in rows.itertuples():
+        seed = answers.seeds.index(int(row.seed)) if row.seed != "" else 0
+        if row.metric == "accuracy":
+            assert answers.accuracy(row.condition)[seed] == pytest.approx(float(row.value), abs=1e-3)
+            continue
+        values = looks[f"{row.metric}/{row.condition}"][seed]
+        if row.value == "":
+            assert np.isnan(values).all()
+        else:
+            assert np.nanmean(values) * (100 if row.unit == "%" else 1) == pytest.approx(float(row.value), abs=1e-3)
