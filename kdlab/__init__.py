@@ -1,3 +1,21 @@
 """kdlab: a notebook-first research kit for knowledge distillation in video action recognition."""
 
+import os
+import re
+from pathlib import Path
+
 __version__ = "0.1.0"
+
+
+def _steady_products() -> None:
+    """Have NumPy multiply matrices alike on every x86 processor with AVX2, before it is imported.
+
+    OpenBLAS picks its kernels by processor, they round differently, and clips of `night` then differ by single grey
+    levels, and all weights with them. Elsewhere, and where ``$OPENBLAS_CORETYPE`` says something, nothing is changed.
+    """
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file() and re.search(r"^flags\s*:.*\bavx2\b", cpuinfo.read_text(errors="ignore"), re.MULTILINE):
+        os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+
+
+_steady_products()

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import traceback
+from inspect import signature
 from pathlib import Path
 
 import click
@@ -102,8 +103,9 @@ def reproduce(profile, data, again, timeout, verbose):
 @click.option("--profile", help="Its size; default: the one whose outcome is committed.")
 @click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the study's.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
+@click.option("--only", multiple=True, metavar="SET", help="Of several data sets this one; the others' rows stay.")
 @click.option("--status", is_flag=True, help="Only say what is done, running and left; also while it runs elsewhere.")
-def study(name, profile, seeds, workers, status):
+def study(name, profile, seeds, workers, only, status):
     """Run (or go on with) a whole study and rewrite its table and predictions in figures/."""
     from kdlab.profiles import current
     from kdlab.status import tally
@@ -112,7 +114,10 @@ def study(name, profile, seeds, workers, status):
     size = getattr(module, "sized", current)(profile) if profile else module.PROFILE
     if status:
         return _say_status(module.trainings(size, seeds))
-    scores = module.run(size, seeds, workers=workers, say=click.echo)
+    some = {"only": only} if only else {}
+    if some and "only" not in signature(module.run).parameters:
+        raise click.UsageError(f"{name} is one whole: leave out --only")
+    scores = module.run(size, seeds, **some, workers=workers, say=click.echo)
     click.echo(tally(scores.values() if isinstance(scores, dict) else [scores]))
     click.echo(paths.figures_dir() / f"{name}.csv")
 

@@ -1,6 +1,6 @@
 """Recipes of the compressed domain at three sizes: three networks, and internal classifiers on them by every method.
 
-The `paper` size is in ``kdlab.paper``.
+The `paper` size is in ``kdlab.paper_progressive``.
 """
 
 from collections.abc import Callable
@@ -42,11 +42,13 @@ TRAINED = (0, 1, 2, 4, 5, 6, 8, 9, 10)
 @dataclass(frozen=True)
 class ExitSize:
     """Clips of `night`; epochs of the three networks and of the internal classifiers, there and on few real clips; and
-    how many random ``draws`` of a training clip the classifiers see."""
+    how many random ``draws`` of a training clip the classifiers see. Where places tell nothing of the class (context 0)
+    residual and motion networks need ``plain_epochs`` before they may teach."""
 
     name: str
     per_class: tuple[int, int, int]
     epochs: int
+    plain_epochs: int
     exit_epochs: int
     real_epochs: int
     real_exit_epochs: int
@@ -54,9 +56,9 @@ class ExitSize:
     seeds: int
 
 
-SMOKE = ExitSize("smoke", (4, 2, 2), 2, 2, 2, 2, 2, 2)
-DEMO = ExitSize("demo", (16, 6, 10), 80, 15, 250, 100, 4, 2)
-STUDY = ExitSize("study", (40, 30, 100), 130, 15, 250, 100, 8, 5)
+SMOKE = ExitSize("smoke", (4, 2, 2), 2, 2, 2, 2, 2, 2, 2)
+DEMO = ExitSize("demo", (16, 6, 10), 80, 80, 15, 250, 100, 4, 2)
+STUDY = ExitSize("study", (40, 30, 100), 130, 300, 15, 250, 100, 8, 5)
 
 
 def sized(name: str | None = None) -> ExitSize:
@@ -73,11 +75,15 @@ def trio(size: ExitSize, data: NightStream | HeldOut, seed: int = 0, *, residual
          net: Callable[[str], TinyCompressed] = tiny) -> tuple[Recipe, ...]:
     """The three networks of one seed, in the order of ``ORDER``. ``residual`` may be ``coviar.DIFFERENCE``; ``net`` is
     ``tiny``, as CoViAR divides the work, or ``matched``, where all three are alike."""
-    settings = Settings(epochs=size.real_epochs if isinstance(data, HeldOut) else size.epochs)
+    def epochs(modality: str) -> int:
+        if isinstance(data, HeldOut):
+            return size.real_epochs
+        return size.epochs if data.night.context or modality == "iframe" else size.plain_epochs
+
     return tuple(
         Recipe(modality, data, Compressed(modality), SettledCrossEntropy(),
-               net=net("residual" if modality == residual else modality), window=Segments(), settings=settings,
-               seed=seed)
+               net=net("residual" if modality == residual else modality), window=Segments(),
+               settings=Settings(epochs=epochs(modality)), seed=seed)
         for modality in (residual, *ORDER[1:])
     )
 

@@ -26,7 +26,7 @@ from kdlab.profiles import DEMO, TITLES, dual_light
 from kdlab.recipe import Recipe, UserClips, source_hash
 from kdlab.runs import Run, committed_runs, find, save_arrays
 
-__all__ = ["COLUMNS", "Scores", "answers", "collect", "compare_with_committed", "compare_with_pretrained",
+__all__ = ["COLUMNS", "Scores", "answers", "chosen", "collect", "compare_with_committed", "compare_with_pretrained",
            "convergence", "flat", "fused", "load_rows", "pooled", "recall_rows", "rows", "save_rows", "stale_studies",
            "tested", "three_seed_range"]
 
@@ -216,6 +216,19 @@ def save_rows(study: str, new: list[dict]) -> Path:
     path = paths.figures_dir() / f"{study}.csv"
     write_atomically(path, lambda p: pd.DataFrame(new, columns=COLUMNS).to_csv(p, index=False))
     return path
+
+
+def chosen(study: str, sets: dict[str, list], only: Sequence[str]) -> tuple[dict[str, list], list[dict]]:
+    """Those of a study's ``sets`` that ``only`` names (none named: all), and the rows of the others, which stay.
+
+    Raises ``ValueError`` for a name that is none of them.
+    """
+    if unknown := set(only) - set(sets):
+        raise ValueError(f"{study} has no data set {sorted(unknown)[0]!r}; it has {', '.join(sets)}")
+    if not only:
+        return sets, []
+    table = load_rows(study)
+    return {name: sets[name] for name in sets if name in only}, table[~table.data.isin(only)].to_dict("records")
 
 
 def load_rows(study: str) -> pd.DataFrame:

@@ -1,6 +1,9 @@
 """Imports inside kdlab point downwards only, as the layers below say."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +108,14 @@ def test_the_test_itself(source, module, wrong):
 def test_relative_import_in_a_package_file():
     assert imported_units("from . import decode", "kdlab.clips", is_package=True) == {"clips"}
     assert imported_units("from ..nets import video", "kdlab.clips", is_package=True) == {"nets"}
+
+
+@pytest.mark.parametrize("given", [None, "Zen"])
+def test_matrix_products_are_asked_for_alike_unless_the_user_says_otherwise(given):
+    env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
+    env |= {"OPENBLAS_CORETYPE": given} if given else {}
+    asked = "import kdlab, os, sys; print(os.environ.get('OPENBLAS_CORETYPE'), 'numpy' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", asked], env=env, capture_output=True, text=True, check=True).stdout
+    cpuinfo = Path("/proc/cpuinfo")
+    avx2 = cpuinfo.is_file() and " avx2 " in cpuinfo.read_text()
+    assert said.split() == [given or ("Haswell" if avx2 else "None"), "False"], "and before NumPy is imported"

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats
 
-__all__ = ["LEVEL", "STRICT", "Effect", "effect", "verdict"]
+__all__ = ["LEVEL", "STRICT", "Effect", "effect", "together", "verdict"]
 
 LEVEL = 0.95
 #: Fifteen rows of the ledger are read together: 1 − 0.05/15 each.
@@ -121,3 +121,14 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
             if np.isfinite(n)]
     cure = " or ".join(ways) or "more seeds and more test units"
     return f"underpowered (± {claim.half_width:.1f}; about {cure} would decide)"
+
+
+def together(each: dict[str, Effect]) -> str:
+    """The word for a row that needs all of its comparisons: supported if each is, else those that are not, by word."""
+    words = {name: verdict(e) for name, e in each.items()}
+    if all(word.startswith("supported") for word in words.values()):
+        return "supported"
+    by_word: dict[str, list[str]] = {}
+    for name, word in words.items():
+        by_word.setdefault(word.split(" (")[0], []).append(name)
+    return "not supported: " + "; ".join(f"{word}: {', '.join(names)}" for word, names in by_word.items())

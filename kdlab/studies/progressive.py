@@ -17,25 +17,24 @@ import pandas as pd
 from kdlab import paths
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.mpeg4_sets import HeldOut, NightStream
-from kdlab.distill.progressive import PAPER, Progressive, coinciding
+from kdlab.distill.progressive import PAPER, Progressive, coinciding, gate
 from kdlab.exit_profiles import CONTEXT, DEMO, HEADLINE, STUDY, TRAINED, ExitSize, conditions, night, sized, trio
 from kdlab.exits import ExitRecipe
 from kdlab.many import obtain_all
-from kdlab.measure.paired import Effect, effect, verdict
+from kdlab.measure.exits import teaching_losses
+from kdlab.measure.paired import Effect, effect, together, verdict
 from kdlab.nets.exits import ORDER
 from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run, publish
-from kdlab.study import Scores, collect, pooled, save_rows
+from kdlab.runs import Run, find, publish
+from kdlab.study import Scores, chosen, collect, pooled, save_rows
 
 __all__ = ["CONTEXTS", "PROFILE", "SETS", "columns", "committed", "differing", "exit_effect", "files", "ledger",
-           "regime", "run", "sized", "trainings"]
+           "regime", "run", "sized", "teachers", "trainings"]
 
 PROFILE = STUDY
 FOLDS = ("1", "2", "3")
 #: Where the three networks' order is looked at before the study: probabilities that the place tells the class.
 CONTEXTS = (0.0, 0.6, CONTEXT)
-#: Compared once, with the released code's choices (docs/methods.md, 3.7).
-FAITHFUL = ("pkd_batch_statistics", "ce_half")
 
 
 def data_sets(size: ExitSize) -> dict[str, list[NightStream | HeldOut]]:
@@ -73,10 +72,11 @@ def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
     return found
 
 
-def trainings(profile: ExitSize, seeds: int | None = None) -> list[Recipe]:
-    """All that :func:`run` trains, seed after seed, and all on the same three networks together: their features are
-    made once for those that follow each other."""
-    sets = [columns(profile, seeds or profile.seeds, data) for folds in data_sets(profile).values() for data in folds]
+def trainings(profile: ExitSize, seeds: int | None = None, only: Sequence[str] = SETS) -> list[Recipe]:
+    """All that :func:`run` trains on the sets ``only``, seed after seed, and all on the same three networks together:
+    their features are made once for those that follow each other."""
+    sets = [columns(profile, seeds or profile.seeds, data)
+            for name, folds in data_sets(profile).items() if name in only for data in folds]
     return [column[seed] for seed in range(seeds or profile.seeds) for each in sets for column in each.values()]
 
 
@@ -114,6 +114,20 @@ def regime(table: pd.DataFrame, data: str) -> str:
     return " > ".join(f"{name.split(':')[1]} {value:.1f}" for name, value in means.items())
 
 
+#: Of a network on its training clips: as it is used, and with the statistics of each batch.
+TRAIN_CE = ("train_ce", "train_ce_batch_statistics")
+
+
+def teachers(table: pd.DataFrame, data: str) -> pd.DataFrame:
+    """May the three networks of ``data`` teach (``distill.progressive.gate``)? A row for each modality, seed and fold
+    with both cross-entropies in nats, and why not; no rows where the study did not write them."""
+    some = table[(table.data == data) & table.metric.isin(TRAIN_CE)]
+    wide = some.pivot_table(index=["condition", "seed", "fold"], columns="metric", values="value").reset_index()
+    wide["condition"] = wide.condition.str.split(":").str[1]
+    wide["gate"] = [gate(*losses) or "may teach" for losses in wide.reindex(columns=TRAIN_CE).to_numpy(float)]
+    return wide.rename(columns={"condition": "modality"})
+
+
 def differing(condition: str, baseline: str) -> list[str]:
     """The modalities on whose network the two conditions are not one and the same training."""
     recipes = conditions(STUDY, trio(STUDY, night(STUDY)))
@@ -142,32 +156,23 @@ def ledger(scores: Scores) -> pd.DataFrame:
     return pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])
 
 
-def together(each: dict[str, Effect]) -> str:
-    """The word for a row that needs all of its comparisons: supported if each is, else those that are not, by word."""
-    words = {name: verdict(e) for name, e in each.items()}
-    if all(word.startswith("supported") for word in words.values()):
-        return "supported"
-    by_word: dict[str, list[str]] = {}
-    for name, word in words.items():
-        by_word.setdefault(word.split(" (")[0], []).append(name)
-    return "not supported: " + "; ".join(f"{word}: {', '.join(names)}" for word, names in by_word.items())
-
-
 # --- the study -------------------------------------------------------------------------------------------------
 
 
-def run(profile: ExitSize, seeds: int | None = None, *, demo_seeds: int = 4, workers: int | None = None,
-        say=print) -> dict[str, Scores]:
+def run(profile: ExitSize, seeds: int | None = None, *, only: Sequence[str] = (), demo_seeds: int = 4,
+        workers: int | None = None, say=print) -> dict[str, Scores]:
     """Run (or resume) the study; write ``figures/progressive.csv`` and the predictions of every set and fold.
 
-    The seed-0 runs of demo size become the committed weights; ``demo_seeds`` of them are what ``kdlab reproduce``
-    compares a user's own numbers with.
-    Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
+    ``only`` names some of :data:`SETS`: nothing else is trained, and the rows of the others stay. The seed-0 runs of
+    demo size become the committed weights; ``demo_seeds`` of them are what ``kdlab reproduce`` compares a user's own
+    numbers with. Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
     """
-    paths.real_set("weizmann")
-    table, found, seeds = [], {}, seeds or profile.seeds
-    obtain_all(trainings(profile, seeds), pretrained=False, stale="refuse", workers=workers, say=say)
-    for name, folds in data_sets(profile).items():
+    sets, others = chosen("progressive", data_sets(profile), only)
+    if "weizmann" in sets:
+        paths.real_set("weizmann")
+    table, found, seeds = others, {}, seeds or profile.seeds
+    obtain_all(trainings(profile, seeds, tuple(sets)), pretrained=False, stale="refuse", workers=workers, say=say)
+    for name, folds in sets.items():
         parts = []
         for fold, data in enumerate(folds):
             unit = "group" if name == "weizmann" else "clip"
@@ -176,11 +181,12 @@ def run(profile: ExitSize, seeds: int | None = None, *, demo_seeds: int = 4, wor
             scores.save(paths.figures_dir() / "predictions" / f"{files()[name][fold]}.npz")
             table += _validated(name, str(fold + 1) if len(folds) > 1 else "", runs, scores.seeds)
             parts.append(scores)
-        found[name] = pooled(parts) if len(parts) > 1 else parts[0]
+        found[name] = pooled(parts)
         table += test_rows(name, found[name])
         say(f"{name}: networks {', '.join(f'{m} {a:.1f} %' for m, a in finals(found[name]).items())}")
         say(ledger(found[name]).to_string(index=False))
-    table += _audited(profile, workers, say) + _demo(demo_seeds, workers, say)
+    if not only:
+        table += _audited(profile, workers, say) + _demo(demo_seeds, workers, say)
     save_rows("progressive", table)
     return found
 
@@ -229,7 +235,8 @@ def test_rows(name: str, scores: Scores) -> list[dict]:
 
 
 def _validated(name: str, fold: str, runs: dict[str, list[Run]], seeds: tuple[int, ...]) -> list[dict]:
-    """Tidy rows of validation accuracy (mean of nine exits, and each final's) and CPU seconds."""
+    """Tidy rows of validation accuracy (mean of nine exits, and each final's), CPU seconds, and what :func:`teachers`
+    reads: the networks' cross-entropies on training clips."""
     table = []
     for condition, column in runs.items():
         for seed, run in zip(seeds, column, strict=True):
@@ -239,5 +246,8 @@ def _validated(name: str, fold: str, runs: dict[str, list[Run]], seeds: tuple[in
                        (condition, "cpu_seconds", run.provenance["cpu_seconds"], "s")]
             if condition == "ce_ic":
                 numbers += [(f"final:{m}:4", "val_accuracy", right[4 * i + 3], "%") for i, m in enumerate(ORDER)]
+                for modality, needed in run.recipe.needs().items():
+                    losses = zip(TRAIN_CE, teaching_losses(find(needed, pretrained=False)), strict=True)
+                    numbers += [(f"final:{modality}:4", metric, value, "nats") for metric, value in losses]
             table += [about | dict(condition=c, metric=m, value=round(float(v), 4), unit=u) for c, m, v, u in numbers]
     return table

@@ -4,6 +4,7 @@ Of the held-out clips one half (by people or scenes) fits weights and temperatur
 single exits; then the halves change places, and a clip's score is the mean of both. Nothing more is trained.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +21,13 @@ from kdlab.exit_profiles import STUDY, ExitSize, sized
 from kdlab.exits import ExitRecipe
 from kdlab.measure.anytime import cost_per_exit
 from kdlab.measure.cost import cpu_times
-from kdlab.measure.exits import THETAS, area_effect, everything, parts, swept
-from kdlab.measure.paired import Effect, effect, verdict
+from kdlab.measure.exits import BUDGETS, THETAS, area_effect, everything, parts, swept
+from kdlab.measure.paired import Effect, effect, together, verdict
 from kdlab.nets.exits import ORDER, Trio
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, find, save_arrays
-from kdlab.studies.progressive import columns, data_sets, together
-from kdlab.study import Scores, collect, flat, pooled, save_rows
+from kdlab.studies.progressive import columns, data_sets
+from kdlab.study import Scores, chosen, collect, flat, pooled, save_rows
 
 __all__ = ["METHODS", "PROFILE", "SEGMENTS", "area_effects", "committed", "effects", "ledger", "load_curves", "run",
            "sized", "trainings", "trio_of"]
@@ -100,9 +101,8 @@ def _costs(run: Run, trio: Trio) -> dict[str, np.ndarray]:
     plain = sum(taken["stage", m, k] for m in ORDER for k in range(4)) + sum(taken["exit", m, 3] for m in ORDER)
     with_reads = steps + np.pad(reads[:, [SEGMENTS.index(full)]], ((0, 0), (0, 3)))
     segments = plain * np.array(SEGMENTS) / full
-    own = lambda each: np.cumsum(each, 1).ravel()  # noqa: E731
     return {"macs": macs, "macs_alone": np.diff(np.concatenate([[0], macs])).reshape(3, 4).cumsum(1).ravel(),
-            "macs_segments": bare, "seconds": np.cumsum(with_reads), "seconds_alone": own(with_reads),
+            "macs_segments": bare, "seconds": np.cumsum(with_reads),
             "seconds_segments": segments + reads.sum(0), "seconds_decoded": np.cumsum(steps),
             "seconds_decoded_segments": segments}
 
@@ -147,20 +147,24 @@ def _fold(scores: Scores, runs: dict[str, list[Run]]) -> tuple[Scores, dict[str,
     return replace(scores, predicted=scores.predicted | predicted, recipes=scores.recipes | names), curves
 
 
-def run(profile: ExitSize, seeds: int | None = None, *, workers: int | None = None, say=print) -> dict[str, Scores]:
+def run(profile: ExitSize, seeds: int | None = None, *, only: Sequence[str] = (), workers: int | None = None,
+        say=print) -> dict[str, Scores]:
     """Run the study; write ``figures/wise.csv``, the predictions of every set, and its curves of accuracy over cost.
 
-    Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
+    ``only`` names some of the sets; the rows of the others stay. Raises ``FileNotFoundError`` where
+    ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
     """
-    paths.real_set("weizmann")
-    table, found, seeds = [], {}, seeds or profile.seeds
-    for name, folds in data_sets(profile).items():
+    sets, others = chosen("wise", data_sets(profile), only)
+    if "weizmann" in sets:
+        paths.real_set("weizmann")
+    table, found, seeds = others, {}, seeds or profile.seeds
+    for name, folds in sets.items():
         made = []
         for data in folds:
             unit = "group" if name == "weizmann" else "clip"
             scores, runs = collect(_columns(profile, seeds, data), unit=unit, workers=workers, say=say)
             made.append(_fold(replace(scores, logits={}), runs))
-        scores = pooled([s for s, _ in made]) if len(made) > 1 else made[0][0]
+        scores = pooled([s for s, _ in made])
         first = made[0][1]
         curves = {key: np.concatenate([c[key] for _, c in made], 2) if key.partition("/")[0] != "cost" else first[key]
                   for key in first}
@@ -216,8 +220,8 @@ def effects(scores: Scores, method: str) -> dict[str, Effect]:
              "weights fitted on train": "wise_train_fit", "the released mix": "faithful_mix",
              "without L1": "wise_no_l1"}
     found = {name: gain("wise", other) for name, other in plain.items()}
-    found |= {f"best single exit at {share}": gain(f"wise@{share}", f"best_single@{share}")
-              for share in ("25%", "50%", "75%")}
+    found |= {f"best single exit at {share:.0%}": gain(f"wise@{share:.0%}", f"best_single@{share:.0%}")
+              for share in BUDGETS}
     ablations = {"scaling, at each exit": "unscaled@k", "lateral, at each exit": "no_lateral@k"}
     return found | {name: gain("wise@k", other, later=True) for name, other in ablations.items()}
 

@@ -7,7 +7,7 @@ import pytest
 
 from kdlab import paths
 from kdlab.exit_profiles import SMOKE, STUDY, TRAINED
-from kdlab.measure.paired import Effect
+from kdlab.measure.paired import Effect, together
 from kdlab.nets.exits import ORDER
 from kdlab.studies import progressive, wise
 from kdlab.study import Scores, load_rows, pooled
@@ -46,8 +46,8 @@ def test_cells_that_are_one_training_by_construction_are_left_out():
 
 def test_a_row_of_several_comparisons_needs_all_of_them():
     good, none = Effect(5, 4, 6, 3, 7, 5, 300, 2, 50), Effect(0, -1, 1, -2, 2, 5, 300, 2, 50)
-    assert progressive.together({"a": good, "b": good}) == "supported"
-    word = progressive.together({"a": good, "b": none, "c": none})
+    assert together({"a": good, "b": good}) == "supported"
+    word = together({"a": good, "b": none, "c": none})
     assert word == "not supported: supported: a; no effect larger than 2 points: b, c"
 
 
@@ -113,6 +113,17 @@ def test_both_studies_at_smoke_size(miniature_people, monkeypatch):
             assert some.value.tolist() == pytest.approx(nine.tolist(), abs=1e-3)
     assert "iframe" in progressive.regime(rows, "night_context") and set(rows.data) >= {
         "night_bright-c0.5", "night_context_demo"}
+
+    gates = progressive.teachers(rows, "weizmann")
+    assert len(gates) == 3 * 2 * 3 and gates.train_ce.between(0, 5).all() and set(gates.modality) == set(ORDER)
+
+    before, other = rows, rows[rows.data != "night_bright"]
+    progressive.run(SMOKE, 2, only=["night_bright"], workers=1, say=lambda _: None)
+    rows = load_rows("progressive")
+    assert sorted(map(str, rows.itertuples(index=False))) == sorted(map(str, before.itertuples(index=False)))
+    assert rows[rows.data != "night_bright"].reset_index(drop=True).equals(other.reset_index(drop=True))
+    with pytest.raises(ValueError, match="no data set 'nights'; it has night_context, night_bright, weizmann"):
+        progressive.run(SMOKE, 2, only=["nights"])
 
     again = wise.run(SMOKE, 2, workers=1, say=lambda _: None)
     rows = load_rows("wise")
