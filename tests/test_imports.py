@@ -25,7 +25,7 @@ LAYERS = (
     {"many"},
     {"measure"},
     {"profiles"},
-    {"exit_profiles"},
+    {"exit_profiles", "detection_profiles"},
     {"paper"},
     {"paper_progressive"},
     {"study"},

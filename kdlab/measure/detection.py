@@ -128,6 +128,24 @@ class Evaluation:
         averages = {name: float(np.mean([at[t] for t in its])) for name, its in AVERAGES.items() if set(its) <= set(at)}
         return {f"{threshold:g}": value for threshold, value in at.items()} | averages
 
+    def weighted_mean_ap(self, videos: Sequence[object], weights: np.ndarray) -> np.ndarray:
+        """mAP in [0, 1], ``(R, thresholds)``, where each of ``videos`` counts as often as the columns of ``weights
+        (R, V)`` say: :meth:`mean_ap` of R bootstrap samples at once."""
+        place = {video: i for i, video in enumerate(videos)}
+        found, truth = (its["video"].map(place).to_numpy() for its in (self.found, self.truth))
+        total, count = np.zeros((len(weights), len(self.tious))), np.zeros((len(weights), 1))
+        for label in self.truth["label"].unique():
+            rows = (self.found["label"] == label).to_numpy()
+            often = weights[:, found[rows]]  # (R, n)
+            there = weights[:, truth[(self.truth["label"] == label).to_numpy()]].sum(1)
+            for t in range(len(self.tious)):
+                hits = self.true[rows, t] * often
+                precision = hits.cumsum(1) / np.maximum((~self.ambiguous[rows, t] * often).cumsum(1), 1e-9)
+                area = (hits * np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]).sum(1)
+                total[:, t] += np.divide(area, there, out=np.zeros(len(area)), where=there > 0)
+            count[there > 0] += 1
+        return total / count
+
     def kinds(self, threshold: float = 0.5) -> np.ndarray:
         """One of :data:`KINDS` for each of ``found``. (A simplification of Alwassel et al., arXiv 1807.10706: their
         two kinds of a wrong label are one.) Low scores are mostly background: look at as many as there are truths."""

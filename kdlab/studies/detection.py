@@ -1,0 +1,255 @@
+"""The study of GenKD for temporal detection on untrimmed `night`: verdict G4.
+
+A student without and with generative distillation, its teacher, and the control that decides: the same distillation
+from a teacher with random weights. What that gains is attention and regularisation, not knowledge. Soft-NMS has one
+width for all, chosen on validation videos by the student alone. The headline is GenKD's own average, over tIoU 0.1 to
+0.5; intervals are over seeds and test videos (``kdlab.measure.detections``).
+
+One teacher serves all seeds, so intervals are about students of this teacher.
+
+The `demo` trains on the same videos for as many epochs, so its numbers are those of the study's networks on its own
+test videos, the first of the study's.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from kdlab import paths
+from kdlab.clips.windows import windows
+from kdlab.detection_profiles import DEMO, STUDY, TITLES, DetectionSize, conditions, sized
+from kdlab.many import obtain_all
+from kdlab.measure.detection import AVERAGES, TIOUS, Evaluation, annotated, evaluate
+from kdlab.measure.detections import found_by, map_effect, mean_aps, seen_by
+from kdlab.measure.paired import Effect, verdict
+from kdlab.recipe import Recipe
+from kdlab.runs import Run, find, save_arrays
+from kdlab.study import flat, load_rows, save_rows, three_seed_range
+
+__all__ = ["HEADLINE", "METRICS", "PROFILE", "Detections", "collected", "columns", "committed", "compared",
+           "convergence", "effects", "ledger", "narrowed", "run", "sized", "trainings", "width"]
+
+PROFILE = STUDY
+#: GenKD's own protocol on THUMOS14; fixed before the test videos were looked at.
+HEADLINE = "0.1-0.5"
+METRICS = (*(f"{t:g}" for t in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)), *AVERAGES)
+#: Widths of Gaussian soft-NMS to choose from.
+WIDTHS = (0.1, 0.3, 0.5)
+#: Seeds for which the student is trained twice as long, too.
+LONGER = 2
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What every run of a study found in the same test videos: condition → one :class:`Evaluation` a seed."""
+
+    classes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    videos: tuple[str, ...]
+    found: dict[str, list[Evaluation]]
+    recipes: dict[str, list[str]]
+    sources: dict[str, str] = field(default_factory=dict)  # condition → hash of what trained it
+
+    @property
+    def truth(self) -> pd.DataFrame:
+        return next(iter(self.found.values()))[0].truth
+
+    def mean_ap(self, condition: str, name: str = HEADLINE) -> np.ndarray:
+        """Percent, ``(S,)``; ``name`` is one of :data:`METRICS`."""
+        return mean_aps(self.found[condition], name)
+
+    def effect(self, condition: str, baseline: str, name: str = HEADLINE) -> Effect:
+        """Paired difference in points of mAP."""
+        return map_effect(self.found[condition], self.found[baseline], name)
+
+    def save(self, path: Path) -> None:
+        """One compressed npz without pickles, which ``kdlab.study.Scores`` can open for its recipes and sources."""
+        note = {"classes": self.classes, "seeds": self.seeds, "recipes": self.recipes, "sources": self.sources}
+        place = {video: i for i, video in enumerate(self.videos)}
+        ids = np.array(self.videos)
+        arrays = {"ids": ids, "units": ids, "labels": np.zeros(len(ids), np.uint8),
+                  "truth": self.truth.assign(video=self.truth["video"].map(place)).to_numpy(float)}
+        for condition, each in self.found.items():
+            table = pd.concat([its.found.assign(seed=s) for s, its in enumerate(each)])
+            where = pd.DataFrame({"seed": table.seed, "video": table.video.map(place), "label": table.label})
+            arrays[f"found/{condition}/where"] = where.to_numpy(np.uint8)
+            arrays[f"found/{condition}/what"] = table[["start", "end", "score"]].to_numpy(np.float32)
+        save_arrays(path, {"note": np.array(json.dumps(note))} | arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "Detections":
+        with np.load(path, allow_pickle=False) as file:
+            note = json.loads(str(file["note"]))
+            truth = pd.DataFrame(file["truth"], columns=["video", "label", "start", "end"])
+            truth = truth.assign(video=file["ids"][truth.video.astype(int)], label=truth.label.astype(int))
+            found = {}
+            for condition in note["recipes"]:
+                (seed, video, label), what = file[f"found/{condition}/where"].T, file[f"found/{condition}/what"]
+                table = pd.DataFrame({"video": file["ids"][video], "label": label.astype(int)} | dict(
+                    zip(("start", "end", "score"), what.T.astype(float), strict=True)))
+                found[condition] = [_scored(truth, table[seed == s], len(note["classes"]))
+                                    for s in range(len(note["recipes"][condition]))]
+            return cls(tuple(note["classes"]), tuple(note["seeds"]), tuple(file["ids"].tolist()), found,
+                       note["recipes"], note["sources"])
+
+
+def _scored(truth: pd.DataFrame, found: pd.DataFrame, classes: int) -> Evaluation:
+    """As an :class:`Evaluation`, of numbers as they are saved."""
+    kept = found.astype({"start": np.float32, "end": np.float32, "score": np.float32})
+    return evaluate(truth, kept.astype({"start": float, "end": float, "score": float}), classes, TIOUS)
+
+
+def narrowed(scores: Detections, videos: int) -> Detections:
+    """The same on the first ``videos`` test videos alone."""
+    names = scores.videos[:videos]
+    truth = scores.truth[scores.truth["video"].isin(names)].reset_index(drop=True)
+    found = {condition: [_scored(truth, its.found[its.found["video"].isin(names)], its.classes) for its in each]
+             for condition, each in scores.found.items()}
+    return Detections(scores.classes, scores.seeds, names, found, scores.recipes, scores.sources)
+
+
+# --- what is trained -------------------------------------------------------------------------------------------
+
+
+def columns(size: DetectionSize, seeds: int, longer: int = 0) -> dict[str, list[Recipe]]:
+    """Condition → one recipe a seed; the student with twice the steps for ``longer`` of them."""
+    every = [conditions(size, seed) for seed in range(seeds)]
+    found = {name: [each[name] for each in every] for name in TITLES if name != "det_student_2x"}
+    return found | ({"det_student_2x": [each["det_student_2x"] for each in every[:longer]]} if longer else {})
+
+
+def trainings(profile: DetectionSize, seeds: int | None = None) -> list[Recipe]:
+    """All that :func:`run` trains, seed after seed, the longer trainings last."""
+    made = columns(profile, seeds or profile.seeds, LONGER)
+    longer = made.pop("det_student_2x")
+    return [column[seed] for seed in range(seeds or profile.seeds) for column in made.values()] + longer
+
+
+def committed() -> dict[str, dict[str, list[Recipe]]]:
+    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
+    return {"detection-night_untrimmed": columns(PROFILE, 1)}
+
+
+def collected(made: dict[str, list[Recipe]], *, pretrained: bool = False, stale: str = "refuse",
+              workers: int | None = None, say=print) -> tuple[Detections, dict[str, list[Run]], float]:
+    """Obtain ``made`` (:func:`columns`, or trainings of your own with a ``det_student`` among them): what they find in
+    the test videos, the runs, and the width of soft-NMS that the students' validation videos chose."""
+    order = list(dict.fromkeys(flat(made)))
+    obtained = dict(zip(order, obtain_all(order, pretrained=pretrained, stale=stale, workers=workers, say=say),
+                        strict=True))
+    runs = {condition: [obtained[r] for r in column] for condition, column in made.items()}
+    best = width(runs["det_student"])
+    first = runs["det_student"][0]
+    some = windows(first.recipe.data.catalogue(), "test", first.recipe.window)
+    truth, classes = annotated(some), tuple(first.provenance["classes"])
+    found = {c: [_scored(truth, found_by(run, sigma=best), len(classes)) for run in column]
+             for c, column in runs.items()}
+    scores = Detections(classes, tuple(r.seed for r in made["det_student"]),
+                        tuple(dict.fromkeys(window.video for window in some)), found,
+                        {c: [run.folder.name for run in column] for c, column in runs.items()},
+                        {c: column[0].provenance["sources"] for c, column in runs.items()})
+    return scores, runs, best
+
+
+def width(students: list[Run]) -> float:
+    """Of :data:`WIDTHS` the one with the best mean :data:`HEADLINE` on the students' validation videos."""
+    return max(WIDTHS, key=lambda sigma: mean_aps([seen_by(run, "val", sigma=sigma) for run in students],
+                                                  HEADLINE).mean())
+
+
+# --- effects ---------------------------------------------------------------------------------------------------
+
+
+def effects(scores: Detections, name: str = HEADLINE) -> dict[str, Effect]:
+    """The comparisons of G4 in points of mAP ``name``, by their titles."""
+    pairs = {"GenKD − student": ("det_genkd", "det_student"),
+             "GenKD − GenKD from an untrained teacher": ("det_genkd", "det_untrained"),
+             "untrained teacher's − student": ("det_untrained", "det_student"),
+             "teacher − student": ("det_teacher", "det_student")}
+    return {title: scores.effect(*pair, name) for title, pair in pairs.items()}
+
+
+def ledger(scores: Detections) -> pd.DataFrame:
+    """The row of claim G4."""
+    claim = scores.effect("det_genkd", "det_student")
+    control = {"an untrained teacher": scores.effect("det_genkd", "det_untrained")}
+    return pd.DataFrame([{"claim": "G4", "says": "GenKD helps temporal detection",
+                          "comparison": f"student + GenKD − student, mAP at tIoU {HEADLINE}", "effect": str(claim),
+                          "verdict": verdict(claim, control)}])
+
+
+def convergence(table: pd.DataFrame) -> tuple[float, float, str]:
+    """As ``kdlab.study.convergence``: gain in *validation* mAP from twice the steps, its 95 % half-width over seeds,
+    and the word."""
+    some = table[(table.data == "night_untrimmed") & (table.metric == f"val_map@{HEADLINE}")]
+    wide = some.pivot_table(index="seed", columns="condition", values="value")
+    gains = (wide.det_student_2x - wide.det_student).dropna().to_numpy(float)
+    gain = float(gains.mean())
+    half = float(stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)) if len(gains) > 1 else np.inf
+    word = "converged" if gain + half < 2 else "under-trained" if gain - half > 2 else "undecided"
+    return gain, half, word
+
+
+# --- the study -------------------------------------------------------------------------------------------------
+
+
+def run(profile: DetectionSize, seeds: int | None = None, *, workers: int | None = None, say=print) -> Detections:
+    """Run (or resume) the study; write ``figures/detection.csv`` and what every run found in the test videos."""
+    seeds = seeds or profile.seeds
+    obtain_all(trainings(profile, seeds), pretrained=False, stale="refuse", workers=workers, say=say)
+    scores, runs, best = collected(columns(profile, seeds, min(seeds, LONGER)), workers=workers, say=say)
+    say(f"soft-NMS of width {best:g}, chosen on validation videos")
+    scores.save(paths.figures_dir() / "predictions" / "detection-night_untrimmed.npz")
+    table = _rows("night_untrimmed", scores)
+    for condition, column in runs.items():
+        for seed, one in enumerate(column[:1] if condition == "det_teacher" else column):
+            about = dict(study="detection", data="night_untrimmed", condition=condition, seed=seed, fold="",
+                         recipe=one.folder.name)
+            value = float(mean_aps([seen_by(one, "val", sigma=best)], HEADLINE)[0])
+            table += [about | dict(metric=f"val_map@{HEADLINE}", value=round(value, 4), unit="%"),
+                      about | dict(metric="cpu_seconds", value=one.provenance["cpu_seconds"], unit="s")]
+    table += _rows("night_untrimmed_demo", narrowed(scores, min(DEMO.videos[2], len(scores.videos))))
+    save_rows("detection", table)
+    gain, half, word = convergence(pd.DataFrame(table))
+    say(f"twice the steps: {gain:+.1f} ± {half:.1f} points on validation: {word}")
+    for title, found in effects(scores).items():
+        say(f"{title}: {found} points")
+    say(ledger(scores).to_string(index=False))
+    return scores
+
+
+def _rows(data: str, scores: Detections) -> list[dict]:
+    """Tidy rows of every run: mAP on test videos at each of :data:`METRICS`; the teacher's once."""
+    table = []
+    for condition, each in scores.found.items():
+        for s, its in enumerate(each[:1] if condition == "det_teacher" else each):
+            about = dict(study="detection", data=data, condition=condition, seed=scores.seeds[s], fold="", unit="%",
+                         recipe=scores.recipes[condition][s])
+            table += [about | dict(metric=f"map@{name}", value=round(100 * value, 4))
+                      for name, value in its.mean_ap().items() if name in METRICS]
+    return table
+
+
+def compared() -> list[str]:
+    """For ``kdlab reproduce``: where today's `demo` runs lie in the range that committed ones cover, a line each."""
+    rows = load_rows("detection")
+    rows = rows[(rows.data == "night_untrimmed_demo") & (rows.metric == f"map@{HEADLINE}")]
+    mine = {name: [find(recipe, pretrained=True) for recipe in column]
+            for name, column in columns(DEMO, DEMO.seeds).items()}
+    lines = []
+    for condition, column in rows.groupby("condition", sort=False):
+        if condition not in mine or len(column) < 3:
+            continue
+        if None in mine[condition] or None in mine["det_student"]:
+            lines.append(f"{TITLES[condition]}: not trained here yet")
+            continue
+        sigma = width(mine["det_student"])
+        value = mean_aps([seen_by(run, sigma=sigma) for run in mine[condition]], HEADLINE).mean()
+        low, high = three_seed_range(column.value.to_numpy(float), DEMO.seeds)
+        word = "lies in" if low <= value <= high else "lies OUTSIDE"
+        lines.append(f"detection, {TITLES[condition]}: your mAP {value:.1f} {word} {low:.1f}…{high:.1f}")
+    return lines

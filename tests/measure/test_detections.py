@@ -1,0 +1,67 @@
+"""Intervals of mAP against the slow way, and what a run's answers become."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdlab.measure.detection import TIOUS, evaluate
+from kdlab.measure.detections import map_effect, mean_aps
+
+
+def made_up(seed: int, off: float, videos: int = 12, truth_seed: int = 0):
+    """Two actions of each class in each video, found ``off`` seconds too late, among some noise."""
+    rng, noise = np.random.default_rng(truth_seed), np.random.default_rng(100 + seed)
+    rows = [(f"v{v}", label, start, start + 2) for v in range(videos) for label in (0, 1)
+            for start in rng.uniform(0, 40, 2)]
+    truth = pd.DataFrame(rows, columns=["video", "label", "start", "end"])
+    shift = off + 0.3 * noise.normal(size=len(truth))
+    found = truth.assign(start=truth.start + shift, end=truth.end + shift, score=noise.uniform(0.1, 1, len(truth)))
+    false = found.assign(start=found.start + 20, end=found.end + 20, score=0.7 * found.score)
+    return evaluate(truth, pd.concat([found, false], ignore_index=True), 2, TIOUS)
+
+
+def test_many_weightings_at_once_are_each_alone():
+    its, rng = made_up(0, 0.4), np.random.default_rng(1)
+    videos = sorted(its.truth["video"].unique())
+    weights = rng.multinomial(12, np.full(12, 1 / 12), 20).astype(float)
+    weights[0] = 1
+    weights[1, :6] = 0
+    together = its.weighted_mean_ap(videos, weights)
+    for row, found in zip(weights, together, strict=True):
+        alone = its.mean_ap(dict(zip(videos, row, strict=True)))
+        assert found == pytest.approx([alone[f"{t:g}"] for t in its.tious])
+
+
+def test_a_class_that_a_sample_leaves_out_does_not_count():
+    truth = pd.DataFrame({"video": ["a", "b"], "label": [0, 1], "start": [0.0, 0.0], "end": [1.0, 1.0]})
+    its = evaluate(truth, truth[:1].assign(score=1.0), 2, (0.5,))
+    assert its.weighted_mean_ap(["a", "b"], np.array([[1.0, 1], [2, 0], [0, 2]]))[:, 0].tolist() == [0.5, 1, 0]
+
+
+def test_an_effect_is_the_mean_difference_of_map_and_its_interval_covers_it():
+    good, poor = ([made_up(seed, off) for seed in range(4)] for off in (0.1, 0.5))
+    found = map_effect(good, poor, "0.1-0.5", 500)
+    exact = mean_aps(good, "0.1-0.5").mean() - mean_aps(poor, "0.1-0.5").mean()
+    assert found.mean == pytest.approx(exact) and found.strict_low < found.low < exact < found.high
+    assert found.seeds == 4 and found.units == 12 and found.low > 0
+    none = map_effect(good, good, "0.5", 500)
+    assert none.mean == 0 == none.half_width
+    assert map_effect(poor, good, "0.1-0.5", 500).mean == pytest.approx(-exact)
+
+
+def test_the_interval_is_that_of_a_plain_bootstrap():
+    """Videos drawn again by hand, all of their segments with them, for one seed."""
+    a, b = made_up(0, 0.1), made_up(0, 0.6)
+    found, rng = map_effect([a], [b], "0.5", 2000), np.random.default_rng(5)
+    videos, plain = sorted(a.truth["video"].unique()), []
+    for _ in range(300):
+        weights = dict(zip(videos, rng.multinomial(12, np.full(12, 1 / 12)), strict=True))
+        plain.append(100 * (a.mean_ap(weights)["0.5"] - b.mean_ap(weights)["0.5"]))
+    assert found.half_width == pytest.approx(1.96 * np.std(plain), rel=0.2)
+
+
+def test_detections_of_other_videos_are_not_compared():
+    with pytest.raises(ValueError, match="same number of seeds and the same true segments"):
+        map_effect([made_up(0, 0)], [made_up(0, 0, truth_seed=1)], "0.5")
+    with pytest.raises(ValueError, match="same number of seeds"):
+        map_effect([made_up(0, 0)], [], "0.5")
