@@ -51,3 +51,25 @@ def progressive(dry_run, data_root, weights, draws, seed, tflops):
     if dry_run:
         return click.echo(paper_progressive.dry_run(root, size, tflops))
     click.echo(paper_progressive.run(root, size, seed, say=click.echo).round(2).to_string())
+
+
+@paper.command("generative")
+@click.option("--dry-run", is_flag=True, help="Only say what is needed, what it costs, what it is compared with.")
+@click.option("--data-root", type=click.Path(path_type=Path),
+              help="Folder of the folders ucf101, hmdb51; default: $KDLAB_REAL_CLIPS, else data/.")
+@click.option("--weights", type=(click.Choice(["rgb", "flow"]), click.Path(path_type=Path)), multiple=True,
+              metavar="STREAM FILE", help="I3D's checkpoint for the teacher to begin from; once for each stream.")
+@click.option("--flow", type=click.Path(path_type=Path),
+              help="Folder of flow pictures, a folder for each data set in it; without it flow is computed.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--tflops", type=click.FloatRange(1), default=400, show_default=True,
+              help="Dense bf16 rate of your GPU, for the dry run's hours.")
+def generative(dry_run, data_root, weights, flow, seed, tflops):
+    """GenKD on UCF-101 and HMDB-51, RGB and flow, with its controls; goes on where an interrupted call stopped."""
+    from kdlab import paper_generative
+
+    root = data_root or paths.real_clips() or paths.data_dir()
+    size = paper_generative.profile(dict(weights), flow)
+    if dry_run:
+        return click.echo(paper_generative.dry_run(root, size, tflops))
+    click.echo(paper_generative.run(root, size, seed, say=click.echo).round(2).to_string())

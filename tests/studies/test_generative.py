@@ -1,0 +1,151 @@
+"""The study of GenKD for recognition: what is compared with what, verdicts on made-up answers, and a smoke run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kdlab import generative_profiles, paths
+from kdlab.clips.night.untrimmed import Untrimmed
+from kdlab.distill.generative import GenerativeDistillation
+from kdlab.generative_profiles import ABLATIONS, DEMO, HEADLINE, SMOKE, STUDIED, STUDY, TITLES, conditions, night
+from kdlab.generative_profiles import streams as both_streams
+from kdlab.measure.accuracy import expected_calibration_error
+from kdlab.measure.alignment import ENERGY
+from kdlab.measure.gradients import shares
+from kdlab.nets.generative import Gated
+from kdlab.studies import generative
+from kdlab.study import Scores, load_rows, pooled
+from tests.studies.test_progressive import miniature_people  # noqa: F401 (a fixture)
+
+MADE = conditions(STUDY, night(STUDY), 5)
+
+
+def made_up(gains: dict[str, float], clips=600, seeds=4) -> Scores:
+    """Scores that are right 60 % of the time, and ``gains`` more often."""
+    draw = np.random.default_rng(0).random((seeds, clips))
+    predicted = {name: (draw > 0.6 + gain).astype(int) for name, gain in gains.items()}
+    ids = np.array([f"c{i}" for i in range(clips)])
+    names = {name: [f"{name}-s{s}" for s in range(seeds)] for name in predicted}
+    return Scores(("a", "b"), tuple(range(seeds)), ids, ids, np.zeros(clips, int), predicted, {}, names)
+
+
+def test_students_have_equal_steps_but_where_the_steps_are_the_question():
+    epochs = {name: recipe.settings.epochs for name, recipe in MADE.items()}
+    usual = epochs["genkd"]
+    assert epochs.pop("student_2x") == epochs.pop("alternating") == 2 * usual and set(epochs.values()) == {usual}
+    assert MADE["alternating"].method.alternating == 2 * usual
+    assert {r.seed for name, r in MADE.items() if not name.startswith("teacher")} == {5}
+    assert {r.teacher.seed for r in MADE.values() if r.teacher} == {6} == {MADE["teacher_fr"].seed}
+    assert {(r.data, r.window, r.settings.batch_size, r.settings.lr) for r in MADE.values()} == {
+        (night(STUDY), generative_profiles.WINDOW, 8, 1.2e-2)}
+
+
+def test_competitors_are_taught_by_the_plain_teacher_and_gated_students_by_phase_1():
+    for name, recipe in MADE.items():
+        if recipe.teacher is None:
+            continue
+        gated = isinstance(recipe.net, Gated)
+        assert isinstance(recipe.teacher.net, Gated) == gated, name
+        if not gated:
+            assert recipe.teacher == MADE["teacher_ce"]
+    for name in ("genkd", "untrained", "generative", "attention", "permuted", "kd_gate", "alternating"):
+        assert MADE[name].teacher == MADE["teacher_fr"]
+    assert MADE["autoencoder"].teacher.method.deterministic and MADE["faithful"].teacher.net.faithful
+    assert MADE["attention"].method == GenerativeDistillation(generative=False) and MADE["generative"].method.beta == 0
+
+
+def test_every_condition_has_a_title_and_a_place_in_the_study():
+    assert set(MADE) <= set(TITLES) and set(HEADLINE) <= set(STUDIED)
+    assert set(STUDIED) | set(ABLATIONS) | {"faithful"} == set(MADE)
+    assert set(generative.COMPETITORS) <= set(STUDIED)
+    names = [r.name for r in generative.trainings(STUDY)]
+    assert set(names) >= {r.name for column in generative.columns(STUDY, 1, night(STUDY), STUDIED).values()
+                          for r in column}
+
+
+def test_the_flow_stream_is_the_same_network_on_two_channels():
+    rgb, flow = both_streams(DEMO, night(DEMO))
+    assert flow.net.backbone.channels == flow.teacher.net.backbone.channels == 2 and flow.view == flow.teacher.view
+    assert (flow.settings, flow.seed, flow.method) == (rgb.settings, rgb.seed, rgb.method)
+
+
+def verdicts(gains, ablations=None):
+    table = generative.ledger(made_up(gains), ablations and made_up(ablations)).set_index("claim")
+    return table.verdict
+
+
+BASE = dict.fromkeys([*generative.COMPETITORS, "student_2x", "student_fr", "untrained"], 0.0)
+
+
+def test_verdicts_follow_the_answers():
+    word = verdicts(BASE | {"genkd": 0.12, "student_fr": 0.12})
+    assert word["G1"] == "supported" and word["G2"] == "supported"
+    word = verdicts(BASE | {"genkd": 0.12, "untrained": 0.12, "student_fr": 0.12, "student_2x": 0.12})
+    assert word["G1"] == "supported, and explained by equal passes"
+    assert word["G2"] == "supported, and explained by an untrained teacher"
+    word = verdicts(BASE | {"genkd": 0.12, "kd": 0.12, "untrained": 0.12})
+    assert word["G1"] == "no effect larger than 2 points"
+    assert word["G2"].startswith("not supported: ") and word["G2"].endswith("no effect larger than 2 points: kd")
+
+
+def test_both_halves_must_add():
+    halves = {"genkd": 0.12, "generative": 0.0, "attention": 0.0, "permuted": 0.0}
+    assert verdicts(BASE | {"genkd": 0.0}, halves)["G3"] == "supported"
+    assert verdicts(BASE | {"genkd": 0.0}, halves | {"permuted": 0.12})["G3"].endswith("explained by permuted channels")
+    word = verdicts(BASE | {"genkd": 0.0}, halves | {"attention": 0.12})["G3"]
+    assert "no effect larger than 2 points: attention" in word and "G3" not in verdicts(BASE | {"genkd": 0.0})
+
+
+@pytest.mark.slow
+def test_the_study_at_smoke_size(miniature_people, monkeypatch):  # noqa: F811
+    most = ("teacher_ce", "teacher_fr", "student_ce", "student_2x", "student_fr", "kd", "genkd", "untrained")
+    few = {"night_bright": most, "night_bright_released": ("genkd", "faithful"), "weizmann": generative.REAL,
+           "night_bright_ablations": ("genkd", "student_fr", "student_gate", "generative", "attention", "permuted")}
+    monkeypatch.setattr(generative, "SETS", few)
+    monkeypatch.setattr(generative, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
+    found = generative.run(replace(SMOKE, ablation_seeds=2), demo_seeds=2, workers=1, say=lambda _: None)
+    rows = load_rows("generative")
+    assert set(found) == set(few) and set(rows.data) == {*few, "cost", "night_untrimmed", "night_bright_demo"}
+    assert len(np.unique(found["weizmann"].units)) == 9
+    assert rows[rows.metric.str.startswith("gradient:")].value.astype(float).gt(0).sum() == 4
+    costs = rows[rows.data == "cost"].pivot_table("value", "condition", "metric")
+    assert costs.macs["student_ce"] < costs.macs["teacher_ce"] / 3
+    table = generative.alignment()
+    assert table["genkd"].shape == (2, 1) == table[ENERGY].shape and set(table) >= {"teacher_fr:random", "units"}
+    assert generative.converged(rows, "night_bright")[2] in ("converged", "under-trained", "undecided")
+    with pytest.raises(ValueError, match="was not trained by generative distillation"):
+        from kdlab.runs import find
+        shares(find(conditions(SMOKE, night(SMOKE))["kd"], pretrained=False))
+    fused = generative.two_streams(SMOKE, night(SMOKE), workers=1, say=lambda _: None)
+    assert set(fused.predicted) == {"genkd", "genkd_flow", "fused"} and fused.logits["fused"].shape == (22, 11)
+
+
+# --- the committed evidence ------------------------------------------------------------------------------------
+
+PREDICTIONS = paths.project_root() / "figures" / "predictions"
+committed = pytest.mark.skipif(not (PREDICTIONS / "generative-night_bright.npz").is_file(), reason="not committed yet")
+
+
+@committed
+@pytest.mark.parametrize("data", generative.SETS)
+def test_committed_rows_follow_from_the_committed_predictions(data):
+    folds = [Scores.load(PREDICTIONS / f"{file}.npz") for file in generative.files()[data]]
+    rows = load_rows("generative")
+    rows = rows[(rows.data == data) & rows.metric.isin(["accuracy", "ece"])]
+    assert len(rows) == sum(len(s.predicted) * (len(s.seeds) + 1) for s in folds)
+    for row in rows.itertuples():
+        scores = folds[int(row.fold or 1) - 1]
+        value = scores.accuracy(row.condition)[scores.seeds.index(int(row.seed))] if row.metric == "accuracy" else \
+            expected_calibration_error(scores.logits[row.condition].astype(float), scores.labels)
+        assert value == pytest.approx(float(row.value), abs=1e-3)
+    pooled(folds)
+
+
+@committed
+def test_committed_areas_are_the_rows():
+    rows, table = load_rows("generative"), generative.alignment()
+    rows = rows[rows.data == "night_untrimmed"]
+    for name in rows.condition.unique():
+        values = rows[rows.condition == name].value.astype(float).to_numpy()
+        assert values == pytest.approx(100 * table[name].mean(1), abs=1e-3)
