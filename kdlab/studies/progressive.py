@@ -28,8 +28,8 @@ from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import Run, find, publish
 from kdlab.study import Scores, chosen, collect, pooled, save_rows
 
-__all__ = ["CONTEXTS", "PROFILE", "SETS", "columns", "committed", "differing", "exit_effect", "files", "ledger",
-           "regime", "run", "sized", "teachers", "trainings"]
+__all__ = ["CONTEXTS", "PROFILE", "SETS", "columns", "committed", "differing", "exit_effect", "files", "gate_line",
+           "ledger", "regime", "run", "sized", "teachers", "trainings"]
 
 PROFILE = STUDY
 FOLDS = ("1", "2", "3")
@@ -126,6 +126,17 @@ def teachers(table: pd.DataFrame, data: str) -> pd.DataFrame:
     wide["condition"] = wide.condition.str.split(":").str[1]
     wide["gate"] = [gate(*losses) or "may teach" for losses in wide.reindex(columns=TRAIN_CE).to_numpy(float)]
     return wide.rename(columns={"condition": "modality"})
+
+
+def gate_line(table: pd.DataFrame, data: str) -> str:
+    """:func:`teachers` in a line: each network's largest training loss over seeds and folds, and who may not teach."""
+    found = teachers(table, data)
+    if found.empty:
+        return "gate: not among the rows of this set (docs/log.md has its first seed's)"
+    worst = found.groupby("modality").train_ce.max()
+    stopped = found[found.gate != "may teach"]
+    word = "all may teach" if stopped.empty else f"{len(stopped)} of {len(found)} may not teach"
+    return f"gate: largest training CE {', '.join(f'{m} {worst[m]:.2f}' for m in ORDER)} nats; {word}"
 
 
 def differing(condition: str, baseline: str) -> list[str]:
