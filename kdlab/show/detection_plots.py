@@ -79,7 +79,7 @@ def timeline_widget(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes
 def map_over_tiou(scores: Detections, titles: dict[str, str], title: str = "") -> Figure:
     """mAP on test videos over the tIoU that counts as right: mean over seeds, bars from the lowest to the highest."""
     tious = [name for name in METRICS if "-" not in name and ":" not in name]
-    fig, ax = plt.subplots(figsize=(6.6, 3.2))
+    fig, ax = plt.subplots(figsize=(5.8, 2.7))
     shown = [c for c in titles if c in scores.found]
     for line, condition in enumerate(shown):
         values = np.stack([scores.mean_ap(condition, name) for name in tious])  # (thresholds, S)
@@ -115,7 +115,7 @@ def kind_counts(each: Sequence[Evaluation], threshold: float = 0.5) -> dict[str,
 def false_positives(scores: Detections, titles: dict[str, str], threshold: float = 0.5) -> Figure:
     """:func:`kind_counts` of every condition as one bar each."""
     shown = [c for c in titles if c in scores.found]
-    fig, ax = plt.subplots(figsize=(8, 0.42 * len(shown) + 1.3))
+    fig, ax = plt.subplots(figsize=(6.8, 0.3 * len(shown) + 1.1))
     left = np.zeros(len(shown))
     counts = [kind_counts(scores.found[c], threshold) for c in shown]
     styles = zip(_WORDS.items(), ("0.85", "C0", "C1", "C2", "C3"), ("", "..", "///", "xx", "\\\\"), strict=True)
@@ -129,7 +129,7 @@ def false_positives(scores: Detections, titles: dict[str, str], threshold: float
                         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
         left += values
     ax.set(yticks=range(len(shown)), yticklabels=[titles[c] for c in shown], ylim=(len(shown) - 0.5, -0.5),
-           xlabel=f"% of the surest predictions, as many as there are actions (tIoU {threshold:g})")
+           xlabel=f"% of the surest predictions, as many as there are actions; tIoU {threshold:g}")
     ax.grid(axis="y", visible=False)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=8)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=7, columnspacing=1)
     return fig
