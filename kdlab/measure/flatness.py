@@ -237,22 +237,23 @@ class Sharpness(NamedTuple):
 
 
 def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, eta: float = 0.0, steps: int = 20,
-              seed: int = 0) -> Sharpness:
+              starts: int = 3, seed: int = 0, here: tuple[float, torch.Tensor] | None = None) -> Sharpness:
     """max L(w + ε) − L(w) over ‖ε‖ ≤ ``radius`` (SAM, arXiv 2010.01412), or over ‖ε / (|w| + ``eta``)‖ ≤ ``radius``
     (``adaptive``: ASAM, arXiv 2102.11600; blind to a scale that the next layer takes back).
 
     The gradient is that of all samples. Ascent takes ``steps`` of length ``radius``, pulled back into the ball, from
-    three starts on it: along the gradient, against it, random. (Steps of ``radius`` / 5 were never better, and 0.1 %
-    short of a closed form.) At a minimum the single step is 0/0.
+    ``starts`` on it: along the gradient, against it, random. (Steps of ``radius`` / 5 were never better, and 0.1 %
+    short of a closed form; away from a minimum one start and a step or two do.) At a minimum the single step is 0/0.
+    ``here``: ``hessian.gradient()``, where it is known already.
     """
     stretch = flat(hessian.weights).abs() + eta if adaptive else torch.ones((), dtype=torch.float64)
     random = torch.randn(2, hessian.size, generator=seeded(seed, 4), dtype=torch.float64).to(hessian.device)
-    base, gradient = hessian.gradient()
+    base, gradient = here or hessian.gradient()
     norm = float((stretch * gradient).norm())
     blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(1.0, abs(base))  # the step's rise would be rounding
     first = random[1] if blind else stretch * gradient
     rises = []
-    for start in (first, -first, random[0]):
+    for start in (first, -first, random[0])[:starts]:
         u = start * (radius / start.norm())
         for _ in range(steps + 1):
             with hessian.moved(stretch * u):

@@ -1,0 +1,125 @@
+"""One trained network in numbers: how flat the loss around it is, by every measure, and how well it generalises.
+
+All networks that are compared see the same clips, each in its own modality, standardised by its own statistics; batch
+norm is in evaluation mode (docs/methods.md, 5). A network of the study costs a dozen products, and as many gradients
+and losses again.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from kdlab.measure.flatness import Hessian, sharpness
+from kdlab.measure.lanczos import extremes, trace
+from kdlab.measure.surface import curvature, filter_direction, surface, width
+from kdlab.recipe import Recipe
+from kdlab.runs import batches
+from kdlab.train import one_thread
+
+__all__ = ["RADII", "RISES", "UNITS", "Pairs", "curves", "fitted", "flatness", "samples", "walked"]
+
+#: Mini-batches ``(inputs, labels)``.
+Pairs = list[tuple[torch.Tensor, torch.Tensor]]
+#: Radii of SAM's and ASAM's balls.
+RADII = (0.05, 0.5)
+#: By how many nats a filter-normalised curve is to rise.
+RISES = (0.1, 1.0)
+#: Where curves are looked at, going out from the network: a step of 1 is as long as the weights themselves.
+STEPS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.65, 0.9, 1.25)
+#: Metric → its unit.
+UNITS = {"train_loss": "nats", "hessian_trace": "1", "hessian_trace_error": "1", "trace_per_weight": "1",
+         "lambda_max": "1", "lambda_max_residual": "1", "lambda_min": "1", "lambda_min_residual": "1",
+         "gradient_norm": "1", "products": "1", "filter_curvature": "1", "filter_curvature_error": "1",
+         **{f"{kind}_{radius:g}": "nats" for kind in ("sam", "asam") for radius in RADII},
+         **{f"filter_radius_{rise:g}": "1" for rise in RISES},
+         "train_accuracy": "%", "test_accuracy": "%", "test_loss": "nats", "gap": "points", "gap_loss": "nats"}
+
+
+def samples(recipe: Recipe, split: str = "train", per_class: int | None = None, at_once: int = 96) -> Pairs:
+    """The first ``per_class`` clips of each class (default: all) of a ``split``, as the recipe's network sees them.
+
+    Centre views in the catalogue's order, so that recipes which differ in view or network only get the same clips.
+    Up to ``at_once`` clips are one mini-batch, whose graph then serves every product.
+    """
+    whole = batches(recipe, split, {"student": recipe.view})
+    seen: defaultdict[int, int] = defaultdict(int)
+    chosen = []
+    for record in whole.records:
+        seen[record.label] += 1
+        if per_class is None or seen[record.label] <= per_class:
+            chosen.append(record)
+    with one_thread():
+        loaded = list(replace(whole, records=chosen).evaluation())
+    x, y = (torch.cat(parts) for parts in zip(*((b.views["student"], b.labels) for b in loaded), strict=True))
+    return list(zip(x.split(at_once), y.split(at_once), strict=True))
+
+
+def flatness(net: nn.Module, some: Pairs, *, error: float = 0.1, probes: int = 16, least: int = 10, most: int = 80,
+             tolerance: float = 1e-2, directions: int = 6, ascent: int = 3, seed: int = 0) -> dict[str, float]:
+    """Metric → value on the clips ``some``; the standard error of the trace is ``error`` of it, or that of ``probes``.
+
+    ``least`` to ``most`` Lanczos steps are taken, to a residual of ``tolerance``; the trace uses them too. SAM and ASAM
+    go up for ``ascent`` steps from the gradient's. Radii are infinite where most ``directions`` never rise so far.
+    Raises what :class:`Hessian` and :func:`kdlab.measure.lanczos.extremes` do: nothing is measured on shuffled clips,
+    or from NaN.
+    """
+    hessian = Hessian(net, some)
+    loss, gradient = hessian.gradient()
+    ends = extremes(hessian, tolerance, least, most, seed=seed)
+    estimate = trace(hessian, ends.run, error, 4, probes, seed=seed)
+    row = {"train_loss": loss, "hessian_trace": estimate.value, "hessian_trace_error": estimate.error,
+           "trace_per_weight": estimate.value / hessian.size, "lambda_max": ends.largest,
+           "lambda_max_residual": ends.residuals[0], "lambda_min": ends.smallest,
+           "lambda_min_residual": ends.residuals[1], "gradient_norm": float(gradient.norm()),
+           "products": hessian.products}
+    for radius in RADII:
+        for kind in ("sam", "asam"):
+            found = sharpness(hessian, radius, kind == "asam", steps=ascent, starts=1, seed=seed, here=(loss, gradient))
+            row[f"{kind}_{radius:g}"] = found.ascent
+    return row | curves(hessian, directions, seed)
+
+
+def curves(hessian: Hessian, directions: int = 6, seed: int = 0) -> dict[str, float]:
+    """Curvature at 0 of filter-normalised curves, its mean and standard error over ``directions``, and the median
+    radius (half the width) within which they rise by less than each of :data:`RISES`."""
+    bends, radii = [], []
+    for k in range(directions):
+        at, losses = walked(hessian, filter_direction(hessian, 1000 * seed + k))
+        bends.append(curvature(at, losses))
+        radii.append([width(at, losses, rise) / 2 for rise in RISES])
+    found = {"filter_curvature": float(np.mean(bends)),
+             "filter_curvature_error": float(np.std(bends, ddof=1) / len(bends) ** 0.5) if directions > 1 else np.nan}
+    return found | {f"filter_radius_{rise:g}": float(r) for rise, r in zip(RISES, np.median(radii, 0), strict=True)}
+
+
+def walked(hessian: Hessian, direction: torch.Tensor, steps: Sequence[float] = STEPS,
+           until: float = max(RISES)) -> tuple[np.ndarray, np.ndarray]:
+    """A curve ``at (A,)``, ``losses (A,)`` outwards from 0 on both sides, each until it has risen by ``until`` nats."""
+    base, zero = hessian.value()[0], np.zeros(1)
+    found = {0.0: base}
+    for sign in (1, -1):
+        for step in steps:
+            found[sign * step] = float(surface(hessian, direction, direction, np.array([sign * step]), zero)[0, 0])
+            if found[sign * step] - base >= until and step >= 0.1:  # a curvature needs the points up to 0.1
+                break
+    at = np.array(sorted(found))
+    return at, np.array([found[a] for a in at])
+
+
+@torch.no_grad()
+def fitted(net: nn.Module, train: Pairs, test: Pairs) -> dict[str, float]:
+    """Accuracy in percent and loss in nats on all training clips and on the test clips, and the gaps between them."""
+    net.eval()
+    row = {}
+    with one_thread():
+        for name, some in (("train", train), ("test", test)):
+            logits, labels = torch.cat([net(x) for x, _ in some]), torch.cat([y for _, y in some])
+            row[f"{name}_loss"] = float(nn.functional.cross_entropy(logits, labels))
+            row[f"{name}_accuracy"] = 100 * float((logits.argmax(1) == labels).float().mean())
+    row["gap"] = row["train_accuracy"] - row["test_accuracy"]
+    row["gap_loss"] = row["test_loss"] - row["train_loss"]
+    return row

@@ -1,0 +1,158 @@
+"""Weights on the way: a training whose network is kept where its loss on the training clips passes given marks.
+
+Every Hessian of a cross-entropy shrinks as confidence grows, so flatness is compared at equal training loss
+(docs/methods.md, 5), not at the last epoch. The loop is ``kdlab.train.fit``, unchanged: whoever counts its steps may
+look at the network between two of them, and may stop counting.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional as F
+
+from kdlab import paths
+from kdlab.feeding import fed
+from kdlab.files import write_atomically
+from kdlab.nets.pretrained import untrained
+from kdlab.nets.video import build, load_weights
+from kdlab.preparing import on_clips
+from kdlab.progress import track
+from kdlab.recipe import Recipe, source_hash, to_json
+from kdlab.runs import obtain
+from kdlab.train import fit, predict
+
+__all__ = ["END", "WITHIN", "Passing", "passing"]
+
+#: A network is *at* a mark when its loss is that of the mark, give or take so much of it.
+WITHIN = 0.15
+#: The mark that only the last step passes.
+END = 0.0
+
+
+@dataclass(frozen=True)
+class Passing:
+    """A training's folder of weights: those at each mark it came to, and at :data:`END` those it ended with."""
+
+    folder: Path
+    recipe: Recipe
+
+    @property
+    def note(self) -> dict:
+        return json.loads((self.folder / "passing.json").read_text(encoding="utf-8"))
+
+    @property
+    def looks(self) -> list[tuple[int, float]]:
+        """(step, loss on all training clips in evaluation mode, nats) of every look at the network."""
+        return [tuple(look) for look in self.note["looks"]]
+
+    def net(self, mark: float) -> nn.Module | None:
+        """The network at ``mark``, in evaluation mode; None where it never got there."""
+        path = _weights(self.folder, mark)
+        if not path.is_file():
+            return None
+        state = load_file(path)
+        shape = state["mean"].flatten(), state["std"].flatten()
+        net = build(untrained(self.recipe.net), self.note["classes"], 0, *shape)
+        return load_weights(net, state, str(path)).eval()
+
+
+def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: bool = True, say=print) -> Passing:
+    """Train ``recipe`` until the last of ``marks`` is passed (nats of cross-entropy), keeping the weights at each.
+
+    Its steps, rates and bits are those of :func:`kdlab.runs.obtain`, which keeps only the last weights; a mark of
+    :data:`END` goes on to these. Resumes from its last epoch, also when called for lower marks later; a folder that
+    other sources or clips made is begun anew. Looks come every epoch, and after single steps near a mark.
+    """
+    if not marks or min(marks) < 0:
+        raise ValueError(f"marks are losses in nats, at least one and none negative, got {tuple(marks)}")
+    folder = paths.runs_dir() / "passing" / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        needed = {what: obtain(other, pretrained=pretrained, say=say) for what, other in recipe.needs().items()}
+        identity = {"recipe": to_json(recipe), "sources": source_hash(recipe), "data": recipe.data.fingerprint(),
+                    "needed": {what: run.provenance["weights"] for what, run in needed.items()}}
+        found, note = Passing(folder, recipe), {}
+        with contextlib.suppress(FileNotFoundError):
+            note = found.note
+        if any(note.get(key) != json.loads(json.dumps(value)) for key, value in identity.items()):
+            for old in [*folder.glob("*.safetensors"), *folder.glob("flatness-*.json")]:
+                old.unlink()
+            note = identity | {"looks": [], "cpu_seconds": 0.0, "ended": False}
+        lowest = min(marks)
+        if note["ended"] or (lowest > END and _below(note["looks"], lowest)):
+            say(f"{recipe.name}: found on the way")
+            return found
+        _train(found, note, sorted(marks, reverse=True), needed, say)
+    return found
+
+
+def _weights(folder: Path, mark: float) -> Path:
+    return folder / ("end.safetensors" if mark == END else f"ce-{mark:g}.safetensors")
+
+
+def _below(looks: list, mark: float) -> bool:
+    return any(loss <= mark * (1 + WITHIN) for _, loss in looks)
+
+
+def _train(found: Passing, note: dict, marks: list[float], needed: dict, say: Callable) -> None:
+    recipe, folder = found.recipe, found.folder
+    catalogue = recipe.data.catalogue()
+    nets, train, _, _ = on_clips(recipe, needed, catalogue, say)
+    net, clips = nets["student"], list(train.evaluation())
+    per_epoch = len(train.records) // min(recipe.settings.batch_size, len(train.records))
+    note["classes"] = len(catalogue.classes)
+
+    def save(mark: float) -> None:
+        state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+        write_atomically(_weights(folder, mark), lambda p: save_file(state, p))
+
+    def write() -> None:
+        write_atomically(folder / "passing.json", lambda p: p.write_text(json.dumps(note), encoding="utf-8"))
+
+    def look(step: int) -> float:
+        logits, labels, _ = predict(net, clips, "student")
+        loss = float(F.cross_entropy(logits, labels))
+        note["looks"].append([step, round(loss, 6)])
+        for mark in marks:
+            if mark > END and abs(loss / mark - 1) <= WITHIN and not _weights(folder, mark).is_file():
+                save(mark)
+        write()
+        return loss
+
+    def watched(steps: range) -> Iterator[int]:
+        """The steps, with a look between two of them now and then, until the last mark is behind."""
+        note["looks"] = [it for it in note["looks"] if it[0] <= steps.start]  # a resumed epoch is looked at again
+        due = steps.start if not note["looks"] else note["looks"][-1][0] + 1
+        for step in track(steps, f"{recipe.name} to {marks[-1]:g} nats"):
+            if step >= due and step > 0:
+                loss = look(step)
+                if marks[-1] > END and loss <= marks[-1] * (1 + WITHIN):
+                    return
+                due = step + _wait(loss, [m for m in marks if not _weights(folder, m).is_file()], per_epoch)
+            yield step
+        note["ended"] = True
+
+    trained = fit(recipe.method, nets, fed(train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
+                  checkpoint=folder / "checkpoint.safetensors", progress=watched)
+    note["cpu_seconds"] = round(trained.cpu_seconds, 2)
+    if note["ended"]:
+        net = trained.nets["student"]
+        look(trained.steps)
+        save(END)
+        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    write()
+    reached = [f"{m:g}" for m in marks if m > END and _weights(folder, m).is_file()]
+    say(f"{recipe.name}: {trained.cpu_seconds:.0f} CPU s, loss {note['looks'][-1][1]:.3g} after "
+        f"{note['looks'][-1][0]} steps; kept at {', '.join(reached) or 'no mark'}{', end' if note['ended'] else ''}")
+
+
+def _wait(loss: float, left: list[float], per_epoch: int) -> int:
+    """Steps to the next look: an epoch, and the fewer the nearer the loss is to the highest mark still below it."""
+    below = [mark for mark in left if END < mark < loss]
+    return max(1, min(per_epoch, round(per_epoch * (loss / max(below) - 1)))) if below else per_epoch

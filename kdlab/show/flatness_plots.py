@@ -1,0 +1,214 @@
+"""Pictures of notebook 08: the loss around networks and between them, spectra, and what the study's rows say.
+
+Modalities keep one colour, one mark and one kind of line everywhere. Each function returns a Figure; a ``..._widget``
+is a slider over it.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from kdlab.measure.lanczos import Krylov, density
+from kdlab.measure.surface import Path
+from kdlab.show.widgets import _interactive
+from kdlab.studies.flatness_rows import CLAIMED, MEASURES
+
+__all__ = ["bands", "densities", "faked", "forest", "orders", "path_picture", "path_widget", "scatter",
+           "surface_picture", "surface_widget"]
+
+#: Modality → colour, mark, line, greys well apart.
+LOOKS = dict(zip(CLAIMED, (("C0", "o", "-"), ("C1", "s", "--"), ("C2", "^", ":")), strict=True))
+
+
+def surface_picture(at: np.ndarray, beside: np.ndarray, losses: np.ndarray, turn: float = -60, tilt: float = 35,
+                    title: str = "", ceiling: float = 6.0) -> Figure:
+    """The loss ``(A, B)`` in two filter-normalised directions from the network: a relief seen from the angles ``turn``
+    and ``tilt`` (degrees), cut off at ``ceiling`` nats, and its map, whose lines lie at powers of two."""
+    fig = plt.figure(figsize=(8, 3.3))
+    shown = np.minimum(losses, ceiling).T
+    ax = fig.add_subplot(1, 2, 1, projection="3d")
+    ax.plot_surface(*np.meshgrid(at, beside), shown, cmap="cividis", edgecolor="black", linewidth=0.15,
+                    antialiased=True, rstride=1, cstride=1)
+    ax.view_init(tilt, turn)
+    ax.set(xlabel="first direction", ylabel="second", zlabel="loss (nats)", zlim=(0, ceiling))
+    ax.tick_params(labelsize=7)
+    flat = fig.add_subplot(1, 2, 2)
+    levels = np.array([0.06, 0.12, 0.25, 0.5, 1, 2, 4, 8])
+    lines = flat.contour(at, beside, losses.T, levels=levels, cmap="cividis", norm="log", linewidths=1.2)
+    flat.clabel(lines, fmt="%g", fontsize=8)
+    flat.plot(0, 0, "k*", markersize=10)
+    flat.set(xlabel="first direction", ylabel="second", title="lines of equal loss; star: the network")
+    fig.suptitle(title, fontsize=11, fontweight="bold")
+    return fig
+
+
+def surface_widget(at: np.ndarray, beside: np.ndarray, surfaces: dict[str, np.ndarray]):
+    """Turn and tilt :func:`surface_picture`, and choose among ``surfaces``; all share one scale."""
+
+    def show(network: str, turn: float, tilt: float) -> None:
+        surface_picture(at, beside, surfaces[network], turn, tilt, network)
+        plt.show()
+
+    from ipywidgets import Dropdown, FloatSlider
+
+    return _interactive(show, network=Dropdown(options=list(surfaces)),
+                        turn=FloatSlider(-60, min=-180, max=180, step=5, continuous_update=False),
+                        tilt=FloatSlider(35, min=0, max=90, step=5, continuous_update=False))
+
+
+def path_picture(paths: dict[str, Path], here: float = 0.5) -> Figure:
+    """Loss and accuracy on lines between two networks, with a mark at the place ``here`` in [0, 1] on each."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(7.8, 2.7))
+    words = []
+    for k, (name, line) in enumerate(paths.items()):
+        loss, accuracy = (float(np.interp(here, line.at, v)) for v in (line.losses, line.accuracies))
+        how = dict(color=f"C{k}", linestyle=("-", "--", ":")[k % 3])
+        left.plot(line.at, line.losses, label=f"{name}: barrier {line.barrier:.2f}", **how)
+        right.plot(line.at, 100 * line.accuracies, **how)
+        left.plot(here, loss, "os^"[k % 3], color=f"C{k}", markersize=7)
+        right.plot(here, 100 * accuracy, "os^"[k % 3], color=f"C{k}", markersize=7)
+        words.append(f"{loss:.2f} nats, {100 * accuracy:.0f} %")
+    for ax, what in ((left, "loss (nats)"), (right, "accuracy (%)")):
+        ax.axvline(here, color="black", linewidth=0.8, linestyle=":")
+        ax.set(xlabel="from the first network (0) to the second (1)", ylabel=what)
+    right.set(ylim=(0, 103), title=f"at {here:.2f}: " + " / ".join(words))
+    left.set_ylim(bottom=0)
+    left.legend(fontsize=8)
+    return fig
+
+
+def path_widget(paths: dict[str, Path]):
+    """Slide along :func:`path_picture`."""
+
+    def show(here: float) -> None:
+        path_picture(paths, here)
+        plt.show()
+
+    from ipywidgets import FloatSlider
+
+    return _interactive(show, here=FloatSlider(0.5, min=0, max=1, step=0.02, description="place on the line",
+                                               continuous_update=False))
+
+
+def bands(curves: dict[str, tuple[np.ndarray, np.ndarray]], title: str = "") -> Figure:
+    """Filter-normalised curves: modality → places ``(A,)`` and the rise of the loss ``(D, A)`` in D directions; the
+    line is their mean, the band their range."""
+    fig, ax = plt.subplots(figsize=(6, 3))
+    for modality, (at, rises) in curves.items():
+        colour, mark, line = LOOKS[modality]
+        ax.plot(at, rises.mean(0), color=colour, linestyle=line, marker=mark, markersize=4, label=modality)
+        ax.fill_between(at, rises.min(0), rises.max(0), color=colour, alpha=0.15, linewidth=0)
+    ax.axhline(0, color="black", linewidth=0.8)
+    for rise in (0.1, 1):
+        ax.axhline(rise, color="grey", linewidth=0.8, linestyle=":")
+    ax.set(xlabel="step, in lengths of each filter", ylabel="rise of the loss (nats)", title=title,
+           yscale="symlog", ylim=(-0.1, 20))
+    ax.legend(fontsize=8)
+    return fig
+
+
+def densities(runs: dict[str, Sequence[Krylov]], title: str = "") -> Figure:
+    """Spectral densities from Lanczos runs, modality → runs, a panel each on one axis, with the nodes as ticks."""
+    nodes = {m: np.concatenate([run.ritz()[0] for run in some]) for m, some in runs.items()}
+    low, high = min(map(np.min, nodes.values())), max(map(np.max, nodes.values()))
+    width = 0.01 * (high - low)
+    at = np.linspace(low - 5 * width, high + 5 * width, 900)
+    fig, axes = plt.subplots(len(runs), 1, figsize=(7, 1.15 * len(runs) + 0.7), sharex=True, sharey=True,
+                             squeeze=False)
+    for ax, (modality, some) in zip(axes[:, 0], runs.items(), strict=True):
+        colour = LOOKS[modality][0]
+        ax.fill_between(at, np.maximum(density(some, at, width), 1e-9), 1e-9, color=colour, alpha=0.35)
+        ax.plot(nodes[modality], np.full(nodes[modality].shape, 2e-8), "|", color="black", markersize=7)
+        ax.set_yscale("log")
+        ax.set_ylim(1e-8, None)
+        ax.set_ylabel(modality, fontsize=8)
+        ax.tick_params(labelsize=7)
+    axes[-1, 0].set_xlabel("eigenvalue of the Hessian; ticks: what Lanczos found")
+    fig.suptitle(title, fontsize=11, fontweight="bold")
+    return fig
+
+
+def faked(ratios: pd.DataFrame, title: str = "One function, other weights") -> Figure:
+    """Measures of rescaled networks over those of the network itself: rows are the factors, columns the measures."""
+    fig, ax = plt.subplots(figsize=(6.4, 3))
+    for k, measure in enumerate(ratios):
+        ax.plot(ratios.index, ratios[measure], color=f"C{k}", marker="os^Dv"[k % 5], markersize=5,
+                linestyle=("-", "--", ":", "-.")[k % 4], label=measure)
+    ax.axhline(1, color="black", linewidth=0.8)
+    ax.set(xscale="log", yscale="log", xlabel="the weights before a batch norm, times …",
+           ylabel="measure, over that\nof the same network", title=title)
+    ax.legend(fontsize=8)
+    return fig
+
+
+def orders(tables: dict[str, pd.DataFrame], title: str = "") -> Figure:
+    """A row for each set's ``flatness_rows.hierarchy``, a column a measure: the three networks at each training loss,
+    geometric means and 95 % intervals over seeds. Below each group its word."""
+    fig, grid = plt.subplots(len(tables), len(MEASURES), figsize=(9, 2.2 * len(tables) + 0.5), squeeze=False,
+                             sharex="col")
+    for axes, (name, table) in zip(grid, tables.items(), strict=True):
+        for ax, measure in zip(axes, MEASURES, strict=True):
+            some = table[table.measure == measure].reset_index(drop=True)
+            for place, line in some.iterrows():
+                for k, modality in enumerate(CLAIMED):
+                    if not isinstance(line[modality], tuple):
+                        continue
+                    mean, low, high = line[modality]
+                    y, (colour, mark, _) = place + 0.22 * (k - 1), LOOKS[modality]
+                    ax.plot([max(low, mean / 50), min(high, mean * 50)], [y, y], color=colour, linewidth=2)
+                    ax.plot(mean, y, mark, color=colour, markersize=6, label=modality if place == 0 else None)
+                word = line.word.split(":")[0]
+                ax.text(0.98, place + 0.42, word, fontsize=7, ha="right", va="center",
+                        transform=ax.get_yaxis_transform(), color="0.3")
+            ax.set(xscale="log", ylim=(len(some) - 0.3, -0.5), yticks=range(len(some)),
+                   yticklabels=[f"{m:g} nats" for m in some["mark"]] if ax is axes[0] else [])
+            ax.tick_params(labelsize=7)
+            ax.grid(False, axis="y")
+        axes[0].set_ylabel(name, fontsize=9)
+    for ax, label in zip(grid[0], MEASURES.values(), strict=True):
+        ax.set_title(label, fontsize=9)
+    fig.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    fig.suptitle(title, fontsize=11, fontweight="bold")
+    return fig
+
+
+def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
+    """Every measured network: its generalisation gap over each measure and over its training loss."""
+    columns = {**MEASURES, "train_loss": "training loss (nats)"}
+    fig, axes = plt.subplots(1, len(columns), figsize=(9.5, 2.5), sharey=True)
+    for ax, (column, label) in zip(axes, columns.items(), strict=True):
+        for (modality, data), some in networks.groupby(["modality", "data"]):
+            colour, mark, _ = LOOKS[modality]
+            full = data == "night_context"
+            ax.plot(some[column], some[gap], mark, color=colour, markersize=5, markerfacecolor=colour if full else
+                    "white", label=f"{modality}, {'places tell' if full else 'tell nothing'}")
+        ax.set(xscale="log", xlabel=label)
+        ax.xaxis.label.set_size(8)
+        ax.tick_params(labelsize=7)
+    axes[0].set_ylabel("accuracy gap (points)" if gap == "gap" else "loss gap (nats)", fontsize=8)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return fig
+
+
+def forest(table: pd.DataFrame) -> Figure:
+    """``flatness_rows.correlations``: each predictor's rank correlation with the gap and its interval (discs), at fixed
+    training loss (crosses), and inside each set, architecture and modality (triangles)."""
+    fig, ax = plt.subplots(figsize=(6.6, 2.6))
+    loss = table[table.predictor == "train_loss"].iloc[0]
+    ax.axvspan(loss.low, loss.high, color="grey", alpha=0.15, linewidth=0)
+    ax.axvline(0, color="black", linewidth=0.8)
+    for y, line in enumerate(table.itertuples()):
+        ax.plot([line.low, line.high], [y, y], color="C0", linewidth=3, solid_capstyle="butt")
+        ax.plot(line.rho, y, "o", color="black", markersize=6, label="over all networks" if y == 0 else None)
+        ax.plot(line.partial, y - 0.22, "x", color="C1", markersize=6, label="at fixed training loss" if y == 0 else
+                None)
+        ax.plot(line.within, y + 0.22, "^", color="C2", markersize=5, label="within set, net, modality" if y == 0 else
+                None)
+    ax.set(yticks=range(len(table)), yticklabels=[MEASURES.get(p, "training loss, |ρ|") for p in table.predictor],
+           ylim=(len(table) - 0.4, -0.6), xlim=(-1, 1), xlabel="rank correlation with the generalisation gap")
+    ax.tick_params(labelsize=8)
+    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig

@@ -1,0 +1,184 @@
+"""The study of flatness: is the I-frame network's minimum flatter than the residual's, and that than motion's (P1), and
+does flatness predict generalisation better than the training loss does (P2)?
+
+Three networks of one seed, as CoViAR divides the work (``tiny``) and all alike (``matched``), in two regimes of data,
+are stopped where their loss on the training clips is 0.5 and 0.1 nats (``measure.passing``), and measured there on the
+same clips (``measure.minima``). One that never gets to a mark is missing there, not replaced by its last epoch. Beside
+them stand the finished networks of notebook 07 and their internal classifiers, by labels and by PKD.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+
+import pandas as pd
+import torch
+from torch import nn
+
+from kdlab.clips.mpeg4_sets import NightStream
+from kdlab.exit_profiles import DEMO, SMOKE, ExitSize, conditions, night, trio
+from kdlab.exits import frozen_features
+from kdlab.files import write_atomically
+from kdlab.many import obtain_all
+from kdlab.measure.lanczos import NotConverged
+from kdlab.measure.minima import UNITS, Pairs, fitted, flatness, samples
+from kdlab.measure.passing import Passing, passing
+from kdlab.nets.compressed import matched, tiny
+from kdlab.nets.exits import ORDER
+from kdlab.profiles import current
+from kdlab.recipe import Recipe
+from kdlab.runs import Run
+from kdlab.studies.flatness_rows import MEASURES, ledger
+from kdlab.study import load_rows, save_rows
+
+__all__ = ["CLIPS", "MARKS", "NETS", "PROFILE", "SETS", "committed", "exits", "ledger", "marks", "measured", "networks",
+           "run", "sized", "trainings"]
+
+#: 120 epochs in both regimes: after the 80 of `demo` too few networks come down to 0.1 nats.
+PROFILE = replace(DEMO, epochs=120, plain_epochs=120, seeds=3)
+SETS = {"night_context": 0.9, "night_bright": 0.0}
+NETS = {"matched": matched, "tiny": tiny}
+MARKS = (0.5, 0.1)
+#: Training clips a class on which the Hessian is measured, and test clips a class for the gap.
+CLIPS, TESTED = 5, 30
+#: How much is asked for each network; at `smoke` only that it runs.
+EFFORT = dict(least=6, probes=8, directions=3, ascent=1)
+SMOKE_EFFORT = dict(least=2, most=4, tolerance=1e9, probes=4, directions=2, ascent=0)
+
+
+def sized(name: str | None = None) -> ExitSize:
+    """The size that goes with ``profiles.current(name)``; `study` is the committed one."""
+    return {"smoke": SMOKE, "demo": replace(PROFILE, seeds=1)}.get(current(name).name, PROFILE)
+
+
+def marks(size: ExitSize) -> tuple[float, ...]:
+    """Losses at which networks are compared; two epochs of `smoke` learn nothing, and stop where they begin."""
+    return (2.4,) if size.name == "smoke" else MARKS
+
+
+def networks(size: ExitSize, data: NightStream, seed: int) -> dict[str, Recipe]:
+    """``matched:motion`` → its recipe, for both architectures. The I-frame network is the same in both."""
+    return {f"{name}:{m}": recipe for name, net in NETS.items()
+            for m, recipe in zip(ORDER, trio(size, data, seed, net=net), strict=True)}
+
+
+def trainings(profile: ExitSize, seeds: int | None = None) -> list[Recipe]:
+    """All that :func:`run` trains, matched networks first."""
+    every = [networks(profile, night(profile, c), s) for s in range(seeds or profile.seeds) for c in SETS.values()]
+    return list(dict.fromkeys(some[f"{name}:{m}"] for name in NETS for some in every for m in ORDER))
+
+
+def committed() -> dict[str, dict[str, list[Recipe]]]:
+    """Nothing: this study leaves rows, no predictions."""
+    return {}
+
+
+# --- the study -------------------------------------------------------------------------------------------------
+
+
+def run(profile: ExitSize, seeds: int | None = None, *, nets: Sequence[str] = tuple(NETS), demo_seeds: int = 1,
+        workers: int | None = None, say=print) -> pd.DataFrame:
+    """Run (or resume) the study; write ``figures/flatness.csv`` and return its rows.
+
+    Trainings and every measured network are kept. ``demo_seeds`` of notebook 07's networks are measured as they ended,
+    with their internal classifiers.
+    """
+    table, seeds = [], range(seeds or profile.seeds)
+    for k, mark in enumerate(marks(profile)):  # all networks at the first mark before any goes on to the second
+        for data, name, seed in product(SETS, nets, seeds):
+            for condition, recipe in networks(profile, night(profile, SETS[data]), seed).items():
+                if condition.startswith(name):
+                    found = passing(recipe, marks(profile)[: k + 1], say=say)
+                    table += _rows(profile, data, condition, found, mark, say)
+            save_rows("flatness", table)
+    table += _finished(profile, demo_seeds, workers, say)
+    save_rows("flatness", table)
+    rows = load_rows("flatness")
+    for data in SETS:
+        say(ledger(rows, data).to_string(index=False))
+    return rows
+
+
+def _rows(size: ExitSize, data: str, condition: str, found: Passing, mark: float, say) -> list[dict]:
+    where = dict(study="flatness", data=data, condition=f"{condition}:{mark:g}", seed=found.recipe.seed, fold="",
+                 recipe=found.recipe.name)
+    kept, net = found.folder / f"flatness-{mark:g}.json", found.net(mark)
+    if net is None:
+        say(f"{where['condition']}, {data}, seed {where['seed']}: never there")
+        return _tidy(where, {"reached": 0})
+    if not kept.is_file():
+        values = measured(net, found.recipe, size)
+        write_atomically(kept, lambda path: path.write_text(json.dumps(values), encoding="utf-8"))
+        say(f"{where['condition']}, {data}, seed {where['seed']}: "
+            + ", ".join(f"{title} {values[m]:.3g}" for m, title in MEASURES.items()))
+    return _tidy(where, {"reached": 1} | json.loads(kept.read_text(encoding="utf-8")))
+
+
+def _tidy(about: dict, values: dict[str, float]) -> list[dict]:
+    return [about | dict(metric=m, value=float(f"{v:.6g}"), unit=UNITS.get(m, "1")) for m, v in values.items()]
+
+
+def measured(net: nn.Module, recipe: Recipe, size: ExitSize) -> dict[str, float]:
+    """Metric → value of a trained network: flatness on some training clips, fit and gap on all of them."""
+    whole = fitted(net, samples(recipe), samples(_tested(recipe), "test"))
+    some = _flatness(net, samples(recipe, per_class=CLIPS), size)
+    return some | {"measured_loss": some["train_loss"]} | whole
+
+
+def _flatness(net: nn.Module, some: Pairs, size: ExitSize) -> dict[str, float]:
+    """Where Lanczos does not converge no number is made up: all are nan."""
+    try:
+        return flatness(net, some, **(SMOKE_EFFORT if size.name == "smoke" else EFFORT))
+    except NotConverged as error:
+        print(f"not measured: {error}")
+        return dict.fromkeys(UNITS, float("nan")) | {"not_converged": 1.0}
+
+
+def _tested(recipe: Recipe) -> Recipe:
+    """The recipe whose test clips are the first :data:`TESTED` of each class, more than its size has."""
+    its = recipe.data.night
+    tested = max(its.per_class[2], TESTED) if its.per_class[2] > 2 else its.per_class[2]
+    return replace(recipe, data=replace(recipe.data, night=replace(its, per_class=(*its.per_class[:2], tested))))
+
+
+class OneExit(nn.Module):
+    """A head on feature maps ``(B, T, C, h, w)``: logits averaged over T."""
+
+    def __init__(self, head: nn.Module):
+        super().__init__()
+        self.head = head
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return self.head(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).mean(1)
+
+
+def exits(run: Run, backbones: dict[str, Run], per_class: int = CLIPS) -> dict[str, tuple[nn.Module, Pairs]]:
+    """``motion:2`` → that internal classifier of ``run`` as a network of its own, and what it is measured on."""
+    nets = {m: backbones[m].net() for m in ORDER}
+    features = frozen_features(run.recipe, nets, tuple(backbones[m].provenance["weights"] for m in ORDER))["train"]
+    labels = torch.tensor([r.label for r in features.records])
+    chosen = torch.cat([torch.nonzero(labels == k)[:per_class, 0] for k in labels.unique()]).sort().values
+    heads = run.net().requires_grad_(True)
+    return {f"{m}:{k + 1}": (OneExit(heads[m][k]), [(features.maps[m][k][0, chosen].float(), labels[chosen])])
+            for m in ORDER for k in range(3)}
+
+
+def _finished(size: ExitSize, seeds: int, workers: int | None, say) -> list[dict]:
+    """Rows of notebook 07's networks as they ended, and of their internal classifiers by labels and by PKD."""
+    table, size = [], SMOKE if size.name == "smoke" else DEMO
+    for seed in range(seeds):
+        three = trio(size, night(size), seed)
+        found = conditions(size, three)
+        runs = obtain_all([*three, found["ce_ic"], found["pkd"]], workers=workers, say=say)
+        backbones = dict(zip(ORDER, runs, strict=False))
+        about = dict(study="flatness", data="night_context", seed=seed, fold="")
+        for m, run_ in backbones.items():
+            here = about | dict(condition=f"tiny:{m}:end", recipe=run_.folder.name)
+            table += _tidy(here, {"reached": 1} | measured(run_.net(), run_.recipe, size))
+        for name, run_ in zip(("ce_ic", "pkd"), runs[3:], strict=True):
+            for place, (head, some) in exits(run_, backbones).items():
+                here = about | dict(condition=f"{name}:{place}", recipe=run_.folder.name)
+                table += _tidy(here, _flatness(head, some, size))
+        say(f"finished networks of seed {seed} and their exits measured")
+    return table

@@ -1,0 +1,159 @@
+"""What the rows of the study of flatness say: the order of three modalities, correlations with the gap, P1 and P2."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+__all__ = ["CLAIMED", "MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2", "wide"]
+
+#: The order that the paper claims, flattest first.
+CLAIMED = ("iframe", "residual", "motion")
+#: The four pre-registered measures (docs/methods.md, 5), each larger where the minimum is sharper.
+MEASURES = {"trace_per_weight": "trace / P", "lambda_max": "largest eigenvalue", "asam_0.5": "ASAM, radius 0.5",
+            "filter_curvature": "filter-normalised curvature"}
+
+
+def wide(rows: pd.DataFrame, heads: bool = False) -> pd.DataFrame:
+    """One line a measured network: data, net, modality, mark, seed, recipe, and a column a metric.
+
+    With ``heads`` the internal classifiers instead: ``net`` is then how they were trained, ``mark`` their place.
+    """
+    some = rows.assign(value=pd.to_numeric(rows.value, errors="coerce"))
+    table = some.pivot_table(index=["data", "condition", "seed", "recipe"], columns="metric", values="value",
+                             dropna=False).dropna(how="all").reset_index()
+    table[["net", "modality", "mark"]] = table.condition.str.split(":", expand=True)
+    return table[table.net.isin(["matched", "tiny"]) != heads].reset_index(drop=True)
+
+
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Geometric mean over seeds and its 95 % t-interval; without a second seed the interval is everything."""
+    logs = np.log(values)
+    if len(logs) < 2 or not np.isfinite(logs).all():
+        return float(np.exp(logs.mean())), 0.0, np.inf
+    half = stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs)
+    return tuple(float(np.exp(v)) for v in (logs.mean(), logs.mean() - half, logs.mean() + half))
+
+
+def hierarchy(rows: pd.DataFrame, data: str, net: str = "matched") -> pd.DataFrame:
+    """A line for each mark and measure: the three networks' means and intervals over seeds, and what they say.
+
+    *as claimed*: I < R < M, neighbours' intervals apart; *against it*: two neighbours the other way round and apart;
+    *open*: else; *missing*: a network that did not get to the mark under every seed.
+    """
+    table, lines = wide(rows), []
+    table = table[(table.data == data) & (table.net == net) & (table["mark"] != "end")]
+    seeds = table.seed.nunique()
+    for mark, at in table.groupby("mark", sort=False):
+        for measure in MEASURES:
+            found = {m: at[(at.modality == m) & (at.reached == 1)][measure].dropna().to_numpy() for m in CLAIMED}
+            line = {"mark": float(mark), "measure": measure}
+            if min(map(len, found.values())) < seeds or measure not in at:
+                lacking = [f"{m} {len(v)} of {seeds}" for m, v in found.items() if len(v) < seeds]
+                lines.append(line | {m: interval(v) if len(v) else None for m, v in found.items()}
+                             | {"word": f"missing: {', '.join(lacking)}"})
+                continue
+            each = {m: interval(v) for m, v in found.items()}
+            pairs = list(zip(CLAIMED, CLAIMED[1:], strict=False))
+            up = [each[a][2] < each[b][1] for a, b in pairs]
+            down = [each[b][2] < each[a][1] for a, b in pairs]
+            lines.append(line | each | {"word": "as claimed" if all(up) else "against it" if any(down) else "open"})
+    return pd.DataFrame(lines).sort_values("mark", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def ranks(table: pd.DataFrame, column: str, within: Sequence[str] = (), given: str | None = None) -> np.ndarray:
+    """Centred ranks of ``column``, in each group of ``within``; of them what a line in those of ``given`` leaves."""
+    if within:
+        groups = table.groupby(list(within))[column]
+        r = (groups.rank() - groups.transform("count").add(1).div(2)).to_numpy(float)
+    else:
+        r = _centred(table[column].to_numpy())
+    if given:
+        g = ranks(table, given, within)
+        r = r - g * (r @ g) / max(g @ g, 1e-12)
+    return r
+
+
+def _rho(table: pd.DataFrame, column: str, gap: str, **how) -> float:
+    return _cosine(ranks(table, column, **how), ranks(table, gap, **how))
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    return stats.rankdata(values) - (len(values) + 1) / 2
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / np.sqrt(max((a @ a) * (b @ b), 1e-12)))
+
+
+def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -> pd.DataFrame:
+    """Spearman's correlation of each measure, and of the training loss, with the generalisation gap, over all networks.
+
+    ``rho``, its 95 % interval ``low`` to ``high`` (a bootstrap over trainings, so that one training's checkpoints stay
+    together); ``partial``: at fixed training loss; ``within``: inside each set, architecture and modality, where most
+    of the differences between networks are gone. The training loss may predict in either direction: |rho|.
+    """
+    table = wide(rows)
+    table = table[table.reached == 1].dropna(subset=[*MEASURES, "train_loss", gap])
+    table = table.drop_duplicates(["recipe", "mark"]).reset_index(drop=True)  # one I-frame network is in both trios
+    rng, units = np.random.default_rng(0), table.recipe.unique()
+    places = [np.flatnonzero(table.recipe == unit) for unit in units]
+    drawn = [np.concatenate([places[i] for i in rng.integers(len(units), size=len(units))])
+             for _ in range(replicates)]
+    gaps = [_centred(table[gap].to_numpy()[some]) for some in drawn]
+    lines = []
+    for column in (*MEASURES, "train_loss"):
+        size = np.abs if column == "train_loss" else np.asarray
+        values = table[column].to_numpy()
+        some = size(np.array([_cosine(_centred(values[at]), g) for at, g in zip(drawn, gaps, strict=True)]))
+        low, high = np.nanquantile(some, [0.025, 0.975])
+        strata = partial(_rho, table, column, gap, within=("data", "net", "modality"))
+        lines.append({"predictor": column, "rho": float(size(_rho(table, column, gap))), "low": low, "high": high,
+                      "partial": np.nan if column == "train_loss" else _rho(table, column, gap, given="train_loss"),
+                      "within": strata(), "networks": len(table), "trainings": len(units)})
+    return pd.DataFrame(lines)
+
+
+def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
+    """Effect and verdict of P1: three of four measures as claimed at every mark; contradicted if three are against it
+    at every mark; marks that not all three networks reach cannot support it."""
+    table = hierarchy(rows, data, net)
+    said = {f"{mark:g}": at.word.str.split(":").str[0].value_counts() for mark, at in table.groupby("mark", sort=False)}
+    effect = "; ".join(f"at {mark} nats " + ", ".join(f"{n} {word}" for word, n in counts.items())
+                       for mark, counts in said.items())
+    usable = {mark: counts for mark, counts in said.items() if "missing" not in counts}
+    for word, verdict in (("as claimed", "supported"), ("against it", "contradicted")):
+        if usable and all(counts.get(word, 0) >= 3 for counts in usable.values()):
+            missing = [mark for mark in said if mark not in usable]
+            return effect, verdict + (f" (at {', '.join(usable)} nats; {', '.join(missing)} not reached by all)"
+                                      if missing else "")
+    if not usable:
+        return effect, "not decided: no loss that all three networks reach under every seed"
+    if any(counts.get("against it", 0) for counts in usable.values()):
+        return effect, "not supported: some measures are against it"
+    return effect, f"underpowered ({wide(rows).seed.nunique()} seeds leave the intervals overlapping)"
+
+
+def p2(rows: pd.DataFrame) -> tuple[str, str]:
+    """Effect and verdict of P2: some measure's interval lies above that of the training loss."""
+    table = correlations(rows).set_index("predictor")
+    loss = table.loc["train_loss"]
+    words = [f"{MEASURES[m]} {table.rho[m]:+.2f} ({table.low[m]:+.2f} to {table.high[m]:+.2f})" for m in MEASURES]
+    better = [MEASURES[m] for m in MEASURES if table.low[m] > loss.high]
+    worse = all(table.high[m] < loss.low for m in MEASURES)
+    effect = f"{'; '.join(words)}; training loss {loss.rho:.2f} ({loss.low:.2f} to {loss.high:.2f})"
+    if better:
+        return effect, f"supported by {', '.join(better)}"
+    return effect, "contradicted" if worse else (
+        f"not supported: no interval lies above the training loss's ({loss.networks:.0f} networks of "
+        f"{loss.trainings:.0f} trainings)")
+
+
+def ledger(rows: pd.DataFrame, data: str) -> pd.DataFrame:
+    """Rows P1, for one set, and P2, for all networks together, of docs/ledger.md."""
+    table = [("P1", "the I-frame's minimum is flatter than the residual's, that than motion's",
+              "matched networks at equal training loss", *p1(rows, data)),
+             ("P2", "flatter minima generalise better", "rank correlation with the accuracy gap", *p2(rows))]
+    return pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])

@@ -1,0 +1,102 @@
+"""A trained network in numbers: against dense Hessians, by hand, and what is refused."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from kdlab.measure.flatness import Hessian, Unmeasurable, flat, sharpness
+from kdlab.measure.lanczos import NotConverged
+from kdlab.measure.minima import RISES, STEPS, UNITS, curves, fitted, flatness, walked
+from kdlab.measure.surface import filter_direction
+from kdlab.train import one_thread
+from tests.measure.test_flatness import batches, dense, samples, small_net
+
+
+@pytest.fixture(autouse=True)
+def single_thread():
+    with one_thread():
+        yield
+
+
+def test_a_row_against_the_dense_hessian():
+    net, (x, y) = small_net(), samples()
+    truth = dense(net, x, y)
+    row = flatness(net, batches(6, 6), error=0.02, probes=400, least=30, tolerance=1e-6)
+    values = torch.linalg.eigvalsh(truth)
+    assert row["lambda_max"] == pytest.approx(values[-1].item(), rel=1e-5)
+    assert row["lambda_min"] == pytest.approx(values[0].item(), abs=1e-5 * values[-1].item())
+    trace = float(truth.trace())
+    assert abs(row["hessian_trace"] - trace) < max(4 * row["hessian_trace_error"], 1e-6 * trace)
+    assert row["trace_per_weight"] == row["hessian_trace"] / len(truth)
+    assert set(row) <= set(UNITS) and row["train_loss"] == pytest.approx(Hessian(net, [(x, y)]).gradient()[0])
+    hessian = Hessian(net, [(x, y)])
+    assert row["gradient_norm"] == pytest.approx(float(hessian.gradient()[1].norm()), rel=1e-9)
+    assert row["asam_0.5"] == pytest.approx(sharpness(hessian, 0.5, True, steps=3, starts=1).ascent, rel=1e-9)
+    assert row["sam_0.05"] == pytest.approx(sharpness(hessian, 0.05, steps=3, starts=1).ascent, rel=1e-9)
+    assert row["sam_0.05"] < row["sam_0.5"] and row["asam_0.05"] < row["asam_0.5"]
+
+
+def test_curves_of_a_quadratic():
+    """½ a² δᵀAδ + a gᵀδ: its curvature is δᵀAδ, and each side ends where it has risen enough."""
+    hessian = matrix_weights()
+    direction = filter_direction(hessian, 3)
+    at, losses = walked(hessian, direction)
+    bend = 8 * float(direction @ direction)
+    slope = float(hessian.gradient()[1] @ direction)
+    assert losses == pytest.approx(hessian.value()[0] + slope * at + 0.5 * bend * at**2)
+    assert 0 in at and (np.diff(at) > 0).all() and {-0.1, 0.1} <= set(at)
+    assert ((losses[[0, -1]] >= hessian.value()[0] + max(RISES)) | (np.abs(at[[0, -1]]) == STEPS[-1])).all()
+    found = curves(hessian, 3, seed=1)
+    several = [8 * float(d @ d) for d in (filter_direction(hessian, 1000 + k) for k in range(3))]
+    assert found["filter_curvature"] == pytest.approx(np.mean(several))
+    assert found["filter_curvature_error"] == pytest.approx(np.std(several, ddof=1) / 3**0.5)
+    assert 0 < found["filter_radius_0.1"] < found["filter_radius_1"] < 1.25
+
+
+def matrix_weights() -> Hessian:
+    w = nn.Parameter(torch.tensor([[1.0, 2.0], [-1.0, 0.5]]).double())
+    return Hessian.of(lambda: 4 * (w * w).sum(), [w])
+
+
+def test_flat_networks_have_infinite_radii():
+    w = nn.Parameter(torch.ones(2, 2).double())
+    found = curves(Hessian.of(lambda: 1e-6 * (w * w).sum(), [w]), 2)
+    assert found["filter_radius_0.1"] == np.inf and found["filter_curvature"] > 0
+
+
+def test_gaps_by_hand():
+    net = nn.Linear(1, 2, bias=False)
+    nn.init.constant_(net.weight, 0)
+    with torch.no_grad():
+        net.weight[1] = 4
+    x = torch.tensor([[1.0], [-1], [1]])
+    row = fitted(net, [(x[:2], torch.tensor([1, 0])), (x[2:], torch.tensor([1]))], [(x, torch.tensor([1, 0, 0]))])
+    right, wrong = np.log1p(np.exp(-4)), np.log1p(np.exp(4))
+    assert row["train_loss"] == pytest.approx(right, rel=1e-4)
+    assert row["test_loss"] == pytest.approx((2 * right + wrong) / 3)
+    assert row["gap"] == pytest.approx(100 / 3) and row["gap_loss"] == pytest.approx((wrong - right) / 3)
+
+
+def test_what_is_refused():
+    net, data = small_net(), batches(6, 6)
+    spoilt = copy.deepcopy(net)
+    spoilt[5].bias.data[0] = torch.nan
+    with pytest.raises(Unmeasurable, match="5.bias holds NaN"):
+        flatness(spoilt, data)
+    with pytest.raises(Unmeasurable, match="no mini-batch"):
+        flatness(net, [])
+    with pytest.raises(Unmeasurable, match="no parameter to measure"):
+        flatness(copy.deepcopy(net).requires_grad_(False), data)
+    with pytest.raises(NotConverged, match="relative residual of"):
+        flatness(net, data, tolerance=1e-12, least=2, most=3)
+    generator = torch.Generator().manual_seed(0)
+    x, y = samples()
+    shuffling = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 6, shuffle=True, generator=generator)
+    with pytest.raises(Unmeasurable, match="shuffles"):
+        flatness(net, shuffling)
+    with pytest.raises(Unmeasurable, match="two passes over the data differ"):
+        flatness(net, lambda: iter([(x + 1e-3 * torch.randn(x.shape, generator=generator).double(), y)]))
+    assert flat(net.parameters()).isfinite().all()

@@ -1,0 +1,83 @@
+"""Trainings that keep the network where its loss passes a mark."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from kdlab.clips.coviar import Compressed
+from kdlab.clips.segments import Segments
+from kdlab.distill.progressive import SettledCrossEntropy
+from kdlab.measure.minima import samples
+from kdlab.measure.passing import END, WITHIN, _wait, passing
+from kdlab.nets.compressed import TinyCompressed
+from kdlab.recipe import Recipe, UserClips
+from kdlab.runs import obtain
+from kdlab.train import Settings
+from tests.conftest import encode
+
+
+@pytest.fixture
+def recipe(monkeypatch, tmp_path) -> Recipe:
+    """A tiny I-frame network on bright and dark clips, which it learns in a few epochs."""
+    for name in ("RUNS", "CACHE", "FIGURES"):
+        monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
+    rng, lines = np.random.default_rng(0), ["path,label,split,group"]
+    for split, count in (("train", 4), ("val", 1), ("test", 1)):
+        for k in range(count):
+            for label, level in (("dark", 60), ("light", 190)):
+                frames = rng.integers(0, 60, (14, 64, 80, 3)).astype(np.uint8) + np.uint8(level - 30)
+                path = f"{label}/{split}{k}.avi"
+                encode(tmp_path / "clips" / path, frames, codec="mpeg4", bf="0", g="12")
+                lines.append(f"{path},{label},{split},{split}{k}{label}")
+    (tmp_path / "clips" / "index.csv").write_text("\n".join(lines))
+    return Recipe("iframe", UserClips(str(tmp_path / "clips")), Compressed("iframe"), SettledCrossEntropy(),
+                  net=TinyCompressed((4, 4, 4, 4), dropout=0.0), window=Segments(side=24, crop=20),
+                  settings=Settings(epochs=40, batch_size=4, lr=1e-2))
+
+
+def loss(net, recipe) -> float:
+    (x, y), = samples(recipe)
+    with torch.no_grad():
+        return float(F.cross_entropy(net(x), y))
+
+
+def test_marks_the_end_and_what_never_comes(recipe):
+    said = []
+    found = passing(recipe, (0.6, 0.4), say=said.append)
+    assert not found.note["ended"] and found.net(END) is None and found.net(1e-6) is None
+    for mark in (0.6, 0.4):
+        assert loss(found.net(mark), recipe) == pytest.approx(mark, rel=WITHIN)
+    steps, losses = zip(*found.looks, strict=True)
+    assert list(steps) == sorted(set(steps)) and losses[-1] <= 0.4 * (1 + WITHIN) < min(losses[:-1])
+    passing(recipe, (0.6, 0.4), say=said.append)
+    assert said[-1].endswith("found on the way")
+    early = found.net(0.4).state_dict()
+
+    passing(recipe, (0.4, END), say=said.append)  # goes on from its last epoch
+    assert found.note["ended"] and all(torch.equal(early[k], v) for k, v in found.net(0.4).state_dict().items())
+    ended, run = found.net(END).state_dict(), obtain(recipe, pretrained=False, say=said.append)
+    assert all(torch.equal(ended[k], v) for k, v in run.net().state_dict().items()), "looking changes no bit"
+
+
+def test_other_clips_begin_anew(recipe):
+    found = passing(recipe, (0.6,), say=lambda _: None)
+    note = found.note | {"data": "of other clips"}
+    (found.folder / "passing.json").write_text(json.dumps(note))
+    (found.folder / "ce-0.123.safetensors").write_bytes(b"old")
+    passing(recipe, (0.6,), say=lambda _: None)
+    assert found.note["data"] == recipe.data.fingerprint() and found.net(0.123) is None and found.net(0.6) is not None
+
+
+def test_marks_are_losses(recipe):
+    for wrong in ((), (-0.1, 0.5)):
+        with pytest.raises(ValueError, match="marks are losses in nats"):
+            passing(recipe, wrong)
+
+
+def test_looks_come_closer_near_a_mark():
+    assert [_wait(x, [0.5, 0.1], 10) for x in (2.4, 0.9, 0.55, 0.51)] == [10, 8, 1, 1]
+    assert _wait(0.3, [0.5, 0.1], 10) == 10 and _wait(0.12, [0.5, 0.1], 10) == 2 and _wait(0.05, [0.5, 0.1], 10) == 10
+    assert _wait(0.3, [END], 10) == 10

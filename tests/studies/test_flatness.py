@@ -1,0 +1,141 @@
+"""The study of flatness: words and verdicts on made-up rows, on the committed ones, and a network at smoke size."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdlab import paths
+from kdlab.exit_profiles import SMOKE
+from kdlab.measure.passing import WITHIN
+from kdlab.studies import flatness
+from kdlab.studies.flatness_rows import (
+    CLAIMED,
+    MEASURES,
+    correlations,
+    hierarchy,
+    interval,
+    ledger,
+    p1,
+    p2,
+    ranks,
+    wide,
+)
+from kdlab.study import COLUMNS, load_rows
+
+PER_NET = {"reached": 1, "train_loss": 0.5, "gap": 20.0, "gap_loss": 0.8}
+
+
+def made_up(levels: dict[str, float], seeds: int = 4, noise: float = 0.05, marks=(0.5, 0.1), net="matched",
+            skip=(), **more) -> pd.DataFrame:
+    """Rows in which a modality's measures are its level, times a little noise; ``skip``: (modality, mark, seed)."""
+    rng, table = np.random.default_rng(0), []
+    for seed in range(seeds):
+        for mark in marks:
+            for modality, level in levels.items():
+                about = dict(study="flatness", data="night_context", condition=f"{net}:{modality}:{mark:g}", seed=seed,
+                             fold="", unit="1", recipe=f"{net}-{modality}-{seed}")
+                if (modality, mark, seed) in skip:
+                    table.append(about | {"metric": "reached", "value": 0})
+                    continue
+                values = PER_NET | {"train_loss": mark} | {m: level * np.exp(noise * rng.normal()) for m in MEASURES}
+                values |= {name: how(level, mark, seed) for name, how in more.items()}
+                table += [about | {"metric": m, "value": v} for m, v in values.items()]
+    return pd.DataFrame(table, columns=COLUMNS)
+
+
+def test_the_claimed_order_its_reverse_and_overlap():
+    rising = dict(zip(CLAIMED, (1.0, 2.0, 4.0), strict=True))
+    assert set(hierarchy(made_up(rising), "night_context").word) == {"as claimed"}
+    assert p1(made_up(rising), "night_context")[1] == "supported"
+    falling = dict(zip(CLAIMED, (4.0, 2.0, 1.0), strict=True))
+    assert p1(made_up(falling), "night_context") == (
+        "at 0.5 nats 4 against it; at 0.1 nats 4 against it", "contradicted")
+    assert p1(made_up(rising, noise=2.0), "night_context")[1].startswith("underpowered (4 seeds")
+    assert p1(made_up(rising, seeds=1), "night_context")[1].startswith("underpowered"), "one seed decides nothing"
+    half = dict(zip(CLAIMED, (2.0, 1.0, 4.0), strict=True))  # one pair against it is enough
+    assert set(hierarchy(made_up(half), "night_context").word) == {"against it"}
+
+
+def test_networks_that_never_get_there_are_missing():
+    rising = dict(zip(CLAIMED, (1.0, 2.0, 4.0), strict=True))
+    rows = made_up(rising, skip=[("motion", 0.1, 2)])
+    words = hierarchy(rows, "night_context").word
+    assert list(words[:4]) == ["as claimed"] * 4 and list(words[4:]) == ["missing: motion 3 of 4"] * 4
+    assert p1(rows, "night_context")[1] == "supported (at 0.5 nats; 0.1 not reached by all)"
+    none = made_up(rising, skip=[("motion", m, 2) for m in (0.5, 0.1)])
+    assert p1(none, "night_context")[1].startswith("not decided")
+
+
+def test_intervals_are_geometric():
+    mean, low, high = interval(np.array([1.0, 4.0, 2.0]))
+    assert mean == pytest.approx(2) and low * high == pytest.approx(4)
+    assert np.log(high / 2) == pytest.approx(4.302653 * np.log(2) / 3**0.5, rel=1e-6)
+    assert interval(np.array([3.0]))[1:] == (0, np.inf)
+
+
+def test_ranks_within_groups_and_at_a_fixed_loss():
+    table = pd.DataFrame({"g": list("aabb"), "x": [1.0, 2, 30, 20], "y": [1.0, 2, 3, 4]})
+    assert ranks(table, "x").tolist() == [-1.5, -0.5, 1.5, 0.5]
+    assert ranks(table, "x", ["g"]).tolist() == [-0.5, 0.5, 0.5, -0.5]
+    assert ranks(table, "y", given="y") == pytest.approx(np.zeros(4))
+    left = ranks(table, "x", given="y")
+    assert left @ ranks(table, "y") == pytest.approx(0) and left.any()
+
+
+def test_what_predicts_the_gap():
+    rising = dict(zip(CLAIMED, (1.0, 2.0, 4.0), strict=True))
+    predicted = made_up(rising, seeds=6, gap=lambda level, mark, seed: 10 * level)
+    table = correlations(predicted, replicates=300).set_index("predictor")
+    assert table.rho[list(MEASURES)].min() > 0.9 and table.rho["train_loss"] < 0.1
+    assert table.networks.iloc[0] == 36 and table.trainings.iloc[0] == 18
+    assert p2(predicted)[1].startswith("supported by trace / P, largest eigenvalue")
+    by_loss = made_up(rising, seeds=6, noise=1.0, gap=lambda level, mark, seed: 1 / mark)
+    assert p2(by_loss)[1] == "contradicted", "the loss predicts in either direction"
+    noise = made_up(rising, seeds=6, gap=lambda level, mark, seed: float(7 * seed % 5))
+    assert p2(noise)[1].startswith("not supported: no interval")
+
+
+def test_one_network_in_both_trios_counts_once():
+    rows = made_up(dict.fromkeys(CLAIMED, 1.0))
+    twice = pd.concat([rows, rows[rows.condition.str.contains("iframe")].assign(
+        condition=lambda t: t.condition.str.replace("matched", "tiny"))])
+    assert len(wide(twice)) == 32 and correlations(twice, replicates=10).networks.iloc[0] == 24
+
+
+def test_trainings_are_those_of_both_trios():
+    size = flatness.PROFILE
+    made = flatness.trainings(size, 2)
+    assert len(made) == len(set(made)) == 2 * 2 * 5, "the I-frame network is the same in both"
+    assert {r.settings.epochs for r in made} == {size.epochs} and size.per_class == (16, 6, 10)
+    some = flatness.networks(size, flatness.night(size), 0)
+    assert some["matched:iframe"] == some["tiny:iframe"] and some["matched:motion"].net.widths == (16, 32, 64, 64)
+    assert flatness.sized("smoke") is SMOKE and flatness.sized("study") is size
+
+
+def test_the_committed_rows_give_the_verdicts():
+    if not (paths.figures_dir() / "flatness.csv").is_file():
+        pytest.skip("the study's rows are not committed")
+    rows = load_rows("flatness")
+    table = wide(rows)
+    at = table[(table.reached == 1) & (table["mark"] != "end")]
+    assert (np.abs(at.train_loss / at["mark"].astype(float) - 1) <= WITHIN + 1e-3).all(), "losses are matched"
+    assert (at.lambda_max_residual.dropna() <= 1e-2).all() and (at.hessian_trace_error > 0).all()
+    assert (at.gap.to_numpy() == pytest.approx((at.train_accuracy - at.test_accuracy).to_numpy(), abs=1e-3))
+    for data in flatness.SETS:
+        words = ledger(rows, data).verdict
+        assert all(word.split(" ")[0].strip(",:") in ("supported", "contradicted", "not", "underpowered")
+                   for word in words)
+
+
+@pytest.mark.slow
+def test_the_study_at_smoke_size(own_places, monkeypatch):
+    monkeypatch.setattr(flatness, "SETS", {"night_context": 0.9})
+    monkeypatch.setattr(flatness, "CLIPS", 1)
+    rows = flatness.run(SMOKE, 1, nets=("tiny",), demo_seeds=1, workers=1, say=lambda _: None)
+    table, heads = wide(rows), wide(rows, heads=True)
+    assert set(table["mark"]) == {"2.4", "end"} and (table.reached == 1).all() and len(table) == 6
+    assert len(heads) == 18 and set(heads.net) == {"ce_ic", "pkd"}
+    assert table[list(MEASURES)].notna().all(None) and heads[list(MEASURES)].notna().all(None)
+    again = flatness.run(SMOKE, 1, nets=("tiny",), demo_seeds=0, workers=1, say=lambda _: None)
+    kept = rows[rows.condition.str.endswith("2.4")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again, kept)
