@@ -27,7 +27,7 @@ LAYERS = (
     {"profiles"},
     {"exit_profiles", "detection_profiles"},
     {"paper"},
-    {"paper_progressive"},
+    {"paper_progressive", "paper_detection"},
     {"study"},
     {"studies"},
     {"show"},

@@ -1,4 +1,4 @@
-"""GenKD for temporal detection (arXiv 2312.08644; docs/methods.md, 2.2): generation and attention at several taps.
+"""GenKD for temporal detection (arXiv 2312.08644; docs/methods.md, 2.3): generation and attention at several taps.
 
 As :mod:`kdlab.distill.generative`, with the detector's loss in the place of the class loss, and each term summed over
 the taps i:

@@ -35,10 +35,10 @@ def found_by(run: Run, split: str = "test", *, sigma: float = 0.5, kept: int = K
     return found.groupby("video", sort=False).head(kept).reset_index(drop=True)
 
 
-def seen_by(run: Run, split: str = "test", *, sigma: float = 0.5) -> Evaluation:
+def seen_by(run: Run, split: str = "test", *, sigma: float = 0.5, kept: int = KEPT) -> Evaluation:
     """:func:`found_by` beside the truth."""
     truth = annotated(of_split(run, split))
-    return evaluate(truth, found_by(run, split, sigma=sigma), len(run.provenance["classes"]))
+    return evaluate(truth, found_by(run, split, sigma=sigma, kept=kept), len(run.provenance["classes"]))
 
 
 def mean_aps(evaluations: Sequence[Evaluation], name: str) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The temporal detector under GenKD's attention: λ and a gate at each tap, and a CVAE of each tap's features.
 
-As in :mod:`kdlab.nets.generative`; the gate is detection's (docs/methods.md, 2.2).
+As in :mod:`kdlab.nets.generative`; the gate is detection's (docs/methods.md, 2.3).
 """
 
 from dataclasses import dataclass

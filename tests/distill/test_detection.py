@@ -58,6 +58,12 @@ def test_a_segment_of_two_classes_teaches_both():
     assert match(PRIORS, rows((2, 6, 0), (2, 6, 2)), 3)[1][0, 1].tolist() == [1, 0, 1]
 
 
+def test_overlapping_segments_of_one_class_teach_one_action_each():
+    segments, classes, ignored = match(PRIORS, rows((0, 8, 1), (4, 10, 1)), 3)
+    assert segments[0].tolist() == [[0, 8], [0, 8], [4, 10], [4, 10], [4, 10]], "the shorter where both are"
+    assert classes[0].tolist() == 5 * [[0, 1, 0]] and not ignored.any()
+
+
 def test_half_seen_segments_are_left_out_except_where_another_is():
     _, classes, ignored = match(PRIORS, rows((0, 4, -2), (2, 6, 0)), 2)
     assert ignored[0].tolist() == [True, False, False, False, False] and classes[0, 1].tolist() == [1, 0]
