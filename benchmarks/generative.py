@@ -3,8 +3,8 @@
     python benchmarks/generative.py            # prints a table, writes benchmarks/generative.json
 
 One thread, interleaved repeats in one process, ratios of minima; the tiny networks of the studies at 16 × 32², batches
-of 8. Memory is the larger pass's, in fp32: what autograd keeps for the way back, networks, gradients, AdamW's moments. It
-is counted, not measured, at this size and at the paper's (I3D, Top-I3D, 64 × 224², batch 1).
+of 8. Memory is the larger pass's, in fp32: what autograd keeps for the way back, networks, gradients, AdamW's moments.
+It is counted, not measured, at this size and at the paper's (I3D, Top-I3D, 64 × 224², batch 1).
 """
 
 import json
