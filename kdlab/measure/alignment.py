@@ -2,9 +2,10 @@
 
 A network that reads clips slides over a video. λ (its mean over channels) says something of each step of its features;
 windows overlap so that every moment stands once at each place of a window, and the mean over them is what counts: λ
-depends on the place, too. The score is the area under the ROC curve: the probability that λ is larger at a moment
-inside an interval than at one outside, 0.5 for a λ that does not look. Controls: frame energy, which no network is
-needed for, and λ of a network with random weights (docs/methods.md, 2).
+depends on the place, too. Moments near both ends, which stand at some places only, are left out. The score is the area
+under the ROC curve: the probability that λ is larger at a moment inside an interval than at one outside, 0.5 for a λ
+that does not look. Controls: frame energy, which no network is needed for, and λ of a network with random weights
+(docs/methods.md, 2.1).
 """
 
 from collections.abc import Iterable
@@ -32,8 +33,8 @@ ENERGY = "frame energy"
 
 @dataclass(frozen=True)
 class Trace:
-    """One video over ``seconds (S,)``, the middles of its steps: ``signals`` by name, each ``(S,)``; ``inside (S,)``:
-    does something labelled happen? ``segments`` are (start, end, class), ``group`` is the actor and place."""
+    """One video at ``seconds (S,)``, middles of its steps: ``signals`` by name, each ``(S,)``; ``inside (S,)``: does
+    something labelled happen? ``segments`` are (start, end, class), ``group`` is the actor and place."""
 
     video: str
     group: str
@@ -72,8 +73,10 @@ def traces(nets: dict[str, nn.Module], catalogue: Catalogue, split: str = "test"
     """λ of each gated network, and the frame energy, over all videos of a split of labelled segments.
 
     Energy is the mean absolute difference of pixels (0 to 1) from one step to the next, over the steps of one λ.
+    Raises ``ValueError`` for a video without a moment that all its windows see.
     """
-    records = windows(catalogue, split, window)
+    # a last window that ends with its video stands at places of its own
+    records = tuple(r for r in windows(catalogue, split, window) if r.first % window.stride == 0)
     batches = WindowBatches(records, {"student": view}, window)
     sums: dict[str, dict[str, np.ndarray]] = {}
     place = 0
@@ -91,9 +94,13 @@ def traces(nets: dict[str, nn.Module], catalogue: Catalogue, split: str = "test"
         place += len(pixels)
     found = []
     for record in {r.video: r for r in records}.values():
-        kept = batches.length(record)
-        seconds = (np.arange(kept) + 0.5) / window.rate
-        signals = {name: total[0, :kept] / total[1, :kept] for name, total in sums[record.video].items()}
+        counts = sums[record.video][ENERGY][1, : batches.length(record)]
+        full = np.flatnonzero(counts == window.frames // window.stride)
+        if not len(full):
+            raise ValueError(f"{record.video} has {len(counts)} steps, too few for {window.frames // window.stride} "
+                             f"windows of {window.frames} over one moment; leave it out")
+        seconds = (full + 0.5) / window.rate
+        signals = {name: total[0, full] / total[1, full] for name, total in sums[record.video].items()}
         found.append(Trace(record.video, record.group, seconds, inside(seconds, record.segments), record.segments,
                            signals))
     return found

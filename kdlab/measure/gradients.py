@@ -1,4 +1,4 @@
-"""How much of each loss term a student's backbone feels (docs/methods.md, 2).
+"""How much of each loss term a student's backbone feels (docs/methods.md, 2.1).
 
 GenKD's pass 1 trains a CVAE alone; the classifier meets its outcome only through pass 2, where features are generated
 from λ by the frozen CVAE. Whether that matters is a question of gradients.

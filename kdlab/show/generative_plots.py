@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from kdlab.generative_profiles import TITLES
 from kdlab.measure.alignment import ENERGY, Trace
@@ -39,6 +40,7 @@ def losses(histories: dict[str, pd.DataFrame]) -> Figure:
                     seen = history.dropna(subset=[term])
                     ax.plot(seen.epoch, seen[term], color=f"C{line}", linestyle=LINES[line], label=label)
             ax.set(yscale="log", xlabel="epoch", title=f"{name}: {title}")
+            ax.yaxis.set_minor_formatter(NullFormatter())
             ax.legend(fontsize=7)
     return fig
 
@@ -71,7 +73,7 @@ def _lines(ax: plt.Axes, trace: Trace, classes: Sequence[str], names: Sequence[s
         ax.plot(trace.seconds, (values - values.mean()) / max(values.std(), 1e-9) - offset * line, color=f"C{line}",
                 linestyle=LINES[line % 4], linewidth=1.3)
     ax.set(yticks=-offset * np.arange(len(names)), yticklabels=[signal_title(name) for name in names],
-           xlim=(0, float(trace.seconds[-1])), xlabel="time (s)")
+           xlim=(0, float(trace.seconds[-1]) + 1), xlabel="time (s)")
     ax.tick_params(axis="y", labelsize=8)
     ax.grid(False, axis="y")
 

@@ -1,8 +1,7 @@
 """The study of generative feature distillation for recognition: competitors, ablations, two sets, verdicts G1 to G3.
 
 On ``night_bright`` (places tell nothing) all of GenKD's competitors and, with fewer seeds, its ablations; on the real
-ten-class set, in three folds of people, the conditions that decide. A row of figures/generative.csv is what a run
-scored, what a network costs, how well λ finds the actions of untrimmed video, or a share of gradient.
+ten-class set, in three folds of people, the conditions that decide.
 """
 
 from collections.abc import Sequence
@@ -11,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from kdlab import paths
 from kdlab.clips.mpeg4_sets import NightStream
-from kdlab.clips.night.untrimmed import Untrimmed, untrimmed_catalogue
+from kdlab.clips.night import ACTIONS
 from kdlab.generative_profiles import (
     ABLATIONS,
     DEMO,
@@ -31,26 +31,23 @@ from kdlab.generative_profiles import (
     streams,
 )
 from kdlab.many import obtain_all
-from kdlab.measure.alignment import ENERGY, SLIDING, areas, random_twin, traces
 from kdlab.measure.cost import cpu_times, macs, parameters
 from kdlab.measure.gradients import shares
-from kdlab.measure.paired import Effect, effect, together, verdict
+from kdlab.measure.paired import Effect, together, verdict
+from kdlab.nets.video import build
 from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run, save_arrays
-from kdlab.study import Scores, collect, convergence, flat, fused, pooled, rows, save_rows
+from kdlab.runs import Run
+from kdlab.studies.looking import ATTENTIVE, alignment_rows, watched
+from kdlab.study import Scores, chosen, collect, convergence, flat, fused, pooled, rows, save_rows
 
-__all__ = ["COMPETITORS", "PROFILE", "SETS", "UNTRIMMED", "aligned", "alignment", "alignment_effects", "columns",
-           "committed", "converged", "data_sets", "files", "g2", "gathered", "ledger", "run", "sized", "trainings",
-           "two_streams", "watched"]
+__all__ = ["BESIDE", "COMPETITORS", "PROFILE", "SETS", "columns", "committed", "convergence_line", "converged",
+           "data_sets", "files", "g2", "gathered", "ledger", "run", "scores_of_study", "sized", "trainings",
+           "two_streams"]
 
 PROFILE = STUDY
 FOLDS = ("1", "2", "3")
 #: What GenKD is compared with in row G2, at the same steps.
 COMPETITORS = ("student_ce", "kd", "dkd", "fitnets", "attention_transfer", "simkd", "feature_norm")
-#: The untrimmed videos on which λ is read; their spec is the detection study's, whose videos these are.
-UNTRIMMED = Untrimmed(("Jump", "Sit", "Stand", "Turn", "Walk", "Wave"), (60, 20, 60), (20.0, 30.0), 0.25, 0)
-#: Whose λ is read.
-ATTENTIVE = ("teacher_fr", "student_gate", "student_fr", "genkd")
 #: Whose cost is measured; the student of all conditions without a gate costs the same, and of all with one.
 COSTED = ("teacher_ce", "teacher_fr", "student_ce", "genkd")
 
@@ -66,6 +63,8 @@ def data_sets(size: GenerativeSize) -> dict[str, list[NightStream | UserClips]]:
 #: Set → its conditions. Ablations have seeds of their own; the released gate (‡) is compared once.
 SETS = {"night_bright": STUDIED, "night_bright_ablations": ABLATIONS,
         "night_bright_released": ("genkd", "faithful"), "weizmann": REAL}
+#: What else the study writes rows of: what networks cost, λ over untrimmed video, and demo-size runs.
+BESIDE = ("cost", "night_untrimmed", "night_bright_demo")
 
 
 def _seeds(size: GenerativeSize, name: str, seeds: int | None) -> int:
@@ -86,10 +85,10 @@ def files() -> dict[str, list[str]]:
                    for fold in (FOLDS if name == "weizmann" else "1")] for name in SETS}
 
 
-def trainings(profile: GenerativeSize, seeds: int | None = None) -> list[Recipe]:
-    """All that :func:`run` trains but its demo-size runs, set after set."""
+def trainings(profile: GenerativeSize, seeds: int | None = None, only: Sequence[str] = tuple(SETS)) -> list[Recipe]:
+    """All that :func:`run` trains on the sets ``only``, set after set."""
     return flat(*(columns(profile, _seeds(profile, name, seeds), data, SETS[name])
-                  for name, folds in data_sets(profile).items() for data in folds))
+                  for name, folds in data_sets(profile).items() if name in only for data in folds))
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:
@@ -151,93 +150,80 @@ def converged(table: pd.DataFrame, data: str) -> tuple[float, float, str]:
     return convergence(table.replace({"condition": names}), data)
 
 
-# --- what λ looks at -------------------------------------------------------------------------------------------
-
-
-def watched(size: GenerativeSize) -> Untrimmed:
-    """The videos on which λ is read at this size: of the same set the first ones."""
-    few = {"smoke": 1, "demo": 4}.get(size.name)
-    return replace(UNTRIMMED, videos=(0, 0, few)) if few else UNTRIMMED
-
-
-def aligned(runs: dict[str, list[Run]], spec: Untrimmed, progress=iter) -> dict[str, np.ndarray]:
-    """Area under the ROC curve by signal, ``(S, V)``: λ of all runs of one column and of their random twins, and frame
-    energy, on the bright test videos of ``spec``; ``units (V,)`` are the places where they were filmed."""
-    spec.catalogue()
-    catalogue = untrimmed_catalogue(spec, stream="bright")
-    nets = {(name, s): run.net() for name, column in runs.items() for s, run in enumerate(column)}
-    nets |= {(f"{name}:random", s): random_twin(run, 1000 + s) for name, column in runs.items()
-             for s, run in enumerate(column)}
-    found = traces(nets, catalogue, progress=progress, window=SLIDING)
-    each, seeds = areas(found), len(next(iter(runs.values())))
-    table = {name: np.stack([each[name, s] for s in range(seeds)]) for name, _ in nets}
-    return table | {ENERGY: np.stack([each[ENERGY]] * seeds), "units": np.array([trace.group for trace in found])}
-
-
-def alignment() -> dict[str, np.ndarray]:
-    """The committed areas, as :func:`aligned` returns them."""
-    with np.load(paths.figures_dir() / "predictions" / "generative-alignment.npz", allow_pickle=False) as file:
-        return dict(file)
-
-
-def alignment_effects(table: dict[str, np.ndarray]) -> dict[str, Effect]:
-    """By signal how far its area lies above chance, and GenKD's above each other signal's, in points of 100."""
-    units, half = table["units"], 0.5 + 0 * table[ENERGY]
-    found = {name: effect(values, half, units) for name, values in table.items() if name != "units"}
-    return found | {f"genkd − {other}": effect(table["genkd"], table[other], units)
-                    for other in (ENERGY, "genkd:random", "student_gate", "student_fr", "teacher_fr")
-                    if {"genkd", other} <= table.keys()}
+def convergence_line(table: pd.DataFrame, data: str = "night_bright") -> str:
+    """:func:`converged` in words; of one seed without interval and word."""
+    if table[(table.data == data) & (table.condition == "student_2x")].seed.nunique() > 1:
+        gain, half, word = converged(table, data)
+        return f"twice the steps of CE: {gain:+.1f} ± {half:.1f} points on validation clips: {word}"
+    some = table[(table.data == data) & (table.metric == "val_accuracy")].set_index("condition").value.astype(float)
+    gain = some["student_2x"] - some["student_ce"]
+    return (f"twice the steps of CE: {gain:+.1f} points on validation clips; one "
+            "seed, no interval: undecided")
 
 
 # --- the study -------------------------------------------------------------------------------------------------
 
 
-def run(profile: GenerativeSize, seeds: int | None = None, *, demo_seeds: int = 3, workers: int | None = None,
-        say=print) -> dict[str, Scores]:
+def run(profile: GenerativeSize, seeds: int | None = None, *, only: Sequence[str] = (), demo_seeds: int = 3,
+        workers: int | None = None, say=print) -> dict[str, Scores]:
     """Run (or resume) the study; write ``figures/generative.csv`` and the predictions of every set and fold.
 
+    ``only`` names some of :data:`SETS` or :data:`BESIDE`: nothing else is trained, and the rows of the others stay.
     ``demo_seeds`` runs of demo size are what ``kdlab reproduce`` compares a user's own numbers with.
     Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
     """
-    paths.real_set("weizmann")
-    table, found, kept = [], {}, {}
-    obtain_all(trainings(profile, seeds), pretrained=False, stale="refuse", workers=workers, say=say)
-    for name, folds in data_sets(profile).items():
+    sets = data_sets(profile) | dict.fromkeys(BESIDE, [])
+    first = only and not (paths.figures_dir() / "generative.csv").is_file()
+    sets, table = ({name: sets[name] for name in only}, []) if first else chosen("generative", sets, only)
+    if "weizmann" in sets:
+        paths.real_set("weizmann")
+    obtain_all(trainings(profile, seeds, tuple(sets)), pretrained=False, stale="refuse", workers=workers, say=say)
+    found, quiet = {}, dict(workers=workers, say=lambda _: None)
+    for name, folds in sets.items():
         parts = []
         for fold, data in enumerate(folds):
-            unit = "group" if name == "weizmann" else "clip"
-            scores, kept[name] = gathered(columns(profile, _seeds(profile, name, seeds), data, SETS[name]), unit=unit,
-                                          workers=workers, say=lambda _: None)
+            scores, runs = gathered(columns(profile, _seeds(profile, name, seeds), data, SETS[name]),
+                                    unit="group" if name == "weizmann" else "clip", **quiet)
             scores.save(paths.figures_dir() / "predictions" / f"{files()[name][fold]}.npz")
-            table += rows("generative", name, scores, kept[name], str(fold + 1) if len(folds) > 1 else "")
+            table += rows("generative", name, scores, runs, str(fold + 1) if len(folds) > 1 else "")
+            table += gradient_rows(runs["genkd"], say) if name == "night_bright" else []
             parts.append(scores)
-        found[name] = pooled(parts) if len(parts) > 1 else parts[0]
-    for name in ("night_bright", "weizmann"):
+        if parts:
+            found[name] = pooled(parts)
+    for name in found.keys() & {"night_bright", "weizmann"}:
         say(f"{name}:\n{ledger(found[name], found.get(f'{name}_ablations')).to_string(index=False)}")
-    bright, ablations = kept["night_bright"], kept["night_bright_ablations"]
-    table += cost_rows(bright, say)
-    table += gradient_rows(ablations["genkd"], say)
-    table += _alignment_rows({"teacher_fr": bright["teacher_fr"][: len(ablations["genkd"])]} |
-                             {name: ablations[name] for name in ATTENTIVE[1:]}, watched(profile), say)
-    small = SMOKE if profile.name == "smoke" else DEMO
-    scores, runs = gathered(columns(small, demo_seeds, night(small)), workers=workers, say=say)
-    table += [row for row in rows("generative", "night_bright_demo", scores, runs) if row["metric"] == "accuracy"]
+    if "cost" in sets:
+        table += cost_rows(conditions(profile, night(profile)), say)
+    if "night_untrimmed" in sets:
+        attentive = columns(profile, _seeds(profile, "night_bright_ablations", seeds), night(profile), ATTENTIVE)
+        every = dict(zip(flat(attentive), obtain_all(flat(attentive), pretrained=False, stale="refuse", **quiet),
+                         strict=True))
+        table += alignment_rows({name: [every[recipe] for recipe in column] for name, column in attentive.items()},
+                                 watched(profile), say)
+    if "night_bright_demo" in sets:
+        small = SMOKE if profile.name == "smoke" else DEMO
+        scores, runs = gathered(columns(small, demo_seeds, night(small)), workers=workers, say=say)
+        table += [row for row in rows("generative", "night_bright_demo", scores, runs) if row["metric"] == "accuracy"]
     save_rows("generative", table)
     return found
 
 
-def cost_rows(runs: dict[str, list[Run]], say=print) -> list[dict]:
+def scores_of_study() -> dict[str, Scores]:
+    """Set → what its runs said, of the committed predictions; sets that are not all there are left out."""
+    folder = paths.figures_dir() / "predictions"
+    return {name: pooled([Scores.load(folder / f"{file}.npz") for file in its]) for name, its in files().items()
+            if all((folder / f"{file}.npz").is_file() for file in its)}
+
+
+def cost_rows(recipes: dict[str, Recipe], say=print) -> list[dict]:
     """Tidy rows of each network's parameters, multiply-accumulates and CPU milliseconds a clip (one thread, batch 1,
     median of interleaved repeats; this machine's)."""
-    import torch
-
     clip = torch.zeros(1, 3, WINDOW.frames, WINDOW.crop, WINDOW.crop)
-    nets = {name: runs[name][0].net() for name in COSTED}
+    nets = {name: build(recipes[name].net, len(ACTIONS), 0).eval() for name in COSTED}
     taken = cpu_times({name: (lambda net=net: net(clip)) for name, net in nets.items()}, 30)
     table = []
     for name, net in nets.items():
-        about = dict(study="generative", data="cost", condition=name, seed="", fold="",
-                     recipe=runs[name][0].folder.name)
+        about = dict(study="generative", data="cost", condition=name, seed="", fold="", recipe="")
         numbers = [("parameters", parameters(net), "1"), ("macs", macs(net, tuple(clip.shape)), "1"),
                    ("cpu_ms", 1000 * float(np.median(taken[name])), "ms")]
         say(f"{name}: {numbers[0][1]:,} parameters, {numbers[1][1] / 1e6:.1f} MMAC, {numbers[2][1]:.2f} CPU ms a clip")
@@ -252,22 +238,10 @@ def gradient_rows(runs: Sequence[Run], say=print) -> list[dict]:
     for run in runs:
         for term, share in shares(run).items():
             say(f"{run.folder.name}: gradient of {term} in the backbone is {share:.3g} of that of the class loss")
-            table.append(dict(study="generative", data="night_bright_ablations", condition="genkd", fold="",
+            table.append(dict(study="generative", data="night_bright", condition="genkd", fold="",
                               seed=run.recipe.seed, metric=f"gradient:{term}", value=round(share, 6), unit="1",
                               recipe=run.folder.name))
     return table
-
-
-def _alignment_rows(runs: dict[str, list[Run]], spec: Untrimmed, say) -> list[dict]:
-    """Tidy rows of the mean area over videos, in percent; the areas themselves go beside the predictions."""
-    found = aligned(runs, spec)
-    save_arrays(paths.figures_dir() / "predictions" / "generative-alignment.npz", found)
-    for name, e in alignment_effects(found).items():
-        say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
-    about = dict(study="generative", data="night_untrimmed", fold="", metric="auc", unit="%")
-    return [about | dict(condition=name, seed=s, value=round(100 * float(area), 4),
-                         recipe=runs[name][s].folder.name if name in runs else "")
-            for name, column in found.items() if name != "units" for s, area in enumerate(column.mean(1))]
 
 
 # --- two streams -----------------------------------------------------------------------------------------------

@@ -63,18 +63,36 @@ def video(make_video, tmp_path, monkeypatch):
 
 def test_overlapping_windows_become_one_line_over_the_video(video):
     (found,) = traces({"bright": Brightness()}, video, window=SMALL)
-    assert len(found.seconds) == 60 and found.seconds[:2] == pytest.approx([0.1, 0.3])
+    # 60 steps; the first 12 and the last 12 are not seen by four windows
+    assert len(found.seconds) == 36 and found.seconds[:2] == pytest.approx([2.5, 2.7])
     assert found.inside.sum() == 20 and found.group == "g" and found.segments == ((4.0, 8.0, 0),)
     line = found.signals["bright"]
-    assert line[:20] == pytest.approx(40 / 255, abs=0.02) and line[44:] == pytest.approx(40 / 255, abs=0.02)
-    assert (line[20:40] > 0.4).all() and np.isfinite(line).all()
-    assert areas([found]) == {"bright": [1.0], ENERGY: [pytest.approx(1, abs=0.1)]}
+    assert line[:8] == pytest.approx(40 / 255, abs=0.02) and line[-4:] == pytest.approx(40 / 255, abs=0.02)
+    assert (line[found.inside] > 0.4).all() and np.isfinite(line).all()
+    area = areas([found])
+    assert area["bright"] == [1.0] and area[ENERGY][0] > 0.75, "of its four steps' mean, smeared at both ends"
+
+
+def test_a_place_in_the_window_is_no_signal(video):
+    """λ that only says where in the window a step stands is the same at all moments."""
+
+    class Place(Brightness):
+        def forward(self, x):
+            return super().forward(torch.arange(16.0).view(1, 1, 16, 1, 1).expand(len(x), 1, 16, 4, 4))
+
+    (found,) = traces({"place": Place()}, video, window=SMALL)
+    assert found.signals["place"] == pytest.approx(7.5) and areas([found])["place"] == [0.5]
+
+
+def test_a_video_too_short_for_every_place_is_named(video):
+    with pytest.raises(ValueError, match="long has 60 steps, too few for 8 windows of 64"):
+        traces({}, video, window=Windows(64, 24, 20, rate=5.0, stride=8))
 
 
 def test_a_gated_network_and_its_energy_are_of_one_length(video):
     net = build(Gated(TinyC3D((2, 2, 2, 4)), (16, 20, 20)), 2, 0).eval()
     (found,) = traces({"lambda": net}, video, window=SMALL)
-    assert {len(v) for v in found.signals.values()} == {60} and (0 < found.signals["lambda"]).all()
+    assert {len(v) for v in found.signals.values()} == {36} and (0 < found.signals["lambda"]).all()
     assert (found.signals["lambda"] < 1).all()
     torch.manual_seed(1)
     (again,) = traces({"lambda": net}, video, window=SMALL)

@@ -1,0 +1,67 @@
+"""λ over untrimmed video for the study of generative distillation: whose, on which videos, and how sure we are."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from kdlab import paths
+from kdlab.clips.night.untrimmed import Untrimmed, untrimmed_catalogue
+from kdlab.generative_profiles import GenerativeSize
+from kdlab.measure.alignment import ENERGY, SLIDING, areas, random_twin, traces
+from kdlab.measure.paired import Effect, effect
+from kdlab.runs import Run, save_arrays
+
+__all__ = ["ATTENTIVE", "UNTRIMMED", "aligned", "alignment", "alignment_effects", "alignment_rows", "watched"]
+
+#: The untrimmed videos on which λ is read; their spec is the detection study's, whose videos these are.
+UNTRIMMED = Untrimmed(("Jump", "Sit", "Stand", "Turn", "Walk", "Wave"), (60, 20, 60), (20.0, 30.0), 0.25, 0)
+#: Whose λ is read, and of which architectures also with random weights.
+ATTENTIVE, TWINS = ("teacher_fr", "student_gate", "student_fr", "genkd"), ("teacher_fr", "genkd")
+
+
+
+def watched(size: GenerativeSize) -> Untrimmed:
+    """The videos on which λ is read at this size: of the same set the first ones."""
+    few = {"smoke": 1, "demo": 4}.get(size.name)
+    return replace(UNTRIMMED, videos=(0, 0, few)) if few else UNTRIMMED
+
+
+def aligned(runs: dict[str, list[Run]], spec: Untrimmed, progress=iter) -> dict[str, np.ndarray]:
+    """Area under the ROC curve by signal, ``(S, V)``: λ of the runs of each condition, of random twins of some, and
+    frame energy, on the bright test videos of ``spec``; ``units (V,)`` are the places where they were filmed."""
+    spec.catalogue()
+    catalogue = untrimmed_catalogue(spec, stream="bright")
+    nets = {(name, s): run.net() for name, column in runs.items() for s, run in enumerate(column)}
+    nets |= {(f"{name}:random", s): random_twin(run, 1000 + s) for name, column in runs.items() if name in TWINS
+             for s, run in enumerate(column)}
+    found = traces(nets, catalogue, progress=progress, window=SLIDING)
+    each, seeds = areas(found), len(next(iter(runs.values())))
+    table = {name: np.stack([each[name, s] for s in range(seeds)]) for name, _ in nets}
+    return table | {ENERGY: np.stack([each[ENERGY]] * seeds), "units": np.array([trace.group for trace in found])}
+
+
+def alignment() -> dict[str, np.ndarray]:
+    """The committed areas, as :func:`aligned` returns them."""
+    with np.load(paths.figures_dir() / "predictions" / "generative-alignment.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def alignment_effects(table: dict[str, np.ndarray]) -> dict[str, Effect]:
+    """By signal how far its area lies above chance, and GenKD's above each other signal's, in points of 100."""
+    units, half = table["units"], 0.5 + 0 * table[ENERGY]
+    found = {name: effect(values, half, units) for name, values in table.items() if name != "units"}
+    return found | {f"genkd − {other}": effect(table["genkd"], table[other], units)
+                    for other in (ENERGY, "genkd:random", "student_gate", "student_fr", "teacher_fr")
+                    if {"genkd", other} <= table.keys()}
+
+
+def alignment_rows(runs: dict[str, list[Run]], spec: Untrimmed, say) -> list[dict]:
+    """Tidy rows of the mean area over videos, in percent; the areas themselves go beside the predictions."""
+    found = aligned(runs, spec)
+    save_arrays(paths.figures_dir() / "predictions" / "generative-alignment.npz", found)
+    for name, e in alignment_effects(found).items():
+        say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
+    about = dict(study="generative", data="night_untrimmed", fold="", metric="auc", unit="%")
+    return [about | dict(condition=name, seed=s, value=round(100 * float(area), 4),
+                         recipe=runs[name][s].folder.name if name in runs else "")
+            for name, column in found.items() if name != "units" for s, area in enumerate(column.mean(1))]
