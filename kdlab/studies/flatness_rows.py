@@ -60,7 +60,8 @@ def hierarchy(rows: pd.DataFrame, data: str, net: str = "matched") -> pd.DataFra
             up = [each[a][2] < each[b][1] for a, b in pairs]
             down = [each[b][2] < each[a][1] for a, b in pairs]
             lines.append(line | each | {"word": "as claimed" if all(up) else "against it" if any(down) else "open"})
-    return pd.DataFrame(lines).sort_values("mark", ascending=False, kind="stable").reset_index(drop=True)
+    found = pd.DataFrame(lines, columns=["mark", "measure", *CLAIMED, "word"])
+    return found.sort_values("mark", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def ranks(table: pd.DataFrame, column: str, within: Sequence[str] = (), given: str | None = None) -> np.ndarray:
@@ -120,15 +121,17 @@ def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
     """Effect and verdict of P1: three of four measures as claimed at every mark; contradicted if three are against it
     at every mark; marks that not all three networks reach cannot support it."""
     table = hierarchy(rows, data, net)
+    if table.empty:
+        return "", "not decided: no networks of this set are measured"
     said = {f"{mark:g}": at.word.str.split(":").str[0].value_counts() for mark, at in table.groupby("mark", sort=False)}
     effect = "; ".join(f"at {mark} nats " + ", ".join(f"{n} {word}" for word, n in counts.items())
                        for mark, counts in said.items())
     usable = {mark: counts for mark, counts in said.items() if "missing" not in counts}
     for word, verdict in (("as claimed", "supported"), ("against it", "contradicted")):
         if usable and all(counts.get(word, 0) >= 3 for counts in usable.values()):
-            missing = [mark for mark in said if mark not in usable]
-            return effect, verdict + (f" (at {', '.join(usable)} nats; {', '.join(missing)} not reached by all)"
-                                      if missing else "")
+            missing = [f"{mark} not reached by all" if mark in said else f"{mark} not measured yet"
+                       for mark in ("0.5", "0.1") if mark not in usable]
+            return effect, verdict + (f" (at {', '.join(usable)} nats; {', '.join(missing)})" if missing else "")
     if not usable:
         return effect, "not decided: no loss that all three networks reach under every seed"
     if any(counts.get("against it", 0) for counts in usable.values()):

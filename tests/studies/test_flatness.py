@@ -62,8 +62,10 @@ def test_networks_that_never_get_there_are_missing():
     words = hierarchy(rows, "night_context").word
     assert list(words[:4]) == ["as claimed"] * 4 and list(words[4:]) == ["missing: motion 3 of 4"] * 4
     assert p1(rows, "night_context")[1] == "supported (at 0.5 nats; 0.1 not reached by all)"
+    assert p1(made_up(rising, marks=(0.5,)), "night_context")[1] == "supported (at 0.5 nats; 0.1 not measured yet)"
     none = made_up(rising, skip=[("motion", m, 2) for m in (0.5, 0.1)])
-    assert p1(none, "night_context")[1].startswith("not decided")
+    assert p1(none, "night_context")[1].startswith("not decided: no loss")
+    assert hierarchy(none, "night_bright").empty and p1(none, "night_bright")[1].startswith("not decided: no networks")
 
 
 def test_intervals_are_geometric():
@@ -130,7 +132,6 @@ def test_the_committed_rows_give_the_verdicts():
 @pytest.mark.slow
 def test_the_study_at_smoke_size(own_places, monkeypatch):
     monkeypatch.setattr(flatness, "SETS", {"night_context": 0.9})
-    monkeypatch.setattr(flatness, "CLIPS", 1)
     rows = flatness.run(SMOKE, 1, nets=("tiny",), demo_seeds=1, workers=1, say=lambda _: None)
     table, heads = wide(rows), wide(rows, heads=True)
     assert set(table["mark"]) == {"2.4", "end"} and (table.reached == 1).all() and len(table) == 6
