@@ -135,12 +135,16 @@ class Evaluation:
         found, truth = (its["video"].map(place).to_numpy() for its in (self.found, self.truth))
         total, count = np.zeros((len(weights), len(self.tious))), np.zeros((len(weights), 1))
         for label in self.truth["label"].unique():
-            rows = (self.found["label"] == label).to_numpy()
+            rows = np.flatnonzero(self.found["label"] == label)
             often = weights[:, found[rows]]  # (R, n)
             there = weights[:, truth[(self.truth["label"] == label).to_numpy()]].sum(1)
+            seen = often.cumsum(1)
             for t in range(len(self.tious)):
-                hits = self.true[rows, t] * often
-                precision = hits.cumsum(1) / np.maximum((~self.ambiguous[rows, t] * often).cumsum(1), 1e-9)
+                if self.ambiguous[rows, t].any():
+                    seen = (~self.ambiguous[rows, t] * often).cumsum(1)
+                right = np.flatnonzero(self.true[rows, t])  # precision has its peaks there
+                hits = often[:, right]
+                precision = hits.cumsum(1) / np.maximum(seen[:, right], 1e-9)
                 area = (hits * np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]).sum(1)
                 total[:, t] += np.divide(area, there, out=np.zeros(len(area)), where=there > 0)
             count[there > 0] += 1

@@ -15,7 +15,7 @@ from kdlab.measure.detection import AVERAGES, Evaluation, annotated, decode, eva
 from kdlab.measure.paired import LEVEL, STRICT, Effect, _needed, _resamples
 from kdlab.runs import Run
 
-__all__ = ["KEPT", "found_by", "map_effect", "mean_aps", "of_split", "seen_by"]
+__all__ = ["KEPT", "effect_of", "found_by", "map_effect", "mean_aps", "of_split", "resampled", "seen_by"]
 
 #: Detections of a video that are kept, the surest, after soft-NMS.
 KEPT = 40
@@ -51,25 +51,32 @@ def map_effect(a: Sequence[Evaluation], b: Sequence[Evaluation], name: str, repl
 
     All evaluations have the same truth. Raises ``ValueError`` when they have not, or seeds differ in number.
     """
-    first = a[0]
-    if len(a) != len(b) or not all(its.truth.equals(first.truth) for its in (*a, *b)):
+    if len(a) != len(b) or not all(its.truth.equals(a[0].truth) for its in (*a, *b)):
         raise ValueError("paired detections need the same number of seeds and the same true segments")
     videos = sorted({video for its in (*a, *b) for table in (its.truth, its.found) for video in table["video"]})
-    columns = [first.tious.index(t) for t in (AVERAGES[name] if name in AVERAGES else [float(name)])]
-    seeds, n = len(a), len(videos)
-    drawn_seeds, drawn_videos = _resamples(seeds, n, replicates)
-    # The sample itself, then leaving out each video, then the bootstrap.
-    weights = np.concatenate([np.ones((1, n)), 1 - np.eye(n), drawn_videos.astype(float)])
-    gaps = np.stack([100 * (_averaged(one, videos, weights, columns) - _averaged(other, videos, weights, columns))
-                     for one, other in zip(a, b, strict=True)])  # (S, 1 + V + R)
-    means = (drawn_seeds * gaps[:, 1 + n :].T).sum(1) / seeds
+    return effect_of(resampled(a, videos, name, replicates), resampled(b, videos, name, replicates), len(videos))
+
+
+def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, replicates: int = 4000) -> np.ndarray:
+    """mAP ``name`` in percent, ``(S, 1 + V + R)``: of all V ``videos``, without each of them, and of R bootstrap
+    samples, always the same."""
+    n = len(videos)
+    weights = np.concatenate([np.ones((1, n)), 1 - np.eye(n), _resamples(len(each), n, replicates)[1].astype(float)])
+    columns = [each[0].tious.index(t) for t in (AVERAGES[name] if name in AVERAGES else [float(name)])]
+    return 100 * np.stack([_averaged(its, videos, weights, columns) for its in each])
+
+
+def effect_of(a: np.ndarray, b: np.ndarray, videos: int) -> Effect:
+    """Effect of ``a`` − ``b``, both :func:`resampled`, with seeds resampled too."""
+    gaps, seeds, replicates = a - b, len(a), a.shape[1] - 1 - videos
+    means = (_resamples(seeds, videos, replicates)[0] * gaps[:, 1 + videos :].T).sum(1) / seeds
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     strict = np.quantile(means, [(1 - STRICT) / 2, (1 + STRICT) / 2])
     mean = float(gaps[:, 0].mean())
-    pseudo = n * gaps[:, :1] - (n - 1) * gaps[:, 1 : 1 + n]  # a video's share, by the jackknife
+    pseudo = videos * gaps[:, :1] - (videos - 1) * gaps[:, 1 : 1 + videos]  # a video's share, by the jackknife
     ratio = (strict[1] - strict[0]) / (high - low) if high > low else 1.0
     needed = _needed(pseudo, target=max(abs(mean) / ratio, 2 - abs(mean)))
-    return Effect(mean, float(low), float(high), *map(float, strict), seeds, n, *needed)
+    return Effect(mean, float(low), float(high), *map(float, strict), seeds, videos, *needed)
 
 
 def _averaged(its: Evaluation, videos: Sequence[str], weights: np.ndarray, columns: list[int]) -> np.ndarray:

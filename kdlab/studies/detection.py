@@ -24,7 +24,7 @@ from kdlab.clips.windows import windows
 from kdlab.detection_profiles import DEMO, STUDY, TITLES, DetectionSize, conditions, sized
 from kdlab.many import obtain_all
 from kdlab.measure.detection import AVERAGES, TIOUS, Evaluation, annotated, evaluate
-from kdlab.measure.detections import found_by, map_effect, mean_aps, seen_by
+from kdlab.measure.detections import effect_of, found_by, mean_aps, resampled, seen_by
 from kdlab.measure.paired import Effect, verdict
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, find, save_arrays
@@ -53,6 +53,7 @@ class Detections:
     found: dict[str, list[Evaluation]]
     recipes: dict[str, list[str]]
     sources: dict[str, str] = field(default_factory=dict)  # condition → hash of what trained it
+    _samples: dict = field(default_factory=dict, repr=False, compare=False)  # bootstraps, each made once
 
     @property
     def truth(self) -> pd.DataFrame:
@@ -63,8 +64,12 @@ class Detections:
         return mean_aps(self.found[condition], name)
 
     def effect(self, condition: str, baseline: str, name: str = HEADLINE) -> Effect:
-        """Paired difference in points of mAP."""
-        return map_effect(self.found[condition], self.found[baseline], name)
+        """Paired difference in points of mAP, of the seeds that both have."""
+        seeds = min(len(self.found[c]) for c in (condition, baseline))
+        for c in (condition, baseline):
+            if (c, name, seeds) not in self._samples:
+                self._samples[c, name, seeds] = resampled(self.found[c][:seeds], self.videos, name)
+        return effect_of(*(self._samples[c, name, seeds] for c in (condition, baseline)), len(self.videos))
 
     def save(self, path: Path) -> None:
         """One compressed npz without pickles, which ``kdlab.study.Scores`` can open for its recipes and sources."""
@@ -184,9 +189,11 @@ def ledger(scores: Detections) -> pd.DataFrame:
 
 def convergence(table: pd.DataFrame) -> tuple[float, float, str]:
     """As ``kdlab.study.convergence``: gain in *validation* mAP from twice the steps, its 95 % half-width over seeds,
-    and the word."""
+    and the word ("not measured" where no student was trained longer)."""
     some = table[(table.data == "night_untrimmed") & (table.metric == f"val_map@{HEADLINE}")]
     wide = some.pivot_table(index="seed", columns="condition", values="value")
+    if "det_student_2x" not in wide:
+        return np.nan, np.inf, "not measured"
     gains = (wide.det_student_2x - wide.det_student).dropna().to_numpy(float)
     gain = float(gains.mean())
     half = float(stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)) if len(gains) > 1 else np.inf

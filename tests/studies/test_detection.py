@@ -21,7 +21,7 @@ from kdlab.studies.detection import Detections, columns, ledger, narrowed
 from kdlab.study import Scores, load_rows, stale_studies
 
 
-def made_up(late: dict[str, float], seeds=4, videos=30) -> Detections:
+def made_up(late: dict[str, float], seeds=3, videos=12) -> Detections:
     """Detections that are ``late`` seconds late, more or less."""
     rng = np.random.default_rng(0)
     names = [f"v{i:02d}" for i in range(videos)]
