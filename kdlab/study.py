@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 from scipy.special import softmax
 
-from kdlab import exit_profiles, paths
+from kdlab import exit_profiles, generative_profiles, paths
 from kdlab.clips.night import Night
 from kdlab.files import write_atomically
 from kdlab.many import obtain_all
@@ -290,6 +290,8 @@ def compare_with_committed() -> list[str]:
     """One line per condition: where today's demo runs lie in the range that the committed demo-size runs cover."""
     lines = []
     asked = [("dual_light", "night_demo", TITLES, DEMO.seeds, lambda seed: dual_light(DEMO, seed), slice(None)),
+             ("generative", "night_bright_demo", generative_profiles.TITLES, generative_profiles.DEMO.seeds,
+              _demo_generative, slice(None)),
              ("progressive", "night_context_demo", exit_profiles.TITLES, exit_profiles.DEMO.seeds,
               _demo_exits, list(exit_profiles.TRAINED))]
     for name, data, titles, seeds, recipes, exits in asked:
@@ -310,6 +312,11 @@ def compare_with_committed() -> list[str]:
 def _demo_exits(seed: int) -> dict[str, Recipe]:
     size = exit_profiles.DEMO
     return exit_profiles.conditions(size, exit_profiles.trio(size, exit_profiles.night(size), seed))
+
+
+def _demo_generative(seed: int) -> dict[str, Recipe]:
+    size = generative_profiles.DEMO
+    return generative_profiles.conditions(size, generative_profiles.night(size), seed)
 
 
 def compare_with_pretrained() -> tuple[list[str], bool]:

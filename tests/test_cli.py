@@ -81,10 +81,11 @@ def test_reproduce_ends_with_the_comparison_or_says_how_to_go_on(kdlab, clone, m
     line = "accuracy: your 58.2 lies in 54.1…63.0"
     study = SimpleNamespace(compare_with_committed=lambda: [line],
                             compare_with_pretrained=lambda: (["run: the same bits"], True))
+    monkeypatch.setattr("kdlab.studies.detection.compared", lambda: ["mAP: your 30 lies in 20…40"])
     monkeypatch.setitem(sys.modules, "kdlab.study", study)
     write(clone, "01_a", "x = 1")
     code, out, _ = kdlab("reproduce")
-    assert code == 0 and re.search(r"01_a +done +\d", out) and f"committed intervals\n  {line}\n" in out
+    assert code == 0 and re.search(r"01_a +done +\d", out) and f"committed intervals\n  {line}\n  mAP: your 30" in out
     assert out.endswith("beside pretrained/\n  run: the same bits\n")
     study.compare_with_pretrained = lambda: (["run: OTHER bits"], False)
     code, out, err = kdlab("reproduce")
