@@ -210,23 +210,29 @@ def run(profile: DetectionSize, seeds: int | None = None, *, workers: int | None
     obtain_all(trainings(profile, seeds), pretrained=False, stale="refuse", workers=workers, say=say)
     scores, runs, best = collected(columns(profile, seeds, min(seeds, LONGER)), workers=workers, say=say)
     say(f"soft-NMS of width {best:g}, chosen on validation videos")
+    table = pd.DataFrame(write(scores, runs, best))
+    gain, half, word = convergence(table)
+    say(f"twice the steps: {gain:+.1f} ± {half:.1f} points on validation: {word}")
+    for title, found in effects(scores).items():
+        say(f"{title}: {found} points")
+    say(ledger(scores).to_string(index=False))
+    return scores
+
+
+def write(scores: Detections, runs: dict[str, list[Run]], sigma: float) -> list[dict]:
+    """Save what was :func:`collected`, detections and tidy rows; the rows."""
     scores.save(paths.figures_dir() / "predictions" / "detection-night_untrimmed.npz")
     table = _rows("night_untrimmed", scores)
     for condition, column in runs.items():
         for seed, one in enumerate(column[:1] if condition == "det_teacher" else column):
             about = dict(study="detection", data="night_untrimmed", condition=condition, seed=seed, fold="",
                          recipe=one.folder.name)
-            value = float(mean_aps([seen_by(one, "val", sigma=best)], HEADLINE)[0])
+            value = float(mean_aps([seen_by(one, "val", sigma=sigma)], HEADLINE)[0])
             table += [about | dict(metric=f"val_map@{HEADLINE}", value=round(value, 4), unit="%"),
                       about | dict(metric="cpu_seconds", value=one.provenance["cpu_seconds"], unit="s")]
     table += _rows("night_untrimmed_demo", narrowed(scores, min(DEMO.videos[2], len(scores.videos))))
     save_rows("detection", table)
-    gain, half, word = convergence(pd.DataFrame(table))
-    say(f"twice the steps: {gain:+.1f} ± {half:.1f} points on validation: {word}")
-    for title, found in effects(scores).items():
-        say(f"{title}: {found} points")
-    say(ledger(scores).to_string(index=False))
-    return scores
+    return table
 
 
 def _rows(data: str, scores: Detections) -> list[dict]:
