@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from kdlab.measure.lanczos import Krylov, density
 from kdlab.measure.surface import Path
@@ -17,7 +18,7 @@ from kdlab.show.widgets import _interactive
 from kdlab.studies.flatness_rows import CLAIMED, MEASURES
 
 __all__ = ["bands", "densities", "faked", "forest", "orders", "path_picture", "path_widget", "scatter",
-           "surface_picture", "surface_widget"]
+           "surface_picture", "surface_widget", "surfaces"]
 
 #: Modality → colour, mark, line, greys well apart.
 LOOKS = dict(zip(CLAIMED, (("C0", "o", "-"), ("C1", "s", "--"), ("C2", "^", ":")), strict=True))
@@ -26,7 +27,7 @@ LOOKS = dict(zip(CLAIMED, (("C0", "o", "-"), ("C1", "s", "--"), ("C2", "^", ":")
 def surface_picture(at: np.ndarray, beside: np.ndarray, losses: np.ndarray, turn: float = -60, tilt: float = 35,
                     title: str = "", ceiling: float = 6.0) -> Figure:
     """The loss ``(A, B)`` in two filter-normalised directions from the network: a relief seen from the angles ``turn``
-    and ``tilt`` (degrees), cut off at ``ceiling`` nats, and its map, whose lines lie at powers of two."""
+    and ``tilt`` (degrees), cut off at ``ceiling`` nats, and its map."""
     fig = plt.figure(figsize=(8, 3.3))
     shown = np.minimum(losses, ceiling).T
     ax = fig.add_subplot(1, 2, 1, projection="3d")
@@ -36,12 +37,26 @@ def surface_picture(at: np.ndarray, beside: np.ndarray, losses: np.ndarray, turn
     ax.set(xlabel="first direction", ylabel="second", zlabel="loss (nats)", zlim=(0, ceiling))
     ax.tick_params(labelsize=7)
     flat = fig.add_subplot(1, 2, 2)
-    levels = np.array([0.06, 0.12, 0.25, 0.5, 1, 2, 4, 8])
+    levels = np.array([0.06, 0.12, 0.25, 0.5, 1, 2, 3, 4, 6, 8])
     lines = flat.contour(at, beside, losses.T, levels=levels, cmap="cividis", norm="log", linewidths=1.2)
     flat.clabel(lines, fmt="%g", fontsize=8)
+    flat.tick_params(labelsize=7)
     flat.plot(0, 0, "k*", markersize=10)
     flat.set(xlabel="first direction", ylabel="second", title="lines of equal loss; star: the network")
     fig.suptitle(title, fontsize=11, fontweight="bold")
+    return fig
+
+
+def surfaces(at: np.ndarray, beside: np.ndarray, losses: dict[str, np.ndarray], ceiling: float = 6.0) -> Figure:
+    """The reliefs of :func:`surface_picture` side by side, name → losses ``(A, B)``, on one scale."""
+    fig, axes = plt.subplots(1, len(losses), figsize=(2.7 * len(losses), 2.5), subplot_kw={"projection": "3d"})
+    for ax, (name, its) in zip(np.atleast_1d(axes), losses.items(), strict=True):
+        ax.plot_surface(*np.meshgrid(at, beside), np.minimum(its, ceiling).T, cmap="cividis", vmin=0, vmax=ceiling,
+                        edgecolor="black", linewidth=0.15, rstride=1, cstride=1)
+        ax.view_init(35, -60)
+        ax.set(zlim=(0, ceiling), title=name)
+        ax.tick_params(labelsize=6, pad=-2)
+    fig.supylabel("loss (nats)", fontsize=8)
     return fig
 
 
@@ -74,7 +89,8 @@ def path_picture(paths: dict[str, Path], here: float = 0.5) -> Figure:
     for ax, what in ((left, "loss (nats)"), (right, "accuracy (%)")):
         ax.axvline(here, color="black", linewidth=0.8, linestyle=":")
         ax.set(xlabel="from the first network (0) to the second (1)", ylabel=what)
-    right.set(ylim=(0, 103), title=f"at {here:.2f}: " + " / ".join(words))
+    right.set_ylim(0, 103)
+    right.set_title(f"at {here:.2f}: " + " / ".join(words), fontsize=8)
     left.set_ylim(bottom=0)
     left.legend(fontsize=8)
     return fig
@@ -158,12 +174,15 @@ def orders(tables: dict[str, pd.DataFrame], title: str = "") -> Figure:
                         continue
                     mean, low, high = line[modality]
                     y, (colour, mark, _) = place + 0.22 * (k - 1), LOOKS[modality]
-                    ax.plot([max(low, mean / 50), min(high, mean * 50)], [y, y], color=colour, linewidth=2)
+                    if np.isfinite(high):  # one seed has no interval
+                        ax.plot([low, high], [y, y], color=colour, linewidth=2)
                     ax.plot(mean, y, mark, color=colour, markersize=6, label=modality if place == 0 else None)
                 word = line.word.split(":")[0]
                 ax.text(0.98, place + 0.42, word, fontsize=7, ha="right", va="center",
                         transform=ax.get_yaxis_transform(), color="0.3")
-            ax.set(xscale="log", ylim=(len(some) - 0.3, -0.5), yticks=range(len(some)),
+            ax.set_xscale("log")
+            ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.set(ylim=(len(some) - 0.3, -0.5), yticks=range(len(some)),
                    yticklabels=[f"{m:g} nats" for m in some["mark"]] if ax is axes[0] else [])
             ax.tick_params(labelsize=7)
             ax.grid(False, axis="y")
@@ -185,7 +204,12 @@ def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
             full = data == "night_context"
             ax.plot(some[column], some[gap], mark, color=colour, markersize=5, markerfacecolor=colour if full else
                     "white", label=f"{modality}, {'places tell' if full else 'tell nothing'}")
-        ax.set(xscale="log", xlabel=label)
+        ax.set_xlabel(label)
+        if column != "train_loss":
+            ax.set_xscale("log")
+            ax.xaxis.set_minor_formatter(NullFormatter())  # those of a short axis would overlap
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=5))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         ax.xaxis.label.set_size(8)
         ax.tick_params(labelsize=7)
     axes[0].set_ylabel("accuracy gap (points)" if gap == "gap" else "loss gap (nats)", fontsize=8)

@@ -24,6 +24,8 @@ def test_surface_and_its_widget(monkeypatch):
     assert (relief.azim, relief.elev) == (30, 60) and relief.get_zlim() == (0, 2)
     assert "star: the network" in words(fig) and "motion" in words(fig)
     assert flat.get_xlim()[0] == -1
+    both = words(flatness_plots.surfaces(at, at, {"iframe": losses, "motion": losses}))
+    assert "iframe" in both and "motion" in both
     monkeypatch.setenv("KDLAB_HEADLESS", "1")
     assert flatness_plots.surface_widget(at, at, {"motion": losses}) is None
 
