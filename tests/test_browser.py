@@ -1,0 +1,126 @@
+"""A person opens a notebook: JupyterLab in a real browser, a cell is run, a slider moved, and the picture changes.
+
+It needs Chromium (the system's package, or the one that ``$KDLAB_CHROMIUM`` names) and Playwright's Python client.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+
+import nbformat
+import pytest
+
+TOKEN, SECONDS = "test", 90  # of waiting at most; on two quiet cores the whole takes about 15
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync")
+CELLS = ["import numpy as np\nfrom kdlab.show.opening import opening\n"
+         'from kdlab.show.widgets import temperature_widget\nopening("smoke");',
+         'temperature_widget(np.array([2.0, 1.0, -1.0]), ("Jump", "Run", "Sit"), label=0)']
+
+
+def browser() -> str:
+    """Where Chromium is; the test is skipped where it is not."""
+    named = os.environ.get("KDLAB_CHROMIUM")
+    found = shutil.which(named) if named else next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip(f"no browser: {named} cannot be run" if named else
+                    "no browser: install the system's package `chromium`, or name one in KDLAB_CHROMIUM")
+    return found
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
+    direct, until = urllib.request.build_opener(urllib.request.ProxyHandler({})), time.monotonic() + SECONDS
+    while True:
+        try:
+            direct.open(url, timeout=5).close()
+            return
+        except OSError:
+            assert server.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.2)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """The address of a JupyterLab of its own, with a notebook ``widget.ipynb`` in its folder."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    (tmp_path / "work").mkdir()
+    nbformat.write(notebook, tmp_path / "work" / "widget.ipynb")
+    places = {f"JUPYTER_{name}_DIR": tmp_path / name.lower() for name in ("CONFIG", "DATA", "RUNTIME")}
+    places |= {f"JUPYTERLAB_{name}_DIR": tmp_path / name.lower() for name in ("SETTINGS", "WORKSPACES")}
+    # Nobody is there to answer whether news are wanted, and nothing may be fetched.
+    config = tmp_path / "config" / "labconfig" / "page_config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
+    environment = {k: v for k, v in os.environ.items() if k not in ("KDLAB_HEADLESS", "KDLAB_PROFILE")}
+    environment |= {k: str(v) for k, v in places.items()} | {"IPYTHONDIR": str(tmp_path / "ipython")}
+    port, log = free_port(), tmp_path / "lab.log"
+    call = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
+            f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={tmp_path / 'work'}",
+            f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True",
+            "--LabApp.check_for_updates_class=jupyterlab.handlers.announcements.NeverCheckForUpdate"]
+    with log.open("w") as out:
+        server = subprocess.Popen(call, env=environment, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/api/status?token={TOKEN}", server, log)
+        yield f"http://127.0.0.1:{port}/lab/tree/widget.ipynb?token={TOKEN}"
+    finally:
+        server.terminate()  # takes its kernels with it
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def test_a_slider_moves_the_picture(request):
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright's Python client")
+    where = browser()
+    address = request.getfixturevalue("lab")
+    with playwright.sync_playwright() as p:
+        chromium = p.chromium.launch(executable_path=where, headless=True, args=list(FLAGS))
+        try:
+            page = chromium.new_page(viewport={"width": 1200, "height": 1000})
+            page.set_default_timeout(1000 * SECONDS)
+            page.goto(address)
+            page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+            page.wait_for_function("() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel")
+            page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+            output = page.locator(".jp-CodeCell").nth(1).locator(".jp-Cell-outputArea")
+            picture = output.locator(".widget-output img, .jupyter-widgets-output-area img")
+            picture.wait_for()
+            assert "profile smoke" in page.locator(".jp-CodeCell").nth(0).inner_text()
+            assert output.locator(".widget-readout").inner_text() == "4.00"
+            before = picture.get_attribute("src")
+            assert before.startswith("data:image/png;base64,") and len(before) > 5000
+
+            handle = output.locator(".noUi-handle").bounding_box()
+            x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+            page.mouse.move(x, y)
+            page.mouse.down()
+            page.mouse.move(x + 60, y, steps=5)
+            page.mouse.up()
+            playwright.expect(picture).not_to_have_attribute("src", before, timeout=1000 * SECONDS)
+            picture.wait_for()
+            assert float(output.locator(".widget-readout").inner_text()) > 4
+            after = picture.get_attribute("src")
+            assert after.startswith("data:image/png;base64,") and len(after) > 5000 and after != before
+        except Exception:
+            page.screenshot(path=request.getfixturevalue("tmp_path") / "page.png")  # for whoever looks for the cause
+            raise
+        finally:
+            chromium.close()
