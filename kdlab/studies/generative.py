@@ -121,7 +121,8 @@ def g2(scores: Scores) -> dict[str, Effect]:
 def ledger(scores: Scores, ablations: Scores | None = None) -> pd.DataFrame:
     """Rows G1 and G2 of docs/ledger.md for one set, and G3 from its ``ablations``.
 
-    A row of several comparisons needs all of them; only then it is asked whether its control explains it.
+    A row of several comparisons needs all of them; only then it is asked whether its control explains it. Of one or two
+    seeds an interval knows hardly more than the clips: the verdict then begins with their number.
     """
     def explained(word: str, name: str, control: Effect) -> str:
         small = -2 < control.low and control.high < 2
@@ -141,7 +142,12 @@ def ledger(scores: Scores, ablations: Scores | None = None) -> pd.DataFrame:
         table.append(("G3", "generative and attention distillation each add",
                       "both − one alone; control permuted channels", f"{listed(each)}; control {control}",
                       explained(together(each), "permuted channels", control)))
-    return pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])
+    found = pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])
+    for claim, its in (("G1", scores), ("G2", scores), ("G3", ablations)):
+        if its and len(its.seeds) < 3:
+            of = found.claim == claim
+            found.loc[of, "verdict"] = f"too few seeds ({len(its.seeds)}); so far: " + found.verdict[of]
+    return found
 
 
 def converged(table: pd.DataFrame, data: str) -> tuple[float, float, str]:

@@ -89,6 +89,11 @@ def test_verdicts_follow_the_answers():
     assert word["G2"].startswith("not supported: ") and word["G2"].endswith("no effect larger than 2 points: kd")
 
 
+def test_a_verdict_of_few_seeds_says_so():
+    scores = made_up(BASE | {"genkd": 0.12}, seeds=2)
+    assert generative.ledger(scores).verdict.str.startswith("too few seeds (2); so far: ").all()
+
+
 def test_both_halves_must_add():
     halves = {"genkd": 0.12, "generative": 0.0, "attention": 0.0, "permuted": 0.0}
     assert verdicts(BASE | {"genkd": 0.0}, halves)["G3"] == "supported"
