@@ -25,8 +25,8 @@ from kdlab.studies import dual_light
 from kdlab.studies.looks import looked
 from kdlab.study import Scores, flat, save_rows, tested
 
-__all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "PROFILE", "TITLES", "AttentionSize", "best", "committed",
-           "compared", "differences", "gains", "load_looks", "mean", "parts", "run", "sized", "trainings"]
+__all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "PROFILE", "TITLES", "AttentionSize", "available", "best",
+           "committed", "compared", "differences", "gains", "load_looks", "mean", "parts", "run", "sized", "trainings"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,11 @@ def load_looks(name: str) -> dict[str, np.ndarray]:
     """The committed scores of a set's maps, as :func:`kdlab.studies.looks.looked` made them."""
     with np.load(_file(name), allow_pickle=False) as file:
         return {key: file[key] if key == "ids" else file[key].astype(float) for key in file.files}
+
+
+def available() -> list[str]:
+    """The sets of :data:`DATA` whose looks are committed."""
+    return [name for name in DATA if _file(name).is_file()]
 
 
 def mean(looks: dict[str, np.ndarray], metric: str, condition: str) -> float:

@@ -1,0 +1,111 @@
+"""Pictures of notebook 09: where networks look, beside the actor's true place. Each function returns a Figure."""
+
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from kdlab.clips.enhance import Gamma
+from kdlab.measure.paired import Effect
+from kdlab.show.widgets import _interactive
+
+__all__ = ["gain_bars", "look_widget", "looks_picture", "ranked", "randomised", "removal"]
+
+
+def _over(ax: plt.Axes, frame: np.ndarray, heat: np.ndarray, mask: np.ndarray | None) -> None:
+    """A grey frame (H, W, 3) under ``heat (H, W)`` in [0, 1]; the actor's outline in white over black."""
+    ax.imshow(frame.mean(-1), cmap="gray", vmin=0, vmax=255)
+    ax.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.55)
+    if mask is not None and mask.any() and not mask.all():
+        for colour, width in (("black", 2.4), ("white", 1)):
+            ax.contour(mask, levels=[0.5], colors=[colour], linewidths=width)
+    ax.set(xticks=[], yticks=[])
+
+
+def looks_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.ndarray, moments=(2, 6, 10, 14),
+                  enhanced: bool = True, title: str = "") -> Figure:
+    """Maps over one clip ``uint8 (T, H, W, 3)``: name → map (T, H, W), each divided by its own maximum; the actor's
+    ``masks`` are outlined. ``enhanced``: the frames below are brightened, so that a person sees something."""
+    shown = Gamma(2.2)(frames) if enhanced else frames
+    moments = [m for m in moments if m < len(frames)]
+    fig, axes = plt.subplots(len(rows) + 1, len(moments), squeeze=False,
+                             figsize=(1.5 * len(moments) + 0.6, 1.45 * (len(rows) + 1) + 0.3))
+    for ax, t in zip(axes[0], moments, strict=True):
+        ax.imshow(shown[t])
+        ax.set(xticks=[], yticks=[], title=f"frame {t}")
+    axes[0, 0].set_ylabel("enhanced" if enhanced else "raw", fontsize=8)
+    for line, (name, heat) in zip(axes[1:], rows.items(), strict=True):
+        heat = heat / max(heat.max(), 1e-12)
+        for ax, t in zip(line, moments, strict=True):
+            _over(ax, shown[t], heat[t], masks[t])
+        line[0].set_ylabel(name, fontsize=8)
+    fig.suptitle(title, fontsize=10)
+    return fig
+
+
+def look_widget(frames: list[np.ndarray], labels: list[str], masks: np.ndarray,
+                maps: Callable[[int, str], dict[str, np.ndarray]], layers: tuple[str, ...]):
+    """Pick clip and layer and scrub through time over :func:`looks_picture`; ``maps(clip, layer)`` are its rows.
+    ``None``, with a line that says so, when headless."""
+
+    def show(clip: int, layer: str, frame: int, enhanced: bool) -> None:
+        looks_picture(frames[clip], maps(clip, layer), masks[clip], (frame,), enhanced, labels[clip])
+        plt.show()
+
+    from ipywidgets import Checkbox, Dropdown, IntSlider
+
+    return _interactive(
+        show, clip=Dropdown(options=[(f"{i}: {name}", i) for i, name in enumerate(labels)]),
+        layer=Dropdown(options=list(layers)),
+        frame=IntSlider(masks.shape[1] // 2, min=0, max=masks.shape[1] - 1, continuous_update=False),
+        enhanced=Checkbox(True, description="brightened"))
+
+
+def ranked(scores: np.ndarray) -> dict[str, int]:
+    """The clips with the best, the median and the worst of ``scores (N,)``; those without a score are left out."""
+    order = np.argsort(np.where(np.isnan(scores), -np.inf, scores), kind="stable")[np.isnan(scores).sum():]
+    if not len(order):
+        raise ValueError("no clip has a score: is the actor in any picture?")
+    return {"best": int(order[-1]), "median": int(order[len(order) // 2]), "worst": int(order[0])}
+
+
+def gain_bars(table: pd.DataFrame, titles: dict[str, str], metric: str, title: str = "") -> Figure:
+    """Of ``studies.attention.gains``: each network's gain over its best baseline, thick 95 %, thin the ledger's."""
+    some = table[table.metric == metric]
+    fig, ax = plt.subplots(figsize=(7, 0.34 * len(some) + 1.1))
+    ax.axvline(0, color="black", linewidth=0.8)
+    for y, row in enumerate(some.itertuples()):
+        e: Effect = row.gain
+        ax.plot([e.strict_low, e.strict_high], [y, y], color="C0", linewidth=1)
+        ax.plot([e.low, e.high], [y, y], color="C0", linewidth=4, solid_capstyle="butt")
+        ax.plot(e.mean, y, "D", color="black", markersize=5)
+        ax.annotate(str(e), (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    ax.set(yticks=range(len(some)), yticklabels=[titles.get(n, n) for n in some.network], title=title,
+           ylim=(len(some) - 0.5, -0.5), xlabel=f"{metric}: points above the best of four maps that know nothing")
+    return fig
+
+
+def removal(curves: dict[str, dict[str, np.ndarray]]) -> Figure:
+    """Deletion and insertion: whose map → ``measure.attention.fidelity``'s curves ``(N, steps)``, means over clips."""
+    fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), sharey=True)
+    for ax, what in zip(axes, ("deletion", "insertion"), strict=True):
+        for (name, its), style in zip(curves.items(), ("o-", "s--", "^:"), strict=False):
+            mean = its[what].mean(0)
+            ax.plot(np.linspace(0, 100, len(mean)), 100 * mean, style, markersize=4, label=name)
+        ax.set(xlabel=f"pixels {'blurred' if what == 'deletion' else 'brought back'} (%)", title=what)
+    axes[0].set_ylabel("probability of the label (%)")
+    axes[1].legend(fontsize=8)
+    return fig
+
+
+def randomised(similar: dict[str, dict[str, float]]) -> Figure:
+    """How like the original a map stays while weights go, from the logits down: network → layer → correlation."""
+    fig, ax = plt.subplots(figsize=(7, 2.8))
+    for (name, its), style in zip(similar.items(), ("o-", "s--", "^:", "D-."), strict=False):
+        ax.plot(["all trained", *its], [1, *its.values()], style, markersize=5, label=name)
+    ax.axhline(0, color="grey", linestyle=":", linewidth=1)
+    ax.set(ylabel="correlation with its own map", xlabel="at random from the logits down to …", ylim=(-0.25, 1.05))
+    ax.legend(fontsize=8)
+    return fig
