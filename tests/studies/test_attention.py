@@ -82,11 +82,11 @@ def test_the_study_at_smoke_size(own_places):
 
 # --- the committed evidence ------------------------------------------------------------------------------------
 
-committed = pytest.mark.skipif(not (PREDICTIONS / "attention-night-looks.npz").is_file(), reason="not committed yet")
+committed = pytest.mark.skipif(not attention.available(), reason="not committed yet")
 
 
 @committed
-@pytest.mark.parametrize("data", attention.DATA)
+@pytest.mark.parametrize("data", attention.available())
 def test_committed_rows_follow_from_the_committed_looks(data):
     rows = load_rows("attention")
     rows, looks = rows[rows.data == data], attention.load_looks(data)
