@@ -5,7 +5,7 @@ its last and last but one stage), and the answer is scored against `night`'s act
 nothing: a network's result is its gain over the best of them. docs/methods.md, 7.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from kdlab.recipe import Recipe
 from kdlab.runs import save_arrays
 from kdlab.studies import dual_light
 from kdlab.studies.looks import looked
-from kdlab.study import Scores, flat, save_rows, tested
+from kdlab.study import Scores, chosen, flat, save_rows, tested
 
 __all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "PROFILE", "TITLES", "AttentionSize", "available", "best",
            "committed", "compared", "differences", "gains", "load_looks", "mean", "parts", "run", "sized", "trainings"]
@@ -93,12 +93,13 @@ def committed() -> dict[str, dict[str, list[Recipe]]]:
     return {f"attention-{name}": columns for name, (columns, _) in parts(PROFILE, 1).items()}
 
 
-def run(profile: AttentionSize, seeds: int | None = None, *, workers: int | None = None,
+def run(profile: AttentionSize, seeds: int | None = None, *, only: Sequence[str] = (), workers: int | None = None,
         say=print) -> dict[str, Scores]:
     """Run (or resume) the study; write ``figures/attention.csv``, and for each set what its networks said and, in
-    ``attention-<set>-looks.npz``, the scores of every map."""
-    table, found = [], {}
-    for name, (columns, data) in parts(profile, seeds).items():
+    ``attention-<set>-looks.npz``, the scores of every map. ``only`` names some sets; the rows of the others stay."""
+    sets, table = chosen("attention", parts(profile, seeds), only)
+    found = {}
+    for name, (columns, data) in sets.items():
         every = flat(columns)
         obtained = dict(zip(every, obtain_all(every, pretrained=False, stale="refuse", workers=workers, say=say),
                             strict=True))
@@ -109,7 +110,8 @@ def run(profile: AttentionSize, seeds: int | None = None, *, workers: int | None
         save_arrays(_file(name), looks)
         table += _rows(name, found[name], looks)
         say(gains(looks, columns).to_string(index=False))
-    say(differences(load_looks("night")).to_string(index=False))
+    if "night" in sets:
+        say(differences(load_looks("night")).to_string(index=False))
     save_rows("attention", table)
     return found
 
