@@ -73,3 +73,22 @@ def generative(dry_run, data_root, weights, flow, seed, tflops):
     if dry_run:
         return click.echo(paper_generative.dry_run(root, size, tflops))
     click.echo(paper_generative.run(root, size, seed, say=click.echo).round(2).to_string())
+
+
+@paper.command("detection")
+@click.option("--dry-run", is_flag=True, help="Only say what is needed, what it costs, what it is compared with.")
+@click.option("--data-root", type=click.Path(path_type=Path),
+              help="Folder of the folder thumos14; default: $KDLAB_REAL_CLIPS, else data/.")
+@click.option("--weights", type=click.Path(path_type=Path), help="I3D's checkpoint for the teacher to begin from.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--tflops", type=click.FloatRange(1), default=400, show_default=True,
+              help="Dense bf16 rate of your GPU, for the dry run's hours.")
+def detection(dry_run, data_root, weights, seed, tflops):
+    """GenKD on THUMOS14's untrimmed videos; goes on where an interrupted call stopped."""
+    from kdlab import paper_detection
+
+    root = data_root or paths.real_clips() or paths.data_dir()
+    size = paper_detection.profile(weights)
+    if dry_run:
+        return click.echo(paper_detection.dry_run(root, size, tflops))
+    click.echo(paper_detection.run(root, size, seed, say=click.echo).round(2).to_string())
