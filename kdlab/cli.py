@@ -17,8 +17,8 @@ from kdlab.cli_paper import paper
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
-_STUDIES = ("dual_light", "dual_light_arid6", "dual_light_controls", "dual_light_weizmann", "enhancers", "night_audit",
-            "progressive", "transfer", "wise")
+_STUDIES = ("attention", "detection", "dual_light", "dual_light_arid6", "dual_light_controls", "dual_light_weizmann",
+            "enhancers", "flatness", "generative", "night_audit", "progressive", "transfer", "wise")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -84,10 +84,11 @@ def reproduce(profile, data, again, timeout, verbose):
             click.echo(resume, err=True)
             _fail(step.notebook, step)
     if profile == "demo" and data is None:
+        from kdlab.studies import detection
         from kdlab.study import compare_with_committed, compare_with_pretrained
 
         click.echo("\nyour numbers beside the committed intervals")
-        for line in compare_with_committed():
+        for line in compare_with_committed() + detection.compared():
             click.echo(f"  {line}")
         lines, good = compare_with_pretrained()
         click.echo("\nyour runs beside pretrained/")
@@ -248,10 +249,14 @@ def main(arguments: list[str] | None = None) -> None:
 def _studies() -> dict:
     """Every study by its word; each is a module with ``PROFILE``, ``run`` and ``committed``."""
     from kdlab.studies import (
+        attention,
         controls,
         darkened,
+        detection,
         dual_light,
         enhancers,
+        flatness,
+        generative,
         night_audit,
         progressive,
         real_dark,
@@ -259,7 +264,8 @@ def _studies() -> dict:
         wise,
     )
 
-    modules = (dual_light, real_dark, controls, darkened, enhancers, night_audit, progressive, transfer, wise)
+    modules = (attention, detection, dual_light, real_dark, controls, darkened, enhancers, flatness, generative,
+               night_audit, progressive, transfer, wise)
     return dict(zip(_STUDIES, modules, strict=True))
 
 
