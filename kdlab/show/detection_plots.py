@@ -89,8 +89,8 @@ def map_over_tiou(scores: Detections, titles: dict[str, str], title: str = "") -
                     linestyle=("-", "--", ":", "-.")[line % 4], markersize=5, capsize=2, linewidth=1.3,
                     label=titles[condition])
     seeds = len(scores.seeds)
-    what = f"; {seeds} seeds, bars from the lowest to the highest" if seeds > 1 else "; one seed"
-    ax.set(xlabel=f"tIoU from which a segment is right{what}", ylabel="mAP (%)", ylim=(0, None), title=title)
+    what = f"; {seeds} seeds, bars their range" if seeds > 1 else "; one seed"
+    ax.set(xlabel=f"tIoU that counts as right{what}", ylabel="mAP (%)", ylim=(0, None), title=title)
     ax.legend(fontsize=8)
     return fig
 

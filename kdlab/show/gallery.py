@@ -4,13 +4,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from kdlab import paths
+from kdlab import detection_profiles, generative_profiles, paths
 from kdlab.clips.enhance import Clahe, Gamma
 from kdlab.clips.night import Night, render_clip
 from kdlab.profiles import TITLES, VARIETY
-from kdlab.show import exit_plots, plots
-from kdlab.studies import controls, progressive, wise
+from kdlab.show import attention_plots, detection_plots, exit_plots, flatness_plots, plots
+from kdlab.studies import attention, controls, detection, dual_light, flatness, progressive, wise
 from kdlab.studies.dual_light import committed_sweep
+from kdlab.studies.flatness_rows import hierarchy
 from kdlab.study import Scores, load_rows, pooled
 
 __all__ = ["draw"]
@@ -50,6 +51,22 @@ def draw() -> list[Path]:
         "wise_costs": exit_plots.cost_curves({name: wise.load_curves(name) for name in sets},
                                              {"ce_ic": "CE exits, WISE", "pkd": "PKD exits, WISE",
                                               "segments": "finals fused, 1 to 3 segments"}),
+    }
+    generated = Scores.load(paths.figures_dir() / "predictions" / "generative-night_bright.npz")
+    titles = {c: title for c, title in generative_profiles.TITLES.items()
+              if c in generated.predicted and c != "genkd" and not c.startswith("teacher")}
+    detected = detection.Detections.load(paths.figures_dir() / "predictions" / "detection-night_untrimmed.npz")
+    rows = load_rows("flatness")
+    looks = attention.load_looks("night")
+    pictures |= {
+        "generative_effects": plots.effects({f"GenKD − {title}": generated.effect("genkd", c)
+                                             for c, title in titles.items()}, "What GenKD gains over each"),
+        "detection_map": detection_plots.map_over_tiou(detected, detection_profiles.TITLES, "Untrimmed sequences"),
+        "flatness_orders": flatness_plots.orders({data: hierarchy(rows, data) for data in flatness.SETS},
+                                                 "Three equal networks at equal training loss"),
+        "attention_gains": attention_plots.gain_bars(attention.gains(looks, dual_light.HEADLINE), attention.TITLES,
+                                                     "energy_inside", "Energy on the actor, over the best map that "
+                                                     "knows nothing"),
     }
     made = []
     for name, figure in pictures.items():
