@@ -36,12 +36,13 @@ def test_lines_over_time_name_actions_and_signals():
     assert "Wave" in said and "Sit" not in said and "λ, GenKD, random weights" in said and ENERGY in said
 
 
-def test_a_moment_says_what_happens():
+def test_a_moment_says_what_happens(monkeypatch):
     frames = np.zeros((120, 8, 10, 3), np.uint8)
     assert "3.0 s: Wave" in words(moment(frames, TRACE, CLASSES, 3.0, ["genkd"], 15))
     assert "nothing labelled" in words(moment(frames, TRACE, CLASSES, 5.0, ["genkd"], 15))
     with pytest.raises(ValueError, match="second 8 lies outside the video of 8.0 s"):
         moment(frames, TRACE, CLASSES, 8.0, ["genkd"], 15)
+    monkeypatch.setenv("KDLAB_HEADLESS", "1")
     assert moment_widget(frames, TRACE, CLASSES, ["genkd"], 15) is None, "no dead slider where nobody can move it"
 
 
