@@ -8,13 +8,11 @@ It is counted, not measured, at this size and at the paper's (I3D, Top-I3D, 64 Ã
 """
 
 import json
-import platform
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
-from steps import Made, interleaved
+from steps import Made, environment, interleaved, summary
 
 from kdlab.clips.views import Batch
 from kdlab.distill.dual_light import CrossEntropy, DualLight
@@ -110,21 +108,14 @@ def main() -> None:
              "paper, batch 1": (Gated(I3D(), (64, 224, 224)), Gated(I3D(TOP), (64, 224, 224)), 1)}
     bytes_of = {size: memory(*nets) for size, nets in sizes.items()}
     ratios |= {f"memory, GenKD / CE, {size}": its["GenKD"] / its["CE"] for size, its in bytes_of.items()}
-    table = {}
-    for name, column in rows.items():
-        column = 1000 * np.array(column)
-        table[name] = dict(min_ms=round(column.min(), 3), median_ms=round(float(np.median(column)), 3),
-                           iqr_ms=round(float(np.subtract(*np.quantile(column, [0.75, 0.25]))), 3))
-        print(f"{name:32} min {column.min():8.2f} ms   median {np.median(column):8.2f} ms")
+    table = summary(rows)
     for name, value in ratios.items():
         print(f"{name:62} {value:.2f}")
     for size, its in bytes_of.items():
         print(f"{size}: CE {its['CE'] / 2**20:,.1f} MiB, GenKD {its['GenKD'] / 2**20:,.1f} MiB")
-    machine = {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine(),
-               "cpu": torch.backends.cpu.get_cpu_capability(), "CPU seconds": round(time.process_time() - start)}
     result = {"ratios": {name: round(value, 3) for name, value in ratios.items()}, "rows": table,
               "memory, MiB": {size: {k: round(v / 2**20, 1) for k, v in its.items()}
-                              for size, its in bytes_of.items()}, "environment": machine}
+                              for size, its in bytes_of.items()}, "environment": environment(start)}
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1))
 
 

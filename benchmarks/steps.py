@@ -130,6 +130,23 @@ def reading(repeats: int = 10) -> dict[str, list[float]]:
         }, repeats)
 
 
+def summary(rows: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Minimum, median and interquartile range in milliseconds of repeated CPU ``seconds``; prints a line each."""
+    table = {}
+    for name, seconds in rows.items():
+        column = 1000 * np.array(seconds)
+        table[name] = dict(min_ms=round(column.min(), 3), median_ms=round(float(np.median(column)), 3),
+                           iqr_ms=round(float(np.subtract(*np.quantile(column, [0.75, 0.25]))), 3))
+        print(f"{name:50} min {column.min():9.2f} ms   median {np.median(column):9.2f} ms")
+    return table
+
+
+def environment(start: float) -> dict[str, object]:
+    """Versions, machine, and the CPU seconds since ``start`` (of ``time.process_time``)."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine(),
+            "cpu": torch.backends.cpu.get_cpu_capability(), "CPU seconds": round(time.process_time() - start)}
+
+
 def main() -> None:
     torch.set_num_threads(1)
     start = time.process_time()
@@ -154,18 +171,11 @@ def main() -> None:
     ratios["reading"] = {"decoding / cache": decoded / cached}
     ratios = {size: {name: round(value, 3) for name, value in its.items()} for size, its in ratios.items()}
 
-    table = {}
-    for name, column in rows.items():
-        column = 1000 * np.array(column)
-        table[name] = dict(min_ms=round(column.min(), 3), median_ms=round(float(np.median(column)), 3),
-                           iqr_ms=round(float(np.subtract(*np.quantile(column, [0.75, 0.25]))), 3))
-        print(f"{name:50} min {column.min():9.2f} ms   median {np.median(column):9.2f} ms")
+    table = summary(rows)
     for size, its in ratios.items():
         for name, value in its.items():
             print(f"{size:12} {name:40} {value}")
-    machine = {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine(),
-               "cpu": torch.backends.cpu.get_cpu_capability(), "CPU seconds": round(time.process_time() - start)}
-    result = {"ratios": ratios, "rows": table, "sizes": about, "environment": machine}
+    result = {"ratios": ratios, "rows": table, "sizes": about, "environment": environment(start)}
     Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1))
 
 

@@ -27,8 +27,8 @@ from kdlab.recipe import Recipe, UserClips, source_hash
 from kdlab.runs import Run, committed_runs, find, save_arrays
 
 __all__ = ["COLUMNS", "Scores", "answers", "chosen", "collect", "compare_with_committed", "compare_with_pretrained",
-           "convergence", "flat", "fused", "load_rows", "pooled", "recall_rows", "rows", "save_rows", "stale_studies",
-           "tested", "three_seed_range"]
+           "convergence", "doubled", "flat", "fused", "lies", "load_rows", "pooled", "recall_rows", "rows", "save_rows",
+           "stale_studies", "tested", "three_seed_range"]
 
 COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
 
@@ -227,8 +227,11 @@ def chosen(study: str, sets: dict[str, list], only: Sequence[str]) -> tuple[dict
         raise ValueError(f"{study} has no data set {sorted(unknown)[0]!r}; it has {', '.join(sets)}")
     if not only:
         return sets, []
+    sets = {name: sets[name] for name in sets if name in only}
+    if not (paths.figures_dir() / f"{study}.csv").is_file():
+        return sets, []
     table = load_rows(study)
-    return {name: sets[name] for name in sets if name in only}, table[~table.data.isin(only)].to_dict("records")
+    return sets, table[~table.data.isin(only)].to_dict("records")
 
 
 def load_rows(study: str) -> pd.DataFrame:
@@ -252,7 +255,13 @@ def convergence(table: pd.DataFrame, data: str) -> tuple[float, float, str]:
     gains = (wide.ce_2x - wide.ce_raw).to_numpy(float)
     if len(gains) < 2:
         raise ValueError("the convergence check needs at least two seeds")
-    gain, half = float(gains.mean()), float(stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains))
+    return doubled(gains)
+
+
+def doubled(gains: np.ndarray) -> tuple[float, float, str]:
+    """Of the points ``(S,)`` that twice the steps gained: mean, 95 % half-width (one seed: infinite), and the word."""
+    gain = float(gains.mean())
+    half = float(stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)) if len(gains) > 1 else np.inf
     word = "converged" if gain + half < 2 else "under-trained" if gain - half > 2 else "undecided"
     return gain, half, word
 
@@ -303,10 +312,14 @@ def compare_with_committed() -> list[str]:
                 lines.append(f"{titles[condition]}: not trained here yet")
                 continue
             mine = 100 * np.mean([run.predictions().correct.T[exits].mean() for run in runs])
-            low, high = three_seed_range(column.value.to_numpy(float), seeds)
-            word = "lies in" if low <= mine <= high else "lies OUTSIDE"
-            lines.append(f"{titles[condition]}: your {mine:.1f} {word} {low:.1f}…{high:.1f}")
+            lines.append(f"{titles[condition]}: your {lies(mine, column.value, seeds)}")
     return lines
+
+
+def lies(mine: float, committed: pd.Series, seeds: int) -> str:
+    """``58.2 lies in 54.1…63.0``, or OUTSIDE: the mean of ``seeds`` new runs in the range that ``committed`` cover."""
+    low, high = three_seed_range(committed.to_numpy(float), seeds)
+    return f"{mine:.1f} {'lies in' if low <= mine <= high else 'lies OUTSIDE'} {low:.1f}…{high:.1f}"
 
 
 def _demo_exits(seed: int) -> dict[str, Recipe]:

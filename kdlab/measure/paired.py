@@ -111,10 +111,7 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
     if claim.strict_low > 0 or claim.strict_high < 0:
         word = "supported" if claim.strict_low > 0 else "contradicted"
         word += ", small" if small else ""
-        explained = [name for name, e in (controls or {}).items() if -2 < e.low and e.high < 2]
-        if claim.strict_low > 0 and explained:
-            word += f", and explained by {' and '.join(explained)}"
-        return word
+        return word + (_explained(controls) if claim.strict_low > 0 else "")
     if small:
         return "no effect larger than 2 points"
     ways = [f"{n:.0f} {what}" for n, what in ((claim.seeds_needed, "seeds"), (claim.units_needed, "test units"))
@@ -123,11 +120,17 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
     return f"underpowered (± {claim.half_width:.1f}; about {cure} would decide)"
 
 
-def together(each: dict[str, Effect]) -> str:
-    """The word for a row that needs all of its comparisons: supported if each is, else those that are not, by word."""
+def _explained(controls: dict[str, Effect] | None) -> str:
+    names = [name for name, e in (controls or {}).items() if -2 < e.low and e.high < 2]
+    return f", and explained by {' and '.join(names)}" if names else ""
+
+
+def together(each: dict[str, Effect], controls: dict[str, Effect] | None = None) -> str:
+    """The word for a row that needs all of its comparisons: supported if each is (only then it is asked whether one of
+    the ``controls`` explains it), else those that are not, by word."""
     words = {name: verdict(e) for name, e in each.items()}
     if all(word.startswith("supported") for word in words.values()):
-        return "supported"
+        return "supported" + _explained(controls)
     by_word: dict[str, list[str]] = {}
     for name, word in words.items():
         by_word.setdefault(word.split(" (")[0], []).append(name)

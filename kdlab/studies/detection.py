@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from kdlab import paths
 from kdlab.clips.windows import windows
@@ -28,7 +27,7 @@ from kdlab.measure.detections import effect_of, found_by, mean_aps, resampled, s
 from kdlab.measure.paired import Effect, verdict
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, find, save_arrays
-from kdlab.study import flat, load_rows, save_rows, three_seed_range
+from kdlab.study import doubled, flat, lies, load_rows, save_rows
 
 __all__ = ["HEADLINE", "METRICS", "PROFILE", "Detections", "collected", "columns", "committed", "compared",
            "convergence", "effects", "ledger", "narrowed", "run", "sized", "trainings", "width"]
@@ -194,11 +193,7 @@ def convergence(table: pd.DataFrame) -> tuple[float, float, str]:
     wide = some.pivot_table(index="seed", columns="condition", values="value")
     if "det_student_2x" not in wide:
         return np.nan, np.inf, "not measured"
-    gains = (wide.det_student_2x - wide.det_student).dropna().to_numpy(float)
-    gain = float(gains.mean())
-    half = float(stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)) if len(gains) > 1 else np.inf
-    word = "converged" if gain + half < 2 else "under-trained" if gain - half > 2 else "undecided"
-    return gain, half, word
+    return doubled((wide.det_student_2x - wide.det_student).dropna().to_numpy(float))
 
 
 # --- the study -------------------------------------------------------------------------------------------------
@@ -262,7 +257,5 @@ def compared() -> list[str]:
             continue
         sigma = width(mine["det_student"])
         value = mean_aps([seen_by(run, sigma=sigma) for run in mine[condition]], HEADLINE).mean()
-        low, high = three_seed_range(column.value.to_numpy(float), DEMO.seeds)
-        word = "lies in" if low <= value <= high else "lies OUTSIDE"
-        lines.append(f"detection, {TITLES[condition]}: your mAP {value:.1f} {word} {low:.1f}…{high:.1f}")
+        lines.append(f"detection, {TITLES[condition]}: your mAP {lies(value, column.value, DEMO.seeds)}")
     return lines

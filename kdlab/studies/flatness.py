@@ -170,7 +170,8 @@ def _finished(size: ExitSize, seeds: int, workers: int | None, say) -> list[dict
     for seed in range(seeds):
         three = trio(size, night(size), seed)
         found = conditions(size, three)
-        runs = obtain_all([*three, found["ce_ic"], found["pkd"]], workers=workers, say=say)
+        runs = obtain_all([*three, found["ce_ic"], found["pkd"]], pretrained=False, stale="refuse", workers=workers,
+                          say=say)
         backbones = dict(zip(ORDER, runs, strict=False))
         about = dict(study="flatness", data="night_context", seed=seed, fold="")
         for m, run_ in backbones.items():

@@ -121,13 +121,8 @@ def g2(scores: Scores) -> dict[str, Effect]:
 def ledger(scores: Scores, ablations: Scores | None = None) -> pd.DataFrame:
     """Rows G1 and G2 of docs/ledger.md for one set, and G3 from its ``ablations``.
 
-    A row of several comparisons needs all of them; only then it is asked whether its control explains it. Of one or two
-    seeds an interval knows hardly more than the clips: the verdict then begins with their number.
+    Of one or two seeds an interval knows hardly more than the clips: the verdict then begins with their number.
     """
-    def explained(word: str, name: str, control: Effect) -> str:
-        small = -2 < control.low and control.high < 2
-        return f"{word}, and explained by {name}" if word == "supported" and small else word
-
     listed = lambda each: "; ".join(f"{name} {e}" for name, e in each.items())  # noqa: E731
     phase_1, longer = (scores.effect("student_fr", other) for other in ("student_ce", "student_2x"))
     table = [("G1", "the feature-representation phase improves a network by itself",
@@ -135,13 +130,13 @@ def ledger(scores: Scores, ablations: Scores | None = None) -> pd.DataFrame:
               verdict(phase_1, {"equal passes": longer}))]
     each, control = g2(scores), scores.effect("genkd", "untrained")
     table.append(("G2", "GenKD beats CE and the usual KD methods", "GenKD − each; control untrained teacher",
-                  f"{listed(each)}; control {control}", explained(together(each), "an untrained teacher", control)))
+                  f"{listed(each)}; control {control}", together(each, {"an untrained teacher": control})))
     if ablations:
         each = {name: ablations.effect("genkd", name) for name in ("generative", "attention")}
         control = ablations.effect("genkd", "permuted")
         table.append(("G3", "generative and attention distillation each add",
                       "both − one alone; control permuted channels", f"{listed(each)}; control {control}",
-                      explained(together(each), "permuted channels", control)))
+                      together(each, {"permuted channels": control})))
     found = pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])
     for claim, its in (("G1", scores), ("G2", scores), ("G3", ablations)):
         if its and len(its.seeds) < 3:
@@ -179,8 +174,7 @@ def run(profile: GenerativeSize, seeds: int | None = None, *, only: Sequence[str
     Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
     """
     sets = data_sets(profile) | dict.fromkeys(BESIDE, [])
-    first = only and not (paths.figures_dir() / "generative.csv").is_file()
-    sets, table = ({name: sets[name] for name in only}, []) if first else chosen("generative", sets, only)
+    sets, table = chosen("generative", sets, only)
     if "weizmann" in sets:
         paths.real_set("weizmann")
     obtain_all(trainings(profile, seeds, tuple(sets)), pretrained=False, stale="refuse", workers=workers, say=say)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kdlab import paths
+from kdlab import detection_profiles, paths
 from kdlab.clips.night.untrimmed import Untrimmed, untrimmed_catalogue
 from kdlab.generative_profiles import GenerativeSize
 from kdlab.measure.alignment import ENERGY, SLIDING, areas, random_twin, traces
@@ -13,17 +13,17 @@ from kdlab.runs import Run, save_arrays
 
 __all__ = ["ATTENTIVE", "UNTRIMMED", "aligned", "alignment", "alignment_effects", "alignment_rows", "watched"]
 
-#: The untrimmed videos on which λ is read; their spec is the detection study's, whose videos these are.
-UNTRIMMED = Untrimmed(("Jump", "Sit", "Stand", "Turn", "Walk", "Wave"), (60, 20, 60), (20.0, 30.0), 0.25, 0)
+#: The untrimmed videos on which λ is read: those that the detection study tests on.
+UNTRIMMED = replace(detection_profiles.night(detection_profiles.STUDY).night,
+                    videos=(0, 0, detection_profiles.STUDY.videos[2]))
 #: Whose λ is read, and of which architectures also with random weights.
 ATTENTIVE, TWINS = ("teacher_fr", "student_gate", "student_fr", "genkd"), ("teacher_fr", "genkd")
-
 
 
 def watched(size: GenerativeSize) -> Untrimmed:
     """The videos on which λ is read at this size: of the same set the first ones."""
     few = {"smoke": 1, "demo": 4}.get(size.name)
-    return replace(UNTRIMMED, videos=(0, 0, few)) if few else UNTRIMMED
+    return replace(UNTRIMMED, videos=(0, 0, few or UNTRIMMED.videos[2]))
 
 
 def aligned(runs: dict[str, list[Run]], spec: Untrimmed, progress=iter) -> dict[str, np.ndarray]:

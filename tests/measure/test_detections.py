@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from kdlab.measure.detection import TIOUS, evaluate
-from kdlab.measure.detections import map_effect, mean_aps
+from kdlab.measure.detections import map_effect, mean_aps, resampled
 
 
 def made_up(seed: int, off: float, videos: int = 12, truth_seed: int = 0):
@@ -65,3 +65,13 @@ def test_detections_of_other_videos_are_not_compared():
         map_effect([made_up(0, 0)], [made_up(0, 0, truth_seed=1)], "0.5")
     with pytest.raises(ValueError, match="same number of seeds"):
         map_effect([made_up(0, 0)], [], "0.5")
+
+
+def test_the_jackknife_leaves_each_video_out_once():
+    its = made_up(0, 0.4)
+    videos = sorted(its.truth["video"].unique())
+    row = resampled([its], videos, "0.5", 10)[0]
+    assert row[0] == pytest.approx(100 * its.mean_ap()["0.5"]) and len(row) == 1 + 12 + 10
+    for video, without in zip(videos, row[1:13], strict=True):
+        left = (table[table["video"] != video].reset_index(drop=True) for table in (its.truth, its.found))
+        assert without == pytest.approx(100 * evaluate(*left, 2, TIOUS).mean_ap()["0.5"])

@@ -47,6 +47,8 @@ def test_cells_that_are_one_training_by_construction_are_left_out():
 def test_a_row_of_several_comparisons_needs_all_of_them():
     good, none = Effect(5, 4, 6, 3, 7, 5, 300, 2, 50), Effect(0, -1, 1, -2, 2, 5, 300, 2, 50)
     assert together({"a": good, "b": good}) == "supported"
+    assert together({"a": good}, {"X": none, "Y": good}) == "supported, and explained by X"
+    assert together({"a": good, "b": none}, {"X": none}).startswith("not supported: supported: a; no effect")
     word = together({"a": good, "b": none, "c": none})
     assert word == "not supported: supported: a; no effect larger than 2 points: b, c"
 
