@@ -45,7 +45,7 @@ class GenerativeSize:
 
 SMOKE = GenerativeSize("smoke", (4, 2, 2), 2, 2, 2)
 DEMO = GenerativeSize("demo", (24, 4, 12), 25, 80, 2)
-STUDY = GenerativeSize("study", (40, 30, 100), 40, 80, 3, 2, 2)
+STUDY = GenerativeSize("study", (40, 100, 100), 120, 80, 4, 1, 1)
 
 
 def sized(name: str | None = None) -> GenerativeSize:
