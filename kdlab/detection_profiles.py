@@ -39,10 +39,7 @@ TITLES = {
 @dataclass(frozen=True)
 class DetectionSize:
     """Videos of untrimmed `night` to train, choose and test on, their shortest and longest ``seconds``; the students'
-    epochs, of which the teacher has twice as many; seeds.
-
-    A video does not depend on how many there are, so `demo` tests on the first of the `study`'s.
-    """
+    epochs, of which the teacher has twice as many; seeds."""
 
     name: str
     videos: tuple[int, int, int]
@@ -53,7 +50,7 @@ class DetectionSize:
 
 SMOKE = DetectionSize("smoke", (3, 1, 2), (12.0, 14.0), 2, 1)
 DEMO = DetectionSize("demo", (24, 6, 15), (20.0, 30.0), 20, 1)
-STUDY = DetectionSize("study", (24, 20, 60), (20.0, 30.0), 20, 5)
+STUDY = DetectionSize("study", (24, 20, 60), (20.0, 30.0), 80, 5)
 
 
 def sized(name: str | None = None) -> DetectionSize:

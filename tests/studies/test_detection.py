@@ -12,12 +12,11 @@ from kdlab.clips.night.untrimmed import Untrimmed
 from kdlab.clips.untrimmed import UntrimmedStream
 from kdlab.clips.windows import WindowBatches, windows
 from kdlab.detection_profiles import DEMO, SMOKE, STUDY, TITLES, conditions, night
-from kdlab.measure.detection import TIOUS, evaluate
 from kdlab.nets.gated_detector import read_cvaes
-from kdlab.recipe import from_json, source_hash, to_json
+from kdlab.recipe import from_json, to_json
 from kdlab.runs import Run, batches, obtain
 from kdlab.studies import detection
-from kdlab.studies.detection import Detections, columns, ledger, narrowed
+from kdlab.studies.detection import Detections, columns, ledger
 from kdlab.study import Scores, load_rows, stale_studies
 
 
@@ -54,12 +53,8 @@ def test_all_students_see_the_same_and_the_longer_one_has_the_teachers_steps():
         assert recipe.name.startswith(recipe.condition + "-night_untrimmed-s")
 
 
-def test_demo_trains_as_the_study_does_on_the_same_videos():
-    """So that the study's networks are what a demo is compared with."""
-    assert (DEMO.videos[0], DEMO.seconds, DEMO.epochs) == (STUDY.videos[0], STUDY.seconds, STUDY.epochs)
-    assert DEMO.videos[2] <= STUDY.videos[2] and sum(DEMO.videos) <= 100
-    for a, b in zip(conditions(DEMO, 0).values(), conditions(STUDY, 0).values(), strict=True):
-        assert source_hash(a) == source_hash(b) and a.settings == b.settings and a.method == b.method
+def test_a_demo_is_small():
+    assert sum(DEMO.videos) <= 100 and DEMO.epochs < STUDY.epochs
 
 
 def test_the_longer_trainings_come_last_and_no_training_twice():
@@ -88,10 +83,6 @@ def test_detections_come_back_from_their_file(tmp_path):
     assert (again.classes, again.seeds, again.videos, again.recipes) == (
         made.classes, made.seeds, made.videos, made.recipes)
     assert Scores.load(tmp_path / "d.npz").sources == made.sources, "stale studies are found by these"
-    part = narrowed(again, 2)
-    assert len(part.truth) == 6 and set(part.truth["video"]) == {"v00", "v01"}
-    alone = evaluate(part.truth, made.found["det_genkd"][0].found.query("video in ('v00', 'v01')"), 3, TIOUS)
-    assert part.mean_ap("det_genkd", "0.5")[0] == pytest.approx(100 * alone.mean_ap()["0.5"])
 
 
 def test_convergence_is_read_on_validation():
@@ -155,7 +146,7 @@ def test_a_detector_is_trained_found_and_asked_through_its_recipe(tiny):
 
 @pytest.mark.slow
 def test_the_study_at_smoke_size(own_places, monkeypatch):
-    scores = detection.run(SMOKE, 2, workers=1, say=lambda _: None)
+    scores = detection.run(SMOKE, 2, demo_seeds=2, workers=1, say=lambda _: None)
     rows = load_rows("detection")
     assert set(rows.data) == {"night_untrimmed", "night_untrimmed_demo"}
     again = Detections.load(own_places / "FIGURES" / "predictions" / "detection-night_untrimmed.npz")
@@ -177,12 +168,9 @@ committed = pytest.mark.skipif(not PREDICTIONS.is_file(), reason="not committed 
 
 
 @committed
-@pytest.mark.parametrize("data", ["night_untrimmed", "night_untrimmed_demo"])
-def test_committed_rows_follow_from_the_committed_predictions(data):
-    scores = Detections.load(PREDICTIONS)
-    scores = scores if data == "night_untrimmed" else narrowed(scores, DEMO.videos[2])
-    rows = load_rows("detection")
-    rows = rows[(rows.data == data) & rows.metric.str.startswith("map@")]
+def test_committed_rows_follow_from_the_committed_predictions():
+    scores, rows = Detections.load(PREDICTIONS), load_rows("detection")
+    rows = rows[(rows.data == "night_untrimmed") & rows.metric.str.startswith("map@")]
     seen = {(c, s): its.mean_ap() for c, each in scores.found.items() for s, its in enumerate(each)}
     assert len(rows) == len(detection.METRICS) * (len(seen) - len(scores.seeds) + 1)
     for row in rows.itertuples():
