@@ -7,11 +7,13 @@ PyHessian's place is then taken by its method in plain torch: power iteration an
 
 ResNet-18 on 32 images of 32² and TinyR2Plus1D on 64 clips of 8 × 24², ten noisy patterns learnt to under half a nat.
 Products for the trace: the probes (at least 2) that their variance asks for at a standard error of 5 and 1 %, and the
-Lanczos steps. A stopping rule that looks at its own few probes would make counts a lottery: all who draw plain random
-signs (kdlab without Lanczos, PyHessian, curvlinops) share the variance of 48, and kdlab's 24 are looked at both ways.
-Products for the eigenvalue: counted until ‖Hv − λv‖ ≤ 0.01 λ; ARPACK, which curvlinops hands its products to, has that
-as its tolerance. Seconds: products times CPU seconds of one, and making the operator. fp32, one thread. The
-Gauss-Newton row measures another matrix; on a piecewise linear network (ResNet-18, evaluation mode) of equal trace.
+Lanczos steps. A stopping rule that looks at its own few probes would make counts a lottery, so variances are those of
+24 probes; PyHessian and curvlinops, who draw the same plain random signs, share those of 48. A probe of kdlab's walks
+the graph behind its block alone: it counts as the part of a whole product that its seconds are. "One block" is kdlab
+without blocks. Products for the eigenvalue: counted until ‖Hv − λv‖ ≤ 0.01 λ; ARPACK, which curvlinops hands its
+products to, has that as its tolerance. Seconds: products times CPU seconds of one, and making the operator. fp32, one
+thread, everybody's library warmed up. The Gauss-Newton row measures another matrix; on a piecewise linear network
+(ResNet-18, evaluation mode) of equal trace.
 """
 
 import contextlib
@@ -19,6 +21,7 @@ import json
 import platform
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -26,7 +29,7 @@ from scipy.sparse.linalg import eigsh
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
-from kdlab.measure.flatness import Hessian
+from kdlab.measure.flatness import BLOCKS, Hessian
 from kdlab.measure.lanczos import Krylov, extremes, trace
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train import one_thread
@@ -66,39 +69,41 @@ def networks():
         yield name, net, x, y, loss
 
 
-def row(value: float, variance: float, before: int, each: float, setup: float, found: dict) -> dict:
-    """``found`` is about the eigenvalue; ``before``: Lanczos steps, which gave the eigenvalue too and are paid once."""
-    five, one = (before + max(2, int(np.ceil(variance / (error * value) ** 2))) for error in (0.05, 0.01))
-    both = five + (0 if before else found["products"])
-    return {"trace": round(value, 1), "products_5_percent": five, "products_1_percent": one,
-            "eigenvalue": round(found["value"], 3), "residual": round(found["residual"], 5),
-            "eigenvalue_products": found["products"], "both_products": both, "seconds_per_product": round(each, 4),
-            "both_seconds": round(setup + both * each, 2)}
+def row(value: float, needed: dict[str, float], before: int, each: float, setup: float, found: dict) -> dict:
+    """``needed``: products for the trace by error; ``found`` is about the eigenvalue; ``before``: Lanczos steps, which
+    gave the eigenvalue too and are paid once."""
+    both = before + needed["5_percent"] + (0 if before else found["products"])
+    return {"trace": round(value, 1)} | {f"products_{name}": round(before + n, 1) for name, n in needed.items()} | {
+        "eigenvalue": round(found["value"], 3), "residual": round(found["residual"], 5),
+        "eigenvalue_products": found["products"], "both_products": round(both, 1),
+        "seconds_per_product": round(each, 4), "both_seconds": round(setup + both * each, 2)}
 
 
-def ours(net, x, y, gauss_newton: bool = False) -> tuple[dict, np.ndarray]:
-    """kdlab's row, and what its probes would have been without the Lanczos run."""
-    hessian, setup = clocked(lambda: Hessian(net, [(x, y)], gauss_newton=gauss_newton))
-    found, first = clocked(lambda: extremes(hessian, RESIDUAL, min_steps=STEPS, smallest=False))
-    run, timed = found.run, 8
-    estimate, second = clocked(lambda: trace(hessian, run, 0.0, timed, timed))
-    each, probes, whole = (first + second) / hessian.products, [], []
-    inner = np.diag(run.diagonal) + np.diag(run.beside[:-1], 1) + np.diag(run.beside[:-1], -1)
-    for _ in range(PROBES):
-        z = torch.randint(0, 2, (1, hessian.size)).float() * 2 - 1
-        image = hessian.product(z)[0]
-        qz, qh = (run.basis @ v.float() for v in (z[0], image))
-        whole.append(float(z[0].double() @ image))
-        probes.append(whole[-1] - 2 * float(qz @ qh) + float(qz.numpy() @ inner @ qz.numpy()))
-    probes += list(estimate.probes)
+def ours(net, x, y, gauss_newton: bool = False, blocks: int = BLOCKS) -> dict:
+    with mock.patch("kdlab.measure.flatness.BLOCKS", blocks):
+        hessian, setup = clocked(lambda: Hessian(net, [(x, y)], gauss_newton=gauss_newton))
+    found, seconds = clocked(lambda: extremes(hessian, RESIDUAL, min_steps=STEPS, smallest=False))
+    run = found.run
+    estimate = trace(hessian, run, 0.0, PROBES, PROBES)
+    rows = [torch.ones(block.stop - block.start) for block in hessian.blocks]
+    walks = [np.median([clocked(lambda b=b: hessian.within([(b, rows[b])]) + run.seen(hessian.blocks[b], rows[b]))[1]
+                        for _ in range(3)]) for b in range(len(rows))]
+    each, spread = seconds / len(run.diagonal), np.array([p.std(ddof=1) for p in estimate.probes])
+    needed = {name: float(probes_for(spread, error * estimate.value) @ walks / each)
+              for name, error in (("5_percent", 0.05), ("1_percent", 0.01))}
     about = next(e for m in range(2, len(run.diagonal) + 1) if (e := shortened(run, m))["residual"] <= RESIDUAL)
-    value = run.captured + float(np.mean(probes))
-    return row(value, np.var(probes, ddof=1), len(run.diagonal), each, setup, about), np.array(whole)
+    return row(estimate.value, needed, len(run.diagonal), each, setup, about) | {
+        "probes_5_percent": [int(n) for n in probes_for(spread, 0.05 * estimate.value)]}
+
+
+def probes_for(spread: np.ndarray, error: float) -> np.ndarray:
+    """In each block, for that standard error of the sum: in proportion to its spread."""
+    return np.maximum(2, np.ceil(spread * spread.sum() / error**2))
 
 
 def shortened(run: Krylov, steps: int) -> dict:
     """What a Lanczos run knew after so many of its steps."""
-    values, _, residuals = Krylov(run.basis, run.diagonal[:steps], run.beside[:steps]).ritz()
+    values, _, residuals = Krylov(run.basis, run.diagonal[:steps], run.beside[:steps], run.beyond).ritz()
     return {"value": float(values[-1]), "residual": float(residuals[-1] / values[-1]), "products": steps}
 
 
@@ -133,7 +138,7 @@ class PyHessian(Plain):
         self.peer.eigenvalues(maxIter=10**6, tol=0)
 
 
-def plain(kind, net, x, y, others: np.ndarray) -> dict:
+def plain(kind, net, x, y) -> dict:
     found = {"products": 0}
 
     def product(slope, params, v):
@@ -146,12 +151,14 @@ def plain(kind, net, x, y, others: np.ndarray) -> dict:
         return image
 
     peer, setup = clocked(lambda: kind(net, x, y))
-    probes, seconds = clocked(lambda: peer.probes(PROBES, lambda *a: torch.autograd.grad(*a, retain_graph=True)))
+    probes, seconds = clocked(lambda: peer.probes(2 * PROBES, lambda *a: torch.autograd.grad(*a, retain_graph=True)))
     with contextlib.suppress(Reached):
         peer.iterate(product)
     net.zero_grad(set_to_none=True)
-    probes = [*probes, *others]
-    return row(float(np.mean(probes)), np.var(probes, ddof=1), 0, seconds / PROBES, setup, found)
+    value, spread = float(np.mean(probes)), np.array([np.std(probes, ddof=1)])
+    needed = {name: float(probes_for(spread, error * value)[0]) for name, error in (("5_percent", 0.05),
+                                                                                    ("1_percent", 0.01))}
+    return row(value, needed, 0, seconds / len(probes), setup, found)
 
 
 def with_curvlinops(net, x, y, probes_needed: dict) -> dict:
@@ -177,23 +184,26 @@ def with_curvlinops(net, x, y, probes_needed: dict) -> dict:
 
 
 def in_mini_batches(net, x, y) -> dict:
-    """CPU seconds of one probe where the data is four mini-batches, so that no graph can be kept."""
+    """CPU seconds where the data is four mini-batches, so that no graph can be kept."""
     data = list(zip(x.chunk(4), y.chunk(4), strict=True))
     hessian = Hessian(net, data)
-    seconds = {f"kdlab, {b} probes at a time": clocked(lambda b=b: trace(hessian, None, 0.0, 8, 8, block=b))[1] / 8
-               for b in (1, 8)}
+    sweep = [(b, torch.ones(block.stop - block.start)) for b, block in enumerate(hessian.blocks)]
+    seconds = {"kdlab, a product": clocked(lambda: hessian.product(torch.ones(1, hessian.size)))[1],
+               "kdlab, a probe in every block": clocked(lambda: hessian.within(sweep))[1]}
     if "pyhessian" in globals():
         peer = pyhessian.hessian(net, F.cross_entropy, dataloader=data, cuda=False)
-        seconds["PyHessian"] = clocked(lambda: peer.trace(maxIter=4, tol=0))[1] / 4
+        seconds["PyHessian, a probe"] = clocked(lambda: peer.trace(maxIter=4, tol=0))[1] / 4
         net.zero_grad(set_to_none=True)
     return {name: round(value, 4) for name, value in seconds.items()}
 
 
 def compare(net, x, y) -> dict:
-    mine, whole = ours(net, x, y)
+    params = list(net.parameters())
+    slope = torch.autograd.grad(F.cross_entropy(net.eval()(x), y), params, create_graph=True)
+    torch.autograd.grad(slope, params, params)  # the libraries below are warm now
     peer = PyHessian if "pyhessian" in globals() else Plain
-    rows = {"kdlab": mine, "kdlab, Gauss-Newton": ours(net, x, y, gauss_newton=True)[0],
-            peer.__name__: plain(peer, net, x, y, whole)}
+    rows = {"kdlab": ours(net, x, y), "kdlab, one block": ours(net, x, y, blocks=1),
+            "kdlab, Gauss-Newton": ours(net, x, y, gauss_newton=True), peer.__name__: plain(peer, net, x, y)}
     if "curvlinops" in globals():
         try:
             rows["curvlinops"] = with_curvlinops(net, x, y, rows[peer.__name__])
@@ -211,12 +221,12 @@ def main() -> None:
         for name, net, x, y, loss in networks():
             rows, batches = compare(net, x, y), in_mini_batches(net, x, y)
             note["networks"][name] = {"loss": round(loss, 3), "samples": len(y), "rows": rows,
-                                      "seconds_per_probe_in_4_mini_batches": batches}
+                                      "seconds_in_4_mini_batches": batches}
             print(f"\n{name}: {len(y)} samples, cross-entropy {loss:.3f}")
             reference = next(iter(rows.values()))["both_seconds"]
             for way, r in rows.items():
                 print(f"  {way:20s}", r if "failed" in r else f"{r['both_seconds'] / reference:.2f} x {r}")
-            print("  seconds per probe, 4 mini-batches:", batches)
+            print("  seconds with 4 mini-batches:", batches)
     print(f"\nCPU seconds of all this: {time.process_time():.0f}")
     Path(__file__).with_suffix(".json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
 

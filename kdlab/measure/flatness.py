@@ -19,6 +19,10 @@ from kdlab.train import one_thread, seeded
 
 __all__ = ["Hessian", "Sharpness", "Unmeasurable", "flat", "sharpness"]
 
+#: Into how many stretches a network's weights are cut for its trace. With more of them probes differ less, but each
+#: needs probes of its own (benchmarks/flatness.py).
+BLOCKS = 8
+
 
 class Unmeasurable(ValueError):
     """A network, data or mode whose flatness cannot be measured."""
@@ -37,9 +41,11 @@ class Hessian:
     weight)`` chooses among the parameters that need gradients. ``gauss_newton`` leaves out the network's own curvature:
     with a convex criterion, no eigenvalue is then negative. ``products`` counts rows.
 
-    Memory holds one mini-batch's graph. The rows of one :meth:`product` share it, and where all data is one mini-batch
-    it is kept until a weight changes. Raises :class:`Unmeasurable` in inference mode, for nothing to measure, half
-    precision, NaN, no data, and where two passes differ or move a buffer (shuffled or augmented data, a random layer).
+    ``blocks`` are the stretches of the weights for :func:`kdlab.measure.lanczos.trace`: whole layers, at most
+    :data:`BLOCKS`. Memory holds one mini-batch's graph. The rows of one :meth:`product` share it, and where all data is
+    one mini-batch it is kept until a weight changes. Raises :class:`Unmeasurable` in inference mode, for nothing to
+    measure, half precision, NaN, no data, and where two passes differ or move a buffer (shuffled or augmented data, a
+    random layer).
     """
 
     def __init__(self, net: nn.Module, data: Iterable | Callable[[], Iterator], *,
@@ -61,6 +67,9 @@ class Hessian:
         self.net, self.data, self.criterion, self.gauss_newton = net, data, criterion, gauss_newton
         self.size, self.products, self._kept = sum(w.numel() for w in self.weights), 0, (None, None)
         self.dtype, self.device = self.weights[0].dtype, self.weights[0].device
+        self._parts = _stretches(self.weights)
+        ends = np.cumsum([0, *(w.numel() for w in self.weights)])
+        self.blocks = [slice(int(ends[part.start]), int(ends[part.stop])) for part in self._parts]
         self._check()
 
     @classmethod
@@ -83,29 +92,48 @@ class Hessian:
 
     def gradient(self) -> tuple[float, torch.Tensor]:
         """Loss, and its gradient ``(P,)`` in fp64."""
-        total, gradient, count = 0.0, torch.zeros(self.size, dtype=torch.float64, device=self.device), 0
+        total = gradient = count = 0
         with self._mode():
             for x, y in self._batches():
                 loss = self.criterion(self.net(x), y)
                 total += len(y) * float(loss.detach())
-                gradient += len(y) * flat(torch.autograd.grad(loss, self.weights, materialize_grads=True))
+                gradient += flat(torch.autograd.grad(loss, self.weights, materialize_grads=True)).mul_(len(y))
                 count += len(y)
         self.samples = count
-        return total / count, gradient / count
+        return total / count, gradient.div_(count)
 
     def product(self, rows: torch.Tensor) -> torch.Tensor:
-        """The Hessian times each row of ``(k, P)``: ``(k, P)`` in fp64."""
-        total = torch.zeros(rows.shape, dtype=torch.float64, device=self.device)
-        # In each weight's own memory layout: convolutions would convert other ones, for a tenth of a product.
-        vectors = [[torch.empty_like(w).copy_(v) for w, v in zip(self.weights, self._split(row), strict=True)]
-                   for row in rows]
+        """The Hessian times each row of ``(k, P)``: ``(k, P)``; mini-batches are summed in fp64."""
+        vectors = [self._split(row) for row in rows]
+        total = [None] * len(rows)
         with self._mode():
             for size, times in self._graphs():
-                for row, vector in zip(total, vectors, strict=True):
-                    for part, image in zip(self._split(row), times(vector), strict=True):
-                        part.add_(image, alpha=size / self.samples)  # in place: copies of millions of weights cost
+                for k, vector in enumerate(vectors):
+                    image = torch.cat([part.reshape(-1) for part in times(vector)])
+                    if size == self.samples:
+                        total[k] = image
+                    elif total[k] is None:
+                        total[k] = image.double().mul_(size / self.samples)
+                    else:
+                        total[k].add_(image, alpha=size / self.samples)
                 del times  # with it goes its graph, before the next one comes
         self.products += len(rows)
+        return torch.stack(total).to(self.dtype) if len(rows) > 1 else total[0].to(self.dtype)[None]
+
+    def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> np.ndarray:
+        """vᵀ H v for each pair of a block's number and ``v (P_block,)``, which is 0 in all other weights.
+
+        Only the graph behind that block is walked: the last layers' cost hardly anything. Not counted in ``products``.
+        """
+        total = np.zeros(len(probes))
+        with self._mode():
+            for size, times in self._graphs():
+                for i, (block, row) in enumerate(probes):
+                    vector = self._split(row, self._parts[block])
+                    images = times(vector, self._parts[block])
+                    total[i] += size / self.samples * sum(float((v.double() * image).sum())
+                                                          for v, image in zip(vector, images, strict=True))
+                del times
         return total
 
     @contextlib.contextmanager
@@ -121,9 +149,12 @@ class Hessian:
             for w, b in zip(self.weights, before, strict=True):
                 w.copy_(b)
 
-    def _split(self, row: torch.Tensor) -> list[torch.Tensor]:
-        parts = row.split([w.numel() for w in self.weights])
-        return [part.view(w.shape) for part, w in zip(parts, self.weights, strict=True)]
+    def _split(self, row: torch.Tensor, part: slice = slice(None)) -> list[torch.Tensor]:
+        """One tensor a weight, in its own memory layout: convolutions would convert other ones in every product."""
+        weights = self.weights[part]
+        shaped = [p.view(w.shape) for p, w in zip(row.split([w.numel() for w in weights]), weights, strict=True)]
+        return [p if w.is_contiguous() else torch.empty_like(w).copy_(p)
+                for p, w in zip(shaped, weights, strict=True)]
 
     @contextlib.contextmanager
     def _mode(self):
@@ -166,31 +197,40 @@ class Hessian:
 
     def _check(self) -> None:
         buffers = {name: b.clone() for name, b in self.net.named_buffers()}
-        (loss, gradient), (again, other) = self.gradient(), self.gradient()
+        (loss, _), (again, _) = self.gradient(), self.value()
         if not np.isfinite(loss):
             raise Unmeasurable(f"the loss is {loss}: look at the inputs")
-        rounding = 1e3 * torch.finfo(self.dtype).eps
-        if abs(loss - again) > rounding * abs(loss) or (gradient - other).norm() > rounding * gradient.norm():
+        if abs(loss - again) > 1e3 * torch.finfo(self.dtype).eps * abs(loss):
             raise Unmeasurable(f"two passes over the data differ (losses {loss:.9g} and {again:.9g}): a loader that "
                                "shuffles or augments, or a layer that is random in evaluation mode")
         if changed := [name for name, b in self.net.named_buffers() if not torch.equal(b, buffers[name])]:
             raise Unmeasurable(f"a pass in evaluation mode changes the buffer {changed[0]}")
 
 
-def _newton(net, criterion, x, y, weights) -> Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]:
+def _stretches(weights: Sequence[torch.Tensor]) -> list[slice]:
+    """At most :data:`BLOCKS` runs of consecutive ``weights``, equal in layers: a layer is a weight of two or more
+    dimensions with the biases and norms that follow it."""
+    layers = [i for i, w in enumerate(weights) if w.dim() > 1 or i == 0]
+    count = min(BLOCKS, len(layers))
+    chosen = [layers[len(layers) * i // count] for i in range(count)]
+    return [slice(*pair) for pair in zip(chosen, [*chosen[1:], len(weights)], strict=True)]
+
+
+def _newton(net, criterion, x, y, weights) -> Callable[..., Sequence[torch.Tensor]]:
+    """(v, part) → H v, within ``part`` of the weights."""
     gradient = _gradient(criterion(net(x), y), weights)
-    return lambda vector: _gradient(gradient, weights, vector, last=True)
+    return lambda vector, part=slice(None): _gradient(gradient[part], weights[part], vector, last=True)
 
 
-def _gauss_newton(net, criterion, x, y, weights) -> Callable[[Sequence[torch.Tensor]], Sequence[torch.Tensor]]:
-    """v → Jᵀ C J v: J the outputs' Jacobian, C the criterion's Hessian in the outputs."""
+def _gauss_newton(net, criterion, x, y, weights) -> Callable[..., Sequence[torch.Tensor]]:
+    """(v, part) → Jᵀ C J v, within ``part`` of the weights: J the outputs' Jacobian, C the criterion's Hessian."""
     z = net(x)
     free, u = z.detach().requires_grad_(), torch.zeros_like(z, requires_grad=True)
     slope, back = _gradient(criterion(free, y), [free]), _gradient(z, weights, [u])  # Jᵀu is linear in u and gives Jv
 
-    def times(vector):
-        forward = _gradient(back, [u], vector, last=True)
-        return _gradient(z, weights, _gradient(slope, [free], forward, last=True), last=True)
+    def times(vector, part=slice(None)):
+        forward = _gradient(back[part], [u], vector, last=True)
+        return _gradient(z, weights[part], _gradient(slope, [free], forward, last=True), last=True)
 
     return times
 

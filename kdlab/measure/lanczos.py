@@ -1,9 +1,9 @@
 """Trace, extreme eigenvalues and spectral density of a matrix known by its products alone (docs/methods.md, 5).
 
-An operator has ``size`` P, ``dtype``, ``device`` and ``product``, rows ``(k, P)`` → ``(k, P)``: a
-:class:`kdlab.measure.flatness.Hessian`. Products are what costs, so they serve twice: one Lanczos run gives extreme
-eigenvalues, density *and* a subspace on which the trace is known; probes see what lies outside, where the few large
-eigenvalues that make them differ are gone.
+An operator has ``size`` P, ``dtype``, ``device`` and ``product``, rows ``(k, P)`` → ``(k, P)``; for its trace also
+``blocks`` of its diagonal and ``within`` them: a :class:`kdlab.measure.flatness.Hessian`. Products are what costs, so
+they serve twice: one Lanczos run gives extreme eigenvalues, density *and* a subspace on which the trace is known;
+probes see what lies outside, where the few large eigenvalues that make them differ are gone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,30 +29,56 @@ class Scaled:
     def __init__(self, operator, scale: torch.Tensor):
         self.operator, self.scale = operator, scale
         self.size, self.dtype, self.device = operator.size, operator.dtype, operator.device
+        self.blocks = operator.blocks
 
     def product(self, rows: torch.Tensor) -> torch.Tensor:
         return self.scale * self.operator.product(rows * self.scale)
 
+    def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> np.ndarray:
+        return self.operator.within([(b, (row * self.scale[self.blocks[b]]).to(self.dtype)) for b, row in probes])
+
 
 class Sketch(NamedTuple):
-    """Orthonormal rows ``basis (m, P)`` and the trace of the operator on their span."""
+    """Orthonormal rows ``basis (m, P)`` and the operator's ``images (m, P)`` of them."""
 
     basis: torch.Tensor
-    captured: float
+    images: torch.Tensor
+
+    @property
+    def captured(self) -> float:
+        """The trace of the operator on the span of the basis."""
+        return float((self.basis * self.images).sum())
+
+    def seen(self, block: slice, row: torch.Tensor) -> float:
+        """What ``row``, 0 outside its ``block``, sees of the operator but for what maps the basis's complement to
+        itself."""
+        inside, image = (part[:, block] @ row for part in (self.basis, self.images.to(row.dtype)))
+        inner = self.basis @ self.images.to(row.dtype).T
+        return float(2 * inside @ image - inside @ inner @ inside)
 
 
 class Krylov(NamedTuple):
     """A Lanczos run of m steps: in the orthonormal rows of ``basis (m, P)`` the operator is tridiagonal, ``diagonal``
-    and ``beside``, each ``(m,)``; the last of ``beside`` leads out of the basis."""
+    and ``beside``, each ``(m,)``; the last of ``beside`` leads out of the basis, to ``beyond (P,)``, of length 1."""
 
     basis: torch.Tensor
     diagonal: np.ndarray
     beside: np.ndarray
+    beyond: torch.Tensor
 
     @property
     def captured(self) -> float:
         """The trace of the operator on the span of the basis."""
         return float(self.diagonal.sum())
+
+    def seen(self, block: slice, row: torch.Tensor) -> float:
+        """As :meth:`Sketch.seen`; the image of the basis needs no memory here."""
+        inside = (self.basis[:, block] @ row).double().cpu().numpy()
+        image = self.diagonal * inside
+        image[1:] += self.beside[:-1] * inside[:-1]
+        image[:-1] += self.beside[:-1] * inside[1:]
+        out = self.beside[-1] * float(self.beyond[block] @ row)
+        return float(inside @ image + 2 * inside[-1] * out)
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Approximate eigenvalues, ascending; their weights in the start vector, of sum 1; residuals ‖Hy − θy‖."""
@@ -71,43 +97,49 @@ class Extremes(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """An estimate, its standard ``error``, and what each of the ``probes (n,)`` saw outside the known subspace."""
+    """An estimate, its standard ``error``, and what each block's ``probes (n,)`` saw outside the known subspace."""
 
     value: float
     error: float
-    probes: np.ndarray
+    probes: tuple[np.ndarray, ...]
 
 
-def _signs(operator, count: int, generator: torch.Generator) -> torch.Tensor:
-    coins = torch.randint(0, 2, (count, operator.size), generator=generator, dtype=torch.int8)
+def _signs(operator, count: int, size: int, generator: torch.Generator) -> torch.Tensor:
+    coins = torch.randint(0, 2, (count, size), generator=generator, dtype=torch.int8)
     return coins.to(operator.device, operator.dtype).mul_(2).sub_(1)
 
 
 def sketch(operator, rank: int, seed: int = 0) -> Sketch:
     """The span of ``rank`` products with random signs, for 2 × ``rank`` products (Hutch++, arXiv 2010.09649)."""
-    rows = operator.product(_signs(operator, min(rank, operator.size), seeded(seed, 1)))
+    rows = operator.product(_signs(operator, min(rank, operator.size), operator.size, seeded(seed, 1)))
     basis = torch.linalg.qr(rows.T).Q.T.to(operator.dtype)
-    return Sketch(basis, float((basis * operator.product(basis)).sum()))
+    return Sketch(basis, operator.product(basis))
 
 
 def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Iterator[Krylov]:
     steps = min(steps, operator.size)
-    w = (_signs(operator, 1, seeded(seed, 2))[0] if start is None else start.to(operator.device)).double()
-    basis = torch.empty(steps, operator.size, dtype=operator.dtype, device=operator.device)
-    diagonal, beside, norm = [], [], float(w.norm())
+    basis = torch.empty(steps + 1, operator.size, dtype=operator.dtype, device=operator.device)
+    basis[0] = _signs(operator, 1, operator.size, seeded(seed, 2))[0] if start is None else start.to(basis)
+    basis[0] /= _dot(basis[0], basis[0]) ** 0.5
+    diagonal, beside = [], []
     for m in range(1, steps + 1):
-        basis[m - 1] = w / norm
-        w = operator.product(basis[m - 1 : m])[0].double()  # fp32 sums over millions of weights lose three digits
-        diagonal.append(float(basis[m - 1].double() @ w))
+        w = operator.product(basis[m - 1 : m])[0].to(basis.dtype)
+        diagonal.append(_dot(basis[m - 1], w))
         w.sub_(basis[m - 1], alpha=diagonal[-1])
         if m > 1:
             w.sub_(basis[m - 2], alpha=beside[-1])
         # In exact arithmetic that is all; without this, rounding makes copies of eigenvalues that have converged.
-        w.sub_((basis[:m] @ w.to(operator.dtype)) @ basis[:m])
-        beside.append(norm := float(w.norm()))
-        yield Krylov(basis[:m], np.array(diagonal), np.array(beside))
-        if norm <= 100 * torch.finfo(operator.dtype).eps * np.abs(diagonal + beside).max():
+        w.addmv_(basis[:m].T, basis[:m] @ w, alpha=-1)
+        beside.append(_dot(w, w) ** 0.5)
+        torch.div(w, beside[-1] or 1.0, out=basis[m])
+        yield Krylov(basis[:m], np.array(diagonal), np.array(beside), basis[m])
+        if beside[-1] <= 100 * torch.finfo(operator.dtype).eps * np.abs(diagonal + beside).max():
             return
+
+
+def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Of two vectors, in fp64 over their pieces: fp32 sums over millions of weights lose three digits."""
+    return sum(float(x @ y) for x, y in zip(a.split(1 << 14), b.split(1 << 14), strict=True))
 
 
 def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int = 0) -> Krylov:
@@ -139,23 +171,35 @@ def extremes(operator, tolerance: float = 1e-2, min_steps: int = 0, max_steps: i
 
 
 def trace(operator, known: Krylov | Sketch | None = None, relative_error: float = 0.02, min_probes: int = 10,
-          max_probes: int = 512, block: int = 4, seed: int = 0) -> Trace:
+          max_probes: int = 512, seed: int = 0) -> Trace:
     """Hutchinson's estimate of the trace by random signs; with ``known``, exact on its span and estimated outside.
 
+    Each probe is 0 but in one of the operator's ``blocks``. What one layer has to do with another adds nothing to a
+    trace and most to the variance of its estimate; such probes do not see it, and walk only the graph behind their
+    block. Where a block's differ more, it gets more of them (Neyman's allocation).
+
     With a :func:`sketch` that is Hutch++, with a :func:`lanczos` run its Krylov form (after arXiv 2205.01736), whose
-    subspace costs one product a vector. Probes go on, ``block`` at a time on shared graphs, until the standard error is
-    at most ``relative_error`` of the estimate, or to ``max_probes``. They are independent of ``known``'s, at any seed.
+    subspace costs one product a vector. Begins with ``min_probes`` in all, at least two in each block, and goes on
+    until the standard error is at most ``relative_error`` of the estimate, or every block that is short of probes has
+    ``max_probes``. They are independent of ``known``'s, at any seed.
     """
-    generator, values = seeded(seed, 3), np.empty(0)
+    blocks, generator = operator.blocks, seeded(seed, 3)
+    saw, wanted = [[] for _ in blocks], np.full(len(blocks), max(2, -(-min_probes // len(blocks))))
     captured = known.captured if known else 0.0
     while True:
-        rows = _signs(operator, block, generator)
-        if known:
-            rows = rows - rows @ known.basis.T @ known.basis
-        values = np.append(values, operator.product(rows).mul_(rows).sum(1).cpu().numpy())
-        value, error = captured + values.mean(), values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.inf
-        if len(values) >= max_probes or len(values) >= min_probes and error <= relative_error * abs(value):
-            return Trace(float(value), float(error), values)
+        for turn in range(max(wanted)):  # probes of one turn are as large as one vector
+            some = [b for b in range(len(blocks)) if len(saw[b]) <= turn < wanted[b]]
+            rows = [_signs(operator, 1, blocks[b].stop - blocks[b].start, generator)[0] for b in some]
+            for b, row, value in zip(some, rows, operator.within(list(zip(some, rows, strict=True))), strict=True):
+                saw[b].append(value - (known.seen(blocks[b], row) if known else 0.0))
+        counts, spread = np.array([len(s) for s in saw]), np.array([np.std(s, ddof=1) for s in saw])
+        value, error = captured + sum(map(np.mean, saw)), float(np.sqrt((spread**2 / counts).sum()))
+        allowed = relative_error * abs(value)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ideal = np.nan_to_num(spread * spread.sum() / allowed**2, nan=0.0)
+        wanted = np.minimum(np.clip(np.ceil(ideal), counts, 2 * counts), np.maximum(counts, max_probes)).astype(int)
+        if error <= allowed or (wanted == counts).all():
+            return Trace(float(value), error, tuple(map(np.array, saw)))
 
 
 def density(runs: Sequence[Krylov], at: np.ndarray, width: float) -> np.ndarray:
