@@ -92,7 +92,7 @@ def path_picture(paths: dict[str, Path], here: float = 0.5) -> Figure:
     right.set_ylim(0, 103)
     right.set_title(f"at {here:.2f}: " + " / ".join(words), fontsize=8)
     left.set_ylim(bottom=0)
-    left.legend(fontsize=8)
+    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return fig
 
 
@@ -208,8 +208,10 @@ def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
         if column != "train_loss":
             ax.set_xscale("log")
             ax.xaxis.set_minor_formatter(NullFormatter())  # those of a short axis would overlap
-            ax.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=5))
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+            low, high = ax.get_xlim()
+            ax.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 3), numticks=4))
+            short = lambda v, _: f"{v:g}" if v > 0.1 else f"{v:.0e}".replace("-0", "-")  # noqa: E731
+            ax.xaxis.set_major_formatter(FuncFormatter(short))
         ax.xaxis.label.set_size(8)
         ax.tick_params(labelsize=7)
     axes[0].set_ylabel("accuracy gap (points)" if gap == "gap" else "loss gap (nats)", fontsize=8)
