@@ -39,22 +39,23 @@ class Scaled:
 
 
 class Sketch(NamedTuple):
-    """Orthonormal rows ``basis (m, P)`` and the operator's ``images (m, P)`` of them."""
+    """Orthonormal rows ``basis (m, P)``, the operator's ``images (m, P)`` of them, and the operator ``inner (m, m)`` on
+    their span."""
 
     basis: torch.Tensor
     images: torch.Tensor
+    inner: torch.Tensor
 
     @property
     def captured(self) -> float:
         """The trace of the operator on the span of the basis."""
-        return float((self.basis * self.images).sum())
+        return float(self.inner.trace())
 
     def seen(self, block: slice, row: torch.Tensor) -> float:
         """What ``row``, 0 outside its ``block``, sees of the operator but for what maps the basis's complement to
         itself."""
-        inside, image = (part[:, block] @ row for part in (self.basis, self.images.to(row.dtype)))
-        inner = self.basis @ self.images.to(row.dtype).T
-        return float(2 * inside @ image - inside @ inner @ inside)
+        inside, image = self.basis[:, block] @ row, self.images[:, block] @ row
+        return float(2 * inside @ image - inside @ self.inner @ inside)
 
 
 class Krylov(NamedTuple):
@@ -113,7 +114,8 @@ def sketch(operator, rank: int, seed: int = 0) -> Sketch:
     """The span of ``rank`` products with random signs, for 2 × ``rank`` products (Hutch++, arXiv 2010.09649)."""
     rows = operator.product(_signs(operator, min(rank, operator.size), operator.size, seeded(seed, 1)))
     basis = torch.linalg.qr(rows.T).Q.T.to(operator.dtype)
-    return Sketch(basis, operator.product(basis))
+    images = operator.product(basis).to(operator.dtype)
+    return Sketch(basis, images, basis @ images.T)
 
 
 def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Iterator[Krylov]:
