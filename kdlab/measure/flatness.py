@@ -103,22 +103,20 @@ class Hessian:
         return total / count, gradient.div_(count)
 
     def product(self, rows: torch.Tensor) -> torch.Tensor:
-        """The Hessian times each row of ``(k, P)``: ``(k, P)``; mini-batches are summed in fp64."""
+        """The Hessian times each row of ``(k, P)``: ``(k, P)`` in fp64."""
         vectors = [self._split(row) for row in rows]
         total = [None] * len(rows)
         with self._mode():
             for size, times in self._graphs():
                 for k, vector in enumerate(vectors):
                     image = torch.cat([part.reshape(-1) for part in times(vector)])
-                    if size == self.samples:
-                        total[k] = image
-                    elif total[k] is None:
+                    if total[k] is None:
                         total[k] = image.double().mul_(size / self.samples)
-                    else:
+                    else:  # in place: copies of millions of weights cost
                         total[k].add_(image, alpha=size / self.samples)
                 del times  # with it goes its graph, before the next one comes
         self.products += len(rows)
-        return torch.stack(total).to(self.dtype) if len(rows) > 1 else total[0].to(self.dtype)[None]
+        return torch.stack(total) if len(rows) > 1 else total[0][None]
 
     def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> np.ndarray:
         """vᵀ H v for each pair of a block's number and ``v (P_block,)``, which is 0 in all other weights.
@@ -197,10 +195,11 @@ class Hessian:
 
     def _check(self) -> None:
         buffers = {name: b.clone() for name, b in self.net.named_buffers()}
-        (loss, _), (again, _) = self.gradient(), self.value()
+        (loss, gradient), (again, other) = self.gradient(), self.gradient()
         if not np.isfinite(loss):
             raise Unmeasurable(f"the loss is {loss}: look at the inputs")
-        if abs(loss - again) > 1e3 * torch.finfo(self.dtype).eps * abs(loss):
+        rounding = 1e3 * torch.finfo(self.dtype).eps
+        if abs(loss - again) > rounding * abs(loss) or (gradient - other).norm() > rounding * gradient.norm():
             raise Unmeasurable(f"two passes over the data differ (losses {loss:.9g} and {again:.9g}): a loader that "
                                "shuffles or augments, or a layer that is random in evaluation mode")
         if changed := [name for name, b in self.net.named_buffers() if not torch.equal(b, buffers[name])]:

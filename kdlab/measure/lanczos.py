@@ -125,13 +125,13 @@ def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Itera
     basis[0] /= _dot(basis[0], basis[0]) ** 0.5
     diagonal, beside = [], []
     for m in range(1, steps + 1):
-        w = operator.product(basis[m - 1 : m])[0].to(basis.dtype)
+        w = operator.product(basis[m - 1 : m])[0].double()
         diagonal.append(_dot(basis[m - 1], w))
         w.sub_(basis[m - 1], alpha=diagonal[-1])
         if m > 1:
             w.sub_(basis[m - 2], alpha=beside[-1])
         # In exact arithmetic that is all; without this, rounding makes copies of eigenvalues that have converged.
-        w.addmv_(basis[:m].T, basis[:m] @ w, alpha=-1)
+        w.sub_((basis[:m] @ w.to(basis.dtype)) @ basis[:m])
         beside.append(_dot(w, w) ** 0.5)
         torch.div(w, beside[-1] or 1.0, out=basis[m])
         yield Krylov(basis[:m], np.array(diagonal), np.array(beside), basis[m])
@@ -141,7 +141,7 @@ def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Itera
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
     """Of two vectors, in fp64 over their pieces: fp32 sums over millions of weights lose three digits."""
-    return sum(float(x @ y) for x, y in zip(a.split(1 << 14), b.split(1 << 14), strict=True))
+    return sum(float(x.double() @ y.double()) for x, y in zip(a.split(1 << 14), b.split(1 << 14), strict=True))
 
 
 def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int = 0) -> Krylov:

@@ -80,17 +80,17 @@ def map_over_tiou(scores: Detections, titles: dict[str, str], title: str = "") -
     """mAP on test videos over the tIoU that counts as right: mean over seeds, bars from the lowest to the highest."""
     tious = [name for name in METRICS if "-" not in name and ":" not in name]
     fig, ax = plt.subplots(figsize=(5.8, 2.7))
-    shown = [c for c in titles if c in scores.found]
+    shown, lowest = [c for c in titles if c in scores.found], 100.0
     for line, condition in enumerate(shown):
         values = np.stack([scores.mean_ap(condition, name) for name in tious])  # (thresholds, S)
-        mean = values.mean(1)
+        mean, lowest = values.mean(1), min(lowest, values.min())
         x = np.array([float(name) for name in tious]) + 0.008 * (line - (len(shown) - 1) / 2)
         ax.errorbar(x, mean, [mean - values.min(1), values.max(1) - mean], color=f"C{line}", marker="osD^v"[line % 5],
                     linestyle=("-", "--", ":", "-.")[line % 4], markersize=5, capsize=2, linewidth=1.3,
                     label=titles[condition])
     seeds = len(scores.seeds)
     what = f"; {seeds} seeds, bars their range" if seeds > 1 else "; one seed"
-    ax.set(xlabel=f"tIoU that counts as right{what}", ylabel="mAP (%)", ylim=(0, None), title=title)
+    ax.set(xlabel=f"tIoU that counts as right{what}", ylabel="mAP (%)", ylim=(max(0, lowest - 20), None), title=title)
     ax.legend(fontsize=8)
     return fig
 
