@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from kdlab.measure.lanczos import dot
 from kdlab.train import one_thread, seeded
 
 __all__ = ["Hessian", "Sharpness", "Unmeasurable", "flat", "sharpness"]
@@ -105,18 +106,22 @@ class Hessian:
     def product(self, rows: torch.Tensor) -> torch.Tensor:
         """The Hessian times each row of ``(k, P)``: ``(k, P)`` in fp64."""
         vectors = [self._split(row) for row in rows]
-        total = [None] * len(rows)
+        total = torch.empty(len(rows), self.size, dtype=torch.float64, device=self.device)
+        places = [[part.view(w.shape) for part, w in zip(row.split([w.numel() for w in self.weights]), self.weights,
+                                                         strict=True)] for row in total]
+        first = True
         with self._mode():
             for size, times in self._graphs():
-                for k, vector in enumerate(vectors):
-                    image = torch.cat([part.reshape(-1) for part in times(vector)])
-                    if total[k] is None:
-                        total[k] = image.double().mul_(size / self.samples)
-                    else:  # in place: copies of millions of weights cost
-                        total[k].add_(image, alpha=size / self.samples)
+                for vector, its in zip(vectors, places, strict=True):
+                    for place, image in zip(its, times(vector), strict=True):
+                        if first:  # no copy in between: those of millions of weights cost
+                            place.copy_(image).mul_(size / self.samples)
+                        else:
+                            place.add_(image, alpha=size / self.samples)
                 del times  # with it goes its graph, before the next one comes
+                first = False
         self.products += len(rows)
-        return torch.stack(total) if len(rows) > 1 else total[0][None]
+        return total
 
     def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> np.ndarray:
         """vᵀ H v for each pair of a block's number and ``v (P_block,)``, which is 0 in all other weights.
@@ -129,7 +134,7 @@ class Hessian:
                 for i, (block, row) in enumerate(probes):
                     vector = self._split(row, self._parts[block])
                     images = times(vector, self._parts[block])
-                    total[i] += size / self.samples * sum(float((v.double() * image).sum())
+                    total[i] += size / self.samples * sum(dot(v.reshape(-1), image.reshape(-1))
                                                           for v, image in zip(vector, images, strict=True))
                 del times
         return total

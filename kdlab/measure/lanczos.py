@@ -15,8 +15,12 @@ from scipy.linalg import eigh_tridiagonal
 
 from kdlab.train import seeded
 
-__all__ = ["Extremes", "Krylov", "NotConverged", "Scaled", "Sketch", "Trace", "density", "extremes", "lanczos",
+__all__ = ["Extremes", "Krylov", "NotConverged", "Scaled", "Sketch", "Trace", "density", "dot", "extremes", "lanczos",
            "sketch", "trace"]
+
+#: Weights taken at a time in sums and differences of vectors: what stays in a processor's cache costs hardly anything,
+#: copies of millions in another precision as much as a product.
+PIECE = 1 << 16
 
 
 class NotConverged(ValueError):
@@ -122,26 +126,31 @@ def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Itera
     steps = min(steps, operator.size)
     basis = torch.empty(steps + 1, operator.size, dtype=operator.dtype, device=operator.device)
     basis[0] = _signs(operator, 1, operator.size, seeded(seed, 2))[0] if start is None else start.to(basis)
-    basis[0] /= _dot(basis[0], basis[0]) ** 0.5
+    basis[0] /= dot(basis[0], basis[0]) ** 0.5
     diagonal, beside = [], []
     for m in range(1, steps + 1):
         w = operator.product(basis[m - 1 : m])[0].double()
-        diagonal.append(_dot(basis[m - 1], w))
-        w.sub_(basis[m - 1], alpha=diagonal[-1])
-        if m > 1:
-            w.sub_(basis[m - 2], alpha=beside[-1])
+        diagonal.append(dot(basis[m - 1], w))
+        known, again = basis[:m].split(PIECE, 1), torch.zeros(m, dtype=torch.float64, device=w.device)
+        for rows, part in zip(known, w.split(PIECE), strict=True):
+            part.sub_(rows[-1], alpha=diagonal[-1])
+            if m > 1:
+                part.sub_(rows[-2], alpha=beside[-1])
+            again += rows @ part.to(rows.dtype)
         # In exact arithmetic that is all; without this, rounding makes copies of eigenvalues that have converged.
-        w.sub_((basis[:m] @ w.to(basis.dtype)) @ basis[:m])
-        beside.append(_dot(w, w) ** 0.5)
-        torch.div(w, beside[-1] or 1.0, out=basis[m])
+        for rows, part in zip(known, w.split(PIECE), strict=True):
+            part.sub_(again.to(rows.dtype) @ rows)
+        beside.append(dot(w, w) ** 0.5)
+        for part, its in zip(w.split(PIECE), basis[m].split(PIECE), strict=True):
+            its.copy_(part.div_(beside[-1] or 1.0))
         yield Krylov(basis[:m], np.array(diagonal), np.array(beside), basis[m])
         if beside[-1] <= 100 * torch.finfo(operator.dtype).eps * np.abs(diagonal + beside).max():
             return
 
 
-def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
+def dot(a: torch.Tensor, b: torch.Tensor) -> float:
     """Of two vectors, in fp64 over their pieces: fp32 sums over millions of weights lose three digits."""
-    return sum(float(x.double() @ y.double()) for x, y in zip(a.split(1 << 14), b.split(1 << 14), strict=True))
+    return sum(float(x.double() @ y.double()) for x, y in zip(a.split(PIECE), b.split(PIECE), strict=True))
 
 
 def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int = 0) -> Krylov:

@@ -36,7 +36,7 @@ METRICS = (*(f"{t:g}" for t in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)), *AVERAGES)
 #: Widths of Gaussian soft-NMS to choose from.
 WIDTHS = (0.1, 0.3, 0.5)
 #: Seeds for which the student is trained twice as long, too.
-LONGER = 2
+LONGER = 5
 
 
 @dataclass(frozen=True)

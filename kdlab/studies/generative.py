@@ -39,16 +39,18 @@ from kdlab.nets.video import build
 from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import Run
 from kdlab.studies.looking import ATTENTIVE, alignment_rows, watched
-from kdlab.study import Scores, chosen, collect, convergence, flat, fused, pooled, rows, save_rows
+from kdlab.study import Scores, chosen, collect, convergence, flat, fused, pooled, rows, save_rows, tested
 
 __all__ = ["BESIDE", "COMPETITORS", "PROFILE", "SETS", "columns", "committed", "convergence_line", "converged",
-           "data_sets", "files", "g2", "gathered", "ledger", "run", "scores_of_study", "sized", "trainings",
-           "two_streams"]
+           "data_sets", "files", "g2", "gathered", "ledger", "run", "scores_of_study", "sized", "test_clips",
+           "trainings", "two_streams"]
 
 PROFILE = STUDY
 FOLDS = ("1", "2", "3")
 #: What GenKD is compared with in row G2, at the same steps.
 COMPETITORS = ("student_ce", "kd", "dkd", "fitnets", "attention_transfer", "simkd", "feature_norm")
+#: Test clips a class on `night`, more than a training is tested on at its end: trainings cost, clips do not.
+TESTED = 300
 #: Whose cost is measured; the student of all conditions without a gate costs the same, and of all with one.
 COSTED = ("teacher_ce", "teacher_fr", "student_ce", "genkd")
 
@@ -77,6 +79,12 @@ def columns(size: GenerativeSize, seeds: int, data: NightStream | UserClips,
     """Condition → one recipe a seed."""
     per_seed = [conditions(size, data, seed) for seed in range(seeds)]
     return {name: [recipes[name] for recipes in per_seed] for name in names}
+
+
+def test_clips(size: GenerativeSize) -> NightStream:
+    """The first :data:`TESTED` test clips of each class; those that trainings are tested on are among them."""
+    clips = size.per_class[2]
+    return NightStream(replace(night(size).night, per_class=(0, 0, clips if size.name == "smoke" else TESTED)))
 
 
 def files() -> dict[str, list[str]]:
@@ -184,6 +192,8 @@ def run(profile: GenerativeSize, seeds: int | None = None, *, only: Sequence[str
         for fold, data in enumerate(folds):
             scores, runs = gathered(columns(profile, _seeds(profile, name, seeds), data, SETS[name]),
                                     unit="group" if name == "weizmann" else "clip", **quiet)
+            if name != "weizmann":
+                scores = replace(tested(runs, test_clips(profile)), seeds=scores.seeds)
             scores.save(paths.figures_dir() / "predictions" / f"{files()[name][fold]}.npz")
             table += rows("generative", name, scores, runs, str(fold + 1) if len(folds) > 1 else "")
             table += gradient_rows(runs["genkd"], say) if name == "night_bright" else []
