@@ -10,7 +10,7 @@ them stand the finished networks of notebook 07 and their internal classifiers, 
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import product, repeat
 
 import pandas as pd
 import torch
@@ -26,14 +26,15 @@ from kdlab.measure.minima import UNITS, Pairs, fitted, flatness, samples
 from kdlab.measure.passing import Passing, passing
 from kdlab.nets.compressed import matched, tiny
 from kdlab.nets.exits import ORDER
+from kdlab.processes import available_cores, pool
 from kdlab.profiles import current
 from kdlab.recipe import Recipe
 from kdlab.runs import Run
 from kdlab.studies.flatness_rows import MEASURES, ledger
 from kdlab.study import load_rows, save_rows
 
-__all__ = ["CLIPS", "MARKS", "NETS", "PROFILE", "SETS", "committed", "exits", "ledger", "marks", "measured", "networks",
-           "run", "sized", "trainings"]
+__all__ = ["CLIPS", "MARKS", "NETS", "PROFILE", "SETS", "committed", "each_measured", "exits", "ledger", "marks",
+           "measured", "networks", "run", "sized", "trainings"]
 
 #: 120 epochs in both regimes: after the 80 of `demo` too few networks come down to 0.1 nats.
 PROFILE = replace(DEMO, epochs=120, plain_epochs=120, seeds=3)
@@ -126,6 +127,12 @@ def measured(net: nn.Module, recipe: Recipe, size: ExitSize) -> dict[str, float]
     return some | {"measured_loss": some["train_loss"]} | whole
 
 
+def each_measured(nets: Sequence[nn.Module], recipes: Sequence[Recipe], size: ExitSize) -> list[dict[str, float]]:
+    """:func:`measured` of every network, one on each core: a measurement itself keeps to one."""
+    with pool(min(len(nets), available_cores()), ["kdlab.studies.flatness"]) as processes:
+        return list(processes.map(measured, nets, recipes, repeat(size)))
+
+
 def _flatness(net: nn.Module, some: Pairs, size: ExitSize) -> dict[str, float]:
     """Where Lanczos does not converge no number is made up: all are nan."""
     try:
@@ -174,9 +181,10 @@ def _finished(size: ExitSize, seeds: int, workers: int | None, say) -> list[dict
                           say=say)
         backbones = dict(zip(ORDER, runs, strict=False))
         about = dict(study="flatness", data="night_context", seed=seed, fold="")
-        for m, run_ in backbones.items():
+        values = each_measured([run_.net() for run_ in backbones.values()], three, size)
+        for (m, run_), its in zip(backbones.items(), values, strict=True):
             here = about | dict(condition=f"tiny:{m}:end", recipe=run_.folder.name)
-            table += _tidy(here, {"reached": 1} | measured(run_.net(), run_.recipe, size))
+            table += _tidy(here, {"reached": 1} | its)
         for name, run_ in zip(("ce_ic", "pkd"), runs[3:], strict=True):
             for place, (head, some) in exits(run_, backbones).items():
                 here = about | dict(condition=f"{name}:{place}", recipe=run_.folder.name)

@@ -7,6 +7,7 @@ import pytest
 from kdlab import paths
 from kdlab.exit_profiles import SMOKE
 from kdlab.measure.passing import WITHIN
+from kdlab.runs import Run
 from kdlab.studies import flatness
 from kdlab.studies.flatness_rows import (
     CLAIMED,
@@ -136,7 +137,13 @@ def test_the_study_at_smoke_size(own_places, monkeypatch):
     table, heads = wide(rows), wide(rows, heads=True)
     assert set(table["mark"]) == {"2.4", "end"} and (table.reached == 1).all() and len(table) == 6
     assert len(heads) == 18 and set(heads.net) == {"ce_ic", "pkd"}
-    assert table[list(MEASURES)].notna().all(None) and heads[list(MEASURES)].notna().all(None)
+    assert table[list(MEASURES)].notna().all(axis=None) and heads[list(MEASURES)].notna().all(axis=None)
+    first = table[table["mark"] == "end"].iloc[0]
+    run = Run(paths.runs_dir() / first.recipe)
+    (twin,) = flatness.each_measured([run.net()], [run.recipe], SMOKE)
+    same = {name: float(f"{value:.6g}") for name, value in twin.items()}
+    assert same == first[list(same)].to_dict(), "a process of its own, the same numbers"
+    assert twin == flatness.measured(run.net(), run.recipe, SMOKE)
     again = flatness.run(SMOKE, 1, nets=("tiny",), demo_seeds=0, workers=1, say=lambda _: None)
     kept = rows[rows.condition.str.endswith("2.4")].reset_index(drop=True)
     pd.testing.assert_frame_equal(again, kept)
