@@ -43,7 +43,7 @@ class GenerativeSize:
 
 SMOKE = GenerativeSize("smoke", (4, 2, 2), 2, 2, 2)
 DEMO = GenerativeSize("demo", (24, 4, 12), 25, 80, 2)
-STUDY = GenerativeSize("study", (40, 100, 100), 120, 80, 3)
+STUDY = GenerativeSize("study", (40, 100, 100), 120, 80, 5, 5)
 
 
 def sized(name: str | None = None) -> GenerativeSize:
