@@ -71,8 +71,8 @@ class Predictions:
 
     @property
     def accuracy(self) -> float:
-        """In percent; the mean over exits, where there are several."""
-        return 100 * float(self.correct.mean())
+        """In percent; the mean over exits, where there are several; nan of untrimmed videos, which have no label."""
+        return float("nan") if (self.labels < 0).any() else 100 * float(self.correct.mean())
 
 
 @dataclass(frozen=True)

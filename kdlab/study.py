@@ -348,18 +348,19 @@ def compare_with_pretrained() -> tuple[list[str], bool]:
         mine = Run(folder)
         ours, their = mine.provenance, theirs.provenance
         gap = mine.predictions().accuracy - theirs.predictions().accuracy
+        told = "" if np.isnan(gap) else f"accuracy {gap:+.1f} points"
         if all(ours[k] == their[k] for k in ("cpu", "device", "versions")):
             agrees = ours["weights"] == their["weights"]
             lines.append(f"{folder.name}: {'the same bits' if agrees else 'OTHER bits, on the same kind of CPU'}")
         elif ours["needed"] != their["needed"]:
             agrees = True
-            lines.append(f"{folder.name}: its teacher was trained on another kind of CPU; accuracy {gap:+.1f} points")
+            lines.append(f"{folder.name}: its teacher was trained on another kind of CPU; {told or 'not judged'}")
         else:
             losses = np.abs(np.subtract(ours["first_losses"], their["first_losses"])).max()
             agrees = losses <= 1e-3
-            gaps.append(gap)
+            gaps += [gap] if told else []
             lines.append(f"{folder.name}: another CPU or other versions; first losses within {losses:.1g}"
-                         f"{'' if agrees else ': TOO FAR'}, accuracy {gap:+.1f} points")
+                         f"{'' if agrees else ': TOO FAR'}{told and ', '}{told}")
         good &= bool(agrees)
     if gaps:
         # More than 3 points, and more than runs scatter: one of a few demo runs alone can move by twelve.
