@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, repeat
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from kdlab.measure.attention import (
     uniform,
 )
 from kdlab.nets.generative import Gated
+from kdlab.processes import available_cores, pool
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, batches, find
 from kdlab.train import one_thread
@@ -84,6 +86,7 @@ def _scored(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
     return scores(maps, masks) | {f"{name}_clip": v for name, v in scores(maps, masks, "clip").items()}
 
 
+@one_thread()
 def _asked(run: Run, clips: Clips, every: int) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray]:
     """What there is to know of one run, by (metric, suffix of the condition), each (N,); and its maps."""
     net, blind, found, maps = run.net(), fresh(run), {}, []
@@ -128,13 +131,15 @@ def looked(runs: dict[str, list[Run]], data=None, every: int = 1, say=print) -> 
     to this layer) or ``=other`` (another clip's map). The costly ones are asked of every so many clips, else ``nan``.
     """
     found, maps, seen = {}, {}, {}
-    with one_thread():
+    for condition, column in runs.items():
+        twin = next((some for some, (view, _) in seen.items() if view == column[0].recipe.view), None)
+        seen[condition] = column[0].recipe.view, seen[twin][1] if twin else clips_of(column[0].recipe, data)
+    every_run = [(run, seen[condition][1]) for condition, column in runs.items() for run in column]
+    with pool(min(available_cores(), len(every_run)), ["kdlab.studies.looks"]) as processes, one_thread():
+        answers = processes.map(_asked, *zip(*every_run, strict=True), repeat(every))
         for condition, column in runs.items():
-            recipe = column[0].recipe
-            twin = next((c for c, (v, _) in seen.items() if v == recipe.view), None)
-            clips = seen[twin][1] if twin else clips_of(recipe, data)
-            seen[condition] = recipe.view, clips
-            asked, maps[condition] = zip(*(_asked(run, clips, every) for run in column), strict=True)
+            clips = seen[condition][1]
+            asked, maps[condition] = zip(*islice(answers, len(column)), strict=True)
             for metric, suffix in asked[0]:
                 _, blind, at = suffix.rpartition("untrained:")
                 found[f"{metric}/{blind}{condition}{at}"] = np.stack([each[metric, suffix] for each in asked])
