@@ -4,14 +4,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from multiprocessing import get_all_start_methods, get_context
 
 import psutil
 
-__all__ = ["available_cores", "in_turn", "pool"]
+__all__ = ["available_cores", "each", "in_turn", "pool"]
 
 
 def available_cores() -> int:
@@ -48,6 +48,14 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
                     if "multiprocessing" in " ".join(child.cmdline()):
                         child.terminate()
             raise
+
+
+def each(work: Callable, *columns: Iterable) -> Iterator:
+    """What ``work``, a function of a module, gives for each row of ``columns``, in their order, as they come; as many
+    at a time as there are cores. For work that keeps to one core. When one raises, it is raised here."""
+    rows = list(zip(*columns, strict=False))  # a column may be itertools.repeat
+    with pool(max(1, min(len(rows), available_cores())), [getattr(work, "func", work).__module__]) as processes:
+        yield from processes.map(work, *zip(*rows, strict=True))
 
 
 def in_turn(processes: ProcessPoolExecutor, workers: int, work: Callable, needs: Mapping) -> Iterator[list[tuple]]:

@@ -1,13 +1,16 @@
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from itertools import repeat
 
 import psutil
 import pytest
 
-from kdlab.processes import available_cores, in_turn, pool
+from kdlab.processes import available_cores, each, in_turn, pool
 
 OWNER = """
 import os, time
@@ -23,6 +26,18 @@ def test_a_pool_works_and_knows_how_many_cores_there_are():
     assert available_cores() >= 1
     with pool(1) as processes:
         assert processes.submit(os.getpid).result() != os.getpid()
+
+
+def test_each_row_is_worked_at_in_other_processes_and_answered_in_order():
+    assert list(each(math.pow, [2, 3, 4], repeat(2))) == [4, 9, 16]
+    assert os.getpid() not in each(_process, range(3)) and list(each(_process, [])) == []
+    assert list(each(partial(math.pow, 2), [1, 5])) == [2, 32]
+    with pytest.raises(ZeroDivisionError):
+        list(each(divmod, [1, 1], [1, 0]))
+
+
+def _process(_) -> int:
+    return os.getpid()
 
 
 def test_workers_see_todays_variables_also_when_the_fork_server_is_older(monkeypatch):

@@ -9,6 +9,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
@@ -22,12 +23,13 @@ from kdlab.files import write_atomically
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.preparing import on_clips
+from kdlab.processes import each
 from kdlab.progress import track
 from kdlab.recipe import Recipe, source_hash, to_json
 from kdlab.runs import obtain
 from kdlab.train import fit, predict
 
-__all__ = ["END", "WITHIN", "Passing", "passing"]
+__all__ = ["END", "WITHIN", "Passing", "each_passing", "passing"]
 
 #: A network is *at* a mark when its loss is that of the mark, give or take so much of it.
 WITHIN = 0.15
@@ -90,6 +92,11 @@ def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: 
             return found
         _train(found, note, sorted(marks, reverse=True), needed, say)
     return found
+
+
+def each_passing(recipes: Sequence[Recipe], marks: Sequence[float] = (0.5, 0.1)) -> list[Passing]:
+    """:func:`passing` of every recipe, as many at a time as there are cores; what they have to say stays unsaid."""
+    return list(each(partial(passing, marks=tuple(marks), say=str), recipes))
 
 
 def _weights(folder: Path, mark: float) -> Path:

@@ -14,6 +14,7 @@ from itertools import product, repeat
 
 import pandas as pd
 import torch
+from filelock import FileLock
 from torch import nn
 
 from kdlab.clips.mpeg4_sets import NightStream
@@ -23,10 +24,10 @@ from kdlab.files import write_atomically
 from kdlab.many import obtain_all
 from kdlab.measure.lanczos import NotConverged
 from kdlab.measure.minima import UNITS, Pairs, fitted, flatness, samples
-from kdlab.measure.passing import Passing, passing
+from kdlab.measure.passing import Passing, each_passing
 from kdlab.nets.compressed import matched, tiny
 from kdlab.nets.exits import ORDER
-from kdlab.processes import available_cores, pool
+from kdlab.processes import each
 from kdlab.profiles import current
 from kdlab.recipe import Recipe
 from kdlab.runs import Run
@@ -87,12 +88,17 @@ def run(profile: ExitSize, seeds: int | None = None, *, nets: Sequence[str] = tu
     """
     table, seeds = [], range(seeds or profile.seeds)
     for k, mark in enumerate(marks(profile)):  # all networks at the first mark before any goes on to the second
-        for data, name, seed in product(SETS, nets, seeds):
-            for condition, recipe in networks(profile, night(profile, SETS[data]), seed).items():
-                if condition.startswith(name):
-                    found = passing(recipe, marks(profile)[: k + 1], say=say)
-                    table += _rows(profile, data, condition, found, mark, say)
+        here = [(data, condition, recipe) for data, name, seed in product(SETS, nets, seeds)
+                for condition, recipe in networks(profile, night(profile, SETS[data]), seed).items()
+                if condition.startswith(name)]
+        every = list(dict.fromkeys(recipe for *_, recipe in here))
+        found = dict(zip(every, each_passing(every, marks(profile)[: k + 1]), strict=True))
+        say(f"{len(every)} trainings are at {mark:g} nats, or ended before")
+        columns = zip(*((data, condition, found[recipe]) for data, condition, recipe in here), strict=True)
+        for values in each(_rows, repeat(profile), *columns, repeat(mark)):
+            table += values
             save_rows("flatness", table)
+            say(_line(values))
     table += _finished(profile, demo_seeds, workers, say)
     save_rows("flatness", table)
     rows = load_rows("flatness")
@@ -101,19 +107,24 @@ def run(profile: ExitSize, seeds: int | None = None, *, nets: Sequence[str] = tu
     return rows
 
 
-def _rows(size: ExitSize, data: str, condition: str, found: Passing, mark: float, say) -> list[dict]:
+def _rows(size: ExitSize, data: str, condition: str, found: Passing, mark: float) -> list[dict]:
     where = dict(study="flatness", data=data, condition=f"{condition}:{mark:g}", seed=found.recipe.seed, fold="",
                  recipe=found.recipe.name)
     kept, net = found.folder / f"flatness-{mark:g}.json", found.net(mark)
     if net is None:
-        say(f"{where['condition']}, {data}, seed {where['seed']}: never there")
         return _tidy(where, {"reached": 0})
-    if not kept.is_file():
-        values = measured(net, found.recipe, size)
-        write_atomically(kept, lambda path: path.write_text(json.dumps(values), encoding="utf-8"))
-        say(f"{where['condition']}, {data}, seed {where['seed']}: "
-            + ", ".join(f"{title} {values[m]:.3g}" for m, title in MEASURES.items()))
+    with FileLock(f"{kept}.lock"):  # one I-frame network is in both trios
+        if not kept.is_file():
+            values = measured(net, found.recipe, size)
+            write_atomically(kept, lambda path: path.write_text(json.dumps(values), encoding="utf-8"))
     return _tidy(where, {"reached": 1} | json.loads(kept.read_text(encoding="utf-8")))
+
+
+def _line(its: list[dict]) -> str:
+    """A network's rows in one line."""
+    values = {row["metric"]: row["value"] for row in its}
+    return f"{its[0]['condition']}, {its[0]['data']}, seed {its[0]['seed']}: " + (
+        ", ".join(f"{title} {values[m]:.3g}" for m, title in MEASURES.items()) if values["reached"] else "never there")
 
 
 def _tidy(about: dict, values: dict[str, float]) -> list[dict]:
@@ -128,9 +139,8 @@ def measured(net: nn.Module, recipe: Recipe, size: ExitSize) -> dict[str, float]
 
 
 def each_measured(nets: Sequence[nn.Module], recipes: Sequence[Recipe], size: ExitSize) -> list[dict[str, float]]:
-    """:func:`measured` of every network, one on each core: a measurement itself keeps to one."""
-    with pool(min(len(nets), available_cores()), ["kdlab.studies.flatness"]) as processes:
-        return list(processes.map(measured, nets, recipes, repeat(size)))
+    """:func:`measured` of every network, as many at a time as there are cores: a measurement itself keeps to one."""
+    return list(each(measured, nets, recipes, repeat(size)))
 
 
 def _flatness(net: nn.Module, some: Pairs, size: ExitSize) -> dict[str, float]:

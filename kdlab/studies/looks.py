@@ -21,7 +21,7 @@ from kdlab.measure.attention import (
     uniform,
 )
 from kdlab.nets.generative import Gated
-from kdlab.processes import available_cores, pool
+from kdlab.processes import each
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, batches, find
 from kdlab.train import one_thread
@@ -135,8 +135,8 @@ def looked(runs: dict[str, list[Run]], data=None, every: int = 1, say=print) -> 
         twin = next((some for some, (view, _) in seen.items() if view == column[0].recipe.view), None)
         seen[condition] = column[0].recipe.view, seen[twin][1] if twin else clips_of(column[0].recipe, data)
     every_run = [(run, seen[condition][1]) for condition, column in runs.items() for run in column]
-    with pool(min(available_cores(), len(every_run)), ["kdlab.studies.looks"]) as processes, one_thread():
-        answers = processes.map(_asked, *zip(*every_run, strict=True), repeat(every))
+    answers = each(_asked, *zip(*every_run, strict=True), repeat(every))
+    with one_thread():
         for condition, column in runs.items():
             clips = seen[condition][1]
             asked, maps[condition] = zip(*islice(answers, len(column)), strict=True)
