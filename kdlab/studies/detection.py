@@ -35,8 +35,6 @@ HEADLINE = "0.1-0.5"
 METRICS = (*(f"{t:g}" for t in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)), *AVERAGES)
 #: Widths of Gaussian soft-NMS to choose from.
 WIDTHS = (0.1, 0.3, 0.5)
-#: Seeds for which the student is trained twice as long, too.
-LONGER = 5
 
 
 @dataclass(frozen=True)
@@ -107,16 +105,15 @@ def _scored(truth: pd.DataFrame, found: pd.DataFrame, classes: int) -> Evaluatio
 # --- what is trained -------------------------------------------------------------------------------------------
 
 
-def columns(size: DetectionSize, seeds: int, longer: int = 0) -> dict[str, list[Recipe]]:
-    """Condition → one recipe a seed; the student with twice the steps for ``longer`` of them."""
+def columns(size: DetectionSize, seeds: int, longer: bool = False) -> dict[str, list[Recipe]]:
+    """Condition → one recipe a seed; with ``longer`` also the student with twice the steps."""
     every = [conditions(size, seed) for seed in range(seeds)]
-    found = {name: [each[name] for each in every] for name in TITLES if name != "det_student_2x"}
-    return found | ({"det_student_2x": [each["det_student_2x"] for each in every[:longer]]} if longer else {})
+    return {name: [each[name] for each in every] for name in TITLES if longer or name != "det_student_2x"}
 
 
 def trainings(profile: DetectionSize, seeds: int | None = None) -> list[Recipe]:
     """All that :func:`run` trains, seed after seed, the longer trainings last."""
-    made = columns(profile, seeds or profile.seeds, LONGER)
+    made = columns(profile, seeds or profile.seeds, longer=True)
     longer = made.pop("det_student_2x")
     return [column[seed] for seed in range(seeds or profile.seeds) for column in made.values()] + longer
 
@@ -195,7 +192,7 @@ def run(profile: DetectionSize, seeds: int | None = None, *, demo_seeds: int = 3
     """
     seeds = seeds or profile.seeds
     obtain_all(trainings(profile, seeds), pretrained=False, stale="refuse", workers=workers, say=say)
-    scores, runs, best = collected(columns(profile, seeds, min(seeds, LONGER)), workers=workers, say=say)
+    scores, runs, best = collected(columns(profile, seeds, longer=True), workers=workers, say=say)
     say(f"soft-NMS of width {best:g}, chosen on validation videos")
     small = SMOKE if profile.name == "smoke" else DEMO
     demo, _, _ = collected(columns(small, demo_seeds), workers=workers, say=say)
