@@ -79,7 +79,7 @@ def committed() -> dict[str, dict[str, list[Recipe]]]:
 # --- the study -------------------------------------------------------------------------------------------------
 
 
-def run(profile: ExitSize, seeds: int | None = None, *, nets: Sequence[str] = tuple(NETS), demo_seeds: int = 1,
+def run(profile: ExitSize, seeds: int | None = None, *, nets: Sequence[str] = tuple(NETS), demo_seeds: int = 3,
         workers: int | None = None, say=print) -> pd.DataFrame:
     """Run (or resume) the study; write ``figures/flatness.csv`` and return its rows.
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-__all__ = ["CLAIMED", "MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2", "wide"]
+__all__ = ["CLAIMED", "MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2",
+           "taught", "wide"]
 
 #: The order that the paper claims, flattest first.
 CLAIMED = ("iframe", "residual", "motion")
@@ -35,6 +36,19 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
         return float(np.exp(logs.mean())), 0.0, np.inf
     half = stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs)
     return tuple(float(np.exp(v)) for v in (logs.mean(), logs.mean() - half, logs.mean() + half))
+
+
+def taught(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each internal classifier under PKD over the same by labels: training loss and measures, as :func:`interval` s of
+    the ratio over seeds, by exit (``motion 1``)."""
+    heads = wide(rows, heads=True)
+    if heads.empty:
+        return pd.DataFrame()
+    pairs = heads.assign(exit=heads.modality + " " + heads["mark"]).pivot_table(
+        index=["exit", "seed"], columns="net", values=["train_loss", *MEASURES], sort=False)
+    names = list(pairs.index.unique("exit"))
+    return pd.DataFrame({m: [interval((pairs.loc[name, (m, "pkd")] / pairs.loc[name, (m, "ce_ic")]).to_numpy())
+                             for name in names] for m in ("train_loss", *MEASURES)}, index=names)
 
 
 def hierarchy(rows: pd.DataFrame, data: str, net: str = "matched") -> pd.DataFrame:

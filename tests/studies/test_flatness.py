@@ -19,6 +19,7 @@ from kdlab.studies.flatness_rows import (
     p1,
     p2,
     ranks,
+    taught,
     wide,
 )
 from kdlab.study import COLUMNS, load_rows
@@ -74,6 +75,18 @@ def test_intervals_are_geometric():
     assert mean == pytest.approx(2) and low * high == pytest.approx(4)
     assert np.log(high / 2) == pytest.approx(4.302653 * np.log(2) / 3**0.5, rel=1e-6)
     assert interval(np.array([3.0]))[1:] == (0, np.inf)
+
+
+def test_heads_before_and_after_are_compared_seed_by_seed():
+    table = []
+    for seed, factor in enumerate((0.5, 2.0, 1.0)):
+        for net, times in (("ce_ic", 1), ("pkd", factor)):
+            about = dict(data="night_context", condition=f"{net}:motion:2", seed=seed, recipe=f"{net}-{seed}")
+            table += [about | dict(metric=m, value=times * 10.0**seed) for m in ("train_loss", *MEASURES)]
+    found = taught(pd.DataFrame(table))
+    assert list(found.index) == ["motion 2"] and set(found) == {"train_loss", *MEASURES}
+    assert found.lambda_max["motion 2"] == pytest.approx(interval(np.array([0.5, 2.0, 1.0])))
+    assert taught(made_up(dict.fromkeys(CLAIMED, 1.0))).empty
 
 
 def test_ranks_within_groups_and_at_a_fixed_loss():
