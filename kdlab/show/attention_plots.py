@@ -83,7 +83,8 @@ def gain_bars(table: pd.DataFrame, titles: dict[str, str], metric: str, title: s
         ax.plot(e.mean, y, "D", color="black", markersize=5)
         ax.annotate(str(e), (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     ax.set(yticks=range(len(some)), yticklabels=[titles.get(n, n) for n in some.network], title=title,
-           ylim=(len(some) - 0.5, -0.5), xlabel=f"{metric.replace("_", " ")}: points above the best of four maps that know nothing")
+           ylim=(len(some) - 0.5, -0.5),
+           xlabel=f"{metric.replace('_', ' ')}: points above the best of four maps that know nothing")
     return fig
 
 
