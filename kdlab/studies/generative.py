@@ -205,7 +205,7 @@ def run(profile: GenerativeSize, seeds: int | None = None, *, only: Sequence[str
     if "cost" in sets:
         table += cost_rows(conditions(profile, night(profile)), say)
     if "night_untrimmed" in sets:
-        attentive = columns(profile, _seeds(profile, "night_bright_once", seeds), night(profile), ATTENTIVE)
+        attentive = columns(profile, _seeds(profile, "night_untrimmed", seeds), night(profile), ATTENTIVE)
         every = dict(zip(flat(attentive), obtain_all(flat(attentive), pretrained=False, stale="refuse", **quiet),
                          strict=True))
         table += alignment_rows({name: [every[recipe] for recipe in column] for name, column in attentive.items()},
