@@ -108,6 +108,8 @@ def reproduce(profile, data, again, timeout, verbose):
 @click.option("--status", is_flag=True, help="Only say what is done, running and left; also while it runs elsewhere.")
 def study(name, profile, seeds, workers, only, status):
     """Run (or go on with) a whole study and rewrite its table and predictions in figures/."""
+    from pandas import DataFrame
+
     from kdlab.profiles import current
     from kdlab.status import tally
 
@@ -119,7 +121,8 @@ def study(name, profile, seeds, workers, only, status):
     if some and "only" not in signature(module.run).parameters:
         raise click.UsageError(f"{name} is one whole: leave out --only")
     scores = module.run(size, seeds, **some, workers=workers, say=click.echo)
-    click.echo(tally(scores.values() if isinstance(scores, dict) else [scores]))
+    if not isinstance(scores, DataFrame):  # rows of networks that were stopped on their way
+        click.echo(tally(scores.values() if isinstance(scores, dict) else [scores]))
     click.echo(paths.figures_dir() / f"{name}.csv")
 
 

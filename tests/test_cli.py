@@ -9,6 +9,7 @@ import time
 from types import SimpleNamespace
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -75,6 +76,14 @@ def test_run_takes_clips_and_names_the_failing_cell(kdlab, clone, monkeypatch):
     assert code == 1
     assert f"{clone / 'clips'}\n" in out
     assert "failed: notebook 3, cell 4 of 4 (print(data)): AssertionError" in err and ".partial.ipynb" in err
+
+
+def test_a_study_of_rows_and_one_of_scores_end_with_their_table(kdlab, clone, monkeypatch):
+    scores = SimpleNamespace(recipes={"ce_raw": ["ce_raw-night-s0-ab12cd"]})
+    for name, found in (("flatness", pd.DataFrame({"recipe": ["r"]})), ("transfer", {"night": scores})):
+        monkeypatch.setattr(f"kdlab.studies.{name}.run", lambda size, seeds, found=found, **_: found)
+        code, out, _ = kdlab("study", name)
+        assert code == 0 and out.endswith(f"{name}.csv\n") and ("ever been tried" in out) is (name == "transfer")
 
 
 def test_reproduce_ends_with_the_comparison_or_says_how_to_go_on(kdlab, clone, monkeypatch):
