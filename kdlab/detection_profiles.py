@@ -50,7 +50,7 @@ class DetectionSize:
 
 SMOKE = DetectionSize("smoke", (3, 1, 2), (12.0, 14.0), 2, 1)
 DEMO = DetectionSize("demo", (24, 6, 15), (20.0, 30.0), 20, 1)
-STUDY = DetectionSize("study", (24, 20, 60), (20.0, 30.0), 80, 5)
+STUDY = DetectionSize("study", (24, 20, 60), (20.0, 30.0), 160, 5)
 
 
 def sized(name: str | None = None) -> DetectionSize:

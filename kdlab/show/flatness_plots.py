@@ -22,6 +22,8 @@ __all__ = ["bands", "densities", "faked", "forest", "orders", "path_picture", "p
 
 #: Modality → colour, mark, line, greys well apart.
 LOOKS = dict(zip(CLAIMED, (("C0", "o", "-"), ("C1", "s", "--"), ("C2", "^", ":")), strict=True))
+#: Networks of other notebooks, beside them.
+BESIDE = {"dual_light": ("C3", "D", "notebook 03"), "generative": ("C4", "v", "notebook 04")}
 
 
 def surface_picture(at: np.ndarray, beside: np.ndarray, losses: np.ndarray, turn: float = -60, tilt: float = 35,
@@ -199,11 +201,15 @@ def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
     columns = {**MEASURES, "train_loss": "training loss (nats)"}
     fig, axes = plt.subplots(1, len(columns), figsize=(9.5, 2.5), sharey=True)
     for ax, (column, label) in zip(axes, columns.items(), strict=True):
-        for (modality, data), some in networks.groupby(["modality", "data"]):
+        trios = ~networks.net.isin(BESIDE)
+        for (modality, data), some in networks[trios].groupby(["modality", "data"]):
             colour, mark, _ = LOOKS[modality]
             full = data == "night_context"
             ax.plot(some[column], some[gap], mark, color=colour, markersize=5, markerfacecolor=colour if full else
                     "white", label=f"{modality}, {'places tell' if full else 'tell nothing'}")
+        for net, some in networks[~trios].groupby("net"):
+            colour, mark, title = BESIDE[net]
+            ax.plot(some[column], some[gap], mark, color=colour, markersize=4, label=title)
         ax.set_xlabel(label)
         if column != "train_loss":
             ax.set_xscale("log")
@@ -215,7 +221,7 @@ def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
         ax.xaxis.label.set_size(8)
         ax.tick_params(labelsize=7)
     axes[0].set_ylabel("accuracy gap (points)" if gap == "gap" else "loss gap (nats)", fontsize=8)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return fig
 
 

@@ -4,7 +4,8 @@ does flatness predict generalisation better than the training loss does (P2)?
 Three networks of one seed, as CoViAR divides the work (``tiny``) and all alike (``matched``), in two regimes of data,
 are stopped where their loss on the training clips is 0.5 and 0.1 nats (``measure.passing``), and measured there on the
 same clips (``measure.minima``). One that never gets to a mark is missing there, not replaced by its last epoch. Beside
-them stand the finished networks of notebook 07 and their internal classifiers, by labels and by PKD.
+them stand the finished networks of notebook 07 and their internal classifiers, by labels and by PKD, and for P2 the
+finished networks of notebooks 03 and 04.
 """
 
 import json
@@ -17,7 +18,9 @@ import torch
 from filelock import FileLock
 from torch import nn
 
+from kdlab import generative_profiles
 from kdlab.clips.mpeg4_sets import NightStream
+from kdlab.clips.night import Night
 from kdlab.exit_profiles import DEMO, SMOKE, ExitSize, conditions, night, trio
 from kdlab.exits import frozen_features
 from kdlab.files import write_atomically
@@ -31,11 +34,12 @@ from kdlab.processes import each
 from kdlab.profiles import current
 from kdlab.recipe import Recipe
 from kdlab.runs import Run
+from kdlab.studies import dual_light, generative
 from kdlab.studies.flatness_rows import MEASURES, ledger
-from kdlab.study import load_rows, save_rows
+from kdlab.study import flat, load_rows, save_rows
 
 __all__ = ["CLIPS", "MARKS", "NETS", "PROFILE", "SETS", "committed", "each_measured", "exits", "ledger", "marks",
-           "measured", "networks", "run", "sized", "trainings"]
+           "measured", "networks", "others", "run", "sized", "trainings"]
 
 #: 120 epochs in both regimes: after the 80 of `demo` too few networks come down to 0.1 nats.
 PROFILE = replace(DEMO, epochs=120, plain_epochs=120, seeds=3)
@@ -63,6 +67,16 @@ def networks(size: ExitSize, data: NightStream, seed: int) -> dict[str, Recipe]:
     """``matched:motion`` → its recipe, for both architectures. The I-frame network is the same in both."""
     return {f"{name}:{m}": recipe for name, net in NETS.items()
             for m, recipe in zip(ORDER, trio(size, data, seed, net=net), strict=True)}
+
+
+def others(size: ExitSize, seeds: int) -> dict[str, list[Recipe]]:
+    """``dual_light:dlkdd`` → the recipes of notebooks 03 and 04 that answer with classes, one a seed, for row P2."""
+    name = "smoke" if size.name == "smoke" else "demo"
+    dark = dual_light.columns(current(name), seeds, dual_light.HEADLINE)
+    small = generative_profiles.sized(name)
+    bright = generative.columns(small, seeds, generative_profiles.night(small))
+    return {f"{family}:{condition}": column for family, some in (("dual_light", dark), ("generative", bright))
+            for condition, column in some.items()}
 
 
 def trainings(profile: ExitSize, seeds: int | None = None) -> list[Recipe]:
@@ -99,7 +113,7 @@ def run(profile: ExitSize, seeds: int | None = None, *, nets: Sequence[str] = tu
             table += values
             save_rows("flatness", table)
             say(_line(values))
-    table += _finished(profile, demo_seeds, workers, say)
+    table += _finished(profile, demo_seeds, workers, say) + _others(profile, demo_seeds, workers, say)
     save_rows("flatness", table)
     rows = load_rows("flatness")
     for data in SETS:
@@ -154,9 +168,11 @@ def _flatness(net: nn.Module, some: Pairs, size: ExitSize) -> dict[str, float]:
 
 def _tested(recipe: Recipe) -> Recipe:
     """The recipe whose test clips are the first :data:`TESTED` of each class, more than its size has."""
-    its = recipe.data.night
+    data = recipe.data
+    its = data if isinstance(data, Night) else data.night
     tested = max(its.per_class[2], TESTED) if its.per_class[2] > 2 else its.per_class[2]
-    return replace(recipe, data=replace(recipe.data, night=replace(its, per_class=(*its.per_class[:2], tested))))
+    more = replace(its, per_class=(*its.per_class[:2], tested))
+    return replace(recipe, data=more if its is data else replace(data, night=more))
 
 
 class OneExit(nn.Module):
@@ -200,4 +216,21 @@ def _finished(size: ExitSize, seeds: int, workers: int | None, say) -> list[dict
                 here = about | dict(condition=f"{name}:{place}", recipe=run_.folder.name)
                 table += _tidy(here, _flatness(head, some, size))
         say(f"finished networks of seed {seed} and their exits measured")
+    return table
+
+
+def _others(size: ExitSize, seeds: int, workers: int | None, say) -> list[dict]:
+    """Rows of :func:`others` as their trainings ended."""
+    made, table = others(size, seeds), []
+    every = list(dict.fromkeys(flat(made)))
+    runs = obtain_all(every, pretrained=False, stale="refuse", workers=workers, say=say)
+    found = dict(zip(every, zip(runs, each_measured([run_.net() for run_ in runs], every, size), strict=True),
+                     strict=True))
+    for condition, column in made.items():
+        for recipe in column:
+            run_, values = found[recipe]
+            here = dict(study="flatness", data="night" if isinstance(recipe.data, Night) else recipe.data.name,
+                        condition=f"{condition}:end", seed=recipe.seed, fold="", recipe=run_.folder.name)
+            table += _tidy(here, {"reached": 1} | values)
+    say(f"{len(every)} finished networks of other notebooks measured")
     return table

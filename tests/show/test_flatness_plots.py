@@ -57,5 +57,8 @@ def test_orders_scatter_and_forest():
     assert text.count("as claimed") == 4 and text.count("missing") == 4 and "places tell" in text
     assert all(label in text for label in MEASURES.values())
     assert "iframe, places tell" in words(flatness_plots.scatter(wide(rows)))
+    more = rows[rows.condition == "matched:motion:0.5"].assign(condition="generative:kd:end", data="night_bright")
+    shown = words(flatness_plots.scatter(wide(pd.concat([rows, more]))))
+    assert "notebook 04" in shown and "notebook 03" not in shown and "motion, places tell" in shown
     fig = flatness_plots.forest(correlations(rows, replicates=20))
     assert "training loss, |ρ|" in words(fig) and fig.axes[0].get_xlim() == pytest.approx((-1, 1))

@@ -128,6 +128,19 @@ def test_trainings_are_those_of_both_trios():
     assert flatness.sized("smoke") is SMOKE and flatness.sized("study") is size
 
 
+def test_networks_of_other_notebooks_count_for_the_gap_and_not_for_the_order():
+    made = flatness.others(flatness.PROFILE, 3)
+    assert {name.split(":")[0] for name in made} == {"dual_light", "generative"} and "dual_light:dlkdd" in made
+    assert all(len(column) == 3 for column in made.values())
+    dark, bright = (flatness._tested(made[name][0]).data for name in ("dual_light:ce_raw", "generative:genkd"))
+    assert dark.per_class == (24, 4, 30) and bright.night.per_class[2] == 30, "more clips for the gap"
+    rows = made_up(dict.fromkeys(CLAIMED, 1.0))
+    more = rows.assign(condition="dual_light:dlkdd:end", data="night", recipe="dlkdd-" + rows.seed.astype(str))
+    both = pd.concat([rows, more.drop_duplicates(["seed", "metric"])])
+    assert correlations(both, replicates=10).networks.iloc[0] == correlations(rows, replicates=10).networks.iloc[0] + 4
+    assert p1(both, "night_context") == p1(rows, "night_context") and wide(both, heads=True).empty
+
+
 def test_the_committed_rows_give_the_verdicts():
     if not (paths.figures_dir() / "flatness.csv").is_file():
         pytest.skip("the study's rows are not committed")
@@ -148,10 +161,13 @@ def test_the_study_at_smoke_size(own_places, monkeypatch):
     monkeypatch.setattr(flatness, "SETS", {"night_context": 0.9})
     rows = flatness.run(SMOKE, 1, nets=("tiny",), demo_seeds=1, workers=1, say=lambda _: None)
     table, heads = wide(rows), wide(rows, heads=True)
-    assert set(table["mark"]) == {"2.4", "end"} and (table.reached == 1).all() and len(table) == 6
+    assert set(table["mark"]) == {"2.4", "end"} and (table.reached == 1).all()
+    trios = table[table.net == "tiny"]
+    assert len(trios) == 6 and set(table.net) == {"tiny", "dual_light", "generative"}
+    assert set(table[table.net != "tiny"].condition) == {f"{name}:end" for name in flatness.others(SMOKE, 1)}
     assert len(heads) == 18 and set(heads.net) == {"ce_ic", "pkd"}
     assert table[list(MEASURES)].notna().all(axis=None) and heads[list(MEASURES)].notna().all(axis=None)
-    first = table[table["mark"] == "end"].iloc[0]
+    first = trios[trios["mark"] == "end"].iloc[0]
     run = Run(paths.runs_dir() / first.recipe)
     (twin,) = flatness.each_measured([run.net()], [run.recipe], SMOKE)
     same = {name: float(f"{value:.6g}") for name, value in twin.items()}
