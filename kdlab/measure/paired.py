@@ -69,15 +69,20 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None, replic
                   n_units, *needed)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def _resamples(seeds: int, units: int, replicates: int) -> tuple[np.ndarray, np.ndarray]:
     """How often each seed ``(R, S)`` and unit ``(R, U)`` is drawn. Always the same, since the interval of a table must
     not change from one reading to the next; kept, since most of a bootstrap's time went into drawing."""
     rng, drawn = np.random.default_rng(0), []
     for start in range(0, replicates, 1000):
         rows = min(1000, replicates - start)
-        drawn.append([rng.multinomial(n, np.full(n, 1 / n), rows).astype(np.uint16) for n in (seeds, units)])
+        drawn.append([_small(rng.multinomial(n, np.full(n, 1 / n), rows)) for n in (seeds, units)])
     return tuple(np.concatenate(column) for column in zip(*drawn, strict=True))
+
+
+def _small(counts: np.ndarray) -> np.ndarray:
+    """The same in as few bytes as they fit in: hardly ever more than one each."""
+    return counts.astype(np.min_scalar_type(counts.max()))
 
 
 def _needed(cells: np.ndarray, target: float) -> tuple[float, float]:
