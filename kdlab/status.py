@@ -146,7 +146,9 @@ def told(left: float) -> str:
 
 def note_trial(name: str, identity: Mapping) -> None:
     """Add the run ``name``, which begins or goes on now, to ``runs/tried.csv``, where it stays when its folder goes."""
-    with open(paths.runs_dir() / TRIED, "a", encoding="utf-8") as file:
+    listed = paths.runs_dir() / TRIED
+    # Trainings begin side by side: without the lock two of them find no head yet, and both write one.
+    with FileLock(f"{listed}.lock"), open(listed, "a", encoding="utf-8") as file:
         head = "" if file.tell() else "time,sources,data,run\n"
         file.write(f"{head}{datetime.now():%Y-%m-%d %H:%M:%S},{identity['sources']},{identity['data']},{name}\n")
 

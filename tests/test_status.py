@@ -5,6 +5,8 @@ import io
 import json
 import os
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -150,6 +152,21 @@ def test_in_a_notebook_it_is_one_display(monkeypatch):
     board.erase()
     assert shown[0] == "new" and len(shown) == 3
     assert "ce_raw-mine      0        0      2" in shown[1] and "ce_raw-mine      2        0      0" in shown[2]
+
+
+def test_of_trainings_that_begin_at_once_each_has_a_line_below_one_head(runs):
+    def begin(k):
+        together.wait()
+        note_trial(f"ce_raw-night-s{k}-ab12cd", {"sources": "a", "data": "d"})
+
+    for _ in range(10):
+        together = threading.Barrier(8)
+        (runs / "tried.csv").unlink(missing_ok=True)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(begin, range(8)))
+        lines = (runs / "tried.csv").read_text().splitlines()
+        assert lines[0] == "time,sources,data,run" and len(lines) == 1 + 8
+        assert {line.split("-s")[1][0] for line in lines[1:]} == set("01234567")
 
 
 def test_trainings_once_tried_are_not_forgotten(runs):
