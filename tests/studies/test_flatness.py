@@ -164,6 +164,8 @@ def test_the_study_at_smoke_size(own_places, monkeypatch):
     assert set(table["mark"]) == {"2.4", "end"} and (table.reached == 1).all()
     trios = table[table.net == "tiny"]
     assert len(trios) == 6 and set(table.net) == {"tiny", "dual_light", "generative"}
+    assert set(table[table.net == "dual_light"].data) == {"night"}
+    assert set(table[table.net == "generative"].data) == {"night_bright"}
     assert set(table[table.net != "tiny"].condition) == {f"{name}:end" for name in flatness.others(SMOKE, 1)}
     assert len(heads) == 18 and set(heads.net) == {"ce_ic", "pkd"}
     assert table[list(MEASURES)].notna().all(axis=None) and heads[list(MEASURES)].notna().all(axis=None)
