@@ -1,0 +1,39 @@
+"""Do today's sources give the weights that were recorded? ``tests/witness.py`` says of what, and records anew."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+RECORDED = json.loads((HERE / "witness.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> dict:
+    file = tmp_path_factory.mktemp("witness") / "found.json"
+    fresh = {k: v for k, v in os.environ.items() if not k.startswith(("KDLAB_", "OPENBLAS_"))} | {"KDLAB_HEADLESS": "1"}
+    command = [sys.executable, "-m", "tests.witness", str(file), str(file.parent)]
+    ended = subprocess.run(command, cwd=HERE.parent, env=fresh, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_every_recorded_training_is_still_there(found):
+    assert found["rows"].keys() == RECORDED["rows"].keys()
+    assert len(RECORDED["rows"]) >= 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECORDED["rows"])
+def test_a_training_gives_the_weights_recorded(found, name):
+    """On the same kind of CPU bit for bit; elsewhere sums are rounded otherwise, and the first losses must agree."""
+    recorded, today = RECORDED["rows"][name], found["rows"][name]
+    assert np.allclose(today["first_losses"], recorded["first_losses"], rtol=2e-3, atol=2e-3)
+    if all(found[key] == RECORDED[key] for key in ("cpu", "versions")):
+        assert today["weights"] == recorded["weights"]
