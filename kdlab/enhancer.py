@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from kdlab import paths
@@ -19,6 +18,7 @@ from kdlab.clips.views import ClipBatches, Raw, Window
 from kdlab.distill.zero_dce import ZeroDce
 from kdlab.files import write_atomically
 from kdlab.nets.curves import CurveNet, apply_curves
+from kdlab.processes import locked
 from kdlab.progress import track
 from kdlab.recipe import UserClips, source_hash, to_json
 from kdlab.train import Settings, fit, one_thread
@@ -99,7 +99,7 @@ def _obtain(enhancer: TrainedCurves) -> Path:
     name = _name(enhancer)
     mine = paths.runs_dir() / name
     mine.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{mine}.lock"):
+    with locked(f"{mine}.lock"):
         for folder in (mine, paths.pretrained_dir() / name):
             if (folder / "enhancer.json").is_file():
                 return folder

@@ -1,3 +1,4 @@
+import contextlib
 import math
 import os
 import signal
@@ -6,11 +7,14 @@ import sys
 import time
 from functools import partial
 from itertools import repeat
+from pathlib import Path
 
 import psutil
 import pytest
 
-from kdlab.processes import available_cores, each, in_turn, pool
+from kdlab.processes import available_cores, each, in_turn, locked, pool
+
+REPOSITORY = str(Path(__file__).parents[1])
 
 OWNER = """
 import os, time
@@ -101,3 +105,33 @@ def test_items_are_worked_at_in_turn_and_after_a_failure_no_other_begins():
             for ended in in_turn(processes, 2, time.sleep, {"x": set(), 1.0: set(), 0.1: set()}):
                 got += ended
         assert got == [(1.0, None)], "what was at work ends and is told; the third must not begin"
+
+
+UNGUARDED = """
+import sys
+from kdlab.processes import each, locked, pool
+{condition}
+    with locked({lock!r}):
+        print(list(each(abs, [-1, -2])))
+"""
+
+
+@pytest.mark.parametrize("condition", ["for _ in [1]:", "if sys.argv:", "if __name__ != 'x':"])
+def test_a_script_without_a_main_guard_gets_one_sentence_at_once(tmp_path, condition):
+    """Below another condition only a worker finds it out, which must not wait for the lock that the owner holds."""
+    script = tmp_path / "mine.py"
+    script.write_text(UNGUARDED.format(condition=condition, lock=str(tmp_path / "lock")))
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and ended.stdout == ""
+    assert ended.stderr.count("\n") == 1 and "mine.py" in ended.stderr and '`if __name__ == "__main__":`' in ended.stderr
+
+
+@pytest.mark.parametrize("how", ["guarded", "-c", "stdin", "-m"])
+def test_guarded_scripts_and_those_that_no_worker_can_import_work(tmp_path, how):
+    text = UNGUARDED.format(condition="for _ in [1]:", lock=str(tmp_path / "lock"))
+    (tmp_path / "guarded.py").write_text(UNGUARDED.format(condition="if __name__ == '__main__':",
+                                                          lock=str(tmp_path / "lock")))
+    arguments = {"guarded": [str(tmp_path / "guarded.py")], "-c": ["-c", text], "stdin": [], "-m": ["-m", "guarded"]}
+    ended = subprocess.run([sys.executable, *arguments[how]], capture_output=True, text=True, timeout=60, cwd=tmp_path,
+                           input=text if how == "stdin" else None, env=os.environ | {"PYTHONPATH": REPOSITORY})
+    assert (ended.stdout, ended.stderr) == ("[1, 2]\n", "")

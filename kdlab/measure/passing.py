@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
@@ -23,7 +22,7 @@ from kdlab.files import write_atomically
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.preparing import on_clips
-from kdlab.processes import each
+from kdlab.processes import each, locked
 from kdlab.progress import track
 from kdlab.recipe import Recipe, source_hash, to_json
 from kdlab.runs import obtain
@@ -75,7 +74,7 @@ def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: 
         raise ValueError(f"marks are losses in nats, at least one and none negative, got {tuple(marks)}")
     folder = paths.runs_dir() / "passing" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with locked(f"{folder}.lock"):
         needed = {what: obtain(other, pretrained=pretrained, say=say) for what, other in recipe.needs().items()}
         identity = {"recipe": to_json(recipe), "sources": source_hash(recipe), "data": recipe.data.fingerprint(),
                     "needed": {what: run.provenance["weights"] for what, run in needed.items()}}

@@ -23,11 +23,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from filelock import FileLock
 from scipy.ndimage import gaussian_filter1d
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
+from kdlab.processes import locked
 
 from . import folder
 from .actions import ACTIONS, ACTIVE_SECONDS, TRAVELLING, Moment, Pose, keys, pose_of
@@ -271,7 +271,7 @@ def make_untrimmed(
     root.mkdir(parents=True, exist_ok=True)
     values = json.loads(json.dumps(asdict(spec) | {"context": None}))  # no folder of trimmed clips has none
     del values["videos"]
-    with FileLock(root / ".lock"):
+    with locked(root / ".lock"):
         folder.claim(root, values, _generator())
         missing = [job for job in _jobs(spec) if not folder.finished(job, root)]
         if missing:
