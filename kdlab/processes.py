@@ -63,8 +63,8 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
             if any(worker.exitcode == RAN_AGAIN for worker in begun):
                 raise Unguarded(_advice(sys.modules["__main__"].__file__)) from None
             raise
-        except BaseException:
-            processes.shutdown(wait=False, cancel_futures=True)
+        except (Exception, GeneratorExit):
+            processes.shutdown(cancel_futures=True)
             raise
 
 
@@ -235,3 +235,9 @@ def _begin(places: dict[str, str]) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    with suppress(ImportError, OSError, AttributeError):  # Linux can end also a worker in a call that admits no thread
+        import fcntl
+
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(owner.sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(owner.sentinel, fcntl.F_SETFL, os.O_ASYNC | fcntl.fcntl(owner.sentinel, fcntl.F_GETFL))
