@@ -17,6 +17,8 @@ from pathlib import Path
 import psutil
 from filelock import FileLock
 
+from kdlab.launch import TORCHRUN
+
 __all__ = ["Unguarded", "available_cores", "each", "in_turn", "locked", "pool"]
 
 #: How workers begin. The fork server forks from a process in which nothing but imports has happened.
@@ -225,6 +227,8 @@ def _begin(places: dict[str, str]) -> None:
     for name in [name for name in os.environ if name.startswith("KDLAB_")]:
         del os.environ[name]
     os.environ.update(places)
+    for name in TORCHRUN:  # a worker is none of the processes that train together
+        os.environ.pop(name, None)
     owner = parent_process()
     seen = psutil.Process(owner.pid)
 

@@ -30,6 +30,7 @@ from kdlab.clips.windows import Windows
 from kdlab.exits import ExitRecipe, fresh_heads
 from kdlab.feeding import fed
 from kdlab.files import write_atomically
+from kdlab.launch import device, launched
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.preparing import batches, on_clips, on_exits, on_windows
@@ -198,6 +199,7 @@ def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
 
 
 def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
+    device()  # refuses one that is not here before any clip is read
     catalogue = recipe.data.catalogue()
     catalogue.require("train", "test")
     detects = isinstance(recipe.window, Windows)
@@ -260,7 +262,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
 
 
 def _first_rank() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+    return launched().rank == 0
 
 
 def _identity(recipe: Recipe, needed: dict[str, Run]) -> dict:

@@ -13,7 +13,6 @@ the same bits, and nothing but weights, optimiser moments and the step number ne
 
 import contextlib
 import json
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from torch import nn
 
 from kdlab.clips.views import ClipBatches
 from kdlab.files import write_atomically
+from kdlab.launch import device, launched, meet
 
 __all__ = ["Diverged", "Progress", "Settings", "Trained", "fit", "learning_rate", "one_thread", "predict", "seeded"]
 
@@ -93,19 +93,25 @@ def learning_rate(settings: Settings, step: int, steps: int) -> float:
 
 
 def _fabric(precision: str):
-    """Lightning Fabric for the hardware at hand; ``torchrun`` sets WORLD_SIZE and gets data-parallel training."""
-    from lightning_fabric import Fabric  # seconds of imports that only training needs
+    """Lightning Fabric for the hardware at hand, data-parallel under ``torchrun``; see :mod:`kdlab.launch`.
 
-    wanted = os.environ.get("KDLAB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    The environment is named, because Fabric's own guess takes any allocation of SLURM for a start by ``srun``.
+    """
+    from lightning_fabric import Fabric  # seconds of imports that only training needs
+    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+
+    launch, several = launched(), launched().world > 1
     fabric = Fabric(
-        accelerator=wanted,
-        devices=local,
-        num_nodes=max(1, world // local),
-        strategy="ddp" if world > 1 else "auto",
+        accelerator=device(),
+        devices=launch.local_world,
+        num_nodes=launch.world // launch.local_world,
+        strategy="ddp" if several else "auto",
+        plugins=[TorchElasticEnvironment() if several else LightningEnvironment()],
         precision="bf16-mixed" if precision == "bf16" else "32-true",
     )
+    store = None if not several or torch.distributed.is_initialized() else meet(launch)
     fabric.launch()
+    del store  # only now: the first process holds it open for the others
     return fabric
 
 

@@ -51,9 +51,9 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits it ignored
     try:
         with pool(2) as processes:
+            list(processes.map(time.sleep, [0.2, 0.2]))  # both have begun
             jobs = [processes.submit(sum, range({high})), processes.submit(time.sleep, 60)]
-            while not all(job.running() for job in jobs):
-                time.sleep(0.01)
+            time.sleep(0.1)
             print("begun", flush=True)
             if {leaving}:
                 raise ValueError
@@ -72,7 +72,6 @@ def begun(folder: Path, script: str) -> tuple[subprocess.Popen, list[psutil.Proc
     owner = subprocess.Popen([sys.executable, str(folder / "owner.py")], stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert owner.stdout.readline() == "begun\n"
-    time.sleep(0.2)
     return owner, psutil.Process(owner.pid).children(recursive=True)
 
 
