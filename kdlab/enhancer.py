@@ -22,6 +22,7 @@ from kdlab.processes import locked
 from kdlab.progress import track
 from kdlab.recipe import UserClips, source_hash, to_json
 from kdlab.train import Settings, fit, one_thread
+from kdlab.values import positive, whole
 
 __all__ = ["TrainedCurves"]
 
@@ -48,8 +49,10 @@ class TrainedCurves:
     steady: bool = False
 
     def __post_init__(self):
-        if self.side < 16 or min(self.width, self.clips, self.batch, self.steps) < 1:
-            raise ValueError(f"curves need side >= 16 (a patch of the loss), and width, clips … >= 1, got {self}")
+        whole(16, "a patch of the loss has 16 pixels", side=self.side)
+        whole(1, width=self.width, clips=self.clips, batch=self.batch, steps=self.steps)
+        whole(0, seed=self.seed)
+        positive(lr=self.lr)
 
     @property
     def name(self) -> str:

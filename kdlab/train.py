@@ -25,6 +25,7 @@ from torch import nn
 from kdlab.clips.views import ClipBatches
 from kdlab.files import write_atomically
 from kdlab.launch import device, launched, meet
+from kdlab.values import not_negative, one_of, positive, whole
 
 __all__ = ["Diverged", "Progress", "Settings", "Trained", "fit", "learning_rate", "one_thread", "predict", "seeded"]
 
@@ -49,12 +50,11 @@ class Settings:
     precision: str = "fp32"
 
     def __post_init__(self):
-        if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
-            raise ValueError(f"epochs and batch_size must be at least 1 and lr positive, got {self}")
-        if self.schedule not in ("one_cycle", "cosine"):
-            raise ValueError(f"schedule must be 'one_cycle' or 'cosine', got {self.schedule!r}")
-        if self.precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
+        whole(1, epochs=self.epochs, batch_size=self.batch_size)
+        positive("4e-3 is usual here", lr=self.lr)
+        not_negative(weight_decay=self.weight_decay)
+        one_of(("one_cycle", "cosine"), schedule=self.schedule)
+        one_of(("fp32", "bf16"), precision=self.precision)
 
 
 @dataclass(frozen=True)

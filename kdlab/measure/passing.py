@@ -27,6 +27,7 @@ from kdlab.progress import track
 from kdlab.recipe import Recipe, source_hash, to_json
 from kdlab.runs import obtain
 from kdlab.train import fit, predict
+from kdlab.values import not_negative
 
 __all__ = ["END", "WITHIN", "Passing", "each_passing", "passing"]
 
@@ -70,7 +71,8 @@ def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: 
     :data:`END` goes on to these. Resumes from its last epoch, also when called for lower marks later; a folder that
     other sources or clips made is begun anew. Looks come every epoch, and after single steps near a mark.
     """
-    if not marks or min(marks) < 0:
+    not_negative(marks=list(marks))
+    if not marks:
         raise ValueError(f"marks are losses in nats, at least one and none negative, got {tuple(marks)}")
     folder = paths.runs_dir() / "passing" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)

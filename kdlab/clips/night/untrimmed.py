@@ -28,6 +28,7 @@ from scipy.ndimage import gaussian_filter1d
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
 from kdlab.processes import locked
+from kdlab.values import finite, whole
 
 from . import folder
 from .actions import ACTIONS, ACTIVE_SECONDS, TRAVELLING, Moment, Pose, keys, pose_of
@@ -61,7 +62,12 @@ class Untrimmed:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.videos) != 3 or any(int(n) != n or n < 0 for n in self.videos) or not any(self.videos):
+        try:
+            whole(0, videos=list(self.videos))
+            finite(seconds=list(self.seconds))
+        except ValueError as error:
+            raise NightError(str(error)) from None
+        if len(self.videos) != 3 or not any(self.videos):
             raise NightError(f"videos={self.videos!r}: give three counts (train, val, test), e.g. (24, 6, 12)")
         if len(self.seconds) != 2 or not 12 <= self.seconds[0] <= self.seconds[1]:
             raise NightError(f"seconds={self.seconds!r}: give the shortest and the longest duration, from 12 on")
