@@ -17,6 +17,7 @@ from kdlab.nets.i3d import TinyC3D
 from kdlab.profiles import VARIETY, current
 from kdlab.recipe import Recipe
 from kdlab.train import Settings
+from kdlab.values import positive, whole
 
 __all__ = ["CLASSES", "DEMO", "SMOKE", "STUDY", "TITLES", "DetectionSize", "conditions", "night", "sized"]
 
@@ -46,6 +47,11 @@ class DetectionSize:
     seconds: tuple[float, float]
     epochs: int
     seeds: int
+
+    def __post_init__(self):
+        whole(0, videos=list(self.videos))
+        positive(seconds=list(self.seconds))
+        whole(1, epochs=self.epochs, seeds=self.seeds)
 
 
 SMOKE = DetectionSize("smoke", (3, 1, 2), (12.0, 14.0), 2, 1)

@@ -55,7 +55,7 @@ def report(
     requires: Callable[[str], list[str] | None] = importlib.metadata.requires,
 ) -> list[Check]:
     """Look at everything; never raises. ``version`` and ``requires`` tell an installed distribution's metadata."""
-    return [*_python(), *_packages(version, requires), *_hardware(), *_decoder(), *_places(), *_variables()]
+    return [*_python(), *_packages(version, requires), *_hardware(), *_decoder(), *_places(), *_launch(), *_variables()]
 
 
 def broken(checks: list[Check]) -> bool:
@@ -246,6 +246,19 @@ def _place(name: str, variable: str, place: Path) -> Check:
         return Check(name, f"{place}: {_one_line(error)}", False, advice)
     low = f"under 1 GB free: set {variable} to a folder with more" if free < 1 else ""
     return Check(name, f"{place} ({free:.0f} GB free)", True, low)
+
+
+def _launch() -> Iterator[Check]:
+    """Told only where a launcher's variables are set."""
+    from kdlab.launch import COPIES, TORCHRUN, LaunchError, launched
+
+    if any(name in os.environ for name in (*TORCHRUN, *COPIES)):
+        try:
+            found = launched()
+            several = f"process {found.rank} of {found.world} that train together"
+            yield Check("launch", several if found.world > 1 else "one process", True)
+        except LaunchError as error:
+            yield Check("launch", str(error), False, "no training would begin")
 
 
 def _variables() -> Iterator[Check]:

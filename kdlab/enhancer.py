@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
 from kdlab import paths
@@ -19,9 +18,11 @@ from kdlab.clips.views import ClipBatches, Raw, Window
 from kdlab.distill.zero_dce import ZeroDce
 from kdlab.files import write_atomically
 from kdlab.nets.curves import CurveNet, apply_curves
+from kdlab.processes import locked
 from kdlab.progress import track
 from kdlab.recipe import UserClips, source_hash, to_json
 from kdlab.train import Settings, fit, one_thread
+from kdlab.values import positive, whole
 
 __all__ = ["TrainedCurves"]
 
@@ -48,8 +49,10 @@ class TrainedCurves:
     steady: bool = False
 
     def __post_init__(self):
-        if self.side < 16 or min(self.width, self.clips, self.batch, self.steps) < 1:
-            raise ValueError(f"curves need side >= 16 (a patch of the loss), and width, clips … >= 1, got {self}")
+        whole(16, "a patch of the loss has 16 pixels", side=self.side)
+        whole(1, width=self.width, clips=self.clips, batch=self.batch, steps=self.steps)
+        whole(0, seed=self.seed)
+        positive(lr=self.lr)
 
     @property
     def name(self) -> str:
@@ -99,7 +102,7 @@ def _obtain(enhancer: TrainedCurves) -> Path:
     name = _name(enhancer)
     mine = paths.runs_dir() / name
     mine.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{mine}.lock"):
+    with locked(f"{mine}.lock"):
         for folder in (mine, paths.pretrained_dir() / name):
             if (folder / "enhancer.json").is_file():
                 return folder

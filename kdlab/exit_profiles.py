@@ -27,6 +27,7 @@ from kdlab.nets.exits import ORDER, POOLED, ExitHeads
 from kdlab.profiles import VARIETY, current
 from kdlab.recipe import Recipe
 from kdlab.train import Settings
+from kdlab.values import whole
 
 __all__ = ["CONTEXT", "DEMO", "HEADLINE", "SMOKE", "STUDY", "TITLES", "TRAINED", "ExitSize", "conditions", "night",
            "sized", "trio"]
@@ -54,6 +55,11 @@ class ExitSize:
     real_exit_epochs: int
     draws: int
     seeds: int
+
+    def __post_init__(self):
+        whole(0, per_class=list(self.per_class))
+        whole(1, epochs=self.epochs, plain_epochs=self.plain_epochs, exit_epochs=self.exit_epochs, draws=self.draws,
+              real_epochs=self.real_epochs, real_exit_epochs=self.real_exit_epochs, seeds=self.seeds)
 
 
 SMOKE = ExitSize("smoke", (4, 2, 2), 2, 2, 2, 2, 2, 2, 2)

@@ -6,7 +6,6 @@ so that a batch is served ahead of time or made on the spot, but is never anothe
 """
 
 import copy
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +17,7 @@ from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
 from kdlab.clips.views import Batch, ClipBatches, Draw
+from kdlab.launch import device, launched
 from kdlab.train import Settings, seeded
 
 __all__ = ["OnDevice", "fed", "folded", "in_bf16", "plan"]
@@ -35,11 +35,11 @@ def fed(clips: ClipBatches, settings: Settings, seed: int):
     """``clips`` as the training loop should get them: themselves, or, where it runs on CUDA, :class:`OnDevice`."""
     if type(clips) is not ClipBatches:  # of the compressed domain, or features: small, and cut in their own way
         return clips
-    if (os.environ.get("KDLAB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")) != "cuda":
+    if device() != "cuda":
         return clips
-    local, rank, world = (int(os.environ.get(name, default))  # as torchrun sets them
-                          for name, default in (("LOCAL_RANK", 0), ("RANK", 0), ("WORLD_SIZE", 1)))
-    return OnDevice(clips, settings, seed, torch.device("cuda", local), rank=rank, world=world)
+    launch = launched()
+    place = torch.device("cuda", launch.local_rank)
+    return OnDevice(clips, settings, seed, place, rank=launch.rank, world=launch.world)
 
 
 def folded(net: nn.Module) -> nn.Module:

@@ -21,6 +21,7 @@ from kdlab.nets.i3d import TinyC3D
 from kdlab.profiles import VARIETY, current
 from kdlab.recipe import Recipe, UserClips
 from kdlab.train import Settings
+from kdlab.values import whole
 
 __all__ = ["ABLATIONS", "DEMO", "HEADLINE", "ONCE", "REAL", "SMOKE", "STUDIED", "STUDY", "STUDENT", "TEACHER", "TITLES",
            "WINDOW", "GenerativeSize", "conditions", "night", "sized", "streams"]
@@ -39,6 +40,10 @@ class GenerativeSize:
     real_epochs: int
     seeds: int
     real_seeds: int = 1
+
+    def __post_init__(self):
+        whole(0, per_class=list(self.per_class))
+        whole(1, epochs=self.epochs, real_epochs=self.real_epochs, seeds=self.seeds, real_seeds=self.real_seeds)
 
 
 SMOKE = GenerativeSize("smoke", (4, 2, 2), 2, 2, 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from kdlab.launch import device, launched
 from kdlab.processes import available_cores, in_turn, pool
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, obtain, usable
@@ -57,10 +58,13 @@ def obtain_all(
     ends the workers and loses at most the epochs since the last checkpoints. Finished runs are kept; the same call
     goes on from there.
     """
-    order = in_order(recipes)
+    order, alone = in_order(recipes), launched().world == 1  # under torchrun all processes train each run together
     done = {r: run for r in order if (run := usable(r, pretrained, stale, say))}
     todo = [r for r in order if r not in done]
-    workers, how = min(workers or available_cores(), len(todo)), dict(pretrained=pretrained, stale=stale)
+    if todo:
+        device()  # refuses one that is not here
+    workers = min(workers or available_cores(), len(todo)) if alone else 1
+    how = dict(pretrained=pretrained, stale=stale)
     board = Board(order, done, workers, say)
 
     def kept() -> str:

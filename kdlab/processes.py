@@ -1,17 +1,37 @@
 """Process pools: as many workers as there are cores for us, none of which outlives the process that started it."""
 
+import ast
+import inspect
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_all_start_methods, get_context, parent_process
+from pathlib import Path
 
 import psutil
+from filelock import FileLock
 
-__all__ = ["available_cores", "each", "in_turn", "pool"]
+from kdlab.launch import TORCHRUN
+
+__all__ = ["Unguarded", "available_cores", "each", "in_turn", "locked", "pool"]
+
+#: How workers begin. The fork server forks from a process in which nothing but imports has happened.
+METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+#: The exit code of a worker that found itself running its owner's script again.
+RAN_AGAIN = 86
+
+
+class Unguarded(SystemExit):
+    """A script without ``if __name__ == "__main__":`` that needs workers, which would each run it again.
+
+    It ends the script with its one sentence, unless somebody catches it.
+    """
 
 
 def available_cores() -> int:
@@ -23,30 +43,30 @@ def available_cores() -> int:
 def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecutor]:
     """``workers`` new processes that share nothing with this one (a fork would copy torch's threads in mid-air).
 
-    An interruption of this process ends them at once, whatever they are at. Where there is a fork server, the modules
-    in ``preload`` are imported once for all of them.
+    An interruption of this process ends them at once, whatever they are at; after another error they end what they are
+    at and begin nothing else. Where there is a fork server, the modules in ``preload`` are imported once for all of
+    them. Raises :class:`Unguarded` in a script that lacks its main guard.
     """
-    context = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
-    if context.get_start_method() == "forkserver":
-        from multiprocessing import forkserver, resource_tracker  # which Windows does not have
-
-        context.set_forkserver_preload(list(preload))
-        # Ctrl-C in a terminal reaches all processes; the server inherits that it is deaf to it while it imports. It
-        # needs the tracker, whose start would end the deafness.
-        resource_tracker.ensure_running()
-        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        forkserver.ensure_running()
-        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+    _end_a_rerun()
+    _require_guard()
+    context = get_context(METHOD)
+    with _undisturbed():
+        if METHOD == "forkserver":
+            _start_server(context, preload)
     places = {name: value for name, value in os.environ.items() if name.startswith("KDLAB_")}
-    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(), places)) as processes:
+    # An interruption can also come while the executor waits for its workers at the end: hence the outer one.
+    with (_ended_when_interrupted(), ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(places,))
+          as processes, _ended_when_interrupted()):
         try:
             yield processes
-        except KeyboardInterrupt:
-            # all that come from this process, also one at its birth, of which the pool does not know, and their server
-            for child in psutil.Process().children(recursive=True):
-                with suppress(psutil.Error):
-                    if "multiprocessing" in " ".join(child.cmdline()):
-                        child.terminate()
+        except BrokenProcessPool:
+            begun = list((processes._processes or {}).values())  # the executor says no more than that one is dead
+            processes.shutdown()
+            if any(worker.exitcode == RAN_AGAIN for worker in begun):
+                raise Unguarded(_advice(sys.modules["__main__"].__file__)) from None
+            raise
+        except (Exception, GeneratorExit):
+            processes.shutdown(cancel_futures=True)
             raise
 
 
@@ -78,21 +98,150 @@ def in_turn(processes: ProcessPoolExecutor, workers: int, work: Callable, needs:
         failed[0].result()
 
 
-def _begin(owner: int, places: dict[str, str]) -> None:
+def locked(path: str | os.PathLike) -> FileLock:
+    """The lock ``path`` between processes, for ``with``; the kernel frees it when its holder dies.
+
+    A worker that runs its owner's script again never waits for it: it is the owner that holds it.
+    """
+    _end_a_rerun()
+    return FileLock(path)
+
+
+# --- scripts without a main guard ------------------------------------------------------------------------------
+
+
+def _running_modules() -> Iterator:
+    """The frames of the modules, among them the script, whose import or execution has led here."""
+    frame = inspect.currentframe()
+    while frame := frame.f_back:
+        if frame.f_code.co_name == "<module>":
+            yield frame
+
+
+def _end_a_rerun() -> None:
+    """End this process where it is a worker that imports its owner's script and was led here by it."""
+    if any(frame.f_globals.get("__name__") == "__mp_main__" for frame in _running_modules()):
+        os._exit(RAN_AGAIN)
+
+
+def _require_guard() -> None:
+    """Raise :class:`Unguarded` where the running line of the script stands below no condition, so that each worker,
+    which imports the script, would come here, too. Below another condition the workers tell (:data:`RAN_AGAIN`)."""
+    main = sys.modules["__main__"]
+    spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if path is None or (spec and spec.name.rpartition(".")[2] == "__main__"):  # workers do not import these
+        return
+    if not Path(path).is_file():  # read from stdin, or gone since: workers could not
+        del main.__file__
+        return
+    lines = [frame.f_lineno for frame in _running_modules() if frame.f_code.co_filename == path]
+    with suppress(OSError, SyntaxError, ValueError):
+        for node in ast.walk(ast.parse(Path(path).read_bytes())) if lines else ():
+            if isinstance(node, (ast.If, ast.IfExp, ast.BoolOp, ast.While, ast.Match)):
+                lines = [line for line in lines if not node.lineno <= line <= node.end_lineno]
+        if lines:
+            raise Unguarded(_advice(path))
+
+
+def _advice(path: str) -> str:
+    return (f"error: {path} starts worker processes, and each of them would run it again from its first line: put what "
+            'it does below a line `if __name__ == "__main__":`')
+
+
+# --- beginning and ending --------------------------------------------------------------------------------------
+
+
+def _start_server(context, preload: Sequence[str]) -> None:
+    from multiprocessing import forkserver, resource_tracker  # which Windows does not have
+
+    context.set_forkserver_preload(list(preload))
+    # Ctrl-C in a terminal reaches all processes; the server inherits that it is deaf to it while it imports. It
+    # needs the tracker, whose start would end the deafness.
+    resource_tracker.ensure_running()
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    forkserver.ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What would interrupt the inside, once or several times, does so at its end."""
+    came = []
+    handlers = {s: h for s in (signal.SIGINT, signal.SIGTERM) if callable(h := signal.getsignal(s))}
+    if threading.current_thread() is not threading.main_thread():  # which alone hears signals, and may set handlers
+        handlers = {}
+    for number in handlers:
+        signal.signal(number, lambda *heard: came.append(heard))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if came:
+        handlers[came[0][0]](*came[0])
+
+
+@contextmanager
+def _ended_when_interrupted() -> Iterator[None]:
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        with _undisturbed():
+            _end_workers()
+        raise
+
+
+def _end_workers() -> None:
+    """End all workers of this process, also one at its birth, of which no executor knows yet, and their server.
+
+    Killed, because a process that is stopped hears nothing else. The server is stopped first, lest it fork on.
+    """
+    doomed = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if f"multiprocessing.{METHOD}" in " ".join(child.cmdline()):
+                child.suspend()
+                doomed += [*child.children(recursive=True), child]
+    for process in doomed:
+        with suppress(psutil.Error):
+            process.kill()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and not all(map(_gone, doomed)):  # else the next pool would ask a dying server
+        time.sleep(0.01)
+
+
+def _gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return True
+
+
+def _begin(places: dict[str, str]) -> None:
     """Take over the ``KDLAB_`` variables of the owner, and end with it: nobody would collect what this worker makes.
 
-    The worker's parent is no help in either: that is the fork server, which may be older than the variables and may
+    The owner is not the parent by birth: that is the fork server, which may be older than the variables and may
     outlive the owner. Ctrl-C in a terminal reaches all processes: the owner alone decides.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in [name for name in os.environ if name.startswith("KDLAB_")]:
         del os.environ[name]
     os.environ.update(places)
-    process = psutil.Process(owner)
+    for name in TORCHRUN:  # a worker is none of the processes that train together
+        os.environ.pop(name, None)
+    owner = parent_process()
+    seen = psutil.Process(owner.pid)
 
     def watch():
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(1)
+        # Its end closes a pipe, which tells at once, unless another process that it forked keeps the pipe open.
+        while owner.is_alive() and not _gone(seen):
+            owner.join(1)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    with suppress(ImportError, OSError, AttributeError):  # Linux can end also a worker in a call that admits no thread
+        import fcntl
+
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(owner.sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(owner.sentinel, fcntl.F_SETFL, os.O_ASYNC | fcntl.fcntl(owner.sentinel, fcntl.F_GETFL))

@@ -14,6 +14,7 @@ from kdlab.distill.dual_light import DualLight, MatchedSmoothing
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.recipe import Recipe, UserClips
 from kdlab.train import Settings
+from kdlab.values import whole
 
 __all__ = ["DEMO", "SMOKE", "STUDY", "TITLES", "Profile", "current", "dual_light", "sweep"]
 
@@ -28,6 +29,9 @@ class Profile:
     window: Window = Window()
     net: TinyR2Plus1D = TinyR2Plus1D()
     seeds: int = 3
+
+    def __post_init__(self):
+        whole(1, seeds=self.seeds)
 
 
 #: The one ``variety`` at which demo and study stand: plain CE on raw clips is neither trivial nor hopeless there.

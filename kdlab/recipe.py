@@ -14,6 +14,8 @@ from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
 
+import numpy as np
+
 import kdlab
 from kdlab.clips.catalogue import Catalogue, own_folds
 from kdlab.clips.check import without_damaged
@@ -23,6 +25,7 @@ from kdlab.clips.views import Raw, View, Window
 from kdlab.distill.dual_light import CrossEntropy
 from kdlab.nets.video import R2Plus1D18, TinyR2Plus1D
 from kdlab.train import Settings
+from kdlab.values import whole
 
 __all__ = ["Recipe", "UserClips", "from_json", "source_hash", "syntax", "to_json"]
 
@@ -48,6 +51,8 @@ class UserClips:
     def __post_init__(self):
         if self.on_damaged not in ("raise", "skip"):
             raise ValueError(f"on_damaged={self.on_damaged!r}: use 'raise' or 'skip'")
+        if self.own_folds is not None:
+            whole(2, own_folds=self.own_folds)
 
     @property
     def name(self) -> str:
@@ -87,6 +92,9 @@ class Recipe:
     settings: Settings = Settings()
     seed: int = 0
 
+    def __post_init__(self):
+        whole(0, seed=self.seed)
+
     def views(self) -> dict[str, View]:
         """The views one training batch holds."""
         return {"student": self.view} | ({"teacher": self.teacher.view} if self.teacher else {})
@@ -115,6 +123,8 @@ def to_json(value, identity: bool = False):
         return {"type": f"{type(value).__module__}:{type(value).__qualname__}"} | named | fields
     if isinstance(value, (list, tuple)):
         return [to_json(v, identity) for v in value]
+    if isinstance(value, np.generic):
+        return value.item()
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise ValueError(f"a recipe is made of frozen dataclasses and plain values, got {value!r}; make it a dataclass")

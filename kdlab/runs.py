@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -31,9 +30,11 @@ from kdlab.clips.windows import Windows
 from kdlab.exits import ExitRecipe, fresh_heads
 from kdlab.feeding import fed
 from kdlab.files import write_atomically
+from kdlab.launch import device, launched
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.preparing import batches, on_clips, on_exits, on_windows
+from kdlab.processes import locked
 from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, source_hash, to_json
 from kdlab.status import note_trial
@@ -169,7 +170,7 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
     """
     folder = paths.runs_dir() / recipe.name
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock") if _first_rank() else contextlib.nullcontext():
+    with locked(f"{folder}.lock") if _first_rank() else contextlib.nullcontext():
         if run := usable(recipe, pretrained, stale, say):
             return run
         if (folder / "run.json").is_file():
@@ -198,6 +199,7 @@ def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
 
 
 def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
+    device()  # refuses one that is not here before any clip is read
     catalogue = recipe.data.catalogue()
     catalogue.require("train", "test")
     detects = isinstance(recipe.window, Windows)
@@ -219,7 +221,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
         say(f"{recipe.name}: interrupted; the same call goes on from its last finished epoch")
         raise
     if not _first_rank():
-        with FileLock(f"{folder}.lock"):  # which the first rank holds until all is written
+        with locked(f"{folder}.lock"):  # which the first rank holds until all is written
             return Run(folder)
     student = trained.nets["student"]
     predictions = {}
@@ -260,7 +262,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
 
 
 def _first_rank() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+    return launched().rank == 0
 
 
 def _identity(recipe: Recipe, needed: dict[str, Run]) -> dict:

@@ -13,7 +13,6 @@ the same bits, and nothing but weights, optimiser moments and the step number ne
 
 import contextlib
 import json
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,8 @@ from torch import nn
 
 from kdlab.clips.views import ClipBatches
 from kdlab.files import write_atomically
+from kdlab.launch import device, launched, meet
+from kdlab.values import not_negative, one_of, positive, whole
 
 __all__ = ["Diverged", "Progress", "Settings", "Trained", "fit", "learning_rate", "one_thread", "predict", "seeded"]
 
@@ -49,12 +50,11 @@ class Settings:
     precision: str = "fp32"
 
     def __post_init__(self):
-        if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
-            raise ValueError(f"epochs and batch_size must be at least 1 and lr positive, got {self}")
-        if self.schedule not in ("one_cycle", "cosine"):
-            raise ValueError(f"schedule must be 'one_cycle' or 'cosine', got {self.schedule!r}")
-        if self.precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision must be 'fp32' or 'bf16', got {self.precision!r}")
+        whole(1, epochs=self.epochs, batch_size=self.batch_size)
+        positive("4e-3 is usual here", lr=self.lr)
+        not_negative(weight_decay=self.weight_decay)
+        one_of(("one_cycle", "cosine"), schedule=self.schedule)
+        one_of(("fp32", "bf16"), precision=self.precision)
 
 
 @dataclass(frozen=True)
@@ -93,19 +93,25 @@ def learning_rate(settings: Settings, step: int, steps: int) -> float:
 
 
 def _fabric(precision: str):
-    """Lightning Fabric for the hardware at hand; ``torchrun`` sets WORLD_SIZE and gets data-parallel training."""
-    from lightning_fabric import Fabric  # seconds of imports that only training needs
+    """Lightning Fabric for the hardware at hand, data-parallel under ``torchrun``; see :mod:`kdlab.launch`.
 
-    wanted = os.environ.get("KDLAB_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
-    world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    The environment is named, because Fabric's own guess takes any allocation of SLURM for a start by ``srun``.
+    """
+    from lightning_fabric import Fabric  # seconds of imports that only training needs
+    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+
+    launch, several = launched(), launched().world > 1
     fabric = Fabric(
-        accelerator=wanted,
-        devices=local,
-        num_nodes=max(1, world // local),
-        strategy="ddp" if world > 1 else "auto",
+        accelerator=device(),
+        devices=launch.local_world,
+        num_nodes=launch.world // launch.local_world,
+        strategy="ddp" if several else "auto",
+        plugins=[TorchElasticEnvironment() if several else LightningEnvironment()],
         precision="bf16-mixed" if precision == "bf16" else "32-true",
     )
+    store = None if not several or torch.distributed.is_initialized() else meet(launch)
     fabric.launch()
+    del store  # only now: the first process holds it open for the others
     return fabric
 
 

@@ -141,3 +141,14 @@ def test_render_puts_advice_below_its_line_and_ends_with_a_verdict():
     fits = {check.name: check for check in doctor.report()}["versions fit"]
     assert fits == Check("versions fit", "yes", True)
     assert doctor.render([]).strip() == "Everything that kdlab needs is here and fits."
+
+
+def test_a_launchers_variables_are_told_where_there_are_any(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert not list(doctor._launch())
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert [check.ok for check in doctor._launch()] == [True]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (check,) = doctor._launch()
+    assert check.ok is False and "WORLD_SIZE=2, but not RANK" in check.value

@@ -169,10 +169,12 @@ def test_only_cuda_is_fed_otherwise(monkeypatch):
     monkeypatch.setenv("KDLAB_DEVICE", "cpu")
     assert fed(clips, SETTINGS, SEED) is clips
     monkeypatch.setattr(feeding, "OnDevice", lambda *a, **more: (a, more))
-    monkeypatch.setenv("KDLAB_DEVICE", "cuda")
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    (_, _, _, device), _ = fed(clips, SETTINGS, SEED)
-    assert device == torch.device("cuda", 1)
+    monkeypatch.setattr(feeding, "device", lambda: "cuda")
+    several = {"RANK": 1, "WORLD_SIZE": 2, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "a", "MASTER_PORT": 1}
+    for name, value in several.items():
+        monkeypatch.setenv(name, str(value))
+    (_, _, _, device), ranks = fed(clips, SETTINGS, SEED)
+    assert ranks == {"rank": 1, "world": 2} and device == torch.device("cuda", 1)
 
 
 def test_a_frozen_teacher_in_bf16_keeps_its_weights_and_names():

@@ -1,3 +1,4 @@
+import contextlib
 import math
 import os
 import signal
@@ -6,21 +7,14 @@ import sys
 import time
 from functools import partial
 from itertools import repeat
+from pathlib import Path
 
 import psutil
 import pytest
 
 from kdlab.processes import available_cores, each, in_turn, pool
 
-OWNER = """
-import os, time
-from kdlab.processes import pool
-if __name__ == "__main__":
-    with pool(1) as processes:
-        print(processes.submit(os.getpid).result(), flush=True)
-        time.sleep(60)
-"""
-
+REPOSITORY = str(Path(__file__).parents[1])
 
 def test_a_pool_works_and_knows_how_many_cores_there_are():
     assert available_cores() >= 1
@@ -50,18 +44,106 @@ def test_workers_see_todays_variables_also_when_the_fork_server_is_older(monkeyp
         assert processes.submit(os.getenv, "KDLAB_RUNS").result() is None
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a POSIX signal")
-def test_no_worker_outlives_the_process_that_uses_it(tmp_path):
-    script = tmp_path / "owner.py"
-    script.write_text(OWNER)
-    owner = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
-    worker = psutil.Process(int(owner.stdout.readline()))
-    owner.send_signal(signal.SIGKILL)
-    owner.wait()
-    deadline = time.monotonic() + 20
-    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+BUSY = """
+import signal, time
+from kdlab.processes import pool
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits it ignored
+    try:
+        with pool(2) as processes:
+            list(processes.map(time.sleep, [0.2, 0.2]))  # both have begun
+            jobs = [processes.submit(sum, range({high})), processes.submit(time.sleep, 60)]
+            time.sleep(0.1)
+            print("begun", flush=True)
+            if {leaving}:
+                raise ValueError
+            while True:  # the first call has the interpreter's lock to its end
+                jobs[0].exception(timeout=60)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        with pool(1) as processes:
+            print(processes.submit(abs, -3).result(), flush=True)
+"""
+
+
+def begun(folder: Path, script: str) -> tuple[subprocess.Popen, list[psutil.Process]]:
+    """A process that has just said so, and all that come from it: workers, their server and the resource tracker."""
+    (folder / "owner.py").write_text(script)
+    owner = subprocess.Popen([sys.executable, str(folder / "owner.py")], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert owner.stdout.readline() == "begun\n"
+    return owner, psutil.Process(owner.pid).children(recursive=True)
+
+
+def left(processes: list[psutil.Process], seconds: float = 5) -> list[psutil.Process]:
+    """Those of ``processes`` that still live, as soon as none does, at latest after some seconds."""
+    def alive(process):
+        with contextlib.suppress(psutil.Error):
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+    deadline = time.monotonic() + seconds
+    while (living := [process for process in processes if alive(process)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return living
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM"])
+def test_nothing_outlives_the_process_that_uses_it(tmp_path, number):
+    owner, others = begun(tmp_path, BUSY.format(leaving=False, high=10**12))
+    assert len(others) == 4
+    owner.send_signal(getattr(signal, number))
+    owner.communicate()
+    assert not left(others)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(("leaving", "times"), [(False, 1), (False, 2), (True, 1), (True, 2)])
+def test_ctrl_c_gives_the_control_back_at_once_also_while_the_pool_ends(tmp_path, leaving, times):
+    owner, others = begun(tmp_path, BUSY.format(leaving=leaving, high=10**12))
+    for _ in range(times):
+        os.killpg(owner.pid, signal.SIGINT)
+        time.sleep(0.02)
+    out, err = owner.communicate(timeout=20)
+    if times == 1:
+        assert (out, err) == ("interrupted\n3\n", ""), "and the next pool works"
+    assert not left(others)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_all_stopped_for_a_while_goes_on(tmp_path):
+    owner, others = begun(tmp_path, BUSY.format(leaving=False, high=5 * 10**7))
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for process in (psutil.Process(owner.pid), *others):
+            process.send_signal(number)
+        time.sleep(1.2)
+    assert owner.poll() is None and len(left(others, 0)) == 4
+    os.killpg(owner.pid, signal.SIGINT)
+    assert owner.communicate(timeout=20)[0] == "interrupted\n3\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_an_interruption_while_the_server_starts_leaves_nothing(tmp_path):
+    script = BUSY.format(leaving=False, high=10**12)
+    script = script.replace("with pool(2)", 'print("begun", flush=True)\n        with pool(2)')
+    for seconds in (0.0, 0.03, 0.06, 0.1, 0.2):
+        (tmp_path / "owner.py").write_text(script)
+        owner = subprocess.Popen([sys.executable, str(tmp_path / "owner.py")], stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE, text=True, start_new_session=True)
+        assert owner.stdout.readline() == "begun\n"
+        time.sleep(seconds)
+        os.killpg(owner.pid, signal.SIGINT)
+        out, err = owner.communicate(timeout=20)
+        assert (out.replace("begun\n", ""), err) == ("interrupted\n3\n", "")
+        group = [p for p in psutil.process_iter() if _group(p) == owner.pid]
+        assert not left(group)
+
+
+def _group(process: psutil.Process) -> int:
+    try:
+        return os.getpgid(process.pid)
+    except ProcessLookupError:
+        return -1
 
 
 INTERRUPTED = """
@@ -101,3 +183,34 @@ def test_items_are_worked_at_in_turn_and_after_a_failure_no_other_begins():
             for ended in in_turn(processes, 2, time.sleep, {"x": set(), 1.0: set(), 0.1: set()}):
                 got += ended
         assert got == [(1.0, None)], "what was at work ends and is told; the third must not begin"
+
+
+UNGUARDED = """
+import sys
+from kdlab.processes import each, locked, pool
+{condition}
+    with locked({lock!r}):
+        print(list(each(abs, [-1, -2])))
+"""
+
+
+@pytest.mark.parametrize("condition", ["for _ in [1]:", "if sys.argv:", "if __name__ != 'x':"])
+def test_a_script_without_a_main_guard_gets_one_sentence_at_once(tmp_path, condition):
+    """Below another condition only a worker finds it out, which must not wait for the lock that the owner holds."""
+    script = tmp_path / "mine.py"
+    script.write_text(UNGUARDED.format(condition=condition, lock=str(tmp_path / "lock")))
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1 and ended.stdout == ""
+    assert ended.stderr.count("\n") == 1
+    assert "mine.py" in ended.stderr and '`if __name__ == "__main__":`' in ended.stderr
+
+
+@pytest.mark.parametrize("how", ["guarded", "-c", "stdin", "-m"])
+def test_guarded_scripts_and_those_that_no_worker_can_import_work(tmp_path, how):
+    text = UNGUARDED.format(condition="for _ in [1]:", lock=str(tmp_path / "lock"))
+    (tmp_path / "guarded.py").write_text(UNGUARDED.format(condition="if __name__ == '__main__':",
+                                                          lock=str(tmp_path / "lock")))
+    arguments = {"guarded": [str(tmp_path / "guarded.py")], "-c": ["-c", text], "stdin": [], "-m": ["-m", "guarded"]}
+    ended = subprocess.run([sys.executable, *arguments[how]], capture_output=True, text=True, timeout=60, cwd=tmp_path,
+                           input=text if how == "stdin" else None, env=os.environ | {"PYTHONPATH": REPOSITORY})
+    assert (ended.stdout, ended.stderr) == ("[1, 2]\n", "")

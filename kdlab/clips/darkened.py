@@ -13,6 +13,7 @@ import numpy as np
 from kdlab.clips.cache import file_key, resize
 from kdlab.clips.night.light import LUMA, draw_camera, expose, linear_from_srgb
 from kdlab.clips.views import Raw, View
+from kdlab.values import positive, whole
 
 __all__ = ["Darkened"]
 
@@ -39,8 +40,8 @@ class Darkened:
     seed: int = 0
 
     def __post_init__(self):
-        if not self.exposure > 0:
-            raise ValueError(f"exposure must be positive, got {self.exposure}; 1 is the usual dark clip")
+        positive("1 is the usual dark clip", exposure=self.exposure)
+        whole(0, seed=self.seed)
         if hasattr(self.of, "finish"):
             raise ValueError(f"{type(self.of).__name__} mixes what is darkened; put it around Darkened, not inside")
 

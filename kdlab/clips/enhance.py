@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import torch
 
+from kdlab.values import positive, whole
+
 __all__ = ["Clahe", "Gamma", "HistogramEqualisation", "on_batch"]
 
 
@@ -27,8 +29,7 @@ class Gamma:
     gamma: float = 1.8
 
     def __post_init__(self):
-        if not self.gamma > 0:
-            raise ValueError(f"gamma must be positive, got {self.gamma}; above 1 brightens, 1 is the identity")
+        positive("above 1 brightens, 1 is the identity", gamma=self.gamma)
 
     @property
     def name(self) -> str:
@@ -90,8 +91,8 @@ class Clahe:
     steady: bool = False
 
     def __post_init__(self):
-        if self.clip_limit <= 0 or self.tiles < 1:
-            raise ValueError(f"CLAHE needs clip_limit > 0 and tiles >= 1, got {self.clip_limit} and {self.tiles}")
+        positive(clip_limit=self.clip_limit)
+        whole(1, tiles=self.tiles)
 
     @property
     def name(self) -> str:

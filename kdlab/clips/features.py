@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import Batch
+from kdlab.values import whole
 
 __all__ = ["FeatureBatch", "Features", "FrozenView", "extract"]
 
@@ -33,6 +34,11 @@ class FrozenView:
     batch_statistics: bool = False
 
     name = "frozen"
+
+    def __post_init__(self):
+        whole(1, draws=self.draws)
+        if self.pooled is not None:
+            whole(1, pooled=self.pooled)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from kdlab.clips.coviar import flip_motion
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import Draw, Raw, TooShort, View, Window
+from kdlab.values import positive
 
 __all__ = ["ConsecutiveFlowWindow", "Flow", "FlowDraw", "FlowFiles", "FlowWindow"]
 
@@ -28,6 +29,9 @@ class Flow:
 
     bound: float = 20.0
     of: View = Raw()
+
+    def __post_init__(self):
+        positive(bound=self.bound)
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from kdlab.clips.catalogue import Catalogue, CatalogueError
 from kdlab.clips.night import Night, night_catalogue
+from kdlab.values import whole
 
 __all__ = ["HeldOut", "NightStream", "halves"]
 
@@ -42,6 +43,9 @@ class HeldOut:
 
     of: object
     groups: int = 2
+
+    def __post_init__(self):
+        whole(1, groups=self.groups)
 
     @property
     def name(self) -> str:

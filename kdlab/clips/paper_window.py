@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from kdlab.clips.views import Draw, Window
+from kdlab.values import fraction, positive, whole
 
 __all__ = ["ConsecutiveWindow", "ScaledDraw"]
 
@@ -37,6 +38,12 @@ class ConsecutiveWindow(Window):
     side: int = 128
     crop: int = 112
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+
+    def __post_init__(self):
+        super().__post_init__()
+        whole(1, number_of_scales=len(self.scales))
+        positive(scales=list(self.scales))
+        fraction("a box does not exceed the picture", scales=list(self.scales))
 
     def moments(self, length: int, offset: float) -> np.ndarray:
         """``frames`` consecutive indices modulo ``length``; ``offset`` in [0, 1) chooses among the starts that fit."""

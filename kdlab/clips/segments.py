@@ -15,6 +15,7 @@ from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import flip_motion, tsn_frames
 from kdlab.clips.views import Batch, ClipBatches, Draw, TooShort, Window
+from kdlab.values import fraction, positive, whole
 
 __all__ = ["SegmentBatches", "Segments", "SegmentsDraw"]
 
@@ -55,6 +56,12 @@ class Segments(Window):
     side: int = 56
     crop: int = 52
     scales: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self):
+        super().__post_init__()
+        whole(1, number_of_scales=len(self.scales))
+        positive(scales=list(self.scales))
+        fraction("a box does not exceed the picture", scales=list(self.scales))
 
     def draw(self, count: int, phases: np.ndarray | None = None, **place) -> SegmentsDraw:
         return SegmentsDraw(tsn_frames(count, self.frames, phases=phases), **place)

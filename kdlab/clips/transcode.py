@@ -21,6 +21,7 @@ from kdlab.clips.container import DamagedClip, Walk, opened
 from kdlab.files import write_atomically
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
+from kdlab.values import whole
 
 __all__ = ["CoviarFormat", "Made", "transcode"]
 
@@ -36,8 +37,11 @@ class CoviarFormat:
     quantiser: int = 2
 
     def __post_init__(self):
-        if min(self.width, self.height) < 16 or self.gop < 2 or not 1 <= self.quantiser <= 31:
-            raise ValueError(f"cannot make {self}: sides of 16 or more, gop >= 2, quantiser from 1 to 31")
+        whole(16, width=self.width, height=self.height)
+        whole(2, gop=self.gop)
+        whole(1, quantiser=self.quantiser)
+        if self.quantiser > 31:
+            raise ValueError(f"quantiser={self.quantiser}: give a whole number from 1 to 31")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.decode import DamagedClip, probe, read_frames
+from kdlab.values import whole
 
 __all__ = ["Batch", "ClipBatches", "Draw", "Enhanced", "MotionMix", "Raw", "TooShort", "UnusableClips", "View",
            "Window"]
@@ -123,7 +124,8 @@ class Window:
     crop: int = 36
 
     def __post_init__(self):
-        if self.frames < 1 or not 1 <= self.crop <= self.side:
+        whole(1, frames=self.frames, side=self.side, crop=self.crop)
+        if self.crop > self.side:
             raise ValueError(f"a window needs frames >= 1 and 1 <= crop <= side, got {self}")
 
     def moments(self, length: int, offset: float) -> np.ndarray:

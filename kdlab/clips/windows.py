@@ -17,6 +17,7 @@ from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import probe, read_frames
 from kdlab.clips.tables import CatalogueError
 from kdlab.clips.views import Batch, ClipBatches, Draw, View, Window
+from kdlab.values import positive, whole
 
 __all__ = ["AtRate", "VideoWindow", "WindowBatches", "Windows", "windows"]
 
@@ -31,6 +32,11 @@ class Windows(Window):
     rate: float = 7.5
     stride: int = 32
 
+    def __post_init__(self):
+        super().__post_init__()
+        positive(rate=self.rate)
+        whole(1, stride=self.stride)
+
     def moments(self, length: int, offset: float) -> np.ndarray:
         """Steps, counted from the window's nominal first one; ``offset`` in [0, 1), 0.5 for that."""
         return np.arange(self.frames) + round((offset - 0.5) * self.stride)
@@ -42,6 +48,9 @@ class AtRate:
 
     of: View
     rate: float
+
+    def __post_init__(self):
+        positive(rate=self.rate)
 
     @property
     def name(self) -> str:

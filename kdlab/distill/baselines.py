@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from kdlab.distill.dual_light import CrossEntropy
 from kdlab.distill.losses import check_mixture
+from kdlab.values import alike, fraction, not_negative, positive
 
 __all__ = ["AttentionTransfer", "DecoupledKD", "FitNet", "attention_transfer_loss", "dkd_loss", "fitnet_loss", "tapped"]
 
@@ -32,6 +33,10 @@ def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels:
     ``(B, K)``. With α = 1 and β = 1 − b_T(label) a sample's loss is that of ``losses.kd_loss``; DKD's point is that its
     β does not shrink where the teacher is sure.
     """
+    alike(student_logits=student_logits, teacher_logits=teacher_logits)
+    alike(labels=labels, clips=student_logits[:, 0])
+    positive(temperature=temperature)
+    not_negative(alpha=alpha, beta=beta)
     is_label = F.one_hot(labels, student_logits.shape[1]).bool()
 
     def parts(logits):
@@ -60,8 +65,9 @@ def attention_transfer_loss(student_features: torch.Tensor, teacher_features: to
 
     q is where a layer ``(B, C, T, H, W)`` is active: the mean of its squares over channels, flattened and divided by
     its L2 norm, so a layer's scale does not matter and the sum over places is in [0, 2]. Channels may differ; an axis
-    on which the maps differ is average-pooled to the shorter one.
+    on which the maps differ is average-pooled to the shorter one. Raises ``ValueError`` for different clips.
     """
+    alike(student_clips=student_features[:, 0, 0, 0, 0], teacher_clips=teacher_features[:, 0, 0, 0, 0])
     maps = [features.square().mean(1) for features in (student_features, teacher_features)]
     size = [min(lengths) for lengths in zip(maps[0].shape[1:], maps[1].shape[1:], strict=True)]
     student, teacher = (F.normalize(F.interpolate(m[:, None], size, mode="area").flatten(1)) for m in maps)
@@ -112,6 +118,8 @@ class DecoupledKD(CrossEntropy):
 
     def __post_init__(self):
         check_mixture(self.temperature, 0)
+        not_negative(alpha=self.alpha, beta=self.beta, weight=self.weight)
+        fraction(warmup=self.warmup)
 
     def losses(self, nets, batch, progress):
         """Yield cross-entropy plus DKD, with the two beside it (nats, mean over the batch)."""
@@ -132,6 +140,9 @@ class FitNet(CrossEntropy):
 
     tap: str = "net.stages.2"
     weight: float = 100.0
+
+    def __post_init__(self):
+        not_negative(weight=self.weight)
 
     def extra_nets(self, nets, batches, seed: int) -> dict[str, nn.Module]:
         """The regressor, its channels read off one clip of ``batches`` and its weights decided by ``seed`` alone."""
@@ -167,6 +178,9 @@ class AttentionTransfer(CrossEntropy):
 
     taps: tuple[str, ...] = ("net.stages.1", "net.stages.2", "net.stages.3")
     weight: float = 1000.0
+
+    def __post_init__(self):
+        not_negative(weight=self.weight)
 
     def losses(self, nets, batch, progress):
         """Yield cross-entropy (nats) plus the weighted maps' distance, with the two beside it."""

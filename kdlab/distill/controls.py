@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from kdlab.distill.dual_light import CrossEntropy, DualLight
+from kdlab.values import fraction, one_of, positive, whole
 
 __all__ = ["RandomGamma", "StoredTargets", "random_gamma", "shuffle"]
 
@@ -20,6 +21,8 @@ def random_gamma(x: torch.Tensor, probability: float, low: float, high: float) -
     Each clip is chosen with ``probability`` and has its own γ, uniform in [``low``, ``high``], both from torch's
     global generator: the loop seeds it at each step.
     """
+    fraction(probability=probability)
+    positive("above 1 brightens", low=low, high=high)
     chosen, place = torch.rand(2, len(x), *[1] * (x.ndim - 1), device=x.device)
     return torch.where(chosen < probability, x.pow(1 / (low + (high - low) * place)), x)
 
@@ -33,9 +36,9 @@ class RandomGamma(CrossEntropy):
     high: float = 3.0
 
     def __post_init__(self):
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability must lie in [0, 1], got {self.probability}")
-        if not 0 < self.low <= self.high:
+        fraction(probability=self.probability)
+        positive("above 1 brightens", low=self.low, high=self.high)
+        if self.low > self.high:
             raise ValueError(f"gamma needs 0 < low <= high, got {self.low} and {self.high}; above 1 brightens")
 
     def losses(self, nets, batch, progress):
@@ -51,6 +54,8 @@ def shuffle(labels: torch.Tensor, how: str, seed: int) -> torch.Tensor:
     ``no`` gives each its own; ``within`` permutes the clips of each class, ``between`` all clips. Permutations are
     uniform, not derangements: on average one clip (of each class, or of all) keeps its own, a class's only clip always.
     """
+    one_of(("no", "within", "between"), how=how)
+    whole(0, seed=seed)
     generator, order = torch.Generator().manual_seed(seed), torch.arange(len(labels))
     groups = [torch.nonzero(labels.cpu() == label)[:, 0] for label in labels.cpu().unique()]
     for members in {"no": [], "within": groups, "between": [order.clone()]}[how]:
@@ -69,8 +74,8 @@ class StoredTargets(DualLight):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.shuffled not in ("no", "within", "between"):
-            raise ValueError(f"shuffled must be 'no', 'within' or 'between', got {self.shuffled!r}")
+        one_of(("no", "within", "between"), shuffled=self.shuffled)
+        whole(0, seed=self.seed)
 
     def prepare(self, nets, batches) -> tuple[torch.Tensor, dict[str, int]]:
         """Soft targets ``(N, K)`` of all training clips, shuffled, and each clip's row by its id."""

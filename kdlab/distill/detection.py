@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
 from kdlab.distill.dual_light import CrossEntropy
+from kdlab.values import not_negative
 
 __all__ = ["Detection", "detection_terms", "match", "overlaps"]
 
@@ -52,6 +53,9 @@ def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Te
                     distance: bool = False) -> dict[str, torch.Tensor]:
     """The four sums of the module's L, each divided by N and summed over stages: ``focal``, ``tiou``, ``l1`` and
     ``quality``; ``output (B, S, P, K + 3)`` is a :mod:`kdlab.nets.detector`'s. ``distance`` takes distance IoU."""
+    if output.ndim != 4 or output.shape[2] != len(priors) or labels.shape[::2] != (len(output), 3):
+        raise ValueError(f"answers {tuple(output.shape)}, {len(priors)} priors and labels {tuple(labels.shape)} do not "
+                         "fit: give answers (B, S, P, K + 3), priors (P,) and labels (B, N, 3)")
     segments, classes, ignored = match(priors, labels, output.shape[-1] - 3)
     terms = dict.fromkeys(("focal", "tiou", "l1", "quality"), 0.0)
     for stage, answer in enumerate(output.unbind(1)):
@@ -77,6 +81,9 @@ class Detection(CrossEntropy):
     l1: float = 1.0
     quality: float = 1.0
     distance: bool = False
+
+    def __post_init__(self):
+        not_negative(l1=self.l1, quality=self.quality)
 
     def losses(self, nets, batch, progress):
         """Yield the loss of the student on its view, with its four terms beside it."""

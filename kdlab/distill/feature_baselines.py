@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from kdlab.distill.baselines import tapped
 from kdlab.distill.dual_light import CrossEntropy
 from kdlab.distill.losses import check_mixture, kd_loss
+from kdlab.values import alike, not_negative
 
 __all__ = ["FeatureNorm", "SimKD", "feature_norm_loss", "simkd_loss"]
 
@@ -36,6 +37,7 @@ def feature_norm_loss(student: torch.Tensor, teacher: torch.Tensor, centres: tor
     ``student`` s and ``teacher`` t are pooled features ``(B, C)``, c is the label's row of ``centres (K, C)``, the
     teacher's class means. In [0, 2]; 0 where s points along c and is no shorter than t.
     """
+    alike(student=student, teacher=teacher)
     along = (student * F.normalize(centres[labels], dim=1)).sum(1)
     return (1 - along / torch.maximum(student.norm(dim=1), teacher.norm(dim=1)).clamp_min(1e-12)).mean()
 
@@ -79,6 +81,7 @@ class FeatureNorm(CrossEntropy):
 
     def __post_init__(self):
         check_mixture(self.temperature, 0)
+        not_negative(weight=self.weight, soft=self.soft)
 
     def prepare(self, nets, batches) -> torch.Tensor:
         """The teacher's features summed over each class's training clips, ``(K, C)``: they point where the means do."""

@@ -23,6 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.distill.baselines import tapped
+from kdlab.values import alike, fraction, not_negative, one_of, whole
 
 __all__ = ["FeatureRepresentation", "GenerativeDistillation", "kl_to_attention", "noise_floor", "warmth"]
 
@@ -31,6 +32,7 @@ TAPS = ("net.backbone", "net.attention")
 
 def kl_to_attention(mean: torch.Tensor, log_variance: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
     """KL( N(μ, σ²) ‖ N(λ, I) ) in nats, mean over all elements; each ``(B, C, T')``."""
+    alike(mean=mean, log_variance=log_variance, attention=attention)
     return -0.5 * (1 + log_variance - (mean - attention).square() - log_variance.exp()).mean()
 
 
@@ -91,6 +93,11 @@ class FeatureRepresentation:
     taps: ClassVar = TAPS
 
     def __post_init__(self):
+        not_negative(kl=self.kl, reconstruction=self.reconstruction, teaching=self.teaching, beta=self.beta)
+        fraction(warmup=self.warmup)
+        whole(0, alternating=self.alternating)
+        if self.hidden is not None:
+            whole(1, hidden=self.hidden)
         if self.alternating % 2:
             raise ValueError(f"alternating={self.alternating}: passes take turns over an even number of epochs")
 
@@ -178,8 +185,7 @@ class GenerativeDistillation(FeatureRepresentation):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.teacher not in ("trained", "permuted", "untrained"):
-            raise ValueError(f"teacher must be 'trained', 'permuted' or 'untrained', got {self.teacher!r}")
+        one_of(("trained", "permuted", "untrained"), teacher=self.teacher)
         if self.alternating and not self.generative:
             raise ValueError("attention distillation has one pass: leave out alternating")
 

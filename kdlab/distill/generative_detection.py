@@ -28,6 +28,7 @@ from kdlab.distill.generative import (
     kl_to_attention,
     warmth,
 )
+from kdlab.values import not_negative
 
 __all__ = ["DetectionDistillation", "DetectionRepresentation"]
 
@@ -46,6 +47,10 @@ def _summed(loss: Callable, *columns: Sequence[torch.Tensor]) -> torch.Tensor:
 
 class _AtTaps:
     """Both passes at several taps."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        not_negative(background=self.background)
 
     def _first(self, nets, batch) -> dict[str, tuple[float, torch.Tensor]]:
         """Weights and terms of pass 1."""

@@ -6,15 +6,15 @@ Logits in, log-softmax inside: no function here takes probabilities, so none can
 import torch
 from torch.nn import functional as F
 
+from kdlab.values import alike, fraction, not_negative, positive, whole
+
 __all__ = ["check_mixture", "entropy", "kd_loss", "smoothed_targets", "soft_target_loss", "smoothing_of_entropy"]
 
 
 def check_mixture(temperature: float, alpha: float) -> None:
-    """Raise ``ValueError`` unless ``temperature > 0`` and ``alpha`` lies in [0, 1]."""
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}; 1 leaves logits as they are, 4 is usual")
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must lie in [0, 1], got {alpha}; 0 is cross-entropy alone, 1 soft targets alone")
+    """Raise ``ValueError`` unless ``temperature`` is finite and above 0, and ``alpha`` lies in [0, 1]."""
+    positive("1 leaves logits as they are, 4 is usual", temperature=temperature)
+    fraction("0 is cross-entropy alone, 1 soft targets alone", alpha=alpha)
 
 
 def entropy(probabilities: torch.Tensor) -> torch.Tensor:
@@ -25,8 +25,11 @@ def entropy(probabilities: torch.Tensor) -> torch.Tensor:
 def soft_target_loss(student_logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
     """``t² KL(targets ‖ softmax_t(z_S))``, mean over the batch, for target *probabilities* ``(B, K)`` (section 1).
 
-    The factor t² keeps the gradient's scale when t grows (Hinton et al., arXiv 1503.02531).
+    The factor t² keeps the gradient's scale when t grows (Hinton et al., arXiv 1503.02531). Raises ``ValueError`` for
+    shapes that differ, and for a temperature that is not above 0.
     """
+    alike(student_logits=student_logits, targets=targets)
+    positive(temperature=temperature)
     log_student = F.log_softmax(student_logits / temperature, dim=-1)
     return temperature**2 * F.kl_div(log_student, targets, reduction="batchmean")
 
@@ -35,19 +38,25 @@ def kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperat
     """``t² KL(softmax_t(z_T) ‖ softmax_t(z_S))``, mean over the batch; logits ``(B, K)`` (section 1, L_S).
 
     Zero exactly when the logits differ by a constant. The gradient in z_S is
-    ``t (softmax_t(z_S) − softmax_t(z_T)) / B``.
+    ``t (softmax_t(z_S) − softmax_t(z_T)) / B``. Raises as :func:`soft_target_loss`.
     """
+    alike(student_logits=student_logits, teacher_logits=teacher_logits)
+    positive(temperature=temperature)
     return soft_target_loss(student_logits, F.softmax(teacher_logits / temperature, dim=-1), temperature)
 
 
 def smoothed_targets(labels: torch.Tensor, num_classes: int, smoothing: float) -> torch.Tensor:
     """Probabilities ``(B, K)``: ``1 − smoothing`` on the label, the rest spread evenly over the other classes."""
+    whole(2, num_classes=num_classes)
+    fraction(smoothing=smoothing)
     off = smoothing / (num_classes - 1)
     return torch.full((len(labels), num_classes), off, device=labels.device).scatter_(1, labels[:, None], 1 - smoothing)
 
 
 def smoothing_of_entropy(nats: float, num_classes: int) -> float:
     """The ``smoothing`` for which :func:`smoothed_targets` has the entropy ``nats``, in [0, ln K] (bisection)."""
+    whole(2, num_classes=num_classes)
+    not_negative(nats=nats)
     low, high = 0.0, 1 - 1 / num_classes
     for _ in range(60):
         middle = (low + high) / 2

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from kdlab.distill.dual_light import CrossEntropy
 from kdlab.distill.losses import check_mixture, entropy, smoothed_targets, smoothing_of_entropy
+from kdlab.values import alike, fraction, positive
 
 __all__ = ["PAPER", "TEAMNET", "FixedMixture", "LabelExits", "Progressive", "RandomTeacher", "SettledCrossEntropy",
            "SmoothedExits", "coinciding", "gate", "only", "orders", "soft_cross_entropy", "teacher_at"]
@@ -41,7 +42,10 @@ def soft_cross_entropy(logits: torch.Tensor, teacher_logits: torch.Tensor, tempe
     """``−Σ_c softmax_T(teacher)_c · ln softmax_T(z)_c`` in nats, ``(..., K)`` → ``(...)`` (docs/methods.md, 3.3).
 
     It is the KL divergence plus the teacher's entropy, so its gradient is KL's; the lowest value is that entropy.
+    Raises ``ValueError`` for shapes that differ, and for a temperature that is not above 0.
     """
+    alike(logits=logits, teacher_logits=teacher_logits)
+    positive(temperature=temperature)
     return _against(logits, F.softmax(teacher_logits / temperature, dim=-1), temperature)
 
 
@@ -144,7 +148,8 @@ class Progressive(_Taught):
         super().__post_init__()
         if unknown := [t for t, _ in self.schedule if t not in (*FINALS, "own")]:
             raise ValueError(f"unknown teacher {unknown[0]!r} in the schedule; use own, {', '.join(FINALS)}")
-        if min((s for _, s in self.schedule), default=0) <= 0 or not math.isclose(sum(s for _, s in self.schedule), 1):
+        positive(shares=[share for _, share in self.schedule])
+        if not math.isclose(sum(s for _, s in self.schedule), 1):
             raise ValueError(f"the shares of a schedule must be positive and add up to 1, got {self.schedule}")
 
     def targets(self, batch, progress) -> torch.Tensor:
@@ -198,9 +203,8 @@ class SettledCrossEntropy(CrossEntropy):
     freeze_after: float = 2 / 3
 
     def __post_init__(self):
-        if not 0 < self.freeze_after <= 1:
-            raise ValueError(f"freeze_after must lie in (0, 1], got {self.freeze_after}; 1 never freezes, and at 0 "
-                             "the statistics would stay those of no data")
+        fraction(freeze_after=self.freeze_after)
+        positive("1 never freezes, and at 0 the statistics would stay those of no data", freeze_after=self.freeze_after)
 
     def losses(self, nets, batch, progress):
         """Yield the cross-entropy in nats, mean over the batch."""
@@ -218,6 +222,7 @@ def gate(eval_ce: float, train_ce: float, limit: float = 0.2) -> str:
     as large in a trial. It may be below, as dropout lifts train. With teachers fitted less than to ``limit`` (82 % for
     the right class, geometric mean) PKD looked better than it is.
     """
+    positive(limit=limit)
     if not eval_ce <= 1.2 * train_ce + 0.05:
         return (f"its cross-entropy on training clips is {eval_ce:.3g} in eval mode but {train_ce:.3g} in train mode: "
                 "its batch statistics drifted; train it with SettledCrossEntropy, or with group norm.")

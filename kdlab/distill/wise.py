@@ -21,6 +21,8 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import entr, log_softmax, softmax
 
+from kdlab.values import finite, not_negative, positive, whole
+
 __all__ = ["FAITHFUL_MIX", "FINAL_EXITS", "PUBLISHED_GMACS", "area", "best_single", "combine", "cost", "curve",
            "descend", "fit_wise", "late_fusion", "margin", "max_probability", "mean_probabilities", "oracle", "outcome",
            "patience", "solve", "stop_at", "sureness", "temperatures", "three_way", "threshold_for_budget", "variants"]
@@ -49,6 +51,7 @@ def solve(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: 
 
     ``w = u − v`` with ``u, v ≥ 0`` makes the L1 term smooth, so zeros are exact. No weight exceeds 100.
     """
+    not_negative(l1=l1)
     logits, exits = np.asarray(logits, dtype=np.float64), logits.shape[1]
     sides = np.eye(exits) if nonnegative else np.concatenate([np.eye(exits), -np.eye(exits)])
 
@@ -69,6 +72,9 @@ def descend(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, start=np.on
     TEAM-Net's: ``l1=0.01``, 50 or 500 steps, a one-hot start (the last exit 1; with its three heads 0, 0, 0, 1, 1.2,
     1.3) and ``clamp``, negative weights cut *afterwards*. The start matters only because it stops early.
     """
+    not_negative(l1=l1)
+    positive(lr=lr)
+    whole(0, steps=steps)
     w = np.array(start(logits.shape[1]), dtype=np.float64)
     for _ in range(steps):
         w -= lr * (_loss(w, logits, labels)[1] + l1 * np.sign(w))
@@ -156,6 +162,7 @@ def patience(logits: np.ndarray) -> np.ndarray:
 
 def stop_at(combined: np.ndarray, theta: float, rule=max_probability) -> np.ndarray:
     """The first exit, ``(N,)``, at which ``rule`` exceeds ``theta``, or the last: always the last for ``theta ≥ 1``."""
+    finite(theta=theta)
     sure = rule(combined) > theta
     sure[:, -1] = True
     return sure.argmax(1)
@@ -172,6 +179,7 @@ def cost(segments: Sequence[int], up_to: Sequence[Sequence[float]], alone: bool 
     ``up_to (M, S)`` is the cost of one segment up to each exit of a network. All networks before have run to their end;
     ``alone``: only the exit's own network has run, as for a single exit.
     """
+    positive(segments=list(segments))
     own = np.asarray(segments)[:, None] * np.asarray(up_to, dtype=np.float64)
     before = np.cumsum(own[:, -1]) - own[:, -1]
     return (own if alone else own + before[:, None]).ravel()
@@ -199,6 +207,7 @@ def area(points: Mapping[str, Sequence[float]], low: float, high: float) -> floa
     Straight lines join the points (what tossing a coin between two thresholds gives); beyond the dearest one accuracy
     stays. Raises ``ValueError`` when the curve says nothing of costs as low as ``low``.
     """
+    finite(low=low, high=high)
     cost, first = np.unique(np.asarray(points["cost"], float), return_index=True)
     if not cost[0] <= low < high:
         raise ValueError(f"costs from {low:g} to {high:g} asked for; the curve begins at {cost[0]:g}. "
@@ -214,6 +223,7 @@ def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_co
 
     Among equals the cheapest. Raises ``ValueError`` when not even the first exit fits.
     """
+    positive(budget=budget)
     if budget < cumulative_cost[0]:
         raise ValueError(f"a budget of {budget:g} is below the cost of the first exit, {cumulative_cost[0]:g}, which "
                          "every clip pays; raise the budget, or use fewer segments or a smaller first network")

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from kdlab.values import alike, fraction, not_negative, whole
+
 __all__ = ["ZeroDce", "colour_loss", "exposure_loss", "smoothness_loss", "spatial_loss"]
 
 
@@ -23,6 +25,7 @@ def spatial_loss(enhanced: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     With Y and I the grey regions of output and input, Σ over four neighbours ((Y_i − Y_j) − (I_i − I_j))², mean over
     regions. Outside the picture there is zero, as in the released code.
     """
+    alike(enhanced=enhanced, x=x)
     gain = F.avg_pool2d((enhanced - x).mean(1, keepdim=True), 4)  # the differences are linear: take them once
     wide = F.pad(gain, (1, 1, 1, 1))
     sides = wide[..., 1:-1, :-2], wide[..., 1:-1, 2:], wide[..., :-2, 1:-1], wide[..., 2:, 1:-1]
@@ -31,6 +34,8 @@ def spatial_loss(enhanced: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 def exposure_loss(enhanced: torch.Tensor, level: float = 0.6, patch: int = 16) -> torch.Tensor:
     """L_exp: mean of (grey mean of a patch − ``level``)² over patches of ``patch`` × ``patch`` pixels."""
+    fraction(level=level)
+    whole(1, patch=patch)
     return ((F.avg_pool2d(enhanced.mean(1, keepdim=True), patch) - level) ** 2).mean()
 
 
@@ -60,6 +65,10 @@ class ZeroDce:
     colour: float = 5.0
     smoothness: float = 200.0
     level: float = 0.6
+
+    def __post_init__(self):
+        not_negative(spatial=self.spatial, exposure=self.exposure, colour=self.colour, smoothness=self.smoothness)
+        fraction(level=self.level)
 
     def parts(self, nets) -> dict[str, list[str]]:
         """Which networks each optimiser owns."""

@@ -7,6 +7,8 @@ import pandas as pd
 from scipy import stats
 from scipy.special import softmax
 
+from kdlab.values import alike, fraction, whole
+
 __all__ = ["accuracy_interval", "confusion", "confusion_changes", "expected_calibration_error"]
 
 
@@ -17,12 +19,15 @@ def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, 
     """
     if len(correct) == 0:
         raise ValueError("an accuracy needs at least one clip")
+    fraction("0.95 is usual", level=level)
     low, high = stats.binomtest(int(np.sum(correct)), len(correct)).proportion_ci(level, method="wilson")
     return 100 * low, 100 * high
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """Counts ``(K, K)``: row = true class, column = predicted class."""
+    alike(labels=labels, predicted=predicted)
+    whole(1, num_classes=num_classes)
     return np.bincount(num_classes * labels + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
@@ -45,7 +50,15 @@ def confusion_changes(labels: np.ndarray, before: np.ndarray, after: np.ndarray,
 
 
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """ECE in percent: |confidence − accuracy| averaged over equal-width confidence bins, weighted by their clips."""
+    """ECE in percent: |confidence − accuracy| averaged over equal-width confidence bins, weighted by their clips.
+
+    ``logits (N, K)``, ``labels (N,)``. Raises ``ValueError`` for other shapes, no clip, and logits that are not finite.
+    """
+    whole(1, bins=bins, clips=len(labels))
+    alike(labels=labels, clips=logits[..., 0])
+    if not np.isfinite(logits).all():
+        raise ValueError(f"{int((~np.isfinite(logits)).any(1).sum())} of {len(logits)} clips have logits that are not "
+                         "finite: the network diverged, train it with a lower rate")
     probabilities = softmax(logits, axis=1)
     confidence, hit = probabilities.max(1), probabilities.argmax(1) == labels
     place = np.minimum((confidence * bins).astype(int), bins - 1)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.train import one_thread
+from kdlab.values import alike, positive, whole
 
 __all__ = ["cpu_times", "macs", "parameters", "ratio_interval"]
 
@@ -19,6 +20,7 @@ def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
 
     Only shapes are followed, on the meta device: a network of any size is counted in no time, and ``net`` is untouched.
     """
+    whole(1, shape=list(shape))
     net = copy.deepcopy(net).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(shape, device="meta"))
@@ -32,6 +34,7 @@ def parameters(net: nn.Module) -> int:
 
 def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[str, np.ndarray]:
     """CPU seconds of each way, ``(repeats,)``, interleaved in one process on one thread: read them as ratios."""
+    whole(1, repeats=repeats)
     times = {name: [] for name in ways}
     with one_thread(), torch.no_grad():
         for way in ways.values():
@@ -46,6 +49,9 @@ def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[
 
 def ratio_interval(a: np.ndarray, b: np.ndarray, replicates: int = 5000) -> tuple[float, float, float]:
     """Median ratio a/b of interleaved timings and its 95 % bootstrap interval over repeats."""
+    alike(a=a, b=b)
+    whole(1, replicates=replicates)
+    positive(a=a.tolist(), b=b.tolist())
     rng = np.random.default_rng(0)
     pick = rng.integers(len(a), size=(replicates, len(a)))
     ratios = np.median(a[pick], 1) / np.median(b[pick], 1)

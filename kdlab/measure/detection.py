@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.special import expit
 
 from kdlab.clips.windows import VideoWindow
+from kdlab.values import fraction, positive, whole
 
 __all__ = ["AVERAGES", "KINDS", "TIOUS", "Evaluation", "annotated", "decode", "evaluate", "nms", "soft_nms", "tiou"]
 
@@ -39,12 +40,14 @@ def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def nms(found: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """``found`` without those that overlap a surer one of their video and class by more than ``threshold``."""
+    fraction(threshold=threshold)
     return found[_suppressed(found, lambda overlap: overlap <= threshold) > 0]
 
 
 def soft_nms(found: pd.DataFrame, sigma: float = 0.5) -> pd.DataFrame:
     """Gaussian soft-NMS (Bodla et al., arXiv 1704.04503): from the surest on, each multiplies the scores of the others
     of its video and class by ``exp(−tIoU² / sigma)``. The order stays."""
+    positive("0.5 is usual", sigma=sigma)
     return found.assign(score=_suppressed(found, lambda overlap: np.exp(-(overlap**2) / sigma)))
 
 
@@ -82,6 +85,9 @@ def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, *, 
     are the quality times the mean class probability of the S stages; segments are the last stage's, cut to the video.
     Of a video the ``most`` surest above ``floor`` are kept.
     """
+    positive(rate=rate, sigma=sigma)
+    fraction(floor=floor)
+    whole(1, most=most)
     if len(outputs) != len(windows):
         raise ValueError(f"{len(outputs)} outputs of {len(windows)} windows: predict all windows, in order")
     outputs = np.asarray(outputs, float)
@@ -169,14 +175,20 @@ def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequ
 
     True segments may overlap, also of one class (each counts), and reach beyond their video; a prediction of length
     zero is a false positive. Raises ``ValueError`` naming the first impossible row: a segment that ends before it
-    starts, a true one of length zero, a label that is none of the ``classes``, a score that is not positive.
+    starts, a true one of length zero, a time or score that is not finite, a label that is none of the ``classes``, a
+    score that is not positive; and for a threshold outside (0, 1].
     """
+    whole(1, classes=classes)
+    fraction(tious=list(tious))
+    positive(tious=list(tious))
     for what, its in ("true segment", truth), ("prediction", found):
         bad = ~((its["end"] > its["start"]) | ((its["end"] == its["start"]) & (what == "prediction")))
         bad |= ~its["label"].between(0, classes - 1) | (~(its["score"] > 0) if what == "prediction" else False)
+        numbers = its[[*SPAN, "score"] if what == "prediction" else SPAN].to_numpy(float)
+        bad |= ~np.isfinite(numbers).all(1)
         if bad.any():
             raise ValueError(f"impossible {what}: {its[bad].iloc[0].to_dict()}. Starts lie before ends, labels in 0 to "
-                             f"{classes - 1}, scores above 0.")
+                             f"{classes - 1}, scores above 0, and all are finite.")
     if not len(truth):
         raise ValueError("nothing to detect: the truth is empty")
     found = found.sort_values("score", ascending=False, kind="stable", ignore_index=True)

@@ -14,6 +14,7 @@ from kdlab.clips.windows import VideoWindow, windows
 from kdlab.measure.detection import AVERAGES, Evaluation, annotated, decode, evaluate
 from kdlab.measure.paired import LEVEL, STRICT, Effect, _needed, _resamples
 from kdlab.runs import Run
+from kdlab.values import whole
 
 __all__ = ["KEPT", "effect_of", "found_by", "map_effect", "mean_aps", "of_split", "resampled", "seen_by"]
 
@@ -31,6 +32,7 @@ def of_split(run: Run, split: str = "test") -> tuple[VideoWindow, ...]:
 
 def found_by(run: Run, split: str = "test", *, sigma: float = 0.5, kept: int = KEPT) -> pd.DataFrame:
     """What ``run`` finds, as ``kdlab.measure.detection.decode`` tells it: the ``kept`` surest of each video."""
+    whole(1, kept=kept)
     found = decode(run.predictions(split).logits, of_split(run, split), run.recipe.window.rate, sigma=sigma)
     return found.groupby("video", sort=False).head(kept).reset_index(drop=True)
 
@@ -60,6 +62,7 @@ def map_effect(a: Sequence[Evaluation], b: Sequence[Evaluation], name: str, repl
 def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, replicates: int = 4000) -> np.ndarray:
     """mAP ``name`` in percent, ``(S, 1 + V + R)``: of all V ``videos``, without each of them, and of R bootstrap
     samples, always the same."""
+    whole(1, replicates=replicates)
     n = len(videos)
     weights = np.concatenate([np.ones((1, n)), 1 - np.eye(n), _resamples(len(each), n, replicates)[1].astype(float)])
     columns = [each[0].tious.index(t) for t in (AVERAGES[name] if name in AVERAGES else [float(name)])]

@@ -31,6 +31,7 @@ from kdlab.distill.wise import (
 from kdlab.measure.paired import LEVEL, STRICT, Effect
 from kdlab.runs import Run, batches
 from kdlab.train import one_thread, seeded
+from kdlab.values import whole
 
 __all__ = ["BUDGETS", "THETAS", "Calibrated", "Parts", "area_effect", "calibrated", "everything", "parts", "swept",
            "teaching_losses"]
@@ -138,6 +139,7 @@ def area_effect(a: Curve, b: Curve, units: np.ndarray, low: float, high: float, 
 
     A curve is (right, cost), both ``(S, points, N)``; seeds and ``units (N,)`` are resampled as in ``paired.effect``.
     """
+    whole(1, replicates=replicates)
     _, unit_of = np.unique(units, return_inverse=True)
     rng, seeds, count = np.random.default_rng(0), a[0].shape[0], unit_of.max() + 1
     drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), replicates).astype(float)

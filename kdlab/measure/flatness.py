@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kdlab.measure.lanczos import dot
 from kdlab.train import one_thread, seeded
+from kdlab.values import not_negative, positive, whole
 
 __all__ = ["Hessian", "Sharpness", "Unmeasurable", "flat", "sharpness"]
 
@@ -290,6 +291,9 @@ def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, et
     short of a closed form; away from a minimum one start and a step or two do.) At a minimum the single step is 0/0.
     ``here``: ``hessian.gradient()``, where it is known already.
     """
+    positive(radius=radius)
+    not_negative(eta=eta)
+    whole(1, steps=steps, starts=starts)
     stretch = flat(hessian.weights).abs() + eta if adaptive else torch.ones((), dtype=torch.float64)
     random = torch.randn(2, hessian.size, generator=seeded(seed, 4), dtype=torch.float64).to(hessian.device)
     base, gradient = here or hessian.gradient()

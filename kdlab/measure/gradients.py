@@ -12,6 +12,7 @@ from kdlab.distill.generative import GenerativeDistillation
 from kdlab.nets.generative import read_cvae
 from kdlab.runs import Run, batches, find
 from kdlab.train import Progress
+from kdlab.values import whole
 
 __all__ = ["shares"]
 
@@ -22,6 +23,7 @@ def shares(run: Run, clips: int = 64) -> dict[str, float]:
 
     Raises ``ValueError`` for a run of another method.
     """
+    whole(1, clips=clips)
     method = run.recipe.method
     if not isinstance(method, GenerativeDistillation) or not method.generative:
         raise ValueError(f"{run.folder.name} was not trained by generative distillation")

@@ -19,6 +19,7 @@ from kdlab.measure.surface import curvature, filter_direction, surface, width
 from kdlab.recipe import Recipe
 from kdlab.runs import batches
 from kdlab.train import one_thread
+from kdlab.values import positive, whole
 
 __all__ = ["RADII", "RISES", "UNITS", "Pairs", "curves", "fitted", "flatness", "samples", "walked"]
 
@@ -45,15 +46,18 @@ def samples(recipe: Recipe, split: str = "train", per_class: int | None = None, 
     Centre views in the catalogue's order, so that recipes which differ in view or network only get the same clips.
     Up to ``at_once`` clips are one mini-batch, whose graph then serves every product.
     """
-    whole = batches(recipe, split, {"student": recipe.view})
+    whole(1, at_once=at_once)
+    if per_class is not None:
+        whole(1, per_class=per_class)
+    clips = batches(recipe, split, {"student": recipe.view})
     seen: defaultdict[int, int] = defaultdict(int)
     chosen = []
-    for record in whole.records:
+    for record in clips.records:
         seen[record.label] += 1
         if per_class is None or seen[record.label] <= per_class:
             chosen.append(record)
     with one_thread():
-        loaded = list(replace(whole, records=chosen).evaluation())
+        loaded = list(replace(clips, records=chosen).evaluation())
     x, y = (torch.cat(parts) for parts in zip(*((b.views["student"], b.labels) for b in loaded), strict=True))
     return list(zip(x.split(at_once), y.split(at_once), strict=True))
 
@@ -67,6 +71,8 @@ def flatness(net: nn.Module, some: Pairs, *, error: float = 0.1, probes: int = 1
     Raises what :class:`Hessian` and :func:`kdlab.measure.lanczos.extremes` do: nothing is measured on shuffled clips,
     or from NaN.
     """
+    positive(error=error, tolerance=tolerance)
+    whole(1, probes=probes, least=least, most=most, directions=directions, ascent=ascent)
     hessian = Hessian(net, some)
     loss, gradient = hessian.gradient()
     ends = extremes(hessian, tolerance, least, most, seed=seed)
@@ -86,6 +92,7 @@ def flatness(net: nn.Module, some: Pairs, *, error: float = 0.1, probes: int = 1
 def curves(hessian: Hessian, directions: int = 6, seed: int = 0) -> dict[str, float]:
     """Curvature at 0 of filter-normalised curves, its mean and standard error over ``directions``, and the median
     radius (half the width) within which they rise by less than each of :data:`RISES`."""
+    whole(1, directions=directions)
     bends, radii = [], []
     for k in range(directions):
         at, losses = walked(hessian, filter_direction(hessian, 1000 * seed + k))

@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats
 
+from kdlab.values import whole
+
 __all__ = ["LEVEL", "STRICT", "Effect", "effect", "together", "verdict"]
 
 LEVEL = 0.95
@@ -45,11 +47,15 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None, replic
     """Effect of ``a`` − ``b`` in points; each ``(seeds, clips)``, 1 where right (or any score in [0, 1]).
 
     Row s of both is the same seed, column n the same clip; ``units (clips,)`` groups clips that must be resampled
-    together (default: each clip alone). Raises ``ValueError`` when the shapes differ or a side is empty.
+    together (default: each clip alone). Raises ``ValueError`` when the shapes differ, a side is empty, or a score is no
+    finite number.
     """
+    whole(1, replicates=replicates)
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape or a.ndim != 2 or 0 in a.shape:
         raise ValueError(f"paired scores need equal (seeds, clips) shapes, got {a.shape} and {b.shape}")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("paired scores must be finite: leave out the seeds or clips that have none")
     _, unit_of = np.unique(np.arange(a.shape[1]) if units is None else units, return_inverse=True)
     sums = np.stack([np.bincount(unit_of, row) for row in 100 * (a - b)])  # (S, U)
     sizes = np.bincount(unit_of).astype(float)

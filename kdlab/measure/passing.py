@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
@@ -23,11 +22,12 @@ from kdlab.files import write_atomically
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.preparing import on_clips
-from kdlab.processes import each
+from kdlab.processes import each, locked
 from kdlab.progress import track
 from kdlab.recipe import Recipe, source_hash, to_json
 from kdlab.runs import obtain
 from kdlab.train import fit, predict
+from kdlab.values import not_negative
 
 __all__ = ["END", "WITHIN", "Passing", "each_passing", "passing"]
 
@@ -71,11 +71,12 @@ def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: 
     :data:`END` goes on to these. Resumes from its last epoch, also when called for lower marks later; a folder that
     other sources or clips made is begun anew. Looks come every epoch, and after single steps near a mark.
     """
-    if not marks or min(marks) < 0:
+    not_negative(marks=list(marks))
+    if not marks:
         raise ValueError(f"marks are losses in nats, at least one and none negative, got {tuple(marks)}")
     folder = paths.runs_dir() / "passing" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
+    with locked(f"{folder}.lock"):
         needed = {what: obtain(other, pretrained=pretrained, say=say) for what, other in recipe.needs().items()}
         identity = {"recipe": to_json(recipe), "sources": source_hash(recipe), "data": recipe.data.fingerprint(),
                     "needed": {what: run.provenance["weights"] for what, run in needed.items()}}

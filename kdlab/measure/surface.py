@@ -15,6 +15,7 @@ from torch import nn
 from kdlab.measure.flatness import Hessian, flat
 from kdlab.nets.video import load_weights
 from kdlab.train import seeded
+from kdlab.values import positive, whole
 
 __all__ = ["Path", "curvature", "curve", "filter_direction", "filter_scale", "path", "surface", "width"]
 
@@ -58,6 +59,7 @@ def surface(hessian: Hessian, first: torch.Tensor, second: torch.Tensor, at: np.
 
 def curvature(at: np.ndarray, losses: np.ndarray, within: float = 0.1) -> float:
     """Second derivative at 0 of a :func:`curve`, by a quadratic fit over |a| ≤ ``within``: at least three points."""
+    positive(within=within)
     near = np.abs(at) <= within * (1 + 1e-9)
     if near.sum() < 3:
         raise ValueError(f"a quadratic needs three points with |a| ≤ {within:g}, got {near.sum()}: a finer curve")
@@ -67,6 +69,7 @@ def curvature(at: np.ndarray, losses: np.ndarray, within: float = 0.1) -> float:
 def width(at: np.ndarray, losses: np.ndarray, rise: float) -> float:
     """Width around 0 within which a :func:`curve` lies less than ``rise`` nats above its value at 0; linear between
     points, infinite where a side never rises so far. ``at`` ascends and contains 0."""
+    positive(rise=rise)
     centre, total = int(np.abs(at).argmin()), 0.0
     for side in (slice(centre, None), slice(centre, None, -1)):
         a, above = np.abs(at[side]), losses[side] - losses[centre] - rise
@@ -98,6 +101,7 @@ def path(first: nn.Module, second: nn.Module, data: Iterable | Callable[[], Iter
     less than their average. ``re_estimate`` takes them from ``data`` at every point, ends included: another network's
     loss, so report both. Raises :class:`kdlab.nets.video.WrongWeights` for other architectures.
     """
+    whole(2, points=points)
     a, b = first.state_dict(), second.state_dict()
     between = load_weights(copy.deepcopy(first), b, "the second network")
     hessian, at, values = Hessian(between, data, **options), np.linspace(0, 1, points), []

@@ -17,6 +17,7 @@ from kdlab.clips.views import Batch, View
 from kdlab.recipe import UserClips
 from kdlab.runs import Run, batches
 from kdlab.train import predict
+from kdlab.values import whole
 
 __all__ = ["PROBES", "asked", "mean_recall", "narrowed", "re_estimated"]
 
@@ -62,6 +63,7 @@ def mean_recall(correct: np.ndarray, labels: np.ndarray, replicates: int = 5000)
     ``correct (S, N)`` in {0, 1}, one row a seed; ``labels (N,)``. Clips of one scene are not independent, and where a
     class has a single scene no interval over scenes exists: this one is too narrow for other scenes.
     """
+    whole(1, replicates=replicates)
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     rng, means = np.random.default_rng(0), np.empty(replicates)
     for r in range(replicates):

@@ -17,6 +17,7 @@ from torchvision.models.video.resnet import VideoResNet
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import R2Plus1D18, TinyNet, TinyR2Plus1D
+from kdlab.values import fraction, whole
 
 __all__ = ["Attended", "AttendedNet", "TemporalAttention"]
 
@@ -79,6 +80,10 @@ class Attended:
     heads: int = 8
     dropout: float = 0.8
     network: ClassVar = AttendedNet
+
+    def __post_init__(self):
+        whole(1, tokens=self.tokens, heads=self.heads)
+        fraction(dropout=self.dropout)
 
     @property
     def statistics(self) -> Statistics | None:

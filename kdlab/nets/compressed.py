@@ -13,6 +13,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from kdlab.nets.pretrained import Statistics, Weights
 from kdlab.nets.wrappers import IMAGENET
+from kdlab.values import fraction, whole
 
 __all__ = ["CHANNELS", "CoViARNet", "StagedNet", "TinyCompressed", "matched", "tiny"]
 
@@ -71,6 +72,10 @@ class TinyCompressed:
     widths: tuple[int, int, int, int] = (16, 32, 64, 64)
     dropout: float = 0.1
     channels: int = 3
+
+    def __post_init__(self):
+        whole(1, widths=list(self.widths), channels=self.channels)
+        fraction(dropout=self.dropout)
 
     def make(self, num_classes: int) -> StagedNet:
         return TinyNet(self.channels, self.widths, num_classes, self.dropout)

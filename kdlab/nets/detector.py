@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from kdlab.nets.i3d import trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights, outputs
+from kdlab.values import whole
 
 __all__ = ["DetectionNet", "Detector", "begin_backbone"]
 
@@ -34,6 +35,7 @@ class Detector:
     refine: bool = False
 
     def __post_init__(self):
+        whole(1, steps=self.steps, levels=self.levels, width=self.width)
         if not 1 <= len(self.taps) <= self.levels or self.width % 8:
             raise ValueError(f"a detector needs a tap, a level for each tap, and a width in eights, got {self}")
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from kdlab.nets.compressed import TinyCompressed
 from kdlab.nets.video import Normalised, Outputs
+from kdlab.values import whole
 
 __all__ = ["ORDER", "POOLED", "Exit", "ExitHeads", "Heads", "Trio"]
 
@@ -33,6 +34,11 @@ class Exit:
     width: int
     kernel: int = 3
     pooled: tuple[int, int] | None = None
+
+    def __post_init__(self):
+        whole(1, channels=self.channels, width=self.width, kernel=self.kernel)
+        if self.pooled is not None:
+            whole(1, pooled=self.pooled)
 
     def make(self, num_classes: int) -> nn.Module:
         first = [Pooled(self.pooled)] if self.pooled else []

@@ -14,6 +14,7 @@ from kdlab.nets.detector import DetectionNet, Detector
 from kdlab.nets.generative import CVAE, Attention
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import WrongWeights, load_weights
+from kdlab.values import whole
 
 __all__ = ["CVAEs", "GatedDetectionNet", "GatedDetector", "normed_gate", "read_cvaes"]
 
@@ -79,6 +80,9 @@ class GatedDetector:
 
     of: Detector = Detector()
     crop: int = 36
+
+    def __post_init__(self):
+        whole(1, crop=self.crop)
 
     @property
     def statistics(self) -> Statistics | None:

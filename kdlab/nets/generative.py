@@ -14,6 +14,7 @@ from torch import nn
 from kdlab.nets.i3d import I3D, PairPool, TinyC3D, trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import WrongWeights, load_weights
+from kdlab.values import fraction, whole
 
 __all__ = ["CVAE", "Attention", "Gated", "gate", "mean_log_probability", "read_cvae"]
 
@@ -151,6 +152,10 @@ class Gated:
     clip: tuple[int, int, int] = (16, 36, 36)
     faithful: bool = False
     dropout: float = 0.0
+
+    def __post_init__(self):
+        whole(1, clip=list(self.clip))
+        fraction(dropout=self.dropout)
 
     @property
     def statistics(self) -> Statistics | None:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.nets.pretrained import Statistics, Weights
+from kdlab.values import fraction, whole
 
 __all__ = ["BOTTOM", "I3D", "STAGES", "TOP", "TinyC3D", "trunk"]
 
@@ -115,6 +116,8 @@ class I3D:
     def __post_init__(self):
         if unknown := sorted(set(self.temporal) - set(STAGES)):
             raise ValueError(f"no stage {unknown[0]!r} in I3D; it has {', '.join(STAGES)}")
+        whole(1, channels=self.channels, weights_classes=self.weights_classes)
+        fraction(dropout=self.dropout)
 
     @property
     def statistics(self) -> Statistics | None:
@@ -170,6 +173,11 @@ class TinyC3D:
     channels: int = 3
     projector: int = 0
     dropout: float = 0.0
+
+    def __post_init__(self):
+        whole(1, widths=list(self.widths), channels=self.channels)
+        whole(0, projector=self.projector)
+        fraction(dropout=self.dropout)
 
     def shape(self, clip: tuple[int, int, int]) -> tuple[int, ...]:
         """Of the last features of a clip (T, H, W): ``(C, T', H', W')``."""

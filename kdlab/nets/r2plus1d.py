@@ -6,6 +6,7 @@ from torch import nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
 from kdlab.nets.pretrained import KINETICS, Statistics, Weights
+from kdlab.values import fraction
 
 __all__ = ["R2Plus1D"]
 
@@ -37,6 +38,7 @@ class R2Plus1D:
     def __post_init__(self):
         if self.depth not in (18, 34):
             raise ValueError(f"depth must be 18 or 34, got {self.depth}")
+        fraction(momentum=self.momentum)
 
     @property
     def statistics(self) -> Statistics | None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from kdlab.values import fraction, whole
+
 __all__ = ["Normalised", "Outputs", "R2Plus1D18", "TinyR2Plus1D", "WrongWeights", "begin_as", "build", "load_weights",
            "outputs"]
 
@@ -88,6 +90,10 @@ class TinyR2Plus1D:
 
     widths: tuple[int, ...] = (8, 16, 40, 88)
     dropout: float = 0.0
+
+    def __post_init__(self):
+        whole(1, widths=list(self.widths))
+        fraction(dropout=self.dropout)
 
     def make(self, num_classes: int) -> nn.Module:
         return TinyNet(self.widths, num_classes, self.dropout)

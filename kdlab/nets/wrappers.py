@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
+from kdlab.values import finite, positive
 
 __all__ = ["IMAGENET", "Narrowed", "WithStatistics", "for_classes"]
 
@@ -24,6 +25,11 @@ class WithStatistics:
 
     of: TinyR2Plus1D = TinyR2Plus1D()
     statistics: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
+
+    def __post_init__(self):
+        mean, deviation = self.statistics
+        finite(mean=list(mean))
+        positive(deviation=list(deviation))
 
     def make(self, num_classes: int) -> nn.Module:
         return self.of.make(num_classes)

@@ -24,6 +24,7 @@ from kdlab.runs import save_arrays
 from kdlab.studies import dual_light
 from kdlab.studies.looks import looked
 from kdlab.study import Scores, chosen, flat, save_rows, tested
+from kdlab.values import whole
 
 __all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "PROFILE", "TITLES", "AttentionSize", "available", "best",
            "committed", "compared", "differences", "gains", "load_looks", "mean", "parts", "run", "sized", "trainings"]
@@ -40,6 +41,9 @@ class AttentionSize:
     seeds: int
     few_seeds: int
     every: int
+
+    def __post_init__(self):
+        whole(1, clips=self.clips, seeds=self.seeds, few_seeds=self.few_seeds, every=self.every)
 
 
 SMOKE = AttentionSize("smoke", "smoke", 2, 2, 2, 1)

@@ -15,7 +15,6 @@ from itertools import product, repeat
 
 import pandas as pd
 import torch
-from filelock import FileLock
 from torch import nn
 
 from kdlab import generative_profiles
@@ -30,7 +29,7 @@ from kdlab.measure.minima import UNITS, Pairs, fitted, flatness, samples
 from kdlab.measure.passing import Passing, each_passing
 from kdlab.nets.compressed import matched, tiny
 from kdlab.nets.exits import ORDER
-from kdlab.processes import each
+from kdlab.processes import each, locked
 from kdlab.profiles import current
 from kdlab.recipe import Recipe
 from kdlab.runs import Run
@@ -127,7 +126,7 @@ def _rows(size: ExitSize, data: str, condition: str, found: Passing, mark: float
     kept, net = found.folder / f"flatness-{mark:g}.json", found.net(mark)
     if net is None:
         return _tidy(where, {"reached": 0})
-    with FileLock(f"{kept}.lock"):  # one I-frame network is in both trios
+    with locked(f"{kept}.lock"):  # one I-frame network is in both trios
         if not kept.is_file():
             values = measured(net, found.recipe, size)
             write_atomically(kept, lambda path: path.write_text(json.dumps(values), encoding="utf-8"))

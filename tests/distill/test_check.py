@@ -128,8 +128,8 @@ def test_log_probabilities_positive_logits_and_rows_that_sum_to_one_are_logits(l
 
 
 @pytest.mark.parametrize("mixture, word", [
-    (dict(temperature=0.0), "temperature must be positive"), (dict(temperature=-1.0), "temperature"),
-    (dict(alpha=1.5), "alpha must lie in"), (dict(alpha=-0.1, temperature=4.0), "alpha"),
+    (dict(temperature=0.0), "temperature=0.0: give a finite number above 0"), (dict(temperature=-1.0), "temperature"),
+    (dict(alpha=1.5), "alpha=1.5: give a number from 0 to 1"), (dict(alpha=-0.1, temperature=4.0), "alpha"),
 ])
 def test_impossible_mixtures(mixture, word):
     (found,) = findings(make(), Net(2), **mixture)

@@ -285,7 +285,7 @@ def test_what_cannot_be_distilled_is_said_with_a_mend():
         networks(FeatureRepresentation(), student=STUDENT.backbone)
     with pytest.raises(ValueError, match="add its extra_nets"):
         FeatureRepresentation().parts({"student": nets["student"]})
-    with pytest.raises(ValueError, match="teacher must be"):
+    with pytest.raises(ValueError, match="teacher='dead': give 'trained'"):
         GenerativeDistillation(teacher="dead")
     with pytest.raises(ValueError, match="even number of epochs"):
         FeatureRepresentation(alternating=3)

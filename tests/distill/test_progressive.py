@@ -187,7 +187,7 @@ def test_a_fused_network_learns_from_named_teachers_only():
 
 @pytest.mark.parametrize("wrong, said", [
     (dict(schedule=(("flow", 1.0),)), "flow"), (dict(schedule=(("own", 0.5),)), "add up to 1"),
-    (dict(schedule=(("own", 1.5), ("motion", -0.5))), "positive"), (dict(schedule=()), "add up"),
+    (dict(schedule=(("own", 1.5), ("motion", -0.5))), "shares"), (dict(schedule=()), "add up"),
     (dict(temperature=0.0), "temperature"), (dict(alpha=1.5), "alpha")])
 def test_impossible_settings_are_refused(wrong, said):
     with pytest.raises(ValueError, match=said):

@@ -81,13 +81,8 @@ def _made(make_one: Callable, jobs: list, root: Path, workers: int) -> Iterator[
             yield make_one(job, root)
         return
     with pool(min(workers, len(jobs)), preload=[make_one.__module__]) as processes:
-        futures = [processes.submit(make_one, job, root) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            processes.shutdown(cancel_futures=True)
-            raise
+        for future in as_completed([processes.submit(make_one, job, root) for job in jobs]):
+            yield future.result()
 
 
 def finished(job, root: Path) -> bool:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from filelock import FileLock
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
+from kdlab.processes import locked
 
 from .body import JOINTS
 from .clip import render_clip
@@ -65,7 +65,7 @@ def make_night(
         raise NightError(f"workers={workers!r}: give at least 1, or None for one per core")
     root = Path(root) if root is not None else data_dir() / spec.name
     root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".lock"):
+    with locked(root / ".lock"):
         claim(root, spec.pixels, generator_fingerprint())
         missing = [job for job in _jobs(spec) if not finished(job, root)]
         if missing:

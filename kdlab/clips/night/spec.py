@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kdlab.values import fraction, whole
+
 from .actions import ACTIONS
 
 if TYPE_CHECKING:
@@ -43,13 +45,13 @@ class Night:
         unknown = [name for name in self.classes if name not in ACTIONS]
         if unknown or not self.classes or len(set(self.classes)) != len(self.classes):
             raise NightError(f"classes={self.classes!r}: give different names from {', '.join(ACTIONS)}")
-        if len(self.per_class) != 3 or any(int(n) != n or n < 0 for n in self.per_class) or not any(self.per_class):
+        try:
+            whole(0, seed=self.seed, per_class=list(self.per_class))
+            fraction(variety=self.variety, context=self.context)
+        except ValueError as error:
+            raise NightError(str(error)) from None
+        if len(self.per_class) != 3 or not any(self.per_class):
             raise NightError(f"per_class={self.per_class!r}: give three counts (train, val, test), e.g. (24, 4, 12)")
-        for name in ("variety", "context"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise NightError(f"{name}={getattr(self, name)!r}: give a number from 0 to 1")
-        if int(self.seed) != self.seed or self.seed < 0:
-            raise NightError(f"seed={self.seed!r}: give a whole number from 0")
 
     @property
     def name(self) -> str:

@@ -23,11 +23,12 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from filelock import FileLock
 from scipy.ndimage import gaussian_filter1d
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
+from kdlab.processes import locked
+from kdlab.values import finite, whole
 
 from . import folder
 from .actions import ACTIONS, ACTIVE_SECONDS, TRAVELLING, Moment, Pose, keys, pose_of
@@ -61,7 +62,12 @@ class Untrimmed:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if len(self.videos) != 3 or any(int(n) != n or n < 0 for n in self.videos) or not any(self.videos):
+        try:
+            whole(0, videos=list(self.videos))
+            finite(seconds=list(self.seconds))
+        except ValueError as error:
+            raise NightError(str(error)) from None
+        if len(self.videos) != 3 or not any(self.videos):
             raise NightError(f"videos={self.videos!r}: give three counts (train, val, test), e.g. (24, 6, 12)")
         if len(self.seconds) != 2 or not 12 <= self.seconds[0] <= self.seconds[1]:
             raise NightError(f"seconds={self.seconds!r}: give the shortest and the longest duration, from 12 on")
@@ -271,7 +277,7 @@ def make_untrimmed(
     root.mkdir(parents=True, exist_ok=True)
     values = json.loads(json.dumps(asdict(spec) | {"context": None}))  # no folder of trimmed clips has none
     del values["videos"]
-    with FileLock(root / ".lock"):
+    with locked(root / ".lock"):
         folder.claim(root, values, _generator())
         missing = [job for job in _jobs(spec) if not folder.finished(job, root)]
         if missing:

@@ -1,0 +1,116 @@
+"""How this process was started, alone or by ``torchrun``, and on what device it trains: what the environment says.
+
+``torchrun`` starts several processes that train one network and sets :data:`TORCHRUN` for each. Of other launchers
+(``srun``, ``mpirun``) only the number of copies is read: kdlab cannot join these, and in an allocation where nothing
+has started several (SLURM's variables are there all the same) it trains alone.
+"""
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+__all__ = ["TORCHRUN", "Launch", "LaunchError", "device", "launched", "meet"]
+
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+#: Where other launchers tell how many copies they have started.
+COPIES = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpirun",
+          "MV2_COMM_WORLD_SIZE": "mpirun"}
+MEND = "start it with torchrun, which sets them all, or unset"
+
+
+class LaunchError(ValueError):
+    """Variables of a launcher that do not fit together, or processes that did not come."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """This process is the ``rank``-th of ``world``, and the ``local_rank``-th of ``local_world`` on this machine."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    local_world: int = 1
+
+
+def launched(environment: Mapping[str, str] | None = None) -> Launch:
+    """What the ``environment`` (this process's) says. Raises :class:`LaunchError`, in one sentence with the mend."""
+    given = os.environ if environment is None else environment
+    told = {name: given[name] for name in TORCHRUN[:4] if name in given}
+    numbers = {name: _whole(name, value) for name, value in told.items()}
+    rank, world, local_rank, local_world = (numbers.get(name, usual) for name, usual in
+                                            zip(TORCHRUN, (0, 1, 0, None), strict=False))
+    these = " and ".join(f"{name}={value}" for name, value in told.items())
+    if world == 1 and rank == local_rank == 0 and local_world in (None, 1):
+        for name, launcher in COPIES.items():
+            if name in given and _whole(name, given[name]) > 1:
+                raise LaunchError(f"{name}={given[name]}: {launcher} has started so many copies of this process, which "
+                                  f"kdlab cannot join: start one, or torchrun ({launcher} one of it on each machine)")
+        return Launch()
+    if lacking := [name for name in TORCHRUN if name not in given and name != "LOCAL_WORLD_SIZE"]:
+        raise LaunchError(f"{these}, but not {', '.join(lacking)}: is this one of several processes that train "
+                          f"together? Then {MEND} {', '.join(told)}")
+    local_world = local_world or 1
+    port = _whole("MASTER_PORT", given["MASTER_PORT"])
+    if not (0 <= rank < world and 0 <= local_rank < local_world and world % local_world == 0 and 0 < port < 2**16):
+        raise LaunchError(f"{these} and MASTER_PORT={port} contradict each other: {MEND} {', '.join(told)}")
+    return Launch(rank, world, local_rank, local_world)
+
+
+def device(environment: Mapping[str, str] | None = None) -> str:
+    """``cpu``, ``cuda`` or ``mps``: ``$KDLAB_DEVICE``, else a CUDA GPU where there is one.
+
+    Raises :class:`LaunchError` when that device is not here, or not for this process of several.
+    """
+    import torch  # seconds of imports that only training needs
+
+    given = os.environ if environment is None else environment
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = ["cpu"] + ["cuda"] * bool(gpus) + ["mps"] * torch.backends.mps.is_available()
+    wanted = given.get("KDLAB_DEVICE") or ("cuda" if gpus else "cpu")
+    if wanted not in here:
+        hidden = given.get("CUDA_VISIBLE_DEVICES") if wanted == "cuda" else None
+        why = "" if hidden is None else f" (CUDA_VISIBLE_DEVICES={hidden!r} may hide GPUs)"
+        raise LaunchError(f"KDLAB_DEVICE={wanted!r}: here is only {' and '.join(here)}{why}; unset it, or name one of "
+                          "these")
+    if wanted == "cuda" and (place := launched(given).local_rank) >= gpus:
+        raise LaunchError(f"LOCAL_RANK={place}, but torch sees {gpus} GPU(s) on this machine: give torchrun "
+                          f"--nproc-per-node={gpus}, or set KDLAB_DEVICE=cpu")
+    return wanted
+
+
+def meet(launch: Launch, seconds: float = 120, say_after: float = 5):
+    """Wait for the other processes of ``launch``; the store in which they met, to be kept while they connect.
+
+    Says after ``say_after`` seconds what it waits for. Raises :class:`LaunchError` after ``seconds``.
+    """
+    from torch.distributed import rendezvous
+
+    place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    waits = f"process {launch.rank} of {launch.world} (RANK, WORLD_SIZE) waits for the others at {place}"
+    found, failed = [], []
+
+    def wait():
+        try:
+            found.extend(next(rendezvous("env://", launch.rank, launch.world, timeout=timedelta(seconds=seconds))))
+        except (RuntimeError, OSError, ValueError) as error:
+            failed.append(error)
+
+    waiting = threading.Thread(target=wait, daemon=True)  # torch's waiting itself does not hear Ctrl-C
+    waiting.start()
+    waiting.join(say_after)
+    if waiting.is_alive():
+        print(f"{waits}, for {seconds:g} s at most", flush=True)
+        waiting.join()
+    if failed:
+        raise LaunchError(f"{waits}, in vain: start all with torchrun, or unset {', '.join(TORCHRUN)} to train in one "
+                          f"process ({' '.join(str(failed[0]).split())[:120]})")
+    return found[0]
+
+
+def _whole(name: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise LaunchError(f"{name}={value!r} is no whole number: unset it, or start with torchrun") from None

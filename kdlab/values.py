@@ -1,0 +1,59 @@
+"""Numbers are finite and in range, shapes fit: what does not is refused with its name, its value and what to give.
+
+Each function takes what it checks by name, ``positive(lr=lr, temperature=t)``, a tuple or list number by number, and
+raises ``ValueError``. ``hint`` adds what is usual. A bool is no number; a NumPy scalar is one. Nothing looks into a
+tensor, so that nothing waits for a GPU.
+"""
+
+import math
+from numbers import Integral, Real
+
+__all__ = ["alike", "finite", "fraction", "not_negative", "one_of", "positive", "whole"]
+
+
+def finite(hint: str = "", /, **named) -> None:
+    """Numbers, but not nan nor infinite."""
+    _check(named, hint, "a finite number", lambda value: True)
+
+
+def positive(hint: str = "", /, **named) -> None:
+    """Finite numbers above 0."""
+    _check(named, hint, "a finite number above 0", lambda value: value > 0)
+
+
+def not_negative(hint: str = "", /, **named) -> None:
+    """Finite numbers from 0 on."""
+    _check(named, hint, "a finite number of at least 0", lambda value: value >= 0)
+
+
+def fraction(hint: str = "", /, **named) -> None:
+    """Numbers in [0, 1]."""
+    _check(named, hint, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+
+
+def whole(least: int, hint: str = "", /, **named) -> None:
+    """Integers from ``least`` on; 3.0 is none."""
+    _check(named, hint, f"a whole number of at least {least}", lambda value: value >= least, Integral)
+
+
+def one_of(known, /, **named) -> None:
+    """One of the words ``known``."""
+    for name, value in named.items():
+        if value not in known:
+            raise ValueError(f"{name}={value!r}: give {' or '.join(map(repr, known))}")
+
+
+def alike(**tensors) -> None:
+    """Tensors or arrays of one shape: otherwise a broadcast would give a number that means nothing."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"{' and '.join(f'{name} {shape}' for name, shape in shapes.items())} differ in shape: give "
+                         "both of one shape")
+
+
+def _check(named: dict, hint: str, wanted: str, fits, kind: type = Real) -> None:
+    for name, given in named.items():
+        for place, value in enumerate(given) if isinstance(given, (tuple, list)) else [(None, given)]:
+            if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value) or not fits(value):
+                where = name if place is None else f"{name}[{place}]"
+                raise ValueError(f"{where}={value!r}: give {wanted}" + (f"; {hint}" if hint else ""))
