@@ -16,6 +16,7 @@ PACKAGE = Path(kdlab.__file__).parent
 # clips, nets and distill know nothing of each other.
 LAYERS = (
     {"files", "paths", "processes", "progress"},
+    {"contents", "stored"},
     {"clips", "nets", "distill"},
     {"train"},
     {"feeding", "recipe"},
