@@ -43,7 +43,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             _to_disk(path.parent, os.O_RDONLY)
     except (OSError, SafetensorError) as error:
         if path.is_dir():
-            raise StorageFull(f"cannot write {path}: a folder stands in its place. Move it away and call again.") from None
+            raise StorageFull(f"cannot write {path}: a folder stands in its place. Move it away.") from None
         raise StorageFull(
             f"cannot write {path}: {error}. Free some space, or let KDLAB_RUNS, KDLAB_DATA or KDLAB_FIGURES name a "
             "folder that can be written; what was finished before is intact, and the same command resumes from it."

@@ -228,8 +228,8 @@ def fit(
 ) -> Trained:
     """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` when it is there.
 
-    A checkpoint that is damaged, or of another training, counts as none, which ``say`` is told in one line. ``progress``
-    wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
+    A checkpoint that is damaged, or of another training, counts as none, which ``say`` is told in one line.
+    ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
     :class:`Diverged` at the first loss that is no number, and :class:`kdlab.files.StorageFull` when a checkpoint cannot
     be written.
     """
