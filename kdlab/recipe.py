@@ -184,12 +184,12 @@ def own_clips(value) -> tuple[UserClips, ...]:
 
 
 def to_json(value, identity: bool = False):
-    """Plain JSON values for a tree of dataclasses; ``identity`` leaves out what does not change the result, and tells
-    of your own clips what they are."""
+    """Plain JSON values for a tree of dataclasses; ``identity`` leaves out what does not change the result, and adds
+    the ``contents()`` of what lies in files of yours, such as :class:`UserClips`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kept = [f for f in dataclasses.fields(value) if not identity or f.metadata.get("identity", True)]
         named = {"name": value.name} if len(kept) < len(dataclasses.fields(value)) else {}
-        named |= {"contents": value.contents()} if identity and isinstance(value, UserClips) else {}
+        named |= {"contents": value.contents()} if identity and hasattr(value, "contents") else {}
         fields = {f.name: to_json(getattr(value, f.name), identity) for f in kept}
         return {"type": f"{type(value).__module__}:{type(value).__qualname__}"} | named | fields
     if isinstance(value, (list, tuple)):

@@ -57,15 +57,18 @@ def read_bytes(file: Path, sha256: str | None = None) -> bytes:
     return content
 
 
-def read_note(file: Path) -> Note:
-    """The JSON object in ``file``. Raises :class:`DamagedRun`, also when an entry is missing that is asked for."""
+def read_note(file: Path, **kinds: type) -> Note:
+    """The JSON object in ``file``, whose entries have the usual types or those of ``kinds``. Raises
+    :class:`DamagedRun`, also when an entry is missing that is asked for."""
     content = read_bytes(file)
     try:
         note = Note(json.loads(content.decode("utf-8")))
     except (ValueError, TypeError, RecursionError) as error:
-        raise damaged(file, "it is empty" if not content else f"it is no JSON object ({error})") from error
+        raise damaged(file, f"it is no JSON object ({error})" if content else "it is empty") from error
+    if not note:
+        raise damaged(file, "it is empty")
     note.file = file
-    for key, kind in _TYPES.items():
+    for key, kind in (_TYPES | kinds).items():
         if key in note and not isinstance(note[key], kind):
             raise damaged(file, f"its {key!r} is {note[key]!r}")
     return note
