@@ -129,19 +129,21 @@ def study(name, profile, seeds, workers, only, status):
 def _say_status(recipes) -> None:
     """The table of a study's ``recipes`` and those they need, from their folders alone."""
     from kdlab import status
+    from kdlab.contents import one_look
     from kdlab.many import in_order
     from kdlab.processes import available_cores
-    from kdlab.runs import find
+    from kdlab.runs import find, unfit
 
-    order = in_order(recipes)
-    finished = {recipe: run for recipe in order if (run := find(recipe, pretrained=False))}
-    stale = {recipe.name: why for recipe, run in finished.items() if (why := run.staleness(recipe))}
-    found = status.standings(order, {r: run for r, run in finished.items() if r.name not in stale})
+    with one_look():
+        order = in_order(recipes)
+        finished = {recipe: run for recipe in order if (run := find(recipe, pretrained=False))}
+        stale = {recipe.name: why for recipe, run in finished.items() if (why := unfit(run, recipe))}
+        found = status.standings(order, {r: run for r, run in finished.items() if r.name not in stale})
     at_once = (found.state == "running").sum() or available_cores()
     left = status.told(status.seconds_left(found) / at_once)
     click.echo(status.table(found, f"{left}, {at_once} at once"))
     for which, why in stale.items():
-        click.echo(f"left, because stale: {which}: {why}")
+        click.echo(f"left, because stale or damaged: {which}: {why}")
 
 
 @cli.command()
@@ -157,10 +159,10 @@ def figures():
 def fresh():
     """Say which committed runs, studies and notebook outputs other sources made than today's; exit code 1 when any."""
     from kdlab.refresh import stale_notebooks
-    from kdlab.runs import committed_runs
+    from kdlab.runs import committed_runs, unfit
     from kdlab.study import stale_studies
 
-    stale = {run.folder.name: why for run in committed_runs() if (why := run.staleness())}
+    stale = {run.folder.name: why for run in committed_runs() if (why := unfit(run))}
     for module in _studies().values():
         stale |= stale_studies(module.committed())
     stale |= stale_notebooks()

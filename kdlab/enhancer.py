@@ -1,8 +1,10 @@
 """Zero-DCE as an enhancer like the others: trained on dark clips at its first use, found again afterwards."""
 
 import hashlib
+import io
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, fields
 from functools import cache
 from math import ceil
 from pathlib import Path
@@ -10,17 +12,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from kdlab import paths
 from kdlab.clips.night import Night
 from kdlab.clips.views import ClipBatches, Raw, Window
+from kdlab.contents import one_look
 from kdlab.distill.zero_dce import ZeroDce
-from kdlab.files import write_atomically
+from kdlab.files import sweep, write_atomically
 from kdlab.nets.curves import CurveNet, apply_curves
+from kdlab.nets.video import load_weights
 from kdlab.processes import locked
 from kdlab.progress import track
-from kdlab.recipe import UserClips, source_hash, to_json
+from kdlab.recipe import UserClips, portable, source_hash, to_json
+from kdlab.stored import damaged, read_bytes, read_note, read_weights, weights_hash
 from kdlab.train import Settings, fit, one_thread
 from kdlab.values import positive, whole
 
@@ -56,7 +61,8 @@ class TrainedCurves:
 
     @property
     def name(self) -> str:
-        """Unique for one training: today's sources and clips are part of its digits, so it is never stale."""
+        """Unique for one training: today's sources and clips are part of its digits, so it is never stale. It is asked
+        with every clip that is brightened, so clips of your own are looked at as :meth:`UserClips.lately` says."""
         return _name(self) + ("-steady" if self.steady else "")
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
@@ -69,12 +75,16 @@ class TrainedCurves:
 
     def training(self) -> pd.DataFrame:
         """The training curve, a row an epoch: the weighted loss ``loss_net`` and its four terms."""
-        return pd.read_csv(_obtain(self) / "history.csv")
+        file = _obtain(self, _name(self)) / "history.csv"
+        try:
+            return pd.read_csv(io.BytesIO(read_bytes(file, _note(file.parent).get("files", {}).get(file.name))))
+        except pd.errors.ParserError as error:
+            raise damaged(file, error) from error
 
     @torch.no_grad()
     def _brightened(self, clip: torch.Tensor) -> torch.Tensor:
         """``uint8 (3, T, H, W)`` frame by frame, because the network's maps of a whole clip can fill the memory."""
-        net = _net(self, clip.device)
+        net = _net(self, _name(self), clip.device)
         frames = lambda: (frame[None].float().div_(255) for frame in clip.unbind(1))  # noqa: E731
         with one_thread():
             mean = sum(net(frame)[0] for frame in frames()) / clip.shape[1] if self.steady else None
@@ -82,30 +92,42 @@ class TrainedCurves:
             return torch.stack([x[0].mul(255).round_().clamp_(0, 255).byte() for x in bright], 1)
 
 
-@cache
 def _name(enhancer: TrainedCurves) -> str:
-    fields = to_json(enhancer, identity=True) | {"steady": None}
-    parts = json.dumps([fields, source_hash(enhancer), enhancer.data.fingerprint()], sort_keys=True)
-    data = "night" if isinstance(enhancer.data, Night) else enhancer.data.name
-    return f"zerodce-{data}-s{enhancer.seed}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"
+    data = enhancer.data
+    return _named(enhancer, data.lately() if isinstance(data, UserClips) else data.fingerprint())
 
 
 @cache
-def _net(enhancer: TrainedCurves, device: torch.device) -> CurveNet:
-    net = CurveNet(enhancer.width)
-    net.load_state_dict(load_file(_obtain(enhancer) / "weights.safetensors"))
+def _named(enhancer: TrainedCurves, contents: str) -> str:
+    """``contents`` are the fingerprint of its data."""
+    own = {f.name: to_json(getattr(enhancer, f.name)) for f in fields(enhancer) if f.name not in ("data", "steady")}
+    parts = json.dumps([own, source_hash(enhancer), contents], sort_keys=True)
+    data = "night" if isinstance(enhancer.data, Night) else enhancer.data.name
+    return f"{portable(f'zerodce-{data}')}-s{enhancer.seed}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"
+
+
+@cache
+def _net(enhancer: TrainedCurves, name: str, device: torch.device) -> CurveNet:
+    """The network of the training ``name``, whose clips can change while this process lives."""
+    net, folder = CurveNet(enhancer.width), _obtain(enhancer, name)
+    file, note = folder / "weights.safetensors", _note(folder)
+    load_weights(net, read_weights(file, note if "weights" in note else None), str(file))  # old notes have no hash
     return net.eval().to(device, memory_format=torch.channels_last)
 
 
-def _obtain(enhancer: TrainedCurves) -> Path:
+def _note(folder: Path) -> dict:
+    return read_note(folder / "enhancer.json")
+
+
+def _obtain(enhancer: TrainedCurves, name: str) -> Path:
     """The folder with the weights, found or trained now."""
-    name = _name(enhancer)
     mine = paths.runs_dir() / name
     mine.parent.mkdir(parents=True, exist_ok=True)
     with locked(f"{mine}.lock"):
         for folder in (mine, paths.pretrained_dir() / name):
-            if (folder / "enhancer.json").is_file():
+            if os.path.lexists(folder / "enhancer.json"):
                 return folder
+        sweep(mine)
         _train(enhancer, mine)
     return mine
 
@@ -125,9 +147,14 @@ def _train(enhancer: TrainedCurves, folder: Path) -> None:
     with torch.enable_grad():  # the first use may come from an evaluation
         trained = fit(ZeroDce(), {"student": net}, batches, settings, enhancer.seed,
                       progress=lambda steps: track(steps, folder.name, total=len(steps)))
+    with one_look(again=True):
+        if _named(enhancer, enhancer.data.fingerprint()) != folder.name:
+            raise ValueError(f"the clips of {enhancer.data.name} changed while {folder.name} was trained on them. Call "
+                             "again to train on the clips of now.")
     state = {k: v.contiguous().cpu() for k, v in trained.nets["student"].state_dict().items()}
     about = {"enhancer": to_json(enhancer), "clips": [record.id for record in records], "steps": trained.steps,
-             "device": trained.device, "cpu_seconds": round(trained.cpu_seconds, 2)}
+             "device": trained.device, "cpu_seconds": round(trained.cpu_seconds, 2), "weights": weights_hash(state)}
     write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
     write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
+    about["files"] = {"history.csv": hashlib.sha256((folder / "history.csv").read_bytes()).hexdigest()}
     write_atomically(folder / "enhancer.json", lambda p: p.write_text(json.dumps(about, indent=1), encoding="utf-8"))

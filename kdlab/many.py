@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from kdlab.contents import one_look
 from kdlab.launch import device, launched
 from kdlab.processes import available_cores, in_turn, pool
 from kdlab.recipe import Recipe
@@ -32,11 +33,13 @@ def _obtain_named(recipe: Recipe, how: dict, say) -> Run:
         raise TrainingFailed(f"{recipe.name}: {type(error).__name__}: {error}") from error
 
 
-def _work(recipe: Recipe, how: dict) -> tuple[Path, str]:
+def _work(recipe: Recipe, how: dict) -> tuple[Path, list[str]]:
+    """The folder, and what there was to say of this very run."""
     torch.set_num_threads(1)
     os.environ["KDLAB_HEADLESS"] = "quiet"  # the owner of this process shows how far it is
     lines: list[str] = []
-    return _obtain_named(recipe, how, lines.append).folder, lines[-1]
+    folder = _obtain_named(recipe, how, lines.append).folder
+    return folder, [line for line in lines if line.startswith(f"{folder.name}:")]
 
 
 def in_order(recipes: Iterable[Recipe]) -> list[Recipe]:
@@ -58,14 +61,23 @@ def obtain_all(
     ends the workers and loses at most the epochs since the last checkpoints. Finished runs are kept; the same call
     goes on from there.
     """
-    order, alone = in_order(recipes), launched().world == 1  # under torchrun all processes train each run together
-    done = {r: run for r in order if (run := usable(r, pretrained, stale, say))}
-    todo = [r for r in order if r not in done]
-    if todo:
-        device()  # refuses one that is not here
-    workers = min(workers or available_cores(), len(todo)) if alone else 1
-    how = dict(pretrained=pretrained, stale=stale)
-    board = Board(order, done, workers, say)
+    told: dict[str, None] = {}
+
+    def say_once(line: str) -> None:  # what is stale is seen here, and again where it is trained
+        if line not in told:
+            told[line] = None
+            say(line)
+
+    alone = launched().world == 1  # under torchrun all processes train each run together
+    with one_look():
+        order = in_order(recipes)
+        done = {r: run for r in order if (run := usable(r, pretrained, stale, say_once))}
+        todo = [r for r in order if r not in done]
+        if todo:
+            device()  # refuses one that is not here
+        workers = min(workers or available_cores(), len(todo)) if alone else 1
+        how = dict(pretrained=pretrained, stale=stale)
+        board = Board(order, done, workers, say_once)
 
     def kept() -> str:
         return f"{len(done)} of {len(order)} runs are finished and kept; the same call goes on from there"
@@ -75,9 +87,10 @@ def obtain_all(
             needs = {r: {needed for needed in r.needs().values() if needed not in done} for r in todo}
             with pool(workers, preload=[__name__, "lightning_fabric"]) as processes:
                 for ended in in_turn(processes, workers, partial(_work, how=how), needs):
-                    for recipe, (folder, line) in ended:
+                    for recipe, (folder, lines) in ended:
                         done[recipe] = Run(folder)
-                        board.say(line)
+                        for line in lines:
+                            board.say(line)
                     board.show()
         else:
             for recipe in todo:

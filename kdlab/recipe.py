@@ -9,6 +9,8 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import re
+import time
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import resolve_name
@@ -21,13 +23,15 @@ from kdlab.clips.catalogue import Catalogue, own_folds
 from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
 from kdlab.clips.night import Night
+from kdlab.clips.outline import outline
 from kdlab.clips.views import Raw, View, Window
+from kdlab.contents import once, one_look, settled
 from kdlab.distill.dual_light import CrossEntropy
 from kdlab.nets.video import R2Plus1D18, TinyR2Plus1D
 from kdlab.train import Settings
 from kdlab.values import whole
 
-__all__ = ["Recipe", "UserClips", "from_json", "source_hash", "syntax", "to_json"]
+__all__ = ["Recipe", "UserClips", "from_json", "own_clips", "portable", "source_hash", "syntax", "to_json"]
 
 #: Training imports from these only; a change elsewhere (measure, show, cli) cannot change a weight.
 TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.train", "kdlab.enhancer", "kdlab.exits")
@@ -39,8 +43,12 @@ class UserClips:
 
     See ``kdlab.clips.datasets.open_data``. ``test_fold`` names the fold or published split to test on. With
     ``own_folds`` their number is given, and kdlab makes them from the clips' groups (``catalogue.own_folds``). Damaged
-    files stop a training, or with ``on_damaged="skip"`` are left out, each named in the catalogue's notes. The path is
-    no part of a recipe's identity: the same clips elsewhere give the same run.
+    files stop a training, or with ``on_damaged="skip"`` are left out, each named in the catalogue's notes.
+
+    What the clips are (ids, labels, splits, groups, times, contents) is part of a recipe's identity, where they lie is
+    not: the same clips elsewhere give the same run, other clips in the same folder another one. They are looked at
+    whenever they are asked for, so this holds while a kernel runs; inside one operation (``kdlab.contents.one_look``)
+    they are looked at once.
     """
 
     path: str = field(metadata={"identity": False})
@@ -57,19 +65,58 @@ class UserClips:
     @property
     def name(self) -> str:
         fold = f"-own{self.test_fold or 1}of{self.own_folds}" if self.own_folds else f"-{self.test_fold or ''}"
-        return Path(self.path).expanduser().resolve().stem.lower() + fold.removesuffix("-")
+        return self._place.resolve().stem.lower() + fold.removesuffix("-")
 
     def catalogue(self) -> Catalogue:
-        return _open_user_clips(self.path, self.test_fold, self.own_folds, self.on_damaged)
+        """The clips as they are now."""
+        listed = self._listed()
+        if self.on_damaged == "skip":
+            return once((self, self._place, "whole"), lambda: without_damaged(listed))
+        return listed
 
     def fingerprint(self) -> str:
-        return self.catalogue().fingerprint()
+        """Of the clips that are trained and tested on. Raises what opening them raises."""
+        return once((self, self._place, "fingerprint"), self._fingerprint)
+
+    def lately(self) -> str:
+        """As :meth:`fingerprint`, of a look that is not older than twenty times as long as it took: for what is asked
+        with every clip. Whoever asks for a run, a name or the catalogue has looked anew."""
+        until, found = _lately.get((self, self._place), (0.0, ""))
+        return found if time.monotonic() < until else self.fingerprint()
+
+    def contents(self) -> str:
+        """The fingerprint that is part of a recipe's identity: of all clips that are listed, sound or not."""
+        return self.fingerprint() if self.on_damaged == "raise" else self._listed().fingerprint()
+
+    @property
+    def _place(self) -> Path:
+        return Path(self.path).expanduser().absolute()
+
+    def _fingerprint(self) -> str:
+        began = time.monotonic()
+        found, now = self.catalogue().fingerprint(), time.monotonic()
+        _lately[self, self._place] = now + 20 * (now - began), found
+        return found
+
+    def _listed(self) -> Catalogue:
+        return once((self, self._place, "listed"), self._open)
+
+    def _open(self) -> Catalogue:
+        """The catalogue, read again only when its :func:`outline` differs from when it was read."""
+        now, seen = time.time_ns(), outline(self._place)
+        known = _opened.get((self, self._place))
+        if known is None or known[0] != seen:
+            clips = open_data(self.path, None if self.own_folds else self.test_fold)
+            known = seen, own_folds(clips, self.own_folds, self.test_fold) if self.own_folds else clips
+            _opened.pop((self, self._place), None)
+            if all(settled(its, now) for its in seen[1].values()):
+                _opened[self, self._place] = known
+        return known[1]
 
 
-@cache
-def _open_user_clips(path: str, test_fold: str | None, folds: int | None, on_damaged: str) -> Catalogue:
-    clips = own_folds(open_data(path), folds, test_fold) if folds else open_data(path, test_fold)
-    return without_damaged(clips) if on_damaged == "skip" else clips
+#: What was last read of clips, and said of them: (clips, place) → …
+_opened: dict[tuple[UserClips, Path], tuple[tuple, Catalogue]] = {}
+_lately: dict[tuple[UserClips, Path], tuple[float, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -104,21 +151,53 @@ class Recipe:
         return {k: r for k, r in (("teacher", self.teacher), ("start", self.start)) if r}
 
     def digest(self) -> str:
-        """64 hex digits over everything but paths."""
-        return hashlib.sha256(json.dumps(to_json(self, identity=True), sort_keys=True).encode()).hexdigest()
+        """64 hex digits over everything but paths. Your own clips stand in it by what they are, so they have to be
+        there: raises ``FileNotFoundError`` where they are not, and what else opening them raises."""
+        with one_look():
+            try:
+                identity = to_json(self, identity=True)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"{error} (A run on your own clips is named by what they are.)") from error
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     @property
     def name(self) -> str:
-        """A folder name for people: ``dlkdd-night-s3-7f3a2c``."""
+        """A folder name for people: ``dlkdd-night-s3-7f3a2c``; raises as :meth:`digest`."""
+        return f"{self.stem}-{self.digest()[:6]}"
+
+    @property
+    def stem(self) -> str:
+        """The name without its digits, for which no clip need be there."""
         data = "night" if isinstance(self.data, Night) else self.data.name
-        return f"{self.condition}-{data}-s{self.seed}-{self.digest()[:6]}"
+        return f"{portable(f'{self.condition}-{data}')}-s{self.seed}"
+
+
+def portable(text: str) -> str:
+    """``text`` as the beginning of a file name that is valid everywhere and leads nowhere.
+
+    >>> portable("ce_raw-clips-../../x"), portable("con.a"), portable("dlkdd-night_bright-c0.9")
+    ('ce_raw-clips-.._.._x', '_con.a', 'dlkdd-night_bright-c0.9')
+    """
+    plain = re.sub(r"[^A-Za-z0-9_.+=~@-]", "_", text)[:100]
+    device = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", plain, re.IGNORECASE)  # Windows has these in every folder
+    return f"_{plain}" if device or plain.startswith((".", "-", "~")) else plain
+
+
+def own_clips(value) -> tuple[UserClips, ...]:
+    """All :class:`UserClips` in a recipe, at any depth: those of teachers, starts and learnt enhancers, too."""
+    if isinstance(value, UserClips):
+        return (value,)
+    inner = value if isinstance(value, tuple) else vars(value).values() if dataclasses.is_dataclass(value) else ()
+    return tuple(dict.fromkeys(clips for part in inner for clips in own_clips(part)))
 
 
 def to_json(value, identity: bool = False):
-    """Plain JSON values for a tree of dataclasses; ``identity`` leaves out what does not change the result."""
+    """Plain JSON values for a tree of dataclasses; ``identity`` leaves out what does not change the result, and adds
+    the ``contents()`` of what lies in files of yours, such as :class:`UserClips`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kept = [f for f in dataclasses.fields(value) if not identity or f.metadata.get("identity", True)]
         named = {"name": value.name} if len(kept) < len(dataclasses.fields(value)) else {}
+        named |= {"contents": value.contents()} if identity and hasattr(value, "contents") else {}
         fields = {f.name: to_json(getattr(value, f.name), identity) for f in kept}
         return {"type": f"{type(value).__module__}:{type(value).__qualname__}"} | named | fields
     if isinstance(value, (list, tuple)):

@@ -1,12 +1,11 @@
 """The executed scoreboard as one HTML page that needs no network and no other file."""
 
-import json
 from pathlib import Path
 
 from kdlab import paths
 from kdlab.files import write_atomically
 from kdlab.notebooks import find_notebook, fingerprint
-from kdlab.run import executed_dir
+from kdlab.run import executed_dir, read_record
 
 # nbconvert's page without the scripts that it loads from the web: RequireJS, MathJax and Mermaid.
 _OFFLINE = """
@@ -31,7 +30,12 @@ def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path
 
     notebook = find_notebook("10")
     record_file, record = _latest(notebook.stem)
-    page = nbformat.read(record_file.with_suffix(".ipynb"), as_version=4)
+    executed = record_file.with_suffix(".ipynb")
+    try:
+        page = nbformat.read(executed, as_version=4)
+    except Exception as error:  # of a damaged file nbformat raises anything, from AttributeError to its own
+        raise ValueError(f"{executed} cannot be read as a notebook ({type(error).__name__}): delete it, then run "
+                         "`kdlab run 10`") from error
     page.metadata.pop("widgets", None)  # their renderer would come from the web, too
     for cell in page.cells:
         if cell.cell_type == "code":
@@ -52,8 +56,8 @@ def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path
 
 
 def _latest(stem: str) -> tuple[Path, dict]:
-    records = [(path, json.loads(path.read_text("utf-8"))) for path in executed_dir().glob(f"{stem}*.json")]
-    records = [(path, record) for path, record in records if path.with_suffix(".ipynb").exists()]
+    records = [(path, read_record(path)) for path in executed_dir().glob(f"{stem}*.json")]
+    records = [(path, record) for path, record in records if record and path.with_suffix(".ipynb").is_file()]
     if not records:
         raise FileNotFoundError(f"no finished run of {stem} in {executed_dir()}: run `kdlab run 10` first")
     return max(records, key=lambda pair: pair[1]["finished"])
@@ -62,7 +66,7 @@ def _latest(stem: str) -> tuple[Path, dict]:
 def _remarks(record_file: Path, record: dict, notebook: Path) -> list[str]:
     today = fingerprint(notebook, record["parameters"])
     changed = [word for key, word in (("cells", "notebook 10"), ("kdlab", "kdlab"), ("data", "the data"))
-               if today[key] != record[key]]
+               if today[key] != record.get(key)]
     remarks = [f"made from {record_file.with_suffix('.ipynb')}"]
     if changed:
         remarks.append(f"stale: {' and '.join(changed)} changed since that run; `kdlab run 10` makes it anew")

@@ -1,6 +1,5 @@
 """All notebooks in order, each only once: what was finished by the same sources stays finished."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,18 +13,19 @@ from kdlab.notebooks import (
     fingerprint,
     run_name,
 )
-from kdlab.run import executed_dir, run_notebook
+from kdlab.run import executed_dir, read_record, run_notebook
 
 
 @dataclass(frozen=True)
 class Step:
-    """One notebook of a reproduction: ``status`` is done, skipped, failed or not run."""
+    """One notebook of a reproduction: ``status`` is done, skipped, failed or not run; ``stale`` as in ``Executed``."""
 
     notebook: str
     status: str
     seconds: float | None = None
     failure: str | None = None
     output: Path | None = None
+    stale: tuple[str, ...] = ()
 
 
 def reproduce(
@@ -61,12 +61,12 @@ def reproduce(
         if record and record["started"] >= finished_before:
             ago = _ago(record["finished"])
             say(f"{notebook.stem}: skipped, finished {ago} by the same sources (--again runs it)\n")
-            steps.append(Step(notebook.stem, "skipped", record["seconds"]))
+            steps.append(Step(notebook.stem, "skipped", record["seconds"], stale=tuple(record.get("stale", ()))))
             finished_before = record["finished"]
             continue
         executed = run_notebook(notebook, given, timeout=timeout, verbose=verbose, say=say)
         status = "failed" if executed.failure else "done"
-        steps.append(Step(notebook.stem, status, executed.seconds, executed.failure, executed.output))
+        steps.append(Step(notebook.stem, status, executed.seconds, executed.failure, executed.output, executed.stale))
         finished_before = time.time()
     return steps
 
@@ -75,16 +75,13 @@ def finished_record(notebook: Path, given: dict[str, object]) -> dict | None:
     """The record of a finished run of this very notebook with these (checked) parameters, or ``None``."""
     effective = effective_parameters(notebook, given)
     final = executed_dir() / f"{run_name(notebook, effective)}.ipynb"
-    try:
-        record = json.loads(final.with_suffix(".json").read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    same = fingerprint(notebook, effective).items() <= record.items()
+    record = read_record(final.with_suffix(".json"))
+    same = record is not None and fingerprint(notebook, effective).items() <= record.items()
     return record if same and final.exists() else None
 
 
 def summary(steps: list[Step]) -> str:
-    """The closing table; the seconds of a skipped notebook are those of the run that made it."""
+    """The closing table, and what was stale; the seconds of a skipped notebook are those of the run that made it."""
     width = max(len(name) for name in ("this time", *(step.notebook for step in steps)))
     lines = [f"{'notebook':{width}}  {'status':8} {'seconds':>8}"]
     for step in steps:
@@ -92,7 +89,8 @@ def summary(steps: list[Step]) -> str:
         lines.append(f"{step.notebook:{width}}  {step.status:8} {seconds:>8}")
     run_now = sum(step.seconds for step in steps if step.status in ("done", "failed"))
     lines.append(f"{'this time':{width}}  {'':8} {run_now:8.1f}")
-    return "\n".join(lines)
+    stale = dict.fromkeys(line for step in steps for line in step.stale)
+    return "\n".join([*lines, *(["", "not of today's sources or clips:"] if stale else []), *stale])
 
 
 def _ago(moment: float) -> str:

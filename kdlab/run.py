@@ -23,11 +23,13 @@ from kdlab.notebooks import NotebookError, checked_parameters, effective_paramet
 
 @dataclass(frozen=True)
 class Executed:
-    """How a run ended: ``failure`` is ``None``, or names the cell and its error; ``output`` is the notebook on disk."""
+    """How a run ended: ``failure`` is ``None``, or names the cell and its error; ``output`` is the notebook on disk;
+    ``stale`` are the lines in which its cells told of runs made by other sources or clips."""
 
     output: Path
     seconds: float
     failure: str | None = None
+    stale: tuple[str, ...] = ()
 
 
 class Interrupted(KeyboardInterrupt):
@@ -37,6 +39,17 @@ class Interrupted(KeyboardInterrupt):
 def executed_dir() -> Path:
     """Where executed notebooks and their records go: ``notebooks/`` in the runs folder."""
     return paths.runs_dir() / "notebooks"
+
+
+def read_record(file: Path) -> dict | None:
+    """What was noted beside an executed notebook; ``None`` where nothing is, or nothing that can be read."""
+    try:
+        record = json.loads(file.read_text("utf-8"))
+        times = [record[key] for key in ("started", "finished", "seconds")]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+    whole = all(isinstance(value, (int, float)) for value in times) and isinstance(record.get("parameters"), dict)
+    return record if whole and isinstance(record.get("stale", []), list) else None
 
 
 def run_notebook(
@@ -84,12 +97,13 @@ def run_notebook(
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(f"interrupted: {failure}\nwhat it did so far: {partial}")
         if failure is not None:
-            return Executed(partial, seconds, failure)
+            return Executed(partial, seconds, failure, tuple(watch.stale))
         partial.replace(final)
-        times = {"started": started, "finished": started + seconds, "seconds": round(seconds, 1)}
+        times = {"started": started, "finished": started + seconds, "seconds": round(seconds, 1),
+                 "stale": list(watch.stale)}
         write_atomically(record, lambda path: path.write_text(json.dumps(before | times, indent=1), "utf-8"))
     say(f"  done in {seconds:.1f} s: {final}\n")
-    return Executed(final, seconds)
+    return Executed(final, seconds, None, tuple(watch.stale))
 
 
 class _Watch:
@@ -103,6 +117,7 @@ class _Watch:
         self.error: str | None = None
         self.answered: set[int] = set()
         self.began = 0.0
+        self.stale: dict[str, None] = {}
 
     def start(self, notebook) -> None:
         self.total = len(notebook.cells)
@@ -114,6 +129,10 @@ class _Watch:
     def replied(self, cell, cell_index: int, execute_reply: dict) -> None:
         reply = execute_reply["content"]
         self.say(f"{time.monotonic() - self.began:7.1f} s\n")
+        for line in _stale_lines(cell):
+            if line not in self.stale:
+                self.stale[line] = None
+                self.say("" if self.verbose else f"    {line}\n")
         if reply["status"] == "ok" or "raises-exception" in cell.metadata.get("tags", []):
             self.open = None
             self.answered.add(cell_index)
@@ -217,6 +236,12 @@ def _runs(cell) -> bool:
 def _first_line(cell) -> str:
     line = cell.source.strip().splitlines()[0]
     return line if len(line) <= 60 else f"{line[:57]}..."
+
+
+def _stale_lines(cell) -> list[str]:
+    """What ``kdlab.runs.obtain`` printed in a cell of runs that today's sources or clips would not give."""
+    text = "".join(output.text for output in cell.outputs if output.output_type == "stream")
+    return [line.strip() for line in text.splitlines() if " STALE: " in line]
 
 
 def _in_words(error: BaseException | None) -> str:

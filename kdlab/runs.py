@@ -7,6 +7,7 @@ provenance): a folder without ``run.json`` is unfinished work that the next call
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import platform
@@ -22,26 +23,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from kdlab import __version__, paths
 from kdlab.clips.windows import Windows
+from kdlab.contents import one_look
 from kdlab.exits import ExitRecipe, fresh_heads
 from kdlab.feeding import fed
-from kdlab.files import write_atomically
+from kdlab.files import sweep, write_atomically
 from kdlab.launch import device, launched
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.preparing import batches, on_clips, on_exits, on_windows
 from kdlab.processes import locked
 from kdlab.progress import track
-from kdlab.recipe import Recipe, from_json, source_hash, to_json
+from kdlab.recipe import Recipe, from_json, own_clips, source_hash, to_json
 from kdlab.status import note_trial
+from kdlab.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, weights_hash
 from kdlab.train import fit
 
-__all__ = ["Predictions", "Run", "StaleRun", "batches", "committed_runs", "find", "obtain", "publish", "save_arrays",
-           "usable", "weights_hash"]
+__all__ = ["DamagedRun", "Predictions", "Run", "StaleRun", "batches", "committed_runs", "find", "obtain", "publish",
+           "save_arrays", "unfit", "usable", "weights_hash"]
 
 
 #: The packages whose versions can change the bits of a run.
@@ -50,6 +53,10 @@ DECIDING_PACKAGES = ("torch", "numpy", "av", "opencv-python-headless")
 
 class StaleRun(ValueError):
     """A run made by other sources or from other clips than today's, where that is not acceptable."""
+
+
+class ChangedClips(ValueError):
+    """Clips that were changed while a network was trained on them."""
 
 
 @dataclass(frozen=True)
@@ -84,34 +91,67 @@ class Run:
 
     @cached_property
     def provenance(self) -> dict:
-        """Recipe, seed, versions, source and data fingerprints, device, CPU seconds, first losses."""
-        return json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        """Recipe, seed, versions, source and data fingerprints, hashes of its files, device, CPU seconds, first losses.
+
+        Raises :class:`DamagedRun`, as all that reads a file of the run does when it is not what the training wrote.
+        """
+        return read_note(self.folder / "run.json")
 
     @cached_property
     def recipe(self) -> Recipe:
-        return from_json(self.provenance["recipe"])
+        try:
+            return from_json(self.provenance["recipe"])
+        except (ValueError, TypeError, AttributeError, KeyError, ImportError) as error:
+            raise damaged(self.folder / "run.json", f"its recipe cannot be rebuilt ({error})") from error
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch."""
-        return pd.read_csv(self.folder / "history.csv")
+        try:
+            return pd.read_csv(io.BytesIO(self._file("history.csv")))
+        except ValueError as error:
+            raise damaged(self.folder / "history.csv", error) from error
 
     def predictions(self, split: str = "test") -> Predictions:
-        """What the trained network said of ``val`` or ``test``; with exits also of one draw of ``train``."""
-        with np.load(self.folder / "predictions.npz", allow_pickle=False) as file:
-            return Predictions(*(file[f"{split}_{k}"] for k in ("ids", "groups", "labels", "logits")))
+        """What the trained network said of ``val`` or ``test``; with exits also of one draw of ``train``.
+
+        Raises ``ValueError`` for a split without clips.
+        """
+        path = self.folder / "predictions.npz"
+        content = self._file(path.name)
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                splits = sorted({name.partition("_")[0] for name in file.files})
+                if split in splits or not splits:
+                    return Predictions(*(file[f"{split}_{k}"] for k in ("ids", "groups", "labels", "logits")))
+        except Exception as error:  # broken bytes make the reader raise anything, from BadZipFile to struct.error
+            raise damaged(path, error) from error
+        raise ValueError(f"{path} has predictions of {' and '.join(splits)}, none of {split!r}; choose one of these")
 
     def net(self, name: str = "student") -> nn.Module:
-        """The trained network, in eval mode, with its normalisation; ``name`` for methods that train several."""
-        state = load_file(self.folder / "weights.safetensors")
+        """The trained network, in eval mode, with its normalisation; ``name`` for methods that train several.
+
+        Raises ``ValueError`` for a name that was not trained as a whole network, :class:`DamagedRun`.
+        """
+        path = self.folder / "weights.safetensors"
+        state = read_weights(path, self.provenance)
         own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
         classes = len(self.provenance["classes"])
-        if isinstance(self.recipe, ExitRecipe):
+        if isinstance(self.recipe, ExitRecipe) and name == "student":
             net = fresh_heads(self.recipe, classes)
-        else:
+        elif "mean" in own and "std" in own:
             shape = own["mean"].flatten(), own["std"].flatten()  # of as many channels as the network sees
             net = build(untrained(self.recipe.net), classes, 0, *shape)
-        return load_weights(net, own, str(self.folder / "weights.safetensors")).eval()
+        else:
+            there = sorted({key.partition(".")[0] for key in state})
+            parts = {key.partition(".")[0] for key in state if key.partition(".")[2] in ("mean", "std")} or {"student"}
+            raise ValueError(f"{path} holds no network {name!r} of the recipe's kind; there are the weights of "
+                             f"{', '.join(there)}, of which net() opens {', '.join(sorted(parts & {*there}))}")
+        return load_weights(net, own, str(path)).eval()
+
+    def _file(self, name: str) -> bytes:
+        """The content of a file that the training left; runs from before its hash was noted have only its form."""
+        return read_bytes(self.folder / name, self.provenance.get("files", {}).get(name))
 
     def staleness(self, recipe: Recipe | None = None) -> str:
         """Why this run is not what today's sources and clips would give; empty when it is.
@@ -119,24 +159,35 @@ class Run:
         ``recipe`` is the one asked for, which may find its clips elsewhere than where they lay when this run was made.
         """
         recipe, reasons = recipe or self.recipe, []
+        if self.provenance.get("digest", recipe.digest()) != recipe.digest():
+            raise damaged(self.folder / "run.json", "it tells of another recipe than its folder is named after")
         if self.provenance["sources"] != source_hash(recipe):
             reasons.append("made by other sources")
         if self.provenance["data"] != recipe.data.fingerprint():
             reasons.append("made from other clips")
         for what, needed in {} if reasons else recipe.needs().items():
             run = find(needed, pretrained=True)
-            if run and run.provenance["weights"] != self.provenance["needed"][what]:
+            if run and run.provenance["weights"] != self.provenance["needed"].get(what):
                 reasons.append(f"made with another training of its {what}")
         return " and ".join(reasons)
 
 
 def find(recipe: Recipe, pretrained: bool) -> Run | None:
     """The finished run of ``recipe``, stale or not, in ``runs/`` or (``pretrained``) among the committed ones."""
+    name = recipe.name
     places = [paths.runs_dir()] + ([paths.pretrained_dir()] if pretrained else [])
     for place in places:
-        if (place / recipe.name / "run.json").is_file():
-            return Run(place / recipe.name)
+        if os.path.lexists(place / name / "run.json"):  # also one that cannot be read: using it says so
+            return Run(place / name)
     return None
+
+
+def unfit(run: Run, recipe: Recipe | None = None) -> str:
+    """Why ``run`` is not to be shown, for lists that go on with the next: stale or damaged; empty when it is sound."""
+    try:
+        return run.staleness(recipe)
+    except DamagedRun as error:
+        return str(error)
 
 
 def committed_runs() -> list[Run]:
@@ -164,21 +215,23 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
     """The run of ``recipe``: found, or trained now (its teacher and its start first).
 
     ``pretrained=False`` ignores the committed weights. ``stale`` says what to do with a run made by other sources or
-    clips: ``"use"`` it and say so, ``"retrain"`` it, or ``"refuse"`` with :class:`StaleRun`. ``say`` receives one line.
+    clips: ``"use"`` it and say so, ``"retrain"`` it, or ``"refuse"`` with :class:`StaleRun`. One on clips of your own
+    is never used: where ``"use"`` stands it is trained again, too. The old one is kept in ``runs/stale/``.
+    ``say`` receives lines. Raises :class:`DamagedRun` for one whose files are not what its training wrote.
     Two processes that want the same run do not train it twice. Under ``torchrun`` all ranks train it together, and the
     first one writes it.
     """
-    folder = paths.runs_dir() / recipe.name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(f"{folder}.lock") if _first_rank() else contextlib.nullcontext():
-        if run := usable(recipe, pretrained, stale, say):
-            return run
-        if (folder / "run.json").is_file():
-            (folder / "run.json").unlink(missing_ok=True)
-            (folder / "checkpoint.safetensors").unlink(missing_ok=True)
-        needed = {what: obtain(other, pretrained=pretrained, stale=stale, say=say)
-                  for what, other in recipe.needs().items()}
-        return _train(recipe, needed, folder, say)
+    with one_look():
+        folder = paths.runs_dir() / recipe.name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(f"{folder}.lock") if _first_rank() else contextlib.nullcontext():
+            if run := usable(recipe, pretrained, stale, say):
+                return run
+            if (folder / "run.json").is_file():
+                _set_aside(folder)
+            needed = {what: obtain(other, pretrained=pretrained, stale=stale, say=say)
+                      for what, other in recipe.needs().items()}
+            return _train(recipe, needed, folder, say)
 
 
 def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
@@ -193,9 +246,24 @@ def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
         raise StaleRun(f"{run.folder} is stale: {why}. Delete it, or call obtain(..., stale='retrain').")
     if why and stale == "retrain":
         return None
+    if why and own_clips(recipe):
+        say(f"{recipe.name}: STALE: {why}; trained again, because it is of your own clips")
+        return None
     origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"
     say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}")
     return run
+
+
+def _set_aside(folder: Path) -> None:
+    """Make room for a new training: what was finished moves to ``runs/stale/``, in place of what lay there."""
+    kept = folder.parent / "stale" / folder.name
+    try:
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(exist_ok=True)
+        os.replace(folder, kept)
+    except OSError:  # a file of it is open (Windows): it is written over
+        for name in ("run.json", "checkpoint.safetensors"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
@@ -207,19 +275,26 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     nets, train, validation, answers = prepared(recipe, needed, catalogue, say)
     bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
     checkpoint = folder / "checkpoint.safetensors"
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise damaged(folder / "run.json", f"{folder} is no folder")
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     identity = _identity(recipe, needed)
-    _drop_foreign_checkpoint(folder, identity)
+    _drop_foreign_checkpoint(recipe.name, folder, identity, say)
     note_trial(recipe.name, identity)
     wall = time.monotonic()
     try:
         trained = fit(
             recipe.method, nets, fed(train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
-            validation=validation, checkpoint=checkpoint, progress=bar,
+            validation=validation, checkpoint=checkpoint, progress=bar, say=lambda text: say(f"{recipe.name}: {text}"),
         )
     except KeyboardInterrupt:
         say(f"{recipe.name}: interrupted; the same call goes on from its last finished epoch")
         raise
+    with one_look(again=True):
+        if recipe.digest() != identity["digest"] or recipe.data.fingerprint() != identity["data"]:
+            raise ChangedClips(f"the clips in {catalogue.root} changed while {folder.name} was trained, so it is of "
+                               "neither these nor those. Call again to train on the clips of now.")
     if not _first_rank():
         with locked(f"{folder}.lock"):  # which the first rank holds until all is written
             return Run(folder)
@@ -235,7 +310,10 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
     write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
     save_arrays(folder / "predictions.npz", predictions)
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+              for name in ("history.csv", "predictions.npz")}
     note = identity | {
+        "files": hashes,
         "classes": list(catalogue.classes),
         "notes": list(catalogue.notes),
         "weights": weights_hash(state),
@@ -272,15 +350,18 @@ def _identity(recipe: Recipe, needed: dict[str, Run]) -> dict:
         "sources": source_hash(recipe),
         "data": recipe.data.fingerprint(),
         "needed": {what: run.provenance["weights"] for what, run in needed.items()},
+        "digest": recipe.digest(),
     }
 
 
-def _drop_foreign_checkpoint(folder: Path, identity: dict) -> None:
+def _drop_foreign_checkpoint(name: str, folder: Path, identity: dict, say) -> None:
     """Forget a checkpoint begun with other sources, clips, teacher or start: resuming it would mix two trainings."""
-    begun, text = folder / "begun.json", json.dumps(identity, sort_keys=True)
-    if begun.is_file() and begun.read_text(encoding="utf-8") != text:
-        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
-    write_atomically(begun, lambda p: p.write_text(text, encoding="utf-8"))
+    begun, content = folder / "begun.json", json.dumps(identity, sort_keys=True).encode()
+    checkpoint = folder / "checkpoint.safetensors"
+    if checkpoint.is_file() and not (begun.is_file() and begun.read_bytes() == content):
+        checkpoint.unlink(missing_ok=True)
+        say(f"{name}: the checkpoint there was begun with other sources, clips or needed runs; trained from the start")
+    write_atomically(begun, lambda p: p.write_bytes(content))
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -291,15 +372,6 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
             np.savez_compressed(file, **arrays)
 
     write_atomically(path, write)
-
-
-def weights_hash(state: dict[str, torch.Tensor]) -> str:
-    """SHA-256 over names and bytes of the tensors: equal exactly when all bits are."""
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        digest.update(key.encode())
-        digest.update(state[key].contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def cpu_features() -> str:

@@ -2,57 +2,57 @@
 
 import contextlib
 import json
+import os
 import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache
 
 import pandas as pd
 from filelock import FileLock, Timeout
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from kdlab import paths
+from kdlab.contents import one_look
 from kdlab.progress import headless
 from kdlab.recipe import Recipe
+from kdlab.stored import DamagedRun, read_note
 
 __all__ = ["TRIED", "Board", "note_trial", "seconds_left", "standings", "table", "tally", "tried"]
 
 #: The list in ``runs/`` of all trainings ever begun, which ``kdlab clean`` keeps.
 TRIED = "tried.csv"
 STATES = ("done", "running", "left")
+#: What reading a missing or damaged checkpoint raises; it counts as none.
+_UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, KeyError)
 
 
-def standings(recipes: Iterable[Recipe], done: Mapping) -> pd.DataFrame:
+def standings(recipes: Iterable[Recipe], done: Mapping, names: Mapping | None = None) -> pd.DataFrame:
     """One row a training: its condition and data, seed, ``state`` (done, running, left), and the CPU ``seconds`` that a
     ``share`` of its epochs has taken. ``done`` is recipe → finished run; the others are as far as their last checkpoint
-    and running where a process, whichever, holds their lock."""
+    and running where a process, whichever, holds their lock. ``names`` (recipe → name) saves asking for them again."""
     rows = []
-    for recipe in recipes:
-        name, kind = _named(recipe)
+    with one_look():
+        names = names or {recipe: recipe.name for recipe in recipes}
+    for recipe, name in names.items():
         folder, state, share, seconds = paths.runs_dir() / name, "left", 0.0, 0.0
         if recipe in done:
             state, share, seconds = "done", 1.0, done[recipe].provenance["cpu_seconds"]
         else:
-            with contextlib.suppress(FileNotFoundError), safe_open(folder / "checkpoint.safetensors", "np") as file:
+            with contextlib.suppress(*_UNREADABLE), safe_open(folder / "checkpoint.safetensors", "np") as file:
                 note = json.loads(file.metadata()["note"])  # of the header; no tensor is read
-                share, seconds = len(note["history"]) / recipe.settings.epochs, note["cpu_seconds"]
+                share, seconds = len(note["history"]) / recipe.settings.epochs, float(note["cpu_seconds"])
             lock = folder.with_name(f"{name}.lock")
             try:
                 with FileLock(lock, timeout=0) if lock.is_file() else contextlib.nullcontext():
                     pass
             except Timeout:
                 state = "running"
+        kind = replace(recipe, seed=0, teacher=None, start=None)  # what those have in common that take as long
         rows.append((_stem(name), recipe.seed, state, share, seconds, recipe.settings.epochs, kind))
     return pd.DataFrame(rows, columns=["training", "seed", "state", "share", "seconds", "epochs", "kind"])
-
-
-@cache
-def _named(recipe: Recipe) -> tuple[str, Recipe]:
-    """Its name, which is costly to make, and what it has in common with those that take as long."""
-    return recipe.name, replace(recipe, seed=0, teacher=None, start=None)
 
 
 def _stem(name: str) -> str:
@@ -94,7 +94,9 @@ class Board:
     def __init__(self, recipes: Iterable[Recipe], done: Mapping, workers: int, say):
         self.recipes, self.done, self.workers, self.passed_on = recipes, done, workers, say
         self.began = self.told = time.monotonic()
-        self.before = standings(recipes, done).seconds.sum()
+        with one_look():
+            self.names = {recipe: recipe.name for recipe in recipes}
+        self.before = standings(recipes, done, self.names).seconds.sum()
         self.height, self.display = 0, None
 
     def say(self, line: str) -> None:
@@ -107,7 +109,7 @@ class Board:
         """Draw it anew, or print a line when it is time for one."""
         if headless() and time.monotonic() < self.told + 30:
             return
-        found, so_far = standings(self.recipes, self.done), time.monotonic() - self.began
+        found, so_far = standings(self.recipes, self.done, self.names), time.monotonic() - self.began
         # CPU seconds a second, which begins as if all workers had been busy for the 20 seconds before this call
         left = seconds_left(found) * (so_far + 20) / (found.seconds.sum() - self.before + 20 * self.workers)
         ending = f"{timedelta(seconds=round(so_far))} so far, {told(left)}"
@@ -148,20 +150,29 @@ def note_trial(name: str, identity: Mapping) -> None:
     """Add the run ``name``, which begins or goes on now, to ``runs/tried.csv``, where it stays when its folder goes."""
     listed = paths.runs_dir() / TRIED
     # Trainings begin side by side: without the lock two of them find no head yet, and both write one.
-    with FileLock(f"{listed}.lock"), open(listed, "a", encoding="utf-8") as file:
-        head = "" if file.tell() else "time,sources,data,run\n"
-        file.write(f"{head}{datetime.now():%Y-%m-%d %H:%M:%S},{identity['sources']},{identity['data']},{name}\n")
+    with FileLock(f"{listed}.lock"), open(listed, "a+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        torn = "\n" if file.read(1) not in (b"", b"\n") else ""  # a process was killed in the middle of its line
+        head = "" if end else "time,sources,data,run\n"
+        line = f"{datetime.now():%Y-%m-%d %H:%M:%S},{identity['sources']},{identity['data']},{name}\n"
+        file.write((torn + head + line).encode())
 
 
 def tried(names: Iterable[str]) -> int:
     """How many trainings with the conditions and data of the runs ``names``, of any size and seed, were ever begun
-    here, whatever became of them. Begun again by the same sources from the same clips, one counts once."""
+    here, whatever became of them. Begun again by the same sources from the same clips, one counts once. Lines of the
+    list that cannot be read are left out; a run whose own note cannot be read counts once."""
     listed, stems = paths.runs_dir() / TRIED, {_stem(name) for name in names}
-    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
-    begun = {tuple(line.split(",", 3)[1:]) for line in lines}
+    lines = listed.read_bytes().decode("utf-8", "replace").splitlines() if listed.is_file() else []
+    begun = {cells[1:] for cells in (tuple(line.split(",", 3)) for line in lines) if len(cells) == 4}
+    known = {name for *_, name in begun}
     for note in paths.runs_dir().glob("*/begun.json"):  # also those from before there was a list
-        identity = json.loads(note.read_text(encoding="utf-8"))
-        begun.add((identity["sources"], identity["data"], note.parent.name))
+        try:
+            identity = read_note(note)
+            begun.add((identity["sources"], identity["data"], note.parent.name))
+        except DamagedRun:
+            begun |= set() if note.parent.name in known else {("", "", note.parent.name)}
     return sum(_stem(name) in stems for *_, name in begun)
 
 

@@ -76,12 +76,20 @@ class Scores:
 
     @classmethod
     def load(cls, path: Path) -> "Scores":
-        with np.load(path, allow_pickle=False) as file:
-            note = json.loads(str(file["note"]))
-            under = lambda prefix: {k.removeprefix(prefix): file[k] for k in file.files if k.startswith(prefix)}  # noqa: E731
-            return cls(tuple(note["classes"]), tuple(note["seeds"]), file["ids"], file["units"],
-                       file["labels"].astype(int), under("predicted/"), under("logits/"), note["recipes"],
+        """Raises ``FileNotFoundError``, and ``ValueError`` naming a file that cannot be read."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                some = {name: file[name] for name in file.files}
+            note = json.loads(str(some["note"]))
+            under = lambda prefix: {k.removeprefix(prefix): v for k, v in some.items() if k.startswith(prefix)}  # noqa: E731
+            return cls(tuple(note["classes"]), tuple(note["seeds"]), some["ids"], some["units"],
+                       some["labels"].astype(int), under("predicted/"), under("logits/"), note["recipes"],
                        note["sources"])
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # broken bytes make the reader raise anything, from BadZipFile to struct.error
+            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): restore the committed file, or run "
+                             "its study again") from error
 
 
 def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "refuse",
@@ -276,7 +284,8 @@ def three_seed_range(values: np.ndarray, seeds: int = 3) -> tuple[float, float]:
 
 
 def stale_studies(committed: dict[str, dict[str, list[Recipe]]]) -> dict[str, str]:
-    """Committed predictions that today's sources would not give: file → reason.
+    """Committed predictions that today's sources would not give: file → reason. Whether real clips are still those
+    that were trained on is seen only where they are.
 
     ``committed``: name of the predictions file → condition → today's recipes, of which the first seed's is compared.
     """
@@ -288,11 +297,20 @@ def stale_studies(committed: dict[str, dict[str, list[Recipe]]]) -> dict[str, st
             continue
         scores = Scores.load(path)
         for condition, (recipe, *_) in columns.items():
-            if scores.recipes.get(condition, [""])[0] != recipe.name:
-                stale[path.name] = f"{condition} was another recipe ({recipe.name} today)"
+            was, now = scores.recipes.get(condition, [""])[0], _name(recipe)
+            if was != now and was.rpartition("-")[0] != now:
+                stale[path.name] = f"{condition} was another recipe ({now} today)"
             elif scores.sources[condition] != source_hash(recipe):
                 stale[path.name] = f"{condition} was trained by other sources"
     return stale
+
+
+def _name(recipe: Recipe) -> str:
+    """The recipe's name; without the digits where the clips that they tell of are not on this machine."""
+    try:
+        return recipe.name
+    except FileNotFoundError:
+        return recipe.stem
 
 
 def compare_with_committed() -> list[str]:

@@ -12,6 +12,7 @@ the same bits, and nothing but weights, optimiser moments and the step number ne
 """
 
 import contextlib
+import hashlib
 import json
 import time
 from dataclasses import dataclass, field
@@ -177,13 +178,43 @@ def _bare(net: nn.Module) -> nn.Module:
     return net
 
 
-def _save_checkpoint(path: Path, flat: dict, note: dict) -> None:
-    write_atomically(path, lambda p: save_file(flat, p, metadata={"note": json.dumps(note)}))
+def _save_checkpoint(path: Path, flat: dict, note: dict, whose: str) -> None:
+    """``whose`` is of :func:`_whose`; a hash over all of it tells a damaged checkpoint from a whole one."""
+    text = json.dumps(note)
+    about = {"note": text, "whose": whose, "check": _check(flat, text)}
+    write_atomically(path, lambda p: save_file(flat, p, metadata=about))
 
 
-def _load_checkpoint(path: Path) -> tuple[dict, dict]:
-    with safe_open(path, "pt") as file:
-        return {k: file.get_tensor(k) for k in list(file.keys())}, json.loads(file.metadata()["note"])
+def _load_checkpoint(path: Path, whose: str, say) -> tuple[dict, dict] | None:
+    """Tensors and note of the checkpoint of this very training; None where there is none that can be used."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            flat, about = {k: file.get_tensor(k) for k in list(file.keys())}, file.metadata() or {}
+        if about["check"] != _check(flat, about["note"]):
+            raise ValueError("its content is not what was written")
+        if about["whose"] != whose:
+            raise ValueError("it is of another training")
+        return flat, json.loads(about["note"])
+    except Exception as error:  # broken bytes make the reader raise anything, from KeyError to TypeError
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        say(f"{path} counts as none, trained from the start: {why}")
+        return None
+
+
+def _check(flat: dict[str, torch.Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for key in sorted(flat):
+        digest.update(f"{key} {flat[key].dtype} {tuple(flat[key].shape)}".encode())
+        digest.update(flat[key].reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _whose(method, nets, owned, settings: Settings, seed: int) -> str:
+    """What a checkpoint and the training that goes on from it have in common."""
+    shapes = [(name, k, tuple(v.shape)) for name in owned for k, v in _bare(nets[name]).state_dict().items()]
+    return hashlib.sha256(repr((type(method).__qualname__, settings, seed, shapes)).encode()).hexdigest()
 
 
 # --- the loop --------------------------------------------------------------------------------------------------
@@ -199,9 +230,11 @@ def fit(
     validation: ClipBatches | None = None,
     checkpoint: Path | None = None,
     progress=iter,
+    say=print,
 ) -> Trained:
     """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` when it is there.
 
+    A checkpoint that is damaged, or of another training, counts as none, which ``say`` is told in one line.
     ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
     :class:`Diverged` at the first loss that is no number, and :class:`kdlab.files.StorageFull` when a checkpoint cannot
     be written.
@@ -209,10 +242,10 @@ def fit(
     fabric = _fabric(settings.precision)
     on_cpu = fabric.device.type == "cpu"
     with one_thread() if on_cpu else contextlib.nullcontext():
-        return _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkpoint, progress)
+        return _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkpoint, progress, say)
 
 
-def _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkpoint, progress) -> Trained:
+def _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkpoint, progress, say) -> Trained:
     parts = method.parts(nets)
     owned = [name for names in parts.values() for name in names]
     for name, net in nets.items():
@@ -235,8 +268,9 @@ def _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkp
         prepared = method.prepare(nets, (batch.to(fabric.device) for batch in train.evaluation()))
 
     start, history, first_losses, cpu_before = 0, [], [], 0.0
-    if checkpoint is not None and checkpoint.is_file():
-        flat, note = _load_checkpoint(checkpoint)
+    whose = _whose(method, nets, owned, settings, seed)
+    if checkpoint is not None and (found := _load_checkpoint(checkpoint, whose, say)):
+        flat, note = found
         _unpack(flat, nets, owned, optimisers)
         start, history, first_losses, cpu_before = (note[k] for k in ("step", "history", "first_losses", "cpu_seconds"))
     clock, sums = time.process_time(), {}
@@ -276,7 +310,7 @@ def _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkp
             if checkpoint is not None and fabric.is_global_zero:
                 used = cpu_before + time.process_time() - clock
                 note = {"step": step + 1, "history": history, "first_losses": first_losses, "cpu_seconds": used}
-                _save_checkpoint(checkpoint, _pack(nets, owned, optimisers), note)
+                _save_checkpoint(checkpoint, _pack(nets, owned, optimisers), note, whose)
 
     nets = {name: _bare(net).eval() for name, net in nets.items()}
     used = cpu_before + time.process_time() - clock

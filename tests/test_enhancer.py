@@ -85,7 +85,7 @@ def test_steady_curves_are_the_mean_of_the_clip(clips, monkeypatch):
         curves = -x.mean().expand(1, 24, 1, 1)
         return curves, apply_curves(x, curves)
 
-    monkeypatch.setattr(module, "_net", lambda enhancer, device: net)
+    monkeypatch.setattr(module, "_net", lambda enhancer, name, device: net)
     clip = FRAMES[:2].copy()
     clip[1, :10] += 100
     clip[1, 10:] = clip[0, 10:]
@@ -126,10 +126,10 @@ def test_names_follow_clips_and_sources_but_no_path(clips, tmp_path, monkeypatch
     shutil.copy(other / "left" / "0.mp4", other / "left" / "1.mp4")
     assert tiny(moved).name == tiny(clips).name != tiny(other).name
     before = tiny(clips).name
-    module._name.cache_clear()
+    module._named.cache_clear()
     monkeypatch.setattr(module, "source_hash", lambda enhancer: "changed")
     assert tiny(clips).name != before
-    module._name.cache_clear()
+    module._named.cache_clear()
 
 
 @pytest.mark.parametrize("change", [{"side": 8}, {"steps": 0}, {"width": 0}])

@@ -17,6 +17,7 @@ PACKAGE = Path(kdlab.__file__).parent
 LAYERS = (
     {"launch", "values"},
     {"files", "paths", "processes", "progress"},
+    {"contents", "stored"},
     {"clips", "nets", "distill"},
     {"train"},
     {"feeding", "recipe"},

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -14,17 +15,21 @@ import numpy as np
 import psutil
 import pytest
 
+from kdlab import contents
 from kdlab import recipe as recipe_module
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
+from kdlab.clips.mpeg4_sets import HeldOut
 from kdlab.clips.night import Night
 from kdlab.clips.views import Enhanced, Raw, Window
 from kdlab.distill.dual_light import DualLight, MatchedSmoothing
+from kdlab.enhancer import TrainedCurves
+from kdlab.exits import ExitRecipe
 from kdlab.many import TrainingFailed, WorkerDied, obtain_all
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.profiles import DEMO, dual_light
 from kdlab.recipe import Recipe, UserClips, from_json, source_hash, to_json
-from kdlab.runs import StaleRun, obtain
+from kdlab.runs import ChangedClips, DamagedRun, Run, StaleRun, obtain, unfit
 from kdlab.train import Settings
 from tests.conftest import encode
 
@@ -77,13 +82,128 @@ def test_recipes_survive_json():
         assert from_json(json.loads(text)) == recipe
 
 
-def test_a_run_is_named_for_people_and_not_for_where_the_clips_lie():
+def undecodable(root: Path, **changes: str) -> Path:
+    """Four files that have a label, a name and a content, which is all that names are made of."""
+    for name in ("left/0", "left/1", "right/0", "right/1"):
+        file = root / f"{name}.mp4"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(changes.get(name.replace("/", ""), name))
+    return root
+
+
+def test_a_run_is_named_for_people_and_not_for_where_the_clips_lie(tmp_path):
     name = dual_light(DEMO, 3)["dlkdd"].name
     assert name.startswith("dlkdd-night-s3-") and len(name) == len("dlkdd-night-s3-") + 6
-    here, there = make_recipe("/home/a/mine"), make_recipe("/mnt/b/mine")
+    a, b = (undecodable(tmp_path / place / "mine") for place in "ab")
+    here, there = make_recipe(a), make_recipe(b)
     assert here.name == there.name and here.name.startswith("ce_raw-mine-s0-")
-    assert make_recipe("/home/a/mine", seed=1).digest() != here.digest()
-    assert make_student("/home/a/mine").digest() != make_student("/home/a/mine", method=DualLight(alpha=0.3)).digest()
+    assert make_recipe(a, seed=1).digest() != here.digest()
+    assert make_student(a).digest() != make_student(a, method=DualLight(alpha=0.3)).digest()
+
+
+def with_curves(data: UserClips) -> Recipe:
+    return Recipe("ce_enhanced", Night(), Enhanced(TrainedCurves(data)))
+
+
+@pytest.mark.parametrize("recipe", [
+    lambda root: make_recipe(root), lambda root: make_student(root), lambda root: with_curves(UserClips(str(root))),
+    lambda root: Recipe("ce_raw", HeldOut(UserClips(str(root)))),
+    lambda root: Recipe("ce_raw", Night(), start=make_recipe(root)),
+    lambda root: ExitRecipe("ic", Night(), backbones=(make_recipe(root),) * 4),
+], ids=["data", "teacher", "enhancer", "held out", "start", "backbones"])
+def test_other_clips_in_a_folder_of_the_same_name_are_another_run(tmp_path, recipe):
+    """Of other content, in the middle of a file too; of other labels; one more, one less: each has its own name."""
+    names = {recipe(undecodable(tmp_path / "a" / "mine")).name,
+             recipe(undecodable(tmp_path / "b" / "mine", left0="l ft/0")).name}
+    moved = undecodable(tmp_path / "c" / "mine")
+    (moved / "left" / "0.mp4").rename(moved / "right" / "2.mp4")
+    more = undecodable(tmp_path / "d" / "mine")
+    (more / "left" / "2.mp4").write_text("left/2")
+    assert len(names | {recipe(moved).name, recipe(more).name}) == 4
+    assert recipe(undecodable(tmp_path / "e" / "mine")).name in names
+
+
+def test_a_table_of_other_splits_groups_or_times_is_another_run(tmp_path):
+    root, names = undecodable(tmp_path / "mine"), set()
+    for columns, row in (("path,label", "left/0.mp4,l"), ("path,label", "left/0.mp4,r"),
+                         ("path,label,group", "left/0.mp4,l,g"), ("path,label,start", "left/0.mp4,l,1"),
+                         ("path,label,start", "left/0.mp4,l,2"), ("path,label,split", "left/0.mp4,l,train"),
+                         ("path,label,split", "left/0.mp4,l,test")):
+        (root / "index.csv").write_text(f"{columns}\n{row}\n")
+        names.add(make_recipe(root).name)
+    assert len(names) == 6  # all are training clips where nothing is said
+
+
+def test_clips_changed_while_a_kernel_runs_have_another_name_at_once(tmp_path):
+    """Also within the tick of a clock, at the same size and with the time set back, as an editor of tags does."""
+    root = undecodable(tmp_path / "mine")
+    file, recipe, names = root / "left" / "0.mp4", make_recipe(root), set()
+    for letter in "abcdefgh":
+        before = file.stat()
+        file.write_text(f"left/{letter}")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        names.add(recipe.name)
+    assert len(names) == 8
+    assert len(recipe.data.catalogue().records) == 4
+    (root / "left" / "9.mp4").write_text("one more")
+    assert len(recipe.data.catalogue().records) == 5 and recipe.name not in names
+    (root / "left").rename(root / "up")
+    assert recipe.data.catalogue().classes == ("right", "up")
+
+
+def test_clips_that_lie_still_are_read_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+    root, read = undecodable(tmp_path / "mine"), []
+    was = contents._key
+    monkeypatch.setattr(contents, "_key", lambda file: read.append(file) or was(file))
+    monkeypatch.setattr(contents, "_TICK", 0)
+    name = make_recipe(root).name
+    assert len(read) == 4 and make_recipe(root).name == name and len(read) == 4
+    (root / "left" / "0.mp4").write_text("left/x")
+    assert make_recipe(root).name != name and len(read) == 5
+    contents._known.clear()  # another process
+    assert make_recipe(root).name != name and len(read) == 5
+    for note in (tmp_path / "cache" / "contents").iterdir():
+        note.write_text(note.read_text().replace('[', '[1', 1)[:-9])
+    contents._known.clear()
+    assert make_recipe(root).name != name and len(read) == 9, "a damaged note was believed"
+    with contents.one_look():
+        name = make_recipe(root).name
+        (root / "left" / "0.mp4").write_text("left/y")
+        assert make_recipe(root).name == name, "one operation sees one state"
+    assert make_recipe(root).name != name
+
+
+def test_a_recipe_needs_no_clips_but_its_name_does(tmp_path):
+    recipe = make_recipe(tmp_path / "later")
+    assert from_json(to_json(recipe)) == recipe and recipe.stem == "ce_raw-later-s0"
+    for ask in (recipe.digest, lambda: recipe.name):
+        with pytest.raises(FileNotFoundError, match="later: no such file or folder.*named by what they are"):
+            ask()
+
+
+@pytest.mark.parametrize("fold", ["../../x", "..", "a:b", "a/b", "a\\b", "con", "NUL", "x.", "x ", " ", "ä", "*?<>|",
+                                  "a\nb", "x" * 300, "~", "-"])
+def test_no_fold_or_condition_leads_out_of_the_runs_or_is_invalid_elsewhere(fold):
+    for condition in ("ce", "con", "../x", "aux.b", fold):
+        name = make_recipe("/somewhere", data=UserClips("/a/mine", fold), condition=condition).stem + "-0123ab"
+        assert re.fullmatch(r"[\w.+=~@-]{1,140}", name, re.ASCII), name
+        assert not re.match(r"(con|nul|aux)(\.|$)", name, re.I) and name[0] not in ".-~"
+
+
+def test_a_fold_that_names_another_place_does_not_lead_there(tmp_path):
+    root = undecodable(tmp_path / "mine")
+    (root / "index.csv").write_text("path,label,fold\nleft/0.mp4,l,../../x\nleft/1.mp4,l,a\nright/0.mp4,l,a\n")
+    for data in (UserClips(str(root), "../../x"), HeldOut(UserClips(str(root), "../../x"), 1)):
+        recipe = make_recipe(root, data=data)
+        assert data.catalogue().split("test") and recipe.name.startswith("ce_raw-mine-.._.._x-s0-")
+        assert (tmp_path / "runs" / recipe.name).resolve().parent == (tmp_path / "runs").resolve()
+        assert Path(TrainedCurves(data).name).name == TrainedCurves(data).name
+
+
+def test_conditions_that_are_cleaned_to_one_word_stay_two_runs(tmp_path):
+    names = {make_recipe(undecodable(tmp_path / "mine"), condition=c).name for c in ("a/b", "a:b", "a_b")}
+    assert len(names) == 3 and len({name.rpartition("-")[0] for name in names}) == 1
 
 
 def test_every_condition_is_its_own_recipe_and_only_the_named_thing_differs():
@@ -200,30 +320,73 @@ def test_ctrl_c_says_how_to_go_on_and_ends_in_the_same_bits(clips, places, monke
     assert weights[0] == weights[1]
 
 
-def test_a_run_of_other_sources_is_said_refused_or_made_anew(clips, places):
+def edited(run, **entries) -> None:
+    """Change entries of the run's note, as other sources or another training would have written it."""
+    note = run.folder / "run.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | entries))
+
+
+def small_night(places, monkeypatch) -> Recipe:
+    monkeypatch.setenv("KDLAB_DATA", str(places / "data"))
+    return make_recipe("", data=Night(per_class=(1, 1, 1)), epochs=1)
+
+
+@pytest.mark.slow
+def test_a_stale_run_on_night_is_used_and_said(places, monkeypatch):
+    said, recipe = [], small_night(places, monkeypatch)
+    edited(obtain(recipe, pretrained=False, say=said.append), sources="of yesterday")
+    assert obtain(recipe, say=said.append).staleness() == "made by other sources"
+    assert "found, STALE: made by other sources" in said[-1]
+    assert obtain(recipe, stale="retrain", say=said.append).staleness() == ""
+    assert "trained" in said[-1]
+
+
+def test_a_stale_run_on_your_own_clips_is_refused_or_made_anew_and_the_old_one_kept(clips, places):
     said, recipe = [], make_recipe(clips)
     run = obtain(recipe, pretrained=False, say=said.append)
-    note = run.folder / "run.json"
-    note.write_text(json.dumps(json.loads(note.read_text()) | {"sources": "of yesterday"}))
-    assert obtain(recipe, say=said.append).staleness() == "made by other sources"
-    assert "STALE: made by other sources" in said[-1]
+    edited(run, sources="of yesterday")
+    assert unfit(Run(run.folder)) == "made by other sources"
     with pytest.raises(StaleRun, match="other sources.*stale='retrain'"):
         obtain(recipe, stale="refuse")
     with pytest.raises(StaleRun):
         obtain_all([make_recipe(clips, seed=7), recipe], workers=1, stale="refuse")
     assert not (places / "runs" / make_recipe(clips, seed=7).name).exists(), "trained before it refused"
-    assert obtain(recipe, stale="retrain", say=said.append).staleness() == ""
-    assert "trained" in said[-1]
+    assert obtain(recipe, say=said.append).staleness() == ""
+    assert "STALE: made by other sources; trained again" in said[-2] and "trained in" in said[-1]
+    old = Run(places / "runs" / "stale" / recipe.name)
+    assert old.provenance["sources"] == "of yesterday" and old.net() is not None
+    edited(run, sources="of yesterday")
+    said.clear()
+    obtain_all([recipe], pretrained=False, workers=1, say=said.append)
+    assert sum("STALE" in line for line in said) == 1 and Run(run.folder).staleness() == ""
 
 
-def test_a_run_from_other_clips_is_stale(clips, places):
+def test_other_clips_in_the_folder_are_trained_on(clips, places):
+    mine, said = places / "clips", []
+    shutil.copytree(clips, mine)
+    first = obtain(make_recipe(mine), pretrained=False, say=said.append)
+    shutil.copy(mine / "left" / "train0.mp4", mine / "left" / "train1.mp4")
+    second = obtain(make_recipe(mine), pretrained=False, say=said.append)
+    assert first.folder != second.folder and all("trained in" in line for line in said)
+    assert first.provenance["data"] != second.provenance["data"]
+    assert first.provenance["weights"] != second.provenance["weights"]
+
+
+def test_clips_that_change_while_they_are_trained_on_are_told(clips, places, monkeypatch):
     mine = places / "clips"
     shutil.copytree(clips, mine)
-    obtain(make_recipe(mine), pretrained=False, say=lambda _: None)
-    shutil.copy(mine / "left" / "train0.mp4", mine / "left" / "train1.mp4")
-    recipe_module._open_user_clips.cache_clear()
-    with pytest.raises(StaleRun, match="made from other clips"):
-        obtain(make_recipe(mine), stale="refuse")
+    recipe = make_recipe(mine)
+
+    def changing(steps, name, total=None):
+        for step in steps:
+            if step == 3 and name.startswith("ce_raw"):
+                shutil.copy(mine / "left" / "train0.mp4", mine / "left" / "train1.mp4")
+            yield step
+
+    monkeypatch.setattr("kdlab.runs.track", changing)
+    with pytest.raises(ChangedClips, match="changed while ce_raw-clips-s0-.* Call again"):
+        obtain(recipe, pretrained=False, say=lambda _: None)
+    assert not list((places / "runs").glob("*/run.json"))
 
 
 def test_a_run_is_found_again_when_its_clips_have_moved(clips, places):
@@ -239,7 +402,6 @@ def broken(clips, places, change) -> Path:
     mine = places / "clips"
     shutil.copytree(clips, mine)
     change(mine)
-    recipe_module._open_user_clips.cache_clear()
     return mine
 
 
@@ -270,6 +432,10 @@ def test_weights_of_another_architecture_are_named(clips, places):
     small, large = (make_recipe(clips, net=TinyR2Plus1D(widths=w)) for w in ((4, 8), (4, 12)))
     a, b = (obtain(r, pretrained=False, say=lambda _: None) for r in (small, large))
     shutil.copy(a.folder / "weights.safetensors", b.folder / "weights.safetensors")
+    with pytest.raises(DamagedRun, match="the hash of its tensors"):
+        b.net()
+    edited(b, weights=a.provenance["weights"])
+    b = Run(b.folder)
     with pytest.raises(WrongWeights, match="weights.safetensors.*another architecture"):
         b.net()
 
@@ -386,6 +552,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from tests.test_runs import make_recipe
 from kdlab import cli
+from kdlab.enhancer import TrainedCurves
+from kdlab.exits import ExitRecipe
 from kdlab.many import obtain_all
 
 def trainings(size, seeds):
@@ -430,6 +598,5 @@ def test_a_student_begins_as_its_start_and_is_stale_when_that_was_trained_again(
     assert run.provenance["needed"] == {"start": start.provenance["weights"]} and run.staleness() == ""
     fresh = obtain(begun, pretrained=False, say=lambda _: None)
     assert run.history.loss_net[0] < fresh.history.loss_net[0]  # it has learnt three epochs before
-    note = start.provenance | {"weights": "another"}
-    (start.folder / "run.json").write_text(json.dumps(note))
+    edited(start, weights="another")
     assert run.staleness() == "made with another training of its start"

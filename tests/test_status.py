@@ -23,11 +23,19 @@ from tests.test_runs import make_recipe, make_student
 @pytest.fixture(autouse=True)
 def runs(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_RUNS", str(tmp_path))
+    for label in ("left", "right"):
+        (mine() / label).mkdir(parents=True)
+        for n in range(4):
+            (mine() / label / f"{n}.mp4").write_text(f"{label} {n}, which nobody decodes")
     return tmp_path
 
 
+def mine():
+    return status.paths.runs_dir() / "clips" / "mine"
+
+
 def recipes(condition, seeds, epochs=10):
-    return [make_recipe("/nowhere/mine", seed, epochs, condition=condition) for seed in range(seeds)]
+    return [make_recipe(mine(), seed, epochs, condition=condition) for seed in range(seeds)]
 
 
 def finished(seconds):
@@ -68,7 +76,7 @@ def test_a_table_too_high_leaves_out_what_is_done():
 
 def test_the_time_left_is_that_of_trainings_alike():
     raw, longer = recipes("ce_raw", 3), recipes("ce_2x", 2, epochs=20)
-    students = [make_student("/nowhere/mine", s, settings=Settings(epochs=10, batch_size=4)) for s in (0, 1)]
+    students = [make_student(mine(), s, settings=Settings(epochs=10, batch_size=4)) for s in (0, 1)]
     assert np.isnan(seconds_left(standings(raw, {})))
     done = {raw[0]: finished(30.0)}
     assert seconds_left(standings([*raw, *longer], done)) == pytest.approx(2 * 30 + 2 * 60)  # by their epochs

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from kdlab.clips.cache import file_key
 from kdlab.clips.splits import NO_GROUPS, SPLITS, complete_splits, deal_folds, shared_groups, some
 from kdlab.clips.tables import CatalogueError, check_links, check_name, read_table, times
+from kdlab.contents import content_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,16 +71,15 @@ class Catalogue:
         return table
 
     def fingerprint(self) -> str:
-        """12 hex digits over ids, label names, splits, groups, times and file contents, wherever the files lie.
+        """16 hex digits over classes, ids, labels, splits, groups, times and file contents, wherever the files lie.
 
         Raises FileNotFoundError when a clip is missing.
         """
-        keys = {path: file_key(path) for path in {record.path for record in self.records}}
+        keys = content_keys(record.path for record in self.records)
         lines = sorted(
-            "\t".join(map(str, (r.id, self.classes[r.label], r.split, r.group, r.start, r.end, keys[r.path])))
-            for r in self.records
+            repr((r.id, self.classes[r.label], r.split, r.group, r.start, r.end, keys[r.path])) for r in self.records
         )
-        return hashlib.blake2b("\n".join(lines).encode(), digest_size=6).hexdigest()
+        return hashlib.blake2b("\n".join([*lines, repr(self.classes)]).encode(), digest_size=8).hexdigest()
 
     def require(self, *splits: str) -> None:
         """Check that the named splits (default: all three) can be used; raise otherwise.

@@ -4,6 +4,7 @@ Two channels, x and y, in the coding of ``coviar``: 128 is rest. A mirrored clip
 sign with the flip; ``views.Draw`` mirrors pixels only. The windows here draw as their parents do, and turn it.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,7 @@ from kdlab.clips.coviar import flip_motion
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import Draw, Raw, TooShort, View, Window
+from kdlab.contents import once
 from kdlab.values import positive
 
 __all__ = ["ConsecutiveFlowWindow", "Flow", "FlowDraw", "FlowFiles", "FlowWindow"]
@@ -61,7 +63,8 @@ class FlowFiles:
     """Flow made by others: grey pictures ``x`` and ``y`` in ``folder``/<file name without suffix>, sorted by name.
 
     The names are those of the common extractors, rest is 127 or 128. The first picture leads to the second frame, so
-    it stands for the first frame too. The frame cache does not notice when pictures change: delete it then.
+    it stands for the first frame too. The frame cache does not notice when pictures change: delete it then. A recipe's
+    identity has the pictures' names and sizes, not where they lie.
     """
 
     folder: str = field(metadata={"identity": False})
@@ -71,6 +74,18 @@ class FlowFiles:
     @property
     def name(self) -> str:
         return f"flow-files-{Path(self.folder).name}-{self.x}-{self.y}"
+
+    def contents(self) -> str:
+        """16 hex digits over names and sizes of all pictures: millions, which cannot be read each time. Raises
+        ``FileNotFoundError`` where there is no folder."""
+        return once((self, "sizes"), self._sizes)
+
+    def _sizes(self) -> str:
+        if not Path(self.folder).is_dir():
+            raise FileNotFoundError(f"{self.folder}: no such folder of flow pictures. Put them there.")
+        found = sorted((str(place.relative_to(self.folder)), place.stat().st_size) for pattern in (self.x, self.y)
+                       for place in Path(self.folder).glob(f"*/{pattern}"))
+        return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
 
     def read(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Rows as :class:`Flow`'s. Raises ``FileNotFoundError`` or :class:`DamagedClip`, naming the place."""

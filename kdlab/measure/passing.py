@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
 from kdlab import paths
 from kdlab.feeding import fed
-from kdlab.files import write_atomically
+from kdlab.files import sweep, write_atomically
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.preparing import on_clips
@@ -26,6 +26,7 @@ from kdlab.processes import each, locked
 from kdlab.progress import track
 from kdlab.recipe import Recipe, source_hash, to_json
 from kdlab.runs import obtain
+from kdlab.stored import DamagedRun, read_note, read_weights, weights_hash
 from kdlab.train import fit, predict
 from kdlab.values import not_negative
 
@@ -46,7 +47,7 @@ class Passing:
 
     @property
     def note(self) -> dict:
-        return json.loads((self.folder / "passing.json").read_text(encoding="utf-8"))
+        return read_note(self.folder / "passing.json", classes=int)
 
     @property
     def looks(self) -> list[tuple[int, float]]:
@@ -58,7 +59,7 @@ class Passing:
         path = _weights(self.folder, mark)
         if not path.is_file():
             return None
-        state = load_file(path)
+        state = read_weights(path, {"weights": self.note["files"].get(path.name, "")})
         shape = state["mean"].flatten(), state["std"].flatten()
         net = build(untrained(self.recipe.net), self.note["classes"], 0, *shape)
         return load_weights(net, state, str(path)).eval()
@@ -81,12 +82,13 @@ def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: 
         identity = {"recipe": to_json(recipe), "sources": source_hash(recipe), "data": recipe.data.fingerprint(),
                     "needed": {what: run.provenance["weights"] for what, run in needed.items()}}
         found, note = Passing(folder, recipe), {}
-        with contextlib.suppress(FileNotFoundError):
+        sweep(folder)
+        with contextlib.suppress(DamagedRun):  # missing, or not to be read: begun anew
             note = found.note
         if any(note.get(key) != json.loads(json.dumps(value)) for key, value in identity.items()):
             for old in [*folder.glob("*.safetensors"), *folder.glob("flatness-*.json")]:
                 old.unlink()
-            note = identity | {"looks": [], "cpu_seconds": 0.0, "ended": False}
+            note = identity | {"looks": [], "cpu_seconds": 0.0, "ended": False, "files": {}}
         lowest = min(marks)
         if note["ended"] or (lowest > END and _below(note["looks"], lowest)):
             say(f"{recipe.name}: found on the way")
@@ -115,10 +117,13 @@ def _train(found: Passing, note: dict, marks: list[float], needed: dict, say: Ca
     net, clips = nets["student"], list(train.evaluation())
     per_epoch = len(train.records) // min(recipe.settings.batch_size, len(train.records))
     note["classes"] = len(catalogue.classes)
+    for kept in folder.glob("ce-*.safetensors"):  # by a call that was killed before it noted what it had kept
+        kept.unlink() if kept.name not in note["files"] else None
 
     def save(mark: float) -> None:
         state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
         write_atomically(_weights(folder, mark), lambda p: save_file(state, p))
+        note["files"][_weights(folder, mark).name] = weights_hash(state)
 
     def write() -> None:
         write_atomically(folder / "passing.json", lambda p: p.write_text(json.dumps(note), encoding="utf-8"))
@@ -147,7 +152,7 @@ def _train(found: Passing, note: dict, marks: list[float], needed: dict, say: Ca
         note["ended"] = True
 
     trained = fit(recipe.method, nets, fed(train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
-                  checkpoint=folder / "checkpoint.safetensors", progress=watched)
+                  checkpoint=folder / "checkpoint.safetensors", progress=watched, say=say)
     note["cpu_seconds"] = round(trained.cpu_seconds, 2)
     if note["ended"]:
         net = trained.nets["student"]

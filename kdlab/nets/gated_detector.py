@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from kdlab.nets.detector import DetectionNet, Detector
 from kdlab.nets.generative import CVAE, Attention
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import WrongWeights, load_weights
+from kdlab.stored import read_weights
 from kdlab.values import whole
 
 __all__ = ["CVAEs", "GatedDetectionNet", "GatedDetector", "normed_gate", "read_cvaes"]
@@ -95,9 +95,9 @@ class GatedDetector:
 
 def read_cvaes(folder: Path | str) -> CVAEs:
     """The CVAEs that were trained beside the detector of the run in ``folder``, frozen. Raises
-    :class:`WrongWeights`."""
+    :class:`WrongWeights`, and ``DamagedRun`` for weights that are not those whose hash the run's note tells."""
     path, prefix = Path(folder) / "weights.safetensors", "cvae."
-    state = {k.removeprefix(prefix): v for k, v in load_file(path).items() if k.startswith(prefix)}
+    state = {k.removeprefix(prefix): v for k, v in read_weights(path).items() if k.startswith(prefix)}
     count = len({name.split(".")[0] for name in state})
     if f"{count - 1}.squeeze.0.weight" not in state:
         raise WrongWeights(f"{path} holds no CVAEs of a detector: train it by DetectionRepresentation first")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from kdlab.nets.i3d import I3D, PairPool, TinyC3D, trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import WrongWeights, load_weights
+from kdlab.stored import read_weights
 from kdlab.values import fraction, whole
 
 __all__ = ["CVAE", "Attention", "Gated", "gate", "mean_log_probability", "read_cvae"]
@@ -105,9 +105,10 @@ def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 def read_cvae(folder: Path | str) -> CVAE:
-    """The CVAE that was trained beside the network of the run in ``folder``, frozen. Raises :class:`WrongWeights`."""
+    """The CVAE that was trained beside the network of the run in ``folder``, frozen. Raises :class:`WrongWeights`, and
+    ``DamagedRun`` for weights that are not those whose hash the run's note tells."""
     path, prefix = Path(folder) / "weights.safetensors", "cvae."
-    state = {k.removeprefix(prefix): v for k, v in load_file(path).items() if k.startswith(prefix)}
+    state = {k.removeprefix(prefix): v for k, v in read_weights(path).items() if k.startswith(prefix)}
     if not state:
         raise WrongWeights(f"{path} holds no CVAE: train that network by FeatureRepresentation first")
     (channels, _, _, *size), hidden = state["squeeze.0.weight"].shape, len(state["encoder.0.weight"])

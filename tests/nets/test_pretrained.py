@@ -7,13 +7,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from kdlab.clips.night import Night
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import KINETICS, MissingWeights, Weights, load_pretrained, untrained
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.tsn import TSN
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.nets.wrappers import IMAGENET
-from kdlab.recipe import Recipe, UserClips, from_json, to_json
+from kdlab.recipe import Recipe, from_json, to_json
 
 
 def net(classes: int = 5, width: int = 6) -> nn.Module:
@@ -90,7 +91,7 @@ def test_the_content_is_in_a_recipes_identity_and_the_path_is_not(tmp_path, chec
     copy.write_bytes(checkpoint.read_bytes())
     torch.save(net().state_dict(), other)
     specs = [Attended(R2Plus1D(34, Weights.of(path) if path else None)) for path in (checkpoint, copy, other, None)]
-    first, same, *rest = (Recipe("ce_raw", UserClips("/clips"), net=spec).digest() for spec in specs)
+    first, same, *rest = (Recipe("ce_raw", Night(), net=spec).digest() for spec in specs)
     assert first == same and len({first, *rest}) == 3
     assert from_json(to_json(specs[0])) == specs[0]
 

@@ -1,0 +1,100 @@
+"""Reading what a training left in its folder: each file is compared with the hash that was noted when it was written.
+
+A damaged or exchanged file is never used: it ends in one sentence that names it, the cause and the mend.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load
+
+from kdlab import paths
+
+__all__ = ["DamagedRun", "damaged", "read_bytes", "read_note", "read_weights", "weights_hash"]
+
+#: What a note holds where it holds it; of other types the file is damaged.
+_TYPES = {"recipe": dict, "digest": str, "sources": str, "data": str, "needed": dict, "classes": list, "weights": str,
+          "files": dict, "cpu_seconds": (int, float), "versions": dict, "first_losses": list}
+
+
+class DamagedRun(ValueError):
+    """A file in a run's folder that cannot be read, or is not the one that the training wrote."""
+
+
+class Note(dict):
+    """The JSON of a training; an entry that is missing is named with its file."""
+
+    file: Path
+
+    def __missing__(self, key: str):
+        raise damaged(self.file, f"it has no {key!r}")
+
+
+def damaged(file: Path, cause: object) -> DamagedRun:
+    """The error to raise for ``file`` in a run's folder, with the mend."""
+    why = str(cause).strip().partition("\n")[0] or type(cause).__name__
+    if file.parent.parent == paths.pretrained_dir():
+        mend = f"Restore the committed file: git checkout -- pretrained/{file.parent.name}"
+    else:
+        mend = f"Delete the folder {file.parent}, and the same call trains it again"
+    return DamagedRun(f"{file} is damaged or was exchanged: {why}. {mend}.")
+
+
+def read_bytes(file: Path, sha256: str | None = None) -> bytes:
+    """The content of ``file``. Raises :class:`DamagedRun` where there is none, or one of another hash."""
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise damaged(file, "it is missing") from None
+    except IsADirectoryError:
+        raise damaged(file, "a folder stands in its place") from None
+    except OSError as error:
+        raise damaged(file, error) from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise damaged(file, "its content is not what the training wrote" if content else "it is empty")
+    return content
+
+
+def read_note(file: Path, **kinds: type) -> Note:
+    """The JSON object in ``file``, whose entries have the usual types or those of ``kinds``. Raises
+    :class:`DamagedRun`, also when an entry is missing that is asked for."""
+    content = read_bytes(file)
+    try:
+        note = Note(json.loads(content.decode("utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise damaged(file, f"it is no JSON object ({error})" if content else "it is empty") from error
+    if not note:
+        raise damaged(file, "it is empty")
+    note.file = file
+    for key, kind in (_TYPES | kinds).items():
+        if key in note and not isinstance(note[key], kind):
+            raise damaged(file, f"its {key!r} is {note[key]!r}")
+    return note
+
+
+def read_weights(file: Path, note: dict | None = None) -> dict[str, torch.Tensor]:
+    """The tensors in ``file``, whose :func:`weights_hash` must be the one in ``note`` (default: ``run.json`` beside it,
+    where there is one). Raises :class:`DamagedRun`."""
+    content = read_bytes(file)
+    try:
+        state = load(content)
+        found = weights_hash(state)
+    except Exception as error:  # broken bytes make the reader raise anything, from KeyError to TypeError
+        raise damaged(file, error if content else "it is empty") from error
+    if note is None:
+        beside = file.with_name("run.json")
+        note = read_note(beside) if beside.exists() else None
+    if note is not None and note["weights"] != found:
+        raise damaged(file, f"the hash of its tensors is {found[:12]}…, where {note['weights'][:12]}… was noted")
+    return state
+
+
+def weights_hash(state: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over names and bytes of the tensors: equal exactly when all bits are."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        digest.update(key.encode())
+        digest.update(state[key].contiguous().numpy().tobytes())
+    return digest.hexdigest()
