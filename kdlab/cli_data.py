@@ -23,11 +23,14 @@ def data():
 def night(out, clips, workers, untrimmed, **dials):
     """Make the embedded data set; a second call completes what an interrupted one left."""
     from kdlab.clips.night import ACTIONS, Night, make_night
+    from kdlab.clips.night.folder import check_free
     from kdlab.clips.night.untrimmed import Untrimmed, make_untrimmed
 
     spec = {name: value for name, value in dials.items() if value is not None}
     if "classes" in spec:
         spec["classes"] = tuple(spec["classes"].split(","))
+    if out is not None:
+        check_free(out)
     if untrimmed:
         if "context" in spec:
             raise click.UsageError("untrimmed videos have no --context")

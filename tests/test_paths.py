@@ -29,7 +29,7 @@ def test_what_works(clone, monkeypatch, variable):
     default = PLACES[variable]()
     assert default.parent == clone
     for value, place in (("", default), ("elsewhere", clone.parent / "here" / "elsewhere"),
-                         ("~/kd", clone.parent / "home" / "kd"), (str(clone / "runs" / "deep"), clone / "runs" / "deep"),
+                         ("~/kd", clone.parent / "home" / "kd"), (str(default / "deep"), default / "deep"),
                          (str(default), default)):
         monkeypatch.setenv(variable, value)
         assert PLACES[variable]() == place
