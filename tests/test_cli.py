@@ -137,6 +137,24 @@ Image(base64.b64decode({PIXEL!r}))""")
     assert "stale: notebook 10 changed since that run" in kdlab("report")[1]
 
 
+def test_a_page_or_table_of_somebodys_is_not_written_over_and_that_is_asked_first(kdlab, clone, tmp_path, monkeypatch):
+    write(clone, "10_scoreboard", "x = 1")
+    assert kdlab("run", "10")[0] == 0
+    mine = tmp_path / "mine.html"
+    mine.write_text("<title>my page</title>")
+    monkeypatch.setattr("kdlab.clips.check.check", lambda *_: pytest.fail("clips were opened"))
+    for call in (("report", "--out"), ("data", "check", tmp_path, "--csv")):
+        for place, why in ((mine, "is there already"), (tmp_path, "is a folder"), (tmp_path / "no" / "x", "no folder"),
+                           (mine / "x", "no folder")):
+            code, _, err = kdlab(*call, place)
+            assert code == 2 and why in err and "Traceback" not in err
+    assert mine.read_text() == "<title>my page</title>" and not (tmp_path / "no").exists()
+    for _ in range(2):  # the second time it is kdlab's own
+        assert kdlab("report", "--out", tmp_path / "page.html")[0] == 0
+    (clone / "runs" / "report.html").write_text("mine")
+    assert kdlab("report")[0] == 2 and (clone / "runs" / "report.html").read_text() == "mine"
+
+
 def _report_without_code(kdlab, page):
     assert kdlab("report", "--no-code")[0] == 0
     return page.read_text()
@@ -250,7 +268,8 @@ def test_doctor_tells_by_its_exit_code(kdlab, monkeypatch, broken, expected):
 
 
 def test_data_night_makes_some_classes_only(kdlab, tmp_path):
-    code, out, _ = kdlab("data", "night", "--out", tmp_path, "--clips", "6", "--classes", "Jump,Run", "--workers", "1")
+    call = ["data", "night", "--out", tmp_path / "few", "--classes"]
+    code, out, _ = kdlab(*call, "Jump,Run", "--clips", "6", "--workers", "1")
     assert code == 0 and "6 clips" in out and "Jump" in out and "Walk" not in out
-    code, _, err = kdlab("data", "night", "--out", tmp_path, "--classes", "Jmp")
+    code, _, err = kdlab(*call, "Jmp")
     assert code == 2 and "Jmp" in err and "Walk" in err
