@@ -107,7 +107,10 @@ def reproduce(profile, data, again, timeout, verbose):
 @click.option("--only", multiple=True, metavar="SET", help="Of several data sets this one; the others' rows stay.")
 @click.option("--status", is_flag=True, help="Only say what is done, running and left; also while it runs elsewhere.")
 def study(name, profile, seeds, workers, only, status):
-    """Run (or go on with) a whole study and rewrite its table and predictions in figures/."""
+    """Run (or go on with) a whole study.
+
+    At its committed size it rewrites its table and predictions in figures/, at any other those in runs/studies/.
+    """
     from pandas import DataFrame
 
     from kdlab.profiles import current
@@ -123,7 +126,6 @@ def study(name, profile, seeds, workers, only, status):
     scores = module.run(size, seeds, **some, workers=workers, say=click.echo)
     if not isinstance(scores, DataFrame):  # rows of networks that were stopped on their way
         click.echo(tally(scores.values() if isinstance(scores, dict) else [scores]))
-    click.echo(paths.figures_dir() / f"{name}.csv")
 
 
 def _say_status(recipes) -> None:

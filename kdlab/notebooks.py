@@ -176,8 +176,8 @@ def _typed(name: str, value: object, default: object) -> object:
     if isinstance(default, float) and type(value) is int:
         return float(value)
     if type(value) is not type(default):
-        kind = type(default).__name__
-        raise NotebookError(f"parameter {name!r} takes a value of type {kind}, such as {default!r}; got {_short(value)}")
+        raise NotebookError(f"parameter {name!r} takes a value of type {type(default).__name__}, such as {default!r}; "
+                            f"got {_short(value)}")
     return value
 
 

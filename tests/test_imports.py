@@ -28,6 +28,7 @@ LAYERS = (
     {"exit_profiles", "detection_profiles", "generative_profiles"},
     {"paper"},
     {"paper_progressive", "paper_detection", "paper_generative"},
+    {"evidence"},
     {"study"},
     {"studies"},
     {"show"},
