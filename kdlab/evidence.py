@@ -4,6 +4,7 @@ Notebooks, figures and verdicts read the committed evidence in ``kdlab.paths.fig
 that is committed writes there, with all of its seeds; what any other size finds goes to a folder in ``runs/``.
 """
 
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ __all__ = ["COLUMNS", "Evidence", "asked_for", "is_table"]
 
 COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
 #: Some array of every file of predictions has one of these names.
-_ARRAYS = {"note", "ids", "units", "cost/macs"}
+_ARRAYS = ("note", "ids", "units", "cost/macs")
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,10 @@ def is_table(file: Path) -> bool:
 
 
 def _is_predictions(file: Path) -> bool:
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return bool(_ARRAYS & set(arrays.files))
-    except (OSError, ValueError, AttributeError):  # the last of a plain array
+    if not zipfile.is_zipfile(file):
         return False
+    with zipfile.ZipFile(file) as arrays:
+        return any(f"{name}.npy" in arrays.namelist() for name in _ARRAYS)
 
 
 def _seeds(table: Path) -> dict[str, int]:

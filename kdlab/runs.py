@@ -33,7 +33,7 @@ from kdlab.feeding import fed
 from kdlab.files import write_atomically
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
-from kdlab.ours import may_fill
+from kdlab.ours import is_draft, may_fill
 from kdlab.preparing import batches, on_clips, on_exits, on_windows
 from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, source_hash, to_json
@@ -154,13 +154,16 @@ def publish(runs: Iterable[Run]) -> None:
     for run in list(chosen.values()):
         needed = [find(recipe, pretrained=False) for recipe in run.recipe.needs().values()]
         chosen |= {run.folder.name: run for run in needed}
-    place, before = paths.pretrained_dir(), committed_runs()
+    place = paths.pretrained_dir()
     for name in chosen:
         may_fill(place / name, lambda folder: (folder / "run.json").is_file(), "run")
+    for left in place.glob(".*.tmp"):  # by a call that was killed
+        if is_draft(left.name) and (left / "weights.safetensors").is_file():
+            shutil.rmtree(left)
+    before = committed_runs()
     conditions = {run.provenance["recipe"]["condition"] for run in chosen.values()}
     for name, run in chosen.items():
         draft = place / f".{name}.{os.getpid()}.tmp"  # copied whole before the old one goes
-        shutil.rmtree(draft, ignore_errors=True)
         shutil.copytree(run.folder, draft, ignore=shutil.ignore_patterns("begun.json", ".*"))
         if (place / name).exists():
             shutil.rmtree(place / name)
