@@ -160,55 +160,6 @@ def _report_without_code(kdlab, page):
     return page.read_text()
 
 
-def test_clean_deletes_what_was_chosen_and_nothing_else(kdlab, clone, monkeypatch):
-    for name in ("runs", "data", ".cache", "figures", "pretrained"):
-        (clone / name / "inner").mkdir(parents=True)
-        (clone / name / "inner" / "file").write_bytes(b"0" * 2_000_000)
-    (clone / "data" / "inner" / "night.json").touch()
-    (clone / "data" / "my_own").mkdir()
-
-    def left():
-        return sorted(path.parent.parent.name for path in clone.glob("*/inner/file"))
-
-    everything = [".cache", "data", "figures", "pretrained", "runs"]
-    assert "nothing chosen" in kdlab("clean")[1] and left() == everything
-    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
-    code, out, _ = kdlab("clean", "--cache")
-    assert code == 0 and left() == everything
-    assert "delete  --cache       2.0 MB" in out and "keep    --runs        2.0 MB" in out
-    kdlab("clean", "--cache", "--data", "--yes")
-    assert left() == ["figures", "pretrained", "runs"]
-    kdlab("clean", "--runs", "--yes")
-    assert left() == ["figures", "pretrained"]
-    assert (clone / "data" / "my_own").exists()
-
-
-@pytest.mark.parametrize("place", [".", "..", "figures", "figures/inner", "kdlab", "clips", "clips/.."])
-def test_clean_refuses_what_kdlab_did_not_make(kdlab, clone, monkeypatch, place):
-    """One wrong environment variable must not cost anybody their clips."""
-    (clone / "figures" / "inner").mkdir(parents=True)
-    (clone / "kdlab").mkdir()
-    (clone / "clips").mkdir()
-    (clone / "clips" / "mine.mp4").write_bytes(b"0")
-    (clone / place / "night").mkdir()
-    (clone / place / "night" / "night.json").touch()
-    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(clone / "clips"))
-    monkeypatch.setenv("KDLAB_DATA", str(clone / place))
-    code, _, err = kdlab("clean", "--data", "--yes")
-    assert code == 2 and "never deletes" in err
-    assert (clone / "clips" / "mine.mp4").exists() and (clone / place / "night" / "night.json").exists()
-
-
-def test_clean_does_not_follow_links(kdlab, clone):
-    treasure = clone.parent / "treasure"
-    treasure.mkdir()
-    (treasure / "gold").touch()
-    (clone / "runs").mkdir()
-    (clone / "runs" / "link").symlink_to(treasure)
-    assert kdlab("clean", "--runs", "--yes")[0] == 0
-    assert (treasure / "gold").exists() and not (clone / "runs" / "link").exists()
-
-
 @pytest.mark.parametrize("clips, each", [(440, (24, 4, 12)), (1100, (60, 10, 30)), (33, (1, 1, 1)), (90, (5, 1, 2))])
 def test_clips_are_spread_over_classes_and_splits(clips, each):
     assert cli_data.spread(clips, 11) == each

@@ -35,7 +35,7 @@ LAYERS = (
     {"notebooks"},
     {"run"},
     {"refresh", "report", "reproduce"},
-    {"doctor"},
+    {"cleaning", "doctor"},
     {"cli_data", "cli_paper"},
     {"cli"},
 )

@@ -9,9 +9,10 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.night import Night
 from kdlab.clips.views import Window
 from kdlab.enhancer import TrainedCurves
+from kdlab.evidence import COLUMNS
 from kdlab.profiles import SMOKE, dual_light
 from kdlab.studies import enhancers as study
-from kdlab.study import COLUMNS, Scores
+from kdlab.study import Scores
 from kdlab.train import Settings
 
 
