@@ -28,10 +28,11 @@ PLACES = {"cache": paths.cache_dir, "runs": paths.runs_dir, "data": paths.data_d
 #: ``dlkdd-night-s3-7f3a2c``: a training's folder, and with ``.lock`` the lock beside it.
 _RUN = re.compile(r".+-s\d+-[0-9a-f]{6,}")
 _IN_RUN = re.compile(r"(weights|checkpoint|end|ce-[\d.e-]+)\.safetensors|(history|predictions)\.(csv|npz)|"
-                     r"(run|begun|enhancer|passing|flatness-[\d.e-]+)\.json(\.lock)?")
+                     r"(run|begun|enhancer|passing|flatness-[\d.e-]+)\.json(\.lock)?|"
+                     r"\.tmp\w{6}")  # the last is what safetensors writes to
 #: Sub-folders of the cache and what kdlab calls the files in them.
 _CACHED = {"frames": re.compile(r"[0-9a-f]{32}\.npy|\.[0-9a-f]{32}\.[0-9a-f]{32}\.tmp"),
-           "damaged": re.compile(r"[0-9a-f]{16,64}\.json")}
+           "damaged": re.compile(r"[0-9a-f]{16,64}\.json"), "contents": re.compile(r"[0-9a-f]{32}\.json")}
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _in_data(place: Path) -> Iterator[Path]:
 
 
 def _in_runs(place: Path) -> Iterator[Path]:
-    for parent in (place, place / "passing"):
+    for parent in (place, place / "passing", place / "stale"):
         for folder in _folders(parent):
             if _RUN.fullmatch(folder.name) and not _in_use(folder) and _is_run(folder):
                 # without its note a run counts as unfinished, and begun.json is the last by which it is known

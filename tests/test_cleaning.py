@@ -50,9 +50,10 @@ def contents(folder: Path) -> dict[str, str]:
 def mine(clone):
     """Somebody's files, many with names like those of kdlab's."""
     folder = clone.parent / "mine"
-    put(folder, "thesis.tex", "report.html", "weights.safetensors", "exp-s0-abcdef/weights.safetensors", "exp/run.json",
-        "notebooks/03_x-demo.ipynb", "notebooks/03_x-demo.json", "notebooks/plan.txt", "frames/0001.npy", "frames/a.tmp",
-        "damaged/list.json", "passing/notes.txt", "studies/plan.csv", "night/dark/Run/train-0000.mp4", "night/index.csv",
+    put(folder, "thesis.tex", "report.html", "weights.safetensors", "exp-s0-abcdef/weights.safetensors",
+        "notebooks/03_x-demo.ipynb", "notebooks/03_x-demo.json", "notebooks/plan.txt", "frames/0001.npy",
+        "frames/a.tmp", "damaged/list.json",
+        "passing/notes.txt", "studies/plan.csv", "night/dark/Run/train-0000.mp4", "night/index.csv",
         "dlkdd-night-s0-123abc.lock", "blobs/0123456789abcdef0123456789abcdef.npy", ".x.csv.12.tmp")
     put(folder, "exp/run.json", "other-night-s0-abc123/run.json", text='{"recipe": {"type": "theirs:Recipe"}}')
     put(folder, "list-night-s0-abc123/run.json", text="[1]")
@@ -75,7 +76,7 @@ def make_ours(folder: Path, monkeypatch) -> None:
         name = "passing.json" if run.startswith("passing") else "run.json"
         put(folder, f"{run}/{name}", text=json.dumps(RECIPE))
     put(folder, "begun-night-s0-7f3a2c/begun.json", text=json.dumps(RECIPE))
-    put(folder, "zerodce-night-s0-ef4e5562/enhancer.json", text='{"enhancer": {"type": "kdlab.enhancer:TrainedCurves"}}')
+    put(folder, "zerodce-night-s0-ef4e5562/enhancer.json", text='{"enhancer": {"type": "kdlab.enhancer:Curves"}}')
     put(folder, "broken-night-s0-123456/begun.json", text=json.dumps(RECIPE))
     put(folder, "broken-night-s0-123456/run.json", text="")
     put(folder, "notebooks/.03_x-demo.json.99.tmp", ".report.html.99.tmp")
@@ -92,7 +93,7 @@ def make_ours(folder: Path, monkeypatch) -> None:
     clip = folder.parent / "clip"
     clip.touch()
     assert FrameCache().frames(clip, [0], 8, lambda path: np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 8, 8, 3)
-    put(folder, "damaged/" + 32 * "a" + ".json", f"damaged/.{32 * 'a'}.json.5.tmp")
+    put(folder, f"damaged/{32 * 'a'}.json", f"damaged/.{32 * 'a'}.json.5.tmp", f"contents/{32 * 'a'}.json")
 
 
 def test_nothing_of_somebodys_goes_and_all_of_kdlabs_does(clone, mine, command, monkeypatch):
@@ -109,8 +110,9 @@ def test_nothing_of_somebodys_goes_and_all_of_kdlabs_does(clone, mine, command, 
 def test_what_somebody_put_among_kdlabs_files_stays(clone, command, monkeypatch):
     folder = clone.parent / "mine"
     make_ours(folder, monkeypatch)
-    added = ("dlkdd-night-s0-7f3a2c/notes.txt", "dlkdd-night-s0-7f3a2c/plots/a.png", "night-v0.5-c0-s0/dark/Run/mine.mp4",
-             "night-v0.5-c0-s0/thesis.txt", "frames/mine.npy", "studies/wise-smoke/mine.csv", "tried.csv")
+    added = ("dlkdd-night-s0-7f3a2c/notes.txt", "dlkdd-night-s0-7f3a2c/plots/a.png",
+             "night-v0.5-c0-s0/dark/Run/mine.mp4", "night-v0.5-c0-s0/thesis.txt",
+             "frames/mine.npy", "studies/wise-smoke/mine.csv", "tried.csv")
     put(folder, *added)
     code, out, _ = command("clean", "--cache", "--runs", "--data", "--yes")
     left = {name for name, what in contents(folder).items() if what != "folder"}
