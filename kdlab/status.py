@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from safetensors import safe_open
 
 from kdlab import paths
+from kdlab.ours import begins_with, may_write
 from kdlab.progress import headless
 from kdlab.recipe import Recipe
 
@@ -22,6 +23,7 @@ __all__ = ["TRIED", "Board", "note_trial", "seconds_left", "standings", "table",
 
 #: The list in ``runs/`` of all trainings ever begun, which ``kdlab clean`` keeps.
 TRIED = "tried.csv"
+_TRIED_HEAD = "time,sources,data,run"
 STATES = ("done", "running", "left")
 
 
@@ -145,11 +147,15 @@ def told(left: float) -> str:
 
 
 def note_trial(name: str, identity: Mapping) -> None:
-    """Add the run ``name``, which begins or goes on now, to ``runs/tried.csv``, where it stays when its folder goes."""
+    """Add the run ``name``, which begins or goes on now, to ``runs/tried.csv``, where it stays when its folder goes.
+
+    Raises :class:`kdlab.ours.NotOurs` where that file is somebody else's.
+    """
     listed = paths.runs_dir() / TRIED
+    may_write(listed, lambda file: not file.stat().st_size or begins_with(file, _TRIED_HEAD), "list of trainings")
     # Trainings begin side by side: without the lock two of them find no head yet, and both write one.
     with FileLock(f"{listed}.lock"), open(listed, "a", encoding="utf-8") as file:
-        head = "" if file.tell() else "time,sources,data,run\n"
+        head = "" if file.tell() else f"{_TRIED_HEAD}\n"
         file.write(f"{head}{datetime.now():%Y-%m-%d %H:%M:%S},{identity['sources']},{identity['data']},{name}\n")
 
 
