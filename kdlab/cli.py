@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import signal
 import sys
 import traceback
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from kdlab import __version__, paths
+from kdlab import __version__
 from kdlab.cli_data import data
 from kdlab.cli_paper import paper
 
@@ -107,7 +106,10 @@ def reproduce(profile, data, again, timeout, verbose):
 @click.option("--only", multiple=True, metavar="SET", help="Of several data sets this one; the others' rows stay.")
 @click.option("--status", is_flag=True, help="Only say what is done, running and left; also while it runs elsewhere.")
 def study(name, profile, seeds, workers, only, status):
-    """Run (or go on with) a whole study and rewrite its table and predictions in figures/."""
+    """Run (or go on with) a whole study.
+
+    At its committed size it rewrites its table and predictions in figures/, at any other those in runs/studies/.
+    """
     from pandas import DataFrame
 
     from kdlab.profiles import current
@@ -123,7 +125,6 @@ def study(name, profile, seeds, workers, only, status):
     scores = module.run(size, seeds, **some, workers=workers, say=click.echo)
     if not isinstance(scores, DataFrame):  # rows of networks that were stopped on their way
         click.echo(tally(scores.values() if isinstance(scores, dict) else [scores]))
-    click.echo(paths.figures_dir() / f"{name}.csv")
 
 
 def _say_status(recipes) -> None:
@@ -200,27 +201,23 @@ def report(out, no_code):
 @click.option("--data", is_flag=True, help="Clips that kdlab made itself.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clean(cache, runs, data, yes):
-    """Delete what can be made again; never the committed figures and weights."""
+    """Delete what kdlab made and can make again; never the committed figures and weights, nor anybody else's files."""
+    from kdlab import cleaning
+
     chosen = {"cache": cache, "runs": runs, "data": data}
-    places = {"cache": paths.cache_dir(), "runs": paths.runs_dir(), "data": paths.data_dir()}
-    doomed = []
-    for name, place in places.items():
-        inside = sorted(place.iterdir()) if place.is_dir() else []
-        if name == "data":  # a folder that lies there without this mark is somebody's own
-            inside = [folder for folder in inside if (folder / "night.json").is_file()]
-        if name == "runs":  # how many trainings stand behind a verdict must not be forgotten with them
-            inside = [entry for entry in inside if entry.name != "tried.csv"]
-        size = sum(map(_bytes, inside)) / 1e6
-        click.echo(f"{'delete' if chosen[name] else 'keep  '}  --{name:6} {size:8,.1f} MB  {place}")
-        if chosen[name] and inside:
-            _refuse_to_delete(place)
-            doomed += inside
+    found = {name: cleaning.look(name) for name in chosen}
+    for name, its in found.items():
+        click.echo(f"{'delete' if chosen[name] else 'keep  '}  --{name:6} {its.bytes / 1e6:8,.1f} MB  {its.place}")
+        if chosen[name] and its.left:
+            some = ", ".join(path.relative_to(its.place).as_posix() for path in its.left[:5])
+            click.echo(f"        left there, because kdlab did not make it or is at work on it: {len(its.left)} ({some}"
+                       f"{', …' * (len(its.left) > 5)})")
+    doomed = [its for name, its in found.items() if chosen[name] and its.ours]
     if not any(chosen.values()):
         click.echo("nothing chosen, nothing deleted: add --cache, --runs or --data")
-        return
-    if doomed and (yes or click.confirm("delete this?", default=False)):
-        for entry in doomed:
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    elif doomed and (yes or click.confirm("delete this?", default=False)):
+        for its in doomed:
+            cleaning.delete(its)
         click.echo("deleted")
 
 
@@ -278,23 +275,6 @@ def _fail(notebook: str, outcome) -> None:
     """End with exit code 1, naming the cell; ``outcome`` has ``failure`` and ``output``."""
     click.echo(f"failed: notebook {notebook}, {outcome.failure}\nwhat it did so far: {outcome.output}", err=True)
     sys.exit(1)
-
-
-def _bytes(entry: Path) -> int:
-    files = entry.rglob("*") if entry.is_dir() and not entry.is_symlink() else [entry]
-    return sum(file.lstat().st_size for file in files if not file.is_dir())
-
-
-def _refuse_to_delete(place: Path) -> None:
-    """Raise where an environment variable leads ``clean`` to something that kdlab did not make."""
-    inside = place.resolve()
-    dear = [paths.project_root(), paths.pretrained_dir(), paths.figures_dir(), Path.home(), paths.real_clips()]
-    dear += [paths.project_root() / name for name in ("kdlab", "notebooks", "tests")]
-    for keep in (path.resolve() for path in dear if path is not None):
-        root = paths.project_root().resolve()
-        within = keep not in (root, Path.home().resolve()) and inside.is_relative_to(keep)
-        if keep.is_relative_to(inside) or within:
-            raise ValueError(f"{place} is or holds {keep}, which clean never deletes: look at the KDLAB_… variables")
 
 
 if __name__ == "__main__":

@@ -23,11 +23,14 @@ def data():
 def night(out, clips, workers, untrimmed, **dials):
     """Make the embedded data set; a second call completes what an interrupted one left."""
     from kdlab.clips.night import ACTIONS, Night, make_night
+    from kdlab.clips.night.folder import check_free
     from kdlab.clips.night.untrimmed import Untrimmed, make_untrimmed
 
     spec = {name: value for name, value in dials.items() if value is not None}
     if "classes" in spec:
         spec["classes"] = tuple(spec["classes"].split(","))
+    if out is not None:
+        check_free(out)
     if untrimmed:
         if "context" in spec:
             raise click.UsageError("untrimmed videos have no --context")
@@ -67,16 +70,20 @@ def list_clips(path, test_fold):
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--test-fold", help="Fold or published split to test on; default: as `kdlab data list` shows it.")
 @click.option("--min-frames", type=click.IntRange(1), default=8, show_default=True, help="Shorter clips are too short.")
-@click.option("--csv", type=click.Path(dir_okay=False, path_type=Path), help="Write one row per clip to this file.")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write one row per clip to this file.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
 def check(path, test_fold, min_frames, csv, workers):
     """Open every clip in PATH and tell whether it is fit to train on: exit code 0 when it is, 1 when not."""
     from kdlab.clips.check import check
+    from kdlab.files import write_atomically
+    from kdlab.ours import may_write
 
+    if csv:
+        may_write(csv, _is_table_of_clips, "table of checked clips")
     report = check(path, test_fold, workers, min_frames)
     click.echo(report.render())
     if csv:
-        report.table().to_csv(csv, index=False)
+        write_atomically(csv, lambda its: report.table().to_csv(its, index=False))
     sys.exit(0 if report.fit else 1)
 
 
@@ -134,6 +141,13 @@ def spread(clips: int, classes: int) -> tuple[int, int, int]:
     val = max(1, round(0.1 * each))
     test = max(1, round(0.3 * each))
     return each - val - test, val, test
+
+
+def _is_table_of_clips(file: Path) -> bool:
+    """Whether ``data check --csv`` wrote it: nobody else's table has all of these columns."""
+    with open(file, "rb") as opened:
+        columns = opened.readline(4096).decode(errors="replace").strip().split(",")
+    return {"id", "path", "label", "reason", "decoded", "gop", "pictures"} <= set(columns)
 
 
 def _describe(catalogue) -> None:

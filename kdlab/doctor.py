@@ -224,11 +224,15 @@ def _decoder() -> Iterator[Check]:
 
 def _places() -> Iterator[Check]:
     for name, variable, place in (
-        ("runs", "KDLAB_RUNS", paths.runs_dir()),
-        ("data", "KDLAB_DATA", paths.data_dir()),
-        ("cache", "KDLAB_CACHE", paths.cache_dir()),
+        ("runs", "KDLAB_RUNS", paths.runs_dir),
+        ("data", "KDLAB_DATA", paths.data_dir),
+        ("cache", "KDLAB_CACHE", paths.cache_dir),
+        ("figures", "KDLAB_FIGURES", paths.figures_dir),
     ):
-        yield _place(name, variable, place)
+        try:
+            yield _place(name, variable, place())
+        except paths.PlaceError as error:
+            yield Check(name, str(error), False, f"mend {variable}")
 
 
 def _place(name: str, variable: str, place: Path) -> Check:

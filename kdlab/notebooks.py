@@ -4,6 +4,7 @@ import ast
 import difflib
 import hashlib
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,8 @@ from kdlab import paths
 
 # The default of a parameter that is not a literal, such as `max_workers = os.cpu_count()`: any value fits it.
 UNKNOWN = object()
+# The sizes of kdlab.profiles, whose import takes seconds.
+PROFILES = ("smoke", "demo", "study")
 # The sources on which every notebook stands.
 PACKAGE = Path(__file__).parent
 
@@ -59,8 +62,10 @@ def checked_parameters(notebook: Path, given: dict[str, object]) -> dict[str, ob
     ``given`` with texts read as the types of the defaults in the notebook's parameters cell.
 
     ``data`` becomes an absolute path, since a kernel works in the notebook's folder. Raises :class:`NotebookError` for
-    a name that the cell does not assign and for a value of another type, ``FileNotFoundError`` for data that is not
-    there.
+    a name that the cell does not assign, for a value of another type and for one that is not plain (a text, number,
+    truth value or ``None``, and where the default is one a list or a dict of them: anything else would reach the kernel
+    as another value, or as code), and for a profile that there is not, also one of ``$KDLAB_PROFILE``;
+    ``FileNotFoundError`` for data that is not there.
     """
     declared = declared_parameters(notebook)
     checked = {}
@@ -68,11 +73,17 @@ def checked_parameters(notebook: Path, given: dict[str, object]) -> dict[str, ob
         if name not in declared:
             known = f"it has: {', '.join(declared)}" if declared else "it has no parameters"
             raise NotebookError(f"{notebook.stem} has no parameter {name!r}{_nearest(name, declared)}\n{known}")
-        if isinstance(value, str):
-            value = _typed(name, value, declared[name])
+        if name == "data" and isinstance(value, Path):
+            value = str(value)
+        value = _typed(name, value, declared[name])
+        if wrong := _not_plain(value, type(declared[name]) in (list, dict)):
+            raise NotebookError(f"parameter {name!r} takes a plain value, a text, number, True, False or None; {wrong}")
         if name == "data" and value is not None:
             value = _data_path(str(value))
         checked[name] = value
+    profile = (declared | checked).get("profile")
+    if isinstance(profile, str) and profile not in PROFILES:
+        raise NotebookError(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
     return checked
 
 
@@ -101,7 +112,10 @@ def fingerprint(notebook: Path, effective: dict[str, object]) -> dict[str, objec
 
 
 def run_name(notebook: Path, effective: dict[str, object]) -> str:
-    """A file name for people: notebook, profile, what is not at its default, as in ``03_x-smoke-seed=1``."""
+    """A file name for people: notebook, profile, what is not at its default, as in ``03_x-smoke-seed=1``.
+
+    It is one on every system: of 120 characters at most, and without any that Windows does not take.
+    """
     declared = declared_parameters(notebook)
     parts = [notebook.stem]
     if "profile" in effective:
@@ -109,7 +123,8 @@ def run_name(notebook: Path, effective: dict[str, object]) -> str:
     for name, value in effective.items():
         if name != "profile" and (declared[name] is UNKNOWN or _differs(value, declared[name])):
             parts.append(f"{name}={_slug(value)}")
-    return "-".join(parts)
+    name = "-".join(parts)
+    return name if len(name.encode()) <= 120 else f"{_cut(name, 110)}~{_hash(name)}"
 
 
 def _cells(notebook: Path) -> list[dict]:
@@ -151,19 +166,41 @@ def _default(node: ast.expr) -> object:
         return UNKNOWN
 
 
-def _typed(name: str, text: str, default: object) -> object:
-    """``text`` from the command line as a value of the type of ``default``; a text parameter is taken as it stands."""
-    if isinstance(default, str):
-        return text
-    value = _scalar(text)
+def _typed(name: str, value: object, default: object) -> object:
+    """``value`` as one of the type of ``default``: texts of the command line are read as Python's literals, but where
+    the parameter is a text itself."""
+    if isinstance(value, str) and not isinstance(default, str):
+        value = _scalar(value)
     if default is None or default is UNKNOWN:
         return value
     if isinstance(default, float) and type(value) is int:
         return float(value)
     if type(value) is not type(default):
-        kind = type(default).__name__
-        raise NotebookError(f"parameter {name!r} takes a value of type {kind}, such as {default!r}; got {text!r}")
+        raise NotebookError(f"parameter {name!r} takes a value of type {type(default).__name__}, such as {default!r}; "
+                            f"got {_short(value)}")
     return value
+
+
+def _not_plain(value: object, nested: bool) -> str:
+    """Why ``value`` cannot be handed to a notebook as it is; empty where it can. ``nested``: lists and dicts, too."""
+    if value is None or type(value) in (bool, int) and abs(value) < 2**64:
+        return ""
+    if type(value) is float:
+        return "" if math.isfinite(value) else f"{value!r} is not finite"
+    if type(value) is str:
+        return "" if value.encode("utf-8", "replace").decode() == value else f"{value!r} is not valid Unicode"
+    if nested and type(value) is list:
+        return next(filter(None, (_not_plain(one, True) for one in value)), "")
+    if nested and type(value) is dict:
+        wrong = next((f"its key {_short(key)} is no text" for key in value if type(key) is not str), "")
+        return wrong or _not_plain(list(value.values()), True)
+    return f"got {_short(value)}" + (", of a size that no notebook needs" if type(value) is int else
+                                     f", which is of type {type(value).__name__}")
+
+
+def _short(value: object) -> str:
+    """``repr``, cut; whole numbers of thousands of digits have none."""
+    return "a whole number" if type(value) is int and abs(value) >= 2**64 else repr(value)[:60]
 
 
 def _scalar(text: str) -> object:
@@ -173,7 +210,7 @@ def _scalar(text: str) -> object:
         return words[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two of hundreds of brackets
         return text
 
 
@@ -199,10 +236,21 @@ def _differs(value: object, default: object) -> bool:
 
 
 def _slug(value: object) -> str:
-    """``value`` as a part of a file name; what had to be changed or cut is told apart by a few digits of its hash."""
+    """``value`` as a part of a file name; what had to be changed or cut is told apart by a few digits of its hash, and
+    so are capitals of a text, which some systems do not tell apart."""
     text = str(value)
-    plain = re.sub(r"[^\w.+-]+", "_", Path(text).name)[:40]
-    return plain if plain == text else f"{plain}~{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    plain = _cut(re.sub(r"[^\w.+-]+", "_", Path(text).name), 40)
+    same = plain == text and (not isinstance(value, str) or text == text.lower())
+    return plain if same else f"{plain}~{_hash(text)}"
+
+
+def _cut(text: str, length: int) -> str:
+    """The first characters that take at most ``length`` bytes."""
+    return text.encode()[:length].decode(errors="ignore")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def _nearest(name: str, known: dict[str, object]) -> str:

@@ -1,7 +1,18 @@
 """Where kdlab reads and writes. Every place can be moved by one environment variable."""
 
 import os
+from functools import lru_cache
 from pathlib import Path
+
+__all__ = ["PlaceError", "cache_dir", "data_dir", "figures_are_committed", "figures_dir", "pretrained_dir",
+           "project_root", "real_clips", "real_set", "runs_dir"]
+
+#: Folders of the clone that hold what is committed: no variable may lead a command there.
+_COMMITTED = (".git", "benchmarks", "docs", "figures", "kdlab", "notebooks", "pretrained", "tests", "tools")
+
+
+class PlaceError(ValueError):
+    """A ``KDLAB_…`` variable that names a place where kdlab must not write."""
 
 
 def project_root() -> Path:
@@ -12,17 +23,17 @@ def project_root() -> Path:
 
 def runs_dir() -> Path:
     """Trainings and executed notebooks: ``$KDLAB_RUNS``, else ``runs/`` in the project."""
-    return Path(os.environ.get("KDLAB_RUNS") or project_root() / "runs")
+    return _place("KDLAB_RUNS", "runs")
 
 
 def data_dir() -> Path:
     """Clips that kdlab makes itself: ``$KDLAB_DATA``, else ``data/`` in the project."""
-    return Path(os.environ.get("KDLAB_DATA") or project_root() / "data")
+    return _place("KDLAB_DATA", "data")
 
 
 def cache_dir() -> Path:
     """Decoded frames, safe to delete: ``$KDLAB_CACHE``, else ``.cache/`` in the project."""
-    return Path(os.environ.get("KDLAB_CACHE") or project_root() / ".cache")
+    return _place("KDLAB_CACHE", ".cache")
 
 
 def pretrained_dir() -> Path:
@@ -32,7 +43,12 @@ def pretrained_dir() -> Path:
 
 def figures_dir() -> Path:
     """The committed evidence (tidy tables, predictions, pictures): ``$KDLAB_FIGURES``, else ``figures/``."""
-    return Path(os.environ.get("KDLAB_FIGURES") or project_root() / "figures")
+    return _place("KDLAB_FIGURES", "figures")
+
+
+def figures_are_committed() -> bool:
+    """Whether :func:`figures_dir` is the clone's own: where it is not, nothing in the clone may be replaced."""
+    return (project_root() / "notebooks").is_dir() and _same(figures_dir(), project_root() / "figures")
 
 
 def real_clips() -> Path | None:
@@ -48,3 +64,39 @@ def real_set(name: str) -> Path:
         place = f"{root} has no folder {name}" if root else "KDLAB_REAL_CLIPS is not set"
         raise FileNotFoundError(f"{place}: docs/real-clips.md says what this study needs, and where to put it")
     return root / name
+
+
+def _place(variable: str, name: str) -> Path:
+    """The folder that ``variable`` names (a relative path begins in the current folder), else ``name`` in the project.
+
+    Raises :class:`PlaceError` where the variable names a file, the root of the disk, the home folder, the clone or a
+    folder of it with committed files: what kdlab makes would lie among what it did not make.
+    """
+    value, root = os.environ.get(variable), project_root()
+    if not value:
+        return root / name
+    place = Path(os.path.expanduser(value)).absolute()
+    if wrong := _wrong(place, name, root, os.path.expanduser("~")):
+        raise PlaceError(f"{variable} names {value}, which is {wrong}: let it name a folder of its own, or unset it")
+    return place
+
+
+@lru_cache(maxsize=64)  # asked for every training, and links take time to follow
+def _wrong(place: Path, name: str, root: Path, home: str) -> str:
+    """What speaks against ``place`` where ``name`` lies by default; empty where nothing does."""
+    real = place.resolve()
+    if place.exists() and not place.is_dir():
+        return "no folder"
+    for whole, what in ((Path(real.anchor), "the root of the disk"), (Path(home), "your home folder")):
+        if _same(real, whole):
+            return what
+    if not (root / "notebooks").is_dir():
+        return ""
+    if _same(real, root):
+        return "the clone itself"
+    inside = [its for its in _COMMITTED if its != name and real.is_relative_to((root / its).resolve())]
+    return f"inside {root / inside[0]}, where committed files lie" if inside else ""
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()

@@ -5,7 +5,9 @@ import hashlib
 import io
 from pathlib import Path
 
-from kdlab.notebooks import all_notebooks
+from kdlab import paths
+from kdlab.files import write_atomically
+from kdlab.notebooks import all_notebooks, checked_parameters
 from kdlab.recipe import syntax
 from kdlab.run import run_notebook
 
@@ -24,7 +26,12 @@ def evidence_sources() -> str:
 
 
 def refresh(profile: str = "demo") -> None:
-    """Execute every notebook and replace its committed outputs; raises ``ValueError`` at the first that fails."""
+    """Execute every notebook and replace its committed outputs; raises ``ValueError`` at the first that fails, and
+    where notebooks would show other evidence than the committed."""
+    if not paths.figures_are_committed():
+        raise ValueError("committed outputs show the committed evidence: unset KDLAB_FIGURES")
+    for notebook in all_notebooks():
+        checked_parameters(notebook, {"profile": profile})
     for notebook in all_notebooks():
         executed = run_notebook(notebook, {"profile": profile})
         if executed.failure:
@@ -56,7 +63,7 @@ def _put_back(notebook: Path, executed: Path, profile: str) -> None:
                 if "execution_count" in output:
                     output.execution_count = count
     ours.metadata["kdlab"] = {"profile": profile, "sources": evidence_sources()}
-    nbformat.write(ours, notebook)
+    write_atomically(notebook, lambda path: nbformat.write(ours, path))
 
 
 def _small(output):

@@ -5,6 +5,7 @@ from pathlib import Path
 from kdlab import paths
 from kdlab.files import write_atomically
 from kdlab.notebooks import find_notebook, fingerprint
+from kdlab.ours import begins_with, may_write
 from kdlab.run import executed_dir, read_record
 
 # nbconvert's page without the scripts that it loads from the web: RequireJS, MathJax and Mermaid.
@@ -14,6 +15,8 @@ _OFFLINE = """
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 """
+#: The title of the page, by which kdlab knows its own.
+TITLE = "kdlab scoreboard"
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -23,13 +26,15 @@ def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path
 
     Pictures are embedded, widgets left out (the static picture after each stays), formulas stay LaTeX source;
     ``code=False`` hides the code. Returns the page and remarks, such as that it was made by other sources than
-    today's. Raises ``FileNotFoundError`` when notebook 10 has not been run to its end.
+    today's. Raises ``FileNotFoundError`` when notebook 10 has not been run to its end, and before it begins
+    :class:`kdlab.ours.NotOurs` for an ``output`` that is there and is no report.
     """
     import nbformat
     from nbconvert import HTMLExporter
 
     notebook = find_notebook("10")
     record_file, record = _latest(notebook.stem)
+    output = may_write(output or paths.runs_dir() / "report.html", is_report, "report")
     executed = record_file.with_suffix(".ipynb")
     try:
         page = nbformat.read(executed, as_version=4)
@@ -48,11 +53,15 @@ def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    resources = {"metadata": {"name": "kdlab scoreboard", "path": str(notebook.parent)}}
+    resources = {"metadata": {"name": TITLE, "path": str(notebook.parent)}}
     html, _ = exporter.from_notebook_node(page, resources)
-    output = output or paths.runs_dir() / "report.html"
     write_atomically(output, lambda path: path.write_text(html, "utf-8"))
     return output, _remarks(record_file, record, notebook)
+
+
+def is_report(page: Path) -> bool:
+    """Whether :func:`write_report` wrote ``page``."""
+    return begins_with(page, f"<title>{TITLE}</title>")
 
 
 def _latest(stem: str) -> tuple[Path, dict]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from kdlab import paths
 from kdlab.files import StorageFull, write_atomically
 from kdlab.notebooks import NotebookError, checked_parameters, effective_parameters, fingerprint, run_name
+from kdlab.ours import drop_drafts, may_write
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ def run_notebook(
     name ``<name>.ipynb`` and beside it ``<name>.json``, the record that lets ``reproduce`` skip it. ``timeout`` is in
     seconds per cell; ``verbose`` passes on what cells print; ``say`` receives the progress, one line per cell.
 
-    Raises :class:`NotebookError` or ``FileNotFoundError`` before a kernel starts when a parameter does not fit, and
-    :class:`Interrupted` on Ctrl-C.
+    Before a kernel starts raises :class:`NotebookError` or ``FileNotFoundError`` when a parameter does not fit, and
+    :class:`kdlab.ours.NotOurs` when something else has one of those names; :class:`Interrupted` on Ctrl-C.
     """
     import nbformat
 
@@ -82,6 +83,9 @@ def run_notebook(
     watch = _Watch(say, verbose)
     with _writable(final.parent):
         final.parent.mkdir(parents=True, exist_ok=True)
+        for file in (final, partial, record):
+            may_write(file, is_executed, "executed notebook")
+        drop_drafts(final.parent, {final.name, partial.name, record.name}.__contains__)
         record.unlink(missing_ok=True)
         partial.unlink(missing_ok=True)
         say(f"{final.stem}\n")
@@ -104,6 +108,17 @@ def run_notebook(
         write_atomically(record, lambda path: path.write_text(json.dumps(before | times, indent=1), "utf-8"))
     say(f"  done in {seconds:.1f} s: {final}\n")
     return Executed(final, seconds, None, tuple(watch.stale))
+
+
+def is_executed(file: Path) -> bool:
+    """Whether :func:`run_notebook` wrote ``file``: a notebook that went through papermill, or a record."""
+    try:
+        content = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    if not isinstance(content, dict):
+        return False
+    return "papermill" in content.get("metadata", {}) or content.keys() >= {"notebook", "parameters", "kdlab", "cells"}
 
 
 class _Watch:
@@ -262,7 +277,7 @@ def _writable(folder: Path):
         yield
     except StorageFull:
         raise
-    except OSError as error:
+    except OSError as error:  # NotOurs passes: it names file and mend itself
         raise NotebookError(
             f"cannot write executed notebooks into {folder}: {error.strerror or error}\n"
             "free some space, or name another folder with KDLAB_RUNS"

@@ -35,6 +35,7 @@ from kdlab.files import sweep, write_atomically
 from kdlab.launch import device, launched
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
+from kdlab.ours import is_draft, may_fill
 from kdlab.preparing import batches, on_clips, on_exits, on_windows
 from kdlab.processes import locked
 from kdlab.progress import track
@@ -197,16 +198,29 @@ def committed_runs() -> list[Run]:
 
 def publish(runs: Iterable[Run]) -> None:
     """Make ``runs`` and those they need the committed ones: copies in ``pretrained/``, replacing those of the same
-    conditions that were there."""
+    conditions that were there. Who publishes asks :func:`kdlab.paths.figures_are_committed` first.
+
+    Raises :class:`kdlab.ours.NotOurs` where something else has the name of a run.
+    """
     chosen = {run.folder.name: run for run in runs}
     for run in list(chosen.values()):
         needed = [find(recipe, pretrained=False) for recipe in run.recipe.needs().values()]
         chosen |= {run.folder.name: run for run in needed}
+    place = paths.pretrained_dir()
+    for name in chosen:
+        may_fill(place / name, lambda folder: (folder / "run.json").is_file(), "run")
+    for left in place.glob(".*.tmp"):  # by a call that was killed
+        if is_draft(left.name) and (left / "weights.safetensors").is_file():
+            shutil.rmtree(left)
+    before = committed_runs()
     conditions = {run.provenance["recipe"]["condition"] for run in chosen.values()}
     for name, run in chosen.items():
-        shutil.rmtree(paths.pretrained_dir() / name, ignore_errors=True)
-        shutil.copytree(run.folder, paths.pretrained_dir() / name, ignore=shutil.ignore_patterns("begun.json"))
-    for old in committed_runs():
+        draft = place / f".{name}.{os.getpid()}.tmp"  # copied whole before the old one goes
+        shutil.copytree(run.folder, draft, ignore=shutil.ignore_patterns("begun.json", ".*"))
+        if (place / name).exists():
+            shutil.rmtree(place / name)
+        draft.rename(place / name)
+    for old in before:
         if old.folder.name not in chosen and old.provenance["recipe"]["condition"] in conditions:
             shutil.rmtree(old.folder)
 

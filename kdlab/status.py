@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from kdlab import paths
 from kdlab.contents import one_look
+from kdlab.ours import begins_with, may_write
 from kdlab.progress import headless
 from kdlab.recipe import Recipe
 from kdlab.stored import DamagedRun, read_note
@@ -24,6 +25,7 @@ __all__ = ["TRIED", "Board", "note_trial", "seconds_left", "standings", "table",
 
 #: The list in ``runs/`` of all trainings ever begun, which ``kdlab clean`` keeps.
 TRIED = "tried.csv"
+_TRIED_HEAD = "time,sources,data,run"
 STATES = ("done", "running", "left")
 #: What reading a missing or damaged checkpoint raises; it counts as none.
 _UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, KeyError)
@@ -147,14 +149,18 @@ def told(left: float) -> str:
 
 
 def note_trial(name: str, identity: Mapping) -> None:
-    """Add the run ``name``, which begins or goes on now, to ``runs/tried.csv``, where it stays when its folder goes."""
+    """Add the run ``name``, which begins or goes on now, to ``runs/tried.csv``, where it stays when its folder goes.
+
+    Raises :class:`kdlab.ours.NotOurs` where that file is somebody else's.
+    """
     listed = paths.runs_dir() / TRIED
+    may_write(listed, lambda file: not file.stat().st_size or begins_with(file, _TRIED_HEAD), "list of trainings")
     # Trainings begin side by side: without the lock two of them find no head yet, and both write one.
     with FileLock(f"{listed}.lock"), open(listed, "a+b") as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(max(0, end - 1))
         torn = "\n" if file.read(1) not in (b"", b"\n") else ""  # a process was killed in the middle of its line
-        head = "" if end else "time,sources,data,run\n"
+        head = "" if end else f"{_TRIED_HEAD}\n"
         line = f"{datetime.now():%Y-%m-%d %H:%M:%S},{identity['sources']},{identity['data']},{name}\n"
         file.write((torn + head + line).encode())
 

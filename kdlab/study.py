@@ -1,7 +1,8 @@
 """Studies: conditions × seeds → predictions → paired differences → verdicts, and the files that keep them.
 
-A study leaves ``figures/<study>.csv`` (one tidy row per number) and ``figures/predictions/<study>-<data>.npz`` (what
-every run said of every test clip); all tables and figures are computed from these, never typed.
+A study leaves its evidence (:mod:`kdlab.evidence`): ``<study>.csv`` (one tidy row per number) and
+``predictions/<study>-<data>.npz`` (what every run said of every test clip); all tables and figures are computed from
+these, never typed.
 """
 
 import dataclasses
@@ -17,7 +18,6 @@ from scipy.special import softmax
 
 from kdlab import exit_profiles, generative_profiles, paths
 from kdlab.clips.night import Night
-from kdlab.files import write_atomically
 from kdlab.many import obtain_all
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
@@ -26,11 +26,9 @@ from kdlab.profiles import DEMO, TITLES, dual_light
 from kdlab.recipe import Recipe, UserClips, source_hash
 from kdlab.runs import Run, committed_runs, find, save_arrays
 
-__all__ = ["COLUMNS", "Scores", "answers", "chosen", "collect", "compare_with_committed", "compare_with_pretrained",
-           "convergence", "doubled", "flat", "fused", "lies", "load_rows", "pooled", "recall_rows", "rows", "save_rows",
+__all__ = ["Scores", "answers", "beside", "collect", "compare_with_committed", "compare_with_pretrained",
+           "convergence", "doubled", "flat", "fused", "lies", "load_rows", "pooled", "recall_rows", "rows",
            "stale_studies", "tested", "three_seed_range"]
-
-COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
 
 
 @dataclass(frozen=True)
@@ -141,6 +139,12 @@ def answers(scores: Scores, name: str, logits: Sequence[np.ndarray], recipes: Se
     )
 
 
+def beside(size) -> str:
+    """The name of the size of the runs that a study of ``size`` has beside its own, for ``kdlab reproduce`` and the
+    committed weights: demo, and smoke beside smoke."""
+    return "smoke" if size.name == "smoke" else "demo"
+
+
 def flat(*tables: dict[str, list[Recipe]]) -> list[Recipe]:
     """All recipes of some tables of a study."""
     return [recipe for table in tables for column in table.values() for recipe in column]
@@ -217,29 +221,6 @@ def recall_rows(scores: Scores, about: dict, say=print) -> list[dict]:
         ends = ("mean_recall", mean), ("mean_recall_low", low), ("mean_recall_high", high)
         table += [about | dict(condition=condition, metric=m, value=round(v, 4), unit="%") for m, v in ends]
     return table
-
-
-def save_rows(study: str, new: list[dict]) -> Path:
-    """Write ``figures/<study>.csv``, whole."""
-    path = paths.figures_dir() / f"{study}.csv"
-    write_atomically(path, lambda p: pd.DataFrame(new, columns=COLUMNS).to_csv(p, index=False))
-    return path
-
-
-def chosen(study: str, sets: dict[str, list], only: Sequence[str]) -> tuple[dict[str, list], list[dict]]:
-    """Those of a study's ``sets`` that ``only`` names (none named: all), and the rows of the others, which stay.
-
-    Raises ``ValueError`` for a name that is none of them.
-    """
-    if unknown := set(only) - set(sets):
-        raise ValueError(f"{study} has no data set {sorted(unknown)[0]!r}; it has {', '.join(sets)}")
-    if not only:
-        return sets, []
-    sets = {name: sets[name] for name in sets if name in only}
-    if not (paths.figures_dir() / f"{study}.csv").is_file():
-        return sets, []
-    table = load_rows(study)
-    return sets, table[~table.data.isin(only)].to_dict("records")
 
 
 def load_rows(study: str) -> pd.DataFrame:

@@ -16,7 +16,7 @@ PACKAGE = Path(kdlab.__file__).parent
 # clips, nets and distill know nothing of each other.
 LAYERS = (
     {"launch", "values"},
-    {"files", "paths", "processes", "progress"},
+    {"files", "ours", "paths", "processes", "progress"},
     {"contents", "stored"},
     {"clips", "nets", "distill"},
     {"train"},
@@ -30,13 +30,14 @@ LAYERS = (
     {"exit_profiles", "detection_profiles", "generative_profiles"},
     {"paper"},
     {"paper_progressive", "paper_detection", "paper_generative"},
+    {"evidence"},
     {"study"},
     {"studies"},
     {"show"},
     {"notebooks"},
     {"run"},
     {"refresh", "report", "reproduce"},
-    {"doctor"},
+    {"cleaning", "doctor"},
     {"cli_data", "cli_paper"},
     {"cli"},
 )

@@ -30,7 +30,7 @@ seed = 0
 lr: float = 0.1
 data = None
 pretrained = True
-seeds = (0, 1)
+seeds = [0, 1]
 workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 """
 
@@ -77,9 +77,9 @@ def test_names_of_notebooks(clone):
 def test_parameters_are_read_as_the_types_of_their_defaults(clone):
     path = write(clone, "03_x")
     assert declared_parameters(path)["profile"] == "demo"
-    given = {"profile": "7", "seed": "3", "lr": "1", "pretrained": "false", "seeds": "(4, 5)", "workers": "2"}
+    given = {"profile": "smoke", "seed": "3", "lr": "1", "pretrained": "false", "seeds": "[4, 5]", "workers": "2"}
     checked = checked_parameters(path, given)
-    assert checked == {"profile": "7", "seed": 3, "lr": 1.0, "pretrained": False, "seeds": (4, 5), "workers": 2}
+    assert checked == {"profile": "smoke", "seed": 3, "lr": 1.0, "pretrained": False, "seeds": [4, 5], "workers": 2}
     assert type(checked["lr"]) is float
     assert checked_parameters(path, {"data": "None"}) == {"data": None}
 
@@ -89,6 +89,100 @@ def test_parameters_are_read_as_the_types_of_their_defaults(clone):
 def test_a_value_of_another_type_is_refused(clone, name, text):
     with pytest.raises(NotebookError, match=f"parameter '{name}' takes a value of type"):
         checked_parameters(write(clone, "03_x"), {name: text})
+
+
+@pytest.mark.parametrize("value", [
+    b"\"; open('ran', 'w'); \"", "b'x'", "{1, 2}", {1, 2}, 1j, "1j", ("\"; open('ran', 'w'); \"",), "(1, 2)", [1],
+    "[1]", {"a": 1}, float("nan"), float("inf"), "1e999", 10**5000, "9" * 5000, "1" + "0" * 30, "\ud800", Path("x"),
+    "...", object(), "[" * 5000 + "]" * 5000,
+], ids=lambda value: f"{type(value).__name__}")
+@pytest.mark.parametrize("name", ["anything", "workers"])
+def test_what_is_no_plain_value_is_refused_by_name(clone, name, value):
+    """papermill writes bytes, tuples and sets into the notebook unescaped, where they run as code."""
+    path = write(clone, "03_x", parameters=PARAMETERS + "anything = None\n")
+    if isinstance(value, str) and value[:2] in ("99", "[["):  # no literal that Python reads: a text
+        assert checked_parameters(path, {name: value}) == {name: value}
+        return
+    with pytest.raises(NotebookError, match=f"parameter '{name}' takes a plain value"):
+        checked_parameters(path, {name: value})
+
+
+@pytest.mark.parametrize("value", [[b"x"], [(1,)], [[float("inf")]], [{"a": {1}}]])
+def test_nor_is_it_inside_of_a_list(clone, value):
+    with pytest.raises(NotebookError, match="parameter 'seeds' takes a plain value"):
+        checked_parameters(write(clone, "03_x"), {"seeds": value})
+    path = write(clone, "03_x", parameters="options = {}")
+    with pytest.raises(NotebookError, match="parameter 'options' takes a plain value"):
+        checked_parameters(path, {"options": {"a": value}})
+    with pytest.raises(NotebookError, match="its key .* is no text"):
+        checked_parameters(path, {"options": {b"x": 1}})
+
+
+def test_plain_values_reach_the_notebook_as_they_are(clone):
+    from papermill.translators import PythonTranslator
+
+    odd = "\\\"'\n\r\t\x00\x0b\x85\u2028\u2029 {x} %s # é 🎬 \\N{BULLET} \\"
+    parameters = "text = ''\nseeds = [0]\noptions = {}\nlr = 0.1\nanything = None\n"
+    given = {"text": odd, "seeds": [1, None, True, odd, -2**60], "options": {odd: [1.5, {"": odd}]}, "lr": 5e-324,
+             "anything": odd}
+    checked = checked_parameters(write(clone, "03_x", parameters=parameters), given)
+    assert checked == given
+    scope = {}
+    exec(PythonTranslator.codify(checked), scope)  # as the kernel does
+    assert {name: scope[name] for name in given} == given
+
+
+def test_a_type_is_asked_for_in_python_too(clone):
+    path = write(clone, "03_x")
+    for given in ({"seed": 1.5}, {"profile": 3}, {"pretrained": 1}, {"seed": True}, {"seeds": None}):
+        with pytest.raises(NotebookError, match="takes a value of type"):
+            checked_parameters(path, given)
+
+
+def test_a_profile_that_there_is_not_is_told_before_a_kernel_starts(clone, monkeypatch):
+    path = write(clone, "01_a", "open('ran', 'w')")
+    for call in (lambda: run_notebook(path, {"profile": "huge"}, say=quiet), lambda: reproduce("huge", say=quiet)):
+        with pytest.raises(ValueError, match="no profile 'huge'; there are smoke, demo, study"):
+            call()
+    monkeypatch.setenv("KDLAB_PROFILE", "huge")
+    with pytest.raises(ValueError, match="no profile 'huge'"):
+        run_notebook(path, {}, say=quiet)
+    assert not (clone / "notebooks" / "ran").exists() and not (clone / "runs").exists()
+
+
+def test_profiles_are_those_of_the_recipes():
+    from kdlab import profiles
+
+    for name in notebooks.PROFILES:
+        assert profiles.current(name).name == name
+    with pytest.raises(ValueError, match=f"there are {', '.join(notebooks.PROFILES)}$"):
+        profiles.current("huge")
+
+
+def test_somebodys_notebook_of_that_name_is_not_written_over(clone):
+    path = write(clone, "03_x", "open('ran', 'w')")
+    executed_dir().mkdir(parents=True)
+    for name in ("03_x-demo.ipynb", "03_x-demo.partial.ipynb", "03_x-demo.json"):
+        mine = executed_dir() / name
+        mine.write_text('{"cells": [], "metadata": {}}')
+        with pytest.raises(ValueError, match=f"{name} is there already and is no executed notebook of kdlab's"):
+            run_notebook(path, {}, say=quiet)
+        assert mine.read_text() == '{"cells": [], "metadata": {}}'
+        mine.unlink()
+    assert not (clone / "notebooks" / "ran").exists()
+
+
+@pytest.mark.parametrize("value", ["..", "../../x", "/etc/passwd", "C:\\x", "a:b", "con", "nul.txt", "x. ", "x.", "",
+                                   " ", "é" * 300, "🎬" * 100, "a\x00b", "<>|?*", "\n", "A" * 5000])
+def test_names_of_executed_notebooks_are_names_on_every_system(clone, value):
+    path = write(clone, "03_x", parameters="profile = 'demo'\na = b = c = d = ''\n")
+    for given in ({"a": value}, dict.fromkeys("abcd", value)):
+        name = run_name(path, effective_parameters(path, checked_parameters(path, given)))
+        assert name.startswith("03_x-demo") and len(name.encode()) <= 120
+        assert not set(name) & set('<>:"/\\|?*\n\x00 ') and all(c >= " " for c in name)
+        assert (executed_dir() / f"{name}.partial.ipynb").resolve().parent == executed_dir().resolve()
+    both = [run_name(path, effective_parameters(path, {"a": text})).lower() for text in (value, value + "x", "A", "a")]
+    assert len(set(both)) == 4, "different values have different names, capitals or not"
 
 
 def test_file_names_tell_what_is_not_at_its_default(clone, monkeypatch):

@@ -15,6 +15,7 @@ from filelock import FileLock
 from safetensors.numpy import save_file
 
 from kdlab import status
+from kdlab.ours import NotOurs
 from kdlab.status import Board, note_trial, seconds_left, standings, table, tally, tried
 from kdlab.train import Settings
 from tests.test_runs import make_recipe, make_student
@@ -193,3 +194,10 @@ def test_trainings_once_tried_are_not_forgotten(runs):
     scores = SimpleNamespace(recipes={"ce_raw": [raw[0].name, raw[1].name], "both": [f"{raw[0].name}+{raw[1].name}"]})
     assert tally([scores]) == ("4 trainings of these conditions have ever been tried here, at any size; 2 of them are "
                                "in this table")
+
+
+def test_a_list_of_somebodys_is_not_continued(runs):
+    (runs / "tried.csv").write_text("recipes I tried\nlasagne\n")
+    with pytest.raises(NotOurs, match="tried.csv is there already and is no list of trainings of kdlab's"):
+        note_trial("ce_raw-night-s0-ab12cd", {"sources": "a", "data": "d"})
+    assert (runs / "tried.csv").read_text() == "recipes I tried\nlasagne\n"

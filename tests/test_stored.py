@@ -18,8 +18,8 @@ from kdlab.recipe import UserClips
 from kdlab.runs import DamagedRun, Run, committed_runs, find, obtain, unfit
 from kdlab.status import note_trial, tried
 from tests.test_runs import DualLight, make_recipe, make_student
-from tests.test_runs import clips as clips  # noqa: F401  (fixtures)
-from tests.test_runs import places as places  # noqa: F401
+from tests.test_runs import clips as clips
+from tests.test_runs import places as places
 
 
 def quiet(line: str) -> None:

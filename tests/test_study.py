@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from kdlab import paths
+from kdlab.evidence import Evidence
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.profiles import SMOKE, TITLES
 from kdlab.recipe import source_hash
@@ -21,7 +22,6 @@ from kdlab.study import (
     fused,
     load_rows,
     rows,
-    save_rows,
     stale_studies,
     three_seed_range,
 )
@@ -90,7 +90,7 @@ def test_rows_are_tidy_and_load_back(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="kdlab study dual_light"):
         load_rows("dual_light")
     scores = made_scores()
-    save_rows("dual_light", rows("dual_light", "night", scores, {}))
+    Evidence("dual_light", tmp_path, True).save_rows(rows("dual_light", "night", scores, {}))
     table = load_rows("dual_light")
     assert len(table[table.metric == "accuracy"]) == 16 and len(table[table.metric == "ece"]) == 4
     assert [file.name for file in tmp_path.iterdir()] == ["dual_light.csv"]

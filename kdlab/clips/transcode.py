@@ -3,6 +3,7 @@
 docs/methods.md, section 4.1. The published pipeline asks FFmpeg for quality 1 and gets quantiser 2, its lower bound.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +20,7 @@ from kdlab.clips.catalogue import is_video
 from kdlab.clips.compressed import Unsuited, scan
 from kdlab.clips.container import DamagedClip, Walk, opened
 from kdlab.files import write_atomically
+from kdlab.ours import NotOurs, begins_with, drop_drafts
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 from kdlab.values import whole
@@ -63,7 +65,8 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
 
     A second call keeps what is whole, of the same format and made from the same source, and makes the rest. Files that
     cannot be decoded are left out, with the reason. Raises FileNotFoundError where there is no video, ValueError when
-    two would get one name, StorageFull when ``out`` cannot be written.
+    two would get one name or one would replace a file that was not made here, StorageFull when ``out`` cannot be
+    written.
     """
     source, out = Path(source).expanduser().resolve(), Path(out).expanduser().resolve()
     root = source.parent if source.is_file() else source
@@ -77,6 +80,13 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
         if (other := known.setdefault(target, file)) != file or target == file:
             raise ValueError(f"{target} would be made of {file}, and there is {other}: rename one, or choose another "
                              "folder.")
+    for _, target, _ in jobs:
+        if os.path.lexists(target) and not _is_ours(target):
+            raise NotOurs(f"{target} is there already and was not made by `kdlab data transcode`, so it stays as it "
+                          "is; choose another folder")
+    made = {target.name for _, target, _ in jobs}
+    for folder in {target.parent for _, target, _ in jobs}:
+        drop_drafts(folder, made.__contains__)
     workers = min(workers or available_cores(), len(jobs))
     if workers == 1:  # to start a process takes longer than many a clip
         return list(progress(map(_make, jobs), "transcoding", len(jobs)))
@@ -93,6 +103,11 @@ def _make(job: tuple[Path, Path, CoviarFormat]) -> Made:
         return Made(source, target, len(scan(target).kinds), target.stat().st_size, kept)
     except (DamagedClip, av.error.FFmpegError, PermissionError) as error:
         return Made(source, target, reason=getattr(error, "reason", None) or str(error))
+
+
+def _is_ours(target: Path) -> bool:
+    """By the comment in the header, which is there also when the rest has rotted."""
+    return not target.is_symlink() and target.is_file() and begins_with(target, "CoviarFormat(", 2**16)
 
 
 def _is_whole(target: Path, note: str) -> bool:

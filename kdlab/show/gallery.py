@@ -7,6 +7,8 @@ import matplotlib.pyplot as plt
 from kdlab import detection_profiles, generative_profiles, paths
 from kdlab.clips.enhance import Clahe, Gamma
 from kdlab.clips.night import Night, render_clip
+from kdlab.files import write_atomically
+from kdlab.ours import begins_with, may_write
 from kdlab.profiles import TITLES, VARIETY
 from kdlab.show import attention_plots, detection_plots, exit_plots, flatness_plots, plots
 from kdlab.studies import attention, controls, detection, dual_light, flatness, progressive, wise
@@ -15,6 +17,8 @@ from kdlab.studies.flatness_rows import hierarchy
 from kdlab.study import Scores, load_rows, pooled
 
 __all__ = ["draw"]
+
+_MARK = {"Software": "kdlab figures, with matplotlib"}
 
 
 def _night() -> plt.Figure:
@@ -26,7 +30,11 @@ def _night() -> plt.Figure:
 
 
 def draw() -> list[Path]:
-    """Redraw every picture; returns their paths. Raises ``FileNotFoundError`` where a study was not run."""
+    """Redraw every picture; returns their paths.
+
+    Raises ``FileNotFoundError`` where a study was not run, and, before any is written, :class:`kdlab.ours.NotOurs` where
+    ``$KDLAB_FIGURES`` holds a picture of one of these names that kdlab did not draw.
+    """
     plots.style()
     scores = Scores.load(paths.figures_dir() / "predictions" / "dual_light-night.npz")
     more = Scores.load(paths.figures_dir() / "predictions" / "dual_light_controls-night.npz")
@@ -68,9 +76,13 @@ def draw() -> list[Path]:
                                                      "energy_inside", "Energy on the actor, over the best map that "
                                                      "knows nothing"),
     }
-    made = []
-    for name, figure in pictures.items():
-        made.append(paths.figures_dir() / f"{name}.png")
-        figure.savefig(made[-1], dpi=100)
+    made = [may_write(paths.figures_dir() / f"{name}.png", _is_drawn, "picture") for name in pictures]
+    for file, figure in zip(made, pictures.values(), strict=True):
+        write_atomically(file, lambda path, figure=figure: figure.savefig(path, format="png", dpi=100, metadata=_MARK))
         plt.close(figure)
     return made
+
+
+def _is_drawn(picture: Path) -> bool:
+    """In the clone's own folder all pictures are kdlab's, also those from before they were marked."""
+    return paths.figures_are_committed() or begins_with(picture, _MARK["Software"])

@@ -15,15 +15,15 @@ import pandas as pd
 from kdlab import exit_profiles, generative_profiles, paths, profiles
 from kdlab.clips.mpeg4_sets import NightStream
 from kdlab.clips.night import ACTIONS, Night
+from kdlab.evidence import Evidence, asked_for
 from kdlab.many import obtain_all
 from kdlab.measure.attention import SCORES
 from kdlab.measure.paired import Effect, effect, verdict
 from kdlab.nets.exits import ORDER
 from kdlab.recipe import Recipe
-from kdlab.runs import save_arrays
 from kdlab.studies import dual_light
 from kdlab.studies.looks import looked
-from kdlab.study import Scores, chosen, flat, save_rows, tested
+from kdlab.study import Scores, flat, tested
 from kdlab.values import whole
 
 __all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "PROFILE", "TITLES", "AttentionSize", "available", "best",
@@ -99,24 +99,27 @@ def committed() -> dict[str, dict[str, list[Recipe]]]:
 
 def run(profile: AttentionSize, seeds: int | None = None, *, only: Sequence[str] = (), workers: int | None = None,
         say=print) -> dict[str, Scores]:
-    """Run (or resume) the study; write ``figures/attention.csv``, and for each set what its networks said and, in
+    """Run (or resume) the study; write its evidence: ``attention.csv``, and for each set what its networks said and, in
     ``attention-<set>-looks.npz``, the scores of every map. ``only`` names some sets; the rows of the others stay."""
-    sets, table = chosen("attention", parts(profile, seeds), only)
-    found = {}
+    every = parts(profile, seeds)
+    asked_for("attention", every, only)
+    counts = {name: len(next(iter(every[name][0].values()))) for name in only or every}
+    evidence = Evidence.of("attention", profile, counts, whole=profile == PROFILE, say=say)
+    (sets, table), found, seen = evidence.chosen(every, only), {}, {}
     for name, (columns, data) in sets.items():
         every = flat(columns)
         obtained = dict(zip(every, obtain_all(every, pretrained=False, stale="refuse", workers=workers, say=say),
                             strict=True))
         runs = {condition: [obtained[recipe] for recipe in column] for condition, column in columns.items()}
         found[name] = tested(runs, data)
-        looks = looked(runs, data, profile.every, say)
-        found[name].save(paths.figures_dir() / "predictions" / f"attention-{name}.npz")
-        save_arrays(_file(name), looks)
+        looks = seen[name] = looked(runs, data, profile.every, say)
+        found[name].save(evidence.file(f"attention-{name}"))
+        evidence.save(f"attention-{name}-looks", looks)
         table += _rows(name, found[name], looks)
         say(gains(looks, columns).to_string(index=False))
     if "night" in sets:
-        say(differences(load_looks("night")).to_string(index=False))
-    save_rows("attention", table)
+        say(differences(seen["night"]).to_string(index=False))
+    say(str(evidence.save_rows(table)))
     return found
 
 

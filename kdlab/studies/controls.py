@@ -7,21 +7,21 @@ in one thing (:data:`COMPARISONS`). The runs that ``kdlab study dual_light`` has
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kdlab import paths
 from kdlab.clips.standardised import Standardised
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.distill.controls import RandomGamma, StoredTargets
 from kdlab.distill.dual_light import DualLight
+from kdlab.evidence import Evidence
 from kdlab.measure.paired import Effect, verdict
 from kdlab.measure.transfer import asked
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.nets.wrappers import WithStatistics
-from kdlab.profiles import DEMO, STUDY, Profile, dual_light
+from kdlab.profiles import DEMO, STUDY, Profile, current, dual_light
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, find
 from kdlab.studies.dual_light import HEADLINE, ledger
 from kdlab.studies.enhancers import enhancers
-from kdlab.study import Scores, answers, collect, flat, fused, rows, save_rows, tested
+from kdlab.study import Scores, answers, beside, collect, flat, fused, rows, tested
 
 __all__ = ["COMPARISONS", "PROFILE", "TITLES", "columns", "committed", "effects", "few_columns", "run", "trainings"]
 
@@ -137,7 +137,7 @@ def few_columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
 
 def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
     """All that :func:`run` trains."""
-    return flat(columns(profile, seeds or SEEDS), few_columns(DEMO, FEW_SEEDS))
+    return flat(columns(profile, seeds or SEEDS), few_columns(current(beside(profile)), FEW_SEEDS))
 
 
 def committed() -> dict[str, dict[str, list[Recipe]]]:
@@ -162,27 +162,30 @@ def effects(scores: Scores) -> dict[str, dict[str, Effect]]:
             for question, asked in COMPARISONS.items()}
 
 
-def run(profile: Profile, seeds: int | None = None, *, few: Profile = DEMO, few_seeds: int = FEW_SEEDS,
+def run(profile: Profile, seeds: int | None = None, *, few: Profile | None = None, few_seeds: int = FEW_SEEDS,
         workers: int | None = None, say=print) -> Scores:
-    """Run (or resume) the controls; write ``figures/dual_light_controls.csv`` and two files of predictions.
+    """Run (or resume) the controls; write their evidence, ``dual_light_controls.csv`` and two files of predictions.
 
-    Students of the ``few``-clips profile are tested on the test clips of ``profile``, which are more. The default
-    number of seeds is enough to see what explains the main effect, not to decide every row.
+    Students of the ``few``-clips profile (demo, or smoke beside smoke) are tested on the test clips of ``profile``,
+    which are more. The default number of seeds is enough to see what explains the main effect, not to decide every row.
     """
-    scores, runs = collect(columns(profile, seeds or SEEDS), workers=workers, say=say)
+    seeds, few = seeds or SEEDS, few or current(beside(profile))
+    evidence = Evidence.of("dual_light_controls", profile, {"night": seeds, "night_demo": few_seeds}, say=say,
+                           whole=(profile, few) == (PROFILE, DEMO))
+    scores, runs = collect(columns(profile, seeds), workers=workers, say=say)
     raw = runs["ce_raw"]
     scores = fused(scores, "two_lights", raw, runs["ce_enhanced"])
     scores = fused(scores, "two_ce", raw, [*raw[1:], raw[0]])
     teachers = [find(run.recipe.teacher, pretrained=False) for run in runs["dlkdd"]]
     scores = _matrix(fused(scores, "with_teacher", runs["dlkdd"], teachers), runs)
-    scores.save(paths.figures_dir() / "predictions" / "dual_light_controls-night.npz")
+    scores.save(evidence.file("dual_light_controls-night"))
     table = rows("dual_light_controls", "night", scores, runs)
 
     _, students = collect(few_columns(few, few_seeds), workers=workers, say=say)
     small = tested(students, profile.night)
-    small.save(paths.figures_dir() / "predictions" / "dual_light_controls-night_demo.npz")
+    small.save(evidence.file("dual_light_controls-night_demo"))
     table += rows("dual_light_controls", "night_demo", small, students)
-    save_rows("dual_light_controls", table)
+    written = evidence.save_rows(table)
     for some in (scores, small):
         say(ledger(some).to_string(index=False))
     for question, found in effects(scores).items():
@@ -192,4 +195,5 @@ def run(profile: Profile, seeds: int | None = None, *, few: Profile = DEMO, few_
     for condition in small.predicted:
         if condition.startswith("dlkdd:"):
             say(f"few clips, {condition} − CE raw: {small.effect(condition, 'ce_raw')}")
+    say(str(written))
     return scores

@@ -13,10 +13,11 @@ import pandas as pd
 from kdlab import paths
 from kdlab.clips.darkened import Darkened
 from kdlab.clips.views import Raw
+from kdlab.evidence import Evidence
 from kdlab.profiles import STUDY, Profile, dual_light
 from kdlab.recipe import Recipe, UserClips
 from kdlab.studies.dual_light import ledger
-from kdlab.study import Scores, collect, convergence, flat, pooled, rows, save_rows
+from kdlab.study import Scores, collect, convergence, flat, pooled, rows
 
 __all__ = ["FOLDS", "PROFILE", "columns", "committed", "run", "trainings"]
 
@@ -51,22 +52,25 @@ def committed() -> dict[str, dict[str, list[Recipe]]]:
 
 
 def run(profile: Profile, seeds: int | None = None, *, workers: int | None = None, say=print) -> Scores:
-    """Run (or resume) the study; write ``figures/dual_light_weizmann.csv`` and predictions, one file for each fold.
+    """Run (or resume) the study; write its evidence, ``dual_light_weizmann.csv`` and predictions for each fold.
 
     Rows with a ``fold`` are of one training, those without of a seed's three. Verdicts resample people and seeds.
     Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
     """
     paths.real_set("weizmann")
+    seeds = seeds or SEEDS
+    evidence = Evidence.of("dual_light_weizmann", profile, {"weizmann_dark": seeds}, whole=profile == PROFILE, say=say)
     table, folds = [], []
     for fold in FOLDS:
-        scores, runs = collect(columns(profile, seeds or SEEDS, fold), unit="group", workers=workers, say=say)
-        scores.save(paths.figures_dir() / "predictions" / f"dual_light_weizmann-fold{fold}.npz")
+        scores, runs = collect(columns(profile, seeds, fold), unit="group", workers=workers, say=say)
+        scores.save(evidence.file(f"dual_light_weizmann-fold{fold}"))
         table += rows("dual_light", "weizmann_dark", scores, runs, fold)
         folds.append(scores)
     scores = pooled(folds)
     table += rows("dual_light", "weizmann_dark", scores, {})
-    save_rows("dual_light_weizmann", table)
+    written = evidence.save_rows(table)
     gain, half, word = convergence(pd.DataFrame(table), "weizmann_dark")
     say(f"twice the steps: {gain:+.1f} ± {half:.1f} points of validation accuracy: {word}")
     say(ledger(scores).to_string(index=False))
+    say(str(written))
     return scores

@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kdlab import paths
 from kdlab.clips.windows import windows
-from kdlab.detection_profiles import DEMO, SMOKE, STUDY, TITLES, DetectionSize, conditions, sized
+from kdlab.detection_profiles import DEMO, STUDY, TITLES, DetectionSize, conditions, sized
+from kdlab.evidence import Evidence
 from kdlab.many import obtain_all
 from kdlab.measure.detection import AVERAGES, TIOUS, Evaluation, annotated, evaluate
 from kdlab.measure.detections import effect_of, found_by, mean_aps, resampled, seen_by
 from kdlab.measure.paired import Effect, verdict
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, find, save_arrays
-from kdlab.study import doubled, flat, lies, load_rows, save_rows
+from kdlab.study import beside, doubled, flat, lies, load_rows
 
 __all__ = ["HEADLINE", "METRICS", "PROFILE", "Detections", "collected", "columns", "committed", "compared",
            "convergence", "effects", "ledger", "run", "sized", "trainings", "width"]
@@ -186,28 +186,31 @@ def convergence(table: pd.DataFrame) -> tuple[float, float, str]:
 
 def run(profile: DetectionSize, seeds: int | None = None, *, demo_seeds: int = 3, workers: int | None = None,
         say=print) -> Detections:
-    """Run (or resume) the study; write ``figures/detection.csv`` and what every run found in the test videos.
+    """Run (or resume) the study; write its evidence, ``detection.csv`` and what every run found in the videos.
 
     ``demo_seeds`` runs of demo size are what ``kdlab reproduce`` compares a user's own numbers with.
     """
     seeds = seeds or profile.seeds
+    evidence = Evidence.of("detection", profile, {"night_untrimmed": seeds, "night_untrimmed_demo": demo_seeds},
+                           whole=profile == PROFILE, say=say)
     obtain_all(trainings(profile, seeds), pretrained=False, stale="refuse", workers=workers, say=say)
     scores, runs, best = collected(columns(profile, seeds, longer=True), workers=workers, say=say)
     say(f"soft-NMS of width {best:g}, chosen on validation videos")
-    small = SMOKE if profile.name == "smoke" else DEMO
-    demo, _, _ = collected(columns(small, demo_seeds), workers=workers, say=say)
-    table = pd.DataFrame(write(scores, runs, best, demo))
+    demo, _, _ = collected(columns(sized(beside(profile)), demo_seeds), workers=workers, say=say)
+    table = pd.DataFrame(write(evidence, scores, runs, best, demo))
     gain, half, word = convergence(table)
     say(f"twice the steps: {gain:+.1f} ± {half:.1f} points on validation: {word}")
     for title, found in effects(scores).items():
         say(f"{title}: {found} points")
     say(ledger(scores).to_string(index=False))
+    say(str(evidence.folder / "detection.csv"))
     return scores
 
 
-def write(scores: Detections, runs: dict[str, list[Run]], sigma: float, demo: Detections) -> list[dict]:
+def write(evidence: Evidence, scores: Detections, runs: dict[str, list[Run]], sigma: float,
+          demo: Detections) -> list[dict]:
     """Save what was :func:`collected`, detections and tidy rows, those of ``demo`` among them; the rows."""
-    scores.save(paths.figures_dir() / "predictions" / "detection-night_untrimmed.npz")
+    scores.save(evidence.file("detection-night_untrimmed"))
     table = _rows("night_untrimmed", scores)
     for condition, column in runs.items():
         for seed, one in enumerate(column[:1] if condition == "det_teacher" else column):
@@ -217,7 +220,7 @@ def write(scores: Detections, runs: dict[str, list[Run]], sigma: float, demo: De
             table += [about | dict(metric=f"val_map@{HEADLINE}", value=round(value, 4), unit="%"),
                       about | dict(metric="cpu_seconds", value=one.provenance["cpu_seconds"], unit="s")]
     table += _rows("night_untrimmed_demo", demo)
-    save_rows("detection", table)
+    evidence.save_rows(table)
     return table
 
 

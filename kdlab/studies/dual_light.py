@@ -8,18 +8,18 @@ import pandas as pd
 import torch
 from torch import nn
 
-from kdlab import paths
 from kdlab.clips.cache import resize
 from kdlab.clips.night import Night
 from kdlab.clips.views import Raw, View, Window
+from kdlab.evidence import Evidence
 from kdlab.many import obtain_all
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
 from kdlab.measure.paired import effect, verdict
 from kdlab.measure.transfer import asked
-from kdlab.profiles import DEMO, STUDY, TITLES, Profile, dual_light, sweep
+from kdlab.profiles import DEMO, STUDY, TITLES, Profile, current, dual_light, sweep
 from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run, publish
-from kdlab.study import Scores, collect, flat, fused, rows, save_rows
+from kdlab.runs import Run
+from kdlab.study import Scores, beside, collect, flat, fused, rows
 
 __all__ = ["ALPHAS", "HEADLINE", "PROFILE", "TEMPERATURES", "columns", "committed", "committed_costs",
            "committed_sweep", "cost_points", "costs", "ledger", "run", "sweep_rows", "trainings"]
@@ -43,7 +43,8 @@ def columns(profile: Profile, seeds: int, conditions=None, data: str | UserClips
 
 def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
     """All that :func:`run` trains."""
-    headline, cells = columns(DEMO, DEMO_SEEDS, HEADLINE), sweep(DEMO, 0, TEMPERATURES, ALPHAS)
+    small = current(beside(profile))
+    headline, cells = columns(small, DEMO_SEEDS, HEADLINE), sweep(small, 0, TEMPERATURES, ALPHAS)
     return [*flat(columns(profile, seeds or profile.seeds), headline), *cells.values()]
 
 
@@ -156,13 +157,15 @@ def _validated(run: Run, night: Night) -> float:
 
 def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 1, demo_seeds: int = DEMO_SEEDS,
         workers: int | None = None, say=print) -> Scores:
-    """Run (or resume) the whole study and write ``figures/dual_light.csv`` and its predictions.
+    """Run (or resume) the whole study and write its evidence, ``dual_light.csv`` and predictions.
 
     Validation accuracies are those on :data:`VALIDATION` clips a class, not on the few that training looks at.
     The seed-0 runs of demo size become the committed weights in ``pretrained/``; ``demo_seeds`` runs of that size are
     what ``kdlab reproduce`` compares a user's own numbers with.
     """
-    seeds = seeds or profile.seeds
+    seeds, small = seeds or profile.seeds, current(beside(profile))
+    evidence = Evidence.of("dual_light", profile, {"night": seeds, "night_demo": demo_seeds}, say=say,
+                           whole=profile == PROFILE and sweep_seeds > 0)
     scores, runs = collect(columns(profile, seeds), workers=workers, say=say)
     scores = fused(scores, "two_stream", runs["ce_raw"], runs["ce_enhanced"])
     table = rows("dual_light", "night", scores, runs)
@@ -182,11 +185,11 @@ def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 1, dem
     for name, value in milliseconds.items():
         seconds = round(value / 1000, 6)
         table.append(about | dict(condition=f"cost:{name}", metric="cpu_seconds", value=seconds, unit="s"))
-    scores.save(paths.figures_dir() / "predictions" / "dual_light-night.npz")
-    demo, demo_runs = collect(columns(DEMO, demo_seeds, HEADLINE), workers=workers, say=say)
+    scores.save(evidence.file("dual_light-night"))
+    demo, demo_runs = collect(columns(small, demo_seeds, HEADLINE), workers=workers, say=say)
     table += rows("dual_light", "night_demo", demo, demo_runs)
-    demo.save(paths.figures_dir() / "predictions" / "dual_light-night_demo.npz")
-    publish(column[0] for column in demo_runs.values())
-    table += sweep_rows(DEMO, sweep_seeds, workers, say)
-    save_rows("dual_light", table)
+    demo.save(evidence.file("dual_light-night_demo"))
+    evidence.publish(column[0] for column in demo_runs.values())
+    table += sweep_rows(small, sweep_seeds, workers, say)
+    say(str(evidence.save_rows(table)))
     return scores

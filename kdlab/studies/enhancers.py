@@ -1,20 +1,22 @@
 """The study of enhancers on ``night``: what each makes of a dark clip, what it costs, and the teacher trained on it."""
 
 from dataclasses import replace
+from functools import partial
 from math import ceil
 
 import pandas as pd
 
-from kdlab import paths
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.night import night_catalogue
 from kdlab.clips.views import Raw
 from kdlab.enhancer import TrainedCurves
+from kdlab.evidence import Evidence
 from kdlab.files import write_atomically
 from kdlab.measure.enhancement import UNITS, score
+from kdlab.ours import begins_with, may_write
 from kdlab.profiles import DEMO, Profile, dual_light
 from kdlab.recipe import Recipe
-from kdlab.study import Scores, collect, flat, rows, save_rows
+from kdlab.study import Scores, collect, flat, rows
 
 __all__ = ["PROFILE", "columns", "committed", "enhancers", "run", "summary", "trainings"]
 
@@ -50,10 +52,12 @@ def committed() -> dict[str, dict[str, list[Recipe]]]:
 
 
 def run(profile: Profile, seeds: int | None = None, *, workers: int | None = None, say=print) -> Scores:
-    """Run (or resume) the study; write ``figures/enhancers.csv``, its predictions, and Zero-DCE's training curve.
+    """Run (or resume) the study; write its evidence, ``enhancers.csv``, predictions, and Zero-DCE's training curve.
 
     Scores are means over :data:`SCORED` test clips, in rows of seed 0; accuracies are those of every seed's teacher.
     """
+    seeds = seeds or profile.seeds
+    evidence = Evidence.of("enhancers", profile, {"night": seeds}, whole=profile == PROFILE, say=say)
     ways = enhancers(profile)
     profile.night.catalogue()
     dark, bright = (night_catalogue(profile.night, stream=stream).split("test") for stream in ("dark", "bright"))
@@ -61,18 +65,20 @@ def run(profile: Profile, seeds: int | None = None, *, workers: int | None = Non
     pairs = ((Raw().read(d.path), Raw().read(b.path)) for d, b in zip(dark[::step], bright[::step], strict=True))
     found = score(ways, pairs).groupby("enhancer", sort=False).mean()
     curve = ways["zerodce"].training()
-    write_atomically(paths.figures_dir() / "enhancers_zerodce.csv", lambda p: curve.to_csv(p, index=False))
-    scores, runs = collect(columns(profile, seeds or profile.seeds), workers=workers, say=say)
+    losses = may_write(evidence.folder / "enhancers_zerodce.csv", partial(begins_with, text=",".join(curve)), "table")
+    write_atomically(losses, lambda p: curve.to_csv(p, index=False))
+    scores, runs = collect(columns(profile, seeds), workers=workers, say=say)
     table = rows("enhancers", "night", scores, runs)
     for name, row in found.iterrows():
         about = dict(study="enhancers", data="night", condition=name, seed=0, fold="", recipe=ways[name].name)
         table += [about | {"metric": m, "value": round(v, 4), "unit": UNITS[m]} for m, v in row.items()]
-    save_rows("enhancers", table)
-    scores.save(paths.figures_dir() / "predictions" / "enhancers-night.npz")
+    scores.save(evidence.file("enhancers-night"))
+    written = evidence.save_rows(table)
     say(summary(pd.DataFrame(table)).round(2).to_string())
     for name in ways:
         if name != "identity":
             say(f"{name} − identity: {scores.effect(name, 'identity')}")
+    say(str(written))
     return scores
 
 

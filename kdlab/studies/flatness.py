@@ -20,6 +20,7 @@ from torch import nn
 from kdlab import generative_profiles
 from kdlab.clips.mpeg4_sets import NightStream
 from kdlab.clips.night import Night
+from kdlab.evidence import Evidence
 from kdlab.exit_profiles import DEMO, SMOKE, ExitSize, conditions, night, trio
 from kdlab.exits import frozen_features
 from kdlab.files import write_atomically
@@ -35,7 +36,7 @@ from kdlab.recipe import Recipe
 from kdlab.runs import Run
 from kdlab.studies import dual_light, generative
 from kdlab.studies.flatness_rows import MEASURES, ledger
-from kdlab.study import flat, load_rows, save_rows
+from kdlab.study import beside, flat
 
 __all__ = ["CLIPS", "MARKS", "NETS", "PROFILE", "SETS", "committed", "each_measured", "exits", "ledger", "marks",
            "measured", "networks", "others", "run", "sized", "trainings"]
@@ -70,7 +71,7 @@ def networks(size: ExitSize, data: NightStream, seed: int) -> dict[str, Recipe]:
 
 def others(size: ExitSize, seeds: int) -> dict[str, list[Recipe]]:
     """``dual_light:dlkdd`` → the recipes of notebooks 03 and 04 that answer with classes, one a seed, for row P2."""
-    name = "smoke" if size.name == "smoke" else "demo"
+    name = beside(size)
     dark = dual_light.columns(current(name), seeds, dual_light.HEADLINE)
     small = generative_profiles.sized(name)
     bright = generative.columns(small, seeds, generative_profiles.night(small))
@@ -94,12 +95,14 @@ def committed() -> dict[str, dict[str, list[Recipe]]]:
 
 def run(profile: ExitSize, seeds: int | None = None, *, nets: Sequence[str] = tuple(NETS), demo_seeds: int = 3,
         workers: int | None = None, say=print) -> pd.DataFrame:
-    """Run (or resume) the study; write ``figures/flatness.csv`` and return its rows.
+    """Run (or resume) the study; write its evidence, ``flatness.csv``, and return its rows.
 
     Trainings and every measured network are kept. ``demo_seeds`` of notebook 07's networks are measured as they ended,
     with their internal classifiers.
     """
     table, seeds = [], range(seeds or profile.seeds)
+    counts = {"night_context": len(seeds), "night": demo_seeds}  # the latter of others()
+    evidence = Evidence.of("flatness", profile, counts, whole=(profile, set(nets)) == (PROFILE, set(NETS)), say=say)
     for k, mark in enumerate(marks(profile)):  # all networks at the first mark before any goes on to the second
         here = [(data, condition, recipe) for data, name, seed in product(SETS, nets, seeds)
                 for condition, recipe in networks(profile, night(profile, SETS[data]), seed).items()
@@ -110,13 +113,14 @@ def run(profile: ExitSize, seeds: int | None = None, *, nets: Sequence[str] = tu
         columns = zip(*((data, condition, found[recipe]) for data, condition, recipe in here), strict=True)
         for values in each(_rows, repeat(profile), *columns, repeat(mark)):
             table += values
-            save_rows("flatness", table)
+            evidence.save_rows(table)
             say(_line(values))
     table += _finished(profile, demo_seeds, workers, say) + _others(profile, demo_seeds, workers, say)
-    save_rows("flatness", table)
-    rows = load_rows("flatness")
+    written = evidence.save_rows(table)
+    rows = pd.read_csv(written, keep_default_na=False)
     for data in SETS:
         say(ledger(rows, data).to_string(index=False))
+    say(str(written))
     return rows
 
 

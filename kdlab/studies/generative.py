@@ -15,13 +15,12 @@ import torch
 from kdlab import paths
 from kdlab.clips.mpeg4_sets import NightStream
 from kdlab.clips.night import ACTIONS
+from kdlab.evidence import Evidence, asked_for
 from kdlab.generative_profiles import (
     ABLATIONS,
-    DEMO,
     HEADLINE,
     ONCE,
     REAL,
-    SMOKE,
     STUDIED,
     STUDY,
     WINDOW,
@@ -39,7 +38,7 @@ from kdlab.nets.video import build
 from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import Run
 from kdlab.studies.looking import ATTENTIVE, alignment_rows, watched
-from kdlab.study import Scores, chosen, collect, convergence, flat, fused, pooled, rows, save_rows, tested
+from kdlab.study import Scores, beside, collect, convergence, flat, fused, pooled, rows, tested
 
 __all__ = ["BESIDE", "COMPETITORS", "PROFILE", "SETS", "columns", "committed", "convergence_line", "converged",
            "data_sets", "files", "g2", "gathered", "ledger", "run", "scores_of_study", "sized", "test_clips",
@@ -175,16 +174,20 @@ def convergence_line(table: pd.DataFrame, data: str = "night_bright") -> str:
 
 def run(profile: GenerativeSize, seeds: int | None = None, *, only: Sequence[str] = (), demo_seeds: int = 3,
         workers: int | None = None, say=print) -> dict[str, Scores]:
-    """Run (or resume) the study; write ``figures/generative.csv`` and the predictions of every set and fold.
+    """Run (or resume) the study; write its evidence, ``generative.csv`` and predictions for every set and fold.
 
     ``only`` names some of :data:`SETS` or :data:`BESIDE`: nothing else is trained, and the rows of the others stay.
     ``demo_seeds`` runs of demo size are what ``kdlab reproduce`` compares a user's own numbers with.
     Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
     """
     sets = data_sets(profile) | dict.fromkeys(BESIDE, [])
-    sets, table = chosen("generative", sets, only)
-    if "weizmann" in sets:
+    asked_for("generative", sets, only)
+    if "weizmann" in (only or sets):
         paths.real_set("weizmann")
+    counts = {name: _seeds(profile, name, seeds) for name in only or sets} | (
+        {"night_bright_demo": demo_seeds} if "night_bright_demo" in (only or sets) else {})
+    evidence = Evidence.of("generative", profile, counts, whole=profile == PROFILE, say=say)
+    sets, table = evidence.chosen(sets, only)
     obtain_all(trainings(profile, seeds, tuple(sets)), pretrained=False, stale="refuse", workers=workers, say=say)
     found, quiet = {}, dict(workers=workers, say=lambda _: None)
     for name, folds in sets.items():
@@ -194,7 +197,7 @@ def run(profile: GenerativeSize, seeds: int | None = None, *, only: Sequence[str
                                     unit="group" if name == "weizmann" else "clip", **quiet)
             if name != "weizmann":
                 scores = replace(tested(runs, test_clips(profile)), seeds=scores.seeds)
-            scores.save(paths.figures_dir() / "predictions" / f"{files()[name][fold]}.npz")
+            scores.save(evidence.file(files()[name][fold]))
             table += rows("generative", name, scores, runs, str(fold + 1) if len(folds) > 1 else "")
             table += gradient_rows(runs["genkd"], say) if name == "night_bright" else []
             parts.append(scores)
@@ -208,13 +211,13 @@ def run(profile: GenerativeSize, seeds: int | None = None, *, only: Sequence[str
         attentive = columns(profile, _seeds(profile, "night_untrimmed", seeds), night(profile), ATTENTIVE)
         every = dict(zip(flat(attentive), obtain_all(flat(attentive), pretrained=False, stale="refuse", **quiet),
                          strict=True))
-        table += alignment_rows({name: [every[recipe] for recipe in column] for name, column in attentive.items()},
-                                 watched(profile), say)
+        watching = {name: [every[recipe] for recipe in column] for name, column in attentive.items()}
+        table += alignment_rows(evidence, watching, watched(profile), say)
     if "night_bright_demo" in sets:
-        small = SMOKE if profile.name == "smoke" else DEMO
+        small = sized(beside(profile))
         scores, runs = gathered(columns(small, demo_seeds, night(small)), workers=workers, say=say)
         table += [row for row in rows("generative", "night_bright_demo", scores, runs) if row["metric"] == "accuracy"]
-    save_rows("generative", table)
+    say(str(evidence.save_rows(table)))
     return found
 
 

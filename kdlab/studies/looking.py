@@ -6,10 +6,11 @@ import numpy as np
 
 from kdlab import detection_profiles, paths
 from kdlab.clips.night.untrimmed import Untrimmed, untrimmed_catalogue
+from kdlab.evidence import Evidence
 from kdlab.generative_profiles import GenerativeSize
 from kdlab.measure.alignment import ENERGY, SLIDING, areas, random_twin, traces
 from kdlab.measure.paired import Effect, effect
-from kdlab.runs import Run, save_arrays
+from kdlab.runs import Run
 
 __all__ = ["ATTENTIVE", "UNTRIMMED", "aligned", "alignment", "alignment_effects", "alignment_rows", "watched"]
 
@@ -55,10 +56,10 @@ def alignment_effects(table: dict[str, np.ndarray]) -> dict[str, Effect]:
                     if {"genkd", other} <= table.keys()}
 
 
-def alignment_rows(runs: dict[str, list[Run]], spec: Untrimmed, say) -> list[dict]:
+def alignment_rows(evidence: Evidence, runs: dict[str, list[Run]], spec: Untrimmed, say) -> list[dict]:
     """Tidy rows of the mean area over videos, in percent; the areas themselves go beside the predictions."""
     found = aligned(runs, spec)
-    save_arrays(paths.figures_dir() / "predictions" / "generative-alignment.npz", found)
+    evidence.save("generative-alignment", found)
     for name, e in alignment_effects(found).items():
         say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
     about = dict(study="generative", data="night_untrimmed", fold="", metric="auc", unit="%")

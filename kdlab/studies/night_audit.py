@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from kdlab import paths
 from kdlab.clips.night import Night
+from kdlab.evidence import Evidence
 from kdlab.measure.paired import effect
 from kdlab.measure.realism import marks, summary
 from kdlab.profiles import STUDY, Profile, dual_light
 from kdlab.progress import track
 from kdlab.recipe import Recipe
-from kdlab.study import Scores, collect, flat, rows, save_rows
+from kdlab.study import Scores, collect, flat, rows
 
 __all__ = ["CLIPS", "PROFILE", "VARIETIES", "columns", "committed", "run", "verdicts", "trainings"]
 
@@ -88,12 +88,14 @@ def verdicts(scores: Scores, light: pd.DataFrame) -> pd.DataFrame:
 
 
 def run(profile: Profile, seeds: int | None = None, *, workers: int | None = None, say=print) -> Scores:
-    """Run (or resume) the audits; write ``figures/night_audit.csv`` and the predictions.
+    """Run (or resume) the audits; write their evidence, ``night_audit.csv`` and predictions.
 
     The pixels' marks are those of the test clips at the audits' variety and at variety 1.
     """
-    scores, runs = collect(columns(profile, seeds or SEEDS), workers=workers, say=say)
-    scores.save(paths.figures_dir() / "predictions" / "night_audit-night.npz")
+    seeds = seeds or SEEDS
+    evidence = Evidence.of("night_audit", profile, {"night": seeds}, whole=profile == PROFILE, say=say)
+    scores, runs = collect(columns(profile, seeds), workers=workers, say=say)
+    scores.save(evidence.file("night_audit-night"))
     table = rows("night_audit", "night", scores, runs)
     for variety in dict.fromkeys((profile.night.variety, 1.0)):
         night = replace(runs["full"][0].recipe.data, variety=variety)
@@ -105,5 +107,5 @@ def run(profile: Profile, seeds: int | None = None, *, workers: int | None = Non
                 condition = f"marks:variety{variety:g}"
                 table.append(about | dict(condition=condition, metric=metric, value=round(value, 3), unit=unit))
         say(f"variety {variety:g}\n{verdicts(scores, light).to_string(index=False)}")
-    save_rows("night_audit", table)
+    say(str(evidence.save_rows(table)))
     return scores

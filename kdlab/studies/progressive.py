@@ -18,15 +18,16 @@ from kdlab import paths
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.mpeg4_sets import HeldOut, NightStream
 from kdlab.distill.progressive import PAPER, Progressive, coinciding, gate
-from kdlab.exit_profiles import CONTEXT, DEMO, HEADLINE, STUDY, TRAINED, ExitSize, conditions, night, sized, trio
+from kdlab.evidence import Evidence, asked_for
+from kdlab.exit_profiles import CONTEXT, HEADLINE, STUDY, TRAINED, ExitSize, conditions, night, sized, trio
 from kdlab.exits import ExitRecipe
 from kdlab.many import obtain_all
 from kdlab.measure.exits import teaching_losses
 from kdlab.measure.paired import Effect, effect, together, verdict
 from kdlab.nets.exits import ORDER
 from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run, find, publish
-from kdlab.study import Scores, chosen, collect, pooled, save_rows
+from kdlab.runs import Run, find
+from kdlab.study import Scores, beside, collect, pooled
 
 __all__ = ["CONTEXTS", "PROFILE", "SETS", "columns", "committed", "differing", "exit_effect", "files", "gate_line",
            "ledger", "regime", "run", "sized", "teachers", "trainings"]
@@ -172,16 +173,19 @@ def ledger(scores: Scores) -> pd.DataFrame:
 
 def run(profile: ExitSize, seeds: int | None = None, *, only: Sequence[str] = (), demo_seeds: int = 4,
         workers: int | None = None, say=print) -> dict[str, Scores]:
-    """Run (or resume) the study; write ``figures/progressive.csv`` and the predictions of every set and fold.
+    """Run (or resume) the study; write its evidence, ``progressive.csv`` and predictions for every set and fold.
 
     ``only`` names some of :data:`SETS`: nothing else is trained, and the rows of the others stay. The seed-0 runs of
     demo size become the committed weights; ``demo_seeds`` of them are what ``kdlab reproduce`` compares a user's own
     numbers with. Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
     """
-    sets, others = chosen("progressive", data_sets(profile), only)
-    if "weizmann" in sets:
+    asked_for("progressive", SETS, only)
+    if "weizmann" in (only or SETS):
         paths.real_set("weizmann")
-    table, found, seeds = others, {}, seeds or profile.seeds
+    seeds = seeds or profile.seeds
+    counts = dict.fromkeys(only, seeds) or dict.fromkeys(SETS, seeds) | {"night_context_demo": demo_seeds}
+    evidence = Evidence.of("progressive", profile, counts, whole=profile == PROFILE, say=say)
+    (sets, table), found = evidence.chosen(data_sets(profile), only), {}
     obtain_all(trainings(profile, seeds, tuple(sets)), pretrained=False, stale="refuse", workers=workers, say=say)
     for name, folds in sets.items():
         parts = []
@@ -189,7 +193,7 @@ def run(profile: ExitSize, seeds: int | None = None, *, only: Sequence[str] = ()
             unit = "group" if name == "weizmann" else "clip"
             scores, runs = collect(columns(profile, seeds, data), unit=unit, workers=workers, say=say)
             scores = replace(scores, logits={})
-            scores.save(paths.figures_dir() / "predictions" / f"{files()[name][fold]}.npz")
+            scores.save(evidence.file(files()[name][fold]))
             table += _validated(name, str(fold + 1) if len(folds) > 1 else "", runs, scores.seeds)
             parts.append(scores)
         found[name] = pooled(parts)
@@ -197,8 +201,8 @@ def run(profile: ExitSize, seeds: int | None = None, *, only: Sequence[str] = ()
         say(f"{name}: networks {', '.join(f'{m} {a:.1f} %' for m, a in finals(found[name]).items())}")
         say(ledger(found[name]).to_string(index=False))
     if not only:
-        table += _audited(profile, workers, say) + _demo(demo_seeds, workers, say)
-    save_rows("progressive", table)
+        table += _audited(profile, workers, say) + _demo(evidence, sized(beside(profile)), demo_seeds, workers, say)
+    say(str(evidence.save_rows(table)))
     return found
 
 
@@ -215,11 +219,11 @@ def _audited(size: ExitSize, workers: int | None, say) -> list[dict]:
     return table
 
 
-def _demo(seeds: int, workers: int | None, say) -> list[dict]:
+def _demo(evidence: Evidence, small: ExitSize, seeds: int, workers: int | None, say) -> list[dict]:
     """Rows of the headline's conditions at demo size; the first seed's become the committed weights."""
-    demo = columns(DEMO, seeds, night(DEMO), every=False)
+    demo = columns(small, seeds, night(small), every=False)
     scores, runs = collect(demo, workers=workers, say=say)
-    publish(column[0] for column in runs.values())
+    evidence.publish(column[0] for column in runs.values())
     return [row for row in test_rows("night_context_demo", scores) if row["condition"] in HEADLINE]
 
 

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from kdlab import paths
+from kdlab.evidence import Evidence
 from kdlab.profiles import STUDY, Profile, dual_light
 from kdlab.recipe import Recipe, UserClips
 from kdlab.studies.dual_light import columns as on_night
 from kdlab.studies.dual_light import ledger
-from kdlab.study import Scores, collect, flat, pooled, recall_rows, rows, save_rows, tested
+from kdlab.study import Scores, collect, flat, pooled, recall_rows, rows, tested
 from kdlab.train import Settings
 
 __all__ = ["CONDITIONS", "FOLDS", "PROFILE", "columns", "committed", "run", "trainings"]
@@ -68,7 +69,7 @@ def committed() -> dict[str, dict[str, list[Recipe]]]:
 
 def run(profile: Profile, seeds: int | None = None, *, tuned_seeds: int | None = None, workers: int | None = None,
         say=print) -> dict[str, Scores]:
-    """Run (or resume) the study; write ``figures/dual_light_arid6.csv`` and predictions, one file for each fold.
+    """Run (or resume) the study; write its evidence, ``dual_light_arid6.csv`` and predictions for each fold.
 
     ``seeds`` of the `night` study are asked zero-shot, ``tuned_seeds`` of them are fine-tuned. Returns the scores of
     both folds' clips together. Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``arid6``.
@@ -76,6 +77,8 @@ def run(profile: Profile, seeds: int | None = None, *, tuned_seeds: int | None =
     paths.real_set("arid6")
     seeds = seeds or profile.seeds
     tuned_seeds = tuned_seeds or min(seeds, TUNED_SEEDS)
+    evidence = Evidence.of("dual_light_arid6", profile, {_data("zero_shot"): seeds, _data("finetuned"): tuned_seeds},
+                           whole=profile == PROFILE, say=say)
     _, networks = collect(on_night(profile, seeds, CONDITIONS), workers=workers, say=say)
     folds: dict[str, list[Scores]] = {"zero_shot": [], "finetuned": []}
     table = []
@@ -83,7 +86,7 @@ def run(profile: Profile, seeds: int | None = None, *, tuned_seeds: int | None =
         there = tested(networks, _clips(fold), unit="group")
         tuned, runs = collect(columns(profile, tuned_seeds, fold), unit="group", workers=workers, say=say)
         for name, scores, of in (("zero_shot", there, {}), ("finetuned", tuned, runs)):
-            scores.save(paths.figures_dir() / "predictions" / f"dual_light_arid6-{name}-{fold}.npz")
+            scores.save(evidence.file(f"dual_light_arid6-{name}-{fold}"))
             table += rows("dual_light_arid6", _data(name), scores, of, fold)
             folds[name].append(scores)
     found = {name: pooled(both) for name, both in folds.items()}
@@ -93,7 +96,7 @@ def run(profile: Profile, seeds: int | None = None, *, tuned_seeds: int | None =
         say(f"{name}\n{ledger(scores).to_string(index=False)}")
     for name in ("same_light", "dlkdd"):
         say(f"a teacher that was not fine-tuned, {name}: {found['finetuned'].effect(f'{name}_kept', name)}")
-    save_rows("dual_light_arid6", table)
+    say(str(evidence.save_rows(table)))
     return found
 
 

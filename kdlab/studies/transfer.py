@@ -16,13 +16,13 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.night import ACTIONS, Night
 from kdlab.clips.views import Enhanced, MotionMix, Window
 from kdlab.distill.dual_light import DualLight
+from kdlab.evidence import Evidence
 from kdlab.many import obtain_all
 from kdlab.measure.transfer import PROBES, asked, narrowed
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.profiles import STUDY, Profile
 from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import publish
-from kdlab.study import Scores, answers, collect, flat, recall_rows, rows, save_rows
+from kdlab.study import Scores, answers, collect, flat, recall_rows, rows
 from kdlab.train import Settings
 
 __all__ = ["FOLDS", "PROFILE", "columns", "committed", "pretraining", "run", "trainings"]
@@ -70,11 +70,13 @@ def committed() -> dict[str, dict[str, list[Recipe]]]:
 
 def run(profile: Profile, seeds: int | None = None, *, folds: Sequence[str] = FOLDS, workers: int | None = None,
         say=print) -> dict[str, Scores]:
-    """Run (or resume) the study; write ``figures/transfer.csv`` and the predictions, one file for each fold.
+    """Run (or resume) the study; write its evidence, ``transfer.csv`` and predictions for each fold.
 
     Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``arid6``.
     """
     clips, seeds = paths.real_set("arid6"), seeds or SEEDS
+    evidence = Evidence.of("transfer", profile, {"arid6": seeds}, say=say,
+                           whole=(profile, tuple(folds)) == (PROFILE, FOLDS))
     started = obtain_all([pretraining(profile, seed) for seed in range(seeds)], pretrained=False, stale="refuse",
                          workers=workers, say=say)
     table, found = [], {}
@@ -87,7 +89,7 @@ def run(profile: Profile, seeds: int | None = None, *, folds: Sequence[str] = FO
         names = [start.folder.name for start in started]
         for way, column in logits.items():
             scores = answers(scores, way, [narrowed(z, ACTIONS, scores.classes) for z in column], names)
-        scores.save(paths.figures_dir() / "predictions" / f"transfer-arid6-{fold}.npz")
+        scores.save(evidence.file(f"transfer-arid6-{fold}"))
         table += rows("transfer", "arid6", scores, runs, fold) + _recalls(scores, fold, say)
         wanted = np.array([ACTIONS.index(name) for name in scores.classes])[scores.labels]
         about = dict(study="transfer", data="arid6", condition="zero_shot", fold=fold, unit="%")
@@ -95,8 +97,8 @@ def run(profile: Profile, seeds: int | None = None, *, folds: Sequence[str] = FO
             right = round(100 * float((z.argmax(1) == wanted).mean()), 4)
             table.append(about | dict(seed=seed, metric="accuracy_unmasked", value=right, recipe=names[seed]))
         found[fold] = scores
-    save_rows("transfer", table)
-    publish(started[:1])
+    say(str(evidence.save_rows(table)))
+    evidence.publish(started[:1])
     return found
 
 

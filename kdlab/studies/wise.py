@@ -6,7 +6,6 @@ single exits; then the halves change places, and a clip's score is the mean of b
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from kdlab.clips.cache import resize
 from kdlab.clips.mpeg4_sets import halves
 from kdlab.clips.segments import SegmentBatches
 from kdlab.distill.wise import solve
+from kdlab.evidence import Evidence, asked_for
 from kdlab.exit_profiles import STUDY, ExitSize, sized
 from kdlab.exits import ExitRecipe
 from kdlab.measure.anytime import cost_per_exit
@@ -25,9 +25,9 @@ from kdlab.measure.exits import BUDGETS, THETAS, area_effect, everything, parts,
 from kdlab.measure.paired import Effect, effect, together, verdict
 from kdlab.nets.exits import ORDER, Trio
 from kdlab.recipe import Recipe
-from kdlab.runs import Run, find, save_arrays
+from kdlab.runs import Run, find
 from kdlab.studies.progressive import columns, data_sets
-from kdlab.study import Scores, chosen, collect, flat, pooled, save_rows
+from kdlab.study import Scores, collect, flat, pooled
 
 __all__ = ["METHODS", "PROFILE", "SEGMENTS", "area_effects", "committed", "effects", "ledger", "load_curves", "run",
            "sized", "trainings", "trio_of"]
@@ -149,15 +149,17 @@ def _fold(scores: Scores, runs: dict[str, list[Run]]) -> tuple[Scores, dict[str,
 
 def run(profile: ExitSize, seeds: int | None = None, *, only: Sequence[str] = (), workers: int | None = None,
         say=print) -> dict[str, Scores]:
-    """Run the study; write ``figures/wise.csv``, the predictions of every set, and its curves of accuracy over cost.
+    """Run the study; write its evidence: ``wise.csv``, and of every set predictions and curves over cost.
 
     ``only`` names some of the sets; the rows of the others stay. Raises ``FileNotFoundError`` where
     ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
     """
-    sets, others = chosen("wise", data_sets(profile), only)
-    if "weizmann" in sets:
+    asked_for("wise", data_sets(profile), only)
+    seeds, names = seeds or profile.seeds, only or tuple(data_sets(profile))
+    if "weizmann" in names:
         paths.real_set("weizmann")
-    table, found, seeds = others, {}, seeds or profile.seeds
+    evidence = Evidence.of("wise", profile, dict.fromkeys(names, seeds), whole=profile == PROFILE, say=say)
+    (sets, table), found = evidence.chosen(data_sets(profile), only), {}
     for name, folds in sets.items():
         made = []
         for data in folds:
@@ -168,23 +170,19 @@ def run(profile: ExitSize, seeds: int | None = None, *, only: Sequence[str] = ()
         first = made[0][1]
         curves = {key: np.concatenate([c[key] for _, c in made], 2) if key.partition("/")[0] != "cost" else first[key]
                   for key in first}
-        scores.save(paths.figures_dir() / "predictions" / f"wise-{name}.npz")
-        save_arrays(_curves_file(name), curves)
+        scores.save(evidence.file(f"wise-{name}"))
+        evidence.save(f"wise-{name}-curves", curves)
         found[name] = scores
         table += _rows(name, scores, curves)
         say(ledger(scores, curves).to_string(index=False))
-    save_rows("wise", table)
+    say(str(evidence.save_rows(table)))
     return found
-
-
-def _curves_file(name: str) -> Path:
-    return paths.figures_dir() / "predictions" / f"wise-{name}-curves.npz"
 
 
 def load_curves(name: str) -> dict[str, np.ndarray]:
     """The committed curves of a set: ``cost/…``, and for each method ``right/…`` and ``stops/…``
     ``(S, thresholds, N, 2)``, the last axis being the half that was fitted on; ``right/segments (S, 3, N, 2)``."""
-    with np.load(_curves_file(name), allow_pickle=False) as file:
+    with np.load(paths.figures_dir() / "predictions" / f"wise-{name}-curves.npz", allow_pickle=False) as file:
         return dict(file)
 
 

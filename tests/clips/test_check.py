@@ -240,6 +240,7 @@ def test_command_line(tree, capsys, tmp_path, monkeypatch):
     assert code == 0 and out.endswith("fit to train on\n")
     with open(tmp_path / "facts.csv", newline="") as file:
         assert [row["decoded"] for row in csv.DictReader(file)] == ["12"] * 6
+    assert call(tree, "--csv", tmp_path / "facts.csv")[0] == 0, "its own table is written anew"
     assert call(tree, "--min-frames", 13)[0] == 1
     code, _, err = call(tmp_path / "nowhere")
     assert code == 2 and "nowhere: no such file or folder" in err

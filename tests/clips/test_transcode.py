@@ -15,7 +15,8 @@ from kdlab.cli_data import data
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.container import probe
 from kdlab.clips.decode import read_frames
-from kdlab.clips.transcode import CoviarFormat, transcode
+from kdlab.clips.transcode import CoviarFormat, _is_ours, transcode
+from kdlab.ours import NotOurs
 
 SMALL = CoviarFormat(96, 80)
 
@@ -154,3 +155,21 @@ def test_command(make_video, tmp_path):
         (root / "b" / bad).unlink()
     assert CliRunner().invoke(data, call).exit_code == 0
     assert scan(tmp_path / "out" / "a" / "h264.avi").kinds == "IPPPP" * 6
+
+
+def test_somebodys_video_is_not_replaced(make_video, tmp_path):
+    make_video("in/a.mp4", frames=6)
+    make_video("in/b.mp4", frames=6)
+    [first, _] = transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)
+    assert _is_ours(first.target)
+    mine = make_video("out/b.avi", frames=4, codec="mpeg4")
+    before = mine.read_bytes()
+    first.target.write_bytes(first.target.read_bytes()[:-100])
+    cut = first.target.read_bytes()
+    with pytest.raises(NotOurs, match="b.avi is there already and was not made by `kdlab data transcode`"):
+        transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)
+    assert mine.read_bytes() == before and first.target.read_bytes() == cut, "asked before the first file is made"
+    mine.unlink()
+    mine.symlink_to(first.target)
+    with pytest.raises(NotOurs, match="b.avi is there already"):
+        transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)

@@ -13,6 +13,18 @@ def own_places(monkeypatch, tmp_path):
 
 
 @pytest.fixture
+def reading(monkeypatch):
+    """``reading("wise")``: from here on what is not told apart from the committed evidence is what the smoke size of
+    that study left in ``runs/``, whose folder is returned."""
+    def read(study):
+        place = paths.runs_dir() / "studies" / f"{study}-smoke"
+        monkeypatch.setenv("KDLAB_FIGURES", str(place))
+        return place
+
+    return read
+
+
+@pytest.fixture
 def miniature_arid6(make_video, monkeypatch, own_places):
     """Twelve clips of two classes in two folds, found as the real dark set is; returns :func:`own_places`."""
     monkeypatch.setenv("KDLAB_REAL_CLIPS", str(own_places))

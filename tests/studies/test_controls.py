@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from kdlab import paths
 from kdlab.clips.night import Night
 from kdlab.profiles import DEMO, SMOKE, STUDY
 from kdlab.studies import controls
@@ -59,12 +60,12 @@ def test_every_comparison_is_of_conditions_that_exist():
 
 
 @pytest.mark.slow
-def test_the_whole_study_at_smoke_size(own_places):
+def test_the_whole_study_at_smoke_size(own_places, reading):
     profile = dataclasses.replace(SMOKE, night=Night(("Run", "Sit"), (4, 1, 3)))
     few = dataclasses.replace(profile, name="few", night=Night(("Run", "Sit"), (2, 1, 1)))
     said = []
     scores = controls.run(profile, 2, few=few, few_seeds=2, workers=1, say=said.append)
-    kept = Scores.load(own_places / "FIGURES" / "predictions" / "dual_light_controls-night.npz")
+    kept = Scores.load(reading("dual_light_controls") / "predictions" / "dual_light_controls-night.npz")
     assert kept.predicted.keys() == scores.predicted.keys() >= set(controls.TITLES)
     # "no shuffling" and "within" must give other students, and so must each light of the matrix: nothing is a copy
     found = {c: scores.logits[c] for c in ("stored", "shuffled_within", "dlkdd", "at", "dkd", "fitnet", "random_gamma")}
@@ -73,6 +74,6 @@ def test_the_whole_study_at_smoke_size(own_places):
     table = load_rows("dual_light_controls")
     small = table[(table.data == "night_demo") & (table.metric == "accuracy")]
     assert set(small.condition) == set(controls.few_columns(few, 1))
-    tests = Scores.load(own_places / "FIGURES" / "predictions" / "dual_light_controls-night_demo.npz").labels
+    tests = Scores.load(paths.figures_dir() / "predictions" / "dual_light_controls-night_demo.npz").labels
     assert len(tests) == 6, "the students of few clips are tested on the larger profile's test clips"
     assert sum("… what they say of the clip" in line for line in said) == 1

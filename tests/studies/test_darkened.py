@@ -62,7 +62,7 @@ def test_folds_are_pooled_seed_by_seed():
 
 
 @pytest.mark.slow
-def test_the_whole_study_on_miniature_clips(make_video, monkeypatch, tmp_path, capsys):
+def test_the_whole_study_on_miniature_clips(make_video, monkeypatch, tmp_path, capsys, reading):
     for name in ("RUNS", "CACHE", "FIGURES"):
         monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
     monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path))
@@ -75,6 +75,7 @@ def test_the_whole_study_on_miniature_clips(make_video, monkeypatch, tmp_path, c
     scores = darkened.run(SMOKE, 2, workers=1, say=print)
     assert len(scores.labels) == 18 and len(np.unique(scores.units)) == 9 and len(scores.predicted) == 7
     assert "D1" in capsys.readouterr().out
+    reading("dual_light_weizmann")
     table = load_rows("dual_light_weizmann")
     whole, single = (table[(table.metric == "accuracy") & (table.fold.astype(str) == fold)] for fold in ("", "1"))
     assert len(whole) == len(single) == 7 * 2

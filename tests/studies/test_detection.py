@@ -145,11 +145,12 @@ def test_a_detector_is_trained_found_and_asked_through_its_recipe(tiny):
 
 
 @pytest.mark.slow
-def test_the_study_at_smoke_size(own_places, monkeypatch):
+def test_the_study_at_smoke_size(own_places, monkeypatch, reading):
     scores = detection.run(SMOKE, 2, demo_seeds=2, workers=1, say=lambda _: None)
+    place = reading("detection")
     rows = load_rows("detection")
     assert set(rows.data) == {"night_untrimmed", "night_untrimmed_demo"}
-    again = Detections.load(own_places / "FIGURES" / "predictions" / "detection-night_untrimmed.npz")
+    again = Detections.load(place / "predictions" / "detection-night_untrimmed.npz")
     for row in rows[(rows.data == "night_untrimmed") & rows.metric.str.startswith("map@")].itertuples():
         value = again.mean_ap(row.condition, row.metric.removeprefix("map@"))[int(row.seed)]
         assert value == pytest.approx(row.value, abs=1e-3) and scores.seeds == (0, 1)

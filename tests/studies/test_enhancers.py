@@ -9,9 +9,10 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.night import Night
 from kdlab.clips.views import Window
 from kdlab.enhancer import TrainedCurves
+from kdlab.evidence import COLUMNS
 from kdlab.profiles import SMOKE, dual_light
 from kdlab.studies import enhancers as study
-from kdlab.study import COLUMNS, Scores
+from kdlab.study import Scores
 from kdlab.train import Settings
 
 
@@ -25,7 +26,7 @@ def test_every_enhancer_has_its_teacher_and_shares_those_of_the_main_study():
 
 
 @pytest.mark.slow
-def test_the_study_leaves_rows_predictions_and_the_training_curve(tmp_path, monkeypatch):
+def test_the_study_leaves_rows_predictions_and_the_training_curve(tmp_path, monkeypatch, reading):
     for place in ("RUNS", "CACHE", "DATA", "FIGURES"):
         monkeypatch.setenv(f"KDLAB_{place}", str(tmp_path / place.lower()))
     profile = dataclasses.replace(SMOKE, night=Night(("Walk", "Wave"), (2, 1, 2)), settings=Settings(epochs=1),
@@ -35,6 +36,7 @@ def test_the_study_leaves_rows_predictions_and_the_training_curve(tmp_path, monk
     monkeypatch.setattr(study, "enhancers", lambda profile: ways)
     said = []
     scores = study.run(profile, 2, workers=1, say=said.append)
+    reading("enhancers")
     table = pd.read_csv(paths.figures_dir() / "enhancers.csv", keep_default_na=False)
     assert list(table.columns) == COLUMNS and set(table.condition) == set(ways)
     wide = study.summary(table)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from kdlab import paths
+from kdlab.evidence import COLUMNS
 from kdlab.exit_profiles import SMOKE
 from kdlab.measure.passing import WITHIN
 from kdlab.runs import Run
@@ -22,7 +23,7 @@ from kdlab.studies.flatness_rows import (
     taught,
     wide,
 )
-from kdlab.study import COLUMNS, load_rows
+from kdlab.study import load_rows
 
 PER_NET = {"reached": 1, "train_loss": 0.5, "gap": 20.0, "gap_loss": 0.8}
 

@@ -102,13 +102,14 @@ def test_both_halves_must_add():
 
 
 @pytest.mark.slow
-def test_the_study_at_smoke_size(miniature_people, monkeypatch):  # noqa: F811
+def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noqa: F811
     most = ("teacher_ce", "teacher_fr", "student_ce", "student_2x", "student_fr", "kd", "genkd", "untrained")
     few = {"night_bright": most, "night_bright_ablations": ABLATIONS, "weizmann": generative.REAL,
            "night_bright_once": ("genkd", "student_fr", "student_gate", "faithful")}
     monkeypatch.setattr(generative, "SETS", few)
     monkeypatch.setattr(looking, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
     found = generative.run(SMOKE, demo_seeds=2, workers=1, say=lambda _: None)
+    reading("generative")
     rows = load_rows("generative")
     assert set(found) == set(few) and set(rows.data) == {*few, *generative.BESIDE}
     assert len(np.unique(found["weizmann"].units)) == 9

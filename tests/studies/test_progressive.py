@@ -98,13 +98,13 @@ def miniature_people(monkeypatch, own_places):
 
 
 @pytest.mark.slow
-def test_both_studies_at_smoke_size(miniature_people, monkeypatch):
+def test_both_studies_at_smoke_size(miniature_people, monkeypatch, reading):
     every, few = progressive._recipes, ("ce_ic", "pkd", "own_final", "reversed", "random_teacher", "ce_ic_difference")
     monkeypatch.setattr(progressive, "_recipes", lambda *a: {k: v for k, v in every(*a).items() if k in few})
-    for name, value in (("DEMO", SMOKE), ("CONTEXTS", (0.0, 0.5, 0.9))):
-        monkeypatch.setattr(progressive, name, value)
+    monkeypatch.setattr(progressive, "CONTEXTS", (0.0, 0.5, 0.9))
     found = progressive.run(SMOKE, 2, demo_seeds=2, workers=1, say=lambda _: None)
     assert set(found) == set(progressive.SETS)
+    reading("progressive")
     rows = load_rows("progressive")
     people = found["weizmann"]
     assert len(np.unique(people.units)) == 9 and people.predicted["pkd"].shape == (2, 18, 12)
@@ -128,6 +128,7 @@ def test_both_studies_at_smoke_size(miniature_people, monkeypatch):
         progressive.run(SMOKE, 2, only=["nights"])
 
     again = wise.run(SMOKE, 2, workers=1, say=lambda _: None)
+    reading("wise")
     rows = load_rows("wise")
     for data, scores in again.items():
         curves = wise.load_curves(data)

@@ -30,12 +30,12 @@ def test_without_real_clips_it_says_what_is_missing(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_whole_study_on_miniature_clips(miniature_arid6):
+def test_the_whole_study_on_miniature_clips(miniature_arid6, reading):
     profile = dataclasses.replace(SMOKE, night=Night(("Jump", "Run", "Sit"), (2, 1, 1)))
     found = real_dark.run(profile, 2, tuned_seeds=2, workers=1, say=lambda line: None)
     for name, scores in found.items():
         assert len(scores.labels) == 12 and scores.classes == ("Run", "Sit") and scores.seeds == (0, 1)
-        folder = miniature_arid6 / "FIGURES" / "predictions"
+        folder = reading("dual_light_arid6") / "predictions"
         halves = [Scores.load(folder / f"dual_light_arid6-{name}-{f}.npz") for f in "AB"]
         assert sum(len(half.labels) for half in halves) == 12
         assert all(half.logits["dlkdd"].shape[1] == 2 for half in halves), "three classes known, two asked for"

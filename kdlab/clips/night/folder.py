@@ -4,7 +4,7 @@ import ast
 import csv
 import hashlib
 import json
-import shutil
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import as_completed
 from functools import cache
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from kdlab.files import write_atomically
+from kdlab.ours import NotOurs, drop_drafts, may_fill
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 
@@ -21,6 +22,9 @@ from .spec import NightError
 
 STREAMS = {"dark": ".mp4", "dark_mpeg4": ".avi", "bright": ".avi"}
 TRUTH = "truth"
+#: What lies beside the videos.
+TABLES = ("night.json", "index.csv", "videos.csv")
+_VIDEO = re.compile(r"(train|val|test)-\d{4,}\.(mp4|avi|npz)")
 
 
 @cache
@@ -42,28 +46,63 @@ def sources(*without: str) -> str:
 
 
 def about(root: Path) -> dict:
-    """What ``night.json`` says of the folder; empty where there is none. Raises NightError when it is damaged."""
+    """What ``night.json`` says of the folder; empty where there is none. Raises NightError when it is damaged, or was
+    written by something else."""
+    file = root / "night.json"
     try:
-        return json.loads((root / "night.json").read_text(encoding="utf-8"))
+        held = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise NightError(f"{root / 'night.json'}: not readable ({error}); remove the folder and make it anew") from None
+    except (ValueError, IsADirectoryError) as error:
+        raise NightError(f"{file}: not readable ({error}); remove the folder and make it anew") from None
+    if not (isinstance(held, dict) and held.keys() >= {"generator", "variety", "seed"}):
+        raise NightError(f"{file}: not written by `kdlab data night`; give another folder")
+    return held
+
+
+def check_free(root: Path) -> None:
+    """Raise NightError where ``root`` is neither free nor a folder of this package's making; nothing is touched."""
+    try:
+        may_fill(root, lambda folder: bool(about(folder)), "data set")
+    except NotOurs as error:
+        raise NightError(str(error)) from None
 
 
 def claim(root: Path, values: dict, generator: str) -> None:
     """Check that ``root`` may hold the data set of ``values``, and drop what another version of ``generator`` left."""
+    check_free(root)
     held = about(root)
     made_by = held.pop("generator", None)
     if any(held[name] != values[name] for name in held.keys() & values.keys()):  # an older kdlab knew fewer
         raise NightError(f"{root}: holds another night data set, {held}, not {values}; give another folder")
-    if not held and any((root / stream).exists() for stream in STREAMS):
-        raise NightError(f"{root}: holds clips but no night.json; give an empty folder")
+    folders = list(_folders(root))
     if made_by != generator:
-        for stream in (TRUTH, *STREAMS):
-            shutil.rmtree(root / stream, ignore_errors=True)
+        for file in (file for folder in folders for file in sorted(folder.iterdir())):
+            if _VIDEO.fullmatch(file.name):  # somebody may have put more into these folders
+                file.unlink()
         text = json.dumps({**values, "generator": generator}, indent=1)
         write_atomically(root / "night.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    for folder in (root, *folders):
+        drop_drafts(folder, is_own)
+
+
+def is_own(name: str) -> bool:
+    """Whether this package gives files that ``name``."""
+    return name in TABLES or bool(_VIDEO.fullmatch(name))
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """The folders of videos and truths in ``root``, the truths' first.
+
+    Raises NightError where one is a link: it leads to a place of somebody's own.
+    """
+    for stream in (TRUTH, *STREAMS):
+        for folder in (root / stream, *sorted((root / stream).glob("*"))):
+            if folder.is_symlink() and folder.is_dir():
+                raise NightError(f"{folder} is a link, and what lies behind it is not touched; put the folder itself "
+                                 "there, or give another folder")
+            if folder != root / stream and folder.is_dir():
+                yield folder
 
 
 def make_all(make_one: Callable, jobs: list, root: Path, name: str, workers: int | None, progress: bool) -> None:

@@ -26,8 +26,10 @@ from .folder import (
     STREAMS,
     TRUTH,
     about,
+    check_free,
     claim,
     finished,
+    is_own,
     make_all,
     read_truth,
     sources,
@@ -58,12 +60,13 @@ def make_night(
     """Make the clips of ``spec`` that are missing in ``root`` (default ``data_dir()/spec.name``); its dark clips.
 
     ``workers``: processes, default one per core; the bits do not depend on it. A killed run loses the clips in
-    progress only. Clips of another version of the generator are made anew; a folder that holds a different data set
-    raises NightError.
+    progress only. Clips of another version of the generator are made anew, and nothing else in the folder is touched;
+    one that holds a different data set, or anything that is not kdlab's, raises NightError.
     """
     if workers is not None and workers < 1:
         raise NightError(f"workers={workers!r}: give at least 1, or None for one per core")
     root = Path(root) if root is not None else data_dir() / spec.name
+    check_free(root)  # before a lock is put there
     root.mkdir(parents=True, exist_ok=True)
     with locked(root / ".lock"):
         claim(root, spec.pixels, generator_fingerprint())
@@ -136,7 +139,7 @@ def _write_index(root: Path) -> None:
     known = about(root)
     spec = Night(**{name: value for name, value in known.items() if name != "generator"})
     rows = []
-    for path in sorted((root / TRUTH).glob("*/*.npz")):
+    for path in (path for path in sorted((root / TRUTH).glob("*/*.npz")) if is_own(path.name)):
         split, number = path.stem.rsplit("-", 1)
         job = _Job(spec, split, path.parent.name, int(number))
         if finished(job, root):

@@ -1,0 +1,54 @@
+"""The one rule: nothing that kdlab did not make is written over or deleted."""
+
+import os
+
+import pytest
+
+from kdlab.ours import NotOurs, drop_drafts, is_draft, may_fill, may_write, strangers
+
+
+def test_a_file_is_written_where_none_is_or_an_own_one(tmp_path):
+    file = tmp_path / "page.html"
+    assert may_write(file, lambda _: False, "report") == file and list(tmp_path.iterdir()) == []
+    file.write_text("mine")
+    assert may_write(file, lambda its: its.read_text() == "mine", "report") == file
+    with pytest.raises(NotOurs, match="page.html is there already and is no report of kdlab's"):
+        may_write(file, lambda _: False, "report")
+    os.symlink(file, tmp_path / "link")
+    for name in ("link", "", "."):
+        with pytest.raises(NotOurs):
+            may_write(tmp_path / name, lambda _: True, "report")
+    with pytest.raises(NotADirectoryError, match="there is no folder .*nope; make it first"):
+        may_write(tmp_path / "nope" / "page.html", lambda _: True, "report")
+    with pytest.raises(NotADirectoryError):
+        may_write(file / "page.html", lambda _: True, "report")
+
+
+def test_a_folder_is_filled_where_it_is_free_or_an_own_one(tmp_path):
+    may_fill(tmp_path / "new", lambda _: False, "data set")
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".DS_Store").touch()
+    may_fill(tmp_path, lambda _: False, "data set")
+    for name in "abcd":
+        (tmp_path / name).touch()
+    with pytest.raises(NotOurs, match="holds a, b, c … and is no data set of kdlab's: give an empty folder"):
+        may_fill(tmp_path, lambda _: False, "data set")
+    may_fill(tmp_path, lambda _: True, "data set")
+    with pytest.raises(NotOurs, match="is no folder"):
+        may_fill(tmp_path / "a", lambda _: True, "data set")
+    assert strangers(tmp_path) == ["a", "b", "c", "d"]
+
+
+def test_drafts_are_those_that_are_written_before_the_rename(tmp_path):
+    from kdlab.files import write_atomically
+
+    seen = []
+    write_atomically(tmp_path / "x.csv", lambda path: (seen.append(path.name), path.touch()))
+    assert is_draft(seen[0]) == "x.csv" and not is_draft("x.csv") and not is_draft(".x.tmp")
+    assert is_draft(".a.5.csv.12.tmp") == "a.5.csv" and is_draft(".x.csv.12.12345678.tmp") == "x.csv"
+    for name in (seen[0], ".y.csv.1.tmp", "mine.tmp"):
+        (tmp_path / name).touch()
+    drop_drafts(tmp_path, lambda name: name == "x.csv")
+    assert (tmp_path / seen[0]).exists(), "it is new, and somebody may be writing it"
+    drop_drafts(tmp_path, lambda name: name == "x.csv", age=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".y.csv.1.tmp", "mine.tmp", "x.csv"]

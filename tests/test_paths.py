@@ -1,0 +1,64 @@
+"""Where the variables may lead: each place either works, or gets one sentence."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kdlab import paths
+
+PLACES = {"KDLAB_RUNS": paths.runs_dir, "KDLAB_DATA": paths.data_dir, "KDLAB_CACHE": paths.cache_dir,
+          "KDLAB_FIGURES": paths.figures_dir}
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A clone, a home and a current folder; no variable is set."""
+    for name in (*PLACES, "KDLAB_REAL_CLIPS"):
+        monkeypatch.delenv(name, raising=False)
+    for folder in ("clone/notebooks", "clone/pretrained", "clone/figures", "home", "here"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "clone")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "clone"
+
+
+@pytest.mark.parametrize("variable", PLACES)
+def test_what_works(clone, monkeypatch, variable):
+    default = PLACES[variable]()
+    assert default.parent == clone
+    for value, place in (("", default), ("elsewhere", clone.parent / "here" / "elsewhere"),
+                         ("~/kd", clone.parent / "home" / "kd"), (str(default / "deep"), default / "deep"),
+                         (str(default), default)):
+        monkeypatch.setenv(variable, value)
+        assert PLACES[variable]() == place
+    for other in PLACES:  # one folder for all of them
+        monkeypatch.setenv(other, str(clone.parent / "one"))
+    assert {place() for place in PLACES.values()} == {clone.parent / "one"}
+
+
+@pytest.mark.parametrize("variable", PLACES)
+@pytest.mark.parametrize(("value", "what"), [
+    ("/", "the root of the disk"), ("~", "your home folder"), ("file", "no folder"), ("../clone", "the clone itself"),
+    ("../clone/pretrained", "inside .*pretrained"), ("../clone/notebooks/deep", "inside .*notebooks"),
+    ("link", "the clone itself"), ("../clone/figures", "inside .*figures"),
+])
+def test_what_gets_one_sentence(clone, monkeypatch, variable, value, what):
+    Path("file").touch()
+    os.symlink(clone, "link")
+    monkeypatch.setenv(variable, value)
+    if (variable, value) == ("KDLAB_FIGURES", "../clone/figures"):
+        assert paths.figures_are_committed()
+        return
+    with pytest.raises(paths.PlaceError, match=f"{variable} names {value}, which is {what}.*: let it name a folder"):
+        PLACES[variable]()
+
+
+def test_evidence_elsewhere_is_not_the_committed_one(clone, monkeypatch):
+    assert paths.figures_are_committed()
+    monkeypatch.setenv("KDLAB_FIGURES", "mine")
+    assert not paths.figures_are_committed()
+    monkeypatch.delenv("KDLAB_FIGURES")
+    (clone / "notebooks").rmdir()  # an installation: the current folder is somebody's own
+    assert not paths.figures_are_committed()
