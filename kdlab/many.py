@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from kdlab.preparing import open_ahead
 from kdlab.processes import available_cores, in_turn, pool
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, obtain, usable
@@ -61,6 +62,8 @@ def obtain_all(
     done = {r: run for r in order if (run := usable(r, pretrained, stale, say))}
     todo = [r for r in order if r not in done]
     workers, how = min(workers or available_cores(), len(todo)), dict(pretrained=pretrained, stale=stale)
+    if workers > 1:
+        open_ahead(todo)
     board = Board(order, done, workers, say)
 
     def kept() -> str:

@@ -14,11 +14,11 @@ import numpy as np
 from av.video.frame import PictureType
 
 from kdlab import paths
-from kdlab.clips.catalogue import VIDEO_SUFFIXES, Catalogue, ClipRecord
+from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened
 from kdlab.clips.datasets import open_data
 from kdlab.clips.splits import shared_groups, some
-from kdlab.clips.tables import CatalogueError
+from kdlab.clips.tree import VIDEO_SUFFIXES, CatalogueError
 from kdlab.files import write_atomically
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track

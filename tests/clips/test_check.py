@@ -98,7 +98,7 @@ def test_clips_and_segments_that_are_too_short(tree, clip):
     assert findings(check(tree)) == {"too short, of fewer than 8 frames (--min-frames)": ["train/a/short: 7 frames"]}
     assert check(tree, min_frames=7).fit
     rows = ["train/a/0.mp4,a,train,,", "val/a/1.mp4,a,val,0.1,", "test/a/2.mp4,a,test,0,0.28",  # 12, 12 - 2, 7 frames
-            "test/b/5.mp4,a,test,4,9"]  # a second of frames, but where the video has ended
+            "test/b/5.mp4,b,test,4,9", "train/b/3.mp4,b,train,,"]  # a second of frames, but where the video has ended
     (tree / "index.csv").write_text("\n".join(["path,label,split,start,end", *rows]))
     assert findings(check(tree)) == {"too short, of fewer than 8 frames (--min-frames)":
                                      ["test/a/2@0-0.28: 7 frames", "test/b/5@4-9: 0 frames"]}
