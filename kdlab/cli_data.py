@@ -44,7 +44,7 @@ def night(out, clips, workers, untrimmed, **dials):
 
 
 @data.command("list")
-@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.argument("path", required=False)
 @click.option("--test-fold", metavar="NAME", help="Fold or published split to test on.")
 def list_clips(path, test_fold):
     """Count the clips in PATH, per class and split; without PATH, say which public data sets go where.
@@ -64,7 +64,7 @@ def list_clips(path, test_fold):
 
 
 @data.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.option("--test-fold", help="Fold or published split to test on; default: as `kdlab data list` shows it.")
 @click.option("--min-frames", type=click.IntRange(1), default=8, show_default=True, help="Shorter clips are too short.")
 @click.option("--csv", type=click.Path(dir_okay=False, path_type=Path), help="Write one row per clip to this file.")

@@ -81,9 +81,9 @@ class Catalogue:
         """Check that the named splits (default: all three) can be used; raise otherwise.
 
         CatalogueError: an empty split, two clips of one id, one file under two names that differ in class or in being
-        tested, a path that is no plain file, a class that val or test holds and train lacks (when ``train`` is among
-        the splits), or a single class (when ``train`` and ``test`` are, unless all clips are segments of untrimmed
-        video, which can be told from what lies between). FileNotFoundError: clips that are not on disk.
+        tested, a class that val or test holds and train lacks (when ``train`` is among the splits), or a single class
+        (when ``train`` and ``test`` are, unless all clips are segments of untrimmed video, which can be told from what
+        lies between). FileNotFoundError: clips that are not on disk, or where something lies that is no plain file.
         """
         splits = splits or SPLITS
         records = [record for split in splits for record in self.split(split)]
@@ -96,27 +96,21 @@ class Catalogue:
         if twice:
             raise CatalogueError(f"{self.root}: {some(twice)} named by two clips. Rename one of the two files, or "
                                  "remove the second row of the table.")
+        known = {record.label for record in records if record.split == "train"}
         if "train" in splits:
-            known = {record.label for record in records if record.split == "train"}
             strange = sorted({(self.classes[r.label], r.split) for r in records if r.label not in known})
             if strange:
                 raise CatalogueError(f"{self.root}: train has no clip of {some(f'{c} (in {s})' for c, s in strange)}. "
                                      f"Move clips of that class to train, or remove the class.{why}")
-            if "test" in splits and len(known) == 1 and any(record.end is None for record in records):
-                raise CatalogueError(f"{self.root}: all clips are of one class, {self.classes[known.pop()]}, so there "
-                                     "is nothing to tell apart. Add clips of another class, or name the folder that "
-                                     "holds one subfolder per class.")
-        missing, odd = [], []
-        for path, record in {r.path: r for r in reversed(records)}.items():
-            if why := why_no_file(path):
-                kind, _, detail = why.partition(": ")
-                about = f"{path}{record.where and f' ({record.where})'}"
-                (missing if kind == "missing" else odd).append(about + f": {detail}" * (not detail.startswith("there")))
-        if missing:
-            raise FileNotFoundError(f"{self.root}: missing {some(sorted(missing))}. Restore the files or correct their "
+        lost = [f"{path}{record.where and f' ({record.where})'}{'' if 'there is no' in why else f': {why}'}"
+                for path, record in {r.path: r for r in reversed(records)}.items() if (why := why_no_file(path))]
+        if lost:
+            raise FileNotFoundError(f"{self.root}: missing {some(sorted(lost))}. Restore the files or correct their "
                                     "paths.")
-        if odd:
-            raise CatalogueError(f"{self.root}: {some(sorted(odd))}. Name videos that can be read, or remove them.")
+        if len(known) == 1 and {"train", "test"} <= {*splits} and any(record.end is None for record in records):
+            raise CatalogueError(f"{self.root}: all clips are of one class, {self.classes[known.pop()]}, so there is "
+                                 "nothing to tell apart. Add clips of another class, or name the folder that holds one "
+                                 "subfolder per class.")
         _refuse_two_names(records, self.classes)
 
 

@@ -18,7 +18,7 @@ from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened
 from kdlab.clips.datasets import open_data
 from kdlab.clips.splits import shared_groups, some
-from kdlab.clips.tree import VIDEO_SUFFIXES, CatalogueError
+from kdlab.clips.tree import VIDEO_SUFFIXES, CatalogueError, named, why_no_file
 from kdlab.files import write_atomically
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
@@ -53,7 +53,9 @@ class Facts:
 
 def inspect(path: Path) -> Facts:
     """Decode a file and drop its frames one by one. What is wrong with it is told, not raised."""
-    digest, keys, types, walk, reason = hashlib.blake2b(digest_size=16), [], set(), None, ""
+    if reason := why_no_file(path):
+        return Facts(path, reason)
+    digest, keys, types, walk = hashlib.blake2b(digest_size=16), [], set(), None
     try:
         with opened(path) as stream:
             walk = Walk(stream)
@@ -143,14 +145,15 @@ def check(source: Path | str | Catalogue, test_fold: str | None = None, workers:
     """Open every clip of a catalogue, of what ``open_data`` reads, or of a folder of loose files.
 
     Fatal are files that cannot be decoded whole, clips of fewer than ``min_frames`` frames, groups or pictures that
-    test shares with another split, and whatever ``Catalogue.require`` refuses. Raises FileNotFoundError where there is
-    nothing, and CatalogueError for a table that cannot be read, or a folder without a video.
+    test shares with another split, pictures under several labels, and whatever ``Catalogue.require`` refuses. Raises
+    FileNotFoundError where there is nothing, and CatalogueError for a table that cannot be read, or a folder without a
+    video.
     """
     findings = []
     try:
         catalogue = source if isinstance(source, Catalogue) else open_data(source, test_fold)
     except CatalogueError as error:
-        root = Path(source).expanduser()
+        root = named(source)
         loose = [ClipRecord(os.path.relpath(path, root), path, 0, "", "") for path in _videos(root)]
         if not loose:
             raise
@@ -215,16 +218,17 @@ def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Iterator[Fin
     for record in catalogue.records:
         same[facts[record.path].pictures].append(record)
     same.pop("", None)
-    found: dict[bool, list[str]] = {True: [], False: []}
+    found, classes = defaultdict(list), catalogue.classes or [""]
     for records in same.values():
         if len({record.path for record in records}) > 1:
-            across = len({record.split == "test" for record in records}) > 1
-            labels = ", under several labels" if len({record.label for record in records}) > 1 else ""
-            found[across].append(some((f"{r.id} ({r.split or 'no split'})" for r in records), 4) + labels)
-    for across, where in found.items():
-        if where:
-            sides = ", in test and in another split" if across else ""
-            yield Finding(across, f"duplicate: the same pictures{sides}", where)
+            times = {(record.start, record.end) for record in records}  # segments of a video may differ in label
+            labels = ", under several labels" * any(len({r.label for r in records if (r.start, r.end) == its}) > 1
+                                                    for its in times)
+            sides = ", in test and in another split" * (len({record.split == "test" for record in records}) > 1)
+            found[labels + sides].append(some((f"{r.id} ({r.split or 'no split'}{labels and f', {classes[r.label]}'})"
+                                               for r in records), 4))
+    for how, where in found.items():
+        yield Finding(bool(how), f"duplicate: the same pictures{how}", where)
 
 
 def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:

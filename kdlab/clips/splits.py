@@ -89,9 +89,13 @@ def deal(labels: Sequence[int], groups: Sequence[str], share: float) -> set[str]
     for group in order:
         if can_be_spared(group) and gain(group) > 1e-9:
             take(group)
+    groups_of: dict[int, list[str]] = {}
+    for group in order:
+        for label in sizes[group]:
+            groups_of.setdefault(label, []).append(group)
     for label in total:
         if not taken[label]:
-            candidates = [group for group in order if label in sizes[group] and can_be_spared(group)]
+            candidates = [group for group in groups_of[label] if can_be_spared(group)]
             if candidates:
                 take(min(candidates, key=lambda group: sizes[group].total()))
     return chosen
