@@ -69,11 +69,16 @@ def list_clips(path, test_fold):
 @click.option("--min-frames", type=click.IntRange(1), default=8, show_default=True, help="Shorter clips are too short.")
 @click.option("--csv", type=click.Path(dir_okay=False, path_type=Path), help="Write one row per clip to this file.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
-def check(path, test_fold, min_frames, csv, workers):
+@click.option("--no-cache", is_flag=True, help="Do not keep the frames that the notebooks will ask for.")
+def check(path, test_fold, min_frames, csv, workers, no_cache):
     """Open every clip in PATH and tell whether it is fit to train on: exit code 0 when it is, 1 when not."""
     from kdlab.clips.check import check
+    from kdlab.clips.views import ClipBatches
+    from kdlab.profiles import current, dual_light
 
-    report = check(path, test_fold, workers, min_frames)
+    asked_for = dual_light(current())["dlkdd"]
+    keep = None if no_cache else ClipBatches((), asked_for.views(), asked_for.window)
+    report = check(path, test_fold, workers, min_frames, keep=keep)
     click.echo(report.render())
     if csv:
         report.table().to_csv(csv, index=False)

@@ -3,7 +3,10 @@
 import os
 import pickle
 import time
+import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,12 +23,12 @@ from kdlab.clips.views import ClipBatches, TooShort, UnusableClips
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 
-__all__ = ["open_all", "unusable"]
+__all__ = ["kept", "open_all", "opened_under", "unusable"]
 
-_CHUNK = 16  # clips for a worker at once: the cache counts its folder anew for each chunk
+_CHUNK = 16  # at most so many clips for a worker at once; the cache counts its folder anew for each chunk
 
 
-def open_all(parts: Sequence[ClipBatches], what: str = "opening clips", patience: float = 2.0) -> None:
+def open_all(parts: Sequence[ClipBatches], what: str = "opening clips", patience: float = 5.0) -> None:
     """Open every clip of ``parts`` once, under each of their views, so that a bad file is named before any training.
 
     Raises :class:`DamagedClip`, :class:`TooShort` or FileNotFoundError for one bad clip, :class:`UnusableClips` for
@@ -35,61 +38,98 @@ def open_all(parts: Sequence[ClipBatches], what: str = "opening clips", patience
         raise bad[0] if len(bad) == 1 else UnusableClips(bad)
 
 
-def unusable(parts: Sequence[ClipBatches], what: str = "opening clips", patience: float = 2.0) -> list[Exception]:
+def unusable(parts: Sequence[ClipBatches], what: str = "opening clips", patience: float = 5.0) -> list[Exception]:
     """What ``open_all`` would raise, one error a clip. Fills the cache.
 
-    Clips that are in the cache are opened in no time, so this process begins alone; after ``patience`` seconds all
-    cores go on. A worker of a pool goes on alone, since its like have the other cores, and so does a process whose
-    views no other can import (they stand in a notebook).
+    Clips that are in the cache are opened in no time, so this process begins alone; where the rest would take it more
+    than ``patience`` seconds, the other cores help. A worker of a pool goes on alone, since its like have the other
+    cores, and so does a process whose views no other can import (they stand in a notebook).
     """
     jobs = [(clips, record) for clips in parts
             for record in {(r.path, r.start, r.end): r for r in clips.records}.values()]
-    return [error for error in track(_opened_in_order(jobs, patience), what, len(jobs)) if error]
+    found = dict(track(_opened(jobs, patience), what, len(jobs)))
+    return [found[number] for number in range(len(jobs)) if found[number]]
 
 
-def _opened_in_order(jobs: list[tuple[ClipBatches, ClipRecord]], patience: float) -> Iterator[Exception | None]:
-    began, alone = time.monotonic(), parent_process() is not None or available_cores() == 1
+def _opened(jobs: list[tuple[ClipBatches, ClipRecord]], patience: float) -> Iterator[tuple[int, Exception | None]]:
+    alone = parent_process() is not None or available_cores() == 1
     for number, job in enumerate(jobs):
-        if number and not alone and time.monotonic() - began >= patience and len(jobs) - number > 1:
-            yield from _on_all_cores(jobs[number:])
+        began = time.monotonic()
+        error = opened_under(*job)
+        left = (time.monotonic() - began) * (len(jobs) - number - 1)
+        yield number, error
+        if left > patience and not alone:
+            yield from _on_all_cores(jobs, number + 1)
             return
-        yield _opened(*job)
 
 
-def _opened(clips: ClipBatches, record: ClipRecord) -> Exception | None:
+def opened_under(clips: ClipBatches, record: ClipRecord) -> Exception | None:
+    """Open one clip under every view, and look at it as an evaluation does; what is wrong with it."""
+    one = replace(clips, records=(record,))  # with the same cache
     try:
-        clips.length(record)
-        for view in {view.name: view for view in clips.views.values()}.values():
-            clips.cache.length(record.path, clips.window.side, view.read, view.name)
+        one.check()
+        next(iter(one.evaluation()))
     except (DamagedClip, TooShort, FileNotFoundError) as error:
         return error
 
 
-def _on_all_cores(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:
-    workers = min(available_cores(), len(jobs))
-    size = max(1, min(_CHUNK, len(jobs) // (4 * workers)))
-    chunks: list[tuple[ClipBatches, list[ClipRecord]]] = []
-    for clips, record in jobs:
-        if not chunks or chunks[-1][0] is not clips or len(chunks[-1][1]) == size:
-            chunks.append((clips, []))
-        chunks[-1][1].append(record)
+def kept(clips: ClipBatches, records: Sequence[ClipRecord]) -> tuple[Exception | None, str]:
+    """Read sound clips into the cache of ``clips``: what is wrong with one all the same, and why none can be kept."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", RuntimeWarning)
+        for record in records:
+            if not clips.cache._stopped and (error := opened_under(clips, record)):
+                return error, ""
+    return None, next((str(warning.message) for warning in told if warning.category is RuntimeWarning), "")
+
+
+def _on_all_cores(jobs: list[tuple[ClipBatches, ClipRecord]], first: int) -> Iterator[tuple[int, Exception | None]]:
+    """The jobs from ``first`` on, in the order in which they end. This process takes the last ones, and begins while
+    the others start."""
+    others = min(available_cores(), len(jobs) - first) - 1
+    size = max(1, min(_CHUNK, (len(jobs) - first) // (32 * (others + 1))))
+    todo: deque[list[int]] = deque()  # numbers of jobs of one part
+    for number in range(first, len(jobs)):
+        if not todo or jobs[todo[-1][0]][0] is not jobs[number][0] or len(todo[-1]) == size:
+            todo.append([])
+        todo[-1].append(number)
     with ExitStack() as stack:
+        at_work: dict[Future, list[int]] = {}
         try:
-            packed = [pickle.dumps(replace(clips, records=tuple(its), cache=_like(clips.cache)))
-                      for clips, its in chunks]
-            answers = stack.enter_context(pool(workers, preload=[__name__])).map(_open_chunk, packed)
+            for clips in {id(clips): clips for clips, _ in jobs}.values():
+                _packed(clips, ())
+            processes = stack.enter_context(pool(others, preload=[__name__])) if others else None
         except (pickle.PicklingError, AttributeError, TypeError, SystemExit):  # the last: a script without a main guard
-            answers = [None] * len(chunks)
-        answers = iter(answers)
-        for clips, its in chunks:
-            try:
-                found = next(answers) or ["again"] * len(its)
-            except BrokenProcessPool as error:
-                raise ChildProcessError(f"a process was killed while it opened {some(str(r.path) for r in its)} or one "
-                                        "of the next clips. Out of memory? Then make the clips smaller, or give more "
-                                        "memory; what was opened is kept.") from error
-            for record, error in zip(its, found, strict=True):
-                yield _opened(clips, record) if error == "again" else error
+            processes = None
+        while todo or at_work:
+            while todo and processes and len(at_work) < 2 * others:
+                its = todo.popleft()
+                packed = _packed(jobs[its[0]][0], [jobs[number][1] for number in its])
+                at_work[processes.submit(_open_chunk, packed)] = its
+            if todo:
+                number = todo[-1].pop()
+                if not todo[-1]:
+                    todo.pop()
+                yield number, opened_under(*jobs[number])
+            for job in wait(at_work, None if not todo else 0, FIRST_COMPLETED).done:
+                its = at_work.pop(job)
+                try:
+                    found = job.result()
+                except BrokenProcessPool as error:
+                    names = some(str(jobs[number][1].path) for number in its)
+                    raise ChildProcessError(f"a process was killed while it opened {names} or a clip near them. Out of "
+                                            "memory? Then make the clips smaller. The same call goes on from "
+                                            "there.") from error
+                if found is None:
+                    processes = None
+                for number, error in zip(its, found or ["again"] * len(its), strict=True):
+                    yield number, opened_under(*jobs[number]) if error == "again" else error
+
+
+def _packed(clips: ClipBatches, records: Sequence[ClipRecord]) -> bytes:
+    """Some clips, with a cache at the same place that does not carry along what is known of all others."""
+    cache = FrameCache(clips.cache.root, clips.cache.limit_bytes)
+    return pickle.dumps(replace(clips, records=tuple(records), cache=cache))
 
 
 def _open_chunk(packed: bytes) -> list | None:
@@ -106,11 +146,6 @@ def _open_chunk(packed: bytes) -> list | None:
 
 def _tried(clips: ClipBatches, record: ClipRecord) -> Exception | str | None:
     try:
-        return _opened(clips, record)
+        return opened_under(clips, record)
     except Exception:  # not every error survives the way between processes: the owner will have it whole
         return "again"
-
-
-def _like(cache: FrameCache) -> FrameCache:
-    """The same place without what is known of it, which may be much to hand over."""
-    return FrameCache(cache.root, cache.limit_bytes)

@@ -292,7 +292,7 @@ def test_a_link_that_leads_nowhere_is_told(tmp_path):
     with pytest.raises(CatalogueError, match=r"c\.mp4: missing: a link that leads back to itself"):
         open_clips(root)
     with pytest.raises(FileNotFoundError, match=r"missing .*c\.mp4 \(.*row 3\): missing: a link that leads back"):
-        from_csv(table(root / "a.csv", "path,label", "x/a.mp4,x", "x/c.mp4,x")).require("train", "val")
+        from_csv(table(root / "a.csv", "path,label,split", "x/a.mp4,x,test", "x/c.mp4,x,test")).require("test")
 
 
 @pytest.mark.parametrize("loop", ["Run/up", "Run/sub/up", "here"])
