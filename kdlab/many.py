@@ -62,8 +62,6 @@ def obtain_all(
     done = {r: run for r in order if (run := usable(r, pretrained, stale, say))}
     todo = [r for r in order if r not in done]
     workers, how = min(workers or available_cores(), len(todo)), dict(pretrained=pretrained, stale=stale)
-    if workers > 1:
-        open_ahead(todo)
     board = Board(order, done, workers, say)
 
     def kept() -> str:
@@ -71,6 +69,7 @@ def obtain_all(
 
     try:
         if workers > 1:
+            open_ahead(todo)
             needs = {r: {needed for needed in r.needs().values() if needed not in done} for r in todo}
             with pool(workers, preload=[__name__, "lightning_fabric"]) as processes:
                 for ended in in_turn(processes, workers, partial(_work, how=how), needs):
