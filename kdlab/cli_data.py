@@ -47,7 +47,7 @@ def night(out, clips, workers, untrimmed, **dials):
 
 
 @data.command("list")
-@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.argument("path", required=False)
 @click.option("--test-fold", metavar="NAME", help="Fold or published split to test on.")
 def list_clips(path, test_fold):
     """Count the clips in PATH, per class and split; without PATH, say which public data sets go where.
@@ -67,20 +67,25 @@ def list_clips(path, test_fold):
 
 
 @data.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.option("--test-fold", help="Fold or published split to test on; default: as `kdlab data list` shows it.")
 @click.option("--min-frames", type=click.IntRange(1), default=8, show_default=True, help="Shorter clips are too short.")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write one row per clip to this file.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
-def check(path, test_fold, min_frames, csv, workers):
+@click.option("--no-cache", is_flag=True, help="Do not keep the frames that the notebooks will ask for.")
+def check(path, test_fold, min_frames, csv, workers, no_cache):
     """Open every clip in PATH and tell whether it is fit to train on: exit code 0 when it is, 1 when not."""
     from kdlab.clips.check import check
+    from kdlab.clips.views import ClipBatches
     from kdlab.files import write_atomically
     from kdlab.ours import may_write
+    from kdlab.profiles import current, dual_light
 
     if csv:
         may_write(csv, _is_table_of_clips, "table of checked clips")
-    report = check(path, test_fold, workers, min_frames)
+    asked_for = dual_light(current())["dlkdd"]
+    keep = None if no_cache else ClipBatches((), asked_for.views(), asked_for.window)
+    report = check(path, test_fold, workers, min_frames, keep=keep)
     click.echo(report.render())
     if csv:
         write_atomically(csv, lambda its: report.table().to_csv(its, index=False))

@@ -10,6 +10,7 @@ import torch
 
 from kdlab.contents import one_look
 from kdlab.launch import device, launched
+from kdlab.preparing import open_ahead
 from kdlab.processes import available_cores, in_turn, pool
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, obtain, usable
@@ -84,6 +85,7 @@ def obtain_all(
 
     try:
         if workers > 1:
+            open_ahead(todo)
             needs = {r: {needed for needed in r.needs().values() if needed not in done} for r in todo}
             with pool(workers, preload=[__name__, "lightning_fabric"]) as processes:
                 for ended in in_turn(processes, workers, partial(_work, how=how), needs):

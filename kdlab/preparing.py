@@ -1,12 +1,14 @@
 """What a training needs before its first step: its networks, its batches, and how its outcome will be asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
 from torch import nn
 
 from kdlab.clips.catalogue import Catalogue
+from kdlab.clips.open_all import open_all, unusable
 from kdlab.clips.segments import SegmentBatches, Segments
 from kdlab.clips.views import ClipBatches
 from kdlab.clips.windows import WindowBatches, Windows, windows
@@ -18,11 +20,10 @@ from kdlab.nets.gated_detector import read_cvaes
 from kdlab.nets.generative import read_cvae
 from kdlab.nets.video import begin_as, build
 from kdlab.nets.wrappers import for_classes
-from kdlab.progress import track
 from kdlab.recipe import Recipe
 from kdlab.train import predict
 
-__all__ = ["batches", "on_clips", "on_exits", "on_windows"]
+__all__ = ["batches", "on_clips", "on_exits", "on_windows", "open_ahead"]
 
 
 def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatches:
@@ -36,12 +37,30 @@ def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatche
     return made(records, views or recipe.views(), recipe.window)
 
 
+def _parts(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
+    """What training, validation and the test look at; only the trained network is tested."""
+    return batches(recipe, "train"), batches(recipe, "val"), batches(recipe, "test", {"student": recipe.view})
+
+
+def open_ahead(recipes: Iterable[Recipe]) -> None:
+    """Fill the cache, on all cores, with the clips of ``recipes`` before each is trained in a process of its own, which
+    has one core. What is wrong with them is left to the trainings to say."""
+    parts: dict[tuple, ClipBatches] = {}
+    for recipe in recipes:
+        if isinstance(recipe, ExitRecipe):  # learns from networks, whose recipes open the clips
+            continue
+        with suppress(ValueError, OSError):
+            for split, part in zip(("train", "val", "test"), _parts(recipe), strict=True):
+                known = parts.setdefault((recipe.data, recipe.window, split), part)
+                known.views |= {view.name: view for view in part.views.values()}
+    unusable(list(parts.values()))
+
+
 def on_clips(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable):
     """Networks by what they are; batches to train on, and to validate on in between; and a function of (student, split)
     that gives the records of a split and what the student says of them. ``needed`` are runs, by what they are to it."""
-    train, validation = batches(recipe, "train"), batches(recipe, "val")
-    for part in (train, validation, batches(recipe, "test")):
-        part.check(lambda records: track(records, "opening clips"))
+    train, validation, test = _parts(recipe)
+    open_all([train, validation, test])
     nets = {"student": build(recipe.net, len(catalogue.classes), recipe.seed, *_statistics(recipe, train))}
     if start := needed.get("start"):
         begin_as(nets["student"], start.net(), catalogue.classes, start.provenance["classes"])
@@ -82,9 +101,8 @@ def on_windows(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable
     """As :func:`on_clips`, for a detector on the windows of untrimmed video. A ``start`` gives its backbone. Nothing is
     chosen on validation videos in between, and a teacher's answers are not compared with the student's: distillation
     goes through taps, whose shapes the method checks."""
-    train = batches(recipe, "train")
-    for part in (train, batches(recipe, "val"), batches(recipe, "test")):
-        part.check(lambda records: track(records, "opening videos"))
+    train, *others = _parts(recipe)
+    open_all([train, *others], "opening videos")
     nets = {"student": build(recipe.net, len(catalogue.classes), recipe.seed, *_statistics(recipe, train))}
     if start := needed.get("start"):
         begin_backbone(nets["student"], start.net())

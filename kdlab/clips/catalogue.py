@@ -6,6 +6,7 @@ scene, not the action.
 """
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,17 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from kdlab.clips.splits import NO_GROUPS, SPLITS, complete_splits, deal_folds, shared_groups, some
-from kdlab.clips.tables import CatalogueError, check_links, check_name, read_table, times
+from kdlab.clips.tables import check_label, check_name, read_table, times
+from kdlab.clips.tree import EXPECTED, SPLIT_WORDS, CatalogueError, class_folders, named, refuse_odd, why_no_file
 from kdlab.contents import content_keys
 
 if TYPE_CHECKING:
     import pandas as pd
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"})
-
-_SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-                "test": "test", "testing": "test"}
-
 
 @dataclass(frozen=True)
 class ClipRecord:
@@ -65,10 +61,9 @@ class Catalogue:
         """Number of clips, classes (rows) by splits (columns)."""
         import pandas as pd  # a second to import, which the workers of a process pool need not spend
 
-        table = pd.DataFrame(0, index=pd.Index(self.classes, name="class"), columns=list(SPLITS))
-        for (label, split), number in Counter((record.label, record.split) for record in self.records).items():
-            table.loc[self.classes[label], split] = number
-        return table
+        found = Counter((record.label, record.split) for record in self.records)
+        rows = [[found[label, split] for split in SPLITS] for label in range(len(self.classes))]
+        return pd.DataFrame(rows, index=pd.Index(self.classes, name="class"), columns=list(SPLITS))
 
     def fingerprint(self) -> str:
         """16 hex digits over classes, ids, labels, splits, groups, times and file contents, wherever the files lie.
@@ -84,8 +79,10 @@ class Catalogue:
     def require(self, *splits: str) -> None:
         """Check that the named splits (default: all three) can be used; raise otherwise.
 
-        CatalogueError: an empty split, two clips of one id, or (when ``train`` is among the splits) a class that val
-        or test holds and train lacks. FileNotFoundError: clips that are not on disk.
+        CatalogueError: an empty split, two clips of one id, one file under two names that differ in class or in being
+        tested, a class that val or test holds and train lacks (when ``train`` is among the splits), or a single class
+        (when ``train`` and ``test`` are, unless all clips are segments of untrimmed video, which can be told from what
+        lies between). FileNotFoundError: clips that are not on disk, or where something lies that is no plain file.
         """
         splits = splits or SPLITS
         records = [record for split in splits for record in self.split(split)]
@@ -98,15 +95,35 @@ class Catalogue:
         if twice:
             raise CatalogueError(f"{self.root}: {some(twice)} named by two clips. Rename one of the two files, or "
                                  "remove the second row of the table.")
+        known = {record.label for record in records if record.split == "train"}
         if "train" in splits:
-            known = {record.label for record in records if record.split == "train"}
             strange = sorted({(self.classes[r.label], r.split) for r in records if r.label not in known})
             if strange:
                 raise CatalogueError(f"{self.root}: train has no clip of {some(f'{c} (in {s})' for c, s in strange)}. "
                                      f"Move clips of that class to train, or remove the class.{why}")
-        missing = sorted({str(r.path) + (r.where and f" ({r.where})") for r in records if not r.path.is_file()})
-        if missing:
-            raise FileNotFoundError(f"{self.root}: missing {some(missing)}. Restore the files or correct their paths.")
+        lost = [f"{path}{record.where and f' ({record.where})'}{'' if 'there is no' in why else f': {why}'}"
+                for path, record in {r.path: r for r in reversed(records)}.items() if (why := why_no_file(path))]
+        if lost:
+            raise FileNotFoundError(f"{self.root}: missing {some(sorted(lost))}. Restore the files or correct their "
+                                    "paths.")
+        if len(known) == 1 and {"train", "test"} <= {*splits} and any(record.end is None for record in records):
+            raise CatalogueError(f"{self.root}: all clips are of one class, {self.classes[known.pop()]}, so there is "
+                                 "nothing to tell apart. Add clips of another class, or name the folder that holds one "
+                                 "subfolder per class.")
+        _refuse_two_names(records, self.classes)
+
+
+def _refuse_two_names(records: Iterable[ClipRecord], classes: Sequence[str]) -> None:
+    """CatalogueError for one file (by links) under two paths whose clips differ in class or in being tested."""
+    first: dict[tuple, ClipRecord] = {}
+    for record in records:
+        status = record.path.stat()
+        before = first.setdefault((status.st_dev, status.st_ino, record.start, record.end), record)
+        alike = before.label == record.label and (before.split == "test") == (record.split == "test")
+        if before.path != record.path and not alike:
+            raise CatalogueError(f"{before.path} and {record.path} are one file, of {classes[before.label]} in "
+                                 f"{before.split} and of {classes[record.label]} in {record.split}. Remove one of the "
+                                 "two.")
 
 
 def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
@@ -115,15 +132,17 @@ def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
     ``test_fold`` is for tables with a ``fold`` column, see ``from_csv``. Raises FileNotFoundError for a missing path
     and CatalogueError when nothing of the three kinds is found.
     """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder. Give a CSV table or a folder of clips.")
-    if path.is_dir() and (path / "index.csv").is_file():
+    path = named(path)
+    if (why := why_no_file(path)) and not path.is_dir():
+        kind, _, what = why.replace("there is no such file", "no such file or folder").partition(": ")
+        error = FileNotFoundError if kind == "missing" else CatalogueError
+        raise error(f"{path}: {what}. Give a CSV table or a folder of clips.")
+    if path.is_dir() and os.path.lexists(path / "index.csv"):
         path = path / "index.csv"
-    if path.is_file() and path.suffix.lower() == ".csv":
+    if path.suffix.lower() == ".csv" and not path.is_dir():
         return from_csv(path, test_fold)
     if path.is_file():
-        raise CatalogueError(f"{path}: found a file of type {path.suffix or '(none)'}, expected {_EXPECTED}.")
+        raise CatalogueError(f"{path}: found a file of type {path.suffix or '(none)'}, expected {EXPECTED}.")
     if test_fold is not None:
         raise CatalogueError(f"{path}: test_fold={test_fold!r} needs an index.csv with a `fold` column there.")
     return from_folder(path)
@@ -135,35 +154,33 @@ def from_folder(root: Path | str) -> Catalogue:
     Without split folders, groups are read from file names where they have the pattern of ARID
     (``Class_<group>_<n>``) or UCF (``..._gNN_cNN``), otherwise each clip is its own group, and whole groups are dealt
     to train, val and test, about 60 : 15 : 25 in each class, the same way every time. Without a ``val`` folder,
-    validation clips are carved from train. Raises CatalogueError when no class folder with videos is found.
+    validation clips are carved from train. Links are followed, each folder once (``tree.Tree``). Raises CatalogueError
+    when no class folder with videos is found, and for folders that cannot be read or are no classes.
     """
-    root = Path(root).expanduser()
+    root = named(root)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder. Give the folder that holds one subfolder per class.")
-    folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
-    parts = {f: _SPLIT_WORDS.get(f.name.lower()) for f in folders}
-    by_split = any(parts.values())
-    notes = []
-    found = []  # (file, class, split)
-    for folder, split in parts.items():
-        if by_split and split is None:
-            if any(_videos(folder)):
-                notes.append(f"The folder {folder.name} lies beside split folders and is left out.")
-            continue
-        class_folders = sorted(f for f in folder.iterdir() if f.is_dir()) if by_split else [folder]
-        found += [(file, f.name, split or "train") for f in class_folders for file in _videos(f)]
-    if not found:
-        flat = sum(1 for f in root.iterdir() if is_video(f))
-        what = f"{flat} videos without a class" if flat else f"{len(folders)} folders but no video in a class folder"
-        raise CatalogueError(f"{root}: found {what}, expected {_EXPECTED}.")
-    check_links(root, ((str(root), file) for file, _, _ in found))
+    found, notes, by_split = class_folders(root)
     classes = _class_order(name for _, name, _ in found)
+    number = {name: label for label, name in enumerate(classes)}
+    spelled: dict[str, str] = {}
+    for name in classes:
+        _check_spelling(spelled, name, f"{root}, folder {name}")
     records = []
     for file, name, split in found:
         id_ = file.relative_to(root).with_suffix("").as_posix()
-        records.append(ClipRecord(id_, file, classes.index(name), split, group_from_name(id_, name)))
+        records.append(ClipRecord(id_, file, number[name], split, group_from_name(id_, name)))
     records, more = with_splits(records, classes, declared=by_split)
     return Catalogue(root.resolve().name, root, classes, records, (*notes, *more))
+
+
+def _check_spelling(spelled: dict[str, str], label: str, where: str) -> None:
+    """Note a label; CatalogueError where it differs from one before in case, blanks or the coding of accents only."""
+    if (known := spelled.setdefault(check_label(label, where), label)) != label:
+        these = label, known
+        if not (label + known).isascii():  # then they may look the same
+            these = ascii(label), ascii(known)
+        raise CatalogueError(f"{where}: the label {these[0]} is spelled {these[1]} elsewhere. Choose one.")
 
 
 def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
@@ -172,9 +189,10 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
     Paths are relative to the table's folder, times are in seconds. With ``split`` the table decides. With ``fold``
     and no ``split``, or when ``test_fold`` is given, that fold (default: the last in sorted order) is the test set.
     With neither, whole groups are dealt to the splits as in ``from_folder``; so are validation clips where the table
-    names none. Raises CatalogueError with file, row and mend, FileNotFoundError for a missing table.
+    names none. Paths may be links. Raises CatalogueError with file, row and mend, FileNotFoundError where there is no
+    table.
     """
-    path = Path(path).expanduser()
+    path = named(path)
     rows = read_table(path, filled=("fold", "split"))
     columns = rows[0][1].keys()
     folds = sorted({row["fold"] for _, row in rows}) if "fold" in columns else []
@@ -189,17 +207,19 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
     classes = _class_order(row["label"] for _, row in rows)
     number = {name: label for label, name in enumerate(classes)}
     spelled: dict[str, str] = {}
+    checked: set[str] = set()
     first: dict[str, int] = {}
     records = []
     for line, row in rows:
         where = f"{path}, row {line}"
-        if (known := spelled.setdefault(row["label"].casefold(), row["label"])) != row["label"]:
-            raise CatalogueError(f"{where}: the label {row['label']} is spelled {known} further up. Choose one.")
+        if row["label"] not in checked:
+            _check_spelling(spelled, row["label"], where)
+            checked.add(row["label"])
         if by_fold:
             split = "test" if row["fold"] == test_fold else "train"
         else:
             word = row.get("split", "train")
-            split = _SPLIT_WORDS.get(word.lower())
+            split = SPLIT_WORDS.get(word.lower())
             if split is None:
                 raise CatalogueError(f"{where}: unknown split {word!r}. Write train, val or test.")
         start, end = times(row.get("start"), row.get("end"), where)
@@ -213,13 +233,17 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
                                  "where two files differ in their type only, rename one.")
         records.append(ClipRecord(id_, path.parent / file, number[row["label"]], split, group, start, end, where))
 
-    check_links(path.parent, ((record.where, record.path) for record in records))
+    refuse_odd((record.where, record.path) for record in records)
     if "group" in columns:
         shared = shared_groups([r.group for r in records], [r.split for r in records])
         if shared and (by_fold or "split" in columns):
             raise CatalogueError(f"{path}: group {some(shared)} both in test and outside it, so a test would reward "
                                  "recognising the group. Put whole groups on one side, or remove the `group` column.")
     records, notes = with_splits(records, classes, declared=by_fold or "split" in columns)
+    alone = sum(not row.get("group", "?") for _, row in rows)
+    if 0 < alone < len(rows):
+        notes = (*notes, f"The `group` of {alone} of {len(rows)} rows is empty: each of these clips is taken for a "
+                         "group of its own, or for one that its name tells.")
     name = path.resolve().parent.name if path.name == "index.csv" else path.stem
     return Catalogue(name, path.parent, classes, records, notes)
 
@@ -267,19 +291,6 @@ def group_from_name(id_: str, label: str) -> str:
     if arid := re.fullmatch(rf"({re.escape(label)}_\d+)_\d+", stem, re.IGNORECASE):
         return arid[1]
     return id_
-
-
-_EXPECTED = ("a CSV table with columns path,label, a folder holding such a table as index.csv, or a folder with one "
-             f"subfolder of videos ({' '.join(sorted(VIDEO_SUFFIXES))}) per class, optionally below train/val/test")
-
-
-def is_video(file: Path) -> bool:
-    # macOS leaves "._name.mp4" beside copied files: no videos, though named like some
-    return file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".") and file.is_file()
-
-
-def _videos(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if is_video(file))
 
 
 def _class_order(names: Iterable[str]) -> tuple[str, ...]:

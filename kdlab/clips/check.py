@@ -7,6 +7,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,13 @@ import numpy as np
 from av.video.frame import PictureType
 
 from kdlab import paths
-from kdlab.clips.catalogue import VIDEO_SUFFIXES, Catalogue, ClipRecord
+from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened
 from kdlab.clips.datasets import open_data
+from kdlab.clips.open_all import kept
 from kdlab.clips.splits import shared_groups, some
-from kdlab.clips.tables import CatalogueError
+from kdlab.clips.tree import VIDEO_SUFFIXES, CatalogueError, named, why_no_file
+from kdlab.clips.views import ClipBatches
 from kdlab.files import write_atomically
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
@@ -53,7 +56,9 @@ class Facts:
 
 def inspect(path: Path) -> Facts:
     """Decode a file and drop its frames one by one. What is wrong with it is told, not raised."""
-    digest, keys, types, walk, reason = hashlib.blake2b(digest_size=16), [], set(), None, ""
+    if reason := why_no_file(path):
+        return Facts(path, reason)
+    digest, keys, types, walk = hashlib.blake2b(digest_size=16), [], set(), None
     try:
         with opened(path) as stream:
             walk = Walk(stream)
@@ -89,11 +94,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """Facts of each file, and what follows from them for a catalogue (without classes for a folder of loose files)."""
+    """Facts of each file, and what follows from them for a catalogue (without classes for a folder of loose files).
+
+    ``kept`` says what the frame cache has of it now.
+    """
 
     catalogue: Catalogue
     facts: dict[Path, Facts]
     findings: tuple[Finding, ...]
+    kept: str = ""
 
     @property
     def fit(self) -> bool:
@@ -127,6 +136,7 @@ class Report:
             groups = len({record.group for record in catalogue.split(split)})
             facts[split] = (f"{clips.sum()} clips of {groups} groups; per class {clips.min()} ({clips.idxmin()}) "
                             f"to {clips.max()} ({clips.idxmax()})")
+        facts |= {"cache": self.kept} if self.kept else {}
         lines += [f"  {name:<12} {text}" for name, text in facts.items()]
         for fatal, title in ((False, "to know"), (True, "fatal")):
             found = [finding for finding in self.findings if finding.fatal == fatal]
@@ -139,28 +149,32 @@ class Report:
 
 
 def check(source: Path | str | Catalogue, test_fold: str | None = None, workers: int | None = None,
-          min_frames: int = 8, progress: Callable = track) -> Report:
+          min_frames: int = 8, progress: Callable = track, keep: ClipBatches | None = None) -> Report:
     """Open every clip of a catalogue, of what ``open_data`` reads, or of a folder of loose files.
 
+    ``keep`` (without records) says under which views and through which window they will be trained on: their frames are
+    then left in its cache, so that no training decodes them again.
+
     Fatal are files that cannot be decoded whole, clips of fewer than ``min_frames`` frames, groups or pictures that
-    test shares with another split, and whatever ``Catalogue.require`` refuses. Raises FileNotFoundError where there is
-    nothing, and CatalogueError for a table that cannot be read, or a folder without a video.
+    test shares with another split, pictures under several labels, and whatever ``Catalogue.require`` refuses. Raises
+    FileNotFoundError where there is nothing, and CatalogueError for a table that cannot be read, or a folder without a
+    video.
     """
     findings = []
     try:
         catalogue = source if isinstance(source, Catalogue) else open_data(source, test_fold)
     except CatalogueError as error:
-        root = Path(source).expanduser()
+        root = named(source)
         loose = [ClipRecord(os.path.relpath(path, root), path, 0, "", "") for path in _videos(root)]
         if not loose:
             raise
         catalogue = Catalogue(root.name, root, (), tuple(loose))
         findings.append(Finding(True, f"only the files were checked, for want of a catalogue: {error}"))
-    facts = _facts(catalogue, workers, progress)
+    facts, told = _facts(catalogue, workers, progress, keep)
     findings += _of_files(catalogue, facts, min_frames)
     findings += _of_pictures(catalogue, facts)
     findings += _of_splits(catalogue) if catalogue.classes else ()
-    return Report(catalogue, facts, tuple(findings))
+    return Report(catalogue, facts, tuple(findings), _kept(keep, facts, told) if keep else "")
 
 
 def without_damaged(catalogue: Catalogue) -> Catalogue:
@@ -173,7 +187,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     try:
         damaged = json.loads(known.read_text("utf-8"))
     except (OSError, ValueError):
-        facts = _facts(catalogue, None, track)
+        facts, _ = _facts(catalogue, None, track)
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
         write_atomically(known, lambda path: path.write_text(json.dumps(damaged, indent=1), "utf-8"))
     if not damaged:
@@ -215,16 +229,17 @@ def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Iterator[Fin
     for record in catalogue.records:
         same[facts[record.path].pictures].append(record)
     same.pop("", None)
-    found: dict[bool, list[str]] = {True: [], False: []}
+    found, classes = defaultdict(list), catalogue.classes or [""]
     for records in same.values():
         if len({record.path for record in records}) > 1:
-            across = len({record.split == "test" for record in records}) > 1
-            labels = ", under several labels" if len({record.label for record in records}) > 1 else ""
-            found[across].append(some((f"{r.id} ({r.split or 'no split'})" for r in records), 4) + labels)
-    for across, where in found.items():
-        if where:
-            sides = ", in test and in another split" if across else ""
-            yield Finding(across, f"duplicate: the same pictures{sides}", where)
+            times = {(record.start, record.end) for record in records}  # segments of a video may differ in label
+            labels = ", under several labels" * any(len({r.label for r in records if (r.start, r.end) == its}) > 1
+                                                    for its in times)
+            sides = ", in test and in another split" * (len({record.split == "test" for record in records}) > 1)
+            found[labels + sides].append(some((f"{r.id} ({r.split or 'no split'}{labels and f', {classes[r.label]}'})"
+                                               for r in records), 4))
+    for how, where in found.items():
+        yield Finding(bool(how), f"duplicate: the same pictures{how}", where)
 
 
 def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
@@ -245,19 +260,42 @@ def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
 
 # --- helpers -------------------------------------------------------------------------------------------------------
 
-def _facts(catalogue: Catalogue, workers: int | None, progress: Callable) -> dict[Path, Facts]:
-    files = list(dict.fromkeys(record.path for record in catalogue.records))
-    return {its.path: its for its in progress(_inspected(files, workers), "opening clips", len(files))}
+def _facts(catalogue: Catalogue, workers: int | None, progress: Callable,
+           keep: ClipBatches | None = None) -> tuple[dict[Path, Facts], str]:
+    """The facts of each file, and why frames could not be kept."""
+    clips: dict[Path, list[ClipRecord]] = defaultdict(list)
+    for record in catalogue.records:
+        clips[record.path].append(record)
+    found = list(progress(_inspected(list(clips.values()), workers, keep), "opening clips", len(clips)))
+    return {its.path: its for its, _ in found}, next((why for _, why in found if why), "")
 
 
-def _inspected(files: list[Path], workers: int | None) -> Iterator[Facts]:
-    """The facts of each file, in order; by several processes where there is enough to do."""
-    workers = min(workers or available_cores(), len(files) // 8)
+def _inspected(files: list[list[ClipRecord]], workers: int | None,
+               keep: ClipBatches | None) -> Iterator[tuple[Facts, str]]:
+    """The facts of the file of some clips, in order; by several processes where there is enough to do."""
+    work, workers = partial(_inspect, keep=keep), min(workers or available_cores(), len(files) // 8)
     if workers <= 1:
-        yield from map(inspect, files)
+        yield from map(work, files)
         return
     with pool(workers, preload=[__name__]) as processes:
-        yield from processes.map(inspect, files, chunksize=min(16, -(-len(files) // (8 * workers))))
+        yield from processes.map(work, files, chunksize=min(16, -(-len(files) // (8 * workers))))
+
+
+def _inspect(clips: list[ClipRecord], keep: ClipBatches | None) -> tuple[Facts, str]:
+    """The facts of the file of some clips, whose frames are kept where it is sound; and why they could not be."""
+    facts = inspect(clips[0].path)
+    error, why = kept(keep, clips) if keep and not facts.reason else (None, "")
+    return replace(facts, reason=error.reason) if isinstance(error, DamagedClip) else facts, why
+
+
+def _kept(keep: ClipBatches, facts: dict[Path, Facts], told: str) -> str:
+    sound, root = sum(not its.reason for its in facts.values()), keep.cache.root
+    if told or not root.is_dir():
+        return f"frames are not kept, or not all: {told or 'no file is sound'}"
+    size = sum(file.stat().st_size for file in root.iterdir() if file.is_file()) / 1e6
+    views = ", ".join(dict.fromkeys(view.name for view in keep.views.values()))
+    return (f"the frames of {sound} files are kept at {keep.window.side} pixels ({views}) for trainings; {root} has "
+            f"{size:,.1f} MB now (kdlab clean --cache empties it, --no-cache keeps nothing)")
 
 
 def _videos(root: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Which public data sets kdlab reads, where their files belong, and one function that opens any folder of clips."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import NamedTuple
 
 from kdlab.clips.catalogue import Catalogue, open_clips
 from kdlab.clips.released import ARID_CLASSES, arid, arid15, coviar, dark48, hmdb51, ucf101, ug2
-from kdlab.clips.tables import CatalogueError, find_near
+from kdlab.clips.tables import find_near
 from kdlab.clips.thumos import thumos14
+from kdlab.clips.tree import CatalogueError, named
 
 
 class DataSet(NamedTuple):
@@ -70,8 +72,8 @@ def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
     ``test_fold`` is the published split (default: the first; for THUMOS14 the ground truth, ``csv`` or ``json``). A
     folder with an ``index.csv`` is the user's own, whatever else it holds. Raises CatalogueError, FileNotFoundError.
     """
-    root = Path(path).expanduser().absolute()  # "." has a parent then, where lists may lie
-    if not root.is_dir() or (root / "index.csv").is_file():
+    root = named(path).absolute()  # "." has a parent then, where lists may lie
+    if not root.is_dir() or os.path.lexists(root / "index.csv"):
         return open_clips(path, test_fold)
     fitting = [data for data in DATA_SETS if _fits(data, root)]
     if len(fitting) > 1:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from kdlab.clips.catalogue import VIDEO_SUFFIXES
+from kdlab.clips.tree import VIDEO_SUFFIXES
 from kdlab.clips.datasets import DATA_SETS
 from kdlab.clips.tables import find_near
 from kdlab.contents import stamp

@@ -13,18 +13,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord, group_from_name, is_video, open_clips, own_folds, with_splits
+from kdlab.clips.catalogue import Catalogue, ClipRecord, group_from_name, open_clips, own_folds, with_splits
 from kdlab.clips.splits import some
 from kdlab.clips.tables import (
-    CatalogueError,
     check_counts,
-    check_links,
     check_name,
     find_near,
     near,
     read_list,
     read_table,
 )
+from kdlab.clips.tree import CatalogueError, is_video, refuse_odd
 
 Counts = Mapping[str, int]
 
@@ -193,7 +192,7 @@ def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
         raise FileNotFoundError(f"{root}: {len(lost)} of {len(records)} listed clips are missing: {some(lost)}. Unpack "
                                 "the whole data set there, or correct the list.")
     records = [replace(record, path=there[key]) for record, key in zip(records, keys, strict=True)]
-    check_links(root, ((record.where, record.path) for record in records))
+    refuse_odd((record.where, record.path) for record in records)
     return records
 
 

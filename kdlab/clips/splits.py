@@ -53,8 +53,8 @@ def _carve_validation(ids: Sequence[str], labels: Sequence[int], groups: Sequenc
         names = [classes[label] for label in sorted({labels[i] for i in by_clip})]
         notes.append(f"Validation clips of {some(names, 10)} are of groups that training has too, for want of a second "
                      "group: validation accuracy is flattered there, test accuracy is not.")
-    trained = {labels[i] for i in train}
-    unseen = [name for name in _without(classes, labels, splits, "val") if classes.index(name) in trained]
+    trained = {classes[labels[i]] for i in train}
+    unseen = [name for name in _without(classes, labels, splits, "val") if name in trained]
     if unseen:
         notes.append(f"No validation clips for {some(unseen, 10)}: too few training clips.")
     return splits, notes
@@ -89,9 +89,13 @@ def deal(labels: Sequence[int], groups: Sequence[str], share: float) -> set[str]
     for group in order:
         if can_be_spared(group) and gain(group) > 1e-9:
             take(group)
+    groups_of: dict[int, list[str]] = {}
+    for group in order:
+        for label in sizes[group]:
+            groups_of.setdefault(label, []).append(group)
     for label in total:
         if not taken[label]:
-            candidates = [group for group in order if label in sizes[group] and can_be_spared(group)]
+            candidates = [group for group in groups_of[label] if can_be_spared(group)]
             if candidates:
                 take(min(candidates, key=lambda group: sizes[group].total()))
     return chosen

@@ -3,12 +3,14 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from kdlab.clips.tree import CatalogueError, why_no_file
 
-class CatalogueError(ValueError):
-    """The folder or table does not describe a usable set of clips; the message says where and how to mend it."""
+#: How tables and programs write that a cell is empty.
+_EMPTY = frozenset({"nan", "null", "none", "na", "n/a", "#n/a", "<na>", "nat"})
 
 
 def read_table(path: Path, required: tuple[str, ...] = ("path", "label"),
@@ -18,14 +20,16 @@ def read_table(path: Path, required: tuple[str, ...] = ("path", "label"),
     ``filled`` names columns, besides the required ones, whose cells may not be empty. A byte order mark and any line
     ends are read. Raises FileNotFoundError or CatalogueError.
     """
-    text = _text(path, f"Give a CSV file with columns {','.join(required)}.")
-    reader = csv.DictReader(text, strict=True)
+    text = read_text(path, f"Give a CSV file with columns {','.join(required)}.")
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         columns = [(name or "").strip().lower() for name in reader.fieldnames or ()]
         if missing := [name for name in required if name not in columns]:
+            other = next((word for sign, word in ((";", "semicolons"), ("\t", "tabs")) if sign in "".join(columns)), "")
             raise CatalogueError(f"{path}, row 1: no column {' and no column '.join(missing)} (found: "
                                  f"{', '.join(columns) or 'an empty file'}). The first row must name at least the "
-                                 f"columns {','.join(required)}, separated by commas.")
+                                 f"columns {','.join(required)}, separated by commas"
+                                 f"{other and f'; this table has {other}, so save it again as CSV with commas'}.")
         if twice := {name for name in columns if name and columns.count(name) > 1}:
             raise CatalogueError(f"{path}, row 1: two columns named {min(twice)}. Rename or remove one.")
         reader.fieldnames = columns
@@ -52,7 +56,8 @@ def read_list(path: Path, cells: int, name_first: bool = True) -> list[tuple[str
     The file name, which may hold blanks itself, is the first of the ``cells``, or else the last.
     """
     rows = []
-    for row, line in enumerate(_text(path, "It belongs to the released lists."), 1):
+    text = read_text(path, "It belongs to the released lists.")
+    for row, line in enumerate(io.StringIO(text, newline=""), 1):
         found = line.strip().rsplit(maxsplit=cells - 1) if name_first else line.strip().split(maxsplit=cells - 1)
         if found and len(found) != cells:
             raise CatalogueError(f"{path}, row {row}: {line.strip()!r} has {len(found)} cells, expected {cells} "
@@ -65,24 +70,30 @@ def read_list(path: Path, cells: int, name_first: bool = True) -> list[tuple[str
 
 
 def check_name(name: str, where: str) -> str:
-    """``name`` in posix style; CatalogueError when it is absolute or leads upwards, which ties a table to one place."""
+    """``name`` in posix style; CatalogueError when it names no file, a web address, or a place outside the folder (when
+    it is absolute or leads upwards), which ties a table to one place."""
     name = name.replace("\\", "/")
+    if address := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", name):
+        what = "a web address" if address[1].lower() in ("http", "https", "ftp", "s3", "gs") else "an address"
+        raise CatalogueError(f"{where}: {name} is {what}. Download the file first, and write its path.")
     if name.startswith("/") or re.match(r"[A-Za-z]:/", name) or ".." in PurePosixPath(name).parts:
         raise CatalogueError(f"{where}: {name} is an absolute path or leads upwards. Write paths from a folder that "
-                             "holds all clips, and put the table there.")
+                             "holds all clips (or links to them), and put the table there.")
+    if not PurePosixPath(name).name or "\0" in name:
+        raise CatalogueError(f"{where}: {name!r} names no file. Write the path of a clip.")
     return name
 
 
-def check_links(root: Path, files: Iterable[tuple[str, Path]]) -> None:
-    """Raise CatalogueError for the first (place, file) that is, or lies behind, a symbolic link out of ``root``."""
-    inside = root.resolve()
-    folders: dict[Path, bool] = {}
-    for where, file in files:
-        if file.parent not in folders:
-            folders[file.parent] = file.parent.resolve().is_relative_to(inside)
-        if not folders[file.parent] or (file.is_symlink() and not file.resolve().is_relative_to(inside)):
-            raise CatalogueError(f"{where}: {file} is a link to {file.resolve()}, outside of {root}. Move or copy the "
-                                 "clip into the folder; the folder as a whole may be a link.")
+def check_label(label: str, where: str) -> str:
+    """The form in which two spellings of one ``label`` are equal; CatalogueError when it is no name of a class."""
+    if label.casefold() in _EMPTY or not any(unicodedata.category(sign)[0] in "LNS" for sign in label):
+        raise CatalogueError(f"{where}: the label {label!r} is no name of a class but what stands in an empty cell. "
+                             "Name the class; that of clips without an action could be called no_action.")
+    if any(unicodedata.category(sign) == "Cc" for sign in label):
+        raise CatalogueError(f"{where}: the label {label!r} holds a control character. Remove it.")
+    # accents in one sign or two, full width, invisible signs, blanks
+    plain = "".join(sign for sign in unicodedata.normalize("NFKC", label) if unicodedata.category(sign) != "Cf")
+    return " ".join(unicodedata.normalize("NFKC", plain.casefold()).split())
 
 
 def check_counts(where: str, found: Mapping[str, int], expected: Mapping[str, int] | None) -> None:
@@ -128,11 +139,17 @@ def _seconds(cell: str | None, column: str, where: str) -> float | None:
     return value
 
 
-def _text(path: Path, mend: str) -> io.StringIO:
+def read_text(path: Path, mend: str) -> str:
+    """A plain file in UTF-8, with or without a byte order mark."""
+    if (why := why_no_file(path)) and not why.startswith("unreadable"):
+        error = CatalogueError if why.startswith("no file: ") and not path.is_dir() else FileNotFoundError
+        raise error(f"{path}: {why.partition(': ')[2].replace('there is ', '')}. {mend}")
     try:
-        return io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
-    except (FileNotFoundError, IsADirectoryError):
-        raise FileNotFoundError(f"{path}: no such file. {mend}") from None
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CatalogueError(f"{path}: not a UTF-8 text ({error.reason} at byte {error.start}). "
                              "Save it as UTF-8; a spreadsheet as CSV UTF-8.") from None
+    if "\0" in text:
+        raise CatalogueError(f"{path}: not a UTF-8 text (zero bytes, as in UTF-16). Save it as UTF-8; a spreadsheet as "
+                             "CSV UTF-8.")
+    return text

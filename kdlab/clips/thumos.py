@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.released import Counts, finish, published
-from kdlab.clips.tables import CatalogueError, check_counts, near, read_list, read_table, times
+from kdlab.clips.tables import CatalogueError, check_counts, near, read_list, read_table, read_text, times
 
 VIDEOS = {"csv": {"train": 200, "test": 212}, "json": {"train": 200, "test": 210}}
 SEGMENTS = {"csv": {"train": 3007, "test": 3358}, "json": {"train": 3007, "test": 3311}}
@@ -56,7 +56,7 @@ def _from_tables(root: Path | str, index: dict[str, str]) -> Iterator[_Row]:
 def _from_json(root: Path | str, index: dict[str, str]) -> Iterator[_Row]:
     path = near(root, "thumos_gt.json")
     try:
-        for video, its in json.loads(path.read_bytes())["database"].items():
+        for video, its in json.loads(read_text(path, "It belongs to the released lists."))["database"].items():
             for number, annotation in enumerate(its["annotations"]):
                 where, (start, end) = f"{path}, {video}, annotation {number}", annotation["segment"]
                 if annotation["label"] not in index or its["subset"] not in ("train", "test"):
@@ -65,6 +65,6 @@ def _from_json(root: Path | str, index: dict[str, str]) -> Iterator[_Row]:
                 yield where, its["subset"], video, annotation["label"], str(start), str(end)
     except CatalogueError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CatalogueError(f"{path}: not the ground truth of THUMOS14 ({error!r}): expected database → video → "
                              "subset, annotations → segment, label.") from None

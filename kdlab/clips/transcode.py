@@ -16,9 +16,9 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.cache import file_key
-from kdlab.clips.catalogue import is_video
 from kdlab.clips.compressed import Unsuited, scan
 from kdlab.clips.container import DamagedClip, Walk, opened
+from kdlab.clips.tree import Tree, named, why_no_file
 from kdlab.files import write_atomically
 from kdlab.ours import NotOurs, begins_with, drop_drafts
 from kdlab.processes import available_cores, pool
@@ -63,17 +63,21 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
               progress: Callable = track) -> list[Made]:
     """Make over a video, or all in a folder, into the same tree below ``out``, frame by frame, at the mean frame rate.
 
-    A second call keeps what is whole, of the same format and made from the same source, and makes the rest. Files that
-    cannot be decoded are left out, with the reason. Raises FileNotFoundError where there is no video, ValueError when
-    two would get one name or one would replace a file that was not made here, StorageFull when ``out`` cannot be
-    written.
+    A second call keeps what is whole, of the same format and made from the same source, and makes the rest. What is
+    named like a video and cannot be decoded, or is no file, is left out, with the reason; links are followed. Raises
+    FileNotFoundError where there is no video, ValueError when two would get one name or one would replace a file that
+    was not made here, StorageFull when ``out`` cannot be written.
     """
-    source, out = Path(source).expanduser().resolve(), Path(out).expanduser().resolve()
-    root = source.parent if source.is_file() else source
-    files = [source] if source.is_file() else [
-        file for file in sorted(source.rglob("*")) if is_video(file) and not file.is_relative_to(out)]
+    source, out = (Path(os.path.realpath(named(place))) for place in (source, out))
+    tree = Tree()
+    if source.is_dir():
+        root, files = source, [file for file in tree.videos(source) if not file.is_relative_to(out)]
+    else:
+        root, files = source.parent, [] if why_no_file(source) else [source]
+    odd = [Made(file, out / file.relative_to(root).with_suffix(".avi"), reason=why) for file, why in tree.odd.items()]
     if not files:
-        raise FileNotFoundError(f"{source}: no video there. Name a video, or a folder with videos in it.")
+        why = "".join(f" ({its.source.name}: {its.reason})" for its in odd[:1])
+        raise FileNotFoundError(f"{source}: no video there{why}. Name a video, or a folder with videos in it.")
     jobs = [(file, out / file.relative_to(root).with_suffix(".avi"), form) for file in files]
     known: dict[Path, Path] = {file: file for file in files}
     for file, target, _ in jobs:
@@ -89,9 +93,9 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
         drop_drafts(folder, made.__contains__)
     workers = min(workers or available_cores(), len(jobs))
     if workers == 1:  # to start a process takes longer than many a clip
-        return list(progress(map(_make, jobs), "transcoding", len(jobs)))
+        return odd + list(progress(map(_make, jobs), "transcoding", len(jobs)))
     with pool(workers, preload=[__name__]) as processes:
-        return list(progress(processes.map(_make, jobs), "transcoding", len(jobs)))
+        return odd + list(progress(processes.map(_make, jobs), "transcoding", len(jobs)))
 
 
 def _make(job: tuple[Path, Path, CoviarFormat]) -> Made:

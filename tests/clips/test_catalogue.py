@@ -1,6 +1,9 @@
 """A user's clips open with one line, and what is wrong with them is said with file, row and mend."""
 
+import os
+import socket
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +17,8 @@ from kdlab.clips.catalogue import (
     open_clips,
     own_folds,
 )
+from kdlab.clips.check import check
+from kdlab.clips.datasets import open_data
 from kdlab.recipe import UserClips
 
 
@@ -90,7 +95,6 @@ def test_groups_never_cross_in_folders_of_usual_names(tmp_path):
     ([], "found 0 folders but no video"),
     (["a.mp4", "b.mp4"], "found 2 videos without a class"),
     (["Run/a.txt"], "found 1 folders but no video"),
-    (["train/a.mp4"], "no video in a class folder"),
 ])
 def test_a_folder_that_is_no_data_set_says_what_was_found(tmp_path, files, message):
     root = tmp_path / "x"
@@ -164,7 +168,15 @@ def test_persons_in_all_classes_are_dealt_once_for_all(tmp_path):
 @pytest.mark.parametrize(("lines", "message"), [
     ([""], r"row 1: no column path and no column label \(found: an empty file\)"),
     (["path,name", "a.mp4,x"], r"row 1: no column label \(found: path, name\)"),
-    (["path;label", "a.mp4;x"], r"separated by commas"),
+    (["path;label", "a.mp4;x"], r"separated by commas; this table has semicolons, so save it again as CSV with commas"),
+    (["path\tlabel", "a.mp4\tx"], r"this table has tabs"),
+    (["path,label,start,end", "a.mp4,x,2,2"], "row 2: end 2 s is not after start 2 s"),
+    (["path,label,start", "a.mp4,x,-1"], "row 2: start '-1' is not a time"),
+    (["path,label,end", "a.mp4,x,inf"], "row 2: end 'inf' is not a time"),
+    (["path,label", "a.mp4,x", ".,x"], "row 3: '.' names no file. Write the path of a clip"),
+    (["path,label", "a\0b.mp4,x"], "not a UTF-8 text .zero bytes, as in UTF-16"),
+    (["path,label", "https://x.example/a.mp4,x"], "row 2: .* is a web address. Download the file first"),
+    (["path,label", "rtmp://x.example/a,x"], "row 2: .* is an address. Download the file first"),
     (["path,label"], "a header but no rows"),
     (["path,label", "a.mp4"], "row 2: 2 cells expected"),
     (["path,label", "a.mp4,x", "b, c.mp4,x"], "row 3: 2 cells expected"),
@@ -176,7 +188,7 @@ def test_persons_in_all_classes_are_dealt_once_for_all(tmp_path):
     (["path,label,fold", "a.mp4,x,A", "b.mp4,x,A"], "all rows are of fold 'A'"),
     (["path,label,split,group", "a.mp4,x,train,g", "b.mp4,x,test,g"], "group g both in test and outside it"),
     (["path,label,label", "a.mp4,x,y"], "row 1: two columns named label. Rename or remove one"),
-    (["path,label", "a.mp4,Run", "b.mp4,run"], "row 3: the label run is spelled Run further up. Choose one"),
+    (["path,label", "a.mp4,Run", "b.mp4,run"], "row 3: the label run is spelled Run elsewhere. Choose one"),
     (["path,label", "a.mp4,x", "b.mp4,x", "a.mp4,y"], "row 4: a stands in row 2 already. Remove one"),
     (["path,label", "a.mp4,x", "a.avi,x"], "row 3: a stands in row 2 already.* rename one"),
     (["path,label,start,end", "a.mp4,x,0,1", "a.mp4,x,1,2", "a.mp4,y,0,1"], "row 4: a@0-1 stands in row 2 already"),
@@ -209,20 +221,188 @@ def test_a_missing_file_is_named_with_its_row(tmp_path):
 
 
 @pytest.mark.parametrize("link", ["x/b.mp4", "y"])
-def test_links_may_not_leave_the_folder(tmp_path, link):
+def test_files_and_folders_may_be_links_to_anywhere(tmp_path, link):
     root = touch(tmp_path / "mine", "x/a.mp4", "x/c.mp4")
-    (root / "z.mp4").symlink_to(root / "x" / "a.mp4")  # inside: allowed
     outside = touch(tmp_path / "elsewhere", "b.mp4")
     (root / link).symlink_to(outside / "b.mp4" if link.endswith("mp4") else outside)
     file = link if link.endswith("mp4") else "y/b.mp4"
-    path = table(root / "a.csv", "path,label", "x/a.mp4,x", "z.mp4,x", f"{file},x")
-    with pytest.raises(CatalogueError, match=rf"a\.csv, row 4: .*{file} is a link to .*elsewhere/b\.mp4, outside"):
+    path = table(root / "a.csv", "path,label", "x/a.mp4,x", f"{file},x")
+    assert from_csv(path).records[1].path == root / file
+    assert {r.id for r in from_folder(root).records} == {"x/a", "x/c", file.removesuffix(".mp4")}
+    (tmp_path / "link").symlink_to(root)
+    assert from_folder(tmp_path / "link").fingerprint() == from_folder(root).fingerprint()
+
+
+@pytest.mark.parametrize(("split", "label", "refused"), [
+    ("train", "y", "are one file, of x in train and of y in train"),
+    ("test", "x", "are one file, of x in train and of x in test"),
+    ("val", "x", None)])
+def test_one_file_under_two_names_teaches_no_two_things(tmp_path, split, label, refused):
+    root = touch(tmp_path, *"1234")
+    (root / "5").symlink_to("1")
+    rows = ["1,x,train", "2,y,train", "3,x,val", "4,x,test", f"5,{label},{split}"]
+    catalogue = from_csv(table(root / "a.csv", "path,label,split", *rows))
+    if refused is None:
+        return catalogue.require()
+    with pytest.raises(CatalogueError, match=refused):
+        catalogue.require()
+
+
+# --- what is no clip -----------------------------------------------------------------------------------------------
+
+def odd(path, kind):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a named pipe":
+        os.mkfifo(path)
+    elif kind == "a device":
+        path.symlink_to("/dev/zero")
+    else:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(os.path.relpath(path))  # its name may have 107 bytes only
+    return path
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a device", "a socket", "a folder"])
+def test_what_is_no_file_is_refused_by_name_and_not_opened(tmp_path, kind):
+    path = table(touch(tmp_path, "x/a.mp4") / "a.csv", "path,label", "x/a.mp4,x", "x/b.mp4,x")
+    odd(tmp_path / "x/b.mp4", kind)
+    with pytest.raises(CatalogueError, match=rf"a\.csv, row 3: .*b\.mp4 is no file but {kind}\. Name a video"):
         from_csv(path)
-    with pytest.raises(CatalogueError, match=rf"{file} is a link to .*elsewhere/b\.mp4, outside .* Move or copy"):
+    if kind != "a folder":
+        with pytest.raises(CatalogueError, match=rf"b\.mp4: no file: this is {kind}\. Put a video there"):
+            open_clips(tmp_path)
+        odd(tmp_path / "other/index.csv", kind)
+        with pytest.raises(CatalogueError, match=rf"index\.csv: this is {kind}"):
+            open_clips(tmp_path / "other")
+    path.unlink()
+    records = tuple(ClipRecord(n, tmp_path / f"x/{n}.mp4", 0, "test", n) for n in "ab")
+    with pytest.raises(FileNotFoundError, match=rf"missing .*b\.mp4: no file: this is {kind}\. Restore"):
+        Catalogue("x", tmp_path, ("x",), records).require("test")
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path):
+    root = touch(tmp_path, "x/a.mp4", "y/b.mp4")
+    (root / "z").symlink_to("/nowhere/z")
+    with pytest.raises(CatalogueError, match="z: missing: a link to /nowhere/z, which is not there"):
+        open_clips(root)
+    (root / "z").unlink()
+    (root / "x/c.mp4").symlink_to("c.mp4")
+    with pytest.raises(CatalogueError, match=r"c\.mp4: missing: a link that leads back to itself"):
+        open_clips(root)
+    with pytest.raises(FileNotFoundError, match=r"missing .*c\.mp4 \(.*row 3\): missing: a link that leads back"):
+        from_csv(table(root / "a.csv", "path,label,split", "x/a.mp4,x,test", "x/c.mp4,x,test")).require("test")
+
+
+@pytest.mark.parametrize("loop", ["Run/up", "Run/sub/up", "here"])
+def test_links_that_lead_round_are_refused(tmp_path, loop):
+    root = touch(tmp_path / "set", "Run/sub/a.mp4", "Jump/b.mp4")
+    (root / loop).symlink_to(root, target_is_directory=True)
+    with pytest.raises(CatalogueError, match=r"(up|here): this link leads to .*set, which is .*set already"):
+        open_clips(root)
+
+
+def test_a_folder_under_two_names_is_refused(tmp_path):
+    root = touch(tmp_path / "set", "Run/a.mp4", "Jump/b.mp4")
+    (root / "Walk").symlink_to("Run")
+    with pytest.raises(CatalogueError, match="Walk: this link leads to .*Run already: its clips would be there twice"):
+        open_clips(root)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    root = touch(tmp_path, "Run/a.mp4", "Jump/b.mp4")
+    scan = os.scandir
+
+    def refused(folder):  # root may read everything
+        if str(folder).endswith("Run"):
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(CatalogueError, match=r"Run: the folder cannot be read \(Permission denied\)\. Make it"):
+        open_clips(root)
+
+
+def test_a_name_that_is_no_text_is_shown(tmp_path):
+    root = touch(tmp_path, "Run/a.mp4", "Jump/b.mp4")
+    with open(os.fsencode(root / "Run") + b"/\xff.mp4", "wb"), \
+            pytest.raises(CatalogueError, match=r"Run: the name '\\udcff\.mp4' is not written in UTF-8\. Rename"):
+        open_clips(root)
+
+
+@pytest.mark.parametrize("empty", ["", " ", Path(""), "\t"])
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, empty):
+    monkeypatch.chdir(touch(tmp_path, "a/1.mp4", "b/2.mp4"))
+    if empty == Path(""):  # which is the same as Path(".")
+        assert len(open_data(empty).records) == 2
+        return
+    for read in (open_data, open_clips, from_folder, check):
+        with pytest.raises(CatalogueError, match="the path of the clips is empty"):
+            read(empty)
+
+
+def test_colons_are_signs_like_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(touch(tmp_path, "12:30.mp4", "concat:x.mp4", "x/a:b.mp4"))
+    rows = ["12:30.mp4,x,train", "concat:x.mp4,y,train", "x/a:b.mp4,x,test"]
+    catalogue = open_clips(table(Path("index.csv"), "path,label,split", *rows))
+    assert {r.id for r in catalogue.records} == {"12:30", "concat:x", "x/a:b"}
+    catalogue.require("train", "test")
+
+
+# --- labels and class folders --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("label", "message"), [
+    *((label, "is no name of a class but what stands in an empty cell")
+      for label in ("nan", "NaN", "null", "None", "-", "N/A", "..", "/", "?", "\u200b")),
+    ("a\x07b", "holds a control character"),
+])
+def test_labels_that_are_no_names(tmp_path, label, message):
+    path = table(tmp_path / "a.csv", "path,label", "1.mp4,x", f'2.mp4,"{label}"')
+    with pytest.raises(CatalogueError, match=rf"row 3: the label .* {message}"):
+        from_csv(path)
+    if "/" not in label and label != "..":
+        with pytest.raises(CatalogueError, match=message):
+            from_folder(touch(tmp_path / "set", "x/1.mp4", f"{label}/2.mp4"))
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    ("Run", "run"), ("caf\u00e9", "cafe\u0301"), ("run", "run\u200b"), ("run fast", "run\u00a0fast"),
+    ("\uff52un", "run"), ("stra\u00dfe", "STRASSE")])
+def test_two_spellings_of_one_label(tmp_path, one, other):
+    with pytest.raises(CatalogueError, match="row 3: the label .* is spelled .* elsewhere. Choose one"):
+        from_csv(table(tmp_path / "a.csv", "path,label", f"1.mp4,{one}", f"2.mp4,{other}"))
+    root = touch(tmp_path / "set", f"{one}/1.mp4", f"{other}/2.mp4")
+    if len(list(root.iterdir())) == 2:  # not so where the file system takes them for one
+        with pytest.raises(CatalogueError, match="is spelled .* elsewhere. Choose one"):
+            from_folder(root)
+
+
+@pytest.mark.parametrize("word", ["train", "val", "Testing"])
+def test_a_class_called_like_a_split(tmp_path, word):
+    root = touch(tmp_path, f"{word}/1.mp4", "plane/2.mp4")
+    with pytest.raises(CatalogueError, match=rf"no video in a class folder: `{word}` means .* such as a_{word}"):
         from_folder(root)
-    (tmp_path / "link").symlink_to(root)  # the whole folder may be one
-    (root / link).unlink()
-    assert len(from_folder(tmp_path / "link").records) == 2
+
+
+def test_what_is_left_out_is_noted(tmp_path):
+    root = touch(tmp_path, "loose.mp4", "a/1.mp4", "b/2.mp4", "c/.hidden.mp4", "d/.hidden/3.mp4")
+    catalogue = from_folder(root)
+    assert catalogue.classes == ("a", "b") and len(catalogue.records) == 2
+    assert catalogue.notes[:2] == ("Videos that lie in no class folder are left out: loose.mp4.",
+                                   "Folders without a video are left out: c, d.")
+    split = touch(tmp_path / "split", *(f"train/{name}" for name in ("a/1.mp4", "b/2.mp4", "c/no.txt")),
+                  "test/a/3.mp4", "test/loose.mp4")
+    assert from_folder(split).notes[:2] == ("Videos that lie in no class folder are left out: test/loose.mp4.",
+                                            "Folders without a video are left out: train/c.")
+
+
+def test_some_empty_groups_are_noted(tmp_path):
+    rows = ["1.mp4,x,ann", "2.mp4,x,", "3.mp4,y,bob"]
+    note = "The `group` of 1 of 3 rows is empty"
+    assert note in from_csv(table(tmp_path / "a.csv", "path,label,group", *rows)).notes[-1]
+    rows = [row.replace("ann", "").replace("bob", "") for row in rows]
+    assert "rows is empty" not in str(from_csv(table(tmp_path / "a.csv", "path,label,group", *rows)).notes)
 
 
 # --- own folds -----------------------------------------------------------------------------------------------------
@@ -283,8 +463,9 @@ def test_own_folds_of_clips_that_tell_no_groups_say_so(tmp_path):
     assert any("file names tell no groups" in note for note in own_folds(open_clips(root), 3).notes)
 
 
-def test_a_table_in_another_encoding(tmp_path):
-    path = table(tmp_path / "bad.csv", "path,label", "a.mp4,Läufer", encoding="latin-1")
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_table_in_another_encoding(tmp_path, encoding):
+    path = table(tmp_path / "bad.csv", "path,label", "a.mp4,Läufer", encoding=encoding)
     with pytest.raises(CatalogueError, match=r"bad\.csv: not a UTF-8 text .* a spreadsheet as CSV UTF-8"):
         from_csv(path)
 
@@ -307,6 +488,9 @@ def test_require(tmp_path):
     with pytest.raises(CatalogueError, match=r"train has no clip of b \(in test\)"):
         catalogue_of(tmp_path, whole[0], whole[2], ("5", 1, "test")).require()
     catalogue_of(tmp_path, ("5", 1, "test")).require("test")  # testing finished weights needs no train
+    with pytest.raises(CatalogueError, match="all clips are of one class, a, so there is nothing to tell apart"):
+        catalogue_of(tmp_path, whole[0], *whole[2:]).require()
+    catalogue_of(tmp_path, whole[0]).require("train")  # what learns without labels may learn from one class
     with pytest.raises(CatalogueError, match="1 named by two clips"):
         catalogue_of(tmp_path, *whole, whole[0]).require()
     with pytest.raises(CatalogueError, match="unknown split 'dev'"):

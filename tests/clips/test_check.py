@@ -1,7 +1,10 @@
 """Every odd file is named with its reason, every good one passes, and what makes a test unfair is fatal."""
 
 import csv
+import os
+import re
 import shutil
+import socket
 import tracemalloc
 import wave
 
@@ -98,7 +101,7 @@ def test_clips_and_segments_that_are_too_short(tree, clip):
     assert findings(check(tree)) == {"too short, of fewer than 8 frames (--min-frames)": ["train/a/short: 7 frames"]}
     assert check(tree, min_frames=7).fit
     rows = ["train/a/0.mp4,a,train,,", "val/a/1.mp4,a,val,0.1,", "test/a/2.mp4,a,test,0,0.28",  # 12, 12 - 2, 7 frames
-            "test/b/5.mp4,a,test,4,9"]  # a second of frames, but where the video has ended
+            "test/b/5.mp4,b,test,4,9", "train/b/3.mp4,b,train,,"]  # a second of frames, but where the video has ended
     (tree / "index.csv").write_text("\n".join(["path,label,split,start,end", *rows]))
     assert findings(check(tree)) == {"too short, of fewer than 8 frames (--min-frames)":
                                      ["test/a/2@0-0.28: 7 frames", "test/b/5@4-9: 0 frames"]}
@@ -130,8 +133,12 @@ def test_duplicates_by_content_also_in_another_container(tree):
     assert findings(report, fatal=False) == {
         "duplicate: the same pictures": ["train/a/0 (train), train/a/copy (train)"]}
     _remux(tree / "train/a/0.mp4", tree / "test/b/other.mkv")
-    assert findings(check(tree)) == {"duplicate: the same pictures, in test and in another split": [
-        "test/b/other (test), train/a/0 (train), train/a/copy (train), under several labels"]}
+    assert findings(check(tree)) == {
+        "duplicate: the same pictures, under several labels, in test and in another split": [
+            "test/b/other (test, b), train/a/0 (train, a), train/a/copy (train, a)"]}
+    shutil.move(tree / "test/b/other.mkv", tree / "train/b/other.mkv")
+    assert findings(check(tree)) == {"duplicate: the same pictures, under several labels": [
+        "train/a/0 (train, a), train/a/copy (train, a), train/b/other (train, b)"]}
 
 
 def test_groups_that_straddle_and_classes_that_train_lacks(tree):
@@ -141,6 +148,58 @@ def test_groups_that_straddle_and_classes_that_train_lacks(tree):
     straddle, lacks = findings(check(tree)).items()
     assert straddle[0].startswith("group that straddles test and another split") and straddle[1] == ["g07"]
     assert "train has no clip of b (in test), b (in val)" in lacks[0]
+
+
+def test_one_class_is_fatal(tree):
+    for split in ("train", "val", "test"):
+        shutil.rmtree(tree / split / "b")
+    [what] = findings(check(tree))
+    assert "all clips are of one class, a, so there is nothing to tell apart" in what
+
+
+@pytest.mark.parametrize("odd", ["pipe", "device", "loop", "folder"])
+def test_what_is_no_file_is_named_and_never_opened(tree, odd, command):
+    path = tree / "train/a/0.mp4"
+    catalogue = open_clips(tree)
+    path.unlink()
+    if odd == "pipe":
+        os.mkfifo(path)
+    elif odd == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if odd == "device" else path)
+    kind, reason = {"pipe": ("no file", "this is a named pipe"), "device": ("no file", "this is a device"),
+                    "loop": ("missing", "a link that leads back to itself"), "folder": ("no file", "this is a folder"),
+                    }[odd]
+    assert findings(check(catalogue)) == {kind: [f"train/a/0.mp4: {reason}"]}
+    if odd == "folder":
+        return
+    code, out, _ = command("data", "check", tree)
+    assert code == 1 and f"train/a/0.mp4: {kind}: {reason}. Put a video there, or remove it." in out
+    code, _, error = command("data", "list", tree)
+    assert code == 2 and f"train/a/0.mp4: {kind}: {reason}. Put a video there, or remove it." in error
+
+
+def test_web_addresses_are_refused_where_the_table_is_named_by_a_relative_path(tree, command, monkeypatch):
+    monkeypatch.chdir(tree)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.mp4"
+        for path, message in ((address, "row 2: .* is a web address. Download the file first"),
+                              ("concat:train/a/0.mp4|test/a/2.mp4", "concat:.*: there is no such file")):
+            (tree / "index.csv").write_text(f"path,label\n{path},a\n")
+            code, out, error = command("data", "check", "index.csv")
+            assert code and re.search(message, out + error)
+        with pytest.raises(BlockingIOError):
+            server.accept()  # nobody has called
+
+
+def test_an_empty_path_is_not_the_current_folder(tree, command, monkeypatch):
+    monkeypatch.chdir(tree)
+    for what in ("check", "list"):
+        code, _, error = command("data", what, "")
+        assert code == 2 and "the path of the clips is empty" in error
+    assert command("data", "list", ".")[0] == 0
 
 
 def test_classes_out_of_balance_are_told(tree, clip):

@@ -102,3 +102,5 @@ def test_ten_thousand_clips_are_dealt_in_no_time():
     splits, _ = complete_splits(ids, labels, ids, [str(label) for label in range(400)])
     # 25 clips a class: 6 to test, then 4 of 19 to val
     assert Counter(splits) == {"test": 400 * 6, "val": 400 * 4, "train": 400 * 15}
+    splits, _ = complete_splits(ids, [i // 2 for i in range(10_000)], ids, [str(label) for label in range(5_000)])
+    assert Counter(splits) == {"test": 5_000, "train": 5_000}  # of two clips none can be spared to validate
