@@ -50,8 +50,8 @@ class DamagedClip(ValueError):
 class VideoInfo:
     """What a container says about its video stream, without decoding.
 
-    ``frames`` is ``None`` where the container does not announce it; ``width`` and ``height`` are the coded ones, in pixels,
-    before any rotation.
+    ``frames`` is ``None`` where the container does not announce it; ``width`` and ``height`` are the coded ones, in
+    pixels, before any rotation.
     """
 
     frames: int | None

@@ -16,7 +16,7 @@ class Clock:
         self._read(head or b"")
 
     def shows(self, packet: bytes) -> bool:
-        """Whether a packet holds a coded picture. Where no header has come yet, small packets are taken to hold none."""
+        """Whether a packet holds a coded picture. As long as no header has come, small packets count as none."""
         self._read(packet)
         found, any_picture = -1, False
         while (found := packet.find(_PICTURE, found + 1)) >= 0:
