@@ -73,6 +73,22 @@ class TrainedCurves:
         """See :func:`kdlab.clips.enhance.on_batch`: computed where ``batch`` lies."""
         return torch.stack([self._brightened(clip) for clip in batch])
 
+    def fitted(self, clip):
+        """See ``kdlab.clips.enhance``: each frame by itself, or with the mean of all curve maps."""
+        if not self.steady:
+            return lambda number, frame: self(frame[None])[0]
+        net, total, count = _net(self, torch.device("cpu")), 0, 0
+        with torch.no_grad(), one_thread():
+            for frame in clip():
+                total, count = total + net(_picture(frame))[0], count + 1
+        mean = total / count
+
+        def brighten(number: int, frame: np.ndarray) -> np.ndarray:
+            with torch.no_grad(), one_thread():
+                return np.ascontiguousarray(_as_bytes(apply_curves(_picture(frame), mean)).permute(1, 2, 0).numpy())
+
+        return brighten
+
     def training(self) -> pd.DataFrame:
         """The training curve, a row an epoch: the weighted loss ``loss_net`` and its four terms."""
         file = _obtain(self, _name(self)) / "history.csv"
@@ -89,7 +105,16 @@ class TrainedCurves:
         with one_thread():
             mean = sum(net(frame)[0] for frame in frames()) / clip.shape[1] if self.steady else None
             bright = (apply_curves(frame, mean) if self.steady else net(frame)[1] for frame in frames())
-            return torch.stack([x[0].mul(255).round_().clamp_(0, 255).byte() for x in bright], 1)
+            return torch.stack([_as_bytes(x) for x in bright], 1)
+
+
+def _picture(frame: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float().div_(255)
+
+
+def _as_bytes(pictures: torch.Tensor) -> torch.Tensor:
+    """``(1, 3, H, W)`` in [0, 1] as ``uint8 (3, H, W)``."""
+    return pictures[0].mul(255).round_().clamp_(0, 255).byte()
 
 
 def _name(enhancer: TrainedCurves) -> str:

@@ -120,13 +120,11 @@ class OnDevice:
         """``ClipBatches.training`` with the cutting on the device, and the event of its end there."""
         clips, chosen = self.clips, [self.records[i] for i in indices]
         draws = [clips.window.random(clips.length(record), generator) for record in chosen]
-        firsts = [0 if record.start is None else clips.stretch(record)[0] for record in chosen]
         tensors = {}
         with torch.cuda.stream(self._stream):  # does nothing for None
             for view in set(clips.views.values()):
-                cut = [self._cut(draw, clips.cache.frames(record.path, first + draw.frames, clips.window.side,
-                                                          view.read, view.name))
-                       for record, draw, first in zip(chosen, draws, firsts, strict=True)]
+                cut = [self._cut(draw, clips.pixels(record, view, draw.frames))
+                       for record, draw in zip(chosen, draws, strict=True)]
                 tensor = torch.stack(cut).permute(0, 4, 1, 2, 3).float().div_(255)
                 tensors[view] = view.finish(tensor) if hasattr(view, "finish") else tensor
             labels = torch.tensor([r.label for r in chosen]).to(self.device)

@@ -1,18 +1,19 @@
 """A view of both lights at once, for networks that see the dark clip and the enhanced one (docs/methods.md, 1.3)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from kdlab.clips.decode import Streamed
 from kdlab.clips.views import Enhanced, Raw, View
 
 __all__ = ["BothLights"]
 
 
 @dataclass(frozen=True)
-class BothLights:
+class BothLights(Streamed):
     """The view ``of`` in channels 0 to 2 and, brightened by ``by``, in channels 3 to 5."""
 
     by: Callable[[np.ndarray], np.ndarray]
@@ -22,6 +23,10 @@ class BothLights:
     def name(self) -> str:
         return f"both-{Enhanced(self.by, self.of).name}"
 
-    def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Frames of ``path`` (all, or those at ``indices``), ``uint8 (T, H, W, 6)``."""
-        return np.concatenate([self.of.read(path, indices), Enhanced(self.by, self.of).read(path, indices)], -1)
+    @property
+    def whole(self) -> bool:
+        return Enhanced(self.by, self.of).whole
+
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Frames of ``path`` (all, or those at ascending ``indices``), ``uint8 (H, W, 6)``."""
+        return (np.concatenate(pair, -1) for pair in Enhanced(self.by, self.of).pairs(path, indices))

@@ -1,16 +1,22 @@
 """Decoded frames kept on disk at the size wanted, so that a clip is decoded once and not in every epoch.
 
-One plain ``.npy`` file (T, h, w, C) of uint8 for each clip, size and view, mapped into memory for the moment of an
-access: thousands of clips then cost no open files and no memory, and processes share the pages of the system.
+One plain ``.npy`` file (T, h, w, C) of uint8 for each clip, size and view, with a checksum behind the frames, mapped
+into memory for the moment of an access: thousands of clips then cost no open files and no memory, and processes share
+the pages of the system.
+
+Frames are resized while they are read, and written one by one: a long or large clip takes no more memory than a small
+one.
 """
 
 import hashlib
 import inspect
+import io
 import os
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -20,12 +26,15 @@ import cv2
 import numpy as np
 
 from kdlab import paths
-from kdlab.clips.decode import read_frames
+from kdlab.clips.container import regular
+from kdlab.clips.decode import each_frame, gathered, read_frames
 
-Read = Callable[..., np.ndarray]
+#: Frames (H, W, C) in order, one by one or as an array; where it takes ``indices``, those, given in ascending order.
+Read = Callable[..., Iterable[np.ndarray]]
 
 _END_BYTES = 64 * 1024
-_FORMAT = "1"  # raise it when frames of the same file and view would come out differently
+_FORMAT = "2"  # raise it when frames of the same file and view would come out differently
+_CHECKSUM_BYTES = 4
 _RECOUNT_SECONDS = 5.0
 _ABANDONED_SECONDS = 3600.0
 
@@ -34,17 +43,15 @@ def file_key(path: Path | str) -> str:
     """32 hex digits naming a file's content: its size and a hash of its first and last 64 kB.
 
     The key does not depend on where the file lies, and reading the two ends keeps it fast for large videos.
-    Raises FileNotFoundError when the file is missing.
+    Raises FileNotFoundError when the file is missing, DamagedClip for a folder, pipe or device.
     """
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest = hashlib.blake2b(str(size).encode(), digest_size=16)
-            digest.update(file.read(_END_BYTES))
-            file.seek(max(_END_BYTES, size - _END_BYTES))
-            digest.update(file.read(_END_BYTES))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.") from None
+    regular(path)
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+        digest.update(file.read(_END_BYTES))
+        file.seek(max(_END_BYTES, size - _END_BYTES))
+        digest.update(file.read(_END_BYTES))
     return digest.hexdigest()
 
 
@@ -55,17 +62,21 @@ def read_raw(path: Path | str, indices: np.ndarray | None = None) -> np.ndarray:
 
 def resize(frames: np.ndarray, side: int) -> np.ndarray:
     """uint8 (T, H, W, C) scaled so that the short side is ``side`` pixels, the aspect ratio kept to a pixel."""
-    height, width = frames.shape[1:3]
+    if not len(frames):
+        return np.empty((0, *resize_one(np.empty(frames.shape[1:], np.uint8), side).shape), np.uint8)
+    return np.stack([resize_one(frame, side) for frame in frames])
+
+
+def resize_one(frame: np.ndarray, side: int) -> np.ndarray:
+    """As ``resize``, one frame (H, W, C)."""
+    height, width, channels = frame.shape
     scale = side / min(height, width)
     size = round(width * scale), round(height * scale)
     if size == (width, height):
-        return frames
+        return frame
     # the mean over the covered area does not alias when shrinking; it would make blocks when enlarging
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = np.empty((len(frames), size[1], size[0], frames.shape[3]), np.uint8)
-    for old, new in zip(frames, small, strict=True):
-        new[:] = cv2.resize(old, size, interpolation=how).reshape(new.shape)
-    return small
+    return cv2.resize(frame, size, interpolation=how).reshape(size[1], size[0], channels)
 
 
 @dataclass(frozen=True)
@@ -74,14 +85,15 @@ class _Entry:
     shape: tuple[int, ...]
     file: Path | None  # None: not on disk, to be decoded each time
     offset: int = 0
+    state: tuple[int, int] = (0, 0)  # size and mtime_ns of the file when its checksum was compared
 
 
 class FrameCache:
     """All frames of clips, resized, under ``root`` (default: ``frames`` in ``kdlab.paths.cache_dir()``).
 
-    A clip is read by ``read(path)``, which gives all frames as uint8 (T, H, W, C) at full size; a ``read`` that also
-    takes ``indices`` serves clips that are not cached without decoding them whole. ``tag`` names what ``read`` does
-    (view and parameters): another ``read`` needs another tag.
+    A clip is read by ``read(path)``, which gives all frames at full size, uint8 (H, W, C), one by one or as an array; a
+    ``read`` that also takes ``indices`` (ascending) serves clips that are not cached without decoding them whole.
+    ``tag`` names what ``read`` does (view and parameters): another ``read`` needs another tag.
 
     Above ``limit_bytes``, and where the disk is full or read-only, nothing more is written: one RuntimeWarning says
     so, and frames are decoded each time. Several processes may use one folder; a damaged file in it is made again, and
@@ -97,7 +109,7 @@ class FrameCache:
         self._counted_at = -float("inf")
 
     def frames(self, path: Path | str, indices: Sequence[int] | np.ndarray, side: int,
-               read: Read = read_raw, tag: str = "raw") -> np.ndarray:
+               read: Read = each_frame, tag: str = "raw") -> np.ndarray:
         """The frames at ``indices`` (any order, repeats allowed): uint8 (len(indices), h, w, C), short side ``side``.
 
         Raises ValueError for an index outside the clip or a ``side`` below 1, FileNotFoundError for a missing clip,
@@ -106,22 +118,22 @@ class FrameCache:
         indices = np.asarray(indices, dtype=np.intp)
         name = _name(path, side, tag)
         entry = self._find(name)
-        uncached = self._stopped if entry is None else entry.file is None
-        if uncached and _takes_indices(read):
-            return resize(_checked(read(Path(path), indices=indices), path, tag), side)
-        frames = None if entry is None else _mapped(entry)
-        if frames is None:
-            frames = self._fill(name, read)
-        if indices.size and not 0 <= indices.min() <= indices.max() < len(frames):
+        if entry is None and not (self._stopped and _takes_indices(read)):
+            entry = self._fill(name, read)
+        stored = entry and _mapped(entry)
+        if entry and entry.file and stored is None:  # gone or changed meanwhile
+            del self._entries[name]
+            entry = self._find(name) or self._fill(name, read)
+            stored = _mapped(entry)
+        if entry and indices.size and not 0 <= indices.min() <= indices.max() < entry.shape[0]:
             raise ValueError(f"{path}: frame indices {indices.min()} to {indices.max()} asked, but the clip has "
-                             f"{len(frames)} frames. Use indices from 0 to {len(frames) - 1}.")
-        return frames[indices]
+                             f"{entry.shape[0]} frames. Use indices from 0 to {entry.shape[0] - 1}.")
+        return _read_some(name, indices, read) if stored is None else stored[indices]
 
-    def length(self, path: Path | str, side: int, read: Read = read_raw, tag: str = "raw") -> int:
+    def length(self, path: Path | str, side: int, read: Read = each_frame, tag: str = "raw") -> int:
         """The number of frames of a clip, as decoded. A clip that is not known yet is read, and cached."""
         name = _name(path, side, tag)
-        entry = self._find(name)
-        return entry.shape[0] if entry else len(self._fill(name, read))
+        return (self._find(name) or self._fill(name, read)).shape[0]
 
     def _find(self, name: tuple[str, int, str]) -> _Entry | None:
         """What is known of the clip in its present state, from memory or from the folder."""
@@ -129,7 +141,7 @@ class FrameCache:
         entry = self._entries.get(name)
         if entry is None or entry.stamp != stamp:
             file = self._file(name, stamp)
-            stored = _stored_shape(file)
+            stored = _stored(file)
             if stored is None:
                 return None
             entry = self._entries[name] = _Entry(stamp, *stored)
@@ -140,39 +152,52 @@ class FrameCache:
         what = (_FORMAT, os.path.abspath(path), *stamp, file_key(path), side, tag)
         return self.root / (hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest() + ".npy")
 
-    def _fill(self, name: tuple[str, int, str], read: Read) -> np.ndarray:
-        """Read the whole clip, keep it if there is room, and return its frames."""
-        path, side, tag = name
-        stamp = _stamp(path)  # before reading: a clip that changes meanwhile is then read again next time
-        frames = resize(_checked(read(Path(path)), path, tag), side)
+    def _fill(self, name: tuple[str, int, str], read: Read) -> _Entry:
+        """Read the whole clip, and keep it if there is room."""
+        stamp = _stamp(name[0])  # before reading: a clip that changes meanwhile is then read again next time
         file = self._file(name, stamp)
-        stored = _stored_shape(file) if self._store(file, frames) else None
-        self._entries[name] = _Entry(stamp, *stored) if stored else _Entry(stamp, frames.shape, None)
-        return frames
-
-    def _store(self, file: Path, frames: np.ndarray) -> bool:
-        if self._stopped:
-            return False
-        draft = file.with_name(f".{file.stem}.{uuid.uuid4().hex}.tmp")
+        draft, length, shape = None if self._stopped else _Draft(file), 0, (name[1], name[1], 3)
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            if self._bytes_used() + frames.nbytes > self.limit_bytes:
+            for frame in _small(read(Path(name[0])), name):
+                length, shape = length + 1, frame.shape
+                if draft and not self._kept(draft, frame):
+                    draft.discard()
+                    draft = None
+            stored = self._finished(draft) if draft and length else None
+        finally:
+            if draft:
+                draft.discard()
+        entry = self._entries[name] = _Entry(stamp, *stored) if stored else _Entry(stamp, (length, *shape), None)
+        return entry
+
+    def _kept(self, draft: "_Draft", frame: np.ndarray) -> bool:
+        try:
+            if draft.free is None:
+                self.root.mkdir(parents=True, exist_ok=True)
+                draft.free = self.limit_bytes - self._bytes_used()
+            if draft.free < frame.nbytes:
                 self._stop(f"the frame cache has reached its limit of {self.limit_bytes / 1e9:.3g} GB. Raise "
                            "limit_bytes, ask for a smaller side, or delete the folder if its clips are no longer used")
                 return False
-            with open(draft, "wb") as out:
-                np.lib.format.write_array(out, frames, allow_pickle=False)
-            os.replace(draft, file)  # whole or not at all, also when two processes make the same file
+            draft.add(frame)
         except OSError as error:
-            with suppress(OSError):  # it may be the folder itself that is the trouble
-                draft.unlink(missing_ok=True)
-            if _stored_shape(file):  # another process has it open there already (Windows refuses to replace it)
-                return True
-            self._stop(f"frames cannot be cached there ({error.strerror or error}). Free some space, or let "
-                       "KDLAB_CACHE name another folder")
+            self._cannot_write(error)
             return False
-        self._used += frames.nbytes
         return True
+
+    def _finished(self, draft: "_Draft") -> tuple | None:
+        try:
+            self._used += draft.finish()
+        except OSError as error:
+            # another process may have the file open there already (Windows refuses to replace it)
+            if stored := _stored(draft.file):
+                return stored
+            self._cannot_write(error)
+        return _stored(draft.file)
+
+    def _cannot_write(self, error: OSError) -> None:
+        self._stop(f"frames cannot be cached there ({error.strerror or error}). Free some space, or let "
+                   "KDLAB_CACHE name another folder")
 
     def _stop(self, why: str) -> None:
         self._stopped = True
@@ -203,10 +228,7 @@ def _name(path: Path | str, side: int, tag: str) -> tuple[str, int, str]:
 
 
 def _stamp(path: str) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.") from None
+    status = regular(path)
     return status.st_size, status.st_mtime_ns
 
 
@@ -214,32 +236,109 @@ def _takes_indices(read: Read) -> bool:
     return "indices" in inspect.signature(read).parameters
 
 
-def _checked(frames: np.ndarray, path: Path | str, tag: str) -> np.ndarray:
-    if frames.dtype != np.uint8 or frames.ndim != 4:
-        raise ValueError(f"{path}: reading as {tag!r} gave {frames.dtype} of shape {frames.shape}. "
-                         "The read function must return uint8 frames (T, H, W, C).")
-    return frames
+def _small(frames: Iterable[np.ndarray], name: tuple[str, int, str]) -> Iterator[np.ndarray]:
+    """The frames of a clip resized, one by one."""
+    path, side, tag = name
+    shape = None
+    for frame in frames:
+        if frame.dtype != np.uint8 or frame.ndim != 3:
+            raise ValueError(f"{path}: reading as {tag!r} gave {frame.dtype} of shape {frame.shape}. "
+                             "The read function must give uint8 frames (H, W, C).")
+        small = resize_one(frame, side)
+        if small.shape != (shape := shape or small.shape):
+            raise ValueError(f"{path}: reading as {tag!r} gave frames of several shapes, {shape} and {small.shape}.")
+        yield small
 
 
-def _stored_shape(file: Path) -> tuple[tuple[int, ...], Path, int] | None:
-    """Shape, file and offset of stored frames; None when there is no such file or it is not whole."""
+def _read_some(name: tuple[str, int, str], indices: np.ndarray, read: Read) -> np.ndarray:
+    """Frames that are not cached, resized."""
+    def each(path: Path, wanted: np.ndarray) -> Iterator[np.ndarray]:
+        if _takes_indices(read):
+            return _small(read(path, indices=wanted), name)
+        chosen = set(wanted.tolist())
+        return (frame for number, frame in enumerate(_small(read(path), name)) if number in chosen)
+
+    return gathered(each, Path(name[0]), indices)
+
+
+class _Draft:
+    """A file of the cache while it is written: whole at its place after ``finish``, or not at all."""
+
+    def __init__(self, file: Path):
+        self.file, self.free = file, None  # free: bytes that it may still take
+        self._draft = file.with_name(f".{file.stem}.{uuid.uuid4().hex}.tmp")
+        self._out, self._shape, self._checksum = None, None, 0
+
+    def add(self, frame: np.ndarray) -> None:
+        frame = np.ascontiguousarray(frame)
+        if self._out is None:
+            self._out, self._shape = open(self._draft, "wb"), (0, *frame.shape)  # noqa: SIM115: closed by both ends
+            self._out.write(_header(self._shape))
+        self._out.write(frame.data)
+        self._checksum = zlib.crc32(frame.data, self._checksum)
+        self._shape = (self._shape[0] + 1, *frame.shape)
+        self.free -= frame.nbytes
+
+    def finish(self) -> int:
+        """Put the file in its place; its size in bytes."""
+        self._out.write(self._checksum.to_bytes(_CHECKSUM_BYTES, "little"))
+        size = self._out.tell()
+        self._out.seek(0)
+        self._out.write(_header(self._shape))
+        self._out.close()
+        os.replace(self._draft, self.file)  # whole or not at all, also when two processes make the same file
+        return size
+
+    def discard(self) -> None:
+        """Leave nothing behind of what is not finished."""
+        with suppress(OSError):  # a full disk, or the folder itself is the trouble
+            if self._out:
+                self._out.close()
+        with suppress(OSError):
+            self._draft.unlink(missing_ok=True)
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """The head of an ``.npy`` file; numpy leaves room for any number of frames, so it is always as long."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return head.getvalue()
+
+
+_sound: dict[str, tuple[int, int]] = {}  # files whose checksums have been compared: size and mtime_ns then
+
+
+def _stored(file: Path) -> tuple[tuple[int, ...], Path, int, tuple[int, int]] | None:
+    """Shape, file, offset and state of stored frames; None when there is no such file, or it is not whole and sound."""
     try:
         with open(file, "rb") as stored:
             np.lib.format.read_magic(stored)
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(stored)
-            offset = stored.tell()
-            size = os.fstat(stored.fileno()).st_size
+            offset, status = stored.tell(), os.fstat(stored.fileno())
+            whole = len(shape) == 4 and dtype == np.uint8 and not fortran
+            if not whole or status.st_size != offset + prod(shape) + _CHECKSUM_BYTES:
+                return None
+            state = status.st_size, status.st_mtime_ns
+            if _sound.get(str(file)) != state:  # once in each process
+                checksum, left = 0, prod(shape)
+                while part := stored.read(min(left, 2**20)):
+                    checksum, left = zlib.crc32(part, checksum), left - len(part)
+                if stored.read() != checksum.to_bytes(_CHECKSUM_BYTES, "little"):
+                    return None
+                _sound[str(file)] = state
     except (OSError, ValueError):
         return None
-    whole = len(shape) == 4 and dtype == np.uint8 and not fortran and size == offset + prod(shape)
-    return (shape, file, offset) if whole else None
+    return shape, file, offset, state
 
 
 def _mapped(entry: _Entry) -> np.ndarray | None:
-    """The stored frames, mapped read-only; None when the file has gone or been cut since it was checked."""
+    """The stored frames, mapped read-only; None when the file has gone or changed since it was checked."""
     if entry.file is None:
         return None
     try:
+        status = os.stat(entry.file)
+        if (status.st_size, status.st_mtime_ns) != entry.state:
+            return None
         # as a str: numpy would resolve a Path, which takes longer than the access itself
         return np.asarray(np.memmap(str(entry.file), np.uint8, "r", entry.offset, entry.shape))
     except (OSError, ValueError):

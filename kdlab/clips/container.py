@@ -1,15 +1,29 @@
 """What a video file says of itself, and whether its stream is as long as that: the part that needs no pictures."""
 
 import math
+import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import av
+from av.stream import Disposition
 from av.video.frame import PictureType
 
+from kdlab.clips import vop
+
+# Formats that consist of, or lead to, other files, networks and devices.
+_ELSEWHERE = {"alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "rtp", "rtsp", "sap",
+              "sdp", "video4linux2", "vobsub", "webm_dash_manifest", "x11grab"}
+_LISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"v=0")  # how such a file begins
+# Decoders that mark a frame which they had to fill in; of what others had to do only FFmpeg's log tells. (The log of
+# these also has harmless complaints, of cut open groups of pictures for example.)
+_MARKING = {"h264", "mpeg4"}
 _NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "mkv"}
 # Old AVI files with packed B-frames announce one or two frames more than they hold, and streams cut at a B-frame
 # cannot show their first one or two: not a damage.
@@ -36,8 +50,8 @@ class DamagedClip(ValueError):
 class VideoInfo:
     """What a container says about its video stream, without decoding.
 
-    ``frames`` is ``None`` where the container does not tell; ``width`` and ``height`` are the coded ones, in pixels,
-    before any rotation.
+    ``frames`` is ``None`` where the container does not announce it; ``width`` and ``height`` are the coded ones, in
+    pixels, before any rotation.
     """
 
     frames: int | None
@@ -57,31 +71,64 @@ def probe(path: Path | str) -> VideoInfo:
         return info_of(stream)
 
 
+def regular(path: Path | str) -> os.stat_result:
+    """The status of a file, once it is sure that to read it cannot block.
+
+    Raises FileNotFoundError, and DamagedClip for a folder, pipe, socket or device, also where a link leads to one.
+    """
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.") from None
+    kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+    if not stat.S_ISREG(status.st_mode):
+        what = kinds.get(stat.S_IFMT(status.st_mode), "device")
+        raise DamagedClip(path, f"no video: this is a {what}")
+    return status
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[av.video.stream.VideoStream]:
-    """The first video stream of a file, set to decode in one thread (faster on two cores, and the same everywhere)."""
-    if path.is_dir():
-        raise DamagedClip(path, "no video: this is a folder")
+    """The video stream of a file, set to decode in one thread (faster on two cores, and the same everywhere).
+
+    Of several it is FFmpeg's choice: the largest picture, the default one before others; never a cover image. FFmpeg
+    is given a plain file to read and nothing else: no network, and no other file that this one may name.
+    """
+    regular(path)
     try:
-        # names inside old files are in any encoding: replace what is not UTF-8 instead of refusing the file
-        container = av.open(str(path), metadata_errors="replace")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.") from None
+        with _watched():  # what it says while it guesses the format is not damage
+            # names inside old files are in any encoding: replace what is not UTF-8 instead of refusing the file
+            container = av.open(f"file:{path}", metadata_errors="replace",
+                                options={"protocol_whitelist": "file", "format_whitelist": _formats()})
     except PermissionError:  # the file may be sound: no DamagedClip
         raise
     except av.error.FFmpegError:
         raise DamagedClip(path, _why_not_opened(path)) from None
     with container:
-        if not container.streams.video:
-            kinds = {stream.type for stream in container.streams}
+        films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+        if not films:
+            kinds = {"cover image" if stream.type == "video" else stream.type for stream in container.streams}
             what = "audio only" if "audio" in kinds else "damaged"
-            raise DamagedClip(path, f"{what}: its header names no video stream, only {', '.join(kinds) or 'nothing'}")
-        stream = container.streams.video[0]
+            named = ", ".join(sorted(kinds)) or "nothing"
+            raise DamagedClip(path, f"{what}: its header names no video stream, only {named}")
+        stream = max(films, key=_preference)
         if stream.codec_context is None:
             raise DamagedClip(path, "unknown codec: the FFmpeg inside PyAV cannot decode it")
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         yield stream
+
+
+def _preference(stream: av.video.stream.VideoStream) -> int:
+    """The score by which the ffmpeg command chooses; the first of equals wins."""
+    context = stream.codec_context
+    area = context.width * context.height if context else 0
+    return area + 5_000_000 * bool(stream.disposition & Disposition.default)
+
+
+@cache
+def _formats() -> str:
+    return ",".join(sorted(name for name in av.formats_available if not _ELSEWHERE & set(name.split(","))))
 
 
 def _why_not_opened(path: Path) -> str:
@@ -93,14 +140,41 @@ def _why_not_opened(path: Path) -> str:
         return "truncated: an MP4 file without its moov header, cut off or never finished"
     if head[:4] == b"RIFF" or head[:4] == b"\x1aE\xdf\xa3":
         return "damaged: its header is wrong or cut off"
+    if head.startswith(_LISTS):
+        return "misnamed: a list of other files, which are not read; name those files themselves"
     return "misnamed: not a video file, whatever its name says"
+
+
+_lock, _levels = Lock(), []
+
+
+@contextmanager
+def _watched() -> Iterator[list[tuple[int, str, str]]]:
+    """The errors (level, who, message) that FFmpeg logs in this thread meanwhile. Afterwards, when no other thread
+    listens either, it is as silent, or as loud, as it was before."""
+    with _lock:
+        _levels.append((av.logging.get_level(), av.logging.get_skip_repeated()))
+        if len(_levels) == 1:
+            av.logging.set_skip_repeated(False)
+            av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture() as logs:
+            yield logs
+    finally:
+        with _lock:
+            level, skip = _levels[0]
+            _levels.pop()
+            if not _levels:
+                av.logging.set_level(level)
+                av.logging.set_skip_repeated(skip)
 
 
 def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
     """What an opened file tells of its video stream."""
     context, container = stream.codec_context, stream.container.format.name
     fps = float(stream.average_rate or stream.guessed_rate or 0.0)
-    return VideoInfo(stream.frames or None, context.width, context.height, fps, context.codec.canonical_name,
+    frames = 0 if container == "gif" else stream.frames  # of a GIF FFmpeg counts what is there
+    return VideoInfo(frames or None, context.width, context.height, fps, context.codec.canonical_name,
                      _NAMES.get(container, container))
 
 
@@ -108,7 +182,8 @@ class Walk:
     """One way through a video stream, from its first packet to its last, counting.
 
     ``packets`` passed so far, of which ``hidden`` are not shown and ``damaged`` are incomplete; ``seen`` frames were
-    decoded.
+    decoded. ``announced`` says whether the file tells how long it should be: else it may have been cut where nothing
+    shows it.
     """
 
     def __init__(self, stream: av.video.stream.VideoStream):
@@ -116,12 +191,17 @@ class Walk:
         self.packets = self.hidden = self.damaged = self.seen = 0
         self._stream = stream
         self._end = 0  # where the last packet ends, in units of the time base
+        self._until = _announced_end(stream, self.info.container)
+        self.announced = bool(self.info.frames or self._until)
+        self._listens = not self.announced or self.info.codec not in _MARKING
+        self._said = ""  # the first error that FFmpeg has logged
+        self._clock = vop.Clock(stream.codec_context.extradata) if self.info.codec == "mpeg4" else None
 
     def frames(self, last: float = math.inf) -> Iterator[av.VideoFrame]:
         """The frames in order of presentation, up to number ``last`` or, where that is a B-frame, the next other one.
 
         What lies behind is counted, not decoded. Raises DamagedClip, once all packets have passed, when a frame on the
-        way is damaged or missing or the stream is shorter than announced.
+        way is damaged or missing, FFmpeg has logged damage, or the stream is shorter than announced.
         """
         trouble, is_b = None, False
         try:
@@ -129,7 +209,7 @@ class Walk:
                 if trouble or (self.seen > last and not is_b):
                     continue
                 try:
-                    for frame in packet.decode():
+                    for frame in self._heard(packet.decode) if self._listens else packet.decode():
                         if frame.is_corrupt:  # the decoder has filled it in from its neighbours
                             trouble = f"damaged: frame {self.seen} (counted from 0) is incomplete"
                             break
@@ -144,42 +224,68 @@ class Walk:
         if not trouble and (not self.seen or self.seen <= last and self.seen < shown - SLACK):
             trouble = f"damaged: only {self.seen} of its {shown} frames can be decoded"
         if reason := self.truncation() or trouble:
-            raise DamagedClip(self._stream.container.name, reason)
+            raise DamagedClip(path_of(self._stream), reason)
 
     def each_packet(self) -> Iterator[av.Packet]:
         """Pass on the packets, counting them. Raises ``av.error.FFmpegError`` where the file cannot be read."""
-        for packet in self._stream.container.demux(self._stream):
+        packets = self._stream.container.demux(self._stream)
+        while (packet := self._heard(lambda: next(packets, None))) is not None:
             if packet.size:
                 self.packets += 1
-                self.hidden += _is_hidden(packet, self.info.codec)
+                self.hidden += self._is_hidden(packet)
                 self.damaged += packet.is_corrupt
                 # decoding times, not presentation times: those are wrong in AVI with packed B-frames
                 self._end = max(self._end, (packet.dts or 0) + (packet.duration or 1))
             yield packet
 
     def truncation(self) -> str | None:
-        """Why the stream ends before what is announced; ``None`` when it does not."""
+        """Why the stream ends before what is announced, or what FFmpeg complained of; ``None`` for neither."""
         announced, found = self.info.frames, self.packets
         if announced and self.info.container == "avi":
             # AVI counts the repeated frames of a capture, which have no packet: time tells them from missing ones
             found = max(found, self._end) + SLACK
         if announced and found < announced:
             return f"truncated: {announced} frames announced, {self.packets} found"
-        if not announced and (tagged_end := _seconds(self._stream.metadata.get("DURATION"))):
-            end = float(self._end * self._stream.time_base)  # Matroska announces when the stream ends
-            if end < 0.95 * tagged_end - 0.2:
-                return f"truncated: {tagged_end:.2f} s announced, {end:.2f} s found"
-        return f"truncated: {self.damaged} of its {self.packets} packets incomplete" if self.damaged else None
+        if not announced and self._until:
+            end = float(self._end * self._stream.time_base)  # Matroska announces when the stream ends, somehow
+            if end < (self._until - 1e-3 if self._said else 0.95 * self._until - 0.2):
+                return f"truncated: {self._until:.2f} s announced, {end:.2f} s found"
+        if self.damaged:
+            return f"truncated: {self.damaged} of its {self.packets} packets incomplete"
+        return f"damaged: FFmpeg says {self._said!r}" if self._said and self._listens else None
+
+    def _heard(self, call: Callable):
+        """What ``call`` gives, listening to what FFmpeg says of it."""
+        with _watched() as logs:
+            result = call()
+        if logs and not self._said:
+            self._said = logs[0][2].strip()
+        return result
+
+    def _is_hidden(self, packet: av.Packet) -> bool:
+        """Whether no frame is shown for a packet.
+
+        It lies before the start of an MP4 edit list, is a "not coded" picture of MPEG-4 part 2 (in the place of a
+        dropped or packed one), or says, as in VP8, that it serves other pictures only.
+        """
+        only_serves = self.info.codec == "vp8" and not bytes(packet)[0] & 0x10
+        return packet.is_discard or (self._clock is not None and not self._clock.shows(bytes(packet))) or only_serves
 
 
-def _is_hidden(packet: av.Packet, codec: str) -> bool:
-    """Whether no frame is shown for a packet.
+def path_of(stream: av.video.stream.VideoStream) -> Path:
+    """The file that a stream was ``opened`` from."""
+    return Path(stream.container.name.removeprefix("file:"))
 
-    It lies before the start of an MP4 edit list, is a "not coded" picture of MPEG-4 part 2 (of at most 8 bytes, in the
-    place of a dropped or packed one), or says, as in VP8, that it serves other pictures only.
-    """
-    only_serves = codec == "vp8" and not bytes(packet)[0] & 0x10
-    return packet.is_discard or (codec == "mpeg4" and packet.size <= 8) or only_serves
+
+def _announced_end(stream: av.video.stream.VideoStream, container: str) -> float | None:
+    """When the stream should end, in seconds, where the header says it. (For other containers FFmpeg takes the end of
+    the file for that.)"""
+    if tagged := _seconds(stream.metadata.get("DURATION")):
+        return tagged
+    alone = len(stream.container.streams) == 1  # else it may be the sound that is so long
+    if alone and container in ("asf", "flv", "mkv") and stream.container.duration:
+        return stream.container.duration / av.time_base
+    return None
 
 
 def _seconds(tag: str | None) -> float | None:

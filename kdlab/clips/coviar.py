@@ -1,12 +1,13 @@
 """Compressed-domain inputs as CoViAR (arXiv 1712.00636) feeds them to its networks: docs/methods.md, 4.3 and 4.4."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from kdlab.clips.compressed import modalities, scan
+from kdlab.clips.decode import Streamed
 
 __all__ = ["DIFFERENCE", "MODALITIES", "Compressed", "flip_motion", "quantise_motion", "quantise_residual",
            "tsn_frames"]
@@ -52,7 +53,7 @@ def tsn_frames(count: int, segments: int = 3, moving: bool = True, phases: np.nd
 
 
 @dataclass(frozen=True)
-class Compressed:
+class Compressed(Streamed):
     """A view for ``kdlab.clips.cache.FrameCache``: one of :data:`MODALITIES` or :data:`DIFFERENCE`, quantised, at the
     codec's size.
 
@@ -79,18 +80,15 @@ class Compressed:
             return stream.group(frames)
         return np.maximum(frames - np.isin(frames, stream.keys), 0)
 
-    def read(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
-        """All rows of a file, or those at ``indices``: uint8 (T, H, W, 2) for motion, else (T, H, W, 3), RGB.
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """All rows of a file, or those at ascending ``indices``: uint8 (H, W, 2) for motion, else (H, W, 3), RGB.
 
         Raises what ``kdlab.clips.compressed.modalities`` does.
         """
         if self.modality == "iframe":
             keys = scan(path).keys
-            wanted = keys if indices is None else keys[np.asarray(indices, np.intp)]
-        else:
-            wanted = indices
-        found = {its.number: self._quantised(its) for its in modalities(path, wanted)}
-        return np.stack([found[number] for number in (found if wanted is None else np.asarray(wanted).tolist())])
+            indices = keys if indices is None else keys[np.asarray(indices, np.intp)]
+        return map(self._quantised, modalities(path, indices))
 
     def _quantised(self, its) -> np.ndarray:
         if self.modality == "motion":

@@ -11,8 +11,9 @@ No decoder complains about a truncated file, so what the container announces is 
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -21,11 +22,10 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, probe
+from kdlab.clips.orientation import upright
+from kdlab.clips.timeline import Timeline, timeline
 
-__all__ = ["DamagedClip", "Decoded", "VideoInfo", "probe", "read_frames"]
-
-_SEEKABLE = {("h264", "mp4"), ("h264", "mkv")}
-_MOST_ROOM = 1024  # frames to reserve at once, for headers that announce anything
+__all__ = ["DamagedClip", "Decoded", "Streamed", "VideoInfo", "each_frame", "gathered", "probe", "read_frames"]
 
 
 @dataclass(frozen=True)
@@ -39,94 +39,139 @@ class Decoded:
 def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = None) -> Decoded:
     """Read all frames, or those at ``indices`` (counted from 0 in presentation order; any order, repeats allowed).
 
-    Files whose frames differ in size are scaled to the first frame; rotation by quarter turns, as phones store
-    it, is applied.
+    Files whose frames differ in size are scaled to the first frame; what the file says of turning and mirroring, as
+    phones store it, is applied.
 
     Raises FileNotFoundError; DamagedClip for an empty, truncated (also behind the last index) or undecodable file and
     for one without video; ValueError for an index outside the clip.
     """
-    path = Path(path)
-    wanted, order = None, slice(None)
+    return Decoded(gathered(each_frame, Path(path), indices), probe(path).fps)
+
+
+def each_frame(path: Path | str, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """The frames of ``read_frames`` one by one, uint8 (H, W, 3): all, or those at ``indices``, ascending.
+
+    Damage, which may show behind the last frame only, is raised as there, on the way or at the end.
+    """
+    path, wanted, given = Path(path), None, 0
     if indices is not None:
-        wanted, order = np.unique(np.asarray(indices, dtype=np.int64).reshape(-1), return_inverse=True)
+        wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
         if wanted.size and wanted[0] < 0:
             raise ValueError(f"{path}: frame index {wanted[0]} is negative. Count frames from 0.")
-    walk, shots = _read(path, wanted)
-    if wanted is not None and shots.kept < len(wanted):
-        raise ValueError(f"{path}: frame index {wanted[-1]} is outside the clip, which has {walk.seen} frames. "
-                         f"Use indices from 0 to {walk.seen - 1}.")
-    frames = shots.frames[: shots.kept][order]
-    if shots.turns:
-        frames = np.ascontiguousarray(np.rot90(frames, shots.turns, axes=(1, 2)))
-    return Decoded(frames, walk.info.fps)
+        if (np.diff(wanted) <= 0).any():
+            raise ValueError(f"{path}: frames are read one by one in ascending order, each once.")
+        line = timeline(path) if wanted.size else None
+        if line and line.keys and wanted[-1] < line.packets:
+            with opened(path) as stream:
+                for picture in _over_key_frames(stream, line, wanted):
+                    given += 1
+                    yield picture
+            if given == len(wanted):
+                return
+    with opened(path) as stream:  # in order: that will do where something was odd, or say what is wrong
+        yield from _in_order(path, Walk(stream), wanted, given)
 
 
-class _Shots:
-    """Grows one RGB array, uint8 (T, H, W, 3), from frames."""
+def gathered(each: Callable[..., Iterable[np.ndarray]], path: Path,
+             indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+    """The frames that ``each(path)`` gives, in one array uint8 (T, H, W, C); or those of ``each(path, ascending)`` at
+    ``indices``, in any order, repeats allowed. Raises ValueError where there are no frames."""
+    if indices is None:
+        return _stacked(each(path), path)
+    wanted, order = np.unique(np.asarray(indices, dtype=np.int64).reshape(-1), return_inverse=True)
+    if not wanted.size:  # the first one knows the shape
+        return _stacked(each(path, np.zeros(1, np.int64)), path)[:0]
+    frames = _stacked(each(path, wanted), path)
+    return frames if len(order) == len(wanted) and (np.diff(order) > 0).all() else frames[order]
 
-    def __init__(self, first: av.VideoFrame, room: int):
-        self.turns = round(first.rotation / 90) % 4
-        self.kept = 0
-        self.frames = np.empty((room, first.height, first.width, 3), np.uint8)
+
+def _stacked(frames: Iterable[np.ndarray], path: Path) -> np.ndarray:
+    frames = iter(frames)
+    if (first := next(frames, None)) is None:
+        raise ValueError(f"{path}: reading it gave no frames.")
+    grown, kept = np.empty((16, *first.shape), first.dtype), 0
+    for frame in chain([first], frames):
+        if kept == len(grown):
+            grown.resize((2 * kept, *first.shape), refcheck=False)
+        grown[kept] = frame
+        kept += 1
+    grown.resize((kept, *first.shape), refcheck=False)
+    return grown
+
+
+class Streamed:
+    """Gives a view that has ``each_frame`` its ``read``."""
+
+    def read(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """The frames of ``path`` (all, or those at ``indices``, in any order) in one array ``uint8 (T, H, W, C)``."""
+        return gathered(self.each_frame, path, indices)
+
+
+class _Pictures:
+    """Turns decoded frames into upright RGB pictures of the ``first`` one's size."""
+
+    def __init__(self, first: av.VideoFrame):
+        self._size = first.width, first.height
+        self._matrix = first.side_data.get("DISPLAYMATRIX")
         self._converter = VideoReformatter()  # one for the file: a new one for each frame takes four times as long
 
-    def add(self, frame: av.VideoFrame) -> None:
-        if self.kept == len(self.frames):
-            self.frames = np.concatenate([self.frames, np.empty_like(self.frames)])
-        height, width = self.frames.shape[1:3]
+    def of(self, frame: av.VideoFrame) -> np.ndarray:
         # rgb24 only: rgba goes wrong in the last columns of some widths
-        self.frames[self.kept] = self._converter.reformat(frame, width, height, "rgb24").to_ndarray()
-        self.kept += 1
+        return upright(self._converter.reformat(frame, *self._size, "rgb24").to_ndarray(), self._matrix)
 
 
-def _read(path: Path, wanted: np.ndarray | None, seek: bool = True) -> tuple[Walk, _Shots]:
-    """The frames at ascending indices ``wanted``, or all of them."""
-    with opened(path) as stream:
-        walk = Walk(stream)
-        if not seek or wanted is None or not wanted.size or (walk.info.codec, walk.info.container) not in _SEEKABLE:
-            return walk, _in_order(walk, wanted)
-        shots = _over_key_frames(stream, walk, wanted)
-    return (walk, shots) if shots else _read(path, wanted, seek=False)
-
-
-def _in_order(walk: Walk, wanted: np.ndarray | None) -> _Shots:
-    shots = None
+def _in_order(path: Path, walk: Walk, wanted: np.ndarray | None, given: int) -> Iterator[np.ndarray]:
+    """All frames, or those ``wanted`` but for the first ``given``; others are decoded and dropped."""
+    pictures = None
     for number, frame in enumerate(walk.frames(math.inf if wanted is None else wanted.max(initial=0))):
-        shots = shots or _Shots(frame, min(walk.info.frames or 64, _MOST_ROOM) if wanted is None else len(wanted))
-        if wanted is None or (shots.kept < len(wanted) and wanted[shots.kept] == number):
-            shots.add(frame)
-    return shots
+        pictures = pictures or _Pictures(frame)
+        if wanted is None:
+            yield pictures.of(frame)
+        elif given < len(wanted) and wanted[given] == number:
+            given += 1
+            yield pictures.of(frame)
+    if wanted is not None and given < len(wanted):
+        raise ValueError(f"{path}: frame index {wanted[-1]} is outside the clip, which has {walk.seen} frames. "
+                         f"Use indices from 0 to {walk.seen - 1}.")
 
 
-def _over_key_frames(stream: av.video.stream.VideoStream, walk: Walk, wanted: np.ndarray) -> _Shots | None:
-    """As ``_in_order``, over the last key frame before each wanted frame; ``None`` where anything is not as expected
-    (a reading in order will do, or say what is wrong)."""
+def _over_key_frames(stream: av.video.stream.VideoStream, line: Timeline, wanted: np.ndarray) -> Iterator[np.ndarray]:
+    """As ``_in_order``, over the last key frame before each wanted frame; ends early where anything is not as expected.
+
+    A B-frame is held back until the next other frame: damage to what it was made from shows up to there.
+    """
+    pictures, held, at, frames = None, [], -math.inf, iter(())
     try:
-        packets = [(packet.pts, packet.is_keyframe) for packet in walk.each_packet() if packet.size]
-        times = sorted({time for time, _ in packets if time is not None})
-        if walk.hidden or walk.truncation() or len(times) < len(packets) or wanted[-1] >= len(times):
-            return None
-        keys = [times[0]] + sorted(time for time, is_key in packets if is_key)
-        shots, at, frame, frames = None, -math.inf, None, iter(())
-        for time in (times[number] for number in wanted):
-            key = keys[bisect_right(keys, time) - 1]
+        for time in (line.stamps[number] for number in wanted):
+            key = line.keys[bisect_right(line.keys, time) - 1]
             if key > at:  # otherwise it lies behind us, and the frame on the way that we are on
-                if not _settled(frame, frames):
-                    return None
+                if held and not _settles(frames):
+                    return
+                yield from held
+                held.clear()
                 stream.container.seek(key, stream=stream)
                 frames = stream.container.decode(stream)
-            frame = next((frame for frame in frames if frame.pts == time or frame.is_corrupt), None)
-            if frame is None or frame.is_corrupt or (frame.width, frame.height) != (walk.info.width, walk.info.height):
-                return None
-            shots, at = shots or _Shots(frame, len(wanted)), time
-            shots.add(frame)
-        return shots if _settled(frame, frames) else None
+            for frame in frames:
+                if frame.is_corrupt or (frame.width, frame.height) != (line.info.width, line.info.height):
+                    return
+                if frame.pict_type != PictureType.B:
+                    yield from held
+                    held.clear()
+                if frame.pts == time:
+                    break
+            else:
+                return
+            pictures, at = pictures or _Pictures(frame), time
+            held.append(pictures.of(frame))
+        if frame.pict_type != PictureType.B or _settles(frames):
+            yield from held
     except av.error.FFmpegError:
-        return None
+        return
 
 
-def _settled(frame: av.VideoFrame, frames: Iterator[av.VideoFrame]) -> bool:
-    """Whether a frame is sound also if it is a B-frame: damage to what it was made from shows up to the next other."""
-    while frame and frame.pict_type == PictureType.B and not frame.is_corrupt:
-        frame = next(frames, None)
-    return not (frame and frame.is_corrupt)
+def _settles(frames: Iterator[av.VideoFrame]) -> bool:
+    """Whether what follows a B-frame is sound, up to the next other one."""
+    for frame in frames:
+        if frame.is_corrupt or frame.pict_type != PictureType.B:
+            return not frame.is_corrupt
+    return True

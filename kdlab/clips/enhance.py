@@ -5,17 +5,28 @@ An *enhancer* is any callable from ``uint8`` RGB frames ``(T, H, W, 3)`` to fram
 
 An enhancer that looks at each frame anew flickers: what has not moved changes its brightness because something else
 has. ``steady`` ones choose their parameters once, from all frames they are given.
+
+One that has ``fitted(clip)`` can brighten clips too long for the memory: ``clip()`` begins to read all frames
+``(H, W, 3)`` anew, one by one, and the result is a function of a frame's number and the frame. It gives the bits that
+the whole clip would.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 
+from kdlab.clips.steady_clahe import fitted_tables
 from kdlab.values import positive, whole
 
 __all__ = ["Clahe", "Gamma", "HistogramEqualisation", "on_batch"]
+
+Clip = Callable[[], Iterator[np.ndarray]]
+Brighten = Callable[[int, np.ndarray], np.ndarray]
+
+_AT_ONCE = 32 * 2**20  # bytes of frames that are enhanced as one array
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,10 @@ class Gamma:
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         return cv2.LUT(frames, self.table())
+
+    def fitted(self, clip: Clip) -> Brighten:
+        """See above: each frame by itself."""
+        return lambda number, frame: self(frame)
 
     def on_batch(self, batch: torch.Tensor) -> torch.Tensor:
         """See :func:`on_batch`. torchvision's ``adjust_gamma`` rounds otherwise: 158 of 256 values would differ."""
@@ -75,6 +90,26 @@ class HistogramEqualisation:
         seen = frames.reshape(1, -1, *frames.shape[2:]) if self.steady else frames
         return _on_luma(seen, cv2.equalizeHist).reshape(frames.shape)
 
+    def fitted(self, clip: Clip) -> Brighten:
+        """See above: each frame by itself, or with the table of all."""
+        if not self.steady:
+            return lambda number, frame: self(frame[None])[0]
+        counts = sum(np.bincount(cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)[..., 0].ravel(), minlength=256)
+                     for frame in clip())
+        table = _equalising(counts)
+        return lambda number, frame: _on_luma(frame[None], lambda luma: cv2.LUT(luma, table))[0]
+
+
+def _equalising(counts: np.ndarray) -> np.ndarray:
+    """The table of ``cv2.equalizeHist`` for a picture with so many pixels of each value, in its precision."""
+    lowest = np.flatnonzero(counts)[0]
+    above = counts[lowest + 1:].cumsum()
+    if not above.size or not above[-1]:
+        return np.arange(256, dtype=np.uint8)
+    scale = np.float32(255) / np.float32(above[-1])
+    levels = np.rint(above.astype(np.float32) * scale).clip(0, 255)
+    return np.concatenate([np.zeros(lowest + 1), levels]).astype(np.uint8)
+
 
 @dataclass(frozen=True)
 class Clahe:
@@ -105,6 +140,23 @@ class Clahe:
         count, height, width, _ = frames.shape
         tall = frames.swapaxes(0, 1).reshape(1, height * count, width, 3)
         return np.ascontiguousarray(_on_luma(tall, clahe).reshape(height, count, width, 3).swapaxes(0, 1))
+
+    def fitted(self, clip: Clip) -> Brighten:
+        """See above: each frame by itself, or with the tables of all."""
+        if not self.steady:
+            return lambda number, frame: self(frame[None])[0]
+        head, size = [], 0
+        for frame in clip():
+            head.append(frame)
+            size += frame.nbytes
+            if size > _AT_ONCE:
+                break
+        else:
+            bright = self(np.stack(head))
+            return lambda number, frame: bright[number]
+        del head
+        equalise = fitted_tables(clip, self.clip_limit, self.tiles)
+        return lambda number, frame: _on_luma(frame[None], lambda luma: equalise(number, luma))[0]
 
 
 def on_batch(enhancer, batch: torch.Tensor) -> torch.Tensor:

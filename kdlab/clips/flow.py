@@ -5,7 +5,7 @@ sign with the flip; ``views.Draw`` mirrors pixels only. The windows here draw as
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 
 from kdlab.clips.coviar import flip_motion
-from kdlab.clips.decode import DamagedClip
+from kdlab.clips.decode import DamagedClip, Streamed
 from kdlab.clips.paper_window import ConsecutiveWindow
-from kdlab.clips.views import Draw, Raw, TooShort, View, Window
+from kdlab.clips.views import Draw, Raw, TooShort, View, Window, streamed
 from kdlab.contents import once
 from kdlab.values import positive
 
@@ -23,7 +23,7 @@ __all__ = ["ConsecutiveFlowWindow", "Flow", "FlowDraw", "FlowFiles", "FlowWindow
 
 
 @dataclass(frozen=True)
-class Flow:
+class Flow(Streamed):
     """Dense flow (DIS) of the view ``of``, from the frame before to each frame; the first has the second's.
 
     Cut at ± ``bound`` pixels a frame, in pixels of the frames as decoded.
@@ -39,27 +39,37 @@ class Flow:
     def name(self) -> str:
         return f"flow{self.bound:g}-{self.of.name}"
 
-    def read(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
-        """All rows of ``path``, or those at ``indices``: uint8 (T, H, W, 2), ``128 + 127 v / bound``.
+    @property
+    def whole(self) -> bool:
+        return getattr(self.of, "whole", False)
+
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """All rows of ``path``, or those at ascending ``indices``: uint8 (H, W, 2), ``128 + 127 v / bound``.
 
         Raises :class:`kdlab.clips.views.TooShort` for a clip of one frame.
         """
-        frames = dict(enumerate(self.of.read(path))) if indices is None else {}
-        rows = list(frames) if indices is None else np.asarray(indices).tolist()
-        pairs = [(max(t - 1, 0), max(t, 1)) for t in rows]
-        if indices is not None:
-            wanted = sorted({t for pair in pairs for t in pair})
-            frames = dict(zip(wanted, self.of.read(path, wanted), strict=True))
-        elif len(frames) < 2:
-            raise TooShort(f"{path} has one frame, so no flow; remove the clip from the index")
-        grey = {t: cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for t, frame in frames.items()}
+        if indices is None:
+            wanted, frames = None, enumerate(streamed(self.of)(path))
+        else:
+            wanted = set(np.asarray(indices).tolist())
+            needed = sorted({t for row in wanted for t in (max(row - 1, 0), max(row, 1))})
+            frames = zip(needed, streamed(self.of)(path, needed), strict=True)
         dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        flow = {pair: dis.calc(grey[pair[0]], grey[pair[1]], None) for pair in set(pairs)}
-        return np.rint(128 + 127 * np.clip(np.stack([flow[p] for p in pairs]) / self.bound, -1, 1)).astype(np.uint8)
+        number, before = -1, None
+        for number, frame in frames:
+            grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+            rows = [row for row in ((0, 1) if number == 1 else (number,)) if wanted is None or row in wanted]
+            if number and rows:
+                flow = dis.calc(before, grey, None)
+                row = np.rint(128 + 127 * np.clip(flow / self.bound, -1, 1)).astype(np.uint8)
+                yield from [row] * len(rows)
+            before = grey
+        if number == 0:
+            raise TooShort(f"{path} has one frame, so no flow; remove the clip from the index")
 
 
 @dataclass(frozen=True)
-class FlowFiles:
+class FlowFiles(Streamed):
     """Flow made by others: grey pictures ``x`` and ``y`` in ``folder``/<file name without suffix>, sorted by name.
 
     The names are those of the common extractors, rest is 127 or 128. The first picture leads to the second frame, so
@@ -87,19 +97,19 @@ class FlowFiles:
                        for place in Path(self.folder).glob(f"*/{pattern}"))
         return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
 
-    def read(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Rows as :class:`Flow`'s. Raises ``FileNotFoundError`` or :class:`DamagedClip`, naming the place."""
         place = Path(self.folder) / Path(path).stem
         both = [sorted(place.glob(pattern)) for pattern in (self.x, self.y)]
         if not both[0] or len(both[0]) != len(both[1]):
             raise FileNotFoundError(f"{place} has {len(both[0])} pictures {self.x} and {len(both[1])} {self.y}: put "
                                     f"the flow of {path} there, a pair of pictures for each two frames")
-        rows = range(len(both[0]) + 1) if indices is None else np.asarray(indices).tolist()
-        return np.stack([np.stack([_grey(files[max(t - 1, 0)]) for files in both], -1) for t in rows])
+        for row in range(len(both[0]) + 1) if indices is None else np.asarray(indices).tolist():
+            yield np.stack([_grey(files[max(row - 1, 0)]) for files in both], -1)
 
 
 def _grey(file: Path) -> np.ndarray:
-    picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+    picture = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
     if picture is None:
         raise DamagedClip(file, "damaged: no picture; extract that clip's flow again")
     return picture

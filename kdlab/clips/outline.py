@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from kdlab.clips.tree import VIDEO_SUFFIXES
 from kdlab.clips.datasets import DATA_SETS
 from kdlab.clips.tables import find_near
+from kdlab.clips.tree import VIDEO_SUFFIXES
 from kdlab.contents import stamp
 
 __all__ = ["outline"]
@@ -21,8 +21,12 @@ def outline(path: Path) -> tuple[frozenset[str], dict[str, tuple[int, ...]]]:
     for table in (path / "index.csv", path):
         if table.is_file():
             return frozenset(), {str(table): stamp(table)}
-    names, lists = set(), {}
-    for folder, folders, files in os.walk(path):
+    names, lists, entered = set(), {}, set()
+    for folder, folders, files in os.walk(path, followlinks=True):
+        if (real := os.path.realpath(folder)) in entered:  # a link that leads round; opening the clips says so
+            folders.clear()
+            continue
+        entered.add(real)
         if folder == str(path):
             folders[:] = [name for name in folders if not name.startswith(".")]
         names.update(os.path.join(folder, name) for name in folders)

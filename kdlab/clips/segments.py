@@ -14,7 +14,8 @@ import torch
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import flip_motion, tsn_frames
-from kdlab.clips.views import Batch, ClipBatches, Draw, TooShort, Window
+from kdlab.clips.timeline import timeline
+from kdlab.clips.views import Batch, ClipBatches, Draw, TooShort, Window, streamed
 from kdlab.values import fraction, positive, whole
 
 __all__ = ["SegmentBatches", "Segments", "SegmentsDraw"]
@@ -85,18 +86,28 @@ class SegmentBatches(ClipBatches):
 
     def length(self, record: ClipRecord) -> int:
         """Frames of a clip. Raises :class:`TooShort` for one without a P-frame."""
-        count = len(scan(record.path).kinds)
+        count = self.stretch(record)[1]
         if count < 2:
-            raise TooShort(f"{record.path} has one frame, so no motion; remove the clip from the index")
+            what = record.path if record.start is record.end is None else f"{record.id} of {record.path}"
+            raise TooShort(f"{what} has {'one' if count == 1 else 'no'} frame, so no motion; remove the clip from the "
+                           "index")
         return count
+
+    def stretch(self, record: ClipRecord) -> tuple[int, int]:
+        """As in ``ClipBatches``."""
+        count = len(scan(record.path).kinds)
+        if record.start is None and record.end is None:
+            return 0, count
+        return timeline(record.path).stretch(record.start, record.end, count)
 
     def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
         """The batch of ``records[i]`` cut by ``draws``: every view ``(B, C, T, h, w)`` in [0, 1]."""
         chosen = [self.records[i] for i in indices]
+        shown = [self.stretch(record)[0] + draw.frames for record, draw in zip(chosen, draws, strict=True)]
         tensors = {}
         for name, view in self.views.items():
-            rows = [view.rows(record.path, draw.frames) for record, draw in zip(chosen, draws, strict=True)]
-            pixels = [self.cache.frames(record.path, its, self.window.side, view.read, view.name)
+            rows = [view.rows(record.path, frames) for record, frames in zip(chosen, shown, strict=True)]
+            pixels = [self.cache.frames(record.path, its, self.window.side, streamed(view), view.name)
                       for record, its in zip(chosen, rows, strict=True)]
             for record, its in zip(chosen, pixels, strict=True):
                 if its.shape != pixels[0].shape:

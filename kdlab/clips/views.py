@@ -1,13 +1,15 @@
 """Views of a clip, the draw that all views of one clip share, and the batches a network is fed.
 
-A *view* turns a file into ``uint8`` frames ``(T, H, W, C)``; everything after it (sampling in time, crop, flip) is one
+A *view* turns a file into ``uint8`` frames ``(H, W, C)``, one by one so that a long clip needs no more memory than a
+short one (whole clips ``(T, H, W, C)`` are for looking at); everything after it (sampling in time, crop, flip) is one
 :class:`Draw`, made once per clip and applied to every view, so that a teacher and a student see the same moment of the
 same place. Rule 3 of docs/methods.md, 0.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,14 @@ import torch
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
-from kdlab.clips.decode import DamagedClip, probe, read_frames
+from kdlab.clips.decode import DamagedClip, Streamed, each_frame, gathered
+from kdlab.clips.timeline import timeline
 from kdlab.values import whole
 
 __all__ = ["Batch", "ClipBatches", "Draw", "Enhanced", "MotionMix", "Raw", "TooShort", "UnusableClips", "View",
-           "Window"]
+           "Window", "streamed"]
+
+PART = 256  # frames of a long video that are decoded and cached together where segments of it are wanted
 
 
 class TooShort(ValueError):
@@ -35,20 +40,37 @@ class UnusableClips(ValueError):
         super().__init__(f"{len(errors)} clips cannot be used; mend or remove them:\n  {shown}")
 
 
+def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
+    """``each_frame(path, indices=None)`` of a view: frames ``uint8 (H, W, C)`` one by one, all or those at ascending
+    ``indices``; of a view that has a ``read`` only, or one of a class below, through that."""
+    home = [next((depth for depth, kind in enumerate(type(view).__mro__) if name in vars(kind)), math.inf)
+            for name in ("each_frame", "read")]
+    if home[0] <= home[1] and home[0] < math.inf:
+        return view.each_frame
+
+    def each(path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+        yield from (view.read(path) if indices is None else view.read(path, indices))
+
+    return each
+
+
 @dataclass(frozen=True)
-class Raw:
+class Raw(Streamed):
     """The clip as it was recorded."""
 
     name = "raw"
 
-    def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Frames of ``path`` (all, or those at ``indices``), ``uint8 (T, H, W, 3)`` RGB."""
-        return read_frames(path, indices).frames
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """As :func:`kdlab.clips.decode.each_frame`."""
+        return each_frame(path, indices)
 
 
 @dataclass(frozen=True)
-class Enhanced:
-    """The view ``of`` brightened at full resolution by any enhancer (``kdlab.clips.enhance``, or one of yours)."""
+class Enhanced(Streamed):
+    """The view ``of`` brightened at full resolution by any enhancer (``kdlab.clips.enhance``, or one of yours).
+
+    One that has ``fitted`` gets frames one by one, any other the clip whole.
+    """
 
     by: Callable[[np.ndarray], np.ndarray]
     of: "View" = Raw()
@@ -57,15 +79,34 @@ class Enhanced:
     def name(self) -> str:
         return f"enhanced-{self.by.name}" + ("" if self.of == Raw() else f"-{self.of.name}")
 
-    def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Frames of ``path`` (all, or those at ``indices``) after enhancement, ``uint8 (T, H, W, 3)`` RGB."""
-        if indices is not None and getattr(self.by, "steady", False):  # its parameters are the whole clip's
-            return self.by(self.of.read(path))[np.asarray(indices, dtype=np.intp)]
-        return self.by(self.of.read(path, indices))
+    @property
+    def whole(self) -> bool:
+        """Whether no frame can be had without the whole clip: its parameters are the clip's."""
+        return getattr(self.by, "steady", False) or getattr(self.of, "whole", False)
+
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Frames after enhancement, ``uint8 (H, W, 3)`` RGB."""
+        return (bright for _, bright in self.pairs(path, indices))
+
+    def pairs(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[tuple]:
+        """Frames before and after enhancement."""
+        each = streamed(self.of)
+        some = () if indices is None else (indices,)
+        if hasattr(self.by, "fitted"):
+            brighten = self.by.fitted(lambda: each(path))
+            numbers = count() if indices is None else np.asarray(indices).tolist()
+            for frame, number in zip(each(path, *some), numbers, strict=False):  # read to its end, where damage shows
+                yield frame, brighten(number, frame)
+        elif some and getattr(self.by, "steady", False):
+            frames = gathered(each, path)
+            yield from zip(frames[indices], self.by(frames)[indices], strict=True)
+        else:
+            frames = gathered(each, path, *some)
+            yield from zip(frames, self.by(frames), strict=True)
 
 
 @dataclass(frozen=True)
-class MotionMix:
+class MotionMix(Streamed):
     """Three grey channels of the view ``of``: appearance, what differs from the background, and what moves.
 
     The pixels are those of ``of``; :meth:`finish` mixes them after sampling and cropping, so that "moves" means from
@@ -78,9 +119,13 @@ class MotionMix:
     def name(self) -> str:
         return self.of.name  # the frames to cache are the same
 
-    def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
+    @property
+    def whole(self) -> bool:
+        return getattr(self.of, "whole", False)
+
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """As the view ``of``."""
-        return self.of.read(path, indices)
+        return streamed(self.of)(path, *(() if indices is None else (indices,)))
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         """``(B, C, T, H, W)`` → ``(B, 3, T, H, W)``: luma, luma minus its temporal median, and its change from the
@@ -94,7 +139,8 @@ class MotionMix:
         return (mixed / (spread + 1e-3)).permute(0, 4, 1, 2, 3)
 
 
-#: Anything with a ``name``, ``read(path, indices)`` and, optionally, ``finish(pixels)`` on the cut clips as a tensor.
+#: Anything with a ``name``, ``read(path, indices)`` (better: ``each_frame(path, indices)`` and :class:`Streamed`) and,
+#: optionally, ``finish(pixels)`` on the cut clips as a tensor, and ``whole``: no frame can be had without all others.
 View = Raw | Enhanced | MotionMix
 
 
@@ -158,11 +204,6 @@ class Batch:
         return Batch({k: v.to(device) for k, v in self.views.items()}, self.labels.to(device), self.ids)
 
 
-@cache
-def _rate(path: Path) -> float:
-    return probe(path).fps
-
-
 @dataclass
 class ClipBatches:
     """Batches of ``records`` under several ``views`` (name → view) through one ``window`` and one frame cache."""
@@ -174,13 +215,41 @@ class ClipBatches:
 
     def stretch(self, record: ClipRecord) -> tuple[int, int]:
         """A clip's first frame in its file, and how many it has; a record's ``start`` and ``end`` are in seconds."""
+        if self._has_parts(record):
+            return timeline(record.path).stretch(record.start, record.end)
         view = next(iter(self.views.values()))
-        length = self.cache.length(record.path, self.window.side, view.read, view.name)
+        length = self.cache.length(record.path, self.window.side, streamed(view), view.name)
         if record.start is None and record.end is None:
             return 0, length
-        rate = _rate(record.path)
-        first = round((record.start or 0.0) * rate)
-        return first, (length if record.end is None else min(length, round(record.end * rate))) - first
+        return timeline(record.path).stretch(record.start, record.end, length)
+
+    def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
+        """The ``frames`` of a clip, counted from its start, under a view: ``uint8 (T, h, w, C)``, small.
+
+        Of a long video with segments only the parts in which these lie are decoded.
+        """
+        frames = frames if record.start is None else self.stretch(record)[0] + frames
+        each, side = streamed(view), self.window.side
+        if not self._has_parts(record) or getattr(view, "whole", False):
+            return self.cache.frames(record.path, frames, side, each, view.name)
+        parts, last, found = frames // PART, timeline(record.path).count, None
+        for part in np.unique(parts):
+            def read(path, indices=None, first=part * PART):
+                rows = np.arange(min(PART, last - first)) if indices is None else np.asarray(indices)
+                return each(path, first + rows)
+
+            some = self.cache.frames(record.path, frames[parts == part] - part * PART, side, read,
+                                     f"{view.name}@{part * PART}")
+            found = np.empty((len(frames), *some.shape[1:]), np.uint8) if found is None else found
+            found[parts == part] = some
+        return found
+
+    def _has_parts(self, record: ClipRecord) -> bool:
+        """Whether a clip is a segment of a video that need not be read whole for it."""
+        if record.start is None and record.end is None:
+            return False
+        needed = all(getattr(view, "whole", False) for view in self.views.values())
+        return not needed and bool(timeline(record.path).keys)
 
     def length(self, record: ClipRecord) -> int:
         """Frames of a clip. Raises :class:`TooShort` below half of what the network looks at."""
@@ -201,7 +270,10 @@ class ClipBatches:
         bad = []
         for record in progress(self.records):
             try:
-                self.length(record)
+                length = self.length(record)
+                if self._has_parts(record):  # their length needs no decoding
+                    view = next(iter(self.views.values()))
+                    self.pixels(record, view, np.unique([*range(0, length, PART), length - 1]))
             except (DamagedClip, TooShort, FileNotFoundError) as error:
                 bad.append(error)
         if bad:
@@ -210,13 +282,10 @@ class ClipBatches:
     def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
         """The batch of ``records[i]`` cut by ``draws``, the same draw for each view."""
         crop, chosen = self.window.crop, [self.records[i] for i in indices]
-        firsts = [0 if record.start is None else self.stretch(record)[0] for record in chosen]
         tensors = {}
         for view in set(self.views.values()):  # a same-light teacher and its student share one tensor
-            pixels = np.stack([
-                draw.apply(self.cache.frames(r.path, first + draw.frames, self.window.side, view.read, view.name), crop)
-                for r, draw, first in zip(chosen, draws, firsts, strict=True)
-            ])
+            pixels = np.stack([draw.apply(self.pixels(record, view, draw.frames), crop)
+                               for record, draw in zip(chosen, draws, strict=True)])
             # (B, T, H, W, C) seen as (B, C, T, H, W) *is* channels-last: no copy is needed for the fast layout.
             tensor = torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).float().div_(255)
             tensors[view] = view.finish(tensor) if hasattr(view, "finish") else tensor

@@ -4,9 +4,8 @@ A video is read (and cached) at some steps a second; a window is some consecutiv
 segment belongs to a window that shows half of it, and is cut to the window; one of which less is seen is marked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.decode import probe, read_frames
+from kdlab.clips.decode import Streamed
 from kdlab.clips.tables import CatalogueError
-from kdlab.clips.views import Batch, ClipBatches, Draw, View, Window
+from kdlab.clips.timeline import timeline
+from kdlab.clips.views import Batch, ClipBatches, Draw, View, Window, streamed
 from kdlab.values import positive, whole
 
 __all__ = ["AtRate", "VideoWindow", "WindowBatches", "Windows", "windows"]
@@ -43,7 +43,7 @@ class Windows(Window):
 
 
 @dataclass(frozen=True)
-class AtRate:
+class AtRate(Streamed):
     """The view ``of`` at ``rate`` frames a second: those at the middles of equal steps, some repeated in slow video."""
 
     of: View
@@ -56,11 +56,16 @@ class AtRate:
     def name(self) -> str:
         return f"{self.of.name}-{self.rate:g}hz"
 
-    def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Frames of ``path`` (all steps, or those at ``indices``), as the view ``of`` gives them."""
-        count, fps, every = _length(path, self.rate)
-        steps = np.arange(every) if indices is None else np.asarray(indices)
-        return self.of.read(path, np.minimum((steps + 0.5) * fps / self.rate, count - 1).astype(int))
+    @property
+    def whole(self) -> bool:
+        return getattr(self.of, "whole", False)
+
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Frames of ``path`` (all steps, or those at ascending ``indices``), as the view ``of`` gives them."""
+        steps = np.arange(_steps(path, self.rate)) if indices is None else np.asarray(indices)
+        numbers, repeats = np.unique(timeline(path).shown(steps + 0.5, self.rate), return_counts=True)
+        for frame, times in zip(streamed(self.of)(path, numbers), repeats.tolist(), strict=True):
+            yield from [frame] * times
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.of.finish(pixels) if hasattr(self.of, "finish") else pixels
@@ -79,7 +84,7 @@ class VideoWindow(ClipRecord):
 
 def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWindow, ...]:
     """The windows of all videos of a split whose records are labelled segments (of untrimmed `night`, THUMOS14); a last
-    one ends where its video does. Reads headers only. Segments may overlap, and end after the video (THUMOS14's do).
+    one ends where its video does. Decodes nothing. Segments may overlap, and end after the video (THUMOS14's do).
 
     Raises :class:`CatalogueError` naming a segment without times, one that ends before it starts or begins after the
     video; FileNotFoundError for a missing video.
@@ -89,18 +94,18 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
         videos.setdefault(record.path, []).append(record)
     found = []
     for path, its in videos.items():
-        count, fps, steps = _length(path, window.rate)
+        seconds, steps = timeline(path).seconds, _steps(path, window.rate)
         for record in its:
-            if None in (record.start, record.end) or not 0 <= record.start < min(record.end, count / fps):
+            if None in (record.start, record.end) or not 0 <= record.start < min(record.end, seconds):
                 raise CatalogueError(f"{record.where or record.id}: segments need 0 <= start < end, and a start inside "
-                                     f"the video; this one has {record.start} and {record.end}, {path} {count / fps:g} "
+                                     f"the video; this one has {record.start} and {record.end}, {path} {seconds:g} "
                                      "s. Correct the times, or restore the whole video.")
         segments = tuple((record.start, record.end, record.label) for record in its)
         name = path.relative_to(catalogue.root).with_suffix("").as_posix()
         last = max(0, steps - window.frames)
         for first in (*range(0, last, window.stride), last):
             found.append(VideoWindow(f"{name}@{first / window.rate:g}", path, -1, split, its[0].group, video=name,
-                                     seconds=count / fps, first=first, segments=segments))
+                                     seconds=seconds, first=first, segments=segments))
     return tuple(found)
 
 
@@ -146,9 +151,6 @@ class WindowBatches(ClipBatches):
         return mean, std.clamp_min(1e-3)
 
 
-@cache
-def _length(path: Path, rate: float) -> tuple[int, float, int]:
-    """Frames of a video, as announced or else counted; frames a second; and how many steps at ``rate`` it has."""
-    info = probe(path)
-    count = info.frames or len(read_frames(path).frames)
-    return count, info.fps, max(1, int(count / info.fps * rate + 1e-6))
+def _steps(path: Path, rate: float) -> int:
+    """How many steps at ``rate`` a video has."""
+    return max(1, int(timeline(path).seconds * rate + 1e-6))

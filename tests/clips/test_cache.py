@@ -137,7 +137,7 @@ def test_above_the_limit_only_the_frames_asked_for_are_read(root, tmp_path):
     assert len(warned) == 1
     assert len(list(root.iterdir())) == 2
     assert sum(asked is None for asked in read.reads) == 3  # two that were kept, and the one that met the limit
-    assert [list(asked) for asked in read.reads if asked is not None] == [WANTED] * 3
+    assert [list(asked) for asked in read.reads if asked is not None] == [sorted(set(WANTED))] * 4
     assert cache.length(clips[3], 12, read) == 20
 
 

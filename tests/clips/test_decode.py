@@ -79,8 +79,8 @@ def test_single_frames_of_h264_are_reached_over_key_frames(make_video, monkeypat
     path = make_video("a.mp4", g="5", bf="2")
     frames = oracle(path)
     decoded = []
-    add = decode._Shots.add
-    monkeypatch.setattr(decode._Shots, "add", lambda shots, frame: (decoded.append(frame.pts), add(shots, frame)))
+    of = decode._Pictures.of
+    monkeypatch.setattr(decode._Pictures, "of", lambda shots, frame: (decoded.append(frame.pts), of(shots, frame))[1])
     monkeypatch.setattr(decode, "_in_order", None)
     assert np.array_equal(read_frames(path, [33, 2, 2]).frames, frames[[33, 2, 2]])
     assert len(decoded) == 2
