@@ -5,10 +5,11 @@
 Needs ``pip install pyhessian curvlinops-for-pytorch linear_operator``; what cannot be imported is left out and said so.
 PyHessian's place is then taken by its method in plain torch: power iteration and Hutchinson on a kept graph.
 
-ResNet-18 on 32 images of 32² and TinyR2Plus1D on 64 clips of 8 × 24², ten noisy patterns learnt to under half a nat.
-Products for the trace: the probes (at least 2) that their variance asks for at a standard error of 5 and 1 %, and the
-Lanczos steps. A stopping rule that looks at its own few probes would make counts a lottery, so variances are those of
-24 probes; PyHessian and curvlinops, who draw the same plain random signs, share those of 48. A probe of kdlab's walks
+ResNet-18 and shufflenet_v2_x0_5 on 32 images of 32² and TinyR2Plus1D on 64 clips of 8 × 24², ten noisy patterns learnt
+to under half a nat. Products for the trace: the probes (of kdlab's at least 3 in a block, of others' at least 2) that
+their variance asks for at a true standard error of 5 and 1 %, and the Lanczos steps. A stopping rule that looks at its
+own few probes would make counts a lottery, so variances are those of 24 probes in each block; PyHessian and curvlinops,
+who draw the same plain random signs, share those of 48. A probe of kdlab's walks
 the graph behind its block alone: it counts as the part of a whole product that its seconds are. "One block" is kdlab
 without blocks. Products for the eigenvalue: counted until ‖Hv − λv‖ ≤ 0.01 λ; ARPACK, which curvlinops hands its
 products to, has that as its tolerance. Seconds: products times CPU seconds of one, and making the operator. fp32, one
@@ -27,10 +28,10 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import eigsh
 from torch.nn import functional as F
-from torchvision.models import resnet18
+from torchvision.models import resnet18, shufflenet_v2_x0_5
 
 from kdlab.measure.flatness import BLOCKS, Hessian
-from kdlab.measure.lanczos import Krylov, extremes, trace
+from kdlab.measure.lanczos import FIRST, Krylov, extremes, trace
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train import one_thread
 
@@ -55,7 +56,8 @@ def clocked(work):
 def networks():
     generator = torch.Generator().manual_seed(0)
     tiny, resnet = build(TinyR2Plus1D(), 10, 0), resnet18(num_classes=10)
-    for name, net, count, shape in (("TinyR2Plus1D", tiny, 64, (3, 8, 24, 24)), ("ResNet-18", resnet, 32, (3, 32, 32))):
+    for name, net, count, shape in (("TinyR2Plus1D", tiny, 64, (3, 8, 24, 24)), ("ResNet-18", resnet, 32, (3, 32, 32)),
+                                    ("shufflenet_v2_x0_5", shufflenet_v2_x0_5(num_classes=10), 32, (3, 32, 32))):
         y = torch.arange(count) % 10
         x = torch.rand(10, *shape, generator=generator)[y] + 0.3 * torch.randn(count, *shape, generator=generator)
         optimiser, loss = torch.optim.Adam(net.parameters(), 1e-3), 9.0
@@ -87,19 +89,19 @@ def ours(net, x, y, gauss_newton: bool = False, blocks: int = BLOCKS) -> dict:
     run = found.run
     estimate = trace(hessian, run, 0.0, PROBES, PROBES)
     rows = [torch.ones(block.stop - block.start) for block in hessian.blocks]
-    walks = [np.median([clocked(lambda b=b: hessian.within([(b, rows[b])]) + run.seen(hessian.blocks[b], rows[b]))[1]
+    walks = [np.median([clocked(lambda b=b: run.outside(hessian.blocks[b], rows[b], *hessian.within([(b, rows[b])])))[1]
                         for _ in range(3)]) for b in range(len(rows))]
     each, spread = seconds / len(run.diagonal), np.array([p.std(ddof=1) for p in estimate.probes])
-    needed = {name: float(probes_for(spread, error * estimate.value) @ walks / each)
+    needed = {name: float(probes_for(spread, error * estimate.value, FIRST) @ walks / each)
               for name, error in (("5_percent", 0.05), ("1_percent", 0.01))}
     about = next(e for m in range(2, len(run.diagonal) + 1) if (e := shortened(run, m))["residual"] <= RESIDUAL)
     return row(estimate.value, needed, len(run.diagonal), each, setup, about) | {
-        "probes_5_percent": [int(n) for n in probes_for(spread, 0.05 * estimate.value)]}
+        "probes_5_percent": [int(n) for n in probes_for(spread, 0.05 * estimate.value, FIRST)]}
 
 
-def probes_for(spread: np.ndarray, error: float) -> np.ndarray:
+def probes_for(spread: np.ndarray, error: float, least: int = 2) -> np.ndarray:
     """In each block, for that standard error of the sum: in proportion to its spread."""
-    return np.maximum(2, np.ceil(spread * spread.sum() / error**2))
+    return np.maximum(least, np.ceil(spread * spread.sum() / error**2))
 
 
 def shortened(run: Krylov, steps: int) -> dict:

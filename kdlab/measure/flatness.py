@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kdlab.measure.lanczos import dot
 from kdlab.train import one_thread, seeded
 from kdlab.values import not_negative, positive, whole
 
@@ -124,21 +123,23 @@ class Hessian:
         self.products += len(rows)
         return total
 
-    def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> np.ndarray:
-        """vᵀ H v for each pair of a block's number and ``v (P_block,)``, which is 0 in all other weights.
+    def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> list[torch.Tensor]:
+        """H v within its block, ``(P_block,)``, for each pair of a block's number and ``v``, which is 0 in all other
+        weights.
 
         Only the graph behind that block is walked: the last layers' cost hardly anything. Not counted in ``products``.
         """
-        total = np.zeros(len(probes))
+        found = [torch.zeros_like(row) for _, row in probes]
         with self._mode():
             for size, times in self._graphs():
-                for i, (block, row) in enumerate(probes):
-                    vector = self._split(row, self._parts[block])
-                    images = times(vector, self._parts[block])
-                    total[i] += size / self.samples * sum(dot(v.reshape(-1), image.reshape(-1))
-                                                          for v, image in zip(vector, images, strict=True))
+                for (block, row), image in zip(probes, found, strict=True):
+                    part, start = self._parts[block], 0
+                    for piece in times(self._split(row, part), part):
+                        place = image[start : start + piece.numel()].view(piece.shape)
+                        place.add_(piece, alpha=size / self.samples)
+                        start += piece.numel()
                 del times
-        return total
+        return found
 
     @contextlib.contextmanager
     @torch.no_grad()

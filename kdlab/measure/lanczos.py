@@ -3,7 +3,8 @@
 An operator has ``size`` P, ``dtype``, ``device`` and ``product``, rows ``(k, P)`` → ``(k, P)``; for its trace also
 ``blocks`` of its diagonal and ``within`` them: a :class:`kdlab.measure.flatness.Hessian`. Products are what costs, so
 they serve twice: one Lanczos run gives extreme eigenvalues, density *and* a subspace on which the trace is known;
-probes see what lies outside, where the few large eigenvalues that make them differ are gone.
+probes see what lies outside, where the few large eigenvalues that make them differ are gone. And a probe's image of a
+million numbers says more about how much probes differ than its one sum does.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from kdlab.train import seeded
 
@@ -21,6 +24,9 @@ __all__ = ["Extremes", "Krylov", "NotConverged", "Scaled", "Sketch", "Trace", "d
 #: Weights taken at a time in sums and differences of vectors: what stays in a processor's cache costs hardly anything,
 #: copies of millions in another precision as much as a product.
 PIECE = 1 << 16
+
+#: Probes with which each block begins. Two would do for its variance, but leave too little of Student's t.
+FIRST = 3
 
 
 class NotConverged(ValueError):
@@ -38,8 +44,12 @@ class Scaled:
     def product(self, rows: torch.Tensor) -> torch.Tensor:
         return self.scale * self.operator.product(rows * self.scale)
 
-    def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> np.ndarray:
-        return self.operator.within([(b, (row * self.scale[self.blocks[b]]).to(self.dtype)) for b, row in probes])
+    def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> list[torch.Tensor]:
+        images = self.operator.within([(b, (row * self._part(b)).to(self.dtype)) for b, row in probes])
+        return [(image * self._part(b)).to(self.dtype) for (b, _), image in zip(probes, images, strict=True)]
+
+    def _part(self, block: int) -> torch.Tensor:
+        return self.scale[self.blocks[block]]
 
 
 class Sketch(NamedTuple):
@@ -55,11 +65,12 @@ class Sketch(NamedTuple):
         """The trace of the operator on the span of the basis."""
         return float(self.inner.trace())
 
-    def seen(self, block: slice, row: torch.Tensor) -> float:
-        """What ``row``, 0 outside its ``block``, sees of the operator but for what maps the basis's complement to
-        itself."""
-        inside, image = self.basis[:, block] @ row, self.images[:, block] @ row
-        return float(2 * inside @ image - inside @ self.inner @ inside)
+    def outside(self, block: slice, row: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """Of the operator's ``image`` of ``row``, both ``(P_block,)`` and the row 0 elsewhere: what the part of the
+        operator that maps the basis's complement to itself has to do with it."""
+        basis, images = self.basis[:, block], self.images[:, block]
+        inside = basis @ row
+        return image - (images @ row - self.inner @ inside) @ basis - inside @ images
 
 
 class Krylov(NamedTuple):
@@ -76,14 +87,15 @@ class Krylov(NamedTuple):
         """The trace of the operator on the span of the basis."""
         return float(self.diagonal.sum())
 
-    def seen(self, block: slice, row: torch.Tensor) -> float:
-        """As :meth:`Sketch.seen`; the image of the basis needs no memory here."""
-        inside = (self.basis[:, block] @ row).double().cpu().numpy()
-        image = self.diagonal * inside
-        image[1:] += self.beside[:-1] * inside[:-1]
-        image[:-1] += self.beside[:-1] * inside[1:]
-        out = self.beside[-1] * float(self.beyond[block] @ row)
-        return float(inside @ image + 2 * inside[-1] * out)
+    def outside(self, block: slice, row: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        """As :meth:`Sketch.outside`; the image of the basis needs no memory here."""
+        basis, beyond, out = self.basis[:, block], self.beyond[block], float(self.beside[-1])
+        inside = (basis @ row).double().cpu().numpy()
+        mapped = self.diagonal * inside
+        mapped[1:] += self.beside[:-1] * inside[:-1]
+        mapped[:-1] += self.beside[:-1] * inside[1:]
+        mapped[-1] += out * float(beyond @ row)
+        return image - torch.from_numpy(mapped).to(basis) @ basis - (out * float(inside[-1])) * beyond
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Approximate eigenvalues, ascending; their weights in the start vector, of sum 1; residuals ‖Hy − θy‖."""
@@ -102,11 +114,38 @@ class Extremes(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """An estimate, its standard ``error``, and what each block's ``probes (n,)`` saw outside the known subspace."""
+    """An estimate, its standard ``error``, and what each block's ``probes (n,)`` saw outside the known subspace.
+
+    1.96 errors on both sides hold the truth in 95 of 100 cases: an error from few probes is widened by Student's t.
+    """
 
     value: float
     error: float
     probes: tuple[np.ndarray, ...]
+
+
+class _Block:
+    """The probes of one block: what they ``saw``, and from their images how much such probes differ.
+
+    Let d = v ∘ Hv be a probe's numbers, of which it sees the sum. Each has the variance Σ_{j≠i} H_ij² under random
+    signs, and their sum has twice the sum of these. So 2 Σ‖d − mean d‖² / (n − 1) is that variance without bias; and as
+    it is made of very many numbers, few probes tell it well. Their few *sums* would not: two that agree by chance would
+    stop the search, and often do.
+    """
+
+    def __init__(self):
+        self.saw, self.mean, self.apart = [], 0.0, 0.0
+
+    def add(self, numbers: torch.Tensor) -> None:
+        self.saw.append(sum(float(part.sum(dtype=torch.float64)) for part in numbers.split(PIECE)))
+        away = numbers - self.mean
+        self.mean = self.mean + away / len(self.saw)
+        self.apart += dot(away, away) * (len(self.saw) - 1) / len(self.saw)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of what one probe sees."""
+        return (2 * self.apart / (len(self.saw) - 1)) ** 0.5
 
 
 def _signs(operator, count: int, size: int, generator: torch.Generator) -> torch.Tensor:
@@ -190,27 +229,30 @@ def trace(operator, known: Krylov | Sketch | None = None, relative_error: float 
     block. Where a block's differ more, it gets more of them (Neyman's allocation).
 
     With a :func:`sketch` that is Hutch++, with a :func:`lanczos` run its Krylov form (after arXiv 2205.01736), whose
-    subspace costs one product a vector. Begins with ``min_probes`` in all, at least two in each block, and goes on
+    subspace costs one product a vector. Begins with ``min_probes`` in all, at least three in each block, and goes on
     until the standard error is at most ``relative_error`` of the estimate, or every block that is short of probes has
-    ``max_probes``. They are independent of ``known``'s, at any seed.
+    ``max_probes``. They are independent of ``known``'s, at any seed. Memory: two vectors of all weights.
     """
     blocks, generator = operator.blocks, seeded(seed, 3)
-    saw, wanted = [[] for _ in blocks], np.full(len(blocks), max(2, -(-min_probes // len(blocks))))
+    all_of = [_Block() for _ in blocks]
+    wanted = np.full(len(blocks), max(FIRST, -(-min_probes // len(blocks))))
     captured = known.captured if known else 0.0
     while True:
         for turn in range(max(wanted)):  # probes of one turn are as large as one vector
-            some = [b for b in range(len(blocks)) if len(saw[b]) <= turn < wanted[b]]
+            some = [b for b in range(len(blocks)) if len(all_of[b].saw) <= turn < wanted[b]]
             rows = [_signs(operator, 1, blocks[b].stop - blocks[b].start, generator)[0] for b in some]
-            for b, row, value in zip(some, rows, operator.within(list(zip(some, rows, strict=True))), strict=True):
-                saw[b].append(value - (known.seen(blocks[b], row) if known else 0.0))
-        counts, spread = np.array([len(s) for s in saw]), np.array([np.std(s, ddof=1) for s in saw])
-        value, error = captured + sum(map(np.mean, saw)), float(np.sqrt((spread**2 / counts).sum()))
-        allowed = relative_error * abs(value)
+            for b, row, image in zip(some, rows, operator.within(list(zip(some, rows, strict=True))), strict=True):
+                all_of[b].add(row * (known.outside(blocks[b], row, image) if known else image))
+        counts, spread = np.array([len(b.saw) for b in all_of]), np.array([b.spread for b in all_of])
+        # One degree of freedom a probe, whichever block it is in: images tell more, but what probes see is skew.
+        widened = student.ppf(0.975, sum(counts - 1)) / norm.ppf(0.975)
+        value = captured + sum(np.mean(b.saw) for b in all_of)
+        error, allowed = float(widened * np.sqrt((spread**2 / counts).sum())), relative_error * abs(value)
         with np.errstate(divide="ignore", invalid="ignore"):
-            ideal = np.nan_to_num(spread * spread.sum() / allowed**2, nan=0.0)
+            ideal = np.nan_to_num(spread * spread.sum() * (widened / allowed) ** 2, nan=0.0)
         wanted = np.minimum(np.clip(np.ceil(ideal), counts, 2 * counts), np.maximum(counts, max_probes)).astype(int)
         if error <= allowed or (wanted == counts).all():
-            return Trace(float(value), error, tuple(map(np.array, saw)))
+            return Trace(float(value), error, tuple(np.array(b.saw) for b in all_of))
 
 
 def density(runs: Sequence[Krylov], at: np.ndarray, width: float) -> np.ndarray:

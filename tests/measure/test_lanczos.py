@@ -1,0 +1,117 @@
+"""Does the error of a trace hold what it promises? On matrices, and on trained networks (slow)."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from torchvision.models import VisionTransformer, resnet18, shufflenet_v2_x0_5
+
+from kdlab.measure.flatness import Hessian
+from kdlab.measure.lanczos import Trace, _Block, extremes, trace
+from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.train import one_thread
+
+
+@pytest.fixture(autouse=True)
+def single_thread():
+    with one_thread():
+        yield
+
+
+def covered(found: list[Trace], truth: float) -> float:
+    """In how many of 100 cases 1.96 errors on both sides hold the truth."""
+    return 100 * float(np.mean([abs(t.value - truth) <= 1.96 * t.error for t in found]))
+
+
+class Blocks:
+    """Dense symmetric blocks of uneven size and spread on a diagonal, as layers are; nothing between them."""
+
+    dtype, device = torch.float64, torch.device("cpu")
+
+    def __init__(self, sizes=(4, 8, 8, 16, 16, 24, 24, 32)):
+        generator = torch.Generator().manual_seed(0)
+        self.parts = []
+        for k, n in enumerate(sizes):
+            roots = torch.randn(n, n, generator=generator, dtype=torch.float64)
+            self.parts.append((1 + k % 3) * roots @ roots.T / n)
+        ends = np.cumsum([0, *sizes]).tolist()
+        self.size, self.blocks = ends[-1], [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+
+    def within(self, probes):
+        return [self.parts[b] @ row for b, row in probes]
+
+
+@pytest.mark.parametrize("asked", [0.2, 0.04])
+def test_the_error_covers_the_truth_however_few_probes_do(asked):
+    operator = Blocks()
+    truth = sum(float(part.trace()) for part in operator.parts)
+    found = [trace(operator, relative_error=asked, min_probes=2, max_probes=4000, seed=s) for s in range(250)]
+    assert all(t.error <= asked * t.value for t in found)
+    assert 92 <= covered(found, truth) <= 98
+    true = np.std([t.value for t in found])
+    assert np.sqrt(np.mean([t.error**2 for t in found])) == pytest.approx(true, rel=0.2)
+
+
+def test_the_variance_of_probes_is_without_bias_from_two():
+    a = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 3)
+    found = []
+    for one in signs:
+        for other in signs:
+            block = _Block()
+            block.add(one * (a @ one))
+            block.add(other * (a @ other))
+            found.append(block.spread**2)
+    assert np.mean(found) == pytest.approx(8), "2 Σ_{i≠j} A_ij²"
+
+
+def test_probes_that_agree_by_chance_do_not_stop_the_search():
+    """Two sums agree here in every tenth case, while the images behind them never do."""
+    generator = torch.Generator().manual_seed(1)
+    m = torch.randn(60, 60, generator=generator, dtype=torch.float64)
+    m, claimed = m + m.T, []
+    for _ in range(100):
+        block = _Block()
+        for _ in range(2):
+            v = torch.randint(0, 2, (60,), generator=generator).double() * 2 - 1
+            block.add(v * (m @ v))
+        claimed.append((block.spread, abs(block.saw[0] - block.saw[1]) / 2**0.5))
+    truth = float(2 * (m.square().sum() - m.diagonal().square().sum())) ** 0.5
+    ours, sums = np.array(claimed).T
+    assert (sums < 0.15 * truth).sum() > 5 and ours.min() > 0.7 * truth
+
+
+def network(name: str) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+    """Ten noisy patterns, learnt by Adam to under half a nat in evaluation mode."""
+    torch.manual_seed(0)
+    net, shape, count = {
+        "TinyR2Plus1D": lambda: (build(TinyR2Plus1D((8, 16, 24, 32)), 10, 0), (3, 4, 16, 16), 20),
+        "ViT": lambda: (VisionTransformer(16, 4, 3, 4, 32, 64, num_classes=10), (3, 16, 16), 20),
+        "shufflenet_v2_x0_5": lambda: (shufflenet_v2_x0_5(num_classes=10), (3, 32, 32), 20),
+        "ResNet-18": lambda: (resnet18(num_classes=10), (3, 32, 32), 10)}[name]()
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(count) % 10
+    x = torch.rand(10, *shape, generator=generator)[y] + 0.3 * torch.randn(count, *shape, generator=generator)
+    optimiser, loss = torch.optim.Adam(net.parameters(), 1e-3), 9.0
+    while loss >= 0.5:
+        for _ in range(3):
+            optimiser.zero_grad()
+            F.cross_entropy(net.train()(x), y).backward()
+            optimiser.step()
+        with torch.no_grad():
+            loss = float(F.cross_entropy(net.eval()(x), y))
+    return net, x, y
+
+
+@pytest.mark.slow  # half a minute each; ResNet-18, of 11 million weights, two to three
+@pytest.mark.parametrize("name, repeats", [("TinyR2Plus1D", 400), ("ViT", 400), ("shufflenet_v2_x0_5", 100),
+                                           ("ResNet-18", 100)])
+def test_the_error_covers_the_truth_of_trained_networks(name, repeats):
+    net, x, y = network(name)
+    hessian = Hessian(net, [(x[:4], y[:4]) if name == "ResNet-18" else (x, y)])
+    known = extremes(hessian, min_steps=10).run
+    found = [trace(hessian, known, 0.05, 4, seed=s) for s in range(repeats)]
+    # All probes of all repeats know the truth ten or twenty times better than one repeat does.
+    truth = known.captured + sum(np.concatenate(its).mean() for its in zip(*(t.probes for t in found), strict=True))
+    assert np.mean([t.error for t in found]) / repeats**0.5 < 0.005 * truth
+    assert 92 <= covered(found, truth) <= 98
