@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from kdlab.measure.paired import provisional
+
 __all__ = ["CLAIMED", "MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2",
            "taught", "wide"]
 
@@ -147,7 +149,8 @@ def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
         if usable and all(counts.get(word, 0) >= 3 for counts in usable.values()):
             missing = [f"{mark} not reached by all" if mark in said else f"{mark} not measured yet"
                        for mark in ("0.5", "0.1") if mark not in usable]
-            return effect, verdict + (f" (at {', '.join(usable)} nats; {', '.join(missing)})" if missing else "")
+            where = f" (at {', '.join(usable)} nats; {', '.join(missing)})" if missing else ""
+            return effect, verdict + where + provisional(wide(rows).seed.nunique())
     if not usable:
         return effect, "not decided: no loss that all three networks reach under every seed"
     if any(counts.get("against it", 0) for counts in usable.values()):
