@@ -158,7 +158,7 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
     """Test accuracy of every seed (dots), its mean and a 95 % interval over seeds (bar), with the chance line.
 
     ``also`` names further reference lines, in percent (a majority class, say). The axis shows the seeds: a line farther
-    from them than they are from each other would make one blot of them, and is a note at the edge instead.
+    from them than they are from each other would make one blot of them, and is a note below the axis instead.
     """
     shown = [c for c in titles if c in scores.predicted]
     table = pd.DataFrame([{"": titles[c], "accuracy": a} for c in shown for a in scores.accuracy(c)])
@@ -169,18 +169,17 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
     marks = {"chance": 100 / len(scores.classes)} | (also or {})
     lowest, highest = table.accuracy.min(), table.accuracy.max()
     room = max(highest - lowest, 5)
-    for level in marks.values():
-        if lowest - room <= level <= highest + room:
-            ax.axvline(level, color="grey", linestyle=":", linewidth=1.2)
-    left, right = ax.get_xlim()
-    for line, (name, level) in enumerate(marks.items()):
-        inside = left <= level <= right
-        if not inside:
-            name = f"← {name} {level:.1f} %" if level < left else f"{name} {level:.1f} % →"
-        ha, shift = ("left", 2) if level < (left + right) / 2 else ("right", -2)
-        ax.annotate(name, (level if inside else left if level < left else right, 1), xytext=(shift, -10 - 9 * line),
-                    xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7, color="grey", ha=ha)
-    what = f"test accuracy (%) on {len(scores.labels)} clips\ndots: {len(scores.seeds)} seeds, bar: 95 % of their mean"
+    near = {name: level for name, level in marks.items() if lowest - room <= level <= highest + room}
+    for level in near.values():
+        ax.axvline(level, color="grey", linestyle=":", linewidth=1.2)
+    middle = np.mean(ax.get_xlim())
+    for line, (name, level) in enumerate(near.items()):
+        side = {"xytext": (-2, -10 - 9 * line), "ha": "right"} if level > middle else {"xytext": (2, -10 - 9 * line)}
+        ax.annotate(name, (level, 1), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7,
+                    color="grey", **side)
+    far = "".join(f"; {name} {level:.1f} %" for name, level in marks.items() if name not in near)
+    what = (f"test accuracy (%) on {len(scores.labels)} clips{far}\n"
+            f"dots: {len(scores.seeds)} seeds, bar: 95 % of their mean")
     ax.set(xlabel=what, ylabel="", title=title)
     return fig
 
