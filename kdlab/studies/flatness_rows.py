@@ -141,6 +141,7 @@ def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
     table = hierarchy(rows, data, net)
     if table.empty:
         return "", "not decided: no networks of this set are measured"
+    seeds = rows[(rows.data == data) & rows.condition.str.startswith(f"{net}:")].seed.nunique()
     said = {f"{mark:g}": at.word.str.split(":").str[0].value_counts() for mark, at in table.groupby("mark", sort=False)}
     effect = "; ".join(f"at {mark} nats " + ", ".join(f"{n} {word}" for word, n in counts.items())
                        for mark, counts in said.items())
@@ -150,12 +151,12 @@ def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
             missing = [f"{mark} not reached by all" if mark in said else f"{mark} not measured yet"
                        for mark in ("0.5", "0.1") if mark not in usable]
             where = f" (at {', '.join(usable)} nats; {', '.join(missing)})" if missing else ""
-            return effect, verdict + where + provisional(wide(rows).seed.nunique())
+            return effect, verdict + where + provisional(seeds)
     if not usable:
         return effect, "not decided: no loss that all three networks reach under every seed"
     if any(counts.get("against it", 0) for counts in usable.values()):
         return effect, "not supported: some measures are against it"
-    return effect, f"underpowered ({wide(rows).seed.nunique()} seeds leave the intervals overlapping)"
+    return effect, f"underpowered ({seeds} seeds leave the intervals overlapping)"
 
 
 def p2(rows: pd.DataFrame) -> tuple[str, str]:

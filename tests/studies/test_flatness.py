@@ -50,6 +50,9 @@ def test_the_claimed_order_its_reverse_and_overlap():
     assert set(hierarchy(made_up(rising), "night_context").word) == {"as claimed"}
     assert p1(made_up(rising), "night_context")[1] == "supported (4 seeds: provisional)"
     assert p1(made_up(rising, seeds=10), "night_context")[1] == "supported"
+    others = made_up(rising, seeds=10).assign(condition=lambda t: t.condition.str.replace("matched", "generative"))
+    both = pd.concat([made_up(rising), others])
+    assert p1(both, "night_context")[1] == "supported (4 seeds: provisional)", "seeds of other networks do not count"
     falling = dict(zip(CLAIMED, (4.0, 2.0, 1.0), strict=True))
     assert p1(made_up(falling), "night_context") == (
         "at 0.5 nats 4 against it; at 0.1 nats 4 against it", "contradicted (4 seeds: provisional)")
