@@ -27,7 +27,7 @@ def _night() -> plt.Figure:
 
 def _rivals() -> dict[str, tuple[str, str]]:
     """What is asked → (condition, baseline) in the picture of the controls: all but the two of shuffling between
-    classes, which are so large (58 and 61 points) that the others could not be read beside them; notebook 03 has all."""
+    classes, so large (58 and 61 points) that the others could not be read beside them; notebook 03 has all."""
     return {what: pair for asked in controls.COMPARISONS.values() for what, pair in asked.items()
             if "shuffled_between" not in pair}
 
