@@ -1,6 +1,6 @@
-"""Profiles: functions that return recipes at four sizes. ``smoke`` tests, ``demo`` shows, ``study`` is quoted.
+"""Profiles: functions that return recipes at three sizes. ``smoke`` tests, ``demo`` shows, ``study`` is quoted.
 
-The ``paper`` profile (the papers' hyper-parameters on their data sets) belongs to a GPU and comes with each paper.
+The papers' own hyper-parameters on their data sets, for a GPU, are not a profile: they stand in ``kdlab.paper``.
 """
 
 import dataclasses

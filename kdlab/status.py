@@ -185,5 +185,5 @@ def tried(names: Iterable[str]) -> int:
 def tally(scores: Iterable) -> str:
     """The sentence below the verdicts of a study, computed from its :class:`kdlab.study.Scores`."""
     names = {part for s in scores for column in s.recipes.values() for name in column for part in name.split("+")}
-    return (f"{tried(names)} trainings of these conditions have ever been tried here, at any size; {len(names)} of "
-            "them are in this table")
+    return (f"{len(names)} trainings are in this table. In this runs folder {tried(names)} trainings of its conditions "
+            "were ever begun, at any size; a committed table may come from another machine")

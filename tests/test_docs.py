@@ -1,4 +1,4 @@
-"""The sections of docs/methods.md that the package names are there."""
+"""The sections of docs/methods.md that the package names are there; README and ledger give the committed numbers."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 import kdlab
 from kdlab import paths
+from kdlab.study import Scores, load_rows
 
 PACKAGE = Path(kdlab.__file__).parent
 _NUMBER = r"\d(?:\.\d+)?[a-z]?\b"
@@ -36,3 +37,28 @@ def test_every_section_that_a_module_names_exists():
 ])
 def test_the_test_itself(source, numbers):
     assert named(source) == numbers
+
+
+def test_readme_gives_the_committed_accuracies_of_dl_kdd():
+    text = (paths.project_root() / "README.md").read_text(encoding="utf-8")
+    study = Scores.load(paths.figures_dir() / "predictions" / "dual_light-night.npz")
+    conditions = {"CE | raw": "ce_raw", "CE (the teacher)": "ce_enhanced", "same-light KD": "same_light",
+                  "**DL-KDD**": "dlkdd", "matched label smoothing": "label_smoothing", "CE, twice the steps": "ce_2x",
+                  "two-stream fusion": "two_stream"}
+    for words, condition in conditions.items():
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| {words}") and "±" in line]
+        found = study.accuracy(condition)
+        assert f"{found.mean():.1f} ± {found.std(ddof=1):.1f}" in row, words
+        gain = study.accuracy("dlkdd").mean() - found.mean()
+        assert condition == "dlkdd" or f"{gain:+.1f} ±".replace("-", "−") in row, words
+
+
+def test_the_ledger_names_the_seeds_that_its_rows_have():
+    text = " ".join((paths.project_root() / "docs" / "ledger.md").read_text(encoding="utf-8").split())
+    counts = {name: len(Scores.load(paths.figures_dir() / "predictions" / f"{name}.npz").seeds) for name in
+              ("dual_light-night", "generative-night_bright", "progressive-night_context", "progressive-night_bright")}
+    d, g, p, again = counts.values()
+    flatness = load_rows("flatness")
+    flat = flatness[flatness.condition.str.startswith("matched:")].seed.nunique()
+    assert f"these have {d} seeds, G1 to G4 have {g}, P1 {flat} (" in text
+    assert f"P3 to P7 {p} ({again} in the second reading on `night_bright`)" in text

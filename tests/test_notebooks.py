@@ -1,6 +1,9 @@
 """The common form of all notebooks, as committed. What their cells do, nbval tests."""
 
+import ast
+import inspect
 import re
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
@@ -10,7 +13,9 @@ from kdlab import paths
 
 FOLDER = paths.project_root() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-LARGEST = 300_000  # bytes
+LARGEST = 400_000  # bytes
+#: What a notebook shows only as the value of a cell's last expression (figures show themselves, wherever drawn).
+SHOWN_LAST = {"Styler", "DataFrame", "Series", "Code"}
 # The first folders of absolute paths on people's machines; (?<!...) spares URLs and relative paths.
 MACHINE_PATH = re.compile(r"(?<![\w.:/])(/(home|root|tmp|work|Users|mnt|var)/|[A-Z]:\\\\?Users)")
 
@@ -50,6 +55,43 @@ def texts(notebook):
                 yield from (str(data) for kind, data in output.data.items() if not kind.startswith("image/"))
 
 
+def imported(sources: list[str]) -> dict[str, object]:
+    """What the cells import from kdlab and pandas, by the name they give it."""
+    found = {}
+    for node in (node for text in sources for node in ast.walk(ast.parse(text))):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "kdlab":
+            for alias in node.names:
+                module = import_module(node.module)
+                found[alias.asname or alias.name] = (getattr(module, alias.name) if hasattr(module, alias.name) else
+                                                     import_module(f"{node.module}.{alias.name}"))
+        elif isinstance(node, ast.Import):
+            found |= {a.asname or a.name: import_module(a.name) for a in node.names if a.name == "pandas"}
+    return found
+
+
+def displayable(value: ast.expr, names: dict[str, object]) -> bool:
+    """Whether this is a call of something that returns a table or a listing."""
+    if not isinstance(value, ast.Call):
+        return isinstance(value, ast.Name)
+    called = value.func
+    if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+        made = getattr(names.get(called.value.id), called.attr, None)
+    else:
+        made = names.get(called.id) if isinstance(called, ast.Name) else None
+    if inspect.isclass(made):
+        return made.__name__ in SHOWN_LAST
+    returned = inspect.signature(made).return_annotation if callable(made) else None
+    return getattr(returned, "__name__", str(returned)).split(".")[-1] in SHOWN_LAST
+
+
+def lost(source: str, names: dict[str, object]) -> list[str]:
+    """Tables and listings that this cell makes and never shows: not its last expression, or hidden by a semicolon."""
+    cell = ast.parse(source)
+    last = cell.body[-1] if cell.body and not source.rstrip().endswith(";") else None
+    return [ast.unparse(node) for node in ast.walk(cell)
+            if isinstance(node, ast.Expr) and node is not last and displayable(node.value, names)]
+
+
 def test_it_is_a_valid_notebook(notebook):
     nbformat.validate(notebook)
     assert (notebook.nbformat, notebook.nbformat_minor) >= (4, 5)
@@ -71,6 +113,17 @@ def test_at_least_three_results_are_checked_to_the_letter(notebook):
     checked = [cell for cell in code(notebook) if cell.source.startswith("# NBVAL_CHECK_OUTPUT\n")]
     assert len(checked) >= 3
     assert all(cell.outputs for cell in checked), "commit the notebook with its outputs: nbval compares with them"
+
+
+def test_no_table_is_lost(notebook):
+    sources = [cell.source for cell in code(notebook)]
+    names = imported(sources)
+    assert not [call for text in sources for call in lost(text, names)], "show it with display(…)"
+
+
+def test_nothing_is_promised_for_later(notebook):
+    said = "\n".join(cell.source for cell in notebook.cells)
+    assert not re.findall(r"\bto come\b|\bnot yet studied\b|\brows are empty\b", said)
 
 
 def test_it_ends_with_its_limits_and_exercises(notebook):
@@ -95,6 +148,18 @@ def test_it_tells_nothing_about_the_machine_it_ran_on(notebook):
 
 def test_it_is_small(path):
     assert path.stat().st_size <= LARGEST
+
+
+@pytest.mark.parametrize(("text", "calls"), [
+    ("table(x)\nprint(1)", ["table(x)"]), ("if a:\n    table(x)", ["table(x)"]), ("table(x)", []),
+    ("table(x);", ["table(x)"]), ("display(table(x))\nprint(1)", []), ("y = table(x)\ny\nprint(1)", ["y"]),
+    ("pd.DataFrame(x)\n1", ["pd.DataFrame(x)"]), ("source(f)\nplots.effects(x)", ["source(f)"]),
+    ("plots.effects(x)\nprint(1)", []), ("rows.append(x)\n1", []),
+])
+def test_lost_tables_are_recognised(text, calls):
+    head = ("from kdlab.show import plots\nfrom kdlab.show.tables import table\nfrom kdlab.show.source import source\n"
+            "import pandas as pd")
+    assert lost(text, imported([head])) == calls
 
 
 @pytest.mark.parametrize(("text", "wrong"), [

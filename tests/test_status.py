@@ -192,8 +192,9 @@ def test_trainings_once_tried_are_not_forgotten(runs):
         (runs / recipe.name / "begun.json").write_text(json.dumps({"sources": sources, "data": "d"}))
     assert tried([raw[0].name]) == 4
     scores = SimpleNamespace(recipes={"ce_raw": [raw[0].name, raw[1].name], "both": [f"{raw[0].name}+{raw[1].name}"]})
-    assert tally([scores]) == ("4 trainings of these conditions have ever been tried here, at any size; 2 of them are "
-                               "in this table")
+    assert tally([scores]) == (
+        "2 trainings are in this table. In this runs folder 4 trainings of its conditions were ever begun, at any "
+        "size; a committed table may come from another machine")
 
 
 def test_a_list_of_somebodys_is_not_continued(runs):

@@ -53,10 +53,11 @@ def test_scores_survive_the_disk(tmp_path):
 
 def test_verdicts_follow_the_numbers():
     table = ledger(made_scores(clips=400), None).set_index("claim")
-    assert table.verdict["D1"] == "supported" and table.comparison["D2"] == "DL-KDD − same-light KD"
+    assert table.verdict["D1"] == "supported (4 seeds: provisional)"
+    assert table.comparison["D2"] == "DL-KDD − same-light KD"
     assert table.verdict["D2"].startswith(("underpowered", "no effect"))
     worse = ledger(made_scores(clips=400, gains={"ce_raw": 0.9, "dlkdd": 0.5, "same_light": 0.5, "ce_enhanced": 0.5}))
-    assert worse.verdict[0] == "contradicted"
+    assert worse.verdict[0] == "contradicted (4 seeds: provisional)"
 
 
 def test_the_cost_verdict_needs_every_ratio_below_one():

@@ -13,11 +13,13 @@ from scipy import stats
 
 from kdlab.values import whole
 
-__all__ = ["LEVEL", "STRICT", "Effect", "effect", "together", "verdict"]
+__all__ = ["LEVEL", "STRICT", "Effect", "effect", "provisional", "together", "verdict"]
 
 LEVEL = 0.95
 #: Fifteen rows of the ledger are read together: 1 − 0.05/15 each.
 STRICT = 1 - 0.05 / 15
+#: A word from fewer seeds is provisional: the bootstrap of few values knows little of their spread.
+ENOUGH_SEEDS = 10
 
 
 @dataclass(frozen=True)
@@ -117,18 +119,24 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
     """The ledger's word for ``claim`` = method − baseline; ``controls`` are method − control, by name.
 
     A control *explains* a supported effect only when method − control lies inside ±2 points, not when it is undecided.
+    A word from fewer than ten seeds says so.
     """
     small = -2 < claim.low and claim.high < 2
     if claim.strict_low > 0 or claim.strict_high < 0:
         word = "supported" if claim.strict_low > 0 else "contradicted"
         word += ", small" if small else ""
-        return word + (_explained(controls) if claim.strict_low > 0 else "")
+        return word + (_explained(controls) if claim.strict_low > 0 else "") + provisional(claim.seeds)
     if small:
-        return "no effect larger than 2 points"
+        return "no effect larger than 2 points" + provisional(claim.seeds)
     ways = [f"{n:.0f} {what}" for n, what in ((claim.seeds_needed, "seeds"), (claim.units_needed, "test units"))
             if np.isfinite(n)]
     cure = " or ".join(ways) or "more seeds and more test units"
     return f"underpowered (± {claim.half_width:.1f}; about {cure} would decide)"
+
+
+def provisional(seeds: int) -> str:
+    """What is added to a word of the ledger that so few ``seeds`` gave; nothing from ten on."""
+    return f" ({seeds} seed{'s' if seeds > 1 else ''}: provisional)" if seeds < ENOUGH_SEEDS else ""
 
 
 def _explained(controls: dict[str, Effect] | None) -> str:
@@ -139,10 +147,10 @@ def _explained(controls: dict[str, Effect] | None) -> str:
 def together(each: dict[str, Effect], controls: dict[str, Effect] | None = None) -> str:
     """The word for a row that needs all of its comparisons: supported if each is (only then it is asked whether one of
     the ``controls`` explains it), else those that are not, by word."""
-    words = {name: verdict(e) for name, e in each.items()}
+    words, few = {name: verdict(e) for name, e in each.items()}, provisional(min(e.seeds for e in each.values()))
     if all(word.startswith("supported") for word in words.values()):
-        return "supported" + _explained(controls)
+        return "supported" + _explained(controls) + few
     by_word: dict[str, list[str]] = {}
     for name, word in words.items():
         by_word.setdefault(word.split(" (")[0], []).append(name)
-    return "not supported: " + "; ".join(f"{word}: {', '.join(names)}" for word, names in by_word.items())
+    return "not supported: " + "; ".join(f"{word}: {', '.join(names)}" for word, names in by_word.items()) + few

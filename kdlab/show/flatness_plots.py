@@ -36,7 +36,7 @@ def surface_picture(at: np.ndarray, beside: np.ndarray, losses: np.ndarray, turn
     ax.plot_surface(*np.meshgrid(at, beside), shown, cmap="cividis", edgecolor="black", linewidth=0.15,
                     antialiased=True, rstride=1, cstride=1)
     ax.view_init(tilt, turn)
-    ax.set(xlabel="first direction", ylabel="second", zlabel="loss (nats)", zlim=(0, ceiling))
+    ax.set(xlabel="first direction", ylabel="second", zlabel=f"loss (nats), cut off at {ceiling:g}", zlim=(0, ceiling))
     ax.tick_params(labelsize=7)
     flat = fig.add_subplot(1, 2, 2)
     levels = np.array([0.06, 0.12, 0.25, 0.5, 1, 2, 3, 4, 6, 8])
@@ -58,7 +58,7 @@ def surfaces(at: np.ndarray, beside: np.ndarray, losses: dict[str, np.ndarray], 
         ax.view_init(35, -60)
         ax.set(zlim=(0, ceiling), title=name)
         ax.tick_params(labelsize=6, pad=-2)
-    fig.supylabel("loss (nats)", fontsize=8)
+    fig.supylabel(f"loss (nats), cut off at {ceiling:g}", fontsize=8)
     return fig
 
 
@@ -227,7 +227,8 @@ def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
 
 def forest(table: pd.DataFrame) -> Figure:
     """``flatness_rows.correlations``: each predictor's rank correlation with the gap and its interval (discs), at fixed
-    training loss (crosses), and inside each set, architecture and modality (triangles)."""
+    training loss (crosses), and inside each set, architecture and modality (triangles). All are signed but the training
+    loss's disc, which is the size alone: P2 asks whether a measure lies above it."""
     fig, ax = plt.subplots(figsize=(6.6, 2.6))
     loss = table[table.predictor == "train_loss"].iloc[0]
     ax.axvspan(loss.low, loss.high, color="grey", alpha=0.15, linewidth=0)
@@ -239,8 +240,10 @@ def forest(table: pd.DataFrame) -> Figure:
                 None)
         ax.plot(line.within, y + 0.22, "^", color="C2", markersize=5, label="within set, net, modality" if y == 0 else
                 None)
-    ax.set(yticks=range(len(table)), yticklabels=[MEASURES.get(p, "training loss, |ρ|") for p in table.predictor],
-           ylim=(len(table) - 0.4, -0.6), xlim=(-1, 1), xlabel="rank correlation with the generalisation gap")
+    ax.set(yticks=range(len(table)), ylim=(len(table) - 0.4, -0.6), xlim=(-1, 1),
+           yticklabels=[MEASURES.get(p, "training loss (disc: |ρ|)") for p in table.predictor],
+           xlabel="rank correlation with the generalisation gap\n"
+                  "right of 0: sharper networks have the larger gap, as is claimed")
     ax.tick_params(labelsize=8)
     ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     return fig

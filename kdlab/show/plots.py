@@ -157,7 +157,8 @@ def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
 def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: dict[str, float] | None = None) -> Figure:
     """Test accuracy of every seed (dots), its mean and a 95 % interval over seeds (bar), with the chance line.
 
-    ``also`` names further reference lines, in percent (a majority class, say).
+    ``also`` names further reference lines, in percent (a majority class, say). The axis shows the seeds: a line farther
+    from them than they are from each other would make one blot of them, and is a note below the axis instead.
     """
     shown = [c for c in titles if c in scores.predicted]
     table = pd.DataFrame([{"": titles[c], "accuracy": a} for c in shown for a in scores.accuracy(c)])
@@ -166,14 +167,19 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
     sns.pointplot(table, x="accuracy", y="", errorbar=("ci", 95), linestyle="none", color="black", markersize=5,
                   markers="D", capsize=0.25, err_kws={"linewidth": 1.4}, seed=0, ax=ax)
     marks = {"chance": 100 / len(scores.classes)} | (also or {})
-    for level in marks.values():
+    lowest, highest = table.accuracy.min(), table.accuracy.max()
+    room = max(highest - lowest, 5)
+    near = {name: level for name, level in marks.items() if lowest - room <= level <= highest + room}
+    for level in near.values():
         ax.axvline(level, color="grey", linestyle=":", linewidth=1.2)
     middle = np.mean(ax.get_xlim())
-    for line, (name, level) in enumerate(marks.items()):
+    for line, (name, level) in enumerate(near.items()):
         side = {"xytext": (-2, -10 - 9 * line), "ha": "right"} if level > middle else {"xytext": (2, -10 - 9 * line)}
         ax.annotate(name, (level, 1), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7,
                     color="grey", **side)
-    what = f"test accuracy (%) on {len(scores.labels)} clips\ndots: {len(scores.seeds)} seeds, bar: 95 % of their mean"
+    far = "".join(f"; {name} {level:.1f} %" for name, level in marks.items() if name not in near)
+    what = (f"test accuracy (%) on {len(scores.labels)} clips{far}\n"
+            f"dots: {len(scores.seeds)} seeds, bar: 95 % of their mean")
     ax.set(xlabel=what, ylabel="", title=title)
     return fig
 

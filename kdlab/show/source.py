@@ -2,11 +2,11 @@
 
 import inspect
 
+from IPython.display import Code
+
 __all__ = ["source"]
 
 
-def source(thing):
+def source(thing) -> Code:
     """The source of a function, class or module of kdlab as a notebook display."""
-    from IPython.display import Code
-
     return Code(inspect.getsource(thing), language="python")

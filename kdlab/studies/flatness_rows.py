@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from kdlab.measure.paired import provisional
+
 __all__ = ["CLAIMED", "MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2",
            "taught", "wide"]
 
@@ -139,6 +141,7 @@ def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
     table = hierarchy(rows, data, net)
     if table.empty:
         return "", "not decided: no networks of this set are measured"
+    seeds = rows[(rows.data == data) & rows.condition.str.startswith(f"{net}:")].seed.nunique()
     said = {f"{mark:g}": at.word.str.split(":").str[0].value_counts() for mark, at in table.groupby("mark", sort=False)}
     effect = "; ".join(f"at {mark} nats " + ", ".join(f"{n} {word}" for word, n in counts.items())
                        for mark, counts in said.items())
@@ -147,12 +150,13 @@ def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
         if usable and all(counts.get(word, 0) >= 3 for counts in usable.values()):
             missing = [f"{mark} not reached by all" if mark in said else f"{mark} not measured yet"
                        for mark in ("0.5", "0.1") if mark not in usable]
-            return effect, verdict + (f" (at {', '.join(usable)} nats; {', '.join(missing)})" if missing else "")
+            where = f" (at {', '.join(usable)} nats; {', '.join(missing)})" if missing else ""
+            return effect, verdict + where + provisional(seeds)
     if not usable:
         return effect, "not decided: no loss that all three networks reach under every seed"
     if any(counts.get("against it", 0) for counts in usable.values()):
         return effect, "not supported: some measures are against it"
-    return effect, f"underpowered ({wide(rows).seed.nunique()} seeds leave the intervals overlapping)"
+    return effect, f"underpowered ({seeds} seeds leave the intervals overlapping)"
 
 
 def p2(rows: pd.DataFrame) -> tuple[str, str]:

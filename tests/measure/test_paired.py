@@ -64,7 +64,7 @@ def test_shapes_that_do_not_pair_are_refused():
 
 def made(mean, half, strict=None, **k):
     strict = strict or 1.5 * half
-    return Effect(mean, mean - half, mean + half, mean - strict, mean + strict, 10, 500,
+    return Effect(mean, mean - half, mean + half, mean - strict, mean + strict, k.get("seeds", 10), 500,
                   k.get("seeds_needed", 20), k.get("units_needed", 900))
 
 
@@ -74,6 +74,9 @@ def made(mean, half, strict=None, **k):
     (made(1, 0.5), "supported, small"),
     (made(0.3, 1.5), "no effect larger than 2 points"),
     (made(1, 3), "underpowered (± 3.0; about 20 seeds or 900 test units would decide)"),
+    (made(5, 2, seeds=9), "supported (9 seeds: provisional)"),
+    (made(-5, 2, seeds=3), "contradicted (3 seeds: provisional)"),
+    (made(0.3, 1.5, seeds=1), "no effect larger than 2 points (1 seed: provisional)"),
 ])
 def test_verdicts(e, word):
     assert verdict(e) == word
@@ -82,6 +85,8 @@ def test_verdicts(e, word):
 def test_a_control_explains_only_when_it_is_close_not_when_it_is_undecided():
     close, undecided, behind = made(0.2, 1.0), made(0.2, 5.0), made(4.0, 1.0)
     assert verdict(made(5, 2), {"smoothing": close}) == "supported, and explained by smoothing"
+    few = verdict(made(5, 2, seeds=3), {"smoothing": close})
+    assert few == "supported, and explained by smoothing (3 seeds: provisional)"
     assert verdict(made(5, 2), {"smoothing": undecided, "longer": behind}) == "supported"
 
 

@@ -25,7 +25,7 @@ def test_surface_and_its_widget(monkeypatch):
     assert "star: the network" in words(fig) and "motion" in words(fig)
     assert flat.get_xlim()[0] == -1
     both = words(flatness_plots.surfaces(at, at, {"iframe": losses, "motion": losses}))
-    assert "iframe" in both and "motion" in both
+    assert "iframe" in both and "motion" in both and "cut off at 6" in both
     monkeypatch.setenv("KDLAB_HEADLESS", "1")
     assert flatness_plots.surface_widget(at, at, {"motion": losses}) is None
 
@@ -61,4 +61,5 @@ def test_orders_scatter_and_forest():
     shown = words(flatness_plots.scatter(wide(pd.concat([rows, more]))))
     assert "notebook 04" in shown and "notebook 03" not in shown and "motion, places tell" in shown
     fig = flatness_plots.forest(correlations(rows, replicates=20))
-    assert "training loss, |ρ|" in words(fig) and fig.axes[0].get_xlim() == pytest.approx((-1, 1))
+    assert "training loss (disc: |ρ|)" in words(fig) and "sharper networks have the larger gap" in words(fig)
+    assert fig.axes[0].get_xlim() == pytest.approx((-1, 1))

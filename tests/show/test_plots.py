@@ -84,6 +84,17 @@ def test_the_histograms_count_every_pixel_once():
     assert steps.get_data().values.sum() == pytest.approx(100)
 
 
+def test_the_axis_of_accuracies_shows_the_seeds_and_only_notes_what_is_far():
+    right = np.tile(LABELS, (2, 100))
+    right[0, :30], right[1, :18] = -1, -1  # 97.5 and 98.5 %, where chance is 33.3
+    near = Scores(CLASSES, (0, 1), np.arange(1200).astype(str), np.arange(1200), np.tile(LABELS, 100), {"a": right}, {},
+                  {"a": ["x"]})
+    fig = plots.accuracies(near, TITLES, also={"majority": 95.0})
+    assert fig.axes[0].get_xlim()[0] > 80 and "; chance 33.3 %" in words(fig)
+    dotted = [line.get_xdata()[0] for line in fig.axes[0].lines if line.get_linestyle() == ":"]
+    assert dotted == [95.0] and "; majority" not in words(fig)
+
+
 def test_a_clip_without_its_actor_has_no_outline():
     fig = plots.outlines(CLIP, MASKS, 2)
     assert [len(ax.collections) for ax in fig.axes] == [1, 0]

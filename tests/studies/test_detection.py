@@ -65,12 +65,12 @@ def test_the_longer_trainings_come_last_and_no_training_twice():
 
 def test_the_verdict_follows_the_detections():
     good = ledger(made_up({"det_student": 1.2, "det_genkd": 0.0, "det_untrained": 1.2})).iloc[0]
-    assert good.claim == "G4" and good.verdict == "supported" and good.effect.startswith("+")
+    assert good.claim == "G4" and good.verdict == "supported (3 seeds: provisional)" and good.effect.startswith("+")
     explained = ledger(made_up({"det_student": 1.2, "det_genkd": 0.0, "det_untrained": 0.0})).iloc[0].verdict
-    assert explained == "supported, and explained by an untrained teacher"
+    assert explained == "supported, and explained by an untrained teacher (3 seeds: provisional)"
     same = made_up({"det_student": 0.4, "det_genkd": 0.4, "det_untrained": 0.4})
     same.found["det_genkd"] = same.found["det_student"]
-    assert ledger(same).iloc[0].verdict == "no effect larger than 2 points"
+    assert ledger(same).iloc[0].verdict == "no effect larger than 2 points (3 seeds: provisional)"
 
 
 def test_detections_come_back_from_their_file(tmp_path):

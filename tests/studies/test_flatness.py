@@ -49,10 +49,14 @@ def made_up(levels: dict[str, float], seeds: int = 4, noise: float = 0.05, marks
 def test_the_claimed_order_its_reverse_and_overlap():
     rising = dict(zip(CLAIMED, (1.0, 2.0, 4.0), strict=True))
     assert set(hierarchy(made_up(rising), "night_context").word) == {"as claimed"}
-    assert p1(made_up(rising), "night_context")[1] == "supported"
+    assert p1(made_up(rising), "night_context")[1] == "supported (4 seeds: provisional)"
+    assert p1(made_up(rising, seeds=10), "night_context")[1] == "supported"
+    others = made_up(rising, seeds=10).assign(condition=lambda t: t.condition.str.replace("matched", "generative"))
+    both = pd.concat([made_up(rising), others])
+    assert p1(both, "night_context")[1] == "supported (4 seeds: provisional)", "seeds of other networks do not count"
     falling = dict(zip(CLAIMED, (4.0, 2.0, 1.0), strict=True))
     assert p1(made_up(falling), "night_context") == (
-        "at 0.5 nats 4 against it; at 0.1 nats 4 against it", "contradicted")
+        "at 0.5 nats 4 against it; at 0.1 nats 4 against it", "contradicted (4 seeds: provisional)")
     assert p1(made_up(rising, noise=2.0), "night_context")[1].startswith("underpowered (4 seeds")
     assert p1(made_up(rising, seeds=1), "night_context")[1].startswith("underpowered"), "one seed decides nothing"
     half = dict(zip(CLAIMED, (2.0, 1.0, 4.0), strict=True))  # one pair against it is enough
@@ -64,8 +68,9 @@ def test_networks_that_never_get_there_are_missing():
     rows = made_up(rising, skip=[("motion", 0.1, 2)])
     words = hierarchy(rows, "night_context").word
     assert list(words[:4]) == ["as claimed"] * 4 and list(words[4:]) == ["missing: motion 3 of 4"] * 4
-    assert p1(rows, "night_context")[1] == "supported (at 0.5 nats; 0.1 not reached by all)"
-    assert p1(made_up(rising, marks=(0.5,)), "night_context")[1] == "supported (at 0.5 nats; 0.1 not measured yet)"
+    assert p1(rows, "night_context")[1] == "supported (at 0.5 nats; 0.1 not reached by all) (4 seeds: provisional)"
+    one = p1(made_up(rising, marks=(0.5,)), "night_context")[1]
+    assert one == "supported (at 0.5 nats; 0.1 not measured yet) (4 seeds: provisional)"
     none = made_up(rising, skip=[("motion", m, 2) for m in (0.5, 0.1)])
     assert p1(none, "night_context")[1].startswith("not decided: no loss")
     assert hierarchy(none, "night_bright").empty and p1(none, "night_bright")[1].startswith("not decided: no networks")

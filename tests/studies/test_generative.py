@@ -75,17 +75,18 @@ def verdicts(gains, ablations=None):
 
 
 BASE = dict.fromkeys([*generative.COMPETITORS, "student_2x", "student_fr", "untrained"], 0.0)
+FEW = " (4 seeds: provisional)"
 
 
 def test_verdicts_follow_the_answers():
     word = verdicts(BASE | {"genkd": 0.12, "student_fr": 0.12})
-    assert word["G1"] == "supported" and word["G2"] == "supported"
+    assert word["G1"] == word["G2"] == f"supported{FEW}"
     word = verdicts(BASE | {"genkd": 0.12, "untrained": 0.12, "student_fr": 0.12, "student_2x": 0.12})
-    assert word["G1"] == "supported, and explained by equal passes"
-    assert word["G2"] == "supported, and explained by an untrained teacher"
+    assert word["G1"] == f"supported, and explained by equal passes{FEW}"
+    assert word["G2"] == f"supported, and explained by an untrained teacher{FEW}"
     word = verdicts(BASE | {"genkd": 0.12, "kd": 0.12, "untrained": 0.12})
-    assert word["G1"] == "no effect larger than 2 points"
-    assert word["G2"].startswith("not supported: ") and word["G2"].endswith("no effect larger than 2 points: kd")
+    assert word["G1"] == f"no effect larger than 2 points{FEW}"
+    assert word["G2"].startswith("not supported: ") and word["G2"].endswith(f"no effect larger than 2 points: kd{FEW}")
 
 
 def test_a_verdict_of_few_seeds_says_so():
@@ -95,8 +96,8 @@ def test_a_verdict_of_few_seeds_says_so():
 
 def test_both_halves_must_add():
     halves = {"genkd": 0.12, "generative": 0.0, "attention": 0.0, "permuted": 0.0}
-    assert verdicts(BASE | {"genkd": 0.0}, halves)["G3"] == "supported"
-    assert verdicts(BASE | {"genkd": 0.0}, halves | {"permuted": 0.12})["G3"].endswith("explained by permuted channels")
+    assert verdicts(BASE | {"genkd": 0.0}, halves)["G3"] == f"supported{FEW}"
+    assert verdicts(BASE | {"genkd": 0.0}, halves | {"permuted": 0.12})["G3"].endswith(f"by permuted channels{FEW}")
     word = verdicts(BASE | {"genkd": 0.0}, halves | {"attention": 0.12})["G3"]
     assert "no effect larger than 2 points: attention" in word and "G3" not in verdicts(BASE | {"genkd": 0.0})
 

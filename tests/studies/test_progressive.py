@@ -46,17 +46,18 @@ def test_cells_that_are_one_training_by_construction_are_left_out():
 
 def test_a_row_of_several_comparisons_needs_all_of_them():
     good, none = Effect(5, 4, 6, 3, 7, 5, 300, 2, 50), Effect(0, -1, 1, -2, 2, 5, 300, 2, 50)
-    assert together({"a": good, "b": good}) == "supported"
-    assert together({"a": good}, {"X": none, "Y": good}) == "supported, and explained by X"
+    few = " (5 seeds: provisional)"
+    assert together({"a": good, "b": good}) == f"supported{few}"
+    assert together({"a": good}, {"X": none, "Y": good}) == f"supported, and explained by X{few}"
     assert together({"a": good, "b": none}, {"X": none}).startswith("not supported: supported: a; no effect")
     word = together({"a": good, "b": none, "c": none})
-    assert word == "not supported: supported: a; no effect larger than 2 points: b, c"
+    assert word == f"not supported: supported: a; no effect larger than 2 points: b, c{few}"
 
 
 def test_verdicts_follow_the_exits():
     names = ["own_final", "reversed", "random_teacher", "residual-motion-own"]
     table = progressive.ledger(made_up({"ce_ic": 0, "pkd": 0.1} | dict.fromkeys(names, 0.0))).set_index("claim")
-    assert table.verdict["P3"] == "supported" and table.verdict["P4"] == "supported"
+    assert table.verdict["P3"] == table.verdict["P4"] == "supported (4 seeds: provisional)"
     table = progressive.ledger(made_up({"ce_ic": 0, "pkd": 0.1} | dict.fromkeys(names, 0.1))).set_index("claim")
     assert table.verdict["P3"].startswith("supported, and explained by own-final KD")
     assert table.verdict["P4"].startswith("not supported: no effect larger than 2 points")

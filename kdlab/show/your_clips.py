@@ -1,0 +1,36 @@
+"""What notebooks say of somebody's own clips beside a result: computed, since no sentence is true of all data."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from kdlab.measure.paired import effect
+from kdlab.study import Scores
+
+__all__ = ["about", "best_constant"]
+
+
+def best_constant(scores: Scores) -> float:
+    """Accuracy in percent of always answering the commonest class of the test clips."""
+    return 100 * float(np.bincount(scores.labels).max()) / len(scores.labels)
+
+
+def about(scores: Scores, titles: Mapping[str, str]) -> str:
+    """Sentences for printing: what the intervals resample, the best constant answer and chance, and which of the
+    conditions named by ``titles`` lie above that answer by their 95 % interval."""
+    clips, groups = len(scores.labels), len(np.unique(scores.units))
+    if groups == clips:
+        said = [f"Intervals are over {clips} test clips, each a group of its own.",
+                "Where clips share a place or a person and no group says so, intervals are too narrow."]
+    else:
+        said = [f"Intervals are over {groups} groups (as your table or folders name them) of {clips} test clips."]
+    said.append(f"Best constant answer {best_constant(scores):.1f} %, chance {100 / len(scores.classes):.1f} %.")
+    constant = np.tile(scores.labels == np.bincount(scores.labels).argmax(), (len(scores.seeds), 1))
+    shown = [c for c in titles if c in scores.predicted]
+    above = [titles[c] for c in shown if effect(scores.correct(c), constant, scores.units).low > 0]
+    said.append(f"Above the constant answer by their 95 % interval: {', '.join(above) or 'none'}.")
+    if len(above) < len(shown):
+        said += ["A network that is not above it tells nothing about methods. In small sets a class is often recorded",
+                 "in few places; a network trained from nothing learns the places, and the test clips lie in others.",
+                 "More places a class help, or networks pre-trained elsewhere."]
+    return "\n".join(said)
