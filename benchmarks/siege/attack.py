@@ -209,6 +209,7 @@ def _waited(pid: int, seconds: float, memory_before: int, field: Attack):
             why = f"not ended after {now - began:.0f} s"
         if why:
             field.found("hang", why)
+            began = float("inf")  # said once
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
 
