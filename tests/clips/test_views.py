@@ -34,7 +34,7 @@ def test_enhancers_brighten_and_keep_shape(enhancer):
     assert np.array_equal(before, frames)
 
 
-@pytest.mark.parametrize("make, word", [(lambda: Gamma(0), "gamma"), (lambda: Clahe(clip_limit=0), "CLAHE"),
+@pytest.mark.parametrize("make, word", [(lambda: Gamma(0), "gamma"), (lambda: Clahe(clip_limit=0), "clip_limit"),
                                          (lambda: Window(16, 32, 40), "crop <= side")])
 def test_impossible_values_are_named(make, word):
     with pytest.raises(ValueError, match=word):
