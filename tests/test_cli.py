@@ -83,7 +83,8 @@ def test_a_study_of_rows_and_one_of_scores_end_with_their_table(kdlab, clone, mo
     for name, found in (("flatness", pd.DataFrame({"recipe": ["r"]})), ("transfer", {"night": scores})):
         monkeypatch.setattr(f"kdlab.studies.{name}.run", lambda size, seeds, found=found, **_: found)
         code, out, _ = kdlab("study", name)
-        assert code == 0 and out.endswith(f"{name}.csv\n") and ("trainings are in this table" in out) is (name == "transfer")
+        assert code == 0 and out.endswith(f"{name}.csv\n")
+        assert ("trainings are in this table" in out) is (name == "transfer")
 
 
 def test_reproduce_ends_with_the_comparison_or_says_how_to_go_on(kdlab, clone, monkeypatch):
