@@ -76,7 +76,9 @@ def resize_one(frame: np.ndarray, side: int) -> np.ndarray:
         return frame
     # the mean over the covered area does not alias when shrinking; it would make blocks when enlarging
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(frame, size, interpolation=how).reshape(size[1], size[0], channels)
+    fours = [frame[..., at : at + 4] for at in range(0, channels, 4)]  # OpenCV 5 resizes no more channels at once
+    parts = [cv2.resize(part, size, interpolation=how).reshape(size[1], size[0], -1) for part in fours]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, -1)
 
 
 @dataclass(frozen=True)
