@@ -193,3 +193,22 @@ def test_trainings_once_tried_are_not_forgotten(runs):
     scores = SimpleNamespace(recipes={"ce_raw": [raw[0].name, raw[1].name], "both": [f"{raw[0].name}+{raw[1].name}"]})
     assert tally([scores]) == ("4 trainings of these conditions have ever been tried here, at any size; 2 of them are "
                                "in this table")
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 300, b"\x10" + bytes(7) + b"{\"a\": 1}......", None])
+def test_a_damaged_checkpoint_is_no_progress_and_stops_no_table(content):
+    raw = recipes("ce_raw", 1)
+    checkpoint(raw[0], 4, 12.0)
+    file = status.paths.runs_dir() / raw[0].name / "checkpoint.safetensors"
+    if content is None:
+        save_file({"x": np.zeros(3)}, file, metadata={"note": json.dumps({"history": 3, "cpu_seconds": "x"})})
+    else:
+        file.write_bytes(content)
+    assert standings(raw, {}).share.tolist() == [0.0]
+
+
+def test_a_line_that_was_cut_off_does_not_swallow_the_next(runs):
+    note_trial("ce_raw-night-s0-ab12cd", {"sources": "a", "data": "d"})
+    (runs / "tried.csv").write_bytes((runs / "tried.csv").read_bytes()[:-9])
+    note_trial("ce_raw-night-s1-ab12cd", {"sources": "a", "data": "d"})
+    assert tried(["ce_raw-night-s1-ab12cd"]) == 2

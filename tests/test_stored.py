@@ -1,4 +1,4 @@
-"""What a finished or interrupted training left behind, damaged in every way: one sentence, or begun anew; never used."""
+"""What a training left behind, damaged in every way: it ends in one sentence or is begun anew, and is never used."""
 
 import json
 import os
@@ -18,8 +18,8 @@ from kdlab.recipe import UserClips
 from kdlab.runs import DamagedRun, Run, committed_runs, find, obtain, unfit
 from kdlab.status import note_trial, tried
 from tests.test_runs import DualLight, make_recipe, make_student
-from tests.test_runs import clips as clips  # noqa: F401  (fixtures)
-from tests.test_runs import places as places  # noqa: F401
+from tests.test_runs import clips as clips
+from tests.test_runs import places as places
 
 
 def quiet(line: str) -> None:
@@ -80,7 +80,8 @@ def test_a_damaged_file_of_a_run_is_named_and_never_used(clips, runs, name, dama
     run = find(make_recipe(clips, seed=8, epochs=1), pretrained=False)
     ASKS[name](run)
     DAMAGES[damage](run.folder / name)
-    with pytest.raises(DamagedRun, match=f"{name} is damaged or was exchanged: .*Delete the folder .*{run.folder.name}"):
+    mine = run.folder.name
+    with pytest.raises(DamagedRun, match=f"{name} is damaged or was exchanged: .*Delete the folder .*/{mine}"):
         ASKS[name](Run(run.folder))
 
 
@@ -227,9 +228,9 @@ def test_files_have_the_mode_that_the_umask_says_and_old_drafts_go(clips, places
     recipe, long_ago = make_recipe(clips, epochs=1), time.time() - 7200
     folder = places / "runs" / recipe.name
     folder.mkdir(parents=True)
-    drafts = [folder / name for name in (".run.json.4194999.0123abcd.tmp", ".history.csv.1.tmp", ".tmpAb3xYz")]
+    drafts = [folder / name for name in (".run.json.4194999-0123abcd.tmp", ".history.csv.1.tmp", ".tmpAb3xYz")]
     others = [folder / name for name in ("mine.tmp", ".notes.tmp", "run.json.tmp")]
-    fresh = folder / f".run.json.{os.getpid()}.0123abcd.tmp"
+    fresh = folder / f".run.json.{os.getpid()}-0123abcd.tmp"
     for file in (*drafts, *others, fresh):
         file.write_text("half")
         os.utime(file, (long_ago, long_ago) if file != fresh else None)
