@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 
 __all__ = ["StorageFull", "sweep", "write_atomically"]
 
-#: Drafts of :func:`write_atomically` (``.NAME.PID.RANDOM.tmp``) and, without a number, those of safetensors.
-_DRAFT = re.compile(r"\..+\.(?P<pid>\d+)(\.[0-9a-f]{8})?\.tmp|\.tmp\w{6}", re.ASCII)
+#: Drafts of :func:`write_atomically` (``.NAME.PID-RANDOM.tmp``) and, without a number, those of safetensors.
+_DRAFT = re.compile(r"\..+\.(?P<pid>\d+)(-[0-9a-f]{8})?\.tmp|\.tmp\w{6}", re.ASCII)
 _DEAD_SECONDS, _OLD_SECONDS = 60, 3600
 
 
@@ -30,7 +30,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises :class:`StorageFull` naming the place when it cannot be written; what stood there before still stands.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.touch()

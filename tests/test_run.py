@@ -381,3 +381,55 @@ def wait_for(condition, seconds: float = 20) -> bool:
             return True
         time.sleep(0.05)
     raise AssertionError("waited in vain")
+
+
+STALE = """import sys
+print('ce_raw-mine-s0-0123ab: found, STALE: made by other sources')
+print('some other line')
+print('dlkdd-mine-s0-0123ab: STALE: made by other sources; trained again', file=sys.stderr)
+print('ce_raw-mine-s0-0123ab: found, STALE: made by other sources')"""
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_lines_of_stale_runs_reach_the_command_line_once_and_the_closing_table(clone, capfd, verbose):
+    write(clone, "03_x", STALE, STALE)
+    said = []
+    for _ in range(2):  # the second is skipped, and its outputs are as stale as they were
+        steps = reproduce(say=said.append, verbose=verbose)
+        table = summary(steps).splitlines()
+        assert table[-3:] == ["not of today's sources or clips:",
+                              "ce_raw-mine-s0-0123ab: found, STALE: made by other sources",
+                              "dlkdd-mine-s0-0123ab: STALE: made by other sources; trained again"]
+    assert [step.status for step in steps] == ["skipped"]
+    told = "".join(said)
+    assert told.count("STALE") == (0 if verbose else 2) and "some other" not in told
+    assert "STALE" in capfd.readouterr().out if verbose else True
+    write(clone, "03_x", "print('all is well')")
+    assert "sources or clips" not in summary(reproduce(say=quiet))
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 99, b"[1]", b"{}", b"7", b"\xff\xfe",
+                                     b'{"started": "x", "finished": 1, "seconds": 1}', b"[" * 100_000])
+def test_a_damaged_record_counts_as_none(clone, content):
+    path = write(clone, "03_x", "x = 1")
+    assert [step.status for step in reproduce(say=quiet)] == ["done"]
+    record = next(executed_dir().glob("*.json"))
+    kept = record.read_bytes()
+    assert finished_record(path, {"profile": "demo", "pretrained": False})
+    record.write_bytes(content)
+    assert finished_record(path, {"profile": "demo", "pretrained": False}) is None
+    record.write_bytes(kept)
+    assert finished_record(path, {"profile": "demo", "pretrained": False})
+
+
+def test_a_damaged_record_does_not_hide_the_report_of_a_sound_one(clone, monkeypatch):
+    from kdlab.report import write_report
+
+    notebook = write(clone, "10_scoreboard", "1 + 1")
+    run_notebook(notebook, {}, say=quiet)
+    (executed_dir() / "10_scoreboard-x.json").write_text("{")
+    (executed_dir() / "10_scoreboard-x.ipynb").write_text("")
+    assert write_report()[0].is_file()
+    (executed_dir() / "10_scoreboard-demo.ipynb").write_text("")
+    with pytest.raises(ValueError, match="10_scoreboard-demo.ipynb cannot be read as a notebook.*delete it"):
+        write_report()

@@ -202,3 +202,22 @@ def test_a_list_of_somebodys_is_not_continued(runs):
     with pytest.raises(NotOurs, match="tried.csv is there already and is no list of trainings of kdlab's"):
         note_trial("ce_raw-night-s0-ab12cd", {"sources": "a", "data": "d"})
     assert (runs / "tried.csv").read_text() == "recipes I tried\nlasagne\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 300, b"\x10" + bytes(7) + b"{\"a\": 1}......", None])
+def test_a_damaged_checkpoint_is_no_progress_and_stops_no_table(content):
+    raw = recipes("ce_raw", 1)
+    checkpoint(raw[0], 4, 12.0)
+    file = status.paths.runs_dir() / raw[0].name / "checkpoint.safetensors"
+    if content is None:
+        save_file({"x": np.zeros(3)}, file, metadata={"note": json.dumps({"history": 3, "cpu_seconds": "x"})})
+    else:
+        file.write_bytes(content)
+    assert standings(raw, {}).share.tolist() == [0.0]
+
+
+def test_a_line_that_was_cut_off_does_not_swallow_the_next(runs):
+    note_trial("ce_raw-night-s0-ab12cd", {"sources": "a", "data": "d"})
+    (runs / "tried.csv").write_bytes((runs / "tried.csv").read_bytes()[:-9])
+    note_trial("ce_raw-night-s1-ab12cd", {"sources": "a", "data": "d"})
+    assert tried(["ce_raw-night-s1-ab12cd"]) == 2

@@ -111,6 +111,30 @@ def test_predictions_are_stale_when_recipe_or_sources_are_others(tmp_path, monke
         assert word in found["a.npz"] and "dlkdd" in found["a.npz"] if word else not found
 
 
+def test_studies_of_real_clips_can_be_looked_at_where_the_clips_are_not(tmp_path, monkeypatch):
+    from tests.test_recipe import undecodable
+    from tests.test_runs import make_recipe
+
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
+    column = {"ce_raw": [make_recipe(undecodable(tmp_path / "real" / "mine"))]}
+    here = column["ce_raw"][0]
+    made = dataclasses.replace(made_scores(), recipes={"ce_raw": [here.name]}, sources={"ce_raw": source_hash(here)})
+    made.save(tmp_path / "predictions" / "a.npz")
+    assert not stale_studies({"a": column})
+    (tmp_path / "real" / "mine" / "left" / "0.mp4").write_text("other")
+    assert "another recipe" in stale_studies({"a": column})["a.npz"]
+    shutil.rmtree(tmp_path / "real")
+    assert not stale_studies({"a": column})
+    assert "another recipe" in stale_studies({"a": {"ce_raw": [dataclasses.replace(here, seed=9)]}})["a.npz"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(90), b"x" * 500])
+def test_damaged_predictions_of_a_study_are_named(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="a.npz is damaged .*restore the committed file"):
+        Scores.load(tmp_path / "a.npz")
+
+
 def test_a_study_needs_the_same_seeds_everywhere():
     from tests.test_runs import make_recipe
 
