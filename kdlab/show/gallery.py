@@ -32,8 +32,8 @@ def _night() -> plt.Figure:
 def draw() -> list[Path]:
     """Redraw every picture; returns their paths.
 
-    Raises ``FileNotFoundError`` where a study was not run, and, before any is written, :class:`kdlab.ours.NotOurs` where
-    ``$KDLAB_FIGURES`` holds a picture of one of these names that kdlab did not draw.
+    Raises ``FileNotFoundError`` where a study was not run, and before any is written :class:`kdlab.ours.NotOurs`
+    where ``$KDLAB_FIGURES`` holds a picture of one of these names that kdlab did not draw.
     """
     plots.style()
     scores = Scores.load(paths.figures_dir() / "predictions" / "dual_light-night.npz")
