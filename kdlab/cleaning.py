@@ -139,7 +139,7 @@ def _in_use(folder: Path) -> bool:
 
 
 def _folders(place: Path) -> list[Path]:
-    return [path for path in sorted(place.iterdir()) if path.is_dir() and not path.is_symlink()] if _real(place) else []
+    return list(filter(_real, sorted(place.iterdir()))) if _real(place) else []
 
 
 def _files(folder: Path, named: Callable[[str], object], ours: Callable[[Path], object] = bool) -> Iterator[Path]:
