@@ -14,14 +14,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kdlab import paths
-from kdlab.evidence import is_table
 from kdlab.ours import is_draft
 from kdlab.report import is_report
 from kdlab.run import is_executed
-from kdlab.status import TRIED
 
 __all__ = ["PLACES", "Found", "delete", "look"]
 
+#: How many trainings stand behind a verdict must not be forgotten with them: ``kdlab.status.TRIED``.
+TRIED = "tried.csv"
 #: What can be cleaned, and where it lies.
 PLACES = {"cache": paths.cache_dir, "runs": paths.runs_dir, "data": paths.data_dir}
 
@@ -104,6 +104,8 @@ def _in_runs(place: Path) -> Iterator[Path]:
     yield from _files(place / "notebooks", lambda name: name.endswith((".ipynb", ".json")), is_executed)
     yield from _files(place, "report.html".__eq__, is_report)
     for folder in _folders(place / "studies"):
+        from kdlab.evidence import is_table  # which imports torch, and that takes seconds
+
         tables = list(_files(folder, lambda name: name.endswith(".csv"), is_table))
         if tables:
             yield from _files(folder / "predictions", lambda name: name.endswith(".npz"))
@@ -137,7 +139,7 @@ def _in_use(folder: Path) -> bool:
 
 
 def _folders(place: Path) -> list[Path]:
-    return [path for path in sorted(place.iterdir()) if path.is_dir() and not path.is_symlink()] if _real(place) else []
+    return list(filter(_real, sorted(place.iterdir()))) if _real(place) else []
 
 
 def _files(folder: Path, named: Callable[[str], object], ours: Callable[[Path], object] = bool) -> Iterator[Path]:

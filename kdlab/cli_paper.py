@@ -65,7 +65,7 @@ def progressive(weights, draws, **asked):
 @_paper("generative", "folders ucf101, hmdb51")
 @click.option("--weights", type=(click.Choice(["rgb", "flow"]), click.Path(path_type=Path)), multiple=True,
               metavar="STREAM FILE", help="I3D's checkpoint for the teacher to begin from; once for each stream.")
-@click.option("--flow", type=click.Path(path_type=Path),
+@click.option("--flow", type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="Folder of flow pictures, a folder for each data set in it; without it flow is computed.")
 def generative(weights, flow, **asked):
     """GenKD on UCF-101 and HMDB-51, RGB and flow, with its controls; goes on where an interrupted call stopped."""

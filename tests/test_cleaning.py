@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_notebook
 
-from kdlab import paths
+from kdlab import cleaning, paths, status
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.night import Night, make_night
 from kdlab.clips.night import make as making
@@ -134,6 +134,10 @@ def test_it_asks_and_tells_what_it_would_delete(clone, command, monkeypatch):
     assert contents(clone.parent) == before
     command("clean", "--runs", "--yes")
     assert not run.exists() and run.parent.is_dir()
+
+
+def test_the_list_that_is_kept_is_that_of_the_trials():
+    assert cleaning.TRIED == status.TRIED
 
 
 def test_a_training_that_runs_now_is_left(clone, command):

@@ -39,7 +39,7 @@ def _rivals() -> dict[str, tuple[str, str]]:
 def draw() -> list[Path]:
     """Redraw every picture; returns their paths.
 
-    Raises ``FileNotFoundError`` where a study was not run, and, before any is written, :class:`kdlab.ours.NotOurs`
+    Raises ``FileNotFoundError`` where a study was not run, and before any is written :class:`kdlab.ours.NotOurs`
     where ``$KDLAB_FIGURES`` holds a picture of one of these names that kdlab did not draw.
     """
     plots.style()

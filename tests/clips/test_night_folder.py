@@ -51,6 +51,12 @@ def test_somebodys_folder_is_refused_and_stays_as_it_is(somebodys, drawn, make, 
     assert contents(somebodys) == before
 
 
+def test_not_even_a_lock_is_put_there(somebodys):
+    with pytest.raises(NightError, match="empty folder"):
+        make_night(SPEC, somebodys)
+    assert not (somebodys / ".lock").exists()
+
+
 @pytest.mark.parametrize("more", [(), ("--untrimmed",)])
 def test_the_command_refuses_it_too_and_leaves_no_lock(somebodys, command, more):
     before = contents(somebodys)
