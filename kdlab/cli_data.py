@@ -107,7 +107,7 @@ def modalities(files):
     for file in files:
         try:
             found = survey(file)
-        except (Unsuited, DamagedClip, FileNotFoundError) as error:
+        except (Unsuited, DamagedClip, OSError) as error:
             unfit += 1
             click.echo(str(error))
             continue

@@ -48,23 +48,25 @@ def warm_up() -> None:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     sys.dont_write_bytecode = True
     import cv2
-    import kdlab  # first of all: it steadies numpy's products
     import torch
+
+    import kdlab  # first of all: it steadies numpy's products
 
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
     cv2.setNumThreads(0)
-    import kdlab.cli  # noqa: F401
-    import kdlab.clips.transcode  # noqa: F401
-    import kdlab.many  # noqa: F401
-    import kdlab.report  # noqa: F401
-    import kdlab.reproduce  # noqa: F401
-    import kdlab.studies.dual_light  # noqa: F401
-    import kdlab.studies.night_audit  # noqa: F401
     import lightning_fabric  # noqa: F401
     import nbclient  # noqa: F401
     import nbconvert  # noqa: F401
     import papermill  # noqa: F401
+
+    import kdlab.cli
+    import kdlab.clips.transcode
+    import kdlab.many
+    import kdlab.report
+    import kdlab.reproduce
+    import kdlab.studies.dual_light
+    import kdlab.studies.night_audit
     assert Path(kdlab.__file__).is_relative_to(sys.path[0]), "another kdlab than the copy was imported"
 
 

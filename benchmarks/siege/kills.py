@@ -190,6 +190,7 @@ def checking(field: Attack) -> None:
 def _project(field: Attack) -> None:
     """Let kdlab take ``root`` for the clone: three notebooks of a line or two."""
     import nbformat
+
     from kdlab import paths
 
     new = nbformat.v4.new_code_cell

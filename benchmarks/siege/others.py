@@ -91,6 +91,7 @@ def written_over(field: Attack) -> None:
 def _scoreboard(field: Attack) -> None:
     """A finished run of notebook 10, as ``reproduce`` leaves it."""
     import nbformat
+
     from kdlab.notebooks import effective_parameters, find_notebook, fingerprint, run_name
 
     notebook = find_notebook("10")
@@ -132,6 +133,7 @@ def bad_first(field: Attack) -> None:
 def _tiny_project(field: Attack, profile: str) -> None:
     """Let kdlab take ``root`` for the clone, with notebooks of one line."""
     import nbformat
+
     from kdlab import paths
 
     cells = [nbformat.v4.new_code_cell("import os\nprofile = os.environ.get('KDLAB_PROFILE', 'demo')",
@@ -173,9 +175,8 @@ def damaged_lists(field: Attack) -> None:
         field.kdlab("data", "night", "--out", night, "--clips", 6, "--classes", "Run,Walk", "--workers", 1,
                     names=("mine", "night.json"))
     else:
-        from siege.camp import recipe
-
         from kdlab.recipe import UserClips
+        from siege.camp import recipe
 
         clips = make_clips(field.root / "set", (2, 1, 1))
         (clips / "left" / "train1.mp4").write_bytes(b"broken")

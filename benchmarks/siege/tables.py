@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-
 from siege.attack import Attack
 from siege.camp import make_clips, write_table
 from siege.films import encode, film
@@ -167,9 +166,8 @@ def odd_folds(field: Attack) -> None:
     write_table(field.root / "set" / "index.csv", rows)
     field.keep(field.camp / "runs")
     before = set(os.listdir(field.root))
-    from siege.camp import recipe
-
     from kdlab.recipe import UserClips
+    from siege.camp import recipe
 
     its = field.call((fold, "fold"), recipe, field.root / "set", data=UserClips(str(field.root / "set"), fold))
     run = its and field.call((fold, "fold"), obtain, its, pretrained=False, say=lambda _: None)

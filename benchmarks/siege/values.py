@@ -60,6 +60,7 @@ def fields(field: Attack) -> None:
 
 def _losses() -> Iterator[tuple[str, Callable, tuple]]:
     import torch
+
     from kdlab.distill.losses import kd_loss, smoothed_targets, soft_target_loss
     from kdlab.distill.progressive import Progressive  # noqa: F401
 
@@ -78,6 +79,7 @@ def _losses() -> Iterator[tuple[str, Callable, tuple]]:
 def functions(field: Attack) -> None:
     """Losses with impossible temperatures and shapes; readers with impossible indices and sizes."""
     import numpy as np
+
     from kdlab.clips.cache import FrameCache
     from kdlab.clips.catalogue import open_clips, own_folds
     from kdlab.clips.decode import read_frames
@@ -126,6 +128,7 @@ def options(field: Attack) -> None:
 def notebook_parameters(field: Attack) -> None:
     """A parameter that is code, or no plain value, or nested deeper than a parser goes."""
     import nbformat
+
     from kdlab import paths
 
     new = nbformat.v4.new_code_cell

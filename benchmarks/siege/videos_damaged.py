@@ -146,7 +146,7 @@ def playlists(field: Attack) -> Case:
     """A script or playlist that leads to another file, called .mp4: no film of its own."""
     other = encode(field.root / "other.ts", film(field.rng, 12))
     content = (f"ffconcat version 1.0\nfile {other.name}\n", f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{other.name}"
-               "\n#EXT-X-ENDLIST\n", f"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 33\n",
+               "\n#EXT-X-ENDLIST\n", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 33\n",
                f'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
                f'<Representation id="1" bandwidth="1" mimeType="video/mp2t"><BaseURL>{other.name}</BaseURL>'
                '</Representation></AdaptationSet></Period></MPD>')[int(field.rng.integers(4))]

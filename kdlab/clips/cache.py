@@ -274,7 +274,7 @@ class _Draft:
     def add(self, frame: np.ndarray) -> None:
         frame = np.ascontiguousarray(frame)
         if self._out is None:
-            self._out, self._shape = open(self._draft, "wb"), (0, *frame.shape)  # noqa: SIM115 (both ends close it)
+            self._out, self._shape = open(self._draft, "wb"), (0, *frame.shape)  # noqa: SIM115
             self._out.write(_header(self._shape))
         self._out.write(frame.data)
         self._checksum = zlib.crc32(frame.data, self._checksum)

@@ -20,6 +20,7 @@ from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened
 from kdlab.clips.datasets import open_data
 from kdlab.clips.open_all import kept
 from kdlab.clips.splits import shared_groups, some
+from kdlab.clips.timeline import timeline
 from kdlab.clips.tree import VIDEO_SUFFIXES, CatalogueError, named, why_no_file
 from kdlab.clips.views import ClipBatches
 from kdlab.files import write_atomically
@@ -33,12 +34,14 @@ _SUFFIXES = {"mp4": {".mp4", ".m4v", ".mov"}, "mkv": {".mkv", ".webm"}, "avi": {
 _GOP_SIZE = 12  # distance of key frames in the MPEG-4 part 2 files that compressed-video networks are trained on
 _IMBALANCE = 3
 _SHOWN = 8  # lines of a finding
+_JUDGEMENT = 2  # raise it when a file that was sound is called damaged, or the other way round
 
 
 @dataclass(frozen=True)
 class Facts:
     """What one file is. ``reason`` is empty for a sound one, else as in DamagedClip, or of kind missing or unreadable.
 
+    ``announced`` is false where no header says how long the file is, so that it may have been cut without a trace.
     ``decoded`` frames came out; ``gop`` is the longest distance of key frames; ``compressed`` says whether a reader of
     MPEG-4 part 2 with GOP 12 and no B-frames can use the file; ``pictures`` (hex digits) is equal for sound files that
     show the same pictures, whatever their names and containers.
@@ -52,6 +55,7 @@ class Facts:
     b_frames: bool = False
     compressed: bool = False
     pictures: str = ""
+    announced: bool = True
 
 
 def inspect(path: Path) -> Facts:
@@ -80,7 +84,7 @@ def inspect(path: Path) -> Facts:
     simple = walk.info.codec == "mpeg4" and types <= {PictureType.I, PictureType.P} and not reason
     regular = keys[:1] == [0] and set(gops[:-1]) <= {_GOP_SIZE} and gops[-1] <= _GOP_SIZE
     return Facts(path, reason, walk.info, walk.seen, max(gops, default=0), PictureType.B in types, simple and regular,
-                 "" if reason else digest.hexdigest())
+                 "" if reason else digest.hexdigest(), walk.announced)
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     Every file is decoded for that once; the answer is kept in the cache folder for as long as the files stay the same.
     Raises FileNotFoundError when a clip is missing.
     """
-    known = paths.cache_dir() / "damaged" / f"{catalogue.fingerprint()}.json"
+    known = paths.cache_dir() / "damaged" / f"{catalogue.fingerprint()}-{_JUDGEMENT}.json"
     try:
         damaged = json.loads(known.read_text("utf-8"))
     except (OSError, ValueError):
@@ -200,7 +204,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
 # --- findings ------------------------------------------------------------------------------------------------------
 
 def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -> Iterator[Finding]:
-    bad, short, misnamed = defaultdict(list), [], []
+    bad, short, misnamed, endless = defaultdict(list), [], [], []
     for path, its in facts.items():
         name = os.path.relpath(path, catalogue.root)
         if its.reason:
@@ -208,17 +212,22 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
             bad[kind].append(f"{name}: {detail}")
         elif path.suffix.lower() not in _SUFFIXES.get(its.info.container, {path.suffix.lower()}):
             misnamed.append(f"{name}: {its.info.container}")
+        if not its.reason and not its.announced:
+            endless.append(f"{name}: {its.decoded} frames found")
     for record in catalogue.records:
         its = facts[record.path]
         if not its.reason:
-            end = its.decoded if record.end is None else min(its.decoded, round(record.end * its.info.fps))
-            length = max(0, end - round((record.start or 0) * its.info.fps))
+            length = its.decoded
+            if (record.start, record.end) != (None, None):
+                length = max(0, timeline(record.path).stretch(record.start, record.end, its.decoded)[1])
             short += [f"{record.id}: {length} frames"] if length < min_frames else []
     yield from (Finding(True, kind, where) for kind, where in bad.items())
     if short:
         yield Finding(True, f"too short, of fewer than {min_frames} frames (--min-frames)", short)
     if misnamed:
         yield Finding(False, "readable, but misnamed: the container is another", misnamed)
+    if endless:
+        yield Finding(False, "length unknown: cannot tell whether it is whole", endless)
     others = [os.path.relpath(path, catalogue.root) for path in _videos(catalogue.root) if path not in facts]
     if others:
         yield Finding(False, "video that lies there and is no part of the catalogue", others)

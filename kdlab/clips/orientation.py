@@ -20,13 +20,13 @@ def upright(picture: np.ndarray, matrix: bytes | None) -> np.ndarray:
     if not (math.hypot(a, c) and math.hypot(b, d)):
         return picture
     angle = round(math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c)))) % 360  # clockwise
-    if angle in (0, 359):
-        turned = picture[::-1] if d < 0 else picture
-    elif angle in (89, 90, 91):
+    if angle in (0, 1):
+        turned = picture[::-1] if d < 0 and not angle else picture
+    elif angle == 90:
         turned = picture.swapaxes(0, 1) if c > 0 else np.rot90(picture, -1)
-    elif angle in (179, 180, 181):
+    elif angle == 180:
         turned = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    elif angle in (269, 270, 271):
+    elif angle == 270:
         turned = np.rot90(picture, 2).swapaxes(0, 1) if c < 0 else np.rot90(picture)
     else:
         height, width = picture.shape[:2]

@@ -23,14 +23,14 @@ def fitted_tables(clip: Callable[[], Iterator[np.ndarray]], clip_limit: float,
     # how many frames there are decides only which of them begin a tile in the middle of a row
     count = 2**31 if even else sum(1 for _ in clip())
     rows = height * count
-    pad = 0 if even else tiles - rows % tiles
-    tile = (rows + pad) // tiles, (width + (0 if even else tiles - width % tiles)) // tiles
-    mirrored = [divmod(rows - 2 - beyond, count) for beyond in range(pad)]  # below the last row: row, frame
+    below, beside = (tiles - rows % tiles, tiles - width % tiles) if rows % tiles or width % tiles else (0, 0)
+    tile = (rows + below) // tiles, (width + beside) // tiles
+    mirrored = [divmod(rows - 2 - beyond, count) for beyond in range(below)]  # under the last row: row, frame
     histograms = np.zeros((tiles, tiles, 256), np.int64)
     number = -1
     for number, frame in enumerate(clip()):
         luma = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)[..., 0]
-        luma = cv2.copyMakeBorder(luma, 0, 0, 0, tile[1] * tiles - width, cv2.BORDER_REFLECT_101)
+        luma = cv2.copyMakeBorder(luma, 0, 0, 0, beside, cv2.BORDER_REFLECT_101)
         edges = [min(max(-(-(k * tile[0] - number) // count), 0), height) for k in range(tiles + 1)]
         for k in range(tiles):
             histograms[k] += _counts(luma[edges[k]:edges[k + 1]], tiles)
@@ -47,7 +47,7 @@ def _counts(strip: np.ndarray, tiles: int) -> np.ndarray:
     """How often each value occurs in each of ``tiles`` equal pieces of a strip, side by side: (tiles, 256)."""
     if not len(strip):
         return np.zeros((tiles, 256), np.int64)
-    return np.stack([cv2.calcHist([np.ascontiguousarray(piece)], [0], None, [256], [0, 256])[:, 0].astype(np.int64)
+    return np.stack([cv2.calcHist([np.ascontiguousarray(piece)], [0], None, [256], [0, 256]).ravel().astype(np.int64)
                      for piece in np.split(strip, tiles, axis=1)])
 
 

@@ -11,13 +11,13 @@ from math import ceil
 from pathlib import Path
 
 import av
-import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.cache import file_key
 from kdlab.clips.compressed import Unsuited, scan
 from kdlab.clips.container import DamagedClip, Walk, opened
+from kdlab.clips.orientation import upright
 from kdlab.clips.tree import Tree, named, why_no_file
 from kdlab.files import write_atomically
 from kdlab.ours import NotOurs, begins_with, drop_drafts
@@ -105,7 +105,7 @@ def _make(job: tuple[Path, Path, CoviarFormat]) -> Made:
         if not (kept := _is_whole(target, note)):
             write_atomically(target, lambda path: _write(source, path, form, note))
         return Made(source, target, len(scan(target).kinds), target.stat().st_size, kept)
-    except (DamagedClip, av.error.FFmpegError, PermissionError) as error:
+    except (DamagedClip, Unsuited, av.error.FFmpegError, PermissionError) as error:
         return Made(source, target, reason=getattr(error, "reason", None) or str(error))
 
 
@@ -136,9 +136,9 @@ def _write(source: Path, target: Path, form: CoviarFormat, note: str) -> None:
             made.width, made.height, made.pix_fmt = form.width, form.height, "yuv420p"
             made.codec_context.gop_size, made.codec_context.thread_count = form.gop, 1
             for number, frame in enumerate(walk.frames()):
-                if turns := round(frame.rotation / 90) % 4:
-                    upright = np.rot90(converter.reformat(frame, format="rgb24").to_ndarray(), turns)
-                    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(upright), "rgb24")
+                if matrix := frame.side_data.get("DISPLAYMATRIX"):
+                    turned = upright(converter.reformat(frame, format="rgb24").to_ndarray(), matrix)
+                    frame = av.VideoFrame.from_ndarray(turned, "rgb24")
                 frame = converter.reformat(frame, form.width, form.height, "yuv420p", interpolation="BICUBIC")
                 frame.pts, frame.time_base, frame.pict_type = number, 1 / rate, PictureType.NONE
                 file.mux(made.encode(frame))

@@ -17,7 +17,7 @@ import torch
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
-from kdlab.clips.decode import DamagedClip, Streamed, each_frame, gathered
+from kdlab.clips.decode import Streamed, each_frame, gathered
 from kdlab.clips.timeline import timeline
 from kdlab.values import whole
 
@@ -265,7 +265,8 @@ class ClipBatches:
     def check(self, progress=iter) -> None:
         """Open every clip once, so that a bad file is named before any training, not in the middle of one.
 
-        Raises :class:`DamagedClip` or :class:`TooShort`, or :class:`UnusableClips` for several; fills the cache.
+        Raises what :meth:`length` and the first view do (:class:`DamagedClip`, :class:`TooShort` …), or
+        :class:`UnusableClips` for several; fills the cache.
         """
         bad = []
         for record in progress(self.records):
@@ -274,7 +275,7 @@ class ClipBatches:
                 if self._has_parts(record):  # their length needs no decoding
                     view = next(iter(self.views.values()))
                     self.pixels(record, view, np.unique([*range(0, length, PART), length - 1]))
-            except (DamagedClip, TooShort, FileNotFoundError) as error:
+            except (ValueError, OSError) as error:  # damaged, too short, of another codec, missing, not readable
                 bad.append(error)
         if bad:
             raise bad[0] if len(bad) == 1 else UnusableClips(bad)
