@@ -48,23 +48,25 @@ def warm_up() -> None:
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     sys.dont_write_bytecode = True
     import cv2
-    import kdlab  # first of all: it steadies numpy's products
     import torch
+
+    import kdlab  # first of all: it steadies numpy's products
 
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
     cv2.setNumThreads(0)
-    import kdlab.cli  # noqa: F401
-    import kdlab.clips.transcode  # noqa: F401
-    import kdlab.many  # noqa: F401
-    import kdlab.report  # noqa: F401
-    import kdlab.reproduce  # noqa: F401
-    import kdlab.studies.dual_light  # noqa: F401
-    import kdlab.studies.night_audit  # noqa: F401
     import lightning_fabric  # noqa: F401
     import nbclient  # noqa: F401
     import nbconvert  # noqa: F401
     import papermill  # noqa: F401
+
+    import kdlab.cli
+    import kdlab.clips.transcode
+    import kdlab.many
+    import kdlab.report
+    import kdlab.reproduce
+    import kdlab.studies.dual_light
+    import kdlab.studies.night_audit
     assert Path(kdlab.__file__).is_relative_to(sys.path[0]), "another kdlab than the copy was imported"
 
 
@@ -159,8 +161,9 @@ def lessen_profiles(epochs: int = 1) -> None:
     from kdlab.train import Settings
 
     for profile in (SMOKE, DEMO):  # in place, for whoever has imported them
-        for name, value in dict(night=Night(("Run", "Walk"), (2, 1, 1), 0.25), window=Window(4, 16, 16), seeds=2,
-                                settings=Settings(epochs=epochs, batch_size=4), net=TinyR2Plus1D(widths=(4, 8))).items():
+        small = dict(night=Night(("Run", "Walk"), (2, 1, 1), 0.25), window=Window(4, 16, 16), seeds=2,
+                     settings=Settings(epochs=epochs, batch_size=4), net=TinyR2Plus1D(widths=(4, 8)))
+        for name, value in small.items():
             object.__setattr__(profile, name, value)
 
 
@@ -172,7 +175,7 @@ def stock(field: Attack) -> None:
     camp = field.camp
     make_clips(camp / "clips")
     make_clips(camp / "other" / "clips", shift=5)  # another set, in a folder of the same name
-    os.environ |= {"KDLAB_RUNS": str(camp / "runs"), "KDLAB_CACHE": str(camp / "cache"), "KDLAB_DATA": str(camp / "data")}
+    os.environ |= {f"KDLAB_{name.upper()}": str(camp / name) for name in ("runs", "cache", "data")}
     bits = {}
     for name, its in {"student": student(camp / "clips"), "other seed": recipe(camp / "clips", 7),
                       "other clips": recipe(camp / "other" / "clips")}.items():
