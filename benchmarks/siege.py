@@ -106,7 +106,7 @@ def _attacked(seed: int, part: str, index: int, place: Path, clone: Path, treasu
     run_forked(kind, field, PARTS[part][2], environment(root, clone))
     for note in [note for note in _notes(log) if "keep" in note]:
         if changed := differences(note["state"], state(Path(note["keep"]))):
-            field.found("touched", f"{Path(note['keep']).name}/: {', '.join(changed[:4])}")
+            field.found("touched", f"{note['keep']}: {', '.join(changed[:4])}")
     treasure.check(field)
     found = [(note["count"], note["what"].replace(str(root), "…")) for note in _notes(log) if "count" in note]
     left = [note["left"].replace(str(root), "…") for note in _notes(log) if "left" in note]
@@ -114,7 +114,8 @@ def _attacked(seed: int, part: str, index: int, place: Path, clone: Path, treasu
         print(f"{count:9} {kind.__name__}: {what}\n          "
               f"python benchmarks/siege.py --seed {seed} --only {part}:{index}", flush=True)
     seconds = sum(os.times()[2:4]) - sum(used[2:4])
-    return {"part": part, "index": index, "kind": kind.__name__, "seconds": round(seconds, 2), "found": found, "left": left}
+    return {"part": part, "index": index, "kind": kind.__name__, "seconds": round(seconds, 2), "found": found,
+            "left": left}
 
 
 def _notes(log: Path) -> list[dict]:
@@ -123,7 +124,8 @@ def _notes(log: Path) -> list[dict]:
 
 def _tell(entries: list[dict], given: argparse.Namespace) -> None:
     """One row a kind: attacks, those that found something by count, and what was left over."""
-    print(f"\n{'seed ' + str(given.seed):31}{'attacks':>8}" + "".join(f"{name:>10}" for name in COUNTS) + "  left  CPU s")
+    heads = "".join(f"{name:>10}" for name in COUNTS)
+    print(f"\n{'seed ' + str(given.seed):31}{'attacks':>8}{heads}  left  CPU s")
     for row in rows(entries):
         print(f"{row['part'] + ' ' + row['kind']:31}{row['attacks']:8}" + "".join(f"{row[name]:10}" for name in COUNTS)
               + f"{row['left']:6}{row['seconds']:7.0f}")
@@ -144,7 +146,8 @@ def rows(entries: list[dict]) -> list[dict]:
 def _row(part: str, kind: str, entries: list[dict]) -> dict:
     counts = Counter(count for entry in entries for count in {count for count, _ in entry["found"]})
     return {"part": part, "kind": kind, "attacks": len(entries), **{name: counts[name] for name in COUNTS},
-            "left": sum(bool(entry["left"]) for entry in entries), "seconds": round(sum(e["seconds"] for e in entries), 1)}
+            "left": sum(bool(entry["left"]) for entry in entries),
+            "seconds": round(sum(entry["seconds"] for entry in entries), 1)}
 
 
 def _save(entries: list[dict], given: argparse.Namespace) -> None:

@@ -161,8 +161,9 @@ def lessen_profiles(epochs: int = 1) -> None:
     from kdlab.train import Settings
 
     for profile in (SMOKE, DEMO):  # in place, for whoever has imported them
-        for name, value in dict(night=Night(("Run", "Walk"), (2, 1, 1), 0.25), window=Window(4, 16, 16), seeds=2,
-                                settings=Settings(epochs=epochs, batch_size=4), net=TinyR2Plus1D(widths=(4, 8))).items():
+        small = dict(night=Night(("Run", "Walk"), (2, 1, 1), 0.25), window=Window(4, 16, 16), seeds=2,
+                     settings=Settings(epochs=epochs, batch_size=4), net=TinyR2Plus1D(widths=(4, 8)))
+        for name, value in small.items():
             object.__setattr__(profile, name, value)
 
 
@@ -174,7 +175,7 @@ def stock(field: Attack) -> None:
     camp = field.camp
     make_clips(camp / "clips")
     make_clips(camp / "other" / "clips", shift=5)  # another set, in a folder of the same name
-    os.environ |= {"KDLAB_RUNS": str(camp / "runs"), "KDLAB_CACHE": str(camp / "cache"), "KDLAB_DATA": str(camp / "data")}
+    os.environ |= {f"KDLAB_{name.upper()}": str(camp / name) for name in ("runs", "cache", "data")}
     bits = {}
     for name, its in {"student": student(camp / "clips"), "other seed": recipe(camp / "clips", 7),
                       "other clips": recipe(camp / "other" / "clips")}.items():

@@ -23,7 +23,7 @@ def _theirs(folder: Path, *names: str) -> list[Path]:
 
 def night_over_others(field: Attack) -> None:
     """``data night --out`` a folder that is not kdlab's, or is, with more in it."""
-    folder, kind = field.root / "mine", int(field.rng.integers(4))
+    folder, kind = field.root / "mine", field.number(4)
     if kind == 0:
         theirs = _theirs(folder, "truth/notes.txt", "index.csv", "notes.txt")
     elif kind == 1:
@@ -43,9 +43,9 @@ def night_over_others(field: Attack) -> None:
 
 def clean_others(field: Attack) -> None:
     """``clean`` where the variables name folders of other people, or these have put something into kdlab's."""
-    kind, theirs = int(field.rng.integers(4)), []
+    kind, theirs = field.number(4), []
     if kind == 0:
-        place = ("CACHE", "RUNS", "DATA")[int(field.rng.integers(3))]
+        place = field.pick(("CACHE", "RUNS", "DATA"))
         theirs = _theirs(field.root / "mine", "thesis.tex", "holiday/a.jpg", "frames/x.npy", "notebooks/y.ipynb",
                          "report.html", "run/weights.safetensors", "sub/night.txt", "tried.csv")
         os.environ[f"KDLAB_{place}"] = str(field.root / "mine")
@@ -56,7 +56,8 @@ def clean_others(field: Attack) -> None:
         shutil.copytree(field.camp / "cache", field.root / "cache")
         shutil.copytree(field.camp / "data", field.root / "data")
         night = next((field.root / "data").iterdir()).name
-        theirs = _theirs(field.root, "cache/thesis.tex", "cache/frames/mine.npy", "data/mine/a.mp4", f"data/{night}/my.txt")
+        theirs = _theirs(field.root, "cache/thesis.tex", "cache/frames/mine.npy", "data/mine/a.mp4",
+                         f"data/{night}/my.txt")
     else:
         for name in ("CACHE", "RUNS", "DATA"):
             os.environ[f"KDLAB_{name}"] = str(field.root / "home")
@@ -68,7 +69,7 @@ def clean_others(field: Attack) -> None:
 
 def written_over(field: Attack) -> None:
     """Outputs told to go where somebody's file is: the page, the table, the transcoded clip."""
-    kind, clips = int(field.rng.integers(4)), make_clips(field.root / "set", (1, 1, 1))
+    kind, clips = field.number(4), make_clips(field.root / "set", (1, 1, 1))
     if kind == 0:
         _scoreboard(field)
         theirs = _theirs(field.root / "mine", "thesis.html")
@@ -107,18 +108,18 @@ def small_study(field: Attack) -> None:
     """A study at another size than the committed one: evidence and weights in the clone stay as they are."""
     lessen_profiles()
     shutil.copytree(field.camp / "data", field.root / "data")
-    if field.rng.integers(2):
+    if field.number(2):
         del os.environ["KDLAB_FIGURES"]
     else:
         shutil.copytree(field.clone / "figures", field.root / "figures")
         field.keep(field.root / "figures")
-    name = ("night_audit", "night_audit", "dual_light")[int(field.rng.integers(3))]
-    field.kdlab("study", name, "--profile", ("smoke", "demo")[int(field.rng.integers(2))], "--seeds", 2, "--workers", 1)
+    name = field.pick(("night_audit", "night_audit", "dual_light"))
+    field.kdlab("study", name, "--profile", "smoke", "--seeds", 2, "--workers", 1)
 
 
 def bad_first(field: Attack) -> None:
-    """What cannot end well is refused before work is done: a table's folder that is not there, a profile that is none."""
-    if field.rng.integers(2):
+    """What cannot end well is refused before work is done: no folder for a table, no such profile."""
+    if field.number(2):
         clips = make_clips(field.root / "set", (1, 1, 1))
         ended = field.kdlab("data", "check", clips, "--csv", field.root / "nope" / "x.csv", names=("nope",))
         if "fit to train on" in ended.out:
@@ -148,10 +149,10 @@ def _tiny_project(field: Attack, profile: str) -> None:
 def damaged_lists(field: Attack) -> None:
     """What kdlab notes beside the runs (trainings tried, notebooks finished, damaged clips, night.json) is garbage."""
     shutil.copytree(field.camp / "runs", field.root / "runs")
-    kind = int(field.rng.integers(4))
-    garbage = (b"", b"\xff\xfe\0", b"[]", b"{}", b"nonsense,\n", b"null")[int(field.rng.integers(6))]
+    kind = field.number(4)
+    garbage = field.pick((b"", b"\xff\xfe\0", b"[]", b"{}", b"nonsense,\n", b"null"))
     if kind == 0:
-        name = ("tried.csv", "notebooks/10_scoreboard-demo.json")[int(field.rng.integers(2))]
+        name = field.pick(("tried.csv", "notebooks/10_scoreboard-demo.json"))
         if name != "tried.csv":
             _scoreboard(field)
         (field.root / "runs" / name).write_bytes(garbage)

@@ -18,9 +18,10 @@ def places(field: Attack) -> None:
     ways = ({"KDLAB_RUNS": "", "KDLAB_CACHE": ""}, {"KDLAB_RUNS": "relative/runs", "KDLAB_CACHE": "relative/cache"},
             {"KDLAB_RUNS": f"{field.root}/runs ", "KDLAB_CACHE": f" {field.root}/cache"},
             {name: str(field.root / "all") for name in ("KDLAB_RUNS", "KDLAB_CACHE", "KDLAB_DATA", "KDLAB_FIGURES")},
-            {"KDLAB_RUNS": "~/runs"}, {"KDLAB_CACHE": "/dev/null"}, {"KDLAB_RUNS": "/proc/kdlab"}, {"KDLAB_RUNS": "new\nline"},
-            {"KDLAB_RUNS": "x" * 300}, {"KDLAB_CACHE": "/nowhere\udcff"}, {"KDLAB_RUNS": "runs\u00e9"})
-    chosen = ways[int(field.rng.integers(len(ways)))]
+            {"KDLAB_RUNS": "~/runs"}, {"KDLAB_CACHE": "/dev/null"}, {"KDLAB_RUNS": "/proc/kdlab"},
+            {"KDLAB_RUNS": "new\nline"}, {"KDLAB_RUNS": "x" * 300}, {"KDLAB_CACHE": "/nowhere\udcff"},
+            {"KDLAB_RUNS": "runs\u00e9"})
+    chosen = field.pick(ways)
     os.environ |= chosen
     from kdlab import paths
 
@@ -41,7 +42,7 @@ def streams(field: Attack) -> None:
     """A closed stdin, stdout or stderr, and a reader that has had enough (``| head -1``)."""
     ways = ("exec <&-; {}", "{} >&-", "{} 2>&-", "{} | head -1", "{} | true", "{} > /dev/full")
     command = (("data", "list"), ("data", "check", str(field.camp / "clips")), ("--help",), ("clean",))
-    way, chosen = ways[int(field.rng.integers(6))], command[int(field.rng.integers(4))]
+    way, chosen = field.pick(ways), field.pick(command)
     line = way.format(f"{sys.executable} -m kdlab.cli {' '.join(chosen)}")
     ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, errors="backslashreplace")
     for word in ("Traceback", "Exception ignored"):
@@ -54,10 +55,11 @@ def locales(field: Attack) -> None:
     """LC_ALL=C, an encoding that is not UTF-8, another time zone, names with other scripts."""
     clips = field.root / "走る é"
     shutil.copytree(field.camp / "clips", clips)
-    ways = ({"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "ascii"},
-            {"PYTHONIOENCODING": "latin-1"}, {"TZ": "Pacific/Kiritimati"}, {"TZ": "nonsense"}, {"LANG": "tr_TR.UTF-8"},
+    ways = ({"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+            {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, {"TZ": "Pacific/Kiritimati"},
+            {"TZ": "nonsense"}, {"LANG": "tr_TR.UTF-8"},
             {"COLUMNS": "1"}, {"COLUMNS": "x", "TERM": "dumb"})
-    environment = os.environ | ways[int(field.rng.integers(len(ways)))]
+    environment = os.environ | field.pick(ways)
     ended = subprocess.run([sys.executable, "-m", "kdlab.cli", "data", "check", str(clips)], capture_output=True,
                            env=environment)
     said = (ended.stdout + ended.stderr).decode("utf-8", "backslashreplace")
@@ -71,14 +73,14 @@ def folders(field: Attack) -> None:
     """The current folder deleted, a mask that hides files from others, a home that is not there."""
     from kdlab.runs import obtain
 
-    kind = int(field.rng.integers(4))
+    kind = field.number(4)
     clips, name = field.camp / "clips", "clips"
     if kind == 0:
         gone = field.root / "gone"
         gone.mkdir()
         os.chdir(gone)
         gone.rmdir()
-        if field.rng.integers(2):
+        if field.number(2):
             clips, name = Path("relative"), "relative"
     elif kind == 1:
         os.umask(0o777 if os.geteuid() == 0 else 0o077)

@@ -59,11 +59,11 @@ def protocols(field: Attack) -> None:
 
     threading.Thread(target=answer, daemon=True).start()
     rows = _rows(field)
-    forms = (f"http://127.0.0.1:{port}/x.mp4", f"tcp://127.0.0.1:{port}", f"rtmp://127.0.0.1:{port}/x",
-             f"hls+http://127.0.0.1:{port}/x.m3u8", "concat:left/train0.mp4|right/train0.mp4", "subfile,,start,0,end,0,,:"
-             "left/train0.mp4", "pipe:0", "data:video/mp4;base64,AAAA", f"async:http://127.0.0.1:{port}/x.mp4",
-             f"cache:http://127.0.0.1:{port}/x.mp4", f"ftp://127.0.0.1:{port}/x.mp4", f"crypto+http://127.0.0.1:{port}/")
-    rows[1][0] = forms[int(field.rng.integers(len(forms)))]
+    host = f"127.0.0.1:{port}/x.mp4"
+    forms = ("concat:left/train0.mp4|right/train0.mp4", "subfile,,start,0,end,0,,:left/train0.mp4", "pipe:0",
+             "data:video/mp4;base64,AAAA", *(f"{scheme}://{host}" for scheme in (
+                 "http", "tcp", "rtmp", "hls+http", "async:http", "cache:http", "ftp", "crypto+http")))
+    rows[1][0] = field.pick(forms)
     os.chdir(field.root / "set")
     write_table(Path("index.csv"), rows)
     for command in (("check", "index.csv"), ("check", "."), ("modalities", rows[1][0])):
@@ -75,7 +75,7 @@ def protocols(field: Attack) -> None:
 
 def special_rows(field: Attack) -> None:
     """A row is a folder, a pipe, a socket, a device, a loop of links, or nothing."""
-    rows, kind = _rows(field), int(field.rng.integers(7))
+    rows, kind = _rows(field), field.number(7)
     name = ("fifo.mp4", "socket.mp4", "zero.mp4", "loop.mp4", "left", ".", "gone.mp4")[kind]
     path = field.root / "set" / name
     if kind == 0:
@@ -92,16 +92,17 @@ def special_rows(field: Attack) -> None:
 def upward_paths(field: Attack) -> None:
     """Absolute paths, paths upwards, backslashes, drives, homes, variables."""
     rows = _rows(field)
-    forms = ("../set/left/train0.mp4", str(field.root / "set/left/train0.mp4"), "C:/clips/x.mp4", "left/../left/train0.mp4",
-             "~/x.mp4", "$HOME/x.mp4", "..\\set\\left\\train0.mp4", "//host/share/x.mp4", "left/train0.mp4\0.txt")
-    rows[1][0] = forms[int(field.rng.integers(len(forms)))]
+    forms = ("../set/left/train0.mp4", str(field.root / "set/left/train0.mp4"), "C:/clips/x.mp4",
+             "left/../left/train0.mp4", "~/x.mp4", "$HOME/x.mp4", "..\\set\\left\\train0.mp4", "//host/share/x.mp4",
+             "left/train0.mp4\0.txt")
+    rows[1][0] = field.pick(forms)
     _opened(field, rows, True, (rows[1][0], "row 2"))
 
 
 def odd_labels(field: Attack) -> None:
     """Labels that are no number, empty, blank, or one class in two spellings."""
     rows = _rows(field)
-    label = ("nan", "NaN", "", " ", "LEFT")[int(field.rng.integers(5))]
+    label = field.pick(("nan", "NaN", "", " ", "LEFT"))
     for row in rows[1:]:
         if row[1] == "left" and (label != "LEFT" or row[2] == "test"):
             row[1] = label
@@ -111,7 +112,7 @@ def odd_labels(field: Attack) -> None:
 def strange_labels(field: Attack) -> None:
     """Labels that are unusual and sound: formulas, other scripts, very long ones, the word train."""
     rows = _rows(field)
-    label = ("=cmd()", "走る", "x" * 300, "a/b", "train", "0", "-1", "é", "..", "a b")[int(field.rng.integers(10))]
+    label = field.pick(("=cmd()", "走る", "x" * 300, "a/b", "train", "0", "-1", "é", "..", "a b"))
     for row in rows[1:]:
         row[1] = label if row[1] == "left" else row[1]
     _opened(field, rows, False)
@@ -120,21 +121,23 @@ def strange_labels(field: Attack) -> None:
 def odd_times(field: Attack) -> None:
     """Times that are no times, or lie behind the clip."""
     rows = _rows(field)
-    start, end = (("nan", "1"), ("0", "inf"), ("-1", "1"), ("0.3", "0.1"), ("0", "0"), ("1e308", "1e309"), ("0x1", "2"),
-                  ("0,1", "1"), ("99", "100"), ("0", "nan"), ("one", "two"), ("1_0", "2_0"))[int(field.rng.integers(12))]
-    rows = [[*row, *(("start", "end") if n == 0 else (start, end) if n == 1 else ("", ""))] for n, row in enumerate(rows)]
-    _opened(field, rows, True, ("row 2", start, "train0"))
+    times = field.pick((("nan", "1"), ("0", "inf"), ("-1", "1"), ("0.3", "0.1"), ("0", "0"), ("1e308", "1e309"),
+                        ("0x1", "2"), ("0,1", "1"), ("99", "100"), ("0", "nan"), ("one", "two")))
+    more = [("start", "end"), times, *[("", "")] * len(rows)]
+    rows = [[*row, *its] for row, its in zip(rows, more, strict=False)]
+    _opened(field, rows, True, ("row 2", times[0], "train0"))
 
 
 def odd_texts(field: Attack) -> None:
     """Encodings, zero bytes, quotes, missing cells, line ends, cells of a megabyte, two columns of one name."""
-    rows, path, kind = _rows(field), field.root / "set" / "index.csv", int(field.rng.integers(12))
+    rows, path, kind = _rows(field), field.root / "set" / "index.csv", field.number(12)
     text = "\n".join(",".join(row) for row in rows)
-    content = (text.encode("utf-16"), text.encode() + b"\n\xff\xfe,left,train", text.encode().replace(b"left/", b"le\0ft/"),
-               text.encode().replace(b"left,", b'"left,', 1), text.encode() + b"\nx.mp4", b"", b"path,label,split\n",
-               text.encode().replace(b"path,", b"file,"), text.encode().replace(b"split", b"label"),
-               text.encode() + b"\n" + b"x" * 2_000_000 + b",left,train", text.encode().replace(b"train\n", b"trian\n", 1),
-               (text + "\n" + text.splitlines()[1]).encode())[kind]
+    data = text.encode()
+    content = (text.encode("utf-16"), data + b"\n\xff\xfe,left,train", data.replace(b"left/", b"le\0ft/"),
+               data.replace(b"left,", b'"left,', 1), data + b"\nx.mp4", b"", b"path,label,split\n",
+               data.replace(b"path,", b"file,"), data.replace(b"split", b"label"),
+               data + b"\n" + b"x" * 2_000_000 + b",left,train", data.replace(b"train\n", b"trian\n", 1),
+               data + b"\n" + data.splitlines()[1])[kind]
     path.write_bytes(content)
     check = field.kdlab("data", "check", path.parent, names=("index.csv", "row"))
     if check.code == 0:
@@ -143,7 +146,7 @@ def odd_texts(field: Attack) -> None:
 
 def sound_texts(field: Attack) -> None:
     """A byte order mark, old line ends, quotes, blank lines, columns in another order: all of it is CSV."""
-    rows, path, kind = _rows(field), field.root / "set" / "index.csv", int(field.rng.integers(5))
+    rows, path, kind = _rows(field), field.root / "set" / "index.csv", field.number(5)
     lines = [",".join(row) for row in rows]
     text = ("\ufeff" + "\n".join(lines), "\r\n".join(lines), "\n\n".join(lines) + "\n\n", "\r".join(lines),
             "\n".join(",".join(f'"{cell}"' for cell in reversed(row)) for row in rows))[kind]
@@ -157,15 +160,15 @@ def odd_folds(field: Attack) -> None:
     from kdlab import paths
     from kdlab.runs import obtain
 
-    fold = ("../../x", "a:b", "/tmp/x", "x" * 300, "new\nline", "CON", "..", "é\u0301", "*?", "a\\b", ".")[
-        int(field.rng.integers(11))]
+    fold = field.pick(("../../../../x", "../../x", "a:b", "/tmp/x", "x" * 300, "new\nline", "CON", "..", "é\u0301",
+                       "*?", "a\\b", "."))
     make_clips(field.root / "set", (2, 0, 2))
     with open(field.root / "set" / "index.csv", newline="") as file:
         rows = [row[:2] for row in csv.reader(file)]
     rows = [[*row, "fold" if n == 0 else fold if "test" in row[0] else "other"] for n, row in enumerate(rows)]
     write_table(field.root / "set" / "index.csv", rows)
     field.keep(field.camp / "runs")
-    before = set(os.listdir(field.root))
+    before = {*os.listdir(field.root), *os.listdir(field.root.parent)}
     from kdlab.recipe import UserClips
     from siege.camp import recipe
 
@@ -175,14 +178,15 @@ def odd_folds(field: Attack) -> None:
         field.found("touched", f"the run of fold {fold!r} lies in {run.folder}")
     elif run and (run.folder.parent != paths.runs_dir() or set(run.folder.name) & set('<>:"/\\|?*\n')):
         field.found("wrong", f"the run of fold {fold!r} is called {run.folder.name!r}")
-    if new := set(os.listdir(field.root)) - before - {"runs", "cache", "home"}:
+    after = {*os.listdir(field.root), *os.listdir(field.root.parent)}
+    if new := after - before - {"runs", "cache", "home"}:
         field.found("touched", f"fold {fold!r} made {sorted(new)}")
 
 
 def links(field: Attack) -> None:
     """Links in a loop, to nothing, out of the folder; a class folder that is a link to itself."""
     _rows(field)
-    folder, kind = field.root / "set", int(field.rng.integers(4))
+    folder, kind = field.root / "set", field.number(4)
     (folder / "index.csv").unlink()
     if kind == 0:
         (folder / "loop").symlink_to("loop")
@@ -199,7 +203,7 @@ def links(field: Attack) -> None:
 def special_tables(field: Attack) -> None:
     """The table itself is a pipe, a folder, a device; the set is a file, an empty string, a name with odd bytes."""
     _rows(field)
-    kind, path = int(field.rng.integers(6)), field.root / "set" / "index.csv"
+    kind, path = field.number(6), field.root / "set" / "index.csv"
     path.unlink()
     given = path.parent
     if kind == 0:
@@ -230,7 +234,7 @@ def special_tables(field: Attack) -> None:
 
 def classes(field: Attack) -> None:
     """One class only; a class in test only; the same pictures under two labels; classes called like splits."""
-    rows, kind = _rows(field), int(field.rng.integers(4))
+    rows, kind = _rows(field), field.number(4)
     folder = field.root / "set"
     if kind == 0:
         _opened(field, [rows[0], *(row for row in rows if row[1] == "left")], True)
@@ -250,8 +254,9 @@ def classes(field: Attack) -> None:
 
 def same_ids(field: Attack) -> None:
     """Two rows, or two files, that one name stands for: by their ending, their case, their way of writing é."""
-    rows, kind, folder = _rows(field), int(field.rng.integers(3)), field.root / "set"
-    one, other = (("left/a.mp4", "left/a.avi"), ("left/A.mp4", "left/a.mp4"), ("left/\u00e9.mp4", "left/e\u0301.mp4"))[kind]
+    rows, kind, folder = _rows(field), field.number(3), field.root / "set"
+    one, other = (("left/a.mp4", "left/a.avi"), ("left/A.mp4", "left/a.mp4"),
+                  ("left/\u00e9.mp4", "left/e\u0301.mp4"))[kind]
     encode(folder / one, film(field.rng, 9))
     encode(folder / other, film(field.rng, 9), "mpeg4" if kind == 0 else "libx264")
     rows += [[one, "left", "train"], [other, "left", "test"]]
@@ -268,27 +273,27 @@ def same_ids(field: Attack) -> None:
 
 
 def many_rows(field: Attack) -> None:
-    """A hundred thousand rows of clips that are not there: named, and soon."""
+    """Twenty thousand rows of clips that are not there: named, and soon."""
     rows = _rows(field)
-    rows += [[f"left/gone{n}.mp4", "left", "train"] for n in range(100_000)]
+    rows += [[f"left/gone{n}.mp4", "left", "train"] for n in range(20_000)]
     write_table(field.root / "set" / "index.csv", rows)
     field.kdlab("data", "list", field.root / "set", names=("index.csv",))
     if field.kdlab("data", "check", field.root / "set", names=("gone",)).code == 0:
-        field.found("wrong", "100,000 missing clips are called fit")
+        field.found("wrong", "20,000 missing clips are called fit")
 
 
 def strange_names(field: Attack) -> None:
     """Clips and folders whose names have colons, line ends, quotes, percent signs or bytes that are no text."""
     _rows(field)
-    name = ("a:b", "new\nline", 'say "hi"', "per%cent", "\udcff\udcfe", "-rf", "#hash", " blank ", "comma,comma", ".hidden",
-            "http:x", "走る")[int(field.rng.integers(12))]
+    name = field.pick(("a:b", "new\nline", 'say "hi"', "per%cent", "\udcff\udcfe", "-rf", "#hash", " blank ", "a,comma",
+                       ".hidden", "http:x", "走る"))
     folder = field.root / "set"
     (folder / "index.csv").unlink()
     (folder / "left").rename(folder / name)
     for clip in list((folder / "right").iterdir()):
         clip.rename(clip.with_name(f"{name}{clip.name}"))
     os.chdir(folder.parent)
-    ended = field.kdlab("data", "check", folder if field.rng.integers(2) else "set", "--min-frames", 1,
+    ended = field.kdlab("data", "check", folder if field.number(2) else "set", "--min-frames", 1,
                         names=(name, "set"))
     if ended.code == 0 and "NOT fit" in ended.out:
         field.found("wrong", f"exit code 0 for a folder called {name!r} that is not fit")

@@ -23,11 +23,11 @@ UNANNOUNCED = (("libx264", "mp4", {"movflags": "frag_keyframe+empty_moov"}), ("l
 
 def _made(field: Attack, several: tuple) -> tuple[Path, np.ndarray]:
     """A sound film of one of ``several`` codecs and containers, and its frames."""
-    codec, ending, key = several[int(field.rng.integers(len(several)))]
+    codec, ending, key = field.pick(several)
     pix_fmt = {"gif": "rgb8", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
     size = 16 * field.rng.integers(3, 9, 2)
-    path = encode(field.root / f"clip.{ending}", film(field.rng, int(field.rng.integers(20, 45)), *size), codec, pix_fmt,
-                  key=key or None)
+    frames = film(field.rng, int(field.rng.integers(20, 45)), *size)
+    path = encode(field.root / f"clip.{ending}", frames, codec, pix_fmt, key=key or None)
     return path, decode(path).frames
 
 
@@ -54,7 +54,7 @@ def flipped_bytes(field: Attack) -> Case:
     """Some random bytes of the film changed."""
     def spoil(data: bytearray) -> bytes:
         for _ in range(int(field.rng.integers(1, 30))):
-            data[int(field.rng.integers(len(data) // 5, len(data)))] = int(field.rng.integers(256))
+            data[int(field.rng.integers(len(data) // 5, len(data)))] = field.number(256)
         return data
     return _spoilt(field, ANNOUNCED + UNANNOUNCED, spoil)
 
@@ -94,7 +94,7 @@ def damaged_header(field: Attack) -> Case:
     """Random bytes in the first kilobyte."""
     def spoil(data: bytearray) -> bytes:
         for _ in range(int(field.rng.integers(1, 8))):
-            data[int(field.rng.integers(min(1000, len(data))))] = int(field.rng.integers(256))
+            data[int(field.rng.integers(min(1000, len(data))))] = field.number(256)
         return data
     path, whole = _made(field, ANNOUNCED + UNANNOUNCED)
     path.write_bytes(spoil(bytearray(path.read_bytes())))
@@ -123,9 +123,9 @@ def announced_otherwise(field: Attack) -> Case:
 @judged
 def unknown_codec(field: Attack) -> Case:
     """A four-character code that nobody knows, or another codec's."""
-    ending, codec, code = (("avi", "mpeg4", b"FMP4"), ("mp4", "libx264", b"avc1"))[int(field.rng.integers(2))]
+    ending, codec, code = field.pick((("avi", "mpeg4", b"FMP4"), ("mp4", "libx264", b"avc1")))
     path = encode(field.root / f"clip.{ending}", film(field.rng, 12), codec)
-    other = (b"ZZZZ", b"\0\0\0\0", b"hvc1", b"MJPG", b"raw ")[int(field.rng.integers(5))]
+    other = field.pick((b"ZZZZ", b"\0\0\0\0", b"hvc1", b"MJPG", b"raw "))
     path.write_bytes(path.read_bytes().replace(code, other))
     return Case(path)
 
@@ -133,9 +133,10 @@ def unknown_codec(field: Attack) -> Case:
 @judged
 def no_video(field: Attack) -> Case:
     """Empty, text, zip, HTML, a sound, noise: all called .mp4."""
-    content = (b"", b"\0" * 5000, b"hello\n" * 50, b"PK\3\4" + bytes(90), b"<html>404</html>", b"RIFF\0\0\0\0AVI LIST",
-               b"\0\0\0\x18ftypmp42", b"\x1aE\xdf\xa3" + bytes(40), bytes(field.rng.integers(0, 256, 9000, np.uint8)),
-               b"GIF89a", b"FLV\1\5\0\0\0\x09", b"OggS" + bytes(60))[int(field.rng.integers(12))]
+    noise = bytes(field.rng.integers(0, 256, 9000, np.uint8))
+    content = field.pick((b"", b"\0" * 5000, b"hello\n" * 50, b"PK\3\4" + bytes(90), b"<html>404</html>", b"GIF89a",
+                          noise, b"RIFF\0\0\0\0AVI LIST", b"\0\0\0\x18ftypmp42", b"\x1aE\xdf\xa3" + bytes(40),
+                          b"FLV\1\5\0\0\0\x09", b"OggS" + bytes(60)))
     path = field.root / "clip.mp4"
     path.write_bytes(content)
     return Case(path)
@@ -145,11 +146,12 @@ def no_video(field: Attack) -> Case:
 def playlists(field: Attack) -> Case:
     """A script or playlist that leads to another file, called .mp4: no film of its own."""
     other = encode(field.root / "other.ts", film(field.rng, 12))
-    content = (f"ffconcat version 1.0\nfile {other.name}\n", f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{other.name}"
-               "\n#EXT-X-ENDLIST\n", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 33\n",
-               f'<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
-               f'<Representation id="1" bandwidth="1" mimeType="video/mp2t"><BaseURL>{other.name}</BaseURL>'
-               '</Representation></AdaptationSet></Period></MPD>')[int(field.rng.integers(4))]
+    stream = ('<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
+              f'<Representation id="1" bandwidth="1" mimeType="video/mp2t"><BaseURL>{other.name}</BaseURL>'
+              "</Representation></AdaptationSet></Period></MPD>")
+    content = field.pick((f"ffconcat version 1.0\nfile {other.name}\n", stream,
+                          f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{other.name}\n#EXT-X-ENDLIST\n",
+                          "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 9 RTP/AVP 33\n"))
     path = field.root / "clip.mp4"
     path.write_text(content)
     return Case(path, np.empty((10**6, 0)))  # whatever comes out of it is not in it
@@ -157,7 +159,7 @@ def playlists(field: Attack) -> Case:
 
 def special_files(field: Attack) -> None:
     """A pipe, a socket, a device, a loop of links, a link to nothing, a folder: where a clip should be."""
-    path, kind = field.root / "clip.mp4", int(field.rng.integers(6))
+    path, kind = field.root / "clip.mp4", field.number(6)
     if kind == 0:
         os.mkfifo(path)
     elif kind == 1:
@@ -167,13 +169,13 @@ def special_files(field: Attack) -> None:
         path.mkdir()
     else:
         path.symlink_to(("/dev/zero", "clip.mp4", "nothing.mp4")[kind - 2])
-    if int(field.rng.integers(2)):
+    if field.number(2):
         from kdlab.clips.decode import read_frames
 
         if field.call([path], read_frames, path):
             field.found("wrong", f"{path.name} is no regular file, and was read")
     else:
-        command = ("modalities", "check", "transcode")[int(field.rng.integers(3))]
+        command = field.pick(("modalities", "check", "transcode"))
         (field.root / "a").mkdir()
         folder = field.root / "a"
         os.rename(path, folder / path.name) if kind != 3 else (folder / path.name).symlink_to("clip.mp4")

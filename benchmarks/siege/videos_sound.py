@@ -26,14 +26,10 @@ DEPTHS = (("libx264", "mp4", "yuv420p10le"), ("libx264", "mp4", "gray"), ("libx2
           ("libx265", "mp4", "gray10le"), ("prores", "mov", "yuva444p10le"))
 
 
-def _some(field: Attack, several: tuple) -> tuple:
-    return several[int(field.rng.integers(len(several)))]
-
-
 @judged
 def codecs(field: Attack) -> Case:
     """Any codec in any container, among them ones that few people use."""
-    codec, ending, pix_fmt = _some(field, CODECS)
+    codec, ending, pix_fmt = field.pick(CODECS)
     width, height = 2 * field.rng.integers(16, 40, 2)
     return Case(encode(field.root / f"clip.{ending}", film(field.rng, 20, width, height), codec, pix_fmt), sound=True)
 
@@ -41,15 +37,15 @@ def codecs(field: Attack) -> Case:
 @judged
 def depths(field: Attack) -> Case:
     """10, 12 and 16 bits, grey, black and white, RGB planes, transparency."""
-    codec, ending, pix_fmt = _some(field, DEPTHS)
+    codec, ending, pix_fmt = field.pick(DEPTHS)
     return Case(encode(field.root / f"clip.{ending}", film(field.rng, 12), codec, pix_fmt), sound=True)
 
 
 @judged
 def odd_sizes(field: Attack) -> Case:
     """1 × N, N × 1, odd widths."""
-    width, height = _some(field, ((1, 1), (1, 9), (9, 1), (3, 5), (63, 47), (17, 2), (640, 1), (5, 301)))
-    codec, ending, pix_fmt = _some(field, (("ffv1", "mkv", "bgr0"), ("libx264", "mp4", "yuv444p"), ("gif", "gif",
+    width, height = field.pick(((1, 1), (1, 9), (9, 1), (3, 5), (63, 47), (17, 2), (640, 1), (5, 301)))
+    codec, ending, pix_fmt = field.pick((("ffv1", "mkv", "bgr0"), ("libx264", "mp4", "yuv444p"), ("gif", "gif",
                                            "rgb8"), ("png", "mov", "rgb24"), ("libvpx-vp9", "webm", "yuv444p")))
     return Case(encode(field.root / f"clip.{ending}", film(field.rng, 9, width, height), codec, pix_fmt), sound=True)
 
@@ -57,7 +53,7 @@ def odd_sizes(field: Attack) -> Case:
 @judged
 def few_frames(field: Attack) -> Case:
     """One frame, two, three, with B-frames around them."""
-    codec, ending = _some(field, (("libx264", "mp4"), ("mpeg4", "avi"), ("libvpx", "webm"), ("libx264", "mkv")))
+    codec, ending = field.pick((("libx264", "mp4"), ("mpeg4", "avi"), ("libvpx", "webm"), ("libx264", "mkv")))
     count = int(field.rng.integers(1, 4))
     return Case(encode(field.root / f"clip.{ending}", film(field.rng, count), codec), sound=True)
 
@@ -66,7 +62,7 @@ def few_frames(field: Attack) -> Case:
 def still_clips(field: Attack) -> Case:
     """Frames that do not differ at all: P-frames of a few bytes."""
     count, width, height = int(field.rng.integers(5, 30)), *field.rng.choice([16, 32, 48], 2)
-    codec, ending = _some(field, (("mpeg4", "avi"), ("mpeg4", "mp4"), ("libx264", "mp4"), ("libvpx", "webm")))
+    codec, ending = field.pick((("mpeg4", "avi"), ("mpeg4", "mp4"), ("libx264", "mp4"), ("libvpx", "webm")))
     frames = np.repeat(film(field.rng, 1, width, height), count, 0)
     return Case(encode(field.root / f"still.{ending}", frames, codec), sound=True)
 
@@ -82,7 +78,7 @@ def almost_still(field: Attack) -> Case:
 @judged
 def interlaced(field: Attack) -> Case:
     """Two half-pictures a frame."""
-    codec, ending = _some(field, (("mpeg2video", "mpg"), ("mpeg4", "avi"), ("mpeg2video", "mkv")))
+    codec, ending = field.pick((("mpeg2video", "mpg"), ("mpeg4", "avi"), ("mpeg2video", "mkv")))
     return Case(encode(field.root / f"clip.{ending}", film(field.rng, 15, 64, 64), codec,
                        options={"flags": "+ildct+ilme"}), sound=True)
 
@@ -90,7 +86,7 @@ def interlaced(field: Attack) -> Case:
 @judged
 def b_frames(field: Attack) -> Case:
     """MPEG-4 part 2 and H.264 with B-frames, whose order in the file is another than in time."""
-    codec, ending = _some(field, (("mpeg4", "avi"), ("mpeg4", "mp4"), ("libx264", "mkv"), ("libx264", "mp4"),
+    codec, ending = field.pick((("mpeg4", "avi"), ("mpeg4", "mp4"), ("libx264", "mkv"), ("libx264", "mp4"),
                                   ("libx264", "avi")))
     return Case(encode(field.root / f"clip.{ending}", film(field.rng, 26), codec, options={"bf": "2", "g": "9"}),
                 sound=True)
@@ -100,7 +96,7 @@ def b_frames(field: Attack) -> Case:
 def variable_rate(field: Attack) -> Case:
     """Frames at random times, with jumps of minutes."""
     steps = field.rng.choice([0.5, 1, 2, 3, 2500], 20, p=[0.3, 0.3, 0.2, 0.15, 0.05])
-    ending = _some(field, ("mp4", "mkv"))
+    ending = field.pick(("mp4", "mkv"))
     return Case(encode(field.root / f"phone.{ending}", film(field.rng, 20), times=np.cumsum(steps)), sound=True)
 
 
@@ -114,7 +110,7 @@ def gaps_in_avi(field: Attack) -> Case:
 @judged
 def strange_starts(field: Attack) -> Case:
     """Times that begin below zero, or after minutes."""
-    ending, first = _some(field, ("mp4", "mkv", "ts", "avi")), int(field.rng.choice([-7, -1, 3, 900, 90000]))
+    ending, first = field.pick(("mp4", "mkv", "ts", "avi")), int(field.rng.choice([-7, -1, 3, 900, 90000]))
     first = max(0, first) if ending in ("avi", "ts") else first
     key = {"avoid_negative_ts": "disabled"} if first < 0 else {}
     codec = "mpeg4" if ending == "avi" else "libx264"
@@ -138,7 +134,7 @@ def edit_lists(field: Attack) -> Case:
 @judged
 def display_matrices(field: Attack) -> Case:
     """Turned by quarters, mirrored, a matrix of zeros, one that also scales."""
-    matrix = _some(field, ((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0), (-1, 0, 0, 1), (1, 0, 0, -1),
+    matrix = field.pick(((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0), (-1, 0, 0, 1), (1, 0, 0, -1),
                            (0, 1, 1, 0), (0, -1, -1, 0), (0, 0, 0, 0)))
     path = encode(field.root / "phone.mp4", film(field.rng, 10, 48, 32))
     replace_matrix(path, matrix, float(field.rng.choice([1, 2])))
@@ -168,7 +164,7 @@ def cover_first(field: Attack) -> Case:
 @judged
 def several_streams(field: Attack) -> Case:
     """Two films, a sound or a subtitle before the film, a cover beside it."""
-    ending, first = _some(field, (("mkv", "subtitle"), ("mp4", "sound"), ("mkv", "film"), ("mp4", "film"),
+    ending, first = field.pick((("mkv", "subtitle"), ("mp4", "sound"), ("mkv", "film"), ("mp4", "film"),
                                   ("mkv", "sound"), ("avi", "film")))
     path = field.root / f"several.{ending}"
     codec = "mpeg4" if ending == "avi" else "libx264"
@@ -195,7 +191,7 @@ def several_streams(field: Attack) -> Case:
 @judged
 def film_and_cover(field: Attack) -> Case:
     """A picture stream marked as cover, stored before or behind the film."""
-    path, before = field.root / "cover.mkv", bool(field.rng.integers(2))
+    path, before = field.root / "cover.mkv", bool(field.number(2))
     with av.open(str(path), "w") as file:
         streams = {}
         for name in ("cover", "film") if before else ("film", "cover"):
@@ -210,9 +206,9 @@ def film_and_cover(field: Attack) -> Case:
 @judged
 def frames_change(field: Attack) -> Case:
     """Size or pixel format changes in mid-film."""
-    way = _some(field, ("size", "format", "stream"))
+    way = field.pick(("size", "format", "stream"))
     if way == "stream":
-        parts = [encode(field.root / f"{n}.ts", film(field.rng, 9, *size)) for n, size in enumerate(((64, 48), (48, 64)))]
+        parts = [encode(field.root / f"{size[0]}.ts", film(field.rng, 9, *size)) for size in ((64, 48), (48, 64))]
         path = field.root / "joined.ts"
         path.write_bytes(b"".join(part.read_bytes() for part in parts))
         return Case(path)
@@ -236,19 +232,20 @@ def frames_change(field: Attack) -> Case:
 @judged
 def misnamed(field: Attack) -> Case:
     """A sound video whose ending says another container."""
-    codec, ending = _some(field, (("libx264", "mp4"), ("mpeg4", "avi"), ("libvpx", "webm"), ("libx264", "mkv")))
+    codec, ending = field.pick((("libx264", "mp4"), ("mpeg4", "avi"), ("libvpx", "webm"), ("libx264", "mkv")))
     path = encode(field.root / f"clip.{ending}", film(field.rng, 12), codec)
-    return Case(path.rename(field.root / f"clip.{_some(field, ('mp4', 'avi', 'mov', 'mkv', 'm4v'))}"), sound=True)
+    return Case(path.rename(field.root / f"clip.{field.pick(('mp4', 'avi', 'mov', 'mkv', 'm4v'))}"), sound=True)
 
 
 @judged
 def names(field: Attack) -> Case:
     """Colons, blanks, quotes, line ends, percent signs, bytes that are no text, long names, relative paths."""
-    name = _some(field, ("a:b.mp4", "file:x.mp4", "http:x.mp4", "concat:a.mp4", "pipe:0.mp4", "a|b.mp4", "clip%03d.mp4",
-                         "a b .mp4", "-x.mp4", "it's \"so\".mp4", "new\nline.mp4", "tab\t.mp4", "ümläut é.mp4", "走る.mp4",
-                         "\udcff\udcfe.mp4", "*?[a].mp4", "#.mp4", "x" * 240 + ".mp4", "~.mp4", "$HOME.mp4", ".mp4.mp4"))
-    made = encode(field.root / "made.mp4", film(field.rng, 10))
-    return Case(made.rename(Path(name) if field.rng.integers(2) else field.root / name), sound=True, names=(name, "path"))
+    name = field.pick(("a:b", "file:x", "http:x", "concat:a", "pipe:0", "a|b", "clip%03d", "a b ", "-x", "it's \"so\"",
+                       "new\nline", "tab\t", "ümläut é", "走る", "\udcff\udcfe", "*?[a]", "#", "x" * 240, "~", "$HOME",
+                       "x.mp4")) + ".mp4"
+    path = encode(field.root / "made.mp4", film(field.rng, 10))
+    path = path.rename(Path(name) if field.number(2) else field.root / name)
+    return Case(path, sound=True, names=(name, "path"))
 
 
 @judged
@@ -267,7 +264,7 @@ def big_frames(field: Attack) -> None:
 
     frames = np.broadcast_to(film(field.rng, 1, 1920, 1080), (260, 1080, 1920, 3))
     path = encode(field.root / "big.mp4", frames, options={"g": "50", "bf": "0"})
-    enhanced, segment = bool(field.rng.integers(2)), bool(field.rng.integers(2))
+    enhanced, segment = bool(field.number(2)), bool(field.number(2))
     times = (1.0, 2.0) if segment else (None, None)
     view = Enhanced(Gamma(1.8)) if enhanced else Raw()
     batches = ClipBatches([ClipRecord("big", path, 0, "train", "g", *times)], {"v": view}, Window(8, 32, 32))
@@ -279,9 +276,9 @@ def segments(field: Attack) -> None:
     from kdlab.clips.catalogue import ClipRecord
     from kdlab.clips.views import ClipBatches, Raw, Window
 
-    steps = np.where(np.arange(90) < int(field.rng.integers(30, 60)), 1, _some(field, (1, 3, 5, 0.5)))
-    path = encode(field.root / f"long.{_some(field, ('mp4', 'mkv'))}", numbered(90), times=np.cumsum(steps),
-                  options={"bf": str(field.rng.integers(3)), "crf": "12"})
+    steps = np.where(np.arange(90) < int(field.rng.integers(30, 60)), 1, field.pick((1, 3, 5, 0.5)))
+    path = encode(field.root / f"long.{field.pick(('mp4', 'mkv'))}", numbered(90), times=np.cumsum(steps),
+                  options={"bf": str(field.number(3)), "crf": "12"})
     truth = decode(path)
     first, last = sorted(field.rng.uniform(0, truth.times[-1], 2))
     last = max(last, first + 1.0)
