@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from pathlib import Path
@@ -59,14 +58,11 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
           as processes, _ended_when_interrupted()):
         try:
             yield processes
-        except BrokenProcessPool:
+        except (Exception, GeneratorExit):
             begun = list((processes._processes or {}).values())  # the executor says no more than that one is dead
-            processes.shutdown()
+            processes.shutdown(cancel_futures=True)
             if any(worker.exitcode == RAN_AGAIN for worker in begun):
                 raise Unguarded(_advice(sys.modules["__main__"].__file__)) from None
-            raise
-        except (Exception, GeneratorExit):
-            processes.shutdown(cancel_futures=True)
             raise
 
 

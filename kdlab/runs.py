@@ -241,7 +241,7 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
         with locked(f"{folder}.lock") if _first_rank() else contextlib.nullcontext():
             if run := usable(recipe, pretrained, stale, say):
                 return run
-            if (folder / "run.json").is_file():
+            if _first_rank() and (folder / "run.json").is_file():
                 _set_aside(folder)
             needed = {what: obtain(other, pretrained=pretrained, stale=stale, say=say)
                       for what, other in recipe.needs().items()}

@@ -1,5 +1,6 @@
 """What files hold is read once, and never answered from before a change."""
 
+import json
 import os
 import time
 
@@ -23,9 +24,17 @@ def test_clips_that_lie_still_are_read_once(tmp_path, monkeypatch):
     contents._known.clear()  # another process
     assert make_recipe(root).name != name and len(read) == 5
     for note in (tmp_path / "cache" / "contents").iterdir():
-        note.write_text(note.read_text().replace('[', '[1', 1)[:-9])
+        entries = json.loads(note.read_text())
+        for entry in entries["files"].values():
+            entry[1] = "0" * 32
+        note.write_text(json.dumps(entries))
     contents._known.clear()
     assert make_recipe(root).name != name and len(read) == 9, "a damaged note was believed"
+    for damage in (b"", b"\0" * 400, b"[" * 100_000, b"[]", b'{"files": 3, "check": 4}'):
+        for note in (tmp_path / "cache" / "contents").iterdir():
+            note.write_bytes(damage)
+        contents._known.clear()
+        assert make_recipe(root).name != name
     with contents.one_look():
         name = make_recipe(root).name
         (root / "left" / "0.mp4").write_text("left/y")

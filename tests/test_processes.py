@@ -190,7 +190,10 @@ import sys
 from kdlab.processes import each, locked, pool
 {condition}
     with locked({lock!r}):
-        print(list(each(abs, [-1, -2])))
+        try:
+            print(list(each(abs, [-1, -2])))
+        except Exception as error:  # as those who use a pool do, to say what was at work
+            raise ChildProcessError("killed") from error
 """
 
 
