@@ -192,6 +192,9 @@ class Walk:
         self._stream = stream
         self._end = 0  # where the last packet ends, in units of the time base
         self._until = _announced_end(stream, self.info.container)
+        self._due = self.info.frames
+        if self._due and self.info.container == "mp4":  # whose edit list may leave out the beginning, packets and all
+            self._due = min(self._due, len(stream.index_entries) or self._due)
         self.announced = bool(self.info.frames or self._until)
         self._listens = not self.announced or self.info.codec not in _MARKING
         self._said = ""  # the first error that FFmpeg has logged
@@ -240,7 +243,7 @@ class Walk:
 
     def truncation(self) -> str | None:
         """Why the stream ends before what is announced, or what FFmpeg complained of; ``None`` for neither."""
-        announced, found = self.info.frames, self.packets
+        announced, found = self._due, self.packets
         if announced and self.info.container == "avi":
             # AVI counts the repeated frames of a capture, which have no packet: time tells them from missing ones
             found = max(found, self._end) + SLACK

@@ -1,0 +1,135 @@
+"""Times decide where a segment lies: presentation times, counted from the first frame, without decoding."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from kdlab.clips import container
+from kdlab.clips.cache import FrameCache
+from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.check import check
+from kdlab.clips.decode import read_frames
+from kdlab.clips.timeline import timeline
+from kdlab.clips.views import ClipBatches, Raw, Window
+from kdlab.clips.windows import AtRate, Windows, windows
+
+#: 40 frames: a second at 20 frames/s, then two seconds at 10 (in units of 1/20 s).
+VARIABLE = [*range(20), *range(20, 60, 2)]
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx"),
+                                             ("a.mov", "mpeg4"), ("a.avi", "mpeg4"), ("a.ts", "libx264")])
+def test_times_decide_in_a_file_of_variable_rate(make_video, name, codec):
+    path = make_video(name, codec=codec, rate=20, pts=VARIABLE)
+    line = timeline(path)
+    assert line.count == len(read_frames(path).frames) == 40
+    assert np.abs(line.times - np.array(VARIABLE) / 20).max() < 2e-3
+    assert line.stretch(None, None) == (0, 40)
+    assert line.stretch(0.5, 1.5) == (10, 15)  # ten at 20 frames/s, five at 10
+    assert line.stretch(1.0, 2.0) == (20, 10)
+    assert line.stretch(2.04, 2.54) == (30, 5)  # the nearest
+    assert line.stretch(2.5, None) == (35, 5)
+    assert line.stretch(2.5, 99) == (35, 5)
+    assert line.stretch(9, 10)[1] <= 0
+    assert line.shown(np.array([0.0, 0.96, 1.0, 1.09, 1.1, 99])).tolist() == [0, 19, 20, 20, 21, 39]
+    assert line.seconds == pytest.approx(3.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "codec", "how"), [
+    ("a.mp4", "libx264", {"bf": "2"}), ("a.mkv", "libx264", {"bf": "2"}), ("a.avi", "mpeg4", {"bf": "2"}),
+    ("a.avi", "mpeg4", {}), ("a.webm", "libvpx", {}), ("a.ts", "libx264", {}), ("a.mp4", "mpeg4", {"bf": "2"})])
+@pytest.mark.parametrize("rate", [25, 30])
+def test_the_rate_decides_where_it_is_constant(make_video, name, codec, how, rate):
+    line = timeline(make_video(name, codec=codec, rate=rate, **how))
+    assert line.times is None and line.count == 40
+    for start, end in ((0.1, 0.5), (0.5, None), (None, 1.02), (1.3, 9.0)):
+        first = round((start or 0) * rate)
+        assert line.stretch(start, end) == (first, (40 if end is None else min(40, round(end * rate))) - first)
+    steps = np.arange(5) + 0.5
+    assert np.array_equal(line.shown(steps, 7.5), np.minimum(steps * rate / 7.5, 39).astype(int))
+
+
+def test_jitter_is_no_matter(make_video):
+    """As phones record: some milliseconds early or late."""
+    early = np.random.default_rng(0).integers(-10, 11, 40)
+    path = make_video("a.mp4", rate=1000, pts=(40 * np.arange(40) + early + 10).tolist())
+    assert timeline(path).stretch(0.4, 0.8) == (10, 10)
+
+
+def test_dropped_frames_of_a_capture_take_their_time(make_video):
+    """AVI has no presentation times, but counts frames that are not there."""
+    path = make_video("gaps.avi", frames=32, codec="mpeg4", pts=[t for t in range(40) if t % 5 != 3])
+    assert timeline(path).count == 32
+    assert timeline(path).stretch(1.0, 1.4) == (20, 8)  # ten places, of which two are empty: frames 25 to 34
+
+
+def test_an_edit_list_and_a_late_beginning(make_video, tmp_path):
+    source, cut = make_video("long.mp4", g="10", bf="2", rate=20, pts=VARIABLE), tmp_path / "cut.mp4"
+    with av.open(str(source)) as old, av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as new:
+        stream = old.streams.video[0]
+        copy = new.add_stream_from_template(stream)
+        for packet in old.demux(stream):
+            if packet.dts is not None:
+                packet.pts -= int(0.5 / stream.time_base)
+                packet.dts -= int(0.5 / stream.time_base)
+                packet.stream = copy
+                new.mux(packet)
+    assert timeline(cut).count == len(read_frames(cut).frames) == 30
+    assert timeline(cut).stretch(0.5, 1.5) == (10, 10)
+    late = make_video("late.mkv", rate=20, pts=[t + 100 for t in VARIABLE])
+    assert timeline(late).stretch(0.5, 1.5) == (10, 15)
+
+
+def test_packed_pictures_are_counted_by_decoding(real_clips):
+    path = real_clips / "formats" / "mpeg4_packed_bframes.avi"
+    if not path.is_file():
+        pytest.skip("the real clips have no such file")
+    line = timeline(path)
+    assert (line.count, line.times, line.keys) == (34, None, ())
+
+
+def test_a_changed_file_is_read_again(make_video):
+    assert timeline(make_video("a.mp4", frames=12)).count == 12
+    assert timeline(make_video("a.mp4", frames=30)).count == 30
+
+
+def test_a_segment_of_variable_rate_shows_its_own_frames(make_video, tmp_path):
+    """The rate's mean says frame 20 for 1.5 s; there lies frame 25."""
+    video = np.repeat(np.arange(0, 240, 6, dtype=np.uint8), 32 * 32 * 3).reshape(40, 32, 32, 3)
+    for name in ("a.mp4", "a.mkv"):
+        path = make_video(name, pixels=video, rate=20, pts=VARIABLE)
+        record = ClipRecord("a", path, 0, "train", "g", 1.5, 2.5)
+        clips = ClipBatches([record], {"student": Raw()}, Window(10, 32, 32), FrameCache(tmp_path / "cache"))
+        assert clips.stretch(record) == (25, 10)
+        levels = 255 * next(clips.evaluation()).views["student"].mean((0, 1, 3, 4))
+        assert np.abs(levels.numpy() - 6 * np.arange(25, 35)).max() < 4
+        report = check(Catalogue("a", tmp_path, (), (record,)), min_frames=11)
+        assert any("a: 10 frames" in finding.where for finding in report.findings)
+
+
+def test_windows_and_steps_go_by_times(make_video, tmp_path):
+    path = make_video("a.mp4", rate=20, pts=VARIABLE)
+    frames = read_frames(path).frames
+    shown = AtRate(Raw(), 5.0).read(path)  # at 0.1, 0.3 … 2.9 s
+    assert np.array_equal(shown, frames[[2, 6, 10, 14, 18, 21, 23, 25, 27, 29, 31, 33, 35, 37, 39][:len(shown)]])
+    catalogue = Catalogue("a", tmp_path, ("x",), (ClipRecord("a", path, 0, "train", "g", 0.5, 1.5),))
+    (window,) = windows(catalogue, "train", Windows(frames=16, rate=5.0, side=24, crop=20))
+    assert window.seconds == pytest.approx(3.0, abs=0.1)
+
+
+def test_no_rate_and_no_times_is_told(make_video, monkeypatch):
+    path = make_video("a.h264")
+    info_of = container.info_of
+    monkeypatch.setattr(container, "info_of", lambda stream: replace(info_of(stream), fps=0.0))
+    with pytest.raises(ValueError, match=r"a\.h264: damaged: it says neither when"):
+        timeline(path).stretch(1.0, 2.0)
+
+
+def test_units_of_the_file(make_video):
+    path = make_video("a.mp4", rate=25)
+    with av.open(str(path)) as file:
+        unit = file.streams.video[0].time_base
+    assert [stamp * unit for stamp in timeline(path).stamps] == [Fraction(t, 25) for t in range(40)]
