@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from captum.attr import LayerGradCam
 from torch import nn
+from torch.nn import functional as F
 
 from kdlab.clips.cache import resize
 from kdlab.clips.compressed import scan
@@ -52,8 +53,8 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     """Grad-CAM (arXiv 1610.02391) of logit ``target`` (one, or ``(N,)``) at ``layer`` for clips ``x (N, C, T, H, W)``.
 
     At a layer in 3-D a channel's weight is its mean gradient over time and space; at one in 2-D, which sees N·T frames,
-    that of each frame. Rectified, then brought to the clip linearly, each unit at the pixel that its strides centre it
-    on. The network is asked in eval mode. Raises :class:`Unexplainable` for an unknown layer (nearest names), one
+    that of each frame. Rectified, then brought to the clip linearly, each unit at the centre of what it sees of the
+    picture. The network is asked in eval mode. Raises :class:`Unexplainable` for an unknown layer (nearest names), one
     without extent in space, inference mode, and maps that are not finite.
     """
     if torch.is_inference_mode_enabled():
@@ -89,50 +90,60 @@ def _layer(net: nn.Module, name: str) -> nn.Module:
 
 @torch.no_grad()
 def _geometry(net: nn.Module, module: nn.Module, name: str, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """For time, height and width of ``module``'s output: what brings them to the clip's, ``(pixels, units)``."""
-    steps, seen, handles = [{}, {}, {}], [], []
+    """For time, height and width of ``module``'s output: what brings them to the clip's, ``(pixels, units)``.
 
-    def note(its, inputs, out):
-        kernel, stride, padding = its.kernel_size, its.stride, its.padding
-        dims = out.dim() - 2
-        for axis in range(dims):
-            k, s, p = (v if isinstance(v, int) else v[axis] for v in (kernel, stride, padding))
-            before, after = inputs[0].shape[2 + axis], out.shape[2 + axis]
-            if before != after and not seen:
-                steps[3 - dims + axis].setdefault(before, (after, (k - 1) / 2 - p, s))
-
+    A unit stands at the centre of all paths that lead to it from pixels. At the edge that is not where its strides
+    centre it: half of what it would see is padding. So a network of the same windows, in which all weights are alike
+    and norms do nothing, is shown the pixels' own coordinates: it answers with their means.
+    """
+    seen, handles, sizes, far = [], [], x.shape[2:], 1e3  # as far from 0 as that, no rectifier is shut
     for its in net.modules():
         if hasattr(its, "kernel_size") and hasattr(its, "stride"):
-            handles.append(its.register_forward_hook(note))
+            handles.append(its.register_forward_hook(_window_mean))
+        elif isinstance(its, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm):
+            handles.append(its.register_forward_hook(lambda _m, inputs, _o: inputs[0]))
     handles.append(module.register_forward_hook(lambda _m, _i, out: seen.append(out)))
+    ramps = torch.meshgrid(*(torch.arange(n).to(x) * (far / max(sizes)) for n in sizes), indexing="ij")
+    shown = far + torch.stack([torch.zeros(sizes).to(x), torch.full(sizes, far).to(x), *ramps])
     try:
-        net(x)
+        net(shown[:, None].repeat(1, x.shape[1], 1, 1, 1))
     finally:
         for handle in handles:
             handle.remove()
     if not seen:
         raise Unexplainable(f"layer {name!r} is not used when this network is asked")
-    shape = tuple(seen[0].shape) if isinstance(seen[0], torch.Tensor) else ()
-    frames = len(shape) == 4 and shape[0] == x.shape[2]  # a 2-D network on the frames of one clip
+    shape = (len(seen[0]) // len(shown), *seen[0].shape[1:]) if isinstance(seen[0], torch.Tensor) else ()
+    frames = len(shape) == 4 and shape[0] == sizes[0]  # a 2-D network on the frames of one clip
     if not (frames or len(shape) == 5) or shape[-1] * shape[-2] < 2:
         raise Unexplainable(f"layer {name!r} gives {shape or type(seen[0]).__name__} for one clip, without extent in "
                             "space: choose one before the pooling")
-    units = (shape[0] if frames else shape[2], *shape[-2:])
-    return tuple(_interpolation(n, u, its) for n, u, its in zip(x.shape[2:], units, steps, strict=True))
+    said = seen[0].unflatten(0, (len(shown), -1)).mean(2) if frames else seen[0].mean(1)
+    none, all_, *places = said.double()
+    places = [max(sizes) * ((its - none) / (all_ - none)).movedim(axis, 0).flatten(1).mean(1).cpu().numpy()
+              for axis, its in enumerate(places)]
+    return tuple(_interpolation(its, length) for its, length in zip(places, sizes, strict=True))
 
 
-def _interpolation(length: int, units: int, steps: dict[int, tuple[int, float, int]]) -> torch.Tensor:
-    """Linear, ``(length, units)``. With kernel 3, stride 2, padding 1 unit i looks at pixel 2 i, not at the middle of a
-    cell. Where the strides on the way are not known, cells are equal and unit i is the middle of its own."""
-    n, first, step = length, 0.0, 1.0
-    while n != units and n in steps:
-        n, shift, stride = steps[n]
-        first, step = first + shift * step, step * stride
-    if n != units:
-        step = length / units
-        first = (step - 1) / 2
-    places = first + step * np.arange(units)
-    return torch.from_numpy(np.stack([np.interp(np.arange(length), places, row) for row in np.eye(units)], 1)).float()
+def _window_mean(its: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
+    """In the place of what a convolution or pool says of its window, in each channel: its mean, 0 beyond the edge."""
+    h, dims = inputs[0].mean(1, keepdim=True), out.dim() - 2
+    kernel, stride, padding, dilation = ((v,) * dims if isinstance(v, int | str) else v for v in (
+        its.kernel_size, its.stride, its.padding, getattr(its, "dilation", 1)))
+    pads = []
+    for n, m, k, s, p, d in zip(h.shape[2:], out.shape[2:], kernel, stride, padding, dilation, strict=True):
+        missing = (m - 1) * s + d * (k - 1) + 1 - n
+        inside = isinstance(p, str) or missing > 2 * p and not getattr(its, "ceil_mode", False)  # it pads by itself
+        front = missing // 2 if inside else p
+        pads = [front, missing - front, *pads]
+    window = h.new_full((1, 1, *kernel), 1 / np.prod(kernel))
+    convolve = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
+    return convolve(F.pad(h, pads), window, None, stride, 0, dilation).repeat(1, out.shape[1], *(1,) * dims)
+
+
+def _interpolation(centres: np.ndarray, length: int) -> torch.Tensor:
+    """Linear between units at ``centres (units,)``, level beyond the first and the last: ``(length, units)``."""
+    return torch.from_numpy(np.stack([np.interp(np.arange(length), centres, row) for row in np.eye(len(centres))],
+                                     1)).float()
 
 
 # --- the truth, and what knows nothing of it -------------------------------------------------------------------

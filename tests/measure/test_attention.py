@@ -7,6 +7,7 @@ from torch import nn
 
 from kdlab.clips.night import Night, truth
 from kdlab.clips.views import ClipBatches, Raw, Window
+from kdlab.measure import attention
 from kdlab.measure.attention import (
     SCORES,
     Unexplainable,
@@ -23,6 +24,7 @@ from kdlab.measure.attention import (
 )
 from kdlab.nets.compressed import TinyCompressed
 from kdlab.nets.generative import Gated
+from kdlab.nets.i3d import I3D, Mixed, TinyC3D
 from kdlab.nets.video import TinyR2Plus1D, build
 
 
@@ -62,7 +64,88 @@ def test_a_unit_of_a_strided_layer_is_brought_to_the_pixel_it_looks_at(at):
     x[0, 0, 0, *at] = 1
     (found,) = grad_cam(Linear(WEIGHTS, stride=2), x, 0, "features").maps
     assert np.unravel_index(found[0].argmax(), (9, 9)) == at
-    assert found[0, max(at[0] - 1, 0), at[1]] == pytest.approx(found[0].max() * (0.5 if at[0] else 1))
+    # Of kernel 3, stride 2: unit 0 sees pixels 0 and 1 and stands between them, unit 1 at 2.
+    assert found[0, :, at[1]] == pytest.approx(found[0].max() * np.interp(
+        np.arange(9), [0.5, 2, 4, 6, 7.5], np.arange(5) == at[0] // 2), abs=1e-5)
+
+
+def alike(spec) -> nn.Module:
+    """A network that sums up what is in sight: all its weights are alike, and the logit's evidence is any light."""
+    net = build(spec, 2, 0).eval()
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)):
+                module.weight.fill_(1 / module.weight[0].numel())
+    return net
+
+
+def placed(net, shape, layer) -> tuple[float, float]:
+    """Of a bright patch of 8² pixels in the dark, at many places: how far off the map's peak is, in pixels, and the
+    map's energy on the patch in percent."""
+    corners = [(i, j) for i in range(0, shape[1] - 7, 7) for j in range(0, shape[2] - 7, 7)]
+    x = torch.zeros(len(corners), 3, *shape)
+    for k, (i, j) in enumerate(corners):
+        x[k, :, :, i : i + 8, j : j + 8] = 1
+    maps = grad_cam(net, x, 0, layer).maps
+    flat = maps.sum(1)
+    peaks = flat >= flat.max((1, 2), keepdims=True) * (1 - 1e-6)
+    found = np.stack([np.argwhere(peak).mean(0) for peak in peaks])
+    return (float(np.linalg.norm(found - np.array(corners) - 3.5, axis=1).mean()),
+            100 * float(scores(maps, x[:, 0].numpy() > 0)["energy_inside"].mean()))
+
+
+@pytest.mark.parametrize("spec, shape, strides, limits", [
+    (TinyR2Plus1D((4, 4, 8, 8)), (1, 36, 36), {3: (0, 16), 2: (0, 8), 0: (0, 2)},
+     {3: (5, 17), 2: (2.6, 36), 0: (1, 84)}),
+    (TinyCompressed((4, 4, 8, 8)), (1, 52, 65), {3: (0, 16)}, {3: (5.8, 11.2)}),
+    (TinyC3D((4, 4, 8, 8)), (4, 36, 36), {3: (2, 8)}, {3: (3.7, 13)})])
+def test_patches_of_known_place_are_found_nearer_than_by_other_mappings(spec, shape, strides, limits, monkeypatch):
+    """Beside units in the middle of equal cells, and units at the pixels on which their strides centre them."""
+    net, interpolation = alike(spec), attention._interpolation
+    for stage, (distance, energy) in limits.items():
+        layer, (first, step) = f"net.stages.{stage}", strides[stage]
+        found = placed(net, shape, layer)
+        assert found[0] < distance and found[1] > energy, (layer, found)
+        for other in (lambda n, length: (np.arange(n) + 0.5) * length / n - 0.5,
+                      lambda n, length, at=first, by=step: at + by * np.arange(n)):
+            monkeypatch.setattr(attention, "_interpolation",
+                                lambda its, length, other=other: interpolation(other(len(its), length), length))
+            assert placed(net, shape, layer)[1] < found[1] + 0.1, layer
+            monkeypatch.undo()
+
+
+@pytest.fixture
+def centres(monkeypatch):
+    """Where the units of the last map stand along time, height and width."""
+    found, interpolation = [], attention._interpolation
+
+    def noted(its, length):
+        found.append(its)
+        return interpolation(its, length)
+
+    monkeypatch.setattr(attention, "_interpolation", noted)
+    return found
+
+
+@pytest.mark.parametrize("size, layer, expected", [(36, 3, [6.3, 16, 26.4]), (36, 2, [3.1, 8, 16, 24, 30]),
+                                                   (65, 1, [1.4, *range(4, 61, 4), 62.6])])
+def test_units_in_the_middle_stand_where_strides_say_and_those_at_the_edge_further_in(size, layer, expected, centres):
+    x = torch.rand(1, 3, 4, size, size, generator=torch.Generator().manual_seed(0))
+    grad_cam(build(TinyR2Plus1D(), 3, 0), x, 0, f"net.stages.{layer}")
+    assert all(found == pytest.approx(expected, abs=0.05) for found in centres[1:])
+
+
+def test_branches_and_padding_of_their_own_are_followed(centres):
+    first, mixed = I3D().make(3).Conv3d_1a_7x7, Mixed(3, (2,) * 6, False)
+    for module, channels in ((first, 64), (mixed, 8)):
+        net = nn.Sequential(module, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(channels, 2))
+        grad_cam(net, torch.rand(1, 3, 4, 16, 16), 0, "0")
+    # Kernel 7, stride 2, two zeros before and three behind: unit 0 sees pixels 0 to 4, the last one 12 to 15.
+    assert centres[1] == pytest.approx([2, 3, 5, 7, 9, 11, 12.5, 13.5], abs=1e-3)
+    # A branch of one pixel and three of three: at the edge these have two thirds of their paths, at a corner 4/9.
+    edge, corner = (3 * w * 0.5 / (1 + 3 * w) for w in (2 / 3, 4 / 9))
+    assert centres[4] == pytest.approx([(14 * edge + 2 * corner) / 16, *range(1, 15),
+                                        15 - (14 * edge + 2 * corner) / 16], abs=1e-3)
 
 
 def test_frames_of_a_2d_network_have_their_own_maps():
