@@ -88,6 +88,8 @@ def decode(path: Path, format: str | None = None) -> Truth:
             with av.open(f"file:{path}", format=format, metadata_errors="replace") as file:
                 stream = next(stream for stream in file.streams.video
                               if not stream.disposition & av.stream.Disposition.attached_pic)
+                if stream.codec_context is None:
+                    raise StopIteration("no decoder knows this codec")
                 stream.thread_type, stream.codec_context.thread_count = "NONE", 1
                 for packet in file.demux(stream):
                     for frame in packet.decode():

@@ -172,7 +172,10 @@ def several_streams(field: Attack) -> Case:
         if first == "sound":
             sound = file.add_stream("aac", rate=8000, layout="mono")
         elif first == "subtitle":
-            file.add_stream("subrip")
+            text = field.root / "words.srt"
+            text.write_text("1\n00:00:00,000 --> 00:00:00,300\nhello\n")
+            with av.open(str(text)) as words:
+                file.add_stream_from_template(words.streams.subtitles[0])
         else:
             other = begin(file, codec, 32, 48)
         stream = begin(file, codec, 64, 48)
