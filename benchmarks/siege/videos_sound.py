@@ -194,7 +194,7 @@ def several_streams(field: Attack) -> Case:
 @judged
 def film_and_cover(field: Attack) -> Case:
     """A picture stream marked as cover, stored before or behind the film."""
-    path, before = field.root / "cover.mkv", bool(field.number(2))
+    path, before = field.root / "cover.mp4", bool(field.number(2))
     with av.open(str(path), "w") as file:
         streams = {}
         for name in ("cover", "film") if before else ("film", "cover"):
