@@ -5,10 +5,11 @@ own; its random numbers come from (seed, part, index) alone. Six things are coun
 
 hang       not ended in time, more memory than any clip needs, or processes left behind
 wrong      silently wrong: an answer that differs from the truth and says nothing. For videos the truth is an in-order
-           decode by PyAV without kdlab (``films.decode``), turned as the attack turned the file; of a file damaged by
-           the attack also the frames before the damage: fewer of them without a word, or other ones although FFmpeg
-           complained, are wrong. For trainings it is an undisturbed run of the same recipe. A sound file that is
-           called damaged, and a value outside its range that is taken, are wrong, too
+           decode by PyAV without kdlab (``films.decode``), of the stream that FFmpeg's own tools choose, turned as the
+           attack turned the file; of a file damaged by the attack also the frames before the damage: fewer of them
+           without a word (of ``data check`` or a warning), or other ones although FFmpeg complained, are wrong. For
+           trainings it is an undisturbed run of the same recipe. A sound file that is called damaged, and a value
+           outside its range that is taken, are wrong, too
 traceback  an exception that is neither a ValueError nor an OSError, a traceback on the screen, or a crash
 lost       finished work that is done again, or thrown away
 touched    files of others changed or deleted, or anything outside of the places given: a request to the network, code

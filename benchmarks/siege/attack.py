@@ -1,6 +1,7 @@
 """One attack: what it may call, what it finds, and the forked process that it runs in."""
 
 import contextlib
+import faulthandler
 import hashlib
 import io
 import json
@@ -159,8 +160,10 @@ def differences(before: dict[str, list], after: dict[str, list], added: bool = F
 
 # --- the process of an attack --------------------------------------------------------------------------------------
 
-def run_forked(attack: Callable[[Attack], None], field: Attack, seconds: float, environment: dict[str, str]) -> None:
-    """Run ``attack(field)`` in a new session; what the process cannot tell itself is noted here."""
+def run_forked(attack: Callable[[Attack], None], field: Attack, seconds: float, environment: dict[str, str],
+               grace: float = 6.0) -> None:
+    """Run ``attack(field)`` in a new session; what the process cannot tell itself is noted here. Processes that it
+    leaves behind have ``grace`` seconds to end by themselves."""
     memory_before = psutil.Process().memory_info().rss
     sys.stdout.flush()
     pid = os.fork()
@@ -172,7 +175,7 @@ def run_forked(attack: Callable[[Attack], None], field: Attack, seconds: float, 
         field.found("hang", f"took {grown:,.0f} MB of memory")
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
         field.found("traceback", f"crashed: {signal.Signals(os.WTERMSIG(status)).name}")
-    if left := end_session(pid, grace=6.0):
+    if left := end_session(pid, grace):
         field.found("hang", f"left {len(left)} processes behind: {left[0][:120]}")
 
 
@@ -180,6 +183,7 @@ def _besieged(attack: Callable, field: Attack, environment: dict[str, str]) -> N
     """In the child: own session, one core, quiet streams; never returns."""
     try:
         os.setsid()
+        faulthandler.disable()
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[os.getpid() % len(os.sched_getaffinity(0))]})
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.environ.update(environment)

@@ -9,6 +9,7 @@ import av
 import av.logging
 import cv2
 import numpy as np
+from av.stream import Disposition
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
@@ -80,14 +81,13 @@ class Truth:
 
 
 def decode(path: Path, format: str | None = None) -> Truth:
-    """All frames of the first video stream that is no cover picture, scaled to the first one's size; no kdlab code."""
+    """All frames of the film that FFmpeg's own tools would choose, scaled to the first one's size; no kdlab code."""
     found, times, complaints, converter = [], [], [], VideoReformatter()
     av.logging.set_level(av.logging.ERROR)
     with av.logging.Capture() as logs:
         try:
             with av.open(f"file:{path}", format=format, metadata_errors="replace") as file:
-                stream = next(stream for stream in file.streams.video
-                              if not stream.disposition & av.stream.Disposition.attached_pic)
+                stream = max((s for s in file.streams.video if s.codec_context), key=_fitness)
                 stream.thread_type, stream.codec_context.thread_count = "NONE", 1
                 for packet in file.demux(stream):
                     for frame in packet.decode():
@@ -95,12 +95,19 @@ def decode(path: Path, format: str | None = None) -> Truth:
                         width, height = found[0].shape[1::-1] if found else (frame.width, frame.height)
                         found.append(converter.reformat(frame, width, height, "rgb24").to_ndarray())
                         times.append(float((frame.pts or 0) * (frame.time_base or 0)))
-        except (av.error.FFmpegError, StopIteration, OSError) as error:
+        except (av.error.FFmpegError, ValueError, OSError) as error:
             complaints.append(f"{type(error).__name__}: {error}")
     av.logging.set_level(None)
     complaints += [text.strip() for level, _, text in logs if level <= av.logging.ERROR]
     frames = np.stack(found) if found else np.empty((0, 1, 1, 3), np.uint8)
     return Truth(frames, np.array(times) - (times[0] if times else 0), complaints)
+
+
+def _fitness(stream) -> int:
+    """Larger is better, marked as the usual one better still; a cover picture is the last choice."""
+    if stream.disposition & Disposition.attached_pic:
+        return 1
+    return stream.width * stream.height + 5_000_000 * bool(stream.disposition & Disposition.default)
 
 
 def shrunk(frames: np.ndarray, side: int) -> np.ndarray:

@@ -112,7 +112,7 @@ def odd_labels(field: Attack) -> None:
 def strange_labels(field: Attack) -> None:
     """Labels that are unusual and sound: formulas, other scripts, very long ones, the word train."""
     rows = _rows(field)
-    label = field.pick(("=cmd()", "走る", "x" * 300, "a/b", "train", "0", "-1", "é", "..", "a b"))
+    label = field.pick(("=cmd()", "走る", "x" * 300, "a/b", "train", "0", "-1", "é", "a b"))
     for row in rows[1:]:
         row[1] = label if row[1] == "left" else row[1]
     _opened(field, rows, False)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from siege.attack import Attack
+from siege.camp import write_table
 from siege.films import Truth, decode, shrunk
 
 SIZE = 300  # attacks of a whole siege
@@ -84,8 +85,9 @@ def told_by_check(field: Attack, path: Path, warned: list[str]) -> bool:
     if any(path.name in text for text in warned):
         return True
     alone = field.root / "alone"
-    (alone / "a").mkdir(parents=True, exist_ok=True)
-    (alone / "a" / path.name).write_bytes(path.read_bytes())
+    alone.mkdir()
+    (alone / path.name).write_bytes(path.read_bytes())
+    write_table(alone / "index.csv", [("path", "label"), (path.name, "a")])
     return path.name in field.kdlab("data", "check", alone, "--min-frames", 1).out
 
 

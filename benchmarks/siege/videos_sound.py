@@ -172,7 +172,10 @@ def several_streams(field: Attack) -> Case:
         if first == "sound":
             sound = file.add_stream("aac", rate=8000, layout="mono")
         elif first == "subtitle":
-            file.add_stream("subrip")
+            text = field.root / "words.srt"
+            text.write_text("1\n00:00:00,000 --> 00:00:00,300\nhello\n")
+            with av.open(str(text)) as words:
+                file.add_stream_from_template(words.streams.subtitles[0])
         else:
             other = begin(file, codec, 32, 48)
         stream = begin(file, codec, 64, 48)
@@ -191,7 +194,7 @@ def several_streams(field: Attack) -> Case:
 @judged
 def film_and_cover(field: Attack) -> Case:
     """A picture stream marked as cover, stored before or behind the film."""
-    path, before = field.root / "cover.mkv", bool(field.number(2))
+    path, before = field.root / "cover.mp4", bool(field.number(2))
     with av.open(str(path), "w") as file:
         streams = {}
         for name in ("cover", "film") if before else ("film", "cover"):
