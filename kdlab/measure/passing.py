@@ -72,7 +72,7 @@ def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: 
     :data:`END` goes on to these. Resumes from its last epoch, also when called for lower marks later; a folder that
     other sources or clips made is begun anew. Looks come every epoch, and after single steps near a mark.
     """
-    not_negative(marks=list(marks))
+    not_negative("marks are losses in nats", marks=list(marks))
     if not marks:
         raise ValueError(f"marks are losses in nats, at least one and none negative, got {tuple(marks)}")
     folder = paths.runs_dir() / "passing" / recipe.name
