@@ -76,7 +76,12 @@ def resize_one(frame: np.ndarray, side: int) -> np.ndarray:
         return frame
     # the mean over the covered area does not alias when shrinking; it would make blocks when enlarging
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.resize(frame, size, interpolation=how).reshape(size[1], size[0], channels)
+    try:
+        small = cv2.resize(frame, size, interpolation=how)
+    except cv2.error:  # of more than four channels OpenCV shrinks by whole numbers only
+        pieces = np.split(frame, range(3, channels, 3), axis=2)
+        small = np.concatenate([resize_one(piece, side) for piece in pieces], 2)
+    return small.reshape(size[1], size[0], channels)
 
 
 @dataclass(frozen=True)
