@@ -105,6 +105,13 @@ def test_batches_of_tensors_give_the_same_bits(clips, places):
         assert np.array_equal(out.permute(0, 2, 3, 4, 1).numpy(), np.stack([curves(clip) for clip in batch]))
 
 
+@pytest.mark.parametrize("steady", [False, True])
+def test_frame_by_frame_gives_the_bits_of_the_whole(clips, places, steady):
+    curves = tiny(clips, steady=steady)
+    brighten = curves.fitted(lambda: iter(FRAMES))
+    assert np.array_equal(np.stack([brighten(t, frame) for t, frame in enumerate(FRAMES)]), curves(FRAMES))
+
+
 def test_it_stands_in_recipes(clips):
     for data in (UserClips(str(clips)), Night()):
         recipe = Recipe("ce_enhanced", data, Enhanced(TrainedCurves(data, steady=True)))

@@ -25,7 +25,8 @@ def fitted_tables(clip: Callable[[], Iterator[np.ndarray]], clip_limit: float,
     rows = height * count
     below, beside = (tiles - rows % tiles, tiles - width % tiles) if rows % tiles or width % tiles else (0, 0)
     tile = (rows + below) // tiles, (width + beside) // tiles
-    mirrored = [divmod(rows - 2 - beyond, count) for beyond in range(below)]  # under the last row: row, frame
+    # rows mirrored under the last one: their tile, and of which row of which frame they are a copy
+    mirrored = [((rows + k) // tile[0], *divmod(rows - 2 - k, count)) for k in range(below)]
     histograms = np.zeros((tiles, tiles, 256), np.int64)
     number = -1
     for number, frame in enumerate(clip()):
@@ -34,8 +35,8 @@ def fitted_tables(clip: Callable[[], Iterator[np.ndarray]], clip_limit: float,
         edges = [min(max(-(-(k * tile[0] - number) // count), 0), height) for k in range(tiles + 1)]
         for k in range(tiles):
             histograms[k] += _counts(luma[edges[k]:edges[k + 1]], tiles)
-        for row in (row for row, when in mirrored if when == number):
-            histograms[-1] += _counts(luma[row:row + 1], tiles)
+        for at, row in ((at, row) for at, row, when in mirrored if when == number):
+            histograms[at] += _counts(luma[row:row + 1], tiles)
     if even:
         count, tile = number + 1, (height // tiles * (number + 1), tile[1])
     tables = _tables(histograms, clip_limit, tile[0] * tile[1])

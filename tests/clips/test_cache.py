@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 import warnings
+import zlib
 
 import numpy as np
 import pytest
 
+from kdlab.clips import cache as cache_module
 from kdlab.clips.cache import FrameCache, file_key, read_raw, resize
 from kdlab.clips.decode import DamagedClip
 
@@ -112,7 +115,9 @@ def test_a_changed_clip_is_read_afresh(root, clip):
     lambda file: file.write_bytes(file.read_bytes()[:40]),
     lambda file: file.write_bytes(b""),
     lambda file: file.unlink(),
-], ids=["cut", "half a header", "empty", "gone"])
+    lambda file: file.write_bytes(file.read_bytes()[:128] + bytes(file.stat().st_size - 128)),
+    lambda file: file.write_bytes(file.read_bytes()[:-5] + bytes([file.read_bytes()[-5] ^ 1]) + file.read_bytes()[-4:]),
+], ids=["cut", "half a header", "empty", "gone", "zeros", "one bit"])
 def test_a_damaged_cache_file_is_made_again(root, clip, damage, fresh):
     cache, read = FrameCache(root), Reader()
     cache.frames(clip, WANTED, 12, read)
@@ -122,6 +127,46 @@ def test_a_damaged_cache_file_is_made_again(root, clip, damage, fresh):
     again = FrameCache(root) if fresh else cache
     assert np.array_equal(again.frames(clip, WANTED, 12, read), expected(clip, WANTED, 12))
     assert file.read_bytes() == whole
+
+
+def test_stored_frames_are_compared_with_their_checksum_once(root, clip, monkeypatch):
+    FrameCache(root).frames(clip, WANTED, 12, Reader())
+    sums = []
+    monkeypatch.setattr(cache_module.zlib, "crc32", lambda *its, of=zlib.crc32: (sums.append(1), of(*its))[1])
+    monkeypatch.setattr(cache_module, "_sound", {})  # as in a new process
+    for _ in range(3):
+        assert np.array_equal(FrameCache(root).frames(clip, WANTED, 12, Reader()), expected(clip, WANTED, 12))
+    assert len(sums) == 1
+    (file,) = root.iterdir()
+    assert np.load(file).shape == (20, 12, 18, 3)  # an .npy file like any other
+
+
+def test_frames_one_by_one_are_never_held_together(root, clip):
+    """20 frames of 480x720 pixels, a megabyte each, in the memory of a few."""
+    def read(path, indices=None):
+        for number in range(20) if indices is None else indices:
+            yield np.full((480, 720, 3), number, np.uint8)
+
+    tracemalloc.start()
+    try:
+        for cache in (FrameCache(root), FrameCache(root / "none", limit_bytes=0)):
+            with warnings.catch_warnings(record=True):
+                assert cache.length(clip, 48, read) == 20
+                assert cache.frames(clip, [19, 3, 3], 48, read)[:, 0, 0, 0].tolist() == [19, 3, 3]
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_clip_damaged_at_its_end_leaves_nothing_in_the_cache(root, clip):
+    def read(path):
+        yield from Reader()(path)
+        raise DamagedClip(path, "truncated: 30 frames announced, 20 found")
+
+    for _ in range(2):
+        with pytest.raises(DamagedClip):
+            FrameCache(root).length(clip, 12, read)
+    assert list(root.iterdir()) == []
 
 
 def test_above_the_limit_only_the_frames_asked_for_are_read(root, tmp_path):

@@ -1,0 +1,196 @@
+"""Every view gives the same frames one by one as whole, in memory that the length of a clip does not change."""
+
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+
+from kdlab.clips import decode, views
+from kdlab.clips.both_lights import BothLights
+from kdlab.clips.cache import FrameCache, resize
+from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.coviar import Compressed
+from kdlab.clips.darkened import Darkened
+from kdlab.clips.decode import gathered, read_frames
+from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
+from kdlab.clips.flow import Flow
+from kdlab.clips.segments import SegmentBatches, Segments
+from kdlab.clips.standardised import Standardised
+from kdlab.clips.views import ClipBatches, Enhanced, MotionMix, Raw, Window, streamed
+from kdlab.clips.windows import AtRate
+
+STEADY = (HistogramEqualisation(True), Clahe(steady=True))
+
+
+def plain(view, path):
+    """What a view shows, computed of all frames at once, by its definition."""
+    if isinstance(view, (MotionMix, Standardised)):
+        return plain(view.of, path)
+    if isinstance(view, Enhanced):
+        return view.by(plain(view.of, path))
+    if isinstance(view, BothLights):
+        frames = plain(view.of, path)
+        return np.concatenate([frames, view.by(frames)], -1)
+    if isinstance(view, AtRate):
+        info, frames = decode.probe(path), plain(view.of, path)
+        steps = np.arange(max(1, int(len(frames) / info.fps * view.rate + 1e-6)))
+        return frames[np.minimum((steps + 0.5) * info.fps / view.rate, len(frames) - 1).astype(int)]
+    if isinstance(view, Flow):
+        grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in plain(view.of, path)]
+        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        flow = np.stack([dis.calc(a, b, None) for a, b in zip(grey, grey[1:], strict=False)])
+        rows = np.rint(128 + 127 * np.clip(flow / view.bound, -1, 1)).astype(np.uint8)
+        return np.concatenate([rows[:1], rows])
+    return read_frames(path).frames if view == Raw() else view.read(path)
+
+
+class Cropped:
+    """A view of somebody else's: no ``each_frame``."""
+
+    name = "cropped"
+
+    def read(self, path, indices=None):
+        return read_frames(path, indices).frames[:, 2:-2]
+
+
+VIEWS = [Raw(), Enhanced(Gamma()), Enhanced(HistogramEqualisation()), Enhanced(Clahe()), *map(Enhanced, STEADY),
+         MotionMix(Enhanced(Gamma())), Standardised(Enhanced(STEADY[0])), Flow(), Flow(of=Enhanced(Clahe())),
+         BothLights(Gamma()), BothLights(STEADY[1]), AtRate(Raw(), 10.0), AtRate(Enhanced(STEADY[1]), 60.0), Darkened(),
+         Enhanced(Gamma(), Darkened()), Cropped(), Enhanced(STEADY[0], Cropped())]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: f"{type(view).__name__}-{view.name}")
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi"])
+def test_one_by_one_is_as_whole(make_video, tmp_path, view, name):
+    noise = np.random.default_rng(0).integers(0, 60, (24, 46, 62, 3)).astype(np.uint8)
+    path = make_video(name, pixels=noise, codec="libx264" if name == "a.mp4" else "mpeg4", g="6", bf="0")
+    whole, each = plain(view, path), streamed(view)
+    assert np.array_equal(np.stack(list(each(path))), whole)
+    assert np.array_equal(view.read(path), whole)
+    some = np.unique(np.array([0, 1, 7, 8, 20]).clip(max=len(whole) - 1))
+    assert np.array_equal(np.stack(list(each(path, some))), whole[some])
+    assert np.array_equal(view.read(path, [3, 0, 3]), whole[[3, 0, 3]])
+    cache = FrameCache(tmp_path / "cache")
+    for side in (20, 70):
+        assert np.array_equal(cache.frames(path, range(len(whole)), side, each, view.name), resize(whole, side))
+
+
+@pytest.mark.parametrize("modality", ["iframe", "motion", "residual"])
+def test_modalities_one_by_one(make_video, modality):
+    path, view = make_video("a.avi", codec="mpeg4", g="6", bf="0"), Compressed(modality)
+    whole = view.read(path)
+    assert np.array_equal(np.stack(list(view.each_frame(path))), whole)
+    assert np.array_equal(np.stack(list(view.each_frame(path, [1, 4]))), whole[[1, 4]])
+    assert np.array_equal(gathered(view.each_frame, path, [4, 1, 1]), whole[[4, 1, 1]])
+
+
+@pytest.mark.parametrize("view", [view for view in VIEWS if not any(word in view.name for word in ("dark", "cropped"))],
+                         ids=lambda view: f"{type(view).__name__}-{view.name}")
+def test_a_longer_clip_takes_no_more_memory(make_video, tmp_path, monkeypatch, view):
+    monkeypatch.setattr("kdlab.clips.enhance._AT_ONCE", 10**5)
+    peaks = []
+    for frames in (20, 50):
+        path = make_video(f"{frames}.mp4", frames=frames, size=(160, 120), preset="ultrafast")
+        clips = ClipBatches([ClipRecord("a", path, 0, "train", "g")], {"x": view}, Window(4, 20, 20),
+                            FrameCache(tmp_path / "cache"))
+        tracemalloc.start()
+        try:
+            clips.check()
+            next(clips.evaluation())
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 5 * 160 * 120 * 3
+
+
+class Darker(Raw):
+    """A class below one of kdlab's that knows of ``read`` alone."""
+
+    def read(self, path, indices=None):
+        return super().read(path, indices) // 2
+
+
+def test_a_read_of_ones_own_is_never_passed_by(make_video):
+    path = make_video("a.mp4")
+    assert np.array_equal(np.stack(list(streamed(Darker())(path))), read_frames(path).frames // 2)
+    assert np.array_equal(Enhanced(Gamma(), of=Darker()).read(path), Gamma()(read_frames(path).frames // 2))
+
+
+def test_an_enhancer_of_ones_own_gets_the_clip_whole(make_video):
+    class Rising:
+        """Looks at all it is given, without saying so."""
+
+        name = "rising"
+
+        def __call__(self, frames):
+            return (frames // 4 + np.arange(len(frames)).reshape(-1, 1, 1, 1)).astype(np.uint8)
+
+    path = make_video("a.mp4")
+    assert np.array_equal(Enhanced(Rising()).read(path), Rising()(read_frames(path).frames))
+    steady = Rising()
+    steady.steady = True
+    assert np.array_equal(Enhanced(steady).read(path, [7, 30]), Rising()(read_frames(path).frames)[[7, 30]])
+
+
+def test_damage_behind_the_frames_asked_for_is_raised(make_video):
+    path = make_video("a.avi", frames=60, size=(128, 96), codec="mpeg4", g="10")
+    path.write_bytes(path.read_bytes()[:-9000])
+    for view in (Raw(), Enhanced(Gamma()), Flow(), BothLights(Gamma()), MotionMix()):
+        with pytest.raises(decode.DamagedClip, match="truncated"):
+            list(streamed(view)(path, [0, 3]))
+
+
+def decoded_by(monkeypatch):
+    """Numbers, by brightness, of the frames that are turned into pictures from now on."""
+    seen, of = [], decode._Pictures.of
+    monkeypatch.setattr(decode._Pictures, "of", lambda its, frame: (seen.append(frame.pts), of(its, frame))[1])
+    return seen
+
+
+@pytest.mark.parametrize("view", [Raw(), Enhanced(Gamma()), Flow()], ids=lambda view: view.name)
+def test_of_a_long_video_only_the_parts_with_segments_are_decoded(make_video, tmp_path, monkeypatch, view):
+    monkeypatch.setattr(views, "PART", 10)
+    path = make_video("long.mp4", frames=200, g="10", bf="2", preset="ultrafast")
+    records = [ClipRecord(f"a@{start}", path, 0, "train", "g", start, end)
+               for start, end in ((1.0, 1.6), (1.2, 2.0), (6.0, 6.4))]
+    clips = ClipBatches(records, {"x": view}, Window(5, 40, 40), FrameCache(tmp_path / "cache"))
+    seen = decoded_by(monkeypatch)
+    clips.check()
+    # parts 2 to 4 and 15; of flow the frame before each
+    assert len(seen) == (44 if isinstance(view, Flow) else 40)
+    (batch,) = clips.evaluation()
+    assert len(seen) == (44 if isinstance(view, Flow) else 40)
+    whole = resize(view.read(path), 40)
+    for record, pixels in zip(records, batch.views["x"], strict=True):
+        first, count = round(record.start * 25), round((record.end - record.start) * 25)
+        expected = Window(5, 40, 40).centre(count).apply(whole[first + Window(5).moments(count, 0.5)], 40)
+        assert np.array_equal((255 * pixels).round().byte().permute(1, 2, 3, 0).numpy(), expected)
+
+
+@pytest.mark.parametrize(("view", "name"), [(Enhanced(STEADY[0]), "a.mp4"), (Raw(), "a.avi")])
+def test_where_parts_need_the_whole_video_it_is_read_once(make_video, tmp_path, monkeypatch, view, name):
+    monkeypatch.setattr(views, "PART", 10)
+    path = make_video(name, frames=60, codec="libx264" if name == "a.mp4" else "mpeg4", bf="0")
+    records = [ClipRecord(f"a@{start}", path, 0, "train", "g", start, start + 0.4) for start in (0.4, 1.2, 1.6)]
+    clips = ClipBatches(records, {"x": view}, Window(5, 40, 40), FrameCache(tmp_path / "cache"))
+    seen = decoded_by(monkeypatch)
+    clips.check()
+    (batch,) = clips.evaluation()
+    assert len(seen) == (120 if view.__class__ is Enhanced else 60)  # a steady one looks at all frames first
+    whole = resize(view.read(path), 40)
+    shown = Window(5).moments(10, 0.5)
+    for first, pixels in zip((10, 30, 40), batch.views["x"], strict=True):
+        expected = Window(5, 40, 40).centre(10).apply(whole[first + shown], 40)
+        assert np.array_equal((255 * pixels).round().byte().permute(1, 2, 3, 0).numpy(), expected)
+
+
+def test_segments_of_the_compressed_domain_lie_where_their_times_say(make_video, tmp_path):
+    path = make_video("a.avi", frames=60, codec="mpeg4", g="12", bf="0", qmin="2", qmax="2",
+                      sc_threshold="1000000000")
+    records = [ClipRecord("whole", path, 0, "train", "g"), ClipRecord("late", path, 0, "train", "g", 1.2, 2.0)]
+    clips = SegmentBatches(records, {"iframe": Compressed("iframe")}, Segments(3, 48, 48), FrameCache(tmp_path))
+    assert [clips.stretch(record) for record in records] == [(0, 60), (30, 20)]
+    (batch,) = clips.evaluation()
+    shown = (255 * batch.views["iframe"]).round()[1, :, :, -8:, -8:].mean((0, 2, 3))
+    assert np.abs(shown.numpy() - 5 * np.array([24, 36, 36])).max() < 6
