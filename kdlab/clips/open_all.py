@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from multiprocessing import parent_process
 
 import cv2
@@ -25,7 +26,7 @@ from kdlab.progress import track
 
 __all__ = ["kept", "open_all", "opened_under", "unusable"]
 
-_CHUNK = 16  # at most so many clips for a worker at once; the cache counts its folder anew for each chunk
+_CHUNK = 16  # at most so many clips for a worker at once
 
 
 def open_all(parts: Sequence[ClipBatches], what: str = "opening clips", patience: float = 5.0) -> None:
@@ -87,7 +88,7 @@ def _on_all_cores(jobs: list[tuple[ClipBatches, ClipRecord]], first: int) -> Ite
     """The jobs from ``first`` on, in the order in which they end. This process takes the last ones, and begins while
     the others start."""
     others = min(available_cores(), len(jobs) - first) - 1
-    size = max(1, min(_CHUNK, (len(jobs) - first) // (32 * (others + 1))))
+    size = max(1, min(_CHUNK, (len(jobs) - first) // (64 * (others + 1))))
     todo: deque[list[int]] = deque()  # numbers of jobs of one part
     for number in range(first, len(jobs)):
         if not todo or jobs[todo[-1][0]][0] is not jobs[number][0] or len(todo[-1]) == size:
@@ -128,8 +129,8 @@ def _on_all_cores(jobs: list[tuple[ClipBatches, ClipRecord]], first: int) -> Ite
 
 def _packed(clips: ClipBatches, records: Sequence[ClipRecord]) -> bytes:
     """Some clips, with a cache at the same place that does not carry along what is known of all others."""
-    cache = FrameCache(clips.cache.root, clips.cache.limit_bytes)
-    return pickle.dumps(replace(clips, records=tuple(records), cache=cache))
+    place = FrameCache(clips.cache.root, clips.cache.limit_bytes)
+    return pickle.dumps(replace(clips, records=tuple(records), cache=place))
 
 
 def _open_chunk(packed: bytes) -> list | None:
@@ -141,7 +142,11 @@ def _open_chunk(packed: bytes) -> list | None:
         clips = pickle.loads(packed)
     except Exception:  # a view of the owner's own, which only the owner has
         return None
+    clips = replace(clips, cache=_one_cache(clips.cache.root, clips.cache.limit_bytes))
     return [_tried(clips, record) for record in clips.records]
+
+
+_one_cache = cache(FrameCache)  # which counts the bytes in its folder
 
 
 def _tried(clips: ClipBatches, record: ClipRecord) -> Exception | str | None:
