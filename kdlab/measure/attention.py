@@ -21,8 +21,8 @@ from kdlab.clips.night.make import truth
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import ClipBatches
 
-__all__ = ["SCORES", "Maps", "Unexplainable", "actor_masks", "cascade", "centred", "correlation", "fidelity",
-           "frame_difference", "grad_cam", "random_copy", "scores", "uniform"]
+__all__ = ["SCORES", "Maps", "Unexplainable", "actor_masks", "as_coarse", "cascade", "centred",
+           "correlation", "fidelity", "frame_difference", "grad_cam", "random_copy", "scores", "uniform"]
 
 SCORES = ("pointing_game", "energy_inside", "iou")
 
@@ -78,6 +78,19 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     if not np.isfinite(maps).all():
         raise Unexplainable(f"the map at {layer!r} is not finite: look at the weights and the clips")
     return flagged(maps)
+
+
+def as_coarse(maps: np.ndarray, net: nn.Module, x: torch.Tensor, layer: str) -> np.ndarray:
+    """``maps (N, T, H, W)`` of any kind as they would be had they only the few units of ``layer``: the mean around each
+    unit, brought to the clips ``x`` as :func:`grad_cam` does it. So a fine map competes on a coarse one's terms."""
+    mode = net.training
+    net.eval()
+    try:
+        reach = [to.cpu() for to in _geometry(net, _layer(net, layer), layer, x[:1])]
+    finally:
+        net.train(mode)
+    units = torch.einsum("nTHW,Tt,Hi,Wj->ntij", torch.from_numpy(maps).float(), *(to / to.sum(0) for to in reach))
+    return torch.einsum("ntij,Tt,Hi,Wj->nTHW", units, *reach).numpy()
 
 
 def _layer(net: nn.Module, name: str) -> nn.Module:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from kdlab.clips.enhance import Gamma
@@ -14,10 +16,14 @@ from kdlab.show.widgets import _interactive
 __all__ = ["gain_bars", "look_widget", "looks_picture", "ranked", "randomised", "removal"]
 
 
+#: How a map lies over a frame.
+HEAT = dict(cmap="inferno", vmin=0, vmax=1, alpha=0.55)
+
+
 def _over(ax: plt.Axes, frame: np.ndarray, heat: np.ndarray, mask: np.ndarray | None) -> None:
     """A grey frame (H, W, 3) under ``heat (H, W)`` in [0, 1]; the actor's outline in white over black."""
     ax.imshow(frame.mean(-1), cmap="gray", vmin=0, vmax=255)
-    ax.imshow(heat, cmap="inferno", vmin=0, vmax=1, alpha=0.55)
+    ax.imshow(heat, **HEAT)
     if mask is not None and mask.any() and not mask.all():
         for colour, width in (("black", 2.4), ("white", 1)):
             ax.contour(mask, levels=[0.5], colors=[colour], linewidths=width)
@@ -41,6 +47,9 @@ def looks_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.nda
         for ax, t in zip(line, moments, strict=True):
             _over(ax, shown[t], heat[t], masks[t])
         line[0].set_ylabel(name, fontsize=8)
+    bar = fig.colorbar(ScalarMappable(Normalize(0, 1), HEAT["cmap"]), ax=axes[1:].ravel().tolist(), alpha=HEAT["alpha"],
+                       fraction=0.03, pad=0.02)
+    bar.set_label("part of the map's largest value", fontsize=8)
     fig.suptitle(title, fontsize=10)
     return fig
 

@@ -18,7 +18,7 @@ from kdlab.clips.night import ACTIONS, Night
 from kdlab.evidence import Evidence, asked_for
 from kdlab.many import obtain_all
 from kdlab.measure.attention import SCORES
-from kdlab.measure.paired import Effect, effect, verdict
+from kdlab.measure.paired import Effect, effect
 from kdlab.nets.exits import ORDER
 from kdlab.recipe import Recipe
 from kdlab.studies import dual_light
@@ -27,7 +27,8 @@ from kdlab.study import Scores, flat, tested
 from kdlab.values import whole
 
 __all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "PROFILE", "TITLES", "AttentionSize", "available", "best",
-           "committed", "compared", "differences", "gains", "load_looks", "mean", "parts", "run", "sized", "trainings"]
+           "committed", "compared", "differences", "gains", "load_looks", "mean", "parts", "reading", "run", "sized",
+           "trainings"]
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,13 @@ def best(looks: dict[str, np.ndarray], metric: str, condition: str) -> str:
     return max(BASELINES, key=lambda name: mean(looks, metric, beside(condition)[name]))
 
 
+def reading(gap: Effect) -> str:
+    """What a difference says at the ledger's level; no verdict, as no paper claims anything here."""
+    if gap.strict_low > 0 or gap.strict_high < 0:
+        return "above" if gap.strict_low > 0 else "below"
+    return "within 2 points" if -2 < gap.low and gap.high < 2 else f"undecided (± {gap.half_width:.1f})"
+
+
 def gains(looks: dict[str, np.ndarray], conditions: Iterable[str], metrics: Iterable[str] = SCORES) -> pd.DataFrame:
     """Each network's score, that of the best of four baselines (percent), and its gain over it (points)."""
     table = []
@@ -172,8 +180,8 @@ def gains(looks: dict[str, np.ndarray], conditions: Iterable[str], metrics: Iter
             name = best(looks, metric, condition)
             its, gain = beside(condition)[name], compared(looks, metric, condition, beside(condition)[name])
             table.append((condition, metric, mean(looks, metric, condition), BASELINES[name],
-                          mean(looks, metric, its), gain, verdict(gain)))
-    return pd.DataFrame(table, columns=["network", "metric", "score", "best baseline", "its score", "gain", "verdict"])
+                          mean(looks, metric, its), gain, reading(gain)))
+    return pd.DataFrame(table, columns=["network", "metric", "score", "best baseline", "its score", "gain", "reading"])
 
 
 #: What is compared with what. Of deletion less is better, so the other clip's map comes first.
@@ -183,9 +191,9 @@ PAIRS = {metric: [("dlkdd", "ce_raw"), ("dlkdd", "same_light")] for metric in (*
 
 def differences(looks: dict[str, np.ndarray], pairs: dict[str, list[tuple[str, str]]] = PAIRS) -> pd.DataFrame:
     """Paired differences of the dual-light networks, in points (of correlations: hundredths)."""
-    table = [(metric, f"{a} − {b}", e := compared(looks, metric, a, b), verdict(e))
+    table = [(metric, f"{a} − {b}", e := compared(looks, metric, a, b), reading(e))
              for metric, some in pairs.items() for a, b in some]
-    return pd.DataFrame(table, columns=["metric", "comparison", "effect", "verdict"])
+    return pd.DataFrame(table, columns=["metric", "comparison", "effect", "reading"])
 
 
 def _rows(name: str, answers: Scores, looks: dict[str, np.ndarray]) -> Iterator[dict]:

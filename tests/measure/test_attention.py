@@ -148,6 +148,16 @@ def test_branches_and_padding_of_their_own_are_followed(centres):
                                         15 - (14 * edge + 2 * corner) / 16], abs=1e-3)
 
 
+def test_a_fine_map_has_no_advantage_on_a_coarse_ones_terms():
+    net, x = alike(TinyR2Plus1D((4, 4, 8, 8))), torch.zeros(1, 3, 1, 36, 36)
+    fine = np.zeros((1, 1, 36, 36), np.float32)
+    fine[0, 0, 14:18, 24:28] = 1
+    coarse = attention.as_coarse(fine, net, x, "net.stages.3")
+    assert scores(fine, fine > 0)["energy_inside"] == 1 and scores(coarse, fine > 0)["energy_inside"] < 0.1
+    assert np.unravel_index(coarse[0, 0].argmax(), (36, 36)) == (16, 27), "of 6.3, 16 and 26.4 the nearest"
+    assert attention.as_coarse(np.ones_like(fine), net, x, "net.stages.3") == pytest.approx(1)
+
+
 def test_frames_of_a_2d_network_have_their_own_maps():
     net = build(TinyCompressed((4, 4, 8, 8)), 3, 0)
     x = torch.rand(2, 3, 3, 52, 65, generator=torch.Generator().manual_seed(0))

@@ -21,8 +21,8 @@ def clip():
 def test_a_row_for_each_map_and_one_for_the_clip(clip):
     frames, masks = clip
     fig = looks_picture(frames, {"student": masks.astype(float), "teacher": np.ones(masks.shape)}, masks, (0, 5, 9))
-    assert len(fig.axes) == 3 * 2, "a moment outside the clip is left out"
-    assert {"student", "teacher", "enhanced"} <= set(words(fig).splitlines())
+    assert len(fig.axes) == 3 * 2 + 1, "a moment outside the clip is left out; a bar says what colours mean"
+    assert {"student", "teacher", "enhanced", "part of the map's largest value"} <= set(words(fig).splitlines())
 
 
 def test_best_median_and_worst_are_by_score():
@@ -33,8 +33,8 @@ def test_best_median_and_worst_are_by_score():
 
 def test_charts_name_what_they_show():
     e = Effect(5, 4, 6, 3, 7, 3, 40, 3, 40)
-    table = pd.DataFrame([("dlkdd", "iou", 30.0, "uniform", 20.0, e, "supported")],
-                         columns=["network", "metric", "score", "best baseline", "its score", "gain", "verdict"])
+    table = pd.DataFrame([("dlkdd", "iou", 30.0, "uniform", 20.0, e, "above")],
+                         columns=["network", "metric", "score", "best baseline", "its score", "gain", "reading"])
     assert "DL-KDD" in words(gain_bars(table, {"dlkdd": "DL-KDD"}, "iou"))
     curve = {"deletion": np.ones((3, 11)), "insertion": np.ones((3, 11))}
     assert "another clip's" in words(removal({"its own": curve, "another clip's": curve}))

@@ -26,8 +26,10 @@ def test_a_gain_is_over_the_best_baseline():
     table = attention.gains(made_up(0.1), ["net"])
     assert table["best baseline"].tolist() == 3 * ["centred Gaussian"]
     assert [e.mean for e in table.gain] == pytest.approx([10, 10, 10], abs=2)
+    assert set(table.reading) == {"above"}, "no verdict: no paper claims it"
     none = attention.gains(made_up(0.0), ["net"])
-    assert all(e.low < 0 < e.high for e in none.gain)
+    assert all(e.low < 0 < e.high for e in none.gain) and not {"above", "below"} & set(none.reading)
+    assert set(attention.gains(made_up(-0.1), ["net"]).reading) == {"below"}
 
 
 def test_clips_without_a_score_are_left_out_on_both_sides():
