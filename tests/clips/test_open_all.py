@@ -74,7 +74,7 @@ def test_workers_leave_the_frames_where_this_process_finds_them(folder, monkeypa
     alone = [next(iter(ClipBatches(its.records, VIEWS, its.window, FrameCache(folder / "other")).evaluation())).views
              for its in mine]
     for name in ("read", "each_frame"):
-        monkeypatch.setattr(Shared, name, forbidden)
+        monkeypatch.setattr(Shared, name, forbidden, raising=False)
         monkeypatch.setattr(Raw, name, forbidden, raising=False)
         monkeypatch.setattr(Enhanced, name, forbidden, raising=False)
     for its, before in zip(mine, alone, strict=True):
