@@ -136,7 +136,13 @@ def _say_status(recipes) -> None:
     from kdlab.runs import find, unfit
 
     with one_look():
-        order = in_order(recipes)
+        asked, away = in_order(recipes), {}
+        for recipe in asked:
+            try:
+                recipe.digest()
+            except FileNotFoundError as error:  # real clips, which are not on every machine
+                away[recipe] = str(error)
+        order = [recipe for recipe in asked if recipe not in away]
         finished = {recipe: run for recipe in order if (run := find(recipe, pretrained=False))}
         stale = {recipe.name: why for recipe, run in finished.items() if (why := unfit(run, recipe))}
         found = status.standings(order, {r: run for r, run in finished.items() if r.name not in stale})
@@ -145,6 +151,8 @@ def _say_status(recipes) -> None:
     click.echo(status.table(found, f"{left}, {at_once} at once"))
     for which, why in stale.items():
         click.echo(f"left, because stale or damaged: {which}: {why}")
+    for why in dict.fromkeys(away.values()):
+        click.echo(f"not looked for, {list(away.values()).count(why)} trainings: {why}")
 
 
 @cli.command()

@@ -18,7 +18,7 @@ from kdlab import paths
 from kdlab.contents import one_look
 from kdlab.ours import begins_with, may_write
 from kdlab.progress import headless
-from kdlab.recipe import Recipe
+from kdlab.recipe import Recipe, portable
 from kdlab.stored import DamagedRun, read_note
 
 __all__ = ["TRIED", "Board", "note_trial", "seconds_left", "standings", "table", "tally", "tried"]
@@ -58,8 +58,8 @@ def standings(recipes: Iterable[Recipe], done: Mapping, names: Mapping | None = 
 
 
 def _stem(name: str) -> str:
-    """Condition and data: ``dlkdd-night`` of ``dlkdd-night-s3-7f3a2c``."""
-    return name.rpartition("-s")[0]
+    """Condition and data: ``dlkdd-night`` of ``dlkdd-night-s3-7f3a2c``; also of names from before they were cleaned."""
+    return portable(name.rpartition("-s")[0])
 
 
 def seconds_left(found: pd.DataFrame) -> float:

@@ -23,7 +23,7 @@ from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
 from kdlab.measure.transfer import asked, mean_recall, narrowed
 from kdlab.profiles import DEMO, TITLES, dual_light
-from kdlab.recipe import Recipe, UserClips, source_hash
+from kdlab.recipe import Recipe, UserClips, portable, source_hash
 from kdlab.runs import Run, committed_runs, find, save_arrays
 
 __all__ = ["Scores", "answers", "beside", "collect", "compare_with_committed", "compare_with_pretrained",
@@ -278,7 +278,7 @@ def stale_studies(committed: dict[str, dict[str, list[Recipe]]]) -> dict[str, st
             continue
         scores = Scores.load(path)
         for condition, (recipe, *_) in columns.items():
-            was, now = scores.recipes.get(condition, [""])[0], _name(recipe)
+            was, now = portable(scores.recipes.get(condition, [""])[0]), _name(recipe)
             if was != now and was.rpartition("-")[0] != now:
                 stale[path.name] = f"{condition} was another recipe ({now} today)"
             elif scores.sources[condition] != source_hash(recipe):

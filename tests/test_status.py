@@ -221,3 +221,16 @@ def test_a_line_that_was_cut_off_does_not_swallow_the_next(runs):
     (runs / "tried.csv").write_bytes((runs / "tried.csv").read_bytes()[:-9])
     note_trial("ce_raw-night-s1-ab12cd", {"sources": "a", "data": "d"})
     assert tried(["ce_raw-night-s1-ab12cd"]) == 2
+
+
+def test_the_status_of_a_study_goes_on_where_clips_are_away_and_runs_damaged(runs, capsys):
+    from kdlab.cli import _say_status
+
+    raw, away = recipes("ce_raw", 2), [make_recipe("/nowhere/real", seed) for seed in range(3)]
+    (runs / raw[0].name).mkdir()
+    (runs / raw[0].name / "run.json").write_text("{")
+    _say_status([*raw, *away])
+    said = capsys.readouterr().out
+    assert "ce_raw-mine      0        0      2" in said
+    assert f"left, because stale or damaged: {raw[0].name}: " in said and "run.json is damaged" in said
+    assert "not looked for, 3 trainings: /nowhere/real: no such file or folder" in said

@@ -104,6 +104,7 @@ def test_predictions_are_stale_when_recipe_or_sources_are_others(tmp_path, monke
     names = {condition: [recipe.name] for condition, (recipe,) in column.items()}
     sources = {condition: source_hash(recipe) for condition, (recipe,) in column.items()}
     for changes, word in (({}, ""), ({"recipes": names | {"dlkdd": ["x"]}}, "another recipe"),
+                          ({"recipes": {c: [n.replace("_", ":") for n in its] for c, its in names.items()}}, ""),
                           ({"sources": sources | {"dlkdd": "x"}}, "trained by other sources")):
         made = dataclasses.replace(made_scores(), **{"recipes": names, "sources": sources} | changes)
         made.save(tmp_path / "predictions" / "a.npz")

@@ -17,7 +17,12 @@ PREDICTIONS = [paths.figures_dir() / "predictions" / f"dual_light_weizmann-fold{
 
 
 def test_conditions_see_what_their_names_say(monkeypatch, tmp_path):
-    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path))
+    for place in ("here", "there"):
+        for label in ("bend", "jump"):
+            (tmp_path / place / "weizmann" / label).mkdir(parents=True)
+            for n in range(6):
+                (tmp_path / place / "weizmann" / label / f"{n}.avi").write_text(f"{label} {n}, which nobody decodes")
+    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path / "here"))
     of = {condition: column[0] for condition, column in darkened.columns(STUDY, 2, "2").items()}
     dark, bright = Darkened(), Enhanced(Gamma(), of=Darkened())
     assert {c: r.view for c, r in of.items()} == {
@@ -26,8 +31,9 @@ def test_conditions_see_what_their_names_say(monkeypatch, tmp_path):
     assert (of["same_light"].teacher.view, of["dlkdd"].teacher.view) == (dark, bright)
     assert of["ce_2x"].settings.epochs == 2 * of["ce_raw"].settings.epochs
     assert {r.data.test_fold for r in of.values()} == {"2"}
-    monkeypatch.delenv("KDLAB_REAL_CLIPS")
-    assert darkened.columns(STUDY, 2, "2")["dlkdd"][0].name == of["dlkdd"].name, "a path became part of the recipe"
+    name = of["dlkdd"].name
+    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path / "there"))
+    assert darkened.columns(STUDY, 2, "2")["dlkdd"][0].name == name, "a path became part of the recipe"
 
 
 def test_without_real_clips_it_says_what_is_missing(monkeypatch, tmp_path):

@@ -58,9 +58,8 @@ def test_every_condition_has_a_title_and_a_place_in_the_study():
     assert set(MADE) <= set(TITLES) and set(HEADLINE) <= set(STUDIED)
     assert set(STUDIED) | set(ABLATIONS) | set(ONCE) == set(MADE)
     assert set(generative.COMPETITORS) <= set(STUDIED)
-    names = [r.name for r in generative.trainings(STUDY)]
-    assert set(names) >= {r.name for column in generative.columns(STUDY, 1, night(STUDY), STUDIED).values()
-                          for r in column}
+    assert set(generative.trainings(STUDY)) >= {r for column in generative.columns(STUDY, 1, night(STUDY),
+                                                                                   STUDIED).values() for r in column}
 
 
 def test_the_flow_stream_is_the_same_network_on_two_channels():

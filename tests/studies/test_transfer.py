@@ -12,6 +12,11 @@ from kdlab.study import Scores, load_rows
 
 
 def test_the_finetuned_begin_as_the_pretrained_and_no_path_is_part_of_a_recipe(tmp_path):
+    for place in ("a", "b"):
+        (tmp_path / place / "arid6").mkdir(parents=True)
+        for name in ("1", "2"):
+            (tmp_path / place / "arid6" / f"{name}.mp4").write_text("which nobody decodes")
+        (tmp_path / place / "arid6" / "index.csv").write_text("path,label,fold\n1.mp4,Run,A\n2.mp4,Run,B\n")
     here, there = (transfer.columns(STUDY, 2, "A", tmp_path / place / "arid6") for place in ("a", "b"))
     assert [r.start for r in here["finetuned"]] == [transfer.pretraining(STUDY, seed) for seed in range(2)]
     for tuned, kept in zip(here["finetuned"], here["finetuned_kept"], strict=True):
