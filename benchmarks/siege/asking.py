@@ -1,5 +1,8 @@
 """How a recipe is asked for after an attack on its files, and how files are damaged."""
 
+import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +15,27 @@ def ask(field: Attack, its, right: dict[str, str], names: tuple) -> None:
     """Obtain the run of a recipe and compare what it says with ``right``."""
     from kdlab.runs import obtain
 
-    names = (*names, its.name)
+    names = (*names, its.condition)
     run = field.call(names, obtain, its, pretrained=False, say=lambda _: None)
     said = run and field.call(names, answers, run)
     if said and (unlike := [what for what in right if said[what] != right[what]]):
         field.found("wrong", f"{names[0]}: other {', '.join(unlike)} than the undisturbed run's, without a word")
+
+
+def aside(field: Attack, function: Callable[[], object], **environment: Path):
+    """What ``function`` gives, as JSON, in a process of its own under other variables; None when it ends otherwise."""
+    answer = field.root / "aside.json"
+    pid = os.fork()
+    if pid == 0:
+        os.environ.update({name: str(value) for name, value in environment.items()})
+        try:
+            answer.write_text(json.dumps(function()))
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    found = json.loads(answer.read_text()) if answer.is_file() else None
+    answer.unlink(missing_ok=True)
+    return found
 
 
 def spoil(field: Attack, path: Path) -> None:

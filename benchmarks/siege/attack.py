@@ -161,7 +161,7 @@ def differences(before: dict[str, list], after: dict[str, list], added: bool = F
 # --- the process of an attack --------------------------------------------------------------------------------------
 
 def run_forked(attack: Callable[[Attack], None], field: Attack, seconds: float, environment: dict[str, str],
-               grace: float = 6.0) -> None:
+               grace: float = 20.0) -> None:
     """Run ``attack(field)`` in a new session; what the process cannot tell itself is noted here. Processes that it
     leaves behind have ``grace`` seconds to end by themselves."""
     memory_before = psutil.Process().memory_info().rss

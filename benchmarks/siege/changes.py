@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siege.asking import Marker, ask, nothing_ran, spoil
+from siege.asking import Marker, aside, ask, nothing_ran, spoil
 from siege.attack import Attack
 from siege.camp import answers, make_clips, recipe, student, undisturbed
 
@@ -91,11 +91,9 @@ def same_names(field: Attack) -> None:
 
 def changed_clips(field: Attack) -> None:
     """Clips added, relabelled, dealt anew or replaced after a training, also with the same size and time."""
-    from kdlab.runs import obtain
-
     folder, kind = field.root / "mine" / "clips", field.number(6)
     shutil.copytree(field.camp / "clips", folder)
-    obtain(recipe(folder), pretrained=False, say=lambda _: None)
+    aside(field, lambda: _trained(recipe(folder)))
     index = folder / "index.csv"
     if kind == 0:
         shutil.copy2(folder / "left" / "train0.mp4", folder / "left" / "train9.mp4")
@@ -114,18 +112,17 @@ def changed_clips(field: Attack) -> None:
                 data += bytes(max(0, size - len(data)))
             old.write_bytes(data)
             os.utime(old, ns=(status.st_atime_ns, (status.st_mtime_ns, 0, 2**61)[kind - 3]))
-    fresh = os.fork()
-    if fresh == 0:  # as a new process sees it, and as one sees it that has never trained before
-        before, os.environ["KDLAB_RUNS"] = os.environ["KDLAB_RUNS"], str(field.root / "fresh")
-        from kdlab.recipe import _open_user_clips
-
-        getattr(_open_user_clips, "cache_clear", lambda: None)()
-        cached, os.environ["KDLAB_CACHE"] = os.environ["KDLAB_CACHE"], str(field.root / "fresh-cache")
-        right = answers(obtain(recipe(folder), pretrained=False, say=lambda _: None))
-        os.environ |= {"KDLAB_RUNS": before, "KDLAB_CACHE": cached}
+    elsewhere = dict(KDLAB_RUNS=field.root / "fresh", KDLAB_CACHE=field.root / "fresh-cache")
+    if right := aside(field, lambda: _trained(recipe(folder)), **elsewhere):
         ask(field, recipe(folder), right, (folder, "index.csv"))
-        os._exit(0)
-    os.waitpid(fresh, 0)
+    else:
+        field.call((folder, "index.csv"), _trained, recipe(folder))
+
+
+def _trained(its) -> dict[str, str]:
+    from kdlab.runs import obtain
+
+    return answers(obtain(its, pretrained=False, say=lambda _: None))
 
 
 def full_disk(field: Attack) -> None:
@@ -184,10 +181,8 @@ def replaced_while_training(field: Attack) -> None:
     for old in folder.rglob("*.mp4"):
         shutil.copy2(field.camp / "other" / "clips" / old.relative_to(folder), old)
     os.waitpid(pid, 0)
-    os.environ["KDLAB_RUNS"] = str(field.root / "fresh")
-    right = answers(obtain(its, pretrained=False, say=lambda _: None))
-    os.environ["KDLAB_RUNS"] = str(field.root / "runs")
-    ask(field, its, right, (folder, its.name, ".mp4"))
+    right = aside(field, lambda: _trained(its), KDLAB_RUNS=field.root / "fresh", KDLAB_CACHE=field.root / "fresh-cache")
+    ask(field, its, right or {}, (folder, its.name, ".mp4"))
 
 
 KINDS = (cache, blocked_places, linked_run, same_names, changed_clips, full_disk, two_writers, replaced_while_training)

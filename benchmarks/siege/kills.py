@@ -42,7 +42,7 @@ def _killed(field: Attack, work: Work, right: dict | None = None, alone: float =
             os.waitpid(pid, 0)
         except (ProcessLookupError, ChildProcessError):
             pass
-        if left := end_session(pid, grace=5.0):
+        if left := end_session(pid, grace=20.0):
             field.found("hang", f"a killed owner left {len(left)} processes behind: {left[0][:100]}")
         before = {path: path.stat().st_mtime_ns for path in work.finished()}
     field.call((wanted,) if wanted else (), work.call)

@@ -198,7 +198,7 @@ def recipes(field: Attack) -> None:
     shutil.copytree(field.camp / "runs", field.root / "runs")
     before = {*os.listdir(field.root), *os.listdir(field.root.parent)}
     its = field.call(tuple(change), lambda: replace(its, **change))
-    run = its and field.call((*change, its.name, "lr", "loss"), obtain, its, pretrained=False, say=lambda _: None)
+    run = its and field.call((*change, its.condition, "lr", "loss"), obtain, its, pretrained=False, say=lambda _: None)
     if run and kind < 4:
         field.found("wrong", f"a recipe with {change} is trained")
     after = {*os.listdir(field.root), *os.listdir(field.root.parent)}
