@@ -103,7 +103,7 @@ def network(name: str) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
     return net, x, y
 
 
-@pytest.mark.slow  # half a minute each; ResNet-18, of 11 million weights, two to three
+@pytest.mark.slow  # about five minutes of a quiet core, more than half of them for the 11 million weights of ResNet-18
 @pytest.mark.parametrize("name, repeats", [("TinyR2Plus1D", 400), ("ViT", 400), ("shufflenet_v2_x0_5", 100),
                                            ("ResNet-18", 100)])
 def test_the_error_covers_the_truth_of_trained_networks(name, repeats):
