@@ -77,7 +77,7 @@ class TrainedCurves:
         """See ``kdlab.clips.enhance``: each frame by itself, or with the mean of all curve maps."""
         if not self.steady:
             return lambda number, frame: self(frame[None])[0]
-        net, total, count = _net(self, torch.device("cpu")), 0, 0
+        net, total, count = _net(self, _name(self), torch.device("cpu")), 0, 0
         with torch.no_grad(), one_thread():
             for frame in clip():
                 total, count = total + net(_picture(frame))[0], count + 1
