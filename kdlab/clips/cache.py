@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import io
 import os
+import re
 import time
 import uuid
 import warnings
@@ -37,6 +38,7 @@ _FORMAT = "2"  # raise it when frames of the same file and view would come out d
 _CHECKSUM_BYTES = 4
 _RECOUNT_SECONDS = 5.0
 _ABANDONED_SECONDS = 3600.0
+_DRAFT = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{32}\.tmp")  # of this module's own; the folder may hold others' files
 
 
 def file_key(path: Path | str) -> str:
@@ -213,7 +215,7 @@ class FrameCache:
                 for file in files:
                     try:
                         status = file.stat()
-                        if file.name.endswith(".tmp") and time.time() - status.st_mtime > _ABANDONED_SECONDS:
+                        if _DRAFT.fullmatch(file.name) and time.time() - status.st_mtime > _ABANDONED_SECONDS:
                             os.unlink(file)  # its process was killed while writing
                         else:
                             self._used += status.st_size

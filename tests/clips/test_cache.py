@@ -275,13 +275,15 @@ def test_two_processes_fill_one_folder(root, tmp_path):
 
 def test_drafts_of_killed_processes_are_cleared_after_a_while(root, clip):
     root.mkdir()
-    old, new = root / ".a.tmp", root / ".b.tmp"
-    old.write_bytes(bytes(100))
-    new.write_bytes(bytes(100))
-    os.utime(old, (0, 0))
+    old, new, mine = root / f".{'a' * 32}.{'0' * 32}.tmp", root / f".{'b' * 32}.{'0' * 32}.tmp", root / "mine.tmp"
+    for file in (old, new, mine):
+        file.write_bytes(bytes(100))
+    for file in (old, mine):
+        os.utime(file, (0, 0))
     FrameCache(root).frames(clip, [0], 12, Reader())
     assert not old.exists()
     assert new.exists()  # another process may be writing it
+    assert mine.exists(), "a file of somebody's, in a folder that a variable names"
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files in /proc")
