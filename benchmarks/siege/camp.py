@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,7 +180,9 @@ def stock(field: Attack) -> None:
     bits = {}
     for name, its in {"student": student(camp / "clips"), "other seed": recipe(camp / "clips", 7),
                       "other clips": recipe(camp / "other" / "clips")}.items():
+        began = time.monotonic()
         bits[name] = answers(obtain(its, pretrained=False, say=lambda _: None))
+        bits["seconds"] = {"training": time.monotonic() - began}
     (camp / "bits.json").write_text(json.dumps(bits, indent=1))
     lessen_profiles()
     for night in (Night(("Run", "Walk"), (2, 1, 1), 0.25), Night(("Run", "Walk"), (2, 1, 1), 0.25, actor=False),

@@ -30,8 +30,9 @@ class Work:
     outcome: Callable[[], dict]
 
 
-def _killed(field: Attack, work: Work, right: dict | None = None, alone: float = 1.0, wanted: str = "") -> None:
-    """Kill ``work`` at random moments of the ``alone`` seconds that it takes, go on, and compare."""
+def _killed(field: Attack, work: Work, right: dict | None = None, alone: float = 1, wanted: str = "") -> None:
+    """Kill ``work`` at random moments of the time that it takes, ``alone`` tiny trainings long; go on, and compare."""
+    alone *= undisturbed(field, "seconds")["training"]
     for _ in range(int(field.rng.integers(1, 4))):
         pid = _begun(work.call)
         until = time.monotonic() + float(field.rng.uniform(0, 1.1 * alone))
@@ -99,7 +100,7 @@ def training(field: Attack) -> None:
 
     its = recipe(field.camp / "clips", 7)
     _killed(field, Work(lambda: obtain(its, pretrained=False, say=lambda _: None), lambda: _runs(field),
-                        lambda: answers(Run(field.root / "runs" / its.name))), undisturbed(field, "other seed"), 1.0)
+                        lambda: answers(Run(field.root / "runs" / its.name))), undisturbed(field, "other seed"))
 
 
 def taught(field: Attack) -> None:
@@ -108,7 +109,7 @@ def taught(field: Attack) -> None:
 
     its = student(field.camp / "clips")
     _killed(field, Work(lambda: obtain(its, pretrained=False, say=lambda _: None), lambda: _runs(field),
-                        lambda: answers(Run(field.root / "runs" / its.name))), undisturbed(field, "student"), 1.5)
+                        lambda: answers(Run(field.root / "runs" / its.name))), undisturbed(field, "student"), 2)
 
 
 def study(field: Attack) -> None:
@@ -124,7 +125,7 @@ def study(field: Attack) -> None:
         table = next(field.root.rglob("night_audit.csv")).read_text().splitlines()
         return _bytes(field.root, "night_audit*.npz") | {"rows": [row for row in table if "seconds" not in row]}
 
-    _killed(field, Work(call, lambda: _runs(field), outcome), alone=4.0)
+    _killed(field, Work(call, lambda: _runs(field), outcome), alone=12)
 
 
 def pooled(field: Attack) -> None:
@@ -136,7 +137,7 @@ def pooled(field: Attack) -> None:
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     _killed(field, Work(lambda: obtain_all(recipes, pretrained=False, workers=2, say=lambda _: None),
                         lambda: _runs(field), lambda: answers(Run(field.root / "runs" / recipes[0].name))),
-            undisturbed(field, "other seed"), 8.0)
+            undisturbed(field, "other seed"), 20)
 
 
 def rendering(field: Attack) -> None:
@@ -147,7 +148,7 @@ def rendering(field: Attack) -> None:
         field.kdlab("data", "night", "--out", out, "--classes", "Run,Walk", "--clips", 6, "--workers", 1, names=(out,))
 
     _killed(field, Work(call, lambda: list(out.glob("truth/*/*.npz")),
-                        lambda: _bytes(out, "*.mp4", "*.avi", "*.npz", "index.csv", "night.json")), alone=1.5)
+                        lambda: _bytes(out, "*.mp4", "*.avi", "*.npz", "index.csv", "night.json")), alone=4)
 
 
 def transcoding(field: Attack) -> None:
@@ -167,7 +168,7 @@ def transcoding(field: Attack) -> None:
         return {"files": kept == whole, "count": len(whole)}
 
     _killed(field, Work(call, lambda: [p for p in out.rglob("*.avi") if not p.name.startswith(".")], reference),
-            {"files": True, "count": 4}, alone=0.4)
+            {"files": True, "count": 4})
 
 
 def checking(field: Attack) -> None:
@@ -187,7 +188,7 @@ def checking(field: Attack) -> None:
                   for clip in sorted(clips.glob("right/*.mp4"))]
         return {"frames": frames, "said": field.kdlab("data", "check", clips).out.replace(str(field.root), "")}
 
-    _killed(field, Work(call, lambda: [], outcome), alone=0.3)
+    _killed(field, Work(call, lambda: [], outcome))
 
 
 def _project(field: Attack) -> None:
@@ -224,7 +225,7 @@ def reproduction(field: Attack) -> None:
 
     names = ("00_start-smoke", "05_middle-smoke", "10_scoreboard-smoke")
     right = {f"{name}.ipynb": [f"{name.removesuffix('-smoke')} {2 ** 100}\n"] for name in names}
-    _killed(field, Work(call, lambda: list(done.glob("*.json")), outcome), right, alone=6.0)
+    _killed(field, Work(call, lambda: list(done.glob("*.json")), outcome), right, alone=15)
 
 
 def reporting(field: Attack) -> None:
@@ -238,7 +239,7 @@ def reporting(field: Attack) -> None:
         field.kdlab("report", names=("10_scoreboard",))
 
     _killed(field, Work(call, lambda: [], lambda: {"whole": page.read_text().rstrip().endswith("</html>")}),
-            {"whole": True}, alone=1.0)
+            {"whole": True}, alone=3)
 
 
 #: In turn; those that start kernels or pools are dear, and come once in forty.

@@ -203,7 +203,7 @@ def links(field: Attack) -> None:
 def special_tables(field: Attack) -> None:
     """The table itself is a pipe, a folder, a device; the set is a file, an empty string, a name with odd bytes."""
     _rows(field)
-    kind, path = field.number(6), field.root / "set" / "index.csv"
+    kind, path = field.number(5), field.root / "set" / "index.csv"
     path.unlink()
     given = path.parent
     if kind == 0:
@@ -216,9 +216,6 @@ def special_tables(field: Attack) -> None:
         path.symlink_to("/dev/zero")
         given = path
     elif kind == 3:
-        os.chdir(path.parent)
-        given = ""
-    elif kind == 4:
         given = "no\udcffsuch"
     else:
         (field.root / "file").write_text("x")
@@ -226,10 +223,14 @@ def special_tables(field: Attack) -> None:
     ended = field.kdlab("data", "list", given, names=(str(given) or "empty", "PATH", "path", "such"))
     if ended.code == 0:
         field.found("wrong", f"lists {str(given)!r}: {ended.out[:80]}")
-    if kind == 3:
-        ended = field.kdlab("run", "00", "--data", "", names=("data",))
-        if ended.code != 2:
-            field.found("wrong", "run --data '' takes the current folder, or what it likes")
+def empty_data(field: Attack) -> None:
+    """``--data ""``, as a script writes it whose variable is not set: not the current folder."""
+    _rows(field)
+    os.chdir(field.root / "set")
+    for command in (("data", "list", ""), ("data", "check", ""), ("run", "03", "--data", "", "-p", "profile", "none")):
+        ended = field.kdlab(*command, names=("data", "path", "empty"))
+        if ended.code != 2 or "cell" in ended.err:
+            field.found("wrong", f"kdlab {' '.join(command[:2])} takes an empty path for the current folder")
 
 
 def classes(field: Attack) -> None:
@@ -304,5 +305,5 @@ def strange_names(field: Attack) -> None:
 
 
 KINDS: tuple[Callable, ...] = (protocols, special_rows, upward_paths, odd_labels, strange_labels, odd_times, odd_texts,
-                               sound_texts, odd_folds, links, special_tables, classes, same_ids, many_rows,
+                               sound_texts, odd_folds, links, special_tables, empty_data, classes, same_ids, many_rows,
                                strange_names)

@@ -135,8 +135,8 @@ def notebook_parameters(field: Attack) -> None:
     first = new("import os\nx = None\ny = len(os.listdir())\ndata = None\nz = 1.5", metadata={"tags": ["parameters"]})
     nbformat.write(nbformat.v4.new_notebook(cells=[first, new("print(1)")]), field.root / "notebooks" / "00_x.ipynb")
     paths.project_root = lambda: field.root
-    mark = f"open('{field.root}/code-ran','w')"
-    code = (f"""b'";{mark};"'""", f"""(b'";{mark};"',)""", f'{{"a": b\'";{mark};"\'}}', f"""[b'";{mark};"']""")
+    mark = f'open("{field.root}/code-ran","w")'
+    code = (f"""b'";{mark};"'""", f"""(b'";{mark};"',)""", f"""{{"a": b'";{mark};"'}}""", f"""[b'";{mark};"']""")
     values = ("{1, 2}", "1j", "...", "(" * 300, "-" * 100_000 + "1", "9" * 6000, "[" * 5000, "b''", "{b'x': 1}", "\0",
               "[" * 90 + "]" * 90, "1_000", "nan", "1e999", "\udcff")
     name, value = field.pick(("x", "y", "z")), field.pick(field.pick((code, values)))
@@ -169,17 +169,19 @@ def launchers(field: Attack) -> None:
 
 def main_guard(field: Attack) -> None:
     """A script without ``if __name__ == "__main__":``: a sentence, at once."""
-    script = field.root / "script.py"
-    script.write_text(f"import sys\nsys.path.insert(0, {str(Path(__file__).resolve().parent.parent)!r})\n"
-                      "from pathlib import Path\nfrom siege.camp import recipe\nfrom kdlab.many import obtain_all\n"
-                      f"clips = Path({str(field.camp / 'clips')!r})\n"
-                      "obtain_all([recipe(clips, seed) for seed in (7, 8)], workers=2)\n")
+    script, ours = field.root / "script.py", Path(__file__).resolve().parent.parent
+    work = (f"clips = Path({str(field.camp / 'clips')!r})\n"
+            "obtain_all([recipe(clips, seed) for seed in (7, 8)], workers=2)\n",
+            f"make_night(Night(('Run', 'Walk'), (2, 1, 1)), Path({str(field.root / 'night')!r}), workers=2)\n")
+    script.write_text(f"import sys\nsys.path.insert(0, {str(ours)!r})\nfrom pathlib import Path\n"
+                      "from siege.camp import recipe\nfrom kdlab.clips.night import Night, make_night\n"
+                      f"from kdlab.many import obtain_all\n{field.pick(work)}")
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     try:
         ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired:
         return field.found("hang", "a script without a main guard waits for ever")
-    if ended.returncode and "__main__" not in ended.stdout + ended.stderr:
+    if "__main__" not in "".join(ended.stderr.strip().splitlines()[-3:]):
         field.found("unnamed", f"a script without a main guard: {ended.stderr.strip()[-200:]}")
 
 

@@ -252,6 +252,13 @@ def names(field: Attack) -> Case:
 
 
 @judged
+def colons(field: Attack) -> Case:
+    """A name relative to the current folder that might be read as a protocol."""
+    name = field.pick(("a:b", "file:x", "http:x", "concat:a", "pipe:0", "data:x", "c:x")) + ".mp4"
+    return Case(encode(field.root / "made.mp4", film(field.rng, 10)).rename(Path(name)), sound=True)
+
+
+@judged
 def long_paths(field: Attack) -> Case:
     """A path of nearly as many characters as there may be."""
     folder = field.root.joinpath(*["deep" * 40] * 20)
@@ -302,4 +309,4 @@ def segments(field: Attack) -> None:
 
 KINDS = (codecs, depths, odd_sizes, few_frames, still_clips, almost_still, interlaced, b_frames, variable_rate,
          gaps_in_avi, strange_starts, edit_lists, display_matrices, cover_first, several_streams, film_and_cover,
-         frames_change, misnamed, names, long_paths, segments, big_frames)
+         frames_change, misnamed, names, colons, long_paths, segments, big_frames)
