@@ -14,8 +14,8 @@ from pathlib import Path
 
 __all__ = ["NotOurs", "begins_with", "drop_drafts", "is_draft", "may_fill", "may_write", "strangers"]
 
-#: What ``kdlab.files.write_atomically`` writes to until it is whole: ``.name.process.tmp``, with digits before the end.
-_DRAFT = re.compile(r"\.(.+?)\.\d+(\.[0-9a-f]{8})?\.tmp")
+#: What ``kdlab.files.write_atomically`` writes to until it is whole: ``.name.process-digits.tmp``.
+_DRAFT = re.compile(r"\.(.+?)\.\d+(-[0-9a-f]{8})?\.tmp")
 #: What desktops leave in every folder that somebody looks into; such a folder is still empty.
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _ABANDONED_SECONDS = 3600.0

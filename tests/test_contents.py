@@ -73,7 +73,8 @@ def test_what_is_no_file_is_named(tmp_path):
 
 
 def test_a_cache_that_cannot_be_written_costs_time_and_no_more(tmp_path, monkeypatch):
-    (tmp_path / "cache").write_text("a file")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "contents").write_text("a file")
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(contents, "_TICK", 0)
     assert make_recipe(undecodable(tmp_path / "mine")).name == make_recipe(undecodable(tmp_path / "b" / "mine")).name

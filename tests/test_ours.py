@@ -45,7 +45,7 @@ def test_drafts_are_those_that_are_written_before_the_rename(tmp_path):
     seen = []
     write_atomically(tmp_path / "x.csv", lambda path: (seen.append(path.name), path.touch()))
     assert is_draft(seen[0]) == "x.csv" and not is_draft("x.csv") and not is_draft(".x.tmp")
-    assert is_draft(".a.5.csv.12.tmp") == "a.5.csv" and is_draft(".x.csv.12.12345678.tmp") == "x.csv"
+    assert is_draft(".a.5.csv.12.tmp") == "a.5.csv" and is_draft(".x.csv.12-12345678.tmp") == "x.csv"
     for name in (seen[0], ".y.csv.1.tmp", "mine.tmp"):
         (tmp_path / name).touch()
     drop_drafts(tmp_path, lambda name: name == "x.csv")

@@ -229,9 +229,9 @@ def test_files_have_the_mode_that_the_umask_says_and_old_drafts_go(clips, places
     recipe, long_ago = make_recipe(clips, epochs=1), time.time() - 7200
     folder = places / "runs" / recipe.name
     folder.mkdir(parents=True)
-    drafts = [folder / name for name in (".run.json.4194999.0123abcd.tmp", ".history.csv.1.tmp", ".tmpAb3xYz")]
+    drafts = [folder / name for name in (".run.json.4194999-0123abcd.tmp", ".history.csv.1.tmp", ".tmpAb3xYz")]
     others = [folder / name for name in ("mine.tmp", ".notes.tmp", "run.json.tmp")]
-    fresh = folder / f".run.json.{os.getpid()}.0123abcd.tmp"
+    fresh = folder / f".run.json.{os.getpid()}-0123abcd.tmp"
     for file in (*drafts, *others, fresh):
         file.write_text("half")
         os.utime(file, (long_ago, long_ago) if file != fresh else None)
