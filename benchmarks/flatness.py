@@ -8,10 +8,10 @@ PyHessian's place is then taken by its method in plain torch: power iteration an
 ResNet-18 and shufflenet_v2_x0_5 on 32 images of 32² and TinyR2Plus1D on 64 clips of 8 × 24², ten noisy patterns learnt
 to under half a nat. Products for the trace: the probes (of kdlab's at least 3 in a block, of others' at least 2) that
 their variance asks for at a true standard error of 5 and 1 %, and the Lanczos steps. A stopping rule that looks at its
-own few probes would make counts a lottery, so variances are those of 24 probes in each block; PyHessian and curvlinops,
-who draw the same plain random signs, share those of 48. A probe of kdlab's walks
-the graph behind its block alone: it counts as the part of a whole product that its seconds are. "One block" is kdlab
-without blocks. Products for the eigenvalue: counted until ‖Hv − λv‖ ≤ 0.01 λ; ARPACK, which curvlinops hands its
+own few probes would make counts a lottery, so variances are those of 24 probes in each block, by their images, and of
+48 of PyHessian's, by theirs; curvlinops draws the same plain random signs. A probe of kdlab's walks the graph behind
+its block alone: it counts as the part of a whole product that its seconds are. "One block" is kdlab without blocks.
+Products for the eigenvalue: counted until ‖Hv − λv‖ ≤ 0.01 λ; ARPACK, which curvlinops hands its
 products to, has that as its tolerance. Seconds: products times CPU seconds of one, and making the operator. fp32, one
 thread, everybody's library warmed up. The Gauss-Newton row measures another matrix; on a piecewise linear network
 (ResNet-18, evaluation mode) of equal trace.
@@ -32,6 +32,7 @@ from torchvision.models import resnet18, shufflenet_v2_x0_5
 
 from kdlab.measure.flatness import BLOCKS, Hessian
 from kdlab.measure.lanczos import FIRST, Krylov, extremes, trace
+from kdlab.measure.lanczos import _Block as Block
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train import one_thread
 
@@ -91,7 +92,7 @@ def ours(net, x, y, gauss_newton: bool = False, blocks: int = BLOCKS) -> dict:
     rows = [torch.ones(block.stop - block.start) for block in hessian.blocks]
     walks = [np.median([clocked(lambda b=b: run.outside(hessian.blocks[b], rows[b], *hessian.within([(b, rows[b])])))[1]
                         for _ in range(3)]) for b in range(len(rows))]
-    each, spread = seconds / len(run.diagonal), np.array([p.std(ddof=1) for p in estimate.probes])
+    each, spread = seconds / len(run.diagonal), estimate.spread
     needed = {name: float(probes_for(spread, error * estimate.value, FIRST) @ walks / each)
               for name, error in (("5_percent", 0.05), ("1_percent", 0.01))}
     about = next(e for m in range(2, len(run.diagonal) + 1) if (e := shortened(run, m))["residual"] <= RESIDUAL)
@@ -122,6 +123,10 @@ class Plain:
         return [sum(float((a * b).sum()) for a, b in zip(v, product(self.slope, self.params, v), strict=True))
                 for v in signs]
 
+    def spread(self, count: int, product) -> None:
+        """``product`` notes what so many probes see."""
+        Plain.probes(self, count, product)
+
     def iterate(self, product) -> None:
         v = [torch.randn_like(p) for p in self.params]
         while True:
@@ -132,6 +137,7 @@ class Plain:
 class PyHessian(Plain):
     def __init__(self, net, x, y):
         self.peer = pyhessian.hessian(net, F.cross_entropy, data=(x, y), cuda=False)
+        self.params, self.slope = self.peer.params, self.peer.gradsH
 
     def probes(self, count: int, product) -> list[float]:
         return self.peer.trace(maxIter=count, tol=0)
@@ -154,11 +160,19 @@ def plain(kind, net, x, y) -> dict:
         return image
 
     peer, setup = clocked(lambda: kind(net, x, y))
-    probes, seconds = clocked(lambda: peer.probes(2 * PROBES, lambda *a: torch.autograd.grad(*a, retain_graph=True)))
+    seen = Block()
+
+    def noted(slope, params, v):
+        image = torch.autograd.grad(slope, params, v, retain_graph=True)
+        seen.add(torch.cat([(a * b).flatten() for a, b in zip(v, image, strict=True)]))
+        return image
+
+    peer.spread(2 * PROBES, noted)
+    probes, seconds = clocked(lambda: peer.probes(PROBES, lambda *a: torch.autograd.grad(*a, retain_graph=True)))
     with contextlib.suppress(Reached):
         peer.iterate(product)
     net.zero_grad(set_to_none=True)
-    value, spread = float(np.mean(probes)), np.array([np.std(probes, ddof=1)])
+    value, spread = float(np.mean(seen.saw)), np.array([seen.spread])
     needed = {name: float(probes_for(spread, error * value)[0]) for name, error in (("5_percent", 0.05),
                                                                                     ("1_percent", 0.01))}
     return row(value, needed, 0, seconds / len(probes), setup, found)

@@ -114,7 +114,8 @@ class Extremes(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """An estimate, its standard ``error``, and what each block's ``probes (n,)`` saw outside the known subspace.
+    """An estimate, its standard ``error``, and what each block's ``probes (n,)`` saw outside the known subspace, of
+    standard deviation ``spread (blocks,)``.
 
     1.96 errors on both sides hold the truth in 95 of 100 cases: an error from few probes is widened by Student's t.
     """
@@ -122,6 +123,7 @@ class Trace(NamedTuple):
     value: float
     error: float
     probes: tuple[np.ndarray, ...]
+    spread: np.ndarray
 
 
 class _Block:
@@ -252,7 +254,7 @@ def trace(operator, known: Krylov | Sketch | None = None, relative_error: float 
             ideal = np.nan_to_num(spread * spread.sum() * (widened / allowed) ** 2, nan=0.0)
         wanted = np.minimum(np.clip(np.ceil(ideal), counts, 2 * counts), np.maximum(counts, max_probes)).astype(int)
         if error <= allowed or (wanted == counts).all():
-            return Trace(float(value), error, tuple(np.array(b.saw) for b in all_of))
+            return Trace(float(value), error, tuple(np.array(b.saw) for b in all_of), spread)
 
 
 def density(runs: Sequence[Krylov], at: np.ndarray, width: float) -> np.ndarray:
