@@ -25,7 +25,7 @@ from kdlab.nets.video import load_weights
 from kdlab.processes import locked
 from kdlab.progress import track
 from kdlab.recipe import UserClips, portable, source_hash, to_json
-from kdlab.stored import damaged, read_bytes, read_note, read_weights, weights_hash
+from kdlab.stored import damaged, read_bytes, read_note, read_weights, sealed, weights_hash
 from kdlab.train import Settings, fit, one_thread
 from kdlab.values import positive, whole
 
@@ -182,4 +182,5 @@ def _train(enhancer: TrainedCurves, folder: Path) -> None:
     write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
     write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
     about["files"] = {"history.csv": hashlib.sha256((folder / "history.csv").read_bytes()).hexdigest()}
-    write_atomically(folder / "enhancer.json", lambda p: p.write_text(json.dumps(about, indent=1), encoding="utf-8"))
+    text = json.dumps(sealed(about), indent=1)
+    write_atomically(folder / "enhancer.json", lambda p: p.write_text(text, encoding="utf-8"))
