@@ -3,16 +3,17 @@
 Any bright data set becomes a dark one with a known bright twin: real motion, real scenes, our light.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from kdlab.clips.cache import file_key, resize
+from kdlab.clips.cache import file_key, resize_one
+from kdlab.clips.decode import Streamed, gathered
 from kdlab.clips.night.light import LUMA, draw_camera, expose, linear_from_srgb
-from kdlab.clips.views import Raw, View
+from kdlab.clips.views import Raw, View, streamed
 
 __all__ = ["Darkened"]
 
@@ -23,7 +24,7 @@ _LINEAR = linear_from_srgb(np.arange(256) / 255).astype(np.float32)
 
 
 @dataclass(frozen=True)
-class Darkened:
+class Darkened(Streamed):
     """The view ``of`` a bright clip under a lamp at night, seen by a phone camera (``kdlab.clips.night.light``).
 
     ``exposure`` multiplies the light that reaches the sensor: 1 is the usual dark clip, 0.5 one stop darker. Lamp,
@@ -31,7 +32,7 @@ class Darkened:
     on the order of clips or on ``exposure``. Frames keep their size, but those whose short side is above 128 pixels
     are exposed at 128 and enlarged again: a night camera resolves no more, whatever the number of its pixels. No video
     encoder follows. The whole clip has to be darkened for any frame of it (the denoiser looks back in time): about
-    2 ms and 2 MB of memory a frame of 160 × 128.
+    2 ms and 2 MB of memory a frame of 160 × 128, whatever its size was (half as much again where it is 16:9).
     """
 
     exposure: float = 1.0
@@ -48,17 +49,25 @@ class Darkened:
     def name(self) -> str:
         return f"dark{self.exposure:g}-s{self.seed}" + ("" if self.of == Raw() else f"-{self.of.name}")
 
-    def read(self, path: Path, indices: Sequence[int] | None = None) -> np.ndarray:
-        """Frames of ``path`` (all, or those at ``indices``) in the dark, ``uint8 (T, H, W, 3)`` RGB."""
+    whole = True  # no frame can be had without the others
+
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Frames of ``path`` (all, or those at ascending ``indices``) in the dark, ``uint8 (H, W, 3)`` RGB."""
+        size = None
+
+        def small(path: Path) -> Iterator[np.ndarray]:
+            nonlocal size
+            for frame in streamed(self.of)(path):
+                size = frame.shape[:2]
+                yield resize_one(frame, min(SIDE, *size))
+
         rng = np.random.default_rng([self.seed, int(file_key(path), 16)])
-        bright = self.of.read(path)
-        height, width = bright.shape[1:3]
-        radiance = _LINEAR[resize(bright, min(SIDE, height, width))]
+        radiance = _LINEAR[gathered(small, path)]
         radiance *= lamplight(radiance, rng)
         dark = expose(radiance, draw_camera(rng, radiance), rng, self.exposure)
-        if dark.shape != bright.shape:
-            dark = np.stack([cv2.resize(frame, (width, height)) for frame in dark])
-        return dark if indices is None else dark[np.asarray(indices, dtype=np.intp)]
+        del radiance
+        for frame in dark if indices is None else dark[np.asarray(indices, dtype=np.intp)]:
+            yield frame if frame.shape[:2] == size else cv2.resize(frame, size[::-1])
 
 
 def lamplight(radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
