@@ -154,3 +154,13 @@ def test_command(make_video, tmp_path):
         (root / "b" / bad).unlink()
     assert CliRunner().invoke(data, call).exit_code == 0
     assert scan(tmp_path / "out" / "a" / "h264.avi").kinds == "IPPPP" * 6
+
+
+def test_a_clip_where_nothing_moves_is_one_like_the_others(make_video, tmp_path):
+    """Its P-frames have eight bytes."""
+    make_video("set/a.mp4", frames=14)
+    make_video("set/still.mp4", pixels=np.full((14, 48, 64, 3), 90, np.uint8))
+    made = transcode(tmp_path / "set", tmp_path / "out", CoviarFormat(16, 16), workers=1)
+    assert [(its.frames, its.reason) for its in made] == [(14, ""), (14, "")]
+    again = transcode(tmp_path / "set", tmp_path / "out", CoviarFormat(16, 16), workers=1)
+    assert all(its.kept for its in again)
