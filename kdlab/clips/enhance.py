@@ -144,7 +144,8 @@ class Clahe:
     def fitted(self, clip: Clip) -> Brighten:
         """See above: each frame by itself, or with the tables of all."""
         if not self.steady:
-            return lambda number, frame: self(frame[None])[0]
+            clahe = cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply
+            return lambda number, frame: _on_luma(frame[None], clahe)[0]
         head, size = [], 0
         for frame in clip():
             head.append(frame)
