@@ -26,7 +26,7 @@ from kdlab.train import Settings, fit, one_thread
 
 __all__ = ["TrainedCurves"]
 
-_AT_ONCE = 2**18  # pixels of a picture that the network sees at once; its maps take 0.6 kB of memory for each
+_AT_ONCE = 2**17  # pixels of a picture that the network sees at once; each takes about 1.5 kB of memory there
 
 
 @dataclass(frozen=True)
