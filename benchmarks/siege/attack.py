@@ -224,7 +224,7 @@ def _waited(pid: int, seconds: float, memory_before: int, field: Attack):
             field.found("hang", why)
             killed = True
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+                os.killpg(pid, signal.SIGKILL)  # not waited for yet, so the number is still its own
 
 
 def end_session(session: int, grace: float) -> list[str]:
