@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from math import ceil
@@ -25,11 +26,13 @@ from kdlab.nets.video import load_weights
 from kdlab.processes import locked
 from kdlab.progress import track
 from kdlab.recipe import UserClips, portable, source_hash, to_json
-from kdlab.stored import damaged, read_bytes, read_note, read_weights, weights_hash
+from kdlab.stored import damaged, read_bytes, read_note, read_weights, sealed, weights_hash
 from kdlab.train import Settings, fit, one_thread
 from kdlab.values import positive, whole
 
 __all__ = ["TrainedCurves"]
+
+_AT_ONCE = 2**17  # pixels of a picture that the network sees at once; each takes about 1.5 kB of memory there
 
 
 @dataclass(frozen=True)
@@ -73,21 +76,13 @@ class TrainedCurves:
         """See :func:`kdlab.clips.enhance.on_batch`: computed where ``batch`` lies."""
         return torch.stack([self._brightened(clip) for clip in batch])
 
-    def fitted(self, clip):
+    def fitted(self, clip: Callable[[], Iterator[np.ndarray]]) -> Callable[[int, np.ndarray], np.ndarray]:
         """See ``kdlab.clips.enhance``: each frame by itself, or with the mean of all curve maps."""
-        if not self.steady:
-            return lambda number, frame: self(frame[None])[0]
-        net, total, count = _net(self, _name(self), torch.device("cpu")), 0, 0
-        with torch.no_grad(), one_thread():
-            for frame in clip():
-                total, count = total + net(_picture(frame))[0], count + 1
-        mean = total / count
+        def picture(frame: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
 
-        def brighten(number: int, frame: np.ndarray) -> np.ndarray:
-            with torch.no_grad(), one_thread():
-                return np.ascontiguousarray(_as_bytes(apply_curves(_picture(frame), mean)).permute(1, 2, 0).numpy())
-
-        return brighten
+        brighten = self._brightener(lambda: map(picture, clip()), torch.device("cpu"))
+        return lambda number, frame: np.ascontiguousarray(brighten(picture(frame)).permute(1, 2, 0).numpy())
 
     def training(self) -> pd.DataFrame:
         """The training curve, a row an epoch: the weighted loss ``loss_net`` and its four terms."""
@@ -97,19 +92,59 @@ class TrainedCurves:
         except pd.errors.ParserError as error:
             raise damaged(file, error) from error
 
-    @torch.no_grad()
     def _brightened(self, clip: torch.Tensor) -> torch.Tensor:
         """``uint8 (3, T, H, W)`` frame by frame, because the network's maps of a whole clip can fill the memory."""
-        net = _net(self, _name(self), clip.device)
-        frames = lambda: (frame[None].float().div_(255) for frame in clip.unbind(1))  # noqa: E731
-        with one_thread():
-            mean = sum(net(frame)[0] for frame in frames()) / clip.shape[1] if self.steady else None
-            bright = (apply_curves(frame, mean) if self.steady else net(frame)[1] for frame in frames())
-            return torch.stack([_as_bytes(x) for x in bright], 1)
+        brighten = self._brightener(lambda: clip.unbind(1), clip.device)
+        return torch.stack([brighten(frame) for frame in clip.unbind(1)], 1)
+
+    def _brightener(self, frames: Callable[[], Iterable[torch.Tensor]],
+                    device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What brightens a frame ``uint8 (3, H, W)`` of a clip, whose ``frames()`` are looked at where ``steady``."""
+        net = _net(self, _name(self), device)
+        means: list[torch.Tensor] = []  # of the curves, by strips
+        if self.steady:
+            count = 0
+            with torch.no_grad(), one_thread():
+                for frame in frames():
+                    for place, (_, curves, _) in enumerate(_by_strips(net, frame)):
+                        if count:
+                            means[place] += curves
+                        else:
+                            means.append(curves.clone())
+                    count += 1
+            means = [total.div_(count) for total in means]
+
+        def brighten(frame: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad(), one_thread():
+                if not self.steady:
+                    return torch.cat([_as_bytes(bright) for _, _, bright in _by_strips(net, frame)], 1)
+                rows = _strips(frame)
+                return torch.cat([_as_bytes(apply_curves(_as_floats(frame[:, top:bottom]), mean))
+                                  for (top, bottom), mean in zip(rows, means, strict=True)], 1)
+
+        return brighten
 
 
-def _picture(frame: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float().div_(255)
+def _strips(frame: torch.Tensor) -> list[tuple[int, int]]:
+    """The rows of a picture ``(3, H, W)`` that the network sees at once: all, unless it is a large one."""
+    height, width = frame.shape[1:]
+    tall = max(_AT_ONCE // width, 64)
+    return [(top, min(top + tall, height)) for top in range(0, height, tall)]
+
+
+def _by_strips(net: CurveNet, frame: torch.Tensor) -> Iterator[tuple[tuple[int, int], torch.Tensor, torch.Tensor]]:
+    """Rows, their curves and their brightened picture: the same bits as of the whole, because each convolution is given
+    the row beyond the strip that it looks at."""
+    strips = _strips(frame)
+    for top, bottom in strips:
+        around = len(net.convs) if len(strips) > 1 else 0
+        first = max(top - around, 0)
+        said = net(_as_floats(frame[:, first : bottom + around]))
+        yield (top, bottom), *(maps[:, :, top - first :][:, :, : bottom - top] for maps in said)
+
+
+def _as_floats(frame: torch.Tensor) -> torch.Tensor:
+    return frame[None].float().div_(255)
 
 
 def _as_bytes(pictures: torch.Tensor) -> torch.Tensor:
@@ -182,4 +217,5 @@ def _train(enhancer: TrainedCurves, folder: Path) -> None:
     write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
     write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
     about["files"] = {"history.csv": hashlib.sha256((folder / "history.csv").read_bytes()).hexdigest()}
-    write_atomically(folder / "enhancer.json", lambda p: p.write_text(json.dumps(about, indent=1), encoding="utf-8"))
+    text = json.dumps(sealed(about), indent=1)
+    write_atomically(folder / "enhancer.json", lambda p: p.write_text(text, encoding="utf-8"))

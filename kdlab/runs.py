@@ -41,7 +41,7 @@ from kdlab.processes import locked
 from kdlab.progress import track
 from kdlab.recipe import Recipe, from_json, own_clips, source_hash, to_json
 from kdlab.status import note_trial
-from kdlab.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, weights_hash
+from kdlab.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, sealed, weights_hash
 from kdlab.train import fit
 
 __all__ = ["DamagedRun", "Predictions", "Run", "StaleRun", "batches", "committed_runs", "find", "obtain", "publish",
@@ -100,8 +100,9 @@ class Run:
 
     @cached_property
     def recipe(self) -> Recipe:
+        written = self.provenance["recipe"]
         try:
-            return from_json(self.provenance["recipe"])
+            return from_json(written)
         except (ValueError, TypeError, AttributeError, KeyError, ImportError) as error:
             raise damaged(self.folder / "run.json", f"its recipe cannot be rebuilt ({error})") from error
 
@@ -340,7 +341,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
         "versions": {"kdlab": __version__} | {name: version(name) for name in DECIDING_PACKAGES},
         "python": platform.python_version(),
     }
-    write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(note, indent=1), encoding="utf-8"))
+    write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(sealed(note), indent=1), encoding="utf-8"))
     checkpoint.unlink(missing_ok=True)
     run = Run(folder)
     if detects:  # mAP is measure's, which stands on runs

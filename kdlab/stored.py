@@ -12,7 +12,7 @@ from safetensors.torch import load
 
 from kdlab import paths
 
-__all__ = ["DamagedRun", "damaged", "read_bytes", "read_note", "read_weights", "weights_hash"]
+__all__ = ["DamagedRun", "damaged", "is_sealed", "read_bytes", "read_note", "read_weights", "sealed", "weights_hash"]
 
 #: What a note holds where it holds it; of other types the file is damaged.
 _TYPES = {"recipe": dict, "digest": str, "sources": str, "data": str, "needed": dict, "classes": list, "weights": str,
@@ -68,10 +68,27 @@ def read_note(file: Path, **kinds: type) -> Note:
     if not note:
         raise damaged(file, "it is empty")
     note.file = file
+    if "check" in note and not is_sealed(note):  # of before there was one, nothing can be said
+        raise damaged(file, "its entries are not those that were written")
     for key, kind in (_TYPES | kinds).items():
         if key in note and not isinstance(note[key], kind):
             raise damaged(file, f"its {key!r} is {note[key]!r}")
     return note
+
+
+def sealed(note: dict) -> dict:
+    """``note``, plain JSON values by name, with a ``check`` over all of them."""
+    return note | {"check": _digest(note)}
+
+
+def is_sealed(note: object) -> bool:
+    """Whether ``note`` is what :func:`sealed` once gave."""
+    return isinstance(note, dict) and note.get("check") == _digest(note)
+
+
+def _digest(note: dict) -> str:
+    own = json.dumps({key: value for key, value in note.items() if key != "check"}, sort_keys=True)
+    return hashlib.sha256(own.encode()).hexdigest()[:16]
 
 
 def read_weights(file: Path, note: dict | None = None) -> dict[str, torch.Tensor]:

@@ -56,6 +56,10 @@ def test_an_attack_is_counted_by_how_it_ends(besieged, attack, counted):
     assert besieged(attack) == counted
 
 
+def test_an_attack_that_sleeps_is_ended_and_counted(besieged):
+    assert besieged(lambda field: signal.pause(), seconds=0.5) == ["hang"]
+
+
 def test_the_command_line_is_heard_and_a_failure_without_a_name_is_counted(besieged):
     def attack(field):
         assert "kdlab" in field.kdlab("--help").out

@@ -86,6 +86,19 @@ def test_a_damaged_file_of_a_run_is_named_and_never_used(clips, runs, name, dama
         ASKS[name](Run(run.folder))
 
 
+def test_a_note_that_lies_is_named(clips, runs):
+    run = find(make_recipe(clips, seed=8, epochs=1), pretrained=False)
+    note = run.folder / "run.json"
+    whole, turned = note.read_text(), json.loads(note.read_text())
+    turned["classes"] = turned["classes"][::-1]
+    for lie in (json.dumps(turned), whole.rstrip()[:-1] + ', "classes": ["up", "down"]}'):
+        note.write_text(lie)
+        with pytest.raises(DamagedRun, match="run.json is damaged or was exchanged: its entries are not those"):
+            Run(run.folder).net()
+    note.write_text(whole)
+    assert Run(run.folder).net() is not None
+
+
 @pytest.mark.parametrize("name", ASKS)
 def test_files_of_another_run_are_not_taken_for_its_own(clips, runs, name):
     mine, other = (find(r, pretrained=False) for r in (make_recipe(clips, seed=8, epochs=1),
@@ -115,6 +128,7 @@ def test_a_damaged_note_is_named_at_every_call_and_lists_go_on(clips, runs, dama
 def test_notes_with_entries_of_another_kind_are_named(clips, runs, entry, value):
     run = find(make_recipe(clips, seed=8, epochs=1), pretrained=False)
     note = json.loads((run.folder / "run.json").read_text())
+    del note["check"]  # as before there was one
     (run.folder / "run.json").write_text(json.dumps(note | {entry: value}))
     with pytest.raises(ValueError, match=f"{run.folder.name}.*(Delete the folder|delete the run)"):
         run.net()

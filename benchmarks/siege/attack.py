@@ -202,29 +202,30 @@ def _besieged(attack: Callable, field: Attack, environment: dict[str, str]) -> N
 
 def _waited(pid: int, seconds: float, memory_before: int, field: Attack):
     """Status and usage of the child; one that sleeps ``seconds``, works three times as long or eats memory is ended."""
-    began, process, pause = time.monotonic(), psutil.Process(pid), 0.002
-    seen, busy_at, look_at, killed = 0.0, began, began, False
+    process, pause, killed = psutil.Process(pid), 0.002, False
+    now, used, busy_at, look_at, last = 0.0, 0.0, 0.0, 5.0, time.monotonic()
     while True:
         ended, status, usage = os.wait4(pid, os.WNOHANG)
         if ended:
             return status, usage
         time.sleep(pause)
-        pause = min(0.2, 1.2 * pause)
-        now, why = time.monotonic(), ""
+        pause, why = min(0.2, 1.2 * pause), ""
+        now += min(1.0, time.monotonic() - last)  # while the siege itself is stopped, no time passes
+        last = time.monotonic()
         with contextlib.suppress(psutil.Error):
             if (grown := process.memory_info().rss - memory_before) > _STOP_AT * 1e6:
                 why = f"stopped at {grown / 1e6:,.0f} MB of memory"
-            if now > look_at + 5:  # asleep is who has had less than a twentieth of a core
-                used = sum(sum(p.cpu_times()[:2]) for p in (process, *process.children(recursive=True)))
-                busy_at = now if abs(used - seen) > 0.25 else busy_at
-                seen, look_at = used, now
-        if now - busy_at > seconds or seen > 3 * seconds or now - began > 15 * seconds:
-            why = f"not ended after {now - began:.0f} s, {seen:.0f} of them at work"
+            if now > look_at:  # asleep is who has had less than a twentieth of a core
+                seen = sum(sum(p.cpu_times()[:2]) for p in (process, *process.children(recursive=True)))
+                busy_at = now if abs(seen - used) > 0.25 else busy_at
+                used, look_at = seen, now + 5
+        if now - busy_at > seconds or used > 3 * seconds or now > 15 * seconds:
+            why = f"not ended after {now:.0f} s, {used:.0f} of them at work"
         if why and not killed:
             field.found("hang", why)
             killed = True
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+                os.killpg(pid, signal.SIGKILL)  # not waited for yet, so the number is still its own
 
 
 def end_session(session: int, grace: float) -> list[str]:

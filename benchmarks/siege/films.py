@@ -49,6 +49,7 @@ def encode(path: Path, frames: np.ndarray, codec: str = "libx264", pix_fmt: str 
 def begin(file, codec: str, width: int, height: int, pix_fmt: str = "yuv420p", rate: int = 25,
           options: dict | None = None, ticks: int = 1):
     """A new video stream, encoded in one thread; its clock has ``ticks`` in a frame."""
+    assert codec != "libx265" or width >= 64, "x265 writes behind its buffers where a picture is less than a block wide"
     quick = {"libx264": {"preset": "ultrafast", "bf": "2", "g": "12"}, "libx265": {"x265-params": "log-level=none"},
              "libsvtav1": {"preset": "12", "svtav1-params": "lp=1"}, "mpeg4": {"qscale": "3"}}
     stream = file.add_stream(codec, rate=rate, options=quick.get(codec, {}) | (options or {}))

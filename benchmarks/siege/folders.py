@@ -81,7 +81,7 @@ def strange_weights(field: Attack) -> None:
     elif kind == 4:
         save_file({key: value.half() if value.is_floating_point() else value for key, value in state.items()}, path)
     elif kind == 5:
-        save_file(state | {"student.extra": state[first]}, path)
+        save_file(state | {"student.extra": state[first].clone()}, path)
     elif kind == 6:
         save_file({key: value for key, value in state.items() if key != first}, path)
     elif kind == 7:

@@ -35,14 +35,13 @@ def _killed(field: Attack, work: Work, right: dict | None = None, alone: float =
     alone *= undisturbed(field, "seconds")["training"]
     for _ in range(int(field.rng.integers(1, 4))):
         pid = _begun(work.call)
-        until = time.monotonic() + float(field.rng.uniform(0, 1.1 * alone))
-        while time.monotonic() < until and os.waitpid(pid, os.WNOHANG)[0] == 0:
+        until, ended = time.monotonic() + float(field.rng.uniform(0, 1.1 * alone)), False
+        while not ended and time.monotonic() < until:
             time.sleep(0.002)
-        try:
+            ended = bool(os.waitpid(pid, os.WNOHANG)[0])
+        if not ended:  # else its number may be another's by now
             os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass
         if left := end_session(pid, grace=20.0):
             field.found("hang", f"a killed owner left {len(left)} processes behind: {left[0][:100]}")
         before = {path: path.stat().st_mtime_ns for path in work.finished()}
@@ -61,7 +60,7 @@ def _killed(field: Attack, work: Work, right: dict | None = None, alone: float =
 
 
 def _begun(call: Callable) -> int:
-    """``call`` in a process group of its own."""
+    """``call`` in a session of its own."""
     pid = os.fork()
     if pid == 0:
         os.setsid()
@@ -69,6 +68,8 @@ def _begun(call: Callable) -> int:
             call()
         finally:
             os._exit(0)
+    while os.getpgid(pid) != pid:
+        time.sleep(0.001)
     return pid
 
 

@@ -25,7 +25,7 @@ def _made(field: Attack, several: tuple) -> tuple[Path, np.ndarray]:
     """A sound film of one of ``several`` codecs and containers, and its frames."""
     codec, ending, key = field.pick(several)
     pix_fmt = {"gif": "rgb8", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
-    size = 16 * field.rng.integers(3, 9, 2)
+    size = 16 * field.rng.integers(4, 9, 2)
     frames = film(field.rng, int(field.rng.integers(20, 45)), *size)
     path = encode(field.root / f"clip.{ending}", frames, codec, pix_fmt, key=key or None)
     return path, decode(path).frames
@@ -98,8 +98,8 @@ def damaged_header(field: Attack) -> Case:
         return data
     path, whole = _made(field, ANNOUNCED + UNANNOUNCED)
     path.write_bytes(spoil(bytearray(path.read_bytes())))
-    # what the header says of sizes, turns and colours is then the truth; only a loss of frames is judged
-    return Case(path, whole if len(decode(path).frames) != len(whole) else None, upright=lambda frames: frames)
+    # what a header says is the truth, also of sizes, colours and hidden frames, unless FFmpeg complains of it
+    return Case(path, whole if decode(path).complaints else None)
 
 
 @judged
@@ -183,7 +183,7 @@ def special_files(field: Attack) -> None:
         os.rename(path, folder / path.name) if kind != 3 else (folder / path.name).symlink_to("clip.mp4")
         arguments = {"modalities": [folder / path.name], "check": [field.root],
                      "transcode": [folder / path.name, "--out", field.root / "out"]}[command]
-        if field.kdlab("data", command, *arguments, names=[path, field.root]).code == 0 and kind != 5:
+        if field.kdlab("data", command, *arguments, names=[path, field.root, "/dev/zero"]).code == 0 and kind != 5:
             field.found("wrong", f"data {command} has no word on what is no regular file")
 
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from kdlab import paths
 from kdlab.clips.container import regular
-from kdlab.clips.decode import each_frame, gathered, read_frames
+from kdlab.clips.decode import each_frame, frame_numbers, gathered, read_frames
 
 #: Frames (H, W, C) in order, one by one or as an array; where it takes ``indices``, those, given in ascending order.
 Read = Callable[..., Iterable[np.ndarray]]
@@ -119,7 +119,7 @@ class FrameCache:
         Raises ValueError for an index outside the clip or a ``side`` below 1, FileNotFoundError for a missing clip,
         and whatever ``read`` raises for a damaged one.
         """
-        indices = np.asarray(indices, dtype=np.intp)
+        indices = frame_numbers(path, indices)
         name = _name(path, side, tag)
         entry = self._find(name)
         if entry is None and not (self._stopped and _takes_indices(read)):
@@ -285,7 +285,7 @@ class _Draft:
 
     def finish(self) -> int:
         """Put the file in its place; its size in bytes."""
-        self._out.write(self._checksum.to_bytes(_CHECKSUM_BYTES, "little"))
+        self._out.write(_checked(self._checksum, self._shape, self.file).to_bytes(_CHECKSUM_BYTES, "little"))
         size = self._out.tell()
         self._out.seek(0)
         self._out.write(_header(self._shape))
@@ -309,6 +309,11 @@ def _header(shape: tuple[int, ...]) -> bytes:
     return head.getvalue()
 
 
+def _checked(checksum: int, shape: tuple[int, ...], file: Path) -> int:
+    """The checksum of frames, with their shape and their clip, of which the file's name is a hash."""
+    return zlib.crc32(_header(shape) + file.stem.encode(), checksum)
+
+
 _sound: dict[str, tuple[int, int]] = {}  # files whose checksums have been compared: size and mtime_ns then
 
 
@@ -327,7 +332,7 @@ def _stored(file: Path) -> tuple[tuple[int, ...], Path, int, tuple[int, int]] | 
                 checksum, left = 0, prod(shape)
                 while part := stored.read(min(left, 2**20)):
                     checksum, left = zlib.crc32(part, checksum), left - len(part)
-                if stored.read() != checksum.to_bytes(_CHECKSUM_BYTES, "little"):
+                if stored.read() != _checked(checksum, shape, file).to_bytes(_CHECKSUM_BYTES, "little"):
                     return None
                 _sound[str(file)] = state
     except (OSError, ValueError):

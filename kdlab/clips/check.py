@@ -26,6 +26,7 @@ from kdlab.clips.views import ClipBatches
 from kdlab.files import write_atomically
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
+from kdlab.stored import is_sealed, sealed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,11 +190,16 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     """
     known = paths.cache_dir() / "damaged" / f"{catalogue.fingerprint()}-{_JUDGEMENT}.json"
     try:
-        damaged = json.loads(known.read_text("utf-8"))
-    except (OSError, ValueError):
+        note = json.loads(known.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        note = None
+    if is_sealed(note):
+        damaged = note["damaged"]
+    else:
         facts, _ = _facts(catalogue, None, track)
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
-        write_atomically(known, lambda path: path.write_text(json.dumps(damaged, indent=1), "utf-8"))
+        text = json.dumps(sealed({"damaged": damaged}), indent=1)
+        write_atomically(known, lambda path: path.write_text(text, "utf-8"))
     if not damaged:
         return catalogue
     note = f"Left out as damaged ({len(damaged)}): {', '.join(f'{id_} ({why})' for id_, why in damaged.items())}."

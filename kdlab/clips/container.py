@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from threading import Lock
 
@@ -63,11 +63,17 @@ class VideoInfo:
 
 
 def probe(path: Path | str) -> VideoInfo:
-    """Size, rate, codec and announced length of a video file; a few milliseconds.
+    """Size, rate, codec and announced length of a video file; a few milliseconds, and none while it stays the same.
 
     Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video.
     """
-    with opened(Path(path)) as stream:
+    status = regular(path)
+    return _probe(Path(path), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2**12)
+def _probe(path: Path, *_stamp: int) -> VideoInfo:
+    with opened(path) as stream:
         return info_of(stream)
 
 
@@ -232,7 +238,8 @@ class Walk:
     def each_packet(self) -> Iterator[av.Packet]:
         """Pass on the packets, counting them. Raises ``av.error.FFmpegError`` where the file cannot be read."""
         packets = self._stream.container.demux(self._stream)
-        while (packet := self._heard(lambda: next(packets, None))) is not None:
+        ask = self._heard if self._listens or self._until else lambda call: call()
+        while (packet := ask(lambda: next(packets, None))) is not None:
             if packet.size:
                 self.packets += 1
                 self.hidden += self._is_hidden(packet)

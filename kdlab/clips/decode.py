@@ -55,7 +55,7 @@ def each_frame(path: Path | str, indices: Sequence[int] | np.ndarray | None = No
     """
     path, wanted, given = Path(path), None, 0
     if indices is not None:
-        wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
+        wanted = frame_numbers(path, indices).reshape(-1)
         if wanted.size and wanted[0] < 0:
             raise ValueError(f"{path}: frame index {wanted[0]} is negative. Count frames from 0.")
         if (np.diff(wanted) <= 0).any():
@@ -72,13 +72,21 @@ def each_frame(path: Path | str, indices: Sequence[int] | np.ndarray | None = No
         yield from _in_order(path, Walk(stream), wanted, given)
 
 
+def frame_numbers(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+    """``indices`` as an array of int64. Raises ValueError for what are no whole numbers."""
+    found = np.asarray(indices)
+    if found.size and (found.dtype.kind not in "iu" or not found.max() < 2**62):
+        raise ValueError(f"{path}: the frame indices {str(indices)[:60]} are no whole numbers of frames.")
+    return found.astype(np.int64)
+
+
 def gathered(each: Callable[..., Iterable[np.ndarray]], path: Path,
              indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
     """The frames that ``each(path)`` gives, in one array uint8 (T, H, W, C); or those of ``each(path, ascending)`` at
     ``indices``, in any order, repeats allowed. Raises ValueError where there are no frames."""
     if indices is None:
         return _stacked(each(path), path)
-    wanted, order = np.unique(np.asarray(indices, dtype=np.int64).reshape(-1), return_inverse=True)
+    wanted, order = np.unique(frame_numbers(path, indices).reshape(-1), return_inverse=True)
     if not wanted.size:  # the first one knows the shape
         return _stacked(each(path, np.zeros(1, np.int64)), path)[:0]
     frames = _stacked(each(path, wanted), path)

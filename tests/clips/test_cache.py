@@ -13,7 +13,7 @@ import pytest
 
 from kdlab.clips import cache as cache_module
 from kdlab.clips.cache import FrameCache, file_key, read_raw, resize
-from kdlab.clips.decode import DamagedClip
+from kdlab.clips.decode import DamagedClip, gathered
 
 
 class Reader:
@@ -136,9 +136,33 @@ def test_stored_frames_are_compared_with_their_checksum_once(root, clip, monkeyp
     monkeypatch.setattr(cache_module, "_sound", {})  # as in a new process
     for _ in range(3):
         assert np.array_equal(FrameCache(root).frames(clip, WANTED, 12, Reader()), expected(clip, WANTED, 12))
-    assert len(sums) == 1
+    assert len(sums) == 2, "of its frames, then of what they are"
     (file,) = root.iterdir()
     assert np.load(file).shape == (20, 12, 18, 3)  # an .npy file like any other
+
+
+def test_frames_of_another_clip_or_in_another_shape_are_made_again(root, clip, monkeypatch):
+    other = clip.with_name("other.txt")
+    other.write_text("8")
+    mine, theirs = (FrameCache(root).frames(path, WANTED, 12, Reader()) for path in (clip, other))
+    first, second = sorted(root.iterdir())
+    assert not np.array_equal(mine, theirs) and first.stat().st_size == second.stat().st_size
+    kept = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(kept)
+    monkeypatch.setattr(cache_module, "_sound", {})
+    assert np.array_equal(FrameCache(root).frames(clip, WANTED, 12, Reader()), mine)
+    for file in root.iterdir():
+        file.write_bytes(file.read_bytes().replace(b"(20, 12, 18, 3)", b"(20, 18, 12, 3)"))
+    monkeypatch.setattr(cache_module, "_sound", {})
+    assert np.array_equal(FrameCache(root).frames(clip, WANTED, 12, Reader()), mine)
+
+
+@pytest.mark.parametrize("indices", [[0.5], [True], ["1"], [None], [2**70], [float("nan")], [[0, 1.5]]])
+def test_indices_are_whole_numbers(root, clip, indices):
+    for ask in (lambda: gathered(None, clip, indices), lambda: FrameCache(root).frames(clip, indices, 12, Reader())):
+        with pytest.raises(ValueError, match=f"{clip.name}: the frame indices .* are no whole numbers"):
+            ask()
 
 
 def test_frames_one_by_one_are_never_held_together(root, clip):

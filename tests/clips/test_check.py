@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from kdlab import cli
+from kdlab import cli, paths
 from kdlab.clips import check as check_module
 from kdlab.clips.catalogue import open_clips
 from kdlab.clips.check import check, inspect, without_damaged
@@ -274,6 +274,11 @@ def test_damaged_clips_are_left_out_by_name_and_never_replaced(tree, clip, monke
 
     monkeypatch.setattr(check_module, "inspect", None)  # no file is opened twice
     assert without_damaged(whole) == clips
+    monkeypatch.setattr(check_module, "inspect", inspect)
+    (note,) = (paths.cache_dir() / "damaged").glob("*.json")
+    for garbled in (note.read_text().replace("train/a/cut", "train/a/uncut"), "{}", "[" * 100_000):
+        note.write_text(garbled)
+        assert without_damaged(whole) == clips
 
 
 def test_leaving_out_is_another_training_set(tree):
