@@ -23,6 +23,7 @@ from kdlab.many import TrainingFailed, WorkerDied, obtain_all
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import ChangedClips, DamagedRun, Run, StaleRun, obtain, unfit
+from kdlab.stored import sealed
 from kdlab.train import Settings
 from tests.conftest import encode
 
@@ -134,7 +135,7 @@ def test_ctrl_c_says_how_to_go_on_and_ends_in_the_same_bits(clips, places, monke
 def edited(run, **entries) -> None:
     """Change entries of the run's note, as other sources or another training would have written it."""
     note = run.folder / "run.json"
-    note.write_text(json.dumps(json.loads(note.read_text()) | entries))
+    note.write_text(json.dumps(sealed(json.loads(note.read_text()) | entries)))
 
 
 def small_night(places, monkeypatch) -> Recipe:

@@ -72,7 +72,8 @@ def flatness(net: nn.Module, some: Pairs, *, error: float = 0.1, probes: int = 1
     or from NaN.
     """
     positive(error=error, tolerance=tolerance)
-    whole(1, probes=probes, least=least, most=most, directions=directions, ascent=ascent)
+    whole(1, probes=probes, least=least, most=most, directions=directions)
+    whole(0, ascent=ascent)
     hessian = Hessian(net, some)
     loss, gradient = hessian.gradient()
     ends = extremes(hessian, tolerance, least, most, seed=seed)
