@@ -294,7 +294,8 @@ def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, et
     """
     positive(radius=radius)
     not_negative(eta=eta)
-    whole(1, steps=steps, starts=starts)
+    whole(1, starts=starts)
+    whole(0, steps=steps)
     stretch = flat(hessian.weights).abs() + eta if adaptive else torch.ones((), dtype=torch.float64)
     random = torch.randn(2, hessian.size, generator=seeded(seed, 4), dtype=torch.float64).to(hessian.device)
     base, gradient = here or hessian.gradient()
