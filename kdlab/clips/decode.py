@@ -124,8 +124,8 @@ class _Pictures:
         self._converter = VideoReformatter()  # one for the file: a new one for each frame takes four times as long
 
     def of(self, frame: av.VideoFrame) -> np.ndarray:
-        # rgb24 only: rgba goes wrong in the last columns of some widths
-        return upright(self._converter.reformat(frame, *self._size, "rgb24").to_ndarray(), self._matrix)
+        # rgb24 only: rgba goes wrong in the last columns of some widths. Threads cost more than they save.
+        return upright(self._converter.reformat(frame, *self._size, "rgb24", threads=1).to_ndarray(), self._matrix)
 
 
 def _in_order(path: Path, walk: Walk, wanted: np.ndarray | None, given: int) -> Iterator[np.ndarray]:

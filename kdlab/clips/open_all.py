@@ -6,9 +6,9 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from multiprocessing import parent_process
@@ -88,13 +88,14 @@ def _on_all_cores(jobs: list[tuple[ClipBatches, ClipRecord]], first: int) -> Ite
     """The jobs from ``first`` on, in the order in which they end. This process takes the last ones, and begins while
     the others start."""
     others = min(available_cores(), len(jobs) - first) - 1
-    size = max(1, min(_CHUNK, (len(jobs) - first) // (64 * (others + 1))))
+    size = max(1, min(_CHUNK, (len(jobs) - first) // (256 * (others + 1))))
     todo: deque[list[int]] = deque()  # numbers of jobs of one part
     for number in range(first, len(jobs)):
         if not todo or jobs[todo[-1][0]][0] is not jobs[number][0] or len(todo[-1]) == size:
             todo.append([])
         todo[-1].append(number)
     with ExitStack() as stack:
+        stack.enter_context(_one_thread())
         at_work: dict[Future, list[int]] = {}
         try:
             for clips in {id(clips): clips for clips, _ in jobs}.values():
@@ -102,29 +103,54 @@ def _on_all_cores(jobs: list[tuple[ClipBatches, ClipRecord]], first: int) -> Ite
             processes = stack.enter_context(pool(others, preload=[__name__])) if others else None
         except (pickle.PicklingError, AttributeError, TypeError, SystemExit):  # the last: a script without a main guard
             processes = None
-        while todo or at_work:
-            while todo and processes and len(at_work) < 2 * others:
-                its = todo.popleft()
+
+        def hand_over(chunks: list[list[int]]) -> None:
+            for its in chunks:
                 packed = _packed(jobs[its[0]][0], [jobs[number][1] for number in its])
                 at_work[processes.submit(_open_chunk, packed)] = its
-            if todo:
-                number = todo[-1].pop()
-                if not todo[-1]:
-                    todo.pop()
-                yield number, opened_under(*jobs[number])
-            for job in wait(at_work, None if not todo else 0, FIRST_COMPLETED).done:
-                its = at_work.pop(job)
-                try:
+
+        begun = None
+        if processes:  # whoever submits the first waits until a worker has imported all of this: not this thread
+            begun = stack.enter_context(ThreadPoolExecutor(1)).submit(
+                hand_over, [todo.popleft() for _ in range(min(2 * others, len(todo)))])
+        try:
+            while todo or at_work or begun:
+                if begun and (begun.done() or not todo):
+                    begun = begun.result()
+                while todo and processes and not begun and len(at_work) < 2 * others:
+                    hand_over([todo.popleft()])
+                if todo:
+                    number = todo[-1].pop()
+                    if not todo[-1]:
+                        todo.pop()
+                    yield number, opened_under(*jobs[number])
+                if begun:
+                    continue
+                for job in wait(at_work, None if not todo else 0, FIRST_COMPLETED).done:
                     found = job.result()
-                except BrokenProcessPool as error:
-                    names = some(str(jobs[number][1].path) for number in its)
-                    raise ChildProcessError(f"a process was killed while it opened {names} or a clip near them. Out of "
-                                            "memory? Then make the clips smaller. The same call goes on from "
-                                            "there.") from error
-                if found is None:
-                    processes = None
-                for number, error in zip(its, found or ["again"] * len(its), strict=True):
-                    yield number, opened_under(*jobs[number]) if error == "again" else error
+                    its = at_work.pop(job)
+                    if found is None:
+                        processes = None
+                    for number, error in zip(its, found or ["again"] * len(its), strict=True):
+                        yield number, opened_under(*jobs[number]) if error == "again" else error
+        except BrokenProcessPool as error:
+            names = some(str(jobs[number][1].path) for its in at_work.values() for number in its)
+            raise ChildProcessError(f"a process was killed while it opened {names or 'clips'} or a clip near them. Out "
+                                    "of memory? Then make the clips smaller. The same call goes on from there."
+                                    ) from error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The other cores belong to the workers meanwhile."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
 
 
 def _packed(clips: ClipBatches, records: Sequence[ClipRecord]) -> bytes:

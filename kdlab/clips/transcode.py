@@ -137,9 +137,10 @@ def _write(source: Path, target: Path, form: CoviarFormat, note: str) -> None:
             made.codec_context.gop_size, made.codec_context.thread_count = form.gop, 1
             for number, frame in enumerate(walk.frames()):
                 if matrix := frame.side_data.get("DISPLAYMATRIX"):
-                    turned = upright(converter.reformat(frame, format="rgb24").to_ndarray(), matrix)
+                    turned = upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), matrix)
                     frame = av.VideoFrame.from_ndarray(turned, "rgb24")
-                frame = converter.reformat(frame, form.width, form.height, "yuv420p", interpolation="BICUBIC")
+                frame = converter.reformat(frame, form.width, form.height, "yuv420p", interpolation="BICUBIC",
+                                           threads=1)
                 frame.pts, frame.time_base, frame.pict_type = number, 1 / rate, PictureType.NONE
                 file.mux(made.encode(frame))
             file.mux(made.encode())
