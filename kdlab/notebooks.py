@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from kdlab import paths
+from kdlab.clips.tree import named
 
 # The default of a parameter that is not a literal, such as `max_workers = os.cpu_count()`: any value fits it.
 UNKNOWN = object()
@@ -215,7 +216,7 @@ def _scalar(text: str) -> object:
 
 
 def _data_path(text: str) -> str:
-    path = Path(text).expanduser().absolute()
+    path = named(text).absolute()
     if not path.exists():
         raise FileNotFoundError(f"no such data: {path}\ngive a folder with one sub-folder per class, or a CSV index")
     return str(path)

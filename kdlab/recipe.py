@@ -24,6 +24,7 @@ from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
 from kdlab.clips.night import Night
 from kdlab.clips.outline import outline
+from kdlab.clips.tree import named
 from kdlab.clips.views import Raw, View, Window
 from kdlab.contents import once, one_look, settled
 from kdlab.distill.dual_light import CrossEntropy
@@ -90,7 +91,7 @@ class UserClips:
 
     @property
     def _place(self) -> Path:
-        return Path(self.path).expanduser().absolute()
+        return named(self.path).absolute()
 
     def _fingerprint(self) -> str:
         began = time.monotonic()

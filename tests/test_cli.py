@@ -58,6 +58,7 @@ def test_help_is_instant():
     (["3", "-p", "seed", "abc"], "parameter 'seed' takes a value of type int, such as 0; got 'abc'"),
     (["3", "--data", "no/where"], "no such data"),
     (["3", "-p", "data", "no/where"], "no such data"),
+    (["3", "--data", ""], "the path of the clips is empty"),
     (["3", "-p", "seed", "1", "-p", "seed", "2"], "given twice"),
     (["3", "--timeout", "0"], "0 is not in the range x>=1"),
 ])

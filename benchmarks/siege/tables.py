@@ -227,7 +227,7 @@ def empty_data(field: Attack) -> None:
     """``--data ""``, as a script writes it whose variable is not set: not the current folder."""
     _rows(field)
     os.chdir(field.root / "set")
-    for command in (("data", "list", ""), ("data", "check", ""), ("run", "03", "--data", "", "-p", "profile", "none")):
+    for command in (("data", "list", ""), ("data", "check", ""), ("run", "03", "--data", "", "-p", "profile", "smoke")):
         ended = field.kdlab(*command, names=("data", "path", "empty"))
         if ended.code != 2 or "cell" in ended.err:
             field.found("wrong", f"kdlab {' '.join(command[:2])} takes an empty path for the current folder")

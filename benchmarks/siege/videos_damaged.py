@@ -202,7 +202,8 @@ def grows_while_read(field: Attack) -> Case:
     from kdlab.clips.decode import read_frames
 
     answer = field.call([path], read_frames, path)
-    if answer and len(answer.frames) != len(whole):
+    grown = path.stat().st_size == len(data)  # else it was read before, and half of some formats tells nothing
+    if answer and grown and len(answer.frames) != len(whole):
         field.found("wrong", f"{path.name} grew while it was read: {len(answer.frames)} of {len(whole)} frames")
     threading.Event().wait(0.05)
     return Case(path, whole, sound=True)

@@ -98,9 +98,10 @@ def opened(path: Path) -> Iterator[av.video.stream.VideoStream]:
     """The video stream of a file, set to decode in one thread (faster on two cores, and the same everywhere).
 
     Of several it is FFmpeg's choice: the largest picture, the default one before others; never a cover image. FFmpeg
-    is given a plain file to read and nothing else: no network, and no other file that this one may name.
+    is given a plain file to read and nothing else: no network, and no other file that this one may name. Raises
+    DamagedClip also at the end, for a file that has changed meanwhile.
     """
-    regular(path)
+    before = regular(path)
     try:
         with _watched():  # what it says while it guesses the format is not damage
             # names inside old files are in any encoding: replace what is not UTF-8 instead of refusing the file
@@ -123,6 +124,9 @@ def opened(path: Path) -> Iterator[av.video.stream.VideoStream]:
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         yield stream
+    after = regular(path)
+    if (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino):
+        raise DamagedClip(path, "unfinished: it changed while it was read; wait until it has been written")
 
 
 def _preference(stream: av.video.stream.VideoStream) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kdlab.clips import decode
-from kdlab.clips.decode import DamagedClip, VideoInfo, probe, read_frames
+from kdlab.clips.decode import DamagedClip, VideoInfo, each_frame, probe, read_frames
 
 
 def oracle(path):
@@ -299,6 +299,18 @@ def test_missing_file_and_wrong_arguments(make_video, tmp_path):
         read_frames(path, [3, 12])
     with pytest.raises(ValueError, match="negative"):
         read_frames(path, [-1])
+
+
+def test_a_file_that_is_still_written_is_named(make_video):
+    path = make_video("a.ts", frames=30)
+    rest = path.read_bytes()[-188 * 20:]
+    path.write_bytes(path.read_bytes()[:-188 * 20])
+    pictures = each_frame(path)
+    next(pictures)
+    with open(path, "ab") as file:
+        file.write(rest)
+    with pytest.raises(DamagedClip, match=r"a\.ts: unfinished: it changed while it was read"):
+        list(pictures)
 
 
 def test_damaged_clip_survives_a_process_pool():
