@@ -79,7 +79,7 @@ def test_size_gop_and_quantiser_are_obeyed_also_through_scene_cuts(make_video, t
     for wrong in ({"gop": 1}, {"quantiser": 0}, {"quantiser": 32}, {"width": 8}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.*whole number"):
             CoviarFormat(**wrong)
-    with pytest.raises(ValueError, match="size 340 x 9000: MPEG-4"):
+    with pytest.raises(ValueError, match="size 340 x 9000: a side of an MPEG-4"):
         CoviarFormat(height=9000)
 
 
