@@ -32,7 +32,7 @@ from kdlab.values import positive, whole
 
 __all__ = ["TrainedCurves"]
 
-_AT_ONCE = 2**17  # pixels of a picture that the network sees at once; each takes about 1.5 kB of memory there
+_AT_ONCE = 2**16  # pixels of a picture that the network sees at once; each takes about 1.5 kB of memory there
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class TrainedCurves:
 def _strips(frame: torch.Tensor) -> list[tuple[int, int]]:
     """The rows of a picture ``(3, H, W)`` that the network sees at once: all, unless it is a large one."""
     height, width = frame.shape[1:]
-    tall = max(_AT_ONCE // width, 64)
+    tall = max(_AT_ONCE // width, 32)
     return [(top, min(top + tall, height)) for top in range(0, height, tall)]
 
 
