@@ -302,7 +302,7 @@ def test_missing_file_and_wrong_arguments(make_video, tmp_path):
 
 
 def test_a_frame_of_avi_that_only_the_index_knows_is_missed(make_video):
-    path = make_video("a.avi", codec="mjpeg", frames=20)
+    path = make_video("a.avi", codec="mpeg4", frames=20)
     data = path.read_bytes()
     place = data.index(b"00dc", data.index(b"00dc", data.index(b"movi")) + 4)
     path.write_bytes(data[:place] + bytes(64) + data[place + 64:])
