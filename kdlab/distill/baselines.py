@@ -144,7 +144,12 @@ class FitNet(CrossEntropy):
     def __post_init__(self):
         not_negative(weight=self.weight)
 
-    def extra_nets(self, nets, batches, seed: int) -> dict[str, nn.Module]:
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The layers that are read of both networks."""
+        return (self.tap,)
+
+    def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
         """The regressor, its channels read off one clip of ``batches`` and its weights decided by ``seed`` alone."""
         batch, channels = next(iter(batches)), []
         for name in ("student", "teacher"):
