@@ -102,7 +102,7 @@ def source_hash(value) -> str:
 @cache
 def view_mark(view) -> str:
     """What distinguishes frames cached under a ``view`` that is not kdlab's from those of its earlier sources."""
-    found = _gathered([home(kind) for kind in foreign(view)])
+    found = {name: text for name, text in _gathered([home(kind) for kind in foreign(view)]).items() if not _ours(name)}
     for kind in in_cell(view):
         _cells(kind, found)
     return f"-{_digest(found)[:8]}" if found else ""
@@ -200,17 +200,20 @@ def _cells(value, found: dict[str, str]) -> None:
         return
     functions = list(_functions(value)) if isinstance(value, type) else [value]
     files = dict.fromkeys(f.__code__.co_filename for f in functions)
-    trees = [ast.parse("".join(linecache.getlines(file))) for file in files if not file.startswith("<string")]
+    written = {file: "".join(linecache.getlines(file)) for file in files if file != "<string>"}  # a dataclass's own
+    if not all(written.values()):
+        raise ValueError(f"the source of {value.__qualname__} cannot be read here: put it in a file, and import it")
+    trees = [ast.parse(text) for text in written.values()]
     found[name] = "".join(syntax(node) for tree in trees for node in tree.body
                           if getattr(node, "name", None) == value.__qualname__)
-    written = vars(sys.modules["__main__"])
-    for other in [*getattr(value, "__bases__", ()), *(written.get(n) for f in functions for n in _names(f.__code__))]:
+    there = vars(sys.modules["__main__"])
+    for other in [*getattr(value, "__bases__", ()), *(there.get(n) for f in functions for n in _names(f.__code__))]:
         if isinstance(other, (type, FunctionType)):
             if other.__module__ == "__main__":
                 _cells(other, found)
     for constant in sorted({n for f in functions for n in _names(f.__code__)}):
-        if isinstance(written.get(constant), (int, float, str, tuple)):
-            found[f"__main__:{constant}"] = repr(written[constant])
+        if isinstance(there.get(constant), (int, float, str, tuple)):
+            found[f"__main__:{constant}"] = repr(there[constant])
 
 
 def _functions(kind: type) -> Iterator[FunctionType]:

@@ -165,7 +165,7 @@ class FitNet(CrossEntropy):
     def parts(self, nets) -> dict[str, list[str]]:
         """Student and regressor share the optimiser. Raises ``ValueError`` without a regressor."""
         if "regressor" not in nets:
-            raise ValueError("FitNet trains a regressor too: add its extra_nets(nets, batches, seed) to the networks")
+            raise ValueError("FitNet trains a regressor too: add what its extra_nets gives to the networks")
         return {"net": ["student", "regressor"]}
 
     def losses(self, nets, batch, progress):

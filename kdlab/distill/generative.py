@@ -113,7 +113,7 @@ class FeatureRepresentation:
     def parts(self, nets) -> dict[str, list[str]]:
         """Which networks each optimiser owns: a teacher's are in none. Raises ``ValueError`` without a CVAE."""
         if self.generative and "cvae" not in nets:
-            raise ValueError("GenKD trains a CVAE too: add its extra_nets(nets, batches, seed) to the networks")
+            raise ValueError("GenKD trains a CVAE too: add what its extra_nets gives to the networks")
         return ({"cvae": ["cvae"]} if self.generative else {}) | {"net": ["student"]}
 
     def passes(self, progress) -> tuple[str, ...]:

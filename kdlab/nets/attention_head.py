@@ -92,4 +92,5 @@ class Attended:
     def make(self, num_classes: int) -> nn.Module:
         backbone = self.backbone.make(num_classes)
         width = backbone.get_submodule(getattr(self.backbone, "head", "fc")).weight.shape[1]
-        return self.network(trunk(backbone, stages(self.backbone)[-1]), width, num_classes, self.tokens, self.heads, self.dropout)
+        features = trunk(backbone, stages(self.backbone)[-1])
+        return self.network(features, width, num_classes, self.tokens, self.heads, self.dropout)

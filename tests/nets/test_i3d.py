@@ -118,7 +118,8 @@ def test_tiny_teacher_and_half_width_thinned_student_have_features_of_one_shape(
     x = torch.rand(2, 3, frames, side, side + 1)
     for spec in (TinyC3D(), TinyC3D((4, 8, 16, 64), (False, False, True, True)), TinyC3D((4, 8, 16, 32), projector=64)):
         net = spec.make(5)
-        assert trunk(net, spec.stages[-1])(x).shape[1:] == spec.shape((frames, side, side + 1)) and net(x).shape == (2, 5)
+        assert trunk(net, spec.stages[-1])(x).shape[1:] == spec.shape((frames, side, side + 1))
+        assert net(x).shape == (2, 5)
         assert spec.shape((16, 32, 32)) == spec.shape((16, 36, 36)) == (64, 4, 4, 4)
     two = TinyC3D(temporal=(False, False, True, True)).make(5)
     assert [stage[0].kernel_size for stage in two.stages] == [(1, 3, 3)] * 2 + [(3, 3, 3)] * 2
