@@ -25,7 +25,8 @@ from kdlab.nets.curves import CurveNet, apply_curves
 from kdlab.nets.video import load_weights
 from kdlab.processes import locked
 from kdlab.progress import track
-from kdlab.recipe import UserClips, portable, source_hash, to_json
+from kdlab.recipe import UserClips, portable, to_json
+from kdlab.sources import source_hash
 from kdlab.stored import damaged, read_bytes, read_note, read_weights, sealed, weights_hash
 from kdlab.train import Settings, fit, one_thread
 from kdlab.values import positive, whole

@@ -12,7 +12,8 @@ from kdlab.clips.night import Night
 from kdlab.clips.views import Enhanced
 from kdlab.enhancer import TrainedCurves
 from kdlab.nets.curves import apply_curves
-from kdlab.recipe import Recipe, UserClips, from_json, source_hash, to_json
+from kdlab.recipe import Recipe, UserClips, from_json, to_json
+from kdlab.sources import source_hash
 from tests.conftest import encode
 
 
