@@ -58,7 +58,7 @@ def test_every_condition_has_a_title_and_a_place_in_the_study():
     assert set(MADE) <= set(TITLES) and set(HEADLINE) <= set(STUDIED)
     assert set(STUDIED) | set(ABLATIONS) | set(ONCE) == set(MADE)
     assert set(generative.COMPETITORS) <= set(STUDIED)
-    assert set(generative.trainings(STUDY)) >= {r for column in generative.columns(STUDY, 1, night(STUDY),
+    assert set(generative.study.trainings(STUDY)) >= {r for column in generative.columns(STUDY, 1, night(STUDY),
                                                                                    STUDIED).values() for r in column}
 
 
@@ -108,10 +108,11 @@ def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noq
            "night_bright_once": ("genkd", "student_fr", "student_gate", "faithful")}
     monkeypatch.setattr(generative, "SETS", few)
     monkeypatch.setattr(looking, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
-    found = generative.run(SMOKE, demo_seeds=2, workers=1, say=lambda _: None)
+    found = generative.study.run(SMOKE, workers=1, say=lambda _: None)
     reading("generative")
     rows = load_rows("generative")
-    assert set(found) == set(few) and set(rows.data) == {*few, *generative.BESIDE}
+    more = {"night_untrimmed", "night_bright_demo"}
+    assert set(found) == {*few, *more} and set(rows.data) == {*few, *more, "cost"}
     assert len(np.unique(found["weizmann"].units)) == 9
     assert rows[rows.metric.str.startswith("gradient:")].value.astype(float).gt(0).sum() == 4
     costs = rows[rows.data == "cost"].pivot_table("value", "condition", "metric")
@@ -122,10 +123,10 @@ def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noq
     with pytest.raises(ValueError, match="was not trained by generative distillation"):
         from kdlab.runs import find
         shares(find(conditions(SMOKE, night(SMOKE))["kd"], pretrained=False))
-    again = generative.run(SMOKE, 1, only=("night_bright_once", "cost"), workers=1, say=lambda _: None)
+    again = generative.study.run(SMOKE, 1, only=("night_bright_once", "cost"), workers=1, say=lambda _: None)
     assert set(again) == {"night_bright_once"} and set(load_rows("generative").data) == set(rows.data)
     with pytest.raises(ValueError, match="no data set 'dark'"):
-        generative.run(SMOKE, only=("dark",))
+        generative.study.run(SMOKE, only=("dark",))
     fused = generative.two_streams(SMOKE, night(SMOKE), workers=1, say=lambda _: None)
     assert set(fused.predicted) == {"genkd", "genkd_flow", "fused"} and fused.logits["fused"].shape == (22, 11)
 
