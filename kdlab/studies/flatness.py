@@ -150,7 +150,7 @@ def exits(run: Run, backbones: dict[str, Run], per_class: int = CLIPS) -> dict[s
 def _parts(size: ExitSize, seeds: int) -> list[Part]:
     """Networks that are stopped on their way, the matched first; finished ones of notebook 07, with their internal
     classifiers; and those of :func:`others`."""
-    parts, few = [], seeds if size.name == "smoke" else OTHERS_SEEDS
+    parts, few = [], min(seeds, OTHERS_SEEDS)
     for data, context in SETS.items():
         nets = by_condition(lambda seed, context=context: networks(size, night(size, context), seed), seeds)
         parts.append(Part(data, nets, file="", to_the_end=False, gather=_not_gathered, rows=_stopped_rows))
