@@ -17,7 +17,7 @@ from kdlab.measure.paired import Effect
 from kdlab.runs import Run
 from kdlab.values import whole
 
-__all__ = ["KEPT", "effect_of", "found_by", "map_effect", "mean_aps", "of_split", "resampled", "seen_by"]
+__all__ = ["KEPT", "effect_of", "found_by", "mean_aps", "of_split", "resampled", "seen_by"]
 
 #: Detections of a video that are kept, the surest, after soft-NMS.
 KEPT = 40
@@ -47,17 +47,6 @@ def seen_by(run: Run, split: str = "test", *, sigma: float = 0.5, kept: int = KE
 def mean_aps(evaluations: Sequence[Evaluation], name: str) -> np.ndarray:
     """mAP in percent of each, ``(S,)``; ``name`` is a threshold (``"0.5"``) or one of ``AVERAGES``."""
     return 100 * np.array([its.mean_ap()[name] for its in evaluations])
-
-
-def map_effect(a: Sequence[Evaluation], b: Sequence[Evaluation], name: str, replicates: int = 4000) -> Effect:
-    """Effect of ``a`` − ``b`` in points of mAP ``name``, as of :func:`mean_aps`; row s of both is the same seed.
-
-    All evaluations have the same truth. Raises ``ValueError`` when they have not, or seeds differ in number.
-    """
-    if len(a) != len(b) or not all(its.truth.equals(a[0].truth) for its in (*a, *b)):
-        raise ValueError("paired detections need the same number of seeds and the same true segments")
-    videos = sorted({video for its in (*a, *b) for table in (its.truth, its.found) for video in table["video"]})
-    return effect_of(resampled(a, videos, name, replicates), resampled(b, videos, name, replicates), len(videos))
 
 
 def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, replicates: int = 4000) -> np.ndarray:

@@ -7,7 +7,6 @@ nothing: a network's result is its gain over the best of them. docs/methods.md, 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from kdlab.nets.exits import ORDER
 from kdlab.recipe import Recipe
 from kdlab.studies import dual_light
 from kdlab.studies.looks import looked
-from kdlab.study import Outcome, Part, Study, gathered
+from kdlab.study import Outcome, Part, Study, load_arrays
 from kdlab.values import whole
 
 __all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "TITLES", "AttentionSize", "available", "best", "compared",
@@ -47,6 +46,7 @@ class AttentionSize:
 SMOKE = AttentionSize("smoke", "smoke", 2, 2, 2, 1)
 DEMO = AttentionSize("demo", "demo", 12, 3, 2, 2)
 STUDY = AttentionSize("study", "demo", 40, 4, 2, 4)
+sized = profiles.among(SMOKE, DEMO, STUDY)
 
 #: The sets, and how they read.
 DATA = {"night": "dual light: dark clips", "night_context": "compressed video: places tell",
@@ -60,11 +60,6 @@ GENERATIVE = ("student_ce", "genkd", "teacher_fr")
 TITLES = {name: profiles.TITLES[name] for name in dual_light.HEADLINE} | {
     "iframe": "I-frame network", "motion": "motion network", "residual": "residual network"} | {
     name: generative_profiles.TITLES[name] for name in GENERATIVE}
-
-
-def sized(name: str | None = None) -> AttentionSize:
-    """The size that goes with ``profiles.current(name)``."""
-    return {size.name: size for size in (SMOKE, DEMO, STUDY)}[profiles.current(name).name]
 
 
 def parts(size: AttentionSize, seeds: int | None = None) -> dict[str, tuple[dict[str, list[Recipe]], object]]:
@@ -87,19 +82,14 @@ def parts(size: AttentionSize, seeds: int | None = None) -> dict[str, tuple[dict
 # --- reading it ------------------------------------------------------------------------------------------------
 
 
-def _file(name: str) -> Path:
-    return paths.figures_dir() / "predictions" / f"attention-{name}-looks.npz"
-
-
 def load_looks(name: str) -> dict[str, np.ndarray]:
     """The committed scores of a set's maps, as :func:`kdlab.studies.looks.looked` made them."""
-    with np.load(_file(name), allow_pickle=False) as file:
-        return {key: file[key] if key == "ids" else file[key].astype(float) for key in file.files}
+    return {key: v if key == "ids" else v.astype(float) for key, v in load_arrays(f"attention-{name}-looks").items()}
 
 
 def available() -> list[str]:
     """The sets of :data:`DATA` whose looks are committed."""
-    return [name for name in DATA if _file(name).is_file()]
+    return [name for name in DATA if (paths.figures_dir() / "predictions" / f"attention-{name}-looks.npz").is_file()]
 
 
 def mean(looks: dict[str, np.ndarray], metric: str, condition: str) -> float:
@@ -160,7 +150,7 @@ def differences(looks: dict[str, np.ndarray], pairs: dict[str, list[tuple[str, s
 
 
 def _parts(size: AttentionSize, seeds: int) -> list[Part]:
-    return [Part(name, columns, on=data, gather=gathered, rows=_rows)
+    return [Part(name, columns, on=data, rows=_rows)
             for name, (columns, data) in parts(size, seeds).items()]
 
 

@@ -22,7 +22,8 @@ from kdlab.measure.detections import effect_of, found_by, mean_aps, resampled, s
 from kdlab.measure.paired import Effect, verdict
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, save_arrays
-from kdlab.study import LEDGER, Outcome, Part, Study, beside, by_condition, doubled, obtained
+from kdlab.study import LEDGER, Outcome, Part, Study, beside, by_condition, obtained
+from kdlab.study import convergence as study_convergence
 
 __all__ = ["HEADLINE", "METRICS", "Detections", "collected", "columns", "convergence", "effects", "ledger", "sized",
            "study", "width"]
@@ -157,13 +158,8 @@ def ledger(scores: Detections) -> pd.DataFrame:
 
 
 def convergence(table: pd.DataFrame) -> tuple[float, float, str]:
-    """As ``kdlab.study.convergence``: gain in *validation* mAP from twice the steps, its 95 % half-width over seeds,
-    and the word ("not measured" where no student was trained longer)."""
-    some = table[(table.data == "night_untrimmed") & (table.metric == f"val_map@{HEADLINE}")]
-    wide = some.pivot_table(index="seed", columns="condition", values="value")
-    if "det_student_2x" not in wide:
-        return np.nan, np.inf, "not measured"
-    return doubled((wide.det_student_2x - wide.det_student).dropna().to_numpy(float))
+    """As :func:`kdlab.study.convergence`, in *validation* mAP of the student."""
+    return study_convergence(table, "night_untrimmed", "det_student", "det_student_2x", f"val_map@{HEADLINE}")
 
 
 # --- the study -------------------------------------------------------------------------------------------------

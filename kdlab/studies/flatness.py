@@ -33,7 +33,7 @@ from kdlab.recipe import Recipe
 from kdlab.runs import Run
 from kdlab.studies import dual_light, generative
 from kdlab.studies.flatness_rows import MEASURES, ledger
-from kdlab.study import Outcome, Part, Study, beside, by_condition, flat, obtained
+from kdlab.study import Outcome, Part, Study, beside, by_condition, flat
 
 __all__ = ["CLIPS", "MARKS", "NETS", "SETS", "each_measured", "exits", "ledger", "marks", "measured",
            "networks", "others", "sized", "study"]
@@ -153,24 +153,15 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
     parts, few = [], min(seeds, OTHERS_SEEDS)
     for data, context in SETS.items():
         nets = by_condition(lambda seed, context=context: networks(size, night(size, context), seed), seeds)
-        parts.append(Part(data, nets, file="", to_the_end=False, gather=_not_gathered, rows=_stopped_rows))
+        parts.append(Part(data, nets, file="", to_the_end=False, rows=_stopped_rows))
     small = SMOKE if size.name == "smoke" else DEMO
     done = by_condition(lambda seed: dict(zip(ORDER, three := trio(small, night(small), seed), strict=True))
                         | conditions(small, three), few, (*ORDER, "ce_ic", "pkd"))
-    parts.append(Part("night_context", done, file="", gather=_obtained, rows=_finished_rows))
+    parts.append(Part("night_context", done, file="", rows=_finished_rows))
     for family, data in (("dual_light", "night"), ("generative", "night_bright")):
         made = {name: column for name, column in others(size, few).items() if name.startswith(family)}
-        parts.append(Part(data, made, file="", gather=_obtained, rows=_other_rows))
+        parts.append(Part(data, made, file="", rows=_other_rows))
     return parts
-
-
-def _not_gathered(recipes: dict[str, list[Recipe]], **how) -> tuple[None, dict]:
-    return None, {}
-
-
-def _obtained(recipes: dict[str, list[Recipe]], unit: str, **how) -> tuple[None, dict[str, list[Run]]]:
-    """The runs alone: they are measured, not scored."""
-    return None, obtained(recipes, pretrained=False, stale="refuse", **how)
 
 
 def _stopped_rows(outcome: Outcome) -> list[dict]:

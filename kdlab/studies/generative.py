@@ -29,7 +29,6 @@ from kdlab.generative_profiles import (
     conditions,
     night,
     sized,
-    streams,
 )
 from kdlab.measure.cost import cpu_times, macs, parameters
 from kdlab.measure.gradients import shares
@@ -37,23 +36,10 @@ from kdlab.measure.paired import Effect, together, verdict
 from kdlab.nets.video import build
 from kdlab.recipe import Recipe, UserClips
 from kdlab.studies.looking import ATTENTIVE, alignment_rows
-from kdlab.study import (
-    LEDGER,
-    Outcome,
-    Part,
-    Scores,
-    Study,
-    beside,
-    by_condition,
-    collect,
-    convergence,
-    fused,
-    gathered,
-    pooled,
-)
+from kdlab.study import LEDGER, Outcome, Part, Scores, Study, beside, by_condition, convergence
 
-__all__ = ["COMPETITORS", "SETS", "columns", "convergence_line", "converged", "data_sets", "files", "g2", "gathered",
-           "ledger", "scores_of_study", "sized", "study", "test_clips", "two_streams"]
+__all__ = ["COMPETITORS", "SETS", "columns", "convergence_line", "data_sets", "g2", "ledger", "sized",
+           "study", "test_clips"]
 
 FOLDS = ("1", "2", "3")
 #: What GenKD is compared with in row G2, at the same steps.
@@ -88,12 +74,6 @@ def test_clips(size: GenerativeSize) -> NightStream:
     """The first :data:`TESTED` test clips of each class; those that trainings are tested on are among them."""
     clips = size.per_class[2]
     return NightStream(replace(night(size).night, per_class=(0, 0, clips if size.name == "smoke" else TESTED)))
-
-
-def files() -> dict[str, list[str]]:
-    """Set → the names of its predictions files, one a fold."""
-    return {name: [f"generative-{name}" + (f"-fold{fold}" if name == "weizmann" else "")
-                   for fold in (FOLDS if name == "weizmann" else "1")] for name in SETS}
 
 
 # --- verdicts --------------------------------------------------------------------------------------------------
@@ -131,40 +111,10 @@ def ledger(scores: Scores, ablations: Scores | None = None) -> pd.DataFrame:
     return found
 
 
-def converged(table: pd.DataFrame, data: str) -> tuple[float, float, str]:
-    """As :func:`kdlab.study.convergence`, of the CE student: points gained by twice the steps, half-width, word."""
-    names = {"student_ce": "ce_raw", "student_2x": "ce_2x"}
-    return convergence(table.replace({"condition": names}), data)
-
-
 def convergence_line(table: pd.DataFrame, data: str = "night_bright") -> str:
-    """:func:`converged` in words; of one seed without interval and word."""
-    if table[(table.data == data) & (table.condition == "student_2x")].seed.nunique() > 1:
-        gain, half, word = converged(table, data)
-        return f"twice the steps of CE: {gain:+.1f} ± {half:.1f} points on validation clips: {word}"
-    some = table[(table.data == data) & (table.metric == "val_accuracy")].set_index("condition").value.astype(float)
-    gain = some["student_2x"] - some["student_ce"]
-    return (f"twice the steps of CE: {gain:+.1f} points on validation clips; one "
-            "seed, no interval: undecided")
-
-
-def scores_of_study() -> dict[str, Scores]:
-    """Set → what its runs said, of the committed predictions; sets that are not all there are left out."""
-    folder = paths.figures_dir() / "predictions"
-    return {name: pooled([Scores.load(folder / f"{file}.npz") for file in its]) for name, its in files().items()
-            if all((folder / f"{file}.npz").is_file() for file in its)}
-
-
-# --- two streams -----------------------------------------------------------------------------------------------
-
-
-def two_streams(size: GenerativeSize, data: NightStream | UserClips, seeds: int = 1, *, workers: int | None = None,
-                say=print) -> Scores:
-    """GenKD on pixels, on optical flow, and the mean of their probabilities: ``genkd``, ``genkd_flow``, ``fused``."""
-    both = [streams(size, data, seed) for seed in range(seeds)]
-    scores, runs = collect({name: [pair[k] for pair in both] for k, name in enumerate(("genkd", "genkd_flow"))},
-                           workers=workers, say=say)
-    return fused(scores, "fused", *runs.values())
+    """:func:`kdlab.study.convergence` of the CE student, in words."""
+    gain, half, word = convergence(table, data, "student_ce", "student_2x")
+    return f"twice the steps of CE: {gain:+.1f} ± {half:.1f} points on validation clips: {word}"
 
 
 # --- the study -------------------------------------------------------------------------------------------------
@@ -178,15 +128,15 @@ def _parts(size: GenerativeSize, seeds: int) -> list[Part]:
         how = dict(unit="group", real=name) if name == "weizmann" else dict(on=test_clips(size))
         for fold, data in zip(FOLDS, folds, strict=False):
             parts.append(Part(name, columns(size, counts.get(name, seeds), data, SETS[name]),
-                              fold if len(folds) > 1 else "", gather=gathered, rows=_rows, **how))
+                              fold if len(folds) > 1 else "", rows=_rows, **how))
     return [*parts, Part("cost", rows=_cost_rows),
-            Part("night_untrimmed", columns(size, seeds, night(size), ATTENTIVE), file="", gather=gathered,
+            Part("night_untrimmed", columns(size, seeds, night(size), ATTENTIVE), file="",
                  rows=alignment_rows),
             _demo(sized(beside(size)), seeds if size.name == "smoke" else DEMO_SEEDS)]
 
 
 def _demo(size: GenerativeSize, seeds: int) -> Part:
-    return Part("night_bright_demo", columns(size, seeds, night(size)), file="", gather=gathered, rows=lambda outcome: [
+    return Part("night_bright_demo", columns(size, seeds, night(size)), file="", rows=lambda outcome: [
         row for row in outcome.rows() if row["metric"] == "accuracy"])
 
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from kdlab import detection_profiles, paths
+from kdlab import detection_profiles
 from kdlab.clips.night.untrimmed import Untrimmed, untrimmed_catalogue
 from kdlab.generative_profiles import GenerativeSize
 from kdlab.measure.alignment import ENERGY, SLIDING, areas, random_twin, traces
 from kdlab.measure.paired import Effect, effect
 from kdlab.runs import Run
-from kdlab.study import Outcome
+from kdlab.study import Outcome, load_arrays
 
 __all__ = ["ATTENTIVE", "UNTRIMMED", "aligned", "alignment", "alignment_effects", "alignment_rows", "watched"]
 
@@ -43,8 +43,7 @@ def aligned(runs: dict[str, list[Run]], spec: Untrimmed, progress=iter) -> dict[
 
 def alignment() -> dict[str, np.ndarray]:
     """The committed areas, as :func:`aligned` returns them."""
-    with np.load(paths.figures_dir() / "predictions" / "generative-alignment.npz", allow_pickle=False) as file:
-        return dict(file)
+    return load_arrays("generative-alignment")
 
 
 def alignment_effects(table: dict[str, np.ndarray]) -> dict[str, Effect]:

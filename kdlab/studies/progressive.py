@@ -15,23 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kdlab import paths
+from kdlab import exit_profiles, paths
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.mpeg4_sets import HeldOut, NightStream
 from kdlab.distill.progressive import PAPER, Progressive, coinciding, gate
-from kdlab.exit_profiles import (
-    CONTEXT,
-    DEMO,
-    HEADLINE,
-    STUDY,
-    TITLES,
-    TRAINED,
-    ExitSize,
-    conditions,
-    night,
-    sized,
-    trio,
-)
+from kdlab.exit_profiles import CONTEXT, HEADLINE, STUDY, TRAINED, ExitSize, conditions, night, sized, trio
 from kdlab.exits import ExitRecipe
 from kdlab.measure.exits import teaching_losses
 from kdlab.measure.paired import Effect, effect, together, verdict
@@ -40,7 +28,7 @@ from kdlab.recipe import UserClips
 from kdlab.runs import Run, find
 from kdlab.study import LEDGER, Outcome, Part, Scores, Study, beside, by_condition
 
-__all__ = ["CONTEXTS", "SETS", "columns", "differing", "exit_effect", "files", "gate_line", "ledger", "regime", "sized",
+__all__ = ["CONTEXTS", "SETS", "columns", "differing", "exit_effect", "gate_line", "ledger", "regime", "sized",
            "study", "teachers"]
 
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
@@ -79,12 +67,6 @@ def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
     found["pkd_batch_statistics"] = replace(found["pkd"], condition="pkd_batch_statistics",
                                             view=replace(found["pkd"].view, batch_statistics=True))
     return found
-
-
-def files() -> dict[str, list[str]]:
-    """Set → the names of its predictions files, one a fold."""
-    return {name: [f"progressive-{name}" + (f"-fold{fold}" if name == "weizmann" else "")
-                   for fold in (FOLDS if name == "weizmann" else "1")] for name in SETS}
 
 
 # --- effects ---------------------------------------------------------------------------------------------------
@@ -171,7 +153,7 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
     parts = []
     for name, folds in data_sets(size).items():
         how = dict(unit="group", real=name) if name == "weizmann" else {}
-        parts += [Part(name, columns(size, seeds, data), fold if len(folds) > 1 else "", answers=_without_logits,
+        parts += [Part(name, columns(size, seeds, data), fold if len(folds) > 1 else "", answers=lambda scores, runs: replace(scores, logits={}),
                        rows=_validated, whole=_tested, **how) for fold, data in zip(FOLDS, folds, strict=False)]
     for context in CONTEXTS[1:-1]:
         data = night(size, context)
@@ -185,10 +167,6 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
 
 def _demo(size: ExitSize, seeds: int) -> Part:
     return Part("night_context_demo", columns(size, seeds, night(size), every=False))
-
-
-def _without_logits(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
-    return replace(scores, logits={})
 
 
 def _audited(outcome: Outcome) -> list[dict]:
@@ -251,5 +229,5 @@ def _nine(runs: dict[str, list[Run]], condition: str) -> float:
     return 100 * float(np.mean([run.predictions().correct.T[list(TRAINED)].mean() for run in runs[condition]]))
 
 
-study = Study("progressive", _parts, size=STUDY, sized=sized, number=_nine, yours=lambda: _demo(DEMO, DEMO.seeds),
-              titles=TITLES, committed=True)
+study = Study("progressive", _parts, size=STUDY, sized=sized, number=_nine, titles=exit_profiles.TITLES,
+              yours=lambda: _demo(exit_profiles.DEMO, exit_profiles.DEMO.seeds), committed=True)

@@ -16,7 +16,7 @@ from kdlab.profiles import STUDY, Profile, dual_light
 from kdlab.recipe import Recipe, UserClips
 from kdlab.studies.dual_light import CLAIMS
 from kdlab.studies.dual_light import columns as on_night
-from kdlab.study import Outcome, Part, Scores, Study, by_condition, recall_rows
+from kdlab.study import Outcome, Part, Scores, Study, by_condition
 from kdlab.train import Settings
 
 __all__ = ["CONDITIONS", "FOLDS", "columns", "study"]
@@ -58,20 +58,15 @@ def _parts(profile: Profile, seeds: int) -> list[Part]:
     there, parts = on_night(profile, seeds, CONDITIONS), []
     for fold in FOLDS:
         how = dict(fold=fold, unit="group", real="arid6", whole=_whole)
-        parts += [Part("arid6", there, **how, on=_clips(fold), file=f"zero_shot-{fold}", rows=_zero_shot_rows),
+        parts += [Part("arid6", there, **how, on=_clips(fold), file=f"zero_shot-{fold}", rows=lambda outcome: replace(outcome, runs={}).rows()),
                   Part("arid6_finetuned", columns(profile, min(seeds, TUNED_SEEDS), fold), **how,
                        file=f"finetuned-{fold}")]
     return parts
 
 
-def _zero_shot_rows(outcome: Outcome) -> list[dict]:
-    """Without what belongs to the trainings on `night`."""
-    return replace(outcome, runs={}).rows()
-
-
 def _whole(outcome: Outcome) -> list[dict]:
     """Rows without a ``fold`` are of both folds' clips together."""
-    return outcome.rows() + recall_rows(outcome.scores, outcome.row(), outcome.say)
+    return outcome.rows() + outcome.recall_rows()
 
 
 def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:

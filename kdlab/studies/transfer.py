@@ -20,7 +20,7 @@ from kdlab.nets.video import TinyR2Plus1D
 from kdlab.profiles import STUDY, Profile
 from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import Run, find
-from kdlab.study import Outcome, Part, Scores, Study, answers, recall_rows
+from kdlab.study import Outcome, Part, Scores, Study, answers
 from kdlab.train import Settings
 
 __all__ = ["FOLDS", "columns", "pretraining", "study"]
@@ -89,7 +89,7 @@ def _rows(outcome: Outcome) -> list[dict]:
     about, counts = outcome.row(unit="%"), np.bincount(scores.labels)
     majority = round(100 * counts.max() / counts.sum(), 4)
     table += [about | dict(condition="majority", metric="accuracy", value=majority)]
-    table += recall_rows(scores, about, outcome.say)
+    table += outcome.recall_rows()
     for condition in scores.predicted:
         each = [100 * scores.correct(condition)[:, scores.labels == label].mean() for label in range(len(counts))]
         table += [about | dict(condition=condition, metric=f"recall:{name}", value=round(float(v), 4))

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kdlab import paths
 from kdlab.clips.cache import resize
 from kdlab.clips.mpeg4_sets import halves
 from kdlab.clips.segments import SegmentBatches
@@ -23,7 +22,7 @@ from kdlab.measure.paired import Effect, effect, together, verdict
 from kdlab.nets.exits import ORDER, Trio
 from kdlab.runs import Run, find
 from kdlab.studies.progressive import FOLDS, columns, data_sets
-from kdlab.study import LEDGER, Outcome, Part, Scores, Study, pooled
+from kdlab.study import LEDGER, Outcome, Part, Scores, Study, load_arrays, pooled
 
 __all__ = ["METHODS", "SEGMENTS", "area_effects", "effects", "ledger", "load_curves", "sized", "study", "trio_of"]
 
@@ -139,8 +138,7 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
 def load_curves(name: str) -> dict[str, np.ndarray]:
     """The committed curves of a set: ``cost/…``, and for each method ``right/…`` and ``stops/…``
     ``(S, thresholds, N, 2)``, the last axis being the half that was fitted on; ``right/segments (S, 3, N, 2)``."""
-    with np.load(paths.figures_dir() / "predictions" / f"wise-{name}-curves.npz", allow_pickle=False) as file:
-        return dict(file)
+    return load_arrays(f"wise-{name}-curves")
 
 
 def _curve(curves: dict[str, np.ndarray], method: str, cost: str) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ how far it is. In a notebook, ``study.run()`` does the same.
 
 from kdlab.study.committed import compare_with_pretrained, stale_predictions
 from kdlab.study.foreign import study_in
-from kdlab.study.scores import Scores, answers, collect, fused, gathered, obtained, pooled, tested
+from kdlab.study.scores import Scores, answers, collect, fused, obtained, pooled, tested
 from kdlab.study.study import (
     LEDGER,
     Claim,
@@ -38,8 +38,8 @@ from kdlab.study.study import (
     by_condition,
     flat,
 )
-from kdlab.study.table import convergence, doubled, lies, load_rows, recall_rows, rows, three_seed_range
+from kdlab.study.table import convergence, lies, load_arrays, load_rows, three_seed_range
 
 __all__ = ["LEDGER", "Claim", "Outcome", "Part", "Scores", "Study", "answers", "beside", "by_condition", "collect",
-           "compare_with_pretrained", "convergence", "doubled", "flat", "fused", "gathered", "lies", "load_rows",
-           "obtained", "pooled", "recall_rows", "rows", "stale_predictions", "study_in", "tested", "three_seed_range"]
+           "compare_with_pretrained", "convergence", "flat", "fused", "lies", "load_arrays", "load_rows",
+           "obtained", "pooled", "stale_predictions", "study_in", "tested", "three_seed_range"]

@@ -16,7 +16,7 @@ from kdlab.measure.transfer import asked, narrowed
 from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import Run, save_arrays
 
-__all__ = ["Scores", "answers", "collect", "fused", "gathered", "obtained", "pooled", "same_seeds", "tested"]
+__all__ = ["Scores", "answers", "collect", "fused", "obtained", "pooled", "same_seeds", "tested"]
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,10 @@ class Scores:
 
 
 def same_seeds(recipes: Mapping[str, Sequence[Recipe]]) -> tuple[int, ...]:
-    """The seeds that all conditions have, in the same order. Raises ``ValueError`` where they differ."""
-    seeds = {tuple(r.seed for r in column) for column in recipes.values()}
+    """The seeds that all conditions have, in the same order; teachers among them may have others, each that of its
+    student's row. Raises ``ValueError`` where they differ."""
+    students = {name: column for name, column in recipes.items() if not name.startswith("teacher")}
+    seeds = {tuple(r.seed for r in column) for column in (students or recipes).values()}
     if len(seeds) != 1:
         raise ValueError(f"every condition needs the same seeds in the same order, got {sorted(seeds)}")
     return seeds.pop()
@@ -123,19 +125,6 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
         {c: [run.folder.name for run in column] for c, column in runs.items()},
         {c: column[0].provenance["sources"] for c, column in runs.items()},
     )
-    return scores, runs
-
-
-def gathered(recipes: dict[str, list[Recipe]], **how) -> tuple[Scores, dict[str, list[Run]]]:
-    """As :func:`collect`, where teachers are among the conditions: row s is the teacher of the students of seed
-    s, whose own seed is s + 1."""
-    parts = [collect({name: column for name, column in recipes.items() if name.startswith("teacher") == taught}, **how)
-             for taught in (True, False) if any(name.startswith("teacher") == taught for name in recipes)]
-    scores, runs = parts[-1]
-    for more, column in parts[:-1]:
-        runs = column | runs
-        scores = dataclasses.replace(scores, **{field: getattr(more, field) | getattr(scores, field)
-                                    for field in ("predicted", "logits", "recipes", "sources")})
     return scores, runs
 
 

@@ -9,13 +9,15 @@ import pandas as pd
 from kdlab import paths
 from kdlab.evidence import Evidence
 from kdlab.many import obtain_all
+from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import verdict
+from kdlab.measure.transfer import mean_recall
 from kdlab.profiles import current
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, find
 from kdlab.study.committed import stale_predictions
 from kdlab.study.scores import Scores, collect, pooled, same_seeds, tested
-from kdlab.study.table import lies, load_rows, rows
+from kdlab.study.table import lies, load_rows
 
 __all__ = ["LEDGER", "Claim", "Outcome", "Part", "Study", "beside", "by_condition", "flat"]
 
@@ -44,8 +46,31 @@ class Outcome:
         return dict(study=self.study, data=self.part.data, seed="", fold=self.part.fold, recipe="") | cells
 
     def rows(self) -> list[dict]:
-        """:func:`kdlab.study.rows` of it."""
-        return rows(self.study, self.part.data, self.scores, {} if self.folds else self.runs, self.part.fold)
+        """Tidy rows: test and validation accuracy and CPU seconds of every run, ECE of the first seed."""
+        out, scores, runs = [], self.scores, {} if self.folds else self.runs
+        for condition in scores.predicted:
+            for s, (seed, name) in enumerate(zip(scores.seeds, scores.recipes[condition], strict=True)):
+                numbers = [("accuracy", scores.accuracy(condition)[s], "%")]
+                if s == 0:  # of the logits as they are committed, so that the row can be computed again from them
+                    kept = scores.logits[condition].astype(np.float16).astype(float)
+                    numbers.append(("ece", expected_calibration_error(kept, scores.labels), "%"))
+                if condition in runs:
+                    run = runs[condition][s]
+                    numbers += [("val_accuracy", run.predictions("val").accuracy, "%"),
+                                ("cpu_seconds", run.provenance["cpu_seconds"], "s")]
+                about = self.row(condition=condition, seed=seed, recipe=name)
+                out += [about | dict(metric=m, value=round(float(v), 4), unit=u) for m, v, u in numbers]
+        return out
+
+    def recall_rows(self) -> list[dict]:
+        """Tidy rows: mean recall over classes of every condition, with its interval's ends."""
+        table, where = [], f"{self.part.data} {self.part.fold}"
+        for condition in self.scores.predicted:
+            mean, low, high = mean_recall(self.scores.correct(condition), self.scores.labels)
+            self.say(f"{where}, {condition}: mean recall {mean:.1f} % ({low:.1f} to {high:.1f})")
+            ends = ("mean_recall", mean), ("mean_recall_low", low), ("mean_recall_high", high)
+            table += [self.row(condition=condition, metric=m, value=round(v, 4), unit="%") for m, v in ends]
+        return table
 
 
 @dataclass(frozen=True)
@@ -204,6 +229,15 @@ class Study:
             evidence.publish(column[0] for column in outcome.runs.values())
         return found
 
+    def scores(self) -> dict[str, Scores]:
+        """Data set → what the committed runs say, folds pooled; sets that are not all there are left out."""
+        files: dict[str, list] = {}
+        for part in self.chosen(self.size, 1):
+            if name := part.predictions(self.name):
+                files.setdefault(part.data, []).append(paths.figures_dir() / "predictions" / f"{name}.npz")
+        return {data: pooled([Scores.load(file) for file in its]) for data, its in files.items()
+                if all(file.is_file() for file in its)}
+
     def verdicts(self, scores: Scores) -> pd.DataFrame:
         """A row for each of the claims whose conditions ``scores`` knows."""
         known = [c for c in self.claims if {c.condition, c.baseline} <= scores.recipes.keys()]
@@ -231,7 +265,7 @@ class Study:
 
     def _outcome(self, part: Part, size, evidence: Evidence, workers: int | None, say) -> Outcome:
         scores, runs = None, {}
-        if part.recipes:
+        if part.recipes and part.to_the_end:
             scores, runs = part.gather(part.recipes, unit=part.unit, workers=workers, say=lambda _: None)
             if part.on is not None:
                 scores = replace(tested(runs, part.on, unit=part.unit), seeds=scores.seeds)

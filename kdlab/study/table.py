@@ -5,42 +5,8 @@ import pandas as pd
 from scipy import stats
 
 from kdlab import paths
-from kdlab.measure.accuracy import expected_calibration_error
-from kdlab.measure.transfer import mean_recall
-from kdlab.runs import Run
-from kdlab.study.scores import Scores
 
-__all__ = ["convergence", "doubled", "lies", "load_rows", "recall_rows", "rows", "three_seed_range"]
-
-
-def rows(study: str, data: str, scores: Scores, runs: dict[str, list[Run]], fold: str = "") -> list[dict]:
-    """Tidy rows: test and validation accuracy and CPU seconds of every run, ECE of the first seed."""
-    out = []
-    for condition in scores.predicted:
-        for s, seed in enumerate(scores.seeds):
-            name = scores.recipes[condition][s]
-            row = dict(study=study, data=data, condition=condition, seed=seed, fold=fold, recipe=name)
-            numbers = [("accuracy", scores.accuracy(condition)[s], "%")]
-            if s == 0:  # of the logits as they are committed, so that the row can be computed again from them
-                kept = scores.logits[condition].astype(np.float16).astype(float)
-                numbers.append(("ece", expected_calibration_error(kept, scores.labels), "%"))
-            if condition in runs:
-                run = runs[condition][s]
-                numbers += [("val_accuracy", run.predictions("val").accuracy, "%"),
-                            ("cpu_seconds", run.provenance["cpu_seconds"], "s")]
-            out += [row | {"metric": m, "value": round(float(v), 4), "unit": u} for m, v, u in numbers]
-    return out
-
-
-def recall_rows(scores: Scores, about: dict, say=print) -> list[dict]:
-    """Tidy rows that begin as ``about``: mean recall over classes of every condition, with its interval's ends."""
-    table = []
-    for condition in scores.predicted:
-        mean, low, high = mean_recall(scores.correct(condition), scores.labels)
-        say(f"{about['data']} {about['fold']}, {condition}: mean recall {mean:.1f} % ({low:.1f} to {high:.1f})")
-        ends = ("mean_recall", mean), ("mean_recall_low", low), ("mean_recall_high", high)
-        table += [about | dict(condition=condition, metric=m, value=round(v, 4), unit="%") for m, v in ends]
-    return table
+__all__ = ["convergence", "lies", "load_arrays", "load_rows", "three_seed_range"]
 
 
 def load_rows(study: str) -> pd.DataFrame:
@@ -53,22 +19,25 @@ def load_rows(study: str) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False)
 
 
-def convergence(table: pd.DataFrame, data: str) -> tuple[float, float, str]:
-    """Gain in *validation* accuracy from doubling the steps (points), its 95 % half-width over seeds, and the word.
+def load_arrays(name: str) -> dict[str, np.ndarray]:
+    """The committed arrays ``name`` that lie beside the predictions of studies."""
+    with np.load(paths.figures_dir() / "predictions" / f"{name}.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def convergence(table: pd.DataFrame, data: str, plain: str = "ce_raw", longer: str = "ce_2x",
+                metric: str = "val_accuracy") -> tuple[float, float, str]:
+    """Gain in *validation* accuracy (or another ``metric``) of ``longer``, with twice the steps, over ``plain``: in
+    points, its 95 % half-width over seeds (of one seed infinite), and the word.
 
     Surely under two points, the comparison of methods is fair at this budget ("converged"); surely above, the study is
     "under-trained"; "undecided" where the interval holds two.
     """
-    some = table[(table.data == data) & (table.metric == "val_accuracy")]
-    wide = some.pivot_table(index="seed", columns="condition", values="value")  # the mean over folds, if there are any
-    gains = (wide.ce_2x - wide.ce_raw).to_numpy(float)
-    if len(gains) < 2:
-        raise ValueError("the convergence check needs at least two seeds")
-    return doubled(gains)
-
-
-def doubled(gains: np.ndarray) -> tuple[float, float, str]:
-    """Of the points ``(S,)`` that twice the steps gained: mean, 95 % half-width (one seed: infinite), and the word."""
+    some = table[(table.data == data) & (table.metric == metric) & table.condition.isin([plain, longer])]
+    wide = some.assign(value=some.value.astype(float)).pivot_table(index="seed", columns="condition", values="value")
+    if longer not in wide:
+        return np.nan, np.inf, "not measured"
+    gains = (wide[longer] - wide[plain]).dropna().to_numpy(float)  # the mean over folds, if there are any
     gain = float(gains.mean())
     half = float(stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)) if len(gains) > 1 else np.inf
     word = "converged" if gain + half < 2 else "under-trained" if gain - half > 2 else "undecided"

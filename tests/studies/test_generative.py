@@ -119,7 +119,7 @@ def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noq
     assert costs.macs["student_ce"] < costs.macs["teacher_ce"] / 3
     table = looking.alignment()
     assert table["genkd"].shape == (2, 1) == table[ENERGY].shape and set(table) >= {"teacher_fr:random", "units"}
-    assert generative.converged(rows, "night_bright")[2] in ("converged", "under-trained", "undecided")
+    assert generative.convergence_line(rows).rpartition(": ")[2] in ("converged", "under-trained", "undecided")
     with pytest.raises(ValueError, match="was not trained by generative distillation"):
         from kdlab.runs import find
         shares(find(conditions(SMOKE, night(SMOKE))["kd"], pretrained=False))
@@ -127,8 +127,6 @@ def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noq
     assert set(again) == {"night_bright_once"} and set(load_rows("generative").data) == set(rows.data)
     with pytest.raises(ValueError, match="no data set 'dark'"):
         generative.study.run(SMOKE, only=("dark",))
-    fused = generative.two_streams(SMOKE, night(SMOKE), workers=1, say=lambda _: None)
-    assert set(fused.predicted) == {"genkd", "genkd_flow", "fused"} and fused.logits["fused"].shape == (22, 11)
 
 
 # --- the committed evidence ------------------------------------------------------------------------------------
@@ -140,9 +138,8 @@ committed = pytest.mark.skipif(not (PREDICTIONS / "generative-night_bright.npz")
 @committed
 @pytest.mark.parametrize("data", generative.SETS)
 def test_committed_rows_follow_from_the_committed_predictions(data):
-    if data not in generative.scores_of_study():
-        pytest.skip("not committed yet")
-    folds = [Scores.load(PREDICTIONS / f"{file}.npz") for file in generative.files()[data]]
+    names = [p.predictions("generative") for p in generative.study.chosen(seeds=1) if p.data == data]
+    folds = [Scores.load(PREDICTIONS / f"{name}.npz") for name in names]
     rows = load_rows("generative")
     rows = rows[(rows.data == data) & rows.metric.isin(["accuracy", "ece"])]
     assert len(rows) == sum(len(s.predicted) * (len(s.seeds) + 1) for s in folds)

@@ -11,7 +11,7 @@ from kdlab.exits import ExitRecipe
 from kdlab.measure.paired import Effect, together
 from kdlab.nets.exits import ORDER
 from kdlab.studies import progressive, wise
-from kdlab.study import Scores, load_rows, pooled
+from kdlab.study import Scores, load_rows
 from tests.conftest import encode
 
 
@@ -159,7 +159,7 @@ committed = pytest.mark.skipif(not (PREDICTIONS / "wise-night_context.npz").is_f
 @committed
 @pytest.mark.parametrize("data", progressive.SETS)
 def test_committed_rows_follow_from_the_committed_predictions(data):
-    exits = pooled([Scores.load(PREDICTIONS / f"{file}.npz") for file in progressive.files()[data]])
+    exits = progressive.study.scores()[data]
     rows = load_rows("progressive")
     rows = rows[(rows.data == data) & (rows.metric == "accuracy")]
     assert len(rows) == len(exits.seeds) * (len(exits.predicted) * 10 + 3)

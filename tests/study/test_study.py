@@ -15,13 +15,14 @@ from kdlab.recipe import source_hash
 from kdlab.runs import Run
 from kdlab.studies.dual_light import columns, ledger
 from kdlab.study import (
+    Outcome,
+    Part,
     Scores,
     collect,
     compare_with_pretrained,
     convergence,
     fused,
     load_rows,
-    rows,
     stale_predictions,
     three_seed_range,
 )
@@ -91,7 +92,8 @@ def test_rows_are_tidy_and_load_back(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="kdlab study dual_light"):
         load_rows("dual_light")
     scores = made_scores()
-    Evidence("dual_light", tmp_path, True).save_rows(rows("dual_light", "night", scores, {}))
+    place = Evidence("dual_light", tmp_path, True)
+    place.save_rows(Outcome("dual_light", SMOKE, Part("night"), scores, {}, place, print).rows())
     table = load_rows("dual_light")
     assert len(table[table.metric == "accuracy"]) == 16 and len(table[table.metric == "ece"]) == 4
     assert [file.name for file in tmp_path.iterdir()] == ["dual_light.csv"]
