@@ -153,8 +153,9 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
     parts = []
     for name, folds in data_sets(size).items():
         how = dict(unit="group", real=name) if name == "weizmann" else {}
-        parts += [Part(name, columns(size, seeds, data), fold if len(folds) > 1 else "", answers=lambda scores, runs: replace(scores, logits={}),
-                       rows=_validated, whole=_tested, **how) for fold, data in zip(FOLDS, folds, strict=False)]
+        parts += [Part(name, columns(size, seeds, data), fold if len(folds) > 1 else "", rows=_validated, whole=_tested,
+                       answers=lambda scores, runs: replace(scores, logits={}), **how)
+                  for fold, data in zip(FOLDS, folds, strict=False)]
     for context in CONTEXTS[1:-1]:
         data = night(size, context)
         data = replace(data, night=replace(data.night, per_class=(*size.per_class[:2], 1)))

@@ -58,7 +58,8 @@ def _parts(profile: Profile, seeds: int) -> list[Part]:
     there, parts = on_night(profile, seeds, CONDITIONS), []
     for fold in FOLDS:
         how = dict(fold=fold, unit="group", real="arid6", whole=_whole)
-        parts += [Part("arid6", there, **how, on=_clips(fold), file=f"zero_shot-{fold}", rows=lambda outcome: replace(outcome, runs={}).rows()),
+        parts += [Part("arid6", there, **how, on=_clips(fold), file=f"zero_shot-{fold}",
+                       rows=lambda outcome: replace(outcome, runs={}).rows()),
                   Part("arid6_finetuned", columns(profile, min(seeds, TUNED_SEEDS), fold), **how,
                        file=f"finetuned-{fold}")]
     return parts

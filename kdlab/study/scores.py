@@ -81,7 +81,7 @@ class Scores:
 def same_seeds(recipes: Mapping[str, Sequence[Recipe]]) -> tuple[int, ...]:
     """The seeds that all conditions have, in the same order; teachers among them may have others, each that of its
     student's row. Raises ``ValueError`` where they differ."""
-    students = {name: column for name, column in recipes.items() if not name.startswith("teacher")}
+    students = {c: column for c, column in recipes.items() if not c.rpartition(":")[2].startswith("teacher")}
     seeds = {tuple(r.seed for r in column) for column in (students or recipes).values()}
     if len(seeds) != 1:
         raise ValueError(f"every condition needs the same seeds in the same order, got {sorted(seeds)}")
