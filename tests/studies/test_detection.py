@@ -60,7 +60,7 @@ def test_a_demo_is_small():
 def test_no_training_comes_twice_and_an_interrupted_study_has_whole_seeds():
     every = detection.study.trainings(STUDY, 3)
     order = [r for r in every if r.data == night(STUDY) and r.settings.epochs > 20 and r.condition != "det_teacher"]
-    assert len(every) == len(set(every)) and len(order) == len(set(order)) and [r.seed for r in order] == sorted(r.seed for r in order)
+    assert len(every) == len(set(every)) and [r.seed for r in order] == sorted(r.seed for r in order)
     assert [r.seed for r in order if r.condition == "det_genkd"] == [0, 1, 2]
 
 
