@@ -16,7 +16,6 @@ from kdlab.distill.dual_light import DualLight
 from kdlab.feeding import OnDevice, fed, folded, in_bf16, plan
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.nets.tsn import TSN
 from kdlab.nets.video import TinyR2Plus1D, build, outputs
 from kdlab.train import Settings, fit, one_thread, seeded
 
@@ -189,7 +188,6 @@ def test_a_frozen_teacher_in_bf16_keeps_its_weights_and_names():
 @pytest.mark.parametrize(("spec", "shape"), [
     (TinyR2Plus1D((4, 8)), (2, 3, 4, 16, 16)),
     (Attended(R2Plus1D(18)), (1, 3, 8, 32, 32)),  # its attention cannot be traced, its convolutions can
-    (TSN(18), (1, 3, 2, 32, 32)),
 ])  # fmt: skip
 @torch.no_grad()
 def test_folding_changes_nothing_but_the_number_of_layers(spec, shape):

@@ -146,7 +146,6 @@ NET = torch.nn.Linear(1, 1)
     ("low", lambda x: controls.random_gamma(Z, 0.5, x, 3)),
     ("level", lambda x: zero_dce.exposure_loss(torch.zeros(1, 3, 16, 16), x)),
     ("l1", lambda x: wise.solve(EXITS, np.zeros(4, int), x)),
-    ("lr", lambda x: wise.descend(EXITS, np.zeros(4, int), lr=x)),
     ("budget", lambda x: wise.threshold_for_budget(EXITS, np.zeros(4, int), np.arange(1, 4), x)),
     ("sigma", lambda x: detection.soft_nms(FOUND_AT, x)),
     ("threshold", lambda x: detection.nms(FOUND_AT, x)),

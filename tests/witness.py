@@ -41,8 +41,7 @@ from kdlab.nets.exits import ORDER
 from kdlab.nets.generative import Gated
 from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.nets.tsn import TSN
-from kdlab.nets.video import R2Plus1D18, TinyR2Plus1D
+from kdlab.nets.video import TinyR2Plus1D
 from kdlab.nets.wrappers import WithStatistics
 from kdlab.profiles import SMOKE, dual_light
 from kdlab.recipe import Recipe
@@ -95,8 +94,8 @@ def dual_lights() -> dict[str, Recipe]:
 
 def classifiers() -> dict[str, Recipe]:
     """Networks of the papers' size, by cross-entropy on small frames."""
-    nets = {"r2plus1d_18": R2Plus1D(18), "r2plus1d_34": R2Plus1D(34), "torchvision_18": R2Plus1D18(),
-            "attended_18": Attended(R2Plus1D(18), heads=4), "i3d": I3D(), "i3d_top": I3D(TOP), "tsn": TSN()}
+    nets = {"r2plus1d_18": R2Plus1D(18), "r2plus1d_34": R2Plus1D(34),
+            "attended_18": Attended(R2Plus1D(18), heads=4), "i3d": I3D(), "i3d_top": I3D(TOP)}
     wide = ConsecutiveWindow(16, 72, 64)  # I3D halves its frames five times
     return {f"large/{name}": Recipe("ce_raw", NIGHT, net=net,
                                     **(LARGE | ({"window": wide} if isinstance(net, I3D) else {})))

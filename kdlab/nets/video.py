@@ -1,4 +1,4 @@
-"""Video classifiers: a tiny R(2+1)D for CPUs, torchvision's 18-layer one, and how taps are read from either.
+"""Video classifiers: a tiny R(2+1)D for CPUs, how layers are tapped, and how weights are put in.
 
 R(2+1)D factorises a 3-D convolution into a spatial and a temporal one (Tran et al., arXiv 1711.11248).
 """
@@ -11,8 +11,7 @@ from torch import nn
 
 from kdlab.values import fraction, whole
 
-__all__ = ["Normalised", "Outputs", "R2Plus1D18", "TinyR2Plus1D", "WrongWeights", "begin_as", "build", "load_weights",
-           "outputs"]
+__all__ = ["Normalised", "Outputs", "TinyR2Plus1D", "WrongWeights", "begin_as", "build", "load_weights", "outputs"]
 
 
 class WrongWeights(ValueError):
@@ -97,16 +96,6 @@ class TinyR2Plus1D:
 
     def make(self, num_classes: int) -> nn.Module:
         return TinyNet(self.widths, num_classes, self.dropout)
-
-
-@dataclass(frozen=True)
-class R2Plus1D18:
-    """torchvision's ``r2plus1d_18``: 31 million parameters, made for 112² clips, untrained."""
-
-    def make(self, num_classes: int) -> nn.Module:
-        from torchvision.models.video import r2plus1d_18
-
-        return r2plus1d_18(weights=None, num_classes=num_classes)
 
 
 class Normalised(nn.Module):
