@@ -96,7 +96,7 @@ def look(which: PaperSet, root: Path, paper: str = "dual_light") -> list[Catalog
         found = [UserClips(str(place), split).catalogue() for split in which.splits]
     except (FileNotFoundError, ValueError) as error:
         return str(error)
-    if found[0].name != which.title:  # other clips in class folders would open, too
+    if found[0].name.removesuffix(" (CoViAR)") != which.title:  # other clips in class folders would open, too
         return f"{place} holds {found[0].name}, by its lists and folders: {mend}"
     return found
 

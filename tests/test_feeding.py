@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from kdlab import feeding
-from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.cache import FrameCache
+from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import ClipBatches, Enhanced, MotionMix, Raw, Window
+from kdlab.clips.windows import WindowBatches, Windows, windows
 from kdlab.distill.dual_light import DualLight
 from kdlab.feeding import OnDevice, fed, folded, in_bf16, plan
 from kdlab.nets.attention_head import Attended
@@ -202,3 +204,21 @@ def test_folding_changes_nothing_but_the_number_of_layers(spec, shape):
     lean = folded(net)
     assert len(norms(lean)) < before / 2 and torch.allclose(lean(x), said, atol=1e-4)
     assert len(norms(net)) == before and torch.equal(net(x), said), "the network itself is left as it was"
+
+
+def test_windows_of_untrimmed_video_are_read_ahead_too(make_video, tmp_path, monkeypatch):
+    """With their labels, whose rows are as many as the fullest window needs."""
+    path = make_video("long.mp4", frames=60, size=(32, 24), rate=10)
+    records = [ClipRecord(f"long@{s}", path, 0, "train", "g", s, s + 1.5) for s in (0.5, 3.0)]
+    window = Windows(frames=8, side=24, crop=20, rate=5.0, stride=4)
+    found = windows(Catalogue("toy", tmp_path, ("zero", "one"), tuple(records)), "train", window)
+    clips = WindowBatches(found, {"student": Raw()}, window, FrameCache(tmp_path / "cache"))
+    monkeypatch.setattr(feeding, "device", lambda: "cuda")
+    monkeypatch.setattr(feeding, "OnDevice", lambda clips, settings, seed, place, **more: OnDevice(
+        clips, settings, seed, "cpu", ahead=2))
+    device = fed(clips, SETTINGS, SEED)
+    assert isinstance(device, OnDevice)
+    for request, again in zip(requests(len(found)), requests(len(found)), strict=True):
+        wanted = clips.training(*request)
+        same(wanted, device.training(*again))
+        assert wanted.labels.ndim == 3

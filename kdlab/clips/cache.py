@@ -99,14 +99,14 @@ class FrameCache:
     ``read`` that also takes ``indices`` (ascending) serves clips that are not cached without decoding them whole.
     ``tag`` names what ``read`` does (view and parameters): another ``read`` needs another tag.
 
-    Above ``limit_bytes``, and where the disk is full or read-only, nothing more is written: one RuntimeWarning says
-    so, and frames are decoded each time. Several processes may use one folder; a damaged file in it is made again, and
-    a clip whose size or modification time changes is read afresh.
+    Above ``limit_bytes`` (default: ``kdlab.paths.cache_bytes()``), and where the disk is full or read-only, nothing
+    more is written: one RuntimeWarning says so, and frames are decoded each time. Several processes may use one folder;
+    a damaged file in it is made again, and a clip whose size or modification time changes is read afresh.
     """
 
-    def __init__(self, root: Path | str | None = None, limit_bytes: int = 8 * 2**30):
+    def __init__(self, root: Path | str | None = None, limit_bytes: int | None = None):
         self.root = Path(root) if root is not None else paths.cache_dir() / "frames"
-        self.limit_bytes = limit_bytes
+        self.limit_bytes = paths.cache_bytes() if limit_bytes is None else limit_bytes
         self._entries: dict[tuple[str, int, str], _Entry] = {}
         self._stopped = False
         self._used = 0
@@ -180,8 +180,9 @@ class FrameCache:
                 self.root.mkdir(parents=True, exist_ok=True)
                 draft.free = self.limit_bytes - self._bytes_used()
             if draft.free < frame.nbytes:
-                self._stop(f"the frame cache has reached its limit of {self.limit_bytes / 1e9:.3g} GB. Raise "
-                           "limit_bytes, ask for a smaller side, or delete the folder if its clips are no longer used")
+                self._stop(f"the frame cache has reached its limit of {self.limit_bytes / 1e9:.3g} GB. Let "
+                           "KDLAB_CACHE_GB allow more, ask for a smaller side, or delete the folder if its clips are "
+                           "no longer used")
                 return False
             draft.add(frame)
         except OSError as error:

@@ -199,7 +199,7 @@ def test_above_the_limit_only_the_frames_asked_for_are_read(root, tmp_path):
         clip.write_text(str(seed))
     one = 20 * 12 * 18 * 3
     cache, read = FrameCache(root, limit_bytes=int(2.5 * one)), Reader()
-    with pytest.warns(RuntimeWarning, match="limit of .* GB") as warned:
+    with pytest.warns(RuntimeWarning, match="limit of .* GB. Let KDLAB_CACHE_GB allow more") as warned:
         for _ in range(2):
             for clip in clips:
                 assert np.array_equal(cache.frames(clip, WANTED, 12, read), expected(clip, WANTED, 12))
