@@ -12,14 +12,21 @@ __all__ = ["PlaceError", "cache_bytes", "cache_dir", "data_dir", "figures_are_co
 _COMMITTED = (".git", "benchmarks", "docs", "figures", "kdlab", "notebooks", "pretrained", "tests", "tools")
 
 
+#: By this file a folder is known that ``kdlab notebooks`` has written into.
+CHAPTERS = Path("notebooks", "00_start_here.ipynb")
+
+
 class PlaceError(ValueError):
     """A ``KDLAB_…`` variable that names a place where kdlab must not write."""
 
 
 def project_root() -> Path:
-    """The folder that holds ``notebooks/`` and ``figures/`` (the clone), or the current folder outside one."""
-    clone = Path(__file__).resolve().parent.parent
-    return clone if (clone / "pyproject.toml").is_file() else Path.cwd()
+    """The folder that holds ``notebooks/`` and ``figures/``: the clone; for an installed package the nearest one, at or
+    above the current folder, into which ``kdlab notebooks`` has written, or the current folder itself."""
+    clone, here = Path(__file__).resolve().parent.parent, Path.cwd()
+    if (clone / "pyproject.toml").is_file():
+        return clone
+    return next((folder for folder in (here, *here.parents) if (folder / CHAPTERS).is_file()), here)
 
 
 def runs_dir() -> Path:
