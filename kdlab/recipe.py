@@ -35,7 +35,8 @@ from kdlab.values import whole
 __all__ = ["Recipe", "UserClips", "from_json", "own_clips", "portable", "source_hash", "syntax", "to_json"]
 
 #: Training imports from these only; a change elsewhere (measure, show, cli) cannot change a weight.
-TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.train", "kdlab.enhancer", "kdlab.exits")
+TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.layers", "kdlab.train", "kdlab.enhancer",
+                    "kdlab.exits")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ A learned class token and learned positions, one transformer block, and the clas
 (docs/methods.md, 1.3).
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -14,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models.video.resnet import VideoResNet
 
+from kdlab.layers import trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyNet, TinyR2Plus1D
@@ -55,8 +55,7 @@ class AttendedNet(nn.Module):
         super().__init__()
         if not isinstance(backbone, (VideoResNet, TinyNet)):
             raise ValueError(f"{type(backbone).__name__} has no features in time to attend to: use an R(2+1)D")
-        tail = ("avgpool", "dropout", "fc")  # what comes after the features in both
-        self.features = nn.Sequential(OrderedDict((n, m) for n, m in backbone.named_children() if n not in tail))
+        self.features = trunk(backbone)
         self.attention = TemporalAttention(backbone.fc.in_features, tokens, heads)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(backbone.fc.in_features, num_classes)

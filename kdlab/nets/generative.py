@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdlab.nets.i3d import I3D, PairPool, TinyC3D, trunk
+from kdlab.layers import trunk
+from kdlab.nets.i3d import I3D, PairPool, TinyC3D
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import WrongWeights, load_weights
 from kdlab.stored import read_weights
@@ -136,6 +137,11 @@ class GatedNet(nn.Module):
                              f"attends to {self.shape}: make it as Gated(clip=({', '.join(map(str, x.shape[2:]))}))")
         steps = self.pool(gate(features, self.attention(features), self.faithful)).flatten(2)
         return mean_log_probability(self.fc(self.dropout(steps.transpose(1, 2))))
+
+    @property
+    def taps(self) -> tuple[str, str]:
+        """Names of the layers that give F and λ."""
+        return "net.backbone", "net.attention"
 
     def new_cvae(self, hidden: int | None = None, deterministic: bool = False) -> CVAE:
         """An untrained CVAE for this network's features."""

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from kdlab.nets.pretrained import Statistics, Weights
 from kdlab.values import fraction, whole
 
-__all__ = ["BOTTOM", "I3D", "STAGES", "TOP", "TinyC3D", "trunk"]
+__all__ = ["BOTTOM", "I3D", "STAGES", "TOP", "TinyC3D"]
 
 #: Stages with kernels in time, in order. Top-I3D keeps the later ones, Bottom-I3D the earlier, I2D none: ``()``.
 STAGES = ("1a", "2c", "3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
@@ -27,12 +27,6 @@ _MIXED = {
     "4f": (256, 160, 320, 32, 128, 128), "5b": (256, 160, 320, 32, 128, 128), "5c": (384, 192, 384, 48, 128, 128),
 }
 _POOLS = {"2c": ("2a_3x3", 1, 3), "3b": ("3a_3x3", 1, 3), "4b": ("4a_3x3", 3, 3), "5b": ("5a_2x2", 2, 2)}
-_TAIL = ("avg_pool", "flatten", "dropout", "logits", "fc")
-
-
-def trunk(net: nn.Module) -> nn.Sequential:
-    """``net`` without its head, by the names of its layers: video ``(B, C, T, H, W)`` → ``(B, C', T', H', W')``."""
-    return nn.Sequential(OrderedDict((name, layer) for name, layer in net.named_children() if name not in _TAIL))
 
 
 def _same(x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> torch.Tensor:

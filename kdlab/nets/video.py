@@ -1,48 +1,21 @@
-"""Video classifiers: a tiny R(2+1)D for CPUs, how layers are tapped, and how weights are put in.
+"""Video classifiers: a tiny R(2+1)D for CPUs, and how weights are put in.
 
 R(2+1)D factorises a 3-D convolution into a spatial and a temporal one (Tran et al., arXiv 1711.11248).
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from kdlab.values import fraction, whole
 
-__all__ = ["Normalised", "Outputs", "TinyR2Plus1D", "WrongWeights", "begin_as", "build", "load_weights", "outputs"]
+__all__ = ["Normalised", "TinyR2Plus1D", "WrongWeights", "begin_as", "build", "load_weights"]
 
 
 class WrongWeights(ValueError):
     """Weights that belong to another architecture."""
-
-
-@dataclass
-class Outputs:
-    """What a network says: ``logits (B, K)``; the ``taps`` asked for, by layer name; per-exit ``exits (B, E, K)``."""
-
-    logits: torch.Tensor
-    taps: dict[str, torch.Tensor] = field(default_factory=dict)
-    exits: torch.Tensor | None = None
-
-
-def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Outputs:
-    """Run ``net`` on video ``(B, C, T, H, W)`` and keep the outputs of the layers named in ``taps``.
-
-    Hooks read the layers, so any network can be tapped without editing it. Raises ``ValueError`` for an unknown name.
-    """
-    modules, seen, handles = dict(net.named_modules()), {}, []
-    for name in taps:
-        if name not in modules:
-            raise ValueError(f"no layer {name!r} in {type(net).__name__}; it has {', '.join(k for k in modules if k)}")
-    try:
-        for name in taps:
-            handles.append(modules[name].register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out})))
-        return Outputs(net(x), seen)
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class Stage(nn.Module):

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from kdlab.layers import outputs
 from kdlab.measure.cost import macs, parameters
 from kdlab.nets.attention_head import Attended, AttendedNet, TemporalAttention
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.nets.video import TinyR2Plus1D, build, outputs
+from kdlab.nets.video import TinyR2Plus1D, build
 
 TINY = Attended(TinyR2Plus1D((8, 16)), tokens=4, heads=4)
 

@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from kdlab.nets.i3d import BOTTOM, I3D, STAGES, TOP, PairPool, Pool, TinyC3D, Unit, trunk
+from kdlab.layers import trunk
+from kdlab.nets.i3d import BOTTOM, I3D, STAGES, TOP, PairPool, Pool, TinyC3D, Unit
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import WrongWeights
 

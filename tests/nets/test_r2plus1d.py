@@ -11,11 +11,12 @@ from torch.nn import functional as F
 from torchvision.models.video import r2plus1d_18
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
+from kdlab.layers import outputs
 from kdlab.measure.cost import macs, parameters
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import KINETICS, Weights
 from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.nets.video import WrongWeights, build, outputs
+from kdlab.nets.video import WrongWeights, build
 
 CLIP = torch.rand(1, 3, 5, 24, 24, generator=torch.Generator().manual_seed(0))
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from kdlab.nets.video import Normalised, TinyR2Plus1D, WrongWeights, begin_as, build, load_weights, outputs
+from kdlab.layers import outputs
+from kdlab.nets.video import Normalised, TinyR2Plus1D, WrongWeights, begin_as, build, load_weights
 
 
 def test_the_tiny_network_is_tiny_and_takes_any_length():
