@@ -17,7 +17,7 @@ from torch import nn
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
-from kdlab.clips.views import Batch, ClipBatches, Draw
+from kdlab.clips.views import Batch, ClipBatches, Draw, View, mirror_of
 from kdlab.launch import device, launched, precision
 from kdlab.train import Settings, seeded
 
@@ -127,7 +127,7 @@ class OnDevice:
         tensors = {}
         with torch.cuda.stream(self._stream):  # does nothing for None
             for view in set(clips.views.values()):
-                cut = [self._cut(draw, clips.pixels(record, view, draw.frames))
+                cut = [self._cut(draw, view, clips.pixels(record, view, draw.frames))
                        for record, draw in zip(chosen, draws, strict=True)]
                 tensor = torch.stack(cut).permute(0, 4, 1, 2, 3).float().div_(255)
                 tensors[view] = view.finish(tensor) if hasattr(view, "finish") else tensor
@@ -144,9 +144,8 @@ class OnDevice:
                             labels=move(batch.labels))
             return batch, self._stream.record_event() if self._stream else None
 
-    def _cut(self, draw: Draw, frames: np.ndarray) -> torch.Tensor:
+    def _cut(self, draw: Draw, view: View, frames: np.ndarray) -> torch.Tensor:
         """Move one clip's whole frames ``(T, h, w, C)`` and cut them there."""
         pixels = torch.from_numpy(frames)
         pixels = (pixels.pin_memory() if self._stream else pixels).to(self.device, non_blocking=True)
-        cut = replace(draw, flip=False).apply(pixels, self.clips.window.crop)  # a tensor has no negative strides
-        return cut.flip(2) if draw.flip else cut
+        return draw.apply(pixels, self.clips.window.crop, mirror_of(view))

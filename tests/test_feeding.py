@@ -11,6 +11,7 @@ from kdlab import feeding
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.enhance import Gamma
+from kdlab.clips.flow import Flow
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import ClipBatches, Enhanced, MotionMix, Raw, Window
 from kdlab.clips.windows import WindowBatches, Windows, windows
@@ -76,6 +77,15 @@ def test_a_view_that_is_finished_and_one_that_is_shared():
     with one_thread():
         same(plain.training(indices, generator), got)
     assert got.views["student"] is got.views["teacher"]
+
+
+def test_flow_is_mirrored_on_the_device_as_elsewhere(make_video, tmp_path):
+    """Its x turns its sign; before, a tensor's flow could not be cut at all."""
+    record = ClipRecord("a", make_video("a.mp4", frames=9, size=(32, 24)), 0, "train", "g")
+    plain = ClipBatches([record] * 8, {"student": Flow()}, Window(4, 20, 16), FrameCache(tmp_path))
+    device = OnDevice(plain, SETTINGS, SEED, "cpu")
+    for request, again in zip(requests(8), requests(8), strict=True):
+        same(plain.training(*request), device.training(*again))
 
 
 def test_after_a_resume_in_the_middle_the_same_batches_come():

@@ -19,7 +19,7 @@ from kdlab import detection_profiles, exit_profiles, generative_profiles
 from kdlab.clips.coviar import DIFFERENCE, Compressed
 from kdlab.clips.darkened import Darkened
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.flow import ConsecutiveFlowWindow, Flow, FlowWindow
+from kdlab.clips.flow import Flow
 from kdlab.clips.mpeg4_sets import NightStream
 from kdlab.clips.night import Night
 from kdlab.clips.paper_segments import PaperSegments
@@ -107,7 +107,7 @@ def generative() -> dict[str, Recipe]:
     size, data = generative_profiles.SMOKE, NightStream(NIGHT)
     made = generative_profiles.conditions(replace(size, epochs=2), data)
     rgb, flow = generative_profiles.streams(size, data)
-    consecutive = Recipe("student_ce", data, Flow(), settings=SHORT, window=ConsecutiveFlowWindow(16, 40, 36),
+    consecutive = Recipe("student_ce", data, Flow(), settings=SHORT, window=ConsecutiveWindow(16, 40, 36),
                          net=replace(generative_profiles.STUDENT, channels=2))
     # the paper's backbone under the gate, teacher and student, in both passes
     window, clip = ConsecutiveWindow(16, 72, 64), (16, 64, 64)
@@ -116,7 +116,7 @@ def generative() -> dict[str, Recipe]:
     taught = replace(teacher, condition="genkd", net=Gated(I3D(TOP), clip, dropout=0.5), teacher=teacher,
                      method=GenerativeDistillation())
     made |= {"flow": flow, "flow_consecutive": consecutive, "i3d_teacher": teacher, "i3d_student": taught}
-    assert isinstance(flow.window, FlowWindow) and rgb == made["genkd"]
+    assert isinstance(flow.view, Flow) and rgb == made["genkd"]
     return {f"generative/{name}": recipe for name, recipe in made.items()}
 
 

@@ -16,7 +16,7 @@ from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import Streamed
 from kdlab.clips.tables import CatalogueError
 from kdlab.clips.timeline import timeline
-from kdlab.clips.views import Batch, ClipBatches, Draw, View, Window, streamed
+from kdlab.clips.views import Batch, ClipBatches, Draw, View, Window, mirror_of, streamed
 from kdlab.values import positive, whole
 
 __all__ = ["AtRate", "VideoWindow", "WindowBatches", "Windows", "windows"]
@@ -69,6 +69,9 @@ class AtRate(Streamed):
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.of.finish(pixels) if hasattr(self.of, "finish") else pixels
+
+    def mirrored(self, pixels):
+        return mirror_of(self.of)(pixels)
 
 
 @dataclass(frozen=True)
