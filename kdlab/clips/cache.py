@@ -28,7 +28,7 @@ import numpy as np
 
 from kdlab import paths
 from kdlab.clips.container import regular
-from kdlab.clips.decode import each_frame, frame_numbers, gathered, read_frames
+from kdlab.clips.decode import each_frame, frame_numbers, gathered
 
 #: Frames (H, W, C) in order, one by one or as an array; where it takes ``indices``, those, given in ascending order.
 Read = Callable[..., Iterable[np.ndarray]]
@@ -55,11 +55,6 @@ def file_key(path: Path | str) -> str:
         file.seek(max(_END_BYTES, size - _END_BYTES))
         digest.update(file.read(_END_BYTES))
     return digest.hexdigest()
-
-
-def read_raw(path: Path | str, indices: np.ndarray | None = None) -> np.ndarray:
-    """The frames of a clip as they are: uint8 (T, H, W, 3), RGB."""
-    return read_frames(path, indices).frames
 
 
 def resize(frames: np.ndarray, side: int) -> np.ndarray:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from kdlab.clips import cache as cache_module
-from kdlab.clips.cache import FrameCache, file_key, read_raw, resize
-from kdlab.clips.decode import DamagedClip, gathered
+from kdlab.clips.cache import FrameCache, file_key, resize
+from kdlab.clips.decode import DamagedClip, gathered, read_frames
 
 
 class Reader:
@@ -345,7 +345,7 @@ def test_videos_go_through(root, make_video, tmp_path):
     path = make_video("a.mp4")
     cache = FrameCache(root)
     assert cache.length(path, 24) == 40
-    assert np.array_equal(cache.frames(path, [30, 2], 24), resize(read_raw(path), 24)[[30, 2]])
+    assert np.array_equal(cache.frames(path, [30, 2], 24), resize(read_frames(path).frames, 24)[[30, 2]])
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"")
     with pytest.raises(DamagedClip):
