@@ -21,8 +21,8 @@ from kdlab.clips.decode import Streamed, each_frame, gathered
 from kdlab.clips.timeline import timeline
 from kdlab.values import whole
 
-__all__ = ["Batch", "ClipBatches", "Draw", "Enhanced", "MotionMix", "Raw", "TooShort", "UnusableClips", "View",
-           "Window", "streamed"]
+__all__ = ["Around", "Batch", "ClipBatches", "Draw", "Enhanced", "MotionMix", "Raw", "TooShort", "UnusableClips",
+           "View", "Window", "mirror_of", "mirrored", "streamed"]
 
 PART = 256  # frames of a long video that are decoded and cached together where segments of it are wanted
 
@@ -105,19 +105,12 @@ class Enhanced(Streamed):
             yield from zip(frames, self.by(frames), strict=True)
 
 
-@dataclass(frozen=True)
-class MotionMix(Streamed):
-    """Three grey channels of the view ``of``: appearance, what differs from the background, and what moves.
-
-    The pixels are those of ``of``; :meth:`finish` mixes them after sampling and cropping, so that "moves" means from
-    one frame the network sees to the next. Use an enhanced view: raw dark pixels have few grey levels.
-    """
-
-    of: "View" = Raw()
+class Around(Streamed):
+    """A view around the view ``of``: its frames, under its name in the cache, unless it says otherwise."""
 
     @property
     def name(self) -> str:
-        return self.of.name  # the frames to cache are the same
+        return self.of.name
 
     @property
     def whole(self) -> bool:
@@ -126,6 +119,21 @@ class MotionMix(Streamed):
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """As the view ``of``."""
         return streamed(self.of)(path, *(() if indices is None else (indices,)))
+
+    def mirrored(self, pixels):
+        """As the view ``of``."""
+        return mirror_of(self.of)(pixels)
+
+
+@dataclass(frozen=True)
+class MotionMix(Around):
+    """Three grey channels of the view ``of``: appearance, what differs from the background, and what moves.
+
+    The pixels are those of ``of``; :meth:`finish` mixes them after sampling and cropping, so that "moves" means from
+    one frame the network sees to the next. Use an enhanced view: raw dark pixels have few grey levels.
+    """
+
+    of: "View" = Raw()
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         """``(B, C, T, H, W)`` → ``(B, 3, T, H, W)``: luma, luma minus its temporal median, and its change from the

@@ -13,10 +13,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.decode import Streamed
 from kdlab.clips.tables import CatalogueError
 from kdlab.clips.timeline import timeline
-from kdlab.clips.views import Batch, ClipBatches, Draw, View, Window, mirror_of, streamed
+from kdlab.clips.views import Around, Batch, ClipBatches, Draw, View, Window, streamed
 from kdlab.values import positive, whole
 
 __all__ = ["AtRate", "VideoWindow", "WindowBatches", "Windows", "windows"]
@@ -43,7 +42,7 @@ class Windows(Window):
 
 
 @dataclass(frozen=True)
-class AtRate(Streamed):
+class AtRate(Around):
     """The view ``of`` at ``rate`` frames a second: those at the middles of equal steps, some repeated in slow video."""
 
     of: View
@@ -56,10 +55,6 @@ class AtRate(Streamed):
     def name(self) -> str:
         return f"{self.of.name}-{self.rate:g}hz"
 
-    @property
-    def whole(self) -> bool:
-        return getattr(self.of, "whole", False)
-
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Frames of ``path`` (all steps, or those at ascending ``indices``), as the view ``of`` gives them."""
         steps = np.arange(_steps(path, self.rate)) if indices is None else np.asarray(indices)
@@ -69,9 +64,6 @@ class AtRate(Streamed):
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.of.finish(pixels) if hasattr(self.of, "finish") else pixels
-
-    def mirrored(self, pixels):
-        return mirror_of(self.of)(pixels)
 
 
 @dataclass(frozen=True)
