@@ -25,7 +25,8 @@ from kdlab.clips.views import Batch, ClipBatches, Window
 from kdlab.distill.controls import StoredTargets
 from kdlab.distill.dual_light import CrossEntropy, DualLight
 from kdlab.measure.cost import macs
-from kdlab.nets.video import R2Plus1D18, TinyR2Plus1D, build
+from kdlab.nets.r2plus1d import R2Plus1D
+from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.profiles import SMOKE, STUDY, dual_light
 from kdlab.train import Settings, fit
 
@@ -152,7 +153,7 @@ def main() -> None:
     start = time.process_time()
     sizes = {
         "tiny": (TinyR2Plus1D(), STUDY.window, STUDY.settings.batch_size, 80, 6),
-        "r2plus1d_18": (R2Plus1D18(), Window(8, 112, 112), 2, 1, 5),
+        "r2plus1d_18": (R2Plus1D(18), Window(8, 112, 112), 2, 1, 5),
     }
     rows, ratios, about = {}, {}, {}
     for size, (spec, window, batch, number, repeats) in sizes.items():

@@ -58,6 +58,17 @@ def run(notebook, pairs, data, timeout, verbose):
 
 
 @cli.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+def notebooks(folder):
+    """Write the chapters into DIR, with their figures, weights and docs: for kdlab installed without its repository."""
+    from kdlab.notebooks import write_chapters
+
+    made = write_chapters(folder)
+    click.echo(f"{', '.join(f'{path.name}/' for path in made)} written into {folder}. Go there: `kdlab run 00`, or "
+               "`jupyter lab notebooks`")
+
+
+@cli.command()
 @click.option("--profile", default=lambda: os.environ.get("KDLAB_PROFILE", "demo"), show_default="demo")
 @click.option("--data", metavar="PATH", help="Your own clips, for the notebooks that take them.")
 @click.option("--again", is_flag=True, help="Also execute what is finished.")

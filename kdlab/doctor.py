@@ -19,6 +19,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from kdlab import paths
+from kdlab.launch import has_bf16
 
 __all__ = ["Check", "broken", "device_and_precision", "render", "report", "unmet"]
 
@@ -26,6 +27,7 @@ MENDS = "run `make setup` (Windows: `py tools/setup_env.py`), which installs the
 SHOWN = ("torch", "torchvision", "lightning-fabric", "numpy", "pandas", "av", "jupyterlab", "papermill")
 VARIABLES = {
     "KDLAB_CACHE": "decoded frames",
+    "KDLAB_CACHE_GB": "how much the decoded frames may take, 8 where it is unset",
     "KDLAB_DATA": "clips that kdlab makes",
     "KDLAB_DEBUG": "1 shows tracebacks",
     "KDLAB_DEVICE": "cpu, cuda or mps instead of the rule's choice",
@@ -171,12 +173,7 @@ def device_and_precision(
         device, why = "cpu", "torch sees no CUDA GPU"
         if mps:
             why += "; KDLAB_DEVICE=mps would use this Mac's GPU"
-    if device == "cuda" and cuda:
-        fast, reason = cuda >= (8, 0), f"compute capability {cuda[0]}.{cuda[1]} against 8.0"
-    else:
-        flags = [flag for flag in ("amx_bf16", "avx512_bf16") if cpu.get(flag)]
-        fast = device == "cpu" and bool(flags)
-        reason = f"the CPU has {flags[0]}" if fast else "neither AMX nor AVX512-BF16 here"
+    fast, reason = has_bf16(device, cuda, cpu)
     return device, why, "bf16" if fast else "fp32", reason
 
 

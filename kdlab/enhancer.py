@@ -73,10 +73,6 @@ class TrainedCurves:
         clip = torch.from_numpy(np.ascontiguousarray(frames)).permute(3, 0, 1, 2)
         return np.ascontiguousarray(self._brightened(clip).permute(1, 2, 3, 0).numpy())
 
-    def on_batch(self, batch: torch.Tensor) -> torch.Tensor:
-        """See :func:`kdlab.clips.enhance.on_batch`: computed where ``batch`` lies."""
-        return torch.stack([self._brightened(clip) for clip in batch])
-
     def fitted(self, clip: Callable[[], Iterator[np.ndarray]]) -> Callable[[int, np.ndarray], np.ndarray]:
         """See ``kdlab.clips.enhance``: each frame by itself, or with the mean of all curve maps."""
         def picture(frame: np.ndarray) -> torch.Tensor:

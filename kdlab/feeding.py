@@ -1,4 +1,5 @@
-"""Batches for a GPU: read ahead by threads, moved as whole ``uint8`` frames, cut and scaled there.
+"""Batches for a GPU: read ahead by threads, moved as whole ``uint8`` frames, cut and scaled there. Windows of untrimmed
+video and segments of compressed clips have labels and rows of their own: they are cut by the threads, and then moved.
 
 :class:`OnDevice` has the interface of ``ClipBatches`` and gives the same pixels. It can read ahead because what
 ``kdlab.train.fit`` asks for is a function of (seed, step): :func:`plan` says it, and every request is compared with it,
@@ -16,8 +17,8 @@ from torch import nn
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
-from kdlab.clips.views import Batch, ClipBatches, Draw
-from kdlab.launch import device, launched
+from kdlab.clips.views import Batch, ClipBatches, Draw, View, mirror_of
+from kdlab.launch import device, launched, precision
 from kdlab.train import Settings, seeded
 
 __all__ = ["OnDevice", "fed", "folded", "in_bf16", "plan"]
@@ -33,9 +34,7 @@ def plan(count: int, settings: Settings, seed: int, step: int, rank: int = 0, wo
 
 def fed(clips: ClipBatches, settings: Settings, seed: int):
     """``clips`` as the training loop should get them: themselves, or, where it runs on CUDA, :class:`OnDevice`."""
-    if type(clips) is not ClipBatches:  # of the compressed domain, or features: small, and cut in their own way
-        return clips
-    if device() != "cuda":
+    if device() != "cuda" or not isinstance(clips, ClipBatches):  # features of frozen networks lie in memory
         return clips
     launch = launched()
     place = torch.device("cuda", launch.local_rank)
@@ -57,7 +56,10 @@ def folded(net: nn.Module) -> nn.Module:
 
 def in_bf16(net: nn.Module) -> nn.Module:
     """``net`` with a forward pass in bf16 mixed precision, its output in fp32: for a frozen teacher in a ``bf16``
-    training, whose loop puts only the networks that it trains into mixed precision."""
+    training, whose loop puts only the networks that it trains into mixed precision. Itself where the hardware has no
+    bf16 (:func:`kdlab.launch.precision`)."""
+    if precision("bf16") != "bf16":
+        return net
     plain = net.forward
 
     def forward(x: torch.Tensor) -> torch.Tensor:
@@ -119,11 +121,13 @@ class OnDevice:
     def _made(self, indices: Sequence[int], generator: torch.Generator):
         """``ClipBatches.training`` with the cutting on the device, and the event of its end there."""
         clips, chosen = self.clips, [self.records[i] for i in indices]
+        if type(clips) is not ClipBatches:
+            return self._moved(clips.training(indices, generator))
         draws = [clips.window.random(clips.length(record), generator) for record in chosen]
         tensors = {}
         with torch.cuda.stream(self._stream):  # does nothing for None
             for view in set(clips.views.values()):
-                cut = [self._cut(draw, clips.pixels(record, view, draw.frames))
+                cut = [self._cut(draw, view, clips.pixels(record, view, draw.frames))
                        for record, draw in zip(chosen, draws, strict=True)]
                 tensor = torch.stack(cut).permute(0, 4, 1, 2, 3).float().div_(255)
                 tensors[view] = view.finish(tensor) if hasattr(view, "finish") else tensor
@@ -132,9 +136,16 @@ class OnDevice:
         views = {name: tensors[view] for name, view in clips.views.items()}
         return Batch(views, labels, tuple(r.id for r in chosen)), done
 
-    def _cut(self, draw: Draw, frames: np.ndarray) -> torch.Tensor:
+    def _moved(self, batch: Batch):
+        """A finished batch on the device, and the event of its arrival there."""
+        move = lambda t: (t.pin_memory() if self._stream else t).to(self.device, non_blocking=True)  # noqa: E731
+        with torch.cuda.stream(self._stream):
+            batch = replace(batch, views={name: move(view) for name, view in batch.views.items()},
+                            labels=move(batch.labels))
+            return batch, self._stream.record_event() if self._stream else None
+
+    def _cut(self, draw: Draw, view: View, frames: np.ndarray) -> torch.Tensor:
         """Move one clip's whole frames ``(T, h, w, C)`` and cut them there."""
         pixels = torch.from_numpy(frames)
         pixels = (pixels.pin_memory() if self._stream else pixels).to(self.device, non_blocking=True)
-        cut = replace(draw, flip=False).apply(pixels, self.clips.window.crop)  # a tensor has no negative strides
-        return cut.flip(2) if draw.flip else cut
+        return draw.apply(pixels, self.clips.window.crop, mirror_of(view))

@@ -8,7 +8,7 @@ its teacher the seed + 1. The `paper` size is in ``kdlab.paper_generative``.
 
 from dataclasses import dataclass, replace
 
-from kdlab.clips.flow import Flow, FlowWindow
+from kdlab.clips.flow import Flow
 from kdlab.clips.mpeg4_sets import NightStream
 from kdlab.clips.night import ACTIONS, Night
 from kdlab.clips.views import Window
@@ -136,10 +136,10 @@ def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 
 
 def streams(size: GenerativeSize, data: NightStream | UserClips, seed: int = 0) -> tuple[Recipe, Recipe]:
     """GenKD on pixels and GenKD on optical flow, of one seed: what late fusion takes the mean of."""
-    rgb, window = conditions(size, data, seed)["genkd"], FlowWindow(WINDOW.frames, WINDOW.side, WINDOW.crop)
+    rgb = conditions(size, data, seed)["genkd"]
 
     def on_flow(recipe: Recipe) -> Recipe:
         net = replace(recipe.net, backbone=replace(recipe.net.backbone, channels=2))
-        return replace(recipe, condition=f"{recipe.condition}_flow", view=Flow(), window=window, net=net)
+        return replace(recipe, condition=f"{recipe.condition}_flow", view=Flow(), net=net)
 
     return rgb, replace(on_flow(rgb), teacher=on_flow(rgb.teacher))

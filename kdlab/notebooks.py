@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 from pathlib import Path
 
 from kdlab import paths
@@ -18,6 +19,8 @@ UNKNOWN = object()
 PROFILES = ("smoke", "demo", "study")
 # The sources on which every notebook stands.
 PACKAGE = Path(__file__).parent
+# What `write_chapters` writes; tools/wheel.py puts the same into a wheel.
+CHAPTERS = ("notebooks", "figures", "pretrained", "docs")
 
 
 class NotebookError(ValueError):
@@ -29,8 +32,26 @@ def all_notebooks() -> list[Path]:
     folder = paths.project_root() / "notebooks"
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
-        raise NotebookError(f"no notebooks in {folder}: run kdlab inside the folder you cloned")
+        raise NotebookError(f"no notebooks in {folder}: `kdlab notebooks DIR` writes them into a folder of yours; run "
+                            "kdlab there")
     return found
+
+
+def write_chapters(place: Path) -> list[Path]:
+    """Copy the chapters, their figures, weights and docs into ``place``; the folders that were made there.
+
+    Raises :class:`NotebookError` where one of them is there already, or ``place`` lies in the clone.
+    """
+    source = PACKAGE / "project" if (PACKAGE / "project").is_dir() else PACKAGE.parent
+    if place.resolve().is_relative_to(source.resolve()):
+        raise NotebookError(f"{place} lies in {source}, which has the chapters: name a folder elsewhere")
+    made = [place / name for name in CHAPTERS]
+    if there := [folder for folder in made if os.path.lexists(folder)]:
+        raise NotebookError(f"{there[0]} is there already, and nothing is written over: name another folder, or move "
+                            "that one away")
+    for name, folder in zip(CHAPTERS, made, strict=True):
+        shutil.copytree(source / name, folder, ignore=shutil.ignore_patterns(".*"))
+    return made
 
 
 def find_notebook(name: str) -> Path:

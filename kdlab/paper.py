@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from kdlab.clips.both_lights import BothLights
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.datasets import DATA_SETS
 from kdlab.clips.enhance import Gamma
@@ -96,7 +97,7 @@ def look(which: PaperSet, root: Path, paper: str = "dual_light") -> list[Catalog
         found = [UserClips(str(place), split).catalogue() for split in which.splits]
     except (FileNotFoundError, ValueError) as error:
         return str(error)
-    if found[0].name != which.title:  # other clips in class folders would open, too
+    if found[0].name.removesuffix(" (CoViAR)") != which.title:  # other clips in class folders would open, too
         return f"{place} holds {found[0].name}, by its lists and folders: {mend}"
     return found
 
@@ -153,9 +154,10 @@ def _trainings(some: Iterable[Recipe]) -> set[Recipe]:
 
 def gpu_hours(some: Iterable[Recipe], clips: int, clip_macs: int, flops: float) -> float:
     """Hours at ``flops`` per second (2 to a MAC) of ``some`` trainings and their teachers' on ``clips`` clips: forward,
-    twice that backwards, once more forward where a teacher runs beside. Evaluation is left out (under 2 %)."""
+    twice that backwards, once more forward where a teacher runs beside, all twice for both lights.
+    Evaluation is left out (under 2 %)."""
     passes = sum((3 + (isinstance(r.method, DualLight) and not hasattr(r.method, "prepare"))) * r.settings.epochs
-                 for r in _trainings(some))
+                 * (1 + isinstance(r.view, BothLights)) for r in _trainings(some))
     return passes * clips * 2 * clip_macs / flops / 3600
 
 
@@ -184,8 +186,9 @@ def dry_run(root: Path, size: Profile, tflops: float = 400, share: float = 0.35)
             f"  a clip     {window.frames} × {window.crop}²: {forward / 1e9:.1f} GMACs forward;"
             f" {parameters / 1e6:.1f} M parameters",
             f"  memory     {memory:.1f} GiB = 22 bytes a parameter (teacher included) + {settings.batch_size} ×"
-            f" {kept / 2**31:.2f} GiB of bf16 activations, workspaces not counted",
-            f"  GPU time   {hours:,.0f} h a seed = 2 × MACs × clips × epochs × (3, or 4 beside a teacher), summed, /"
+            f" {kept / 2**31:.2f} GiB of bf16 activations (two_lights: twice that), workspaces not counted",
+            f"  GPU time   {hours:,.0f} h a seed = 2 × MACs × clips × epochs × (3, or 4 beside a teacher, or 6 for"
+            f" two_lights), summed, /"
             f" ({tflops:g} TFLOP/s × {share:g}: both assumed)",
             *(f"  compare    {line}" for line in which.published), "",
         ]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from kdlab.clips.flow import ConsecutiveFlowWindow, Flow, FlowFiles
+from kdlab.clips.flow import Flow, FlowFiles
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.clips.splits import VAL_SHARE
@@ -66,7 +66,7 @@ def profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path |
     return PaperSize(
         tuple(I3D(channels=n, weights=made.get(stream)) for stream, n in channels.items()),
         tuple(I3D(TOP, channels=n) for n in channels.values()),
-        (ConsecutiveWindow(64, 256, 224, (*_SCALES, 0.66)), ConsecutiveFlowWindow(64, 256, 224, _SCALES)),
+        (ConsecutiveWindow(64, 256, 224, (*_SCALES, 0.66)), ConsecutiveWindow(64, 256, 224, _SCALES)),
         (settings, replace(settings, batch_size=12)), str(flow_folder) if flow_folder else None)
 
 

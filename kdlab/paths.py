@@ -1,14 +1,19 @@
 """Where kdlab reads and writes. Every place can be moved by one environment variable."""
 
+import math
 import os
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["PlaceError", "cache_dir", "data_dir", "figures_are_committed", "figures_dir", "pretrained_dir",
-           "project_root", "real_clips", "real_set", "runs_dir"]
+__all__ = ["PlaceError", "cache_bytes", "cache_dir", "data_dir", "figures_are_committed", "figures_dir",
+           "pretrained_dir", "project_root", "real_clips", "real_set", "runs_dir"]
 
 #: Folders of the clone that hold what is committed: no variable may lead a command there.
 _COMMITTED = (".git", "benchmarks", "docs", "figures", "kdlab", "notebooks", "pretrained", "tests", "tools")
+
+
+#: By this file a folder is known that ``kdlab notebooks`` has written into.
+CHAPTERS = Path("notebooks", "00_start_here.ipynb")
 
 
 class PlaceError(ValueError):
@@ -16,9 +21,12 @@ class PlaceError(ValueError):
 
 
 def project_root() -> Path:
-    """The folder that holds ``notebooks/`` and ``figures/`` (the clone), or the current folder outside one."""
-    clone = Path(__file__).resolve().parent.parent
-    return clone if (clone / "pyproject.toml").is_file() else Path.cwd()
+    """The folder that holds ``notebooks/`` and ``figures/``: the clone; for an installed package the nearest one, at or
+    above the current folder, into which ``kdlab notebooks`` has written, or the current folder itself."""
+    clone, here = Path(__file__).resolve().parent.parent, Path.cwd()
+    if (clone / "pyproject.toml").is_file():
+        return clone
+    return next((folder for folder in (here, *here.parents) if (folder / CHAPTERS).is_file()), here)
 
 
 def runs_dir() -> Path:
@@ -34,6 +42,23 @@ def data_dir() -> Path:
 def cache_dir() -> Path:
     """Decoded frames, safe to delete: ``$KDLAB_CACHE``, else ``.cache/`` in the project."""
     return _place("KDLAB_CACHE", ".cache")
+
+
+def cache_bytes() -> int:
+    """How much decoded frames may take on the disk: ``$KDLAB_CACHE_GB`` (10⁹ bytes), else 8 GiB.
+
+    Raises :class:`PlaceError` for what is no size.
+    """
+    value = os.environ.get("KDLAB_CACHE_GB")
+    if not value:
+        return 8 * 2**30
+    try:
+        size = float(value)
+    except ValueError:
+        size = -1.0
+    if not 0 <= size < math.inf:
+        raise PlaceError(f"KDLAB_CACHE_GB={value!r} is no size: write a number of gigabytes, such as 40, or unset it")
+    return round(size * 1e9)
 
 
 def pretrained_dir() -> Path:

@@ -8,10 +8,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kdlab.clips.both_lights import BothLights
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.night import ACTIONS, Night
 from kdlab.clips.views import Enhanced, Raw, View, Window
 from kdlab.distill.dual_light import DualLight, MatchedSmoothing
+from kdlab.nets.attention_head import Attended
+from kdlab.nets.fusion import TwoLights
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.recipe import Recipe, UserClips
 from kdlab.train import Settings
@@ -62,8 +65,9 @@ def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = N
     """The conditions of the DL-KDD study for one seed, by name, on ``data`` (a path, with ``test_fold``) or `night`.
 
     ``dark`` is what the students see (another view makes bright clips dark), and what ``enhancer`` brightens.
-    Every student has the same steps; ``ce_2x`` alone has those of a teacher added. A student's teacher has the seed
-    ``seed + 1``: with an equal seed it would also share the student's initial weights and order of clips.
+    Every student has the same steps; ``ce_2x`` alone has those of a teacher added, and ``two_lights`` alone is one
+    network that sees both (late fusion, ``two_stream``, is made of two runs: ``study.fused``). A student's teacher has
+    the seed ``seed + 1``: with an equal seed it would also share the student's initial weights and order of clips.
     """
     clips = UserClips(data, test_fold) if isinstance(data, str) else data or profile.night
     base = Recipe("ce_raw", clips, dark, window=profile.window, net=profile.net, settings=profile.settings, seed=seed)
@@ -72,6 +76,8 @@ def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = N
     longer = change(profile.settings, epochs=2 * profile.settings.epochs)
     taught_bright = change(bright, seed=seed + 1)
     taught_dark = change(base, seed=seed + 1)
+    large = isinstance(profile.net, Attended)  # DarkLight's dropout of 0.8 is too much for the tiny one (docs/log.md)
+    both = TwoLights(profile.net.backbone) if large else TwoLights(profile.net, dropout=0.0)
     return {
         "ce_raw": base,
         "ce_enhanced": bright,
@@ -79,6 +85,7 @@ def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = N
         "dlkdd": change(base, condition="dlkdd", method=DualLight(), teacher=taught_bright),
         "label_smoothing": change(base, condition="label_smoothing", method=MatchedSmoothing(), teacher=taught_bright),
         "ce_2x": change(base, condition="ce_2x", settings=longer),
+        "two_lights": change(base, condition="two_lights", view=BothLights(enhancer, dark), net=both),
     }
 
 
@@ -98,4 +105,5 @@ TITLES = {
     "label_smoothing": "matched smoothing",
     "ce_2x": "CE, raw, twice the steps",
     "two_stream": "two-stream fusion",
+    "two_lights": "one network, both lights",
 }

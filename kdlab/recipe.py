@@ -28,7 +28,7 @@ from kdlab.clips.tree import named
 from kdlab.clips.views import Raw, View, Window
 from kdlab.contents import once, one_look, settled
 from kdlab.distill.dual_light import CrossEntropy
-from kdlab.nets.video import R2Plus1D18, TinyR2Plus1D
+from kdlab.nets.video import TinyR2Plus1D
 from kdlab.sources import home, loaded, parts
 from kdlab.train import Settings
 from kdlab.values import whole
@@ -138,7 +138,7 @@ class Recipe:
     method: object = CrossEntropy()
     teacher: "Recipe | None" = None
     start: "Recipe | None" = None
-    net: TinyR2Plus1D | R2Plus1D18 = TinyR2Plus1D()
+    net: TinyR2Plus1D = TinyR2Plus1D()
     window: Window = Window()
     settings: Settings = Settings()
     seed: int = 0

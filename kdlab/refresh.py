@@ -1,5 +1,6 @@
 """Committed outputs: notebooks executed at `demo` and put back, small enough to commit, marked with their sources."""
 
+import ast
 import base64
 import hashlib
 import io
@@ -13,16 +14,35 @@ from kdlab.sources import syntax
 
 __all__ = ["evidence_sources", "refresh", "stale_notebooks"]
 
-#: What starts, judges and describes runs cannot change what a notebook shows.
-_AROUND = {"cli", "cli_data", "doctor", "notebooks", "refresh", "report", "reproduce", "run"}
+def evidence_sources(notebook: Path) -> str:
+    """SHA-256 over the modules of kdlab that ``notebook`` imports, and what these import in turn, docstrings and
+    comments stripped: what starts, judges and describes runs is not among them."""
+    import nbformat
+
+    code = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    todo, seen = set().union(*(_imported(ast.parse(source)) for source in code)), {}
+    while todo:
+        name = todo.pop()
+        seen[name] = syntax(_file(name))
+        todo |= _imported(ast.parse(_file(name).read_text(encoding="utf-8"))) - seen.keys()
+    return hashlib.sha256("\n".join(f"{name} {seen[name]}" for name in sorted(seen)).encode()).hexdigest()
 
 
-def evidence_sources() -> str:
-    """SHA-256 over all of kdlab that a notebook's outputs can depend on, docstrings and comments stripped."""
-    package = Path(__file__).parent
-    names = {p.relative_to(package).with_suffix("").as_posix(): p for p in sorted(package.rglob("*.py"))}
-    text = "\n".join(f"{name} {syntax(path)}" for name, path in names.items() if name not in _AROUND)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _imported(tree: ast.AST) -> set[str]:
+    """The modules of kdlab that are imported anywhere in ``tree``, and the packages that they lie in."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in names if name.split(".")[0] == "kdlab"]
+    return {name for part in parts for n in range(len(part)) if _file(name := ".".join(part[: n + 1]))}
+
+
+def _file(module: str) -> Path | None:
+    place = Path(__file__).parent.joinpath(*module.split(".")[1:])
+    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
 
 
 def refresh(profile: str = "demo") -> None:
@@ -43,10 +63,10 @@ def stale_notebooks() -> dict[str, str]:
     """Committed notebooks whose outputs were made by other sources than today's, with the reason."""
     import nbformat
 
-    now, stale = evidence_sources(), {}
+    stale = {}
     for notebook in all_notebooks():
         mark = nbformat.read(notebook, as_version=4).metadata.get("kdlab", {})
-        if mark.get("sources") != now:
+        if mark.get("sources") != evidence_sources(notebook):
             stale[notebook.name] = "its outputs were made by other sources" if mark else "its outputs carry no mark"
     return stale
 
@@ -62,7 +82,7 @@ def _put_back(notebook: Path, executed: Path, profile: str) -> None:
             for output in mine.outputs:
                 if "execution_count" in output:
                     output.execution_count = count
-    ours.metadata["kdlab"] = {"profile": profile, "sources": evidence_sources()}
+    ours.metadata["kdlab"] = {"profile": profile, "sources": evidence_sources(notebook)}
     write_atomically(notebook, lambda path: nbformat.write(ours, path))
 
 

@@ -343,6 +343,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
         "weights": weights_hash(state),
         "steps": trained.steps,
         "device": trained.device,
+        "precision": trained.precision,
         "cpu": cpu_features(),
         "cpu_seconds": round(trained.cpu_seconds, 2),
         "wall_seconds": round(time.monotonic() - wall, 2),
@@ -373,6 +374,7 @@ def _identity(recipe: Recipe, needed: dict[str, Run]) -> dict:
         "data": recipe.data.fingerprint(),
         "needed": {what: run.provenance["weights"] for what, run in needed.items()},
         "digest": recipe.digest(),
+        "processes": launched().world,
     }
 
 

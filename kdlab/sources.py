@@ -22,8 +22,8 @@ import kdlab
 __all__ = ["ChangedSource", "foreign", "home", "in_cell", "loaded", "parts", "source_hash", "syntax", "view_mark"]
 
 #: Training imports from these only; a change elsewhere (measure, show, studies, cli) cannot change a weight.
-TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.train", "kdlab.feeding", "kdlab.preparing",
-                    "kdlab.enhancer", "kdlab.exits")
+TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.layers", "kdlab.train", "kdlab.feeding",
+                    "kdlab.preparing", "kdlab.enhancer", "kdlab.exits")
 #: What every training goes through.
 ROOTS = ("kdlab.train", "kdlab.feeding", "kdlab.preparing")
 _MAIN = ("__main__", "__mp_main__")  # the latter is a worker's name for its owner's script

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ from torch import nn
 
 from kdlab.clips.views import ClipBatches
 from kdlab.files import write_atomically
-from kdlab.launch import device, launched, meet
+from kdlab.launch import device, launched, meet, precision
 from kdlab.values import not_negative, one_of, positive, whole
 
 __all__ = ["Diverged", "Progress", "Settings", "Trained", "fit", "learning_rate", "one_thread", "predict", "seeded"]
@@ -70,7 +70,8 @@ class Progress:
 
 @dataclass
 class Trained:
-    """What :func:`fit` returns. ``history`` has one row an epoch; ``first_losses`` are those of the first ten steps."""
+    """What :func:`fit` returns. ``history`` has one row an epoch; ``first_losses`` are the first ten, those of a step's
+    optimisers in turn; ``precision`` is the one that was used. Of several processes losses are the mean."""
 
     nets: dict[str, nn.Module]
     history: list[dict]
@@ -78,6 +79,7 @@ class Trained:
     steps: int
     cpu_seconds: float
     device: str
+    precision: str = "fp32"
     owned: list[str] = field(default_factory=list)
 
 
@@ -90,7 +92,7 @@ def learning_rate(settings: Settings, step: int, steps: int) -> float:
     return settings.lr * float(0.5 * (1 + torch.cos(turn)))
 
 
-def _fabric(precision: str):
+def _fabric(used: str):
     """Lightning Fabric for the hardware at hand, data-parallel under ``torchrun``; see :mod:`kdlab.launch`.
 
     The environment is named, because Fabric's own guess takes any allocation of SLURM for a start by ``srun``.
@@ -105,7 +107,7 @@ def _fabric(precision: str):
         num_nodes=launch.world // launch.local_world,
         strategy="ddp" if several else "auto",
         plugins=[TorchElasticEnvironment() if several else LightningEnvironment()],
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        precision="bf16-mixed" if used == "bf16" else "32-true",
     )
     store = None if not several or torch.distributed.is_initialized() else meet(launch)
     fabric.launch()
@@ -208,10 +210,10 @@ def _check(flat: dict[str, torch.Tensor], text: str) -> str:
     return digest.hexdigest()
 
 
-def _whose(method, nets, owned, settings: Settings, seed: int) -> str:
+def _whose(method, nets, owned, settings: Settings, seed: int, processes: int) -> str:
     """What a checkpoint and the training that goes on from it have in common."""
     shapes = [(name, k, tuple(v.shape)) for name in owned for k, v in _bare(nets[name]).state_dict().items()]
-    return hashlib.sha256(repr((type(method).__qualname__, settings, seed, shapes)).encode()).hexdigest()
+    return hashlib.sha256(repr((type(method).__qualname__, settings, seed, shapes, processes)).encode()).hexdigest()
 
 
 # --- the loop --------------------------------------------------------------------------------------------------
@@ -232,14 +234,19 @@ def fit(
     """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` when it is there.
 
     A checkpoint that is damaged, or of another training, counts as none, which ``say`` is told in one line.
+    Under ``torchrun`` the processes share each batch, and batch norm's statistics are those of the first one's part.
     ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
     :class:`Diverged` at the first loss that is no number, and :class:`kdlab.files.StorageFull` when a checkpoint cannot
     be written.
     """
-    fabric = _fabric(settings.precision)
+    used = precision(settings.precision)
+    if used != settings.precision:
+        say(f"{settings.precision} is not in this hardware: trained in {used}, which takes longer and rounds otherwise")
+    fabric = _fabric(used)
     on_cpu = fabric.device.type == "cpu"
     with one_thread() if on_cpu else contextlib.nullcontext():
-        return _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkpoint, progress, say)
+        trained = _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkpoint, progress, say)
+    return replace(trained, precision=used)
 
 
 def _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkpoint, progress, say) -> Trained:
@@ -265,12 +272,16 @@ def _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkp
         prepared = method.prepare(nets, (batch.to(fabric.device) for batch in train.evaluation()))
 
     start, history, first_losses, cpu_before = 0, [], [], 0.0
-    whose = _whose(method, nets, owned, settings, seed)
+    whose = _whose(method, nets, owned, settings, seed, fabric.world_size)
     if checkpoint is not None and (found := _load_checkpoint(checkpoint, whose, say)):
         flat, note = found
         _unpack(flat, nets, owned, optimisers)
         start, history, first_losses, cpu_before = (note[k] for k in ("step", "history", "first_losses", "cpu_seconds"))
     clock, sums = time.process_time(), {}
+
+    def shared(value: torch.Tensor) -> float:
+        """The mean over the processes, each of which sees its part of a batch."""
+        return float(fabric.all_reduce(value, reduce_op="mean") if fabric.world_size > 1 else value)
 
     for step in progress(range(start, steps)):
         epoch, place = divmod(step, per_epoch)
@@ -294,10 +305,10 @@ def _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkp
             for term, value in ({f"loss_{key}": loss} | terms).items():
                 sums[term] = sums.get(term, 0.0) + value.detach()
             if len(first_losses) < 10:
-                first_losses.append(float(loss.detach()))
+                first_losses.append(shared(loss.detach()))
         if place == per_epoch - 1:
             row = {"epoch": epoch + 1, "step": step + 1, "lr": rate}
-            row |= {k: round(float(v) / per_epoch, 6) for k, v in sums.items()}
+            row |= {k: round(shared(v) / per_epoch, 6) for k, v in sums.items()}
             if not all(torch.isfinite(torch.tensor(v)) for v in row.values()):
                 raise _diverged(settings, step, steps, "an")
             if validation is not None and validation.records and (epoch % 5 == 4 or step == steps - 1):
@@ -311,7 +322,7 @@ def _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkp
 
     nets = {name: _bare(net).eval() for name, net in nets.items()}
     used = cpu_before + time.process_time() - clock
-    return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned)
+    return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned=owned)
 
 
 def _diverged(settings: Settings, step: int, steps: int, key: str) -> Diverged:

@@ -121,7 +121,8 @@ def test_reproduce_ends_with_the_comparison_or_says_how_to_go_on(kdlab, clone, m
 def test_known_errors_are_one_line_unless_debugging(kdlab, clone, monkeypatch):
     code, _, err = kdlab("run", "3")
     assert code == 2
-    assert err == f"error: no notebooks in {clone / 'notebooks'}: run kdlab inside the folder you cloned\n"
+    assert err == (f"error: no notebooks in {clone / 'notebooks'}: `kdlab notebooks DIR` writes them into a folder of "
+                   "yours; run kdlab there\n")
     monkeypatch.setenv("KDLAB_DEBUG", "1")
     assert "Traceback" in kdlab("run", "3")[2]
 

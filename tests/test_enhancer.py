@@ -7,7 +7,6 @@ import torch
 
 from kdlab import enhancer as module
 from kdlab import paths
-from kdlab.clips.enhance import on_batch
 from kdlab.clips.night import Night
 from kdlab.clips.views import Enhanced
 from kdlab.enhancer import TrainedCurves
@@ -96,14 +95,6 @@ def test_steady_curves_are_the_mean_of_the_clip(clips, monkeypatch):
     x = torch.from_numpy(clip).permute(0, 3, 1, 2) / 255
     mean = -x.mean().expand(2, 24, 1, 1)
     assert np.abs(steady / 255 - apply_curves(x, mean).permute(0, 2, 3, 1).numpy()).max() <= 0.5 / 255 + 1e-6
-
-
-def test_batches_of_tensors_give_the_same_bits(clips, places):
-    batch = np.stack([FRAMES, FRAMES[::-1]])
-    for steady in (False, True):
-        curves = tiny(clips, steady=steady)
-        out = on_batch(curves, torch.from_numpy(batch).permute(0, 4, 1, 2, 3))
-        assert np.array_equal(out.permute(0, 2, 3, 4, 1).numpy(), np.stack([curves(clip) for clip in batch]))
 
 
 @pytest.mark.parametrize("steady", [False, True])

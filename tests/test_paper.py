@@ -9,6 +9,7 @@ from torch import nn
 
 from kdlab import paper, paths
 from kdlab.clips import released
+from kdlab.clips.both_lights import BothLights
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import Enhanced, Raw
@@ -16,6 +17,7 @@ from kdlab.distill.dual_light import DualLight
 from kdlab.enhancer import TrainedCurves
 from kdlab.measure.cost import macs
 from kdlab.nets.attention_head import Attended
+from kdlab.nets.fusion import TwoLights
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.paper import SETS, activation_bytes, cost, dry_run, gpu_hours, look, recipes, run
@@ -50,6 +52,8 @@ def test_the_numbers_are_those_of_the_reference():
     assert (size.net.backbone.depth, size.net.tokens, size.net.heads, size.net.dropout) == (34, 8, 8, 0.8)
     student = dual_light(size)["dlkdd"]
     assert (student.method, student.teacher.view) == (DualLight(4.0, 0.5), Enhanced(Gamma(1.8)))
+    both = dual_light(size)["two_lights"]
+    assert (both.net, both.view) == (TwoLights(size.net.backbone, 16, 8, 0.8), BothLights(Gamma(1.8)))
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere.pth"):
         paper.profile("/nowhere.pth")
 
@@ -70,9 +74,9 @@ def test_every_number_has_an_owner_in_the_docs():
 
 def test_conditions_are_the_profiles_and_an_enhancer_makes_only_what_it_enters(tmp_path):
     made = recipes(ARID, tmp_path, SMOKE, seed=3)
-    assert {split for split, _, _ in made} == {"1", "2", "3"} and len(made) == 27 == len(set(made.values()))
+    assert {split for split, _, _ in made} == {"1", "2", "3"} and len(made) == 33 == len(set(made.values()))
     assert {c for _, _, c in made} == set(dual_light(SMOKE))
-    assert {c for s, name, c in made if name == "zerodce"} == {"ce_enhanced", "dlkdd", "label_smoothing"}
+    assert {c for s, name, c in made if name == "zerodce"} == {"ce_enhanced", "dlkdd", "label_smoothing", "two_lights"}
     taught = made["2", "zerodce", "dlkdd"]
     assert taught.data.test_fold == "2" and taught.view == Raw() and taught.seed == 3
     assert taught.teacher.view == Enhanced(TrainedCurves(taught.data, width=32, side=256))
@@ -110,6 +114,7 @@ def test_hours_are_counted_once_for_a_shared_teacher():
     assert gpu_hours(some("ce_2x"), **hour) == pytest.approx(6)
     assert gpu_hours(some("dlkdd"), **hour) == pytest.approx(3 + 4)
     assert gpu_hours(some("dlkdd", "label_smoothing"), **hour) == pytest.approx(3 + 4 + 3)
+    assert gpu_hours(some("two_lights"), **hour) == pytest.approx(2 * 3)
 
 
 def test_the_dry_run_tells_what_is_there_and_what_it_takes(root):

@@ -8,7 +8,7 @@ import pytest
 
 from kdlab import paper_generative, paths
 from kdlab.clips import released
-from kdlab.clips.flow import ConsecutiveFlowWindow, Flow, FlowFiles
+from kdlab.clips.flow import Flow, FlowFiles
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.nets.generative import Gated
 from kdlab.nets.i3d import I3D, STAGES, TOP, TinyC3D
@@ -85,7 +85,7 @@ def test_the_whole_of_it_in_miniature(tmp_path, monkeypatch):
     whole, spec = profile(), TinyC3D((2, 2, 2, 4))
     size = replace(
         whole, teachers=(spec, replace(spec, channels=2)), students=(spec, replace(spec, channels=2)),
-        windows=(ConsecutiveWindow(16, 36, 32, (1.0, 0.75)), ConsecutiveFlowWindow(16, 36, 32, (1.0, 0.75))),
+        windows=(ConsecutiveWindow(16, 36, 32, (1.0, 0.75)), ConsecutiveWindow(16, 36, 32, (1.0, 0.75))),
         settings=tuple(replace(s, epochs=1, batch_size=16, precision="fp32") for s in whole.settings))
     lines = []
     table = run(tmp_path / "sets", size, say=lines.append)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from kdlab import paths
+from kdlab.clips.cache import FrameCache
 
 PLACES = {"KDLAB_RUNS": paths.runs_dir, "KDLAB_DATA": paths.data_dir, "KDLAB_CACHE": paths.cache_dir,
           "KDLAB_FIGURES": paths.figures_dir}
@@ -62,3 +63,15 @@ def test_evidence_elsewhere_is_not_the_committed_one(clone, monkeypatch):
     monkeypatch.delenv("KDLAB_FIGURES")
     (clone / "notebooks").rmdir()  # an installation: the current folder is somebody's own
     assert not paths.figures_are_committed()
+
+
+def test_the_size_of_the_cache_is_a_variable(tmp_path, monkeypatch):
+    monkeypatch.delenv("KDLAB_CACHE_GB", raising=False)
+    assert paths.cache_bytes() == 8 * 2**30 == FrameCache(tmp_path).limit_bytes
+    for value, size in (("40", 40 * 10**9), ("0.5", 5 * 10**8), ("0", 0)):
+        monkeypatch.setenv("KDLAB_CACHE_GB", value)
+        assert paths.cache_bytes() == size == FrameCache(tmp_path).limit_bytes
+    for value in ("much", "-1", "inf", "nan"):
+        monkeypatch.setenv("KDLAB_CACHE_GB", value)
+        with pytest.raises(paths.PlaceError, match=f"KDLAB_CACHE_GB='{value}' is no size: write a number"):
+            paths.cache_bytes()

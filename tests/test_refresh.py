@@ -6,6 +6,7 @@ from matplotlib import pyplot as plt
 from nbformat import v4
 from PIL import Image
 
+from kdlab import paths, refresh
 from kdlab.refresh import _put_back, evidence_sources
 
 
@@ -39,4 +40,22 @@ def test_outputs_are_put_back_small_and_marked(tmp_path):
     assert said.text == "three words said\n" and shown.execution_count == back.cells[2].execution_count == 3
     small, large = (Image.open(io.BytesIO(base64.b64decode(p))) for p in (shown.data["image/png"], big))
     assert small.size == large.size and len(shown.data["image/png"]) < 0.7 * len(big)
-    assert back.metadata.kdlab == {"profile": "demo", "sources": evidence_sources()}
+    assert back.metadata.kdlab == {"profile": "demo", "sources": evidence_sources(tmp_path / "ours.ipynb")}
+
+
+def test_only_what_a_notebook_imports_can_stale_it(tmp_path, monkeypatch):
+    """A help text of the command line stales none; a module that the notebook's own modules import does."""
+    nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("from kdlab.show import plots")]), tmp_path / "n.ipynb")
+    nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("x = 1")]), tmp_path / "none.ipynb")
+    asked = []
+    monkeypatch.setattr(refresh, "syntax", lambda path: asked.append(path.stem) or changed.get(path.stem, ""))
+    changed: dict[str, str] = {}
+    before = evidence_sources(tmp_path / "n.ipynb")
+    assert {"plots", "paired", "__init__"} <= set(asked) and not {"cli", "cli_paper", "doctor"} & set(asked)
+    changed["cli_paper"] = "another help text"
+    assert evidence_sources(tmp_path / "n.ipynb") == before != evidence_sources(tmp_path / "none.ipynb")
+    changed["paired"] = "another formula"
+    assert evidence_sources(tmp_path / "n.ipynb") != before
+    monkeypatch.undo()
+    for notebook in (paths.project_root() / "notebooks").glob("*.ipynb"):
+        assert len(evidence_sources(notebook)) == 64

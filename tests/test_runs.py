@@ -289,6 +289,7 @@ print(obtain(make_student(Path({str(clips)!r})), pretrained=False).provenance["w
     weights = [line for line in child.stdout.splitlines() if len(line) == 64]
     assert len(weights) == 2 and len(set(weights)) == 1
     assert child.stdout.count("trained in") == 2  # the teacher and the student, each told once
+    assert [json.loads(note.read_text())["processes"] for note in places.rglob("run.json")] == [2, 2]
 
 
 @pytest.mark.slow

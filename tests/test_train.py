@@ -1,16 +1,19 @@
+import json
 import math
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from kdlab import train as loop
 from kdlab.clips.views import Batch
 from kdlab.distill.dual_light import CrossEntropy, DualLight
+from kdlab.feeding import in_bf16
 from kdlab.train import Diverged, Settings, fit, learning_rate, predict
 
 
@@ -119,12 +122,45 @@ class TwoPasses:
         yield "second", ce, {"ce": ce}
 
 
+class Alone(TwoPasses):
+    """Its second pass only."""
+
+    def parts(self, nets):
+        return {"second": ["student"]}
+
+    def losses(self, nets, batch, progress):
+        yield from (step for step in super().losses(nets, batch, progress) if step[0] == "second")
+
+
 def test_a_method_of_two_optimisers_needs_no_other_loop():
     method, nets = TwoPasses(), {"student": make_net(), "probe": nn.Linear(4, 1)}
     trained = fit(method, nets, Blobs(), SETTINGS, 0)
     assert len(method.seen) == 12 and all(method.seen)
     assert trained.owned == ["probe", "student"]
     assert {"loss_first", "loss_second", "probe", "ce"} <= trained.history[0].keys()
+    alone = fit(Alone(), {"student": make_net(), "probe": nn.Linear(4, 1)}, Blobs(), SETTINGS, 0)
+    assert trained.first_losses[1::2] == alone.first_losses[:5] and len(trained.first_losses) == 10
+
+
+def test_bf16_where_the_hardware_has_it(monkeypatch):
+    """Elsewhere fp32, which is said, and gives the bits of fp32."""
+    bf16, said = replace(SETTINGS, precision="bf16"), []
+    train = lambda settings: fit(CrossEntropy(), {"student": make_net()}, Blobs(), settings, 0, say=said.append)  # noqa: E731
+    for has, same_bits in ((True, False), (False, True)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"avx512_bf16": has})
+        mixed, plain = train(bf16), train(SETTINGS)
+        assert mixed.precision == ("bf16" if has else "fp32") and plain.precision == "fp32"
+        assert same(state(mixed.nets["student"]), state(plain.nets["student"])) == same_bits
+        net = make_net()
+        assert ("forward" in vars(in_bf16(net))) == has
+    assert len(said) == 1 and said[0].startswith("bf16 is not in this hardware: trained in fp32")
+
+
+def test_a_checkpoint_of_one_process_is_none_of_two(tmp_path):
+    """Their batches and statistics are others."""
+    nets, owned = {"student": make_net()}, ["student"]
+    one, two = (loop._whose(CrossEntropy(), nets, owned, SETTINGS, 0, processes) for processes in (1, 2))
+    assert one != two
 
 
 class Stop(Exception):
@@ -255,6 +291,7 @@ place = Path({str(tmp_path)!r})
 trained = fit(DualLight(), {{"student": make_net(), "teacher": make_net(1)}}, Blobs(), SETTINGS, 0,
               checkpoint=place / "checkpoint.safetensors")
 save_file(state(trained.nets["student"]), place / f"rank{{os.environ['RANK']}}.safetensors")
+(place / f"rank{{os.environ['RANK']}}.json").write_text(json.dumps([trained.history, trained.first_losses]))
 """)
     child = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
                             str(script)], capture_output=True, text=True, timeout=300)
@@ -264,3 +301,5 @@ save_file(state(trained.nets["student"]), place / f"rank{{os.environ['RANK']}}.s
     a, b = (load_file(tmp_path / f"rank{r}.safetensors") for r in (0, 1))
     weights = [k for k in a if "running" not in k and "tracked" not in k]
     assert all(torch.equal(a[k], b[k]) for k in weights) and not same(a, state(make_net()))
+    told = [json.loads((tmp_path / f"rank{r}.json").read_text()) for r in (0, 1)]
+    assert told[0] == told[1], "losses are the mean over the processes, not one's own half"

@@ -63,7 +63,7 @@ def test_hints_words_and_shapes():
 
 #: Dataclasses that kdlab makes itself, of what it found or drew: nobody gives it their numbers.
 FOUND = {"Moves", "_Entry", "ClipRecord", "Facts", "Stream", "Modalities", "Survey", "VideoInfo", "Decoded", "Moment",
-         "Look", "Part", "Camera", "_Job", "View", "Made", "Draw", "FlowDraw", "SquareDraw", "ScaledDraw",
+         "Look", "Part", "Camera", "_Job", "View", "Made", "Draw", "SquareDraw", "ScaledDraw",
          "SegmentsDraw", "VideoWindow", "Launch", "Trace", "Evaluation", "Effect", "Step", "Executed", "Detections",
          "Scores", "Progress", "PaperSet"}
 GIVEN = [Exit(8, 8), HeldOut(Night()), AtRate(Raw(), 7.5), TrainedCurves(Night()), Recipe("x", Night()),
@@ -146,7 +146,6 @@ NET = torch.nn.Linear(1, 1)
     ("low", lambda x: controls.random_gamma(Z, 0.5, x, 3)),
     ("level", lambda x: zero_dce.exposure_loss(torch.zeros(1, 3, 16, 16), x)),
     ("l1", lambda x: wise.solve(EXITS, np.zeros(4, int), x)),
-    ("lr", lambda x: wise.descend(EXITS, np.zeros(4, int), lr=x)),
     ("budget", lambda x: wise.threshold_for_budget(EXITS, np.zeros(4, int), np.arange(1, 4), x)),
     ("sigma", lambda x: detection.soft_nms(FOUND_AT, x)),
     ("threshold", lambda x: detection.nms(FOUND_AT, x)),

@@ -19,7 +19,7 @@ from kdlab import detection_profiles, exit_profiles, generative_profiles
 from kdlab.clips.coviar import DIFFERENCE, Compressed
 from kdlab.clips.darkened import Darkened
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.flow import ConsecutiveFlowWindow, Flow, FlowWindow
+from kdlab.clips.flow import Flow
 from kdlab.clips.mpeg4_sets import NightStream
 from kdlab.clips.night import Night
 from kdlab.clips.paper_segments import PaperSegments
@@ -42,8 +42,7 @@ from kdlab.nets.exits import ORDER
 from kdlab.nets.generative import Gated
 from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.nets.tsn import TSN
-from kdlab.nets.video import R2Plus1D18, TinyR2Plus1D
+from kdlab.nets.video import TinyR2Plus1D
 from kdlab.nets.wrappers import WithStatistics
 from kdlab.profiles import SMOKE, dual_light
 from kdlab.recipe import Recipe
@@ -96,8 +95,8 @@ def dual_lights() -> dict[str, Recipe]:
 
 def classifiers() -> dict[str, Recipe]:
     """Networks of the papers' size, by cross-entropy on small frames."""
-    nets = {"r2plus1d_18": R2Plus1D(18), "r2plus1d_34": R2Plus1D(34), "torchvision_18": R2Plus1D18(),
-            "attended_18": Attended(R2Plus1D(18), heads=4), "i3d": I3D(), "i3d_top": I3D(TOP), "tsn": TSN()}
+    nets = {"r2plus1d_18": R2Plus1D(18), "r2plus1d_34": R2Plus1D(34),
+            "attended_18": Attended(R2Plus1D(18), heads=4), "i3d": I3D(), "i3d_top": I3D(TOP)}
     wide = ConsecutiveWindow(16, 72, 64)  # I3D halves its frames five times
     return {f"large/{name}": Recipe("ce_raw", NIGHT, net=net,
                                     **(LARGE | ({"window": wide} if isinstance(net, I3D) else {})))
@@ -109,7 +108,7 @@ def generative() -> dict[str, Recipe]:
     size, data = generative_profiles.SMOKE, NightStream(NIGHT)
     made = generative_profiles.conditions(replace(size, epochs=2), data)
     rgb, flow = generative_profiles.streams(size, data)
-    consecutive = Recipe("student_ce", data, Flow(), settings=SHORT, window=ConsecutiveFlowWindow(16, 40, 36),
+    consecutive = Recipe("student_ce", data, Flow(), settings=SHORT, window=ConsecutiveWindow(16, 40, 36),
                          net=replace(generative_profiles.STUDENT, channels=2))
     # the paper's backbone under the gate, teacher and student, in both passes
     window, clip = ConsecutiveWindow(16, 72, 64), (16, 64, 64)
@@ -118,7 +117,7 @@ def generative() -> dict[str, Recipe]:
     taught = replace(teacher, condition="genkd", net=Gated(I3D(TOP), clip, dropout=0.5), teacher=teacher,
                      method=GenerativeDistillation())
     made |= {"flow": flow, "flow_consecutive": consecutive, "i3d_teacher": teacher, "i3d_student": taught}
-    assert isinstance(flow.window, FlowWindow) and rgb == made["genkd"]
+    assert isinstance(flow.view, Flow) and rgb == made["genkd"]
     return {f"generative/{name}": recipe for name, recipe in made.items()}
 
 

@@ -19,7 +19,7 @@ from siege.camp import recipe, undisturbed
 SIZE = 200
 
 #: What recipes are made of has one of these: methods, views, windows, networks, data sets, settings.
-_PART_OF_A_RECIPE = ("losses", "read", "moments", "make", "network", "catalogue", "on_batch")
+_PART_OF_A_RECIPE = ("losses", "read", "moments", "make", "network", "catalogue")
 _ALSO = ("Settings", "CoviarFormat", "FrozenView", "Clahe", "Exit")
 
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from kdlab import paths
 from kdlab.clips.container import regular
-from kdlab.clips.decode import each_frame, frame_numbers, gathered, read_frames
+from kdlab.clips.decode import each_frame, frame_numbers, gathered
 from kdlab.values import not_negative, whole
 
 #: Frames (H, W, C) in order, one by one or as an array; where it takes ``indices``, those, given in ascending order.
@@ -57,11 +57,6 @@ def file_key(path: Path | str) -> str:
         file.seek(max(_END_BYTES, size - _END_BYTES))
         digest.update(file.read(_END_BYTES))
     return digest.hexdigest()
-
-
-def read_raw(path: Path | str, indices: np.ndarray | None = None) -> np.ndarray:
-    """The frames of a clip as they are: uint8 (T, H, W, 3), RGB."""
-    return read_frames(path, indices).frames
 
 
 def resize(frames: np.ndarray, side: int) -> np.ndarray:
@@ -101,15 +96,15 @@ class FrameCache:
     ``read`` that also takes ``indices`` (ascending) serves clips that are not cached without decoding them whole.
     ``tag`` names what ``read`` does (view and parameters): another ``read`` needs another tag.
 
-    Above ``limit_bytes``, and where the disk is full or read-only, nothing more is written: one RuntimeWarning says
-    so, and frames are decoded each time. Several processes may use one folder; a damaged file in it is made again, and
-    a clip whose size or modification time changes is read afresh.
+    Above ``limit_bytes`` (default: ``kdlab.paths.cache_bytes()``), and where the disk is full or read-only, nothing
+    more is written: one RuntimeWarning says so, and frames are decoded each time. Several processes may use one folder;
+    a damaged file in it is made again, and a clip whose size or modification time changes is read afresh.
     """
 
-    def __init__(self, root: Path | str | None = None, limit_bytes: int = 8 * 2**30):
-        not_negative("bytes on disk", limit_bytes=limit_bytes)
+    def __init__(self, root: Path | str | None = None, limit_bytes: int | None = None):
+        not_negative("bytes on disk", limit_bytes=limit_bytes or 0)
         self.root = Path(root) if root is not None else paths.cache_dir() / "frames"
-        self.limit_bytes = limit_bytes
+        self.limit_bytes = paths.cache_bytes() if limit_bytes is None else limit_bytes
         self._entries: dict[tuple[str, int, str], _Entry] = {}
         self._stopped = False
         self._used = 0
@@ -183,8 +178,9 @@ class FrameCache:
                 self.root.mkdir(parents=True, exist_ok=True)
                 draft.free = self.limit_bytes - self._bytes_used()
             if draft.free < frame.nbytes:
-                self._stop(f"the frame cache has reached its limit of {self.limit_bytes / 1e9:.3g} GB. Raise "
-                           "limit_bytes, ask for a smaller side, or delete the folder if its clips are no longer used")
+                self._stop(f"the frame cache has reached its limit of {self.limit_bytes / 1e9:.3g} GB. Let "
+                           "KDLAB_CACHE_GB allow more, ask for a smaller side, or delete the folder if its clips are "
+                           "no longer used")
                 return False
             draft.add(frame)
         except OSError as error:

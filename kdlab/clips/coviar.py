@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.decode import Streamed
+from kdlab.clips.views import mirrored
 
 __all__ = ["DIFFERENCE", "MODALITIES", "Compressed", "flip_motion", "quantise_motion", "quantise_residual",
            "tsn_frames"]
@@ -29,8 +31,12 @@ def quantise_residual(residual: np.ndarray) -> np.ndarray:
     return np.clip(residual + 128, 0, 255).astype(np.uint8)
 
 
-def flip_motion(quantised: np.ndarray) -> np.ndarray:
+def flip_motion(quantised: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
     """Quantised motion, uint8 (..., W, 2), of the mirrored picture: mirrored itself, and x pointing the other way."""
+    if isinstance(quantised, torch.Tensor):
+        flipped = quantised.flip(-2)
+        flipped[..., 0] = (256 - flipped[..., 0].short()).clamp(max=255).byte()
+        return flipped
     flipped = quantised[..., ::-1, :].copy()
     flipped[..., 0] = np.minimum(256 - flipped[..., 0].astype(np.int16), 255)  # 0 would become 256
     return flipped
@@ -57,8 +63,7 @@ class Compressed(Streamed):
     """A view for ``kdlab.clips.cache.FrameCache``: one of :data:`MODALITIES` or :data:`DIFFERENCE`, quantised, at the
     codec's size.
 
-    It has one row for each frame of the clip, or of ``iframe`` one for each group: :meth:`rows` tells which. A mirrored
-    clip needs :func:`flip_motion` where the modality is motion.
+    It has one row for each frame of the clip, or of ``iframe`` one for each group: :meth:`rows` tells which.
     """
 
     modality: str
@@ -71,6 +76,10 @@ class Compressed(Streamed):
     @property
     def name(self) -> str:
         return f"compressed-{self.modality}"
+
+    def mirrored(self, pixels):
+        """Cut pixels of the mirrored picture, in which motion points the other way."""
+        return flip_motion(pixels) if self.modality == "motion" else mirrored(pixels)
 
     def rows(self, path: Path, frames: Sequence[int] | np.ndarray) -> np.ndarray:
         """The rows that stand for ``frames``: the I-frame of their group, or motion or residual of the frame itself; of

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 
 from kdlab.clips.steady_clahe import fitted_tables
 from kdlab.values import positive, whole
 
-__all__ = ["Clahe", "Gamma", "HistogramEqualisation", "on_batch"]
+__all__ = ["Clahe", "Gamma", "HistogramEqualisation"]
 
 Clip = Callable[[], Iterator[np.ndarray]]
 Brighten = Callable[[int, np.ndarray], np.ndarray]
@@ -57,10 +56,6 @@ class Gamma:
     def fitted(self, clip: Clip) -> Brighten:
         """See above: each frame by itself."""
         return lambda number, frame: self(frame)
-
-    def on_batch(self, batch: torch.Tensor) -> torch.Tensor:
-        """See :func:`on_batch`. torchvision's ``adjust_gamma`` rounds otherwise: 158 of 256 values would differ."""
-        return torch.from_numpy(self.table()).to(batch.device)[batch.long()]
 
 
 def _on_luma(frames: np.ndarray, equalise) -> np.ndarray:
@@ -158,18 +153,3 @@ class Clahe:
         del head
         equalise = fitted_tables(clip, self.clip_limit, self.tiles)
         return lambda number, frame: _on_luma(frame[None], lambda luma: equalise(number, luma))[0]
-
-
-def on_batch(enhancer, batch: torch.Tensor) -> torch.Tensor:
-    """Enhance clips ``uint8 (B, 3, T, H, W)`` on any device, each on its own; the result lies on the same device.
-
-    An enhancer with an ``on_batch`` of its own (gamma, a trained network) stays on the device. The others go through
-    the CPU, to the same bits as anywhere else: no library has CLAHE for tensors, and torchvision's ``equalize`` works
-    on each colour channel and rounds otherwise than OpenCV. Raises ``ValueError`` for another type or shape.
-    """
-    if batch.dtype != torch.uint8 or batch.ndim != 5 or batch.shape[1] != 3:
-        raise ValueError(f"give clips as uint8 (B, 3, T, H, W), got {batch.dtype} {tuple(batch.shape)}")
-    if hasattr(enhancer, "on_batch"):
-        return enhancer.on_batch(batch)
-    clips = np.ascontiguousarray(batch.permute(0, 2, 3, 4, 1).cpu().numpy())
-    return torch.from_numpy(np.stack([enhancer(clip) for clip in clips])).permute(0, 4, 1, 2, 3).to(batch.device)

@@ -1,12 +1,12 @@
 """Optical flow as a view: computed by OpenCV and cached, or read from pictures beside the clips (docs/methods.md, 2).
 
-Two channels, x and y, in the coding of ``coviar``: 128 is rest. A mirrored clip moves the other way, so x must turn its
-sign with the flip; ``views.Draw`` mirrors pixels only. The windows here draw as their parents do, and turn it.
+Two channels, x and y, in the coding of ``coviar``: 128 is rest. A mirrored clip moves the other way, so x turns its
+sign with the flip (``mirrored``).
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -14,12 +14,11 @@ import numpy as np
 
 from kdlab.clips.coviar import flip_motion
 from kdlab.clips.decode import DamagedClip, Streamed
-from kdlab.clips.paper_window import ConsecutiveWindow
-from kdlab.clips.views import Draw, Raw, TooShort, View, Window, streamed
+from kdlab.clips.views import Raw, TooShort, View, streamed
 from kdlab.contents import once
 from kdlab.values import positive
 
-__all__ = ["ConsecutiveFlowWindow", "Flow", "FlowDraw", "FlowFiles", "FlowWindow"]
+__all__ = ["Flow", "FlowFiles"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,8 @@ class Flow(Streamed):
 
     bound: float = 20.0
     of: View = Raw()
+
+    mirrored = staticmethod(flip_motion)
 
     def __post_init__(self):
         positive(bound=self.bound)
@@ -81,6 +82,8 @@ class FlowFiles(Streamed):
     x: str = "flow_x_*.jpg"
     y: str = "flow_y_*.jpg"
 
+    mirrored = staticmethod(flip_motion)
+
     @property
     def name(self) -> str:
         return f"flow-files-{Path(self.folder).name}-{self.x}-{self.y}"
@@ -113,34 +116,3 @@ def _grey(file: Path) -> np.ndarray:
     if picture is None:
         raise DamagedClip(file, "damaged: no picture; extract that clip's flow again")
     return picture
-
-
-@dataclass(frozen=True)
-class FlowDraw(Draw):
-    """The draw ``of``, whose flip also turns the sign of x where there are two channels."""
-
-    of: Draw | None = None
-
-    def apply(self, pixels: np.ndarray, crop: int) -> np.ndarray:
-        """Cut ``(T, h, w, C)`` pixels to ``(T, crop, crop, C)``."""
-        cut = self.of.apply(pixels, crop)
-        if self.flip and cut.shape[-1] == 2:
-            return flip_motion(cut[:, :, ::-1])  # which mirrors again
-        return cut
-
-
-class _Turned:
-    def random(self, length, generator) -> FlowDraw:
-        """A training draw: as without flow."""
-        draw = super().random(length, generator)
-        return FlowDraw(*(getattr(draw, f.name) for f in fields(Draw)), of=draw)
-
-
-@dataclass(frozen=True)
-class FlowWindow(_Turned, Window):
-    """``Window`` for flow, and for pixels beside it."""
-
-
-@dataclass(frozen=True)
-class ConsecutiveFlowWindow(_Turned, ConsecutiveWindow):
-    """``ConsecutiveWindow`` for flow, and for pixels beside it."""

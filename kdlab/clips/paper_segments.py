@@ -19,13 +19,13 @@ class SquareDraw(SegmentsDraw):
 
     box: tuple[float, float] | None = None
 
-    def apply(self, pixels: np.ndarray, crop: int) -> np.ndarray:
-        """Cut ``(T, h, w, C)`` quantised pixels to ``(T, crop, crop, C)``; a mirrored motion's x turns its sign."""
+    def cut(self, pixels: np.ndarray, crop: int) -> np.ndarray:
+        """Cut ``(T, h, w, C)`` quantised pixels to ``(T, crop, crop, C)``."""
         short = min(pixels.shape[1:3])
         height, width = (int(part * short) for part in self.box) if self.box else (crop, crop)
         pixels = pixels if self.box else _square(pixels, short)
         y, x = round(self.top * (pixels.shape[1] - height)), round(self.left * (pixels.shape[2] - width))
-        return super().apply(_square(pixels[:, y : y + height, x : x + width], crop), crop)
+        return super().cut(_square(pixels[:, y : y + height, x : x + width], crop), crop)
 
 
 def _square(pixels: np.ndarray, side: int) -> np.ndarray:

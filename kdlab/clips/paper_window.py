@@ -18,12 +18,11 @@ class ScaledDraw(Draw):
 
     scale: float = 1.0
 
-    def apply(self, pixels, crop: int):
+    def cut(self, pixels, crop: int):
         """``uint8 (T, h, w, C)`` → ``(T, crop, crop, C)``, bilinear, of the kind given (array or tensor)."""
         box = round(self.scale * min(pixels.shape[1:3]))
-        cut = torch.as_tensor(Draw(self.frames, self.top, self.left).apply(pixels, box)).permute(0, 3, 1, 2)
+        cut = torch.as_tensor(super().cut(pixels, box)).permute(0, 3, 1, 2)
         sized = F.interpolate(cut.float(), (crop, crop), mode="bilinear").round_().byte().permute(0, 2, 3, 1)
-        sized = sized.flip(2) if self.flip else sized
         return sized if isinstance(pixels, torch.Tensor) else sized.numpy()
 
 

@@ -147,7 +147,8 @@ def coviar(root: Path | str, name: str, split: str = "1", expected: Counts | Non
     records = [_record(where, clip, index, number, part, _hmdb_group(where, clip, word) if hmdb else None)
                for part, its in rows.items() for where, (clip, word, number) in its]
     note = "The order of the classes is CoViAR's: never mix its class numbers with those of the released set."
-    return finish(f"{name} (CoViAR)", root, index.values(), records, expected, (note, *[_HMDB_NOTE] * hmdb))
+    title = "HMDB-51" if hmdb else "UCF-101"
+    return finish(f"{title} (CoViAR)", root, index.values(), records, expected, (note, *[_HMDB_NOTE] * hmdb))
 
 
 def seen_sources(catalogue: Catalogue) -> frozenset[str]:

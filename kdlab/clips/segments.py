@@ -13,9 +13,9 @@ import torch
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.compressed import scan
-from kdlab.clips.coviar import flip_motion, tsn_frames
+from kdlab.clips.coviar import tsn_frames
 from kdlab.clips.timeline import timeline
-from kdlab.clips.views import Batch, ClipBatches, Draw, TooShort, View, Window, streamed, tag
+from kdlab.clips.views import Batch, ClipBatches, Draw, TooShort, View, Window, mirror_of, streamed, tag
 from kdlab.values import fraction, positive, whole
 
 __all__ = ["SegmentBatches", "Segments", "SegmentsDraw"]
@@ -30,9 +30,8 @@ class SegmentsDraw(Draw):
 
     scale: float = 1.0
 
-    def apply(self, pixels: np.ndarray, crop: int) -> np.ndarray:
-        """Cut ``(T, h, w, C)`` quantised pixels to ``(T, crop, w', C)``, w' / crop being the shape of the picture. Two
-        channels are motion, whose x turns its sign in a mirrored picture."""
+    def cut(self, pixels: np.ndarray, crop: int) -> np.ndarray:
+        """Cut ``(T, h, w, C)`` quantised pixels to ``(T, crop, w', C)``, w' / crop being the shape of the picture."""
         h, w = pixels.shape[1:3]
         height, width = crop, round(crop * w / h)
         box_h, box_w = round(self.scale * height), round(self.scale * width)
@@ -40,9 +39,7 @@ class SegmentsDraw(Draw):
         cut = pixels[:, y : y + box_h, x : x + box_w]
         if (box_h, box_w) != (height, width):
             cut = np.stack([cv2.resize(frame, (width, height)) for frame in cut])
-        if not self.flip:
-            return cut
-        return flip_motion(cut) if cut.shape[-1] == 2 else cut[:, :, ::-1]
+        return cut
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,8 @@ class SegmentBatches(ClipBatches):
                 if its.shape != pixels[0].shape:
                     raise ValueError(f"{record.path} has pictures of another shape than {chosen[0].path}; bring all "
                                      "clips to one size: kdlab data transcode FOLDER --out OTHER_FOLDER")
-            cut = np.stack([draw.apply(p, self.window.crop) for draw, p in zip(draws, pixels, strict=True)])
+            cut = np.stack([draw.apply(its, self.window.crop, mirror_of(view))
+                            for draw, its in zip(draws, pixels, strict=True)])
             tensors[name] = torch.from_numpy(cut).permute(0, 4, 1, 2, 3).float().div_(255)
         return Batch(tensors, torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
 

@@ -22,8 +22,8 @@ from kdlab.clips.timeline import timeline
 from kdlab.sources import view_mark
 from kdlab.values import whole
 
-__all__ = ["Batch", "ClipBatches", "Draw", "Enhanced", "MotionMix", "Raw", "TooShort", "UnusableClips", "View",
-           "Window", "streamed", "tag"]
+__all__ = ["Around", "Batch", "ClipBatches", "Draw", "Enhanced", "MotionMix", "Raw", "TooShort", "UnusableClips",
+           "View", "Window", "mirror_of", "mirrored", "streamed", "tag"]
 
 PART = 256  # frames of a long video that are decoded and cached together where segments of it are wanted
 
@@ -111,19 +111,12 @@ class Enhanced(Streamed):
             yield from zip(frames, self.by(frames), strict=True)
 
 
-@dataclass(frozen=True)
-class MotionMix(Streamed):
-    """Three grey channels of the view ``of``: appearance, what differs from the background, and what moves.
-
-    The pixels are those of ``of``; :meth:`finish` mixes them after sampling and cropping, so that "moves" means from
-    one frame the network sees to the next. Use an enhanced view: raw dark pixels have few grey levels.
-    """
-
-    of: "View" = Raw()
+class Around(Streamed):
+    """A view around the view ``of``: its frames, under its name in the cache, unless it says otherwise."""
 
     @property
     def name(self) -> str:
-        return self.of.name  # the frames to cache are the same
+        return self.of.name
 
     @property
     def whole(self) -> bool:
@@ -132,6 +125,21 @@ class MotionMix(Streamed):
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """As the view ``of``."""
         return streamed(self.of)(path, *(() if indices is None else (indices,)))
+
+    def mirrored(self, pixels):
+        """As the view ``of``."""
+        return mirror_of(self.of)(pixels)
+
+
+@dataclass(frozen=True)
+class MotionMix(Around):
+    """Three grey channels of the view ``of``: appearance, what differs from the background, and what moves.
+
+    The pixels are those of ``of``; :meth:`finish` mixes them after sampling and cropping, so that "moves" means from
+    one frame the network sees to the next. Use an enhanced view: raw dark pixels have few grey levels.
+    """
+
+    of: "View" = Raw()
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         """``(B, C, T, H, W)`` → ``(B, 3, T, H, W)``: luma, luma minus its temporal median, and its change from the
@@ -146,8 +154,19 @@ class MotionMix(Streamed):
 
 
 #: Anything with a ``name``, ``read(path, indices)`` (better: ``each_frame(path, indices)`` and :class:`Streamed`) and,
-#: optionally, ``finish(pixels)`` on the cut clips as a tensor, and ``whole``: no frame can be had without all others.
+#: optionally, ``finish(pixels)`` on the cut clips as a tensor; ``mirrored(pixels)``, which stands in for the function
+#: below where a mirror does more than swap left and right; and ``whole``: no frame can be had without all others.
 View = Raw | Enhanced | MotionMix
+
+
+def mirrored(pixels: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
+    """``(T, h, w, C)`` with left and right swapped."""
+    return pixels.flip(2) if isinstance(pixels, torch.Tensor) else pixels[:, :, ::-1]
+
+
+def mirror_of(view: View) -> Callable:
+    """How cut pixels of ``view`` are mirrored."""
+    return getattr(view, "mirrored", mirrored)
 
 
 @dataclass(frozen=True)
@@ -159,12 +178,16 @@ class Draw:
     left: float = 0.5
     flip: bool = False
 
-    def apply(self, pixels: np.ndarray, crop: int) -> np.ndarray:
-        """Cut ``(T, h, w, C)`` pixels to ``(T, crop, crop, C)``."""
+    def apply(self, pixels, crop: int, mirror: Callable = mirrored):
+        """Cut ``(T, h, w, C)`` pixels, an array or a tensor, to ``(T, crop, crop, C)``; ``mirror`` those of a flip."""
+        cut = self.cut(pixels, crop)
+        return mirror(cut) if self.flip else cut
+
+    def cut(self, pixels, crop: int):
+        """As :meth:`apply`, not mirrored."""
         h, w = pixels.shape[1:3]
         y, x = round(self.top * (h - crop)), round(self.left * (w - crop))
-        cut = pixels[:, y : y + crop, x : x + crop]
-        return cut[:, :, ::-1] if self.flip else cut
+        return pixels[:, y : y + crop, x : x + crop]
 
 
 @dataclass(frozen=True)
@@ -295,7 +318,7 @@ class ClipBatches:
         crop, chosen = self.window.crop, [self.records[i] for i in indices]
         tensors = {}
         for view in set(self.views.values()):  # a same-light teacher and its student share one tensor
-            pixels = np.stack([draw.apply(self.pixels(record, view, draw.frames), crop)
+            pixels = np.stack([draw.apply(self.pixels(record, view, draw.frames), crop, mirror_of(view))
                                for record, draw in zip(chosen, draws, strict=True)])
             # (B, T, H, W, C) seen as (B, C, T, H, W) *is* channels-last: no copy is needed for the fast layout.
             tensor = torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).float().div_(255)

@@ -13,10 +13,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.decode import Streamed
 from kdlab.clips.tables import CatalogueError
 from kdlab.clips.timeline import timeline
-from kdlab.clips.views import Batch, ClipBatches, Draw, View, Window, streamed
+from kdlab.clips.views import Around, Batch, ClipBatches, Draw, View, Window, streamed
 from kdlab.values import positive, whole
 
 __all__ = ["AtRate", "VideoWindow", "WindowBatches", "Windows", "windows"]
@@ -47,7 +46,7 @@ class Windows(Window):
 
 
 @dataclass(frozen=True)
-class AtRate(Streamed):
+class AtRate(Around):
     """The view ``of`` at ``rate`` frames a second: those at the middles of equal steps, some repeated in slow video."""
 
     of: View
@@ -59,10 +58,6 @@ class AtRate(Streamed):
     @property
     def name(self) -> str:
         return f"{self.of.name}-{self.rate:g}hz"
-
-    @property
-    def whole(self) -> bool:
-        return getattr(self.of, "whole", False)
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Frames of ``path`` (all steps, or those at ascending ``indices``), as the view ``of`` gives them."""

@@ -8,7 +8,6 @@ Each is a pure function and, below, a method in the loop's sense (see ``dual_lig
 The student and the teacher see the batch's ``student`` and ``teacher`` views; layers are named as in the bare network.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -17,13 +16,10 @@ from torch.nn import functional as F
 
 from kdlab.distill.dual_light import CrossEntropy
 from kdlab.distill.losses import check_mixture
+from kdlab.layers import outputs
 from kdlab.values import alike, fraction, not_negative, positive
 
-__all__ = ["AttentionTransfer", "DecoupledKD", "FitNet", "attention_transfer_loss", "dkd_loss", "fitnet_loss", "tapped"]
-
-#: What Fabric, data-parallel training and torch.compile put before the names of a network's layers.
-WRAPPERS = {"", "_forward_module", "_orig_mod", "module"}
-
+__all__ = ["AttentionTransfer", "DecoupledKD", "FitNet", "attention_transfer_loss", "dkd_loss", "fitnet_loss"]
 
 def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels: torch.Tensor, temperature: float,
              alpha: float, beta: float) -> torch.Tensor:
@@ -74,35 +70,14 @@ def attention_transfer_loss(student_features: torch.Tensor, teacher_features: to
     return F.mse_loss(student, teacher)
 
 
-def tapped(net: nn.Module, x: torch.Tensor, names: Iterable[str]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """``net(x)``, and by name the outputs of its layers ``names``, in the logits' precision; also of a wrapped network.
-
-    Raises ``ValueError`` for a name it has not.
-    """
-    seen, handles = {}, []
-    try:
-        for name in names:
-            found = [module for full, module in net.named_modules()
-                     if full.endswith(name) and set(full.removesuffix(name).split(".")) <= WRAPPERS]
-            if not found:
-                raise ValueError(f"no layer {name!r} in the network; it has "
-                                 f"{', '.join(full for full, _ in net.named_modules() if full)}")
-            handles.append(found[0].register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out})))
-        logits = net(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return logits, {name: out.to(logits.dtype) for name, out in seen.items()}
-
-
 # --- methods ---------------------------------------------------------------------------------------------------
 
 
 def _both(nets, batch, taps=()):
-    """``(logits, taps)`` of the student and of the teacher, which gets no gradient, each on its own view."""
+    """The outputs of the student and of the teacher, which gets no gradient, each on its own view."""
     with torch.no_grad():
-        teacher = tapped(nets["teacher"], batch.views["teacher"], taps)
-    return tapped(nets["student"], batch.views["student"], taps), teacher
+        teacher = outputs(nets["teacher"], batch.views["teacher"], taps)
+    return outputs(nets["student"], batch.views["student"], taps), teacher
 
 
 @dataclass(frozen=True)
@@ -123,9 +98,9 @@ class DecoupledKD(CrossEntropy):
 
     def losses(self, nets, batch, progress):
         """Yield cross-entropy plus DKD, with the two beside it (nats, mean over the batch)."""
-        (logits, _), (teacher, _) = _both(nets, batch)
-        ce = F.cross_entropy(logits, batch.labels)
-        dkd = dkd_loss(logits, teacher, batch.labels, self.temperature, self.alpha, self.beta)
+        student, teacher = _both(nets, batch)
+        ce = F.cross_entropy(student.logits, batch.labels)
+        dkd = dkd_loss(student.logits, teacher.logits, batch.labels, self.temperature, self.alpha, self.beta)
         risen = min(1.0, progress.fraction / self.warmup) if self.warmup else 1.0
         yield "net", ce + risen * self.weight * dkd, {"ce": ce, "dkd": dkd}
 
@@ -155,7 +130,7 @@ class FitNet(CrossEntropy):
         for name in ("student", "teacher"):
             was_training = nets[name].training
             with torch.no_grad():
-                features = tapped(nets[name].eval(), batch.views[name][:1], [self.tap])[1][self.tap]
+                features = outputs(nets[name].eval(), batch.views[name][:1], [self.tap]).taps[self.tap]
             nets[name].train(was_training)
             channels.append(features.shape[1])
         with torch.random.fork_rng(devices=[]):
@@ -170,9 +145,9 @@ class FitNet(CrossEntropy):
 
     def losses(self, nets, batch, progress):
         """Yield cross-entropy (nats) plus the weighted hint, with the two beside it."""
-        (logits, student), (_, teacher) = _both(nets, batch, [self.tap])
-        ce = F.cross_entropy(logits, batch.labels)
-        hint = fitnet_loss(nets["regressor"](student[self.tap]), teacher[self.tap])
+        student, teacher = _both(nets, batch, [self.tap])
+        ce = F.cross_entropy(student.logits, batch.labels)
+        hint = fitnet_loss(nets["regressor"](student.taps[self.tap]), teacher.taps[self.tap])
         yield "net", ce + self.weight * hint, {"ce": ce, "hint": hint}
 
 
@@ -189,7 +164,7 @@ class AttentionTransfer(CrossEntropy):
 
     def losses(self, nets, batch, progress):
         """Yield cross-entropy (nats) plus the weighted maps' distance, with the two beside it."""
-        (logits, student), (_, teacher) = _both(nets, batch, self.taps)
-        ce = F.cross_entropy(logits, batch.labels)
-        attention = sum(attention_transfer_loss(student[tap], teacher[tap]) for tap in self.taps)
+        student, teacher = _both(nets, batch, self.taps)
+        ce = F.cross_entropy(student.logits, batch.labels)
+        attention = sum(attention_transfer_loss(student.taps[tap], teacher.taps[tap]) for tap in self.taps)
         yield "net", ce + self.weight * attention, {"ce": ce, "attention": attention}

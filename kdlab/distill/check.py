@@ -5,8 +5,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from kdlab.distill.baselines import tapped
 from kdlab.distill.losses import check_mixture
+from kdlab.layers import outputs
 
 __all__ = ["DistillationError", "check_distillation"]
 
@@ -38,8 +38,8 @@ def _as_found(*nets: nn.Module):
 
 def _run(net: nn.Module, x: torch.Tensor, taps) -> tuple[torch.Tensor, dict[str, tuple[int, ...]]]:
     """Logits ``(B, K)`` on the CPU, and the shapes of the taps."""
-    logits, seen = tapped(net, x.to(next(net.parameters(), x).device), taps)
-    return logits.float().cpu(), {name: tuple(features.shape) for name, features in seen.items()}
+    out = outputs(net, x.to(next(net.parameters(), x).device), taps)
+    return out.logits.float().cpu(), {name: tuple(features.shape) for name, features in out.taps.items()}
 
 
 def check_distillation(teacher: nn.Module, student: nn.Module, batch, *, temperature: float | None = None,

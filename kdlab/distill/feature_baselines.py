@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from kdlab.distill.baselines import tapped
 from kdlab.distill.dual_light import CrossEntropy
 from kdlab.distill.losses import check_mixture, kd_loss
+from kdlab.layers import outputs
 from kdlab.values import alike, not_negative
 
 __all__ = ["FeatureNorm", "SimKD", "feature_norm_loss", "simkd_loss"]
@@ -69,10 +69,10 @@ class SimKD(CrossEntropy):
     def losses(self, nets, batch, progress):
         """Yield the distance of features; the cross-entropy (nats) beside it is not trained on."""
         with torch.no_grad():
-            theirs = tapped(nets["teacher"], batch.views["teacher"], [self.tap])[1][self.tap]
-        logits, ours = tapped(nets["student"], batch.views["student"], [self.tap])
-        loss = simkd_loss(ours[self.tap], theirs)
-        yield "net", loss, {"features": loss, "ce": F.cross_entropy(logits, batch.labels)}
+            teacher = outputs(nets["teacher"], batch.views["teacher"], [self.tap])
+        student = outputs(nets["student"], batch.views["student"], [self.tap])
+        loss = simkd_loss(student.taps[self.tap], teacher.taps[self.tap])
+        yield "net", loss, {"features": loss, "ce": F.cross_entropy(student.logits, batch.labels)}
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,18 @@ class FeatureNorm(CrossEntropy):
         sums = 0
         with torch.no_grad():
             for batch in batches:
-                logits, seen = tapped(nets["teacher"], batch.views["teacher"], [self.tap])
-                sums = sums + F.one_hot(batch.labels, logits.shape[1]).float().T @ seen[self.tap].mean((2, 3, 4))
+                teacher = outputs(nets["teacher"], batch.views["teacher"], [self.tap])
+                of = F.one_hot(batch.labels, teacher.logits.shape[1]).float()
+                sums = sums + of.T @ teacher.taps[self.tap].mean((2, 3, 4))
         return sums
 
     def losses(self, nets, batch, progress):
         """Yield cross-entropy plus the weighted terms, with all three beside it."""
         with torch.no_grad():
-            said, theirs = tapped(nets["teacher"], batch.views["teacher"], [self.tap])
-        logits, ours = tapped(nets["student"], batch.views["student"], [self.tap])
-        ce, soft = F.cross_entropy(logits, batch.labels), kd_loss(logits, said, self.temperature)
-        ours, theirs = (seen[self.tap].mean((2, 3, 4)) for seen in (ours, theirs))
-        norm = feature_norm_loss(ours, theirs, progress.prepared, batch.labels)
+            teacher = outputs(nets["teacher"], batch.views["teacher"], [self.tap])
+        student = outputs(nets["student"], batch.views["student"], [self.tap])
+        ce = F.cross_entropy(student.logits, batch.labels)
+        soft = kd_loss(student.logits, teacher.logits, self.temperature)
+        pooled = (each.taps[self.tap].mean((2, 3, 4)) for each in (student, teacher))
+        norm = feature_norm_loss(*pooled, progress.prepared, batch.labels)
         yield "net", ce + self.soft * soft + self.weight * norm, {"ce": ce, "soft": soft, "norm": norm}

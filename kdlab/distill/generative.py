@@ -13,7 +13,7 @@ learning rate; the released code has Adam 1e-4 for CVAEs and SGD for networks. A
 no weight can stand in for a rate.
 """
 
-import copy
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.distill.baselines import tapped
+from kdlab.layers import at_random, outputs
 from kdlab.values import alike, fraction, not_negative, one_of, whole
 
 __all__ = ["FeatureRepresentation", "GenerativeDistillation", "kl_to_attention", "noise_floor", "warmth"]
@@ -47,10 +47,27 @@ def noise_floor(cvae: nn.Module, features: torch.Tensor, attention: torch.Tensor
         return float(F.mse_loss(cvae(features, attention)[0], cvae(features, attention)[0]))
 
 
-def _seen(net: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits, features and attention."""
-    logits, seen = tapped(net, x, TAPS)
-    return logits, *(seen[tap] for tap in TAPS)
+def _seen(net: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
+    """What the network answers, and features and attention tap by tap."""
+    names = _gated(net).taps
+    out = outputs(net, x, names)
+    seen = [out.taps[name] for name in names]
+    return out.logits, seen[: len(seen) // 2], seen[len(seen) // 2 :]
+
+
+def _cvaes(net: nn.Module) -> list[nn.Module]:
+    """The CVAE of each tap."""
+    return list(net) if isinstance(net, nn.ModuleList) else [net]
+
+
+def _rebuilt(net: nn.Module, features, attention, noise) -> list[tuple[torch.Tensor, ...]]:
+    """What the CVAE of each tap gives; ``net`` itself is called, since it may be wrapped."""
+    several = isinstance(getattr(net, "module", net), nn.ModuleList)
+    return net(features, attention, noise) if several else [net(features[0], attention[0], noise[0])]
+
+
+def _summed(loss: Callable, *columns: Sequence[torch.Tensor]) -> torch.Tensor:
+    return sum(loss(*row) for row in zip(*columns, strict=True))
 
 
 @contextmanager
@@ -134,37 +151,49 @@ class FeatureRepresentation:
             yield which, sum(w * term for w, term in terms.values()), {name: term for name, (_, term) in terms.items()}
 
     def _first(self, nets, batch) -> dict[str, tuple[float, torch.Tensor]]:
-        """Weights and terms of pass 1."""
+        """Weights and terms of pass 1, each term summed over the taps."""
         student = nets["student"].eval()  # nothing of the network may move, its batch statistics neither
         with torch.no_grad():
             _, features, attention = _seen(student, batch.views["student"])
         student.train()
-        noise = torch.randn_like(attention) if self.common_noise else None  # None: each CVAE draws its own
-        made, mean, log_variance = nets["cvae"](features, attention, noise)
-        terms = {"rebuilt": (1.0, F.mse_loss(made, features)),
-                 "kl": (self.kl, kl_to_attention(mean, log_variance, attention))}
+        # None: each CVAE draws its own
+        noise = [torch.randn_like(each) if self.common_noise else None for each in attention]
+        made, means, log_variances = zip(*_rebuilt(nets["cvae"], features, attention, noise), strict=True)
+        terms = {"rebuilt": (1.0, _summed(F.mse_loss, made, features)),
+                 "kl": (self.kl, _summed(kl_to_attention, means, log_variances, attention))}
         if self.teaching:
             with torch.no_grad():
-                theirs = nets["teacher_cvae"](features, attention, noise)[0]
+                theirs = [each[0] for each in _rebuilt(nets["teacher_cvae"], features, attention, noise)]
             if self.teacher == "permuted":
-                theirs = theirs[:, torch.randperm(theirs.shape[1], generator=torch.Generator().manual_seed(0))]
-            terms["taught"] = self.teaching, F.mse_loss(made, theirs)
+                theirs = [each[:, torch.randperm(each.shape[1], generator=torch.Generator().manual_seed(0))]
+                          for each in theirs]
+            terms["taught"] = self.teaching, _summed(F.mse_loss, made, theirs)
         return terms
 
     def _second(self, nets, batch, progress) -> dict[str, tuple[float, torch.Tensor]]:
-        """Weights and terms of pass 2."""
-        logits, features, attention = _seen(nets["student"], batch.views["student"])
-        terms = {"ce": (1.0, F.cross_entropy(logits, batch.labels))}
+        """Weights and terms of pass 2, each of the last two summed over the taps."""
+        answers, features, attention = _seen(nets["student"], batch.views["student"])
+        terms = self._task(nets["student"], answers, batch.labels)
         if self.generative:
-            with _frozen(nets["cvae"]) as cvae:
-                made = cvae.decode(cvae.sample(attention, torch.zeros_like(attention)), attention)
+            with _frozen(nets["cvae"]) as cvaes:
+                made = [cvae.decode(cvae.sample(each, torch.zeros_like(each)), each)
+                        for cvae, each in zip(_cvaes(cvaes), attention, strict=True)]
             weight = self.reconstruction * warmth(progress.fraction, self.warmup)
-            terms["generated"] = weight, F.mse_loss(made, features.detach() if self.detached else features)
+            targets = [each.detach() for each in features] if self.detached else features
+            terms["generated"] = weight, _summed(F.mse_loss, made, targets)
         if self.beta:
             with torch.no_grad():
                 theirs = _seen(nets["teacher"], batch.views["teacher"])[2]
-            terms["attention"] = self.beta, F.mse_loss(attention, theirs)
-        return terms
+            terms["attention"] = self.beta, _summed(F.mse_loss, attention, theirs)
+        return terms | self._background(nets["student"], features, attention)
+
+    def _task(self, student: nn.Module, answers: torch.Tensor, labels: torch.Tensor):
+        """Weights and terms of what the network is for."""
+        return {"ce": (1.0, F.cross_entropy(answers, labels))}
+
+    def _background(self, student: nn.Module, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
+        """What detection adds."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -204,7 +233,7 @@ class GenerativeDistillation(FeatureRepresentation):
                              "the same channels in the last stage")
         extra = super().extra_nets(nets, batches, seed)
         if self.teacher == "untrained":
-            return extra | {"teacher": _at_random(nets["teacher"], seed + 1),
+            return extra | {"teacher": at_random(nets["teacher"], seed + 1),
                             "teacher_cvae": self._new_cvae(nets["teacher"], seed + 1)}
         if not self.reads_teacher_cvae or "teacher_cvae" in nets:
             return extra
@@ -212,14 +241,3 @@ class GenerativeDistillation(FeatureRepresentation):
             raise ValueError("the teacher's CVAE is missing: put read_cvae(folder of the teacher's run) among the "
                              "networks as 'teacher_cvae'")
         return extra | {"teacher_cvae": _gated(nets["teacher"]).read_cvae(needed["teacher"].folder)}
-
-
-def _at_random(net: nn.Module, seed: int) -> nn.Module:
-    """A frozen copy of ``net`` with new weights, and batch statistics of new networks."""
-    net = copy.deepcopy(net)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for module in net.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
-    return net.eval().requires_grad_(False)

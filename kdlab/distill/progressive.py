@@ -8,8 +8,6 @@ There are soft targets only: no label term, and no factor T².
 ``nets["student"]`` is the module of the nine heads: ``batch.views`` → logits ``(B, 9, K)``, stages 1 to 3 of the
 residual, the motion and the I-frame network in turn. ``batch.views["finals"] (B, 3, K)`` are the logits of the three
 frozen final classifiers in that order. Heads share no parameters, so the *sum* of their losses trains each as if alone.
-TEAM-Net's fused network, with any number of exits, may learn from the teachers that are named (its single-modality
-heads are then the ``finals``); "own" has no meaning there.
 """
 
 import math
@@ -25,7 +23,7 @@ from kdlab.distill.dual_light import CrossEntropy
 from kdlab.distill.losses import check_mixture, entropy, smoothed_targets, smoothing_of_entropy
 from kdlab.values import alike, fraction, positive
 
-__all__ = ["PAPER", "TEAMNET", "FixedMixture", "LabelExits", "Progressive", "RandomTeacher", "SettledCrossEntropy",
+__all__ = ["PAPER", "FixedMixture", "LabelExits", "Progressive", "RandomTeacher", "SettledCrossEntropy",
            "SmoothedExits", "coinciding", "gate", "only", "orders", "soft_cross_entropy", "teacher_at"]
 
 FINALS = ("residual", "motion", "iframe")
@@ -34,8 +32,6 @@ Schedule = tuple[tuple[str, float], ...]
 
 #: Teachers and their shares of the training: epochs 0-49, 50-99 and 100-299 of 300 `[code]`.
 PAPER: Schedule = (("motion", 1 / 6), ("residual", 1 / 6), ("own", 4 / 6))
-#: TEAM-Net's own switch, epochs 0-2, 3-5 and 6-39 of 40 `[code]`; use ``Progressive(TEAMNET)`` on its fused exits.
-TEAMNET: Schedule = (("motion", 3 / 40), ("residual", 3 / 40), ("iframe", 34 / 40))
 
 
 def soft_cross_entropy(logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float = 1) -> torch.Tensor:

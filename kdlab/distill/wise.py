@@ -6,7 +6,7 @@ with fitted weights, and the clip stops at the first exit that is sure enough:
 
     z̃_1 = z_1,   z̃_k = Σ_{j≤k} w_kj z_j,   w_k = argmin_w mean CE(Σ_j w_j z_j, y) + a_k ‖w‖₁
 
-This is convex: :func:`solve` finds *the* minimum, towards which the released code takes 500 steps (:func:`descend`).
+This is convex: :func:`solve` finds *the* minimum, towards which the released code takes 500 steps.
 That code also fits on training logits and decides at the last exit by fixed weights of the finals (:func:`three_way`);
 we fit on held-out clips, use the fitted last row, and calibrate every combined exit (divide it by
 :func:`temperatures`), since the L1 term shrinks some rows and with them their confidence.
@@ -19,13 +19,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
-from scipy.special import entr, log_softmax, softmax
+from scipy.special import log_softmax, softmax
 
-from kdlab.values import finite, not_negative, positive, whole
+from kdlab.values import finite, not_negative, positive
 
 __all__ = ["FAITHFUL_MIX", "FINAL_EXITS", "PUBLISHED_GMACS", "area", "best_single", "combine", "cost", "curve",
-           "descend", "fit_wise", "late_fusion", "margin", "max_probability", "mean_probabilities", "oracle", "outcome",
-           "patience", "solve", "stop_at", "sureness", "temperatures", "three_way", "threshold_for_budget", "variants"]
+           "fit_wise", "late_fusion", "margin", "max_probability", "mean_probabilities", "outcome", "patience", "solve",
+           "stop_at", "temperatures", "three_way", "threshold_for_budget", "variants"]
 
 FINAL_EXITS = [3, 7, 11]
 #: The released last exit for each published split: weights of the residual, motion and iframe final `[code]`.
@@ -65,28 +65,11 @@ def solve(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: 
     return found.x @ sides
 
 
-def descend(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, start=np.ones, steps: int = 500, lr: float = 0.1,
-            clamp: bool = False) -> np.ndarray:
-    """The released rule for the same weights: full-batch gradient descent from ``start(J)``, stopped after ``steps``.
-
-    TEAM-Net's: ``l1=0.01``, 50 or 500 steps, a one-hot start (the last exit 1; with its three heads 0, 0, 0, 1, 1.2,
-    1.3) and ``clamp``, negative weights cut *afterwards*. The start matters only because it stops early.
-    """
-    not_negative(l1=l1)
-    positive(lr=lr)
-    whole(0, steps=steps)
-    w = np.array(start(logits.shape[1]), dtype=np.float64)
-    for _ in range(steps):
-        w -= lr * (_loss(w, logits, labels)[1] + l1 * np.sign(w))
-    return np.maximum(w, 0) if clamp else w
-
-
-def fit_wise(logits: np.ndarray, labels: np.ndarray, l1: float | Sequence[float] | None = None, fit=solve,
-             **options) -> np.ndarray:
+def fit_wise(logits: np.ndarray, labels: np.ndarray, l1: float | Sequence[float] | None = None) -> np.ndarray:
     """Lower-triangular weights ``(E, E)``: row k combines exits 0 … k, and the first row is exit 0 itself.
 
     ``l1`` is a_k, one or one for each exit; the paper's (None) is 0 for the first five exits and 0.1 from the sixth on.
-    ``fit`` is :func:`solve` or :func:`descend`, with its ``options``. Fit on clips that no network has learnt from.
+    Fit on clips that no network has learnt from.
     """
     exits = logits.shape[1]
     if logits.ndim != 3 or len(labels) != len(logits) or not np.isfinite(logits).all():
@@ -94,7 +77,7 @@ def fit_wise(logits: np.ndarray, labels: np.ndarray, l1: float | Sequence[float]
     l1 = np.broadcast_to(np.where(np.arange(exits) < 5, 0, 0.1) if l1 is None else l1, exits)
     weights = np.eye(exits)
     for k in range(1, exits):
-        weights[k, : k + 1] = fit(logits[:, : k + 1], labels, float(l1[k]), **options)
+        weights[k, : k + 1] = solve(logits[:, : k + 1], labels, float(l1[k]))
     return weights
 
 
@@ -141,11 +124,6 @@ def max_probability(logits: np.ndarray) -> np.ndarray:
     return softmax(logits, axis=2).max(2)
 
 
-def sureness(logits: np.ndarray) -> np.ndarray:
-    """1 − entropy / ln K, ``(N, E)``."""
-    return 1 - entr(softmax(logits, axis=2)).sum(2) / np.log(logits.shape[2])
-
-
 def margin(logits: np.ndarray) -> np.ndarray:
     """The largest probability minus the second, ``(N, E)``."""
     second, first = np.moveaxis(np.sort(softmax(logits, axis=2), axis=2)[..., -2:], 2, 0)
@@ -166,11 +144,6 @@ def stop_at(combined: np.ndarray, theta: float, rule=max_probability) -> np.ndar
     sure = rule(combined) > theta
     sure[:, -1] = True
     return sure.argmax(1)
-
-
-def oracle(combined: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The first exit that is right, ``(N,)``, or where none is the cheapest: no rule is better at any cost."""
-    return (combined.argmax(2) == labels[:, None]).argmax(1)
 
 
 def cost(segments: Sequence[int], up_to: Sequence[Sequence[float]], alone: bool = False) -> np.ndarray:

@@ -19,12 +19,9 @@ from torch import nn
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.views import Raw, View
 from kdlab.clips.windows import WindowBatches, Windows, windows
-from kdlab.distill.baselines import tapped
-from kdlab.nets.pretrained import untrained
-from kdlab.nets.video import build
-from kdlab.runs import Run
+from kdlab.layers import outputs
 
-__all__ = ["ENERGY", "SLIDING", "Trace", "areas", "auc", "inside", "random_twin", "traces"]
+__all__ = ["ENERGY", "SLIDING", "Trace", "areas", "auc", "inside", "traces"]
 
 #: Windows of the clip networks' length and pixels, about as fast as their clips; each moment is seen in four of them.
 SLIDING = Windows(16, 36, 32, rate=7.5, stride=4)
@@ -59,13 +56,6 @@ def auc(signal: np.ndarray, positive: np.ndarray) -> float:
     if not hits or not misses:
         raise ValueError(f"{hits} of {len(positive)} moments are inside: alignment needs moments of both kinds")
     return float((rankdata(signal)[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
-
-
-def random_twin(run: Run, seed: int = 1000) -> nn.Module:
-    """The network of ``run`` with random weights and batch statistics of new networks; its pixel statistics stay."""
-    net = run.net()
-    shape = net.mean.flatten(), net.std.flatten()
-    return build(untrained(run.recipe.net), len(run.provenance["classes"]), seed, *shape).eval()
 
 
 def traces(nets: dict[str, nn.Module], catalogue: Catalogue, split: str = "test", *, window: Windows = SLIDING,
@@ -109,7 +99,7 @@ def traces(nets: dict[str, nn.Module], catalogue: Catalogue, split: str = "test"
 @torch.no_grad()
 def _said(nets: dict[str, nn.Module], pixels: torch.Tensor) -> dict[str, np.ndarray]:
     """By name ``(B, T')``: λ of each network, and the frame energy at as many steps."""
-    found = {name: tapped(net, pixels, ["net.attention"])[1]["net.attention"].mean(1).numpy()
+    found = {name: outputs(net, pixels, ["net.attention"]).taps["net.attention"].mean(1).numpy()
              for name, net in nets.items()}
     steps = next(iter(found.values())).shape[1] if found else 4
     moved = (pixels[:, :, 1:] - pixels[:, :, :-1]).abs().mean((1, 3, 4))

@@ -20,9 +20,10 @@ from kdlab.clips.compressed import scan
 from kdlab.clips.night.make import truth
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import ClipBatches
+from kdlab.layers import reset
 
 __all__ = ["SCORES", "Maps", "Unexplainable", "actor_masks", "as_coarse", "cascade", "centred",
-           "correlation", "fidelity", "frame_difference", "grad_cam", "random_copy", "scores", "uniform"]
+           "correlation", "fidelity", "frame_difference", "grad_cam", "scores", "uniform"]
 
 SCORES = ("pointing_game", "energy_inside", "iou")
 
@@ -278,20 +279,5 @@ def cascade(net: nn.Module, layers: Sequence[str], seed: int = 0) -> Iterator[tu
     """
     other = copy.deepcopy(net).eval()
     for k, name in enumerate(layers):
-        _reset(_layer(other, name), seed + k)
+        reset(_layer(other, name), seed + k)
         yield name, copy.deepcopy(other)
-
-
-def random_copy(net: nn.Module, seed: int = 0) -> nn.Module:
-    """``net`` as if untrained, with the normalisation of its clips."""
-    other = copy.deepcopy(net).eval()
-    _reset(other, seed)
-    return other
-
-
-def _reset(module: nn.Module, seed: int) -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for its in module.modules():
-            if hasattr(its, "reset_parameters"):
-                its.reset_parameters()

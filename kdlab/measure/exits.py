@@ -6,6 +6,7 @@ scenes, and then the other way round (docs/methods.md, 3.4).
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,11 +98,14 @@ def calibrated(some: Parts, weights: np.ndarray) -> Calibrated:
     return Calibrated(combine(some.validate[0], weights) / heat, combine(some.test[0], weights) / heat)
 
 
-def everything(some: Parts, costs: np.ndarray, alone: np.ndarray) -> tuple[dict[str, np.ndarray], Calibrated]:
+def everything(some: Parts, costs: np.ndarray, alone: np.ndarray, mix: Sequence[float] = FAITHFUL_MIX["ucf101"][0]
+               ) -> tuple[dict[str, np.ndarray], Calibrated]:
     """Class indices on test of every way to use the exits, and WISE's calibrated sums.
 
     ``(N,)`` each, or ``(N, 12)`` where the name ends in ``@k``: what every clip would be told at each exit.
-    ``costs (12,)`` are those of stopping there, ``alone (12,)`` those of that exit without the networks before.
+    ``costs (12,)`` are those of stopping there, ``alone (12,)`` those of that exit without the networks before;
+    ``mix`` are the released weights of the finals (``faithful_mix``): those of UCF-101's first split where the clips
+    are of no set that has some.
     """
     (z, y), (test, _) = some.calibrate, some.test
     weights = fit_wise(z, y)
@@ -113,7 +117,7 @@ def everything(some: Parts, costs: np.ndarray, alone: np.ndarray) -> tuple[dict[
     said["mean_probabilities"] = mean_probabilities(test / heat)[:, -1]
     said["late_fusion"] = three_way(test, late_fusion(z, y))
     said["wise_train_fit"] = combine(test, fit_wise(*some.train))[:, -1]
-    said["faithful_mix"] = three_way(test, FAITHFUL_MIX["ucf101"][0])
+    said["faithful_mix"] = three_way(test, mix)
     said["wise_no_l1"] = combine(test, fit_wise(z, y, l1=0.0))[:, -1]
     said["best_single"] = test[:, best_single(*some.validate, alone)]
     for share in BUDGETS:

@@ -24,6 +24,8 @@ __all__ = ["Extremes", "Krylov", "NotConverged", "Scaled", "Sketch", "Trace", "d
 #: Weights taken at a time in sums and differences of vectors: what stays in a processor's cache costs hardly anything,
 #: copies of millions in another precision as much as a product.
 PIECE = 1 << 16
+#: Vectors of a Lanczos basis that room is made for at first.
+_ROWS = 16
 
 #: Probes with which each block begins. Two would do for its variance, but leave too little of Student's t.
 FIRST = 3
@@ -165,7 +167,7 @@ def sketch(operator, rank: int, seed: int = 0) -> Sketch:
 
 def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Iterator[Krylov]:
     steps = min(steps, operator.size)
-    basis = torch.empty(steps + 1, operator.size, dtype=operator.dtype, device=operator.device)
+    basis = torch.empty(min(steps + 1, _ROWS), operator.size, dtype=operator.dtype, device=operator.device)
     basis[0] = _signs(operator, 1, operator.size, seeded(seed, 2))[0] if start is None else start.to(basis)
     basis[0] /= dot(basis[0], basis[0]) ** 0.5
     diagonal, beside = [], []
@@ -182,6 +184,8 @@ def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Itera
         for rows, part in zip(known, w.split(PIECE), strict=True):
             part.sub_(again.to(rows.dtype) @ rows)
         beside.append(dot(w, w) ** 0.5)
+        if m == len(basis):  # most searches end long before ``steps``
+            basis = torch.cat([basis, basis.new_empty(min(m, steps + 1 - m), operator.size)])
         for part, its in zip(w.split(PIECE), basis[m].split(PIECE), strict=True):
             its.copy_(part.div_(beside[-1] or 1.0))
         yield Krylov(basis[:m], np.array(diagonal), np.array(beside), basis[m])
@@ -196,7 +200,8 @@ def dot(a: torch.Tensor, b: torch.Tensor) -> float:
 
 def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int = 0) -> Krylov:
     """``steps`` products from ``start (P,)`` (default: random signs); fewer where the operator closes their span."""
-    return list(_steps(operator, steps, start, seed))[-1]
+    *_, last = _steps(operator, steps, start, seed)
+    return last
 
 
 def extremes(operator, tolerance: float = 1e-2, min_steps: int = 0, max_steps: int = 100, smallest: bool = True,

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab.layers import trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.nets.video import R2Plus1D18, TinyR2Plus1D, stages, trunk
+from kdlab.nets.video import TinyR2Plus1D, stages
 from kdlab.values import fraction, whole
 
 __all__ = ["Attended", "AttendedNet", "TemporalAttention"]
@@ -70,7 +71,7 @@ class AttendedNet(nn.Module):
 class Attended:
     """The features of ``backbone`` under temporal attention; ``tokens`` is the most it will see (64 frames give 8)."""
 
-    backbone: R2Plus1D | R2Plus1D18 | TinyR2Plus1D = R2Plus1D()
+    backbone: R2Plus1D | TinyR2Plus1D = R2Plus1D()
     tokens: int = 8
     heads: int = 8
     dropout: float = 0.8

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab.layers import outputs, trunk
 from kdlab.nets.pretrained import Statistics
-from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights, outputs, trunk
+from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights
 from kdlab.values import whole
 
 __all__ = ["DetectionNet", "Detector", "begin_backbone"]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kdlab.nets.video import Normalised, Outputs
+from kdlab.layers import Outputs
+from kdlab.nets.video import Normalised
 from kdlab.values import whole
 
 __all__ = ["ORDER", "POOLED", "Exit", "ExitHeads", "Heads", "Trio"]

@@ -1,34 +1,17 @@
-"""Two-stream fusion: networks that see a clip in two lights at once (docs/methods.md, 1.3).
+"""Two lights: a network that sees a clip in two lights at once (docs/methods.md, 1.3).
 
-Their input ``(B, 6, T, H, W)`` is the raw clip's three channels and the enhanced clip's. They cost twice a student.
+Its input ``(B, 6, T, H, W)`` is the raw clip's three channels and the enhanced clip's. It costs twice a student.
 """
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import nn
 
 from kdlab.nets.attention_head import Attended, AttendedNet
 from kdlab.nets.pretrained import Statistics
 
-__all__ = ["LateFusion", "TwoLights"]
-
-
-class LateFusion(nn.Module):
-    """``first`` on the first half of the channels, ``second`` on the other; the mean of their probabilities.
-
-    What comes out, ``(B, K)``, is the logarithm of that mean: logits whose softmax it is.
-    """
-
-    def __init__(self, first: nn.Module, second: nn.Module):
-        super().__init__()
-        self.first, self.second = first, second
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        one, two = x.chunk(2, 1)
-        return torch.logaddexp(self.first(one).log_softmax(-1), self.second(two).log_softmax(-1)) - math.log(2)
+__all__ = ["TwoLights"]
 
 
 class TwoLightNet(AttendedNet):

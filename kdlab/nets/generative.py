@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from kdlab.layers import trunk
 from kdlab.nets.i3d import I3D, PairPool, TinyC3D
 from kdlab.nets.pretrained import Statistics
-from kdlab.nets.video import WrongWeights, load_weights, stages, trunk
+from kdlab.nets.video import WrongWeights, load_weights, stages
 from kdlab.stored import read_weights
 from kdlab.values import fraction, whole
 
@@ -138,6 +139,11 @@ class GatedNet(nn.Module):
         return mean_log_probability(self.fc(self.dropout(steps.transpose(1, 2))))
 
     read_cvae = staticmethod(read_cvae)
+
+    @property
+    def taps(self) -> tuple[str, str]:
+        """Names of the layers that give F and λ."""
+        return "net.backbone", "net.attention"
 
     def new_cvae(self, hidden: int | None = None, deterministic: bool = False) -> CVAE:
         """An untrained CVAE for this network's features."""

@@ -1,50 +1,21 @@
-"""Video classifiers: a tiny R(2+1)D for CPUs, torchvision's 18-layer one, and how taps are read from either.
+"""Video classifiers: a tiny R(2+1)D for CPUs, and how weights are put in.
 
 R(2+1)D factorises a 3-D convolution into a spatial and a temporal one (Tran et al., arXiv 1711.11248).
 """
 
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from kdlab.values import fraction, whole
 
-__all__ = ["Normalised", "Outputs", "R2Plus1D18", "TinyR2Plus1D", "WrongWeights", "begin_as", "build", "load_weights",
-           "outputs", "stages", "trunk"]
+__all__ = ["Normalised", "TinyR2Plus1D", "WrongWeights", "begin_as", "build", "load_weights", "stages"]
 
 
 class WrongWeights(ValueError):
     """Weights that belong to another architecture."""
-
-
-@dataclass
-class Outputs:
-    """What a network says: ``logits (B, K)``; the ``taps`` asked for, by layer name; per-exit ``exits (B, E, K)``."""
-
-    logits: torch.Tensor
-    taps: dict[str, torch.Tensor] = field(default_factory=dict)
-    exits: torch.Tensor | None = None
-
-
-def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Outputs:
-    """Run ``net`` on video ``(B, C, T, H, W)`` and keep the outputs of the layers named in ``taps``.
-
-    Hooks read the layers, so any network can be tapped without editing it. Raises ``ValueError`` for an unknown name.
-    """
-    modules, seen, handles = dict(net.named_modules()), {}, []
-    for name in taps:
-        if name not in modules:
-            raise ValueError(f"no layer {name!r} in {type(net).__name__}; it has {', '.join(k for k in modules if k)}")
-    try:
-        for name in taps:
-            handles.append(modules[name].register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out})))
-        return Outputs(net(x), seen)
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 class Stage(nn.Module):
@@ -105,18 +76,6 @@ class TinyR2Plus1D:
         return TinyNet(self.widths, num_classes, self.dropout)
 
 
-@dataclass(frozen=True)
-class R2Plus1D18:
-    """torchvision's ``r2plus1d_18``: 31 million parameters, made for 112² clips, untrained."""
-
-    stages = ("layer1", "layer2", "layer3", "layer4")
-
-    def make(self, num_classes: int) -> nn.Module:
-        from torchvision.models.video import r2plus1d_18
-
-        return r2plus1d_18(weights=None, num_classes=num_classes)
-
-
 def stages(spec) -> tuple[str, ...]:
     """The layers of the network of ``spec`` that give features, the pixels' first. Raises ``ValueError`` for one that
     names none."""
@@ -124,15 +83,6 @@ def stages(spec) -> tuple[str, ...]:
         raise ValueError(f"{type(spec).__name__} names no stages: give it stages = (…), the layers that give features, "
                          "the pixels' first (kdlab.protocols.Net)")
     return tuple(names)
-
-
-def trunk(net: nn.Module, last: str) -> nn.Sequential:
-    """The children of ``net`` up to the one in which the layer ``last`` lies, under their names: without the head,
-    where that is the last stage. Video ``(B, C, T, H, W)`` → ``(B, C', T', H', W')``."""
-    names = [name for name, _ in net.named_children()]
-    if (child := last.split(".")[0]) not in names:
-        raise ValueError(f"no layer {last!r} in {type(net).__name__}; its children are {', '.join(names)}")
-    return nn.Sequential(OrderedDict(list(net.named_children())[: names.index(child) + 1]))
 
 
 class Normalised(nn.Module):

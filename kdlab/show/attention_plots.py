@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from kdlab.clips.enhance import Gamma
 from kdlab.measure.paired import Effect
-from kdlab.show.widgets import _interactive
+from kdlab.show.widgets import explore
 
 __all__ = ["gain_bars", "look_widget", "looks_picture", "ranked", "randomised", "removal"]
 
@@ -59,17 +59,12 @@ def look_widget(frames: list[np.ndarray], labels: list[str], masks: np.ndarray,
     """Pick clip and layer and scrub through time over :func:`looks_picture`; ``maps(clip, layer)`` are its rows.
     ``None``, with a line that says so, when headless."""
 
-    def show(clip: int, layer: str, frame: int, enhanced: bool) -> None:
+    def picture(clip: int, layer: str, frame: int, enhanced: bool) -> None:
         looks_picture(frames[clip], maps(clip, layer), masks[clip], (frame,), enhanced, labels[clip])
-        plt.show()
 
-    from ipywidgets import Checkbox, Dropdown, IntSlider
-
-    return _interactive(
-        show, clip=Dropdown(options=[(f"{i}: {name}", i) for i, name in enumerate(labels)]),
-        layer=Dropdown(options=list(layers)),
-        frame=IntSlider(masks.shape[1] // 2, min=0, max=masks.shape[1] - 1, continuous_update=False),
-        enhanced=Checkbox(True, description="brightened"))
+    last = masks.shape[1] - 1
+    return explore(picture, clip=[(f"{i}: {name}", i) for i, name in enumerate(labels)], layer=list(layers),
+                   frame=((last + 1) // 2, 0, last, 1), enhanced="brightened")
 
 
 def ranked(scores: np.ndarray) -> dict[str, int]:

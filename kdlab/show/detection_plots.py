@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from kdlab.measure.detection import KINDS, Evaluation
-from kdlab.show.widgets import _interactive
+from kdlab.show.widgets import explore
 from kdlab.studies.detection import METRICS, Detections
 
 __all__ = ["false_positives", "kind_counts", "map_over_tiou", "map_table", "timeline", "timeline_widget"]
@@ -63,17 +63,9 @@ def timeline_widget(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes
                     seconds: float):
     """Scrub the video: the frame at a moment, and where on the :func:`timeline` it lies."""
 
-    def show(at: float, most: int) -> None:
-        timeline(truth, found, classes, frames, seconds, at, most)
-        plt.show()
-
-    from ipywidgets import FloatSlider, IntSlider
-
-    return _interactive(
-        show, at=FloatSlider(seconds / 2, min=0, max=seconds, step=0.1, description="moment (s)",
-                             continuous_update=False),
-        most=IntSlider(len(truth), min=1, max=4 * len(truth), description="surest segments shown",
-                       continuous_update=False))
+    return explore(lambda at, most: timeline(truth, found, classes, frames, seconds, at, most),
+                   at=(seconds / 2, 0, seconds, 0.1, "moment (s)"),
+                   most=(len(truth), 1, 4 * len(truth), 1, "surest segments shown"))
 
 
 def map_over_tiou(scores: Detections, titles: dict[str, str], title: str = "") -> Figure:

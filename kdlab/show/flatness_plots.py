@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from kdlab.measure.lanczos import Krylov, density
 from kdlab.measure.surface import Path
-from kdlab.show.widgets import _interactive
+from kdlab.show.widgets import explore
 from kdlab.studies.flatness_rows import CLAIMED, MEASURES
 
 __all__ = ["bands", "densities", "faked", "forest", "orders", "path_picture", "path_widget", "scatter",
@@ -65,15 +65,8 @@ def surfaces(at: np.ndarray, beside: np.ndarray, losses: dict[str, np.ndarray], 
 def surface_widget(at: np.ndarray, beside: np.ndarray, surfaces: dict[str, np.ndarray]):
     """Turn and tilt :func:`surface_picture`, and choose among ``surfaces``; all share one scale."""
 
-    def show(network: str, turn: float, tilt: float) -> None:
-        surface_picture(at, beside, surfaces[network], turn, tilt, network)
-        plt.show()
-
-    from ipywidgets import Dropdown, FloatSlider
-
-    return _interactive(show, network=Dropdown(options=list(surfaces)),
-                        turn=FloatSlider(-60, min=-180, max=180, step=5, continuous_update=False),
-                        tilt=FloatSlider(35, min=0, max=90, step=5, continuous_update=False))
+    return explore(lambda network, turn, tilt: surface_picture(at, beside, surfaces[network], turn, tilt, network),
+                   network=list(surfaces), turn=(-60, -180, 180, 5), tilt=(35, 0, 90, 5))
 
 
 def path_picture(paths: dict[str, Path], here: float = 0.5) -> Figure:
@@ -101,14 +94,7 @@ def path_picture(paths: dict[str, Path], here: float = 0.5) -> Figure:
 def path_widget(paths: dict[str, Path]):
     """Slide along :func:`path_picture`."""
 
-    def show(here: float) -> None:
-        path_picture(paths, here)
-        plt.show()
-
-    from ipywidgets import FloatSlider
-
-    return _interactive(show, here=FloatSlider(0.5, min=0, max=1, step=0.02, description="place on the line",
-                                               continuous_update=False))
+    return explore(lambda here: path_picture(paths, here), here=(0.5, 0, 1, 0.02, "place on the line"))
 
 
 def bands(curves: dict[str, tuple[np.ndarray, np.ndarray]], title: str = "") -> Figure:

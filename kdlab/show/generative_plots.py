@@ -14,14 +14,12 @@ from kdlab.generative_profiles import TITLES
 from kdlab.measure.alignment import ENERGY, Trace
 from kdlab.measure.paired import effect
 
-__all__ = ["LAMBDAS", "alignments", "features", "losses", "moment", "over_time", "signal_title"]
+__all__ = ["alignments", "features", "losses", "moment", "over_time", "signal_title"]
 
 LINES = ("-", "--", ":", "-.")
 PASSES = {"pass 1, of the CVAE": {"rebuilt": "MSE(F, F′)", "kl": "KL (nats)", "taught": "MSE(F′, F′ by the teacher)"},
           "pass 2, of the network": {"ce": "class loss (nats)", "generated": "MSE(decoded from λ, F)",
                                      "attention": "MSE(λ, λ of the teacher)"}}
-#: Whose λ is drawn, in this order where there is room for few.
-LAMBDAS = ("teacher_fr", "student_gate", "student_fr", "genkd")
 
 
 def signal_title(name: str) -> str:

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from kdlab.measure.alignment import Trace
 from kdlab.show.generative_plots import moment
-from kdlab.show.widgets import _interactive
+from kdlab.show.widgets import explore
 
 __all__ = ["moment_widget"]
 
@@ -15,11 +14,5 @@ __all__ = ["moment_widget"]
 def moment_widget(frames: np.ndarray, trace: Trace, classes: Sequence[str], names: Sequence[str], fps: float):
     """Scrub ``frames uint8 (T, H, W, 3)`` of the video of ``trace`` beside λ over time."""
 
-    def show(second: float) -> None:
-        moment(frames, trace, classes, second, names, fps)
-        plt.show()
-
-    from ipywidgets import FloatSlider
-
-    slider = FloatSlider(0, min=0, max=(len(frames) - 1) / fps, step=0.2, description="second", continuous_update=False)
-    return _interactive(show, second=slider)
+    return explore(lambda second: moment(frames, trace, classes, second, names, fps),
+                   second=(0, 0, (len(frames) - 1) / fps, 0.2))

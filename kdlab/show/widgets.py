@@ -19,7 +19,7 @@ from kdlab.show.codec_plots import equation
 from kdlab.show.exit_plots import along_curve
 from kdlab.show.plots import light_and_histograms, soft_target_bars
 
-__all__ = ["exposure_picture", "exposure_widget", "gop_picture", "gop_widget", "temperature_picture",
+__all__ = ["explore", "exposure_picture", "exposure_widget", "gop_picture", "gop_widget", "temperature_picture",
            "temperature_widget", "threshold_widget"]
 
 _SETTLED = 4  # frames that the camera's denoiser needs before its running mean has settled
@@ -56,24 +56,15 @@ def exposure_widget(bright: np.ndarray, camera: Camera = Camera()):
     """Drag exposure, gain, read noise and enhancer over :func:`exposure_picture`; ``None``, with a line that says so,
     when headless."""
 
-    def show(stops: float, level: float, read_noise: float, enhancer: str, gamma: float) -> None:
+    def picture(stops: float, level: float, read_noise: float, enhancer: str, gamma: float) -> None:
         chosen = {"none": None, "gamma": Gamma(gamma), "histogram equalisation": HistogramEqualisation(),
                   "CLAHE": Clahe()}[enhancer]
         exposure_picture(bright, 2.0**stops, chosen, replace(camera, level=level, read_noise=read_noise))
-        plt.show()
 
-    from ipywidgets import Dropdown, FloatSlider
-
-    return _interactive(
-        show,
-        stops=FloatSlider(0, min=-4, max=4, step=0.5, description="light (stops)", continuous_update=False),
-        level=FloatSlider(camera.level, min=6, max=120, step=0.5, description="gain (level of the median at 0 stops)",
-                          continuous_update=False),
-        read_noise=FloatSlider(camera.read_noise, min=0, max=20, step=0.1, description="read noise (electrons)",
-                               continuous_update=False),
-        enhancer=Dropdown(options=["none", "gamma", "histogram equalisation", "CLAHE"], value="gamma"),
-        gamma=FloatSlider(1.8, min=1, max=4, step=0.1, description="gamma", continuous_update=False),
-    )
+    return explore(picture, stops=(0, -4, 4, 0.5, "light (stops)"),
+                   level=(camera.level, 6, 120, 0.5, "gain (level of the median at 0 stops)"),
+                   read_noise=(camera.read_noise, 0, 20, 0.1, "read noise (electrons)"),
+                   enhancer=["gamma", "none", "histogram equalisation", "CLAHE"], gamma=(1.8, 1, 4, 0.1))
 
 
 def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperature: float = 4.0,
@@ -95,14 +86,10 @@ def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperatur
 def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int | None = None):
     """Drag the temperature over :func:`temperature_picture`; ``None``, with a line that says so, when headless."""
 
-    def show(temperature: float) -> None:
-        temperature_picture(logits, classes, round(temperature, 1), label)
-        plt.show()
-
     from ipywidgets import FloatLogSlider
 
-    slider = FloatLogSlider(4, base=2, min=-1, max=5, step=0.25, description="temperature", continuous_update=False)
-    return _interactive(show, temperature=slider)
+    return explore(lambda temperature: temperature_picture(logits, classes, round(temperature, 1), label),
+                   temperature=FloatLogSlider(4, base=2, min=-1, max=5, step=0.25))
 
 
 def gop_picture(path: Path | str, number: int, accumulated: bool = True) -> Figure:
@@ -117,38 +104,46 @@ def gop_picture(path: Path | str, number: int, accumulated: bool = True) -> Figu
 def gop_widget(path: Path | str):
     """Step through the frames of a file over :func:`gop_picture`."""
 
-    def show(number: int, accumulated: bool) -> None:
-        gop_picture(path, number, accumulated)
-        plt.show()
-
-    from ipywidgets import Checkbox, IntSlider
-
     last = len(scan(path).kinds) - 1
-    return _interactive(show, number=IntSlider(0, min=0, max=last, description="frame", continuous_update=False),
-                        accumulated=Checkbox(True, description="from the I-frame (else from the frame before)"))
+    return explore(lambda number, accumulated: gop_picture(path, number, accumulated),
+                   number=(0, 0, last, 1, "frame"), accumulated="from the I-frame (else from the frame before)")
 
 
 def threshold_widget(combined: np.ndarray, labels: np.ndarray, costs: np.ndarray):
     """Drag WISE's threshold over ``exit_plots.along_curve``."""
 
-    def show(theta: float) -> None:
-        along_curve(combined, labels, costs, theta)
-        plt.show()
-
-    from ipywidgets import FloatSlider
-
-    slider = FloatSlider(0.9, min=0.1, max=1, step=0.005, description="threshold", readout_format=".3f",
-                         continuous_update=False)
-    return _interactive(show, theta=slider)
+    return explore(lambda theta: along_curve(combined, labels, costs, theta), theta=(0.9, 0.1, 1, 0.005, "threshold"))
 
 
-def _interactive(show: Callable, **controls):
-    """The controls above what ``show`` draws; nothing where nobody can move them, so that no dead slider is stored."""
+def explore(picture: Callable, **controls):
+    """``picture(**values)`` drawn anew whenever a control is let go; nothing where nobody can move one, so that no dead
+    slider is stored.
+
+    A control is a slider (start, lowest, highest, step, and its words, if they are not its name), whole where its step
+    is; a list of choices; the words of a tick, which is set; or any widget.
+    """
     if headless():
         print("Run this cell in JupyterLab for sliders; the next picture is one position of them.")
         return None
-    from ipywidgets import interactive
+    from ipywidgets import Checkbox, Dropdown, FloatSlider, IntSlider, interactive
 
-    for control in controls.values():
-        control.style.description_width = "initial"
-    return interactive(show, **controls)
+    def control(given):
+        if isinstance(given, tuple):
+            start, low, high, step, *words = given
+            kind = IntSlider if isinstance(step, int) else FloatSlider
+            more = {} if isinstance(step, int) else {"readout_format": f".{max(1, len(f'{step:g}') - 2)}f"}
+            return kind(start, min=low, max=high, step=step, description="".join(words), **more)
+        if isinstance(given, list):
+            return Dropdown(options=given)
+        return Checkbox(True, description=given) if isinstance(given, str) else given
+
+    def show(**values) -> None:
+        picture(**values)
+        plt.show()
+
+    made = {name: control(given) for name, given in controls.items()}
+    for each in made.values():
+        each.style.description_width = "initial"
+        if hasattr(each, "continuous_update"):
+            each.continuous_update = False
+    return interactive(show, **made)

@@ -7,7 +7,8 @@ import numpy as np
 from kdlab import detection_profiles
 from kdlab.clips.night.untrimmed import Untrimmed, untrimmed_catalogue
 from kdlab.generative_profiles import GenerativeSize
-from kdlab.measure.alignment import ENERGY, SLIDING, areas, random_twin, traces
+from kdlab.layers import at_random
+from kdlab.measure.alignment import ENERGY, SLIDING, areas, traces
 from kdlab.measure.paired import Effect, effect
 from kdlab.runs import Run
 from kdlab.study import Outcome, load_arrays
@@ -33,7 +34,7 @@ def aligned(runs: dict[str, list[Run]], spec: Untrimmed, progress=iter) -> dict[
     spec.catalogue()
     catalogue = untrimmed_catalogue(spec, stream="bright")
     nets = {(name, s): run.net() for name, column in runs.items() for s, run in enumerate(column)}
-    nets |= {(f"{name}:random", s): random_twin(run, 1000 + s) for name, column in runs.items() if name in TWINS
+    nets |= {(f"{name}:random", s): at_random(run.net(), 1000 + s) for name, column in runs.items() if name in TWINS
              for s, run in enumerate(column)}
     found = traces(nets, catalogue, progress=progress, window=SLIDING)
     each, seeds = areas(found), len(next(iter(runs.values())))

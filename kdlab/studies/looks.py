@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from kdlab.clips.segments import Segments
+from kdlab.layers import at_random
 from kdlab.measure.attention import (
     actor_masks,
     cascade,
@@ -16,7 +17,6 @@ from kdlab.measure.attention import (
     fidelity,
     frame_difference,
     grad_cam,
-    random_copy,
     scores,
     uniform,
 )
@@ -76,7 +76,7 @@ def downwards(recipe: Recipe) -> tuple[str, ...]:
 
 def fresh(run: Run) -> torch.nn.Module:
     """An untrained network like that of ``run``."""
-    return random_copy(run.net(), 1000 + run.recipe.seed)
+    return at_random(run.net(), 1000 + run.recipe.seed)
 
 
 def maps_of(run: Run, clips: Clips, layer: str | None = None) -> np.ndarray:

@@ -170,7 +170,7 @@ def effects(scores: Scores, method: str) -> dict[str, Effect]:
 
     plain = {"best single exit": "best_single", "mean of logits": "mean_logits",
              "mean of calibrated probabilities": "mean_probabilities", "late fusion of the finals": "late_fusion",
-             "weights fitted on train": "wise_train_fit", "the released mix": "faithful_mix",
+             "weights fitted on train": "wise_train_fit", "the mix released for UCF-101, split 1": "faithful_mix",
              "without L1": "wise_no_l1"}
     found = {name: gain("wise", other) for name, other in plain.items()}
     found |= {f"best single exit at {share:.0%}": gain(f"wise@{share:.0%}", f"best_single@{share:.0%}")

@@ -2,10 +2,9 @@ import platform
 
 import numpy as np
 import pytest
-import torch
 
 from kdlab.clips import enhance
-from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation, on_batch
+from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.views import Enhanced
 from kdlab.recipe import from_json, to_json
 
@@ -63,23 +62,6 @@ def test_gamma_of_views_that_are_not_contiguous(static):
     for frames in (static, static[:, :, ::-1], static.swapaxes(1, 2), static[::2, 1:, 3:]):
         assert np.array_equal(Gamma(1.8)(frames), table[frames])
     assert np.array_equal(Gamma(1)(static), static)
-
-
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="needs a GPU"))])
-@pytest.mark.parametrize("enhancer", [Gamma(1.8), HistogramEqualisation(), Clahe(), *STEADY], ids=lambda e: e.name)
-def test_batches_of_tensors_give_the_same_bits(static, enhancer, device):
-    clips = np.stack([static[:6], static[6:]])
-    out = on_batch(enhancer, torch.from_numpy(clips).permute(0, 4, 1, 2, 3).to(device))
-    assert out.device.type == device and out.dtype == torch.uint8
-    assert np.array_equal(out.permute(0, 2, 3, 4, 1).cpu().numpy(), np.stack([enhancer(clip) for clip in clips]))
-
-
-@pytest.mark.parametrize("batch", [torch.zeros(1, 3, 2, 8, 8), torch.zeros(2, 8, 8, 3, dtype=torch.uint8),
-                                   torch.zeros(1, 2, 8, 8, 3, dtype=torch.uint8)])
-def test_batches_of_another_kind_are_refused(batch):
-    with pytest.raises(ValueError, match="uint8"):
-        on_batch(Gamma(), batch)
 
 
 def clips_of_all_kinds():

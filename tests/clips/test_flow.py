@@ -7,10 +7,11 @@ import torch
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.coviar import Compressed, flip_motion
 from kdlab.clips.decode import DamagedClip
-from kdlab.clips.flow import ConsecutiveFlowWindow, Flow, FlowDraw, FlowFiles, FlowWindow
-from kdlab.clips.paper_window import ConsecutiveWindow
+from kdlab.clips.flow import Flow, FlowFiles
 from kdlab.clips.views import ClipBatches, Draw, Raw, TooShort, Window
+from kdlab.clips.windows import AtRate
 from kdlab.recipe import from_json, to_json
 
 
@@ -77,38 +78,27 @@ def test_the_cache_keeps_two_channels_and_tells_views_apart(clip, tmp_path):
 def test_flow_of_the_mirrored_clip_is_the_mirrored_flow(clip, make_video):
     mirrored = make_video("mirrored.mkv", pixels=Raw().read(clip)[:, :, ::-1], codec="ffv1", pix_fmt="bgr0")
     flow, draw = Flow().read(clip), Draw(np.arange(5), flip=True)
-    turned = FlowDraw(np.arange(5), flip=True, of=draw).apply(flow, 40)
+    turned = draw.apply(flow, 40, Flow().mirrored)
     truth = Draw(np.arange(5)).apply(Flow().read(mirrored), 40)
     assert np.median(np.abs(turned.astype(int) - truth)) <= 1
     assert np.abs(pixels(turned)[:, 0] - [-3, -3, -3, 0, 4]).max() < 0.3
     assert np.abs(pixels(draw.apply(flow, 40))[:, 0] - [3, 3, 3, 0, -4]).max() < 0.3  # what a plain draw would show
 
 
-def test_pixels_beside_flow_are_mirrored_only():
-    rgb, draw = np.random.default_rng(0).integers(0, 256, (2, 8, 9, 3), np.uint8), Draw(np.arange(2), flip=True)
-    assert np.array_equal(FlowDraw(np.arange(2), flip=True, of=draw).apply(rgb, 6), draw.apply(rgb, 6))
-    flow = rgb[..., :2]
-    straight = Draw(np.arange(2), 0.2, 0.7)
-    assert np.array_equal(FlowDraw(np.arange(2), 0.2, 0.7, of=straight).apply(flow, 6), straight.apply(flow, 6))
-
-
-@pytest.mark.parametrize(("ours", "parent"), [(FlowWindow(4, 40, 36), Window(4, 40, 36)),
-                                              (ConsecutiveFlowWindow(4, 40, 36), ConsecutiveWindow(4, 40, 36))])
-def test_the_windows_draw_as_their_parents_do(ours, parent):
-    flips = set()
-    rgb = np.random.default_rng(0).integers(0, 256, (4, 40, 50, 3), np.uint8)
-    for seed in range(8):
-        a, b = (w.random(9, torch.Generator().manual_seed(seed)) for w in (ours, parent))
-        assert np.array_equal(a.frames, b.frames) and (a.top, a.left, a.flip) == (b.top, b.left, b.flip)
-        assert np.array_equal(a.apply(rgb, 36), b.apply(rgb, 36))
-        flips.add(a.flip)
-    assert flips == {True, False}
-    assert from_json(to_json(ours)) == ours
+@pytest.mark.parametrize("view", [Flow(), FlowFiles("x"), AtRate(Flow(), 5.0), Compressed("motion")])
+def test_tensors_are_mirrored_as_arrays_are(view):
+    flow = np.random.default_rng(0).integers(0, 256, (2, 8, 9, 2), np.uint8)
+    draw, straight = Draw(np.arange(2), 0.2, 0.7, flip=True), Draw(np.arange(2), 0.2, 0.7)
+    turned = draw.apply(flow, 6, view.mirrored)
+    assert np.array_equal(draw.apply(torch.from_numpy(flow), 6, view.mirrored).numpy(), turned)
+    assert np.array_equal(turned, flip_motion(straight.apply(flow, 6, view.mirrored)))
+    rgb = Compressed("iframe").mirrored
+    assert np.array_equal(draw.apply(flow, 6, rgb), straight.apply(flow, 6)[:, :, ::-1])
 
 
 def test_batches_of_flow_beside_pixels(clip, tmp_path):
     record = ClipRecord(id="a", path=clip, label=0, split="train", group="g")
-    batches = ClipBatches([record] * 6, {"student": Flow(), "teacher": Raw()}, FlowWindow(5, 60, 48),
+    batches = ClipBatches([record] * 6, {"student": Flow(), "teacher": Raw()}, Window(5, 60, 48),
                           FrameCache(tmp_path / "cache"))
     for seed in range(3):
         batch = batches.training(range(6), torch.Generator().manual_seed(seed))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab.clips.coviar import flip_motion, tsn_frames
+from kdlab.clips.coviar import Compressed, flip_motion, tsn_frames
 from kdlab.clips.paper_segments import PaperSegments, SquareDraw
 from kdlab.recipe import from_json, to_json
 
@@ -35,7 +35,7 @@ def test_a_box_at_its_place_becomes_a_square():
     mirrored = SquareDraw(np.arange(2), top=1.0, left=0.5, flip=True, box=(0.66, 0.75))
     assert np.array_equal(mirrored.apply(PIXELS, 224), cut[:, :, ::-1])
     motion = PIXELS[..., :2].copy()
-    assert np.array_equal(mirrored.apply(motion, 224), flip_motion(cut[..., :2]))
+    assert np.array_equal(mirrored.apply(motion, 224, Compressed("motion").mirrored), flip_motion(cut[..., :2]))
 
 
 def test_evaluation_squeezes_the_picture_and_cuts_its_centre():

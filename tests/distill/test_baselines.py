@@ -12,9 +12,9 @@ from kdlab.distill.baselines import (
     attention_transfer_loss,
     dkd_loss,
     fitnet_loss,
-    tapped,
 )
 from kdlab.distill.losses import kd_loss
+from kdlab.layers import outputs
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train import Progress, Settings, fit
 from tests.distill.conftest import TwoSides
@@ -126,9 +126,9 @@ class Wrapped(nn.Module):
 def test_taps_have_the_bare_names_in_a_wrapped_network_too():
     net = build(TinyR2Plus1D((2, 3)), 2, seed=0).eval()
     x = torch.rand(1, 3, 4, 8, 8)
-    logits, bare = tapped(net, x, ["net.stages.0", "net.stages.1"])
-    same_logits, wrapped = tapped(Wrapped(net), x, ["net.stages.0", "net.stages.1"])
-    assert torch.equal(logits, same_logits) and torch.equal(logits, net(x))
+    plain, other = (outputs(some, x, ["net.stages.0", "net.stages.1"]) for some in (net, Wrapped(net)))
+    assert torch.equal(plain.logits, other.logits) and torch.equal(plain.logits, net(x))
+    bare, wrapped = plain.taps, other.taps
     assert bare["net.stages.0"].shape == (1, 2, 4, 4, 4) and bare["net.stages.1"].shape == (1, 3, 2, 2, 2)
     assert all(torch.equal(bare[name], wrapped[name]) for name in bare)
     assert not any(module._forward_hooks for module in net.modules())
@@ -137,7 +137,7 @@ def test_taps_have_the_bare_names_in_a_wrapped_network_too():
 def test_an_unknown_tap_is_named_and_leaves_no_hook():
     net = build(TinyR2Plus1D((2, 3)), 2, seed=0)
     with pytest.raises(ValueError, match=r"no layer 'stages.1'.*net\.stages\.1"):
-        tapped(net, torch.rand(1, 3, 4, 8, 8), ["net.stages.0", "stages.1"])  # a suffix is no name
+        outputs(net, torch.rand(1, 3, 4, 8, 8), ["net.stages.0", "stages.1"])  # a suffix is no name
     assert not any(module._forward_hooks for module in net.modules())
 
 

@@ -19,9 +19,10 @@ from kdlab.distill.generative import (
     noise_floor,
     warmth,
 )
+from kdlab.layers import outputs
 from kdlab.nets.generative import Gated, gate, read_cvae
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
-from kdlab.nets.video import build, outputs
+from kdlab.nets.video import build
 from kdlab.train import Progress, Settings, fit
 
 CLIP = (8, 16, 16)

@@ -11,10 +11,11 @@ from kdlab.clips.views import Batch
 from kdlab.distill.detection import Detection, detection_terms
 from kdlab.distill.generative import kl_to_attention
 from kdlab.distill.generative_detection import DetectionDistillation, DetectionRepresentation
+from kdlab.layers import outputs
 from kdlab.nets.detector import Detector
 from kdlab.nets.gated_detector import GatedDetector, normed_gate, read_cvaes
 from kdlab.nets.i3d import TinyC3D
-from kdlab.nets.video import WrongWeights, build, outputs
+from kdlab.nets.video import WrongWeights, build
 from kdlab.recipe import from_json, to_json
 from kdlab.train import Progress, Settings, fit
 

@@ -13,18 +13,14 @@ from kdlab.distill.wise import (
     combine,
     cost,
     curve,
-    descend,
     fit_wise,
     late_fusion,
     margin,
     max_probability,
     mean_probabilities,
-    oracle,
-    outcome,
     patience,
     solve,
     stop_at,
-    sureness,
     temperatures,
     three_way,
     threshold_for_budget,
@@ -34,7 +30,7 @@ from kdlab.nets.exits import ORDER
 
 N, E, K = 150, 12, 5
 COST = cost((1, 1, 1), PUBLISHED_GMACS)
-RULES = (max_probability, sureness, margin, patience)
+RULES = (max_probability, margin, patience)
 
 
 def clips(seed=0, skill=None, count=N, exits=E):
@@ -51,12 +47,20 @@ def loss(w, logits, labels, l1=0.0):
     return -np.mean([log_p[i, y] for i, y in enumerate(labels)]) + l1 * np.abs(w).sum()
 
 
-@pytest.mark.parametrize("rule", [solve, descend])
-def test_the_closed_form(rule):
+def descend(logits, labels, l1, steps=500, lr=0.1):
+    """The released rule for the weights: gradient descent from 1, stopped early."""
+    w = np.ones(logits.shape[1])
+    for _ in range(steps):
+        error = softmax(np.tensordot(logits, w, (1, 0)), axis=1) - np.eye(logits.shape[2])[labels]
+        w -= lr * (np.einsum("njk,nk->j", logits, error) / len(labels) + l1 * np.sign(w))
+    return w
+
+
+def test_the_closed_form():
     """methods.md, 3c: margin ±2, 90 % right, one exit, no L1: ln(0.9 / 0.1) / 2."""
     right = np.arange(100) < 90
     logits = np.where(right, 2.0, -2.0)[:, None, None] * np.array([1.0, 0.0])
-    w = rule(logits, np.zeros(100, dtype=int))
+    w = solve(logits, np.zeros(100, dtype=int))
     assert w == pytest.approx([np.log(9) / 2], abs=1e-6) and w == pytest.approx([1.0986123], abs=1e-6)
 
 
@@ -81,9 +85,6 @@ def test_weights_may_be_negative_unless_told():
     logits = np.stack([noise, np.eye(K)[labels] + noise], 1)  # the second exit minus the first is the answer
     assert solve(logits, labels, 0.01)[0] < -0.5
     assert (solve(logits, labels, 0.01, nonnegative=True) >= 0).all()
-    cut = descend(logits, labels, 0.01, start=lambda j: np.eye(j)[-1], steps=50, clamp=True)
-    assert cut[0] == 0 and cut[1] > 0
-    assert np.array_equal(descend(logits, labels, start=lambda j: np.eye(j)[-1], steps=0), [0, 1])
 
 
 def test_separable_clips_stay_finite():
@@ -102,8 +103,6 @@ def test_rows_are_fits_of_the_exits_so_far():
         assert np.array_equal(weights[k, : k + 1], solve(logits[:, : k + 1], labels, l1))
         assert np.allclose(combined[:, k], sum(weights[k, j] * logits[:, j] for j in range(k + 1)))
     assert np.abs(weights[5]).sum() < np.abs(weights[4]).sum()  # why exits are calibrated
-    own = fit_wise(logits, labels, l1=0.02, fit=descend, steps=50, clamp=True)
-    assert np.array_equal(own[3, :4], descend(logits[:, :4], labels, 0.02, steps=50, clamp=True))
     with pytest.raises(ValueError, match="finite logits"):
         fit_wise(np.where(logits > 2, np.nan, logits), labels)
     with pytest.raises(ValueError, match="100"):
@@ -168,7 +167,6 @@ def test_rules_by_hand():
     said = np.log([[[0.5, 0.25, 0.25], [0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.2, 0.7, 0.1], [0.2, 0.7, 0.1]]])
     assert max_probability(said)[0] == pytest.approx([0.5, 0.5, 0.7, 0.7, 0.7])
     assert margin(said)[0] == pytest.approx([0.25, 0.2, 0.5, 0.5, 0.5])
-    assert sureness(said)[0, 0] == pytest.approx(1 - 1.5 * np.log(2) / np.log(3))
     assert patience(said)[0] == pytest.approx([0, 0.2, 0, 0.2, 0.4])
 
 
@@ -192,15 +190,6 @@ def test_curve_charges_every_exit_and_counts_all_clips():
     assert table["cost"][1] == pytest.approx(COST[stops].mean())
     assert table["accuracy"][1] == pytest.approx(100 * np.mean([logits[i, s].argmax() == labels[i]
                                                                 for i, s in enumerate(stops)]))
-
-
-def test_the_oracle_bounds_every_rule():
-    logits, labels = clips()
-    best = outcome(logits, labels, COST, oracle(logits, labels))
-    for rule in RULES:
-        assert curve(logits, labels, COST, np.linspace(-0.1, 1, 30), rule)["accuracy"].max() <= best["accuracy"]
-    assert best["accuracy"] == pytest.approx(100 * (logits.argmax(2) == labels[:, None]).any(1).mean())
-    assert (oracle(logits, np.full(N, K)) == 0).all()  # none right: the cheapest
 
 
 def test_area():

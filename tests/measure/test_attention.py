@@ -7,6 +7,7 @@ from torch import nn
 
 from kdlab.clips.night import Night, truth
 from kdlab.clips.views import ClipBatches, Raw, Window
+from kdlab.layers import at_random
 from kdlab.measure import attention
 from kdlab.measure.attention import (
     SCORES,
@@ -18,7 +19,6 @@ from kdlab.measure.attention import (
     fidelity,
     frame_difference,
     grad_cam,
-    random_copy,
     scores,
     uniform,
 )
@@ -299,7 +299,7 @@ def test_randomisation_goes_downwards_and_leaves_the_network_alone():
         changed = {key.split(".temporal")[0].split(".spatial")[0].rsplit(".weight")[0].rsplit(".bias")[0]
                    for key, value in other.state_dict().items() if not torch.equal(value, before[key])}
         assert changed == set(layers[: k + 1])
-    fresh = random_copy(net, 1).state_dict()
+    fresh = at_random(net, 1).state_dict()
     assert torch.equal(fresh["mean"], before["mean"]) and not torch.equal(fresh["net.fc.weight"],
                                                                           before["net.fc.weight"])
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())

@@ -291,7 +291,8 @@ def test_decoding_suppresses_across_windows_and_keeps_the_surest():
 @pytest.mark.parametrize(("row", "what"), [
     ((0, 0, 4, 4), "true segment"), ((0, 0, 5, 4), "true segment"), ((0, 2, 0, 1), "true segment"),
     ((0, 0, math.nan, 1), "true segment"), ((0, 0, 5, 4, 1), "prediction"), ((0, -1, 0, 1, 1), "prediction"),
-    ((0, 0, 0, 1, 0), "prediction"), ((0, 0, 0, 1, math.nan), "prediction")])
+    ((0, 0, 0, 1, 0), "prediction"), ((0, 0, 0, 1, math.nan), "prediction"),
+    ((0, 0, 0, 1, math.inf), "prediction")])
 def test_impossible_rows_are_named(row, what):
     tables = {"true segment": TRUTH, "prediction": perfect()}
     tables[what] = joined(tables[what], events(row))

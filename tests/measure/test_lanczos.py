@@ -1,5 +1,7 @@
 """Does the error of a trace hold what it promises? On matrices, and on trained networks (slow)."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch.nn import functional as F
 from torchvision.models import VisionTransformer, resnet18, shufflenet_v2_x0_5
 
 from kdlab.measure.flatness import Hessian
-from kdlab.measure.lanczos import Trace, _Block, extremes, trace
+from kdlab.measure.lanczos import Trace, _Block, extremes, lanczos, trace
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train import one_thread
 
@@ -115,3 +117,15 @@ def test_the_error_covers_the_truth_of_trained_networks(name, repeats):
     truth = known.captured + sum(np.concatenate(its).mean() for its in zip(*(t.probes for t in found), strict=True))
     assert np.mean([t.error for t in found]) / repeats**0.5 < 0.005 * truth
     assert 92 <= covered(found, truth) <= 98
+
+
+def test_room_is_made_for_the_vectors_that_are_needed():
+    """Not for all that a search may take: for a ResNet-3D-18 those are 13 GB."""
+    values = torch.cat([torch.linspace(0, 1, 3000), torch.tensor([9.0, 30.0])]).double()
+    operator = SimpleNamespace(size=len(values), dtype=torch.float64, device=values.device,
+                               product=lambda rows: rows * values)
+    found = extremes(operator, max_steps=2000, smallest=False)
+    assert found.largest == pytest.approx(30, rel=1e-3)
+    assert len(found.run.diagonal) < 16 and found.run.basis.untyped_storage().nbytes() <= 16 * 8 * len(values)
+    long = lanczos(operator, 70)
+    assert torch.allclose(long.basis @ long.basis.T, torch.eye(70, dtype=torch.float64), atol=1e-9)

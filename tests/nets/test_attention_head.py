@@ -1,14 +1,17 @@
 """Temporal attention: DarkLight's block by hand, any number of tokens, tiny and large backbones."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from kdlab.layers import outputs
 from kdlab.measure.cost import macs, parameters
 from kdlab.nets.attention_head import Attended, AttendedNet, TemporalAttention
+from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.nets.tsn import TSN
-from kdlab.nets.video import TinyR2Plus1D, build, outputs
+from kdlab.nets.video import TinyR2Plus1D, build
 
 TINY = Attended(TinyR2Plus1D((8, 16)), tokens=4, heads=4)
 
@@ -57,8 +60,8 @@ def test_what_does_not_fit_is_said():
         TemporalAttention(20, 4)
     with pytest.raises(ValueError, match=r"9 tokens.*positions for 8: make it with tokens=9"):
         TemporalAttention(16, 8)(torch.zeros(1, 9, 16))
-    with pytest.raises(ValueError, match="TSN names no stages"):
-        Attended(TSN()).make(2)
+    with pytest.raises(ValueError, match="SimpleNamespace names no stages"):
+        Attended(SimpleNamespace(make=TinyC3D().make)).make(2)
 
 
 @pytest.mark.parametrize(("spec", "shape"), [(TINY, (16, 4, 8, 8)), (Attended(R2Plus1D(18), tokens=2), (512, 1, 2, 2))])

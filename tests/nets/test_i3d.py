@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from kdlab.layers import trunk
 from kdlab.nets.i3d import BOTTOM, I3D, STAGES, TOP, PairPool, Pool, TinyC3D, Unit
 from kdlab.nets.pretrained import Weights
-from kdlab.nets.video import WrongWeights, trunk
+from kdlab.nets.video import WrongWeights
 
 
 def on_meta(spec: I3D, classes: int = 400):

@@ -11,9 +11,7 @@ from kdlab.clips.night import Night
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import KINETICS, MissingWeights, Weights, load_pretrained, untrained
 from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.nets.tsn import TSN
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
-from kdlab.nets.wrappers import IMAGENET
 from kdlab.recipe import Recipe, from_json, to_json
 
 
@@ -106,7 +104,6 @@ def test_a_changed_file_is_not_used(checkpoint):
 def test_a_spec_tells_the_statistics_of_its_weights_and_can_do_without_the_file(checkpoint):
     weights = Weights.of(checkpoint)
     assert R2Plus1D(34, weights).statistics == Attended(R2Plus1D(18, weights)).statistics == KINETICS
-    assert TSN(18, weights).statistics == IMAGENET
-    assert R2Plus1D().statistics is TSN().statistics is Attended(TinyR2Plus1D()).statistics is None
+    assert R2Plus1D().statistics is Attended(TinyR2Plus1D()).statistics is None
     deep = Attended(R2Plus1D(18, weights), tokens=3)
     assert untrained(deep) == Attended(R2Plus1D(18), tokens=3) and untrained(TinyR2Plus1D((8,))) == TinyR2Plus1D((8,))

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from kdlab.nets.video import Normalised, R2Plus1D18, TinyR2Plus1D, WrongWeights, begin_as, build, load_weights, outputs
+from kdlab.layers import outputs
+from kdlab.nets.video import Normalised, TinyR2Plus1D, WrongWeights, begin_as, build, load_weights
 
 
 def test_the_tiny_network_is_tiny_and_takes_any_length():
@@ -55,14 +56,6 @@ def test_weights_of_another_architecture_are_named():
         load_weights(build(TinyR2Plus1D(), 6, 0), state, "mine.safetensors")
     with pytest.raises(WrongWeights, match="missing.*unknown"):
         load_weights(Normalised(torch.nn.Linear(3, 2), torch.zeros(3), torch.ones(3)), state, "mine.safetensors")
-
-
-@pytest.mark.slow
-def test_torchvisions_r2plus1d_18_runs():
-    net = build(R2Plus1D18(), 11, 0).eval()
-    assert 31e6 < sum(p.numel() for p in net.parameters()) < 32e6
-    with torch.no_grad():
-        assert net(torch.rand(1, 3, 8, 56, 56)).shape == (1, 11)
 
 
 def test_a_start_gives_its_weights_and_the_rows_of_the_classes_both_know():

@@ -1,0 +1,71 @@
+"""kdlab outside a clone: what a wheel holds, and that it works in an empty folder."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from kdlab import paths
+from kdlab.cli import cli
+from kdlab.notebooks import CHAPTERS, NotebookError, write_chapters
+from tools.wheel import FOLDERS
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_chapters_are_written_once_and_over_nothing(tmp_path):
+    assert CHAPTERS == FOLDERS
+    done = CliRunner().invoke(cli, ["notebooks", str(tmp_path / "mine")])
+    assert done.exit_code == 0 and "written into" in done.output
+    for name in CHAPTERS:
+        there = sorted(p.relative_to(ROOT / name) for p in (ROOT / name).rglob("[!.]*"))
+        assert there and there == sorted(p.relative_to(tmp_path / "mine" / name)
+                                         for p in (tmp_path / "mine" / name).rglob("*"))
+    with pytest.raises(NotebookError, match="mine/notebooks is there already, and nothing is written over"):
+        write_chapters(tmp_path / "mine")
+    with pytest.raises(NotebookError, match="name a folder elsewhere"):
+        write_chapters(ROOT / "runs" / "mine")
+
+
+def test_an_installed_package_finds_the_folder_with_the_chapters(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "__file__", str(tmp_path / "site-packages" / "kdlab" / "paths.py"))
+    (tmp_path / "mine" / "notebooks").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mine" / "notebooks")  # where Jupyter starts a kernel
+    assert paths.project_root() == tmp_path / "mine" / "notebooks"
+    (tmp_path / "mine" / paths.CHAPTERS).touch()
+    assert paths.project_root() == tmp_path / "mine"
+    monkeypatch.chdir(tmp_path)
+    assert paths.project_root() == tmp_path
+
+
+@pytest.mark.slow
+def test_a_wheel_works_without_the_repository(tmp_path):
+    subprocess.run([sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "--no-build-isolation", "-q", "-w",
+                    str(tmp_path)], check=True, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 25e6
+    with zipfile.ZipFile(wheel) as packed:
+        assert all(name.startswith("kdlab") for name in packed.namelist())
+        packed.extractall(tmp_path / "site")
+    (tmp_path / "empty").mkdir()
+    env = {k: v for k, v in os.environ.items() if not k.startswith("KDLAB_")}
+    env |= {"PYTHONPATH": str(tmp_path / "site"), "KDLAB_PROFILE": "smoke", "KDLAB_HEADLESS": "quiet"}
+
+    def kdlab(*words, place):
+        done = subprocess.run([sys.executable, "-m", "kdlab.cli", *words], cwd=tmp_path / place, env=env,
+                              capture_output=True, text=True, timeout=500)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = kdlab("run", "00", place="empty")
+    assert code and "`kdlab notebooks DIR` writes them" in said and "Traceback" not in said
+    assert kdlab("notebooks", "here", place="empty")[0] == 0
+    code, said = kdlab("run", "00", place="empty/here")
+    assert code == 0, said[-3000:]
+    made = {path.name for path in (tmp_path / "empty" / "here").iterdir()}
+    assert {"runs", "data", *CHAPTERS} <= made and len(list((tmp_path / "empty").iterdir())) == 1
+    code, said = kdlab("doctor", place="empty/here")
+    assert str(tmp_path / "empty" / "here" / "runs") in said
