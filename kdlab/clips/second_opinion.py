@@ -7,14 +7,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kdlab.clips.container import DamagedClip
 from kdlab.clips.decode import each_frame
-from kdlab.clips.decoders import alike, decord_reader, distance, in_order
+from kdlab.clips.decoders import alike, chosen, decord_reader, distance, in_order
 
-__all__ = ["Opinions", "opinions", "seconds"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Opinions", "opinions", "seconds", "side_by_side"]
 
 _EVERY = 4  # of the frames, asked of decord by number
 
@@ -93,6 +97,40 @@ def seconds(path: Path | str, repeats: int = 3) -> dict[str, float]:
             _drop(way())
             found[name].append(time.process_time() - began)
     return {name: min(times) for name, times in found.items()}
+
+
+def side_by_side(files: dict[str, Path]) -> "pd.DataFrame":
+    """A row a file: what each decoder makes of it, in CPU milliseconds where both read it whole, and how many of the
+    frames that both give are the same. Where decord is not installed its columns say so."""
+    import pandas as pd
+
+    try:
+        chosen("decord")
+    except ValueError:
+        found = [(title, _say(*_alone(path)), "not installed here", "") for title, path in files.items()]
+    else:
+        found = []
+        for title, path in files.items():
+            its = opinions(path)
+            both, spent = min(its.pyav, its.decord), {} if any(its.reasons) else seconds(path)
+            found.append((title, _say(its.pyav, its.reasons[0], spent.get("pyav")),
+                          _say(its.decord, its.reasons[1], spent.get("decord")), f"{both - its.differing} of {both}"))
+    return pd.DataFrame(found, columns=["file", "PyAV", "decord", "same frames"])
+
+
+def _alone(path: Path) -> tuple[int, str, float]:
+    """Frames by PyAV, the reason why not more, and CPU seconds."""
+    began, count = time.process_time(), 0
+    try:
+        for _ in each_frame(path, decoder="pyav"):
+            count += 1
+    except DamagedClip as error:
+        return count, error.reason, 0.0
+    return count, "", time.process_time() - began
+
+
+def _say(frames: int, reason: str, seconds: float | None = None) -> str:
+    return reason or f"{frames} frames" + (f", {1000 * seconds:.0f} ms" if seconds else "")
 
 
 def _drop(frames: Iterator[np.ndarray]) -> None:
