@@ -65,6 +65,12 @@ class Raw(Streamed):
         if self.decoder not in ("", *DECODERS):  # one that is not installed is refused where it is to read
             chosen(self.decoder)
 
+    def __eq__(self, other: object) -> bool:  # the same decoder, whoever chose it
+        return isinstance(other, Raw) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
     @property
     def name(self) -> str:
         return raw_name(self.decoder)
