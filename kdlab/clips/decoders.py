@@ -2,9 +2,8 @@
 
 decord 0.6.0 gives PyAV's frames, in nearly all files bit for bit, where it reads them in order. Asked for single ones
 it returns others, without a word, of MPEG-4 part 2 with B-frames, of open groups of pictures in H.264 and of MP4 files
-with an edit list; so it is asked in order only. It is no faster (benchmarks/decode.json), mirrors nothing, gives turned
-pictures four channels, shortens truncated AVI files and fills damaged frames in: ``kdlab.clips.decode`` lets PyAV look
-at a file first.
+with an edit list; so it is asked in order only. It is no faster (benchmarks/decode.json), mirrors nothing, shortens
+truncated AVI files and fills damaged frames in: ``kdlab.clips.decode`` lets PyAV look at a file first.
 """
 
 import os
@@ -17,7 +16,7 @@ import numpy as np
 
 from kdlab.clips.container import DamagedClip, probe
 
-__all__ = ["DECODERS", "alike", "chosen", "decord_reader", "in_order", "raw_name"]
+__all__ = ["DECODERS", "alike", "chosen", "decord_reader", "in_order", "raw_name", "rgb"]
 
 DECODERS = ("pyav", "decord")
 _LEVELS = 1.0  # of 255; a frame whose mean difference is larger is another one. Conversions of colours differ by 0.2.
@@ -66,12 +65,20 @@ def in_order(path: Path | str) -> Iterator[np.ndarray]:
     reader = decord_reader(path)
     for _ in range(len(reader)):
         try:
-            frame = reader.next().asnumpy()
+            frame = rgb(reader.next())
         except StopIteration:
             return
         except (_decord().DECORDError, RuntimeError) as error:
             raise _refused(path, error) from None
         yield frame
+
+
+def rgb(frame) -> np.ndarray:
+    """A frame of decord's as uint8 (H, W, 3). Where a row of pixels is padded to as many bytes as four channels would
+    have (pictures 48 wide), it says that there are four."""
+    pixels = frame.asnumpy()
+    height, width = pixels.shape[:2]
+    return pixels.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
 
 
 def alike(one: np.ndarray, other: np.ndarray) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from kdlab.clips.container import DamagedClip
 from kdlab.clips.decode import each_frame
-from kdlab.clips.decoders import alike, chosen, decord_reader, distance, in_order
+from kdlab.clips.decoders import alike, chosen, decord_reader, distance, in_order, rgb
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,7 +145,7 @@ def _by_number(path: Path):
     def asked(number: int) -> np.ndarray | None:
         try:
             reader[:] = reader or [decord_reader(path)]
-            return reader[0][number].asnumpy()
+            return rgb(reader[0][number])
         except Exception:  # its own error, or an index beyond the end
             return None
 

@@ -59,17 +59,17 @@ def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
 class Raw(Streamed):
     """The clip as it was recorded, read by ``decoder``: ``pyav``, ``decord``; empty: ``$KDLAB_DECODER``, else PyAV."""
 
-    decoder: str = field(default="", metadata={"unsaid": "pyav"})
+    decoder: str = field(default="", kw_only=True, metadata={"unsaid": "pyav"})
 
     def __post_init__(self):
         if self.decoder not in ("", *DECODERS):  # one that is not installed is refused where it is to read
             chosen(self.decoder)
 
     def __eq__(self, other: object) -> bool:  # the same decoder, whoever chose it
-        return isinstance(other, Raw) and self.name == other.name
+        return type(other) is type(self) and self.name == other.name
 
     def __hash__(self) -> int:
-        return hash(self.name)
+        return hash((type(self), self.name))
 
     @property
     def name(self) -> str:
