@@ -10,15 +10,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from torch import nn
 
 from kdlab import paths
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.windows import Windows
-from kdlab.exits import ExitRecipe
 from kdlab.files import write_atomically
-from kdlab.measure.attention import Unexplainable, grad_cam
+from kdlab.measure.attention import grad_cam
+from kdlab.nets.video import stages
 from kdlab.ours import begins_with, may_write
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, batches
@@ -83,8 +82,9 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     picture = Path(f"{clip.stem}.gradcam.png") if picture is None else Path(picture)
     may_write(picture, lambda file: begins_with(file, _MARK["Software"]), "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
-    if isinstance(recipe, ExitRecipe) or isinstance(recipe.window, Windows):
-        kind = "internal classifiers of three networks" if isinstance(recipe, ExitRecipe) else "a detector in video"
+    learns_from_nets = hasattr(recipe, "prepare")
+    if learns_from_nets or isinstance(recipe.window, Windows):
+        kind = "internal classifiers of other networks" if learns_from_nets else "a detector of times"
         raise ValueError(f"{run.folder.name} has {kind}; give a run that classifies clips")
     with one_thread():
         spent: dict[str, float] = {}
@@ -99,9 +99,9 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
         probabilities = logits[0].softmax(0).numpy()
         best, layer, why = int(probabilities.argmax()), "", ""
         try:
-            layer = _layer(recipe, net, x)
+            layer = f"net.{stages(recipe.net)[-1]}"
             heat = _timed(spent, "Grad-CAM", lambda: grad_cam(net, x, best, layer).maps[0])
-        except Unexplainable as error:
+        except ValueError as error:  # a network that names no stages, or one without extent in space
             why = str(error)
     if not why:
         _draw(picture, x, heat, f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}")
@@ -115,28 +115,6 @@ def _seen(recipe: Recipe, clip: Path) -> torch.Tensor:
         clips = replace(clips, cache=FrameCache(folder))
         clips.check()
         return next(iter(clips.evaluation())).views["student"]
-
-
-def _layer(recipe: Recipe, net: nn.Module, x: torch.Tensor) -> str:
-    """The last stage that the network names, else its last layer with extent in space."""
-    if stages := getattr(recipe.net, "stages", ()):
-        return f"net.{stages[-1]}"
-    found, handles = [], []
-    for name, module in net.named_modules():
-        def note(_module, _inputs, out, name=name):
-            if isinstance(out, torch.Tensor) and out.dim() in (4, 5) and out.shape[-1] * out.shape[-2] > 1:
-                found.append(name)
-
-        handles.append(module.register_forward_hook(note))
-    try:
-        with torch.no_grad():
-            net(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not found:
-        raise Unexplainable(f"{type(net.net).__name__} has no layer with extent in space")
-    return found[-1]
 
 
 def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:

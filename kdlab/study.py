@@ -23,8 +23,9 @@ from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
 from kdlab.measure.transfer import asked, mean_recall, narrowed
 from kdlab.profiles import DEMO, TITLES, dual_light
-from kdlab.recipe import Recipe, UserClips, portable, source_hash
+from kdlab.recipe import Recipe, UserClips, portable
 from kdlab.runs import Run, committed_runs, find, save_arrays
+from kdlab.sources import source_hash
 
 __all__ = ["Scores", "answers", "beside", "collect", "compare_with_committed", "compare_with_pretrained",
            "convergence", "doubled", "flat", "fused", "lies", "load_rows", "pooled", "recall_rows", "rows",
