@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import traceback
-from inspect import signature
 from pathlib import Path
 
 import click
@@ -15,9 +14,6 @@ from kdlab.cli_data import data
 from kdlab.cli_paper import paper
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
-
-_STUDIES = ("attention", "detection", "dual_light", "dual_light_arid6", "dual_light_controls", "dual_light_weizmann",
-            "enhancers", "flatness", "generative", "night_audit", "progressive", "transfer", "wise")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -83,11 +79,11 @@ def reproduce(profile, data, again, timeout, verbose):
             click.echo(resume, err=True)
             _fail(step.notebook, step)
     if profile == "demo" and data is None:
-        from kdlab.studies import detection
-        from kdlab.study import compare_with_committed, compare_with_pretrained
+        from kdlab.studies import compared
+        from kdlab.study import compare_with_pretrained
 
         click.echo("\nyour numbers beside the committed intervals")
-        for line in compare_with_committed() + detection.compared():
+        for line in compared():
             click.echo(f"  {line}")
         lines, good = compare_with_pretrained()
         click.echo("\nyour runs beside pretrained/")
@@ -99,32 +95,43 @@ def reproduce(profile, data, again, timeout, verbose):
 
 
 @cli.command()
-@click.argument("name", type=click.Choice(_STUDIES))
+@click.argument("name", metavar="NAME|FILE.py")
 @click.option("--profile", help="Its size; default: the one whose outcome is committed.")
 @click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the study's.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
 @click.option("--only", multiple=True, metavar="SET", help="Of several data sets this one; the others' rows stay.")
 @click.option("--status", is_flag=True, help="Only say what is done, running and left; also while it runs elsewhere.")
 def study(name, profile, seeds, workers, only, status):
-    """Run (or go on with) a whole study.
+    """Run (or go on with) a whole study: one of kdlab's by its name, or the one in a Python file of yours.
 
-    At its committed size it rewrites its table and predictions in figures/, at any other those in runs/studies/.
+    At its committed size a study of kdlab's rewrites its table and predictions in figures/; all else goes to
+    runs/studies/. `python -m pydoc kdlab.study` shows one on a page.
     """
-    from pandas import DataFrame
-
-    from kdlab.profiles import current
     from kdlab.status import tally
 
-    module = _studies()[name]
-    size = getattr(module, "sized", current)(profile) if profile else module.PROFILE
+    found = _study(name)
+    size = found.sized(profile) if profile else None
     if status:
-        return _say_status(module.trainings(size, seeds))
-    some = {"only": only} if only else {}
-    if some and "only" not in signature(module.run).parameters:
-        raise click.UsageError(f"{name} is one whole: leave out --only")
-    scores = module.run(size, seeds, **some, workers=workers, say=click.echo)
-    if not isinstance(scores, DataFrame):  # rows of networks that were stopped on their way
-        click.echo(tally(scores.values() if isinstance(scores, dict) else [scores]))
+        return _say_status(found.trainings(size, seeds, only))
+    if scores := found.run(size, seeds, only=only, workers=workers, say=click.echo):
+        click.echo(tally(scores.values()))
+
+
+def _study(name: str):
+    """Raises ``ValueError`` for a name that is none of kdlab's, and a file in which no study of its own name is."""
+    from kdlab.studies import every
+    from kdlab.study import study_in
+
+    own = every()
+    if name in own:
+        return own[name]
+    if not name.endswith(".py"):
+        raise ValueError(f"kdlab has no study {name!r}; it has {', '.join(sorted(own))}. One of your own is named by "
+                         "its file, my_study.py")
+    found = study_in(Path(name))
+    if found.name in own:
+        raise ValueError(f"{name}: {found.name!r} is the name of a study of kdlab's; give yours another")
+    return found
 
 
 def _say_status(recipes) -> None:
@@ -186,11 +193,11 @@ def fresh():
     """Say which committed runs, studies and notebook outputs other sources made than today's; exit code 1 when any."""
     from kdlab.refresh import stale_notebooks
     from kdlab.runs import committed_runs, unfit
-    from kdlab.study import stale_studies
+    from kdlab.studies import every
 
     stale = {run.folder.name: why for run in committed_runs() if (why := unfit(run))}
-    for module in _studies().values():
-        stale |= stale_studies(module.committed())
+    for study in every().values():
+        stale |= study.stale()
     stale |= stale_notebooks()
     for what, why in stale.items():
         click.echo(f"stale: {what}: {why}")
@@ -277,29 +284,6 @@ def main(arguments: list[str] | None = None) -> None:
             click.echo("free some space, or name another folder (KDLAB_RUNS, KDLAB_DATA, KDLAB_CACHE)", err=True)
         code = 2
     sys.exit(code or 0)
-
-
-def _studies() -> dict:
-    """Every study by its word; each is a module with ``PROFILE``, ``run`` and ``committed``."""
-    from kdlab.studies import (
-        attention,
-        controls,
-        darkened,
-        detection,
-        dual_light,
-        enhancers,
-        flatness,
-        generative,
-        night_audit,
-        progressive,
-        real_dark,
-        transfer,
-        wise,
-    )
-
-    modules = (attention, detection, dual_light, real_dark, controls, darkened, enhancers, flatness, generative,
-               night_audit, progressive, transfer, wise)
-    return dict(zip(_STUDIES, modules, strict=True))
 
 
 def _fail(notebook: str, outcome) -> None:

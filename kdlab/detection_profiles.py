@@ -14,7 +14,7 @@ from kdlab.distill.generative_detection import DetectionDistillation, DetectionR
 from kdlab.nets.detector import Detector
 from kdlab.nets.gated_detector import GatedDetector
 from kdlab.nets.i3d import TinyC3D
-from kdlab.profiles import VARIETY, current
+from kdlab.profiles import VARIETY, among
 from kdlab.recipe import Recipe
 from kdlab.train import Settings
 from kdlab.values import positive, whole
@@ -57,11 +57,7 @@ class DetectionSize:
 SMOKE = DetectionSize("smoke", (3, 1, 2), (12.0, 14.0), 2, 1)
 DEMO = DetectionSize("demo", (24, 6, 15), (20.0, 30.0), 20, 1)
 STUDY = DetectionSize("study", (24, 20, 60), (20.0, 30.0), 160, 5)
-
-
-def sized(name: str | None = None) -> DetectionSize:
-    """The size that goes with ``profiles.current(name)``."""
-    return {size.name: size for size in (SMOKE, DEMO, STUDY)}[current(name).name]
+sized = among(SMOKE, DEMO, STUDY)
 
 
 def night(size: DetectionSize) -> UntrimmedStream:

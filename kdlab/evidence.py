@@ -17,7 +17,7 @@ from kdlab.files import write_atomically
 from kdlab.ours import drop_drafts, may_write
 from kdlab.runs import Run, publish, save_arrays
 
-__all__ = ["COLUMNS", "Evidence", "asked_for", "is_table"]
+__all__ = ["COLUMNS", "Evidence", "is_table"]
 
 COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
 #: Some array of every file of predictions has one of these names.
@@ -45,8 +45,7 @@ class Evidence:
         committed = whole and all(number >= had.get(data, 0) for data, number in seeds.items())
         folder = figures if committed else paths.runs_dir() / "studies" / f"{study}-{size.name}"
         if not committed:
-            say(f"{study}: not its committed size, so what it finds goes to {folder}, and figures/ and pretrained/ "
-                "stay as they are")
+            say(f"{study}: what it finds at this size goes to {folder}; figures/ and pretrained/ stay as they are")
         (folder / "predictions").mkdir(parents=True, exist_ok=True)
         for place in (folder, folder / "predictions"):
             drop_drafts(place, lambda name: name.startswith(study))
@@ -67,26 +66,18 @@ class Evidence:
         write_atomically(path, lambda p: pd.DataFrame(rows, columns=COLUMNS).to_csv(p, index=False))
         return path
 
-    def chosen(self, sets: dict[str, list], only: Sequence[str]) -> tuple[dict[str, list], list[dict]]:
-        """Those of a study's ``sets`` that ``only`` names (none named: all), and the rows of the others, which stay."""
-        if not only:
-            return sets, []
-        sets, table = {name: its for name, its in sets.items() if name in only}, self.folder / f"{self.study}.csv"
-        if not table.is_file():
-            return sets, []
+    def kept(self, only: Sequence[str]) -> list[dict]:
+        """The rows of other data sets than those in ``only``, which stay; none where it names none."""
+        table = self.folder / f"{self.study}.csv"
+        if not only or not table.is_file():
+            return []
         rows = pd.read_csv(table, keep_default_na=False)
-        return sets, rows[~rows.data.isin(only)].to_dict("records")
+        return rows[~rows.data.isin(only)].to_dict("records")
 
     def publish(self, runs: Iterable[Run]) -> None:
         """Make ``runs`` the committed weights, where this is the evidence that the clone commits."""
         if self.committed and paths.figures_are_committed():
             publish(runs)
-
-
-def asked_for(study: str, sets: Iterable[str], only: Sequence[str]) -> None:
-    """Raise ``ValueError`` for a name in ``only`` that is none of the ``sets`` of ``study``."""
-    if unknown := sorted(set(only) - set(sets)):
-        raise ValueError(f"{study} has no data set {unknown[0]!r}; it has {', '.join(sets)}")
 
 
 def is_table(file: Path) -> bool:
@@ -103,8 +94,8 @@ def _is_predictions(file: Path) -> bool:
 
 
 def _seeds(table: Path) -> dict[str, int]:
-    """How many seeds each data set of a study's ``table`` has; none where there is no such table."""
+    """How many seeds the conditions of each data set of a study's ``table`` have; none where there is no such table."""
     if not table.is_file() or not is_table(table):
         return {}
     rows = pd.read_csv(table, keep_default_na=False, dtype={"seed": str})
-    return rows[rows.seed != ""].groupby("data").seed.nunique().to_dict()
+    return rows[rows.seed != ""].groupby(["data", "condition"]).seed.nunique().groupby("data").max().to_dict()

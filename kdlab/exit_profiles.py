@@ -24,7 +24,7 @@ from kdlab.distill.progressive import (
 from kdlab.exits import ExitRecipe
 from kdlab.nets.compressed import TinyCompressed, tiny
 from kdlab.nets.exits import ORDER, POOLED, ExitHeads
-from kdlab.profiles import VARIETY, current
+from kdlab.profiles import VARIETY, among
 from kdlab.recipe import Recipe
 from kdlab.train import Settings
 from kdlab.values import whole
@@ -65,11 +65,7 @@ class ExitSize:
 SMOKE = ExitSize("smoke", (4, 2, 2), 2, 2, 2, 2, 2, 2, 2)
 DEMO = ExitSize("demo", (16, 6, 10), 80, 80, 15, 250, 100, 4, 2)
 STUDY = ExitSize("study", (40, 30, 100), 130, 300, 15, 250, 100, 8, 5)
-
-
-def sized(name: str | None = None) -> ExitSize:
-    """The size that goes with ``profiles.current(name)``."""
-    return {size.name: size for size in (SMOKE, DEMO, STUDY)}[current(name).name]
+sized = among(SMOKE, DEMO, STUDY)
 
 
 def night(size: ExitSize, context: float = CONTEXT) -> NightStream:

@@ -18,7 +18,7 @@ from kdlab.distill.feature_baselines import FeatureNorm, SimKD
 from kdlab.distill.generative import FeatureRepresentation, GenerativeDistillation
 from kdlab.nets.generative import Gated
 from kdlab.nets.i3d import TinyC3D
-from kdlab.profiles import VARIETY, current
+from kdlab.profiles import VARIETY, among
 from kdlab.recipe import Recipe, UserClips
 from kdlab.train import Settings
 from kdlab.values import whole
@@ -49,11 +49,7 @@ class GenerativeSize:
 SMOKE = GenerativeSize("smoke", (4, 2, 2), 2, 2, 2)
 DEMO = GenerativeSize("demo", (24, 4, 12), 25, 80, 2)
 STUDY = GenerativeSize("study", (40, 100, 100), 120, 80, 5, 5)
-
-
-def sized(name: str | None = None) -> GenerativeSize:
-    """The size that goes with ``profiles.current(name)``."""
-    return {size.name: size for size in (SMOKE, DEMO, STUDY)}[current(name).name]
+sized = among(SMOKE, DEMO, STUDY)
 
 
 def night(size: GenerativeSize) -> NightStream:

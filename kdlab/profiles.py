@@ -5,6 +5,7 @@ The papers' own hyper-parameters on their data sets, for a GPU, are not a profil
 
 import dataclasses
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kdlab.clips.enhance import Gamma
@@ -16,7 +17,7 @@ from kdlab.recipe import Recipe, UserClips
 from kdlab.train import Settings
 from kdlab.values import whole
 
-__all__ = ["DEMO", "SMOKE", "STUDY", "TITLES", "Profile", "current", "dual_light", "sweep"]
+__all__ = ["DEMO", "SMOKE", "STUDY", "TITLES", "Profile", "among", "current", "dual_light", "sweep"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ def current(name: str | None = None) -> Profile:
     if name not in known:
         raise ValueError(f"no profile {name!r}; there are {', '.join(known)}")
     return known[name]
+
+
+def among(*sizes) -> Callable:
+    """The function that gives, of the ``sizes`` of another experiment, the one that goes with ``current(name)``."""
+    return lambda name=None: {size.name: size for size in sizes}[current(name).name]
 
 
 def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = None, test_fold: str | None = None,

@@ -9,7 +9,6 @@ import time
 from types import SimpleNamespace
 
 import nbformat
-import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -95,17 +94,16 @@ def test_run_takes_clips_and_names_the_failing_cell(kdlab, clone, monkeypatch):
 
 def test_a_study_of_scores_says_how_often_its_conditions_were_tried(kdlab, clone, monkeypatch):
     scores = SimpleNamespace(recipes={"ce_raw": ["ce_raw-night-s0-ab12cd"]})
-    for name, found in (("flatness", pd.DataFrame({"recipe": ["r"]})), ("transfer", {"night": scores})):
-        monkeypatch.setattr(f"kdlab.studies.{name}.run", lambda size, seeds, found=found, **_: found)
+    for name, found in (("flatness", {}), ("transfer", {"night": scores})):
+        monkeypatch.setattr("kdlab.study.Study.run", lambda *_, found=found, **__: found)
         code, out, _ = kdlab("study", name)
         assert code == 0 and ("trainings are in this table" in out) is (name == "transfer")
 
 
 def test_reproduce_ends_with_the_comparison_or_says_how_to_go_on(kdlab, clone, monkeypatch):
     line = "accuracy: your 58.2 lies in 54.1…63.0"
-    study = SimpleNamespace(compare_with_committed=lambda: [line],
-                            compare_with_pretrained=lambda: (["run: the same bits"], True))
-    monkeypatch.setattr("kdlab.studies.detection.compared", lambda: ["mAP: your 30 lies in 20…40"])
+    study = SimpleNamespace(compare_with_pretrained=lambda: (["run: the same bits"], True))
+    monkeypatch.setattr("kdlab.studies.compared", lambda: [line, "mAP: your 30 lies in 20…40"])
     monkeypatch.setitem(sys.modules, "kdlab.study", study)
     write(clone, "01_a", "x = 1")
     code, out, _ = kdlab("reproduce")

@@ -2,14 +2,16 @@
 
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from kdlab import cli, evidence, paths
+from kdlab import evidence, paths
 from kdlab.evidence import COLUMNS, Evidence
 from kdlab.ours import NotOurs
 from kdlab.profiles import SMOKE, STUDY
+from kdlab.studies import dual_light, every
 
-MODULES = cli._studies()
+STUDIES = every()
 
 
 class Asked(Exception):
@@ -40,48 +42,35 @@ def place_of(name, monkeypatch, *arguments, **more) -> Evidence:
     with monkeypatch.context() as patch:
         patch.setattr(Evidence, "of", asked)
         with pytest.raises(Asked) as found:
-            MODULES[name].run(*arguments, **more, say=lambda _: None)
+            STUDIES[name].run(*arguments, **more, say=lambda _: None)
     return found.value.args[0]
 
 
-def size_of(name, word):
-    return getattr(MODULES[name], "sized", evidence_current)(word)
-
-
-def evidence_current(word):
-    from kdlab.profiles import current
-
-    return current(word)
-
-
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", STUDIES)
 def test_only_the_committed_size_writes_the_committed_evidence(name, places, monkeypatch):
-    module = MODULES[name]
-    whole = place_of(name, monkeypatch, module.PROFILE)
+    whole = place_of(name, monkeypatch)
     assert whole == Evidence(name, paths.figures_dir(), True)
-    small = place_of(name, monkeypatch, size_of(name, "smoke"))
+    small = place_of(name, monkeypatch, STUDIES[name].sized("smoke"))
     assert small == Evidence(name, places / "runs" / "studies" / f"{name}-smoke", False)
 
 
 @pytest.mark.parametrize("name", ["dual_light", "dual_light_controls", "attention", "generative", "detection",
                                   "flatness"])
 def test_fewer_seeds_than_are_committed_replace_nothing(name, places, monkeypatch):
-    assert not place_of(name, monkeypatch, MODULES[name].PROFILE, 2).committed
+    assert not place_of(name, monkeypatch, None, 2).committed
 
 
 def test_part_of_a_study_replaces_that_part(places, monkeypatch):
-    size = MODULES["progressive"].PROFILE
-    assert place_of("progressive", monkeypatch, size, 2, only=("night_bright",)).committed  # two seeds are committed
-    assert not place_of("progressive", monkeypatch, size, 2).committed
-    assert not place_of("progressive", monkeypatch, size, demo_seeds=1).committed
-    assert not place_of("transfer", monkeypatch, MODULES["transfer"].PROFILE, folds=("A",)).committed
-    assert not place_of("flatness", monkeypatch, MODULES["flatness"].PROFILE, nets=("tiny",)).committed
-    assert not place_of("dual_light", monkeypatch, MODULES["dual_light"].PROFILE, demo_seeds=1).committed
+    # two seeds of this set are committed
+    assert place_of("progressive", monkeypatch, None, 2, only=("night_bright",)).committed
+    assert not place_of("progressive", monkeypatch, None, 2).committed
+    monkeypatch.setattr(dual_light, "DEMO_SEEDS", 1)
+    assert not place_of("dual_light", monkeypatch).committed
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", STUDIES)
 def test_a_smoke_study_trains_networks_of_smoke_size_only(name, places):
-    todo, seen = list(MODULES[name].trainings(size_of(name, "smoke"))), set()
+    todo, seen = STUDIES[name].trainings(STUDIES[name].sized("smoke")), set()
     while todo:
         recipe = todo.pop()
         if recipe not in seen:
@@ -101,13 +90,12 @@ def test_the_size_is_told_and_its_folder_holds_all(places, monkeypatch):
     monkeypatch.setenv("KDLAB_FIGURES", str(places / "figures"))
     said = []
     found = Evidence.of("wise", SMOKE, {"night": 2}, whole=False, say=said.append)
-    assert "wise: not its committed size, so what it finds goes to" in said[0] and str(found.folder) in said[0]
+    assert "wise: what it finds at this size goes to" in said[0] and str(found.folder) in said[0]
     found.save("wise-night", {"ids": np.arange(3)})
     found.save_rows(rows(data="night") + rows(data="day"))
     found.save("wise-night", {"ids": np.arange(4)})  # its own are written anew
     again = Evidence.of("wise", SMOKE, {"night": 2}, whole=False, say=str)
-    assert again.chosen({"night": [1], "day": [2]}, ("night",)) == ({"night": [1]}, rows(data="day"))
-    assert again.chosen({"night": [1], "day": [2]}, ()) == ({"night": [1], "day": [2]}, [])
+    assert again.kept(("night",)) == rows(data="day") and again.kept(()) == []
     assert not (places / "figures").exists()
     again.publish([None])  # is not asked for
 
@@ -154,5 +142,8 @@ def test_every_committed_table_is_known_as_one():
     if not tables:
         pytest.skip("not a clone")
     assert [table.stem for table in tables if not evidence.is_table(table)] == ["enhancers_zerodce"]
+    for table in tables:
+        if evidence.is_table(table):
+            assert set(pd.read_csv(table).study) == {table.stem}, "rows carry the name of their own study"
     for file in (paths.project_root() / "figures" / "predictions").glob("*.npz"):
         assert evidence._is_predictions(file), file.name

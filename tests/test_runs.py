@@ -361,20 +361,19 @@ STUDY = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from types import SimpleNamespace
 from tests.test_runs import make_recipe
-from kdlab import cli
+from kdlab import cli, studies
 from kdlab.enhancer import TrainedCurves
 from kdlab.exits import ExitRecipe
-from kdlab.many import obtain_all
 
-def trainings(size, seeds):
-    return [make_recipe(Path({clips!r}), seed, epochs) for seed, epochs in ((0, 1), (1, 2000), (2, 2000))]
+from kdlab.profiles import SMOKE
+from kdlab.study import Part, Study
 
-def run(size, seeds, workers, say):
-    return obtain_all(trainings(size, seeds), workers=2, pretrained=False, say=say)
+def parts(size, seeds):
+    return [Part("clips", {{"ce_raw": [make_recipe(Path({clips!r}), seed, epochs)
+                                      for seed, epochs in ((0, 1), (1, 2000), (2, 2000))]}})]
 
-cli._studies = lambda: {{"dual_light": SimpleNamespace(PROFILE=None, trainings=trainings, run=run)}}
+studies.every = lambda: {{"dual_light": Study("dual_light", parts, size=SMOKE)}}
 if __name__ == "__main__":
     cli.main()
 """
@@ -386,7 +385,7 @@ if __name__ == "__main__":
                          ids=["Ctrl-C", "SIGTERM"])
 def test_an_interrupted_study_ends_its_workers_and_says_what_is_kept(clips, places, stop):
     (places / "study.py").write_text(STUDY.format(root=str(Path(__file__).parents[1]), clips=str(clips)))
-    command = [sys.executable, str(places / "study.py"), "study", "dual_light"]
+    command = [sys.executable, str(places / "study.py"), "study", "dual_light", "--workers", "2"]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     child = subprocess.Popen(command, start_new_session=True, **pipes)
     last = places / "runs" / make_recipe(clips, 2, 2000).name / "checkpoint.safetensors"

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kdlab.measure.bootstrap import interval
 from kdlab.train import one_thread
 from kdlab.values import alike, positive, whole
 
@@ -50,9 +51,6 @@ def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[
 def ratio_interval(a: np.ndarray, b: np.ndarray, replicates: int = 5000) -> tuple[float, float, float]:
     """Median ratio a/b of interleaved timings and its 95 % bootstrap interval over repeats."""
     alike(a=a, b=b)
-    whole(1, replicates=replicates)
     positive(a=a.tolist(), b=b.tolist())
-    rng = np.random.default_rng(0)
-    pick = rng.integers(len(a), size=(replicates, len(a)))
-    ratios = np.median(a[pick], 1) / np.median(b[pick], 1)
-    return float(np.median(a) / np.median(b)), *map(float, np.quantile(ratios, [0.025, 0.975]))
+    ends = interval(lambda pick: np.median(a[pick]) / np.median(b[pick]), len(a), replicates=replicates)
+    return float(np.median(a) / np.median(b)), *ends

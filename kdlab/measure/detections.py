@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from kdlab.clips.windows import VideoWindow, windows
+from kdlab.measure.bootstrap import counts
 from kdlab.measure.detection import AVERAGES, Evaluation, annotated, decode, evaluate
-from kdlab.measure.paired import LEVEL, STRICT, Effect, _needed, _resamples
+from kdlab.measure.paired import Effect
 from kdlab.runs import Run
 from kdlab.values import whole
 
-__all__ = ["KEPT", "effect_of", "found_by", "map_effect", "mean_aps", "of_split", "resampled", "seen_by"]
+__all__ = ["KEPT", "effect_of", "found_by", "mean_aps", "of_split", "resampled", "seen_by"]
 
 #: Detections of a video that are kept, the surest, after soft-NMS.
 KEPT = 40
@@ -48,23 +49,11 @@ def mean_aps(evaluations: Sequence[Evaluation], name: str) -> np.ndarray:
     return 100 * np.array([its.mean_ap()[name] for its in evaluations])
 
 
-def map_effect(a: Sequence[Evaluation], b: Sequence[Evaluation], name: str, replicates: int = 4000) -> Effect:
-    """Effect of ``a`` − ``b`` in points of mAP ``name``, as of :func:`mean_aps`; row s of both is the same seed.
-
-    All evaluations have the same truth. Raises ``ValueError`` when they have not, or seeds differ in number.
-    """
-    if len(a) != len(b) or not all(its.truth.equals(a[0].truth) for its in (*a, *b)):
-        raise ValueError("paired detections need the same number of seeds and the same true segments")
-    videos = sorted({video for its in (*a, *b) for table in (its.truth, its.found) for video in table["video"]})
-    return effect_of(resampled(a, videos, name, replicates), resampled(b, videos, name, replicates), len(videos))
-
-
 def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, replicates: int = 4000) -> np.ndarray:
     """mAP ``name`` in percent, ``(S, 1 + V + R)``: of all V ``videos``, without each of them, and of R bootstrap
     samples, always the same."""
-    whole(1, replicates=replicates)
     n = len(videos)
-    weights = np.concatenate([np.ones((1, n)), 1 - np.eye(n), _resamples(len(each), n, replicates)[1].astype(float)])
+    weights = np.concatenate([np.ones((1, n)), 1 - np.eye(n), counts(len(each), n, replicates)[1].astype(float)])
     columns = [each[0].tious.index(t) for t in (AVERAGES[name] if name in AVERAGES else [float(name)])]
     return 100 * np.stack([_averaged(its, videos, weights, columns) for its in each])
 
@@ -72,14 +61,9 @@ def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, repl
 def effect_of(a: np.ndarray, b: np.ndarray, videos: int) -> Effect:
     """Effect of ``a`` − ``b``, both :func:`resampled`, with seeds resampled too."""
     gaps, seeds, replicates = a - b, len(a), a.shape[1] - 1 - videos
-    means = (_resamples(seeds, videos, replicates)[0] * gaps[:, 1 + videos :].T).sum(1) / seeds
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    strict = np.quantile(means, [(1 - STRICT) / 2, (1 + STRICT) / 2])
-    mean = float(gaps[:, 0].mean())
+    means = (counts(seeds, videos, replicates)[0] * gaps[:, 1 + videos :].T).sum(1) / seeds
     pseudo = videos * gaps[:, :1] - (videos - 1) * gaps[:, 1 : 1 + videos]  # a video's share, by the jackknife
-    ratio = (strict[1] - strict[0]) / (high - low) if high > low else 1.0
-    needed = _needed(pseudo, target=max(abs(mean) / ratio, 2 - abs(mean)))
-    return Effect(mean, float(low), float(high), *map(float, strict), seeds, videos, *needed)
+    return Effect.of(float(gaps[:, 0].mean()), means, seeds, videos, pseudo)
 
 
 def _averaged(its: Evaluation, videos: Sequence[str], weights: np.ndarray, columns: list[int]) -> np.ndarray:

@@ -28,10 +28,10 @@ from kdlab.distill.wise import (
     threshold_for_budget,
     variants,
 )
-from kdlab.measure.paired import LEVEL, STRICT, Effect
+from kdlab.measure.bootstrap import counts
+from kdlab.measure.paired import Effect
 from kdlab.runs import Run, batches
 from kdlab.train import one_thread, seeded
-from kdlab.values import whole
 
 __all__ = ["BUDGETS", "THETAS", "Calibrated", "Parts", "area_effect", "calibrated", "everything", "parts", "swept",
            "teaching_losses"]
@@ -139,13 +139,12 @@ def area_effect(a: Curve, b: Curve, units: np.ndarray, low: float, high: float, 
 
     A curve is (right, cost), both ``(S, points, N)``; seeds and ``units (N,)`` are resampled as in ``paired.effect``.
     """
-    whole(1, replicates=replicates)
     _, unit_of = np.unique(units, return_inverse=True)
-    rng, seeds, count = np.random.default_rng(0), a[0].shape[0], unit_of.max() + 1
-    drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), replicates).astype(float)
-    drawn_units = rng.multinomial(count, np.full(count, 1 / count), replicates).astype(float)
+    seeds, count = a[0].shape[0], int(unit_of.max() + 1)
     # the first row is the sample itself
-    ws, wn = np.vstack([np.ones(seeds), drawn]), np.vstack([np.ones(count), drawn_units])[:, unit_of]
+    ws, wn = (np.vstack([np.ones(n), drawn.astype(float)]) for n, drawn in
+              zip((seeds, count), counts(seeds, count, replicates, at_once=replicates), strict=True))
+    wn = wn[:, unit_of]
 
     def areas(curve: Curve) -> np.ndarray:
         total = ws.sum(1) * wn.sum(1)
@@ -154,5 +153,4 @@ def area_effect(a: Curve, b: Curve, units: np.ndarray, low: float, high: float, 
                          for c, r in zip(cost, right, strict=True)])
 
     gain = areas(a) - areas(b)
-    plain, strict = (np.quantile(gain[1:], [(1 - level) / 2, (1 + level) / 2]) for level in (LEVEL, STRICT))
-    return Effect(float(gain[0]), *map(float, plain), *map(float, strict), seeds, int(count), np.inf, np.inf)
+    return Effect.of(float(gain[0]), gain[1:], seeds, count)

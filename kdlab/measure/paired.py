@@ -2,22 +2,19 @@
 
 A claim is about networks of *other* seeds on *other* clips. So both are resampled: seeds (rows) and test units
 (columns: clips, people or scene groups), the units once for all seeds, because every seed met the same clips.
-SciPy's bootstrap resamples one axis, hence these lines. The rules are those of docs/ledger.md.
+The rules are those of docs/ledger.md.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from scipy import stats
 
+from kdlab.measure.bootstrap import LEVEL, STRICT, counts, ends
 from kdlab.values import whole
 
-__all__ = ["LEVEL", "STRICT", "Effect", "effect", "provisional", "together", "verdict"]
+__all__ = ["Effect", "effect", "needed", "provisional", "together", "verdict"]
 
-LEVEL = 0.95
-#: Fifteen rows of the ledger are read together: 1 − 0.05/15 each.
-STRICT = 1 - 0.05 / 15
 #: A word from fewer seeds is provisional: the bootstrap of few values knows little of their spread.
 ENOUGH_SEEDS = 10
 
@@ -35,6 +32,18 @@ class Effect:
     units: int
     seeds_needed: float
     units_needed: float
+
+    @classmethod
+    def of(cls, mean: float, samples: np.ndarray, seeds: int, units: int, cells: np.ndarray | None = None,
+           ratio: float | None = None) -> "Effect":
+        """``mean`` with the intervals of its bootstrap ``samples``. From ``cells (S, U)``, each unit's difference under
+        each seed, is told how many more would decide, ``ratio`` being the strict interval's width over the plain's."""
+        (low, high), strict = ends(samples, LEVEL), ends(samples, STRICT)
+        if ratio is None:
+            ratio = (strict[1] - strict[0]) / (high - low) if high > low else 1.0
+        # Decided means: zero excluded at the strict level, or the plain interval inside ±2; whichever is nearer.
+        more = (np.inf, np.inf) if cells is None else needed(cells, max(abs(mean) / ratio, 2 - abs(mean)))
+        return cls(mean, low, high, *strict, seeds, units, *more)
 
     @property
     def half_width(self) -> float:
@@ -63,37 +72,15 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None, replic
     sizes = np.bincount(unit_of).astype(float)
     seeds, n_units = sums.shape
     means = np.empty(replicates)
-    drawn_seeds, drawn_units = _resamples(seeds, n_units, replicates)
+    drawn_seeds, drawn_units = counts(seeds, n_units, replicates)
     for start in range(0, replicates, 1000):
         ws, wu = (drawn[start : start + 1000].astype(float) for drawn in (drawn_seeds, drawn_units))
         means[start : start + 1000] = np.einsum("rs,su,ru->r", ws, sums, wu, optimize=True) / (seeds * (wu @ sizes))
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    strict = np.quantile(means, [(1 - STRICT) / 2, (1 + STRICT) / 2])
-    mean = float(sums.sum() / (seeds * sizes.sum()))
-    # Decided means: zero excluded at the strict level, or the plain interval inside ±2; whichever is nearer.
     ratio = stats.norm.ppf((1 + STRICT) / 2) / stats.norm.ppf((1 + LEVEL) / 2)
-    needed = _needed(sums / sizes, target=max(abs(mean) / ratio, 2 - abs(mean)))
-    return Effect(mean, float(low), float(high), *map(float, strict), seeds,
-                  n_units, *needed)
+    return Effect.of(float(sums.sum() / (seeds * sizes.sum())), means, seeds, n_units, sums / sizes, ratio)
 
 
-@lru_cache(maxsize=16)
-def _resamples(seeds: int, units: int, replicates: int) -> tuple[np.ndarray, np.ndarray]:
-    """How often each seed ``(R, S)`` and unit ``(R, U)`` is drawn. Always the same, since the interval of a table must
-    not change from one reading to the next; kept, since most of a bootstrap's time went into drawing."""
-    rng, drawn = np.random.default_rng(0), []
-    for start in range(0, replicates, 1000):
-        rows = min(1000, replicates - start)
-        drawn.append([_small(rng.multinomial(n, np.full(n, 1 / n), rows)) for n in (seeds, units)])
-    return tuple(np.concatenate(column) for column in zip(*drawn, strict=True))
-
-
-def _small(counts: np.ndarray) -> np.ndarray:
-    """The same in as few bytes as they fit in: hardly ever more than one each."""
-    return counts.astype(np.min_scalar_type(counts.max()))
-
-
-def _needed(cells: np.ndarray, target: float) -> tuple[float, float]:
+def needed(cells: np.ndarray, target: float) -> tuple[float, float]:
     """Seeds (with these units) or units (with these seeds) that bring the 95 % half-width to ``target`` points.
 
     The variance of the resampled mean is seed part / S + unit part / U + 3 rest / (S U), the parts from a two-way

@@ -14,10 +14,10 @@ from torch import nn
 
 from kdlab.clips.night import Night
 from kdlab.clips.views import Batch, View
+from kdlab.measure.bootstrap import interval
 from kdlab.recipe import UserClips
 from kdlab.runs import Run, batches
 from kdlab.train import predict
-from kdlab.values import whole
 
 __all__ = ["PROBES", "asked", "mean_recall", "narrowed", "re_estimated"]
 
@@ -63,15 +63,14 @@ def mean_recall(correct: np.ndarray, labels: np.ndarray, replicates: int = 5000)
     ``correct (S, N)`` in {0, 1}, one row a seed; ``labels (N,)``. Clips of one scene are not independent, and where a
     class has a single scene no interval over scenes exists: this one is too narrow for other scenes.
     """
-    whole(1, replicates=replicates)
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    rng, means = np.random.default_rng(0), np.empty(replicates)
-    for r in range(replicates):
-        some = correct[rng.integers(0, len(correct), len(correct))].mean(0)
-        means[r] = np.mean([some[rng.choice(clips, len(clips))].mean() for clips in classes])
-    mean = np.mean([correct[:, clips].mean() for clips in classes])
-    low, high = np.quantile(means, (0.025, 0.975))
-    return 100 * float(mean), 100 * float(low), 100 * float(high)
+
+    def drawn(seeds: np.ndarray, *clips: np.ndarray) -> float:
+        some = correct[seeds].mean(0)
+        return np.mean([some[of[places]].mean() for of, places in zip(classes, clips, strict=True)])
+
+    low, high = interval(drawn, len(correct), *map(len, classes), replicates=replicates)
+    return 100 * float(np.mean([correct[:, clips].mean() for clips in classes])), 100 * low, 100 * high
 
 
 def re_estimated(net: nn.Module, batches: Iterable[Batch], view: str) -> nn.Module:

@@ -11,10 +11,10 @@ from kdlab.files import write_atomically
 from kdlab.ours import begins_with, may_write
 from kdlab.profiles import TITLES, VARIETY
 from kdlab.show import attention_plots, detection_plots, exit_plots, flatness_plots, plots
-from kdlab.studies import attention, controls, detection, dual_light, flatness, progressive, wise
+from kdlab.studies import attention, controls, detection, dual_light, flatness, generative, progressive, wise
 from kdlab.studies.dual_light import committed_sweep
 from kdlab.studies.flatness_rows import hierarchy
-from kdlab.study import Scores, load_rows, pooled
+from kdlab.study import load_rows
 
 __all__ = ["draw"]
 
@@ -43,8 +43,7 @@ def draw() -> list[Path]:
     where ``$KDLAB_FIGURES`` holds a picture of one of these names that kdlab did not draw.
     """
     plots.style()
-    scores = Scores.load(paths.figures_dir() / "predictions" / "dual_light-night.npz")
-    more = Scores.load(paths.figures_dir() / "predictions" / "dual_light_controls-night.npz")
+    scores, more = (study.scores()["night"] for study in (dual_light.study, controls.study))
     rivals = {what: more.effect(*pair) for what, pair in _rivals().items()}
     against = [c for c in TITLES if c in scores.predicted and c != "dlkdd"]
     pictures = {
@@ -58,15 +57,14 @@ def draw() -> list[Path]:
             {TITLES[c]: scores.logits[c] for c in ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "label_smoothing")},
             scores.labels),
     }
-    sets = {name: pooled([Scores.load(paths.figures_dir() / "predictions" / f"{file}.npz") for file in files])
-            for name, files in progressive.files().items()}
+    sets = progressive.study.scores()
     pictures |= {
         "progressive_exits": exit_plots.exit_table(sets["night_context"], "night, places tell: twelve exits"),
         "wise_costs": exit_plots.cost_curves({name: wise.load_curves(name) for name in sets},
                                              {"ce_ic": "CE exits, WISE", "pkd": "PKD exits, WISE",
                                               "segments": "finals fused, 1 to 3 segments"}),
     }
-    generated = Scores.load(paths.figures_dir() / "predictions" / "generative-night_bright.npz")
+    generated = generative.study.scores()["night_bright"]
     titles = {c: title for c, title in generative_profiles.TITLES.items()
               if c in generated.predicted and c != "genkd" and not c.startswith("teacher")}
     detected = detection.Detections.load(paths.figures_dir() / "predictions" / "detection-night_untrimmed.npz")

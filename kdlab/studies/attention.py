@@ -5,9 +5,8 @@ its last and last but one stage), and the answer is scored against `night`'s act
 nothing: a network's result is its gain over the best of them. docs/methods.md, 7.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,20 +14,17 @@ import pandas as pd
 from kdlab import exit_profiles, generative_profiles, paths, profiles
 from kdlab.clips.mpeg4_sets import NightStream
 from kdlab.clips.night import ACTIONS, Night
-from kdlab.evidence import Evidence, asked_for
-from kdlab.many import obtain_all
 from kdlab.measure.attention import SCORES
 from kdlab.measure.paired import Effect, effect
 from kdlab.nets.exits import ORDER
 from kdlab.recipe import Recipe
 from kdlab.studies import dual_light
 from kdlab.studies.looks import looked
-from kdlab.study import Scores, flat, tested
+from kdlab.study import Outcome, Part, Study, load_arrays
 from kdlab.values import whole
 
-__all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "PROFILE", "TITLES", "AttentionSize", "available", "best",
-           "committed", "compared", "differences", "gains", "load_looks", "mean", "parts", "reading", "run", "sized",
-           "trainings"]
+__all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "TITLES", "AttentionSize", "available", "best", "compared",
+           "differences", "gains", "load_looks", "mean", "parts", "reading", "sized", "study"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class AttentionSize:
 SMOKE = AttentionSize("smoke", "smoke", 2, 2, 2, 1)
 DEMO = AttentionSize("demo", "demo", 12, 3, 2, 2)
 STUDY = AttentionSize("study", "demo", 40, 4, 2, 4)
-PROFILE = STUDY
+sized = profiles.among(SMOKE, DEMO, STUDY)
 
 #: The sets, and how they read.
 DATA = {"night": "dual light: dark clips", "night_context": "compressed video: places tell",
@@ -64,11 +60,6 @@ GENERATIVE = ("student_ce", "genkd", "teacher_fr")
 TITLES = {name: profiles.TITLES[name] for name in dual_light.HEADLINE} | {
     "iframe": "I-frame network", "motion": "motion network", "residual": "residual network"} | {
     name: generative_profiles.TITLES[name] for name in GENERATIVE}
-
-
-def sized(name: str | None = None) -> AttentionSize:
-    """The size that goes with ``profiles.current(name)``."""
-    return {size.name: size for size in (SMOKE, DEMO, STUDY)}[profiles.current(name).name]
 
 
 def parts(size: AttentionSize, seeds: int | None = None) -> dict[str, tuple[dict[str, list[Recipe]], object]]:
@@ -88,58 +79,17 @@ def parts(size: AttentionSize, seeds: int | None = None) -> dict[str, tuple[dict
     }
 
 
-def trainings(profile: AttentionSize, seeds: int | None = None) -> list[Recipe]:
-    """All that :func:`run` trains."""
-    return flat(*(columns for columns, _ in parts(profile, seeds).values()))
-
-
-def committed() -> dict[str, dict[str, list[Recipe]]]:
-    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
-    return {f"attention-{name}": columns for name, (columns, _) in parts(PROFILE, 1).items()}
-
-
-def run(profile: AttentionSize, seeds: int | None = None, *, only: Sequence[str] = (), workers: int | None = None,
-        say=print) -> dict[str, Scores]:
-    """Run (or resume) the study; write its evidence: ``attention.csv``, and for each set what its networks said and, in
-    ``attention-<set>-looks.npz``, the scores of every map. ``only`` names some sets; the rows of the others stay."""
-    every = parts(profile, seeds)
-    asked_for("attention", every, only)
-    counts = {name: len(next(iter(every[name][0].values()))) for name in only or every}
-    evidence = Evidence.of("attention", profile, counts, whole=profile == PROFILE, say=say)
-    (sets, table), found, seen = evidence.chosen(every, only), {}, {}
-    for name, (columns, data) in sets.items():
-        every = flat(columns)
-        obtained = dict(zip(every, obtain_all(every, pretrained=False, stale="refuse", workers=workers, say=say),
-                            strict=True))
-        runs = {condition: [obtained[recipe] for recipe in column] for condition, column in columns.items()}
-        found[name] = tested(runs, data)
-        looks = seen[name] = looked(runs, data, profile.every, say)
-        found[name].save(evidence.file(f"attention-{name}"))
-        evidence.save(f"attention-{name}-looks", looks)
-        table += _rows(name, found[name], looks)
-        say(gains(looks, columns).to_string(index=False))
-    if "night" in sets:
-        say(differences(seen["night"]).to_string(index=False))
-    say(str(evidence.save_rows(table)))
-    return found
-
-
 # --- reading it ------------------------------------------------------------------------------------------------
-
-
-def _file(name: str) -> Path:
-    return paths.figures_dir() / "predictions" / f"attention-{name}-looks.npz"
 
 
 def load_looks(name: str) -> dict[str, np.ndarray]:
     """The committed scores of a set's maps, as :func:`kdlab.studies.looks.looked` made them."""
-    with np.load(_file(name), allow_pickle=False) as file:
-        return {key: file[key] if key == "ids" else file[key].astype(float) for key in file.files}
+    return {key: v if key == "ids" else v.astype(float) for key, v in load_arrays(f"attention-{name}-looks").items()}
 
 
 def available() -> list[str]:
     """The sets of :data:`DATA` whose looks are committed."""
-    return [name for name in DATA if _file(name).is_file()]
+    return [name for name in DATA if (paths.figures_dir() / "predictions" / f"attention-{name}-looks.npz").is_file()]
 
 
 def mean(looks: dict[str, np.ndarray], metric: str, condition: str) -> float:
@@ -196,9 +146,27 @@ def differences(looks: dict[str, np.ndarray], pairs: dict[str, list[tuple[str, s
     return pd.DataFrame(table, columns=["metric", "comparison", "effect", "reading"])
 
 
-def _rows(name: str, answers: Scores, looks: dict[str, np.ndarray]) -> Iterator[dict]:
+# --- the study -------------------------------------------------------------------------------------------------
+
+
+def _parts(size: AttentionSize, seeds: int) -> list[Part]:
+    return [Part(name, columns, on=data, rows=_rows)
+            for name, (columns, data) in parts(size, seeds).items()]
+
+
+def _rows(outcome: Outcome) -> list[dict]:
+    """Keep the scores of every map, and make rows of them."""
+    looks = looked(outcome.runs, outcome.part.on, outcome.size.every, outcome.say)
+    outcome.evidence.save(f"attention-{outcome.part.data}-looks", looks)
+    outcome.say(gains(looks, outcome.runs).to_string(index=False))
+    if outcome.part.data == "night":
+        outcome.say(differences(looks).to_string(index=False))
+    return list(_tidy(outcome, looks))
+
+
+def _tidy(outcome: Outcome, looks: dict[str, np.ndarray]) -> Iterator[dict]:
     """Tidy rows: for each seed the mean over clips of every score, and the networks' accuracy on the same clips."""
-    about = dict(study="attention", data=name, fold="")
+    scores = outcome.scores
     for key in looks:
         if key == "ids":
             continue
@@ -206,13 +174,16 @@ def _rows(name: str, answers: Scores, looks: dict[str, np.ndarray]) -> Iterator[
         plain = condition.removeprefix("untrained:")
         for mark in "@~=":
             plain = plain.partition(mark)[0]
-        names = answers.recipes.get(plain, [""])  # a map without a network has neither recipe nor seed
+        names = scores.recipes.get(plain, [""])  # a map without a network has neither recipe nor seed
         for s, values in enumerate(looks[key].astype(float)):
             scale, unit = (1, "1") if metric in ("agreement", "similarity") else (100, "%")
             value = round(scale * float(np.nanmean(values)), 4) if not np.isnan(values).all() else ""
-            yield about | dict(condition=condition, seed=answers.seeds[s] if names[0] else "", metric=metric,
-                               value=value, unit=unit, recipe=names[s])
-    for condition, names in answers.recipes.items():
-        for seed, right, its in zip(answers.seeds, answers.accuracy(condition), names, strict=True):
-            yield about | dict(condition=condition, seed=seed, metric="accuracy", value=round(float(right), 4),
-                               unit="%", recipe=its)
+            yield outcome.row(condition=condition, seed=scores.seeds[s] if names[0] else "", metric=metric,
+                              value=value, unit=unit, recipe=names[s])
+    for condition, names in scores.recipes.items():
+        for seed, right, its in zip(scores.seeds, scores.accuracy(condition), names, strict=True):
+            yield outcome.row(condition=condition, seed=seed, metric="accuracy", value=round(float(right), 4),
+                              unit="%", recipe=its)
+
+
+study = Study("attention", _parts, size=STUDY, sized=sized, committed=True)

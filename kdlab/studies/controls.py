@@ -4,28 +4,28 @@ The conditions are those of docs/methods.md, 1.4. Each is compared, seed by seed
 in one thing (:data:`COMPARISONS`). The runs that ``kdlab study dual_light`` has made already are used again.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
+
+import pandas as pd
 
 from kdlab.clips.standardised import Standardised
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.distill.controls import RandomGamma, StoredTargets
 from kdlab.distill.dual_light import DualLight
-from kdlab.evidence import Evidence
 from kdlab.measure.paired import Effect, verdict
 from kdlab.measure.transfer import asked
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.nets.wrappers import WithStatistics
-from kdlab.profiles import DEMO, STUDY, Profile, current, dual_light
+from kdlab.profiles import STUDY, Profile, current, dual_light
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, find
-from kdlab.studies.dual_light import HEADLINE, ledger
+from kdlab.studies.dual_light import CLAIMS, HEADLINE
 from kdlab.studies.enhancers import enhancers
-from kdlab.study import Scores, answers, beside, collect, flat, fused, rows, tested
+from kdlab.study import Part, Scores, Study, answers, beside, by_condition, fused
 
-__all__ = ["COMPARISONS", "PROFILE", "TITLES", "columns", "committed", "effects", "few_columns", "run", "trainings"]
+__all__ = ["COMPARISONS", "TITLES", "columns", "effects", "few_columns", "study"]
 
-PROFILE = STUDY
+#: Enough seeds to see what explains the main effect, not to decide every row.
 SEEDS, FEW_SEEDS = 5, 4
 #: Half the widths of the student, a quarter of its multiply–accumulates.
 SMALL = TinyR2Plus1D((4, 8, 20, 44))
@@ -94,11 +94,7 @@ COMPARISONS = {
 
 def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     """Condition → one recipe per seed: those of the main study that are compared with, and the controls."""
-    return _by_condition([_controls(dual_light(profile, seed), small=SMALL) for seed in range(seeds)])
-
-
-def _by_condition(per_seed: Sequence[dict[str, Recipe]]) -> dict[str, list[Recipe]]:
-    return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
+    return by_condition(lambda seed: _controls(dual_light(profile, seed), small=SMALL), seeds)
 
 
 def _controls(made: dict[str, Recipe], small: TinyR2Plus1D) -> dict[str, Recipe]:
@@ -127,22 +123,8 @@ def few_columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     """Few clips: the headline conditions, and ``dlkdd:<enhancer>`` with a teacher on other enhancers (of gamma 1.8, and
     of none, the headline has students)."""
     ways = {name: enhancers(profile)[name] for name in ("gamma1.4", "gamma2.2", "he", "zerodce", "zerodce-steady")}
-    per_seed = []
-    for seed in range(seeds):
-        made = dual_light(profile, seed)
-        taught = {f"dlkdd:{name}": dual_light(profile, seed, enhancer=e)["dlkdd"] for name, e in ways.items()}
-        per_seed.append({c: made[c] for c in HEADLINE} | taught)
-    return _by_condition(per_seed)
-
-
-def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
-    """All that :func:`run` trains."""
-    return flat(columns(profile, seeds or SEEDS), few_columns(current(beside(profile)), FEW_SEEDS))
-
-
-def committed() -> dict[str, dict[str, list[Recipe]]]:
-    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
-    return {"dual_light_controls-night": columns(PROFILE, 1), "dual_light_controls-night_demo": few_columns(DEMO, 1)}
+    return by_condition(lambda seed: {c: dual_light(profile, seed)[c] for c in HEADLINE} | {
+        f"dlkdd:{name}": dual_light(profile, seed, enhancer=e)["dlkdd"] for name, e in ways.items()}, seeds)
 
 
 def _matrix(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
@@ -162,38 +144,33 @@ def effects(scores: Scores) -> dict[str, dict[str, Effect]]:
             for question, asked in COMPARISONS.items()}
 
 
-def run(profile: Profile, seeds: int | None = None, *, few: Profile | None = None, few_seeds: int = FEW_SEEDS,
-        workers: int | None = None, say=print) -> Scores:
-    """Run (or resume) the controls; write their evidence, ``dual_light_controls.csv`` and two files of predictions.
+# --- the study -------------------------------------------------------------------------------------------------
 
-    Students of the ``few``-clips profile (demo, or smoke beside smoke) are tested on the test clips of ``profile``,
-    which are more. The default number of seeds is enough to see what explains the main effect, not to decide every row.
-    """
-    seeds, few = seeds or SEEDS, few or current(beside(profile))
-    evidence = Evidence.of("dual_light_controls", profile, {"night": seeds, "night_demo": few_seeds}, say=say,
-                           whole=(profile, few) == (PROFILE, DEMO))
-    scores, runs = collect(columns(profile, seeds), workers=workers, say=say)
+
+def _parts(profile: Profile, seeds: int) -> list[Part]:
+    """The controls; and students of few clips (demo size), tested on the test clips of ``profile``, which are more."""
+    few = few_columns(current(beside(profile)), seeds if profile.name == "smoke" else FEW_SEEDS)
+    return [Part("night", columns(profile, seeds), answers=_answers),
+            Part("night_demo", few, on=profile.night)]
+
+
+def _answers(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
+    """``scores`` with what two networks say together, and what one says of the other light."""
     raw = runs["ce_raw"]
     scores = fused(scores, "two_lights", raw, runs["ce_enhanced"])
     scores = fused(scores, "two_ce", raw, [*raw[1:], raw[0]])
     teachers = [find(run.recipe.teacher, pretrained=False) for run in runs["dlkdd"]]
-    scores = _matrix(fused(scores, "with_teacher", runs["dlkdd"], teachers), runs)
-    scores.save(evidence.file("dual_light_controls-night"))
-    table = rows("dual_light_controls", "night", scores, runs)
+    return _matrix(fused(scores, "with_teacher", runs["dlkdd"], teachers), runs)
 
-    _, students = collect(few_columns(few, few_seeds), workers=workers, say=say)
-    small = tested(students, profile.night)
-    small.save(evidence.file("dual_light_controls-night_demo"))
-    table += rows("dual_light_controls", "night_demo", small, students)
-    written = evidence.save_rows(table)
-    for some in (scores, small):
-        say(ledger(some).to_string(index=False))
-    for question, found in effects(scores).items():
-        say(question)
-        for what, e in found.items():
-            say(f"  {what}: {e}; {verdict(e)}")
-    for condition in small.predicted:
-        if condition.startswith("dlkdd:"):
-            say(f"few clips, {condition} − CE raw: {small.effect(condition, 'ce_raw')}")
-    say(str(written))
-    return scores
+
+def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
+    lines = []
+    for question, answered in effects(found["night"]).items() if "night" in found else ():
+        lines += [question, *(f"  {what}: {e}; {verdict(e)}" for what, e in answered.items())]
+    if few := found.get("night_demo"):
+        lines += [f"few clips, {condition} − CE raw: {few.effect(condition, 'ce_raw')}" for condition in few.predicted
+                  if condition.startswith("dlkdd:")]
+    return lines
+
+
+study = Study("dual_light_controls", _parts, size=STUDY, seeds=SEEDS, claims=CLAIMS, lines=_lines, committed=True)

@@ -5,7 +5,7 @@ bright twin of every dark clip is known, and a network trained and tested on the
 dark costs. Each person is tested once: the test clips of the three folds are pooled, seed by seed, to one row of 90.
 """
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,16 +13,12 @@ import pandas as pd
 from kdlab import paths
 from kdlab.clips.darkened import Darkened
 from kdlab.clips.views import Raw
-from kdlab.evidence import Evidence
 from kdlab.profiles import STUDY, Profile, dual_light
 from kdlab.recipe import Recipe, UserClips
-from kdlab.studies.dual_light import ledger
-from kdlab.study import Scores, collect, convergence, flat, pooled, rows
+from kdlab.studies.dual_light import CLAIMS
+from kdlab.study import Outcome, Part, Scores, Study, by_condition, convergence
 
-__all__ = ["FOLDS", "PROFILE", "columns", "committed", "run", "trainings"]
-
-PROFILE = STUDY
-SEEDS = 3
+__all__ = ["FOLDS", "columns", "study"]
 
 FOLDS = ("1", "2", "3")
 #: A fold has 50 training clips. CE on dark clips, mean validation accuracy of the folds (30 clips) after 60, 100 and
@@ -34,43 +30,24 @@ def columns(profile: Profile, seeds: int, fold: str) -> dict[str, list[Recipe]]:
     """Condition → one recipe per seed, the people of ``fold`` tested. Recipes can be made where the clips are not."""
     clips = UserClips(str((paths.real_clips() or Path()) / "weizmann"), fold, own_folds=len(FOLDS))
     epochs = profile.settings.epochs if profile.name == "smoke" else EPOCHS
-    profile = dataclasses.replace(profile, settings=dataclasses.replace(profile.settings, epochs=epochs))
-    per_seed = [dual_light(profile, seed, clips, dark=Darkened()) for seed in range(seeds)]
-    for recipes in per_seed:
-        recipes["ce_bright"] = dataclasses.replace(recipes["ce_raw"], condition="ce_bright", view=Raw())
-    return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
+    profile = replace(profile, settings=replace(profile.settings, epochs=epochs))
+
+    def made(seed: int) -> dict[str, Recipe]:
+        recipes = dual_light(profile, seed, clips, dark=Darkened())
+        return recipes | {"ce_bright": replace(recipes["ce_raw"], condition="ce_bright", view=Raw())}
+
+    return by_condition(made, seeds)
 
 
-def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
-    """All that :func:`run` trains."""
-    return flat(*(columns(profile, seeds or SEEDS, fold) for fold in FOLDS))
+def _parts(profile: Profile, seeds: int) -> list[Part]:
+    return [Part("weizmann_dark", columns(profile, seeds, fold), fold, "group", real="weizmann", file=f"fold{fold}",
+                 whole=Outcome.rows) for fold in FOLDS]
 
 
-def committed() -> dict[str, dict[str, list[Recipe]]]:
-    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
-    return {f"dual_light_weizmann-fold{fold}": columns(PROFILE, 1, fold) for fold in FOLDS}
+def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
+    gain, half, word = convergence(rows, "weizmann_dark")
+    return [f"twice the steps: {gain:+.1f} ± {half:.1f} points of validation accuracy: {word}"]
 
 
-def run(profile: Profile, seeds: int | None = None, *, workers: int | None = None, say=print) -> Scores:
-    """Run (or resume) the study; write its evidence, ``dual_light_weizmann.csv`` and predictions for each fold.
-
-    Rows with a ``fold`` are of one training, those without of a seed's three. Verdicts resample people and seeds.
-    Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
-    """
-    paths.real_set("weizmann")
-    seeds = seeds or SEEDS
-    evidence = Evidence.of("dual_light_weizmann", profile, {"weizmann_dark": seeds}, whole=profile == PROFILE, say=say)
-    table, folds = [], []
-    for fold in FOLDS:
-        scores, runs = collect(columns(profile, seeds, fold), unit="group", workers=workers, say=say)
-        scores.save(evidence.file(f"dual_light_weizmann-fold{fold}"))
-        table += rows("dual_light", "weizmann_dark", scores, runs, fold)
-        folds.append(scores)
-    scores = pooled(folds)
-    table += rows("dual_light", "weizmann_dark", scores, {})
-    written = evidence.save_rows(table)
-    gain, half, word = convergence(pd.DataFrame(table), "weizmann_dark")
-    say(f"twice the steps: {gain:+.1f} ± {half:.1f} points of validation accuracy: {word}")
-    say(ledger(scores).to_string(index=False))
-    say(str(written))
-    return scores
+#: Rows with a ``fold`` are of one training, those without of a seed's three. Verdicts resample people and seeds.
+study = Study("dual_light_weizmann", _parts, size=STUDY, seeds=3, claims=CLAIMS, lines=_lines, committed=True)

@@ -9,7 +9,7 @@ One teacher serves all seeds, so intervals are about students of this teacher.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +17,19 @@ import pandas as pd
 
 from kdlab.clips.windows import windows
 from kdlab.detection_profiles import DEMO, STUDY, TITLES, DetectionSize, conditions, sized
-from kdlab.evidence import Evidence
-from kdlab.many import obtain_all
 from kdlab.measure.detection import AVERAGES, TIOUS, Evaluation, annotated, evaluate
 from kdlab.measure.detections import effect_of, found_by, mean_aps, resampled, seen_by
 from kdlab.measure.paired import Effect, verdict
 from kdlab.recipe import Recipe
-from kdlab.runs import Run, find, save_arrays
-from kdlab.study import beside, doubled, flat, lies, load_rows
+from kdlab.runs import Run, save_arrays
+from kdlab.study import LEDGER, Outcome, Part, Study, beside, by_condition, obtained
+from kdlab.study import convergence as study_convergence
 
-__all__ = ["HEADLINE", "METRICS", "PROFILE", "Detections", "collected", "columns", "committed", "compared",
-           "convergence", "effects", "ledger", "run", "sized", "trainings", "width"]
+__all__ = ["HEADLINE", "METRICS", "Detections", "collected", "columns", "convergence", "effects", "ledger", "sized",
+           "study", "width"]
 
-PROFILE = STUDY
+#: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
+DEMO_SEEDS = 3
 #: GenKD's own protocol on THUMOS14; fixed before the test videos were looked at.
 HEADLINE = "0.1-0.5"
 METRICS = (*(f"{t:g}" for t in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)), *AVERAGES)
@@ -47,6 +47,7 @@ class Detections:
     found: dict[str, list[Evaluation]]
     recipes: dict[str, list[str]]
     sources: dict[str, str] = field(default_factory=dict)  # condition → hash of what trained it
+    sigma: float = np.nan  # the width of soft-NMS with which they were found; not kept on disk
     _samples: dict = field(default_factory=dict, repr=False, compare=False)  # bootstraps, each made once
 
     @property
@@ -107,30 +108,15 @@ def _scored(truth: pd.DataFrame, found: pd.DataFrame, classes: int) -> Evaluatio
 
 def columns(size: DetectionSize, seeds: int, longer: bool = False) -> dict[str, list[Recipe]]:
     """Condition → one recipe a seed; with ``longer`` also the student with twice the steps."""
-    every = [conditions(size, seed) for seed in range(seeds)]
-    return {name: [each[name] for each in every] for name in TITLES if longer or name != "det_student_2x"}
-
-
-def trainings(profile: DetectionSize, seeds: int | None = None) -> list[Recipe]:
-    """All that :func:`run` trains, seed after seed, the longer trainings last."""
-    made = columns(profile, seeds or profile.seeds, longer=True)
-    longer = made.pop("det_student_2x")
-    return [column[seed] for seed in range(seeds or profile.seeds) for column in made.values()] + longer
-
-
-def committed() -> dict[str, dict[str, list[Recipe]]]:
-    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
-    return {"detection-night_untrimmed": columns(PROFILE, 1)}
+    names = [name for name in TITLES if longer or name != "det_student_2x"]
+    return by_condition(lambda seed: conditions(size, seed), seeds, names)
 
 
 def collected(made: dict[str, list[Recipe]], *, pretrained: bool = False, stale: str = "refuse",
               workers: int | None = None, say=print) -> tuple[Detections, dict[str, list[Run]], float]:
     """Obtain ``made`` (:func:`columns`, or trainings of your own with a ``det_student`` among them): what they find in
     the test videos, the runs, and the width of soft-NMS that the students' validation videos chose."""
-    order = list(dict.fromkeys(flat(made)))
-    obtained = dict(zip(order, obtain_all(order, pretrained=pretrained, stale=stale, workers=workers, say=say),
-                        strict=True))
-    runs = {condition: [obtained[r] for r in column] for condition, column in made.items()}
+    runs = obtained(made, pretrained=pretrained, stale=stale, workers=workers, say=say)
     best = width(runs["det_student"])
     first = runs["det_student"][0]
     some = windows(first.recipe.data.catalogue(), "test", first.recipe.window)
@@ -166,90 +152,70 @@ def ledger(scores: Detections) -> pd.DataFrame:
     """The row of claim G4."""
     claim = scores.effect("det_genkd", "det_student")
     control = {"an untrained teacher": scores.effect("det_genkd", "det_untrained")}
-    return pd.DataFrame([{"claim": "G4", "says": "GenKD helps temporal detection",
-                          "comparison": f"student + GenKD − student, mAP at tIoU {HEADLINE}", "effect": str(claim),
-                          "verdict": verdict(claim, control)}])
+    row = ("G4", "GenKD helps temporal detection", f"student + GenKD − student, mAP at tIoU {HEADLINE}", str(claim),
+           verdict(claim, control))
+    return pd.DataFrame([row], columns=LEDGER)
 
 
 def convergence(table: pd.DataFrame) -> tuple[float, float, str]:
-    """As ``kdlab.study.convergence``: gain in *validation* mAP from twice the steps, its 95 % half-width over seeds,
-    and the word ("not measured" where no student was trained longer)."""
-    some = table[(table.data == "night_untrimmed") & (table.metric == f"val_map@{HEADLINE}")]
-    wide = some.pivot_table(index="seed", columns="condition", values="value")
-    if "det_student_2x" not in wide:
-        return np.nan, np.inf, "not measured"
-    return doubled((wide.det_student_2x - wide.det_student).dropna().to_numpy(float))
+    """As :func:`kdlab.study.convergence`, in *validation* mAP of the student."""
+    return study_convergence(table, "night_untrimmed", "det_student", "det_student_2x", f"val_map@{HEADLINE}")
 
 
 # --- the study -------------------------------------------------------------------------------------------------
 
 
-def run(profile: DetectionSize, seeds: int | None = None, *, demo_seeds: int = 3, workers: int | None = None,
-        say=print) -> Detections:
-    """Run (or resume) the study; write its evidence, ``detection.csv`` and what every run found in the videos.
-
-    ``demo_seeds`` runs of demo size are what ``kdlab reproduce`` compares a user's own numbers with.
-    """
-    seeds = seeds or profile.seeds
-    evidence = Evidence.of("detection", profile, {"night_untrimmed": seeds, "night_untrimmed_demo": demo_seeds},
-                           whole=profile == PROFILE, say=say)
-    obtain_all(trainings(profile, seeds), pretrained=False, stale="refuse", workers=workers, say=say)
-    scores, runs, best = collected(columns(profile, seeds, longer=True), workers=workers, say=say)
-    say(f"soft-NMS of width {best:g}, chosen on validation videos")
-    demo, _, _ = collected(columns(sized(beside(profile)), demo_seeds), workers=workers, say=say)
-    table = pd.DataFrame(write(evidence, scores, runs, best, demo))
-    gain, half, word = convergence(table)
-    say(f"twice the steps: {gain:+.1f} ± {half:.1f} points on validation: {word}")
-    for title, found in effects(scores).items():
-        say(f"{title}: {found} points")
-    say(ledger(scores).to_string(index=False))
-    say(str(evidence.folder / "detection.csv"))
-    return scores
+def _parts(size: DetectionSize, seeds: int) -> list[Part]:
+    small = sized(beside(size))
+    return [Part("night_untrimmed", columns(size, seeds, longer=True), gather=_gather, rows=_rows),
+            Part("night_untrimmed_demo", columns(small, seeds if size.name == "smoke" else DEMO_SEEDS), file="",
+                 gather=_gather, rows=_map_rows)]
 
 
-def write(evidence: Evidence, scores: Detections, runs: dict[str, list[Run]], sigma: float,
-          demo: Detections) -> list[dict]:
-    """Save what was :func:`collected`, detections and tidy rows, those of ``demo`` among them; the rows."""
-    scores.save(evidence.file("detection-night_untrimmed"))
-    table = _rows("night_untrimmed", scores)
-    for condition, column in runs.items():
+def _gather(made: dict[str, list[Recipe]], unit: str, **how) -> tuple[Detections, dict[str, list[Run]]]:
+    scores, runs, best = collected(made, **how)
+    return replace(scores, sigma=best), runs
+
+
+def _rows(outcome: Outcome) -> list[dict]:
+    """Tidy rows of what was :func:`collected`: mAP on test videos, and on validation; CPU seconds."""
+    table, sigma = _map_rows(outcome), outcome.scores.sigma
+    outcome.say(f"soft-NMS of width {sigma:g}, chosen on validation videos")
+    for condition, column in outcome.runs.items():
         for seed, one in enumerate(column[:1] if condition == "det_teacher" else column):
-            about = dict(study="detection", data="night_untrimmed", condition=condition, seed=seed, fold="",
-                         recipe=one.folder.name)
+            about = outcome.row(condition=condition, seed=seed, recipe=one.folder.name)
             value = float(mean_aps([seen_by(one, "val", sigma=sigma)], HEADLINE)[0])
             table += [about | dict(metric=f"val_map@{HEADLINE}", value=round(value, 4), unit="%"),
                       about | dict(metric="cpu_seconds", value=one.provenance["cpu_seconds"], unit="s")]
-    table += _rows("night_untrimmed_demo", demo)
-    evidence.save_rows(table)
+    gain, half, word = convergence(pd.DataFrame(table))
+    outcome.say(f"twice the steps: {gain:+.1f} ± {half:.1f} points on validation: {word}")
     return table
 
 
-def _rows(data: str, scores: Detections) -> list[dict]:
+def _map_rows(outcome: Outcome) -> list[dict]:
     """Tidy rows of every run: mAP on test videos at each of :data:`METRICS`; the teacher's once."""
-    table = []
+    table, scores = [], outcome.scores
     for condition, each in scores.found.items():
         for s, its in enumerate(each[:1] if condition == "det_teacher" else each):
-            about = dict(study="detection", data=data, condition=condition, seed=scores.seeds[s], fold="", unit="%",
-                         recipe=scores.recipes[condition][s])
+            about = outcome.row(condition=condition, seed=scores.seeds[s], unit="%",
+                                recipe=scores.recipes[condition][s])
             table += [about | dict(metric=f"map@{name}", value=round(100 * value, 4))
                       for name, value in its.mean_ap().items() if name in METRICS]
     return table
 
 
-def compared() -> list[str]:
-    """For ``kdlab reproduce``: where today's `demo` runs lie in the range that committed ones cover, a line each."""
-    rows = load_rows("detection")
-    rows = rows[(rows.data == "night_untrimmed_demo") & (rows.metric == f"map@{HEADLINE}")]
-    mine = {name: [find(recipe, pretrained=True) for recipe in column]
-            for name, column in columns(DEMO, DEMO.seeds).items()}
-    lines = []
-    for condition, column in rows.groupby("condition", sort=False):
-        if condition not in mine or len(column) < 3:
-            continue
-        if None in mine[condition] or None in mine["det_student"]:
-            lines.append(f"{TITLES[condition]}: not trained here yet")
-            continue
-        sigma = width(mine["det_student"])
-        value = mean_aps([seen_by(run, sigma=sigma) for run in mine[condition]], HEADLINE).mean()
-        lines.append(f"detection, {TITLES[condition]}: your mAP {lies(value, column.value, DEMO.seeds)}")
-    return lines
+def _lines(found: dict[str, Detections], rows: pd.DataFrame) -> list[str]:
+    if not (scores := found.get("night_untrimmed")):
+        return []
+    return [*(f"{title}: {each} points" for title, each in effects(scores).items()),
+            ledger(scores).to_string(index=False)]
+
+
+def _map(runs: dict[str, list[Run]], condition: str) -> float:
+    """Mean :data:`HEADLINE` of the runs of a condition, as :func:`collected` reads it."""
+    sigma = width(runs["det_student"])
+    return float(mean_aps([seen_by(run, sigma=sigma) for run in runs[condition]], HEADLINE).mean())
+
+
+study = Study("detection", _parts, size=STUDY, sized=sized, lines=_lines, metric=f"map@{HEADLINE}", number=_map,
+              yours=lambda: Part("night_untrimmed_demo", columns(DEMO, DEMO.seeds)), titles=TITLES, committed=True)

@@ -11,20 +11,17 @@ from torch import nn
 from kdlab.clips.cache import resize
 from kdlab.clips.night import Night
 from kdlab.clips.views import Raw, View, Window
-from kdlab.evidence import Evidence
-from kdlab.many import obtain_all
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
-from kdlab.measure.paired import effect, verdict
+from kdlab.measure.paired import effect
 from kdlab.measure.transfer import asked
 from kdlab.profiles import DEMO, STUDY, TITLES, Profile, current, dual_light, sweep
 from kdlab.recipe import Recipe, UserClips
 from kdlab.runs import Run
-from kdlab.study import Scores, beside, collect, flat, fused, rows
+from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, fused
 
-__all__ = ["ALPHAS", "HEADLINE", "PROFILE", "TEMPERATURES", "columns", "committed", "committed_costs",
-           "committed_sweep", "cost_points", "costs", "ledger", "run", "sweep_rows", "trainings"]
+__all__ = ["ALPHAS", "CLAIMS", "HEADLINE", "TEMPERATURES", "columns", "committed_costs", "committed_sweep",
+           "cost_points", "costs", "ledger", "study"]
 
-PROFILE = STUDY
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 6
 #: Clips a class on which the study's networks are validated once they are trained.
@@ -32,25 +29,20 @@ VALIDATION = 130
 #: What the demo profile trains: the method, its baseline, its teacher, and the control that decides.
 HEADLINE = ("ce_raw", "ce_enhanced", "same_light", "dlkdd")
 TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0), (0.1, 0.5, 0.9)
+#: Of docs/ledger.md; D4, of costs, stands in :func:`ledger`.
+CLAIMS = (
+    Claim("D1", "a teacher on enhanced clips helps a raw-clip student", "dlkdd", "ce_raw",
+          ("label_smoothing", "ce_2x"), "DL-KDD − CE raw"),
+    Claim("D2", "it is the dual light that helps", "dlkdd", "same_light", (), "DL-KDD − same-light KD"),
+    Claim("D3", "raw-only inference beats enhancing at inference", "dlkdd", "ce_enhanced", (),
+          "DL-KDD − CE enhanced"),
+)
 
 
 def columns(profile: Profile, seeds: int, conditions=None, data: str | UserClips | None = None,
             first: int = 0) -> dict[str, list[Recipe]]:
     """Condition → one recipe per seed from ``first`` on, as :func:`kdlab.study.collect` wants them."""
-    per_seed = [dual_light(profile, seed, data) for seed in range(first, first + seeds)]
-    return {c: [recipes[c] for recipes in per_seed] for c in conditions or per_seed[0]}
-
-
-def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
-    """All that :func:`run` trains."""
-    small = current(beside(profile))
-    headline, cells = columns(small, DEMO_SEEDS, HEADLINE), sweep(small, 0, TEMPERATURES, ALPHAS)
-    return [*flat(columns(profile, seeds or profile.seeds), headline), *cells.values()]
-
-
-def committed() -> dict[str, dict[str, list[Recipe]]]:
-    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
-    return {"dual_light-night": columns(PROFILE, 1), "dual_light-night_demo": columns(DEMO, 1, HEADLINE)}
+    return by_condition(lambda seed: dual_light(profile, seed, data), seeds, conditions, first)
 
 
 def _pathway(net: nn.Module, view: View, window: Window, clip: np.ndarray) -> Callable[[], torch.Tensor]:
@@ -120,33 +112,14 @@ def ledger(scores: Scores, costs: pd.DataFrame | None = None) -> pd.DataFrame:
 
     ``costs`` is what :func:`costs` or :func:`committed_costs` returns; without it there is no D4.
     """
-    controls = {name: scores.effect("dlkdd", name) for name in ("label_smoothing", "ce_2x") if name in scores.predicted}
-    d1, d2, d3 = (scores.effect("dlkdd", b) for b in ("ce_raw", "same_light", "ce_enhanced"))
-    table = [
-        ("D1", "a teacher on enhanced clips helps a raw-clip student", "DL-KDD − CE raw", str(d1),
-         verdict(d1, controls)),
-        ("D2", "it is the dual light that helps", "DL-KDD − same-light KD", str(d2), verdict(d2)),
-        ("D3", "raw-only inference beats enhancing at inference", "DL-KDD − CE enhanced", str(d3), verdict(d3)),
-    ]
+    table = study.verdicts(scores)
     if costs is not None:
         worst = costs.loc[costs.high.idxmax()]
         effects = "; ".join(f"{r.what}/{r.against} {r.ratio:.2f}" for r in costs.itertuples())
         word = "supported" if worst.high < 1 else f"not supported: {worst.what} against {worst.against} is not below 1"
-        table.append(("D4", "it is cheaper than the alternatives", "cost ratios of the student", effects, word))
-    return pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])
-
-
-def sweep_rows(profile: Profile, seeds: int, workers: int | None = None, say=print) -> list[dict]:
-    """Validation accuracy of DL-KDD over temperature × alpha: the test clips are not read."""
-    cells = {(cell, seed): recipe for seed in range(seeds)
-             for cell, recipe in sweep(profile, seed, TEMPERATURES, ALPHAS).items()}
-    runs = obtain_all(list(cells.values()), pretrained=False, stale="refuse", workers=workers, say=say)
-    return [
-        dict(study="dual_light", data="night_demo" if profile.name == "demo" else "night",
-             condition=f"dlkdd:t{t:g}:a{a:g}", seed=seed, fold="", metric="val_accuracy",
-             value=run.predictions("val").accuracy, unit="%", recipe=run.folder.name)
-        for (((t, a), seed), run) in zip(cells, runs, strict=True)
-    ]
+        row = ("D4", "it is cheaper than the alternatives", "cost ratios of the student", effects, word)
+        table.loc[len(table)] = row
+    return table
 
 
 def _validated(run: Run, night: Night) -> float:
@@ -155,41 +128,50 @@ def _validated(run: Run, night: Night) -> float:
     return round(100 * float((asked(run, night, split="val").argmax(1) == labels).mean()), 4)
 
 
-def run(profile: Profile, seeds: int | None = None, *, sweep_seeds: int = 1, demo_seeds: int = DEMO_SEEDS,
-        workers: int | None = None, say=print) -> Scores:
-    """Run (or resume) the whole study and write its evidence, ``dual_light.csv`` and predictions.
+# --- the study -------------------------------------------------------------------------------------------------
 
-    Validation accuracies are those on :data:`VALIDATION` clips a class, not on the few that training looks at.
-    The seed-0 runs of demo size become the committed weights in ``pretrained/``; ``demo_seeds`` runs of that size are
-    what ``kdlab reproduce`` compares a user's own numbers with.
-    """
-    seeds, small = seeds or profile.seeds, current(beside(profile))
-    evidence = Evidence.of("dual_light", profile, {"night": seeds, "night_demo": demo_seeds}, say=say,
-                           whole=profile == PROFILE and sweep_seeds > 0)
-    scores, runs = collect(columns(profile, seeds), workers=workers, say=say)
-    scores = fused(scores, "two_stream", runs["ce_raw"], runs["ce_enhanced"])
-    table = rows("dual_light", "night", scores, runs)
+
+def _parts(profile: Profile, seeds: int) -> list[Part]:
+    """The conditions; those of demo size that a user makes, too, and that are committed; and DL-KDD's sweep there."""
+    small = current(beside(profile))
+    cells = {f"dlkdd:t{t:g}:a{a:g}": [recipe] for (t, a), recipe in sweep(small, 0, TEMPERATURES, ALPHAS).items()}
+    return [
+        Part("night", columns(profile, seeds), rows=_rows,
+             answers=lambda scores, runs: fused(scores, "two_stream", runs["ce_raw"], runs["ce_enhanced"])),
+        replace(_demo(small, seeds if profile.name == "smoke" else DEMO_SEEDS), publish=True),
+        Part("night_demo", cells, file="", rows=_sweep_rows),
+    ]
+
+
+def _demo(profile: Profile, seeds: int) -> Part:
+    return Part("night_demo", columns(profile, seeds, HEADLINE))
+
+
+def _rows(outcome: Outcome) -> list[dict]:
+    """Rows of the conditions, with validation accuracy on :data:`VALIDATION` clips a class; then costs."""
+    runs, profile, table = outcome.runs, outcome.size, outcome.rows()
     # Doubling the steps has to be seen to gain less than two points: on more validation clips than training looks at.
-    count = VALIDATION if profile == PROFILE else profile.night.count("val")
+    count = VALIDATION if profile == STUDY else profile.night.count("val")
     many = replace(profile.night, per_class=(0, count, 0))
     many.catalogue()
     for row in (row for row in table if row["metric"] == "val_accuracy"):
-        row["value"] = _validated(runs[row["condition"]][scores.seeds.index(row["seed"])], many)
+        row["value"] = _validated(runs[row["condition"]][outcome.scores.seeds.index(row["seed"])], many)
     clip = Raw().read(profile.night.catalogue().split("test")[0].path)
     ratios, milliseconds = costs(runs["dlkdd"][0], runs["ce_enhanced"][0], clip)
-    about = dict(study="dual_light", data="night", seed=0, fold="", recipe=runs["dlkdd"][0].folder.name)
+    about = outcome.row(seed=0, recipe=runs["dlkdd"][0].folder.name)
     for r in ratios.itertuples():
         for metric, value in (("", r.ratio), ("_low", r.low), ("_high", r.high)):
             name = f"{'macs' if r.what == 'MACs' else 'cpu_seconds'}_ratio{metric}"
             table.append(about | dict(condition=f"dlkdd:{r.against}", metric=name, value=round(value, 4), unit="1"))
-    for name, value in milliseconds.items():
-        seconds = round(value / 1000, 6)
-        table.append(about | dict(condition=f"cost:{name}", metric="cpu_seconds", value=seconds, unit="s"))
-    scores.save(evidence.file("dual_light-night"))
-    demo, demo_runs = collect(columns(small, demo_seeds, HEADLINE), workers=workers, say=say)
-    table += rows("dual_light", "night_demo", demo, demo_runs)
-    demo.save(evidence.file("dual_light-night_demo"))
-    evidence.publish(column[0] for column in demo_runs.values())
-    table += sweep_rows(small, sweep_seeds, workers, say)
-    say(str(evidence.save_rows(table)))
-    return scores
+    return table + [about | dict(condition=f"cost:{name}", metric="cpu_seconds", value=round(value / 1000, 6), unit="s")
+                    for name, value in milliseconds.items()]
+
+
+def _sweep_rows(outcome: Outcome) -> list[dict]:
+    """Validation accuracy of DL-KDD over temperature × alpha: the test clips are not read."""
+    return [outcome.row(condition=cell, seed=0, metric="val_accuracy", value=run.predictions("val").accuracy, unit="%",
+                        recipe=run.folder.name) for cell, (run,) in outcome.runs.items()]
+
+
+study = Study("dual_light", _parts, size=STUDY, claims=CLAIMS, yours=lambda: _demo(DEMO, DEMO.seeds), titles=TITLES,
+              committed=True)

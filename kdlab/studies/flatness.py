@@ -11,20 +11,17 @@ finished networks of notebooks 03 and 04.
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product, repeat
+from itertools import repeat
 
-import pandas as pd
 import torch
 from torch import nn
 
 from kdlab import generative_profiles
 from kdlab.clips.mpeg4_sets import NightStream
 from kdlab.clips.night import Night
-from kdlab.evidence import Evidence
 from kdlab.exit_profiles import DEMO, SMOKE, ExitSize, conditions, night, trio
 from kdlab.exits import frozen_features
 from kdlab.files import write_atomically
-from kdlab.many import obtain_all
 from kdlab.measure.lanczos import NotConverged
 from kdlab.measure.minima import UNITS, Pairs, fitted, flatness, samples
 from kdlab.measure.passing import Passing, each_passing
@@ -36,16 +33,18 @@ from kdlab.recipe import Recipe
 from kdlab.runs import Run
 from kdlab.studies import dual_light, generative
 from kdlab.studies.flatness_rows import MEASURES, ledger
-from kdlab.study import beside, flat
+from kdlab.study import Outcome, Part, Study, beside, by_condition, flat
 
-__all__ = ["CLIPS", "MARKS", "NETS", "PROFILE", "SETS", "committed", "each_measured", "exits", "ledger", "marks",
-           "measured", "networks", "others", "run", "sized", "trainings"]
+__all__ = ["CLIPS", "MARKS", "NETS", "SETS", "each_measured", "exits", "ledger", "marks", "measured",
+           "networks", "others", "sized", "study"]
 
 #: 120 epochs in both regimes: after the 80 of `demo` too few networks come down to 0.1 nats.
-PROFILE = replace(DEMO, epochs=120, plain_epochs=120, seeds=3)
+STUDY = replace(DEMO, epochs=120, plain_epochs=120, seeds=3)
 SETS = {"night_context": 0.9, "night_bright": 0.0}
 NETS = {"matched": matched, "tiny": tiny}
 MARKS = (0.5, 0.1)
+#: Seeds of the finished networks that stand beside.
+OTHERS_SEEDS = 3
 #: Training clips a class on which the Hessian is measured, and test clips a class for the gap.
 CLIPS, TESTED = 5, 30
 #: How much is asked for each network; at `smoke` only that it runs.
@@ -55,7 +54,7 @@ SMOKE_EFFORT = dict(least=2, most=4, tolerance=1e9, probes=4, directions=2, asce
 
 def sized(name: str | None = None) -> ExitSize:
     """The size that goes with ``profiles.current(name)``; `study` is the committed one."""
-    return {"smoke": SMOKE, "demo": replace(PROFILE, seeds=1)}.get(current(name).name, PROFILE)
+    return {"smoke": SMOKE, "demo": replace(STUDY, seeds=1)}.get(current(name).name, STUDY)
 
 
 def marks(size: ExitSize) -> tuple[float, ...]:
@@ -79,62 +78,7 @@ def others(size: ExitSize, seeds: int) -> dict[str, list[Recipe]]:
             for condition, column in some.items()}
 
 
-def trainings(profile: ExitSize, seeds: int | None = None) -> list[Recipe]:
-    """All that :func:`run` trains, matched networks first."""
-    every = [networks(profile, night(profile, c), s) for s in range(seeds or profile.seeds) for c in SETS.values()]
-    return list(dict.fromkeys(some[f"{name}:{m}"] for name in NETS for some in every for m in ORDER))
-
-
-def committed() -> dict[str, dict[str, list[Recipe]]]:
-    """Nothing: this study leaves rows, no predictions."""
-    return {}
-
-
-# --- the study -------------------------------------------------------------------------------------------------
-
-
-def run(profile: ExitSize, seeds: int | None = None, *, nets: Sequence[str] = tuple(NETS), demo_seeds: int = 3,
-        workers: int | None = None, say=print) -> pd.DataFrame:
-    """Run (or resume) the study; write its evidence, ``flatness.csv``, and return its rows.
-
-    Trainings and every measured network are kept. ``demo_seeds`` of notebook 07's networks are measured as they ended,
-    with their internal classifiers.
-    """
-    table, seeds = [], range(seeds or profile.seeds)
-    counts = {"night_context": len(seeds), "night": demo_seeds}  # the latter of others()
-    evidence = Evidence.of("flatness", profile, counts, whole=(profile, set(nets)) == (PROFILE, set(NETS)), say=say)
-    for k, mark in enumerate(marks(profile)):  # all networks at the first mark before any goes on to the second
-        here = [(data, condition, recipe) for data, name, seed in product(SETS, nets, seeds)
-                for condition, recipe in networks(profile, night(profile, SETS[data]), seed).items()
-                if condition.startswith(name)]
-        every = list(dict.fromkeys(recipe for *_, recipe in here))
-        found = dict(zip(every, each_passing(every, marks(profile)[: k + 1]), strict=True))
-        say(f"{len(every)} trainings are at {mark:g} nats, or ended before")
-        columns = zip(*((data, condition, found[recipe]) for data, condition, recipe in here), strict=True)
-        for values in each(_rows, repeat(profile), *columns, repeat(mark)):
-            table += values
-            evidence.save_rows(table)
-            say(_line(values))
-    table += _finished(profile, demo_seeds, workers, say) + _others(profile, demo_seeds, workers, say)
-    written = evidence.save_rows(table)
-    rows = pd.read_csv(written, keep_default_na=False)
-    for data in SETS:
-        say(ledger(rows, data).to_string(index=False))
-    say(str(written))
-    return rows
-
-
-def _rows(size: ExitSize, data: str, condition: str, found: Passing, mark: float) -> list[dict]:
-    where = dict(study="flatness", data=data, condition=f"{condition}:{mark:g}", seed=found.recipe.seed, fold="",
-                 recipe=found.recipe.name)
-    kept, net = found.folder / f"flatness-{mark:g}.json", found.net(mark)
-    if net is None:
-        return _tidy(where, {"reached": 0})
-    with locked(f"{kept}.lock"):  # one I-frame network is in both trios
-        if not kept.is_file():
-            values = measured(net, found.recipe, size)
-            write_atomically(kept, lambda path: path.write_text(json.dumps(values), encoding="utf-8"))
-    return _tidy(where, {"reached": 1} | json.loads(kept.read_text(encoding="utf-8")))
+# --- what is measured ------------------------------------------------------------------------------------------
 
 
 def _line(its: list[dict]) -> str:
@@ -200,40 +144,78 @@ def exits(run: Run, backbones: dict[str, Run], per_class: int = CLIPS) -> dict[s
             for m in ORDER for k in range(3)}
 
 
-def _finished(size: ExitSize, seeds: int, workers: int | None, say) -> list[dict]:
+# --- the study -------------------------------------------------------------------------------------------------
+
+
+def _parts(size: ExitSize, seeds: int) -> list[Part]:
+    """Networks that are stopped on their way, the matched first; finished ones of notebook 07, with their internal
+    classifiers; and those of :func:`others`."""
+    parts, few = [], min(seeds, OTHERS_SEEDS)
+    for data, context in SETS.items():
+        nets = by_condition(lambda seed, context=context: networks(size, night(size, context), seed), seeds)
+        parts.append(Part(data, nets, file="", to_the_end=False, rows=_stopped_rows))
+    small = SMOKE if size.name == "smoke" else DEMO
+    done = by_condition(lambda seed: dict(zip(ORDER, three := trio(small, night(small), seed), strict=True))
+                        | conditions(small, three), few, (*ORDER, "ce_ic", "pkd"))
+    parts.append(Part("night_context", done, file="", rows=_finished_rows))
+    for family, data in (("dual_light", "night"), ("generative", "night_bright")):
+        made = {name: column for name, column in others(size, few).items() if name.startswith(family)}
+        parts.append(Part(data, made, file="", rows=_other_rows))
+    return parts
+
+
+def _stopped_rows(outcome: Outcome) -> list[dict]:
+    """Rows of networks where their training loss passes :func:`marks`; trainings and measurements are kept."""
+    table, size, recipes = [], outcome.size, outcome.part.recipes
+    here = [(condition, recipe) for condition, column in recipes.items() for recipe in column]
+    every = list(dict.fromkeys(flat(recipes)))
+    for k, mark in enumerate(marks(size)):  # all networks at the first mark before any goes on to the second
+        found = dict(zip(every, each_passing(every, marks(size)[: k + 1]), strict=True))
+        outcome.say(f"{len(every)} trainings are at {mark:g} nats, or ended before")
+        where = [outcome.row(condition=f"{condition}:{mark:g}", seed=recipe.seed, recipe=recipe.name)
+                 for condition, recipe in here]
+        for values in each(_at, repeat(size), where, [found[recipe] for _, recipe in here], repeat(mark)):
+            table += values
+            outcome.say(_line(values))
+    return table
+
+
+def _at(size: ExitSize, where: dict, found: Passing, mark: float) -> list[dict]:
+    kept, net = found.folder / f"flatness-{mark:g}.json", found.net(mark)
+    if net is None:
+        return _tidy(where, {"reached": 0})
+    with locked(f"{kept}.lock"):  # one I-frame network is in both trios
+        if not kept.is_file():
+            values = measured(net, found.recipe, size)
+            write_atomically(kept, lambda path: path.write_text(json.dumps(values), encoding="utf-8"))
+    return _tidy(where, {"reached": 1} | json.loads(kept.read_text(encoding="utf-8")))
+
+
+def _finished_rows(outcome: Outcome) -> list[dict]:
     """Rows of notebook 07's networks as they ended, and of their internal classifiers by labels and by PKD."""
-    table, size = [], SMOKE if size.name == "smoke" else DEMO
-    for seed in range(seeds):
-        three = trio(size, night(size), seed)
-        found = conditions(size, three)
-        runs = obtain_all([*three, found["ce_ic"], found["pkd"]], pretrained=False, stale="refuse", workers=workers,
-                          say=say)
-        backbones = dict(zip(ORDER, runs, strict=False))
-        about = dict(study="flatness", data="night_context", seed=seed, fold="")
-        values = each_measured([run_.net() for run_ in backbones.values()], three, size)
-        for (m, run_), its in zip(backbones.items(), values, strict=True):
-            here = about | dict(condition=f"tiny:{m}:end", recipe=run_.folder.name)
-            table += _tidy(here, {"reached": 1} | its)
-        for name, run_ in zip(("ce_ic", "pkd"), runs[3:], strict=True):
-            for place, (head, some) in exits(run_, backbones).items():
-                here = about | dict(condition=f"{name}:{place}", recipe=run_.folder.name)
-                table += _tidy(here, _flatness(head, some, size))
-        say(f"finished networks of seed {seed} and their exits measured")
+    table, size = [], outcome.size
+    nets = {m: outcome.runs[m] for m in ORDER}
+    values = iter(each_measured([run.net() for run in flat(nets)], flat({m: outcome.part.recipes[m] for m in ORDER}),
+                                size))
+    for m, run in ((m, run) for m, column in nets.items() for run in column):
+        about = outcome.row(condition=f"tiny:{m}:end", seed=run.recipe.seed, recipe=run.folder.name)
+        table += _tidy(about, {"reached": 1} | next(values))
+    for name in ("ce_ic", "pkd"):
+        for s, run in enumerate(outcome.runs[name]):
+            for place, (head, some) in exits(run, {m: nets[m][s] for m in ORDER}).items():
+                about = outcome.row(condition=f"{name}:{place}", seed=run.recipe.seed, recipe=run.folder.name)
+                table += _tidy(about, _flatness(head, some, size))
     return table
 
 
-def _others(size: ExitSize, seeds: int, workers: int | None, say) -> list[dict]:
+def _other_rows(outcome: Outcome) -> list[dict]:
     """Rows of :func:`others` as their trainings ended."""
-    made, table = others(size, seeds), []
-    every = list(dict.fromkeys(flat(made)))
-    runs = obtain_all(every, pretrained=False, stale="refuse", workers=workers, say=say)
-    found = dict(zip(every, zip(runs, each_measured([run_.net() for run_ in runs], every, size), strict=True),
-                     strict=True))
-    for condition, column in made.items():
-        for recipe in column:
-            run_, values = found[recipe]
-            here = dict(study="flatness", data="night" if isinstance(recipe.data, Night) else recipe.data.name,
-                        condition=f"{condition}:end", seed=recipe.seed, fold="", recipe=run_.folder.name)
-            table += _tidy(here, {"reached": 1} | values)
-    say(f"{len(every)} finished networks of other notebooks measured")
-    return table
+    here = [(c, run) for c, column in outcome.runs.items() for run in column]
+    values = each_measured([run.net() for _, run in here], flat(outcome.part.recipes), outcome.size)
+    return [row for (condition, run), its in zip(here, values, strict=True)
+            for row in _tidy(outcome.row(condition=f"{condition}:end", seed=run.recipe.seed, recipe=run.folder.name),
+                             {"reached": 1} | its)]
+
+
+study = Study("flatness", _parts, size=STUDY, sized=sized, lines=lambda found, rows: [
+    ledger(rows, data).to_string(index=False) for data in SETS], committed=True)

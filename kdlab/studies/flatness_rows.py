@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from kdlab.measure.bootstrap import interval as bootstrapped
 from kdlab.measure.paired import provisional
 
 __all__ = ["CLAIMED", "MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2",
@@ -117,17 +118,17 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
     table = wide(rows)
     table = table[table.reached == 1].dropna(subset=[*MEASURES, "train_loss", gap])
     table = table.drop_duplicates(["recipe", "mark"]).reset_index(drop=True)  # one I-frame network is in both trios
-    rng, units = np.random.default_rng(0), table.recipe.unique()
+    units, gaps, lines = table.recipe.unique(), table[gap].to_numpy(), []
     places = [np.flatnonzero(table.recipe == unit) for unit in units]
-    drawn = [np.concatenate([places[i] for i in rng.integers(len(units), size=len(units))])
-             for _ in range(replicates)]
-    gaps = [_centred(table[gap].to_numpy()[some]) for some in drawn]
-    lines = []
     for column in (*MEASURES, "train_loss"):
         size = np.abs if column == "train_loss" else np.asarray
         values = table[column].to_numpy()
-        some = size(np.array([_cosine(_centred(values[at]), g) for at, g in zip(drawn, gaps, strict=True)]))
-        low, high = np.nanquantile(some, [0.025, 0.975])
+
+        def drawn(some: np.ndarray, size=size, values=values) -> float:
+            at = np.concatenate([places[i] for i in some])
+            return float(size(_cosine(_centred(values[at]), _centred(gaps[at]))))
+
+        low, high = bootstrapped(drawn, len(units), replicates=replicates)
         strata = partial(_rho, table, column, gap, within=("data", "net", "modality"))
         lines.append({"predictor": column, "rho": float(size(_rho(table, column, gap))), "low": low, "high": high,
                       "partial": np.nan if column == "train_loss" else _rho(table, column, gap, given="train_loss"),

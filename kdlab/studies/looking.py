@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from kdlab import detection_profiles, paths
+from kdlab import detection_profiles
 from kdlab.clips.night.untrimmed import Untrimmed, untrimmed_catalogue
-from kdlab.evidence import Evidence
 from kdlab.generative_profiles import GenerativeSize
 from kdlab.measure.alignment import ENERGY, SLIDING, areas, random_twin, traces
 from kdlab.measure.paired import Effect, effect
 from kdlab.runs import Run
+from kdlab.study import Outcome, load_arrays
 
 __all__ = ["ATTENTIVE", "UNTRIMMED", "aligned", "alignment", "alignment_effects", "alignment_rows", "watched"]
 
@@ -43,8 +43,7 @@ def aligned(runs: dict[str, list[Run]], spec: Untrimmed, progress=iter) -> dict[
 
 def alignment() -> dict[str, np.ndarray]:
     """The committed areas, as :func:`aligned` returns them."""
-    with np.load(paths.figures_dir() / "predictions" / "generative-alignment.npz", allow_pickle=False) as file:
-        return dict(file)
+    return load_arrays("generative-alignment")
 
 
 def alignment_effects(table: dict[str, np.ndarray]) -> dict[str, Effect]:
@@ -56,13 +55,12 @@ def alignment_effects(table: dict[str, np.ndarray]) -> dict[str, Effect]:
                     if {"genkd", other} <= table.keys()}
 
 
-def alignment_rows(evidence: Evidence, runs: dict[str, list[Run]], spec: Untrimmed, say) -> list[dict]:
+def alignment_rows(outcome: Outcome) -> list[dict]:
     """Tidy rows of the mean area over videos, in percent; the areas themselves go beside the predictions."""
-    found = aligned(runs, spec)
-    evidence.save("generative-alignment", found)
+    runs, found = outcome.runs, aligned(outcome.runs, watched(outcome.size))
+    outcome.evidence.save("generative-alignment", found)
     for name, e in alignment_effects(found).items():
-        say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
-    about = dict(study="generative", data="night_untrimmed", fold="", metric="auc", unit="%")
-    return [about | dict(condition=name, seed=s, value=round(100 * float(area), 4),
-                         recipe=runs[name][s].folder.name if name in runs else "")
+        outcome.say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
+    return [outcome.row(condition=name, seed=s, metric="auc", value=round(100 * float(area), 4), unit="%",
+                        recipe=runs[name][s].folder.name if name in runs else "")
             for name, column in found.items() if name != "units" for s, area in enumerate(column.mean(1))]

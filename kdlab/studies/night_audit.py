@@ -9,18 +9,14 @@ import numpy as np
 import pandas as pd
 
 from kdlab.clips.night import Night
-from kdlab.evidence import Evidence
 from kdlab.measure.paired import effect
 from kdlab.measure.realism import marks, summary
 from kdlab.profiles import STUDY, Profile, dual_light
 from kdlab.progress import track
 from kdlab.recipe import Recipe
-from kdlab.study import Scores, collect, flat, rows
+from kdlab.study import Outcome, Part, Scores, Study, by_condition
 
-__all__ = ["CLIPS", "PROFILE", "VARIETIES", "columns", "committed", "run", "verdicts", "trainings"]
-
-PROFILE = STUDY
-SEEDS = 3
+__all__ = ["CLIPS", "VARIETIES", "columns", "study", "verdicts"]
 
 CLIPS = (10, 20, 40, 80)
 VARIETIES = (0.0, 0.25, 0.5, 1.0)
@@ -31,18 +27,7 @@ _EPOCHS, _TEST = 50, 30  # of 40 clips a class; half the steps of the study of D
 
 def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     """Condition → one recipe per seed. ``full`` is the clip as it is; ``@context`` has places that tell the class."""
-    per_seed = [_recipes(profile, seed) for seed in range(seeds)]
-    return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
-
-
-def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
-    """All that :func:`run` trains."""
-    return flat(columns(profile, seeds or SEEDS))
-
-
-def committed() -> dict[str, dict[str, list[Recipe]]]:
-    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
-    return {"night_audit-night": columns(PROFILE, 1)}
+    return by_condition(lambda seed: _recipes(profile, seed), seeds)
 
 
 def _recipes(profile: Profile, seed: int) -> dict[str, Recipe]:
@@ -87,25 +72,20 @@ def verdicts(scores: Scores, light: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table, columns=["audit", "mark", "found", "holds"])
 
 
-def run(profile: Profile, seeds: int | None = None, *, workers: int | None = None, say=print) -> Scores:
-    """Run (or resume) the audits; write their evidence, ``night_audit.csv`` and predictions.
-
-    The pixels' marks are those of the test clips at the audits' variety and at variety 1.
-    """
-    seeds = seeds or SEEDS
-    evidence = Evidence.of("night_audit", profile, {"night": seeds}, whole=profile == PROFILE, say=say)
-    scores, runs = collect(columns(profile, seeds), workers=workers, say=say)
-    scores.save(evidence.file("night_audit-night"))
-    table = rows("night_audit", "night", scores, runs)
+def _rows(outcome: Outcome) -> list[dict]:
+    """Rows of the networks, and the pixels' marks of the test clips at the audits' variety and at variety 1."""
+    table, profile = outcome.rows(), outcome.size
     for variety in dict.fromkeys((profile.night.variety, 1.0)):
-        night = replace(runs["full"][0].recipe.data, variety=variety)
+        night = replace(outcome.runs["full"][0].recipe.data, variety=variety)
         clips = night.catalogue().split("test")[:: 1 if profile.name == "smoke" else 2]
         light = summary(pd.DataFrame([marks(record) for record in track(clips, "marks")]))
-        about = dict(study="night_audit", data="night", seed="", fold="", recipe=night.name)
+        about = outcome.row(condition=f"marks:variety{variety:g}", recipe=night.name)
         for mark in light.itertuples():
-            for metric, value, unit in ((mark.Index, mark.median, "1"), (f"{mark.Index}_inside", mark.inside, "%")):
-                condition = f"marks:variety{variety:g}"
-                table.append(about | dict(condition=condition, metric=metric, value=round(value, 3), unit=unit))
-        say(f"variety {variety:g}\n{verdicts(scores, light).to_string(index=False)}")
-    say(str(evidence.save_rows(table)))
-    return scores
+            table += [about | dict(metric=metric, value=round(value, 3), unit=unit) for metric, value, unit in
+                      ((mark.Index, mark.median, "1"), (f"{mark.Index}_inside", mark.inside, "%"))]
+        outcome.say(f"variety {variety:g}\n{verdicts(outcome.scores, light).to_string(index=False)}")
+    return table
+
+
+study = Study("night_audit", lambda profile, seeds: [Part("night", columns(profile, seeds), rows=_rows)], size=STUDY,
+              seeds=3, committed=True)

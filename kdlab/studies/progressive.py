@@ -12,27 +12,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from kdlab import paths
+from kdlab import exit_profiles, paths
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.mpeg4_sets import HeldOut, NightStream
 from kdlab.distill.progressive import PAPER, Progressive, coinciding, gate
-from kdlab.evidence import Evidence, asked_for
 from kdlab.exit_profiles import CONTEXT, HEADLINE, STUDY, TRAINED, ExitSize, conditions, night, sized, trio
 from kdlab.exits import ExitRecipe
-from kdlab.many import obtain_all
 from kdlab.measure.exits import teaching_losses
 from kdlab.measure.paired import Effect, effect, together, verdict
 from kdlab.nets.exits import ORDER
-from kdlab.recipe import Recipe, UserClips
+from kdlab.recipe import UserClips
 from kdlab.runs import Run, find
-from kdlab.study import Scores, beside, collect, pooled
+from kdlab.study import LEDGER, Outcome, Part, Scores, Study, beside, by_condition
 
-__all__ = ["CONTEXTS", "PROFILE", "SETS", "columns", "committed", "differing", "exit_effect", "files", "gate_line",
-           "ledger", "regime", "run", "sized", "teachers", "trainings"]
+__all__ = ["CONTEXTS", "SETS", "columns", "differing", "exit_effect", "gate_line", "ledger", "regime", "sized",
+           "study", "teachers"]
 
-PROFILE = STUDY
+#: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
+DEMO_SEEDS = 4
 FOLDS = ("1", "2", "3")
 #: Where the three networks' order is looked at before the study: probabilities that the place tells the class.
 CONTEXTS = (0.0, 0.6, CONTEXT)
@@ -50,13 +50,9 @@ SETS = ("night_context", "night_bright", "weizmann")
 
 def columns(size: ExitSize, seeds: int, data: NightStream | HeldOut, every: bool = True) -> dict[str, list[ExitRecipe]]:
     """Condition → one recipe a seed; only the headline's without ``every``."""
-    per_seed = [_recipes(size, data, seed) if every else _headline(size, data, seed) for seed in range(seeds)]
-    return {condition: [recipes[condition] for recipes in per_seed] for condition in per_seed[0]}
-
-
-def _headline(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
-    found = conditions(size, trio(size, data, seed))
-    return {name: found[name] for name in HEADLINE}
+    if every:
+        return by_condition(lambda seed: _recipes(size, data, seed), seeds)
+    return by_condition(lambda seed: conditions(size, trio(size, data, seed)), seeds, HEADLINE)
 
 
 def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
@@ -71,26 +67,6 @@ def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
     found["pkd_batch_statistics"] = replace(found["pkd"], condition="pkd_batch_statistics",
                                             view=replace(found["pkd"].view, batch_statistics=True))
     return found
-
-
-def trainings(profile: ExitSize, seeds: int | None = None, only: Sequence[str] = SETS) -> list[Recipe]:
-    """All that :func:`run` trains on the sets ``only``, seed after seed, and all on the same three networks together:
-    their features are made once for those that follow each other."""
-    sets = [columns(profile, seeds or profile.seeds, data)
-            for name, folds in data_sets(profile).items() if name in only for data in folds]
-    return [column[seed] for seed in range(seeds or profile.seeds) for each in sets for column in each.values()]
-
-
-def committed() -> dict[str, dict[str, list[Recipe]]]:
-    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
-    return {file: columns(PROFILE, 1, data) for name, folds in data_sets(PROFILE).items()
-            for file, data in zip(files()[name], folds, strict=True)}
-
-
-def files() -> dict[str, list[str]]:
-    """Set → the names of its predictions files, one a fold."""
-    return {name: [f"progressive-{name}" + (f"-fold{fold}" if name == "weizmann" else "")
-                   for fold in (FOLDS if name == "weizmann" else "1")] for name in SETS}
 
 
 # --- effects ---------------------------------------------------------------------------------------------------
@@ -165,66 +141,48 @@ def ledger(scores: Scores) -> pd.DataFrame:
     if each:
         table.append(("P4", "the order motion, residual, own matters", "PKD − each other order, − random",
                       "; ".join(f"{name} {e}" for name, e in each.items()), together(each)))
-    return pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])
+    return pd.DataFrame(table, columns=LEDGER)
 
 
 # --- the study -------------------------------------------------------------------------------------------------
 
 
-def run(profile: ExitSize, seeds: int | None = None, *, only: Sequence[str] = (), demo_seeds: int = 4,
-        workers: int | None = None, say=print) -> dict[str, Scores]:
-    """Run (or resume) the study; write its evidence, ``progressive.csv`` and predictions for every set and fold.
-
-    ``only`` names some of :data:`SETS`: nothing else is trained, and the rows of the others stay. The seed-0 runs of
-    demo size become the committed weights; ``demo_seeds`` of them are what ``kdlab reproduce`` compares a user's own
-    numbers with. Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
-    """
-    asked_for("progressive", SETS, only)
-    if "weizmann" in (only or SETS):
-        paths.real_set("weizmann")
-    seeds = seeds or profile.seeds
-    counts = dict.fromkeys(only, seeds) or dict.fromkeys(SETS, seeds) | {"night_context_demo": demo_seeds}
-    evidence = Evidence.of("progressive", profile, counts, whole=profile == PROFILE, say=say)
-    (sets, table), found = evidence.chosen(data_sets(profile), only), {}
-    obtain_all(trainings(profile, seeds, tuple(sets)), pretrained=False, stale="refuse", workers=workers, say=say)
-    for name, folds in sets.items():
-        parts = []
-        for fold, data in enumerate(folds):
-            unit = "group" if name == "weizmann" else "clip"
-            scores, runs = collect(columns(profile, seeds, data), unit=unit, workers=workers, say=say)
-            scores = replace(scores, logits={})
-            scores.save(evidence.file(files()[name][fold]))
-            table += _validated(name, str(fold + 1) if len(folds) > 1 else "", runs, scores.seeds)
-            parts.append(scores)
-        found[name] = pooled(parts)
-        table += test_rows(name, found[name])
-        say(f"{name}: networks {', '.join(f'{m} {a:.1f} %' for m, a in finals(found[name]).items())}")
-        say(ledger(found[name]).to_string(index=False))
-    if not only:
-        table += _audited(profile, workers, say) + _demo(evidence, sized(beside(profile)), demo_seeds, workers, say)
-    say(str(evidence.save_rows(table)))
-    return found
-
-
-def _audited(size: ExitSize, workers: int | None, say) -> list[dict]:
-    """Validation accuracy of one trio at every context that the study does not train at anyway."""
-    table = []
+def _parts(size: ExitSize, seeds: int) -> list[Part]:
+    """The sets; one trio at every context that the study does not train at anyway; and demo-size runs, whose first
+    seed's become the committed weights."""
+    parts = []
+    for name, folds in data_sets(size).items():
+        how = dict(unit="group", real=name) if name == "weizmann" else {}
+        parts += [Part(name, columns(size, seeds, data), fold if len(folds) > 1 else "", rows=_validated, whole=_tested,
+                       answers=lambda scores, runs: replace(scores, logits={}), **how)
+                  for fold, data in zip(FOLDS, folds, strict=False)]
     for context in CONTEXTS[1:-1]:
         data = night(size, context)
         data = replace(data, night=replace(data.night, per_class=(*size.per_class[:2], 1)))
-        runs = obtain_all(trio(size, data), pretrained=False, stale="refuse", workers=workers, say=say)
-        about = dict(study="progressive", data=data.name, seed=0, fold="", metric="val_accuracy", unit="%")
-        table += [about | dict(condition=f"final:{m}:4", value=round(run.predictions("val").accuracy, 4),
-                               recipe=run.folder.name) for m, run in zip(ORDER, runs, strict=True)]
-    return table
+        three = {f"final:{m}:4": [recipe] for m, recipe in zip(ORDER, trio(size, data), strict=True)}
+        parts.append(Part(data.name, three, file="", rows=_audited))
+    small = sized(beside(size))
+    demo = _demo(small, seeds if size.name == "smoke" else DEMO_SEEDS)
+    return [*parts, replace(demo, file="", rows=_demo_rows, publish=True)]
 
 
-def _demo(evidence: Evidence, small: ExitSize, seeds: int, workers: int | None, say) -> list[dict]:
-    """Rows of the headline's conditions at demo size; the first seed's become the committed weights."""
-    demo = columns(small, seeds, night(small), every=False)
-    scores, runs = collect(demo, workers=workers, say=say)
-    evidence.publish(column[0] for column in runs.values())
-    return [row for row in test_rows("night_context_demo", scores) if row["condition"] in HEADLINE]
+def _demo(size: ExitSize, seeds: int) -> Part:
+    return Part("night_context_demo", columns(size, seeds, night(size), every=False))
+
+
+def _audited(outcome: Outcome) -> list[dict]:
+    return [outcome.row(condition=c, seed=0, metric="val_accuracy", value=round(run.predictions("val").accuracy, 4),
+                        unit="%", recipe=run.folder.name) for c, (run,) in outcome.runs.items()]
+
+
+def _demo_rows(outcome: Outcome) -> list[dict]:
+    return [row for row in test_rows(outcome) if row["condition"] in HEADLINE]
+
+
+def _tested(outcome: Outcome) -> list[dict]:
+    accuracies = ", ".join(f"{m} {a:.1f} %" for m, a in finals(outcome.scores).items())
+    outcome.say(f"{outcome.part.data}: networks {accuracies}\n{ledger(outcome.scores).to_string(index=False)}")
+    return test_rows(outcome)
 
 
 def finals(scores: Scores) -> dict[str, float]:
@@ -233,14 +191,13 @@ def finals(scores: Scores) -> dict[str, float]:
     return {modality: float(right[4 * i + 3]) for i, modality in enumerate(ORDER)}
 
 
-def test_rows(name: str, scores: Scores) -> list[dict]:
+def test_rows(outcome: Outcome) -> list[dict]:
     """Tidy rows: test accuracy of every exit, of each seed, and the mean over the nine trained ones."""
-    table = []
+    table, scores = [], outcome.scores
     for condition in scores.predicted:
         right = 100 * scores.correct(condition).mean(1)
         for s, seed in enumerate(scores.seeds):
-            about = dict(study="progressive", data=name, seed=seed, fold="", metric="accuracy", unit="%",
-                         recipe=scores.recipes[condition][s])
+            about = outcome.row(seed=seed, metric="accuracy", unit="%", recipe=scores.recipes[condition][s])
             table.append(about | dict(condition=condition, value=round(float(right[s, list(TRAINED)].mean()), 4)))
             for place in range(12) if condition == "ce_ic" else TRAINED:
                 where = f"{ORDER[place // 4]}:{place % 4 + 1}"
@@ -249,14 +206,14 @@ def test_rows(name: str, scores: Scores) -> list[dict]:
     return table
 
 
-def _validated(name: str, fold: str, runs: dict[str, list[Run]], seeds: tuple[int, ...]) -> list[dict]:
+def _validated(outcome: Outcome) -> list[dict]:
     """Tidy rows of validation accuracy (mean of nine exits, and each final's), CPU seconds, and what :func:`teachers`
     reads: the networks' cross-entropies on training clips."""
     table = []
-    for condition, column in runs.items():
-        for seed, run in zip(seeds, column, strict=True):
+    for condition, column in outcome.runs.items():
+        for seed, run in zip(outcome.scores.seeds, column, strict=True):
             right = 100 * run.predictions("val").correct.mean(0)
-            about = dict(study="progressive", data=name, seed=seed, fold=fold, recipe=run.folder.name)
+            about = outcome.row(seed=seed, recipe=run.folder.name)
             numbers = [(condition, "val_accuracy", right[list(TRAINED)].mean(), "%"),
                        (condition, "cpu_seconds", run.provenance["cpu_seconds"], "s")]
             if condition == "ce_ic":
@@ -266,3 +223,12 @@ def _validated(name: str, fold: str, runs: dict[str, list[Run]], seeds: tuple[in
                     numbers += [(f"final:{modality}:4", metric, value, "nats") for metric, value in losses]
             table += [about | dict(condition=c, metric=m, value=round(float(v), 4), unit=u) for c, m, v, u in numbers]
     return table
+
+
+def _nine(runs: dict[str, list[Run]], condition: str) -> float:
+    """Mean accuracy of the trained exits of the runs of a condition, in percent."""
+    return 100 * float(np.mean([run.predictions().correct.T[list(TRAINED)].mean() for run in runs[condition]]))
+
+
+study = Study("progressive", _parts, size=STUDY, sized=sized, number=_nine, titles=exit_profiles.TITLES,
+              yours=lambda: _demo(exit_profiles.DEMO, exit_profiles.DEMO.seeds), committed=True)

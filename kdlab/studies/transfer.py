@@ -5,7 +5,6 @@ trained on `night` alone knows eleven classes; its logits are masked to the six.
 developing; fold B is for finished recipes, and every reading of it stands in docs/log.md.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,21 +15,17 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.night import ACTIONS, Night
 from kdlab.clips.views import Enhanced, MotionMix, Window
 from kdlab.distill.dual_light import DualLight
-from kdlab.evidence import Evidence
-from kdlab.many import obtain_all
 from kdlab.measure.transfer import PROBES, asked, narrowed
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.profiles import STUDY, Profile
 from kdlab.recipe import Recipe, UserClips
-from kdlab.study import Scores, answers, collect, flat, recall_rows, rows
+from kdlab.runs import Run, find
+from kdlab.study import Outcome, Part, Scores, Study, answers
 from kdlab.train import Settings
 
-__all__ = ["FOLDS", "PROFILE", "columns", "committed", "pretraining", "run", "trainings"]
-
-PROFILE = STUDY
+__all__ = ["FOLDS", "columns", "pretraining", "study"]
 
 FOLDS = ("A", "B")
-SEEDS = 3
 
 
 def pretraining(profile: Profile, seed: int = 0) -> Recipe:
@@ -58,58 +53,48 @@ def columns(profile: Profile, seeds: int, fold: str, clips: Path) -> dict[str, l
     return {"from_nothing": nothing, "finetuned": tuned, "finetuned_kept": kept}
 
 
-def trainings(profile: Profile, seeds: int | None = None) -> list[Recipe]:
-    """All that :func:`run` trains."""
-    return flat(*(columns(profile, seeds or SEEDS, fold, paths.real_set("arid6")) for fold in FOLDS))
+def _parts(profile: Profile, seeds: int) -> list[Part]:
+    clips = (paths.real_clips() or Path()) / "arid6"
+    started = {"pretraining": [pretraining(profile, seed) for seed in range(seeds)]}
+    return [Part("night", started, file="", rows=lambda outcome: [], publish=True)] + [
+        Part("arid6", columns(profile, seeds, fold, clips), fold, real="arid6", file=f"arid6-{fold}",
+             answers=_zero_shot, rows=_rows) for fold in FOLDS]
 
 
-def committed() -> dict[str, dict[str, list[Recipe]]]:
-    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
-    return {f"transfer-arid6-{fold}": columns(PROFILE, 1, fold, Path("arid6")) for fold in FOLDS}
+def _started(runs: dict[str, list[Run]]) -> list[Run]:
+    """The networks of `night` from which those of each seed began."""
+    return [find(run.recipe.start, pretrained=False) for run in runs["finetuned"]]
 
 
-def run(profile: Profile, seeds: int | None = None, *, folds: Sequence[str] = FOLDS, workers: int | None = None,
-        say=print) -> dict[str, Scores]:
-    """Run (or resume) the study; write its evidence, ``transfer.csv`` and predictions for each fold.
-
-    Raises ``FileNotFoundError`` where ``$KDLAB_REAL_CLIPS`` has no folder ``arid6``.
-    """
-    clips, seeds = paths.real_set("arid6"), seeds or SEEDS
-    evidence = Evidence.of("transfer", profile, {"arid6": seeds}, say=say,
-                           whole=(profile, tuple(folds)) == (PROFILE, FOLDS))
-    started = obtain_all([pretraining(profile, seed) for seed in range(seeds)], pretrained=False, stale="refuse",
-                         workers=workers, say=say)
-    table, found = [], {}
-    for fold in folds:
-        real = UserClips(str(clips), fold)
-        scores, runs = collect(columns(profile, seeds, fold, clips), workers=workers, say=say)
-        ways = {"zero_shot": {}, "zero_shot_adabn": {"statistics": True}}
-        ways |= {f"zero_shot:{name}": {"reorder": probe} for name, probe in PROBES.items()}
-        logits = {way: [asked(start, real, **how) for start in started] for way, how in ways.items()}
-        names = [start.folder.name for start in started]
-        for way, column in logits.items():
-            scores = answers(scores, way, [narrowed(z, ACTIONS, scores.classes) for z in column], names)
-        scores.save(evidence.file(f"transfer-arid6-{fold}"))
-        table += rows("transfer", "arid6", scores, runs, fold) + _recalls(scores, fold, say)
-        wanted = np.array([ACTIONS.index(name) for name in scores.classes])[scores.labels]
-        about = dict(study="transfer", data="arid6", condition="zero_shot", fold=fold, unit="%")
-        for seed, z in enumerate(logits["zero_shot"]):
-            right = round(100 * float((z.argmax(1) == wanted).mean()), 4)
-            table.append(about | dict(seed=seed, metric="accuracy_unmasked", value=right, recipe=names[seed]))
-        found[fold] = scores
-    say(str(evidence.save_rows(table)))
-    evidence.publish(started[:1])
-    return found
+def _zero_shot(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
+    """``scores`` with what the networks of `night` say of the same clips, in several ways."""
+    started, real = _started(runs), runs["finetuned"][0].recipe.data
+    ways = {"zero_shot": {}, "zero_shot_adabn": {"statistics": True}}
+    for way, how in (ways | {f"zero_shot:{name}": {"reorder": probe} for name, probe in PROBES.items()}).items():
+        logits = [narrowed(asked(start, real, **how), ACTIONS, scores.classes) for start in started]
+        scores = answers(scores, way, logits, [start.folder.name for start in started])
+    return scores
 
 
-def _recalls(scores: Scores, fold: str, say) -> list[dict]:
-    """Mean recall of every condition with its interval, the recall of each class, and the best constant answer."""
-    about = dict(study="transfer", data="arid6", seed="", fold=fold, recipe="", unit="%")
-    counts = np.bincount(scores.labels)
-    table = [about | dict(condition="majority", metric="accuracy", value=round(100 * counts.max() / counts.sum(), 4))]
-    table += recall_rows(scores, about, say)
+def _rows(outcome: Outcome) -> list[dict]:
+    """Rows of all conditions; accuracy among eleven classes; mean recall of every condition with its interval, the
+    recall of each class, and the best constant answer."""
+    scores, table = outcome.scores, outcome.rows()
+    wanted = np.array([ACTIONS.index(name) for name in scores.classes])[scores.labels]
+    for seed, start in zip(scores.seeds, _started(outcome.runs), strict=True):
+        logits = asked(start, outcome.runs["finetuned"][0].recipe.data)
+        right = round(100 * float((logits.argmax(1) == wanted).mean()), 4)
+        table.append(outcome.row(condition="zero_shot", seed=seed, metric="accuracy_unmasked", value=right, unit="%",
+                                 recipe=start.folder.name))
+    about, counts = outcome.row(unit="%"), np.bincount(scores.labels)
+    majority = round(100 * counts.max() / counts.sum(), 4)
+    table += [about | dict(condition="majority", metric="accuracy", value=majority)]
+    table += outcome.recall_rows()
     for condition in scores.predicted:
         each = [100 * scores.correct(condition)[:, scores.labels == label].mean() for label in range(len(counts))]
         table += [about | dict(condition=condition, metric=f"recall:{name}", value=round(float(v), 4))
                   for name, v in zip(scores.classes, each, strict=True)]
     return table
+
+
+study = Study("transfer", _parts, size=STUDY, seeds=3, committed=True)

@@ -4,56 +4,32 @@ Of the held-out clips one half (by people or scenes) fits weights and temperatur
 single exits; then the halves change places, and a clip's score is the mean of both. Nothing more is trained.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
 
-from kdlab import paths
 from kdlab.clips.cache import resize
 from kdlab.clips.mpeg4_sets import halves
 from kdlab.clips.segments import SegmentBatches
 from kdlab.distill.wise import solve
-from kdlab.evidence import Evidence, asked_for
 from kdlab.exit_profiles import STUDY, ExitSize, sized
-from kdlab.exits import ExitRecipe
 from kdlab.measure.anytime import cost_per_exit
 from kdlab.measure.cost import cpu_times
 from kdlab.measure.exits import BUDGETS, THETAS, area_effect, everything, parts, swept
 from kdlab.measure.paired import Effect, effect, together, verdict
 from kdlab.nets.exits import ORDER, Trio
-from kdlab.recipe import Recipe
 from kdlab.runs import Run, find
-from kdlab.studies.progressive import columns, data_sets
-from kdlab.study import Scores, collect, flat, pooled
+from kdlab.studies.progressive import FOLDS, columns, data_sets
+from kdlab.study import LEDGER, Outcome, Part, Scores, Study, load_arrays, pooled
 
-__all__ = ["METHODS", "PROFILE", "SEGMENTS", "area_effects", "committed", "effects", "ledger", "load_curves", "run",
-           "sized", "trainings", "trio_of"]
+__all__ = ["METHODS", "SEGMENTS", "area_effects", "effects", "ledger", "load_curves", "sized", "study", "trio_of"]
 
-PROFILE = STUDY
 #: Whose exits are combined.
 METHODS = ("ce_ic", "pkd")
 #: Of the sweep without exits: the three finals, fused, at fewer segments.
 SEGMENTS = (1, 2, 3)
-
-
-def _columns(profile: ExitSize, seeds: int, data) -> dict[str, list[ExitRecipe]]:
-    found = columns(profile, seeds, data)
-    return {name: found[name] for name in METHODS}
-
-
-def trainings(profile: ExitSize, seeds: int | None = None) -> list[Recipe]:
-    """All that :func:`run` needs; ``kdlab study progressive`` has trained it."""
-    return flat(*(_columns(profile, seeds or profile.seeds, data)
-                  for folds in data_sets(profile).values() for data in folds))
-
-
-def committed() -> dict[str, dict[str, list[Recipe]]]:
-    """What :func:`kdlab.study.stale_studies` compares: committed predictions → condition → today's recipes."""
-    return {f"wise-{name}": _columns(PROFILE, 1, folds[0]) for name, folds in data_sets(PROFILE).items()
-            if len(folds) == 1}
 
 
 # --- what it costs ---------------------------------------------------------------------------------------------
@@ -147,43 +123,22 @@ def _fold(scores: Scores, runs: dict[str, list[Run]]) -> tuple[Scores, dict[str,
     return replace(scores, predicted=scores.predicted | predicted, recipes=scores.recipes | names), curves
 
 
-def run(profile: ExitSize, seeds: int | None = None, *, only: Sequence[str] = (), workers: int | None = None,
-        say=print) -> dict[str, Scores]:
-    """Run the study; write its evidence: ``wise.csv``, and of every set predictions and curves over cost.
-
-    ``only`` names some of the sets; the rows of the others stay. Raises ``FileNotFoundError`` where
-    ``$KDLAB_REAL_CLIPS`` has no folder ``weizmann``.
-    """
-    asked_for("wise", data_sets(profile), only)
-    seeds, names = seeds or profile.seeds, only or tuple(data_sets(profile))
-    if "weizmann" in names:
-        paths.real_set("weizmann")
-    evidence = Evidence.of("wise", profile, dict.fromkeys(names, seeds), whole=profile == PROFILE, say=say)
-    (sets, table), found = evidence.chosen(data_sets(profile), only), {}
-    for name, folds in sets.items():
-        made = []
-        for data in folds:
-            unit = "group" if name == "weizmann" else "clip"
-            scores, runs = collect(_columns(profile, seeds, data), unit=unit, workers=workers, say=say)
-            made.append(_fold(replace(scores, logits={}), runs))
-        scores = pooled([s for s, _ in made])
-        first = made[0][1]
-        curves = {key: np.concatenate([c[key] for _, c in made], 2) if key.partition("/")[0] != "cost" else first[key]
-                  for key in first}
-        scores.save(evidence.file(f"wise-{name}"))
-        evidence.save(f"wise-{name}-curves", curves)
-        found[name] = scores
-        table += _rows(name, scores, curves)
-        say(ledger(scores, curves).to_string(index=False))
-    say(str(evidence.save_rows(table)))
-    return found
+def _parts(size: ExitSize, seeds: int) -> list[Part]:
+    """What ``kdlab study progressive`` has trained. Of a set in folds the predictions are kept together."""
+    parts = []
+    for name, folds in data_sets(size).items():
+        how = dict(unit="group", real=name) if name == "weizmann" else {}
+        for fold, data in zip(FOLDS, folds, strict=False):
+            some = {method: column for method, column in columns(size, seeds, data).items() if method in METHODS}
+            whole = dict(fold="", file=name) if len(folds) == 1 else dict(fold=fold, file="")
+            parts.append(Part(name, some, rows=lambda outcome: [], whole=_rows, **whole, **how))
+    return parts
 
 
 def load_curves(name: str) -> dict[str, np.ndarray]:
     """The committed curves of a set: ``cost/…``, and for each method ``right/…`` and ``stops/…``
     ``(S, thresholds, N, 2)``, the last axis being the half that was fitted on; ``right/segments (S, 3, N, 2)``."""
-    with np.load(paths.figures_dir() / "predictions" / f"wise-{name}-curves.npz", allow_pickle=False) as file:
-        return dict(file)
+    return load_arrays(f"wise-{name}-curves")
 
 
 def _curve(curves: dict[str, np.ndarray], method: str, cost: str) -> tuple[np.ndarray, np.ndarray]:
@@ -238,31 +193,52 @@ def ledger(scores: Scores, curves: dict[str, np.ndarray]) -> pd.DataFrame:
         ("P7", "PKD + WISE has the better accuracy over time", "area, − segment sweep without exits", str(curve),
          verdict(curve)),
     ]
-    return pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])
+    return pd.DataFrame(table, columns=LEDGER)
 
 
-def _rows(name: str, scores: Scores, curves: dict[str, np.ndarray]) -> list[dict]:
-    """Tidy rows: accuracy of every way for each seed; costs; the curves' means over clips."""
+def _rows(outcome: Outcome) -> list[dict]:
+    """Keep what every way to use the exits says of a whole set, and the curves over cost; tidy rows of both."""
+    made = [_fold(replace(fold.scores, logits={}), fold.runs) for fold in outcome.folds]
+    name, (_, first) = outcome.part.data, made[0]
+    scores = pooled([s for s, _ in made])
+    curves = {key: np.concatenate([c[key] for _, c in made], 2) if key.partition("/")[0] != "cost" else first[key]
+              for key in first}
+    scores.save(outcome.evidence.file(f"wise-{name}"))
+    outcome.evidence.save(f"wise-{name}-curves", curves)
+    outcome.say(f"{name}\n{ledger(scores, curves).to_string(index=False)}")
+    return _accuracy_rows(outcome, scores) + _curve_rows(outcome, curves)
+
+
+def _accuracy_rows(outcome: Outcome, scores: Scores) -> list[dict]:
+    """Accuracy of every way for each seed."""
     table = []
     for condition in (c for c in scores.predicted if ":" in c):
         right = 100 * scores.correct(condition).mean(1)
         if condition.partition(":")[0].endswith("@k"):
-            columns_ = {f"{condition}:{k + 1}": right[:, 2 * k : 2 * k + 2].mean(1) for k in range(12)}
+            each = {f"{condition}:{k + 1}": right[:, 2 * k : 2 * k + 2].mean(1) for k in range(12)}
         else:
-            columns_ = {condition: right.mean(1)}
-        for what, values in columns_.items():
-            table += [dict(study="wise", data=name, condition=what, seed=seed, fold="", metric="accuracy",
-                           value=round(float(v), 4), unit="%", recipe=r)
+            each = {condition: right.mean(1)}
+        for what, values in each.items():
+            table += [outcome.row(condition=what, seed=seed, metric="accuracy", value=round(float(v), 4), unit="%",
+                                  recipe=r)
                       for seed, v, r in zip(scores.seeds, values, scores.recipes[condition], strict=True)]
-    about = dict(study="wise", data=name, seed="", fold="", recipe="")
+    return table
+
+
+def _curve_rows(outcome: Outcome, curves: dict[str, np.ndarray]) -> list[dict]:
+    """Costs, and the curves' means over clips."""
+    table = []
     for kind, unit in (("macs", "1"), ("seconds", "s"), ("seconds_decoded", "s")):
         for tail in ("", "_segments"):
-            table += [about | dict(condition=f"cost{tail}:{k + 1}", metric=kind, value=float(f"{v:.6g}"), unit=unit)
+            table += [outcome.row(condition=f"cost{tail}:{k + 1}", metric=kind, value=float(f"{v:.6g}"), unit=unit)
                       for k, v in enumerate(curves[f"cost/{kind}{tail}"])]
     for method in METHODS:
         right, spent = _curve(curves, method, "macs")
         for theta, accuracy, macs in zip(THETAS, right.mean((0, 2)), spent.mean((0, 2)), strict=True):
-            row = about | dict(condition=f"wise:{method}:theta{theta:g}")
+            row = outcome.row(condition=f"wise:{method}:theta{theta:g}")
             table += [row | dict(metric="accuracy", value=round(100 * float(accuracy), 4), unit="%"),
                       row | dict(metric="macs", value=round(float(macs)), unit="1")]
     return table
+
+
+study = Study("wise", _parts, size=STUDY, sized=sized, committed=True)

@@ -64,7 +64,7 @@ def test_area_of_a_curve_is_its_mean_height():
 
 @pytest.mark.slow
 def test_the_study_at_smoke_size(own_places, reading):
-    found = attention.run(attention.SMOKE, 2, workers=1, say=lambda _: None)
+    found = attention.study.run(attention.SMOKE, 2, workers=1, say=lambda _: None)
     reading("attention")
     rows = load_rows("attention")
     for name, answers in found.items():

@@ -60,11 +60,12 @@ def test_every_comparison_is_of_conditions_that_exist():
 
 
 @pytest.mark.slow
-def test_the_whole_study_at_smoke_size(own_places, reading):
+def test_the_whole_study_at_smoke_size(own_places, monkeypatch, reading):
     profile = dataclasses.replace(SMOKE, night=Night(("Run", "Sit"), (4, 1, 3)))
     few = dataclasses.replace(profile, name="few", night=Night(("Run", "Sit"), (2, 1, 1)))
     said = []
-    scores = controls.run(profile, 2, few=few, few_seeds=2, workers=1, say=said.append)
+    monkeypatch.setattr(controls, "current", lambda name: few)
+    scores = controls.study.run(profile, 2, workers=1, say=said.append)["night"]
     kept = Scores.load(reading("dual_light_controls") / "predictions" / "dual_light_controls-night.npz")
     assert kept.predicted.keys() == scores.predicted.keys() >= set(controls.TITLES)
     # "no shuffling" and "within" must give other students, and so must each light of the matrix: nothing is a copy

@@ -39,10 +39,10 @@ def test_conditions_see_what_their_names_say(monkeypatch, tmp_path):
 def test_without_real_clips_it_says_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.delenv("KDLAB_REAL_CLIPS", raising=False)
     with pytest.raises(FileNotFoundError, match="KDLAB_REAL_CLIPS is not set.*docs/real-clips.md"):
-        darkened.run(SMOKE)
+        darkened.study.run(SMOKE)
     monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="no folder weizmann"):
-        darkened.run(SMOKE)
+        darkened.study.run(SMOKE)
 
 
 def fold_scores(fold: int, right: float, clips: int = 10) -> Scores:
@@ -78,7 +78,7 @@ def test_the_whole_study_on_miniature_clips(make_video, monkeypatch, tmp_path, c
             make_video(f"weizmann/{action}/{person}.avi", frames=16 + k, size=(50 + 4 * c, 40), codec="mpeg4")
             rows.append(f"{action}/{person}.avi,{action},{person}")
     (tmp_path / "weizmann" / "index.csv").write_text("\n".join(rows))
-    scores = darkened.run(SMOKE, 2, workers=1, say=print)
+    scores = darkened.study.run(SMOKE, 2, workers=1, say=print)["weizmann_dark"]
     assert len(scores.labels) == 18 and len(np.unique(scores.units)) == 9 and len(scores.predicted) == 7
     assert "D1" in capsys.readouterr().out
     reading("dual_light_weizmann")

@@ -17,7 +17,7 @@ from kdlab.recipe import from_json, to_json
 from kdlab.runs import Run, batches, obtain
 from kdlab.studies import detection
 from kdlab.studies.detection import Detections, columns, ledger
-from kdlab.study import Scores, load_rows, stale_studies
+from kdlab.study import Scores, load_rows
 
 
 def made_up(late: dict[str, float], seeds=3, videos=12) -> Detections:
@@ -57,9 +57,10 @@ def test_a_demo_is_small():
     assert sum(DEMO.videos) <= 100 and DEMO.epochs < STUDY.epochs
 
 
-def test_the_longer_trainings_come_last_and_no_training_twice():
-    order = detection.trainings(STUDY, 3)
-    assert {r.condition for r in order[-3:]} == {"det_student_2x"}
+def test_no_training_comes_twice_and_an_interrupted_study_has_whole_seeds():
+    every = detection.study.trainings(STUDY, 3)
+    order = [r for r in every if r.data == night(STUDY) and r.settings.epochs > 20 and r.condition != "det_teacher"]
+    assert len(every) == len(set(every)) and [r.seed for r in order] == sorted(r.seed for r in order)
     assert [r.seed for r in order if r.condition == "det_genkd"] == [0, 1, 2]
 
 
@@ -146,7 +147,7 @@ def test_a_detector_is_trained_found_and_asked_through_its_recipe(tiny):
 
 @pytest.mark.slow
 def test_the_study_at_smoke_size(own_places, monkeypatch, reading):
-    scores = detection.run(SMOKE, 2, demo_seeds=2, workers=1, say=lambda _: None)
+    scores = detection.study.run(SMOKE, 2, workers=1, say=lambda _: None)["night_untrimmed"]
     place = reading("detection")
     rows = load_rows("detection")
     assert set(rows.data) == {"night_untrimmed", "night_untrimmed_demo"}
@@ -155,11 +156,10 @@ def test_the_study_at_smoke_size(own_places, monkeypatch, reading):
         value = again.mean_ap(row.condition, row.metric.removeprefix("map@"))[int(row.seed)]
         assert value == pytest.approx(row.value, abs=1e-3) and scores.seeds == (0, 1)
     monkeypatch.setattr(detection, "DEMO", SMOKE)
-    assert detection.compared() == [], "two seeds are no range"
-    rows.loc[len(rows)] = rows.iloc[0]
-    monkeypatch.setattr(detection, "load_rows", lambda _: pd.concat([rows, rows.assign(seed=9)]))
-    lines = detection.compared()
-    assert len(lines) == 3 and all("your mAP" in line for line in lines)
+    assert detection.study.compared() == [], "two seeds are no range"
+    monkeypatch.setattr("kdlab.study.study.load_rows", lambda _: pd.concat([rows, rows.assign(seed=9)]))
+    lines = detection.study.compared()
+    assert len(lines) == 3 and all(": your " in line and "lies in" in line for line in lines)
 
 
 # --- the committed evidence ------------------------------------------------------------------------------------
@@ -182,6 +182,6 @@ def test_committed_rows_follow_from_the_committed_predictions():
 @committed
 def test_the_committed_study_is_of_todays_recipes():
     """Of other sources it may be, until it is run again: `kdlab fresh` says so."""
-    stale = stale_studies(detection.committed())
+    stale = detection.study.stale()
     assert all(why.endswith("trained by other sources") for why in stale.values())
     assert len(columns(STUDY, 1)["det_student"]) == 1

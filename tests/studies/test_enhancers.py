@@ -35,7 +35,7 @@ def test_the_study_leaves_rows_predictions_and_the_training_curve(tmp_path, monk
     ways = {"identity": Gamma(1), "gamma1.8": Gamma(1.8), "zerodce": curves}
     monkeypatch.setattr(study, "enhancers", lambda profile: ways)
     said = []
-    scores = study.run(profile, 2, workers=1, say=said.append)
+    scores = study.study.run(profile, 2, workers=1, say=said.append)["night"]
     reading("enhancers")
     table = pd.read_csv(paths.figures_dir() / "enhancers.csv", keep_default_na=False)
     assert list(table.columns) == COLUMNS and set(table.condition) == set(ways)

@@ -23,7 +23,7 @@ from kdlab.studies.flatness_rows import (
     taught,
     wide,
 )
-from kdlab.study import load_rows
+from kdlab.study import flat, load_rows
 
 PER_NET = {"reached": 1, "train_loss": 0.5, "gap": 20.0, "gap_loss": 0.8}
 
@@ -125,8 +125,10 @@ def test_one_network_in_both_trios_counts_once():
 
 
 def test_trainings_are_those_of_both_trios():
-    size = flatness.PROFILE
-    made = flatness.trainings(size, 2)
+    size = flatness.STUDY
+    made = [r for part in flatness.study.chosen(size, 2) if not part.to_the_end for r in flat(part.recipes)]
+    made = list(dict.fromkeys(made))
+    assert set(made) <= set(flatness.study.trainings(size, 2))
     assert len(made) == len(set(made)) == 2 * 2 * 5, "the I-frame network is the same in both"
     assert {r.settings.epochs for r in made} == {size.epochs} and size.per_class == (16, 6, 10)
     some = flatness.networks(size, flatness.night(size), 0)
@@ -135,7 +137,7 @@ def test_trainings_are_those_of_both_trios():
 
 
 def test_networks_of_other_notebooks_count_for_the_gap_and_not_for_the_order():
-    made = flatness.others(flatness.PROFILE, 3)
+    made = flatness.others(flatness.STUDY, 3)
     assert {name.split(":")[0] for name in made} == {"dual_light", "generative"} and "dual_light:dlkdd" in made
     assert all(len(column) == 3 for column in made.values())
     dark, bright = (flatness._tested(made[name][0]).data for name in ("dual_light:ce_raw", "generative:genkd"))
@@ -165,7 +167,9 @@ def test_the_committed_rows_give_the_verdicts():
 @pytest.mark.slow
 def test_the_study_at_smoke_size(own_places, monkeypatch):
     monkeypatch.setattr(flatness, "SETS", {"night_context": 0.9})
-    rows = flatness.run(SMOKE, 1, nets=("tiny",), demo_seeds=1, workers=1, say=lambda _: None)
+    monkeypatch.setattr(flatness, "NETS", {"tiny": flatness.NETS["tiny"]})
+    flatness.study.run(SMOKE, 1, workers=1, say=lambda _: None)
+    rows = pd.read_csv(paths.runs_dir() / "studies" / "flatness-smoke" / "flatness.csv", keep_default_na=False)
     table, heads = wide(rows), wide(rows, heads=True)
     assert set(table["mark"]) == {"2.4", "end"} and (table.reached == 1).all()
     trios = table[table.net == "tiny"]
@@ -181,6 +185,7 @@ def test_the_study_at_smoke_size(own_places, monkeypatch):
     same = {name: float(f"{value:.6g}") for name, value in twin.items()}
     assert same == first[list(same)].to_dict(), "a process of its own, the same numbers"
     assert twin == flatness.measured(run.net(), run.recipe, SMOKE)
-    again = flatness.run(SMOKE, 1, nets=("tiny",), demo_seeds=0, workers=1, say=lambda _: None)
-    kept = rows[rows.condition.str.endswith("2.4")].reset_index(drop=True)
-    pd.testing.assert_frame_equal(again, kept)
+    flatness.study.run(SMOKE, 1, only=("night_context",), workers=1, say=lambda _: None)
+    again = pd.read_csv(paths.runs_dir() / "studies" / "flatness-smoke" / "flatness.csv", keep_default_na=False)
+    order = [c for c in rows if c != "value"]
+    pd.testing.assert_frame_equal(*(t.sort_values(order).reset_index(drop=True) for t in (again, rows)))

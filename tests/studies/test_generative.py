@@ -58,7 +58,7 @@ def test_every_condition_has_a_title_and_a_place_in_the_study():
     assert set(MADE) <= set(TITLES) and set(HEADLINE) <= set(STUDIED)
     assert set(STUDIED) | set(ABLATIONS) | set(ONCE) == set(MADE)
     assert set(generative.COMPETITORS) <= set(STUDIED)
-    assert set(generative.trainings(STUDY)) >= {r for column in generative.columns(STUDY, 1, night(STUDY),
+    assert set(generative.study.trainings(STUDY)) >= {r for column in generative.columns(STUDY, 1, night(STUDY),
                                                                                    STUDIED).values() for r in column}
 
 
@@ -108,26 +108,25 @@ def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noq
            "night_bright_once": ("genkd", "student_fr", "student_gate", "faithful")}
     monkeypatch.setattr(generative, "SETS", few)
     monkeypatch.setattr(looking, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
-    found = generative.run(SMOKE, demo_seeds=2, workers=1, say=lambda _: None)
+    found = generative.study.run(SMOKE, workers=1, say=lambda _: None)
     reading("generative")
     rows = load_rows("generative")
-    assert set(found) == set(few) and set(rows.data) == {*few, *generative.BESIDE}
+    more = {"night_untrimmed", "night_bright_demo"}
+    assert set(found) == {*few, *more} and set(rows.data) == {*few, *more, "cost"}
     assert len(np.unique(found["weizmann"].units)) == 9
     assert rows[rows.metric.str.startswith("gradient:")].value.astype(float).gt(0).sum() == 4
     costs = rows[rows.data == "cost"].pivot_table("value", "condition", "metric")
     assert costs.macs["student_ce"] < costs.macs["teacher_ce"] / 3
     table = looking.alignment()
     assert table["genkd"].shape == (2, 1) == table[ENERGY].shape and set(table) >= {"teacher_fr:random", "units"}
-    assert generative.converged(rows, "night_bright")[2] in ("converged", "under-trained", "undecided")
+    assert generative.convergence_line(rows).rpartition(": ")[2] in ("converged", "under-trained", "undecided")
     with pytest.raises(ValueError, match="was not trained by generative distillation"):
         from kdlab.runs import find
         shares(find(conditions(SMOKE, night(SMOKE))["kd"], pretrained=False))
-    again = generative.run(SMOKE, 1, only=("night_bright_once", "cost"), workers=1, say=lambda _: None)
+    again = generative.study.run(SMOKE, 1, only=("night_bright_once", "cost"), workers=1, say=lambda _: None)
     assert set(again) == {"night_bright_once"} and set(load_rows("generative").data) == set(rows.data)
     with pytest.raises(ValueError, match="no data set 'dark'"):
-        generative.run(SMOKE, only=("dark",))
-    fused = generative.two_streams(SMOKE, night(SMOKE), workers=1, say=lambda _: None)
-    assert set(fused.predicted) == {"genkd", "genkd_flow", "fused"} and fused.logits["fused"].shape == (22, 11)
+        generative.study.run(SMOKE, only=("dark",))
 
 
 # --- the committed evidence ------------------------------------------------------------------------------------
@@ -139,9 +138,8 @@ committed = pytest.mark.skipif(not (PREDICTIONS / "generative-night_bright.npz")
 @committed
 @pytest.mark.parametrize("data", generative.SETS)
 def test_committed_rows_follow_from_the_committed_predictions(data):
-    if data not in generative.scores_of_study():
-        pytest.skip("not committed yet")
-    folds = [Scores.load(PREDICTIONS / f"{file}.npz") for file in generative.files()[data]]
+    names = [p.predictions("generative") for p in generative.study.chosen(seeds=1) if p.data == data]
+    folds = [Scores.load(PREDICTIONS / f"{name}.npz") for name in names]
     rows = load_rows("generative")
     rows = rows[(rows.data == data) & rows.metric.isin(["accuracy", "ece"])]
     assert len(rows) == sum(len(s.predicted) * (len(s.seeds) + 1) for s in folds)

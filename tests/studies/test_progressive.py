@@ -7,10 +7,11 @@ import pytest
 
 from kdlab import paths
 from kdlab.exit_profiles import SMOKE, STUDY, TRAINED
+from kdlab.exits import ExitRecipe
 from kdlab.measure.paired import Effect, together
 from kdlab.nets.exits import ORDER
 from kdlab.studies import progressive, wise
-from kdlab.study import Scores, load_rows, pooled
+from kdlab.study import Scores, load_rows
 from tests.conftest import encode
 
 
@@ -64,7 +65,7 @@ def test_verdicts_follow_the_exits():
 
 
 def test_trainings_on_the_same_networks_follow_each_other():
-    order = [r for r in progressive.trainings(STUDY, 2)]
+    order = [r for r in progressive.study.trainings(STUDY, 2) if isinstance(r, ExitRecipe)]
     trios = [(r.seed, r.data, r.backbones, r.view) for r in order]
     changes = sum(a != b for a, b in zip(trios, trios[1:], strict=False))
     assert changes < 5 * len(set(trios)), "features are made anew whenever the networks change"
@@ -103,8 +104,8 @@ def test_both_studies_at_smoke_size(miniature_people, monkeypatch, reading):
     every, few = progressive._recipes, ("ce_ic", "pkd", "own_final", "reversed", "random_teacher", "ce_ic_difference")
     monkeypatch.setattr(progressive, "_recipes", lambda *a: {k: v for k, v in every(*a).items() if k in few})
     monkeypatch.setattr(progressive, "CONTEXTS", (0.0, 0.5, 0.9))
-    found = progressive.run(SMOKE, 2, demo_seeds=2, workers=1, say=lambda _: None)
-    assert set(found) == set(progressive.SETS)
+    made = progressive.study.run(SMOKE, 2, workers=1, say=lambda _: None)
+    found = {name: made[name] for name in progressive.SETS}
     reading("progressive")
     rows = load_rows("progressive")
     people = found["weizmann"]
@@ -121,17 +122,19 @@ def test_both_studies_at_smoke_size(miniature_people, monkeypatch, reading):
     assert len(gates) == 3 * 2 * 3 and gates.train_ce.between(0, 5).all() and set(gates.modality) == set(ORDER)
 
     before, other = rows, rows[rows.data != "night_bright"]
-    progressive.run(SMOKE, 2, only=["night_bright"], workers=1, say=lambda _: None)
+    progressive.study.run(SMOKE, 2, only=["night_bright"], workers=1, say=lambda _: None)
     rows = load_rows("progressive")
     assert sorted(map(str, rows.itertuples(index=False))) == sorted(map(str, before.itertuples(index=False)))
     assert rows[rows.data != "night_bright"].reset_index(drop=True).equals(other.reset_index(drop=True))
-    with pytest.raises(ValueError, match="no data set 'nights'; it has night_context, night_bright, weizmann"):
-        progressive.run(SMOKE, 2, only=["nights"])
+    with pytest.raises(ValueError, match="no data set 'nights'; it has night_context, night_bright, weizmann, "):
+        progressive.study.run(SMOKE, 2, only=["nights"])
 
-    again = wise.run(SMOKE, 2, workers=1, say=lambda _: None)
-    reading("wise")
+    again = wise.study.run(SMOKE, 2, workers=1, say=lambda _: None)
+    place = reading("wise") / "predictions"
     rows = load_rows("wise")
-    for data, scores in again.items():
+    assert set(again) == set(progressive.SETS)
+    for data in again:
+        scores = Scores.load(place / f"wise-{data}.npz")
         curves = wise.load_curves(data)
         assert curves["right/pkd"].shape[:2] == (2, len(wise.THETAS)) and curves["cost/macs"].shape == (12,)
         assert (np.diff(curves["cost/macs"]) > 0).all() and (np.diff(curves["cost/seconds"]) > 0).all()
@@ -156,7 +159,7 @@ committed = pytest.mark.skipif(not (PREDICTIONS / "wise-night_context.npz").is_f
 @committed
 @pytest.mark.parametrize("data", progressive.SETS)
 def test_committed_rows_follow_from_the_committed_predictions(data):
-    exits = pooled([Scores.load(PREDICTIONS / f"{file}.npz") for file in progressive.files()[data]])
+    exits = progressive.study.scores()[data]
     rows = load_rows("progressive")
     rows = rows[(rows.data == data) & (rows.metric == "accuracy")]
     assert len(rows) == len(exits.seeds) * (len(exits.predicted) * 10 + 3)

@@ -26,14 +26,15 @@ def test_everything_is_fine_tuned_but_a_kept_teacher():
 def test_without_real_clips_it_says_what_is_missing(monkeypatch):
     monkeypatch.delenv("KDLAB_REAL_CLIPS", raising=False)
     with pytest.raises(FileNotFoundError, match="KDLAB_REAL_CLIPS is not set.*docs/real-clips.md"):
-        real_dark.run(SMOKE)
+        real_dark.study.run(SMOKE)
 
 
 @pytest.mark.slow
 def test_the_whole_study_on_miniature_clips(miniature_arid6, reading):
     profile = dataclasses.replace(SMOKE, night=Night(("Jump", "Run", "Sit"), (2, 1, 1)))
-    found = real_dark.run(profile, 2, tuned_seeds=2, workers=1, say=lambda line: None)
-    for name, scores in found.items():
+    found = real_dark.study.run(profile, 2, workers=1, say=lambda line: None)
+    assert set(found) == {"arid6", "arid6_finetuned"}
+    for name, scores in (("zero_shot", found["arid6"]), ("finetuned", found["arid6_finetuned"])):
         assert len(scores.labels) == 12 and scores.classes == ("Run", "Sit") and scores.seeds == (0, 1)
         folder = reading("dual_light_arid6") / "predictions"
         halves = [Scores.load(folder / f"dual_light_arid6-{name}-{f}.npz") for f in "AB"]

@@ -28,26 +28,26 @@ def test_the_finetuned_begin_as_the_pretrained_and_no_path_is_part_of_a_recipe(t
 def test_without_real_clips_it_says_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.delenv("KDLAB_REAL_CLIPS", raising=False)
     with pytest.raises(FileNotFoundError, match="KDLAB_REAL_CLIPS is not set.*docs/real-clips.md"):
-        transfer.run(SMOKE)
+        transfer.study.run(SMOKE)
     monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="no folder arid6"):
-        transfer.run(SMOKE)
+        transfer.study.run(SMOKE)
 
 
 @pytest.mark.slow
 def test_the_whole_study_on_miniature_clips(miniature_arid6, reading):
     profile = dataclasses.replace(SMOKE, night=Night(per_class=(2, 1, 1)))
-    found = transfer.run(profile, 2, workers=1, say=lambda line: None)
-    assert list(found) == ["A", "B"] and [len(scores.labels) for scores in found.values()] == [6, 6]
+    whole = transfer.study.run(profile, 2, workers=1, say=lambda line: None)["arid6"]
     place = reading("transfer")
+    found = {fold: Scores.load(place / "predictions" / f"transfer-arid6-{fold}.npz") for fold in "AB"}
+    assert len(whole.labels) == 12 and [len(scores.labels) for scores in found.values()] == [6, 6]
     table = load_rows("transfer")
     recall = table[table.metric == "mean_recall"].set_index(["fold", "condition"]).value
     for fold, scores in found.items():
         assert set(scores.predicted) == {"from_nothing", "finetuned", "finetuned_kept", "zero_shot", "zero_shot_adabn",
                                          "zero_shot:frozen", "zero_shot:shuffled", "zero_shot:reversed"}
-        kept = Scores.load(place / "predictions" / f"transfer-arid6-{fold}.npz")
         for condition, predicted in scores.predicted.items():
-            assert np.array_equal(kept.predicted[condition], predicted)
+            assert np.array_equal(whole.predicted[condition][:, np.isin(whole.ids, scores.ids)], predicted)
             right = (predicted == scores.labels).mean(0)
             means = [100 * right[scores.labels == label].mean() for label in (0, 1)]
             assert recall[fold, condition] == pytest.approx(np.mean(means), abs=1e-3)

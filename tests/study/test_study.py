@@ -15,14 +15,15 @@ from kdlab.runs import Run
 from kdlab.sources import source_hash
 from kdlab.studies.dual_light import columns, ledger
 from kdlab.study import (
+    Outcome,
+    Part,
     Scores,
     collect,
     compare_with_pretrained,
     convergence,
     fused,
     load_rows,
-    rows,
-    stale_studies,
+    stale_predictions,
     three_seed_range,
 )
 
@@ -91,7 +92,8 @@ def test_rows_are_tidy_and_load_back(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="kdlab study dual_light"):
         load_rows("dual_light")
     scores = made_scores()
-    Evidence("dual_light", tmp_path, True).save_rows(rows("dual_light", "night", scores, {}))
+    place = Evidence("dual_light", tmp_path, True)
+    place.save_rows(Outcome("dual_light", SMOKE, Part("night"), scores, {}, place, print).rows())
     table = load_rows("dual_light")
     assert len(table[table.metric == "accuracy"]) == 16 and len(table[table.metric == "ece"]) == 4
     assert [file.name for file in tmp_path.iterdir()] == ["dual_light.csv"]
@@ -100,7 +102,7 @@ def test_rows_are_tidy_and_load_back(tmp_path, monkeypatch):
 def test_predictions_are_stale_when_recipe_or_sources_are_others(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
     column = columns(SMOKE, 1, ("ce_raw", "dlkdd"))
-    assert stale_studies({"a": column}) == {"a.npz": "missing"}
+    assert stale_predictions({"a": column}) == {"a.npz": "missing"}
     names = {condition: [recipe.name] for condition, (recipe,) in column.items()}
     sources = {condition: source_hash(recipe) for condition, (recipe,) in column.items()}
     for changes, word in (({}, ""), ({"recipes": names | {"dlkdd": ["x"]}}, "another recipe"),
@@ -108,7 +110,7 @@ def test_predictions_are_stale_when_recipe_or_sources_are_others(tmp_path, monke
                           ({"sources": sources | {"dlkdd": "x"}}, "trained by other sources")):
         made = dataclasses.replace(made_scores(), **{"recipes": names, "sources": sources} | changes)
         made.save(tmp_path / "predictions" / "a.npz")
-        found = stale_studies({"a": column})
+        found = stale_predictions({"a": column})
         assert word in found["a.npz"] and "dlkdd" in found["a.npz"] if word else not found
 
 
@@ -121,12 +123,12 @@ def test_studies_of_real_clips_can_be_looked_at_where_the_clips_are_not(tmp_path
     here = column["ce_raw"][0]
     made = dataclasses.replace(made_scores(), recipes={"ce_raw": [here.name]}, sources={"ce_raw": source_hash(here)})
     made.save(tmp_path / "predictions" / "a.npz")
-    assert not stale_studies({"a": column})
+    assert not stale_predictions({"a": column})
     (tmp_path / "real" / "mine" / "left" / "0.mp4").write_text("other")
-    assert "another recipe" in stale_studies({"a": column})["a.npz"]
+    assert "another recipe" in stale_predictions({"a": column})["a.npz"]
     shutil.rmtree(tmp_path / "real")
-    assert not stale_studies({"a": column})
-    assert "another recipe" in stale_studies({"a": {"ce_raw": [dataclasses.replace(here, seed=9)]}})["a.npz"]
+    assert not stale_predictions({"a": column})
+    assert "another recipe" in stale_predictions({"a": {"ce_raw": [dataclasses.replace(here, seed=9)]}})["a.npz"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(90), b"x" * 500])
@@ -150,7 +152,7 @@ def test_runs_that_disagree_are_named(tmp_path, monkeypatch, what):
     for recipe in (r for column in recipes.values() for r in column):
         fake_run(tmp_path / recipe.name, 50, **told)
         made[recipe] = Run(tmp_path / recipe.name)
-    monkeypatch.setattr("kdlab.study.obtain_all", lambda flat, **_: [made[recipe] for recipe in flat])
+    monkeypatch.setattr("kdlab.study.scores.obtain_all", lambda flat, **_: [made[recipe] for recipe in flat])
     assert collect(recipes)[0].seeds == (0, 1)
     shutil.rmtree((odd := made[recipes["ce_2x"][1]]).folder)
     fake_run(odd.folder, 50, **told | {what: "other"})
@@ -167,7 +169,7 @@ def test_two_columns_of_one_word_may_have_other_sources(tmp_path, monkeypatch):
     for recipe in (*gamma, *learnt):
         fake_run(tmp_path / recipe.name, 50, sources="ab"[recipe in learnt], data="a", classes=["left", "right"])
         made[recipe] = Run(tmp_path / recipe.name)
-    monkeypatch.setattr("kdlab.study.obtain_all", lambda flat, **_: [made[recipe] for recipe in flat])
+    monkeypatch.setattr("kdlab.study.scores.obtain_all", lambda flat, **_: [made[recipe] for recipe in flat])
     assert set(collect({"dlkdd": gamma, "dlkdd:learnt": learnt})[0].predicted) == {"dlkdd", "dlkdd:learnt"}
 
 

@@ -1,0 +1,37 @@
+'''Studies: conditions × seeds → predictions → paired differences → verdicts, and the files that keep them.
+
+A study leaves its evidence (:mod:`kdlab.evidence`): ``<study>.csv`` (one tidy row per number) and
+``predictions/<study>-<data>.npz`` (what every run said of every test clip); all tables and figures are computed from
+these, never typed. One of your own is a page, ``my_study.py``::
+
+    """Does a teacher on enhanced clips help a student on dark ones, beyond training twice as long?"""
+
+    from kdlab.profiles import SMOKE, dual_light
+    from kdlab.study import Claim, Part, Study, by_condition
+
+
+    def parts(size, seeds):
+        """Condition → one recipe per seed; dual_light(size, seed) gives a recipe for each condition."""
+        recipes = by_condition(lambda seed: dual_light(size, seed), seeds, ("ce_raw", "ce_2x", "dlkdd"))
+        return [Part("night", recipes)]
+
+
+    study = Study("my_study", parts, size=SMOKE, seeds=2, claims=[
+        Claim("M1", "an enhanced teacher helps", "dlkdd", "ce_raw", controls=("ce_2x",)),
+    ])
+
+``kdlab study my_study.py`` trains what is not trained yet (``--workers``, ``--seeds``, ``--profile``), tells the
+verdicts, and writes table and predictions to ``runs/studies/``; stopped, it goes on where it was, and ``--status`` says
+how far it is. In a notebook, ``study.run()`` does the same.
+'''
+
+from kdlab.study.committed import compare_with_pretrained, stale_predictions
+from kdlab.study.foreign import study_in
+from kdlab.study.parts import LEDGER, Claim, Outcome, Part, beside, by_condition, flat
+from kdlab.study.scores import Scores, answers, collect, fused, obtained, pooled, tested
+from kdlab.study.study import Study
+from kdlab.study.table import convergence, lies, load_arrays, load_rows, three_seed_range
+
+__all__ = ["LEDGER", "Claim", "Outcome", "Part", "Scores", "Study", "answers", "beside", "by_condition", "collect",
+           "compare_with_pretrained", "convergence", "flat", "fused", "lies", "load_arrays", "load_rows",
+           "obtained", "pooled", "stale_predictions", "study_in", "tested", "three_seed_range"]

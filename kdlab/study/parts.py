@@ -1,0 +1,152 @@
+"""What a study is made of: parts that are tested on the same clips, what they found, and claims about them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kdlab.evidence import Evidence
+from kdlab.measure.accuracy import expected_calibration_error
+from kdlab.measure.paired import verdict
+from kdlab.measure.transfer import mean_recall
+from kdlab.recipe import Recipe
+from kdlab.runs import Run
+from kdlab.study.scores import Scores, collect
+
+__all__ = ["LEDGER", "Claim", "Outcome", "Part", "beside", "by_condition", "flat", "seed_after_seed"]
+
+#: Columns of a table of verdicts.
+LEDGER = ["claim", "says", "comparison", "effect", "verdict"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a :class:`Part` found, or a whole data set: then its ``folds`` are those that were pooled to ``scores``.
+
+    ``scores`` is ``None`` where nothing is trained; ``runs``: condition → one a seed (of a data set: the first fold's).
+    """
+
+    study: str
+    size: object
+    part: "Part"
+    scores: Scores | None
+    runs: dict[str, list[Run]]
+    evidence: Evidence
+    say: Callable[[str], None]
+    folds: tuple["Outcome", ...] = ()
+
+    def row(self, **cells) -> dict:
+        """A tidy row of this study, data set and fold, with ``cells``."""
+        return dict(study=self.study, data=self.part.data, seed="", fold=self.part.fold, recipe="") | cells
+
+    def rows(self) -> list[dict]:
+        """Tidy rows: test and validation accuracy and CPU seconds of every run, ECE of the first seed."""
+        out, scores, runs = [], self.scores, {} if self.folds else self.runs
+        for condition in scores.predicted:
+            for s, (seed, name) in enumerate(zip(scores.seeds, scores.recipes[condition], strict=True)):
+                numbers = [("accuracy", scores.accuracy(condition)[s], "%")]
+                if s == 0:  # of the logits as they are committed, so that the row can be computed again from them
+                    kept = scores.logits[condition].astype(np.float16).astype(float)
+                    numbers.append(("ece", expected_calibration_error(kept, scores.labels), "%"))
+                if condition in runs:
+                    run = runs[condition][s]
+                    numbers += [("val_accuracy", run.predictions("val").accuracy, "%"),
+                                ("cpu_seconds", run.provenance["cpu_seconds"], "s")]
+                about = self.row(condition=condition, seed=seed, recipe=name)
+                out += [about | dict(metric=m, value=round(float(v), 4), unit=u) for m, v, u in numbers]
+        return out
+
+    def recall_rows(self) -> list[dict]:
+        """Tidy rows: mean recall over classes of every condition, with its interval's ends."""
+        table, where = [], f"{self.part.data} {self.part.fold}"
+        for condition in self.scores.predicted:
+            mean, low, high = mean_recall(self.scores.correct(condition), self.scores.labels)
+            self.say(f"{where}, {condition}: mean recall {mean:.1f} % ({low:.1f} to {high:.1f})")
+            ends = ("mean_recall", mean), ("mean_recall_low", low), ("mean_recall_high", high)
+            table += [self.row(condition=condition, metric=m, value=round(v, 4), unit="%") for m, v in ends]
+        return table
+
+
+@dataclass(frozen=True)
+class Part:
+    """Trainings that are tested on the same clips: some rows of a study's table, and one file of predictions.
+
+    ``data`` names the clips, and ``fold`` which of several folds, whose test clips are pooled in the end. ``recipes``:
+    condition → one recipe per seed; none where rows are all there is. ``unit`` (``"clip"`` or ``"group"``) is what the
+    bootstrap resamples. ``on``: other clips to test on. ``real``: the set of real clips that must be there.
+    ``file`` names the predictions, by default as data and fold; ``""``: none are kept.
+
+    ``gather`` obtains the runs as :func:`collect` does, ``answers`` may add conditions to their scores, ``rows`` makes
+    the rows, and ``whole`` more of them once all folds are there. ``publish``: seed 0's runs become committed weights.
+    ``to_the_end=False``: nothing is trained before ``rows`` asks for it.
+    """
+
+    data: str
+    recipes: Mapping[str, Sequence[Recipe]] = field(default_factory=dict)
+    fold: str = ""
+    unit: str = "clip"
+    on: object = None
+    real: str = ""
+    file: str | None = None
+    gather: Callable[..., tuple[Scores, dict[str, list[Run]]]] = collect
+    answers: Callable[[Scores, dict[str, list[Run]]], Scores] = lambda scores, runs: scores
+    rows: Callable[[Outcome], list[dict]] = Outcome.rows
+    whole: Callable[[Outcome], list[dict]] = lambda outcome: []
+    publish: bool = False
+    to_the_end: bool = True
+
+    @property
+    def seeds(self) -> int:
+        return max(map(len, self.recipes.values()), default=0)
+
+    def predictions(self, study: str) -> str:
+        """The name of the file of predictions, without its ending; empty where there is none."""
+        name = self.data + f"-fold{self.fold}" * bool(self.fold) if self.file is None else self.file
+        return f"{study}-{name}" if name and self.recipes else ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """``condition`` is better than ``baseline``: a row of the ledger. A control that is as good explains the effect."""
+
+    claim: str
+    says: str
+    condition: str
+    baseline: str
+    controls: tuple[str, ...] = ()
+    comparison: str = ""
+
+    def judged(self, scores: Scores) -> dict[str, str]:
+        """The row, computed from ``scores``, which know both conditions; controls that they do not know are left out.
+        """
+        effect = scores.effect(self.condition, self.baseline)
+        controls = {name: scores.effect(self.condition, name) for name in self.controls if name in scores.predicted}
+        said = self.comparison or f"{self.condition} − {self.baseline}"
+        return dict(zip(LEDGER, (self.claim, self.says, said, str(effect), verdict(effect, controls)), strict=True))
+
+
+# --- tables of recipes -----------------------------------------------------------------------------------------
+
+
+def by_condition(make: Callable[[int], Mapping[str, Recipe]], seeds: int, names: Sequence[str] | None = None,
+                 first: int = 0) -> dict[str, list[Recipe]]:
+    """Condition → one recipe per seed, those of ``make(seed)``; ``names`` are some of its conditions."""
+    made = [make(seed) for seed in range(first, first + seeds)]
+    return {name: [recipes[name] for recipes in made] for name in names or made[0]}
+
+
+def flat(*tables: Mapping[str, Sequence[Recipe]]) -> list[Recipe]:
+    """All recipes of some tables of a study."""
+    return [recipe for table in tables for column in table.values() for recipe in column]
+
+
+def beside(size) -> str:
+    """The name of the size of the runs that a study of ``size`` has beside its own, for ``kdlab reproduce`` and the
+    committed weights: demo, and smoke beside smoke."""
+    return "smoke" if size.name == "smoke" else "demo"
+
+
+def seed_after_seed(parts: Sequence[Part]) -> list[Recipe]:
+    columns = [column for part in parts for column in part.recipes.values()]
+    return list(dict.fromkeys(column[s] for s in range(max(map(len, columns), default=0)) for column in columns
+                              if s < len(column)))

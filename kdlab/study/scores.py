@@ -1,0 +1,181 @@
+"""What every run of a study predicted on the same test clips, and how such tables of predictions are made."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.special import softmax
+
+from kdlab.clips.night import Night
+from kdlab.many import obtain_all
+from kdlab.measure.paired import Effect, effect
+from kdlab.measure.transfer import asked, narrowed
+from kdlab.recipe import Recipe, UserClips
+from kdlab.runs import Run, save_arrays
+
+__all__ = ["Scores", "answers", "collect", "fused", "obtained", "pooled", "same_seeds", "tested"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What every run of a study said of the same test clips.
+
+    ``predicted``: condition → ``(S, N)`` class indices, row s of every condition being seed ``seeds[s]``, or
+    ``(S, N, E)`` of networks with E exits;
+    ``logits``: condition → ``(N, K)`` of the first seed; ``units (N,)`` are what the bootstrap resamples together.
+    """
+
+    classes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    ids: np.ndarray
+    units: np.ndarray
+    labels: np.ndarray
+    predicted: dict[str, np.ndarray]
+    logits: dict[str, np.ndarray]
+    recipes: dict[str, list[str]]
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)  # condition → hash of what trained it
+
+    def correct(self, condition: str) -> np.ndarray:
+        """``(S, N)`` in {0, 1}, or ``(S, N, E)``."""
+        said = self.predicted[condition]
+        return (said == np.expand_dims(self.labels, tuple(range(1, said.ndim - 1)))).astype(float)
+
+    def accuracy(self, condition: str) -> np.ndarray:
+        """Percent, ``(S,)``."""
+        return 100 * self.correct(condition).mean(1)
+
+    def effect(self, condition: str, baseline: str) -> Effect:
+        """Paired difference in points."""
+        return effect(self.correct(condition), self.correct(baseline), self.units)
+
+    def save(self, path: Path) -> None:
+        """One compressed npz without pickles: classes as uint8, logits as float16."""
+        note = {"classes": self.classes, "seeds": self.seeds, "recipes": self.recipes, "sources": self.sources}
+        arrays = {"ids": self.ids, "units": self.units, "labels": self.labels.astype(np.uint8)}
+        arrays |= {f"predicted/{k}": v.astype(np.uint8) for k, v in self.predicted.items()}
+        arrays |= {f"logits/{k}": v.astype(np.float16) for k, v in self.logits.items()}
+
+        save_arrays(path, {"note": np.array(json.dumps(note))} | arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "Scores":
+        """Raises ``FileNotFoundError``, and ``ValueError`` naming a file that cannot be read."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                some = {name: file[name] for name in file.files}
+            note = json.loads(str(some["note"]))
+            under = lambda prefix: {k.removeprefix(prefix): v for k, v in some.items() if k.startswith(prefix)}  # noqa: E731
+            return cls(tuple(note["classes"]), tuple(note["seeds"]), some["ids"], some["units"],
+                       some["labels"].astype(int), under("predicted/"), under("logits/"), note["recipes"],
+                       note["sources"])
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # broken bytes make the reader raise anything, from BadZipFile to struct.error
+            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): restore the committed file, or run "
+                             "its study again") from error
+
+
+def same_seeds(recipes: Mapping[str, Sequence[Recipe]]) -> tuple[int, ...]:
+    """The seeds that all conditions have, in the same order; teachers among them may have others, each that of its
+    student's row. Raises ``ValueError`` where they differ."""
+    students = {c: column for c, column in recipes.items() if not c.rpartition(":")[2].startswith("teacher")}
+    seeds = {tuple(r.seed for r in column) for column in (students or recipes).values()}
+    if len(seeds) != 1:
+        raise ValueError(f"every condition needs the same seeds in the same order, got {sorted(seeds)}")
+    return seeds.pop()
+
+
+def obtained(recipes: Mapping[str, Sequence[Recipe]], **how) -> dict[str, list[Run]]:
+    """Condition → its runs, of condition → recipes; ``how`` as in :func:`kdlab.many.obtain_all`."""
+    every = list(dict.fromkeys(recipe for column in recipes.values() for recipe in column))
+    found = dict(zip(every, obtain_all(every, **how), strict=True))
+    return {condition: [found[recipe] for recipe in column] for condition, column in recipes.items()}
+
+
+def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "refuse",
+            workers: int | None = None, say=print) -> tuple[Scores, dict[str, list[Run]]]:
+    """Obtain every run of a study: ``recipes`` is condition → one recipe per seed (the same seeds in each).
+
+    ``unit`` is ``"clip"`` or ``"group"``. Raises ``ValueError`` when conditions differ in seeds or test clips, runs of
+    one condition in their sources, or runs on the same data in their clips (with ``stale="use"`` they can).
+    """
+    seeds = same_seeds(recipes)
+    runs = obtained(recipes, pretrained=pretrained, stale=stale, workers=workers, say=say)
+    shared: dict[tuple, Run] = {}
+    for condition, recipe, run in ((c, *pair) for c in recipes for pair in zip(recipes[c], runs[c], strict=True)):
+        for what, among in (("sources", condition), ("data", recipe.data)):
+            other = shared.setdefault((what, among), run)
+            if run.provenance[what] != other.provenance[what]:
+                raise ValueError(f"{other.folder} and {run.folder} disagree: they were made from different {what}. "
+                                 "Retrain the older one: delete it, or use stale='retrain'")
+    predictions = {c: [run.predictions("test") for run in column] for c, column in runs.items()}
+    first = next(iter(predictions.values()))[0]
+    for condition, column in predictions.items():
+        for run, p in zip(runs[condition], column, strict=True):
+            if not np.array_equal(p.ids, first.ids):
+                raise ValueError(f"{run.folder} was tested on other clips than the rest of the study; retrain it")
+    scores = Scores(
+        tuple(next(iter(runs.values()))[0].provenance["classes"]), seeds, first.ids,
+        first.groups if unit == "group" else first.ids, first.labels,
+        {c: np.stack([p.logits.argmax(-1) for p in column]) for c, column in predictions.items()},
+        {c: column[0].logits for c, column in predictions.items()},
+        {c: [run.folder.name for run in column] for c, column in runs.items()},
+        {c: column[0].provenance["sources"] for c, column in runs.items()},
+    )
+    return scores, runs
+
+
+def answers(scores: Scores, name: str, logits: Sequence[np.ndarray], recipes: Sequence[str]) -> Scores:
+    """``scores`` with the condition ``name`` added: for each seed logits ``(N, K)`` and the name of their origin."""
+    return dataclasses.replace(
+        scores,
+        predicted=scores.predicted | {name: np.stack([z.argmax(1) for z in logits])},
+        logits=scores.logits | {name: logits[0]},
+        recipes=scores.recipes | {name: list(recipes)},
+    )
+
+
+def fused(scores: Scores, name: str, a: Sequence[Run], b: Sequence[Run]) -> Scores:
+    """``scores`` with one more condition: the mean of the *probabilities* of ``a`` and ``b``, seed by seed."""
+    both = list(zip(a, b, strict=True))
+    logits = [np.log(softmax(x.predictions().logits, 1) + softmax(y.predictions().logits, 1)) for x, y in both]
+    return answers(scores, name, logits, [f"{x.folder.name}+{y.folder.name}" for x, y in both])
+
+
+def tested(runs: dict[str, list[Run]], data: Night | UserClips, *, unit: str = "clip") -> Scores:
+    """What finished ``runs`` (condition → one a seed) say of the test clips of other ``data``, among its classes only.
+
+    ``unit`` as in :func:`collect`. Raises ``ValueError`` naming a class that the networks were not trained on.
+    """
+    catalogue = data.catalogue()
+    records = catalogue.split("test")
+    ids = np.array([r.id for r in records])
+    scores = Scores(
+        tuple(catalogue.classes), tuple(run.recipe.seed for run in next(iter(runs.values()))), ids,
+        np.array([r.group for r in records]) if unit == "group" else ids, np.array([r.label for r in records]),
+        {}, {}, {}, {c: column[0].provenance["sources"] for c, column in runs.items()},
+    )
+    for condition, column in runs.items():
+        said = [narrowed(asked(run, data), run.provenance["classes"], scores.classes) for run in column]
+        scores = answers(scores, condition, said, [run.folder.name for run in column])
+    return scores
+
+
+def pooled(folds: Sequence[Scores]) -> Scores:
+    """One :class:`Scores` over the test clips of all ``folds``: row s is what the runs of seed s, one for each fold,
+    said of their own. Raises ``ValueError`` when a unit is tested in two folds, or seeds or classes differ."""
+    first = folds[0]
+    units = [unit for scores in folds for unit in np.unique(scores.units)]
+    if len(set(units)) < len(units) or any(s.seeds != first.seeds or s.classes != first.classes for s in folds):
+        raise ValueError("folds to pool need the same seeds and classes, and each unit tested in one fold only")
+    join = lambda get, axis=0: np.concatenate([get(scores) for scores in folds], axis)  # noqa: E731
+    return dataclasses.replace(
+        first, ids=join(lambda s: s.ids), units=join(lambda s: s.units), labels=join(lambda s: s.labels),
+        predicted={c: join(lambda s, c=c: s.predicted[c], 1) for c in first.predicted},
+        logits={c: join(lambda s, c=c: s.logits[c]) for c in first.logits},
+        recipes={c: ["+".join(names) for names in zip(*(s.recipes[c] for s in folds), strict=True)]
+                 for c in first.recipes},
+    )

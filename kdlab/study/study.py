@@ -1,0 +1,168 @@
+"""A study as one object: what it trains, on which data and seeds, its rows, predictions and verdicts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from kdlab import paths
+from kdlab.evidence import Evidence
+from kdlab.many import obtain_all
+from kdlab.profiles import current
+from kdlab.recipe import Recipe
+from kdlab.runs import Run, find
+from kdlab.study.committed import stale_predictions
+from kdlab.study.parts import LEDGER, Claim, Outcome, Part, seed_after_seed
+from kdlab.study.scores import Scores, collect, pooled, same_seeds, tested
+from kdlab.study.table import lies, load_rows
+
+__all__ = ["Study"]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A whole study; :mod:`kdlab.study` has one on a page.
+
+    ``name`` names its table and files. ``parts(size, seeds)`` gives its :class:`Part` s at that size, ``size`` is the
+    one it usually has (anything with a ``name`` and ``seeds``; default: the profile of ``$KDLAB_PROFILE``, else demo),
+    ``seeds`` its usual number of seeds (default: the size's), ``sized(word)`` the size of another name.
+
+    ``claims`` are judged on every data set that has their conditions; ``lines(found, rows)`` are more to tell, of data
+    set → scores and the table. ``yours()`` is the part whose demo-size runs a user also makes, ``titles`` how its
+    conditions read, and ``metric`` the rows that :meth:`compared` holds against ``number(runs, condition)``, percent.
+    ``committed``: kdlab's own, whose outcome at ``size`` lies in ``figures/``.
+    """
+
+    name: str
+    parts: Callable[[object, int], Sequence[Part]]
+    size: object = None
+    seeds: int | None = None
+    sized: Callable[[str | None], object] = current
+    claims: Sequence[Claim] = ()
+    lines: Callable[[dict[str, Scores], pd.DataFrame], Sequence[str]] = lambda found, rows: ()
+    yours: Callable[[], Part] | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
+    metric: str = "accuracy"
+    number: Callable[[dict[str, list[Run]], str], float] = lambda runs, condition: _accuracy(runs[condition])
+    committed: bool = False
+
+    def __post_init__(self):
+        if not self.name.isidentifier():
+            raise ValueError(f"a study's name is part of file names: {self.name!r} may have letters, digits and _ only")
+
+    def chosen(self, size=None, seeds: int | None = None, only: Sequence[str] = ()) -> list[Part]:
+        """The parts on the data sets in ``only`` (none named: all). Raises ``ValueError`` before anything is trained
+        where a data set is unknown, or conditions differ in their seeds, or a claim's condition is nowhere."""
+        size = self._size(size)
+        parts = list(self.parts(size, seeds or self.seeds or size.seeds))
+        if wrong := [part for part in parts if not isinstance(part, Part)]:
+            raise ValueError(f"parts() of the study {self.name} must give kdlab.study.Part s, not {wrong[0]!r}")
+        sets = list(dict.fromkeys(part.data for part in parts))
+        if unknown := sorted(set(only) - set(sets)):
+            raise ValueError(f"{self.name} has no data set {unknown[0]!r}; it has {', '.join(sets)}")
+        for part in (part for part in parts if part.gather is collect and part.recipes):
+            same_seeds(part.recipes)
+        known = {condition for part in parts for condition in part.recipes}
+        if all(part.answers is Part.answers for part in parts):
+            for claim in self.claims:
+                if lacking := {claim.condition, claim.baseline, *claim.controls} - known:
+                    raise ValueError(f"claim {claim.claim} of the study {self.name} names {min(lacking)!r}, which it "
+                                     f"does not train; it trains {', '.join(sorted(known)) or 'nothing'}")
+        return [part for part in parts if not only or part.data in only]
+
+    def trainings(self, size=None, seeds: int | None = None, only: Sequence[str] = ()) -> list[Recipe]:
+        """All that :meth:`run` trains, each once and seed after seed, so that an interrupted study has whole seeds."""
+        return seed_after_seed(self.chosen(size, seeds, only))
+
+    def stale(self) -> dict[str, str]:
+        """Committed predictions that today's sources would not give: file → reason."""
+        return stale_predictions({file: part.recipes for part in self.chosen(self.size, 1)
+                                  if (file := part.predictions(self.name))})
+
+    def run(self, size=None, seeds: int | None = None, *, only: Sequence[str] = (), workers: int | None = None,
+            say=print) -> dict[str, Scores]:
+        """Run (or go on with) the study and write its evidence; data set → scores, its folds pooled.
+
+        ``only`` names some of the data sets: nothing else is trained, and the rows of the others stay. Raises
+        ``FileNotFoundError`` where real clips are needed and missing.
+        """
+        size, parts = self._size(size), self.chosen(size, seeds, only)
+        for part in parts:
+            if part.real:
+                paths.real_set(part.real)
+        counts = {data: max(part.seeds for part in parts if part.data == data) for data in {p.data for p in parts}}
+        evidence = Evidence.of(self.name, size, counts, whole=self.committed and size == self.size, say=say)
+        table = evidence.kept(only)
+        obtain_all(seed_after_seed([part for part in parts if part.to_the_end]), pretrained=False, stale="refuse",
+                   workers=workers, say=say)
+        sets: dict[str, dict[str, Outcome]] = {}
+        for part in parts:
+            outcome = self._outcome(part, size, evidence, workers, say)
+            table += part.rows(outcome)
+            sets.setdefault(part.data, {}).setdefault(part.fold, outcome)
+        found = {}
+        for data, folds in sets.items():
+            first, *more = folds.values()
+            if first.scores is None:
+                continue
+            found[data] = pooled([first.scores, *(o.scores for o in more)]) if more else first.scores
+            together = replace(first, part=replace(first.part, fold=""), scores=found[data], folds=(first, *more))
+            table += first.part.whole(together)
+            if len(verdicts := self.verdicts(found[data])):
+                say(f"{data}\n{verdicts.to_string(index=False)}")
+        written = evidence.save_rows(table)
+        for line in (*self.lines(found, pd.read_csv(written, keep_default_na=False)), str(written)):
+            say(line)
+        for outcome in (o for folds in sets.values() for o in folds.values() if o.part.publish):
+            evidence.publish(column[0] for column in outcome.runs.values())
+        return found
+
+    def scores(self) -> dict[str, Scores]:
+        """Data set → what the committed runs say, folds pooled; sets that are not all there are left out."""
+        files: dict[str, list] = {}
+        for part in self.chosen(self.size, 1):
+            if name := part.predictions(self.name):
+                files.setdefault(part.data, []).append(paths.figures_dir() / "predictions" / f"{name}.npz")
+        return {data: pooled([Scores.load(file) for file in its]) for data, its in files.items()
+                if all(file.is_file() for file in its)}
+
+    def verdicts(self, scores: Scores) -> pd.DataFrame:
+        """A row for each of the claims whose conditions ``scores`` knows."""
+        known = [c for c in self.claims if {c.condition, c.baseline} <= scores.recipes.keys()]
+        return pd.DataFrame([claim.judged(scores) for claim in known], columns=LEDGER)
+
+    def compared(self) -> list[str]:
+        """A line for each condition: where today's demo-size runs lie in the range that the committed ones cover."""
+        if self.yours is None:
+            return []
+        part, table, lines = self.yours(), load_rows(self.name), []
+        table = table[(table.data == part.data) & (table.metric == self.metric)]
+        runs = {c: [find(recipe, pretrained=True) for recipe in column] for c, column in part.recipes.items()}
+        for condition, column in table.groupby("condition", sort=False):
+            if condition not in runs or len(column) < 3:  # of fewer runs there is no range
+                continue
+            title = f"{self.name}, {self.titles.get(condition, condition)}"
+            if any(None in each for each in runs.values()):
+                lines.append(f"{title}: not trained here yet")
+                continue
+            lines.append(f"{title}: your {lies(self.number(runs, condition), column.value, part.seeds)}")
+        return lines
+
+    def _size(self, size):
+        return size or self.size or self.sized(None)
+
+    def _outcome(self, part: Part, size, evidence: Evidence, workers: int | None, say) -> Outcome:
+        scores, runs = None, {}
+        if part.recipes and part.to_the_end:
+            scores, runs = part.gather(part.recipes, unit=part.unit, workers=workers, say=lambda _: None)
+            if part.on is not None:
+                scores = replace(tested(runs, part.on, unit=part.unit), seeds=scores.seeds)
+            scores = part.answers(scores, runs)
+            if file := part.predictions(self.name):
+                scores.save(evidence.file(file))
+        return Outcome(self.name, size, part, scores, runs, evidence, say)
+
+
+def _accuracy(runs: Sequence[Run]) -> float:
+    return 100 * float(np.mean([run.predictions().correct.mean() for run in runs]))

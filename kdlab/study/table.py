@@ -1,0 +1,59 @@
+"""The tidy rows of a study, and what is read from them: convergence, and where new runs should lie."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from kdlab import paths
+
+__all__ = ["convergence", "lies", "load_arrays", "load_rows", "three_seed_range"]
+
+
+def load_rows(study: str) -> pd.DataFrame:
+    """The committed rows of a study. Raises ``FileNotFoundError`` naming the command that makes them."""
+    path = paths.figures_dir() / f"{study}.csv"
+    if not path.is_file():
+        root = paths.project_root()
+        place = path.relative_to(root) if path.is_relative_to(root) else path
+        raise FileNotFoundError(f"{place} is missing: run `kdlab study {study}` to make it")
+    return pd.read_csv(path, keep_default_na=False)
+
+
+def load_arrays(name: str) -> dict[str, np.ndarray]:
+    """The committed arrays ``name`` that lie beside the predictions of studies."""
+    with np.load(paths.figures_dir() / "predictions" / f"{name}.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def convergence(table: pd.DataFrame, data: str, plain: str = "ce_raw", longer: str = "ce_2x",
+                metric: str = "val_accuracy") -> tuple[float, float, str]:
+    """Gain in *validation* accuracy (or another ``metric``) of ``longer``, with twice the steps, over ``plain``: in
+    points, its 95 % half-width over seeds (of one seed infinite), and the word.
+
+    Surely under two points, the comparison of methods is fair at this budget ("converged"); surely above, the study is
+    "under-trained"; "undecided" where the interval holds two.
+    """
+    some = table[(table.data == data) & (table.metric == metric) & table.condition.isin([plain, longer])]
+    wide = some.assign(value=some.value.astype(float)).pivot_table(index="seed", columns="condition", values="value")
+    if longer not in wide:
+        return np.nan, np.inf, "not measured"
+    gains = (wide[longer] - wide[plain]).dropna().to_numpy(float)  # the mean over folds, if there are any
+    gain = float(gains.mean())
+    half = float(stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)) if len(gains) > 1 else np.inf
+    word = "converged" if gain + half < 2 else "under-trained" if gain - half > 2 else "undecided"
+    return gain, half, word
+
+
+def three_seed_range(values: np.ndarray, seeds: int = 3) -> tuple[float, float]:
+    """Where the mean of ``seeds`` new runs should fall with 95 % probability, given committed ``values`` (percent)."""
+    n = len(values)
+    if n < 3:
+        raise ValueError(f"a prediction interval needs at least three committed runs, got {n}")
+    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) * np.sqrt(1 / seeds + 1 / n)
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def lies(mine: float, committed: pd.Series, seeds: int) -> str:
+    """``58.2 lies in 54.1…63.0``, or OUTSIDE: the mean of ``seeds`` new runs in the range that ``committed`` cover."""
+    low, high = three_seed_range(committed.to_numpy(float), seeds)
+    return f"{mine:.1f} {'lies in' if low <= mine <= high else 'lies OUTSIDE'} {low:.1f}…{high:.1f}"
