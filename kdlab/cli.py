@@ -174,6 +174,23 @@ def _say_status(recipes) -> None:
 
 
 @cli.command()
+@click.argument("clip", type=click.Path(path_type=Path))
+@click.option("--run", "name", required=True, metavar="RUN", help="A run's folder, or its name in runs/, pretrained/.")
+@click.option("--out", type=click.Path(path_type=Path), help="The picture; default: CLIP.gradcam.png in this folder.")
+def predict(clip, name, out):
+    """Say what a trained network makes of CLIP, where it looked (Grad-CAM) and how long it took."""
+    from kdlab.predict import open_run, predict
+
+    found = predict(clip, open_run(name), out)
+    click.echo(f"{clip} by {found.run.folder.name}")
+    for k in found.probabilities.argsort()[::-1][:5]:
+        click.echo(f"  {100 * found.probabilities[k]:5.1f} %  {found.classes[k]}")
+    click.echo(f"Grad-CAM at {found.layer}: {found.picture}" if found.picture else f"no picture: {found.why}")
+    times = ", ".join(f"{what} {spent:.1f} ms" for what, spent in found.milliseconds.items())
+    click.echo(f"{times}; on the CPU, one thread")
+
+
+@cli.command()
 def figures():
     """Redraw the pictures in figures/ from the committed tables and predictions."""
     from kdlab.show.gallery import draw

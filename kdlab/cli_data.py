@@ -73,7 +73,8 @@ def list_clips(path, test_fold):
 @click.option("--csv", type=click.Path(path_type=Path), help="Write one row per clip to this file.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
 @click.option("--no-cache", is_flag=True, help="Do not keep the frames that the notebooks will ask for.")
-def check(path, test_fold, min_frames, csv, workers, no_cache):
+@click.option("--decoders", is_flag=True, help="Read each clip by PyAV and decord; name those on which they disagree.")
+def check(path, test_fold, min_frames, csv, workers, no_cache, decoders):
     """Open every clip in PATH and tell whether it is fit to train on: exit code 0 when it is, 1 when not."""
     from kdlab.clips.check import check
     from kdlab.clips.views import ClipBatches
@@ -85,7 +86,7 @@ def check(path, test_fold, min_frames, csv, workers, no_cache):
         may_write(csv, _is_table_of_clips, "table of checked clips")
     asked_for = dual_light(current())["dlkdd"]
     keep = None if no_cache else ClipBatches((), asked_for.views(), asked_for.window)
-    report = check(path, test_fold, workers, min_frames, keep=keep)
+    report = check(path, test_fold, workers, min_frames, keep=keep, decoders=decoders)
     click.echo(report.render())
     if csv:
         write_atomically(csv, lambda its: report.table().to_csv(its, index=False))

@@ -30,6 +30,7 @@ VARIABLES = {
     "KDLAB_CACHE_GB": "how much the decoded frames may take, 8 where it is unset",
     "KDLAB_DATA": "clips that kdlab makes",
     "KDLAB_DEBUG": "1 shows tracebacks",
+    "KDLAB_DECODER": "pyav or decord: what reads videos",
     "KDLAB_DEVICE": "cpu, cuda or mps instead of the rule's choice",
     "KDLAB_FIGURES": "tables, predictions and pictures of studies",
     "KDLAB_HEADLESS": "1 prints progress as lines, quiet none",
@@ -214,6 +215,13 @@ def _decoder() -> Iterator[Check]:
         yield Check("PyAV", f"{av.__version__} ({libraries})", True)
     except Exception as error:
         yield Check("PyAV", f"does not load: {_one_line(error)}", False, f"no video can be read without it: {MENDS}")
+        return
+    from kdlab.clips.decoders import chosen
+
+    try:
+        yield Check("decoder", f"{chosen()} reads videos", True)
+    except ValueError as error:
+        yield Check("decoder", str(error), False, "mend or unset KDLAB_DECODER")
 
 
 # Places ---------------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from kdlab import paths
+from kdlab.clips.decoders import raw_name
 from kdlab.clips.night import Night
 from kdlab.clips.views import ClipBatches, Raw, Window
 from kdlab.contents import one_look
@@ -151,14 +152,14 @@ def _as_bytes(pictures: torch.Tensor) -> torch.Tensor:
 
 def _name(enhancer: TrainedCurves) -> str:
     data = enhancer.data
-    return _named(enhancer, data.lately() if isinstance(data, UserClips) else data.fingerprint())
+    return _named(enhancer, data.lately() if isinstance(data, UserClips) else data.fingerprint(), raw_name())
 
 
 @cache
-def _named(enhancer: TrainedCurves, contents: str) -> str:
-    """``contents`` are the fingerprint of its data."""
+def _named(enhancer: TrainedCurves, contents: str, frames: str) -> str:
+    """``contents`` are the fingerprint of its data; ``frames`` say by which decoder they are read."""
     own = {f.name: to_json(getattr(enhancer, f.name)) for f in fields(enhancer) if f.name not in ("data", "steady")}
-    parts = json.dumps([own, source_hash(enhancer), contents], sort_keys=True)
+    parts = json.dumps([own, source_hash(enhancer), contents, *[frames] * (frames != "raw")], sort_keys=True)
     data = "night" if isinstance(enhancer.data, Night) else enhancer.data.name
     return f"{portable(f'zerodce-{data}')}-s{enhancer.seed}-{hashlib.sha256(parts.encode()).hexdigest()[:8]}"
 
@@ -205,7 +206,7 @@ def _train(enhancer: TrainedCurves, folder: Path) -> None:
         trained = fit(ZeroDce(), {"student": net}, batches, settings, enhancer.seed,
                       progress=lambda steps: track(steps, folder.name, total=len(steps)))
     with one_look(again=True):
-        if _named(enhancer, enhancer.data.fingerprint()) != folder.name:
+        if _named(enhancer, enhancer.data.fingerprint(), raw_name()) != folder.name:
             raise ValueError(f"the clips of {enhancer.data.name} changed while {folder.name} was trained on them. Call "
                              "again to train on the clips of now.")
     state = {k: v.contiguous().cpu() for k, v in trained.nets["student"].state_dict().items()}

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from kdlab import paths
+from kdlab.clips.decoders import chosen
 from kdlab.clips.tree import named
 
 # The default of a parameter that is not a literal, such as `max_workers = os.cpu_count()`: any value fits it.
@@ -86,9 +87,10 @@ def checked_parameters(notebook: Path, given: dict[str, object]) -> dict[str, ob
     ``data`` becomes an absolute path, since a kernel works in the notebook's folder. Raises :class:`NotebookError` for
     a name that the cell does not assign, for a value of another type and for one that is not plain (a text, number,
     truth value or ``None``, and where the default is one a list or a dict of them: anything else would reach the kernel
-    as another value, or as code), and for a profile that there is not, also one of ``$KDLAB_PROFILE``;
-    ``FileNotFoundError`` for data that is not there.
+    as another value, or as code), and for a profile that there is not, also one of ``$KDLAB_PROFILE``; ``ValueError``
+    for a ``$KDLAB_DECODER`` that there is not; ``FileNotFoundError`` for data that is not there.
     """
+    chosen()
     declared = declared_parameters(notebook)
     checked = {}
     for name, value in given.items():

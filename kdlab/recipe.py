@@ -244,10 +244,17 @@ def own_clips(value) -> tuple[UserClips, ...]:
 
 def to_json(value, identity: bool = False):
     """Plain JSON values for a tree of dataclasses; ``identity`` leaves out what does not change the result, and adds
-    the ``contents()`` of what lies in files of yours, such as :class:`UserClips`."""
+    the ``contents()`` of what lies in files of yours, such as :class:`UserClips`.
+
+    What the environment chooses is written down (``settled()``, such as a clip's decoder). A field that has the value
+    ``unsaid`` of its metadata is left out: a name is then that of before there was the field.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kept = [f for f in dataclasses.fields(value) if not identity or f.metadata.get("identity", True)]
-        named = {"name": value.name} if len(kept) < len(dataclasses.fields(value)) else {}
+        value = value.settled() if hasattr(value, "settled") else value
+        said = [f for f in dataclasses.fields(value)
+                if "unsaid" not in f.metadata or f.metadata["unsaid"] != getattr(value, f.name)]
+        kept = [f for f in said if not identity or f.metadata.get("identity", True)]
+        named = {"name": value.name} if len(kept) < len(said) else {}
         named |= {"contents": value.contents()} if identity and hasattr(value, "contents") else {}
         fields = {f.name: to_json(getattr(value, f.name), identity) for f in kept}
         return {"type": f"{home(type(value))}:{type(value).__qualname__}"} | named | fields
@@ -272,7 +279,11 @@ def from_json(value):
     fields = {k: from_json(v) for k, v in value.items() if k != "type"}
     if unknown := sorted(fields.keys() - known):
         raise ValueError(f"{value['type']} has no field {unknown[0]!r}: it was written by another version")
-    return made(**fields)
+    built = made(**fields)
+    unsaid = {f.name: f.metadata["unsaid"] for f in dataclasses.fields(made) if "unsaid" in f.metadata}
+    if unsaid and to_json(built) != value:  # the environment chooses otherwise now than when it was written
+        return made(**unsaid | fields)
+    return built
 
 
 def _class(name: str) -> type:

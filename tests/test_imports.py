@@ -34,7 +34,7 @@ LAYERS = (
     {"study"},
     {"studies"},
     {"show"},
-    {"notebooks"},
+    {"notebooks", "predict"},
     {"run"},
     {"refresh", "report", "reproduce"},
     {"cleaning", "doctor"},

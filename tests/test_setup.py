@@ -97,7 +97,7 @@ def test_one_pin_a_package():
     assert sorted(names) == sorted(set(names))
 
 
-def test_decord_to_measure_against_stands_where_it_has_wheels_and_pyav_everywhere():
+def test_decord_stands_where_it_has_wheels_and_pyav_everywhere():
     known = {"av", "decord", "eva-decord"}
     assert {machine: sorted(known & wanted_there(machine, "3.11").keys()) for machine in MACHINES} == {
         "linux": ["av", "decord"],

@@ -29,6 +29,7 @@ import numpy as np
 from kdlab import paths
 from kdlab.clips.container import regular
 from kdlab.clips.decode import each_frame, frame_numbers, gathered
+from kdlab.clips.decoders import raw_name
 from kdlab.values import not_negative, whole
 
 #: Frames (H, W, C) in order, one by one or as an array; where it takes ``indices``, those, given in ascending order.
@@ -94,7 +95,8 @@ class FrameCache:
 
     A clip is read by ``read(path)``, which gives all frames at full size, uint8 (H, W, C), one by one or as an array; a
     ``read`` that also takes ``indices`` (ascending) serves clips that are not cached without decoding them whole.
-    ``tag`` names what ``read`` does (view and parameters): another ``read`` needs another tag.
+    ``tag`` names what ``read`` does (view and parameters): another ``read`` needs another tag. Without one, frames are
+    those of the decoder that is chosen, and kept under its name.
 
     Above ``limit_bytes`` (default: ``kdlab.paths.cache_bytes()``), and where the disk is full or read-only, nothing
     more is written: one RuntimeWarning says so, and frames are decoded each time. Several processes may use one folder;
@@ -111,7 +113,7 @@ class FrameCache:
         self._counted_at = -float("inf")
 
     def frames(self, path: Path | str, indices: Sequence[int] | np.ndarray, side: int,
-               read: Read = each_frame, tag: str = "raw") -> np.ndarray:
+               read: Read = each_frame, tag: str = "") -> np.ndarray:
         """The frames at ``indices`` (any order, repeats allowed): uint8 (len(indices), h, w, C), short side ``side``.
 
         Raises ValueError for an index outside the clip or a ``side`` below 1, FileNotFoundError for a missing clip,
@@ -132,7 +134,7 @@ class FrameCache:
                              f"{entry.shape[0]} frames. Use indices from 0 to {entry.shape[0] - 1}.")
         return _read_some(name, indices, read) if stored is None else stored[indices]
 
-    def length(self, path: Path | str, side: int, read: Read = each_frame, tag: str = "raw") -> int:
+    def length(self, path: Path | str, side: int, read: Read = each_frame, tag: str = "") -> int:
         """The number of frames of a clip, as decoded. A clip that is not known yet is read, and cached."""
         name = _name(path, side, tag)
         return (self._find(name) or self._fill(name, read)).shape[0]
@@ -228,7 +230,7 @@ def _name(path: Path | str, side: int, tag: str) -> tuple[str, int, str]:
     whole(1, "the short side in pixels", side=side)
     if side > _LARGEST:
         raise ValueError(f"side={side}: frames are enlarged to at most {_LARGEST} pixels")
-    return os.fspath(path), int(side), tag
+    return os.fspath(path), int(side), tag or raw_name()
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -18,7 +18,9 @@ from kdlab import paths
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened
 from kdlab.clips.datasets import open_data
+from kdlab.clips.decoders import chosen
 from kdlab.clips.open_all import kept
+from kdlab.clips.second_opinion import opinions
 from kdlab.clips.splits import shared_groups, some
 from kdlab.clips.timeline import timeline
 from kdlab.clips.tree import VIDEO_SUFFIXES, CatalogueError, named, why_no_file
@@ -45,7 +47,8 @@ class Facts:
     ``announced`` is false where no header says how long the file is, so that it may have been cut without a trace.
     ``decoded`` frames came out; ``gop`` is the longest distance of key frames; ``compressed`` says whether a reader of
     MPEG-4 part 2 with GOP 12 and no B-frames can use the file; ``pictures`` (hex digits) is equal for sound files that
-    show the same pictures, whatever their names and containers.
+    show the same pictures, whatever their names and containers. ``decord`` says where that decoder disagrees with PyAV,
+    if it was asked.
     """
 
     path: Path
@@ -57,6 +60,7 @@ class Facts:
     compressed: bool = False
     pictures: str = ""
     announced: bool = True
+    decord: str = ""
 
 
 def inspect(path: Path) -> Facts:
@@ -154,17 +158,20 @@ class Report:
 
 
 def check(source: Path | str | Catalogue, test_fold: str | None = None, workers: int | None = None,
-          min_frames: int = 8, progress: Callable = track, keep: ClipBatches | None = None) -> Report:
+          min_frames: int = 8, progress: Callable = track, keep: ClipBatches | None = None,
+          decoders: bool = False) -> Report:
     """Open every clip of a catalogue, of what ``open_data`` reads, or of a folder of loose files.
 
     ``keep`` (without records) says under which views and through which window they will be trained on: their frames are
-    then left in its cache, so that no training decodes them again.
+    then left in its cache, so that no training decodes them again. ``decoders``: each file is read by PyAV and decord,
+    and those on which they disagree are named (fatal where decord is the one chosen).
 
     Fatal are files that cannot be decoded whole, clips of fewer than ``min_frames`` frames, groups or pictures that
     test shares with another split, pictures under several labels, and whatever ``Catalogue.require`` refuses. Raises
-    FileNotFoundError where there is nothing, and CatalogueError for a table that cannot be read, or a folder without a
-    video.
+    FileNotFoundError where there is nothing, CatalogueError for a table that cannot be read, or a folder without a
+    video, and ValueError for a decoder that is unknown or not installed.
     """
+    chosen("decord" if decoders else "")
     findings = []
     try:
         catalogue = source if isinstance(source, Catalogue) else open_data(source, test_fold)
@@ -175,7 +182,7 @@ def check(source: Path | str | Catalogue, test_fold: str | None = None, workers:
             raise
         catalogue = Catalogue(root.name, root, (), tuple(loose))
         findings.append(Finding(True, f"only the files were checked, for want of a catalogue: {error}"))
-    facts, told = _facts(catalogue, workers, progress, keep)
+    facts, told = _facts(catalogue, workers, progress, keep, decoders)
     findings += _of_files(catalogue, facts, min_frames)
     findings += _of_pictures(catalogue, facts)
     findings += _of_splits(catalogue) if catalogue.classes else ()
@@ -210,7 +217,7 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
 # --- findings ------------------------------------------------------------------------------------------------------
 
 def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -> Iterator[Finding]:
-    bad, short, misnamed, endless = defaultdict(list), [], [], []
+    bad, short, misnamed, endless, unlike = defaultdict(list), [], [], [], []
     for path, its in facts.items():
         name = os.path.relpath(path, catalogue.root)
         if its.reason:
@@ -220,6 +227,7 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
             misnamed.append(f"{name}: {its.info.container}")
         if not its.reason and not its.announced:
             endless.append(f"{name}: {its.decoded} frames found")
+        unlike += [f"{name}: {its.decord}"] if its.decord else []
     for record in catalogue.records:
         its = facts[record.path]
         if not its.reason:
@@ -230,6 +238,8 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
     yield from (Finding(True, kind, where) for kind, where in bad.items())
     if short:
         yield Finding(True, f"too short, of fewer than {min_frames} frames (--min-frames)", short)
+    if unlike:
+        yield Finding(chosen() == "decord", "decord and PyAV disagree", unlike)
     if misnamed:
         yield Finding(False, "readable, but misnamed: the container is another", misnamed)
     if endless:
@@ -276,19 +286,19 @@ def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
 # --- helpers -------------------------------------------------------------------------------------------------------
 
 def _facts(catalogue: Catalogue, workers: int | None, progress: Callable,
-           keep: ClipBatches | None = None) -> tuple[dict[Path, Facts], str]:
+           keep: ClipBatches | None = None, decoders: bool = False) -> tuple[dict[Path, Facts], str]:
     """The facts of each file, and why frames could not be kept."""
     clips: dict[Path, list[ClipRecord]] = defaultdict(list)
     for record in catalogue.records:
         clips[record.path].append(record)
-    found = list(progress(_inspected(list(clips.values()), workers, keep), "opening clips", len(clips)))
+    found = list(progress(_inspected(list(clips.values()), workers, keep, decoders), "opening clips", len(clips)))
     return {its.path: its for its, _ in found}, next((why for _, why in found if why), "")
 
 
-def _inspected(files: list[list[ClipRecord]], workers: int | None,
-               keep: ClipBatches | None) -> Iterator[tuple[Facts, str]]:
+def _inspected(files: list[list[ClipRecord]], workers: int | None, keep: ClipBatches | None,
+               decoders: bool) -> Iterator[tuple[Facts, str]]:
     """The facts of the file of some clips, in order; by several processes where there is enough to do."""
-    work, workers = partial(_inspect, keep=keep), min(workers or available_cores(), len(files) // 8)
+    work, workers = partial(_inspect, keep=keep, decoders=decoders), min(workers or available_cores(), len(files) // 8)
     if workers <= 1:
         yield from map(work, files)
         return
@@ -296,9 +306,11 @@ def _inspected(files: list[list[ClipRecord]], workers: int | None,
         yield from processes.map(work, files, chunksize=min(16, -(-len(files) // (8 * workers))))
 
 
-def _inspect(clips: list[ClipRecord], keep: ClipBatches | None) -> tuple[Facts, str]:
+def _inspect(clips: list[ClipRecord], keep: ClipBatches | None, decoders: bool) -> tuple[Facts, str]:
     """The facts of the file of some clips, whose frames are kept where it is sound; and why they could not be."""
     facts = inspect(clips[0].path)
+    if decoders and facts.info:
+        facts = replace(facts, decord=opinions(facts.path).disagreement)
     error, why = kept(keep, clips) if keep and not facts.reason else (None, "")
     return replace(facts, reason=error.reason) if isinstance(error, DamagedClip) else facts, why
 

@@ -48,7 +48,7 @@ class Darkened(Streamed):
 
     @property
     def name(self) -> str:
-        return f"dark{self.exposure:g}-s{self.seed}" + ("" if self.of == Raw() else f"-{self.of.name}")
+        return f"dark{self.exposure:g}-s{self.seed}" + ("" if self.of.name == "raw" else f"-{self.of.name}")
 
     whole = True  # no frame can be had without the others
 

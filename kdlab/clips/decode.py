@@ -2,9 +2,11 @@
 
 PyAV reads everything. Whole clips, and most formats, are read in order, which is right for every format. Single
 frames of H.264 in MP4 or Matroska are reached over the key frame before them, where each frame has a time of its own:
-by that time a frame is recognised. (MPEG-4 part 2 in AVI has wrong times where B-frames are packed.) decord, which
-others use for single frames, was no faster, filled damaged frames in without a word, and returned wrong frames for
-MPEG-4 part 2 with B-frames and for MP4 files with an edit list.
+by that time a frame is recognised. (MPEG-4 part 2 in AVI has wrong times where B-frames are packed.)
+
+``decoder="decord"``, or ``$KDLAB_DECODER``, lets decord read instead (``kdlab.clips.decoders`` says why it is not the
+default): in order, and only a file that PyAV has found sound and of which both see as many frames and the same first
+one. So no damage is hidden, and the file is decoded twice.
 
 No decoder complains about a truncated file, so what the container announces is compared with what comes out.
 """
@@ -13,6 +15,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 
@@ -21,7 +24,8 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, probe
+from kdlab.clips import decoders
+from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, probe, regular
 from kdlab.clips.orientation import upright
 from kdlab.clips.timeline import Timeline, timeline
 
@@ -36,30 +40,35 @@ class Decoded:
     fps: float
 
 
-def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = None) -> Decoded:
+def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = None, decoder: str = "") -> Decoded:
     """Read all frames, or those at ``indices`` (counted from 0 in presentation order; any order, repeats allowed).
 
-    Files whose frames differ in size are scaled to the first frame; what the file says of turning and mirroring, as
-    phones store it, is applied.
+    ``decoder`` is ``"pyav"`` or ``"decord"``; empty: ``$KDLAB_DECODER``, else PyAV. Files whose frames differ in size
+    are scaled to the first frame; what the file says of turning and mirroring, as phones store it, is applied.
 
     Raises FileNotFoundError; DamagedClip for an empty, truncated (also behind the last index) or undecodable file and
-    for one without video; ValueError for an index outside the clip.
+    for one without video; ValueError for an index outside the clip, and for a decoder that is unknown or not installed.
     """
-    return Decoded(gathered(each_frame, Path(path), indices), probe(path).fps)
+    return Decoded(gathered(partial(each_frame, decoder=decoder), Path(path), indices), probe(path).fps)
 
 
-def each_frame(path: Path | str, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+def each_frame(path: Path | str, indices: Sequence[int] | np.ndarray | None = None,
+               decoder: str = "") -> Iterator[np.ndarray]:
     """The frames of ``read_frames`` one by one, uint8 (H, W, 3): all, or those at ``indices``, ascending.
 
     Damage, which may show behind the last frame only, is raised as there, on the way or at the end.
     """
-    path, wanted, given = Path(path), None, 0
+    path, wanted, given, decoder = Path(path), None, 0, decoders.chosen(decoder)
     if indices is not None:
         wanted = frame_numbers(path, indices).reshape(-1)
         if wanted.size and wanted[0] < 0:
             raise ValueError(f"{path}: frame index {wanted[0]} is negative. Count frames from 0.")
         if (np.diff(wanted) <= 0).any():
             raise ValueError(f"{path}: frames are read one by one in ascending order, each once.")
+    if decoder == "decord":
+        yield from _by_decord(path, wanted)
+        return
+    if wanted is not None:
         line = timeline(path) if wanted.size else None
         if line and line.keys and wanted[-1] < line.packets:
             with opened(path) as stream:
@@ -139,8 +148,45 @@ def _in_order(path: Path, walk: Walk, wanted: np.ndarray | None, given: int) -> 
             given += 1
             yield pictures.of(frame)
     if wanted is not None and given < len(wanted):
-        raise ValueError(f"{path}: frame index {wanted[-1]} is outside the clip, which has {walk.seen} frames. "
-                         f"Use indices from 0 to {walk.seen - 1}.")
+        raise _outside(path, wanted[-1], walk.seen)
+
+
+def _outside(path: Path, wanted: int, count: int) -> ValueError:
+    return ValueError(f"{path}: frame index {wanted} is outside the clip, which has {count} frames. "
+                      f"Use indices from 0 to {count - 1}.")
+
+
+def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
+    """As ``_in_order``, by decord."""
+    status = regular(path)
+    count = _agreed(path, status.st_mtime_ns, status.st_size)
+    chosen = range(count) if wanted is None else wanted.tolist()
+    if chosen and chosen[-1] >= count:
+        raise _outside(path, chosen[-1], count)
+    frames, at = decoders.in_order(path), -1
+    for number in chosen:
+        for frame in frames:
+            at += 1
+            if at == number:
+                yield frame
+                break
+        else:
+            raise DamagedClip(path, f"refused by decord: {at + 1} of its {count} frames come out")
+
+
+@lru_cache(maxsize=2**12)
+def _agreed(path: Path, *_stamp: int) -> int:
+    """The number of frames of a file that PyAV finds sound and decord begins alike. Raises DamagedClip for others."""
+    with opened(path) as stream:
+        frames = Walk(stream).frames()
+        first = next(frames)
+        picture = _Pictures(first).of(first)
+        count = 1 + sum(1 for _ in frames)
+    found, begins = len(decoders.decord_reader(path)), next(decoders.in_order(path))
+    if found != count or not decoders.alike(picture, begins):
+        what = f"{found} frames, where PyAV decodes {count}" if found != count else "another first frame than PyAV's"
+        raise DamagedClip(path, f"decord reads it otherwise: {what}; PyAV (decoder='pyav') reads it rightly")
+    return count
 
 
 def _over_key_frames(stream: av.video.stream.VideoStream, line: Timeline, wanted: np.ndarray) -> Iterator[np.ndarray]:

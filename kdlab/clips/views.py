@@ -18,6 +18,7 @@ import torch
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import Streamed, each_frame, gathered
+from kdlab.clips.decoders import DECODERS, chosen, raw_name
 from kdlab.clips.timeline import timeline
 from kdlab.sources import view_mark
 from kdlab.values import whole
@@ -62,13 +63,31 @@ def tag(view: "View") -> str:
 
 @dataclass(frozen=True)
 class Raw(Streamed):
-    """The clip as it was recorded."""
+    """The clip as it was recorded, read by ``decoder``: ``pyav``, ``decord``; empty: ``$KDLAB_DECODER``, else PyAV."""
 
-    name = "raw"
+    decoder: str = field(default="", kw_only=True, metadata={"unsaid": "pyav"})
+
+    def __post_init__(self):
+        if self.decoder not in ("", *DECODERS):  # one that is not installed is refused where it is to read
+            chosen(self.decoder)
+
+    def __eq__(self, other: object) -> bool:  # the same decoder, whoever chose it
+        return type(other) is type(self) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.name))
+
+    @property
+    def name(self) -> str:
+        return raw_name(self.decoder)
+
+    def settled(self) -> "Raw":
+        """With the decoder that it is now: what a run notes. Raises ``ValueError`` where that one cannot read."""
+        return replace(self, decoder=chosen(self.decoder))
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """As :func:`kdlab.clips.decode.each_frame`."""
-        return each_frame(path, indices)
+        return each_frame(path, indices, self.decoder)
 
 
 @dataclass(frozen=True)
@@ -83,7 +102,7 @@ class Enhanced(Streamed):
 
     @property
     def name(self) -> str:
-        return f"enhanced-{self.by.name}" + ("" if self.of == Raw() else f"-{self.of.name}")
+        return f"enhanced-{self.by.name}" + ("" if self.of.name == "raw" else f"-{self.of.name}")
 
     @property
     def whole(self) -> bool:

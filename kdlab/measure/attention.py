@@ -20,7 +20,8 @@ from kdlab.clips.compressed import scan
 from kdlab.clips.night.make import truth
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import ClipBatches
-from kdlab.layers import reset
+from kdlab.layers import outputs, reset
+from kdlab.nets.torchvision_video import Grid
 
 __all__ = ["SCORES", "Maps", "Unexplainable", "actor_masks", "as_coarse", "cascade", "centred",
            "correlation", "fidelity", "frame_difference", "grad_cam", "scores", "uniform"]
@@ -108,8 +109,13 @@ def _geometry(net: nn.Module, module: nn.Module, name: str, x: torch.Tensor) -> 
 
     A unit stands at the centre of all paths that lead to it from pixels. At the edge that is not where its strides
     centre it: half of what it would see is padding. So a network of the same windows, in which all weights are alike
-    and norms do nothing, is shown the pixels' own coordinates: it answers with their means.
+    and norms do nothing, is shown the pixels' own coordinates: it answers with their means. Where attention lets every
+    unit see everything, they stand at equal steps (``Grid``).
     """
+    if isinstance(module, Grid):
+        units = outputs(net, x, [name]).taps[name].shape[2:]
+        return tuple(_interpolation((np.arange(n) + 0.5) * size / n - 0.5, size)
+                     for n, size in zip(units, x.shape[2:], strict=True))
     seen, handles, sizes, far = [], [], x.shape[2:], 1e3  # as far from 0 as that, no rectifier is shut
     for its in net.modules():
         if hasattr(its, "kernel_size") and hasattr(its, "stride"):

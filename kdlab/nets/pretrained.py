@@ -1,7 +1,12 @@
-"""Weights that others trained, read from files on this machine: nothing is ever fetched (docs/methods.md, 1.3)."""
+"""Weights that others trained, read from files on this machine: nothing is ever fetched (docs/methods.md, 1.3).
+
+A file that is not where its path says is looked for by its name in ``$TORCH_HOME``, where torch's own hub keeps them.
+"""
 
 import dataclasses
 import hashlib
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +23,11 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean, standard devia
 KINETICS: Statistics = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 
 
+#: A trainer's own file has the epoch beside the weights; what holds those, and what wrappers put before their names.
+_WRAPPERS = ("state_dict", "model_state", "model", "module")
+_PREFIXES = ("module.", "model.", "base_model.")
+
+
 class MissingWeights(FileNotFoundError):
     """A checkpoint that is not where it should be."""
 
@@ -31,19 +41,20 @@ class Weights:
 
     @classmethod
     def of(cls, path: str | Path) -> "Weights":
-        """The file at ``path`` with the SHA-256 of its bytes. Raises :class:`MissingWeights`."""
-        return cls(str(path), _sha256(path))
+        """The file at ``path``, or of that name in ``$TORCH_HOME``, with the SHA-256 of its bytes. Raises
+        :class:`MissingWeights`, and :class:`WrongWeights` where eight hex digits in its name are not that hash's."""
+        return cls(str(_present(path)), _sha256(path))
 
     @property
     def name(self) -> str:
         return self.sha256[:12]
 
-    def into(self, net: nn.Module) -> nn.Module:
+    def into(self, net: nn.Module, head: str = "fc") -> nn.Module:
         """``net`` with these weights (:func:`load_pretrained`). Raises :class:`WrongWeights` for another content."""
         if (found := _sha256(self.path)) != self.sha256:
             raise WrongWeights(f"{self.path} has SHA-256 {found[:12]}…, the recipe was made for {self.name}…: put that "
                                "file back, or make a new recipe with Weights.of(path)")
-        load_pretrained(net, self.path)
+        _load(net, _present(self.path), head)
         return net
 
 
@@ -53,23 +64,30 @@ def untrained(spec):
     return dataclasses.replace(spec, **{k: None if isinstance(v, Weights) else untrained(v) for k, v in inner.items()})
 
 
-def load_pretrained(net: nn.Module, path: str | Path) -> str:
+def load_pretrained(net: nn.Module, path: str | Path, head: str = "fc") -> str:
     """Put a state dict (``.safetensors``, or what ``torch.save`` wrote) into ``net``; say in one line what was done.
 
-    Names are torchvision's; the prefixes ``module.`` and ``base_model.`` (CoViAR's) are dropped. The last layer ``fc``
-    keeps its own weights where the file's has another number of classes. Raises :class:`MissingWeights`, and
-    :class:`WrongWeights` for a file that cannot be read or belongs to another architecture, naming the first tensors
-    that do not fit.
+    Names are torchvision's; the prefixes ``module.``, ``model.`` and ``base_model.`` (CoViAR's) are dropped. The last
+    layer ``head`` keeps its own weights where the file's has another number of classes. Raises :class:`MissingWeights`,
+    and :class:`WrongWeights` for a file that cannot be read, whose name has eight hex digits that are not its
+    SHA-256's, or that belongs to another architecture, naming the first tensors that do not fit.
     """
+    _sha256(path)
+    return _load(net, _present(path), head)
+
+
+def _load(net: nn.Module, path: Path, head: str) -> str:
     own, said = net.state_dict(), f"weights from {path}"
-    read = _read(_present(path))
-    state = {name.removeprefix("module.").removeprefix("base_model."): tensor for name, tensor in read.items()}
+    if head != "fc" and f"{head}.weight" not in own:
+        raise WrongWeights(f"{type(net).__name__} has no layer {head!r} with a row a class: name its last layer, "
+                           "head = \"…\", in the network's recipe")
+    state = {_bare(name, own): tensor for name, tensor in _read(path).items()}
     # files from before torch 0.4.1 do not count batches
     state |= {k: own[k] for k in own.keys() - state.keys() if k.endswith("num_batches_tracked")}
-    head, theirs = own.get("fc.weight"), state.get("fc.weight")
-    if head is not None and theirs is not None and theirs.shape[1:] == head.shape[1:] and len(theirs) != len(head):
-        state |= {name: own[name] for name in ("fc.weight", "fc.bias")}
-        said += f"; its head of {len(theirs)} classes is left out, ours of {len(head)} begins at random"
+    ours, theirs = own.get(f"{head}.weight"), state.get(f"{head}.weight")
+    if ours is not None and theirs is not None and theirs.shape[1:] == ours.shape[1:] and len(theirs) != len(ours):
+        state |= {name: own[name] for name in (f"{head}.weight", f"{head}.bias") if name in own}
+        said += f"; its head of {len(theirs)} classes is left out, ours of {len(ours)} begins at random"
     try:
         load_weights(net, state, str(path))
     except WrongWeights as error:
@@ -78,15 +96,30 @@ def load_pretrained(net: nn.Module, path: str | Path) -> str:
     return said
 
 
+def _bare(name: str, own: dict) -> str:
+    while name not in own and (prefix := next((p for p in _PREFIXES if name.startswith(p)), "")):
+        name = name.removeprefix(prefix)
+    return name
+
+
 def _present(path: str | Path) -> Path:
-    if not Path(path).is_file():
-        raise MissingWeights(f"no checkpoint at {path}: put the file there (kdlab downloads none), or use weights=None")
-    return Path(path)
+    """The file at ``path``, else that of its name where torch keeps them."""
+    home, hub = os.environ.get("TORCH_HOME"), Path(torch.hub.get_dir(), "checkpoints")
+    places = [Path(path), hub / Path(path).name, *([Path(home, Path(path).name)] if home else [])]
+    if not (there := [place for place in places if place.is_file()]):
+        raise MissingWeights(f"no checkpoint at {path}, nor in {hub}: put the file there (kdlab downloads none), or "
+                             "use weights=None")
+    return there[0]
 
 
 def _sha256(path: str | Path) -> str:
     with open(_present(path), "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    said = re.search(r"-([0-9a-f]{8})\.[^.]+$", Path(path).name)  # as torch's hub names its files
+    if said and not found.startswith(said[1]):
+        raise WrongWeights(f"{path} has SHA-256 {found[:8]}…, its name says {said[1]}: it is cut short or another one. "
+                           "Copy it again, or take the digits out of its name")
+    return found
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
@@ -98,8 +131,8 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         why = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
         raise WrongWeights(f"{path} cannot be read ({why}): it is cut short, or no plain tensors. Copy it again or "
                            "save net.state_dict()") from error
-    if isinstance(state, dict):
-        state = state.get("state_dict", state)  # a trainer's own file has the epoch beside it
+    while isinstance(state, dict) and (inner := next((k for k in _WRAPPERS if isinstance(state.get(k), dict)), "")):
+        state = state[inner]
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise WrongWeights(f"{path} holds no state dict: names and tensors, as net.state_dict() gives them")
     return state

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import tracemalloc
 import wave
 
@@ -14,6 +15,7 @@ import pytest
 
 from kdlab import cli, paths
 from kdlab.clips import check as check_module
+from kdlab.clips import decoders
 from kdlab.clips.catalogue import open_clips
 from kdlab.clips.check import check, inspect, without_damaged
 from kdlab.clips.night.codec import write_mpeg4
@@ -321,3 +323,32 @@ def test_real_odd_files(real_clips):
         usable = {row["path"]: row["usable"] for row in csv.DictReader(file)}
     assert {path.name: not facts.reason for path, facts in report.facts.items()} == {
         name: word == "yes" for name, word in usable.items()}
+
+
+def test_files_on_which_the_decoders_disagree_are_named(tree, clip, turned, command, monkeypatch):
+    pytest.importorskip("decord")
+    monkeypatch.delenv("KDLAB_DECODER", raising=False)
+    name = "decord and PyAV disagree"
+    assert name not in findings(check(tree, decoders=True), fatal=False)
+    turned(tree / "train/a/0.mp4", (-65536, 0, 0, 65536))
+    clip("set/val/a/b.avi", 77, frames=12, codec="mpeg4", bf="2", g="12")
+    assert name not in findings(check(tree), fatal=False)
+    report = check(tree, decoders=True)
+    said = findings(report, fatal=False)[name]
+    assert report.fit and len(said) == 2 and said[0] == "train/a/0.mp4: 12 of 12 frames differ, by up to 61 levels"
+    assert re.fullmatch(r"val/a/b\.avi: \d of 3 frames that decord is asked for by number are others", said[1])
+    monkeypatch.setenv("KDLAB_DECODER", "decord")
+    code, out, _ = command("data", "check", tree, "--decoders", "--no-cache")
+    assert code == 1 and "\nfatal\n  - 2 x decord and PyAV disagree:\n      train/a/0.mp4: 12 of 12" in out
+
+
+@pytest.mark.parametrize("given", [["--decoders"], []])
+def test_a_decoder_that_is_not_there_ends_before_a_clip_is_opened(tree, command, monkeypatch, given):
+    monkeypatch.setitem(sys.modules, "decord", None)
+    decoders._decord.cache_clear()
+    if not given:
+        monkeypatch.setenv("KDLAB_DECODER", "decord")
+    monkeypatch.setattr(check_module, "_facts", None)
+    code, _, error = command("data", "check", tree, "--no-cache", *given)
+    decoders._decord.cache_clear()
+    assert code == 2 and error.startswith("error: the decoder decord cannot be used here") and "install it" in error

@@ -1,0 +1,139 @@
+"""One clip asked of one trained network: classes, where it looked, and how long it took."""
+
+import difflib
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from kdlab import paths
+from kdlab.clips.cache import FrameCache
+from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.windows import Windows
+from kdlab.files import write_atomically
+from kdlab.measure.attention import grad_cam
+from kdlab.nets.video import stages
+from kdlab.ours import begins_with, may_write
+from kdlab.recipe import Recipe
+from kdlab.runs import Run, batches
+from kdlab.show import plots
+from kdlab.show.attention_plots import looks_picture
+from kdlab.train import one_thread
+
+__all__ = ["Prediction", "open_run", "predict"]
+
+_MARK = {"Software": "kdlab predict, with matplotlib"}
+_MOMENTS = 4  # frames in the picture
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """``probabilities (K,)`` of ``classes``; ``picture`` is the file with the Grad-CAM of the likeliest at ``layer``,
+    or None, and then ``why`` there is none. ``milliseconds`` of reading the clip, of the network and of Grad-CAM, on
+    the CPU in one thread."""
+
+    run: Run
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    picture: Path | None
+    layer: str
+    why: str
+    milliseconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _OneClip:
+    """Data of a single clip."""
+
+    path: Path
+
+    def catalogue(self) -> Catalogue:
+        record = ClipRecord(self.path.stem, self.path, 0, "test", "")
+        return Catalogue(self.path.stem, self.path.parent, ("?",), (record,))
+
+
+def open_run(name: str | Path) -> Run:
+    """A finished training: a run's folder, or its name in ``runs/`` or ``pretrained/``. Raises ``ValueError`` with the
+    nearest names, :class:`kdlab.stored.DamagedRun`."""
+    places = [paths.runs_dir(), paths.pretrained_dir()]
+    for folder in (Path(name).expanduser(), *(place / name for place in places)):
+        if (folder / "run.json").is_file():
+            return Run(folder)
+    known = sorted({note.parent.name for place in places for note in place.glob("*/run.json")})
+    near = difflib.get_close_matches(Path(name).name, known, 3, 0.5) or known[:3]
+    hint = f"there are {', '.join(near)}" + " …" * (len(known) > len(near)) if known else "train one: kdlab run 02"
+    what = "is not finished (it has no run.json)" if Path(name).is_dir() else "is no run's folder, nor a run's name"
+    raise ValueError(f"{name} {what} in {places[0]} or {places[1]}; {hint}")
+
+
+def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Prediction:
+    """What the network of ``run`` says of the file ``clip``, seen as in its tests, and where it looked: drawn into
+    ``picture`` (default: ``<clip>.gradcam.png`` in the current folder), where only a picture of this kind is replaced.
+
+    Raises ``ValueError`` for a run that does not classify clips, DamagedClip, TooShort or FileNotFoundError for the
+    clip, :class:`kdlab.ours.NotOurs` for the picture's place: all before anything is written.
+    """
+    clip = Path(clip)
+    picture = Path(f"{clip.stem}.gradcam.png") if picture is None else Path(picture)
+    may_write(picture, lambda file: begins_with(file, _MARK["Software"]), "Grad-CAM picture")
+    recipe, classes = run.recipe, tuple(run.provenance["classes"])
+    learns_from_nets = hasattr(recipe, "prepare")
+    if learns_from_nets or isinstance(recipe.window, Windows):
+        kind = "internal classifiers of other networks" if learns_from_nets else "a detector of times"
+        raise ValueError(f"{run.folder.name} has {kind}; give a run that classifies clips")
+    with one_thread():
+        spent: dict[str, float] = {}
+        x = _timed(spent, "reading", lambda: _seen(recipe, clip))
+        net = run.net()
+        with torch.no_grad():
+            net(x)  # warm
+            logits = _timed(spent, "network", lambda: net(x))
+        if logits.shape != (1, len(classes)):
+            raise ValueError(f"{run.folder.name}: it answers {tuple(logits.shape)} to one clip, where {len(classes)} "
+                             "classes are expected; give a run that classifies clips")
+        probabilities = logits[0].softmax(0).numpy()
+        best, layer, why = int(probabilities.argmax()), "", ""
+        try:
+            layer = f"net.{stages(recipe.net)[-1]}"
+            heat = _timed(spent, "Grad-CAM", lambda: grad_cam(net, x, best, layer).maps[0])
+        except ValueError as error:  # a network that names no stages, or one without extent in space
+            why = str(error)
+    if not why:
+        _draw(picture, x, heat, f"{classes[best]}, {probabilities[best]:.0%}: {clip.name}, {run.folder.name}")
+    return Prediction(run, classes, probabilities, None if why else picture, layer, why, spent)
+
+
+def _seen(recipe: Recipe, clip: Path) -> torch.Tensor:
+    """The clip ``(1, C, T, H, W)`` as the recipe's network is tested on it."""
+    with tempfile.TemporaryDirectory() as folder:  # a clip that nobody trains on is not kept
+        clips = batches(replace(recipe, data=_OneClip(clip)), "test", {"student": recipe.view})
+        clips = replace(clips, cache=FrameCache(folder))
+        clips.check()
+        return next(iter(clips.evaluation())).views["student"]
+
+
+def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
+    frames = x[0].permute(1, 2, 3, 0).numpy()
+    if frames.shape[-1] != 3 or frames.min() < 0 or frames.max() > 1:  # no colours, such as motion: as grey levels
+        grey = frames.mean(-1, keepdims=True)
+        frames = np.repeat((grey - grey.min()) / max(np.ptp(grey), 1e-6), 3, -1)
+    frames = (255 * frames).astype(np.uint8)
+    moments = np.linspace(0, len(frames) - 1, min(_MOMENTS, len(frames))).round().astype(int)
+    with plt.rc_context():
+        plots.style()
+        figure = looks_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
+                               enhanced=bool(np.median(frames) < 50), title=title)
+        write_atomically(picture, lambda path: figure.savefig(path, format="png", dpi=120, metadata=_MARK))
+    plt.close(figure)
+
+
+def _timed(spent: dict[str, float], what: str, call: Callable):
+    began = time.perf_counter()
+    result = call()
+    spent[what] = 1000 * (time.perf_counter() - began)
+    return result

@@ -1,0 +1,180 @@
+"""Which decoder reads: chosen by name or variable, its frames kept apart, and no damage hidden by it."""
+
+import re
+import sys
+
+import av
+import numpy as np
+import pytest
+
+from kdlab.clips import decoders
+from kdlab.clips.cache import FrameCache
+from kdlab.clips.darkened import Darkened
+from kdlab.clips.decode import DamagedClip, each_frame, read_frames
+from kdlab.clips.decoders import chosen
+from kdlab.clips.enhance import Gamma
+from kdlab.clips.night import Night
+from kdlab.clips.second_opinion import opinions, seconds
+from kdlab.clips.views import Enhanced, Raw
+from kdlab.enhancer import TrainedCurves
+from kdlab.notebooks import checked_parameters
+from kdlab.paths import project_root
+from kdlab.recipe import Recipe, from_json, to_json
+
+
+@pytest.fixture(autouse=True)
+def no_choice(monkeypatch, tmp_path):
+    monkeypatch.delenv("KDLAB_DECODER", raising=False)
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def decord():
+    return pytest.importorskip("decord")
+
+
+@pytest.fixture
+def no_decord(monkeypatch):
+    monkeypatch.setitem(sys.modules, "decord", None)
+    decoders._decord.cache_clear()
+    yield
+    decoders._decord.cache_clear()
+
+
+@pytest.mark.parametrize(("given", "variable", "found"), [
+    ("", None, "pyav"), ("", "", "pyav"), ("", "pyav", "pyav"), ("pyav", "decord", "pyav")])
+def test_the_argument_comes_first_then_the_variable_then_pyav(monkeypatch, given, variable, found):
+    if variable is not None:
+        monkeypatch.setenv("KDLAB_DECODER", variable)
+    assert chosen(given) == found
+
+
+def test_an_unknown_decoder_is_one_sentence_before_anything_is_read(monkeypatch, make_video):
+    path = make_video("a.mp4", frames=3)
+    message = r"^no decoder 'opencv': use pyav or decord$"
+    for call in (lambda: Raw(decoder="opencv"), lambda: read_frames(path, decoder="opencv")):
+        with pytest.raises(ValueError, match=message):
+            call()
+    monkeypatch.setenv("KDLAB_DECODER", "opencv")
+    notebook = project_root() / "notebooks" / "00_start_here.ipynb"
+    for call in (lambda: read_frames(path), lambda: Recipe("ce_raw", Night()).name, lambda: Raw().name,
+                 lambda: checked_parameters(notebook, {})):
+        with pytest.raises(ValueError, match=r"^no decoder 'opencv' in KDLAB_DECODER: use pyav or decord$"):
+            call()
+
+
+def test_a_decoder_that_is_not_installed_is_one_sentence_with_the_mend(no_decord, make_video):
+    path = make_video("a.mp4", frames=3)
+    recipe = Recipe("ce_raw", Night(), Raw(decoder="decord"))
+    for call in (lambda: read_frames(path, decoder="decord"), lambda: recipe.name, lambda: opinions(path)):
+        with pytest.raises(ValueError, match=r"^the decoder decord cannot be used here .*install it .*or use pyav$"):
+            call()
+    assert len(read_frames(path).frames) == 3
+
+
+def test_a_runs_identity_has_the_decoder_and_is_without_it_that_of_before_there_was_a_choice(monkeypatch, decord):
+    plain, enhanced = Recipe("ce_raw", Night()), Recipe("ce_enhanced", Night(), Enhanced(Gamma()))
+    assert to_json(Raw()) == to_json(Raw(decoder="pyav")) == {"type": "kdlab.clips.views:Raw"}
+    assert plain.name == Recipe("ce_raw", Night(), Raw(decoder="pyav")).name
+    before = plain.name, enhanced.name, TrainedCurves(Night()).name
+    written = to_json(plain)
+    monkeypatch.setenv("KDLAB_DECODER", "decord")
+    names = plain.name, enhanced.name, TrainedCurves(Night()).name
+    assert len({*before, *names}) == 6 and names[0] == Recipe("ce_raw", Night(), Raw(decoder="decord")).name
+    assert from_json(written).name == before[0], "what PyAV's run notes is PyAV's wherever it is read"
+    monkeypatch.delenv("KDLAB_DECODER")
+    assert from_json(to_json(Recipe("ce_raw", Night(), Raw(decoder="decord")))).name == names[0]
+    assert from_json(written) == plain
+
+
+def test_frames_of_two_decoders_are_kept_apart(monkeypatch, decord, make_video, tmp_path):
+    path, cache = make_video("a.mp4", frames=12), FrameCache(tmp_path / "kept")
+    views = [Raw(), Enhanced(Gamma()), Enhanced(Gamma(), Darkened(0.5)), Darkened(0.5)]
+    before = [view.name for view in views]
+    cache.frames(path, [0], 16)
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    monkeypatch.setenv("KDLAB_DECODER", "decord")
+    assert not {*before} & {view.name for view in views}
+    cache.frames(path, [0], 16)
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+@pytest.mark.parametrize(("name", "how"), [
+    ("a.mp4", {}), ("b.mkv", {"bf": "3", "g": "10"}), ("b.avi", {"bf": "2", "g": "12", "codec": "mpeg4"}),
+    ("open_gop.mp4", {"g": "10", "x264-params": "open-gop=1:bframes=3"}),
+    ("odd.mp4", {"size": (75, 43), "pix_fmt": "yuv444p"}), ("one.mp4", {"frames": 1}),
+    ("phone.mp4", {}), ("narrow.mp4", {"size": (48, 32)})])  # 48 wide: four channels, it says
+def test_decord_gives_pyavs_frames_whole_and_single(decord, make_video, turned, name, how):
+    path = make_video(name, **how)
+    if name == "phone.mp4":
+        turned(path)
+    ours = read_frames(path).frames
+    assert np.array_equal(read_frames(path, decoder="decord").frames, ours)
+    wanted = [len(ours) - 1, 0, len(ours) // 2]
+    assert np.array_equal(read_frames(path, wanted, decoder="decord").frames, ours[wanted])
+    with pytest.raises(ValueError, match=f"index {len(ours)} is outside the clip, which has {len(ours)} frames"):
+        read_frames(path, [len(ours)], decoder="decord")
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:int(path.stat().st_size * 0.7)])
+
+
+@pytest.mark.parametrize(("name", "codec"), [("cut.mp4", "libx264"), ("cut.avi", "mpeg4")])
+@pytest.mark.parametrize("indices", [None, [0, 3]])
+def test_damage_is_found_by_pyav_whoever_reads(decord, make_video, name, codec, indices):
+    path = make_video(name, frames=60, size=(128, 96), codec=codec, g="10")
+    _cut(path)
+    with pytest.raises(DamagedClip, match="truncated: 60 frames announced"):
+        list(each_frame(path, indices, "decord"))
+
+
+def test_frames_that_decord_fills_in_are_damage(decord, make_video):
+    """Two hundred bytes of the middle of a frame: decord reads on without a word."""
+    noise = np.random.default_rng(0).integers(0, 255, (30, 96, 128, 3)).astype(np.uint8)
+    path = make_video("hurt.mp4", pixels=noise, g="15", bf="2", **{"x264-params": "scenecut=0:b-adapt=0"})
+    with av.open(str(path)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][4]
+        hurt = packet.pos + packet.size // 3
+    data = bytearray(path.read_bytes())
+    data[hurt: hurt + 200] = bytes(200)
+    path.write_bytes(data)
+    assert opinions(path).disagreement.startswith("PyAV finds it damaged") and not opinions(path).reasons[1]
+    with pytest.raises(DamagedClip, match="damaged: "):
+        read_frames(path, decoder="decord")
+
+
+def test_a_file_that_decord_reads_otherwise_is_refused(decord, make_video, turned, trimmed):
+    mirrored = turned(make_video("mirror.mp4", g="10"), (-65536, 0, 0, 65536))
+    for path, why in ((mirrored, "another first frame than PyAV's"),
+                      (trimmed(make_video("long.mp4", g="10", bf="2")), "40 frames, where PyAV decodes 35")):
+        with pytest.raises(DamagedClip, match=f"decord reads it otherwise: {why}; PyAV .* reads it rightly"):
+            read_frames(path, [0], decoder="decord")
+
+
+def test_where_the_two_agree_nothing_is_said(decord, make_video):
+    found = opinions(make_video("a.mp4"))
+    assert (found.pyav, found.decord, found.differing, found.single, found.wrong) == (40, 40, 0, 10, 0)
+    assert found.disagreement == ""
+
+
+def test_every_kind_of_disagreement_has_its_sentence(decord, make_video, turned, trimmed):
+    cut = make_video("cut.avi", frames=60, size=(128, 96), codec="mpeg4", g="10")
+    _cut(cut)
+    both = make_video("cut.mp4", frames=60, size=(128, 96), g="10")
+    _cut(both)
+    said = {
+        make_video("b.avi", codec="mpeg4", bf="2", g="12"): r"^\d of 10 frames that decord is asked for by number",
+        make_video("open.mp4", g="10", **{"x264-params": "open-gop=1:bframes=3"}): r"^\d of 10 frames that decord is",
+        trimmed(make_video("long.mp4", g="10", bf="2")): r"^decord gives 40 frames, PyAV 35; ",
+        turned(make_video("phone.mp4", g="10")): r"^$",  # both turn it
+        turned(make_video("mirror.mp4", g="10"), (-65536, 0, 0, 65536)): r"^40 of 40 frames differ, by up to 24 levels",
+        cut: r"^PyAV finds it truncated: 60 frames announced, \d\d found; decord gives \d\d frames and says nothing$",
+        both: r"^$",  # neither reads it
+    }
+    for path, sentence in said.items():
+        assert re.search(sentence, opinions(path).disagreement), (path, opinions(path))
+
+
+def test_seconds_are_told_of_both(decord, make_video):
+    assert seconds(make_video("a.mp4"), repeats=1).keys() == {"pyav", "decord"}

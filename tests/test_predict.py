@@ -1,0 +1,172 @@
+"""One clip, one trained network: classes as in its tests, a picture that replaces nobody's file, one sentence else."""
+
+import hashlib
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.models import get_model
+
+from kdlab import paths
+from kdlab.clips.decode import DamagedClip
+from kdlab.clips.enhance import Gamma
+from kdlab.clips.views import Enhanced, TooShort, Window
+from kdlab.distill.dual_light import DualLight
+from kdlab.measure.cost import macs
+from kdlab.nets.torchvision_video import TorchvisionVideo
+from kdlab.nets.video import TinyR2Plus1D
+from kdlab.ours import NotOurs
+from kdlab.predict import open_run, predict
+from kdlab.recipe import Recipe, UserClips
+from kdlab.runs import committed_runs, obtain
+from kdlab.train import Settings
+from tests.conftest import encode
+
+SIDES = ("left", "right")
+
+
+def square(direction, phase):
+    """Ten dark frames of 48 × 32 in which a square walks left or right."""
+    video = np.full((10, 32, 48, 3), 8, np.uint8)
+    for t, frame in enumerate(video):
+        x = (phase + 3 * direction * t) % 40
+        frame[10:18, x : x + 8] = 60
+    return video
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    root, lines = tmp_path_factory.mktemp("clips"), ["path,label,split,group"]
+    for split, count in (("train", 2), ("val", 1), ("test", 2)):
+        for label, direction in zip(SIDES, (-1, 1), strict=True):
+            for n in range(count):
+                encode(root / label / f"{split}{n}.mp4", square(direction, 5 * n + (split == "test")))
+                lines.append(f"{label}/{split}{n}.mp4,{label},{split},{split}{n}")
+    (root / "index.csv").write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    for name in ("runs", "cache"):
+        monkeypatch.setenv(f"KDLAB_{name.upper()}", str(tmp_path / name))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def recipe(clips, **changes):
+    given = dict(view=Enhanced(Gamma()), net=TinyR2Plus1D((4, 8)), window=Window(4, 16, 16),
+                 settings=Settings(epochs=1, batch_size=4))
+    return Recipe("ce", UserClips(str(clips)), **(given | changes))
+
+
+@pytest.fixture
+def run(clips, places):
+    return obtain(recipe(clips), pretrained=False, say=lambda _: None)
+
+
+def test_a_clip_of_the_test_gets_the_probabilities_of_the_test(run, clips, places):
+    tested = run.predictions()
+    for number, name in enumerate(tested.ids):
+        found = predict(clips / f"{name}.mp4", run)
+        assert found.classes == SIDES
+        expected = torch.from_numpy(tested.logits[number]).softmax(0)
+        assert np.allclose(found.probabilities, expected, atol=1e-6)
+    assert found.milliseconds.keys() == {"reading", "network", "Grad-CAM"} and found.layer == "net.stages.1"
+    assert not any((places / "cache" / "frames").glob("*.tmp"))
+
+
+def test_the_command_answers_with_classes_a_picture_and_milliseconds(run, clips, places, command):
+    clip, told = clips / "right" / "test0.mp4", []
+    for name in (run.folder, run.folder.name):
+        code, out, error = command("predict", clip, "--run", name)
+        assert code == 0, error
+        told.append(out)
+        assert f"{clip} by {run.folder.name}\n" in out and " %  left\n" in out and " %  right\n" in out
+        assert "Grad-CAM at net.stages.1: test0.gradcam.png\n" in out and "network " in out and " ms; on the CPU" in out
+    picture = cv2.imread(str(places / "test0.gradcam.png"))
+    assert picture.shape[0] > 100 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+    before = (places / "test0.gradcam.png").stat().st_mtime_ns
+    command("predict", clip, "--run", run.folder, "--out", "other.png")
+    assert (places / "other.png").is_file() and (places / "test0.gradcam.png").stat().st_mtime_ns == before
+
+
+def test_a_picture_is_never_written_over_a_file_of_somebody_else(run, clips, places, command):
+    mine = places / "test0.gradcam.png"
+    mine.write_bytes(b"a photograph")
+    clip = shutil.copy(clips / "left" / "test0.mp4", places / "clip.mp4")
+    content = (places / "clip.mp4").read_bytes()
+    for out in ([], ["--out", clip]):
+        code, said, error = command("predict", clips / "left" / "test0.mp4", "--run", run.folder, *out)
+        assert code == 2 and said == "" and "is no Grad-CAM picture of kdlab's, so it stays as it is" in error
+    assert mine.read_bytes() == b"a photograph" and (places / "clip.mp4").read_bytes() == content
+    with pytest.raises(NotADirectoryError, match="there is no folder"):
+        predict(clip, run, places / "no" / "where.png")
+    with pytest.raises(NotOurs):
+        predict(clip, run, places)
+
+
+def test_a_wrong_run_is_one_sentence_with_the_nearest_name(run, clips, places, command):
+    clip = clips / "left" / "test0.mp4"
+    code, _, error = command("predict", clip, "--run", run.folder.name[:-2])
+    assert code == 2 and "is no run's folder, nor a run's name" in error and f"there are {run.folder.name}" in error
+    (places / "begun").mkdir()
+    with pytest.raises(ValueError, match=r"begun is not finished \(it has no run.json\)"):
+        open_run("begun")
+    (run.folder / "weights.safetensors").write_bytes(b"")
+    code, _, error = command("predict", clip, "--run", run.folder)
+    assert code == 2 and "weights.safetensors is damaged or was exchanged: it is empty" in error
+
+
+def test_a_damaged_a_short_and_a_missing_clip_are_one_sentence(run, clips, places, command):
+    content = (clips / "left" / "test0.mp4").read_bytes()
+    (places / "cut.mp4").write_bytes(content[:-300])
+    encode(places / "short.mp4", square(1, 0)[:1])
+    for name, error, why in (("cut.mp4", DamagedClip, "truncated: 10 frames announced"),
+                             ("short.mp4", TooShort, r"has 1 frame\(s\)"),
+                             ("gone.mp4", FileNotFoundError, "no such file")):
+        with pytest.raises(error, match=rf"{name}.*{why}"):
+            predict(places / name, run)
+        code, out, said = command("predict", places / name, "--run", run.folder)
+        assert code == 2 and out == "" and said.startswith("error: ") and not list(places.glob("*.gradcam.png"))
+
+
+@pytest.mark.parametrize("condition", ["dlkdd", "genkd", "motion", "pkd", "det_genkd"])
+def test_committed_runs_answer_or_say_why_not(condition, clips, places):
+    """`pretrained/` has every kind of network: 3-D ones, gated ones, one of motion vectors, exits, a detector."""
+    committed = {run.provenance["recipe"]["condition"]: run for run in committed_runs()}
+    if condition not in committed:
+        pytest.skip(f"no committed run of {condition}")
+    name = committed[condition].folder.name
+    path = encode(places / "coded.avi", square(1, 0).repeat(4, 1).repeat(4, 2), codec="mpeg4", g="12")
+    if condition in ("pkd", "det_genkd"):
+        with pytest.raises(ValueError, match=rf"{name} has (internal|a detector).*; give a run that classifies clips"):
+            predict(path, open_run(name))
+        return
+    found = predict(path, open_run(name))
+    assert open_run(name).folder.parent == paths.pretrained_dir() and len(found.probabilities) == 11
+    assert found.probabilities.sum() == pytest.approx(1, abs=1e-5) and found.picture.is_file()
+
+
+@pytest.mark.slow
+def test_networks_of_torchvision_teach_and_learn_and_are_asked(clips, places, monkeypatch):
+    """A teacher that begins with a local checkpoint of another head, and a student, in one recipe."""
+    monkeypatch.setattr(nn.init, "trunc_normal_", lambda tensor, *_, std=1.0, **__: nn.init.normal_(tensor, 0, std))
+    torch.save(get_model("swin3d_t", weights=None, num_classes=5).state_dict(), places / "draft.pth")
+    digits = hashlib.sha256((places / "draft.pth").read_bytes()).hexdigest()[:8]
+    spec = TorchvisionVideo.of((places / "draft.pth").rename(places / f"swin3d_t-{digits}.pth"))
+    window = Window(4, 32, 32)
+    teacher = recipe(clips, net=spec, window=window)
+    student = recipe(clips, view=recipe(clips).view.of, net=TorchvisionVideo("mc3_18"), window=window, seed=1,
+                     method=DualLight(), teacher=teacher)
+    run = obtain(student, pretrained=False, say=lambda _: None)
+    taught = obtain(teacher, pretrained=False, say=lambda _: None)
+    mean = taught.net().mean.flatten().tolist()
+    assert mean == pytest.approx(spec.statistics[0]) and run.net().mean.flatten().tolist() != pytest.approx(mean)
+    for its, layer in ((run, "net.layer4"), (taught, "net.maps")):
+        found = predict(clips / "left" / "test0.mp4", its)
+        assert found.layer == layer and found.picture.is_file()
+    assert macs(run.net(), (1, 3, 4, 32, 32)) > 1e8
