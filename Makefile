@@ -1,6 +1,8 @@
 # Every target makes the virtual environment itself; `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
+# Whole files, because the tests of one share what they have made, and the cells of a notebook its kernel.
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
 
 .PHONY: help setup reproduce test test-slow lab lint lock bundle fresh clean
 
@@ -29,10 +31,10 @@ lab: setup
 	@$(BIN)/python -m jupyterlab notebooks
 
 test: lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 	@set -- notebooks/*.ipynb; if [ -e "$$1" ]; then \
 	  KDLAB_PROFILE=smoke KDLAB_HEADLESS=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
-	    --nbval-sanitize-with tests/nbval_sanitize.cfg notebooks; \
+	    --nbval-sanitize-with tests/nbval_sanitize.cfg $(SIDE_BY_SIDE) notebooks; \
 	else echo "no notebooks to test"; fi
 	@echo "make test: ruff, tests and notebooks passed"
 

@@ -244,6 +244,9 @@ def main(arguments: list[str] | None = None) -> None:
     line (``KDLAB_DEBUG=1`` adds the traceback); 130 after Ctrl-C or SIGTERM.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):  # a file's name may have bytes that no encoding can show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(arguments, prog_name="kdlab", standalone_mode=False)
     except click.ClickException as error:
@@ -256,7 +259,10 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("KDLAB_DEBUG"):
             traceback.print_exc()
-        click.echo(f"error: {error}", err=True)
+        if isinstance(error, FileNotFoundError) and error.errno and error.filename is None:  # of os.getcwd()
+            click.echo("error: the current folder is gone; change into another one", err=True)
+        else:
+            click.echo(f"error: {error}", err=True)
         if getattr(error, "errno", None) in _UNWRITABLE:
             click.echo("free some space, or name another folder (KDLAB_RUNS, KDLAB_DATA, KDLAB_CACHE)", err=True)
         code = 2

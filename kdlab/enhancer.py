@@ -25,14 +25,15 @@ from kdlab.nets.curves import CurveNet, apply_curves
 from kdlab.nets.video import load_weights
 from kdlab.processes import locked
 from kdlab.progress import track
-from kdlab.recipe import UserClips, portable, source_hash, to_json
+from kdlab.recipe import UserClips, portable, to_json
+from kdlab.sources import source_hash
 from kdlab.stored import damaged, read_bytes, read_note, read_weights, sealed, weights_hash
 from kdlab.train import Settings, fit, one_thread
 from kdlab.values import positive, whole
 
 __all__ = ["TrainedCurves"]
 
-_AT_ONCE = 2**17  # pixels of a picture that the network sees at once; each takes about 1.5 kB of memory there
+_AT_ONCE = 2**16  # pixels of a picture that the network sees at once; each takes about 1.5 kB of memory there
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class TrainedCurves:
 def _strips(frame: torch.Tensor) -> list[tuple[int, int]]:
     """The rows of a picture ``(3, H, W)`` that the network sees at once: all, unless it is a large one."""
     height, width = frame.shape[1:]
-    tall = max(_AT_ONCE // width, 64)
+    tall = max(_AT_ONCE // width, 32)
     return [(top, min(top + tall, height)) for top in range(0, height, tall)]
 
 

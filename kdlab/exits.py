@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.features import Features, FrozenView, extract
 from kdlab.clips.segments import SegmentBatches
 from kdlab.nets.exits import ORDER, ExitHeads
-from kdlab.recipe import Recipe
+from kdlab.recipe import Prepared, Recipe
 from kdlab.train import one_thread, seeded
 
-__all__ = ["ExitRecipe", "all_exits", "fresh_heads", "frozen_features"]
+__all__ = ["ExitRecipe", "all_exits", "frozen_features"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,19 @@ class ExitRecipe(Recipe):
     def needs(self) -> dict[str, Recipe]:
         return dict(zip(ORDER, self.backbones, strict=True))
 
+    def prepare(self, needed: dict, catalogue: Catalogue) -> Prepared:
+        """Features of the frozen networks in ``needed``, and untrained heads on them, decided by the seed alone."""
+        backbones = {name: run.net() for name, run in needed.items()}
+        features = frozen_features(self, backbones, tuple(run.provenance["weights"] for run in needed.values()))
 
-def fresh_heads(recipe: ExitRecipe, classes: int) -> nn.Module:
-    """Untrained heads, decided by the recipe's seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return recipe.net.make(classes)
+        def answers(student: nn.Module, split: str):
+            some = features.get(split)
+            return (some.records, all_exits(student.cpu(), some)) if some else ((), None)
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            heads = self.net.make(len(catalogue.classes))
+        return Prepared({"student": heads}, features["train"], None, answers, ("train", "val", "test"))
 
 
 #: Features of the last trio asked for: a study trains many conditions on each.

@@ -5,13 +5,17 @@
 has started several (SLURM's variables are there all the same) it trains alone.
 """
 
+import contextlib
 import os
+import platform
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
-__all__ = ["TORCHRUN", "Launch", "LaunchError", "device", "launched", "meet"]
+__all__ = ["TORCHRUN", "Launch", "LaunchError", "cpu_features", "device", "launched", "meet"]
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 #: Where other launchers tell how many copies they have started.
@@ -114,3 +118,15 @@ def _whole(name: str, value: str) -> int:
         return int(value)
     except ValueError:
         raise LaunchError(f"{name}={value!r} is no whole number: unset it, or start with torchrun") from None
+
+
+def cpu_features() -> str:
+    """What decides the bits of a CPU training besides the sources: the processor, its vector sets, oneDNN's limit."""
+    import torch
+
+    model, flags = platform.processor() or platform.machine(), set()
+    with contextlib.suppress(OSError):  # Linux alone tells more
+        about = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
+        model, flags = about.get("model name", model), set(about.get("flags", "").split())
+    wide = sorted(f for f in flags if f.startswith(("avx", "amx", "fma")))
+    return " ".join([model, torch.backends.cpu.get_cpu_capability(), *wide, os.environ.get("ONEDNN_MAX_CPU_ISA", "")])

@@ -12,8 +12,9 @@ from kdlab.contents import one_look
 from kdlab.launch import device, launched
 from kdlab.preparing import open_ahead
 from kdlab.processes import available_cores, in_turn, pool
-from kdlab.recipe import Recipe
+from kdlab.recipe import Recipe, check
 from kdlab.runs import Run, obtain, usable
+from kdlab.sources import in_cell
 from kdlab.status import Board
 
 __all__ = ["TrainingFailed", "WorkerDied", "in_order", "obtain_all"]
@@ -71,12 +72,18 @@ def obtain_all(
 
     alone = launched().world == 1  # under torchrun all processes train each run together
     with one_look():
+        for recipe in recipes:
+            check(recipe)
         order = in_order(recipes)
         done = {r: run for r in order if (run := usable(r, pretrained, stale, say_once))}
         todo = [r for r in order if r not in done]
         if todo:
             device()  # refuses one that is not here
         workers = min(workers or available_cores(), len(todo)) if alone else 1
+        if workers > 1 and (here := in_cell(tuple(todo))):
+            say_once(f"{here[0].__name__} stands in a cell of this notebook, where no other process finds it: its "
+                     "trainings go one after the other; to use all cores, import it from a file beside the notebook")
+            workers = 1
         how = dict(pretrained=pretrained, stale=stale)
         board = Board(order, done, workers, say_once)
 
@@ -90,7 +97,7 @@ def obtain_all(
             with pool(workers, preload=[__name__, "lightning_fabric"]) as processes:
                 for ended in in_turn(processes, workers, partial(_work, how=how), needs):
                     for recipe, (folder, lines) in ended:
-                        done[recipe] = Run(folder)
+                        done[recipe] = Run(folder, recipe)
                         for line in lines:
                             board.say(line)
                     board.show()

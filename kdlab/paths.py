@@ -84,9 +84,12 @@ def _place(variable: str, name: str) -> Path:
 @lru_cache(maxsize=64)  # asked for every training, and links take time to follow
 def _wrong(place: Path, name: str, root: Path, home: str) -> str:
     """What speaks against ``place`` where ``name`` lies by default; empty where nothing does."""
-    real = place.resolve()
-    if place.exists() and not place.is_dir():
-        return "no folder"
+    try:
+        real = place.resolve()
+        if place.exists() and not place.is_dir():
+            return "no folder"
+    except (OSError, RuntimeError) as error:  # a name that is too long, a link that leads to itself
+        return f"no place for a folder ({getattr(error, 'strerror', None) or error})"
     for whole, what in ((Path(real.anchor), "the root of the disk"), (Path(home), "your home folder")):
         if _same(real, whole):
             return what

@@ -1,24 +1,24 @@
 """A recipe says everything a training depends on; from it come the run's name, its JSON and its staleness.
 
 Recipes are trees of frozen dataclasses: a student's recipe holds its teacher's. There is no registry: the JSON of a
-recipe names each dataclass by its module, and :func:`from_json` imports it from ``kdlab``.
+recipe names each dataclass by its module. :func:`from_json` finds it there, in kdlab or in a module of somebody else's
+that is imported already; nothing else is ever imported because a file names it.
 """
 
-import ast
 import dataclasses
 import hashlib
 import importlib
 import json
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.util import resolve_name
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 
-import kdlab
+from kdlab import protocols
 from kdlab.clips.catalogue import Catalogue, own_folds
 from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
@@ -29,13 +29,15 @@ from kdlab.clips.views import Raw, View, Window
 from kdlab.contents import once, one_look, settled
 from kdlab.distill.dual_light import CrossEntropy
 from kdlab.nets.video import R2Plus1D18, TinyR2Plus1D
+from kdlab.sources import home, loaded, parts
 from kdlab.train import Settings
 from kdlab.values import whole
 
-__all__ = ["Recipe", "UserClips", "from_json", "own_clips", "portable", "source_hash", "syntax", "to_json"]
+__all__ = ["NotImported", "Prepared", "Recipe", "UserClips", "check", "from_json", "own_clips", "portable", "to_json"]
 
-#: Training imports from these only; a change elsewhere (measure, show, cli) cannot change a weight.
-TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.train", "kdlab.enhancer", "kdlab.exits")
+
+class NotImported(ValueError):
+    """A recipe of a class that this process has not imported."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class UserClips:
         return known[1]
 
 
+_PROTOCOLS = {"data": protocols.Data, "view": protocols.View, "window": protocols.Window, "net": protocols.Net}
 #: What was last read of clips, and said of them: (clips, place) → …
 _opened: dict[tuple[UserClips, Path], tuple[tuple, Catalogue]] = {}
 _lately: dict[tuple[UserClips, Path], tuple[float, str]] = {}
@@ -173,6 +176,56 @@ class Recipe:
         return f"{portable(f'{self.condition}-{data}')}-s{self.seed}"
 
 
+@dataclass
+class Prepared:
+    """What a training begins with: networks by what they are; batches to ``train`` on, and for ``validation`` in
+    between, if any; ``answers(student, split)``, which gives a split's records and what the student answers to them;
+    and the ``splits`` whose answers are kept."""
+
+    nets: dict[str, nn.Module]
+    train: object
+    validation: object | None
+    answers: Callable
+    splits: tuple[str, ...] = ("val", "test")
+
+
+def check(recipe: Recipe) -> None:
+    """Raise ``ValueError``, in a sentence, for a recipe whose run could not be opened again, or whose parts lack what a
+    training asks of them (:mod:`kdlab.protocols`)."""
+    for part in parts(recipe):
+        kind, where = type(part), f"{home(type(part))}:{type(part).__qualname__}"
+        if not kind.__dataclass_params__.frozen:
+            raise ValueError(f"{where} is not frozen, so a recipe of it could change: write @dataclass(frozen=True)")
+        if getattr(loaded(home(kind)), kind.__qualname__, None) is not kind:
+            raise ValueError(f"{where} cannot be found again under that name, so its runs could not be opened: define "
+                             "it at the top level of its module, and make the recipe from the class that is there now")
+        for f in dataclasses.fields(part):
+            if isinstance(getattr(part, f.name), list):
+                raise ValueError(f"{where} has a list in {f.name!r}, which can be changed: give it a tuple")
+        if isinstance(part, Recipe) and not hasattr(part, "prepare"):
+            for name, protocol in _PROTOCOLS.items():
+                _require(getattr(part, name), name, protocol)
+        if isinstance(part, Recipe):
+            _require(part.method, "method", protocols.Method)
+    if not _comes_back(recipe):
+        whose = next(part for part in reversed(list(parts(recipe))) if not _comes_back(part))  # the innermost
+        raise ValueError(f"{type(whose).__qualname__} would come back as another than it is: keep nothing in it but "
+                         "fields that __init__ takes: plain values, tuples and frozen dataclasses that can be compared")
+
+
+def _comes_back(part) -> bool:
+    try:
+        return from_json(json.loads(json.dumps(to_json(part)))) == part
+    except TypeError:  # a field that __init__ does not take
+        return False
+
+
+def _require(value: object, name: str, protocol: type) -> None:
+    if missing := protocols.lacking(value, protocol):
+        raise ValueError(f"{type(value).__qualname__} cannot be a recipe's {name}: it has no {missing[0]!r}; "
+                         f"kdlab.protocols.{protocol.__name__} says what that must give")
+
+
 def portable(text: str) -> str:
     """``text`` as the beginning of a file name that is valid everywhere and leads nowhere.
 
@@ -186,10 +239,7 @@ def portable(text: str) -> str:
 
 def own_clips(value) -> tuple[UserClips, ...]:
     """All :class:`UserClips` in a recipe, at any depth: those of teachers, starts and learnt enhancers, too."""
-    if isinstance(value, UserClips):
-        return (value,)
-    inner = value if isinstance(value, tuple) else vars(value).values() if dataclasses.is_dataclass(value) else ()
-    return tuple(dict.fromkeys(clips for part in inner for clips in own_clips(part)))
+    return tuple(dict.fromkeys(part for part in parts(value) if isinstance(part, UserClips)))
 
 
 def to_json(value, identity: bool = False):
@@ -200,7 +250,7 @@ def to_json(value, identity: bool = False):
         named = {"name": value.name} if len(kept) < len(dataclasses.fields(value)) else {}
         named |= {"contents": value.contents()} if identity and hasattr(value, "contents") else {}
         fields = {f.name: to_json(getattr(value, f.name), identity) for f in kept}
-        return {"type": f"{type(value).__module__}:{type(value).__qualname__}"} | named | fields
+        return {"type": f"{home(type(value))}:{type(value).__qualname__}"} | named | fields
     if isinstance(value, (list, tuple)):
         return [to_json(v, identity) for v in value]
     if isinstance(value, np.generic):
@@ -211,79 +261,27 @@ def to_json(value, identity: bool = False):
 
 
 def from_json(value):
-    """Rebuild what :func:`to_json` wrote. Raises ``ValueError`` for a type that is not kdlab's."""
+    """Rebuild what :func:`to_json` wrote. Raises :class:`NotImported` for a class of a module that is neither kdlab's
+    nor imported, ``ValueError`` for what is no frozen dataclass at a module's top level."""
     if isinstance(value, list):
         return tuple(from_json(v) for v in value)
     if not isinstance(value, dict):
         return value
-    module, _, name = value["type"].partition(":")
-    if module.split(".")[0] != "kdlab":
-        raise ValueError(f"the recipe names {value['type']}, which is not part of kdlab; build that recipe by hand")
-    made = getattr(importlib.import_module(module), name)
+    made = _class(value["type"])
     known = {f.name for f in dataclasses.fields(made)}
     fields = {k: from_json(v) for k, v in value.items() if k != "type"}
     if unknown := sorted(fields.keys() - known):
-        raise ValueError(f"{value['type']} has no field {unknown[0]!r}: the recipe was written by another kdlab")
+        raise ValueError(f"{value['type']} has no field {unknown[0]!r}: it was written by another version")
     return made(**fields)
 
 
-# --- the sources a training depends on -------------------------------------------------------------------------
-
-
-@cache
-def _module_file(module: str) -> Path | None:
-    base = Path(kdlab.__file__).parent.joinpath(*module.split(".")[1:])
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-def syntax(path: Path) -> str:
-    """A module's syntax tree without docstrings and comments, as text."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(getattr(body[0], "value", None), ast.Constant) and isinstance(body[0].value.value, str):
-                body.pop(0)
-    return ast.dump(tree)
-
-
-@cache
-def _stripped(module: str) -> tuple[str, tuple[str, ...]]:
-    """The syntax of a module and the kdlab modules it imports that training can depend on."""
-    path, imported = _module_file(module), set()
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            imported |= {a.name for a in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            origin = resolve_name("." * node.level + (node.module or ""), package)
-            imported |= {origin} | {f"{origin}.{a.name}" for a in node.names}
-    kept = sorted(m for m in imported if m.startswith(TRAINING_SOURCES) and _module_file(m))
-    return syntax(path), tuple(kept)
-
-
-def _types(value) -> set[str]:
-    """Modules of all dataclasses in a recipe."""
-    if dataclasses.is_dataclass(value):
-        inner = (_types(getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {type(value).__module__}.union(*inner)
-    return set()
-
-
-def source_hash(recipe: Recipe) -> str:
-    """SHA-256 over the modules that training ``recipe`` uses, docstrings and comments stripped.
-
-    Only :data:`TRAINING_SOURCES` count, and of those only what this recipe's own types and the loop import: a new
-    method does not make old runs stale, a changed comment neither.
-    """
-    todo = {m for m in _types(recipe) if m.startswith(TRAINING_SOURCES)} | {"kdlab.train"}
-    seen: dict[str, str] = {}
-    while todo:
-        module = todo.pop()
-        if module not in seen:
-            seen[module], imports = _stripped(module)
-            todo |= set(imports)
-    return hashlib.sha256("\n".join(f"{m} {seen[m]}" for m in sorted(seen)).encode()).hexdigest()
+def _class(name: str) -> type:
+    module, _, qualname = name.partition(":")
+    there = importlib.import_module(module) if module.split(".")[0] == "kdlab" else loaded(module)
+    found = getattr(there, qualname, None)
+    if there is None or (found is None and module == "__main__"):
+        where = f"import {module}" if module != "__main__" else f"run the cell that defines {qualname}"
+        raise NotImported(f"the recipe names {name}, which is not part of kdlab and not imported here: {where} first")
+    if not isinstance(found, type) or not dataclasses.is_dataclass(found) or not found.__dataclass_params__.frozen:
+        raise ValueError(f"the recipe names {name}, which is no frozen dataclass at the top level of its module")
+    return found

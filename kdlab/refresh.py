@@ -8,8 +8,8 @@ from pathlib import Path
 from kdlab import paths
 from kdlab.files import write_atomically
 from kdlab.notebooks import all_notebooks, checked_parameters
-from kdlab.recipe import syntax
 from kdlab.run import run_notebook
+from kdlab.sources import syntax
 
 __all__ = ["evidence_sources", "refresh", "stale_notebooks"]
 

@@ -11,11 +11,10 @@ import io
 import json
 import os
 import platform
-import re
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -27,19 +26,18 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kdlab import __version__, paths
-from kdlab.clips.windows import Windows
 from kdlab.contents import one_look
-from kdlab.exits import ExitRecipe, fresh_heads
 from kdlab.feeding import fed
 from kdlab.files import sweep, write_atomically
-from kdlab.launch import device, launched
+from kdlab.launch import cpu_features, device, launched
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.ours import is_draft, may_fill
-from kdlab.preparing import batches, on_clips, on_exits, on_windows
+from kdlab.preparing import batches, prepared
 from kdlab.processes import locked
 from kdlab.progress import track
-from kdlab.recipe import Recipe, from_json, own_clips, source_hash, to_json
+from kdlab.recipe import NotImported, Recipe, check, from_json, own_clips, to_json
+from kdlab.sources import foreign, source_hash
 from kdlab.status import note_trial
 from kdlab.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, sealed, weights_hash
 from kdlab.train import fit
@@ -86,9 +84,10 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training on disk."""
+    """A finished training on disk; ``asked`` is the recipe that it was obtained for, if it was."""
 
     folder: Path
+    asked: Recipe | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def provenance(self) -> dict:
@@ -100,9 +99,15 @@ class Run:
 
     @cached_property
     def recipe(self) -> Recipe:
+        """The one asked for, else the one written down. Raises :class:`kdlab.recipe.NotImported` where that is of a
+        class that is not."""
+        if self.asked is not None:
+            return self.asked
         written = self.provenance["recipe"]
         try:
             return from_json(written)
+        except NotImported:
+            raise
         except (ValueError, TypeError, AttributeError, KeyError, ImportError) as error:
             raise damaged(self.folder / "run.json", f"its recipe cannot be rebuilt ({error})") from error
 
@@ -139,8 +144,9 @@ class Run:
         state = read_weights(path, self.provenance)
         own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
         classes = len(self.provenance["classes"])
-        if isinstance(self.recipe, ExitRecipe) and name == "student":
-            net = fresh_heads(self.recipe, classes)
+        if hasattr(self.recipe, "prepare") and name == "student":  # it sees features, which nothing normalises
+            with torch.random.fork_rng(devices=[]):
+                net = self.recipe.net.make(classes)
         elif "mean" in own and "std" in own:
             shape = own["mean"].flatten(), own["std"].flatten()  # of as many channels as the network sees
             net = build(untrained(self.recipe.net), classes, 0, *shape)
@@ -180,15 +186,16 @@ def find(recipe: Recipe, pretrained: bool) -> Run | None:
     places = [paths.runs_dir()] + ([paths.pretrained_dir()] if pretrained else [])
     for place in places:
         if os.path.lexists(place / name / "run.json"):  # also one that cannot be read: using it says so
-            return Run(place / name)
+            return Run(place / name, recipe)
     return None
 
 
 def unfit(run: Run, recipe: Recipe | None = None) -> str:
-    """Why ``run`` is not to be shown, for lists that go on with the next: stale or damaged; empty when it is sound."""
+    """Why ``run`` is not to be shown, for lists that go on with the next: stale, damaged or
+    of classes that are not imported; empty when it is sound."""
     try:
         return run.staleness(recipe)
-    except DamagedRun as error:
+    except (DamagedRun, NotImported) as error:
         return str(error)
 
 
@@ -230,13 +237,15 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
     """The run of ``recipe``: found, or trained now (its teacher and its start first).
 
     ``pretrained=False`` ignores the committed weights. ``stale`` says what to do with a run made by other sources or
-    clips: ``"use"`` it and say so, ``"retrain"`` it, or ``"refuse"`` with :class:`StaleRun`. One on clips of your own
-    is never used: where ``"use"`` stands it is trained again, too. The old one is kept in ``runs/stale/``.
-    ``say`` receives lines. Raises :class:`DamagedRun` for one whose files are not what its training wrote.
+    clips: ``"use"`` it and say so, ``"retrain"`` it, or ``"refuse"`` with :class:`StaleRun`. One on clips of your own,
+    or of classes of your own, is never used: where ``"use"`` stands it is trained again, too. The old one is kept in
+    ``runs/stale/``. ``say`` receives lines. Raises ``ValueError`` for a recipe that :func:`kdlab.recipe.check` refuses,
+    :class:`DamagedRun` for one whose files are not what its training wrote.
     Two processes that want the same run do not train it twice. Under ``torchrun`` all ranks train it together, and the
     first one writes it.
     """
     with one_look():
+        check(recipe)
         folder = paths.runs_dir() / recipe.name
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(f"{folder}.lock") if _first_rank() else contextlib.nullcontext():
@@ -261,8 +270,9 @@ def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
         raise StaleRun(f"{run.folder} is stale: {why}. Delete it, or call obtain(..., stale='retrain').")
     if why and stale == "retrain":
         return None
-    if why and own_clips(recipe):
-        say(f"{recipe.name}: STALE: {why}; trained again, because it is of your own clips")
+    if why and (own_clips(recipe) or foreign(recipe)):
+        say(f"{recipe.name}: STALE: {why}; trained again, because it is of your own "
+            f"{'clips' if own_clips(recipe) else 'code'}")
         return None
     origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"
     say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}")
@@ -285,9 +295,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     device()  # refuses one that is not here before any clip is read
     catalogue = recipe.data.catalogue()
     catalogue.require("train", "test")
-    detects = isinstance(recipe.window, Windows)
-    prepared = on_exits if isinstance(recipe, ExitRecipe) else on_windows if detects else on_clips
-    nets, train, validation, answers = prepared(recipe, needed, catalogue, say)
+    ready = prepared(recipe, needed, catalogue, say)
     bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
     checkpoint = folder / "checkpoint.safetensors"
     if os.path.lexists(folder) and not folder.is_dir():
@@ -300,8 +308,9 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     wall = time.monotonic()
     try:
         trained = fit(
-            recipe.method, nets, fed(train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
-            validation=validation, checkpoint=checkpoint, progress=bar, say=lambda text: say(f"{recipe.name}: {text}"),
+            recipe.method, ready.nets, fed(ready.train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
+            validation=ready.validation, checkpoint=checkpoint, progress=bar,
+            say=lambda text: say(f"{recipe.name}: {text}"),
         )
     except KeyboardInterrupt:
         say(f"{recipe.name}: interrupted; the same call goes on from its last finished epoch")
@@ -312,11 +321,11 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
                                "neither these nor those. Call again to train on the clips of now.")
     if not _first_rank():
         with locked(f"{folder}.lock"):  # which the first rank holds until all is written
-            return Run(folder)
+            return Run(folder, recipe)
     student = trained.nets["student"]
     predictions = {}
-    for split in ("train", "val", "test") if isinstance(recipe, ExitRecipe) else ("val", "test"):
-        records, logits = answers(student, split)
+    for split in ready.splits:
+        records, logits = ready.answers(student, split)
         if records:
             columns = dict(ids=np.array([r.id for r in records]), groups=np.array([r.group for r in records]),
                            labels=np.array([r.label for r in records]), logits=logits.numpy())
@@ -343,14 +352,12 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     }
     write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(sealed(note), indent=1), encoding="utf-8"))
     checkpoint.unlink(missing_ok=True)
-    run = Run(folder)
-    if detects:  # mAP is measure's, which stands on runs
-        loss = trained.history[-1]["loss_net"]
-        say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, loss {loss:.2f} in the last epoch")
-        return run
-    teacher = needed.get("teacher")
-    taught = f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else ""
-    say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, test {run.predictions().accuracy:.1f} %{taught}")
+    run = Run(folder, recipe)
+    accuracy, teacher = run.predictions().accuracy, needed.get("teacher")
+    outcome = f"test {accuracy:.1f} %" + (f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else "")
+    if np.isnan(accuracy):  # mAP is measure's, which stands on runs
+        outcome = f"loss {trained.history[-1]['loss_net']:.2f} in the last epoch"
+    say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, {outcome}")
     return run
 
 
@@ -387,13 +394,3 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
             np.savez_compressed(file, **arrays)
 
     write_atomically(path, write)
-
-
-def cpu_features() -> str:
-    """What decides the bits of a CPU training besides the sources: the processor, its vector sets, oneDNN's limit."""
-    model, flags = platform.processor() or platform.machine(), set()
-    with contextlib.suppress(OSError):  # Linux alone tells more
-        about = dict(re.findall(r"^(model name|flags)\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE))
-        model, flags = about.get("model name", model), set(about.get("flags", "").split())
-    wide = sorted(f for f in flags if f.startswith(("avx", "amx", "fma")))
-    return " ".join([model, torch.backends.cpu.get_cpu_capability(), *wide, os.environ.get("ONEDNN_MAX_CPU_ISA", "")])

@@ -1,11 +1,8 @@
 """One training loop for every method: it knows views, optimisers and checkpoints, and nothing of distillation.
 
-A method is a small object (see ``kdlab.distill.dual_light``) with
-
-* ``parts(nets) → {optimiser: [network names]}``: what is trained, and by whom; every other network is frozen;
-* ``losses(nets, batch, progress)``: a generator of ``(optimiser, loss, terms)``. The loop takes a step with that
-  optimiser before it asks for the next, so a method of two passes needs no loop of its own;
-* optionally ``prepare(nets, batches) → value``, computed once, found later in ``progress.prepared``.
+A method is a small object, such as ``kdlab.distill.dual_light.DualLight``: see :class:`kdlab.protocols.Method`. The
+loop takes a step with the optimiser of each loss before it asks for the next, so a method of two passes needs
+no loop of its own.
 
 Every random number is a function of (seed, step). A run that is killed at any moment and resumed therefore ends in
 the same bits, and nothing but weights, optimiser moments and the step number needs to be stored.

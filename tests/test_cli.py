@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from kdlab import cli_data, notebooks, paths
 
+PROJECT = paths.project_root()
 PIXEL = base64.b64encode(base64.b16decode(  # a PNG of one pixel
     "89504E470D0A1A0A0000000D4948445200000001000000010806000000"
     "1F15C4890000000A49444154789C6360000000020001E221BC330000000049454E44AE426082"
@@ -66,6 +67,19 @@ def test_a_wrong_call_ends_before_the_kernel_starts(kdlab, clone, arguments, mes
     code, out, err = kdlab("run", *arguments)
     assert code == 2 and message.lower() in err.lower() and "Traceback" not in err
     assert not (clone / "notebooks" / "ran").exists() and not (clone / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments, environment, message", [
+    ("data list clips", {}, "error: the current folder is gone; change into another one"),
+    ("clean", {"KDLAB_CACHE": b"/nowhere/\xff"}, r"/nowhere/\udcff"),
+    ("clean", {"KDLAB_RUNS": "/" + 300 * "x"}, "no place for a folder (File name too long): let it name"),
+])
+def test_odd_surroundings_are_told(tmp_path, arguments, environment, message):
+    (tmp_path / "gone").mkdir()
+    line = f"cd gone && rmdir ../gone && {sys.executable} -m kdlab.cli {arguments}"
+    given = {**os.environ, "PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(PROJECT), **environment}
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=given, capture_output=True, text=True)
+    assert message in done.stdout + done.stderr and "Traceback" not in done.stderr
 
 
 def test_run_takes_clips_and_names_the_failing_cell(kdlab, clone, monkeypatch):

@@ -12,7 +12,8 @@ from kdlab.clips.night import Night
 from kdlab.clips.views import Enhanced
 from kdlab.enhancer import TrainedCurves
 from kdlab.nets.curves import apply_curves
-from kdlab.recipe import Recipe, UserClips, from_json, source_hash, to_json
+from kdlab.recipe import Recipe, UserClips, from_json, to_json
+from kdlab.sources import source_hash
 from tests.conftest import encode
 
 
@@ -110,11 +111,11 @@ def test_large_pictures_go_through_in_strips_to_the_same_bits(clips, places, mon
     large = np.random.default_rng(2).integers(0, 30, (2, 210, 28, 3), dtype=np.uint8)
     curves = tiny(clips, steady=steady)
     whole = curves(large)
-    monkeypatch.setattr(module, "_AT_ONCE", 1)  # strips of 64 rows
+    monkeypatch.setattr(module, "_AT_ONCE", 1)  # strips of 32 rows
     seen, net = [], module._net(curves, curves.name.removesuffix("-steady"), torch.device("cpu"))
     net.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[2]))
     assert np.array_equal(curves(large), whole)
-    assert seen == [71, 78, 78, 25] * 2
+    assert seen == [39, *5 * [46], 25] * 2
 
 
 @pytest.mark.parametrize("steady", [False, True])

@@ -12,8 +12,9 @@ from kdlab.distill.progressive import Progressive
 from kdlab.exit_profiles import SMOKE, conditions, night, trio
 from kdlab.nets.compressed import matched
 from kdlab.nets.exits import ORDER, Trio
-from kdlab.recipe import from_json, source_hash, to_json
+from kdlab.recipe import from_json, to_json
 from kdlab.runs import obtain, weights_hash
+from kdlab.sources import source_hash
 
 
 @pytest.fixture(scope="module")

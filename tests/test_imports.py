@@ -15,7 +15,7 @@ PACKAGE = Path(kdlab.__file__).parent
 # From the ground up. A module may import from the layers below its own and from its own package, never sideways:
 # clips, nets and distill know nothing of each other.
 LAYERS = (
-    {"launch", "values"},
+    {"launch", "protocols", "sources", "values"},
     {"files", "ours", "paths", "processes", "progress"},
     {"contents", "stored"},
     {"clips", "nets", "distill"},

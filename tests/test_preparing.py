@@ -32,7 +32,7 @@ def opened(*arguments):
 def test_a_training_opens_what_it_and_its_test_look_at(recipe, monkeypatch):
     monkeypatch.setattr(preparing, "open_all", opened)
     with pytest.raises(Opened) as caught:
-        preparing.on_clips(recipe, {}, recipe.data.catalogue(), print)
+        preparing.prepared(recipe, {}, recipe.data.catalogue(), print)
     parts = caught.value.args[0]
     assert [len(part.records) for part in parts] == [2, 2, 2]
     assert [set(part.views.values()) for part in parts] == [{Raw(), Enhanced(Gamma())}] * 2 + [{Raw()}]

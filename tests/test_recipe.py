@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdlab import recipe as recipe_module
+from kdlab import sources
 from kdlab.clips.flow import FlowFiles
 from kdlab.clips.mpeg4_sets import HeldOut
 from kdlab.clips.night import Night
@@ -19,7 +19,8 @@ from kdlab.enhancer import TrainedCurves
 from kdlab.exits import ExitRecipe
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.profiles import DEMO, dual_light
-from kdlab.recipe import Recipe, UserClips, from_json, source_hash, to_json
+from kdlab.recipe import NotImported, Recipe, UserClips, from_json, to_json
+from kdlab.sources import source_hash
 from tests.test_runs import make_recipe, make_student
 
 
@@ -154,7 +155,9 @@ def test_every_condition_is_its_own_recipe_and_only_the_named_thing_differs():
 
 
 def test_json_of_strangers_is_refused():
-    with pytest.raises(ValueError, match="not part of kdlab"):
+    with pytest.raises(NotImported, match="mine.net:Net, which is not part of kdlab.*: import mine.net"):
+        from_json({"type": "mine.net:Net"})
+    with pytest.raises(ValueError, match="os:system, which is no frozen dataclass"):
         from_json({"type": "os:system"})
     with pytest.raises(ValueError, match="no field 'colour'"):
         from_json({"type": "kdlab.clips.enhance:Gamma", "colour": 1})
@@ -164,12 +167,12 @@ def test_json_of_strangers_is_refused():
 
 def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
     package = tmp_path / "kdlab"
-    shutil.copytree(Path(recipe_module.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(recipe_module.kdlab, "__file__", str(package / "__init__.py"))
+    shutil.copytree(Path(sources.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(sources.kdlab, "__file__", str(package / "__init__.py"))
 
     def hashes():
-        recipe_module._stripped.cache_clear()
-        recipe_module._module_file.cache_clear()
+        sources._read.cache_clear()
+        sources._under.cache_clear()
         on_night = source_hash(Recipe("ce_raw", Night()))
         return on_night, source_hash(Recipe("ce_raw", UserClips("/x")))
 
@@ -188,5 +191,5 @@ def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
     loop = edit("train.py", "steps / 5", "steps / 6")
     assert loop[0] != light[0] and loop[1] != light[1]
     monkeypatch.undo()
-    recipe_module._stripped.cache_clear()
-    recipe_module._module_file.cache_clear()
+    sources._read.cache_clear()
+    sources._under.cache_clear()

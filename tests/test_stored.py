@@ -126,7 +126,7 @@ def test_a_damaged_note_is_named_at_every_call_and_lists_go_on(clips, runs, dama
                                           ("recipe", {}), ("recipe", {"type": "kdlab.nowhere:X"}), ("classes", None),
                                           ("files", []), ("classes", ["left", "right", "up"])])
 def test_notes_with_entries_of_another_kind_are_named(clips, runs, entry, value):
-    run = find(make_recipe(clips, seed=8, epochs=1), pretrained=False)
+    run = Run(find(make_recipe(clips, seed=8, epochs=1), pretrained=False).folder)
     note = json.loads((run.folder / "run.json").read_text())
     del note["check"]  # as before there was one
     (run.folder / "run.json").write_text(json.dumps(note | {entry: value}))

@@ -34,6 +34,7 @@ from kdlab.distill.generative import GenerativeDistillation
 from kdlab.distill.generative_detection import DetectionDistillation, DetectionRepresentation
 from kdlab.distill.progressive import SettledCrossEntropy
 from kdlab.enhancer import TrainedCurves
+from kdlab.launch import cpu_features
 from kdlab.many import in_order, obtain_all
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.compressed import CoViARNet, matched
@@ -46,7 +47,7 @@ from kdlab.nets.video import R2Plus1D18, TinyR2Plus1D
 from kdlab.nets.wrappers import WithStatistics
 from kdlab.profiles import SMOKE, dual_light
 from kdlab.recipe import Recipe
-from kdlab.runs import DECIDING_PACKAGES, Run, cpu_features
+from kdlab.runs import DECIDING_PACKAGES, Run
 from kdlab.train import Settings
 
 #: Three classes: enough for what a hash can tell.

@@ -29,11 +29,13 @@ import numpy as np
 from kdlab import paths
 from kdlab.clips.container import regular
 from kdlab.clips.decode import each_frame, frame_numbers, gathered, read_frames
+from kdlab.values import not_negative, whole
 
 #: Frames (H, W, C) in order, one by one or as an array; where it takes ``indices``, those, given in ascending order.
 Read = Callable[..., Iterable[np.ndarray]]
 
 _END_BYTES = 64 * 1024
+_LARGEST = 2**13  # no screen or network takes more, and OpenCV ends the process
 _FORMAT = "2"  # raise it when frames of the same file and view would come out differently
 _CHECKSUM_BYTES = 4
 _RECOUNT_SECONDS = 5.0
@@ -105,6 +107,7 @@ class FrameCache:
     """
 
     def __init__(self, root: Path | str | None = None, limit_bytes: int = 8 * 2**30):
+        not_negative("bytes on disk", limit_bytes=limit_bytes)
         self.root = Path(root) if root is not None else paths.cache_dir() / "frames"
         self.limit_bytes = limit_bytes
         self._entries: dict[tuple[str, int, str], _Entry] = {}
@@ -226,8 +229,9 @@ class FrameCache:
 
 
 def _name(path: Path | str, side: int, tag: str) -> tuple[str, int, str]:
-    if side < 1:
-        raise ValueError(f"side={side} is not a size in pixels: use 1 or more.")
+    whole(1, "the short side in pixels", side=side)
+    if side > _LARGEST:
+        raise ValueError(f"side={side}: frames are enlarged to at most {_LARGEST} pixels")
     return os.fspath(path), int(side), tag
 
 

@@ -18,6 +18,7 @@ from kdlab.clips.splits import NO_GROUPS, SPLITS, complete_splits, deal_folds, s
 from kdlab.clips.tables import check_label, check_name, read_table, times
 from kdlab.clips.tree import EXPECTED, SPLIT_WORDS, CatalogueError, class_folders, named, refuse_odd, why_no_file
 from kdlab.contents import content_keys
+from kdlab.values import whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,6 +258,7 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
     """
     groups, labels = [r.group for r in catalogue.records], [r.label for r in catalogue.records]
     test_fold = test_fold or "1"
+    whole(0, own_folds=count)
     if not 2 <= count <= len(set(groups)):
         raise CatalogueError(f"{catalogue.root}: own_folds={count} needs at least 2 folds and a group for each; there "
                              f"are {len(set(groups))} groups.")

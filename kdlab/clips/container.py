@@ -205,6 +205,8 @@ class Walk:
         self._due = self.info.frames
         if self._due and self.info.container == "mp4":  # whose edit list may leave out the beginning, packets and all
             self._due = min(self._due, len(stream.index_entries) or self._due)
+        #: AVI lists where each frame lies; repeated frames of a capture, of size 0, have no packet
+        self._listed = sum(entry.size > 0 for entry in stream.index_entries) if self.info.container == "avi" else 0
         self.announced = bool(self.info.frames or self._until)
         self._listens = not self.announced or self.info.codec not in _MARKING
         self._said = ""  # the first error that FFmpeg has logged
@@ -255,6 +257,8 @@ class Walk:
     def truncation(self) -> str | None:
         """Why the stream ends before what is announced, or what FFmpeg complained of; ``None`` for neither."""
         announced, found = self._due, self.packets
+        if found < self._listed:
+            return f"damaged: {self._listed} frames in its index, {found} found"
         if announced and self.info.container == "avi":
             # AVI counts the repeated frames of a capture, which have no packet: time tells them from missing ones
             found = max(found, self._end) + SLACK

@@ -12,7 +12,7 @@ import numpy as np
 
 from kdlab.clips.cache import file_key, resize_one
 from kdlab.clips.decode import Streamed, gathered
-from kdlab.clips.night.light import LUMA, draw_camera, expose, linear_from_srgb
+from kdlab.clips.night.light import LUMA, draw_camera, exposed, linear_from_srgb
 from kdlab.clips.views import Raw, View, streamed
 from kdlab.values import positive, whole
 
@@ -33,7 +33,7 @@ class Darkened(Streamed):
     on the order of clips or on ``exposure``. Frames keep their size, but those whose short side is above 128 pixels
     are exposed at 128 and enlarged again: a night camera resolves no more, whatever the number of its pixels. No video
     encoder follows. The whole clip has to be darkened for any frame of it (the denoiser looks back in time): about
-    2 ms and 2 MB of memory a frame of 160 × 128, whatever its size was (half as much again where it is 16:9).
+    2 ms and 60 kB of memory a frame of 160 × 128, whatever its size was (half as much again where it is 16:9).
     """
 
     exposure: float = 1.0
@@ -63,12 +63,37 @@ class Darkened(Streamed):
                 yield resize_one(frame, min(SIDE, *size))
 
         rng = np.random.default_rng([self.seed, int(file_key(path), 16)])
-        radiance = _LINEAR[gathered(small, path)]
-        radiance *= lamplight(radiance, rng)
-        dark = expose(radiance, draw_camera(rng, radiance), rng, self.exposure)
-        del radiance
-        for frame in dark if indices is None else dark[np.asarray(indices, dtype=np.intp)]:
-            yield frame if frame.shape[:2] == size else cv2.resize(frame, size[::-1])
+        frames = gathered(small, path)
+        radiance = _Lit(frames, lamplight(_LINEAR[_few(frames)], rng))
+        dark = exposed(radiance, draw_camera(rng, radiance), rng, self.exposure)
+        wanted = range(len(frames)) if indices is None else set(np.asarray(indices, dtype=np.intp).tolist())
+        for number, frame in enumerate(dark):
+            if number in wanted:
+                yield frame if frame.shape[:2] == size else cv2.resize(frame, size[::-1])
+
+
+@dataclass(frozen=True)
+class _Lit:
+    """The radiance of ``frames``, uint8 (T, H, W, 3), in a lamp's ``light`` (H, W, 3), made where it is looked at."""
+
+    frames: np.ndarray
+    light: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(self._lit, self.frames)
+
+    def __getitem__(self, place: tuple[slice, slice, slice]) -> np.ndarray:
+        return self._lit(self.frames[place[0]])[:, *place[1:]]
+
+    def _lit(self, frames: np.ndarray) -> np.ndarray:
+        return (_LINEAR[frames] * self.light).astype(np.float32, copy=False)
+
+
+def _few(frames: np.ndarray) -> np.ndarray:
+    return frames[:: max(len(frames) // 4, 1)]
 
 
 def lamplight(radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -84,7 +109,7 @@ def lamplight(radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     fall = 1 / (1 + ((x - at[0]) ** 2 + (y - at[1]) ** 2) / reach**2)
     colour = (1 + 0.22 * rng.normal() * np.array([1.0, 0.1, -1.0], np.float32)).clip(0.4)
     contrast = np.clip(CONTRAST * np.exp(0.25 * rng.normal()), 4, 30)
-    grey = radiance[:: max(len(radiance) // 4, 1)] @ LUMA
+    grey = _few(radiance) @ LUMA
     low, high = 0.0, 60.0
     for _ in range(10):
         power = 0.5 * (low + high)

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import torch
 
-from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import flip_motion, tsn_frames
 from kdlab.clips.timeline import timeline
-from kdlab.clips.views import Batch, ClipBatches, Draw, TooShort, Window, streamed
+from kdlab.clips.views import Batch, ClipBatches, Draw, TooShort, View, Window, streamed, tag
 from kdlab.values import fraction, positive, whole
 
 __all__ = ["SegmentBatches", "Segments", "SegmentsDraw"]
@@ -77,6 +77,10 @@ class Segments(Window):
         return self.draw(length, np.array(phases), top=top, left=left, flip=flip < 0.5,
                          scale=self.scales[int(scale * len(self.scales))])
 
+    def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "SegmentBatches":
+        """As in ``Window``, under views that are ``coviar.Compressed``."""
+        return SegmentBatches(catalogue.split(split), views, self)
+
 
 class SegmentBatches(ClipBatches):
     """Batches under views that are ``coviar.Compressed``, through a window that is :class:`Segments`.
@@ -107,7 +111,7 @@ class SegmentBatches(ClipBatches):
         tensors = {}
         for name, view in self.views.items():
             rows = [view.rows(record.path, frames) for record, frames in zip(chosen, shown, strict=True)]
-            pixels = [self.cache.frames(record.path, its, self.window.side, streamed(view), view.name)
+            pixels = [self.cache.frames(record.path, its, self.window.side, streamed(view), tag(view))
                       for record, its in zip(chosen, rows, strict=True)]
             for record, its in zip(chosen, pixels, strict=True):
                 if its.shape != pixels[0].shape:

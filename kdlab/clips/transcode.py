@@ -27,6 +27,8 @@ from kdlab.values import whole
 
 __all__ = ["CoviarFormat", "Made", "transcode"]
 
+_LARGEST = 2**13 - 1  # its header has 13 bits for each side
+
 
 @dataclass(frozen=True)
 class CoviarFormat:
@@ -40,6 +42,9 @@ class CoviarFormat:
 
     def __post_init__(self):
         whole(16, width=self.width, height=self.height)
+        if max(self.width, self.height) > _LARGEST:
+            raise ValueError(f"size {self.width} x {self.height}: a side of an MPEG-4 picture has at most "
+                             f"{_LARGEST} pixels")
         whole(2, gop=self.gop)
         whole(1, quantiser=self.quantiser)
         if self.quantiser > 31:

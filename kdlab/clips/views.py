@@ -16,13 +16,14 @@ import numpy as np
 import torch
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import Streamed, each_frame, gathered
 from kdlab.clips.timeline import timeline
+from kdlab.sources import view_mark
 from kdlab.values import whole
 
 __all__ = ["Batch", "ClipBatches", "Draw", "Enhanced", "MotionMix", "Raw", "TooShort", "UnusableClips", "View",
-           "Window", "streamed"]
+           "Window", "streamed", "tag"]
 
 PART = 256  # frames of a long video that are decoded and cached together where segments of it are wanted
 
@@ -52,6 +53,11 @@ def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
         yield from (view.read(path) if indices is None else view.read(path, indices))
 
     return each
+
+
+def tag(view: "View") -> str:
+    """What names a view's frames in the cache: its name, and where it is not kdlab's, its sources."""
+    return view.name + view_mark(view)
 
 
 @dataclass(frozen=True)
@@ -191,6 +197,10 @@ class Window:
         phase, top, left, flip = torch.rand(4, generator=generator).tolist()
         return Draw(self.moments(length, phase), top, left, flip < 0.5)
 
+    def batches(self, catalogue: Catalogue, split: str, views: "dict[str, View]") -> "ClipBatches":
+        """The clips of ``split`` of a catalogue under ``views`` (name → view), through this window."""
+        return ClipBatches(catalogue.split(split), views, self)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -218,7 +228,7 @@ class ClipBatches:
         if self._has_parts(record):
             return timeline(record.path).stretch(record.start, record.end)
         view = next(iter(self.views.values()))
-        length = self.cache.length(record.path, self.window.side, streamed(view), view.name)
+        length = self.cache.length(record.path, self.window.side, streamed(view), tag(view))
         if record.start is None and record.end is None:
             return 0, length
         return timeline(record.path).stretch(record.start, record.end, length)
@@ -231,7 +241,7 @@ class ClipBatches:
         frames = frames if record.start is None else self.stretch(record)[0] + frames
         each, side = streamed(view), self.window.side
         if not self._has_parts(record) or getattr(view, "whole", False):
-            return self.cache.frames(record.path, frames, side, each, view.name)
+            return self.cache.frames(record.path, frames, side, each, tag(view))
         parts, last, found = frames // PART, timeline(record.path).count, None
         for part in np.unique(parts):
             def read(path, indices=None, first=part * PART):
@@ -239,7 +249,7 @@ class ClipBatches:
                 return each(path, first + rows)
 
             some = self.cache.frames(record.path, frames[parts == part] - part * PART, side, read,
-                                     f"{view.name}@{part * PART}")
+                                     f"{tag(view)}@{part * PART}")
             found = np.empty((len(frames), *some.shape[1:]), np.uint8) if found is None else found
             found[parts == part] = some
         return found

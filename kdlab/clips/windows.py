@@ -41,6 +41,10 @@ class Windows(Window):
         """Steps, counted from the window's nominal first one; ``offset`` in [0, 1), 0.5 for that."""
         return np.arange(self.frames) + round((offset - 0.5) * self.stride)
 
+    def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "WindowBatches":
+        """The windows of the videos of ``split``."""
+        return WindowBatches(windows(catalogue, split, self), views, self)
+
 
 @dataclass(frozen=True)
 class AtRate(Streamed):

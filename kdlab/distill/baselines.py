@@ -144,7 +144,12 @@ class FitNet(CrossEntropy):
     def __post_init__(self):
         not_negative(weight=self.weight)
 
-    def extra_nets(self, nets, batches, seed: int) -> dict[str, nn.Module]:
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The layers that are read of both networks."""
+        return (self.tap,)
+
+    def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
         """The regressor, its channels read off one clip of ``batches`` and its weights decided by ``seed`` alone."""
         batch, channels = next(iter(batches)), []
         for name in ("student", "teacher"):
@@ -160,7 +165,7 @@ class FitNet(CrossEntropy):
     def parts(self, nets) -> dict[str, list[str]]:
         """Student and regressor share the optimiser. Raises ``ValueError`` without a regressor."""
         if "regressor" not in nets:
-            raise ValueError("FitNet trains a regressor too: add its extra_nets(nets, batches, seed) to the networks")
+            raise ValueError("FitNet trains a regressor too: add what its extra_nets gives to the networks")
         return {"net": ["student", "regressor"]}
 
     def losses(self, nets, batch, progress):

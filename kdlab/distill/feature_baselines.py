@@ -51,7 +51,12 @@ class SimKD(CrossEntropy):
 
     tap: str = "net.stages"
 
-    def extra_nets(self, nets, batches, seed: int) -> dict:
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The layers that are read of both networks."""
+        return (self.tap,)
+
+    def extra_nets(self, nets, batches, seed: int, needed=None) -> dict:
         """Nothing more to train; puts the teacher's head into the student. It takes no gradient, so it stays."""
         own, head = ({k: v for k, v in nets[name].state_dict().items()
                       if k.startswith("net.") and not k.startswith(f"{self.tap}.")} for name in ("student", "teacher"))
@@ -82,6 +87,11 @@ class FeatureNorm(CrossEntropy):
     def __post_init__(self):
         check_mixture(self.temperature, 0)
         not_negative(weight=self.weight, soft=self.soft)
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The layers that are read of both networks."""
+        return (self.tap,)
 
     def prepare(self, nets, batches) -> torch.Tensor:
         """The teacher's features summed over each class's training clips, ``(K, C)``: they point where the means do."""

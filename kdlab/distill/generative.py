@@ -101,7 +101,7 @@ class FeatureRepresentation:
         if self.alternating % 2:
             raise ValueError(f"alternating={self.alternating}: passes take turns over an even number of epochs")
 
-    def extra_nets(self, nets, batches, seed: int) -> dict[str, nn.Module]:
+    def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
         """The CVAE of the student's features, its weights decided by ``seed`` alone."""
         return {"cvae": self._new_cvae(nets["student"], seed)} if self.generative else {}
 
@@ -113,7 +113,7 @@ class FeatureRepresentation:
     def parts(self, nets) -> dict[str, list[str]]:
         """Which networks each optimiser owns: a teacher's are in none. Raises ``ValueError`` without a CVAE."""
         if self.generative and "cvae" not in nets:
-            raise ValueError("GenKD trains a CVAE too: add its extra_nets(nets, batches, seed) to the networks")
+            raise ValueError("GenKD trains a CVAE too: add what its extra_nets gives to the networks")
         return ({"cvae": ["cvae"]} if self.generative else {}) | {"net": ["student"]}
 
     def passes(self, progress) -> tuple[str, ...]:
@@ -194,9 +194,10 @@ class GenerativeDistillation(FeatureRepresentation):
         """Is the CVAE that was trained with the teacher needed?"""
         return self.generative and self.teaching > 0 and self.teacher != "untrained"
 
-    def extra_nets(self, nets, batches, seed: int) -> dict[str, nn.Module]:
-        """The student's CVAE, and where the teacher is untrained its random weights and CVAE in the place of the
-        trained ones. Raises ``ValueError`` where features differ in shape, or the teacher's CVAE is missing."""
+    def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
+        """The student's CVAE and the teacher's, from its run in ``needed`` unless it is among ``nets``; where the
+        teacher is untrained random weights and a new CVAE in the place of the trained ones. Raises ``ValueError`` where
+        features differ in shape, or the teacher's CVAE is missing."""
         ours, theirs = _gated(nets["student"]).shape, _gated(nets["teacher"]).shape
         if ours != theirs:
             raise ValueError(f"the student's features are {ours}, the teacher's {theirs}: give both the same clip and "
@@ -205,10 +206,12 @@ class GenerativeDistillation(FeatureRepresentation):
         if self.teacher == "untrained":
             return extra | {"teacher": _at_random(nets["teacher"], seed + 1),
                             "teacher_cvae": self._new_cvae(nets["teacher"], seed + 1)}
-        if self.reads_teacher_cvae and "teacher_cvae" not in nets:
+        if not self.reads_teacher_cvae or "teacher_cvae" in nets:
+            return extra
+        if not needed:
             raise ValueError("the teacher's CVAE is missing: put read_cvae(folder of the teacher's run) among the "
                              "networks as 'teacher_cvae'")
-        return extra
+        return extra | {"teacher_cvae": _gated(nets["teacher"]).read_cvae(needed["teacher"].folder)}
 
 
 def _at_random(net: nn.Module, seed: int) -> nn.Module:

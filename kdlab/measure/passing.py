@@ -21,11 +21,12 @@ from kdlab.feeding import fed
 from kdlab.files import sweep, write_atomically
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
-from kdlab.preparing import on_clips
+from kdlab.preparing import prepared
 from kdlab.processes import each, locked
 from kdlab.progress import track
-from kdlab.recipe import Recipe, source_hash, to_json
+from kdlab.recipe import Recipe, to_json
 from kdlab.runs import obtain
+from kdlab.sources import source_hash
 from kdlab.stored import DamagedRun, read_note, read_weights, weights_hash
 from kdlab.train import fit, predict
 from kdlab.values import not_negative
@@ -113,7 +114,8 @@ def _below(looks: list, mark: float) -> bool:
 def _train(found: Passing, note: dict, marks: list[float], needed: dict, say: Callable) -> None:
     recipe, folder = found.recipe, found.folder
     catalogue = recipe.data.catalogue()
-    nets, train, _, _ = on_clips(recipe, needed, catalogue, say)
+    ready = prepared(recipe, needed, catalogue, say)
+    nets, train = ready.nets, ready.train
     net, clips = nets["student"], list(train.evaluation())
     per_epoch = len(train.records) // min(recipe.settings.batch_size, len(train.records))
     note["classes"] = len(catalogue.classes)

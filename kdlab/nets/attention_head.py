@@ -4,7 +4,6 @@ A learned class token and learned positions, one transformer block, and the clas
 (docs/methods.md, 1.3).
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -12,11 +11,10 @@ from typing import ClassVar
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models.video.resnet import VideoResNet
 
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.nets.video import R2Plus1D18, TinyNet, TinyR2Plus1D
+from kdlab.nets.video import R2Plus1D18, TinyR2Plus1D, stages, trunk
 from kdlab.values import fraction, whole
 
 __all__ = ["Attended", "AttendedNet", "TemporalAttention"]
@@ -46,20 +44,17 @@ class TemporalAttention(nn.Module):
 
 
 class AttendedNet(nn.Module):
-    """``backbone`` up to its last feature map, spatial average, :class:`TemporalAttention`, dropout, linear.
+    """The trunk ``features``, of ``width`` channels, spatial average, :class:`TemporalAttention`, dropout, linear.
 
     Video ``(B, 3, T, H, W)`` → features ``(B, C, T', H', W')`` → T' tokens of C channels → logits ``(B, K)``.
     """
 
-    def __init__(self, backbone: nn.Module, num_classes: int, tokens: int, heads: int, dropout: float):
+    def __init__(self, features: nn.Module, width: int, num_classes: int, tokens: int, heads: int, dropout: float):
         super().__init__()
-        if not isinstance(backbone, (VideoResNet, TinyNet)):
-            raise ValueError(f"{type(backbone).__name__} has no features in time to attend to: use an R(2+1)D")
-        tail = ("avgpool", "dropout", "fc")  # what comes after the features in both
-        self.features = nn.Sequential(OrderedDict((n, m) for n, m in backbone.named_children() if n not in tail))
-        self.attention = TemporalAttention(backbone.fc.in_features, tokens, heads)
+        self.features = features
+        self.attention = TemporalAttention(width, tokens, heads)
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(backbone.fc.in_features, num_classes)
+        self.fc = nn.Linear(width, num_classes)
         nn.init.xavier_uniform_(self.fc.weight)
         nn.init.zeros_(self.fc.bias)
 
@@ -90,6 +85,12 @@ class Attended:
         """Those of the backbone's weights; None without weights."""
         return getattr(self.backbone, "statistics", None)
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return tuple(f"features.{name}" for name in stages(self.backbone))
+
     def make(self, num_classes: int) -> nn.Module:
         backbone = self.backbone.make(num_classes)
-        return self.network(backbone, num_classes, self.tokens, self.heads, self.dropout)
+        width = backbone.get_submodule(getattr(self.backbone, "head", "fc")).weight.shape[1]
+        features = trunk(backbone, stages(self.backbone)[-1])
+        return self.network(features, width, num_classes, self.tokens, self.heads, self.dropout)

@@ -5,6 +5,7 @@ A video ``(B, C, T, H, W)`` is T frames, one of each TSN segment; logits are the
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -77,6 +78,11 @@ class TinyCompressed:
         whole(1, widths=list(self.widths), channels=self.channels)
         fraction(dropout=self.dropout)
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """See :func:`kdlab.nets.video.stages`; maps of each frame, ``(B*T, C, h, w)``."""
+        return tuple(f"stages.{k}" for k in range(len(self.widths)))
+
     def make(self, num_classes: int) -> StagedNet:
         return TinyNet(self.channels, self.widths, num_classes, self.dropout)
 
@@ -124,6 +130,7 @@ class CoViARNet:
     modality: str
     depth: int
     weights: Weights | None = None
+    stages: ClassVar = ("layer1", "layer2", "layer3", "layer4")
 
     def __post_init__(self):
         if self.modality not in CHANNELS or self.depth not in (18, 50, 152):

@@ -14,9 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.nets.i3d import trunk
 from kdlab.nets.pretrained import Statistics
-from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights, outputs
+from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights, outputs, trunk
 from kdlab.values import whole
 
 __all__ = ["DetectionNet", "Detector", "begin_backbone"]
@@ -47,6 +46,10 @@ class Detector:
     def make(self, num_classes: int) -> "DetectionNet":
         return DetectionNet(self, num_classes)
 
+    def begin(self, net: Normalised, start: Normalised) -> Normalised:
+        """See :func:`begin_backbone`."""
+        return begin_backbone(net, start)
+
 
 class DetectionNet(nn.Module):
     """Video ``(B, C, steps, H, W)`` → ``(B, S, P, K + 3)``: answers of S = 1 or, refined, 2 stages at P priors: K class
@@ -55,7 +58,7 @@ class DetectionNet(nn.Module):
     def __init__(self, spec: Detector, num_classes: int):
         super().__init__()
         self.spec = spec
-        self.backbone, wide = trunk(spec.of.make(1)).eval(), spec.width
+        self.backbone, wide = trunk(spec.of.make(1), spec.taps[-1]).eval(), spec.width
         with torch.no_grad():  # a small black clip tells the channels and lengths of the taps
             black = torch.zeros(1, getattr(spec.of, "channels", 3), spec.steps, 32, 32)
             shapes = [tap.shape for tap in self.features(black)]

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kdlab.nets.compressed import TinyCompressed
 from kdlab.nets.video import Normalised, Outputs
 from kdlab.values import whole
 
@@ -90,7 +89,7 @@ class ExitHeads:
 
 
 def _heads(net) -> tuple[Exit, Exit, Exit]:
-    if isinstance(net, TinyCompressed):
+    if not hasattr(net, "depth"):
         return tuple(Exit(width, width, pooled=POOLED) for width in net.widths[:3])
     if net.depth == 18:
         return Exit(64, 64, kernel=7), Exit(128, 128), Exit(256, 256)

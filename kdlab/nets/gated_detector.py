@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdlab.nets.detector import DetectionNet, Detector
+from kdlab.nets.detector import DetectionNet, Detector, begin_backbone
 from kdlab.nets.generative import CVAE, Attention
 from kdlab.nets.pretrained import Statistics
-from kdlab.nets.video import WrongWeights, load_weights
+from kdlab.nets.video import Normalised, WrongWeights, load_weights
 from kdlab.stored import read_weights
 from kdlab.values import whole
 
@@ -69,6 +69,8 @@ class GatedDetectionNet(DetectionNet):
         """What :meth:`detect` sees of the features ``maps`` under ``attention``, tap by tap."""
         return [normed_gate(m, its) for m, its in zip(maps, attention, strict=True)]
 
+    read_cvae = staticmethod(lambda folder: read_cvaes(folder))
+
     def new_cvae(self, hidden: int | None = None, deterministic: bool = False) -> CVAEs:
         """An untrained CVAE for each tap."""
         return CVAEs(CVAE(c, tuple(size), hidden, deterministic) for c, _, *size in self.shape)
@@ -91,6 +93,10 @@ class GatedDetector:
 
     def make(self, num_classes: int) -> GatedDetectionNet:
         return GatedDetectionNet(self, num_classes)
+
+    def begin(self, net: Normalised, start: Normalised) -> Normalised:
+        """See :func:`kdlab.nets.detector.begin_backbone`."""
+        return begin_backbone(net, start)
 
 
 def read_cvaes(folder: Path | str) -> CVAEs:

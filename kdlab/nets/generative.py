@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdlab.nets.i3d import I3D, PairPool, TinyC3D, trunk
+from kdlab.nets.i3d import I3D, PairPool, TinyC3D
 from kdlab.nets.pretrained import Statistics
-from kdlab.nets.video import WrongWeights, load_weights
+from kdlab.nets.video import WrongWeights, load_weights, stages, trunk
 from kdlab.stored import read_weights
 from kdlab.values import fraction, whole
 
@@ -137,6 +137,8 @@ class GatedNet(nn.Module):
         steps = self.pool(gate(features, self.attention(features), self.faithful)).flatten(2)
         return mean_log_probability(self.fc(self.dropout(steps.transpose(1, 2))))
 
+    read_cvae = staticmethod(read_cvae)
+
     def new_cvae(self, hidden: int | None = None, deterministic: bool = False) -> CVAE:
         """An untrained CVAE for this network's features."""
         return CVAE(self.shape[0], self.shape[2:], hidden, deterministic)
@@ -163,6 +165,17 @@ class Gated:
         """Those of the backbone's weights; None without weights."""
         return getattr(self.backbone, "statistics", None)
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return tuple(f"backbone.{name}" for name in stages(self.backbone))
+
     def make(self, num_classes: int) -> GatedNet:
-        backbone, shape = trunk(self.backbone.make(num_classes)), self.backbone.shape(self.clip)
+        backbone = trunk(self.backbone.make(num_classes), stages(self.backbone)[-1])
+        if hasattr(self.backbone, "shape"):
+            shape = self.backbone.shape(self.clip)
+        else:
+            with torch.no_grad():  # a black clip tells
+                black = torch.zeros(1, getattr(self.backbone, "channels", 3), *self.clip)
+                shape = tuple(backbone.eval()(black).shape[1:])
+            backbone.train()
         return GatedNet(backbone, shape, num_classes, self.faithful, self.dropout)

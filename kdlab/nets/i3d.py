@@ -6,6 +6,7 @@ the pools between stages: a stem without a temporal kernel takes every second fr
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from kdlab.nets.pretrained import Statistics, Weights
 from kdlab.values import fraction, whole
 
-__all__ = ["BOTTOM", "I3D", "STAGES", "TOP", "TinyC3D", "trunk"]
+__all__ = ["BOTTOM", "I3D", "STAGES", "TOP", "TinyC3D"]
 
 #: Stages with kernels in time, in order. Top-I3D keeps the later ones, Bottom-I3D the earlier, I2D none: ``()``.
 STAGES = ("1a", "2c", "3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
@@ -27,12 +28,6 @@ _MIXED = {
     "4f": (256, 160, 320, 32, 128, 128), "5b": (256, 160, 320, 32, 128, 128), "5c": (384, 192, 384, 48, 128, 128),
 }
 _POOLS = {"2c": ("2a_3x3", 1, 3), "3b": ("3a_3x3", 1, 3), "4b": ("4a_3x3", 3, 3), "5b": ("5a_2x2", 2, 2)}
-_TAIL = ("avg_pool", "flatten", "dropout", "logits", "fc")
-
-
-def trunk(net: nn.Module) -> nn.Sequential:
-    """``net`` without its head, by the names of its layers: video ``(B, C, T, H, W)`` → ``(B, C', T', H', W')``."""
-    return nn.Sequential(OrderedDict((name, layer) for name, layer in net.named_children() if name not in _TAIL))
 
 
 def _same(x: torch.Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> torch.Tensor:
@@ -124,6 +119,9 @@ class I3D:
         """The released networks saw pixels and flow in [−1, 1]; None without weights."""
         return ((0.5,) * self.channels, (0.5,) * self.channels) if self.weights else None
 
+    head: ClassVar = "logits.conv3d"
+    stages: ClassVar = ("Conv3d_2c_3x3", "Mixed_3c", "Mixed_4f", "Mixed_5c")
+
     def shape(self, clip: tuple[int, int, int]) -> tuple[int, ...]:
         """Of the last features of a clip (T, H, W): ``(C, T', H', W')``."""
         return 1024, -(-clip[0] // 8), *(-(-n // 32) for n in clip[1:])
@@ -178,6 +176,11 @@ class TinyC3D:
         whole(1, widths=list(self.widths), channels=self.channels)
         whole(0, projector=self.projector)
         fraction(dropout=self.dropout)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """See :func:`kdlab.nets.video.stages`."""
+        return tuple(f"stages.{k}" for k in range(len(self.widths) + bool(self.projector)))
 
     def shape(self, clip: tuple[int, int, int]) -> tuple[int, ...]:
         """Of the last features of a clip (T, H, W): ``(C, T', H', W')``."""

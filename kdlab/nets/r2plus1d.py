@@ -1,6 +1,7 @@
 """R(2+1)D at the papers' size, 18 and 34 layers (Tran et al., arXiv 1711.11248; docs/methods.md, 1.3)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
@@ -34,6 +35,7 @@ class R2Plus1D:
     depth: int = 34
     weights: Weights | None = None
     momentum: float = 0.1
+    stages: ClassVar = ("layer1", "layer2", "layer3", "layer4")
 
     def __post_init__(self):
         if self.depth not in (18, 34):

@@ -3,6 +3,7 @@
 R(2+1)D factorises a 3-D convolution into a spatial and a temporal one (Tran et al., arXiv 1711.11248).
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from torch import nn
 from kdlab.values import fraction, whole
 
 __all__ = ["Normalised", "Outputs", "R2Plus1D18", "TinyR2Plus1D", "WrongWeights", "begin_as", "build", "load_weights",
-           "outputs"]
+           "outputs", "stages", "trunk"]
 
 
 class WrongWeights(ValueError):
@@ -95,6 +96,11 @@ class TinyR2Plus1D:
         whole(1, widths=list(self.widths))
         fraction(dropout=self.dropout)
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """See :func:`stages`."""
+        return tuple(f"stages.{k}" for k in range(len(self.widths)))
+
     def make(self, num_classes: int) -> nn.Module:
         return TinyNet(self.widths, num_classes, self.dropout)
 
@@ -103,10 +109,30 @@ class TinyR2Plus1D:
 class R2Plus1D18:
     """torchvision's ``r2plus1d_18``: 31 million parameters, made for 112² clips, untrained."""
 
+    stages = ("layer1", "layer2", "layer3", "layer4")
+
     def make(self, num_classes: int) -> nn.Module:
         from torchvision.models.video import r2plus1d_18
 
         return r2plus1d_18(weights=None, num_classes=num_classes)
+
+
+def stages(spec) -> tuple[str, ...]:
+    """The layers of the network of ``spec`` that give features, the pixels' first. Raises ``ValueError`` for one that
+    names none."""
+    if not (names := getattr(spec, "stages", ())):
+        raise ValueError(f"{type(spec).__name__} names no stages: give it stages = (…), the layers that give features, "
+                         "the pixels' first (kdlab.protocols.Net)")
+    return tuple(names)
+
+
+def trunk(net: nn.Module, last: str) -> nn.Sequential:
+    """The children of ``net`` up to the one in which the layer ``last`` lies, under their names: without the head,
+    where that is the last stage. Video ``(B, C, T, H, W)`` → ``(B, C', T', H', W')``."""
+    names = [name for name, _ in net.named_children()]
+    if (child := last.split(".")[0]) not in names:
+        raise ValueError(f"no layer {last!r} in {type(net).__name__}; its children are {', '.join(names)}")
+    return nn.Sequential(OrderedDict(list(net.named_children())[: names.index(child) + 1]))
 
 
 class Normalised(nn.Module):
@@ -137,13 +163,17 @@ def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, s
     return Normalised(net, mean, std).to(memory_format=torch.channels_last_3d)
 
 
-def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_classes: Sequence[str]) -> Normalised:
-    """Give ``net`` the weights of ``start``, row by row in the last layer ``fc``: a class that ``start`` does not know
-    keeps its random row. Raises :class:`WrongWeights` when the two have other shapes."""
+def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_classes: Sequence[str],
+             head: str = "fc") -> Normalised:
+    """Give ``net`` the weights of ``start``, row by row in the last layer ``head``: a class that ``start`` does not
+    know keeps its random row. Raises :class:`WrongWeights` when the two have other shapes, or no such layer."""
     state, own = dict(start.state_dict()), net.state_dict()
     known = [(i, start_classes.index(name)) for i, name in enumerate(classes) if name in start_classes]
-    for key in ("net.fc.weight", "net.fc.bias"):
-        if state[key].shape[1:] == own[key].shape[1:]:
+    if f"net.{head}.weight" not in own:
+        raise WrongWeights(f"{type(net.net).__name__} has no layer {head!r} with a row a class: name it in the "
+                           "network's recipe, head = \"…\"")
+    for key in (f"net.{head}.weight", f"net.{head}.bias"):
+        if key in own and key in state and state[key].shape[1:] == own[key].shape[1:]:
             rows = own[key].clone()
             for mine, theirs in known:
                 rows[mine] = state[key][theirs]

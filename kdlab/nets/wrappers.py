@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kdlab.nets.video import TinyR2Plus1D, WrongWeights
+from kdlab.nets.video import TinyR2Plus1D, WrongWeights, stages
 from kdlab.values import finite, positive
 
 __all__ = ["IMAGENET", "Narrowed", "WithStatistics", "for_classes"]
@@ -30,6 +30,10 @@ class WithStatistics:
         mean, deviation = self.statistics
         finite(mean=list(mean))
         positive(deviation=list(deviation))
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return stages(self.of)
 
     def make(self, num_classes: int) -> nn.Module:
         return self.of.make(num_classes)

@@ -20,7 +20,8 @@ from kdlab.measure.attention import (
     scores,
     uniform,
 )
-from kdlab.nets.generative import Gated
+from kdlab.nets.pretrained import untrained
+from kdlab.nets.video import stages
 from kdlab.processes import each
 from kdlab.recipe import Recipe
 from kdlab.runs import Run, batches, find
@@ -58,13 +59,19 @@ def clips_of(recipe: Recipe, data=None, split: str = "test") -> Clips:
 
 
 def stages_of(recipe: Recipe) -> tuple[str, ...]:
-    """Names of the four stages of a tiny network, the last first; Grad-CAM's own layer is the first of them."""
-    return tuple(f"net.{'backbone.' * isinstance(recipe.net, Gated)}stages.{k}" for k in (3, 2, 1, 0))
+    """Names of the stages of a network, the last first; Grad-CAM's own layer is the first of them."""
+    return tuple(f"net.{name}" for name in reversed(stages(recipe.net)))
 
 
 def downwards(recipe: Recipe) -> tuple[str, ...]:
     """Everything with weights, from the logits downwards: the order of :func:`kdlab.measure.attention.cascade`."""
-    return "net.fc", *(["net.attention"] if isinstance(recipe.net, Gated) else []), *stages_of(recipe)
+    with torch.random.fork_rng(devices=[]):
+        children = list(untrained(recipe.net).make(2).named_children())
+    found, of = [], stages_of(recipe)
+    for name, child in reversed(children):
+        inside = [stage for stage in of if stage.split(".")[1] == name]
+        found += inside or [f"net.{name}"] * any(True for _ in child.parameters())
+    return tuple(found)
 
 
 def fresh(run: Run) -> torch.nn.Module:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kdlab import paths
-from kdlab.recipe import Recipe, portable, source_hash
+from kdlab.recipe import Recipe, portable
 from kdlab.runs import Run, committed_runs
+from kdlab.sources import source_hash
 from kdlab.study.scores import Scores
 
 __all__ = ["compare_with_pretrained", "stale_predictions"]

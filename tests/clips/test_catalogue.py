@@ -444,11 +444,12 @@ def test_own_folds_of_groups_within_classes_test_every_class_in_every_fold(tmp_p
 
 
 @pytest.mark.parametrize(("count", "fold", "message"), [
-    (1, "1", "own_folds=1 needs at least 2 folds"), (10, "1", "a group for each; there are 9 groups"),
+    (1, "1", "own_folds=1 needs at least 2 folds"), (2.5, "1", "own_folds=2.5: give a whole number"),
+    (10, "1", "a group for each; there are 9 groups"),
     (3, "4", "no fold '4'. The own folds are 1 to 3"),
 ])
 def test_own_folds_that_cannot_be(tmp_path, count, fold, message):
-    with pytest.raises(CatalogueError, match=message):
+    with pytest.raises(ValueError, match=message):
         own_folds(open_clips(people(tmp_path)), count, fold)
 
 

@@ -301,6 +301,15 @@ def test_missing_file_and_wrong_arguments(make_video, tmp_path):
         read_frames(path, [-1])
 
 
+def test_a_frame_of_avi_that_only_the_index_knows_is_missed(make_video):
+    path = make_video("a.avi", codec="mpeg4", frames=20)
+    data = path.read_bytes()
+    place = data.index(b"00dc", data.index(b"00dc", data.index(b"movi")) + 4)
+    path.write_bytes(data[:place] + bytes(64) + data[place + 64:])
+    with pytest.raises(DamagedClip, match=r"a\.avi: damaged: 20 frames in its index, 19 found"):
+        read_frames(path)
+
+
 def test_a_file_that_is_still_written_is_named(make_video):
     path = make_video("a.ts", frames=30)
     rest = path.read_bytes()[-188 * 20:]

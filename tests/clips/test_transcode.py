@@ -79,6 +79,8 @@ def test_size_gop_and_quantiser_are_obeyed_also_through_scene_cuts(make_video, t
     for wrong in ({"gop": 1}, {"quantiser": 0}, {"quantiser": 32}, {"width": 8}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.*whole number"):
             CoviarFormat(**wrong)
+    with pytest.raises(ValueError, match="size 340 x 9000: a side of an MPEG-4"):
+        CoviarFormat(height=9000)
 
 
 def test_a_clip_that_a_phone_marked_as_turned_is_made_upright(make_video, tmp_path):

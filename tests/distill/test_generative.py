@@ -283,7 +283,7 @@ def test_what_cannot_be_distilled_is_said_with_a_mend():
         networks(GenerativeDistillation(), teacher=Gated(TinyC3D((4, 6, 8, 16)), CLIP))
     with pytest.raises(ValueError, match="needs networks with attention"):
         networks(FeatureRepresentation(), student=STUDENT.backbone)
-    with pytest.raises(ValueError, match="add its extra_nets"):
+    with pytest.raises(ValueError, match="its extra_nets"):
         FeatureRepresentation().parts({"student": nets["student"]})
     with pytest.raises(ValueError, match="teacher='dead': give 'trained'"):
         GenerativeDistillation(teacher="dead")

@@ -57,7 +57,7 @@ def test_what_does_not_fit_is_said():
         TemporalAttention(20, 4)
     with pytest.raises(ValueError, match=r"9 tokens.*positions for 8: make it with tokens=9"):
         TemporalAttention(16, 8)(torch.zeros(1, 9, 16))
-    with pytest.raises(ValueError, match="SegmentNet has no features in time"):
+    with pytest.raises(ValueError, match="TSN names no stages"):
         Attended(TSN()).make(2)
 
 

@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from kdlab.nets.i3d import BOTTOM, I3D, STAGES, TOP, PairPool, Pool, TinyC3D, Unit, trunk
+from kdlab.nets.i3d import BOTTOM, I3D, STAGES, TOP, PairPool, Pool, TinyC3D, Unit
 from kdlab.nets.pretrained import Weights
-from kdlab.nets.video import WrongWeights
+from kdlab.nets.video import WrongWeights, trunk
 
 
 def on_meta(spec: I3D, classes: int = 400):
@@ -76,7 +76,7 @@ def test_video_becomes_logits_also_of_flow_and_odd_sizes_and_features_have_the_s
     spec, x = I3D((), channels=2), torch.rand(2, 2, 9, 33, 50)
     net = spec.make(5).eval()
     assert net(x).shape == (2, 5)
-    assert trunk(net)(x).shape[1:] == spec.shape((9, 33, 50)) == (1024, 2, 2, 2)
+    assert trunk(net, spec.stages[-1])(x).shape[1:] == spec.shape((9, 33, 50)) == (1024, 2, 2, 2)
     assert spec.shape((64, 224, 224)) == (1024, 8, 7, 7) and spec.shape((256, 96, 96)) == (1024, 32, 3, 3)
 
 
@@ -118,7 +118,8 @@ def test_tiny_teacher_and_half_width_thinned_student_have_features_of_one_shape(
     x = torch.rand(2, 3, frames, side, side + 1)
     for spec in (TinyC3D(), TinyC3D((4, 8, 16, 64), (False, False, True, True)), TinyC3D((4, 8, 16, 32), projector=64)):
         net = spec.make(5)
-        assert trunk(net)(x).shape[1:] == spec.shape((frames, side, side + 1)) and net(x).shape == (2, 5)
+        assert trunk(net, spec.stages[-1])(x).shape[1:] == spec.shape((frames, side, side + 1))
+        assert net(x).shape == (2, 5)
         assert spec.shape((16, 32, 32)) == spec.shape((16, 36, 36)) == (64, 4, 4, 4)
     two = TinyC3D(temporal=(False, False, True, True)).make(5)
     assert [stage[0].kernel_size for stage in two.stages] == [(1, 3, 3)] * 2 + [(3, 3, 3)] * 2

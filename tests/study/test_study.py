@@ -11,8 +11,8 @@ from kdlab import paths
 from kdlab.evidence import Evidence
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.profiles import SMOKE, TITLES
-from kdlab.recipe import source_hash
 from kdlab.runs import Run
+from kdlab.sources import source_hash
 from kdlab.studies.dual_light import columns, ledger
 from kdlab.study import (
     Outcome,

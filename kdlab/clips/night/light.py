@@ -3,7 +3,9 @@
 The same function darkens rendered radiance and, through :func:`linear_from_srgb`, any bright video.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,6 +16,16 @@ ADC_PEDESTAL = 64  # raw value of black, so that read noise is not clipped
 HIGHLIGHTS = (27, 62)  # grey levels between which the camera's tone curve brings the 99th percentile, if it can
 NOISE = 0.72  # grey levels of noise after denoising, averaged over a frame, in a clip where nothing moves
 STILL, CHANGE = 0.40, 0.58  # grey levels between frames at 85×64 that NOISE makes, and that a typical clip has
+
+
+class Frames(Protocol):
+    """Frames (T, H, W, 3) that need not be there all at once: an array, or what gives parts of one when asked."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[np.ndarray]: ...
+
+    def __getitem__(self, place) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,7 @@ class Camera:
     steps: tuple[tuple[int, float], ...] = ()
 
 
-def draw_camera(rng: np.random.Generator, radiance: np.ndarray) -> Camera:
+def draw_camera(rng: np.random.Generator, radiance: Frames) -> Camera:
     """A camera that makes of ``radiance`` (T, H, W, 3) what real dark clips are: median level 12 (9..18)."""
     frames = len(radiance)
     steps, gain = [], 1.0
@@ -64,7 +76,7 @@ def draw_camera(rng: np.random.Generator, radiance: np.ndarray) -> Camera:
     return replace(camera, electrons=_electrons_for(noise, camera, radiance))
 
 
-def _spare_highlights(camera: Camera, radiance: np.ndarray) -> Camera:
+def _spare_highlights(camera: Camera, radiance: Frames) -> Camera:
     """The camera with a flatter or steeper tone curve where its 99th percentile would leave ``HIGHLIGHTS``."""
     grey = _sample(radiance)
     middle, bright = np.percentile(grey + camera.glare * grey.mean(), (50, 99))
@@ -78,7 +90,7 @@ def _spare_highlights(camera: Camera, radiance: np.ndarray) -> Camera:
     return replace(camera, tone=min(tones, key=miss))
 
 
-def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
+def _electrons_for(noise: float, camera: Camera, radiance: Frames) -> float:
     """Photo-electrons at the median that leave ``noise`` grey levels after denoising, as a mean over pixels."""
     grey = _sample(radiance)
     grey = np.sort((grey + camera.glare * grey.mean()).ravel())[::16].astype(float)
@@ -96,7 +108,7 @@ def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
     return float(electrons)
 
 
-def _movement(camera: Camera, radiance: np.ndarray) -> float:
+def _movement(camera: Camera, radiance: Frames) -> float:
     """Mean change between frames, in grey levels at 85×64, that is due to movement alone."""
     small = np.stack([cv2.resize(frame @ LUMA, (85, 64), interpolation=cv2.INTER_AREA) for frame in radiance])
     light = small * np.float32(_linear_at(camera) / max(float(np.median(small)), 1e-6))
@@ -104,7 +116,7 @@ def _movement(camera: Camera, radiance: np.ndarray) -> float:
     return float(np.abs(np.diff(shown, axis=0)).mean()) if len(shown) > 1 else 0.0
 
 
-def _sample(radiance: np.ndarray) -> np.ndarray:
+def _sample(radiance: Frames) -> np.ndarray:
     """Grey radiance of a few frames on a coarse grid: enough for its percentiles."""
     return radiance[:: max(len(radiance) // 4, 1), ::4, ::4] @ LUMA
 
@@ -143,24 +155,31 @@ def expose(
     ``exposure`` multiplies the light that reaches the sensor while gain and tone curve stay: 0.5 is one stop darker,
     with fewer photons and so more noise relative to the picture.
     """
+    return np.stack(list(exposed(radiance, camera, rng, exposure)))
+
+
+def exposed(
+    radiance: Frames, camera: Camera, rng: np.random.Generator, exposure: float = 1.0
+) -> Iterator[np.ndarray]:
+    """As :func:`expose`, frame by frame ``uint8 (H, W, 3)``: the camera looks back at one frame, not at the clip."""
     grey = _sample(radiance)
     veil = np.float32(camera.glare * grey.mean())
     grey = grey + veil
     middle = max(float(np.median(grey)), 1e-6)
-    photons = (radiance + veil) * np.float32(camera.electrons * exposure / middle)
-    gain_of = np.ones(len(radiance), np.float32)
-    for frame, gain in camera.steps:
-        gain_of[frame:] = gain
-    photons *= gain_of[:, None, None, None]
-    spread = np.sqrt(photons + np.float32(camera.read_noise**2))
-    electrons = photons + spread * rng.standard_normal(photons.shape, dtype=np.float32)
-
+    light = np.float32(camera.electrons * exposure / middle)
     full = 1.2 * camera.electrons * max(float(np.percentile(grey, 99.5)) / middle, 8.0)  # electrons at the top
     adc = (ADC_LEVELS - 1 - ADC_PEDESTAL) / full
-    raw = np.clip(np.round(electrons * np.float32(adc) + ADC_PEDESTAL), 0, ADC_LEVELS - 1) - np.float32(ADC_PEDESTAL)
-    clean = _denoise(raw * np.float32(1 / adc), camera)
-    gain = _linear_at(camera) / camera.electrons
-    return _tone_curve(camera)[np.clip(clean * np.float32(65535 * gain), 0, 65535).astype(np.uint16)]
+    shown, curve = np.float32(65535 * _linear_at(camera) / camera.electrons), _tone_curve(camera)
+    previous = None
+    for index, frame in enumerate(radiance):
+        gain = next((gain for start, gain in reversed(camera.steps) if start <= index), 1.0)
+        photons = (frame + veil) * light * np.float32(gain)
+        spread = np.sqrt(photons + np.float32(camera.read_noise**2))
+        electrons = photons + spread * rng.standard_normal(photons.shape, dtype=np.float32)
+        raw = np.clip(np.round(electrons * np.float32(adc) + ADC_PEDESTAL), 0, ADC_LEVELS - 1)
+        raw -= np.float32(ADC_PEDESTAL)
+        previous = _denoised(raw * np.float32(1 / adc), previous, camera)
+        yield curve[np.clip(previous * shown, 0, 65535).astype(np.uint16)]
 
 
 def _left_by_blur(camera: Camera) -> float:
@@ -168,22 +187,17 @@ def _left_by_blur(camera: Camera) -> float:
     return 1 / (2 * np.sqrt(np.pi) * camera.smooth)
 
 
-def _denoise(raw: np.ndarray, camera: Camera) -> np.ndarray:
-    """Electrons to cleaner electrons: less colour, a small blur, and a running mean where the picture stands still."""
+def _denoised(raw: np.ndarray, previous: np.ndarray | None, camera: Camera) -> np.ndarray:
+    """A frame's electrons, cleaner: less colour, a small blur, and more of the ``previous`` one where nothing moves."""
     grey = (raw @ LUMA)[..., None]
-    mixed = grey + np.float32(camera.chroma) * (raw - grey)
-    out = np.empty_like(mixed)
-    previous = None
+    frame = cv2.GaussianBlur(grey + np.float32(camera.chroma) * (raw - grey), (0, 0), camera.smooth)
+    if previous is None:
+        return frame
     floor, left = np.float32(camera.read_noise**2 + 0.1), np.float32(_left_by_blur(camera))
-    for index, frame in enumerate(mixed):
-        frame = cv2.GaussianBlur(frame, (0, 0), camera.smooth)
-        if previous is not None:
-            change = cv2.GaussianBlur(np.abs((frame - previous) @ LUMA), (0, 0), 1.5)
-            noise = np.sqrt(np.maximum(previous @ LUMA, 0) + floor) * left
-            keep = np.float32(camera.memory) * np.exp(-((change / (3 * noise)) ** 2))
-            frame = frame + keep[..., None] * (previous - frame)
-        out[index] = previous = frame
-    return out
+    change = cv2.GaussianBlur(np.abs((frame - previous) @ LUMA), (0, 0), 1.5)
+    noise = np.sqrt(np.maximum(previous @ LUMA, 0) + floor) * left
+    keep = np.float32(camera.memory) * np.exp(-((change / (3 * noise)) ** 2))
+    return frame + keep[..., None] * (previous - frame)
 
 
 def _tone_curve(camera: Camera) -> np.ndarray:
