@@ -9,7 +9,7 @@ One teacher serves all seeds, so intervals are about students of this teacher.
 """
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -112,10 +112,11 @@ def columns(size: DetectionSize, seeds: int, longer: bool = False) -> dict[str, 
     return by_condition(lambda seed: conditions(size, seed), seeds, names)
 
 
-def collected(made: dict[str, list[Recipe]], *, pretrained: bool = False, stale: str = "refuse",
-              workers: int | None = None, say=print) -> tuple[Detections, dict[str, list[Run]], float]:
+def collected(made: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "refuse",
+              workers: int | None = None, say=print) -> tuple[Detections, dict[str, list[Run]]]:
     """Obtain ``made`` (:func:`columns`, or trainings of your own with a ``det_student`` among them): what they find in
-    the test videos, the runs, and the width of soft-NMS that the students' validation videos chose."""
+    the test videos, by the width of soft-NMS that the students' validation videos chose, and the runs. The ``unit`` of
+    detection is always a video."""
     runs = obtained(made, pretrained=pretrained, stale=stale, workers=workers, say=say)
     best = width(runs["det_student"])
     first = runs["det_student"][0]
@@ -126,8 +127,8 @@ def collected(made: dict[str, list[Recipe]], *, pretrained: bool = False, stale:
     scores = Detections(classes, tuple(r.seed for r in made["det_student"]),
                         tuple(dict.fromkeys(window.video for window in some)), found,
                         {c: [run.folder.name for run in column] for c, column in runs.items()},
-                        {c: column[0].provenance["sources"] for c, column in runs.items()})
-    return scores, runs, best
+                        {c: column[0].provenance["sources"] for c, column in runs.items()}, best)
+    return scores, runs
 
 
 def width(students: list[Run]) -> float:
@@ -167,14 +168,9 @@ def convergence(table: pd.DataFrame) -> tuple[float, float, str]:
 
 def _parts(size: DetectionSize, seeds: int) -> list[Part]:
     small = sized(beside(size))
-    return [Part("night_untrimmed", columns(size, seeds, longer=True), gather=_gather, rows=_rows),
+    return [Part("night_untrimmed", columns(size, seeds, longer=True), gather=collected, rows=_rows),
             Part("night_untrimmed_demo", columns(small, seeds if size.name == "smoke" else DEMO_SEEDS), file="",
-                 gather=_gather, rows=_map_rows)]
-
-
-def _gather(made: dict[str, list[Recipe]], unit: str, **how) -> tuple[Detections, dict[str, list[Run]]]:
-    scores, runs, best = collected(made, **how)
-    return replace(scores, sigma=best), runs
+                 gather=collected, rows=_map_rows)]
 
 
 def _rows(outcome: Outcome) -> list[dict]:

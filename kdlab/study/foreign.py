@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from kdlab.study.study import Study
@@ -30,4 +31,4 @@ def study_in(file: Path) -> Study:
     if len(studies) != 1:
         raise ValueError(f"{file} has {len(studies) or 'no'} Study{' objects' * bool(studies)}, where one is wanted: "
                          'end it with study = Study("its_name", parts), as `python -m pydoc kdlab.study` shows')
-    return studies[0]
+    return replace(studies[0], committed=False)

@@ -53,8 +53,12 @@ class Study:
 
     def chosen(self, size=None, seeds: int | None = None, only: Sequence[str] = ()) -> list[Part]:
         """The parts on the data sets in ``only`` (none named: all). Raises ``ValueError`` before anything is trained
-        where a data set is unknown, or conditions differ in their seeds, or a claim's condition is nowhere."""
+        where a data set is unknown, conditions differ in their seeds, a claim's condition is nowhere, or two parts have
+        one file."""
         size = self._size(size)
+        if lacking := [name for name in ("name", "seeds") if not hasattr(size, name)]:
+            raise ValueError(f"the size of the study {self.name}, {size!r}, has no {lacking[0]}: give it one, or take "
+                             "a profile of kdlab.profiles")
         parts = list(self.parts(size, seeds or self.seeds or size.seeds))
         if wrong := [part for part in parts if not isinstance(part, Part)]:
             raise ValueError(f"parts() of the study {self.name} must give kdlab.study.Part s, not {wrong[0]!r}")
@@ -63,6 +67,10 @@ class Study:
             raise ValueError(f"{self.name} has no data set {unknown[0]!r}; it has {', '.join(sets)}")
         for part in (part for part in parts if part.gather is collect and part.recipes):
             same_seeds(part.recipes)
+        files = [file for part in parts if (file := part.predictions(self.name))]
+        if twice := {file for file in files if files.count(file) > 1}:
+            raise ValueError(f"two parts of the study {self.name} keep their predictions as {min(twice)}: give one "
+                             "another file=")
         known = {condition for part in parts for condition in part.recipes}
         if all(part.answers is Part.answers for part in parts):
             for claim in self.claims:

@@ -116,6 +116,8 @@ def test_the_page_in_the_docstring_is_a_study(places):
     (('"taught", "plain"', '"taught", "plan"'), "claim M1 of the study my_study names 'plan', which it does not train; "
                                                 "it trains plain, taught"),
     (("return [Part(", "return [dict(data="), "parts.. of the study my_study must give kdlab.study.Part s, not"),
+    (("size=SMOKE", "size='small'"), "the size of the study my_study, 'small', has no name: give it one"),
+    (("[Part(", "2 * [Part("), "two parts of the study my_study keep their predictions as my_study-mine: give one"),
     (("by_condition(conditions, seeds)", "{'plain': [conditions(0)['plain']], 'taught': [conditions(1)['taught']]}"),
      "every condition needs the same seeds"),
 ])
