@@ -199,6 +199,7 @@ class NotFrozen:
     (lambda m: dict(data=NoLosses()), "NoLosses cannot be a recipe's data: it has no 'catalogue'"),
     (lambda m: dict(view=NoLosses()), "NoLosses cannot be a recipe's view: it has no 'name'"),
     (lambda m: dict(net=NoLosses()), "NoLosses cannot be a recipe's net: it has no 'make'"),
+    (lambda m: dict(net=m.Strided), r"the recipe's net is the class Strided: give an object of it, Strided\("),
     (lambda m: dict(net=NotFrozen()), r"NotFrozen is not frozen.*@dataclass\(frozen=True\)"),
     (lambda m: dict(net=local()), "Local cannot be found again under that name.*at the top level of its module"),
     (lambda m: dict(net=replace(m.Strided(), width=[4])), "Strided has a list in 'width'.*give it a tuple"),
