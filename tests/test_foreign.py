@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from kdlab import many, runs
-from kdlab.clips.views import ClipBatches, Raw, Window
+from kdlab.clips.views import ClipBatches, Raw, Window, tag
 from kdlab.distill.dual_light import DualLight
 from kdlab.many import obtain_all
 from kdlab.measure.attention import grad_cam
@@ -166,7 +166,7 @@ def test_a_class_in_a_script_reaches_its_workers_and_is_opened_by_who_imports_th
 def test_their_sources_are_hashed_with_what_they_import_and_a_stale_run_of_theirs_is_made_anew(
         moonlight, tmp_path, monkeypatch):
     recipe = recipes(moonlight, tmp_path)["teacher"]
-    before, tag = source_hash(recipe), moonlight.Edges().name
+    before, frames = source_hash(recipe), tag(moonlight.Edges())
     obtain(recipe, pretrained=False, say=str)
     helper = tmp_path / "home" / "moonlight" / "sharpen.py"
     helper.write_text(helper.read_text() + "\n# a comment\n")
@@ -174,10 +174,10 @@ def test_their_sources_are_hashed_with_what_they_import_and_a_stale_run_of_their
                        r"importlib.reload\(moonlight.sharpen\)"):
         obtain(recipe, pretrained=False, say=str)
     importlib.reload(sys.modules["moonlight.sharpen"])
-    assert source_hash(recipe) == before, "comments do not count"
+    assert source_hash(recipe) == before and tag(moonlight.Edges()) == frames, "comments do not count"
     helper.write_text(helper.read_text().replace("gain * change", "gain * change + 1"))
     importlib.reload(sys.modules["moonlight.sharpen"])
-    assert source_hash(recipe) != before and moonlight.Edges().name == tag
+    assert source_hash(recipe) != before and tag(moonlight.Edges()) != frames, "cached frames are not its frames"
     said = []
     obtain(recipe, pretrained=False, say=said.append)
     assert "made by other sources; trained again, because it is of your own code" in said[0]
