@@ -61,6 +61,7 @@ def test_their_package_goes_the_whole_way(moonlight, tmp_path):
     found = dict(zip(asked, obtain_all(list(asked.values()), pretrained=False, workers=2, say=str), strict=True))
     for name, run in found.items():
         assert run.recipe is asked[name] and Run(run.folder).recipe == asked[name] and not run.staleness()
+        assert runs.find(asked[name], pretrained=False).recipe is asked[name]
     assert list(found["student"].history) == ["epoch", "step", "lr", "loss_critic", "loss_net", "ce", "fooled",
                                               "val_accuracy"]
     run, teacher = found["student"], found["teacher"]
