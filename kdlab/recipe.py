@@ -221,6 +221,9 @@ def _comes_back(part) -> bool:
 
 
 def _require(value: object, name: str, protocol: type) -> None:
+    if isinstance(value, type):
+        raise ValueError(f"the recipe's {name} is the class {value.__qualname__}: give an object of it, "
+                         f"{value.__qualname__}(…)")
     if missing := protocols.lacking(value, protocol):
         raise ValueError(f"{type(value).__qualname__} cannot be a recipe's {name}: it has no {missing[0]!r}; "
                          f"kdlab.protocols.{protocol.__name__} says what that must give")

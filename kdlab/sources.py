@@ -99,13 +99,22 @@ def source_hash(value) -> str:
     return _digest(found)
 
 
-@cache
 def view_mark(view) -> str:
     """What distinguishes frames cached under a ``view`` that is not kdlab's from those of its earlier sources."""
-    found = {name: text for name, text in _gathered([home(kind) for kind in foreign(view)]).items() if not _ours(name)}
-    for kind in in_cell(view):
+    if view in _marks and all(_spec(name) is spec for name, spec in _marks[view][1].items()):
+        return _marks[view][0]
+    kinds = foreign(view)
+    found = {name: text for name, text in _gathered([home(kind) for kind in kinds]).items() if not _ours(name)}
+    specs, cells = {name: _spec(name) for name in found}, in_cell(view)
+    for kind in cells:
         _cells(kind, found)
-    return f"-{_digest(found)[:8]}" if found else ""
+    mark = f"-{_digest(found)[:8]}" if found else ""
+    if not cells:  # whose every line can change while the class stays
+        _marks[view] = mark, specs
+    return mark
+
+
+_marks: dict[object, tuple[str, dict]] = {}
 
 
 def syntax(source: Path | ast.AST) -> str:
@@ -177,15 +186,22 @@ def _read(module: str, path: Path, stamp: int) -> tuple[str, dict[str, Path]]:
     return syntax(path), kept
 
 
-_first: dict[tuple[str, int], bytes] = {}
+_first: dict[str, tuple[object, bytes]] = {}
+
+
+def _spec(module: str):
+    """Another object for each time that a module was loaded or reloaded."""
+    return getattr(loaded(module), "__spec__", None)
 
 
 def _unchanged(module: str, path: Path) -> None:
     """Raise :class:`ChangedSource` where the file of a module has changed since this process first looked at it."""
-    if (imported := loaded(module)) is None:
+    if loaded(module) is None:
         return
-    now = path.read_bytes()
-    if _first.setdefault((module, id(imported.__dict__.get("__spec__"))), now) != now:  # a reload has a new spec
+    now, spec = path.read_bytes(), _spec(module)
+    if module not in _first or _first[module][0] is not spec:
+        _first[module] = spec, now
+    if _first[module][1] != now:
         raise ChangedSource(f"{path} has changed since it was imported: restart the kernel, or call "
                             f"importlib.reload({module}) and make the recipe anew from it")
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from kdlab import many, runs
-from kdlab.clips.views import ClipBatches, Raw, Window
+from kdlab.clips.views import ClipBatches, Raw, Window, tag
 from kdlab.distill.dual_light import DualLight
 from kdlab.many import obtain_all
 from kdlab.measure.attention import grad_cam
@@ -61,6 +61,7 @@ def test_their_package_goes_the_whole_way(moonlight, tmp_path):
     found = dict(zip(asked, obtain_all(list(asked.values()), pretrained=False, workers=2, say=str), strict=True))
     for name, run in found.items():
         assert run.recipe is asked[name] and Run(run.folder).recipe == asked[name] and not run.staleness()
+        assert runs.find(asked[name], pretrained=False).recipe is asked[name]
     assert list(found["student"].history) == ["epoch", "step", "lr", "loss_critic", "loss_net", "ce", "fooled",
                                               "val_accuracy"]
     run, teacher = found["student"], found["teacher"]
@@ -166,7 +167,7 @@ def test_a_class_in_a_script_reaches_its_workers_and_is_opened_by_who_imports_th
 def test_their_sources_are_hashed_with_what_they_import_and_a_stale_run_of_theirs_is_made_anew(
         moonlight, tmp_path, monkeypatch):
     recipe = recipes(moonlight, tmp_path)["teacher"]
-    before, tag = source_hash(recipe), moonlight.Edges().name
+    before, frames = source_hash(recipe), tag(moonlight.Edges())
     obtain(recipe, pretrained=False, say=str)
     helper = tmp_path / "home" / "moonlight" / "sharpen.py"
     helper.write_text(helper.read_text() + "\n# a comment\n")
@@ -174,10 +175,10 @@ def test_their_sources_are_hashed_with_what_they_import_and_a_stale_run_of_their
                        r"importlib.reload\(moonlight.sharpen\)"):
         obtain(recipe, pretrained=False, say=str)
     importlib.reload(sys.modules["moonlight.sharpen"])
-    assert source_hash(recipe) == before, "comments do not count"
+    assert source_hash(recipe) == before and tag(moonlight.Edges()) == frames, "comments do not count"
     helper.write_text(helper.read_text().replace("gain * change", "gain * change + 1"))
     importlib.reload(sys.modules["moonlight.sharpen"])
-    assert source_hash(recipe) != before and moonlight.Edges().name == tag
+    assert source_hash(recipe) != before and tag(moonlight.Edges()) != frames, "cached frames are not its frames"
     said = []
     obtain(recipe, pretrained=False, say=said.append)
     assert "made by other sources; trained again, because it is of your own code" in said[0]
@@ -199,6 +200,7 @@ class NotFrozen:
     (lambda m: dict(data=NoLosses()), "NoLosses cannot be a recipe's data: it has no 'catalogue'"),
     (lambda m: dict(view=NoLosses()), "NoLosses cannot be a recipe's view: it has no 'name'"),
     (lambda m: dict(net=NoLosses()), "NoLosses cannot be a recipe's net: it has no 'make'"),
+    (lambda m: dict(net=m.Strided), r"the recipe's net is the class Strided: give an object of it, Strided\("),
     (lambda m: dict(net=NotFrozen()), r"NotFrozen is not frozen.*@dataclass\(frozen=True\)"),
     (lambda m: dict(net=local()), "Local cannot be found again under that name.*at the top level of its module"),
     (lambda m: dict(net=replace(m.Strided(), width=[4])), "Strided has a list in 'width'.*give it a tuple"),

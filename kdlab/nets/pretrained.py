@@ -60,7 +60,7 @@ class Weights:
 
 def untrained(spec):
     """The architecture of ``spec`` without its checkpoints, at any depth: for weights that come from a run's folder."""
-    inner = {k: v for k, v in vars(spec).items() if dataclasses.is_dataclass(v)}
+    inner = {f.name: v for f in dataclasses.fields(spec) if dataclasses.is_dataclass(v := getattr(spec, f.name))}
     return dataclasses.replace(spec, **{k: None if isinstance(v, Weights) else untrained(v) for k, v in inner.items()})
 
 
