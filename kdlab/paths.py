@@ -23,9 +23,10 @@ class PlaceError(ValueError):
 def project_root() -> Path:
     """The folder that holds ``notebooks/`` and ``figures/``: the clone; for an installed package the nearest one, at or
     above the current folder, into which ``kdlab notebooks`` has written, or the current folder itself."""
-    clone, here = Path(__file__).resolve().parent.parent, Path.cwd()
+    clone = Path(__file__).resolve().parent.parent
     if (clone / "pyproject.toml").is_file():
         return clone
+    here = Path.cwd()
     return next((folder for folder in (here, *here.parents) if (folder / CHAPTERS).is_file()), here)
 
 
