@@ -65,6 +65,10 @@ class View(Protocol):
         """Change a cut batch ``(B, C, T, H, W)`` in [0, 1] where it lies, CPU or GPU, before it is normalised. Without
         it the batch is as it was read."""
 
+    def mirrored(self, pixels):
+        """Cut ``(T, h, w, C)``, an array or a tensor, of a flipped clip. Without it left and right are swapped; motion
+        also turns the sign of x."""
+
     whole: bool = False  # True: no frame can be had without all frames of the clip
 
 
@@ -120,7 +124,7 @@ class Method(Protocol):
         several optimisers take turns on one batch. ``terms`` (name → scalar tensor) only go into the history.
         ``batch.views["student"]`` and ``["teacher"]`` are video, ``batch.labels`` and ``batch.ids`` theirs;
         ``progress.step``, ``.steps``, ``.fraction`` in [0, 1) and ``.prepared``. Ask the frozen under
-        ``torch.no_grad()``; read layers by ``kdlab.distill.baselines.tapped(net, x, names)``."""
+        ``torch.no_grad()``; read layers by ``kdlab.layers.outputs(net, x, names)``."""
 
     def extra_nets(self, nets: dict[str, nn.Module], batches: Iterable, seed: int, needed: dict) -> dict:
         """More networks by name, trained (if :meth:`parts` says so) and saved beside the student: a regressor, a
