@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kdlab import paths
+from kdlab.clips.both_lights import BothLights
 from kdlab.clips.darkened import Darkened
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw
@@ -27,7 +28,7 @@ def test_conditions_see_what_their_names_say(monkeypatch, tmp_path):
     dark, bright = Darkened(), Enhanced(Gamma(), of=Darkened())
     assert {c: r.view for c, r in of.items()} == {
         "ce_raw": dark, "ce_enhanced": bright, "same_light": dark, "dlkdd": dark, "label_smoothing": dark,
-        "ce_2x": dark, "ce_bright": Raw()}
+        "ce_2x": dark, "ce_bright": Raw(), "two_lights": BothLights(Gamma(), Darkened())}
     assert (of["same_light"].teacher.view, of["dlkdd"].teacher.view) == (dark, bright)
     assert of["ce_2x"].settings.epochs == 2 * of["ce_raw"].settings.epochs
     assert {r.data.test_fold for r in of.values()} == {"2"}
@@ -79,12 +80,12 @@ def test_the_whole_study_on_miniature_clips(make_video, monkeypatch, tmp_path, c
             rows.append(f"{action}/{person}.avi,{action},{person}")
     (tmp_path / "weizmann" / "index.csv").write_text("\n".join(rows))
     scores = darkened.study.run(SMOKE, 2, workers=1, say=print)["weizmann_dark"]
-    assert len(scores.labels) == 18 and len(np.unique(scores.units)) == 9 and len(scores.predicted) == 7
+    assert len(scores.labels) == 18 and len(np.unique(scores.units)) == 9 and len(scores.predicted) == 8
     assert "D1" in capsys.readouterr().out
     reading("dual_light_weizmann")
     table = load_rows("dual_light_weizmann")
     whole, single = (table[(table.metric == "accuracy") & (table.fold.astype(str) == fold)] for fold in ("", "1"))
-    assert len(whole) == len(single) == 7 * 2
+    assert len(whole) == len(single) == 8 * 2
     means = table[(table.metric == "accuracy") & (table.fold != "")].groupby(["condition", "seed"]).value.mean()
     for row in whole.itertuples():
         assert row.value == pytest.approx(means[row.condition, row.seed], abs=1e-3), "folds of one size: the mean"
