@@ -92,7 +92,8 @@ class Study:
             say=print) -> dict[str, Scores]:
         """Run (or go on with) the study and write its evidence; data set → scores, its folds pooled.
 
-        ``only`` names some of the data sets: nothing else is trained, and the rows of the others stay. Raises
+        ``only`` names some of the data sets: nothing else is trained, and the rows of the others stay. Stale runs are
+        trained again, but those of kdlab's own studies, which take hours, are refused (``runs.StaleRun``). Raises
         ``FileNotFoundError`` where real clips are needed and missing.
         """
         size, parts = self._size(size), self.chosen(size, seeds, only)
@@ -102,8 +103,8 @@ class Study:
         counts = {data: max(part.seeds for part in parts if part.data == data) for data in {p.data for p in parts}}
         evidence = Evidence.of(self.name, size, counts, whole=self.committed and size == self.size, say=say)
         table = evidence.kept(only)
-        obtain_all(seed_after_seed([part for part in parts if part.to_the_end]), pretrained=False, stale="refuse",
-                   workers=workers, say=say)
+        obtain_all(seed_after_seed([part for part in parts if part.to_the_end]), pretrained=False,
+                   stale="refuse" if self.committed else "retrain", workers=workers, say=say)
         sets: dict[str, dict[str, Outcome]] = {}
         for part in parts:
             outcome = self._outcome(part, size, evidence, workers, say)
