@@ -47,7 +47,7 @@ def looks_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.nda
         for ax, t in zip(line, moments, strict=True):
             _over(ax, shown[t], heat[t], masks[t])
         line[0].set_ylabel(name, fontsize=8)
-    bar = fig.colorbar(ScalarMappable(Normalize(0, 1), HEAT["cmap"]), ax=axes[1:].ravel().tolist(), alpha=HEAT["alpha"],
+    bar = fig.colorbar(ScalarMappable(Normalize(0, 1), HEAT["cmap"]), ax=axes.ravel().tolist(), alpha=HEAT["alpha"],
                        fraction=0.03, pad=0.02)
     bar.set_label("part of the map's largest value", fontsize=8)
     fig.suptitle(title, fontsize=10)
