@@ -7,6 +7,7 @@ names of that notebook.
 
 import ast
 import dataclasses
+import dis
 import hashlib
 import linecache
 import sys
@@ -240,5 +241,6 @@ def _functions(kind: type) -> Iterator[FunctionType]:
 
 
 def _names(code: CodeType) -> set[str]:
+    """The global names that are read, which attributes are not, though they stand in ``co_names``, too."""
     inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*inner)
+    return {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}.union(*inner)

@@ -281,6 +281,7 @@ assert "Cell stands in a cell of this notebook" in said[0] and "file beside the 
 first = source_hash(recipe)''')
     cell(helper.replace("SCALE *", "2 * SCALE *"))
     cell("second = source_hash(recipe)\\nSCALE = 3\\nassert len({first, second, source_hash(recipe)}) == 3")
+    cell("third = source_hash(recipe)\\nfc = 'an attribute has this name'\\nassert source_hash(recipe) == third")
     print("went through")
 """.lstrip()
 

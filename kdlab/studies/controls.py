@@ -47,7 +47,7 @@ TITLES = {
     "dlkdd_small": "DL-KDD, small student",
     "with_teacher": "student + teacher, fused",
     "two_ce": "two CE students, fused",
-    "raw_and_enhanced": "CE raw + CE enhanced, fused",
+    "two_lights": "CE raw + CE enhanced, fused",
 }
 
 #: Question → what is asked → (condition, baseline).
@@ -87,7 +87,7 @@ COMPARISONS = {
         "DL-KDD for a small student": ("dlkdd_small", "ce_small"),
         "student and teacher, fused": ("with_teacher", "dlkdd"),
         "two seeds of CE raw, fused": ("two_ce", "ce_raw"),
-        "two lights, fused, over two seeds": ("raw_and_enhanced", "two_ce"),
+        "two lights, fused, over two seeds": ("two_lights", "two_ce"),
     },
 }
 
@@ -157,7 +157,7 @@ def _parts(profile: Profile, seeds: int) -> list[Part]:
 def _answers(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
     """``scores`` with what two networks say together, and what one says of the other light."""
     raw = runs["ce_raw"]
-    scores = fused(scores, "raw_and_enhanced", raw, runs["ce_enhanced"])
+    scores = fused(scores, "two_lights", raw, runs["ce_enhanced"])
     scores = fused(scores, "two_ce", raw, [*raw[1:], raw[0]])
     teachers = [find(run.recipe.teacher, pretrained=False) for run in runs["dlkdd"]]
     return _matrix(fused(scores, "with_teacher", runs["dlkdd"], teachers), runs)

@@ -52,7 +52,7 @@ def test_few_clips_share_the_students_recipe_but_for_the_teachers_light():
 
 
 def test_every_comparison_is_of_conditions_that_exist():
-    made = set(controls.columns(STUDY, 1)) | {"with_teacher", "two_ce", "raw_and_enhanced"}
+    made = set(controls.columns(STUDY, 1)) | {"with_teacher", "two_ce", "two_lights"}
     pairs = [pair for asked in controls.COMPARISONS.values() for pair in asked.values()]
     for a, b in pairs:
         assert {name.split(":")[0] for name in (a, b)} <= made and a != b
