@@ -50,6 +50,10 @@ def reproduce(
         declared = declared_parameters(notebook)
         given = {name: value for name, value in wanted.items() if name in declared and value is not None}
         plan.append((notebook, checked_parameters(notebook, given)))
+    if data is not None:
+        yours, ours = ([notebook.stem[:2] for notebook, given in plan if ("data" in given) is takes]
+                       for takes in (True, False))
+        say(f"on your clips: {' '.join(yours) or 'none'}; on kdlab's own: {' '.join(ours) or 'none'}\n")
 
     steps: list[Step] = []
     finished_before = 0.0

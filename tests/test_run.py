@@ -336,6 +336,15 @@ def test_reproduce_checks_all_parameters_before_the_first_kernel(clone):
     assert not (clone / "notebooks" / "ran").exists()
 
 
+def test_reproduce_says_first_which_notebooks_take_ones_own_clips(clone):
+    write(clone, "01_a", "x = 1")
+    write(clone, "02_b", "x = 1", parameters='profile = "smoke"')
+    (clone / "clips").mkdir()
+    lines = []
+    reproduce("smoke", data=str(clone / "clips"), say=lines.append)
+    assert lines[0] == "on your clips: 01; on kdlab's own: 02\n"
+
+
 def test_new_clips_and_new_sources_make_a_finished_run_stale(clone):
     clips, package = clone / "clips", clone / "package"
     clips.mkdir()
