@@ -153,8 +153,8 @@ def test_the_whole_profile_in_miniature(root, monkeypatch):
     table = run(root, SMOKE, say=said.append)
     assert sum("is left out" in line for line in said) == 2
     assert list(table.index) == [("ARID v1.0", e, c) for _, e, c in recipes(paper.SETS[0], root, SMOKE)]
-    assert table.top1.between(0, 100).all() and len(table) == 9
+    assert table.top1.between(0, 100).all() and len(table) == 11
     trained = sum("trained in" in line for line in said)
-    assert trained == 12  # nine conditions, and three teachers of another seed
+    assert trained == 14  # eleven conditions, and three teachers of another seed
     run(root, SMOKE, say=said.append)
     assert sum("trained in" in line for line in said) == trained

@@ -195,6 +195,12 @@ def test_grad_cam_looks_at_the_last_stage_of_each(arch):
         net = build(spec, 3, 0).eval()
         layer = f"net.{spec.stages[-1]}"
         x = torch.rand(1, 3, *SMALL[arch], generator=torch.Generator().manual_seed(0))
+        for module in net.modules():  # else features of s3d fade away
+            if isinstance(module, torch.nn.BatchNorm3d):
+                module.momentum = None
+        with torch.no_grad():
+            net.train()(x)
+        net.eval()
         taps = outputs(net, x, [layer]).taps[layer]
         assert taps.dim() == 5
         found = grad_cam(net, x, 1, layer)
