@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from kdlab import paths
-from kdlab.files import write_atomically
-from kdlab.ours import drop_drafts, may_write
+from kdlab.files import sweep, write_atomically
+from kdlab.ours import may_write
 from kdlab.runs import Run, publish, save_arrays
 
 __all__ = ["COLUMNS", "Evidence", "is_table"]
@@ -48,7 +48,7 @@ class Evidence:
             say(f"{study}: what it finds at this size goes to {folder}; figures/ and pretrained/ stay as they are")
         (folder / "predictions").mkdir(parents=True, exist_ok=True)
         for place in (folder, folder / "predictions"):
-            drop_drafts(place, lambda name: name.startswith(study))
+            sweep(place, lambda name: name.startswith(study))
         may_write(folder / f"{study}.csv", is_table, "table of a study")
         return cls(study, folder, committed)
 

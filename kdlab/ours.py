@@ -6,19 +6,16 @@ folder of clips its ``night.json``.
 """
 
 import os
-import re
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["NotOurs", "begins_with", "drop_drafts", "is_draft", "may_fill", "may_write", "strangers"]
+from kdlab.files import is_draft
 
-#: What ``kdlab.files.write_atomically`` writes to until it is whole: ``.name.process-digits.tmp``.
-_DRAFT = re.compile(r"\.(.+?)\.\d+(-[0-9a-f]{8})?\.tmp")
+__all__ = ["NotOurs", "begins_with", "may_fill", "may_write", "strangers"]
+
 #: What desktops leave in every folder that somebody looks into; such a folder is still empty.
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
-_ABANDONED_SECONDS = 3600.0
 
 
 class NotOurs(ValueError):
@@ -65,24 +62,3 @@ def begins_with(file: Path, text: str, within: int = 4096) -> bool:
     """Whether ``text`` stands in the first ``within`` bytes of ``file``."""
     with open(file, "rb") as opened:
         return text.encode() in opened.read(within)
-
-
-def is_draft(name: str) -> str:
-    """The name of the file that the draft ``name`` was to become; empty where it is no draft."""
-    found = _DRAFT.fullmatch(name)
-    return found[1] if found else ""
-
-
-def drop_drafts(folder: Path, of: Callable[[str], bool], age: float = _ABANDONED_SECONDS) -> None:
-    """Delete drafts in ``folder`` that killed processes left: those of the names for which ``of`` holds, untouched for
-    ``age`` seconds."""
-    for draft in list(_drafts(folder, of)):
-        if time.time() - draft.stat(follow_symlinks=False).st_mtime >= age:
-            os.unlink(draft.path)
-
-
-def _drafts(folder: Path, of: Callable[[str], bool]) -> Iterator[os.DirEntry]:
-    entries: Iterable[os.DirEntry] = os.scandir(folder) if folder.is_dir() else ()
-    for entry in entries:
-        if (name := is_draft(entry.name)) and of(name) and entry.is_file(follow_symlinks=False):
-            yield entry

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdlab import paths
-from kdlab.files import StorageFull, write_atomically
+from kdlab.files import StorageFull, sweep, write_atomically
 from kdlab.notebooks import NotebookError, checked_parameters, effective_parameters, fingerprint, run_name
-from kdlab.ours import drop_drafts, may_write
+from kdlab.ours import may_write
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def run_notebook(
         final.parent.mkdir(parents=True, exist_ok=True)
         for file in (final, partial, record):
             may_write(file, is_executed, "executed notebook")
-        drop_drafts(final.parent, {final.name, partial.name, record.name}.__contains__)
+        sweep(final.parent, {final.name, partial.name, record.name}.__contains__)
         record.unlink(missing_ok=True)
         partial.unlink(missing_ok=True)
         say(f"{final.stem}\n")

@@ -16,7 +16,8 @@ PACKAGE = Path(kdlab.__file__).parent
 # clips, nets and distill know nothing of each other.
 LAYERS = (
     {"launch", "layers", "protocols", "sources", "values"},
-    {"files", "ours", "paths", "processes", "progress"},
+    {"files", "paths", "processes", "progress"},
+    {"ours"},
     {"contents", "stored"},
     {"clips", "nets", "distill"},
     {"train"},

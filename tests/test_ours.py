@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from kdlab.ours import NotOurs, drop_drafts, is_draft, may_fill, may_write, strangers
+from kdlab.files import is_draft, sweep
+from kdlab.ours import NotOurs, may_fill, may_write, strangers
 
 
 def test_a_file_is_written_where_none_is_or_an_own_one(tmp_path):
@@ -48,7 +49,7 @@ def test_drafts_are_those_that_are_written_before_the_rename(tmp_path):
     assert is_draft(".a.5.csv.12.tmp") == "a.5.csv" and is_draft(".x.csv.12-12345678.tmp") == "x.csv"
     for name in (seen[0], ".y.csv.1.tmp", "mine.tmp"):
         (tmp_path / name).touch()
-    drop_drafts(tmp_path, lambda name: name == "x.csv")
+    sweep(tmp_path, lambda name: name == "x.csv")
     assert (tmp_path / seen[0]).exists(), "it is new, and somebody may be writing it"
-    drop_drafts(tmp_path, lambda name: name == "x.csv", age=0)
+    sweep(tmp_path, lambda name: name == "x.csv", old=0)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".y.csv.1.tmp", "mine.tmp", "x.csv"]

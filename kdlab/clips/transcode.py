@@ -19,8 +19,8 @@ from kdlab.clips.compressed import Unsuited, scan
 from kdlab.clips.container import DamagedClip, Walk, opened
 from kdlab.clips.orientation import upright
 from kdlab.clips.tree import Tree, named, why_no_file
-from kdlab.files import write_atomically
-from kdlab.ours import NotOurs, begins_with, drop_drafts
+from kdlab.files import sweep, write_atomically
+from kdlab.ours import NotOurs, begins_with
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 from kdlab.values import whole
@@ -95,7 +95,7 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
                           "is; choose another folder")
     made = {target.name for _, target, _ in jobs}
     for folder in {target.parent for _, target, _ in jobs}:
-        drop_drafts(folder, made.__contains__)
+        sweep(folder, made.__contains__)
     workers = min(workers or available_cores(), len(jobs))
     if workers == 1:  # to start a process takes longer than many a clip
         return odd + list(progress(map(_make, jobs), "transcoding", len(jobs)))

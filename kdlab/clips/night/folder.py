@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlab.files import write_atomically
-from kdlab.ours import NotOurs, drop_drafts, may_fill
+from kdlab.files import sweep, write_atomically
+from kdlab.ours import NotOurs, may_fill
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 
@@ -83,7 +83,7 @@ def claim(root: Path, values: dict, generator: str) -> None:
         text = json.dumps({**values, "generator": generator}, indent=1)
         write_atomically(root / "night.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
     for folder in (root, *folders):
-        drop_drafts(folder, is_own)
+        sweep(folder, is_own)
 
 
 def is_own(name: str) -> bool:
