@@ -1,4 +1,4 @@
-"""Data sets for the compressed domain: `night`'s MPEG-4 twins, and any set with more people held out of training."""
+"""Any data set with more people held out of training, and validation clips in two halves."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -6,31 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kdlab.clips.catalogue import Catalogue, CatalogueError
-from kdlab.clips.night import Night, night_catalogue
 from kdlab.values import whole
 
-__all__ = ["HeldOut", "NightStream", "halves"]
-
-
-@dataclass(frozen=True)
-class NightStream:
-    """The ``bright`` or the ``dark_mpeg4`` twins of the clips of ``night``: MPEG-4 part 2, groups of 12."""
-
-    night: Night
-    stream: str = "bright"
-
-    @property
-    def name(self) -> str:
-        """``night_bright``, and where place and props tell the class, how often: ``night_bright-c0.9``."""
-        return f"night_{self.stream}" + (f"-c{self.night.context:g}" if self.night.context else "")
-
-    def catalogue(self) -> Catalogue:
-        """The clips of the stream; makes those that are missing."""
-        self.night.catalogue()
-        return night_catalogue(self.night, stream=self.stream)
-
-    def fingerprint(self) -> str:
-        return hashlib.sha256(f"{self.night.fingerprint()} {self.stream}".encode()).hexdigest()[:16]
+__all__ = ["HeldOut", "halves"]
 
 
 @dataclass(frozen=True)

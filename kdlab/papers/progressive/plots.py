@@ -18,10 +18,11 @@ from kdlab.measure.exits import THETAS
 from kdlab.measure.paired import Effect
 from kdlab.nets.exits import ORDER
 from kdlab.studies.progressive import exit_effect, places
+from kdlab.show.widgets import explore
 from kdlab.study import Scores
 
 __all__ = ["EXITS", "along_curve", "confidence", "cost_curves", "exit_shares", "exit_table", "forests", "regimes",
-           "weights_map"]
+           "threshold_widget", "weights_map"]
 
 EXITS = tuple(f"{modality[0].upper()}{k}" for modality in ORDER for k in (1, 2, 3, 4))
 _COSTS = {"macs": ("million MACs a clip", 1e6), "seconds": ("CPU ms a clip, decoding included", 1e-3),
@@ -198,3 +199,9 @@ def along_curve(combined: np.ndarray, labels: np.ndarray, costs: np.ndarray, the
     right.set(ylabel="% of clips", title="Where they stop")
     right.legend(fontsize=8)
     return fig
+
+
+def threshold_widget(combined: np.ndarray, labels: np.ndarray, costs: np.ndarray):
+    """Drag WISE's threshold over :func:`along_curve`."""
+
+    return explore(lambda theta: along_curve(combined, labels, costs, theta), theta=(0.9, 0.1, 1, 0.005, "threshold"))

@@ -1,63 +1,17 @@
-"""Profiles: functions that return recipes at three sizes. ``smoke`` tests, ``demo`` shows, ``study`` is quoted.
-
-The papers' own hyper-parameters on their data sets, for a GPU, are not a profile: they stand in ``kdlab.paper``.
-"""
+"""Recipes of DL-KDD for one seed, by condition; their sizes are in :mod:`kdlab.train.sizes`."""
 
 import dataclasses
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from kdlab.clips.both_lights import BothLights
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.night import ACTIONS, Night
-from kdlab.clips.views import Enhanced, Raw, View, Window
+from kdlab.clips.views import Enhanced, Raw, View
 from kdlab.distill.dual_light import DualLight, MatchedSmoothing
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.fusion import TwoLights
-from kdlab.nets.video import TinyR2Plus1D
+from kdlab.profiles import Profile
 from kdlab.recipe import Recipe, UserClips
-from kdlab.train import Settings
-from kdlab.values import whole
 
-__all__ = ["DEMO", "SMOKE", "STUDY", "TITLES", "Profile", "among", "current", "dual_light", "sweep"]
-
-
-@dataclass(frozen=True)
-class Profile:
-    """The size of an experiment: clips of ``night``, optimiser settings, window, and how many ``seeds``."""
-
-    name: str
-    night: Night
-    settings: Settings
-    window: Window = Window()
-    net: TinyR2Plus1D = TinyR2Plus1D()
-    seeds: int = 3
-
-    def __post_init__(self):
-        whole(1, seeds=self.seeds)
-
-
-#: The one ``variety`` at which demo and study stand: plain CE on raw clips is neither trivial nor hopeless there.
-VARIETY = 0.25
-
-SMOKE = Profile("smoke", Night(ACTIONS, (4, 2, 2), VARIETY), Settings(epochs=2), seeds=2)
-DEMO = Profile("demo", Night(ACTIONS, (24, 4, 12), VARIETY), Settings(epochs=40), seeds=3)
-STUDY = Profile("study", Night(ACTIONS, (40, 30, 100), VARIETY), Settings(epochs=100), seeds=15)
-
-
-def current(name: str | None = None) -> Profile:
-    """The profile called ``name``, or the one in ``$KDLAB_PROFILE``, or ``demo``."""
-    name = name or os.environ.get("KDLAB_PROFILE") or "demo"
-    known = {p.name: p for p in (SMOKE, DEMO, STUDY)}
-    if name not in known:
-        raise ValueError(f"no profile {name!r}; there are {', '.join(known)}")
-    return known[name]
-
-
-def among(*sizes) -> Callable:
-    """The function that gives, of the ``sizes`` of another experiment, the one that goes with ``current(name)``."""
-    return lambda name=None: {size.name: size for size in sizes}[current(name).name]
+__all__ = ["TITLES", "dual_light", "sweep"]
 
 
 def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = None, test_fold: str | None = None,
