@@ -12,8 +12,8 @@ import numpy as np
 
 from kdlab.clips.cache import file_key, resize_one
 from kdlab.clips.decode import Streamed, gathered
-from kdlab.clips.night.light import LUMA, draw_camera, exposed, linear_from_srgb
 from kdlab.clips.views import Raw, View, streamed
+from kdlab.night.light import LUMA, draw_camera, exposed, linear_from_srgb
 from kdlab.values import positive, whole
 
 __all__ = ["Darkened"]
@@ -26,7 +26,7 @@ _LINEAR = linear_from_srgb(np.arange(256) / 255).astype(np.float32)
 
 @dataclass(frozen=True)
 class Darkened(Streamed):
-    """The view ``of`` a bright clip under a lamp at night, seen by a phone camera (``kdlab.clips.night.light``).
+    """The view ``of`` a bright clip under a lamp at night, seen by a phone camera (``kdlab.night.light``).
 
     ``exposure`` multiplies the light that reaches the sensor: 1 is the usual dark clip, 0.5 one stop darker. Lamp,
     camera and noise are drawn for each clip from ``seed`` and the file's content, so they do not depend on its name,

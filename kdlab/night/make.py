@@ -117,7 +117,7 @@ def truth(record: ClipRecord) -> dict[str, np.ndarray]:
 
 def generator_fingerprint() -> str:
     """Sixteen hex digits of the sources that decide the pixels of a clip."""
-    return sources("__init__.py", "folder.py", "make.py", "untrimmed.py")
+    return sources("__init__.py", "darkened.py", "folder.py", "make.py", "streams.py", "untrimmed.py")
 
 
 def _jobs(spec: Night) -> Iterator[_Job]:

@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import dataclass
 
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.night.make import night_catalogue
-from kdlab.clips.night.spec import Night
-from kdlab.clips.night.untrimmed import Untrimmed, untrimmed_catalogue
+from kdlab.night.make import night_catalogue
+from kdlab.night.spec import Night
+from kdlab.night.untrimmed import Untrimmed, untrimmed_catalogue
 
 __all__ = ["NightStream", "UntrimmedStream"]
 

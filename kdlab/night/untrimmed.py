@@ -51,7 +51,7 @@ LEAD = 4  # frames before a block that its denoiser sees
 class Untrimmed:
     """A set of untrimmed videos: ``videos`` in train, val and test; ``seconds`` their shortest and longest duration.
 
-    ``classes``, ``variety`` and ``seed`` as in :class:`kdlab.clips.night.Night`. Three videos share an actor and a
+    ``classes``, ``variety`` and ``seed`` as in :class:`kdlab.night.Night`. Three videos share an actor and a
     place (a group). A video depends on everything but ``videos``. Raises :class:`NightError` on impossible values.
     """
 
@@ -271,7 +271,7 @@ def make_untrimmed(
 ) -> Catalogue:
     """Make the videos that are missing in ``root`` (default ``data_dir()/spec.name``); their labelled segments.
 
-    As :func:`kdlab.clips.night.make_night`: in parallel with the same bits, resumable, one data set for each folder.
+    As :func:`kdlab.night.make_night`: in parallel with the same bits, resumable, one data set for each folder.
     """
     root = Path(root) if root is not None else data_dir() / spec.name
     root.mkdir(parents=True, exist_ok=True)
@@ -307,7 +307,7 @@ def untrimmed_catalogue(spec: Untrimmed, root: Path | None = None, stream: str =
 
 def _generator() -> str:
     """Sixteen hex digits of the sources that decide what happens and how it looks."""
-    return folder.sources("__init__.py", "folder.py", "make.py")
+    return folder.sources("__init__.py", "darkened.py", "folder.py", "make.py", "streams.py")
 
 
 def _jobs(spec: Untrimmed) -> list[_Job]:

@@ -10,16 +10,17 @@ import re
 import shutil
 from pathlib import Path
 
+import kdlab
 from kdlab import paths
 from kdlab.clips.decoders import chosen
 from kdlab.clips.tree import named
 
 # The default of a parameter that is not a literal, such as `max_workers = os.cpu_count()`: any value fits it.
 UNKNOWN = object()
-# The sizes of kdlab.profiles, whose import takes seconds.
+# The sizes of kdlab.train.sizes, whose import takes seconds.
 PROFILES = ("smoke", "demo", "study")
 # The sources on which every notebook stands.
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(kdlab.__file__).parent
 # What `write_chapters` writes; tools/wheel.py puts the same into a wheel.
 CHAPTERS = ("notebooks", "figures", "pretrained", "docs")
 

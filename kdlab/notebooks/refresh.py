@@ -8,11 +8,12 @@ from pathlib import Path
 
 from kdlab import paths
 from kdlab.files import write_atomically
-from kdlab.notebooks import all_notebooks, checked_parameters
-from kdlab.run import run_notebook
+from kdlab.notebooks.parameters import PACKAGE, all_notebooks, checked_parameters
+from kdlab.notebooks.run import run_notebook
 from kdlab.sources import syntax
 
 __all__ = ["evidence_sources", "refresh", "stale_notebooks"]
+
 
 def evidence_sources(notebook: Path) -> str:
     """SHA-256 over the modules of kdlab that ``notebook`` imports, and what these import in turn, docstrings and
@@ -41,7 +42,7 @@ def _imported(tree: ast.AST) -> set[str]:
 
 
 def _file(module: str) -> Path | None:
-    place = Path(__file__).parent.joinpath(*module.split(".")[1:])
+    place = PACKAGE.joinpath(*module.split(".")[1:])
     return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
 
 

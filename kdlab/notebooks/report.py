@@ -4,9 +4,9 @@ from pathlib import Path
 
 from kdlab import paths
 from kdlab.files import write_atomically
-from kdlab.notebooks import find_notebook, fingerprint
+from kdlab.notebooks.parameters import find_notebook, fingerprint
+from kdlab.notebooks.run import executed_dir, read_record
 from kdlab.ours import begins_with, may_write
-from kdlab.run import executed_dir, read_record
 
 # nbconvert's page without the scripts that it loads from the web: RequireJS, MathJax and Mermaid.
 _OFFLINE = """

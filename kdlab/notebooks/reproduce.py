@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdlab.notebooks import (
+from kdlab.notebooks.parameters import (
     all_notebooks,
     checked_parameters,
     declared_parameters,
@@ -13,7 +13,7 @@ from kdlab.notebooks import (
     fingerprint,
     run_name,
 )
-from kdlab.run import executed_dir, read_record, run_notebook
+from kdlab.notebooks.run import executed_dir, read_record, run_notebook
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kdlab import paths
 from kdlab.files import StorageFull, sweep, write_atomically
-from kdlab.notebooks import NotebookError, checked_parameters, effective_parameters, fingerprint, run_name
+from kdlab.notebooks.parameters import NotebookError, checked_parameters, effective_parameters, fingerprint, run_name
 from kdlab.ours import may_write
 
 
@@ -254,7 +254,7 @@ def _first_line(cell) -> str:
 
 
 def _stale_lines(cell) -> list[str]:
-    """What ``kdlab.runs.obtain`` printed in a cell of runs that today's sources or clips would not give."""
+    """What ``kdlab.train.runs.obtain`` printed in a cell of runs that today's sources or clips would not give."""
     text = "".join(output.text for output in cell.outputs if output.output_type == "stream")
     return [line.strip() for line in text.splitlines() if " STALE: " in line]
 

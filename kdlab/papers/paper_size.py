@@ -7,15 +7,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdlab.clips.both_lights import BothLights
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.datasets import DATA_SETS
-from kdlab.distill.method import KD
 from kdlab.measure.cost import macs
 from kdlab.nets.pretrained import untrained
-from kdlab.recipe import Recipe, UserClips
+from kdlab.train.recipe import Recipe, UserClips
 
-__all__ = ["PaperSet", "activation_bytes", "cost", "gpu_hours", "look", "placed", "present", "trainings"]
+__all__ = ["PaperSet", "activation_bytes", "cost", "look", "placed", "present", "trainings"]
 
 
 @dataclass(frozen=True)
@@ -96,12 +94,3 @@ def cost(spec, num_classes: int, frames: int, crop: int, channels: int = 3) -> t
 def trainings(some: Iterable[Recipe]) -> set[Recipe]:
     """The recipes and all that they need, each once."""
     return {one for recipe in some for one in (recipe, *trainings(recipe.needs().values()))}
-
-
-def gpu_hours(some: Iterable[Recipe], clips: int, clip_macs: int, flops: float) -> float:
-    """Hours at ``flops`` per second (2 to a MAC) of ``some`` trainings and their teachers' on ``clips`` clips: forward,
-    twice that backwards, once more forward where a teacher runs beside, all twice for both lights.
-    Evaluation is left out (under 2 %)."""
-    passes = sum((3 + (isinstance(r.method, KD) and not hasattr(r.method, "prepare"))) * r.settings.epochs
-                 * (1 + isinstance(r.view, BothLights)) for r in trainings(some))
-    return passes * clips * 2 * clip_macs / flops / 3600

@@ -12,8 +12,8 @@ from scipy.stats import entropy
 
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.night import Camera, darken
 from kdlab.measure.darkness import colours, luma
+from kdlab.night import Camera, darken
 from kdlab.progress import headless
 from kdlab.show.codec_plots import equation
 from kdlab.show.plots import light_and_histograms, soft_target_bars

@@ -4,17 +4,25 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from kdlab import detection_profiles, generative_profiles, paths
+from kdlab import paths
 from kdlab.clips.enhance import Clahe, Gamma
-from kdlab.clips.night import Night, render_clip
 from kdlab.files import write_atomically
+from kdlab.night import Night, render_clip
 from kdlab.ours import begins_with, may_write
-from kdlab.profiles import TITLES, VARIETY
-from kdlab.show import attention_plots, detection_plots, exit_plots, flatness_plots, plots
-from kdlab.studies import attention, controls, detection, dual_light, flatness, generative, progressive, wise
-from kdlab.studies.dual_light import committed_sweep
+from kdlab.papers.dual_light import controls
+from kdlab.papers.dual_light import study as dual_light_study
+from kdlab.papers.dual_light.recipes import TITLES
+from kdlab.papers.dual_light.study import committed_sweep
+from kdlab.papers.generative import detection_plots, detection_recipes, detection_study, recipes
+from kdlab.papers.generative import study as generative_study
+from kdlab.papers.progressive import plots as progressive_plots
+from kdlab.papers.progressive import study as progressive_study
+from kdlab.papers.progressive import wise_study
+from kdlab.show import attention_plots, plots
+from kdlab.studies import attention, flatness, flatness_plots
 from kdlab.studies.flatness_rows import hierarchy
 from kdlab.study import load_rows
+from kdlab.train.sizes import VARIETY
 
 __all__ = ["draw"]
 
@@ -43,7 +51,7 @@ def draw() -> list[Path]:
     where ``$KDLAB_FIGURES`` holds a picture of one of these names that kdlab did not draw.
     """
     plots.style()
-    scores, more = (study.scores()["night"] for study in (dual_light.study, controls.study))
+    scores, more = (study.scores()["night"] for study in (dual_light_study.study, controls.study))
     rivals = {what: more.effect(*pair) for what, pair in _rivals().items()}
     against = [c for c in TITLES if c in scores.predicted and c != "dlkdd"]
     pictures = {
@@ -57,28 +65,28 @@ def draw() -> list[Path]:
             {TITLES[c]: scores.logits[c] for c in ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "label_smoothing")},
             scores.labels),
     }
-    sets = progressive.study.scores()
+    sets = progressive_study.study.scores()
     pictures |= {
-        "progressive_exits": exit_plots.exit_table(sets["night_context"], "night, places tell: twelve exits"),
-        "wise_costs": exit_plots.cost_curves({name: wise.load_curves(name) for name in sets},
+        "progressive_exits": progressive_plots.exit_table(sets["night_context"], "night, places tell: twelve exits"),
+        "wise_costs": progressive_plots.cost_curves({name: wise_study.load_curves(name) for name in sets},
                                              {"ce_ic": "CE exits, WISE", "pkd": "PKD exits, WISE",
                                               "segments": "finals fused, 1 to 3 segments"}),
     }
-    generated = generative.study.scores()["night_bright"]
-    titles = {c: title for c, title in generative_profiles.TITLES.items()
+    generated = generative_study.study.scores()["night_bright"]
+    titles = {c: title for c, title in recipes.TITLES.items()
               if c in generated.predicted and c != "genkd" and not c.startswith("teacher")}
-    detected = detection.Detections.load(paths.figures_dir() / "predictions" / "detection-night_untrimmed.npz")
+    detected = detection_study.Detections.load(paths.figures_dir() / "predictions" / "detection-night_untrimmed.npz")
     rows = load_rows("flatness")
     looks = attention.load_looks("night")
     pictures |= {
         "generative_effects": plots.effects({f"GenKD − {title}": generated.effect("genkd", c)
                                              for c, title in titles.items()}, "What GenKD gains over each"),
-        "detection_map": detection_plots.map_over_tiou(detected, detection_profiles.TITLES, "Untrimmed sequences"),
+        "detection_map": detection_plots.map_over_tiou(detected, detection_recipes.TITLES, "Untrimmed sequences"),
         "flatness_orders": flatness_plots.orders({data: hierarchy(rows, data) for data in flatness.SETS},
                                                  "Three equal networks at equal training loss"),
-        "attention_gains": attention_plots.gain_bars(attention.gains(looks, dual_light.HEADLINE), attention.TITLES,
-                                                     "energy_inside", "Energy on the actor, over the best map that "
-                                                     "knows nothing"),
+        "attention_gains": attention_plots.gain_bars(
+            attention.gains(looks, dual_light_study.HEADLINE), attention.TITLES, "energy_inside",
+            "Energy on the actor, over the best map that knows nothing"),
     }
     made = [may_write(paths.figures_dir() / f"{name}.png", _is_drawn, "picture") for name in pictures]
     for file, figure in zip(made, pictures.values(), strict=True):

@@ -15,7 +15,7 @@ import pandas as pd
 from kdlab import paths
 from kdlab.files import sweep, write_atomically
 from kdlab.ours import may_write
-from kdlab.runs import Run, publish, save_arrays
+from kdlab.train.runs import Run, publish, save_arrays
 
 __all__ = ["COLUMNS", "Evidence", "is_table"]
 

@@ -2,8 +2,8 @@
 video and segments of compressed clips have labels and rows of their own: they are cut by the threads, and then moved.
 
 :class:`OnDevice` has the interface of ``ClipBatches`` and gives the same pixels. It can read ahead because what
-``kdlab.train.fit`` asks for is a function of (seed, step): :func:`plan` says it, and every request is compared with it,
-so that a batch is served ahead of time or made on the spot, but is never another one.
+``kdlab.train.loop.fit`` asks for is a function of (seed, step): :func:`plan` says it, and every request is compared
+with it, so that a batch is served ahead of time or made on the spot, but is never another one.
 """
 
 import copy
@@ -19,7 +19,7 @@ from torch.fx.proxy import TraceError
 
 from kdlab.clips.views import Batch, ClipBatches, Draw, View, mirror_of
 from kdlab.launch import device, launched, precision
-from kdlab.train import Settings, seeded
+from kdlab.train.loop import Settings, seeded
 
 __all__ = ["OnDevice", "fed", "folded", "in_bf16", "plan"]
 

@@ -1,8 +1,7 @@
 """One training loop for every method: it knows views, optimisers and checkpoints, and nothing of distillation.
 
-A method is a small object, such as ``kdlab.distill.dual_light.DualLight``: see :class:`kdlab.protocols.Method`. The
-loop takes a step with the optimiser of each loss before it asks for the next, so a method of two passes needs
-no loop of its own.
+A method is a small object, such as ``kdlab.distill.method.KD``: see :class:`kdlab.protocols.Method`. The loop takes a
+step with the optimiser of each loss before it asks for the next, so a method of two passes needs no loop of its own.
 
 Every random number is a function of (seed, step). A run that is killed at any moment and resumed therefore ends in
 the same bits, and nothing but weights, optimiser moments and the step number needs to be stored.

@@ -10,12 +10,12 @@ import torch
 
 from kdlab.contents import one_look
 from kdlab.launch import device, launched
-from kdlab.preparing import open_ahead
 from kdlab.processes import available_cores, in_turn, pool
-from kdlab.recipe import Recipe, check
-from kdlab.runs import Run, obtain, usable
 from kdlab.sources import in_cell
-from kdlab.status import Board
+from kdlab.train.preparing import open_ahead
+from kdlab.train.recipe import Recipe, check
+from kdlab.train.runs import Run, obtain, usable
+from kdlab.train.status import Board
 
 __all__ = ["TrainingFailed", "WorkerDied", "in_order", "obtain_all"]
 

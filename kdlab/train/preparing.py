@@ -11,11 +11,11 @@ from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.open_all import open_all, unusable
 from kdlab.clips.views import ClipBatches
 from kdlab.distill.check import check_distillation
-from kdlab.feeding import folded, in_bf16
 from kdlab.nets.video import begin_as, build
 from kdlab.nets.wrappers import for_classes
-from kdlab.recipe import Prepared, Recipe
-from kdlab.train import predict
+from kdlab.train.feeding import folded, in_bf16
+from kdlab.train.loop import predict
+from kdlab.train.recipe import Prepared, Recipe
 
 __all__ = ["batches", "open_ahead", "prepared"]
 

@@ -22,15 +22,15 @@ from kdlab import protocols
 from kdlab.clips.catalogue import Catalogue, own_folds
 from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
-from kdlab.clips.night import Night
 from kdlab.clips.outline import outline
 from kdlab.clips.tree import named
 from kdlab.clips.views import Raw, View, Window
 from kdlab.contents import once, one_look, settled
-from kdlab.distill.dual_light import CrossEntropy
+from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
+from kdlab.night import Night
 from kdlab.sources import home, loaded, parts
-from kdlab.train import Settings
+from kdlab.train.loop import Settings
 from kdlab.values import whole
 
 __all__ = ["NotImported", "Prepared", "Recipe", "UserClips", "check", "from_json", "own_clips", "portable", "to_json"]

@@ -27,20 +27,20 @@ from torch import nn
 
 from kdlab import __version__, paths
 from kdlab.contents import one_look
-from kdlab.feeding import fed
 from kdlab.files import sweep, write_atomically
 from kdlab.launch import cpu_features, device, launched
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.ours import is_draft, may_fill
-from kdlab.preparing import batches, prepared
 from kdlab.processes import locked
 from kdlab.progress import track
-from kdlab.recipe import NotImported, Recipe, check, from_json, own_clips, to_json
 from kdlab.sources import foreign, source_hash
-from kdlab.status import note_trial
 from kdlab.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, sealed, weights_hash
-from kdlab.train import fit
+from kdlab.train.feeding import fed
+from kdlab.train.loop import fit
+from kdlab.train.preparing import batches, prepared
+from kdlab.train.recipe import NotImported, Recipe, check, from_json, own_clips, to_json
+from kdlab.train.status import note_trial
 
 __all__ = ["DamagedRun", "Predictions", "Run", "StaleRun", "batches", "committed_runs", "find", "obtain", "publish",
            "save_arrays", "unfit", "usable", "weights_hash"]
@@ -99,8 +99,8 @@ class Run:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The one asked for, else the one written down. Raises :class:`kdlab.recipe.NotImported` where that is of a
-        class that is not."""
+        """The one asked for, else the one written down. Raises :class:`.recipe.NotImported` where that is of a class
+        that is not."""
         if self.asked is not None:
             return self.asked
         written = self.provenance["recipe"]
@@ -239,7 +239,7 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
     ``pretrained=False`` ignores the committed weights. ``stale`` says what to do with a run made by other sources or
     clips: ``"use"`` it and say so, ``"retrain"`` it, or ``"refuse"`` with :class:`StaleRun`. One on clips of your own,
     or of classes of your own, is never used: where ``"use"`` stands it is trained again, too. The old one is kept in
-    ``runs/stale/``. ``say`` receives lines. Raises ``ValueError`` for a recipe that :func:`kdlab.recipe.check` refuses,
+    ``runs/stale/``. ``say`` receives lines. Raises ``ValueError`` for a recipe that :func:`.recipe.check` refuses,
     :class:`DamagedRun` for one whose files are not what its training wrote.
     Two processes that want the same run do not train it twice. Under ``torchrun`` all ranks train it together, and the
     first one writes it.

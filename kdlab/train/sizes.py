@@ -7,10 +7,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kdlab.clips.night import ACTIONS, Night
 from kdlab.clips.views import Window
 from kdlab.nets.video import TinyR2Plus1D
-from kdlab.train import Settings
+from kdlab.night import ACTIONS, Night
+from kdlab.train.loop import Settings
 from kdlab.values import whole
 
 __all__ = ["DEMO", "SMOKE", "STUDY", "VARIETY", "Profile", "among", "current"]

@@ -18,8 +18,8 @@ from kdlab import paths
 from kdlab.contents import one_look
 from kdlab.ours import begins_with, may_write
 from kdlab.progress import headless
-from kdlab.recipe import Recipe, portable
 from kdlab.stored import DamagedRun, read_note
+from kdlab.train.recipe import Recipe, portable
 
 __all__ = ["TRIED", "Board", "note_trial", "seconds_left", "standings", "table", "tally", "tried"]
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from kdlab.clips.cache import resize
-from kdlab.clips.darkened import Darkened, lamplight
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, MotionMix, Raw
 from kdlab.measure.darkness import ARID, darkness, luma
+from kdlab.night.darkened import Darkened, lamplight
 
 
 class Street:

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from kdlab.clips.night import RANGES
+from kdlab.night import RANGES
 
 PAGE = Path(__file__).parents[2] / "docs" / "night.md"
 

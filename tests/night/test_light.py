@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from kdlab.clips.night import ACTIONS, Camera, Night, darken, expose, render_clip
-from kdlab.clips.night.codec import write_h264
-from kdlab.clips.night.light import linear_from_srgb, srgb_from_linear
+from kdlab.night import ACTIONS, Camera, Night, darken, expose, render_clip
+from kdlab.night.codec import write_h264
+from kdlab.night.light import linear_from_srgb, srgb_from_linear
 
 SPEC = Night(variety=0.5)
 

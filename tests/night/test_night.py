@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
-from kdlab.clips import night
-from kdlab.clips.night import ACTIONS, Night, NightError, make_night, night_catalogue, render_clip, truth
-from kdlab.clips.night import make as making
+from kdlab import night
+from kdlab.night import ACTIONS, Night, NightError, make_night, night_catalogue, render_clip, truth
+from kdlab.night import make as making
 
 SMALL = Night(classes=("Jump", "Walk", "Wave"), per_class=(2, 1, 1), variety=0.5)
 

@@ -7,15 +7,9 @@ import pytest
 
 from kdlab.clips.catalogue import open_clips
 from kdlab.clips.decode import read_frames
-from kdlab.clips.night import ACTIONS, Night, make_night, truth
-from kdlab.clips.night.spec import NightError
-from kdlab.clips.night.untrimmed import (
-    Untrimmed,
-    make_untrimmed,
-    perform,
-    render_video,
-    untrimmed_catalogue,
-)
+from kdlab.night import ACTIONS, Night, make_night, truth
+from kdlab.night.spec import NightError
+from kdlab.night.untrimmed import Untrimmed, make_untrimmed, perform, render_video, untrimmed_catalogue
 
 SHORT = Untrimmed(classes=("Jump", "Sit", "Walk"), videos=(2, 1, 1), seconds=(12.0, 14.0))
 

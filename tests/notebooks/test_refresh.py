@@ -6,8 +6,9 @@ from matplotlib import pyplot as plt
 from nbformat import v4
 from PIL import Image
 
-from kdlab import paths, refresh
-from kdlab.refresh import _put_back, evidence_sources
+from kdlab import paths
+from kdlab.notebooks import refresh
+from kdlab.notebooks.refresh import _put_back, evidence_sources
 
 
 def picture() -> str:

@@ -12,8 +12,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from kdlab import notebooks, paths
-from kdlab.notebooks import (
+from kdlab import paths
+from kdlab.notebooks import parameters as notebooks_parameters
+from kdlab.notebooks.parameters import (
     NotebookError,
     checked_parameters,
     declared_parameters,
@@ -21,8 +22,8 @@ from kdlab.notebooks import (
     find_notebook,
     run_name,
 )
-from kdlab.reproduce import finished_record, reproduce, summary
-from kdlab.run import executed_dir, run_notebook
+from kdlab.notebooks.reproduce import finished_record, reproduce, summary
+from kdlab.notebooks.run import executed_dir, run_notebook
 
 PARAMETERS = """import os
 profile = os.environ.get("KDLAB_PROFILE", "demo")
@@ -41,7 +42,7 @@ def clone(tmp_path, monkeypatch):
     for name in ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_PROFILE", "KDLAB_REAL_CLIPS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(paths, "project_root", lambda: tmp_path)
-    monkeypatch.setattr(notebooks, "PACKAGE", tmp_path / "package")  # whose sources nobody edits during the test
+    monkeypatch.setattr(notebooks_parameters, "PACKAGE", tmp_path / "package")  # which nobody edits during the test
     (tmp_path / "notebooks").mkdir()
     return tmp_path
 
@@ -151,12 +152,12 @@ def test_a_profile_that_there_is_not_is_told_before_a_kernel_starts(clone, monke
 
 
 def test_profiles_are_those_of_the_recipes():
-    from kdlab import profiles
+    from kdlab.papers.dual_light import recipes
 
-    for name in notebooks.PROFILES:
-        assert profiles.current(name).name == name
-    with pytest.raises(ValueError, match=f"there are {', '.join(notebooks.PROFILES)}$"):
-        profiles.current("huge")
+    for name in notebooks_parameters.PROFILES:
+        assert recipes.current(name).name == name
+    with pytest.raises(ValueError, match=f"there are {', '.join(notebooks_parameters.PROFILES)}$"):
+        recipes.current("huge")
 
 
 def test_somebodys_notebook_of_that_name_is_not_written_over(clone):
@@ -432,7 +433,7 @@ def test_a_damaged_record_counts_as_none(clone, content):
 
 
 def test_a_damaged_record_does_not_hide_the_report_of_a_sound_one(clone, monkeypatch):
-    from kdlab.report import write_report
+    from kdlab.notebooks.report import write_report
 
     notebook = write(clone, "10_scoreboard", "1 + 1")
     run_notebook(notebook, {}, say=quiet)

@@ -7,10 +7,10 @@ import torch
 
 from kdlab.measure.lanczos import lanczos
 from kdlab.measure.surface import Path
-from kdlab.show import flatness_plots
+from kdlab.studies import flatness_plots
 from kdlab.studies.flatness_rows import CLAIMED, MEASURES, correlations, hierarchy, wide
+from tests.conftest import words
 from tests.measure.test_flatness import quadratic
-from tests.show.conftest import words
 from tests.studies.test_flatness import made_up
 
 LEVELS = dict(zip(CLAIMED, (1.0, 2.0, 4.0), strict=True))

@@ -1,8 +1,9 @@
 """The pictures of the README leave no row hanging, and are not drawn over somebody's."""
 
 from kdlab import paths
-from kdlab.show import gallery, plots
-from kdlab.studies import controls
+from kdlab.papers.dual_light import controls
+from kdlab.show import plots
+from kdlab.studies import gallery
 
 
 def test_kdlab_knows_the_pictures_that_it_drew(tmp_path, monkeypatch):

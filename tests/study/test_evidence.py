@@ -5,11 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab import evidence, paths
-from kdlab.evidence import COLUMNS, Evidence
+from kdlab import paths
 from kdlab.ours import NotOurs
-from kdlab.profiles import SMOKE, STUDY
-from kdlab.studies import dual_light, every
+from kdlab.papers.dual_light import study
+from kdlab.studies import every
+from kdlab.study import evidence
+from kdlab.study.evidence import COLUMNS, Evidence
+from kdlab.train.sizes import SMOKE, STUDY
 
 STUDIES = every()
 
@@ -64,7 +66,7 @@ def test_part_of_a_study_replaces_that_part(places, monkeypatch):
     # two seeds of this set are committed
     assert place_of("progressive", monkeypatch, None, 2, only=("night_bright",)).committed
     assert not place_of("progressive", monkeypatch, None, 2).committed
-    monkeypatch.setattr(dual_light, "DEMO_SEEDS", 1)
+    monkeypatch.setattr(study, "DEMO_SEEDS", 1)
     assert not place_of("dual_light", monkeypatch).committed
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab import feeding
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.enhance import Gamma
@@ -15,13 +14,14 @@ from kdlab.clips.flow import Flow
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import ClipBatches, Enhanced, MotionMix, Raw, Window
 from kdlab.clips.windows import WindowBatches, Windows, windows
-from kdlab.distill.dual_light import DualLight
-from kdlab.feeding import OnDevice, fed, folded, in_bf16, plan
 from kdlab.layers import outputs
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train import Settings, fit, one_thread, seeded
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.train import feeding
+from kdlab.train.feeding import OnDevice, fed, folded, in_bf16, plan
+from kdlab.train.loop import Settings, fit, one_thread, seeded
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
 WINDOWS = {"spread": Window(8, 20, 16), "consecutive": ConsecutiveWindow(16, 20, 16)}

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab import train as loop
 from kdlab.clips.views import Batch
-from kdlab.distill.dual_light import CrossEntropy, DualLight
-from kdlab.feeding import in_bf16
-from kdlab.train import Diverged, Settings, fit, learning_rate, predict
+from kdlab.distill.method import CrossEntropy
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.train import loop
+from kdlab.train.feeding import in_bf16
+from kdlab.train.loop import Diverged, Settings, fit, learning_rate, predict
 
 
 @dataclass
@@ -210,7 +211,7 @@ def test_a_loss_that_is_no_number_is_named_and_the_checkpoint_survives(tmp_path)
 CHILD = """
 import resource, signal, sys
 sys.path.insert(0, {tests!r})
-from test_train import *
+from test_loop import *
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 place = Path({place!r})
 def shrink(iterable):
@@ -237,8 +238,8 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
-import kdlab.train as loop
-from test_train import *
+import kdlab.train.loop as loop
+from test_loop import *
 {sabotage}
 fit(CrossEntropy(), {{"student": make_net()}}, Blobs(), SETTINGS, 0, checkpoint=Path({place!r}))
 """
@@ -285,7 +286,7 @@ def test_two_processes_under_torchrun_train_one_network(tmp_path):
     script.write_text(f"""
 import os, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_train import *
+from test_loop import *
 from safetensors.torch import save_file
 place = Path({str(tmp_path)!r})
 trained = fit(DualLight(), {{"student": make_net(), "teacher": make_net(1)}}, Blobs(), SETTINGS, 0,

@@ -11,13 +11,13 @@ import pytest
 from filelock import FileLock
 
 from tests.test_processes import left
-from tests.test_runs import clips, make_recipe, obtain_all, places  # noqa: F401
+from tests.train.test_runs import clips, make_recipe, obtain_all, places  # noqa: F401
 
 CELL = """
 import sys
 sys.path[:0] = {paths!r}
 from pathlib import Path
-from tests.test_runs import make_recipe, obtain_all
+from tests.train.test_runs import make_recipe, obtain_all
 runs = obtain_all([make_recipe(Path({clips!r}), seed, {epochs}) for seed in (0, 1, 2)], pretrained=False, workers=2)
 print([run.provenance["weights"] for run in runs])
 """
@@ -78,7 +78,7 @@ def test_a_notebook_stopped_in_any_way_leaves_nothing_and_goes_on_to_the_same_bi
     whole = obtain_all([make_recipe(clips, seed, epochs) for seed in (0, 1, 2)], pretrained=False, workers=2,
                        say=lambda _: None)
     monkeypatch.setenv("KDLAB_RUNS", str(runs))
-    paths = [str(Path(__file__).parents[1])]
+    paths = [str(Path(__file__).parents[2])]
     kernel = Kernel(places, CELL.format(paths=paths, clips=str(clips), epochs=epochs))
     try:
         for times in (1, 2):  # the stop button

@@ -2,11 +2,11 @@
 
 import pytest
 
-from kdlab import many, preparing
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw, Window
 from kdlab.nets.video import TinyR2Plus1D
-from kdlab.recipe import Recipe, UserClips
+from kdlab.train import many, preparing
+from kdlab.train.recipe import Recipe, UserClips
 
 
 class Opened(Exception):

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from kdlab import paths
-from kdlab.evidence import Evidence
 from kdlab.ours import NotOurs
-from kdlab.runs import publish
+from kdlab.study.evidence import Evidence
+from kdlab.train.runs import publish
 
 
 def run_in(place, name, condition, weights):

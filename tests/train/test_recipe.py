@@ -11,17 +11,18 @@ import pytest
 
 from kdlab import sources
 from kdlab.clips.flow import FlowFiles
-from kdlab.clips.mpeg4_sets import HeldOut
-from kdlab.clips.night import Night
+from kdlab.clips.held_out import HeldOut
 from kdlab.clips.views import Enhanced, Raw
-from kdlab.distill.dual_light import DualLight
-from kdlab.enhancer import TrainedCurves
-from kdlab.exits import ExitRecipe
 from kdlab.nets.video import TinyR2Plus1D
-from kdlab.profiles import DEMO, dual_light
-from kdlab.recipe import NotImported, Recipe, UserClips, from_json, to_json
+from kdlab.night import Night
+from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.sources import source_hash
-from tests.test_runs import make_recipe, make_student
+from kdlab.train.recipe import NotImported, Recipe, UserClips, from_json, to_json
+from kdlab.train.sizes import DEMO
+from tests.train.test_runs import make_recipe, make_student
 
 
 def test_recipes_survive_json():

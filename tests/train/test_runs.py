@@ -16,15 +16,15 @@ import pytest
 
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.night import Night
 from kdlab.clips.views import Enhanced, Window
-from kdlab.distill.dual_light import DualLight, MatchedSmoothing
-from kdlab.many import TrainingFailed, WorkerDied, obtain_all
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
-from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import ChangedClips, DamagedRun, Run, StaleRun, obtain, unfit
+from kdlab.night import Night
+from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.stored import sealed
-from kdlab.train import Settings
+from kdlab.train.loop import Settings
+from kdlab.train.many import TrainingFailed, WorkerDied, obtain_all
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import ChangedClips, DamagedRun, Run, StaleRun, obtain, unfit
 from tests.conftest import encode
 
 
@@ -86,8 +86,8 @@ def test_obtain_trains_the_teacher_first_and_then_finds_both(clips, places):
 
 
 def test_the_saved_network_gives_the_saved_predictions(clips, places):
-    from kdlab.runs import batches
-    from kdlab.train import predict
+    from kdlab.train.loop import predict
+    from kdlab.train.runs import batches
 
     run = obtain(make_recipe(clips), pretrained=False, say=lambda _: None)
     logits, labels, ids = predict(run.net(), batches(run.recipe, "test").evaluation(), "student")
@@ -119,7 +119,7 @@ def test_ctrl_c_says_how_to_go_on_and_ends_in_the_same_bits(clips, places, monke
                 raise KeyboardInterrupt
             yield step
 
-    monkeypatch.setattr("kdlab.runs.track", interrupted)
+    monkeypatch.setattr("kdlab.train.runs.track", interrupted)
     with pytest.raises(KeyboardInterrupt):
         obtain(recipe, pretrained=False, say=said.append)
     assert "goes on from its last finished epoch" in said[-1]
@@ -195,7 +195,7 @@ def test_clips_that_change_while_they_are_trained_on_are_told(clips, places, mon
                 shutil.copy(mine / "left" / "train0.mp4", mine / "left" / "train1.mp4")
             yield step
 
-    monkeypatch.setattr("kdlab.runs.track", changing)
+    monkeypatch.setattr("kdlab.train.runs.track", changing)
     with pytest.raises(ChangedClips, match="changed while ce_raw-clips-s0-.* Call again"):
         obtain(recipe, pretrained=False, say=lambda _: None)
     assert not list((places / "runs").glob("*/run.json"))
@@ -279,10 +279,10 @@ def test_two_processes_do_not_train_the_same_run_twice(clips, places):
 @pytest.mark.slow
 def test_under_torchrun_both_ranks_get_the_run_that_the_first_has_written(clips, places):
     (places / "ranks.py").write_text(f"""
-from tests.test_runs import Path, make_student, obtain
+from tests.train.test_runs import Path, make_student, obtain
 print(obtain(make_student(Path({str(clips)!r})), pretrained=False).provenance["weights"])
 """)
-    env = os.environ | {"KDLAB_DEVICE": "cpu", "PYTHONPATH": str(Path(__file__).parents[1])}
+    env = os.environ | {"KDLAB_DEVICE": "cpu", "PYTHONPATH": str(Path(__file__).parents[2])}
     child = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
                             str(places / "ranks.py")], capture_output=True, text=True, timeout=120, env=env)
     assert child.returncode == 0, child.stderr[-2000:]
@@ -362,12 +362,12 @@ STUDY = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from tests.test_runs import make_recipe
+from tests.train.test_runs import make_recipe
 from kdlab import cli, studies
-from kdlab.enhancer import TrainedCurves
-from kdlab.exits import ExitRecipe
+from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.papers.progressive.exits import ExitRecipe
 
-from kdlab.profiles import SMOKE
+from kdlab.papers.dual_light.recipes import SMOKE
 from kdlab.study import Part, Study
 
 def parts(size, seeds):
@@ -385,7 +385,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("stop", [lambda child: os.killpg(child.pid, signal.SIGINT), subprocess.Popen.terminate],
                          ids=["Ctrl-C", "SIGTERM"])
 def test_an_interrupted_study_ends_its_workers_and_says_what_is_kept(clips, places, stop):
-    (places / "study.py").write_text(STUDY.format(root=str(Path(__file__).parents[1]), clips=str(clips)))
+    (places / "study.py").write_text(STUDY.format(root=str(Path(__file__).parents[2]), clips=str(clips)))
     command = [sys.executable, str(places / "study.py"), "study", "dual_light", "--workers", "2"]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     child = subprocess.Popen(command, start_new_session=True, **pipes)

@@ -14,11 +14,11 @@ import pytest
 from filelock import FileLock
 from safetensors.numpy import save_file
 
-from kdlab import status
 from kdlab.ours import NotOurs
-from kdlab.status import Board, note_trial, seconds_left, standings, table, tally, tried
-from kdlab.train import Settings
-from tests.test_runs import make_recipe, make_student
+from kdlab.train import status
+from kdlab.train.loop import Settings
+from kdlab.train.status import Board, note_trial, seconds_left, standings, table, tally, tried
+from tests.train.test_runs import make_recipe, make_student
 
 
 @pytest.fixture(autouse=True)

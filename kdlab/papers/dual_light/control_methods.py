@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from kdlab.distill.dual_light import CrossEntropy, DualLight
+from kdlab.distill.method import CrossEntropy
+from kdlab.papers.dual_light.method import DualLight
 from kdlab.values import fraction, one_of, positive, whole
 
 __all__ = ["RandomGamma", "StoredTargets", "random_gamma", "shuffle"]

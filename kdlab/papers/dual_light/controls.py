@@ -10,18 +10,19 @@ import pandas as pd
 
 from kdlab.clips.standardised import Standardised
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
-from kdlab.distill.controls import RandomGamma, StoredTargets
-from kdlab.distill.dual_light import DualLight
 from kdlab.measure.paired import Effect, verdict
 from kdlab.measure.transfer import asked
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.nets.wrappers import WithStatistics
-from kdlab.profiles import STUDY, Profile, current, dual_light
-from kdlab.recipe import Recipe
-from kdlab.runs import Run, find
-from kdlab.studies.dual_light import CLAIMS, HEADLINE
-from kdlab.studies.enhancers import enhancers
+from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets
+from kdlab.papers.dual_light.enhancers import enhancers
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.dual_light.study import CLAIMS, HEADLINE
 from kdlab.study import Part, Scores, Study, answers, beside, by_condition, fused
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run, find
+from kdlab.train.sizes import STUDY, Profile, current
 
 __all__ = ["COMPARISONS", "TITLES", "columns", "effects", "few_columns", "study"]
 

@@ -1,6 +1,6 @@
 """The study of DL-KDD on real motion: the ten-class set of nine people, darkened, in three folds of people.
 
-The bright clips are the user's (docs/real-clips.md); dark they become by :class:`kdlab.clips.darkened.Darkened`, so the
+The bright clips are the user's (docs/real-clips.md); dark they become by :class:`kdlab.night.darkened.Darkened`, so the
 bright twin of every dark clip is known, and a network trained and tested on the twins (``ce_bright``) shows what the
 dark costs. Each person is tested once: the test clips of the three folds are pooled, seed by seed, to one row of 90.
 """
@@ -11,12 +11,13 @@ from pathlib import Path
 import pandas as pd
 
 from kdlab import paths
-from kdlab.clips.darkened import Darkened
 from kdlab.clips.views import Raw
-from kdlab.profiles import STUDY, Profile, dual_light
-from kdlab.recipe import Recipe, UserClips
-from kdlab.studies.dual_light import CLAIMS
+from kdlab.night.darkened import Darkened
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.dual_light.study import CLAIMS
 from kdlab.study import Outcome, Part, Scores, Study, by_condition, convergence
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.sizes import STUDY, Profile
 
 __all__ = ["FOLDS", "columns", "study"]
 

@@ -17,19 +17,19 @@ from safetensors.torch import save_file
 
 from kdlab import paths
 from kdlab.clips.decoders import raw_name
-from kdlab.clips.night import Night
 from kdlab.clips.views import ClipBatches, Raw, Window
 from kdlab.contents import one_look
-from kdlab.distill.zero_dce import ZeroDce
 from kdlab.files import sweep, write_atomically
-from kdlab.nets.curves import CurveNet, apply_curves
 from kdlab.nets.video import load_weights
+from kdlab.night import Night
+from kdlab.papers.dual_light.curves import CurveNet, apply_curves
+from kdlab.papers.dual_light.zero_dce import ZeroDce
 from kdlab.processes import locked
 from kdlab.progress import track
-from kdlab.recipe import UserClips, portable, to_json
 from kdlab.sources import source_hash
 from kdlab.stored import damaged, read_bytes, read_note, read_weights, sealed, weights_hash
-from kdlab.train import Settings, fit, one_thread
+from kdlab.train.loop import Settings, fit, one_thread
+from kdlab.train.recipe import UserClips, portable, to_json
 from kdlab.values import positive, whole
 
 __all__ = ["TrainedCurves"]

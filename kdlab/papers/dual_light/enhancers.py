@@ -7,15 +7,16 @@ from math import ceil
 import pandas as pd
 
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.night import night_catalogue
 from kdlab.clips.views import Raw
-from kdlab.enhancer import TrainedCurves
 from kdlab.files import write_atomically
 from kdlab.measure.enhancement import UNITS, score
+from kdlab.night import night_catalogue
 from kdlab.ours import begins_with, may_write
-from kdlab.profiles import DEMO, Profile, dual_light
-from kdlab.recipe import Recipe
+from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.study import Outcome, Part, Study, by_condition
+from kdlab.train.recipe import Recipe
+from kdlab.train.sizes import DEMO, Profile
 
 __all__ = ["columns", "enhancers", "study", "summary"]
 

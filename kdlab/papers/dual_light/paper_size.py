@@ -4,33 +4,28 @@ Section 1.5 of docs/methods.md tells, number by number, what is the paper's, the
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import torch
-from torch import nn
 
-from kdlab.clips.both_lights import BothLights
-from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.datasets import DATA_SETS
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.night import Night
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.splits import VAL_SHARE
-from kdlab.distill.dual_light import DualLight
-from kdlab.enhancer import TrainedCurves
-from kdlab.measure.cost import macs
+from kdlab.distill.method import KD
 from kdlab.nets.attention_head import Attended
-from kdlab.nets.pretrained import Weights, untrained
+from kdlab.nets.pretrained import Weights
 from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.profiles import Profile, dual_light
-from kdlab.recipe import Recipe, UserClips
-from kdlab.papers.paper_size import PaperSet, cost, gpu_hours, look, placed, present, trainings
-from kdlab.runs import obtain
-from kdlab.train import Settings
+from kdlab.night import Night
+from kdlab.papers.dual_light.both_lights import BothLights
+from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.paper_size import PaperSet, cost, look, placed, present, trainings
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import obtain
+from kdlab.train.sizes import Profile
 
-__all__ = ["ENHANCERS", "SETS", "dry_run", "profile", "recipes", "run"]
+__all__ = ["ENHANCERS", "SETS", "dry_run", "gpu_hours", "profile", "recipes", "run"]
 
 
 _NO_NUMBER = "DL-KDD: unknown; its abstract claims the best result, without a number"
@@ -58,7 +53,7 @@ def profile(weights: Path | str | None = None) -> Profile:
 
 
 def recipes(which: PaperSet, root: Path, size: Profile, seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
-    """(split, enhancer, condition) → recipe; the conditions are those of :func:`kdlab.profiles.dual_light`.
+    """(split, enhancer, condition) → recipe; the conditions are those of :func:`.recipes.dual_light`.
 
     A condition that no enhancer enters stands once, under the first.
     """
@@ -73,6 +68,15 @@ def recipes(which: PaperSet, root: Path, size: Profile, seed: int = 0) -> dict[t
 
 
 # --- what it costs -------------------------------------------------------------------------------------------------
+
+
+def gpu_hours(some: Iterable[Recipe], clips: int, clip_macs: int, flops: float) -> float:
+    """Hours at ``flops`` per second (2 to a MAC) of ``some`` trainings and their teachers' on ``clips`` clips: forward,
+    twice that backwards, once more forward where a teacher runs beside, all twice for both lights.
+    Evaluation is left out (under 2 %)."""
+    passes = sum((3 + (isinstance(r.method, KD) and not hasattr(r.method, "prepare"))) * r.settings.epochs
+                 * (1 + isinstance(r.view, BothLights)) for r in trainings(some))
+    return passes * clips * 2 * clip_macs / flops / 3600
 
 
 def dry_run(root: Path, size: Profile, tflops: float = 400, share: float = 0.35) -> str:

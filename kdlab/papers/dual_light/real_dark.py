@@ -12,12 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from kdlab import paths
-from kdlab.profiles import STUDY, Profile, dual_light
-from kdlab.recipe import Recipe, UserClips
-from kdlab.studies.dual_light import CLAIMS
-from kdlab.studies.dual_light import columns as on_night
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.dual_light.study import CLAIMS
+from kdlab.papers.dual_light.study import columns as on_night
 from kdlab.study import Outcome, Part, Scores, Study, by_condition
-from kdlab.train import Settings
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.sizes import STUDY, Profile
 
 __all__ = ["CONDITIONS", "FOLDS", "columns", "study"]
 

@@ -1,15 +1,15 @@
-"""Recipes of DL-KDD for one seed, by condition; their sizes are in :mod:`kdlab.train.sizes`."""
+"""Recipes of DL-KDD for one seed, by condition; their sizes are in :mod:`kdlab.train.loop.sizes`."""
 
 import dataclasses
 
-from kdlab.clips.both_lights import BothLights
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw, View
-from kdlab.distill.dual_light import DualLight, MatchedSmoothing
 from kdlab.nets.attention_head import Attended
-from kdlab.nets.fusion import TwoLights
-from kdlab.profiles import Profile
-from kdlab.recipe import Recipe, UserClips
+from kdlab.papers.dual_light.both_lights import BothLights
+from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
+from kdlab.papers.dual_light.two_lights import TwoLights
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.sizes import Profile
 
 __all__ = ["TITLES", "dual_light", "sweep"]
 

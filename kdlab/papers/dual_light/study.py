@@ -9,15 +9,16 @@ import torch
 from torch import nn
 
 from kdlab.clips.cache import resize
-from kdlab.clips.night import Night
 from kdlab.clips.views import Raw, View, Window
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
 from kdlab.measure.paired import effect
 from kdlab.measure.transfer import asked
-from kdlab.profiles import DEMO, STUDY, TITLES, Profile, current, dual_light, sweep
-from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run
+from kdlab.night import Night
+from kdlab.papers.dual_light.recipes import TITLES, dual_light, sweep
 from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, fused
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import Run
+from kdlab.train.sizes import DEMO, STUDY, Profile, current
 
 __all__ = ["ALPHAS", "CLAIMS", "HEADLINE", "TEMPERATURES", "columns", "committed_costs", "committed_sweep",
            "cost_points", "costs", "ledger", "study"]

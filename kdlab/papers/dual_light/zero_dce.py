@@ -5,8 +5,8 @@ Four losses say what a well exposed picture is like; none reads a label or a bri
     L = 1·L_spa + 10·L_exp + 5·L_col + 200·L_TV
 
 Pictures are ``(B, 3, H, W)`` in [0, 1]. Forms and weights are those of the released code. What differs is the
-optimiser, ``kdlab.train``'s: AdamW under one cycle without clipping, where the release has Adam at a constant 1e-4 and
-clips the gradient's norm at 0.1. In as many steps ours ends at a lower loss (docs/methods.md, 1.1).
+optimiser, that of ``kdlab.train.loop``: AdamW under one cycle without clipping, where the release has Adam at a
+constant 1e-4 and clips the gradient's norm at 0.1. In as many steps ours ends at a lower loss (docs/methods.md, 1.1).
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def smoothness_loss(curves: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class ZeroDce:
-    """The method for :func:`kdlab.train.fit`: ``nets["student"]`` is a ``CurveNet``, its view the dark clip."""
+    """The method for :func:`kdlab.train.loop.fit`: ``nets["student"]`` is a ``CurveNet``, its view the dark clip."""
 
     spatial: float = 1.0
     exposure: float = 10.0

@@ -4,20 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from kdlab import detection_profiles
-from kdlab.clips.night.untrimmed import Untrimmed, untrimmed_catalogue
-from kdlab.generative_profiles import GenerativeSize
 from kdlab.layers import at_random
 from kdlab.measure.alignment import ENERGY, SLIDING, areas, traces
 from kdlab.measure.paired import Effect, effect
-from kdlab.runs import Run
+from kdlab.night.untrimmed import Untrimmed, untrimmed_catalogue
+from kdlab.papers.generative import detection_recipes
+from kdlab.papers.generative.recipes import GenerativeSize
 from kdlab.study import Outcome, load_arrays
+from kdlab.train.runs import Run
 
 __all__ = ["ATTENTIVE", "UNTRIMMED", "aligned", "alignment", "alignment_effects", "alignment_rows", "watched"]
 
 #: The untrimmed videos on which λ is read: those that the detection study tests on.
-UNTRIMMED = replace(detection_profiles.night(detection_profiles.STUDY).night,
-                    videos=(0, 0, detection_profiles.STUDY.videos[2]))
+UNTRIMMED = replace(detection_recipes.night(detection_recipes.STUDY).night,
+                    videos=(0, 0, detection_recipes.STUDY.videos[2]))
 #: Whose λ is read, and of which architectures also with random weights.
 ATTENTIVE, TWINS = ("teacher_fr", "student_gate", "student_fr", "genkd"), ("teacher_fr", "genkd")
 

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from kdlab.distill.dual_light import CrossEntropy
+from kdlab.distill.method import CrossEntropy
 from kdlab.values import not_negative
 
 __all__ = ["Detection", "detection_terms", "match", "overlaps"]
@@ -52,7 +52,7 @@ def match(priors: torch.Tensor, labels: torch.Tensor, num_classes: int):
 def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor,
                     distance: bool = False) -> dict[str, torch.Tensor]:
     """The four sums of the module's L, each divided by N and summed over stages: ``focal``, ``tiou``, ``l1`` and
-    ``quality``; ``output (B, S, P, K + 3)`` is a :mod:`kdlab.nets.detector`'s. ``distance`` takes distance IoU."""
+    ``quality``; ``output (B, S, P, K + 3)`` is that of :mod:`.detector`. ``distance`` takes distance IoU."""
     if output.ndim != 4 or output.shape[2] != len(priors) or labels.shape[::2] != (len(output), 3):
         raise ValueError(f"answers {tuple(output.shape)}, {len(priors)} priors and labels {tuple(labels.shape)} do not "
                          "fit: give answers (B, S, P, K + 3), priors (P,) and labels (B, N, 3)")

@@ -1,7 +1,7 @@
 """GenKD for temporal detection (arXiv 2312.08644; docs/methods.md, 2.3): generation and attention at several taps.
 
-As :mod:`kdlab.distill.generative`, with the detector's loss in the place of the class loss, and each term summed over
-the taps i:
+As :mod:`kdlab.papers.generative.method`, with the detector's loss in the place of the class loss, and each term summed
+over the taps i:
 
     pass 1   L = Σ_i MSE(F_i, F'_i) + 0.1 KL_i + 0.01 MSE(F'_i, F'_i,T)      F'_i = CVAE_i(F_i, λ_i)
     pass 2   L = L_det + Σ_i 0.5 w MSE(Dec_i(λ_i + ε, λ_i), F_i) + β MSE(λ_i, λ_i,T) + b L_bg
@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torchvision.ops import sigmoid_focal_loss
 
-from kdlab.distill.detection import Detection, detection_terms
-from kdlab.distill.generative import FeatureRepresentation, GenerativeDistillation, _gated
+from kdlab.papers.generative.detection_loss import Detection, detection_terms
+from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, _gated
 from kdlab.values import not_negative
 
 __all__ = ["DetectionDistillation", "DetectionRepresentation"]

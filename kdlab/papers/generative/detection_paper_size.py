@@ -12,17 +12,17 @@ from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.thumos import VIDEOS
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import Windows, windows
-from kdlab.distill.detection import Detection
-from kdlab.distill.generative_detection import DetectionDistillation, DetectionRepresentation
 from kdlab.measure.detections import seen_by
-from kdlab.nets.detector import Detector
-from kdlab.nets.gated_detector import GatedDetector
 from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.pretrained import Weights
-from kdlab.paper import PaperSet, cost, look, placed, present
-from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import obtain
-from kdlab.train import Settings
+from kdlab.papers.generative.detection_loss import Detection
+from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative.detector import Detector
+from kdlab.papers.generative.gated_detector import GatedDetector
+from kdlab.papers.paper_size import PaperSet, cost, look, placed, present
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import obtain
 
 __all__ = ["CONDITIONS", "SETS", "PaperSize", "counted", "dry_run", "profile", "recipes", "run"]
 

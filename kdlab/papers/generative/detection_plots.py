@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from kdlab.measure.detection import KINDS, Evaluation
+from kdlab.papers.generative.detection_study import METRICS, Detections
 from kdlab.show.widgets import explore
-from kdlab.studies.detection import METRICS, Detections
 
 __all__ = ["false_positives", "kind_counts", "map_over_tiou", "map_table", "timeline", "timeline_widget"]
 

@@ -1,22 +1,22 @@
 """Recipes of temporal detection on untrimmed `night` at three sizes: a teacher, and its student without and with GenKD.
 
-The `paper` size is in ``kdlab.paper_detection``.
+The `paper` size is in ``kdlab.papers.generative.detection_paper_size``.
 """
 
 from dataclasses import dataclass, replace
 
-from kdlab.clips.night.untrimmed import Untrimmed
-from kdlab.clips.untrimmed import UntrimmedStream
 from kdlab.clips.views import MotionMix
 from kdlab.clips.windows import Windows
-from kdlab.distill.detection import Detection
-from kdlab.distill.generative_detection import DetectionDistillation, DetectionRepresentation
-from kdlab.nets.detector import Detector
-from kdlab.nets.gated_detector import GatedDetector
 from kdlab.nets.i3d import TinyC3D
-from kdlab.profiles import VARIETY, among
-from kdlab.recipe import Recipe
-from kdlab.train import Settings
+from kdlab.night.streams import UntrimmedStream
+from kdlab.night.untrimmed import Untrimmed
+from kdlab.papers.generative.detection_loss import Detection
+from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative.detector import Detector
+from kdlab.papers.generative.gated_detector import GatedDetector
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe
+from kdlab.train.sizes import VARIETY, among
 from kdlab.values import positive, whole
 
 __all__ = ["CLASSES", "DEMO", "SMOKE", "STUDY", "TITLES", "DetectionSize", "conditions", "night", "sized"]

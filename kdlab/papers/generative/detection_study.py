@@ -16,14 +16,14 @@ import numpy as np
 import pandas as pd
 
 from kdlab.clips.windows import windows
-from kdlab.detection_profiles import DEMO, STUDY, TITLES, DetectionSize, conditions, sized
 from kdlab.measure.detection import AVERAGES, TIOUS, Evaluation, annotated, evaluate
 from kdlab.measure.detections import effect_of, found_by, mean_aps, resampled, seen_by
 from kdlab.measure.paired import Effect, verdict
-from kdlab.recipe import Recipe
-from kdlab.runs import Run, save_arrays
+from kdlab.papers.generative.detection_recipes import DEMO, STUDY, TITLES, DetectionSize, conditions, sized
 from kdlab.study import LEDGER, Outcome, Part, Study, beside, by_condition, obtained
 from kdlab.study import convergence as study_convergence
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run, save_arrays
 
 __all__ = ["HEADLINE", "METRICS", "Detections", "collected", "columns", "convergence", "effects", "ledger", "sized",
            "study", "width"]

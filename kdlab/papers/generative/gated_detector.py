@@ -1,6 +1,6 @@
 """The temporal detector under GenKD's attention: λ and a gate at each tap, and a CVAE of each tap's features.
 
-As in :mod:`kdlab.nets.generative`; the gate is detection's (docs/methods.md, 2.3).
+As in :mod:`kdlab.papers.generative.nets`; the gate is detection's (docs/methods.md, 2.3).
 """
 
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from kdlab.nets.detector import DetectionNet, Detector, begin_backbone
-from kdlab.nets.generative import CVAE, Attention
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import Normalised, WrongWeights, load_weights
+from kdlab.papers.generative.detector import DetectionNet, Detector, begin_backbone
+from kdlab.papers.generative.nets import CVAE, Attention
 from kdlab.stored import read_weights
 from kdlab.values import whole
 
@@ -95,7 +95,7 @@ class GatedDetector:
         return GatedDetectionNet(self, num_classes)
 
     def begin(self, net: Normalised, start: Normalised) -> Normalised:
-        """See :func:`kdlab.nets.detector.begin_backbone`."""
+        """See :func:`kdlab.papers.generative.detector.begin_backbone`."""
         return begin_backbone(net, start)
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import torch
 
-from kdlab.distill.generative import GenerativeDistillation
-from kdlab.nets.generative import read_cvae
-from kdlab.runs import Run, batches, find
-from kdlab.train import Progress
+from kdlab.papers.generative.method import GenerativeDistillation
+from kdlab.papers.generative.nets import read_cvae
+from kdlab.train.loop import Progress
+from kdlab.train.runs import Run, batches, find
 from kdlab.values import whole
 
 __all__ = ["shares"]

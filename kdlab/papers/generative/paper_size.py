@@ -16,15 +16,15 @@ from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.clips.splits import VAL_SHARE
 from kdlab.clips.views import Raw
-from kdlab.distill.dual_light import DualLight
-from kdlab.distill.generative import FeatureRepresentation, GenerativeDistillation
-from kdlab.nets.generative import Gated
+from kdlab.distill.method import KD
 from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.pretrained import Weights
-from kdlab.paper import PaperSet, cost, look, placed, present
-from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run, obtain
-from kdlab.train import Settings
+from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
+from kdlab.papers.generative.nets import Gated
+from kdlab.papers.paper_size import PaperSet, cost, look, placed, present
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import Run, obtain
 
 __all__ = ["CONDITIONS", "SETS", "STREAMS", "PaperSize", "dry_run", "profile", "recipes", "run", "together"]
 
@@ -88,7 +88,7 @@ def recipes(which: PaperSet, root: Path, size: PaperSize, seed: int = 0) -> dict
                               net=Gated(size.teachers[k], clip, dropout=dropout), settings=twice)
             phase_2 = replace(base, condition="genkd", net=Gated(size.students[k], clip, dropout=dropout),
                               settings=twice, method=GenerativeDistillation(alternating=twice.epochs), teacher=phase_1)
-            every = (phase_1, base, replace(base, condition="kd", method=DualLight(), teacher=plain), phase_2,
+            every = (phase_1, base, replace(base, condition="kd", method=KD(), teacher=plain), phase_2,
                      replace(phase_2, condition="untrained", method=replace(phase_2.method, teacher="untrained")))
             found |= {(split, stream, recipe.condition): recipe for recipe in every}
     return found

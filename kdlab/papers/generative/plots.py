@@ -10,9 +10,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from kdlab.generative_profiles import TITLES
 from kdlab.measure.alignment import ENERGY, Trace
 from kdlab.measure.paired import effect
+from kdlab.papers.generative.recipes import TITLES
 
 __all__ = ["alignments", "features", "losses", "moment", "over_time", "signal_title"]
 

@@ -3,24 +3,24 @@
 Teachers are tiny C3Ds, students their tiny Top-I3D: half the widths below the last stage, kernels in time in the last
 two (docs/methods.md, 2). GenKD's networks are gated, those of its competitors are plain, as their papers have them; so
 ``student_gate`` tells what the gate alone does. Every student has the same steps, clips, order of clips and seed, and
-its teacher the seed + 1. The `paper` size is in ``kdlab.paper_generative``.
+its teacher the seed + 1. The `paper` size is in ``kdlab.papers.generative.paper_size``.
 """
 
 from dataclasses import dataclass, replace
 
 from kdlab.clips.flow import Flow
-from kdlab.clips.mpeg4_sets import NightStream
-from kdlab.clips.night import ACTIONS, Night
 from kdlab.clips.views import Window
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
-from kdlab.distill.dual_light import DualLight
 from kdlab.distill.feature_baselines import FeatureNorm, SimKD
-from kdlab.distill.generative import FeatureRepresentation, GenerativeDistillation
-from kdlab.nets.generative import Gated
+from kdlab.distill.method import KD
 from kdlab.nets.i3d import TinyC3D
-from kdlab.profiles import VARIETY, among
-from kdlab.recipe import Recipe, UserClips
-from kdlab.train import Settings
+from kdlab.night import ACTIONS, Night
+from kdlab.night.streams import NightStream
+from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
+from kdlab.papers.generative.nets import Gated
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.sizes import VARIETY, among
 from kdlab.values import whole
 
 __all__ = ["ABLATIONS", "DEMO", "HEADLINE", "ONCE", "REAL", "SMOKE", "STUDIED", "STUDY", "STUDENT", "TEACHER", "TITLES",
@@ -113,7 +113,7 @@ def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 
     every = (
         teacher, taught, base, replace(base, condition="student_2x", settings=longer), gated,
         replace(gated, condition="student_fr", method=phase_1),
-        plain("kd", DualLight()),
+        plain("kd", KD()),
         plain("dkd", DecoupledKD()),
         plain("fitnets", FitNet(tap="net.stages.2")),
         plain("attention_transfer", AttentionTransfer()),
@@ -126,7 +126,7 @@ def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 
         generative("permuted", GenerativeDistillation(teacher="permuted")),
         generative("autoencoder", GenerativeDistillation(deterministic=True), teacher=replace(
             taught, condition="teacher_autoencoder", method=FeatureRepresentation(deterministic=True))),
-        generative("kd_gate", DualLight()),
+        generative("kd_gate", KD()),
         generative("alternating", GenerativeDistillation(alternating=longer.epochs), settings=longer),
         generative("faithful", GenerativeDistillation(), net=released["student"], teacher=replace(
             taught, condition="teacher_faithful", net=released["teacher"])),

@@ -13,9 +13,14 @@ import pandas as pd
 import torch
 
 from kdlab import paths
-from kdlab.clips.mpeg4_sets import NightStream
-from kdlab.clips.night import ACTIONS
-from kdlab.generative_profiles import (
+from kdlab.measure.cost import cpu_times, macs, parameters
+from kdlab.measure.paired import Effect, together, verdict
+from kdlab.nets.video import build
+from kdlab.night import ACTIONS
+from kdlab.night.streams import NightStream
+from kdlab.papers.generative.alignment import ATTENTIVE, alignment_rows
+from kdlab.papers.generative.gradients import shares
+from kdlab.papers.generative.recipes import (
     ABLATIONS,
     DEMO,
     HEADLINE,
@@ -30,13 +35,8 @@ from kdlab.generative_profiles import (
     night,
     sized,
 )
-from kdlab.measure.cost import cpu_times, macs, parameters
-from kdlab.measure.gradients import shares
-from kdlab.measure.paired import Effect, together, verdict
-from kdlab.nets.video import build
-from kdlab.recipe import Recipe, UserClips
-from kdlab.studies.looking import ATTENTIVE, alignment_rows
 from kdlab.study import LEDGER, Outcome, Part, Scores, Study, beside, by_condition, convergence
+from kdlab.train.recipe import Recipe, UserClips
 
 __all__ = ["COMPETITORS", "SETS", "columns", "convergence_line", "data_sets", "g2", "ledger", "sized",
            "study", "test_clips"]
@@ -142,7 +142,7 @@ def _demo(size: GenerativeSize, seeds: int) -> Part:
 
 def _rows(outcome: Outcome) -> list[dict]:
     """Rows of the networks; of ``night_bright`` also how much of pass 2 the backbone feels at the end of training
-    (``kdlab.measure.gradients``)."""
+    (``kdlab.papers.generative.gradients``)."""
     table = outcome.rows()
     for run in outcome.runs["genkd"] if outcome.part.data == "night_bright" else ():
         for term, share in shares(run).items():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kdlab.measure.alignment import Trace
-from kdlab.show.generative_plots import moment
+from kdlab.papers.generative.plots import moment
 from kdlab.show.widgets import explore
 
 __all__ = ["moment_widget"]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdlab.nets.exits import ORDER, Trio
+from kdlab.papers.progressive.nets import ORDER, Trio
 
 __all__ = ["Walked", "cost_per_exit", "walk"]
 

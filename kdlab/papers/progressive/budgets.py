@@ -14,8 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.mpeg4_sets import halves
-from kdlab.distill.wise import (
+from kdlab.clips.held_out import halves
+from kdlab.measure.bootstrap import counts
+from kdlab.measure.paired import Effect
+from kdlab.papers.progressive.wise import (
     FAITHFUL_MIX,
     area,
     best_single,
@@ -29,10 +31,8 @@ from kdlab.distill.wise import (
     threshold_for_budget,
     variants,
 )
-from kdlab.measure.bootstrap import counts
-from kdlab.measure.paired import Effect
-from kdlab.runs import Run, batches
-from kdlab.train import one_thread, seeded
+from kdlab.train.loop import one_thread, seeded
+from kdlab.train.runs import Run, batches
 
 __all__ = ["BUDGETS", "THETAS", "Calibrated", "Parts", "area_effect", "calibrated", "everything", "parts", "swept",
            "teaching_losses"]

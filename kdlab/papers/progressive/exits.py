@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.features import Features, FrozenView, extract
 from kdlab.clips.segments import SegmentBatches
-from kdlab.nets.exits import ORDER, ExitHeads
-from kdlab.recipe import Prepared, Recipe
-from kdlab.train import one_thread, seeded
+from kdlab.papers.progressive.features import Features, FrozenView, extract
+from kdlab.papers.progressive.nets import ORDER, ExitHeads
+from kdlab.train.loop import one_thread, seeded
+from kdlab.train.recipe import Prepared, Recipe
 
 __all__ = ["ExitRecipe", "all_exits", "frozen_features"]
 

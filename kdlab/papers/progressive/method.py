@@ -19,8 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.distill.dual_light import CrossEntropy
 from kdlab.distill.losses import check_mixture, entropy, smoothed_targets, smoothing_of_entropy
+from kdlab.distill.method import CrossEntropy
 from kdlab.values import alike, fraction, positive
 
 __all__ = ["PAPER", "FixedMixture", "LabelExits", "Progressive", "RandomTeacher", "SettledCrossEntropy",

@@ -16,25 +16,25 @@ from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.compressed import Unsuited, scan
 from kdlab.clips.container import DamagedClip
 from kdlab.clips.coviar import Compressed
-from kdlab.clips.features import FrozenView
-from kdlab.clips.night import Night
 from kdlab.clips.paper_segments import PaperSegments
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.clips.splits import VAL_SHARE
-from kdlab.distill.progressive import SettledCrossEntropy, gate
-from kdlab.distill.wise import FAITHFUL_MIX
-from kdlab.exit_profiles import STUDY, conditions
-from kdlab.exits import ExitRecipe
-from kdlab.measure.anytime import cost_per_exit
-from kdlab.measure.exits import everything, parts
 from kdlab.nets.compressed import CHANNELS, CoViARNet
-from kdlab.nets.exits import ORDER, ExitHeads, Trio
 from kdlab.nets.pretrained import Weights, untrained
 from kdlab.nets.video import build
-from kdlab.paper import PaperSet, cost, look, placed, present
-from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run, find, obtain
-from kdlab.train import Settings
+from kdlab.night import Night
+from kdlab.papers.paper_size import PaperSet, cost, look, placed, present
+from kdlab.papers.progressive.anytime import cost_per_exit
+from kdlab.papers.progressive.budgets import everything, parts
+from kdlab.papers.progressive.exits import ExitRecipe
+from kdlab.papers.progressive.features import FrozenView
+from kdlab.papers.progressive.method import SettledCrossEntropy, gate
+from kdlab.papers.progressive.nets import ORDER, ExitHeads, Trio
+from kdlab.papers.progressive.recipes import STUDY, conditions
+from kdlab.papers.progressive.wise import FAITHFUL_MIX
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import Run, find, obtain
 
 __all__ = ["CONDITIONS", "SETS", "dry_run", "profile", "recipes", "run", "scores", "suited"]
 
@@ -51,7 +51,7 @@ SETS = (
         " 12.3 (1/1/1): a sweep of segments, in which leaving early saves 7 % of the MACs at the last, else under 1 %",
         "quoted there: CoViAR 68.0 to 68.1, TEAM-Net 66.06")),
 )
-#: Of :func:`kdlab.exit_profiles.conditions`; all have the same steps, which the released baselines do not.
+#: Of :func:`kdlab.papers.progressive.recipes.conditions`; all have the same steps, which the released baselines do not.
 CONDITIONS = ("ce_ic", "pkd", "pkd_iframe", "own_final")
 _OTHERWISE = ("Adam with eps 1e-3 and L2 decay (AdamW here); rates of 1, .1 (input) and .01 of the base (.1 for all"
               " layers); rates that fall by steps (a cosine); exits with rates by modality, at 256², on new crops in"

@@ -12,12 +12,12 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from kdlab.distill.wise import FINAL_EXITS, curve, max_probability, stop_at
-from kdlab.exit_profiles import HEADLINE, TITLES, TRAINED
-from kdlab.measure.exits import THETAS
 from kdlab.measure.paired import Effect
-from kdlab.nets.exits import ORDER
-from kdlab.studies.progressive import exit_effect, places
+from kdlab.papers.progressive.budgets import THETAS
+from kdlab.papers.progressive.nets import ORDER
+from kdlab.papers.progressive.recipes import HEADLINE, TITLES, TRAINED
+from kdlab.papers.progressive.study import exit_effect, places
+from kdlab.papers.progressive.wise import FINAL_EXITS, curve, max_probability, stop_at
 from kdlab.show.widgets import explore
 from kdlab.study import Scores
 

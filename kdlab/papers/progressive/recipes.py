@@ -1,17 +1,20 @@
 """Recipes of the compressed domain at three sizes: three networks, and internal classifiers on them by every method.
 
-The `paper` size is in ``kdlab.paper_progressive``.
+The `paper` size is in ``kdlab.papers.progressive.paper_size``.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from kdlab.clips.coviar import Compressed
-from kdlab.clips.features import FrozenView
-from kdlab.clips.mpeg4_sets import HeldOut, NightStream
-from kdlab.clips.night import ACTIONS, Night
+from kdlab.clips.held_out import HeldOut
 from kdlab.clips.segments import Segments
-from kdlab.distill.progressive import (
+from kdlab.nets.compressed import TinyCompressed, tiny
+from kdlab.night import ACTIONS, Night
+from kdlab.night.streams import NightStream
+from kdlab.papers.progressive.exits import ExitRecipe
+from kdlab.papers.progressive.features import FrozenView
+from kdlab.papers.progressive.method import (
     FixedMixture,
     LabelExits,
     Progressive,
@@ -21,12 +24,10 @@ from kdlab.distill.progressive import (
     only,
     orders,
 )
-from kdlab.exits import ExitRecipe
-from kdlab.nets.compressed import TinyCompressed, tiny
-from kdlab.nets.exits import ORDER, POOLED, ExitHeads
-from kdlab.profiles import VARIETY, among
-from kdlab.recipe import Recipe
-from kdlab.train import Settings
+from kdlab.papers.progressive.nets import ORDER, POOLED, ExitHeads
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe
+from kdlab.train.sizes import VARIETY, among
 from kdlab.values import whole
 
 __all__ = ["CONTEXT", "DEMO", "HEADLINE", "SMOKE", "STUDY", "TITLES", "TRAINED", "ExitSize", "conditions", "night",

@@ -15,18 +15,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kdlab import exit_profiles, paths
+from kdlab import paths
 from kdlab.clips.coviar import DIFFERENCE
-from kdlab.clips.mpeg4_sets import HeldOut, NightStream
-from kdlab.distill.progressive import PAPER, Progressive, coinciding, gate
-from kdlab.exit_profiles import CONTEXT, HEADLINE, STUDY, TRAINED, ExitSize, conditions, night, sized, trio
-from kdlab.exits import ExitRecipe
-from kdlab.measure.exits import teaching_losses
+from kdlab.clips.held_out import HeldOut
 from kdlab.measure.paired import Effect, effect, together, verdict
-from kdlab.nets.exits import ORDER
-from kdlab.recipe import UserClips
-from kdlab.runs import Run, find
+from kdlab.night.streams import NightStream
+from kdlab.papers.progressive import recipes as progressive_recipes
+from kdlab.papers.progressive.budgets import teaching_losses
+from kdlab.papers.progressive.exits import ExitRecipe
+from kdlab.papers.progressive.method import PAPER, Progressive, coinciding, gate
+from kdlab.papers.progressive.nets import ORDER
+from kdlab.papers.progressive.recipes import CONTEXT, HEADLINE, STUDY, TRAINED, ExitSize, conditions, night, sized, trio
 from kdlab.study import LEDGER, Outcome, Part, Scores, Study, beside, by_condition
+from kdlab.train.recipe import UserClips
+from kdlab.train.runs import Run, find
 
 __all__ = ["CONTEXTS", "SETS", "columns", "differing", "exit_effect", "gate_line", "ledger", "regime", "sized",
            "study", "teachers"]
@@ -230,5 +232,5 @@ def _nine(runs: dict[str, list[Run]], condition: str) -> float:
     return 100 * float(np.mean([run.predictions().correct.T[list(TRAINED)].mean() for run in runs[condition]]))
 
 
-study = Study("progressive", _parts, size=STUDY, sized=sized, number=_nine, titles=exit_profiles.TITLES,
-              yours=lambda: _demo(exit_profiles.DEMO, exit_profiles.DEMO.seeds), committed=True)
+study = Study("progressive", _parts, size=STUDY, sized=sized, number=_nine, titles=progressive_recipes.TITLES,
+              yours=lambda: _demo(progressive_recipes.DEMO, progressive_recipes.DEMO.seeds), committed=True)

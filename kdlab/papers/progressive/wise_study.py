@@ -11,18 +11,18 @@ import pandas as pd
 import torch
 
 from kdlab.clips.cache import resize
-from kdlab.clips.mpeg4_sets import halves
+from kdlab.clips.held_out import halves
 from kdlab.clips.segments import SegmentBatches
-from kdlab.distill.wise import solve
-from kdlab.exit_profiles import STUDY, ExitSize, sized
-from kdlab.measure.anytime import cost_per_exit
 from kdlab.measure.cost import cpu_times
-from kdlab.measure.exits import BUDGETS, THETAS, area_effect, everything, parts, swept
 from kdlab.measure.paired import Effect, effect, together, verdict
-from kdlab.nets.exits import ORDER, Trio
-from kdlab.runs import Run, find
-from kdlab.studies.progressive import FOLDS, columns, data_sets
+from kdlab.papers.progressive.anytime import cost_per_exit
+from kdlab.papers.progressive.budgets import BUDGETS, THETAS, area_effect, everything, parts, swept
+from kdlab.papers.progressive.nets import ORDER, Trio
+from kdlab.papers.progressive.recipes import STUDY, ExitSize, sized
+from kdlab.papers.progressive.study import FOLDS, columns, data_sets
+from kdlab.papers.progressive.wise import solve
 from kdlab.study import LEDGER, Outcome, Part, Scores, Study, load_arrays, pooled
+from kdlab.train.runs import Run, find
 
 __all__ = ["METHODS", "SEGMENTS", "area_effects", "effects", "ledger", "load_curves", "sized", "study", "trio_of"]
 

@@ -1,13 +1,13 @@
 import numpy as np
 
-from kdlab.clips.both_lights import BothLights
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import ClipBatches, Enhanced, Raw, Window
 from kdlab.nets.attention_head import Attended
-from kdlab.nets.fusion import TwoLights
 from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.papers.dual_light.both_lights import BothLights
+from kdlab.papers.dual_light.two_lights import TwoLights
 
 
 def test_both_lights_are_those_of_the_single_views_and_reach_a_network(make_video, tmp_path):

@@ -5,9 +5,10 @@ import torch
 from torch.nn import functional as F
 
 from kdlab.clips.views import Batch
-from kdlab.distill.controls import RandomGamma, StoredTargets, random_gamma, shuffle
-from kdlab.distill.dual_light import CrossEntropy, DualLight
-from kdlab.train import Progress
+from kdlab.distill.method import CrossEntropy
+from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets, random_gamma, shuffle
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.train.loop import Progress
 
 CLIPS = torch.rand(400, 1, 2, 2, 2, generator=torch.Generator().manual_seed(0))
 

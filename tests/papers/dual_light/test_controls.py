@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from kdlab import paths
-from kdlab.clips.night import Night
-from kdlab.profiles import DEMO, SMOKE, STUDY
-from kdlab.studies import controls
+from kdlab.night import Night
+from kdlab.papers.dual_light import controls
 from kdlab.study import Scores, load_rows
+from kdlab.train.sizes import DEMO, SMOKE, STUDY
 
 
 def differing(a, b) -> set[str]:

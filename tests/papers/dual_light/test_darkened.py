@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from kdlab import paths
-from kdlab.clips.both_lights import BothLights
-from kdlab.clips.darkened import Darkened
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Raw
-from kdlab.profiles import SMOKE, STUDY
-from kdlab.studies import darkened
+from kdlab.night.darkened import Darkened
+from kdlab.papers.dual_light import darkened
+from kdlab.papers.dual_light.both_lights import BothLights
 from kdlab.study import Scores, load_rows, pooled
+from kdlab.train.sizes import SMOKE, STUDY
 
 PREDICTIONS = [paths.figures_dir() / "predictions" / f"dual_light_weizmann-fold{fold}.npz" for fold in darkened.FOLDS]
 

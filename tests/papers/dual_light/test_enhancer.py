@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab import enhancer as module
 from kdlab import paths
-from kdlab.clips.night import Night
 from kdlab.clips.views import Enhanced
-from kdlab.enhancer import TrainedCurves
-from kdlab.nets.curves import apply_curves
-from kdlab.recipe import Recipe, UserClips, from_json, to_json
+from kdlab.night import Night
+from kdlab.papers.dual_light import enhancer as module
+from kdlab.papers.dual_light.curves import apply_curves
+from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.sources import source_hash
+from kdlab.train.recipe import Recipe, UserClips, from_json, to_json
 from tests.conftest import encode
 
 

@@ -6,14 +6,15 @@ import pytest
 
 from kdlab import paths
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.night import Night
 from kdlab.clips.views import Window
-from kdlab.enhancer import TrainedCurves
-from kdlab.evidence import COLUMNS
-from kdlab.profiles import SMOKE, dual_light
-from kdlab.studies import enhancers as study
+from kdlab.night import Night
+from kdlab.papers.dual_light import enhancers as study
+from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.study import Scores
-from kdlab.train import Settings
+from kdlab.study.evidence import COLUMNS
+from kdlab.train.loop import Settings
+from kdlab.train.sizes import SMOKE
 
 
 def test_every_enhancer_has_its_teacher_and_shares_those_of_the_main_study():

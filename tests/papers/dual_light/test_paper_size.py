@@ -7,22 +7,25 @@ from functools import partial
 import pytest
 from torch import nn
 
-from kdlab import paper, paths
+from kdlab import paths
 from kdlab.clips import released
-from kdlab.clips.both_lights import BothLights
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import Enhanced, Raw
-from kdlab.distill.dual_light import DualLight
-from kdlab.enhancer import TrainedCurves
 from kdlab.measure.cost import macs
 from kdlab.nets.attention_head import Attended
-from kdlab.nets.fusion import TwoLights
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import TinyR2Plus1D
-from kdlab.paper import SETS, activation_bytes, cost, dry_run, gpu_hours, look, recipes, run
-from kdlab.profiles import DEMO, Profile, dual_light
-from kdlab.train import Settings
+from kdlab.papers.dual_light import paper_size
+from kdlab.papers.dual_light.both_lights import BothLights
+from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.papers.dual_light.paper_size import SETS, dry_run, gpu_hours, recipes, run
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.dual_light.two_lights import TwoLights
+from kdlab.papers.paper_size import PaperSet, activation_bytes, cost, look
+from kdlab.train.loop import Settings
+from kdlab.train.sizes import DEMO, Profile
 from tests.clips.test_released import arid_tree
 from tests.conftest import encode, pattern
 
@@ -41,12 +44,12 @@ def root(tmp_path, monkeypatch):
     one = encode(tmp_path / "one.mp4", pattern(10, 32, 24))
     for clip in (tmp_path / "sets" / "arid").rglob("*.mp4"):
         shutil.copy(one, clip)
-    monkeypatch.setattr(paper, "SETS", (paper.PaperSet("ARID v1.0", "arid", 11, (88,), (), ("1",)), *SETS[1:]))
+    monkeypatch.setattr(paper_size, "SETS", (PaperSet("ARID v1.0", "arid", 11, (88,), (), ("1",)), *SETS[1:]))
     return tmp_path / "sets"
 
 
 def test_the_numbers_are_those_of_the_reference():
-    size = paper.profile()
+    size = paper_size.profile()
     assert size.settings == Settings(200, 8, 1e-5, 1e-3, "one_cycle", "bf16")
     assert (size.window.frames, size.window.crop, size.window.scales) == (64, 112, (1.0, 0.875, 0.75, 0.66))
     assert (size.net.backbone.depth, size.net.tokens, size.net.heads, size.net.dropout) == (34, 8, 8, 0.8)
@@ -55,7 +58,7 @@ def test_the_numbers_are_those_of_the_reference():
     both = dual_light(size)["two_lights"]
     assert (both.net, both.view) == (TwoLights(size.net.backbone, 16, 8, 0.8), BothLights(Gamma(1.8)))
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere.pth"):
-        paper.profile("/nowhere.pth")
+        paper_size.profile("/nowhere.pth")
 
 
 def test_every_number_has_an_owner_in_the_docs():
@@ -65,7 +68,7 @@ def test_every_number_has_an_owner_in_the_docs():
     told = {what: (value, whose) for what, value, whose, _ in rows[1:]}
     assert all(re.fullmatch(r"(paper|reference code|ours)(, (paper|reference code|ours))*", whose)
                for _, whose in told.values())
-    size = paper.profile()
+    size = paper_size.profile()
     for what, number in (("rate", f"{size.settings.lr:.0e}".replace("e-0", "e-")), ("batch", size.settings.batch_size),
                          ("epochs", size.settings.epochs), ("clip", size.window.frames),
                          ("test crop", size.window.crop), ("loss", DualLight().alpha)):
@@ -98,9 +101,9 @@ def test_activations_of_a_known_network():
 
 def test_the_papers_network_has_the_published_cost():
     """R(2+1)D-34 has 152 GFLOPs (of one multiply and add) and 63.5 M parameters at 32 × 112² in the literature."""
-    macs_of_32 = cost(untrained(paper.profile().net.backbone), 400, 32, 112)[0]
+    macs_of_32 = cost(untrained(paper_size.profile().net.backbone), 400, 32, 112)[0]
     assert macs_of_32 / 1e9 == pytest.approx(152, abs=1)
-    forward, kept, parameters = cost(paper.profile().net, 11, 64, 112)
+    forward, kept, parameters = cost(paper_size.profile().net, 11, 64, 112)
     assert forward / macs_of_32 == pytest.approx(2, rel=1e-3) and parameters > 63.5e6
     assert kept > 64 * 3 * 112**2 * 4
 
@@ -121,7 +124,7 @@ def test_the_dry_run_tells_what_is_there_and_what_it_takes(root):
     text = dry_run(root, SMOKE, tflops=100)
     found = re.findall(r"^  found +(.*)$", text, re.MULTILINE)
     assert [line.split(":")[0] for line in found] == ["yes", "no", "no"]
-    train = len(look(paper.SETS[0], root)[0].split("train"))
+    train = len(look(paper_size.SETS[0], root)[0].split("train"))
     assert f"1: {train} training clips" in text and f"{train // 16} steps" in text
     assert "1: 2,972, 2,972, 2,972" not in text and "5,642, 5,642, 5,642 training clips" in text
     for word in ("DL-KDD: unknown", "DarkLight, R(2+1)D-34 84.13", "48.96", "100 TFLOP/s × 0.35", "gamma1.8, zerodce",
@@ -132,7 +135,7 @@ def test_the_dry_run_tells_what_is_there_and_what_it_takes(root):
 
 def test_another_data_set_in_the_folder_is_not_taken_for_it(root):
     shutil.rmtree(root / "arid" / "list_cvt")  # class folders without lists are ARID v1.5's way
-    assert "holds ARID v1.5" in look(paper.SETS[0], root)
+    assert "holds ARID v1.5" in look(paper_size.SETS[0], root)
 
 
 def test_without_data_the_command_says_where_to_put_it(tmp_path, command):
@@ -146,13 +149,13 @@ def test_without_data_the_command_says_where_to_put_it(tmp_path, command):
 
 @pytest.mark.slow
 def test_the_whole_profile_in_miniature(root, monkeypatch):
-    monkeypatch.setattr(paper, "ENHANCERS", {
+    monkeypatch.setattr(paper_size, "ENHANCERS", {
         "gamma1.8": lambda clips: Gamma(1.8),
         "zerodce": lambda clips: TrainedCurves(clips, width=2, side=16, clips=4, batch=4, steps=2)})
     said = []
     table = run(root, SMOKE, say=said.append)
     assert sum("is left out" in line for line in said) == 2
-    assert list(table.index) == [("ARID v1.0", e, c) for _, e, c in recipes(paper.SETS[0], root, SMOKE)]
+    assert list(table.index) == [("ARID v1.0", e, c) for _, e, c in recipes(paper_size.SETS[0], root, SMOKE)]
     assert table.top1.between(0, 100).all() and len(table) == 11
     trained = sum("trained in" in line for line in said)
     assert trained == 14  # eleven conditions, and three teachers of another seed

@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 
-from kdlab.clips.night import Night
-from kdlab.profiles import SMOKE, STUDY, dual_light
-from kdlab.studies import real_dark
+from kdlab.night import Night
+from kdlab.papers.dual_light import real_dark
+from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.study import Scores, load_rows
+from kdlab.train.sizes import SMOKE, STUDY
 
 
 def test_everything_is_fine_tuned_but_a_kept_teacher():

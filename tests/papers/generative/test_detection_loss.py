@@ -9,11 +9,11 @@ import torch
 
 from kdlab.clips.views import Batch
 from kdlab.clips.windows import VideoWindow
-from kdlab.distill.detection import Detection, detection_terms, match, overlaps
 from kdlab.measure.detection import annotated, decode, evaluate
-from kdlab.nets.detector import Detector
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train import Settings, fit, predict
+from kdlab.papers.generative.detection_loss import Detection, detection_terms, match, overlaps
+from kdlab.papers.generative.detector import Detector
+from kdlab.train.loop import Settings, fit, predict
 
 PRIORS = torch.tensor([1.0, 3, 5, 7, 9])
 

@@ -8,16 +8,16 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from kdlab.clips.views import Batch
-from kdlab.distill.detection import Detection, detection_terms
-from kdlab.distill.generative import kl_to_attention
-from kdlab.distill.generative_detection import DetectionDistillation, DetectionRepresentation
 from kdlab.layers import outputs
-from kdlab.nets.detector import Detector
-from kdlab.nets.gated_detector import GatedDetector, normed_gate, read_cvaes
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import WrongWeights, build
-from kdlab.recipe import from_json, to_json
-from kdlab.train import Progress, Settings, fit
+from kdlab.papers.generative.detection_loss import Detection, detection_terms
+from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative.detector import Detector
+from kdlab.papers.generative.gated_detector import GatedDetector, normed_gate, read_cvaes
+from kdlab.papers.generative.method import kl_to_attention
+from kdlab.train.loop import Progress, Settings, fit
+from kdlab.train.recipe import from_json, to_json
 
 CROP, HALF = 16, Progress(50, 100)
 TAPS = ("stages.2.2", "stages.3")

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kdlab import paper_detection, paths
+from kdlab import paths
 from kdlab.clips import thumos
-from kdlab.nets.detector import Detector
 from kdlab.nets.i3d import TOP, TinyC3D
-from kdlab.paper_detection import SETS, dry_run, profile, recipes, run
-from kdlab.train import Settings
+from kdlab.papers.generative import detection_paper_size
+from kdlab.papers.generative.detection_paper_size import SETS, dry_run, profile, recipes, run
+from kdlab.papers.generative.detector import Detector
+from kdlab.train.loop import Settings
 
 MINIATURE = replace(SETS[0], classes=2)
 
@@ -31,7 +32,7 @@ def root(make_video, tmp_path, monkeypatch):
     for name in ("RUNS", "CACHE"):
         monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
     monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path / "pretrained")
-    monkeypatch.setattr(paper_detection, "SETS", (MINIATURE,))
+    monkeypatch.setattr(detection_paper_size, "SETS", (MINIATURE,))
     monkeypatch.setitem(thumos.VIDEOS, "json", {"train": 2, "test": 1})
     monkeypatch.setitem(thumos.SEGMENTS, "json", {"train": 4, "test": 2})
     folder, database = tmp_path / "sets" / "thumos14", {}
@@ -52,7 +53,7 @@ def test_the_numbers_are_the_papers():
     assert size.student.of.temporal == TOP and size.teacher.refine and size.student.levels == 6
     assert (size.window.frames, size.window.rate, size.window.crop, size.window.stride) == (256, 10.0, 96, 128)
     made = recipes(SETS[0], paths.data_dir(), size)
-    assert [condition for _, condition in made] == list(paper_detection.CONDITIONS)
+    assert [condition for _, condition in made] == list(detection_paper_size.CONDITIONS)
     genkd = made["json", "det_genkd"]
     assert genkd.method.beta == 10 and genkd.method.alternating == genkd.settings.epochs == 100
     assert made["json", "det_student"].settings.epochs == 50 and genkd.settings.batch_size == 1
@@ -82,5 +83,5 @@ def test_without_the_data_set_nothing_runs(tmp_path):
 def test_the_whole_in_miniature(root):
     said = []
     table = run(root, small(), say=said.append)
-    assert table.index.tolist() == [("THUMOS14", c) for c in paper_detection.CONDITIONS]
+    assert table.index.tolist() == [("THUMOS14", c) for c in detection_paper_size.CONDITIONS]
     assert np.isfinite(table["0.1-0.5"]).all() and table.to_numpy().min() >= 0 and len(said) >= 4

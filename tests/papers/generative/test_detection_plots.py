@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from kdlab.measure.detection import TIOUS, evaluate
-from kdlab.show.detection_plots import (
+from kdlab.papers.generative.detection_plots import (
     false_positives,
     kind_counts,
     map_over_tiou,
@@ -13,8 +13,8 @@ from kdlab.show.detection_plots import (
     timeline,
     timeline_widget,
 )
-from kdlab.studies.detection import METRICS, Detections
-from tests.show.conftest import words
+from kdlab.papers.generative.detection_study import METRICS, Detections
+from tests.conftest import words
 
 CLASSES = ("Jump", "Walk")
 TRUTH = pd.DataFrame({"video": ["v"] * 4, "label": [0, 1, 0, 1], "start": [0.0, 5, 10, 15], "end": [2.0, 7, 12, 17]})

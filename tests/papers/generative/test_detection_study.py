@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab import detection_profiles, paths
-from kdlab.clips.night.untrimmed import Untrimmed
-from kdlab.clips.untrimmed import UntrimmedStream
+from kdlab import paths
 from kdlab.clips.windows import WindowBatches, windows
-from kdlab.detection_profiles import DEMO, SMOKE, STUDY, TITLES, conditions, night
-from kdlab.nets.gated_detector import read_cvaes
-from kdlab.recipe import from_json, to_json
-from kdlab.runs import Run, batches, obtain
-from kdlab.studies import detection
-from kdlab.studies.detection import Detections, columns, ledger
+from kdlab.night.streams import UntrimmedStream
+from kdlab.night.untrimmed import Untrimmed
+from kdlab.papers.generative import detection_recipes, detection_study
+from kdlab.papers.generative.detection_recipes import DEMO, SMOKE, STUDY, TITLES, conditions, night
+from kdlab.papers.generative.detection_study import Detections, columns, ledger
+from kdlab.papers.generative.gated_detector import read_cvaes
 from kdlab.study import Scores, load_rows
+from kdlab.train.recipe import from_json, to_json
+from kdlab.train.runs import Run, batches, obtain
 
 
 def made_up(late: dict[str, float], seeds=3, videos=12) -> Detections:
@@ -32,7 +32,7 @@ def made_up(late: dict[str, float], seeds=3, videos=12) -> Detections:
         for seed in range(seeds):
             shift = off + 0.3 * np.random.default_rng(seed).normal(size=len(truth))
             its = truth.assign(start=truth.start + shift, end=truth.end + shift, score=rng.uniform(0.2, 1, len(truth)))
-            found[condition].append(detection._scored(truth, its, 3))
+            found[condition].append(detection_study._scored(truth, its, 3))
     return Detections(("a", "b", "c"), tuple(range(seeds)), tuple(names), found,
                       {c: [f"{c}-{s}" for s in range(seeds)] for c in found}, dict.fromkeys(found, "x"))
 
@@ -58,7 +58,7 @@ def test_a_demo_is_small():
 
 
 def test_no_training_comes_twice_and_an_interrupted_study_has_whole_seeds():
-    every = detection.study.trainings(STUDY, 3)
+    every = detection_study.study.trainings(STUDY, 3)
     order = [r for r in every if r.data == night(STUDY) and r.settings.epochs > 20 and r.condition != "det_teacher"]
     assert len(every) == len(set(every)) and [r.seed for r in order] == sorted(r.seed for r in order)
     assert [r.seed for r in order if r.condition == "det_genkd"] == [0, 1, 2]
@@ -79,7 +79,7 @@ def test_detections_come_back_from_their_file(tmp_path):
     made.save(tmp_path / "d.npz")
     again = Detections.load(tmp_path / "d.npz")
     for condition in made.found:
-        for name in detection.METRICS:
+        for name in detection_study.METRICS:
             assert again.mean_ap(condition, name) == pytest.approx(made.mean_ap(condition, name), abs=0)
     assert (again.classes, again.seeds, again.videos, again.recipes) == (
         made.classes, made.seeds, made.videos, made.recipes)
@@ -91,10 +91,10 @@ def test_convergence_is_read_on_validation():
     rows = pd.DataFrame([about | dict(condition=c, seed=s, value=v) for c, values in
                          (("det_student", (50.0, 52, 51)), ("det_student_2x", (50.5, 52.6))) for s, v in
                          enumerate(values)])
-    gain, half, word = detection.convergence(rows)
+    gain, half, word = detection_study.convergence(rows)
     assert gain == pytest.approx(0.55) and half == pytest.approx(12.706 * 0.05, rel=1e-3) and word == "converged"
     rows.loc[rows.condition == "det_student_2x", "value"] += 20
-    assert detection.convergence(rows)[2] == "under-trained"
+    assert detection_study.convergence(rows)[2] == "under-trained"
 
 
 def test_a_stream_has_a_name_and_a_fingerprint_of_its_own():
@@ -110,7 +110,7 @@ def test_a_stream_has_a_name_and_a_fingerprint_of_its_own():
 def tiny(monkeypatch, own_places):
     """Three videos of two classes."""
     size = dataclasses.replace(SMOKE, videos=(1, 1, 1))
-    monkeypatch.setattr(detection_profiles, "CLASSES", ("Jump", "Walk"))
+    monkeypatch.setattr(detection_recipes, "CLASSES", ("Jump", "Walk"))
     return size
 
 
@@ -147,7 +147,7 @@ def test_a_detector_is_trained_found_and_asked_through_its_recipe(tiny):
 
 @pytest.mark.slow
 def test_the_study_at_smoke_size(own_places, monkeypatch, reading):
-    scores = detection.study.run(SMOKE, 2, workers=1, say=lambda _: None)["night_untrimmed"]
+    scores = detection_study.study.run(SMOKE, 2, workers=1, say=lambda _: None)["night_untrimmed"]
     place = reading("detection")
     rows = load_rows("detection")
     assert set(rows.data) == {"night_untrimmed", "night_untrimmed_demo"}
@@ -155,10 +155,10 @@ def test_the_study_at_smoke_size(own_places, monkeypatch, reading):
     for row in rows[(rows.data == "night_untrimmed") & rows.metric.str.startswith("map@")].itertuples():
         value = again.mean_ap(row.condition, row.metric.removeprefix("map@"))[int(row.seed)]
         assert value == pytest.approx(row.value, abs=1e-3) and scores.seeds == (0, 1)
-    monkeypatch.setattr(detection, "DEMO", SMOKE)
-    assert detection.study.compared() == [], "two seeds are no range"
+    monkeypatch.setattr(detection_study, "DEMO", SMOKE)
+    assert detection_study.study.compared() == [], "two seeds are no range"
     monkeypatch.setattr("kdlab.study.study.load_rows", lambda _: pd.concat([rows, rows.assign(seed=9)]))
-    lines = detection.study.compared()
+    lines = detection_study.study.compared()
     assert len(lines) == 3 and all(": your " in line and "lies in" in line for line in lines)
 
 
@@ -173,7 +173,7 @@ def test_committed_rows_follow_from_the_committed_predictions():
     scores, rows = Detections.load(PREDICTIONS), load_rows("detection")
     rows = rows[(rows.data == "night_untrimmed") & rows.metric.str.startswith("map@")]
     seen = {(c, s): its.mean_ap() for c, each in scores.found.items() for s, its in enumerate(each)}
-    assert len(rows) == len(detection.METRICS) * (len(seen) - len(scores.seeds) + 1)
+    assert len(rows) == len(detection_study.METRICS) * (len(seen) - len(scores.seeds) + 1)
     for row in rows.itertuples():
         value = seen[row.condition, scores.seeds.index(int(row.seed))][row.metric.removeprefix("map@")]
         assert 100 * value == pytest.approx(row.value, abs=1e-3)
@@ -182,6 +182,6 @@ def test_committed_rows_follow_from_the_committed_predictions():
 @committed
 def test_the_committed_study_is_of_todays_recipes():
     """Of other sources it may be, until it is run again: `kdlab fresh` says so."""
-    stale = detection.study.stale()
+    stale = detection_study.study.stale()
     assert all(why.endswith("trained by other sources") for why in stale.values())
     assert len(columns(STUDY, 1)["det_student"]) == 1

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.nets.detector import Detector, _largest, begin_backbone
-from kdlab.nets.generative import Gated
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights, build
-from kdlab.recipe import from_json, to_json
+from kdlab.papers.generative.detector import Detector, _largest, begin_backbone
+from kdlab.papers.generative.nets import Gated
+from kdlab.train.recipe import from_json, to_json
 
 TINY = Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=32, width=16)
 

@@ -12,18 +12,18 @@ from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
 from kdlab.clips.views import Batch
-from kdlab.distill.generative import (
+from kdlab.layers import outputs
+from kdlab.nets.i3d import I3D, TOP, TinyC3D
+from kdlab.nets.video import build
+from kdlab.papers.generative.method import (
     FeatureRepresentation,
     GenerativeDistillation,
     kl_to_attention,
     noise_floor,
     warmth,
 )
-from kdlab.layers import outputs
-from kdlab.nets.generative import Gated, gate, read_cvae
-from kdlab.nets.i3d import I3D, TOP, TinyC3D
-from kdlab.nets.video import build
-from kdlab.train import Progress, Settings, fit
+from kdlab.papers.generative.nets import Gated, gate, read_cvae
+from kdlab.train.loop import Progress, Settings, fit
 
 CLIP = (8, 16, 16)
 TEACHER, STUDENT = Gated(TinyC3D((4, 6, 8, 8)), CLIP), Gated(TinyC3D((2, 3, 4, 8), (False, False, True, True)), CLIP)
@@ -369,13 +369,13 @@ def test_a_step_at_the_papers_size(capsys):
 @pytest.mark.slow
 def test_both_phases_through_recipes_and_runs(tmp_path, monkeypatch):
     """A teacher by phase 1 leaves its CVAE in its run; the student's recipe finds it there."""
-    from kdlab import runs
-    from kdlab.clips.night import Night
-    from kdlab.distill.dual_light import CrossEntropy
+    from kdlab.distill.method import CrossEntropy
     from kdlab.nets.video import WrongWeights
-    from kdlab.recipe import Recipe
-    from kdlab.runs import obtain
-    from kdlab.train import Settings
+    from kdlab.night import Night
+    from kdlab.train import runs
+    from kdlab.train.loop import Settings
+    from kdlab.train.recipe import Recipe
+    from kdlab.train.runs import obtain
 
     for name in ("RUNS", "CACHE", "DATA"):
         monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))

@@ -8,11 +8,11 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from kdlab.layers import outputs
-from kdlab.nets.generative import CVAE, Attention, Gated, gate, mean_log_probability, read_cvae
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
 from kdlab.nets.pretrained import Weights, untrained
 from kdlab.nets.video import WrongWeights, build
-from kdlab.recipe import from_json, to_json
+from kdlab.papers.generative.nets import CVAE, Attention, Gated, gate, mean_log_probability, read_cvae
+from kdlab.train.recipe import from_json, to_json
 
 STUDENT = Gated(TinyC3D((2, 3, 4, 8)), (8, 16, 16))
 

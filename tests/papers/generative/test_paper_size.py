@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from kdlab import paper_generative, paths
+from kdlab import paths
 from kdlab.clips import released
 from kdlab.clips.flow import Flow, FlowFiles
 from kdlab.clips.paper_window import ConsecutiveWindow
-from kdlab.nets.generative import Gated
 from kdlab.nets.i3d import I3D, STAGES, TOP, TinyC3D
-from kdlab.paper import PaperSet
-from kdlab.paper_generative import CONDITIONS, SETS, STREAMS, dry_run, profile, recipes, run
+from kdlab.papers.generative import paper_size
+from kdlab.papers.generative.nets import Gated
+from kdlab.papers.generative.paper_size import CONDITIONS, SETS, STREAMS, dry_run, profile, recipes, run
+from kdlab.papers.paper_size import PaperSet
 from tests.conftest import encode, pattern
-from tests.test_paper_progressive import ucf_tree
+from tests.papers.progressive.test_paper_size import ucf_tree
 
 
 def test_the_numbers_are_those_of_the_reference():
@@ -81,7 +82,7 @@ def test_the_whole_of_it_in_miniature(tmp_path, monkeypatch):
     for clip in (tmp_path / "sets").rglob("*.avi"):
         shutil.copy(film, clip)
     miniature = (PaperSet("UCF-101", "ucf101", 3, (66,), (), ("1",)), SETS[1])
-    monkeypatch.setattr(paper_generative, "SETS", miniature)
+    monkeypatch.setattr(paper_size, "SETS", miniature)
     whole, spec = profile(), TinyC3D((2, 2, 2, 4))
     size = replace(
         whole, teachers=(spec, replace(spec, channels=2)), students=(spec, replace(spec, channels=2)),

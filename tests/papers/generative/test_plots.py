@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from kdlab.measure.alignment import ENERGY, Trace
-from kdlab.show.generative_plots import alignments, features, losses, moment, over_time, signal_title
-from kdlab.show.generative_widgets import moment_widget
-from tests.show.conftest import words
+from kdlab.papers.generative.plots import alignments, features, losses, moment, over_time, signal_title
+from kdlab.papers.generative.widgets import moment_widget
+from tests.conftest import words
 
 SECONDS = (np.arange(60) + 0.5) / 7.5
 TRACE = Trace("v", "g", SECONDS, (SECONDS > 2) & (SECONDS < 4), ((2.0, 4.0, 1),),

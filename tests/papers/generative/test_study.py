@@ -4,18 +4,29 @@
 import numpy as np
 import pytest
 
-from kdlab import generative_profiles, paths
-from kdlab.clips.night.untrimmed import Untrimmed
-from kdlab.distill.generative import GenerativeDistillation
-from kdlab.generative_profiles import ABLATIONS, DEMO, HEADLINE, ONCE, SMOKE, STUDIED, STUDY, TITLES, conditions, night
-from kdlab.generative_profiles import streams as both_streams
+from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.alignment import ENERGY
-from kdlab.measure.gradients import shares
-from kdlab.nets.generative import Gated
-from kdlab.studies import generative, looking
+from kdlab.night.untrimmed import Untrimmed
+from kdlab.papers.generative import alignment, recipes, study
+from kdlab.papers.generative.gradients import shares
+from kdlab.papers.generative.method import GenerativeDistillation
+from kdlab.papers.generative.nets import Gated
+from kdlab.papers.generative.recipes import (
+    ABLATIONS,
+    DEMO,
+    HEADLINE,
+    ONCE,
+    SMOKE,
+    STUDIED,
+    STUDY,
+    TITLES,
+    conditions,
+    night,
+)
+from kdlab.papers.generative.recipes import streams as both_streams
 from kdlab.study import Scores, load_rows, pooled
-from tests.studies.test_progressive import miniature_people  # noqa: F401 (a fixture)
+from tests.papers.progressive.test_study import miniature_people  # noqa: F401 (a fixture)
 
 MADE = conditions(STUDY, night(STUDY), 5)
 
@@ -37,7 +48,7 @@ def test_students_have_equal_steps_but_where_the_steps_are_the_question():
     assert {r.seed for name, r in MADE.items() if not name.startswith("teacher")} == {5}
     assert {r.teacher.seed for r in MADE.values() if r.teacher} == {6} == {MADE["teacher_fr"].seed}
     assert {(r.data, r.window, r.settings.batch_size, r.settings.lr) for r in MADE.values()} == {
-        (night(STUDY), generative_profiles.WINDOW, 8, 1.2e-2)}
+        (night(STUDY), recipes.WINDOW, 8, 1.2e-2)}
 
 
 def test_competitors_are_taught_by_the_plain_teacher_and_gated_students_by_phase_1():
@@ -57,8 +68,8 @@ def test_competitors_are_taught_by_the_plain_teacher_and_gated_students_by_phase
 def test_every_condition_has_a_title_and_a_place_in_the_study():
     assert set(MADE) <= set(TITLES) and set(HEADLINE) <= set(STUDIED)
     assert set(STUDIED) | set(ABLATIONS) | set(ONCE) == set(MADE)
-    assert set(generative.COMPETITORS) <= set(STUDIED)
-    assert set(generative.study.trainings(STUDY)) >= {r for column in generative.columns(STUDY, 1, night(STUDY),
+    assert set(study.COMPETITORS) <= set(STUDIED)
+    assert set(study.study.trainings(STUDY)) >= {r for column in study.columns(STUDY, 1, night(STUDY),
                                                                                    STUDIED).values() for r in column}
 
 
@@ -69,11 +80,11 @@ def test_the_flow_stream_is_the_same_network_on_two_channels():
 
 
 def verdicts(gains, ablations=None):
-    table = generative.ledger(made_up(gains), ablations and made_up(ablations)).set_index("claim")
+    table = study.ledger(made_up(gains), ablations and made_up(ablations)).set_index("claim")
     return table.verdict
 
 
-BASE = dict.fromkeys([*generative.COMPETITORS, "student_2x", "student_fr", "untrained"], 0.0)
+BASE = dict.fromkeys([*study.COMPETITORS, "student_2x", "student_fr", "untrained"], 0.0)
 FEW = " (4 seeds: provisional)"
 
 
@@ -90,7 +101,7 @@ def test_verdicts_follow_the_answers():
 
 def test_a_verdict_of_few_seeds_says_so():
     scores = made_up(BASE | {"genkd": 0.12}, seeds=2)
-    assert generative.ledger(scores).verdict.str.startswith("too few seeds (2); so far: ").all()
+    assert study.ledger(scores).verdict.str.startswith("too few seeds (2); so far: ").all()
 
 
 def test_both_halves_must_add():
@@ -104,11 +115,11 @@ def test_both_halves_must_add():
 @pytest.mark.slow
 def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noqa: F811
     most = ("teacher_ce", "teacher_fr", "student_ce", "student_2x", "student_fr", "kd", "genkd", "untrained")
-    few = {"night_bright": most, "night_bright_ablations": ABLATIONS, "weizmann": generative.REAL,
+    few = {"night_bright": most, "night_bright_ablations": ABLATIONS, "weizmann": study.REAL,
            "night_bright_once": ("genkd", "student_fr", "student_gate", "faithful")}
-    monkeypatch.setattr(generative, "SETS", few)
-    monkeypatch.setattr(looking, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
-    found = generative.study.run(SMOKE, workers=1, say=lambda _: None)
+    monkeypatch.setattr(study, "SETS", few)
+    monkeypatch.setattr(alignment, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
+    found = study.study.run(SMOKE, workers=1, say=lambda _: None)
     reading("generative")
     rows = load_rows("generative")
     more = {"night_untrimmed", "night_bright_demo"}
@@ -117,16 +128,16 @@ def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noq
     assert rows[rows.metric.str.startswith("gradient:")].value.astype(float).gt(0).sum() == 4
     costs = rows[rows.data == "cost"].pivot_table("value", "condition", "metric")
     assert costs.macs["student_ce"] < costs.macs["teacher_ce"] / 3
-    table = looking.alignment()
+    table = alignment.alignment()
     assert table["genkd"].shape == (2, 1) == table[ENERGY].shape and set(table) >= {"teacher_fr:random", "units"}
-    assert generative.convergence_line(rows).rpartition(": ")[2] in ("converged", "under-trained", "undecided")
+    assert study.convergence_line(rows).rpartition(": ")[2] in ("converged", "under-trained", "undecided")
     with pytest.raises(ValueError, match="was not trained by generative distillation"):
-        from kdlab.runs import find
+        from kdlab.train.runs import find
         shares(find(conditions(SMOKE, night(SMOKE))["kd"], pretrained=False))
-    again = generative.study.run(SMOKE, 1, only=("night_bright_once", "cost"), workers=1, say=lambda _: None)
+    again = study.study.run(SMOKE, 1, only=("night_bright_once", "cost"), workers=1, say=lambda _: None)
     assert set(again) == {"night_bright_once"} and set(load_rows("generative").data) == set(rows.data)
     with pytest.raises(ValueError, match="no data set 'dark'"):
-        generative.study.run(SMOKE, only=("dark",))
+        study.study.run(SMOKE, only=("dark",))
 
 
 # --- the committed evidence ------------------------------------------------------------------------------------
@@ -136,9 +147,9 @@ committed = pytest.mark.skipif(not (PREDICTIONS / "generative-night_bright.npz")
 
 
 @committed
-@pytest.mark.parametrize("data", generative.SETS)
+@pytest.mark.parametrize("data", study.SETS)
 def test_committed_rows_follow_from_the_committed_predictions(data):
-    names = [p.predictions("generative") for p in generative.study.chosen(seeds=1) if p.data == data]
+    names = [p.predictions("generative") for p in study.study.chosen(seeds=1) if p.data == data]
     folds = [Scores.load(PREDICTIONS / f"{name}.npz") for name in names]
     rows = load_rows("generative")
     rows = rows[(rows.data == data) & rows.metric.isin(["accuracy", "ece"])]
@@ -153,7 +164,7 @@ def test_committed_rows_follow_from_the_committed_predictions(data):
 
 @pytest.mark.skipif(not (PREDICTIONS / "generative-alignment.npz").is_file(), reason="not committed yet")
 def test_committed_areas_are_the_rows():
-    rows, table = load_rows("generative"), looking.alignment()
+    rows, table = load_rows("generative"), alignment.alignment()
     rows = rows[rows.data == "night_untrimmed"]
     for name in rows.condition.unique():
         values = rows[rows.condition == name].value.astype(float).to_numpy()

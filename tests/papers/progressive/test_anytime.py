@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdlab.measure.anytime import cost_per_exit, walk
 from kdlab.nets.compressed import CHANNELS, tiny
-from kdlab.nets.exits import ORDER, ExitHeads, Trio
 from kdlab.nets.video import build
+from kdlab.papers.progressive.anytime import cost_per_exit, walk
+from kdlab.papers.progressive.nets import ORDER, ExitHeads, Trio
 
 SHAPES = {m: (c, 2, 32, 40) for m, c in CHANNELS.items()}
 SAMPLES = 7

@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.distill.wise import combine, fit_wise, temperatures
-from kdlab.measure import exits
-from kdlab.measure.exits import (
+from kdlab.papers.progressive import budgets
+from kdlab.papers.progressive.budgets import (
     BUDGETS,
     THETAS,
     Parts,
@@ -20,7 +19,8 @@ from kdlab.measure.exits import (
     swept,
     teaching_losses,
 )
-from kdlab.runs import Predictions
+from kdlab.papers.progressive.wise import combine, fit_wise, temperatures
+from kdlab.train.runs import Predictions
 
 COSTS = np.cumsum(np.arange(1, 13))
 ALONE = np.concatenate([np.cumsum(np.arange(1, 13).reshape(3, 4)[m]) for m in range(3)])
@@ -111,7 +111,7 @@ def test_area_of_two_known_curves():
 
 
 def test_thresholds_and_budgets_are_in_order():
-    assert (np.diff(exits.THETAS) > 0).all() and exits.THETAS[0] < 0 and exits.THETAS[-1] == 1
+    assert (np.diff(budgets.THETAS) > 0).all() and budgets.THETAS[0] < 0 and budgets.THETAS[-1] == 1
 
 
 class Clips:
@@ -130,7 +130,7 @@ def test_losses_of_a_teacher_as_it_is_used_and_with_batch_statistics(monkeypatch
     linear.weight.data = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     net = nn.Sequential(norm, nn.Dropout(0.9), linear).eval()
     run = SimpleNamespace(recipe=SimpleNamespace(seed=0, settings=SimpleNamespace(batch_size=4)), net=lambda: net)
-    monkeypatch.setattr(exits, "batches", lambda recipe, split: Clips())
+    monkeypatch.setattr(budgets, "batches", lambda recipe, split: Clips())
     right = np.log(1 + np.exp(-2))  # ±1 stays ±1 in a batch of all four, so every margin is 2
     assert teaching_losses(run) == pytest.approx((right, right))
     norm.running_mean[0] = -3  # drifted: 4 and 2 in place of 1 and -1, so the second class is wrong by 4

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab import exit_profiles, exits, runs
 from kdlab.clips.coviar import DIFFERENCE
-from kdlab.distill.progressive import Progressive
-from kdlab.exit_profiles import SMOKE, conditions, night, trio
 from kdlab.nets.compressed import matched
-from kdlab.nets.exits import ORDER, Trio
-from kdlab.recipe import from_json, to_json
-from kdlab.runs import obtain, weights_hash
+from kdlab.papers.progressive import exits, recipes
+from kdlab.papers.progressive.method import Progressive
+from kdlab.papers.progressive.nets import ORDER, Trio
+from kdlab.papers.progressive.recipes import SMOKE, conditions, night, trio
 from kdlab.sources import source_hash
+from kdlab.train import runs
+from kdlab.train.recipe import from_json, to_json
+from kdlab.train.runs import obtain, weights_hash
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_conditions_differ_in_their_method_alone():
     base = made["ce_ic"]
     assert all(replace(r, condition="ce_ic", method=base.method) == base for r in made.values())
     assert len({r.method for r in made.values()}) == len(made) == 14
-    assert set(exit_profiles.TITLES) <= set(made)
+    assert set(recipes.TITLES) <= set(made)
     orders = [r.method.schedule for name, r in made.items() if len(getattr(r.method, "schedule", ())) == 3
               and "iframe" not in dict(r.method.schedule) and r.method.alpha == 1 and name != "smoothing"]
     assert len(set(orders)) == 6

@@ -3,10 +3,10 @@
 import torch
 
 from kdlab.clips.catalogue import ClipRecord
-from kdlab.clips.features import extract
 from kdlab.clips.segments import Segments
 from kdlab.clips.views import Batch
-from kdlab.train import seeded
+from kdlab.papers.progressive.features import extract
+from kdlab.train.loop import seeded
 
 
 class Numbers:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from kdlab.clips.views import Batch
 from kdlab.distill.losses import entropy
-from kdlab.distill.progressive import (
+from kdlab.papers.progressive.method import (
     PAPER,
     FixedMixture,
     LabelExits,
@@ -22,8 +22,8 @@ from kdlab.distill.progressive import (
     soft_cross_entropy,
     teacher_at,
 )
-from kdlab.recipe import from_json, to_json
-from kdlab.train import Progress
+from kdlab.train.loop import Progress
+from kdlab.train.recipe import from_json, to_json
 
 B, K = 6, 4
 FINALS = ("residual", "motion", "iframe")

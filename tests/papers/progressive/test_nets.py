@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from kdlab.measure.anytime import cost_per_exit
 from kdlab.measure.cost import macs
 from kdlab.nets.compressed import CHANNELS, CoViARNet, tiny
-from kdlab.nets.exits import ORDER, Exit, ExitHeads, Trio
 from kdlab.nets.video import build
-from kdlab.recipe import from_json, to_json
-from kdlab.runs import weights_hash
+from kdlab.papers.progressive.anytime import cost_per_exit
+from kdlab.papers.progressive.nets import ORDER, Exit, ExitHeads, Trio
+from kdlab.train.recipe import from_json, to_json
+from kdlab.train.runs import weights_hash
 
 RELEASED = {"residual": CoViARNet("residual", 18), "motion": CoViARNet("motion", 18), "iframe": CoViARNet("iframe", 50)}
 

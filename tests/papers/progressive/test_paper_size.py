@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab import paper_progressive, paths
+from kdlab import paths
 from kdlab.clips import released
 from kdlab.clips.paper_segments import PaperSegments
-from kdlab.distill.progressive import PAPER, LabelExits, Progressive, only
-from kdlab.measure.exits import everything, parts
 from kdlab.nets.compressed import CoViARNet, tiny
-from kdlab.nets.exits import ORDER, Exit
-from kdlab.paper import PaperSet
-from kdlab.paper_progressive import CONDITIONS, SETS, dry_run, profile, recipes, run, scores, suited
-from kdlab.runs import Predictions
+from kdlab.papers.paper_size import PaperSet
+from kdlab.papers.progressive import paper_size
+from kdlab.papers.progressive.budgets import everything, parts
+from kdlab.papers.progressive.method import PAPER, LabelExits, Progressive, only
+from kdlab.papers.progressive.nets import ORDER, Exit
+from kdlab.papers.progressive.paper_size import CONDITIONS, SETS, dry_run, profile, recipes, run, scores, suited
+from kdlab.train.runs import Predictions
 from tests.clips.test_released import HMDB, UCF, hmdb_tree, write
 from tests.conftest import encode, pattern
 
@@ -61,7 +62,7 @@ def root(tmp_path, monkeypatch):
     films = [encode(tmp_path / f"{k}.avi", np.roll(pattern(14 + k, 48, 32), 9 * k, 2), **COVIAR) for k in range(3)]
     for k, clip in enumerate(sorted(sets.rglob("*.avi"))):
         shutil.copy(films[k % 3], clip)
-    monkeypatch.setattr(paper_progressive, "SETS", MINIATURE)
+    monkeypatch.setattr(paper_size, "SETS", MINIATURE)
     return sets
 
 
@@ -160,7 +161,7 @@ def test_scores_are_those_of_the_twelve_exits(monkeypatch):
     told = {split: made(60) for split in ("train", "val", "test")}
     nets = tuple(SimpleNamespace(name=f"run-{m}") for m in ORDER)
     found = {"run-residual": 9.0, "run-motion": 0.0, "run-iframe": 9.0}  # the last cross-entropies in training
-    monkeypatch.setattr(paper_progressive, "find", lambda net, pretrained: SimpleNamespace(
+    monkeypatch.setattr(paper_size, "find", lambda net, pretrained: SimpleNamespace(
         history=pd.DataFrame({"ce": [5.0, found[net.name]]})))
     answers = SimpleNamespace(predictions=lambda split="test": told[split], recipe=SimpleNamespace(backbones=nets))
     said, right = [], told["test"].correct

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from kdlab.distill.wise import stop_at
-from kdlab.measure.exits import THETAS
 from kdlab.measure.paired import Effect
-from kdlab.show.exit_plots import (
+from kdlab.papers.progressive.budgets import THETAS
+from kdlab.papers.progressive.plots import (
     EXITS,
     along_curve,
     confidence,
@@ -17,9 +16,10 @@ from kdlab.show.exit_plots import (
     exit_table,
     forests,
     regimes,
+    threshold_widget,
     weights_map,
 )
-from kdlab.show.widgets import threshold_widget
+from kdlab.papers.progressive.wise import stop_at
 from kdlab.study import Scores
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from kdlab import paths
-from kdlab.exit_profiles import SMOKE, STUDY, TRAINED
-from kdlab.exits import ExitRecipe
 from kdlab.measure.paired import Effect, together
-from kdlab.nets.exits import ORDER
-from kdlab.studies import progressive, wise
+from kdlab.papers.progressive import study, wise_study
+from kdlab.papers.progressive.exits import ExitRecipe
+from kdlab.papers.progressive.nets import ORDER
+from kdlab.papers.progressive.recipes import SMOKE, STUDY, TRAINED
 from kdlab.study import Scores, load_rows
 from tests.conftest import encode
 
@@ -29,20 +29,20 @@ def made_up(gains: dict[str, float], clips=300, seeds=4) -> Scores:
 
 def test_the_headline_is_the_mean_over_the_nine_trained_exits():
     scores = made_up({"ce_ic": 0.0, "pkd": 0.1})
-    gain = progressive.exit_effect(scores, "pkd", "ce_ic")
+    gain = study.exit_effect(scores, "pkd", "ce_ic")
     assert gain.mean == pytest.approx(10, abs=2) and gain.low > 0
     nine = 100 * (scores.correct("pkd") - scores.correct("ce_ic"))[:, :, list(TRAINED)].mean()
     assert gain.mean == pytest.approx(nine)
-    assert progressive.finals(scores) == pytest.approx(dict.fromkeys(ORDER, 80), abs=4)
+    assert study.finals(scores) == pytest.approx(dict.fromkeys(ORDER, 80), abs=4)
 
 
 def test_cells_that_are_one_training_by_construction_are_left_out():
-    assert progressive.differing("pkd", "reversed") == ["residual", "iframe"]
-    assert progressive.differing("pkd", "own_final") == list(ORDER) == progressive.differing("pkd", "ce_ic")
+    assert study.differing("pkd", "reversed") == ["residual", "iframe"]
+    assert study.differing("pkd", "own_final") == list(ORDER) == study.differing("pkd", "ce_ic")
     for other in ("random_teacher", "smoothing", "ce_kd"):
-        assert progressive.differing("pkd", other) == list(ORDER)
-    assert progressive.differing("own_final", "iframe_kd") == ["residual", "motion"]
-    assert progressive.places(["motion"]) == [4, 5, 6] and progressive.places(ORDER) == list(TRAINED)
+        assert study.differing("pkd", other) == list(ORDER)
+    assert study.differing("own_final", "iframe_kd") == ["residual", "motion"]
+    assert study.places(["motion"]) == [4, 5, 6] and study.places(ORDER) == list(TRAINED)
 
 
 def test_a_row_of_several_comparisons_needs_all_of_them():
@@ -57,15 +57,15 @@ def test_a_row_of_several_comparisons_needs_all_of_them():
 
 def test_verdicts_follow_the_exits():
     names = ["own_final", "reversed", "random_teacher", "residual-motion-own"]
-    table = progressive.ledger(made_up({"ce_ic": 0, "pkd": 0.1} | dict.fromkeys(names, 0.0))).set_index("claim")
+    table = study.ledger(made_up({"ce_ic": 0, "pkd": 0.1} | dict.fromkeys(names, 0.0))).set_index("claim")
     assert table.verdict["P3"] == table.verdict["P4"] == "supported (4 seeds: provisional)"
-    table = progressive.ledger(made_up({"ce_ic": 0, "pkd": 0.1} | dict.fromkeys(names, 0.1))).set_index("claim")
+    table = study.ledger(made_up({"ce_ic": 0, "pkd": 0.1} | dict.fromkeys(names, 0.1))).set_index("claim")
     assert table.verdict["P3"].startswith("supported, and explained by own-final KD")
     assert table.verdict["P4"].startswith("not supported: no effect larger than 2 points")
 
 
 def test_trainings_on_the_same_networks_follow_each_other():
-    order = [r for r in progressive.study.trainings(STUDY, 2) if isinstance(r, ExitRecipe)]
+    order = [r for r in study.study.trainings(STUDY, 2) if isinstance(r, ExitRecipe)]
     trios = [(r.seed, r.data, r.backbones, r.view) for r in order]
     changes = sum(a != b for a, b in zip(trios, trios[1:], strict=False))
     assert changes < 5 * len(set(trios)), "features are made anew whenever the networks change"
@@ -73,7 +73,7 @@ def test_trainings_on_the_same_networks_follow_each_other():
 
 
 def test_every_method_has_the_same_steps_but_where_the_steps_are_the_question():
-    made = progressive.columns(STUDY, 1, progressive.night(STUDY))
+    made = study.columns(STUDY, 1, study.night(STUDY))
     epochs = {name: column[0].settings.epochs for name, column in made.items()}
     usual = epochs.pop("pkd")
     assert epochs.pop("ce_2x") == epochs.pop("pkd_2x") == 2 * usual
@@ -101,11 +101,11 @@ def miniature_people(monkeypatch, own_places):
 
 @pytest.mark.slow
 def test_both_studies_at_smoke_size(miniature_people, monkeypatch, reading):
-    every, few = progressive._recipes, ("ce_ic", "pkd", "own_final", "reversed", "random_teacher", "ce_ic_difference")
-    monkeypatch.setattr(progressive, "_recipes", lambda *a: {k: v for k, v in every(*a).items() if k in few})
-    monkeypatch.setattr(progressive, "CONTEXTS", (0.0, 0.5, 0.9))
-    made = progressive.study.run(SMOKE, 2, workers=1, say=lambda _: None)
-    found = {name: made[name] for name in progressive.SETS}
+    every, few = study._recipes, ("ce_ic", "pkd", "own_final", "reversed", "random_teacher", "ce_ic_difference")
+    monkeypatch.setattr(study, "_recipes", lambda *a: {k: v for k, v in every(*a).items() if k in few})
+    monkeypatch.setattr(study, "CONTEXTS", (0.0, 0.5, 0.9))
+    made = study.study.run(SMOKE, 2, workers=1, say=lambda _: None)
+    found = {name: made[name] for name in study.SETS}
     reading("progressive")
     rows = load_rows("progressive")
     people = found["weizmann"]
@@ -115,32 +115,32 @@ def test_both_studies_at_smoke_size(miniature_people, monkeypatch, reading):
             some = rows[(rows.data == data) & (rows.condition == condition) & (rows.metric == "accuracy")]
             nine = 100 * scores.correct(condition)[:, :, list(TRAINED)].mean((1, 2))
             assert some.value.tolist() == pytest.approx(nine.tolist(), abs=1e-3)
-    assert "iframe" in progressive.regime(rows, "night_context") and set(rows.data) >= {
+    assert "iframe" in study.regime(rows, "night_context") and set(rows.data) >= {
         "night_bright-c0.5", "night_context_demo"}
 
-    gates = progressive.teachers(rows, "weizmann")
+    gates = study.teachers(rows, "weizmann")
     assert len(gates) == 3 * 2 * 3 and gates.train_ce.between(0, 5).all() and set(gates.modality) == set(ORDER)
 
     before, other = rows, rows[rows.data != "night_bright"]
-    progressive.study.run(SMOKE, 2, only=["night_bright"], workers=1, say=lambda _: None)
+    study.study.run(SMOKE, 2, only=["night_bright"], workers=1, say=lambda _: None)
     rows = load_rows("progressive")
     assert sorted(map(str, rows.itertuples(index=False))) == sorted(map(str, before.itertuples(index=False)))
     assert rows[rows.data != "night_bright"].reset_index(drop=True).equals(other.reset_index(drop=True))
     with pytest.raises(ValueError, match="no data set 'nights'; it has night_context, night_bright, weizmann, "):
-        progressive.study.run(SMOKE, 2, only=["nights"])
+        study.study.run(SMOKE, 2, only=["nights"])
 
-    again = wise.study.run(SMOKE, 2, workers=1, say=lambda _: None)
+    again = wise_study.study.run(SMOKE, 2, workers=1, say=lambda _: None)
     place = reading("wise") / "predictions"
     rows = load_rows("wise")
-    assert set(again) == set(progressive.SETS)
+    assert set(again) == set(study.SETS)
     for data in again:
         scores = Scores.load(place / f"wise-{data}.npz")
-        curves = wise.load_curves(data)
-        assert curves["right/pkd"].shape[:2] == (2, len(wise.THETAS)) and curves["cost/macs"].shape == (12,)
+        curves = wise_study.load_curves(data)
+        assert curves["right/pkd"].shape[:2] == (2, len(wise_study.THETAS)) and curves["cost/macs"].shape == (12,)
         assert (np.diff(curves["cost/macs"]) > 0).all() and (np.diff(curves["cost/seconds"]) > 0).all()
         assert (curves["cost/seconds"] > curves["cost/seconds_decoded"]).all()
         assert curves["cost/macs_segments"][-1] < curves["cost/macs"][-1], "heads are not free"
-        table = wise.ledger(scores, curves)
+        table = wise_study.ledger(scores, curves)
         assert table.claim.tolist() == ["P5", "P6", "P7"]
         some = rows[(rows.data == data) & (rows.condition == "wise:pkd") & (rows.metric == "accuracy")]
         assert some.value.tolist() == pytest.approx((100 * scores.correct("wise:pkd").mean((1, 2))).tolist(), abs=1e-3)
@@ -157,9 +157,9 @@ committed = pytest.mark.skipif(not (PREDICTIONS / "wise-night_context.npz").is_f
 
 
 @committed
-@pytest.mark.parametrize("data", progressive.SETS)
+@pytest.mark.parametrize("data", study.SETS)
 def test_committed_rows_follow_from_the_committed_predictions(data):
-    exits = progressive.study.scores()[data]
+    exits = study.study.scores()[data]
     rows = load_rows("progressive")
     rows = rows[(rows.data == data) & (rows.metric == "accuracy")]
     assert len(rows) == len(exits.seeds) * (len(exits.predicted) * 10 + 3)
@@ -171,12 +171,12 @@ def test_committed_rows_follow_from_the_committed_predictions(data):
 
 
 @committed
-@pytest.mark.parametrize("data", progressive.SETS)
+@pytest.mark.parametrize("data", study.SETS)
 def test_committed_curves_agree_with_the_answers_at_their_ends(data):
-    scores, curves = Scores.load(PREDICTIONS / f"wise-{data}.npz"), wise.load_curves(data)
+    scores, curves = Scores.load(PREDICTIONS / f"wise-{data}.npz"), wise_study.load_curves(data)
     rows = load_rows("wise")
     rows = rows[(rows.data == data) & (rows.metric == "accuracy")].set_index("condition").value
-    for method in wise.METHODS:
+    for method in wise_study.METHODS:
         right = curves[f"right/{method}"]
         first, last = (scores.correct(f"wise@k:{method}")[:, :, k : k + 2] for k in (0, 22))
         assert np.array_equal(right[:, 0], first) and np.array_equal(right[:, -1], last)

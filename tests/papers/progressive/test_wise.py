@@ -4,8 +4,9 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.special import log_softmax, softmax
 
-from kdlab.distill.progressive import FINALS
-from kdlab.distill.wise import (
+from kdlab.papers.progressive.method import FINALS
+from kdlab.papers.progressive.nets import ORDER
+from kdlab.papers.progressive.wise import (
     FAITHFUL_MIX,
     PUBLISHED_GMACS,
     area,
@@ -26,7 +27,6 @@ from kdlab.distill.wise import (
     threshold_for_budget,
     variants,
 )
-from kdlab.nets.exits import ORDER
 
 N, E, K = 150, 12, 5
 COST = cost((1, 1, 1), PUBLISHED_GMACS)
