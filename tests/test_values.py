@@ -82,7 +82,8 @@ def configurations() -> list:
             if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.name:
                 if kind.__dataclass_params__.frozen and kind.__name__ not in FOUND:
                     kinds[kind] = None
-    for sizes in ("exit_profiles", "generative_profiles", "detection_profiles", "studies.attention"):
+    for sizes in ("papers.progressive.recipes", "papers.generative.recipes", "papers.generative.detection_recipes",
+                  "studies.attention"):
         GIVEN.append(importlib.import_module(f"kdlab.{sizes}").SMOKE)
     examples = {type(one): one for one in GIVEN}
     for kind in kinds:

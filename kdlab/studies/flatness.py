@@ -54,7 +54,7 @@ SMOKE_EFFORT = dict(least=2, most=4, tolerance=1e9, probes=4, directions=2, asce
 
 
 def sized(name: str | None = None) -> ExitSize:
-    """The size that goes with ``profiles.current(name)``; `study` is the committed one."""
+    """The size that goes with ``sizes.current(name)``; `study` is the committed one."""
     return {"smoke": SMOKE, "demo": replace(STUDY, seeds=1)}.get(current(name).name, STUDY)
 
 

@@ -3,6 +3,6 @@
 To be read in this order: ``nets`` (networks with internal classifiers, and their exits' order) · ``features`` and
 ``exits`` (classifiers on frozen networks) · ``method`` (who teaches when) · ``wise`` (exits weighed, summed and
 stopped) · ``recipes`` · ``study`` and ``wise_study`` · ``anytime`` and ``budgets`` (what stopping early saves) ·
-``plots``. ``paper_size``: its data sets and hyper-parameters on a GPU. Formulas: docs/methods.md, 3 and 4; notebooks 06
+``plots``. ``paper_size``: its data sets and hyper-parameters on a GPU. Formulas: docs/methods.md, 3; notebooks 06
 and 07.
 """

@@ -33,7 +33,7 @@ def exit_table(scores: Scores, title: str = "") -> Figure:
     """Test accuracy of all twelve exits under CE on labels, and the whole points that every other method adds.
 
     Finals are not trained by any of them, so they stand in the first row only. The last column is the mean of nine.
-    Of the study's conditions those in ``exit_profiles.TITLES``, and all orders of three teachers.
+    Of the study's conditions those in ``recipes.TITLES``, and all orders of three teachers.
     """
     percent = {name: 100 * scores.correct(name).mean((0, 1)) for name in scores.predicted}
     names = {name: TITLES.get(name, f"order {name.replace('-', ', ')}") for name in percent
