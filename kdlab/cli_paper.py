@@ -1,8 +1,7 @@
 """``kdlab paper``: the papers' hyper-parameters on their data sets. Heavy imports stay inside the commands."""
 
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import click
 
@@ -14,70 +13,50 @@ def paper():
     """The papers' hyper-parameters on their data sets: a GPU's work, and a dry run that says how much."""
 
 
-def _paper(name: str, folders: str) -> Callable:
-    """A command of :func:`paper` with the options that all have; ``folders`` are those its data sets lie in."""
+def _paper(name: str, module: str, folders: str, about: str, *own: click.Option) -> None:
+    """Add the command of a paper: ``module`` has its ``PAPER`` and a ``profile`` of its ``own`` options."""
+
+    def go(dry_run: bool, data_root: Path | None, seed: int, tflops: float, **options) -> None:
+        found = import_module(f"kdlab.papers.{module}")
+        size, root = found.profile(**options), data_root or paths.real_clips() or paths.data_dir()
+        if dry_run:
+            return click.echo(found.PAPER.dry_run(root, size, tflops))
+        click.echo(found.PAPER.run(root, size, seed, say=click.echo).round(2).to_string())
+
     options = (
-        click.option("--dry-run", is_flag=True, help="Only say what is needed, what it costs, what it is compared "
-                                                     "with."),
-        click.option("--data-root", type=click.Path(path_type=Path),
+        click.Option(["--dry-run"], is_flag=True, help="Only say what is needed, what it costs, what it is compared "
+                                                       "with."),
+        click.Option(["--data-root"], type=click.Path(path_type=Path),
                      help=f"Folder of the {folders}; default: $KDLAB_REAL_CLIPS, else data/."),
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
-        click.option("--tflops", type=click.FloatRange(1), default=400, show_default=True,
+        click.Option(["--seed"], type=click.IntRange(0), default=0, show_default=True),
+        click.Option(["--tflops"], type=click.FloatRange(1), default=400, show_default=True,
                      help="Dense bf16 rate of your GPU, for the dry run's hours."),
     )
-
-    def command(its: Callable) -> click.Command:
-        for option in reversed(options):
-            its = option(its)
-        return paper.command(name)(its)
-
-    return command
+    about += "; goes on where an interrupted call stopped."
+    paper.add_command(click.Command(name, callback=go, params=[*own, *options], help=about))
 
 
-def _go(module: ModuleType, size, dry_run: bool, data_root: Path | None, seed: int, tflops: float) -> None:
-    root = data_root or paths.real_clips() or paths.data_dir()
-    if dry_run:
-        return click.echo(module.dry_run(root, size, tflops))
-    click.echo(module.run(root, size, seed, say=click.echo).round(2).to_string())
+def _weights(whose: str, *parts: str) -> click.Option:
+    """The option of a checkpoint, or of one for each of ``parts``."""
+    file = click.Path(path_type=Path)
+    if not parts:
+        return click.Option(["--weights"], type=file, help=f"{whose} to begin from.")
+    return click.Option(["--weights"], type=(click.Choice(parts), file), multiple=True, metavar="NAME FILE",
+                        help=f"{whose} to begin from; once for each of {', '.join(parts)}.")
 
 
-@_paper("dual_light", "folders arid, arid15, dark48")
-@click.option("--weights", type=click.Path(path_type=Path), help="Checkpoint of R(2+1)D-34 (IG-65M) to begin from.")
-def dual_light(weights, **asked):
-    """DL-KDD on ARID v1.0, ARID v1.5 and Dark-48, with its controls; goes on where an interrupted call stopped."""
-    from kdlab.papers.dual_light import paper_size
-
-    _go(paper_size, paper_size.profile(weights), **asked)
-
-
-@_paper("progressive", "folders ucf101, hmdb51, transcoded")
-@click.option("--weights", type=(click.Choice(["residual", "motion", "iframe"]), click.Path(path_type=Path)),
-              multiple=True, metavar="MODALITY FILE", help="CoViAR's checkpoint to begin from; once for each.")
-@click.option("--draws", type=click.IntRange(1), default=1, show_default=True,
-              help="Crops of a training clip that the exits see; each takes host memory.")
-def progressive(weights, draws, **asked):
-    """PKD and WISE on UCF-101 and HMDB-51, with their controls; goes on where an interrupted call stopped."""
-    from kdlab.papers.progressive import paper_size
-
-    _go(paper_size, paper_size.profile(dict(weights), draws), **asked)
-
-
-@_paper("generative", "folders ucf101, hmdb51")
-@click.option("--weights", type=(click.Choice(["rgb", "flow"]), click.Path(path_type=Path)), multiple=True,
-              metavar="STREAM FILE", help="I3D's checkpoint for the teacher to begin from; once for each stream.")
-@click.option("--flow", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Folder of flow pictures, a folder for each data set in it; without it flow is computed.")
-def generative(weights, flow, **asked):
-    """GenKD on UCF-101 and HMDB-51, RGB and flow, with its controls; goes on where an interrupted call stopped."""
-    from kdlab.papers.generative import paper_size
-
-    _go(paper_size, paper_size.profile(dict(weights), flow), **asked)
-
-
-@_paper("detection", "folder thumos14")
-@click.option("--weights", type=click.Path(path_type=Path), help="I3D's checkpoint for the teacher to begin from.")
-def detection(weights, **asked):
-    """GenKD on THUMOS14's untrimmed videos; goes on where an interrupted call stopped."""
-    from kdlab.papers.generative import detection_paper_size
-
-    _go(detection_paper_size, detection_paper_size.profile(weights), **asked)
+_paper("dual_light", "dual_light.paper_size", "folders arid, arid15, dark48",
+       "DL-KDD on ARID v1.0, ARID v1.5 and Dark-48, with its controls",
+       _weights("Checkpoint of R(2+1)D-34 (IG-65M)"))
+_paper("progressive", "progressive.paper_size", "folders ucf101, hmdb51, transcoded",
+       "PKD and WISE on UCF-101 and HMDB-51, with their controls",
+       _weights("CoViAR's checkpoint", "residual", "motion", "iframe"),
+       click.Option(["--draws"], type=click.IntRange(1), default=1, show_default=True,
+                    help="Crops of a training clip that the exits see; each takes host memory."))
+_paper("generative", "generative.paper_size", "folders ucf101, hmdb51",
+       "GenKD on UCF-101 and HMDB-51, RGB and flow, with its controls",
+       _weights("I3D's checkpoint for the teacher", "rgb", "flow"),
+       click.Option(["--flow", "flow_folder"], type=click.Path(exists=True, file_okay=False, path_type=Path),
+                    help="Folder of flow pictures, a folder for each data set in it; without it flow is computed."))
+_paper("detection", "generative.detection_paper_size", "folder thumos14", "GenKD on THUMOS14's untrimmed videos",
+       _weights("I3D's checkpoint for the teacher"))

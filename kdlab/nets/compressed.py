@@ -137,6 +137,10 @@ class CoViARNet:
             raise ValueError(f"modality must be one of {', '.join(CHANNELS)} and depth 18, 50 or 152, got {self}")
 
     @property
+    def channels(self) -> int:
+        return CHANNELS[self.modality]
+
+    @property
     def statistics(self) -> Statistics:
         """As released, with or without weights: the input batch norm expects them."""
         if self.modality == "iframe":

@@ -28,6 +28,7 @@ class TwoLights(Attended):
     """As :class:`Attended`, on both lights: 16 tokens at 64 frames."""
 
     tokens: int = 16
+    channels: ClassVar = 6
     network: ClassVar = TwoLightNet
 
     @property

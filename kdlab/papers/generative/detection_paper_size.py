@@ -1,14 +1,12 @@
-"""The ``paper`` profile of GenKD for temporal detection: THUMOS14 at the released size, what that costs, and a dry run.
+"""The ``paper`` profile of GenKD for temporal detection: THUMOS14 at the released size.
 
 Section 2.3 of docs/methods.md tells, number by number, what is the reference code's, ours or unknown.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
-from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.thumos import VIDEOS
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import Windows, windows
@@ -19,18 +17,19 @@ from kdlab.papers.generative.detection_loss import Detection
 from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.gated_detector import GatedDetector
-from kdlab.papers.paper_size import PaperSet, cost, look, placed, present
+from kdlab.papers.paper_size import Paper, PaperSet, example
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
-from kdlab.train.runs import obtain
+from kdlab.train.runs import Run
 
-__all__ = ["CONDITIONS", "SETS", "PaperSize", "counted", "dry_run", "profile", "recipes", "run"]
+__all__ = ["CONDITIONS", "PAPER", "SETS", "PaperSize", "profile", "recipes"]
 
 SETS = (
     PaperSet("THUMOS14", "thumos14", 20, (VIDEOS["json"]["train"],), (
         "GenKD, average mAP, second-hand, to be checked before it is quoted: student 32.6 → 33.7",
         "AFSD RGB, a rerun by others: mAP at 0.3 to 0.7 57.7, 52.5, 44.6, 35.1, 23.4; mean 42.6 (picked on test)",
-        "GenKD's script averages over 0.1 to 0.5, AFSD over 0.3 to 0.7: these means are not comparable"), ("json",)),
+        "GenKD's script averages over 0.1 to 0.5, AFSD over 0.3 to 0.7: these means are not comparable"),
+             ("json",), untrimmed=True),
 )
 CONDITIONS = ("det_teacher", "det_student", "det_genkd", "det_untrained")
 _OTHERWISE = ("Adam 1e-6 (RGB) for networks and 1e-4 for CVAEs (one AdamW and one rate here, which falls); losses of"
@@ -76,53 +75,17 @@ def recipes(which: PaperSet, root: Path, size: PaperSize, seed: int = 0) -> dict
     return found
 
 
-def counted(there: list[Catalogue] | str, window: Windows) -> int | str:
-    """Training windows, or the reason why they cannot be counted."""
-    try:
-        return there if isinstance(there, str) else len(windows(there[0], "train", window))
-    except (FileNotFoundError, ValueError) as error:
-        return str(error)
+def _rows(which: PaperSet, runs: dict[tuple[str, str], Run], size: PaperSize, say) -> list[tuple]:
+    return [(name, tiou, 100 * value) for (_, name), run in runs.items()
+            for tiou, value in seen_by(run, sigma=0.5, kept=5000).mean_ap().items()]
 
 
-def dry_run(root: Path, size: PaperSize, tflops: float = 400, share: float = 0.35) -> str:
-    """What :func:`run` would need, do and be compared with; ``tflops`` and ``share`` as in ``paper.dry_run``."""
-    lines, window, settings = [], size.window, size.settings
-    for which in SETS:
-        there = look(which, root, "detection")
-        seen = counted(there, window)
-        number = 1000 if isinstance(seen, str) else seen
-        nets = (GatedDetector(size.teacher, window.crop), GatedDetector(size.student, window.crop), size.student)
-        teacher, gated, bare = (cost(net, which.classes, window.frames, window.crop) for net in nets)
-        # pass 1 walks forward, pass 2 there and back (3), a teacher forward beside it; two GenKDs, a plain student
-        work = settings.epochs * ((4 + 1 + 1) * teacher[0] + 2 * 4 * gated[0] + 3 * bare[0])
-        gib = (22 * gated[2] + 4 * teacher[2] + settings.batch_size * gated[1] / 2) / 2**30
-        hours = 2 * work * number / (3.6e15 * tflops * share)
-        per = "a 1,000 windows" if isinstance(seen, str) else "a seed"
-        lines += [
-            *placed(which, root, there),
-            f"  windows    {window.frames} frames at {window.rate:g} a second, one every {window.stride}: "
-            + (f"unknown without the videos ({which.clips[0]} to train on)" if isinstance(seen, str)
-               else f"{seen:,} to train on"),
-            f"  trainings  {', '.join(CONDITIONS)}; ground truth {', '.join(which.splits)}; {settings.epochs} epochs of"
-            f" each pass, batch {settings.batch_size}",
-            f"  a window   {window.crop}²: teacher {teacher[0] / 1e9:.1f} GMACs, {teacher[2] / 1e6:.1f} M parameters;"
-            f" student {bare[0] / 1e9:.1f} GMACs, {bare[2] / 1e6:.1f} M, under attention {gated[0] / 1e9:.1f} GMACs,"
-            f" {gated[2] / 1e6:.1f} M",
-            f"  memory     {gib:.1f} GiB for GenKD's student, its teacher beside it; CVAEs and workspaces not counted",
-            f"  GPU time   {hours:,.1f} h {per}, all conditions ({tflops:g} TFLOP/s × {share:g}: both assumed)",
-            *(f"  compare    {line}" for line in which.published), ""]
-    return "\n".join([*lines, f"Released settings that are not reproduced: {_OTHERWISE}.",
-                      "What is the reference code's, ours or unknown: docs/methods.md, 2.3."])
+def _special(which: PaperSet, root: Path, size: PaperSize, clips: list[int]) -> list[str]:
+    rate, stride = size.window.rate, size.window.stride
+    return [f"  windows    a clip is a window at {rate:g} frames a second, one every {stride}; their number is unknown"
+            f" without the videos ({which.clips[0]} to train on): 1,000 are assumed"]
 
 
-def run(root: Path, size: PaperSize, seed: int = 0, say=print) -> pd.DataFrame:
-    """Train (or find) everything on THUMOS14 in ``root``; mAP in percent at each threshold and average.
-
-    Rows: data set and condition. Raises ``FileNotFoundError`` when the data set is not there.
-    """
-    rows = {}
-    for which in present({which: look(which, root, "detection") for which in SETS}, say):
-        for (_, condition), recipe in recipes(which, root, size, seed).items():
-            found = seen_by(obtain(recipe, say=say), sigma=0.5, kept=5000).mean_ap()
-            rows[which.title, condition] = {name: 100 * value for name, value in found.items()}
-    return pd.DataFrame(rows).T.rename_axis(["data", "condition"])
+PAPER = Paper("detection", "2.3", SETS, recipes, _rows, ("condition", "tIoU"), _OTHERWISE,
+              fits=lambda catalogue: windows(catalogue, "train", Windows()), special=_special,
+              example=partial(example, labels=(1, 3)))

@@ -172,6 +172,10 @@ class Gated:
         return getattr(self.backbone, "statistics", None)
 
     @property
+    def channels(self) -> int:
+        return getattr(self.backbone, "channels", 3)
+
+    @property
     def stages(self) -> tuple[str, ...]:
         return tuple(f"backbone.{name}" for name in stages(self.backbone))
 
@@ -181,7 +185,6 @@ class Gated:
             shape = self.backbone.shape(self.clip)
         else:
             with torch.no_grad():  # a black clip tells
-                black = torch.zeros(1, getattr(self.backbone, "channels", 3), *self.clip)
-                shape = tuple(backbone.eval()(black).shape[1:])
+                shape = tuple(backbone.eval()(torch.zeros(1, self.channels, *self.clip)).shape[1:])
             backbone.train()
         return GatedNet(backbone, shape, num_classes, self.faithful, self.dropout)

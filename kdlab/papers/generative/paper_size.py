@@ -1,4 +1,4 @@
-"""The ``paper`` profile of GenKD for recognition: UCF-101 and HMDB-51, RGB and flow, what that costs, and a dry run.
+"""The ``paper`` profile of GenKD for recognition: UCF-101 and HMDB-51, RGB and flow.
 
 Section 2.2 of docs/methods.md tells, number by number, what is the reference code's, ours or unknown.
 """
@@ -8,25 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scipy.special import softmax
 
 from kdlab.clips.flow import Flow, FlowFiles
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
-from kdlab.clips.splits import VAL_SHARE
 from kdlab.clips.views import Raw
 from kdlab.distill.method import KD
 from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.pretrained import Weights
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.nets import Gated
-from kdlab.papers.paper_size import PaperSet, cost, look, placed, present
+from kdlab.papers.paper_size import Paper, PaperSet
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
-from kdlab.train.runs import Run, obtain
+from kdlab.train.runs import Run
 
-__all__ = ["CONDITIONS", "SETS", "STREAMS", "PaperSize", "dry_run", "profile", "recipes", "run", "together"]
+__all__ = ["CONDITIONS", "PAPER", "SETS", "STREAMS", "PaperSize", "profile", "recipes", "together"]
 
 _SECOND_HAND = "second-hand, to be checked before it is quoted: RGB / two streams, student {} → GenKD {}"
 SETS = (
@@ -60,7 +58,7 @@ def profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path |
     ``flow_folder`` has a folder of flow pictures for each data set (``clips.flow.FlowFiles``); without it, flow is
     computed from the frames.
     """
-    made = {stream: Weights.of(path) for stream, path in (weights or {}).items()}
+    made = {stream: Weights.of(path) for stream, path in dict(weights or ()).items()}
     channels = dict(zip(STREAMS, (3, 2), strict=True))
     settings = Settings(200, 6, 1e-4, 5e-4, "one_cycle", "bf16")
     return PaperSize(
@@ -94,54 +92,16 @@ def recipes(which: PaperSet, root: Path, size: PaperSize, seed: int = 0) -> dict
     return found
 
 
-def dry_run(root: Path, size: PaperSize, tflops: float = 400, share: float = 0.35) -> str:
-    """What :func:`run` would need, do and be compared with; ``tflops`` and ``share`` as in ``paper.dry_run``."""
-    lines, listed = [], lambda numbers: ", ".join(f"{n:,}" for n in numbers)
-    for which in SETS:
-        there = look(which, root, "generative")
-        train = ([round((1 - VAL_SHARE) * n) for n in which.clips] if isinstance(there, str)
-                 else [len(catalogue.split("train")) for catalogue in there])
-        lines += [*placed(which, root, there),
-                  f"  splits     {', '.join(which.splits)}: {listed(train)} training clips, {VAL_SHARE:.0%} taken off"
-                  f" for validation; streams {', '.join(STREAMS)}; {', '.join(CONDITIONS)}, KD's teacher"]
-        for k, stream in enumerate(STREAMS):
-            window, settings = size.windows[k], size.settings[k]
-            shape = window.frames, window.crop, size.teachers[k].channels
-            teacher, student = (cost(net, which.classes, *shape) for net in (size.teachers[k], size.students[k]))
-            # pass 1 walks forward, pass 2 there and back (3), a teacher forward beside it
-            work = settings.epochs * ((4 + 3 + 3) * teacher[0] + (3 + 3 + 2 * 4) * student[0])
-            steps = listed(2 * settings.epochs * (n // min(n, settings.batch_size)) for n in train)
-            gib = (22 * student[2] + 4 * teacher[2] + settings.batch_size * student[1] / 2) / 2**30
-            lines += [
-                f"  {stream:10} {window.frames} × {window.crop}², batch {settings.batch_size}, {settings.epochs} epochs"
-                f" of each pass: {steps} steps of GenKD",
-                f"  a clip     teacher {teacher[0] / 1e9:.1f} GMACs, {teacher[2] / 1e6:.1f} M parameters; student"
-                f" {student[0] / 1e9:.1f} GMACs, {student[2] / 1e6:.1f} M",
-                f"  memory     {gib:.1f} GiB for GenKD's student; CVAEs (112 M parameters each) and workspaces not"
-                " counted",
-                f"  GPU time   {2 * work * sum(train) / (3.6e15 * tflops * share):,.0f} h a seed, all conditions and"
-                f" splits ({tflops:g} TFLOP/s × {share:g}: both assumed)"]
-        lines += [*(f"  compare    {line}" for line in which.published), ""]
-    return "\n".join([*lines, f"Released settings that are not reproduced: {_OTHERWISE}.",
-                      "What is the reference code's, ours or unknown: docs/methods.md, 2.2."])
-
-
 def together(one: Run, other: Run) -> float:
     """Top-1 in percent on test of the mean probability of two streams' runs."""
     said = [softmax(run.predictions().logits, 1) for run in (one, other)]
     return 100 * float(np.mean((said[0] + said[1]).argmax(1) == one.predictions().labels))
 
 
-def run(root: Path, size: PaperSize, seed: int = 0, say=print) -> pd.DataFrame:
-    """Train (or find) everything on the data sets in ``root``; mean top-1 in percent over the splits.
+def _rows(which: PaperSet, runs: dict[tuple[str, str, str], Run], size: PaperSize, say) -> list[tuple]:
+    rows = [(stream, name, run.predictions().accuracy) for (_, stream, name), run in runs.items()]
+    return rows + [("both", name, together(run, runs[split, "flow", name]))
+                   for (split, stream, name), run in runs.items() if stream == "rgb"]
 
-    Rows: data set, and ``rgb``, ``flow`` or both; columns: condition. Raises ``FileNotFoundError`` for no data set.
-    """
-    rows = []
-    for which in present({which: look(which, root, "generative") for which in SETS}, say):
-        done = {key: obtain(recipe, say=say) for key, recipe in recipes(which, root, size, seed).items()}
-        rows += [(which.title, stream, name, run.predictions().accuracy) for (_, stream, name), run in done.items()]
-        rows += [(which.title, "both", name, together(*(done[split, stream, name] for stream in STREAMS)))
-                 for split in which.splits for name in CONDITIONS]
-    table = pd.DataFrame(rows, columns=["data", "stream", "condition", "top1"])
-    return table.pivot_table("top1", ["data", "stream"], "condition", sort=False)
+
+PAPER = Paper("generative", "2.2", SETS, recipes, _rows, ("stream", "condition"), _OTHERWISE)

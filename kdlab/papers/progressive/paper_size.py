@@ -1,4 +1,4 @@
-"""The ``paper`` profile of PKD and WISE: UCF-101 and HMDB-51 at the released size, what that costs, and a dry run.
+"""The ``paper`` profile of PKD and WISE: UCF-101 and HMDB-51 at the released size.
 
 Section 3.6 of docs/methods.md tells, number by number, what is the paper's, the reference code's, ours or unknown.
 """
@@ -8,35 +8,31 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.compressed import Unsuited, scan
-from kdlab.clips.container import DamagedClip
+from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.paper_segments import PaperSegments
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
-from kdlab.clips.splits import VAL_SHARE
 from kdlab.nets.compressed import CHANNELS, CoViARNet
 from kdlab.nets.pretrained import Weights, untrained
 from kdlab.nets.video import build
 from kdlab.night import Night
-from kdlab.papers.paper_size import PaperSet, cost, look, placed, present
+from kdlab.papers.paper_size import Paper, PaperSet, cost, example
 from kdlab.papers.progressive.anytime import cost_per_exit
 from kdlab.papers.progressive.budgets import everything, parts
 from kdlab.papers.progressive.exits import ExitRecipe
-from kdlab.papers.progressive.features import FrozenView
+from kdlab.papers.progressive.features import FeatureBatch, FrozenView
 from kdlab.papers.progressive.method import SettledCrossEntropy, gate
 from kdlab.papers.progressive.nets import ORDER, ExitHeads, Trio
 from kdlab.papers.progressive.recipes import STUDY, conditions
 from kdlab.papers.progressive.wise import FAITHFUL_MIX
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
-from kdlab.train.runs import Run, find, obtain
+from kdlab.train.runs import Run, find
 
-__all__ = ["CONDITIONS", "SETS", "dry_run", "profile", "recipes", "run", "scores", "suited"]
+__all__ = ["CONDITIONS", "PAPER", "SETS", "profile", "recipes", "scores"]
 
 _COUNTS = {"ucf101": UCF_COUNTS, "hmdb51": HMDB_COUNTS}
 SETS = (
@@ -66,7 +62,7 @@ def profile(weights: Mapping[str, Path | str] | None = None, draws: int = 1) -> 
     ResNet-50 for I-frames, ResNet-18 for the others, from the checkpoints ``weights`` (by modality) or at random. The
     exits see ``draws`` kept crops of a training clip.
     """
-    made = {modality: Weights.of(path) for modality, path in (weights or {}).items()}
+    made = {modality: Weights.of(path) for modality, path in dict(weights or ()).items()}
     rates = {"residual": 5e-4, "motion": 1e-3, "iframe": 3e-5}
     backbones = tuple(Recipe(
         m, Night(), Compressed(m), SettledCrossEntropy(), net=CoViARNet(m, 50 if m == "iframe" else 18, made.get(m)),
@@ -86,15 +82,6 @@ def recipes(which: PaperSet, root: Path, size: ExitRecipe, seed: int = 0) -> dic
     return found
 
 
-def suited(which: PaperSet, root: Path) -> list[Catalogue] | str:
-    """As ``paper.look``; here the clips must be MPEG-4 part 2, of which the first is looked at."""
-    there = look(which, root, "progressive")
-    try:
-        return there if isinstance(there, str) or scan(there[0].records[0].path) else there
-    except (DamagedClip, Unsuited) as error:
-        return str(error)
-
-
 def _trio(size: ExitRecipe, classes: int) -> tuple[Trio, dict[str, tuple[int, ...]]]:
     """Networks and heads without weights on the meta device, and the shapes of what they see of a clip."""
     nets = {m: untrained(backbone.net) for m, backbone in size.needs().items()}
@@ -105,45 +92,36 @@ def _trio(size: ExitRecipe, classes: int) -> tuple[Trio, dict[str, tuple[int, ..
     return trio, {m: (CHANNELS[m], w.frames, w.crop, w.crop) for m, w in windows.items()}
 
 
-def dry_run(root: Path, size: ExitRecipe, tflops: float = 400, share: float = 0.35) -> str:
-    """What :func:`run` would need, do and be compared with; ``tflops`` and ``share`` as in ``paper.dry_run``."""
-    lines, listed = [], lambda numbers: ", ".join(f"{n:,}" for n in numbers)
-    for which in SETS:
-        there, (trio, shapes) = suited(which, root), _trio(size, which.classes)
-        every = [sum(_COUNTS[which.folder][split].values()) for split in which.splits]
-        train = ([round((1 - VAL_SHARE) * n) for n in which.clips] if isinstance(there, str)
-                 else [len(catalogue.split("train")) for catalogue in there])
-        lines += [*placed(which, root, there),
-                  f"  make       kdlab data transcode FOLDER --out {root / which.folder}; then put the lists there",
-                  f"  splits     {', '.join(which.splits)}: {listed(train)} training clips, {VAL_SHARE:.0%} taken off:"
-                  " half of them calibrate, half validate"]
-        forward, work, read = 0, 0, 0
-        for m, backbone in size.needs().items():
-            settings = backbone.settings
-            macs, kept, parameters = cost(backbone.net, which.classes, *shapes[m][1:3], CHANNELS[m])
-            forward, work, read = forward + macs, work + macs * settings.epochs, read + _READ_MS[m] * settings.epochs
-            steps = listed(settings.epochs * (n // min(n, settings.batch_size)) for n in train)
-            gib = (18 * parameters + settings.batch_size * kept / 2) / 2**30  # as there, without a teacher
-            lines.append(f"  {m:10} {settings.epochs} epochs of batch {settings.batch_size}: {steps} steps;"
-                         f" {macs / 1e9:.1f} GMACs a clip; {parameters / 1e6:.1f} M parameters; {gib:.1f} GiB")
-        heads = int(cost_per_exit(trio, shapes)[-1]) - forward
-        work += heads * size.settings.epochs * len(CONDITIONS)
-        with torch.device("meta"):
-            maps = trio.frozen({m: torch.zeros(1, *shape) for m, shape in shapes.items()})[0].values()
-        mib = 2 * sum(stage.numel() for stages in maps for stage in stages) / 2**20
-        seen = [n + (size.view.draws - 1) * t for n, t in zip(every, train, strict=True)]
-        lines += [
-            f"  exits      {', '.join(CONDITIONS)}: {size.settings.epochs} epochs of batch {size.settings.batch_size};"
-            f" {heads / 1e9:.1f} GMACs a clip; then WISE, which trains nothing",
-            f"  host       {max(seen) * mib / 1024:,.0f} GiB of memory for a split's features ({mib:.1f} MiB a clip,"
-            f" draws of a training clip: {size.view.draws}), up to twice that while they are made",
-            f"  GPU time   {6 * work * sum(train) / (3.6e15 * tflops * share):,.1f} h a seed = 2 × 3 × MACs × clips ×"
-            f" epochs / ({tflops:g} TFLOP/s × {share:g}: both assumed)",
-            f"  CPU time   {read * sum(train) / 3.6e6:,.0f} h a seed to read clips, in the loop's own thread, and"
-            f" {sum(seen) * forward / 40e9 / 3600:,.0f} h for features (one core, 40 GMACs/s)",
-            *(f"  compare    {line}" for line in which.published), ""]
-    return "\n".join([*lines, f"Released settings that are not reproduced: {_OTHERWISE}.",
-                      "What is the paper's, the reference code's, ours or unknown: docs/methods.md, 3.6."])
+def _example(recipe: Recipe, classes: int) -> tuple[dict, object, object]:
+    """As :func:`kdlab.papers.paper_size.example`; the exits see what their networks make of an empty clip."""
+    if not recipe.needs():
+        return example(recipe, classes)
+    views, finals = {}, []
+    for modality, backbone in recipe.needs().items():
+        nets, _, x = example(backbone, classes)
+        with torch.no_grad():
+            maps, logits = nets["student"].net.features(x)
+        views[modality] = [stage.unflatten(0, (1, -1)) for stage in maps]
+        finals.append(logits)
+    batch = FeatureBatch(views | {"finals": torch.stack(finals, 1)}, torch.zeros(1, dtype=torch.long), ("",))
+    return {"student": recipe.net.make(classes)}, batch, batch.views
+
+
+def _special(which: PaperSet, root: Path, size: ExitRecipe, clips: list[int]) -> list[str]:
+    with torch.device("meta"):
+        batch = _example(size, which.classes)[1]
+    mib = 2 * sum(stage.numel() for m in ORDER for stage in batch.views[m]) / 2**20
+    every = [sum(_COUNTS[which.folder][split].values()) for split in which.splits]
+    seen = [n + (size.view.draws - 1) * t for n, t in zip(every, clips, strict=True)]
+    read = sum(_READ_MS[m] * backbone.settings.epochs for m, backbone in size.needs().items())
+    forward = sum(cost(backbone, which.classes).forward for backbone in size.backbones)
+    return [
+        f"  make       kdlab data transcode FOLDER --out {root / which.folder}; then put the lists there",
+        "  validation half of its clips calibrate, half validate; WISE trains nothing",
+        f"  host       {max(seen) * mib / 1024:,.0f} GiB of memory for a split's features ({mib:.1f} MiB a clip,"
+        f" draws of a training clip: {size.view.draws}), up to twice that while they are made",
+        f"  CPU time   {read * sum(clips) / 3.6e6:,.0f} h a seed to read clips, in the loop's own thread, and"
+        f" {sum(seen) * forward / 40e9 / 3600:,.0f} h for features (one core, 40 GMACs/s)"]
 
 
 def scores(run: Run, mix: tuple[float, float, float], costs: np.ndarray, say=print) -> dict[str, float]:
@@ -165,16 +143,11 @@ def scores(run: Run, mix: tuple[float, float, float], costs: np.ndarray, say=pri
     return {way: 100 * float(np.mean(right)) for way, right in found.items()}
 
 
-def run(root: Path, size: ExitRecipe, seed: int = 0, say=print) -> pd.DataFrame:
-    """Train (or find) everything on the data sets in ``root``; mean top-1 in percent over the splits.
+def _rows(which: PaperSet, runs: dict[tuple[str, str], Run], size: ExitRecipe, say) -> list[tuple]:
+    costs = cost_per_exit(*_trio(size, which.classes))
+    return [(way, condition, value) for (split, condition), run in runs.items() for way, value
+            in scores(run, FAITHFUL_MIX[which.folder][int(split) - 1], costs, say).items()]
 
-    Rows: data set and way to answer; columns: condition. Raises ``FileNotFoundError`` when there is no data set.
-    """
-    rows = []
-    for which in present({which: suited(which, root) for which in SETS}, say):
-        costs = cost_per_exit(*_trio(size, which.classes))
-        for (split, condition), recipe in recipes(which, root, size, seed).items():
-            found = scores(obtain(recipe, say=say), FAITHFUL_MIX[which.folder][int(split) - 1], costs, say)
-            rows += [(which.title, way, condition, value) for way, value in found.items()]
-    table = pd.DataFrame(rows, columns=["data", "way", "condition", "top1"])
-    return table.pivot_table("top1", ["data", "way"], "condition", sort=False)
+
+PAPER = Paper("progressive", "3.6", SETS, recipes, _rows, ("way", "condition"), _OTHERWISE,
+              fits=lambda catalogue: scan(catalogue.records[0].path), special=_special, example=_example)

@@ -2,9 +2,11 @@
 
 import re
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import pytest
+import torch
 from torch import nn
 
 from kdlab import paths
@@ -12,7 +14,6 @@ from kdlab.clips import released
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import Enhanced, Raw
-from kdlab.measure.cost import macs
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import TinyR2Plus1D
@@ -20,16 +21,18 @@ from kdlab.papers.dual_light import paper_size
 from kdlab.papers.dual_light.both_lights import BothLights
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.papers.dual_light.paper_size import SETS, dry_run, gpu_hours, recipes, run
+from kdlab.papers.dual_light.paper_size import PAPER, SETS, recipes
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.dual_light.two_lights import TwoLights
-from kdlab.papers.paper_size import PaperSet, activation_bytes, cost, look
+from kdlab.papers.paper_size import PaperSet, activation_bytes, cost, trainings
 from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import DEMO, Profile
 from tests.clips.test_released import arid_tree
 from tests.conftest import encode, pattern
 
 ARID = SETS[0]
+MINIATURE = replace(PAPER, sets=(PaperSet("ARID v1.0", "arid", 11, (88,), (), ("1",)), *SETS[1:]))
 SMOKE = Profile("paper", DEMO.night, Settings(1, 16, precision="bf16"), ConsecutiveWindow(8, 20, 16),
                 Attended(TinyR2Plus1D((4, 8)), tokens=8, dropout=0.1), seeds=1)
 
@@ -44,7 +47,6 @@ def root(tmp_path, monkeypatch):
     one = encode(tmp_path / "one.mp4", pattern(10, 32, 24))
     for clip in (tmp_path / "sets" / "arid").rglob("*.mp4"):
         shutil.copy(one, clip)
-    monkeypatch.setattr(paper_size, "SETS", (PaperSet("ARID v1.0", "arid", 11, (88,), (), ("1",)), *SETS[1:]))
     return tmp_path / "sets"
 
 
@@ -86,48 +88,59 @@ def test_conditions_are_the_profiles_and_an_enhancer_makes_only_what_it_enters(t
 
 
 def test_counts_on_the_meta_device_are_those_of_a_real_pass():
-    spec = Attended(TinyR2Plus1D(), tokens=4)
-    net, shape = spec.make(11), (1, 3, 16, 32, 32)
-    number = sum(p.numel() for p in net.parameters())
-    assert cost(spec, 11, 16, 32) == (macs(net, shape), activation_bytes(net, shape), number)
+    for recipe in dual_light(SMOKE).values():
+        assert cost(recipe, 11) == pytest.approx(cost(recipe, 11, device="cpu"), rel=2e-3)  # attention has two ways
 
 
 def test_activations_of_a_known_network():
     """Kept: the input of the convolution, of the batch norm (with its two statistics), of the ReLU its output."""
     net = nn.Sequential(nn.Conv3d(3, 8, 1, bias=False), nn.BatchNorm3d(8), nn.ReLU())
     places = 2 * 4 * 5 * 5
-    assert activation_bytes(net, (2, 3, 4, 5, 5)) == 4 * (places * (3 + 8 + 8) + 2 * 8)
+    losses = (net(torch.zeros(2, 3, 4, 5, 5)).sum() for _ in range(2))  # of which the larger counts
+    assert activation_bytes(net, losses) == 4 * (places * (3 + 8 + 8) + 2 * 8)
 
 
 def test_the_papers_network_has_the_published_cost():
     """R(2+1)D-34 has 152 GFLOPs (of one multiply and add) and 63.5 M parameters at 32 × 112² in the literature."""
-    macs_of_32 = cost(untrained(paper_size.profile().net.backbone), 400, 32, 112)[0]
+    base = Recipe("", DEMO.night, net=untrained(paper_size.profile().net.backbone), window=ConsecutiveWindow(32))
+    macs_of_32 = cost(base, 400).forward
     assert macs_of_32 / 1e9 == pytest.approx(152, abs=1)
-    forward, kept, parameters = cost(paper_size.profile().net, 11, 64, 112)
-    assert forward / macs_of_32 == pytest.approx(2, rel=1e-3) and parameters > 63.5e6
-    assert kept > 64 * 3 * 112**2 * 4
+    whole = cost(dual_light(paper_size.profile())["ce_raw"], 11)
+    assert whole.forward / macs_of_32 == pytest.approx(2, rel=1e-3) and whole.trained > 63.5e6 and not whole.frozen
+    assert (f"{whole.forward / 1e9:.1f}", f"{whole.trained / 1e6:.1f}") == ("304.7", "66.7")
+    assert whole.training / whole.forward == pytest.approx(3, rel=0.01) and whole.kept > 64 * 3 * 112**2 * 4
+
+
+def test_a_live_teacher_and_a_second_light_cost_what_they_do():
+    made = {name: cost(recipe, 11) for name, recipe in dual_light(SMOKE).items()}
+    plain = made["ce_raw"]
+    assert 2.5 * plain.forward < plain.training < 3 * plain.forward  # no gradient goes into the pixels
+    assert made["dlkdd"].training == plain.training + plain.forward and made["dlkdd"].frozen == plain.trained
+    assert plain == made["ce_enhanced"] == made["label_smoothing"] == made["ce_2x"]
+    assert made["two_lights"].forward == pytest.approx(2 * plain.forward, rel=1e-2)
 
 
 def test_hours_are_counted_once_for_a_shared_teacher():
-    def some(*conditions):
-        return [dual_light(SMOKE)[name] for name in conditions]
-
-    hour = dict(clips=100, clip_macs=10, flops=2 * 10 * 100 / 3600)  # one pass over the clips takes an hour
-    assert gpu_hours(some("ce_raw"), **hour) == pytest.approx(3)
-    assert gpu_hours(some("ce_2x"), **hour) == pytest.approx(6)
-    assert gpu_hours(some("dlkdd"), **hour) == pytest.approx(3 + 4)
-    assert gpu_hours(some("dlkdd", "label_smoothing"), **hour) == pytest.approx(3 + 4 + 3)
-    assert gpu_hours(some("two_lights"), **hour) == pytest.approx(2 * 3)
+    some = dual_light(SMOKE)
+    assert trainings([some["dlkdd"], some["label_smoothing"]]) == [
+        some["dlkdd"].teacher, some["dlkdd"], some["label_smoothing"]]
+    made = {("1", "gamma", name): some[name] for name in ("ce_raw", "dlkdd", "label_smoothing", "ce_2x")}
+    made |= {("2", "gamma", "dlkdd"): replace(some["dlkdd"], seed=9)}  # another split takes the same
+    plain, taught = (cost(some[name], 11).training for name in ("ce_raw", "dlkdd"))
+    table = PAPER._table(ARID, made, [48, 52], flops=2 * 100 * plain)  # an epoch of plain training is an hour
+    assert table.trainings.tolist() == ["ce_raw, ce_enhanced, label_smoothing", "dlkdd", "ce_2x"]
+    assert table.n.tolist() == [3, 1, 1] and table.steps.tolist() == ["3, 3", "3, 3", "6, 6"]
+    assert table.h.tolist() == pytest.approx([1, taught / plain, 2], abs=1e-3)
 
 
 def test_the_dry_run_tells_what_is_there_and_what_it_takes(root):
-    text = dry_run(root, SMOKE, tflops=100)
+    text = MINIATURE.dry_run(root, SMOKE, tflops=100)
     found = re.findall(r"^  found +(.*)$", text, re.MULTILINE)
     assert [line.split(":")[0] for line in found] == ["yes", "no", "no"]
-    train = len(look(paper_size.SETS[0], root)[0].split("train"))
-    assert f"1: {train} training clips" in text and f"{train // 16} steps" in text
+    train = len(MINIATURE.look(MINIATURE.sets[0], root)[0].split("train"))
+    assert f"1: {train} training clips" in text and re.search(rf" {train // 16} +8 × 16² ", text)
     assert "1: 2,972, 2,972, 2,972" not in text and "5,642, 5,642, 5,642 training clips" in text
-    for word in ("DL-KDD: unknown", "DarkLight, R(2+1)D-34 84.13", "48.96", "100 TFLOP/s × 0.35", "gamma1.8, zerodce",
+    for word in ("DL-KDD: unknown", "DarkLight, R(2+1)D-34 84.13", "48.96", "100 TFLOP/s × 0.35", "gamma1.8", "zerodce",
                  "list_cvt/mapping_table", str(root / "dark48"), "GiB"):
         assert word in text
     assert not (paths.runs_dir()).exists()
@@ -135,16 +148,17 @@ def test_the_dry_run_tells_what_is_there_and_what_it_takes(root):
 
 def test_another_data_set_in_the_folder_is_not_taken_for_it(root):
     shutil.rmtree(root / "arid" / "list_cvt")  # class folders without lists are ARID v1.5's way
-    assert "holds ARID v1.5" in look(paper_size.SETS[0], root)
+    assert "holds ARID v1.5" in MINIATURE.look(MINIATURE.sets[0], root)
 
 
-def test_without_data_the_command_says_where_to_put_it(tmp_path, command):
+def test_without_data_the_command_says_where_to_put_it(tmp_path, command, monkeypatch):
     call = partial(command, "paper", "dual_light", "--data-root", tmp_path)
     code, _, error = call()
     assert code == 2 and error.count("is left out: no folder") == 3 and str(tmp_path / "arid15") in error
-    code, out, _ = call("--dry-run", "--tflops", "800")
-    assert code == 0 and "304.7 GMACs" in out and "66.7 M parameters" in out and "800 TFLOP/s" in out
     assert call("--weights", str(tmp_path / "none.pth"))[0] == 2
+    monkeypatch.setattr(paper_size, "profile", lambda weights: SMOKE)
+    code, out, _ = call("--dry-run", "--tflops", "800")
+    assert code == 0 and "800 TFLOP/s" in out and "same_light, dlkdd" in out
 
 
 @pytest.mark.slow
@@ -153,11 +167,11 @@ def test_the_whole_profile_in_miniature(root, monkeypatch):
         "gamma1.8": lambda clips: Gamma(1.8),
         "zerodce": lambda clips: TrainedCurves(clips, width=2, side=16, clips=4, batch=4, steps=2)})
     said = []
-    table = run(root, SMOKE, say=said.append)
+    table = MINIATURE.run(root, SMOKE, say=said.append)
     assert sum("is left out" in line for line in said) == 2
-    assert list(table.index) == [("ARID v1.0", e, c) for _, e, c in recipes(paper_size.SETS[0], root, SMOKE)]
+    assert list(table.index) == [("ARID v1.0", e, c) for _, e, c in recipes(MINIATURE.sets[0], root, SMOKE)]
     assert table.top1.between(0, 100).all() and len(table) == 11
     trained = sum("trained in" in line for line in said)
     assert trained == 14  # eleven conditions, and three teachers of another seed
-    run(root, SMOKE, say=said.append)
+    MINIATURE.run(root, SMOKE, say=said.append)
     assert sum("trained in" in line for line in said) == trained

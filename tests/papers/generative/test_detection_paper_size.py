@@ -10,11 +10,11 @@ from kdlab import paths
 from kdlab.clips import thumos
 from kdlab.nets.i3d import TOP, TinyC3D
 from kdlab.papers.generative import detection_paper_size
-from kdlab.papers.generative.detection_paper_size import SETS, dry_run, profile, recipes, run
+from kdlab.papers.generative.detection_paper_size import PAPER, SETS, profile, recipes
 from kdlab.papers.generative.detector import Detector
 from kdlab.train.loop import Settings
 
-MINIATURE = replace(SETS[0], classes=2)
+MINIATURE = replace(PAPER, sets=(replace(SETS[0], classes=2),))
 
 
 def small():
@@ -32,7 +32,6 @@ def root(make_video, tmp_path, monkeypatch):
     for name in ("RUNS", "CACHE"):
         monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
     monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path / "pretrained")
-    monkeypatch.setattr(detection_paper_size, "SETS", (MINIATURE,))
     monkeypatch.setitem(thumos.VIDEOS, "json", {"train": 2, "test": 1})
     monkeypatch.setitem(thumos.SEGMENTS, "json", {"train": 4, "test": 2})
     folder, database = tmp_path / "sets" / "thumos14", {}
@@ -61,27 +60,26 @@ def test_the_numbers_are_the_papers():
 
 
 def test_a_dry_run_says_what_is_missing_and_what_it_costs(tmp_path):
-    text = dry_run(tmp_path, small())
+    text = PAPER.dry_run(tmp_path, small())
     assert f"no folder {tmp_path / 'thumos14'}" in text and "kdlab paper detection --dry-run" in text
-    assert "unknown without the videos (200 to train on)" in text and "a 1,000 windows" in text
+    assert "unknown without the videos (200 to train on): 1,000" in text and "json: 1,000 training clips" in text
     assert "32.6 → 33.7" in text and "not comparable" in text and "docs/methods.md, 2.3" in text
 
 
 def test_with_the_videos_a_dry_run_counts_windows(root):
-    text = dry_run(root, small())
-    counts = text[text.index("one every 8") :].splitlines()[0]
-    assert "found      yes" in text and counts == "one every 8: 3 to train on", "one of two validates"
-    assert "a seed, all conditions" in text
+    text = MINIATURE.dry_run(root, small())
+    assert "found      yes" in text and "json: 3 training clips" in text, "one of two validates"
+    assert "one every 8" in text and "h a seed" in text
 
 
 def test_without_the_data_set_nothing_runs(tmp_path):
     with pytest.raises(FileNotFoundError, match="THUMOS14 is left out: no folder"):
-        run(tmp_path, small())
+        PAPER.run(tmp_path, small())
 
 
 @pytest.mark.slow
 def test_the_whole_in_miniature(root):
     said = []
-    table = run(root, small(), say=said.append)
+    table = MINIATURE.run(root, small(), say=said.append)
     assert table.index.tolist() == [("THUMOS14", c) for c in detection_paper_size.CONDITIONS]
     assert np.isfinite(table["0.1-0.5"]).all() and table.to_numpy().min() >= 0 and len(said) >= 4

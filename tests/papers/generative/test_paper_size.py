@@ -13,8 +13,8 @@ from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.nets.i3d import I3D, STAGES, TOP, TinyC3D
 from kdlab.papers.generative import paper_size
 from kdlab.papers.generative.nets import Gated
-from kdlab.papers.generative.paper_size import CONDITIONS, SETS, STREAMS, dry_run, profile, recipes, run
-from kdlab.papers.paper_size import PaperSet
+from kdlab.papers.generative.paper_size import CONDITIONS, PAPER, SETS, STREAMS, profile, recipes
+from kdlab.papers.paper_size import PaperSet, cost
 from tests.conftest import encode, pattern
 from tests.papers.progressive.test_paper_size import ucf_tree
 
@@ -60,16 +60,35 @@ def test_every_number_has_an_owner_in_the_docs():
         assert all((f"{n:g}" if isinstance(n, float) else str(n)) in told[what][0] for n in numbers), what
 
 
-def test_the_dry_run_says_what_is_missing_and_what_it_costs(tmp_path, command):
-    said = dry_run(tmp_path, profile())
+def test_a_step_counts_both_passes_the_cvaes_and_the_teacher(tmp_path):
+    made = recipes(SETS[0], tmp_path, profile())
+    kd, genkd = (cost(made["1", "rgb", name], 101) for name in ("kd", "genkd"))
+    teacher = cost(made["1", "rgb", "kd"].teacher, 101)
+    assert f"{teacher.forward / 1e9:.1f}" == "111.2" and kd.frozen == teacher.trained
+    assert kd.training == pytest.approx(3 * kd.forward + teacher.forward, rel=0.02)
+    assert 2 * genkd.training == pytest.approx(4 * genkd.forward + teacher.forward, rel=0.02)  # passes take turns
+    assert genkd.trained - kd.trained > 112e6 and genkd.frozen > 112e6 + teacher.trained  # a CVAE each
+
+
+def small():
+    """The paper's size with smaller numbers."""
+    whole, spec = profile(), TinyC3D((2, 2, 2, 4))
+    return replace(
+        whole, teachers=(spec, replace(spec, channels=2)), students=(spec, replace(spec, channels=2)),
+        windows=(ConsecutiveWindow(16, 36, 32, (1.0, 0.75)), ConsecutiveWindow(16, 36, 32, (1.0, 0.75))),
+        settings=tuple(replace(s, epochs=1, batch_size=16, precision="fp32") for s in whole.settings))
+
+
+def test_the_dry_run_says_what_is_missing_and_what_it_costs(tmp_path, command, monkeypatch):
+    said = PAPER.dry_run(tmp_path, small())
     assert f"no folder {tmp_path / 'ucf101'}" in said and "kdlab paper generative --dry-run" in said
-    hours = [int(n) for n in re.findall(r"GPU time +([\d,]+) h", said)]
-    assert len(hours) == 4 and all(5 < n < 100 for n in hours)
-    assert "teacher 111.2 GMACs" in said and "64.1 / 82.1" in said
+    assert len(re.findall(r"GPU time +([\d.]+) h", said)) == 2 and "64.1 / 82.1" in said
+    assert len(re.findall(r"^ +(rgb|flow) .* genkd, untrained$", said, re.MULTILINE)) == 4
+    monkeypatch.setattr(paper_size, "profile", lambda weights, flow_folder: small())
     code, out, _ = command("paper", "generative", "--dry-run", "--data-root", tmp_path)
     assert code == 0 and out.strip() == said.strip()
     with pytest.raises(FileNotFoundError, match="no data set of the paper can be opened"):
-        run(tmp_path, profile())
+        PAPER.run(tmp_path, profile())
 
 
 @pytest.mark.slow
@@ -81,15 +100,9 @@ def test_the_whole_of_it_in_miniature(tmp_path, monkeypatch):
     film = encode(tmp_path / "film.avi", pattern(18, 48, 40), codec="mpeg4")
     for clip in (tmp_path / "sets").rglob("*.avi"):
         shutil.copy(film, clip)
-    miniature = (PaperSet("UCF-101", "ucf101", 3, (66,), (), ("1",)), SETS[1])
-    monkeypatch.setattr(paper_size, "SETS", miniature)
-    whole, spec = profile(), TinyC3D((2, 2, 2, 4))
-    size = replace(
-        whole, teachers=(spec, replace(spec, channels=2)), students=(spec, replace(spec, channels=2)),
-        windows=(ConsecutiveWindow(16, 36, 32, (1.0, 0.75)), ConsecutiveWindow(16, 36, 32, (1.0, 0.75))),
-        settings=tuple(replace(s, epochs=1, batch_size=16, precision="fp32") for s in whole.settings))
+    miniature = replace(PAPER, sets=(PaperSet("UCF-101", "ucf101", 3, (66,), (), ("1",)), SETS[1]))
     lines = []
-    table = run(tmp_path / "sets", size, say=lines.append)
+    table = miniature.run(tmp_path / "sets", small(), say=lines.append)
     assert table.index.tolist() == [("UCF-101", "rgb"), ("UCF-101", "flow"), ("UCF-101", "both")]
     assert list(table.columns) == list(CONDITIONS) and table.notna().all().all()
     assert any("HMDB-51 is left out" in line for line in lines)

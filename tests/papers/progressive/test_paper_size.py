@@ -19,13 +19,15 @@ from kdlab.papers.progressive import paper_size
 from kdlab.papers.progressive.budgets import everything, parts
 from kdlab.papers.progressive.method import PAPER, LabelExits, Progressive, only
 from kdlab.papers.progressive.nets import ORDER, Exit
-from kdlab.papers.progressive.paper_size import CONDITIONS, SETS, dry_run, profile, recipes, run, scores, suited
+from kdlab.papers.progressive.paper_size import CONDITIONS, SETS, profile, recipes, scores
 from kdlab.train.runs import Predictions
 from tests.clips.test_released import HMDB, UCF, hmdb_tree, write
 from tests.conftest import encode, pattern
 
 COVIAR = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
-MINIATURE = (PaperSet("UCF-101", "ucf101", 3, (66,), (), ("1",)), PaperSet("HMDB-51", "hmdb51", 2, (16,), (), ("1",)))
+UCF_SET, HMDB_SET = (PaperSet("UCF-101", "ucf101", 3, (66,), (), ("1",)),
+                     PaperSet("HMDB-51", "hmdb51", 2, (16,), (), ("1",)))
+MINIATURE = replace(paper_size.PAPER, sets=(UCF_SET, HMDB_SET))
 
 
 def small(epochs: int = 1):
@@ -62,7 +64,6 @@ def root(tmp_path, monkeypatch):
     films = [encode(tmp_path / f"{k}.avi", np.roll(pattern(14 + k, 48, 32), 9 * k, 2), **COVIAR) for k in range(3)]
     for k, clip in enumerate(sorted(sets.rglob("*.avi"))):
         shutil.copy(films[k % 3], clip)
-    monkeypatch.setattr(paper_size, "SETS", MINIATURE)
     return sets
 
 
@@ -115,10 +116,10 @@ def test_recipes_differ_in_their_method_alone_and_share_networks(tmp_path):
 
 def test_the_dry_run_tells_what_is_there_and_what_it_takes(root):
     shutil.rmtree(root / "hmdb51")
-    text = dry_run(root, small(epochs=4), tflops=100)
+    text = MINIATURE.dry_run(root, small(epochs=4), tflops=100)
     assert re.findall(r"^  found +(\w+)", text, re.MULTILINE) == ["yes", "no"]
-    train = len(suited(MINIATURE[0], root)[0].split("train"))
-    assert f"1: {train} training clips" in text and f"4 epochs of batch 16: {4 * (train // 16)} steps" in text
+    train = len(MINIATURE.look(UCF_SET, root)[0].split("train"))
+    assert f"1: {train} training clips" in text and re.search(rf" 4 +16 +{4 * (train // 16)} +3 × 28² ", text)
     for word in ("100 TFLOP/s × 0.35", "kdlab data transcode", str(root / "hmdb51"), "ucfTrainTestlist/classInd.txt",
                  "GiB", "not reproduced: Adam with eps 1e-3"):
         assert word in text
@@ -129,7 +130,7 @@ def test_clips_of_another_codec_are_sent_to_be_transcoded(root):
     clip = min((root / "ucf101").rglob("*.avi"))
     encode(clip.with_suffix(".mp4"), pattern(4, 48, 32))
     clip.unlink()
-    assert re.search(r"kdlab data transcode .* --out FOLDER", suited(MINIATURE[0], root))
+    assert re.search(r"kdlab data transcode .* --out FOLDER", MINIATURE.look(UCF_SET, root))
 
 
 def test_without_data_the_command_tells_the_papers_costs(tmp_path, command):
@@ -138,9 +139,9 @@ def test_without_data_the_command_tells_the_papers_costs(tmp_path, command):
     assert code == 2 and error.count("is left out: no folder") == 2 and "kdlab paper progressive --dry-run" in error
     code, out, _ = call("--dry-run", "--tflops", "800", "--draws", "2")
     assert code == 0 and "800 TFLOP/s" in out
-    assert out.count(" 5.4 GMACs a clip") == 2 and out.count(" 12.3 GMACs a clip") == 2
+    assert out.count("3 × 224²    5.4 ") == 2 and out.count("3 × 224²   12.3 ") == 2
     # by hand: 7,630 clips of split 1; heads of 0.774 + 0.774 + 3.239 GMACs a frame
-    assert f"{510 * (7630 // 80):,}, " in out and "14.4 GMACs a clip; then WISE" in out
+    assert f"{510 * (7630 // 80):,}, " in out and out.count("3 × 224²   14.4 ") == 2 and "WISE trains nothing" in out
     maps = 3 * sum(c * s * s for widths in ((64, 128, 256), (64, 128, 256), (256, 512, 1024))
                    for c, s in zip(widths, (56, 28, 14), strict=True))
     seen = (7699 + 9624 + 3696) * 2 * maps  # the largest split, its training clips once more, two bytes a number
@@ -181,7 +182,7 @@ def test_scores_are_those_of_the_twelve_exits(monkeypatch):
 @pytest.mark.slow
 def test_the_whole_profile_in_miniature(root):
     said = []
-    table = run(root, small(), say=said.append)
+    table = MINIATURE.run(root, small(), say=said.append)
     assert list(table.columns) == list(CONDITIONS)
     assert set(table.index.get_level_values("data")) == {"UCF-101", "HMDB-51"}
     ways = set(table.loc["UCF-101"].index)
@@ -191,7 +192,7 @@ def test_the_whole_profile_in_miniature(root):
     assert sum("trained in" in line for line in said) == 2 * (3 + len(CONDITIONS))
     assert any("no sound teacher" in line for line in said), "one epoch teaches nobody"
     count = sum("trained in" in line for line in said)
-    run(root, small(), say=said.append)
+    MINIATURE.run(root, small(), say=said.append)
     assert sum("trained in" in line for line in said) == count
 
 
@@ -203,5 +204,5 @@ def test_the_papers_own_lists_can_be_used(root):
         rows = [(f"{c.parent.name}/{c.name}", c.parent.name, HMDB.index(c.parent.name)) for c in some]
         write(root / f"hmdb51/datalists/hmdb51_split1_{part}.txt", [" ".join(map(str, row)) for row in rows])
         released.HMDB_COUNTS["1"] = released.HMDB_COUNTS["1"] | {part: len(rows)}
-    (found,) = suited(MINIATURE[1], root)
+    (found,) = MINIATURE.look(HMDB_SET, root)
     assert found.name == "HMDB-51 (CoViAR)" and found.root == root / "hmdb51"
