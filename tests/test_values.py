@@ -26,7 +26,7 @@ from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.papers.progressive.nets import Exit
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips, to_json
-from kdlab.train.sizes import SMOKE
+from kdlab.train.sizes import _SIZES
 from kdlab.values import alike, finite, fraction, not_negative, one_of, positive, whole
 
 
@@ -69,9 +69,9 @@ def test_hints_words_and_shapes():
 FOUND = {"Moves", "_Entry", "ClipRecord", "Facts", "Stream", "Modalities", "Survey", "VideoInfo", "Decoded", "Moment",
          "Look", "Part", "Camera", "_Job", "View", "Made", "Draw", "SquareDraw", "ScaledDraw",
          "SegmentsDraw", "VideoWindow", "Launch", "Trace", "Evaluation", "Effect", "Step", "Executed", "Detections",
-         "Scores", "Progress", "PaperSet"}
+         "Scores", "Progress", "PaperSet", "Size"}
 GIVEN = [Exit(8, 8), HeldOut(Night()), AtRate(Raw(), 7.5), TrainedCurves(Night()), Recipe("x", Night()),
-         ExitRecipe("x", Night()), UserClips("x", own_folds=2), SMOKE]
+         ExitRecipe("x", Night()), UserClips("x", own_folds=2)]
 
 
 def configurations() -> list:
@@ -82,9 +82,7 @@ def configurations() -> list:
             if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.name:
                 if kind.__dataclass_params__.frozen and kind.__name__ not in FOUND:
                     kinds[kind] = None
-    for sizes in ("papers.progressive.recipes", "papers.generative.recipes", "papers.generative.detection_recipes",
-                  "studies.attention"):
-        GIVEN.append(importlib.import_module(f"kdlab.{sizes}").SMOKE)
+    GIVEN.extend(size for size in _SIZES if size.name == "smoke")
     examples = {type(one): one for one in GIVEN}
     for kind in kinds:
         if not any(f.default is f.default_factory is dataclasses.MISSING for f in dataclasses.fields(kind)):

@@ -6,7 +6,7 @@ nothing: a network's result is its gain over the best of them. docs/methods.md, 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,33 +24,11 @@ from kdlab.papers.progressive.nets import ORDER
 from kdlab.studies.looks import looked
 from kdlab.study import Outcome, Part, Study, load_arrays
 from kdlab.train.recipe import Recipe
-from kdlab.train.sizes import VARIETY, among, current
-from kdlab.values import whole
+from kdlab.train.sizes import VARIETY, AttentionSize, ExitSize, GenerativeSize, current
 
-__all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "TITLES", "AttentionSize", "available", "best", "compared",
-           "differences", "gains", "load_looks", "mean", "parts", "reading", "sized", "study"]
+__all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "TITLES", "available", "best", "compared",
+           "differences", "gains", "load_looks", "mean", "parts", "reading", "study"]
 
-
-@dataclass(frozen=True)
-class AttentionSize:
-    """Which ``networks`` (a profile's name), test ``clips`` a class, ``seeds`` of the dual-light networks and
-    ``few_seeds`` of the others; ``every`` so many clips the costly tests (deletion, randomisation) take one."""
-
-    name: str
-    networks: str
-    clips: int
-    seeds: int
-    few_seeds: int
-    every: int
-
-    def __post_init__(self):
-        whole(1, clips=self.clips, seeds=self.seeds, few_seeds=self.few_seeds, every=self.every)
-
-
-SMOKE = AttentionSize("smoke", "smoke", 2, 2, 2, 1)
-DEMO = AttentionSize("demo", "demo", 12, 3, 2, 2)
-STUDY = AttentionSize("study", "demo", 40, 4, 2, 4)
-sized = among(SMOKE, DEMO, STUDY)
 
 #: The sets, and how they read.
 DATA = {"night": "dual light: dark clips", "night_context": "compressed video: places tell",
@@ -71,7 +49,7 @@ def parts(size: AttentionSize, seeds: int | None = None) -> dict[str, tuple[dict
     few = min(size.few_seeds, seeds or size.few_seeds)
     dark = Night(ACTIONS, (0, 0, size.clips), VARIETY)
     profile = current(size.networks)
-    exits, generative = progressive_recipes.sized(size.networks), generative_recipes.sized(size.networks)
+    exits, generative = current(size.networks, ExitSize), current(size.networks, GenerativeSize)
     trios = [progressive_recipes.trio(exits, progressive_recipes.night(exits), seed) for seed in range(few)]
     bright = generative_recipes.night(generative)
     made = [generative_recipes.conditions(generative, bright, seed) for seed in range(few)]
@@ -190,4 +168,4 @@ def _tidy(outcome: Outcome, looks: dict[str, np.ndarray]) -> Iterator[dict]:
                               unit="%", recipe=its)
 
 
-study = Study("attention", _parts, size=STUDY, sized=sized, committed=True)
+study = Study("attention", _parts, size=current("study", AttentionSize), committed=True)

@@ -28,19 +28,18 @@ from kdlab.papers.generative import recipes as generative_recipes
 from kdlab.papers.generative import study as generative_study
 from kdlab.papers.progressive.exits import frozen_features
 from kdlab.papers.progressive.nets import ORDER
-from kdlab.papers.progressive.recipes import DEMO, SMOKE, ExitSize, conditions, night, trio
+from kdlab.papers.progressive.recipes import conditions, night, trio
 from kdlab.processes import each, locked
 from kdlab.studies.flatness_rows import MEASURES, ledger
 from kdlab.study import Outcome, Part, Study, beside, by_condition, flat
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
-from kdlab.train.sizes import current
+from kdlab.train.sizes import ExitSize, FlatnessSize, GenerativeSize, current
 
 __all__ = ["CLIPS", "MARKS", "NETS", "SETS", "each_measured", "exits", "ledger", "marks", "measured",
-           "networks", "others", "sized", "study"]
+           "networks", "others", "study"]
 
-#: 120 epochs in both regimes: after the 80 of `demo` too few networks come down to 0.1 nats.
-STUDY = replace(DEMO, epochs=120, plain_epochs=120, seeds=3)
+STUDY = current("study", FlatnessSize)
 SETS = {"night_context": 0.9, "night_bright": 0.0}
 NETS = {"matched": matched, "tiny": tiny}
 MARKS = (0.5, 0.1)
@@ -51,11 +50,6 @@ CLIPS, TESTED = 5, 30
 #: How much is asked for each network; at `smoke` only that it runs.
 EFFORT = dict(least=6, probes=8, directions=3, ascent=1)
 SMOKE_EFFORT = dict(least=2, most=4, tolerance=1e9, probes=4, directions=2, ascent=0)
-
-
-def sized(name: str | None = None) -> ExitSize:
-    """The size that goes with ``sizes.current(name)``; `study` is the committed one."""
-    return {"smoke": SMOKE, "demo": replace(STUDY, seeds=1)}.get(current(name).name, STUDY)
 
 
 def marks(size: ExitSize) -> tuple[float, ...]:
@@ -71,9 +65,9 @@ def networks(size: ExitSize, data: NightStream, seed: int) -> dict[str, Recipe]:
 
 def others(size: ExitSize, seeds: int) -> dict[str, list[Recipe]]:
     """``dual_light:dlkdd`` → the recipes of notebooks 03 and 04 that answer with classes, one a seed, for row P2."""
-    name = beside(size)
+    name = beside(size).name
     dark = dual_light_study.columns(current(name), seeds, dual_light_study.HEADLINE)
-    small = generative_recipes.sized(name)
+    small = current(name, GenerativeSize)
     bright = generative_study.columns(small, seeds, generative_recipes.night(small))
     return {f"{family}:{condition}": column for family, some in (("dual_light", dark), ("generative", bright))
             for condition, column in some.items()}
@@ -155,7 +149,7 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
     for data, context in SETS.items():
         nets = by_condition(lambda seed, context=context: networks(size, night(size, context), seed), seeds)
         parts.append(Part(data, nets, file="", to_the_end=False, rows=_stopped_rows))
-    small = SMOKE if size.name == "smoke" else DEMO
+    small = current(beside(size).name, ExitSize)
     done = by_condition(lambda seed: dict(zip(ORDER, three := trio(small, night(small), seed), strict=True))
                         | conditions(small, three), few, (*ORDER, "ce_ic", "pkd"))
     parts.append(Part("night_context", done, file="", rows=_finished_rows))
@@ -218,5 +212,5 @@ def _other_rows(outcome: Outcome) -> list[dict]:
                              {"reached": 1} | its)]
 
 
-study = Study("flatness", _parts, size=STUDY, sized=sized, lines=lambda found, rows: [
+study = Study("flatness", _parts, size=STUDY, lines=lambda found, rows: [
     ledger(rows, data).to_string(index=False) for data in SETS], committed=True)

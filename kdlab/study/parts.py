@@ -12,6 +12,7 @@ from kdlab.study.evidence import Evidence
 from kdlab.study.scores import Scores, collect
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
+from kdlab.train.sizes import current
 
 __all__ = ["LEDGER", "Claim", "Outcome", "Part", "beside", "by_condition", "flat", "seed_after_seed"]
 
@@ -140,10 +141,10 @@ def flat(*tables: Mapping[str, Sequence[Recipe]]) -> list[Recipe]:
     return [recipe for table in tables for column in table.values() for recipe in column]
 
 
-def beside(size) -> str:
-    """The name of the size of the runs that a study of ``size`` has beside its own, for ``kdlab reproduce`` and the
-    committed weights: demo, and smoke beside smoke."""
-    return "smoke" if size.name == "smoke" else "demo"
+def beside(size):
+    """The size of the runs that a study of ``size`` has beside its own, for ``kdlab reproduce`` and the committed
+    weights: demo, and smoke beside smoke."""
+    return current("smoke" if size.name == "smoke" else "demo", type(size))
 
 
 def seed_after_seed(parts: Sequence[Part]) -> list[Recipe]:

@@ -26,7 +26,7 @@ class Study:
 
     ``name`` names its table and files. ``parts(size, seeds)`` gives its :class:`Part` s at that size, ``size`` is the
     one it usually has (anything with a ``name`` and ``seeds``; default: the profile of ``$KDLAB_PROFILE``, else demo),
-    ``seeds`` its usual number of seeds (default: the size's), ``sized(word)`` the size of another name.
+    ``seeds`` its usual number of seeds (default: the size's).
 
     ``claims`` are judged on every data set that has their conditions; ``lines(found, rows)`` are more to tell, of data
     set → scores and the table. ``yours()`` is the part whose demo-size runs a user also makes, ``titles`` how its
@@ -38,7 +38,6 @@ class Study:
     parts: Callable[[object, int], Sequence[Part]]
     size: object = None
     seeds: int | None = None
-    sized: Callable[[str | None], object] = current
     claims: Sequence[Claim] = ()
     lines: Callable[[dict[str, Scores], pd.DataFrame], Sequence[str]] = lambda found, rows: ()
     yours: Callable[[], Part] | None = None
@@ -51,6 +50,10 @@ class Study:
         if not self.name.isidentifier():
             raise ValueError(f"a study's name is part of file names: {self.name!r} may have letters, digits and _ only")
 
+    def sized(self, word: str):
+        """The size called ``word``, of the kind that it usually has."""
+        return current(word, type(self.size))
+
     def chosen(self, size=None, seeds: int | None = None, only: Sequence[str] = ()) -> list[Part]:
         """The parts on the data sets in ``only`` (none named: all). Raises ``ValueError`` before anything is trained
         where a data set is unknown, conditions differ in their seeds, a claim's condition is nowhere, or two parts have
@@ -58,7 +61,7 @@ class Study:
         size = self._size(size)
         if lacking := [name for name in ("name", "seeds") if not hasattr(size, name)]:
             raise ValueError(f"the size of the study {self.name}, {size!r}, has no {lacking[0]}: give it one, or take "
-                             "a profile of kdlab.papers.dual_light.recipes")
+                             "a profile of kdlab.train.sizes")
         parts = list(self.parts(size, seeds or self.seeds or size.seeds))
         if wrong := [part for part in parts if not isinstance(part, Part)]:
             raise ValueError(f"parts() of the study {self.name} must give kdlab.study.Part s, not {wrong[0]!r}")
@@ -159,7 +162,7 @@ class Study:
         return lines
 
     def _size(self, size):
-        return size or self.size or self.sized(None)
+        return size or self.size or current()
 
     def _outcome(self, part: Part, size, evidence: Evidence, workers: int | None, say) -> Outcome:
         scores, runs = None, {}

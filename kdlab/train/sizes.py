@@ -1,53 +1,134 @@
-"""Three sizes for every experiment: ``smoke`` tests, ``demo`` shows, ``study`` is quoted.
+"""Three sizes of every experiment: ``smoke`` tests, ``demo`` shows, ``study`` is quoted.
 
 The papers' own hyper-parameters on their data sets, for a GPU, stand in each paper's ``paper_size``.
 """
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 
 from kdlab.clips.views import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
 from kdlab.train.loop import Settings
-from kdlab.values import whole
+from kdlab.values import positive, whole
 
-__all__ = ["DEMO", "SMOKE", "STUDY", "VARIETY", "Profile", "among", "current"]
+__all__ = ["DEMO", "SMOKE", "STUDY", "VARIETY", "AttentionSize", "DetectionSize", "ExitSize", "FlatnessSize",
+           "GenerativeSize", "Profile", "current"]
+
+#: The one ``variety`` at which demo and study stand: plain CE on raw clips is neither trivial nor hopeless there.
+VARIETY = 0.25
 
 
 @dataclass(frozen=True)
-class Profile:
-    """The size of an experiment: clips of ``night``, optimiser settings, window, and how many ``seeds``."""
+class Size:
+    """How large an experiment is; a tuple of numbers counts training, validation and test clips, or videos."""
 
     name: str
+
+    def __post_init__(self):
+        checks = {int: partial(whole, 1), tuple[int, int, int]: partial(whole, 0), tuple[float, float]: positive}
+        for field in fields(self):
+            if field.type in checks:
+                checks[field.type](**{field.name: getattr(self, field.name)})
+
+
+@dataclass(frozen=True)
+class Profile(Size):
+    """DL-KDD's: clips of ``night``, optimiser settings, window, and how many ``seeds``."""
+
     night: Night
     settings: Settings
     window: Window = Window()
     net: TinyR2Plus1D = TinyR2Plus1D()
     seeds: int = 3
 
-    def __post_init__(self):
-        whole(1, seeds=self.seeds)
+
+@dataclass(frozen=True)
+class GenerativeSize(Size):
+    """GenKD's: clips of `night` a class; epochs there and on few real clips; seeds on `night` and on real clips."""
+
+    per_class: tuple[int, int, int]
+    epochs: int
+    real_epochs: int
+    seeds: int
+    real_seeds: int = 1
 
 
-#: The one ``variety`` at which demo and study stand: plain CE on raw clips is neither trivial nor hopeless there.
-VARIETY = 0.25
+@dataclass(frozen=True)
+class DetectionSize(Size):
+    """Of GenKD for detection: videos of untrimmed `night`, their shortest and longest ``seconds``; the students'
+    epochs, of which the teacher has twice as many; seeds."""
+
+    videos: tuple[int, int, int]
+    seconds: tuple[float, float]
+    epochs: int
+    seeds: int
+
+
+@dataclass(frozen=True)
+class ExitSize(Size):
+    """PKD's: clips of `night` a class; epochs of the three networks and of the internal classifiers, there and on few
+    real clips; and how many random ``draws`` of a training clip the classifiers see. Where places tell nothing of the
+    class (context 0) residual and motion networks need ``plain_epochs`` before they may teach."""
+
+    per_class: tuple[int, int, int]
+    epochs: int
+    plain_epochs: int
+    exit_epochs: int
+    real_epochs: int
+    real_exit_epochs: int
+    draws: int
+    seeds: int
+
+
+@dataclass(frozen=True)
+class FlatnessSize(ExitSize):
+    """Of the study of flatness."""
+
+
+@dataclass(frozen=True)
+class AttentionSize(Size):
+    """Of the study of attention: which ``networks`` (the name of their size), test ``clips`` a class, ``seeds`` of the
+    dual-light networks and ``few_seeds`` of the others; ``every`` so many clips the costly tests (deletion,
+    randomisation) take one."""
+
+    networks: str
+    clips: int
+    seeds: int
+    few_seeds: int
+    every: int
+
 
 SMOKE = Profile("smoke", Night(ACTIONS, (4, 2, 2), VARIETY), Settings(epochs=2), seeds=2)
 DEMO = Profile("demo", Night(ACTIONS, (24, 4, 12), VARIETY), Settings(epochs=40), seeds=3)
 STUDY = Profile("study", Night(ACTIONS, (40, 30, 100), VARIETY), Settings(epochs=100), seeds=15)
+_SIZES = (
+    SMOKE, DEMO, STUDY,
+    GenerativeSize("smoke", (4, 2, 2), 2, 2, 2),
+    GenerativeSize("demo", (24, 4, 12), 25, 80, 2),
+    GenerativeSize("study", (40, 100, 100), 120, 80, 5, 5),
+    DetectionSize("smoke", (3, 1, 2), (12.0, 14.0), 2, 1),
+    DetectionSize("demo", (24, 6, 15), (20.0, 30.0), 20, 1),
+    DetectionSize("study", (24, 20, 60), (20.0, 30.0), 160, 5),
+    ExitSize("smoke", (4, 2, 2), 2, 2, 2, 2, 2, 2, 2),
+    ExitSize("demo", (16, 6, 10), 80, 80, 15, 250, 100, 4, 2),
+    ExitSize("study", (40, 30, 100), 130, 300, 15, 250, 100, 8, 5),
+    # 120 epochs in both regimes: after the 80 of ExitSize's demo too few networks come down to 0.1 nats
+    FlatnessSize("smoke", (4, 2, 2), 2, 2, 2, 2, 2, 2, 2),
+    FlatnessSize("demo", (16, 6, 10), 120, 120, 15, 250, 100, 4, 1),
+    FlatnessSize("study", (16, 6, 10), 120, 120, 15, 250, 100, 4, 3),
+    AttentionSize("smoke", "smoke", 2, 2, 2, 1),
+    AttentionSize("demo", "demo", 12, 3, 2, 2),
+    AttentionSize("study", "demo", 40, 4, 2, 4),
+)
 
 
-def current(name: str | None = None) -> Profile:
-    """The profile called ``name``, or the one in ``$KDLAB_PROFILE``, or ``demo``."""
+def current(name: str | None = None, kind: type = Profile):
+    """The size of that ``kind`` called ``name``, or as ``$KDLAB_PROFILE`` says, or ``demo``. A ``kind`` of your own, of
+    which nothing stands here, has a :class:`Profile`'s."""
     name = name or os.environ.get("KDLAB_PROFILE") or "demo"
-    known = {p.name: p for p in (SMOKE, DEMO, STUDY)}
+    known = {size.name: size for size in _SIZES if type(size) is kind} or {s.name: s for s in (SMOKE, DEMO, STUDY)}
     if name not in known:
         raise ValueError(f"no profile {name!r}; there are {', '.join(known)}")
     return known[name]
-
-
-def among(*sizes) -> Callable:
-    """The function that gives, of the ``sizes`` of another experiment, the one that goes with ``current(name)``."""
-    return lambda name=None: {size.name: size for size in sizes}[current(name).name]

@@ -44,7 +44,7 @@ def test_the_untrained_network_is_asked_at_the_same_layer():
 
 
 def test_every_network_has_its_stages_and_a_way_down():
-    for columns, _ in attention.parts(attention.SMOKE).values():
+    for columns, _ in attention.parts(attention.study.sized("smoke")).values():
         for (recipe, *_) in columns.values():
             modules = dict(recipe.net.make(3).named_modules())
             assert {name.removeprefix("net.") for name in downwards(recipe)} <= set(modules)
@@ -52,7 +52,7 @@ def test_every_network_has_its_stages_and_a_way_down():
 
 
 def test_students_and_teachers_of_the_study_are_those_of_their_own_papers():
-    parts = attention.parts(attention.STUDY)
+    parts = attention.parts(attention.study.size)
     assert set(parts) == set(attention.DATA) and {c for columns, _ in parts.values() for c in columns} == set(
         attention.TITLES)
     assert all(data.catalogue is not None and columns for columns, data in parts.values())
@@ -64,7 +64,7 @@ def test_area_of_a_curve_is_its_mean_height():
 
 @pytest.mark.slow
 def test_the_study_at_smoke_size(own_places, reading):
-    found = attention.study.run(attention.SMOKE, 2, workers=1, say=lambda _: None)
+    found = attention.study.run(attention.study.sized("smoke"), 2, workers=1, say=lambda _: None)
     reading("attention")
     rows = load_rows("attention")
     for name, answers in found.items():

@@ -1,12 +1,13 @@
 """The study of flatness: words and verdicts on made-up rows, on the committed ones, and a network at smoke size."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from kdlab import paths
 from kdlab.measure.passing import WITHIN
-from kdlab.papers.progressive.recipes import SMOKE
 from kdlab.studies import flatness
 from kdlab.studies.flatness_rows import (
     CLAIMED,
@@ -24,6 +25,8 @@ from kdlab.studies.flatness_rows import (
 from kdlab.study import flat, load_rows
 from kdlab.study.evidence import COLUMNS
 from kdlab.train.runs import Run
+
+SMOKE = flatness.study.sized("smoke")
 
 PER_NET = {"reached": 1, "train_loss": 0.5, "gap": 20.0, "gap_loss": 0.8}
 
@@ -133,7 +136,9 @@ def test_trainings_are_those_of_both_trios():
     assert {r.settings.epochs for r in made} == {size.epochs} and size.per_class == (16, 6, 10)
     some = flatness.networks(size, flatness.night(size), 0)
     assert some["matched:iframe"] == some["tiny:iframe"] and some["matched:motion"].net.widths == (16, 32, 64, 64)
-    assert flatness.sized("smoke") is SMOKE and flatness.sized("study") is size
+    sized = flatness.study.sized
+    assert sized("study") is size and [sized(word).seeds for word in ("smoke", "demo", "study")] == [2, 1, 3]
+    assert replace(sized("demo"), seeds=3, name="study") == size
 
 
 def test_networks_of_other_notebooks_count_for_the_gap_and_not_for_the_order():

@@ -22,7 +22,7 @@ from kdlab.papers.dual_light.study import CLAIMS, HEADLINE
 from kdlab.study import Part, Scores, Study, answers, beside, by_condition, fused
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, find
-from kdlab.train.sizes import STUDY, Profile, current
+from kdlab.train.sizes import STUDY, Profile
 
 __all__ = ["COMPARISONS", "TITLES", "columns", "effects", "few_columns", "study"]
 
@@ -150,7 +150,7 @@ def effects(scores: Scores) -> dict[str, dict[str, Effect]]:
 
 def _parts(profile: Profile, seeds: int) -> list[Part]:
     """The controls; and students of few clips (demo size), tested on the test clips of ``profile``, which are more."""
-    few = few_columns(current(beside(profile)), seeds if profile.name == "smoke" else FEW_SEEDS)
+    few = few_columns(beside(profile), seeds if profile.name == "smoke" else FEW_SEEDS)
     return [Part("night", columns(profile, seeds), answers=_answers),
             Part("night_demo", few, on=profile.night)]
 

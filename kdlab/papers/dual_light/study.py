@@ -18,7 +18,7 @@ from kdlab.papers.dual_light.recipes import TITLES, dual_light, sweep
 from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, fused
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run
-from kdlab.train.sizes import DEMO, STUDY, Profile, current
+from kdlab.train.sizes import DEMO, STUDY, Profile
 
 __all__ = ["ALPHAS", "CLAIMS", "HEADLINE", "TEMPERATURES", "columns", "committed_costs", "committed_sweep",
            "cost_points", "costs", "ledger", "study"]
@@ -134,7 +134,7 @@ def _validated(run: Run, night: Night) -> float:
 
 def _parts(profile: Profile, seeds: int) -> list[Part]:
     """The conditions; those of demo size that a user makes, too, and that are committed; and DL-KDD's sweep there."""
-    small = current(beside(profile))
+    small = beside(profile)
     cells = {f"dlkdd:t{t:g}:a{a:g}": [recipe] for (t, a), recipe in sweep(small, 0, TEMPERATURES, ALPHAS).items()}
     return [
         Part("night", columns(profile, seeds), rows=_rows,

@@ -9,9 +9,9 @@ from kdlab.measure.alignment import ENERGY, SLIDING, areas, traces
 from kdlab.measure.paired import Effect, effect
 from kdlab.night.untrimmed import Untrimmed, untrimmed_catalogue
 from kdlab.papers.generative import detection_recipes
-from kdlab.papers.generative.recipes import GenerativeSize
 from kdlab.study import Outcome, load_arrays
 from kdlab.train.runs import Run
+from kdlab.train.sizes import GenerativeSize
 
 __all__ = ["ATTENTIVE", "UNTRIMMED", "aligned", "alignment", "alignment_effects", "alignment_rows", "watched"]
 

@@ -3,7 +3,7 @@
 The `paper` size is in ``kdlab.papers.generative.detection_paper_size``.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kdlab.clips.views import MotionMix
 from kdlab.clips.windows import Windows
@@ -16,10 +16,9 @@ from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.gated_detector import GatedDetector
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
-from kdlab.train.sizes import VARIETY, among
-from kdlab.values import positive, whole
+from kdlab.train.sizes import VARIETY, DetectionSize, current
 
-__all__ = ["CLASSES", "DEMO", "SMOKE", "STUDY", "TITLES", "DetectionSize", "conditions", "night", "sized"]
+__all__ = ["CLASSES", "DEMO", "SMOKE", "STUDY", "TITLES", "conditions", "night"]
 
 CLASSES = ("Jump", "Sit", "Stand", "Turn", "Walk", "Wave")
 #: The layer before time is halved, and the last: as the paper's Mixed_4f and Mixed_5c.
@@ -37,27 +36,7 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True)
-class DetectionSize:
-    """Videos of untrimmed `night` to train, choose and test on, their shortest and longest ``seconds``; the students'
-    epochs, of which the teacher has twice as many; seeds."""
-
-    name: str
-    videos: tuple[int, int, int]
-    seconds: tuple[float, float]
-    epochs: int
-    seeds: int
-
-    def __post_init__(self):
-        whole(0, videos=list(self.videos))
-        positive(seconds=list(self.seconds))
-        whole(1, epochs=self.epochs, seeds=self.seeds)
-
-
-SMOKE = DetectionSize("smoke", (3, 1, 2), (12.0, 14.0), 2, 1)
-DEMO = DetectionSize("demo", (24, 6, 15), (20.0, 30.0), 20, 1)
-STUDY = DetectionSize("study", (24, 20, 60), (20.0, 30.0), 160, 5)
-sized = among(SMOKE, DEMO, STUDY)
+SMOKE, DEMO, STUDY = (current(word, DetectionSize) for word in ("smoke", "demo", "study"))
 
 
 def night(size: DetectionSize) -> UntrimmedStream:

@@ -19,13 +19,14 @@ from kdlab.clips.windows import windows
 from kdlab.measure.detection import AVERAGES, TIOUS, Evaluation, annotated, evaluate
 from kdlab.measure.detections import effect_of, found_by, mean_aps, resampled, seen_by
 from kdlab.measure.paired import Effect, verdict
-from kdlab.papers.generative.detection_recipes import DEMO, STUDY, TITLES, DetectionSize, conditions, sized
+from kdlab.papers.generative.detection_recipes import DEMO, STUDY, TITLES, conditions
 from kdlab.study import LEDGER, Outcome, Part, Study, beside, by_condition, obtained
 from kdlab.study import convergence as study_convergence
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, save_arrays
+from kdlab.train.sizes import DetectionSize
 
-__all__ = ["HEADLINE", "METRICS", "Detections", "collected", "columns", "convergence", "effects", "ledger", "sized",
+__all__ = ["HEADLINE", "METRICS", "Detections", "collected", "columns", "convergence", "effects", "ledger",
            "study", "width"]
 
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
@@ -167,7 +168,7 @@ def convergence(table: pd.DataFrame) -> tuple[float, float, str]:
 
 
 def _parts(size: DetectionSize, seeds: int) -> list[Part]:
-    small = sized(beside(size))
+    small = beside(size)
     return [Part("night_untrimmed", columns(size, seeds, longer=True), gather=collected, rows=_rows),
             Part("night_untrimmed_demo", columns(small, seeds if size.name == "smoke" else DEMO_SEEDS), file="",
                  gather=collected, rows=_map_rows)]
@@ -213,5 +214,5 @@ def _map(runs: dict[str, list[Run]], condition: str) -> float:
     return float(mean_aps([seen_by(run, sigma=sigma) for run in runs[condition]], HEADLINE).mean())
 
 
-study = Study("detection", _parts, size=STUDY, sized=sized, lines=_lines, metric=f"map@{HEADLINE}", number=_map,
+study = Study("detection", _parts, size=STUDY, lines=_lines, metric=f"map@{HEADLINE}", number=_map,
               yours=lambda: Part("night_untrimmed_demo", columns(DEMO, DEMO.seeds)), titles=TITLES, committed=True)

@@ -6,7 +6,7 @@ two (docs/methods.md, 2). GenKD's networks are gated, those of its competitors a
 its teacher the seed + 1. The `paper` size is in ``kdlab.papers.generative.paper_size``.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kdlab.clips.flow import Flow
 from kdlab.clips.views import Window
@@ -20,36 +20,16 @@ from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDist
 from kdlab.papers.generative.nets import Gated
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
-from kdlab.train.sizes import VARIETY, among
-from kdlab.values import whole
+from kdlab.train.sizes import VARIETY, GenerativeSize, current
 
 __all__ = ["ABLATIONS", "DEMO", "HEADLINE", "ONCE", "REAL", "SMOKE", "STUDIED", "STUDY", "STUDENT", "TEACHER", "TITLES",
-           "WINDOW", "GenerativeSize", "conditions", "night", "sized", "streams"]
+           "WINDOW", "conditions", "night", "streams"]
 
 WINDOW = Window(16, 36, 32)
 TEACHER, STUDENT = TinyC3D(), TinyC3D((4, 8, 16, 64), (False, False, True, True))
 
 
-@dataclass(frozen=True)
-class GenerativeSize:
-    """Clips of `night` a class; epochs there and on few real clips; seeds on `night` and on real clips."""
-
-    name: str
-    per_class: tuple[int, int, int]
-    epochs: int
-    real_epochs: int
-    seeds: int
-    real_seeds: int = 1
-
-    def __post_init__(self):
-        whole(0, per_class=list(self.per_class))
-        whole(1, epochs=self.epochs, real_epochs=self.real_epochs, seeds=self.seeds, real_seeds=self.real_seeds)
-
-
-SMOKE = GenerativeSize("smoke", (4, 2, 2), 2, 2, 2)
-DEMO = GenerativeSize("demo", (24, 4, 12), 25, 80, 2)
-STUDY = GenerativeSize("study", (40, 100, 100), 120, 80, 5, 5)
-sized = among(SMOKE, DEMO, STUDY)
+SMOKE, DEMO, STUDY = (current(word, GenerativeSize) for word in ("smoke", "demo", "study"))
 
 
 def night(size: GenerativeSize) -> NightStream:

@@ -30,15 +30,14 @@ from kdlab.papers.generative.recipes import (
     STUDY,
     TITLES,
     WINDOW,
-    GenerativeSize,
     conditions,
     night,
-    sized,
 )
 from kdlab.study import LEDGER, Outcome, Part, Scores, Study, beside, by_condition, convergence
 from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.sizes import GenerativeSize
 
-__all__ = ["COMPETITORS", "SETS", "columns", "convergence_line", "data_sets", "g2", "ledger", "sized",
+__all__ = ["COMPETITORS", "SETS", "columns", "convergence_line", "data_sets", "g2", "ledger",
            "study", "test_clips"]
 
 FOLDS = ("1", "2", "3")
@@ -132,7 +131,7 @@ def _parts(size: GenerativeSize, seeds: int) -> list[Part]:
     return [*parts, Part("cost", rows=_cost_rows),
             Part("night_untrimmed", columns(size, seeds, night(size), ATTENTIVE), file="",
                  rows=alignment_rows),
-            _demo(sized(beside(size)), seeds if size.name == "smoke" else DEMO_SEEDS)]
+            _demo(beside(size), seeds if size.name == "smoke" else DEMO_SEEDS)]
 
 
 def _demo(size: GenerativeSize, seeds: int) -> Part:
@@ -176,5 +175,5 @@ def _cost_rows(outcome: Outcome) -> list[dict]:
     return table
 
 
-study = Study("generative", _parts, size=STUDY, sized=sized, lines=_lines, yours=lambda: _demo(DEMO, DEMO.seeds),
+study = Study("generative", _parts, size=STUDY, lines=_lines, yours=lambda: _demo(DEMO, DEMO.seeds),
               titles=TITLES, committed=True)

@@ -4,7 +4,6 @@ The `paper` size is in ``kdlab.papers.progressive.paper_size``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.held_out import HeldOut
@@ -27,11 +26,9 @@ from kdlab.papers.progressive.method import (
 from kdlab.papers.progressive.nets import ORDER, POOLED, ExitHeads
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
-from kdlab.train.sizes import VARIETY, among
-from kdlab.values import whole
+from kdlab.train.sizes import VARIETY, ExitSize, current
 
-__all__ = ["CONTEXT", "DEMO", "HEADLINE", "SMOKE", "STUDY", "TITLES", "TRAINED", "ExitSize", "conditions", "night",
-           "sized", "trio"]
+__all__ = ["CONTEXT", "DEMO", "HEADLINE", "SMOKE", "STUDY", "TITLES", "TRAINED", "conditions", "night", "trio"]
 
 #: The probability that place and props tell the class, at which the three networks stand in the papers' order.
 CONTEXT = 0.9
@@ -41,32 +38,7 @@ CONTEXT = 0.9
 TRAINED = (0, 1, 2, 4, 5, 6, 8, 9, 10)
 
 
-@dataclass(frozen=True)
-class ExitSize:
-    """Clips of `night`; epochs of the three networks and of the internal classifiers, there and on few real clips; and
-    how many random ``draws`` of a training clip the classifiers see. Where places tell nothing of the class (context 0)
-    residual and motion networks need ``plain_epochs`` before they may teach."""
-
-    name: str
-    per_class: tuple[int, int, int]
-    epochs: int
-    plain_epochs: int
-    exit_epochs: int
-    real_epochs: int
-    real_exit_epochs: int
-    draws: int
-    seeds: int
-
-    def __post_init__(self):
-        whole(0, per_class=list(self.per_class))
-        whole(1, epochs=self.epochs, plain_epochs=self.plain_epochs, exit_epochs=self.exit_epochs, draws=self.draws,
-              real_epochs=self.real_epochs, real_exit_epochs=self.real_exit_epochs, seeds=self.seeds)
-
-
-SMOKE = ExitSize("smoke", (4, 2, 2), 2, 2, 2, 2, 2, 2, 2)
-DEMO = ExitSize("demo", (16, 6, 10), 80, 80, 15, 250, 100, 4, 2)
-STUDY = ExitSize("study", (40, 30, 100), 130, 300, 15, 250, 100, 8, 5)
-sized = among(SMOKE, DEMO, STUDY)
+SMOKE, DEMO, STUDY = (current(word, ExitSize) for word in ("smoke", "demo", "study"))
 
 
 def night(size: ExitSize, context: float = CONTEXT) -> NightStream:

@@ -25,12 +25,13 @@ from kdlab.papers.progressive.budgets import teaching_losses
 from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.papers.progressive.method import PAPER, Progressive, coinciding, gate
 from kdlab.papers.progressive.nets import ORDER
-from kdlab.papers.progressive.recipes import CONTEXT, HEADLINE, STUDY, TRAINED, ExitSize, conditions, night, sized, trio
+from kdlab.papers.progressive.recipes import CONTEXT, HEADLINE, STUDY, TRAINED, conditions, night, trio
 from kdlab.study import LEDGER, Outcome, Part, Scores, Study, beside, by_condition
 from kdlab.train.recipe import UserClips
 from kdlab.train.runs import Run, find
+from kdlab.train.sizes import ExitSize
 
-__all__ = ["CONTEXTS", "SETS", "columns", "differing", "exit_effect", "gate_line", "ledger", "regime", "sized",
+__all__ = ["CONTEXTS", "SETS", "columns", "differing", "exit_effect", "gate_line", "ledger", "regime",
            "study", "teachers"]
 
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
@@ -163,7 +164,7 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
         data = replace(data, night=replace(data.night, per_class=(*size.per_class[:2], 1)))
         three = {f"final:{m}:4": [recipe] for m, recipe in zip(ORDER, trio(size, data), strict=True)}
         parts.append(Part(data.name, three, file="", rows=_audited))
-    small = sized(beside(size))
+    small = beside(size)
     demo = _demo(small, seeds if size.name == "smoke" else DEMO_SEEDS)
     return [*parts, replace(demo, file="", rows=_demo_rows, publish=True)]
 
@@ -232,5 +233,5 @@ def _nine(runs: dict[str, list[Run]], condition: str) -> float:
     return 100 * float(np.mean([run.predictions().correct.T[list(TRAINED)].mean() for run in runs[condition]]))
 
 
-study = Study("progressive", _parts, size=STUDY, sized=sized, number=_nine, titles=progressive_recipes.TITLES,
+study = Study("progressive", _parts, size=STUDY, number=_nine, titles=progressive_recipes.TITLES,
               yours=lambda: _demo(progressive_recipes.DEMO, progressive_recipes.DEMO.seeds), committed=True)

@@ -18,13 +18,14 @@ from kdlab.measure.paired import Effect, effect, together, verdict
 from kdlab.papers.progressive.anytime import cost_per_exit
 from kdlab.papers.progressive.budgets import BUDGETS, THETAS, area_effect, everything, parts, swept
 from kdlab.papers.progressive.nets import ORDER, Trio
-from kdlab.papers.progressive.recipes import STUDY, ExitSize, sized
+from kdlab.papers.progressive.recipes import STUDY
 from kdlab.papers.progressive.study import FOLDS, columns, data_sets
 from kdlab.papers.progressive.wise import solve
 from kdlab.study import LEDGER, Outcome, Part, Scores, Study, load_arrays, pooled
 from kdlab.train.runs import Run, find
+from kdlab.train.sizes import ExitSize
 
-__all__ = ["METHODS", "SEGMENTS", "area_effects", "effects", "ledger", "load_curves", "sized", "study", "trio_of"]
+__all__ = ["METHODS", "SEGMENTS", "area_effects", "effects", "ledger", "load_curves", "study", "trio_of"]
 
 #: Whose exits are combined.
 METHODS = ("ce_ic", "pkd")
@@ -241,4 +242,4 @@ def _curve_rows(outcome: Outcome, curves: dict[str, np.ndarray]) -> list[dict]:
     return table
 
 
-study = Study("wise", _parts, size=STUDY, sized=sized, committed=True)
+study = Study("wise", _parts, size=STUDY, committed=True)
