@@ -354,9 +354,9 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(sealed(note), indent=1), encoding="utf-8"))
     checkpoint.unlink(missing_ok=True)
     run = Run(folder, recipe)
-    accuracy, teacher = run.predictions().accuracy, needed.get("teacher")
+    accuracy, teacher = run.predictions().accuracy if predictions else np.nan, needed.get("teacher")
     outcome = f"test {accuracy:.1f} %" + (f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else "")
-    if np.isnan(accuracy):  # mAP is measure's, which stands on runs
+    if np.isnan(accuracy):  # of an enhancer, or a detector, whose mAP is measure's, which stands on runs
         outcome = f"loss {trained.history[-1]['loss_net']:.2f} in the last epoch"
     say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, {outcome}")
     return run

@@ -1,9 +1,13 @@
 """Zero-DCE's network: from a dark picture to the curves that brighten it (arXiv 2001.06826; docs/methods.md, 1.1)."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
-__all__ = ["CurveNet", "apply_curves"]
+from kdlab.values import whole
+
+__all__ = ["CurveNet", "Curves", "apply_curves"]
 
 
 def apply_curves(x: torch.Tensor, curves: torch.Tensor) -> torch.Tensor:
@@ -43,3 +47,16 @@ class CurveNet(nn.Module):
         y = torch.relu(self.convs[5](torch.cat([two, y], 1)))
         curves = torch.tanh(self.convs[6](torch.cat([one, y], 1)))
         return curves, apply_curves(x, curves)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The recipe's :class:`CurveNet` of a ``width``; it knows no classes."""
+
+    width: int = 16
+
+    def __post_init__(self):
+        whole(1, width=self.width)
+
+    def make(self, num_classes: int) -> CurveNet:
+        return CurveNet(self.width)

@@ -64,6 +64,7 @@ def _rows(outcome: Outcome) -> list[dict]:
     for name, row in found.iterrows():
         about = outcome.row(condition=name, seed=0, recipe=ways[name].name)
         table += [about | {"metric": m, "value": round(v, 4), "unit": UNITS[m]} for m, v in row.items()]
+    outcome.evidence.publish([ways["zerodce"].run()])
     outcome.say(summary(pd.DataFrame(table)).round(2).to_string())
     for name in (name for name in ways if name != "identity"):
         outcome.say(f"{name} − identity: {outcome.scores.effect(name, 'identity')}")

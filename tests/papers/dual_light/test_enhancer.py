@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import numpy as np
@@ -12,6 +11,7 @@ from kdlab.papers.dual_light import enhancer as module
 from kdlab.papers.dual_light.curves import apply_curves
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.sources import source_hash
+from kdlab.train import runs
 from kdlab.train.recipe import Recipe, UserClips, from_json, to_json
 from tests.conftest import encode
 
@@ -47,17 +47,16 @@ def test_the_first_use_trains_and_the_next_finds(clips, places, monkeypatch):
     curves = tiny(clips)
     bright = curves(FRAMES)
     assert bright.shape == FRAMES.shape and bright.dtype == np.uint8 and bright.mean() > FRAMES.mean() + 3
-    folder = paths.runs_dir() / curves.name
-    assert {p.name for p in folder.iterdir()} == {"weights.safetensors", "history.csv", "enhancer.json"}
-    about = json.loads((folder / "enhancer.json").read_text())
-    assert from_json(about["enhancer"]) == curves and about["steps"] >= 12
+    run = curves.run()
+    assert run.folder == paths.runs_dir() / curves.recipe().name and run.recipe.name.startswith("zerodce-clips")
+    assert from_json(to_json(run.recipe)) == run.recipe and run.provenance["steps"] >= 12
     history = curves.training()
     assert history.loss_net.iloc[-1] < history.loss_net.iloc[0]
 
     module._net.cache_clear()
-    monkeypatch.setattr(module, "_train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(runs, "fit", lambda *_, **__: pytest.fail("trained again"))
     assert np.array_equal(curves(FRAMES), bright)
-    shutil.move(folder, places / "pretrained" / curves.name)
+    shutil.move(run.folder, places / "pretrained" / run.folder.name)
     monkeypatch.setattr(paths, "pretrained_dir", lambda: places / "pretrained")
     module._net.cache_clear()
     assert np.array_equal(curves(FRAMES), bright)
@@ -66,8 +65,9 @@ def test_the_first_use_trains_and_the_next_finds(clips, places, monkeypatch):
 def test_the_same_recipe_gives_the_same_weights_and_an_unfinished_folder_is_finished(clips, places, monkeypatch):
     bright = tiny(clips)(FRAMES)
     monkeypatch.setenv("KDLAB_RUNS", str(places / "other"))
-    (places / "other" / tiny(clips).name).mkdir(parents=True)
-    (places / "other" / tiny(clips).name / "weights.safetensors").write_bytes(b"half")
+    unfinished = places / "other" / tiny(clips).recipe().name
+    unfinished.mkdir(parents=True)
+    (unfinished / "weights.safetensors").write_bytes(b"half")
     module._net.cache_clear()
     assert np.array_equal(tiny(clips)(FRAMES), bright)
 
@@ -76,16 +76,26 @@ def test_steady_curves_share_the_weights(clips, places):
     steady, still = tiny(clips, steady=True), np.repeat(FRAMES[:1], 3, 0)
     assert np.abs(steady(still).astype(int) - tiny(clips)(still)).max() <= 1  # the mean of equal maps, rounded
     assert steady.name == f"{tiny(clips).name}-steady"
+    assert steady.run().folder == tiny(clips).run().folder
     assert len([p for p in paths.runs_dir().iterdir() if p.is_dir()]) == 1
+
+
+def test_curves_of_other_sources_are_trained_again(clips, places, monkeypatch):
+    before = tiny(clips).run().provenance
+    monkeypatch.setattr(runs, "source_hash", lambda recipe: "changed")
+    again = tiny(clips).run().provenance
+    assert again["sources"] == "changed" != before["sources"] and again["weights"] == before["weights"]
 
 
 def test_steady_curves_are_the_mean_of_the_clip(clips, monkeypatch):
     """A network whose curves follow the frame's level: what stays the same flickers without ``steady``, not with it."""
     def net(x):
-        curves = -x.mean().expand(1, 24, 1, 1)
+        curves = -x.mean().expand(1, 24, *x.shape[2:])
         return curves, apply_curves(x, curves)
 
-    monkeypatch.setattr(module, "_net", lambda enhancer, name, device: net)
+    net.convs = []
+
+    monkeypatch.setattr(module, "_net", lambda enhancer, name: net)
     clip = FRAMES[:2].copy()
     clip[1, :10] += 100
     clip[1, 10:] = clip[0, 10:]
@@ -103,7 +113,7 @@ def test_large_pictures_go_through_in_strips_to_the_same_bits(clips, places, mon
     curves = tiny(clips, steady=steady)
     whole = curves(large)
     monkeypatch.setattr(module, "_AT_ONCE", 1)  # strips of 32 rows
-    seen, net = [], module._net(curves, curves.name.removesuffix("-steady"), torch.device("cpu"))
+    seen, net = [], module._net(curves, curves.name.removesuffix("-steady"))
     net.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[2]))
     assert np.array_equal(curves(large), whole)
     assert seen == [39, *5 * [46], 25] * 2
