@@ -14,8 +14,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from kdlab.measure.lanczos import Krylov, density
 from kdlab.measure.surface import Path
+from kdlab.papers.progressive.nets import CLAIMED
 from kdlab.show.widgets import explore
-from kdlab.studies.flatness_rows import CLAIMED, MEASURES
+from kdlab.studies.flatness_rows import MEASURES
 
 __all__ = ["bands", "densities", "faked", "forest", "orders", "path_picture", "path_widget", "scatter",
            "surface_picture", "surface_widget", "surfaces"]

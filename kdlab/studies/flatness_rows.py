@@ -9,14 +9,13 @@ from scipy import stats
 
 from kdlab.measure.bootstrap import interval as bootstrapped
 from kdlab.measure.paired import provisional
+from kdlab.papers.progressive.nets import CLAIMED
 
-__all__ = ["CLAIMED", "MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2",
+__all__ = ["MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2",
            "taught", "wide"]
 
 #: How internal classifiers were trained; all other rows are of whole networks.
 HEADS = ("ce_ic", "pkd")
-#: The order that the paper claims, flattest first.
-CLAIMED = ("iframe", "residual", "motion")
 #: The four pre-registered measures (docs/methods.md, 5), each larger where the minimum is sharper.
 MEASURES = {"trace_per_weight": "trace / P", "lambda_max": "largest eigenvalue", "asam_0.5": "ASAM, radius 0.5",
             "filter_curvature": "filter-normalised curvature"}

@@ -8,9 +8,9 @@ import pytest
 
 from kdlab import paths
 from kdlab.measure.passing import WITHIN
+from kdlab.papers.progressive.nets import CLAIMED
 from kdlab.studies import flatness
 from kdlab.studies.flatness_rows import (
-    CLAIMED,
     MEASURES,
     correlations,
     hierarchy,

@@ -7,8 +7,9 @@ import torch
 
 from kdlab.measure.lanczos import lanczos
 from kdlab.measure.surface import Path
+from kdlab.papers.progressive.nets import CLAIMED
 from kdlab.studies import flatness_plots
-from kdlab.studies.flatness_rows import CLAIMED, MEASURES, correlations, hierarchy, wide
+from kdlab.studies.flatness_rows import MEASURES, correlations, hierarchy, wide
 from tests.conftest import words
 from tests.measure.test_flatness import quadratic
 from tests.studies.test_flatness import made_up

@@ -21,13 +21,12 @@ from torch.nn import functional as F
 
 from kdlab.distill.losses import check_mixture, entropy, smoothed_targets, smoothing_of_entropy
 from kdlab.distill.method import CrossEntropy
+from kdlab.papers.progressive.nets import ORDER, TRAINED
 from kdlab.values import alike, fraction, positive
 
 __all__ = ["PAPER", "FixedMixture", "LabelExits", "Progressive", "RandomTeacher", "SettledCrossEntropy",
            "SmoothedExits", "coinciding", "gate", "only", "orders", "soft_cross_entropy", "teacher_at"]
 
-FINALS = ("residual", "motion", "iframe")
-EXITS = 9
 Schedule = tuple[tuple[str, float], ...]
 
 #: Teachers and their shares of the training: epochs 0-49, 50-99 and 100-299 of 300 `[code]`.
@@ -98,7 +97,7 @@ class LabelExits(CrossEntropy):
     def losses(self, nets, batch, progress):
         """Yield the sum over exits of the mean over the batch, and beside it each modality's part of that sum."""
         exits = self.exit_losses(nets["student"](batch.views), batch, progress).mean(0)
-        names = FINALS if len(exits) == EXITS else [f"exit_{k + 1}" for k in range(len(exits))]
+        names = ORDER if len(exits) == len(TRAINED) else [f"exit_{k + 1}" for k in range(len(exits))]
         yield "net", exits.sum(), {name: part.sum() for name, part in zip(names, exits.chunk(len(names)), strict=True)}
 
 
@@ -121,11 +120,12 @@ class _Taught(LabelExits):
 
     def exit_losses(self, logits, batch, progress):
         targets = self.targets(batch, progress)
-        if targets.shape[1] == len(FINALS):
-            if logits.shape[1] != EXITS:
-                raise ValueError(f"{type(self).__name__} has a target for each of {', '.join(FINALS)} and needs "
-                                 f"{EXITS} exits, not {logits.shape[1]}; use a Progressive schedule without 'own'")
-            targets = targets.repeat_interleave(EXITS // len(FINALS), dim=1)
+        if targets.shape[1] == len(ORDER):
+            if logits.shape[1] != len(TRAINED):
+                raise ValueError(f"{type(self).__name__} has a target for each of {', '.join(ORDER)} and "
+                                 f"needs {len(TRAINED)} exits, not {logits.shape[1]}; use a Progressive schedule "
+                                 "without 'own'")
+            targets = targets.repeat_interleave(len(TRAINED) // len(ORDER), dim=1)
         labels = super().exit_losses(logits, batch, progress)
         return (1 - self.alpha) * labels + self.alpha * _against(logits, targets, self.temperature)
 
@@ -142,15 +142,15 @@ class Progressive(_Taught):
 
     def __post_init__(self):
         super().__post_init__()
-        if unknown := [t for t, _ in self.schedule if t not in (*FINALS, "own")]:
-            raise ValueError(f"unknown teacher {unknown[0]!r} in the schedule; use own, {', '.join(FINALS)}")
+        if unknown := [t for t, _ in self.schedule if t not in (*ORDER, "own")]:
+            raise ValueError(f"unknown teacher {unknown[0]!r} in the schedule; use own, {', '.join(ORDER)}")
         positive(shares=[share for _, share in self.schedule])
         if not math.isclose(sum(s for _, s in self.schedule), 1):
             raise ValueError(f"the shares of a schedule must be positive and add up to 1, got {self.schedule}")
 
     def targets(self, batch, progress) -> torch.Tensor:
         teacher, finals = teacher_at(self.schedule, progress.fraction), self.finals(batch)
-        return finals if teacher == "own" else finals[:, [FINALS.index(teacher)]]
+        return finals if teacher == "own" else finals[:, [ORDER.index(teacher)]]
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class RandomTeacher(_Taught):
 
     def targets(self, batch, progress) -> torch.Tensor:
         # Whose it is says torch's global generator, which the loop seeds at each step.
-        return self.finals(batch)[:, [int(torch.randint(len(FINALS), ()))]]
+        return self.finals(batch)[:, [int(torch.randint(len(ORDER), ()))]]
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class SmoothedExits(Progressive):
         finals = torch.cat([self.finals(batch) for batch in batches])
         nats, classes = entropy(finals).mean(0), finals.shape[-1]
         labels = torch.arange(classes, device=finals.device)
-        means = sum(share * (nats if t == "own" else nats[FINALS.index(t)].expand(3)) for t, share in self.schedule)
+        means = sum(share * (nats if t == "own" else nats[ORDER.index(t)].expand(3)) for t, share in self.schedule)
         return torch.stack([smoothed_targets(labels, classes, smoothing_of_entropy(float(m), classes)) for m in means])
 
     def targets(self, batch, progress) -> torch.Tensor:

@@ -14,10 +14,13 @@ from kdlab.layers import Outputs
 from kdlab.nets.video import Normalised
 from kdlab.values import whole
 
-__all__ = ["ORDER", "POOLED", "Exit", "ExitHeads", "Heads", "Trio"]
+__all__ = ["CLAIMED", "EXITS", "FINALS", "ORDER", "POOLED", "TRAINED", "Exit", "ExitHeads", "Heads", "Trio"]
 
-#: The modalities in the order of their exits.
-ORDER = ("residual", "motion", "iframe")
+#: The modalities in the order of their exits, and in that of their minima's flatness, as the paper claims it (P1).
+ORDER, CLAIMED = ("residual", "motion", "iframe"), ("iframe", "residual", "motion")
+#: The twelve exits in figures, and the places of networks' own final classifiers and of those that are trained.
+EXITS = tuple(f"{modality[0].upper()}{k}" for modality in ORDER for k in (1, 2, 3, 4))
+FINALS, TRAINED = [3, 7, 11], [0, 1, 2, 4, 5, 6, 8, 9, 10]
 #: Height and width to which a tiny network's exits average a map first: about those of its third stage.
 POOLED = (7, 9)
 

@@ -25,7 +25,7 @@ from kdlab.papers.progressive.budgets import everything, parts
 from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.papers.progressive.features import FeatureBatch, FrozenView
 from kdlab.papers.progressive.method import SettledCrossEntropy, gate
-from kdlab.papers.progressive.nets import ORDER, ExitHeads, Trio
+from kdlab.papers.progressive.nets import FINALS, ORDER, ExitHeads, Trio
 from kdlab.papers.progressive.recipes import STUDY, conditions
 from kdlab.papers.progressive.wise import FAITHFUL_MIX
 from kdlab.train.loop import Settings
@@ -131,12 +131,12 @@ def scores(run: Run, mix: tuple[float, float, float], costs: np.ndarray, say=pri
     ``costs`` are ``cost_per_exit``'s. Networks that may not teach (``gate``) are named to ``say``.
     """
     test, train = run.predictions(), run.predictions("train")
-    for name, recipe, final in zip(ORDER, run.recipe.backbones, (3, 7, 11), strict=True):
+    for name, recipe, final in zip(ORDER, run.recipe.backbones, FINALS, strict=True):
         ce = float(F.cross_entropy(torch.tensor(train.logits[:, final]), torch.tensor(train.labels)))
         if why := gate(ce, float(find(recipe, pretrained=True).history["ce"].iloc[-1])):
             say(f"{recipe.name} ({name}) is no sound teacher: {why}")
-    found = {f"{name} alone": test.correct[:, final] for name, final in zip(ORDER, (3, 7, 11), strict=True)}
-    found["nine exits"] = np.delete(test.correct, [3, 7, 11], 1)
+    found = {f"{name} alone": test.correct[:, final] for name, final in zip(ORDER, FINALS, strict=True)}
+    found["nine exits"] = np.delete(test.correct, FINALS, 1)
     alone = np.diff(costs, prepend=0).reshape(3, 4).cumsum(1).ravel()
     both = [everything(some, costs, alone, mix)[0] for some in parts(run)]
     found |= {way: [said[way] == test.labels for said in both] for way in both[0] if not way.endswith("@k")}

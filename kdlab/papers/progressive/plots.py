@@ -14,17 +14,16 @@ from matplotlib.figure import Figure
 
 from kdlab.measure.paired import Effect
 from kdlab.papers.progressive.budgets import THETAS
-from kdlab.papers.progressive.nets import ORDER
-from kdlab.papers.progressive.recipes import HEADLINE, TITLES, TRAINED
+from kdlab.papers.progressive.nets import EXITS, FINALS, ORDER, TRAINED
+from kdlab.papers.progressive.recipes import HEADLINE, TITLES
 from kdlab.papers.progressive.study import exit_effect, places
-from kdlab.papers.progressive.wise import FINAL_EXITS, curve, max_probability, stop_at
+from kdlab.papers.progressive.wise import curve, max_probability, stop_at
 from kdlab.show.widgets import explore
 from kdlab.study import Scores
 
-__all__ = ["EXITS", "along_curve", "confidence", "cost_curves", "exit_shares", "exit_table", "forests", "regimes",
+__all__ = ["along_curve", "confidence", "cost_curves", "exit_shares", "exit_table", "forests", "regimes",
            "threshold_widget", "weights_map"]
 
-EXITS = tuple(f"{modality[0].upper()}{k}" for modality in ORDER for k in (1, 2, 3, 4))
 _COSTS = {"macs": ("million MACs a clip", 1e6), "seconds": ("CPU ms a clip, decoding included", 1e-3),
           "seconds_decoded": ("CPU ms a clip, decoded before", 1e-3)}
 
@@ -38,9 +37,9 @@ def exit_table(scores: Scores, title: str = "") -> Figure:
     percent = {name: 100 * scores.correct(name).mean((0, 1)) for name in scores.predicted}
     names = {name: TITLES.get(name, f"order {name.replace('-', ', ')}") for name in percent
              if name != "ce_ic" and (name in TITLES or name.count("-") == 2)}
-    with_mean = lambda row: np.append(row, row[list(TRAINED)].mean())  # noqa: E731
+    with_mean = lambda row: np.append(row, row[TRAINED].mean())  # noqa: E731
     gain = np.stack([with_mean(percent[name] - percent["ce_ic"]) for name in names])
-    gain[:, FINAL_EXITS] = np.nan
+    gain[:, FINALS] = np.nan
     words = np.array([[*(f"{v:+.0f}" if abs(v) > 0.5 else "" for v in row[:12]), f"{row[12]:+.1f}"] for row in gain])
     fig, (top, bottom) = plt.subplots(2, 1, figsize=(7.8, 0.22 * len(names) + 1.4), height_ratios=(1, len(names)))
     columns, most = [*EXITS, "mean\nof 9"], max(1.0, np.nanmax(np.abs(gain)))
@@ -65,7 +64,7 @@ def regimes(sets: dict[str, Scores]) -> Figure:
     minus each of the others, mean over a network's three trained exits and over all nine, with 95 % bars."""
     fig, axes = plt.subplots(2, len(sets), figsize=(2.6 * len(sets) + 2.2, 4.4), sharey="row", squeeze=False,
                              height_ratios=(1.4, 1))
-    where = {m: places([m]) for m in ORDER} | {"all nine": list(TRAINED)}
+    where = {m: places([m]) for m in ORDER} | {"all nine": TRAINED}
     for (top, bottom), (name, scores) in zip(axes.T, sets.items(), strict=True):
         bottom.axhspan(-2, 2, color="grey", alpha=0.15, linewidth=0)
         bottom.axhline(0, color="black", linewidth=0.8)
@@ -79,7 +78,7 @@ def regimes(sets: dict[str, Scores]) -> Figure:
                 bottom.plot([x, x], [e.low, e.high], color=f"C{line}", linewidth=2.5)
                 bottom.plot(x, e.mean, "o^^"[line], color="black", markersize=4,
                             label=None if place else f"− {TITLES[condition]}")
-        for place in FINAL_EXITS:
+        for place in FINALS:
             top.plot(place, right[place], "*", color="black", markersize=9)
             top.annotate(f"{right[place]:.0f}", (place, right[place]), xytext=(0, 6), textcoords="offset points",
                          ha="center", fontsize=8)

@@ -28,14 +28,10 @@ from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, ExitSize, current
 
-__all__ = ["CONTEXT", "DEMO", "HEADLINE", "SMOKE", "STUDY", "TITLES", "TRAINED", "conditions", "night", "trio"]
+__all__ = ["CONTEXT", "DEMO", "HEADLINE", "SMOKE", "STUDY", "TITLES", "conditions", "night", "trio"]
 
 #: The probability that place and props tell the class, at which the three networks stand in the papers' order.
 CONTEXT = 0.9
-
-
-#: The exits that are trained, among the twelve of which every fourth is a network's own final classifier.
-TRAINED = (0, 1, 2, 4, 5, 6, 8, 9, 10)
 
 
 SMOKE, DEMO, STUDY = (current(word, ExitSize) for word in ("smoke", "demo", "study"))

@@ -24,8 +24,8 @@ from kdlab.papers.progressive import recipes as progressive_recipes
 from kdlab.papers.progressive.budgets import teaching_losses
 from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.papers.progressive.method import PAPER, Progressive, coinciding, gate
-from kdlab.papers.progressive.nets import ORDER
-from kdlab.papers.progressive.recipes import CONTEXT, HEADLINE, STUDY, TRAINED, conditions, night, trio
+from kdlab.papers.progressive.nets import ORDER, TRAINED
+from kdlab.papers.progressive.recipes import CONTEXT, HEADLINE, STUDY, conditions, night, trio
 from kdlab.study import LEDGER, Outcome, Part, Scores, Study, beside, by_condition
 from kdlab.train.recipe import UserClips
 from kdlab.train.runs import Run, find
@@ -82,7 +82,7 @@ def places(modalities: Sequence[str]) -> list[int]:
 
 def exit_effect(scores: Scores, condition: str, baseline: str, exits: list[int] | None = None) -> Effect:
     """Paired difference in points of the mean over ``exits`` (default: the nine trained ones)."""
-    some = list(TRAINED) if exits is None else exits
+    some = TRAINED if exits is None else exits
     means = [scores.correct(name)[:, :, some].mean(2) for name in (condition, baseline)]
     return effect(*means, scores.units)
 
@@ -201,7 +201,7 @@ def test_rows(outcome: Outcome) -> list[dict]:
         right = 100 * scores.correct(condition).mean(1)
         for s, seed in enumerate(scores.seeds):
             about = outcome.row(seed=seed, metric="accuracy", unit="%", recipe=scores.recipes[condition][s])
-            table.append(about | dict(condition=condition, value=round(float(right[s, list(TRAINED)].mean()), 4)))
+            table.append(about | dict(condition=condition, value=round(float(right[s, TRAINED].mean()), 4)))
             for place in range(12) if condition == "ce_ic" else TRAINED:
                 where = f"{ORDER[place // 4]}:{place % 4 + 1}"
                 who = "final" if place % 4 == 3 else condition
@@ -217,7 +217,7 @@ def _validated(outcome: Outcome) -> list[dict]:
         for seed, run in zip(outcome.scores.seeds, column, strict=True):
             right = 100 * run.predictions("val").correct.mean(0)
             about = outcome.row(seed=seed, recipe=run.folder.name)
-            numbers = [(condition, "val_accuracy", right[list(TRAINED)].mean(), "%"),
+            numbers = [(condition, "val_accuracy", right[TRAINED].mean(), "%"),
                        (condition, "cpu_seconds", run.provenance["cpu_seconds"], "s")]
             if condition == "ce_ic":
                 numbers += [(f"final:{m}:4", "val_accuracy", right[4 * i + 3], "%") for i, m in enumerate(ORDER)]
@@ -230,7 +230,7 @@ def _validated(outcome: Outcome) -> list[dict]:
 
 def _nine(runs: dict[str, list[Run]], condition: str) -> float:
     """Mean accuracy of the trained exits of the runs of a condition, in percent."""
-    return 100 * float(np.mean([run.predictions().correct.T[list(TRAINED)].mean() for run in runs[condition]]))
+    return 100 * float(np.mean([run.predictions().correct.T[TRAINED].mean() for run in runs[condition]]))
 
 
 study = Study("progressive", _parts, size=STUDY, number=_nine, titles=progressive_recipes.TITLES,

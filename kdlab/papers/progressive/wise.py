@@ -21,13 +21,13 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
+from kdlab.papers.progressive.nets import FINALS
 from kdlab.values import finite, not_negative, positive
 
-__all__ = ["FAITHFUL_MIX", "FINAL_EXITS", "PUBLISHED_GMACS", "area", "best_single", "combine", "cost", "curve",
+__all__ = ["FAITHFUL_MIX", "PUBLISHED_GMACS", "area", "best_single", "combine", "cost", "curve",
            "fit_wise", "late_fusion", "margin", "max_probability", "mean_probabilities", "outcome", "patience", "solve",
            "stop_at", "temperatures", "three_way", "threshold_for_budget", "variants"]
 
-FINAL_EXITS = [3, 7, 11]
 #: The released last exit for each published split: weights of the residual, motion and iframe final `[code]`.
 FAITHFUL_MIX = {
     "hmdb51": ((0.6313, 0.3005, 0.4611), (0.7465, 0.2855, 0.4077), (0.7618, 0.3450, 0.3689)),
@@ -96,7 +96,7 @@ def variants(weights: np.ndarray) -> dict[str, np.ndarray]:
 
 def late_fusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Fitted weights ``(3,)`` of the three finals among the twelve exits: CoViAR's fusion, without early exits."""
-    return solve(logits[:, FINAL_EXITS], labels)
+    return solve(logits[:, FINALS], labels)
 
 
 def three_way(logits: np.ndarray, weights: Sequence[float]) -> np.ndarray:
@@ -104,7 +104,7 @@ def three_way(logits: np.ndarray, weights: Sequence[float]) -> np.ndarray:
 
     ``faithful``: put these in the last exit's place, ``combined[:, -1] = three_way(logits, FAITHFUL_MIX[...][split])``.
     """
-    return np.tensordot(logits[:, FINAL_EXITS], np.asarray(weights), (1, 0))
+    return np.tensordot(logits[:, FINALS], np.asarray(weights), (1, 0))
 
 
 def temperatures(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

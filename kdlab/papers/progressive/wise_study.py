@@ -17,7 +17,7 @@ from kdlab.measure.cost import cpu_times
 from kdlab.measure.paired import Effect, effect, together, verdict
 from kdlab.papers.progressive.anytime import cost_per_exit
 from kdlab.papers.progressive.budgets import BUDGETS, THETAS, area_effect, everything, parts, swept
-from kdlab.papers.progressive.nets import ORDER, Trio
+from kdlab.papers.progressive.nets import FINALS, ORDER, Trio
 from kdlab.papers.progressive.recipes import STUDY
 from kdlab.papers.progressive.study import FOLDS, columns, data_sets
 from kdlab.papers.progressive.wise import solve
@@ -57,7 +57,7 @@ def _costs(run: Run, trio: Trio) -> dict[str, np.ndarray]:
     batch = next(clips.evaluation())
     shapes = {name: tuple(view.shape[1:]) for name, view in batch.views.items()}
     macs = cost_per_exit(trio, shapes)
-    bare = cost_per_exit(trio, shapes, (3, 7, 11))[-1] / clips.window.frames * np.array(SEGMENTS)
+    bare = cost_per_exit(trio, shapes, FINALS)[-1] / clips.window.frames * np.array(SEGMENTS)
     ways, count = {}, len(clips.records)
     for name, view in clips.views.items():
         for n in SEGMENTS:

@@ -7,8 +7,8 @@ from matplotlib.text import Text
 
 from kdlab.measure.paired import Effect
 from kdlab.papers.progressive.budgets import THETAS
+from kdlab.papers.progressive.nets import EXITS
 from kdlab.papers.progressive.plots import (
-    EXITS,
     along_curve,
     confidence,
     cost_curves,

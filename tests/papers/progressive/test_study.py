@@ -9,8 +9,8 @@ from kdlab import paths
 from kdlab.measure.paired import Effect, together
 from kdlab.papers.progressive import study, wise_study
 from kdlab.papers.progressive.exits import ExitRecipe
-from kdlab.papers.progressive.nets import ORDER
-from kdlab.papers.progressive.recipes import SMOKE, STUDY, TRAINED
+from kdlab.papers.progressive.nets import ORDER, TRAINED
+from kdlab.papers.progressive.recipes import SMOKE, STUDY
 from kdlab.study import Scores, load_rows
 from tests.conftest import encode
 
@@ -31,7 +31,7 @@ def test_the_headline_is_the_mean_over_the_nine_trained_exits():
     scores = made_up({"ce_ic": 0.0, "pkd": 0.1})
     gain = study.exit_effect(scores, "pkd", "ce_ic")
     assert gain.mean == pytest.approx(10, abs=2) and gain.low > 0
-    nine = 100 * (scores.correct("pkd") - scores.correct("ce_ic"))[:, :, list(TRAINED)].mean()
+    nine = 100 * (scores.correct("pkd") - scores.correct("ce_ic"))[:, :, TRAINED].mean()
     assert gain.mean == pytest.approx(nine)
     assert study.finals(scores) == pytest.approx(dict.fromkeys(ORDER, 80), abs=4)
 
@@ -42,7 +42,7 @@ def test_cells_that_are_one_training_by_construction_are_left_out():
     for other in ("random_teacher", "smoothing", "ce_kd"):
         assert study.differing("pkd", other) == list(ORDER)
     assert study.differing("own_final", "iframe_kd") == ["residual", "motion"]
-    assert study.places(["motion"]) == [4, 5, 6] and study.places(ORDER) == list(TRAINED)
+    assert study.places(["motion"]) == [4, 5, 6] and study.places(ORDER) == TRAINED
 
 
 def test_a_row_of_several_comparisons_needs_all_of_them():
@@ -113,7 +113,7 @@ def test_both_studies_at_smoke_size(miniature_people, monkeypatch, reading):
     for data, scores in found.items():
         for condition in ("pkd", "ce_ic_difference"):
             some = rows[(rows.data == data) & (rows.condition == condition) & (rows.metric == "accuracy")]
-            nine = 100 * scores.correct(condition)[:, :, list(TRAINED)].mean((1, 2))
+            nine = 100 * scores.correct(condition)[:, :, TRAINED].mean((1, 2))
             assert some.value.tolist() == pytest.approx(nine.tolist(), abs=1e-3)
     assert "iframe" in study.regime(rows, "night_context") and set(rows.data) >= {
         "night_bright-c0.5", "night_context_demo"}
@@ -165,7 +165,7 @@ def test_committed_rows_follow_from_the_committed_predictions(data):
     assert len(rows) == len(exits.seeds) * (len(exits.predicted) * 10 + 3)
     for row in rows.itertuples():
         condition, *where = row.condition.split(":")
-        places = [4 * ORDER.index(where[0]) + int(where[1]) - 1] if where else list(TRAINED)
+        places = [4 * ORDER.index(where[0]) + int(where[1]) - 1] if where else TRAINED
         right = exits.correct("ce_ic" if condition == "final" else condition)[exits.seeds.index(int(row.seed))]
         assert 100 * right[:, places].mean() == pytest.approx(row.value, abs=1e-3)
 
