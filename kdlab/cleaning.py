@@ -109,7 +109,6 @@ def _in_runs(place: Path) -> Iterator[Path]:
         tables = list(_files(folder, lambda name: name.endswith(".csv"), is_table))
         if tables:
             yield from _files(folder / "predictions", lambda name: name.endswith(".npz"))
-            yield from _files(folder, "enhancers_zerodce.csv".__eq__)
         yield from tables
 
 

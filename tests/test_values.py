@@ -17,7 +17,7 @@ from kdlab.clips.windows import AtRate
 from kdlab.distill import baselines, feature_baselines, losses
 from kdlab.measure import accuracy, cost, detection, flatness, minima, paired, passing, surface, transfer
 from kdlab.night import Night
-from kdlab.papers.dual_light import control_methods, zero_dce
+from kdlab.papers.dual_light import zero_dce
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.generative import method as generative_method
 from kdlab.papers.progressive import method as progressive_method
@@ -145,8 +145,6 @@ NET = torch.nn.Linear(1, 1)
     ("temperature", lambda x: progressive_method.soft_cross_entropy(Z, Z, x)),
     ("limit", lambda x: progressive_method.gate(0.1, 0.1, x)),
     (r"shares\[0\]", lambda x: progressive_method.Progressive(schedule=(("own", x), ("motion", 1.0)))),
-    ("probability", lambda x: control_methods.random_gamma(Z, x, 1, 3)),
-    ("low", lambda x: control_methods.random_gamma(Z, 0.5, x, 3)),
     ("level", lambda x: zero_dce.exposure_loss(torch.zeros(1, 3, 16, 16), x)),
     ("l1", lambda x: wise.solve(EXITS, np.zeros(4, int), x)),
     ("budget", lambda x: wise.threshold_for_budget(EXITS, np.zeros(4, int), np.arange(1, 4), x)),

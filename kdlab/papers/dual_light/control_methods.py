@@ -13,24 +13,12 @@ from kdlab.distill.method import CrossEntropy
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.values import fraction, one_of, positive, whole
 
-__all__ = ["RandomGamma", "StoredTargets", "random_gamma", "shuffle"]
-
-
-def random_gamma(x: torch.Tensor, probability: float, low: float, high: float) -> torch.Tensor:
-    """``x^(1/γ)`` for some clips of ``x (B, C, T, H, W)``, pixels in [0, 1]; the others stay as they are.
-
-    Each clip is chosen with ``probability`` and has its own γ, uniform in [``low``, ``high``], both from torch's
-    global generator: the loop seeds it at each step.
-    """
-    fraction(probability=probability)
-    positive("above 1 brightens", low=low, high=high)
-    chosen, place = torch.rand(2, len(x), *[1] * (x.ndim - 1), device=x.device)
-    return torch.where(chosen < probability, x.pow(1 / (low + (high - low) * place)), x)
+__all__ = ["RandomGamma", "StoredTargets", "shuffle"]
 
 
 @dataclass(frozen=True)
 class RandomGamma(CrossEntropy):
-    """Brightness augmentation without a teacher: labels alone, :func:`random_gamma` in training, raw clips in tests."""
+    """Brightness augmentation without a teacher: labels, :meth:`brightened` clips in training, raw ones in tests."""
 
     probability: float = 0.5
     low: float = 1.0
@@ -42,10 +30,18 @@ class RandomGamma(CrossEntropy):
         if self.low > self.high:
             raise ValueError(f"gamma needs 0 < low <= high, got {self.low} and {self.high}; above 1 brightens")
 
+    def brightened(self, x: torch.Tensor) -> torch.Tensor:
+        """``x^(1/γ)`` for some clips of ``x (B, C, T, H, W)``, pixels in [0, 1]; the others stay as they are.
+
+        Each clip is chosen with ``probability`` and has its own γ, uniform in [``low``, ``high``], both from torch's
+        global generator: the loop seeds it at each step.
+        """
+        chosen, place = torch.rand(2, len(x), *[1] * (x.ndim - 1), device=x.device)
+        return torch.where(chosen < self.probability, x.pow(1 / (self.low + (self.high - self.low) * place)), x)
+
     def losses(self, nets, batch, progress):
         """Yield the cross-entropy in nats, mean over the batch."""
-        x = random_gamma(batch.views["student"], self.probability, self.low, self.high)
-        ce = F.cross_entropy(nets["student"](x), batch.labels)
+        ce = F.cross_entropy(nets["student"](self.brightened(batch.views["student"])), batch.labels)
         yield "net", ce, {"ce": ce}
 
 

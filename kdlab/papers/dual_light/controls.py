@@ -95,29 +95,24 @@ COMPARISONS = {
 
 def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     """Condition → one recipe per seed: those of the main study that are compared with, and the controls."""
-    return by_condition(lambda seed: _controls(dual_light(profile, seed), small=SMALL), seeds)
+    return by_condition(lambda seed: _controls(dual_light(profile, seed)), seeds)
 
 
-def _controls(made: dict[str, Recipe], small: TinyR2Plus1D) -> dict[str, Recipe]:
-    raw, student = made["ce_raw"], made["dlkdd"]
+def _controls(made: dict[str, Recipe]) -> dict[str, Recipe]:
+    raw, student, reversed_teacher = made["ce_raw"], made["dlkdd"], made["same_light"].teacher
+    methods = {"stored": StoredTargets(), "shuffled_within": StoredTargets(shuffled="within"),
+               "shuffled_between": StoredTargets(shuffled="between"), "dkd": DecoupledKD(), "fitnet": FitNet(),
+               "at": AttentionTransfer()}
     changed = {
         "from_teacher": replace(raw, start=student.teacher),
         "random_gamma": replace(raw, method=RandomGamma()),
         "ce_standardised": replace(raw, view=Standardised()),
         "ce_imagenet": replace(raw, net=WithStatistics(raw.net)),
-        "stored": replace(student, method=StoredTargets()),
-        "shuffled_within": replace(student, method=StoredTargets(shuffled="within")),
-        "shuffled_between": replace(student, method=StoredTargets(shuffled="between")),
-        "reversed": replace(made["ce_enhanced"], method=DualLight(), teacher=made["same_light"].teacher),
-        "dkd": replace(student, method=DecoupledKD()),
-        "fitnet": replace(student, method=FitNet()),
-        "at": replace(student, method=AttentionTransfer()),
-        "ce_small": replace(raw, net=small),
-        "dlkdd_small": replace(student, net=small),
-    }
-    return {c: made[c] for c in HEADLINE} | {
-        condition: replace(recipe, condition=condition) for condition, recipe in changed.items()
-    }
+        "reversed": replace(made["ce_enhanced"], method=DualLight(), teacher=reversed_teacher),
+        "ce_small": replace(raw, net=SMALL),
+        "dlkdd_small": replace(student, net=SMALL),
+    } | {name: replace(student, method=method) for name, method in methods.items()}
+    return {c: made[c] for c in HEADLINE} | {c: replace(recipe, condition=c) for c, recipe in changed.items()}
 
 
 def few_columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
@@ -126,17 +121,6 @@ def few_columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     ways = {name: enhancers(profile)[name] for name in ("gamma1.4", "gamma2.2", "he", "zerodce", "zerodce-steady")}
     return by_condition(lambda seed: {c: dual_light(profile, seed)[c] for c in HEADLINE} | {
         f"dlkdd:{name}": dual_light(profile, seed, enhancer=e)["dlkdd"] for name, e in ways.items()}, seeds)
-
-
-def _matrix(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
-    """``scores`` with every headline network also shown the other light, as it is and with re-estimated statistics."""
-    raw, enhanced = (runs[c][0].recipe.view for c in ("ce_raw", "ce_enhanced"))
-    for condition in HEADLINE:
-        name, view = ("on_raw", raw) if condition == "ce_enhanced" else ("on_enhanced", enhanced)
-        for suffix, statistics in (("", False), (":adabn", True)):
-            said = [asked(run, view=view, statistics=statistics) for run in runs[condition]]
-            scores = answers(scores, f"{condition}:{name}{suffix}", said, scores.recipes[condition])
-    return scores
 
 
 def effects(scores: Scores) -> dict[str, dict[str, Effect]]:
@@ -161,7 +145,13 @@ def _answers(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
     scores = fused(scores, "two_lights", raw, runs["ce_enhanced"])
     scores = fused(scores, "two_ce", raw, [*raw[1:], raw[0]])
     teachers = [find(run.recipe.teacher, pretrained=False) for run in runs["dlkdd"]]
-    return _matrix(fused(scores, "with_teacher", runs["dlkdd"], teachers), runs)
+    scores = fused(scores, "with_teacher", runs["dlkdd"], teachers)
+    for condition in HEADLINE:
+        name, other = ("on_raw", raw) if condition == "ce_enhanced" else ("on_enhanced", runs["ce_enhanced"])
+        for suffix, statistics in (("", False), (":adabn", True)):  # re-estimated there
+            said = [asked(run, view=other[0].recipe.view, statistics=statistics) for run in runs[condition]]
+            scores = answers(scores, f"{condition}:{name}{suffix}", said, scores.recipes[condition])
+    return scores
 
 
 def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:

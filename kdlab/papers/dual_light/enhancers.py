@@ -1,17 +1,13 @@
 """The study of enhancers on ``night``: what each makes of a dark clip, what it costs, and the teacher trained on it."""
 
-from dataclasses import replace
-from functools import partial
 from math import ceil
 
 import pandas as pd
 
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.views import Raw
-from kdlab.files import write_atomically
 from kdlab.measure.enhancement import UNITS, score
 from kdlab.night import night_catalogue
-from kdlab.ours import begins_with, may_write
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.study import Outcome, Part, Study, by_condition
@@ -26,19 +22,16 @@ SCORED = 44
 
 def enhancers(profile: Profile) -> dict:
     """Name → enhancer; ``identity`` changes nothing. Zero-DCE is trained on the profile's own training clips."""
-    classical = [Gamma(1.4), Gamma(1.8), Gamma(2.2), HistogramEqualisation(), HistogramEqualisation(steady=True),
-                 Clahe(), Clahe(steady=True)]
-    curves = TrainedCurves(profile.night)
-    return ({"identity": Gamma(1)} | {e.name: e for e in classical}
-            | {"zerodce": curves, "zerodce-steady": replace(curves, steady=True)})
+    gammas = [Gamma(value) for value in (1.4, 1.8, 2.2)]
+    others = [kind(steady=steady) for kind in (HistogramEqualisation, Clahe) for steady in (False, True)]
+    curves = {"zerodce" + "-steady" * steady: TrainedCurves(profile.night, steady=steady) for steady in (False, True)}
+    return {"identity": Gamma(1)} | {e.name: e for e in gammas + others} | curves
 
 
 def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     """Enhancer → one recipe per seed: cross-entropy on the view it makes, DL-KDD's teacher."""
-    ways = enhancers(profile)
-    return by_condition(lambda seed: {
-        name: dual_light(profile, seed, enhancer=way)["ce_raw" if name == "identity" else "ce_enhanced"]
-        for name, way in ways.items()}, seeds)
+    return {name: by_condition(lambda seed, way=way: dual_light(profile, seed, enhancer=way), seeds)[
+        "ce_raw" if name == "identity" else "ce_enhanced"] for name, way in enhancers(profile).items()}
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
@@ -50,16 +43,13 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 def _rows(outcome: Outcome) -> list[dict]:
     """Rows of every seed's teacher, and of seed 0 the mean scores over :data:`SCORED` test clips. Zero-DCE's training
-    curve goes to a table of its own."""
+    is committed."""
     ways, night = enhancers(outcome.size), outcome.size.night
     night.catalogue()
     dark, bright = (night_catalogue(night, stream=stream).split("test") for stream in ("dark", "bright"))
     step = ceil(len(dark) / SCORED)
     pairs = ((Raw().read(d.path), Raw().read(b.path)) for d, b in zip(dark[::step], bright[::step], strict=True))
     found = score(ways, pairs).groupby("enhancer", sort=False).mean()
-    curve, place = ways["zerodce"].training(), outcome.evidence.folder / "enhancers_zerodce.csv"
-    may_write(place, partial(begins_with, text=",".join(curve)), "table")
-    write_atomically(place, lambda p: curve.to_csv(p, index=False))
     table = outcome.rows()
     for name, row in found.iterrows():
         about = outcome.row(condition=name, seed=0, recipe=ways[name].name)

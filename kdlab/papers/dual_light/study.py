@@ -59,29 +59,26 @@ def _pathway(net: nn.Module, view: View, window: Window, clip: np.ndarray) -> Ca
     return go
 
 
-def costs(raw: Run, enhanced: Run, clip: np.ndarray, repeats: int = 60) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Cost ratios of the raw-clip student to its alternatives, and CPU milliseconds per clip of each way.
-
-    The enhancement's own time counts; decoding, which all share, does not. A look-up table has no multiply–accumulates.
-    """
+def costs(raw: Run, enhanced: Run, clip: np.ndarray, repeats: int = 60) -> list[dict]:
+    """Cells of tidy rows: CPU seconds per clip of each way, and cost ratios of the raw-clip student to its
+    alternatives. The enhancement's own time counts; decoding, which all share, does not. A look-up table has no
+    multiply–accumulates."""
     window = raw.recipe.window
-    nets = {"student": raw.net(), "other": enhanced.net()}
-    student = _pathway(nets["student"], raw.recipe.view, window, clip)
-    other = _pathway(nets["other"], enhanced.recipe.view, window, clip)
-    times = cpu_times({"student": student, "enhance + classify": other,
-                       "two-stream": lambda: (student(), other())}, repeats)
-    shape = (1, 3, window.frames, window.crop, window.crop)
-    one, two = macs(nets["student"], shape), macs(nets["other"], shape)
-    table = []
+    student, other = (_pathway(run.net(), run.recipe.view, window, clip) for run in (raw, enhanced))
+    ways = {"student": student, "enhance + classify": other, "two-stream": lambda: (student(), other())}
+    times = cpu_times(ways, repeats)
+    one, two = (macs(run.net(), (1, 3, window.frames, window.crop, window.crop)) for run in (raw, enhanced))
+    rows = [dict(condition=f"cost:{name}", metric="cpu_seconds", value=round(float(np.median(t)), 6), unit="s")
+            for name, t in times.items()]
     for name, count in {"enhance + classify": two, "two-stream": one + two}.items():
-        table.append((name, "MACs", one / count, one / count, one / count))
-        table.append((name, "CPU time", *ratio_interval(times["student"], times[name])))
-    milliseconds = {name: 1000 * float(np.median(t)) for name, t in times.items()}
-    return pd.DataFrame(table, columns=["against", "what", "ratio", "low", "high"]), milliseconds
+        found = {"macs_ratio": 3 * (one / count,), "cpu_seconds_ratio": ratio_interval(times["student"], times[name])}
+        rows += [dict(condition=f"dlkdd:{name}", metric=metric + end, value=round(value, 4), unit="1")
+                 for metric, values in found.items() for end, value in zip(("", "_low", "_high"), values, strict=True)]
+    return rows
 
 
 def committed_costs(table: pd.DataFrame) -> pd.DataFrame:
-    """The cost ratios in the study's committed rows, with the columns that :func:`costs` gave them."""
+    """The cost ratios in the study's rows, those of :func:`costs`: one a line, with its interval."""
     some = table[table.condition.str.startswith("dlkdd:") & table.metric.str.contains("_ratio")]
     wide = some.pivot(index="condition", columns="metric", values="value")
     names = {"macs_ratio": "MACs", "cpu_seconds_ratio": "CPU time"}
@@ -111,7 +108,7 @@ def committed_sweep(table: pd.DataFrame) -> dict[tuple[float, float], float]:
 def ledger(scores: Scores, costs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Rows D1–D4 of docs/ledger.md: claim, comparison, effect, verdict; computed from predictions and measured costs.
 
-    ``costs`` is what :func:`costs` or :func:`committed_costs` returns; without it there is no D4.
+    ``costs`` is what :func:`committed_costs` returns; without it there is no D4.
     """
     table = study.verdicts(scores)
     if costs is not None:
@@ -158,14 +155,8 @@ def _rows(outcome: Outcome) -> list[dict]:
     for row in (row for row in table if row["metric"] == "val_accuracy"):
         row["value"] = _validated(runs[row["condition"]][outcome.scores.seeds.index(row["seed"])], many)
     clip = Raw().read(profile.night.catalogue().split("test")[0].path)
-    ratios, milliseconds = costs(runs["dlkdd"][0], runs["ce_enhanced"][0], clip)
     about = outcome.row(seed=0, recipe=runs["dlkdd"][0].folder.name)
-    for r in ratios.itertuples():
-        for metric, value in (("", r.ratio), ("_low", r.low), ("_high", r.high)):
-            name = f"{'macs' if r.what == 'MACs' else 'cpu_seconds'}_ratio{metric}"
-            table.append(about | dict(condition=f"dlkdd:{r.against}", metric=name, value=round(value, 4), unit="1"))
-    return table + [about | dict(condition=f"cost:{name}", metric="cpu_seconds", value=round(value / 1000, 6), unit="s")
-                    for name, value in milliseconds.items()]
+    return table + [about | row for row in costs(runs["dlkdd"][0], runs["ce_enhanced"][0], clip)]
 
 
 def _sweep_rows(outcome: Outcome) -> list[dict]:

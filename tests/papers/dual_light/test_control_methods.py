@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from kdlab.clips.views import Batch
 from kdlab.distill.method import CrossEntropy
-from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets, random_gamma, shuffle
+from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets, shuffle
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.train.loop import Progress
 
@@ -18,7 +18,7 @@ CLIPS = torch.rand(400, 1, 2, 2, 2, generator=torch.Generator().manual_seed(0))
 
 def test_each_chosen_clip_has_one_gamma_in_range_and_the_others_keep_their_bits():
     torch.manual_seed(0)
-    brightened = random_gamma(CLIPS, 0.5, 1.5, 3.0)
+    brightened = RandomGamma(0.5, 1.5, 3.0).brightened(CLIPS)
     left = (brightened == CLIPS).flatten(1).all(1)
     assert 0.4 < float(left.float().mean()) < 0.6
     gammas = (CLIPS[~left].double().log() / brightened[~left].double().log()).flatten(1)
@@ -30,14 +30,14 @@ def test_each_chosen_clip_has_one_gamma_in_range_and_the_others_keep_their_bits(
 
 def test_gamma_keeps_black_and_white_and_the_known_value():
     x = torch.tensor([0.0, 1.0, 0.25]).view(1, 1, 1, 1, 3)
-    assert random_gamma(x, 1.0, 2.0, 2.0).flatten().tolist() == pytest.approx([0, 1, 0.5])
-    assert torch.equal(random_gamma(x, 0.0, 2.0, 2.0), x)
+    assert RandomGamma(1.0, 2.0, 2.0).brightened(x).flatten().tolist() == pytest.approx([0, 1, 0.5])
+    assert torch.equal(RandomGamma(0.0, 2.0, 2.0).brightened(x), x)
 
 
 def test_the_seed_of_the_step_decides_the_gammas():
     def draw(seed):
         torch.manual_seed(seed)
-        return random_gamma(CLIPS, 0.5, 1.0, 3.0)
+        return RandomGamma(0.5, 1.0, 3.0).brightened(CLIPS)
 
     assert torch.equal(draw(1), draw(1)) and not torch.equal(draw(1), draw(2))
 

@@ -64,7 +64,7 @@ def test_the_whole_study_at_smoke_size(own_places, monkeypatch, reading):
     profile = dataclasses.replace(SMOKE, night=Night(("Run", "Sit"), (4, 1, 3)))
     few = dataclasses.replace(profile, name="few", night=Night(("Run", "Sit"), (2, 1, 1)))
     said = []
-    monkeypatch.setattr(controls, "current", lambda name: few)
+    monkeypatch.setattr(controls, "beside", lambda size: few)
     scores = controls.study.run(profile, 2, workers=1, say=said.append)["night"]
     kept = Scores.load(reading("dual_light_controls") / "predictions" / "dual_light_controls-night.npz")
     assert kept.predicted.keys() == scores.predicted.keys() >= set(controls.TITLES)
