@@ -12,7 +12,7 @@ import hashlib
 import linecache
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -20,7 +20,8 @@ from types import CodeType, FunctionType
 
 import kdlab
 
-__all__ = ["ChangedSource", "foreign", "home", "in_cell", "loaded", "parts", "source_hash", "syntax", "view_mark"]
+__all__ = ["ChangedSource", "digest", "files_hash", "foreign", "home", "imports_hash", "in_cell", "loaded", "parts",
+           "source_hash", "view_mark"]
 
 #: Training imports from these only; a change elsewhere (measure, show, studies, cli) cannot change a weight.
 TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.layers", "kdlab.train", "kdlab.feeding",
@@ -94,22 +95,31 @@ def source_hash(value) -> str:
     new method does not make old runs stale, a changed comment neither. Raises :class:`ChangedSource`.
     """
     names = dict.fromkeys(home(type(part)) for part in parts(value))
-    found = _gathered([*ROOTS, *names])
+    found = _gathered([*ROOTS, *names], _decides)
     for kind in in_cell(value):
         _cells(kind, found)
-    return _digest(found)
+    return digest(found)
+
+
+def imports_hash(code: Iterable[str]) -> str:
+    """SHA-256 over the modules of kdlab that the pieces of ``code`` import, and those that these import in turn."""
+    return digest(_gathered(sorted(set().union(*(_imports(ast.parse(text)) for text in code))), _ours))
+
+
+def files_hash(files: Iterable[Path]) -> str:
+    """SHA-256 over some modules, by their files' names."""
+    return digest({file.name: syntax(file) for file in files})
 
 
 def view_mark(view) -> str:
     """What distinguishes frames cached under a ``view`` that is not kdlab's from those of its earlier sources."""
     if view in _marks and all(_spec(name) is spec for name, spec in _marks[view][1].items()):
         return _marks[view][0]
-    kinds = foreign(view)
-    found = {name: text for name, text in _gathered([home(kind) for kind in kinds]).items() if not _ours(name)}
+    found = _gathered([home(kind) for kind in foreign(view)], lambda name: _decides(name) and not _ours(name))
     specs, cells = {name: _spec(name) for name in found}, in_cell(view)
     for kind in cells:
         _cells(kind, found)
-    mark = f"-{_digest(found)[:8]}" if found else ""
+    mark = f"-{digest(found)[:8]}" if found else ""
     if not cells:  # whose every line can change while the class stays
         _marks[view] = mark, specs
     return mark
@@ -129,24 +139,26 @@ def syntax(source: Path | ast.AST) -> str:
     return ast.dump(tree)
 
 
-def _digest(texts: dict[str, str]) -> str:
+def digest(texts: Mapping[str, str]) -> str:
+    """SHA-256 over texts by their names."""
     return hashlib.sha256("\n".join(f"{name} {texts[name]}" for name in sorted(texts)).encode()).hexdigest()
 
 
-def _gathered(names: list[str]) -> dict[str, str]:
-    """Syntax by module: of those with a file among ``names`` that decide weights, and of what they import."""
-    todo, seen = {name: path for name in names if _counts(name) and (path := _file(name))}, {}
+def _gathered(names: Iterable[str], counts: Callable[[str], bool]) -> dict[str, str]:
+    """Syntax by module: of those with a file among ``names`` that count, and of what they import."""
+    todo, seen = {name: path for name in names if counts(name) and (path := _file(name))}, {}
     while todo:
         name, path = todo.popitem()
         if name not in seen:
             if not _ours(name):
                 _unchanged(name, path)
             seen[name], imported = _read(name, path, 0 if _ours(name) else path.stat().st_mtime_ns)
-            todo |= imported
+            todo |= {other: file for other, file in imported.items() if counts(other)}
     return seen
 
 
-def _counts(module: str) -> bool:
+def _decides(module: str) -> bool:
+    """Whether a module can decide weights."""
     return module.startswith(TRAINING_SOURCES) if _ours(module) else module != "__main__"
 
 
@@ -164,22 +176,29 @@ def _under(root: Path, module: str) -> Path | None:
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
-@cache
-def _read(module: str, path: Path, stamp: int) -> tuple[str, dict[str, Path]]:
-    """The syntax of a module, and the modules that training can depend on among those it imports, by name."""
-    is_package, imported = path.name == "__init__.py", set()
-    package = module if is_package else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def _imports(tree: ast.AST, package: str = "") -> set[str]:
+    """What is imported anywhere in ``tree``, which lies in ``package``: modules, and names that may be modules."""
+    found = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            imported |= {a.name for a in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             origin = resolve_name("." * node.level + (node.module or ""), package)
-            imported |= {origin} | {f"{origin}.{a.name}" for a in node.names}
+            found |= {origin} | {f"{origin}.{alias.name}" for alias in node.names}
+    return found
+
+
+@cache
+def _read(module: str, path: Path, stamp: int) -> tuple[str, dict[str, Path]]:
+    """The syntax of a module, and those it imports, by name: kdlab's, and for a foreign one those of its own place."""
+    is_package = path.name == "__init__.py"
+    imported = _imports(ast.parse(path.read_text(encoding="utf-8")),
+                        module if is_package else module.rpartition(".")[0])
     root = (path.parent if is_package else path).resolve().parents[module.count(".")]
     installed, kept = any(root.is_relative_to(place) for place in _INSTALLED), {}
     for name in sorted(imported):
         if _ours(name):
-            found = _file(name) if _counts(name) else None
+            found = _file(name)
         else:  # beside an installed package lie all others
             found = None if installed and name.split(".")[0] != module.split(".")[0] else _under(root, name)
         if found:
