@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-__all__ = ["TORCHRUN", "Launch", "LaunchError", "cpu_features", "device", "has_bf16", "launched", "meet", "precision"]
+__all__ = ["TORCHRUN", "Launch", "LaunchError", "bf16", "cpu_features", "device", "has_bf16", "launched", "meet",
+           "precision"]
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 #: Where other launchers tell how many copies they have started.
@@ -84,10 +85,18 @@ def device(environment: Mapping[str, str] | None = None) -> str:
     return wanted
 
 
+def bf16() -> tuple[bool, str]:
+    """Whether the device of this training computes in bf16 by its hardware, and why."""
+    import torch
+
+    cuda = torch.cuda.get_device_capability() if device() == "cuda" else None
+    return has_bf16(device(), cuda, torch.cpu.get_capabilities())
+
+
 def has_bf16(device: str, cuda: tuple[int, int] | None, cpu: Mapping[str, object]) -> tuple[bool, str]:
-    """Whether ``device`` computes in bf16 by its hardware, and why: of a GPU the compute capability ``cuda`` tells, of
-    a ``cpu`` its flags. Elsewhere bf16 is emulated, slower than fp32."""
-    if device == "cuda" and cuda:
+    """The rule: of a GPU the compute capability ``cuda`` tells, of a ``cpu`` its flags. Elsewhere bf16 is emulated,
+    slower than fp32."""
+    if device == "cuda":
         return cuda >= (8, 0), f"compute capability {cuda[0]}.{cuda[1]} against 8.0"
     flags = [flag for flag in ("amx_bf16", "avx512_bf16") if cpu.get(flag)]
     if device == "cpu" and flags:
@@ -97,10 +106,7 @@ def has_bf16(device: str, cuda: tuple[int, int] | None, cpu: Mapping[str, object
 
 def precision(wanted: str) -> str:
     """``bf16`` where that is ``wanted`` and the hardware of this training has it, else ``fp32``."""
-    import torch
-
-    cuda = torch.cuda.get_device_capability() if device() == "cuda" else None
-    return wanted if wanted == "fp32" or has_bf16(device(), cuda, torch.cpu.get_capabilities())[0] else "fp32"
+    return "bf16" if wanted == "bf16" and bf16()[0] else "fp32"
 
 
 def meet(launch: Launch, seconds: float = 120, say_after: float = 5):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kdlab import doctor
-from kdlab.doctor import Check, device_and_precision
+from kdlab.doctor import Check
 
 
 def metadata(installed):
@@ -60,25 +60,6 @@ def test_mismatched_pair_is_reported_with_its_mend():
     assert "torchvision needs torch>=2.14, which is not installed" in by_name["versions fit"].value
     assert "make setup" in by_name["versions fit"].advice
     assert doctor.broken(checks)
-
-
-@pytest.mark.parametrize(
-    ("cuda", "mps", "cpu", "wanted", "device", "paper"),
-    [
-        ((8, 0), False, {}, None, "cuda", "bf16"),
-        ((7, 5), False, {"amx_bf16": True}, None, "cuda", "fp32"),
-        (None, False, {"avx512_bf16": True}, None, "cpu", "bf16"),
-        (None, False, {"amx_bf16": True}, None, "cpu", "bf16"),
-        (None, False, {"avx512_f": True}, None, "cpu", "fp32"),
-        (None, True, {}, None, "cpu", "fp32"),
-        (None, True, {"avx512_bf16": True}, "mps", "mps", "fp32"),
-        ((9, 0), False, {}, "cpu", "cpu", "fp32"),
-    ],
-)
-def test_device_and_precision_rule(cuda, mps, cpu, wanted, device, paper):
-    found, why, precision, reason = device_and_precision(cuda, mps, cpu, wanted)
-    assert (found, precision) == (device, paper)
-    assert why and reason
 
 
 @pytest.mark.parametrize("missing", ["torch", "torchvision", "av"])
