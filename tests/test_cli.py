@@ -88,7 +88,7 @@ def test_run_takes_clips_and_names_the_failing_cell(kdlab, clone, monkeypatch):
     code, out, err = kdlab("run", "3", "--data", "clips", "--verbose")
     assert code == 1
     assert f"{clone / 'clips'}\n" in out
-    assert "failed: notebook 3, cell 4 of 4 (print(data)): AssertionError" in err and ".partial.ipynb" in err
+    assert "failed: notebook 03_x, cell 4 of 4 (print(data)): AssertionError" in err and ".partial.ipynb" in err
 
 
 def test_a_study_of_scores_says_how_often_its_conditions_were_tried(kdlab, clone, monkeypatch):
