@@ -90,8 +90,8 @@ def reproduce(profile, data, again, timeout, verbose):
         from kdlab.study import compare_with_pretrained
 
         lines, good = compare_with_pretrained()
-        for title, found in (("numbers beside the committed intervals", compared()), ("runs beside pretrained/", lines)):
-            click.echo("\n  ".join([f"\nyour {title}", *found]))
+        click.echo("\n  ".join(["\nyour numbers beside the committed intervals", *compared()]))
+        click.echo("\n  ".join(["\nyour runs beside pretrained/", *lines]))
         if not good:
             click.echo("a committed run could not be reproduced", err=True)
             sys.exit(1)

@@ -2,8 +2,8 @@
 video and segments of compressed clips have labels and rows of their own: they are cut by the threads, and then moved.
 
 :class:`OnDevice` has the interface of ``ClipBatches`` and gives the same pixels. It can read ahead because what
-``kdlab.train.fit`` asks for is a function of (seed, step): :func:`plan` says it, and every request is compared with it,
-so that a batch is served ahead of time or made on the spot, but is never another one.
+``kdlab.train.fit`` asks for is a function of (seed, step), :func:`kdlab.train.plan`, and every request is compared with
+it, so that a batch is served ahead of time or made on the spot, but is never another one.
 """
 
 import copy
@@ -19,17 +19,9 @@ from torch.fx.proxy import TraceError
 
 from kdlab.clips.views import Batch, ClipBatches, Draw, View, mirror_of
 from kdlab.launch import device, launched, precision
-from kdlab.train import Settings, seeded
+from kdlab.train import Settings, plan, seeded
 
-__all__ = ["OnDevice", "fed", "folded", "in_bf16", "plan"]
-
-
-def plan(count: int, settings: Settings, seed: int, step: int, rank: int = 0, world: int = 1):
-    """What ``fit`` asks of ``count`` clips at ``step``: their indices, and the generator of their draws."""
-    batch_size = min(settings.batch_size, count)
-    epoch, place = divmod(step, count // batch_size)
-    order = torch.randperm(count, generator=seeded(seed, 1, epoch)).tolist()
-    return order[place * batch_size + rank : (place + 1) * batch_size : world], seeded(seed, 2, step, rank)
+__all__ = ["OnDevice", "fed", "folded", "in_bf16"]
 
 
 def fed(clips: ClipBatches, settings: Settings, seed: int):

@@ -303,13 +303,14 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     identity = _identity(recipe, needed)
-    _drop_foreign_checkpoint(recipe.name, folder, identity, say)
+    begun = json.dumps(identity, sort_keys=True)
+    write_atomically(folder / "begun.json", lambda p: p.write_text(begun, encoding="utf-8"))
     note_trial(recipe.name, identity)
     wall = time.monotonic()
     try:
         trained = fit(
             recipe.method, ready.nets, fed(ready.train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
-            validation=ready.validation, checkpoint=checkpoint, progress=bar,
+            validation=ready.validation, checkpoint=checkpoint, identity=begun, progress=bar,
             say=lambda text: say(f"{recipe.name}: {text}"),
         )
     except KeyboardInterrupt:
@@ -376,16 +377,6 @@ def _identity(recipe: Recipe, needed: dict[str, Run]) -> dict:
         "digest": recipe.digest(),
         "processes": launched().world,
     }
-
-
-def _drop_foreign_checkpoint(name: str, folder: Path, identity: dict, say) -> None:
-    """Forget a checkpoint begun with other sources, clips, teacher or start: resuming it would mix two trainings."""
-    begun, content = folder / "begun.json", json.dumps(identity, sort_keys=True).encode()
-    checkpoint = folder / "checkpoint.safetensors"
-    if checkpoint.is_file() and not (begun.is_file() and begun.read_bytes() == content):
-        checkpoint.unlink(missing_ok=True)
-        say(f"{name}: the checkpoint there was begun with other sources, clips or needed runs; trained from the start")
-    write_atomically(begun, lambda p: p.write_bytes(content))
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -16,12 +16,12 @@ from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import ClipBatches, Enhanced, MotionMix, Raw, Window
 from kdlab.clips.windows import WindowBatches, Windows, windows
 from kdlab.distill.dual_light import DualLight
-from kdlab.feeding import OnDevice, fed, folded, in_bf16, plan
+from kdlab.feeding import OnDevice, fed, folded, in_bf16
 from kdlab.layers import outputs
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train import Settings, fit, one_thread, seeded
+from kdlab.train import Settings, fit, one_thread, plan, seeded
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
 WINDOWS = {"spread": Window(8, 20, 16), "consecutive": ConsecutiveWindow(16, 20, 16)}

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
 from multiprocessing import parent_process
@@ -21,6 +21,7 @@ from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.splits import some
 from kdlab.clips.views import ClipBatches, TooShort, UnusableClips
+from kdlab.layers import one_thread
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 
@@ -95,7 +96,9 @@ def _on_all_cores(jobs: list[tuple[ClipBatches, ClipRecord]], first: int) -> Ite
             todo.append([])
         todo[-1].append(number)
     with ExitStack() as stack:
-        stack.enter_context(_one_thread())
+        stack.enter_context(one_thread())  # the other cores belong to the workers meanwhile
+        stack.callback(cv2.setNumThreads, cv2.getNumThreads())
+        cv2.setNumThreads(1)
         at_work: dict[Future, list[int]] = {}
         try:
             for clips in {id(clips): clips for clips, _ in jobs}.values():
@@ -138,19 +141,6 @@ def _on_all_cores(jobs: list[tuple[ClipBatches, ClipRecord]], first: int) -> Ite
             raise ChildProcessError(f"a process was killed while it opened {names or 'clips'} or a clip near them. Out "
                                     "of memory? Then make the clips smaller. The same call goes on from there."
                                     ) from error
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The other cores belong to the workers meanwhile."""
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
 
 
 def _packed(clips: ClipBatches, records: Sequence[ClipRecord]) -> bytes:
