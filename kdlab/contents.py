@@ -21,6 +21,7 @@ from kdlab import paths
 from kdlab.files import StorageFull, sweep, write_atomically
 from kdlab.processes import available_cores
 from kdlab.progress import track
+from kdlab.stored import is_sealed, sealed
 
 __all__ = ["content_keys", "once", "one_look", "settled", "stamp"]
 
@@ -133,9 +134,7 @@ def _stored(folder: str) -> dict[str, tuple[tuple[int, ...], str]]:
     """Name → (stamp, key) of the files in ``folder``, as an earlier process left them; nothing of a damaged file."""
     try:
         note = json.loads(_file_of(folder).read_text(encoding="utf-8"))
-        if note["check"] != _check(note["files"]):
-            return {}
-        return {name: (tuple(found), key) for name, (found, key) in note["files"].items()}
+        return {name: (tuple(found), key) for name, (found, key) in note["files"].items()} if is_sealed(note) else {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
@@ -145,11 +144,7 @@ def _store(folder: str, entries: dict) -> None:
     place = _file_of(folder)
     files = {name: [list(found), key] for name, (found, key) in entries.items()
              if os.path.lexists(os.path.join(folder, name))}
-    text = json.dumps({"folder": folder, "files": files, "check": _check(files)})
+    text = json.dumps(sealed({"folder": folder, "files": files}))
     with contextlib.suppress(StorageFull):
         write_atomically(place, lambda path: path.write_text(text, encoding="utf-8"))
         sweep(place.parent)
-
-
-def _check(entries: dict) -> str:
-    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:16]

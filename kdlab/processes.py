@@ -47,7 +47,9 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
     them. Raises :class:`Unguarded` in a script that lacks its main guard.
     """
     _end_a_rerun()
-    _let_workers_begin()
+    script = sys.modules["__main__"]
+    if getattr(script, "__file__", None) and not Path(script.__file__).is_file():  # read from stdin, or gone since:
+        del script.__file__  # workers would look for it
     context = get_context(METHOD)
     with _undisturbed():
         if METHOD == "forkserver":
@@ -62,7 +64,8 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
             begun = list((processes._processes or {}).values())  # the executor says no more than that one is dead
             processes.shutdown(cancel_futures=True)
             if any(worker.exitcode == RAN_AGAIN for worker in begun):
-                raise Unguarded(_advice(sys.modules["__main__"].__file__)) from None
+                raise Unguarded(f"error: {script.__file__} starts worker processes, and each would run it again from its "
+                                'first line: put what it does below a line `if __name__ == "__main__":`') from None
             raise
 
 
@@ -118,30 +121,12 @@ def is_held(path: Path) -> bool:
 # --- scripts without a main guard ------------------------------------------------------------------------------
 
 
-def _running_modules() -> Iterator:
-    """The frames of the modules, among them the script, whose import or execution has led here."""
-    frame = inspect.currentframe()
-    while frame := frame.f_back:
-        if frame.f_code.co_name == "<module>":
-            yield frame
-
-
 def _end_a_rerun() -> None:
     """End this process where it is a worker that imports its owner's script and was led here by it."""
-    if any(frame.f_globals.get("__name__") == "__mp_main__" for frame in _running_modules()):
-        os._exit(RAN_AGAIN)
-
-
-def _let_workers_begin() -> None:
-    """Have workers not look for a script that was read from stdin, or is gone since."""
-    main = sys.modules["__main__"]
-    if getattr(main, "__file__", None) and not Path(main.__file__).is_file():
-        del main.__file__
-
-
-def _advice(path: str) -> str:
-    return (f"error: {path} starts worker processes, and each of them would run it again from its first line: put what "
-            'it does below a line `if __name__ == "__main__":`')
+    frame = inspect.currentframe()
+    while frame := frame.f_back:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
+            os._exit(RAN_AGAIN)
 
 
 # --- beginning and ending --------------------------------------------------------------------------------------
