@@ -13,11 +13,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from kdlab import paths
+from kdlab import launch, paths
+from kdlab.launch import COPIES, TORCHRUN
 
 __all__ = ["Check", "broken", "render", "report", "unmet"]
 
@@ -56,8 +58,26 @@ def report(
     requires: Callable[[str], list[str] | None] = importlib.metadata.requires,
 ) -> list[Check]:
     """Look at everything; never raises. ``version`` and ``requires`` tell an installed distribution's metadata."""
-    python = Check("python", f"{sys.version.split()[0]} ({sys.executable})", True)  # of an older one pip says so
-    return [python, *_packages(version, requires), *_hardware(), *_decoder(), *_places(), *_launch(), *_variables()]
+    places = (("runs", paths.runs_dir), ("data", paths.data_dir), ("cache", paths.cache_dir),
+              ("figures", paths.figures_dir))
+    device = "unset KDLAB_DEVICE, or name a device that is here; torch has to load"
+    looks = [
+        ("python", lambda: f"{sys.version.split()[0]} ({sys.executable})", ""),  # of an older one pip says so
+        *((name, partial(version, name), MENDS) for name in SHOWN),
+        ("versions fit", partial(_fit, version, requires), MENDS),
+        ("torch loads", _torch, f"missing, or broken: {MENDS}"),
+        ("torchvision loads", _torchvision, f"missing, or built for another torch: {MENDS}"),
+        ("device", _device, device),
+        ("precision", _precision, device),
+        ("cpu", _cpu, "torch has to load"),
+        ("PyAV", _pyav, f"no video can be read without it: {MENDS}"),
+        ("decoder", _decoder, "mend or unset KDLAB_DECODER"),
+        *((name, partial(_place, place), f"mend its permissions, or let KDLAB_{name.upper()} name a folder that can be "
+                                         "written") for name, place in places),
+    ]
+    if any(name in os.environ for name in (*TORCHRUN, *COPIES)):
+        looks.append(("launch", _launch, "no training would begin"))
+    return [*(_tried(*look) for look in looks), *_variables()]
 
 
 def broken(checks: list[Check]) -> bool:
@@ -115,109 +135,79 @@ def unmet(root: str, version: Callable[[str], str], requires: Callable[[str], li
     return sorted(set(problems))
 
 
-def _packages(version, requires) -> Iterator[Check]:
-    for name in SHOWN:
-        try:
-            yield Check(name, version(name))
-        except importlib.metadata.PackageNotFoundError:
-            yield Check(name, "not installed", False, MENDS)
-
-    def fit() -> str:
-        if problems := unmet("kdlab", version, requires):
-            raise ValueError("; ".join(problems[:5]))
-        return "yes"
-
-    def torch_loads() -> str:
-        import torch
-
-        torch.ones(2).sum().item()
-        return "yes"
-
-    def torchvision_loads() -> str:
-        import torch
-        import torchvision
-
-        # Metadata can fit while the compiled halves do not: an operator that is really called tells.
-        torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
-        return "yes"
-
-    yield _tried("versions fit", fit, MENDS)
-    yield _tried("torch loads", torch_loads, f"missing, or broken: {MENDS}")
-    yield _tried("torchvision loads", torchvision_loads, f"missing, or built for another torch: {MENDS}")
+def _fit(version, requires) -> str:
+    if problems := unmet("kdlab", version, requires):
+        raise ValueError("; ".join(problems[:5]))
+    return "yes"
 
 
-def _hardware() -> Iterator[Check]:
-    def device() -> str:
-        import torch
-
-        from kdlab import launch
-
-        found = launch.device()
-        why = "KDLAB_DEVICE says so" if os.environ.get("KDLAB_DEVICE") else "torch sees no CUDA GPU"
-        if found == "cuda":
-            why = torch.cuda.get_device_name()
-        elif found == "cpu" and torch.backends.mps.is_available():
-            why += "; KDLAB_DEVICE=mps would use this Mac's GPU"
-        return f"{found}: {why}"
-
-    yield (found := _tried("device", device, "unset KDLAB_DEVICE, or name a device that is here; torch has to load"))
-    if not found.ok:
-        return
+def _torch() -> str:
     import torch
 
-    from kdlab.launch import bf16
+    torch.ones(2).sum().item()
+    return "yes"
+
+
+def _torchvision() -> str:
+    import torch
+    import torchvision
+
+    # Metadata can fit while the compiled halves do not: an operator that is really called tells.
+    torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
+    return "yes"
+
+
+def _device() -> str:
+    import torch
+
+    if (found := launch.device()) == "cuda":
+        return f"cuda: {torch.cuda.get_device_name()}"
+    mps = "; KDLAB_DEVICE=mps would use this Mac's GPU" if torch.backends.mps.is_available() and found == "cpu" else ""
+    return f"{found}: {'KDLAB_DEVICE says so' if os.environ.get('KDLAB_DEVICE') else 'torch sees no CUDA GPU'}{mps}"
+
+
+def _precision() -> str:
+    fast, why = launch.bf16()
+    return (f"fp32 in smoke, demo and study: the same everywhere, so that results compare; "
+            f"{'bf16' if fast else 'fp32'} in paper: {why}")
+
+
+def _cpu() -> str:
+    import torch
+
     from kdlab.processes import available_cores
 
-    yield Check("precision", "fp32 in smoke, demo and study: the same everywhere, so that results compare")
-    fast, why = bf16()
-    yield Check("", f"{'bf16' if fast else 'fp32'} in paper: {why}")
     name = torch.cpu.get_capabilities().get("cpu_name") or "unknown name"
-    yield Check("cpu", f"{name}; torch's own kernels use {torch.backends.cpu.get_cpu_capability()}")
-    yield Check("threads", f"one for each run, on {available_cores()} usable cores (torch alone would use "
-                           f"{torch.get_num_threads()})")
+    return (f"{name}; torch's own kernels use {torch.backends.cpu.get_cpu_capability()}; one thread for each run, on "
+            f"{available_cores()} usable cores (torch alone would use {torch.get_num_threads()})")
 
 
-def _decoder() -> Iterator[Check]:
-    def pyav() -> str:
-        import av
+def _pyav() -> str:
+    import av
 
-        return f"{av.__version__} (libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))})"
-
-    def decoder() -> str:
-        from kdlab.clips.decoders import chosen
-
-        return f"{chosen()} reads videos"
-
-    yield _tried("PyAV", pyav, f"no video can be read without it: {MENDS}")
-    yield _tried("decoder", decoder, "mend or unset KDLAB_DECODER")
+    return f"{av.__version__} (libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))})"
 
 
-def _places() -> Iterator[Check]:
-    """Is each place, or the nearest folder above it that exists, writable, and how much room is there?"""
-    for name in ("runs", "data", "cache", "figures"):
-        def look(name=name) -> str:
-            place = getattr(paths, f"{name}_dir")()
-            nearest = next(folder for folder in (place, *place.parents) if folder.exists())
-            # Writing tells more than asking for permissions, which root and network drives get wrong.
-            with tempfile.TemporaryFile(dir=nearest) as file:
-                file.write(b"kdlab")
-            free = shutil.disk_usage(nearest).free / 1e9
-            return f"{place} ({free:.0f} GB free{': take a folder with more' if free < 1 else ''})"
+def _decoder() -> str:
+    from kdlab.clips.decoders import chosen
 
-        variable = f"KDLAB_{name.upper()}"
-        yield _tried(name, look, f"mend its permissions, or let {variable} name a folder that can be written")
+    return f"{chosen()} reads videos"
 
 
-def _launch() -> Iterator[Check]:
-    """Told only where a launcher's variables are set."""
-    from kdlab.launch import COPIES, TORCHRUN, launched
+def _place(where: Callable[[], Path]) -> str:
+    """Is the place, or the nearest folder above it that exists, writable, and how much room is there?"""
+    place = where()
+    nearest = next(folder for folder in (place, *place.parents) if folder.exists())
+    # Writing tells more than asking for permissions, which root and network drives get wrong.
+    with tempfile.TemporaryFile(dir=nearest) as file:
+        file.write(b"kdlab")
+    free = shutil.disk_usage(nearest).free / 1e9
+    return f"{place} ({free:.0f} GB free{': take a folder with more' if free < 1 else ''})"
 
-    def together() -> str:
-        found = launched()
-        return f"process {found.rank} of {found.world} that train together" if found.world > 1 else "one process"
 
-    if any(name in os.environ for name in (*TORCHRUN, *COPIES)):
-        yield _tried("launch", together, "no training would begin")
+def _launch() -> str:
+    found = launch.launched()
+    return f"process {found.rank} of {found.world} that train together" if found.world > 1 else "one process"
 
 
 def _variables() -> Iterator[Check]:

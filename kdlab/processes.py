@@ -64,8 +64,8 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
             begun = list((processes._processes or {}).values())  # the executor says no more than that one is dead
             processes.shutdown(cancel_futures=True)
             if any(worker.exitcode == RAN_AGAIN for worker in begun):
-                raise Unguarded(f"error: {script.__file__} starts worker processes, and each would run it again from its "
-                                'first line: put what it does below a line `if __name__ == "__main__":`') from None
+                raise Unguarded(f"error: {script.__file__} starts worker processes, each of which would run it again: "
+                                'put what it does below a line `if __name__ == "__main__":`') from None
             raise
 
 

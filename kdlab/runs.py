@@ -27,7 +27,6 @@ from torch import nn
 
 from kdlab import __version__, paths
 from kdlab.contents import one_look
-from kdlab.feeding import fed
 from kdlab.files import sweep, write_atomically
 from kdlab.launch import cpu_features, device, launched
 from kdlab.nets.pretrained import untrained
@@ -309,7 +308,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     wall = time.monotonic()
     try:
         trained = fit(
-            recipe.method, ready.nets, fed(ready.train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
+            recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed,
             validation=ready.validation, checkpoint=checkpoint, identity=begun, progress=bar,
             say=lambda text: say(f"{recipe.name}: {text}"),
         )

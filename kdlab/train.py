@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kdlab.clips.views import ClipBatches
+from kdlab.feeding import fed
 from kdlab.files import write_atomically
 from kdlab.launch import device, launched, meet, precision
 from kdlab.layers import one_thread
@@ -262,9 +263,9 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
         """The mean over the processes, each of which sees its part of a batch."""
         return float(fabric.all_reduce(value, reduce_op="mean") if fabric.world_size > 1 else value)
 
-    for step in progress(range(start, steps)):
+    requests = (plan(count, settings, seed, step, rank, fabric.world_size) for step in range(start, steps))
+    for step, batch in zip(progress(range(start, steps)), fed(train, requests, fabric.device), strict=False):
         epoch, place = divmod(step, per_epoch)
-        batch = train.training(*plan(count, settings, seed, step, rank, fabric.world_size)).to(fabric.device)
         torch.manual_seed(seeded(seed, 3, step, rank).initial_seed())  # dropout
         rate = learning_rate(settings, step, steps)
         where = Progress(step, steps, prepared)

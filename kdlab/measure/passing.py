@@ -17,7 +17,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab import paths
-from kdlab.feeding import fed
 from kdlab.files import sweep, write_atomically
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
@@ -153,7 +152,7 @@ def _train(found: Passing, note: dict, marks: list[float], needed: dict, say: Ca
             yield step
         note["ended"] = True
 
-    trained = fit(recipe.method, nets, fed(train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
+    trained = fit(recipe.method, nets, train, recipe.settings, recipe.seed,
                   checkpoint=folder / "checkpoint.safetensors", progress=watched, say=say)
     note["cpu_seconds"] = round(trained.cpu_seconds, 2)
     if note["ended"]:
