@@ -11,7 +11,6 @@ import json
 import os
 import stat
 import time
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -28,8 +27,6 @@ __all__ = ["content_keys", "once", "one_look", "settled", "stamp"]
 _TICK = 2 * 10**9  # ns; the coarsest file systems count in two seconds
 _FEW_BYTES, _MANY_BYTES = 8 * 2**20, 2**30  # below: no threads; above: say how far it is
 
-#: What was read, for as long as this process lives: absolute path → (stamp, key).
-_known: dict[str, tuple[tuple[int, ...], str]] = {}
 _NOTHING = (), ""
 _looks: ContextVar[dict | None] = ContextVar("looks", default=None)
 
@@ -81,25 +78,21 @@ def settled(stamp: tuple[int, ...], now: int) -> bool:
 def content_keys(files: Iterable[Path]) -> dict[Path, str]:
     """32 hex digits of the SHA-256 of each of ``files``, wherever it lies; equal exactly when all bytes are.
 
-    What is new is read whole, by as many threads as there are cores (1 GB/s each). Keys are kept in memory and in the
-    folder ``contents`` of the cache. Raises FileNotFoundError for a missing file, ValueError for what is none.
+    What is new is read whole, by as many threads as there are cores (1 GB/s each). Keys are kept in the folder
+    ``contents`` of the cache. Raises FileNotFoundError for a missing file, ValueError for what is none.
     """
     now, stamps = time.time_ns(), {file: _stamp_of_clip(file) for file in dict.fromkeys(files)}
-    places = {file: os.path.abspath(file) for file in stamps}
-    new = [file for file in stamps if _known.get(places[file], _NOTHING)[0] != stamps[file]]
-    stored = {folder: _stored(folder) for folder in {os.path.dirname(places[file]) for file in new}}
-    for folder, name in (os.path.split(places[file]) for file in new):
-        _known[os.path.join(folder, name)] = stored[folder].get(name, _NOTHING)
-    known = {file: _known[places[file]] for file in stamps}
-    new = [file for file in new if known[file][0] != stamps[file]]
+    places = {file: os.path.split(os.path.abspath(file)) for file in stamps}
+    stored = {folder: _stored(folder) for folder in {folder for folder, _ in places.values()}}
+    known = {file: stored[folder].get(name, _NOTHING) for file, (folder, name) in places.items()}
+    new = [file for file in stamps if known[file][0] != stamps[file]]
     fresh = dict(zip(new, _read(new, sum(stamps[file][0] for file in new)), strict=True))
-    kept = defaultdict(dict)
-    for file, key in fresh.items():
-        if settled(stamps[file], now) and _stamp_of_clip(file) == stamps[file]:
-            folder, name = os.path.split(places[file])
-            _known[places[file]] = kept[folder][name] = stamps[file], key
-    for folder, entries in kept.items():
-        _store(folder, stored[folder] | entries)
+    still = [file for file in new if settled(stamps[file], now) and _stamp_of_clip(file) == stamps[file]]
+    for file in still:
+        folder, name = places[file]
+        stored[folder][name] = stamps[file], fresh[file]
+    for folder in {places[file][0] for file in still}:
+        _store(folder, stored[folder])
     return {file: fresh.get(file) or known[file][1] for file in stamps}
 
 

@@ -31,7 +31,7 @@ from kdlab.files import sweep, write_atomically
 from kdlab.launch import cpu_features, device, launched
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
-from kdlab.ours import is_draft, may_fill
+from kdlab.ours import may_fill
 from kdlab.preparing import batches, prepared
 from kdlab.processes import locked
 from kdlab.progress import track
@@ -216,17 +216,11 @@ def publish(runs: Iterable[Run]) -> None:
     place = paths.pretrained_dir()
     for name in chosen:
         may_fill(place / name, lambda folder: (folder / "run.json").is_file(), "run")
-    for left in place.glob(".*.tmp"):  # by a call that was killed
-        if is_draft(left.name) and (left / "weights.safetensors").is_file():
-            shutil.rmtree(left)
     before = committed_runs()
     conditions = {run.provenance["recipe"]["condition"] for run in chosen.values()}
     for name, run in chosen.items():
-        draft = place / f".{name}.{os.getpid()}.tmp"  # copied whole before the old one goes
-        shutil.copytree(run.folder, draft, ignore=shutil.ignore_patterns("begun.json", ".*"))
-        if (place / name).exists():
-            shutil.rmtree(place / name)
-        draft.rename(place / name)
+        shutil.rmtree(place / name, ignore_errors=True)
+        shutil.copytree(run.folder, place / name, ignore=shutil.ignore_patterns("begun.json", ".*"))
     for old in before:
         if old.folder.name not in chosen and old.provenance["recipe"]["condition"] in conditions:
             shutil.rmtree(old.folder)

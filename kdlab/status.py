@@ -19,7 +19,6 @@ from kdlab.ours import begins_with, may_write
 from kdlab.processes import is_held
 from kdlab.progress import headless
 from kdlab.recipe import Recipe, portable
-from kdlab.stored import DamagedRun, read_note
 
 __all__ = ["TRIED", "Board", "note_trial", "seconds_left", "standings", "table", "tally", "tried"]
 
@@ -145,17 +144,12 @@ def note_trial(name: str, identity: Mapping) -> None:
 def tried(names: Iterable[str]) -> int:
     """How many trainings with the conditions and data of the runs ``names``, of any size and seed, were ever begun
     here, whatever became of them. Begun again by the same sources from the same clips, one counts once. Lines of the
-    list that cannot be read are left out; a run whose own note cannot be read counts once."""
+    list that cannot be read are left out."""
     listed, stems = paths.runs_dir() / TRIED, {_stem(name) for name in names}
     lines = listed.read_bytes().decode("utf-8", "replace").splitlines() if listed.is_file() else []
     begun = {cells[1:] for cells in (tuple(line.split(",", 3)) for line in lines) if len(cells) == 4}
-    known = {name for *_, name in begun}
-    for note in paths.runs_dir().glob("*/begun.json"):  # also those from before there was a list
-        try:
-            identity = read_note(note)
-            begun.add((identity["sources"], identity["data"], note.parent.name))
-        except DamagedRun:
-            begun |= set() if note.parent.name in known else {("", "", note.parent.name)}
+    runs = {note.parent.name for note in paths.runs_dir().glob("*/begun.json")} - {name for *_, name in begun}
+    begun |= {("", "", name) for name in runs}  # those from before there was a list
     return sum(_stem(name) in stems for *_, name in begun)
 
 
