@@ -17,8 +17,6 @@ from kdlab.processes import is_held
 from kdlab.report import is_report
 from kdlab.run import is_executed
 
-__all__ = ["PLACES", "Found", "delete", "look"]
-
 #: How many trainings stand behind a verdict must not be forgotten with them: ``kdlab.status.TRIED``.
 TRIED = "tried.csv"
 #: What can be cleaned, and where it lies.

@@ -22,8 +22,6 @@ from kdlab.processes import available_cores
 from kdlab.progress import track
 from kdlab.stored import is_sealed, sealed
 
-__all__ = ["content_keys", "once", "one_look", "settled", "stamp"]
-
 _TICK = 2 * 10**9  # ns; the coarsest file systems count in two seconds
 _FEW_BYTES, _MANY_BYTES = 8 * 2**20, 2**30  # below: no threads; above: say how far it is
 

@@ -21,8 +21,6 @@ from packaging.requirements import Requirement
 from kdlab import launch, paths
 from kdlab.launch import COPIES, TORCHRUN
 
-__all__ = ["Check", "broken", "render", "report", "unmet"]
-
 MENDS = "run `make setup` (Windows: `py tools/setup_env.py`), which installs the versions of requirements.lock"
 SHOWN = ("torch", "torchvision", "lightning-fabric", "numpy", "pandas", "av", "jupyterlab", "papermill")
 VARIABLES = {

@@ -13,8 +13,6 @@ from pathlib import Path
 import psutil
 from safetensors import SafetensorError
 
-__all__ = ["StorageFull", "is_draft", "sweep", "write_atomically"]
-
 #: Drafts of :func:`write_atomically` (``.NAME.PID-RANDOM.tmp``) and, without a number, those of safetensors.
 _DRAFT = re.compile(r"\.(?P<name>.+?)\.(?P<pid>\d+)(-[0-9a-f]{8})?\.tmp|\.tmp\w{6}", re.ASCII)
 _DEAD_SECONDS, _OLD_SECONDS = 60, 3600

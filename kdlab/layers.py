@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-__all__ = ["Outputs", "at_random", "one_thread", "outputs", "reset", "trunk"]
-
 #: What Fabric, data-parallel training and torch.compile put before the names of a network's layers.
 WRAPPERS = {"", "_forward_module", "_orig_mod", "module"}
 

@@ -17,8 +17,6 @@ from kdlab.runs import Run, obtain, usable
 from kdlab.sources import in_cell
 from kdlab.status import Board
 
-__all__ = ["TrainingFailed", "WorkerDied", "in_order", "obtain_all"]
-
 
 class TrainingFailed(ValueError):
     """One of several trainings that ended with an error; the message names it."""

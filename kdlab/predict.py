@@ -25,8 +25,6 @@ from kdlab.show import plots
 from kdlab.show.attention_plots import looks_picture
 from kdlab.train import one_thread
 
-__all__ = ["Prediction", "open_run", "predict"]
-
 _MARK = {"Software": "kdlab predict, with matplotlib"}
 _MOMENTS = 4  # frames in the picture
 

@@ -17,8 +17,6 @@ from kdlab.nets.wrappers import for_classes
 from kdlab.recipe import Prepared, Recipe
 from kdlab.train import predict
 
-__all__ = ["batches", "open_ahead", "prepared"]
-
 
 def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatches:
     """The clips of ``split`` as the recipe's network sees them (or under other ``views``), made by its ``window``."""

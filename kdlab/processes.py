@@ -18,8 +18,6 @@ from filelock import FileLock, Timeout
 from kdlab.launch import TORCHRUN
 from kdlab.sources import in_cell
 
-__all__ = ["Unguarded", "available_cores", "each", "in_turn", "is_held", "locked", "pool"]
-
 #: How workers begin. The fork server forks from a process in which nothing but imports has happened.
 METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
 #: The exit code of a worker that found itself running its owner's script again.

@@ -32,8 +32,6 @@ from kdlab.sources import home, loaded, parts
 from kdlab.train import Settings
 from kdlab.values import whole
 
-__all__ = ["NotImported", "Prepared", "Recipe", "UserClips", "check", "from_json", "own_clips", "portable", "to_json"]
-
 
 class NotImported(ValueError):
     """A recipe of a class that this process has not imported."""

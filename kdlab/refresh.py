@@ -9,8 +9,6 @@ from kdlab.files import write_atomically
 from kdlab.notebooks import all_notebooks, checked_parameters, evidence_sources
 from kdlab.run import run_notebook
 
-__all__ = ["refresh", "stale_notebooks"]
-
 
 def refresh(profile: str = "demo") -> None:
     """Execute every notebook and replace its committed outputs; raises ``ValueError`` at the first that fails, and

@@ -32,7 +32,8 @@ from kdlab.launch import cpu_features, device, launched
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.ours import may_fill
-from kdlab.preparing import batches, prepared
+from kdlab.preparing import batches as batches
+from kdlab.preparing import prepared
 from kdlab.processes import locked
 from kdlab.progress import track
 from kdlab.recipe import NotImported, Recipe, check, from_json, own_clips, to_json
@@ -40,10 +41,6 @@ from kdlab.sources import foreign, source_hash
 from kdlab.status import note_trial
 from kdlab.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, sealed, weights_hash
 from kdlab.train import fit
-
-__all__ = ["DamagedRun", "Predictions", "Run", "StaleRun", "batches", "committed_runs", "find", "obtain", "publish",
-           "save_arrays", "unfit", "usable", "weights_hash"]
-
 
 #: The packages whose versions can change the bits of a run.
 DECIDING_PACKAGES = ("torch", "numpy", "av", "opencv-python-headless")

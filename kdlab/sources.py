@@ -20,9 +20,6 @@ from types import CodeType, FunctionType
 
 import kdlab
 
-__all__ = ["ChangedSource", "digest", "files_hash", "foreign", "home", "imports_hash", "in_cell", "loaded", "parts",
-           "source_hash", "view_mark"]
-
 #: Training imports from these only; a change elsewhere (measure, show, studies, cli) cannot change a weight.
 TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.layers", "kdlab.train", "kdlab.feeding",
                     "kdlab.preparing", "kdlab.enhancer", "kdlab.exits")

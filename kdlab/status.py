@@ -20,8 +20,6 @@ from kdlab.processes import is_held
 from kdlab.progress import headless
 from kdlab.recipe import Recipe, portable
 
-__all__ = ["TRIED", "Board", "note_trial", "seconds_left", "standings", "table", "tally", "tried"]
-
 #: The list in ``runs/`` of all trainings ever begun, which ``kdlab clean`` keeps.
 TRIED = "tried.csv"
 _TRIED_HEAD = "time,sources,data,run"

@@ -12,8 +12,6 @@ from safetensors.torch import load
 
 from kdlab import paths
 
-__all__ = ["DamagedRun", "damaged", "is_sealed", "read_bytes", "read_note", "read_weights", "sealed", "weights_hash"]
-
 #: What a note holds where it holds it; of other types the file is damaged.
 _TYPES = {"recipe": dict, "digest": str, "sources": str, "data": str, "needed": dict, "classes": list, "weights": str,
           "files": dict, "cpu_seconds": (int, float), "versions": dict, "first_losses": list}

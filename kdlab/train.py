@@ -26,9 +26,6 @@ from kdlab.launch import device, launched, meet, precision
 from kdlab.layers import one_thread
 from kdlab.values import not_negative, one_of, positive, whole
 
-__all__ = ["Diverged", "Progress", "Settings", "Trained", "fit", "learning_rate", "one_thread", "plan", "predict",
-           "seeded"]
-
 
 class Diverged(ValueError):
     """A loss that is no number."""

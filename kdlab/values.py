@@ -9,8 +9,6 @@ import math
 from collections.abc import Callable
 from numbers import Integral, Real
 
-__all__ = ["alike", "finite", "fraction", "not_negative", "one_of", "positive", "whole"]
-
 
 def _rule(wanted: str, fits: Callable[[Real], bool]) -> Callable[..., None]:
     def rule(hint: str = "", /, **named) -> None:
