@@ -6,8 +6,9 @@ these, never typed. One of your own is a page, ``my_study.py``::
 
     """Does a teacher on enhanced clips help a student on dark ones, beyond training twice as long?"""
 
-    from kdlab.papers.dual_light.recipes import SMOKE, dual_light
+    from kdlab.papers.dual_light.recipes import dual_light
     from kdlab.study import Claim, Part, Study, by_condition
+    from kdlab.train.sizes import SMOKE
 
 
     def parts(size, seeds):

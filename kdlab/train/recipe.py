@@ -5,6 +5,7 @@ recipe names each dataclass by its module. :func:`from_json` finds it there, in 
 that is imported already; nothing else is ever imported because a file names it.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -37,7 +38,7 @@ __all__ = ["NotImported", "Prepared", "Recipe", "UserClips", "check", "from_json
 
 
 class NotImported(ValueError):
-    """A recipe of a class that this process has not imported."""
+    """A recipe of a class that this process has not imported, or that another version of kdlab had."""
 
 
 @dataclass(frozen=True)
@@ -291,8 +292,14 @@ def from_json(value):
 
 def _class(name: str) -> type:
     module, _, qualname = name.partition(":")
-    there = importlib.import_module(module) if module.split(".")[0] == "kdlab" else loaded(module)
+    there, ours = loaded(module), module.split(".")[0] == "kdlab"
+    if ours:
+        with contextlib.suppress(ModuleNotFoundError):
+            there = importlib.import_module(module)
     found = getattr(there, qualname, None)
+    if ours and found is None:
+        raise NotImported(f"the recipe names {name}, which another version of kdlab had: CHANGELOG.md says what is "
+                          "there instead; its weights, history and predictions can be read without it")
     if there is None or (found is None and module == "__main__"):
         where = f"import {module}" if module != "__main__" else f"run the cell that defines {qualname}"
         raise NotImported(f"the recipe names {name}, which is not part of kdlab and not imported here: {where} first")

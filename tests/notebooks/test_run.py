@@ -152,12 +152,12 @@ def test_a_profile_that_there_is_not_is_told_before_a_kernel_starts(clone, monke
 
 
 def test_profiles_are_those_of_the_recipes():
-    from kdlab.papers.dual_light import recipes
+    from kdlab.train import sizes
 
     for name in notebooks_parameters.PROFILES:
-        assert recipes.current(name).name == name
+        assert sizes.current(name).name == name
     with pytest.raises(ValueError, match=f"there are {', '.join(notebooks_parameters.PROFILES)}$"):
-        recipes.current("huge")
+        sizes.current("huge")
 
 
 def test_somebodys_notebook_of_that_name_is_not_written_over(clone):
