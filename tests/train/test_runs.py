@@ -367,7 +367,7 @@ from kdlab import cli, studies
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.progressive.exits import ExitRecipe
 
-from kdlab.papers.dual_light.recipes import SMOKE
+from kdlab.train.sizes import SMOKE
 from kdlab.study import Part, Study
 
 def parts(size, seeds):
