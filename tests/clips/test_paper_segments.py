@@ -9,7 +9,7 @@ import torch
 
 from kdlab.clips.coviar import Compressed, flip_motion, tsn_frames
 from kdlab.clips.paper_segments import PaperSegments, SquareDraw
-from kdlab.recipe import from_json, to_json
+from kdlab.train.recipe import from_json, to_json
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 256, 340, 3), np.uint8)
 

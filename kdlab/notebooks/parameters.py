@@ -1,0 +1,227 @@
+"""What can be known about a notebook before a kernel starts: its file, its parameters, its fingerprint."""
+
+import ast
+import contextlib
+import difflib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import kdlab
+from kdlab import paths
+from kdlab.clips.decoders import chosen
+from kdlab.clips.tree import named
+from kdlab.sources import digest, imports_hash
+
+# The default of a parameter that is not a literal, such as `max_workers = os.cpu_count()`: any value fits it.
+UNKNOWN = object()
+# The sizes of kdlab.train.sizes, whose import takes seconds.
+PROFILES = ("smoke", "demo", "study")
+# Where the chapters lie, in a wheel inside of it.
+PACKAGE = Path(kdlab.__file__).parent
+# What `write_chapters` writes; tools/wheel.py puts the same into a wheel.
+CHAPTERS = ("notebooks", "figures", "pretrained", "docs")
+
+
+class NotebookError(ValueError):
+    """A notebook, or a parameter of one, that does not exist or does not fit."""
+
+
+def all_notebooks() -> list[Path]:
+    """``notebooks/NN_name.ipynb`` in order; raises :class:`NotebookError` where there are none."""
+    folder = paths.project_root() / "notebooks"
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise NotebookError(f"no notebooks in {folder}: `kdlab notebooks DIR` writes them into a folder of yours; run "
+                            "kdlab there")
+    return found
+
+
+def write_chapters(place: Path) -> list[Path]:
+    """Copy the chapters, their figures, weights and docs into ``place``; the folders that were made there.
+
+    Raises :class:`NotebookError` where one of them is there already, or ``place`` lies in the clone.
+    """
+    source = PACKAGE / "project" if (PACKAGE / "project").is_dir() else PACKAGE.parent
+    if place.resolve().is_relative_to(source.resolve()):
+        raise NotebookError(f"{place} lies in {source}, which has the chapters: name a folder elsewhere")
+    made = [place / name for name in CHAPTERS]
+    if there := [folder for folder in made if os.path.lexists(folder)]:
+        raise NotebookError(f"{there[0]} is there already, and nothing is written over: name another folder, or move "
+                            "that one away")
+    for name, folder in zip(CHAPTERS, made, strict=True):
+        shutil.copytree(source / name, folder, ignore=shutil.ignore_patterns(".*"))
+    return made
+
+
+def find_notebook(name: str) -> Path:
+    """The notebook called ``3``, ``03`` or ``03_dual_light_distillation`` (also with ``.ipynb``)."""
+    known = {path.stem: path for path in all_notebooks()}
+    wanted = Path(name).name.removesuffix(".ipynb")
+    for stem, path in known.items():
+        if wanted == stem or (wanted.isdecimal() and int(wanted) == int(stem[:2])):
+            return path
+    raise NotebookError(f"no notebook {name!r}{_nearest(wanted, known)}\nthere are: {', '.join(known)}")
+
+
+def declared_parameters(notebook: Path) -> dict[str, object]:
+    """
+    The names that the cell tagged ``parameters`` assigns, with their defaults.
+
+    Literals and ``os.environ.get(name, literal)`` are evaluated; any other default is :data:`UNKNOWN`.
+    """
+    source = next((source for kind, source, tags in _cells(notebook) if kind == "code" and "parameters" in tags), "")
+    try:
+        body = ast.parse(source).body
+    except SyntaxError as error:
+        raise NotebookError(f"{notebook}: its parameters cell is not plain Python: {error}") from error
+    assigned = [(node.targets if isinstance(node, ast.Assign) else [node.target], node.value) for node in body
+                if isinstance(node, ast.Assign) or (isinstance(node, ast.AnnAssign) and node.value)]
+    return {target.id: _default(value) for targets, value in assigned for target in targets
+            if isinstance(target, ast.Name)}
+
+
+def checked_parameters(notebook: Path, given: dict[str, object]) -> dict[str, object]:
+    """
+    ``given`` with texts read as the types of the defaults in the notebook's parameters cell.
+
+    ``data`` becomes an absolute path, since a kernel works in the notebook's folder. Raises :class:`NotebookError` for
+    a name that the cell does not assign, for a value of another type and for one that is not plain (a text, number,
+    truth value or ``None``, and where the default is one a list or a dict of them: anything else would reach the kernel
+    as another value, or as code), and for a profile that there is not, also one of ``$KDLAB_PROFILE``; ``ValueError``
+    for a ``$KDLAB_DECODER`` that there is not; ``FileNotFoundError`` for data that is not there.
+    """
+    chosen()
+    declared = declared_parameters(notebook)
+    checked = {}
+    for name, value in given.items():
+        if name not in declared:
+            known = f"it has: {', '.join(declared)}" if declared else "it has no parameters"
+            raise NotebookError(f"{notebook.stem} has no parameter {name!r}{_nearest(name, declared)}\n{known}")
+        value = _typed(name, str(value) if name == "data" and isinstance(value, Path) else value, declared[name])
+        checked[name] = value if name != "data" or value is None else _data_path(str(value))
+    profile = (declared | checked).get("profile")
+    if isinstance(profile, str) and profile not in PROFILES:
+        raise NotebookError(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
+    return checked
+
+
+def effective_parameters(notebook: Path, checked: dict[str, object]) -> dict[str, object]:
+    """Every parameter the notebook runs with: its known defaults, then ``checked`` over them."""
+    known = {name: value for name, value in declared_parameters(notebook).items() if value is not UNKNOWN}
+    return known | checked
+
+
+def evidence_sources(notebook: Path) -> str:
+    """SHA-256 over the modules of kdlab that ``notebook`` imports, and what these import in turn, docstrings and
+    comments stripped: what starts, judges and describes runs is not among them."""
+    code = []
+    for kind, source, _ in _cells(notebook):
+        with contextlib.suppress(SyntaxError):  # such a cell imports nothing
+            plain = re.sub(r"^([ \t]*)[%!].*", r"\1pass", source, flags=re.MULTILINE)  # IPython's commands
+            code += [ast.unparse(ast.parse(plain))] if kind == "code" else []
+    return imports_hash(code)
+
+
+def fingerprint(notebook: Path, effective: dict[str, object]) -> dict[str, object]:
+    """
+    What the outcome of a run depends on, as JSON: two equal fingerprints need no second run.
+
+    Cells (not outputs), parameters, :func:`evidence_sources`, and names, sizes and times of the files in ``data``.
+    """
+    data = effective.get("data")
+    return {
+        "notebook": notebook.stem,
+        "parameters": json.loads(json.dumps(effective, default=repr)),
+        "cells": digest({"cells": json.dumps(_cells(notebook))}),
+        "kdlab": evidence_sources(notebook),
+        "data": None if data is None else digest({"data": json.dumps(_files(Path(str(data))))}),
+    }
+
+
+def run_name(notebook: Path, effective: dict[str, object]) -> str:
+    """A file name for people: notebook, profile, what is not at its default, as in ``03_x-smoke-seed=1``.
+
+    It is one on every system: of 120 characters at most, and without any that Windows does not take. What had to be
+    changed or cut for that is told apart by a few digits of its hash, and so are capitals of a text, which some systems
+    do not tell apart.
+    """
+    declared = declared_parameters(notebook)
+    given = {name: value for name, value in effective.items() if name == "profile"
+             or type(value) is not type(declared[name]) or value != declared[name]}
+    text = "-".join([notebook.stem, *([str(given.pop("profile"))] if "profile" in given else []),
+                     *(f"{name}={Path(str(value)).name}" for name, value in given.items())])
+    plain = re.sub(r"[^\w.+=-]+", "_", text).encode()[:110].decode(errors="ignore")
+    same = plain == text and all(value == Path(value).name.lower() for value in given.values()
+                                 if isinstance(value, str))
+    return plain if same else f"{plain}~{digest({'parameters': repr(given)})[:6]}"
+
+
+def _cells(notebook: Path) -> list[tuple[str, str, list[str]]]:
+    """Kind, source and tags of each."""
+    try:
+        cells = json.loads(notebook.read_text("utf-8"))["cells"]
+        # nbformat stores a text or a list of lines
+        return [(c["cell_type"], "".join(c["source"]), c.get("metadata", {}).get("tags", [])) for c in cells]
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotebookError(f"{notebook} is not a notebook of format 4: {error}") from error
+
+
+def _default(node: ast.expr) -> object:
+    try:
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("os.environ.get", "os.getenv"):
+            variable, *fallback = map(ast.literal_eval, node.args)
+            return os.environ.get(variable, *fallback)
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return UNKNOWN
+
+
+def _typed(name: str, value: object, default: object) -> object:
+    """``value`` as a plain one of the type of ``default``: texts of the command line are read as Python's literals and
+    YAML's words, but where the parameter is a text itself."""
+    if isinstance(value, str) and not isinstance(default, str):
+        words = {"true": True, "false": False, "null": None, "none": None, "~": None}
+        # any other text; the last two errors of hundreds of brackets
+        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            value = words[value.lower()] if value.lower() in words else ast.literal_eval(value)
+    if isinstance(default, float) and type(value) is int:
+        value = float(value)
+    shown = "a whole number" if type(value) is int and abs(value) >= 2**64 else repr(value)[:60]  # thousands of digits
+    if default not in (None, UNKNOWN) and type(value) is not type(default):
+        raise NotebookError(f"parameter {name!r} takes a value of type {type(default).__name__}, such as {default!r}; "
+                            f"got {shown}")
+    nested = type(value) in (list, dict, tuple)
+    if not _is_plain(value) or (nested and type(default) is not type(value)):
+        raise NotebookError(f"parameter {name!r} takes a plain value, a text, a finite number, True, False or None"
+                            f"{', in lists or in dicts by a text' if nested else ''}; got {shown}")
+    return value
+
+
+def _is_plain(value: object) -> bool:
+    """Whether JSON gives ``value`` back: papermill would hand over anything else as another value, or as code."""
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) <= 20 else None) == value
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
+def _data_path(text: str) -> str:
+    path = named(text).absolute()
+    if not path.exists():
+        raise FileNotFoundError(f"no such data: {path}\ngive a folder with one sub-folder per class, or a CSV index")
+    return str(path)
+
+
+def _files(data: Path) -> list[tuple[str, int, int]]:
+    found = [data] if data.is_file() else data.rglob("*") if data.is_dir() else []
+    files = ((path.relative_to(data).as_posix(), path.stat()) for path in sorted(found) if path.is_file())
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
+
+
+def _nearest(name: str, known: dict[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
