@@ -253,8 +253,7 @@ def clean(cache, runs, data, yes):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """
-    The entry point ``kdlab``.
+    """The entry point ``kdlab``.
 
     Exits with 0; 1 when a notebook failed or ``doctor`` found a fault; 2 for a wrong call or a known error, told in one
     line (``KDLAB_DEBUG=1`` adds the traceback); 130 after Ctrl-C or SIGTERM.

@@ -34,8 +34,8 @@ def all_notebooks() -> list[Path]:
     folder = paths.project_root() / "notebooks"
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     if not found:
-        raise NotebookError(f"no notebooks in {folder}: `kdlab notebooks DIR` writes them into a folder of yours; run "
-                            "kdlab there")
+        mend = "`kdlab notebooks DIR` writes them into a folder of yours; run kdlab there"
+        raise NotebookError(f"no notebooks in {folder}: {mend}")
     return found
 
 
@@ -49,8 +49,8 @@ def write_chapters(place: Path) -> list[Path]:
         raise NotebookError(f"{place} lies in {source}, which has the chapters: name a folder elsewhere")
     made = [place / name for name in CHAPTERS]
     if there := [folder for folder in made if os.path.lexists(folder)]:
-        raise NotebookError(f"{there[0]} is there already, and nothing is written over: name another folder, or move "
-                            "that one away")
+        mend = "name another folder, or move that one away"
+        raise NotebookError(f"{there[0]} is there already, and nothing is written over: {mend}")
     for name, folder in zip(CHAPTERS, made, strict=True):
         shutil.copytree(source / name, folder, ignore=shutil.ignore_patterns(".*"))
     return made
@@ -67,8 +67,7 @@ def find_notebook(name: str) -> Path:
 
 
 def declared_parameters(notebook: Path) -> dict[str, object]:
-    """
-    The names that the cell tagged ``parameters`` assigns, with their defaults.
+    """The names that the cell tagged ``parameters`` assigns, with their defaults.
 
     Literals and ``os.environ.get(name, literal)`` are evaluated; any other default is :data:`UNKNOWN`.
     """
@@ -77,15 +76,13 @@ def declared_parameters(notebook: Path) -> dict[str, object]:
         body = ast.parse(source).body
     except SyntaxError as error:
         raise NotebookError(f"{notebook}: its parameters cell is not plain Python: {error}") from error
-    assigned = [(node.targets if isinstance(node, ast.Assign) else [node.target], node.value) for node in body
-                if isinstance(node, ast.Assign) or (isinstance(node, ast.AnnAssign) and node.value)]
-    return {target.id: _default(value) for targets, value in assigned for target in targets
-            if isinstance(target, ast.Name)}
+    assigned = [(target, node.value) for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    assigned += [(node.target, node.value) for node in body if isinstance(node, ast.AnnAssign) and node.value]
+    return {target.id: _default(value) for target, value in assigned if isinstance(target, ast.Name)}
 
 
 def checked_parameters(notebook: Path, given: dict[str, object]) -> dict[str, object]:
-    """
-    ``given`` with texts read as the types of the defaults in the notebook's parameters cell.
+    """``given`` with texts read as the types of the defaults in the notebook's parameters cell.
 
     ``data`` becomes an absolute path, since a kernel works in the notebook's folder. Raises :class:`NotebookError` for
     a name that the cell does not assign, for a value of another type and for one that is not plain (a text, number,
@@ -126,8 +123,7 @@ def evidence_sources(notebook: Path) -> str:
 
 
 def fingerprint(notebook: Path, effective: dict[str, object]) -> dict[str, object]:
-    """
-    What the outcome of a run depends on, as JSON: two equal fingerprints need no second run.
+    """What the outcome of a run depends on, as JSON: two equal fingerprints need no second run.
 
     Cells (not outputs), parameters, :func:`evidence_sources`, and names, sizes and times of the files in ``data``.
     """
@@ -149,13 +145,14 @@ def run_name(notebook: Path, effective: dict[str, object]) -> str:
     do not tell apart.
     """
     declared = declared_parameters(notebook)
-    given = {name: value for name, value in effective.items() if name == "profile"
-             or type(value) is not type(declared[name]) or value != declared[name]}
-    text = "-".join([notebook.stem, *([str(given.pop("profile"))] if "profile" in given else []),
-                     *(f"{name}={Path(str(value)).name}" for name, value in given.items())])
+    usual = {name: value for name, value in declared.items() if type(value) is type(effective.get(name))}
+    given = {name: value for name, value in effective.items() if (name, value) not in [*usual.items()]}
+    given.pop("profile", None)
+    first = [notebook.stem, str(effective["profile"])] if "profile" in effective else [notebook.stem]
+    text = "-".join(first + [f"{name}={Path(str(value)).name}" for name, value in given.items()])
     plain = re.sub(r"[^\w.+=-]+", "_", text).encode()[:110].decode(errors="ignore")
-    same = plain == text and all(value == Path(value).name.lower() for value in given.values()
-                                 if isinstance(value, str))
+    texts = [value for value in given.values() if isinstance(value, str)]
+    same = plain == text and all(value == Path(value).name.lower() for value in texts)
     return plain if same else f"{plain}~{digest({'parameters': repr(given)})[:6]}"
 
 

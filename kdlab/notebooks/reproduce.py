@@ -10,8 +10,7 @@ from kdlab.notebooks.run import Executed, executed_file, read_record, run_notebo
 
 def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = False, timeout: int | None = None,
               verbose: bool = False, say: Callable[[str], None] = say_at_once) -> list[Executed]:
-    """
-    Execute every notebook in order, training from nothing (``pretrained=False`` where a notebook has that parameter).
+    """Execute every notebook in order, training from nothing (``pretrained=False`` where there is that parameter).
 
     A notebook is skipped when its record says that the same cells, parameters, data and kdlab sources ran to the end,
     after every notebook before it had (later notebooks read what earlier ones leave); ``again`` skips none. Stops at

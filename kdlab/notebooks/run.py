@@ -68,8 +68,7 @@ def read_record(file: Path) -> dict | None:
 
 def run_notebook(notebook: Path, given: dict[str, object], *, timeout: int | None = None, verbose: bool = False,
                  say: Callable[[str], None] = say_at_once) -> Executed:
-    """
-    Execute ``notebook`` with the parameters ``given`` (texts are read as the types of the defaults).
+    """Execute ``notebook`` with the parameters ``given`` (texts are read as the types of the defaults).
 
     While it runs, and after a failure, the notebook is ``<name>.partial.ipynb``; only one that ran to its end gets the
     name ``<name>.ipynb`` and beside it ``<name>.json``, the record that lets ``reproduce`` skip it. ``timeout`` is in

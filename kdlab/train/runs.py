@@ -149,8 +149,8 @@ class Run:
         else:
             there = sorted({key.partition(".")[0] for key in state})
             parts = {key.partition(".")[0] for key in state if key.partition(".")[2] in ("mean", "std")} or {"student"}
-            raise ValueError(f"{path} holds no network {name!r} of the recipe's kind; there are the weights of "
-                             f"{', '.join(there)}, of which net() opens {', '.join(sorted(parts & {*there}))}")
+            opens = f"{', '.join(there)}, of which net() opens {', '.join(sorted(parts & {*there}))}"
+            raise ValueError(f"{path} holds no network {name!r} of the recipe's kind; there are the weights of {opens}")
         return load_weights(net, own, str(path)).eval()
 
     def _file(self, name: str) -> bytes:
@@ -243,9 +243,8 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
                 return run
             if _first_rank() and (folder / "run.json").is_file():
                 _set_aside(folder)
-            needed = {what: obtain(other, pretrained=pretrained, stale=stale, say=say)
-                      for what, other in recipe.needs().items()}
-            return _train(recipe, needed, folder, say)
+            how = dict(pretrained=pretrained, stale=stale, say=say)
+            return _train(recipe, {what: obtain(other, **how) for what, other in recipe.needs().items()}, folder, say)
 
 
 def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
@@ -261,8 +260,8 @@ def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
     if why and stale == "retrain":
         return None
     if why and (own_clips(recipe) or foreign(recipe)):
-        say(f"{recipe.name}: STALE: {why}; trained again, because it is of your own "
-            f"{'clips' if own_clips(recipe) else 'code'}")
+        yours = "clips" if own_clips(recipe) else "code"
+        say(f"{recipe.name}: STALE: {why}; trained again, because it is of your own {yours}")
         return None
     origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"
     say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}")
@@ -287,6 +286,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     catalogue.require("train", "test")
     ready = prepared(recipe, needed, catalogue, say)
     bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
+    named = lambda text: say(f"{recipe.name}: {text}")  # noqa: E731
     checkpoint = folder / "checkpoint.safetensors"
     if os.path.lexists(folder) and not folder.is_dir():
         raise damaged(folder / "run.json", f"{folder} is no folder")
@@ -297,19 +297,16 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     write_atomically(folder / "begun.json", lambda p: p.write_text(begun, encoding="utf-8"))
     note_trial(recipe.name, identity)
     wall = time.monotonic()
+    how = dict(validation=ready.validation, checkpoint=checkpoint, identity=begun, progress=bar, say=named)
     try:
-        trained = fit(
-            recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed,
-            validation=ready.validation, checkpoint=checkpoint, identity=begun, progress=bar,
-            say=lambda text: say(f"{recipe.name}: {text}"),
-        )
+        trained = fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, **how)
     except KeyboardInterrupt:
         say(f"{recipe.name}: interrupted; the same call goes on from its last finished epoch")
         raise
     with one_look(again=True):
         if recipe.digest() != identity["digest"] or recipe.data.fingerprint() != identity["data"]:
-            raise ChangedClips(f"the clips in {catalogue.root} changed while {folder.name} was trained, so it is of "
-                               "neither these nor those. Call again to train on the clips of now.")
+            what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
+            raise ChangedClips(f"{what}, so it is of neither these nor those. Call again to train on those of now.")
     if not _first_rank():
         with locked(f"{folder}.lock"):  # which the first rank holds until all is written
             return Run(folder, recipe)
@@ -318,17 +315,15 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     for split in ready.splits:
         records, logits = ready.answers(student, split)
         if records:
-            columns = dict(ids=np.array([r.id for r in records]), groups=np.array([r.group for r in records]),
-                           labels=np.array([r.label for r in records]), logits=logits.numpy())
-            predictions |= {f"{split}_{k}": v for k, v in columns.items()}
+            columns = {f"{split}_{k}s": np.array([getattr(r, k) for r in records]) for k in ("id", "group", "label")}
+            predictions |= columns | {f"{split}_logits": logits.numpy()}
     state = {f"{n}.{k}": v.cpu().contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
     write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
     write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
     save_arrays(folder / "predictions.npz", predictions)
-    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-              for name in ("history.csv", "predictions.npz")}
+    files = {name: (folder / name).read_bytes() for name in ("history.csv", "predictions.npz")}
     note = identity | {
-        "files": hashes,
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         "classes": list(catalogue.classes),
         "notes": list(catalogue.notes),
         "weights": weights_hash(state),
