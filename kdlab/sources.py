@@ -190,8 +190,8 @@ def _imports(tree: ast.AST, package: str = "") -> set[str]:
 def _read(module: str, path: Path, stamp: int) -> tuple[str, dict[str, Path]]:
     """The syntax of a module, and those it imports, by name: kdlab's, and for a foreign one those of its own place."""
     is_package = path.name == "__init__.py"
-    imported = _imports(ast.parse(path.read_text(encoding="utf-8")),
-                        module if is_package else module.rpartition(".")[0])
+    tree, package = ast.parse(path.read_text(encoding="utf-8")), module if is_package else module.rpartition(".")[0]
+    imported = _imports(tree, package)
     root = (path.parent if is_package else path).resolve().parents[module.count(".")]
     installed, kept = any(root.is_relative_to(place) for place in _INSTALLED), {}
     for name in sorted(imported):
@@ -232,29 +232,20 @@ def _cells(value, found: dict[str, str]) -> None:
     name = f"__main__:{value.__qualname__}"
     if name in found:
         return
-    functions = list(_functions(value)) if isinstance(value, type) else [value]
-    files = dict.fromkeys(f.__code__.co_filename for f in functions)
-    written = {file: "".join(linecache.getlines(file)) for file in files if file != "<string>"}  # a dataclass's own
-    if not all(written.values()):
+    members = vars(value).values() if isinstance(value, type) else [value]
+    members = [getattr(member, "fget", None) or getattr(member, "__func__", member) for member in members]
+    codes = [member.__code__ for member in members if isinstance(member, FunctionType)]
+    files = {code.co_filename for code in codes} - {"<string>"}  # a dataclass's own
+    written = ["".join(linecache.getlines(file)) for file in sorted(files)]
+    if not all(written):
         raise ValueError(f"the source of {value.__qualname__} cannot be read here: put it in a file, and import it")
-    trees = [ast.parse(text) for text in written.values()]
-    found[name] = "".join(syntax(node) for tree in trees for node in tree.body
-                          if getattr(node, "name", None) == value.__qualname__)
-    there = vars(sys.modules["__main__"])
-    for other in [*getattr(value, "__bases__", ()), *(there.get(n) for f in functions for n in _names(f.__code__))]:
-        if isinstance(other, (type, FunctionType)):
-            if other.__module__ == "__main__":
-                _cells(other, found)
-    for constant in sorted({n for f in functions for n in _names(f.__code__)}):
-        if isinstance(there.get(constant), (int, float, str, tuple)):
-            found[f"__main__:{constant}"] = repr(there[constant])
-
-
-def _functions(kind: type) -> Iterator[FunctionType]:
-    for value in vars(kind).values():
-        value = getattr(value, "fget", None) or getattr(value, "__func__", value)
-        if isinstance(value, FunctionType):
-            yield value
+    nodes = [node for text in written for node in ast.parse(text).body]
+    found[name] = "".join(syntax(node) for node in nodes if getattr(node, "name", None) == value.__qualname__)
+    there, names = vars(sys.modules["__main__"]), sorted(set().union(*map(_names, codes)))
+    found |= {f"__main__:{n}": repr(there[n]) for n in names if isinstance(there.get(n), (int, float, str, tuple))}
+    for other in [*getattr(value, "__bases__", ()), *map(there.get, names)]:
+        if isinstance(other, (type, FunctionType)) and other.__module__ == "__main__":
+            _cells(other, found)
 
 
 def _names(code: CodeType) -> set[str]:
