@@ -17,7 +17,7 @@ from torch import nn
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
-from kdlab.clips.views import Batch, ClipBatches, Draw, View, mirror_of
+from kdlab.clips.views import Batch, ClipBatches, Draw, View
 from kdlab.launch import device, launched, precision
 from kdlab.train import Settings, seeded
 
@@ -148,4 +148,4 @@ class OnDevice:
         """Move one clip's whole frames ``(T, h, w, C)`` and cut them there."""
         pixels = torch.from_numpy(frames)
         pixels = (pixels.pin_memory() if self._stream else pixels).to(self.device, non_blocking=True)
-        return draw.apply(pixels, self.clips.window.crop, mirror_of(view))
+        return self.clips.window.shown(draw, pixels, view)

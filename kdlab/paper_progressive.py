@@ -18,8 +18,8 @@ from kdlab.clips.container import DamagedClip
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.features import FrozenView
 from kdlab.clips.night import Night
-from kdlab.clips.paper_segments import PaperSegments
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
+from kdlab.clips.segments import PaperSegments
 from kdlab.clips.splits import VAL_SHARE
 from kdlab.distill.progressive import SettledCrossEntropy, gate
 from kdlab.distill.wise import FAITHFUL_MIX

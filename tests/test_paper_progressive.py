@@ -12,7 +12,7 @@ import pytest
 
 from kdlab import paper_progressive, paths
 from kdlab.clips import released
-from kdlab.clips.paper_segments import PaperSegments
+from kdlab.clips.segments import PaperSegments
 from kdlab.distill.progressive import PAPER, LabelExits, Progressive, only
 from kdlab.measure.exits import everything, parts
 from kdlab.nets.compressed import CoViARNet, tiny

@@ -21,8 +21,6 @@ from av.video.reformatter import VideoReformatter
 from kdlab.clips.block_motion import BLOCK, advance, moves, positions
 from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened
 
-__all__ = ["Modalities", "Stream", "Survey", "Unsuited", "coded", "modalities", "scan", "survey"]
-
 _MACROBLOCK = 16
 _AT_ONCE = 12  # frames of which the blocks are looked at together
 _SEEKABLE = ("avi", "mp4", "mkv")

@@ -11,9 +11,6 @@ from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.decode import Streamed
 from kdlab.clips.views import mirrored
 
-__all__ = ["DIFFERENCE", "MODALITIES", "Compressed", "flip_motion", "quantise_motion", "quantise_residual",
-           "tsn_frames"]
-
 MODALITIES = ("iframe", "motion", "residual")
 #: A control: what a residual is without motion, the plain difference to the I-frame.
 DIFFERENCE = "difference"

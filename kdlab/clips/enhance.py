@@ -20,8 +20,6 @@ import numpy as np
 from kdlab.clips.steady_clahe import fitted_tables
 from kdlab.values import positive, whole
 
-__all__ = ["Clahe", "Gamma", "HistogramEqualisation"]
-
 Clip = Callable[[], Iterator[np.ndarray]]
 Brighten = Callable[[int, np.ndarray], np.ndarray]
 

@@ -18,8 +18,6 @@ from kdlab.clips.views import Raw, TooShort, View, streamed
 from kdlab.contents import once
 from kdlab.values import positive
 
-__all__ = ["Flow", "FlowFiles"]
-
 
 @dataclass(frozen=True)
 class Flow(Streamed):

@@ -9,8 +9,6 @@ from kdlab.clips.catalogue import Catalogue, CatalogueError
 from kdlab.clips.night import Night, night_catalogue
 from kdlab.values import whole
 
-__all__ = ["HeldOut", "NightStream", "halves"]
-
 
 @dataclass(frozen=True)
 class NightStream:

@@ -24,8 +24,6 @@ from kdlab.clips.views import ClipBatches, TooShort, UnusableClips
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 
-__all__ = ["kept", "open_all", "opened_under", "unusable"]
-
 _CHUNK = 16  # at most so many clips for a worker at once
 
 

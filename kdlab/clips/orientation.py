@@ -5,8 +5,6 @@ import math
 import cv2
 import numpy as np
 
-__all__ = ["upright"]
-
 
 def upright(picture: np.ndarray, matrix: bytes | None) -> np.ndarray:
     """``(H, W, C)`` as it should be shown; contiguous. ``matrix`` is the frame's display matrix: 9 int32, by rows.

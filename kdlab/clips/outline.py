@@ -8,8 +8,6 @@ from kdlab.clips.tables import find_near
 from kdlab.clips.tree import VIDEO_SUFFIXES
 from kdlab.contents import stamp
 
-__all__ = ["outline"]
-
 _LISTS = {".csv", ".txt", ".json"}
 
 

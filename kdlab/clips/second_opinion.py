@@ -18,8 +18,6 @@ from kdlab.clips.decoders import alike, chosen, decord_reader, distance, in_orde
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Opinions", "opinions", "seconds", "side_by_side"]
-
 _EVERY = 4  # of the frames, asked of decord by number
 
 

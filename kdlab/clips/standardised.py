@@ -6,8 +6,6 @@ import torch
 
 from kdlab.clips.views import Around, Raw, View
 
-__all__ = ["Standardised"]
-
 
 @dataclass(frozen=True)
 class Standardised(Around):

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
-__all__ = ["fitted_tables"]
-
 
 def fitted_tables(clip: Callable[[], Iterator[np.ndarray]], clip_limit: float,
                   tiles: int) -> Callable[[int, np.ndarray], np.ndarray]:

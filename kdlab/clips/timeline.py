@@ -13,8 +13,6 @@ import numpy as np
 
 from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, regular
 
-__all__ = ["Timeline", "timeline"]
-
 _SEEKABLE = {("h264", "mp4"), ("h264", "mkv")}
 
 

@@ -25,8 +25,6 @@ from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 from kdlab.values import whole
 
-__all__ = ["CoviarFormat", "Made", "transcode"]
-
 _LARGEST = 2**13 - 1  # its header has 13 bits for each side
 
 

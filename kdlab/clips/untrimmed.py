@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.night.untrimmed import Untrimmed, untrimmed_catalogue
 
-__all__ = ["UntrimmedStream"]
-
 
 @dataclass(frozen=True)
 class UntrimmedStream:

@@ -18,8 +18,6 @@ from kdlab.clips.timeline import timeline
 from kdlab.clips.views import Around, Batch, ClipBatches, Draw, View, Window, streamed
 from kdlab.values import positive, whole
 
-__all__ = ["AtRate", "VideoWindow", "WindowBatches", "Windows", "windows"]
-
 PADDING, IGNORED = -1, -2  # in the place of a class
 
 
