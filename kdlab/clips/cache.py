@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from pathlib import Path
 
@@ -111,6 +112,9 @@ class FrameCache:
         self._stopped = False
         self._used = 0
         self._counted_at = -float("inf")
+
+    def __reduce__(self):  # in another process: one at the same place, which need not know all that this one does
+        return _one_cache, (self.root, self.limit_bytes)
 
     def frames(self, path: Path | str, indices: Sequence[int] | np.ndarray, side: int,
                read: Read = each_frame, tag: str = "") -> np.ndarray:
@@ -224,6 +228,12 @@ class FrameCache:
                         continue  # another process has finished it
             self._counted_at = time.monotonic()
         return self._used
+
+
+@cache
+def _one_cache(root: Path, limit_bytes: int) -> FrameCache:
+    """One for all tasks of a process: it counts the bytes in its folder."""
+    return FrameCache(root, limit_bytes)
 
 
 def _name(path: Path | str, side: int, tag: str) -> tuple[str, int, str]:

@@ -70,7 +70,7 @@ def forbidden(*_):
 def test_workers_leave_the_frames_where_this_process_finds_them(folder, monkeypatch):
     mine = parts(folder, shared())
     open_all(mine, patience=0)
-    assert len(list((folder / "readers").iterdir())) == 2
+    assert len(list((folder / "readers").iterdir())) > 1
     alone = [next(iter(ClipBatches(its.records, VIEWS, its.window, FrameCache(folder / "other")).evaluation())).views
              for its in mine]
     for name in ("read", "each_frame"):
