@@ -13,8 +13,8 @@ import inspect
 import io
 import os
 import re
+import secrets
 import time
-import uuid
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,6 +31,7 @@ from kdlab import paths
 from kdlab.clips.container import regular
 from kdlab.clips.decode import each_frame, frame_numbers, gathered
 from kdlab.clips.decoders import raw_name
+from kdlab.files import sweep
 from kdlab.values import not_negative, whole
 
 #: Frames (H, W, C) in order, one by one or as an array; where it takes ``indices``, those, given in ascending order.
@@ -41,8 +42,7 @@ _LARGEST = 2**13  # no screen or network takes more, and OpenCV ends the process
 _FORMAT = "2"  # raise it when frames of the same file and view would come out differently
 _CHECKSUM_BYTES = 4
 _RECOUNT_SECONDS = 5.0
-_ABANDONED_SECONDS = 3600.0
-_DRAFT = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{32}\.tmp")  # of this module's own; the folder may hold others' files
+_FILE = re.compile(r"[0-9a-f]{32}\.npy")  # the folder may hold others' files
 
 
 def file_key(path: Path | str) -> str:
@@ -62,9 +62,7 @@ def file_key(path: Path | str) -> str:
 
 
 def resize(frames: np.ndarray, side: int) -> np.ndarray:
-    """uint8 (T, H, W, C) scaled so that the short side is ``side`` pixels, the aspect ratio kept to a pixel."""
-    if not len(frames):
-        return np.empty((0, *resize_one(np.empty(frames.shape[1:], np.uint8), side).shape), np.uint8)
+    """uint8 (T, H, W, C), T > 0, scaled so that the short side is ``side``, the aspect ratio kept to a pixel."""
     return np.stack([resize_one(frame, side) for frame in frames])
 
 
@@ -163,50 +161,36 @@ class FrameCache:
     def _fill(self, name: tuple[str, int, str], read: Read) -> _Entry:
         """Read the whole clip, and keep it if there is room."""
         stamp = _stamp(name[0])  # before reading: a clip that changes meanwhile is then read again next time
-        file = self._file(name, stamp)
-        draft, length, shape = None if self._stopped else _Draft(file), 0, (name[1], name[1], 3)
+        draft, length, shape = _Draft(self._file(name, stamp)), 0, (name[1], name[1], 3)
         try:
             for frame in _small(read(Path(name[0])), name):
                 length, shape = length + 1, frame.shape
-                if draft and not self._kept(draft, frame):
-                    draft.discard()
-                    draft = None
-            stored = self._finished(draft) if draft and length else None
+                if not self._stopped:
+                    self._write(lambda frame=frame: self._add(draft, frame))
+            if length and not self._stopped:
+                self._used += self._write(draft.finish) or 0
         finally:
-            if draft:
-                draft.discard()
-        entry = self._entries[name] = _Entry(stamp, *stored) if stored else _Entry(stamp, (length, *shape), None)
+            draft.discard()
+        stored = _stored(draft.file) or ((length, *shape), None)
+        entry = self._entries[name] = _Entry(stamp, *stored)
         return entry
 
-    def _kept(self, draft: "_Draft", frame: np.ndarray) -> bool:
-        try:
-            if draft.free is None:
-                self.root.mkdir(parents=True, exist_ok=True)
-                draft.free = self.limit_bytes - self._bytes_used()
-            if draft.free < frame.nbytes:
-                self._stop(f"the frame cache has reached its limit of {self.limit_bytes / 1e9:.3g} GB. Let "
-                           "KDLAB_CACHE_GB allow more, ask for a smaller side, or delete the folder if its clips are "
-                           "no longer used")
-                return False
+    def _add(self, draft: "_Draft", frame: np.ndarray) -> None:
+        if not draft.shape[0]:
+            self.root.mkdir(parents=True, exist_ok=True)
+            draft.free = self.limit_bytes - self._bytes_used()
+        if draft.free < frame.nbytes:
+            self._stop(f"the frame cache has reached its limit of {self.limit_bytes / 1e9:.3g} GB. Let KDLAB_CACHE_GB "
+                       "allow more, ask for a smaller side, or delete the folder if its clips are no longer used")
+        else:
             draft.add(frame)
-        except OSError as error:
-            self._cannot_write(error)
-            return False
-        return True
 
-    def _finished(self, draft: "_Draft") -> tuple | None:
+    def _write(self, step: Callable):
         try:
-            self._used += draft.finish()
+            return step()
         except OSError as error:
-            # another process may have the file open there already (Windows refuses to replace it)
-            if stored := _stored(draft.file):
-                return stored
-            self._cannot_write(error)
-        return _stored(draft.file)
-
-    def _cannot_write(self, error: OSError) -> None:
-        self._stop(f"frames cannot be cached there ({error.strerror or error}). Free some space, or let "
-                   "KDLAB_CACHE name another folder")
+            self._stop(f"frames cannot be cached there ({error.strerror or error}). Free some space, or let "
+                       "KDLAB_CACHE name another folder")
 
     def _stop(self, why: str) -> None:
         self._stopped = True
@@ -215,18 +199,11 @@ class FrameCache:
     def _bytes_used(self) -> int:
         """Bytes in the folder, other processes' included; counted again every few seconds."""
         if time.monotonic() - self._counted_at > _RECOUNT_SECONDS:
-            self._used = 0
-            with os.scandir(self.root) as files:
-                for file in files:
-                    try:
-                        status = file.stat()
-                        if _DRAFT.fullmatch(file.name) and time.time() - status.st_mtime > _ABANDONED_SECONDS:
-                            os.unlink(file)  # its process was killed while writing
-                        else:
-                            self._used += status.st_size
-                    except FileNotFoundError:
-                        continue  # another process has finished it
-            self._counted_at = time.monotonic()
+            self._counted_at, self._used = time.monotonic(), 0
+            sweep(self.root, _FILE.fullmatch)
+            for file in os.scandir(self.root):
+                with suppress(FileNotFoundError):  # a draft that another process has finished
+                    self._used += file.stat().st_size
         return self._used
 
 
@@ -281,28 +258,32 @@ class _Draft:
     """A file of the cache while it is written: whole at its place after ``finish``, or not at all."""
 
     def __init__(self, file: Path):
-        self.file, self.free = file, None  # free: bytes that it may still take
-        self._draft = file.with_name(f".{file.stem}.{uuid.uuid4().hex}.tmp")
-        self._out, self._shape, self._checksum = None, None, 0
+        self.file, self.shape, self.free = file, (0,), 0  # free: bytes that it may still take
+        self._place = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        self._out, self._checksum = None, 0
 
     def add(self, frame: np.ndarray) -> None:
         frame = np.ascontiguousarray(frame)
         if self._out is None:
-            self._out, self._shape = open(self._draft, "wb"), (0, *frame.shape)  # noqa: SIM115
-            self._out.write(_header(self._shape))
+            self._out = open(self._place, "wb")  # noqa: SIM115
+            self._out.write(_header((0, *frame.shape)))
         self._out.write(frame.data)
         self._checksum = zlib.crc32(frame.data, self._checksum)
-        self._shape = (self._shape[0] + 1, *frame.shape)
+        self.shape = (self.shape[0] + 1, *frame.shape)
         self.free -= frame.nbytes
 
     def finish(self) -> int:
         """Put the file in its place; its size in bytes."""
-        self._out.write(_checked(self._checksum, self._shape, self.file).to_bytes(_CHECKSUM_BYTES, "little"))
+        self._out.write(_checked(self._checksum, self.shape, self.file))
         size = self._out.tell()
         self._out.seek(0)
-        self._out.write(_header(self._shape))
+        self._out.write(_header(self.shape))
         self._out.close()
-        os.replace(self._draft, self.file)  # whole or not at all, also when two processes make the same file
+        try:
+            os.replace(self._place, self.file)  # whole or not at all
+        except PermissionError:  # on Windows another process may have the file open there already
+            if _stored(self.file) is None:
+                raise
         return size
 
     def discard(self) -> None:
@@ -311,7 +292,7 @@ class _Draft:
             if self._out:
                 self._out.close()
         with suppress(OSError):
-            self._draft.unlink(missing_ok=True)
+            self._place.unlink(missing_ok=True)
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
@@ -321,9 +302,9 @@ def _header(shape: tuple[int, ...]) -> bytes:
     return head.getvalue()
 
 
-def _checked(checksum: int, shape: tuple[int, ...], file: Path) -> int:
+def _checked(checksum: int, shape: tuple[int, ...], file: Path) -> bytes:
     """The checksum of frames, with their shape and their clip, of which the file's name is a hash."""
-    return zlib.crc32(_header(shape) + file.stem.encode(), checksum)
+    return zlib.crc32(_header(shape) + file.stem.encode(), checksum).to_bytes(_CHECKSUM_BYTES, "little")
 
 
 _sound: dict[str, tuple[int, int]] = {}  # files whose checksums have been compared: size and mtime_ns then
@@ -344,7 +325,7 @@ def _stored(file: Path) -> tuple[tuple[int, ...], Path, int, tuple[int, int]] | 
                 checksum, left = 0, prod(shape)
                 while part := stored.read(min(left, 2**20)):
                     checksum, left = zlib.crc32(part, checksum), left - len(part)
-                if stored.read() != _checked(checksum, shape, file).to_bytes(_CHECKSUM_BYTES, "little"):
+                if stored.read() != _checked(checksum, shape, file):
                     return None
                 _sound[str(file)] = state
     except (OSError, ValueError):

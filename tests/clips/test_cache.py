@@ -299,7 +299,8 @@ def test_two_processes_fill_one_folder(root, tmp_path):
 
 def test_drafts_of_killed_processes_are_cleared_after_a_while(root, clip):
     root.mkdir()
-    old, new, mine = root / f".{'a' * 32}.{'0' * 32}.tmp", root / f".{'b' * 32}.{'0' * 32}.tmp", root / "mine.tmp"
+    old, new = (root / f".{sign * 32}.npy.1-{'0' * 8}.tmp" for sign in "ab")
+    mine = root / "mine.tmp"
     for file in (old, new, mine):
         file.write_bytes(bytes(100))
     for file in (old, mine):
