@@ -11,13 +11,14 @@ One that has ``fitted(clip)`` can brighten clips too long for the memory: ``clip
 the whole clip would.
 """
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from kdlab.clips.steady_clahe import fitted_tables
 from kdlab.values import positive, whole
 
 Clip = Callable[[], Iterator[np.ndarray]]
@@ -136,9 +137,9 @@ class Clahe:
 
     def fitted(self, clip: Clip) -> Brighten:
         """See above: each frame by itself, or with the tables of all."""
+        clahe = cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles))
         if not self.steady:
-            clahe = cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply
-            return lambda number, frame: _on_luma(frame[None], clahe)[0]
+            return lambda number, frame: _on_luma(frame[None], clahe.apply)[0]
         head, size = [], 0
         for frame in clip():
             head.append(frame)
@@ -148,6 +149,25 @@ class Clahe:
         else:
             bright = self(np.stack(head))
             return lambda number, frame: bright[number]
-        del head
-        equalise = fitted_tables(clip, self.clip_limit, self.tiles)
-        return lambda number, frame: _on_luma(frame[None], lambda luma: equalise(number, luma))[0]
+        (height, width), count = frame.shape[:2], sum(1 for _ in clip())
+        tall = _tall_luma(clip(), height * count, width, count, self.tiles)
+        clahe.apply(tall, tall)
+        return lambda number, frame: _on_luma(frame[None], lambda _: tall[number : height * count : count, :width])[0]
+
+
+def _tall_luma(frames: Iterator[np.ndarray], rows: int, width: int, count: int, tiles: int) -> np.ndarray:
+    """The luma of a clip too long for the memory as one tall picture in a temporary file: row y of frame t at y T + t.
+
+    Where tiles do not fit, it is mirrored below and beside to as many pixels as OpenCV would mirror, in memory.
+    """
+    below, beside = (tiles - rows % tiles, tiles - width % tiles) if rows % tiles or width % tiles else (0, 0)
+    shape = rows + below, width + beside
+    with tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and would end the process later
+            os.posix_fallocate(file.fileno(), 0, shape[0] * shape[1])
+        tall = np.memmap(file, np.uint8, "w+", shape=shape)
+    for number, frame in enumerate(frames):
+        luma = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)[..., 0]
+        tall[number:rows:count] = cv2.copyMakeBorder(luma, 0, 0, 0, beside, cv2.BORDER_REFLECT_101)
+    tall[rows:] = tall[rows - 2 : rows - 2 - below : -1]
+    return tall
