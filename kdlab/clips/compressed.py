@@ -8,7 +8,6 @@ that leaves to explain.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import dropwhile, islice
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.block_motion import BLOCK, advance, moves, positions
-from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened
+from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, remembered
 
 _MACROBLOCK = 16
 _AT_ONCE = 12  # frames of which the blocks are looked at together
@@ -81,22 +80,13 @@ class Modalities:
 
 # --- the file ------------------------------------------------------------------------------------------------------
 
+@remembered(2**15)
 def scan(path: Path | str) -> Stream:
     """The types, sizes and groups of a file's frames from its packets: some microseconds a frame, remembered.
 
     Raises Unsuited for another codec than MPEG-4 part 2, for a B-frame or a picture with global motion, and where the
     first frame is no I-frame; DamagedClip for an empty, truncated or otherwise broken file; FileNotFoundError.
     """
-    path = Path(path)
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.") from None
-    return _scan(path, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=2**15)
-def _scan(path: Path, *_stamp: int) -> Stream:
     with opened(path) as stream:
         walk = Walk(stream)
         if walk.info.codec != "mpeg4":

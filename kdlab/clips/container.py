@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from pathlib import Path
 from threading import Lock
 
@@ -62,21 +62,6 @@ class VideoInfo:
     container: str
 
 
-def probe(path: Path | str) -> VideoInfo:
-    """Size, rate, codec and announced length of a video file; a few milliseconds, and none while it stays the same.
-
-    Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video.
-    """
-    status = regular(path)
-    return _probe(Path(path), status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=2**12)
-def _probe(path: Path, *_stamp: int) -> VideoInfo:
-    with opened(path) as stream:
-        return info_of(stream)
-
-
 def regular(path: Path | str) -> os.stat_result:
     """The status of a file, once it is sure that to read it cannot block.
 
@@ -91,6 +76,33 @@ def regular(path: Path | str) -> os.stat_result:
         what = kinds.get(stat.S_IFMT(status.st_mode), "device")
         raise DamagedClip(path, f"no video: this is a {what}")
     return status
+
+
+def remembered(files: int) -> Callable:
+    """Makes a function of a file's path remember what it found of so many, for as long as each stays the same."""
+
+    def decorate(look: Callable) -> Callable:
+        known = lru_cache(files)(lambda path, *stamp: look(path))
+
+        @wraps(look)
+        def found(path: Path | str):
+            status = regular(path)
+            return known(Path(path), status.st_mtime_ns, status.st_size)
+
+        found.cache_clear = known.cache_clear
+        return found
+
+    return decorate
+
+
+@remembered(2**12)
+def probe(path: Path | str) -> VideoInfo:
+    """Size, rate, codec and announced length of a video file; a few milliseconds, and none while it stays the same.
+
+    Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video.
+    """
+    with opened(path) as stream:
+        return info_of(stream)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips import decoders
-from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, probe, regular
+from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, probe, remembered
 from kdlab.clips.orientation import upright
 from kdlab.clips.timeline import Timeline, timeline
 
@@ -158,8 +158,7 @@ def _outside(path: Path, wanted: int, count: int) -> ValueError:
 
 def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
     """As ``_in_order``, by decord."""
-    status = regular(path)
-    count = _agreed(path, status.st_mtime_ns, status.st_size)
+    count = _agreed(path)
     chosen = range(count) if wanted is None else wanted.tolist()
     if chosen and chosen[-1] >= count:
         raise _outside(path, chosen[-1], count)
@@ -174,8 +173,8 @@ def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
             raise DamagedClip(path, f"refused by decord: {at + 1} of its {count} frames come out")
 
 
-@lru_cache(maxsize=2**12)
-def _agreed(path: Path, *_stamp: int) -> int:
+@remembered(2**12)
+def _agreed(path: Path) -> int:
     """The number of frames of a file that PyAV finds sound and decord begins alike. Raises DamagedClip for others."""
     with opened(path) as stream:
         frames = Walk(stream).frames()

@@ -5,13 +5,13 @@ within half a frame of its place at the file's mean rate, the rate stands for th
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import av
 import numpy as np
 
-from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, regular
+from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, remembered
 
 _SEEKABLE = {("h264", "mp4"), ("h264", "mkv")}
 
@@ -77,17 +77,12 @@ class Timeline:
         return after - (after > 0 and moment - edges[after - 1] < edges[after] - moment)
 
 
+@remembered(256)
 def timeline(path: Path | str) -> Timeline:
     """The times of a file's frames; remembered for as long as the file stays the same.
 
     Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video or is truncated.
     """
-    status = regular(path)
-    return _timeline(Path(path), status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=256)
-def _timeline(path: Path, *_stamp: int) -> Timeline:
     with opened(path) as stream:
         walk, packets = Walk(stream), []
         try:
