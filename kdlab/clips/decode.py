@@ -20,13 +20,13 @@ from itertools import chain
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips import decoders
 from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, probe, remembered
-from kdlab.clips.orientation import upright
 from kdlab.clips.timeline import Timeline, timeline
 
 __all__ = ["DamagedClip", "Decoded", "Streamed", "VideoInfo", "each_frame", "gathered", "probe", "read_frames"]
@@ -122,6 +122,34 @@ class Streamed:
     def read(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """The frames of ``path`` (all, or those at ``indices``, in any order) in one array ``uint8 (T, H, W, C)``."""
         return gathered(self.each_frame, path, indices)
+
+
+def upright(picture: np.ndarray, matrix: bytes | None) -> np.ndarray:
+    """``(H, W, C)`` turned and mirrored as FFmpeg's own tools would; contiguous. ``matrix``, the frame's display matrix,
+    has 9 int32, by rows.
+
+    Quarter turns and mirrorings are exact; at other angles the picture turns on the spot and keeps its size. A matrix
+    of zeros, which some writers leave, says nothing.
+    """
+    if matrix is None:
+        return picture
+    a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).tolist()
+    if not (math.hypot(a, c) and math.hypot(b, d)):
+        return picture
+    angle = round(math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c)))) % 360  # clockwise
+    if angle in (0, 1):
+        turned = picture[::-1] if d < 0 and not angle else picture
+    elif angle == 90:
+        turned = picture.swapaxes(0, 1) if c > 0 else np.rot90(picture, -1)
+    elif angle == 180:
+        turned = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    elif angle == 270:
+        turned = np.rot90(picture, 2).swapaxes(0, 1) if c < 0 else np.rot90(picture)
+    else:
+        height, width = picture.shape[:2]
+        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -angle, 1)
+        turned = cv2.warpAffine(picture, turn, (width, height))
+    return np.ascontiguousarray(turned)
 
 
 class _Pictures:

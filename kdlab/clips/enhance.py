@@ -27,8 +27,14 @@ Brighten = Callable[[int, np.ndarray], np.ndarray]
 _AT_ONCE = 32 * 2**20  # bytes of frames that are enhanced as one array
 
 
+class _FrameByFrame:
+    def fitted(self, clip: Clip) -> Brighten:
+        """See above: each frame by itself."""
+        return lambda number, frame: self(frame[None])[0]
+
+
 @dataclass(frozen=True)
-class Gamma:
+class Gamma(_FrameByFrame):
     """``v' = floor(255 (v/255)^(1/gamma))``: a table of 256 entries (docs/methods.md, 1; DL-KDD's first enhancer).
 
     For dark clips (values below 79 at gamma 1.8) the table has no collision: at full resolution the enhanced clip holds
@@ -52,10 +58,6 @@ class Gamma:
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         return cv2.LUT(frames, self.table())
 
-    def fitted(self, clip: Clip) -> Brighten:
-        """See above: each frame by itself."""
-        return lambda number, frame: self(frame)
-
 
 def _on_luma(frames: np.ndarray, equalise) -> np.ndarray:
     """Apply a single-channel operation to the luma of each frame, leaving the colour differences alone."""
@@ -68,7 +70,7 @@ def _on_luma(frames: np.ndarray, equalise) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class HistogramEqualisation:
+class HistogramEqualisation(_FrameByFrame):
     """Equalise the histogram of luma: one table per frame, or, ``steady``, one for all frames (the pooled histogram).
 
     The steady one equalises the frames stacked into one tall picture: equal pixels stay equal, whenever they are seen.
@@ -87,7 +89,7 @@ class HistogramEqualisation:
     def fitted(self, clip: Clip) -> Brighten:
         """See above: each frame by itself, or with the table of all."""
         if not self.steady:
-            return lambda number, frame: self(frame[None])[0]
+            return super().fitted(clip)
         counts = sum(np.bincount(cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)[..., 0].ravel(), minlength=256)
                      for frame in clip())
         table = _equalising(counts)
@@ -106,7 +108,7 @@ def _equalising(counts: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Clahe:
+class Clahe(_FrameByFrame):
     """Contrast-limited adaptive histogram equalisation of the luma, on a grid of ``tiles`` × ``tiles``.
 
     ``steady``: the tables of a tile come from its pixels in all frames. It is CLAHE of one tall picture in which each
@@ -137,9 +139,8 @@ class Clahe:
 
     def fitted(self, clip: Clip) -> Brighten:
         """See above: each frame by itself, or with the tables of all."""
-        clahe = cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles))
         if not self.steady:
-            return lambda number, frame: _on_luma(frame[None], clahe.apply)[0]
+            return super().fitted(clip)
         head, size = [], 0
         for frame in clip():
             head.append(frame)
@@ -151,7 +152,7 @@ class Clahe:
             return lambda number, frame: bright[number]
         (height, width), count = frame.shape[:2], sum(1 for _ in clip())
         tall = _tall_luma(clip(), height * count, width, count, self.tiles)
-        clahe.apply(tall, tall)
+        cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply(tall, tall)
         return lambda number, frame: _on_luma(frame[None], lambda _: tall[number : height * count : count, :width])[0]
 
 

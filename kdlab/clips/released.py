@@ -15,14 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord, group_from_name, open_clips, own_folds, with_splits
 from kdlab.clips.splits import some
-from kdlab.clips.tables import (
-    check_counts,
-    check_name,
-    find_near,
-    near,
-    read_list,
-    read_table,
-)
+from kdlab.clips.tables import check_counts, check_name, find_near, near, read_list, read_table
 from kdlab.clips.tree import CatalogueError, is_video, refuse_odd
 
 Counts = Mapping[str, int]

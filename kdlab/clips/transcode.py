@@ -17,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 from kdlab.clips.cache import file_key
 from kdlab.clips.compressed import Unsuited, scan
 from kdlab.clips.container import DamagedClip, Walk, opened
-from kdlab.clips.orientation import upright
+from kdlab.clips.decode import upright
 from kdlab.clips.tree import Tree, named, why_no_file
 from kdlab.files import sweep, write_atomically
 from kdlab.ours import NotOurs, begins_with

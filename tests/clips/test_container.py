@@ -14,8 +14,7 @@ from av.stream import Disposition
 from kdlab.clips.cache import file_key
 from kdlab.clips.check import check, inspect
 from kdlab.clips.container import DamagedClip, Walk, opened, probe
-from kdlab.clips.decode import read_frames
-from kdlab.clips.orientation import upright
+from kdlab.clips.decode import read_frames, upright
 from tests.conftest import encode, pattern
 
 
