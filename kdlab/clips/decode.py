@@ -125,8 +125,7 @@ class Streamed:
 
 
 def upright(picture: np.ndarray, matrix: bytes | None) -> np.ndarray:
-    """``(H, W, C)`` turned and mirrored as FFmpeg's own tools would; contiguous. ``matrix``, the frame's display matrix,
-    has 9 int32, by rows.
+    """``(H, W, C)`` as FFmpeg's own tools show it; contiguous. ``matrix`` is the frame's display matrix: 9 int32.
 
     Quarter turns and mirrorings are exact; at other angles the picture turns on the spot and keeps its size. A matrix
     of zeros, which some writers leave, says nothing.
