@@ -127,26 +127,22 @@ def _is_whole(target: Path, note: str) -> bool:
 
 
 def _write(source: Path, target: Path, form: CoviarFormat, note: str) -> None:
-    try:
-        with opened(source) as stream, av.open(str(target), "w", format="avi", options={"fflags": "+bitexact"}) as file:
-            walk, converter, number = Walk(stream), VideoReformatter(), 0
-            file.metadata["comment"] = note
-            fps = walk.info.fps or 25.0
-            rate = Fraction(fps).limit_denominator(65535 // ceil(fps))  # the format has 16 bits for the clock
-            made = file.add_stream("mpeg4", rate=rate, options={
-                "flags": "+qscale", "global_quality": str(118 * form.quantiser), "qmin": str(form.quantiser),
-                "sc_threshold": "1000000000", "bf": "0"})  # no I-frames but the regular ones
-            made.width, made.height, made.pix_fmt = form.width, form.height, "yuv420p"
-            made.codec_context.gop_size, made.codec_context.thread_count = form.gop, 1
-            for number, frame in enumerate(walk.frames()):
-                if matrix := frame.side_data.get("DISPLAYMATRIX"):
-                    turned = upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), matrix)
-                    frame = av.VideoFrame.from_ndarray(turned, "rgb24")
-                frame = converter.reformat(frame, form.width, form.height, "yuv420p", interpolation="BICUBIC",
-                                           threads=1)
-                frame.pts, frame.time_base, frame.pict_type = number, 1 / rate, PictureType.NONE
-                file.mux(made.encode(frame))
-            file.mux(made.encode())
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+    with opened(source) as stream, av.open(str(target), "w", format="avi", options={"fflags": "+bitexact"}) as file:
+        walk, converter, number = Walk(stream), VideoReformatter(), 0
+        file.metadata["comment"] = note
+        fps = walk.info.fps or 25.0
+        rate = Fraction(fps).limit_denominator(65535 // ceil(fps))  # the format has 16 bits for the clock
+        made = file.add_stream("mpeg4", rate=rate, options={
+            "flags": "+qscale", "global_quality": str(118 * form.quantiser), "qmin": str(form.quantiser),
+            "sc_threshold": "1000000000", "bf": "0"})  # no I-frames but the regular ones
+        made.width, made.height, made.pix_fmt = form.width, form.height, "yuv420p"
+        made.codec_context.gop_size, made.codec_context.thread_count = form.gop, 1
+        for number, frame in enumerate(walk.frames()):
+            if matrix := frame.side_data.get("DISPLAYMATRIX"):
+                turned = upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), matrix)
+                frame = av.VideoFrame.from_ndarray(turned, "rgb24")
+            frame = converter.reformat(frame, form.width, form.height, "yuv420p", interpolation="BICUBIC",
+                                       threads=1)
+            frame.pts, frame.time_base, frame.pict_type = number, 1 / rate, PictureType.NONE
+            file.mux(made.encode(frame))
+        file.mux(made.encode())

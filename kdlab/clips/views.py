@@ -151,6 +151,10 @@ class Around(Streamed):
         """As the view ``of``."""
         return mirror_of(self.of)(pixels)
 
+    def finish(self, pixels: torch.Tensor) -> torch.Tensor:
+        """As the view ``of``."""
+        return self.of.finish(pixels) if hasattr(self.of, "finish") else pixels
+
 
 @dataclass(frozen=True)
 class MotionMix(Around):

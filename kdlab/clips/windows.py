@@ -64,9 +64,6 @@ class AtRate(Around):
         for frame, times in zip(streamed(self.of)(path, numbers), repeats.tolist(), strict=True):
             yield from [frame] * times
 
-    def finish(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.of.finish(pixels) if hasattr(self.of, "finish") else pixels
-
 
 @dataclass(frozen=True)
 class VideoWindow(ClipRecord):
