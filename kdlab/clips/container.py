@@ -16,6 +16,7 @@ from av.stream import Disposition
 from av.video.frame import PictureType
 
 from kdlab.clips import vop
+from kdlab.clips.tree import kind_of
 
 # Formats that consist of, or lead to, other files, networks and devices.
 _ELSEWHERE = {"alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "rtp", "rtsp", "sap",
@@ -71,10 +72,8 @@ def regular(path: Path | str) -> os.stat_result:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.") from None
-    kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
     if not stat.S_ISREG(status.st_mode):
-        what = kinds.get(stat.S_IFMT(status.st_mode), "device")
-        raise DamagedClip(path, f"no video: this is a {what}")
+        raise DamagedClip(path, f"no video: this is {kind_of(status)}")
     return status
 
 

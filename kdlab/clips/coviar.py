@@ -30,13 +30,9 @@ def quantise_residual(residual: np.ndarray) -> np.ndarray:
 
 def flip_motion(quantised: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
     """Quantised motion, uint8 (..., W, 2), of the mirrored picture: mirrored itself, and x pointing the other way."""
-    if isinstance(quantised, torch.Tensor):
-        flipped = quantised.flip(-2)
-        flipped[..., 0] = (256 - flipped[..., 0].short()).clamp(max=255).byte()
-        return flipped
-    flipped = quantised[..., ::-1, :].copy()
-    flipped[..., 0] = np.minimum(256 - flipped[..., 0].astype(np.int16), 255)  # 0 would become 256
-    return flipped
+    flipped = torch.as_tensor(quantised).flip(-2)
+    flipped[..., 0] = (256 - flipped[..., 0].short()).clamp(max=255).byte()  # 0 would become 256
+    return flipped if isinstance(quantised, torch.Tensor) else flipped.numpy()
 
 
 def tsn_frames(count: int, segments: int = 3, moving: bool = True, phases: np.ndarray | None = None) -> np.ndarray:

@@ -141,8 +141,7 @@ def _write(source: Path, target: Path, form: CoviarFormat, note: str) -> None:
             if matrix := frame.side_data.get("DISPLAYMATRIX"):
                 turned = upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), matrix)
                 frame = av.VideoFrame.from_ndarray(turned, "rgb24")
-            frame = converter.reformat(frame, form.width, form.height, "yuv420p", interpolation="BICUBIC",
-                                       threads=1)
+            frame = converter.reformat(frame, form.width, form.height, "yuv420p", interpolation="BICUBIC", threads=1)
             frame.pts, frame.time_base, frame.pict_type = number, 1 / rate, PictureType.NONE
             file.mux(made.encode(frame))
         file.mux(made.encode())
