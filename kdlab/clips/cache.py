@@ -9,7 +9,6 @@ one.
 """
 
 import hashlib
-import inspect
 import io
 import os
 import re
@@ -34,7 +33,7 @@ from kdlab.clips.decoders import raw_name
 from kdlab.files import sweep
 from kdlab.values import not_negative, whole
 
-#: Frames (H, W, C) in order, one by one or as an array; where it takes ``indices``, those, given in ascending order.
+#: Frames (H, W, C) in order, one by one or as an array: all, or those at ascending ``indices``.
 Read = Callable[..., Iterable[np.ndarray]]
 
 _END_BYTES = 64 * 1024
@@ -92,8 +91,8 @@ class _Entry:
 class FrameCache:
     """All frames of clips, resized, under ``root`` (default: ``frames`` in ``kdlab.paths.cache_dir()``).
 
-    A clip is read by ``read(path)``, which gives all frames at full size, uint8 (H, W, C), one by one or as an array; a
-    ``read`` that also takes ``indices`` (ascending) serves clips that are not cached without decoding them whole.
+    A clip is read by ``read(path)``, which gives all frames at full size, uint8 (H, W, C), one by one or as an array;
+    ``read(path, indices=…)`` (ascending) gives those of a clip that is not cached, without decoding it whole.
     ``tag`` names what ``read`` does (view and parameters): another ``read`` needs another tag. Without one, frames are
     those of the decoder that is chosen, and kept under its name.
 
@@ -124,7 +123,7 @@ class FrameCache:
         indices = frame_numbers(path, indices)
         name = _name(path, side, tag)
         entry = self._find(name)
-        if entry is None and not (self._stopped and _takes_indices(read)):
+        if entry is None and not self._stopped:
             entry = self._fill(name, read)
         stored = entry and _mapped(entry)
         if entry and entry.file and stored is None:  # gone or changed meanwhile
@@ -225,10 +224,6 @@ def _stamp(path: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _takes_indices(read: Read) -> bool:
-    return "indices" in inspect.signature(read).parameters
-
-
 def _small(frames: Iterable[np.ndarray], name: tuple[str, int, str]) -> Iterator[np.ndarray]:
     """The frames of a clip resized, one by one."""
     path, side, tag = name
@@ -245,13 +240,7 @@ def _small(frames: Iterable[np.ndarray], name: tuple[str, int, str]) -> Iterator
 
 def _read_some(name: tuple[str, int, str], indices: np.ndarray, read: Read) -> np.ndarray:
     """Frames that are not cached, resized."""
-    def each(path: Path, wanted: np.ndarray) -> Iterator[np.ndarray]:
-        if _takes_indices(read):
-            return _small(read(path, indices=wanted), name)
-        chosen = set(wanted.tolist())
-        return (frame for number, frame in enumerate(_small(read(path), name)) if number in chosen)
-
-    return gathered(each, Path(name[0]), indices)
+    return gathered(lambda path, wanted: _small(read(path, indices=wanted), name), Path(name[0]), indices)
 
 
 class _Draft:

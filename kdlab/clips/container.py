@@ -250,7 +250,7 @@ class Walk:
         if not trouble and (not self.seen or self.seen <= last and self.seen < shown - SLACK):
             trouble = f"damaged: only {self.seen} of its {shown} frames can be decoded"
         if reason := self.truncation() or trouble:
-            raise DamagedClip(path_of(self._stream), reason)
+            raise DamagedClip(self._stream.container.name.removeprefix("file:"), reason)
 
     def each_packet(self) -> Iterator[av.Packet]:
         """Pass on the packets, counting them. Raises ``av.error.FFmpegError`` where the file cannot be read."""
@@ -299,11 +299,6 @@ class Walk:
         """
         only_serves = self.info.codec == "vp8" and not bytes(packet)[0] & 0x10
         return packet.is_discard or (self._clock is not None and not self._clock.shows(bytes(packet))) or only_serves
-
-
-def path_of(stream: av.video.stream.VideoStream) -> Path:
-    """The file that a stream was ``opened`` from."""
-    return Path(stream.container.name.removeprefix("file:"))
 
 
 def _announced_end(stream: av.video.stream.VideoStream, container: str) -> float | None:

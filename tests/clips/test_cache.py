@@ -210,15 +210,6 @@ def test_above_the_limit_only_the_frames_asked_for_are_read(root, tmp_path):
     assert cache.length(clips[3], 12, read) == 20
 
 
-def test_a_reader_of_whole_clips_works_above_the_limit(root, clip):
-    read = Reader()
-    cache = FrameCache(root, limit_bytes=1)
-    with pytest.warns(RuntimeWarning):
-        for _ in range(2):
-            got = cache.frames(clip, WANTED, 12, lambda path: read(path))
-            assert np.array_equal(got, expected(clip, WANTED, 12))
-
-
 def test_what_is_cached_is_served_when_the_limit_is_reached_later(root, clip):
     read = Reader()
     FrameCache(root).frames(clip, WANTED, 12, read)
