@@ -1,11 +1,8 @@
 """Decoded frames kept on disk at the size wanted, so that a clip is decoded once and not in every epoch.
 
 One plain ``.npy`` file (T, h, w, C) of uint8 for each clip, size and view, with a checksum behind the frames, mapped
-into memory for the moment of an access: thousands of clips then cost no open files and no memory, and processes share
-the pages of the system.
-
-Frames are resized while they are read, and written one by one: a long or large clip takes no more memory than a small
-one.
+into memory for the moment of an access. Frames are resized while they are read, and written one by one: neither many
+clips nor a long one take more memory.
 """
 
 import hashlib
@@ -45,10 +42,9 @@ _FILE = re.compile(r"[0-9a-f]{32}\.npy")  # the folder may hold others' files
 
 
 def file_key(path: Path | str) -> str:
-    """32 hex digits naming a file's content: its size and a hash of its first and last 64 kB.
+    """32 hex digits naming a file's content, wherever it lies: its size and a hash of its first and last 64 kB.
 
-    The key does not depend on where the file lies, and reading the two ends keeps it fast for large videos.
-    Raises FileNotFoundError when the file is missing, DamagedClip for a folder, pipe or device.
+    Raises FileNotFoundError, and DamagedClip for a folder, pipe or device.
     """
     regular(path)
     with open(path, "rb") as file:

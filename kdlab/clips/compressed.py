@@ -18,7 +18,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.block_motion import BLOCK, advance, moves, positions
-from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, remembered
+from kdlab.clips.container import DamagedClip, UnusableFile, VideoInfo, Walk, opened, remembered
 
 _MACROBLOCK = 16
 _AT_ONCE = 12  # frames of which the blocks are looked at together
@@ -26,15 +26,10 @@ _SEEKABLE = ("avi", "mp4", "mkv")
 _VOP = b"\0\0\1\xb6"  # begins a picture in the stream; the two bits behind it are its type
 
 
-class Unsuited(ValueError):
+class Unsuited(UnusableFile):
     """A sound video of which not each frame is made from the one before. ``reason`` names the first such frame."""
 
-    def __init__(self, path: Path | str, reason: str):
-        super().__init__(path, reason)  # both in args, so that the error survives a process pool
-        self.path, self.reason = Path(path), reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}. Make it over: kdlab data transcode {self.path} --out FOLDER"
+    mend = "Make it over: kdlab data transcode {} --out FOLDER"
 
 
 @dataclass(frozen=True)

@@ -31,20 +31,27 @@ _NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "mkv"}
 SLACK = 2
 
 
-class DamagedClip(ValueError):
-    """A file that is no video, or of which frames are missing.
+class UnusableFile(ValueError):
+    """A file, the ``reason`` why it cannot be used, and the ``mend``."""
 
-    ``path`` says which; ``reason`` begins with the kind of fault and a colon: empty, misnamed, no video, audio only,
-    unknown codec, truncated or damaged.
-    """
+    mend = ""
 
     def __init__(self, path: Path | str, reason: str):
         super().__init__(path, reason)  # both in args, so that the error survives a process pool
-        self.path = Path(path)
-        self.reason = reason
+        self.path, self.reason = Path(path), reason
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}. Replace the file, or take the clip out of the catalogue."
+        return f"{self.path}: {self.reason}. {self.mend.format(self.path)}"
+
+
+class DamagedClip(UnusableFile):
+    """A file that is no video, or of which frames are missing.
+
+    ``reason`` begins with the kind of fault and a colon: empty, misnamed, no video, audio only, unknown codec,
+    truncated or damaged.
+    """
+
+    mend = "Replace the file, or take the clip out of the catalogue."
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     FileNotFoundError where there is no video, ValueError when two would get one name or one would replace a file that
     was not made here, StorageFull when ``out`` cannot be written.
     """
-    asked, (source, out) = source, (Path(os.path.realpath(named(place))) for place in (source, out))
+    given, (source, out) = source, (Path(os.path.realpath(named(place))) for place in (source, out))
     tree = Tree()
     if source.is_dir():
         root, files = source, [file for file in tree.videos(source) if not file.is_relative_to(out)]
@@ -80,7 +80,7 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     odd = [Made(file, out / file.relative_to(root).with_suffix(".avi"), reason=why) for file, why in tree.odd.items()]
     if not files:
         why = "".join(f" ({its.source.name}: {its.reason})" for its in odd[:1])
-        raise FileNotFoundError(f"{asked}: no video there{why}. Name a video, or a folder with videos in it.")
+        raise FileNotFoundError(f"{given}: no video there{why}. Name a video, or a folder with videos in it.")
     jobs = [(file, out / file.relative_to(root).with_suffix(".avi"), form) for file in files]
     known: dict[Path, Path] = {file: file for file in files}
     for file, target, _ in jobs:

@@ -1,9 +1,8 @@
 """Views of a clip, the draw that all views of one clip share, and the batches a network is fed.
 
-A *view* turns a file into ``uint8`` frames ``(H, W, C)``, one by one so that a long clip needs no more memory than a
-short one (whole clips ``(T, H, W, C)`` are for looking at); everything after it (sampling in time, crop, flip) is one
-:class:`Draw`, made once per clip and applied to every view, so that a teacher and a student see the same moment of the
-same place. Rule 3 of docs/methods.md, 0.
+A *view* turns a file into ``uint8`` frames ``(H, W, C)``, one by one, as a long clip may not fit into memory;
+everything after it (sampling in time, crop, flip) is one :class:`Draw`, made once per clip and the same for every view,
+so that a teacher and a student see the same moment of the same place. Rule 3 of docs/methods.md, 0.
 """
 
 import math
