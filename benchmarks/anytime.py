@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdlab.measure.anytime import cost_per_exit, walk
 from kdlab.measure.cost import cpu_times
 from kdlab.nets.compressed import CHANNELS, CoViARNet
-from kdlab.nets.exits import ExitHeads, Trio
 from kdlab.nets.video import build
+from kdlab.papers.progressive.anytime import cost_per_exit, walk
+from kdlab.papers.progressive.nets import ExitHeads, Trio
 
 SAMPLES, SEGMENTS, CLASSES, REPEATS = 8, 1, 101, 3
 SHARES = (1.0, 0.75, 0.5, 0.25)

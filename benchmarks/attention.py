@@ -17,8 +17,8 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from kdlab import paths
 from kdlab.nets.compressed import TinyCompressed
-from kdlab.nets.generative import Gated
 from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.papers.generative.nets import Gated
 
 NETS = {"R(2+1)D": (TinyR2Plus1D(), (16, 36, 36), "net.stages.3"),
         "GenKD's gated C3D": (Gated(), (16, 36, 36), "net.backbone.stages.3"),

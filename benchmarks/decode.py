@@ -21,8 +21,8 @@ from av.video.reformatter import VideoReformatter
 
 from kdlab import paths
 from kdlab.clips.decode import read_frames
-from kdlab.clips.night import Night, make_night
-from kdlab.clips.night.codec import write_h264
+from kdlab.night import Night, make_night
+from kdlab.night.codec import write_h264
 
 REPEATS, FILES = 7, 12
 Indices = np.ndarray | None

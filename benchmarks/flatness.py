@@ -34,7 +34,7 @@ from kdlab.measure.flatness import BLOCKS, Hessian
 from kdlab.measure.lanczos import FIRST, Krylov, extremes, trace
 from kdlab.measure.lanczos import _Block as Block
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train import one_thread
+from kdlab.train.loop import one_thread
 
 with contextlib.suppress(ImportError):
     import pyhessian

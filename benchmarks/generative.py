@@ -15,14 +15,15 @@ import torch
 from steps import Made, environment, interleaved, summary
 
 from kdlab.clips.views import Batch
-from kdlab.distill.dual_light import CrossEntropy, DualLight
-from kdlab.distill.generative import FeatureRepresentation, GenerativeDistillation
-from kdlab.generative_profiles import STUDENT, TEACHER, WINDOW
-from kdlab.nets.generative import CVAE, Gated
+from kdlab.distill.method import CrossEntropy
 from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.video import build
-from kdlab.paper import activation_bytes
-from kdlab.train import Settings, fit
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
+from kdlab.papers.generative.nets import CVAE, Gated
+from kdlab.papers.generative.recipes import STUDENT, TEACHER, WINDOW
+from kdlab.papers.paper_size import activation_bytes
+from kdlab.train.loop import Settings, fit
 
 CLASSES, BATCH, NUMBER, REPEATS = 11, 8, 12, 8
 CLIP = (WINDOW.frames, WINDOW.crop, WINDOW.crop)

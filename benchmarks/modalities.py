@@ -26,9 +26,9 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.compressed import coded, modalities, scan
 from kdlab.clips.coviar import MODALITIES, Compressed, tsn_frames
 from kdlab.clips.decode import read_frames
-from kdlab.clips.night import Night, make_night
-from kdlab.clips.night.codec import write_mpeg4
 from kdlab.clips.transcode import transcode
+from kdlab.night import Night, make_night
+from kdlab.night.codec import write_mpeg4
 
 try:
     from mvextractor.videocap import VideoCap

@@ -22,13 +22,15 @@ from torch.fx.experimental.optimization import fuse
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.views import Batch, ClipBatches, Window
-from kdlab.distill.controls import StoredTargets
-from kdlab.distill.dual_light import CrossEntropy, DualLight
+from kdlab.distill.method import CrossEntropy
 from kdlab.measure.cost import macs
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.profiles import SMOKE, STUDY, dual_light
-from kdlab.train import Settings, fit
+from kdlab.papers.dual_light.control_methods import StoredTargets
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.train.loop import Settings, fit
+from kdlab.train.sizes import SMOKE, STUDY
 
 CLASSES = 11
 

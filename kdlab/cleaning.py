@@ -14,13 +14,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kdlab import paths
+from kdlab.notebooks.report import is_report
+from kdlab.notebooks.run import is_executed
 from kdlab.ours import is_draft
-from kdlab.report import is_report
-from kdlab.run import is_executed
 
 __all__ = ["PLACES", "Found", "delete", "look"]
 
-#: How many trainings stand behind a verdict must not be forgotten with them: ``kdlab.status.TRIED``.
+#: How many trainings stand behind a verdict must not be forgotten with them: ``kdlab.train.status.TRIED``.
 TRIED = "tried.csv"
 #: What can be cleaned, and where it lies.
 PLACES = {"cache": paths.cache_dir, "runs": paths.runs_dir, "data": paths.data_dir}
@@ -76,8 +76,8 @@ def _in_cache(place: Path) -> Iterator[Path]:
 
 
 def _in_data(place: Path) -> Iterator[Path]:
-    from kdlab.clips.night.folder import STREAMS, TRUTH, about, is_own
-    from kdlab.clips.night.spec import NightError
+    from kdlab.night.folder import STREAMS, TRUTH, about, is_own
+    from kdlab.night.spec import NightError
 
     for folder in _folders(place):
         try:
@@ -104,7 +104,7 @@ def _in_runs(place: Path) -> Iterator[Path]:
     yield from _files(place / "notebooks", lambda name: name.endswith((".ipynb", ".json")), is_executed)
     yield from _files(place, "report.html".__eq__, is_report)
     for folder in _folders(place / "studies"):
-        from kdlab.evidence import is_table  # which imports torch, and that takes seconds
+        from kdlab.study.evidence import is_table  # which imports torch, and that takes seconds
 
         tables = list(_files(folder, lambda name: name.endswith(".csv"), is_table))
         if tables:

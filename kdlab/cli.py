@@ -44,8 +44,8 @@ def doctor():
 @click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
 def run(notebook, pairs, data, timeout, verbose):
     """Execute notebook NN (3, 03 or its name) headlessly, into runs/notebooks/."""
-    from kdlab.notebooks import find_notebook
-    from kdlab.run import run_notebook
+    from kdlab.notebooks.parameters import find_notebook
+    from kdlab.notebooks.run import run_notebook
 
     given = dict(pairs)
     if len(given) < len(pairs) or (data is not None and "data" in given):
@@ -61,7 +61,7 @@ def run(notebook, pairs, data, timeout, verbose):
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 def notebooks(folder):
     """Write the chapters into DIR, with their figures, weights and docs: for kdlab installed without its repository."""
-    from kdlab.notebooks import write_chapters
+    from kdlab.notebooks.parameters import write_chapters
 
     made = write_chapters(folder)
     click.echo(f"{', '.join(f'{path.name}/' for path in made)} written into {folder}. Go there: `kdlab run 00`, or "
@@ -76,7 +76,7 @@ def notebooks(folder):
 @click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
 def reproduce(profile, data, again, timeout, verbose):
     """Execute all notebooks in order, training from nothing; goes on where an interrupted one stopped."""
-    from kdlab import reproduce
+    from kdlab.notebooks import reproduce
 
     resume = "the same command goes on from here; what is finished is kept"
     try:
@@ -118,7 +118,7 @@ def study(name, profile, seeds, workers, only, status):
     At its committed size a study of kdlab's rewrites its table and predictions in figures/; all else goes to
     runs/studies/. `python -m pydoc kdlab.study` shows one on a page.
     """
-    from kdlab.status import tally
+    from kdlab.train.status import tally
 
     found = _study(name)
     size = found.sized(profile) if profile else None
@@ -147,11 +147,11 @@ def _study(name: str):
 
 def _say_status(recipes) -> None:
     """The table of a study's ``recipes`` and those they need, from their folders alone."""
-    from kdlab import status
     from kdlab.contents import one_look
-    from kdlab.many import in_order
     from kdlab.processes import available_cores
-    from kdlab.runs import find, unfit
+    from kdlab.train import status
+    from kdlab.train.many import in_order
+    from kdlab.train.runs import find, unfit
 
     with one_look():
         asked, away = in_order(recipes), {}
@@ -193,7 +193,7 @@ def predict(clip, name, out):
 @cli.command()
 def figures():
     """Redraw the pictures in figures/ from the committed tables and predictions."""
-    from kdlab.show.gallery import draw
+    from kdlab.studies.gallery import draw
 
     for picture in draw():
         click.echo(picture)
@@ -202,9 +202,9 @@ def figures():
 @cli.command()
 def fresh():
     """Say which committed runs, studies and notebook outputs other sources made than today's; exit code 1 when any."""
-    from kdlab.refresh import stale_notebooks
-    from kdlab.runs import committed_runs, unfit
+    from kdlab.notebooks.refresh import stale_notebooks
     from kdlab.studies import every
+    from kdlab.train.runs import committed_runs, unfit
 
     stale = {run.folder.name: why for run in committed_runs() if (why := unfit(run))}
     for study in every().values():
@@ -220,7 +220,7 @@ def fresh():
 @click.option("--profile", default="demo", show_default=True)
 def refresh(profile):
     """Execute all notebooks and replace their committed outputs."""
-    from kdlab.refresh import refresh
+    from kdlab.notebooks.refresh import refresh
 
     refresh(profile)
 
@@ -230,7 +230,7 @@ def refresh(profile):
 @click.option("--no-code", is_flag=True, help="Leave the code cells out.")
 def report(out, no_code):
     """Turn the executed scoreboard into one HTML page that needs no network."""
-    from kdlab.report import write_report
+    from kdlab.notebooks.report import write_report
 
     page, remarks = write_report(out, code=not no_code)
     click.echo(page)

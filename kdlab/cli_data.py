@@ -22,9 +22,9 @@ def data():
 @click.option("--untrimmed", is_flag=True, help="Videos of 20 to 60 s with several actions; --clips counts videos.")
 def night(out, clips, workers, untrimmed, **dials):
     """Make the embedded data set; a second call completes what an interrupted one left."""
-    from kdlab.clips.night import ACTIONS, Night, make_night
-    from kdlab.clips.night.folder import check_free
-    from kdlab.clips.night.untrimmed import Untrimmed, make_untrimmed
+    from kdlab.night import ACTIONS, Night, make_night
+    from kdlab.night.folder import check_free
+    from kdlab.night.untrimmed import Untrimmed, make_untrimmed
 
     spec = {name: value for name, value in dials.items() if value is not None}
     if "classes" in spec:
@@ -80,7 +80,8 @@ def check(path, test_fold, min_frames, csv, workers, no_cache, decoders):
     from kdlab.clips.views import ClipBatches
     from kdlab.files import write_atomically
     from kdlab.ours import may_write
-    from kdlab.profiles import current, dual_light
+    from kdlab.papers.dual_light.recipes import dual_light
+    from kdlab.train.sizes import current
 
     if csv:
         may_write(csv, _is_table_of_clips, "table of checked clips")

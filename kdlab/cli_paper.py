@@ -45,9 +45,9 @@ def _go(module: ModuleType, size, dry_run: bool, data_root: Path | None, seed: i
 @click.option("--weights", type=click.Path(path_type=Path), help="Checkpoint of R(2+1)D-34 (IG-65M) to begin from.")
 def dual_light(weights, **asked):
     """DL-KDD on ARID v1.0, ARID v1.5 and Dark-48, with its controls; goes on where an interrupted call stopped."""
-    from kdlab import paper
+    from kdlab.papers.dual_light import paper_size
 
-    _go(paper, paper.profile(weights), **asked)
+    _go(paper_size, paper_size.profile(weights), **asked)
 
 
 @_paper("progressive", "folders ucf101, hmdb51, transcoded")
@@ -57,9 +57,9 @@ def dual_light(weights, **asked):
               help="Crops of a training clip that the exits see; each takes host memory.")
 def progressive(weights, draws, **asked):
     """PKD and WISE on UCF-101 and HMDB-51, with their controls; goes on where an interrupted call stopped."""
-    from kdlab import paper_progressive
+    from kdlab.papers.progressive import paper_size
 
-    _go(paper_progressive, paper_progressive.profile(dict(weights), draws), **asked)
+    _go(paper_size, paper_size.profile(dict(weights), draws), **asked)
 
 
 @_paper("generative", "folders ucf101, hmdb51")
@@ -69,15 +69,15 @@ def progressive(weights, draws, **asked):
               help="Folder of flow pictures, a folder for each data set in it; without it flow is computed.")
 def generative(weights, flow, **asked):
     """GenKD on UCF-101 and HMDB-51, RGB and flow, with its controls; goes on where an interrupted call stopped."""
-    from kdlab import paper_generative
+    from kdlab.papers.generative import paper_size
 
-    _go(paper_generative, paper_generative.profile(dict(weights), flow), **asked)
+    _go(paper_size, paper_size.profile(dict(weights), flow), **asked)
 
 
 @_paper("detection", "folder thumos14")
 @click.option("--weights", type=click.Path(path_type=Path), help="I3D's checkpoint for the teacher to begin from.")
 def detection(weights, **asked):
     """GenKD on THUMOS14's untrimmed videos; goes on where an interrupted call stopped."""
-    from kdlab import paper_detection
+    from kdlab.papers.generative import detection_paper_size
 
-    _go(paper_detection, paper_detection.profile(weights), **asked)
+    _go(detection_paper_size, detection_paper_size.profile(weights), **asked)

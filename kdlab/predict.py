@@ -19,11 +19,11 @@ from kdlab.files import write_atomically
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
 from kdlab.ours import begins_with, may_write
-from kdlab.recipe import Recipe
-from kdlab.runs import Run, batches
 from kdlab.show import plots
 from kdlab.show.attention_plots import looks_picture
-from kdlab.train import one_thread
+from kdlab.train.loop import one_thread
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run, batches
 
 __all__ = ["Prediction", "open_run", "predict"]
 

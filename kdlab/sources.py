@@ -22,11 +22,12 @@ import kdlab
 
 __all__ = ["ChangedSource", "foreign", "home", "in_cell", "loaded", "parts", "source_hash", "syntax", "view_mark"]
 
-#: Training imports from these only; a change elsewhere (measure, show, studies, cli) cannot change a weight.
-TRAINING_SOURCES = ("kdlab.clips", "kdlab.nets", "kdlab.distill", "kdlab.layers", "kdlab.train", "kdlab.feeding",
-                    "kdlab.preparing", "kdlab.enhancer", "kdlab.exits")
+#: Training imports from these only; a change elsewhere (measure, study, show, cli) cannot change a weight. Of a paper's
+#: folder only those modules count that the classes of a recipe import, and none of them imports its study or pictures.
+TRAINING_SOURCES = ("kdlab.clips", "kdlab.night", "kdlab.nets", "kdlab.distill", "kdlab.layers", "kdlab.train.loop",
+                    "kdlab.train.feeding", "kdlab.train.preparing", "kdlab.papers")
 #: What every training goes through.
-ROOTS = ("kdlab.train", "kdlab.feeding", "kdlab.preparing")
+ROOTS = ("kdlab.train.loop", "kdlab.train.feeding", "kdlab.train.preparing")
 _MAIN = ("__main__", "__mp_main__")  # the latter is a worker's name for its owner's script
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib"))
 

@@ -1,5 +1,6 @@
 """What several tests need: tiny videos with known content, and the user's own clips where there are any."""
 
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -74,3 +75,52 @@ def command(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
         return ended.value.code, *capsys.readouterr()
 
     return call
+
+
+@pytest.fixture
+def own_places(monkeypatch, tmp_path):
+    """Runs, cache, data, figures and committed weights under ``tmp_path``, which is returned."""
+    for name in ("RUNS", "CACHE", "DATA", "FIGURES"):
+        monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
+    monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path / "pretrained")
+    return tmp_path
+
+
+@pytest.fixture
+def reading(monkeypatch):
+    """``reading("wise")``: from here on what is not told apart from the committed evidence is what the smoke size of
+    that study left in ``runs/``, whose folder is returned."""
+    def read(study):
+        place = paths.runs_dir() / "studies" / f"{study}-smoke"
+        monkeypatch.setenv("KDLAB_FIGURES", str(place))
+        return place
+
+    return read
+
+
+@pytest.fixture
+def miniature_arid6(make_video, monkeypatch, own_places):
+    """Twelve clips of two classes in two folds, found as the real dark set is; returns :func:`own_places`."""
+    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(own_places))
+    lines = ["path,label,fold,group"]
+    for k in range(12):
+        label, fold = ("Run", "Sit")[k % 2], "AB"[k // 6]
+        make_video(f"arid6/{label}/{k}.mp4", frames=10 + k, size=(50, 40))
+        lines.append(f"{label}/{k}.mp4,{label},{fold},g{k // 2}{label}")
+    (own_places / "arid6" / "index.csv").write_text("\n".join(lines))
+    return own_places
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+def words(fig) -> str:
+    """All texts that a picture shows, a line each."""
+    from matplotlib.text import Text
+
+    fig.canvas.draw()
+    return "\n".join(text.get_text() for text in fig.findobj(Text) if text.get_visible())

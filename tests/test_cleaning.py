@@ -10,17 +10,18 @@ import pytest
 from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_notebook
 
-from kdlab import cleaning, paths, status
+from kdlab import cleaning, paths
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.night import Night, make_night
-from kdlab.clips.night import make as making
-from kdlab.evidence import COLUMNS, Evidence
 from kdlab.files import write_atomically
-from kdlab.profiles import SMOKE
-from kdlab.report import TITLE
-from kdlab.run import run_notebook
+from kdlab.night import Night, make_night
+from kdlab.night import make as making
+from kdlab.notebooks.report import TITLE
+from kdlab.notebooks.run import run_notebook
+from kdlab.study.evidence import COLUMNS, Evidence
+from kdlab.train import status
+from kdlab.train.sizes import SMOKE
 
-RECIPE = {"recipe": {"type": "kdlab.recipe:Recipe", "condition": "ce_raw"}}
+RECIPE = {"recipe": {"type": "kdlab.train.recipe:Recipe", "condition": "ce_raw"}}
 
 
 @pytest.fixture
@@ -76,7 +77,8 @@ def make_ours(folder: Path, monkeypatch) -> None:
         name = "passing.json" if run.startswith("passing") else "run.json"
         put(folder, f"{run}/{name}", text=json.dumps(RECIPE))
     put(folder, "begun-night-s0-7f3a2c/begun.json", text=json.dumps(RECIPE))
-    put(folder, "zerodce-night-s0-ef4e5562/enhancer.json", text='{"enhancer": {"type": "kdlab.enhancer:Curves"}}')
+    put(folder, "zerodce-night-s0-ef4e5562/enhancer.json",
+        text='{"enhancer": {"type": "kdlab.papers.dual_light.enhancer:Curves"}}')
     put(folder, "broken-night-s0-123456/begun.json", text=json.dumps(RECIPE))
     put(folder, "broken-night-s0-123456/run.json", text="")
     put(folder, "notebooks/.03_x-demo.json.99.tmp", ".report.html.99.tmp")

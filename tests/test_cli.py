@@ -12,7 +12,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from kdlab import cli_data, notebooks, paths
+from kdlab import cli_data, paths
+from kdlab.notebooks import parameters as notebooks_parameters
 
 PROJECT = paths.project_root()
 PIXEL = base64.b64encode(base64.b16decode(  # a PNG of one pixel
@@ -26,7 +27,7 @@ def clone(tmp_path, monkeypatch):
     for name in ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_PROFILE", "KDLAB_REAL_CLIPS", "KDLAB_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "clone")
-    monkeypatch.setattr(notebooks, "PACKAGE", tmp_path / "package")  # whose sources nobody edits during the test
+    monkeypatch.setattr(notebooks_parameters, "PACKAGE", tmp_path / "package")  # which nobody edits during the test
     (tmp_path / "clone" / "notebooks").mkdir(parents=True)
     return tmp_path / "clone"
 

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from kdlab import contents
-from tests.test_recipe import undecodable
-from tests.test_runs import make_recipe
+from tests.train.test_recipe import undecodable
+from tests.train.test_runs import make_recipe
 
 
 def test_clips_that_lie_still_are_read_once(tmp_path, monkeypatch):

@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab import many, runs
 from kdlab.clips.views import ClipBatches, Raw, Window, tag
-from kdlab.distill.dual_light import DualLight
-from kdlab.many import obtain_all
 from kdlab.measure.attention import grad_cam
 from kdlab.measure.cost import macs, parameters
 from kdlab.measure.flatness import Hessian
 from kdlab.measure.lanczos import trace
 from kdlab.nets.attention_head import Attended
-from kdlab.nets.detector import Detector
 from kdlab.nets.video import TinyR2Plus1D, begin_as, build
-from kdlab.recipe import NotImported, Recipe, check
-from kdlab.runs import Run, obtain
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.papers.generative.detector import Detector
 from kdlab.sources import ChangedSource, source_hash
 from kdlab.studies.looks import downwards, stages_of
-from kdlab.train import Settings
+from kdlab.train import many, runs
+from kdlab.train.loop import Settings
+from kdlab.train.many import obtain_all
+from kdlab.train.recipe import NotImported, Recipe, check
+from kdlab.train.runs import Run, obtain
 
 HOME = Path(__file__).parent / "foreign"
 SMALL = dict(window=Window(4, 16, 16), settings=Settings(epochs=3, batch_size=4))
@@ -113,7 +113,7 @@ def python(tmp_path, *arguments: str) -> str:
 
 OPENED = """
 from pathlib import Path
-from kdlab.runs import Run, unfit
+from kdlab.train.runs import Run, unfit
 run = Run(Path(FOLDER))
 try:
     run.net()
@@ -136,9 +136,9 @@ SCRIPT = """
 from dataclasses import dataclass, replace
 from moonlight import Moons, Strided
 from kdlab.clips.views import Window
-from kdlab.many import obtain_all
-from kdlab.recipe import Recipe
-from kdlab.train import Settings
+from kdlab.train.many import obtain_all
+from kdlab.train.recipe import Recipe
+from kdlab.train.loop import Settings
 
 @dataclass(frozen=True)
 class Mine(Strided):
@@ -159,7 +159,8 @@ def test_a_class_in_a_script_reaches_its_workers_and_is_opened_by_who_imports_th
     said = python(tmp_path, "script.py")
     assert "went through" in said, said
     folder = said.split()[-1]
-    code = ("import sys; sys.path.insert(0, '.'); import script; from pathlib import Path; from kdlab.runs import Run; "
+    code = ("import sys; sys.path.insert(0, '.'); import script; from pathlib import Path; "
+            "from kdlab.train.runs import Run; "
             f"run = Run(Path({folder!r})); print(type(run.recipe.net).__name__, repr(run.staleness()))")
     assert "Mine ''" in python(tmp_path, "-c", code)
 
@@ -253,11 +254,11 @@ if __name__ == "__main__":
     cell('''from dataclasses import dataclass, replace
 import moonlight
 from kdlab.clips.views import Window
-from kdlab.many import obtain_all
-from kdlab.recipe import Recipe
-from kdlab.runs import Run
+from kdlab.train.many import obtain_all
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run
 from kdlab.sources import source_hash
-from kdlab.train import Settings
+from kdlab.train.loop import Settings
 from torch import nn''')
     helper = '''class Mean(nn.Module):
     def __init__(self, classes):

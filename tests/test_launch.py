@@ -4,8 +4,8 @@ import sys
 import pytest
 import torch
 
-from kdlab import train
 from kdlab.launch import Launch, LaunchError, device, launched, meet
+from kdlab.train import loop
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a",
             "MASTER_PORT": "29500"}
@@ -66,7 +66,7 @@ def test_an_allocation_of_slurm_is_trained_in_by_one_process(monkeypatch):
     for name, value in {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "mine", "SLURM_PROCID": "0"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("KDLAB_DEVICE", "cpu")
-    fabric = train._fabric("fp32")
+    fabric = loop._fabric("fp32")
     assert (fabric.world_size, fabric.global_rank, fabric.device.type) == (1, 0, "cpu")
 
 

@@ -14,15 +14,15 @@ from kdlab import paths
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, TooShort, Window
-from kdlab.distill.dual_light import DualLight
 from kdlab.measure.cost import macs
 from kdlab.nets.torchvision_video import TorchvisionVideo
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.ours import NotOurs
+from kdlab.papers.dual_light.method import DualLight
 from kdlab.predict import open_run, predict
-from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import committed_runs, obtain
-from kdlab.train import Settings
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import committed_runs, obtain
 from tests.conftest import encode
 
 SIDES = ("left", "right")

@@ -4,19 +4,23 @@ from dataclasses import dataclass
 
 import pytest
 
-from kdlab import detection_profiles, exit_profiles, generative_profiles, protocols
-from kdlab.profiles import SMOKE, dual_light
+from kdlab import protocols
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.generative import detection_recipes
+from kdlab.papers.generative import recipes as generative_recipes
+from kdlab.papers.progressive import recipes as progressive_recipes
 from kdlab.protocols import lacking
-from kdlab.recipe import UserClips, check
+from kdlab.train.recipe import UserClips, check
+from kdlab.train.sizes import SMOKE
 
 
 @pytest.mark.parametrize("conditions", [
     lambda: dual_light(SMOKE), lambda: dual_light(SMOKE, data=UserClips("/nowhere")),
-    lambda: generative_profiles.conditions(generative_profiles.SMOKE, generative_profiles.night(
-        generative_profiles.SMOKE)),
-    lambda: exit_profiles.conditions(exit_profiles.SMOKE, exit_profiles.trio(
-        exit_profiles.SMOKE, exit_profiles.night(exit_profiles.SMOKE))),
-    lambda: detection_profiles.conditions(detection_profiles.SMOKE, 0),
+    lambda: generative_recipes.conditions(generative_recipes.SMOKE, generative_recipes.night(
+        generative_recipes.SMOKE)),
+    lambda: progressive_recipes.conditions(progressive_recipes.SMOKE, progressive_recipes.trio(
+        progressive_recipes.SMOKE, progressive_recipes.night(progressive_recipes.SMOKE))),
+    lambda: detection_recipes.conditions(detection_recipes.SMOKE, 0),
 ])
 def test_every_recipe_of_kdlabs_own_has_what_is_asked_of_others(conditions):
     for recipe in conditions().values():

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from kdlab import enhancer as enhancer_module
 from kdlab import paths
-from kdlab.enhancer import TrainedCurves
-from kdlab.nets.generative import Gated
 from kdlab.ours import NotOurs
-from kdlab.recipe import UserClips
-from kdlab.runs import DamagedRun, Run, committed_runs, find, obtain, unfit
-from kdlab.status import note_trial, tried
-from tests.test_runs import DualLight, make_recipe, make_student
-from tests.test_runs import clips as clips
-from tests.test_runs import places as places
+from kdlab.papers.dual_light import enhancer as enhancer_module
+from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.papers.generative.nets import Gated
+from kdlab.train.recipe import UserClips
+from kdlab.train.runs import DamagedRun, Run, committed_runs, find, obtain, unfit
+from kdlab.train.status import note_trial, tried
+from tests.train.test_runs import DualLight, make_recipe, make_student
+from tests.train.test_runs import clips as clips
+from tests.train.test_runs import places as places
 
 
 def quiet(line: str) -> None:
@@ -162,7 +162,7 @@ def test_a_teacher_of_other_weights_never_teaches(clips, runs):
 
 def test_a_rotten_cvae_never_teaches(tmp_path):
     """It is read by another way than its network."""
-    from kdlab.nets.generative import read_cvae
+    from kdlab.papers.generative.nets import read_cvae
     from kdlab.stored import weights_hash
 
     cvae = Gated().make(2).new_cvae(4)
@@ -201,7 +201,7 @@ def interrupted(clips, places, monkeypatch):
             yield step
 
     with monkeypatch.context() as patch:
-        patch.setattr("kdlab.runs.track", stopped)
+        patch.setattr("kdlab.train.runs.track", stopped)
         with pytest.raises(KeyboardInterrupt):
             obtain(recipe, pretrained=False, say=quiet)
     assert (places / "runs" / recipe.name / "checkpoint.safetensors").is_file()

@@ -11,18 +11,22 @@ import pytest
 import torch
 
 import kdlab
-from kdlab.clips.mpeg4_sets import HeldOut
-from kdlab.clips.night import Night
+from kdlab.clips.held_out import HeldOut
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import AtRate
-from kdlab.distill import baselines, controls, feature_baselines, generative, losses, progressive, wise, zero_dce
-from kdlab.enhancer import TrainedCurves
-from kdlab.exits import ExitRecipe
+from kdlab.distill import baselines, feature_baselines, losses
 from kdlab.measure import accuracy, cost, detection, flatness, minima, paired, passing, surface, transfer
-from kdlab.nets.exits import Exit
-from kdlab.profiles import SMOKE
-from kdlab.recipe import Recipe, UserClips, to_json
-from kdlab.train import Settings
+from kdlab.night import Night
+from kdlab.papers.dual_light import control_methods, zero_dce
+from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.papers.generative import method as generative_method
+from kdlab.papers.progressive import method as progressive_method
+from kdlab.papers.progressive import wise
+from kdlab.papers.progressive.exits import ExitRecipe
+from kdlab.papers.progressive.nets import Exit
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe, UserClips, to_json
+from kdlab.train.sizes import SMOKE
 from kdlab.values import alike, finite, fraction, not_negative, one_of, positive, whole
 
 
@@ -78,7 +82,8 @@ def configurations() -> list:
             if isinstance(kind, type) and dataclasses.is_dataclass(kind) and kind.__module__ == module.name:
                 if kind.__dataclass_params__.frozen and kind.__name__ not in FOUND:
                     kinds[kind] = None
-    for sizes in ("exit_profiles", "generative_profiles", "detection_profiles", "studies.attention"):
+    for sizes in ("papers.progressive.recipes", "papers.generative.recipes", "papers.generative.detection_recipes",
+                  "studies.attention"):
         GIVEN.append(importlib.import_module(f"kdlab.{sizes}").SMOKE)
     examples = {type(one): one for one in GIVEN}
     for kind in kinds:
@@ -139,11 +144,11 @@ NET = torch.nn.Linear(1, 1)
     ("temperature", lambda x: baselines.dkd_loss(Z, Z, LABELS, x, 1, 8)),
     ("alpha", lambda x: baselines.dkd_loss(Z, Z, LABELS, 4, x, 8)),
     ("beta", lambda x: baselines.dkd_loss(Z, Z, LABELS, 4, 1, x)),
-    ("temperature", lambda x: progressive.soft_cross_entropy(Z, Z, x)),
-    ("limit", lambda x: progressive.gate(0.1, 0.1, x)),
-    (r"shares\[0\]", lambda x: progressive.Progressive(schedule=(("own", x), ("motion", 1.0)))),
-    ("probability", lambda x: controls.random_gamma(Z, x, 1, 3)),
-    ("low", lambda x: controls.random_gamma(Z, 0.5, x, 3)),
+    ("temperature", lambda x: progressive_method.soft_cross_entropy(Z, Z, x)),
+    ("limit", lambda x: progressive_method.gate(0.1, 0.1, x)),
+    (r"shares\[0\]", lambda x: progressive_method.Progressive(schedule=(("own", x), ("motion", 1.0)))),
+    ("probability", lambda x: control_methods.random_gamma(Z, x, 1, 3)),
+    ("low", lambda x: control_methods.random_gamma(Z, 0.5, x, 3)),
     ("level", lambda x: zero_dce.exposure_loss(torch.zeros(1, 3, 16, 16), x)),
     ("l1", lambda x: wise.solve(EXITS, np.zeros(4, int), x)),
     ("budget", lambda x: wise.threshold_for_budget(EXITS, np.zeros(4, int), np.arange(1, 4), x)),
@@ -180,8 +185,8 @@ def test_functions_refuse_by_name(name, call, wrong):
     lambda: baselines.dkd_loss(Z, Z, LABELS[:1], 4, 1, 8),
     lambda: baselines.attention_transfer_loss(torch.ones(2, 3, 2, 2, 2), torch.ones(1, 3, 2, 2, 2)),
     lambda: feature_baselines.feature_norm_loss(Z, Z[:1], torch.zeros(3, 3), LABELS),
-    lambda: progressive.soft_cross_entropy(Z, Z[:, :1]),
-    lambda: generative.kl_to_attention(Z, Z, Z[:, :1]),
+    lambda: progressive_method.soft_cross_entropy(Z, Z[:, :1]),
+    lambda: generative_method.kl_to_attention(Z, Z, Z[:, :1]),
     lambda: zero_dce.spatial_loss(torch.zeros(2, 3, 8, 8), torch.zeros(1, 3, 8, 8)),
     lambda: accuracy.expected_calibration_error(Z.numpy(), LABELS.numpy()[:1]),
 ])

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from kdlab import paths
 from kdlab.cli import cli
-from kdlab.notebooks import CHAPTERS, NotebookError, write_chapters
+from kdlab.notebooks.parameters import CHAPTERS, NotebookError, write_chapters
 from tools.wheel import FOLDERS
 
 ROOT = Path(__file__).parents[1]

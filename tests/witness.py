@@ -15,38 +15,41 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from kdlab import detection_profiles, exit_profiles, generative_profiles
 from kdlab.clips.coviar import DIFFERENCE, Compressed
-from kdlab.clips.darkened import Darkened
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.flow import Flow
-from kdlab.clips.mpeg4_sets import NightStream
-from kdlab.clips.night import Night
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.segments import PaperSegments, Segments
 from kdlab.clips.standardised import Standardised
 from kdlab.clips.views import Enhanced, MotionMix
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
-from kdlab.distill.controls import RandomGamma, StoredTargets
-from kdlab.distill.dual_light import DualLight
-from kdlab.distill.generative import GenerativeDistillation
-from kdlab.distill.generative_detection import DetectionDistillation, DetectionRepresentation
-from kdlab.distill.progressive import SettledCrossEntropy
-from kdlab.enhancer import TrainedCurves
 from kdlab.launch import cpu_features
-from kdlab.many import in_order, obtain_all
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.compressed import CoViARNet, matched
-from kdlab.nets.exits import ORDER
-from kdlab.nets.generative import Gated
 from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.nets.wrappers import WithStatistics
-from kdlab.profiles import SMOKE, dual_light
-from kdlab.recipe import Recipe
-from kdlab.runs import DECIDING_PACKAGES, Run
-from kdlab.train import Settings
+from kdlab.night import Night
+from kdlab.night.darkened import Darkened
+from kdlab.night.streams import NightStream
+from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets
+from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.generative import detection_recipes
+from kdlab.papers.generative import recipes as generative_recipes
+from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative.method import GenerativeDistillation
+from kdlab.papers.generative.nets import Gated
+from kdlab.papers.progressive import recipes as progressive_recipes
+from kdlab.papers.progressive.method import SettledCrossEntropy
+from kdlab.papers.progressive.nets import ORDER
+from kdlab.train.loop import Settings
+from kdlab.train.many import in_order, obtain_all
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import DECIDING_PACKAGES, Run
+from kdlab.train.sizes import SMOKE
 
 #: Three classes: enough for what a hash can tell.
 NIGHT = Night(("Jump", "Sit", "Wave"), (4, 2, 2), 0.25)
@@ -104,11 +107,11 @@ def classifiers() -> dict[str, Recipe]:
 
 def generative() -> dict[str, Recipe]:
     """Generative feature distillation and its competitors, on pixels and on flow."""
-    size, data = generative_profiles.SMOKE, NightStream(NIGHT)
-    made = generative_profiles.conditions(replace(size, epochs=2), data)
-    rgb, flow = generative_profiles.streams(size, data)
+    size, data = generative_recipes.SMOKE, NightStream(NIGHT)
+    made = generative_recipes.conditions(replace(size, epochs=2), data)
+    rgb, flow = generative_recipes.streams(size, data)
     consecutive = Recipe("student_ce", data, Flow(), settings=SHORT, window=ConsecutiveWindow(16, 40, 36),
-                         net=replace(generative_profiles.STUDENT, channels=2))
+                         net=replace(generative_recipes.STUDENT, channels=2))
     # the paper's backbone under the gate, teacher and student, in both passes
     window, clip = ConsecutiveWindow(16, 72, 64), (16, 64, 64)
     teacher = replace(made["teacher_fr"], net=Gated(I3D(), clip, dropout=0.5), window=window,
@@ -122,7 +125,7 @@ def generative() -> dict[str, Recipe]:
 
 def detectors() -> dict[str, Recipe]:
     """Detectors on untrimmed `night`, without and with refinement, begun at random and as a classifier."""
-    made = detection_profiles.conditions(detection_profiles.SMOKE, 0)
+    made = detection_recipes.conditions(detection_recipes.SMOKE, 0)
     student, taught = made["det_student"], made["det_genkd"]
     made["det_refined"] = replace(student, net=replace(student.net, refine=True))
     phase_1 = replace(taught.teacher, method=DetectionRepresentation(alternating=taught.teacher.settings.epochs))
@@ -133,12 +136,12 @@ def detectors() -> dict[str, Recipe]:
 
 def compressed() -> dict[str, Recipe]:
     """Networks of the compressed domain, and internal classifiers on them by every method."""
-    size, data = exit_profiles.SMOKE, NightStream(replace(NIGHT, context=0.9))
-    trio = exit_profiles.trio(size, data)
+    size, data = progressive_recipes.SMOKE, NightStream(replace(NIGHT, context=0.9))
+    trio = progressive_recipes.trio(size, data)
     found = {f"trio_{r.condition}": r for r in trio}
-    found |= {f"matched_{r.condition}": r for r in exit_profiles.trio(size, data, net=matched)}
-    found["difference"] = exit_profiles.trio(size, data, residual=DIFFERENCE)[0]
-    found |= exit_profiles.conditions(size, trio)
+    found |= {f"matched_{r.condition}": r for r in progressive_recipes.trio(size, data, net=matched)}
+    found["difference"] = progressive_recipes.trio(size, data, residual=DIFFERENCE)[0]
+    found |= progressive_recipes.conditions(size, trio)
     found["plain_ce"] = replace(trio[0], method=replace(SettledCrossEntropy(), freeze_after=1.0))
     found |= {f"coviar_{m}": Recipe(m, data, Compressed(m), SettledCrossEntropy(), net=CoViARNet(m, 18),
                                     window=PaperSegments(3, 72, 64), settings=LARGE["settings"]) for m in ORDER}

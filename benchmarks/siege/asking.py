@@ -13,7 +13,7 @@ from siege.camp import answers
 
 def ask(field: Attack, its, right: dict[str, str], names: tuple) -> None:
     """Obtain the run of a recipe and compare what it says with ``right``."""
-    from kdlab.runs import obtain
+    from kdlab.train.runs import obtain
 
     names = (*names, its.condition)
     run = field.call(names, obtain, its, pretrained=False, say=lambda _: None)

@@ -63,11 +63,11 @@ def warm_up() -> None:
 
     import kdlab.cli
     import kdlab.clips.transcode
-    import kdlab.many
-    import kdlab.report
-    import kdlab.reproduce
-    import kdlab.studies.dual_light
+    import kdlab.notebooks.report
+    import kdlab.notebooks.reproduce
+    import kdlab.papers.dual_light.study
     import kdlab.studies.night_audit
+    import kdlab.train.many
     assert Path(kdlab.__file__).is_relative_to(sys.path[0]), "another kdlab than the copy was imported"
 
 
@@ -135,8 +135,8 @@ def recipe(clips: Path, seed: int = 0, epochs: int = 2, **changes):
     """A training of a second on ``clips``; ``changes`` are fields of the recipe."""
     from kdlab.clips.views import Window
     from kdlab.nets.video import TinyR2Plus1D
-    from kdlab.recipe import Recipe, UserClips
-    from kdlab.train import Settings
+    from kdlab.train.loop import Settings
+    from kdlab.train.recipe import Recipe, UserClips
 
     base = Recipe("ce_raw", UserClips(str(clips)), net=TinyR2Plus1D(widths=(4, 8)), window=Window(4, 16, 16),
                   settings=Settings(epochs=epochs, batch_size=4), seed=seed)
@@ -147,7 +147,7 @@ def student(clips: Path, seed: int = 0, **changes):
     """As :func:`recipe`, taught by a network that sees brightened clips."""
     from kdlab.clips.enhance import Gamma
     from kdlab.clips.views import Enhanced
-    from kdlab.distill.dual_light import DualLight
+    from kdlab.papers.dual_light.method import DualLight
 
     teacher = recipe(clips, seed + 1, condition="ce_enhanced", view=Enhanced(Gamma(1.8)))
     return recipe(clips, seed, **(dict(condition="dlkdd", method=DualLight(), teacher=teacher) | changes))
@@ -155,11 +155,11 @@ def student(clips: Path, seed: int = 0, **changes):
 
 def lessen_profiles(epochs: int = 1) -> None:
     """Make the profiles ``smoke`` and ``demo`` in this process so small that a study takes seconds."""
-    from kdlab.clips.night import Night
     from kdlab.clips.views import Window
     from kdlab.nets.video import TinyR2Plus1D
-    from kdlab.profiles import DEMO, SMOKE
-    from kdlab.train import Settings
+    from kdlab.night import Night
+    from kdlab.train.loop import Settings
+    from kdlab.train.sizes import DEMO, SMOKE
 
     for profile in (SMOKE, DEMO):  # in place, for whoever has imported them
         small = dict(night=Night(("Run", "Walk"), (2, 1, 1), 0.25), window=Window(4, 16, 16), seeds=2,
@@ -170,8 +170,8 @@ def lessen_profiles(epochs: int = 1) -> None:
 
 def stock(field: Attack) -> None:
     """What attacks share, made once for a siege: clips, two finished runs and their bits, some rendered clips."""
-    from kdlab.clips.night import Night, make_night
-    from kdlab.runs import obtain
+    from kdlab.night import Night, make_night
+    from kdlab.train.runs import obtain
 
     camp = field.camp
     make_clips(camp / "clips")

@@ -80,7 +80,7 @@ def linked_run(field: Attack) -> None:
 
 def same_names(field: Attack) -> None:
     """A training on clips in a folder that has the name of another one: its own clips are answered for."""
-    from kdlab.runs import obtain
+    from kdlab.train.runs import obtain
 
     first, second = field.camp / "clips", field.camp / "other" / "clips"
     if field.number(2):
@@ -120,7 +120,7 @@ def changed_clips(field: Attack) -> None:
 
 
 def _trained(its) -> dict[str, str]:
-    from kdlab.runs import obtain
+    from kdlab.train.runs import obtain
 
     return answers(obtain(its, pretrained=False, say=lambda _: None))
 
@@ -132,7 +132,7 @@ def full_disk(field: Attack) -> None:
     its, limit = student(field.camp / "clips"), int(field.rng.choice([4096, 10_000, 30_000, 100_000]))
     make_clips(field.root / "spare", (1, 1, 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-    from kdlab.runs import obtain
+    from kdlab.train.runs import obtain
 
     field.call(("runs", its.name, its.teacher.name), obtain, its, pretrained=False, say=lambda _: None)
     field.kdlab("data", "transcode", field.root / "spare", "--out", field.root / "out", "--workers", 1,
@@ -148,7 +148,7 @@ def full_disk(field: Attack) -> None:
 
 def two_writers(field: Attack) -> None:
     """Two processes at once want the same run, on the same empty cache: one training, the same bits in both."""
-    from kdlab.runs import obtain
+    from kdlab.train.runs import obtain
 
     its, pids = student(field.camp / "clips"), []
     for n in range(2):
@@ -168,7 +168,7 @@ def two_writers(field: Attack) -> None:
 
 def replaced_while_training(field: Attack) -> None:
     """Clips that are replaced while a training reads them: it says so, or answers for what it has read."""
-    from kdlab.runs import obtain
+    from kdlab.train.runs import obtain
 
     folder = field.root / "mine" / "clips"
     shutil.copytree(field.camp / "clips", folder)

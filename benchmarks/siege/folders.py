@@ -104,7 +104,7 @@ def strange_notes(field: Attack) -> None:
     elif kind == 2:
         path.write_text(path.read_text().replace('"steps": ', '"steps": ' + "9" * 5000))
     elif kind == 3:
-        note["recipe"]["type"] = field.pick(("os:system", "kdlab.nothing:X", "kdlab.cli:main", "kdlab.recipe", 7))
+        note["recipe"]["type"] = field.pick(("os:system", "kdlab.nothing:X", "kdlab.cli:main", "kdlab.train.recipe", 7))
     elif kind == 4:
         del note[field.pick(sorted(note))]
     elif kind == 5:
@@ -148,7 +148,7 @@ def strange_predictions(field: Attack) -> None:
 
 def _interrupted(field: Attack, its) -> Path | None:
     """Begin a training in another process, kill it once a checkpoint is there; the checkpoint."""
-    from kdlab.runs import obtain
+    from kdlab.train.runs import obtain
 
     checkpoint = field.root / "runs" / its.name / "checkpoint.safetensors"
     pid = os.fork()

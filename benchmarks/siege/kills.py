@@ -97,7 +97,7 @@ def _runs(field: Attack) -> list[Path]:
 
 def training(field: Attack) -> None:
     """One training, with checkpoints after each epoch."""
-    from kdlab.runs import Run, obtain
+    from kdlab.train.runs import Run, obtain
 
     its = recipe(field.camp / "clips", 7)
     _killed(field, Work(lambda: obtain(its, pretrained=False, say=lambda _: None), lambda: _runs(field),
@@ -106,7 +106,7 @@ def training(field: Attack) -> None:
 
 def taught(field: Attack) -> None:
     """A student's training, and its teacher's before."""
-    from kdlab.runs import Run, obtain
+    from kdlab.train.runs import Run, obtain
 
     its = student(field.camp / "clips")
     _killed(field, Work(lambda: obtain(its, pretrained=False, say=lambda _: None), lambda: _runs(field),
@@ -131,8 +131,8 @@ def study(field: Attack) -> None:
 
 def pooled(field: Attack) -> None:
     """Several trainings in a pool of two processes."""
-    from kdlab.many import obtain_all
-    from kdlab.runs import Run
+    from kdlab.train.many import obtain_all
+    from kdlab.train.runs import Run
 
     recipes = [recipe(field.camp / "clips", seed) for seed in (7, 8, 9)]
     os.sched_setaffinity(0, range(os.cpu_count() or 1))

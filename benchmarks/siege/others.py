@@ -93,7 +93,7 @@ def _scoreboard(field: Attack) -> None:
     """A finished run of notebook 10, as ``reproduce`` leaves it."""
     import nbformat
 
-    from kdlab.notebooks import effective_parameters, find_notebook, fingerprint, run_name
+    from kdlab.notebooks.parameters import effective_parameters, find_notebook, fingerprint, run_name
 
     notebook = find_notebook("10")
     effective = effective_parameters(notebook, {})
@@ -139,7 +139,7 @@ def _tiny_project(field: Attack, profile: str) -> None:
 
     cells = [nbformat.v4.new_code_cell("import os\nprofile = os.environ.get('KDLAB_PROFILE', 'demo')",
                                        metadata={"tags": ["parameters"]}),
-             nbformat.v4.new_code_cell("from kdlab.profiles import current\ncurrent(profile)")]
+             nbformat.v4.new_code_cell("from kdlab.train.sizes import current\ncurrent(profile)")]
     (field.root / "notebooks").mkdir(exist_ok=True)
     for name in ("00_start", "10_scoreboard"):
         nbformat.write(nbformat.v4.new_notebook(cells=cells), field.root / "notebooks" / f"{name}.ipynb")
@@ -157,7 +157,7 @@ def damaged_lists(field: Attack) -> None:
             _scoreboard(field)
         (field.root / "runs" / name).write_bytes(garbage)
         if name == "tried.csv":
-            from kdlab.status import tried
+            from kdlab.train.status import tried
 
             field.call((name,), tried, ["ce_raw-clips-s0-x"])
         else:
@@ -167,7 +167,7 @@ def damaged_lists(field: Attack) -> None:
         begun = next((field.root / "runs").glob("*/begun.json"), None)
         if begun:
             begun.write_bytes(garbage)
-            from kdlab.status import tried
+            from kdlab.train.status import tried
 
             field.call((begun.parent.name, "begun.json"), tried, ["ce_raw-clips-s0-x"])
     elif kind == 2:
@@ -176,7 +176,7 @@ def damaged_lists(field: Attack) -> None:
         field.kdlab("data", "night", "--out", night, "--clips", 6, "--classes", "Run,Walk", "--workers", 1,
                     names=("mine", "night.json"))
     else:
-        from kdlab.recipe import UserClips
+        from kdlab.train.recipe import UserClips
         from siege.camp import recipe
 
         clips = make_clips(field.root / "set", (2, 1, 1))

@@ -12,7 +12,7 @@ from siege.camp import answers, recipe, undisturbed
 
 def places(field: Attack) -> None:
     """The variables of kdlab's places: empty, relative, with blanks or line ends, one for all, a file, a long name."""
-    from kdlab.runs import obtain
+    from kdlab.train.runs import obtain
 
     home = field.root / "home"
     ways = ({"KDLAB_RUNS": "", "KDLAB_CACHE": ""}, {"KDLAB_RUNS": "relative/runs", "KDLAB_CACHE": "relative/cache"},
@@ -71,7 +71,7 @@ def locales(field: Attack) -> None:
 
 def folders(field: Attack) -> None:
     """The current folder deleted, a mask that hides files from others, a home that is not there."""
-    from kdlab.runs import obtain
+    from kdlab.train.runs import obtain
 
     kind = field.number(4)
     clips, name = field.camp / "clips", "clips"

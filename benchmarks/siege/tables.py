@@ -158,7 +158,7 @@ def sound_texts(field: Attack) -> None:
 def odd_folds(field: Attack) -> None:
     """Folds whose names lead out of the folder of runs, or that no file system knows: training stays inside."""
     from kdlab import paths
-    from kdlab.runs import obtain
+    from kdlab.train.runs import obtain
 
     fold = field.pick(("../../../../x", "../../x", "a:b", "/tmp/x", "x" * 300, "new\nline", "CON", "..", "é\u0301",
                        "*?", "a\\b", "."))
@@ -169,7 +169,7 @@ def odd_folds(field: Attack) -> None:
     write_table(field.root / "set" / "index.csv", rows)
     field.keep(field.camp / "runs")
     before = {*os.listdir(field.root), *os.listdir(field.root.parent)}
-    from kdlab.recipe import UserClips
+    from kdlab.train.recipe import UserClips
     from siege.camp import recipe
 
     its = field.call((fold, "fold"), recipe, field.root / "set", data=UserClips(str(field.root / "set"), fold))

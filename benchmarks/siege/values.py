@@ -149,7 +149,7 @@ def notebook_parameters(field: Attack) -> None:
 
 def launchers(field: Attack) -> None:
     """Variables that launchers of many processes set, where there is one: the same bits, or a sentence."""
-    from kdlab.runs import obtain
+    from kdlab.train.runs import obtain
     from siege.camp import answers
 
     several = ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_JOB_NAME": "x", "SLURM_JOB_ID": "1"},
@@ -174,8 +174,8 @@ def main_guard(field: Attack) -> None:
             "obtain_all([recipe(clips, seed) for seed in (7, 8)], workers=2)\n",
             f"make_night(Night(('Run', 'Walk'), (2, 1, 1)), Path({str(field.root / 'night')!r}), workers=2)\n")
     script.write_text(f"import sys\nsys.path.insert(0, {str(ours)!r})\nfrom pathlib import Path\n"
-                      "from siege.camp import recipe\nfrom kdlab.clips.night import Night, make_night\n"
-                      f"from kdlab.many import obtain_all\n{field.pick(work)}")
+                      "from siege.camp import recipe\nfrom kdlab.night import Night, make_night\n"
+                      f"from kdlab.train.many import obtain_all\n{field.pick(work)}")
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     try:
         ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
@@ -189,7 +189,7 @@ def recipes(field: Attack) -> None:
     """Seeds and words of a recipe that are none, a training that cannot learn, a loss that must explode."""
     from dataclasses import replace
 
-    from kdlab.runs import obtain
+    from kdlab.train.runs import obtain
 
     its, kind = recipe(field.camp / "clips", 7), field.number(7)
     if kind < 4:

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.distill.dual_light import CrossEntropy
 from kdlab.distill.losses import check_mixture
+from kdlab.distill.method import CrossEntropy
 from kdlab.layers import outputs
 from kdlab.values import alike, fraction, not_negative, positive
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from kdlab.distill.dual_light import CrossEntropy
 from kdlab.distill.losses import check_mixture, kd_loss
+from kdlab.distill.method import CrossEntropy
 from kdlab.layers import outputs
 from kdlab.values import alike, not_negative
 

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from kdlab.clips.cache import resize
 from kdlab.clips.compressed import scan
-from kdlab.clips.night.make import truth
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import ClipBatches
 from kdlab.layers import outputs, reset
 from kdlab.nets.torchvision_video import Grid
+from kdlab.night.make import truth
 
 __all__ = ["SCORES", "Maps", "Unexplainable", "actor_masks", "as_coarse", "cascade", "centred",
            "correlation", "fidelity", "frame_difference", "grad_cam", "scores", "uniform"]

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.measure.bootstrap import interval
-from kdlab.train import one_thread
+from kdlab.train.loop import one_thread
 from kdlab.values import alike, positive, whole
 
 __all__ = ["cpu_times", "macs", "parameters", "ratio_interval"]

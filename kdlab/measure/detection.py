@@ -81,9 +81,9 @@ def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, *, 
            sigma: float = 0.5, most: int = 1000) -> pd.DataFrame:
     """What a detector says of whole videos, after soft-NMS, the surest first.
 
-    ``outputs (W, S, P, K + 3)`` are a :mod:`kdlab.nets.detector`'s on W ``windows`` at ``rate`` steps a second. Scores
-    are the quality times the mean class probability of the S stages; segments are the last stage's, cut to the video.
-    Of a video the ``most`` surest above ``floor`` are kept.
+    ``outputs (W, S, P, K + 3)`` are those of a :mod:`kdlab.papers.generative.detector` on W ``windows`` at ``rate``
+    steps a second. Scores are the quality times the mean class probability of the S stages; segments are the last
+    stage's, cut to the video. Of a video the ``most`` surest above ``floor`` are kept.
     """
     positive(rate=rate, sigma=sigma)
     fraction(floor=floor)

@@ -14,7 +14,7 @@ from kdlab.clips.windows import VideoWindow, windows
 from kdlab.measure.bootstrap import counts
 from kdlab.measure.detection import AVERAGES, Evaluation, annotated, decode, evaluate
 from kdlab.measure.paired import Effect
-from kdlab.runs import Run
+from kdlab.train.runs import Run
 from kdlab.values import whole
 
 __all__ = ["KEPT", "effect_of", "found_by", "mean_aps", "of_split", "resampled", "seen_by"]

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kdlab.train import one_thread, seeded
+from kdlab.train.loop import one_thread, seeded
 from kdlab.values import not_negative, positive, whole
 
 __all__ = ["Hessian", "Sharpness", "Unmeasurable", "flat", "sharpness"]

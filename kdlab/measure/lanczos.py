@@ -16,7 +16,7 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from kdlab.train import seeded
+from kdlab.train.loop import seeded
 
 __all__ = ["Extremes", "Krylov", "NotConverged", "Scaled", "Sketch", "Trace", "density", "dot", "extremes", "lanczos",
            "sketch", "trace"]

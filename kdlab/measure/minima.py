@@ -16,9 +16,9 @@ from torch import nn
 from kdlab.measure.flatness import Hessian, sharpness
 from kdlab.measure.lanczos import extremes, trace
 from kdlab.measure.surface import curvature, filter_direction, surface, width
-from kdlab.recipe import Recipe
-from kdlab.runs import batches
-from kdlab.train import one_thread
+from kdlab.train.loop import one_thread
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import batches
 from kdlab.values import positive, whole
 
 __all__ = ["RADII", "RISES", "UNITS", "Pairs", "curves", "fitted", "flatness", "samples", "walked"]

@@ -1,8 +1,8 @@
 """Weights on the way: a training whose network is kept where its loss on the training clips passes given marks.
 
 Every Hessian of a cross-entropy shrinks as confidence grows, so flatness is compared at equal training loss
-(docs/methods.md, 5), not at the last epoch. The loop is ``kdlab.train.fit``, unchanged: whoever counts its steps may
-look at the network between two of them, and may stop counting.
+(docs/methods.md, 5), not at the last epoch. The loop is ``kdlab.train.loop.fit``, unchanged: whoever counts its steps
+may look at the network between two of them, and may stop counting.
 """
 
 import contextlib
@@ -17,18 +17,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab import paths
-from kdlab.feeding import fed
 from kdlab.files import sweep, write_atomically
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
-from kdlab.preparing import prepared
 from kdlab.processes import each, locked
 from kdlab.progress import track
-from kdlab.recipe import Recipe, to_json
-from kdlab.runs import obtain
 from kdlab.sources import source_hash
 from kdlab.stored import DamagedRun, read_note, read_weights, weights_hash
-from kdlab.train import fit, predict
+from kdlab.train.feeding import fed
+from kdlab.train.loop import fit, predict
+from kdlab.train.preparing import prepared
+from kdlab.train.recipe import Recipe, to_json
+from kdlab.train.runs import obtain
 from kdlab.values import not_negative
 
 __all__ = ["END", "WITHIN", "Passing", "each_passing", "passing"]
@@ -69,7 +69,7 @@ class Passing:
 def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: bool = True, say=print) -> Passing:
     """Train ``recipe`` until the last of ``marks`` is passed (nats of cross-entropy), keeping the weights at each.
 
-    Its steps, rates and bits are those of :func:`kdlab.runs.obtain`, which keeps only the last weights; a mark of
+    Its steps, rates and bits are those of :func:`kdlab.train.runs.obtain`, which keeps only the last weights; a mark of
     :data:`END` goes on to these. Resumes from its last epoch, also when called for lower marks later; a folder that
     other sources or clips made is begun anew. Looks come every epoch, and after single steps near a mark.
     """

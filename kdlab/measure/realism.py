@@ -8,8 +8,8 @@ import pandas as pd
 
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.decode import read_frames
-from kdlab.clips.night import truth
 from kdlab.measure.darkness import ARID, darkness
+from kdlab.night import truth
 
 __all__ = ["MARKS", "marks", "summary", "vectors_inside"]
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from kdlab.measure.flatness import Hessian, flat
 from kdlab.nets.video import load_weights
-from kdlab.train import seeded
+from kdlab.train.loop import seeded
 from kdlab.values import positive, whole
 
 __all__ = ["Path", "curvature", "curve", "filter_direction", "filter_scale", "path", "surface", "width"]

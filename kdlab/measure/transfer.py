@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdlab.clips.night import Night
 from kdlab.clips.views import Batch, View
 from kdlab.measure.bootstrap import interval
-from kdlab.recipe import UserClips
-from kdlab.runs import Run, batches
-from kdlab.train import predict
+from kdlab.night import Night
+from kdlab.train.loop import predict
+from kdlab.train.recipe import UserClips
+from kdlab.train.runs import Run, batches
 
 __all__ = ["PROBES", "asked", "mean_recall", "narrowed", "re_estimated"]
 

@@ -3,14 +3,14 @@
 import torch
 
 from kdlab import __version__
-from kdlab.profiles import Profile, current
 from kdlab.show.plots import style
+from kdlab.train.sizes import Profile, current
 
 __all__ = ["opening"]
 
 
 def opening(profile: str | None = None, data: str | None = None) -> Profile:
-    """Set the style, print the provenance line, return the :class:`kdlab.profiles.Profile` called ``profile``."""
+    """Set the style, print the provenance line, return the :class:`kdlab.train.sizes.Profile` called ``profile``."""
     style()
     chosen = current(profile)
     clips = f"your clips in {data}" if data else f"{chosen.night.name}, {chosen.night.fingerprint()[:12]}"

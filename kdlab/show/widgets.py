@@ -12,15 +12,14 @@ from scipy.stats import entropy
 
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.night import Camera, darken
 from kdlab.measure.darkness import colours, luma
+from kdlab.night import Camera, darken
 from kdlab.progress import headless
 from kdlab.show.codec_plots import equation
-from kdlab.show.exit_plots import along_curve
 from kdlab.show.plots import light_and_histograms, soft_target_bars
 
 __all__ = ["explore", "exposure_picture", "exposure_widget", "gop_picture", "gop_widget", "temperature_picture",
-           "temperature_widget", "threshold_widget"]
+           "temperature_widget"]
 
 _SETTLED = 4  # frames that the camera's denoiser needs before its running mean has settled
 
@@ -107,12 +106,6 @@ def gop_widget(path: Path | str):
     last = len(scan(path).kinds) - 1
     return explore(lambda number, accumulated: gop_picture(path, number, accumulated),
                    number=(0, 0, last, 1, "frame"), accumulated="from the I-frame (else from the frame before)")
-
-
-def threshold_widget(combined: np.ndarray, labels: np.ndarray, costs: np.ndarray):
-    """Drag WISE's threshold over ``exit_plots.along_curve``."""
-
-    return explore(lambda theta: along_curve(combined, labels, costs, theta), theta=(0.9, 0.1, 1, 0.005, "threshold"))
 
 
 def explore(picture: Callable, **controls):

@@ -11,16 +11,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from kdlab import exit_profiles, generative_profiles, paths, profiles
-from kdlab.clips.mpeg4_sets import NightStream
-from kdlab.clips.night import ACTIONS, Night
+from kdlab import paths
 from kdlab.measure.attention import SCORES
 from kdlab.measure.paired import Effect, effect
-from kdlab.nets.exits import ORDER
-from kdlab.recipe import Recipe
-from kdlab.studies import dual_light
+from kdlab.night import ACTIONS, Night
+from kdlab.night.streams import NightStream
+from kdlab.papers.dual_light import recipes
+from kdlab.papers.dual_light import study as dual_light_study
+from kdlab.papers.generative import recipes as generative_recipes
+from kdlab.papers.progressive import recipes as progressive_recipes
+from kdlab.papers.progressive.nets import ORDER
 from kdlab.studies.looks import looked
 from kdlab.study import Outcome, Part, Study, load_arrays
+from kdlab.train.recipe import Recipe
+from kdlab.train.sizes import VARIETY, among, current
 from kdlab.values import whole
 
 __all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "TITLES", "AttentionSize", "available", "best", "compared",
@@ -46,7 +50,7 @@ class AttentionSize:
 SMOKE = AttentionSize("smoke", "smoke", 2, 2, 2, 1)
 DEMO = AttentionSize("demo", "demo", 12, 3, 2, 2)
 STUDY = AttentionSize("study", "demo", 40, 4, 2, 4)
-sized = profiles.among(SMOKE, DEMO, STUDY)
+sized = among(SMOKE, DEMO, STUDY)
 
 #: The sets, and how they read.
 DATA = {"night": "dual light: dark clips", "night_context": "compressed video: places tell",
@@ -57,24 +61,24 @@ BASELINES = {"uniform": "uniform", "centred": "centred Gaussian", "frame_differe
 #: Of GenKD; the teacher is that of the student in the same row, of its own seed.
 GENERATIVE = ("student_ce", "genkd", "teacher_fr")
 #: How the networks read in figures.
-TITLES = {name: profiles.TITLES[name] for name in dual_light.HEADLINE} | {
+TITLES = {name: recipes.TITLES[name] for name in dual_light_study.HEADLINE} | {
     "iframe": "I-frame network", "motion": "motion network", "residual": "residual network"} | {
-    name: generative_profiles.TITLES[name] for name in GENERATIVE}
+    name: generative_recipes.TITLES[name] for name in GENERATIVE}
 
 
 def parts(size: AttentionSize, seeds: int | None = None) -> dict[str, tuple[dict[str, list[Recipe]], object]]:
     """Set → (condition → one recipe a seed, the clips on which all of them are asked)."""
     few = min(size.few_seeds, seeds or size.few_seeds)
-    dark = Night(ACTIONS, (0, 0, size.clips), profiles.VARIETY)
-    profile = profiles.current(size.networks)
-    exits, generative = exit_profiles.sized(size.networks), generative_profiles.sized(size.networks)
-    trios = [exit_profiles.trio(exits, exit_profiles.night(exits), seed) for seed in range(few)]
-    bright = generative_profiles.night(generative)
-    made = [generative_profiles.conditions(generative, bright, seed) for seed in range(few)]
+    dark = Night(ACTIONS, (0, 0, size.clips), VARIETY)
+    profile = current(size.networks)
+    exits, generative = progressive_recipes.sized(size.networks), generative_recipes.sized(size.networks)
+    trios = [progressive_recipes.trio(exits, progressive_recipes.night(exits), seed) for seed in range(few)]
+    bright = generative_recipes.night(generative)
+    made = [generative_recipes.conditions(generative, bright, seed) for seed in range(few)]
     return {
-        "night": (dual_light.columns(profile, seeds or size.seeds, dual_light.HEADLINE), dark),
+        "night": (dual_light_study.columns(profile, seeds or size.seeds, dual_light_study.HEADLINE), dark),
         "night_context": ({m: [trio[k] for trio in trios] for k, m in enumerate(ORDER)},
-                          NightStream(replace(dark, context=exit_profiles.CONTEXT))),
+                          NightStream(replace(dark, context=progressive_recipes.CONTEXT))),
         "night_bright": ({name: [each[name] for each in made] for name in GENERATIVE}, NightStream(dark)),
     }
 

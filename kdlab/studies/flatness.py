@@ -16,24 +16,25 @@ from itertools import repeat
 import torch
 from torch import nn
 
-from kdlab import generative_profiles
-from kdlab.clips.mpeg4_sets import NightStream
-from kdlab.clips.night import Night
-from kdlab.exit_profiles import DEMO, SMOKE, ExitSize, conditions, night, trio
-from kdlab.exits import frozen_features
 from kdlab.files import write_atomically
 from kdlab.measure.lanczos import NotConverged
 from kdlab.measure.minima import UNITS, Pairs, fitted, flatness, samples
 from kdlab.measure.passing import Passing, each_passing
 from kdlab.nets.compressed import matched, tiny
-from kdlab.nets.exits import ORDER
+from kdlab.night import Night
+from kdlab.night.streams import NightStream
+from kdlab.papers.dual_light import study as dual_light_study
+from kdlab.papers.generative import recipes as generative_recipes
+from kdlab.papers.generative import study as generative_study
+from kdlab.papers.progressive.exits import frozen_features
+from kdlab.papers.progressive.nets import ORDER
+from kdlab.papers.progressive.recipes import DEMO, SMOKE, ExitSize, conditions, night, trio
 from kdlab.processes import each, locked
-from kdlab.profiles import current
-from kdlab.recipe import Recipe
-from kdlab.runs import Run
-from kdlab.studies import dual_light, generative
 from kdlab.studies.flatness_rows import MEASURES, ledger
 from kdlab.study import Outcome, Part, Study, beside, by_condition, flat
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run
+from kdlab.train.sizes import current
 
 __all__ = ["CLIPS", "MARKS", "NETS", "SETS", "each_measured", "exits", "ledger", "marks", "measured",
            "networks", "others", "sized", "study"]
@@ -53,7 +54,7 @@ SMOKE_EFFORT = dict(least=2, most=4, tolerance=1e9, probes=4, directions=2, asce
 
 
 def sized(name: str | None = None) -> ExitSize:
-    """The size that goes with ``profiles.current(name)``; `study` is the committed one."""
+    """The size that goes with ``sizes.current(name)``; `study` is the committed one."""
     return {"smoke": SMOKE, "demo": replace(STUDY, seeds=1)}.get(current(name).name, STUDY)
 
 
@@ -71,9 +72,9 @@ def networks(size: ExitSize, data: NightStream, seed: int) -> dict[str, Recipe]:
 def others(size: ExitSize, seeds: int) -> dict[str, list[Recipe]]:
     """``dual_light:dlkdd`` → the recipes of notebooks 03 and 04 that answer with classes, one a seed, for row P2."""
     name = beside(size)
-    dark = dual_light.columns(current(name), seeds, dual_light.HEADLINE)
-    small = generative_profiles.sized(name)
-    bright = generative.columns(small, seeds, generative_profiles.night(small))
+    dark = dual_light_study.columns(current(name), seeds, dual_light_study.HEADLINE)
+    small = generative_recipes.sized(name)
+    bright = generative_study.columns(small, seeds, generative_recipes.night(small))
     return {f"{family}:{condition}": column for family, some in (("dual_light", dark), ("generative", bright))
             for condition, column in some.items()}
 

@@ -23,9 +23,9 @@ from kdlab.measure.attention import (
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import stages
 from kdlab.processes import each
-from kdlab.recipe import Recipe
-from kdlab.runs import Run, batches, find
-from kdlab.train import one_thread
+from kdlab.train.loop import one_thread
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run, batches, find
 
 __all__ = ["Clips", "area", "clips_of", "downwards", "fresh", "looked", "maps_of", "stages_of"]
 

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from kdlab.clips.night import Night
 from kdlab.measure.paired import effect
 from kdlab.measure.realism import marks, summary
-from kdlab.profiles import STUDY, Profile, dual_light
+from kdlab.night import Night
+from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.progress import track
-from kdlab.recipe import Recipe
 from kdlab.study import Outcome, Part, Scores, Study, by_condition
+from kdlab.train.recipe import Recipe
+from kdlab.train.sizes import STUDY, Profile
 
 __all__ = ["CLIPS", "VARIETIES", "columns", "study", "verdicts"]
 

@@ -12,16 +12,16 @@ import numpy as np
 
 from kdlab import paths
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.night import ACTIONS, Night
 from kdlab.clips.views import Enhanced, MotionMix, Window
-from kdlab.distill.dual_light import DualLight
+from kdlab.distill.method import KD
 from kdlab.measure.transfer import PROBES, asked, narrowed
 from kdlab.nets.video import TinyR2Plus1D
-from kdlab.profiles import STUDY, Profile
-from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run, find
+from kdlab.night import ACTIONS, Night
 from kdlab.study import Outcome, Part, Scores, Study, answers
-from kdlab.train import Settings
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import Run, find
+from kdlab.train.sizes import STUDY, Profile
 
 __all__ = ["FOLDS", "columns", "pretraining", "study"]
 
@@ -49,7 +49,7 @@ def columns(profile: Profile, seeds: int, fold: str, clips: Path) -> dict[str, l
     tuned = [replace(r, condition="finetuned", settings=Settings(epochs=epochs, lr=1e-3), start=s)
              for r, s in zip(nothing, starts, strict=True)]
     # The network as `night` left it teaches the one that is fine-tuned: does it keep what it knew?
-    kept = [replace(r, condition="finetuned_kept", method=DualLight(), teacher=r.start) for r in tuned]
+    kept = [replace(r, condition="finetuned_kept", method=KD(), teacher=r.start) for r in tuned]
     return {"from_nothing": nothing, "finetuned": tuned, "finetuned_kept": kept}
 
 

@@ -1,13 +1,14 @@
 '''Studies: conditions × seeds → predictions → paired differences → verdicts, and the files that keep them.
 
-A study leaves its evidence (:mod:`kdlab.evidence`): ``<study>.csv`` (one tidy row per number) and
+A study leaves its evidence (:mod:`kdlab.study.evidence`): ``<study>.csv`` (one tidy row per number) and
 ``predictions/<study>-<data>.npz`` (what every run said of every test clip); all tables and figures are computed from
 these, never typed. One of your own is a page, ``my_study.py``::
 
     """Does a teacher on enhanced clips help a student on dark ones, beyond training twice as long?"""
 
-    from kdlab.profiles import SMOKE, dual_light
+    from kdlab.papers.dual_light.recipes import dual_light
     from kdlab.study import Claim, Part, Study, by_condition
+    from kdlab.train.sizes import SMOKE
 
 
     def parts(size, seeds):

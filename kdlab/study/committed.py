@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kdlab import paths
-from kdlab.recipe import Recipe, portable
-from kdlab.runs import Run, committed_runs
 from kdlab.sources import source_hash
 from kdlab.study.scores import Scores
+from kdlab.train.recipe import Recipe, portable
+from kdlab.train.runs import Run, committed_runs
 
 __all__ = ["compare_with_pretrained", "stale_predictions"]
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kdlab.evidence import Evidence
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import verdict
 from kdlab.measure.transfer import mean_recall
-from kdlab.recipe import Recipe
-from kdlab.runs import Run
+from kdlab.study.evidence import Evidence
 from kdlab.study.scores import Scores, collect
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run
 
 __all__ = ["LEDGER", "Claim", "Outcome", "Part", "beside", "by_condition", "flat", "seed_after_seed"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
-from kdlab.clips.night import Night
-from kdlab.many import obtain_all
 from kdlab.measure.paired import Effect, effect
 from kdlab.measure.transfer import asked, narrowed
-from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import Run, save_arrays
+from kdlab.night import Night
+from kdlab.train.many import obtain_all
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import Run, save_arrays
 
 __all__ = ["Scores", "answers", "collect", "fused", "obtained", "pooled", "same_seeds", "tested"]
 
@@ -89,7 +89,7 @@ def same_seeds(recipes: Mapping[str, Sequence[Recipe]]) -> tuple[int, ...]:
 
 
 def obtained(recipes: Mapping[str, Sequence[Recipe]], **how) -> dict[str, list[Run]]:
-    """Condition → its runs, of condition → recipes; ``how`` as in :func:`kdlab.many.obtain_all`."""
+    """Condition → its runs, of condition → recipes; ``how`` as in :func:`kdlab.train.many.obtain_all`."""
     every = list(dict.fromkeys(recipe for column in recipes.values() for recipe in column))
     found = dict(zip(every, obtain_all(every, **how), strict=True))
     return {condition: [found[recipe] for recipe in column] for condition, column in recipes.items()}

@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 
 from kdlab import paths
-from kdlab.evidence import Evidence
-from kdlab.many import obtain_all
-from kdlab.profiles import current
-from kdlab.recipe import Recipe
-from kdlab.runs import Run, find
 from kdlab.study.committed import stale_predictions
+from kdlab.study.evidence import Evidence
 from kdlab.study.parts import LEDGER, Claim, Outcome, Part, seed_after_seed
 from kdlab.study.scores import Scores, collect, pooled, same_seeds, tested
 from kdlab.study.table import lies, load_rows
+from kdlab.train.many import obtain_all
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run, find
+from kdlab.train.sizes import current
 
 __all__ = ["Study"]
 
@@ -58,7 +58,7 @@ class Study:
         size = self._size(size)
         if lacking := [name for name in ("name", "seeds") if not hasattr(size, name)]:
             raise ValueError(f"the size of the study {self.name}, {size!r}, has no {lacking[0]}: give it one, or take "
-                             "a profile of kdlab.profiles")
+                             "a profile of kdlab.papers.dual_light.recipes")
         parts = list(self.parts(size, seeds or self.seeds or size.seeds))
         if wrong := [part for part in parts if not isinstance(part, Part)]:
             raise ValueError(f"parts() of the study {self.name} must give kdlab.study.Part s, not {wrong[0]!r}")

@@ -19,7 +19,7 @@ from kdlab.clips.catalogue import (
 )
 from kdlab.clips.check import check
 from kdlab.clips.datasets import open_data
-from kdlab.recipe import UserClips
+from kdlab.train.recipe import UserClips
 
 
 def touch(root, *names):

@@ -18,8 +18,8 @@ from kdlab.clips import check as check_module
 from kdlab.clips import decoders
 from kdlab.clips.catalogue import open_clips
 from kdlab.clips.check import check, inspect, without_damaged
-from kdlab.clips.night.codec import write_mpeg4
-from kdlab.recipe import UserClips
+from kdlab.night.codec import write_mpeg4
+from kdlab.train.recipe import UserClips
 
 
 @pytest.fixture(autouse=True)
@@ -284,7 +284,7 @@ def test_damaged_clips_are_left_out_by_name_and_never_replaced(tree, clip, monke
 
 
 def test_leaving_out_is_another_training_set(tree):
-    from kdlab.recipe import Recipe
+    from kdlab.train.recipe import Recipe
 
     strict, lenient = (Recipe("ce_raw", UserClips(str(tree), on_damaged=word)) for word in ("raise", "skip"))
     assert strict.digest() != lenient.digest()

@@ -15,7 +15,7 @@ from kdlab.clips.compressed import Unsuited, coded, modalities, scan, survey
 from kdlab.clips.container import DamagedClip
 from kdlab.clips.coviar import Compressed, flip_motion, quantise_motion, quantise_residual, tsn_frames
 from kdlab.clips.decode import read_frames
-from kdlab.clips.night import Night, make_night
+from kdlab.night import Night, make_night
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "sc_threshold": "1000000000"}
 

@@ -8,17 +8,17 @@ import pytest
 
 from kdlab.clips import decoders
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.darkened import Darkened
 from kdlab.clips.decode import DamagedClip, each_frame, read_frames
 from kdlab.clips.decoders import chosen
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.night import Night
 from kdlab.clips.second_opinion import opinions, seconds
 from kdlab.clips.views import Enhanced, Raw
-from kdlab.enhancer import TrainedCurves
-from kdlab.notebooks import checked_parameters
+from kdlab.night import Night
+from kdlab.night.darkened import Darkened
+from kdlab.notebooks.parameters import checked_parameters
+from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.paths import project_root
-from kdlab.recipe import Recipe, from_json, to_json
+from kdlab.train.recipe import Recipe, from_json, to_json
 
 
 @pytest.fixture(autouse=True)

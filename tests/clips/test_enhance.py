@@ -5,7 +5,7 @@ import pytest
 from kdlab.clips import enhance
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.views import Enhanced
-from kdlab.recipe import from_json, to_json
+from kdlab.train.recipe import from_json, to_json
 
 STEADY = [HistogramEqualisation(steady=True), Clahe(steady=True)]
 

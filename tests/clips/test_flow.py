@@ -12,7 +12,7 @@ from kdlab.clips.decode import DamagedClip
 from kdlab.clips.flow import Flow, FlowFiles
 from kdlab.clips.views import ClipBatches, Draw, Raw, TooShort, Window
 from kdlab.clips.windows import AtRate
-from kdlab.recipe import from_json, to_json
+from kdlab.train.recipe import from_json, to_json
 
 
 def moving(steps, size=(64, 96)):

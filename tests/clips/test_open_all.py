@@ -18,8 +18,8 @@ from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.open_all import kept, open_all, unusable
 from kdlab.clips.views import ClipBatches, Enhanced, Raw, TooShort, UnusableClips, Window
-from kdlab.preparing import open_ahead
-from kdlab.recipe import Recipe, UserClips
+from kdlab.train.preparing import open_ahead
+from kdlab.train.recipe import Recipe, UserClips
 
 SPLITS = ("train", "val", "test")
 VIEWS = {"student": Raw(), "teacher": Enhanced(Gamma())}
@@ -157,7 +157,7 @@ def test_what_trainings_will_see_is_opened_ahead_and_faults_are_left_to_them(fol
     bright = Recipe("ce_enhanced", data, Enhanced(Gamma()), window=Window(8, 16, 16))
     dark = replace(bright, condition="dlkdd", view=Raw(), teacher=bright)
     seen = []
-    monkeypatch.setattr("kdlab.preparing.unusable", lambda its: seen.extend(its))
+    monkeypatch.setattr("kdlab.train.preparing.unusable", lambda its: seen.extend(its))
     open_ahead([dark, bright, replace(dark, seed=1)])
     assert [len(part.records) for part in seen] == [4, 4, 4]
     assert [{view.name for view in part.views.values()} for part in seen] == [{"raw", Enhanced(Gamma()).name}] * 3

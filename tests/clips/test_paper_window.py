@@ -9,7 +9,7 @@ import torch
 
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import Draw
-from kdlab.recipe import from_json, to_json
+from kdlab.train.recipe import from_json, to_json
 
 WINDOW = ConsecutiveWindow()
 

@@ -15,7 +15,7 @@ from kdlab.clips.catalogue import CatalogueError, own_folds
 from kdlab.clips.datasets import DATA_SETS, open_data
 from kdlab.clips.released import ARID_CLASSES, arid, arid15, coviar, dark48, hmdb51, seen_sources, ucf101, ug2
 from kdlab.clips.thumos import thumos14
-from kdlab.recipe import UserClips
+from kdlab.train.recipe import UserClips
 
 
 def touch(root, *names):

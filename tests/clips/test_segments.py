@@ -12,12 +12,13 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.compressed import modalities
 from kdlab.clips.coviar import DIFFERENCE, MODALITIES, Compressed, flip_motion, quantise_residual, tsn_frames
-from kdlab.clips.mpeg4_sets import HeldOut, NightStream, halves
-from kdlab.clips.night import Night
+from kdlab.clips.held_out import HeldOut, halves
 from kdlab.clips.segments import PaperSegments, SegmentBatches, Segments
 from kdlab.clips.views import Draw, TooShort
-from kdlab.recipe import from_json, to_json
-from kdlab.train import seeded
+from kdlab.night import Night
+from kdlab.night.streams import NightStream
+from kdlab.train.loop import seeded
+from kdlab.train.recipe import from_json, to_json
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
 
@@ -118,7 +119,7 @@ def test_streams_of_night_are_its_mpeg4_twins(tmp_path, monkeypatch):
 
 
 def test_people_are_held_out_whole_and_the_same_each_time(tmp_path, make_video):
-    from kdlab.recipe import UserClips
+    from kdlab.train.recipe import UserClips
 
     lines = ["path,label,fold,group"]
     for k in range(12):

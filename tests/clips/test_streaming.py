@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 
 from kdlab.clips import decode, views
-from kdlab.clips.both_lights import BothLights
 from kdlab.clips.cache import FrameCache, resize
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.coviar import Compressed
-from kdlab.clips.darkened import Darkened
 from kdlab.clips.decode import gathered, read_frames
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.flow import Flow
@@ -19,6 +17,8 @@ from kdlab.clips.segments import SegmentBatches, Segments
 from kdlab.clips.standardised import Standardised
 from kdlab.clips.views import ClipBatches, Enhanced, MotionMix, Raw, Window, streamed
 from kdlab.clips.windows import AtRate
+from kdlab.night.darkened import Darkened
+from kdlab.papers.dual_light.both_lights import BothLights
 
 STEADY = (HistogramEqualisation(True), Clahe(steady=True))
 

@@ -7,16 +7,16 @@ import torch
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import DamagedClip
-from kdlab.clips.night.untrimmed import Untrimmed, make_untrimmed, untrimmed_catalogue
 from kdlab.clips.tables import CatalogueError
 from kdlab.clips.thumos import thumos14
 from kdlab.clips.views import MotionMix, Raw
 from kdlab.clips.windows import AtRate, WindowBatches, Windows, windows
-from kdlab.distill.detection import Detection
 from kdlab.measure.detection import annotated, decode, evaluate
-from kdlab.nets.detector import Detector
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train import Settings, fit, predict, seeded
+from kdlab.night.untrimmed import Untrimmed, make_untrimmed, untrimmed_catalogue
+from kdlab.papers.generative.detection_loss import Detection
+from kdlab.papers.generative.detector import Detector
+from kdlab.train.loop import Settings, fit, predict, seeded
 
 SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
 

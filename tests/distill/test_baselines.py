@@ -16,7 +16,7 @@ from kdlab.distill.baselines import (
 from kdlab.distill.losses import kd_loss
 from kdlab.layers import outputs
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train import Progress, Settings, fit
+from kdlab.train.loop import Progress, Settings, fit
 from tests.distill.conftest import TwoSides
 
 

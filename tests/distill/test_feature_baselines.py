@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from kdlab.distill.feature_baselines import FeatureNorm, SimKD, feature_norm_loss, simkd_loss
-from kdlab.nets.generative import Gated
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build
-from kdlab.train import Progress, Settings, fit
+from kdlab.papers.generative.nets import Gated
+from kdlab.train.loop import Progress, Settings, fit
 from tests.distill.conftest import TwoSides
 
 TEACHER, STUDENT = TinyC3D((3, 4, 6, 8)), TinyC3D((2, 2, 3, 4), projector=8)

@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
-from kdlab.distill.dual_light import CrossEntropy, DualLight, MatchedSmoothing
 from kdlab.distill.losses import check_mixture, entropy, kd_loss, smoothed_targets, smoothing_of_entropy
-from kdlab.train import Progress
+from kdlab.distill.method import CrossEntropy
+from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
+from kdlab.train.loop import Progress
 
 
 def test_kd_worked_value_and_gradient():

@@ -10,9 +10,9 @@ from torch import nn
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.windows import Windows
 from kdlab.measure.alignment import ENERGY, areas, auc, inside, traces
-from kdlab.nets.generative import Gated
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build
+from kdlab.papers.generative.nets import Gated
 
 SMALL = Windows(16, 24, 20, rate=5.0, stride=4)
 

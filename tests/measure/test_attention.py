@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.night import Night, truth
 from kdlab.clips.views import ClipBatches, Raw, Window
 from kdlab.layers import at_random
 from kdlab.measure import attention
@@ -23,9 +22,10 @@ from kdlab.measure.attention import (
     uniform,
 )
 from kdlab.nets.compressed import TinyCompressed
-from kdlab.nets.generative import Gated
 from kdlab.nets.i3d import I3D, Mixed, TinyC3D
 from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.night import Night, truth
+from kdlab.papers.generative.nets import Gated
 
 
 class Linear(nn.Module):

@@ -7,7 +7,7 @@ from torch import nn
 
 from kdlab import paths
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
-from kdlab.studies.dual_light import committed_costs, cost_points
+from kdlab.papers.dual_light.study import committed_costs, cost_points
 from kdlab.study import Scores, load_rows
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from kdlab.measure.flatness import Hessian, Unmeasurable, flat, sharpness
 from kdlab.measure.lanczos import Krylov, NotConverged, Scaled, density, extremes, lanczos, sketch, trace
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train import one_thread
+from kdlab.train.loop import one_thread
 
 A = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
 X = torch.tensor([[1.0, 0], [0, 2], [1, 1]], dtype=torch.float64)

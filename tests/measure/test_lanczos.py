@@ -11,7 +11,7 @@ from torchvision.models import VisionTransformer, resnet18, shufflenet_v2_x0_5
 from kdlab.measure.flatness import Hessian
 from kdlab.measure.lanczos import Trace, _Block, extremes, lanczos, trace
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train import one_thread
+from kdlab.train.loop import one_thread
 
 
 @pytest.fixture(autouse=True)

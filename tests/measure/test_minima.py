@@ -11,7 +11,7 @@ from kdlab.measure.flatness import Hessian, Unmeasurable, flat, sharpness
 from kdlab.measure.lanczos import NotConverged
 from kdlab.measure.minima import RISES, STEPS, UNITS, curves, fitted, flatness, walked
 from kdlab.measure.surface import filter_direction
-from kdlab.train import one_thread
+from kdlab.train.loop import one_thread
 from tests.measure.test_flatness import batches, dense, samples, small_net
 
 

@@ -9,13 +9,13 @@ from torch.nn import functional as F
 
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.segments import Segments
-from kdlab.distill.progressive import SettledCrossEntropy
 from kdlab.measure.minima import samples
 from kdlab.measure.passing import END, WITHIN, _wait, passing
 from kdlab.nets.compressed import TinyCompressed
-from kdlab.recipe import Recipe, UserClips
-from kdlab.runs import obtain
-from kdlab.train import Settings
+from kdlab.papers.progressive.method import SettledCrossEntropy
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import obtain
 from tests.conftest import encode
 
 

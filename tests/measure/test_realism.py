@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab.clips.night.codec import write_mpeg4
 from kdlab.measure.realism import MARKS, summary, vectors_inside
+from kdlab.night.codec import write_mpeg4
 
 
 @pytest.mark.parametrize("step, least, most", [(8, 4, 20), (0, 0, 0)])

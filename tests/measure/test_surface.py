@@ -11,7 +11,7 @@ from kdlab.measure.flatness import Hessian, Unmeasurable
 from kdlab.measure.lanczos import Scaled, trace
 from kdlab.measure.surface import curvature, curve, filter_direction, filter_scale, path, surface, width
 from kdlab.nets.video import WrongWeights
-from kdlab.train import one_thread
+from kdlab.train.loop import one_thread
 
 A = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
 AT = np.linspace(-1, 1, 51)

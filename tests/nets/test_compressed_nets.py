@@ -7,7 +7,7 @@ from kdlab.measure.cost import macs, parameters
 from kdlab.nets.compressed import CHANNELS, CoViARNet, matched, tiny
 from kdlab.nets.pretrained import Weights, untrained
 from kdlab.nets.video import WrongWeights, build
-from kdlab.recipe import from_json, to_json
+from kdlab.train.recipe import from_json, to_json
 
 DEPTHS = {"iframe": 50, "motion": 18, "residual": 18}
 

@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from kdlab.clips.night import Night
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import KINETICS, MissingWeights, Weights, load_pretrained, untrained
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
-from kdlab.recipe import Recipe, from_json, to_json
+from kdlab.night import Night
+from kdlab.train.recipe import Recipe, from_json, to_json
 
 
 def net(classes: int = 5, width: int = 6) -> nn.Module:

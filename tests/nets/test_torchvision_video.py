@@ -9,16 +9,16 @@ import torch
 from torch import nn
 from torchvision.models import get_model, get_model_weights
 
-from kdlab.clips.night import Night
 from kdlab.clips.views import Window
-from kdlab.feeding import folded
 from kdlab.layers import outputs
 from kdlab.measure.attention import grad_cam
 from kdlab.measure.cost import macs
 from kdlab.nets.pretrained import MissingWeights, Weights, untrained
 from kdlab.nets.torchvision_video import TorchvisionVideo
 from kdlab.nets.video import WrongWeights, build
-from kdlab.recipe import Recipe, from_json, to_json
+from kdlab.night import Night
+from kdlab.train.feeding import folded
+from kdlab.train.recipe import Recipe, from_json, to_json
 
 ARCHS = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "swin3d_t", "mvit_v2_s")
 slow = pytest.mark.slow

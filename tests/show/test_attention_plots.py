@@ -7,7 +7,7 @@ import pytest
 from kdlab.measure.paired import Effect
 from kdlab.show import attention_plots, widgets
 from kdlab.show.attention_plots import gain_bars, look_widget, looks_picture, randomised, ranked, removal
-from tests.show.conftest import words
+from tests.conftest import words
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from kdlab.show.codec_plots import (
     quantised,
     timeline,
 )
-from tests.show.conftest import words
+from tests.conftest import words
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "sc_threshold": "1000000000", "g": "12", "rate": 10}
 

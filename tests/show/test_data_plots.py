@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from kdlab.show.data_plots import accuracy_curves, transfer, wall
-from tests.show.conftest import words
+from tests.conftest import words
 
 FRAME = np.random.default_rng(0).integers(0, 60, (16, 20, 3), np.uint8)
 

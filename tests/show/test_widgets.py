@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from kdlab.clips.compressed import modalities
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.night import Camera
+from kdlab.night import Camera
 from kdlab.show import widgets
 from kdlab.show.widgets import (
     exposure_picture,

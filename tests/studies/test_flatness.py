@@ -5,10 +5,8 @@ import pandas as pd
 import pytest
 
 from kdlab import paths
-from kdlab.evidence import COLUMNS
-from kdlab.exit_profiles import SMOKE
 from kdlab.measure.passing import WITHIN
-from kdlab.runs import Run
+from kdlab.papers.progressive.recipes import SMOKE
 from kdlab.studies import flatness
 from kdlab.studies.flatness_rows import (
     CLAIMED,
@@ -24,6 +22,8 @@ from kdlab.studies.flatness_rows import (
     wide,
 )
 from kdlab.study import flat, load_rows
+from kdlab.study.evidence import COLUMNS
+from kdlab.train.runs import Run
 
 PER_NET = {"reached": 1, "train_loss": 0.5, "gap": 20.0, "gap_loss": 0.8}
 

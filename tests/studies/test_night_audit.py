@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab.clips.night import Night
-from kdlab.profiles import SMOKE, STUDY, dual_light
-from kdlab.runs import obtain
+from kdlab.night import Night
+from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.studies import night_audit
 from kdlab.study import Scores
-from kdlab.train import Settings
+from kdlab.train.loop import Settings
+from kdlab.train.runs import obtain
+from kdlab.train.sizes import SMOKE, STUDY
 
 
 @pytest.fixture(scope="module")

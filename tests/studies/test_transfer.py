@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kdlab.clips.night import Night
-from kdlab.profiles import SMOKE, STUDY
+from kdlab.night import Night
 from kdlab.studies import transfer
 from kdlab.study import Scores, load_rows
+from kdlab.train.sizes import SMOKE, STUDY
 
 
 def test_the_finetuned_begin_as_the_pretrained_and_no_path_is_part_of_a_recipe(tmp_path):

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import kdlab.study
-from kdlab import many
-from kdlab.evidence import COLUMNS
 from kdlab.study import Scores, study_in
-from tests.test_runs import clips  # noqa: F401
+from kdlab.study.evidence import COLUMNS
+from kdlab.train import many
+from tests.train.test_runs import clips  # noqa: F401
 
 MINE = '''
 """Does a student learn more from a bright teacher than from labels? One page, outside kdlab."""
@@ -21,12 +21,12 @@ from dataclasses import replace
 
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Window
-from kdlab.distill.dual_light import DualLight
+from kdlab.papers.dual_light.method import DualLight
 from kdlab.nets.video import TinyR2Plus1D
-from kdlab.profiles import SMOKE
-from kdlab.recipe import Recipe, UserClips
+from kdlab.train.sizes import SMOKE
+from kdlab.train.recipe import Recipe, UserClips
 from kdlab.study import Claim, Part, Study, by_condition
-from kdlab.train import Settings
+from kdlab.train.loop import Settings
 
 
 def conditions(seed):

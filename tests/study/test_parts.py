@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab.profiles import SMOKE, STUDY
-from kdlab.studies import dual_light, every
+from kdlab.papers.dual_light import study as dual_light_study
+from kdlab.studies import every
 from kdlab.study import Part, Study, by_condition
 from kdlab.study import study as module
-from tests.test_runs import make_recipe
+from kdlab.train.sizes import SMOKE, STUDY
+from tests.train.test_runs import make_recipe
 
 
 def table(*names, seeds=2, **changes):
@@ -71,8 +72,8 @@ def test_your_numbers_stand_beside_the_committed_ones(monkeypatch):
             for c in share for s in range(6)]
     monkeypatch.setattr(module, "load_rows", lambda name: pd.DataFrame(rows))
     monkeypatch.setattr(module, "find", found)
-    lines = dual_light.study.compared()
+    lines = dual_light_study.study.compared()
     assert len(lines) == 4 and lines[1].startswith("dual_light, DL-KDD: your 60.0 lies in 5")
     assert "same-light KD: your 90.0 lies OUTSIDE" in lines[2]
     monkeypatch.setattr(module, "find", lambda recipe, pretrained: None)
-    assert dual_light.study.compared()[0] == "dual_light, CE, raw: not trained here yet"
+    assert dual_light_study.study.compared()[0] == "dual_light, CE, raw: not trained here yet"

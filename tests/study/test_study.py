@@ -8,12 +8,10 @@ import pandas as pd
 import pytest
 
 from kdlab import paths
-from kdlab.evidence import Evidence
 from kdlab.measure.accuracy import expected_calibration_error
-from kdlab.profiles import SMOKE, TITLES
-from kdlab.runs import Run
+from kdlab.papers.dual_light.recipes import TITLES
+from kdlab.papers.dual_light.study import columns, ledger
 from kdlab.sources import source_hash
-from kdlab.studies.dual_light import columns, ledger
 from kdlab.study import (
     Outcome,
     Part,
@@ -26,6 +24,9 @@ from kdlab.study import (
     stale_predictions,
     three_seed_range,
 )
+from kdlab.study.evidence import Evidence
+from kdlab.train.runs import Run
+from kdlab.train.sizes import SMOKE
 
 
 def made_scores(seeds=4, clips=60, classes=3, gains=None) -> Scores:
@@ -115,8 +116,8 @@ def test_predictions_are_stale_when_recipe_or_sources_are_others(tmp_path, monke
 
 
 def test_studies_of_real_clips_can_be_looked_at_where_the_clips_are_not(tmp_path, monkeypatch):
-    from tests.test_recipe import undecodable
-    from tests.test_runs import make_recipe
+    from tests.train.test_recipe import undecodable
+    from tests.train.test_runs import make_recipe
 
     monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
     column = {"ce_raw": [make_recipe(undecodable(tmp_path / "real" / "mine"))]}
@@ -139,7 +140,7 @@ def test_damaged_predictions_of_a_study_are_named(tmp_path, content):
 
 
 def test_a_study_needs_the_same_seeds_everywhere():
-    from tests.test_runs import make_recipe
+    from tests.train.test_runs import make_recipe
 
     with pytest.raises(ValueError, match="same seeds"):
         collect({"a": [make_recipe("/x", 0)], "b": [make_recipe("/x", 1)]})
@@ -268,7 +269,7 @@ def test_the_committed_study_has_every_condition():
 def test_committed_weights_build_and_are_what_their_provenance_says(run):
     from safetensors.torch import load_file
 
-    from kdlab.runs import Run, weights_hash
+    from kdlab.train.runs import Run, weights_hash
 
     found = Run(run.parent)
     assert weights_hash(load_file(run.parent / "weights.safetensors")) == found.provenance["weights"]

@@ -1,0 +1,56 @@
+"""Any data set with more people held out of training, and validation clips in two halves."""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kdlab.clips.catalogue import Catalogue, CatalogueError
+from kdlab.values import whole
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The clips ``of`` a data set, of which ``groups`` whole groups are validation and none other.
+
+    Exits are calibrated on one half of them and their thresholds chosen on the other (:func:`halves`), so a set whose
+    own validation is a single person is too small.
+    """
+
+    of: object
+    groups: int = 2
+
+    def __post_init__(self):
+        whole(1, groups=self.groups)
+
+    @property
+    def name(self) -> str:
+        return self.of.name
+
+    def catalogue(self) -> Catalogue:
+        """Raises CatalogueError where fewer than ``groups`` + 1 groups are not in test."""
+        whole = self.of.catalogue()
+        known = sorted({r.group for r in whole.records if r.split != "test"},
+                       key=lambda name: hashlib.sha256(name.encode()).digest())
+        if len(known) <= self.groups:
+            raise CatalogueError(f"{whole.root}: {self.groups} groups cannot be held out of {len(known)}; "
+                                 "ask for fewer")
+        held = set(known[: self.groups])
+        records = tuple(r if r.split == "test" else replace(r, split="val" if r.group in held else "train")
+                        for r in whole.records)
+        note = f"Held out of training: {', '.join(sorted(held))}."
+        return replace(whole, records=records, notes=(*whole.notes, note))
+
+    def fingerprint(self) -> str:
+        return self.catalogue().fingerprint()
+
+
+def halves(groups: np.ndarray) -> np.ndarray:
+    """``(N,)`` bool that splits clips in two by their ``groups (N,)``: every second group, in the order of names.
+
+    Raises ``ValueError`` for a single group.
+    """
+    names, of = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError(f"one group ({names[0]}) cannot both calibrate exits and choose thresholds; hold out two")
+    return of % 2 == 0

@@ -1,0 +1,59 @@
+"""The two methods from which all others are made: labels alone, and labels with a teacher's soft targets.
+
+A method's ``losses(nets, batch, progress)`` is a generator of ``(optimiser, loss, terms)``; the loop steps that
+optimiser before it asks for the next one. ``batch.views["student"]`` and ``["teacher"]`` share crop, flip and moment.
+All that a method may have is in :class:`kdlab.protocols.Method`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from kdlab.distill.losses import check_mixture, soft_target_loss
+
+__all__ = ["KD", "CrossEntropy"]
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Labels alone: every teacher, and every baseline without one."""
+
+    def parts(self, nets) -> dict[str, list[str]]:
+        """Which networks each optimiser owns."""
+        return {"net": ["student"]}
+
+    def losses(self, nets, batch, progress):
+        """Yield the cross-entropy in nats, mean over the batch."""
+        ce = F.cross_entropy(nets["student"](batch.views["student"]), batch.labels)
+        yield "net", ce, {"ce": ce}
+
+
+@dataclass(frozen=True)
+class KD:
+    """Knowledge distillation (Hinton et al. 2015): cross-entropy plus the softened targets of the teacher.
+
+    L = (1 − α) CE(z_S, y) + α t² KL( softmax(z_T / t) ‖ softmax(z_S / t) )
+    """
+
+    temperature: float = 4.0
+    alpha: float = 0.5
+
+    def __post_init__(self):
+        check_mixture(self.temperature, self.alpha)
+
+    def parts(self, nets) -> dict[str, list[str]]:
+        """Which networks each optimiser owns: the teacher is in none."""
+        return {"net": ["student"]}
+
+    def soft_targets(self, nets, batch, progress) -> torch.Tensor:
+        """The frozen teacher's softened probabilities ``(B, K)`` of its own view of the batch."""
+        with torch.no_grad():
+            return F.softmax(nets["teacher"](batch.views["teacher"]) / self.temperature, dim=-1)
+
+    def losses(self, nets, batch, progress):
+        """Yield the mixture, with its two terms beside it (nats, mean over the batch)."""
+        logits = nets["student"](batch.views["student"])
+        ce = F.cross_entropy(logits, batch.labels)
+        soft = soft_target_loss(logits, self.soft_targets(nets, batch, progress), self.temperature)
+        yield "net", (1 - self.alpha) * ce + self.alpha * soft, {"ce": ce, "soft": soft}

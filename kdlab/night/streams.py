@@ -1,0 +1,52 @@
+"""Other data sets that `night` makes: the MPEG-4 twins of its clips, and streams of untrimmed `night`."""
+
+import hashlib
+from dataclasses import dataclass
+
+from kdlab.clips.catalogue import Catalogue
+from kdlab.night.make import night_catalogue
+from kdlab.night.spec import Night
+from kdlab.night.untrimmed import Untrimmed, untrimmed_catalogue
+
+__all__ = ["NightStream", "UntrimmedStream"]
+
+
+@dataclass(frozen=True)
+class NightStream:
+    """The ``bright`` or the ``dark_mpeg4`` twins of the clips of ``night``: MPEG-4 part 2, groups of 12."""
+
+    night: Night
+    stream: str = "bright"
+
+    @property
+    def name(self) -> str:
+        """``night_bright``, and where place and props tell the class, how often: ``night_bright-c0.9``."""
+        return f"night_{self.stream}" + (f"-c{self.night.context:g}" if self.night.context else "")
+
+    def catalogue(self) -> Catalogue:
+        """The clips of the stream; makes those that are missing."""
+        self.night.catalogue()
+        return night_catalogue(self.night, stream=self.stream)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(f"{self.night.fingerprint()} {self.stream}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class UntrimmedStream:
+    """The labelled segments of the ``bright`` (or ``dark``, ``dark_mpeg4``) videos of untrimmed ``night``."""
+
+    night: Untrimmed
+    stream: str = "bright"
+
+    @property
+    def name(self) -> str:
+        return "night_untrimmed" + ("" if self.stream == "bright" else f"_{self.stream}")
+
+    def catalogue(self) -> Catalogue:
+        """One record for each segment; makes the videos that are missing."""
+        self.night.catalogue()
+        return untrimmed_catalogue(self.night, stream=self.stream)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(f"{self.night.fingerprint()} {self.stream}".encode()).hexdigest()[:16]

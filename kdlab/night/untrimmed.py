@@ -1,0 +1,334 @@
+"""Untrimmed `night`: one actor, one place, 20 to 60 seconds, several actions with idle time between them.
+
+Actor, place, camera and light are those of the trimmed clips. What is new is how actions follow each other:
+
+* Poses are blended from idling into an action and back within half a second on each side of its start and end.
+* Who sits down stays seated for a while and stands up as the next thing; both are labelled, if they are among the
+  classes, and done without a label if not. A chair stands at the place all the time.
+* Who walks or runs sets out in the direction in which he stands and bends his way so that he stays within a few metres
+  of where he began; the camera follows him, late and not quite.
+* The exposure is that of the first 8 seconds.
+* Passers-by and other distractors come at any time.
+
+A folder holds ``dark``, ``dark_mpeg4``, ``bright`` and ``truth`` as that of trimmed clips does, with a sub-folder for
+each split; ``index.csv`` has one row for each labelled segment (path,label,split,group,start,end; seconds), and
+``videos.csv`` one for each video (path,split,group,seconds).
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.paths import data_dir
+from kdlab.processes import locked
+from kdlab.values import finite, whole
+
+from . import folder
+from .actions import ACTIONS, ACTIVE_SECONDS, TRAVELLING, Moment, Pose, keys, pose_of
+from .body import Look, draw_look, joints, limbs, to_world
+from .clip import Clip
+from .codec import FPS
+from .light import _BRIGHT, Camera, _sample, draw_camera, expose
+from .paint import WIDTH, View, paint
+from .ranges import draw
+from .scene import chair, distractors, draw_place
+from .spec import SPLITS, Night, NightError, streams
+from .stage import draw_view
+
+JOIN = 0.5  # seconds in which idling becomes an action, and an action idling
+BLOCK = 120  # frames rendered together, so that memory stays small
+LEAD = 4  # frames before a block that its denoiser sees
+
+
+@dataclass(frozen=True)
+class Untrimmed:
+    """A set of untrimmed videos: ``videos`` in train, val and test; ``seconds`` their shortest and longest duration.
+
+    ``classes``, ``variety`` and ``seed`` as in :class:`kdlab.night.Night`. Three videos share an actor and a
+    place (a group). A video depends on everything but ``videos``. Raises :class:`NightError` on impossible values.
+    """
+
+    classes: tuple[str, ...] = ACTIONS
+    videos: tuple[int, int, int] = (24, 6, 12)
+    seconds: tuple[float, float] = (20.0, 60.0)
+    variety: float = 0.25
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        try:
+            whole(0, videos=list(self.videos))
+            finite(seconds=list(self.seconds))
+        except ValueError as error:
+            raise NightError(str(error)) from None
+        if len(self.videos) != 3 or not any(self.videos):
+            raise NightError(f"videos={self.videos!r}: give three counts (train, val, test), e.g. (24, 6, 12)")
+        if len(self.seconds) != 2 or not 12 <= self.seconds[0] <= self.seconds[1]:
+            raise NightError(f"seconds={self.seconds!r}: give the shortest and the longest duration, from 12 on")
+        Night(self.classes, variety=self.variety, seed=self.seed)  # raises for what no clip can have either
+
+    @property
+    def name(self) -> str:
+        """The folder's name, e.g. ``night-untrimmed-v0.25-s0-1f3a``; the digits stand for classes and seconds."""
+        rest = hashlib.sha256(json.dumps([self.classes, self.seconds]).encode()).hexdigest()[:4]
+        return f"night-untrimmed-v{self.variety:g}-s{self.seed}-{rest}"
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of the values and of the generator's sources."""
+        return hashlib.sha256(json.dumps([asdict(self), _generator()]).encode()).hexdigest()[:16]
+
+    def catalogue(self) -> Catalogue:
+        """The labelled segments of the dark H.264 videos in the data folder; makes the videos that are missing."""
+        return make_untrimmed(self)
+
+
+class Segment(NamedTuple):
+    """What happens from ``start`` to ``end`` (seconds); ``label`` is one of :data:`ACTIONS`."""
+
+    label: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Performance:
+    """A whole video's acting: the ``segments`` in order, also those without a label; ``pose`` (T frames), on
+    the spot; ``yaw`` (T,) degrees; ``at`` (T, 3) metres right, up, away; ``gait`` (T,), 1 while walking or running."""
+
+    segments: tuple[Segment, ...]
+    pose: Pose
+    yaw: np.ndarray
+    at: np.ndarray
+    gait: np.ndarray
+
+
+@dataclass(frozen=True)
+class Video(Clip):
+    """As a clip, but of T frames, with the ``segments`` in which something happens."""
+
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Job:
+    spec: Untrimmed
+    split: str
+    index: int
+
+    @property
+    def group(self) -> str:
+        return f"{self.split}-g{self.index // 3:04d}"
+
+    def file(self, root: Path, stream: str) -> Path:
+        return root / stream / self.split / f"{self.split}-{self.index:04d}{folder.STREAMS.get(stream, '.npz')}"
+
+    def stage(self) -> tuple[Look, View, float, Performance]:
+        """Who, seen by which camera (as it starts) from how far, doing what."""
+        (look_rng,) = streams(self.spec, 5, SPLITS.index(self.split), self.index // 3, count=1)
+        lens, act = streams(self.spec, 6, SPLITS.index(self.split), self.index, count=2)
+        look = draw_look(look_rng, self.spec.variety)
+        view, distance, *_ = draw_view(look.height, self.spec.variety, lens)
+        return look, view, distance, perform(self.spec, distance, act)
+
+    def labelled(self) -> list[Segment]:
+        return [segment for segment in self.stage()[3].segments if segment.label in self.spec.classes]
+
+
+def perform(spec: Untrimmed, distance: float, rng: np.random.Generator) -> Performance:
+    """Act for a while, beginning ``distance`` metres before the camera: a deck of the classes, shuffled, again and
+    again; Sit and Stand are one card."""
+    time = np.arange(round(rng.uniform(*spec.seconds) * FPS)) / FPS
+    sway = draw(rng, "sway", spec.variety)
+    never = Moment(time, time[-1] + 60, 1, 1, 1)  # an action that does not begin is standing about
+    pose = pose_of("Turn", never, sway, rng)
+    yaw, forward, gait = draw(rng, "view", spec.variety) + pose["yaw"], np.zeros_like(time), np.zeros_like(time)
+    cards = [("Sit", "Stand")] * bool({"Sit", "Stand"} & set(spec.classes))
+    cards += [(name,) for name in spec.classes if name not in ("Sit", "Stand")]
+    deck, segments, now = [], [], rng.uniform(1, 3)
+    while True:
+        deck = deck or [cards[k] for k in rng.permutation(len(cards))]
+        names = deck.pop()
+        tempo = draw(rng, "tempo", spec.variety)
+        spans = [ACTIVE_SECONDS[n] / tempo * (rng.uniform(1, 2) if n in TRAVELLING else 1) for n in names]
+        pauses = rng.uniform(2 * JOIN + 0.2, 4, len(names))
+        if now + sum(spans) + sum(pauses[:-1]) + JOIN > time[-1]:
+            break
+        for name, span, pause in zip(names, spans, pauses, strict=True):
+            own = pose_of(name, Moment(time, now, span, draw(rng, "amplitude", spec.variety), tempo), sway, rng)
+            until = now + span + (pause if name == "Sit" else 0)  # seated until Stand takes over
+            weight = keys(time, (now - JOIN, 0), (now, 1), (until, 1), (until + JOIN, 0))
+            pose = {k: v + weight * (own[k] - v) for k, v in pose.items()}
+            first, last = np.searchsorted(time, (now - JOIN, now + span + JOIN))
+            inside = np.arange(len(time)).clip(first, min(last, len(time) - 1))
+            way = own["forward"][inside] - own["forward"][inside[0]]
+            turn = own["yaw"][inside] - own["yaw"][inside[0]]
+            if name in TRAVELLING:
+                gait = np.maximum(gait, weight)
+                ease = keys(time, (now - 0.3, 0), (now + 1.2, 1))
+                turn = turn + ease * _bend(yaw, ease, forward + way, distance)
+            yaw, forward = yaw + turn, forward + way
+            segments.append(Segment(name, round(float(now), 3), round(float(now + span), 3)))
+            now += span + pause
+    at = _path(yaw, forward, distance)
+    at[:, 2] = at[:, 2].clip(1.1)  # not through the camera
+    del pose["yaw"]
+    return Performance(tuple(segments), pose | {"forward": 0 * time}, yaw, at, gait)
+
+
+def _path(yaw: np.ndarray, forward: np.ndarray, distance: float) -> np.ndarray:
+    """Where the actor stands (T, 3) who goes ``forward`` (T,) metres facing ``yaw`` (T,) degrees."""
+    step, facing = np.diff(forward, prepend=forward[0]), np.deg2rad(yaw)
+    return np.stack([np.cumsum(step * np.sin(facing)), 0 * step, distance - np.cumsum(step * np.cos(facing))], -1)
+
+
+def _bend(yaw: np.ndarray, ease: np.ndarray, forward: np.ndarray, distance: float) -> float:
+    """A change of direction, in degrees, small, but such that the way stays off the camera and does not lead far."""
+    aside, near, far = max(distance, 3.5), max(0.7 * distance, 1.7), max(3 * distance, 8)
+
+    def cost(bend: float) -> float:
+        x, _, z = _path(yaw + ease * bend, forward, distance).T
+        outside = max((np.abs(x) - aside).max(), (near - z).max(), (z - far).max(), 0.0)
+        return 10 * outside + max(float(np.hypot(x[-1], z[-1] - distance)) - 1.5, 0.0) + abs(bend) / 60
+
+    return float(min(range(-180, 180, 15), key=cost))
+
+
+def render_video(spec: Untrimmed, split: str, index: int, *, actor: bool = True) -> Video:
+    """Render video ``index`` of a split; ``actor=False`` leaves the actor out, for a background-only audit."""
+    if split not in SPLITS or int(index) != index or index < 0:
+        raise NightError(f"no video {split!r}, {index!r}: splits are {', '.join(SPLITS)}, and indices count from 0")
+    job, where, variety = _Job(spec, split, index), SPLITS.index(split), spec.variety
+    look, view, distance, acted = job.stage()
+    (place_rng,) = streams(spec, 7, where, index // 3, count=1)
+    hand, seat, mover, lit, noise = streams(spec, 8, where, index, count=5)
+    place = draw_place(place_rng, variety)
+    own = joints(acted.pose, look.height, planted=True)
+    own += acted.gait[:, None, None] * (joints(acted.pose, look.height, planted=False) - own)
+    body = to_world(own, acted.yaw, acted.at[:, None])
+    view = _follow(view, body[:, :3].mean(1), variety, hand)
+
+    time = np.arange(len(body)) / FPS
+    parts = limbs(body, look) if actor else []
+    for begin in np.arange(0, time[-1], 8):
+        parts += distractors(time - begin, distance * 1.6, 0.0, variety, mover)
+    for segment in acted.segments:
+        if segment.label == "Sit":
+            then = int(segment.end * FPS)
+            spot = body[then, 0] - (0, 0.06 * look.height * look.build, 0)
+            parts += chair(spot, float(acted.yaw[then]), len(time), seat)
+
+    fill, bright, dark, masks = float(np.exp(0.35 * lit.normal())), [], [], []
+    for start in range(0, len(time), BLOCK):
+        lead = min(start, LEAD)
+        cut = slice(start - lead, start + BLOCK)
+        seen = replace(view, offset=view.offset[cut], roll=view.roll[cut])
+        frames = seen.backdrop(place.radiance)
+        shown = paint(frames, [replace(p, points=p.points[cut]) for p in parts], seen, place, fill)
+        if not start:  # the exposure of the first block holds for all
+            camera = replace(draw_camera(lit, frames), steps=())
+            metered, top = _metered(frames, camera)
+        now = _metered(frames, camera)[0] / metered
+        dark.append(expose(frames, camera, noise, exposure=now)[lead:])
+        bright.append(_BRIGHT[np.minimum(frames * (65535 * top), 65535).astype(np.uint16)][lead:])
+        masks.append(shown[lead:])
+    pixels = view.screen(view.plane(body)[0]).astype(np.float32)
+    bright, dark, masks = (np.concatenate(blocks) for blocks in (bright, dark, masks))
+    return Video(bright, dark, masks, pixels, camera, job.group, acted.segments)
+
+
+def _metered(radiance: np.ndarray, camera: Camera) -> tuple[float, float]:
+    """The median light by which ``expose`` sets the exposure of ``radiance``, and the gain of ``expose_well``.
+
+    Both meter what they are given; a block of a longer video has to be exposed as the first was.
+    """
+    grey = _sample(radiance)
+    middle, high = np.percentile(grey, (50, 98))
+    return float(middle + camera.glare * grey.mean()), float(min(0.098 / middle, 0.9 / high))
+
+
+def _follow(view: View, target: np.ndarray, variety: float, rng: np.random.Generator) -> View:
+    """``view`` over as many frames as ``target`` (T, 3) metres has: it follows the target, drifts and trembles."""
+    on_plane = view.plane(target[:, None])[0][:, 0]
+    late = gaussian_filter1d(on_plane, 0.6 * FPS, axis=0, mode="nearest")
+
+    def wander(seconds: float) -> np.ndarray:
+        moved = gaussian_filter1d(rng.normal(size=on_plane.shape), seconds * FPS, axis=0)
+        return moved / moved.std()
+
+    offset = view.offset.mean(0) + rng.uniform(0.6, 1) * (late - on_plane[0])
+    offset += draw(rng, "shake", variety) * wander(0.08) + 0.3 * WIDTH * draw(rng, "pan", variety) * wander(2.5)
+    return replace(view, offset=offset, roll=np.full(len(target), view.roll.mean()))
+
+
+def make_untrimmed(
+    spec: Untrimmed, root: Path | None = None, *, workers: int | None = None, progress: bool = True
+) -> Catalogue:
+    """Make the videos that are missing in ``root`` (default ``data_dir()/spec.name``); their labelled segments.
+
+    As :func:`kdlab.night.make_night`: in parallel with the same bits, resumable, one data set for each folder.
+    """
+    root = Path(root) if root is not None else data_dir() / spec.name
+    root.mkdir(parents=True, exist_ok=True)
+    values = json.loads(json.dumps(asdict(spec) | {"context": None}))  # no folder of trimmed clips has none
+    del values["videos"]
+    with locked(root / ".lock"):
+        folder.claim(root, values, _generator())
+        missing = [job for job in _jobs(spec) if not folder.finished(job, root)]
+        if missing:
+            folder.make_all(_make_one, missing, root, spec.name, workers, progress)
+            _write_tables(spec, root)
+    return untrimmed_catalogue(spec, root)
+
+
+def untrimmed_catalogue(spec: Untrimmed, root: Path | None = None, stream: str = "dark") -> Catalogue:
+    """The labelled segments, one record for each, of the videos in one stream ("dark", "dark_mpeg4", "bright").
+
+    Raises FileNotFoundError when videos have not been made, or by another version of the generator.
+    """
+    root = Path(root) if root is not None else data_dir() / spec.name
+    lacking = sum(not folder.finished(job, root) for job in _jobs(spec))
+    if lacking or folder.about(root).get("generator") != _generator():
+        why = f"{lacking} videos are missing" if lacking else "made by another version of the generator"
+        raise FileNotFoundError(f"{root}: {why}; make them with `kdlab data night --untrimmed` or make_untrimmed(spec)")
+    records = []
+    for job in _jobs(spec):
+        path = job.file(root, stream)
+        name = path.relative_to(root).with_suffix("").as_posix()
+        records += [ClipRecord(f"{name}@{start:g}-{end:g}", path, spec.classes.index(label), job.split, job.group,
+                               start, end) for label, start, end in job.labelled()]  # fmt: skip
+    return Catalogue(spec.name if stream == "dark" else f"{spec.name}-{stream}", root, spec.classes, tuple(records))
+
+
+def _generator() -> str:
+    """Sixteen hex digits of the sources that decide what happens and how it looks."""
+    return folder.sources("__init__.py", "darkened.py", "folder.py", "make.py", "streams.py")
+
+
+def _jobs(spec: Untrimmed) -> list[_Job]:
+    return [_Job(spec, split, k) for split, count in zip(SPLITS, spec.videos, strict=True) for k in range(count)]
+
+
+def _make_one(job: _Job, root: Path) -> None:
+    cv2.setNumThreads(1)
+    video = render_video(job.spec, job.split, job.index)
+    labels, starts, ends = map(np.array, zip(*video.segments, strict=True))
+    folder.write_video(job, root, video, segment_labels=labels, segment_starts=starts, segment_ends=ends)
+
+
+def _write_tables(spec: Untrimmed, root: Path) -> None:
+    """List every finished video in the folder, also those of larger specifications."""
+    segments, videos = [["path", "label", "split", "group", "start", "end"]], [["path", "split", "group", "seconds"]]
+    for path in sorted((root / folder.TRUTH).glob("*/*.npz")):
+        job = _Job(spec, path.parent.name, int(path.stem.rsplit("-", 1)[1]))
+        if folder.finished(job, root):
+            name = job.file(root, "dark").relative_to(root).as_posix()
+            videos.append([name, job.split, job.group, round(len(job.stage()[3].yaw) / FPS, 3)])
+            segments += [[name, label, job.split, job.group, start, end] for label, start, end in job.labelled()]
+    folder.write_table(root / "index.csv", segments)
+    folder.write_table(root / "videos.csv", videos)

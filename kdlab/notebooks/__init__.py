@@ -1,0 +1,1 @@
+"""The chapters run headlessly: parameters, execution, the whole story, and what is stale."""

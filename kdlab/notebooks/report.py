@@ -1,0 +1,82 @@
+"""The executed scoreboard as one HTML page that needs no network and no other file."""
+
+from pathlib import Path
+
+from kdlab import paths
+from kdlab.files import write_atomically
+from kdlab.notebooks.parameters import find_notebook, fingerprint
+from kdlab.notebooks.run import executed_dir, read_record
+from kdlab.ours import begins_with, may_write
+
+# nbconvert's page without the scripts that it loads from the web: RequireJS, MathJax and Mermaid.
+_OFFLINE = """
+{%- extends 'lab/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+"""
+#: The title of the page, by which kdlab knows its own.
+TITLE = "kdlab scoreboard"
+_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path, list[str]]:
+    """
+    Turn the latest finished run of notebook 10 into ``output`` (default ``report.html`` in the runs folder).
+
+    Pictures are embedded, widgets left out (the static picture after each stays), formulas stay LaTeX source;
+    ``code=False`` hides the code. Returns the page and remarks, such as that it was made by other sources than
+    today's. Raises ``FileNotFoundError`` when notebook 10 has not been run to its end, and before it begins
+    :class:`kdlab.ours.NotOurs` for an ``output`` that is there and is no report.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    notebook = find_notebook("10")
+    record_file, record = _latest(notebook.stem)
+    output = may_write(output or paths.runs_dir() / "report.html", is_report, "report")
+    executed = record_file.with_suffix(".ipynb")
+    try:
+        page = nbformat.read(executed, as_version=4)
+    except Exception as error:  # of a damaged file nbformat raises anything, from AttributeError to its own
+        raise ValueError(f"{executed} cannot be read as a notebook ({type(error).__name__}): delete it, then run "
+                         "`kdlab run 10`") from error
+    page.metadata.pop("widgets", None)  # their renderer would come from the web, too
+    for cell in page.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if _WIDGET_VIEW not in out.get("data", {})]
+
+    exporter = HTMLExporter(
+        raw_template=_OFFLINE,
+        embed_images=True,
+        exclude_input=not code,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    resources = {"metadata": {"name": TITLE, "path": str(notebook.parent)}}
+    html, _ = exporter.from_notebook_node(page, resources)
+    write_atomically(output, lambda path: path.write_text(html, "utf-8"))
+    return output, _remarks(record_file, record, notebook)
+
+
+def is_report(page: Path) -> bool:
+    """Whether :func:`write_report` wrote ``page``."""
+    return begins_with(page, f"<title>{TITLE}</title>")
+
+
+def _latest(stem: str) -> tuple[Path, dict]:
+    records = [(path, read_record(path)) for path in executed_dir().glob(f"{stem}*.json")]
+    records = [(path, record) for path, record in records if record and path.with_suffix(".ipynb").is_file()]
+    if not records:
+        raise FileNotFoundError(f"no finished run of {stem} in {executed_dir()}: run `kdlab run 10` first")
+    return max(records, key=lambda pair: pair[1]["finished"])
+
+
+def _remarks(record_file: Path, record: dict, notebook: Path) -> list[str]:
+    today = fingerprint(notebook, record["parameters"])
+    changed = [word for key, word in (("cells", "notebook 10"), ("kdlab", "kdlab"), ("data", "the data"))
+               if today[key] != record.get(key)]
+    remarks = [f"made from {record_file.with_suffix('.ipynb')}"]
+    if changed:
+        remarks.append(f"stale: {' and '.join(changed)} changed since that run; `kdlab run 10` makes it anew")
+    return remarks

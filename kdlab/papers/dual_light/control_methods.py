@@ -1,0 +1,96 @@
+"""More controls of DL-KDD (docs/methods.md, 1.4): brightness as augmentation, and teachers' words said of other clips.
+
+:class:`RandomGamma` asks whether a student gains from light without a teacher. :class:`StoredTargets` asks what of the
+teacher's soft targets matters: what it says of the clip, of the clip's class, or that it says anything at all.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from kdlab.distill.method import CrossEntropy
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.values import fraction, one_of, positive, whole
+
+__all__ = ["RandomGamma", "StoredTargets", "random_gamma", "shuffle"]
+
+
+def random_gamma(x: torch.Tensor, probability: float, low: float, high: float) -> torch.Tensor:
+    """``x^(1/γ)`` for some clips of ``x (B, C, T, H, W)``, pixels in [0, 1]; the others stay as they are.
+
+    Each clip is chosen with ``probability`` and has its own γ, uniform in [``low``, ``high``], both from torch's
+    global generator: the loop seeds it at each step.
+    """
+    fraction(probability=probability)
+    positive("above 1 brightens", low=low, high=high)
+    chosen, place = torch.rand(2, len(x), *[1] * (x.ndim - 1), device=x.device)
+    return torch.where(chosen < probability, x.pow(1 / (low + (high - low) * place)), x)
+
+
+@dataclass(frozen=True)
+class RandomGamma(CrossEntropy):
+    """Brightness augmentation without a teacher: labels alone, :func:`random_gamma` in training, raw clips in tests."""
+
+    probability: float = 0.5
+    low: float = 1.0
+    high: float = 3.0
+
+    def __post_init__(self):
+        fraction(probability=self.probability)
+        positive("above 1 brightens", low=self.low, high=self.high)
+        if self.low > self.high:
+            raise ValueError(f"gamma needs 0 < low <= high, got {self.low} and {self.high}; above 1 brightens")
+
+    def losses(self, nets, batch, progress):
+        """Yield the cross-entropy in nats, mean over the batch."""
+        x = random_gamma(batch.views["student"], self.probability, self.low, self.high)
+        ce = F.cross_entropy(nets["student"](x), batch.labels)
+        yield "net", ce, {"ce": ce}
+
+
+def shuffle(labels: torch.Tensor, how: str, seed: int) -> torch.Tensor:
+    """For each clip the number of the clip whose targets it gets, ``(N,)``: a permutation decided by ``seed``.
+
+    ``no`` gives each its own; ``within`` permutes the clips of each class, ``between`` all clips. Permutations are
+    uniform, not derangements: on average one clip (of each class, or of all) keeps its own, a class's only clip always.
+    """
+    one_of(("no", "within", "between"), how=how)
+    whole(0, seed=seed)
+    generator, order = torch.Generator().manual_seed(seed), torch.arange(len(labels))
+    groups = [torch.nonzero(labels.cpu() == label)[:, 0] for label in labels.cpu().unique()]
+    for members in {"no": [], "within": groups, "between": [order.clone()]}[how]:
+        order[members] = members[torch.randperm(len(members), generator=generator)]
+    return order
+
+
+@dataclass(frozen=True)
+class StoredTargets(DualLight):
+    """DL-KDD with the teacher run once, on the centre view of each training clip; it does not see the student's crop,
+    flip and moments. ``shuffled`` and ``seed`` are :func:`shuffle`'s: ``within`` keeps what the teacher knows of
+    classes and destroys what it says of the clip; ``between`` keeps only how its targets are distributed."""
+
+    shuffled: str = "no"
+    seed: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        one_of(("no", "within", "between"), shuffled=self.shuffled)
+        whole(0, seed=self.seed)
+
+    def prepare(self, nets, batches) -> tuple[torch.Tensor, dict[str, int]]:
+        """Soft targets ``(N, K)`` of all training clips, shuffled, and each clip's row by its id."""
+        logits, labels, ids = [], [], []
+        with torch.no_grad():
+            for batch in batches:
+                logits.append(nets["teacher"](batch.views["teacher"]))
+                labels.append(batch.labels)
+                ids += batch.ids
+        targets = F.softmax(torch.cat(logits) / self.temperature, dim=-1)
+        order = shuffle(torch.cat(labels), self.shuffled, self.seed)
+        return targets[order.to(targets.device)], {clip: row for row, clip in enumerate(ids)}
+
+    def soft_targets(self, nets, batch, progress) -> torch.Tensor:
+        """The rows ``(B, K)`` of the batch's clips in what :meth:`prepare` returned."""
+        targets, rows = progress.prepared
+        return targets[[rows[clip] for clip in batch.ids]]

@@ -1,0 +1,177 @@
+"""What else could explain DL-KDD? Controls on ``night``, other distillers, and few clips under every enhancer.
+
+The conditions are those of docs/methods.md, 1.4. Each is compared, seed by seed, with the baseline that differs from it
+in one thing (:data:`COMPARISONS`). The runs that ``kdlab study dual_light`` has made already are used again.
+"""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from kdlab.clips.standardised import Standardised
+from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
+from kdlab.measure.paired import Effect, verdict
+from kdlab.measure.transfer import asked
+from kdlab.nets.video import TinyR2Plus1D
+from kdlab.nets.wrappers import WithStatistics
+from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets
+from kdlab.papers.dual_light.enhancers import enhancers
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.dual_light.study import CLAIMS, HEADLINE
+from kdlab.study import Part, Scores, Study, answers, beside, by_condition, fused
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run, find
+from kdlab.train.sizes import STUDY, Profile, current
+
+__all__ = ["COMPARISONS", "TITLES", "columns", "effects", "few_columns", "study"]
+
+#: Enough seeds to see what explains the main effect, not to decide every row.
+SEEDS, FEW_SEEDS = 5, 4
+#: Half the widths of the student, a quarter of its multiply–accumulates.
+SMALL = TinyR2Plus1D((4, 8, 20, 44))
+
+#: How the words read in figures.
+TITLES = {
+    "from_teacher": "begun as the teacher, CE raw",
+    "random_gamma": "brightness augmentation, CE",
+    "ce_standardised": "CE, standardised clips",
+    "ce_imagenet": "CE, ImageNet statistics",
+    "stored": "DL-KDD, stored logits",
+    "shuffled_within": "stored, shuffled within class",
+    "shuffled_between": "stored, shuffled between classes",
+    "reversed": "reversed: raw teaches enhanced",
+    "dkd": "decoupled KD",
+    "fitnet": "FitNets",
+    "at": "attention transfer",
+    "ce_small": "CE, small student",
+    "dlkdd_small": "DL-KDD, small student",
+    "with_teacher": "student + teacher, fused",
+    "two_ce": "two CE students, fused",
+    "two_lights": "CE raw + CE enhanced, fused",
+}
+
+#: Question → what is asked → (condition, baseline).
+COMPARISONS = {
+    "A good start, or light without a teacher?": {
+        "a start at the teacher's weights": ("from_teacher", "ce_raw"),
+        "DL-KDD beyond that start": ("dlkdd", "from_teacher"),
+        "brightness augmentation": ("random_gamma", "ce_raw"),
+        "DL-KDD beyond that augmentation": ("dlkdd", "random_gamma"),
+        "the reversed direction: raw teaches enhanced": ("reversed", "ce_enhanced"),
+    },
+    "The scale of the input?": {
+        "standardising each clip": ("ce_standardised", "ce_raw"),
+        "ImageNet's statistics, not the view's": ("ce_imagenet", "ce_raw"),
+        "raw student shown enhanced clips": ("ce_raw:on_enhanced", "ce_raw"),
+        "teacher shown raw clips": ("ce_enhanced:on_raw", "ce_enhanced"),
+        "… its statistics re-estimated there": ("ce_enhanced:on_raw:adabn", "ce_enhanced"),
+        "DL-KDD student shown enhanced clips": ("dlkdd:on_enhanced", "dlkdd"),
+    },
+    "What is it in the soft targets?": {
+        "live targets over stored ones": ("dlkdd", "stored"),
+        "stored targets": ("stored", "ce_raw"),
+        "… what they say of the clip": ("stored", "shuffled_within"),
+        "targets of another clip of the class": ("shuffled_within", "ce_raw"),
+    },
+    "And targets of any other clip, of whatever class?": {
+        "what they say of the class": ("shuffled_within", "shuffled_between"),
+        "targets of any other clip": ("shuffled_between", "ce_raw"),
+    },
+    "Other distillers, same teacher": {
+        "DL-KDD": ("dlkdd", "ce_raw"),
+        "decoupled KD": ("dkd", "ce_raw"),
+        "FitNets": ("fitnet", "ce_raw"),
+        "attention transfer": ("at", "ce_raw"),
+    },
+    "A smaller student, and twice the cost": {
+        "DL-KDD for a small student": ("dlkdd_small", "ce_small"),
+        "student and teacher, fused": ("with_teacher", "dlkdd"),
+        "two seeds of CE raw, fused": ("two_ce", "ce_raw"),
+        "two lights, fused, over two seeds": ("two_lights", "two_ce"),
+    },
+}
+
+
+def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
+    """Condition → one recipe per seed: those of the main study that are compared with, and the controls."""
+    return by_condition(lambda seed: _controls(dual_light(profile, seed), small=SMALL), seeds)
+
+
+def _controls(made: dict[str, Recipe], small: TinyR2Plus1D) -> dict[str, Recipe]:
+    raw, student = made["ce_raw"], made["dlkdd"]
+    changed = {
+        "from_teacher": replace(raw, start=student.teacher),
+        "random_gamma": replace(raw, method=RandomGamma()),
+        "ce_standardised": replace(raw, view=Standardised()),
+        "ce_imagenet": replace(raw, net=WithStatistics(raw.net)),
+        "stored": replace(student, method=StoredTargets()),
+        "shuffled_within": replace(student, method=StoredTargets(shuffled="within")),
+        "shuffled_between": replace(student, method=StoredTargets(shuffled="between")),
+        "reversed": replace(made["ce_enhanced"], method=DualLight(), teacher=made["same_light"].teacher),
+        "dkd": replace(student, method=DecoupledKD()),
+        "fitnet": replace(student, method=FitNet()),
+        "at": replace(student, method=AttentionTransfer()),
+        "ce_small": replace(raw, net=small),
+        "dlkdd_small": replace(student, net=small),
+    }
+    return {c: made[c] for c in HEADLINE} | {
+        condition: replace(recipe, condition=condition) for condition, recipe in changed.items()
+    }
+
+
+def few_columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
+    """Few clips: the headline conditions, and ``dlkdd:<enhancer>`` with a teacher on other enhancers (of gamma 1.8, and
+    of none, the headline has students)."""
+    ways = {name: enhancers(profile)[name] for name in ("gamma1.4", "gamma2.2", "he", "zerodce", "zerodce-steady")}
+    return by_condition(lambda seed: {c: dual_light(profile, seed)[c] for c in HEADLINE} | {
+        f"dlkdd:{name}": dual_light(profile, seed, enhancer=e)["dlkdd"] for name, e in ways.items()}, seeds)
+
+
+def _matrix(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
+    """``scores`` with every headline network also shown the other light, as it is and with re-estimated statistics."""
+    raw, enhanced = (runs[c][0].recipe.view for c in ("ce_raw", "ce_enhanced"))
+    for condition in HEADLINE:
+        name, view = ("on_raw", raw) if condition == "ce_enhanced" else ("on_enhanced", enhanced)
+        for suffix, statistics in (("", False), (":adabn", True)):
+            said = [asked(run, view=view, statistics=statistics) for run in runs[condition]]
+            scores = answers(scores, f"{condition}:{name}{suffix}", said, scores.recipes[condition])
+    return scores
+
+
+def effects(scores: Scores) -> dict[str, dict[str, Effect]]:
+    """The paired effects of :data:`COMPARISONS`: question → what is asked → effect in points."""
+    return {question: {what: scores.effect(a, b) for what, (a, b) in asked.items()}
+            for question, asked in COMPARISONS.items()}
+
+
+# --- the study -------------------------------------------------------------------------------------------------
+
+
+def _parts(profile: Profile, seeds: int) -> list[Part]:
+    """The controls; and students of few clips (demo size), tested on the test clips of ``profile``, which are more."""
+    few = few_columns(current(beside(profile)), seeds if profile.name == "smoke" else FEW_SEEDS)
+    return [Part("night", columns(profile, seeds), answers=_answers),
+            Part("night_demo", few, on=profile.night)]
+
+
+def _answers(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
+    """``scores`` with what two networks say together, and what one says of the other light."""
+    raw = runs["ce_raw"]
+    scores = fused(scores, "two_lights", raw, runs["ce_enhanced"])
+    scores = fused(scores, "two_ce", raw, [*raw[1:], raw[0]])
+    teachers = [find(run.recipe.teacher, pretrained=False) for run in runs["dlkdd"]]
+    return _matrix(fused(scores, "with_teacher", runs["dlkdd"], teachers), runs)
+
+
+def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
+    lines = []
+    for question, answered in effects(found["night"]).items() if "night" in found else ():
+        lines += [question, *(f"  {what}: {e}; {verdict(e)}" for what, e in answered.items())]
+    if few := found.get("night_demo"):
+        lines += [f"few clips, {condition} − CE raw: {few.effect(condition, 'ce_raw')}" for condition in few.predicted
+                  if condition.startswith("dlkdd:")]
+    return lines
+
+
+study = Study("dual_light_controls", _parts, size=STUDY, seeds=SEEDS, claims=CLAIMS, lines=_lines, committed=True)

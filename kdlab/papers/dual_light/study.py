@@ -1,0 +1,178 @@
+"""The study of DL-KDD on ``night``: conditions × seeds, the convergence check, costs, the sweep, and verdicts D1–D4."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from kdlab.clips.cache import resize
+from kdlab.clips.views import Raw, View, Window
+from kdlab.measure.cost import cpu_times, macs, ratio_interval
+from kdlab.measure.paired import effect
+from kdlab.measure.transfer import asked
+from kdlab.night import Night
+from kdlab.papers.dual_light.recipes import TITLES, dual_light, sweep
+from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, fused
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import Run
+from kdlab.train.sizes import DEMO, STUDY, Profile, current
+
+__all__ = ["ALPHAS", "CLAIMS", "HEADLINE", "TEMPERATURES", "columns", "committed_costs", "committed_sweep",
+           "cost_points", "costs", "ledger", "study"]
+
+#: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
+DEMO_SEEDS = 6
+#: Clips a class on which the study's networks are validated once they are trained.
+VALIDATION = 130
+#: What the demo profile trains: the method, its baseline, its teacher, and the control that decides.
+HEADLINE = ("ce_raw", "ce_enhanced", "same_light", "dlkdd")
+TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0), (0.1, 0.5, 0.9)
+#: Of docs/ledger.md; D4, of costs, stands in :func:`ledger`.
+CLAIMS = (
+    Claim("D1", "a teacher on enhanced clips helps a raw-clip student", "dlkdd", "ce_raw",
+          ("label_smoothing", "ce_2x"), "DL-KDD − CE raw"),
+    Claim("D2", "it is the dual light that helps", "dlkdd", "same_light", (), "DL-KDD − same-light KD"),
+    Claim("D3", "raw-only inference beats enhancing at inference", "dlkdd", "ce_enhanced", (),
+          "DL-KDD − CE enhanced"),
+)
+
+
+def columns(profile: Profile, seeds: int, conditions=None, data: str | UserClips | None = None,
+            first: int = 0) -> dict[str, list[Recipe]]:
+    """Condition → one recipe per seed from ``first`` on, as :func:`kdlab.study.collect` wants them."""
+    return by_condition(lambda seed: dual_light(profile, seed, data), seeds, conditions, first)
+
+
+def _pathway(net: nn.Module, view: View, window: Window, clip: np.ndarray) -> Callable[[], torch.Tensor]:
+    """From a decoded clip ``uint8 (T, H, W, 3)`` to its logits: sample, enhance, resize, crop, classify."""
+    draw = window.centre(len(clip))
+
+    def go():
+        frames = clip[draw.frames]
+        frames = frames if isinstance(view, Raw) else view.by(frames)
+        pixels = np.ascontiguousarray(window.cut(draw, resize(frames, window.side)))[None]
+        return net(torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).float().div_(255))
+
+    return go
+
+
+def costs(raw: Run, enhanced: Run, clip: np.ndarray, repeats: int = 60) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Cost ratios of the raw-clip student to its alternatives, and CPU milliseconds per clip of each way.
+
+    The enhancement's own time counts; decoding, which all share, does not. A look-up table has no multiply–accumulates.
+    """
+    window = raw.recipe.window
+    nets = {"student": raw.net(), "other": enhanced.net()}
+    student = _pathway(nets["student"], raw.recipe.view, window, clip)
+    other = _pathway(nets["other"], enhanced.recipe.view, window, clip)
+    times = cpu_times({"student": student, "enhance + classify": other,
+                       "two-stream": lambda: (student(), other())}, repeats)
+    shape = (1, 3, window.frames, window.crop, window.crop)
+    one, two = macs(nets["student"], shape), macs(nets["other"], shape)
+    table = []
+    for name, count in {"enhance + classify": two, "two-stream": one + two}.items():
+        table.append((name, "MACs", one / count, one / count, one / count))
+        table.append((name, "CPU time", *ratio_interval(times["student"], times[name])))
+    milliseconds = {name: 1000 * float(np.median(t)) for name, t in times.items()}
+    return pd.DataFrame(table, columns=["against", "what", "ratio", "low", "high"]), milliseconds
+
+
+def committed_costs(table: pd.DataFrame) -> pd.DataFrame:
+    """The cost ratios in the study's committed rows, with the columns that :func:`costs` gave them."""
+    some = table[table.condition.str.startswith("dlkdd:") & table.metric.str.contains("_ratio")]
+    wide = some.pivot(index="condition", columns="metric", values="value")
+    names = {"macs_ratio": "MACs", "cpu_seconds_ratio": "CPU time"}
+    found = [(condition.partition(":")[2], what, row[metric], row[f"{metric}_low"], row[f"{metric}_high"])
+             for condition, row in wide.iterrows() for metric, what in names.items()]
+    return pd.DataFrame(found, columns=["against", "what", "ratio", "low", "high"])
+
+
+def cost_points(table: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+    """What :func:`kdlab.show.plots.costs` draws: CPU ms per clip of each way, and its accuracy with a 95 % interval."""
+    ways = {"dlkdd": "student", "ce_raw": "student", "ce_enhanced": "enhance + classify", "two_stream": "two-stream"}
+    seconds = table[table.condition.str.startswith("cost:")].set_index("condition").value
+    points = []
+    for condition, way in ways.items():
+        right = scores.correct(condition)
+        e = effect(right, np.zeros_like(right), scores.units)
+        points.append((TITLES[condition], 1000 * float(seconds[f"cost:{way}"]), e.mean, e.low, e.high))
+    return pd.DataFrame(points, columns=["name", "ms", "accuracy", "low", "high"])
+
+
+def committed_sweep(table: pd.DataFrame) -> dict[tuple[float, float], float]:
+    """(temperature, alpha) → mean validation accuracy over seeds, from the study's committed rows."""
+    cell = table.condition.str.extract(r"^dlkdd:t([\d.]+):a([\d.]+)$").dropna().astype(float)
+    return table.value.astype(float).groupby([cell[0], cell[1]]).mean().to_dict()
+
+
+def ledger(scores: Scores, costs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Rows D1–D4 of docs/ledger.md: claim, comparison, effect, verdict; computed from predictions and measured costs.
+
+    ``costs`` is what :func:`costs` or :func:`committed_costs` returns; without it there is no D4.
+    """
+    table = study.verdicts(scores)
+    if costs is not None:
+        worst = costs.loc[costs.high.idxmax()]
+        effects = "; ".join(f"{r.what}/{r.against} {r.ratio:.2f}" for r in costs.itertuples())
+        word = "supported" if worst.high < 1 else f"not supported: {worst.what} against {worst.against} is not below 1"
+        row = ("D4", "it is cheaper than the alternatives", "cost ratios of the student", effects, word)
+        table.loc[len(table)] = row
+    return table
+
+
+def _validated(run: Run, night: Night) -> float:
+    """Accuracy in percent on the validation clips of ``night``, which may be more than the run's own."""
+    labels = np.array([record.label for record in night.catalogue().split("val")])
+    return round(100 * float((asked(run, night, split="val").argmax(1) == labels).mean()), 4)
+
+
+# --- the study -------------------------------------------------------------------------------------------------
+
+
+def _parts(profile: Profile, seeds: int) -> list[Part]:
+    """The conditions; those of demo size that a user makes, too, and that are committed; and DL-KDD's sweep there."""
+    small = current(beside(profile))
+    cells = {f"dlkdd:t{t:g}:a{a:g}": [recipe] for (t, a), recipe in sweep(small, 0, TEMPERATURES, ALPHAS).items()}
+    return [
+        Part("night", columns(profile, seeds), rows=_rows,
+             answers=lambda scores, runs: fused(scores, "two_stream", runs["ce_raw"], runs["ce_enhanced"])),
+        replace(_demo(small, seeds if profile.name == "smoke" else DEMO_SEEDS), publish=True),
+        Part("night_demo", cells, file="", rows=_sweep_rows),
+    ]
+
+
+def _demo(profile: Profile, seeds: int) -> Part:
+    return Part("night_demo", columns(profile, seeds, HEADLINE))
+
+
+def _rows(outcome: Outcome) -> list[dict]:
+    """Rows of the conditions, with validation accuracy on :data:`VALIDATION` clips a class; then costs."""
+    runs, profile, table = outcome.runs, outcome.size, outcome.rows()
+    # Doubling the steps has to be seen to gain less than two points: on more validation clips than training looks at.
+    count = VALIDATION if profile == STUDY else profile.night.count("val")
+    many = replace(profile.night, per_class=(0, count, 0))
+    many.catalogue()
+    for row in (row for row in table if row["metric"] == "val_accuracy"):
+        row["value"] = _validated(runs[row["condition"]][outcome.scores.seeds.index(row["seed"])], many)
+    clip = Raw().read(profile.night.catalogue().split("test")[0].path)
+    ratios, milliseconds = costs(runs["dlkdd"][0], runs["ce_enhanced"][0], clip)
+    about = outcome.row(seed=0, recipe=runs["dlkdd"][0].folder.name)
+    for r in ratios.itertuples():
+        for metric, value in (("", r.ratio), ("_low", r.low), ("_high", r.high)):
+            name = f"{'macs' if r.what == 'MACs' else 'cpu_seconds'}_ratio{metric}"
+            table.append(about | dict(condition=f"dlkdd:{r.against}", metric=name, value=round(value, 4), unit="1"))
+    return table + [about | dict(condition=f"cost:{name}", metric="cpu_seconds", value=round(value / 1000, 6), unit="s")
+                    for name, value in milliseconds.items()]
+
+
+def _sweep_rows(outcome: Outcome) -> list[dict]:
+    """Validation accuracy of DL-KDD over temperature × alpha: the test clips are not read."""
+    return [outcome.row(condition=cell, seed=0, metric="val_accuracy", value=run.predictions("val").accuracy, unit="%",
+                        recipe=run.folder.name) for cell, (run,) in outcome.runs.items()]
+
+
+study = Study("dual_light", _parts, size=STUDY, claims=CLAIMS, yours=lambda: _demo(DEMO, DEMO.seeds), titles=TITLES,
+              committed=True)

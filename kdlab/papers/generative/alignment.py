@@ -1,0 +1,67 @@
+"""λ over untrimmed video for the study of generative distillation: whose, on which videos, and how sure we are."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from kdlab.layers import at_random
+from kdlab.measure.alignment import ENERGY, SLIDING, areas, traces
+from kdlab.measure.paired import Effect, effect
+from kdlab.night.untrimmed import Untrimmed, untrimmed_catalogue
+from kdlab.papers.generative import detection_recipes
+from kdlab.papers.generative.recipes import GenerativeSize
+from kdlab.study import Outcome, load_arrays
+from kdlab.train.runs import Run
+
+__all__ = ["ATTENTIVE", "UNTRIMMED", "aligned", "alignment", "alignment_effects", "alignment_rows", "watched"]
+
+#: The untrimmed videos on which λ is read: those that the detection study tests on.
+UNTRIMMED = replace(detection_recipes.night(detection_recipes.STUDY).night,
+                    videos=(0, 0, detection_recipes.STUDY.videos[2]))
+#: Whose λ is read, and of which architectures also with random weights.
+ATTENTIVE, TWINS = ("teacher_fr", "student_gate", "student_fr", "genkd"), ("teacher_fr", "genkd")
+
+
+def watched(size: GenerativeSize) -> Untrimmed:
+    """The videos on which λ is read at this size: of the same set the first ones."""
+    few = {"smoke": 1, "demo": 4}.get(size.name)
+    return replace(UNTRIMMED, videos=(0, 0, few or UNTRIMMED.videos[2]))
+
+
+def aligned(runs: dict[str, list[Run]], spec: Untrimmed, progress=iter) -> dict[str, np.ndarray]:
+    """Area under the ROC curve by signal, ``(S, V)``: λ of the runs of each condition, of random twins of some, and
+    frame energy, on the bright test videos of ``spec``; ``units (V,)`` are the places where they were filmed."""
+    spec.catalogue()
+    catalogue = untrimmed_catalogue(spec, stream="bright")
+    nets = {(name, s): run.net() for name, column in runs.items() for s, run in enumerate(column)}
+    nets |= {(f"{name}:random", s): at_random(run.net(), 1000 + s) for name, column in runs.items() if name in TWINS
+             for s, run in enumerate(column)}
+    found = traces(nets, catalogue, progress=progress, window=SLIDING)
+    each, seeds = areas(found), len(next(iter(runs.values())))
+    table = {name: np.stack([each[name, s] for s in range(seeds)]) for name, _ in nets}
+    return table | {ENERGY: np.stack([each[ENERGY]] * seeds), "units": np.array([trace.group for trace in found])}
+
+
+def alignment() -> dict[str, np.ndarray]:
+    """The committed areas, as :func:`aligned` returns them."""
+    return load_arrays("generative-alignment")
+
+
+def alignment_effects(table: dict[str, np.ndarray]) -> dict[str, Effect]:
+    """By signal how far its area lies above chance, and GenKD's above each other signal's, in points of 100."""
+    units, half = table["units"], 0.5 + 0 * table[ENERGY]
+    found = {name: effect(values, half, units) for name, values in table.items() if name != "units"}
+    return found | {f"genkd − {other}": effect(table["genkd"], table[other], units)
+                    for other in (ENERGY, "genkd:random", "student_gate", "student_fr", "teacher_fr")
+                    if {"genkd", other} <= table.keys()}
+
+
+def alignment_rows(outcome: Outcome) -> list[dict]:
+    """Tidy rows of the mean area over videos, in percent; the areas themselves go beside the predictions."""
+    runs, found = outcome.runs, aligned(outcome.runs, watched(outcome.size))
+    outcome.evidence.save("generative-alignment", found)
+    for name, e in alignment_effects(found).items():
+        outcome.say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
+    return [outcome.row(condition=name, seed=s, metric="auc", value=round(100 * float(area), 4), unit="%",
+                        recipe=runs[name][s].folder.name if name in runs else "")
+            for name, column in found.items() if name != "units" for s, area in enumerate(column.mean(1))]

@@ -1,0 +1,92 @@
+"""What a temporal detector learns from labelled segments (the losses of AFSD, arXiv 2103.13137, on sigmoid classes).
+
+A prior that lies in a segment learns it; of several the shortest, with all its classes where a segment is annotated
+under two. With N such priors, for each stage
+
+    L = [ Σ focal(z, y)  +  Σ⁺ (1 − IoU*(p, s))  +  w₁ Σ⁺ |p − s| / |s|  +  w_q Σ⁺ BCE(q, tIoU(p, s)) ] / N
+
+over all priors and (⁺) over those that learn a segment s; p is the predicted segment, IoU* generalised or distance
+IoU. The second stage learns where the first has a tIoU of at least 0.5.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
+
+from kdlab.distill.method import CrossEntropy
+from kdlab.values import not_negative
+
+__all__ = ["Detection", "detection_terms", "match", "overlaps"]
+
+IGNORED = -2  # as kdlab.clips.windows writes in the place of a class
+
+
+def overlaps(predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """tIoU, generalised IoU (arXiv 1902.09630) and distance IoU (arXiv 1911.08287) of segments ``(..., 2)``, each
+    ``(...)``: tIoU in [0, 1], the others in (−1, 1]. Generalised IoU is tIoU unless segments are apart."""
+    (start, end), (low, high) = predicted.unbind(-1), target.unbind(-1)
+    shared = (torch.minimum(end, high) - torch.maximum(start, low)).clamp_min(0)
+    union = ((end - start).clamp_min(0) + (high - low) - shared).clamp_min(1e-6)
+    hull = (torch.maximum(end, high) - torch.minimum(start, low)).clamp_min(1e-6)
+    apart = (start + end - low - high) / 2
+    tiou = shared / union
+    return tiou, tiou - (hull - union).clamp_min(0) / hull, tiou - (apart / hull) ** 2
+
+
+def match(priors: torch.Tensor, labels: torch.Tensor, num_classes: int):
+    """What each of ``priors (P,)`` learns of ``labels (B, N, 3)`` (start, end, class; −1 for no row, −2 for one to
+    ignore): segments ``(B, P, 2)``, classes ``(B, P, K)`` of zeros and ones (all zero: background), and whether the
+    prior is left out ``(B, P)``."""
+    start, end, label = (column[:, None] for column in labels.unbind(-1))
+    inside = (start < priors[:, None]) & (priors[:, None] < end)
+    length = torch.where(inside & (label >= 0), end - start, torch.inf)
+    shortest, which = length.min(-1)
+    chosen = inside & (length == shortest[..., None])
+    classes = (chosen[..., None] & (label[..., None] == torch.arange(num_classes, device=labels.device))).any(2)
+    segments = labels[..., :2].gather(1, which[..., None].expand(-1, -1, 2))
+    return segments, classes.float(), (inside & (label == IGNORED)).any(-1) & ~classes.any(-1)
+
+
+def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor,
+                    distance: bool = False) -> dict[str, torch.Tensor]:
+    """The four sums of the module's L, each divided by N and summed over stages: ``focal``, ``tiou``, ``l1`` and
+    ``quality``; ``output (B, S, P, K + 3)`` is that of :mod:`.detector`. ``distance`` takes distance IoU."""
+    if output.ndim != 4 or output.shape[2] != len(priors) or labels.shape[::2] != (len(output), 3):
+        raise ValueError(f"answers {tuple(output.shape)}, {len(priors)} priors and labels {tuple(labels.shape)} do not "
+                         "fit: give answers (B, S, P, K + 3), priors (P,) and labels (B, N, 3)")
+    segments, classes, ignored = match(priors, labels, output.shape[-1] - 3)
+    terms = dict.fromkeys(("focal", "tiou", "l1", "quality"), 0.0)
+    for stage, answer in enumerate(output.unbind(1)):
+        if stage:
+            classes = classes * (overlaps(output[:, 0, :, -3:-1].detach(), segments)[0] >= 0.5)[..., None]
+        learns = classes.any(-1)
+        count = learns.sum().clamp_min(1)
+        focal = sigmoid_focal_loss(answer[..., :-3], classes, alpha=0.25, gamma=2)[~ignored].sum()
+        predicted, wanted = answer[learns][:, -3:-1], segments[learns]
+        tiou, generalised, distant = overlaps(predicted, wanted)
+        l1 = ((predicted - wanted).abs().mean(-1) / (wanted[:, 1] - wanted[:, 0])).sum()
+        quality = F.binary_cross_entropy_with_logits(answer[learns][:, -1], tiou.detach(), reduction="sum")
+        sums = focal, (1 - (distant if distance else generalised)).sum(), l1, quality
+        terms = {name: old + new / count for (name, old), new in zip(terms.items(), sums, strict=True)}
+    return terms
+
+
+@dataclass(frozen=True)
+class Detection(CrossEntropy):
+    """Labelled segments alone: ``batch.labels (B, N, 3)`` as of :class:`kdlab.clips.windows.WindowBatches`. ``l1`` and
+    ``quality`` are the weights w₁ and w_q; ``distance`` takes distance IoU instead of the generalised one."""
+
+    l1: float = 1.0
+    quality: float = 1.0
+    distance: bool = False
+
+    def __post_init__(self):
+        not_negative(l1=self.l1, quality=self.quality)
+
+    def losses(self, nets, batch, progress):
+        """Yield the loss of the student on its view, with its four terms beside it."""
+        student = nets["student"]
+        terms = detection_terms(student(batch.views["student"]), student.net.priors, batch.labels, self.distance)
+        yield "net", terms["focal"] + terms["tiou"] + self.l1 * terms["l1"] + self.quality * terms["quality"], terms

@@ -1,0 +1,119 @@
+"""Pictures of notebook 04: losses of both phases, features and what is made of them, λ over time. Each function returns
+a Figure; curves differ in colour, line and mark, so that they can be told apart in grey."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from kdlab.measure.alignment import ENERGY, Trace
+from kdlab.measure.paired import effect
+from kdlab.papers.generative.recipes import TITLES
+
+__all__ = ["alignments", "features", "losses", "moment", "over_time", "signal_title"]
+
+LINES = ("-", "--", ":", "-.")
+PASSES = {"pass 1, of the CVAE": {"rebuilt": "MSE(F, F′)", "kl": "KL (nats)", "taught": "MSE(F′, F′ by the teacher)"},
+          "pass 2, of the network": {"ce": "class loss (nats)", "generated": "MSE(decoded from λ, F)",
+                                     "attention": "MSE(λ, λ of the teacher)"}}
+
+
+def signal_title(name: str) -> str:
+    """How a signal of ``measure.alignment`` reads in figures."""
+    who, _, twin = name.partition(":")
+    return f"λ, {TITLES.get(who, who)}{', random weights' if twin else ''}" if name != ENERGY else ENERGY
+
+
+def losses(histories: dict[str, pd.DataFrame]) -> Figure:
+    """Every loss term against epochs, unweighted: a row for each training (name → history), a column for each pass."""
+    fig, grid = plt.subplots(len(histories), 2, figsize=(9, 2.5 * len(histories)), squeeze=False, sharex="row")
+    for axes, (name, history) in zip(grid, histories.items(), strict=True):
+        for ax, (title, terms) in zip(axes, PASSES.items(), strict=True):
+            for line, (term, label) in enumerate(terms.items()):
+                if term in history:
+                    seen = history.dropna(subset=[term])
+                    ax.plot(seen.epoch, seen[term], color=f"C{line}", linestyle=LINES[line], label=label)
+            ax.set(yscale="log", xlabel="epoch", title=f"{name}: {title}")
+            ax.yaxis.set_minor_formatter(NullFormatter())
+            ax.legend(fontsize=7)
+    return fig
+
+
+def features(maps: dict[str, np.ndarray], channels: int = 24, title: str = "") -> Figure:
+    """Features of one clip side by side, mean over space: name → ``(C, T')``, all on one scale; the channels are those
+    that are most active in the first map, in its order."""
+    first = next(iter(maps.values()))
+    order = np.argsort(-first.mean(1))[:channels]
+    top = max(float(values[order].max()) for values in maps.values())
+    fig, axes = plt.subplots(1, len(maps), figsize=(1.9 * len(maps) + 1, 3.6), sharey=True, squeeze=False)
+    for ax, (name, values) in zip(axes[0], maps.items(), strict=True):
+        sns.heatmap(values[order], vmin=0, vmax=top, cmap="cividis", ax=ax, cbar=ax is axes[0, -1],
+                    cbar_kws={"label": "mean over space"}, yticklabels=False)
+        ax.set_title(name, fontsize=8)
+        ax.set_xlabel("step")
+    axes[0, 0].set_ylabel(f"the {len(order)} most active channels")
+    fig.suptitle(title, fontsize=10, fontweight="bold")
+    return fig
+
+
+def _lines(ax: plt.Axes, trace: Trace, classes: Sequence[str], names: Sequence[str], offset: float = 3.0) -> None:
+    """Each signal standardised over the video, above one another; labelled intervals shaded."""
+    for start, end, label in trace.segments:
+        ax.axvspan(start, end, color="grey", alpha=0.25, linewidth=0)
+        ax.annotate(classes[label], ((start + end) / 2, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+                    textcoords="offset points", ha="center", fontsize=7)
+    for line, name in enumerate(names):
+        values = trace.signals[name]
+        ax.plot(trace.seconds, (values - values.mean()) / max(values.std(), 1e-9) - offset * line, color=f"C{line}",
+                linestyle=LINES[line % 4], linewidth=1.3)
+    ax.set(yticks=-offset * np.arange(len(names)), yticklabels=[signal_title(name) for name in names],
+           xlim=(0, float(trace.seconds[-1]) + 1), xlabel="time (s)")
+    ax.tick_params(axis="y", labelsize=8)
+    ax.grid(False, axis="y")
+
+
+def over_time(found: Sequence[Trace], classes: Sequence[str], names: Sequence[str]) -> Figure:
+    """λ and its controls over the time of untrimmed videos, a panel each; grey: something labelled happens."""
+    fig, axes = plt.subplots(len(found), 1, figsize=(9, (0.42 * len(names) + 0.9) * len(found)), squeeze=False)
+    for ax, trace in zip(axes[:, 0], found, strict=True):
+        _lines(ax, trace, classes, names)
+    fig.suptitle("standardised over each video; grey: an action", fontsize=9)
+    return fig
+
+
+def moment(frames: np.ndarray, trace: Trace, classes: Sequence[str], second: float, names: Sequence[str],
+           fps: float) -> Figure:
+    """The frame of an untrimmed video at ``second`` (``frames uint8 (T, H, W, 3)`` at ``fps``) beside λ over time, with
+    a line where it stands. Raises ``ValueError`` for a moment that is not in the video."""
+    if not 0 <= second < len(frames) / fps:
+        raise ValueError(f"second {second:g} lies outside the video of {len(frames) / fps:.1f} s")
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9, 0.42 * len(names) + 1.1), width_ratios=(1, 3))
+    left.imshow(frames[int(second * fps)])
+    happens = [classes[label] for start, end, label in trace.segments if start <= second < end]
+    left.set(xticks=[], yticks=[], title=f"{second:.1f} s: {', '.join(happens) or 'nothing labelled'}")
+    _lines(right, trace, classes, names)
+    right.axvline(second, color="black", linewidth=1)
+    return fig
+
+
+def alignments(table: dict[str, np.ndarray], title: str = "") -> Figure:
+    """Area under the ROC curve of each signal of ``studies.generative.aligned``: its mean over videos for each seed
+    (dots), and of all with the 95 % interval over seeds and places (bar); 50 is a λ that does not look."""
+    names = [name for name in table if name != "units"]
+    names.sort(key=lambda name: (name == ENERGY, ":" in name))
+    fig, ax = plt.subplots(figsize=(7, 0.3 * len(names) + 1.1))
+    for y, name in enumerate(names):
+        e = effect(table[name], 0 * table[name], table["units"])
+        each = 100 * table[name].mean(1)
+        ax.plot(each, np.full(len(each), y - 0.22), "o", color="C0", markersize=4, alpha=0.6)
+        ax.plot([e.low, e.high], [y, y], color="C0", linewidth=4, solid_capstyle="butt")
+        ax.plot(e.mean, y, "D", color="black", markersize=5)
+        ax.annotate(str(round(e.mean, 1)), (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    ax.axvline(50, color="black", linewidth=0.8, linestyle=":")
+    ax.set(yticks=range(len(names)), yticklabels=[signal_title(name) for name in names], ylim=(len(names) - 0.5, -0.5),
+           xlabel=f"area under the ROC curve (%), {table[ENERGY].shape[1]} videos; dotted: chance", title=title)
+    return fig

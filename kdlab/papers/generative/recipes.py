@@ -1,0 +1,145 @@
+"""Recipes of generative feature distillation for recognition at three sizes: teachers, students, competitors, controls.
+
+Teachers are tiny C3Ds, students their tiny Top-I3D: half the widths below the last stage, kernels in time in the last
+two (docs/methods.md, 2). GenKD's networks are gated, those of its competitors are plain, as their papers have them; so
+``student_gate`` tells what the gate alone does. Every student has the same steps, clips, order of clips and seed, and
+its teacher the seed + 1. The `paper` size is in ``kdlab.papers.generative.paper_size``.
+"""
+
+from dataclasses import dataclass, replace
+
+from kdlab.clips.flow import Flow
+from kdlab.clips.views import Window
+from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
+from kdlab.distill.feature_baselines import FeatureNorm, SimKD
+from kdlab.distill.method import KD
+from kdlab.nets.i3d import TinyC3D
+from kdlab.night import ACTIONS, Night
+from kdlab.night.streams import NightStream
+from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
+from kdlab.papers.generative.nets import Gated
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.sizes import VARIETY, among
+from kdlab.values import whole
+
+__all__ = ["ABLATIONS", "DEMO", "HEADLINE", "ONCE", "REAL", "SMOKE", "STUDIED", "STUDY", "STUDENT", "TEACHER", "TITLES",
+           "WINDOW", "GenerativeSize", "conditions", "night", "sized", "streams"]
+
+WINDOW = Window(16, 36, 32)
+TEACHER, STUDENT = TinyC3D(), TinyC3D((4, 8, 16, 64), (False, False, True, True))
+
+
+@dataclass(frozen=True)
+class GenerativeSize:
+    """Clips of `night` a class; epochs there and on few real clips; seeds on `night` and on real clips."""
+
+    name: str
+    per_class: tuple[int, int, int]
+    epochs: int
+    real_epochs: int
+    seeds: int
+    real_seeds: int = 1
+
+    def __post_init__(self):
+        whole(0, per_class=list(self.per_class))
+        whole(1, epochs=self.epochs, real_epochs=self.real_epochs, seeds=self.seeds, real_seeds=self.real_seeds)
+
+
+SMOKE = GenerativeSize("smoke", (4, 2, 2), 2, 2, 2)
+DEMO = GenerativeSize("demo", (24, 4, 12), 25, 80, 2)
+STUDY = GenerativeSize("study", (40, 100, 100), 120, 80, 5, 5)
+sized = among(SMOKE, DEMO, STUDY)
+
+
+def night(size: GenerativeSize) -> NightStream:
+    """The bright twins of `night`, where places tell nothing."""
+    return NightStream(Night(ACTIONS, size.per_class, VARIETY, 0.0))
+
+
+#: How a study's words read in figures, in the order of a table.
+TITLES = {
+    "teacher_ce": "teacher, CE",
+    "teacher_fr": "teacher, FR (phase 1)",
+    "student_ce": "student, CE",
+    "student_2x": "student, CE, twice the steps",
+    "student_gate": "student, CE, with the gate",
+    "student_fr": "student, FR alone",
+    "kd": "KD",
+    "dkd": "DKD",
+    "fitnets": "FitNets",
+    "attention_transfer": "attention transfer",
+    "simkd": "SimKD",
+    "feature_norm": "feature norm (KD++)",
+    "genkd": "GenKD",
+    "untrained": "GenKD, untrained teacher",
+    "generative": "generative distillation alone",
+    "attention": "attention distillation alone",
+    "permuted": "GenKD, channels permuted",
+    "autoencoder": "GenKD, deterministic auto-encoder",
+    "kd_gate": "KD on gated networks",
+    "alternating": "GenKD, passes alternating",
+    "faithful": "GenKD, the released gate",
+    "fused": "GenKD, RGB and flow fused",
+}
+#: What the demo profile trains: the method, its baselines, and the control that decides.
+HEADLINE = ("teacher_fr", "student_ce", "kd", "genkd", "untrained")
+#: What the study trains: for its headline, for claim G3, with one seed only, and on the real clips.
+STUDIED = tuple(name for name in list(TITLES)[:14] if name != "student_gate")
+ABLATIONS = ("genkd", "generative", "attention", "permuted")
+ONCE = ("genkd", "student_fr", "student_gate", "autoencoder", "kd_gate", "alternating", "faithful")
+REAL = ("teacher_fr", "student_ce", "student_2x", "student_fr", "kd", "genkd", "untrained")
+
+
+def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 0) -> dict[str, Recipe]:
+    """All conditions of one seed, by the study's words; those of two streams are in :func:`streams`."""
+    epochs = size.epochs if isinstance(data, NightStream) else size.real_epochs
+    settings = Settings(epochs, batch_size=8, lr=1.2e-2)  # chosen on validation clips, at demo size, for the CE student
+    clip = WINDOW.frames, WINDOW.crop, WINDOW.crop
+    base = Recipe("student_ce", data, net=STUDENT, window=WINDOW, settings=settings, seed=seed)
+    gated = replace(base, condition="student_gate", net=Gated(STUDENT, clip))
+    teacher = replace(base, condition="teacher_ce", net=TEACHER, seed=seed + 1)
+    phase_1 = FeatureRepresentation()
+    taught = replace(gated, method=phase_1, condition="teacher_fr", net=Gated(TEACHER, clip), seed=seed + 1)
+    longer = replace(settings, epochs=2 * settings.epochs)
+    released = {"teacher": Gated(TEACHER, clip, faithful=True), "student": Gated(STUDENT, clip, faithful=True)}
+
+    def plain(name: str, method, **more) -> Recipe:
+        return replace(base, condition=name, method=method, teacher=teacher, **more)
+
+    def generative(name: str, method, **more) -> Recipe:
+        return replace(gated, **(dict(condition=name, method=method, teacher=taught) | more))
+
+    every = (
+        teacher, taught, base, replace(base, condition="student_2x", settings=longer), gated,
+        replace(gated, condition="student_fr", method=phase_1),
+        plain("kd", KD()),
+        plain("dkd", DecoupledKD()),
+        plain("fitnets", FitNet(tap="net.stages.2")),
+        plain("attention_transfer", AttentionTransfer()),
+        plain("simkd", SimKD(), net=replace(STUDENT, projector=TEACHER.widths[-1])),
+        plain("feature_norm", FeatureNorm()),
+        generative("genkd", GenerativeDistillation()),
+        generative("untrained", GenerativeDistillation(teacher="untrained")),
+        generative("generative", GenerativeDistillation(beta=0.0)),
+        generative("attention", GenerativeDistillation(generative=False)),
+        generative("permuted", GenerativeDistillation(teacher="permuted")),
+        generative("autoencoder", GenerativeDistillation(deterministic=True), teacher=replace(
+            taught, condition="teacher_autoencoder", method=FeatureRepresentation(deterministic=True))),
+        generative("kd_gate", KD()),
+        generative("alternating", GenerativeDistillation(alternating=longer.epochs), settings=longer),
+        generative("faithful", GenerativeDistillation(), net=released["student"], teacher=replace(
+            taught, condition="teacher_faithful", net=released["teacher"])),
+    )
+    return {recipe.condition: recipe for recipe in every}
+
+
+def streams(size: GenerativeSize, data: NightStream | UserClips, seed: int = 0) -> tuple[Recipe, Recipe]:
+    """GenKD on pixels and GenKD on optical flow, of one seed: what late fusion takes the mean of."""
+    rgb = conditions(size, data, seed)["genkd"]
+
+    def on_flow(recipe: Recipe) -> Recipe:
+        net = replace(recipe.net, backbone=replace(recipe.net.backbone, channels=2))
+        return replace(recipe, condition=f"{recipe.condition}_flow", view=Flow(), net=net)
+
+    return rgb, replace(on_flow(rgb), teacher=on_flow(rgb.teacher))

@@ -1,0 +1,160 @@
+"""What the twelve exits of three frozen networks say together: WISE and its rivals, each on the same four parts.
+
+Networks and exits learn on *train*; weights and temperatures are fitted on *calibrate*, thresholds and single exits
+chosen on *validate*, and *test* is read. Calibrate and validate are the two halves of the held-out clips, by people or
+scenes, and then the other way round (docs/methods.md, 3.4).
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from kdlab.clips.held_out import halves
+from kdlab.measure.bootstrap import counts
+from kdlab.measure.paired import Effect
+from kdlab.papers.progressive.wise import (
+    FAITHFUL_MIX,
+    area,
+    best_single,
+    combine,
+    fit_wise,
+    late_fusion,
+    mean_probabilities,
+    stop_at,
+    temperatures,
+    three_way,
+    threshold_for_budget,
+    variants,
+)
+from kdlab.train.loop import one_thread, seeded
+from kdlab.train.runs import Run, batches
+
+__all__ = ["BUDGETS", "THETAS", "Calibrated", "Parts", "area_effect", "calibrated", "everything", "parts", "swept",
+           "teaching_losses"]
+
+#: Of WISE's early exits; at −1 every clip stops at the first exit, at 1 at the last.
+THETAS = np.array([-1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99, 0.995, 0.999, 1])
+#: Shares of the cost of all twelve exits, at which methods are compared.
+BUDGETS = (0.25, 0.5, 0.75)
+
+
+def teaching_losses(run: Run) -> tuple[float, float]:
+    """Cross-entropy in nats of a trained network on one random draw of its training clips, for
+    ``distill.progressive.gate``: as it is used, and with the statistics of each batch (without dropout). What is left
+    of a last batch is not seen."""
+    clips, size = batches(run.recipe, "train"), run.recipe.settings.batch_size
+    net = run.net()
+    drifting = copy.deepcopy(net)
+    for module in drifting.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
+    draw, labels, said = seeded(run.recipe.seed, 5), [], ([], [])
+    order = torch.randperm(len(clips.records), generator=draw)
+    with torch.no_grad(), one_thread():
+        for some in order[: max(1, len(order) // size) * size].split(size):
+            batch = clips.training(some.tolist(), draw)
+            labels.append(batch.labels)
+            for logits, each in zip(said, (net, drifting), strict=True):
+                logits.append(each(batch.views["student"]))
+    evaluated, trained = (float(F.cross_entropy(torch.cat(z), torch.cat(labels))) for z in said)
+    return evaluated, trained
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Logits ``(N, 12, K)`` and labels ``(N,)`` of the four parts."""
+
+    train: tuple[np.ndarray, np.ndarray]
+    calibrate: tuple[np.ndarray, np.ndarray]
+    validate: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+
+
+def parts(run: Run) -> tuple[Parts, Parts]:
+    """The four parts of a run with exits, and the same with calibrate and validate exchanged."""
+    train, held, test = (run.predictions(split) for split in ("train", "val", "test"))
+    of = lambda p, some=slice(None): (p.logits[some].astype(np.float64), p.labels[some])  # noqa: E731
+    half = halves(held.groups)
+    one = Parts(of(train), of(held, half), of(held, ~half), of(test))
+    return one, Parts(one.train, one.validate, one.calibrate, one.test)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Exits' logits ``(N, 12, K)`` on validate and test, combined and divided by their temperatures."""
+
+    validate: np.ndarray
+    test: np.ndarray
+
+
+def calibrated(some: Parts, weights: np.ndarray) -> Calibrated:
+    """Combine exits by ``weights (12, 12)`` and calibrate each sum; both are known from *calibrate* alone."""
+    heat = temperatures(combine(some.calibrate[0], weights), some.calibrate[1])[:, None]
+    return Calibrated(combine(some.validate[0], weights) / heat, combine(some.test[0], weights) / heat)
+
+
+def everything(some: Parts, costs: np.ndarray, alone: np.ndarray, mix: Sequence[float] = FAITHFUL_MIX["ucf101"][0]
+               ) -> tuple[dict[str, np.ndarray], Calibrated]:
+    """Class indices on test of every way to use the exits, and WISE's calibrated sums.
+
+    ``(N,)`` each, or ``(N, 12)`` where the name ends in ``@k``: what every clip would be told at each exit.
+    ``costs (12,)`` are those of stopping there, ``alone (12,)`` those of that exit without the networks before;
+    ``mix`` are the released weights of the finals (``faithful_mix``): those of UCF-101's first split where the clips
+    are of no set that has some.
+    """
+    (z, y), (test, _) = some.calibrate, some.test
+    weights = fit_wise(z, y)
+    wise = calibrated(some, weights)
+    said = {"wise": wise.test[:, -1], "wise@k": wise.test}
+    said |= {f"{name}@k": combine(test, variants(weights)[name]) for name in ("unscaled", "no_lateral")}
+    said["mean_logits"] = test.sum(1)
+    heat = temperatures(z, y)[:, None]
+    said["mean_probabilities"] = mean_probabilities(test / heat)[:, -1]
+    said["late_fusion"] = three_way(test, late_fusion(z, y))
+    said["wise_train_fit"] = combine(test, fit_wise(*some.train))[:, -1]
+    said["faithful_mix"] = three_way(test, mix)
+    said["wise_no_l1"] = combine(test, fit_wise(z, y, l1=0.0))[:, -1]
+    said["best_single"] = test[:, best_single(*some.validate, alone)]
+    for share in BUDGETS:
+        budget = share * costs[-1]
+        stops = stop_at(wise.test, threshold_for_budget(wise.validate, some.validate[1], costs, budget))
+        said[f"wise@{share:.0%}"] = wise.test[np.arange(len(test)), stops]
+        said[f"best_single@{share:.0%}"] = test[:, best_single(*some.validate, alone, budget)]
+    return {name: logits.argmax(-1) for name, logits in said.items()}, wise
+
+
+def swept(combined: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each of :data:`THETAS` whether a clip was right where it stopped, and at which exit: each ``(Θ, N)``."""
+    right = combined.argmax(2) == labels[:, None]
+    stops = np.stack([stop_at(combined, theta) for theta in THETAS])
+    return right[np.arange(len(labels)), stops], stops
+
+
+Curve = tuple[np.ndarray, np.ndarray]
+
+
+def area_effect(a: Curve, b: Curve, units: np.ndarray, low: float, high: float, replicates: int = 2000) -> Effect:
+    """Paired difference, in points, of the mean accuracy over costs from ``low`` to ``high`` (``wise.area``).
+
+    A curve is (right, cost), both ``(S, points, N)``; seeds and ``units (N,)`` are resampled as in ``paired.effect``.
+    """
+    _, unit_of = np.unique(units, return_inverse=True)
+    seeds, count = a[0].shape[0], int(unit_of.max() + 1)
+    # the first row is the sample itself
+    ws, wn = (np.vstack([np.ones(n), drawn.astype(float)]) for n, drawn in
+              zip((seeds, count), counts(seeds, count, replicates, at_once=replicates), strict=True))
+    wn = wn[:, unit_of]
+
+    def areas(curve: Curve) -> np.ndarray:
+        total = ws.sum(1) * wn.sum(1)
+        right, cost = (np.einsum("rs,spn,rn->rp", ws, values, wn, optimize=True) / total[:, None] for values in curve)
+        return np.array([area({"cost": c, "accuracy": 100 * r}, low * (1 + 1e-9), high)
+                         for c, r in zip(cost, right, strict=True)])
+
+    gain = areas(a) - areas(b)
+    return Effect.of(float(gain[0]), gain[1:], seeds, count)

@@ -1,0 +1,236 @@
+"""The study of PKD: internal classifiers by every method, on three sets in two regimes, and verdicts P3 and P4.
+
+PKD assumes networks that get stronger from motion over residual to I-frame. On ``night_context`` they stand so; on
+``night_bright`` (places tell nothing) and on the real ten-class set in three folds of people the order is reversed, and
+the teacher that should be the best is the worst. So every figure goes with the three networks' accuracies.
+
+The headline is the mean over the nine trained exits. Cells that are one training by construction (for the motion
+network PKD *is* its reverse) are left out of a comparison, not counted as a tie.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kdlab import paths
+from kdlab.clips.coviar import DIFFERENCE
+from kdlab.clips.held_out import HeldOut
+from kdlab.measure.paired import Effect, effect, together, verdict
+from kdlab.night.streams import NightStream
+from kdlab.papers.progressive import recipes as progressive_recipes
+from kdlab.papers.progressive.budgets import teaching_losses
+from kdlab.papers.progressive.exits import ExitRecipe
+from kdlab.papers.progressive.method import PAPER, Progressive, coinciding, gate
+from kdlab.papers.progressive.nets import ORDER
+from kdlab.papers.progressive.recipes import CONTEXT, HEADLINE, STUDY, TRAINED, ExitSize, conditions, night, sized, trio
+from kdlab.study import LEDGER, Outcome, Part, Scores, Study, beside, by_condition
+from kdlab.train.recipe import UserClips
+from kdlab.train.runs import Run, find
+
+__all__ = ["CONTEXTS", "SETS", "columns", "differing", "exit_effect", "gate_line", "ledger", "regime", "sized",
+           "study", "teachers"]
+
+#: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
+DEMO_SEEDS = 4
+FOLDS = ("1", "2", "3")
+#: Where the three networks' order is looked at before the study: probabilities that the place tells the class.
+CONTEXTS = (0.0, 0.6, CONTEXT)
+
+
+def data_sets(size: ExitSize) -> dict[str, list[NightStream | HeldOut]]:
+    """Name → its folds; recipes can be made where the real clips are not."""
+    real = str((paths.real_clips() or Path()) / "weizmann")
+    return {"night_context": [night(size)], "night_bright": [night(size, 0.0)],
+            "weizmann": [HeldOut(UserClips(real, fold, own_folds=len(FOLDS))) for fold in FOLDS]}
+
+
+SETS = ("night_context", "night_bright", "weizmann")
+
+
+def columns(size: ExitSize, seeds: int, data: NightStream | HeldOut, every: bool = True) -> dict[str, list[ExitRecipe]]:
+    """Condition → one recipe a seed; only the headline's without ``every``."""
+    if every:
+        return by_condition(lambda seed: _recipes(size, data, seed), seeds)
+    return by_condition(lambda seed: conditions(size, trio(size, data, seed)), seeds, HEADLINE)
+
+
+def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
+    found = conditions(size, trio(size, data, seed))
+    other = conditions(size, trio(size, data, seed, residual=DIFFERENCE))
+    for name in ("ce_ic", "pkd"):
+        found[f"{name}_difference"] = replace(other[name], condition=f"{name}_difference")
+    times = lambda r, factor: replace(r.settings, epochs=max(1, round(factor * r.settings.epochs)))  # noqa: E731
+    found["ce_2x"] = replace(found["ce_ic"], condition="ce_2x", settings=times(found["ce_ic"], 2))
+    found["pkd_2x"] = replace(found["pkd"], condition="pkd_2x", settings=times(found["pkd"], 2))
+    found["ce_half"] = replace(found["ce_ic"], condition="ce_half", settings=times(found["ce_ic"], 0.5))
+    found["pkd_batch_statistics"] = replace(found["pkd"], condition="pkd_batch_statistics",
+                                            view=replace(found["pkd"].view, batch_statistics=True))
+    return found
+
+
+# --- effects ---------------------------------------------------------------------------------------------------
+
+
+def places(modalities: Sequence[str]) -> list[int]:
+    """The trained exits of ``modalities`` among the twelve, from 0."""
+    return [4 * ORDER.index(m) + k for m in modalities for k in range(3)]
+
+
+def exit_effect(scores: Scores, condition: str, baseline: str, exits: list[int] | None = None) -> Effect:
+    """Paired difference in points of the mean over ``exits`` (default: the nine trained ones)."""
+    some = list(TRAINED) if exits is None else exits
+    means = [scores.correct(name)[:, :, some].mean(2) for name in (condition, baseline)]
+    return effect(*means, scores.units)
+
+
+def regime(table: pd.DataFrame, data: str) -> str:
+    """The three networks of ``data`` by mean *validation* accuracy, best first: ``iframe 88.1 > residual 87.4 > …``."""
+    some = table[(table.data == data) & (table.metric == "val_accuracy") & table.condition.str.startswith("final:")]
+    means = some.groupby("condition").value.mean().sort_values(ascending=False)
+    return " > ".join(f"{name.split(':')[1]} {value:.1f}" for name, value in means.items())
+
+
+#: Of a network on its training clips: as it is used, and with the statistics of each batch.
+TRAIN_CE = ("train_ce", "train_ce_batch_statistics")
+
+
+def teachers(table: pd.DataFrame, data: str) -> pd.DataFrame:
+    """May the three networks of ``data`` teach (``distill.progressive.gate``)? A row for each modality, seed and fold
+    with both cross-entropies in nats, and why not; no rows where the study did not write them."""
+    some = table[(table.data == data) & table.metric.isin(TRAIN_CE)]
+    wide = some.pivot_table(index=["condition", "seed", "fold"], columns="metric", values="value").reset_index()
+    wide["condition"] = wide.condition.str.split(":").str[1]
+    wide["gate"] = [gate(*losses) or "may teach" for losses in wide.reindex(columns=TRAIN_CE).to_numpy(float)]
+    return wide.rename(columns={"condition": "modality"})
+
+
+def gate_line(table: pd.DataFrame, data: str) -> str:
+    """:func:`teachers` in a line: each network's largest training loss over seeds and folds, and who may not teach."""
+    found = teachers(table, data)
+    if found.empty:
+        return "gate: not among the rows of this set (docs/log.md has its first seed's)"
+    worst = found.groupby("modality").train_ce.max()
+    stopped = found[found.gate != "may teach"]
+    word = "all may teach" if stopped.empty else f"{len(stopped)} of {len(found)} may not teach"
+    return f"gate: largest training CE {', '.join(f'{m} {worst[m]:.2f}' for m in ORDER)} nats; {word}"
+
+
+def differing(condition: str, baseline: str) -> list[str]:
+    """The modalities on whose network the two conditions are not one and the same training."""
+    recipes = conditions(STUDY, trio(STUDY, night(STUDY)))
+    one, other = (recipes[name].method for name in (condition, baseline))
+    if not type(one) is type(other) is Progressive or replace(one, schedule=PAPER) != replace(other, schedule=PAPER):
+        return list(ORDER)
+    return [m for m in ORDER if len(coinciding({"one": one.schedule, "other": other.schedule}, m)) == 2]
+
+
+def orders_against(scores: Scores) -> list[str]:
+    """The conditions that P4 compares PKD with: each other order of the same three teachers, and a random one."""
+    return [c for c in scores.predicted if c == "reversed" or c == "random_teacher" or c.count("-") == 2]
+
+
+def ledger(scores: Scores) -> pd.DataFrame:
+    """Rows P3 and P4 of docs/ledger.md for one set."""
+    p3 = exit_effect(scores, "pkd", "ce_ic")
+    control = exit_effect(scores, "pkd", "own_final", places(differing("pkd", "own_final")))
+    table = [("P3", "PKD makes better internal classifiers than labels do", "PKD − CE, mean of nine exits", str(p3),
+              verdict(p3, {"own-final KD": control}))]
+    each = {other: exit_effect(scores, "pkd", other, places(differing("pkd", other)))
+            for other in orders_against(scores)}
+    if each:
+        table.append(("P4", "the order motion, residual, own matters", "PKD − each other order, − random",
+                      "; ".join(f"{name} {e}" for name, e in each.items()), together(each)))
+    return pd.DataFrame(table, columns=LEDGER)
+
+
+# --- the study -------------------------------------------------------------------------------------------------
+
+
+def _parts(size: ExitSize, seeds: int) -> list[Part]:
+    """The sets; one trio at every context that the study does not train at anyway; and demo-size runs, whose first
+    seed's become the committed weights."""
+    parts = []
+    for name, folds in data_sets(size).items():
+        how = dict(unit="group", real=name) if name == "weizmann" else {}
+        parts += [Part(name, columns(size, seeds, data), fold if len(folds) > 1 else "", rows=_validated, whole=_tested,
+                       answers=lambda scores, runs: replace(scores, logits={}), **how)
+                  for fold, data in zip(FOLDS, folds, strict=False)]
+    for context in CONTEXTS[1:-1]:
+        data = night(size, context)
+        data = replace(data, night=replace(data.night, per_class=(*size.per_class[:2], 1)))
+        three = {f"final:{m}:4": [recipe] for m, recipe in zip(ORDER, trio(size, data), strict=True)}
+        parts.append(Part(data.name, three, file="", rows=_audited))
+    small = sized(beside(size))
+    demo = _demo(small, seeds if size.name == "smoke" else DEMO_SEEDS)
+    return [*parts, replace(demo, file="", rows=_demo_rows, publish=True)]
+
+
+def _demo(size: ExitSize, seeds: int) -> Part:
+    return Part("night_context_demo", columns(size, seeds, night(size), every=False))
+
+
+def _audited(outcome: Outcome) -> list[dict]:
+    return [outcome.row(condition=c, seed=0, metric="val_accuracy", value=round(run.predictions("val").accuracy, 4),
+                        unit="%", recipe=run.folder.name) for c, (run,) in outcome.runs.items()]
+
+
+def _demo_rows(outcome: Outcome) -> list[dict]:
+    return [row for row in test_rows(outcome) if row["condition"] in HEADLINE]
+
+
+def _tested(outcome: Outcome) -> list[dict]:
+    accuracies = ", ".join(f"{m} {a:.1f} %" for m, a in finals(outcome.scores).items())
+    outcome.say(f"{outcome.part.data}: networks {accuracies}\n{ledger(outcome.scores).to_string(index=False)}")
+    return test_rows(outcome)
+
+
+def finals(scores: Scores) -> dict[str, float]:
+    """Mean test accuracy in percent of the three networks' own final classifiers."""
+    right = 100 * scores.correct("ce_ic").mean((0, 1))
+    return {modality: float(right[4 * i + 3]) for i, modality in enumerate(ORDER)}
+
+
+def test_rows(outcome: Outcome) -> list[dict]:
+    """Tidy rows: test accuracy of every exit, of each seed, and the mean over the nine trained ones."""
+    table, scores = [], outcome.scores
+    for condition in scores.predicted:
+        right = 100 * scores.correct(condition).mean(1)
+        for s, seed in enumerate(scores.seeds):
+            about = outcome.row(seed=seed, metric="accuracy", unit="%", recipe=scores.recipes[condition][s])
+            table.append(about | dict(condition=condition, value=round(float(right[s, list(TRAINED)].mean()), 4)))
+            for place in range(12) if condition == "ce_ic" else TRAINED:
+                where = f"{ORDER[place // 4]}:{place % 4 + 1}"
+                who = "final" if place % 4 == 3 else condition
+                table.append(about | dict(condition=f"{who}:{where}", value=round(float(right[s, place]), 4)))
+    return table
+
+
+def _validated(outcome: Outcome) -> list[dict]:
+    """Tidy rows of validation accuracy (mean of nine exits, and each final's), CPU seconds, and what :func:`teachers`
+    reads: the networks' cross-entropies on training clips."""
+    table = []
+    for condition, column in outcome.runs.items():
+        for seed, run in zip(outcome.scores.seeds, column, strict=True):
+            right = 100 * run.predictions("val").correct.mean(0)
+            about = outcome.row(seed=seed, recipe=run.folder.name)
+            numbers = [(condition, "val_accuracy", right[list(TRAINED)].mean(), "%"),
+                       (condition, "cpu_seconds", run.provenance["cpu_seconds"], "s")]
+            if condition == "ce_ic":
+                numbers += [(f"final:{m}:4", "val_accuracy", right[4 * i + 3], "%") for i, m in enumerate(ORDER)]
+                for modality, needed in run.recipe.needs().items():
+                    losses = zip(TRAIN_CE, teaching_losses(find(needed, pretrained=False)), strict=True)
+                    numbers += [(f"final:{modality}:4", metric, value, "nats") for metric, value in losses]
+            table += [about | dict(condition=c, metric=m, value=round(float(v), 4), unit=u) for c, m, v, u in numbers]
+    return table
+
+
+def _nine(runs: dict[str, list[Run]], condition: str) -> float:
+    """Mean accuracy of the trained exits of the runs of a condition, in percent."""
+    return 100 * float(np.mean([run.predictions().correct.T[list(TRAINED)].mean() for run in runs[condition]]))
+
+
+study = Study("progressive", _parts, size=STUDY, sized=sized, number=_nine, titles=progressive_recipes.TITLES,
+              yours=lambda: _demo(progressive_recipes.DEMO, progressive_recipes.DEMO.seeds), committed=True)

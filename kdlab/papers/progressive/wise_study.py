@@ -1,0 +1,244 @@
+"""The study of WISE on the exits that ``kdlab study progressive`` trained: verdicts P5, P6 and P7 in both regimes.
+
+Of the held-out clips one half (by people or scenes) fits weights and temperatures, the other chooses thresholds and
+single exits; then the halves change places, and a clip's score is the mean of both. Nothing more is trained.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kdlab.clips.cache import resize
+from kdlab.clips.held_out import halves
+from kdlab.clips.segments import SegmentBatches
+from kdlab.measure.cost import cpu_times
+from kdlab.measure.paired import Effect, effect, together, verdict
+from kdlab.papers.progressive.anytime import cost_per_exit
+from kdlab.papers.progressive.budgets import BUDGETS, THETAS, area_effect, everything, parts, swept
+from kdlab.papers.progressive.nets import ORDER, Trio
+from kdlab.papers.progressive.recipes import STUDY, ExitSize, sized
+from kdlab.papers.progressive.study import FOLDS, columns, data_sets
+from kdlab.papers.progressive.wise import solve
+from kdlab.study import LEDGER, Outcome, Part, Scores, Study, load_arrays, pooled
+from kdlab.train.runs import Run, find
+
+__all__ = ["METHODS", "SEGMENTS", "area_effects", "effects", "ledger", "load_curves", "sized", "study", "trio_of"]
+
+#: Whose exits are combined.
+METHODS = ("ce_ic", "pkd")
+#: Of the sweep without exits: the three finals, fused, at fewer segments.
+SEGMENTS = (1, 2, 3)
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------
+
+
+def trio_of(run: Run) -> Trio:
+    """The three networks and the heads of a run with exits, ready to be asked."""
+    nets = {name: find(recipe, pretrained=True).net() for name, recipe in run.recipe.needs().items()}
+    return Trio(nets, run.net()).eval()
+
+
+def _clips(run: Run, split: str, count: int | None = None, segments: int | None = None) -> SegmentBatches:
+    recipe = run.recipe
+    views = {name: backbone.view for name, backbone in recipe.needs().items()}
+    window = replace(recipe.window, frames=segments or recipe.window.frames)
+    return SegmentBatches(recipe.data.catalogue().split(split)[:count], views, window)
+
+
+def _costs(run: Run, trio: Trio) -> dict[str, np.ndarray]:
+    """MACs and CPU seconds of a clip that stops at each exit, ``(12,)``, of each exit's own network ``alone``, and of
+    the three finals without other exits at :data:`SEGMENTS`, ``(3,)``. Seconds are a batch's of 16 clips, its decoding
+    included (``_decoded``: without)."""
+    clips = _clips(run, "test", 16)
+    batch = next(clips.evaluation())
+    shapes = {name: tuple(view.shape[1:]) for name, view in batch.views.items()}
+    macs = cost_per_exit(trio, shapes)
+    bare = cost_per_exit(trio, shapes, (3, 7, 11))[-1] / clips.window.frames * np.array(SEGMENTS)
+    ways, count = {}, len(clips.records)
+    for name, view in clips.views.items():
+        for n in SEGMENTS:
+            drawn = _clips(run, "test", 16, n)
+            rows = [view.rows(r.path, drawn.window.centre(drawn.length(r)).frames) for r in clips.records]
+            ways["read", name, n] = lambda view=view, rows=rows: [
+                resize(view.read(r.path, its), clips.window.side) for r, its in zip(clips.records, rows, strict=True)]
+        maps = [trio.begin(name, batch.views[name])]
+        with torch.no_grad():
+            for stage in range(4):
+                maps.append(trio.advance(name, stage, maps[-1]))
+                ways["stage", name, stage] = lambda m=name, k=stage, x=maps[-2]: trio.advance(m, k, x)
+                ways["exit", name, stage] = lambda m=name, k=stage, x=maps[-1]: trio.say(m, k, x)
+    taken = {way: float(np.median(t)) / count for way, t in cpu_times(ways, 10).items()}
+    full = clips.window.frames
+    steps = np.array([[taken["stage", m, k] + taken["exit", m, k] for k in range(4)] for m in ORDER])
+    reads = np.array([[taken["read", m, n] for n in SEGMENTS] for m in ORDER])
+    plain = sum(taken["stage", m, k] for m in ORDER for k in range(4)) + sum(taken["exit", m, 3] for m in ORDER)
+    with_reads = steps + np.pad(reads[:, [SEGMENTS.index(full)]], ((0, 0), (0, 3)))
+    segments = plain * np.array(SEGMENTS) / full
+    return {"macs": macs, "macs_alone": np.diff(np.concatenate([[0], macs])).reshape(3, 4).cumsum(1).ravel(),
+            "macs_segments": bare, "seconds": np.cumsum(with_reads),
+            "seconds_segments": segments + reads.sum(0), "seconds_decoded": np.cumsum(steps),
+            "seconds_decoded_segments": segments}
+
+
+# --- the study -------------------------------------------------------------------------------------------------
+
+
+def _segment_sweep(run: Run, trio: Trio) -> np.ndarray:
+    """Class indices ``(3, N, 2)`` of the late fusion of the finals at :data:`SEGMENTS`, fitted on either half."""
+    half, answers = halves(run.predictions("val").groups), []
+    for n in SEGMENTS:
+        said = {}
+        for split in ("val", "test"):
+            every = _clips(run, split, segments=n).evaluation()
+            batches = [(trio.frozen(batch.views)[1], batch.labels) for batch in every]
+            said[split] = [torch.cat(column).numpy() for column in zip(*batches, strict=True)]
+        (z, y), (test, _) = said["val"], said["test"]
+        answers.append(np.stack([np.tensordot(test, solve(z[some], y[some]), (1, 0)).argmax(1)
+                                 for some in (half, ~half)], 1))
+    return np.stack(answers)
+
+
+def _fold(scores: Scores, runs: dict[str, list[Run]]) -> tuple[Scores, dict[str, np.ndarray]]:
+    """What every way to use the exits says of the test clips of one fold, and the curves of accuracy over cost."""
+    trio = trio_of(runs["pkd"][0])
+    cost = _costs(runs["pkd"][0], trio)
+    predicted, curves = {}, {f"cost/{name}": values for name, values in cost.items()}
+    for method, column in runs.items():
+        said, right, stops = [], [], []
+        for run in column:
+            ways = [everything(some, cost["macs"], cost["macs_alone"]) for some in parts(run)]
+            said.append({name: np.stack([way[name] for way, _ in ways], -1) for name in ways[0][0]})
+            walked = [swept(wise.test, scores.labels) for _, wise in ways]
+            right.append(np.stack([hit for hit, _ in walked], -1))
+            stops.append(np.stack([where for _, where in walked], -1))
+        predicted |= {f"{name}:{method}": np.stack([each[name].reshape(len(scores.labels), -1) for each in said])
+                      for name in said[0]}
+        curves |= {f"right/{method}": np.stack(right), f"stops/{method}": np.stack(stops).astype(np.uint8)}
+    fused = np.stack([_segment_sweep(run, trio_of(run)) for run in runs["pkd"]])
+    curves["right/segments"] = fused == scores.labels[:, None]
+    names = {name: scores.recipes[name.partition(":")[2]] for name in predicted}
+    return replace(scores, predicted=scores.predicted | predicted, recipes=scores.recipes | names), curves
+
+
+def _parts(size: ExitSize, seeds: int) -> list[Part]:
+    """What ``kdlab study progressive`` has trained. Of a set in folds the predictions are kept together."""
+    parts = []
+    for name, folds in data_sets(size).items():
+        how = dict(unit="group", real=name) if name == "weizmann" else {}
+        for fold, data in zip(FOLDS, folds, strict=False):
+            some = {method: column for method, column in columns(size, seeds, data).items() if method in METHODS}
+            whole = dict(fold="", file=name) if len(folds) == 1 else dict(fold=fold, file="")
+            parts.append(Part(name, some, rows=lambda outcome: [], whole=_rows, **whole, **how))
+    return parts
+
+
+def load_curves(name: str) -> dict[str, np.ndarray]:
+    """The committed curves of a set: ``cost/…``, and for each method ``right/…`` and ``stops/…``
+    ``(S, thresholds, N, 2)``, the last axis being the half that was fitted on; ``right/segments (S, 3, N, 2)``."""
+    return load_arrays(f"wise-{name}-curves")
+
+
+def _curve(curves: dict[str, np.ndarray], method: str, cost: str) -> tuple[np.ndarray, np.ndarray]:
+    """(right, cost), ``(S, points, N)`` each, the mean of both halves."""
+    right = curves[f"right/{method}"]
+    if method == "segments":
+        spent = np.broadcast_to(curves[f"cost/{cost}_segments"][None, :, None], right.shape[:3])
+    else:
+        spent = curves[f"cost/{cost}"][curves[f"stops/{method}"]].mean(-1)
+    return right.mean(-1), spent
+
+
+def area_effects(scores: Scores, curves: dict[str, np.ndarray], cost: str = "seconds") -> dict[str, Effect]:
+    """Gain in mean accuracy over the costs from one segment's to that of all exits: of PKD + WISE over CE + WISE, and
+    of each over the sweep of segments without exits. ``cost`` is macs, seconds or seconds_decoded."""
+    low, high = float(curves[f"cost/{cost}_segments"][0]), float(curves[f"cost/{cost}"][-1])
+    of = {name: _curve(curves, name, cost) for name in (*METHODS, "segments")}
+    pairs = {"PKD + WISE − segments": ("pkd", "segments"), "CE + WISE − segments": ("ce_ic", "segments"),
+             "PKD + WISE − CE + WISE": ("pkd", "ce_ic")}
+    return {what: area_effect(of[a], of[b], scores.units, low, high) for what, (a, b) in pairs.items()}
+
+
+def effects(scores: Scores, method: str) -> dict[str, Effect]:
+    """WISE on the exits of ``method`` minus every other way to use them; "at each exit" is the mean over k = 2 … 12."""
+
+    def gain(a: str, b: str, later: bool = False) -> Effect:
+        right = [scores.correct(f"{name}:{method}") for name in (a, b)]
+        return effect(*(r[:, :, 2 if later else 0:].mean(2) for r in right), scores.units)
+
+    plain = {"best single exit": "best_single", "mean of logits": "mean_logits",
+             "mean of calibrated probabilities": "mean_probabilities", "late fusion of the finals": "late_fusion",
+             "weights fitted on train": "wise_train_fit", "the mix released for UCF-101, split 1": "faithful_mix",
+             "without L1": "wise_no_l1"}
+    found = {name: gain("wise", other) for name, other in plain.items()}
+    found |= {f"best single exit at {share:.0%}": gain(f"wise@{share:.0%}", f"best_single@{share:.0%}")
+              for share in BUDGETS}
+    ablations = {"scaling, at each exit": "unscaled@k", "lateral, at each exit": "no_lateral@k"}
+    return found | {name: gain("wise@k", other, later=True) for name, other in ablations.items()}
+
+
+def ledger(scores: Scores, curves: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Rows P5 to P7 of docs/ledger.md for one set, on the exits that PKD trained."""
+    e, areas = effects(scores, "pkd"), area_effects(scores, curves)
+    single, fusion = e["best single exit"], e["late fusion of the finals"]
+    ablated = {name: e[f"{name}, at each exit"] for name in ("scaling", "lateral")}
+    curve = areas["PKD + WISE − segments"]
+    table = [
+        ("P5", "WISE beats single exits", "WISE − best single exit", str(single),
+         verdict(single, {"the mean of logits": e["mean of logits"], "late fusion of the finals": fusion})),
+        ("P6", "scaling and lateral connections each help", "WISE − without, mean over exits",
+         "; ".join(f"{name} {each}" for name, each in ablated.items()), together(ablated)),
+        ("P7", "PKD + WISE has the better accuracy over time", "area, − segment sweep without exits", str(curve),
+         verdict(curve)),
+    ]
+    return pd.DataFrame(table, columns=LEDGER)
+
+
+def _rows(outcome: Outcome) -> list[dict]:
+    """Keep what every way to use the exits says of a whole set, and the curves over cost; tidy rows of both."""
+    made = [_fold(replace(fold.scores, logits={}), fold.runs) for fold in outcome.folds]
+    name, (_, first) = outcome.part.data, made[0]
+    scores = pooled([s for s, _ in made])
+    curves = {key: np.concatenate([c[key] for _, c in made], 2) if key.partition("/")[0] != "cost" else first[key]
+              for key in first}
+    scores.save(outcome.evidence.file(f"wise-{name}"))
+    outcome.evidence.save(f"wise-{name}-curves", curves)
+    outcome.say(f"{name}\n{ledger(scores, curves).to_string(index=False)}")
+    return _accuracy_rows(outcome, scores) + _curve_rows(outcome, curves)
+
+
+def _accuracy_rows(outcome: Outcome, scores: Scores) -> list[dict]:
+    """Accuracy of every way for each seed."""
+    table = []
+    for condition in (c for c in scores.predicted if ":" in c):
+        right = 100 * scores.correct(condition).mean(1)
+        if condition.partition(":")[0].endswith("@k"):
+            each = {f"{condition}:{k + 1}": right[:, 2 * k : 2 * k + 2].mean(1) for k in range(12)}
+        else:
+            each = {condition: right.mean(1)}
+        for what, values in each.items():
+            table += [outcome.row(condition=what, seed=seed, metric="accuracy", value=round(float(v), 4), unit="%",
+                                  recipe=r)
+                      for seed, v, r in zip(scores.seeds, values, scores.recipes[condition], strict=True)]
+    return table
+
+
+def _curve_rows(outcome: Outcome, curves: dict[str, np.ndarray]) -> list[dict]:
+    """Costs, and the curves' means over clips."""
+    table = []
+    for kind, unit in (("macs", "1"), ("seconds", "s"), ("seconds_decoded", "s")):
+        for tail in ("", "_segments"):
+            table += [outcome.row(condition=f"cost{tail}:{k + 1}", metric=kind, value=float(f"{v:.6g}"), unit=unit)
+                      for k, v in enumerate(curves[f"cost/{kind}{tail}"])]
+    for method in METHODS:
+        right, spent = _curve(curves, method, "macs")
+        for theta, accuracy, macs in zip(THETAS, right.mean((0, 2)), spent.mean((0, 2)), strict=True):
+            row = outcome.row(condition=f"wise:{method}:theta{theta:g}")
+            table += [row | dict(metric="accuracy", value=round(100 * float(accuracy), 4), unit="%"),
+                      row | dict(metric="macs", value=round(float(macs)), unit="1")]
+    return table
+
+
+study = Study("wise", _parts, size=STUDY, sized=sized, committed=True)

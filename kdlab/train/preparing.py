@@ -1,0 +1,101 @@
+"""What a training needs before its first step: its networks, its batches, and how its outcome will be predicted."""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from kdlab.clips.catalogue import Catalogue
+from kdlab.clips.open_all import open_all, unusable
+from kdlab.clips.views import ClipBatches
+from kdlab.distill.check import check_distillation
+from kdlab.nets.video import begin_as, build
+from kdlab.nets.wrappers import for_classes
+from kdlab.train.feeding import folded, in_bf16
+from kdlab.train.loop import predict
+from kdlab.train.recipe import Prepared, Recipe
+
+__all__ = ["batches", "open_ahead", "prepared"]
+
+
+def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatches:
+    """The clips of ``split`` as the recipe's network sees them (or under other ``views``), made by its ``window``."""
+    return recipe.window.batches(recipe.data.catalogue(), split, views or recipe.views())
+
+
+def _parts(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
+    """What training, validation and the test look at; only the trained network is tested."""
+    return batches(recipe, "train"), batches(recipe, "val"), batches(recipe, "test", {"student": recipe.view})
+
+
+def open_ahead(recipes: Iterable[Recipe]) -> None:
+    """Fill the cache, on all cores, with the clips of ``recipes`` before each is trained in a process of its own, which
+    has one core. What is wrong with them is left to the trainings to say."""
+    parts: dict[tuple, ClipBatches] = {}
+    for recipe in recipes:
+        if hasattr(recipe, "prepare"):  # learns from networks, whose recipes open the clips
+            continue
+        with suppress(ValueError, OSError):
+            for split, part in zip(("train", "val", "test"), _parts(recipe), strict=True):
+                known = parts.setdefault((recipe.data, recipe.window, split), part)
+                known.views |= {view.name: view for view in part.views.values()}
+    unusable(list(parts.values()))
+
+
+def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
+    """What training ``recipe`` needs; ``needed`` are runs, by what they are to it.
+
+    Of records without a label, such as windows of untrimmed video, nothing is validated in between, and a teacher's
+    answers are not compared with the student's: distillation goes through layers, whose shapes the method checks.
+    """
+    if hasattr(recipe, "prepare"):
+        return recipe.prepare(needed, catalogue)
+    train, validation, test = _parts(recipe)
+    open_all([train, validation, test])
+    labelled = all(record.label >= 0 for record in train.records)
+    net = build(recipe.net, len(catalogue.classes), recipe.seed, *_statistics(recipe, train))
+    nets = {"student": net}
+    if start := needed.get("start"):
+        if hasattr(recipe.net, "begin"):
+            recipe.net.begin(net, start.net())
+        else:
+            begin_as(net, start.net(), catalogue.classes, start.provenance["classes"],
+                     getattr(recipe.net, "head", "fc"))
+    if teacher := needed.get("teacher"):
+        nets["teacher"] = _taught_by(teacher, catalogue, labelled).eval().requires_grad_(False)
+        if labelled:
+            some = replace(train, records=train.records[:: max(1, len(train.records) // 16)])  # of many classes
+            for warning in check_distillation(nets["teacher"], net, next(some.evaluation())):
+                say(f"{recipe.name}: {warning}")
+        if recipe.settings.precision == "bf16":  # elsewhere the bits of what is committed would change
+            nets["teacher"] = in_bf16(nets["teacher"] if hasattr(recipe.method, "taps") else folded(nets["teacher"]))
+    if hasattr(recipe.method, "extra_nets"):
+        nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed, needed)
+
+    def answers(student: nn.Module, split: str):
+        some = batches(recipe, split, {"student": recipe.view})
+        if not some.records:
+            return (), None
+        # Tables of labels are as long as the fullest window of their batch needs, so they do not stack.
+        shown = (b if labelled else replace(b, labels=torch.zeros(len(b.ids))) for b in some.evaluation())
+        return some.records, predict(student, shown, "student")[0]
+
+    return Prepared(nets, train, validation if labelled else None, answers)
+
+
+def _taught_by(teacher, catalogue: Catalogue, labelled: bool) -> nn.Module:
+    """The network of the run ``teacher`` for the catalogue's classes."""
+    theirs = teacher.provenance["classes"]
+    if not labelled and list(theirs) != list(catalogue.classes):
+        raise ValueError(f"{teacher.folder.name}: the teacher detects {', '.join(theirs)}, the student "
+                         f"{', '.join(catalogue.classes)}; train both on the same classes")
+    return for_classes(teacher.net(), theirs, catalogue.classes)
+
+
+def _statistics(recipe: Recipe, train: ClipBatches) -> tuple[torch.Tensor, torch.Tensor]:
+    """Those that the network was pre-trained with, where it says so, else those of the training clips' view."""
+    if given := getattr(recipe.net, "statistics", None):
+        return tuple(torch.tensor(values) for values in given)
+    return train.statistics("student")

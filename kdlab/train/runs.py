@@ -1,0 +1,398 @@
+"""Runs: the folder a recipe fills, and how a notebook, a study or the command line obtains one.
+
+``obtain(recipe)`` looks in ``runs/``, then in the committed ``pretrained/``, then trains, and says which. A run folder
+holds ``weights.safetensors``, ``history.csv``, ``predictions.npz`` and, written last, ``run.json`` (recipe and
+provenance): a folder without ``run.json`` is unfinished work that the next call resumes.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from kdlab import __version__, paths
+from kdlab.contents import one_look
+from kdlab.files import sweep, write_atomically
+from kdlab.launch import cpu_features, device, launched
+from kdlab.nets.pretrained import untrained
+from kdlab.nets.video import build, load_weights
+from kdlab.ours import is_draft, may_fill
+from kdlab.processes import locked
+from kdlab.progress import track
+from kdlab.sources import foreign, source_hash
+from kdlab.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, sealed, weights_hash
+from kdlab.train.feeding import fed
+from kdlab.train.loop import fit
+from kdlab.train.preparing import batches, prepared
+from kdlab.train.recipe import NotImported, Recipe, check, from_json, own_clips, to_json
+from kdlab.train.status import note_trial
+
+__all__ = ["DamagedRun", "Predictions", "Run", "StaleRun", "batches", "committed_runs", "find", "obtain", "publish",
+           "save_arrays", "unfit", "usable", "weights_hash"]
+
+
+#: The packages whose versions can change the bits of a run.
+DECIDING_PACKAGES = ("torch", "numpy", "av", "opencv-python-headless")
+
+
+class StaleRun(ValueError):
+    """A run made by other sources or from other clips than today's, where that is not acceptable."""
+
+
+class ChangedClips(ValueError):
+    """Clips that were changed while a network was trained on them."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """``logits (N, K)`` and ``labels (N,)`` of the clips ``ids (N,)`` and their ``groups (N,)``, in catalogue order.
+
+    Where a network has E exits, ``logits`` are ``(N, E, K)`` and ``correct`` is ``(N, E)``. Of a detector they are its
+    answers ``(W, S, P, K + 3)`` to the windows ``ids``, labels are −1, and ``kdlab.measure.detections`` scores them.
+    """
+
+    ids: np.ndarray
+    groups: np.ndarray
+    labels: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def correct(self) -> np.ndarray:
+        """``(N,)`` bool: is the largest logit the label's?"""
+        return self.logits.argmax(-1) == np.expand_dims(self.labels, tuple(range(1, self.logits.ndim - 1)))
+
+    @property
+    def accuracy(self) -> float:
+        """In percent; the mean over exits, where there are several; nan of untrimmed videos, which have no label."""
+        return float("nan") if (self.labels < 0).any() else 100 * float(self.correct.mean())
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training on disk; ``asked`` is the recipe that it was obtained for, if it was."""
+
+    folder: Path
+    asked: Recipe | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def provenance(self) -> dict:
+        """Recipe, seed, versions, source and data fingerprints, hashes of its files, device, CPU seconds, first losses.
+
+        Raises :class:`DamagedRun`, as all that reads a file of the run does when it is not what the training wrote.
+        """
+        return read_note(self.folder / "run.json")
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The one asked for, else the one written down. Raises :class:`.recipe.NotImported` where that is of a class
+        that is not."""
+        if self.asked is not None:
+            return self.asked
+        written = self.provenance["recipe"]
+        try:
+            return from_json(written)
+        except NotImported:
+            raise
+        except (ValueError, TypeError, AttributeError, KeyError, ImportError) as error:
+            raise damaged(self.folder / "run.json", f"its recipe cannot be rebuilt ({error})") from error
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch."""
+        try:
+            return pd.read_csv(io.BytesIO(self._file("history.csv")))
+        except ValueError as error:
+            raise damaged(self.folder / "history.csv", error) from error
+
+    def predictions(self, split: str = "test") -> Predictions:
+        """What the trained network said of ``val`` or ``test``; with exits also of one draw of ``train``.
+
+        Raises ``ValueError`` for a split without clips.
+        """
+        path = self.folder / "predictions.npz"
+        content = self._file(path.name)
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                splits = sorted({name.partition("_")[0] for name in file.files})
+                if split in splits or not splits:
+                    return Predictions(*(file[f"{split}_{k}"] for k in ("ids", "groups", "labels", "logits")))
+        except Exception as error:  # broken bytes make the reader raise anything, from BadZipFile to struct.error
+            raise damaged(path, error) from error
+        raise ValueError(f"{path} has predictions of {' and '.join(splits)}, none of {split!r}; choose one of these")
+
+    def net(self, name: str = "student") -> nn.Module:
+        """The trained network, in eval mode, with its normalisation; ``name`` for methods that train several.
+
+        Raises ``ValueError`` for a name that was not trained as a whole network, :class:`DamagedRun`.
+        """
+        path = self.folder / "weights.safetensors"
+        state = read_weights(path, self.provenance)
+        own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
+        classes = len(self.provenance["classes"])
+        if hasattr(self.recipe, "prepare") and name == "student":  # it sees features, which nothing normalises
+            with torch.random.fork_rng(devices=[]):
+                net = self.recipe.net.make(classes)
+        elif "mean" in own and "std" in own:
+            shape = own["mean"].flatten(), own["std"].flatten()  # of as many channels as the network sees
+            net = build(untrained(self.recipe.net), classes, 0, *shape)
+        else:
+            there = sorted({key.partition(".")[0] for key in state})
+            parts = {key.partition(".")[0] for key in state if key.partition(".")[2] in ("mean", "std")} or {"student"}
+            raise ValueError(f"{path} holds no network {name!r} of the recipe's kind; there are the weights of "
+                             f"{', '.join(there)}, of which net() opens {', '.join(sorted(parts & {*there}))}")
+        return load_weights(net, own, str(path)).eval()
+
+    def _file(self, name: str) -> bytes:
+        """The content of a file that the training left; runs from before its hash was noted have only its form."""
+        return read_bytes(self.folder / name, self.provenance.get("files", {}).get(name))
+
+    def staleness(self, recipe: Recipe | None = None) -> str:
+        """Why this run is not what today's sources and clips would give; empty when it is.
+
+        ``recipe`` is the one asked for, which may find its clips elsewhere than where they lay when this run was made.
+        """
+        recipe, reasons = recipe or self.recipe, []
+        if self.provenance.get("digest", recipe.digest()) != recipe.digest():
+            raise damaged(self.folder / "run.json", "it tells of another recipe than its folder is named after")
+        if self.provenance["sources"] != source_hash(recipe):
+            reasons.append("made by other sources")
+        if self.provenance["data"] != recipe.data.fingerprint():
+            reasons.append("made from other clips")
+        for what, needed in {} if reasons else recipe.needs().items():
+            run = find(needed, pretrained=True)
+            if run and run.provenance["weights"] != self.provenance["needed"].get(what):
+                reasons.append(f"made with another training of its {what}")
+        return " and ".join(reasons)
+
+
+def find(recipe: Recipe, pretrained: bool) -> Run | None:
+    """The finished run of ``recipe``, stale or not, in ``runs/`` or (``pretrained``) among the committed ones."""
+    name = recipe.name
+    places = [paths.runs_dir()] + ([paths.pretrained_dir()] if pretrained else [])
+    for place in places:
+        if os.path.lexists(place / name / "run.json"):  # also one that cannot be read: using it says so
+            return Run(place / name, recipe)
+    return None
+
+
+def unfit(run: Run, recipe: Recipe | None = None) -> str:
+    """Why ``run`` is not to be shown, for lists that go on with the next: stale, damaged or
+    of classes that are not imported; empty when it is sound."""
+    try:
+        return run.staleness(recipe)
+    except (DamagedRun, NotImported) as error:
+        return str(error)
+
+
+def committed_runs() -> list[Run]:
+    """The runs in ``pretrained/``."""
+    return [Run(note.parent) for note in sorted(paths.pretrained_dir().glob("*/run.json"))]
+
+
+def publish(runs: Iterable[Run]) -> None:
+    """Make ``runs`` and those they need the committed ones: copies in ``pretrained/``, replacing those of the same
+    conditions that were there. Who publishes asks :func:`kdlab.paths.figures_are_committed` first.
+
+    Raises :class:`kdlab.ours.NotOurs` where something else has the name of a run.
+    """
+    chosen = {run.folder.name: run for run in runs}
+    for run in list(chosen.values()):
+        needed = [find(recipe, pretrained=False) for recipe in run.recipe.needs().values()]
+        chosen |= {run.folder.name: run for run in needed}
+    place = paths.pretrained_dir()
+    for name in chosen:
+        may_fill(place / name, lambda folder: (folder / "run.json").is_file(), "run")
+    for left in place.glob(".*.tmp"):  # by a call that was killed
+        if is_draft(left.name) and (left / "weights.safetensors").is_file():
+            shutil.rmtree(left)
+    before = committed_runs()
+    conditions = {run.provenance["recipe"]["condition"] for run in chosen.values()}
+    for name, run in chosen.items():
+        draft = place / f".{name}.{os.getpid()}.tmp"  # copied whole before the old one goes
+        shutil.copytree(run.folder, draft, ignore=shutil.ignore_patterns("begun.json", ".*"))
+        if (place / name).exists():
+            shutil.rmtree(place / name)
+        draft.rename(place / name)
+    for old in before:
+        if old.folder.name not in chosen and old.provenance["recipe"]["condition"] in conditions:
+            shutil.rmtree(old.folder)
+
+
+def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print) -> Run:
+    """The run of ``recipe``: found, or trained now (its teacher and its start first).
+
+    ``pretrained=False`` ignores the committed weights. ``stale`` says what to do with a run made by other sources or
+    clips: ``"use"`` it and say so, ``"retrain"`` it, or ``"refuse"`` with :class:`StaleRun`. One on clips of your own,
+    or of classes of your own, is never used: where ``"use"`` stands it is trained again, too. The old one is kept in
+    ``runs/stale/``. ``say`` receives lines. Raises ``ValueError`` for a recipe that :func:`.recipe.check` refuses,
+    :class:`DamagedRun` for one whose files are not what its training wrote.
+    Two processes that want the same run do not train it twice. Under ``torchrun`` all ranks train it together, and the
+    first one writes it.
+    """
+    with one_look():
+        check(recipe)
+        folder = paths.runs_dir() / recipe.name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(f"{folder}.lock") if _first_rank() else contextlib.nullcontext():
+            if run := usable(recipe, pretrained, stale, say):
+                return run
+            if _first_rank() and (folder / "run.json").is_file():
+                _set_aside(folder)
+            needed = {what: obtain(other, pretrained=pretrained, stale=stale, say=say)
+                      for what, other in recipe.needs().items()}
+            return _train(recipe, needed, folder, say)
+
+
+def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
+    """The finished run, told in one line, if there is one and ``stale`` lets it pass."""
+    if stale not in ("use", "retrain", "refuse"):
+        raise ValueError(f"stale must be 'use', 'retrain' or 'refuse', got {stale!r}")
+    run = find(recipe, pretrained)
+    if run is None:
+        return None
+    why = run.staleness(recipe)
+    if why and stale == "refuse":
+        raise StaleRun(f"{run.folder} is stale: {why}. Delete it, or call obtain(..., stale='retrain').")
+    if why and stale == "retrain":
+        return None
+    if why and (own_clips(recipe) or foreign(recipe)):
+        say(f"{recipe.name}: STALE: {why}; trained again, because it is of your own "
+            f"{'clips' if own_clips(recipe) else 'code'}")
+        return None
+    origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"
+    say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}")
+    return run
+
+
+def _set_aside(folder: Path) -> None:
+    """Make room for a new training: what was finished moves to ``runs/stale/``, in place of what lay there."""
+    kept = folder.parent / "stale" / folder.name
+    try:
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(exist_ok=True)
+        os.replace(folder, kept)
+    except OSError:  # a file of it is open (Windows): it is written over
+        for name in ("run.json", "checkpoint.safetensors"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
+    device()  # refuses one that is not here before any clip is read
+    catalogue = recipe.data.catalogue()
+    catalogue.require("train", "test")
+    ready = prepared(recipe, needed, catalogue, say)
+    bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
+    checkpoint = folder / "checkpoint.safetensors"
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise damaged(folder / "run.json", f"{folder} is no folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    identity = _identity(recipe, needed)
+    _drop_foreign_checkpoint(recipe.name, folder, identity, say)
+    note_trial(recipe.name, identity)
+    wall = time.monotonic()
+    try:
+        trained = fit(
+            recipe.method, ready.nets, fed(ready.train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
+            validation=ready.validation, checkpoint=checkpoint, progress=bar,
+            say=lambda text: say(f"{recipe.name}: {text}"),
+        )
+    except KeyboardInterrupt:
+        say(f"{recipe.name}: interrupted; the same call goes on from its last finished epoch")
+        raise
+    with one_look(again=True):
+        if recipe.digest() != identity["digest"] or recipe.data.fingerprint() != identity["data"]:
+            raise ChangedClips(f"the clips in {catalogue.root} changed while {folder.name} was trained, so it is of "
+                               "neither these nor those. Call again to train on the clips of now.")
+    if not _first_rank():
+        with locked(f"{folder}.lock"):  # which the first rank holds until all is written
+            return Run(folder, recipe)
+    student = trained.nets["student"]
+    predictions = {}
+    for split in ready.splits:
+        records, logits = ready.answers(student, split)
+        if records:
+            columns = dict(ids=np.array([r.id for r in records]), groups=np.array([r.group for r in records]),
+                           labels=np.array([r.label for r in records]), logits=logits.numpy())
+            predictions |= {f"{split}_{k}": v for k, v in columns.items()}
+    state = {f"{n}.{k}": v.cpu().contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
+    write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
+    write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
+    save_arrays(folder / "predictions.npz", predictions)
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+              for name in ("history.csv", "predictions.npz")}
+    note = identity | {
+        "files": hashes,
+        "classes": list(catalogue.classes),
+        "notes": list(catalogue.notes),
+        "weights": weights_hash(state),
+        "steps": trained.steps,
+        "device": trained.device,
+        "precision": trained.precision,
+        "cpu": cpu_features(),
+        "cpu_seconds": round(trained.cpu_seconds, 2),
+        "wall_seconds": round(time.monotonic() - wall, 2),
+        "first_losses": trained.first_losses,
+        "versions": {"kdlab": __version__} | {name: version(name) for name in DECIDING_PACKAGES},
+        "python": platform.python_version(),
+    }
+    write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(sealed(note), indent=1), encoding="utf-8"))
+    checkpoint.unlink(missing_ok=True)
+    run = Run(folder, recipe)
+    accuracy, teacher = run.predictions().accuracy, needed.get("teacher")
+    outcome = f"test {accuracy:.1f} %" + (f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else "")
+    if np.isnan(accuracy):  # mAP is measure's, which stands on runs
+        outcome = f"loss {trained.history[-1]['loss_net']:.2f} in the last epoch"
+    say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, {outcome}")
+    return run
+
+
+def _first_rank() -> bool:
+    return launched().rank == 0
+
+
+def _identity(recipe: Recipe, needed: dict[str, Run]) -> dict:
+    """What a checkpoint must agree with to be resumed."""
+    return {
+        "recipe": to_json(recipe),
+        "sources": source_hash(recipe),
+        "data": recipe.data.fingerprint(),
+        "needed": {what: run.provenance["weights"] for what, run in needed.items()},
+        "digest": recipe.digest(),
+        "processes": launched().world,
+    }
+
+
+def _drop_foreign_checkpoint(name: str, folder: Path, identity: dict, say) -> None:
+    """Forget a checkpoint begun with other sources, clips, teacher or start: resuming it would mix two trainings."""
+    begun, content = folder / "begun.json", json.dumps(identity, sort_keys=True).encode()
+    checkpoint = folder / "checkpoint.safetensors"
+    if checkpoint.is_file() and not (begun.is_file() and begun.read_bytes() == content):
+        checkpoint.unlink(missing_ok=True)
+        say(f"{name}: the checkpoint there was begun with other sources, clips or needed runs; trained from the start")
+    write_atomically(begun, lambda p: p.write_bytes(content))
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """One compressed npz without pickles, whole or not at all."""
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # np.savez would append .npz to the temporary name
+            np.savez_compressed(file, **arrays)
+
+    write_atomically(path, write)

@@ -1,0 +1,189 @@
+"""How far many trainings are, read from their folders so that another terminal can ask; how many were ever tried."""
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+
+from kdlab import paths
+from kdlab.contents import one_look
+from kdlab.ours import begins_with, may_write
+from kdlab.progress import headless
+from kdlab.stored import DamagedRun, read_note
+from kdlab.train.recipe import Recipe, portable
+
+__all__ = ["TRIED", "Board", "note_trial", "seconds_left", "standings", "table", "tally", "tried"]
+
+#: The list in ``runs/`` of all trainings ever begun, which ``kdlab clean`` keeps.
+TRIED = "tried.csv"
+_TRIED_HEAD = "time,sources,data,run"
+STATES = ("done", "running", "left")
+#: What reading a missing or damaged checkpoint raises; it counts as none.
+_UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, KeyError)
+
+
+def standings(recipes: Iterable[Recipe], done: Mapping, names: Mapping | None = None) -> pd.DataFrame:
+    """One row a training: its condition and data, seed, ``state`` (done, running, left), and the CPU ``seconds`` that a
+    ``share`` of its epochs has taken. ``done`` is recipe → finished run; the others are as far as their last checkpoint
+    and running where a process, whichever, holds their lock. ``names`` (recipe → name) saves asking for them again."""
+    rows = []
+    with one_look():
+        names = names or {recipe: recipe.name for recipe in recipes}
+    for recipe, name in names.items():
+        folder, state, share, seconds = paths.runs_dir() / name, "left", 0.0, 0.0
+        if recipe in done:
+            state, share, seconds = "done", 1.0, done[recipe].provenance["cpu_seconds"]
+        else:
+            with contextlib.suppress(*_UNREADABLE), safe_open(folder / "checkpoint.safetensors", "np") as file:
+                note = json.loads(file.metadata()["note"])  # of the header; no tensor is read
+                share, seconds = len(note["history"]) / recipe.settings.epochs, float(note["cpu_seconds"])
+            lock = folder.with_name(f"{name}.lock")
+            try:
+                with FileLock(lock, timeout=0) if lock.is_file() else contextlib.nullcontext():
+                    pass
+            except Timeout:
+                state = "running"
+        kind = replace(recipe, seed=0, teacher=None, start=None)  # what those have in common that take as long
+        rows.append((_stem(name), recipe.seed, state, share, seconds, recipe.settings.epochs, kind))
+    return pd.DataFrame(rows, columns=["training", "seed", "state", "share", "seconds", "epochs", "kind"])
+
+
+def _stem(name: str) -> str:
+    """Condition and data: ``dlkdd-night`` of ``dlkdd-night-s3-7f3a2c``; also of names from before they were cleaned."""
+    return portable(name.rpartition("-s")[0])
+
+
+def seconds_left(found: pd.DataFrame) -> float:
+    """CPU seconds that the unfinished trainings will take; NaN when nothing has been trained yet.
+
+    A training takes as long as the mean of those that differ from it only in seed and teacher; where there are none,
+    each of its epochs takes as long as those of the others.
+    """
+    whole = found.seconds / found.share.where(found.share > 0)
+    alike = whole.groupby(found.kind, sort=False).transform("mean")
+    return float(((1 - found.share) * alike.fillna(found.epochs * (whole / found.epochs).mean())).sum(skipna=False))
+
+
+def table(found: pd.DataFrame, ending: str, height: int = 1000) -> str:
+    """One line a condition, and the total with ``ending``; above ``height`` lines, those that are done are left out."""
+    counts = pd.crosstab(found.training, found.state).reindex(found.training.unique(), columns=STATES, fill_value=0)
+    now = found[found.state == "running"].groupby("training").apply(
+        lambda some: ", ".join(f"seed {r.seed}: {r.share:.0%}" for r in some.itertuples()))
+    rows = [(*row, now.get(row[0], "")) for row in counts.itertuples()]
+    if len(rows) + 2 > height:
+        rows = [row for row in rows if row[2] + row[3]][: height - 2]
+    rows = [("", *STATES, ""), *rows, ("total", *counts.sum(), ending)]
+    width = max(len(name) for name, *_ in rows)
+    return "\n".join(f"{name:{width}}{done:>7}{running:>9}{left:>7}   {now}".rstrip() for name, done, running, left, now
+                     in rows)
+
+
+class Board:
+    """The :func:`table` of ``recipes`` while ``workers`` train them: the caller fills ``done`` and calls ``show``.
+
+    In a terminal it is redrawn in place, in a notebook it is one display, elsewhere a line about every 30 seconds.
+    """
+
+    def __init__(self, recipes: Iterable[Recipe], done: Mapping, workers: int, say):
+        self.recipes, self.done, self.workers, self.passed_on = recipes, done, workers, say
+        self.began = self.told = time.monotonic()
+        with one_look():
+            self.names = {recipe: recipe.name for recipe in recipes}
+        self.before = standings(recipes, done, self.names).seconds.sum()
+        self.height, self.display = 0, None
+
+    def say(self, line: str) -> None:
+        """Pass ``line`` on, above the table."""
+        self.erase()
+        self.passed_on(line)
+        self.show()
+
+    def show(self) -> None:
+        """Draw it anew, or print a line when it is time for one."""
+        if headless() and time.monotonic() < self.told + 30:
+            return
+        found, so_far = standings(self.recipes, self.done, self.names), time.monotonic() - self.began
+        # CPU seconds a second, which begins as if all workers had been busy for the 20 seconds before this call
+        left = seconds_left(found) * (so_far + 20) / (found.seconds.sum() - self.before + 20 * self.workers)
+        ending = f"{timedelta(seconds=round(so_far))} so far, {told(left)}"
+        if headless():
+            self.told, counts = time.monotonic(), found.state.value_counts()
+            print("trainings:", *(f"{counts.get(state, 0)} {state}," for state in STATES), ending, flush=True)
+        elif "ipykernel" in sys.modules:
+            from IPython.display import display
+
+            content = {"text/plain": table(found, ending)}
+            if self.display:
+                self.display.update(content, raw=True)
+            else:
+                self.display = display(content, raw=True, display_id=True)
+        else:
+            size = shutil.get_terminal_size()
+            lines = [line[: size.columns - 1] for line in table(found, ending, size.lines - 1).splitlines()]
+            self.erase()
+            print("\n".join(lines), file=sys.stderr, flush=True)
+            self.height = len(lines)
+
+    def erase(self) -> None:
+        """Take the table off the terminal, and the bar that may stand below it."""
+        if self.height:
+            print(f"\r\x1b[{self.height}A\x1b[J", end="", file=sys.stderr, flush=True)
+            self.height = 0
+
+
+def told(left: float) -> str:
+    """``about 0:12:05 left``, of seconds."""
+    return "unknown time left" if left != left else f"about {timedelta(seconds=round(left))} left"
+
+
+# --- trainings ever tried --------------------------------------------------------------------------------------
+
+
+def note_trial(name: str, identity: Mapping) -> None:
+    """Add the run ``name``, which begins or goes on now, to ``runs/tried.csv``, where it stays when its folder goes.
+
+    Raises :class:`kdlab.ours.NotOurs` where that file is somebody else's.
+    """
+    listed = paths.runs_dir() / TRIED
+    may_write(listed, lambda file: not file.stat().st_size or begins_with(file, _TRIED_HEAD), "list of trainings")
+    # Trainings begin side by side: without the lock two of them find no head yet, and both write one.
+    with FileLock(f"{listed}.lock"), open(listed, "a+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        torn = "\n" if file.read(1) not in (b"", b"\n") else ""  # a process was killed in the middle of its line
+        head = "" if end else f"{_TRIED_HEAD}\n"
+        line = f"{datetime.now():%Y-%m-%d %H:%M:%S},{identity['sources']},{identity['data']},{name}\n"
+        file.write((torn + head + line).encode())
+
+
+def tried(names: Iterable[str]) -> int:
+    """How many trainings with the conditions and data of the runs ``names``, of any size and seed, were ever begun
+    here, whatever became of them. Begun again by the same sources from the same clips, one counts once. Lines of the
+    list that cannot be read are left out; a run whose own note cannot be read counts once."""
+    listed, stems = paths.runs_dir() / TRIED, {_stem(name) for name in names}
+    lines = listed.read_bytes().decode("utf-8", "replace").splitlines() if listed.is_file() else []
+    begun = {cells[1:] for cells in (tuple(line.split(",", 3)) for line in lines) if len(cells) == 4}
+    known = {name for *_, name in begun}
+    for note in paths.runs_dir().glob("*/begun.json"):  # also those from before there was a list
+        try:
+            identity = read_note(note)
+            begun.add((identity["sources"], identity["data"], note.parent.name))
+        except DamagedRun:
+            begun |= set() if note.parent.name in known else {("", "", note.parent.name)}
+    return sum(_stem(name) in stems for *_, name in begun)
+
+
+def tally(scores: Iterable) -> str:
+    """The sentence below the verdicts of a study, computed from its :class:`kdlab.study.Scores`."""
+    names = {part for s in scores for column in s.recipes.values() for name in column for part in name.split("+")}
+    return (f"{len(names)} trainings are in this table. In this runs folder {tried(names)} trainings of its conditions "
+            "were ever begun, at any size; a committed table may come from another machine")

@@ -1,0 +1,113 @@
+"""A folder of somebody's own is refused before anything is touched, and in kdlab's own only its own files go."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from kdlab.files import write_atomically
+from kdlab.night import Night, NightError, make_night
+from kdlab.night import make as making
+from kdlab.night.untrimmed import Untrimmed, make_untrimmed
+
+SPEC = Night(("Jump", "Run"), (1, 0, 0))
+FEW = Untrimmed(("Jump",), (1, 0, 0), (12.0, 12.0))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name != ".lock"}
+
+
+@pytest.fixture
+def somebodys(tmp_path) -> Path:
+    """A folder of clips with their truth, which happen to lie as those of `night` do."""
+    folder = tmp_path / "mine"
+    for name in ("truth/Run/train-0000.npz", "index.csv", "dark/Run/train-0000.mp4", "thesis.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Videos are made in no time, of one byte each."""
+    def make_one(job, root):
+        for stream in ("dark", "dark_mpeg4", "bright", "truth"):
+            write_atomically(job.file(root, stream), lambda path: path.write_bytes(b"0"))
+
+    monkeypatch.setattr(making, "_make_one", make_one)
+
+
+@pytest.mark.parametrize("mark", [None, "{}", '{"generator": "0.1", "classes": []}', "[1]", "not json"])
+@pytest.mark.parametrize("make", [lambda root: make_night(SPEC, root), lambda root: make_untrimmed(FEW, root)])
+def test_somebodys_folder_is_refused_and_stays_as_it_is(somebodys, drawn, make, mark):
+    if mark:
+        (somebodys / "night.json").write_text(mark)
+    before = contents(somebodys)
+    with pytest.raises(NightError, match="empty folder|another folder|not readable"):
+        make(somebodys)
+    assert contents(somebodys) == before
+
+
+def test_not_even_a_lock_is_put_there(somebodys):
+    with pytest.raises(NightError, match="empty folder"):
+        make_night(SPEC, somebodys)
+    assert not (somebodys / ".lock").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--untrimmed",)])
+def test_the_command_refuses_it_too_and_leaves_no_lock(somebodys, command, more):
+    before = contents(somebodys)
+    code, _, err = command("data", "night", "--out", somebodys, "--clips", "33", *more)
+    assert code == 2 and "holds dark, index.csv, thesis.txt … and is no data set of kdlab's" in err
+    assert contents(somebodys) == before and not (somebodys / ".lock").exists()
+
+
+def test_a_file_is_no_folder(tmp_path, command):
+    (tmp_path / "file").write_text("mine")
+    code, _, err = command("data", "night", "--out", tmp_path / "file", "--clips", "33")
+    assert code == 2 and "is no folder" in err and (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_empty_folder_is_free_whatever_a_desktop_or_a_killed_call_left_there(tmp_path, drawn):
+    for name in (".DS_Store", ".lock", ".night.json.4711.tmp"):
+        (tmp_path / name).touch()
+    assert len(make_night(SPEC, tmp_path).records) == 2
+
+
+def test_clips_of_another_generator_go_and_what_somebody_added_stays(tmp_path, drawn, monkeypatch):
+    make_night(SPEC, tmp_path)
+    mine = ("notes.txt", "dark/Run/mine.mp4", "truth/Run/masks.npz", "dark/Run/train-0000.mp4.bak", "bright/index.csv")
+    for name in mine:
+        (tmp_path / name).write_text(name)
+    (tmp_path / "dark/Run/train-0007.mp4").write_text("left by a larger set")
+    monkeypatch.setattr(making, "generator_fingerprint", lambda: "0123456789abcdef")
+    make_night(SPEC, tmp_path)
+    assert [(tmp_path / name).read_text() for name in mine] == list(mine)
+    assert not (tmp_path / "dark/Run/train-0007.mp4").exists()
+    assert json.loads((tmp_path / "night.json").read_text())["generator"] == "0123456789abcdef"
+
+
+def test_links_are_not_followed(tmp_path, drawn, monkeypatch):
+    make_night(SPEC, tmp_path / "night")
+    (tmp_path / "night" / "dark").rename(tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "night" / "dark")
+    monkeypatch.setattr(making, "generator_fingerprint", lambda: "0123456789abcdef")
+    before = contents(tmp_path)
+    with pytest.raises(NightError, match="dark is a link"):
+        make_night(SPEC, tmp_path / "night")
+    assert contents(tmp_path) == before
+
+
+def test_drafts_of_killed_calls_are_dropped_when_they_are_old(tmp_path, drawn):
+    make_night(SPEC, tmp_path)
+    old, new, foreign = (tmp_path / "dark/Run" / name for name in
+                         (".train-0000.mp4.4711.tmp", ".train-0000.mp4.4712.tmp", ".thesis.4711.tmp"))
+    for draft in (old, new, foreign):
+        draft.touch()
+    for draft in (old, foreign):
+        os.utime(draft, (0, 0))
+    make_night(SPEC, tmp_path)
+    assert not old.exists() and new.exists() and foreign.exists()

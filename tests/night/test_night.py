@@ -1,0 +1,178 @@
+"""The embedded data set: what is on disk, whose it is, and that it is the same everywhere."""
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from av.video.frame import PictureType
+
+from kdlab import night
+from kdlab.night import ACTIONS, Night, NightError, make_night, night_catalogue, render_clip, truth
+from kdlab.night import make as making
+
+SMALL = Night(classes=("Jump", "Walk", "Wave"), per_class=(2, 1, 1), variety=0.5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("night")
+    make_night(SMALL, root, workers=2, progress=False)
+    return root
+
+
+def frames_of(path: Path) -> np.ndarray:
+    with av.open(str(path)) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+def luma(frames: np.ndarray) -> np.ndarray:
+    return frames @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"classes": ("Walk", "Fly")}, "Fly"),
+        ({"classes": ("Walk", "Walk")}, "Walk"),
+        ({"classes": ()}, "classes"),
+        ({"per_class": (3, 2)}, "per_class"),
+        ({"per_class": (3, -1, 2)}, "-1"),
+        ({"variety": 1.5}, "1.5"),
+        ({"context": float("nan")}, "context"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_impossible_values_are_named(values, word):
+    with pytest.raises(NightError, match=word):
+        Night(**values)
+
+
+def test_an_unknown_clip_stream_or_worker_count_is_named(tmp_path):
+    with pytest.raises(NightError, match="Fly"):
+        render_clip(SMALL, "train", "Fly", 0)
+    with pytest.raises(NightError, match="flow"):
+        night_catalogue(SMALL, tmp_path, stream="flow")
+    with pytest.raises(NightError, match="workers=0"):
+        make_night(SMALL, tmp_path, workers=0)
+
+
+def test_what_is_not_made_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="kdlab data night"):
+        night_catalogue(SMALL, tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("stream", ["dark", "dark_mpeg4", "bright"])
+def test_every_stream_is_complete(folder, stream):
+    catalogue = night_catalogue(SMALL, folder, stream)
+    catalogue.require("train", "val", "test")
+    assert catalogue.counts().to_numpy().tolist() == [[2, 1, 1]] * 3
+    assert frames_of(catalogue.records[0].path).shape == (36, 128, 160, 3)
+
+
+def test_bits_do_not_depend_on_the_number_of_workers(folder, tmp_path):
+    make_night(SMALL, tmp_path, workers=1, progress=False)
+    names = [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.suffix in (".mp4", ".avi", ".npz", ".csv")]
+    assert len(names) == 12 * 4 + 1
+    for name in names:
+        assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
+def test_resume_remakes_only_what_is_missing(folder):
+    records = night_catalogue(SMALL, folder).records
+    lost, kept = records[3].path, records[4].path
+    before, kept_time = lost.read_bytes(), kept.stat().st_mtime_ns
+    lost.unlink()
+    with pytest.raises(FileNotFoundError, match="1 of 12"):
+        night_catalogue(SMALL, folder)
+    make_night(SMALL, folder, workers=1, progress=False)
+    assert lost.read_bytes() == before
+    assert kept.stat().st_mtime_ns == kept_time
+    assert not list(folder.rglob(".*.mp4*")), "temporary files are left"
+
+
+def test_clips_of_another_generator_are_remade(tmp_path, monkeypatch):
+    spec = Night(classes=("Turn",), per_class=(1, 0, 0))
+    path = make_night(spec, tmp_path, workers=1, progress=False).records[0].path
+    first = path.stat().st_mtime_ns
+    monkeypatch.setattr(making, "generator_fingerprint", lambda: "another")
+    with pytest.raises(FileNotFoundError, match="another version"):
+        night_catalogue(spec, tmp_path)
+    make_night(spec, tmp_path, workers=1, progress=False)
+    assert path.stat().st_mtime_ns > first
+
+
+def test_a_folder_holds_one_data_set(folder):
+    with pytest.raises(NightError, match="another folder"):
+        make_night(Night(classes=("Jump",), per_class=(1, 0, 0), variety=0.25), folder)
+
+
+def test_a_smaller_set_is_a_subset_of_a_larger_one(folder):
+    larger = {(r.id, r.group) for r in night_catalogue(SMALL, folder).records}
+    fewer = Night(classes=("Walk", "Jump"), per_class=(1, 1, 1), variety=0.5)
+    assert {(r.id, r.group) for r in night_catalogue(fewer, folder).records} < larger
+    assert fewer.name == SMALL.name
+    assert fewer.fingerprint() != SMALL.fingerprint()
+
+
+def test_groups_hold_several_classes_and_one_split():
+    splits, classes = {}, {}
+    spec = Night(per_class=(24, 4, 12))
+    for split in ("train", "val", "test"):
+        for index in range(spec.count(split)):
+            for name in ACTIONS:
+                group = night.spec.group_of(spec, split, name, index)[1]
+                splits.setdefault(group, set()).add(split)
+                classes.setdefault(group, []).append(name)
+    assert all(len(s) == 1 for s in splits.values())
+    assert all(len(c) == len(set(c)) and len(c) in (3, 4) for c in classes.values())
+
+
+def test_mpeg4_has_only_i_and_p_frames_in_groups_of_twelve(folder):
+    for stream in ("dark_mpeg4", "bright"):
+        record = next(r for r in night_catalogue(SMALL, folder, stream).records if "Walk" in r.id)
+        with av.open(str(record.path)) as file:
+            file.streams.video[0].codec_context.options = {"flags2": "+export_mvs"}
+            kinds, moved = "", 0
+            for frame in file.decode(video=0):
+                kinds += PictureType(frame.pict_type).name
+                vectors = frame.side_data.get("MOTION_VECTORS")
+                if vectors is not None:
+                    found = vectors.to_ndarray()
+                    moved += int(((found["motion_x"] != 0) | (found["motion_y"] != 0)).sum())
+        assert kinds == ("I" + "P" * 11) * 3
+        assert moved > 100
+
+
+def test_h264_is_as_people_have_it(folder):
+    with av.open(str(night_catalogue(SMALL, folder).records[0].path)) as file:
+        assert file.streams.video[0].codec_context.name == "h264"
+        assert PictureType.B in {frame.pict_type for frame in file.decode(video=0)}
+
+
+def test_twins_show_the_same_scene(folder):
+    for dark, bright in zip(
+        night_catalogue(SMALL, folder).records, night_catalogue(SMALL, folder, "bright").records, strict=True
+    ):
+        a, b = (cv2.resize(luma(frames_of(r.path))[20], (40, 32), interpolation=cv2.INTER_AREA) for r in (dark, bright))
+        same = np.corrcoef(np.log(a + 1).ravel(), np.log(b + 1).ravel())[0, 1]
+        shifted = np.corrcoef(np.log(a[:, 5:] + 1).ravel(), np.log(b[:, :-5] + 1).ravel())[0, 1]
+        assert same > 0.8
+        assert same > shifted
+
+
+def test_truth_shows_an_actor_that_moves(folder):
+    on_actor = []
+    for record in night_catalogue(SMALL, folder, "bright").records:
+        found = truth(record)
+        masks, joints = found["masks"], found["joints"]
+        assert masks.shape == (36, 128, 160)
+        assert joints.shape == (36, 19, 2)
+        assert masks.mean() > 0.005
+        assert (masks[1:] ^ masks[:-1]).any(axis=(1, 2)).mean() > 0.5
+        x, y = joints[:, list(found["joint_names"]).index("chest")].round().astype(int).T
+        seen = (x >= 0) & (x < 160) & (y >= 0) & (y < 128)
+        on_actor.extend(masks[np.arange(36)[seen], y[seen], x[seen]])
+        assert {"level", "tone", "electrons"} <= set(found)
+    assert np.mean(on_actor) > 0.8  # a box or a chair may stand before the actor

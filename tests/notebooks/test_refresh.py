@@ -1,0 +1,62 @@
+import base64
+import io
+
+import nbformat
+from matplotlib import pyplot as plt
+from nbformat import v4
+from PIL import Image
+
+from kdlab import paths
+from kdlab.notebooks import refresh
+from kdlab.notebooks.refresh import _put_back, evidence_sources
+
+
+def picture() -> str:
+    fig, ax = plt.subplots(figsize=(4, 3))
+    ax.plot([0, 1, 0, 1])
+    fig.savefig(buffer := io.BytesIO(), format="png")
+    plt.close(fig)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def test_outputs_are_put_back_small_and_marked(tmp_path):
+    cells = [v4.new_markdown_cell("# title"), v4.new_code_cell("a = 1", metadata={"tags": ["parameters"]}),
+             v4.new_code_cell("plot()")]
+    ours = v4.new_notebook(cells=cells)
+    big = picture()
+    run = v4.new_notebook(cells=[
+        cells[0], cells[1], v4.new_code_cell("a = 2", metadata={"tags": ["injected-parameters"]}),
+        v4.new_code_cell("plot()", execution_count=9, outputs=[
+            v4.new_output("stream", text="three words said\n"),
+            v4.new_output("execute_result", data={"image/png": big}, execution_count=9),
+        ]),
+    ])
+    nbformat.write(ours, tmp_path / "ours.ipynb")
+    nbformat.write(run, tmp_path / "run.ipynb")
+    _put_back(tmp_path / "ours.ipynb", tmp_path / "run.ipynb", "demo")
+
+    back = nbformat.read(tmp_path / "ours.ipynb", as_version=4)
+    assert [c.source for c in back.cells] == ["# title", "a = 1", "plot()"]
+    said, shown = back.cells[2].outputs
+    assert said.text == "three words said\n" and shown.execution_count == back.cells[2].execution_count == 3
+    small, large = (Image.open(io.BytesIO(base64.b64decode(p))) for p in (shown.data["image/png"], big))
+    assert small.size == large.size and len(shown.data["image/png"]) < 0.7 * len(big)
+    assert back.metadata.kdlab == {"profile": "demo", "sources": evidence_sources(tmp_path / "ours.ipynb")}
+
+
+def test_only_what_a_notebook_imports_can_stale_it(tmp_path, monkeypatch):
+    """A help text of the command line stales none; a module that the notebook's own modules import does."""
+    nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("from kdlab.show import plots")]), tmp_path / "n.ipynb")
+    nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("x = 1")]), tmp_path / "none.ipynb")
+    asked = []
+    monkeypatch.setattr(refresh, "syntax", lambda path: asked.append(path.stem) or changed.get(path.stem, ""))
+    changed: dict[str, str] = {}
+    before = evidence_sources(tmp_path / "n.ipynb")
+    assert {"plots", "paired", "__init__"} <= set(asked) and not {"cli", "cli_paper", "doctor"} & set(asked)
+    changed["cli_paper"] = "another help text"
+    assert evidence_sources(tmp_path / "n.ipynb") == before != evidence_sources(tmp_path / "none.ipynb")
+    changed["paired"] = "another formula"
+    assert evidence_sources(tmp_path / "n.ipynb") != before
+    monkeypatch.undo()
+    for notebook in (paths.project_root() / "notebooks").glob("*.ipynb"):
+        assert len(evidence_sources(notebook)) == 64

@@ -1,0 +1,35 @@
+import torch
+
+from kdlab.layers import outputs
+from kdlab.nets.attention_head import Attended
+from kdlab.nets.pretrained import KINETICS, Weights
+from kdlab.nets.r2plus1d import R2Plus1D
+from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.papers.dual_light.two_lights import TwoLights
+
+TINY = TinyR2Plus1D((4, 8))
+CLIPS = torch.rand(3, 6, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def test_the_tokens_of_both_lights_stand_one_after_the_other():
+    spec = TwoLights(TINY, tokens=8, heads=2)
+    net = build(spec, 5, 0, torch.zeros(6), torch.ones(6)).eval()
+    one = Attended(TINY, tokens=8, heads=2).make(5).eval()
+    one.load_state_dict(net.net.state_dict())  # the same weights: one backbone for both lights
+    raw, light = one.tokens(CLIPS[:, :3]), one.tokens(CLIPS[:, 3:])
+    assert raw.shape == (3, 4, 8)
+    out = outputs(net, CLIPS, ["net.attention"])
+    assert torch.allclose(out.taps["net.attention"], one.attention(torch.cat([raw, light], 1)), atol=1e-6)
+    swapped = net(torch.cat([CLIPS[:, 3:], CLIPS[:, :3]], 1))
+    assert out.logits.shape == (3, 5) and not torch.allclose(out.logits, swapped, atol=1e-4)
+
+
+def test_at_the_papers_size_there_are_sixteen_tokens_and_statistics_for_both_lights(tmp_path):
+    with torch.device("meta"):
+        net = TwoLights().make(11)
+        assert net.tokens(torch.zeros(1, 6, 64, 112, 112)).shape == (1, 16, 512)
+    (tmp_path / "some.pth").write_bytes(b"any")
+    weights = Weights.of(tmp_path / "some.pth")
+    assert TwoLights(R2Plus1D(34, weights)).statistics == (KINETICS[0] * 2, KINETICS[1] * 2)
+    assert TwoLights().statistics is None

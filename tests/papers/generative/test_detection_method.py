@@ -1,0 +1,258 @@
+"""GenKD at the taps of a detector: the formulas, what each pass moves, and the aliasing of the released code."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from kdlab.clips.views import Batch
+from kdlab.layers import outputs
+from kdlab.nets.i3d import TinyC3D
+from kdlab.nets.video import WrongWeights, build
+from kdlab.papers.generative.detection_loss import Detection, detection_terms
+from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative.detector import Detector
+from kdlab.papers.generative.gated_detector import GatedDetector, normed_gate, read_cvaes
+from kdlab.papers.generative.method import kl_to_attention
+from kdlab.train.loop import Progress, Settings, fit
+from kdlab.train.recipe import from_json, to_json
+
+CROP, HALF = 16, Progress(50, 100)
+TAPS = ("stages.2.2", "stages.3")
+
+
+def detector(widths, temporal=(True,) * 4):
+    return GatedDetector(Detector(TinyC3D(widths, temporal), TAPS, steps=16, levels=3, width=8), CROP)
+
+
+TEACHER, STUDENT = detector((4, 6, 8, 12)), detector((2, 3, 8, 12), (False, False, True, True))
+
+
+class Videos:
+    """Windows with one bright stretch, in memory: all that the loop asks of them."""
+
+    records = range(8)
+
+    def training(self, indices, generator):
+        x = 0.3 * torch.rand(len(indices), 3, 16, CROP, CROP, generator=generator)
+        labels = torch.tensor([[[2.0 + i % 4, 9.0 + i % 4, i % 2]] for i in indices])
+        for clip, row in zip(x, labels[:, 0].int().tolist(), strict=True):
+            clip[row[2], row[0] : row[1]] += 0.5
+        return Batch({"student": x, "teacher": x.sqrt()}, labels, tuple(map(str, indices)))
+
+    def evaluation(self):
+        yield self.training(self.records, torch.Generator().manual_seed(7))
+
+
+def networks(method, student=STUDENT, teacher=TEACHER):
+    """As a run prepares them: the teacher and its CVAEs frozen."""
+    torch.manual_seed(0)
+    nets = {"student": build(student, 2, 0).train(), "teacher": build(teacher, 2, 9).eval().requires_grad_(False)}
+    if isinstance(method, DetectionDistillation):
+        nets["teacher_cvae"] = nets["teacher"].net.new_cvae().eval().requires_grad_(False)
+    return nets | method.extra_nets(nets, None, 0)
+
+
+def batch():
+    return next(Videos().evaluation())
+
+
+def seen(net, x):
+    """Features and attention, tap by tap."""
+    names = net.net.taps
+    found = outputs(net, x, names).taps
+    return [found[name] for name in names[:2]], [found[name] for name in names[2:]]
+
+
+def bits(net):
+    return {k: v.clone() for k, v in net.state_dict().items()}
+
+
+def same(net, before):
+    return all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+# --- the gate and the network ----------------------------------------------------------------------------------
+
+
+def test_the_gate_keeps_features_under_constant_attention_and_does_not_know_the_batch():
+    features, attention = torch.rand(2, 3, 4, 2, 2), torch.rand(2, 3, 4)
+    assert torch.allclose(normed_gate(features, torch.full((2, 3, 4), 0.3)), features)
+    gated = normed_gate(features, attention)
+    assert torch.allclose(gated, normed_gate(features, 0.1 * attention)), "λ / Σλ has no scale"
+    assert torch.allclose(gated[:1], normed_gate(features[:1], attention[:1]))
+    paper = features * attention[..., None, None] / attention.sum((1, 2))[:, None, None, None, None]
+    assert torch.allclose(gated, 12 * paper), "C T' = 12 times the paper's"
+
+
+def test_the_gated_detector_answers_as_the_bare_one_does_to_gated_features():
+    net = build(STUDENT, 2, 0).eval()
+    assert net.net.shape == ((8, 8, 4, 4), (12, 4, 2, 2))
+    x = batch().views["student"]
+    features, attention = seen(net, x)
+    assert torch.equal(net(x), net.net.detect([normed_gate(*its) for its in zip(features, attention, strict=True)]))
+    assert torch.allclose(net(x)[3:4], net(x[3:4]), atol=1e-5)
+    assert from_json(to_json(STUDENT)) == STUDENT
+    with pytest.raises(ValueError, match=r"make it as GatedDetector\(crop=32\)"):
+        net(torch.rand(1, 3, 16, 32, 32))
+
+
+# --- formulas --------------------------------------------------------------------------------------------------
+
+
+def test_the_terms_are_those_of_the_formulas():
+    """Every one again from features and attention of both taps; noise by a fixed seed, in the order of the passes.
+    The target of generation is what the backbone gives, not what the gate made of it."""
+    method = DetectionDistillation(common_noise=True, background=0.5)
+    nets, windows = networks(method), batch()
+    torch.manual_seed(3)
+    (_, loss_one, one), (_, loss_two, two) = method.losses(nets, windows, HALF)
+    parts = one["rebuilt"] + 0.1 * one["kl"] + 0.01 * one["taught"]
+    assert float(loss_one.detach()) == pytest.approx(float(parts.detach()))
+    parts = two["focal"] + two["tiou"] + two["l1"] + two["quality"]
+    parts = parts + 0.5 * two["generated"] + 10 * two["attention"] + 0.5 * two["background"]
+    assert float(loss_two.detach()) == pytest.approx(float(parts.detach()))
+
+    torch.manual_seed(3)
+    features, attention = seen(build(STUDENT, 2, 0).eval(), windows.views["student"])
+    noise = [torch.randn_like(its) for its in attention]
+    own = [cvae(*its) for cvae, *its in zip(nets["cvae"], features, attention, noise, strict=True)]
+    theirs = [cvae(*its)[0] for cvae, *its in zip(nets["teacher_cvae"], features, attention, noise, strict=True)]
+    assert torch.allclose(one["rebuilt"], sum(F.mse_loss(o[0], f) for o, f in zip(own, features, strict=True)))
+    assert torch.allclose(one["kl"], sum(kl_to_attention(*o[1:], a) for o, a in zip(own, attention, strict=True)))
+    assert torch.allclose(one["taught"], sum(F.mse_loss(o[0], t) for o, t in zip(own, theirs, strict=True)))
+
+    fresh = build(STUDENT, 2, 0).train()
+    answers = fresh(windows.views["student"])
+    its = detection_terms(answers, fresh.net.priors, windows.labels)
+    assert all(torch.allclose(two[name], its[name]) for name in its)
+    features, attention = seen(build(STUDENT, 2, 0).train(), windows.views["student"])
+    made = [cvae.decode(a + torch.randn_like(a), a) for cvae, a in zip(nets["cvae"], attention, strict=True)]
+    assert torch.allclose(two["generated"], sum(map(F.mse_loss, made, features)))
+    gated = [normed_gate(*its) for its in zip(features, attention, strict=True)]
+    assert not torch.allclose(two["generated"], sum(map(F.mse_loss, made, gated))), "the released code's aliasing"
+    theirs = seen(nets["teacher"], windows.views["teacher"])[1]
+    assert torch.allclose(two["attention"], sum(map(F.mse_loss, attention, theirs)))
+
+
+def test_features_are_not_written_over_by_gate_or_background():
+    nets, x = networks(DetectionRepresentation()), batch().views["student"]
+    features, attention = seen(nets["student"].eval(), x)
+    kept = [its.clone() for its in features]
+    nets["student"].net.detect(nets["student"].net.gated(features, attention))
+    assert all(torch.equal(a, b) for a, b in zip(features, kept, strict=True))
+
+
+def test_defaults_are_the_papers_of_detection():
+    assert DetectionDistillation().beta == 10 and DetectionDistillation().teaching == 0.01
+    assert DetectionDistillation().detached and DetectionRepresentation().beta == 0
+
+
+# --- what each pass moves --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [DetectionRepresentation(), DetectionDistillation()], ids=lambda m: type(m).__name__)
+def test_pass_one_moves_the_cvaes_alone_and_pass_two_all_but_them(method):
+    nets = networks(method)
+    frozen = {n: bits(nets[n]) for n in nets if n.startswith("teacher")}
+    passes, before = method.losses(nets, batch(), HALF), bits(nets["student"])
+    key, loss, _ = next(passes)
+    loss.backward()
+    assert key == "cvae" and all(p.grad is not None for p in nets["cvae"].parameters())
+    assert all(p.grad is None for p in nets["student"].parameters())
+    assert same(nets["student"], before) and nets["student"].training
+
+    nets["cvae"].zero_grad(set_to_none=True)
+    key, loss, _ = next(passes)
+    loss.backward()
+    assert key == "net" and all(p.grad is None for p in nets["cvae"].parameters())
+    assert all(p.requires_grad for p in nets["cvae"].parameters())
+    assert all(p.grad is not None for p in nets["student"].parameters())
+    assert all(same(nets[n], values) for n, values in frozen.items())
+
+
+def test_shrinking_features_lowers_the_attached_loss_only():
+    """At decoders that give 0: attached, the term pulls features to 0; detached, there is nothing to pull."""
+    for detached in (True, False):
+        method = DetectionRepresentation(detached=detached)
+        nets = networks(method)
+        for cvae in nets["cvae"]:
+            for p in cvae.expand[1].parameters():
+                torch.nn.init.zeros_(p)
+        *_, (_, _, terms) = method.losses(nets, batch(), HALF)
+        terms["generated"].backward()
+        assert bool(nets["student"].net.backbone.stages[2][1].bias.grad.any()) != detached
+
+
+def test_the_teachers_cvaes_are_fed_the_students_features():
+    method, fed = DetectionDistillation(), []
+    nets = networks(method)
+    nets["teacher_cvae"].register_forward_hook(lambda m, i, o: fed.append((i, torch.is_grad_enabled())))
+    list(method.losses(nets, batch(), HALF))
+    ((features, attention, _), gradients), = fed
+    wanted = seen(build(STUDENT, 2, 0).eval(), batch().views["student"])
+    assert not gradients
+    for found, its in zip((features, attention), wanted, strict=True):
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, its, strict=True))
+
+
+def test_the_background_sees_what_attention_leaves_out():
+    """Where λ is constant it sees what the foreground sees."""
+    method = DetectionRepresentation(background=1.0)
+    nets = networks(method)
+    for attend in nets["student"].net.attentions:
+        torch.nn.init.zeros_(attend.time.weight)
+        torch.nn.init.zeros_(attend.time.bias)
+    *_, (_, _, terms) = method.losses(nets, replace(batch(), labels=torch.full((8, 1, 3), -1.0)), HALF)
+    assert float(terms["background"].detach()) == pytest.approx(float(terms["focal"].detach()) / 8, rel=1e-4)
+
+
+# --- controls, and what cannot be ------------------------------------------------------------------------------
+
+
+def test_an_untrained_teacher_has_other_weights_and_permuted_channels_change_the_lesson_only():
+    nets = networks(DetectionDistillation())
+    extra = DetectionDistillation(teacher="untrained").extra_nets(nets, None, 0)
+    assert not torch.equal(extra["teacher"].net.class_head.weight, nets["teacher"].net.class_head.weight)
+    assert not DetectionDistillation(teacher="untrained").reads_teacher_cvae
+    nets["cvae"] = nets["teacher_cvae"] = nets["student"].net.new_cvae(deterministic=True)
+    found = [next(DetectionDistillation(teacher=teacher).losses(nets, batch(), HALF))[2]
+             for teacher in ("trained", "permuted", "permuted")]
+    trained, *permuted = (float(terms["taught"].detach()) for terms in found)
+    assert trained == 0 < permuted[0] == permuted[1]
+
+
+def test_what_cannot_be_distilled_is_said_with_a_mend(tmp_path):
+    with pytest.raises(ValueError, match=r"student's features are \(\(8, .*the teacher's \(\(10,"):
+        networks(DetectionDistillation(), teacher=detector((4, 6, 10, 12)))
+    with pytest.raises(ValueError, match="needs networks with attention"):
+        networks(DetectionRepresentation(), student=STUDENT.of)
+    save_file({"student.mean": torch.zeros(3)}, tmp_path / "weights.safetensors")
+    with pytest.raises(WrongWeights, match="no CVAEs of a detector"):
+        read_cvaes(tmp_path)
+
+
+FAST = Settings(epochs=6, batch_size=4, lr=1e-2)
+
+
+def test_both_phases_train_in_the_loop_from_one_to_the_other(tmp_path):
+    first = DetectionRepresentation()
+    nets = {"student": build(TEACHER, 2, 1)}
+    teacher = fit(first, nets | first.extra_nets(nets, None, 1), Videos(), FAST, seed=1)
+    assert teacher.owned == ["cvae", "student"]
+    assert teacher.history[-1]["focal"] < teacher.history[0]["focal"]
+    assert teacher.history[-1]["rebuilt"] < teacher.history[0]["rebuilt"]
+    state = {f"{n}.{k}": v.contiguous() for n in teacher.owned for k, v in teacher.nets[n].state_dict().items()}
+    save_file(state, tmp_path / "weights.safetensors")  # as a run stores them
+
+    second = DetectionDistillation(detection=Detection(distance=True))
+    nets = {"student": build(STUDENT, 2, 0), "teacher": teacher.nets["student"], "teacher_cvae": read_cvaes(tmp_path)}
+    assert same(nets["teacher_cvae"], bits(teacher.nets["cvae"]))
+    frozen = {n: bits(nets[n]) for n in ("teacher", "teacher_cvae")}
+    student = fit(second, nets | second.extra_nets(nets, None, 0), Videos(), FAST, seed=0)
+    assert {"focal", "generated", "attention", "taught"} < student.history[0].keys()
+    assert student.history[-1]["focal"] < student.history[0]["focal"]
+    assert student.history[-1]["attention"] < student.history[0]["attention"]
+    assert all(same(student.nets[n], before) for n, before in frozen.items())

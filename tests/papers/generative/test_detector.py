@@ -1,0 +1,152 @@
+"""The detector: shapes on any backbone, answers that make sense, and what the second stage looks at."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from kdlab.nets.i3d import I3D, TOP, TinyC3D
+from kdlab.nets.video import TinyR2Plus1D, WrongWeights, build
+from kdlab.papers.generative.detector import Detector, _largest, begin_backbone
+from kdlab.papers.generative.nets import Gated
+from kdlab.train.recipe import from_json, to_json
+
+TINY = Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=32, width=16)
+
+
+def clips(count=2, steps=32, pixels=16):
+    return torch.rand(count, 3, steps, pixels, pixels, generator=torch.Generator().manual_seed(0))
+
+
+@dataclass(frozen=True)
+class OneLayer:
+    """A backbone of another kind: two channels in, no stride in space, time in thirds."""
+
+    channels: int = 2
+
+    def make(self, num_classes: int) -> nn.Module:
+        net = nn.Sequential(nn.Conv3d(2, 6, 3, (3, 1, 1), 1))
+        net.fc = nn.Linear(6, num_classes)
+        return net
+
+
+def test_the_default_has_four_levels_of_a_window_of_64():
+    net = build(Detector(), 11, 0).net
+    assert net.priors.tolist() == [2 * i + 1 for i in range(32)] + [4 * i + 2 for i in range(16)] + [
+        8 * i + 4 for i in range(8)] + [16 * i + 8 for i in range(4)]
+    assert net.training and not net.backbone.stages[0].temporal_norm.running_mean.any(), "making it leaves no trace"
+    # the classifier's layer is gone, everything else of the backbone is there
+    backbone = sum(p.numel() for p in TinyR2Plus1D().make(1).parameters()) - 88 - 1
+    assert sum(p.numel() for p in net.backbone.parameters()) == backbone
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_answers_surround_their_priors(refine):
+    net = build(Detector(**{**vars(TINY), "refine": refine}), 3, 0).eval()
+    out = net(clips())
+    assert out.shape == (2, 1 + refine, 30, 3 + 3)
+    start, end = out[:, 0, :, -3], out[:, 0, :, -2]
+    assert (start < net.net.priors).all() and (net.net.priors < end).all()
+    assert out[..., :3].sigmoid().mean() < 0.05, "all begin as background"
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_a_clip_does_not_depend_on_its_batch(refine):
+    net = build(Detector(**{**vars(TINY), "refine": refine}), 3, 0).eval()
+    both = net(clips())
+    assert torch.allclose(both[1:], net(clips()[1:]), atol=1e-5)
+
+
+def test_every_parameter_learns():
+    """Data-parallel training stops at a parameter without a gradient."""
+    net = build(Detector(**{**vars(TINY), "refine": True}), 3, 0)
+    net(clips()).square().mean().backward()
+    assert [name for name, p in net.named_parameters() if p.grad is None] == []
+
+
+def test_any_backbone_with_a_tap_will_do():
+    net = Detector(OneLayer(), taps=("0",), steps=30, levels=3, width=8).make(4)
+    assert [m.shape for m in net.features(torch.rand(1, 2, 30, 7, 5))] == [(1, 6, 10, 7, 5)], "of any size"
+    assert net(torch.rand(1, 2, 30, 5, 5)).shape == (1, 1, 10 + 5 + 3, 4 + 3)
+    assert net.priors[[0, 9, 10, 15]].tolist() == [1.5, 28.5, 3, 5]
+
+
+def test_genkds_backbones_are_some():
+    tiny = Detector(TinyC3D(), taps=("stages.1", "stages.3"), levels=3).make(11)
+    assert [len(level) for level in tiny.priors.split([32, 16, 8])] == [32, 16, 8]
+    net = begin_backbone(build(Detector(TinyC3D(), taps=("stages.3",)), 3, 0), build(Gated(), 11, 1))
+    assert torch.equal(net.net.backbone.stages[3][0].weight, build(Gated(), 11, 1).net.backbone.stages[3][0].weight)
+
+
+def test_the_papers_detector_has_126_priors():
+    """On Top-I3D: features of 64 and 32 steps from 256 frames, six levels (docs/methods.md, 2)."""
+    net = Detector(I3D(temporal=TOP), ("Mixed_4f", "Mixed_5c"), 256, levels=6, width=512, refine=True).make(20)
+    assert len(net.priors) == 126 and net.laterals[0][0].in_channels == 832 and net.laterals[1][0].in_channels == 1024
+    assert not any(name.startswith("backbone.logits") for name, _ in net.named_parameters())
+
+
+def test_features_can_be_changed_on_their_way():
+    """What a gate between backbone and pyramid needs."""
+    net = TINY.make(3).eval()
+    maps = net.features(clips())
+    assert [tuple(m.shape) for m in maps] == [(2, 8, 16, 2, 2), (2, 8, 8, 1, 1)]
+    assert torch.equal(net.detect(maps), net(clips()))
+    assert not torch.allclose(net.detect([m * torch.linspace(0, 2, m.shape[2])[:, None, None] for m in maps]),
+                              net(clips()))
+
+
+def test_the_largest_near_an_end():
+    """Against a loop: a place counts when its cell touches the region."""
+    level, steps = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(1)), 16
+    low = torch.tensor([[[-1.0, 3.9, 4.0, 15.0]], [[0.0, 7.0, 13.0, -1.6]]])
+    high = torch.tensor([[[1.0, 4.1, 6.0, 17.6]], [[16.0, 7.5, 16.0, 1.0]]])
+    found = _largest(level, low, high, steps)
+    for b in range(2):
+        for p in range(4):
+            cells = [i for i in range(8) if 2 * i < high[b, 0, p] and 2 * i + 2 > low[b, 0, p]]
+            assert torch.equal(found[b, :, p], level[b][:, cells].amax(1)), (b, p, cells)
+
+
+def test_the_second_stage_moves_in_halves_of_the_first_segment_and_sees_its_ends():
+    net = Detector(**{**vars(TINY), "refine": True}).make(2).eval()
+    nn.init.zeros_(net.second_head.weight)
+    net.second_head.bias.data[-3:-1] = torch.tensor([0.5, -1.0])
+    first, second = net(clips()).detach().unbind(1)
+    long = first[..., -2] - first[..., -3]
+    assert torch.allclose(second[..., -3], first[..., -3] + 0.25 * long, atol=1e-4)
+    assert torch.allclose(second[..., -2], first[..., -2] - 0.5 * long, atol=1e-4)
+    far = net._refined([torch.rand(1, 16, n) for n in (16, 8, 4, 2)], torch.tensor([[-90.0], [-50]]).expand(1, 2, 30))
+    assert far.isfinite().all(), "a segment outside the window has ends at its edge"
+
+
+def test_a_detector_begins_with_a_classifiers_backbone():
+    net, start = build(TINY, 3, 0), build(TINY.of, 11, 5, torch.full((3,), 0.4), torch.full((3,), 0.2))
+    heads = net.net.class_head.weight.clone()
+    begin_backbone(net, start)
+    assert torch.equal(net.net.backbone.stages[3].spatial.weight, start.net.stages[3].spatial.weight)
+    assert torch.equal(net.mean, start.mean) and torch.equal(net.net.class_head.weight, heads)
+    x = (clips() - net.mean) / net.std
+    assert torch.equal(net.eval().net.features(x)[1], start.eval().net.stages(x))
+    with pytest.raises(WrongWeights, match="the classifier to begin with .*net.backbone.stages.1"):
+        begin_backbone(net, build(TinyR2Plus1D((4, 5, 8, 8)), 3, 0))
+    for depth, message in ((2, "tensors missing .*net.backbone.stages.2"), (5, "unknown .*net.backbone.stages.4")):
+        with pytest.raises(WrongWeights, match=message):
+            begin_backbone(net, build(TinyR2Plus1D((4, 4, 8, 8, 8)[:depth]), 3, 0))
+
+
+def test_the_seed_decides_and_a_recipe_can_hold_the_spec():
+    first, again, other = (build(TINY, 3, seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert not torch.equal(first["net.class_head.weight"], other["net.class_head.weight"])
+    assert from_json(to_json(TINY)) == TINY
+
+
+def test_mistakes_are_named():
+    with pytest.raises(ValueError, match="windows of 32 frames, got 16"):
+        TINY.make(3)(clips(steps=16))
+    with pytest.raises(ValueError, match="no layer 'stages.9'"):
+        Detector(taps=("stages.9",)).make(3)
+    for wrong in ({"taps": ()}, {"levels": 1}, {"width": 20}):
+        with pytest.raises(ValueError, match="a detector needs a tap, a level"):
+            Detector(**wrong)

@@ -1,0 +1,394 @@
+"""GenKD's formulas, what each pass moves, and the pitfalls of the released code (docs/methods.md, 2)."""
+
+import math
+import resource
+import time
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.distributions import Normal, kl_divergence
+from torch.nn import functional as F
+
+from kdlab.clips.views import Batch
+from kdlab.layers import outputs
+from kdlab.nets.i3d import I3D, TOP, TinyC3D
+from kdlab.nets.video import build
+from kdlab.papers.generative.method import (
+    FeatureRepresentation,
+    GenerativeDistillation,
+    kl_to_attention,
+    noise_floor,
+    warmth,
+)
+from kdlab.papers.generative.nets import Gated, gate, read_cvae
+from kdlab.train.loop import Progress, Settings, fit
+
+CLIP = (8, 16, 16)
+TEACHER, STUDENT = Gated(TinyC3D((4, 6, 8, 8)), CLIP), Gated(TinyC3D((2, 3, 4, 8), (False, False, True, True)), CLIP)
+HALF = Progress(50, 100)
+
+
+@dataclass
+class Clips:
+    """Two classes, a bright left or right half, in memory: all that the loop asks of clips."""
+
+    records: list = field(default_factory=lambda: list(range(16)))
+    shape: tuple = CLIP
+
+    def _batch(self, indices, generator):
+        labels = torch.tensor([i % 2 for i in indices])
+        x = 0.3 * torch.rand(len(indices), 3, *self.shape, generator=generator)
+        x[labels == 0, ..., : self.shape[-1] // 2] += 0.3
+        x[labels == 1, ..., self.shape[-1] // 2 :] += 0.3
+        return Batch({"student": x, "teacher": x.sqrt()}, labels, tuple(map(str, indices)))
+
+    def training(self, indices, generator):
+        return self._batch(indices, generator)
+
+    def evaluation(self):
+        yield self._batch(self.records, torch.Generator().manual_seed(7))
+
+
+def networks(method, student=STUDENT, teacher=TEACHER):
+    """As a run prepares them: the teacher and its CVAE frozen."""
+    torch.manual_seed(0)
+    nets = {"student": build(student, 2, 0).train(), "teacher": build(teacher, 2, 9).eval().requires_grad_(False)}
+    if isinstance(method, GenerativeDistillation):
+        nets["teacher_cvae"] = nets["teacher"].net.new_cvae().eval().requires_grad_(False)
+    return nets | method.extra_nets(nets, Clips().evaluation(), 0)
+
+
+def batch():
+    return next(Clips().evaluation())
+
+
+def bits(net):
+    return {k: v.clone() for k, v in net.state_dict().items()}
+
+
+def same(net, before):
+    return all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+
+# --- formulas --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("off", "sigma", "kl"), [(0, 1, 0.0), (1, 1, 0.5), (0, 0.5, 0.3181472)])
+def test_kl_is_to_a_normal_around_the_attention(off, sigma, kl):
+    attention = torch.rand(2, 3, 4, dtype=torch.float64)
+    found = kl_to_attention(attention + off, torch.full_like(attention, 2 * math.log(sigma)), attention)
+    assert float(found) == pytest.approx(kl, abs=1e-7)
+
+
+def test_kl_is_that_of_the_library():
+    mean, log_variance, attention = torch.randn(3, 2, 3, 4, dtype=torch.float64)
+    exact = kl_divergence(Normal(mean, (log_variance / 2).exp()), Normal(attention, torch.ones_like(mean))).mean()
+    assert torch.allclose(kl_to_attention(mean, log_variance, attention), exact)
+
+
+def test_warmth_rises_as_the_papers_epochs_do():
+    """w(e) = min(e, 20) / 20 of 200 epochs."""
+    assert [warmth(e / 200, 0.1) for e in (0, 1, 10, 20, 200)] == pytest.approx([0, 0.05, 0.5, 1, 1])
+    assert warmth(0, 0) == 1
+
+
+def weighted(method, which, progress=HALF):
+    """The loss of pass ``which``, and its terms, by hand."""
+    nets = networks(method)
+    for key, loss, terms in method.losses(nets, batch(), progress):
+        if key == which:
+            return float(loss.detach()), {k: float(v.detach()) for k, v in terms.items()}
+
+
+def test_pass_one_is_the_sum_of_its_weighted_terms():
+    loss, terms = weighted(GenerativeDistillation(), "cvae")
+    assert terms.keys() == {"rebuilt", "kl", "taught"}
+    assert loss == pytest.approx(terms["rebuilt"] + 0.1 * terms["kl"] + 0.01 * terms["taught"])
+    loss, terms = weighted(FeatureRepresentation(), "cvae")
+    assert terms.keys() == {"rebuilt", "kl"} and loss == pytest.approx(terms["rebuilt"] + 0.1 * terms["kl"])
+
+
+@pytest.mark.parametrize(("step", "w"), [(0, 0), (4, 0.4), (10, 1), (99, 1)])
+def test_pass_two_is_the_sum_of_its_weighted_terms(step, w):
+    loss, terms = weighted(GenerativeDistillation(beta=3.0), "net", Progress(step, 100))
+    assert terms.keys() == {"ce", "generated", "attention"}
+    assert loss == pytest.approx(terms["ce"] + 0.5 * w * terms["generated"] + 3 * terms["attention"])
+    loss, terms = weighted(FeatureRepresentation(), "net", Progress(step, 100))
+    assert terms.keys() == {"ce", "generated"}
+    assert loss == pytest.approx(terms["ce"] + 0.5 * w * terms["generated"])
+
+
+def test_the_terms_are_those_of_the_formulas():
+    """Every one again from features and attention; noise by a fixed seed, drawn in the order of the passes."""
+    method = GenerativeDistillation(common_noise=True)
+    nets, clips = networks(method), batch()
+    taps = ("net.backbone", "net.attention")
+    torch.manual_seed(3)
+    (_, _, one), (_, _, two) = method.losses(nets, clips, HALF)
+    torch.manual_seed(3)
+    seen = outputs(build(STUDENT, 2, 0).eval(), clips.views["student"], taps).taps
+    features, attention = (seen[tap] for tap in taps)
+    noise = torch.randn_like(attention)
+    made, mean, log_variance = nets["cvae"](features, attention, noise)
+    theirs = nets["teacher_cvae"](features, attention, noise)[0]
+    assert torch.allclose(one["rebuilt"], F.mse_loss(made, features))
+    assert torch.allclose(one["kl"], kl_to_attention(mean, log_variance, attention))
+    assert torch.allclose(one["taught"], F.mse_loss(made, theirs))
+
+    fresh = build(STUDENT, 2, 0).train()
+    seen = outputs(fresh, clips.views["student"], taps)
+    features, attention = (seen.taps[tap] for tap in taps)
+    steps = fresh.net.fc(gate(features, attention).mean((3, 4)).unfold(2, 2, 1).mean(-1).transpose(1, 2)).softmax(-1)
+    assert torch.allclose(two["ce"], -steps.mean(1)[range(16), clips.labels].log().mean(), atol=1e-6)
+    made = nets["cvae"].decode(attention + torch.randn_like(attention), attention)
+    assert torch.allclose(two["generated"], F.mse_loss(made, features))
+    theirs = outputs(nets["teacher"], clips.views["teacher"], taps).taps["net.attention"]
+    assert torch.allclose(two["attention"], F.mse_loss(attention, theirs))
+
+
+# --- what each pass moves --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [FeatureRepresentation(), GenerativeDistillation()], ids=lambda m: type(m).__name__)
+def test_pass_one_moves_the_cvae_alone_and_pass_two_all_but_it(method):
+    nets = networks(method)
+    passes, frozen = method.losses(nets, batch(), HALF), {n: bits(nets[n]) for n in nets if n.startswith("teacher")}
+    before = bits(nets["student"])
+    key, loss, _ = next(passes)
+    loss.backward()
+    assert key == "cvae" and all(p.grad is not None for p in nets["cvae"].parameters())
+    assert all(p.grad is None for p in nets["student"].parameters())
+    assert same(nets["student"], before)  # the statistics of batch norm too
+    assert nets["student"].training
+
+    nets["cvae"].zero_grad(set_to_none=True)
+    key, loss, _ = next(passes)
+    loss.backward()
+    assert key == "net" and all(p.grad is None for p in nets["cvae"].parameters())
+    assert all(p.requires_grad for p in nets["cvae"].parameters())  # for the next batch
+    assert all(p.grad is not None for p in nets["student"].parameters())
+    assert all(same(nets[n], values) and all(p.grad is None for p in nets[n].parameters())
+               for n, values in frozen.items())
+
+
+def reach(method, term="generated"):
+    """The gradients of a term of pass 2 at attention, at backbone and at the classifier."""
+    nets = networks(method)
+    *_, (_, _, terms) = method.losses(nets, batch(), HALF)
+    terms[term].backward()
+    net = nets["student"].net
+    return [p.grad for p in (net.attention.time.weight, net.backbone.stages[3][0].weight, net.fc.weight)]
+
+
+def test_generation_reaches_attention_and_backbone_through_the_frozen_decoder_and_the_target_is_detached():
+    attention, backbone, classifier = reach(FeatureRepresentation())
+    assert attention.any() and backbone.any() and classifier is None
+    other = reach(FeatureRepresentation(detached=False))
+    assert torch.allclose(other[0], attention)
+    assert not torch.allclose(other[1], backbone)
+    assert reach(GenerativeDistillation(), "attention")[2] is None
+
+
+def test_shrinking_features_lowers_the_attached_loss_only():
+    """At a decoder that gives 0: attached, the term pulls features to 0; detached, there is nothing to pull."""
+    for detached in (True, False):
+        method = FeatureRepresentation(detached=detached)
+        nets = networks(method)
+        for p in nets["cvae"].expand[1].parameters():
+            torch.nn.init.zeros_(p)
+        *_, (_, _, terms) = method.losses(nets, batch(), HALF)
+        terms["generated"].backward()
+        gradient = nets["student"].net.backbone.stages[3][1].bias.grad
+        assert bool(gradient.any()) != detached
+
+
+def test_the_teachers_cvae_is_fed_the_students_features_and_runs_without_gradients():
+    method, seen = GenerativeDistillation(), []
+    nets = networks(method)
+    nets["teacher_cvae"].register_forward_hook(lambda m, i, o: seen.append((i, o, torch.is_grad_enabled())))
+    nets["teacher"].register_forward_hook(lambda m, i, o: seen.append((i, o, torch.is_grad_enabled())))
+    list(method.losses(nets, batch(), HALF))
+    (ours, _, gradients), (view, logits, with_graph) = seen
+    assert not gradients and not with_graph and not logits.requires_grad
+    taps = outputs(build(STUDENT, 2, 0).eval(), batch().views["student"], ["net.backbone", "net.attention"]).taps
+    assert torch.allclose(ours[0], taps["net.backbone"], atol=1e-6)
+    assert torch.allclose(ours[1], taps["net.attention"], atol=1e-6)
+    assert torch.equal(view[0], batch().views["teacher"])
+
+
+def test_common_noise_removes_the_floor_of_two_draws():
+    method = GenerativeDistillation(common_noise=True)
+    nets = networks(method)
+    nets["teacher_cvae"] = nets["cvae"]
+    _, _, terms = next(method.losses(nets, batch(), HALF))
+    assert float(terms["taught"].detach()) == 0
+    _, _, terms = next(replace(method, common_noise=False).losses(nets, batch(), HALF))
+    taps = outputs(nets["student"].eval(), batch().views["student"], ["net.backbone", "net.attention"]).taps
+    floor = noise_floor(nets["cvae"], *taps.values())
+    assert floor > 0 and float(terms["taught"].detach()) == pytest.approx(floor, rel=0.3)
+    quiet = nets["student"].net.new_cvae(deterministic=True)
+    assert noise_floor(quiet, *taps.values()) == 0
+
+
+# --- ablations and controls ------------------------------------------------------------------------------------
+
+
+def test_attention_alone_has_one_pass_and_no_cvae():
+    method = GenerativeDistillation(generative=False)
+    nets = networks(method)
+    assert "cvae" not in nets and method.parts(nets) == {"net": ["student"]}
+    ((key, _, terms),) = method.losses(nets, batch(), HALF)
+    assert key == "net" and terms.keys() == {"ce", "attention"}
+
+
+def test_generative_alone_never_runs_the_teachers_network():
+    method = GenerativeDistillation(beta=0)
+    nets = networks(method)
+    nets["teacher"].register_forward_hook(lambda *_: pytest.fail("the teacher ran"))
+    one, two = (terms.keys() for _, _, terms in method.losses(nets, batch(), HALF))
+    assert one == {"rebuilt", "kl", "taught"} and two == {"ce", "generated"}
+
+
+def test_permuted_channels_are_the_same_at_each_step_and_change_the_lesson_only():
+    nets = networks(GenerativeDistillation())
+    nets["cvae"] = nets["teacher_cvae"] = nets["student"].net.new_cvae(deterministic=True)
+    found = [next(GenerativeDistillation(teacher=teacher).losses(nets, batch(), HALF))[2]
+             for teacher in ("trained", "permuted", "permuted")]
+    same_lesson, *permuted = (float(terms["taught"].detach()) for terms in found)
+    assert same_lesson == 0 < permuted[0] == permuted[1]
+    assert found[0]["rebuilt"] == found[1]["rebuilt"]
+
+
+def test_an_untrained_teacher_has_other_weights_and_is_decided_by_the_seed():
+    method = GenerativeDistillation(teacher="untrained")
+    nets = networks(GenerativeDistillation())
+    trained, state = bits(nets["teacher"]), torch.get_rng_state()
+    a, b, c = (method.extra_nets(nets, None, seed) for seed in (0, 0, 1))
+    assert same(nets["teacher"], trained) and torch.equal(state, torch.get_rng_state())
+    for name in ("teacher", "teacher_cvae", "cvae"):
+        key = next(k for k in a[name].state_dict() if k.endswith("weight"))
+        assert torch.equal(bits(a[name])[key], bits(b[name])[key])
+        assert not torch.equal(bits(a[name])[key], bits(c[name])[key])
+    assert not torch.equal(a["teacher"].net.fc.weight, nets["teacher"].net.fc.weight)
+    assert not any(p.requires_grad for p in a["teacher"].parameters()) and not a["teacher"].training
+    assert torch.equal(a["teacher"].mean, nets["teacher"].mean)
+
+
+def test_what_cannot_be_distilled_is_said_with_a_mend():
+    nets = networks(GenerativeDistillation())
+    with pytest.raises(ValueError, match="CVAE is missing: put read_cvae"):
+        GenerativeDistillation().extra_nets({k: nets[k] for k in ("student", "teacher")}, None, 0)
+    with pytest.raises(ValueError, match=r"student's features are \(8, 2, 2, 2\), the teacher's \(16, 2, 2, 2\)"):
+        networks(GenerativeDistillation(), teacher=Gated(TinyC3D((4, 6, 8, 16)), CLIP))
+    with pytest.raises(ValueError, match="needs networks with attention"):
+        networks(FeatureRepresentation(), student=STUDENT.backbone)
+    with pytest.raises(ValueError, match="its extra_nets"):
+        FeatureRepresentation().parts({"student": nets["student"]})
+    with pytest.raises(ValueError, match="teacher='dead': give 'trained'"):
+        GenerativeDistillation(teacher="dead")
+    with pytest.raises(ValueError, match="even number of epochs"):
+        FeatureRepresentation(alternating=3)
+    with pytest.raises(ValueError, match="one pass"):
+        GenerativeDistillation(generative=False, alternating=2)
+    with pytest.raises(ValueError, match="alternating=4, but 10 steps"):
+        FeatureRepresentation(alternating=4).passes(Progress(0, 10))
+
+
+# --- in the loop -----------------------------------------------------------------------------------------------
+
+FAST = Settings(epochs=4, batch_size=8, lr=1e-2)
+
+
+def test_both_phases_train_in_the_loop_from_one_to_the_other(tmp_path):
+    first = FeatureRepresentation()
+    nets = {"student": build(TEACHER, 2, 1)}
+    nets |= first.extra_nets(nets, None, 1)
+    teacher = fit(first, nets, Clips(), FAST, seed=1)
+    assert teacher.owned == ["cvae", "student"]
+    assert teacher.history[-1]["rebuilt"] < teacher.history[0]["rebuilt"]
+    assert teacher.history[-1]["ce"] < teacher.history[0]["ce"]
+    state = {f"{n}.{k}": v.contiguous() for n in teacher.owned for k, v in teacher.nets[n].state_dict().items()}
+    save_file(state, tmp_path / "weights.safetensors")  # as a run stores them
+
+    second = GenerativeDistillation()
+    nets = {"student": build(STUDENT, 2, 0), "teacher": teacher.nets["student"], "teacher_cvae": read_cvae(tmp_path)}
+    nets |= second.extra_nets(nets, None, 0)
+    frozen = {n: bits(nets[n]) for n in ("teacher", "teacher_cvae")}
+    student = fit(second, nets, Clips(), FAST, seed=0)
+    terms = {"loss_cvae", "loss_net", "rebuilt", "kl", "taught", "ce", "generated", "attention"}
+    assert terms < student.history[0].keys()
+    assert student.history[-1]["loss_cvae"] < student.history[0]["loss_cvae"]
+    assert student.history[-1]["ce"] < student.history[0]["ce"]
+    assert all(same(student.nets[n], before) for n, before in frozen.items())
+
+
+def test_alternating_walks_the_clips_once_for_each_pass():
+    method = FeatureRepresentation(alternating=4)
+    assert [method.passes(Progress(s, 8)) for s in range(8)] == 2 * [*2 * [("cvae",)], *2 * [("net",)]]
+    nets = {"student": build(STUDENT, 2, 0)}
+    nets |= method.extra_nets(nets, None, 0)
+    rows = fit(method, nets, Clips(), FAST, seed=0).history
+    assert ["loss_cvae" in row for row in rows] == ["loss_net" not in row for row in rows] == [True, False, True, False]
+
+
+def test_a_killed_training_ends_in_the_same_bits(tmp_path):
+    def training(checkpoint, progress=iter):
+        method = GenerativeDistillation()
+        nets = networks(method)
+        return fit(method, nets, Clips(), FAST, 0, checkpoint=checkpoint, progress=progress).nets
+
+    def killed(steps):
+        for step in steps:
+            if step == 5:
+                raise KeyboardInterrupt
+            yield step
+
+    whole = training(None)
+    with pytest.raises(KeyboardInterrupt):
+        training(tmp_path / "c.safetensors", killed)
+    resumed = training(tmp_path / "c.safetensors")
+    assert all(same(resumed[name], bits(whole[name])) for name in ("student", "cvae"))
+
+
+@pytest.mark.slow
+def test_a_step_at_the_papers_size(capsys):
+    """64 × 224², batch 1: teacher I3D, student Top-I3D, both CVAEs of 1024 channels."""
+    size = (64, 224, 224)
+    method = GenerativeDistillation()
+    nets = networks(method, Gated(I3D(TOP), size, dropout=0.5), Gated(I3D(), size, dropout=0.5))
+    start = time.process_time()
+    trained = fit(method, nets, Clips([0], size), Settings(epochs=1, batch_size=1, lr=1e-3), seed=0)
+    spent, memory = time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    with capsys.disabled():
+        print(f"\none step of GenKD at 64 × 224²: {spent:.0f} CPU s, peak memory {memory:.1f} GiB")
+    assert trained.steps == 1 and all(math.isfinite(v) for v in trained.history[0].values())
+
+
+@pytest.mark.slow
+def test_both_phases_through_recipes_and_runs(tmp_path, monkeypatch):
+    """A teacher by phase 1 leaves its CVAE in its run; the student's recipe finds it there."""
+    from kdlab.distill.method import CrossEntropy
+    from kdlab.nets.video import WrongWeights
+    from kdlab.night import Night
+    from kdlab.train import runs
+    from kdlab.train.loop import Settings
+    from kdlab.train.recipe import Recipe
+    from kdlab.train.runs import obtain
+
+    for name in ("RUNS", "CACHE", "DATA"):
+        monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
+    monkeypatch.setattr(runs.paths, "pretrained_dir", lambda: tmp_path / "pretrained")
+    night, few = Night(("Run", "Wave"), (4, 1, 2), 0.0), Settings(epochs=2, batch_size=4)
+    teacher = Recipe("fr", night, method=FeatureRepresentation(), net=Gated(TinyC3D()), settings=few)
+    small = Gated(TinyC3D((4, 8, 16, 64), (False, False, True, True)))
+    student = Recipe("genkd", night, method=GenerativeDistillation(), teacher=teacher, net=small, settings=few)
+    run = obtain(student, pretrained=False, say=lambda _: None)
+    assert {"loss_cvae", "loss_net", "taught", "generated", "attention"} <= set(run.history.columns)
+    assert run.predictions().logits.shape == (4, 2)
+    plain = replace(teacher, condition="ce", method=CrossEntropy())
+    untrained = replace(student, method=GenerativeDistillation(teacher="untrained"), teacher=plain)
+    assert obtain(untrained, pretrained=False, say=lambda _: None).folder != run.folder
+    with pytest.raises(WrongWeights, match="train that network by FeatureRepresentation first"):
+        obtain(replace(student, teacher=plain), pretrained=False, say=lambda _: None)

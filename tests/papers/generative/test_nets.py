@@ -1,0 +1,186 @@
+"""The gate, the attention, the CVAE, and the network that holds the first two (docs/methods.md, 2)."""
+
+import math
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from kdlab.layers import outputs
+from kdlab.nets.i3d import I3D, TOP, TinyC3D
+from kdlab.nets.pretrained import Weights, untrained
+from kdlab.nets.video import WrongWeights, build
+from kdlab.papers.generative.nets import CVAE, Attention, Gated, gate, mean_log_probability, read_cvae
+from kdlab.train.recipe import from_json, to_json
+
+STUDENT = Gated(TinyC3D((2, 3, 4, 8)), (8, 16, 16))
+
+
+def some(batch=3, channels=8, steps=4, size=(2, 3)):
+    generator = torch.Generator().manual_seed(0)
+    features = torch.rand(batch, channels, steps, *size, generator=generator)
+    return features, torch.rand(batch, channels, steps, generator=generator)
+
+
+# --- gate ------------------------------------------------------------------------------------------------------
+
+
+def test_the_gate_keeps_each_clips_sum_and_does_nothing_where_attention_is_even():
+    features, attention = some()
+    gated = gate(features, attention)
+    assert torch.allclose(gated.sum((1, 2, 3, 4)), features.sum((1, 2, 3, 4)))
+    assert not torch.allclose(gated, features, atol=1e-2)
+    assert torch.allclose(gate(features, torch.full_like(attention, 0.3)), features)
+    assert not gate(torch.zeros_like(features), attention).any()
+
+
+def test_the_gate_worked_example():
+    features = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1, 1)
+    attention = torch.tensor([0.5, 0.25]).view(1, 1, 2)  # weighted 0.5, 0.75: times 4 / 1.25
+    assert gate(features, attention).flatten().tolist() == pytest.approx([1.6, 2.4])
+
+
+def test_what_the_gate_does_to_a_clip_does_not_depend_on_its_neighbours_but_the_released_one_does():
+    features, attention = some()
+    alone = torch.cat([gate(features[i : i + 1], attention[i : i + 1]) for i in range(3)])
+    assert torch.allclose(gate(features, attention), alone)
+    assert not torch.allclose(gate(features, attention, faithful=True), alone, atol=1e-3)
+    one = features[:1], attention[:1]
+    assert torch.allclose(gate(*one, faithful=True), gate(*one))
+
+
+@pytest.mark.parametrize("faithful", [False, True])
+def test_a_prediction_alone_is_that_in_a_batch_unless_faithful(faithful):
+    net = build(Gated(STUDENT.backbone, STUDENT.clip, faithful), 5, 0).eval()
+    x = torch.rand(3, 3, 8, 16, 16) * torch.tensor([0.1, 0.5, 1.0]).view(3, 1, 1, 1, 1)
+    alone = torch.cat([net(x[i : i + 1]) for i in range(3)])
+    assert torch.allclose(net(x), alone, atol=1e-5) != faithful
+
+
+# --- logits ----------------------------------------------------------------------------------------------------
+
+
+def test_logits_are_those_of_the_mean_probability_over_steps():
+    steps = 3 * torch.randn(4, 7, 5, generator=torch.Generator().manual_seed(0))
+    logits, mean = mean_log_probability(steps), steps.softmax(-1).mean(1)
+    assert torch.allclose(logits.softmax(-1), mean, atol=1e-6)
+    labels = torch.tensor([0, 1, 2, 3])
+    assert torch.allclose(F.cross_entropy(logits, labels), -mean[range(4), labels].log().mean(), atol=1e-6)
+    assert torch.isfinite(mean_log_probability(1e4 * steps)).all()
+
+
+@pytest.mark.parametrize(("classes", "floor"), [(101, 0.0873), (51, 0.0446)])
+def test_there_is_no_second_softmax(classes, floor):
+    """The released loss, a cross-entropy of seven summed softmaxes, cannot fall below ln(1 + (K − 1) e⁻⁷)."""
+    sure, label = torch.zeros(1, 7, classes), torch.tensor([0])
+    sure[..., 0] = 50
+    twice = F.cross_entropy(sure.softmax(-1).sum(1), label)
+    assert float(twice) == pytest.approx(math.log(1 + (classes - 1) * math.exp(-7)), abs=1e-5)
+    assert float(twice) == pytest.approx(floor, abs=5e-5)
+    assert float(F.cross_entropy(mean_log_probability(sure), label)) < 1e-6
+
+
+# --- attention and CVAE ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("channels", "steps", "size"), [(64, 4, (4, 4)), (20, 1, (3, 5)), (7, 9, (1, 2))])
+def test_any_channels_steps_and_sizes(channels, steps, size):
+    features, _ = some(2, channels, steps, size)
+    attention = Attention(channels, steps, size)(features)
+    assert attention.shape == (2, channels, steps)
+    assert 0 < attention.min() and attention.max() < 1
+    made, mean, log_variance = CVAE(channels, size, hidden=11)(features, attention)
+    assert made.shape == features.shape and made.min() >= 0
+    assert mean.shape == log_variance.shape == attention.shape
+
+
+def test_at_the_papers_size_the_modules_are_the_papers():
+    with torch.device("meta"):
+        attention, cvae = Attention(1024, 8, (7, 7)), CVAE(1024, (7, 7))
+    assert attention.space[0].weight.shape == (512, 1024, 1, 7, 7) and attention.space[1].num_groups == 32
+    assert attention.near[0].weight.shape == (1024, 512, 3) and attention.near[1].num_groups == 32
+    assert attention.time.weight.shape == (8, 8)  # as released 1024 → 8, after stretching
+    assert [m.weight.shape for m in cvae.encoder if hasattr(m, "weight")] == [(1024, 2048), (1024, 1024), (2048, 1024)]
+    assert [m.weight.shape for m in cvae.decoder if hasattr(m, "weight")] == [(1024, 2048), (1024, 1024), (1024, 1024)]
+    assert cvae.expand[0].weight.shape == (1024, 1024, 1, 7, 7) and cvae.squeeze[1].num_groups == 32
+    with torch.device("meta"):
+        assert CVAE(832, (6, 6)).squeeze[1].num_groups == 32
+
+
+def test_the_cvae_is_reparametrised_and_one_noise_can_be_common():
+    cvae, (features, attention) = CVAE(8, (2, 3)), some()
+    torch.manual_seed(0)
+    one, other = cvae(features, attention)[0], cvae(features, attention)[0]
+    assert not torch.allclose(one, other)
+    noise = torch.randn_like(attention)
+    made, mean, log_variance = cvae(features, attention, noise)
+    assert torch.equal(made, cvae(features, attention, noise)[0])
+    z = mean + (log_variance / 2).exp() * noise
+    assert torch.allclose(made, cvae.decode(z, attention))
+    made.sum().backward()  # through z to both heads of the encoder
+    last = cvae.encoder[-1].weight.grad
+    assert last[:8].any() and last[8:].any()
+
+
+def test_the_latent_is_per_step_and_attention_conditions_both_sides():
+    cvae, (features, attention) = CVAE(8, (2, 3)), some()
+    mean = cvae.encode(features, attention)[0]
+    changed = attention.clone()
+    changed[:, :, 1] = 0.9
+    moved = (cvae.encode(features, changed)[0] - mean).abs().sum((0, 1)) > 0
+    assert moved.tolist() == [False, True, False, False]
+    assert not torch.allclose(cvae.decode(mean, changed), cvae.decode(mean, attention))
+
+
+def test_the_deterministic_one_has_no_noise_and_no_variance_and_keeps_its_gradient():
+    cvae, (features, attention) = CVAE(8, (2, 3), deterministic=True), some()
+    made, mean, log_variance = cvae(features, attention)
+    assert torch.equal(made, cvae(features, attention)[0]) and torch.equal(made, cvae.decode(mean, attention))
+    assert not log_variance.any()
+
+
+# --- the network -----------------------------------------------------------------------------------------------
+
+
+def test_features_attention_and_steps_can_be_tapped():
+    net = build(STUDENT, 5, 0).eval()
+    x = torch.rand(2, 3, 8, 16, 16)
+    seen = outputs(net, x, ("net.backbone", "net.attention", "net.fc", "net.backbone.stages.1"))
+    assert seen.taps["net.backbone"].shape == (2, *net.net.shape) == (2, 8, 2, 2, 2)
+    assert seen.taps["net.attention"].shape == (2, 8, 2)
+    assert torch.allclose(seen.logits, mean_log_probability(seen.taps["net.fc"]))
+    assert torch.allclose(seen.logits.exp().sum(1), torch.ones(2))
+    assert seen.taps["net.backbone.stages.1"].shape[1] == 3
+
+
+def test_a_clip_of_another_size_is_refused_with_the_mend():
+    with pytest.raises(ValueError, match=r"a clip of \(8, 32, 32\) gives features \(8, 2, 4, 4\).*Gated\(clip=\(8, 32"):
+        build(STUDENT, 5, 0)(torch.rand(1, 3, 8, 32, 32))
+
+
+def test_flow_and_i3d_have_shapes_known_without_running_them():
+    assert Gated(TinyC3D(channels=2)).make(3).shape == (64, 4, 4, 4)
+    with torch.device("meta"):
+        net = Gated(I3D(TOP), (64, 224, 224)).make(101)
+    assert net.shape == (1024, 8, 7, 7) and not hasattr(net.backbone, "logits")
+
+
+def test_the_spec_is_a_recipes_and_knows_its_weights(tmp_path):
+    file = tmp_path / "w.pt"
+    file.write_bytes(b"x")
+    spec = Gated(I3D(TOP, weights=Weights.of(file)), (64, 224, 224), dropout=0.5)
+    assert from_json(to_json(spec)) == spec and spec.statistics == ((0.5,) * 3, (0.5,) * 3)
+    assert untrained(spec).backbone.weights is None and STUDENT.statistics is None
+
+
+def test_the_cvae_is_read_back_from_a_run(tmp_path):
+    cvae = build(STUDENT, 5, 0).net.new_cvae(hidden=6, deterministic=True)
+    state = {f"cvae.{k}": v for k, v in cvae.state_dict().items()}
+    save_file(state | {"student.x": torch.zeros(1)}, tmp_path / "weights.safetensors")
+    read, (features, attention) = read_cvae(tmp_path), some(2, 8, 2, (2, 2))
+    assert torch.allclose(read(features, attention)[0], cvae(features, attention)[0])  # deterministic too
+    assert not read.training and not any(p.requires_grad for p in read.parameters())
+    save_file({"student.x": torch.zeros(1)}, tmp_path / "weights.safetensors")
+    with pytest.raises(WrongWeights, match="holds no CVAE: train that network by FeatureRepresentation"):
+        read_cvae(tmp_path)

@@ -1,0 +1,222 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from kdlab.clips.views import Batch
+from kdlab.distill.losses import entropy
+from kdlab.papers.progressive.method import (
+    PAPER,
+    FixedMixture,
+    LabelExits,
+    Progressive,
+    RandomTeacher,
+    SettledCrossEntropy,
+    SmoothedExits,
+    coinciding,
+    gate,
+    only,
+    orders,
+    soft_cross_entropy,
+    teacher_at,
+)
+from kdlab.train.loop import Progress
+from kdlab.train.recipe import from_json, to_json
+
+B, K = 6, 4
+FINALS = ("residual", "motion", "iframe")
+
+
+class Heads(nn.Module):
+    """Logits that are parameters: nine exits (or others) of a batch's clips."""
+
+    def __init__(self, exits=9):
+        super().__init__()
+        self.z = nn.Parameter(torch.randn(B, exits, K, generator=torch.Generator().manual_seed(1)))
+
+    def forward(self, views):
+        return self.z
+
+
+def batch(scale=2.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    finals = scale * torch.randn(B, 3, K, generator=generator)
+    return Batch({"finals": finals}, torch.randint(K, (B,), generator=generator), tuple("abcdef"))
+
+
+def run(method, fraction=0.0, exits=9, prepared=None, data=None):
+    """Loss, terms and the gradient in the logits."""
+    heads = Heads(exits)
+    ((key, loss, terms),) = method.losses({"student": heads}, data or batch(), Progress(round(fraction * 3000), 3000,
+                                                                                        prepared))
+    loss.backward()
+    assert key == "net" and method.parts({}) == {"net": ["student"]}
+    return loss.detach(), terms, heads.z.grad
+
+
+def test_soft_cross_entropy_is_kl_plus_entropy_with_kls_gradient():
+    z = torch.randn(5, K, requires_grad=True)
+    teacher = 2 * torch.randn(5, K)
+    for t in (1.0, 3.0):
+        loss = soft_cross_entropy(z, teacher, t)
+        p = F.softmax(teacher / t, -1)
+        kl = F.kl_div(F.log_softmax(z / t, -1), p, reduction="none").sum(-1)
+        assert torch.allclose(loss, kl + entropy(p), atol=1e-6)
+        (ours,), (kls,) = torch.autograd.grad(loss.sum(), z), torch.autograd.grad(kl.sum(), z)
+        assert torch.allclose(ours, kls, atol=1e-6)
+        assert torch.allclose(ours, (F.softmax(z / t, -1) - p) / t, atol=1e-6)  # no factor T²
+
+
+def test_soft_cross_entropy_is_safe_at_extreme_logits():
+    right, wrong = torch.tensor([[1e4, -1e4]]), torch.tensor([[-1e4, 1e4]])
+    z = wrong.clone().requires_grad_()
+    loss = soft_cross_entropy(z, right)
+    assert loss.item() == 2e4 and soft_cross_entropy(right, right).item() == 0
+    loss.sum().backward()
+    assert torch.equal(z.grad, torch.tensor([[-1.0, 1.0]]))
+
+
+@pytest.mark.parametrize("modality", FINALS)
+@pytest.mark.parametrize("epoch, teacher", [(0, "motion"), (49, "motion"), (50, "residual"), (99, "residual"),
+                                            (100, None), (299, None)])
+def test_the_teacher_of_an_epoch(modality, epoch, teacher):
+    """methods.md, 7: item 9. None stands for the network's own final."""
+    data, place = batch(), FINALS.index(modality)
+    last_step_of_epoch = Progress(epoch * 10 + 9, 3000)
+    for where in (Progress(epoch * 10, 3000), last_step_of_epoch):
+        targets = Progressive().targets(data, where).expand(B, 3, K)
+        wanted = data.views["finals"][:, FINALS.index(teacher or modality)]
+        assert torch.equal(targets[:, place], F.softmax(wanted, -1))
+
+
+def test_boundaries_survive_rounding():
+    for epochs in (7, 40, 60, 300):
+        thirds = (("motion", 1 / epochs),) * (epochs - 1) + (("own", 1 / epochs),)
+        assert [teacher_at(thirds, e / epochs) for e in range(epochs)] == ["motion"] * (epochs - 1) + ["own"]
+
+
+def test_the_loss_sums_exits_and_means_clips():
+    data, z = batch(), Heads().z.detach()
+    loss, terms, grad = run(Progressive(only("own")), data=data)
+    finals = data.views["finals"]
+    by_hand = {m: sum(soft_cross_entropy(z[:, 3 * i + k], finals[:, i]).mean() for k in range(3))
+               for i, m in enumerate(FINALS)}
+    assert list(terms) == list(FINALS) and all(torch.allclose(terms[m], by_hand[m]) for m in FINALS)
+    assert torch.allclose(loss, sum(by_hand.values()))
+    spread = finals.repeat_interleave(3, 1)
+    assert torch.allclose(grad, (F.softmax(z, -1) - F.softmax(spread, -1)) / B, atol=1e-6)
+
+
+def test_labels_and_their_mixture_with_soft_targets():
+    data, z = batch(), Heads().z.detach()
+    labels = run(LabelExits())[0]
+    assert torch.allclose(labels, sum(F.cross_entropy(z[:, k], data.labels) for k in range(9)))
+    soft = run(Progressive())[0]
+    assert torch.allclose(run(Progressive(alpha=0.3))[0], 0.7 * labels + 0.3 * soft)
+    assert torch.allclose(run(Progressive(alpha=0.0))[0], labels)
+
+
+def test_one_random_teacher_a_batch_of_the_loops_seed():
+    data, finals = batch(), F.softmax(batch().views["finals"], -1)
+    said = set()
+    for seed in range(60):
+        torch.manual_seed(seed)
+        targets = RandomTeacher().targets(data, Progress(0, 1))
+        torch.manual_seed(seed)
+        assert torch.equal(targets, RandomTeacher().targets(data, Progress(0, 1)))
+        said.add([torch.equal(targets, finals[:, [i]]) for i in range(3)].index(True))
+    assert said == {0, 1, 2}
+
+
+def test_the_mixture_is_of_probabilities():
+    data = batch()
+    assert torch.allclose(FixedMixture().targets(data, None)[:, 0], F.softmax(data.views["finals"], -1).mean(1))
+
+
+def test_smoothing_has_the_entropy_of_the_schedules_targets():
+    data = [batch(3.0, 1), batch(3.0, 2)]
+    for schedule in (PAPER, only("own"), only("iframe")):
+        method = SmoothedExits(schedule)
+        table = method.prepare({}, iter(data))
+        assert table.shape == (3, K, K) and torch.equal(table.argmax(-1), torch.arange(K).expand(3, K))
+        taught = [torch.stack([entropy(Progressive(schedule).targets(b, Progress(s, 60)).expand(B, 3, K))
+                               for b in data]).mean((0, 1)) for s in range(60)]
+        assert torch.allclose(entropy(table).mean(1), torch.stack(taught).mean(0), atol=1e-4)
+    targets = method.targets(data[0], Progress(0, 1, table))
+    assert torch.equal(targets.argmax(-1), data[0].labels[:, None].expand(B, 3))
+    assert torch.equal(targets[2, 1], table[1, data[0].labels[2]])
+
+
+def test_orders_and_those_that_coincide():
+    six = orders()
+    assert len(six) == 6 and six["motion-residual-own"] == PAPER
+    assert set(orders("own")) == {"motion-residual-own", "residual-motion-own"}
+    assert orders("iframe", "iframe")["motion-residual-iframe"][-1] == ("iframe", 4 / 6)
+    groups = {m: {frozenset(g) for g in coinciding(six, m)} for m in FINALS}
+    assert groups["iframe"] == {frozenset([name]) for name in six}
+    assert frozenset(["motion-residual-own", "own-residual-motion"]) in groups["motion"]
+    # with M for own: M M R, M R M and R M M, each of them twice
+    assert groups["motion"] == {frozenset(g) for g in (
+        ("motion-own-residual", "own-motion-residual"), ("motion-residual-own", "own-residual-motion"),
+        ("residual-motion-own", "residual-own-motion"))}
+    baselines = {"own": only("own"), "iframe": only("iframe"), "twice": (("own", 0.5), ("iframe", 0.5))}
+    assert coinciding(baselines, "iframe") == [["own", "iframe", "twice"]]
+    assert coinciding(baselines, "motion") == [["own"], ["iframe"], ["twice"]]
+
+
+def test_coinciding_schedules_give_the_same_loss():
+    six, motion = orders(), slice(3, 6)
+    for fraction in (0.0, 0.2, 0.5, 0.9):
+        pkd, reverse = (run(Progressive(six[n]), fraction)[2] for n in ("motion-residual-own", "own-residual-motion"))
+        assert torch.equal(pkd[:, motion], reverse[:, motion])
+    assert not torch.equal(pkd[:, :3], reverse[:, :3])
+
+
+def test_other_numbers_of_exits_learn_from_named_teachers_only():
+    loss, terms, _ = run(Progressive(only("iframe")), 0.5, exits=3)
+    iframe = batch().views["finals"][:, 2]
+    assert torch.allclose(loss, sum(soft_cross_entropy(Heads(3).z[:, k], iframe).mean() for k in range(3)))
+    assert list(terms) == ["exit_1", "exit_2", "exit_3"]
+    with pytest.raises(ValueError, match="needs 9 exits, not 3"):
+        run(Progressive(), 0.5, exits=3)
+
+
+@pytest.mark.parametrize("wrong, said", [
+    (dict(schedule=(("flow", 1.0),)), "flow"), (dict(schedule=(("own", 0.5),)), "add up to 1"),
+    (dict(schedule=(("own", 1.5), ("motion", -0.5))), "shares"), (dict(schedule=()), "add up"),
+    (dict(temperature=0.0), "temperature"), (dict(alpha=1.5), "alpha")])
+def test_impossible_settings_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        Progressive(**wrong)
+
+
+def test_methods_travel_through_a_recipes_json():
+    for method in (Progressive(temperature=2.0), LabelExits(), RandomTeacher(), FixedMixture(alpha=0.5),
+                   SmoothedExits(only("iframe")), SettledCrossEntropy()):
+        assert from_json(to_json(method)) == method
+
+
+def test_batch_statistics_settle_and_the_affine_part_learns_on():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Dropout(0.1), nn.Linear(5, K)).train()
+    data = Batch({"student": torch.randn(B, 3)}, torch.arange(B) % K, tuple("abcdef"))
+
+    def step(at):
+        net.train()  # as the loop's validation leaves it
+        before = net[1].running_mean.clone()
+        ((_, loss, _),) = SettledCrossEntropy().losses({"student": net}, data, Progress(at, 30))
+        loss.backward()
+        return not torch.equal(before, net[1].running_mean)
+
+    assert step(0) and step(19) and not step(20) and not step(29)
+    assert net[2].training and net[1].weight.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match="freeze_after"):
+        SettledCrossEntropy(0.0)
+
+
+def test_the_gate():
+    assert gate(0.1, 0.1) == gate(0.11, 0.06) == gate(0.02, 0.15) == ""
+    assert "drifted" in gate(0.8, 0.1) and "drifted" in gate(0.13, 0.06) and "under-fitted" in gate(0.2, 0.2)
+    assert gate(0.4, 0.4, limit=0.5) == "" and gate(math.nan, 0.1)

@@ -1,0 +1,207 @@
+"""The paper profile of PKD and WISE: its numbers, its costs, the dry run, and the whole of it in miniature."""
+
+import re
+import shutil
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kdlab import paths
+from kdlab.clips import released
+from kdlab.clips.segments import PaperSegments
+from kdlab.nets.compressed import CoViARNet, tiny
+from kdlab.papers.paper_size import PaperSet
+from kdlab.papers.progressive import paper_size
+from kdlab.papers.progressive.budgets import everything, parts
+from kdlab.papers.progressive.method import PAPER, LabelExits, Progressive, only
+from kdlab.papers.progressive.nets import ORDER, Exit
+from kdlab.papers.progressive.paper_size import CONDITIONS, SETS, dry_run, profile, recipes, run, scores, suited
+from kdlab.train.runs import Predictions
+from tests.clips.test_released import HMDB, UCF, hmdb_tree, write
+from tests.conftest import encode, pattern
+
+COVIAR = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
+MINIATURE = (PaperSet("UCF-101", "ucf101", 3, (66,), (), ("1",)), PaperSet("HMDB-51", "hmdb51", 2, (16,), (), ("1",)))
+
+
+def small(epochs: int = 1):
+    """The paper's recipe with smaller numbers."""
+    size = profile()
+    backbones = tuple(replace(b, net=tiny(b.condition), window=PaperSegments(3, 32, 28, b.window.scales),
+                              settings=replace(b.settings, epochs=epochs, batch_size=16)) for b in size.backbones)
+    return replace(size, settings=replace(size.settings, epochs=epochs), backbones=backbones)
+
+
+def ucf_tree(root):
+    """As released, with eleven groups to train on: enough for two in validation."""
+    clips = {g: [f"{c}/v_{c}_g{g:02}_c{n:02}.avi" for c in UCF for n in (1, 2)] for g in range(1, 14)}
+    lists = root / "ucfTrainTestlist"
+    write(lists / "classInd.txt", [f"{i} {c}" for i, c in enumerate(UCF, 1)])
+    train, test = (sum((clips[g] for g in some), []) for some in (range(3, 14), (1, 2)))
+    write(lists / "trainlist01.txt", [f"{name} {1 + UCF.index(name.split('/')[0])}" for name in train])
+    write(lists / "testlist01.txt", test)
+    for name in train + test:
+        (root / "UCF-101" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "UCF-101" / name).touch()
+    return {"train": 66, "test": 12}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """Miniatures of both sets in their released layout: one split, real little MPEG-4 videos."""
+    for name in ("RUNS", "CACHE"):
+        monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
+    monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path / "pretrained")
+    sets = tmp_path / "sets"
+    monkeypatch.setitem(released.UCF_COUNTS, "1", ucf_tree(sets / "ucf101"))
+    monkeypatch.setitem(released.HMDB_COUNTS, "1", hmdb_tree(sets / "hmdb51"))
+    films = [encode(tmp_path / f"{k}.avi", np.roll(pattern(14 + k, 48, 32), 9 * k, 2), **COVIAR) for k in range(3)]
+    for k, clip in enumerate(sorted(sets.rglob("*.avi"))):
+        shutil.copy(films[k % 3], clip)
+    monkeypatch.setattr(paper_size, "SETS", MINIATURE)
+    return sets
+
+
+def test_the_numbers_are_those_of_the_reference():
+    size = profile()
+    nets = size.needs()
+    assert [nets[m].net for m in ORDER] == [CoViARNet(m, 50 if m == "iframe" else 18) for m in ORDER]
+    assert [nets[m].settings.epochs for m in ORDER] == [510] * 3
+    assert [nets[m].settings.batch_size for m in ORDER] == [80, 80, 40]
+    assert [nets[m].window.scales for m in ORDER] == [(1, 0.875, 0.75)] * 2 + [(1, 0.875, 0.75, 0.66)]
+    assert {(w.frames, w.side, w.crop) for w in (b.window for b in size.backbones)} == {(3, 256, 224)}
+    assert (size.settings.epochs, size.settings.batch_size, size.settings.weight_decay) == (300, 32, 0)
+    with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere.pth"):
+        profile({"motion": "/nowhere.pth"})
+
+
+def test_every_number_has_an_owner_in_the_docs():
+    text = (paths.project_root() / "docs" / "methods.md").read_text(encoding="utf-8")
+    section = text.split("### 3.6 ")[1].split("\n## ")[0].split("\n### ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:2] == "| "]
+    told = {what: (value, whose) for what, value, whose, _ in rows[1:]}
+    assert all(re.fullmatch(r"(paper|reference code|ours)(, (paper|reference code|ours))*", whose)
+               for _, whose in told.values())
+    size = profile()
+    for what, numbers in {
+        "training of a network": [size.backbones[0].settings.epochs, *(b.settings.batch_size for b in size.backbones)],
+        "its rate": [f"{b.settings.lr:.0e}".replace("e-0", "e-") for b in size.backbones],
+        "training of the exits": [size.settings.epochs, size.settings.batch_size],
+        "their rate": [f"{size.settings.lr:.0e}".replace("e-0", "e-")],
+        "segments": [size.backbones[0].window.frames],
+        "training crop": [*size.backbones[2].window.scales[1:], size.backbones[0].window.crop],
+    }.items():
+        for number in numbers:
+            assert re.search(rf"(?<![\d.]){number}(?!\.?\d)", told[what][0]), (what, number)
+
+
+def test_recipes_differ_in_their_method_alone_and_share_networks(tmp_path):
+    made = recipes(SETS[0], tmp_path, profile(draws=2), seed=3)
+    assert set(made) == {(split, condition) for split in "123" for condition in CONDITIONS}
+    base = made["2", "ce_ic"]
+    assert all(replace(made["2", c], condition="ce_ic", method=base.method) == base for c in CONDITIONS)
+    assert [made["1", c].method for c in CONDITIONS] == [
+        LabelExits(), Progressive(), Progressive(schedule=(*PAPER[:2], ("iframe", PAPER[2][1]))),
+        Progressive(schedule=only("own"))]
+    assert base.data.test_fold == "2" and base.seed == 3 and base.backbones[0].seed == 3
+    assert base.net.iframe == (Exit(256, 64), Exit(512, 256), Exit(1024, 1024))
+    assert base.net.motion[0] == Exit(64, 64, kernel=7) and base.view.pooled is None and base.view.draws == 2
+    assert base.needs()["iframe"].data == base.data and base.window == base.needs()["residual"].window
+
+
+def test_the_dry_run_tells_what_is_there_and_what_it_takes(root):
+    shutil.rmtree(root / "hmdb51")
+    text = dry_run(root, small(epochs=4), tflops=100)
+    assert re.findall(r"^  found +(\w+)", text, re.MULTILINE) == ["yes", "no"]
+    train = len(suited(MINIATURE[0], root)[0].split("train"))
+    assert f"1: {train} training clips" in text and f"4 epochs of batch 16: {4 * (train // 16)} steps" in text
+    for word in ("100 TFLOP/s × 0.35", "kdlab data transcode", str(root / "hmdb51"), "ucfTrainTestlist/classInd.txt",
+                 "GiB", "not reproduced: Adam with eps 1e-3"):
+        assert word in text
+    assert not paths.runs_dir().exists()
+
+
+def test_clips_of_another_codec_are_sent_to_be_transcoded(root):
+    clip = min((root / "ucf101").rglob("*.avi"))
+    encode(clip.with_suffix(".mp4"), pattern(4, 48, 32))
+    clip.unlink()
+    assert re.search(r"kdlab data transcode .* --out FOLDER", suited(MINIATURE[0], root))
+
+
+def test_without_data_the_command_tells_the_papers_costs(tmp_path, command):
+    call = partial(command, "paper", "progressive", "--data-root", tmp_path)
+    code, _, error = call()
+    assert code == 2 and error.count("is left out: no folder") == 2 and "kdlab paper progressive --dry-run" in error
+    code, out, _ = call("--dry-run", "--tflops", "800", "--draws", "2")
+    assert code == 0 and "800 TFLOP/s" in out
+    assert out.count(" 5.4 GMACs a clip") == 2 and out.count(" 12.3 GMACs a clip") == 2
+    # by hand: 7,630 clips of split 1; heads of 0.774 + 0.774 + 3.239 GMACs a frame
+    assert f"{510 * (7630 // 80):,}, " in out and "14.4 GMACs a clip; then WISE" in out
+    maps = 3 * sum(c * s * s for widths in ((64, 128, 256), (64, 128, 256), (256, 512, 1024))
+                   for c, s in zip(widths, (56, 28, 14), strict=True))
+    seen = (7699 + 9624 + 3696) * 2 * maps  # the largest split, its training clips once more, two bytes a number
+    assert f"{seen / 2**30:,.0f} GiB of memory" in out
+    for published in ("5.87", "92.77", "11.42", "68.50", "60.31"):
+        assert published in out
+    assert call("--weights", "motion", str(tmp_path / "none.pth"))[0] == 2
+
+
+def test_scores_are_those_of_the_twelve_exits(monkeypatch):
+    rng = np.random.default_rng(0)
+
+    def made(count):
+        labels = np.arange(count) % 3
+        logits = rng.normal(size=(count, 12, 3)) + 2 * np.eye(3)[labels][:, None] * np.linspace(0, 1, 12)[:, None]
+        return Predictions(np.arange(count), np.array([f"g{i % 4}" for i in range(count)]), labels, logits)
+
+    told = {split: made(60) for split in ("train", "val", "test")}
+    nets = tuple(SimpleNamespace(name=f"run-{m}") for m in ORDER)
+    found = {"run-residual": 9.0, "run-motion": 0.0, "run-iframe": 9.0}  # the last cross-entropies in training
+    monkeypatch.setattr(paper_size, "find", lambda net, pretrained: SimpleNamespace(
+        history=pd.DataFrame({"ce": [5.0, found[net.name]]})))
+    answers = SimpleNamespace(predictions=lambda split="test": told[split], recipe=SimpleNamespace(backbones=nets))
+    said, right = [], told["test"].correct
+    got = scores(answers, (0.5, 0.0, 2.0), np.arange(1, 13), said.append)
+    assert got["motion alone"] == pytest.approx(100 * right[:, 7].mean())
+    nine = [0, 1, 2, 4, 5, 6, 8, 9, 10]
+    assert got["nine exits"] == pytest.approx(100 * right[:, nine].mean()) != pytest.approx(100 * right.mean())
+    test = told["test"]
+    mixed = (0.5 * test.logits[:, 3] + 2 * test.logits[:, 11]).argmax(1) == test.labels
+    assert got["faithful_mix"] == pytest.approx(100 * mixed.mean()) and got["wise"] > got["nine exits"]
+    ways = [everything(some, np.arange(1, 13), np.tile(np.arange(1, 5), 3))[0]["wise"] for some in parts(answers)]
+    assert got["wise"] == pytest.approx(100 * np.mean([way == test.labels for way in ways]))
+    assert [line.split(" is no sound")[0] for line in said] == [f"run-{m} ({m})" for m in ORDER]
+    assert ["drifted" in line for line in said] == [False, True, False]
+
+
+@pytest.mark.slow
+def test_the_whole_profile_in_miniature(root):
+    said = []
+    table = run(root, small(), say=said.append)
+    assert list(table.columns) == list(CONDITIONS)
+    assert set(table.index.get_level_values("data")) == {"UCF-101", "HMDB-51"}
+    ways = set(table.loc["UCF-101"].index)
+    assert {"iframe alone", "nine exits", "wise", "wise@50%", "best_single", "late_fusion", "faithful_mix"} <= ways
+    assert np.isfinite(table.to_numpy()).all() and table.to_numpy().min() >= 0 and table.to_numpy().max() <= 100
+    assert table.loc[("UCF-101", "motion alone")].nunique() == 1, "all exits stand on the same networks"
+    assert sum("trained in" in line for line in said) == 2 * (3 + len(CONDITIONS))
+    assert any("no sound teacher" in line for line in said), "one epoch teaches nobody"
+    count = sum("trained in" in line for line in said)
+    run(root, small(), say=said.append)
+    assert sum("trained in" in line for line in said) == count
+
+
+def test_the_papers_own_lists_can_be_used(root):
+    """CoViAR's, whose catalogue has a name of its own."""
+    clips = sorted((root / "hmdb51").rglob("*.avi"))
+    shutil.rmtree(next((root / "hmdb51").glob("testTrainMulti*")))
+    for part, some in (("train", [c for k, c in enumerate(clips) if k % 5]), ("test", clips[::5])):
+        rows = [(f"{c.parent.name}/{c.name}", c.parent.name, HMDB.index(c.parent.name)) for c in some]
+        write(root / f"hmdb51/datalists/hmdb51_split1_{part}.txt", [" ".join(map(str, row)) for row in rows])
+        released.HMDB_COUNTS["1"] = released.HMDB_COUNTS["1"] | {part: len(rows)}
+    (found,) = suited(MINIATURE[1], root)
+    assert found.name == "HMDB-51 (CoViAR)" and found.root == root / "hmdb51"

@@ -1,0 +1,220 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.optimize import approx_fprime
+from scipy.special import log_softmax, softmax
+
+from kdlab.papers.progressive.method import FINALS
+from kdlab.papers.progressive.nets import ORDER
+from kdlab.papers.progressive.wise import (
+    FAITHFUL_MIX,
+    PUBLISHED_GMACS,
+    area,
+    best_single,
+    combine,
+    cost,
+    curve,
+    fit_wise,
+    late_fusion,
+    margin,
+    max_probability,
+    mean_probabilities,
+    patience,
+    solve,
+    stop_at,
+    temperatures,
+    three_way,
+    threshold_for_budget,
+    variants,
+)
+
+N, E, K = 150, 12, 5
+COST = cost((1, 1, 1), PUBLISHED_GMACS)
+RULES = (max_probability, margin, patience)
+
+
+def clips(seed=0, skill=None, count=N, exits=E):
+    """Logits (count, exits, K) whose exits know the label better and better, and labels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(K, size=count)
+    skill = np.linspace(0.3, 2.0, exits) if skill is None else np.asarray(skill)
+    return skill[:, None] * np.eye(K)[labels][:, None] + rng.normal(size=(count, exits, K)), labels
+
+
+def loss(w, logits, labels, l1=0.0):
+    """The objective by its definition."""
+    log_p = log_softmax(sum(w[j] * logits[:, j] for j in range(len(w))), axis=1)
+    return -np.mean([log_p[i, y] for i, y in enumerate(labels)]) + l1 * np.abs(w).sum()
+
+
+def descend(logits, labels, l1, steps=500, lr=0.1):
+    """The released rule for the weights: gradient descent from 1, stopped early."""
+    w = np.ones(logits.shape[1])
+    for _ in range(steps):
+        error = softmax(np.tensordot(logits, w, (1, 0)), axis=1) - np.eye(logits.shape[2])[labels]
+        w -= lr * (np.einsum("njk,nk->j", logits, error) / len(labels) + l1 * np.sign(w))
+    return w
+
+
+def test_the_closed_form():
+    """methods.md, 3c: margin ±2, 90 % right, one exit, no L1: ln(0.9 / 0.1) / 2."""
+    right = np.arange(100) < 90
+    logits = np.where(right, 2.0, -2.0)[:, None, None] * np.array([1.0, 0.0])
+    w = solve(logits, np.zeros(100, dtype=int))
+    assert w == pytest.approx([np.log(9) / 2], abs=1e-6) and w == pytest.approx([1.0986123], abs=1e-6)
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.1])
+def test_the_solver_agrees_with_gradient_descent(l1):
+    logits, labels = clips(skill=np.linspace(0.2, 1, 6), exits=6)
+    exact, near = solve(logits, labels, l1), descend(logits, labels, l1)
+    assert 0 <= loss(near, logits, labels, l1) - loss(exact, logits, labels, l1) < 1e-3
+    assert np.abs(exact - near).max() < 0.02  # with L1, descent walks around the zeros
+    if l1 == 0:
+        assert np.abs(approx_fprime(exact, loss, 1e-7, logits, labels)).max() < 1e-6
+
+
+def test_l1_gives_exact_zeros_and_descent_none():
+    logits, labels = clips(skill=np.r_[np.zeros(8), 2, 2, 2, 2])
+    assert (solve(logits, labels, 0.1)[:8] == 0).sum() >= 6 and (descend(logits, labels, 0.1) != 0).all()
+
+
+def test_weights_may_be_negative_unless_told():
+    rng = np.random.default_rng(0)
+    labels, noise = rng.integers(K, size=400), 3 * rng.normal(size=(400, K))
+    logits = np.stack([noise, np.eye(K)[labels] + noise], 1)  # the second exit minus the first is the answer
+    assert solve(logits, labels, 0.01)[0] < -0.5
+    assert (solve(logits, labels, 0.01, nonnegative=True) >= 0).all()
+
+
+def test_separable_clips_stay_finite():
+    logits, labels = clips(skill=np.full(E, 50.0), count=20)
+    weights = fit_wise(logits, labels)
+    assert np.isfinite(weights).all() and np.abs(weights).max() <= 100
+    assert np.isfinite(temperatures(combine(logits, weights), labels)).all()
+
+
+def test_rows_are_fits_of_the_exits_so_far():
+    logits, labels = clips()
+    weights = fit_wise(logits, labels)
+    combined = combine(logits, weights)
+    assert np.array_equal(weights, np.tril(weights)) and np.array_equal(combined[:, 0], logits[:, 0])
+    for k, l1 in ((4, 0.0), (5, 0.1), (11, 0.1)):  # the sixth exit is the first with L1
+        assert np.array_equal(weights[k, : k + 1], solve(logits[:, : k + 1], labels, l1))
+        assert np.allclose(combined[:, k], sum(weights[k, j] * logits[:, j] for j in range(k + 1)))
+    assert np.abs(weights[5]).sum() < np.abs(weights[4]).sum()  # why exits are calibrated
+    with pytest.raises(ValueError, match="finite logits"):
+        fit_wise(np.where(logits > 2, np.nan, logits), labels)
+    with pytest.raises(ValueError, match="100"):
+        fit_wise(logits, labels[:100])
+
+
+def test_ablations():
+    logits, labels = clips()
+    made = {name: combine(logits, w) for name, w in variants(fit_wise(logits, labels)).items()}
+    assert np.allclose(made["unscaled"], np.cumsum(logits, 1)) and np.allclose(made["no_lateral"], logits)
+    assert np.allclose(made["mean"][:, 6], logits[:, :7].mean(1)) and np.allclose(made["divided"][:, 3] * 4,
+                                                                                  made["wise"][:, 3])
+    ready = {name: z / temperatures(z, labels)[:, None] for name, z in made.items()}
+    assert np.allclose(ready["mean"], ready["unscaled"], atol=1e-3)
+    assert np.allclose(ready["wise"], ready["divided"], atol=1e-3)
+
+
+def test_calibration_finds_a_known_temperature():
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(20_000, 1, K))
+    labels = (softmax(logits[:, 0], 1).cumsum(1) < rng.random((len(logits), 1))).sum(1)
+    assert temperatures(np.concatenate([3 * logits, logits / 2], 1), labels) == pytest.approx([3, 0.5], rel=0.05)
+    assert temperatures(-3 * logits, labels) == pytest.approx(1000)  # worse than chance: as unsure as may be
+
+
+def test_mean_probabilities():
+    logits, _ = clips()
+    mean = mean_probabilities(logits)
+    assert np.allclose(softmax(mean, 2)[:, 4], softmax(logits, 2)[:, :5].mean(1))
+    assert np.isfinite(mean_probabilities(1e4 * logits)).all()
+
+
+def test_three_finals():
+    assert FINALS == ORDER  # the exits' order, which distill may not import
+    published = {  # methods.md, 3c, in its order: iframe, residual, motion
+        "hmdb51": [(0.4611, 0.6313, 0.3005), (0.4077, 0.7465, 0.2855), (0.3689, 0.7618, 0.3450)],
+        "ucf101": [(1.8532, 1.3720, 0.5565), (1.8532, 1.3720, 0.5565), (1.5995, 1.4348, 0.9558)]}
+    assert {name: [(i, r, m) for r, m, i in splits] for name, splits in FAITHFUL_MIX.items()} == published
+    logits, labels = clips(skill=[0, 0, 0, 2.0, 0, 0, 0, 1.0, 0, 0, 0, 0.1])
+    weights = late_fusion(logits, labels)
+    assert weights[0] > weights[1] > weights[2]
+    fused = three_way(logits, weights)
+    assert np.allclose(fused, sum(w * logits[:, e] for w, e in zip(weights, (3, 7, 11), strict=True)))
+    faithful = combine(logits, fit_wise(logits, labels))
+    faithful[:, -1] = three_way(logits, FAITHFUL_MIX["ucf101"][2])
+    assert np.allclose(faithful[:, -1], 1.4348 * logits[:, 3] + 0.9558 * logits[:, 7] + 1.5995 * logits[:, 11])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_stopping(rule):
+    logits, _ = clips()
+    sure = rule(logits)
+    assert sure.shape == (N, E) and sure.min() >= 0 and sure.max() <= 1
+    assert (stop_at(1e6 * logits, 1.0, rule) == E - 1).all() and (stop_at(logits, -1, rule) == 0).all()
+    stops = stop_at(logits, 0.4, rule)
+    assert 0 < stops.mean() < E - 1
+    for stop, row in zip(stops, sure, strict=True):
+        assert (row[:stop] <= 0.4).all() and (stop == E - 1 or row[stop] > 0.4)
+
+
+def test_rules_by_hand():
+    said = np.log([[[0.5, 0.25, 0.25], [0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.2, 0.7, 0.1], [0.2, 0.7, 0.1]]])
+    assert max_probability(said)[0] == pytest.approx([0.5, 0.5, 0.7, 0.7, 0.7])
+    assert margin(said)[0] == pytest.approx([0.25, 0.2, 0.5, 0.5, 0.5])
+    assert patience(said)[0] == pytest.approx([0, 0.2, 0, 0.2, 0.4])
+
+
+def test_published_costs():
+    """methods.md, 7: item 10, and the cost column of section 3g (segments there: motion/residual/iframe)."""
+    assert COST[-1] == pytest.approx(13.19) and COST[[0, 4, 8]] == pytest.approx([1.09, 4.03, 7.10])
+    for motion, residual, iframe, total in ((3, 5, 3, 45.37), (3, 3, 3, 39.57), (1, 2, 2, 23.44), (1, 2, 1, 16.09)):
+        assert cost((residual, motion, iframe), PUBLISHED_GMACS)[-1] == pytest.approx(total, abs=1e-9)
+    assert cost((1, 2, 3), PUBLISHED_GMACS, alone=True)[[3, 4, 11]] == pytest.approx([2.90, 2.26, 22.05])
+
+
+def test_curve_charges_every_exit_and_counts_all_clips():
+    logits, labels = clips()
+    table = curve(logits, labels, COST, [-1, 0.3, 0.6, 1])
+    assert table["cost"].is_monotonic_increasing
+    assert table["cost"].iloc[[0, -1]].tolist() == pytest.approx([1.09, 13.19])
+    assert np.allclose(table.filter(like="exit_").sum(axis=1), 1)
+    first, last = (100 * np.mean(logits[:, k].argmax(1) == labels) for k in (0, -1))
+    assert table["accuracy"].iloc[[0, -1]].tolist() == pytest.approx([first, last])
+    stops = stop_at(logits, 0.3)
+    assert table["cost"][1] == pytest.approx(COST[stops].mean())
+    assert table["accuracy"][1] == pytest.approx(100 * np.mean([logits[i, s].argmax() == labels[i]
+                                                                for i, s in enumerate(stops)]))
+
+
+def test_area():
+    line = pd.DataFrame({"cost": [1.0, 3.0, 3.0], "accuracy": [50.0, 90.0, 90.0]})
+    assert area(line, 1, 3) == 70 and area(line, 2, 3) == 80 and area(line, 1, 5) == 80
+    with pytest.raises(ValueError, match="begins at 1"):
+        area(line, 0.5, 3)
+
+
+def test_threshold_for_a_budget():
+    logits, labels = clips(count=400)
+    whole = curve(logits, labels, COST, np.unique(np.r_[-1, max_probability(logits).ravel(), 1]))
+    for budget in (1.09, 4.0, 9.0, 13.2):
+        theta = threshold_for_budget(logits, labels, COST, budget)
+        got = curve(logits, labels, COST, [theta]).iloc[0]
+        best = whole[whole["cost"] <= budget]["accuracy"].max()
+        assert got["cost"] <= budget and best - 0.51 <= got["accuracy"] <= best
+    with pytest.raises(ValueError, match="budget of 1 is below the cost of the first exit, 1.09"):
+        threshold_for_budget(logits, labels, COST, 1.0)
+
+
+def test_best_single_exit_at_equal_cost():
+    logits, labels = clips(skill=[0.1, 3, 0.1, 1, 0, 0, 0, 1, 0, 0, 0, 9])
+    alone = cost((1, 1, 1), PUBLISHED_GMACS, alone=True)
+    assert best_single(logits, labels, alone) == 11 and best_single(logits, labels, alone, 3.0) == 1
+    assert best_single(np.repeat(logits[:, :1], E, 1), labels, alone) == 0  # all alike: the cheapest
+    with pytest.raises(ValueError, match="cheapest costs 1.09"):
+        best_single(logits, labels, alone, 1.0)

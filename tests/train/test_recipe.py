@@ -1,0 +1,199 @@
+"""What a recipe is named after, what it becomes in JSON, and which sources it depends on."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kdlab import sources
+from kdlab.clips.flow import FlowFiles
+from kdlab.clips.held_out import HeldOut
+from kdlab.clips.views import Enhanced, Raw
+from kdlab.nets.video import TinyR2Plus1D
+from kdlab.night import Night
+from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.progressive.exits import ExitRecipe
+from kdlab.sources import source_hash
+from kdlab.train.recipe import NotImported, Recipe, UserClips, from_json, to_json
+from kdlab.train.sizes import DEMO
+from tests.train.test_runs import make_recipe, make_student
+
+
+def test_recipes_survive_json():
+    for recipe in (*dual_light(DEMO, 3).values(), make_student("/nowhere", net=TinyR2Plus1D(widths=(4,)))):
+        text = json.dumps(to_json(recipe))
+        assert from_json(json.loads(text)) == recipe
+
+
+def undecodable(root: Path, **changes: str) -> Path:
+    """Four files that have a label, a name and a content, which is all that names are made of."""
+    for name in ("left/0", "left/1", "right/0", "right/1"):
+        file = root / f"{name}.mp4"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(changes.get(name.replace("/", ""), name))
+    return root
+
+
+def test_a_run_is_named_for_people_and_not_for_where_the_clips_lie(tmp_path):
+    name = dual_light(DEMO, 3)["dlkdd"].name
+    assert name.startswith("dlkdd-night-s3-") and len(name) == len("dlkdd-night-s3-") + 6
+    a, b = (undecodable(tmp_path / place / "mine") for place in "ab")
+    here, there = make_recipe(a), make_recipe(b)
+    assert here.name == there.name and here.name.startswith("ce_raw-mine-s0-")
+    assert make_recipe(a, seed=1).digest() != here.digest()
+    assert make_student(a).digest() != make_student(a, method=DualLight(alpha=0.3)).digest()
+
+
+def with_curves(data: UserClips) -> Recipe:
+    return Recipe("ce_enhanced", Night(), Enhanced(TrainedCurves(data)))
+
+
+@pytest.mark.parametrize("recipe", [
+    lambda root: make_recipe(root), lambda root: make_student(root), lambda root: with_curves(UserClips(str(root))),
+    lambda root: Recipe("ce_raw", HeldOut(UserClips(str(root)))),
+    lambda root: Recipe("ce_raw", Night(), start=make_recipe(root)),
+    lambda root: ExitRecipe("ic", Night(), backbones=(make_recipe(root),) * 4),
+], ids=["data", "teacher", "enhancer", "held out", "start", "backbones"])
+def test_other_clips_in_a_folder_of_the_same_name_are_another_run(tmp_path, recipe):
+    """Of other content, in the middle of a file too; of other labels; one more, one less: each has its own name."""
+    names = {recipe(undecodable(tmp_path / "a" / "mine")).name,
+             recipe(undecodable(tmp_path / "b" / "mine", left0="l ft/0")).name}
+    moved = undecodable(tmp_path / "c" / "mine")
+    (moved / "left" / "0.mp4").rename(moved / "right" / "2.mp4")
+    more = undecodable(tmp_path / "d" / "mine")
+    (more / "left" / "2.mp4").write_text("left/2")
+    assert len(names | {recipe(moved).name, recipe(more).name}) == 4
+    assert recipe(undecodable(tmp_path / "e" / "mine")).name in names
+
+
+def test_a_table_of_other_splits_groups_or_times_is_another_run(tmp_path):
+    root, names = undecodable(tmp_path / "mine"), set()
+    for columns, row in (("path,label", "left/0.mp4,l"), ("path,label", "left/0.mp4,r"),
+                         ("path,label,group", "left/0.mp4,l,g"), ("path,label,start", "left/0.mp4,l,1"),
+                         ("path,label,start", "left/0.mp4,l,2"), ("path,label,split", "left/0.mp4,l,train"),
+                         ("path,label,split", "left/0.mp4,l,test")):
+        (root / "index.csv").write_text(f"{columns}\n{row}\n")
+        names.add(make_recipe(root).name)
+    assert len(names) == 6  # all are training clips where nothing is said
+
+
+def test_clips_changed_while_a_kernel_runs_have_another_name_at_once(tmp_path):
+    """Also within the tick of a clock, at the same size and with the time set back, as an editor of tags does."""
+    root = undecodable(tmp_path / "mine")
+    file, recipe, names = root / "left" / "0.mp4", make_recipe(root), set()
+    for letter in "abcdefgh":
+        before = file.stat()
+        file.write_text(f"left/{letter}")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        names.add(recipe.name)
+    assert len(names) == 8
+    assert len(recipe.data.catalogue().records) == 4
+    (root / "left" / "9.mp4").write_text("one more")
+    assert len(recipe.data.catalogue().records) == 5 and recipe.name not in names
+    (root / "left").rename(root / "up")
+    assert recipe.data.catalogue().classes == ("right", "up")
+
+
+def test_a_recipe_needs_no_clips_but_its_name_does(tmp_path):
+    recipe = make_recipe(tmp_path / "later")
+    assert from_json(to_json(recipe)) == recipe and recipe.stem == "ce_raw-later-s0"
+    for ask in (recipe.digest, lambda: recipe.name):
+        with pytest.raises(FileNotFoundError, match="later: no such file or folder.*named by what they are"):
+            ask()
+
+
+@pytest.mark.parametrize("fold", ["../../x", "..", "a:b", "a/b", "a\\b", "con", "NUL", "x.", "x ", " ", "ä", "*?<>|",
+                                  "a\nb", "x" * 300, "~", "-"])
+def test_no_fold_or_condition_leads_out_of_the_runs_or_is_invalid_elsewhere(fold):
+    for condition in ("ce", "con", "../x", "aux.b", fold):
+        name = make_recipe("/somewhere", data=UserClips("/a/mine", fold), condition=condition).stem + "-0123ab"
+        assert re.fullmatch(r"[\w.+=~@-]{1,140}", name, re.ASCII), name
+        assert not re.match(r"(con|nul|aux)(\.|$)", name, re.I) and name[0] not in ".-~"
+
+
+def test_a_fold_that_names_another_place_does_not_lead_there(tmp_path):
+    root = undecodable(tmp_path / "mine")
+    (root / "index.csv").write_text("path,label,fold\nleft/0.mp4,l,../../x\nleft/1.mp4,l,a\nright/0.mp4,l,a\n")
+    for data in (UserClips(str(root), "../../x"), HeldOut(UserClips(str(root), "../../x"), 1)):
+        recipe = make_recipe(root, data=data)
+        assert data.catalogue().split("test") and recipe.name.startswith("ce_raw-mine-.._.._x-s0-")
+        assert (tmp_path / "runs" / recipe.name).resolve().parent == (tmp_path / "runs").resolve()
+        assert Path(TrainedCurves(data).name).name == TrainedCurves(data).name
+
+
+def test_conditions_that_are_cleaned_to_one_word_stay_two_runs(tmp_path):
+    names = {make_recipe(undecodable(tmp_path / "mine"), condition=c).name for c in ("a/b", "a:b", "a_b")}
+    assert len(names) == 3 and len({name.rpartition("-")[0] for name in names}) == 1
+
+
+def test_other_pictures_of_flow_are_another_run(tmp_path):
+    for place, size in (("a", 3), ("b", 4), ("c", 3)):
+        (tmp_path / place / "flow" / "clip").mkdir(parents=True)
+        (tmp_path / place / "flow" / "clip" / "flow_x_1.jpg").write_bytes(bytes(size))
+    a, b, c = (Recipe("flow", Night(), FlowFiles(str(tmp_path / place / "flow"))) for place in "abc")
+    assert a.name == c.name != b.name and from_json(to_json(a)) == a
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder of flow pictures"):
+        Recipe("flow", Night(), FlowFiles("/nowhere")).digest()
+
+
+def test_every_condition_is_its_own_recipe_and_only_the_named_thing_differs():
+    recipes = dual_light(DEMO, 0)
+    assert len({r.digest() for r in recipes.values()}) == len(recipes)
+    dlkdd, same = recipes["dlkdd"], recipes["same_light"]
+    assert dlkdd.view == same.view == Raw() and dlkdd.method == same.method
+    assert isinstance(dlkdd.teacher.view, Enhanced) and same.teacher.view == Raw()
+    plain = dict(condition="", teacher=None)
+    assert dataclasses.replace(dlkdd, **plain) == dataclasses.replace(same, **plain)
+    assert {r.settings.epochs for n, r in recipes.items() if n != "ce_2x"} == {DEMO.settings.epochs}
+    assert recipes["ce_2x"].settings.epochs == 2 * DEMO.settings.epochs
+    assert dlkdd.teacher.seed != dlkdd.seed
+
+
+def test_json_of_strangers_is_refused():
+    for gone in ("kdlab.recipe:Recipe", "kdlab.nets.video:Gone"):
+        with pytest.raises(NotImported, match=f"{gone}, which another version of kdlab had: CHANGELOG.md"):
+            from_json({"type": gone})
+    with pytest.raises(NotImported, match="mine.net:Net, which is not part of kdlab.*: import mine.net"):
+        from_json({"type": "mine.net:Net"})
+    with pytest.raises(ValueError, match="os:system, which is no frozen dataclass"):
+        from_json({"type": "os:system"})
+    with pytest.raises(ValueError, match="no field 'colour'"):
+        from_json({"type": "kdlab.clips.enhance:Gamma", "colour": 1})
+    with pytest.raises(ValueError, match="make it a dataclass"):
+        to_json(Enhanced(lambda frames: frames))
+
+
+def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
+    package = tmp_path / "kdlab"
+    shutil.copytree(Path(sources.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(sources.kdlab, "__file__", str(package / "__init__.py"))
+
+    def hashes():
+        sources._read.cache_clear()
+        sources._under.cache_clear()
+        on_night = source_hash(Recipe("ce_raw", Night()))
+        return on_night, source_hash(Recipe("ce_raw", UserClips("/x")))
+
+    def edit(name, old, new):
+        path = package / name
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+        return hashes()
+
+    start = hashes()
+    assert edit("train/loop.py", '"""One training loop', '"""The training loop') == start
+    assert edit("nets/video.py", "        channels = (3", "        # a comment\n        channels = (3") == start
+    assert edit("measure/bootstrap.py", "LEVEL = 0.95", "LEVEL = 0.9") == start
+    light = edit("night/light.py", "import numpy as np", "import numpy as np\nX = 1")
+    assert light[0] != start[0] and light[1] == start[1], "only runs on night depend on how night is made"
+    loop = edit("train/loop.py", "steps / 5", "steps / 6")
+    assert loop[0] != light[0] and loop[1] != light[1]
+    monkeypatch.undo()
+    sources._read.cache_clear()
+    sources._under.cache_clear()

@@ -1,0 +1,236 @@
+"""The live table, the time left, and how many trainings were ever tried: from folders alone, nothing is trained."""
+
+import dataclasses
+import io
+import json
+import os
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from filelock import FileLock
+from safetensors.numpy import save_file
+
+from kdlab.ours import NotOurs
+from kdlab.train import status
+from kdlab.train.loop import Settings
+from kdlab.train.status import Board, note_trial, seconds_left, standings, table, tally, tried
+from tests.train.test_runs import make_recipe, make_student
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_RUNS", str(tmp_path))
+    for label in ("left", "right"):
+        (mine() / label).mkdir(parents=True)
+        for n in range(4):
+            (mine() / label / f"{n}.mp4").write_text(f"{label} {n}, which nobody decodes")
+    return tmp_path
+
+
+def mine():
+    return status.paths.runs_dir() / "clips" / "mine"
+
+
+def recipes(condition, seeds, epochs=10):
+    return [make_recipe(mine(), seed, epochs, condition=condition) for seed in range(seeds)]
+
+
+def finished(seconds):
+    return SimpleNamespace(provenance={"cpu_seconds": seconds})
+
+
+def checkpoint(recipe, epochs, seconds):
+    folder = status.paths.runs_dir() / recipe.name
+    folder.mkdir(exist_ok=True)
+    note = {"history": [{}] * epochs, "cpu_seconds": seconds}
+    save_file({"x": np.zeros(3)}, folder / "checkpoint.safetensors", metadata={"note": json.dumps(note)})
+
+
+def test_the_table_shows_what_other_processes_are_at(runs):
+    raw, longer = recipes("ce_raw", 3), recipes("ce_2x", 2, epochs=20)
+    checkpoint(raw[1], 4, 12.0)
+    (runs / f"{raw[2].name}.lock").touch()  # a lock that nobody holds any more
+    with FileLock(runs / f"{raw[1].name}.lock"):
+        text = table(standings([*raw, *longer], {raw[0]: finished(30.0)}), "soon")
+    assert text.splitlines() == [
+        "              done  running   left",
+        "ce_raw-mine      1        1      1   seed 1: 40%",
+        "ce_2x-mine       0        0      2",
+        "total            1        1      3   soon",
+    ]
+    assert not (runs / f"{longer[0].name}.lock").exists(), "looking must not leave locks behind"
+    assert "ce_raw-mine      1        0      2\n" in table(standings([*raw, *longer], {raw[0]: finished(30.0)}), "")
+
+
+def test_a_table_too_high_leaves_out_what_is_done():
+    columns = {name: recipes(name, 1) for name in "abcdef"}
+    found = standings([r for column in columns.values() for r in column], {columns["b"][0]: finished(1.0)})
+    names = [[line.split()[0] for line in table(found, "", height).splitlines()] for height in (8, 7, 5)]
+    assert names[0] == ["done", *(f"{n}-mine" for n in "abcdef"), "total"]
+    assert names[1] == ["done", *(f"{n}-mine" for n in "acdef"), "total"]
+    assert names[2] == ["done", *(f"{n}-mine" for n in "acd"), "total"]
+
+
+def test_the_time_left_is_that_of_trainings_alike():
+    raw, longer = recipes("ce_raw", 3), recipes("ce_2x", 2, epochs=20)
+    students = [make_student(mine(), s, settings=Settings(epochs=10, batch_size=4)) for s in (0, 1)]
+    assert np.isnan(seconds_left(standings(raw, {})))
+    done = {raw[0]: finished(30.0)}
+    assert seconds_left(standings([*raw, *longer], done)) == pytest.approx(2 * 30 + 2 * 60)  # by their epochs
+    checkpoint(longer[0], 5, 25.0)  # a quarter in 25 s: each takes 100 s, of which 75 and 100 are left
+    assert seconds_left(standings([*raw, *longer], done)) == pytest.approx(2 * 30 + 75 + 100)
+    done |= {raw[1]: finished(50.0), students[0]: finished(90.0)}  # other seed and teacher, and as long
+    assert seconds_left(standings([*raw, *students], done)) == pytest.approx(40 + 90)
+
+
+class Terminal(io.StringIO):
+    """Keeps what is on the screen, for what the board writes: text, carriage return, some lines up, erase below."""
+
+    def isatty(self):
+        return True
+
+    def screen(self):
+        lines, y = [""], 0
+        for part in re.findall(r"\x1b\[\d*[AJ]|\r|\n|[^\x1b\r\n]+", self.getvalue()):
+            if part == "\n":
+                y += 1
+                lines += [""] * (y == len(lines))
+            elif part.endswith("A") and part.startswith("\x1b"):
+                y -= int(part[2:-1])
+            elif part == "\x1b[J":
+                lines[y:] = [""]
+            elif part != "\r":
+                lines[y] += part
+        return lines
+
+
+def test_in_a_terminal_it_is_redrawn_in_place_below_what_is_said(monkeypatch):
+    monkeypatch.delenv("KDLAB_HEADLESS", raising=False)
+    monkeypatch.delitem(status.sys.modules, "ipykernel", raising=False)
+    monkeypatch.setattr(status.shutil, "get_terminal_size", lambda: os.terminal_size((30, 24)))
+    monkeypatch.setattr(status.sys, "stderr", terminal := Terminal())
+    raw, done = recipes("ce_raw", 2), {}
+    board = Board(raw, done, 2, lambda line: print(line, file=terminal))
+    for _ in range(3):
+        board.show()
+    assert len(terminal.screen()) == 4 and terminal.screen()[1] == "ce_raw-mine      0        0  "
+    done[raw[0]] = finished(5.0)
+    board.say("one is trained")
+    assert [line.split()[:2] for line in terminal.screen()] == [
+        ["one", "is"], ["done", "running"], ["ce_raw-mine", "1"], ["total", "1"], []]
+    board.erase()
+    assert terminal.screen() == ["one is trained", ""]
+
+
+def test_headless_it_is_a_line_each_half_minute(monkeypatch, capsys):
+    monkeypatch.setenv("KDLAB_HEADLESS", "1")
+    now = [1000.0]
+    monkeypatch.setattr(status.time, "monotonic", lambda: now[0])
+    raw, done = recipes("ce_raw", 4), {}
+    board = Board(raw, done, 2, print)
+    board.show()
+    now[0] += 31
+    board.show()
+    board.show()
+    assert capsys.readouterr().out == "trainings: 0 done, 0 running, 4 left, 0:00:31 so far, unknown time left\n"
+    done |= {raw[0]: finished(40.0), raw[1]: finished(40.0)}
+    now[0] += 29  # a minute for 80 CPU s, after 20 s in which two workers would have made 40: 1.5 a second, 80 left
+    board.show()
+    assert capsys.readouterr().out == ""
+    now[0] += 1
+    board.show()
+    assert capsys.readouterr().out == ("trainings: 2 done, 0 running, 2 left, 0:01:01 so far, about 0:00:54 left\n")
+
+
+def test_in_a_notebook_it_is_one_display(monkeypatch):
+    shown = []
+    monkeypatch.delenv("KDLAB_HEADLESS", raising=False)
+    monkeypatch.setitem(status.sys.modules, "ipykernel", SimpleNamespace())
+    handle = SimpleNamespace(update=lambda content, raw: shown.append(content["text/plain"]))
+    monkeypatch.setattr("IPython.display.display", lambda content, raw, display_id: shown.append("new") or handle)
+    raw, done = recipes("ce_raw", 2), {}
+    board = Board(raw, done, 2, print)
+    board.show()
+    board.show()
+    done |= dict.fromkeys(raw, finished(5.0))
+    board.show()
+    board.erase()
+    assert shown[0] == "new" and len(shown) == 3
+    assert "ce_raw-mine      0        0      2" in shown[1] and "ce_raw-mine      2        0      0" in shown[2]
+
+
+def test_of_trainings_that_begin_at_once_each_has_a_line_below_one_head(runs):
+    def begin(k):
+        together.wait()
+        note_trial(f"ce_raw-night-s{k}-ab12cd", {"sources": "a", "data": "d"})
+
+    for _ in range(10):
+        together = threading.Barrier(8)
+        (runs / "tried.csv").unlink(missing_ok=True)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(begin, range(8)))
+        lines = (runs / "tried.csv").read_text().splitlines()
+        assert lines[0] == "time,sources,data,run" and len(lines) == 1 + 8
+        assert {line.split("-s")[1][0] for line in lines[1:]} == set("01234567")
+
+
+def test_trainings_once_tried_are_not_forgotten(runs):
+    raw, other = recipes("ce_raw", 2), recipes("dlkdd", 1)
+    resized = dataclasses.replace(raw[0], settings=Settings(epochs=77))
+    assert tried([raw[0].name]) == 0
+    for recipe, sources in ((raw[0], "a"), (raw[0], "a"), (raw[0], "b"), (resized, "a"), (other[0], "a")):
+        note_trial(recipe.name, {"sources": sources, "data": "d"})
+    assert (runs / "tried.csv").read_text().splitlines()[0] == "time,sources,data,run"
+    assert tried([raw[0].name]) == 3, "gone on with: once; other sources or another size: once more"
+    assert tried([raw[0].name, other[0].name]) == 4
+    for recipe, sources in ((raw[0], "b"), (raw[1], "a")):  # the first is in the list, the second from before the list
+        (runs / recipe.name).mkdir()
+        (runs / recipe.name / "begun.json").write_text(json.dumps({"sources": sources, "data": "d"}))
+    assert tried([raw[0].name]) == 4
+    scores = SimpleNamespace(recipes={"ce_raw": [raw[0].name, raw[1].name], "both": [f"{raw[0].name}+{raw[1].name}"]})
+    assert tally([scores]) == (
+        "2 trainings are in this table. In this runs folder 4 trainings of its conditions were ever begun, at any "
+        "size; a committed table may come from another machine")
+
+
+def test_a_list_of_somebodys_is_not_continued(runs):
+    (runs / "tried.csv").write_text("recipes I tried\nlasagne\n")
+    with pytest.raises(NotOurs, match="tried.csv is there already and is no list of trainings of kdlab's"):
+        note_trial("ce_raw-night-s0-ab12cd", {"sources": "a", "data": "d"})
+    assert (runs / "tried.csv").read_text() == "recipes I tried\nlasagne\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 300, b"\x10" + bytes(7) + b"{\"a\": 1}......", None])
+def test_a_damaged_checkpoint_is_no_progress_and_stops_no_table(content):
+    raw = recipes("ce_raw", 1)
+    checkpoint(raw[0], 4, 12.0)
+    file = status.paths.runs_dir() / raw[0].name / "checkpoint.safetensors"
+    if content is None:
+        save_file({"x": np.zeros(3)}, file, metadata={"note": json.dumps({"history": 3, "cpu_seconds": "x"})})
+    else:
+        file.write_bytes(content)
+    assert standings(raw, {}).share.tolist() == [0.0]
+
+
+def test_a_line_that_was_cut_off_does_not_swallow_the_next(runs):
+    note_trial("ce_raw-night-s0-ab12cd", {"sources": "a", "data": "d"})
+    (runs / "tried.csv").write_bytes((runs / "tried.csv").read_bytes()[:-9])
+    note_trial("ce_raw-night-s1-ab12cd", {"sources": "a", "data": "d"})
+    assert tried(["ce_raw-night-s1-ab12cd"]) == 2
+
+
+def test_the_status_of_a_study_goes_on_where_clips_are_away_and_runs_damaged(runs, capsys):
+    from kdlab.cli import _say_status
+
+    raw, away = recipes("ce_raw", 2), [make_recipe("/nowhere/real", seed) for seed in range(3)]
+    (runs / raw[0].name).mkdir()
+    (runs / raw[0].name / "run.json").write_text("{")
+    _say_status([*raw, *away])
+    said = capsys.readouterr().out
+    assert "ce_raw-mine      0        0      2" in said
+    assert f"left, because stale or damaged: {raw[0].name}: " in said and "run.json is damaged" in said
+    assert "not looked for, 3 trainings: /nowhere/real: no such file or folder" in said
