@@ -88,27 +88,21 @@ def scan(path: Path | str) -> Stream:
             raise Unsuited(path, f"its codec is {walk.info.codec}, where nothing tells from which of several frames a "
                                  "block of frame 1 or later comes. In MPEG-4 part 2 it is always the one before")
         kinds, sizes, times = "", [], []
-        try:
-            for packet in walk.each_packet():
-                if walk.packets - walk.hidden == len(sizes):
-                    continue  # a "not coded" picture, which shows nothing
-                data, found = bytes(packet), -1
-                while (found := data.find(_VOP, found + 1, len(data) - 1)) >= 0:
-                    kinds += "IPBS"[data[found + 4] >> 6]
-                sizes.append(packet.size)
-                times.append(packet.dts)
-                if kinds[-1:] in ("B", "S") or len(kinds) != len(sizes):
-                    break
-        except av.error.FFmpegError as error:
-            raise DamagedClip(path, f"damaged: cannot be read to its end ({error.strerror})") from None
+        for packet in walk.each_packet():
+            if walk.packets - walk.hidden == len(sizes):
+                continue  # a "not coded" picture, which shows nothing
+            data, found = bytes(packet), -1
+            while (found := data.find(_VOP, found + 1, len(data) - 1)) >= 0:
+                kinds += "IPBS"[data[found + 4] >> 6]
+            sizes.append(packet.size)
+            times.append(packet.dts)
+            if kinds[-1:] in ("B", "S") or len(kinds) != len(sizes):
+                break
         for kind, what in {"B": "a B-frame, made of two frames, of which one comes later",
                            "S": "moved as a whole (global motion compensation), not in blocks"}.items():
             if kind in kinds:
                 raise Unsuited(path, f"frame {kinds.index(kind)} (as stored, from 0) is {what}")
-        if reason := walk.truncation():
-            raise DamagedClip(path, reason)
-        if not sizes:
-            raise DamagedClip(path, "empty: its video stream has no frames")
+        walk.require_whole()
         if len(kinds) != len(sizes):
             raise DamagedClip(path, f"damaged: the packet of frame {len(sizes) - 1} holds no picture, or several")
         if kinds[0] != "I":

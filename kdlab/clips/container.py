@@ -251,19 +251,18 @@ class Walk:
                         yield frame
                 except av.error.FFmpegError as error:
                     trouble = f"damaged: cannot be decoded beyond {self.seen} frames ({error.strerror})"
-        except av.error.FFmpegError as error:
-            trouble = f"damaged: cannot be read to its end ({error.strerror})"
+        except DamagedClip as error:
+            trouble = error.reason
         shown = self.packets - self.hidden
         if not trouble and (not self.seen or self.seen <= last and self.seen < shown - SLACK):
             trouble = f"damaged: only {self.seen} of its {shown} frames can be decoded"
-        if reason := self.truncation() or trouble:
-            raise DamagedClip(self._stream.container.name.removeprefix("file:"), reason)
+        self._refuse(self.truncation() or trouble)
 
     def each_packet(self) -> Iterator[av.Packet]:
-        """Pass on the packets, counting them. Raises ``av.error.FFmpegError`` where the file cannot be read."""
+        """Pass on the packets, counting them. Raises DamagedClip where the file cannot be read to its end."""
         packets = self._stream.container.demux(self._stream)
         ask = self._heard if self._listens or self._until else lambda call: call()
-        while (packet := ask(lambda: next(packets, None))) is not None:
+        while (packet := ask(lambda: self._next(packets))) is not None:
             if packet.size:
                 self.packets += 1
                 self.hidden += self._is_hidden(packet)
@@ -271,6 +270,21 @@ class Walk:
                 # decoding times, not presentation times: those are wrong in AVI with packed B-frames
                 self._end = max(self._end, (packet.dts or 0) + (packet.duration or 1))
             yield packet
+
+    def _next(self, packets: Iterator[av.Packet]) -> av.Packet | None:
+        try:
+            return next(packets, None)
+        except av.error.FFmpegError as error:
+            self._refuse(f"damaged: cannot be read to its end ({error.strerror})")
+
+    def require_whole(self) -> None:
+        """Raises DamagedClip where the packets that have passed are not all, or none shows a frame."""
+        nothing = "empty: its video stream has no frames" if self.packets == self.hidden else ""
+        self._refuse(self.truncation() or nothing)
+
+    def _refuse(self, reason: str | None) -> None:
+        if reason:
+            raise DamagedClip(self._stream.container.name.removeprefix("file:"), reason)
 
     def truncation(self) -> str | None:
         """Why the stream ends before what is announced, or what FFmpeg complained of; ``None`` for neither."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import av
 import numpy as np
 
 from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, remembered
@@ -85,17 +84,11 @@ def timeline(path: Path | str) -> Timeline:
     """
     with opened(path) as stream:
         walk, packets = Walk(stream), []
-        try:
-            for packet in walk.each_packet():
-                if packet.size and walk.packets - walk.hidden > len(packets):
-                    packets.append((packet.pts, packet.dts, packet.is_keyframe))
-        except av.error.FFmpegError as error:
-            raise DamagedClip(path, f"damaged: cannot be read to its end ({error.strerror})") from None
-        if reason := walk.truncation():
-            raise DamagedClip(path, reason)
+        for packet in walk.each_packet():
+            if packet.size and walk.packets - walk.hidden > len(packets):
+                packets.append((packet.pts, packet.dts, packet.is_keyframe))
+        walk.require_whole()
         unit, info = float(stream.time_base), walk.info
-    if not packets:
-        raise DamagedClip(path, "empty: its video stream has no frames")
     count, packed = len(packets), info.codec == "mpeg4" and walk.hidden > 0
     # presentation times are wrong in AVI; its decoding times count the dropped frames of a capture, too
     stamps = [dts if info.container == "avi" else pts for pts, dts, _ in packets]

@@ -130,6 +130,23 @@ def test_other_errors_come_whole(folder):
         open_all(parts(folder, {"student": Failing()}), patience=0)
 
 
+@dataclass(frozen=True)
+class Deadly(Raw):
+    """A view that ends a worker."""
+
+    name = "deadly"
+
+    def read(self, path, indices=None):
+        if multiprocessing.parent_process():
+            os._exit(9)
+        return Raw().read(path, indices)
+
+
+def test_a_killed_worker_is_told_with_a_clip(folder):
+    with pytest.raises(ChildProcessError, match=r"killed while it opened .*\.mp4 or a clip near it\. Out of memory"):
+        open_all(parts(folder, {"student": Deadly()}), patience=0)
+
+
 def test_a_worker_opens_alone(folder, monkeypatch):
     monkeypatch.setattr(module, "parent_process", lambda: object())
     monkeypatch.setattr(module, "pool", forbidden)
