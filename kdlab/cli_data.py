@@ -63,7 +63,7 @@ def list_clips(path, test_fold):
         return _describe(open_data(path, test_fold))
     for known in DATA_SETS:
         click.echo(f"{known.title}: {known.clips}; test folds: {known.splits}")
-        for what, line in zip(("clips", "lists", "note"), (*known.layout, known.remark), strict=True):
+        for what, line in zip(("clips", "lists", "note"), (known.folders, known.lists, known.remark), strict=True):
             click.echo(f"  {what}  {line}")
     click.echo("Put each data set into a folder of its own, lists and clips, and name that folder with --data.\n"
                "Your own clips: one sub-folder per class, or an index.csv with columns path,label[,split,group].")

@@ -67,8 +67,8 @@ def test_hints_words_and_shapes():
 
 #: Dataclasses that kdlab makes itself, of what it found or drew: nobody gives it their numbers.
 FOUND = {"Moves", "_Entry", "ClipRecord", "Facts", "Stream", "Modalities", "Survey", "VideoInfo", "Decoded", "Moment",
-         "Look", "Part", "Camera", "_Job", "View", "Made", "Draw", "SquareDraw", "ScaledDraw",
-         "SegmentsDraw", "VideoWindow", "Launch", "Trace", "Evaluation", "Effect", "Step", "Executed", "Detections",
+         "Look", "Part", "Camera", "_Job", "View", "Made", "Draw",
+         "VideoWindow", "Launch", "Trace", "Evaluation", "Effect", "Step", "Executed", "Detections",
          "Scores", "Progress", "PaperSet"}
 GIVEN = [Exit(8, 8), HeldOut(Night()), AtRate(Raw(), 7.5), TrainedCurves(Night()), Recipe("x", Night()),
          ExitRecipe("x", Night()), UserClips("x", own_folds=2), SMOKE]

@@ -182,7 +182,7 @@ def actor_masks(clips: ClipBatches) -> np.ndarray:
         if isinstance(clips, SegmentBatches) and view.modality == "iframe":
             frames = scan(record.path).keys[view.rows(record.path, frames)]
         small = resize(255 * masks[frames][..., None].astype(np.uint8), clips.window.side)
-        found.append(draw.apply(small, clips.window.crop)[..., 0] >= 64)
+        found.append(clips.window.cut(draw, small)[..., 0] >= 64)
     return np.stack(found)
 
 

@@ -14,8 +14,10 @@ from torch import nn
 from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
-from kdlab.clips.views import Batch, ClipBatches, Draw, View, mirror_of
+from kdlab.clips.views import Batch, ClipBatches, Draw, View
 from kdlab.launch import precision
+
+__all__ = ["OnDevice", "ahead", "fed", "folded", "in_bf16"]
 
 
 def fed(clips, requests: Iterable[tuple[Sequence[int], torch.Generator]], device: torch.device) -> Iterator[Batch]:
@@ -114,4 +116,4 @@ class OnDevice:
 
     def _cut(self, draw: Draw, view: View, frames: np.ndarray) -> torch.Tensor:
         """Move one clip's whole frames ``(T, h, w, C)`` and cut them there."""
-        return draw.apply(self._moved(torch.from_numpy(frames)), self.clips.window.crop, mirror_of(view))
+        return self.clips.window.shown(draw, self._moved(torch.from_numpy(frames)), view)
