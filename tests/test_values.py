@@ -148,7 +148,6 @@ NET = torch.nn.Linear(1, 1)
     ("l1", lambda x: wise.solve(EXITS, np.zeros(4, int), x)),
     ("budget", lambda x: wise.threshold_for_budget(EXITS, np.zeros(4, int), np.arange(1, 4), x)),
     ("sigma", lambda x: detection.soft_nms(FOUND_AT, x)),
-    ("threshold", lambda x: detection.nms(FOUND_AT, x)),
     ("rate", lambda x: detection.decode(np.zeros((0, 1, 1, 4)), [], x)),
     (r"tious\[0\]", lambda x: detection.evaluate(FOUND_AT, FOUND_AT, 1, [x])),
     ("bins", lambda x: accuracy.expected_calibration_error(Z.numpy(), LABELS.numpy(), x)),

@@ -101,7 +101,7 @@ def kind_counts(each: Sequence[Evaluation], threshold: float = 0.5) -> dict[str,
     for its in each:
         kinds = its.kinds(threshold)[: len(its.truth)]  # the surest first
         shares.append([100 * float((kinds == kind).sum()) / len(its.truth) for kind in KINDS])
-    return {kind: value for kind, value in zip(KINDS, np.mean(shares, 0), strict=True) if kind != "ambiguous"}
+    return dict(zip(KINDS, np.mean(shares, 0), strict=True))
 
 
 def false_positives(scores: Detections, titles: dict[str, str], threshold: float = 0.5) -> Figure:
