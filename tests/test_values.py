@@ -158,7 +158,6 @@ NET = torch.nn.Linear(1, 1)
     ("replicates", lambda x: paired.effect(RIGHT, RIGHT, replicates=x)),
     ("replicates", lambda x: transfer.mean_recall(RIGHT, np.zeros(4), x)),
     ("radius", lambda x: flatness.sharpness(None, x)),
-    ("eta", lambda x: flatness.sharpness(None, 0.05, True, x)),
     ("probes", lambda x: minima.flatness(None, [], probes=x)),
     ("error", lambda x: minima.flatness(None, [], error=x)),
     ("within", lambda x: surface.curvature(np.zeros(3), np.zeros(3), x)),

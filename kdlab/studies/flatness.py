@@ -110,7 +110,7 @@ def _flatness(net: nn.Module, some: Pairs, size: ExitSize) -> dict[str, float]:
         return flatness(net, some, **(SMOKE_EFFORT if size.name == "smoke" else EFFORT))
     except NotConverged as error:
         print(f"not measured: {error}")
-        return dict.fromkeys(UNITS, float("nan")) | {"not_converged": 1.0}
+        return dict.fromkeys(("train_loss", *MEASURES), float("nan")) | {"not_converged": 1.0}
 
 
 def _tested(recipe: Recipe) -> Recipe:
