@@ -142,8 +142,8 @@ def luma_histograms(clips: dict[str, list[np.ndarray]], title: str = "How dark i
 
 def light_and_histograms(pictures: dict[str, np.ndarray]) -> Figure:
     """Frames side by side, each above its histogram of luma: name → ``uint8 (H, W, 3)``."""
-    fig, axes = plt.subplots(2, len(pictures), figsize=(1.85 * len(pictures), 3), squeeze=False, sharey="row",
-                             height_ratios=(1.7, 1))
+    size = 1.85 * len(pictures), 3
+    fig, axes = plt.subplots(2, len(pictures), figsize=size, squeeze=False, sharey="row", height_ratios=(1.7, 1))
     for (top, bottom), (name, frame) in zip(axes.T, pictures.items(), strict=True):
         image(top, frame, name, size=9)
         _shares(bottom, luma(frame), np.arange(0, 257, 8), fill=True)
@@ -196,8 +196,8 @@ def standardised(values: dict[str, np.ndarray], clip: float = 4.0) -> Figure:
         # bins of a quarter: finer ones show the 8-bit levels of dark clips as a comb
         _shares(ax, np.clip(v, -clip, clip), np.arange(-clip, clip + 0.25, 0.25), label=name, linewidth=1.6)
     ax.axvline(0, color="grey", linestyle=":", linewidth=1.2)
-    ax.set(xlabel="normalised pixel (0 is what the padding holds)", ylabel="pixels (%)", xlim=(-clip, clip),
-           title="What the first layer meets")
+    ax.set(xlabel="normalised pixel (0 is what the padding holds)", ylabel="pixels (%)", xlim=(-clip, clip))
+    ax.set_title("What the first layer meets")
     ax.legend(fontsize=8)
     return fig
 
@@ -210,8 +210,9 @@ def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
         for c in shown for seed, right in zip(scores.seeds, scores.correct(c), strict=True)
     ).groupby(["class", "seed", ""], sort=False, as_index=False).recall.mean()
     fig, ax = plt.subplots(figsize=(7, 0.34 * len(names) + 1.1))
-    sns.pointplot(table, x="recall", y="class", hue="", order=[n for n in names if n in set(table["class"])],
-                  errorbar=("pi", 100), dodge=0.35, linestyle="none", markersize=5, err_kws={"linewidth": 1.4}, ax=ax)
+    how = dict(errorbar=("pi", 100), dodge=0.35, linestyle="none", markersize=5, err_kws={"linewidth": 1.4})
+    order = [name for name in names if name in set(table["class"])]
+    sns.pointplot(table, x="recall", y="class", hue="", order=order, ax=ax, **how)
     ax.axvline(100 / len(names), color="grey", linestyle=":", linewidth=1.2)
     ax.set(xlim=(-2, 102), xlabel="recall (%); bar: lowest to highest seed; dotted: chance", ylabel="", title=title)
     ax.legend(fontsize=8, title="")
@@ -228,8 +229,8 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
     table = pd.DataFrame([{"": titles[c], "accuracy": a} for c in shown for a in scores.accuracy(c)])
     fig, ax = plt.subplots(figsize=(6.6, 0.34 * len(shown) + 1.1))
     sns.stripplot(table, x="accuracy", y="", hue="", size=4, alpha=0.55, legend=False, ax=ax)
-    sns.pointplot(table, x="accuracy", y="", errorbar=("ci", 95), linestyle="none", color="black", markersize=5,
-                  markers="D", capsize=0.25, err_kws={"linewidth": 1.4}, seed=0, ax=ax)
+    how = dict(linestyle="none", color="black", markersize=5, markers="D", capsize=0.25, err_kws={"linewidth": 1.4})
+    sns.pointplot(table, x="accuracy", y="", errorbar=("ci", 95), seed=0, ax=ax, **how)
     marks = {"chance": 100 / len(scores.classes)} | (also or {})
     lowest, highest = table.accuracy.min(), table.accuracy.max()
     room = max(highest - lowest, 5)
@@ -268,12 +269,10 @@ def heat_map(values: dict[tuple[float, float], float], title: str = "") -> Figur
 def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16),
                      label: int | None = None) -> Figure:
     """One clip's softmax ``(K,)`` at several temperatures: what the student is asked to imitate."""
-    table = []
-    for t in temperatures:
-        named = zip(classes, softmax(logits / t), strict=True)
-        table += [{"class": c, "probability": v, "temperature": f"t = {t:g}"} for c, v in named]
+    shares = pd.DataFrame({f"t = {t:g}": softmax(logits / t) for t in temperatures}, index=classes)
+    table = shares.melt(var_name="temperature", value_name="probability", ignore_index=False).reset_index(names="class")
     fig, ax = plt.subplots(figsize=(8, 3))
-    sns.barplot(pd.DataFrame(table), x="class", y="probability", hue="temperature", ax=ax)
+    sns.barplot(table, x="class", y="probability", hue="temperature", ax=ax)
     truth = f"; the label is {classes[label]}" if label is not None else ""
     ax.set(ylim=(0, 1), xlabel="", title=f"Soft targets{truth}")
     ax.tick_params(axis="x", rotation=30)
@@ -299,9 +298,9 @@ def confusion_pairs(counts: dict[str, np.ndarray], classes: tuple[str, ...]) -> 
     """Confusion matrices side by side, in percent of each true class: name → counts ``(K, K)``."""
     fig, axes = plt.subplots(1, len(counts), figsize=(3.7 * len(counts), 3.5), squeeze=False)
     for ax, (name, c) in zip(axes[0], counts.items(), strict=True):
-        share = 100 * c / np.maximum(1, c.sum(1, keepdims=True))
-        sns.heatmap(share, ax=ax, vmin=0, vmax=100, cmap="cividis", xticklabels=classes, yticklabels=classes,
-                    cbar=ax is axes[0, -1], cbar_kws={"label": "% of the true class"})
+        share = pd.DataFrame(100 * c / np.maximum(1, c.sum(1, keepdims=True)), classes, classes)
+        bar = dict(cbar=ax is axes[0, -1], cbar_kws={"label": "% of the true class"})
+        sns.heatmap(share, ax=ax, vmin=0, vmax=100, cmap="cividis", xticklabels=True, yticklabels=True, **bar)
         ax.tick_params(axis="x", rotation=90)
         ax.tick_params(axis="y", labelleft=ax is axes[0, 0], rotation=0)
         ax.set(xlabel="predicted", ylabel="true" if ax is axes[0, 0] else "", title=name)

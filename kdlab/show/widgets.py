@@ -18,6 +18,7 @@ from kdlab.progress import headless
 from kdlab.show.codec_plots import equation
 from kdlab.show.exit_plots import along_curve
 from kdlab.show.plots import light_and_histograms, soft_target_bars
+from kdlab.values import positive
 
 __all__ = ["explore", "exposure_picture", "exposure_widget", "gop_picture", "gop_widget", "temperature_picture",
            "temperature_widget", "threshold_widget"]
@@ -35,8 +36,7 @@ def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callab
     Above the frames stands the signal-to-noise ratio of the photo-electrons at the median, before denoising. Raises
     ValueError for an exposure that is not positive.
     """
-    if not exposure > 0:
-        raise ValueError(f"exposure must be positive, got {exposure}; 1 is a typical dark clip, 0.5 one stop darker")
+    positive("1 is a typical dark clip, 0.5 one stop darker", exposure=exposure)
     shown = len(bright) // 2
     some = bright[np.maximum(np.arange(shown - _SETTLED, shown + 1), 0)]
     camera = replace(camera, steps=())  # its auto-exposure is timed for a whole clip
@@ -47,8 +47,8 @@ def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callab
     fig = light_and_histograms(pictures)
     photons = camera.electrons * exposure
     snr = photons / np.sqrt(photons + camera.read_noise**2)
-    fig.suptitle(f"median luma {np.median(luma(dark)):.0f} of 255, {colours(dark)} different colours, "
-                 f"signal to noise {snr:.1f}", fontsize=10)
+    seen = f"median luma {np.median(luma(dark)):.0f} of 255, {colours(dark)} different colours"
+    fig.suptitle(f"{seen}, signal to noise {snr:.1f}", fontsize=10)
     return fig
 
 
@@ -56,15 +56,16 @@ def exposure_widget(bright: np.ndarray, camera: Camera = Camera()):
     """Drag exposure, gain, read noise and enhancer over :func:`exposure_picture`; ``None``, with a line that says so,
     when headless."""
 
+    others = {"none": None, "histogram equalisation": HistogramEqualisation(), "CLAHE": Clahe()}
+
     def picture(stops: float, level: float, read_noise: float, enhancer: str, gamma: float) -> None:
-        chosen = {"none": None, "gamma": Gamma(gamma), "histogram equalisation": HistogramEqualisation(),
-                  "CLAHE": Clahe()}[enhancer]
+        chosen = Gamma(gamma) if enhancer == "gamma" else others[enhancer]
         exposure_picture(bright, 2.0**stops, chosen, replace(camera, level=level, read_noise=read_noise))
 
-    return explore(picture, stops=(0, -4, 4, 0.5, "light (stops)"),
-                   level=(camera.level, 6, 120, 0.5, "gain (level of the median at 0 stops)"),
-                   read_noise=(camera.read_noise, 0, 20, 0.1, "read noise (electrons)"),
-                   enhancer=["gamma", "none", "histogram equalisation", "CLAHE"], gamma=(1.8, 1, 4, 0.1))
+    level = camera.level, 6, 120, 0.5, "gain (level of the median at 0 stops)"
+    noise = camera.read_noise, 0, 20, 0.1, "read noise (electrons)"
+    return explore(picture, stops=(0, -4, 4, 0.5, "light (stops)"), level=level, read_noise=noise,
+                   enhancer=["gamma", *others], gamma=(1.8, 1, 4, 0.1))
 
 
 def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperature: float = 4.0,
@@ -73,13 +74,11 @@ def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperatur
 
     Raises ValueError for a temperature that is not positive.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}; 1 is the softmax as it is")
+    positive("1 is the softmax as it is", temperature=temperature)
     nats = entropy(softmax(logits / temperature))
     fig = soft_target_bars(logits, classes, tuple(dict.fromkeys((1, temperature))), label)
-    ax = fig.axes[0]
-    ax.set_title(f"{ax.get_title()}; entropy at t = {temperature:g}: {nats:.2f} of at most "
-                 f"{np.log(len(classes)):.2f} nats")
+    most, ax = np.log(len(classes)), fig.axes[0]
+    ax.set_title(f"{ax.get_title()}; entropy at t = {temperature:g}: {nats:.2f} of at most {most:.2f} nats")
     return fig
 
 
