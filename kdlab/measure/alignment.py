@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu
 from torch import nn
 
 from kdlab.clips.catalogue import Catalogue
@@ -51,11 +51,10 @@ def auc(signal: np.ndarray, positive: np.ndarray) -> float:
 
     Raises ``ValueError`` where all moments are inside, or none.
     """
-    hits = int(positive.sum())
-    misses = len(positive) - hits
-    if not hits or not misses:
-        raise ValueError(f"{hits} of {len(positive)} moments are inside: alignment needs moments of both kinds")
-    return float((rankdata(signal)[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
+    hits, misses = signal[positive], signal[~positive]
+    if not len(hits) or not len(misses):
+        raise ValueError(f"{len(hits)} of {len(signal)} moments are inside: alignment needs moments of both kinds")
+    return float(mannwhitneyu(hits, misses, method="asymptotic").statistic / (len(hits) * len(misses)))
 
 
 def traces(nets: dict[str, nn.Module], catalogue: Catalogue, split: str = "test", *, window: Windows = SLIDING,
@@ -69,20 +68,15 @@ def traces(nets: dict[str, nn.Module], catalogue: Catalogue, split: str = "test"
     records = tuple(r for r in windows(catalogue, split, window) if r.first % window.stride == 0)
     batches = WindowBatches(records, {"student": view}, window)
     sums: dict[str, dict[str, np.ndarray]] = {}
-    place = 0
+    left, found = iter(records), []
     for batch in progress(batches.evaluation(32)):
-        pixels = batch.views["student"]
-        said = _said(nets, pixels)
-        for row, record in enumerate(records[place : place + len(pixels)]):
-            into = sums.setdefault(record.video, {})
+        signals = _signals(nets, batch.views["student"])
+        for row, record in zip(range(len(batch.labels)), left, strict=False):
             steps = max(batches.length(record), window.frames)
-            for name, values in said.items():
-                total = into.setdefault(name, np.zeros((2, steps)))
-                each = window.frames // values.shape[1]
-                for step, value in enumerate(values[row]):
-                    total[:, record.first + step * each : record.first + (step + 1) * each] += [[value], [1]]
-        place += len(pixels)
-    found = []
+            for name, values in signals.items():
+                total = sums.setdefault(record.video, {}).setdefault(name, np.zeros((2, steps)))
+                within = np.repeat(values[row], window.frames // values.shape[1])
+                total[:, record.first : record.first + window.frames] += [within, np.ones(window.frames)]
     for record in {r.video: r for r in records}.values():
         counts = sums[record.video][ENERGY][1, : batches.length(record)]
         full = np.flatnonzero(counts == window.frames // window.stride)
@@ -97,7 +91,7 @@ def traces(nets: dict[str, nn.Module], catalogue: Catalogue, split: str = "test"
 
 
 @torch.no_grad()
-def _said(nets: dict[str, nn.Module], pixels: torch.Tensor) -> dict[str, np.ndarray]:
+def _signals(nets: dict[str, nn.Module], pixels: torch.Tensor) -> dict[str, np.ndarray]:
     """By name ``(B, T')``: λ of each network, and the frame energy at as many steps."""
     found = {name: outputs(net, pixels, ["net.attention"]).taps["net.attention"].mean(1).numpy()
              for name, net in nets.items()}

@@ -76,7 +76,7 @@ def width(at: np.ndarray, losses: np.ndarray, rise: float) -> float:
         if not (above >= 0).any():
             return np.inf
         k = int((above >= 0).argmax())
-        total += a[k] - (a[k] - a[k - 1]) * above[k] / (above[k] - above[k - 1])
+        total += np.interp(0, above[k - 1 : k + 1], a[k - 1 : k + 1])
     return float(total)
 
 

@@ -18,7 +18,6 @@ from torch import nn
 
 from kdlab import generative_profiles
 from kdlab.clips.mpeg4_sets import NightStream
-from kdlab.clips.night import Night
 from kdlab.exit_profiles import DEMO, SMOKE, ExitSize, conditions, night, trio
 from kdlab.exits import frozen_features
 from kdlab.files import write_atomically
@@ -32,7 +31,7 @@ from kdlab.profiles import current
 from kdlab.recipe import Recipe
 from kdlab.runs import Run
 from kdlab.studies import dual_light, generative
-from kdlab.studies.flatness_rows import MEASURES, ledger
+from kdlab.studies.flatness_rows import HEADS, MEASURES, ledger
 from kdlab.study import Outcome, Part, Study, beside, by_condition, flat
 
 __all__ = ["CLIPS", "MARKS", "NETS", "SETS", "each_measured", "exits", "ledger", "marks", "measured",
@@ -74,8 +73,8 @@ def others(size: ExitSize, seeds: int) -> dict[str, list[Recipe]]:
     dark = dual_light.columns(current(name), seeds, dual_light.HEADLINE)
     small = generative_profiles.sized(name)
     bright = generative.columns(small, seeds, generative_profiles.night(small))
-    return {f"{family}:{condition}": column for family, some in (("dual_light", dark), ("generative", bright))
-            for condition, column in some.items()}
+    found = {f"dual_light:{condition}": column for condition, column in dark.items()}
+    return found | {f"generative:{condition}": column for condition, column in bright.items()}
 
 
 # --- what is measured ------------------------------------------------------------------------------------------
@@ -116,10 +115,10 @@ def _flatness(net: nn.Module, some: Pairs, size: ExitSize) -> dict[str, float]:
 def _tested(recipe: Recipe) -> Recipe:
     """The recipe whose test clips are the first :data:`TESTED` of each class, more than its size has."""
     data = recipe.data
-    its = data if isinstance(data, Night) else data.night
-    tested = max(its.per_class[2], TESTED) if its.per_class[2] > 2 else its.per_class[2]
-    more = replace(its, per_class=(*its.per_class[:2], tested))
-    return replace(recipe, data=more if its is data else replace(data, night=more))
+    night = getattr(data, "night", data)  # of a stream of it, or itself
+    *others, tested = night.per_class
+    more = replace(night, per_class=(*others, max(tested, TESTED) if tested > 2 else tested))
+    return replace(recipe, data=more if night is data else replace(data, night=more))
 
 
 class OneExit(nn.Module):
@@ -154,13 +153,13 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
     for data, context in SETS.items():
         nets = by_condition(lambda seed, context=context: networks(size, night(size, context), seed), seeds)
         parts.append(Part(data, nets, file="", to_the_end=False, rows=_stopped_rows))
-    small = SMOKE if size.name == "smoke" else DEMO
-    done = by_condition(lambda seed: dict(zip(ORDER, three := trio(small, night(small), seed), strict=True))
-                        | conditions(small, three), few, (*ORDER, "ce_ic", "pkd"))
-    parts.append(Part("night_context", done, file="", rows=_finished_rows))
+    small, tiny_ones = SMOKE if size.name == "smoke" else DEMO, [f"tiny:{m}" for m in ORDER]
+    done = by_condition(lambda seed: dict(zip(tiny_ones, three := trio(small, night(small), seed), strict=True))
+                        | conditions(small, three), few, (*tiny_ones, *HEADS))
+    parts.append(Part("night_context", done, file="", rows=_ended_rows))
     for family, data in (("dual_light", "night"), ("generative", "night_bright")):
         made = {name: column for name, column in others(size, few).items() if name.startswith(family)}
-        parts.append(Part(data, made, file="", rows=_other_rows))
+        parts.append(Part(data, made, file="", rows=_ended_rows))
     return parts
 
 
@@ -191,30 +190,19 @@ def _at(size: ExitSize, where: dict, found: Passing, mark: float) -> list[dict]:
     return _tidy(where, {"reached": 1} | json.loads(kept.read_text(encoding="utf-8")))
 
 
-def _finished_rows(outcome: Outcome) -> list[dict]:
-    """Rows of notebook 07's networks as they ended, and of their internal classifiers by labels and by PKD."""
-    table, size = [], outcome.size
-    nets = {m: outcome.runs[m] for m in ORDER}
-    values = iter(each_measured([run.net() for run in flat(nets)], flat({m: outcome.part.recipes[m] for m in ORDER}),
-                                size))
-    for m, run in ((m, run) for m, column in nets.items() for run in column):
-        about = outcome.row(condition=f"tiny:{m}:end", seed=run.recipe.seed, recipe=run.folder.name)
-        table += _tidy(about, {"reached": 1} | next(values))
-    for name in ("ce_ic", "pkd"):
-        for s, run in enumerate(outcome.runs[name]):
-            for place, (head, some) in exits(run, {m: nets[m][s] for m in ORDER}).items():
-                about = outcome.row(condition=f"{name}:{place}", seed=run.recipe.seed, recipe=run.folder.name)
-                table += _tidy(about, _flatness(head, some, size))
-    return table
-
-
-def _other_rows(outcome: Outcome) -> list[dict]:
-    """Rows of :func:`others` as their trainings ended."""
-    here = [(c, run) for c, column in outcome.runs.items() for run in column]
-    values = each_measured([run.net() for _, run in here], flat(outcome.part.recipes), outcome.size)
-    return [row for (condition, run), its in zip(here, values, strict=True)
-            for row in _tidy(outcome.row(condition=f"{condition}:end", seed=run.recipe.seed, recipe=run.folder.name),
-                             {"reached": 1} | its)]
+def _ended_rows(outcome: Outcome) -> list[dict]:
+    """Rows of networks as their trainings ended, and of notebook 07's internal classifiers by labels and by PKD."""
+    size, runs, measures = outcome.size, outcome.runs, []
+    whole = [(condition, run) for condition, column in runs.items() if condition not in HEADS for run in column]
+    found = each_measured([run.net() for _, run in whole], [run.recipe for _, run in whole], size)
+    for (condition, run), values in zip(whole, found, strict=True):
+        measures.append((f"{condition}:end", run, {"reached": 1} | values))
+    for name in (name for name in runs if name in HEADS):
+        for s, run in enumerate(runs[name]):
+            heads = exits(run, {m: runs[f"tiny:{m}"][s] for m in ORDER})
+            measures += [(f"{name}:{place}", run, _flatness(*head, size)) for place, head in heads.items()]
+    return [row for condition, run, values in measures for row in
+            _tidy(outcome.row(condition=condition, seed=run.recipe.seed, recipe=run.folder.name), values)]
 
 
 study = Study("flatness", _parts, size=STUDY, sized=sized, lines=lambda found, rows: [

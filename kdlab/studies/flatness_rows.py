@@ -1,7 +1,7 @@
 """What the rows of the study of flatness say: the order of three modalities, correlations with the gap, P1 and P2."""
 
+import itertools
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,8 @@ from scipy import stats
 from kdlab.measure.bootstrap import interval as bootstrapped
 from kdlab.measure.paired import provisional
 
-__all__ = ["CLAIMED", "MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2",
-           "taught", "wide"]
+__all__ = ["CLAIMED", "HEADS", "MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2", "taught",
+           "wide"]
 
 #: How internal classifiers were trained; all other rows are of whole networks.
 HEADS = ("ce_ic", "pkd")
@@ -68,43 +68,29 @@ def hierarchy(rows: pd.DataFrame, data: str, net: str = "matched") -> pd.DataFra
     for mark, at in table.groupby("mark", sort=False):
         for measure in MEASURES:
             found = {m: at[(at.modality == m) & (at.reached == 1)][measure].dropna().to_numpy() for m in CLAIMED}
-            line = {"mark": float(mark), "measure": measure}
-            if min(map(len, found.values())) < seeds or measure not in at:
-                lacking = [f"{m} {len(v)} of {seeds}" for m, v in found.items() if len(v) < seeds]
-                lines.append(line | {m: interval(v) if len(v) else None for m, v in found.items()}
-                             | {"word": f"missing: {', '.join(lacking)}"})
-                continue
-            each = {m: interval(v) for m, v in found.items()}
-            pairs = list(zip(CLAIMED, CLAIMED[1:], strict=False))
-            up = [each[a][2] < each[b][1] for a, b in pairs]
-            down = [each[b][2] < each[a][1] for a, b in pairs]
-            lines.append(line | each | {"word": "as claimed" if all(up) else "against it" if any(down) else "open"})
+            each = {m: interval(v) if len(v) else None for m, v in found.items()}
+            if lacking := [f"{m} {len(v)} of {seeds}" for m, v in found.items() if len(v) < seeds]:
+                word = f"missing: {', '.join(lacking)}"
+            else:
+                pairs = [(each[a], each[b]) for a, b in itertools.pairwise(CLAIMED)]
+                up, down = all(a[2] < b[1] for a, b in pairs), any(b[2] < a[1] for a, b in pairs)
+                word = "as claimed" if up else "against it" if down else "open"
+            lines.append({"mark": float(mark), "measure": measure, "word": word} | each)
     found = pd.DataFrame(lines, columns=["mark", "measure", *CLAIMED, "word"])
     return found.sort_values("mark", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def ranks(table: pd.DataFrame, column: str, within: Sequence[str] = (), given: str | None = None) -> np.ndarray:
     """Centred ranks of ``column``, in each group of ``within``; of them what a line in those of ``given`` leaves."""
-    if within:
-        groups = table.groupby(list(within))[column]
-        r = (groups.rank() - groups.transform("count").add(1).div(2)).to_numpy(float)
-    else:
-        r = _centred(table[column].to_numpy())
+    groups = table.groupby(list(within) or np.zeros(len(table)))[column]
+    r = (groups.rank() - groups.transform("count").add(1).div(2)).to_numpy(float)
     if given:
-        g = ranks(table, given, within)
+        g = ranks(table, given)
         r = r - g * (r @ g) / max(g @ g, 1e-12)
     return r
 
 
-def _rho(table: pd.DataFrame, column: str, gap: str, **how) -> float:
-    return _cosine(ranks(table, column, **how), ranks(table, gap, **how))
-
-
-def _centred(values: np.ndarray) -> np.ndarray:
-    return stats.rankdata(values) - (len(values) + 1) / 2
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+def _rho(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / np.sqrt(max((a @ a) * (b @ b), 1e-12)))
 
 
@@ -118,22 +104,21 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
     table = wide(rows)
     table = table[table.reached == 1].dropna(subset=[*MEASURES, "train_loss", gap])
     table = table.drop_duplicates(["recipe", "mark"]).reset_index(drop=True)  # one I-frame network is in both trios
-    units, gaps, lines = table.recipe.unique(), table[gap].to_numpy(), []
-    places = [np.flatnonzero(table.recipe == unit) for unit in units]
+    places = [np.flatnonzero(table.recipe == training) for training in table.recipe.unique()]
+    lines = []
     for column in (*MEASURES, "train_loss"):
-        size = np.abs if column == "train_loss" else np.asarray
-        values = table[column].to_numpy()
+        size, both = abs if column == "train_loss" else float, table[[column, gap]].to_numpy()
 
-        def drawn(some: np.ndarray, size=size, values=values) -> float:
+        def drawn(some: np.ndarray, size=size, both=both) -> float:
             at = np.concatenate([places[i] for i in some])
-            return float(size(_cosine(_centred(values[at]), _centred(gaps[at]))))
+            return size(_rho(*(stats.rankdata(both[at], axis=0) - (len(at) + 1) / 2).T))
 
-        low, high = bootstrapped(drawn, len(units), replicates=replicates)
-        strata = partial(_rho, table, column, gap, within=("data", "net", "modality"))
-        lines.append({"predictor": column, "rho": float(size(_rho(table, column, gap))), "low": low, "high": high,
-                      "partial": np.nan if column == "train_loss" else _rho(table, column, gap, given="train_loss"),
-                      "within": strata(), "networks": len(table), "trainings": len(units)})
-    return pd.DataFrame(lines)
+        low, high = bootstrapped(drawn, len(places), replicates=replicates)
+        whole, at_loss, within = (_rho(ranks(table, column, **how), ranks(table, gap, **how)) for how in (
+            {}, {"given": "train_loss"}, {"within": ("data", "net", "modality")}))
+        lines.append({"predictor": column, "rho": size(whole), "low": low, "high": high, "within": within,
+                      "partial": np.nan if column == "train_loss" else at_loss})
+    return pd.DataFrame(lines).assign(networks=len(table), trainings=len(places))
 
 
 def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
@@ -149,7 +134,7 @@ def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
     usable = {mark: counts for mark, counts in said.items() if "missing" not in counts}
     for word, verdict in (("as claimed", "supported"), ("against it", "contradicted")):
         if usable and all(counts.get(word, 0) >= 3 for counts in usable.values()):
-            missing = [f"{mark} not reached by all" if mark in said else f"{mark} not measured yet"
+            missing = [f"{mark} not {'reached by all' if mark in said else 'measured yet'}"
                        for mark in ("0.5", "0.1") if mark not in usable]
             where = f" (at {', '.join(usable)} nats; {', '.join(missing)})" if missing else ""
             return effect, verdict + where + provisional(seeds)

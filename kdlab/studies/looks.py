@@ -1,7 +1,7 @@
 """Where trained networks look: everything that the study of attention asks of a run (docs/methods.md, 7)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice, repeat
 
 import numpy as np
@@ -27,7 +27,7 @@ from kdlab.recipe import Recipe
 from kdlab.runs import Run, batches, find
 from kdlab.train import one_thread
 
-__all__ = ["Clips", "area", "clips_of", "downwards", "fresh", "looked", "maps_of", "stages_of"]
+__all__ = ["Clips", "area", "clips_of", "downwards", "looked", "maps_of", "stages_of"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Clips:
 
     def some(self, places: Sequence[int] | np.ndarray) -> "Clips":
         """Those at ``places``."""
-        its = torch.as_tensor(np.asarray(places))
-        return Clips(self.x[its], self.labels[its], self.masks[places], self.moved[places], self.ids[places])
+        places = np.asarray(places)
+        return Clips(*(getattr(self, field.name)[places] for field in fields(self)))
 
 
 def clips_of(recipe: Recipe, data=None, split: str = "test") -> Clips:
@@ -74,11 +74,6 @@ def downwards(recipe: Recipe) -> tuple[str, ...]:
     return tuple(found)
 
 
-def fresh(run: Run) -> torch.nn.Module:
-    """An untrained network like that of ``run``."""
-    return at_random(run.net(), 1000 + run.recipe.seed)
-
-
 def maps_of(run: Run, clips: Clips, layer: str | None = None) -> np.ndarray:
     """Where the run's network looks for the labels of ``clips`` (N, T, H, W): at its last stage, or another layer."""
     return grad_cam(run.net(), clips.x, clips.labels, layer or stages_of(run.recipe)[0]).maps
@@ -96,7 +91,8 @@ def _scored(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
 @one_thread()
 def _asked(run: Run, clips: Clips, every: int) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray]:
     """What there is to know of one run, by (metric, suffix of the condition), each (N,); and its maps."""
-    net, blind, found, maps = run.net(), fresh(run), {}, []
+    net, found, maps = run.net(), {}, []
+    blind = at_random(net, 1000 + run.recipe.seed)
     for suffix, layer in zip(("", "@before"), stages_of(run.recipe), strict=False):
         its, other = (grad_cam(some, clips.x, clips.labels, layer) for some in (net, blind))
         maps.append(its.maps)

@@ -67,7 +67,7 @@ def verdicts(scores: Scores, light: pd.DataFrame) -> pd.DataFrame:
         ("at high context one frame is enough", "≥ 90 % of the full clip's accuracy", f"{share:.0f} %", share >= 90),
     ]
     for m in light.itertuples():
-        wanted = f"median in {m.low:g}…{m.high:g}" + ("" if m.Index == "vectors" else ", ≥ 70 % of clips")
+        wanted = f"median in {m.low:g}…{m.high:g}{'' if m.Index == 'vectors' else ', ≥ 70 % of clips'}"
         table.append((f"like real clips: {m.Index}", wanted, f"{m.median:.2f}, {m.inside:.0f} %", m.holds))
     return pd.DataFrame(table, columns=["audit", "mark", "found", "holds"])
 

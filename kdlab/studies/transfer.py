@@ -31,12 +31,11 @@ FOLDS = ("A", "B")
 def pretraining(profile: Profile, seed: int = 0) -> Recipe:
     """Plain cross-entropy on `night` at variety 1, all eleven classes; the network reads :class:`MotionMix`."""
     small = profile.name == "smoke"
-    return Recipe(
-        "pretraining", Night(ACTIONS, profile.night.per_class if small else (400, 10, 40), variety=1.0),
-        MotionMix(Enhanced(Gamma(2.5))), net=TinyR2Plus1D((4, 8) if small else (12, 24, 56, 112)),
-        window=Window(8, 32, 28) if small else Window(16, 64, 56), settings=Settings(epochs=1 if small else 12),
-        seed=seed,
-    )  # fmt: skip
+    clips = Night(ACTIONS, profile.night.per_class if small else (400, 10, 40), variety=1.0)
+    how = dict(window=Window(8, 32, 28), settings=Settings(epochs=1)) if small else dict(
+        window=Window(16, 64, 56), settings=Settings(epochs=12))
+    net = TinyR2Plus1D((4, 8) if small else (12, 24, 56, 112))
+    return Recipe("pretraining", clips, MotionMix(Enhanced(Gamma(2.5))), net=net, seed=seed, **how)
 
 
 def columns(profile: Profile, seeds: int, fold: str, clips: Path) -> dict[str, list[Recipe]]:
@@ -84,8 +83,8 @@ def _rows(outcome: Outcome) -> list[dict]:
     for seed, start in zip(scores.seeds, _started(outcome.runs), strict=True):
         logits = asked(start, outcome.runs["finetuned"][0].recipe.data)
         right = round(100 * float((logits.argmax(1) == wanted).mean()), 4)
-        table.append(outcome.row(condition="zero_shot", seed=seed, metric="accuracy_unmasked", value=right, unit="%",
-                                 recipe=start.folder.name))
+        about = dict(condition="zero_shot", seed=seed, recipe=start.folder.name)
+        table.append(outcome.row(**about, metric="accuracy_unmasked", value=right, unit="%"))
     about, counts = outcome.row(unit="%"), np.bincount(scores.labels)
     majority = round(100 * counts.max() / counts.sum(), 4)
     table += [about | dict(condition="majority", metric="accuracy", value=majority)]
