@@ -17,7 +17,7 @@ from scipy.stats import mannwhitneyu
 from torch import nn
 
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.views import Raw, View
+from kdlab.clips.views import Raw
 from kdlab.clips.windows import WindowBatches, Windows, windows
 from kdlab.layers import outputs
 
@@ -57,19 +57,18 @@ def auc(signal: np.ndarray, positive: np.ndarray) -> float:
     return float(mannwhitneyu(hits, misses, method="asymptotic").statistic / (len(hits) * len(misses)))
 
 
-def traces(nets: dict[str, nn.Module], catalogue: Catalogue, split: str = "test", *, window: Windows = SLIDING,
-           view: View = Raw(), progress=iter) -> list[Trace]:
-    """λ of each gated network, and the frame energy, over all videos of a split of labelled segments.
+def traces(nets: dict[str, nn.Module], catalogue: Catalogue, window: Windows = SLIDING) -> list[Trace]:
+    """λ of each gated network, and the frame energy, over all test videos of a set of labelled segments.
 
     Energy is the mean absolute difference of pixels (0 to 1) from one step to the next, over the steps of one λ.
     Raises ``ValueError`` for a video without a moment that all its windows see.
     """
     # a last window that ends with its video stands at places of its own
-    records = tuple(r for r in windows(catalogue, split, window) if r.first % window.stride == 0)
-    batches = WindowBatches(records, {"student": view}, window)
+    records = tuple(r for r in windows(catalogue, "test", window) if r.first % window.stride == 0)
+    batches = WindowBatches(records, {"student": Raw()}, window)
     sums: dict[str, dict[str, np.ndarray]] = {}
     left, found = iter(records), []
-    for batch in progress(batches.evaluation(32)):
+    for batch in batches.evaluation(32):
         signals = _signals(nets, batch.views["student"])
         for row, record in zip(range(len(batch.labels)), left, strict=False):
             steps = max(batches.length(record), window.frames)
@@ -78,23 +77,22 @@ def traces(nets: dict[str, nn.Module], catalogue: Catalogue, split: str = "test"
                 within = np.repeat(values[row], window.frames // values.shape[1])
                 total[:, record.first : record.first + window.frames] += [within, np.ones(window.frames)]
     for record in {r.video: r for r in records}.values():
-        counts = sums[record.video][ENERGY][1, : batches.length(record)]
-        full = np.flatnonzero(counts == window.frames // window.stride)
+        counts, over = sums[record.video][ENERGY][1, : batches.length(record)], window.frames // window.stride
+        full = np.flatnonzero(counts == over)
         if not len(full):
-            raise ValueError(f"{record.video} has {len(counts)} steps, too few for {window.frames // window.stride} "
-                             f"windows of {window.frames} over one moment; leave it out")
-        seconds = (full + 0.5) / window.rate
+            raise ValueError(f"{record.video} has {len(counts)} steps, too few for {over} windows of {window.frames} "
+                             "over one moment; leave it out")
+        seconds, segments = (full + 0.5) / window.rate, record.segments
         signals = {name: total[0, full] / total[1, full] for name, total in sums[record.video].items()}
-        found.append(Trace(record.video, record.group, seconds, inside(seconds, record.segments), record.segments,
-                           signals))
+        found.append(Trace(record.video, record.group, seconds, inside(seconds, segments), segments, signals))
     return found
 
 
 @torch.no_grad()
 def _signals(nets: dict[str, nn.Module], pixels: torch.Tensor) -> dict[str, np.ndarray]:
     """By name ``(B, T')``: λ of each network, and the frame energy at as many steps."""
-    found = {name: outputs(net, pixels, ["net.attention"]).taps["net.attention"].mean(1).numpy()
-             for name, net in nets.items()}
+    taps = {name: outputs(net, pixels, ["net.attention"]).taps for name, net in nets.items()}
+    found = {name: tap["net.attention"].mean(1).numpy() for name, tap in taps.items()}
     steps = next(iter(found.values())).shape[1] if found else 4
     moved = (pixels[:, :, 1:] - pixels[:, :, :-1]).abs().mean((1, 3, 4))
     moved = torch.cat([moved[:, :1], moved], 1)  # a window's first step has no step before it

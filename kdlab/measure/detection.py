@@ -67,26 +67,24 @@ def annotated(windows: Sequence[VideoWindow]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["video", "label", *SPAN])
 
 
-def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, *, floor: float = 0.01,
-           sigma: float = 0.5, most: int = 1000) -> pd.DataFrame:
+def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, sigma=0.5, most=1000) -> pd.DataFrame:
     """What a detector says of whole videos, after soft-NMS, the surest first.
 
     ``outputs (W, S, P, K + 3)`` are a :mod:`kdlab.nets.detector`'s on W ``windows`` at ``rate`` steps a second. Scores
     are the quality times the mean class probability of the S stages; segments are the last stage's, cut to the video.
-    Of a video the ``most`` surest above ``floor`` are kept.
+    Of a video the ``most`` surest above 0.01 are kept.
     """
-    positive(rate=rate, sigma=sigma)
-    fraction(floor=floor)
+    positive(rate=rate)
     whole(1, most=most)
     if len(outputs) != len(windows):
         raise ValueError(f"{len(outputs)} outputs of {len(windows)} windows: predict all windows, in order")
     outputs = np.asarray(outputs, float)
     scores = expit(outputs[..., :-3]).mean(1) * expit(outputs[:, -1, :, -1:])
-    w, prior, label = np.nonzero(scores > floor)
+    w, prior, label = np.nonzero(scores > 0.01)
     times = (outputs[w, -1, prior, -3:-1] + np.array([window.first for window in windows])[w, None]) / rate
     start, end = times.clip(0, np.array([window.seconds for window in windows])[w, None]).T
-    found = pd.DataFrame({"video": np.array([window.video for window in windows])[w], "label": label, "start": start,
-                          "end": end, "score": scores[w, prior, label]})
+    videos = np.array([window.video for window in windows])[w]
+    found = pd.DataFrame(dict(video=videos, label=label, start=start, end=end, score=scores[w, prior, label]))
     found = found[end > start].sort_values("score", ascending=False, kind="stable").groupby("video").head(most)
     return soft_nms(found, sigma).sort_values("score", ascending=False, kind="stable", ignore_index=True)
 

@@ -56,11 +56,12 @@ def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, repl
     n = len(videos)
     weights = np.concatenate([np.ones((1, n)), 1 - np.eye(n), counts(len(each), n, replicates)[1].astype(float)])
     columns = [each[0].tious.index(t) for t in (AVERAGES[name] if name in AVERAGES else [float(name)])]
-    some = [replace(one, tious=tuple(one.tious[c] for c in columns), true=one.true[:, columns]) for one in each]
-    # a few samples at a time for memory's sake
-    return 100 * np.stack([np.concatenate([np.nanmean(one.average_precision(videos, part), 1).mean(1)
-                                           for part in np.array_split(weights, -(-len(weights) // 500))])
-                           for one in some])
+    found = []
+    for one in each:
+        some = replace(one, tious=tuple(one.tious[c] for c in columns), true=one.true[:, columns])
+        few = np.array_split(weights, -(-len(weights) // 500))  # at a time, for memory's sake
+        found.append(np.concatenate([np.nanmean(some.average_precision(videos, part), 1).mean(1) for part in few]))
+    return 100 * np.stack(found)
 
 
 def effect_of(a: np.ndarray, b: np.ndarray, videos: int) -> Effect:

@@ -31,8 +31,9 @@ RISES = (0.1, 1.0)
 #: Where curves are looked at, going out from the network: a step of 1 is as long as the weights themselves.
 STEPS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.65, 0.9, 1.25)
 #: Metric → its unit, where it has one.
-UNITS = {"train_loss": "nats", "test_loss": "nats", "gap_loss": "nats", "gap": "points", "train_accuracy": "%",
-         "test_accuracy": "%"} | {f"{kind}_{radius:g}": "nats" for kind in ("sam", "asam") for radius in RADII}
+UNITS = {"gap": "points", "train_accuracy": "%", "test_accuracy": "%"}
+UNITS |= dict.fromkeys(["train_loss", "test_loss", "gap_loss"], "nats")
+UNITS |= {f"{kind}_{radius:g}": "nats" for kind in ("sam", "asam") for radius in RADII}
 
 
 def samples(recipe: Recipe, split: str = "train", per_class: int | None = None, at_once: int = 96) -> Pairs:
@@ -73,11 +74,11 @@ def flatness(net: nn.Module, clips: Pairs, *, error: float = 0.1, probes: int = 
     loss, gradient = hessian.gradient()
     ends = extremes(hessian, tolerance, least, most)
     estimate = trace(hessian, ends.run, error, 4, probes)
-    row = {"train_loss": loss, "hessian_trace": estimate.value, "hessian_trace_error": estimate.error,
-           "trace_per_weight": estimate.value / hessian.size, "lambda_max": ends.largest,
-           "lambda_max_residual": ends.residuals[0], "lambda_min": ends.smallest,
-           "lambda_min_residual": ends.residuals[1], "gradient_norm": float(gradient.norm()),
-           "products": hessian.products}
+    row = {"train_loss": loss, "gradient_norm": float(gradient.norm()), "products": hessian.products}
+    row |= {"hessian_trace": estimate.value, "hessian_trace_error": estimate.error}
+    row |= {"trace_per_weight": estimate.value / hessian.size}
+    row |= {"lambda_max": ends.largest, "lambda_max_residual": ends.residuals[0]}
+    row |= {"lambda_min": ends.smallest, "lambda_min_residual": ends.residuals[1]}
     for radius in RADII:
         for kind in ("sam", "asam"):
             found = sharpness(hessian, radius, kind == "asam", steps=ascent, starts=1, here=(loss, gradient))
@@ -93,8 +94,8 @@ def curves(hessian: Hessian, directions: int = 6, seed: int = 0) -> dict[str, fl
         at, losses = walked(hessian, filter_direction(hessian, 1000 * seed + k))
         bends.append(curvature(at, losses))
         radii.append([width(at, losses, rise) / 2 for rise in RISES])
-    found = {"filter_curvature": float(np.mean(bends)),
-             "filter_curvature_error": float(np.std(bends, ddof=1) / len(bends) ** 0.5) if directions > 1 else np.nan}
+    error = float(np.std(bends, ddof=1) / len(bends) ** 0.5) if directions > 1 else np.nan
+    found = {"filter_curvature": float(np.mean(bends)), "filter_curvature_error": error}
     return found | {f"filter_radius_{rise:g}": float(r) for rise, r in zip(RISES, np.median(radii, 0), strict=True)}
 
 

@@ -137,17 +137,17 @@ def _train(found: Passing, note: dict, marks: list[float], needed: dict, say: Ca
             yield step
         note["ended"] = True
 
-    trained = fit(recipe.method, ready.nets, fed(ready.train, recipe.settings, recipe.seed), recipe.settings,
-                  recipe.seed, checkpoint=checkpoint, progress=watched, say=say)
+    batches = fed(ready.train, recipe.settings, recipe.seed)
+    how = dict(checkpoint=checkpoint, progress=watched, say=say)
+    trained = fit(recipe.method, ready.nets, batches, recipe.settings, recipe.seed, **how)
     note["cpu_seconds"] = round(trained.cpu_seconds, 2)
     if note["ended"]:
         net = trained.nets["student"]
         look(trained.steps)
         checkpoint.unlink(missing_ok=True)
     write()
-    step, loss = note["looks"][-1]
-    say(f"{recipe.name}: {trained.cpu_seconds:.0f} CPU s, loss {loss:.3g} after {step} steps; kept at "
-        f"{', '.join(note['kept']) or 'no mark'}")
+    (step, loss), kept = note["looks"][-1], ", ".join(note["kept"]) or "no mark"
+    say(f"{recipe.name}: {trained.cpu_seconds:.0f} CPU s, loss {loss:.3g} after {step} steps; kept at {kept}")
 
 
 def _wait(loss: float, left: list[float], per_epoch: int) -> int:

@@ -1,6 +1,6 @@
 """Pictures of notebook 09: where networks look, beside the actor's true place. Each function returns a Figure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,8 +51,7 @@ def looks_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.nda
     return fig
 
 
-def look_widget(frames: list[np.ndarray], labels: list[str], masks: np.ndarray,
-                maps: Callable[[int, str], dict[str, np.ndarray]], layers: tuple[str, ...]):
+def look_widget(frames: list[np.ndarray], labels: list[str], masks: np.ndarray, maps: Callable, layers: Sequence[str]):
     """Pick clip and layer and scrub through time over :func:`looks_picture`; ``maps(clip, layer)`` are its rows.
     ``None``, with a line that says so, when headless."""
 

@@ -1,6 +1,7 @@
 """Pictures of notebook 05: true and found segments on a time line, mAP over tIoU, and what false positives are."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -65,9 +66,10 @@ def timeline_widget(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes
                     seconds: float):
     """Scrub the video: the frame at a moment, and where on the :func:`timeline` it lies."""
 
-    moment, surest = (seconds / 2, 0, seconds, 0.1, "moment (s)"), (len(truth), 1, 4 * len(truth), 1)
-    return explore(lambda at, most: timeline(truth, found, classes, frames, seconds, at, most), at=moment,
-                   most=(*surest, "surest segments shown"))
+    moment = seconds / 2, 0, seconds, 0.1, "moment (s)"
+    surest = len(truth), 1, 4 * len(truth), 1, "surest segments shown"
+    draw = partial(timeline, truth, found, classes, frames, seconds)
+    return explore(lambda at, most: draw(at, most), at=moment, most=surest)
 
 
 def map_over_tiou(scores: Detections, titles: dict[str, str], title: str = "") -> Figure:
@@ -99,9 +101,8 @@ def map_table(scores: Detections, titles: dict[str, str]) -> pd.DataFrame:
 def kind_counts(each: Sequence[Evaluation], threshold: float = 0.5) -> dict[str, float]:
     """Of as many of the surest predictions as there are true segments, how many are of each of ``KINDS``, in percent;
     mean over seeds."""
-    surest = [its.kinds(threshold)[: len(its.truth)] for its in each]
-    return {kind: float(np.mean([100 * (kinds == kind).sum() / len(its.truth)
-                                 for its, kinds in zip(each, surest, strict=True)])) for kind in KINDS}
+    surest = [pd.Series(its.kinds(threshold)[: len(its.truth)]).value_counts() / len(its.truth) for its in each]
+    return {kind: 100 * float(np.mean([shares.get(kind, 0) for shares in surest])) for kind in KINDS}
 
 
 def false_positives(scores: Detections, titles: dict[str, str], threshold: float = 0.5) -> Figure:

@@ -27,8 +27,10 @@ DIFFERENCE = "difference in test accuracy (points)\nthick 95 %, thin ledger's le
 def style() -> None:
     """Sizes, fonts and colours of all figures; call it once per notebook."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.85)
-    plt.rcParams |= {"figure.dpi": 80, "savefig.dpi": 80, "figure.constrained_layout.use": True,
-                     "axes.titlesize": "medium", "axes.titleweight": "bold", "figure.figsize": (7, 3.6)}
+    plt.rc("figure", dpi=80, figsize=(7, 3.6))
+    plt.rc("figure.constrained_layout", use=True)
+    plt.rc("savefig", dpi=80)
+    plt.rc("axes", titlesize="medium", titleweight="bold")
 
 
 def photographs() -> None:
@@ -39,9 +41,11 @@ def photographs() -> None:
     set_matplotlib_formats("jpeg", "png", pil_kwargs={"quality": 55})
     for kind, with_frames in (("image/jpeg", True), ("image/png", False)):
         formatter = shell.display_formatter.formatters[kind]
-        draw = formatter.lookup_by_type(Figure)
-        formatter.for_type(Figure, lambda fig, draw=draw, wanted=with_frames:
-                           draw(fig) if any(ax.images for ax in fig.axes) == wanted else None)
+
+        def drawn_if(fig: Figure, draw=formatter.lookup_by_type(Figure), wanted=with_frames):
+            return draw(fig) if any(ax.images for ax in fig.axes) == wanted else None
+
+        formatter.for_type(Figure, drawn_if)
 
 
 # --- parts of pictures -----------------------------------------------------------------------------------------
@@ -205,10 +209,9 @@ def standardised(values: dict[str, np.ndarray], clip: float = 4.0) -> Figure:
 def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
     """Recall of each class: mean over seeds, with a bar from the lowest seed to the highest."""
     shown, names = [c for c in titles if c in scores.predicted], np.array(scores.classes)
-    table = pd.concat(
-        pd.DataFrame({"class": names[scores.labels], "seed": seed, "": titles[c], "recall": 100 * right})
-        for c in shown for seed, right in zip(scores.seeds, scores.correct(c), strict=True)
-    ).groupby(["class", "seed", ""], sort=False, as_index=False).recall.mean()
+    each = [pd.DataFrame({"class": names[scores.labels], "seed": seed, "": titles[c], "recall": 100 * right})
+            for c in shown for seed, right in zip(scores.seeds, scores.correct(c), strict=True)]
+    table = pd.concat(each).groupby(["class", "seed", ""], sort=False, as_index=False).recall.mean()
     fig, ax = plt.subplots(figsize=(7, 0.34 * len(names) + 1.1))
     how = dict(errorbar=("pi", 100), dodge=0.35, linestyle="none", markersize=5, err_kws={"linewidth": 1.4})
     order = [name for name in names if name in set(table["class"])]
@@ -239,13 +242,12 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
         ax.axvline(level, color="grey", linestyle=":", linewidth=1.2)
     middle = np.mean(ax.get_xlim())
     for line, (name, level) in enumerate(near.items()):
-        side = {"xytext": (-2, -10 - 9 * line), "ha": "right"} if level > middle else {"xytext": (2, -10 - 9 * line)}
-        ax.annotate(name, (level, 1), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7,
-                    color="grey", **side)
+        side = -1 if level > middle else 1
+        how = dict(ha="right" if side < 0 else "left", fontsize=7, color="grey", textcoords="offset points")
+        ax.annotate(name, (level, 1), (2 * side, -10 - 9 * line), ("data", "axes fraction"), **how)
     far = "".join(f"; {name} {level:.1f} %" for name, level in marks.items() if name not in near)
-    what = (f"test accuracy (%) on {len(scores.labels)} clips{far}\n"
-            f"dots: {len(scores.seeds)} seeds, bar: 95 % of their mean")
-    ax.set(xlabel=what, ylabel="", title=title)
+    seeds = f"dots: {len(scores.seeds)} seeds, bar: 95 % of their mean"
+    ax.set(xlabel=f"test accuracy (%) on {len(scores.labels)} clips{far}\n{seeds}", ylabel="", title=title)
     return fig
 
 

@@ -62,10 +62,11 @@ def exposure_widget(bright: np.ndarray, camera: Camera = Camera()):
         chosen = Gamma(gamma) if enhancer == "gamma" else others[enhancer]
         exposure_picture(bright, 2.0**stops, chosen, replace(camera, level=level, read_noise=read_noise))
 
+    light = 0, -4, 4, 0.5, "light (stops)"
     level = camera.level, 6, 120, 0.5, "gain (level of the median at 0 stops)"
     noise = camera.read_noise, 0, 20, 0.1, "read noise (electrons)"
-    return explore(picture, stops=(0, -4, 4, 0.5, "light (stops)"), level=level, read_noise=noise,
-                   enhancer=["gamma", *others], gamma=(1.8, 1, 4, 0.1))
+    enhancers, gamma = ["gamma", *others], (1.8, 1, 4, 0.1)
+    return explore(picture, stops=light, level=level, read_noise=noise, enhancer=enhancers, gamma=gamma)
 
 
 def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperature: float = 4.0,
@@ -87,8 +88,10 @@ def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int 
 
     from ipywidgets import FloatLogSlider
 
-    return explore(lambda temperature: temperature_picture(logits, classes, round(temperature, 1), label),
-                   temperature=FloatLogSlider(4, base=2, min=-1, max=5, step=0.25))
+    def picture(temperature: float) -> None:
+        temperature_picture(logits, classes, round(temperature, 1), label)
+
+    return explore(picture, temperature=FloatLogSlider(4, base=2, min=-1, max=5, step=0.25))
 
 
 def gop_picture(path: Path | str, number: int, accumulated: bool = True) -> Figure:
@@ -103,9 +106,9 @@ def gop_picture(path: Path | str, number: int, accumulated: bool = True) -> Figu
 def gop_widget(path: Path | str):
     """Step through the frames of a file over :func:`gop_picture`."""
 
-    last = len(scan(path).kinds) - 1
-    return explore(lambda number, accumulated: gop_picture(path, number, accumulated),
-                   number=(0, 0, last, 1, "frame"), accumulated="from the I-frame (else from the frame before)")
+    frame = 0, 0, len(scan(path).kinds) - 1, 1, "frame"
+    which = "from the I-frame (else from the frame before)"
+    return explore(lambda number, accumulated: gop_picture(path, number, accumulated), number=frame, accumulated=which)
 
 
 def threshold_widget(combined: np.ndarray, labels: np.ndarray, costs: np.ndarray):

@@ -174,6 +174,8 @@ def _tidy(outcome: Outcome, looks: dict[str, np.ndarray]) -> Iterator[dict]:
             yield outcome.row(**about, metric="accuracy", value=round(float(right), 4), unit="%")
 
 
-study = Study("attention", lambda size, seeds: [Part(name, columns, on=data, rows=_rows)
-                                                for name, (columns, data) in parts(size, seeds).items()],
-              size=STUDY, sized=sized, committed=True)
+def _parts(size: AttentionSize, seeds: int) -> list[Part]:
+    return [Part(name, columns, on=data, rows=_rows) for name, (columns, data) in parts(size, seeds).items()]
+
+
+study = Study("attention", _parts, size=STUDY, sized=sized, committed=True)

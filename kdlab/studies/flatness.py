@@ -63,8 +63,8 @@ def marks(size: ExitSize) -> tuple[float, ...]:
 
 def networks(size: ExitSize, data: NightStream, seed: int) -> dict[str, Recipe]:
     """``matched:motion`` → its recipe, for both architectures. The I-frame network is the same in both."""
-    return {f"{name}:{m}": recipe for name, net in NETS.items()
-            for m, recipe in zip(ORDER, trio(size, data, seed, net=net), strict=True)}
+    trios = {name: trio(size, data, seed, net=net) for name, net in NETS.items()}
+    return {f"{name}:{m}": recipe for name, three in trios.items() for m, recipe in zip(ORDER, three, strict=True)}
 
 
 def others(size: ExitSize, seeds: int) -> dict[str, list[Recipe]]:
@@ -154,8 +154,12 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
         nets = by_condition(lambda seed, context=context: networks(size, night(size, context), seed), seeds)
         parts.append(Part(data, nets, file="", to_the_end=False, rows=_stopped_rows))
     small, tiny_ones = SMOKE if size.name == "smoke" else DEMO, [f"tiny:{m}" for m in ORDER]
-    done = by_condition(lambda seed: dict(zip(tiny_ones, three := trio(small, night(small), seed), strict=True))
-                        | conditions(small, three), few, (*tiny_ones, *HEADS))
+
+    def ended(seed: int) -> dict[str, Recipe]:
+        three = trio(small, night(small), seed)
+        return dict(zip(tiny_ones, three, strict=True)) | conditions(small, three)
+
+    done = by_condition(ended, few, (*tiny_ones, *HEADS))
     parts.append(Part("night_context", done, file="", rows=_ended_rows))
     for family, data in (("dual_light", "night"), ("generative", "night_bright")):
         made = {name: column for name, column in others(size, few).items() if name.startswith(family)}
@@ -201,9 +205,15 @@ def _ended_rows(outcome: Outcome) -> list[dict]:
         for s, run in enumerate(runs[name]):
             heads = exits(run, {m: runs[f"tiny:{m}"][s] for m in ORDER})
             measures += [(f"{name}:{place}", run, _flatness(*head, size)) for place, head in heads.items()]
-    return [row for condition, run, values in measures for row in
-            _tidy(outcome.row(condition=condition, seed=run.recipe.seed, recipe=run.folder.name), values)]
+    rows = []
+    for condition, run, values in measures:
+        about = outcome.row(condition=condition, seed=run.recipe.seed, recipe=run.folder.name)
+        rows += _tidy(about, values)
+    return rows
 
 
-study = Study("flatness", _parts, size=STUDY, sized=sized, lines=lambda found, rows: [
-    ledger(rows, data).to_string(index=False) for data in SETS], committed=True)
+def _lines(found, rows) -> list[str]:
+    return [ledger(rows, data).to_string(index=False) for data in SETS]
+
+
+study = Study("flatness", _parts, size=STUDY, sized=sized, lines=_lines, committed=True)
