@@ -106,22 +106,25 @@ def everything(some: Parts, costs: np.ndarray, alone: np.ndarray, mix: Sequence[
     (z, y), (test, _) = some.calibrate, some.test
     weights = fit_wise(z, y)
     wise = calibrated(some, weights)
-    said = {"wise": wise.test[:, -1], "wise@k": wise.test}
-    said |= {f"{name}@k": combine(test, variants(weights)[name]) for name in ("unscaled", "no_lateral")}
-    said["mean_logits"] = test.sum(1)
-    heat = temperatures(z, y)[:, None]
-    said["mean_probabilities"] = mean_probabilities(test / heat)[:, -1]
-    said["late_fusion"] = three_way(test, late_fusion(z, y))
-    said["wise_train_fit"] = combine(test, fit_wise(*some.train))[:, -1]
-    said["faithful_mix"] = three_way(test, mix)
-    said["wise_no_l1"] = combine(test, fit_wise(z, y, l1=0.0))[:, -1]
-    said["best_single"] = test[:, best_single(*some.validate, alone)]
+    logits = {
+        "wise": wise.test[:, -1],
+        "wise@k": wise.test,
+        "unscaled@k": combine(test, variants(weights)["unscaled"]),
+        "no_lateral@k": combine(test, variants(weights)["no_lateral"]),
+        "mean_logits": test.sum(1),
+        "mean_probabilities": mean_probabilities(test / temperatures(z, y)[:, None])[:, -1],
+        "late_fusion": three_way(test, late_fusion(z, y)),
+        "wise_train_fit": combine(test, fit_wise(*some.train))[:, -1],
+        "faithful_mix": three_way(test, mix),
+        "wise_no_l1": combine(test, fit_wise(z, y, l1=0.0))[:, -1],
+        "best_single": test[:, best_single(*some.validate, alone)],
+    }
     for share in BUDGETS:
         budget = share * costs[-1]
         stops = stop_at(wise.test, threshold_for_budget(wise.validate, some.validate[1], costs, budget))
-        said[f"wise@{share:.0%}"] = wise.test[np.arange(len(test)), stops]
-        said[f"best_single@{share:.0%}"] = test[:, best_single(*some.validate, alone, budget)]
-    return {name: logits.argmax(-1) for name, logits in said.items()}, wise
+        logits[f"wise@{share:.0%}"] = wise.test[np.arange(len(test)), stops]
+        logits[f"best_single@{share:.0%}"] = test[:, best_single(*some.validate, alone, budget)]
+    return {name: values.argmax(-1) for name, values in logits.items()}, wise
 
 
 def swept(combined: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -142,10 +145,9 @@ def area_effect(a: Curve, b: Curve, units: np.ndarray, low: float, high: float, 
     _, unit_of = np.unique(units, return_inverse=True)
     seeds, count = a[0].shape[0], int(unit_of.max() + 1)
     # the first row is the sample itself
-    ws, wn = (np.vstack([np.ones(n), drawn.astype(float)]) for n, drawn in
-              zip((seeds, count), counts(seeds, count, replicates, at_once=replicates), strict=True))
+    drawn = counts(seeds, count, replicates, at_once=replicates)
+    ws, wn = (np.vstack([np.ones(some.shape[1]), some.astype(float)]) for some in drawn)
     wn = wn[:, unit_of]
-
     total, gain = ws.sum(1) * wn.sum(1), 0
     for sign, curve in ((1, a), (-1, b)):
         right, cost = (np.einsum("rs,spn,rn->rp", ws, values, wn, optimize=True) / total[:, None] for values in curve)

@@ -27,9 +27,8 @@ def wide(rows: pd.DataFrame, heads: bool = False) -> pd.DataFrame:
 
     With ``heads`` the internal classifiers instead: ``net`` is then how they were trained, ``mark`` their place.
     """
-    some = rows.assign(value=pd.to_numeric(rows.value, errors="coerce"))
-    table = some.pivot_table(index=["data", "condition", "seed", "recipe"], columns="metric", values="value",
-                             dropna=False).dropna(how="all").reset_index()
+    some, of = rows.assign(value=pd.to_numeric(rows.value, errors="coerce")), ["data", "condition", "seed", "recipe"]
+    table = some.pivot_table("value", of, "metric", dropna=False).dropna(how="all").reset_index()
     table[["net", "modality", "mark"]] = table.condition.str.split(":", expand=True)
     return table[table.net.isin(HEADS) == heads].reset_index(drop=True)
 
@@ -51,9 +50,8 @@ def taught(rows: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     pairs = heads.assign(exit=heads.modality + " " + heads["mark"]).pivot_table(
         index=["exit", "seed"], columns="net", values=["train_loss", *MEASURES], sort=False)
-    names = list(pairs.index.unique("exit"))
-    return pd.DataFrame({m: [interval((pairs.loc[name, (m, "pkd")] / pairs.loc[name, (m, "ce_ic")]).to_numpy())
-                             for name in names] for m in ("train_loss", *MEASURES)}, index=names)
+    ratios = pairs.xs("pkd", axis=1, level="net") / pairs.xs("ce_ic", axis=1, level="net")
+    return ratios.groupby("exit", sort=False).agg(lambda column: interval(column.to_numpy()))
 
 
 def hierarchy(rows: pd.DataFrame, data: str, net: str = "matched") -> pd.DataFrame:
@@ -114,10 +112,10 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
             return size(_rho(*(stats.rankdata(both[at], axis=0) - (len(at) + 1) / 2).T))
 
         low, high = bootstrapped(drawn, len(places), replicates=replicates)
-        whole, at_loss, within = (_rho(ranks(table, column, **how), ranks(table, gap, **how)) for how in (
-            {}, {"given": "train_loss"}, {"within": ("data", "net", "modality")}))
-        lines.append({"predictor": column, "rho": size(whole), "low": low, "high": high, "within": within,
-                      "partial": np.nan if column == "train_loss" else at_loss})
+        ways = {}, {"given": "train_loss"}, {"within": ("data", "net", "modality")}
+        whole, partial, within = (_rho(ranks(table, column, **how), ranks(table, gap, **how)) for how in ways)
+        partial = np.nan if column == "train_loss" else partial
+        lines.append(dict(predictor=column, rho=size(whole), low=low, high=high, partial=partial, within=within))
     return pd.DataFrame(lines).assign(networks=len(table), trainings=len(places))
 
 
@@ -155,14 +153,13 @@ def p2(rows: pd.DataFrame) -> tuple[str, str]:
     effect = f"{'; '.join(words)}; training loss {loss.rho:.2f} ({loss.low:.2f} to {loss.high:.2f})"
     if better:
         return effect, f"supported by {', '.join(better)}"
-    return effect, "contradicted" if worse else (
-        f"not supported: no interval lies above the training loss's ({loss.networks:.0f} networks of "
-        f"{loss.trainings:.0f} trainings)")
+    of = f"{loss.networks:.0f} networks of {loss.trainings:.0f} trainings"
+    return effect, "contradicted" if worse else f"not supported: no interval lies above the training loss's ({of})"
 
 
 def ledger(rows: pd.DataFrame, data: str) -> pd.DataFrame:
     """Rows P1, for one set, and P2, for all networks together, of docs/ledger.md."""
-    table = [("P1", "the I-frame's minimum is flatter than the residual's, that than motion's",
-              "matched networks at equal training loss", *p1(rows, data)),
-             ("P2", "flatter minima generalise better", "rank correlation with the accuracy gap", *p2(rows))]
-    return pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])
+    order = "the I-frame's minimum is flatter than the residual's, that than motion's"
+    first = "P1", order, "matched networks at equal training loss", *p1(rows, data)
+    second = "P2", "flatter minima generalise better", "rank correlation with the accuracy gap", *p2(rows)
+    return pd.DataFrame([first, second], columns=["claim", "says", "comparison", "effect", "verdict"])

@@ -50,12 +50,11 @@ class Clips:
 def clips_of(recipe: Recipe, data=None, split: str = "test") -> Clips:
     """The clips of ``data`` (default: the recipe's own), which are `night`'s, as the recipe's network sees them."""
     clips = batches(replace(recipe, data=data or recipe.data), split, {"student": recipe.view})
-    loaded = list(clips.evaluation())
-    x = torch.cat([batch.views["student"] for batch in loaded])
+    loaded = [(batch.views["student"], batch.labels) for batch in clips.evaluation()]
+    x, labels = (torch.cat(column) for column in zip(*loaded, strict=True))
     changes = isinstance(recipe.window, Segments) and recipe.view.modality != "iframe"
     moved = frame_difference(x, rest=128 / 255 if changes else None)
-    return Clips(x, torch.cat([batch.labels for batch in loaded]), actor_masks(clips), moved,
-                 np.array([record.id for record in clips.records]))
+    return Clips(x, labels, actor_masks(clips), moved, np.array([record.id for record in clips.records]))
 
 
 def stages_of(recipe: Recipe) -> tuple[str, ...]:
@@ -67,10 +66,10 @@ def downwards(recipe: Recipe) -> tuple[str, ...]:
     """Everything with weights, from the logits downwards: the order of :func:`kdlab.measure.attention.cascade`."""
     with torch.random.fork_rng(devices=[]):
         children = list(untrained(recipe.net).make(2).named_children())
-    found, of = [], stages_of(recipe)
+    found = []
     for name, child in reversed(children):
-        inside = [stage for stage in of if stage.split(".")[1] == name]
-        found += inside or [f"net.{name}"] * any(True for _ in child.parameters())
+        inside = [stage for stage in stages_of(recipe) if stage.split(".")[1] == name]
+        found += inside or ([f"net.{name}"] if list(child.parameters()) else [])
     return tuple(found)
 
 
@@ -116,14 +115,15 @@ def _asked(run: Run, clips: Clips, every: int) -> tuple[dict[tuple[str, str], np
 def _agreement(runs: dict[str, list[Run]], maps: dict[str, list], clips: dict[str, Clips]) -> dict[str, np.ndarray]:
     """Correlation of each dark-clip network's map with that of the bright teacher of its seed, on the enhanced clip;
     and of the same-light student's with its own teacher's (``=own``)."""
-    found: dict[str, list] = {}
-    for seed in range(len(runs["dlkdd"])):
-        bright, dark = (maps_of(find(runs[name][seed].recipe.teacher, pretrained=True), clips[seen])
-                        for name, seen in (("dlkdd", "ce_enhanced"), ("same_light", "ce_raw")))
-        pairs = {name: (name, bright) for name in ("ce_raw", "same_light", "dlkdd")}
-        for key, (name, theirs) in (pairs | {"same_light=own": ("same_light", dark)}).items():
-            found.setdefault(f"agreement/{key}", []).append(correlation(maps[name][seed], theirs))
-    return {key: np.stack(column) for key, column in found.items()}
+    def taught(name: str, seen: str) -> list[np.ndarray]:
+        return [maps_of(find(run.recipe.teacher, pretrained=True), clips[seen]) for run in runs[name]]
+
+    def agree(name: str, others: list[np.ndarray]) -> np.ndarray:
+        return np.stack([correlation(own, other) for own, other in zip(maps[name], others, strict=True)])
+
+    bright, dark = taught("dlkdd", "ce_enhanced"), taught("same_light", "ce_raw")
+    found = {f"agreement/{name}": agree(name, bright) for name in ("ce_raw", "same_light", "dlkdd")}
+    return found | {"agreement/same_light=own": agree("same_light", dark)}
 
 
 def looked(runs: dict[str, list[Run]], data=None, every: int = 1, say=print) -> dict[str, np.ndarray]:
