@@ -51,7 +51,8 @@ def taught(rows: pd.DataFrame) -> pd.DataFrame:
     pairs = heads.assign(exit=heads.modality + " " + heads["mark"]).pivot_table(
         index=["exit", "seed"], columns="net", values=["train_loss", *MEASURES], sort=False)
     ratios = pairs.xs("pkd", axis=1, level="net") / pairs.xs("ce_ic", axis=1, level="net")
-    return ratios.groupby("exit", sort=False).agg(lambda column: interval(column.to_numpy()))
+    found = ratios.groupby("exit", sort=False).agg(lambda column: interval(column.to_numpy()))
+    return found.rename_axis(index=None, columns=None)
 
 
 def hierarchy(rows: pd.DataFrame, data: str, net: str = "matched") -> pd.DataFrame:
