@@ -145,9 +145,8 @@ class Hessian:
     def _split(self, row: torch.Tensor, part: slice = slice(None)) -> list[torch.Tensor]:
         """One tensor a weight, in its own memory layout: convolutions would convert other ones in every product."""
         weights = self.weights[part]
-        shaped = [p.view(w.shape) for p, w in zip(row.split([w.numel() for w in weights]), weights, strict=True)]
-        return [p if w.is_contiguous() else torch.empty_like(w).copy_(p)
-                for p, w in zip(shaped, weights, strict=True)]
+        pairs = [(p.view(w.shape), w) for p, w in zip(row.split([w.numel() for w in weights]), weights, strict=True)]
+        return [p if w.is_contiguous() else torch.empty_like(w).copy_(p) for p, w in pairs]
 
     @contextlib.contextmanager
     def _mode(self):
@@ -181,8 +180,7 @@ class Hessian:
         self._kept, number = (None, None), 0
         for x, y in self._batches():
             kept = None
-            make = _gauss_newton if self.gauss_newton else _newton
-            kept = len(y), make(self.net, self.criterion, x, y, self.weights)
+            kept = len(y), _times(self.net, self.criterion, x, y, self.weights, self.gauss_newton)
             yield kept
             number += 1
         if number == 1:
@@ -210,19 +208,17 @@ def _stretches(weights: Sequence[torch.Tensor]) -> list[slice]:
     return [slice(*pair) for pair in zip(chosen, [*chosen[1:], len(weights)], strict=True)]
 
 
-def _newton(net, criterion, x, y, weights) -> Callable[..., Sequence[torch.Tensor]]:
-    """(v, part) → H v, within ``part`` of the weights."""
-    gradient = _gradient(criterion(net(x), y), weights)
-    return lambda vector, part=slice(None): _gradient(gradient[part], weights[part], vector, last=True)
-
-
-def _gauss_newton(net, criterion, x, y, weights) -> Callable[..., Sequence[torch.Tensor]]:
-    """(v, part) → Jᵀ C J v, within ``part`` of the weights: J the outputs' Jacobian, C the criterion's Hessian."""
+def _times(net, criterion, x, y, weights, gauss_newton: bool) -> Callable[..., Sequence[torch.Tensor]]:
+    """(v, part) → H v, or Jᵀ C J v, within ``part`` of the weights: J the outputs' Jacobian, C the criterion's Hessian.
+    """
     z = net(x)
+    if not gauss_newton:
+        gradient = _gradient(criterion(z, y), weights)
+        return lambda vector, part: _gradient(gradient[part], weights[part], vector, last=True)
     free, u = z.detach().requires_grad_(), torch.zeros_like(z, requires_grad=True)
     slope, back = _gradient(criterion(free, y), [free]), _gradient(z, weights, [u])  # Jᵀu is linear in u and gives Jv
 
-    def times(vector, part=slice(None)):
+    def times(vector, part):
         forward = _gradient(back[part], [u], vector, last=True)
         return _gradient(z, weights[part], _gradient(slope, [free], forward, last=True), last=True)
 

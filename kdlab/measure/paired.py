@@ -58,8 +58,7 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None, replic
     """Effect of ``a`` − ``b`` in points; each ``(seeds, clips)``, 1 where right (or any score in [0, 1]).
 
     Row s of both is the same seed, column n the same clip; ``units (clips,)`` groups clips that must be resampled
-    together (default: each clip alone). Raises ``ValueError`` when the shapes differ, a side is empty, or a score is no
-    finite number.
+    together (default: each clip alone). Raises ``ValueError`` for other shapes, and scores that are not finite.
     """
     whole(1, replicates=replicates)
     a, b = np.asarray(a, float), np.asarray(b, float)

@@ -27,10 +27,9 @@ _CUT = {"motion": (-20, 20), "residual": (-128, 127)}  # pixels, grey levels: th
 def frame_table(path: Path | str) -> pd.DataFrame:
     """A row for each frame of a file: ``number``, ``position`` in its group (0: the I-frame), ``kind``, ``bytes``.
 
-    Mean squares over pixels and colours, in squared grey levels: ``difference`` to the I-frame, ``residual``
-    (accumulated), ``own`` (that since the frame before). Shares, 0 to 1: ``moved`` and ``own_moved`` (pixels of
-    motion not 0, accumulated and since the frame before), ``cut_motion`` (pixels) and ``cut_residual`` (values): more
-    than the network's 8 bits hold. Raises what ``kdlab.clips.compressed.modalities`` does.
+    Mean squares, in squared grey levels: ``difference`` to the I-frame, ``residual`` (accumulated), ``own`` (that since
+    the frame before). Shares, 0 to 1: ``moved`` and ``own_moved`` (pixels of motion not 0), ``cut_motion`` (pixels) and
+    ``cut_residual`` (values): more than the network's 8 bits hold. Raises what ``modalities`` does.
     """
     rows, sizes = [], scan(path).sizes.tolist()
     for its, own in zip(modalities(path), modalities(path, accumulated=False), strict=True):

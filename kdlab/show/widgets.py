@@ -28,13 +28,11 @@ _SETTLED = 4  # frames that the camera's denoiser needs before its running mean 
 
 def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callable | None = None,
                      camera: Camera = Camera(), seed: int = 0) -> Figure:
-    """A frame of an ordinary clip, the same frame recorded in the dark, and that brightened by ``enhancer``.
+    """The middle frame of a well exposed clip ``bright uint8 (T, H, W, 3)``, the same frame recorded in the dark by
+    ``camera``, and that brightened by ``enhancer`` (of ``kdlab.clips.enhance``, or none).
 
-    bright: well exposed ``uint8 (T, H, W, 3)``, whose middle frame is shown; exposure: light on the sensor, 1 for a
-    typical dark clip and half of that for each stop less; enhancer: see ``kdlab.clips.enhance``, ``None`` for none;
-    camera: who recorded it, with its gain (``level``: what the median would be at exposure 1) and its read noise.
-    Above the frames stands the signal-to-noise ratio of the photo-electrons at the median, before denoising. Raises
-    ValueError for an exposure that is not positive.
+    ``exposure`` is the light on the sensor, 1 for a typical dark clip. Above the frames stands the signal-to-noise
+    ratio of the photo-electrons at the median, before denoising. Raises ValueError for an exposure not above 0.
     """
     positive("1 is a typical dark clip, 0.5 one stop darker", exposure=exposure)
     shown = len(bright) // 2
@@ -71,10 +69,8 @@ def exposure_widget(bright: np.ndarray, camera: Camera = Camera()):
 
 def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperature: float = 4.0,
                         label: int | None = None) -> Figure:
-    """One clip's softmax of ``logits (K,)`` at temperature 1 and at ``temperature``, with its entropy in nats.
-
-    Raises ValueError for a temperature that is not positive.
-    """
+    """One clip's softmax of ``logits (K,)`` at temperature 1 and at ``temperature``, with its entropy in nats. Raises
+    ValueError for a temperature not above 0."""
     positive("1 is the softmax as it is", temperature=temperature)
     nats = entropy(softmax(logits / temperature))
     fig = soft_target_bars(logits, classes, tuple(dict.fromkeys((1, temperature))), label)
@@ -95,11 +91,8 @@ def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int 
 
 
 def gop_picture(path: Path | str, number: int, accumulated: bool = True) -> Figure:
-    """Frame ``number`` of an MPEG-4 part 2 file as what the codec makes it of: ``codec_plots.equation``.
-
-    ``accumulated``: from the I-frame of its group, else from the frame before. Raises what
-    ``kdlab.clips.compressed.modalities`` does.
-    """
+    """Frame ``number`` of an MPEG-4 part 2 file as what the codec makes it of, from the I-frame of its group
+    (``accumulated``) or from the frame before. Raises what ``kdlab.clips.compressed.modalities`` does."""
     return equation(*modalities(path, [number], accumulated), accumulated)
 
 
@@ -119,11 +112,8 @@ def threshold_widget(combined: np.ndarray, labels: np.ndarray, costs: np.ndarray
 
 def explore(picture: Callable, **controls):
     """``picture(**values)`` drawn anew whenever a control is let go; nothing where nobody can move one, so that no dead
-    slider is stored.
-
-    A control is a slider (start, lowest, highest, step, and its words, if they are not its name), whole where its step
-    is; a list of choices; the words of a tick, which is set; or any widget.
-    """
+    slider is stored. A control is a slider (start, lowest, highest, step, and its words, if they are not its name),
+    whole where its step is; a list of choices; the words of a tick, which is set; or any widget."""
     if headless():
         print("Run this cell in JupyterLab for sliders; the next picture is one position of them.")
         return None
@@ -132,9 +122,10 @@ def explore(picture: Callable, **controls):
     def control(given):
         if isinstance(given, tuple):
             start, low, high, step, *words = given
-            kind = IntSlider if isinstance(step, int) else FloatSlider
-            more = {} if isinstance(step, int) else {"readout_format": f".{max(1, len(f'{step:g}') - 2)}f"}
-            return kind(start, min=low, max=high, step=step, description="".join(words), **more)
+            how = dict(min=low, max=high, step=step, description="".join(words))
+            if isinstance(step, int):
+                return IntSlider(start, **how)
+            return FloatSlider(start, readout_format=f".{max(1, len(f'{step:g}') - 2)}f", **how)
         if isinstance(given, list):
             return Dropdown(options=given)
         return Checkbox(True, description=given) if isinstance(given, str) else given
