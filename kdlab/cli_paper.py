@@ -1,5 +1,6 @@
 """``kdlab paper``: the papers' hyper-parameters on their data sets. Heavy imports stay inside the commands."""
 
+from functools import reduce
 from importlib import import_module
 from pathlib import Path
 
@@ -7,56 +8,56 @@ import click
 
 from kdlab import paths
 
+_FILE = click.Path(path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
 
 @click.group()
 def paper():
     """The papers' hyper-parameters on their data sets: a GPU's work, and a dry run that says how much."""
 
 
-def _paper(name: str, module: str, folders: str, about: str, *own: click.Option) -> None:
-    """Add the command of a paper: ``module`` has its ``PAPER`` and a ``profile`` of its ``own`` options."""
+def _paper(name: str, module: str, folders: str, about: str, *own) -> None:
+    """Add a command: ``module`` has its ``PAPER``, and a ``profile`` of its ``own`` options."""
+    where = f"Folder of the {folders}; default: $KDLAB_REAL_CLIPS, else data/."
+    rate = "Dense bf16 rate of your GPU, for the dry run's hours."
+    options = (
+        *own,
+        click.option("--dry-run", is_flag=True, help="Only say what is needed, what it costs, what it is compared to."),
+        click.option("--data-root", type=_FILE, help=where),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+        click.option("--tflops", type=click.FloatRange(1), default=400, show_default=True, help=rate),
+    )
 
-    def go(dry_run: bool, data_root: Path | None, seed: int, tflops: float, **options) -> None:
-        found = import_module(f"kdlab.papers.{module}")
-        size, root = found.profile(**options), data_root or paths.real_clips() or paths.data_dir()
+    def go(dry_run: bool, data_root: Path | None, seed: int, tflops: float, **profile) -> None:
+        found, root = import_module(f"kdlab.papers.{module}"), data_root or paths.real_clips() or paths.data_dir()
+        size = found.profile(**profile)
         if dry_run:
             return click.echo(found.PAPER.dry_run(root, size, tflops))
         click.echo(found.PAPER.run(root, size, seed, say=click.echo).round(2).to_string())
 
-    options = (
-        click.Option(["--dry-run"], is_flag=True, help="Only say what is needed, what it costs, what it is compared "
-                                                       "with."),
-        click.Option(["--data-root"], type=click.Path(path_type=Path),
-                     help=f"Folder of the {folders}; default: $KDLAB_REAL_CLIPS, else data/."),
-        click.Option(["--seed"], type=click.IntRange(0), default=0, show_default=True),
-        click.Option(["--tflops"], type=click.FloatRange(1), default=400, show_default=True,
-                     help="Dense bf16 rate of your GPU, for the dry run's hours."),
-    )
-    about += "; goes on where an interrupted call stopped."
-    paper.add_command(click.Command(name, callback=go, params=[*own, *options], help=about))
+    command = reduce(lambda made, option: option(made), reversed(options), go)
+    paper.command(name, help=f"{about}; goes on where an interrupted call stopped.")(command)
 
 
-def _weights(whose: str, *parts: str) -> click.Option:
-    """The option of a checkpoint, or of one for each of ``parts``."""
-    file = click.Path(path_type=Path)
-    if not parts:
-        return click.Option(["--weights"], type=file, help=f"{whose} to begin from.")
-    return click.Option(["--weights"], type=(click.Choice(parts), file), multiple=True, metavar="NAME FILE",
-                        help=f"{whose} to begin from; once for each of {', '.join(parts)}.")
+def _weights(what: str, each: str = "", among: tuple[str, ...] = ()):
+    """The option ``--weights``: one checkpoint, or one for ``each`` of those ``among`` which one chooses."""
+    if not each:
+        return click.option("--weights", type=_FILE, help=f"{what} to begin from.")
+    kind, words = (click.Choice(among), _FILE), f"{what} to begin from; one for each {each}."
+    return click.option("--weights", type=kind, multiple=True, metavar=f"{each.upper()} FILE", help=words)
 
 
+_DRAWS = click.option("--draws", type=click.IntRange(1), default=1, help="Crops of a clip that exits see, in memory.")
+_FLOW = click.option("--flow", "flow_folder", type=_FOLDER, help="Folder of flow pictures, one a set; else computed.")
 _paper("dual_light", "dual_light.paper_size", "folders arid, arid15, dark48",
        "DL-KDD on ARID v1.0, ARID v1.5 and Dark-48, with its controls",
        _weights("Checkpoint of R(2+1)D-34 (IG-65M)"))
 _paper("progressive", "progressive.paper_size", "folders ucf101, hmdb51, transcoded",
        "PKD and WISE on UCF-101 and HMDB-51, with their controls",
-       _weights("CoViAR's checkpoint", "residual", "motion", "iframe"),
-       click.Option(["--draws"], type=click.IntRange(1), default=1, show_default=True,
-                    help="Crops of a training clip that the exits see; each takes host memory."))
+       _weights("CoViAR's checkpoint", "modality", ("residual", "motion", "iframe")), _DRAWS)
 _paper("generative", "generative.paper_size", "folders ucf101, hmdb51",
        "GenKD on UCF-101 and HMDB-51, RGB and flow, with its controls",
-       _weights("I3D's checkpoint for the teacher", "rgb", "flow"),
-       click.Option(["--flow", "flow_folder"], type=click.Path(exists=True, file_okay=False, path_type=Path),
-                    help="Folder of flow pictures, a folder for each data set in it; without it flow is computed."))
+       _weights("I3D's checkpoint for the teacher", "stream", ("rgb", "flow")), _FLOW)
 _paper("detection", "generative.detection_paper_size", "folder thumos14", "GenKD on THUMOS14's untrimmed videos",
        _weights("I3D's checkpoint for the teacher"))

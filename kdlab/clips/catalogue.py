@@ -152,11 +152,10 @@ def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
 def from_folder(root: Path | str) -> Catalogue:
     """A class-per-folder tree, optionally below ``train``, ``val`` and ``test``.
 
-    Without split folders, groups are read from file names where they have the pattern of ARID
-    (``Class_<group>_<n>``) or UCF (``..._gNN_cNN``), otherwise each clip is its own group, and whole groups are dealt
-    to train, val and test, about 60 : 15 : 25 in each class, the same way every time. Without a ``val`` folder,
-    validation clips are carved from train. Links are followed, each folder once (``tree.Tree``). Raises CatalogueError
-    when no class folder with videos is found, and for folders that cannot be read or are no classes.
+    Without split folders whole groups (``group_from_name``) are dealt to train, val and test, about 60 : 15 : 25 in
+    each class, the same way every time. Without a ``val`` folder, validation clips are carved from train. Links are
+    followed, each folder once (``tree.Tree``). Raises CatalogueError when no class folder with videos is found, and for
+    folders that cannot be read or are no classes.
     """
     root = named(root)
     if not root.is_dir():
@@ -282,7 +281,7 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
 
 
 def group_from_name(id_: str, label: str) -> str:
-    """The recording group that a clip's file name tells, or the clip's own id when it tells none.
+    """The recording group that a clip's file name tells, as those of ARID and UCF do, else the clip's own id.
 
     >>> group_from_name("Jump/Jump_8_1", "Jump"), group_from_name("v_Archery_g07_c02", "Archery")
     ('Jump_8', 'g07')

@@ -3,8 +3,7 @@
 Formats and counts are those of docs/methods.md, section 6. A reader takes the folder that holds the clips and, in it
 or beside it, the released lists; ``split`` names a published split; ``expected`` replaces the published counts.
 Labels are 0-based in the released order; validation is carved from train by group. All raise CatalogueError or
-FileNotFoundError with file and row: a count that is not the published one, a class number that is not the folder's,
-a clip listed twice, a missing file.
+FileNotFoundError with file and row.
 """
 
 import re
@@ -15,14 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord, group_from_name, open_clips, own_folds, with_splits
 from kdlab.clips.splits import some
-from kdlab.clips.tables import (
-    check_counts,
-    check_name,
-    find_near,
-    near,
-    read_list,
-    read_table,
-)
+from kdlab.clips.tables import check_counts, check_name, find_near, near, read_list, read_table
 from kdlab.clips.tree import CatalogueError, is_video, refuse_odd
 
 Counts = Mapping[str, int]

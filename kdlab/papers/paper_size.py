@@ -198,7 +198,8 @@ class Paper:
             lines += [
                 f"{which.title}: {about.clips}",
                 f"  put into   {root / which.folder}",
-                *(f"  {what:10} {line}" for what, line in zip(("clips", "lists"), about.layout, strict=True)),
+                f"  clips      {about.folders}",
+                f"  lists      {about.lists}",
                 f"  note       {about.remark}",
                 f"  found      {f'no: {there}' if isinstance(there, str) else 'yes'}",
                 f"  splits     {', '.join(which.splits)}: {_listed(clips)} training clips; {VAL_SHARE:.0%} validate",

@@ -566,4 +566,4 @@ def test_the_table_of_data_sets_says_where_each_belongs():
     assert [data.title.split()[0].rstrip(",") for data in DATA_SETS] == [
         "ARID", "ARID", "ARID", "Dark-48", "UCF-101", "HMDB-51", "THUMOS14", "UCF-101", "HMDB-51"]
     for data in DATA_SETS:
-        assert data.remark and len(data.layout) == 2 and data.clips and data.splits
+        assert data.remark and data.folders and data.lists and data.clips and data.splits

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import Compressed
-from kdlab.clips.paper_segments import PaperSegments
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
+from kdlab.clips.segments import PaperSegments
 from kdlab.nets.compressed import CHANNELS, CoViARNet
 from kdlab.nets.pretrained import Weights, untrained
 from kdlab.nets.video import build
