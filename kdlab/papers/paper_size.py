@@ -28,9 +28,6 @@ from kdlab.train.loop import Progress, Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import obtain
 
-__all__ = ["Cost", "Paper", "PaperSet", "activation_bytes", "cost", "example", "trainings"]
-
-
 # --- what a training costs -----------------------------------------------------------------------------------------
 
 

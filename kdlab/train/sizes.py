@@ -13,9 +13,6 @@ from kdlab.night import ACTIONS, Night
 from kdlab.train.loop import Settings
 from kdlab.values import positive, whole
 
-__all__ = ["DEMO", "SMOKE", "STUDY", "VARIETY", "AttentionSize", "DetectionSize", "ExitSize", "FlatnessSize",
-           "GenerativeSize", "Profile", "current"]
-
 #: The one ``variety`` at which demo and study stand: plain CE on raw clips is neither trivial nor hopeless there.
 VARIETY = 0.25
 

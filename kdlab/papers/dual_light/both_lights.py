@@ -9,8 +9,6 @@ import numpy as np
 from kdlab.clips.decode import Streamed
 from kdlab.clips.views import Enhanced, Raw, View
 
-__all__ = ["BothLights"]
-
 
 @dataclass(frozen=True)
 class BothLights(Streamed):

@@ -13,8 +13,6 @@ from kdlab.distill.method import CrossEntropy
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.values import fraction, one_of, positive, whole
 
-__all__ = ["RandomGamma", "StoredTargets", "shuffle"]
-
 
 @dataclass(frozen=True)
 class RandomGamma(CrossEntropy):

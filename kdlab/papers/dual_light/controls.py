@@ -24,8 +24,6 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import STUDY, Profile
 
-__all__ = ["COMPARISONS", "TITLES", "columns", "effects", "few_columns", "study"]
-
 #: Enough seeds to see what explains the main effect, not to decide every row.
 SEEDS, FEW_SEEDS = 5, 4
 #: Half the widths of the student, a quarter of its multiply–accumulates.

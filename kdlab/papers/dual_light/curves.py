@@ -7,8 +7,6 @@ from torch import nn
 
 from kdlab.values import whole
 
-__all__ = ["CurveNet", "Curves", "apply_curves"]
-
 
 def apply_curves(x: torch.Tensor, curves: torch.Tensor) -> torch.Tensor:
     """``x ← x + r (x² − x)`` for each map r of ``curves`` in turn, per pixel and colour.

@@ -19,8 +19,6 @@ from kdlab.study import Outcome, Part, Scores, Study, by_condition, convergence
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import STUDY, Profile
 
-__all__ = ["FOLDS", "columns", "study"]
-
 FOLDS = ("1", "2", "3")
 #: A fold has 50 training clips. CE on dark clips, mean validation accuracy of the folds (30 clips) after 60, 100 and
 #: 200 epochs: 33, 57, 53 % with seed 0; 47, 43 % with seed 1; training loss 0.56, 0.18, 0.03.

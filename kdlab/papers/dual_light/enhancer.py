@@ -25,8 +25,6 @@ from kdlab.train.recipe import Prepared, Recipe, UserClips, portable, to_json
 from kdlab.train.runs import Run, obtain
 from kdlab.values import positive, whole
 
-__all__ = ["CurveRecipe", "TrainedCurves"]
-
 _AT_ONCE = 2**16  # pixels of a picture that the network sees at once; each takes about 1.5 kB of memory there
 
 

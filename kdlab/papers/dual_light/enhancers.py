@@ -14,8 +14,6 @@ from kdlab.study import Outcome, Part, Study, by_condition
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import DEMO, Profile
 
-__all__ = ["columns", "enhancers", "study", "summary"]
-
 #: Clips scored against their twins, spread over the test split.
 SCORED = 44
 

@@ -18,8 +18,6 @@ from torch.nn import functional as F
 from kdlab.distill.losses import entropy, smoothed_targets, smoothing_of_entropy
 from kdlab.distill.method import KD
 
-__all__ = ["DualLight", "MatchedSmoothing"]
-
 
 @dataclass(frozen=True)
 class DualLight(KD):

@@ -18,8 +18,6 @@ from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import Profile
 
-__all__ = ["ENHANCERS", "PAPER", "SETS", "profile", "recipes"]
-
 _NO_NUMBER = "DL-KDD: unknown; its abstract claims the best result, without a number"
 SETS = (
     PaperSet("ARID v1.0", "arid", 11, (2288, 2252, 2259), (

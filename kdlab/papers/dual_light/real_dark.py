@@ -20,8 +20,6 @@ from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import STUDY, Profile
 
-__all__ = ["CONDITIONS", "FOLDS", "columns", "study"]
-
 FOLDS = ("A", "B")
 CONDITIONS = ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "label_smoothing")
 EPOCHS = 40

@@ -11,8 +11,6 @@ from kdlab.papers.dual_light.two_lights import TwoLights
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import Profile
 
-__all__ = ["TITLES", "dual_light", "sweep"]
-
 
 def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = None, test_fold: str | None = None,
                enhancer=Gamma(), dark: View = Raw()) -> dict[str, Recipe]:

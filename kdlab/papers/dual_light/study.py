@@ -20,9 +20,6 @@ from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run
 from kdlab.train.sizes import DEMO, STUDY, Profile
 
-__all__ = ["ALPHAS", "CLAIMS", "HEADLINE", "TEMPERATURES", "columns", "committed_costs", "committed_sweep",
-           "cost_points", "costs", "ledger", "study"]
-
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 6
 #: Clips a class on which the study's networks are validated once they are trained.

@@ -11,8 +11,6 @@ import torch
 from kdlab.nets.attention_head import Attended, AttendedNet
 from kdlab.nets.pretrained import Statistics
 
-__all__ = ["TwoLights"]
-
 
 class TwoLightNet(AttendedNet):
     """DarkLight: one backbone for both lights, then attention over the tokens of both."""

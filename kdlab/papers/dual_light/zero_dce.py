@@ -16,8 +16,6 @@ from torch.nn import functional as F
 
 from kdlab.values import alike, fraction, not_negative, whole
 
-__all__ = ["ZeroDce", "colour_loss", "exposure_loss", "smoothness_loss", "spatial_loss"]
-
 
 def spatial_loss(enhanced: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """L_spa: the contrast between neighbouring 4 × 4 regions is kept.

@@ -22,8 +22,6 @@ from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run
 
-__all__ = ["CONDITIONS", "PAPER", "SETS", "PaperSize", "profile", "recipes"]
-
 SETS = (
     PaperSet("THUMOS14", "thumos14", 20, (VIDEOS["json"]["train"],), (
         "GenKD, average mAP, second-hand, to be checked before it is quoted: student 32.6 → 33.7",

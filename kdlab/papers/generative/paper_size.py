@@ -24,8 +24,6 @@ from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run
 
-__all__ = ["CONDITIONS", "PAPER", "SETS", "STREAMS", "PaperSize", "profile", "recipes", "together"]
-
 _SECOND_HAND = "second-hand, to be checked before it is quoted: RGB / two streams, student {} → GenKD {}"
 SETS = (
     PaperSet("UCF-101", "ucf101", 101, tuple(split["train"] for split in UCF_COUNTS.values()),

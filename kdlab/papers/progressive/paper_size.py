@@ -32,8 +32,6 @@ from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run, find
 
-__all__ = ["CONDITIONS", "PAPER", "SETS", "profile", "recipes", "scores"]
-
 _COUNTS = {"ucf101": UCF_COUNTS, "hmdb51": HMDB_COUNTS}
 SETS = (
     PaperSet("UCF-101", "ucf101", 101, tuple(split["train"] for split in UCF_COUNTS.values()), (
