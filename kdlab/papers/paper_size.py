@@ -101,8 +101,8 @@ def _cost(recipe: Recipe, classes: int, example: Callable, device: str) -> Cost:
     names = {name for part in method.parts(nets).values() for name in part}
     sizes = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
     trained = sum(sizes[name] for name in names)
-    return Cost(forward.get_total_flops() / 2, training.get_total_flops() / 2 / len(steps), kept, trained,
-                sum(sizes.values()) - trained)
+    one, step = forward.get_total_flops() / 2, training.get_total_flops() / 2 / len(steps)
+    return Cost(one, step, kept, trained, sum(sizes.values()) - trained)
 
 
 def _alike(value):
@@ -205,11 +205,13 @@ class Paper:
                 f"  GPU time   {table.n @ table.h:,.1f} h a seed ({tflops:g} TFLOP/s × {share:g}: both assumed)",
                 *(f"  compare    {line}" for line in which.published), "",
             ]
-        return "\n".join([
-            *lines, "n trainings alike. GMACs: of a clip, forward and to train on it; M: million parameters; GiB: with"
+        lines += [
+            "n trainings alike. GMACs: of a clip, forward and to train on it; M: million parameters; GiB: with"
             " optimiser and activations; h: of a GPU, all splits. Workspaces and evaluation are left out.",
             f"Released settings that are not reproduced: {self.otherwise}.",
-            f"What is the paper's, the reference code's, ours or unknown: docs/methods.md, {self.section}."])
+            f"What is the paper's, the reference code's, ours or unknown: docs/methods.md, {self.section}.",
+        ]
+        return "\n".join(lines)
 
     def _table(self, which: PaperSet, made: dict, clips: list[int], flops: float) -> pd.DataFrame:
         """A line for the n trainings of a split that take the same; ``flops`` are those of an hour."""
@@ -221,12 +223,12 @@ class Paper:
             each, settings = cost(recipe, which.classes, self.example), recipe.settings
             half = settings.precision == "bf16"  # a copy of what is trained, beside gradients and AdamW's moments
             memory = (16 + 2 * half) * each.trained + 4 * each.frozen + settings.batch_size * each.kept / (1 + half)
-            rows.append({
-                "part": part, "training": recipe.condition, "epochs": settings.epochs, "batch": settings.batch_size,
-                "steps": _listed(settings.epochs * (n // min(n, settings.batch_size)) for n in clips),
-                "clip": f"{recipe.window.frames} × {recipe.window.crop}²", "GMACs": each.forward / 1e9,
-                "to train": each.training / 1e9, "M": each.trained / 1e6, "M frozen": each.frozen / 1e6,
-                "GiB": memory / 2**30, "h": 2 * each.training * settings.epochs * sum(clips) / flops})
+            steps = _listed(settings.epochs * (n // min(n, settings.batch_size)) for n in clips)
+            hours = 2 * each.training * settings.epochs * sum(clips) / flops
+            row = {"part": part, "training": recipe.condition, "epochs": settings.epochs, "batch": settings.batch_size}
+            row |= {"steps": steps, "clip": f"{recipe.window.frames} × {recipe.window.crop}²"}
+            row |= {"GMACs": each.forward / 1e9, "to train": each.training / 1e9, "M": each.trained / 1e6}
+            rows.append(row | {"M frozen": each.frozen / 1e6, "GiB": memory / 2**30, "h": hours})
         table = pd.DataFrame(rows).round(3)
         alike = table.groupby([name for name in table if name != "training"], sort=False, as_index=False).training
         return alike.agg(n="size", trainings=lambda names: ", ".join(dict.fromkeys(names)))

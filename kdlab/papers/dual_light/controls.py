@@ -98,9 +98,8 @@ def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
 
 def _controls(made: dict[str, Recipe]) -> dict[str, Recipe]:
     raw, student, reversed_teacher = made["ce_raw"], made["dlkdd"], made["same_light"].teacher
-    methods = {"stored": StoredTargets(), "shuffled_within": StoredTargets(shuffled="within"),
-               "shuffled_between": StoredTargets(shuffled="between"), "dkd": DecoupledKD(), "fitnet": FitNet(),
-               "at": AttentionTransfer()}
+    methods = {"stored": StoredTargets(), "dkd": DecoupledKD(), "fitnet": FitNet(), "at": AttentionTransfer()}
+    methods |= {f"shuffled_{how}": StoredTargets(shuffled=how) for how in ("within", "between")}
     changed = {
         "from_teacher": replace(raw, start=student.teacher),
         "random_gamma": replace(raw, method=RandomGamma()),
@@ -117,8 +116,12 @@ def few_columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     """Few clips: the headline conditions, and ``dlkdd:<enhancer>`` with a teacher on other enhancers (of gamma 1.8, and
     of none, the headline has students)."""
     ways = {name: enhancers(profile)[name] for name in ("gamma1.4", "gamma2.2", "he", "zerodce", "zerodce-steady")}
-    return by_condition(lambda seed: {c: dual_light(profile, seed)[c] for c in HEADLINE} | {
-        f"dlkdd:{name}": dual_light(profile, seed, enhancer=e)["dlkdd"] for name, e in ways.items()}, seeds)
+
+    def made(seed: int) -> dict[str, Recipe]:
+        taught = {f"dlkdd:{n}": dual_light(profile, seed, enhancer=e)["dlkdd"] for n, e in ways.items()}
+        return {c: recipe for c, recipe in dual_light(profile, seed).items() if c in HEADLINE} | taught
+
+    return by_condition(made, seeds)
 
 
 def effects(scores: Scores) -> dict[str, dict[str, Effect]]:

@@ -39,8 +39,9 @@ def columns(profile: Profile, seeds: int, fold: str) -> dict[str, list[Recipe]]:
 
 
 def _parts(profile: Profile, seeds: int) -> list[Part]:
-    return [Part("weizmann_dark", columns(profile, seeds, fold), fold, "group", real="weizmann", file=f"fold{fold}",
-                 whole=Outcome.rows) for fold in FOLDS]
+    how = dict(unit="group", real="weizmann", whole=Outcome.rows)
+    made = {fold: columns(profile, seeds, fold) for fold in FOLDS}
+    return [Part("weizmann_dark", recipes, fold, file=f"fold{fold}", **how) for fold, recipes in made.items()]
 
 
 def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:

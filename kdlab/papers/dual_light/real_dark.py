@@ -40,8 +40,8 @@ def columns(profile: Profile, seeds: int, fold: str) -> dict[str, list[Recipe]]:
     settings = Settings(epochs=1 if profile.name == "smoke" else EPOCHS, lr=1e-3)
 
     def tuned(recipe: Recipe) -> Recipe:
-        return replace(recipe, data=_clips(fold), settings=settings, start=recipe,
-                       teacher=recipe.teacher and tuned(recipe.teacher))
+        teacher = recipe.teacher and tuned(recipe.teacher)
+        return replace(recipe, data=_clips(fold), settings=settings, start=recipe, teacher=teacher)
 
     def made(seed: int) -> dict[str, Recipe]:
         on = dual_light(profile, seed)
@@ -56,11 +56,10 @@ def _parts(profile: Profile, seeds: int) -> list[Part]:
     """``seeds`` networks of the `night` study are asked zero-shot, :data:`TUNED_SEEDS` of them are fine-tuned."""
     there, parts = on_night(profile, seeds, CONDITIONS), []
     for fold in FOLDS:
-        how = dict(fold=fold, unit="group", real="arid6", whole=_whole)
-        parts += [Part("arid6", there, **how, on=_clips(fold), file=f"zero_shot-{fold}",
-                       rows=lambda outcome: replace(outcome, runs={}).rows()),
-                  Part("arid6_finetuned", columns(profile, min(seeds, TUNED_SEEDS), fold), **how,
-                       file=f"finetuned-{fold}")]
+        how, tuned = dict(fold=fold, unit="group", real="arid6", whole=_whole), min(seeds, TUNED_SEEDS)
+        asked = dict(on=_clips(fold), file=f"zero_shot-{fold}", rows=lambda outcome: replace(outcome, runs={}).rows())
+        parts.append(Part("arid6", there, **how, **asked))
+        parts.append(Part("arid6_finetuned", columns(profile, tuned, fold), **how, file=f"finetuned-{fold}"))
     return parts
 
 
@@ -70,10 +69,11 @@ def _whole(outcome: Outcome) -> list[dict]:
 
 
 def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
-    tuned = found.get("arid6_finetuned")
-    return [f"a teacher that was not fine-tuned, {name}: {tuned.effect(f'{name}_kept', name)}"
-            for name in ("same_light", "dlkdd") if tuned]
+    if not (tuned := found.get("arid6_finetuned")):
+        return []
+    pairs = {name: tuned.effect(f"{name}_kept", name) for name in ("same_light", "dlkdd")}
+    return [f"a teacher that was not fine-tuned, {name}: {effect}" for name, effect in pairs.items()]
 
 
-study = Study("dual_light_arid6", _parts, size=STUDY, lines=_lines, committed=True,
-              claims=(replace(CLAIMS[0], controls=("label_smoothing",)), *CLAIMS[1:]))
+_claims = replace(CLAIMS[0], controls=("label_smoothing",)), *CLAIMS[1:]
+study = Study("dual_light_arid6", _parts, size=STUDY, lines=_lines, committed=True, claims=_claims)

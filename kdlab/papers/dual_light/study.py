@@ -130,9 +130,9 @@ def _parts(profile: Profile, seeds: int) -> list[Part]:
     """The conditions; those of demo size that a user makes, too, and that are committed; and DL-KDD's sweep there."""
     small = beside(profile)
     cells = {f"dlkdd:t{t:g}:a{a:g}": [recipe] for (t, a), recipe in sweep(small, 0, TEMPERATURES, ALPHAS).items()}
+    late = lambda scores, runs: fused(scores, "two_stream", runs["ce_raw"], runs["ce_enhanced"])  # noqa: E731
     return [
-        Part("night", columns(profile, seeds), rows=_rows,
-             answers=lambda scores, runs: fused(scores, "two_stream", runs["ce_raw"], runs["ce_enhanced"])),
+        Part("night", columns(profile, seeds), rows=_rows, answers=late),
         replace(_demo(small, seeds if profile.name == "smoke" else DEMO_SEEDS), publish=True),
         Part("night_demo", cells, file="", rows=_sweep_rows),
     ]
@@ -158,9 +158,13 @@ def _rows(outcome: Outcome) -> list[dict]:
 
 def _sweep_rows(outcome: Outcome) -> list[dict]:
     """Validation accuracy of DL-KDD over temperature × alpha: the test clips are not read."""
-    return [outcome.row(condition=cell, seed=0, metric="val_accuracy", value=run.predictions("val").accuracy, unit="%",
-                        recipe=run.folder.name) for cell, (run,) in outcome.runs.items()]
+    about = dict(seed=0, metric="val_accuracy", unit="%")
+    return [outcome.row(**about, condition=cell, value=run.predictions("val").accuracy, recipe=run.folder.name)
+            for cell, (run,) in outcome.runs.items()]
 
 
-study = Study("dual_light", _parts, size=STUDY, claims=CLAIMS, yours=lambda: _demo(DEMO, DEMO.seeds), titles=TITLES,
-              committed=True)
+def _yours() -> Part:
+    return _demo(DEMO, DEMO.seeds)
+
+
+study = Study("dual_light", _parts, size=STUDY, claims=CLAIMS, yours=_yours, titles=TITLES, committed=True)

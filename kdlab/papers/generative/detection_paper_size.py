@@ -58,18 +58,17 @@ def profile(weights: Path | str | None = None) -> PaperSize:
 
 def recipes(which: PaperSet, root: Path, size: PaperSize, seed: int = 0) -> dict[tuple[str, str], Recipe]:
     """(ground truth, condition) → recipe. GenKD's passes alternate as released: an epoch each, so twice the epochs."""
-    found = {}
+    found, window, once = {}, size.window, size.settings
+    turns = 2 * once.epochs
+    phase_1, phase_2 = DetectionRepresentation(alternating=turns), DetectionDistillation(alternating=turns)
+    teacher, student = (GatedDetector(net, window.crop) for net in (size.teacher, size.student))
     for split in which.splits:
-        clips = UserClips(str(root / which.folder), split)
-        twice = replace(size.settings, epochs=2 * size.settings.epochs)
-        student = Recipe("det_student", clips, Raw(), Detection(), net=size.student, window=size.window,
-                         settings=size.settings, seed=seed)
-        phase_1 = replace(student, condition="det_teacher", method=DetectionRepresentation(alternating=twice.epochs),
-                          net=GatedDetector(size.teacher, size.window.crop), settings=twice, seed=seed + 1)
-        phase_2 = replace(student, condition="det_genkd", method=DetectionDistillation(alternating=twice.epochs),
-                          net=GatedDetector(size.student, size.window.crop), settings=twice, teacher=phase_1)
-        control = replace(phase_2, condition="det_untrained", method=replace(phase_2.method, teacher="untrained"))
-        found |= {(split, recipe.condition): recipe for recipe in (phase_1, student, phase_2, control)}
+        clips, twice = UserClips(str(root / which.folder), split), replace(once, epochs=turns)
+        base = Recipe("det_student", clips, Raw(), Detection(), None, None, size.student, window, once, seed)
+        taught = replace(base, condition="det_teacher", method=phase_1, net=teacher, settings=twice, seed=seed + 1)
+        genkd = replace(base, condition="det_genkd", method=phase_2, net=student, settings=twice, teacher=taught)
+        control = replace(genkd, condition="det_untrained", method=replace(phase_2, teacher="untrained"))
+        found |= {(split, recipe.condition): recipe for recipe in (taught, base, genkd, control)}
     return found
 
 

@@ -5,6 +5,7 @@ Section 2.2 of docs/methods.md tells, number by number, what is the reference co
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -68,25 +69,22 @@ def profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path |
 
 def recipes(which: PaperSet, root: Path, size: PaperSize, seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
     """(split, stream, condition) → recipe. GenKD's passes alternate as released: an epoch each, so twice the epochs."""
-    found = {}
-    for split in which.splits:
-        clips = UserClips(str(root / which.folder), split)
-        for k, stream in enumerate(STREAMS):
-            window, settings = size.windows[k], size.settings[k]
-            clip = window.frames, window.crop, window.crop
-            flow = FlowFiles(str(Path(size.flow_folder) / which.folder)) if size.flow_folder else Flow()
-            twice = replace(settings, epochs=2 * settings.epochs)
-            base = Recipe("student_ce", clips, Raw() if stream == "rgb" else flow, net=size.students[k], window=window,
-                          settings=settings, seed=seed)
-            plain = replace(base, condition="teacher_ce", net=size.teachers[k], seed=seed + 1)
-            dropout = 0.5
-            phase_1 = replace(plain, condition="teacher_fr", method=FeatureRepresentation(alternating=twice.epochs),
-                              net=Gated(size.teachers[k], clip, dropout=dropout), settings=twice)
-            phase_2 = replace(base, condition="genkd", net=Gated(size.students[k], clip, dropout=dropout),
-                              settings=twice, method=GenerativeDistillation(alternating=twice.epochs), teacher=phase_1)
-            every = (phase_1, base, replace(base, condition="kd", method=KD(), teacher=plain), phase_2,
-                     replace(phase_2, condition="untrained", method=replace(phase_2.method, teacher="untrained")))
-            found |= {(split, stream, recipe.condition): recipe for recipe in every}
+    found, folder = {}, size.flow_folder
+    flow = FlowFiles(str(Path(folder) / which.folder)) if folder else Flow()
+    for split, (k, stream) in product(which.splits, enumerate(STREAMS)):
+        clips, view = UserClips(str(root / which.folder), split), Raw() if stream == "rgb" else flow
+        window, once = size.windows[k], size.settings[k]
+        clip, turns = (window.frames, window.crop, window.crop), 2 * once.epochs
+        teacher, student = (Gated(nets[k], clip, dropout=0.5) for nets in (size.teachers, size.students))
+        phase_1, phase_2 = FeatureRepresentation(alternating=turns), GenerativeDistillation(alternating=turns)
+        base = Recipe("student_ce", clips, view, net=size.students[k], window=window, settings=once, seed=seed)
+        plain = replace(base, condition="teacher_ce", net=size.teachers[k], seed=seed + 1)
+        kd = replace(base, condition="kd", method=KD(), teacher=plain)
+        twice = replace(once, epochs=turns)
+        taught = replace(plain, condition="teacher_fr", method=phase_1, net=teacher, settings=twice)
+        genkd = replace(base, condition="genkd", method=phase_2, net=student, settings=twice, teacher=taught)
+        control = replace(genkd, condition="untrained", method=replace(phase_2, teacher="untrained"))
+        found |= {(split, stream, recipe.condition): recipe for recipe in (taught, base, kd, genkd, control)}
     return found
 
 

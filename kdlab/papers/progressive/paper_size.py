@@ -15,9 +15,8 @@ from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.clips.segments import PaperSegments
-from kdlab.nets.compressed import CHANNELS, CoViARNet
-from kdlab.nets.pretrained import Weights, untrained
-from kdlab.nets.video import build
+from kdlab.nets.compressed import CoViARNet
+from kdlab.nets.pretrained import Weights
 from kdlab.night import Night
 from kdlab.papers.paper_size import Paper, PaperSet, cost, example
 from kdlab.papers.progressive.anytime import cost_per_exit
@@ -50,6 +49,7 @@ CONDITIONS = ("ce_ic", "pkd", "pkd_iframe", "own_final")
 _OTHERWISE = ("Adam with eps 1e-3 and L2 decay (AdamW here); rates of 1, .1 (input) and .01 of the base (.1 for all"
               " layers); rates that fall by steps (a cosine); exits with rates by modality, at 256², on new crops in"
               " each epoch (one rate, 224², kept crops); colour jitter; up to 5 test segments")
+_SCALES = (1.0, 0.875, 0.75)
 #: CPU milliseconds, one core, to read and cut 3 frames of a clip at 340x256: measured on 20 clips of 36 to 89 frames.
 _READ_MS = {"residual": 9, "motion": 9, "iframe": 5}
 
@@ -62,12 +62,15 @@ def profile(weights: Mapping[str, Path | str] | None = None, draws: int = 1) -> 
     """
     made = {modality: Weights.of(path) for modality, path in dict(weights or ()).items()}
     rates = {"residual": 5e-4, "motion": 1e-3, "iframe": 3e-5}
-    backbones = tuple(Recipe(
-        m, Night(), Compressed(m), SettledCrossEntropy(), net=CoViARNet(m, 50 if m == "iframe" else 18, made.get(m)),
-        window=PaperSegments(scales=(1.0, 0.875, 0.75) + (0.66,) * (m == "iframe")),
-        settings=Settings(510, 40 if m == "iframe" else 80, rates[m], 1e-4, "cosine", "bf16")) for m in ORDER)
+    backbones = []
+    for m in ORDER:
+        large = m == "iframe"
+        net, window = CoViARNet(m, 50 if large else 18, made.get(m)), PaperSegments(scales=_SCALES + (0.66,) * large)
+        settings = Settings(510, 40 if large else 80, rates[m], 1e-4, "cosine", "bf16")
+        plain = Recipe(m, Night(), Compressed(m), SettledCrossEntropy(), net=net, window=window, settings=settings)
+        backbones.append(plain)
     settings = Settings(300, 32, 1e-3, 0.0, "cosine", "bf16")
-    return ExitRecipe("exits", Night(), FrozenView(draws), settings=settings, backbones=backbones)
+    return ExitRecipe("exits", Night(), FrozenView(draws), settings=settings, backbones=tuple(backbones))
 
 
 def recipes(which: PaperSet, root: Path, size: ExitRecipe, seed: int = 0) -> dict[tuple[str, str], ExitRecipe]:
@@ -80,29 +83,24 @@ def recipes(which: PaperSet, root: Path, size: ExitRecipe, seed: int = 0) -> dic
     return found
 
 
-def _trio(size: ExitRecipe, classes: int) -> tuple[Trio, dict[str, tuple[int, ...]]]:
-    """Networks and heads without weights on the meta device, and the shapes of what they see of a clip."""
-    nets = {m: untrained(backbone.net) for m, backbone in size.needs().items()}
-    with torch.device("meta"):
-        made = {m: build(net, classes, 0, torch.zeros(CHANNELS[m]), torch.ones(CHANNELS[m])) for m, net in nets.items()}
-        trio = Trio(made, ExitHeads.on(**nets).make(classes))
-    windows = {m: backbone.window for m, backbone in size.needs().items()}
-    return trio, {m: (CHANNELS[m], w.frames, w.crop, w.crop) for m, w in windows.items()}
+def _trio(size: ExitRecipe, classes: int) -> tuple[Trio, dict[str, torch.Tensor]]:
+    """Networks and heads without weights, and what they see of an empty clip."""
+    nets, views = {}, {}
+    for modality, backbone in size.needs().items():
+        made, _, views[modality] = example(backbone, classes)
+        nets[modality] = made["student"]
+    heads = ExitHeads.on(**{modality: backbone.net for modality, backbone in size.needs().items()})
+    return Trio(nets, heads.make(classes)), views
 
 
 def _example(recipe: Recipe, classes: int) -> tuple[dict, object, object]:
     """As :func:`kdlab.papers.paper_size.example`; the exits see what their networks make of an empty clip."""
     if not recipe.needs():
         return example(recipe, classes)
-    views, finals = {}, []
-    for modality, backbone in recipe.needs().items():
-        nets, _, x = example(backbone, classes)
-        with torch.no_grad():
-            maps, logits = nets["student"].net.features(x)
-        views[modality] = [stage.unflatten(0, (1, -1)) for stage in maps]
-        finals.append(logits)
-    batch = FeatureBatch(views | {"finals": torch.stack(finals, 1)}, torch.zeros(1, dtype=torch.long), ("",))
-    return {"student": recipe.net.make(classes)}, batch, batch.views
+    trio, views = _trio(recipe, classes)
+    maps, finals = trio.frozen(views)
+    batch = FeatureBatch(maps | {"finals": finals}, torch.zeros(1, dtype=torch.long), ("",))
+    return {"student": trio.heads}, batch, batch.views
 
 
 def _special(which: PaperSet, root: Path, size: ExitRecipe, clips: list[int]) -> list[str]:
@@ -142,7 +140,9 @@ def scores(run: Run, mix: tuple[float, float, float], costs: np.ndarray, say=pri
 
 
 def _rows(which: PaperSet, runs: dict[tuple[str, str], Run], size: ExitRecipe, say) -> list[tuple]:
-    costs = cost_per_exit(*_trio(size, which.classes))
+    with torch.device("meta"):
+        trio, views = _trio(size, which.classes)
+    costs = cost_per_exit(trio, {modality: tuple(x.shape[1:]) for modality, x in views.items()})
     return [(way, condition, value) for (split, condition), run in runs.items() for way, value
             in scores(run, FAITHFUL_MIX[which.folder][int(split) - 1], costs, say).items()]
 
