@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 
 from kdlab.clips.flow import Flow
 from kdlab.clips.views import Window
-from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
-from kdlab.distill.feature_baselines import FeatureNorm, SimKD
+from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm, FitNet, SimKD
 from kdlab.distill.method import KD
 from kdlab.nets.i3d import TinyC3D
 from kdlab.night import ACTIONS, Night
