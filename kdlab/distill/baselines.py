@@ -50,8 +50,9 @@ def fitnet_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) 
     """Mean squared difference over all elements (Romero et al., arXiv 1412.6550); the student's features come out of a
     regressor. Raises ``ValueError`` when the shapes differ."""
     if student_features.shape != teacher_features.shape:
-        raise ValueError(f"the student's features are {tuple(student_features.shape)} after the regressor, the teacher's "
-                         f"{tuple(teacher_features.shape)}; tap a layer at which both have the same time and space")
+        raise ValueError(f"the student's features are {tuple(student_features.shape)} after the regressor, the "
+                         f"teacher's {tuple(teacher_features.shape)}; tap a layer at which both have the same time "
+                         "and space")
     return F.mse_loss(student_features, teacher_features)
 
 

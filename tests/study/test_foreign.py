@@ -23,7 +23,7 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, Window
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.nets.video import TinyR2Plus1D
-from kdlab.papers.dual_light.recipes import SMOKE
+from kdlab.train.sizes import SMOKE
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.study import Claim, Part, Study, by_condition
 from kdlab.train.loop import Settings

@@ -62,6 +62,6 @@ def alignment_rows(outcome: Outcome) -> list[dict]:
     outcome.evidence.save("generative-alignment", found)
     for name, e in alignment_effects(found).items():
         outcome.say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
-    return [outcome.row(condition=name, seed=s, metric="auc", value=round(100 * float(area), 4), unit="%",
-                        recipe=runs[name][s].folder.name if name in runs else "")
-            for name, column in found.items() if name != "units" for s, area in enumerate(column.mean(1))]
+    return [row for name, column in found.items() if name != "units" for s, area in enumerate(column.mean(1))
+            for row in outcome.numbers(("auc", 100 * area, "%"), condition=name, seed=s,
+                                       recipe=runs[name][s].folder.name if name in runs else "")]
