@@ -120,8 +120,8 @@ class Claim:
     claim: str
     says: str
     condition: str
-    baseline: str | Sequence[str]
-    controls: Sequence[str] = ()
+    baseline: str | Sequence[str] | Mapping[str, str]
+    controls: Sequence[str] | Mapping[str, str] = ()
     comparison: str = ""
     effect: Callable[[Scores, str, str], Effect] = lambda scores, condition, other: scores.effect(condition, other)
 

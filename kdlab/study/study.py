@@ -72,7 +72,7 @@ class Study:
             raise ValueError(f"two parts of the study {self.name} keep their predictions as {min(twice)}: give one "
                              "another file=")
         known = {condition for part in parts for condition in part.recipes}
-        if all(part.answers is Part.answers for part in parts):
+        if all(part.answers is Part.answers and part.whole is Part.whole for part in parts):
             for claim in self.claims:
                 if lacking := claim.lacking(known) | ({*claim.controls} - known):
                     raise ValueError(f"claim {claim.claim} of the study {self.name} names {min(lacking)!r}, which it "
