@@ -18,9 +18,6 @@ from kdlab.distill.method import CrossEntropy, weighed
 from kdlab.layers import outputs
 from kdlab.values import alike, fraction, not_negative, positive
 
-__all__ = ["AttentionTransfer", "DecoupledKD", "FeatureNorm", "FitNet", "SimKD", "attention_transfer_loss", "dkd_loss",
-           "feature_norm_loss", "fitnet_loss", "simkd_loss"]
-
 
 def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels: torch.Tensor, temperature: float,
              alpha: float, beta: float) -> torch.Tensor:

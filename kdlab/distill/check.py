@@ -5,8 +5,6 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-__all__ = ["DistillationError", "check_distillation"]
-
 
 class DistillationError(ValueError):
     """Teacher and student that cannot be distilled as they are; ``findings`` has one sentence for each reason."""

@@ -12,8 +12,6 @@ from torch.nn import functional as F
 
 from kdlab.distill.losses import check_mixture, soft_target_loss
 
-__all__ = ["KD", "CrossEntropy", "weighed"]
-
 
 def weighed(terms: dict[str, tuple[float, torch.Tensor]]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss, and the terms beside it, of name → (weight, term); a term of weight 0 is only told."""

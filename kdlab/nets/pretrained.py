@@ -16,8 +16,6 @@ from torch import nn
 
 from kdlab.nets.video import WrongWeights, load_weights
 
-__all__ = ["KINETICS", "MissingWeights", "Statistics", "Weights", "untrained"]
-
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean, standard deviation per channel, pixels in [0, 1]
 #: What the R(2+1)D weights of torchvision (Kinetics) and of IG-65M were trained with.
 KINETICS: Statistics = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)

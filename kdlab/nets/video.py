@@ -11,8 +11,6 @@ from torch import nn
 
 from kdlab.values import fraction, whole
 
-__all__ = ["Normalised", "TinyR2Plus1D", "WrongWeights", "begin_as", "build", "load_weights", "stages"]
-
 
 class WrongWeights(ValueError):
     """Weights that belong to another architecture."""

@@ -13,8 +13,6 @@ from kdlab.study.scores import Scores, collect
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 
-__all__ = ["LEDGER", "Claim", "Outcome", "Part", "beside", "by_condition", "flat", "seed_after_seed"]
-
 #: Columns of a table of verdicts.
 LEDGER = ["claim", "says", "comparison", "effect", "verdict"]
 

@@ -17,8 +17,6 @@ from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run, save_arrays
 
-__all__ = ["Scores", "answers", "collect", "fused", "obtained", "origin", "pooled", "same_seeds", "tested"]
-
 
 @dataclass(frozen=True)
 class Scores:

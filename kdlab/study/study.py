@@ -17,8 +17,6 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import current
 
-__all__ = ["Study"]
-
 
 @dataclass(frozen=True)
 class Study:

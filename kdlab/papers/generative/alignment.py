@@ -13,8 +13,6 @@ from kdlab.papers.generative.recipes import GenerativeSize
 from kdlab.study import Outcome, load_arrays
 from kdlab.train.runs import Run
 
-__all__ = ["ATTENTIVE", "UNTRIMMED", "aligned", "alignment", "alignment_effects", "alignment_rows", "watched"]
-
 #: The untrimmed videos on which λ is read: those that the detection study tests on.
 UNTRIMMED = replace(detection_recipes.night(detection_recipes.STUDY).night,
                     videos=(0, 0, detection_recipes.STUDY.videos[2]))

@@ -20,8 +20,6 @@ from kdlab.papers.generative.detection_loss import Detection, detection_terms
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, attending
 from kdlab.values import not_negative
 
-__all__ = ["DetectionDistillation", "DetectionRepresentation"]
-
 
 class _OfDetectors:
     """What a detector learns in pass 2, in place of classes."""

@@ -18,8 +18,6 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, among
 from kdlab.values import positive, whole
 
-__all__ = ["CLASSES", "DEMO", "SMOKE", "STUDY", "TITLES", "DetectionSize", "conditions", "night", "sized"]
-
 CLASSES = ("Jump", "Sit", "Stand", "Turn", "Walk", "Wave")
 #: The layer before time is halved, and the last: as the paper's Mixed_4f and Mixed_5c.
 TAPS = ("stages.2.2", "stages.3")

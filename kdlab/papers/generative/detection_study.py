@@ -22,9 +22,6 @@ from kdlab.study import convergence as study_convergence
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 
-__all__ = ["HEADLINE", "METRICS", "Detections", "collected", "columns", "convergence", "effects", "ledger", "sized",
-           "study", "width"]
-
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 3
 #: GenKD's own protocol on THUMOS14; fixed before the test videos were looked at.

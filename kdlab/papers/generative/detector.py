@@ -21,8 +21,6 @@ from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights
 from kdlab.papers.generative.nets import CVAE, Attention, CVAEs, normed_gate
 from kdlab.values import whole
 
-__all__ = ["DetectionNet", "Detector"]
-
 
 @dataclass(frozen=True)
 class Detector:

@@ -26,8 +26,6 @@ from kdlab.layers import at_random, outputs
 from kdlab.papers.generative.nets import CVAEs, read_cvae
 from kdlab.values import alike, fraction, not_negative, one_of, whole
 
-__all__ = ["FeatureRepresentation", "GenerativeDistillation", "kl_to_attention", "noise_floor", "warmth"]
-
 TAPS = ("net.backbone", "net.attention")
 
 

@@ -17,8 +17,6 @@ from kdlab.nets.video import WrongWeights, load_weights, stages
 from kdlab.stored import read_weights
 from kdlab.values import fraction, whole
 
-__all__ = ["CVAE", "Attention", "CVAEs", "Gated", "gate", "mean_log_probability", "normed_gate", "read_cvae"]
-
 
 def gate(features: torch.Tensor, attention: torch.Tensor, faithful: bool = False) -> torch.Tensor:
     """``F ⊙ λ · ΣF / Σ(F ⊙ λ)``, the sums over each clip, so that each keeps the sum of its (rectified) features.

@@ -14,8 +14,6 @@ from kdlab.measure.alignment import ENERGY, Trace
 from kdlab.measure.paired import effect
 from kdlab.papers.generative.recipes import TITLES
 
-__all__ = ["alignments", "features", "losses", "moment", "over_time", "signal_title"]
-
 LINES = ("-", "--", ":", "-.")
 PASSES = {"pass 1, of the CVAE": {"rebuilt": "MSE(F, F′)", "kl": "KL (nats)", "taught": "MSE(F′, F′ by the teacher)"},
           "pass 2, of the network": {"ce": "class loss (nats)", "generated": "MSE(decoded from λ, F)",

@@ -22,9 +22,6 @@ from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import VARIETY, among
 from kdlab.values import whole
 
-__all__ = ["ABLATIONS", "DEMO", "HEADLINE", "ONCE", "REAL", "SMOKE", "STUDIED", "STUDY", "STUDENT", "TEACHER", "TITLES",
-           "WINDOW", "GenerativeSize", "conditions", "night", "sized", "streams"]
-
 WINDOW = Window(16, 36, 32)
 TEACHER, STUDENT = TinyC3D(), TinyC3D((4, 8, 16, 64), (False, False, True, True))
 

@@ -38,9 +38,6 @@ from kdlab.papers.generative.recipes import (
 from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, convergence
 from kdlab.train.recipe import Recipe, UserClips
 
-__all__ = ["COMPETITORS", "SETS", "columns", "convergence_line", "data_sets", "g2", "ledger", "sized",
-           "study", "test_clips"]
-
 FOLDS = ("1", "2", "3")
 #: What GenKD is compared with in row G2, at the same steps.
 COMPETITORS = ("student_ce", "kd", "dkd", "fitnets", "attention_transfer", "simkd", "feature_norm")

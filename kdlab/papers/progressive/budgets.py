@@ -21,9 +21,6 @@ from kdlab.papers.progressive import wise
 from kdlab.train.loop import one_thread, seeded
 from kdlab.train.runs import Run, batches
 
-__all__ = ["BUDGETS", "THETAS", "Calibrated", "Parts", "area_effect", "calibrated", "everything", "parts", "swept",
-           "teaching_losses"]
-
 #: Of WISE's early exits; at −1 every clip stops at the first exit, at 1 at the last.
 THETAS = np.array([-1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99, 0.995, 0.999, 1])
 #: Shares of the cost of all twelve exits, at which methods are compared.

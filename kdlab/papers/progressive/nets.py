@@ -14,8 +14,6 @@ from kdlab.layers import Outputs
 from kdlab.nets.video import Normalised
 from kdlab.values import whole
 
-__all__ = ["ORDER", "POOLED", "Exit", "ExitHeads", "Heads", "Trio", "frozen_maps"]
-
 #: The modalities in the order of their exits.
 ORDER = ("residual", "motion", "iframe")
 #: Height and width to which a tiny network's exits average a map first: about those of its third stage.

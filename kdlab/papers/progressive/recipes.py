@@ -29,9 +29,6 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, among
 from kdlab.values import whole
 
-__all__ = ["CONTEXT", "DEMO", "HEADLINE", "ORDERS", "SMOKE", "STUDY", "TITLES", "TRAINED", "ExitSize", "conditions",
-           "night", "sized", "trio"]
-
 #: The probability that place and props tell the class, at which the three networks stand in the papers' order.
 CONTEXT = 0.9
 

@@ -30,9 +30,6 @@ from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_conditio
 from kdlab.train.recipe import UserClips
 from kdlab.train.runs import Run, find
 
-__all__ = ["CONTEXTS", "SETS", "columns", "differing", "exit_effect", "gate_line", "ledger", "regime", "sized",
-           "study", "teachers"]
-
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 4
 FOLDS = ("1", "2", "3")

@@ -23,10 +23,6 @@ from scipy.special import log_softmax, softmax
 
 from kdlab.values import finite, not_negative, positive
 
-__all__ = ["FAITHFUL_MIX", "FINAL_EXITS", "PUBLISHED_GMACS", "area", "best_single", "combine", "cost", "curve",
-           "fit_wise", "late_fusion", "max_probability", "mean_probabilities", "solve", "stop_at", "temperatures",
-           "three_way", "threshold_for_budget"]
-
 FINAL_EXITS = [3, 7, 11]
 #: The released last exit for each published split: weights of the residual, motion and iframe final `[code]`.
 FAITHFUL_MIX = {

@@ -24,8 +24,6 @@ from kdlab.papers.progressive.wise import solve
 from kdlab.study import LEDGER, Claim, Outcome, Part, Scores, Study, load_arrays, pooled
 from kdlab.train.runs import Run, find
 
-__all__ = ["METHODS", "SEGMENTS", "area_effects", "effects", "ledger", "load_curves", "sized", "study", "trio_of"]
-
 #: Whose exits are combined.
 METHODS = ("ce_ic", "pkd")
 #: Of the sweep without exits: the three finals, fused, at fewer segments.
