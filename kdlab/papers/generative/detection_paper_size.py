@@ -18,7 +18,6 @@ from kdlab.nets.pretrained import Weights
 from kdlab.papers.generative.detection_loss import Detection
 from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector
-from kdlab.papers.generative.gated_detector import GatedDetector
 from kdlab.papers.paper_size import PaperSet, cost, look, placed, present
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
@@ -68,9 +67,9 @@ def recipes(which: PaperSet, root: Path, size: PaperSize, seed: int = 0) -> dict
         student = Recipe("det_student", clips, Raw(), Detection(), net=size.student, window=size.window,
                          settings=size.settings, seed=seed)
         phase_1 = replace(student, condition="det_teacher", method=DetectionRepresentation(alternating=twice.epochs),
-                          net=GatedDetector(size.teacher, size.window.crop), settings=twice, seed=seed + 1)
+                          net=replace(size.teacher, gated=size.window.crop), settings=twice, seed=seed + 1)
         phase_2 = replace(student, condition="det_genkd", method=DetectionDistillation(alternating=twice.epochs),
-                          net=GatedDetector(size.student, size.window.crop), settings=twice, teacher=phase_1)
+                          net=replace(size.student, gated=size.window.crop), settings=twice, teacher=phase_1)
         control = replace(phase_2, condition="det_untrained", method=replace(phase_2.method, teacher="untrained"))
         found |= {(split, recipe.condition): recipe for recipe in (phase_1, student, phase_2, control)}
     return found
@@ -91,7 +90,7 @@ def dry_run(root: Path, size: PaperSize, tflops: float = 400, share: float = 0.3
         there = look(which, root, "detection")
         seen = counted(there, window)
         number = 1000 if isinstance(seen, str) else seen
-        nets = (GatedDetector(size.teacher, window.crop), GatedDetector(size.student, window.crop), size.student)
+        nets = (replace(size.teacher, gated=window.crop), replace(size.student, gated=window.crop), size.student)
         teacher, gated, bare = (cost(net, which.classes, window.frames, window.crop) for net in nets)
         # pass 1 walks forward, pass 2 there and back (3), a teacher forward beside it; two GenKDs, a plain student
         work = settings.epochs * ((4 + 1 + 1) * teacher[0] + 2 * 4 * gated[0] + 3 * bare[0])

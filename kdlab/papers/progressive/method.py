@@ -23,9 +23,6 @@ from kdlab.distill.losses import check_mixture, entropy, smoothed_targets, smoot
 from kdlab.distill.method import CrossEntropy
 from kdlab.values import alike, fraction, positive
 
-__all__ = ["PAPER", "FixedMixture", "LabelExits", "Progressive", "RandomTeacher", "SettledCrossEntropy",
-           "SmoothedExits", "coinciding", "gate", "only", "orders", "soft_cross_entropy", "teacher_at"]
-
 FINALS = ("residual", "motion", "iframe")
 EXITS = 9
 Schedule = tuple[tuple[str, float], ...]

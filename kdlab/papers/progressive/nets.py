@@ -14,8 +14,6 @@ from kdlab.layers import Outputs
 from kdlab.nets.video import Normalised
 from kdlab.values import whole
 
-__all__ = ["ORDER", "POOLED", "Exit", "ExitHeads", "Heads", "Trio"]
-
 #: The modalities in the order of their exits.
 ORDER = ("residual", "motion", "iframe")
 #: Height and width to which a tiny network's exits average a map first: about those of its third stage.
@@ -97,6 +95,11 @@ def _heads(net) -> tuple[Exit, Exit, Exit]:
     return Exit(256, 64), Exit(512, 256), Exit(1024, 1024)
 
 
+def frozen_maps(net: Normalised, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Outputs ``(B*T, C_k, h_k, w_k)`` of the first three stages, and logits ``(B, K)``, of pixels."""
+    return net.net.features((x - net.mean) / net.std)
+
+
 class Trio(nn.Module):
     """Three frozen networks and their trained heads: twelve exits.
 
@@ -120,7 +123,7 @@ class Trio(nn.Module):
         features, finals = {}, []
         for modality, net in self.nets.items():
             x = views[modality]
-            maps, logits = net.net.features((x - net.mean) / net.std)
+            maps, logits = frozen_maps(net, x)
             features[modality] = [m.unflatten(0, (len(x), -1)) for m in maps]
             finals.append(logits)
         return features, torch.stack(finals, 1)

@@ -26,8 +26,7 @@ from kdlab.night import Night
 from kdlab.papers.paper_size import PaperSet, cost, look, placed, present
 from kdlab.papers.progressive.anytime import cost_per_exit
 from kdlab.papers.progressive.budgets import everything, parts
-from kdlab.papers.progressive.exits import ExitRecipe
-from kdlab.papers.progressive.features import FrozenView
+from kdlab.papers.progressive.exits import ExitRecipe, FrozenView
 from kdlab.papers.progressive.method import SettledCrossEntropy, gate
 from kdlab.papers.progressive.nets import ORDER, ExitHeads, Trio
 from kdlab.papers.progressive.recipes import STUDY, conditions
