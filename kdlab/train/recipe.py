@@ -22,8 +22,7 @@ from torch import nn
 from kdlab import protocols
 from kdlab.clips.catalogue import Catalogue, own_folds
 from kdlab.clips.check import without_damaged
-from kdlab.clips.datasets import open_data
-from kdlab.clips.outline import outline
+from kdlab.clips.datasets import open_data, outline
 from kdlab.clips.tree import named
 from kdlab.clips.views import Raw, View, Window
 from kdlab.contents import once, one_look, settled
