@@ -24,7 +24,6 @@ from kdlab.processes import each, locked
 from kdlab.progress import track
 from kdlab.sources import source_hash
 from kdlab.stored import DamagedRun, read_note, read_weights, weights_hash
-from kdlab.train.feeding import fed
 from kdlab.train.loop import fit, predict
 from kdlab.train.preparing import prepared
 from kdlab.train.recipe import Recipe, to_json
@@ -153,7 +152,7 @@ def _train(found: Passing, note: dict, marks: list[float], needed: dict, say: Ca
             yield step
         note["ended"] = True
 
-    trained = fit(recipe.method, nets, fed(train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
+    trained = fit(recipe.method, nets, train, recipe.settings, recipe.seed,
                   checkpoint=folder / "checkpoint.safetensors", progress=watched, say=say)
     note["cpu_seconds"] = round(trained.cpu_seconds, 2)
     if note["ended"]:

@@ -22,18 +22,16 @@ from torch import nn
 from kdlab import protocols
 from kdlab.clips.catalogue import Catalogue, own_folds
 from kdlab.clips.check import without_damaged
-from kdlab.clips.datasets import open_data, outline
+from kdlab.clips.datasets import open_data
 from kdlab.clips.tree import named
 from kdlab.clips.views import Raw, View, Window
-from kdlab.contents import once, one_look, settled
+from kdlab.contents import once, one_look
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.sources import home, loaded, parts
 from kdlab.train.loop import Settings
 from kdlab.values import whole
-
-__all__ = ["NotImported", "Prepared", "Recipe", "UserClips", "check", "from_json", "own_clips", "portable", "to_json"]
 
 
 class NotImported(ValueError):
@@ -102,24 +100,15 @@ class UserClips:
         return found
 
     def _listed(self) -> Catalogue:
-        return once((self, self._place, "listed"), self._open)
-
-    def _open(self) -> Catalogue:
-        """The catalogue, read again only when its :func:`outline` differs from when it was read."""
-        now, seen = time.time_ns(), outline(self._place)
-        known = _opened.get((self, self._place))
-        if known is None or known[0] != seen:
+        def read() -> Catalogue:
             clips = open_data(self.path, None if self.own_folds else self.test_fold)
-            known = seen, own_folds(clips, self.own_folds, self.test_fold) if self.own_folds else clips
-            _opened.pop((self, self._place), None)
-            if all(settled(its, now) for its in seen[1].values()):
-                _opened[self, self._place] = known
-        return known[1]
+            return own_folds(clips, self.own_folds, self.test_fold) if self.own_folds else clips
+
+        return once((self, self._place, "listed"), read)
 
 
 _PROTOCOLS = {"data": protocols.Data, "view": protocols.View, "window": protocols.Window, "net": protocols.Net}
-#: What was last read of clips, and said of them: (clips, place) → …
-_opened: dict[tuple[UserClips, Path], tuple[tuple, Catalogue]] = {}
+#: What was last said of clips: (clips, place) → (until when it holds, fingerprint)
 _lately: dict[tuple[UserClips, Path], tuple[float, str]] = {}
 
 
