@@ -13,10 +13,10 @@ from matplotlib.ticker import NullFormatter
 from kdlab.measure.alignment import ENERGY, Trace
 from kdlab.measure.paired import effect
 from kdlab.papers.generative.recipes import TITLES
+from kdlab.show.plots import beside, drawn, image, interval, rows
 
 __all__ = ["alignments", "features", "losses", "moment", "over_time", "signal_title"]
 
-LINES = ("-", "--", ":", "-.")
 PASSES = {"pass 1, of the CVAE": {"rebuilt": "MSE(F, F′)", "kl": "KL (nats)", "taught": "MSE(F′, F′ by the teacher)"},
           "pass 2, of the network": {"ce": "class loss (nats)", "generated": "MSE(decoded from λ, F)",
                                      "attention": "MSE(λ, λ of the teacher)"}}
@@ -36,7 +36,7 @@ def losses(histories: dict[str, pd.DataFrame]) -> Figure:
             for line, (term, label) in enumerate(terms.items()):
                 if term in history:
                     seen = history.dropna(subset=[term])
-                    ax.plot(seen.epoch, seen[term], color=f"C{line}", linestyle=LINES[line], label=label)
+                    ax.plot(seen.epoch, seen[term], label=label, **drawn(line, marker=""))
             ax.set(yscale="log", xlabel="epoch", title=f"{name}: {title}")
             ax.yaxis.set_minor_formatter(NullFormatter())
             ax.legend(fontsize=7)
@@ -51,8 +51,8 @@ def features(maps: dict[str, np.ndarray], channels: int = 24, title: str = "") -
     top = max(float(values[order].max()) for values in maps.values())
     fig, axes = plt.subplots(1, len(maps), figsize=(1.9 * len(maps) + 1, 3.6), sharey=True, squeeze=False)
     for ax, (name, values) in zip(axes[0], maps.items(), strict=True):
-        sns.heatmap(values[order], vmin=0, vmax=top, cmap="cividis", ax=ax, cbar=ax is axes[0, -1],
-                    cbar_kws={"label": "mean over space"}, yticklabels=False)
+        bar = dict(cbar=ax is axes[0, -1], cbar_kws={"label": "mean over space"})
+        sns.heatmap(values[order], vmin=0, vmax=top, cmap="cividis", ax=ax, yticklabels=False, **bar)
         ax.set_title(name, fontsize=8)
         ax.set_xlabel("step")
     axes[0, 0].set_ylabel(f"the {len(order)} most active channels")
@@ -64,14 +64,13 @@ def _lines(ax: plt.Axes, trace: Trace, classes: Sequence[str], names: Sequence[s
     """Each signal standardised over the video, above one another; labelled intervals shaded."""
     for start, end, label in trace.segments:
         ax.axvspan(start, end, color="grey", alpha=0.25, linewidth=0)
-        ax.annotate(classes[label], ((start + end) / 2, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
-                    textcoords="offset points", ha="center", fontsize=7)
+        ax.text((start + end) / 2, 1.03, classes[label], transform=ax.get_xaxis_transform(), ha="center", fontsize=7)
     for line, name in enumerate(names):
         values = trace.signals[name]
-        ax.plot(trace.seconds, (values - values.mean()) / max(values.std(), 1e-9) - offset * line, color=f"C{line}",
-                linestyle=LINES[line % 4], linewidth=1.3)
-    ax.set(yticks=-offset * np.arange(len(names)), yticklabels=[signal_title(name) for name in names],
-           xlim=(0, float(trace.seconds[-1]) + 1), xlabel="time (s)")
+        height = (values - values.mean()) / max(values.std(), 1e-9) - offset * line
+        ax.plot(trace.seconds, height, linewidth=1.3, **drawn(line, marker=""))
+    ax.set_yticks(-offset * np.arange(len(names)), [signal_title(name) for name in names])
+    ax.set(xlim=(0, float(trace.seconds[-1]) + 1), xlabel="time (s)")
     ax.tick_params(axis="y", labelsize=8)
     ax.grid(False, axis="y")
 
@@ -92,9 +91,8 @@ def moment(frames: np.ndarray, trace: Trace, classes: Sequence[str], second: flo
     if not 0 <= second < len(frames) / fps:
         raise ValueError(f"second {second:g} lies outside the video of {len(frames) / fps:.1f} s")
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 0.42 * len(names) + 1.1), width_ratios=(1, 3))
-    left.imshow(frames[int(second * fps)])
     happens = [classes[label] for start, end, label in trace.segments if start <= second < end]
-    left.set(xticks=[], yticks=[], title=f"{second:.1f} s: {', '.join(happens) or 'nothing labelled'}")
+    image(left, frames[int(second * fps)], f"{second:.1f} s: {', '.join(happens) or 'nothing labelled'}", "medium")
     _lines(right, trace, classes, names)
     right.axvline(second, color="black", linewidth=1)
     return fig
@@ -110,10 +108,9 @@ def alignments(table: dict[str, np.ndarray], title: str = "") -> Figure:
         e = effect(table[name], 0 * table[name], table["units"])
         each = 100 * table[name].mean(1)
         ax.plot(each, np.full(len(each), y - 0.22), "o", color="C0", markersize=4, alpha=0.6)
-        ax.plot([e.low, e.high], [y, y], color="C0", linewidth=4, solid_capstyle="butt")
-        ax.plot(e.mean, y, "D", color="black", markersize=5)
-        ax.annotate(str(round(e.mean, 1)), (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+        interval(ax, y, e.mean, e.low, e.high)
+        beside(ax, y, str(round(e.mean, 1)))
     ax.axvline(50, color="black", linewidth=0.8, linestyle=":")
-    ax.set(yticks=range(len(names)), yticklabels=[signal_title(name) for name in names], ylim=(len(names) - 0.5, -0.5),
-           xlabel=f"area under the ROC curve (%), {table[ENERGY].shape[1]} videos; dotted: chance", title=title)
+    rows(ax, map(signal_title, names), title=title)
+    ax.set_xlabel(f"area under the ROC curve (%), {table[ENERGY].shape[1]} videos; dotted: chance")
     return fig

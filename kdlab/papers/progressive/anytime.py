@@ -60,22 +60,22 @@ def walk(trio: Trio, read: Callable, decide: Callable, samples: int, costs: np.n
     ``decide(k, logits (n, k, K)) -> (stop (n,) bool, answers (n, K))`` sees the logits of the first k exits; whoever it
     stops takes part in nothing that follows. After the last exit all stop. ``costs`` are :func:`cost_per_exit`'s.
     """
-    device, maps, said, answered = next(trio.parameters()).device, {}, [], []
+    device, maps, logits, answered = next(trio.parameters()).device, {}, [], []
     alive, exits = torch.arange(samples, device=device), np.full(samples, -1)
     for place, (modality, stages) in enumerate(_places(order)):
         if modality not in maps:
             maps[modality] = trio.begin(modality, read(modality, alive.cpu().numpy()).to(device))
         for stage in stages:
             maps[modality] = trio.advance(modality, stage, maps[modality])
-        said.append(trio.say(modality, stages[-1], maps[modality]))
+        logits.append(trio.say(modality, stages[-1], maps[modality]))
         if stages[-1] == 3:
             maps.pop(modality)  # nobody asks it again
-        stop, answer = decide(place + 1, torch.stack(said, 1))
+        stop, answer = decide(place + 1, torch.stack(logits, 1))
         stop = stop | (place == len(order) - 1)
         if stop.any():
             exits[alive[stop].cpu()] = place
             answered.append((alive[stop], answer[stop]))
-            alive, said = alive[~stop], [logits[~stop] for logits in said]
+            alive, logits = alive[~stop], [some[~stop] for some in logits]
             maps = {name: kept[~stop] for name, kept in maps.items()}
         if not len(alive):
             break

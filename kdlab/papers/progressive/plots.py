@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from kdlab.measure.paired import Effect
@@ -18,6 +17,7 @@ from kdlab.papers.progressive.nets import ORDER
 from kdlab.papers.progressive.recipes import HEADLINE, TITLES, TRAINED
 from kdlab.papers.progressive.study import exit_effect, places
 from kdlab.papers.progressive.wise import FINAL_EXITS, curve, max_probability, stop_at
+from kdlab.show.plots import drawn, forest, note, numbers
 from kdlab.show.widgets import explore
 from kdlab.study import Scores
 
@@ -43,19 +43,16 @@ def exit_table(scores: Scores, title: str = "") -> Figure:
     gain[:, FINAL_EXITS] = np.nan
     words = np.array([[*(f"{v:+.0f}" if abs(v) > 0.5 else "" for v in row[:12]), f"{row[12]:+.1f}"] for row in gain])
     fig, (top, bottom) = plt.subplots(2, 1, figsize=(7.8, 0.22 * len(names) + 1.4), height_ratios=(1, len(names)))
-    columns, most = [*EXITS, "mean\nof 9"], max(1.0, np.nanmax(np.abs(gain)))
-    how = dict(cbar=False, annot_kws={"fontsize": 7.5}, linewidths=0.5)
-    first = pd.DataFrame([with_mean(percent["ce_ic"])], [f"{TITLES['ce_ic']} (%)"], columns)
-    sns.heatmap(first, annot=True, fmt=".1f", cmap="cividis", vmin=0, vmax=100, ax=top, **how)
-    sns.heatmap(pd.DataFrame(gain, names.values(), columns), annot=words, fmt="", cmap="PuOr_r", vmin=-1.3 * most,
-                vmax=1.3 * most, ax=bottom, **how)  # 1.3: the darkest colours would hide the numbers
-    bottom.grid(False)
+    columns, first = [*EXITS, "mean\nof 9"], with_mean(percent["ce_ic"])[None]
+    baseline = pd.DataFrame(first, [f"{TITLES['ce_ic']} (%)"], columns)
+    numbers(top, baseline, first.round(1), 7.5, cmap="cividis", vmin=0, vmax=100)
+    numbers(bottom, pd.DataFrame(gain, names.values(), columns), words, 7.5)
     for ax in (top, bottom):
-        ax.tick_params(axis="y", rotation=0, labelsize=8)
-        ax.tick_params(axis="x", rotation=0, labelsize=8, length=0, labelbottom=False, labeltop=ax is top)
+        ax.tick_params(labelsize=8)
+        ax.tick_params(axis="x", length=0, labelbottom=False, labeltop=ax is top)
         ax.vlines([4, 8, 12], *ax.get_ylim(), "black", linewidth=1.2)
-    bottom.set_xlabel(f"points above {TITLES['ce_ic']}, empty: less than a half; {len(scores.seeds)} seeds, "
-                      f"{len(scores.labels)} test clips", fontsize=9)
+    counted = f"{len(scores.seeds)} seeds, {len(scores.labels)} test clips"
+    bottom.set_xlabel(f"points above {TITLES['ce_ic']}, empty: less than a half; {counted}", fontsize=9)
     fig.suptitle(title, fontsize=11, fontweight="bold")
     return fig
 
@@ -63,8 +60,8 @@ def exit_table(scores: Scores, title: str = "") -> Figure:
 def regimes(sets: dict[str, Scores]) -> Figure:
     """Sets side by side. Above: accuracy of the exits under the headline's conditions, finals as stars. Below: PKD
     minus each of the others, mean over a network's three trained exits and over all nine, with 95 % bars."""
-    fig, axes = plt.subplots(2, len(sets), figsize=(2.6 * len(sets) + 2.2, 4.4), sharey="row", squeeze=False,
-                             height_ratios=(1.4, 1))
+    size = 2.6 * len(sets) + 2.2, 4.4
+    fig, axes = plt.subplots(2, len(sets), figsize=size, sharey="row", squeeze=False, height_ratios=(1.4, 1))
     where = {m: places([m]) for m in ORDER} | {"all nine": list(TRAINED)}
     for (top, bottom), (name, scores) in zip(axes.T, sets.items(), strict=True):
         bottom.axhspan(-2, 2, color="grey", alpha=0.15, linewidth=0)
@@ -72,17 +69,15 @@ def regimes(sets: dict[str, Scores]) -> Figure:
         for line, condition in enumerate(HEADLINE):
             right = 100 * scores.correct(condition).mean((0, 1))
             x, y = (np.insert(v, (4, 8), np.nan) for v in (np.arange(12.0), right))  # a line for each network
-            top.plot(x, y, color=f"C{line}", marker="os^"[line], linestyle=("-", "--", ":")[line], markersize=4,
-                     label=TITLES[condition])
+            top.plot(x, y, label=TITLES[condition], **drawn(line))
             for place, some in enumerate(where.values()) if condition != "pkd" else ():
                 e, x = exit_effect(scores, "pkd", condition, some), place + 0.12 * (line - 1)
                 bottom.plot([x, x], [e.low, e.high], color=f"C{line}", linewidth=2.5)
-                bottom.plot(x, e.mean, "o^^"[line], color="black", markersize=4,
-                            label=None if place else f"− {TITLES[condition]}")
+                label = None if place else f"− {TITLES[condition]}"
+                bottom.plot(x, e.mean, "o^^"[line], color="black", markersize=4, label=label)
         for place in FINAL_EXITS:
             top.plot(place, right[place], "*", color="black", markersize=9)
-            top.annotate(f"{right[place]:.0f}", (place, right[place]), xytext=(0, 6), textcoords="offset points",
-                         ha="center", fontsize=8)
+            note(top, f"{right[place]:.0f}", (place, right[place]))
         top.axhline(100 / len(scores.classes), color="grey", linestyle=":", linewidth=1)
         top.set(title=name, ylim=(0, 108))
         top.set_xticks(range(12), EXITS, fontsize=7)
@@ -96,17 +91,10 @@ def regimes(sets: dict[str, Scores]) -> Figure:
 
 def forests(found: dict[str, dict[str, Effect]], title: str = "") -> Figure:
     """``plots.effects`` of several sets side by side: set → comparison → effect, each set with its own scale."""
-    rows = list(next(iter(found.values())))
-    fig, axes = plt.subplots(1, len(found), figsize=(9.2, 0.33 * len(rows) + 1), sharey=True)
+    count = len(next(iter(found.values())))
+    fig, axes = plt.subplots(1, len(found), figsize=(9.2, 0.33 * count + 1), sharey=True)
     for ax, (name, effects) in zip(axes, found.items(), strict=True):
-        ax.axvspan(-2, 2, color="grey", alpha=0.15, linewidth=0)
-        ax.axvline(0, color="black", linewidth=0.8)
-        for y, e in enumerate(effects.values()):
-            ax.plot([e.strict_low, e.strict_high], [y, y], color="C0", linewidth=1)
-            ax.plot([e.low, e.high], [y, y], color="C0", linewidth=4, solid_capstyle="butt")
-            ax.plot(e.mean, y, "D", color="black", markersize=4)
-            ax.annotate(str(e), (e.mean, y), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7)
-        ax.set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.8), title=name)
+        forest(ax, effects, above=True, title=name)
         ax.tick_params(labelsize=8)
     fig.supxlabel("difference in test accuracy (points); thick 95 %, thin ledger's level, grey within ± 2", fontsize=8)
     fig.suptitle(title, fontsize=11, fontweight="bold")
@@ -117,14 +105,9 @@ def weights_map(weights: np.ndarray, title: str = "") -> Figure:
     """WISE's weights ``(12, 12)``: row k says how the exits so far are added at exit k."""
     fig, ax = plt.subplots(figsize=(5.6, 3.8))
     shown = pd.DataFrame(np.where(np.tri(12, dtype=bool), weights, np.nan), EXITS, EXITS)
-    most = np.nanmax(np.abs(shown.to_numpy()))
-    words = np.array([[f"{w:.2f}" if w else "0" for w in row] for row in weights])
-    sns.heatmap(shown, annot=words, fmt="", annot_kws={"fontsize": 7}, cmap="PuOr_r", vmin=-1.3 * most, vmax=1.3 * most,
-                linewidths=0.5, cbar=False, ax=ax)
-    ax.grid(False)
+    numbers(ax, shown, np.array([[f"{w:.2f}" if w else "0" for w in row] for row in weights]))
     ax.vlines([4, 8], 0, 12, "black", linewidth=1)
     ax.hlines([4, 8], 0, 12, "black", linewidth=1)
-    ax.tick_params(axis="y", rotation=0)
     ax.set(xlabel="logits of exit j", ylabel="sum at exit k", title=title)
     return fig
 
@@ -136,10 +119,10 @@ def confidence(weights: np.ndarray, combined: np.ndarray, heat: np.ndarray, labe
     left.bar(EXITS, np.abs(weights).sum(1), color="0.6", edgecolor="black", linewidth=0.5)
     left.axvline(4.5, color="black", linestyle=":", linewidth=1)
     left.set(ylabel="‖w‖₁", title="Weights; dotted: L1 begins")
+    calm = combined / heat[:, None]
     right.plot(EXITS, 100 * (combined.argmax(2) == labels[:, None]).mean(0), "k-o", markersize=4, label="accuracy")
     right.plot(EXITS, 100 * max_probability(combined).mean(0), "C1--s", markersize=4, label="confidence")
-    right.plot(EXITS, 100 * max_probability(combined / heat[:, None]).mean(0), "C0:^", markersize=4,
-               label="confidence, calibrated")
+    right.plot(EXITS, 100 * max_probability(calm).mean(0), "C0:^", markersize=4, label="confidence, calibrated")
     right.set(ylabel="%", ylim=(0, 102), title="The sum at each exit")
     right.legend(fontsize=8)
     plt.setp([*left.get_xticklabels(), *right.get_xticklabels()], fontsize=7)
@@ -149,19 +132,19 @@ def confidence(weights: np.ndarray, combined: np.ndarray, heat: np.ndarray, labe
 def cost_curves(sets: dict[str, dict[str, np.ndarray]], titles: dict[str, str]) -> Figure:
     """Accuracy against each cost, mean over seeds, clips and halves, a row for each set's ``studies.wise.load_curves``:
     a point a threshold for each method of ``titles``, a point a number of segments for ``segments``."""
-    fig, grid = plt.subplots(len(sets), 3, figsize=(9, 1.5 * len(sets) + 0.6), sharex="col", sharey="row",
-                             squeeze=False)
+    size = 9, 1.5 * len(sets) + 0.6
+    fig, grid = plt.subplots(len(sets), 3, figsize=size, sharex="col", sharey="row", squeeze=False)
     for axes, (name, curves) in zip(grid, sets.items(), strict=True):
         for ax, (cost, (_, unit)) in zip(axes, _COSTS.items(), strict=True):
             for line, method in enumerate(titles):
                 accuracy = 100 * curves[f"right/{method}"].mean((0, 2, 3))
-                spent = curves[f"cost/{cost}_segments"] if method == "segments" else \
-                    curves[f"cost/{cost}"][curves[f"stops/{method}"]].mean((0, 2, 3))
-                ax.plot(spent / unit, accuracy, color=f"C{line}", marker="os^"[line % 3], markersize=2.5,
-                        linestyle=("-", "--", ":")[line % 3], label=titles[method])
-                for n, (x, y) in enumerate(zip(spent / unit, accuracy, strict=True), 1):
-                    if method == "segments":
-                        ax.annotate(str(n), (x, y), xytext=(3, -11), textcoords="offset points", fontsize=8)
+                if method == "segments":
+                    spent = curves[f"cost/{cost}_segments"] / unit
+                    for n, at in enumerate(zip(spent, accuracy, strict=True), 1):
+                        note(ax, str(n), at, (3, -11))
+                else:
+                    spent = curves[f"cost/{cost}"][curves[f"stops/{method}"]].mean((0, 2, 3)) / unit
+                ax.plot(spent, accuracy, label=titles[method], **drawn(line, markersize=2.5))
         axes[0].set_ylabel(f"{name}\naccuracy (%)", fontsize=8)
     for ax, (label, _) in zip(grid[-1], _COSTS.values(), strict=True):
         ax.set_xlim(left=0)
@@ -175,9 +158,9 @@ def exit_shares(stops: np.ndarray, thetas: Sequence[float] = THETAS, title: str 
     shares = np.stack([100 * np.bincount(row.ravel(), minlength=12) / row.size for row in stops])
     fig, ax = plt.subplots(figsize=(6.2, 0.22 * len(shares) + 1))
     words = np.array([[f"{v:.0f}" if v >= 0.5 else "" for v in row] for row in shares])
-    sns.heatmap(pd.DataFrame(shares, [f"{theta:g}" for theta in thetas], EXITS), annot=words, fmt="", vmin=0, vmax=100,
-                cmap="cividis", annot_kws={"fontsize": 7}, cbar=False, ax=ax)
-    ax.tick_params(axis="y", rotation=0, labelsize=8)
+    table = pd.DataFrame(shares, [f"{theta:g}" for theta in thetas], EXITS)
+    numbers(ax, table, words, cmap="cividis", vmin=0, vmax=100, linewidths=0)
+    ax.tick_params(axis="y", labelsize=8)
     ax.set(ylabel="threshold", xlabel="% of clips that stop there", title=title)
     return fig
 
@@ -188,14 +171,14 @@ def along_curve(combined: np.ndarray, labels: np.ndarray, costs: np.ndarray, the
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 2.4))
     left.plot(points.cost, points.accuracy, "C0-", marker=".", label="every threshold")
     left.plot(here.cost, here.accuracy, "*", color="black", markersize=13, label=f"threshold {theta:g}")
-    left.set(xlabel="million MACs a clip", ylabel="accuracy (%)", xlim=(0, 1.05 * costs[-1] / 1e6),
-             title=f"{here.accuracy[0]:.1f} % at {100 * here.cost[0] * 1e6 / costs[-1]:.0f} % of the MACs")
+    left.set(xlabel="million MACs a clip", ylabel="accuracy (%)", xlim=(0, 1.05 * costs[-1] / 1e6))
+    left.set_title(f"{here.accuracy[0]:.1f} % at {100 * here.cost[0] * 1e6 / costs[-1]:.0f} % of the MACs")
     left.legend(fontsize=8, loc="lower right")
     stops = stop_at(combined, theta)
     hit = combined[np.arange(len(labels)), stops].argmax(1) == labels
-    every, good = (100 * np.bincount(stops[some], minlength=12) / len(labels) for some in (slice(None), hit))
-    right.bar(EXITS, every, color="white", edgecolor="black", linewidth=0.8, label="wrong")
-    right.bar(EXITS, good, color="C0", edgecolor="black", linewidth=0.8, label="right")
+    for some, colour, label in ((slice(None), "white", "wrong"), (hit, "C0", "right")):
+        share = 100 * np.bincount(stops[some], minlength=12) / len(labels)
+        right.bar(EXITS, share, color=colour, edgecolor="black", linewidth=0.8, label=label)
     right.set(ylabel="% of clips", title="Where they stop")
     right.legend(fontsize=8)
     return fig
