@@ -14,7 +14,7 @@ import kdlab
 from kdlab.clips.held_out import HeldOut
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import AtRate
-from kdlab.distill import baselines, feature_baselines, losses
+from kdlab.distill import baselines, losses
 from kdlab.measure import accuracy, cost, detection, flatness, minima, paired, passing, surface, transfer
 from kdlab.night import Night
 from kdlab.papers.dual_light import zero_dce
@@ -178,7 +178,7 @@ def test_functions_refuse_by_name(name, call, wrong):
     lambda: baselines.dkd_loss(Z, Z[:1], LABELS, 4, 1, 8),
     lambda: baselines.dkd_loss(Z, Z, LABELS[:1], 4, 1, 8),
     lambda: baselines.attention_transfer_loss(torch.ones(2, 3, 2, 2, 2), torch.ones(1, 3, 2, 2, 2)),
-    lambda: feature_baselines.feature_norm_loss(Z, Z[:1], torch.zeros(3, 3), LABELS),
+    lambda: baselines.feature_norm_loss(Z, Z[:1], torch.zeros(3, 3), LABELS),
     lambda: progressive_method.soft_cross_entropy(Z, Z[:, :1]),
     lambda: generative_method.kl_to_attention(Z, Z, Z[:, :1]),
     lambda: zero_dce.spatial_loss(torch.zeros(2, 3, 8, 8), torch.zeros(1, 3, 8, 8)),

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kdlab.clips.catalogue import Catalogue, open_clips
-from kdlab.clips.released import ARID_CLASSES, arid, arid15, coviar, dark48, hmdb51, ucf101, ug2
+from kdlab.clips.released import ARID_CLASSES, arid, arid15, coviar, dark48, hmdb51, thumos14, ucf101, ug2
 from kdlab.clips.tables import find_near
-from kdlab.clips.thumos import thumos14
 from kdlab.clips.tree import CatalogueError, named
 
 

@@ -24,8 +24,6 @@ from kdlab.values import positive, whole
 Clip = Callable[[], Iterator[np.ndarray]]
 Brighten = Callable[[int, np.ndarray], np.ndarray]
 
-_AT_ONCE = 32 * 2**20  # bytes of frames that are enhanced as one array
-
 
 class _FrameByFrame:
     def fitted(self, clip: Clip) -> Brighten:
@@ -130,34 +128,23 @@ class Clahe(_FrameByFrame):
         return f"clahe{self.clip_limit:g}x{self.tiles}{'-steady' if self.steady else ''}"
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        clahe = cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply
         if not self.steady:
-            return _on_luma(frames, clahe)
-        count, height, width, _ = frames.shape
-        tall = frames.swapaxes(0, 1).reshape(1, height * count, width, 3)
-        return np.ascontiguousarray(_on_luma(tall, clahe).reshape(height, count, width, 3).swapaxes(0, 1))
+            return _on_luma(frames, cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply)
+        brighten = self.fitted(lambda: iter(frames))
+        return np.stack([brighten(number, frame) for number, frame in enumerate(frames)])
 
     def fitted(self, clip: Clip) -> Brighten:
         """See above: each frame by itself, or with the tables of all."""
         if not self.steady:
             return super().fitted(clip)
-        head, size = [], 0
-        for frame in clip():
-            head.append(frame)
-            size += frame.nbytes
-            if size > _AT_ONCE:
-                break
-        else:
-            bright = self(np.stack(head))
-            return lambda number, frame: bright[number]
-        (height, width), count = frame.shape[:2], sum(1 for _ in clip())
+        (height, width), count = next(clip()).shape[:2], sum(1 for _ in clip())
         tall = _tall_luma(clip(), height * count, width, count, self.tiles)
         cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply(tall, tall)
         return lambda number, frame: _on_luma(frame[None], lambda _: tall[number : height * count : count, :width])[0]
 
 
 def _tall_luma(frames: Iterator[np.ndarray], rows: int, width: int, count: int, tiles: int) -> np.ndarray:
-    """The luma of a clip too long for the memory as one tall picture in a temporary file: row y of frame t at y T + t.
+    """The luma of a clip as one tall picture in a temporary file, for it may be long: row y of frame t at y T + t.
 
     Where tiles do not fit, it is mirrored below and beside to as many pixels as OpenCV would mirror, in memory.
     """

@@ -1,11 +1,10 @@
-"""The distillers every study compares with: DKD, FitNets and attention transfer (docs/methods.md, 1.4). KD is
-``losses.kd_loss`` in ``dual_light.DualLight``.
+"""The distillers every study compares with: DKD, FitNets, attention transfer, SimKD and feature norm (docs/methods.md,
+1.4 and 2). KD is in ``kdlab.distill.method``.
 
-Each is a pure function and, below, a method in the loop's sense (see ``dual_light``) with the loss
-
-    L = CE(z_S, y) + weight · distiller
-
-The student and the teacher see the batch's ``student`` and ``teacher`` views; layers are named as in the bare network.
+Each is a pure function and, below, a method with the loss L = CE(z_S, y) + weight · distiller. The student and the
+teacher see the batch's ``student`` and ``teacher`` views; ``tap`` is the layer of both that is read, of the last
+features ``net.stages``, of gated networks ``net.backbone``. Which of several "feature norm" losses GenKD's paper means
+we do not know; here it is KD++.
 """
 
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.distill.losses import check_mixture
-from kdlab.distill.method import CrossEntropy
+from kdlab.distill.losses import check_mixture, kd_loss
+from kdlab.distill.method import CrossEntropy, weighed
 from kdlab.layers import outputs
 from kdlab.values import alike, fraction, not_negative, positive
 
-__all__ = ["AttentionTransfer", "DecoupledKD", "FitNet", "attention_transfer_loss", "dkd_loss", "fitnet_loss"]
 
 def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels: torch.Tensor, temperature: float,
              alpha: float, beta: float) -> torch.Tensor:
@@ -49,10 +47,9 @@ def fitnet_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) 
     """Mean squared difference over all elements (Romero et al., arXiv 1412.6550); the student's features come out of a
     regressor. Raises ``ValueError`` when the shapes differ."""
     if student_features.shape != teacher_features.shape:
-        raise ValueError(
-            f"the student's features are {tuple(student_features.shape)} after the regressor, the teacher's "
-            f"{tuple(teacher_features.shape)}; tap a layer at which both networks have the same time and space"
-        )
+        raise ValueError(f"the student's features are {tuple(student_features.shape)} after the regressor, the "
+                         f"teacher's {tuple(teacher_features.shape)}; tap a layer at which both have the same time "
+                         "and space")
     return F.mse_loss(student_features, teacher_features)
 
 
@@ -64,24 +61,72 @@ def attention_transfer_loss(student_features: torch.Tensor, teacher_features: to
     on which the maps differ is average-pooled to the shorter one. Raises ``ValueError`` for different clips.
     """
     alike(student_clips=student_features[:, 0, 0, 0, 0], teacher_clips=teacher_features[:, 0, 0, 0, 0])
-    maps = [features.square().mean(1) for features in (student_features, teacher_features)]
-    size = [min(lengths) for lengths in zip(maps[0].shape[1:], maps[1].shape[1:], strict=True)]
-    student, teacher = (F.normalize(F.interpolate(m[:, None], size, mode="area").flatten(1)) for m in maps)
-    return F.mse_loss(student, teacher)
+    maps = _pooled(*(features.square().mean(1, keepdim=True) for features in (student_features, teacher_features)))
+    return F.mse_loss(*(F.normalize(m.flatten(1)) for m in maps))
+
+
+def _pooled(*features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """``(B, C, T, H, W)`` each, time and space average-pooled to the shorter of both."""
+    size = [min(lengths) for lengths in zip(*(each.shape[2:] for each in features), strict=True)]
+    return tuple(F.adaptive_avg_pool3d(each, size) for each in features)
+
+
+def simkd_loss(student_features: torch.Tensor, teacher_features: torch.Tensor) -> torch.Tensor:
+    """MSE over all elements; time and space are average-pooled to the shorter of both (Chen et al., arXiv 2203.14001).
+
+    The student's features come out of a projector, to the teacher's channels. Raises ``ValueError`` for others.
+    """
+    if student_features.shape[:2] != teacher_features.shape[:2]:
+        raise ValueError(f"the student's features are {tuple(student_features.shape)}, the teacher's "
+                         f"{tuple(teacher_features.shape)}: give the student a projector to the teacher's channels")
+    return F.mse_loss(*_pooled(student_features, teacher_features))
+
+
+def feature_norm_loss(student: torch.Tensor, teacher: torch.Tensor, centres: torch.Tensor,
+                      labels: torch.Tensor) -> torch.Tensor:
+    """``1 − ⟨s, c/|c|⟩ / max(|s|, |t|)``, mean over the batch (Wang et al., arXiv 2305.17007).
+
+    ``student`` s and ``teacher`` t are pooled features ``(B, C)``, c is the label's row of ``centres (K, C)``, the
+    teacher's class means. In [0, 2]; 0 where s points along c and is no shorter than t.
+    """
+    alike(student=student, teacher=teacher)
+    along = (student * F.normalize(centres[labels], dim=1)).sum(1)
+    return (1 - along / torch.maximum(student.norm(dim=1), teacher.norm(dim=1)).clamp_min(1e-12)).mean()
 
 
 # --- methods ---------------------------------------------------------------------------------------------------
 
 
-def _both(nets, batch, taps=()):
-    """The outputs of the student and of the teacher, which gets no gradient, each on its own view."""
+def _teacher(nets, batch, taps=()):
     with torch.no_grad():
-        teacher = outputs(nets["teacher"], batch.views["teacher"], taps)
-    return outputs(nets["student"], batch.views["student"], taps), teacher
+        return outputs(nets["teacher"], batch.views["teacher"], taps)
+
+
+class _Distiller(CrossEntropy):
+    """``terms(nets, student, teacher, batch, progress)``, of the outputs of both networks, gives name → (weight, term)
+    beside the cross-entropy, whose weight is ``labels``."""
+
+    labels = 1.0
+
+    def losses(self, nets, batch, progress):
+        """Yield the weighted sum of cross-entropy (nats, mean over the batch) and terms, with each beside it."""
+        taps = getattr(self, "taps", ())
+        teacher = _teacher(nets, batch, taps)
+        student = outputs(nets["student"], batch.views["student"], taps)
+        terms = {"ce": (self.labels, F.cross_entropy(student.logits, batch.labels))}
+        yield "net", *weighed(terms | self.terms(nets, student, teacher, batch, progress))
+
+
+class _AtLayer(_Distiller):
+    """Reads the layer ``tap`` of both networks."""
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        return (self.tap,)
 
 
 @dataclass(frozen=True)
-class DecoupledKD(CrossEntropy):
+class DecoupledKD(_Distiller):
     """DKD. The defaults are its authors' for CIFAR-100 (their best β depends on the teacher); ``warmup`` is the
     fraction of training over which the term rises from 0, their 20 of 240 epochs."""
 
@@ -96,17 +141,14 @@ class DecoupledKD(CrossEntropy):
         not_negative(alpha=self.alpha, beta=self.beta, weight=self.weight)
         fraction(warmup=self.warmup)
 
-    def losses(self, nets, batch, progress):
-        """Yield cross-entropy plus DKD, with the two beside it (nats, mean over the batch)."""
-        student, teacher = _both(nets, batch)
-        ce = F.cross_entropy(student.logits, batch.labels)
-        dkd = dkd_loss(student.logits, teacher.logits, batch.labels, self.temperature, self.alpha, self.beta)
+    def terms(self, nets, student, teacher, batch, progress):
         risen = min(1.0, progress.fraction / self.warmup) if self.warmup else 1.0
-        yield "net", ce + risen * self.weight * dkd, {"ce": ce, "dkd": dkd}
+        dkd = dkd_loss(student.logits, teacher.logits, batch.labels, self.temperature, self.alpha, self.beta)
+        return {"dkd": (risen * self.weight, dkd)}
 
 
 @dataclass(frozen=True)
-class FitNet(CrossEntropy):
+class FitNet(_AtLayer):
     """FitNets' hint at the layer ``tap`` of both networks, through a 1×1×1 convolution that trains with the student.
 
     The paper first trains the lower half on the hint alone, then all on KD; here, as in later comparisons of distillers
@@ -118,11 +160,6 @@ class FitNet(CrossEntropy):
 
     def __post_init__(self):
         not_negative(weight=self.weight)
-
-    @property
-    def taps(self) -> tuple[str, ...]:
-        """The layers that are read of both networks."""
-        return (self.tap,)
 
     def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
         """The regressor, its channels read off one clip of ``batches`` and its weights decided by ``seed`` alone."""
@@ -143,16 +180,12 @@ class FitNet(CrossEntropy):
             raise ValueError("FitNet trains a regressor too: add what its extra_nets gives to the networks")
         return {"net": ["student", "regressor"]}
 
-    def losses(self, nets, batch, progress):
-        """Yield cross-entropy (nats) plus the weighted hint, with the two beside it."""
-        student, teacher = _both(nets, batch, [self.tap])
-        ce = F.cross_entropy(student.logits, batch.labels)
-        hint = fitnet_loss(nets["regressor"](student.taps[self.tap]), teacher.taps[self.tap])
-        yield "net", ce + self.weight * hint, {"ce": ce, "hint": hint}
+    def terms(self, nets, student, teacher, batch, progress):
+        return {"hint": (self.weight, fitnet_loss(nets["regressor"](student.taps[self.tap]), teacher.taps[self.tap]))}
 
 
 @dataclass(frozen=True)
-class AttentionTransfer(CrossEntropy):
+class AttentionTransfer(_Distiller):
     """Attention transfer, summed over the layers ``taps`` of both networks. ``weight`` 1000 is the authors' for the
     *mean* over batch and places: their β of 10³ divided by batch and places, on the sum."""
 
@@ -162,9 +195,58 @@ class AttentionTransfer(CrossEntropy):
     def __post_init__(self):
         not_negative(weight=self.weight)
 
-    def losses(self, nets, batch, progress):
-        """Yield cross-entropy (nats) plus the weighted maps' distance, with the two beside it."""
-        student, teacher = _both(nets, batch, self.taps)
-        ce = F.cross_entropy(student.logits, batch.labels)
-        attention = sum(attention_transfer_loss(student.taps[tap], teacher.taps[tap]) for tap in self.taps)
-        yield "net", ce + self.weight * attention, {"ce": ce, "attention": attention}
+    def terms(self, nets, student, teacher, batch, progress):
+        maps = sum(attention_transfer_loss(student.taps[tap], teacher.taps[tap]) for tap in self.taps)
+        return {"attention": (self.weight, maps)}
+
+
+@dataclass(frozen=True)
+class SimKD(_AtLayer):
+    """The student learns the teacher's features alone, and reuses its head: labels are never read.
+
+    The head, whatever does not lie under ``tap``, must fit the student's (a projector: ``TinyC3D.projector``).
+    """
+
+    tap: str = "net.stages"
+    labels = 0.0
+
+    def extra_nets(self, nets, batches, seed: int, needed=None) -> dict:
+        """Nothing more to train; puts the teacher's head into the student. It takes no gradient, so it stays."""
+        own, head = ({k: v for k, v in nets[name].state_dict().items()
+                      if k.startswith("net.") and not k.startswith(f"{self.tap}.")} for name in ("student", "teacher"))
+        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in head.items()}:
+            raise ValueError(f"the teacher's head ({', '.join(head)}) does not fit the student: build both alike, the "
+                             "student with a projector to the teacher's channels")
+        nets["student"].load_state_dict(head, strict=False)
+        return {}
+
+    def terms(self, nets, student, teacher, batch, progress):
+        return {"features": (1.0, simkd_loss(student.taps[self.tap], teacher.taps[self.tap]))}
+
+
+@dataclass(frozen=True)
+class FeatureNorm(_AtLayer):
+    """KD++: labels, soft targets, and :func:`feature_norm_loss` on features pooled over time and space."""
+
+    tap: str = "net.stages"
+    weight: float = 1.0
+    soft: float = 1.0
+    temperature: float = 4.0
+
+    def __post_init__(self):
+        check_mixture(self.temperature, 0)
+        not_negative(weight=self.weight, soft=self.soft)
+
+    def prepare(self, nets, batches) -> torch.Tensor:
+        """The teacher's features summed over each class's training clips, ``(K, C)``: they point where the means do."""
+        sums = 0
+        for batch in batches:
+            teacher = _teacher(nets, batch, self.taps)
+            of = F.one_hot(batch.labels, teacher.logits.shape[1]).float()
+            sums = sums + of.T @ teacher.taps[self.tap].mean((2, 3, 4))
+        return sums
+
+    def terms(self, nets, student, teacher, batch, progress):
+        pooled = (each.taps[self.tap].mean((2, 3, 4)) for each in (student, teacher))
+        return {"soft": (self.soft, kd_loss(student.logits, teacher.logits, self.temperature)),
+                "norm": (self.weight, feature_norm_loss(*pooled, progress.prepared, batch.labels))}

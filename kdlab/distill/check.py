@@ -5,11 +5,6 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from kdlab.distill.losses import check_mixture
-from kdlab.layers import outputs
-
-__all__ = ["DistillationError", "check_distillation"]
-
 
 class DistillationError(ValueError):
     """Teacher and student that cannot be distilled as they are; ``findings`` has one sentence for each reason."""
@@ -36,26 +31,17 @@ def _as_found(*nets: nn.Module):
                     net.get_buffer(name).copy_(values)
 
 
-def _run(net: nn.Module, x: torch.Tensor, taps) -> tuple[torch.Tensor, dict[str, tuple[int, ...]]]:
-    """Logits ``(B, K)`` on the CPU, and the shapes of the taps."""
-    out = outputs(net, x.to(next(net.parameters(), x).device), taps)
-    return out.logits.float().cpu(), {name: tuple(features.shape) for name, features in out.taps.items()}
+def _logits(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return net(x.to(next(net.parameters(), x).device)).float().cpu()
 
 
-def check_distillation(teacher: nn.Module, student: nn.Module, batch, *, temperature: float | None = None,
-                       alpha: float | None = None, taps=()) -> list[str]:
+def check_distillation(teacher: nn.Module, student: nn.Module, batch) -> list[str]:
     """Run both networks once on ``batch`` (``views["teacher"]``, ``views["student"]``, ``labels``), look for mistakes.
 
-    ``taps`` names layers whose outputs are compared directly; leave out those that a regressor or a map makes
-    comparable. Both networks and torch's random state are left as they were found. Returns warnings (a teacher that is
-    worse than its student); raises :class:`DistillationError` naming every mistake at once.
+    Both networks and torch's random state are left as they were found. Returns warnings (a teacher that is worse than
+    its student); raises :class:`DistillationError` naming every mistake at once.
     """
     findings = []
-    for mixture in ((1 if temperature is None else temperature, 0), (1, 0 if alpha is None else alpha)):
-        try:
-            check_mixture(*mixture)
-        except ValueError as error:
-            findings.append(f"{error}.")
     if training := [name or "the whole" for name, module in teacher.named_modules() if module.training]:
         findings.append(f"The teacher is in training mode (first: {training[0]}), so dropout makes its targets random: "
                         "call teacher.eval() after every train() of a module that holds it.")
@@ -71,9 +57,9 @@ def check_distillation(teacher: nn.Module, student: nn.Module, batch, *, tempera
                         "moves with the student: copy them (copy.deepcopy).")
 
     with _as_found(teacher, student) as (before, _):
-        said, theirs = _run(teacher, batch.views["teacher"], taps)
+        said = _logits(teacher, batch.views["teacher"])
         moved = [name for name, b in teacher.named_buffers() if not torch.equal(b, before[name])]
-        answered, ours = _run(student.eval(), batch.views["student"], taps)
+        answered = _logits(student.eval(), batch.views["student"])
     if moved:
         findings.append(f"The teacher's statistics move when it runs ({len(moved)} buffers, first: {moved[0]}): put "
                         "its batch norm in eval mode; only its own training may change them.")
@@ -84,9 +70,6 @@ def check_distillation(teacher: nn.Module, student: nn.Module, batch, *, tempera
     if said.shape[1] != answered.shape[1]:
         findings.append(f"The teacher knows {said.shape[1]} classes, the student {answered.shape[1]}: give both the "
                         "same list of classes in the same order.")
-    findings += [f"At {tap!r} the teacher's features are {theirs[tap]}, the student's {ours[tap]}: tap layers of one "
-                 "shape, or compare through a regressor (FitNet) or maps (AttentionTransfer)."
-                 for tap in taps if theirs[tap] != ours[tap]]
     if findings:
         raise DistillationError(findings)
     right = [100 * float((logits.argmax(1) == batch.labels.cpu()).float().mean()) for logits in (said, answered)]

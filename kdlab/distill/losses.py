@@ -8,8 +8,6 @@ from torch.nn import functional as F
 
 from kdlab.values import alike, fraction, not_negative, positive, whole
 
-__all__ = ["check_mixture", "entropy", "kd_loss", "smoothed_targets", "soft_target_loss", "smoothing_of_entropy"]
-
 
 def check_mixture(temperature: float, alpha: float) -> None:
     """Raise ``ValueError`` unless ``temperature`` is finite and above 0, and ``alpha`` lies in [0, 1]."""

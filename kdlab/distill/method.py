@@ -12,7 +12,10 @@ from torch.nn import functional as F
 
 from kdlab.distill.losses import check_mixture, soft_target_loss
 
-__all__ = ["KD", "CrossEntropy"]
+
+def weighed(terms: dict[str, tuple[float, torch.Tensor]]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The loss, and the terms beside it, of name → (weight, term); a term of weight 0 is only told."""
+    return sum(w * term for w, term in terms.values() if w), {name: term for name, (_, term) in terms.items()}
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class CrossEntropy:
     """Labels alone: every teacher, and every baseline without one."""
 
     def parts(self, nets) -> dict[str, list[str]]:
-        """Which networks each optimiser owns."""
+        """Which networks each optimiser owns: a teacher is in none."""
         return {"net": ["student"]}
 
     def losses(self, nets, batch, progress):
@@ -30,7 +33,7 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True)
-class KD:
+class KD(CrossEntropy):
     """Knowledge distillation (Hinton et al. 2015): cross-entropy plus the softened targets of the teacher.
 
     L = (1 − α) CE(z_S, y) + α t² KL( softmax(z_T / t) ‖ softmax(z_S / t) )
@@ -41,10 +44,6 @@ class KD:
 
     def __post_init__(self):
         check_mixture(self.temperature, self.alpha)
-
-    def parts(self, nets) -> dict[str, list[str]]:
-        """Which networks each optimiser owns: the teacher is in none."""
-        return {"net": ["student"]}
 
     def soft_targets(self, nets, batch, progress) -> torch.Tensor:
         """The frozen teacher's softened probabilities ``(B, K)`` of its own view of the batch."""

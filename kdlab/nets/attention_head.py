@@ -18,8 +18,6 @@ from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, stages
 from kdlab.values import fraction, whole
 
-__all__ = ["Attended", "AttendedNet", "TemporalAttention"]
-
 
 class TemporalAttention(nn.Module):
     """Tokens ``(B, N, C)``, N up to ``tokens`` → the class token ``(B, C)`` after one pre-norm transformer block."""

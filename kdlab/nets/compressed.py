@@ -16,8 +16,6 @@ from kdlab.nets.pretrained import Statistics, Weights
 from kdlab.nets.wrappers import IMAGENET
 from kdlab.values import fraction, whole
 
-__all__ = ["CHANNELS", "CoViARNet", "StagedNet", "TinyCompressed", "matched", "tiny"]
-
 #: The channels of each modality: colours, or the two directions of motion.
 CHANNELS = {"iframe": 3, "motion": 2, "residual": 3}
 

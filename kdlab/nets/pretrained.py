@@ -16,8 +16,6 @@ from torch import nn
 
 from kdlab.nets.video import WrongWeights, load_weights
 
-__all__ = ["KINETICS", "MissingWeights", "Statistics", "Weights", "load_pretrained", "untrained"]
-
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean, standard deviation per channel, pixels in [0, 1]
 #: What the R(2+1)D weights of torchvision (Kinetics) and of IG-65M were trained with.
 KINETICS: Statistics = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
@@ -50,50 +48,33 @@ class Weights:
         return self.sha256[:12]
 
     def into(self, net: nn.Module, head: str = "fc") -> nn.Module:
-        """``net`` with these weights (:func:`load_pretrained`). Raises :class:`WrongWeights` for another content."""
+        """``net`` with these weights, from ``.safetensors`` or what ``torch.save`` wrote of a state dict.
+
+        Names are torchvision's; the prefixes ``module.``, ``model.`` and ``base_model.`` (CoViAR's) are dropped. The
+        last layer ``head`` keeps its own weights where the file's has another number of classes. Raises
+        :class:`MissingWeights`, and :class:`WrongWeights` for a file of another content, that cannot be read, or that
+        belongs to another architecture, naming the first tensors that do not fit.
+        """
         if (found := _sha256(self.path)) != self.sha256:
             raise WrongWeights(f"{self.path} has SHA-256 {found[:12]}…, the recipe was made for {self.name}…: put that "
                                "file back, or make a new recipe with Weights.of(path)")
-        _load(net, _present(self.path), head)
-        return net
+        own, path = net.state_dict(), _present(self.path)
+        if head != "fc" and f"{head}.weight" not in own:
+            raise WrongWeights(f"{type(net).__name__} has no layer {head!r} with a row a class: name its last layer, "
+                               "head = \"…\", in the network's recipe")
+        state = {_bare(name, own): tensor for name, tensor in _read(path).items()}
+        # files from before torch 0.4.1 do not count batches
+        state |= {k: own[k] for k in own.keys() - state.keys() if k.endswith("num_batches_tracked")}
+        ours, theirs = own.get(f"{head}.weight"), state.get(f"{head}.weight")
+        if ours is not None and theirs is not None and theirs.shape[1:] == ours.shape[1:] and len(theirs) != len(ours):
+            state |= {name: own[name] for name in (f"{head}.weight", f"{head}.bias") if name in own}
+        return load_weights(net, state, str(path), "Give the file of the network that the recipe names.")
 
 
 def untrained(spec):
     """The architecture of ``spec`` without its checkpoints, at any depth: for weights that come from a run's folder."""
     inner = {f.name: v for f in dataclasses.fields(spec) if dataclasses.is_dataclass(v := getattr(spec, f.name))}
     return dataclasses.replace(spec, **{k: None if isinstance(v, Weights) else untrained(v) for k, v in inner.items()})
-
-
-def load_pretrained(net: nn.Module, path: str | Path, head: str = "fc") -> str:
-    """Put a state dict (``.safetensors``, or what ``torch.save`` wrote) into ``net``; say in one line what was done.
-
-    Names are torchvision's; the prefixes ``module.``, ``model.`` and ``base_model.`` (CoViAR's) are dropped. The last
-    layer ``head`` keeps its own weights where the file's has another number of classes. Raises :class:`MissingWeights`,
-    and :class:`WrongWeights` for a file that cannot be read, whose name has eight hex digits that are not its
-    SHA-256's, or that belongs to another architecture, naming the first tensors that do not fit.
-    """
-    _sha256(path)
-    return _load(net, _present(path), head)
-
-
-def _load(net: nn.Module, path: Path, head: str) -> str:
-    own, said = net.state_dict(), f"weights from {path}"
-    if head != "fc" and f"{head}.weight" not in own:
-        raise WrongWeights(f"{type(net).__name__} has no layer {head!r} with a row a class: name its last layer, "
-                           "head = \"…\", in the network's recipe")
-    state = {_bare(name, own): tensor for name, tensor in _read(path).items()}
-    # files from before torch 0.4.1 do not count batches
-    state |= {k: own[k] for k in own.keys() - state.keys() if k.endswith("num_batches_tracked")}
-    ours, theirs = own.get(f"{head}.weight"), state.get(f"{head}.weight")
-    if ours is not None and theirs is not None and theirs.shape[1:] == ours.shape[1:] and len(theirs) != len(ours):
-        state |= {name: own[name] for name in (f"{head}.weight", f"{head}.bias") if name in own}
-        said += f"; its head of {len(theirs)} classes is left out, ours of {len(ours)} begins at random"
-    try:
-        load_weights(net, state, str(path))
-    except WrongWeights as error:
-        what = str(error).partition(". Build")[0]  # what follows mends a run, not a checkpoint
-        raise WrongWeights(f"{what}. Give the file of the network that the recipe names.") from None
-    return said
 
 
 def _bare(name: str, own: dict) -> str:

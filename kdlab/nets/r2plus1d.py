@@ -9,8 +9,6 @@ from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dSte
 from kdlab.nets.pretrained import KINETICS, Statistics, Weights
 from kdlab.values import fraction
 
-__all__ = ["R2Plus1D"]
-
 
 class OwnMidplanes(Conv2Plus1D):
     """The middle channels of the original (Caffe2) networks: from this convolution's own input, not from the block's.

@@ -17,8 +17,6 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from kdlab.nets.pretrained import Statistics, Weights
 
-__all__ = ["Grid", "TorchvisionVideo"]
-
 _RESNET = "fc", ("layer1", "layer2", "layer3", "layer4")
 #: Architecture → the layer with a row a class, and the layers that give features ``(B, C, T, H, W)``.
 _LAYERS = {

@@ -11,8 +11,6 @@ from torch import nn
 
 from kdlab.values import fraction, whole
 
-__all__ = ["Normalised", "TinyR2Plus1D", "WrongWeights", "begin_as", "build", "load_weights", "stages"]
-
 
 class WrongWeights(ValueError):
     """Weights that belong to another architecture."""
@@ -131,20 +129,17 @@ def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_c
     return load_weights(net, state, "the start's recipe")
 
 
-def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str) -> nn.Module:
-    """Put ``state`` into ``net``. Raises :class:`WrongWeights` naming the first tensors that do not fit."""
+def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, mend: str = (
+        "Build the network from the recipe beside the weights, or delete the run to train it again.")) -> nn.Module:
+    """Put ``state`` into ``net``. Raises :class:`WrongWeights` naming the first tensors that do not fit, and ``mend``.
+    """
     own = net.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
     if missing or extra or shapes:
         what = [f"{len(missing)} tensors missing (first {missing[0]})"] if missing else []
         what += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
-        what += [
-            f"{k} has shape {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in sorted(shapes)[:1]
-        ]
-        raise WrongWeights(
-            f"{source} holds the weights of another architecture: {'; '.join(what)}. "
-            "Build the network from the recipe beside the weights, or delete the run to train it again."
-        )
+        what += [f"{k} has shape {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in shapes[:1]]
+        raise WrongWeights(f"{source} holds the weights of another architecture: {'; '.join(what)}. {mend}")
     net.load_state_dict(state)
     return net

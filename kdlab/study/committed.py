@@ -10,8 +10,6 @@ from kdlab.study.scores import Scores
 from kdlab.train.recipe import Recipe, portable
 from kdlab.train.runs import Run, committed_runs
 
-__all__ = ["compare_with_pretrained", "stale_predictions"]
-
 
 def stale_predictions(committed: Mapping[str, Mapping[str, Sequence[Recipe]]]) -> dict[str, str]:
     """Committed predictions that today's sources would not give: file → reason. Whether real clips are still those

@@ -17,8 +17,6 @@ from kdlab.files import sweep, write_atomically
 from kdlab.ours import may_write
 from kdlab.train.runs import Run, publish, save_arrays
 
-__all__ = ["COLUMNS", "Evidence", "is_table"]
-
 COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
 #: Some array of every file of predictions has one of these names.
 _ARRAYS = ("note", "ids", "units", "cost/macs")

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from kdlab.study.study import Study
 
-__all__ = ["study_in"]
-
 
 def study_in(file: Path) -> Study:
     """The study in the Python file ``file``, whose folder is added to ``sys.path``, so that the processes that train

@@ -1,20 +1,18 @@
 """What a study is made of: parts that are tested on the same clips, what they found, and claims about them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from kdlab.measure.accuracy import expected_calibration_error
-from kdlab.measure.paired import verdict
+from kdlab.measure.paired import Effect, together, verdict
 from kdlab.measure.transfer import mean_recall
 from kdlab.study.evidence import Evidence
 from kdlab.study.scores import Scores, collect
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.sizes import current
-
-__all__ = ["LEDGER", "Claim", "Outcome", "Part", "beside", "by_condition", "flat", "seed_after_seed"]
 
 #: Columns of a table of verdicts.
 LEDGER = ["claim", "says", "comparison", "effect", "verdict"]
@@ -40,6 +38,10 @@ class Outcome:
         """A tidy row of this study, data set and fold, with ``cells``."""
         return dict(study=self.study, data=self.part.data, seed="", fold=self.part.fold, recipe="") | cells
 
+    def numbers(self, *numbers: tuple[str, float, str], **about) -> list[dict]:
+        """A row for each (metric, value, unit), all of them ``about`` one thing."""
+        return [self.row(metric=m, value=round(float(v), 4), unit=unit, **about) for m, v, unit in numbers]
+
     def rows(self) -> list[dict]:
         """Tidy rows: test and validation accuracy and CPU seconds of every run, ECE of the first seed."""
         out, scores, runs = [], self.scores, {} if self.folds else self.runs
@@ -53,8 +55,7 @@ class Outcome:
                     run = runs[condition][s]
                     numbers += [("val_accuracy", run.predictions("val").accuracy, "%"),
                                 ("cpu_seconds", run.provenance["cpu_seconds"], "s")]
-                about = self.row(condition=condition, seed=seed, recipe=name)
-                out += [about | dict(metric=m, value=round(float(v), 4), unit=u) for m, v, u in numbers]
+                out += self.numbers(*numbers, condition=condition, seed=seed, recipe=name)
         return out
 
     def recall_rows(self) -> list[dict]:
@@ -63,8 +64,8 @@ class Outcome:
         for condition in self.scores.predicted:
             mean, low, high = mean_recall(self.scores.correct(condition), self.scores.labels)
             self.say(f"{where}, {condition}: mean recall {mean:.1f} % ({low:.1f} to {high:.1f})")
-            ends = ("mean_recall", mean), ("mean_recall_low", low), ("mean_recall_high", high)
-            table += [self.row(condition=condition, metric=m, value=round(v, 4), unit="%") for m, v in ends]
+            table += self.numbers(("mean_recall", mean, "%"), ("mean_recall_low", low, "%"),
+                                  ("mean_recall_high", high, "%"), condition=condition)
         return table
 
 
@@ -108,22 +109,48 @@ class Part:
 
 @dataclass(frozen=True)
 class Claim:
-    """``condition`` is better than ``baseline``: a row of the ledger. A control that is as good explains the effect."""
+    """``condition`` is better than ``baseline``, or than each of several: a row of the ledger. A control that is as
+    good explains the effect.
+
+    Several baselines, and controls, are names, or a mapping of names to words for people. ``effect(scores, condition,
+    other)`` is the paired difference, by default in accuracy.
+    """
 
     claim: str
     says: str
     condition: str
-    baseline: str
-    controls: tuple[str, ...] = ()
+    baseline: str | Sequence[str] | Mapping[str, str]
+    controls: Sequence[str] | Mapping[str, str] = ()
     comparison: str = ""
+    effect: Callable[[Scores, str, str], Effect] = lambda scores, condition, other: scores.effect(condition, other)
+
+    @property
+    def baselines(self) -> dict[str, str]:
+        return _titled([self.baseline] if isinstance(self.baseline, str) else self.baseline)
+
+    def lacking(self, known: Iterable[str]) -> set[str]:
+        """Conditions that the claim needs and that are not ``known``; of several baselines one will do."""
+        known = set(known)
+        none = set() if known & self.baselines.keys() else set(self.baselines)
+        return ({self.condition} - known) | none
 
     def judged(self, scores: Scores) -> dict[str, str]:
-        """The row, computed from ``scores``, which know both conditions; controls that they do not know are left out.
-        """
-        effect = scores.effect(self.condition, self.baseline)
-        controls = {name: scores.effect(self.condition, name) for name in self.controls if name in scores.predicted}
-        said = self.comparison or f"{self.condition} − {self.baseline}"
-        return dict(zip(LEDGER, (self.claim, self.says, said, str(effect), verdict(effect, controls)), strict=True))
+        """The row, computed from ``scores``, which lack nothing; what else they do not know is left out."""
+        each, controls = ({title: self.effect(scores, self.condition, name) for name, title in titles.items()
+                           if name in scores.recipes} for titles in (self.baselines, _titled(self.controls)))
+        if isinstance(self.baseline, str):
+            (effect,) = each.values()
+            told, word = [str(effect)], verdict(effect, controls)
+        else:
+            told, word = [f"{title} {e}" for title, e in each.items()], together(each, controls)
+        if isinstance(self.controls, Mapping):
+            told += [f"control {title} {e}" for title, e in controls.items()]
+        said = self.comparison or f"{self.condition} − {', '.join(self.baselines.values())}"
+        return dict(zip(LEDGER, (self.claim, self.says, said, "; ".join(told), word), strict=True))
+
+
+def _titled(names: Sequence[str]) -> dict[str, str]:
+    return dict(names) if isinstance(names, Mapping) else {name: name for name in names}
 
 
 # --- tables of recipes -----------------------------------------------------------------------------------------

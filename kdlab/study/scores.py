@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from scipy.special import softmax
@@ -15,8 +16,6 @@ from kdlab.night import Night
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run, save_arrays
-
-__all__ = ["Scores", "answers", "collect", "fused", "obtained", "pooled", "same_seeds", "tested"]
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,9 @@ class Scores:
     ids: np.ndarray
     units: np.ndarray
     labels: np.ndarray
-    predicted: dict[str, np.ndarray]
-    logits: dict[str, np.ndarray]
-    recipes: dict[str, list[str]]
+    predicted: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    logits: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    recipes: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     sources: dict[str, str] = dataclasses.field(default_factory=dict)  # condition → hash of what trained it
 
     def correct(self, condition: str) -> np.ndarray:
@@ -55,27 +54,33 @@ class Scores:
         """One compressed npz without pickles: classes as uint8, logits as float16."""
         note = {"classes": self.classes, "seeds": self.seeds, "recipes": self.recipes, "sources": self.sources}
         arrays = {"ids": self.ids, "units": self.units, "labels": self.labels.astype(np.uint8)}
-        arrays |= {f"predicted/{k}": v.astype(np.uint8) for k, v in self.predicted.items()}
-        arrays |= {f"logits/{k}": v.astype(np.float16) for k, v in self.logits.items()}
-
-        save_arrays(path, {"note": np.array(json.dumps(note))} | arrays)
+        save_arrays(path, {"note": np.array(json.dumps(note))} | arrays | self._arrays())
 
     @classmethod
-    def load(cls, path: Path) -> "Scores":
+    def load(cls, path: Path) -> Self:
         """Raises ``FileNotFoundError``, and ``ValueError`` naming a file that cannot be read."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                some = {name: file[name] for name in file.files}
-            note = json.loads(str(some["note"]))
-            under = lambda prefix: {k.removeprefix(prefix): v for k, v in some.items() if k.startswith(prefix)}  # noqa: E731
-            return cls(tuple(note["classes"]), tuple(note["seeds"]), some["ids"], some["units"],
-                       some["labels"].astype(int), under("predicted/"), under("logits/"), note["recipes"],
-                       note["sources"])
+                arrays = dict(file)
+            note = json.loads(str(arrays["note"]))
+            return cls(tuple(note["classes"]), tuple(note["seeds"]), arrays["ids"], arrays["units"],
+                       arrays["labels"].astype(int), recipes=note["recipes"], sources=note["sources"],
+                       **cls._from(arrays, note))
         except FileNotFoundError:
             raise
         except Exception as error:  # broken bytes make the reader raise anything, from BadZipFile to struct.error
             raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): restore the committed file, or run "
                              "its study again") from error
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {f"predicted/{k}": v.astype(np.uint8) for k, v in self.predicted.items()} | {
+            f"logits/{k}": v.astype(np.float16) for k, v in self.logits.items()}
+
+    @classmethod
+    def _from(cls, arrays: dict[str, np.ndarray], note: dict) -> dict:
+        """The other fields, of what :meth:`_arrays` gave."""
+        return {kind: {k.removeprefix(f"{kind}/"): v for k, v in arrays.items() if k.startswith(f"{kind}/")}
+                for kind in ("predicted", "logits")}
 
 
 def same_seeds(recipes: Mapping[str, Sequence[Recipe]]) -> tuple[int, ...]:
@@ -93,6 +98,12 @@ def obtained(recipes: Mapping[str, Sequence[Recipe]], **how) -> dict[str, list[R
     every = list(dict.fromkeys(recipe for column in recipes.values() for recipe in column))
     found = dict(zip(every, obtain_all(every, **how), strict=True))
     return {condition: [found[recipe] for recipe in column] for condition, column in recipes.items()}
+
+
+def origin(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict]:
+    """The fields of :class:`Scores` that tell where they are from."""
+    return {"recipes": {c: [run.folder.name for run in column] for c, column in runs.items()},
+            "sources": {c: column[0].provenance["sources"] for c, column in runs.items()}}
 
 
 def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "refuse",
@@ -121,9 +132,7 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
         tuple(next(iter(runs.values()))[0].provenance["classes"]), seeds, first.ids,
         first.groups if unit == "group" else first.ids, first.labels,
         {c: np.stack([p.logits.argmax(-1) for p in column]) for c, column in predictions.items()},
-        {c: column[0].logits for c, column in predictions.items()},
-        {c: [run.folder.name for run in column] for c, column in runs.items()},
-        {c: column[0].provenance["sources"] for c, column in runs.items()},
+        {c: column[0].logits for c, column in predictions.items()}, **origin(runs),
     )
     return scores, runs
 
@@ -156,7 +165,7 @@ def tested(runs: dict[str, list[Run]], data: Night | UserClips, *, unit: str = "
     scores = Scores(
         tuple(catalogue.classes), tuple(run.recipe.seed for run in next(iter(runs.values()))), ids,
         np.array([r.group for r in records]) if unit == "group" else ids, np.array([r.label for r in records]),
-        {}, {}, {}, {c: column[0].provenance["sources"] for c, column in runs.items()},
+        **origin(runs),
     )
     for condition, column in runs.items():
         said = [narrowed(asked(run, data), run.provenance["classes"], scores.classes) for run in column]
@@ -171,11 +180,11 @@ def pooled(folds: Sequence[Scores]) -> Scores:
     units = [unit for scores in folds for unit in np.unique(scores.units)]
     if len(set(units)) < len(units) or any(s.seeds != first.seeds or s.classes != first.classes for s in folds):
         raise ValueError("folds to pool need the same seeds and classes, and each unit tested in one fold only")
-    join = lambda get, axis=0: np.concatenate([get(scores) for scores in folds], axis)  # noqa: E731
+    joined = lambda field, axis=0: {c: np.concatenate([getattr(s, field)[c] for s in folds], axis)  # noqa: E731
+                                    for c in getattr(first, field)}
     return dataclasses.replace(
-        first, ids=join(lambda s: s.ids), units=join(lambda s: s.units), labels=join(lambda s: s.labels),
-        predicted={c: join(lambda s, c=c: s.predicted[c], 1) for c in first.predicted},
-        logits={c: join(lambda s, c=c: s.logits[c]) for c in first.logits},
+        first, **{field: np.concatenate([getattr(s, field) for s in folds]) for field in ("ids", "units", "labels")},
+        predicted=joined("predicted", 1), logits=joined("logits"),
         recipes={c: ["+".join(names) for names in zip(*(s.recipes[c] for s in folds), strict=True)]
                  for c in first.recipes},
     )

@@ -17,8 +17,6 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import current
 
-__all__ = ["Study"]
-
 
 @dataclass(frozen=True)
 class Study:
@@ -75,9 +73,9 @@ class Study:
             raise ValueError(f"two parts of the study {self.name} keep their predictions as {min(twice)}: give one "
                              "another file=")
         known = {condition for part in parts for condition in part.recipes}
-        if all(part.answers is Part.answers for part in parts):
+        if all(part.answers is Part.answers and part.whole is Part.whole for part in parts):
             for claim in self.claims:
-                if lacking := {claim.condition, claim.baseline, *claim.controls} - known:
+                if lacking := claim.lacking(known) | ({*claim.controls} - known):
                     raise ValueError(f"claim {claim.claim} of the study {self.name} names {min(lacking)!r}, which it "
                                      f"does not train; it trains {', '.join(sorted(known)) or 'nothing'}")
         return [part for part in parts if not only or part.data in only]
@@ -141,8 +139,8 @@ class Study:
 
     def verdicts(self, scores: Scores) -> pd.DataFrame:
         """A row for each of the claims whose conditions ``scores`` knows."""
-        known = [c for c in self.claims if {c.condition, c.baseline} <= scores.recipes.keys()]
-        return pd.DataFrame([claim.judged(scores) for claim in known], columns=LEDGER)
+        return pd.DataFrame([claim.judged(scores) for claim in self.claims if not claim.lacking(scores.recipes)],
+                            columns=LEDGER)
 
     def compared(self) -> list[str]:
         """A line for each condition: where today's demo-size runs lie in the range that the committed ones cover."""

@@ -6,8 +6,6 @@ from scipy import stats
 
 from kdlab import paths
 
-__all__ = ["convergence", "lies", "load_arrays", "load_rows", "three_seed_range"]
-
 
 def load_rows(study: str) -> pd.DataFrame:
     """The committed rows of a study. Raises ``FileNotFoundError`` naming the command that makes them."""

@@ -37,16 +37,16 @@ def batch_for(right: nn.Module, x=X):
     return Batch({"teacher": x, "student": x}, labels, tuple(map(str, range(len(x)))))
 
 
-def findings(teacher, student, **more):
+def findings(teacher, student):
     with pytest.raises(DistillationError) as caught:
-        check_distillation(teacher, student, batch_for(teacher), **more)
+        check_distillation(teacher, student, batch_for(teacher))
     assert str(caught.value).count("\n  ") == len(caught.value.findings)
     return caught.value.findings
 
 
 def test_a_good_pair_passes_without_a_word():
     teacher = make()
-    assert check_distillation(teacher, Net(2), batch_for(teacher), temperature=4.0, alpha=0.5, taps=("hidden",)) == []
+    assert check_distillation(teacher, Net(2), batch_for(teacher)) == []
 
 
 def test_a_teacher_in_training_mode_is_told_with_its_moving_statistics():
@@ -100,10 +100,8 @@ def test_another_number_of_classes():
     assert "teacher knows 3 classes, the student 2" in classes
 
 
-def test_features_of_another_shape_only_where_asked():
+def test_features_may_be_of_another_shape():
     assert check_distillation(make(width=5), Net(2), batch_for(make(width=5))) == []
-    (features,) = findings(make(width=5), Net(2), taps=("hidden", "fc"))
-    assert "'hidden'" in features and "(8, 5)" in features and "(8, 6)" in features and "FitNet" in features
 
 
 @pytest.mark.parametrize("who", ["teacher", "student"])
@@ -127,21 +125,11 @@ def test_log_probabilities_positive_logits_and_rows_that_sum_to_one_are_logits(l
     assert check_distillation(teacher, Net(2), batch_for(teacher)) == []
 
 
-@pytest.mark.parametrize("mixture, word", [
-    (dict(temperature=0.0), "temperature=0.0: give a finite number above 0"), (dict(temperature=-1.0), "temperature"),
-    (dict(alpha=1.5), "alpha=1.5: give a number from 0 to 1"), (dict(alpha=-0.1, temperature=4.0), "alpha"),
-])
-def test_impossible_mixtures(mixture, word):
-    (found,) = findings(make(), Net(2), **mixture)
-    assert word in found
-
-
 def test_every_mistake_is_told_at_once():
     teacher = nn.Sequential(Net(1, classes=3, width=5), nn.Softmax(1))
     student = nn.Sequential(Net(2), nn.Identity())
-    found = findings(teacher, student, temperature=0, alpha=2, taps=("0.hidden",))
-    words = ("temperature", "alpha", "training mode", "takes gradients", "statistics", "probabilities", "classes",
-             "features")
+    found = findings(teacher, student)
+    words = ("training mode", "takes gradients", "statistics", "probabilities", "classes")
     assert len(found) == len(words)
     assert all(word in finding for word, finding in zip(words, found, strict=True))
 
@@ -166,13 +154,14 @@ def test_each_network_sees_its_own_view():
     assert check_distillation(teacher, nn.Sequential(nn.Linear(3, 4), Net(2)), batch) == []
 
 
-@pytest.mark.parametrize("break_it", ["nothing", "train", "tap"])
+@pytest.mark.parametrize("break_it", ["nothing", "train", "width"])
 def test_networks_gradients_and_random_state_are_left_as_found_to_the_bit(break_it):
     teacher, student = make().train(break_it == "train"), Net(2)
     student.norm.eval()  # a mixed mode
     student(X).sum().backward()
-    taps = ("nowhere",) if break_it == "tap" else ("hidden",)
     batch = batch_for(teacher)
+    if break_it == "width":
+        batch.views["student"] = X[:, :3]
 
     def everything():
         nets = {"teacher": teacher, "student": student}
@@ -185,10 +174,10 @@ def test_networks_gradients_and_random_state_are_left_as_found_to_the_bit(break_
 
     before = everything()
     if break_it == "nothing":
-        check_distillation(teacher, student, batch, taps=taps)
+        check_distillation(teacher, student, batch)
     else:
-        with pytest.raises(ValueError, match="nowhere" if break_it == "tap" else "training mode"):
-            check_distillation(teacher, student, batch, taps=taps)
+        with pytest.raises((ValueError, RuntimeError), match="shapes" if break_it == "width" else "training mode"):
+            check_distillation(teacher, student, batch)
     after = everything()
     assert before[1:] == after[1:] and before[0].keys() == after[0].keys()
     assert len([k for k in before[0] if k.endswith("grad")]) == 6  # all of the student's

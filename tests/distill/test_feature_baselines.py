@@ -4,7 +4,7 @@
 import pytest
 import torch
 
-from kdlab.distill.feature_baselines import FeatureNorm, SimKD, feature_norm_loss, simkd_loss
+from kdlab.distill.baselines import FeatureNorm, SimKD, feature_norm_loss, simkd_loss
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build
 from kdlab.papers.generative.nets import Gated

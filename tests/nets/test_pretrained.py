@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kdlab.nets.attention_head import Attended
-from kdlab.nets.pretrained import KINETICS, MissingWeights, Weights, load_pretrained, untrained
+from kdlab.nets.pretrained import KINETICS, MissingWeights, Weights, untrained
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.night import Night
@@ -32,24 +32,23 @@ def test_every_tensor_arrives_from_either_kind_of_file(tmp_path, suffix, prefix)
     theirs, ours, path = net(), net(), tmp_path / f"weights{suffix}"
     state = {prefix + k: v for k, v in theirs.state_dict().items() if "num_batches" not in k}  # as old files are
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
-    assert load_pretrained(ours, path) == f"weights from {path}"
+    assert Weights.of(path).into(ours) is ours
     assert all(torch.equal(v, theirs.state_dict()[k]) for k, v in ours.state_dict().items())
 
 
-def test_a_head_of_other_classes_is_left_out_and_said(checkpoint):
+def test_a_head_of_other_classes_is_left_out(checkpoint):
     ours = net(classes=3)
     before = ours.fc.weight.clone()
-    said = load_pretrained(ours, checkpoint)
-    assert said == f"weights from {checkpoint}; its head of 5 classes is left out, ours of 3 begins at random"
+    Weights.of(checkpoint).into(ours)
     assert torch.equal(ours.fc.weight, before)
     assert torch.equal(ours.stages[0].spatial.weight, torch.load(checkpoint)["stages.0.spatial.weight"])
 
 
 def test_another_layout_is_refused_by_its_first_tensors(checkpoint):
     with pytest.raises(WrongWeights, match=r"weights.pth.*fc.weight.*\(5, 6\), expected \(5, 8\).*file of the network"):
-        load_pretrained(net(width=8), checkpoint)
+        Weights.of(checkpoint).into(net(width=8))
     with pytest.raises(WrongWeights, match=r"missing \(first bias\).*unknown \(first fc.bias\)"):
-        load_pretrained(nn.Linear(3, 2), checkpoint)
+        Weights.of(checkpoint).into(nn.Linear(3, 2))
 
 
 @pytest.mark.parametrize("write", [
@@ -58,12 +57,12 @@ def test_another_layout_is_refused_by_its_first_tensors(checkpoint):
 def test_a_file_cut_short_anywhere_is_named(tmp_path, write):
     path = tmp_path / ("weights.safetensors" if write is save_file else "weights.pth")
     write(net().state_dict(), path)
-    load_pretrained(net(), path)
+    Weights.of(path).into(net())
     whole = path.read_bytes()
     for end in range(0, len(whole), len(whole) // 50):
         path.write_bytes(whole[:end])
         with pytest.raises(WrongWeights, match=r"weights.\w+ cannot be read .*cut short.*Copy it again"):
-            load_pretrained(net(), path)
+            Weights.of(path).into(net())
 
 
 def test_what_is_no_state_dict_is_refused(tmp_path):
@@ -72,14 +71,14 @@ def test_what_is_no_state_dict_is_refused(tmp_path):
     for content, why in (({"epoch": 3}, "no state dict"), ([torch.zeros(2)], "no state dict"), (net(), "Weights only")):
         torch.save(content, path)
         with pytest.raises(WrongWeights, match=why):
-            load_pretrained(net(), path)
+            Weights.of(path).into(net())
     path.write_text("hello, I am a web page")
     with pytest.raises(WrongWeights, match="cannot be read"):
-        load_pretrained(net(), path)
+        Weights.of(path).into(net())
 
 
 def test_a_missing_file_is_named(tmp_path):
-    for call in (lambda p: load_pretrained(net(), p), Weights.of):
+    for call in (lambda p: Weights(str(p), "0").into(net()), Weights.of):
         with pytest.raises(MissingWeights, match=r"no checkpoint at .*nowhere.pth.*put the file there"):
             call(tmp_path / "nowhere.pth")
 

@@ -13,8 +13,6 @@ from kdlab.study import Outcome, load_arrays
 from kdlab.train.runs import Run
 from kdlab.train.sizes import GenerativeSize
 
-__all__ = ["ATTENTIVE", "UNTRIMMED", "aligned", "alignment", "alignment_effects", "alignment_rows", "watched"]
-
 #: The untrimmed videos on which λ is read: those that the detection study tests on.
 UNTRIMMED = replace(detection_recipes.night(detection_recipes.STUDY).night,
                     videos=(0, 0, detection_recipes.STUDY.videos[2]))
@@ -61,10 +59,6 @@ def alignment_rows(outcome: Outcome) -> list[dict]:
     outcome.evidence.save("generative-alignment", found)
     for name, e in alignment_effects(found).items():
         outcome.say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
-    rows = []
-    for name in (name for name in found if name != "units"):
-        for s, area in enumerate(100 * found[name].mean(1)):
-            recipe = runs[name][s].folder.name if name in runs else ""
-            value = dict(metric="auc", value=round(float(area), 4), unit="%")
-            rows.append(outcome.row(condition=name, seed=s, recipe=recipe, **value))
-    return rows
+    return [row for name, column in found.items() if name != "units" for s, area in enumerate(column.mean(1))
+            for row in outcome.numbers(("auc", 100 * area, "%"), condition=name, seed=s,
+                                       recipe=runs[name][s].folder.name if name in runs else "")]

@@ -18,8 +18,6 @@ from torchvision.ops import sigmoid_focal_loss
 from kdlab.distill.method import CrossEntropy
 from kdlab.values import not_negative
 
-__all__ = ["Detection", "detection_terms", "match", "overlaps"]
-
 IGNORED = -2  # as kdlab.clips.windows writes in the place of a class
 
 

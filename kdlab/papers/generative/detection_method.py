@@ -17,10 +17,8 @@ from torch import nn
 from torchvision.ops import sigmoid_focal_loss
 
 from kdlab.papers.generative.detection_loss import Detection, detection_terms
-from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, _gated
+from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, attending
 from kdlab.values import not_negative
-
-__all__ = ["DetectionDistillation", "DetectionRepresentation"]
 
 
 class _OfDetectors:
@@ -33,13 +31,13 @@ class _OfDetectors:
     def _task(self, student: nn.Module, answers: torch.Tensor, labels: torch.Tensor):
         loss = self.detection
         weights = {"focal": 1.0, "tiou": 1.0, "l1": loss.l1, "quality": loss.quality}
-        terms = detection_terms(answers, _gated(student).priors, labels, loss.distance)
+        terms = detection_terms(answers, attending(student).priors, labels, loss.distance)
         return {name: (weights[name], term) for name, term in terms.items()}
 
     def _background(self, student: nn.Module, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
         if not self.background:
             return {}
-        bare = _gated(student)
+        bare = attending(student)
         logits = bare.detect(bare.gated(features, [1 - where for where in attention]))[..., :-3]
         loss = sigmoid_focal_loss(logits, torch.zeros_like(logits), alpha=0.25, gamma=2).sum() / len(logits)
         return {"background": (self.background, loss)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from kdlab.clips.thumos import VIDEOS
+from kdlab.clips.released import THUMOS_VIDEOS
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import Windows, windows
 from kdlab.measure.detections import seen_by
@@ -16,14 +16,13 @@ from kdlab.nets.pretrained import Weights
 from kdlab.papers.generative.detection_loss import Detection
 from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector
-from kdlab.papers.generative.gated_detector import GatedDetector
 from kdlab.papers.paper_size import Paper, PaperSet, example
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run
 
 SETS = (
-    PaperSet("THUMOS14", "thumos14", 20, (VIDEOS["json"]["train"],), (
+    PaperSet("THUMOS14", "thumos14", 20, (THUMOS_VIDEOS["json"]["train"],), (
         "GenKD, average mAP, second-hand, to be checked before it is quoted: student 32.6 → 33.7",
         "AFSD RGB, a rerun by others: mAP at 0.3 to 0.7 57.7, 52.5, 44.6, 35.1, 23.4; mean 42.6 (picked on test)",
         "GenKD's script averages over 0.1 to 0.5, AFSD over 0.3 to 0.7: these means are not comparable"),
@@ -61,7 +60,7 @@ def recipes(which: PaperSet, root: Path, size: PaperSize, seed: int = 0) -> dict
     found, window, once = {}, size.window, size.settings
     turns = 2 * once.epochs
     phase_1, phase_2 = DetectionRepresentation(alternating=turns), DetectionDistillation(alternating=turns)
-    teacher, student = (GatedDetector(net, window.crop) for net in (size.teacher, size.student))
+    teacher, student = (replace(net, gated=window.crop) for net in (size.teacher, size.student))
     for split in which.splits:
         clips, twice = UserClips(str(root / which.folder), split), replace(once, epochs=turns)
         base = Recipe("det_student", clips, Raw(), Detection(), None, None, size.student, window, once, seed)

@@ -16,8 +16,6 @@ from kdlab.show.plots import drawn, image
 from kdlab.show.plots import rows as in_rows
 from kdlab.show.widgets import explore
 
-__all__ = ["false_positives", "kind_counts", "map_over_tiou", "map_table", "timeline", "timeline_widget"]
-
 #: Of a class: how its bars are hatched, so that they differ without colour.
 HATCHES = ("", "///", "...", "\\\\\\", "xx", "oo", "++", "**", "--", "||", "O.")
 #: What a prediction can be, from good to bad, for people.

@@ -13,12 +13,9 @@ from kdlab.night.untrimmed import Untrimmed
 from kdlab.papers.generative.detection_loss import Detection
 from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector
-from kdlab.papers.generative.gated_detector import GatedDetector
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, DetectionSize, current
-
-__all__ = ["CLASSES", "DEMO", "SMOKE", "STUDY", "TITLES", "conditions", "night"]
 
 CLASSES = ("Jump", "Sit", "Stand", "Turn", "Walk", "Wave")
 #: The layer before time is halved, and the last: as the paper's Mixed_4f and Mixed_5c.
@@ -50,13 +47,13 @@ def conditions(size: DetectionSize, seed: int) -> dict[str, Recipe]:
     # At the taps both have the same channels, as GenKD needs; below, the student is half as wide, without time.
     wide, thin = TinyC3D((8, 16, 32, 64)), TinyC3D((4, 8, 32, 64), (False, False, True, True))
     heavy, light = (Detector(net, TAPS, WINDOW.frames, levels=4, width=32) for net in (wide, thin))
-    gated = GatedDetector(light, WINDOW.crop)
+    gated = replace(light, gated=WINDOW.crop)
     settings = Settings(epochs=size.epochs, batch_size=8, lr=4e-3)
     longer = replace(settings, epochs=2 * size.epochs)
     student = Recipe("det_student", night(size), MotionMix(), Detection(), net=light, window=WINDOW, settings=settings,
                      seed=seed)
     teacher = replace(student, condition="det_teacher", method=DetectionRepresentation(),
-                      net=GatedDetector(heavy, WINDOW.crop), settings=longer, seed=TEACHER_SEED)
+                      net=replace(heavy, gated=WINDOW.crop), settings=longer, seed=TEACHER_SEED)
     taught = replace(student, condition="det_genkd", method=DetectionDistillation(), net=gated, teacher=teacher)
     return {
         "det_teacher": teacher,

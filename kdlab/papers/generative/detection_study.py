@@ -8,26 +8,20 @@ width for all, chosen on validation videos by the student alone. The headline is
 One teacher serves all seeds, so intervals are about students of this teacher.
 """
 
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from kdlab.clips.windows import windows
 from kdlab.measure.detection import AVERAGES, TIOUS, Evaluation, annotated, evaluate
-from kdlab.measure.detections import effect_of, found_by, mean_aps, resampled, seen_by
-from kdlab.measure.paired import Effect, verdict
+from kdlab.measure.detections import effect_of, found_by, mean_aps, of_split, resampled, seen_by
+from kdlab.measure.paired import Effect
 from kdlab.papers.generative.detection_recipes import DEMO, STUDY, TITLES, conditions
-from kdlab.study import LEDGER, Outcome, Part, Study, beside, by_condition, obtained
+from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, obtained, origin
 from kdlab.study import convergence as study_convergence
 from kdlab.train.recipe import Recipe
-from kdlab.train.runs import Run, save_arrays
+from kdlab.train.runs import Run
 from kdlab.train.sizes import DetectionSize
-
-__all__ = ["HEADLINE", "METRICS", "Detections", "collected", "columns", "convergence", "effects", "ledger",
-           "study", "width"]
 
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 3
@@ -39,15 +33,10 @@ WIDTHS = (0.1, 0.3, 0.5)
 
 
 @dataclass(frozen=True)
-class Detections:
-    """What every run of a study found in the same test videos: condition → one :class:`Evaluation` a seed."""
+class Detections(Scores):
+    """What every run of a study found in the same test videos, ``ids``: condition → one :class:`Evaluation` a seed."""
 
-    classes: tuple[str, ...]
-    seeds: tuple[int, ...]
-    videos: tuple[str, ...]
-    found: dict[str, list[Evaluation]]
-    recipes: dict[str, list[str]]
-    sources: dict[str, str] = field(default_factory=dict)  # condition → hash of what trained it
+    found: dict[str, list[Evaluation]] = field(default_factory=dict)
     sigma: float = np.nan  # the width of soft-NMS with which they were found; not kept on disk
     _samples: dict = field(default_factory=dict, repr=False, compare=False)  # bootstraps, each made once
 
@@ -64,38 +53,32 @@ class Detections:
         seeds = min(len(self.found[c]) for c in (condition, baseline))
         for c in (condition, baseline):
             if (c, name, seeds) not in self._samples:
-                self._samples[c, name, seeds] = resampled(self.found[c][:seeds], self.videos, name)
-        return effect_of(*(self._samples[c, name, seeds] for c in (condition, baseline)), len(self.videos))
+                self._samples[c, name, seeds] = resampled(self.found[c][:seeds], self.ids, name)
+        return effect_of(*(self._samples[c, name, seeds] for c in (condition, baseline)), len(self.ids))
 
-    def save(self, path: Path) -> None:
-        """One compressed npz without pickles, which ``kdlab.study.Scores`` can open for its recipes and sources."""
-        note = {"classes": self.classes, "seeds": self.seeds, "recipes": self.recipes, "sources": self.sources}
-        place = {video: i for i, video in enumerate(self.videos)}
-        ids = np.array(self.videos)
-        arrays = {"ids": ids, "units": ids, "labels": np.zeros(len(ids), np.uint8),
-                  "truth": self.truth.assign(video=self.truth["video"].map(place)).to_numpy(float)}
+    def _arrays(self) -> dict[str, np.ndarray]:
+        place = {video: i for i, video in enumerate(self.ids)}
+        arrays = {"truth": self.truth.assign(video=self.truth["video"].map(place)).to_numpy(float)}
         for condition, each in self.found.items():
-            table = pd.concat([its.found.assign(seed=s) for s, its in enumerate(each)])
-            where = pd.DataFrame({"seed": table.seed, "video": table.video.map(place), "label": table.label})
-            arrays[f"found/{condition}/where"] = where.to_numpy(np.uint8)
+            table = pd.concat([its.found.assign(seed=s, video=its.found.video.map(place))
+                               for s, its in enumerate(each)])
+            arrays[f"found/{condition}/where"] = table[["seed", "video", "label"]].to_numpy(np.uint8)
             arrays[f"found/{condition}/what"] = table[["start", "end", "score"]].to_numpy(np.float32)
-        save_arrays(path, {"note": np.array(json.dumps(note))} | arrays)
+        return arrays
 
     @classmethod
-    def load(cls, path: Path) -> "Detections":
-        with np.load(path, allow_pickle=False) as file:
-            note = json.loads(str(file["note"]))
-            truth = pd.DataFrame(file["truth"], columns=["video", "label", "start", "end"])
-            truth = truth.assign(video=file["ids"][truth.video.astype(int)], label=truth.label.astype(int))
-            found = {}
-            for condition in note["recipes"]:
-                (seed, video, label), what = file[f"found/{condition}/where"].T, file[f"found/{condition}/what"]
-                table = pd.DataFrame({"video": file["ids"][video], "label": label.astype(int)} | dict(
-                    zip(("start", "end", "score"), what.T.astype(float), strict=True)))
-                found[condition] = [_scored(truth, table[seed == s], len(note["classes"]))
-                                    for s in range(len(note["recipes"][condition]))]
-            return cls(tuple(note["classes"]), tuple(note["seeds"]), tuple(file["ids"].tolist()), found,
-                       note["recipes"], note["sources"])
+    def _from(cls, arrays: dict[str, np.ndarray], note: dict) -> dict:
+        def segments(columns: list[str], values: np.ndarray) -> pd.DataFrame:
+            table = pd.DataFrame(values, columns=columns)
+            return table.assign(video=arrays["ids"][table.video.astype(int)], label=table.label.astype(int))
+
+        truth, found = segments(["video", "label", "start", "end"], arrays["truth"]), {}
+        for condition, names in note["recipes"].items():
+            values = np.hstack([arrays[f"found/{condition}/{what}"].astype(float) for what in ("where", "what")])
+            table = segments(["seed", "video", "label", "start", "end", "score"], values)
+            found[condition] = [_scored(truth, table[table.seed == s].drop(columns="seed"), len(note["classes"]))
+                                for s in range(len(names))]
+        return {"found": found}
 
 
 def _scored(truth: pd.DataFrame, found: pd.DataFrame, classes: int) -> Evaluation:
@@ -113,22 +96,19 @@ def columns(size: DetectionSize, seeds: int, longer: bool = False) -> dict[str, 
     return by_condition(lambda seed: conditions(size, seed), seeds, names)
 
 
-def collected(made: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "refuse",
-              workers: int | None = None, say=print) -> tuple[Detections, dict[str, list[Run]]]:
+def collected(made: dict[str, list[Recipe]], *, unit: str = "clip", **how) -> tuple[Detections, dict[str, list[Run]]]:
     """Obtain ``made`` (:func:`columns`, or trainings of your own with a ``det_student`` among them): what they find in
     the test videos, by the width of soft-NMS that the students' validation videos chose, and the runs. The ``unit`` of
-    detection is always a video."""
-    runs = obtained(made, pretrained=pretrained, stale=stale, workers=workers, say=say)
-    best = width(runs["det_student"])
-    first = runs["det_student"][0]
-    some = windows(first.recipe.data.catalogue(), "test", first.recipe.window)
-    truth, classes = annotated(some), tuple(first.provenance["classes"])
+    detection is always a video; ``how`` as in :func:`kdlab.study.collect`."""
+    runs = obtained(made, **{"pretrained": False, "stale": "refuse"} | how)
+    students = runs["det_student"]
+    best, first = width(students), students[0]
+    some, classes = of_split(first), tuple(first.provenance["classes"])
+    truth, videos = annotated(some), np.array(list(dict.fromkeys(window.video for window in some)))
     found = {c: [_scored(truth, found_by(run, sigma=best), len(classes)) for run in column]
              for c, column in runs.items()}
-    scores = Detections(classes, tuple(r.seed for r in made["det_student"]),
-                        tuple(dict.fromkeys(window.video for window in some)), found,
-                        {c: [run.folder.name for run in column] for c, column in runs.items()},
-                        {c: column[0].provenance["sources"] for c, column in runs.items()}, best)
+    scores = Detections(classes, tuple(r.seed for r in made["det_student"]), videos, videos, np.zeros(len(videos), int),
+                        **origin(runs), found=found, sigma=best)
     return scores, runs
 
 
@@ -152,11 +132,7 @@ def effects(scores: Detections, name: str = HEADLINE) -> dict[str, Effect]:
 
 def ledger(scores: Detections) -> pd.DataFrame:
     """The row of claim G4."""
-    claim = scores.effect("det_genkd", "det_student")
-    control = {"an untrained teacher": scores.effect("det_genkd", "det_untrained")}
-    row = ("G4", "GenKD helps temporal detection", f"student + GenKD − student, mAP at tIoU {HEADLINE}", str(claim),
-           verdict(claim, control))
-    return pd.DataFrame([row], columns=LEDGER)
+    return study.verdicts(scores)
 
 
 def convergence(table: pd.DataFrame) -> tuple[float, float, str]:
@@ -180,10 +156,10 @@ def _rows(outcome: Outcome) -> list[dict]:
     outcome.say(f"soft-NMS of width {sigma:g}, chosen on validation videos")
     for condition, column in outcome.runs.items():
         for seed, one in enumerate(column[:1] if condition == "det_teacher" else column):
-            about = outcome.row(condition=condition, seed=seed, recipe=one.folder.name)
-            value = float(mean_aps([seen_by(one, "val", sigma=sigma)], HEADLINE)[0])
-            table += [about | dict(metric=f"val_map@{HEADLINE}", value=round(value, 4), unit="%"),
-                      about | dict(metric="cpu_seconds", value=one.provenance["cpu_seconds"], unit="s")]
+            value = mean_aps([seen_by(one, "val", sigma=sigma)], HEADLINE)[0]
+            table += outcome.numbers((f"val_map@{HEADLINE}", value, "%"),
+                                     ("cpu_seconds", one.provenance["cpu_seconds"], "s"),
+                                     condition=condition, seed=seed, recipe=one.folder.name)
     gain, half, word = convergence(pd.DataFrame(table))
     outcome.say(f"twice the steps: {gain:+.1f} ± {half:.1f} points on validation: {word}")
     return table
@@ -194,18 +170,10 @@ def _map_rows(outcome: Outcome) -> list[dict]:
     table, scores = [], outcome.scores
     for condition, each in scores.found.items():
         for s, its in enumerate(each[:1] if condition == "det_teacher" else each):
-            about = outcome.row(condition=condition, seed=scores.seeds[s], unit="%",
-                                recipe=scores.recipes[condition][s])
-            table += [about | dict(metric=f"map@{name}", value=round(100 * value, 4))
-                      for name, value in its.mean_ap().items() if name in METRICS]
+            values = [(f"map@{name}", 100 * value, "%") for name, value in its.mean_ap().items() if name in METRICS]
+            table += outcome.numbers(*values, condition=condition, seed=scores.seeds[s],
+                                     recipe=scores.recipes[condition][s])
     return table
-
-
-def _lines(found: dict[str, Detections], rows: pd.DataFrame) -> list[str]:
-    if not (scores := found.get("night_untrimmed")):
-        return []
-    return [*(f"{title}: {each} points" for title, each in effects(scores).items()),
-            ledger(scores).to_string(index=False)]
 
 
 def _map(runs: dict[str, list[Run]], condition: str) -> float:
@@ -214,5 +182,11 @@ def _map(runs: dict[str, list[Run]], condition: str) -> float:
     return float(mean_aps([seen_by(run, sigma=sigma) for run in runs[condition]], HEADLINE).mean())
 
 
-study = Study("detection", _parts, size=STUDY, lines=_lines, metric=f"map@{HEADLINE}", number=_map,
-              yours=lambda: Part("night_untrimmed_demo", columns(DEMO, DEMO.seeds)), titles=TITLES, committed=True)
+study = Study(
+    "detection", _parts, size=STUDY, metric=f"map@{HEADLINE}", number=_map, titles=TITLES, committed=True,
+    yours=lambda: Part("night_untrimmed_demo", columns(DEMO, DEMO.seeds)),
+    lines=lambda found, rows: [f"{title}: {each} points" for title, each in effects(found["night_untrimmed"]).items()]
+    if "night_untrimmed" in found else [],
+    claims=[Claim("G4", "GenKD helps temporal detection", "det_genkd", "det_student",
+                  {"det_untrained": "an untrained teacher"}, f"student + GenKD − student, mAP at tIoU {HEADLINE}")],
+)

@@ -6,6 +6,7 @@ levels share say at every place of every level (a *prior*) which classes, how fa
 well that will fit (quality, the expected tIoU). With ``refine`` a second stage corrects the first: it sees the largest
 activations around both ends of each answer, in the finest level. Unlike AFSD, space is averaged and not convolved,
 classes are sigmoids (an action can have two names), one branch refines and not two, without extra boundary losses.
+A ``gated`` one sees its taps through GenKD's attention, with a CVAE for each (docs/methods.md, 2.3).
 """
 
 from dataclasses import dataclass
@@ -17,15 +18,15 @@ from torch.nn import functional as F
 from kdlab.layers import outputs, trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights
+from kdlab.papers.generative.nets import CVAE, Attention, CVAEs, normed_gate
 from kdlab.values import whole
-
-__all__ = ["DetectionNet", "Detector", "begin_backbone"]
 
 
 @dataclass(frozen=True)
 class Detector:
     """A detector on the network ``of``, whose layers ``taps`` give features ``(B, C, T, h, w)``, finest first. It sees
-    ``steps`` frames; the ``levels`` of its pyramid have ``width`` channels."""
+    ``steps`` frames; the ``levels`` of its pyramid have ``width`` channels. With ``gated``, the pixels of its square
+    windows, each tap is under attention."""
 
     of: TinyR2Plus1D = TinyR2Plus1D()
     taps: tuple[str, ...] = ("stages.2", "stages.3")
@@ -33,9 +34,11 @@ class Detector:
     levels: int = 4
     width: int = 64
     refine: bool = False
+    gated: int = 0
 
     def __post_init__(self):
         whole(1, steps=self.steps, levels=self.levels, width=self.width)
+        whole(0, gated=self.gated)
         if not 1 <= len(self.taps) <= self.levels or self.width % 8:
             raise ValueError(f"a detector needs a tap, a level for each tap, and a width in eights, got {self}")
 
@@ -48,25 +51,31 @@ class Detector:
         return DetectionNet(self, num_classes)
 
     def begin(self, net: Normalised, start: Normalised) -> Normalised:
-        """See :func:`begin_backbone`."""
-        return begin_backbone(net, start)
+        """Give the detector ``net`` the backbone and the normalisation of the classifier ``start`` (gated or not).
+        Raises :class:`kdlab.nets.video.WrongWeights` when the two have other shapes."""
+        state = {name: value for name, value in net.state_dict().items() if not name.startswith("net.backbone.")}
+        state |= {"mean": start.mean, "std": start.std}
+        for name, value in start.net.state_dict().items():
+            if (bare := name.removeprefix("backbone.")).split(".")[0] in dict(net.net.backbone.named_children()):
+                state[f"net.backbone.{bare}"] = value
+        return load_weights(net, state, "the classifier to begin with")
 
 
 class DetectionNet(nn.Module):
     """Video ``(B, C, steps, H, W)`` → ``(B, S, P, K + 3)``: answers of S = 1 or, refined, 2 stages at P priors: K class
-    logits, start and end in steps of the window, logit of the quality. ``priors (P,)`` are their places, in steps."""
+    logits, start and end in steps of the window, logit of the quality. ``priors (P,)`` are their places, in steps.
+
+    Of a gated one, ``attentions`` give λ, and ``shape`` are those of the features ``(C, T', h, w)``, tap by tap.
+    """
 
     def __init__(self, spec: Detector, num_classes: int):
         super().__init__()
         self.spec = spec
         self.backbone, wide = trunk(spec.of.make(1), spec.taps[-1]).eval(), spec.width
-        with torch.no_grad():  # a small black clip tells the channels and lengths of the taps
-            black = torch.zeros(1, getattr(spec.of, "channels", 3), spec.steps, 32, 32)
-            shapes = [tap.shape for tap in self.features(black)]
-        self.backbone.train()
-        self.laterals = nn.ModuleList(_block(shape[1], wide, 1) for shape in shapes)
+        shapes = self._shapes(32)
+        self.laterals = nn.ModuleList(_block(shape[0], wide, 1) for shape in shapes)
         self.downs = nn.ModuleList(_block(wide, wide, 3, 2) for _ in range(spec.levels - len(shapes)))
-        lengths = [shape[2] for shape in shapes]
+        lengths = [shape[1] for shape in shapes]
         lengths += [-(-lengths[-1] // 2**i) for i in range(1, len(self.downs) + 1)]
         self.class_tower, self.place_tower = (nn.Sequential(_block(wide, wide), _block(wide, wide)) for _ in range(2))
         self.class_head, self.place_head = (nn.Conv1d(wide, n, 3, padding=1) for n in (num_classes, 3))
@@ -78,6 +87,26 @@ class DetectionNet(nn.Module):
             nn.init.constant_(self.second_head.bias[:num_classes], -4.6)
         priors = torch.cat([(torch.arange(length) + 0.5) * spec.steps / length for length in lengths])
         self.register_buffer("priors", priors, persistent=False)
+        self.shape = self._shapes(spec.gated) if spec.gated else ()
+        self.attentions = nn.ModuleList(Attention(c, t, tuple(size)) for c, t, *size in self.shape)
+        self.backbone.train()
+
+    def _shapes(self, pixels: int) -> tuple[tuple[int, ...], ...]:
+        """``(C, T', h, w)`` at the taps, which a black clip tells."""
+        black = torch.zeros(1, getattr(self.spec.of, "channels", 3), self.spec.steps, pixels, pixels)
+        with torch.no_grad():
+            return tuple(tuple(tap.shape[1:]) for tap in self.features(black))
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Names of the layers that give F, tap by tap, then of those that give λ; none of a detector that is not gated.
+        """
+        names = self.spec.taps if self.attentions else ()
+        return *(f"net.backbone.{name}" for name in names), *(f"net.attentions.{i}" for i in range(len(names)))
+
+    def new_cvae(self, hidden: int | None = None, deterministic: bool = False) -> CVAEs:
+        """An untrained CVAE for each tap."""
+        return CVAEs(CVAE(c, tuple(size), hidden, deterministic) for c, _, *size in self.shape)
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The backbone's maps ``(B, C, T, h, w)`` at the taps. Raises ``ValueError`` for another number of frames."""
@@ -106,7 +135,18 @@ class DetectionNet(nn.Module):
         return torch.stack(stages, 1).transpose(2, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.detect(self.features(x))
+        maps = self.features(x)
+        if not self.attentions:
+            return self.detect(maps)
+        for m, shape in zip(maps, self.shape, strict=True):
+            if m.shape[1:] != shape:
+                raise ValueError(f"a window of {tuple(x.shape[3:])} pixels gives features {tuple(m.shape[1:])}, this "
+                                 f"network attends to {shape}: make it as Detector(gated={x.shape[-1]})")
+        return self.detect(self.gated(maps, [attend(m) for m, attend in zip(maps, self.attentions, strict=True)]))
+
+    def gated(self, maps: list[torch.Tensor], attention: list[torch.Tensor]) -> list[torch.Tensor]:
+        """What :meth:`detect` sees of the features ``maps`` under ``attention``, tap by tap."""
+        return [normed_gate(m, its) for m, its in zip(maps, attention, strict=True)]
 
     def _refined(self, levels: list[torch.Tensor], first: torch.Tensor) -> torch.Tensor:
         """The second answer ``(B, K + 3, P)`` to the ``first`` starts and ends ``(B, 2, P)``. As AFSD's, the region
@@ -132,14 +172,3 @@ def _largest(level: torch.Tensor, low: torch.Tensor, high: torch.Tensor, steps: 
     edges = torch.linspace(0, steps, level.shape[2] + 1, device=level.device)
     outside = (edges[:-1] >= high.mT) | (edges[1:] <= low.mT)
     return level[:, :, None].masked_fill(outside[:, None], -torch.inf).amax(3)
-
-
-def begin_backbone(net: Normalised, start: Normalised) -> Normalised:
-    """Give the detector ``net`` the backbone and the normalisation of the classifier ``start`` (gated or not).
-    Raises :class:`kdlab.nets.video.WrongWeights` when the two have other shapes."""
-    state = {name: value for name, value in net.state_dict().items() if not name.startswith("net.backbone.")}
-    state |= {"mean": start.mean, "std": start.std}
-    for name, value in start.net.state_dict().items():
-        if (bare := name.removeprefix("backbone.")).split(".")[0] in dict(net.net.backbone.named_children()):
-            state[f"net.backbone.{bare}"] = value
-    return load_weights(net, state, "the classifier to begin with")

@@ -14,8 +14,6 @@ from kdlab.train.loop import Progress
 from kdlab.train.runs import Run, batches, find
 from kdlab.values import whole
 
-__all__ = ["shares"]
-
 
 def shares(run: Run, clips: int = 64) -> dict[str, float]:
     """Norm of each weighted term's gradient in the backbone of the finished ``run`` of GenKD, over that of the class

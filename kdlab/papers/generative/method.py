@@ -14,7 +14,6 @@ no weight can stand in for a rate.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,10 +21,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab.distill.method import weighed
 from kdlab.layers import at_random, outputs
+from kdlab.papers.generative.nets import CVAEs, read_cvae
 from kdlab.values import alike, fraction, not_negative, one_of, whole
-
-__all__ = ["FeatureRepresentation", "GenerativeDistillation", "kl_to_attention", "noise_floor", "warmth"]
 
 TAPS = ("net.backbone", "net.attention")
 
@@ -47,45 +46,29 @@ def noise_floor(cvae: nn.Module, features: torch.Tensor, attention: torch.Tensor
         return float(F.mse_loss(cvae(features, attention)[0], cvae(features, attention)[0]))
 
 
+def attending(net: nn.Module) -> nn.Module:
+    """The network with attention in ``net``, which may be wrapped. Raises ``ValueError`` where there is none."""
+    if found := [module for module in net.modules() if hasattr(module, "new_cvae") and module.taps]:
+        return found[0]
+    raise ValueError("GenKD needs networks with attention, teacher and student: make them by kdlab's Gated")
+
+
 def _seen(net: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
     """What the network answers, and features and attention tap by tap."""
-    names = _gated(net).taps
+    names = attending(net).taps
     out = outputs(net, x, names)
     seen = [out.taps[name] for name in names]
     return out.logits, seen[: len(seen) // 2], seen[len(seen) // 2 :]
 
 
-def _cvaes(net: nn.Module) -> list[nn.Module]:
-    """The CVAE of each tap."""
-    return list(net) if isinstance(net, nn.ModuleList) else [net]
-
-
 def _rebuilt(net: nn.Module, features, attention, noise) -> list[tuple[torch.Tensor, ...]]:
     """What the CVAE of each tap gives; ``net`` itself is called, since it may be wrapped."""
-    several = isinstance(getattr(net, "module", net), nn.ModuleList)
+    several = isinstance(getattr(net, "module", net), CVAEs)
     return net(features, attention, noise) if several else [net(features[0], attention[0], noise[0])]
 
 
 def _summed(loss: Callable, *columns: Sequence[torch.Tensor]) -> torch.Tensor:
     return sum(loss(*row) for row in zip(*columns, strict=True))
-
-
-@contextmanager
-def _frozen(net: nn.Module):
-    """The bare network whose parameters take no gradient inside."""
-    bare = getattr(net, "module", net)
-    bare.requires_grad_(False)
-    try:
-        yield bare
-    finally:
-        bare.requires_grad_(True)
-
-
-def _gated(net: nn.Module) -> nn.Module:
-    found = [module for module in net.modules() if hasattr(module, "new_cvae")]
-    if not found:
-        raise ValueError("GenKD needs networks with attention, teacher and student: make them by kdlab's Gated")
-    return found[0]
 
 
 @dataclass(frozen=True)
@@ -125,10 +108,10 @@ class FeatureRepresentation:
     def _new_cvae(self, net: nn.Module, seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return _gated(net).new_cvae(self.hidden, self.deterministic)
+            return attending(net).new_cvae(self.hidden, self.deterministic)
 
     def parts(self, nets) -> dict[str, list[str]]:
-        """Which networks each optimiser owns: a teacher's are in none. Raises ``ValueError`` without a CVAE."""
+        """Raises ``ValueError`` without a CVAE."""
         if self.generative and "cvae" not in nets:
             raise ValueError("GenKD trains a CVAE too: add what its extra_nets gives to the networks")
         return ({"cvae": ["cvae"]} if self.generative else {}) | {"net": ["student"]}
@@ -148,7 +131,7 @@ class FeatureRepresentation:
         """Yield the passes of this step, with their terms beside them, unweighted (MSE; KL and CE in nats)."""
         for which in self.passes(progress):
             terms = self._first(nets, batch) if which == "cvae" else self._second(nets, batch, progress)
-            yield which, sum(w * term for w, term in terms.values()), {name: term for name, (_, term) in terms.items()}
+            yield which, *weighed(terms)
 
     def _first(self, nets, batch) -> dict[str, tuple[float, torch.Tensor]]:
         """Weights and terms of pass 1, each term summed over the taps."""
@@ -175,9 +158,11 @@ class FeatureRepresentation:
         answers, features, attention = _seen(nets["student"], batch.views["student"])
         terms = self._task(nets["student"], answers, batch.labels)
         if self.generative:
-            with _frozen(nets["cvae"]) as cvaes:
-                made = [cvae.decode(cvae.sample(each, torch.zeros_like(each)), each)
-                        for cvae, each in zip(_cvaes(cvaes), attention, strict=True)]
+            bare = getattr(nets["cvae"], "module", nets["cvae"]).requires_grad_(False)
+            cvaes = bare if isinstance(bare, CVAEs) else [bare]
+            made = [cvae.decode(cvae.sample(each, torch.zeros_like(each)), each)
+                    for cvae, each in zip(cvaes, attention, strict=True)]
+            bare.requires_grad_(True)
             weight = self.reconstruction * warmth(progress.fraction, self.warmup)
             targets = [each.detach() for each in features] if self.detached else features
             terms["generated"] = weight, _summed(F.mse_loss, made, targets)
@@ -220,14 +205,13 @@ class GenerativeDistillation(FeatureRepresentation):
 
     @property
     def reads_teacher_cvae(self) -> bool:
-        """Is the CVAE that was trained with the teacher needed?"""
         return self.generative and self.teaching > 0 and self.teacher != "untrained"
 
     def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
         """The student's CVAE and the teacher's, from its run in ``needed`` unless it is among ``nets``; where the
         teacher is untrained random weights and a new CVAE in the place of the trained ones. Raises ``ValueError`` where
         features differ in shape, or the teacher's CVAE is missing."""
-        ours, theirs = _gated(nets["student"]).shape, _gated(nets["teacher"]).shape
+        ours, theirs = attending(nets["student"]).shape, attending(nets["teacher"]).shape
         if ours != theirs:
             raise ValueError(f"the student's features are {ours}, the teacher's {theirs}: give both the same clip and "
                              "the same channels in the last stage")
@@ -240,4 +224,4 @@ class GenerativeDistillation(FeatureRepresentation):
         if not needed:
             raise ValueError("the teacher's CVAE is missing: put read_cvae(folder of the teacher's run) among the "
                              "networks as 'teacher_cvae'")
-        return extra | {"teacher_cvae": _gated(nets["teacher"]).read_cvae(needed["teacher"].folder)}
+        return extra | {"teacher_cvae": read_cvae(needed["teacher"].folder)}

@@ -1,4 +1,4 @@
-"""GenKD's networks (arXiv 2312.08644; docs/methods.md, 2): attention over time and channels, the gate, and the CVAE.
+"""GenKD's networks (arXiv 2312.08644; docs/methods.md, 2): attention over time and channels, the gates, and the CVAE.
 
 Features are ``F (B, C, T', h, w)``, attention is ``λ (B, C, T')`` in (0, 1).
 """
@@ -17,8 +17,6 @@ from kdlab.nets.video import WrongWeights, load_weights, stages
 from kdlab.stored import read_weights
 from kdlab.values import fraction, whole
 
-__all__ = ["CVAE", "Attention", "Gated", "gate", "mean_log_probability", "read_cvae"]
-
 
 def gate(features: torch.Tensor, attention: torch.Tensor, faithful: bool = False) -> torch.Tensor:
     """``F ⊙ λ · ΣF / Σ(F ⊙ λ)``, the sums over each clip, so that each keeps the sum of its (rectified) features.
@@ -28,6 +26,15 @@ def gate(features: torch.Tensor, attention: torch.Tensor, faithful: bool = False
     weighted = features * attention[..., None, None]
     axes = tuple(range(0 if faithful else 1, 5))
     return weighted * (features.sum(axes, keepdim=True) / weighted.sum(axes, keepdim=True).clamp_min(1e-12))
+
+
+def normed_gate(features: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+    """Detection's: ``F ⊙ λ / mean λ``, the mean over channels and steps of each clip: F where λ is constant.
+
+    The paper divides by the sum of λ. That is the same up to a constant of some thousands, by which features would
+    vanish beside the ε of the group norm behind them.
+    """
+    return features * (attention / attention.mean((1, 2), keepdim=True).clamp_min(1e-6))[..., None, None]
 
 
 def mean_log_probability(logits: torch.Tensor) -> torch.Tensor:
@@ -105,15 +112,26 @@ def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
                          nn.Linear(hidden, outputs))
 
 
-def read_cvae(folder: Path | str) -> CVAE:
-    """The CVAE that was trained beside the network of the run in ``folder``, frozen. Raises :class:`WrongWeights`, and
-    ``DamagedRun`` for weights that are not those whose hash the run's note tells."""
+class CVAEs(nn.ModuleList):
+    """A :class:`CVAE` for each tap. Features, attention and noise (None: drawn) tap by tap → what each CVAE gives."""
+
+    def forward(self, features: list[torch.Tensor], attention: list[torch.Tensor], noise: list[torch.Tensor | None]):
+        return [cvae(*its) for cvae, *its in zip(self, features, attention, noise, strict=True)]
+
+
+def read_cvae(folder: Path | str) -> CVAE | CVAEs:
+    """The CVAE, of a detector the CVAEs, trained beside the network of the run in ``folder``, frozen. Raises
+    :class:`WrongWeights`, and ``DamagedRun`` for weights that are not those whose hash the run's note tells."""
     path, prefix = Path(folder) / "weights.safetensors", "cvae."
     state = {k.removeprefix(prefix): v for k, v in read_weights(path).items() if k.startswith(prefix)}
-    if not state:
+    made = []
+    for name in sorted(k for k in state if k.endswith("squeeze.0.weight")):
+        channels, _, _, *size = state[name].shape
+        made.append(CVAE(channels, tuple(size), len(state[name.replace("squeeze", "encoder")])))
+    if not made:
         raise WrongWeights(f"{path} holds no CVAE: train that network by FeatureRepresentation first")
-    (channels, _, _, *size), hidden = state["squeeze.0.weight"].shape, len(state["encoder.0.weight"])
-    return load_weights(CVAE(channels, tuple(size), hidden), state, str(path)).eval().requires_grad_(False)
+    cvae = made[0] if "squeeze.0.weight" in state else CVAEs(made)
+    return load_weights(cvae, state, str(path)).eval().requires_grad_(False)
 
 
 class GatedNet(nn.Module):
@@ -138,12 +156,8 @@ class GatedNet(nn.Module):
         steps = self.pool(gate(features, self.attention(features), self.faithful)).flatten(2)
         return mean_log_probability(self.fc(self.dropout(steps.transpose(1, 2))))
 
-    read_cvae = staticmethod(read_cvae)
-
-    @property
-    def taps(self) -> tuple[str, str]:
-        """Names of the layers that give F and λ."""
-        return "net.backbone", "net.attention"
+    #: Names of the layers that give F and λ.
+    taps = "net.backbone", "net.attention"
 
     def new_cvae(self, hidden: int | None = None, deterministic: bool = False) -> CVAE:
         """An untrained CVAE for this network's features."""

@@ -15,8 +15,6 @@ from kdlab.measure.paired import effect
 from kdlab.papers.generative.recipes import TITLES
 from kdlab.show.plots import beside, drawn, image, interval, rows
 
-__all__ = ["alignments", "features", "losses", "moment", "over_time", "signal_title"]
-
 PASSES = {"pass 1, of the CVAE": {"rebuilt": "MSE(F, F′)", "kl": "KL (nats)", "taught": "MSE(F′, F′ by the teacher)"},
           "pass 2, of the network": {"ce": "class loss (nats)", "generated": "MSE(decoded from λ, F)",
                                      "attention": "MSE(λ, λ of the teacher)"}}

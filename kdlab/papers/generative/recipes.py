@@ -10,8 +10,7 @@ from dataclasses import replace
 
 from kdlab.clips.flow import Flow
 from kdlab.clips.views import Window
-from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
-from kdlab.distill.feature_baselines import FeatureNorm, SimKD
+from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm, FitNet, SimKD
 from kdlab.distill.method import KD
 from kdlab.nets.i3d import TinyC3D
 from kdlab.night import ACTIONS, Night
@@ -21,9 +20,6 @@ from kdlab.papers.generative.nets import Gated
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import VARIETY, GenerativeSize, current
-
-__all__ = ["ABLATIONS", "DEMO", "HEADLINE", "ONCE", "REAL", "SMOKE", "STUDIED", "STUDY", "STUDENT", "TEACHER", "TITLES",
-           "WINDOW", "conditions", "night", "streams"]
 
 WINDOW = Window(16, 36, 32)
 TEACHER, STUDENT = TinyC3D(), TinyC3D((4, 8, 16, 64), (False, False, True, True))

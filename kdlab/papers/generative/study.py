@@ -14,7 +14,7 @@ import torch
 
 from kdlab import paths
 from kdlab.measure.cost import cpu_times, macs, parameters
-from kdlab.measure.paired import Effect, together, verdict
+from kdlab.measure.paired import Effect
 from kdlab.nets.video import build
 from kdlab.night import ACTIONS
 from kdlab.night.streams import NightStream
@@ -33,12 +33,9 @@ from kdlab.papers.generative.recipes import (
     conditions,
     night,
 )
-from kdlab.study import LEDGER, Outcome, Part, Scores, Study, beside, by_condition, convergence
+from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, convergence
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import GenerativeSize
-
-__all__ = ["COMPETITORS", "SETS", "columns", "convergence_line", "data_sets", "g2", "ledger",
-           "study", "test_clips"]
 
 FOLDS = ("1", "2", "3")
 #: What GenKD is compared with in row G2, at the same steps.
@@ -83,31 +80,20 @@ def g2(scores: Scores) -> dict[str, Effect]:
     return {name: scores.effect("genkd", name) for name in COMPETITORS if name in scores.predicted}
 
 
-def ledger(scores: Scores, ablations: Scores | None = None) -> pd.DataFrame:
-    """Rows G1 and G2 of docs/ledger.md for one set, and G3 from its ``ablations``.
+#: Of docs/ledger.md; G3 is judged on the ablations.
+CLAIMS = (
+    Claim("G1", "the feature-representation phase improves a network by itself", "student_fr", "student_ce",
+          {"student_2x": "equal passes"}, "student: FR − CE; control CE with equal passes"),
+    Claim("G2", "GenKD beats CE and the usual KD methods", "genkd", COMPETITORS, {"untrained": "an untrained teacher"},
+          "GenKD − each; control untrained teacher"),
+    Claim("G3", "generative and attention distillation each add", "genkd", ("generative", "attention"),
+          {"permuted": "permuted channels"}, "both − one alone; control permuted channels"),
+)
 
-    Of one or two seeds an interval knows hardly more than the clips: the verdict then begins with their number.
-    """
-    listed = lambda each: "; ".join(f"{name} {e}" for name, e in each.items())  # noqa: E731
-    phase_1, longer = (scores.effect("student_fr", other) for other in ("student_ce", "student_2x"))
-    table = [("G1", "the feature-representation phase improves a network by itself",
-              "student: FR − CE; control CE with equal passes", f"{phase_1}; control {longer}",
-              verdict(phase_1, {"equal passes": longer}))]
-    each, control = g2(scores), scores.effect("genkd", "untrained")
-    table.append(("G2", "GenKD beats CE and the usual KD methods", "GenKD − each; control untrained teacher",
-                  f"{listed(each)}; control {control}", together(each, {"an untrained teacher": control})))
-    if ablations:
-        each = {name: ablations.effect("genkd", name) for name in ("generative", "attention")}
-        control = ablations.effect("genkd", "permuted")
-        table.append(("G3", "generative and attention distillation each add",
-                      "both − one alone; control permuted channels", f"{listed(each)}; control {control}",
-                      together(each, {"permuted channels": control})))
-    found = pd.DataFrame(table, columns=LEDGER)
-    for claim, its in (("G1", scores), ("G2", scores), ("G3", ablations)):
-        if its and len(its.seeds) < 3:
-            of = found.claim == claim
-            found.loc[of, "verdict"] = f"too few seeds ({len(its.seeds)}); so far: " + found.verdict[of]
-    return found
+
+def ledger(scores: Scores, ablations: Scores | None = None) -> pd.DataFrame:
+    """Rows G1 and G2 of docs/ledger.md for one set, and G3 from its ``ablations``."""
+    return pd.concat([study.verdicts(its) for its in (scores, ablations) if its], ignore_index=True)
 
 
 def convergence_line(table: pd.DataFrame, data: str = "night_bright") -> str:
@@ -152,11 +138,6 @@ def _rows(outcome: Outcome) -> list[dict]:
     return table
 
 
-def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
-    return [f"{name}:\n{ledger(found[name], found.get(f'{name}_ablations')).to_string(index=False)}"
-            for name in ("night_bright", "weizmann") if name in found]
-
-
 def _cost_rows(outcome: Outcome) -> list[dict]:
     """Tidy rows of each network's parameters, multiply-accumulates and CPU milliseconds a clip (one thread, batch 1,
     median of interleaved repeats; this machine's)."""
@@ -170,10 +151,9 @@ def _cost_rows(outcome: Outcome) -> list[dict]:
                    ("cpu_ms", 1000 * float(np.median(taken[name])), "ms")]
         outcome.say(f"{name}: {numbers[0][1]:,} parameters, {numbers[1][1] / 1e6:.1f} MMAC, {numbers[2][1]:.2f} CPU ms "
                     "a clip")
-        table += [outcome.row(condition=name, metric=metric, value=round(float(value), 4), unit=unit)
-                  for metric, value, unit in numbers]
+        table += outcome.numbers(*numbers, condition=name)
     return table
 
 
-study = Study("generative", _parts, size=STUDY, lines=_lines, yours=lambda: _demo(DEMO, DEMO.seeds),
+study = Study("generative", _parts, size=STUDY, claims=CLAIMS, yours=lambda: _demo(DEMO, DEMO.seeds),
               titles=TITLES, committed=True)

@@ -8,8 +8,6 @@ from kdlab.measure.alignment import Trace
 from kdlab.papers.generative.plots import moment
 from kdlab.show.widgets import explore
 
-__all__ = ["moment_widget"]
-
 
 def moment_widget(frames: np.ndarray, trace: Trace, classes: Sequence[str], names: Sequence[str], fps: float):
     """Scrub ``frames uint8 (T, H, W, 3)`` of the video of ``trace`` beside λ over time."""

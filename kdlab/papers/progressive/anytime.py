@@ -10,8 +10,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.papers.progressive.nets import ORDER, Trio
 
-__all__ = ["Walked", "cost_per_exit", "walk"]
-
 
 @dataclass(frozen=True)
 class Walked:

@@ -17,25 +17,9 @@ from torch.nn import functional as F
 from kdlab.clips.held_out import halves
 from kdlab.measure.bootstrap import counts
 from kdlab.measure.paired import Effect
-from kdlab.papers.progressive.wise import (
-    FAITHFUL_MIX,
-    area,
-    best_single,
-    combine,
-    fit_wise,
-    late_fusion,
-    mean_probabilities,
-    stop_at,
-    temperatures,
-    three_way,
-    threshold_for_budget,
-    variants,
-)
+from kdlab.papers.progressive import wise
 from kdlab.train.loop import one_thread, seeded
 from kdlab.train.runs import Run, batches
-
-__all__ = ["BUDGETS", "THETAS", "Calibrated", "Parts", "area_effect", "calibrated", "everything", "parts", "swept",
-           "teaching_losses"]
 
 #: Of WISE's early exits; at −1 every clip stops at the first exit, at 1 at the last.
 THETAS = np.array([-1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99, 0.995, 0.999, 1])
@@ -90,12 +74,13 @@ class Calibrated(NamedTuple):
 
 def calibrated(some: Parts, weights: np.ndarray) -> Calibrated:
     """Combine exits by ``weights (12, 12)`` and calibrate each sum; both are known from *calibrate* alone."""
-    heat = temperatures(combine(some.calibrate[0], weights), some.calibrate[1])[:, None]
-    return Calibrated(combine(some.validate[0], weights) / heat, combine(some.test[0], weights) / heat)
+    calibrate, validate, test = (wise.combine(z, weights) for z, _ in (some.calibrate, some.validate, some.test))
+    heat = wise.temperatures(calibrate, some.calibrate[1])[:, None]
+    return Calibrated(validate / heat, test / heat)
 
 
-def everything(some: Parts, costs: np.ndarray, alone: np.ndarray, mix: Sequence[float] = FAITHFUL_MIX["ucf101"][0]
-               ) -> tuple[dict[str, np.ndarray], Calibrated]:
+def everything(some: Parts, costs: np.ndarray, alone: np.ndarray,
+               mix: Sequence[float] = wise.FAITHFUL_MIX["ucf101"][0]) -> tuple[dict[str, np.ndarray], Calibrated]:
     """Class indices on test of every way to use the exits, and WISE's calibrated sums.
 
     ``(N,)`` each, or ``(N, 12)`` where the name ends in ``@k``: what every clip would be told at each exit.
@@ -104,34 +89,32 @@ def everything(some: Parts, costs: np.ndarray, alone: np.ndarray, mix: Sequence[
     are of no set that has some.
     """
     (z, y), (test, _) = some.calibrate, some.test
-    weights = fit_wise(z, y)
-    wise = calibrated(some, weights)
-    logits = {
-        "wise": wise.test[:, -1],
-        "wise@k": wise.test,
-        "unscaled@k": combine(test, variants(weights)["unscaled"]),
-        "no_lateral@k": combine(test, variants(weights)["no_lateral"]),
+    sums = calibrated(some, wise.fit_wise(z, y))
+    outputs = {
+        "wise": sums.test[:, -1],
+        "wise@k": sums.test,
+        "unscaled@k": test.cumsum(1),
+        "no_lateral@k": test,
         "mean_logits": test.sum(1),
-        "mean_probabilities": mean_probabilities(test / temperatures(z, y)[:, None])[:, -1],
-        "late_fusion": three_way(test, late_fusion(z, y)),
-        "wise_train_fit": combine(test, fit_wise(*some.train))[:, -1],
-        "faithful_mix": three_way(test, mix),
-        "wise_no_l1": combine(test, fit_wise(z, y, l1=0.0))[:, -1],
-        "best_single": test[:, best_single(*some.validate, alone)],
+        "mean_probabilities": wise.mean_probabilities(test / wise.temperatures(z, y)[:, None])[:, -1],
+        "late_fusion": wise.three_way(test, wise.late_fusion(z, y)),
+        "wise_train_fit": wise.combine(test, wise.fit_wise(*some.train))[:, -1],
+        "faithful_mix": wise.three_way(test, mix),
+        "wise_no_l1": wise.combine(test, wise.fit_wise(z, y, l1=0.0))[:, -1],
+        "best_single": test[:, wise.best_single(*some.validate, alone)],
     }
     for share in BUDGETS:
         budget = share * costs[-1]
-        stops = stop_at(wise.test, threshold_for_budget(wise.validate, some.validate[1], costs, budget))
-        logits[f"wise@{share:.0%}"] = wise.test[np.arange(len(test)), stops]
-        logits[f"best_single@{share:.0%}"] = test[:, best_single(*some.validate, alone, budget)]
-    return {name: values.argmax(-1) for name, values in logits.items()}, wise
+        theta = wise.threshold_for_budget(sums.validate, some.validate[1], costs, budget)
+        outputs[f"wise@{share:.0%}"] = sums.test[np.arange(len(test)), wise.stop_at(sums.test, theta)]
+        outputs[f"best_single@{share:.0%}"] = test[:, wise.best_single(*some.validate, alone, budget)]
+    return {name: logits.argmax(-1) for name, logits in outputs.items()}, sums
 
 
 def swept(combined: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each of :data:`THETAS` whether a clip was right where it stopped, and at which exit: each ``(Θ, N)``."""
-    right = combined.argmax(2) == labels[:, None]
-    stops = np.stack([stop_at(combined, theta) for theta in THETAS])
-    return right[np.arange(len(labels)), stops], stops
+    stops = wise.stop_at(combined, THETAS)
+    return (combined.argmax(2) == labels[:, None])[np.arange(len(labels)), stops], stops
 
 
 Curve = tuple[np.ndarray, np.ndarray]
@@ -152,5 +135,5 @@ def area_effect(a: Curve, b: Curve, units: np.ndarray, low: float, high: float, 
     for sign, curve in ((1, a), (-1, b)):
         right, cost = (np.einsum("rs,spn,rn->rp", ws, values, wn, optimize=True) / total[:, None] for values in curve)
         points = [{"cost": c, "accuracy": 100 * r} for c, r in zip(cost, right, strict=True)]
-        gain = gain + sign * np.array([area(each, low * (1 + 1e-9), high) for each in points])
+        gain = gain + sign * np.array([wise.area(each, low * (1 + 1e-9), high) for each in points])
     return Effect.of(float(gain[0]), gain[1:], seeds, count)

@@ -24,9 +24,6 @@ from kdlab.distill.method import CrossEntropy
 from kdlab.papers.progressive.nets import ORDER, TRAINED
 from kdlab.values import alike, fraction, positive
 
-__all__ = ["PAPER", "FixedMixture", "LabelExits", "Progressive", "RandomTeacher", "SettledCrossEntropy",
-           "SmoothedExits", "coinciding", "gate", "only", "orders", "soft_cross_entropy", "teacher_at"]
-
 Schedule = tuple[tuple[str, float], ...]
 
 #: Teachers and their shares of the training: epochs 0-49, 50-99 and 100-299 of 300 `[code]`.

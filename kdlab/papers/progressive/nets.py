@@ -14,8 +14,6 @@ from kdlab.layers import Outputs
 from kdlab.nets.video import Normalised
 from kdlab.values import whole
 
-__all__ = ["CLAIMED", "EXITS", "FINALS", "ORDER", "POOLED", "TRAINED", "Exit", "ExitHeads", "Heads", "Trio"]
-
 #: The modalities in the order of their exits, and in that of their minima's flatness, as the paper claims it (P1).
 ORDER, CLAIMED = ("residual", "motion", "iframe"), ("iframe", "residual", "motion")
 #: The twelve exits in figures, and the places of networks' own final classifiers and of those that are trained.
@@ -100,6 +98,11 @@ def _heads(net) -> tuple[Exit, Exit, Exit]:
     return Exit(256, 64), Exit(512, 256), Exit(1024, 1024)
 
 
+def frozen_maps(net: Normalised, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Outputs ``(B*T, C_k, h_k, w_k)`` of the first three stages, and logits ``(B, K)``, of pixels."""
+    return net.net.features((x - net.mean) / net.std)
+
+
 class Trio(nn.Module):
     """Three frozen networks and their trained heads: twelve exits.
 
@@ -123,7 +126,7 @@ class Trio(nn.Module):
         features, finals = {}, []
         for modality, net in self.nets.items():
             x = views[modality]
-            maps, logits = net.net.features((x - net.mean) / net.std)
+            maps, logits = frozen_maps(net, x)
             features[modality] = [m.unflatten(0, (len(x), -1)) for m in maps]
             finals.append(logits)
         return features, torch.stack(finals, 1)

@@ -21,8 +21,7 @@ from kdlab.night import Night
 from kdlab.papers.paper_size import Paper, PaperSet, cost, example
 from kdlab.papers.progressive.anytime import cost_per_exit
 from kdlab.papers.progressive.budgets import everything, parts
-from kdlab.papers.progressive.exits import ExitRecipe
-from kdlab.papers.progressive.features import FeatureBatch, FrozenView
+from kdlab.papers.progressive.exits import ExitRecipe, FeatureBatch, FrozenView
 from kdlab.papers.progressive.method import SettledCrossEntropy, gate
 from kdlab.papers.progressive.nets import FINALS, ORDER, ExitHeads, Trio
 from kdlab.papers.progressive.recipes import STUDY, conditions

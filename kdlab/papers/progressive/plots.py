@@ -21,9 +21,6 @@ from kdlab.show.plots import drawn, forest, note, numbers
 from kdlab.show.widgets import explore
 from kdlab.study import Scores
 
-__all__ = ["along_curve", "confidence", "cost_curves", "exit_shares", "exit_table", "forests", "regimes",
-           "threshold_widget", "weights_map"]
-
 _COSTS = {"macs": ("million MACs a clip", 1e6), "seconds": ("CPU ms a clip, decoding included", 1e-3),
           "seconds_decoded": ("CPU ms a clip, decoded before", 1e-3)}
 

@@ -11,8 +11,7 @@ from kdlab.clips.segments import Segments
 from kdlab.nets.compressed import TinyCompressed, tiny
 from kdlab.night import ACTIONS, Night
 from kdlab.night.streams import NightStream
-from kdlab.papers.progressive.exits import ExitRecipe
-from kdlab.papers.progressive.features import FrozenView
+from kdlab.papers.progressive.exits import ExitRecipe, FrozenView
 from kdlab.papers.progressive.method import (
     FixedMixture,
     LabelExits,
@@ -27,8 +26,6 @@ from kdlab.papers.progressive.nets import ORDER, POOLED, ExitHeads
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, ExitSize, current
-
-__all__ = ["CONTEXT", "DEMO", "HEADLINE", "SMOKE", "STUDY", "TITLES", "conditions", "night", "trio"]
 
 #: The probability that place and props tell the class, at which the three networks stand in the papers' order.
 CONTEXT = 0.9
@@ -72,6 +69,8 @@ TITLES = {
     "smoothing": "label smoothing, same entropy",
     "ce_kd": "labels and PKD in halves",
 }
+#: The orders of three teachers that are neither PKD's nor its reverse.
+ORDERS = tuple(name for name in orders() if name not in ("motion-residual-own", "own-residual-motion"))
 #: What the demo profile trains: the method, its baseline, and the control that decides.
 HEADLINE = ("ce_ic", "pkd", "own_final")
 
@@ -95,8 +94,7 @@ def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitR
         "smoothing": SmoothedExits(),
         "ce_kd": Progressive(alpha=0.5),
     }
-    methods |= {name: Progressive(schedule=order) for name, order in orders().items()
-                if order not in (methods["pkd"].schedule, methods["reversed"].schedule)}
+    methods |= {name: Progressive(schedule=orders()[name]) for name in ORDERS}
     return {name: ExitRecipe(name, first.data, FrozenView(size.draws, POOLED), method, net=heads, window=first.window,
                              settings=settings, seed=first.seed, backbones=backbones)
             for name, method in methods.items()}

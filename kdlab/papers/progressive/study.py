@@ -18,27 +18,24 @@ import pandas as pd
 from kdlab import paths
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.held_out import HeldOut
-from kdlab.measure.paired import Effect, effect, together, verdict
+from kdlab.measure.paired import Effect, effect
 from kdlab.night.streams import NightStream
-from kdlab.papers.progressive import recipes as progressive_recipes
+from kdlab.papers.progressive import recipes
 from kdlab.papers.progressive.budgets import teaching_losses
 from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.papers.progressive.method import PAPER, Progressive, coinciding, gate
 from kdlab.papers.progressive.nets import ORDER, TRAINED
-from kdlab.papers.progressive.recipes import CONTEXT, HEADLINE, STUDY, conditions, night, trio
-from kdlab.study import LEDGER, Outcome, Part, Scores, Study, beside, by_condition
+from kdlab.papers.progressive.recipes import STUDY, conditions, night, trio
+from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition
 from kdlab.train.recipe import UserClips
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import ExitSize
-
-__all__ = ["CONTEXTS", "SETS", "columns", "differing", "exit_effect", "gate_line", "ledger", "regime",
-           "study", "teachers"]
 
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 4
 FOLDS = ("1", "2", "3")
 #: Where the three networks' order is looked at before the study: probabilities that the place tells the class.
-CONTEXTS = (0.0, 0.6, CONTEXT)
+CONTEXTS = (0.0, 0.6, recipes.CONTEXT)
 
 
 def data_sets(size: ExitSize) -> dict[str, list[NightStream | HeldOut]]:
@@ -55,7 +52,7 @@ def columns(size: ExitSize, seeds: int, data: NightStream | HeldOut, every: bool
     """Condition → one recipe a seed; only the headline's without ``every``."""
     if every:
         return by_condition(lambda seed: _recipes(size, data, seed), seeds)
-    return by_condition(lambda seed: conditions(size, trio(size, data, seed)), seeds, HEADLINE)
+    return by_condition(lambda seed: conditions(size, trio(size, data, seed)), seeds, recipes.HEADLINE)
 
 
 def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
@@ -121,30 +118,30 @@ def gate_line(table: pd.DataFrame, data: str) -> str:
 
 def differing(condition: str, baseline: str) -> list[str]:
     """The modalities on whose network the two conditions are not one and the same training."""
-    recipes = conditions(STUDY, trio(STUDY, night(STUDY)))
-    one, other = (recipes[name].method for name in (condition, baseline))
+    made = conditions(STUDY, trio(STUDY, night(STUDY)))
+    one, other = (made[name].method for name in (condition, baseline))
     if not type(one) is type(other) is Progressive or replace(one, schedule=PAPER) != replace(other, schedule=PAPER):
         return list(ORDER)
     return [m for m in ORDER if len(coinciding({"one": one.schedule, "other": other.schedule}, m)) == 2]
 
 
-def orders_against(scores: Scores) -> list[str]:
-    """The conditions that P4 compares PKD with: each other order of the same three teachers, and a random one."""
-    return [c for c in scores.predicted if c == "reversed" or c == "random_teacher" or c.count("-") == 2]
+def _gain(scores: Scores, condition: str, other: str) -> Effect:
+    """:func:`exit_effect` on the exits where the two differ."""
+    return exit_effect(scores, condition, other, places(differing(condition, other)))
+
+
+#: Of docs/ledger.md. P4 compares PKD with each other order of the same three teachers, and a random one.
+CLAIMS = (
+    Claim("P3", "PKD makes better internal classifiers than labels do", "pkd", "ce_ic", {"own_final": "own-final KD"},
+          "PKD − CE, mean of nine exits", _gain),
+    Claim("P4", "the order motion, residual, own matters", "pkd", ("reversed", "random_teacher", *recipes.ORDERS), (),
+          "PKD − each other order, − random", _gain),
+)
 
 
 def ledger(scores: Scores) -> pd.DataFrame:
     """Rows P3 and P4 of docs/ledger.md for one set."""
-    p3 = exit_effect(scores, "pkd", "ce_ic")
-    control = exit_effect(scores, "pkd", "own_final", places(differing("pkd", "own_final")))
-    table = [("P3", "PKD makes better internal classifiers than labels do", "PKD − CE, mean of nine exits", str(p3),
-              verdict(p3, {"own-final KD": control}))]
-    each = {other: exit_effect(scores, "pkd", other, places(differing("pkd", other)))
-            for other in orders_against(scores)}
-    if each:
-        table.append(("P4", "the order motion, residual, own matters", "PKD − each other order, − random",
-                      "; ".join(f"{name} {e}" for name, e in each.items()), together(each)))
-    return pd.DataFrame(table, columns=LEDGER)
+    return study.verdicts(scores)
 
 
 # --- the study -------------------------------------------------------------------------------------------------
@@ -174,17 +171,18 @@ def _demo(size: ExitSize, seeds: int) -> Part:
 
 
 def _audited(outcome: Outcome) -> list[dict]:
-    return [outcome.row(condition=c, seed=0, metric="val_accuracy", value=round(run.predictions("val").accuracy, 4),
-                        unit="%", recipe=run.folder.name) for c, (run,) in outcome.runs.items()]
+    return [row for c, (run,) in outcome.runs.items()
+            for row in outcome.numbers(("val_accuracy", run.predictions("val").accuracy, "%"), condition=c, seed=0,
+                                       recipe=run.folder.name)]
 
 
 def _demo_rows(outcome: Outcome) -> list[dict]:
-    return [row for row in test_rows(outcome) if row["condition"] in HEADLINE]
+    return [row for row in test_rows(outcome) if row["condition"] in recipes.HEADLINE]
 
 
 def _tested(outcome: Outcome) -> list[dict]:
     accuracies = ", ".join(f"{m} {a:.1f} %" for m, a in finals(outcome.scores).items())
-    outcome.say(f"{outcome.part.data}: networks {accuracies}\n{ledger(outcome.scores).to_string(index=False)}")
+    outcome.say(f"{outcome.part.data}: networks {accuracies}")
     return test_rows(outcome)
 
 
@@ -198,14 +196,14 @@ def test_rows(outcome: Outcome) -> list[dict]:
     """Tidy rows: test accuracy of every exit, of each seed, and the mean over the nine trained ones."""
     table, scores = [], outcome.scores
     for condition in scores.predicted:
-        right = 100 * scores.correct(condition).mean(1)
-        for s, seed in enumerate(scores.seeds):
-            about = outcome.row(seed=seed, metric="accuracy", unit="%", recipe=scores.recipes[condition][s])
-            table.append(about | dict(condition=condition, value=round(float(right[s, TRAINED].mean()), 4)))
+        every = zip(scores.seeds, scores.accuracy(condition), scores.recipes[condition], strict=True)
+        for seed, right, recipe in every:
+            values = {condition: right[TRAINED].mean()}
             for place in range(12) if condition == "ce_ic" else TRAINED:
-                where = f"{ORDER[place // 4]}:{place % 4 + 1}"
                 who = "final" if place % 4 == 3 else condition
-                table.append(about | dict(condition=f"{who}:{where}", value=round(float(right[s, place]), 4)))
+                values[f"{who}:{ORDER[place // 4]}:{place % 4 + 1}"] = right[place]
+            for name, value in values.items():
+                table += outcome.numbers(("accuracy", value, "%"), condition=name, seed=seed, recipe=recipe)
     return table
 
 
@@ -216,15 +214,13 @@ def _validated(outcome: Outcome) -> list[dict]:
     for condition, column in outcome.runs.items():
         for seed, run in zip(outcome.scores.seeds, column, strict=True):
             right = 100 * run.predictions("val").correct.mean(0)
-            about = outcome.row(seed=seed, recipe=run.folder.name)
-            numbers = [(condition, "val_accuracy", right[TRAINED].mean(), "%"),
-                       (condition, "cpu_seconds", run.provenance["cpu_seconds"], "s")]
-            if condition == "ce_ic":
-                numbers += [(f"final:{m}:4", "val_accuracy", right[4 * i + 3], "%") for i, m in enumerate(ORDER)]
-                for modality, needed in run.recipe.needs().items():
-                    losses = zip(TRAIN_CE, teaching_losses(find(needed, pretrained=False)), strict=True)
-                    numbers += [(f"final:{modality}:4", metric, value, "nats") for metric, value in losses]
-            table += [about | dict(condition=c, metric=m, value=round(float(v), 4), unit=u) for c, m, v, u in numbers]
+            about = dict(seed=seed, recipe=run.folder.name)
+            table += outcome.numbers(("val_accuracy", right[TRAINED].mean(), "%"),
+                                     ("cpu_seconds", run.provenance["cpu_seconds"], "s"), condition=condition, **about)
+            for i, (m, needed) in enumerate(run.recipe.needs().items() if condition == "ce_ic" else ()):
+                losses = zip(TRAIN_CE, teaching_losses(find(needed, pretrained=False)), ("nats", "nats"), strict=True)
+                table += outcome.numbers(("val_accuracy", right[4 * i + 3], "%"), *losses, condition=f"final:{m}:4",
+                                         **about)
     return table
 
 
@@ -233,5 +229,7 @@ def _nine(runs: dict[str, list[Run]], condition: str) -> float:
     return 100 * float(np.mean([run.predictions().correct.T[TRAINED].mean() for run in runs[condition]]))
 
 
-study = Study("progressive", _parts, size=STUDY, number=_nine, titles=progressive_recipes.TITLES,
-              yours=lambda: _demo(progressive_recipes.DEMO, progressive_recipes.DEMO.seeds), committed=True)
+study = Study(
+    "progressive", _parts, size=STUDY, claims=CLAIMS, number=_nine, titles=recipes.TITLES, committed=True,
+    yours=lambda: _demo(recipes.DEMO, recipes.DEMO.seeds),
+)

@@ -24,10 +24,6 @@ from scipy.special import log_softmax, softmax
 from kdlab.papers.progressive.nets import FINALS
 from kdlab.values import finite, not_negative, positive
 
-__all__ = ["FAITHFUL_MIX", "PUBLISHED_GMACS", "area", "best_single", "combine", "cost", "curve",
-           "fit_wise", "late_fusion", "margin", "max_probability", "mean_probabilities", "outcome", "patience", "solve",
-           "stop_at", "temperatures", "three_way", "threshold_for_budget", "variants"]
-
 #: The released last exit for each published split: weights of the residual, motion and iframe final `[code]`.
 FAITHFUL_MIX = {
     "hmdb51": ((0.6313, 0.3005, 0.4611), (0.7465, 0.2855, 0.4077), (0.7618, 0.3450, 0.3689)),
@@ -86,14 +82,6 @@ def combine(logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.einsum("kj,njc->nkc", weights, logits)
 
 
-def variants(weights: np.ndarray) -> dict[str, np.ndarray]:
-    """The released ablations as weights: ``wise``, the same ``divided`` by k, ``unscaled`` (a running sum), the running
-    ``mean``, and ``no_lateral``, each exit alone. Once calibrated, the first two are the same, and the next two."""
-    plain, k = np.tril(np.ones_like(weights)), np.arange(1, len(weights) + 1)[:, None]
-    return {"wise": weights, "divided": weights / k, "unscaled": plain, "mean": plain / k,
-            "no_lateral": np.eye(len(weights))}
-
-
 def late_fusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Fitted weights ``(3,)`` of the three finals among the twelve exits: CoViAR's fusion, without early exits."""
     return solve(logits[:, FINALS], labels)
@@ -120,30 +108,17 @@ def mean_probabilities(calibrated: np.ndarray) -> np.ndarray:
 
 
 def max_probability(logits: np.ndarray) -> np.ndarray:
-    """The largest probability, ``(N, E)``: the paper's rule. Every rule says in [0, 1] how sure each exit is."""
+    """The largest probability, ``(N, E)``: how sure each exit is."""
     return softmax(logits, axis=2).max(2)
 
 
-def margin(logits: np.ndarray) -> np.ndarray:
-    """The largest probability minus the second, ``(N, E)``."""
-    second, first = np.moveaxis(np.sort(softmax(logits, axis=2), axis=2)[..., -2:], 2, 0)
-    return first - second
-
-
-def patience(logits: np.ndarray) -> np.ndarray:
-    """How many exits just before gave the same class, as a share of all exits, ``(N, E)``."""
-    said, runs = logits.argmax(2), np.zeros(logits.shape[:2])
-    for k in range(1, said.shape[1]):
-        runs[:, k] = (runs[:, k - 1] + 1) * (said[:, k] == said[:, k - 1])
-    return runs / said.shape[1]
-
-
-def stop_at(combined: np.ndarray, theta: float, rule=max_probability) -> np.ndarray:
-    """The first exit, ``(N,)``, at which ``rule`` exceeds ``theta``, or the last: always the last for ``theta ≥ 1``."""
-    finite(theta=theta)
-    sure = rule(combined) > theta
-    sure[:, -1] = True
-    return sure.argmax(1)
+def stop_at(combined: np.ndarray, theta: float | Sequence[float]) -> np.ndarray:
+    """The first exit, ``(N,)``, whose largest probability exceeds ``theta``, or the last: always the last for
+    ``theta ≥ 1``. Of several thresholds ``(Θ, N)``."""
+    finite(theta=theta if np.ndim(theta) == 0 else list(theta))
+    sure = max_probability(combined) > np.asarray(theta)[..., None, None]
+    sure[..., -1] = True
+    return sure.argmax(-1)
 
 
 def cost(segments: Sequence[int], up_to: Sequence[Sequence[float]], alone: bool = False) -> np.ndarray:
@@ -158,20 +133,12 @@ def cost(segments: Sequence[int], up_to: Sequence[Sequence[float]], alone: bool 
     return (own if alone else own + before[:, None]).ravel()
 
 
-def outcome(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, stops: np.ndarray) -> dict:
-    """Mean ``cost``, ``accuracy``, and the shares ``exit_1`` … of clips by exit, when clips stop at ``stops (N,)``."""
-    right = combined[np.arange(len(labels)), stops].argmax(1) == labels
-    shares = np.bincount(stops, minlength=combined.shape[1]) / len(labels)
-    by_exit = {f"exit_{k + 1}": share for k, share in enumerate(shares)}
-    return {"cost": float(shares @ cumulative_cost), "accuracy": 100 * float(right.mean())} | by_exit
-
-
-def curve(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, thetas: Sequence[float],
-          rule=max_probability) -> pd.DataFrame:
-    """One :func:`outcome` for each threshold ``theta``."""
-    sure = rule(combined)
-    return pd.DataFrame([{"theta": theta} | outcome(combined, labels, cumulative_cost,
-                                                    stop_at(combined, theta, lambda _: sure)) for theta in thetas])
+def curve(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, thetas: Sequence[float]
+          ) -> pd.DataFrame:
+    """Mean ``cost`` and ``accuracy`` of clips that stop by each threshold ``theta``."""
+    stops, right = stop_at(combined, thetas), combined.argmax(2) == labels[:, None]
+    accuracy = 100 * right[np.arange(len(labels)), stops].mean(1)
+    return pd.DataFrame({"theta": thetas, "cost": cumulative_cost[stops].mean(1), "accuracy": accuracy})
 
 
 def area(points: Mapping[str, Sequence[float]], low: float, high: float) -> float:
@@ -190,8 +157,7 @@ def area(points: Mapping[str, Sequence[float]], low: float, high: float) -> floa
     return float(np.trapezoid(np.interp(grid, cost, accuracy), grid) / (high - low))
 
 
-def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, budget: float,
-                         rule=max_probability) -> float:
+def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, budget: float) -> float:
     """The threshold of highest accuracy on validation clips whose mean cost stays within ``budget`` (MACs or seconds).
 
     Among equals the cheapest. Raises ``ValueError`` when not even the first exit fits.
@@ -200,9 +166,9 @@ def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_co
     if budget < cumulative_cost[0]:
         raise ValueError(f"a budget of {budget:g} is below the cost of the first exit, {cumulative_cost[0]:g}, which "
                          "every clip pays; raise the budget, or use fewer segments or a smaller first network")
-    found = np.unique(rule(combined))
+    found = np.unique(max_probability(combined))
     thetas = [-1.0, *found[np.linspace(0, len(found) - 1, min(len(found), 400)).astype(int)], 1.0]
-    points = curve(combined, labels, cumulative_cost, thetas, rule)
+    points = curve(combined, labels, cumulative_cost, thetas)
     within = points[points["cost"] <= budget]
     return float(within.sort_values(["accuracy", "cost"], ascending=[False, True])["theta"].iloc[0])
 

@@ -14,18 +14,16 @@ from kdlab.clips.cache import resize
 from kdlab.clips.held_out import halves
 from kdlab.clips.segments import SegmentBatches
 from kdlab.measure.cost import cpu_times
-from kdlab.measure.paired import Effect, effect, together, verdict
+from kdlab.measure.paired import Effect, effect, verdict
 from kdlab.papers.progressive.anytime import cost_per_exit
 from kdlab.papers.progressive.budgets import BUDGETS, THETAS, area_effect, everything, parts, swept
 from kdlab.papers.progressive.nets import FINALS, ORDER, Trio
 from kdlab.papers.progressive.recipes import STUDY
 from kdlab.papers.progressive.study import FOLDS, columns, data_sets
 from kdlab.papers.progressive.wise import solve
-from kdlab.study import LEDGER, Outcome, Part, Scores, Study, load_arrays, pooled
+from kdlab.study import LEDGER, Claim, Outcome, Part, Scores, Study, load_arrays, pooled
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import ExitSize
-
-__all__ = ["METHODS", "SEGMENTS", "area_effects", "effects", "ledger", "load_curves", "study", "trio_of"]
 
 #: Whose exits are combined.
 METHODS = ("ce_ic", "pkd")
@@ -162,39 +160,41 @@ def area_effects(scores: Scores, curves: dict[str, np.ndarray], cost: str = "sec
     return {what: area_effect(of[a], of[b], scores.units, low, high) for what, (a, b) in pairs.items()}
 
 
+def _gain(scores: Scores, condition: str, other: str) -> Effect:
+    """Of ways that answer at each exit: the mean over k = 2 … 12."""
+    later = slice(2 if "@k:" in condition else 0, None)
+    return effect(*(scores.correct(name)[:, :, later].mean(2) for name in (condition, other)), scores.units)
+
+
 def effects(scores: Scores, method: str) -> dict[str, Effect]:
-    """WISE on the exits of ``method`` minus every other way to use them; "at each exit" is the mean over k = 2 … 12."""
-
-    def gain(a: str, b: str, later: bool = False) -> Effect:
-        right = [scores.correct(f"{name}:{method}") for name in (a, b)]
-        return effect(*(r[:, :, 2 if later else 0:].mean(2) for r in right), scores.units)
-
+    """WISE on the exits of ``method`` minus every other way to use them."""
     plain = {"best single exit": "best_single", "mean of logits": "mean_logits",
              "mean of calibrated probabilities": "mean_probabilities", "late fusion of the finals": "late_fusion",
              "weights fitted on train": "wise_train_fit", "the mix released for UCF-101, split 1": "faithful_mix",
              "without L1": "wise_no_l1"}
-    found = {name: gain("wise", other) for name, other in plain.items()}
-    found |= {f"best single exit at {share:.0%}": gain(f"wise@{share:.0%}", f"best_single@{share:.0%}")
-              for share in BUDGETS}
-    ablations = {"scaling, at each exit": "unscaled@k", "lateral, at each exit": "no_lateral@k"}
-    return found | {name: gain("wise@k", other, later=True) for name, other in ablations.items()}
+    pairs = {name: ("wise", other) for name, other in plain.items()}
+    shares = [f"{share:.0%}" for share in BUDGETS]
+    pairs |= {f"best single exit at {share}": (f"wise@{share}", f"best_single@{share}") for share in shares}
+    pairs |= {"scaling, at each exit": ("wise@k", "unscaled@k"), "lateral, at each exit": ("wise@k", "no_lateral@k")}
+    return {name: _gain(scores, f"{a}:{method}", f"{b}:{method}") for name, (a, b) in pairs.items()}
+
+
+#: Of docs/ledger.md, on the exits that PKD trained; P7 stands in :func:`ledger`.
+CLAIMS = (
+    Claim("P5", "WISE beats single exits", "wise:pkd", "best_single:pkd",
+          {"mean_logits:pkd": "the mean of logits", "late_fusion:pkd": "late fusion of the finals"},
+          "WISE − best single exit", _gain),
+    Claim("P6", "scaling and lateral connections each help", "wise@k:pkd",
+          {"unscaled@k:pkd": "scaling", "no_lateral@k:pkd": "lateral"}, (), "WISE − without, mean over exits", _gain),
+)
 
 
 def ledger(scores: Scores, curves: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Rows P5 to P7 of docs/ledger.md for one set, on the exits that PKD trained."""
-    e, areas = effects(scores, "pkd"), area_effects(scores, curves)
-    single, fusion = e["best single exit"], e["late fusion of the finals"]
-    ablated = {name: e[f"{name}, at each exit"] for name in ("scaling", "lateral")}
-    curve = areas["PKD + WISE − segments"]
-    table = [
-        ("P5", "WISE beats single exits", "WISE − best single exit", str(single),
-         verdict(single, {"the mean of logits": e["mean of logits"], "late fusion of the finals": fusion})),
-        ("P6", "scaling and lateral connections each help", "WISE − without, mean over exits",
-         "; ".join(f"{name} {each}" for name, each in ablated.items()), together(ablated)),
-        ("P7", "PKD + WISE has the better accuracy over time", "area, − segment sweep without exits", str(curve),
-         verdict(curve)),
-    ]
-    return pd.DataFrame(table, columns=LEDGER)
+    """Rows P5 to P7 of docs/ledger.md for one set."""
+    curve = area_effects(scores, curves)["PKD + WISE − segments"]
+    p7 = ("P7", "PKD + WISE has the better accuracy over time", "area, − segment sweep without exits", str(curve),
+          verdict(curve))
+    return pd.concat([study.verdicts(scores), pd.DataFrame([p7], columns=LEDGER)], ignore_index=True)
 
 
 def _rows(outcome: Outcome) -> list[dict]:
@@ -214,15 +214,11 @@ def _accuracy_rows(outcome: Outcome, scores: Scores) -> list[dict]:
     """Accuracy of every way for each seed."""
     table = []
     for condition in (c for c in scores.predicted if ":" in c):
-        right = 100 * scores.correct(condition).mean(1)
-        if condition.partition(":")[0].endswith("@k"):
-            each = {f"{condition}:{k + 1}": right[:, 2 * k : 2 * k + 2].mean(1) for k in range(12)}
-        else:
-            each = {condition: right.mean(1)}
+        right, ends = scores.accuracy(condition), condition.partition(":")[0].endswith("@k")
+        each = {f"{condition}:{k + 1}": right[:, 2 * k : 2 * k + 2] for k in range(12)} if ends else {condition: right}
         for what, values in each.items():
-            table += [outcome.row(condition=what, seed=seed, metric="accuracy", value=round(float(v), 4), unit="%",
-                                  recipe=r)
-                      for seed, v, r in zip(scores.seeds, values, scores.recipes[condition], strict=True)]
+            for seed, value, recipe in zip(scores.seeds, values.mean(1), scores.recipes[condition], strict=True):
+                table += outcome.numbers(("accuracy", value, "%"), condition=what, seed=seed, recipe=recipe)
     return table
 
 
@@ -236,10 +232,9 @@ def _curve_rows(outcome: Outcome, curves: dict[str, np.ndarray]) -> list[dict]:
     for method in METHODS:
         right, spent = _curve(curves, method, "macs")
         for theta, accuracy, macs in zip(THETAS, right.mean((0, 2)), spent.mean((0, 2)), strict=True):
-            row = outcome.row(condition=f"wise:{method}:theta{theta:g}")
-            table += [row | dict(metric="accuracy", value=round(100 * float(accuracy), 4), unit="%"),
-                      row | dict(metric="macs", value=round(float(macs)), unit="1")]
+            table += outcome.numbers(("accuracy", 100 * accuracy, "%"), ("macs", round(float(macs)), "1"),
+                                     condition=f"wise:{method}:theta{theta:g}")
     return table
 
 
-study = Study("wise", _parts, size=STUDY, committed=True)
+study = Study("wise", _parts, size=STUDY, claims=CLAIMS, committed=True)

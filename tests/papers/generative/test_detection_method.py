@@ -14,8 +14,8 @@ from kdlab.nets.video import WrongWeights, build
 from kdlab.papers.generative.detection_loss import Detection, detection_terms
 from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector
-from kdlab.papers.generative.gated_detector import GatedDetector, normed_gate, read_cvaes
 from kdlab.papers.generative.method import kl_to_attention
+from kdlab.papers.generative.nets import normed_gate, read_cvae
 from kdlab.train.loop import Progress, Settings, fit
 from kdlab.train.recipe import from_json, to_json
 
@@ -24,7 +24,7 @@ TAPS = ("stages.2.2", "stages.3")
 
 
 def detector(widths, temporal=(True,) * 4):
-    return GatedDetector(Detector(TinyC3D(widths, temporal), TAPS, steps=16, levels=3, width=8), CROP)
+    return Detector(TinyC3D(widths, temporal), TAPS, steps=16, levels=3, width=8, gated=CROP)
 
 
 TEACHER, STUDENT = detector((4, 6, 8, 12)), detector((2, 3, 8, 12), (False, False, True, True))
@@ -95,7 +95,7 @@ def test_the_gated_detector_answers_as_the_bare_one_does_to_gated_features():
     assert torch.equal(net(x), net.net.detect([normed_gate(*its) for its in zip(features, attention, strict=True)]))
     assert torch.allclose(net(x)[3:4], net(x[3:4]), atol=1e-5)
     assert from_json(to_json(STUDENT)) == STUDENT
-    with pytest.raises(ValueError, match=r"make it as GatedDetector\(crop=32\)"):
+    with pytest.raises(ValueError, match=r"make it as Detector\(gated=32\)"):
         net(torch.rand(1, 3, 16, 32, 32))
 
 
@@ -228,10 +228,10 @@ def test_what_cannot_be_distilled_is_said_with_a_mend(tmp_path):
     with pytest.raises(ValueError, match=r"student's features are \(\(8, .*the teacher's \(\(10,"):
         networks(DetectionDistillation(), teacher=detector((4, 6, 10, 12)))
     with pytest.raises(ValueError, match="needs networks with attention"):
-        networks(DetectionRepresentation(), student=STUDENT.of)
+        networks(DetectionRepresentation(), student=replace(STUDENT, gated=0))
     save_file({"student.mean": torch.zeros(3)}, tmp_path / "weights.safetensors")
-    with pytest.raises(WrongWeights, match="no CVAEs of a detector"):
-        read_cvaes(tmp_path)
+    with pytest.raises(WrongWeights, match="holds no CVAE"):
+        read_cvae(tmp_path)
 
 
 FAST = Settings(epochs=6, batch_size=4, lr=1e-2)
@@ -248,7 +248,7 @@ def test_both_phases_train_in_the_loop_from_one_to_the_other(tmp_path):
     save_file(state, tmp_path / "weights.safetensors")  # as a run stores them
 
     second = DetectionDistillation(detection=Detection(distance=True))
-    nets = {"student": build(STUDENT, 2, 0), "teacher": teacher.nets["student"], "teacher_cvae": read_cvaes(tmp_path)}
+    nets = {"student": build(STUDENT, 2, 0), "teacher": teacher.nets["student"], "teacher_cvae": read_cvae(tmp_path)}
     assert same(nets["teacher_cvae"], bits(teacher.nets["cvae"]))
     frozen = {n: bits(nets[n]) for n in ("teacher", "teacher_cvae")}
     student = fit(second, nets | second.extra_nets(nets, None, 0), Videos(), FAST, seed=0)

@@ -29,7 +29,8 @@ def scores():
     each = {"det_student": found(label=[0, 0, 0, 1], start=[0.0, 5, 11.5, 30], end=[2.0, 7, 13.5, 32]),
             "det_genkd": found()}
     each = {c: [evaluate(TRUTH, its, 2, TIOUS)] for c, its in each.items()}
-    return Detections(CLASSES, (0,), ("v",), each, {c: ["r"] for c in each})
+    ids = np.array(["v"])
+    return Detections(CLASSES, (0,), ids, ids, np.zeros(1, int), found=each, recipes={c: ["r"] for c in each})
 
 
 TITLES = {"det_student": "student", "det_genkd": "student + GenKD"}

@@ -14,7 +14,7 @@ from kdlab.night.untrimmed import Untrimmed
 from kdlab.papers.generative import detection_recipes, detection_study
 from kdlab.papers.generative.detection_recipes import DEMO, SMOKE, STUDY, TITLES, conditions, night
 from kdlab.papers.generative.detection_study import Detections, columns, ledger
-from kdlab.papers.generative.gated_detector import read_cvaes
+from kdlab.papers.generative.nets import read_cvae
 from kdlab.study import Scores, load_rows
 from kdlab.train.recipe import from_json, to_json
 from kdlab.train.runs import Run, batches, obtain
@@ -33,8 +33,9 @@ def made_up(late: dict[str, float], seeds=3, videos=12) -> Detections:
             shift = off + 0.3 * np.random.default_rng(seed).normal(size=len(truth))
             its = truth.assign(start=truth.start + shift, end=truth.end + shift, score=rng.uniform(0.2, 1, len(truth)))
             found[condition].append(detection_study._scored(truth, its, 3))
-    return Detections(("a", "b", "c"), tuple(range(seeds)), tuple(names), found,
-                      {c: [f"{c}-{s}" for s in range(seeds)] for c in found}, dict.fromkeys(found, "x"))
+    ids = np.array(names)
+    return Detections(("a", "b", "c"), tuple(range(seeds)), ids, ids, np.zeros(videos, int), found=found,
+                      recipes={c: [f"{c}-{s}" for s in range(seeds)] for c in found}, sources=dict.fromkeys(found, "x"))
 
 
 def test_all_students_see_the_same_and_the_longer_one_has_the_teachers_steps():
@@ -81,8 +82,8 @@ def test_detections_come_back_from_their_file(tmp_path):
     for condition in made.found:
         for name in detection_study.METRICS:
             assert again.mean_ap(condition, name) == pytest.approx(made.mean_ap(condition, name), abs=0)
-    assert (again.classes, again.seeds, again.videos, again.recipes) == (
-        made.classes, made.seeds, made.videos, made.recipes)
+    assert (again.classes, again.seeds, again.ids.tolist(), again.recipes) == (
+        made.classes, made.seeds, made.ids.tolist(), made.recipes)
     assert Scores.load(tmp_path / "d.npz").sources == made.sources, "stale studies are found by these"
 
 
@@ -133,7 +134,7 @@ def test_a_detector_is_trained_found_and_asked_through_its_recipe(tiny):
     assert np.allclose(run.net()(batch.views["student"]).detach(), answers.logits[: len(batch.ids)], atol=1e-4)
 
     teacher = Run(run.folder.parent / made["det_teacher"].name)
-    assert len(read_cvaes(teacher.folder)) == 2 and not run.staleness()
+    assert len(read_cvae(teacher.folder)) == 2 and not run.staleness()
 
     begun = dataclasses.replace(made["det_student"], condition="begun", start=made["det_student"])
     started = obtain(begun, say=said.append)

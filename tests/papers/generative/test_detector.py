@@ -8,7 +8,7 @@ from torch import nn
 
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights, build
-from kdlab.papers.generative.detector import Detector, _largest, begin_backbone
+from kdlab.papers.generative.detector import Detector, _largest
 from kdlab.papers.generative.nets import Gated
 from kdlab.train.recipe import from_json, to_json
 
@@ -75,7 +75,7 @@ def test_any_backbone_with_a_tap_will_do():
 def test_genkds_backbones_are_some():
     tiny = Detector(TinyC3D(), taps=("stages.1", "stages.3"), levels=3).make(11)
     assert [len(level) for level in tiny.priors.split([32, 16, 8])] == [32, 16, 8]
-    net = begin_backbone(build(Detector(TinyC3D(), taps=("stages.3",)), 3, 0), build(Gated(), 11, 1))
+    net = TINY.begin(build(Detector(TinyC3D(), taps=("stages.3",)), 3, 0), build(Gated(), 11, 1))
     assert torch.equal(net.net.backbone.stages[3][0].weight, build(Gated(), 11, 1).net.backbone.stages[3][0].weight)
 
 
@@ -123,16 +123,16 @@ def test_the_second_stage_moves_in_halves_of_the_first_segment_and_sees_its_ends
 def test_a_detector_begins_with_a_classifiers_backbone():
     net, start = build(TINY, 3, 0), build(TINY.of, 11, 5, torch.full((3,), 0.4), torch.full((3,), 0.2))
     heads = net.net.class_head.weight.clone()
-    begin_backbone(net, start)
+    TINY.begin(net, start)
     assert torch.equal(net.net.backbone.stages[3].spatial.weight, start.net.stages[3].spatial.weight)
     assert torch.equal(net.mean, start.mean) and torch.equal(net.net.class_head.weight, heads)
     x = (clips() - net.mean) / net.std
     assert torch.equal(net.eval().net.features(x)[1], start.eval().net.stages(x))
     with pytest.raises(WrongWeights, match="the classifier to begin with .*net.backbone.stages.1"):
-        begin_backbone(net, build(TinyR2Plus1D((4, 5, 8, 8)), 3, 0))
+        TINY.begin(net, build(TinyR2Plus1D((4, 5, 8, 8)), 3, 0))
     for depth, message in ((2, "tensors missing .*net.backbone.stages.2"), (5, "unknown .*net.backbone.stages.4")):
         with pytest.raises(WrongWeights, match=message):
-            begin_backbone(net, build(TinyR2Plus1D((4, 4, 8, 8, 8)[:depth]), 3, 0))
+            TINY.begin(net, build(TinyR2Plus1D((4, 4, 8, 8, 8)[:depth]), 3, 0))
 
 
 def test_the_seed_decides_and_a_recipe_can_hold_the_spec():

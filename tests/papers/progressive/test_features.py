@@ -5,7 +5,7 @@ import torch
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.segments import Segments
 from kdlab.clips.views import Batch
-from kdlab.papers.progressive.features import extract
+from kdlab.papers.progressive.exits import extract
 from kdlab.train.loop import seeded
 
 
