@@ -115,9 +115,12 @@ def _flatness(net: nn.Module, some: Pairs, size: ExitSize) -> dict[str, float]:
 
 
 def _tested(recipe: Recipe) -> Recipe:
-    """The recipe whose test clips are the first :data:`TESTED` of each class, more than its size has."""
+    """The recipe whose test clips are the first :data:`TESTED` of each class, more than its size has; of clips of your
+    own all there are."""
     data = recipe.data
-    its = data if isinstance(data, Night) else data.night
+    its = getattr(data, "night", data)
+    if not isinstance(its, Night):
+        return recipe
     tested = max(its.per_class[2], TESTED) if its.per_class[2] > 2 else its.per_class[2]
     more = replace(its, per_class=(*its.per_class[:2], tested))
     return replace(recipe, data=more if its is data else replace(data, night=more))
