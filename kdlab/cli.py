@@ -1,6 +1,7 @@
 """The command line. Heavy imports stay inside the commands, so that ``kdlab --help`` answers at once."""
 
 import errno
+import importlib
 import os
 import signal
 import sys
@@ -168,11 +169,26 @@ def _say_status(recipes) -> None:
 @click.argument("clip", type=click.Path(path_type=Path))
 @click.option("--run", "name", required=True, metavar="RUN", help="A run's folder, or its name in runs/, pretrained/.")
 @click.option("--out", type=click.Path(path_type=Path), help="The picture; default: CLIP.gradcam.png in this folder.")
-def predict(clip, name, out):
+@click.option("--import", "modules", multiple=True, metavar="MODULE",
+              help="A module of yours in which classes of the run stand; looked for in this folder, too.")
+def predict(clip, name, out, modules):
     """Say what a trained network makes of CLIP, where it looked (Grad-CAM) and how long it took."""
     from kdlab.predict import open_run, predict
+    from kdlab.train.recipe import NotImported
 
-    found = predict(clip, open_run(name), out)
+    sys.path.insert(0, os.getcwd())
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            raise click.BadParameter(f"{module} cannot be imported ({type(error).__name__}: {error}); run kdlab in the "
+                                     "folder that it lies in", param_hint="--import") from error
+    try:
+        found = predict(clip, open_run(name), out)
+    except NotImported as error:
+        if not error.name:
+            raise
+        raise click.ClickException(f"{error} (on the command line: --import {error.name})") from error
     click.echo(f"{clip} by {found.run.folder.name}")
     for k in found.probabilities.argsort()[::-1][:5]:
         click.echo(f"  {100 * found.probabilities[k]:5.1f} %  {found.classes[k]}")

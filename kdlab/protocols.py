@@ -34,9 +34,10 @@ class Data(Protocol):
     @abstractmethod
     def catalogue(self):
         """A ``kdlab.clips.catalogue.Catalogue(name, root, classes, records)``: each ``ClipRecord(id, path, label,
-        split, group)`` a video file, ``label`` an index into ``classes``, ``split`` of train, val and test, ``group``
-        what must not be on both sides of a split (a person, a place). Train and test have clips. Makes or fetches
-        what is missing; raises ``FileNotFoundError`` where it cannot."""
+        split, group)`` a video file with its whole ``path``, ``label`` an index into ``classes``, ``split`` of train,
+        val and test, ``group`` what must not be on both sides of a split (a person, a place). Train and test have
+        clips. Makes or fetches what is missing, in any process that asks first; raises ``FileNotFoundError`` where it
+        cannot. Your clips may lie anywhere; kdlab's own lie in ``kdlab.paths.data_dir()``."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -124,12 +125,15 @@ class Method(Protocol):
         several optimisers take turns on one batch. ``terms`` (name → scalar tensor) only go into the history.
         ``batch.views["student"]`` and ``["teacher"]`` are video, ``batch.labels`` and ``batch.ids`` theirs;
         ``progress.step``, ``.steps``, ``.fraction`` in [0, 1) and ``.prepared``. Ask the frozen under
-        ``torch.no_grad()``; read layers by ``kdlab.layers.outputs(net, x, names)``."""
+        ``torch.no_grad()``; read layers by ``seen = kdlab.layers.outputs(net, x, names)``: ``seen.logits``, and
+        ``seen.taps[name]``."""
 
     def extra_nets(self, nets: dict[str, nn.Module], batches: Iterable, seed: int, needed: dict) -> dict:
         """More networks by name, trained (if :meth:`parts` says so) and saved beside the student: a regressor, a
-        discriminator. ``batches`` are training batches in evaluation order, to read shapes from; ``seed`` alone decides
-        weights (``torch.random.fork_rng``, ``torch.manual_seed``); ``needed["teacher"]`` is the teacher's run."""
+        discriminator. ``batches`` are training batches in evaluation order, to read shapes from: under
+        ``torch.no_grad()`` and in eval mode, since a pass in training mode moves batch norm's statistics. ``seed``
+        alone decides weights (``torch.random.fork_rng``, ``torch.manual_seed``); ``needed["teacher"]`` is the teacher's
+        run."""
 
     def prepare(self, nets: dict[str, nn.Module], batches: Iterable) -> object:
         """Computed once before the first step, found in ``progress.prepared``; ``batches`` are all training clips."""

@@ -2,17 +2,20 @@
 
 import shutil
 import sys
+from collections import OrderedDict
 from dataclasses import make_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from kdlab.cli import main
 from kdlab.measure.attention import grad_cam
 from kdlab.measure.cost import macs, parameters
 from kdlab.measure.flatness import Hessian, sharpness
-from kdlab.study import Study
+from kdlab.study import Part, Study, study_in
+from kdlab.train.many import obtain_all
 from kdlab.train.recipe import NotImported
 from kdlab.train.runs import Run, batches, obtain
 from kdlab.train.sizes import SMOKE
@@ -123,7 +126,7 @@ def test_its_head_is_fitted_to_other_classes_by_their_names(foreign):
 def test_without_its_package_a_run_says_what_to_import(foreign):
     run = obtain(foreign()["labels alone"], say=quiet)
     forget()
-    with pytest.raises(NotImported, match=r"driftwood\.\w+:\w+.*import driftwood\.\w+ first"):
+    with pytest.raises(NotImported, match=r"driftwood\.\w+:\w+.*import driftwood.clips, driftwood.raft first"):
         Run(run.folder).net()
     assert len(run.history["step"]) == 2 and run.provenance["classes"] == ["left", "up"]
 
@@ -144,6 +147,72 @@ def test_what_could_not_be_opened_again_is_refused_before_anything_is_trained(fo
         with pytest.raises(ValueError, match=f"{type(method).__name__}.*{says}"):
             obtain(replace(recipe, method=method), say=quiet)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("which", "changes", "says"), [
+    ("raft:Raft", {"head": "klassify"}, "Raft names a layer 'klassify', and its network has bow, .*classify"),
+    ("raft:Raft", {"stages": ("bow", "sturn")}, "Raft names a layer 'sturn'"),
+    ("raft:Raft", {"statistics": ((0.5, 0.5), (0.2,))}, "a mean and a deviation for each of . channels"),
+    ("raft:Raft", {"make": lambda self, classes: raft(self.channels, classes + 2)},
+     r"Raft gives \(2, 4\) for 2 clips, where \(2, 2\) is wanted"),
+    ("undertow:Undertow", {"mine": "net.sturn"}, "Undertow fails in the first step .* no layer 'net.sturn'"),
+    ("undertow:Undertow", {"parts": lambda self, nets: {"judge": ["critic"], "net": ["student"]}},
+     "an optimiser 'swimmer', and parts.. names judge, net"),
+    ("undertow:Undertow", {"parts": lambda self, nets: {"judge": ["critic"], "swimmer": ["student", "oar"]}},
+     "parts.. names a network 'oar'; there are student, teacher, projector, critic"),
+    ("", {"teacher": None}, "Undertow fails in the first step .*, whose networks are student: KeyError: 'teacher'"),
+    ("", {"view": "the teacher's"}, "Raft sees video of 3 channels and the view has 1"),
+    ("raft:Raft", {"make": lambda self, classes: raft(self.channels + 1, classes)}, r"Raft fails on video \(2, ., 8"),
+])
+def test_what_does_not_fit_is_told_before_anything_is_trained(foreign, monkeypatch, tmp_path, which, changes, says):
+    recipe, (module, _, kind) = foreign()["undertow"], which.partition(":")
+    if which:
+        for name, value in changes.items():
+            monkeypatch.setattr(getattr(import_module(f"driftwood.{module}"), kind), name, value, raising=False)
+        if "mine" in changes:
+            recipe = replace(recipe, method=replace(recipe.method, **changes))
+    else:
+        recipe = replace(recipe, **(changes if "view" not in changes else {"view": recipe.teacher.view}))
+    for train in (lambda: obtain(recipe, say=quiet), lambda: obtain_all([recipe], workers=1, say=quiet)):
+        with pytest.raises(ValueError, match=says):
+            train()
+    assert not list((tmp_path / "runs").glob("*/begun.json"))
+
+
+def raft(channels, classes):
+    return nn.Sequential(OrderedDict(bow=planks(channels, 6), stern=planks(6, 12), pool=nn.AdaptiveAvgPool3d(1),
+                                     flat=nn.Flatten(), classify=nn.Linear(12, classes)))
+
+
+def planks(a, b):
+    return nn.Conv3d(a, b, 3, 2, 1)
+
+
+def test_a_study_says_what_obtain_would_say_of_its_recipes(foreign, tmp_path):
+    Loose = make_dataclass("Loose", (), namespace={"parts": quiet, "losses": quiet})
+    recipe = replace(foreign()["labels alone"], method=Loose())
+    for parts, says in ((lambda size, seeds: [Part("adrift", {"loose": [recipe]})], "write @dataclass.frozen=True"),
+                        (lambda size, seeds: [], "gives nothing"), ([], "must be a function of size and seeds")):
+        with pytest.raises(ValueError, match=says):
+            Study("loose", parts, size=SMOKE).run(say=quiet, workers=1)
+
+
+def test_its_study_is_found_from_anywhere(foreign, monkeypatch):
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(FOREIGN)])
+    forget()
+    assert study_in(FOREIGN / "driftwood" / "my_study.py").name == "driftwood"
+
+
+def test_a_clip_is_predicted_in_a_process_that_knows_nothing_yet(foreign, monkeypatch, tmp_path, capsys):
+    run = obtain(foreign()["labels alone"], say=quiet)
+    clip = run.recipe.data.catalogue().split("test")[0].path
+    forget()
+    call = ["predict", str(clip), "--run", str(run.folder), "--out", str(tmp_path / "seen.png")]
+    for more, code, says in (([], 1, "--import driftwood."), (["--import", "driftwod"], 2, "cannot be imported"),
+                             (["--import", "driftwood.my_study"], 0, "Grad-CAM at net.stern")):
+        with pytest.raises(SystemExit, match=f"^{code}$"):
+            main(call + more)
+        assert says in "".join(capsys.readouterr())
 
 
 def test_a_changed_line_of_its_method_makes_its_runs_stale_and_a_comment_does_not(foreign, monkeypatch, tmp_path):

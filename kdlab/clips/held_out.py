@@ -33,8 +33,8 @@ class HeldOut:
         known = sorted({r.group for r in whole.records if r.split != "test"},
                        key=lambda name: hashlib.sha256(name.encode()).digest())
         if len(known) <= self.groups:
-            raise CatalogueError(f"{whole.root}: {self.groups} groups cannot be held out of {len(known)}; "
-                                 "ask for fewer")
+            raise CatalogueError(f"{whole.root}: {self.groups} groups cannot be held out of {len(known)} that are "
+                                 "not in test; ask for fewer, or name more in a `group` column")
         held = set(known[: self.groups])
         records = tuple(r if r.split == "test" else replace(r, split="val" if r.group in held else "train")
                         for r in whole.records)
@@ -43,6 +43,12 @@ class HeldOut:
 
     def fingerprint(self) -> str:
         return self.catalogue().fingerprint()
+
+
+def with_halves(data):
+    """``data`` where its validation clips are of two groups or more, as :func:`halves` needs; else ``HeldOut`` of it.
+    """
+    return data if len({r.group for r in data.catalogue().split("val")}) > 1 else HeldOut(data)
 
 
 def halves(groups: np.ndarray) -> np.ndarray:

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import torch
 
-from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.compressed import scan
+from kdlab.clips.catalogue import Catalogue, CatalogueError, ClipRecord
+from kdlab.clips.compressed import Unsuited, scan
+from kdlab.clips.container import DamagedClip
 from kdlab.clips.coviar import tsn_frames
 from kdlab.clips.views import ClipBatches, Draw, TooShort, View, Window, called, streamed, tag
 
@@ -111,3 +112,32 @@ class SegmentBatches(ClipBatches):
 
     def _count(self, record: ClipRecord) -> int:
         return len(scan(record.path).kinds)
+
+
+def all_mpeg4(data):
+    """``data``, of whose clips nothing speaks against training in the compressed domain. Decodes nothing.
+
+    Raises CatalogueError where files are not MPEG-4 part 2 of I- and P-frames alone, or not all of one size, and for
+    splits that cannot be used; DamagedClip, :class:`TooShort` or UnusableClips for the files themselves.
+    """
+    catalogue, unsuited, sizes = data.catalogue(), [], {}
+    catalogue.require()
+    paths = dict.fromkeys(record.path for record in catalogue.records)
+    for path in paths:
+        try:
+            info = scan(path).info
+            sizes.setdefault((info.width, info.height), path)
+        except Unsuited as error:
+            unsuited.append(error)
+        except DamagedClip:
+            pass  # named below, with all others
+    mend = f"Make all over, `kdlab data transcode {catalogue.root} --out FOLDER`, and give that FOLDER."
+    if unsuited:
+        raise CatalogueError(f"{len(unsuited)} of {len(paths)} files are not MPEG-4 part 2 in which each frame is made "
+                             f"from the one before, such as {unsuited[0].path}: {unsuited[0].reason}. {mend}")
+    if len(sizes) > 1:
+        (one, first), (other, second), *_ = sizes.items()
+        raise CatalogueError(f"motion is counted in pixels, and {first} has pictures of {one[0]}x{one[1]}, {second} of "
+                             f"{other[0]}x{other[1]}. {mend}")
+    SegmentBatches(catalogue.records, {}, Segments()).check()
+    return data

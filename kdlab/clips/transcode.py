@@ -3,12 +3,14 @@
 docs/methods.md, section 4.1. The published pipeline asks FFmpeg for quality 1 and gets quantiser 2, its lower bound.
 """
 
+import csv
+import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import av
 from av.video.frame import PictureType
@@ -18,6 +20,7 @@ from kdlab.clips.cache import file_key
 from kdlab.clips.compressed import Unsuited, scan
 from kdlab.clips.container import DamagedClip, Walk, opened
 from kdlab.clips.decode import upright
+from kdlab.clips.tables import read_table
 from kdlab.clips.tree import Tree, named, why_no_file
 from kdlab.files import sweep, write_atomically
 from kdlab.ours import NotOurs, begins_with
@@ -66,6 +69,7 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
               progress: Callable = track) -> list[Made]:
     """Make over a video, or all in a folder, into the same tree below ``out``, frame by frame, at the mean frame rate.
 
+    A table ``index.csv`` in the folder is written anew beside the clips, for those that were made, where none is there.
     A second call keeps what is whole, of the same format and made from the same source, and makes the rest. What is
     named like a video and cannot be decoded, or is no file, is left out, with the reason; links are followed. Raises
     FileNotFoundError where there is no video, ValueError when two would get one name or one would replace a file that
@@ -94,11 +98,28 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     made = {target.name for _, target, _ in jobs}
     for folder in {target.parent for _, target, _ in jobs}:
         sweep(folder, made.__contains__)
+    table = read_table(root / "index.csv", ("path",)) if (root / "index.csv").is_file() else []
     workers = min(workers or available_cores(), len(jobs))
     if workers == 1:  # to start a process takes longer than many a clip
-        return odd + list(progress(map(_make, jobs), "transcoding", len(jobs)))
-    with pool(workers, preload=[__name__]) as processes:
-        return odd + list(progress(processes.map(_make, jobs), "transcoding", len(jobs)))
+        report = odd + list(progress(map(_make, jobs), "transcoding", len(jobs)))
+    else:
+        with pool(workers, preload=[__name__]) as processes:
+            report = odd + list(progress(processes.map(_make, jobs), "transcoding", len(jobs)))
+    if table and source.is_dir():
+        _write_table([cells for _, cells in table], out)
+    return report
+
+
+def _write_table(rows: list[dict[str, str]], out: Path) -> None:
+    """The ``rows`` of a table of clips, for the files that were made of them in ``out``; a table there stays."""
+    named = [row | {"path": str(PurePosixPath(row["path"]).with_suffix(".avi"))} for row in rows]
+    made = [row for row in named if (out / row["path"]).is_file()]
+    if made and not os.path.lexists(out / "index.csv"):
+        text = io.StringIO()
+        writer = csv.DictWriter(text, made[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(made)
+        write_atomically(out / "index.csv", lambda path: path.write_text(text.getvalue(), "utf-8"))
 
 
 def _make(job: tuple[Path, Path, CoviarFormat]) -> Made:

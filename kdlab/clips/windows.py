@@ -13,6 +13,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.splits import SPLITS
 from kdlab.clips.tables import CatalogueError
 from kdlab.clips.timeline import timeline
 from kdlab.clips.views import Around, Batch, ClipBatches, Draw, View, Window, streamed
@@ -101,6 +102,29 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
             found.append(VideoWindow(f"{name}@{first / window.rate:g}", path, -1, split, its[0].group, video=name,
                                      seconds=seconds, first=first, segments=segments))
     return tuple(found)
+
+
+def all_annotated(data):
+    """``data``, if its clips are labelled segments of untrimmed videos, each video in one split. Decodes nothing.
+
+    Raises CatalogueError for a clip without times, a video in two splits or splits that cannot be used, and what
+    :func:`windows` does.
+    """
+    catalogue, splits = data.catalogue(), {}
+    mend = ("Annotations are an index.csv beside the videos: path,label,start,end,split, with times in seconds, a row "
+            "for each action, and all rows of a video in one split; or THUMOS14 as released.")
+    if bare := [record for record in catalogue.records if None in (record.start, record.end)]:
+        raise CatalogueError(f"{catalogue.root}: {len(bare)} of {len(catalogue.records)} clips, such as {bare[0].id}, "
+                             f"say not when their action begins and ends. {mend}")
+    catalogue.require()
+    for record in catalogue.records:
+        if splits.setdefault(record.path, record.split) != record.split:
+            raise CatalogueError(f"{record.where or record.id}: {record.path.name} has actions in "
+                                 f"{splits[record.path]} and in {record.split}, so it would be learnt with half of its "
+                                 f"annotations. {mend}")
+    for split in SPLITS:
+        windows(catalogue, split, Windows())
+    return data
 
 
 @dataclass

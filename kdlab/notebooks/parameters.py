@@ -13,6 +13,7 @@ import kdlab
 from kdlab import paths
 from kdlab.clips.decoders import chosen
 from kdlab.clips.tree import named
+from kdlab.notebooks.own_clips import NEVER
 from kdlab.sources import digest, imports_hash
 
 # The default of a parameter that is not a literal, such as `max_workers = os.cpu_count()`: any value fits it.
@@ -94,6 +95,8 @@ def checked_parameters(notebook: Path, given: dict[str, object]) -> dict[str, ob
     declared = declared_parameters(notebook)
     checked = {}
     for name, value in given.items():
+        if name == "data" and name not in declared and notebook.stem[:2] in NEVER:
+            raise NotebookError(f"{notebook.stem} takes no clips of yours: {NEVER[notebook.stem[:2]]}")
         if name not in declared:
             known = f"it has: {', '.join(declared)}" if declared else "it has no parameters"
             raise NotebookError(f"{notebook.stem} has no parameter {name!r}{_nearest(name, declared)}\n{known}")

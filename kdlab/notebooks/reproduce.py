@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdlab.notebooks import parameters
+from kdlab.notebooks.own_clips import why_not
 from kdlab.notebooks.run import Executed, executed_file, read_record, run_notebook, say_at_once
 
 
@@ -14,18 +15,25 @@ def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = F
 
     A notebook is skipped when its record says that the same cells, parameters, data and kdlab sources ran to the end,
     after every notebook before it had (later notebooks read what earlier ones leave); ``again`` skips none. Stops at
-    the first failure. All parameters are checked before the first kernel starts.
+    the first failure. All parameters are checked before the first kernel starts, and ``say`` hears which notebooks
+    take ``data`` and why the others, which keep kdlab's own clips, do not.
     """
-    plan = []
+    plan, refused = [], {}
     for notebook in parameters.all_notebooks():
         wanted = {"profile": profile, "data": data, "pretrained": False}
         declared = parameters.declared_parameters(notebook)
         given = {name: value for name, value in wanted.items() if name in declared and value is not None}
-        plan.append((notebook, parameters.checked_parameters(notebook, given)))
+        given = parameters.checked_parameters(notebook, given)
+        if data is not None and (why := why_not(notebook, parameters.effective_parameters(notebook, given))):
+            refused[notebook.stem] = why
+            given.pop("data", None)
+        plan.append((notebook, given))
     if data is not None:
-        yours, ours = ([notebook.stem[:2] for notebook, given in plan if ("data" in given) is takes]
-                       for takes in (True, False))
-        say(f"on your clips: {' '.join(yours) or 'none'}; on kdlab's own: {' '.join(ours) or 'none'}\n")
+        yours = [notebook.stem[:2] for notebook, given in plan if "data" in given]
+        say(f"on your clips: {' '.join(yours) or 'none'}; on kdlab's own: "
+            f"{' '.join(name[:2] for name in refused) or 'none'}\n")
+        for name, why in refused.items():
+            say(f"  {name}: {why}\n")
 
     steps: list[Executed] = []
     finished_before = 0.0

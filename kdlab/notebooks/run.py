@@ -18,7 +18,8 @@ from pathlib import Path
 
 from kdlab import paths
 from kdlab.files import StorageFull, sweep, write_atomically
-from kdlab.notebooks.parameters import checked_parameters, effective_parameters, fingerprint, run_name
+from kdlab.notebooks.own_clips import why_not
+from kdlab.notebooks.parameters import NotebookError, checked_parameters, effective_parameters, fingerprint, run_name
 from kdlab.ours import may_write
 
 
@@ -74,11 +75,14 @@ def run_notebook(notebook: Path, given: dict[str, object], *, timeout: int | Non
     name ``<name>.ipynb`` and beside it ``<name>.json``, the record that lets ``reproduce`` skip it. ``timeout`` is in
     seconds per cell; ``verbose`` passes on what cells print; ``say`` receives the progress, one line per cell.
 
-    Before a kernel starts raises :class:`NotebookError` or ``FileNotFoundError`` when a parameter does not fit, and
+    Before a kernel starts raises :class:`NotebookError` or ``FileNotFoundError`` when a parameter does not fit, or the
+    clips in ``data`` (:func:`kdlab.notebooks.own_clips.why_not`), and
     :class:`kdlab.ours.NotOurs` when something else has one of those names; :class:`Interrupted` on Ctrl-C.
     """
     checked = checked_parameters(notebook, given)
     effective = effective_parameters(notebook, checked)
+    if effective.get("data") is not None and (why := why_not(notebook, effective)):
+        raise NotebookError(f"{notebook.stem} does not take these clips: {why}")
     before = fingerprint(notebook, effective)
     final = executed_file(notebook, effective)
     partial, record = final.with_suffix(".partial.ipynb"), final.with_suffix(".json")

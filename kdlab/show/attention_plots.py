@@ -38,7 +38,7 @@ def looks_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.nda
     fig, axes = plt.subplots(len(rows) + 1, len(moments), squeeze=False, figsize=size)
     for ax, t in zip(axes[0], moments, strict=True):
         image(ax, shown[t], f"frame {t}", "medium")
-    axes[0, 0].set_ylabel("enhanced" if enhanced else "raw", fontsize=8)
+    axes[0, 0].set_ylabel("brightened" if enhanced else "the frames", fontsize=8)
     for line, (name, heat) in zip(axes[1:], rows.items(), strict=True):
         heat = heat / max(heat.max(), 1e-12)
         for ax, t in zip(line, moments, strict=True):

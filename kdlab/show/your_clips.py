@@ -4,10 +4,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from kdlab.clips.splits import SPLITS
 from kdlab.measure.paired import effect
 from kdlab.study import Scores
 
-__all__ = ["about", "best_constant"]
+__all__ = ["about", "best_constant", "numbers"]
+
+
+def numbers(data, what: str = "clips") -> str:
+    """``60/12/18 clips``: how many to train, choose and test on."""
+    catalogue = data.catalogue()
+    return f"{'/'.join(str(len(catalogue.split(split))) for split in SPLITS)} {what}"
 
 
 def best_constant(scores: Scores) -> float:

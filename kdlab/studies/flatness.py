@@ -108,9 +108,12 @@ def _flatness(net: nn.Module, some: Pairs, size: ExitSize) -> dict[str, float]:
 
 
 def _tested(recipe: Recipe) -> Recipe:
-    """The recipe whose test clips are the first :data:`TESTED` of each class, more than its size has."""
+    """The recipe whose test clips are the first :data:`TESTED` of each class, more than its size has; of clips of your
+    own all there are."""
     data = recipe.data
     night = getattr(data, "night", data)  # of a stream of it, or itself
+    if not hasattr(night, "per_class"):
+        return recipe
     *others, tested = night.per_class
     more = replace(night, per_class=(*others, max(tested, TESTED) if tested > 2 else tested))
     return replace(recipe, data=more if night is data else replace(data, night=more))

@@ -10,7 +10,7 @@ from kdlab.measure.paired import Effect, together, verdict
 from kdlab.measure.transfer import mean_recall
 from kdlab.study.evidence import Evidence
 from kdlab.study.scores import Scores, collect
-from kdlab.train.recipe import Recipe
+from kdlab.train.recipe import Recipe, check
 from kdlab.train.runs import Run
 from kdlab.train.sizes import current
 
@@ -176,5 +176,7 @@ def beside(size):
 
 def seed_after_seed(parts: Sequence[Part]) -> list[Recipe]:
     columns = [column for part in parts for column in part.recipes.values()]
+    for recipe in (recipe for column in columns for recipe in column):
+        check(recipe)  # what cannot be hashed is told in words
     return list(dict.fromkeys(column[s] for s in range(max(map(len, columns), default=0)) for column in columns
                               if s < len(column)))

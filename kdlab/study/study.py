@@ -60,7 +60,11 @@ class Study:
         if lacking := [name for name in ("name", "seeds") if not hasattr(size, name)]:
             raise ValueError(f"the size of the study {self.name}, {size!r}, has no {lacking[0]}: give it one, or take "
                              "a profile of kdlab.train.sizes")
+        if not callable(self.parts):
+            raise ValueError(f"parts of the study {self.name} must be a function of size and seeds, not {self.parts!r}")
         parts = list(self.parts(size, seeds or self.seeds or size.seeds))
+        if not parts:
+            raise ValueError(f"parts() of the study {self.name} gives nothing: return at least one kdlab.study.Part")
         if wrong := [part for part in parts if not isinstance(part, Part)]:
             raise ValueError(f"parts() of the study {self.name} must give kdlab.study.Part s, not {wrong[0]!r}")
         sets = list(dict.fromkeys(part.data for part in parts))

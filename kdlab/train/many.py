@@ -12,7 +12,7 @@ from kdlab.contents import one_look
 from kdlab.launch import device, launched
 from kdlab.processes import available_cores, in_turn, pool
 from kdlab.sources import in_cell
-from kdlab.train.preparing import open_ahead
+from kdlab.train.preparing import open_ahead, rehearse
 from kdlab.train.recipe import Recipe, check
 from kdlab.train.runs import Run, obtain, usable
 from kdlab.train.status import Board
@@ -77,6 +77,8 @@ def obtain_all(
         todo = [r for r in order if r not in done]
         if todo:
             device()  # refuses one that is not here
+        for recipe in todo:
+            rehearse(recipe)
         workers = min(workers or available_cores(), len(todo)) if alone else 1
         if workers > 1 and (here := in_cell(tuple(todo))):
             say_once(f"{here[0].__name__} stands in a cell of this notebook, where no other process finds it: its "

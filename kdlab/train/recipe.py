@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import json
 import re
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,7 +36,11 @@ from kdlab.values import whole
 
 
 class NotImported(ValueError):
-    """A recipe of a class that this process has not imported, or that another version of kdlab had."""
+    """A recipe of a class that this process has not imported, of the module ``name``, or that another version had."""
+
+    def __init__(self, text: str, name: str = ""):
+        super().__init__(text)
+        self.name = name
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,11 @@ def check(recipe: Recipe) -> None:
         kind, where = type(part), f"{home(type(part))}:{type(part).__qualname__}"
         if not kind.__dataclass_params__.frozen:
             raise ValueError(f"{where} is not frozen, so a recipe of it could change: write @dataclass(frozen=True)")
-        if getattr(loaded(home(kind)), kind.__qualname__, None) is not kind:
+        module = home(kind)
+        if not all(word.isidentifier() for word in module.split(".")) or module in sys.stdlib_module_names:
+            raise ValueError(f"{where}: no module can be imported by the name {module!r}, or another has it, so its "
+                             "runs could not be opened: give the file a name of its own, of letters, digits and _")
+        if getattr(loaded(module), kind.__qualname__, None) is not kind:
             raise ValueError(f"{where} cannot be found again under that name, so its runs could not be opened: define "
                              "it at the top level of its module, and make the recipe from the class that is there now")
         for f in dataclasses.fields(part):
@@ -268,9 +277,9 @@ def from_json(value):
         return value
     made = _class(value["type"])
     known = {f.name for f in dataclasses.fields(made)}
+    if unknown := sorted(value.keys() - known - {"type"}):
+        raise NotImported(f"{value['type']} has no field {unknown[0]!r}: the recipe was written by another version")
     fields = {k: from_json(v) for k, v in value.items() if k != "type"}
-    if unknown := sorted(fields.keys() - known):
-        raise ValueError(f"{value['type']} has no field {unknown[0]!r}: it was written by another version")
     built = made(**fields)
     unsaid = {f.name: f.metadata["unsaid"] for f in dataclasses.fields(made) if "unsaid" in f.metadata}
     if unsaid and to_json(built) != value:  # the environment chooses otherwise now than when it was written
@@ -286,11 +295,12 @@ def _class(name: str) -> type:
             there = importlib.import_module(module)
     found = getattr(there, qualname, None)
     if ours and found is None:
-        raise NotImported(f"the recipe names {name}, which another version of kdlab had: CHANGELOG.md says what is "
-                          "there instead; its weights, history and predictions can be read without it")
+        raise NotImported(f"the recipe names {name}, which another version of kdlab had; CHANGELOG.md says what is "
+                          "there instead")
     if there is None or (found is None and module == "__main__"):
         where = f"import {module}" if module != "__main__" else f"run the cell that defines {qualname}"
-        raise NotImported(f"the recipe names {name}, which is not part of kdlab and not imported here: {where} first")
+        raise NotImported(f"the recipe names {name}, which is not part of kdlab and not imported here: {where} first",
+                          name=module)
     if not isinstance(found, type) or not dataclasses.is_dataclass(found) or not found.__dataclass_params__.frozen:
         raise ValueError(f"the recipe names {name}, which is no frozen dataclass at the top level of its module")
     return found

@@ -34,11 +34,11 @@ from kdlab.nets.video import build, load_weights
 from kdlab.ours import may_fill
 from kdlab.processes import locked
 from kdlab.progress import track
-from kdlab.sources import foreign, source_hash
+from kdlab.sources import foreign, loaded, source_hash
 from kdlab.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, sealed, weights_hash
 from kdlab.train.loop import fit
 from kdlab.train.preparing import batches as batches
-from kdlab.train.preparing import prepared
+from kdlab.train.preparing import prepared, rehearse
 from kdlab.train.recipe import NotImported, Recipe, check, from_json, own_clips, to_json
 from kdlab.train.status import note_trial
 
@@ -85,6 +85,9 @@ class Run:
     folder: Path
     asked: Recipe | None = field(default=None, compare=False, repr=False)
 
+    def __post_init__(self):
+        object.__setattr__(self, "folder", Path(self.folder))
+
     @cached_property
     def provenance(self) -> dict:
         """Recipe, seed, versions, source and data fingerprints, hashes of its files, device, CPU seconds, first losses.
@@ -102,8 +105,11 @@ class Run:
         written = self.provenance["recipe"]
         try:
             return from_json(written)
-        except NotImported:
-            raise
+        except NotImported as error:
+            every = ", ".join(sorted(_modules(written)))
+            text = str(error).replace(f"import {error.name} first", f"import {every} first")
+            raise NotImported(f"{self.folder.name}: {text}. Its predictions() and history need no recipe; to train it "
+                              "again, delete the run", error.name) from error
         except (ValueError, TypeError, AttributeError, KeyError, ImportError) as error:
             raise damaged(self.folder / "run.json", f"its recipe cannot be rebuilt ({error})") from error
 
@@ -243,8 +249,20 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
                 return run
             if _first_rank() and (folder / "run.json").is_file():
                 _set_aside(folder)
+            rehearse(recipe)
             how = dict(pretrained=pretrained, stale=stale, say=say)
             return _train(recipe, {what: obtain(other, **how) for what, other in recipe.needs().items()}, folder, say)
+
+
+def _modules(written) -> set[str]:
+    """The modules that a written recipe names and this process has not imported, but for kdlab's."""
+    if isinstance(written, list):
+        return set().union(*map(_modules, written))
+    if not isinstance(written, dict):
+        return set()
+    module = str(written.get("type", "kdlab")).partition(":")[0]
+    own = {module} if module.split(".")[0] != "kdlab" and loaded(module) is None else set()
+    return own.union(*map(_modules, written.values()))
 
 
 def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
@@ -258,6 +276,7 @@ def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
     if why and stale == "refuse":
         raise StaleRun(f"{run.folder} is stale: {why}. Delete it, or call obtain(..., stale='retrain').")
     if why and stale == "retrain":
+        say(f"{recipe.name}: STALE: {why}; trained again")
         return None
     if why and (own_clips(recipe) or foreign(recipe)):
         yours = "clips" if own_clips(recipe) else "code"

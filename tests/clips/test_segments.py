@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.catalogue import Catalogue, CatalogueError, ClipRecord
 from kdlab.clips.compressed import modalities
 from kdlab.clips.coviar import DIFFERENCE, MODALITIES, Compressed, flip_motion, quantise_residual, tsn_frames
-from kdlab.clips.held_out import HeldOut, halves
-from kdlab.clips.segments import PaperSegments, SegmentBatches, Segments
+from kdlab.clips.held_out import HeldOut, halves, with_halves
+from kdlab.clips.segments import PaperSegments, SegmentBatches, Segments, all_mpeg4
 from kdlab.clips.views import Draw, TooShort
 from kdlab.night import Night
 from kdlab.night.streams import NightStream
@@ -131,7 +131,7 @@ def test_people_are_held_out_whole_and_the_same_each_time(tmp_path, make_video):
     assert people["test"] == {"p0", "p1"} and [len(p) for p in people.values()] == [2, 2, 2]
     assert not people["train"] & people["val"]
     assert HeldOut(UserClips(str(tmp_path), "1"), 2).fingerprint() == parts.fingerprint()
-    with pytest.raises(ValueError, match="4 groups cannot be held out of 4; ask for fewer"):
+    with pytest.raises(ValueError, match="4 groups cannot be held out of 4 that are not in test; ask for fewer"):
         HeldOut(UserClips(str(tmp_path), "1"), 4).catalogue()
 
 
@@ -182,3 +182,51 @@ def test_evaluation_squeezes_the_picture_and_cuts_its_centre():
 
 def test_the_paper_window_is_a_part_of_a_recipe():
     assert from_json(to_json(PaperSegments(3, 32, 28))) == PaperSegments(3, 32, 28)
+
+
+class Fixed:
+    """A data set that is one catalogue."""
+
+    def __init__(self, root, records):
+        self.made = Catalogue("fixed", root, ("a", "b"), tuple(records))
+
+    def catalogue(self):
+        return self.made
+
+
+@pytest.fixture
+def mixed(make_video, tmp_path):
+    """``mixed({"odd.avi": dict(…)})``: a small set of MPEG-4 clips, one of which is made as said."""
+    def make(odd=None):
+        records = []
+        for n, split in enumerate(("train", "train", "val", "val", "test", "test")):
+            path = make_video(f"c{n}.avi", **{"frames": 20} | MPEG4 | (odd if odd and n == 3 else {}))
+            records.append(ClipRecord(f"c{n}", path, n % 2, split, f"g{n}"))
+        return Fixed(tmp_path, records)
+
+    return make
+
+
+def test_mpeg4_clips_of_one_size_are_taken_as_they_are(mixed):
+    assert all_mpeg4(data := mixed()) is data
+
+
+@pytest.mark.parametrize(("odd", "error", "said"), [
+    ({"codec": "libx264"}, CatalogueError, r"1 of 6 files are not MPEG-4 .*c3\.avi: its codec is h264.*kdlab data tra"),
+    ({"bf": "2"}, CatalogueError, r"c3\.avi: .*B-frame.*kdlab data transcode .* --out FOLDER"),
+    ({"size": (48, 64)}, CatalogueError, r"c0\.avi has pictures of 64x48, .*c3\.avi of 48x64\. .*kdlab data transcode"),
+    ({"frames": 1}, TooShort, r"c3\.avi has one frame, so no motion"),
+])
+def test_a_clip_that_the_compressed_domain_cannot_read_is_named_with_the_mend(mixed, odd, error, said):
+    with pytest.raises(error, match=said):
+        all_mpeg4(mixed(odd))
+
+
+def test_two_groups_are_held_out_only_where_validation_has_not_two(mixed):
+    data = mixed()
+    assert with_halves(data) is data
+    alone = Fixed(data.made.root, [r for r in data.made.records if r.id != "c3"])
+    assert with_halves(alone) == HeldOut(alone, 2)
+    few = Fixed(data.made.root, [r for r in data.made.records if r.id in ("c0", "c2", "c4", "c5")])
+    with pytest.raises(CatalogueError, match="2 groups cannot be held out of 2 that are not in test; .*`group` column"):
+        with_halves(few).catalogue()

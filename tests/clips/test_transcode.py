@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from kdlab.cli_data import data
+from kdlab.clips.catalogue import open_clips
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.container import probe
 from kdlab.clips.decode import read_frames
@@ -38,6 +39,17 @@ def sources(make_video):
     (root / "b" / "text.mp4").write_text("no video")
     (root / "notes.txt").write_text("no video either")
     return root
+
+
+def test_a_table_of_the_clips_comes_along_and_one_that_is_there_stays(make_video, tmp_path):
+    root, out = sources(make_video), tmp_path / "out"
+    (root / "index.csv").write_text('path,Label,group\na/h264.mp4,walk,g1\nb/odd.mkv,"run, fast",\nb/cut.mp4,run,g2\n')
+    transcode(root, out, SMALL, workers=1)
+    assert (out / "index.csv").read_text() == 'path,label,group\na/h264.avi,walk,g1\nb/odd.avi,"run, fast",\n'
+    assert [record.group for record in open_clips(out).records] == ["g1", "b/odd"]
+    (out / "index.csv").write_text("mine")
+    transcode(root, out, SMALL, workers=1)
+    assert (out / "index.csv").read_text() == "mine"
 
 
 def test_a_folder_is_made_over_and_the_report_names_what_cannot_be(make_video, tmp_path):

@@ -10,13 +10,14 @@ from kdlab.clips.decode import DamagedClip
 from kdlab.clips.released import thumos14
 from kdlab.clips.tables import CatalogueError
 from kdlab.clips.views import MotionMix, Raw
-from kdlab.clips.windows import AtRate, WindowBatches, Windows, windows
+from kdlab.clips.windows import AtRate, WindowBatches, Windows, all_annotated, windows
 from kdlab.measure.detection import annotated, decode, evaluate
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.night.untrimmed import Untrimmed, make_untrimmed, untrimmed_catalogue
 from kdlab.papers.generative.detection_loss import Detection
 from kdlab.papers.generative.detector import Detector
 from kdlab.train.loop import Settings, fit, predict, seeded
+from kdlab.train.recipe import UserClips
 
 SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
 
@@ -194,3 +195,36 @@ def test_untrimmed_night_becomes_windows(tmp_path):
     record = bright.records[0]
     first = batch.labels[0, 0]
     assert first[0] == pytest.approx(7.5 * record.start, abs=1e-3) and first[2] == record.label
+
+
+@pytest.fixture
+def annotated_as(make_video, tmp_path):
+    """``annotated_as(rows)``: videos of 10 s with an index of these ``rows``, as they are opened from there."""
+    def make(*rows):
+        for name in "abc":
+            make_video(f"{name}.mp4", frames=100, rate=10)
+        (tmp_path / "index.csv").write_text("\n".join(("path,label,start,end,split", *rows)))
+        return UserClips(str(tmp_path))
+
+    return make
+
+
+GOOD = ("a.mp4,zero,1,3,train", "a.mp4,one,5,8,train", "b.mp4,one,2,4,val", "c.mp4,zero,2,4,test")
+
+
+def test_a_table_of_actions_beside_the_videos_is_what_a_detector_learns_from(annotated_as):
+    data = annotated_as(*GOOD)
+    assert all_annotated(data) is data
+    (window, *_) = windows(data.catalogue(), "train", SMALL)
+    assert (window.video, window.segments) == ("a", ((1.0, 3.0, 1), (5.0, 8.0, 0)))
+
+
+@pytest.mark.parametrize(("row", "said"), [
+    ("c.mp4,zero,,,test", r"1 of 4 clips, such as c, say not when .*index\.csv.* path,label,start,end,split"),
+    ("a.mp4,zero,9,10,test", r"row 5: a\.mp4 has actions in train and in test, .*all rows of a video in one split"),
+    ("c.mp4,zero,11,12,test", r"row 5: segments need .* a start inside the video"),
+    ("c.mp4,zero,2,4,val", "the test split is empty"),
+])
+def test_annotations_that_nobody_could_learn_from_are_refused_in_a_sentence(annotated_as, row, said):
+    with pytest.raises(CatalogueError, match=said):
+        all_annotated(annotated_as(*GOOD[:3], row))

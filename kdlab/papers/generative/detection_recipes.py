@@ -41,17 +41,17 @@ def night(size: DetectionSize) -> UntrimmedStream:
     return UntrimmedStream(Untrimmed(CLASSES, size.videos, size.seconds, VARIETY))
 
 
-def conditions(size: DetectionSize, seed: int) -> dict[str, Recipe]:
+def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
     """The teacher, which is the same for all seeds, and the students of one. The students have the same steps, but for
-    the one that has the teacher's."""
+    the one that has the teacher's. ``data`` (default: :func:`night`) may be annotated videos of your own."""
     # At the taps both have the same channels, as GenKD needs; below, the student is half as wide, without time.
     wide, thin = TinyC3D((8, 16, 32, 64)), TinyC3D((4, 8, 32, 64), (False, False, True, True))
     heavy, light = (Detector(net, TAPS, WINDOW.frames, levels=4, width=32) for net in (wide, thin))
     gated = replace(light, gated=WINDOW.crop)
     settings = Settings(epochs=size.epochs, batch_size=8, lr=4e-3)
     longer = replace(settings, epochs=2 * size.epochs)
-    student = Recipe("det_student", night(size), MotionMix(), Detection(), net=light, window=WINDOW, settings=settings,
-                     seed=seed)
+    student = Recipe("det_student", data or night(size), MotionMix(), Detection(), net=light, window=WINDOW,
+                     settings=settings, seed=seed)
     teacher = replace(student, condition="det_teacher", method=DetectionRepresentation(),
                       net=replace(heavy, gated=WINDOW.crop), settings=longer, seed=TEACHER_SEED)
     taught = replace(student, condition="det_genkd", method=DetectionDistillation(), net=gated, teacher=teacher)

@@ -90,10 +90,11 @@ def _scored(truth: pd.DataFrame, found: pd.DataFrame, classes: int) -> Evaluatio
 # --- what is trained -------------------------------------------------------------------------------------------
 
 
-def columns(size: DetectionSize, seeds: int, longer: bool = False) -> dict[str, list[Recipe]]:
-    """Condition → one recipe a seed; with ``longer`` also the student with twice the steps."""
+def columns(size: DetectionSize, seeds: int, longer: bool = False, data=None) -> dict[str, list[Recipe]]:
+    """Condition → one recipe a seed; with ``longer`` also the student with twice the steps. ``data`` as in
+    ``conditions``."""
     names = [name for name in TITLES if longer or name != "det_student_2x"]
-    return by_condition(lambda seed: conditions(size, seed), seeds, names)
+    return by_condition(lambda seed: conditions(size, seed, data), seeds, names)
 
 
 def collected(made: dict[str, list[Recipe]], *, unit: str = "clip", **how) -> tuple[Detections, dict[str, list[Run]]]:

@@ -6,8 +6,8 @@ The `paper` size is in ``kdlab.papers.progressive.paper_size``.
 from collections.abc import Callable
 
 from kdlab.clips.coviar import Compressed
-from kdlab.clips.held_out import HeldOut
-from kdlab.clips.segments import Segments
+from kdlab.clips.held_out import HeldOut, with_halves
+from kdlab.clips.segments import Segments, all_mpeg4
 from kdlab.nets.compressed import TinyCompressed, tiny
 from kdlab.night import ACTIONS, Night
 from kdlab.night.streams import NightStream
@@ -24,7 +24,7 @@ from kdlab.papers.progressive.method import (
 )
 from kdlab.papers.progressive.nets import ORDER, POOLED, ExitHeads
 from kdlab.train.loop import Settings
-from kdlab.train.recipe import Recipe
+from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import VARIETY, ExitSize, current
 
 #: The probability that place and props tell the class, at which the three networks stand in the papers' order.
@@ -39,12 +39,18 @@ def night(size: ExitSize, context: float = CONTEXT) -> NightStream:
     return NightStream(Night(ACTIONS, size.per_class, VARIETY, context))
 
 
-def trio(size: ExitSize, data: NightStream | HeldOut, seed: int = 0, *, residual: str = "residual",
+def yours(clips: UserClips) -> UserClips | HeldOut:
+    """Your ``clips`` as networks and exits learn from them: all MPEG-4, with two groups or more to calibrate exits on.
+    Raises in a sentence what speaks against it, before anything is trained."""
+    return all_mpeg4(with_halves(clips))
+
+
+def trio(size: ExitSize, data: NightStream | UserClips | HeldOut, seed: int = 0, *, residual: str = "residual",
          net: Callable[[str], TinyCompressed] = tiny) -> tuple[Recipe, ...]:
     """The three networks of one seed, in the order of ``ORDER``. ``residual`` may be ``coviar.DIFFERENCE``; ``net`` is
     ``tiny``, as CoViAR divides the work, or ``matched``, where all three are alike."""
     def epochs(modality: str) -> int:
-        if isinstance(data, HeldOut):
+        if not isinstance(data, NightStream):
             return size.real_epochs
         return size.epochs if data.night.context or modality == "iframe" else size.plain_epochs
 
@@ -78,7 +84,7 @@ HEADLINE = ("ce_ic", "pkd", "own_final")
 def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitRecipe]:
     """Internal classifiers on ``backbones`` by every method, each with the same steps, batches and initial weights."""
     first = backbones[0]
-    few = isinstance(first.data, HeldOut)
+    few = not isinstance(first.data, NightStream)
     settings = Settings(epochs=size.real_exit_epochs if few else size.exit_epochs, batch_size=20 if few else 32,
                         lr=8e-3, schedule="cosine")
     heads = ExitHeads.on(**dict(zip(ORDER, (b.net for b in backbones), strict=True)))

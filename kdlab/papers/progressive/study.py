@@ -48,7 +48,8 @@ def data_sets(size: ExitSize) -> dict[str, list[NightStream | HeldOut]]:
 SETS = ("night_context", "night_bright", "weizmann")
 
 
-def columns(size: ExitSize, seeds: int, data: NightStream | HeldOut, every: bool = True) -> dict[str, list[ExitRecipe]]:
+def columns(size: ExitSize, seeds: int, data: NightStream | UserClips | HeldOut,
+            every: bool = True) -> dict[str, list[ExitRecipe]]:
     """Condition → one recipe a seed; only the headline's without ``every``."""
     if every:
         return by_condition(lambda seed: _recipes(size, data, seed), seeds)
