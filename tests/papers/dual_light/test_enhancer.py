@@ -81,10 +81,10 @@ def test_steady_curves_share_the_weights(clips, places):
 
 
 def test_curves_of_other_sources_are_trained_again(clips, places, monkeypatch):
-    before = tiny(clips).run().provenance
-    monkeypatch.setattr(runs, "source_hash", lambda recipe: "changed")
-    again = tiny(clips).run().provenance
-    assert again["sources"] == "changed" != before["sources"] and again["weights"] == before["weights"]
+    """Also on `night`, whose stale runs are used elsewhere: frames are kept under a name with today's sources."""
+    monkeypatch.setattr(module, "obtain", lambda recipe, stale, **_: (stale, torch.is_grad_enabled()))
+    with torch.no_grad():
+        assert tiny(clips).run() == ("retrain", True)
 
 
 def test_steady_curves_are_the_mean_of_the_clip(clips, monkeypatch):
