@@ -145,7 +145,6 @@ NET = torch.nn.Linear(1, 1)
     ("alpha", lambda x: baselines.dkd_loss(Z, Z, LABELS, 4, x, 8)),
     ("beta", lambda x: baselines.dkd_loss(Z, Z, LABELS, 4, 1, x)),
     ("temperature", lambda x: progressive_method.soft_cross_entropy(Z, Z, x)),
-    ("limit", lambda x: progressive_method.gate(0.1, 0.1, x)),
     (r"shares\[0\]", lambda x: progressive_method.Progressive(schedule=(("own", x), ("motion", 1.0)))),
     ("probability", lambda x: control_methods.random_gamma(Z, x, 1, 3)),
     ("low", lambda x: control_methods.random_gamma(Z, 0.5, x, 3)),

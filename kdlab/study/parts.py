@@ -152,9 +152,6 @@ def _titled(names: Sequence[str]) -> dict[str, str]:
     return dict(names) if isinstance(names, Mapping) else {name: name for name in names}
 
 
-# --- tables of recipes -----------------------------------------------------------------------------------------
-
-
 def by_condition(make: Callable[[int], Mapping[str, Recipe]], seeds: int, names: Sequence[str] | None = None,
                  first: int = 0) -> dict[str, list[Recipe]]:
     """Condition → one recipe per seed, those of ``make(seed)``; ``names`` are some of its conditions."""

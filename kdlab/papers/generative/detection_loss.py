@@ -5,8 +5,8 @@ under two. With N such priors, for each stage
 
     L = [ Σ focal(z, y)  +  Σ⁺ (1 − IoU*(p, s))  +  w₁ Σ⁺ |p − s| / |s|  +  w_q Σ⁺ BCE(q, tIoU(p, s)) ] / N
 
-over all priors and (⁺) over those that learn a segment s; p is the predicted segment, IoU* generalised or distance
-IoU. The second stage learns where the first has a tIoU of at least 0.5.
+over all priors and (⁺) over those that learn a segment s; p is the predicted segment, IoU* generalised IoU. The second
+stage learns where the first has a tIoU of at least 0.5.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,21 @@ import torch
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from kdlab.distill.method import CrossEntropy
+from kdlab.distill.method import CrossEntropy, weighed
 from kdlab.values import not_negative
 
 IGNORED = -2  # as kdlab.clips.windows writes in the place of a class
 
 
-def overlaps(predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """tIoU, generalised IoU (arXiv 1902.09630) and distance IoU (arXiv 1911.08287) of segments ``(..., 2)``, each
-    ``(...)``: tIoU in [0, 1], the others in (−1, 1]. Generalised IoU is tIoU unless segments are apart."""
+def overlaps(predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """tIoU in [0, 1] and generalised IoU in (−1, 1] (arXiv 1902.09630) of segments ``(..., 2)``, each ``(...)``; they
+    are equal unless segments are apart."""
     (start, end), (low, high) = predicted.unbind(-1), target.unbind(-1)
     shared = (torch.minimum(end, high) - torch.maximum(start, low)).clamp_min(0)
     union = ((end - start).clamp_min(0) + (high - low) - shared).clamp_min(1e-6)
     hull = (torch.maximum(end, high) - torch.minimum(start, low)).clamp_min(1e-6)
-    apart = (start + end - low - high) / 2
     tiou = shared / union
-    return tiou, tiou - (hull - union).clamp_min(0) / hull, tiou - (apart / hull) ** 2
+    return tiou, tiou - (hull - union).clamp_min(0) / hull
 
 
 def match(priors: torch.Tensor, labels: torch.Tensor, num_classes: int):
@@ -47,10 +46,9 @@ def match(priors: torch.Tensor, labels: torch.Tensor, num_classes: int):
     return segments, classes.float(), (inside & (label == IGNORED)).any(-1) & ~classes.any(-1)
 
 
-def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor,
-                    distance: bool = False) -> dict[str, torch.Tensor]:
+def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """The four sums of the module's L, each divided by N and summed over stages: ``focal``, ``tiou``, ``l1`` and
-    ``quality``; ``output (B, S, P, K + 3)`` is that of :mod:`.detector`. ``distance`` takes distance IoU."""
+    ``quality``; ``output (B, S, P, K + 3)`` is that of :mod:`.detector`."""
     if output.ndim != 4 or output.shape[2] != len(priors) or labels.shape[::2] != (len(output), 3):
         raise ValueError(f"answers {tuple(output.shape)}, {len(priors)} priors and labels {tuple(labels.shape)} do not "
                          "fit: give answers (B, S, P, K + 3), priors (P,) and labels (B, N, 3)")
@@ -63,10 +61,10 @@ def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Te
         count = learns.sum().clamp_min(1)
         focal = sigmoid_focal_loss(answer[..., :-3], classes, alpha=0.25, gamma=2)[~ignored].sum()
         predicted, wanted = answer[learns][:, -3:-1], segments[learns]
-        tiou, generalised, distant = overlaps(predicted, wanted)
+        tiou, generalised = overlaps(predicted, wanted)
         l1 = ((predicted - wanted).abs().mean(-1) / (wanted[:, 1] - wanted[:, 0])).sum()
         quality = F.binary_cross_entropy_with_logits(answer[learns][:, -1], tiou.detach(), reduction="sum")
-        sums = focal, (1 - (distant if distance else generalised)).sum(), l1, quality
+        sums = focal, (1 - generalised).sum(), l1, quality
         terms = {name: old + new / count for (name, old), new in zip(terms.items(), sums, strict=True)}
     return terms
 
@@ -74,17 +72,20 @@ def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Te
 @dataclass(frozen=True)
 class Detection(CrossEntropy):
     """Labelled segments alone: ``batch.labels (B, N, 3)`` as of :class:`kdlab.clips.windows.WindowBatches`. ``l1`` and
-    ``quality`` are the weights w₁ and w_q; ``distance`` takes distance IoU instead of the generalised one."""
+    ``quality`` are the weights w₁ and w_q."""
 
     l1: float = 1.0
     quality: float = 1.0
-    distance: bool = False
 
     def __post_init__(self):
         not_negative(l1=self.l1, quality=self.quality)
 
+    def weights(self, output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor) -> dict[str, tuple]:
+        """:func:`detection_terms`, each with its weight."""
+        weights = {"focal": 1.0, "tiou": 1.0, "l1": self.l1, "quality": self.quality}
+        return {name: (weights[name], term) for name, term in detection_terms(output, priors, labels).items()}
+
     def losses(self, nets, batch, progress):
         """Yield the loss of the student on its view, with its four terms beside it."""
         student = nets["student"]
-        terms = detection_terms(student(batch.views["student"]), student.net.priors, batch.labels, self.distance)
-        yield "net", terms["focal"] + terms["tiou"] + self.l1 * terms["l1"] + self.quality * terms["quality"], terms
+        yield "net", *weighed(self.weights(student(batch.views["student"]), student.net.priors, batch.labels))

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torchvision.ops import sigmoid_focal_loss
 
-from kdlab.papers.generative.detection_loss import Detection, detection_terms
+from kdlab.papers.generative.detection_loss import Detection
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, attending
 from kdlab.values import not_negative
 
@@ -29,10 +29,7 @@ class _OfDetectors:
         not_negative(background=self.background)
 
     def _task(self, student: nn.Module, answers: torch.Tensor, labels: torch.Tensor):
-        loss = self.detection
-        weights = {"focal": 1.0, "tiou": 1.0, "l1": loss.l1, "quality": loss.quality}
-        terms = detection_terms(answers, attending(student).priors, labels, loss.distance)
-        return {name: (weights[name], term) for name, term in terms.items()}
+        return self.detection.weights(answers, attending(student).priors, labels)
 
     def _background(self, student: nn.Module, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
         if not self.background:

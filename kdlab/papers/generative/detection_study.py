@@ -86,9 +86,6 @@ def _scored(truth: pd.DataFrame, found: pd.DataFrame, classes: int) -> Evaluatio
     return evaluate(truth, kept.astype({"start": float, "end": float, "score": float}), classes, TIOUS)
 
 
-# --- what is trained -------------------------------------------------------------------------------------------
-
-
 def columns(size: DetectionSize, seeds: int, longer: bool = False) -> dict[str, list[Recipe]]:
     """Condition → one recipe a seed; with ``longer`` also the student with twice the steps."""
     names = [name for name in TITLES if longer or name != "det_student_2x"]
@@ -117,9 +114,6 @@ def width(students: list[Run]) -> float:
                                                   HEADLINE).mean())
 
 
-# --- effects ---------------------------------------------------------------------------------------------------
-
-
 def effects(scores: Detections, name: str = HEADLINE) -> dict[str, Effect]:
     """The comparisons of G4 in points of mAP ``name``, by their titles."""
     pairs = {"GenKD − student": ("det_genkd", "det_student"),
@@ -137,9 +131,6 @@ def ledger(scores: Detections) -> pd.DataFrame:
 def convergence(table: pd.DataFrame) -> tuple[float, float, str]:
     """As :func:`kdlab.study.convergence`, in *validation* mAP of the student."""
     return study_convergence(table, "night_untrimmed", "det_student", "det_student_2x", f"val_map@{HEADLINE}")
-
-
-# --- the study -------------------------------------------------------------------------------------------------
 
 
 def _parts(size: DetectionSize, seeds: int) -> list[Part]:

@@ -13,6 +13,7 @@ from matplotlib.ticker import NullFormatter
 from kdlab.measure.alignment import ENERGY, Trace
 from kdlab.measure.paired import effect
 from kdlab.papers.generative.recipes import TITLES
+from kdlab.show.widgets import explore
 
 LINES = ("-", "--", ":", "-.")
 PASSES = {"pass 1, of the CVAE": {"rebuilt": "MSE(F, F′)", "kl": "KL (nats)", "taught": "MSE(F′, F′ by the teacher)"},
@@ -49,8 +50,8 @@ def features(maps: dict[str, np.ndarray], channels: int = 24, title: str = "") -
     top = max(float(values[order].max()) for values in maps.values())
     fig, axes = plt.subplots(1, len(maps), figsize=(1.9 * len(maps) + 1, 3.6), sharey=True, squeeze=False)
     for ax, (name, values) in zip(axes[0], maps.items(), strict=True):
-        sns.heatmap(values[order], vmin=0, vmax=top, cmap="cividis", ax=ax, cbar=ax is axes[0, -1],
-                    cbar_kws={"label": "mean over space"}, yticklabels=False)
+        bar = dict(cbar=ax is axes[0, -1], cbar_kws={"label": "mean over space"})
+        sns.heatmap(values[order], vmin=0, vmax=top, cmap="cividis", ax=ax, yticklabels=False, **bar)
         ax.set_title(name, fontsize=8)
         ax.set_xlabel("step")
     axes[0, 0].set_ylabel(f"the {len(order)} most active channels")
@@ -62,15 +63,14 @@ def _lines(ax: plt.Axes, trace: Trace, classes: Sequence[str], names: Sequence[s
     """Each signal standardised over the video, above one another; labelled intervals shaded."""
     for start, end, label in trace.segments:
         ax.axvspan(start, end, color="grey", alpha=0.25, linewidth=0)
-        ax.annotate(classes[label], ((start + end) / 2, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
-                    textcoords="offset points", ha="center", fontsize=7)
+        where = (start + end) / 2, 1.01
+        ax.text(*where, classes[label], transform=ax.get_xaxis_transform(), ha="center", fontsize=7)
     for line, name in enumerate(names):
         values = trace.signals[name]
-        ax.plot(trace.seconds, (values - values.mean()) / max(values.std(), 1e-9) - offset * line, color=f"C{line}",
-                linestyle=LINES[line % 4], linewidth=1.3)
-    ax.set(yticks=-offset * np.arange(len(names)), yticklabels=[signal_title(name) for name in names],
-           xlim=(0, float(trace.seconds[-1]) + 1), xlabel="time (s)")
-    ax.tick_params(axis="y", labelsize=8)
+        height = (values - values.mean()) / max(values.std(), 1e-9) - offset * line
+        ax.plot(trace.seconds, height, color=f"C{line}", linestyle=LINES[line % 4], linewidth=1.3)
+    ax.set_yticks(-offset * np.arange(len(names)), [signal_title(name) for name in names], fontsize=8)
+    ax.set(xlim=(0, float(trace.seconds[-1]) + 1), xlabel="time (s)")
     ax.grid(False, axis="y")
 
 
@@ -99,7 +99,7 @@ def moment(frames: np.ndarray, trace: Trace, classes: Sequence[str], second: flo
 
 
 def alignments(table: dict[str, np.ndarray], title: str = "") -> Figure:
-    """Area under the ROC curve of each signal of ``studies.generative.aligned``: its mean over videos for each seed
+    """Area under the ROC curve of each signal of ``alignment.aligned``: its mean over videos for each seed
     (dots), and of all with the 95 % interval over seeds and places (bar); 50 is a λ that does not look."""
     names = [name for name in table if name != "units"]
     names.sort(key=lambda name: (name == ENERGY, ":" in name))
@@ -110,8 +110,14 @@ def alignments(table: dict[str, np.ndarray], title: str = "") -> Figure:
         ax.plot(each, np.full(len(each), y - 0.22), "o", color="C0", markersize=4, alpha=0.6)
         ax.plot([e.low, e.high], [y, y], color="C0", linewidth=4, solid_capstyle="butt")
         ax.plot(e.mean, y, "D", color="black", markersize=5)
-        ax.annotate(str(round(e.mean, 1)), (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+        ax.text(1.01, y, str(round(e.mean, 1)), transform=ax.get_yaxis_transform(), va="center", fontsize=8)
     ax.axvline(50, color="black", linewidth=0.8, linestyle=":")
     ax.set(yticks=range(len(names)), yticklabels=[signal_title(name) for name in names], ylim=(len(names) - 0.5, -0.5),
            xlabel=f"area under the ROC curve (%), {table[ENERGY].shape[1]} videos; dotted: chance", title=title)
     return fig
+
+
+def moment_widget(frames: np.ndarray, trace: Trace, classes: Sequence[str], names: Sequence[str], fps: float):
+    """Scrub ``frames uint8 (T, H, W, 3)`` of the video of ``trace`` beside λ over time: :func:`moment`."""
+    return explore(lambda second: moment(frames, trace, classes, second, names, fps),
+                   second=(0, 0, (len(frames) - 1) / fps, 0.2))

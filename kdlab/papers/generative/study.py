@@ -73,9 +73,6 @@ def test_clips(size: GenerativeSize) -> NightStream:
     return NightStream(replace(night(size).night, per_class=(0, 0, clips if size.name == "smoke" else TESTED)))
 
 
-# --- verdicts --------------------------------------------------------------------------------------------------
-
-
 def g2(scores: Scores) -> dict[str, Effect]:
     """GenKD − each of its :data:`COMPETITORS` in ``scores``."""
     return {name: scores.effect("genkd", name) for name in COMPETITORS if name in scores.predicted}
@@ -101,9 +98,6 @@ def convergence_line(table: pd.DataFrame, data: str = "night_bright") -> str:
     """:func:`kdlab.study.convergence` of the CE student, in words."""
     gain, half, word = convergence(table, data, "student_ce", "student_2x")
     return f"twice the steps of CE: {gain:+.1f} ± {half:.1f} points on validation clips: {word}"
-
-
-# --- the study -------------------------------------------------------------------------------------------------
 
 
 def _parts(size: GenerativeSize, seeds: int) -> list[Part]:

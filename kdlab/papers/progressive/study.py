@@ -68,9 +68,6 @@ def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
     return found
 
 
-# --- effects ---------------------------------------------------------------------------------------------------
-
-
 def places(modalities: Sequence[str]) -> list[int]:
     """The trained exits of ``modalities`` among the twelve, from 0."""
     return [4 * ORDER.index(m) + k for m in modalities for k in range(3)]
@@ -141,9 +138,6 @@ CLAIMS = (
 def ledger(scores: Scores) -> pd.DataFrame:
     """Rows P3 and P4 of docs/ledger.md for one set."""
     return study.verdicts(scores)
-
-
-# --- the study -------------------------------------------------------------------------------------------------
 
 
 def _parts(size: ExitSize, seeds: int) -> list[Part]:

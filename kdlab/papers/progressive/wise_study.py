@@ -30,9 +30,6 @@ METHODS = ("ce_ic", "pkd")
 SEGMENTS = (1, 2, 3)
 
 
-# --- what it costs ---------------------------------------------------------------------------------------------
-
-
 def trio_of(run: Run) -> Trio:
     """The three networks and the heads of a run with exits, ready to be asked."""
     nets = {name: find(recipe, pretrained=True).net() for name, recipe in run.recipe.needs().items()}
@@ -79,9 +76,6 @@ def _costs(run: Run, trio: Trio) -> dict[str, np.ndarray]:
             "macs_segments": bare, "seconds": np.cumsum(with_reads),
             "seconds_segments": segments + reads.sum(0), "seconds_decoded": np.cumsum(steps),
             "seconds_decoded_segments": segments}
-
-
-# --- the study -------------------------------------------------------------------------------------------------
 
 
 def _segment_sweep(run: Run, trio: Trio) -> np.ndarray:
