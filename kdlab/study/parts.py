@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, together, verdict
 from kdlab.measure.transfer import mean_recall
 from kdlab.study.evidence import Evidence
 from kdlab.study.scores import Scores, collect
-from kdlab.train.recipe import Recipe
+from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run
 
 #: Columns of a table of verdicts.
@@ -157,6 +159,19 @@ def by_condition(make: Callable[[int], Mapping[str, Recipe]], seeds: int, names:
     """Condition → one recipe per seed, those of ``make(seed)``; ``names`` are some of its conditions."""
     made = [make(seed) for seed in range(first, first + seeds)]
     return {name: [recipes[name] for recipes in made] for name in names or made[0]}
+
+
+def in_folds(name: str, folds: Sequence, recipes: Callable[[object], Mapping], **how) -> list[Part]:
+    """A part for each of the ``folds`` of a data set, or the one of a set that has none; ``recipes(clips)`` is its
+    table, ``how`` the rest."""
+    words = [""] if len(folds) == 1 else [str(k + 1) for k in range(len(folds))]
+    return [Part(name, recipes(data), fold, **how) for fold, data in zip(words, folds, strict=True)]
+
+
+def real_folds(name: str, folds: int = 3) -> list[UserClips]:
+    """The set ``name`` of real clips in folds of its groups; recipes can be made where the clips are not."""
+    place = str((paths.real_clips() or Path()) / name)
+    return [UserClips(place, str(k + 1), own_folds=folds) for k in range(folds)]
 
 
 def flat(*tables: Mapping[str, Sequence[Recipe]]) -> list[Recipe]:

@@ -6,39 +6,24 @@ others; on the real ten-class set, in three folds of people, the conditions that
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 
-from kdlab import paths
 from kdlab.measure.cost import cpu_times, macs, parameters
 from kdlab.measure.paired import Effect
 from kdlab.nets.video import build
 from kdlab.night import ACTIONS
 from kdlab.night.streams import NightStream
+from kdlab.papers.generative import recipes
 from kdlab.papers.generative.alignment import ATTENTIVE, alignment_rows
 from kdlab.papers.generative.gradients import shares
-from kdlab.papers.generative.recipes import (
-    ABLATIONS,
-    DEMO,
-    HEADLINE,
-    ONCE,
-    REAL,
-    STUDIED,
-    STUDY,
-    TITLES,
-    WINDOW,
-    GenerativeSize,
-    conditions,
-    night,
-    sized,
-)
-from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, convergence
+from kdlab.papers.generative.recipes import DEMO, STUDY, GenerativeSize, conditions, night, sized
+from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, convergence, in_folds, real_folds
 from kdlab.train.recipe import Recipe, UserClips
 
-FOLDS = ("1", "2", "3")
 #: What GenKD is compared with in row G2, at the same steps.
 COMPETITORS = ("student_ce", "kd", "dkd", "fitnets", "attention_transfer", "simkd", "feature_norm")
 #: Test clips a class on `night`, more than a training is tested on at its end: trainings cost, clips do not.
@@ -47,22 +32,19 @@ TESTED = 300
 COSTED = ("teacher_ce", "teacher_fr", "student_ce", "genkd")
 
 
-def data_sets(size: GenerativeSize) -> dict[str, list[NightStream | UserClips]]:
-    """Name → its folds; recipes can be made where the real clips are not."""
-    real = str((paths.real_clips() or Path()) / "weizmann")
-    bright = [night(size)]
-    return {"night_bright": bright, "night_bright_ablations": bright, "night_bright_once": bright,
-            "weizmann": [UserClips(real, fold, own_folds=len(FOLDS)) for fold in FOLDS]}
-
-
 #: Set → its conditions. The released gate (‡) is among those compared once.
-SETS = {"night_bright": STUDIED, "night_bright_ablations": ABLATIONS, "night_bright_once": ONCE, "weizmann": REAL}
+SETS = {
+    "night_bright": recipes.STUDIED,
+    "night_bright_ablations": recipes.ABLATIONS,
+    "night_bright_once": recipes.ONCE,
+    "weizmann": recipes.REAL,
+}
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 3
 
 
 def columns(size: GenerativeSize, seeds: int, data: NightStream | UserClips,
-            names: Sequence[str] = HEADLINE) -> dict[str, list[Recipe]]:
+            names: Sequence[str] = recipes.HEADLINE) -> dict[str, list[Recipe]]:
     """Condition → one recipe a seed."""
     return by_condition(lambda seed: conditions(size, data, seed), seeds, names)
 
@@ -104,20 +86,21 @@ def _parts(size: GenerativeSize, seeds: int) -> list[Part]:
     """The sets; what networks cost; λ over untrimmed video; and demo-size runs, as a user makes them, too."""
     counts = {"night_bright_once": 1, "weizmann": min(seeds, size.real_seeds)}
     parts = []
-    for name, folds in data_sets(size).items():
-        how = dict(unit="group", real=name) if name == "weizmann" else dict(on=test_clips(size))
-        for fold, data in zip(FOLDS, folds, strict=False):
-            parts.append(Part(name, columns(size, counts.get(name, seeds), data, SETS[name]),
-                              fold if len(folds) > 1 else "", rows=_rows, **how))
-    return [*parts, Part("cost", rows=_cost_rows),
-            Part("night_untrimmed", columns(size, seeds, night(size), ATTENTIVE), file="",
-                 rows=alignment_rows),
-            _demo(sized(beside(size)), seeds if size.name == "smoke" else DEMO_SEEDS)]
+    for name in SETS:
+        folds, how = [night(size)], dict(on=test_clips(size))
+        if name == "weizmann":
+            folds, how = real_folds(name), dict(unit="group", real=name)
+        made = partial(columns, size, counts.get(name, seeds), names=SETS[name])
+        parts += in_folds(name, folds, made, rows=_rows, **how)
+    parts.append(Part("cost", rows=_cost_rows))
+    attentive = columns(size, seeds, night(size), ATTENTIVE)
+    parts.append(Part("night_untrimmed", attentive, file="", rows=alignment_rows))
+    return [*parts, _demo(sized(beside(size)), seeds if size.name == "smoke" else DEMO_SEEDS)]
 
 
 def _demo(size: GenerativeSize, seeds: int) -> Part:
-    return Part("night_bright_demo", columns(size, seeds, night(size)), file="", rows=lambda outcome: [
-        row for row in outcome.rows() if row["metric"] == "accuracy"])
+    accuracies = lambda outcome: [row for row in outcome.rows() if row["metric"] == "accuracy"]  # noqa: E731
+    return Part("night_bright_demo", columns(size, seeds, night(size)), file="", rows=accuracies)
 
 
 def _rows(outcome: Outcome) -> list[dict]:
@@ -125,30 +108,29 @@ def _rows(outcome: Outcome) -> list[dict]:
     (``kdlab.papers.generative.gradients``)."""
     table = outcome.rows()
     for run in outcome.runs["genkd"] if outcome.part.data == "night_bright" else ():
+        about = dict(condition="genkd", seed=run.recipe.seed, recipe=run.folder.name, unit="1")
         for term, share in shares(run).items():
-            outcome.say(f"{run.folder.name}: gradient of {term} in the backbone is {share:.3g} of that of the class "
-                        "loss")
-            table.append(outcome.row(condition="genkd", seed=run.recipe.seed, metric=f"gradient:{term}",
-                                     value=round(share, 6), unit="1", recipe=run.folder.name))
+            outcome.say(f"{run.folder.name}: {term}'s gradient in the backbone is {share:.3g} of the class loss's")
+            table.append(outcome.row(metric=f"gradient:{term}", value=round(share, 6), **about))
     return table
 
 
 def _cost_rows(outcome: Outcome) -> list[dict]:
     """Tidy rows of each network's parameters, multiply-accumulates and CPU milliseconds a clip (one thread, batch 1,
     median of interleaved repeats; this machine's)."""
-    clip = torch.zeros(1, 3, WINDOW.frames, WINDOW.crop, WINDOW.crop)
-    recipes = conditions(outcome.size, night(outcome.size))
-    nets = {name: build(recipes[name].net, len(ACTIONS), 0).eval() for name in COSTED}
+    clip = torch.zeros(1, 3, recipes.WINDOW.frames, recipes.WINDOW.crop, recipes.WINDOW.crop)
+    made = conditions(outcome.size, night(outcome.size))
+    nets = {name: build(made[name].net, len(ACTIONS), 0).eval() for name in COSTED}
     taken = cpu_times({name: (lambda net=net: net(clip)) for name, net in nets.items()}, 30)
     table = []
     for name, net in nets.items():
         numbers = [("parameters", parameters(net), "1"), ("macs", macs(net, tuple(clip.shape)), "1"),
                    ("cpu_ms", 1000 * float(np.median(taken[name])), "ms")]
-        outcome.say(f"{name}: {numbers[0][1]:,} parameters, {numbers[1][1] / 1e6:.1f} MMAC, {numbers[2][1]:.2f} CPU ms "
-                    "a clip")
+        count, work, ms = (value for _, value, _ in numbers)
+        outcome.say(f"{name}: {count:,} parameters, {work / 1e6:.1f} MMAC, {ms:.2f} CPU ms a clip")
         table += outcome.numbers(*numbers, condition=name)
     return table
 
 
 study = Study("generative", _parts, size=STUDY, sized=sized, claims=CLAIMS, yours=lambda: _demo(DEMO, DEMO.seeds),
-              titles=TITLES, committed=True)
+              titles=recipes.TITLES, committed=True)

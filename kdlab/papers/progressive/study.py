@@ -10,12 +10,11 @@ network PKD *is* its reverse) are left out of a comparison, not counted as a tie
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from kdlab import paths
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.held_out import HeldOut
 from kdlab.measure.paired import Effect, effect
@@ -26,22 +25,19 @@ from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.papers.progressive.method import PAPER, Progressive, coinciding, gate
 from kdlab.papers.progressive.nets import ORDER
 from kdlab.papers.progressive.recipes import STUDY, TRAINED, ExitSize, conditions, night, sized, trio
-from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition
-from kdlab.train.recipe import UserClips
+from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, in_folds, real_folds
 from kdlab.train.runs import Run, find
 
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 4
-FOLDS = ("1", "2", "3")
 #: Where the three networks' order is looked at before the study: probabilities that the place tells the class.
 CONTEXTS = (0.0, 0.6, recipes.CONTEXT)
 
 
 def data_sets(size: ExitSize) -> dict[str, list[NightStream | HeldOut]]:
-    """Name → its folds; recipes can be made where the real clips are not."""
-    real = str((paths.real_clips() or Path()) / "weizmann")
+    """Name → its folds."""
     return {"night_context": [night(size)], "night_bright": [night(size, 0.0)],
-            "weizmann": [HeldOut(UserClips(real, fold, own_folds=len(FOLDS))) for fold in FOLDS]}
+            "weizmann": [HeldOut(clips) for clips in real_folds("weizmann")]}
 
 
 SETS = ("night_context", "night_bright", "weizmann")
@@ -146,9 +142,8 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
     parts = []
     for name, folds in data_sets(size).items():
         how = dict(unit="group", real=name) if name == "weizmann" else {}
-        parts += [Part(name, columns(size, seeds, data), fold if len(folds) > 1 else "", rows=_validated, whole=_tested,
-                       answers=lambda scores, runs: replace(scores, logits={}), **how)
-                  for fold, data in zip(FOLDS, folds, strict=False)]
+        parts += in_folds(name, folds, partial(columns, size, seeds), rows=_validated, whole=_tested,
+                          answers=lambda scores, runs: replace(scores, logits={}), **how)
     for context in CONTEXTS[1:-1]:
         data = night(size, context)
         data = replace(data, night=replace(data.night, per_class=(*size.per_class[:2], 1)))

@@ -19,9 +19,9 @@ from kdlab.papers.progressive.anytime import cost_per_exit
 from kdlab.papers.progressive.budgets import BUDGETS, THETAS, area_effect, everything, parts, swept
 from kdlab.papers.progressive.nets import ORDER, Trio
 from kdlab.papers.progressive.recipes import STUDY, ExitSize, sized
-from kdlab.papers.progressive.study import FOLDS, columns, data_sets
+from kdlab.papers.progressive.study import columns, data_sets
 from kdlab.papers.progressive.wise import solve
-from kdlab.study import LEDGER, Claim, Outcome, Part, Scores, Study, load_arrays, pooled
+from kdlab.study import LEDGER, Claim, Outcome, Part, Scores, Study, in_folds, load_arrays, pooled
 from kdlab.train.runs import Run, find
 
 #: Whose exits are combined.
@@ -117,13 +117,15 @@ def _fold(scores: Scores, runs: dict[str, list[Run]]) -> tuple[Scores, dict[str,
 
 def _parts(size: ExitSize, seeds: int) -> list[Part]:
     """What ``kdlab study progressive`` has trained. Of a set in folds the predictions are kept together."""
+    def made(data) -> dict[str, list]:
+        every = columns(size, seeds, data)
+        return {method: every[method] for method in METHODS}
+
     parts = []
     for name, folds in data_sets(size).items():
         how = dict(unit="group", real=name) if name == "weizmann" else {}
-        for fold, data in zip(FOLDS, folds, strict=False):
-            some = {method: column for method, column in columns(size, seeds, data).items() if method in METHODS}
-            whole = dict(fold="", file=name) if len(folds) == 1 else dict(fold=fold, file="")
-            parts.append(Part(name, some, rows=lambda outcome: [], whole=_rows, **whole, **how))
+        file = name if len(folds) == 1 else ""
+        parts += in_folds(name, folds, made, file=file, rows=lambda outcome: [], whole=_rows, **how)
     return parts
 
 

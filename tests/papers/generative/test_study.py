@@ -115,7 +115,7 @@ def test_both_halves_must_add():
 @pytest.mark.slow
 def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noqa: F811
     most = ("teacher_ce", "teacher_fr", "student_ce", "student_2x", "student_fr", "kd", "genkd", "untrained")
-    few = {"night_bright": most, "night_bright_ablations": ABLATIONS, "weizmann": study.REAL,
+    few = {"night_bright": most, "night_bright_ablations": ABLATIONS, "weizmann": recipes.REAL,
            "night_bright_once": ("genkd", "student_fr", "student_gate", "faithful")}
     monkeypatch.setattr(study, "SETS", few)
     monkeypatch.setattr(alignment, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
