@@ -65,8 +65,8 @@ class Outcome:
         for condition in self.scores.predicted:
             mean, low, high = mean_recall(self.scores.correct(condition), self.scores.labels)
             self.say(f"{where}, {condition}: mean recall {mean:.1f} % ({low:.1f} to {high:.1f})")
-            table += self.numbers(("mean_recall", mean, "%"), ("mean_recall_low", low, "%"),
-                                  ("mean_recall_high", high, "%"), condition=condition)
+            ends = ("mean_recall", mean), ("mean_recall_low", low), ("mean_recall_high", high)
+            table += self.numbers(*((*end, "%") for end in ends), condition=condition)
         return table
 
 
@@ -137,8 +137,11 @@ class Claim:
 
     def judged(self, scores: Scores) -> dict[str, str]:
         """The row, computed from ``scores``, which lack nothing; what else they do not know is left out."""
-        each, controls = ({title: self.effect(scores, self.condition, name) for name, title in titles.items()
-                           if name in scores.recipes} for titles in (self.baselines, _titled(self.controls)))
+        def gains(titles: Mapping[str, str]) -> dict[str, Effect]:
+            known = {name: title for name, title in titles.items() if name in scores.recipes}
+            return {title: self.effect(scores, self.condition, name) for name, title in known.items()}
+
+        each, controls = gains(self.baselines), gains(_titled(self.controls))
         if isinstance(self.baseline, str):
             (effect,) = each.values()
             told, word = [str(effect)], verdict(effect, controls)

@@ -31,9 +31,9 @@ def aligned(runs: dict[str, list[Run]], spec: Untrimmed, progress=iter) -> dict[
     frame energy, on the bright test videos of ``spec``; ``units (V,)`` are the places where they were filmed."""
     spec.catalogue()
     catalogue = untrimmed_catalogue(spec, stream="bright")
-    nets = {(name, s): run.net() for name, column in runs.items() for s, run in enumerate(column)}
-    nets |= {(f"{name}:random", s): at_random(run.net(), 1000 + s) for name, column in runs.items() if name in TWINS
-             for s, run in enumerate(column)}
+    every = [(name, s, run) for name, column in runs.items() for s, run in enumerate(column)]
+    nets = {(name, s): run.net() for name, s, run in every}
+    nets |= {(f"{name}:random", s): at_random(run.net(), 1000 + s) for name, s, run in every if name in TWINS}
     found = traces(nets, catalogue, progress=progress, window=SLIDING)
     each, seeds = areas(found), len(next(iter(runs.values())))
     table = {name: np.stack([each[name, s] for s in range(seeds)]) for name, _ in nets}
@@ -60,6 +60,9 @@ def alignment_rows(outcome: Outcome) -> list[dict]:
     outcome.evidence.save("generative-alignment", found)
     for name, e in alignment_effects(found).items():
         outcome.say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
-    return [row for name, column in found.items() if name != "units" for s, area in enumerate(column.mean(1))
-            for row in outcome.numbers(("auc", 100 * area, "%"), condition=name, seed=s,
-                                       recipe=runs[name][s].folder.name if name in runs else "")]
+    table = []
+    for name, column in ((name, column) for name, column in found.items() if name != "units"):
+        for s, area in enumerate(column.mean(1)):
+            recipe = runs[name][s].folder.name if name in runs else ""
+            table += outcome.numbers(("auc", 100 * area, "%"), condition=name, seed=s, recipe=recipe)
+    return table

@@ -43,24 +43,22 @@ def timeline(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes: Seque
     for line, its in enumerate(rows.values()):
         for label, start, end, score in its[["label", "start", "end", "score"]].itertuples(index=False):
             strength = 0.25 + 0.75 * min(1.0, score / max(its["score"].max(), 1e-9))
-            ax.barh(line, end - start, left=start, height=0.72, color=(*colours[label], 0.75 * strength),
-                    edgecolor=(0, 0, 0, strength), hatch=HATCHES[label % len(HATCHES)], linewidth=0.8)
+            look = dict(color=(*colours[label], 0.75 * strength), edgecolor=(0, 0, 0, strength), linewidth=0.8)
+            ax.barh(line, end - start, left=start, height=0.72, hatch=HATCHES[label % len(HATCHES)], **look)
     if at is not None:
         ax.axvline(at, color="black", linewidth=1.4)
-    ax.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5), xlim=(0, seconds),
-           xlabel="time (s)")
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, seconds), xlabel="time (s)")
     ax.grid(axis="y", visible=False)
     there = sorted(set(truth["label"]) | {k for its in rows.values() for k in its["label"]})
-    keys = [Patch(facecolor=(*colours[k], 0.75), edgecolor="black", hatch=HATCHES[k % len(HATCHES)], label=classes[k])
-            for k in there]
-    fig.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=8, frameon=False)
+    key = lambda k: Patch(fc=(*colours[k], 0.75), ec="black", hatch=HATCHES[k % len(HATCHES)], label=classes[k])  # noqa: E731
+    fig.legend(handles=[*map(key, there)], loc="outside lower center", ncols=len(there), fontsize=8, frameon=False)
     return fig
 
 
 def timeline_widget(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes: Sequence[str], frames: np.ndarray,
                     seconds: float):
     """Scrub the video: the frame at a moment, and where on the :func:`timeline` it lies."""
-
     return explore(lambda at, most: timeline(truth, found, classes, frames, seconds, at, most),
                    at=(seconds / 2, 0, seconds, 0.1, "moment (s)"),
                    most=(len(truth), 1, 4 * len(truth), 1, "surest segments shown"))
@@ -75,9 +73,9 @@ def map_over_tiou(scores: Detections, titles: dict[str, str], title: str = "") -
         values = np.stack([scores.mean_ap(condition, name) for name in tious])  # (thresholds, S)
         mean, lowest = values.mean(1), min(lowest, values.min())
         x = np.array([float(name) for name in tious]) + 0.008 * (line - (len(shown) - 1) / 2)
-        ax.errorbar(x, mean, [mean - values.min(1), values.max(1) - mean], color=f"C{line}", marker="osD^v"[line % 5],
-                    linestyle=("-", "--", ":", "-.")[line % 4], markersize=5, capsize=2, linewidth=1.3,
-                    label=titles[condition])
+        look = dict(color=f"C{line}", marker="osD^v"[line % 5], linestyle=("-", "--", ":", "-.")[line % 4])
+        spread = mean - values.min(1), values.max(1) - mean
+        ax.errorbar(x, mean, spread, **look, markersize=5, capsize=2, linewidth=1.3, label=titles[condition])
     seeds = len(scores.seeds)
     what = f"; {seeds} seeds, bars their range" if seeds > 1 else "; one seed"
     ax.set(xlabel=f"tIoU that counts as right{what}", ylabel="mAP (%)", ylim=(max(0, lowest - 20), None), title=title)
@@ -111,15 +109,16 @@ def false_positives(scores: Detections, titles: dict[str, str], threshold: float
     styles = zip(_WORDS.items(), ("0.85", "C0", "C1", "C2", "C3"), ("", "..", "///", "xx", "\\\\"), strict=True)
     for (kind, word), colour, hatch in styles:
         values = np.array([each[kind] for each in counts])
-        ax.barh(range(len(shown)), values, left=left, color=colour, hatch=hatch, edgecolor="black", linewidth=0.6,
-                height=0.7, label=word)
+        look = dict(color=colour, hatch=hatch, edgecolor="black", linewidth=0.6)
+        ax.barh(range(len(shown)), values, left=left, height=0.7, label=word, **look)
         for y, (start, value) in enumerate(zip(left, values, strict=True)):
             if value >= 5:
-                ax.text(start + value / 2, y, f"{value:.0f}", ha="center", va="center", fontsize=8,
-                        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+                box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+                ax.text(start + value / 2, y, f"{value:.0f}", ha="center", va="center", fontsize=8, bbox=box)
         left += values
-    ax.set(yticks=range(len(shown)), yticklabels=[titles[c] for c in shown], ylim=(len(shown) - 0.5, -0.5),
-           xlabel=f"% of the surest predictions, as many as there are actions; tIoU {threshold:g}")
+    ax.set_yticks(range(len(shown)), [titles[c] for c in shown])
+    ax.set(ylim=(len(shown) - 0.5, -0.5))
+    ax.set_xlabel(f"% of the surest predictions, as many as there are actions; tIoU {threshold:g}")
     ax.grid(axis="y", visible=False)
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=7, columnspacing=1)
     return fig

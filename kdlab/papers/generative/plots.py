@@ -112,8 +112,9 @@ def alignments(table: dict[str, np.ndarray], title: str = "") -> Figure:
         ax.plot(e.mean, y, "D", color="black", markersize=5)
         ax.text(1.01, y, str(round(e.mean, 1)), transform=ax.get_yaxis_transform(), va="center", fontsize=8)
     ax.axvline(50, color="black", linewidth=0.8, linestyle=":")
-    ax.set(yticks=range(len(names)), yticklabels=[signal_title(name) for name in names], ylim=(len(names) - 0.5, -0.5),
-           xlabel=f"area under the ROC curve (%), {table[ENERGY].shape[1]} videos; dotted: chance", title=title)
+    ax.set_yticks(range(len(names)), [signal_title(name) for name in names])
+    ax.set(ylim=(len(names) - 0.5, -0.5), title=title)
+    ax.set_xlabel(f"area under the ROC curve (%), {table[ENERGY].shape[1]} videos; dotted: chance")
     return fig
 
 

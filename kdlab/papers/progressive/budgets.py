@@ -139,8 +139,8 @@ def area_effect(a: Curve, b: Curve, units: np.ndarray, low: float, high: float, 
     def areas(curve: Curve) -> np.ndarray:
         total = ws.sum(1) * wn.sum(1)
         right, cost = (np.einsum("rs,spn,rn->rp", ws, values, wn, optimize=True) / total[:, None] for values in curve)
-        return np.array([wise.area({"cost": c, "accuracy": 100 * r}, low * (1 + 1e-9), high)
-                         for c, r in zip(cost, right, strict=True)])
+        points = ({"cost": c, "accuracy": 100 * r} for c, r in zip(cost, right, strict=True))
+        return np.array([wise.area(each, low * (1 + 1e-9), high) for each in points])
 
     gain = areas(a) - areas(b)
     return Effect.of(float(gain[0]), gain[1:], seeds, count)

@@ -159,9 +159,11 @@ def _demo(size: ExitSize, seeds: int) -> Part:
 
 
 def _audited(outcome: Outcome) -> list[dict]:
-    return [row for c, (run,) in outcome.runs.items()
-            for row in outcome.numbers(("val_accuracy", run.predictions("val").accuracy, "%"), condition=c, seed=0,
-                                       recipe=run.folder.name)]
+    table = []
+    for condition, (run,) in outcome.runs.items():
+        value = "val_accuracy", run.predictions("val").accuracy, "%"
+        table += outcome.numbers(value, condition=condition, seed=0, recipe=run.folder.name)
+    return table
 
 
 def _demo_rows(outcome: Outcome) -> list[dict]:
@@ -203,12 +205,13 @@ def _validated(outcome: Outcome) -> list[dict]:
         for seed, run in zip(outcome.scores.seeds, column, strict=True):
             right = 100 * run.predictions("val").correct.mean(0)
             about = dict(seed=seed, recipe=run.folder.name)
-            table += outcome.numbers(("val_accuracy", right[list(TRAINED)].mean(), "%"),
-                                     ("cpu_seconds", run.provenance["cpu_seconds"], "s"), condition=condition, **about)
+            nine, seconds = right[list(TRAINED)].mean(), run.provenance["cpu_seconds"]
+            values = ("val_accuracy", nine, "%"), ("cpu_seconds", seconds, "s")
+            table += outcome.numbers(*values, condition=condition, **about)
             for i, (m, needed) in enumerate(run.recipe.needs().items() if condition == "ce_ic" else ()):
                 losses = zip(TRAIN_CE, teaching_losses(find(needed, pretrained=False)), ("nats", "nats"), strict=True)
-                table += outcome.numbers(("val_accuracy", right[4 * i + 3], "%"), *losses, condition=f"final:{m}:4",
-                                         **about)
+                values = ("val_accuracy", right[4 * i + 3], "%"), *losses
+                table += outcome.numbers(*values, condition=f"final:{m}:4", **about)
     return table
 
 
