@@ -10,8 +10,7 @@ from kdlab.clips.windows import Windows
 from kdlab.nets.i3d import TinyC3D
 from kdlab.night.streams import UntrimmedStream
 from kdlab.night.untrimmed import Untrimmed
-from kdlab.papers.generative.detection_loss import Detection
-from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative.detection_method import Detection, DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe

@@ -19,10 +19,12 @@ from kdlab.night import ACTIONS
 from kdlab.night.streams import NightStream
 from kdlab.papers.generative import recipes
 from kdlab.papers.generative.alignment import ATTENTIVE, alignment_rows
-from kdlab.papers.generative.gradients import shares
+from kdlab.papers.generative.nets import read_cvae
 from kdlab.papers.generative.recipes import DEMO, STUDY, GenerativeSize, conditions, night, sized
 from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, convergence, in_folds, real_folds
+from kdlab.train.loop import Progress
 from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import Run, batches, find
 
 #: What GenKD is compared with in row G2, at the same steps.
 COMPETITORS = ("student_ce", "kd", "dkd", "fitnets", "attention_transfer", "simkd", "feature_norm")
@@ -103,9 +105,35 @@ def _demo(size: GenerativeSize, seeds: int) -> Part:
     return Part("night_bright_demo", columns(size, seeds, night(size)), file="", rows=accuracies)
 
 
+def shares(run: Run) -> dict[str, float]:
+    """How much of pass 2 the backbone of the finished ``run`` of GenKD feels (docs/methods.md, 2.1): the norm of each
+    weighted term's gradient over that of the class loss, of ``generated`` and ``attention``. Of 64 training clips, in
+    training mode, with the weights of its last step. Raises ``ValueError`` for a run of another method.
+    """
+    method = run.recipe.method
+    if not getattr(method, "reads_teacher_cvae", False):
+        raise ValueError(f"{run.folder.name} was not trained by generative distillation")
+    teacher = find(run.recipe.teacher, pretrained=True)
+    nets = {"student": run.net().requires_grad_(True), "cvae": read_cvae(run.folder)}
+    nets |= {"teacher": teacher.net().requires_grad_(False), "teacher_cvae": read_cvae(teacher.folder)}
+    weights = {"ce": 1.0, "generated": method.reconstruction, "attention": method.beta}
+    some = batches(run.recipe, "train")
+    some = replace(some, records=some.records[:: max(1, len(some.records) // 64)])
+    backbone = list(nets["student"].net.backbone.parameters())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        passes = replace(method, alternating=0).losses(nets, next(some.evaluation(128)), Progress(1, 1))
+        terms = {which: terms for which, _, terms in passes}["net"]
+    norms = {}
+    for name, weight in weights.items():
+        found = torch.autograd.grad(weight * terms[name], backbone, retain_graph=True, allow_unused=True)
+        norms[name] = float(torch.sqrt(sum(g.square().sum() for g in found if g is not None)))
+    return {name: norm / norms["ce"] for name, norm in norms.items() if name != "ce"}
+
+
 def _rows(outcome: Outcome) -> list[dict]:
     """Rows of the networks; of ``night_bright`` also how much of pass 2 the backbone feels at the end of training
-    (``kdlab.papers.generative.gradients``)."""
+    (:func:`shares`)."""
     table = outcome.rows()
     for run in outcome.runs["genkd"] if outcome.part.data == "night_bright" else ():
         about = dict(condition="genkd", seed=run.recipe.seed, recipe=run.folder.name, unit="1")

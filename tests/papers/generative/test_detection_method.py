@@ -11,8 +11,12 @@ from kdlab.clips.views import Batch
 from kdlab.layers import outputs
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import WrongWeights, build
-from kdlab.papers.generative.detection_loss import Detection, detection_terms
-from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative.detection_method import (
+    Detection,
+    DetectionDistillation,
+    DetectionRepresentation,
+    detection_terms,
+)
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.method import kl_to_attention
 from kdlab.papers.generative.nets import normed_gate, read_cvae

@@ -9,7 +9,6 @@ from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.alignment import ENERGY
 from kdlab.night.untrimmed import Untrimmed
 from kdlab.papers.generative import alignment, recipes, study
-from kdlab.papers.generative.gradients import shares
 from kdlab.papers.generative.method import GenerativeDistillation
 from kdlab.papers.generative.nets import Gated
 from kdlab.papers.generative.recipes import (
@@ -133,7 +132,7 @@ def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noq
     assert study.convergence_line(rows).rpartition(": ")[2] in ("converged", "under-trained", "undecided")
     with pytest.raises(ValueError, match="was not trained by generative distillation"):
         from kdlab.train.runs import find
-        shares(find(conditions(SMOKE, night(SMOKE))["kd"], pretrained=False))
+        study.shares(find(conditions(SMOKE, night(SMOKE))["kd"], pretrained=False))
     again = study.study.run(SMOKE, 1, only=("night_bright_once", "cost"), workers=1, say=lambda _: None)
     assert set(again) == {"night_bright_once"} and set(load_rows("generative").data) == set(rows.data)
     with pytest.raises(ValueError, match="no data set 'dark'"):
