@@ -45,7 +45,8 @@ class Study:
     yours: Callable[[], Part] | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
     metric: str = "accuracy"
-    number: Callable[[dict[str, list[Run]], str], float] = lambda runs, condition: _accuracy(runs[condition])
+    number: Callable[[dict[str, list[Run]], str], float] = lambda runs, condition: 100 * float(
+        np.mean([run.predictions().correct.mean() for run in runs[condition]]))
     committed: bool = False
 
     def __post_init__(self):
@@ -172,10 +173,6 @@ class Study:
             if file := part.predictions(self.name):
                 scores.save(evidence.file(file))
         return Outcome(self.name, size, part, scores, runs, evidence, say)
-
-
-def _accuracy(runs: Sequence[Run]) -> float:
-    return 100 * float(np.mean([run.predictions().correct.mean() for run in runs]))
 
 
 def study_in(file: Path) -> Study:

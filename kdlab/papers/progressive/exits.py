@@ -93,7 +93,10 @@ def extract(nets: dict[str, Callable[[torch.Tensor], tuple]], clips: SegmentBatc
     for generator in draws or [None]:
         stages, logits = {name: [] for name in nets}, []
         for some in torch.arange(len(clips.records)).split(32):
-            batch = _centre(clips, some.tolist()) if generator is None else clips.training(some.tolist(), generator)
+            chosen = some.tolist()
+            if generator is None:
+                centres = [clips.window.centre(clips.length(clips.records[i])) for i in chosen]
+            batch = clips.training(chosen, generator) if generator else clips.collate(chosen, centres)
             with torch.no_grad():
                 said = {name: net(batch.views[name]) for name, net in nets.items()}
             for name, (each, _) in said.items():
@@ -104,10 +107,6 @@ def extract(nets: dict[str, Callable[[torch.Tensor], tuple]], clips: SegmentBatc
         finals.append(torch.cat(logits))
     joined = {name: [torch.stack(column) for column in zip(*parts, strict=True)] for name, parts in maps.items()}
     return Features(clips.records, joined, torch.stack(finals))
-
-
-def _centre(clips: SegmentBatches, indices: Sequence[int]) -> Batch:
-    return clips.collate(indices, [clips.window.centre(clips.length(clips.records[i])) for i in indices])
 
 
 @dataclass(frozen=True)
