@@ -165,8 +165,7 @@ def by_condition(make: Callable[[int], Mapping[str, Recipe]], seeds: int, names:
 
 
 def in_folds(name: str, folds: Sequence, recipes: Callable[[object], Mapping], **how) -> list[Part]:
-    """A part for each of the ``folds`` of a data set, or the one of a set that has none; ``recipes(clips)`` is its
-    table, ``how`` the rest."""
+    """A part for each of the ``folds`` of a data set, one for a set without; ``recipes(clips)`` gives its table."""
     words = [""] if len(folds) == 1 else [str(k + 1) for k in range(len(folds))]
     return [Part(name, recipes(data), fold, **how) for fold, data in zip(words, folds, strict=True)]
 

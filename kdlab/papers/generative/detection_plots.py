@@ -91,8 +91,7 @@ def map_table(scores: Detections, titles: dict[str, str]) -> pd.DataFrame:
 
 
 def kind_counts(each: Sequence[Evaluation], threshold: float = 0.5) -> dict[str, float]:
-    """Of as many of the surest predictions as there are true segments, how many are of each of ``KINDS``, in percent;
-    mean over seeds."""
+    """Of the surest predictions, as many as there are true segments, how many percent are of each of ``KINDS``."""
     shares = []
     for its in each:
         kinds = its.kinds(threshold)[: len(its.truth)]  # the surest first

@@ -62,8 +62,7 @@ def night(size: DetectionSize) -> UntrimmedStream:
 
 
 def conditions(size: DetectionSize, seed: int) -> dict[str, Recipe]:
-    """The teacher, which is the same for all seeds, and the students of one. The students have the same steps, but for
-    the one that has the teacher's."""
+    """The teacher, the same for all seeds, and the students of one: of equal steps, but for one with the teacher's."""
     # At the taps both have the same channels, as GenKD needs; below, the student is half as wide, without time.
     wide, thin = TinyC3D((8, 16, 32, 64)), TinyC3D((4, 8, 32, 64), (False, False, True, True))
     heavy, light = (Detector(net, TAPS, WINDOW.frames, levels=4, width=32) for net in (wide, thin))

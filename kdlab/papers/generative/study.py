@@ -132,8 +132,7 @@ def shares(run: Run) -> dict[str, float]:
 
 
 def _rows(outcome: Outcome) -> list[dict]:
-    """Rows of the networks; of ``night_bright`` also how much of pass 2 the backbone feels at the end of training
-    (:func:`shares`)."""
+    """Rows of the networks; of ``night_bright`` also :func:`shares` at the end of training."""
     table = outcome.rows()
     for run in outcome.runs["genkd"] if outcome.part.data == "night_bright" else ():
         about = dict(condition="genkd", seed=run.recipe.seed, recipe=run.folder.name, unit="1")

@@ -55,10 +55,8 @@ class FeatureBatch(Batch):
 
 @dataclass
 class Features:
-    """Clips' features with the interface of ``ClipBatches``.
-
-    ``maps``: modality → one tensor ``(V, N, T, C, h, w)`` of each stage, float16, V draws; ``finals (V, N, 3, K)``.
-    """
+    """Clips' features with the interface of ``ClipBatches``. ``maps``: modality → one tensor ``(V, N, T, C, h, w)`` of
+    each stage, float16, V draws; ``finals (V, N, 3, K)``."""
 
     records: Sequence
     maps: dict[str, list[torch.Tensor]]
@@ -111,10 +109,8 @@ def extract(nets: dict[str, Callable[[torch.Tensor], tuple]], clips: SegmentBatc
 
 @dataclass(frozen=True)
 class ExitRecipe(Recipe):
-    """Internal classifiers after the first three stages of ``backbones``, which are in the order of ``ORDER``.
-
-    ``net`` says their shapes and ``view`` how features are drawn; clips and ``window`` are the backbones'.
-    """
+    """Internal classifiers after the first three stages of ``backbones``, which are in the order of ``ORDER``. ``net``
+    says their shapes and ``view`` how features are drawn; clips and ``window`` are the backbones'."""
 
     view: FrozenView = FrozenView()
     net: ExitHeads = ExitHeads()

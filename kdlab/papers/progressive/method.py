@@ -70,10 +70,8 @@ def orders(strongest: str = "own") -> dict[str, Schedule]:
 
 
 def coinciding(schedules: Mapping[str, Schedule], modality: str) -> list[list[str]]:
-    """Names of ``schedules`` in groups that are one and the same training for the network of ``modality``.
-
-    For the motion network ``own`` is ``motion``, so PKD and its reverse coincide: count each group once.
-    """
+    """Names of ``schedules`` in groups that are one and the same training for the network of ``modality``: for the
+    motion network ``own`` is ``motion``, so PKD and its reverse coincide."""
     groups: dict[Schedule, list[str]] = {}
     for name, schedule in schedules.items():
         phases = groupby(schedule, key=lambda phase: modality if phase[0] == "own" else phase[0])
@@ -100,10 +98,8 @@ class LabelExits(CrossEntropy):
 
 @dataclass(frozen=True, kw_only=True)
 class _Taught(LabelExits):
-    """``(1 − α)`` labels + ``α`` soft targets; the paper's α is 1 and its temperature 1.
-
-    ``targets(batch, progress)`` are probabilities: ``(B, 3, K)``, one for each modality, or ``(B, 1, K)``, one for all.
-    """
+    """``(1 − α)`` labels + ``α`` soft targets; the paper's α is 1 and its temperature 1. ``targets(batch, progress)``
+    are probabilities: ``(B, 3, K)``, one for each modality, or ``(B, 1, K)``, one for all."""
 
     temperature: float = 1.0
     alpha: float = 1.0
