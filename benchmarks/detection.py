@@ -1,4 +1,4 @@
-"""NMS, soft-NMS and mAP at 14 thresholds of 1,000 videos with 200 predictions each, beside the plain loops.
+"""Soft-NMS and mAP at 14 thresholds of 1,000 videos with 200 predictions each, beside the plain loops.
 
     python benchmarks/detection.py       # prints a table, writes benchmarks/detection.json
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kdlab.measure.detection import TIOUS, evaluate, nms, soft_nms
+from kdlab.measure.detection import TIOUS, evaluate, soft_nms
 
 VIDEOS, PREDICTIONS, TRUTHS, REPEATS, FEW = 1000, 200, 15, 5, 50
 TESTS = Path(__file__).parent.parent / "tests/measure/test_detection.py"
@@ -56,7 +56,6 @@ def main() -> None:
         brute.brute_force(*some, classes, TIOUS)
         plain = (time.process_time() - begun) * VIDEOS / FEW
         rows[f"{classes} classes"] = {
-            "nms": seconds(lambda found=found: nms(found, 0.5)),
             "soft-NMS": seconds(lambda found=found: soft_nms(found)),
             "mAP": seconds(lambda t=truth, f=found, k=classes: evaluate(t, f, k).mean_ap()),
             "mAP, plain loops": round(plain, 1)}

@@ -54,23 +54,29 @@ def clocked(work):
     return work(), time.process_time() - start
 
 
+def learnt(net, shape: tuple[int, ...], count: int, generator: torch.Generator):
+    """Noisy examples of ten patterns ``x (count, *shape)`` and ``y (count,)``, which ``net`` is taught by Adam to under
+    half a nat in evaluation mode, which is measured; and that loss."""
+    y = torch.arange(count) % 10
+    x = torch.rand(10, *shape, generator=generator)[y] + 0.3 * torch.randn(count, *shape, generator=generator)
+    optimiser, loss = torch.optim.Adam(net.parameters(), 1e-3), 9.0
+    while loss >= 0.5:
+        for _ in range(3):
+            optimiser.zero_grad()
+            F.cross_entropy(net.train()(x), y).backward()
+            optimiser.step()
+        with torch.no_grad():
+            loss = float(F.cross_entropy(net.eval()(x), y))
+    net.zero_grad(set_to_none=True)
+    return x, y, loss
+
+
 def networks():
     generator = torch.Generator().manual_seed(0)
     tiny, resnet = build(TinyR2Plus1D(), 10, 0), resnet18(num_classes=10)
     for name, net, count, shape in (("TinyR2Plus1D", tiny, 64, (3, 8, 24, 24)), ("ResNet-18", resnet, 32, (3, 32, 32)),
                                     ("shufflenet_v2_x0_5", shufflenet_v2_x0_5(num_classes=10), 32, (3, 32, 32))):
-        y = torch.arange(count) % 10
-        x = torch.rand(10, *shape, generator=generator)[y] + 0.3 * torch.randn(count, *shape, generator=generator)
-        optimiser, loss = torch.optim.Adam(net.parameters(), 1e-3), 9.0
-        while loss >= 0.5:  # in evaluation mode, which is measured
-            for _ in range(3):
-                optimiser.zero_grad()
-                F.cross_entropy(net.train()(x), y).backward()
-                optimiser.step()
-            with torch.no_grad():
-                loss = float(F.cross_entropy(net.eval()(x), y))
-        net.zero_grad(set_to_none=True)
-        yield name, net, x, y, loss
+        yield name, net, *learnt(net, shape, count, generator)
 
 
 def row(value: float, needed: dict[str, float], before: int, each: float, setup: float, found: dict) -> dict:

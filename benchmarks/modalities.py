@@ -81,7 +81,7 @@ def tsn(path: Path) -> None:
 
 
 def tsn_unscanned(path: Path) -> None:
-    scan.__globals__["_scan"].cache_clear()
+    scan.cache_clear()
     tsn(path)
 
 

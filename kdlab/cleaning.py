@@ -11,14 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from kdlab import paths
 from kdlab.notebooks.report import is_report
 from kdlab.notebooks.run import is_executed
 from kdlab.ours import is_draft
-
-__all__ = ["PLACES", "Found", "delete", "look"]
+from kdlab.processes import is_held
 
 #: How many trainings stand behind a verdict must not be forgotten with them: ``kdlab.train.status.TRIED``.
 TRIED = "tried.csv"
@@ -31,7 +28,7 @@ _IN_RUN = re.compile(r"(weights|checkpoint|end|ce-[\d.e-]+)\.safetensors|(histor
                      r"(run|begun|enhancer|passing|flatness-[\d.e-]+)\.json(\.lock)?|"
                      r"\.tmp\w{6}")  # the last is what safetensors writes to
 #: Sub-folders of the cache and what kdlab calls the files in them.
-_CACHED = {"frames": re.compile(r"[0-9a-f]{32}\.npy|\.[0-9a-f]{32}\.[0-9a-f]{32}\.tmp"),
+_CACHED = {"frames": re.compile(r"[0-9a-f]{32}\.npy|\.[0-9a-f]{32}\.(npy\.\d+-)?[0-9a-f]+\.tmp"),
            "damaged": re.compile(r"[0-9a-f]{16,64}\.json"), "contents": re.compile(r"[0-9a-f]{32}\.json")}
 
 
@@ -95,12 +92,12 @@ def _in_data(place: Path) -> Iterator[Path]:
 def _in_runs(place: Path) -> Iterator[Path]:
     for parent in (place, place / "passing", place / "stale"):
         for folder in _folders(parent):
-            if _RUN.fullmatch(folder.name) and not _in_use(folder) and _is_run(folder):
+            if _RUN.fullmatch(folder.name) and not is_held(folder.with_name(f"{folder.name}.lock")) and _is_run(folder):
                 # without its note a run counts as unfinished, and begun.json is the last by which it is known
                 yield from sorted(_files(folder, _IN_RUN.fullmatch),
                                   key=lambda file: ("run.json" != file.name, file.name == "begun.json"))
         yield from _files(parent, lambda name: name.endswith(".lock"), lambda file: not file.stat().st_size and (
-            _RUN.fullmatch(file.stem) and not _in_use(file.with_suffix("")) or file.stem == TRIED))
+            _RUN.fullmatch(file.stem) and not is_held(file) or file.stem == TRIED))
     yield from _files(place / "notebooks", lambda name: name.endswith((".ipynb", ".json")), is_executed)
     yield from _files(place, "report.html".__eq__, is_report)
     for folder in _folders(place / "studies"):
@@ -124,18 +121,6 @@ def _is_run(folder: Path) -> bool:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return False
-
-
-def _in_use(folder: Path) -> bool:
-    """Whether a process trains there now."""
-    lock = folder.with_name(f"{folder.name}.lock")
-    if not lock.is_file():
-        return False
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _folders(place: Path) -> list[Path]:

@@ -13,6 +13,8 @@ from kdlab import __version__
 from kdlab.cli_data import data
 from kdlab.cli_paper import paper
 
+_TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Of each cell; default: none.")
+_VERBOSE = click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
@@ -40,21 +42,17 @@ def doctor():
 @click.argument("notebook", metavar="NN")
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter of the notebook.")
 @click.option("--data", metavar="PATH", help="Your own clips; the same as -p data PATH.")
-@click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit of each cell; default: none.")
-@click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
+@_TIMEOUT
+@_VERBOSE
 def run(notebook, pairs, data, timeout, verbose):
     """Execute notebook NN (3, 03 or its name) headlessly, into runs/notebooks/."""
     from kdlab.notebooks.parameters import find_notebook
     from kdlab.notebooks.run import run_notebook
 
-    given = dict(pairs)
-    if len(given) < len(pairs) or (data is not None and "data" in given):
+    pairs += (("data", data),) if data is not None else ()
+    if len(dict(pairs)) < len(pairs):
         raise click.UsageError("a parameter is given twice")
-    if data is not None:
-        given["data"] = data
-    executed = run_notebook(find_notebook(notebook), given, timeout=timeout, verbose=verbose)
-    if executed.failure:
-        _fail(notebook, executed)
+    _end_if_failed(run_notebook(find_notebook(notebook), dict(pairs), timeout=timeout, verbose=verbose))
 
 
 @cli.command()
@@ -72,8 +70,8 @@ def notebooks(folder):
 @click.option("--profile", default=lambda: os.environ.get("KDLAB_PROFILE", "demo"), show_default="demo")
 @click.option("--data", metavar="PATH", help="Your own clips, for the notebooks that take them.")
 @click.option("--again", is_flag=True, help="Also execute what is finished.")
-@click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Limit of each cell; default: none.")
-@click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
+@_TIMEOUT
+@_VERBOSE
 def reproduce(profile, data, again, timeout, verbose):
     """Execute all notebooks in order, training from nothing; goes on where an interrupted one stopped."""
     from kdlab.notebooks import reproduce
@@ -86,20 +84,14 @@ def reproduce(profile, data, again, timeout, verbose):
         raise
     click.echo("\n" + reproduce.summary(steps))
     for step in steps:
-        if step.failure:
-            click.echo(resume, err=True)
-            _fail(step.notebook, step)
+        _end_if_failed(step, resume)
     if profile == "demo" and data is None:
         from kdlab.studies import compared
         from kdlab.study import compare_with_pretrained
 
-        click.echo("\nyour numbers beside the committed intervals")
-        for line in compared():
-            click.echo(f"  {line}")
         lines, good = compare_with_pretrained()
-        click.echo("\nyour runs beside pretrained/")
-        for line in lines:
-            click.echo(f"  {line}")
+        click.echo("\n  ".join(["\nyour numbers beside the committed intervals", *compared()]))
+        click.echo("\n  ".join(["\nyour runs beside pretrained/", *lines]))
         if not good:
             click.echo("a committed run could not be reproduced", err=True)
             sys.exit(1)
@@ -153,20 +145,19 @@ def _say_status(recipes) -> None:
     from kdlab.train.many import in_order
     from kdlab.train.runs import find, unfit
 
+    finished, stale, away = {}, {}, {}
     with one_look():
-        asked, away = in_order(recipes), {}
-        for recipe in asked:
+        for recipe in (asked := in_order(recipes)):
             try:
-                recipe.digest()
+                if (run := find(recipe, pretrained=False)) and (why := unfit(run, recipe)):
+                    stale[recipe.name] = why
+                elif run:
+                    finished[recipe] = run
             except FileNotFoundError as error:  # real clips, which are not on every machine
                 away[recipe] = str(error)
-        order = [recipe for recipe in asked if recipe not in away]
-        finished = {recipe: run for recipe in order if (run := find(recipe, pretrained=False))}
-        stale = {recipe.name: why for recipe, run in finished.items() if (why := unfit(run, recipe))}
-        found = status.standings(order, {r: run for r, run in finished.items() if r.name not in stale})
+        found = status.standings([recipe for recipe in asked if recipe not in away], finished)
     at_once = (found.state == "running").sum() or available_cores()
-    left = status.told(status.seconds_left(found) / at_once)
-    click.echo(status.table(found, f"{left}, {at_once} at once"))
+    click.echo(status.table(found, f"{status.told(status.seconds_left(found) / at_once)}, {at_once} at once"))
     for which, why in stale.items():
         click.echo(f"left, because stale or damaged: {which}: {why}")
     for why in dict.fromkeys(away.values()):
@@ -206,10 +197,9 @@ def fresh():
     from kdlab.studies import every
     from kdlab.train.runs import committed_runs, unfit
 
-    stale = {run.folder.name: why for run in committed_runs() if (why := unfit(run))}
+    stale = {run.folder.name: why for run in committed_runs() if (why := unfit(run))} | stale_notebooks()
     for study in every().values():
         stale |= study.stale()
-    stale |= stale_notebooks()
     for what, why in stale.items():
         click.echo(f"stale: {what}: {why}")
     click.echo("all committed outputs were made by these sources" if not stale else f"{len(stale)} stale")
@@ -233,9 +223,7 @@ def report(out, no_code):
     from kdlab.notebooks.report import write_report
 
     page, remarks = write_report(out, code=not no_code)
-    click.echo(page)
-    for remark in remarks:
-        click.echo(f"  {remark}")
+    click.echo("\n  ".join([str(page), *remarks]))
 
 
 @cli.command()
@@ -252,9 +240,9 @@ def clean(cache, runs, data, yes):
     for name, its in found.items():
         click.echo(f"{'delete' if chosen[name] else 'keep  '}  --{name:6} {its.bytes / 1e6:8,.1f} MB  {its.place}")
         if chosen[name] and its.left:
-            some = ", ".join(path.relative_to(its.place).as_posix() for path in its.left[:5])
-            click.echo(f"        left there, because kdlab did not make it or is at work on it: {len(its.left)} ({some}"
-                       f"{', …' * (len(its.left) > 5)})")
+            some = [path.relative_to(its.place).as_posix() for path in its.left[:5]] + ["…"] * (len(its.left) > 5)
+            click.echo("        left there, because kdlab did not make it or is at work on it: "
+                       f"{len(its.left)} ({', '.join(some)})")
     doomed = [its for name, its in found.items() if chosen[name] and its.ours]
     if not any(chosen.values()):
         click.echo("nothing chosen, nothing deleted: add --cache, --runs or --data")
@@ -265,8 +253,7 @@ def clean(cache, runs, data, yes):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """
-    The entry point ``kdlab``.
+    """The entry point ``kdlab``.
 
     Exits with 0; 1 when a notebook failed or ``doctor`` found a fault; 2 for a wrong call or a known error, told in one
     line (``KDLAB_DEBUG=1`` adds the traceback); 130 after Ctrl-C or SIGTERM.
@@ -297,10 +284,13 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code or 0)
 
 
-def _fail(notebook: str, outcome) -> None:
-    """End with exit code 1, naming the cell; ``outcome`` has ``failure`` and ``output``."""
-    click.echo(f"failed: notebook {notebook}, {outcome.failure}\nwhat it did so far: {outcome.output}", err=True)
-    sys.exit(1)
+def _end_if_failed(executed, advice: str = "") -> None:
+    """End with exit code 1, naming the cell, where a notebook failed."""
+    if executed.failure:
+        click.echo(advice, err=True, nl=bool(advice))
+        click.echo(f"failed: notebook {executed.notebook}, {executed.failure}\nwhat it did so far: {executed.output}",
+                   err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

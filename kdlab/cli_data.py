@@ -5,6 +5,9 @@ from pathlib import Path
 
 import click
 
+_FILE = click.Path(path_type=Path)
+_WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
+
 
 @click.group()
 def data():
@@ -12,13 +15,13 @@ def data():
 
 
 @data.command()
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to make it in; default: by its name in data/.")
+@click.option("--out", type=_FILE, help="Folder to make it in; default: by its name in data/.")
 @click.option("--clips", type=int, help="Clips in all, even over the classes: 60 % train, 10 % val, 30 % test.")
 @click.option("--classes", metavar="NAME,…", help="Some of the eleven actions; default: all.")
 @click.option("--variety", type=click.FloatRange(0, 1), help="Range of views, tempo, camera and clutter.")
 @click.option("--context", type=click.FloatRange(0, 1), help="How much props and place tell the class.")
 @click.option("--seed", type=int, help="Another seed makes other clips.")
-@click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
+@_WORKERS
 @click.option("--untrimmed", is_flag=True, help="Videos of 20 to 60 s with several actions; --clips counts videos.")
 def night(out, clips, workers, untrimmed, **dials):
     """Make the embedded data set; a second call completes what an interrupted one left."""
@@ -60,7 +63,7 @@ def list_clips(path, test_fold):
         return _describe(open_data(path, test_fold))
     for known in DATA_SETS:
         click.echo(f"{known.title}: {known.clips}; test folds: {known.splits}")
-        for what, line in zip(("clips", "lists", "note"), (*known.layout, known.remark), strict=True):
+        for what, line in zip(("clips", "lists", "note"), (known.folders, known.lists, known.remark), strict=True):
             click.echo(f"  {what}  {line}")
     click.echo("Put each data set into a folder of its own, lists and clips, and name that folder with --data.\n"
                "Your own clips: one sub-folder per class, or an index.csv with columns path,label[,split,group].")
@@ -70,8 +73,8 @@ def list_clips(path, test_fold):
 @click.argument("path")
 @click.option("--test-fold", help="Fold or published split to test on; default: as `kdlab data list` shows it.")
 @click.option("--min-frames", type=click.IntRange(1), default=8, show_default=True, help="Shorter clips are too short.")
-@click.option("--csv", type=click.Path(path_type=Path), help="Write one row per clip to this file.")
-@click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
+@click.option("--csv", type=_FILE, help="Write one row per clip to this file.")
+@_WORKERS
 @click.option("--no-cache", is_flag=True, help="Do not keep the frames that the notebooks will ask for.")
 @click.option("--decoders", is_flag=True, help="Read each clip by PyAV and decord; name those on which they disagree.")
 def check(path, test_fold, min_frames, csv, workers, no_cache, decoders):
@@ -95,7 +98,7 @@ def check(path, test_fold, min_frames, csv, workers, no_cache, decoders):
 
 
 @data.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
 def modalities(files):
     """What the codec tells of each FILE (MPEG-4 part 2): groups, motion vectors, residuals. Exit code 1 when one is
     unfit.
@@ -122,12 +125,12 @@ def modalities(files):
 
 
 @data.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the same tree of files.")
+@click.argument("source", type=_FILE)
+@click.option("--out", type=_FILE, required=True, help="Folder for the same tree of files.")
 @click.option("--size", type=(int, int), default=(340, 256), show_default=True, metavar="WIDTH HEIGHT")
 @click.option("--gop", type=click.IntRange(2), default=12, show_default=True, help="Frames from I-frame to I-frame.")
 @click.option("--quantiser", type=click.IntRange(1, 31), default=2, show_default=True, help="Coarser when larger.")
-@click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
+@_WORKERS
 def transcode(source, out, size, gop, quantiser, workers):
     """Make SOURCE (a video, or a folder of them) over for compressed-video networks; a second call goes on."""
     from kdlab.clips.transcode import CoviarFormat, transcode

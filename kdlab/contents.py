@@ -11,7 +11,6 @@ import json
 import os
 import stat
 import time
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -21,14 +20,11 @@ from kdlab import paths
 from kdlab.files import StorageFull, sweep, write_atomically
 from kdlab.processes import available_cores
 from kdlab.progress import track
-
-__all__ = ["content_keys", "once", "one_look", "settled", "stamp"]
+from kdlab.stored import is_sealed, sealed
 
 _TICK = 2 * 10**9  # ns; the coarsest file systems count in two seconds
 _FEW_BYTES, _MANY_BYTES = 8 * 2**20, 2**30  # below: no threads; above: say how far it is
 
-#: What was read, for as long as this process lives: absolute path → (stamp, key).
-_known: dict[str, tuple[tuple[int, ...], str]] = {}
 _NOTHING = (), ""
 _looks: ContextVar[dict | None] = ContextVar("looks", default=None)
 
@@ -80,25 +76,21 @@ def settled(stamp: tuple[int, ...], now: int) -> bool:
 def content_keys(files: Iterable[Path]) -> dict[Path, str]:
     """32 hex digits of the SHA-256 of each of ``files``, wherever it lies; equal exactly when all bytes are.
 
-    What is new is read whole, by as many threads as there are cores (1 GB/s each). Keys are kept in memory and in the
-    folder ``contents`` of the cache. Raises FileNotFoundError for a missing file, ValueError for what is none.
+    What is new is read whole, by as many threads as there are cores (1 GB/s each). Keys are kept in the folder
+    ``contents`` of the cache. Raises FileNotFoundError for a missing file, ValueError for what is none.
     """
     now, stamps = time.time_ns(), {file: _stamp_of_clip(file) for file in dict.fromkeys(files)}
-    places = {file: os.path.abspath(file) for file in stamps}
-    new = [file for file in stamps if _known.get(places[file], _NOTHING)[0] != stamps[file]]
-    stored = {folder: _stored(folder) for folder in {os.path.dirname(places[file]) for file in new}}
-    for folder, name in (os.path.split(places[file]) for file in new):
-        _known[os.path.join(folder, name)] = stored[folder].get(name, _NOTHING)
-    known = {file: _known[places[file]] for file in stamps}
-    new = [file for file in new if known[file][0] != stamps[file]]
+    places = {file: os.path.split(os.path.abspath(file)) for file in stamps}
+    stored = {folder: _stored(folder) for folder in {folder for folder, _ in places.values()}}
+    known = {file: stored[folder].get(name, _NOTHING) for file, (folder, name) in places.items()}
+    new = [file for file in stamps if known[file][0] != stamps[file]]
     fresh = dict(zip(new, _read(new, sum(stamps[file][0] for file in new)), strict=True))
-    kept = defaultdict(dict)
-    for file, key in fresh.items():
-        if settled(stamps[file], now) and _stamp_of_clip(file) == stamps[file]:
-            folder, name = os.path.split(places[file])
-            _known[places[file]] = kept[folder][name] = stamps[file], key
-    for folder, entries in kept.items():
-        _store(folder, stored[folder] | entries)
+    still = [file for file in new if settled(stamps[file], now) and _stamp_of_clip(file) == stamps[file]]
+    for file in still:
+        folder, name = places[file]
+        stored[folder][name] = stamps[file], fresh[file]
+    for folder in {places[file][0] for file in still}:
+        _store(folder, stored[folder])
     return {file: fresh.get(file) or known[file][1] for file in stamps}
 
 
@@ -133,9 +125,7 @@ def _stored(folder: str) -> dict[str, tuple[tuple[int, ...], str]]:
     """Name → (stamp, key) of the files in ``folder``, as an earlier process left them; nothing of a damaged file."""
     try:
         note = json.loads(_file_of(folder).read_text(encoding="utf-8"))
-        if note["check"] != _check(note["files"]):
-            return {}
-        return {name: (tuple(found), key) for name, (found, key) in note["files"].items()}
+        return {name: (tuple(found), key) for name, (found, key) in note["files"].items()} if is_sealed(note) else {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
@@ -145,11 +135,7 @@ def _store(folder: str, entries: dict) -> None:
     place = _file_of(folder)
     files = {name: [list(found), key] for name, (found, key) in entries.items()
              if os.path.lexists(os.path.join(folder, name))}
-    text = json.dumps({"folder": folder, "files": files, "check": _check(files)})
+    text = json.dumps(sealed({"folder": folder, "files": files}))
     with contextlib.suppress(StorageFull):
         write_atomically(place, lambda path: path.write_text(text, encoding="utf-8"))
         sweep(place.parent)
-
-
-def _check(entries: dict) -> str:
-    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()[:16]

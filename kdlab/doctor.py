@@ -5,23 +5,21 @@ might be absent or broken therefore stands inside a ``try``.
 """
 
 import difflib
-import importlib
 import importlib.metadata
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from kdlab import paths
-from kdlab.launch import has_bf16
-
-__all__ = ["Check", "broken", "device_and_precision", "render", "report", "unmet"]
+from kdlab import launch, paths
+from kdlab.launch import COPIES, TORCHRUN
 
 MENDS = "run `make setup` (Windows: `py tools/setup_env.py`), which installs the versions of requirements.lock"
 SHOWN = ("torch", "torchvision", "lightning-fabric", "numpy", "pandas", "av", "jupyterlab", "papermill")
@@ -58,7 +56,26 @@ def report(
     requires: Callable[[str], list[str] | None] = importlib.metadata.requires,
 ) -> list[Check]:
     """Look at everything; never raises. ``version`` and ``requires`` tell an installed distribution's metadata."""
-    return [*_python(), *_packages(version, requires), *_hardware(), *_decoder(), *_places(), *_launch(), *_variables()]
+    places = (("runs", paths.runs_dir), ("data", paths.data_dir), ("cache", paths.cache_dir),
+              ("figures", paths.figures_dir))
+    device = "unset KDLAB_DEVICE, or name a device that is here; torch has to load"
+    looks = [
+        ("python", lambda: f"{sys.version.split()[0]} ({sys.executable})", ""),  # of an older one pip says so
+        *((name, partial(version, name), MENDS) for name in SHOWN),
+        ("versions fit", partial(_fit, version, requires), MENDS),
+        ("torch loads", _torch, f"missing, or broken: {MENDS}"),
+        ("torchvision loads", _torchvision, f"missing, or built for another torch: {MENDS}"),
+        ("device", _device, device),
+        ("precision", _precision, device),
+        ("cpu", _cpu, "torch has to load"),
+        ("PyAV", _pyav, f"no video can be read without it: {MENDS}"),
+        ("decoder", _decoder, "mend or unset KDLAB_DECODER"),
+        *((name, partial(_place, place), f"mend its permissions, or let KDLAB_{name.upper()} name a folder that can be "
+                                         "written") for name, place in places),
+    ]
+    if any(name in os.environ for name in (*TORCHRUN, *COPIES)):
+        looks.append(("launch", _launch, "no training would begin"))
+    return [*(_tried(*look) for look in looks), *_variables()]
 
 
 def broken(checks: list[Check]) -> bool:
@@ -80,13 +97,13 @@ def render(checks: list[Check]) -> str:
     return "\n".join(lines)
 
 
-def _python() -> Iterator[Check]:
-    found = ".".join(map(str, sys.version_info[:3]))
-    new_enough = sys.version_info >= (3, 11)
-    yield Check("python", f"{found} ({sys.executable})", new_enough, "" if new_enough else "kdlab needs 3.11 or newer")
-
-
-# Packages -------------------------------------------------------------------------------------------------------------
+def _tried(name: str, look: Callable[[], str], advice: str) -> Check:
+    """What ``look`` finds; whatever goes wrong there is a fault, with ``advice``."""
+    try:
+        return Check(name, look(), True)
+    except Exception as error:  # a broken compiled package may raise anything
+        text = " ".join(str(error).split()) or type(error).__name__
+        return Check(name, f"no: {text[:160]}", False, advice)
 
 
 def unmet(root: str, version: Callable[[str], str], requires: Callable[[str], list[str] | None]) -> list[str]:
@@ -116,158 +133,79 @@ def unmet(root: str, version: Callable[[str], str], requires: Callable[[str], li
     return sorted(set(problems))
 
 
-def _packages(version, requires) -> Iterator[Check]:
-    for name in SHOWN:
-        try:
-            yield Check(name, version(name))
-        except importlib.metadata.PackageNotFoundError:
-            yield Check(name, "not installed", False, MENDS)
-    try:
-        problems = unmet("kdlab", version, requires)
-        if problems:
-            yield Check("versions fit", f"no: {'; '.join(problems[:5])}", False, MENDS)
-        else:
-            yield Check("versions fit", "yes", True)
-    except importlib.metadata.PackageNotFoundError as error:
-        yield Check("versions fit", f"unknown: {error.name} is not installed as a package", False, MENDS)
-    yield _loads("torch loads", "torch", lambda torch: torch.ones(2).sum().item())
-    # Metadata can fit while the compiled halves do not: an operator that is really called tells.
-    yield _loads("torchvision loads", "torchvision", _call_compiled_operator)
+def _fit(version, requires) -> str:
+    if problems := unmet("kdlab", version, requires):
+        raise ValueError("; ".join(problems[:5]))
+    return "yes"
 
 
-def _call_compiled_operator(torchvision) -> None:
+def _torch() -> str:
     import torch
 
+    torch.ones(2).sum().item()
+    return "yes"
+
+
+def _torchvision() -> str:
+    import torch
+    import torchvision
+
+    # Metadata can fit while the compiled halves do not: an operator that is really called tells.
     torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.ones(1), 0.5)
+    return "yes"
 
 
-def _loads(title: str, module: str, use: Callable) -> Check:
-    """Import ``module`` and use it once; whatever goes wrong there becomes the check's value."""
-    try:
-        use(importlib.import_module(module))
-    except Exception as error:  # a broken compiled package may raise anything
-        return Check(title, f"no: {_one_line(error)}", False, f"missing, or built for another torch: {MENDS}")
-    return Check(title, "yes", True)
+def _device() -> str:
+    import torch
+
+    if (found := launch.device()) == "cuda":
+        return f"cuda: {torch.cuda.get_device_name()}"
+    mps = "; KDLAB_DEVICE=mps would use this Mac's GPU" if torch.backends.mps.is_available() and found == "cpu" else ""
+    return f"{found}: {'KDLAB_DEVICE says so' if os.environ.get('KDLAB_DEVICE') else 'torch sees no CUDA GPU'}{mps}"
 
 
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."
+def _precision() -> str:
+    fast, why = launch.bf16()
+    return (f"fp32 in smoke, demo and study: the same everywhere, so that results compare; "
+            f"{'bf16' if fast else 'fp32'} in paper: {why}")
 
 
-# Hardware -------------------------------------------------------------------------------------------------------------
+def _cpu() -> str:
+    import torch
+
+    from kdlab.processes import available_cores
+
+    name = torch.cpu.get_capabilities().get("cpu_name") or "unknown name"
+    return (f"{name}; torch's own kernels use {torch.backends.cpu.get_cpu_capability()}; one thread for each run, on "
+            f"{available_cores()} usable cores (torch alone would use {torch.get_num_threads()})")
 
 
-def device_and_precision(
-    cuda: tuple[int, int] | None, mps: bool, cpu: Mapping[str, object], wanted: str | None = None
-) -> tuple[str, str, str, str]:
-    """The rule: (device, why, precision of the ``paper`` profile, why).
+def _pyav() -> str:
+    import av
 
-    ``cuda`` is the GPU's compute capability or ``None``; ``cpu`` maps flags such as ``avx512_bf16`` to truth values;
-    ``wanted`` is ``$KDLAB_DEVICE``. Precision follows from flags, not from a stopwatch; every other profile is fp32.
-    """
-    if wanted:
-        device, why = wanted, "KDLAB_DEVICE says so"
-    elif cuda:
-        device, why = "cuda", f"a CUDA GPU of compute capability {cuda[0]}.{cuda[1]} answers"
-    else:
-        device, why = "cpu", "torch sees no CUDA GPU"
-        if mps:
-            why += "; KDLAB_DEVICE=mps would use this Mac's GPU"
-    fast, reason = has_bf16(device, cuda, cpu)
-    return device, why, "bf16" if fast else "fp32", reason
+    return f"{av.__version__} (libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))})"
 
 
-def _hardware() -> Iterator[Check]:
-    try:
-        import torch
-
-        from kdlab.processes import available_cores
-
-        cuda = torch.cuda.get_device_capability() if torch.cuda.is_available() else None
-        flags = torch.cpu.get_capabilities()
-        wanted = os.environ.get("KDLAB_DEVICE")
-        mps = torch.backends.mps.is_available()
-        device, why, paper, reason = device_and_precision(cuda, mps, flags, wanted)
-        here = ["cpu"] + ["cuda"] * bool(cuda) + ["mps"] * mps
-        advice = "" if device in here else f"here is only {' and '.join(here)}: unset KDLAB_DEVICE or name one of these"
-        yield Check("device", f"{device}: {why}", device in here, advice)
-        yield Check("precision", "fp32 in smoke, demo and study: the same everywhere, so that results compare")
-        yield Check("", f"{paper} in paper: {reason}")
-        kernels = torch.backends.cpu.get_cpu_capability()
-        yield Check("cpu", f"{flags.get('cpu_name') or 'unknown name'}; torch's own kernels use {kernels}")
-        usual = torch.get_num_threads()
-        threads = f"one for each run, on {available_cores()} usable cores (torch alone would use {usual})"
-        yield Check("threads", threads)
-    except Exception as error:  # torch missing, broken, or without one of these functions
-        yield Check("device", f"unknown: {_one_line(error)}", None, "see what is said of torch above")
-
-
-# Decoder -------------------------------------------------------------------------------------------------------------
-
-
-def _decoder() -> Iterator[Check]:
-    try:
-        import av
-
-        names = ("libavcodec", "libavformat", "libswscale")
-        libraries = ", ".join(f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in names)
-        yield Check("PyAV", f"{av.__version__} ({libraries})", True)
-    except Exception as error:
-        yield Check("PyAV", f"does not load: {_one_line(error)}", False, f"no video can be read without it: {MENDS}")
-        return
+def _decoder() -> str:
     from kdlab.clips.decoders import chosen
 
-    try:
-        yield Check("decoder", f"{chosen()} reads videos", True)
-    except ValueError as error:
-        yield Check("decoder", str(error), False, "mend or unset KDLAB_DECODER")
+    return f"{chosen()} reads videos"
 
 
-# Places ---------------------------------------------------------------------------------------------------------------
+def _place(where: Callable[[], Path]) -> str:
+    """Is the place, or the nearest folder above it that exists, writable, and how much room is there?"""
+    place = where()
+    nearest = next(folder for folder in (place, *place.parents) if folder.exists())
+    # Writing tells more than asking for permissions, which root and network drives get wrong.
+    with tempfile.TemporaryFile(dir=nearest) as file:
+        file.write(b"kdlab")
+    free = shutil.disk_usage(nearest).free / 1e9
+    return f"{place} ({free:.0f} GB free{': take a folder with more' if free < 1 else ''})"
 
 
-def _places() -> Iterator[Check]:
-    for name, variable, place in (
-        ("runs", "KDLAB_RUNS", paths.runs_dir),
-        ("data", "KDLAB_DATA", paths.data_dir),
-        ("cache", "KDLAB_CACHE", paths.cache_dir),
-        ("figures", "KDLAB_FIGURES", paths.figures_dir),
-    ):
-        try:
-            yield _place(name, variable, place())
-        except paths.PlaceError as error:
-            yield Check(name, str(error), False, f"mend {variable}")
-
-
-def _place(name: str, variable: str, place: Path) -> Check:
-    """Is ``place``, or the nearest folder above it that exists, writable, and how much room is there?"""
-    nearest = place.absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    advice = f"mend its permissions, or set {variable} to a folder that can be written"
-    try:
-        # Writing tells more than asking for permissions, which root and network drives get wrong.
-        with tempfile.TemporaryFile(dir=nearest) as file:
-            file.write(b"kdlab")
-        free = shutil.disk_usage(nearest).free / 1e9
-    except OSError as error:
-        return Check(name, f"{place}: {_one_line(error)}", False, advice)
-    low = f"under 1 GB free: set {variable} to a folder with more" if free < 1 else ""
-    return Check(name, f"{place} ({free:.0f} GB free)", True, low)
-
-
-def _launch() -> Iterator[Check]:
-    """Told only where a launcher's variables are set."""
-    from kdlab.launch import COPIES, TORCHRUN, LaunchError, launched
-
-    if any(name in os.environ for name in (*TORCHRUN, *COPIES)):
-        try:
-            found = launched()
-            several = f"process {found.rank} of {found.world} that train together"
-            yield Check("launch", several if found.world > 1 else "one process", True)
-        except LaunchError as error:
-            yield Check("launch", str(error), False, "no training would begin")
+def _launch() -> str:
+    found = launch.launched()
+    return f"process {found.rank} of {found.world} that train together" if found.world > 1 else "one process"
 
 
 def _variables() -> Iterator[Check]:

@@ -10,14 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 from safetensors import SafetensorError
 
-__all__ = ["StorageFull", "is_draft", "sweep", "write_atomically"]
-
 #: Drafts of :func:`write_atomically` (``.NAME.PID-RANDOM.tmp``) and, without a number, those of safetensors.
-_DRAFT = re.compile(r"\.(?P<name>.+?)\.(?P<pid>\d+)(-[0-9a-f]{8})?\.tmp|\.tmp\w{6}", re.ASCII)
-_DEAD_SECONDS, _OLD_SECONDS = 60, 3600
+_DRAFT = re.compile(r"\.(?P<name>.+?)\.\d+(-[0-9a-f]{8})?\.tmp|\.tmp\w{6}", re.ASCII)
+_OLD_SECONDS = 3600  # folders can be shared with machines whose processes are not seen
 
 
 class StorageFull(OSError):
@@ -59,25 +56,16 @@ def is_draft(name: str) -> str:
     return found["name"] or "" if found else ""
 
 
-def sweep(folder: Path, of: Callable[[str], bool] | None = None, old: float = _OLD_SECONDS) -> None:
-    """Delete the drafts that killed processes left in ``folder``, which is one of kdlab's own.
-
-    A draft is abandoned after ``old`` seconds without a write, or after a minute when no process here has its number:
-    folders can be shared with machines whose processes are not seen. With ``of`` the folder may hold others' files:
-    only drafts of the names for which it holds go, and only after ``old`` seconds.
-    """
+def sweep(folder: Path, of: Callable[[str], bool] = lambda name: True) -> None:
+    """Delete the drafts that killed processes left in ``folder``: those without a write for an hour. Where ``folder``
+    may hold others' files, only drafts ``of`` names for which this holds go."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             draft = _DRAFT.fullmatch(entry.name)
-            if draft is None or not entry.is_file(follow_symlinks=False):
-                continue
-            if of is not None and not (draft["name"] and of(draft["name"])):
-                continue
-            age = time.time() - entry.stat(follow_symlinks=False).st_mtime
-            dead = of is None and draft["pid"] is not None and not psutil.pid_exists(int(draft["pid"]))
-            if age >= (_DEAD_SECONDS if dead else old):
-                with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+            if draft and of(draft["name"] or "") and entry.is_file(follow_symlinks=False):
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime >= _OLD_SECONDS:
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.path)
 
 
 def _to_disk(path: Path, flags: int) -> None:

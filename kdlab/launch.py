@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-__all__ = ["TORCHRUN", "Launch", "LaunchError", "cpu_features", "device", "has_bf16", "launched", "meet", "precision"]
-
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 #: Where other launchers tell how many copies they have started.
 COPIES = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpirun",
@@ -42,19 +40,17 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
     """What the ``environment`` (this process's) says. Raises :class:`LaunchError`, in one sentence with the mend."""
     given = os.environ if environment is None else environment
     told = {name: given[name] for name in TORCHRUN[:4] if name in given}
-    numbers = {name: _whole(name, value) for name, value in told.items()}
-    rank, world, local_rank, local_world = (numbers.get(name, usual) for name, usual in
-                                            zip(TORCHRUN, (0, 1, 0, None), strict=False))
+    usual = dict(zip(TORCHRUN, (0, 1, 0, None), strict=False))
+    rank, world, local_rank, local_world = (usual | {n: _whole(n, value) for n, value in told.items()}).values()
     these = " and ".join(f"{name}={value}" for name, value in told.items())
     if world == 1 and rank == local_rank == 0 and local_world in (None, 1):
         for name, launcher in COPIES.items():
             if name in given and _whole(name, given[name]) > 1:
-                raise LaunchError(f"{name}={given[name]}: {launcher} has started so many copies of this process, which "
-                                  f"kdlab cannot join: start one, or torchrun ({launcher} one of it on each machine)")
+                mend = f"start one, or torchrun ({launcher} one of it on each machine)"
+                raise LaunchError(f"{name}={given[name]}: {launcher} has started copies that kdlab cannot join: {mend}")
         return Launch()
     if lacking := [name for name in TORCHRUN if name not in given and name != "LOCAL_WORLD_SIZE"]:
-        raise LaunchError(f"{these}, but not {', '.join(lacking)}: is this one of several processes that train "
-                          f"together? Then {MEND} {', '.join(told)}")
+        raise LaunchError(f"{these}, but not {', '.join(lacking)}: to train together {MEND} {', '.join(told)}")
     local_world = local_world or 1
     port = _whole("MASTER_PORT", given["MASTER_PORT"])
     if not (0 <= rank < world and 0 <= local_rank < local_world and world % local_world == 0 and 0 < port < 2**16):
@@ -76,18 +72,25 @@ def device(environment: Mapping[str, str] | None = None) -> str:
     if wanted not in here:
         hidden = given.get("CUDA_VISIBLE_DEVICES") if wanted == "cuda" else None
         why = "" if hidden is None else f" (CUDA_VISIBLE_DEVICES={hidden!r} may hide GPUs)"
-        raise LaunchError(f"KDLAB_DEVICE={wanted!r}: here is only {' and '.join(here)}{why}; unset it, or name one of "
-                          "these")
+        raise LaunchError(f"KDLAB_DEVICE={wanted!r}: here is only {' and '.join(here)}{why}; unset or mend it")
     if wanted == "cuda" and (place := launched(given).local_rank) >= gpus:
-        raise LaunchError(f"LOCAL_RANK={place}, but torch sees {gpus} GPU(s) on this machine: give torchrun "
-                          f"--nproc-per-node={gpus}, or set KDLAB_DEVICE=cpu")
+        mend = f"give torchrun --nproc-per-node={gpus}, or set KDLAB_DEVICE=cpu"
+        raise LaunchError(f"LOCAL_RANK={place}, but torch sees {gpus} GPU(s) on this machine: {mend}")
     return wanted
 
 
+def bf16() -> tuple[bool, str]:
+    """Whether the device of this training computes in bf16 by its hardware, and why."""
+    import torch
+
+    cuda = torch.cuda.get_device_capability() if device() == "cuda" else None
+    return has_bf16(device(), cuda, torch.cpu.get_capabilities())
+
+
 def has_bf16(device: str, cuda: tuple[int, int] | None, cpu: Mapping[str, object]) -> tuple[bool, str]:
-    """Whether ``device`` computes in bf16 by its hardware, and why: of a GPU the compute capability ``cuda`` tells, of
-    a ``cpu`` its flags. Elsewhere bf16 is emulated, slower than fp32."""
-    if device == "cuda" and cuda:
+    """The rule: of a GPU the compute capability ``cuda`` tells, of a ``cpu`` its flags. Elsewhere bf16 is emulated,
+    slower than fp32."""
+    if device == "cuda":
         return cuda >= (8, 0), f"compute capability {cuda[0]}.{cuda[1]} against 8.0"
     flags = [flag for flag in ("amx_bf16", "avx512_bf16") if cpu.get(flag)]
     if device == "cpu" and flags:
@@ -97,10 +100,7 @@ def has_bf16(device: str, cuda: tuple[int, int] | None, cpu: Mapping[str, object
 
 def precision(wanted: str) -> str:
     """``bf16`` where that is ``wanted`` and the hardware of this training has it, else ``fp32``."""
-    import torch
-
-    cuda = torch.cuda.get_device_capability() if device() == "cuda" else None
-    return wanted if wanted == "fp32" or has_bf16(device(), cuda, torch.cpu.get_capabilities())[0] else "fp32"
+    return "bf16" if wanted == "bf16" and bf16()[0] else "fp32"
 
 
 def meet(launch: Launch, seconds: float = 120, say_after: float = 5):
@@ -127,8 +127,8 @@ def meet(launch: Launch, seconds: float = 120, say_after: float = 5):
         print(f"{waits}, for {seconds:g} s at most", flush=True)
         waiting.join()
     if failed:
-        raise LaunchError(f"{waits}, in vain: start all with torchrun, or unset {', '.join(TORCHRUN)} to train in one "
-                          f"process ({' '.join(str(failed[0]).split())[:120]})")
+        mend, why = f"or unset {', '.join(TORCHRUN)} to train in one process", " ".join(str(failed[0]).split())[:120]
+        raise LaunchError(f"{waits}, in vain: start all with torchrun, {mend} ({why})")
     return found[0]
 
 

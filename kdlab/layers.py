@@ -2,16 +2,28 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
-__all__ = ["Outputs", "at_random", "outputs", "reset", "trunk"]
-
 #: What Fabric, data-parallel training and torch.compile put before the names of a network's layers.
 WRAPPERS = {"", "_forward_module", "_orig_mod", "module"}
+
+
+@contextmanager
+def one_thread(device: str = "cpu") -> Iterator[None]:
+    """One torch thread inside, where the work is done on the CPU: weights depend on the number of threads, and
+    parallelism is across runs."""
+    before = torch.get_num_threads()
+    if device == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass

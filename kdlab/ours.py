@@ -12,8 +12,6 @@ from pathlib import Path
 
 from kdlab.files import is_draft
 
-__all__ = ["NotOurs", "begins_with", "may_fill", "may_write", "strangers"]
-
 #: What desktops leave in every folder that somebody looks into; such a folder is still empty.
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 

@@ -25,8 +25,6 @@ from kdlab.train.loop import one_thread
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, batches
 
-__all__ = ["Prediction", "open_run", "predict"]
-
 _MARK = {"Software": "kdlab predict, with matplotlib"}
 _MOMENTS = 4  # frames in the picture
 

@@ -1,6 +1,5 @@
 """Process pools: as many workers as there are cores for us, none of which outlives the process that started it."""
 
-import ast
 import inspect
 import os
 import signal
@@ -9,17 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from pathlib import Path
 
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from kdlab.launch import TORCHRUN
 from kdlab.sources import in_cell
-
-__all__ = ["Unguarded", "available_cores", "each", "in_turn", "locked", "pool"]
 
 #: How workers begin. The fork server forks from a process in which nothing but imports has happened.
 METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
@@ -48,7 +45,9 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
     them. Raises :class:`Unguarded` in a script that lacks its main guard.
     """
     _end_a_rerun()
-    _require_guard()
+    script = sys.modules["__main__"]
+    if getattr(script, "__file__", None) and not Path(script.__file__).is_file():  # read from stdin, or gone since:
+        del script.__file__  # workers would look for it
     context = get_context(METHOD)
     with _undisturbed():
         if METHOD == "forkserver":
@@ -63,7 +62,8 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
             begun = list((processes._processes or {}).values())  # the executor says no more than that one is dead
             processes.shutdown(cancel_futures=True)
             if any(worker.exitcode == RAN_AGAIN for worker in begun):
-                raise Unguarded(_advice(sys.modules["__main__"].__file__)) from None
+                raise Unguarded(f"error: {script.__file__} starts worker processes, each of which would run it again: "
+                                'put what it does below a line `if __name__ == "__main__":`') from None
             raise
 
 
@@ -107,45 +107,24 @@ def locked(path: str | os.PathLike) -> FileLock:
     return FileLock(path)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process, whichever, holds the lock ``path``; no lock is left behind by asking."""
+    try:
+        with FileLock(path, timeout=0) if path.is_file() else nullcontext():
+            return False
+    except Timeout:
+        return True
+
+
 # --- scripts without a main guard ------------------------------------------------------------------------------
-
-
-def _running_modules() -> Iterator:
-    """The frames of the modules, among them the script, whose import or execution has led here."""
-    frame = inspect.currentframe()
-    while frame := frame.f_back:
-        if frame.f_code.co_name == "<module>":
-            yield frame
 
 
 def _end_a_rerun() -> None:
     """End this process where it is a worker that imports its owner's script and was led here by it."""
-    if any(frame.f_globals.get("__name__") == "__mp_main__" for frame in _running_modules()):
-        os._exit(RAN_AGAIN)
-
-
-def _require_guard() -> None:
-    """Raise :class:`Unguarded` where the running line of the script stands below no condition, so that each worker,
-    which imports the script, would come here, too. Below another condition the workers tell (:data:`RAN_AGAIN`)."""
-    main = sys.modules["__main__"]
-    spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-    if path is None or (spec and spec.name.rpartition(".")[2] == "__main__"):  # workers do not import these
-        return
-    if not Path(path).is_file():  # read from stdin, or gone since: workers could not
-        del main.__file__
-        return
-    lines = [frame.f_lineno for frame in _running_modules() if frame.f_code.co_filename == path]
-    with suppress(OSError, SyntaxError, ValueError):
-        for node in ast.walk(ast.parse(Path(path).read_bytes())) if lines else ():
-            if isinstance(node, (ast.If, ast.IfExp, ast.BoolOp, ast.While, ast.Match)):
-                lines = [line for line in lines if not node.lineno <= line <= node.end_lineno]
-        if lines:
-            raise Unguarded(_advice(path))
-
-
-def _advice(path: str) -> str:
-    return (f"error: {path} starts worker processes, and each of them would run it again from its first line: put what "
-            'it does below a line `if __name__ == "__main__":`')
+    frame = inspect.currentframe()
+    while frame := frame.f_back:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "__mp_main__":
+            os._exit(RAN_AGAIN)
 
 
 # --- beginning and ending --------------------------------------------------------------------------------------

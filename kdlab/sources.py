@@ -12,15 +12,13 @@ import hashlib
 import linecache
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
 from types import CodeType, FunctionType
 
 import kdlab
-
-__all__ = ["ChangedSource", "foreign", "home", "in_cell", "loaded", "parts", "source_hash", "syntax", "view_mark"]
 
 #: Training imports from these only; a change elsewhere (measure, study, show, cli) cannot change a weight. Of a paper's
 #: folder only those modules count that the classes of a recipe import, and none of them imports its study or pictures.
@@ -95,22 +93,31 @@ def source_hash(value) -> str:
     new method does not make old runs stale, a changed comment neither. Raises :class:`ChangedSource`.
     """
     names = dict.fromkeys(home(type(part)) for part in parts(value))
-    found = _gathered([*ROOTS, *names])
+    found = _gathered([*ROOTS, *names], _decides)
     for kind in in_cell(value):
         _cells(kind, found)
-    return _digest(found)
+    return digest(found)
+
+
+def imports_hash(code: Iterable[str]) -> str:
+    """SHA-256 over the modules of kdlab that the pieces of ``code`` import, and those that these import in turn."""
+    return digest(_gathered(sorted(set().union(*(_imports(ast.parse(text)) for text in code))), _ours))
+
+
+def files_hash(files: Iterable[Path]) -> str:
+    """SHA-256 over some modules, by their files' names."""
+    return digest({file.name: syntax(file) for file in files})
 
 
 def view_mark(view) -> str:
     """What distinguishes frames cached under a ``view`` that is not kdlab's from those of its earlier sources."""
     if view in _marks and all(_spec(name) is spec for name, spec in _marks[view][1].items()):
         return _marks[view][0]
-    kinds = foreign(view)
-    found = {name: text for name, text in _gathered([home(kind) for kind in kinds]).items() if not _ours(name)}
+    found = _gathered([home(kind) for kind in foreign(view)], lambda name: _decides(name) and not _ours(name))
     specs, cells = {name: _spec(name) for name in found}, in_cell(view)
     for kind in cells:
         _cells(kind, found)
-    mark = f"-{_digest(found)[:8]}" if found else ""
+    mark = f"-{digest(found)[:8]}" if found else ""
     if not cells:  # whose every line can change while the class stays
         _marks[view] = mark, specs
     return mark
@@ -130,24 +137,26 @@ def syntax(source: Path | ast.AST) -> str:
     return ast.dump(tree)
 
 
-def _digest(texts: dict[str, str]) -> str:
+def digest(texts: Mapping[str, str]) -> str:
+    """SHA-256 over texts by their names."""
     return hashlib.sha256("\n".join(f"{name} {texts[name]}" for name in sorted(texts)).encode()).hexdigest()
 
 
-def _gathered(names: list[str]) -> dict[str, str]:
-    """Syntax by module: of those with a file among ``names`` that decide weights, and of what they import."""
-    todo, seen = {name: path for name in names if _counts(name) and (path := _file(name))}, {}
+def _gathered(names: Iterable[str], counts: Callable[[str], bool]) -> dict[str, str]:
+    """Syntax by module: of those with a file among ``names`` that count, and of what they import."""
+    todo, seen = {name: path for name in names if counts(name) and (path := _file(name))}, {}
     while todo:
         name, path = todo.popitem()
         if name not in seen:
             if not _ours(name):
                 _unchanged(name, path)
             seen[name], imported = _read(name, path, 0 if _ours(name) else path.stat().st_mtime_ns)
-            todo |= imported
+            todo |= {other: file for other, file in imported.items() if counts(other)}
     return seen
 
 
-def _counts(module: str) -> bool:
+def _decides(module: str) -> bool:
+    """Whether a module can decide weights."""
     return module.startswith(TRAINING_SOURCES) if _ours(module) else module != "__main__"
 
 
@@ -165,22 +174,29 @@ def _under(root: Path, module: str) -> Path | None:
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
-@cache
-def _read(module: str, path: Path, stamp: int) -> tuple[str, dict[str, Path]]:
-    """The syntax of a module, and the modules that training can depend on among those it imports, by name."""
-    is_package, imported = path.name == "__init__.py", set()
-    package = module if is_package else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def _imports(tree: ast.AST, package: str = "") -> set[str]:
+    """What is imported anywhere in ``tree``, which lies in ``package``: modules, and names that may be modules."""
+    found = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            imported |= {a.name for a in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             origin = resolve_name("." * node.level + (node.module or ""), package)
-            imported |= {origin} | {f"{origin}.{a.name}" for a in node.names}
+            found |= {origin} | {f"{origin}.{alias.name}" for alias in node.names}
+    return found
+
+
+@cache
+def _read(module: str, path: Path, stamp: int) -> tuple[str, dict[str, Path]]:
+    """The syntax of a module, and those it imports, by name: kdlab's, and for a foreign one those of its own place."""
+    is_package = path.name == "__init__.py"
+    tree, package = ast.parse(path.read_text(encoding="utf-8")), module if is_package else module.rpartition(".")[0]
+    imported = _imports(tree, package)
     root = (path.parent if is_package else path).resolve().parents[module.count(".")]
     installed, kept = any(root.is_relative_to(place) for place in _INSTALLED), {}
     for name in sorted(imported):
         if _ours(name):
-            found = _file(name) if _counts(name) else None
+            found = _file(name)
         else:  # beside an installed package lie all others
             found = None if installed and name.split(".")[0] != module.split(".")[0] else _under(root, name)
         if found:
@@ -216,29 +232,20 @@ def _cells(value, found: dict[str, str]) -> None:
     name = f"__main__:{value.__qualname__}"
     if name in found:
         return
-    functions = list(_functions(value)) if isinstance(value, type) else [value]
-    files = dict.fromkeys(f.__code__.co_filename for f in functions)
-    written = {file: "".join(linecache.getlines(file)) for file in files if file != "<string>"}  # a dataclass's own
-    if not all(written.values()):
+    members = vars(value).values() if isinstance(value, type) else [value]
+    members = [getattr(member, "fget", None) or getattr(member, "__func__", member) for member in members]
+    codes = [member.__code__ for member in members if isinstance(member, FunctionType)]
+    files = {code.co_filename for code in codes} - {"<string>"}  # a dataclass's own
+    written = ["".join(linecache.getlines(file)) for file in sorted(files)]
+    if not all(written):
         raise ValueError(f"the source of {value.__qualname__} cannot be read here: put it in a file, and import it")
-    trees = [ast.parse(text) for text in written.values()]
-    found[name] = "".join(syntax(node) for tree in trees for node in tree.body
-                          if getattr(node, "name", None) == value.__qualname__)
-    there = vars(sys.modules["__main__"])
-    for other in [*getattr(value, "__bases__", ()), *(there.get(n) for f in functions for n in _names(f.__code__))]:
-        if isinstance(other, (type, FunctionType)):
-            if other.__module__ == "__main__":
-                _cells(other, found)
-    for constant in sorted({n for f in functions for n in _names(f.__code__)}):
-        if isinstance(there.get(constant), (int, float, str, tuple)):
-            found[f"__main__:{constant}"] = repr(there[constant])
-
-
-def _functions(kind: type) -> Iterator[FunctionType]:
-    for value in vars(kind).values():
-        value = getattr(value, "fget", None) or getattr(value, "__func__", value)
-        if isinstance(value, FunctionType):
-            yield value
+    nodes = [node for text in written for node in ast.parse(text).body]
+    found[name] = "".join(syntax(node) for node in nodes if getattr(node, "name", None) == value.__qualname__)
+    there, names = vars(sys.modules["__main__"]), sorted(set().union(*map(_names, codes)))
+    found |= {f"__main__:{n}": repr(there[n]) for n in names if isinstance(there.get(n), (int, float, str, tuple))}
+    for other in [*getattr(value, "__bases__", ()), *map(there.get, names)]:
+        if isinstance(other, (type, FunctionType)) and other.__module__ == "__main__":
+            _cells(other, found)
 
 
 def _names(code: CodeType) -> set[str]:

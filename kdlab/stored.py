@@ -7,12 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
-import torch
-from safetensors.torch import load
-
 from kdlab import paths
-
-__all__ = ["DamagedRun", "damaged", "is_sealed", "read_bytes", "read_note", "read_weights", "sealed", "weights_hash"]
 
 #: What a note holds where it holds it; of other types the file is damaged.
 _TYPES = {"recipe": dict, "digest": str, "sources": str, "data": str, "needed": dict, "classes": list, "weights": str,
@@ -91,9 +86,11 @@ def _digest(note: dict) -> str:
     return hashlib.sha256(own.encode()).hexdigest()[:16]
 
 
-def read_weights(file: Path, note: dict | None = None) -> dict[str, torch.Tensor]:
+def read_weights(file: Path, note: dict | None = None) -> dict:
     """The tensors in ``file``, whose :func:`weights_hash` must be the one in ``note`` (default: ``run.json`` beside it,
     where there is one). Raises :class:`DamagedRun`."""
+    from safetensors.torch import load  # seconds of imports that only weights need
+
     content = read_bytes(file)
     try:
         state = load(content)
@@ -108,7 +105,7 @@ def read_weights(file: Path, note: dict | None = None) -> dict[str, torch.Tensor
     return state
 
 
-def weights_hash(state: dict[str, torch.Tensor]) -> str:
+def weights_hash(state: dict) -> str:
     """SHA-256 over names and bytes of the tensors: equal exactly when all bits are."""
     digest = hashlib.sha256()
     for key in sorted(state):

@@ -6,29 +6,21 @@ tensor, so that nothing waits for a GPU.
 """
 
 import math
+from collections.abc import Callable
 from numbers import Integral, Real
 
-__all__ = ["alike", "finite", "fraction", "not_negative", "one_of", "positive", "whole"]
+
+def _rule(wanted: str, fits: Callable[[Real], bool]) -> Callable[..., None]:
+    def rule(hint: str = "", /, **named) -> None:
+        _check(named, hint, wanted, fits)
+
+    return rule
 
 
-def finite(hint: str = "", /, **named) -> None:
-    """Numbers, but not nan nor infinite."""
-    _check(named, hint, "a finite number", lambda value: True)
-
-
-def positive(hint: str = "", /, **named) -> None:
-    """Finite numbers above 0."""
-    _check(named, hint, "a finite number above 0", lambda value: value > 0)
-
-
-def not_negative(hint: str = "", /, **named) -> None:
-    """Finite numbers from 0 on."""
-    _check(named, hint, "a finite number of at least 0", lambda value: value >= 0)
-
-
-def fraction(hint: str = "", /, **named) -> None:
-    """Numbers in [0, 1]."""
-    _check(named, hint, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+finite = _rule("a finite number", lambda value: True)
+positive = _rule("a finite number above 0", lambda value: value > 0)
+not_negative = _rule("a finite number of at least 0", lambda value: value >= 0)
+fraction = _rule("a number from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 def whole(least: int, hint: str = "", /, **named) -> None:

@@ -31,6 +31,15 @@ def pattern(frames: int, width: int, height: int) -> np.ndarray:
     return video
 
 
+def square(direction: int, phase: int) -> np.ndarray:
+    """Ten dark frames of 48 × 32 in which a square walks left or right; where it starts tells nothing."""
+    video = np.full((10, 32, 48, 3), 8, np.uint8)
+    for t, frame in enumerate(video):
+        x = (phase + 3 * direction * t) % 40
+        frame[10:18, x : x + 8] = 60
+    return video
+
+
 def encode(path: Path, frames: np.ndarray, codec: str = "libx264", rate: int = 25, pts: list[int] | None = None,
            pix_fmt: str = "yuv420p", **options: str) -> Path:
     """Write uint8 (T, H, W, 3) frames as a video; ``options`` go to the encoder, ``pts`` are times in frames."""

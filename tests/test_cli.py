@@ -13,7 +13,6 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from kdlab import cli_data, paths
-from kdlab.notebooks import parameters as notebooks_parameters
 
 PROJECT = paths.project_root()
 PIXEL = base64.b64encode(base64.b16decode(  # a PNG of one pixel
@@ -27,7 +26,6 @@ def clone(tmp_path, monkeypatch):
     for name in ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_PROFILE", "KDLAB_REAL_CLIPS", "KDLAB_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "clone")
-    monkeypatch.setattr(notebooks_parameters, "PACKAGE", tmp_path / "package")  # which nobody edits during the test
     (tmp_path / "clone" / "notebooks").mkdir(parents=True)
     return tmp_path / "clone"
 
@@ -90,7 +88,7 @@ def test_run_takes_clips_and_names_the_failing_cell(kdlab, clone, monkeypatch):
     code, out, err = kdlab("run", "3", "--data", "clips", "--verbose")
     assert code == 1
     assert f"{clone / 'clips'}\n" in out
-    assert "failed: notebook 3, cell 4 of 4 (print(data)): AssertionError" in err and ".partial.ipynb" in err
+    assert "failed: notebook 03_x, cell 4 of 4 (print(data)): AssertionError" in err and ".partial.ipynb" in err
 
 
 def test_a_study_of_scores_says_how_often_its_conditions_were_tried(kdlab, clone, monkeypatch):

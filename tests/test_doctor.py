@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kdlab import doctor
-from kdlab.doctor import Check, device_and_precision
+from kdlab.doctor import Check
 
 
 def metadata(installed):
@@ -62,25 +62,6 @@ def test_mismatched_pair_is_reported_with_its_mend():
     assert doctor.broken(checks)
 
 
-@pytest.mark.parametrize(
-    ("cuda", "mps", "cpu", "wanted", "device", "paper"),
-    [
-        ((8, 0), False, {}, None, "cuda", "bf16"),
-        ((7, 5), False, {"amx_bf16": True}, None, "cuda", "fp32"),
-        (None, False, {"avx512_bf16": True}, None, "cpu", "bf16"),
-        (None, False, {"amx_bf16": True}, None, "cpu", "bf16"),
-        (None, False, {"avx512_f": True}, None, "cpu", "fp32"),
-        (None, True, {}, None, "cpu", "fp32"),
-        (None, True, {"avx512_bf16": True}, "mps", "mps", "fp32"),
-        ((9, 0), False, {}, "cpu", "cpu", "fp32"),
-    ],
-)
-def test_device_and_precision_rule(cuda, mps, cpu, wanted, device, paper):
-    found, why, precision, reason = device_and_precision(cuda, mps, cpu, wanted)
-    assert (found, precision) == (device, paper)
-    assert why and reason
-
-
 @pytest.mark.parametrize("missing", ["torch", "torchvision", "av"])
 def test_report_survives_a_missing_package(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)  # `import missing` now raises ImportError
@@ -97,7 +78,7 @@ def test_a_place_that_cannot_be_written_is_named_with_its_variable(monkeypatch, 
     file.write_text("in the way")
     monkeypatch.setenv("KDLAB_RUNS", str(file / "runs"))
     monkeypatch.setenv("KDLAB_DATA", str(tmp_path / "not" / "made" / "yet"))
-    checks = {check.name: check for check in doctor._places()}
+    checks = {check.name: check for check in doctor.report()}
     assert checks["runs"].ok is False and "KDLAB_RUNS" in checks["runs"].advice
     assert checks["data"].ok is True and "GB free" in checks["data"].value
     assert os.listdir(tmp_path) == ["a-file"]
@@ -124,7 +105,7 @@ def test_every_variable_that_is_read_is_known():
 
 def test_a_device_that_is_not_here_is_an_error(monkeypatch):
     monkeypatch.setenv("KDLAB_DEVICE", "gpu")
-    device = next(check for check in doctor._hardware() if check.name == "device")
+    device = next(check for check in doctor.report() if check.name == "device")
     assert device.ok is False and "KDLAB_DEVICE" in device.advice
 
 
@@ -146,9 +127,10 @@ def test_render_puts_advice_below_its_line_and_ends_with_a_verdict():
 def test_a_launchers_variables_are_told_where_there_are_any(monkeypatch):
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert not list(doctor._launch())
+    told = lambda: [check for check in doctor.report() if check.name == "launch"]  # noqa: E731
+    assert not told()
     monkeypatch.setenv("WORLD_SIZE", "1")
-    assert [check.ok for check in doctor._launch()] == [True]
+    assert [check.ok for check in told()] == [True]
     monkeypatch.setenv("WORLD_SIZE", "2")
-    (check,) = doctor._launch()
+    (check,) = told()
     assert check.ok is False and "WORLD_SIZE=2, but not RANK" in check.value

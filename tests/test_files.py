@@ -67,7 +67,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path):
 
 
 def test_only_abandoned_drafts_are_swept(tmp_path):
-    ages = {".a.json.1.tmp": 7200, f".a.json.{os.getpid()}-00112233.tmp": 1800, ".b.4194999-00112233.tmp": 90,
+    ages = {".a.json.1.tmp": 7200, f".a.json.{os.getpid()}-00112233.tmp": 1800, ".b.4194999-00112233.tmp": 3700,
             ".c.4194999-00112233.tmp": 10, ".tmpA1b2C3": 7200, ".tmpA1b2C4": 90, ".d.tmp": 7200, "e.1.tmp": 7200}
     for name, age in ages.items():
         (tmp_path / name).write_text("")

@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from kdlab.launch import Launch, LaunchError, device, launched, meet
+from kdlab.launch import Launch, LaunchError, device, has_bf16, launched, meet
 from kdlab.train import loop
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a",
@@ -55,11 +55,23 @@ def test_the_device_is_named_or_refused(monkeypatch):
         device({"KDLAB_DEVICE": "gpu"})
     with pytest.raises(LaunchError, match="CUDA_VISIBLE_DEVICES='' may hide"):
         device({"KDLAB_DEVICE": "cuda", "CUDA_VISIBLE_DEVICES": ""})
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert device({}) == "cpu" and device({"KDLAB_DEVICE": "mps"}) == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert device({}) == "cuda" and device({"KDLAB_DEVICE": "cpu"}) == "cpu"
     with pytest.raises(LaunchError, match="LOCAL_RANK=1, but torch sees 1 GPU.*nproc-per-node=1"):
         device(TORCHRUN)
+
+
+@pytest.mark.parametrize(("where", "cuda", "flags", "fast"), [
+    ("cuda", (8, 0), {}, True), ("cuda", (7, 5), {"amx_bf16": True}, False), ("cpu", None, {"avx512_bf16": True}, True),
+    ("cpu", None, {"amx_bf16": True}, True), ("cpu", None, {"avx512_f": True}, False),
+    ("mps", None, {"avx512_bf16": True}, False), ("cpu", (9, 0), {}, False),
+])
+def test_bf16_follows_the_hardware_of_the_device(where, cuda, flags, fast):
+    found, why = has_bf16(where, cuda, flags)
+    assert found is fast and why
 
 
 def test_an_allocation_of_slurm_is_trained_in_by_one_process(monkeypatch):

@@ -51,5 +51,7 @@ def test_drafts_are_those_that_are_written_before_the_rename(tmp_path):
         (tmp_path / name).touch()
     sweep(tmp_path, lambda name: name == "x.csv")
     assert (tmp_path / seen[0]).exists(), "it is new, and somebody may be writing it"
-    sweep(tmp_path, lambda name: name == "x.csv", old=0)
+    for name in (seen[0], ".y.csv.1.tmp", "mine.tmp"):
+        os.utime(tmp_path / name, (1, 1))
+    sweep(tmp_path, lambda name: name == "x.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".y.csv.1.tmp", "mine.tmp", "x.csv"]

@@ -23,18 +23,9 @@ from kdlab.predict import open_run, predict
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import committed_runs, obtain
-from tests.conftest import encode
+from tests.conftest import encode, square
 
 SIDES = ("left", "right")
-
-
-def square(direction, phase):
-    """Ten dark frames of 48 × 32 in which a square walks left or right."""
-    video = np.full((10, 32, 48, 3), 8, np.uint8)
-    for t, frame in enumerate(video):
-        x = (phase + 3 * direction * t) % 40
-        frame[10:18, x : x + 8] = 60
-    return video
 
 
 @pytest.fixture(scope="module")

@@ -67,8 +67,8 @@ def test_hints_words_and_shapes():
 
 #: Dataclasses that kdlab makes itself, of what it found or drew: nobody gives it their numbers.
 FOUND = {"Moves", "_Entry", "ClipRecord", "Facts", "Stream", "Modalities", "Survey", "VideoInfo", "Decoded", "Moment",
-         "Look", "Part", "Camera", "_Job", "View", "Made", "Draw", "SquareDraw", "ScaledDraw",
-         "SegmentsDraw", "VideoWindow", "Launch", "Trace", "Evaluation", "Effect", "Step", "Executed", "Detections",
+         "Look", "Part", "Camera", "_Job", "View", "Made", "Draw",
+         "VideoWindow", "Launch", "Trace", "Evaluation", "Effect", "Step", "Executed", "Detections",
          "Scores", "Progress", "PaperSet"}
 GIVEN = [Exit(8, 8), HeldOut(Night()), AtRate(Raw(), 7.5), TrainedCurves(Night()), Recipe("x", Night()),
          ExitRecipe("x", Night()), UserClips("x", own_folds=2), SMOKE]
@@ -152,7 +152,6 @@ NET = torch.nn.Linear(1, 1)
     ("l1", lambda x: wise.solve(EXITS, np.zeros(4, int), x)),
     ("budget", lambda x: wise.threshold_for_budget(EXITS, np.zeros(4, int), np.arange(1, 4), x)),
     ("sigma", lambda x: detection.soft_nms(FOUND_AT, x)),
-    ("threshold", lambda x: detection.nms(FOUND_AT, x)),
     ("rate", lambda x: detection.decode(np.zeros((0, 1, 1, 4)), [], x)),
     (r"tious\[0\]", lambda x: detection.evaluate(FOUND_AT, FOUND_AT, 1, [x])),
     ("bins", lambda x: accuracy.expected_calibration_error(Z.numpy(), LABELS.numpy(), x)),
@@ -163,7 +162,6 @@ NET = torch.nn.Linear(1, 1)
     ("replicates", lambda x: paired.effect(RIGHT, RIGHT, replicates=x)),
     ("replicates", lambda x: transfer.mean_recall(RIGHT, np.zeros(4), x)),
     ("radius", lambda x: flatness.sharpness(None, x)),
-    ("eta", lambda x: flatness.sharpness(None, 0.05, True, x)),
     ("probes", lambda x: minima.flatness(None, [], probes=x)),
     ("error", lambda x: minima.flatness(None, [], error=x)),
     ("within", lambda x: surface.curvature(np.zeros(3), np.zeros(3), x)),

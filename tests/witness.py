@@ -18,9 +18,8 @@ from pathlib import Path
 from kdlab.clips.coviar import DIFFERENCE, Compressed
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.flow import Flow
-from kdlab.clips.paper_segments import PaperSegments
 from kdlab.clips.paper_window import ConsecutiveWindow
-from kdlab.clips.segments import Segments
+from kdlab.clips.segments import PaperSegments, Segments
 from kdlab.clips.standardised import Standardised
 from kdlab.clips.views import Enhanced, MotionMix
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet

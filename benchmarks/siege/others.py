@@ -139,7 +139,7 @@ def _tiny_project(field: Attack, profile: str) -> None:
 
     cells = [nbformat.v4.new_code_cell("import os\nprofile = os.environ.get('KDLAB_PROFILE', 'demo')",
                                        metadata={"tags": ["parameters"]}),
-             nbformat.v4.new_code_cell("from kdlab.papers.dual_light.recipes import current\ncurrent(profile)")]
+             nbformat.v4.new_code_cell("from kdlab.train.sizes import current\ncurrent(profile)")]
     (field.root / "notebooks").mkdir(exist_ok=True)
     for name in ("00_start", "10_scoreboard"):
         nbformat.write(nbformat.v4.new_notebook(cells=cells), field.root / "notebooks" / f"{name}.ipynb")

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -37,67 +38,65 @@ def _spoilt(field: Attack, several: tuple, spoil: Callable[[bytearray], bytes]) 
     return Case(path, whole)
 
 
-@judged
-def truncated(field: Attack) -> Case:
+def _spoils(several: tuple) -> Callable:
+    """An attack by what it makes of the bytes of a film of one of ``several`` kinds."""
+    def attack(spoil: Callable[[Attack, bytearray], bytes]) -> Callable[[Attack], None]:
+        return judged(wraps(spoil)(lambda field: _spoilt(field, several, lambda data: spoil(field, data))))
+    return attack
+
+
+@_spoils(ANNOUNCED)
+def truncated(field: Attack, data: bytearray) -> bytes:
     """Cut off somewhere; the header says how long it was."""
-    return _spoilt(field, ANNOUNCED, lambda data: data[: int(len(data) * field.rng.uniform(0.1, 0.99))])
+    return data[: int(len(data) * field.rng.uniform(0.1, 0.99))]
 
 
-@judged
-def truncated_unannounced(field: Attack) -> Case:
+@_spoils(UNANNOUNCED)
+def truncated_unannounced(field: Attack, data: bytearray) -> bytes:
     """Cut off somewhere, and nobody has said how long it was."""
-    return _spoilt(field, UNANNOUNCED, lambda data: data[: int(len(data) * field.rng.uniform(0.3, 0.99))])
+    return data[: int(len(data) * field.rng.uniform(0.3, 0.99))]
 
 
-@judged
-def flipped_bytes(field: Attack) -> Case:
+@_spoils(ANNOUNCED + UNANNOUNCED)
+def flipped_bytes(field: Attack, data: bytearray) -> bytes:
     """Some random bytes of the film changed."""
-    def spoil(data: bytearray) -> bytes:
-        for _ in range(int(field.rng.integers(1, 30))):
-            data[int(field.rng.integers(len(data) // 5, len(data)))] = field.number(256)
-        return data
-    return _spoilt(field, ANNOUNCED + UNANNOUNCED, spoil)
+    for _ in range(int(field.rng.integers(1, 30))):
+        data[int(field.rng.integers(len(data) // 5, len(data)))] = field.number(256)
+    return data
 
 
-@judged
-def zeroed_block(field: Attack) -> Case:
+@_spoils(ANNOUNCED + UNANNOUNCED)
+def zeroed_block(field: Attack, data: bytearray) -> bytes:
     """A block of zeros, as a broken disk or a sparse copy leaves it."""
-    def spoil(data: bytearray) -> bytes:
-        start = int(field.rng.integers(len(data) // 5, len(data)))
-        length = min(len(data) - start, int(field.rng.choice([64, 512, 4096])))
-        data[start: start + length] = bytes(length)
-        return data
-    return _spoilt(field, ANNOUNCED + UNANNOUNCED, spoil)
+    start = int(field.rng.integers(len(data) // 5, len(data)))
+    length = min(len(data) - start, int(field.rng.choice([64, 512, 4096])))
+    data[start: start + length] = bytes(length)
+    return data
 
 
-@judged
-def removed_block(field: Attack) -> Case:
+@_spoils(ANNOUNCED + UNANNOUNCED)
+def removed_block(field: Attack, data: bytearray) -> bytes:
     """A block left out: all that follows has moved."""
-    def spoil(data: bytearray) -> bytes:
-        start = int(field.rng.integers(len(data) // 5, len(data)))
-        del data[start: start + int(field.rng.integers(1, 2000))]
-        return data
-    return _spoilt(field, ANNOUNCED + UNANNOUNCED, spoil)
+    start = int(field.rng.integers(len(data) // 5, len(data)))
+    del data[start: start + int(field.rng.integers(1, 2000))]
+    return data
 
 
-@judged
-def doubled_block(field: Attack) -> Case:
+@_spoils(ANNOUNCED + UNANNOUNCED)
+def doubled_block(field: Attack, data: bytearray) -> bytes:
     """A block twice."""
-    def spoil(data: bytearray) -> bytes:
-        start = int(field.rng.integers(len(data) // 5, len(data)))
-        return data[: start + 700] + data[start:]
-    return _spoilt(field, ANNOUNCED + UNANNOUNCED, spoil)
+    start = int(field.rng.integers(len(data) // 5, len(data)))
+    return data[: start + 700] + data[start:]
 
 
 @judged
 def damaged_header(field: Attack) -> Case:
     """Random bytes in the first kilobyte."""
-    def spoil(data: bytearray) -> bytes:
-        for _ in range(int(field.rng.integers(1, 8))):
-            data[int(field.rng.integers(min(1000, len(data))))] = field.number(256)
-        return data
     path, whole = _made(field, ANNOUNCED + UNANNOUNCED)
-    path.write_bytes(spoil(bytearray(path.read_bytes())))
+    data = bytearray(path.read_bytes())
+    for _ in range(int(field.rng.integers(1, 8))):
+        data[int(field.rng.integers(min(1000, len(data))))] = field.number(256)
+    path.write_bytes(data)
     # what a header says is the truth, also of sizes, colours and hidden frames, unless FFmpeg complains of it
     return Case(path, whole if decode(path).complaints else None)
 

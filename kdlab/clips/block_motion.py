@@ -9,8 +9,6 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["BLOCK", "Moves", "advance", "moves", "positions"]
-
 #: A block of a P-frame as FFmpeg tells it: ``w`` x ``h`` pixels, with integer centres here (dst) and in the frame
 #: before (src), and the exact motion, ``motion_x / motion_scale`` pixels.
 BLOCK = np.dtype([("source", "i4"), ("w", "u1"), ("h", "u1"), ("src_x", "i2"), ("src_y", "i2"), ("dst_x", "i2"),

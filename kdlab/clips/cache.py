@@ -1,25 +1,22 @@
 """Decoded frames kept on disk at the size wanted, so that a clip is decoded once and not in every epoch.
 
 One plain ``.npy`` file (T, h, w, C) of uint8 for each clip, size and view, with a checksum behind the frames, mapped
-into memory for the moment of an access: thousands of clips then cost no open files and no memory, and processes share
-the pages of the system.
-
-Frames are resized while they are read, and written one by one: a long or large clip takes no more memory than a small
-one.
+into memory for the moment of an access. Frames are resized while they are read, and written one by one: neither many
+clips nor a long one take more memory.
 """
 
 import hashlib
-import inspect
 import io
 import os
 import re
+import secrets
 import time
-import uuid
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from pathlib import Path
 
@@ -30,9 +27,10 @@ from kdlab import paths
 from kdlab.clips.container import regular
 from kdlab.clips.decode import each_frame, frame_numbers, gathered
 from kdlab.clips.decoders import raw_name
+from kdlab.files import sweep
 from kdlab.values import not_negative, whole
 
-#: Frames (H, W, C) in order, one by one or as an array; where it takes ``indices``, those, given in ascending order.
+#: Frames (H, W, C) in order, one by one or as an array: all, or those at ascending ``indices``.
 Read = Callable[..., Iterable[np.ndarray]]
 
 _END_BYTES = 64 * 1024
@@ -40,15 +38,13 @@ _LARGEST = 2**13  # no screen or network takes more, and OpenCV ends the process
 _FORMAT = "2"  # raise it when frames of the same file and view would come out differently
 _CHECKSUM_BYTES = 4
 _RECOUNT_SECONDS = 5.0
-_ABANDONED_SECONDS = 3600.0
-_DRAFT = re.compile(r"\.[0-9a-f]{32}\.[0-9a-f]{32}\.tmp")  # of this module's own; the folder may hold others' files
+_FILE = re.compile(r"[0-9a-f]{32}\.npy")  # the folder may hold others' files
 
 
 def file_key(path: Path | str) -> str:
-    """32 hex digits naming a file's content: its size and a hash of its first and last 64 kB.
+    """32 hex digits naming a file's content, wherever it lies: its size and a hash of its first and last 64 kB.
 
-    The key does not depend on where the file lies, and reading the two ends keeps it fast for large videos.
-    Raises FileNotFoundError when the file is missing, DamagedClip for a folder, pipe or device.
+    Raises FileNotFoundError, and DamagedClip for a folder, pipe or device.
     """
     regular(path)
     with open(path, "rb") as file:
@@ -61,9 +57,7 @@ def file_key(path: Path | str) -> str:
 
 
 def resize(frames: np.ndarray, side: int) -> np.ndarray:
-    """uint8 (T, H, W, C) scaled so that the short side is ``side`` pixels, the aspect ratio kept to a pixel."""
-    if not len(frames):
-        return np.empty((0, *resize_one(np.empty(frames.shape[1:], np.uint8), side).shape), np.uint8)
+    """uint8 (T, H, W, C), T > 0, scaled so that the short side is ``side``, the aspect ratio kept to a pixel."""
     return np.stack([resize_one(frame, side) for frame in frames])
 
 
@@ -93,8 +87,8 @@ class _Entry:
 class FrameCache:
     """All frames of clips, resized, under ``root`` (default: ``frames`` in ``kdlab.paths.cache_dir()``).
 
-    A clip is read by ``read(path)``, which gives all frames at full size, uint8 (H, W, C), one by one or as an array; a
-    ``read`` that also takes ``indices`` (ascending) serves clips that are not cached without decoding them whole.
+    A clip is read by ``read(path)``, which gives all frames at full size, uint8 (H, W, C), one by one or as an array;
+    ``read(path, indices=…)`` (ascending) gives those of a clip that is not cached, without decoding it whole.
     ``tag`` names what ``read`` does (view and parameters): another ``read`` needs another tag. Without one, frames are
     those of the decoder that is chosen, and kept under its name.
 
@@ -112,6 +106,9 @@ class FrameCache:
         self._used = 0
         self._counted_at = -float("inf")
 
+    def __reduce__(self):  # in another process: one at the same place, which need not know all that this one does
+        return _one_cache, (self.root, self.limit_bytes)
+
     def frames(self, path: Path | str, indices: Sequence[int] | np.ndarray, side: int,
                read: Read = each_frame, tag: str = "") -> np.ndarray:
         """The frames at ``indices`` (any order, repeats allowed): uint8 (len(indices), h, w, C), short side ``side``.
@@ -122,7 +119,7 @@ class FrameCache:
         indices = frame_numbers(path, indices)
         name = _name(path, side, tag)
         entry = self._find(name)
-        if entry is None and not (self._stopped and _takes_indices(read)):
+        if entry is None and not self._stopped:
             entry = self._fill(name, read)
         stored = entry and _mapped(entry)
         if entry and entry.file and stored is None:  # gone or changed meanwhile
@@ -159,50 +156,36 @@ class FrameCache:
     def _fill(self, name: tuple[str, int, str], read: Read) -> _Entry:
         """Read the whole clip, and keep it if there is room."""
         stamp = _stamp(name[0])  # before reading: a clip that changes meanwhile is then read again next time
-        file = self._file(name, stamp)
-        draft, length, shape = None if self._stopped else _Draft(file), 0, (name[1], name[1], 3)
+        draft, length, shape = _Draft(self._file(name, stamp)), 0, (name[1], name[1], 3)
         try:
             for frame in _small(read(Path(name[0])), name):
                 length, shape = length + 1, frame.shape
-                if draft and not self._kept(draft, frame):
-                    draft.discard()
-                    draft = None
-            stored = self._finished(draft) if draft and length else None
+                if not self._stopped:
+                    self._write(lambda frame=frame: self._add(draft, frame))
+            if length and not self._stopped:
+                self._used += self._write(draft.finish) or 0
         finally:
-            if draft:
-                draft.discard()
-        entry = self._entries[name] = _Entry(stamp, *stored) if stored else _Entry(stamp, (length, *shape), None)
+            draft.discard()
+        stored = _stored(draft.file) or ((length, *shape), None)
+        entry = self._entries[name] = _Entry(stamp, *stored)
         return entry
 
-    def _kept(self, draft: "_Draft", frame: np.ndarray) -> bool:
-        try:
-            if draft.free is None:
-                self.root.mkdir(parents=True, exist_ok=True)
-                draft.free = self.limit_bytes - self._bytes_used()
-            if draft.free < frame.nbytes:
-                self._stop(f"the frame cache has reached its limit of {self.limit_bytes / 1e9:.3g} GB. Let "
-                           "KDLAB_CACHE_GB allow more, ask for a smaller side, or delete the folder if its clips are "
-                           "no longer used")
-                return False
+    def _add(self, draft: "_Draft", frame: np.ndarray) -> None:
+        if not draft.shape[0]:
+            self.root.mkdir(parents=True, exist_ok=True)
+            draft.free = self.limit_bytes - self._bytes_used()
+        if draft.free < frame.nbytes:
+            self._stop(f"the frame cache has reached its limit of {self.limit_bytes / 1e9:.3g} GB. Let KDLAB_CACHE_GB "
+                       "allow more, ask for a smaller side, or delete the folder if its clips are no longer used")
+        else:
             draft.add(frame)
-        except OSError as error:
-            self._cannot_write(error)
-            return False
-        return True
 
-    def _finished(self, draft: "_Draft") -> tuple | None:
+    def _write(self, step: Callable):
         try:
-            self._used += draft.finish()
+            return step()
         except OSError as error:
-            # another process may have the file open there already (Windows refuses to replace it)
-            if stored := _stored(draft.file):
-                return stored
-            self._cannot_write(error)
-        return _stored(draft.file)
-
-    def _cannot_write(self, error: OSError) -> None:
-        self._stop(f"frames cannot be cached there ({error.strerror or error}). Free some space, or let "
-                   "KDLAB_CACHE name another folder")
+            self._stop(f"frames cannot be cached there ({error.strerror or error}). Free some space, or let "
+                       "KDLAB_CACHE name another folder")
 
     def _stop(self, why: str) -> None:
         self._stopped = True
@@ -211,19 +194,18 @@ class FrameCache:
     def _bytes_used(self) -> int:
         """Bytes in the folder, other processes' included; counted again every few seconds."""
         if time.monotonic() - self._counted_at > _RECOUNT_SECONDS:
-            self._used = 0
-            with os.scandir(self.root) as files:
-                for file in files:
-                    try:
-                        status = file.stat()
-                        if _DRAFT.fullmatch(file.name) and time.time() - status.st_mtime > _ABANDONED_SECONDS:
-                            os.unlink(file)  # its process was killed while writing
-                        else:
-                            self._used += status.st_size
-                    except FileNotFoundError:
-                        continue  # another process has finished it
-            self._counted_at = time.monotonic()
+            self._counted_at, self._used = time.monotonic(), 0
+            sweep(self.root, _FILE.fullmatch)
+            for file in os.scandir(self.root):
+                with suppress(FileNotFoundError):  # a draft that another process has finished
+                    self._used += file.stat().st_size
         return self._used
+
+
+@cache
+def _one_cache(root: Path, limit_bytes: int) -> FrameCache:
+    """One for all tasks of a process: it counts the bytes in its folder."""
+    return FrameCache(root, limit_bytes)
 
 
 def _name(path: Path | str, side: int, tag: str) -> tuple[str, int, str]:
@@ -236,10 +218,6 @@ def _name(path: Path | str, side: int, tag: str) -> tuple[str, int, str]:
 def _stamp(path: str) -> tuple[int, int]:
     status = regular(path)
     return status.st_size, status.st_mtime_ns
-
-
-def _takes_indices(read: Read) -> bool:
-    return "indices" in inspect.signature(read).parameters
 
 
 def _small(frames: Iterable[np.ndarray], name: tuple[str, int, str]) -> Iterator[np.ndarray]:
@@ -258,41 +236,39 @@ def _small(frames: Iterable[np.ndarray], name: tuple[str, int, str]) -> Iterator
 
 def _read_some(name: tuple[str, int, str], indices: np.ndarray, read: Read) -> np.ndarray:
     """Frames that are not cached, resized."""
-    def each(path: Path, wanted: np.ndarray) -> Iterator[np.ndarray]:
-        if _takes_indices(read):
-            return _small(read(path, indices=wanted), name)
-        chosen = set(wanted.tolist())
-        return (frame for number, frame in enumerate(_small(read(path), name)) if number in chosen)
-
-    return gathered(each, Path(name[0]), indices)
+    return gathered(lambda path, wanted: _small(read(path, indices=wanted), name), Path(name[0]), indices)
 
 
 class _Draft:
     """A file of the cache while it is written: whole at its place after ``finish``, or not at all."""
 
     def __init__(self, file: Path):
-        self.file, self.free = file, None  # free: bytes that it may still take
-        self._draft = file.with_name(f".{file.stem}.{uuid.uuid4().hex}.tmp")
-        self._out, self._shape, self._checksum = None, None, 0
+        self.file, self.shape, self.free = file, (0,), 0  # free: bytes that it may still take
+        self._place = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        self._out, self._checksum = None, 0
 
     def add(self, frame: np.ndarray) -> None:
         frame = np.ascontiguousarray(frame)
         if self._out is None:
-            self._out, self._shape = open(self._draft, "wb"), (0, *frame.shape)  # noqa: SIM115
-            self._out.write(_header(self._shape))
+            self._out = open(self._place, "wb")  # noqa: SIM115
+            self._out.write(_header((0, *frame.shape)))
         self._out.write(frame.data)
         self._checksum = zlib.crc32(frame.data, self._checksum)
-        self._shape = (self._shape[0] + 1, *frame.shape)
+        self.shape = (self.shape[0] + 1, *frame.shape)
         self.free -= frame.nbytes
 
     def finish(self) -> int:
         """Put the file in its place; its size in bytes."""
-        self._out.write(_checked(self._checksum, self._shape, self.file).to_bytes(_CHECKSUM_BYTES, "little"))
+        self._out.write(_checked(self._checksum, self.shape, self.file))
         size = self._out.tell()
         self._out.seek(0)
-        self._out.write(_header(self._shape))
+        self._out.write(_header(self.shape))
         self._out.close()
-        os.replace(self._draft, self.file)  # whole or not at all, also when two processes make the same file
+        try:
+            os.replace(self._place, self.file)  # whole or not at all
+        except PermissionError:  # on Windows another process may have the file open there already
+            if _stored(self.file) is None:
+                raise
         return size
 
     def discard(self) -> None:
@@ -301,7 +277,7 @@ class _Draft:
             if self._out:
                 self._out.close()
         with suppress(OSError):
-            self._draft.unlink(missing_ok=True)
+            self._place.unlink(missing_ok=True)
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
@@ -311,9 +287,9 @@ def _header(shape: tuple[int, ...]) -> bytes:
     return head.getvalue()
 
 
-def _checked(checksum: int, shape: tuple[int, ...], file: Path) -> int:
+def _checked(checksum: int, shape: tuple[int, ...], file: Path) -> bytes:
     """The checksum of frames, with their shape and their clip, of which the file's name is a hash."""
-    return zlib.crc32(_header(shape) + file.stem.encode(), checksum)
+    return zlib.crc32(_header(shape) + file.stem.encode(), checksum).to_bytes(_CHECKSUM_BYTES, "little")
 
 
 _sound: dict[str, tuple[int, int]] = {}  # files whose checksums have been compared: size and mtime_ns then
@@ -334,7 +310,7 @@ def _stored(file: Path) -> tuple[tuple[int, ...], Path, int, tuple[int, int]] | 
                 checksum, left = 0, prod(shape)
                 while part := stored.read(min(left, 2**20)):
                     checksum, left = zlib.crc32(part, checksum), left - len(part)
-                if stored.read() != _checked(checksum, shape, file).to_bytes(_CHECKSUM_BYTES, "little"):
+                if stored.read() != _checked(checksum, shape, file):
                     return None
                 _sound[str(file)] = state
     except (OSError, ValueError):

@@ -152,36 +152,23 @@ def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
 def from_folder(root: Path | str) -> Catalogue:
     """A class-per-folder tree, optionally below ``train``, ``val`` and ``test``.
 
-    Without split folders, groups are read from file names where they have the pattern of ARID
-    (``Class_<group>_<n>``) or UCF (``..._gNN_cNN``), otherwise each clip is its own group, and whole groups are dealt
-    to train, val and test, about 60 : 15 : 25 in each class, the same way every time. Without a ``val`` folder,
-    validation clips are carved from train. Links are followed, each folder once (``tree.Tree``). Raises CatalogueError
-    when no class folder with videos is found, and for folders that cannot be read or are no classes.
+    Without split folders whole groups (``group_from_name``) are dealt to train, val and test, about 60 : 15 : 25 in
+    each class, the same way every time. Without a ``val`` folder, validation clips are carved from train. Links are
+    followed, each folder once (``tree.Tree``). Raises CatalogueError when no class folder with videos is found, and for
+    folders that cannot be read or are no classes.
     """
     root = named(root)
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder. Give the folder that holds one subfolder per class.")
     found, notes, by_split = class_folders(root)
-    classes = _class_order(name for _, name, _ in found)
+    classes = _class_order((name, f"{root}, folder {name}") for _, name, _ in found)
     number = {name: label for label, name in enumerate(classes)}
-    spelled: dict[str, str] = {}
-    for name in classes:
-        _check_spelling(spelled, name, f"{root}, folder {name}")
     records = []
     for file, name, split in found:
         id_ = file.relative_to(root).with_suffix("").as_posix()
         records.append(ClipRecord(id_, file, number[name], split, group_from_name(id_, name)))
     records, more = with_splits(records, classes, declared=by_split)
     return Catalogue(root.resolve().name, root, classes, records, (*notes, *more))
-
-
-def _check_spelling(spelled: dict[str, str], label: str, where: str) -> None:
-    """Note a label; CatalogueError where it differs from one before in case, blanks or the coding of accents only."""
-    if (known := spelled.setdefault(check_label(label, where), label)) != label:
-        these = label, known
-        if not (label + known).isascii():  # then they may look the same
-            these = ascii(label), ascii(known)
-        raise CatalogueError(f"{where}: the label {these[0]} is spelled {these[1]} elsewhere. Choose one.")
 
 
 def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
@@ -205,17 +192,12 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
                              "Remove the `fold` column to have whole groups dealt to the splits.")
     test_fold = test_fold or (folds[-1] if folds else None)
 
-    classes = _class_order(row["label"] for _, row in rows)
+    classes = _class_order((row["label"], f"{path}, row {line}") for line, row in rows)
     number = {name: label for label, name in enumerate(classes)}
-    spelled: dict[str, str] = {}
-    checked: set[str] = set()
     first: dict[str, int] = {}
     records = []
     for line, row in rows:
         where = f"{path}, row {line}"
-        if row["label"] not in checked:
-            _check_spelling(spelled, row["label"], where)
-            checked.add(row["label"])
         if by_fold:
             split = "test" if row["fold"] == test_fold else "train"
         else:
@@ -282,7 +264,7 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
 
 
 def group_from_name(id_: str, label: str) -> str:
-    """The recording group that a clip's file name tells, or the clip's own id when it tells none.
+    """The recording group that a clip's file name tells, as those of ARID and UCF do, else the clip's own id.
 
     >>> group_from_name("Jump/Jump_8_1", "Jump"), group_from_name("v_Archery_g07_c02", "Archery")
     ('Jump_8', 'g07')
@@ -295,9 +277,20 @@ def group_from_name(id_: str, label: str) -> str:
     return id_
 
 
-def _class_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Alphabetical; numbers in numerical order, so that label 10 does not come before label 2."""
-    return tuple(sorted(set(names), key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))
+def _class_order(labels: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Labels, each with where it stands, in alphabetical order; numbers in numerical order, so that 10 does not come
+    before 2. CatalogueError where two differ in case, blanks or the coding of accents only."""
+    places: dict[str, str] = {}
+    spelled: dict[str, str] = {}
+    for label, where in labels:
+        places.setdefault(label, where)
+    for label, where in places.items():
+        if (known := spelled.setdefault(check_label(label, where), label)) != label:
+            these = label, known
+            if not (label + known).isascii():  # then they may look the same
+                these = ascii(label), ascii(known)
+            raise CatalogueError(f"{where}: the label {these[0]} is spelled {these[1]} elsewhere. Choose one.")
+    return tuple(sorted(places, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))
 
 
 def with_splits(records: Sequence[ClipRecord], classes: Sequence[str],

@@ -6,6 +6,7 @@ import mimetypes
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -129,15 +130,18 @@ class Report:
 
     def render(self) -> str:
         """One screen of text: facts, findings, verdict."""
+        def most(words: Iterable[str]) -> str:
+            return some([f"{word} ({number})" for word, number in Counter(words).most_common()], 4)
+
         catalogue, read = self.catalogue, [facts for facts in self.facts.values() if facts.info]
         minutes = sum(f.decoded / f.info.fps for f in read if f.info.fps) / 60
         lines = [f"{catalogue.root}: {len(catalogue.records)} clips in {len(self.facts)} files, "
                  f"{sum(f.decoded for f in read):,} frames, {minutes:.1f} min"]
         facts = {
-            "format": _most(f"{f.info.codec} in {f.info.container}" for f in read),
-            "size": _most(f"{f.info.width}x{f.info.height}" for f in read),
-            "rate": _most(f"{f.info.fps:.4g} fps" for f in read),
-            "longest GOP": _most(f"{f.gop} frames" for f in read),
+            "format": most(f"{f.info.codec} in {f.info.container}" for f in read),
+            "size": most(f"{f.info.width}x{f.info.height}" for f in read),
+            "rate": most(f"{f.info.fps:.4g} fps" for f in read),
+            "longest GOP": most(f"{f.gop} frames" for f in read),
             "B-frames": f"in {sum(f.b_frames for f in read)} files",
             "compressed": f"{sum(f.compressed for f in read)} files are fit for compressed-video networks (MPEG-4 part "
                           f"2, a key frame every {_GOP_SIZE}, no B-frames)"}
@@ -216,37 +220,30 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
 
 # --- findings ------------------------------------------------------------------------------------------------------
 
-def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -> Iterator[Finding]:
-    bad, short, misnamed, endless, unlike = defaultdict(list), [], [], [], []
+def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -> list[Finding]:
+    found: dict[tuple[bool, str], list[str]] = defaultdict(list)
     for path, its in facts.items():
-        name = os.path.relpath(path, catalogue.root)
+        name, suffix = os.path.relpath(path, catalogue.root), path.suffix.lower()
         if its.reason:
             kind, _, detail = its.reason.partition(": ")
-            bad[kind].append(f"{name}: {detail}")
-        elif path.suffix.lower() not in _SUFFIXES.get(its.info.container, {path.suffix.lower()}):
-            misnamed.append(f"{name}: {its.info.container}")
+            found[True, kind].append(f"{name}: {detail}")
+        elif suffix not in _SUFFIXES.get(its.info.container, {suffix}):
+            found[False, "readable, but misnamed: the container is another"].append(f"{name}: {its.info.container}")
         if not its.reason and not its.announced:
-            endless.append(f"{name}: {its.decoded} frames found")
-        unlike += [f"{name}: {its.decord}"] if its.decord else []
+            what = "length unknown: cannot tell whether it is whole"
+            found[False, what].append(f"{name}: {its.decoded} frames found")
+        if its.decord:
+            found[chosen() == "decord", "decord and PyAV disagree"].append(f"{name}: {its.decord}")
     for record in catalogue.records:
-        its = facts[record.path]
-        if not its.reason:
-            length = its.decoded
-            if (record.start, record.end) != (None, None):
-                length = max(0, timeline(record.path).stretch(record.start, record.end, its.decoded)[1])
-            short += [f"{record.id}: {length} frames"] if length < min_frames else []
-    yield from (Finding(True, kind, where) for kind, where in bad.items())
-    if short:
-        yield Finding(True, f"too short, of fewer than {min_frames} frames (--min-frames)", short)
-    if unlike:
-        yield Finding(chosen() == "decord", "decord and PyAV disagree", unlike)
-    if misnamed:
-        yield Finding(False, "readable, but misnamed: the container is another", misnamed)
-    if endless:
-        yield Finding(False, "length unknown: cannot tell whether it is whole", endless)
-    others = [os.path.relpath(path, catalogue.root) for path in _videos(catalogue.root) if path not in facts]
-    if others:
-        yield Finding(False, "video that lies there and is no part of the catalogue", others)
+        length, timed = facts[record.path].decoded, (record.start, record.end) != (None, None)
+        if timed and not facts[record.path].reason:
+            length = max(0, timeline(record.path).stretch(record.start, record.end, length)[1])
+        if length < min_frames and not facts[record.path].reason:
+            what = f"too short, of fewer than {min_frames} frames (--min-frames)"
+            found[True, what].append(f"{record.id}: {length} frames")
+    if others := [os.path.relpath(path, catalogue.root) for path in _videos(catalogue.root) if path not in facts]:
+        found[False, "video that lies there and is no part of the catalogue"] = others
+    return [Finding(*what, where) for what, where in found.items()]
 
 
 def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Iterator[Finding]:
@@ -287,23 +284,16 @@ def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
 
 def _facts(catalogue: Catalogue, workers: int | None, progress: Callable,
            keep: ClipBatches | None = None, decoders: bool = False) -> tuple[dict[Path, Facts], str]:
-    """The facts of each file, and why frames could not be kept."""
+    """The facts of each file, and why frames could not be kept; by several processes where there is enough to do."""
     clips: dict[Path, list[ClipRecord]] = defaultdict(list)
     for record in catalogue.records:
         clips[record.path].append(record)
-    found = list(progress(_inspected(list(clips.values()), workers, keep, decoders), "opening clips", len(clips)))
+    work, workers = partial(_inspect, keep=keep, decoders=decoders), min(workers or available_cores(), len(clips) // 8)
+    with pool(workers, preload=[__name__]) if workers > 1 else nullcontext() as processes:
+        chunks = {"chunksize": min(16, -(-len(clips) // (8 * workers)))} if processes else {}
+        found = (processes.map if processes else map)(work, clips.values(), **chunks)
+        found = list(progress(found, "opening clips", len(clips)))
     return {its.path: its for its, _ in found}, next((why for _, why in found if why), "")
-
-
-def _inspected(files: list[list[ClipRecord]], workers: int | None, keep: ClipBatches | None,
-               decoders: bool) -> Iterator[tuple[Facts, str]]:
-    """The facts of the file of some clips, in order; by several processes where there is enough to do."""
-    work, workers = partial(_inspect, keep=keep, decoders=decoders), min(workers or available_cores(), len(files) // 8)
-    if workers <= 1:
-        yield from map(work, files)
-        return
-    with pool(workers, preload=[__name__]) as processes:
-        yield from processes.map(work, files, chunksize=min(16, -(-len(files) // (8 * workers))))
 
 
 def _inspect(clips: list[ClipRecord], keep: ClipBatches | None, decoders: bool) -> tuple[Facts, str]:
@@ -328,7 +318,3 @@ def _kept(keep: ClipBatches, facts: dict[Path, Facts], told: str) -> str:
 def _videos(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("[!.]*") if path.is_file() and (
         path.suffix.lower() in VIDEO_SUFFIXES or (mimetypes.guess_type(path.name)[0] or "").startswith("video/")))
-
-
-def _most(words: Iterable[str]) -> str:
-    return some([f"{word} ({number})" for word, number in Counter(words).most_common()], 4)

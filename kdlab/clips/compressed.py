@@ -8,7 +8,6 @@ that leaves to explain.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import dropwhile, islice
 from pathlib import Path
 
@@ -19,9 +18,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.block_motion import BLOCK, advance, moves, positions
-from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened
-
-__all__ = ["Modalities", "Stream", "Survey", "Unsuited", "coded", "modalities", "scan", "survey"]
+from kdlab.clips.container import DamagedClip, UnusableFile, VideoInfo, Walk, opened, remembered
 
 _MACROBLOCK = 16
 _AT_ONCE = 12  # frames of which the blocks are looked at together
@@ -29,15 +26,10 @@ _SEEKABLE = ("avi", "mp4", "mkv")
 _VOP = b"\0\0\1\xb6"  # begins a picture in the stream; the two bits behind it are its type
 
 
-class Unsuited(ValueError):
+class Unsuited(UnusableFile):
     """A sound video of which not each frame is made from the one before. ``reason`` names the first such frame."""
 
-    def __init__(self, path: Path | str, reason: str):
-        super().__init__(path, reason)  # both in args, so that the error survives a process pool
-        self.path, self.reason = Path(path), reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}. Make it over: kdlab data transcode {self.path} --out FOLDER"
+    mend = "Make it over: kdlab data transcode {} --out FOLDER"
 
 
 @dataclass(frozen=True)
@@ -83,49 +75,34 @@ class Modalities:
 
 # --- the file ------------------------------------------------------------------------------------------------------
 
+@remembered(2**15)
 def scan(path: Path | str) -> Stream:
     """The types, sizes and groups of a file's frames from its packets: some microseconds a frame, remembered.
 
     Raises Unsuited for another codec than MPEG-4 part 2, for a B-frame or a picture with global motion, and where the
     first frame is no I-frame; DamagedClip for an empty, truncated or otherwise broken file; FileNotFoundError.
     """
-    path = Path(path)
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.") from None
-    return _scan(path, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=2**15)
-def _scan(path: Path, *_stamp: int) -> Stream:
     with opened(path) as stream:
         walk = Walk(stream)
         if walk.info.codec != "mpeg4":
             raise Unsuited(path, f"its codec is {walk.info.codec}, where nothing tells from which of several frames a "
                                  "block of frame 1 or later comes. In MPEG-4 part 2 it is always the one before")
         kinds, sizes, times = "", [], []
-        try:
-            for packet in walk.each_packet():
-                if walk.packets - walk.hidden == len(sizes):
-                    continue  # a "not coded" picture, which shows nothing
-                data, found = bytes(packet), -1
-                while (found := data.find(_VOP, found + 1, len(data) - 1)) >= 0:
-                    kinds += "IPBS"[data[found + 4] >> 6]
-                sizes.append(packet.size)
-                times.append(packet.dts)
-                if kinds[-1:] in ("B", "S") or len(kinds) != len(sizes):
-                    break
-        except av.error.FFmpegError as error:
-            raise DamagedClip(path, f"damaged: cannot be read to its end ({error.strerror})") from None
+        for packet in walk.each_packet():
+            if walk.packets - walk.hidden == len(sizes):
+                continue  # a "not coded" picture, which shows nothing
+            data, found = bytes(packet), -1
+            while (found := data.find(_VOP, found + 1, len(data) - 1)) >= 0:
+                kinds += "IPBS"[data[found + 4] >> 6]
+            sizes.append(packet.size)
+            times.append(packet.dts)
+            if kinds[-1:] in ("B", "S") or len(kinds) != len(sizes):
+                break
         for kind, what in {"B": "a B-frame, made of two frames, of which one comes later",
                            "S": "moved as a whole (global motion compensation), not in blocks"}.items():
             if kind in kinds:
                 raise Unsuited(path, f"frame {kinds.index(kind)} (as stored, from 0) is {what}")
-        if reason := walk.truncation():
-            raise DamagedClip(path, reason)
-        if not sizes:
-            raise DamagedClip(path, "empty: its video stream has no frames")
+        walk.require_whole()
         if len(kinds) != len(sizes):
             raise DamagedClip(path, f"damaged: the packet of frame {len(sizes) - 1} holds no picture, or several")
         if kinds[0] != "I":

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, wraps
 from pathlib import Path
 from threading import Lock
 
@@ -16,6 +16,7 @@ from av.stream import Disposition
 from av.video.frame import PictureType
 
 from kdlab.clips import vop
+from kdlab.clips.tree import kind_of
 
 # Formats that consist of, or lead to, other files, networks and devices.
 _ELSEWHERE = {"alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "rtp", "rtsp", "sap",
@@ -30,20 +31,27 @@ _NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "mkv"}
 SLACK = 2
 
 
-class DamagedClip(ValueError):
-    """A file that is no video, or of which frames are missing.
+class UnusableFile(ValueError):
+    """A file, the ``reason`` why it cannot be used, and the ``mend``."""
 
-    ``path`` says which; ``reason`` begins with the kind of fault and a colon: empty, misnamed, no video, audio only,
-    unknown codec, truncated or damaged.
-    """
+    mend = ""
 
     def __init__(self, path: Path | str, reason: str):
         super().__init__(path, reason)  # both in args, so that the error survives a process pool
-        self.path = Path(path)
-        self.reason = reason
+        self.path, self.reason = Path(path), reason
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.reason}. Replace the file, or take the clip out of the catalogue."
+        return f"{self.path}: {self.reason}. {self.mend.format(self.path)}"
+
+
+class DamagedClip(UnusableFile):
+    """A file that is no video, or of which frames are missing.
+
+    ``reason`` begins with the kind of fault and a colon: empty, misnamed, no video, audio only, unknown codec,
+    truncated or damaged.
+    """
+
+    mend = "Replace the file, or take the clip out of the catalogue."
 
 
 @dataclass(frozen=True)
@@ -62,21 +70,6 @@ class VideoInfo:
     container: str
 
 
-def probe(path: Path | str) -> VideoInfo:
-    """Size, rate, codec and announced length of a video file; a few milliseconds, and none while it stays the same.
-
-    Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video.
-    """
-    status = regular(path)
-    return _probe(Path(path), status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=2**12)
-def _probe(path: Path, *_stamp: int) -> VideoInfo:
-    with opened(path) as stream:
-        return info_of(stream)
-
-
 def regular(path: Path | str) -> os.stat_result:
     """The status of a file, once it is sure that to read it cannot block.
 
@@ -86,11 +79,36 @@ def regular(path: Path | str) -> os.stat_result:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.") from None
-    kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
     if not stat.S_ISREG(status.st_mode):
-        what = kinds.get(stat.S_IFMT(status.st_mode), "device")
-        raise DamagedClip(path, f"no video: this is a {what}")
+        raise DamagedClip(path, f"no video: this is {kind_of(status)}")
     return status
+
+
+def remembered(files: int) -> Callable:
+    """Makes a function of a file's path remember what it found of so many, for as long as each stays the same."""
+
+    def decorate(look: Callable) -> Callable:
+        known = lru_cache(files)(lambda path, *stamp: look(path))
+
+        @wraps(look)
+        def found(path: Path | str):
+            status = regular(path)
+            return known(Path(path), status.st_mtime_ns, status.st_size)
+
+        found.cache_clear = known.cache_clear
+        return found
+
+    return decorate
+
+
+@remembered(2**12)
+def probe(path: Path | str) -> VideoInfo:
+    """Size, rate, codec and announced length of a video file; a few milliseconds, and none while it stays the same.
+
+    Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video.
+    """
+    with opened(path) as stream:
+        return info_of(stream)
 
 
 @contextmanager
@@ -233,19 +251,18 @@ class Walk:
                         yield frame
                 except av.error.FFmpegError as error:
                     trouble = f"damaged: cannot be decoded beyond {self.seen} frames ({error.strerror})"
-        except av.error.FFmpegError as error:
-            trouble = f"damaged: cannot be read to its end ({error.strerror})"
+        except DamagedClip as error:
+            trouble = error.reason
         shown = self.packets - self.hidden
         if not trouble and (not self.seen or self.seen <= last and self.seen < shown - SLACK):
             trouble = f"damaged: only {self.seen} of its {shown} frames can be decoded"
-        if reason := self.truncation() or trouble:
-            raise DamagedClip(path_of(self._stream), reason)
+        self._refuse(self.truncation() or trouble)
 
     def each_packet(self) -> Iterator[av.Packet]:
-        """Pass on the packets, counting them. Raises ``av.error.FFmpegError`` where the file cannot be read."""
+        """Pass on the packets, counting them. Raises DamagedClip where the file cannot be read to its end."""
         packets = self._stream.container.demux(self._stream)
         ask = self._heard if self._listens or self._until else lambda call: call()
-        while (packet := ask(lambda: next(packets, None))) is not None:
+        while (packet := ask(lambda: self._next(packets))) is not None:
             if packet.size:
                 self.packets += 1
                 self.hidden += self._is_hidden(packet)
@@ -253,6 +270,21 @@ class Walk:
                 # decoding times, not presentation times: those are wrong in AVI with packed B-frames
                 self._end = max(self._end, (packet.dts or 0) + (packet.duration or 1))
             yield packet
+
+    def _next(self, packets: Iterator[av.Packet]) -> av.Packet | None:
+        try:
+            return next(packets, None)
+        except av.error.FFmpegError as error:
+            self._refuse(f"damaged: cannot be read to its end ({error.strerror})")
+
+    def require_whole(self) -> None:
+        """Raises DamagedClip where the packets that have passed are not all, or none shows a frame."""
+        nothing = "empty: its video stream has no frames" if self.packets == self.hidden else ""
+        self._refuse(self.truncation() or nothing)
+
+    def _refuse(self, reason: str | None) -> None:
+        if reason:
+            raise DamagedClip(self._stream.container.name.removeprefix("file:"), reason)
 
     def truncation(self) -> str | None:
         """Why the stream ends before what is announced, or what FFmpeg complained of; ``None`` for neither."""
@@ -288,11 +320,6 @@ class Walk:
         """
         only_serves = self.info.codec == "vp8" and not bytes(packet)[0] & 0x10
         return packet.is_discard or (self._clock is not None and not self._clock.shows(bytes(packet))) or only_serves
-
-
-def path_of(stream: av.video.stream.VideoStream) -> Path:
-    """The file that a stream was ``opened`` from."""
-    return Path(stream.container.name.removeprefix("file:"))
 
 
 def _announced_end(stream: av.video.stream.VideoStream, container: str) -> float | None:

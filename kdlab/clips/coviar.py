@@ -11,9 +11,6 @@ from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.decode import Streamed
 from kdlab.clips.views import mirrored
 
-__all__ = ["DIFFERENCE", "MODALITIES", "Compressed", "flip_motion", "quantise_motion", "quantise_residual",
-           "tsn_frames"]
-
 MODALITIES = ("iframe", "motion", "residual")
 #: A control: what a residual is without motion, the plain difference to the I-frame.
 DIFFERENCE = "difference"
@@ -33,29 +30,26 @@ def quantise_residual(residual: np.ndarray) -> np.ndarray:
 
 def flip_motion(quantised: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
     """Quantised motion, uint8 (..., W, 2), of the mirrored picture: mirrored itself, and x pointing the other way."""
-    if isinstance(quantised, torch.Tensor):
-        flipped = quantised.flip(-2)
-        flipped[..., 0] = (256 - flipped[..., 0].short()).clamp(max=255).byte()
-        return flipped
-    flipped = quantised[..., ::-1, :].copy()
-    flipped[..., 0] = np.minimum(256 - flipped[..., 0].astype(np.int16), 255)  # 0 would become 256
-    return flipped
+    is_tensor = isinstance(quantised, torch.Tensor)
+    flipped = (quantised if is_tensor else torch.from_numpy(np.array(quantised))).flip(-2)
+    flipped[..., 0] = (256 - flipped[..., 0].short()).clamp(max=255).byte()  # 0 would become 256
+    return flipped if is_tensor else flipped.numpy()
 
 
-def tsn_frames(count: int, segments: int = 3, moving: bool = True, phases: np.ndarray | None = None) -> np.ndarray:
-    """One frame of each of ``segments`` equal parts of a clip of ``count`` frames: int64 (segments,).
+def tsn_frames(count: int, segments: int = 3, phases: np.ndarray | None = None) -> np.ndarray:
+    """One frame of each of ``segments`` equal parts of a clip of ``count`` frames: int64 (segments,); never frame 0,
+    which has no motion.
 
-    ``moving``: for motion or residual, which frame 0 does not have. ``phases (segments,)`` in [0, 1), drawn by whoever
-    trains, choose the frame within each part; without them it is the centre one, for testing.
+    ``phases (segments,)`` in [0, 1) choose the frame within each part; without them it is the centre one, for testing.
     """
     parts = np.arange(segments + 1)
-    length = (count - moving - 1) / segments
+    length = (count - 2) / segments
     if phases is None:
         chosen = np.round(length * (parts[:-1] + 0.5))
     else:
         edges = np.round(length * parts)
         chosen = edges[:-1] + np.floor(np.asarray(phases) * np.maximum(np.diff(edges), 1))
-    return np.clip(chosen.astype(np.int64) + moving, 0, count - 1)
+    return np.clip(chosen.astype(np.int64) + 1, 0, count - 1)
 
 
 @dataclass(frozen=True)

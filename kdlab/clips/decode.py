@@ -15,18 +15,18 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips import decoders
-from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, probe, regular
-from kdlab.clips.orientation import upright
+from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, probe, remembered
 from kdlab.clips.timeline import Timeline, timeline
 
 __all__ = ["DamagedClip", "Decoded", "Streamed", "VideoInfo", "each_frame", "gathered", "probe", "read_frames"]
@@ -124,6 +124,33 @@ class Streamed:
         return gathered(self.each_frame, path, indices)
 
 
+def upright(picture: np.ndarray, matrix: bytes | None) -> np.ndarray:
+    """``(H, W, C)`` as FFmpeg's own tools show it; contiguous. ``matrix`` is the frame's display matrix: 9 int32.
+
+    Quarter turns and mirrorings are exact; at other angles the picture turns on the spot and keeps its size. A matrix
+    of zeros, which some writers leave, says nothing.
+    """
+    if matrix is None:
+        return picture
+    a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).tolist()
+    if not (math.hypot(a, c) and math.hypot(b, d)):
+        return picture
+    angle = round(math.degrees(math.atan2(b / math.hypot(b, d), a / math.hypot(a, c)))) % 360  # clockwise
+    if angle in (0, 1):
+        turned = picture[::-1] if d < 0 and not angle else picture
+    elif angle == 90:
+        turned = picture.swapaxes(0, 1) if c > 0 else np.rot90(picture, -1)
+    elif angle == 180:
+        turned = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    elif angle == 270:
+        turned = np.rot90(picture, 2).swapaxes(0, 1) if c < 0 else np.rot90(picture)
+    else:
+        height, width = picture.shape[:2]
+        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -angle, 1)
+        turned = cv2.warpAffine(picture, turn, (width, height))
+    return np.ascontiguousarray(turned)
+
+
 class _Pictures:
     """Turns decoded frames into upright RGB pictures of the ``first`` one's size."""
 
@@ -158,8 +185,7 @@ def _outside(path: Path, wanted: int, count: int) -> ValueError:
 
 def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
     """As ``_in_order``, by decord."""
-    status = regular(path)
-    count = _agreed(path, status.st_mtime_ns, status.st_size)
+    count = _agreed(path)
     chosen = range(count) if wanted is None else wanted.tolist()
     if chosen and chosen[-1] >= count:
         raise _outside(path, chosen[-1], count)
@@ -174,8 +200,8 @@ def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
             raise DamagedClip(path, f"refused by decord: {at + 1} of its {count} frames come out")
 
 
-@lru_cache(maxsize=2**12)
-def _agreed(path: Path, *_stamp: int) -> int:
+@remembered(2**12)
+def _agreed(path: Path) -> int:
     """The number of frames of a file that PyAV finds sound and decord begins alike. Raises DamagedClip for others."""
     with opened(path) as stream:
         frames = Walk(stream).frames()

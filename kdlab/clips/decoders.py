@@ -16,8 +16,6 @@ import numpy as np
 
 from kdlab.clips.container import DamagedClip, probe
 
-__all__ = ["DECODERS", "alike", "chosen", "decord_reader", "in_order", "raw_name", "rgb"]
-
 DECODERS = ("pyav", "decord")
 _LEVELS = 1.0  # of 255; a frame whose mean difference is larger is another one. Conversions of colours differ by 0.2.
 

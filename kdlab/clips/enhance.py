@@ -11,25 +11,28 @@ One that has ``fitted(clip)`` can brighten clips too long for the memory: ``clip
 the whole clip would.
 """
 
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from kdlab.clips.steady_clahe import fitted_tables
 from kdlab.values import positive, whole
-
-__all__ = ["Clahe", "Gamma", "HistogramEqualisation"]
 
 Clip = Callable[[], Iterator[np.ndarray]]
 Brighten = Callable[[int, np.ndarray], np.ndarray]
 
-_AT_ONCE = 32 * 2**20  # bytes of frames that are enhanced as one array
+
+class _FrameByFrame:
+    def fitted(self, clip: Clip) -> Brighten:
+        """See above: each frame by itself."""
+        return lambda number, frame: self(frame[None])[0]
 
 
 @dataclass(frozen=True)
-class Gamma:
+class Gamma(_FrameByFrame):
     """``v' = floor(255 (v/255)^(1/gamma))``: a table of 256 entries (docs/methods.md, 1; DL-KDD's first enhancer).
 
     For dark clips (values below 79 at gamma 1.8) the table has no collision: at full resolution the enhanced clip holds
@@ -53,10 +56,6 @@ class Gamma:
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         return cv2.LUT(frames, self.table())
 
-    def fitted(self, clip: Clip) -> Brighten:
-        """See above: each frame by itself."""
-        return lambda number, frame: self(frame)
-
 
 def _on_luma(frames: np.ndarray, equalise) -> np.ndarray:
     """Apply a single-channel operation to the luma of each frame, leaving the colour differences alone."""
@@ -69,7 +68,7 @@ def _on_luma(frames: np.ndarray, equalise) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class HistogramEqualisation:
+class HistogramEqualisation(_FrameByFrame):
     """Equalise the histogram of luma: one table per frame, or, ``steady``, one for all frames (the pooled histogram).
 
     The steady one equalises the frames stacked into one tall picture: equal pixels stay equal, whenever they are seen.
@@ -88,7 +87,7 @@ class HistogramEqualisation:
     def fitted(self, clip: Clip) -> Brighten:
         """See above: each frame by itself, or with the table of all."""
         if not self.steady:
-            return lambda number, frame: self(frame[None])[0]
+            return super().fitted(clip)
         counts = sum(np.bincount(cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)[..., 0].ravel(), minlength=256)
                      for frame in clip())
         table = _equalising(counts)
@@ -107,7 +106,7 @@ def _equalising(counts: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Clahe:
+class Clahe(_FrameByFrame):
     """Contrast-limited adaptive histogram equalisation of the luma, on a grid of ``tiles`` × ``tiles``.
 
     ``steady``: the tables of a tile come from its pixels in all frames. It is CLAHE of one tall picture in which each
@@ -129,27 +128,34 @@ class Clahe:
         return f"clahe{self.clip_limit:g}x{self.tiles}{'-steady' if self.steady else ''}"
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        clahe = cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply
         if not self.steady:
-            return _on_luma(frames, clahe)
-        count, height, width, _ = frames.shape
-        tall = frames.swapaxes(0, 1).reshape(1, height * count, width, 3)
-        return np.ascontiguousarray(_on_luma(tall, clahe).reshape(height, count, width, 3).swapaxes(0, 1))
+            return _on_luma(frames, cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply)
+        brighten = self.fitted(lambda: iter(frames))
+        return np.stack([brighten(number, frame) for number, frame in enumerate(frames)])
 
     def fitted(self, clip: Clip) -> Brighten:
         """See above: each frame by itself, or with the tables of all."""
         if not self.steady:
-            clahe = cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply
-            return lambda number, frame: _on_luma(frame[None], clahe)[0]
-        head, size = [], 0
-        for frame in clip():
-            head.append(frame)
-            size += frame.nbytes
-            if size > _AT_ONCE:
-                break
-        else:
-            bright = self(np.stack(head))
-            return lambda number, frame: bright[number]
-        del head
-        equalise = fitted_tables(clip, self.clip_limit, self.tiles)
-        return lambda number, frame: _on_luma(frame[None], lambda luma: equalise(number, luma))[0]
+            return super().fitted(clip)
+        (height, width), count = next(clip()).shape[:2], sum(1 for _ in clip())
+        tall = _tall_luma(clip(), height * count, width, count, self.tiles)
+        cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply(tall, tall)
+        return lambda number, frame: _on_luma(frame[None], lambda _: tall[number : height * count : count, :width])[0]
+
+
+def _tall_luma(frames: Iterator[np.ndarray], rows: int, width: int, count: int, tiles: int) -> np.ndarray:
+    """The luma of a clip as one tall picture in a temporary file, for it may be long: row y of frame t at y T + t.
+
+    Where tiles do not fit, it is mirrored below and beside to as many pixels as OpenCV would mirror, in memory.
+    """
+    below, beside = (tiles - rows % tiles, tiles - width % tiles) if rows % tiles or width % tiles else (0, 0)
+    shape = rows + below, width + beside
+    with tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and would end the process later
+            os.posix_fallocate(file.fileno(), 0, shape[0] * shape[1])
+        tall = np.memmap(file, np.uint8, "w+", shape=shape)
+    for number, frame in enumerate(frames):
+        luma = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)[..., 0]
+        tall[number:rows:count] = cv2.copyMakeBorder(luma, 0, 0, 0, beside, cv2.BORDER_REFLECT_101)
+    tall[rows:] = tall[rows - 2 : rows - 2 - below : -1]
+    return tall

@@ -14,15 +14,13 @@ import numpy as np
 
 from kdlab.clips.coviar import flip_motion
 from kdlab.clips.decode import DamagedClip, Streamed
-from kdlab.clips.views import Raw, TooShort, View, streamed
+from kdlab.clips.views import Around, Raw, TooShort, View, streamed
 from kdlab.contents import once
 from kdlab.values import positive
 
-__all__ = ["Flow", "FlowFiles"]
-
 
 @dataclass(frozen=True)
-class Flow(Streamed):
+class Flow(Around):
     """Dense flow (DIS) of the view ``of``, from the frame before to each frame; the first has the second's.
 
     Cut at ± ``bound`` pixels a frame, in pixels of the frames as decoded.
@@ -39,10 +37,6 @@ class Flow(Streamed):
     @property
     def name(self) -> str:
         return f"flow{self.bound:g}-{self.of.name}"
-
-    @property
-    def whole(self) -> bool:
-        return getattr(self.of, "whole", False)
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """All rows of ``path``, or those at ascending ``indices``: uint8 (H, W, 2), ``128 + 127 v / bound``.

@@ -8,8 +8,6 @@ import numpy as np
 from kdlab.clips.catalogue import Catalogue, CatalogueError
 from kdlab.values import whole
 
-__all__ = ["HeldOut", "halves"]
-
 
 @dataclass(frozen=True)
 class HeldOut:

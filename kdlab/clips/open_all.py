@@ -4,29 +4,21 @@ import os
 import pickle
 import time
 import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
-from functools import cache
+from itertools import repeat
 from multiprocessing import parent_process
 
 import cv2
 import torch
 
-from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.decode import DamagedClip
-from kdlab.clips.splits import some
 from kdlab.clips.views import ClipBatches, TooShort, UnusableClips
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
-
-__all__ = ["kept", "open_all", "opened_under", "unusable"]
-
-_CHUNK = 16  # at most so many clips for a worker at once
 
 
 def open_all(parts: Sequence[ClipBatches], what: str = "opening clips", patience: float = 5.0) -> None:
@@ -43,24 +35,23 @@ def unusable(parts: Sequence[ClipBatches], what: str = "opening clips", patience
     """What ``open_all`` would raise, one error a clip. Fills the cache.
 
     Clips that are in the cache are opened in no time, so this process begins alone; where the rest would take it more
-    than ``patience`` seconds, the other cores help. A worker of a pool goes on alone, since its like have the other
-    cores, and so does a process whose views no other can import (they stand in a notebook).
+    than ``patience`` seconds, all cores help. A worker of a pool goes on alone, since its like have the other cores,
+    and so does a process whose views no other can import (they stand in a notebook).
     """
     jobs = [(clips, record) for clips in parts
             for record in {(r.path, r.start, r.end): r for r in clips.records}.values()]
-    found = dict(track(_opened(jobs, patience), what, len(jobs)))
-    return [found[number] for number in range(len(jobs)) if found[number]]
+    return [error for error in track(_opened(jobs, patience), what, len(jobs)) if error]
 
 
-def _opened(jobs: list[tuple[ClipBatches, ClipRecord]], patience: float) -> Iterator[tuple[int, Exception | None]]:
+def _opened(jobs: list[tuple[ClipBatches, ClipRecord]], patience: float) -> Iterator[Exception | None]:
     alone = parent_process() is not None or available_cores() == 1
-    for number, job in enumerate(jobs):
+    for number, job in enumerate(jobs, 1):
         began = time.monotonic()
         error = opened_under(*job)
-        left = (time.monotonic() - began) * (len(jobs) - number - 1)
-        yield number, error
+        left = (time.monotonic() - began) * (len(jobs) - number)
+        yield error
         if left > patience and not alone:
-            yield from _on_all_cores(jobs, number + 1)
+            yield from _on_all_cores(jobs[number:])
             return
 
 
@@ -84,99 +75,31 @@ def kept(clips: ClipBatches, records: Sequence[ClipRecord]) -> tuple[Exception |
     return None, next((str(warning.message) for warning in told if warning.category is RuntimeWarning), "")
 
 
-def _on_all_cores(jobs: list[tuple[ClipBatches, ClipRecord]], first: int) -> Iterator[tuple[int, Exception | None]]:
-    """The jobs from ``first`` on, in the order in which they end. This process takes the last ones, and begins while
-    the others start."""
-    others = min(available_cores(), len(jobs) - first) - 1
-    size = max(1, min(_CHUNK, (len(jobs) - first) // (256 * (others + 1))))
-    todo: deque[list[int]] = deque()  # numbers of jobs of one part
-    for number in range(first, len(jobs)):
-        if not todo or jobs[todo[-1][0]][0] is not jobs[number][0] or len(todo[-1]) == size:
-            todo.append([])
-        todo[-1].append(number)
+def _on_all_cores(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:
+    workers = min(available_cores(), len(jobs))
     with ExitStack() as stack:
-        stack.enter_context(_one_thread())
-        at_work: dict[Future, list[int]] = {}
         try:
-            for clips in {id(clips): clips for clips, _ in jobs}.values():
-                _packed(clips, ())
-            processes = stack.enter_context(pool(others, preload=[__name__])) if others else None
+            packed = [pickle.dumps(replace(clips, records=(record,))) for clips, record in jobs]
+            processes = stack.enter_context(pool(workers, preload=[__name__]))
+            found = processes.map(_open, packed, chunksize=max(1, min(16, len(jobs) // (8 * workers))))
         except (pickle.PicklingError, AttributeError, TypeError, SystemExit):  # the last: a script without a main guard
-            processes = None
-
-        def hand_over(chunks: list[list[int]]) -> None:
-            for its in chunks:
-                packed = _packed(jobs[its[0]][0], [jobs[number][1] for number in its])
-                at_work[processes.submit(_open_chunk, packed)] = its
-
-        begun = None
-        if processes:  # whoever submits the first waits until a worker has imported all of this: not this thread
-            begun = stack.enter_context(ThreadPoolExecutor(1)).submit(
-                hand_over, [todo.popleft() for _ in range(min(2 * others, len(todo)))])
+            found = repeat("again")
         try:
-            while todo or at_work or begun:
-                if begun and (begun.done() or not todo):
-                    begun = begun.result()
-                while todo and processes and not begun and len(at_work) < 2 * others:
-                    hand_over([todo.popleft()])
-                if todo:
-                    number = todo[-1].pop()
-                    if not todo[-1]:
-                        todo.pop()
-                    yield number, opened_under(*jobs[number])
-                if begun:
-                    continue
-                for job in wait(at_work, None if not todo else 0, FIRST_COMPLETED).done:
-                    found = job.result()
-                    its = at_work.pop(job)
-                    if found is None:
-                        processes = None
-                    for number, error in zip(its, found or ["again"] * len(its), strict=True):
-                        yield number, opened_under(*jobs[number]) if error == "again" else error
+            for job in jobs:
+                error = next(found)
+                yield opened_under(*job) if error == "again" else error
         except BrokenProcessPool as error:
-            names = some(str(jobs[number][1].path) for its in at_work.values() for number in its)
-            raise ChildProcessError(f"a process was killed while it opened {names or 'clips'} or a clip near them. Out "
-                                    "of memory? Then make the clips smaller. The same call goes on from there."
-                                    ) from error
+            raise ChildProcessError(f"a process was killed while it opened {job[1].path} or a clip near it. Out of "
+                                    "memory? Then make the clips smaller. The same call goes on from there.") from error
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The other cores belong to the workers meanwhile."""
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
-
-
-def _packed(clips: ClipBatches, records: Sequence[ClipRecord]) -> bytes:
-    """Some clips, with a cache at the same place that does not carry along what is known of all others."""
-    place = FrameCache(clips.cache.root, clips.cache.limit_bytes)
-    return pickle.dumps(replace(clips, records=tuple(records), cache=place))
-
-
-def _open_chunk(packed: bytes) -> list | None:
-    """For each clip None, an error, or "again" where the owner should see for itself; None when nothing can be said."""
+def _open(packed: bytes) -> Exception | str | None:
+    """What is wrong with a clip, or "again" where the owner should see for itself."""
     os.environ["KDLAB_HEADLESS"] = "quiet"  # the owner shows how far it is
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    try:
+    try:  # a view of the owner's own, which only the owner has; not every error survives the way between processes
         clips = pickle.loads(packed)
-    except Exception:  # a view of the owner's own, which only the owner has
-        return None
-    clips = replace(clips, cache=_one_cache(clips.cache.root, clips.cache.limit_bytes))
-    return [_tried(clips, record) for record in clips.records]
-
-
-_one_cache = cache(FrameCache)  # which counts the bytes in its folder
-
-
-def _tried(clips: ClipBatches, record: ClipRecord) -> Exception | str | None:
-    try:
-        return opened_under(clips, record)
-    except Exception:  # not every error survives the way between processes: the owner will have it whole
+        return opened_under(clips, clips.records[0])
+    except Exception:
         return "again"

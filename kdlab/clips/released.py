@@ -3,26 +3,19 @@
 Formats and counts are those of docs/methods.md, section 6. A reader takes the folder that holds the clips and, in it
 or beside it, the released lists; ``split`` names a published split; ``expected`` replaces the published counts.
 Labels are 0-based in the released order; validation is carved from train by group. All raise CatalogueError or
-FileNotFoundError with file and row: a count that is not the published one, a class number that is not the folder's,
-a clip listed twice, a missing file.
+FileNotFoundError with file and row.
 """
 
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord, group_from_name, open_clips, own_folds, with_splits
 from kdlab.clips.splits import some
-from kdlab.clips.tables import (
-    check_counts,
-    check_name,
-    find_near,
-    near,
-    read_list,
-    read_table,
-)
+from kdlab.clips.tables import check_counts, check_name, find_near, near, read_list, read_table, read_text, times
 from kdlab.clips.tree import CatalogueError, is_video, refuse_odd
 
 Counts = Mapping[str, int]
@@ -36,6 +29,10 @@ DARK48_COUNTS = dict.fromkeys("123", {"train": 7052, "test": 1763})
 UCF_COUNTS = {"1": {"train": 9537, "test": 3783}, "2": {"train": 9586, "test": 3734},
               "3": {"train": 9624, "test": 3696}}
 HMDB_COUNTS = dict.fromkeys("123", {"train": 3570, "test": 1530})
+THUMOS_VIDEOS = {"csv": {"train": 200, "test": 212}, "json": {"train": 200, "test": 210}}
+THUMOS_SEGMENTS = {"csv": {"train": 3007, "test": 3358}, "json": {"train": 3007, "test": 3311}}
+_SUBSETS = {"val": "train", "test": "test"}  # THUMOS trains on its validation videos
+_Row = tuple[str, str, str, str, str, str]  # where, split, video, class, start, end
 _HMDB_NOTE = ("Within a class a source video is on one side of the split; under another class the same video may be on "
               "the other side (457 to 529 of the 1,530 test clips).")
 
@@ -149,6 +146,61 @@ def coviar(root: Path | str, name: str, split: str = "1", expected: Counts | Non
     note = "The order of the classes is CoViAR's: never mix its class numbers with those of the released set."
     title = "HMDB-51" if hmdb else "UCF-101"
     return finish(f"{title} (CoViAR)", root, index.values(), records, expected, (note, *[_HMDB_NOTE] * hmdb))
+
+
+def thumos14(root: Path | str, split: str = "csv", expected: Counts | None = None) -> Catalogue:
+    """20 classes, one record per segment; the id is ``<class>/<video>@<start>-<end>``, the group is the video.
+
+    ``split`` names the ground truth: "csv" reads the annotation tables, of 212 test videos and a 213th with Ambiguous
+    segments alone, which are left out. "json" reads the file that published scores are made with: 210 test videos,
+    without video_test_0000270 and video_test_0001496. Some segments of either end after their video does.
+    ``expected`` replaces the counts of segments; videos are not counted then.
+    """
+    counts = expected or published(THUMOS_SEGMENTS, split)
+    index = {name: number for _, (number, name) in
+             read_list(near(root, "Class Index_Detection.txt"), 2, name_first=False)}
+    rows = list(_from_json(root, index) if split == "json" else _from_tables(root, index))
+    kept = [row for row in rows if row[3] != "Ambiguous"]
+    records = []
+    for where, part, video, name, *cells in kept:
+        start, end = times(*cells, where)
+        records.append(ClipRecord(f"{name}/{video}@{start:g}-{end:g}", Path(f"{video}.mp4"), list(index).index(name),
+                                  part, video, start, end, where))
+    videos = Counter(part for part, _ in {row[1:3] for row in kept})
+    if expected is None:
+        check_counts(f"{root} (videos of THUMOS14)", videos, THUMOS_VIDEOS[split])
+    tested = sum(record.split == "test" for record in records)
+    note = (f"Ground truth: {split}, {videos['test']} test videos with {tested} segments; {len(rows) - len(kept)} "
+            "Ambiguous ones are left out.")
+    return finish("THUMOS14", root, index, records, counts, (note,))
+
+
+def _from_tables(root: Path | str, index: dict[str, str]) -> Iterator[_Row]:
+    for prefix, split in _SUBSETS.items():
+        path = near(root, f"{prefix}_Annotation.csv")
+        for row, cells in read_table(path, ("video", "type", "type_idx", "start", "end")):
+            where, name, number = f"{path}, row {row}", cells["type"], cells["type_idx"]
+            if number != (index | {"Ambiguous": "0"}).get(name):
+                raise CatalogueError(f"{where}: class {number} {name} is not in the class index. Take both files as "
+                                     "they were released.")
+            yield where, split, cells["video"], name, cells["start"], cells["end"]
+
+
+def _from_json(root: Path | str, index: dict[str, str]) -> Iterator[_Row]:
+    path = near(root, "thumos_gt.json")
+    try:
+        for video, its in json.loads(read_text(path, "It belongs to the released lists."))["database"].items():
+            for number, annotation in enumerate(its["annotations"]):
+                where, (start, end) = f"{path}, {video}, annotation {number}", annotation["segment"]
+                if annotation["label"] not in index or its["subset"] not in ("train", "test"):
+                    raise CatalogueError(f"{where}: class {annotation['label']} in subset {its['subset']} is unknown. "
+                                         "Take the file as it was released.")
+                yield where, its["subset"], video, annotation["label"], str(start), str(end)
+    except CatalogueError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CatalogueError(f"{path}: not the ground truth of THUMOS14 ({error!r}): expected database → video → "
+                             "subset, annotations → segment, label.") from None
 
 
 def seen_sources(catalogue: Catalogue) -> frozenset[str]:

@@ -4,7 +4,7 @@ Both read the file in order, frame by frame; decord is also asked for single fra
 """
 
 import time
-from collections.abc import Iterator
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +13,10 @@ import numpy as np
 
 from kdlab.clips.container import DamagedClip
 from kdlab.clips.decode import each_frame
-from kdlab.clips.decoders import alike, chosen, decord_reader, distance, in_order, rgb
+from kdlab.clips.decoders import DECODERS, alike, chosen, decord_reader, distance, in_order, rgb
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["Opinions", "opinions", "seconds", "side_by_side"]
 
 _EVERY = 4  # of the frames, asked of decord by number
 
@@ -58,12 +56,11 @@ class Opinions:
         return "; ".join(said)
 
 
-def opinions(path: Path | str) -> Opinions:
-    """Read a file by both. Raises FileNotFoundError, ValueError where decord is not installed."""
-    path, asked = Path(path), _by_number(Path(path))
-    reasons, counts = ["", ""], [0, 0]
+def opinions(path: Path | str, alone: bool = False) -> Opinions:
+    """Read a file by both, or by PyAV ``alone``. Raises FileNotFoundError, ValueError where decord is not installed."""
+    path, reader, reasons, counts = Path(path), None, ["", ""], [0, 0]
     differing = single = wrong = 0
-    worst, readers = 0.0, (each_frame(path, decoder="pyav"), in_order(path))
+    worst, readers = 0.0, (each_frame(path, decoder="pyav"), iter(()) if alone else in_order(path))
     while True:
         pair = []
         for which, frames in enumerate(readers):
@@ -75,26 +72,30 @@ def opinions(path: Path | str) -> Opinions:
             pair.append(frame)
         ours, theirs = pair
         if ours is None and theirs is None:
-            break
+            return Opinions(*counts, tuple(reasons), differing, float(worst), single, wrong)
         if ours is None or theirs is None:
             continue
         if not alike(ours, theirs):
             differing += 1
             worst = max(worst, distance(ours, theirs) if ours.shape == theirs.shape else np.inf)
         elif (counts[0] - 1) % _EVERY == 0:  # that it is another in any case has been said
-            again = asked(counts[0] - 1)
-            single, wrong = single + 1, wrong + (again is None or not alike(ours, again))
-    return Opinions(*counts, tuple(reasons), differing, float(worst), single, wrong)
+            single += 1
+            try:
+                reader = reader or decord_reader(path)
+                wrong += not alike(ours, rgb(reader[counts[0] - 1]))
+            except Exception:  # its own error, or an index beyond the end
+                wrong += 1
 
 
-def seconds(path: Path | str, repeats: int = 3) -> dict[str, float]:
-    """CPU seconds in which each reads the whole of a sound file: the least of interleaved ``repeats``."""
+def seconds(path: Path | str, repeats: int = 3, alone: bool = False) -> dict[str, float]:
+    """CPU seconds in which each, or PyAV ``alone``, reads the whole of a sound file: the least of interleaved
+    ``repeats``."""
     ways = {"pyav": lambda: each_frame(path, decoder="pyav"), "decord": lambda: in_order(path)}
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, list[float]] = defaultdict(list)
     for _ in range(repeats):
-        for name, way in ways.items():
+        for name in ("pyav",) if alone else ways:
             began = time.process_time()
-            _drop(way())
+            deque(ways[name](), maxlen=0)
             found[name].append(time.process_time() - began)
     return {name: min(times) for name, times in found.items()}
 
@@ -105,48 +106,16 @@ def side_by_side(files: dict[str, Path]) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        chosen("decord")
+        alone = not chosen("decord")
     except ValueError:
-        found = [(title, _say(*_alone(path)), "not installed here", "") for title, path in files.items()]
-    else:
-        found = []
-        for title, path in files.items():
-            its = opinions(path)
-            both, spent = min(its.pyav, its.decord), {} if any(its.reasons) else seconds(path)
-            found.append((title, _say(its.pyav, its.reasons[0], spent.get("pyav")),
-                          _say(its.decord, its.reasons[1], spent.get("decord")), f"{both - its.differing} of {both}"))
-    return pd.DataFrame(found, columns=["file", "PyAV", "decord", "same frames"])
-
-
-def _alone(path: Path) -> tuple[int, str, float]:
-    """Frames by PyAV, the reason why not more, and CPU seconds."""
-    began, count = time.process_time(), 0
-    try:
-        for _ in each_frame(path, decoder="pyav"):
-            count += 1
-    except DamagedClip as error:
-        return count, error.reason, 0.0
-    return count, "", time.process_time() - began
-
-
-def _say(frames: int, reason: str, seconds: float | None = None) -> str:
-    return reason or f"{frames} frames" + (f", {1000 * seconds:.0f} ms" if seconds else "")
-
-
-def _drop(frames: Iterator[np.ndarray]) -> None:
-    for _ in frames:
-        pass
-
-
-def _by_number(path: Path):
-    """A function of a frame's number: decord's frame, None where it has none; the file is opened when it is needed."""
-    reader = []
-
-    def asked(number: int) -> np.ndarray | None:
-        try:
-            reader[:] = reader or [decord_reader(path)]
-            return rgb(reader[0][number])
-        except Exception:  # its own error, or an index beyond the end
-            return None
-
-    return asked
+        alone = True
+    rows = []
+    for title, path in files.items():
+        its = opinions(path, alone)
+        spent = {} if any(its.reasons) else seconds(path, alone=alone)
+        ours, theirs = (reason or f"{count} frames" + (f", {1000 * spent[name]:.0f} ms" if name in spent else "")
+                        for name, reason, count in zip(DECODERS, its.reasons, (its.pyav, its.decord), strict=True))
+        both = min(its.pyav, its.decord)
+        same = ("not installed here", "") if alone else (theirs, f"{both - its.differing} of {both}")
+        rows.append((title, ours, *same))
+    return pd.DataFrame(rows, columns=["file", "PyAV", "decord", "same frames"])

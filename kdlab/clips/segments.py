@@ -4,7 +4,6 @@ CoViAR draws crop and flip for each modality anew; then a teacher that sees moti
 look at different places. Here they share all of it (docs/methods.md, 3.1 and 4.4).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,32 +13,7 @@ import torch
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import tsn_frames
-from kdlab.clips.timeline import timeline
-from kdlab.clips.views import Batch, ClipBatches, Draw, TooShort, View, Window, mirror_of, streamed, tag
-from kdlab.values import fraction, positive, whole
-
-__all__ = ["SegmentBatches", "Segments", "SegmentsDraw"]
-
-
-@dataclass(frozen=True)
-class SegmentsDraw(Draw):
-    """A draw of P-frames, one of each segment, and of a box; all of them are the same for every modality.
-
-    The box has ``scale`` times what ``crop`` leaves of each side, so it has the shape of the picture.
-    """
-
-    scale: float = 1.0
-
-    def cut(self, pixels: np.ndarray, crop: int) -> np.ndarray:
-        """Cut ``(T, h, w, C)`` quantised pixels to ``(T, crop, w', C)``, w' / crop being the shape of the picture."""
-        h, w = pixels.shape[1:3]
-        height, width = crop, round(crop * w / h)
-        box_h, box_w = round(self.scale * height), round(self.scale * width)
-        y, x = round(self.top * (h - box_h)), round(self.left * (w - box_w))
-        cut = pixels[:, y : y + box_h, x : x + box_w]
-        if (box_h, box_w) != (height, width):
-            cut = np.stack([cv2.resize(frame, (width, height)) for frame in cut])
-        return cut
+from kdlab.clips.views import ClipBatches, Draw, TooShort, View, Window, called, streamed, tag
 
 
 @dataclass(frozen=True)
@@ -55,32 +29,66 @@ class Segments(Window):
     crop: int = 52
     scales: tuple[float, ...] = (1.0,)
 
-    def __post_init__(self):
-        super().__post_init__()
-        whole(1, number_of_scales=len(self.scales))
-        positive(scales=list(self.scales))
-        fraction("a box does not exceed the picture", scales=list(self.scales))
+    @property
+    def boxes(self) -> list[tuple[float, float]]:
+        """The training boxes (height, width) to choose from."""
+        return [(scale, scale) for scale in self.scales]
 
-    def draw(self, count: int, phases: np.ndarray | None = None, **place) -> SegmentsDraw:
-        return SegmentsDraw(tsn_frames(count, self.frames, phases=phases), **place)
-
-    def centre(self, length: int) -> SegmentsDraw:
+    def centre(self, length: int) -> Draw:
         """The evaluation draw: the centre of each segment and of the picture, not flipped."""
-        return self.draw(length)
+        return Draw(tsn_frames(length, self.frames))
 
-    def random(self, length: int, generator: torch.Generator) -> SegmentsDraw:
-        """A training draw: a random frame of each segment, random place, size and flip."""
-        top, left, flip, scale, *phases = torch.rand(4 + self.frames, generator=generator).tolist()
-        return self.draw(length, np.array(phases), top=top, left=left, flip=flip < 0.5,
-                         scale=self.scales[int(scale * len(self.scales))])
+    def random(self, length: int, generator: torch.Generator) -> Draw:
+        """A training draw: a random frame of each segment, random place, box and flip."""
+        top, left, flip, which, *phases = torch.rand(4 + self.frames, generator=generator).tolist()
+        return Draw(tsn_frames(length, self.frames, phases=np.array(phases)), top, left, flip < 0.5,
+                    self.boxes[int(which * len(self.boxes))])
+
+    def cut(self, draw: Draw, pixels: np.ndarray) -> np.ndarray:
+        """``(T, h, w, C)`` quantised pixels to ``(T, crop, w', C)``, w' / crop being the shape of the picture."""
+        height, width = self.crop, round(self.crop * pixels.shape[2] / pixels.shape[1])
+        scale = draw.box[0] if draw.box else 1.0
+        return _sized(draw.placed(pixels, round(scale * height), round(scale * width)), height, width)
 
     def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "SegmentBatches":
         """As in ``Window``, under views that are ``coviar.Compressed``."""
         return SegmentBatches(catalogue.split(split), views, self)
 
 
+@dataclass(frozen=True)
+class PaperSegments(Segments):
+    """CoViAR's window (docs/methods.md, 3.6): three segments of pictures with a short side of 256 pixels, seen at 224².
+
+    A training box has two of ``scales``, in parts of the short side, as its sides, equal or neighbours, as in the
+    released code, and is resized to a square. For evaluation the whole picture is squeezed to a square as high as its
+    short side, and then cut.
+    """
+
+    side: int = 256
+    crop: int = 224
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75)
+
+    @property
+    def boxes(self) -> list[tuple[float, float]]:
+        return [(a, b) for i, a in enumerate(self.scales) for j, b in enumerate(self.scales) if abs(i - j) < 2]
+
+    def cut(self, draw: Draw, pixels: np.ndarray) -> np.ndarray:
+        """``(T, h, w, C)`` quantised pixels to ``(T, crop, crop, C)``."""
+        short = min(pixels.shape[1:3])
+        if not draw.box:
+            return draw.placed(_sized(pixels, short, short), self.crop, self.crop)
+        return _sized(draw.placed(pixels, *(int(part * short) for part in draw.box)), self.crop, self.crop)
+
+
+def _sized(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    if pixels.shape[1:3] == (height, width):
+        return pixels
+    return np.stack([cv2.resize(frame, (width, height)) for frame in pixels])
+
+
 class SegmentBatches(ClipBatches):
-    """Batches under views that are ``coviar.Compressed``, through a window that is :class:`Segments`.
+    """Batches under views that are ``coviar.Compressed``, through a window that is :class:`Segments`: every view
+    ``(B, C, T, h, w)`` in [0, 1].
 
     ``records`` name MPEG-4 part 2 files; what :func:`kdlab.clips.compressed.scan` refuses is refused here too.
     """
@@ -89,39 +97,17 @@ class SegmentBatches(ClipBatches):
         """Frames of a clip. Raises :class:`TooShort` for one without a P-frame."""
         count = self.stretch(record)[1]
         if count < 2:
-            what = record.path if record.start is record.end is None else f"{record.id} of {record.path}"
-            raise TooShort(f"{what} has {'one' if count == 1 else 'no'} frame, so no motion; remove the clip from the "
-                           "index")
+            raise TooShort(f"{called(record)} has {'one' if count == 1 else 'no'} frame, so no motion; remove the clip "
+                           "from the index")
         return count
 
-    def stretch(self, record: ClipRecord) -> tuple[int, int]:
-        """As in ``ClipBatches``."""
-        count = len(scan(record.path).kinds)
-        if record.start is None and record.end is None:
-            return 0, count
-        return timeline(record.path).stretch(record.start, record.end, count)
+    def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
+        """As in ``ClipBatches``: the rows that stand for ``frames``."""
+        rows = view.rows(record.path, self.stretch(record)[0] + frames)
+        return self.cache.frames(record.path, rows, self.window.side, streamed(view), tag(view))
 
-    def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
-        """The batch of ``records[i]`` cut by ``draws``: every view ``(B, C, T, h, w)`` in [0, 1]."""
-        chosen = [self.records[i] for i in indices]
-        shown = [self.stretch(record)[0] + draw.frames for record, draw in zip(chosen, draws, strict=True)]
-        tensors = {}
-        for name, view in self.views.items():
-            rows = [view.rows(record.path, frames) for record, frames in zip(chosen, shown, strict=True)]
-            pixels = [self.cache.frames(record.path, its, self.window.side, streamed(view), tag(view))
-                      for record, its in zip(chosen, rows, strict=True)]
-            for record, its in zip(chosen, pixels, strict=True):
-                if its.shape != pixels[0].shape:
-                    raise ValueError(f"{record.path} has pictures of another shape than {chosen[0].path}; bring all "
-                                     "clips to one size: kdlab data transcode FOLDER --out OTHER_FOLDER")
-            cut = np.stack([draw.apply(its, self.window.crop, mirror_of(view))
-                            for draw, its in zip(draws, pixels, strict=True)])
-            tensors[name] = torch.from_numpy(cut).permute(0, 4, 1, 2, 3).float().div_(255)
-        return Batch(tensors, torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
+    def _has_parts(self, record: ClipRecord) -> bool:
+        return False
 
-    def statistics(self, view: str, clips: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
-        """As in ``ClipBatches``: mean and standard deviation per channel, each ``(C,)``."""
-        step = max(1, len(self.records) // clips)
-        some = SegmentBatches(self.records[::step], {view: self.views[view]}, self.window, self.cache)
-        pixels = torch.cat([batch.views[view] for batch in some.evaluation()]).double()
-        return pixels.mean((0, 2, 3, 4)).float(), pixels.std((0, 2, 3, 4), correction=0).clamp_min(1e-3).float()
+    def _count(self, record: ClipRecord) -> int:
+        return len(scan(record.path).kinds)

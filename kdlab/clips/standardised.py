@@ -6,8 +6,6 @@ import torch
 
 from kdlab.clips.views import Around, Raw, View
 
-__all__ = ["Standardised"]
-
 
 @dataclass(frozen=True)
 class Standardised(Around):
@@ -21,6 +19,6 @@ class Standardised(Around):
 
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         """``(B, C, T, H, W)`` → the same shape, zero mean and unit deviation over each clip as the network sees it."""
-        pixels = self.of.finish(pixels) if hasattr(self.of, "finish") else pixels
+        pixels = super().finish(pixels)
         centred = pixels - pixels.mean((1, 2, 3, 4), keepdim=True)
         return centred / (centred.square().mean((1, 2, 3, 4), keepdim=True).sqrt() + 1e-3)

@@ -5,15 +5,12 @@ within half a frame of its place at the file's mean rate, the rate stands for th
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
-import av
 import numpy as np
 
-from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, regular
-
-__all__ = ["Timeline", "timeline"]
+from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, remembered
 
 _SEEKABLE = {("h264", "mp4"), ("h264", "mkv")}
 
@@ -79,30 +76,19 @@ class Timeline:
         return after - (after > 0 and moment - edges[after - 1] < edges[after] - moment)
 
 
+@remembered(256)
 def timeline(path: Path | str) -> Timeline:
     """The times of a file's frames; remembered for as long as the file stays the same.
 
     Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video or is truncated.
     """
-    status = regular(path)
-    return _timeline(Path(path), status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=256)
-def _timeline(path: Path, *_stamp: int) -> Timeline:
     with opened(path) as stream:
         walk, packets = Walk(stream), []
-        try:
-            for packet in walk.each_packet():
-                if packet.size and walk.packets - walk.hidden > len(packets):
-                    packets.append((packet.pts, packet.dts, packet.is_keyframe))
-        except av.error.FFmpegError as error:
-            raise DamagedClip(path, f"damaged: cannot be read to its end ({error.strerror})") from None
-        if reason := walk.truncation():
-            raise DamagedClip(path, reason)
+        for packet in walk.each_packet():
+            if packet.size and walk.packets - walk.hidden > len(packets):
+                packets.append((packet.pts, packet.dts, packet.is_keyframe))
+        walk.require_whole()
         unit, info = float(stream.time_base), walk.info
-    if not packets:
-        raise DamagedClip(path, "empty: its video stream has no frames")
     count, packed = len(packets), info.codec == "mpeg4" and walk.hidden > 0
     # presentation times are wrong in AVI; its decoding times count the dropped frames of a capture, too
     stamps = [dts if info.container == "avi" else pts for pts, dts, _ in packets]

@@ -17,15 +17,13 @@ from av.video.reformatter import VideoReformatter
 from kdlab.clips.cache import file_key
 from kdlab.clips.compressed import Unsuited, scan
 from kdlab.clips.container import DamagedClip, Walk, opened
-from kdlab.clips.orientation import upright
+from kdlab.clips.decode import upright
 from kdlab.clips.tree import Tree, named, why_no_file
 from kdlab.files import sweep, write_atomically
 from kdlab.ours import NotOurs, begins_with
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
 from kdlab.values import whole
-
-__all__ = ["CoviarFormat", "Made", "transcode"]
 
 _LARGEST = 2**13 - 1  # its header has 13 bits for each side
 
@@ -73,7 +71,7 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     FileNotFoundError where there is no video, ValueError when two would get one name or one would replace a file that
     was not made here, StorageFull when ``out`` cannot be written.
     """
-    asked, (source, out) = source, (Path(os.path.realpath(named(place))) for place in (source, out))
+    given, (source, out) = source, (Path(os.path.realpath(named(place))) for place in (source, out))
     tree = Tree()
     if source.is_dir():
         root, files = source, [file for file in tree.videos(source) if not file.is_relative_to(out)]
@@ -82,7 +80,7 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     odd = [Made(file, out / file.relative_to(root).with_suffix(".avi"), reason=why) for file, why in tree.odd.items()]
     if not files:
         why = "".join(f" ({its.source.name}: {its.reason})" for its in odd[:1])
-        raise FileNotFoundError(f"{asked}: no video there{why}. Name a video, or a folder with videos in it.")
+        raise FileNotFoundError(f"{given}: no video there{why}. Name a video, or a folder with videos in it.")
     jobs = [(file, out / file.relative_to(root).with_suffix(".avi"), form) for file in files]
     known: dict[Path, Path] = {file: file for file in files}
     for file, target, _ in jobs:
@@ -129,26 +127,21 @@ def _is_whole(target: Path, note: str) -> bool:
 
 
 def _write(source: Path, target: Path, form: CoviarFormat, note: str) -> None:
-    try:
-        with opened(source) as stream, av.open(str(target), "w", format="avi", options={"fflags": "+bitexact"}) as file:
-            walk, converter, number = Walk(stream), VideoReformatter(), 0
-            file.metadata["comment"] = note
-            fps = walk.info.fps or 25.0
-            rate = Fraction(fps).limit_denominator(65535 // ceil(fps))  # the format has 16 bits for the clock
-            made = file.add_stream("mpeg4", rate=rate, options={
-                "flags": "+qscale", "global_quality": str(118 * form.quantiser), "qmin": str(form.quantiser),
-                "sc_threshold": "1000000000", "bf": "0"})  # no I-frames but the regular ones
-            made.width, made.height, made.pix_fmt = form.width, form.height, "yuv420p"
-            made.codec_context.gop_size, made.codec_context.thread_count = form.gop, 1
-            for number, frame in enumerate(walk.frames()):
-                if matrix := frame.side_data.get("DISPLAYMATRIX"):
-                    turned = upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), matrix)
-                    frame = av.VideoFrame.from_ndarray(turned, "rgb24")
-                frame = converter.reformat(frame, form.width, form.height, "yuv420p", interpolation="BICUBIC",
-                                           threads=1)
-                frame.pts, frame.time_base, frame.pict_type = number, 1 / rate, PictureType.NONE
-                file.mux(made.encode(frame))
-            file.mux(made.encode())
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+    with opened(source) as stream, av.open(str(target), "w", format="avi", options={"fflags": "+bitexact"}) as file:
+        walk, converter, number = Walk(stream), VideoReformatter(), 0
+        file.metadata["comment"] = note
+        fps = walk.info.fps or 25.0
+        rate = Fraction(fps).limit_denominator(65535 // ceil(fps))  # the format has 16 bits for the clock
+        made = file.add_stream("mpeg4", rate=rate, options={
+            "flags": "+qscale", "global_quality": str(118 * form.quantiser), "qmin": str(form.quantiser),
+            "sc_threshold": "1000000000", "bf": "0"})  # no I-frames but the regular ones
+        made.width, made.height, made.pix_fmt = form.width, form.height, "yuv420p"
+        made.codec_context.gop_size, made.codec_context.thread_count = form.gop, 1
+        for number, frame in enumerate(walk.frames()):
+            if matrix := frame.side_data.get("DISPLAYMATRIX"):
+                turned = upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), matrix)
+                frame = av.VideoFrame.from_ndarray(turned, "rgb24")
+            frame = converter.reformat(frame, form.width, form.height, "yuv420p", interpolation="BICUBIC", threads=1)
+            frame.pts, frame.time_base, frame.pict_type = number, 1 / rate, PictureType.NONE
+            file.mux(made.encode(frame))
+        file.mux(made.encode())

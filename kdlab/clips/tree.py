@@ -14,13 +14,12 @@ from kdlab.clips.splits import some
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v"})
 
-SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-               "test": "test", "testing": "test"}
+_WORDS = {"train": "train training", "val": "val valid validation", "test": "test testing"}
+SPLIT_WORDS = {word: split for split, words in _WORDS.items() for word in words.split()}
 EXPECTED = ("a CSV table with columns path,label, a folder holding such a table as index.csv, or a folder with one "
             f"subfolder of videos ({' '.join(sorted(VIDEO_SUFFIXES))}) per class, optionally below train/val/test")
 
-_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
-          stat.S_IFBLK: "a device"}
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
 
 class CatalogueError(ValueError):
@@ -48,7 +47,7 @@ def why_no_file(path: Path) -> str:
     Begins with the kind of fault and a colon: missing, no file or unreadable.
     """
     try:
-        kind = stat.S_IFMT(os.stat(path).st_mode)
+        status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         if path.is_symlink():
             return f"missing: a link to {os.readlink(path)}, which is not there"
@@ -57,7 +56,12 @@ def why_no_file(path: Path) -> str:
         if getattr(error, "errno", None) == errno.ELOOP:
             return "missing: a link that leads back to itself"
         return f"unreadable: {getattr(error, 'strerror', None) or error}"
-    return "" if kind == stat.S_IFREG else f"no file: this is {_KINDS.get(kind, 'something else')}"
+    return "" if stat.S_ISREG(status.st_mode) else f"no file: this is {kind_of(status)}"
+
+
+def kind_of(status: os.stat_result) -> str:
+    """What that is which is no plain file."""
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
 
 
 def refuse_odd(files: Iterable[tuple[str, Path]]) -> None:

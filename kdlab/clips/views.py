@@ -1,9 +1,8 @@
 """Views of a clip, the draw that all views of one clip share, and the batches a network is fed.
 
-A *view* turns a file into ``uint8`` frames ``(H, W, C)``, one by one so that a long clip needs no more memory than a
-short one (whole clips ``(T, H, W, C)`` are for looking at); everything after it (sampling in time, crop, flip) is one
-:class:`Draw`, made once per clip and applied to every view, so that a teacher and a student see the same moment of the
-same place. Rule 3 of docs/methods.md, 0.
+A *view* turns a file into ``uint8`` frames ``(H, W, C)``, one by one, as a long clip may not fit into memory;
+everything after it (sampling in time, crop, flip) is one :class:`Draw`, made once per clip and the same for every view,
+so that a teacher and a student see the same moment of the same place. Rule 3 of docs/methods.md, 0.
 """
 
 import math
@@ -21,10 +20,7 @@ from kdlab.clips.decode import Streamed, each_frame, gathered
 from kdlab.clips.decoders import DECODERS, chosen, raw_name
 from kdlab.clips.timeline import timeline
 from kdlab.sources import view_mark
-from kdlab.values import whole
-
-__all__ = ["Around", "Batch", "ClipBatches", "Draw", "Enhanced", "MotionMix", "Raw", "TooShort", "UnusableClips",
-           "View", "Window", "mirror_of", "mirrored", "streamed", "tag"]
+from kdlab.values import fraction, positive, whole
 
 PART = 256  # frames of a long video that are decoded and cached together where segments of it are wanted
 
@@ -40,6 +36,11 @@ class UnusableClips(ValueError):
         self.errors = errors
         shown = "\n  ".join(str(error) for error in errors[:20])
         super().__init__(f"{len(errors)} clips cannot be used; mend or remove them:\n  {shown}")
+
+
+def called(record: ClipRecord) -> Path | str:
+    """A clip in a message: its file, and which segment of it."""
+    return record.path if record.start is record.end is None else f"{record.id} of {record.path}"
 
 
 def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
@@ -149,6 +150,10 @@ class Around(Streamed):
         """As the view ``of``."""
         return mirror_of(self.of)(pixels)
 
+    def finish(self, pixels: torch.Tensor) -> torch.Tensor:
+        """As the view ``of``."""
+        return self.of.finish(pixels) if hasattr(self.of, "finish") else pixels
+
 
 @dataclass(frozen=True)
 class MotionMix(Around):
@@ -190,23 +195,19 @@ def mirror_of(view: View) -> Callable:
 
 @dataclass(frozen=True)
 class Draw:
-    """One clip's crop, flip and frames; the same for all its views. ``top`` and ``left`` are fractions in [0, 1]."""
+    """One clip's frames, place, flip and size; the same for all its views. ``top`` and ``left`` are fractions in
+    [0, 1]; of what the sizes of a ``box`` (height, width) are parts, the window says that drew it."""
 
     frames: np.ndarray
     top: float = 0.5
     left: float = 0.5
     flip: bool = False
+    box: tuple[float, float] | None = None
 
-    def apply(self, pixels, crop: int, mirror: Callable = mirrored):
-        """Cut ``(T, h, w, C)`` pixels, an array or a tensor, to ``(T, crop, crop, C)``; ``mirror`` those of a flip."""
-        cut = self.cut(pixels, crop)
-        return mirror(cut) if self.flip else cut
-
-    def cut(self, pixels, crop: int):
-        """As :meth:`apply`, not mirrored."""
-        h, w = pixels.shape[1:3]
-        y, x = round(self.top * (h - crop)), round(self.left * (w - crop))
-        return pixels[:, y : y + crop, x : x + crop]
+    def placed(self, pixels, height: int, width: int):
+        """So many pixels of ``(T, h, w, C)``, at the draw's place."""
+        y, x = round(self.top * (pixels.shape[1] - height)), round(self.left * (pixels.shape[2] - width))
+        return pixels[:, y : y + height, x : x + width]
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,10 @@ class Window:
         whole(1, frames=self.frames, side=self.side, crop=self.crop)
         if self.crop > self.side:
             raise ValueError(f"a window needs frames >= 1 and 1 <= crop <= side, got {self}")
+        scales = list(getattr(self, "scales", (1.0,)))  # of training boxes, where a window has several
+        whole(1, number_of_scales=len(scales))
+        positive(scales=scales)
+        fraction("a box does not exceed the picture", scales=scales)
 
     def moments(self, length: int, offset: float) -> np.ndarray:
         """``frames`` indices spread evenly over ``length`` frames; ``offset`` in [0, 1) shifts them within a stride.
@@ -238,6 +243,15 @@ class Window:
         """A training draw: random phase, place and flip."""
         phase, top, left, flip = torch.rand(4, generator=generator).tolist()
         return Draw(self.moments(length, phase), top, left, flip < 0.5)
+
+    def cut(self, draw: Draw, pixels):
+        """``uint8 (T, h, w, C)``, an array or a tensor, to ``(T, crop, crop, C)``, not mirrored."""
+        return draw.placed(pixels, self.crop, self.crop)
+
+    def shown(self, draw: Draw, pixels, view: "View | None" = None):
+        """As :meth:`cut`, and mirrored as ``view`` is where the draw says so."""
+        cut = self.cut(draw, pixels)
+        return mirror_of(view)(cut) if draw.flip else cut
 
     def batches(self, catalogue: Catalogue, split: str, views: "dict[str, View]") -> "ClipBatches":
         """The clips of ``split`` of a catalogue under ``views`` (name → view), through this window."""
@@ -267,13 +281,15 @@ class ClipBatches:
 
     def stretch(self, record: ClipRecord) -> tuple[int, int]:
         """A clip's first frame in its file, and how many it has; a record's ``start`` and ``end`` are in seconds."""
-        if self._has_parts(record):
-            return timeline(record.path).stretch(record.start, record.end)
-        view = next(iter(self.views.values()))
-        length = self.cache.length(record.path, self.window.side, streamed(view), tag(view))
+        length = None if self._has_parts(record) else self._count(record)
         if record.start is None and record.end is None:
             return 0, length
         return timeline(record.path).stretch(record.start, record.end, length)
+
+    def _count(self, record: ClipRecord) -> int:
+        """Frames of a clip's whole file."""
+        view = next(iter(self.views.values()))
+        return self.cache.length(record.path, self.window.side, streamed(view), tag(view))
 
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
         """The ``frames`` of a clip, counted from its start, under a view: ``uint8 (T, h, w, C)``, small.
@@ -307,9 +323,8 @@ class ClipBatches:
         """Frames of a clip. Raises :class:`TooShort` below half of what the network looks at."""
         length = self.stretch(record)[1]
         if length < max(2, self.window.frames // 2):
-            what = record.path if record.start is record.end is None else f"{record.id} of {record.path}"
             raise TooShort(
-                f"{what} has {length} frame(s), but the network looks at {self.window.frames}; "
+                f"{called(record)} has {length} frame(s), but the network looks at {self.window.frames}; "
                 f"remove the clip from the index or ask for fewer frames (window.frames <= {2 * length})"
             )
         return length
@@ -334,13 +349,16 @@ class ClipBatches:
 
     def collate(self, indices: Sequence[int], draws: Sequence[Draw]) -> Batch:
         """The batch of ``records[i]`` cut by ``draws``, the same draw for each view."""
-        crop, chosen = self.window.crop, [self.records[i] for i in indices]
-        tensors = {}
+        chosen, tensors = [self.records[i] for i in indices], {}
         for view in set(self.views.values()):  # a same-light teacher and its student share one tensor
-            pixels = np.stack([draw.apply(self.pixels(record, view, draw.frames), crop, mirror_of(view))
-                               for record, draw in zip(chosen, draws, strict=True)])
+            cut = [self.window.shown(draw, self.pixels(record, view, draw.frames), view)
+                   for record, draw in zip(chosen, draws, strict=True)]
+            for record, pixels in zip(chosen, cut, strict=True):
+                if pixels.shape != cut[0].shape:
+                    raise ValueError(f"{record.path} has pictures of another shape than {chosen[0].path}; bring all "
+                                     "clips to one size: kdlab data transcode FOLDER --out OTHER_FOLDER")
             # (B, T, H, W, C) seen as (B, C, T, H, W) *is* channels-last: no copy is needed for the fast layout.
-            tensor = torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).float().div_(255)
+            tensor = torch.from_numpy(np.stack(cut)).permute(0, 4, 1, 2, 3).float().div_(255)
             tensors[view] = view.finish(tensor) if hasattr(view, "finish") else tensor
         views = {name: tensors[view] for name, view in self.views.items()}
         return Batch(views, torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
@@ -350,9 +368,8 @@ class ClipBatches:
         draws = [self.window.random(self.length(self.records[i]), generator) for i in indices]
         return self.collate(indices, draws)
 
-    def evaluation(
-        self, batch_size: int = 64, reorder: Callable[[np.ndarray], np.ndarray] | None = None
-    ) -> Iterator[Batch]:
+    def evaluation(self, batch_size: int = 64,
+                   reorder: Callable[[np.ndarray], np.ndarray] | None = None) -> Iterator[Batch]:
         """All records in order, centre draw. ``reorder`` changes which frames are shown when (``(T,)`` indices in and
         out), to probe what a network makes of time: ``lambda f: f[::-1]`` shows every clip backwards."""
         for start in range(0, len(self.records), batch_size):
@@ -363,7 +380,7 @@ class ClipBatches:
     def statistics(self, view: str, clips: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation per channel, each ``(C,)``, of one view over at most ``clips`` spread clips."""
         step = max(1, len(self.records) // clips)
-        some = ClipBatches(self.records[::step], {view: self.views[view]}, self.window, self.cache)
+        some = replace(self, records=self.records[::step], views={view: self.views[view]})
         count, total, squares = 0, 0.0, 0.0
         for batch in some.evaluation():
             x = batch.views[view].double()

@@ -18,8 +18,6 @@ from kdlab.clips.timeline import timeline
 from kdlab.clips.views import Around, Batch, ClipBatches, Draw, View, Window, streamed
 from kdlab.values import positive, whole
 
-__all__ = ["AtRate", "VideoWindow", "WindowBatches", "Windows", "windows"]
-
 PADDING, IGNORED = -1, -2  # in the place of a class
 
 
@@ -65,9 +63,6 @@ class AtRate(Around):
         numbers, repeats = np.unique(timeline(path).shown(steps + 0.5, self.rate), return_counts=True)
         for frame, times in zip(streamed(self.of)(path, numbers), repeats.tolist(), strict=True):
             yield from [frame] * times
-
-    def finish(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.of.finish(pixels) if hasattr(self.of, "finish") else pixels
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What one network's predictions say: accuracy, confusion, calibration."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,12 +40,11 @@ def confusion_changes(labels: np.ndarray, before: np.ndarray, after: np.ndarray,
     clips, over all seeds, with ``half_width``, that of the change's 95 % interval over seeds (t). Most mended first.
     """
     rows = []
-    for true, name in enumerate(classes):
-        clips = labels == true
-        for other in (k for k in range(len(classes)) if k != true and clips.any()):
+    for true, other in itertools.permutations(range(len(classes)), 2):
+        if (clips := labels == true).any():
             a, b = (100 * (predicted[:, clips] == other).mean(1) for predicted in (before, after))
             half = stats.t.ppf(0.975, len(a) - 1) * stats.sem(b - a) if len(a) > 1 else np.nan
-            rows.append((name, classes[other], a.mean(), b.mean(), (b - a).mean(), half))
+            rows.append((classes[true], classes[other], a.mean(), b.mean(), (b - a).mean(), half))
     table = pd.DataFrame(rows, columns=["true", "taken for", "before", "after", "change", "half_width"])
     return table.sort_values("change", ignore_index=True)
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu
 from torch import nn
 
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.views import Raw, View
+from kdlab.clips.views import Raw
 from kdlab.clips.windows import WindowBatches, Windows, windows
 from kdlab.layers import outputs
 
@@ -51,56 +51,48 @@ def auc(signal: np.ndarray, positive: np.ndarray) -> float:
 
     Raises ``ValueError`` where all moments are inside, or none.
     """
-    hits = int(positive.sum())
-    misses = len(positive) - hits
-    if not hits or not misses:
-        raise ValueError(f"{hits} of {len(positive)} moments are inside: alignment needs moments of both kinds")
-    return float((rankdata(signal)[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))
+    hits, misses = signal[positive], signal[~positive]
+    if not len(hits) or not len(misses):
+        raise ValueError(f"{len(hits)} of {len(signal)} moments are inside: alignment needs moments of both kinds")
+    return float(mannwhitneyu(hits, misses, method="asymptotic").statistic / (len(hits) * len(misses)))
 
 
-def traces(nets: dict[str, nn.Module], catalogue: Catalogue, split: str = "test", *, window: Windows = SLIDING,
-           view: View = Raw(), progress=iter) -> list[Trace]:
-    """λ of each gated network, and the frame energy, over all videos of a split of labelled segments.
+def traces(nets: dict[str, nn.Module], catalogue: Catalogue, window: Windows = SLIDING) -> list[Trace]:
+    """λ of each gated network, and the frame energy, over all test videos of a set of labelled segments.
 
     Energy is the mean absolute difference of pixels (0 to 1) from one step to the next, over the steps of one λ.
     Raises ``ValueError`` for a video without a moment that all its windows see.
     """
     # a last window that ends with its video stands at places of its own
-    records = tuple(r for r in windows(catalogue, split, window) if r.first % window.stride == 0)
-    batches = WindowBatches(records, {"student": view}, window)
+    records = tuple(r for r in windows(catalogue, "test", window) if r.first % window.stride == 0)
+    batches = WindowBatches(records, {"student": Raw()}, window)
     sums: dict[str, dict[str, np.ndarray]] = {}
-    place = 0
-    for batch in progress(batches.evaluation(32)):
-        pixels = batch.views["student"]
-        said = _said(nets, pixels)
-        for row, record in enumerate(records[place : place + len(pixels)]):
-            into = sums.setdefault(record.video, {})
+    left, found = iter(records), []
+    for batch in batches.evaluation(32):
+        signals = _signals(nets, batch.views["student"])
+        for row, record in zip(range(len(batch.labels)), left, strict=False):
             steps = max(batches.length(record), window.frames)
-            for name, values in said.items():
-                total = into.setdefault(name, np.zeros((2, steps)))
-                each = window.frames // values.shape[1]
-                for step, value in enumerate(values[row]):
-                    total[:, record.first + step * each : record.first + (step + 1) * each] += [[value], [1]]
-        place += len(pixels)
-    found = []
+            for name, values in signals.items():
+                total = sums.setdefault(record.video, {}).setdefault(name, np.zeros((2, steps)))
+                within = np.repeat(values[row], window.frames // values.shape[1])
+                total[:, record.first : record.first + window.frames] += [within, np.ones(window.frames)]
     for record in {r.video: r for r in records}.values():
-        counts = sums[record.video][ENERGY][1, : batches.length(record)]
-        full = np.flatnonzero(counts == window.frames // window.stride)
+        counts, over = sums[record.video][ENERGY][1, : batches.length(record)], window.frames // window.stride
+        full = np.flatnonzero(counts == over)
         if not len(full):
-            raise ValueError(f"{record.video} has {len(counts)} steps, too few for {window.frames // window.stride} "
-                             f"windows of {window.frames} over one moment; leave it out")
-        seconds = (full + 0.5) / window.rate
+            raise ValueError(f"{record.video} has {len(counts)} steps, too few for {over} windows of {window.frames} "
+                             "over one moment; leave it out")
+        seconds, segments = (full + 0.5) / window.rate, record.segments
         signals = {name: total[0, full] / total[1, full] for name, total in sums[record.video].items()}
-        found.append(Trace(record.video, record.group, seconds, inside(seconds, record.segments), record.segments,
-                           signals))
+        found.append(Trace(record.video, record.group, seconds, inside(seconds, segments), segments, signals))
     return found
 
 
 @torch.no_grad()
-def _said(nets: dict[str, nn.Module], pixels: torch.Tensor) -> dict[str, np.ndarray]:
+def _signals(nets: dict[str, nn.Module], pixels: torch.Tensor) -> dict[str, np.ndarray]:
     """By name ``(B, T')``: λ of each network, and the frame energy at as many steps."""
-    found = {name: outputs(net, pixels, ["net.attention"]).taps["net.attention"].mean(1).numpy()
-             for name, net in nets.items()}
+    taps = {name: outputs(net, pixels, ["net.attention"]).taps for name, net in nets.items()}
+    found = {name: tap["net.attention"].mean(1).numpy() for name, tap in taps.items()}
     steps = next(iter(found.values())).shape[1] if found else 4
     moved = (pixels[:, :, 1:] - pixels[:, :, :-1]).abs().mean((1, 3, 4))
     moved = torch.cat([moved[:, :1], moved], 1)  # a window's first step has no step before it

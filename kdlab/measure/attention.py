@@ -40,14 +40,6 @@ class Maps(NamedTuple):
     constant: np.ndarray
 
 
-def flagged(maps: np.ndarray) -> Maps:
-    """Maps whose rounding noise is not taken for a place: a range below 1e-5 of the largest value is constant."""
-    flat = maps.reshape(len(maps), -1)
-    constant = np.ptp(flat, axis=1) <= 1e-5 * np.abs(flat).max(1)
-    maps = np.where(constant[:, None, None, None], 1, maps)
-    return Maps(maps.astype(np.float32), constant)
-
-
 # --- the map ---------------------------------------------------------------------------------------------------
 
 
@@ -79,7 +71,9 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     maps = np.concatenate(found)
     if not np.isfinite(maps).all():
         raise Unexplainable(f"the map at {layer!r} is not finite: look at the weights and the clips")
-    return flagged(maps)
+    # Rounding noise is not taken for a place: a range below 1e-5 of the largest value is constant.
+    constant = np.ptp(maps, axis=(1, 2, 3)) <= 1e-5 * np.abs(maps).max((1, 2, 3))
+    return Maps(np.where(constant[:, None, None, None], 1, maps).astype(np.float32), constant)
 
 
 def as_coarse(maps: np.ndarray, net: nn.Module, x: torch.Tensor, layer: str) -> np.ndarray:
@@ -113,15 +107,14 @@ def _geometry(net: nn.Module, module: nn.Module, name: str, x: torch.Tensor) -> 
     unit see everything, they stand at equal steps (``Grid``).
     """
     if isinstance(module, Grid):
-        units = outputs(net, x, [name]).taps[name].shape[2:]
-        return tuple(_interpolation((np.arange(n) + 0.5) * size / n - 0.5, size)
-                     for n, size in zip(units, x.shape[2:], strict=True))
+        pairs = zip(outputs(net, x, [name]).taps[name].shape[2:], x.shape[2:], strict=True)
+        return tuple(_interpolation((np.arange(n) + 0.5) * size / n - 0.5, size) for n, size in pairs)
     seen, handles, sizes, far = [], [], x.shape[2:], 1e3  # as far from 0 as that, no rectifier is shut
-    for its in net.modules():
-        if hasattr(its, "kernel_size") and hasattr(its, "stride"):
-            handles.append(its.register_forward_hook(_window_mean))
-        elif isinstance(its, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm):
-            handles.append(its.register_forward_hook(lambda _m, inputs, _o: inputs[0]))
+    for part in net.modules():
+        if hasattr(part, "kernel_size") and hasattr(part, "stride"):
+            handles.append(part.register_forward_hook(_window_mean))
+        elif isinstance(part, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm):
+            handles.append(part.register_forward_hook(lambda _m, inputs, _o: inputs[0]))
     handles.append(module.register_forward_hook(lambda _m, _i, out: seen.append(out)))
     ramps = torch.meshgrid(*(torch.arange(n).to(x) * (far / max(sizes)) for n in sizes), indexing="ij")
     shown = far + torch.stack([torch.zeros(sizes).to(x), torch.full(sizes, far).to(x), *ramps])
@@ -137,22 +130,21 @@ def _geometry(net: nn.Module, module: nn.Module, name: str, x: torch.Tensor) -> 
     if not (frames or len(shape) == 5) or shape[-1] * shape[-2] < 2:
         raise Unexplainable(f"layer {name!r} gives {shape or type(seen[0]).__name__} for one clip, without extent in "
                             "space: choose one before the pooling")
-    said = seen[0].unflatten(0, (len(shown), -1)).mean(2) if frames else seen[0].mean(1)
-    none, all_, *places = said.double()
-    places = [max(sizes) * ((its - none) / (all_ - none)).movedim(axis, 0).flatten(1).mean(1).cpu().numpy()
-              for axis, its in enumerate(places)]
-    return tuple(_interpolation(its, length) for its, length in zip(places, sizes, strict=True))
+    means = seen[0].unflatten(0, (len(shown), -1)).mean(2) if frames else seen[0].mean(1)
+    none, all_, *ramps = means.double()
+    shares = [((ramp - none) / (all_ - none)).movedim(k, 0).flatten(1).mean(1) for k, ramp in enumerate(ramps)]
+    return tuple(_interpolation(max(sizes) * v.cpu().numpy(), n) for v, n in zip(shares, sizes, strict=True))
 
 
-def _window_mean(its: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
+def _window_mean(layer: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
     """In the place of what a convolution or pool says of its window, in each channel: its mean, 0 beyond the edge."""
     h, dims = inputs[0].mean(1, keepdim=True), out.dim() - 2
-    kernel, stride, padding, dilation = ((v,) * dims if isinstance(v, int | str) else v for v in (
-        its.kernel_size, its.stride, its.padding, getattr(its, "dilation", 1)))
+    settings = layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1)
+    kernel, stride, padding, dilation = ((v,) * dims if isinstance(v, int | str) else v for v in settings)
     pads = []
     for n, m, k, s, p, d in zip(h.shape[2:], out.shape[2:], kernel, stride, padding, dilation, strict=True):
         missing = (m - 1) * s + d * (k - 1) + 1 - n
-        inside = isinstance(p, str) or missing > 2 * p and not getattr(its, "ceil_mode", False)  # it pads by itself
+        inside = isinstance(p, str) or missing > 2 * p and not getattr(layer, "ceil_mode", False)  # it pads by itself
         front = missing // 2 if inside else p
         pads = [front, missing - front, *pads]
     window = h.new_full((1, 1, *kernel), 1 / np.prod(kernel))
@@ -162,8 +154,8 @@ def _window_mean(its: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Te
 
 def _interpolation(centres: np.ndarray, length: int) -> torch.Tensor:
     """Linear between units at ``centres (units,)``, level beyond the first and the last: ``(length, units)``."""
-    return torch.from_numpy(np.stack([np.interp(np.arange(length), centres, row) for row in np.eye(len(centres))],
-                                     1)).float()
+    columns = [np.interp(np.arange(length), centres, row) for row in np.eye(len(centres))]
+    return torch.from_numpy(np.stack(columns, 1)).float()
 
 
 # --- the truth, and what knows nothing of it -------------------------------------------------------------------
@@ -182,7 +174,7 @@ def actor_masks(clips: ClipBatches) -> np.ndarray:
         if isinstance(clips, SegmentBatches) and view.modality == "iframe":
             frames = scan(record.path).keys[view.rows(record.path, frames)]
         small = resize(255 * masks[frames][..., None].astype(np.uint8), clips.window.side)
-        found.append(draw.apply(small, clips.window.crop)[..., 0] >= 64)
+        found.append(clips.window.cut(draw, small)[..., 0] >= 64)
     return np.stack(found)
 
 
@@ -191,23 +183,20 @@ def uniform(shape: Sequence[int]) -> np.ndarray:
     return np.ones(shape, np.float32)
 
 
-def centred(shape: Sequence[int], width: float = 0.25) -> np.ndarray:
-    """A Gaussian in the middle of each frame (T, H, W), its deviation ``width`` of the short side."""
+def centred(shape: Sequence[int]) -> np.ndarray:
+    """A Gaussian in the middle of each frame (T, H, W), its deviation a quarter of the short side."""
     y, x = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape[1:]), indexing="ij")
-    blob = np.exp(-(x**2 + y**2) / (2 * (width * min(shape[1:])) ** 2))
+    blob = np.exp(-(x**2 + y**2) / (2 * (0.25 * min(shape[1:])) ** 2))
     return np.broadcast_to(blob, shape).astype(np.float32)
 
 
-def frame_difference(x: torch.Tensor, rest: float | None = None, width: float = 0.05) -> np.ndarray:
+def frame_difference(x: torch.Tensor, rest: float | None = None) -> np.ndarray:
     """What moves, without any network: |change from the frame before|, mean of colours, of ``x (N, C, T, H, W)``,
-    blurred by ``width`` of the short side: (N, T, H, W). The first frame has the second's. Motion and residuals are
+    blurred by a twentieth of the short side: (N, T, H, W). The first frame has the second's. Motion and residuals are
     changes already; of them, give the value ``rest`` for none, and it is |x − rest|."""
-    if rest is None:
-        change = x.float().diff(dim=2).abs().mean(1)
-        change = torch.cat([change[:, :1], change], 1)
-    else:
-        change = (x.float() - rest).abs().mean(1)
-    return _blurred(change.numpy(), width * min(change.shape[2:]))
+    change = x.float().diff(dim=2)[:, :, [0, *range(x.shape[2] - 1)]] if rest is None else x.float() - rest
+    change = change.abs().mean(1)
+    return _blurred(change.numpy(), 0.05 * min(change.shape[2:]))
 
 
 def _blurred(frames: np.ndarray, sigma: float) -> np.ndarray:
@@ -227,8 +216,8 @@ def scores(maps: np.ndarray, masks: np.ndarray, per: str = "frame") -> dict[str,
     once. ``nan`` where no actor is seen. Raises ``ValueError`` for other shapes.
     """
     if maps.shape != masks.shape or maps.ndim != 4 or per not in ("frame", "clip"):
-        raise ValueError(f"scores need maps and masks (N, T, H, W) of one shape and per 'frame' or 'clip', got "
-                         f"{maps.shape}, {masks.shape} and {per!r}")
+        given = f"{maps.shape}, {masks.shape} and {per!r}"
+        raise ValueError(f"scores need maps and masks (N, T, H, W) of one shape and per 'frame' or 'clip', got {given}")
     rows = (len(maps), masks.shape[1], -1) if per == "frame" else (len(maps), 1, -1)
     m, inside = np.maximum(maps, 0).reshape(rows).astype(np.float64), masks.reshape(rows)
     m = np.where(m.max(2, keepdims=True) > 0, m, 1)  # a frame of zeros looks nowhere, that is everywhere
@@ -240,10 +229,10 @@ def scores(maps: np.ndarray, masks: np.ndarray, per: str = "frame") -> dict[str,
     above, level = m > edge, m == edge
     common = (above & inside).sum(2) + (count - above.sum(2)) * share(level)
     iou = common / np.maximum(2 * count - common, 1e-9)
-    with np.errstate(invalid="ignore"):
-        seen = (count > 0).sum(1)
-        return {name: np.where(count > 0, v, 0).sum(1) / np.where(seen, seen, np.nan)
-                for name, v in zip(SCORES, (point, energy, iou), strict=True)}
+    seen = count > 0
+    frames = np.where(seen.any(1), seen.sum(1), np.nan)
+    named = zip(SCORES, (point, energy, iou), strict=True)
+    return {name: np.where(seen, values, 0).sum(1) / frames for name, values in named}
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -254,27 +243,26 @@ def correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.ndarray, steps: int = 10,
-             width: float = 0.15, batch_size: int = 64) -> dict[str, np.ndarray]:
+def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.ndarray) -> dict[str, np.ndarray]:
     """Deletion and insertion curves (arXiv 1806.07421): probability of ``target (N,)`` while the pixels of ``x`` are
-    blurred away, or come back, from the map's largest value on: each ``(N, steps + 1)``.
+    blurred away, or come back, by a tenth of them a step from the map's largest value on: each ``(N, 11)``.
 
-    Blur is in space, by ``width`` of the short side. Compare with the curves of maps that belong to *other* clips:
-    smooth maps of anything delete faster than scattered pixels.
+    Compare with the curves of maps that belong to *other* clips: smooth maps of anything delete faster than scattered
+    pixels.
     """
     net.eval()
-    blurred = torch.from_numpy(_blurred(x.numpy(), width * min(x.shape[3:])))
+    blurred = torch.from_numpy(_blurred(x.numpy(), 0.15 * min(x.shape[3:])))
     places = maps.reshape(len(maps), -1)
     rank = np.empty(places.shape, np.int64)
     np.put_along_axis(rank, (-places).argsort(1, kind="stable"), np.arange(places.shape[1])[None], 1)
     rank = torch.from_numpy(rank).view(len(x), 1, *x.shape[2:])
     curves = {"deletion": [], "insertion": []}
-    for k in range(steps + 1):
-        first = rank < round(k * places.shape[1] / steps)
+    for k in range(11):
+        first = rank < round(k * places.shape[1] / 10)
         for name, (inside, outside) in {"deletion": (blurred, x), "insertion": (x, blurred)}.items():
             mixed = torch.where(first, inside, outside)
-            said = torch.cat([net(some).softmax(1) for some in mixed.split(batch_size)])
-            curves[name].append(said.gather(1, target[:, None])[:, 0].numpy())
+            probabilities = torch.cat([net(some).softmax(1) for some in mixed.split(64)])
+            curves[name].append(probabilities.gather(1, target[:, None])[:, 0].numpy())
     return {name: np.stack(column, 1) for name, column in curves.items()}
 
 

@@ -26,13 +26,9 @@ def counts(seeds: int, units: int, replicates: int, at_once: int = 1000) -> tupl
     rng, drawn = np.random.default_rng(0), []
     for start in range(0, replicates, at_once):
         rows = min(at_once, replicates - start)
-        drawn.append([_small(rng.multinomial(n, np.full(n, 1 / n), rows)) for n in (seeds, units)])
+        some = [rng.multinomial(n, np.full(n, 1 / n), rows) for n in (seeds, units)]
+        drawn.append([often.astype(np.min_scalar_type(often.max())) for often in some])  # hardly ever more than a byte
     return tuple(np.concatenate(column) for column in zip(*drawn, strict=True))
-
-
-def _small(drawn: np.ndarray) -> np.ndarray:
-    """The same in as few bytes as they fit in: hardly ever more than one each."""
-    return drawn.astype(np.min_scalar_type(drawn.max()))
 
 
 def ends(samples: np.ndarray, level: float | None = None) -> tuple[float, float]:

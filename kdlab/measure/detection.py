@@ -5,11 +5,10 @@ a positive ``score`` too. By falling score each takes, of the true segments of i
 the one with the highest tIoU, if that is at least the threshold, and is a false positive otherwise, as a second one of
 an action is. AP is the area under the interpolated precision (VOC 2011), mAP the mean over the classes that have a true
 segment; predictions of others do not count. Among equal scores the order of the rows decides, among equal tIoUs that of
-the truth (public evaluators leave both to their sort). THUMOS14's own MATLAB tool lets each true segment choose; of it
-the rule for *ambiguous* segments is taken: what matches nothing and touches one of any class is no false positive.
+the truth (public evaluators leave both to their sort).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +18,15 @@ from scipy.special import expit
 from kdlab.clips.windows import VideoWindow
 from kdlab.values import fraction, positive, whole
 
-__all__ = ["AVERAGES", "KINDS", "TIOUS", "Evaluation", "annotated", "decode", "evaluate", "nms", "soft_nms", "tiou"]
+__all__ = ["AVERAGES", "KINDS", "TIOUS", "Evaluation", "annotated", "decode", "evaluate", "soft_nms", "tiou"]
 
 #: The published averages: of the THUMOS14 challenge (and GenKD), of AFSD and most papers since, and of ActivityNet.
 AVERAGES = {"0.1-0.5": (0.1, 0.2, 0.3, 0.4, 0.5), "0.3-0.7": (0.3, 0.4, 0.5, 0.6, 0.7),
             "0.5:0.05:0.95": (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)}
-TIOUS = tuple(sorted({threshold for its in AVERAGES.values() for threshold in its}))
+TIOUS = tuple(sorted({threshold for average in AVERAGES.values() for threshold in average}))
 #: What a prediction can be. ``double``: of an action that another prediction took; ``localisation``: of the right
 #: class, with too small a tIoU; ``confusion``: on an action of another class; ``background``: on none (tIoU below 0.1).
-KINDS = ("true", "ambiguous", "double", "localisation", "confusion", "background")
+KINDS = ("true", "double", "localisation", "confusion", "background")
 SPAN = ["start", "end"]
 
 
@@ -38,22 +37,12 @@ def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
 
 
-def nms(found: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """``found`` without those that overlap a surer one of their video and class by more than ``threshold``."""
-    fraction(threshold=threshold)
-    return found[_suppressed(found, lambda overlap: overlap <= threshold) > 0]
-
-
 def soft_nms(found: pd.DataFrame, sigma: float = 0.5) -> pd.DataFrame:
     """Gaussian soft-NMS (Bodla et al., arXiv 1704.04503): from the surest on, each multiplies the scores of the others
     of its video and class by ``exp(−tIoU² / sigma)``. The order stays."""
     positive("0.5 is usual", sigma=sigma)
-    return found.assign(score=_suppressed(found, lambda overlap: np.exp(-(overlap**2) / sigma)))
-
-
-def _suppressed(found: pd.DataFrame, factor: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """New scores ``(N,)``. All groups (a class in a video) go at once, a row of a table each, the largest on top: the
-    k-th pass serves the k-th surest of every group that has so many."""
+    # All groups (a class in a video) go at once, a row of a table each, the largest on top: the k-th pass serves the
+    # k-th surest of every group that has so many.
     groups = found.groupby(["video", "label"])
     group, column = groups.ngroup().to_numpy(), groups.cumcount().to_numpy()
     sizes = np.bincount(group)
@@ -64,97 +53,79 @@ def _suppressed(found: pd.DataFrame, factor: Callable[[np.ndarray], np.ndarray])
     left = scores.copy()  # −1 for who has had its turn
     for turn in range(scores.shape[1]):
         rows = np.arange(np.searchsorted(-sizes, -turn))
-        its, best = left[: len(rows)], left[: len(rows)].argmax(1)
-        scores[rows, best], its[rows, best] = its[rows, best], -1
-        its *= np.where(its > 0, factor(tiou(segments[: len(rows)], segments[rows, best][:, None])), 1)
-    return scores[place]
+        waiting, best = left[: len(rows)], left[: len(rows)].argmax(1)
+        scores[rows, best], waiting[rows, best] = waiting[rows, best], -1
+        overlap = tiou(segments[: len(rows)], segments[rows, best][:, None])
+        waiting *= np.where(waiting > 0, np.exp(-(overlap**2) / sigma), 1)
+    return found.assign(score=scores[place])
 
 
 def annotated(windows: Sequence[VideoWindow]) -> pd.DataFrame:
     """The true segments of the videos of ``windows``."""
     videos = {window.video: window.segments for window in windows}
-    rows = [(video, label, start, end) for video, its in videos.items() for start, end, label in its]
-    return pd.DataFrame(rows, columns=["video", "label", "start", "end"])
+    rows = [(video, label, start, end) for video, segments in videos.items() for start, end, label in segments]
+    return pd.DataFrame(rows, columns=["video", "label", *SPAN])
 
 
-def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, *, floor: float = 0.01,
-           sigma: float = 0.5, most: int = 1000) -> pd.DataFrame:
+def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, sigma=0.5, most=1000) -> pd.DataFrame:
     """What a detector says of whole videos, after soft-NMS, the surest first.
 
     ``outputs (W, S, P, K + 3)`` are those of a :mod:`kdlab.papers.generative.detector` on W ``windows`` at ``rate``
     steps a second. Scores are the quality times the mean class probability of the S stages; segments are the last
-    stage's, cut to the video. Of a video the ``most`` surest above ``floor`` are kept.
+    stage's, cut to the video. Of a video the ``most`` surest above 0.01 are kept.
     """
-    positive(rate=rate, sigma=sigma)
-    fraction(floor=floor)
+    positive(rate=rate)
     whole(1, most=most)
     if len(outputs) != len(windows):
         raise ValueError(f"{len(outputs)} outputs of {len(windows)} windows: predict all windows, in order")
     outputs = np.asarray(outputs, float)
     scores = expit(outputs[..., :-3]).mean(1) * expit(outputs[:, -1, :, -1:])
-    w, prior, label = np.nonzero(scores > floor)
+    w, prior, label = np.nonzero(scores > 0.01)
     times = (outputs[w, -1, prior, -3:-1] + np.array([window.first for window in windows])[w, None]) / rate
     start, end = times.clip(0, np.array([window.seconds for window in windows])[w, None]).T
-    found = pd.DataFrame({"video": np.array([window.video for window in windows])[w], "label": label, "start": start,
-                          "end": end, "score": scores[w, prior, label]})
+    videos = np.array([window.video for window in windows])[w]
+    found = pd.DataFrame(dict(video=videos, label=label, start=start, end=end, score=scores[w, prior, label]))
     found = found[end > start].sort_values("score", ascending=False, kind="stable").groupby("video").head(most)
     return soft_nms(found, sigma).sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Predictions ``found``, the surest first, beside the ``truth``. ``true`` and ``ambiguous`` ``(N, thresholds)`` say
-    which are right and which do not count at each of ``tious``."""
+    """Predictions ``found``, the surest first, beside the ``truth``: ``true (N, thresholds)`` says which are right at
+    each of ``tious``."""
 
     truth: pd.DataFrame
     found: pd.DataFrame
     classes: int
     tious: tuple[float, ...]
     true: np.ndarray
-    ambiguous: np.ndarray
 
-    def average_precision(self, weights: Mapping[object, float] | None = None) -> np.ndarray:
-        """AP in [0, 1], ``(classes, thresholds)``; NaN for a class without a true segment. ``weights`` (video → number,
-        0 if not named) count a video as if it were there so often: a bootstrap over videos needs no new matching."""
-        weight, total = (np.ones(len(its)) if weights is None else its["video"].map(weights).fillna(0).to_numpy(float)
-                         for its in (self.found, self.truth))
-        result = np.full((self.classes, len(self.tious)), np.nan)
-        for label in self.truth["label"][total > 0].unique():
-            rows = (self.found["label"] == label).to_numpy()
-            hits = self.true[rows] * weight[rows, None]
-            counted = (~self.ambiguous[rows] * weight[rows, None]).cumsum(0)
-            precision = hits.cumsum(0) / np.maximum(counted, 1e-9)
-            interpolated = np.maximum.accumulate(precision[::-1])[::-1]
-            result[label] = (hits * interpolated).sum(0) / total[self.truth["label"] == label].sum()
-        return result
-
-    def mean_ap(self, weights: Mapping[object, float] | None = None) -> dict[str, float]:
-        """mAP in [0, 1] at each threshold (key ``"0.5"``), and those of :data:`AVERAGES` whose thresholds are here."""
-        at = dict(zip(self.tious, np.nanmean(self.average_precision(weights), 0).tolist(), strict=True))
-        averages = {name: float(np.mean([at[t] for t in its])) for name, its in AVERAGES.items() if set(its) <= set(at)}
-        return {f"{threshold:g}": value for threshold, value in at.items()} | averages
-
-    def weighted_mean_ap(self, videos: Sequence[object], weights: np.ndarray) -> np.ndarray:
-        """mAP in [0, 1], ``(R, thresholds)``, where each of ``videos`` counts as often as the columns of ``weights
-        (R, V)`` say: :meth:`mean_ap` of R bootstrap samples at once."""
+    def average_precision(self, videos: Sequence[object], weights: np.ndarray) -> np.ndarray:
+        """AP in [0, 1], ``(R, classes, thresholds)``, where each of ``videos`` counts as often as ``weights (R, V)``
+        say: R bootstrap samples need no new matching. NaN for a class without a true segment."""
         place = {video: i for i, video in enumerate(videos)}
-        found, truth = (its["video"].map(place).to_numpy() for its in (self.found, self.truth))
-        total, count = np.zeros((len(weights), len(self.tious))), np.zeros((len(weights), 1))
+        found, truth = (table["video"].map(place).to_numpy(int) for table in (self.found, self.truth))
+        result = np.full((len(weights), self.classes, len(self.tious)), np.nan)
         for label in self.truth["label"].unique():
             rows = np.flatnonzero(self.found["label"] == label)
             often = weights[:, found[rows]]  # (R, n)
             there = weights[:, truth[(self.truth["label"] == label).to_numpy()]].sum(1)
             seen = often.cumsum(1)
             for t in range(len(self.tious)):
-                if self.ambiguous[rows, t].any():
-                    seen = (~self.ambiguous[rows, t] * often).cumsum(1)
                 right = np.flatnonzero(self.true[rows, t])  # precision has its peaks there
                 hits = often[:, right]
                 precision = hits.cumsum(1) / np.maximum(seen[:, right], 1e-9)
                 area = (hits * np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]).sum(1)
-                total[:, t] += np.divide(area, there, out=np.zeros(len(area)), where=there > 0)
-            count[there > 0] += 1
-        return total / count
+                np.divide(area, there, out=result[:, label, t], where=there > 0)
+        return result
+
+    def mean_ap(self) -> dict[str, float]:
+        """mAP in [0, 1] at each threshold (key ``"0.5"``), and those of :data:`AVERAGES` whose thresholds are here."""
+        videos = pd.concat([self.truth["video"], self.found["video"]]).unique()
+        means = np.nanmean(self.average_precision(videos, np.ones((1, len(videos))))[0], 0)
+        at = dict(zip(self.tious, means.tolist(), strict=True))
+        averages = {name: float(np.mean([at[t] for t in of])) for name, of in AVERAGES.items() if set(of) <= set(at)}
+        return {f"{threshold:g}": value for threshold, value in at.items()} | averages
 
     def kinds(self, threshold: float = 0.5) -> np.ndarray:
         """One of :data:`KINDS` for each of ``found``. (A simplification of Alwassel et al., arXiv 1807.10706: their
@@ -165,12 +136,11 @@ class Evaluation:
         own, other = np.zeros(len(self.found)), np.zeros(len(self.found))
         np.maximum.at(own, i[same], overlap[same])
         np.maximum.at(other, i[~same], overlap[~same])
-        tests = [self.true[:, column], self.ambiguous[:, column], own >= threshold, own >= 0.1, other >= 0.1]
+        tests = [self.true[:, column], own >= threshold, own >= 0.1, other >= 0.1]
         return np.select(tests, KINDS[:-1], KINDS[-1])
 
 
-def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequence[float] = TIOUS,
-             ambiguous: pd.DataFrame | None = None) -> Evaluation:
+def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequence[float] = TIOUS) -> Evaluation:
     """Match predictions to the truth at each of ``tious``.
 
     True segments may overlap, also of one class (each counts), and reach beyond their video; a prediction of length
@@ -194,20 +164,15 @@ def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequ
     found = found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
     i, j, overlap = _pairs(found, truth, ["video", "label"])
     best = np.lexsort((j, -overlap, i))  # each prediction's best truth first
-    true = np.stack([_taken(i[best], j[best], overlap[best] >= threshold, len(found), len(truth))
-                     for threshold in tious], 1)
-    touches = np.zeros(len(found), bool)
-    if ambiguous is not None:
-        i, j, overlap = _pairs(found, ambiguous, ["video"])
-        touches[i[overlap > 0]] = True
-    return Evaluation(truth, found, classes, tuple(tious), true, touches[:, None] & ~true)
+    true = [_taken(i[best], j[best], overlap[best] >= threshold, len(found), len(truth)) for threshold in tious]
+    return Evaluation(truth, found, classes, tuple(tious), np.stack(true, 1))
 
 
 def _pairs(one: pd.DataFrame, other: pd.DataFrame, on: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rows (i, j) that agree on some columns, and their tIoU."""
     both = one[on].assign(i=np.arange(len(one))).merge(other[on].assign(j=np.arange(len(other))), on=on)
     i, j = both["i"].to_numpy(), both["j"].to_numpy()
-    return i, j, tiou(*(its[SPAN].to_numpy(float)[rows] for its, rows in ((one, i), (other, j))))
+    return i, j, tiou(one[SPAN].to_numpy(float)[i], other[SPAN].to_numpy(float)[j])
 
 
 def _taken(i: np.ndarray, j: np.ndarray, near: np.ndarray, predictions: int, truths: int) -> np.ndarray:

@@ -6,6 +6,7 @@ average mAP is read in points.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ def seen_by(run: Run, split: str = "test", *, sigma: float = 0.5, kept: int = KE
 
 def mean_aps(evaluations: Sequence[Evaluation], name: str) -> np.ndarray:
     """mAP in percent of each, ``(S,)``; ``name`` is a threshold (``"0.5"``) or one of ``AVERAGES``."""
-    return 100 * np.array([its.mean_ap()[name] for its in evaluations])
+    return 100 * np.array([evaluation.mean_ap()[name] for evaluation in evaluations])
 
 
 def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, replicates: int = 4000) -> np.ndarray:
@@ -55,7 +56,12 @@ def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, repl
     n = len(videos)
     weights = np.concatenate([np.ones((1, n)), 1 - np.eye(n), counts(len(each), n, replicates)[1].astype(float)])
     columns = [each[0].tious.index(t) for t in (AVERAGES[name] if name in AVERAGES else [float(name)])]
-    return 100 * np.stack([_averaged(its, videos, weights, columns) for its in each])
+    found = []
+    for one in each:
+        some = replace(one, tious=tuple(one.tious[c] for c in columns), true=one.true[:, columns])
+        few = np.array_split(weights, -(-len(weights) // 500))  # at a time, for memory's sake
+        found.append(np.concatenate([np.nanmean(some.average_precision(videos, part), 1).mean(1) for part in few]))
+    return 100 * np.stack(found)
 
 
 def effect_of(a: np.ndarray, b: np.ndarray, videos: int) -> Effect:
@@ -64,11 +70,3 @@ def effect_of(a: np.ndarray, b: np.ndarray, videos: int) -> Effect:
     means = (counts(seeds, videos, replicates)[0] * gaps[:, 1 + videos :].T).sum(1) / seeds
     pseudo = videos * gaps[:, :1] - (videos - 1) * gaps[:, 1 : 1 + videos]  # a video's share, by the jackknife
     return Effect.of(float(gaps[:, 0].mean()), means, seeds, videos, pseudo)
-
-
-def _averaged(its: Evaluation, videos: Sequence[str], weights: np.ndarray, columns: list[int]) -> np.ndarray:
-    """``(R,)``: the mean over some thresholds, a few samples at a time for memory's sake."""
-    some = Evaluation(its.truth, its.found, its.classes, tuple(its.tious[c] for c in columns), its.true[:, columns],
-                      its.ambiguous[:, columns])
-    return np.concatenate([some.weighted_mean_ap(videos, weights[i : i + 500]).mean(1)
-                           for i in range(0, len(weights), 500)])

@@ -39,8 +39,8 @@ def scores(raw: np.ndarray, enhanced: np.ndarray, twin: np.ndarray | None = None
         if other is not None and other.shape != raw.shape:
             raise ValueError(f"the {name} has shape {other.shape}, the dark clip {raw.shape}; give the same frames")
     level = luma(enhanced)
-    found = {"luma": float(np.median(level)), "entropy": float(shannon_entropy(level.round().astype(np.uint8))),
-             "flicker": flicker(raw, enhanced)}
+    bits = float(shannon_entropy(level.round().astype(np.uint8)))
+    found = {"luma": float(np.median(level)), "entropy": bits, "flicker": flicker(raw, enhanced)}
     if twin is not None:
         with np.errstate(divide="ignore"):  # the twin itself: infinitely many decibels
             found["psnr"] = float(peak_signal_noise_ratio(twin, enhanced, data_range=255))

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kdlab.train.loop import one_thread, seeded
-from kdlab.values import not_negative, positive, whole
+from kdlab.values import positive, whole
 
 __all__ = ["Hessian", "Sharpness", "Unmeasurable", "flat", "sharpness"]
 
@@ -35,12 +35,12 @@ def flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
 
 
 class Hessian:
-    """The mean loss of ``net`` over ``data`` in its weights: value, gradient ``(P,)``, products with the Hessian.
+    """The mean loss of ``net`` over ``data`` in those of its weights that need gradients: value, gradient ``(P,)``,
+    products with the Hessian, whose rows ``products`` counts.
 
     ``data`` gives ``(inputs, labels)`` mini-batches again and again: a list, a loader that does not shuffle, or a
-    function that returns an iterator. ``criterion(outputs, labels)`` is a mean over its mini-batch; ``measured(name,
-    weight)`` chooses among the parameters that need gradients. ``gauss_newton`` leaves out the network's own curvature:
-    with a convex criterion, no eigenvalue is then negative. ``products`` counts rows.
+    function that returns an iterator. ``criterion(outputs, labels)`` is a mean over its mini-batch. ``gauss_newton``
+    leaves out the network's own curvature: with a convex criterion, no eigenvalue is then negative.
 
     ``blocks`` are the stretches of the weights for :func:`kdlab.measure.lanczos.trace`: whole layers, at most
     :data:`BLOCKS`. Memory holds one mini-batch's graph. The rows of one :meth:`product` share it, and where all data is
@@ -49,13 +49,12 @@ class Hessian:
     random layer).
     """
 
-    def __init__(self, net: nn.Module, data: Iterable | Callable[[], Iterator], *,
-                 criterion: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = F.cross_entropy,
-                 measured: Callable[[str, torch.Tensor], bool] = lambda name, weight: True, gauss_newton: bool = False):
-        self.weights = [w for name, w in net.named_parameters() if w.requires_grad and measured(name, w)]
+    def __init__(self, net: nn.Module, data: Iterable | Callable, *, criterion: Callable = F.cross_entropy,
+                 gauss_newton: bool = False):
+        self.weights = [w for w in net.parameters() if w.requires_grad]
         if not self.weights:
             raise Unmeasurable(f"{type(net).__name__} has no parameter to measure that needs gradients: call "
-                               "net.requires_grad_(True), or let `measured` accept more")
+                               "net.requires_grad_(True)")
         for name, tensor in net.state_dict().items():
             if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
                 raise Unmeasurable(f"{name} is {tensor.dtype}; flatness needs fp32 or fp64: call net.float()")
@@ -105,23 +104,10 @@ class Hessian:
 
     def product(self, rows: torch.Tensor) -> torch.Tensor:
         """The Hessian times each row of ``(k, P)``: ``(k, P)`` in fp64."""
-        vectors = [self._split(row) for row in rows]
-        total = torch.empty(len(rows), self.size, dtype=torch.float64, device=self.device)
-        places = [[part.view(w.shape) for part, w in zip(row.split([w.numel() for w in self.weights]), self.weights,
-                                                         strict=True)] for row in total]
-        first = True
-        with self._mode():
-            for size, times in self._graphs():
-                for vector, its in zip(vectors, places, strict=True):
-                    for place, image in zip(its, times(vector), strict=True):
-                        if first:  # no copy in between: those of millions of weights cost
-                            place.copy_(image).mul_(size / self.samples)
-                        else:
-                            place.add_(image, alpha=size / self.samples)
-                del times  # with it goes its graph, before the next one comes
-                first = False
+        images = torch.zeros(len(rows), self.size, dtype=torch.float64, device=self.device)
+        self._add([(slice(None), row) for row in rows], images)
         self.products += len(rows)
-        return total
+        return images
 
     def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> list[torch.Tensor]:
         """H v within its block, ``(P_block,)``, for each pair of a block's number and ``v``, which is 0 in all other
@@ -129,17 +115,19 @@ class Hessian:
 
         Only the graph behind that block is walked: the last layers' cost hardly anything. Not counted in ``products``.
         """
-        found = [torch.zeros_like(row) for _, row in probes]
+        images = [torch.zeros_like(row) for _, row in probes]
+        self._add([(self._parts[block], row) for block, row in probes], images)
+        return images
+
+    def _add(self, rows: Sequence[tuple[slice, torch.Tensor]], images: Iterable[torch.Tensor]) -> None:
+        """To each of ``images`` the Hessian times its row, within that part of the weights."""
         with self._mode():
             for size, times in self._graphs():
-                for (block, row), image in zip(probes, found, strict=True):
-                    part, start = self._parts[block], 0
-                    for piece in times(self._split(row, part), part):
-                        place = image[start : start + piece.numel()].view(piece.shape)
-                        place.add_(piece, alpha=size / self.samples)
-                        start += piece.numel()
-                del times
-        return found
+                for (part, row), image in zip(rows, images, strict=True):
+                    pieces = times(self._split(row, part), part)
+                    for place, piece in zip(image.split([p.numel() for p in pieces]), pieces, strict=True):
+                        place.view(piece.shape).add_(piece, alpha=size / self.samples)
+                del times  # with it goes its graph, before the next one comes
 
     @contextlib.contextmanager
     @torch.no_grad()
@@ -157,9 +145,8 @@ class Hessian:
     def _split(self, row: torch.Tensor, part: slice = slice(None)) -> list[torch.Tensor]:
         """One tensor a weight, in its own memory layout: convolutions would convert other ones in every product."""
         weights = self.weights[part]
-        shaped = [p.view(w.shape) for p, w in zip(row.split([w.numel() for w in weights]), weights, strict=True)]
-        return [p if w.is_contiguous() else torch.empty_like(w).copy_(p)
-                for p, w in zip(shaped, weights, strict=True)]
+        pairs = [(p.view(w.shape), w) for p, w in zip(row.split([w.numel() for w in weights]), weights, strict=True)]
+        return [p if w.is_contiguous() else torch.empty_like(w).copy_(p) for p, w in pairs]
 
     @contextlib.contextmanager
     def _mode(self):
@@ -193,8 +180,7 @@ class Hessian:
         self._kept, number = (None, None), 0
         for x, y in self._batches():
             kept = None
-            make = _gauss_newton if self.gauss_newton else _newton
-            kept = len(y), make(self.net, self.criterion, x, y, self.weights)
+            kept = len(y), _times(self.net, self.criterion, x, y, self.weights, self.gauss_newton)
             yield kept
             number += 1
         if number == 1:
@@ -222,19 +208,17 @@ def _stretches(weights: Sequence[torch.Tensor]) -> list[slice]:
     return [slice(*pair) for pair in zip(chosen, [*chosen[1:], len(weights)], strict=True)]
 
 
-def _newton(net, criterion, x, y, weights) -> Callable[..., Sequence[torch.Tensor]]:
-    """(v, part) → H v, within ``part`` of the weights."""
-    gradient = _gradient(criterion(net(x), y), weights)
-    return lambda vector, part=slice(None): _gradient(gradient[part], weights[part], vector, last=True)
-
-
-def _gauss_newton(net, criterion, x, y, weights) -> Callable[..., Sequence[torch.Tensor]]:
-    """(v, part) → Jᵀ C J v, within ``part`` of the weights: J the outputs' Jacobian, C the criterion's Hessian."""
+def _times(net, criterion, x, y, weights, gauss_newton: bool) -> Callable[..., Sequence[torch.Tensor]]:
+    """(v, part) → H v, or Jᵀ C J v, within ``part`` of the weights: J the outputs' Jacobian, C the criterion's Hessian.
+    """
     z = net(x)
+    if not gauss_newton:
+        gradient = _gradient(criterion(z, y), weights)
+        return lambda vector, part: _gradient(gradient[part], weights[part], vector, last=True)
     free, u = z.detach().requires_grad_(), torch.zeros_like(z, requires_grad=True)
     slope, back = _gradient(criterion(free, y), [free]), _gradient(z, weights, [u])  # Jᵀu is linear in u and gives Jv
 
-    def times(vector, part=slice(None)):
+    def times(vector, part):
         forward = _gradient(back[part], [u], vector, last=True)
         return _gradient(z, weights[part], _gradient(slope, [free], forward, last=True), last=True)
 
@@ -282,10 +266,10 @@ class Sharpness(NamedTuple):
     gradient_norm: float
 
 
-def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, eta: float = 0.0, steps: int = 20,
-              starts: int = 3, seed: int = 0, here: tuple[float, torch.Tensor] | None = None) -> Sharpness:
-    """max L(w + ε) − L(w) over ‖ε‖ ≤ ``radius`` (SAM, arXiv 2010.01412), or over ‖ε / (|w| + ``eta``)‖ ≤ ``radius``
-    (``adaptive``: ASAM, arXiv 2102.11600; blind to a scale that the next layer takes back).
+def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, steps: int = 20, starts: int = 3,
+              here: tuple[float, torch.Tensor] | None = None) -> Sharpness:
+    """max L(w + ε) − L(w) over ‖ε‖ ≤ ``radius`` (SAM, arXiv 2010.01412), or over ‖ε / |w|‖ ≤ ``radius`` (``adaptive``:
+    ASAM, arXiv 2102.11600; blind to a scale that the next layer takes back).
 
     The gradient is that of all samples. Ascent takes ``steps`` of length ``radius``, pulled back into the ball, from
     ``starts`` on it: along the gradient, against it, random. (Steps of ``radius`` / 5 were never better, and 0.1 %
@@ -293,11 +277,10 @@ def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, et
     ``here``: ``hessian.gradient()``, where it is known already.
     """
     positive(radius=radius)
-    not_negative(eta=eta)
     whole(1, starts=starts)
     whole(0, steps=steps)
-    stretch = flat(hessian.weights).abs() + eta if adaptive else torch.ones((), dtype=torch.float64)
-    random = torch.randn(2, hessian.size, generator=seeded(seed, 4), dtype=torch.float64).to(hessian.device)
+    stretch = flat(hessian.weights).abs() if adaptive else torch.ones((), dtype=torch.float64)
+    random = torch.randn(2, hessian.size, generator=seeded(0, 4), dtype=torch.float64).to(hessian.device)
     base, gradient = here or hessian.gradient()
     norm = float((stretch * gradient).norm())
     blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(1.0, abs(base))  # the step's rise would be rounding

@@ -18,8 +18,7 @@ from scipy.stats import t as student
 
 from kdlab.train.loop import seeded
 
-__all__ = ["Extremes", "Krylov", "NotConverged", "Scaled", "Sketch", "Trace", "density", "dot", "extremes", "lanczos",
-           "sketch", "trace"]
+__all__ = ["Extremes", "Krylov", "NotConverged", "Scaled", "Trace", "density", "dot", "extremes", "lanczos", "trace"]
 
 #: Weights taken at a time in sums and differences of vectors: what stays in a processor's cache costs hardly anything,
 #: copies of millions in another precision as much as a product.
@@ -54,27 +53,6 @@ class Scaled:
         return self.scale[self.blocks[block]]
 
 
-class Sketch(NamedTuple):
-    """Orthonormal rows ``basis (m, P)``, the operator's ``images (m, P)`` of them, and the operator ``inner (m, m)`` on
-    their span."""
-
-    basis: torch.Tensor
-    images: torch.Tensor
-    inner: torch.Tensor
-
-    @property
-    def captured(self) -> float:
-        """The trace of the operator on the span of the basis."""
-        return float(self.inner.trace())
-
-    def outside(self, block: slice, row: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        """Of the operator's ``image`` of ``row``, both ``(P_block,)`` and the row 0 elsewhere: what the part of the
-        operator that maps the basis's complement to itself has to do with it."""
-        basis, images = self.basis[:, block], self.images[:, block]
-        inside = basis @ row
-        return image - (images @ row - self.inner @ inside) @ basis - inside @ images
-
-
 class Krylov(NamedTuple):
     """A Lanczos run of m steps: in the orthonormal rows of ``basis (m, P)`` the operator is tridiagonal, ``diagonal``
     and ``beside``, each ``(m,)``; the last of ``beside`` leads out of the basis, to ``beyond (P,)``, of length 1."""
@@ -90,7 +68,8 @@ class Krylov(NamedTuple):
         return float(self.diagonal.sum())
 
     def outside(self, block: slice, row: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        """As :meth:`Sketch.outside`; the image of the basis needs no memory here."""
+        """Of the operator's ``image`` of ``row``, both ``(P_block,)`` and the row 0 elsewhere: what the part of the
+        operator that maps the basis's complement to itself has to do with it."""
         basis, beyond, out = self.basis[:, block], self.beyond[block], float(self.beside[-1])
         inside = (basis @ row).double().cpu().numpy()
         mapped = self.diagonal * inside
@@ -157,14 +136,6 @@ def _signs(operator, count: int, size: int, generator: torch.Generator) -> torch
     return coins.to(operator.device, operator.dtype).mul_(2).sub_(1)
 
 
-def sketch(operator, rank: int, seed: int = 0) -> Sketch:
-    """The span of ``rank`` products with random signs, for 2 × ``rank`` products (Hutch++, arXiv 2010.09649)."""
-    rows = operator.product(_signs(operator, min(rank, operator.size), operator.size, seeded(seed, 1)))
-    basis = torch.linalg.qr(rows.T).Q.T.to(operator.dtype)
-    images = operator.product(basis).to(operator.dtype)
-    return Sketch(basis, images, basis @ images.T)
-
-
 def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Iterator[Krylov]:
     steps = min(steps, operator.size)
     basis = torch.empty(min(steps + 1, _ROWS), operator.size, dtype=operator.dtype, device=operator.device)
@@ -227,7 +198,7 @@ def extremes(operator, tolerance: float = 1e-2, min_steps: int = 0, max_steps: i
     return found
 
 
-def trace(operator, known: Krylov | Sketch | None = None, relative_error: float = 0.02, min_probes: int = 10,
+def trace(operator, known: Krylov | None = None, relative_error: float = 0.02, min_probes: int = 10,
           max_probes: int = 512, seed: int = 0) -> Trace:
     """Hutchinson's estimate of the trace by random signs; with ``known``, exact on its span and estimated outside.
 
@@ -235,9 +206,9 @@ def trace(operator, known: Krylov | Sketch | None = None, relative_error: float 
     trace and most to the variance of its estimate; such probes do not see it, and walk only the graph behind their
     block. Where a block's differ more, it gets more of them (Neyman's allocation).
 
-    With a :func:`sketch` that is Hutch++, with a :func:`lanczos` run its Krylov form (after arXiv 2205.01736), whose
-    subspace costs one product a vector. Begins with ``min_probes`` in all, at least three in each block, and goes on
-    until the standard error is at most ``relative_error`` of the estimate, or every block that is short of probes has
+    With a :func:`lanczos` run that is Hutch++ (arXiv 2010.09649) in its Krylov form (2205.01736), whose subspace costs
+    one product a vector. Begins with ``min_probes`` in all, at least three in each block, and goes on until the
+    standard error is at most ``relative_error`` of the estimate, or every block that is short of probes has
     ``max_probes``. They are independent of ``known``'s, at any seed. Memory: two vectors of all weights.
     """
     blocks, generator = operator.blocks, seeded(seed, 3)

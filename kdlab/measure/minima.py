@@ -6,7 +6,6 @@ and losses again.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import nn
 
 from kdlab.measure.flatness import Hessian, sharpness
 from kdlab.measure.lanczos import extremes, trace
-from kdlab.measure.surface import curvature, filter_direction, surface, width
+from kdlab.measure.surface import curvature, curve, filter_direction, width
 from kdlab.train.loop import one_thread
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import batches
@@ -31,13 +30,10 @@ RADII = (0.05, 0.5)
 RISES = (0.1, 1.0)
 #: Where curves are looked at, going out from the network: a step of 1 is as long as the weights themselves.
 STEPS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.65, 0.9, 1.25)
-#: Metric → its unit.
-UNITS = {"train_loss": "nats", "hessian_trace": "1", "hessian_trace_error": "1", "trace_per_weight": "1",
-         "lambda_max": "1", "lambda_max_residual": "1", "lambda_min": "1", "lambda_min_residual": "1",
-         "gradient_norm": "1", "products": "1", "filter_curvature": "1", "filter_curvature_error": "1",
-         **{f"{kind}_{radius:g}": "nats" for kind in ("sam", "asam") for radius in RADII},
-         **{f"filter_radius_{rise:g}": "1" for rise in RISES},
-         "train_accuracy": "%", "test_accuracy": "%", "test_loss": "nats", "gap": "points", "gap_loss": "nats"}
+#: Metric → its unit, where it has one.
+UNITS = {"gap": "points", "train_accuracy": "%", "test_accuracy": "%"}
+UNITS |= dict.fromkeys(["train_loss", "test_loss", "gap_loss"], "nats")
+UNITS |= {f"{kind}_{radius:g}": "nats" for kind in ("sam", "asam") for radius in RADII}
 
 
 def samples(recipe: Recipe, split: str = "train", per_class: int | None = None, at_once: int = 96) -> Pairs:
@@ -62,9 +58,9 @@ def samples(recipe: Recipe, split: str = "train", per_class: int | None = None, 
     return list(zip(x.split(at_once), y.split(at_once), strict=True))
 
 
-def flatness(net: nn.Module, some: Pairs, *, error: float = 0.1, probes: int = 16, least: int = 10, most: int = 80,
-             tolerance: float = 1e-2, directions: int = 6, ascent: int = 3, seed: int = 0) -> dict[str, float]:
-    """Metric → value on the clips ``some``; the standard error of the trace is ``error`` of it, or that of ``probes``.
+def flatness(net: nn.Module, clips: Pairs, *, error: float = 0.1, probes: int = 16, least: int = 10, most: int = 80,
+             tolerance: float = 1e-2, directions: int = 6, ascent: int = 3) -> dict[str, float]:
+    """Metric → value on ``clips``; the standard error of the trace is ``error`` of it, or that of ``probes``.
 
     ``least`` to ``most`` Lanczos steps are taken, to a residual of ``tolerance``; the trace uses them too. SAM and ASAM
     go up for ``ascent`` steps from the gradient's. Radii are infinite where most ``directions`` never rise so far.
@@ -74,48 +70,45 @@ def flatness(net: nn.Module, some: Pairs, *, error: float = 0.1, probes: int = 1
     positive(error=error, tolerance=tolerance)
     whole(1, probes=probes, least=least, most=most, directions=directions)
     whole(0, ascent=ascent)
-    hessian = Hessian(net, some)
+    hessian = Hessian(net, clips)
     loss, gradient = hessian.gradient()
-    ends = extremes(hessian, tolerance, least, most, seed=seed)
-    estimate = trace(hessian, ends.run, error, 4, probes, seed=seed)
-    row = {"train_loss": loss, "hessian_trace": estimate.value, "hessian_trace_error": estimate.error,
-           "trace_per_weight": estimate.value / hessian.size, "lambda_max": ends.largest,
-           "lambda_max_residual": ends.residuals[0], "lambda_min": ends.smallest,
-           "lambda_min_residual": ends.residuals[1], "gradient_norm": float(gradient.norm()),
-           "products": hessian.products}
+    ends = extremes(hessian, tolerance, least, most)
+    estimate = trace(hessian, ends.run, error, 4, probes)
+    row = {"train_loss": loss, "gradient_norm": float(gradient.norm()), "products": hessian.products}
+    row |= {"hessian_trace": estimate.value, "hessian_trace_error": estimate.error}
+    row |= {"trace_per_weight": estimate.value / hessian.size}
+    row |= {"lambda_max": ends.largest, "lambda_max_residual": ends.residuals[0]}
+    row |= {"lambda_min": ends.smallest, "lambda_min_residual": ends.residuals[1]}
     for radius in RADII:
         for kind in ("sam", "asam"):
-            found = sharpness(hessian, radius, kind == "asam", steps=ascent, starts=1, seed=seed, here=(loss, gradient))
+            found = sharpness(hessian, radius, kind == "asam", steps=ascent, starts=1, here=(loss, gradient))
             row[f"{kind}_{radius:g}"] = found.ascent
-    return row | curves(hessian, directions, seed)
+    return row | curves(hessian, directions)
 
 
 def curves(hessian: Hessian, directions: int = 6, seed: int = 0) -> dict[str, float]:
     """Curvature at 0 of filter-normalised curves, its mean and standard error over ``directions``, and the median
     radius (half the width) within which they rise by less than each of :data:`RISES`."""
-    whole(1, directions=directions)
     bends, radii = [], []
     for k in range(directions):
         at, losses = walked(hessian, filter_direction(hessian, 1000 * seed + k))
         bends.append(curvature(at, losses))
         radii.append([width(at, losses, rise) / 2 for rise in RISES])
-    found = {"filter_curvature": float(np.mean(bends)),
-             "filter_curvature_error": float(np.std(bends, ddof=1) / len(bends) ** 0.5) if directions > 1 else np.nan}
+    error = float(np.std(bends, ddof=1) / len(bends) ** 0.5) if directions > 1 else np.nan
+    found = {"filter_curvature": float(np.mean(bends)), "filter_curvature_error": error}
     return found | {f"filter_radius_{rise:g}": float(r) for rise, r in zip(RISES, np.median(radii, 0), strict=True)}
 
 
-def walked(hessian: Hessian, direction: torch.Tensor, steps: Sequence[float] = STEPS,
-           until: float = max(RISES)) -> tuple[np.ndarray, np.ndarray]:
-    """A curve ``at (A,)``, ``losses (A,)`` outwards from 0 on both sides, each until it has risen by ``until`` nats."""
-    base, zero = hessian.value()[0], np.zeros(1)
-    found = {0.0: base}
+def walked(hessian: Hessian, direction: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """A curve ``at (A,)``, ``losses (A,)`` outwards from 0 on both sides, each until it has risen as far as it may."""
+    found = {0.0: hessian.value()[0]}
     for sign in (1, -1):
-        for step in steps:
-            found[sign * step] = float(surface(hessian, direction, direction, np.array([sign * step]), zero)[0, 0])
-            if found[sign * step] - base >= until and step >= 0.1:  # a curvature needs the points up to 0.1
+        for step in STEPS:
+            found[sign * step] = curve(hessian, direction, np.array([sign * step]))[0]
+            if found[sign * step] - found[0.0] >= max(RISES) and step >= 0.1:  # a curvature needs the points up to 0.1
                 break
-    at = np.array(sorted(found))
-    return at, np.array([found[a] for a in at])
+    at, losses = zip(*sorted(found.items()), strict=True)
+    return np.array(at), np.array(losses)
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ class Effect:
         (low, high), strict = ends(samples, LEVEL), ends(samples, STRICT)
         if ratio is None:
             ratio = (strict[1] - strict[0]) / (high - low) if high > low else 1.0
-        # Decided means: zero excluded at the strict level, or the plain interval inside ±2; whichever is nearer.
+        # Decided: zero excluded at the strict level, or the plain interval inside ±2; whichever is nearer.
         more = (np.inf, np.inf) if cells is None else needed(cells, max(abs(mean) / ratio, 2 - abs(mean)))
         return cls(mean, low, high, *strict, seeds, units, *more)
 
@@ -58,8 +58,7 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None, replic
     """Effect of ``a`` − ``b`` in points; each ``(seeds, clips)``, 1 where right (or any score in [0, 1]).
 
     Row s of both is the same seed, column n the same clip; ``units (clips,)`` groups clips that must be resampled
-    together (default: each clip alone). Raises ``ValueError`` when the shapes differ, a side is empty, or a score is no
-    finite number.
+    together (default: each clip alone). Raises ``ValueError`` for other shapes, and scores that are not finite.
     """
     whole(1, replicates=replicates)
     a, b = np.asarray(a, float), np.asarray(b, float)
@@ -115,8 +114,8 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
         return word + (_explained(controls) if claim.strict_low > 0 else "") + provisional(claim.seeds)
     if small:
         return "no effect larger than 2 points" + provisional(claim.seeds)
-    ways = [f"{n:.0f} {what}" for n, what in ((claim.seeds_needed, "seeds"), (claim.units_needed, "test units"))
-            if np.isfinite(n)]
+    more = {"seeds": claim.seeds_needed, "test units": claim.units_needed}
+    ways = [f"{n:.0f} {what}" for what, n in more.items() if np.isfinite(n)]
     cure = " or ".join(ways) or "more seeds and more test units"
     return f"underpowered (± {claim.half_width:.1f}; about {cure} would decide)"
 

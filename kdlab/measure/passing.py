@@ -24,58 +24,55 @@ from kdlab.processes import each, locked
 from kdlab.progress import track
 from kdlab.sources import source_hash
 from kdlab.stored import DamagedRun, read_note, read_weights, weights_hash
-from kdlab.train.feeding import fed
 from kdlab.train.loop import fit, predict
 from kdlab.train.preparing import prepared
 from kdlab.train.recipe import Recipe, to_json
 from kdlab.train.runs import obtain
-from kdlab.values import not_negative
+from kdlab.values import positive
 
-__all__ = ["END", "WITHIN", "Passing", "each_passing", "passing"]
+__all__ = ["WITHIN", "Passing", "each_passing", "passing"]
 
 #: A network is *at* a mark when its loss is that of the mark, give or take so much of it.
 WITHIN = 0.15
-#: The mark that only the last step passes.
-END = 0.0
 
 
 @dataclass(frozen=True)
 class Passing:
-    """A training's folder of weights: those at each mark it came to, and at :data:`END` those it ended with."""
+    """A training's folder of weights: those at each mark it came to."""
 
     folder: Path
     recipe: Recipe
 
     @property
     def note(self) -> dict:
+        """``looks``: (step, loss on all training clips in evaluation mode, nats) of every look at the network;
+        ``kept``: mark → hash of its weights; ``ended``: were all steps taken?"""
         return read_note(self.folder / "passing.json", classes=int)
 
-    @property
-    def looks(self) -> list[tuple[int, float]]:
-        """(step, loss on all training clips in evaluation mode, nats) of every look at the network."""
-        return [tuple(look) for look in self.note["looks"]]
+    def weights(self, mark: float) -> Path:
+        return self.folder / f"ce-{mark:g}.safetensors"
 
     def net(self, mark: float) -> nn.Module | None:
         """The network at ``mark``, in evaluation mode; None where it never got there."""
-        path = _weights(self.folder, mark)
-        if not path.is_file():
+        note, path = self.note, self.weights(mark)
+        if f"{mark:g}" not in note["kept"]:
             return None
-        state = read_weights(path, {"weights": self.note["files"].get(path.name, "")})
+        state = read_weights(path, {"weights": note["kept"][f"{mark:g}"]})
         shape = state["mean"].flatten(), state["std"].flatten()
-        net = build(untrained(self.recipe.net), self.note["classes"], 0, *shape)
+        net = build(untrained(self.recipe.net), note["classes"], 0, *shape)
         return load_weights(net, state, str(path)).eval()
 
 
 def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: bool = True, say=print) -> Passing:
     """Train ``recipe`` until the last of ``marks`` is passed (nats of cross-entropy), keeping the weights at each.
 
-    Its steps, rates and bits are those of :func:`kdlab.train.runs.obtain`, which keeps only the last weights; a mark of
-    :data:`END` goes on to these. Resumes from its last epoch, also when called for lower marks later; a folder that
-    other sources or clips made is begun anew. Looks come every epoch, and after single steps near a mark.
+    Its steps, rates and bits are those of :func:`kdlab.train.runs.obtain`, which keeps only the last weights. Resumes
+    from its last epoch, also when called for lower marks later; a folder that other sources or clips made is begun
+    anew. Looks come every epoch, and after single steps near a mark.
     """
-    not_negative("marks are losses in nats", marks=list(marks))
+    positive("marks are losses in nats", marks=list(marks))
     if not marks:
-        raise ValueError(f"marks are losses in nats, at least one and none negative, got {tuple(marks)}")
+        raise ValueError("marks are losses in nats: give at least one")
     folder = paths.runs_dir() / "passing" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     with locked(f"{folder}.lock"):
@@ -86,15 +83,14 @@ def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: 
         sweep(folder)
         with contextlib.suppress(DamagedRun):  # missing, or not to be read: begun anew
             note = found.note
-        if any(note.get(key) != json.loads(json.dumps(value)) for key, value in identity.items()):
+        if "kept" not in note or any(note[key] != json.loads(json.dumps(value)) for key, value in identity.items()):
             for old in [*folder.glob("*.safetensors"), *folder.glob("flatness-*.json")]:
                 old.unlink()
-            note = identity | {"looks": [], "cpu_seconds": 0.0, "ended": False, "files": {}}
-        lowest = min(marks)
-        if note["ended"] or (lowest > END and _below(note["looks"], lowest)):
+            note = identity | {"looks": [], "cpu_seconds": 0.0, "ended": False, "kept": {}}
+        if note["ended"] or any(loss <= min(marks) * (1 + WITHIN) for _, loss in note["looks"]):
             say(f"{recipe.name}: found on the way")
-            return found
-        _train(found, note, sorted(marks, reverse=True), needed, say)
+        else:
+            _train(found, note, sorted(marks, reverse=True), needed, say)
     return found
 
 
@@ -103,71 +99,56 @@ def each_passing(recipes: Sequence[Recipe], marks: Sequence[float] = (0.5, 0.1))
     return list(each(partial(passing, marks=tuple(marks), say=str), recipes))
 
 
-def _weights(folder: Path, mark: float) -> Path:
-    return folder / ("end.safetensors" if mark == END else f"ce-{mark:g}.safetensors")
-
-
-def _below(looks: list, mark: float) -> bool:
-    return any(loss <= mark * (1 + WITHIN) for _, loss in looks)
-
-
 def _train(found: Passing, note: dict, marks: list[float], needed: dict, say: Callable) -> None:
-    recipe, folder = found.recipe, found.folder
+    recipe, checkpoint = found.recipe, found.folder / "checkpoint.safetensors"
     catalogue = recipe.data.catalogue()
     ready = prepared(recipe, needed, catalogue, say)
-    nets, train = ready.nets, ready.train
-    net, clips = nets["student"], list(train.evaluation())
-    per_epoch = len(train.records) // min(recipe.settings.batch_size, len(train.records))
+    net, clips, count = ready.nets["student"], list(ready.train.evaluation()), len(ready.train.records)
+    per_epoch = count // min(recipe.settings.batch_size, count)
     note["classes"] = len(catalogue.classes)
-    for kept in folder.glob("ce-*.safetensors"):  # by a call that was killed before it noted what it had kept
-        kept.unlink() if kept.name not in note["files"] else None
-
-    def save(mark: float) -> None:
-        state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
-        write_atomically(_weights(folder, mark), lambda p: save_file(state, p))
-        note["files"][_weights(folder, mark).name] = weights_hash(state)
-
-    def write() -> None:
-        write_atomically(folder / "passing.json", lambda p: p.write_text(json.dumps(note), encoding="utf-8"))
 
     def look(step: int) -> float:
         logits, labels, _ = predict(net, clips, "student")
         loss = float(F.cross_entropy(logits, labels))
         note["looks"].append([step, round(loss, 6)])
         for mark in marks:
-            if mark > END and abs(loss / mark - 1) <= WITHIN and not _weights(folder, mark).is_file():
-                save(mark)
+            if abs(loss / mark - 1) <= WITHIN and f"{mark:g}" not in note["kept"]:
+                state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+                write_atomically(found.weights(mark), lambda p, state=state: save_file(state, p))
+                note["kept"][f"{mark:g}"] = weights_hash(state)
         write()
         return loss
 
+    def write() -> None:
+        path = found.folder / "passing.json"
+        write_atomically(path, lambda p: p.write_text(json.dumps(note), encoding="utf-8"))
+
     def watched(steps: range) -> Iterator[int]:
         """The steps, with a look between two of them now and then, until the last mark is behind."""
-        note["looks"] = [it for it in note["looks"] if it[0] <= steps.start]  # a resumed epoch is looked at again
-        due = steps.start if not note["looks"] else note["looks"][-1][0] + 1
+        note["looks"] = [seen for seen in note["looks"] if seen[0] <= steps.start]  # a resumed epoch is seen again
+        due = note["looks"][-1][0] + 1 if note["looks"] else steps.start
         for step in track(steps, f"{recipe.name} to {marks[-1]:g} nats"):
             if step >= due and step > 0:
                 loss = look(step)
-                if marks[-1] > END and loss <= marks[-1] * (1 + WITHIN):
+                if loss <= marks[-1] * (1 + WITHIN):
                     return
-                due = step + _wait(loss, [m for m in marks if not _weights(folder, m).is_file()], per_epoch)
+                due = step + _wait(loss, [m for m in marks if f"{m:g}" not in note["kept"]], per_epoch)
             yield step
         note["ended"] = True
 
-    trained = fit(recipe.method, nets, fed(train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
-                  checkpoint=folder / "checkpoint.safetensors", progress=watched, say=say)
+    how = dict(checkpoint=checkpoint, progress=watched, say=say)
+    trained = fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, **how)
     note["cpu_seconds"] = round(trained.cpu_seconds, 2)
     if note["ended"]:
         net = trained.nets["student"]
         look(trained.steps)
-        save(END)
-        (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
     write()
-    reached = [f"{m:g}" for m in marks if m > END and _weights(folder, m).is_file()]
-    say(f"{recipe.name}: {trained.cpu_seconds:.0f} CPU s, loss {note['looks'][-1][1]:.3g} after "
-        f"{note['looks'][-1][0]} steps; kept at {', '.join(reached) or 'no mark'}{', end' if note['ended'] else ''}")
+    (step, loss), kept = note["looks"][-1], ", ".join(note["kept"]) or "no mark"
+    say(f"{recipe.name}: {trained.cpu_seconds:.0f} CPU s, loss {loss:.3g} after {step} steps; kept at {kept}")
 
 
 def _wait(loss: float, left: list[float], per_epoch: int) -> int:
     """Steps to the next look: an epoch, and the fewer the nearer the loss is to the highest mark still below it."""
-    below = [mark for mark in left if END < mark < loss]
+    below = [mark for mark in left if mark < loss]
     return max(1, min(per_epoch, round(per_epoch * (loss / max(below) - 1)))) if below else per_epoch

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import av
 import numpy as np
 import pandas as pd
 
 from kdlab.clips.catalogue import ClipRecord
+from kdlab.clips.compressed import modalities
 from kdlab.clips.decode import read_frames
 from kdlab.measure.darkness import ARID, darkness
 from kdlab.night import truth
@@ -20,29 +20,20 @@ MARKS = ARID | {"vectors": (5.0, np.inf)}
 def vectors_inside(path: Path, masks: np.ndarray) -> np.ndarray:
     """Motion vectors other than zero whose block's centre lies in ``masks (T, H, W)``, one count per P frame."""
     counts = []
-    with av.open(str(path)) as file:
-        stream = file.streams.video[0]
-        stream.codec_context.options = {"flags2": "+export_mvs"}
-        for frame, mask in zip(file.decode(stream), masks, strict=True):
-            if frame.pict_type == av.video.frame.PictureType.P:
-                found = frame.side_data.get("MOTION_VECTORS")
-                blocks = found.to_ndarray() if found else np.empty(0, [(n, int) for n in _FIELDS])
-                moved = blocks[(blocks["motion_x"] != 0) | (blocks["motion_y"] != 0)]
-                y, x = (moved[f"dst_{axis}"].clip(0, size - 1) for axis, size in zip("yx", mask.shape, strict=True))
-                counts.append(int(mask[y, x].sum()))
+    for frame, mask in zip(modalities(path, accumulated=False), masks, strict=True):
+        if frame.kind == "P":
+            moved = frame.blocks[(frame.blocks["motion_x"] != 0) | (frame.blocks["motion_y"] != 0)]
+            y, x = (moved[f"dst_{axis}"].clip(0, size - 1) for axis, size in zip("yx", mask.shape, strict=True))
+            counts.append(int(mask[y, x].sum()))
     return np.array(counts)
-
-
-_FIELDS = ("dst_x", "dst_y", "motion_x", "motion_y")
 
 
 def marks(record: ClipRecord) -> dict[str, float]:
     """The marks of one `night` clip: those of :func:`kdlab.measure.darkness.darkness` for the dark clip as people have
     it, and ``vectors``, the median over P frames of :func:`vectors_inside` of its bright MPEG-4 twin."""
     twin = record.path.parents[2] / "bright" / record.path.parent.name / f"{record.path.stem}.avi"
-    return darkness(read_frames(record.path).frames) | {
-        "vectors": float(np.median(vectors_inside(twin, truth(record)["masks"])))
-    }
+    vectors = float(np.median(vectors_inside(twin, truth(record)["masks"])))
+    return darkness(read_frames(record.path).frames) | {"vectors": vectors}
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ stay those of the centre, and go stale away from it.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -76,7 +76,7 @@ def width(at: np.ndarray, losses: np.ndarray, rise: float) -> float:
         if not (above >= 0).any():
             return np.inf
         k = int((above >= 0).argmax())
-        total += a[k] - (a[k] - a[k - 1]) * above[k] / (above[k] - above[k - 1])
+        total += np.interp(0, above[k - 1 : k + 1], a[k - 1 : k + 1])
     return float(total)
 
 
@@ -93,9 +93,8 @@ class Path(NamedTuple):
         return float((self.losses - (1 - self.at) * self.losses[0] - self.at * self.losses[-1]).max())
 
 
-def path(first: nn.Module, second: nn.Module, data: Iterable | Callable[[], Iterator], points: int = 25,
-         re_estimate: bool = False, **options) -> Path:
-    """Loss and accuracy on the line from ``first`` to ``second``; ``data`` and ``options`` as for :class:`Hessian`.
+def path(first: nn.Module, second: nn.Module, data: Iterable | Callable, points: int = 25, re_estimate=False) -> Path:
+    """Loss and accuracy on the line from ``first`` to ``second``; ``data`` as for :class:`Hessian`.
 
     Batch-norm buffers are interpolated like weights, which is wrong in between: activations of averaged weights vary
     less than their average. ``re_estimate`` takes them from ``data`` at every point, ends included: another network's
@@ -104,7 +103,7 @@ def path(first: nn.Module, second: nn.Module, data: Iterable | Callable[[], Iter
     whole(2, points=points)
     a, b = first.state_dict(), second.state_dict()
     between = load_weights(copy.deepcopy(first), b, "the second network")
-    hessian, at, values = Hessian(between, data, **options), np.linspace(0, 1, points), []
+    hessian, at, values = Hessian(between, data), np.linspace(0, 1, points), []
     for t in at:
         between.load_state_dict({k: torch.lerp(a[k], b[k], float(t)) if a[k].is_floating_point() else a[k] for k in a})
         if re_estimate:

@@ -22,20 +22,16 @@ from kdlab.train.runs import Run, batches
 __all__ = ["PROBES", "asked", "mean_recall", "narrowed", "re_estimated"]
 
 
-def _shuffled(frames: np.ndarray) -> np.ndarray:
-    return frames[np.random.default_rng(len(frames)).permutation(len(frames))]
-
-
 #: Orders of frames that take time away from a clip: a network that reads motion must fall to chance.
 PROBES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "frozen": lambda frames: np.full_like(frames, frames[len(frames) // 2]),
-    "shuffled": _shuffled,
+    "shuffled": lambda frames: frames[np.random.default_rng(len(frames)).permutation(len(frames))],
     "reversed": lambda frames: frames[::-1],
 }
 
 
 def asked(run: Run, data: Night | UserClips | None = None, view: View | None = None, statistics: bool = False,
-          reorder: Callable[[np.ndarray], np.ndarray] | None = None, split: str = "test") -> np.ndarray:
+          reorder: Callable | None = None, split: str = "test") -> np.ndarray:
     """What a trained network says of the clips of ``split``: logits ``(N, K)`` of its own classes.
 
     By default of its own clips under its own view; of other ``data``, under another ``view``, with batch-norm

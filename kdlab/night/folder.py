@@ -1,8 +1,6 @@
 """A folder of made videos: whose it is, who made it, written whole or not at all, in parallel, resumable."""
 
-import ast
 import csv
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +14,7 @@ from kdlab.files import sweep, write_atomically
 from kdlab.ours import NotOurs, may_fill
 from kdlab.processes import available_cores, pool
 from kdlab.progress import track
+from kdlab.sources import files_hash
 
 from .codec import write_h264, write_mpeg4
 from .spec import NightError
@@ -30,19 +29,7 @@ _VIDEO = re.compile(r"(train|val|test)-\d{4,}\.(mp4|avi|npz)")
 @cache
 def sources(*without: str) -> str:
     """Sixteen hex digits of this package's sources, docstrings and comments stripped, but for the files ``without``."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.name in without:
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-                value = body[0].value
-                if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    value.value = ""
-        digest.update(path.name.encode() + ast.dump(tree).encode())
-    return digest.hexdigest()[:16]
+    return files_hash(path for path in Path(__file__).parent.glob("*.py") if path.name not in without)[:16]
 
 
 def about(root: Path) -> dict:

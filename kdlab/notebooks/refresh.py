@@ -1,49 +1,13 @@
 """Committed outputs: notebooks executed at `demo` and put back, small enough to commit, marked with their sources."""
 
-import ast
 import base64
-import hashlib
 import io
 from pathlib import Path
 
 from kdlab import paths
 from kdlab.files import write_atomically
-from kdlab.notebooks.parameters import PACKAGE, all_notebooks, checked_parameters
+from kdlab.notebooks.parameters import all_notebooks, checked_parameters, evidence_sources
 from kdlab.notebooks.run import run_notebook
-from kdlab.sources import syntax
-
-__all__ = ["evidence_sources", "refresh", "stale_notebooks"]
-
-
-def evidence_sources(notebook: Path) -> str:
-    """SHA-256 over the modules of kdlab that ``notebook`` imports, and what these import in turn, docstrings and
-    comments stripped: what starts, judges and describes runs is not among them."""
-    import nbformat
-
-    code = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
-    todo, seen = set().union(*(_imported(ast.parse(source)) for source in code)), {}
-    while todo:
-        name = todo.pop()
-        seen[name] = syntax(_file(name))
-        todo |= _imported(ast.parse(_file(name).read_text(encoding="utf-8"))) - seen.keys()
-    return hashlib.sha256("\n".join(f"{name} {seen[name]}" for name in sorted(seen)).encode()).hexdigest()
-
-
-def _imported(tree: ast.AST) -> set[str]:
-    """The modules of kdlab that are imported anywhere in ``tree``, and the packages that they lie in."""
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    parts = [name.split(".") for name in names if name.split(".")[0] == "kdlab"]
-    return {name for part in parts for n in range(len(part)) if _file(name := ".".join(part[: n + 1]))}
-
-
-def _file(module: str) -> Path | None:
-    place = PACKAGE.joinpath(*module.split(".")[1:])
-    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
 
 
 def refresh(profile: str = "demo") -> None:

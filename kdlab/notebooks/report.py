@@ -21,8 +21,7 @@ _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path, list[str]]:
-    """
-    Turn the latest finished run of notebook 10 into ``output`` (default ``report.html`` in the runs folder).
+    """Turn the latest finished run of notebook 10 into ``output`` (default ``report.html`` in the runs folder).
 
     Pictures are embedded, widgets left out (the static picture after each stays), formulas stay LaTeX source;
     ``code=False`` hides the code. Returns the page and remarks, such as that it was made by other sources than

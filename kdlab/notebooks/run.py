@@ -1,8 +1,8 @@
 """
-Run one notebook headlessly, through papermill, and say truthfully how it ended.
+Run one notebook headlessly, with papermill's parameters and nbclient's kernel, and say truthfully how it ended.
 
-papermill marks a cell `completed` when the kernel died in it or it ran out of time, and calls a notebook that left
-through `sys.exit()` a success. So the judgement here rests on what the kernel itself replied, cell by cell.
+papermill's own loop marks a cell `completed` when the kernel died in it or it ran out of time, and calls a notebook
+that left through `sys.exit()` a success. The loop here takes nbclient at its word: a cell that raises has failed.
 """
 
 import contextlib
@@ -18,18 +18,21 @@ from pathlib import Path
 
 from kdlab import paths
 from kdlab.files import StorageFull, sweep, write_atomically
-from kdlab.notebooks.parameters import NotebookError, checked_parameters, effective_parameters, fingerprint, run_name
+from kdlab.notebooks.parameters import checked_parameters, effective_parameters, fingerprint, run_name
 from kdlab.ours import may_write
 
 
 @dataclass(frozen=True)
 class Executed:
-    """How a run ended: ``failure`` is ``None``, or names the cell and its error; ``output`` is the notebook on disk;
-    ``stale`` are the lines in which its cells told of runs made by other sources or clips."""
+    """How ``notebook`` ended: ``status`` is done, skipped, failed or not run; ``failure`` names the cell and its error;
+    ``output`` is the notebook on disk; ``stale`` are the lines in which its cells told of runs made by other sources or
+    clips."""
 
-    output: Path
-    seconds: float
+    notebook: str
+    status: str
+    seconds: float = 0.0
     failure: str | None = None
+    output: Path | None = None
     stale: tuple[str, ...] = ()
 
 
@@ -37,9 +40,19 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C (or SIGTERM) while a notebook ran; the message says where the partial notebook lies."""
 
 
+def say_at_once(text: str) -> None:
+    """Print ``text``, which ends its line itself."""
+    print(text, end="", flush=True)
+
+
 def executed_dir() -> Path:
     """Where executed notebooks and their records go: ``notebooks/`` in the runs folder."""
     return paths.runs_dir() / "notebooks"
+
+
+def executed_file(notebook: Path, effective: dict[str, object]) -> Path:
+    """The executed ``notebook`` with the parameters ``effective``; its record lies beside it, as ``.json``."""
+    return executed_dir() / f"{run_name(notebook, effective)}.ipynb"
 
 
 def read_record(file: Path) -> dict | None:
@@ -53,16 +66,9 @@ def read_record(file: Path) -> dict | None:
     return record if whole and isinstance(record.get("stale", []), list) else None
 
 
-def run_notebook(
-    notebook: Path,
-    given: dict[str, object],
-    *,
-    timeout: int | None = None,
-    verbose: bool = False,
-    say: Callable[[str], None] = lambda text: print(text, end="", flush=True),
-) -> Executed:
-    """
-    Execute ``notebook`` with the parameters ``given`` (texts are read as the types of the defaults).
+def run_notebook(notebook: Path, given: dict[str, object], *, timeout: int | None = None, verbose: bool = False,
+                 say: Callable[[str], None] = say_at_once) -> Executed:
+    """Execute ``notebook`` with the parameters ``given`` (texts are read as the types of the defaults).
 
     While it runs, and after a failure, the notebook is ``<name>.partial.ipynb``; only one that ran to its end gets the
     name ``<name>.ipynb`` and beside it ``<name>.json``, the record that lets ``reproduce`` skip it. ``timeout`` is in
@@ -71,43 +77,31 @@ def run_notebook(
     Before a kernel starts raises :class:`NotebookError` or ``FileNotFoundError`` when a parameter does not fit, and
     :class:`kdlab.ours.NotOurs` when something else has one of those names; :class:`Interrupted` on Ctrl-C.
     """
-    import nbformat
-
     checked = checked_parameters(notebook, given)
     effective = effective_parameters(notebook, checked)
     before = fingerprint(notebook, effective)
-    final = executed_dir() / f"{run_name(notebook, effective)}.ipynb"
+    final = executed_file(notebook, effective)
     partial, record = final.with_suffix(".partial.ipynb"), final.with_suffix(".json")
-
-    started = time.time()
-    watch = _Watch(say, verbose)
-    with _writable(final.parent):
+    started, stale = time.time(), {}
+    try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        for file in (final, partial, record):
-            may_write(file, is_executed, "executed notebook")
-        sweep(final.parent, {final.name, partial.name, record.name}.__contains__)
-        record.unlink(missing_ok=True)
-        partial.unlink(missing_ok=True)
-        say(f"{final.stem}\n")
-        error = _execute(notebook, partial, checked, watch, timeout)
-        seconds = time.time() - started
-        failure = None
-        if partial.exists():
-            executed = nbformat.read(partial, as_version=4)
-            failure = watch.judge(executed, error)
-            write_atomically(partial, lambda path: nbformat.write(executed, path))
-        elif error is not None:
-            failure = f"it did not start: {error}"
-        if isinstance(error, KeyboardInterrupt):
-            raise Interrupted(f"interrupted: {failure}\nwhat it did so far: {partial}")
-        if failure is not None:
-            return Executed(partial, seconds, failure, tuple(watch.stale))
-        partial.replace(final)
-        times = {"started": started, "finished": started + seconds, "seconds": round(seconds, 1),
-                 "stale": list(watch.stale)}
-        write_atomically(record, lambda path: path.write_text(json.dumps(before | times, indent=1), "utf-8"))
+    except OSError as error:
+        raise StorageFull(f"cannot write into {final.parent}: {error.strerror}; name another folder with KDLAB_RUNS"
+                          ) from None
+    for file in (final, partial, record):
+        may_write(file, is_executed, "executed notebook")
+    sweep(final.parent, {final.name, partial.name, record.name}.__contains__)
+    record.unlink(missing_ok=True)
+    say(f"{final.stem}\n")
+    failure = _execute(notebook, checked, partial, stale, timeout, verbose, say)
+    seconds = time.time() - started
+    if failure:
+        return Executed(notebook.stem, "failed", seconds, failure, partial, tuple(stale))
+    partial.replace(final)
+    times = {"started": started, "finished": started + seconds, "seconds": round(seconds, 1), "stale": list(stale)}
+    write_atomically(record, lambda path: path.write_text(json.dumps(before | times, indent=1), "utf-8"))
     say(f"  done in {seconds:.1f} s: {final}\n")
-    return Executed(final, seconds, None, tuple(watch.stale))
+    return Executed(notebook.stem, "done", seconds, None, final, tuple(stale))
 
 
 def is_executed(file: Path) -> bool:
@@ -121,164 +115,122 @@ def is_executed(file: Path) -> bool:
     return "papermill" in content.get("metadata", {}) or content.keys() >= {"notebook", "parameters", "kdlab", "cells"}
 
 
-class _Watch:
-    """What the kernel replied so far, and the progress line of each cell."""
+def _execute(notebook: Path, parameters: dict, partial: Path, stale: dict[str, None], timeout: int | None,
+             verbose: bool, say: Callable[[str], None]) -> str | None:
+    """Run the cells in order and write ``partial`` after each; the failure in words, if there is one.
 
-    def __init__(self, say: Callable[[str], None], verbose: bool):
-        self.say = say
-        self.verbose = verbose
-        self.total = 0
-        self.open: int | None = None  # the cell sent to the kernel and not (or not well) answered
-        self.error: str | None = None
-        self.answered: set[int] = set()
-        self.began = 0.0
-        self.stale: dict[str, None] = {}
+    A cell's ``metadata.papermill.status`` is ``pending``, ``completed`` or ``failed``. Lines of stale runs are put into
+    ``stale``. Raises ``OSError`` where nothing can be written, :class:`Interrupted`.
+    """
+    import nbformat
+    from nbclient.exceptions import CellExecutionError
+    from papermill.iorw import load_notebook_node
+    from papermill.parameterize import parameterize_notebook
 
-    def start(self, notebook) -> None:
-        self.total = len(notebook.cells)
+    page = load_notebook_node(str(notebook))
+    if parameters:
+        page = parameterize_notebook(page, parameters, kernel_name="python3", language="python")
+    for cell in page.cells:
+        cell.metadata["papermill"] = {"status": "pending"}
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    write = lambda: write_atomically(partial, lambda path: nbformat.write(page, path))  # noqa: E731
+    write()
+    at = "before its first cell"
+    try:
+        with _kernel(page, notebook.parent, timeout, verbose) as client:
+            for number, cell in enumerate(page.cells):
+                if cell.cell_type != "code" or not cell.source.strip():
+                    continue
+                first = cell.source.strip().splitlines()[0]
+                first = first if len(first) <= 60 else f"{first[:57]}..."
+                at, began = f"cell {number + 1} of {len(page.cells)} ({first})", time.monotonic()
+                say(f"  cell {number + 1}/{len(page.cells)}  {first:60}" + ("\n" if verbose else "  "))
+                client.execute_cell(cell, number)
+                say(f"{time.monotonic() - began:7.1f} s\n")
+                cell.metadata.papermill.status = "completed"
+                new = [line for line in _stale_lines(cell) if line not in stale]
+                stale |= dict.fromkeys(new)
+                if not verbose:
+                    say("".join(f"    {line}\n" for line in new))
+                write()
+            client.set_widgets_metadata()
+            write()
+        return None
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+            raise  # the notebook could not be written: no cell is to blame
+        say("\n")
+        reason = _in_words(error)
+        if at.startswith("cell"):
+            cell.metadata.papermill.status = "failed"
+            stale |= dict.fromkeys(_stale_lines(cell))
+            if not isinstance(error, CellExecutionError):
+                told = dict(ename=type(error).__name__, evalue=reason, traceback=[reason])
+                cell.outputs.append(nbformat.v4.new_output("error", **told))
+            write()
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(f"interrupted: {at}: {reason}\nwhat it did so far: {partial}") from None
+        return f"{at}: {reason}"
 
-    def sent(self, cell, cell_index: int) -> None:
-        self.open, self.began = cell_index, time.monotonic()
-        self.say(f"  cell {cell_index + 1}/{self.total}  {_first_line(cell):60}" + ("\n" if self.verbose else "  "))
 
-    def replied(self, cell, cell_index: int, execute_reply: dict) -> None:
-        reply = execute_reply["content"]
-        self.say(f"{time.monotonic() - self.began:7.1f} s\n")
-        for line in _stale_lines(cell):
-            if line not in self.stale:
-                self.stale[line] = None
-                self.say("" if self.verbose else f"    {line}\n")
-        if reply["status"] == "ok" or "raises-exception" in cell.metadata.get("tags", []):
-            self.open = None
-            self.answered.add(cell_index)
-        else:
-            self.error = f"{reply.get('ename', reply['status'])}: {reply.get('evalue', '')}"
-
-    def judge(self, executed, error: BaseException | None) -> str | None:
-        """The failure in words, or ``None``; mends papermill's marks in the notebook ``executed``, in place."""
-        from nbformat.v4 import new_output
-        from papermill.exceptions import PapermillExecutionError
-        from papermill.execute import remove_error_markers
-
-        executed = remove_error_markers(executed)  # its inserted cells would shift the numbers
-        left = [i for i, cell in enumerate(executed.cells) if _runs(cell) and i not in self.answered]
-        if not left and (error is None or isinstance(error, PapermillExecutionError)):
-            return None  # papermill also raises for an error that its cell announces by the tag raises-exception
-        for index in left:
-            executed.cells[index].metadata.papermill.status = "pending"
-        executed.metadata.papermill.exception = True
-        if self.open is None:
-            return f"between two cells: {_in_words(error)}"
-
-        cell = executed.cells[self.open]
-        cell.metadata.papermill.update(status="failed", exception=True)
-        reason = self.error or _in_words(error)
-        if self.error is None:
-            self.say("\n")
-            cell.outputs.append(new_output("error", ename=type(error).__name__, evalue=reason, traceback=[reason]))
-        return f"cell {self.open + 1} of {len(executed.cells)} ({_first_line(cell)}): {reason}"
-
-
-def _execute(notebook: Path, partial: Path, parameters: dict, watch: _Watch, timeout: int | None):
-    """Hand the notebook to papermill; returns what was raised, or ``None``."""
-    import papermill
+@contextlib.contextmanager
+def _kernel(page, folder: Path, timeout: int | None, verbose: bool):
+    """nbclient's client of a new kernel that works in ``folder``; the kernel's process group ends with it."""
     from ipykernel.kernelspec import get_kernel_dict
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
-
-    # Deaths, timeouts and, after Ctrl-C, the abandoned cell are reported here too; the judgement tells them once.
-    for name in ("papermill", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    managers = []
+    from nbclient import NotebookClient
 
     class ThisInterpreter(AsyncKernelManager):
         """Starts this very Python; a kernel spec of that name may lead to another installation."""
 
         kernel_spec = KernelSpec(**get_kernel_dict(), env=_kernel_environment())
 
-        def __init__(self, **settings):
-            super().__init__(**settings)
-            managers.append(self)
+    class Client(NotebookClient):
+        def output(self, *arguments):
+            shown = super().output(*arguments)
+            if verbose and shown and shown.output_type == "stream":
+                print(shown.text, end="", flush=True, file=sys.stderr if shown.name == "stderr" else sys.stdout)
+            return shown
 
+    # Deaths, timeouts and, after Ctrl-C, the abandoned cell are reported here too; the failure tells them once.
+    for name in ("traitlets", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    manager = ThisInterpreter()
+    quiet = ["--log-level=CRITICAL"]  # a kernel stopped in a cell complains of its closed sockets
+    client = Client(page, manager, timeout=timeout, startup_timeout=120, raise_on_iopub_timeout=True,
+                    extra_arguments=quiet)
     try:
-        papermill.execute_notebook(
-            str(notebook),
-            str(partial),
-            parameters,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            start_timeout=120,
-            execution_timeout=timeout,
-            cwd=str(notebook.parent),
-            stdout_file=sys.stdout if watch.verbose else None,
-            stderr_file=sys.stderr if watch.verbose else None,
-            kernel_manager_class=ThisInterpreter,
-            extra_arguments=["--log-level=CRITICAL"],  # a kernel stopped in a cell complains of its closed sockets
-            on_notebook_start=watch.start,
-            on_cell_execute=watch.sent,
-            on_cell_executed=watch.replied,
-        )
-    except (Exception, KeyboardInterrupt) as error:
-        if isinstance(error, OSError) and not isinstance(error, TimeoutError):
-            raise  # the notebook could not be written: no cell is to blame
-        return error
+        with client.setup_kernel(cwd=str(folder), cleanup_kc=True):
+            yield client
     finally:
-        for manager in managers:
-            _end_group(getattr(manager.provisioner, "pgid", None))
-    return None
+        # What a dead kernel left behind, such as the workers of its trainings, shares its process group.
+        group = getattr(manager.provisioner, "pgid", None)
+        if group and hasattr(os, "killpg") and group != os.getpgrp():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
 
 
 def _kernel_environment() -> dict[str, str]:
     """Plain progress lines, and kdlab's places made absolute: the kernel works in the notebook's folder."""
-    places = ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_FIGURES", "KDLAB_REAL_CLIPS")
-    moved = {name: str(Path(os.environ[name]).expanduser().absolute()) for name in places if os.environ.get(name)}
-    return {"KDLAB_HEADLESS": "1", **moved}
-
-
-def _end_group(pgid: int | None) -> None:
-    """End what a dead kernel left behind: the worker processes of its trainings, which share its process group."""
-    if pgid and hasattr(os, "killpg") and pgid != os.getpgrp():
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pgid, signal.SIGKILL)
-
-
-def _runs(cell) -> bool:
-    skipped = "skip-execution" in cell.metadata.get("tags", [])
-    return cell.cell_type == "code" and bool(cell.source.strip()) and not skipped
-
-
-def _first_line(cell) -> str:
-    line = cell.source.strip().splitlines()[0]
-    return line if len(line) <= 60 else f"{line[:57]}..."
+    places = [name for name in ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_FIGURES", "KDLAB_REAL_CLIPS")
+              if os.environ.get(name)]
+    return {name: str(Path(os.environ[name]).expanduser().absolute()) for name in places} | {"KDLAB_HEADLESS": "1"}
 
 
 def _stale_lines(cell) -> list[str]:
     """What ``kdlab.train.runs.obtain`` printed in a cell of runs that today's sources or clips would not give."""
     text = "".join(output.text for output in cell.outputs if output.output_type == "stream")
-    return [line.strip() for line in text.splitlines() if " STALE: " in line]
+    return list(dict.fromkeys(line.strip() for line in text.splitlines() if " STALE: " in line))
 
 
-def _in_words(error: BaseException | None) -> str:
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+def _in_words(error: BaseException) -> str:
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-    if isinstance(error, CellTimeoutError):
-        return "it ran out of time; give more with --timeout SECONDS"
-    if isinstance(error, DeadKernelError):
-        return "the kernel died in it (out of memory, or a crash in native code)"
-    if isinstance(error, KeyboardInterrupt):
-        return "stopped by hand"
-    return f"{type(error).__name__}: {error}" if error else "the kernel never answered it"
-
-
-@contextlib.contextmanager
-def _writable(folder: Path):
-    try:
-        yield
-    except StorageFull:
-        raise
-    except OSError as error:  # NotOurs passes: it names file and mend itself
-        raise NotebookError(
-            f"cannot write executed notebooks into {folder}: {error.strerror or error}\n"
-            "free some space, or name another folder with KDLAB_RUNS"
-        ) from error
+    known = {CellTimeoutError: "it ran out of time; give more with --timeout SECONDS",
+             DeadKernelError: "the kernel died in it (out of memory, or a crash in native code)",
+             KeyboardInterrupt: "stopped by hand"}
+    if isinstance(error, CellExecutionError):
+        return f"{error.ename}: {error.evalue}"
+    return known.get(type(error), f"{type(error).__name__}: {error}")

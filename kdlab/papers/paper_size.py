@@ -50,7 +50,7 @@ def placed(which: PaperSet, root: Path, there: list[Catalogue] | str) -> list[st
     """Lines of a dry run: where clips and lists of ``which`` belong, and what :func:`look` found ``there``."""
     about = next(data for data in DATA_SETS if data.title == which.title)
     found = f"no: {there}" if isinstance(there, str) else "yes"
-    rows = zip(("clips", "lists", "note", "found"), (*about.layout, about.remark, found), strict=True)
+    rows = zip(("clips", "lists", "note", "found"), (about.folders, about.lists, about.remark, found), strict=True)
     return [f"{which.title}: {about.clips}", f"  put into   {root / which.folder}",
             *(f"  {what:10} {line}" for what, line in rows)]
 

@@ -1,6 +1,6 @@
 """Pictures of notebook 09: where networks look, beside the actor's true place. Each function returns a Figure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,11 +10,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from kdlab.clips.enhance import Gamma
-from kdlab.measure.paired import Effect
+from kdlab.show.plots import drawn, effects, image
 from kdlab.show.widgets import explore
 
 __all__ = ["gain_bars", "look_widget", "looks_picture", "ranked", "randomised", "removal"]
-
 
 #: How a map lies over a frame.
 HEAT = dict(cmap="inferno", vmin=0, vmax=1, alpha=0.55)
@@ -22,12 +21,11 @@ HEAT = dict(cmap="inferno", vmin=0, vmax=1, alpha=0.55)
 
 def _over(ax: plt.Axes, frame: np.ndarray, heat: np.ndarray, mask: np.ndarray | None) -> None:
     """A grey frame (H, W, 3) under ``heat (H, W)`` in [0, 1]; the actor's outline in white over black."""
-    ax.imshow(frame.mean(-1), cmap="gray", vmin=0, vmax=255)
+    image(ax, frame.mean(-1), cmap="gray", vmin=0, vmax=255)
     ax.imshow(heat, **HEAT)
     if mask is not None and mask.any() and not mask.all():
         for colour, width in (("black", 2.4), ("white", 1)):
             ax.contour(mask, levels=[0.5], colors=[colour], linewidths=width)
-    ax.set(xticks=[], yticks=[])
 
 
 def looks_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.ndarray, moments=(2, 6, 10, 14),
@@ -36,35 +34,32 @@ def looks_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.nda
     ``masks`` are outlined. ``enhanced``: the frames below are brightened, so that a person sees something."""
     shown = Gamma(2.2)(frames) if enhanced else frames
     moments = [m for m in moments if m < len(frames)]
-    fig, axes = plt.subplots(len(rows) + 1, len(moments), squeeze=False,
-                             figsize=(1.5 * len(moments) + 0.6, 1.45 * (len(rows) + 1) + 0.3))
+    size = 1.5 * len(moments) + 0.6, 1.45 * (len(rows) + 1) + 0.3
+    fig, axes = plt.subplots(len(rows) + 1, len(moments), squeeze=False, figsize=size)
     for ax, t in zip(axes[0], moments, strict=True):
-        ax.imshow(shown[t])
-        ax.set(xticks=[], yticks=[], title=f"frame {t}")
+        image(ax, shown[t], f"frame {t}", "medium")
     axes[0, 0].set_ylabel("enhanced" if enhanced else "raw", fontsize=8)
     for line, (name, heat) in zip(axes[1:], rows.items(), strict=True):
         heat = heat / max(heat.max(), 1e-12)
         for ax, t in zip(line, moments, strict=True):
             _over(ax, shown[t], heat[t], masks[t])
         line[0].set_ylabel(name, fontsize=8)
-    bar = fig.colorbar(ScalarMappable(Normalize(0, 1), HEAT["cmap"]), ax=axes.ravel().tolist(), alpha=HEAT["alpha"],
-                       fraction=0.03, pad=0.02)
+    scale = ScalarMappable(Normalize(0, 1), HEAT["cmap"])
+    bar = fig.colorbar(scale, ax=axes.ravel().tolist(), alpha=HEAT["alpha"], fraction=0.03, pad=0.02)
     bar.set_label("part of the map's largest value", fontsize=8)
     fig.suptitle(title, fontsize=10)
     return fig
 
 
-def look_widget(frames: list[np.ndarray], labels: list[str], masks: np.ndarray,
-                maps: Callable[[int, str], dict[str, np.ndarray]], layers: tuple[str, ...]):
+def look_widget(frames: list[np.ndarray], labels: list[str], masks: np.ndarray, maps: Callable, layers: Sequence[str]):
     """Pick clip and layer and scrub through time over :func:`looks_picture`; ``maps(clip, layer)`` are its rows.
     ``None``, with a line that says so, when headless."""
 
     def picture(clip: int, layer: str, frame: int, enhanced: bool) -> None:
         looks_picture(frames[clip], maps(clip, layer), masks[clip], (frame,), enhanced, labels[clip])
 
-    last = masks.shape[1] - 1
-    return explore(picture, clip=[(f"{i}: {name}", i) for i, name in enumerate(labels)], layer=list(layers),
-                   frame=((last + 1) // 2, 0, last, 1), enhanced="brightened")
+    clips, count = [(f"{i}: {name}", i) for i, name in enumerate(labels)], masks.shape[1]
+    return explore(picture, clip=clips, layer=list(layers), frame=(count // 2, 0, count - 1, 1), enhanced="brightened")
 
 
 def ranked(scores: np.ndarray) -> dict[str, int]:
@@ -78,27 +73,17 @@ def ranked(scores: np.ndarray) -> dict[str, int]:
 def gain_bars(table: pd.DataFrame, titles: dict[str, str], metric: str, title: str = "") -> Figure:
     """Of ``studies.attention.gains``: each network's gain over its best baseline, thick 95 %, thin the ledger's."""
     some = table[table.metric == metric]
-    fig, ax = plt.subplots(figsize=(7, 0.34 * len(some) + 1.1))
-    ax.axvline(0, color="black", linewidth=0.8)
-    for y, row in enumerate(some.itertuples()):
-        e: Effect = row.gain
-        ax.plot([e.strict_low, e.strict_high], [y, y], color="C0", linewidth=1)
-        ax.plot([e.low, e.high], [y, y], color="C0", linewidth=4, solid_capstyle="butt")
-        ax.plot(e.mean, y, "D", color="black", markersize=5)
-        ax.annotate(str(e), (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
-    ax.set(yticks=range(len(some)), yticklabels=[titles.get(n, n) for n in some.network], title=title,
-           ylim=(len(some) - 0.5, -0.5),
-           xlabel=f"{metric.replace('_', ' ')}: points above the best of four maps that know nothing")
-    return fig
+    label = f"{metric.replace('_', ' ')}: points above the best of four maps that know nothing"
+    return effects({titles.get(row.network, row.network): row.gain for row in some.itertuples()}, title, label, near=0)
 
 
 def removal(curves: dict[str, dict[str, np.ndarray]]) -> Figure:
     """Deletion and insertion: whose map → ``measure.attention.fidelity``'s curves ``(N, steps)``, means over clips."""
     fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), sharey=True)
     for ax, what in zip(axes, ("deletion", "insertion"), strict=True):
-        for (name, its), style in zip(curves.items(), ("o-", "s--", "^:"), strict=False):
+        for k, (name, its) in enumerate(curves.items()):
             mean = its[what].mean(0)
-            ax.plot(np.linspace(0, 100, len(mean)), 100 * mean, style, markersize=4, label=name)
+            ax.plot(np.linspace(0, 100, len(mean)), 100 * mean, label=name, **drawn(k))
         ax.set(xlabel=f"pixels {'blurred' if what == 'deletion' else 'brought back'} (%)", title=what)
     axes[0].set_ylabel("probability of the label (%)")
     axes[1].legend(fontsize=8)
@@ -108,8 +93,8 @@ def removal(curves: dict[str, dict[str, np.ndarray]]) -> Figure:
 def randomised(similar: dict[str, dict[str, float]]) -> Figure:
     """How like the original a map stays while weights go, from the logits down: network → layer → correlation."""
     fig, ax = plt.subplots(figsize=(7, 2.8))
-    for (name, its), style in zip(similar.items(), ("o-", "s--", "^:", "D-."), strict=False):
-        ax.plot(["all trained", *its], [1, *its.values()], style, markersize=5, label=name)
+    for k, (name, its) in enumerate(similar.items()):
+        ax.plot(["all trained", *its], [1, *its.values()], label=name, **drawn(k))
     ax.axhline(0, color="grey", linestyle=":", linewidth=1)
     ax.set(ylabel="correlation with its own map", xlabel="at random from the logits down to …", ylim=(-0.25, 1.05))
     ax.legend(fontsize=8)

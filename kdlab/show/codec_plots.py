@@ -14,6 +14,7 @@ from kdlab.clips.compressed import Modalities, Stream, modalities, scan
 from kdlab.clips.coviar import quantise_motion, quantise_residual
 from kdlab.measure.darkness import luma
 from kdlab.measure.paired import effect
+from kdlab.show.plots import drawn, image
 
 __all__ = ["along_gop", "band", "between", "equation", "fields", "flow_colours", "frame_table", "histograms",
            "input_counts", "joint_error", "on_actor", "previous_motion", "quantised", "timeline"]
@@ -26,20 +27,18 @@ _CUT = {"motion": (-20, 20), "residual": (-128, 127)}  # pixels, grey levels: th
 def frame_table(path: Path | str) -> pd.DataFrame:
     """A row for each frame of a file: ``number``, ``position`` in its group (0: the I-frame), ``kind``, ``bytes``.
 
-    Mean squares over pixels and colours, in squared grey levels: ``difference`` to the I-frame, ``residual``
-    (accumulated), ``own`` (that since the frame before). Shares, 0 to 1: ``moved`` and ``own_moved`` (pixels of
-    motion not 0, accumulated and since the frame before), ``cut_motion`` (pixels) and ``cut_residual`` (values): more
-    than the network's 8 bits hold. Raises what ``kdlab.clips.compressed.modalities`` does.
+    Mean squares, in squared grey levels: ``difference`` to the I-frame, ``residual`` (accumulated), ``own`` (that since
+    the frame before). Shares, 0 to 1: ``moved`` and ``own_moved`` (pixels of motion not 0), ``cut_motion`` (pixels) and
+    ``cut_residual`` (values): more than the network's 8 bits hold. Raises what ``modalities`` does.
     """
     rows, sizes = [], scan(path).sizes.tolist()
     for its, own in zip(modalities(path), modalities(path, accumulated=False), strict=True):
-        rows.append({
-            "number": its.number, "position": its.number - its.key, "kind": its.kind, "bytes": sizes[its.number],
-            **_energies(its), "own": _energies(own)["residual"],
-            "moved": _moved(its.motion).mean(), "own_moved": _moved(own.motion).mean(),
-            "cut_motion": _moved(_outside(its.motion, "motion")).mean(),
-            "cut_residual": _outside(its.residual, "residual").mean(),
-        })
+        row = dict(number=its.number, position=its.number - its.key, kind=its.kind, bytes=sizes[its.number])
+        row |= _energies(its) | {"own": _energies(own)["residual"]}
+        row |= {"moved": _moved(its.motion).mean(), "own_moved": _moved(own.motion).mean()}
+        row["cut_motion"] = _moved(_outside(its.motion, "motion")).mean()
+        row["cut_residual"] = _outside(its.residual, "residual").mean()
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -78,8 +77,8 @@ def on_actor(motion: np.ndarray, masks: np.ndarray) -> dict[str, float]:
     moved pixels, how many are the actor's (``nan`` where nothing moves).
     """
     moved = _moved(motion)
-    return {"moved": moved.mean(), "actor": moved[masks].mean(), "background": moved[~masks].mean(),
-            "on_actor": masks[moved].mean()}
+    shares = {"moved": moved, "actor": moved[masks], "background": moved[~masks], "on_actor": masks[moved]}
+    return {name: values.mean() for name, values in shares.items()}
 
 
 def between(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
@@ -119,8 +118,8 @@ def quantised(counts: np.ndarray, what: str) -> dict[str, float]:
     the ``entropy`` of the network's 8-bit input, in bits."""
     share = counts / counts.sum()
     levels = (quantise_motion if what == "motion" else quantise_residual)(_VALUES)
-    return {"zero": 100 * float(share[_VALUES == 0].sum()), "cut": 100 * float(share[_outside(_VALUES, what)].sum()),
-            "entropy": float(entropy(np.bincount(levels, share), base=2))}
+    zero, cut = (100 * float(share[where].sum()) for where in (_VALUES == 0, _outside(_VALUES, what)))
+    return {"zero": zero, "cut": cut, "entropy": float(entropy(np.bincount(levels, share), base=2))}
 
 
 def timeline(streams: dict[str, Stream]) -> Figure:
@@ -129,8 +128,8 @@ def timeline(streams: dict[str, Stream]) -> Figure:
     for ax, (name, its) in zip(axes[:, 0], streams.items(), strict=True):
         for kind, colour in (("I", "C0"), ("P", "#f4c27a")):
             numbers = np.flatnonzero(np.array(list(its.kinds)) == kind)
-            ax.bar(numbers / its.info.fps, its.sizes[numbers], 0.85 / its.info.fps, color=colour, edgecolor="black",
-                   linewidth=0.4, label=f"{kind}-frames ({len(numbers)})")
+            how = dict(color=colour, edgecolor="black", linewidth=0.4, label=f"{kind}-frames ({len(numbers)})")
+            ax.bar(numbers / its.info.fps, its.sizes[numbers], 0.85 / its.info.fps, **how)
         ax.set(ylabel="bytes", title=name, xlim=(-0.6 / its.info.fps, None))
     axes[0, 0].legend(fontsize=7, ncols=2, loc="upper right")
     axes[-1, 0].set_xlabel("time (s)")
@@ -148,15 +147,8 @@ def _wheel(ax: plt.Axes, most: float) -> None:
     """The legend of ``flow_colours``, in the corner of a picture."""
     inset = ax.inset_axes((0.8, 0.0, 0.2, 0.25))
     xy = np.stack(np.meshgrid(*2 * [np.linspace(-1.15, 1.15, 65)]), -1)
-    inset.imshow(np.where(np.linalg.norm(xy, axis=-1, keepdims=True) <= 1, flow_colours(xy, 1), 1))
-    inset.set(xticks=[], yticks=[])
+    image(inset, np.where(np.linalg.norm(xy, axis=-1, keepdims=True) <= 1, flow_colours(xy, 1), 1))
     inset.set_xlabel(f"edge: {most:g} px", fontsize=6, labelpad=1)
-
-
-def _image(ax: plt.Axes, picture: np.ndarray, title: str) -> None:
-    ax.imshow(picture, cmap="gray", vmin=0, vmax=255 if picture.dtype == np.uint8 else 1)
-    ax.set(xticks=[], yticks=[])
-    ax.set_title(title, fontsize=8)
 
 
 def fields(rows: dict[str, tuple[np.ndarray, Modalities]], most: float = 8, longer: float = 2) -> Figure:
@@ -164,12 +156,14 @@ def fields(rows: dict[str, tuple[np.ndarray, Modalities]], most: float = 8, long
     colours: name → the picture, and a frame whose motion is that since the frame before."""
     fig, axes = plt.subplots(len(rows), 2, figsize=(7.4, 3 * len(rows)), squeeze=False)
     for (left, right), (name, (picture, its)) in zip(axes, rows.items(), strict=True):
-        _image(left, luma(picture).astype(np.uint8), f"{name}: vectors, {longer:g} times as long")
+        grey = luma(picture).astype(np.uint8)
+        image(left, grey, f"{name}: vectors, {longer:g} times as long", cmap="gray", vmin=0, vmax=255)
         b = its.blocks
         d = -np.stack([b["motion_x"], b["motion_y"]], 1) / np.maximum(b["motion_scale"], 1)[:, None]  # stored: to where
-        left.quiver(b["dst_x"] - longer * d[:, 0], b["dst_y"] - longer * d[:, 1], *longer * d.T, angles="xy",
-                    scale_units="xy", scale=1, width=0.008, color="#ffb000", edgecolor="black", linewidth=0.6)
-        _image(right, flow_colours(its.motion, most), f"whole pixels, {100 * _moved(its.motion).mean():.0f} % moved")
+        places = b["dst_x"] - longer * d[:, 0], b["dst_y"] - longer * d[:, 1]
+        how = dict(angles="xy", scale_units="xy", scale=1, width=0.008, edgecolor="black", linewidth=0.6)
+        left.quiver(*places, *longer * d.T, color="#ffb000", **how)
+        image(right, flow_colours(its.motion, most), f"whole pixels, {100 * _moved(its.motion).mean():.0f} % moved")
         _wheel(right, most)
     return fig
 
@@ -187,10 +181,10 @@ def equation(its: Modalities, accumulated: bool = True, most: float = 20, gain: 
     }
     fig, axes = plt.subplots(1, len(panels), figsize=(11, 2.1))
     for ax, (title, picture) in zip(axes, panels.items(), strict=True):
-        _image(ax, picture, title)
+        image(ax, picture, title)
     _wheel(axes[1], most)
-    fig.suptitle(f"mean square: residual {energies['residual']:.1f}, plain difference {energies['difference']:.1f} "
-                 "squared grey levels", fontsize=9)
+    squares = f"residual {energies['residual']:.1f}, plain difference {energies['difference']:.1f}"
+    fig.suptitle(f"mean square: {squares} squared grey levels", fontsize=9)
     return fig
 
 
@@ -198,11 +192,11 @@ def along_gop(panels: dict[str, dict[str, np.ndarray]], ylabel: str) -> Figure:
     """Lines with bands over the position in the group: panel → name → ``band``'s (3, P)."""
     fig, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3), squeeze=False)
     for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
-        for (name, (mean, low, high)), mark in zip(lines.items(), "osD^v", strict=False):
-            ax.plot(mean, marker=mark, markersize=4, label=name)
+        for k, (name, (mean, low, high)) in enumerate(lines.items()):
+            ax.plot(mean, label=name, **drawn(k, linestyle="-"))
             ax.fill_between(range(len(mean)), low, high, alpha=0.25)
-        ax.set(xlabel="position in the group (0: I-frame)", ylabel=ylabel if ax is axes[0, 0] else "", title=title,
-               ylim=(0, None))
+        ax.set(xlabel="position in the group (0: I-frame)", title=title, ylim=(0, None))
+        ax.set_ylabel(ylabel if ax is axes[0, 0] else "")
         ax.legend(fontsize=7)
     return fig
 
@@ -211,8 +205,8 @@ def histograms(counts: dict[str, dict[str, np.ndarray]]) -> Figure:
     """Values of motion and residual in P-frames, with what the network's 8 bits cut off shaded: name → counts."""
     fig, axes = plt.subplots(1, 2, figsize=(8.4, 3))
     for ax, what, reach, unit in zip(axes, _CUT, (40, 255), ("pixels", "grey levels"), strict=True):
-        for (name, found), style in zip(counts.items(), ("-", "--", ":"), strict=False):
-            ax.plot(_VALUES, 100 * found[what] / found[what].sum(), style, label=name)
+        for k, (name, found) in enumerate(counts.items()):
+            ax.plot(_VALUES, 100 * found[what] / found[what].sum(), label=name, **drawn(k, marker=""))
         for edges in ((-reach, _CUT[what][0] - 0.5), (_CUT[what][1] + 0.5, reach)):
             ax.axvspan(*edges, color="grey", alpha=0.3, linewidth=0)
         ax.set(yscale="log", xlim=(-reach, reach), ylabel="values (%)", xlabel=f"{unit}; shaded: cut", title=what)

@@ -5,6 +5,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from kdlab.show.plots import image
+from kdlab.show.plots import rows as in_rows
+
 __all__ = ["accuracy_curves", "transfer", "wall"]
 
 _SCORES = {"psnr": "PSNR {:.1f} dB", "ssim": "SSIM {:.2f}", "flicker": "flicker {:.1f}"}
@@ -18,10 +21,8 @@ def wall(pictures: dict[str, np.ndarray], scores: pd.DataFrame, columns: int = 3
     for ax in axes.flat[len(pictures):]:
         ax.set_visible(False)
     for ax, (name, frame) in zip(axes.flat, pictures.items(), strict=False):
-        ax.imshow(frame)
+        image(ax, frame, name, 9)
         of = scores.loc[name] if name in scores.index else {}
-        ax.set(xticks=[], yticks=[])
-        ax.set_title(name, fontsize=9)
         ax.set_xlabel(", ".join(text.format(of[s]) for s, text in _SCORES.items() if s in of), fontsize=7)
     return fig
 
@@ -55,8 +56,7 @@ def transfer(rows: pd.DataFrame, titles: dict[str, str]) -> Figure:
         chance = 100 / sum(metric.startswith("recall:") for metric in some.columns)
         ax.axvline(chance, color="grey", linestyle=":", label="chance")
         ax.axvline(some.accuracy["majority"], color="grey", linestyle="--", label="best constant answer (accuracy)")
-        ax.set(xlim=(0, 100), ylim=(len(shown) - 0.5, -0.5), title=f"tested on fold {fold}",
-               xlabel="mean recall over the classes (%)\nbar: 95 % over seeds and clips")
-    axes[0, 0].set_yticks(range(len(shown)), [titles[c] for c in shown])
+        in_rows(ax, [titles[c] for c in shown], title=f"tested on fold {fold}", xlim=(0, 100))
+        ax.set_xlabel("mean recall over the classes (%)\nbar: 95 % over seeds and clips")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=7, loc="outside lower center", ncols=2)
     return fig

@@ -15,6 +15,6 @@ def opening(profile: str | None = None, data: str | None = None) -> Profile:
     chosen = current(profile)
     clips = f"your clips in {data}" if data else f"{chosen.night.name}, {chosen.night.fingerprint()[:12]}"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU, one thread a training"
-    print(f"kdlab {__version__} · profile {chosen.name} · clips {clips} · torch {torch.__version__} · {device} · "
-          f"{chosen.settings.precision}")
+    made = f"torch {torch.__version__} · {device} · {chosen.settings.precision}"
+    print(f"kdlab {__version__} · profile {chosen.name} · clips {clips} · {made}")
     return chosen

@@ -1,4 +1,7 @@
-"""Pictures in one style: colour-blind-safe palette, chance lines, intervals, units. Each function returns a Figure."""
+"""Pictures in one style: colour-blind-safe palette, chance lines, intervals, units. What returns no Figure draws a part
+of one: an image, rows of intervals, a map of numbers, a line that can be told apart in grey."""
+
+from collections.abc import Iterable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,16 +16,21 @@ from kdlab.measure.darkness import luma
 from kdlab.measure.paired import Effect
 from kdlab.study import Scores
 
-__all__ = ["accuracies", "calibration", "confusion_pairs", "costs", "curves", "effects", "filmstrip", "heat_map",
-           "light_and_histograms", "luma_histograms", "outlines", "photographs", "recalls", "soft_target_bars",
-           "standardised", "style", "traces"]
+__all__ = ["accuracies", "beside", "calibration", "confusion_pairs", "costs", "curves", "drawn", "effects", "filmstrip",
+           "forest", "heat_map", "image", "interval", "light_and_histograms", "luma_histograms", "note", "numbers",
+           "outlines", "photographs", "recalls", "rows", "soft_target_bars", "standardised", "style", "traces"]
+
+#: What :func:`effects` shows, and how.
+DIFFERENCE = "difference in test accuracy (points)\nthick 95 %, thin ledger's level, grey within ± 2"
 
 
 def style() -> None:
     """Sizes, fonts and colours of all figures; call it once per notebook."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.85)
-    plt.rcParams |= {"figure.dpi": 80, "savefig.dpi": 80, "figure.constrained_layout.use": True,
-                     "axes.titlesize": "medium", "axes.titleweight": "bold", "figure.figsize": (7, 3.6)}
+    plt.rc("figure", dpi=80, figsize=(7, 3.6))
+    plt.rc("figure.constrained_layout", use=True)
+    plt.rc("savefig", dpi=80)
+    plt.rc("axes", titlesize="medium", titleweight="bold")
 
 
 def photographs() -> None:
@@ -33,9 +41,73 @@ def photographs() -> None:
     set_matplotlib_formats("jpeg", "png", pil_kwargs={"quality": 55})
     for kind, with_frames in (("image/jpeg", True), ("image/png", False)):
         formatter = shell.display_formatter.formatters[kind]
-        draw = formatter.lookup_by_type(Figure)
-        formatter.for_type(Figure, lambda fig, draw=draw, wanted=with_frames:
-                           draw(fig) if any(ax.images for ax in fig.axes) == wanted else None)
+
+        def drawn_if(fig: Figure, draw=formatter.lookup_by_type(Figure), wanted=with_frames):
+            return draw(fig) if any(ax.images for ax in fig.axes) == wanted else None
+
+        formatter.for_type(Figure, drawn_if)
+
+
+# --- parts of pictures -----------------------------------------------------------------------------------------
+
+
+def drawn(k: int, **more) -> dict:
+    """Colour, mark and line of the ``k``-th of several, which differ in grey, too."""
+    how = dict(color=f"C{k}", marker="os^Dv"[k % 5], linestyle=("-", "--", ":", "-.")[k % 4], markersize=4)
+    return how | more
+
+
+def note(ax: plt.Axes, text: str, at: tuple[float, float], by: tuple[float, float] = (0, 5), size: float = 8) -> None:
+    """``text`` above the point ``at``, ``by`` so many points of type."""
+    ax.annotate(text, at, xytext=by, textcoords="offset points", ha="left" if by[0] else "center", fontsize=size)
+
+
+def beside(ax: plt.Axes, y: float, text: str) -> None:
+    """``text`` right of the axes, at the height ``y``."""
+    ax.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+
+
+def image(ax: plt.Axes, picture: np.ndarray, title: str = "", size: float = 8, weight: str = "bold", **how) -> None:
+    """``picture`` under a small title, without ticks."""
+    ax.imshow(picture, **how)
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=size, fontweight=weight)
+
+
+def rows(ax: plt.Axes, names: Iterable[str], above: float = 0.5, **labels) -> None:
+    """A row for each name from the top down, with room ``above`` the first; ``labels`` as for ``Axes.set``."""
+    names = list(names)
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -above), **labels)
+
+
+def interval(ax: plt.Axes, y: float, mean: float, low: float, high: float, mark: str = "D", label: str | None = None):
+    """A thick bar from ``low`` to ``high`` and a black mark at the ``mean``, in the row ``y``."""
+    ax.plot([low, high], [y, y], color="C0", linewidth=4, solid_capstyle="butt")
+    ax.plot(mean, y, mark, color="black", markersize=5, label=label)
+
+
+def forest(ax: plt.Axes, found: Mapping[str, Effect], near: float = 2, above: bool = False, **labels) -> None:
+    """Rows of paired differences: thick bar 95 %, thin bar the ledger's strict level, grey band ± ``near`` points; what
+    each is stands beside it, or ``above`` it."""
+    ax.axvspan(-near, near, color="grey", alpha=0.15, linewidth=0)
+    ax.axvline(0, color="black", linewidth=0.8)
+    for y, e in enumerate(found.values()):
+        ax.plot([e.strict_low, e.strict_high], [y, y], color="C0", linewidth=1)
+        interval(ax, y, e.mean, e.low, e.high)
+        note(ax, str(e), (e.mean, y), size=7) if above else beside(ax, y, str(e))
+    rows(ax, found, 0.8 if above else 0.5, **labels)
+
+
+def numbers(ax: plt.Axes, table: pd.DataFrame, words: np.ndarray, size: float = 7, **how) -> None:
+    """``table`` as a map of colours with ``words`` in it; where no ``cmap`` is given, of values around 0."""
+    most = 1.3 * max(np.nanmax(np.abs(table.to_numpy())), 1e-9)  # 1.3: the darkest colours would hide the numbers
+    how = dict(cmap="PuOr_r", vmin=-most, vmax=most, linewidths=0.5, cbar=False) | how
+    sns.heatmap(table, annot=words, fmt="", annot_kws={"fontsize": size}, ax=ax, **how)
+    ax.grid(False)
+    ax.tick_params(axis="both", rotation=0)
+
+
+# --- pictures --------------------------------------------------------------------------------------------------
 
 
 def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", seconds: float | None = None) -> Figure:
@@ -47,10 +119,8 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
     fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
     for row, (line, (name, frames)) in enumerate(zip(axes, rows.items(), strict=True)):
         for ax, t in zip(line, moments, strict=True):
-            ax.imshow(frames[min(t, len(frames) - 1)])
-            ax.set(xticks=[], yticks=[])
-            if row == 0 and seconds:
-                ax.set_title(f"{seconds * t / max(1, len(first) - 1):.1f} s", fontsize=8, fontweight="normal")
+            when = f"{seconds * t / max(1, len(first) - 1):.1f} s" if row == 0 and seconds else ""
+            image(ax, frames[min(t, len(frames) - 1)], when, weight="normal")
         line[0].set_ylabel(name, fontsize=8)
     if title:
         fig.suptitle(title)
@@ -76,12 +146,10 @@ def luma_histograms(clips: dict[str, list[np.ndarray]], title: str = "How dark i
 
 def light_and_histograms(pictures: dict[str, np.ndarray]) -> Figure:
     """Frames side by side, each above its histogram of luma: name → ``uint8 (H, W, 3)``."""
-    fig, axes = plt.subplots(2, len(pictures), figsize=(1.85 * len(pictures), 3), squeeze=False, sharey="row",
-                             height_ratios=(1.7, 1))
+    size = 1.85 * len(pictures), 3
+    fig, axes = plt.subplots(2, len(pictures), figsize=size, squeeze=False, sharey="row", height_ratios=(1.7, 1))
     for (top, bottom), (name, frame) in zip(axes.T, pictures.items(), strict=True):
-        top.imshow(frame)
-        top.set(xticks=[], yticks=[])
-        top.set_title(name, fontsize=9)
+        image(top, frame, name, size=9)
         _shares(bottom, luma(frame), np.arange(0, 257, 8), fill=True)
         bottom.set(xlim=(0, 255), xticks=(0, 128, 255), yscale="log", ylim=(0.02, 100), xlabel="luma (0–255)")
     axes[1, 0].set_ylabel("pixels (%)")
@@ -132,8 +200,8 @@ def standardised(values: dict[str, np.ndarray], clip: float = 4.0) -> Figure:
         # bins of a quarter: finer ones show the 8-bit levels of dark clips as a comb
         _shares(ax, np.clip(v, -clip, clip), np.arange(-clip, clip + 0.25, 0.25), label=name, linewidth=1.6)
     ax.axvline(0, color="grey", linestyle=":", linewidth=1.2)
-    ax.set(xlabel="normalised pixel (0 is what the padding holds)", ylabel="pixels (%)", xlim=(-clip, clip),
-           title="What the first layer meets")
+    ax.set(xlabel="normalised pixel (0 is what the padding holds)", ylabel="pixels (%)", xlim=(-clip, clip))
+    ax.set_title("What the first layer meets")
     ax.legend(fontsize=8)
     return fig
 
@@ -141,13 +209,13 @@ def standardised(values: dict[str, np.ndarray], clip: float = 4.0) -> Figure:
 def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
     """Recall of each class: mean over seeds, with a bar from the lowest seed to the highest."""
     shown, names = [c for c in titles if c in scores.predicted], np.array(scores.classes)
-    table = pd.concat(
-        pd.DataFrame({"class": names[scores.labels], "seed": seed, "": titles[c], "recall": 100 * right})
-        for c in shown for seed, right in zip(scores.seeds, scores.correct(c), strict=True)
-    ).groupby(["class", "seed", ""], sort=False, as_index=False).recall.mean()
+    each = [pd.DataFrame({"class": names[scores.labels], "seed": seed, "": titles[c], "recall": 100 * right})
+            for c in shown for seed, right in zip(scores.seeds, scores.correct(c), strict=True)]
+    table = pd.concat(each).groupby(["class", "seed", ""], sort=False, as_index=False).recall.mean()
     fig, ax = plt.subplots(figsize=(7, 0.34 * len(names) + 1.1))
-    sns.pointplot(table, x="recall", y="class", hue="", order=[n for n in names if n in set(table["class"])],
-                  errorbar=("pi", 100), dodge=0.35, linestyle="none", markersize=5, err_kws={"linewidth": 1.4}, ax=ax)
+    how = dict(errorbar=("pi", 100), dodge=0.35, linestyle="none", markersize=5, err_kws={"linewidth": 1.4})
+    order = [name for name in names if name in set(table["class"])]
+    sns.pointplot(table, x="recall", y="class", hue="", order=order, ax=ax, **how)
     ax.axvline(100 / len(names), color="grey", linestyle=":", linewidth=1.2)
     ax.set(xlim=(-2, 102), xlabel="recall (%); bar: lowest to highest seed; dotted: chance", ylabel="", title=title)
     ax.legend(fontsize=8, title="")
@@ -164,8 +232,8 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
     table = pd.DataFrame([{"": titles[c], "accuracy": a} for c in shown for a in scores.accuracy(c)])
     fig, ax = plt.subplots(figsize=(6.6, 0.34 * len(shown) + 1.1))
     sns.stripplot(table, x="accuracy", y="", hue="", size=4, alpha=0.55, legend=False, ax=ax)
-    sns.pointplot(table, x="accuracy", y="", errorbar=("ci", 95), linestyle="none", color="black", markersize=5,
-                  markers="D", capsize=0.25, err_kws={"linewidth": 1.4}, seed=0, ax=ax)
+    how = dict(linestyle="none", color="black", markersize=5, markers="D", capsize=0.25, err_kws={"linewidth": 1.4})
+    sns.pointplot(table, x="accuracy", y="", errorbar=("ci", 95), seed=0, ax=ax, **how)
     marks = {"chance": 100 / len(scores.classes)} | (also or {})
     lowest, highest = table.accuracy.min(), table.accuracy.max()
     room = max(highest - lowest, 5)
@@ -174,29 +242,19 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
         ax.axvline(level, color="grey", linestyle=":", linewidth=1.2)
     middle = np.mean(ax.get_xlim())
     for line, (name, level) in enumerate(near.items()):
-        side = {"xytext": (-2, -10 - 9 * line), "ha": "right"} if level > middle else {"xytext": (2, -10 - 9 * line)}
-        ax.annotate(name, (level, 1), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7,
-                    color="grey", **side)
+        side = -1 if level > middle else 1
+        how = dict(ha="right" if side < 0 else "left", fontsize=7, color="grey", textcoords="offset points")
+        ax.annotate(name, (level, 1), (2 * side, -10 - 9 * line), ("data", "axes fraction"), **how)
     far = "".join(f"; {name} {level:.1f} %" for name, level in marks.items() if name not in near)
-    what = (f"test accuracy (%) on {len(scores.labels)} clips{far}\n"
-            f"dots: {len(scores.seeds)} seeds, bar: 95 % of their mean")
-    ax.set(xlabel=what, ylabel="", title=title)
+    seeds = f"dots: {len(scores.seeds)} seeds, bar: 95 % of their mean"
+    ax.set(xlabel=f"test accuracy (%) on {len(scores.labels)} clips{far}\n{seeds}", ylabel="", title=title)
     return fig
 
 
-def effects(found: dict[str, Effect], title: str = "") -> Figure:
-    """Forest plot of paired differences: thick bar 95 %, thin bar the ledger's strict level, grey band ± 2 points."""
+def effects(found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFERENCE, near: float = 2) -> Figure:
+    """Paired differences by name, as :func:`forest` draws them."""
     fig, ax = plt.subplots(figsize=(6.6, 0.32 * len(found) + 1.2))
-    ax.axvspan(-2, 2, color="grey", alpha=0.15, linewidth=0)
-    ax.axvline(0, color="black", linewidth=0.8)
-    colour = sns.color_palette()[0]
-    for y, e in enumerate(found.values()):
-        ax.plot([e.strict_low, e.strict_high], [y, y], color=colour, linewidth=1)
-        ax.plot([e.low, e.high], [y, y], color=colour, linewidth=4, solid_capstyle="butt")
-        ax.plot(e.mean, y, "D", color="black", markersize=5)
-        ax.annotate(str(e), (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
-    ax.set(yticks=range(len(found)), yticklabels=list(found), ylim=(len(found) - 0.5, -0.5), title=title,
-           xlabel="difference in test accuracy (points)\nthick 95 %, thin ledger's level, grey within ± 2")
+    forest(ax, found, near, xlabel=xlabel, title=title)
     return fig
 
 
@@ -213,12 +271,10 @@ def heat_map(values: dict[tuple[float, float], float], title: str = "") -> Figur
 def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16),
                      label: int | None = None) -> Figure:
     """One clip's softmax ``(K,)`` at several temperatures: what the student is asked to imitate."""
-    table = []
-    for t in temperatures:
-        named = zip(classes, softmax(logits / t), strict=True)
-        table += [{"class": c, "probability": v, "temperature": f"t = {t:g}"} for c, v in named]
+    shares = pd.DataFrame({f"t = {t:g}": softmax(logits / t) for t in temperatures}, index=classes)
+    table = shares.melt(var_name="temperature", value_name="probability", ignore_index=False).reset_index(names="class")
     fig, ax = plt.subplots(figsize=(8, 3))
-    sns.barplot(pd.DataFrame(table), x="class", y="probability", hue="temperature", ax=ax)
+    sns.barplot(table, x="class", y="probability", hue="temperature", ax=ax)
     truth = f"; the label is {classes[label]}" if label is not None else ""
     ax.set(ylim=(0, 1), xlabel="", title=f"Soft targets{truth}")
     ax.tick_params(axis="x", rotation=30)
@@ -231,11 +287,10 @@ def calibration(logits: dict[str, np.ndarray], labels: np.ndarray, bins: int = 1
     ax.plot([0, 100], [0, 100], color="grey", linestyle=":", label="calibrated")
     for name, z in logits.items():
         p = softmax(z, axis=1)
-        confidence, hit = p.max(1), p.argmax(1) == labels
-        place = np.minimum((confidence * bins).astype(int), bins - 1)
-        kept = [b for b in range(bins) if (place == b).sum() >= 5]
-        ax.plot([100 * confidence[place == b].mean() for b in kept], [100 * hit[place == b].mean() for b in kept],
-                marker="o", markersize=4, label=name)
+        table = pd.DataFrame({"confidence": 100 * p.max(1), "hit": 100 * (p.argmax(1) == labels)})
+        groups = table.groupby((p.max(1) * bins).astype(int).clip(max=bins - 1))
+        means = groups.mean()[groups.size() >= 5]
+        ax.plot(means.confidence, means.hit, marker="o", markersize=4, label=name)
     ax.set(xlabel="confidence (%)", ylabel="accuracy (%)", xlim=(0, 100), ylim=(0, 100), title="Calibration")
     ax.legend(fontsize=7)
     return fig
@@ -245,9 +300,9 @@ def confusion_pairs(counts: dict[str, np.ndarray], classes: tuple[str, ...]) -> 
     """Confusion matrices side by side, in percent of each true class: name → counts ``(K, K)``."""
     fig, axes = plt.subplots(1, len(counts), figsize=(3.7 * len(counts), 3.5), squeeze=False)
     for ax, (name, c) in zip(axes[0], counts.items(), strict=True):
-        share = 100 * c / np.maximum(1, c.sum(1, keepdims=True))
-        sns.heatmap(share, ax=ax, vmin=0, vmax=100, cmap="cividis", xticklabels=classes, yticklabels=classes,
-                    cbar=ax is axes[0, -1], cbar_kws={"label": "% of the true class"})
+        share = pd.DataFrame(100 * c / np.maximum(1, c.sum(1, keepdims=True)), classes, classes)
+        bar = dict(cbar=ax is axes[0, -1], cbar_kws={"label": "% of the true class"})
+        sns.heatmap(share, ax=ax, vmin=0, vmax=100, cmap="cividis", xticklabels=True, yticklabels=True, **bar)
         ax.tick_params(axis="x", rotation=90)
         ax.tick_params(axis="y", labelleft=ax is axes[0, 0], rotation=0)
         ax.set(xlabel="predicted", ylabel="true" if ax is axes[0, 0] else "", title=name)
@@ -260,11 +315,10 @@ def costs(table: pd.DataFrame) -> Figure:
     met = set()
     for row in table.sort_values("accuracy", ascending=False).itertuples():
         ax.errorbar(row.ms, row.accuracy, [[row.accuracy - row.low], [row.high - row.accuracy]], fmt="o", capsize=3)
-        below = row.ms in met  # two that cost the same: the better one's name above, the other's below
-        ax.annotate(row.name, (row.ms, row.accuracy), xytext=(6, -12 if below else 4), textcoords="offset points",
-                    fontsize=8)
+        # two that cost the same: the better one's name above, the other's below
+        note(ax, row.name, (row.ms, row.accuracy), (6, -12 if row.ms in met else 4))
         met.add(row.ms)
-    ax.set(xlabel="CPU time per clip (ms), enhancement included", ylabel="test accuracy (%)",
-           title="What accuracy costs")
+    ax.set(xlabel="CPU time per clip (ms), enhancement included", ylabel="test accuracy (%)")
+    ax.set_title("What accuracy costs")
     ax.margins(x=0.3, y=0.18)
     return fig

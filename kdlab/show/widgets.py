@@ -17,6 +17,7 @@ from kdlab.night import Camera, darken
 from kdlab.progress import headless
 from kdlab.show.codec_plots import equation
 from kdlab.show.plots import light_and_histograms, soft_target_bars
+from kdlab.values import positive
 
 __all__ = ["explore", "exposure_picture", "exposure_widget", "gop_picture", "gop_widget", "temperature_picture",
            "temperature_widget"]
@@ -26,16 +27,13 @@ _SETTLED = 4  # frames that the camera's denoiser needs before its running mean 
 
 def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callable | None = None,
                      camera: Camera = Camera(), seed: int = 0) -> Figure:
-    """A frame of an ordinary clip, the same frame recorded in the dark, and that brightened by ``enhancer``.
+    """The middle frame of a well exposed clip ``bright uint8 (T, H, W, 3)``, the same frame recorded in the dark by
+    ``camera``, and that brightened by ``enhancer`` (of ``kdlab.clips.enhance``, or none).
 
-    bright: well exposed ``uint8 (T, H, W, 3)``, whose middle frame is shown; exposure: light on the sensor, 1 for a
-    typical dark clip and half of that for each stop less; enhancer: see ``kdlab.clips.enhance``, ``None`` for none;
-    camera: who recorded it, with its gain (``level``: what the median would be at exposure 1) and its read noise.
-    Above the frames stands the signal-to-noise ratio of the photo-electrons at the median, before denoising. Raises
-    ValueError for an exposure that is not positive.
+    ``exposure`` is the light on the sensor, 1 for a typical dark clip. Above the frames stands the signal-to-noise
+    ratio of the photo-electrons at the median, before denoising. Raises ValueError for an exposure not above 0.
     """
-    if not exposure > 0:
-        raise ValueError(f"exposure must be positive, got {exposure}; 1 is a typical dark clip, 0.5 one stop darker")
+    positive("1 is a typical dark clip, 0.5 one stop darker", exposure=exposure)
     shown = len(bright) // 2
     some = bright[np.maximum(np.arange(shown - _SETTLED, shown + 1), 0)]
     camera = replace(camera, steps=())  # its auto-exposure is timed for a whole clip
@@ -46,8 +44,8 @@ def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callab
     fig = light_and_histograms(pictures)
     photons = camera.electrons * exposure
     snr = photons / np.sqrt(photons + camera.read_noise**2)
-    fig.suptitle(f"median luma {np.median(luma(dark)):.0f} of 255, {colours(dark)} different colours, "
-                 f"signal to noise {snr:.1f}", fontsize=10)
+    seen = f"median luma {np.median(luma(dark)):.0f} of 255, {colours(dark)} different colours"
+    fig.suptitle(f"{seen}, signal to noise {snr:.1f}", fontsize=10)
     return fig
 
 
@@ -55,30 +53,28 @@ def exposure_widget(bright: np.ndarray, camera: Camera = Camera()):
     """Drag exposure, gain, read noise and enhancer over :func:`exposure_picture`; ``None``, with a line that says so,
     when headless."""
 
+    others = {"none": None, "histogram equalisation": HistogramEqualisation(), "CLAHE": Clahe()}
+
     def picture(stops: float, level: float, read_noise: float, enhancer: str, gamma: float) -> None:
-        chosen = {"none": None, "gamma": Gamma(gamma), "histogram equalisation": HistogramEqualisation(),
-                  "CLAHE": Clahe()}[enhancer]
+        chosen = Gamma(gamma) if enhancer == "gamma" else others[enhancer]
         exposure_picture(bright, 2.0**stops, chosen, replace(camera, level=level, read_noise=read_noise))
 
-    return explore(picture, stops=(0, -4, 4, 0.5, "light (stops)"),
-                   level=(camera.level, 6, 120, 0.5, "gain (level of the median at 0 stops)"),
-                   read_noise=(camera.read_noise, 0, 20, 0.1, "read noise (electrons)"),
-                   enhancer=["gamma", "none", "histogram equalisation", "CLAHE"], gamma=(1.8, 1, 4, 0.1))
+    light = 0, -4, 4, 0.5, "light (stops)"
+    level = camera.level, 6, 120, 0.5, "gain (level of the median at 0 stops)"
+    noise = camera.read_noise, 0, 20, 0.1, "read noise (electrons)"
+    enhancers, gamma = ["gamma", *others], (1.8, 1, 4, 0.1)
+    return explore(picture, stops=light, level=level, read_noise=noise, enhancer=enhancers, gamma=gamma)
 
 
 def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperature: float = 4.0,
                         label: int | None = None) -> Figure:
-    """One clip's softmax of ``logits (K,)`` at temperature 1 and at ``temperature``, with its entropy in nats.
-
-    Raises ValueError for a temperature that is not positive.
-    """
-    if not temperature > 0:
-        raise ValueError(f"temperature must be positive, got {temperature}; 1 is the softmax as it is")
+    """One clip's softmax of ``logits (K,)`` at temperature 1 and at ``temperature``, with its entropy in nats. Raises
+    ValueError for a temperature not above 0."""
+    positive("1 is the softmax as it is", temperature=temperature)
     nats = entropy(softmax(logits / temperature))
     fig = soft_target_bars(logits, classes, tuple(dict.fromkeys((1, temperature))), label)
-    ax = fig.axes[0]
-    ax.set_title(f"{ax.get_title()}; entropy at t = {temperature:g}: {nats:.2f} of at most "
-                 f"{np.log(len(classes)):.2f} nats")
+    most, ax = np.log(len(classes)), fig.axes[0]
+    ax.set_title(f"{ax.get_title()}; entropy at t = {temperature:g}: {nats:.2f} of at most {most:.2f} nats")
     return fig
 
 
@@ -87,34 +83,30 @@ def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int 
 
     from ipywidgets import FloatLogSlider
 
-    return explore(lambda temperature: temperature_picture(logits, classes, round(temperature, 1), label),
-                   temperature=FloatLogSlider(4, base=2, min=-1, max=5, step=0.25))
+    def picture(temperature: float) -> None:
+        temperature_picture(logits, classes, round(temperature, 1), label)
+
+    return explore(picture, temperature=FloatLogSlider(4, base=2, min=-1, max=5, step=0.25))
 
 
 def gop_picture(path: Path | str, number: int, accumulated: bool = True) -> Figure:
-    """Frame ``number`` of an MPEG-4 part 2 file as what the codec makes it of: ``codec_plots.equation``.
-
-    ``accumulated``: from the I-frame of its group, else from the frame before. Raises what
-    ``kdlab.clips.compressed.modalities`` does.
-    """
+    """Frame ``number`` of an MPEG-4 part 2 file as what the codec makes it of, from the I-frame of its group
+    (``accumulated``) or from the frame before. Raises what ``kdlab.clips.compressed.modalities`` does."""
     return equation(*modalities(path, [number], accumulated), accumulated)
 
 
 def gop_widget(path: Path | str):
     """Step through the frames of a file over :func:`gop_picture`."""
 
-    last = len(scan(path).kinds) - 1
-    return explore(lambda number, accumulated: gop_picture(path, number, accumulated),
-                   number=(0, 0, last, 1, "frame"), accumulated="from the I-frame (else from the frame before)")
+    frame = 0, 0, len(scan(path).kinds) - 1, 1, "frame"
+    which = "from the I-frame (else from the frame before)"
+    return explore(lambda number, accumulated: gop_picture(path, number, accumulated), number=frame, accumulated=which)
 
 
 def explore(picture: Callable, **controls):
     """``picture(**values)`` drawn anew whenever a control is let go; nothing where nobody can move one, so that no dead
-    slider is stored.
-
-    A control is a slider (start, lowest, highest, step, and its words, if they are not its name), whole where its step
-    is; a list of choices; the words of a tick, which is set; or any widget.
-    """
+    slider is stored. A control is a slider (start, lowest, highest, step, and its words, if they are not its name),
+    whole where its step is; a list of choices; the words of a tick, which is set; or any widget."""
     if headless():
         print("Run this cell in JupyterLab for sliders; the next picture is one position of them.")
         return None
@@ -123,9 +115,10 @@ def explore(picture: Callable, **controls):
     def control(given):
         if isinstance(given, tuple):
             start, low, high, step, *words = given
-            kind = IntSlider if isinstance(step, int) else FloatSlider
-            more = {} if isinstance(step, int) else {"readout_format": f".{max(1, len(f'{step:g}') - 2)}f"}
-            return kind(start, min=low, max=high, step=step, description="".join(words), **more)
+            how = dict(min=low, max=high, step=step, description="".join(words))
+            if isinstance(step, int):
+                return IntSlider(start, **how)
+            return FloatSlider(start, readout_format=f".{max(1, len(f'{step:g}') - 2)}f", **how)
         if isinstance(given, list):
             return Dropdown(options=given)
         return Checkbox(True, description=given) if isinstance(given, str) else given

@@ -5,6 +5,8 @@ its last and last but one stage), and the answer is scored against `night`'s act
 nothing: a network's result is its gain over the best of them. docs/methods.md, 7.
 """
 
+import itertools
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -27,7 +29,7 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, among, current
 from kdlab.values import whole
 
-__all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "TITLES", "AttentionSize", "available", "best", "compared",
+__all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "TITLES", "AttentionSize", "available", "compared",
            "differences", "gains", "load_looks", "mean", "parts", "reading", "sized", "study"]
 
 
@@ -114,11 +116,6 @@ def beside(condition: str) -> dict[str, str]:
     return {name: f"{name}:{condition if name == 'untrained' else plain}" for name in BASELINES}
 
 
-def best(looks: dict[str, np.ndarray], metric: str, condition: str) -> str:
-    """The baseline with the largest mean beside ``condition``."""
-    return max(BASELINES, key=lambda name: mean(looks, metric, beside(condition)[name]))
-
-
 def reading(gap: Effect) -> str:
     """What a difference says at the ledger's level; no verdict, as no paper claims anything here."""
     if gap.strict_low > 0 or gap.strict_high < 0:
@@ -129,12 +126,12 @@ def reading(gap: Effect) -> str:
 def gains(looks: dict[str, np.ndarray], conditions: Iterable[str], metrics: Iterable[str] = SCORES) -> pd.DataFrame:
     """Each network's score, that of the best of four baselines (percent), and its gain over it (points)."""
     table = []
-    for condition in conditions:
-        for metric in metrics:
-            name = best(looks, metric, condition)
-            its, gain = beside(condition)[name], compared(looks, metric, condition, beside(condition)[name])
-            table.append((condition, metric, mean(looks, metric, condition), BASELINES[name],
-                          mean(looks, metric, its), gain, reading(gain)))
+    for condition, metric in itertools.product(conditions, metrics):
+        levels = {name: mean(looks, metric, its) for name, its in beside(condition).items()}
+        best = max(levels, key=levels.get)
+        gain = compared(looks, metric, condition, beside(condition)[best])
+        score = mean(looks, metric, condition)
+        table.append((condition, metric, score, BASELINES[best], levels[best], gain, reading(gain)))
     return pd.DataFrame(table, columns=["network", "metric", "score", "best baseline", "its score", "gain", "reading"])
 
 
@@ -153,11 +150,6 @@ def differences(looks: dict[str, np.ndarray], pairs: dict[str, list[tuple[str, s
 # --- the study -------------------------------------------------------------------------------------------------
 
 
-def _parts(size: AttentionSize, seeds: int) -> list[Part]:
-    return [Part(name, columns, on=data, rows=_rows)
-            for name, (columns, data) in parts(size, seeds).items()]
-
-
 def _rows(outcome: Outcome) -> list[dict]:
     """Keep the scores of every map, and make rows of them."""
     looks = looked(outcome.runs, outcome.part.on, outcome.size.every, outcome.say)
@@ -171,23 +163,23 @@ def _rows(outcome: Outcome) -> list[dict]:
 def _tidy(outcome: Outcome, looks: dict[str, np.ndarray]) -> Iterator[dict]:
     """Tidy rows: for each seed the mean over clips of every score, and the networks' accuracy on the same clips."""
     scores = outcome.scores
-    for key in looks:
-        if key == "ids":
-            continue
+    for key in (key for key in looks if key != "ids"):
         metric, condition = key.split("/")
-        plain = condition.removeprefix("untrained:")
-        for mark in "@~=":
-            plain = plain.partition(mark)[0]
+        plain = re.split("[@~=]", condition.removeprefix("untrained:"))[0]
         names = scores.recipes.get(plain, [""])  # a map without a network has neither recipe nor seed
+        scale, unit = (1, "1") if metric in ("agreement", "similarity") else (100, "%")
         for s, values in enumerate(looks[key].astype(float)):
-            scale, unit = (1, "1") if metric in ("agreement", "similarity") else (100, "%")
             value = round(scale * float(np.nanmean(values)), 4) if not np.isnan(values).all() else ""
-            yield outcome.row(condition=condition, seed=scores.seeds[s] if names[0] else "", metric=metric,
-                              value=value, unit=unit, recipe=names[s])
+            about = dict(condition=condition, seed=scores.seeds[s] if names[0] else "", recipe=names[s])
+            yield outcome.row(**about, metric=metric, value=value, unit=unit)
     for condition, names in scores.recipes.items():
         for seed, right, its in zip(scores.seeds, scores.accuracy(condition), names, strict=True):
-            yield outcome.row(condition=condition, seed=seed, metric="accuracy", value=round(float(right), 4),
-                              unit="%", recipe=its)
+            about = dict(condition=condition, seed=seed, recipe=its)
+            yield outcome.row(**about, metric="accuracy", value=round(float(right), 4), unit="%")
+
+
+def _parts(size: AttentionSize, seeds: int) -> list[Part]:
+    return [Part(name, columns, on=data, rows=_rows) for name, (columns, data) in parts(size, seeds).items()]
 
 
 study = Study("attention", _parts, size=STUDY, sized=sized, committed=True)

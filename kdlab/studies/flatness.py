@@ -21,7 +21,6 @@ from kdlab.measure.lanczos import NotConverged
 from kdlab.measure.minima import UNITS, Pairs, fitted, flatness, samples
 from kdlab.measure.passing import Passing, each_passing
 from kdlab.nets.compressed import matched, tiny
-from kdlab.night import Night
 from kdlab.night.streams import NightStream
 from kdlab.papers.dual_light import study as dual_light_study
 from kdlab.papers.generative import recipes as generative_recipes
@@ -30,7 +29,7 @@ from kdlab.papers.progressive.exits import frozen_features
 from kdlab.papers.progressive.nets import ORDER
 from kdlab.papers.progressive.recipes import DEMO, SMOKE, ExitSize, conditions, night, trio
 from kdlab.processes import each, locked
-from kdlab.studies.flatness_rows import MEASURES, ledger
+from kdlab.studies.flatness_rows import HEADS, MEASURES, ledger
 from kdlab.study import Outcome, Part, Study, beside, by_condition, flat
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
@@ -65,8 +64,8 @@ def marks(size: ExitSize) -> tuple[float, ...]:
 
 def networks(size: ExitSize, data: NightStream, seed: int) -> dict[str, Recipe]:
     """``matched:motion`` → its recipe, for both architectures. The I-frame network is the same in both."""
-    return {f"{name}:{m}": recipe for name, net in NETS.items()
-            for m, recipe in zip(ORDER, trio(size, data, seed, net=net), strict=True)}
+    trios = {name: trio(size, data, seed, net=net) for name, net in NETS.items()}
+    return {f"{name}:{m}": recipe for name, three in trios.items() for m, recipe in zip(ORDER, three, strict=True)}
 
 
 def others(size: ExitSize, seeds: int) -> dict[str, list[Recipe]]:
@@ -75,8 +74,8 @@ def others(size: ExitSize, seeds: int) -> dict[str, list[Recipe]]:
     dark = dual_light_study.columns(current(name), seeds, dual_light_study.HEADLINE)
     small = generative_recipes.sized(name)
     bright = generative_study.columns(small, seeds, generative_recipes.night(small))
-    return {f"{family}:{condition}": column for family, some in (("dual_light", dark), ("generative", bright))
-            for condition, column in some.items()}
+    found = {f"dual_light:{condition}": column for condition, column in dark.items()}
+    return found | {f"generative:{condition}": column for condition, column in bright.items()}
 
 
 # --- what is measured ------------------------------------------------------------------------------------------
@@ -111,16 +110,16 @@ def _flatness(net: nn.Module, some: Pairs, size: ExitSize) -> dict[str, float]:
         return flatness(net, some, **(SMOKE_EFFORT if size.name == "smoke" else EFFORT))
     except NotConverged as error:
         print(f"not measured: {error}")
-        return dict.fromkeys(UNITS, float("nan")) | {"not_converged": 1.0}
+        return dict.fromkeys(("train_loss", *MEASURES), float("nan")) | {"not_converged": 1.0}
 
 
 def _tested(recipe: Recipe) -> Recipe:
     """The recipe whose test clips are the first :data:`TESTED` of each class, more than its size has."""
     data = recipe.data
-    its = data if isinstance(data, Night) else data.night
-    tested = max(its.per_class[2], TESTED) if its.per_class[2] > 2 else its.per_class[2]
-    more = replace(its, per_class=(*its.per_class[:2], tested))
-    return replace(recipe, data=more if its is data else replace(data, night=more))
+    night = getattr(data, "night", data)  # of a stream of it, or itself
+    *others, tested = night.per_class
+    more = replace(night, per_class=(*others, max(tested, TESTED) if tested > 2 else tested))
+    return replace(recipe, data=more if night is data else replace(data, night=more))
 
 
 class OneExit(nn.Module):
@@ -155,13 +154,17 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
     for data, context in SETS.items():
         nets = by_condition(lambda seed, context=context: networks(size, night(size, context), seed), seeds)
         parts.append(Part(data, nets, file="", to_the_end=False, rows=_stopped_rows))
-    small = SMOKE if size.name == "smoke" else DEMO
-    done = by_condition(lambda seed: dict(zip(ORDER, three := trio(small, night(small), seed), strict=True))
-                        | conditions(small, three), few, (*ORDER, "ce_ic", "pkd"))
-    parts.append(Part("night_context", done, file="", rows=_finished_rows))
+    small, tiny_ones = SMOKE if size.name == "smoke" else DEMO, [f"tiny:{m}" for m in ORDER]
+
+    def ended(seed: int) -> dict[str, Recipe]:
+        three = trio(small, night(small), seed)
+        return dict(zip(tiny_ones, three, strict=True)) | conditions(small, three)
+
+    done = by_condition(ended, few, (*tiny_ones, *HEADS))
+    parts.append(Part("night_context", done, file="", rows=_ended_rows))
     for family, data in (("dual_light", "night"), ("generative", "night_bright")):
         made = {name: column for name, column in others(size, few).items() if name.startswith(family)}
-        parts.append(Part(data, made, file="", rows=_other_rows))
+        parts.append(Part(data, made, file="", rows=_ended_rows))
     return parts
 
 
@@ -192,31 +195,26 @@ def _at(size: ExitSize, where: dict, found: Passing, mark: float) -> list[dict]:
     return _tidy(where, {"reached": 1} | json.loads(kept.read_text(encoding="utf-8")))
 
 
-def _finished_rows(outcome: Outcome) -> list[dict]:
-    """Rows of notebook 07's networks as they ended, and of their internal classifiers by labels and by PKD."""
-    table, size = [], outcome.size
-    nets = {m: outcome.runs[m] for m in ORDER}
-    values = iter(each_measured([run.net() for run in flat(nets)], flat({m: outcome.part.recipes[m] for m in ORDER}),
-                                size))
-    for m, run in ((m, run) for m, column in nets.items() for run in column):
-        about = outcome.row(condition=f"tiny:{m}:end", seed=run.recipe.seed, recipe=run.folder.name)
-        table += _tidy(about, {"reached": 1} | next(values))
-    for name in ("ce_ic", "pkd"):
-        for s, run in enumerate(outcome.runs[name]):
-            for place, (head, some) in exits(run, {m: nets[m][s] for m in ORDER}).items():
-                about = outcome.row(condition=f"{name}:{place}", seed=run.recipe.seed, recipe=run.folder.name)
-                table += _tidy(about, _flatness(head, some, size))
-    return table
+def _ended_rows(outcome: Outcome) -> list[dict]:
+    """Rows of networks as their trainings ended, and of notebook 07's internal classifiers by labels and by PKD."""
+    size, runs, measures = outcome.size, outcome.runs, []
+    whole = [(condition, run) for condition, column in runs.items() if condition not in HEADS for run in column]
+    found = each_measured([run.net() for _, run in whole], [run.recipe for _, run in whole], size)
+    for (condition, run), values in zip(whole, found, strict=True):
+        measures.append((f"{condition}:end", run, {"reached": 1} | values))
+    for name in (name for name in runs if name in HEADS):
+        for s, run in enumerate(runs[name]):
+            heads = exits(run, {m: runs[f"tiny:{m}"][s] for m in ORDER})
+            measures += [(f"{name}:{place}", run, _flatness(*head, size)) for place, head in heads.items()]
+    rows = []
+    for condition, run, values in measures:
+        about = outcome.row(condition=condition, seed=run.recipe.seed, recipe=run.folder.name)
+        rows += _tidy(about, values)
+    return rows
 
 
-def _other_rows(outcome: Outcome) -> list[dict]:
-    """Rows of :func:`others` as their trainings ended."""
-    here = [(c, run) for c, column in outcome.runs.items() for run in column]
-    values = each_measured([run.net() for _, run in here], flat(outcome.part.recipes), outcome.size)
-    return [row for (condition, run), its in zip(here, values, strict=True)
-            for row in _tidy(outcome.row(condition=f"{condition}:end", seed=run.recipe.seed, recipe=run.folder.name),
-                             {"reached": 1} | its)]
+def _lines(found, rows) -> list[str]:
+    return [ledger(rows, data).to_string(index=False) for data in SETS]
 
 
-study = Study("flatness", _parts, size=STUDY, sized=sized, lines=lambda found, rows: [
-    ledger(rows, data).to_string(index=False) for data in SETS], committed=True)
+study = Study("flatness", _parts, size=STUDY, sized=sized, lines=_lines, committed=True)

@@ -10,33 +10,33 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from kdlab.measure.lanczos import Krylov, density
 from kdlab.measure.surface import Path
+from kdlab.show.plots import drawn, interval, rows
 from kdlab.show.widgets import explore
 from kdlab.studies.flatness_rows import CLAIMED, MEASURES
 
 __all__ = ["bands", "densities", "faked", "forest", "orders", "path_picture", "path_widget", "scatter",
            "surface_picture", "surface_widget", "surfaces"]
 
-#: Modality → colour, mark, line, greys well apart.
-LOOKS = dict(zip(CLAIMED, (("C0", "o", "-"), ("C1", "s", "--"), ("C2", "^", ":")), strict=True))
+#: Modality → colour, mark and line, greys well apart.
+LOOKS = {modality: drawn(k) for k, modality in enumerate(CLAIMED)}
+#: At how many nats reliefs are cut off.
+CEILING = 6.0
 #: Networks of other notebooks, beside them.
 BESIDE = {"dual_light": ("C3", "D", "notebook 03"), "generative": ("C4", "v", "notebook 04")}
 
 
-def surface_picture(at: np.ndarray, beside: np.ndarray, losses: np.ndarray, turn: float = -60, tilt: float = 35,
-                    title: str = "", ceiling: float = 6.0) -> Figure:
+def surface_picture(at: np.ndarray, beside: np.ndarray, losses: np.ndarray, turn=-60, tilt=35, title="") -> Figure:
     """The loss ``(A, B)`` in two filter-normalised directions from the network: a relief seen from the angles ``turn``
-    and ``tilt`` (degrees), cut off at ``ceiling`` nats, and its map."""
+    and ``tilt`` (degrees), and its map."""
     fig = plt.figure(figsize=(8, 3.3))
-    shown = np.minimum(losses, ceiling).T
     ax = fig.add_subplot(1, 2, 1, projection="3d")
-    ax.plot_surface(*np.meshgrid(at, beside), shown, cmap="cividis", edgecolor="black", linewidth=0.15,
-                    antialiased=True, rstride=1, cstride=1)
+    _relief(ax, at, beside, losses)
     ax.view_init(tilt, turn)
-    ax.set(xlabel="first direction", ylabel="second", zlabel=f"loss (nats), cut off at {ceiling:g}", zlim=(0, ceiling))
+    ax.set(xlabel="first direction", ylabel="second", zlabel=f"loss (nats), cut off at {CEILING:g}")
     ax.tick_params(labelsize=7)
     flat = fig.add_subplot(1, 2, 2)
     levels = np.array([0.06, 0.12, 0.25, 0.5, 1, 2, 3, 4, 6, 8])
@@ -49,24 +49,31 @@ def surface_picture(at: np.ndarray, beside: np.ndarray, losses: np.ndarray, turn
     return fig
 
 
-def surfaces(at: np.ndarray, beside: np.ndarray, losses: dict[str, np.ndarray], ceiling: float = 6.0) -> Figure:
+def _relief(ax: plt.Axes, at: np.ndarray, beside: np.ndarray, losses: np.ndarray) -> None:
+    how = dict(cmap="cividis", vmin=0, vmax=CEILING, edgecolor="black", linewidth=0.15, rstride=1, cstride=1)
+    ax.plot_surface(*np.meshgrid(at, beside), np.minimum(losses, CEILING).T, **how)
+    ax.set(zlim=(0, CEILING))
+
+
+def surfaces(at: np.ndarray, beside: np.ndarray, losses: dict[str, np.ndarray]) -> Figure:
     """The reliefs of :func:`surface_picture` side by side, name → losses ``(A, B)``, on one scale."""
     fig, axes = plt.subplots(1, len(losses), figsize=(2.7 * len(losses), 2.5), subplot_kw={"projection": "3d"})
     for ax, (name, its) in zip(np.atleast_1d(axes), losses.items(), strict=True):
-        ax.plot_surface(*np.meshgrid(at, beside), np.minimum(its, ceiling).T, cmap="cividis", vmin=0, vmax=ceiling,
-                        edgecolor="black", linewidth=0.15, rstride=1, cstride=1)
+        _relief(ax, at, beside, its)
         ax.view_init(35, -60)
-        ax.set(zlim=(0, ceiling), title=name)
+        ax.set_title(name)
         ax.tick_params(labelsize=6, pad=-2)
-    fig.supylabel(f"loss (nats), cut off at {ceiling:g}", fontsize=8)
+    fig.supylabel(f"loss (nats), cut off at {CEILING:g}", fontsize=8)
     return fig
 
 
 def surface_widget(at: np.ndarray, beside: np.ndarray, surfaces: dict[str, np.ndarray]):
     """Turn and tilt :func:`surface_picture`, and choose among ``surfaces``; all share one scale."""
 
-    return explore(lambda network, turn, tilt: surface_picture(at, beside, surfaces[network], turn, tilt, network),
-                   network=list(surfaces), turn=(-60, -180, 180, 5), tilt=(35, 0, 90, 5))
+    def picture(network: str, turn: float, tilt: float) -> None:
+        surface_picture(at, beside, surfaces[network], turn, tilt, network)
+
+    return explore(picture, network=list(surfaces), turn=(-60, -180, 180, 5), tilt=(35, 0, 90, 5))
 
 
 def path_picture(paths: dict[str, Path], here: float = 0.5) -> Figure:
@@ -75,11 +82,9 @@ def path_picture(paths: dict[str, Path], here: float = 0.5) -> Figure:
     words = []
     for k, (name, line) in enumerate(paths.items()):
         loss, accuracy = (float(np.interp(here, line.at, v)) for v in (line.losses, line.accuracies))
-        how = dict(color=f"C{k}", linestyle=("-", "--", ":")[k % 3])
-        left.plot(line.at, line.losses, label=f"{name}: barrier {line.barrier:.2f}", **how)
-        right.plot(line.at, 100 * line.accuracies, **how)
-        left.plot(here, loss, "os^"[k % 3], color=f"C{k}", markersize=7)
-        right.plot(here, 100 * accuracy, "os^"[k % 3], color=f"C{k}", markersize=7)
+        for ax, values, at in ((left, line.losses, loss), (right, 100 * line.accuracies, 100 * accuracy)):
+            ax.plot(line.at, values, label=f"{name}: barrier {line.barrier:.2f}", **drawn(k, marker=""))
+            ax.plot(here, at, **drawn(k, markersize=7))
         words.append(f"{loss:.2f} nats, {100 * accuracy:.0f} %")
     for ax, what in ((left, "loss (nats)"), (right, "accuracy (%)")):
         ax.axvline(here, color="black", linewidth=0.8, linestyle=":")
@@ -102,14 +107,13 @@ def bands(curves: dict[str, tuple[np.ndarray, np.ndarray]], title: str = "") -> 
     line is their mean, the band their range."""
     fig, ax = plt.subplots(figsize=(6, 3))
     for modality, (at, rises) in curves.items():
-        colour, mark, line = LOOKS[modality]
-        ax.plot(at, rises.mean(0), color=colour, linestyle=line, marker=mark, markersize=4, label=modality)
-        ax.fill_between(at, rises.min(0), rises.max(0), color=colour, alpha=0.15, linewidth=0)
+        ax.plot(at, rises.mean(0), label=modality, **LOOKS[modality])
+        ax.fill_between(at, rises.min(0), rises.max(0), color=LOOKS[modality]["color"], alpha=0.15, linewidth=0)
     ax.axhline(0, color="black", linewidth=0.8)
     for rise in (0.1, 1):
         ax.axhline(rise, color="grey", linewidth=0.8, linestyle=":")
-    ax.set(xlabel="step, in lengths of each filter", ylabel="rise of the loss (nats)", title=title,
-           yscale="symlog", ylim=(-0.1, 20))
+    ax.set(xlabel="step, in lengths of each filter", ylabel="rise of the loss (nats)", yscale="symlog", ylim=(-0.1, 20))
+    ax.set_title(title)
     ax.legend(fontsize=8)
     return fig
 
@@ -120,14 +124,13 @@ def densities(runs: dict[str, Sequence[Krylov]], title: str = "") -> Figure:
     low, high = min(map(np.min, nodes.values())), max(map(np.max, nodes.values()))
     width = 0.01 * (high - low)
     at = np.linspace(low - 5 * width, high + 5 * width, 900)
-    fig, axes = plt.subplots(len(runs), 1, figsize=(7, 1.15 * len(runs) + 0.7), sharex=True, sharey=True,
-                             squeeze=False)
+    size = 7, 1.15 * len(runs) + 0.7
+    fig, axes = plt.subplots(len(runs), 1, figsize=size, sharex=True, sharey=True, squeeze=False)
     for ax, (modality, some) in zip(axes[:, 0], runs.items(), strict=True):
-        colour = LOOKS[modality][0]
-        ax.fill_between(at, np.maximum(density(some, at, width), 1e-9), 1e-9, color=colour, alpha=0.35)
+        height = np.maximum(density(some, at, width), 1e-9)
+        ax.fill_between(at, height, 1e-9, color=LOOKS[modality]["color"], alpha=0.35)
         ax.plot(nodes[modality], np.full(nodes[modality].shape, 2e-8), "|", color="black", markersize=7)
-        ax.set_yscale("log")
-        ax.set_ylim(1e-8, None)
+        ax.set(yscale="log", ylim=(1e-8, None))
         ax.set_ylabel(modality, fontsize=8)
         ax.tick_params(labelsize=7)
     axes[-1, 0].set_xlabel("eigenvalue of the Hessian; ticks: what Lanczos found")
@@ -139,11 +142,10 @@ def faked(ratios: pd.DataFrame, title: str = "One function, other weights") -> F
     """Measures of rescaled networks over those of the network itself: rows are the factors, columns the measures."""
     fig, ax = plt.subplots(figsize=(6.4, 3))
     for k, measure in enumerate(ratios):
-        ax.plot(ratios.index, ratios[measure], color=f"C{k}", marker="os^Dv"[k % 5], markersize=5,
-                linestyle=("-", "--", ":", "-.")[k % 4], label=measure)
+        ax.plot(ratios.index, ratios[measure], label=measure, **drawn(k, markersize=5))
     ax.axhline(1, color="black", linewidth=0.8)
-    ax.set(xscale="log", yscale="log", xlabel="the weights before a batch norm, times …",
-           ylabel="measure, over that\nof the same network", title=title)
+    ax.set(xscale="log", yscale="log", ylabel="measure, over that\nof the same network", title=title)
+    ax.set_xlabel("the weights before a batch norm, times …")
     ax.legend(fontsize=8)
     return fig
 
@@ -151,8 +153,8 @@ def faked(ratios: pd.DataFrame, title: str = "One function, other weights") -> F
 def orders(tables: dict[str, pd.DataFrame], title: str = "") -> Figure:
     """A row for each set's ``flatness_rows.hierarchy``, a column a measure: the three networks at each training loss,
     geometric means and 95 % intervals over seeds. Below each group its word."""
-    fig, grid = plt.subplots(len(tables), len(MEASURES), figsize=(9, 2.2 * len(tables) + 0.5), squeeze=False,
-                             sharex="col")
+    size = 9, 2.2 * len(tables) + 0.5
+    fig, grid = plt.subplots(len(tables), len(MEASURES), figsize=size, squeeze=False, sharex="col")
     for axes, (name, table) in zip(grid, tables.items(), strict=True):
         for ax, measure in zip(axes, MEASURES, strict=True):
             some = table[table.measure == measure].reset_index(drop=True)
@@ -160,18 +162,16 @@ def orders(tables: dict[str, pd.DataFrame], title: str = "") -> Figure:
                 for k, modality in enumerate(CLAIMED):
                     if not isinstance(line[modality], tuple):
                         continue
-                    mean, low, high = line[modality]
-                    y, (colour, mark, _) = place + 0.22 * (k - 1), LOOKS[modality]
+                    (mean, low, high), y = line[modality], place + 0.22 * (k - 1)
                     if np.isfinite(high):  # one seed has no interval
-                        ax.plot([low, high], [y, y], color=colour, linewidth=2)
-                    ax.plot(mean, y, mark, color=colour, markersize=6, label=modality if place == 0 else None)
-                word = line.word.split(":")[0]
-                ax.text(0.98, place + 0.42, word, fontsize=7, ha="right", va="center",
-                        transform=ax.get_yaxis_transform(), color="0.3")
+                        ax.plot([low, high], [y, y], color=f"C{k}", linewidth=2)
+                    ax.plot(mean, y, label=modality if place == 0 else None, **drawn(k, markersize=6, linestyle=""))
+                where = dict(ha="right", va="center", transform=ax.get_yaxis_transform())
+                ax.text(0.98, place + 0.42, line.word.split(":")[0], fontsize=7, color="0.3", **where)
             ax.set_xscale("log")
             ax.xaxis.set_minor_formatter(NullFormatter())
-            ax.set(ylim=(len(some) - 0.3, -0.5), yticks=range(len(some)),
-                   yticklabels=[f"{m:g} nats" for m in some["mark"]] if ax is axes[0] else [])
+            rows(ax, [f"{m:g} nats" if ax is axes[0] else "" for m in some["mark"]])
+            ax.set_ylim(bottom=len(some) - 0.3)
             ax.tick_params(labelsize=7)
             ax.grid(False, axis="y")
         axes[0].set_ylabel(name, fontsize=9)
@@ -189,10 +189,10 @@ def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
     for ax, (column, label) in zip(axes, columns.items(), strict=True):
         trios = ~networks.net.isin(BESIDE)
         for (modality, data), some in networks[trios].groupby(["modality", "data"]):
-            colour, mark, _ = LOOKS[modality]
-            full = data == "night_context"
-            ax.plot(some[column], some[gap], mark, color=colour, markersize=5, markerfacecolor=colour if full else
-                    "white", label=f"{modality}, {'places tell' if full else 'tell nothing'}")
+            how = LOOKS[modality] | dict(markersize=5, linestyle="", label=f"{modality}, places tell")
+            if data != "night_context":
+                how |= dict(markerfacecolor="white", label=f"{modality}, tell nothing")
+            ax.plot(some[column], some[gap], **how)
         for net, some in networks[~trios].groupby("net"):
             colour, mark, title = BESIDE[net]
             ax.plot(some[column], some[gap], mark, color=colour, markersize=4, label=title)
@@ -202,8 +202,7 @@ def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
             ax.xaxis.set_minor_formatter(NullFormatter())  # those of a short axis would overlap
             low, high = ax.get_xlim()
             ax.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 3), numticks=4))
-            short = lambda v, _: f"{v:g}" if v > 0.1 else f"{v:.0e}".replace("-0", "-")  # noqa: E731
-            ax.xaxis.set_major_formatter(FuncFormatter(short))
+            ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}" if v > 0.1 else f"{v:.0e}".replace("-0", "-"))
         ax.xaxis.label.set_size(8)
         ax.tick_params(labelsize=7)
     axes[0].set_ylabel("accuracy gap (points)" if gap == "gap" else "loss gap (nats)", fontsize=8)
@@ -220,15 +219,12 @@ def forest(table: pd.DataFrame) -> Figure:
     ax.axvspan(loss.low, loss.high, color="grey", alpha=0.15, linewidth=0)
     ax.axvline(0, color="black", linewidth=0.8)
     for y, line in enumerate(table.itertuples()):
-        ax.plot([line.low, line.high], [y, y], color="C0", linewidth=3, solid_capstyle="butt")
-        ax.plot(line.rho, y, "o", color="black", markersize=6, label="over all networks" if y == 0 else None)
-        ax.plot(line.partial, y - 0.22, "x", color="C1", markersize=6, label="at fixed training loss" if y == 0 else
-                None)
-        ax.plot(line.within, y + 0.22, "^", color="C2", markersize=5, label="within set, net, modality" if y == 0 else
-                None)
-    ax.set(yticks=range(len(table)), ylim=(len(table) - 0.4, -0.6), xlim=(-1, 1),
-           yticklabels=[MEASURES.get(p, "training loss (disc: |ρ|)") for p in table.predictor],
-           xlabel="rank correlation with the generalisation gap\n"
+        interval(ax, y, line.rho, line.low, line.high, "o", "over all networks" if y == 0 else None)
+    ys = np.arange(len(table))
+    ax.plot(table.partial, ys - 0.22, "x", color="C1", markersize=6, label="at fixed training loss")
+    ax.plot(table.within, ys + 0.22, "^", color="C2", markersize=5, label="within set, net, modality")
+    rows(ax, [MEASURES.get(p, "training loss (disc: |ρ|)") for p in table.predictor], 0.6, xlim=(-1, 1))
+    ax.set_xlabel("rank correlation with the generalisation gap\n"
                   "right of 0: sharper networks have the larger gap, as is claimed")
     ax.tick_params(labelsize=8)
     ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -1,7 +1,7 @@
 """What the rows of the study of flatness say: the order of three modalities, correlations with the gap, P1 and P2."""
 
+import itertools
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,8 +10,8 @@ from scipy import stats
 from kdlab.measure.bootstrap import interval as bootstrapped
 from kdlab.measure.paired import provisional
 
-__all__ = ["CLAIMED", "MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2",
-           "taught", "wide"]
+__all__ = ["CLAIMED", "HEADS", "MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2", "taught",
+           "wide"]
 
 #: How internal classifiers were trained; all other rows are of whole networks.
 HEADS = ("ce_ic", "pkd")
@@ -27,9 +27,8 @@ def wide(rows: pd.DataFrame, heads: bool = False) -> pd.DataFrame:
 
     With ``heads`` the internal classifiers instead: ``net`` is then how they were trained, ``mark`` their place.
     """
-    some = rows.assign(value=pd.to_numeric(rows.value, errors="coerce"))
-    table = some.pivot_table(index=["data", "condition", "seed", "recipe"], columns="metric", values="value",
-                             dropna=False).dropna(how="all").reset_index()
+    some, of = rows.assign(value=pd.to_numeric(rows.value, errors="coerce")), ["data", "condition", "seed", "recipe"]
+    table = some.pivot_table("value", of, "metric", dropna=False).dropna(how="all").reset_index()
     table[["net", "modality", "mark"]] = table.condition.str.split(":", expand=True)
     return table[table.net.isin(HEADS) == heads].reset_index(drop=True)
 
@@ -51,9 +50,9 @@ def taught(rows: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     pairs = heads.assign(exit=heads.modality + " " + heads["mark"]).pivot_table(
         index=["exit", "seed"], columns="net", values=["train_loss", *MEASURES], sort=False)
-    names = list(pairs.index.unique("exit"))
-    return pd.DataFrame({m: [interval((pairs.loc[name, (m, "pkd")] / pairs.loc[name, (m, "ce_ic")]).to_numpy())
-                             for name in names] for m in ("train_loss", *MEASURES)}, index=names)
+    ratios = pairs.xs("pkd", axis=1, level="net") / pairs.xs("ce_ic", axis=1, level="net")
+    found = ratios.groupby("exit", sort=False).agg(lambda column: interval(column.to_numpy()))
+    return found.rename_axis(index=None, columns=None)
 
 
 def hierarchy(rows: pd.DataFrame, data: str, net: str = "matched") -> pd.DataFrame:
@@ -68,43 +67,29 @@ def hierarchy(rows: pd.DataFrame, data: str, net: str = "matched") -> pd.DataFra
     for mark, at in table.groupby("mark", sort=False):
         for measure in MEASURES:
             found = {m: at[(at.modality == m) & (at.reached == 1)][measure].dropna().to_numpy() for m in CLAIMED}
-            line = {"mark": float(mark), "measure": measure}
-            if min(map(len, found.values())) < seeds or measure not in at:
-                lacking = [f"{m} {len(v)} of {seeds}" for m, v in found.items() if len(v) < seeds]
-                lines.append(line | {m: interval(v) if len(v) else None for m, v in found.items()}
-                             | {"word": f"missing: {', '.join(lacking)}"})
-                continue
-            each = {m: interval(v) for m, v in found.items()}
-            pairs = list(zip(CLAIMED, CLAIMED[1:], strict=False))
-            up = [each[a][2] < each[b][1] for a, b in pairs]
-            down = [each[b][2] < each[a][1] for a, b in pairs]
-            lines.append(line | each | {"word": "as claimed" if all(up) else "against it" if any(down) else "open"})
+            each = {m: interval(v) if len(v) else None for m, v in found.items()}
+            if lacking := [f"{m} {len(v)} of {seeds}" for m, v in found.items() if len(v) < seeds]:
+                word = f"missing: {', '.join(lacking)}"
+            else:
+                pairs = [(each[a], each[b]) for a, b in itertools.pairwise(CLAIMED)]
+                up, down = all(a[2] < b[1] for a, b in pairs), any(b[2] < a[1] for a, b in pairs)
+                word = "as claimed" if up else "against it" if down else "open"
+            lines.append({"mark": float(mark), "measure": measure, "word": word} | each)
     found = pd.DataFrame(lines, columns=["mark", "measure", *CLAIMED, "word"])
     return found.sort_values("mark", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def ranks(table: pd.DataFrame, column: str, within: Sequence[str] = (), given: str | None = None) -> np.ndarray:
     """Centred ranks of ``column``, in each group of ``within``; of them what a line in those of ``given`` leaves."""
-    if within:
-        groups = table.groupby(list(within))[column]
-        r = (groups.rank() - groups.transform("count").add(1).div(2)).to_numpy(float)
-    else:
-        r = _centred(table[column].to_numpy())
+    groups = table.groupby(list(within) or np.zeros(len(table)))[column]
+    r = (groups.rank() - groups.transform("count").add(1).div(2)).to_numpy(float)
     if given:
-        g = ranks(table, given, within)
+        g = ranks(table, given)
         r = r - g * (r @ g) / max(g @ g, 1e-12)
     return r
 
 
-def _rho(table: pd.DataFrame, column: str, gap: str, **how) -> float:
-    return _cosine(ranks(table, column, **how), ranks(table, gap, **how))
-
-
-def _centred(values: np.ndarray) -> np.ndarray:
-    return stats.rankdata(values) - (len(values) + 1) / 2
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+def _rho(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / np.sqrt(max((a @ a) * (b @ b), 1e-12)))
 
 
@@ -118,22 +103,21 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
     table = wide(rows)
     table = table[table.reached == 1].dropna(subset=[*MEASURES, "train_loss", gap])
     table = table.drop_duplicates(["recipe", "mark"]).reset_index(drop=True)  # one I-frame network is in both trios
-    units, gaps, lines = table.recipe.unique(), table[gap].to_numpy(), []
-    places = [np.flatnonzero(table.recipe == unit) for unit in units]
+    places = [np.flatnonzero(table.recipe == training) for training in table.recipe.unique()]
+    lines = []
     for column in (*MEASURES, "train_loss"):
-        size = np.abs if column == "train_loss" else np.asarray
-        values = table[column].to_numpy()
+        size, both = abs if column == "train_loss" else float, table[[column, gap]].to_numpy()
 
-        def drawn(some: np.ndarray, size=size, values=values) -> float:
+        def drawn(some: np.ndarray, size=size, both=both) -> float:
             at = np.concatenate([places[i] for i in some])
-            return float(size(_cosine(_centred(values[at]), _centred(gaps[at]))))
+            return size(_rho(*(stats.rankdata(both[at], axis=0) - (len(at) + 1) / 2).T))
 
-        low, high = bootstrapped(drawn, len(units), replicates=replicates)
-        strata = partial(_rho, table, column, gap, within=("data", "net", "modality"))
-        lines.append({"predictor": column, "rho": float(size(_rho(table, column, gap))), "low": low, "high": high,
-                      "partial": np.nan if column == "train_loss" else _rho(table, column, gap, given="train_loss"),
-                      "within": strata(), "networks": len(table), "trainings": len(units)})
-    return pd.DataFrame(lines)
+        low, high = bootstrapped(drawn, len(places), replicates=replicates)
+        ways = {}, {"given": "train_loss"}, {"within": ("data", "net", "modality")}
+        whole, partial, within = (_rho(ranks(table, column, **how), ranks(table, gap, **how)) for how in ways)
+        partial = np.nan if column == "train_loss" else partial
+        lines.append(dict(predictor=column, rho=size(whole), low=low, high=high, partial=partial, within=within))
+    return pd.DataFrame(lines).assign(networks=len(table), trainings=len(places))
 
 
 def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
@@ -149,7 +133,7 @@ def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
     usable = {mark: counts for mark, counts in said.items() if "missing" not in counts}
     for word, verdict in (("as claimed", "supported"), ("against it", "contradicted")):
         if usable and all(counts.get(word, 0) >= 3 for counts in usable.values()):
-            missing = [f"{mark} not reached by all" if mark in said else f"{mark} not measured yet"
+            missing = [f"{mark} not {'reached by all' if mark in said else 'measured yet'}"
                        for mark in ("0.5", "0.1") if mark not in usable]
             where = f" (at {', '.join(usable)} nats; {', '.join(missing)})" if missing else ""
             return effect, verdict + where + provisional(seeds)
@@ -170,14 +154,13 @@ def p2(rows: pd.DataFrame) -> tuple[str, str]:
     effect = f"{'; '.join(words)}; training loss {loss.rho:.2f} ({loss.low:.2f} to {loss.high:.2f})"
     if better:
         return effect, f"supported by {', '.join(better)}"
-    return effect, "contradicted" if worse else (
-        f"not supported: no interval lies above the training loss's ({loss.networks:.0f} networks of "
-        f"{loss.trainings:.0f} trainings)")
+    of = f"{loss.networks:.0f} networks of {loss.trainings:.0f} trainings"
+    return effect, "contradicted" if worse else f"not supported: no interval lies above the training loss's ({of})"
 
 
 def ledger(rows: pd.DataFrame, data: str) -> pd.DataFrame:
     """Rows P1, for one set, and P2, for all networks together, of docs/ledger.md."""
-    table = [("P1", "the I-frame's minimum is flatter than the residual's, that than motion's",
-              "matched networks at equal training loss", *p1(rows, data)),
-             ("P2", "flatter minima generalise better", "rank correlation with the accuracy gap", *p2(rows))]
-    return pd.DataFrame(table, columns=["claim", "says", "comparison", "effect", "verdict"])
+    order = "the I-frame's minimum is flatter than the residual's, that than motion's"
+    first = "P1", order, "matched networks at equal training loss", *p1(rows, data)
+    second = "P2", "flatter minima generalise better", "rank correlation with the accuracy gap", *p2(rows)
+    return pd.DataFrame([first, second], columns=["claim", "says", "comparison", "effect", "verdict"])

@@ -40,8 +40,8 @@ def _night() -> plt.Figure:
 def _rivals() -> dict[str, tuple[str, str]]:
     """What is asked → (condition, baseline) in the picture of the controls: all but the two of shuffling between
     classes, so large (58 and 61 points) that the others could not be read beside them; notebook 03 has all."""
-    return {what: pair for asked in controls.COMPARISONS.values() for what, pair in asked.items()
-            if "shuffled_between" not in pair}
+    pairs = [pair for asked in controls.COMPARISONS.values() for pair in asked.items()]
+    return {what: pair for what, pair in pairs if "shuffled_between" not in pair}
 
 
 def draw() -> list[Path]:
@@ -53,40 +53,32 @@ def draw() -> list[Path]:
     plots.style()
     scores, more = (study.scores()["night"] for study in (dual_light_study.study, controls.study))
     rivals = {what: more.effect(*pair) for what, pair in _rivals().items()}
-    against = [c for c in TITLES if c in scores.predicted and c != "dlkdd"]
+    against = {title: c for c, title in TITLES.items() if c in scores.predicted and c != "dlkdd"}
+    gains = {f"DL-KDD − {title}": scores.effect("dlkdd", c) for title, c in against.items()}
+    confident = ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "label_smoothing")
+    sets = progressive_study.study.scores()
+    costs = {"ce_ic": "CE exits, WISE", "pkd": "PKD exits, WISE", "segments": "finals fused, 1 to 3 segments"}
+    generated = generative_study.study.scores()["night_bright"]
+    others = {c: title for c, title in recipes.TITLES.items()
+              if c in generated.predicted and c != "genkd" and not c.startswith("teacher")}
+    generative_gains = {f"GenKD − {title}": generated.effect("genkd", c) for c, title in others.items()}
+    detected = detection_study.Detections.load(paths.figures_dir() / "predictions" / "detection-night_untrimmed.npz")
+    orders = {data: hierarchy(load_rows("flatness"), data) for data in flatness.SETS}
+    looks = attention.gains(attention.load_looks("night"), dual_light_study.HEADLINE)
+    seen = "Energy on the actor, over the best map that knows nothing"
     pictures = {
         "night": _night(),
         "dual_light_accuracy": plots.accuracies(scores, TITLES, "DL-KDD and its controls on night"),
-        "dual_light_effects": plots.effects({f"DL-KDD − {TITLES[c]}": scores.effect("dlkdd", c) for c in against},
-                                            "What DL-KDD gains over each control"),
+        "dual_light_effects": plots.effects(gains, "What DL-KDD gains over each control"),
         "dual_light_controls": plots.effects(rivals, f"What else could it be? {len(more.seeds)} seeds"),
         "dual_light_sweep": plots.heat_map(committed_sweep(load_rows("dual_light")), "DL-KDD, validation accuracy"),
-        "dual_light_calibration": plots.calibration(
-            {TITLES[c]: scores.logits[c] for c in ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "label_smoothing")},
-            scores.labels),
-    }
-    sets = progressive_study.study.scores()
-    pictures |= {
+        "dual_light_calibration": plots.calibration({TITLES[c]: scores.logits[c] for c in confident}, scores.labels),
         "progressive_exits": progressive_plots.exit_table(sets["night_context"], "night, places tell: twelve exits"),
-        "wise_costs": progressive_plots.cost_curves({name: wise_study.load_curves(name) for name in sets},
-                                             {"ce_ic": "CE exits, WISE", "pkd": "PKD exits, WISE",
-                                              "segments": "finals fused, 1 to 3 segments"}),
-    }
-    generated = generative_study.study.scores()["night_bright"]
-    titles = {c: title for c, title in recipes.TITLES.items()
-              if c in generated.predicted and c != "genkd" and not c.startswith("teacher")}
-    detected = detection_study.Detections.load(paths.figures_dir() / "predictions" / "detection-night_untrimmed.npz")
-    rows = load_rows("flatness")
-    looks = attention.load_looks("night")
-    pictures |= {
-        "generative_effects": plots.effects({f"GenKD − {title}": generated.effect("genkd", c)
-                                             for c, title in titles.items()}, "What GenKD gains over each"),
+        "wise_costs": progressive_plots.cost_curves({name: wise_study.load_curves(name) for name in sets}, costs),
+        "generative_effects": plots.effects(generative_gains, "What GenKD gains over each"),
         "detection_map": detection_plots.map_over_tiou(detected, detection_recipes.TITLES, "Untrimmed sequences"),
-        "flatness_orders": flatness_plots.orders({data: hierarchy(rows, data) for data in flatness.SETS},
-                                                 "Three equal networks at equal training loss"),
-        "attention_gains": attention_plots.gain_bars(
-            attention.gains(looks, dual_light_study.HEADLINE), attention.TITLES, "energy_inside",
-            "Energy on the actor, over the best map that knows nothing"),
+        "flatness_orders": flatness_plots.orders(orders, "Three equal networks at equal training loss"),
+        "attention_gains": attention_plots.gain_bars(looks, attention.TITLES, "energy_inside", seen),
     }
     made = [may_write(paths.figures_dir() / f"{name}.png", _is_drawn, "picture") for name in pictures]
     for file, figure in zip(made, pictures.values(), strict=True):

@@ -1,7 +1,7 @@
 """Where trained networks look: everything that the study of attention asks of a run (docs/methods.md, 7)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice, repeat
 
 import numpy as np
@@ -27,7 +27,7 @@ from kdlab.train.loop import one_thread
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, batches, find
 
-__all__ = ["Clips", "area", "clips_of", "downwards", "fresh", "looked", "maps_of", "stages_of"]
+__all__ = ["Clips", "area", "clips_of", "downwards", "looked", "maps_of", "stages_of"]
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,18 @@ class Clips:
 
     def some(self, places: Sequence[int] | np.ndarray) -> "Clips":
         """Those at ``places``."""
-        its = torch.as_tensor(np.asarray(places))
-        return Clips(self.x[its], self.labels[its], self.masks[places], self.moved[places], self.ids[places])
+        places = np.asarray(places)
+        return Clips(*(getattr(self, field.name)[places] for field in fields(self)))
 
 
 def clips_of(recipe: Recipe, data=None, split: str = "test") -> Clips:
     """The clips of ``data`` (default: the recipe's own), which are `night`'s, as the recipe's network sees them."""
     clips = batches(replace(recipe, data=data or recipe.data), split, {"student": recipe.view})
-    loaded = list(clips.evaluation())
-    x = torch.cat([batch.views["student"] for batch in loaded])
+    loaded = [(batch.views["student"], batch.labels) for batch in clips.evaluation()]
+    x, labels = (torch.cat(column) for column in zip(*loaded, strict=True))
     changes = isinstance(recipe.window, Segments) and recipe.view.modality != "iframe"
     moved = frame_difference(x, rest=128 / 255 if changes else None)
-    return Clips(x, torch.cat([batch.labels for batch in loaded]), actor_masks(clips), moved,
-                 np.array([record.id for record in clips.records]))
+    return Clips(x, labels, actor_masks(clips), moved, np.array([record.id for record in clips.records]))
 
 
 def stages_of(recipe: Recipe) -> tuple[str, ...]:
@@ -67,16 +66,11 @@ def downwards(recipe: Recipe) -> tuple[str, ...]:
     """Everything with weights, from the logits downwards: the order of :func:`kdlab.measure.attention.cascade`."""
     with torch.random.fork_rng(devices=[]):
         children = list(untrained(recipe.net).make(2).named_children())
-    found, of = [], stages_of(recipe)
+    found = []
     for name, child in reversed(children):
-        inside = [stage for stage in of if stage.split(".")[1] == name]
-        found += inside or [f"net.{name}"] * any(True for _ in child.parameters())
+        inside = [stage for stage in stages_of(recipe) if stage.split(".")[1] == name]
+        found += inside or ([f"net.{name}"] if list(child.parameters()) else [])
     return tuple(found)
-
-
-def fresh(run: Run) -> torch.nn.Module:
-    """An untrained network like that of ``run``."""
-    return at_random(run.net(), 1000 + run.recipe.seed)
 
 
 def maps_of(run: Run, clips: Clips, layer: str | None = None) -> np.ndarray:
@@ -96,7 +90,8 @@ def _scored(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
 @one_thread()
 def _asked(run: Run, clips: Clips, every: int) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray]:
     """What there is to know of one run, by (metric, suffix of the condition), each (N,); and its maps."""
-    net, blind, found, maps = run.net(), fresh(run), {}, []
+    net, found, maps = run.net(), {}, []
+    blind = at_random(net, 1000 + run.recipe.seed)
     for suffix, layer in zip(("", "@before"), stages_of(run.recipe), strict=False):
         its, other = (grad_cam(some, clips.x, clips.labels, layer) for some in (net, blind))
         maps.append(its.maps)
@@ -120,14 +115,15 @@ def _asked(run: Run, clips: Clips, every: int) -> tuple[dict[tuple[str, str], np
 def _agreement(runs: dict[str, list[Run]], maps: dict[str, list], clips: dict[str, Clips]) -> dict[str, np.ndarray]:
     """Correlation of each dark-clip network's map with that of the bright teacher of its seed, on the enhanced clip;
     and of the same-light student's with its own teacher's (``=own``)."""
-    found: dict[str, list] = {}
-    for seed in range(len(runs["dlkdd"])):
-        bright, dark = (maps_of(find(runs[name][seed].recipe.teacher, pretrained=True), clips[seen])
-                        for name, seen in (("dlkdd", "ce_enhanced"), ("same_light", "ce_raw")))
-        pairs = {name: (name, bright) for name in ("ce_raw", "same_light", "dlkdd")}
-        for key, (name, theirs) in (pairs | {"same_light=own": ("same_light", dark)}).items():
-            found.setdefault(f"agreement/{key}", []).append(correlation(maps[name][seed], theirs))
-    return {key: np.stack(column) for key, column in found.items()}
+    def taught(name: str, seen: str) -> list[np.ndarray]:
+        return [maps_of(find(run.recipe.teacher, pretrained=True), clips[seen]) for run in runs[name]]
+
+    def agree(name: str, others: list[np.ndarray]) -> np.ndarray:
+        return np.stack([correlation(own, other) for own, other in zip(maps[name], others, strict=True)])
+
+    bright, dark = taught("dlkdd", "ce_enhanced"), taught("same_light", "ce_raw")
+    found = {f"agreement/{name}": agree(name, bright) for name in ("ce_raw", "same_light", "dlkdd")}
+    return found | {"agreement/same_light=own": agree("same_light", dark)}
 
 
 def looked(runs: dict[str, list[Run]], data=None, every: int = 1, say=print) -> dict[str, np.ndarray]:

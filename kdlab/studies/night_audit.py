@@ -43,10 +43,8 @@ def _recipes(profile: Profile, seed: int) -> dict[str, Recipe]:
 
     still = {"window": replace(full.window, frames=1)}
     told = replace(night, context=CONTEXT)
-    found = [
-        full, on("one_frame", night, **still), on("background", replace(night, actor=False)),
-        on("full@context", told), on("one_frame@context", told, **still),
-    ]  # fmt: skip
+    found = [full, on("one_frame", night, **still), on("background", replace(night, actor=False))]
+    found += [on("full@context", told), on("one_frame@context", told, **still)]
     if not small:
         for n in (n for n in CLIPS if n != train):
             steps = replace(settings, epochs=round(_EPOCHS * train / n))
@@ -68,7 +66,7 @@ def verdicts(scores: Scores, light: pd.DataFrame) -> pd.DataFrame:
         ("at high context one frame is enough", "≥ 90 % of the full clip's accuracy", f"{share:.0f} %", share >= 90),
     ]
     for m in light.itertuples():
-        wanted = f"median in {m.low:g}…{m.high:g}" + ("" if m.Index == "vectors" else ", ≥ 70 % of clips")
+        wanted = f"median in {m.low:g}…{m.high:g}{'' if m.Index == 'vectors' else ', ≥ 70 % of clips'}"
         table.append((f"like real clips: {m.Index}", wanted, f"{m.median:.2f}, {m.inside:.0f} %", m.holds))
     return pd.DataFrame(table, columns=["audit", "mark", "found", "holds"])
 
@@ -82,11 +80,14 @@ def _rows(outcome: Outcome) -> list[dict]:
         light = summary(pd.DataFrame([marks(record) for record in track(clips, "marks")]))
         about = outcome.row(condition=f"marks:variety{variety:g}", recipe=night.name)
         for mark in light.itertuples():
-            table += [about | dict(metric=metric, value=round(value, 3), unit=unit) for metric, value, unit in
-                      ((mark.Index, mark.median, "1"), (f"{mark.Index}_inside", mark.inside, "%"))]
+            table.append(about | dict(metric=mark.Index, value=round(mark.median, 3), unit="1"))
+            table.append(about | dict(metric=f"{mark.Index}_inside", value=round(mark.inside, 3), unit="%"))
         outcome.say(f"variety {variety:g}\n{verdicts(outcome.scores, light).to_string(index=False)}")
     return table
 
 
-study = Study("night_audit", lambda profile, seeds: [Part("night", columns(profile, seeds), rows=_rows)], size=STUDY,
-              seeds=3, committed=True)
+def _parts(profile: Profile, seeds: int) -> list[Part]:
+    return [Part("night", columns(profile, seeds), rows=_rows)]
+
+
+study = Study("night_audit", _parts, size=STUDY, seeds=3, committed=True)

@@ -5,6 +5,7 @@ trained on `night` alone knows eleven classes; its logits are masked to the six.
 developing; fold B is for finished recipes, and every reading of it stands in docs/log.md.
 """
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +32,11 @@ FOLDS = ("A", "B")
 def pretraining(profile: Profile, seed: int = 0) -> Recipe:
     """Plain cross-entropy on `night` at variety 1, all eleven classes; the network reads :class:`MotionMix`."""
     small = profile.name == "smoke"
-    return Recipe(
-        "pretraining", Night(ACTIONS, profile.night.per_class if small else (400, 10, 40), variety=1.0),
-        MotionMix(Enhanced(Gamma(2.5))), net=TinyR2Plus1D((4, 8) if small else (12, 24, 56, 112)),
-        window=Window(8, 32, 28) if small else Window(16, 64, 56), settings=Settings(epochs=1 if small else 12),
-        seed=seed,
-    )  # fmt: skip
+    clips = Night(ACTIONS, profile.night.per_class if small else (400, 10, 40), variety=1.0)
+    net = TinyR2Plus1D((4, 8) if small else (12, 24, 56, 112))
+    window, settings = Window(8, 32, 28) if small else Window(16, 64, 56), Settings(epochs=1 if small else 12)
+    view = MotionMix(Enhanced(Gamma(2.5)))
+    return Recipe("pretraining", clips, view, net=net, window=window, settings=settings, seed=seed)
 
 
 def columns(profile: Profile, seeds: int, fold: str, clips: Path) -> dict[str, list[Recipe]]:
@@ -56,9 +56,11 @@ def columns(profile: Profile, seeds: int, fold: str, clips: Path) -> dict[str, l
 def _parts(profile: Profile, seeds: int) -> list[Part]:
     clips = (paths.real_clips() or Path()) / "arid6"
     started = {"pretraining": [pretraining(profile, seed) for seed in range(seeds)]}
-    return [Part("night", started, file="", rows=lambda outcome: [], publish=True)] + [
-        Part("arid6", columns(profile, seeds, fold, clips), fold, real="arid6", file=f"arid6-{fold}",
-             answers=_zero_shot, rows=_rows) for fold in FOLDS]
+    parts = [Part("night", started, file="", rows=lambda outcome: [], publish=True)]
+    for fold in FOLDS:
+        how = dict(real="arid6", file=f"arid6-{fold}", answers=_zero_shot, rows=_rows)
+        parts.append(Part("arid6", columns(profile, seeds, fold, clips), fold, **how))
+    return parts
 
 
 def _started(runs: dict[str, list[Run]]) -> list[Run]:
@@ -84,16 +86,15 @@ def _rows(outcome: Outcome) -> list[dict]:
     for seed, start in zip(scores.seeds, _started(outcome.runs), strict=True):
         logits = asked(start, outcome.runs["finetuned"][0].recipe.data)
         right = round(100 * float((logits.argmax(1) == wanted).mean()), 4)
-        table.append(outcome.row(condition="zero_shot", seed=seed, metric="accuracy_unmasked", value=right, unit="%",
-                                 recipe=start.folder.name))
+        about = dict(condition="zero_shot", seed=seed, recipe=start.folder.name)
+        table.append(outcome.row(**about, metric="accuracy_unmasked", value=right, unit="%"))
     about, counts = outcome.row(unit="%"), np.bincount(scores.labels)
     majority = round(100 * counts.max() / counts.sum(), 4)
     table += [about | dict(condition="majority", metric="accuracy", value=majority)]
     table += outcome.recall_rows()
-    for condition in scores.predicted:
-        each = [100 * scores.correct(condition)[:, scores.labels == label].mean() for label in range(len(counts))]
-        table += [about | dict(condition=condition, metric=f"recall:{name}", value=round(float(v), 4))
-                  for name, v in zip(scores.classes, each, strict=True)]
+    for condition, (label, name) in itertools.product(scores.predicted, enumerate(scores.classes)):
+        recall = 100 * float(scores.correct(condition)[:, scores.labels == label].mean())
+        table.append(about | dict(condition=condition, metric=f"recall:{name}", value=round(recall, 4)))
     return table
 
 

@@ -7,7 +7,6 @@ Every random number is a function of (seed, step). A run that is killed at any m
 the same bits, and nothing but weights, optimiser moments and the step number needs to be stored.
 """
 
-import contextlib
 import hashlib
 import json
 import time
@@ -22,9 +21,9 @@ from torch import nn
 from kdlab.clips.views import ClipBatches
 from kdlab.files import write_atomically
 from kdlab.launch import device, launched, meet, precision
+from kdlab.layers import one_thread
+from kdlab.train.feeding import fed
 from kdlab.values import not_negative, one_of, positive, whole
-
-__all__ = ["Diverged", "Progress", "Settings", "Trained", "fit", "learning_rate", "one_thread", "predict", "seeded"]
 
 
 class Diverged(ValueError):
@@ -100,29 +99,13 @@ def _fabric(used: str):
     from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
     launch, several = launched(), launched().world > 1
-    fabric = Fabric(
-        accelerator=device(),
-        devices=launch.local_world,
-        num_nodes=launch.world // launch.local_world,
-        strategy="ddp" if several else "auto",
-        plugins=[TorchElasticEnvironment() if several else LightningEnvironment()],
-        precision="bf16-mixed" if used == "bf16" else "32-true",
-    )
+    where = dict(accelerator=device(), devices=launch.local_world, num_nodes=launch.world // launch.local_world)
+    how = dict(strategy="ddp" if several else "auto", precision="bf16-mixed" if used == "bf16" else "32-true")
+    fabric = Fabric(**where, **how, plugins=[TorchElasticEnvironment() if several else LightningEnvironment()])
     store = None if not several or torch.distributed.is_initialized() else meet(launch)
     fabric.launch()
     del store  # only now: the first process holds it open for the others
     return fabric
-
-
-@contextlib.contextmanager
-def one_thread():
-    """One torch thread inside: weights depend on the number of threads, and parallelism is across runs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def seeded(*parts: int) -> torch.Generator:
@@ -133,12 +116,20 @@ def seeded(*parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(state)
 
 
+def plan(count: int, settings: Settings, seed: int, step: int, rank: int = 0, world: int = 1):
+    """What :func:`fit` asks of ``count`` clips at ``step``: their indices, and the generator of their draws."""
+    batch_size = min(settings.batch_size, count)
+    epoch, place = divmod(step, count // batch_size)
+    order = torch.randperm(count, generator=seeded(seed, 1, epoch)).tolist()
+    return order[place * batch_size + rank : (place + 1) * batch_size : world], seeded(seed, 2, step, rank)
+
+
 def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """Logits ``(N, K)``, labels ``(N,)`` and ids of evaluation ``batches``, in eval mode without gradients."""
     device = next(net.parameters()).device
     was_training = net.training
     net.eval()
-    with torch.no_grad(), one_thread() if device.type == "cpu" else contextlib.nullcontext():
+    with torch.no_grad(), one_thread(device.type):
         rows = [(net(batch.views[view].to(device)).float().cpu(), batch.labels, batch.ids) for batch in batches]
     net.train(was_training)
     return torch.cat([r[0] for r in rows]), torch.cat([r[1] for r in rows]), [i for r in rows for i in r[2]]
@@ -193,7 +184,7 @@ def _load_checkpoint(path: Path, whose: str, say) -> tuple[dict, dict] | None:
         if about["check"] != _check(flat, about["note"]):
             raise ValueError("its content is not what was written")
         if about["whose"] != whose:
-            raise ValueError("it is of another training")
+            raise ValueError("it is of another training, or was begun with other sources, clips or needed runs")
         return flat, json.loads(about["note"])
     except Exception as error:  # broken bytes make the reader raise anything, from KeyError to TypeError
         why = (str(error) or type(error).__name__).splitlines()[0]
@@ -209,30 +200,21 @@ def _check(flat: dict[str, torch.Tensor], text: str) -> str:
     return digest.hexdigest()
 
 
-def _whose(method, nets, owned, settings: Settings, seed: int, processes: int) -> str:
+def _whose(method, nets, owned, *others) -> str:
     """What a checkpoint and the training that goes on from it have in common."""
     shapes = [(name, k, tuple(v.shape)) for name in owned for k, v in _bare(nets[name]).state_dict().items()]
-    return hashlib.sha256(repr((type(method).__qualname__, settings, seed, shapes, processes)).encode()).hexdigest()
+    return hashlib.sha256(repr((type(method).__qualname__, shapes, *others)).encode()).hexdigest()
 
 
 # --- the loop --------------------------------------------------------------------------------------------------
 
 
-def fit(
-    method,
-    nets: dict[str, nn.Module],
-    train: ClipBatches,
-    settings: Settings,
-    seed: int,
-    *,
-    validation: ClipBatches | None = None,
-    checkpoint: Path | None = None,
-    progress=iter,
-    say=print,
-) -> Trained:
+def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settings, seed: int, *,
+        validation: ClipBatches | None = None, checkpoint: Path | None = None, identity: str = "", progress=iter,
+        say=print) -> Trained:
     """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` when it is there.
 
-    A checkpoint that is damaged, or of another training, counts as none, which ``say`` is told in one line.
+    A checkpoint that is damaged, or of another training or ``identity``, counts as none, which ``say`` is told.
     Under ``torchrun`` the processes share each batch, and batch norm's statistics are those of the first one's part.
     ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
     :class:`Diverged` at the first loss that is no number, and :class:`kdlab.files.StorageFull` when a checkpoint cannot
@@ -242,36 +224,31 @@ def fit(
     if used != settings.precision:
         say(f"{settings.precision} is not in this hardware: trained in {used}, which takes longer and rounds otherwise")
     fabric = _fabric(used)
-    on_cpu = fabric.device.type == "cpu"
-    with one_thread() if on_cpu else contextlib.nullcontext():
-        trained = _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkpoint, progress, say)
+    with one_thread(fabric.device.type):
+        trained = _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, identity, progress, say)
     return replace(trained, precision=used)
 
 
-def _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkpoint, progress, say) -> Trained:
+def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, identity, progress, say) -> Trained:
     parts = method.parts(nets)
     owned = [name for names in parts.values() for name in names]
     for name, net in nets.items():
         net.requires_grad_(name in owned).train(name in owned).to(fabric.device)
-    optimisers = {
-        key: torch.optim.AdamW(
-            [p for name in names for p in nets[name].parameters()], settings.lr, weight_decay=settings.weight_decay
-        )
-        for key, names in parts.items()
-    }
+    trained = {key: [p for name in names for p in nets[name].parameters()] for key, names in parts.items()}
+    optimisers = {key: torch.optim.AdamW(weights, settings.lr, weight_decay=settings.weight_decay)
+                  for key, weights in trained.items()}
     nets = {name: fabric.setup_module(net) if name in owned else net for name, net in nets.items()}
     optimisers = {key: fabric.setup_optimizers(o) for key, o in optimisers.items()}
 
-    count = len(train.records)
-    batch_size = min(settings.batch_size, count)
-    per_epoch = count // batch_size
+    count, rank = len(train.records), fabric.global_rank
+    per_epoch = count // min(settings.batch_size, count)
     steps = settings.epochs * per_epoch
     prepared = None
     if hasattr(method, "prepare"):
         prepared = method.prepare(nets, (batch.to(fabric.device) for batch in train.evaluation()))
 
     start, history, first_losses, cpu_before = 0, [], [], 0.0
-    whose = _whose(method, nets, owned, settings, seed, fabric.world_size)
+    whose = _whose(method, nets, owned, settings, seed, fabric.world_size, identity)
     if checkpoint is not None and (found := _load_checkpoint(checkpoint, whose, say)):
         flat, note = found
         _unpack(flat, nets, owned, optimisers)
@@ -282,19 +259,15 @@ def _fit(fabric, on_cpu, method, nets, train, settings, seed, validation, checkp
         """The mean over the processes, each of which sees its part of a batch."""
         return float(fabric.all_reduce(value, reduce_op="mean") if fabric.world_size > 1 else value)
 
-    for step in progress(range(start, steps)):
+    requests = (plan(count, settings, seed, step, rank, fabric.world_size) for step in range(start, steps))
+    for step, batch in zip(progress(range(start, steps)), fed(train, requests, fabric.device), strict=False):
         epoch, place = divmod(step, per_epoch)
-        if place == 0 or step == start:
-            order = torch.randperm(count, generator=seeded(seed, 1, epoch)).tolist()
-        rank_slice = slice(place * batch_size + fabric.global_rank, (place + 1) * batch_size, fabric.world_size)
-        batch = train.training(order[rank_slice], seeded(seed, 2, step, fabric.global_rank))
-        batch = batch.to(fabric.device)
-        torch.manual_seed(seeded(seed, 3, step, fabric.global_rank).initial_seed())  # dropout
+        torch.manual_seed(seeded(seed, 3, step, rank).initial_seed())  # dropout
         rate = learning_rate(settings, step, steps)
         where = Progress(step, steps, prepared)
         for key, loss, terms in method.losses(nets, batch, where):
             # On a GPU this test would wait for the device at every step; there the sums are tested once an epoch.
-            if on_cpu and not torch.isfinite(loss):
+            if fabric.device.type == "cpu" and not torch.isfinite(loss):
                 raise _diverged(settings, step, steps, key)
             for group in optimisers[key].param_groups:
                 group["lr"] = rate

@@ -1,4 +1,4 @@
-"""Many runs at once: trained in as many processes as there are cores, each after those it needs, under a live table."""
+"""Many runs at once: trained in as many processes as there are cores, each after those it needs, under one bar."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -16,8 +16,6 @@ from kdlab.train.preparing import open_ahead
 from kdlab.train.recipe import Recipe, check
 from kdlab.train.runs import Run, obtain, usable
 from kdlab.train.status import Board
-
-__all__ = ["TrainingFailed", "WorkerDied", "in_order", "obtain_all"]
 
 
 class TrainingFailed(ValueError):
@@ -57,7 +55,7 @@ def obtain_all(
 ) -> list[Run]:
     """Runs of all ``recipes``, in order, trained in ``workers`` processes (all cores), each after those it needs.
 
-    Each process trains on one thread, so the weights do not depend on how many there are. A table shows how far they
+    Each process trains on one thread, so the weights do not depend on how many there are. A bar shows how far they
     are. Raises :class:`StaleRun` before anything is trained, :class:`TrainingFailed` naming the run that did, once
     those that are running have ended, and :class:`WorkerDied` when a process is killed from outside. An interruption
     ends the workers and loses at most the epochs since the last checkpoints. Finished runs are kept; the same call
@@ -112,5 +110,5 @@ def obtain_all(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted: {kept()}") from None
     finally:
-        board.erase()
+        board.bar.close()
     return [done[recipe] for recipe in recipes]

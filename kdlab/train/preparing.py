@@ -17,8 +17,6 @@ from kdlab.train.feeding import folded, in_bf16
 from kdlab.train.loop import predict
 from kdlab.train.recipe import Prepared, Recipe
 
-__all__ = ["batches", "open_ahead", "prepared"]
-
 
 def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatches:
     """The clips of ``split`` as the recipe's network sees them (or under other ``views``), made by its ``window``."""

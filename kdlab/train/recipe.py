@@ -5,6 +5,7 @@ recipe names each dataclass by its module. :func:`from_json` finds it there, in 
 that is imported already; nothing else is ever imported because a file names it.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
@@ -22,10 +23,9 @@ from kdlab import protocols
 from kdlab.clips.catalogue import Catalogue, own_folds
 from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
-from kdlab.clips.outline import outline
 from kdlab.clips.tree import named
 from kdlab.clips.views import Raw, View, Window
-from kdlab.contents import once, one_look, settled
+from kdlab.contents import once, one_look
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
@@ -33,11 +33,9 @@ from kdlab.sources import home, loaded, parts
 from kdlab.train.loop import Settings
 from kdlab.values import whole
 
-__all__ = ["NotImported", "Prepared", "Recipe", "UserClips", "check", "from_json", "own_clips", "portable", "to_json"]
-
 
 class NotImported(ValueError):
-    """A recipe of a class that this process has not imported."""
+    """A recipe of a class that this process has not imported, or that another version of kdlab had."""
 
 
 @dataclass(frozen=True)
@@ -102,24 +100,15 @@ class UserClips:
         return found
 
     def _listed(self) -> Catalogue:
-        return once((self, self._place, "listed"), self._open)
-
-    def _open(self) -> Catalogue:
-        """The catalogue, read again only when its :func:`outline` differs from when it was read."""
-        now, seen = time.time_ns(), outline(self._place)
-        known = _opened.get((self, self._place))
-        if known is None or known[0] != seen:
+        def read() -> Catalogue:
             clips = open_data(self.path, None if self.own_folds else self.test_fold)
-            known = seen, own_folds(clips, self.own_folds, self.test_fold) if self.own_folds else clips
-            _opened.pop((self, self._place), None)
-            if all(settled(its, now) for its in seen[1].values()):
-                _opened[self, self._place] = known
-        return known[1]
+            return own_folds(clips, self.own_folds, self.test_fold) if self.own_folds else clips
+
+        return once((self, self._place, "listed"), read)
 
 
 _PROTOCOLS = {"data": protocols.Data, "view": protocols.View, "window": protocols.Window, "net": protocols.Net}
-#: What was last read of clips, and said of them: (clips, place) → …
-_opened: dict[tuple[UserClips, Path], tuple[tuple, Catalogue]] = {}
+#: What was last said of clips: (clips, place) → (until when it holds, fingerprint)
 _lately: dict[tuple[UserClips, Path], tuple[float, str]] = {}
 
 
@@ -291,8 +280,14 @@ def from_json(value):
 
 def _class(name: str) -> type:
     module, _, qualname = name.partition(":")
-    there = importlib.import_module(module) if module.split(".")[0] == "kdlab" else loaded(module)
+    there, ours = loaded(module), module.split(".")[0] == "kdlab"
+    if ours:
+        with contextlib.suppress(ModuleNotFoundError):
+            there = importlib.import_module(module)
     found = getattr(there, qualname, None)
+    if ours and found is None:
+        raise NotImported(f"the recipe names {name}, which another version of kdlab had: CHANGELOG.md says what is "
+                          "there instead; its weights, history and predictions can be read without it")
     if there is None or (found is None and module == "__main__"):
         where = f"import {module}" if module != "__main__" else f"run the cell that defines {qualname}"
         raise NotImported(f"the recipe names {name}, which is not part of kdlab and not imported here: {where} first")

@@ -31,20 +31,16 @@ from kdlab.files import sweep, write_atomically
 from kdlab.launch import cpu_features, device, launched
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
-from kdlab.ours import is_draft, may_fill
+from kdlab.ours import may_fill
 from kdlab.processes import locked
 from kdlab.progress import track
 from kdlab.sources import foreign, source_hash
 from kdlab.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, sealed, weights_hash
-from kdlab.train.feeding import fed
 from kdlab.train.loop import fit
-from kdlab.train.preparing import batches, prepared
+from kdlab.train.preparing import batches as batches
+from kdlab.train.preparing import prepared
 from kdlab.train.recipe import NotImported, Recipe, check, from_json, own_clips, to_json
 from kdlab.train.status import note_trial
-
-__all__ = ["DamagedRun", "Predictions", "Run", "StaleRun", "batches", "committed_runs", "find", "obtain", "publish",
-           "save_arrays", "unfit", "usable", "weights_hash"]
-
 
 #: The packages whose versions can change the bits of a run.
 DECIDING_PACKAGES = ("torch", "numpy", "av", "opencv-python-headless")
@@ -153,8 +149,8 @@ class Run:
         else:
             there = sorted({key.partition(".")[0] for key in state})
             parts = {key.partition(".")[0] for key in state if key.partition(".")[2] in ("mean", "std")} or {"student"}
-            raise ValueError(f"{path} holds no network {name!r} of the recipe's kind; there are the weights of "
-                             f"{', '.join(there)}, of which net() opens {', '.join(sorted(parts & {*there}))}")
+            opens = f"{', '.join(there)}, of which net() opens {', '.join(sorted(parts & {*there}))}"
+            raise ValueError(f"{path} holds no network {name!r} of the recipe's kind; there are the weights of {opens}")
         return load_weights(net, own, str(path)).eval()
 
     def _file(self, name: str) -> bytes:
@@ -217,17 +213,11 @@ def publish(runs: Iterable[Run]) -> None:
     place = paths.pretrained_dir()
     for name in chosen:
         may_fill(place / name, lambda folder: (folder / "run.json").is_file(), "run")
-    for left in place.glob(".*.tmp"):  # by a call that was killed
-        if is_draft(left.name) and (left / "weights.safetensors").is_file():
-            shutil.rmtree(left)
     before = committed_runs()
     conditions = {run.provenance["recipe"]["condition"] for run in chosen.values()}
     for name, run in chosen.items():
-        draft = place / f".{name}.{os.getpid()}.tmp"  # copied whole before the old one goes
-        shutil.copytree(run.folder, draft, ignore=shutil.ignore_patterns("begun.json", ".*"))
-        if (place / name).exists():
-            shutil.rmtree(place / name)
-        draft.rename(place / name)
+        shutil.rmtree(place / name, ignore_errors=True)
+        shutil.copytree(run.folder, place / name, ignore=shutil.ignore_patterns("begun.json", ".*"))
     for old in before:
         if old.folder.name not in chosen and old.provenance["recipe"]["condition"] in conditions:
             shutil.rmtree(old.folder)
@@ -253,9 +243,8 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
                 return run
             if _first_rank() and (folder / "run.json").is_file():
                 _set_aside(folder)
-            needed = {what: obtain(other, pretrained=pretrained, stale=stale, say=say)
-                      for what, other in recipe.needs().items()}
-            return _train(recipe, needed, folder, say)
+            how = dict(pretrained=pretrained, stale=stale, say=say)
+            return _train(recipe, {what: obtain(other, **how) for what, other in recipe.needs().items()}, folder, say)
 
 
 def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
@@ -271,8 +260,8 @@ def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
     if why and stale == "retrain":
         return None
     if why and (own_clips(recipe) or foreign(recipe)):
-        say(f"{recipe.name}: STALE: {why}; trained again, because it is of your own "
-            f"{'clips' if own_clips(recipe) else 'code'}")
+        yours = "clips" if own_clips(recipe) else "code"
+        say(f"{recipe.name}: STALE: {why}; trained again, because it is of your own {yours}")
         return None
     origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"
     say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}")
@@ -297,28 +286,27 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     catalogue.require("train", "test")
     ready = prepared(recipe, needed, catalogue, say)
     bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
+    named = lambda text: say(f"{recipe.name}: {text}")  # noqa: E731
     checkpoint = folder / "checkpoint.safetensors"
     if os.path.lexists(folder) and not folder.is_dir():
         raise damaged(folder / "run.json", f"{folder} is no folder")
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     identity = _identity(recipe, needed)
-    _drop_foreign_checkpoint(recipe.name, folder, identity, say)
+    begun = json.dumps(identity, sort_keys=True)
+    write_atomically(folder / "begun.json", lambda p: p.write_text(begun, encoding="utf-8"))
     note_trial(recipe.name, identity)
     wall = time.monotonic()
+    how = dict(validation=ready.validation, checkpoint=checkpoint, identity=begun, progress=bar, say=named)
     try:
-        trained = fit(
-            recipe.method, ready.nets, fed(ready.train, recipe.settings, recipe.seed), recipe.settings, recipe.seed,
-            validation=ready.validation, checkpoint=checkpoint, progress=bar,
-            say=lambda text: say(f"{recipe.name}: {text}"),
-        )
+        trained = fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, **how)
     except KeyboardInterrupt:
         say(f"{recipe.name}: interrupted; the same call goes on from its last finished epoch")
         raise
     with one_look(again=True):
         if recipe.digest() != identity["digest"] or recipe.data.fingerprint() != identity["data"]:
-            raise ChangedClips(f"the clips in {catalogue.root} changed while {folder.name} was trained, so it is of "
-                               "neither these nor those. Call again to train on the clips of now.")
+            what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
+            raise ChangedClips(f"{what}, so it is of neither these nor those. Call again to train on those of now.")
     if not _first_rank():
         with locked(f"{folder}.lock"):  # which the first rank holds until all is written
             return Run(folder, recipe)
@@ -327,17 +315,15 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     for split in ready.splits:
         records, logits = ready.answers(student, split)
         if records:
-            columns = dict(ids=np.array([r.id for r in records]), groups=np.array([r.group for r in records]),
-                           labels=np.array([r.label for r in records]), logits=logits.numpy())
-            predictions |= {f"{split}_{k}": v for k, v in columns.items()}
+            columns = {f"{split}_{k}s": np.array([getattr(r, k) for r in records]) for k in ("id", "group", "label")}
+            predictions |= columns | {f"{split}_logits": logits.numpy()}
     state = {f"{n}.{k}": v.cpu().contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
     write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
     write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
     save_arrays(folder / "predictions.npz", predictions)
-    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-              for name in ("history.csv", "predictions.npz")}
+    files = {name: (folder / name).read_bytes() for name in ("history.csv", "predictions.npz")}
     note = identity | {
-        "files": hashes,
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         "classes": list(catalogue.classes),
         "notes": list(catalogue.notes),
         "weights": weights_hash(state),
@@ -376,16 +362,6 @@ def _identity(recipe: Recipe, needed: dict[str, Run]) -> dict:
         "digest": recipe.digest(),
         "processes": launched().world,
     }
-
-
-def _drop_foreign_checkpoint(name: str, folder: Path, identity: dict, say) -> None:
-    """Forget a checkpoint begun with other sources, clips, teacher or start: resuming it would mix two trainings."""
-    begun, content = folder / "begun.json", json.dumps(identity, sort_keys=True).encode()
-    checkpoint = folder / "checkpoint.safetensors"
-    if checkpoint.is_file() and not (begun.is_file() and begun.read_bytes() == content):
-        checkpoint.unlink(missing_ok=True)
-        say(f"{name}: the checkpoint there was begun with other sources, clips or needed runs; trained from the start")
-    write_atomically(begun, lambda p: p.write_bytes(content))
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -3,25 +3,22 @@
 import contextlib
 import json
 import os
-import shutil
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pandas as pd
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
+from tqdm.auto import tqdm
 
 from kdlab import paths
 from kdlab.contents import one_look
 from kdlab.ours import begins_with, may_write
+from kdlab.processes import is_held
 from kdlab.progress import headless
-from kdlab.stored import DamagedRun, read_note
 from kdlab.train.recipe import Recipe, portable
-
-__all__ = ["TRIED", "Board", "note_trial", "seconds_left", "standings", "table", "tally", "tried"]
 
 #: The list in ``runs/`` of all trainings ever begun, which ``kdlab clean`` keeps.
 TRIED = "tried.csv"
@@ -39,19 +36,14 @@ def standings(recipes: Iterable[Recipe], done: Mapping, names: Mapping | None = 
     with one_look():
         names = names or {recipe: recipe.name for recipe in recipes}
     for recipe, name in names.items():
-        folder, state, share, seconds = paths.runs_dir() / name, "left", 0.0, 0.0
+        folder, share, seconds = paths.runs_dir() / name, 0.0, 0.0
         if recipe in done:
             state, share, seconds = "done", 1.0, done[recipe].provenance["cpu_seconds"]
         else:
             with contextlib.suppress(*_UNREADABLE), safe_open(folder / "checkpoint.safetensors", "np") as file:
                 note = json.loads(file.metadata()["note"])  # of the header; no tensor is read
                 share, seconds = len(note["history"]) / recipe.settings.epochs, float(note["cpu_seconds"])
-            lock = folder.with_name(f"{name}.lock")
-            try:
-                with FileLock(lock, timeout=0) if lock.is_file() else contextlib.nullcontext():
-                    pass
-            except Timeout:
-                state = "running"
+            state = "running" if is_held(folder.with_name(f"{name}.lock")) else "left"
         kind = replace(recipe, seed=0, teacher=None, start=None)  # what those have in common that take as long
         rows.append((_stem(name), recipe.seed, state, share, seconds, recipe.settings.epochs, kind))
     return pd.DataFrame(rows, columns=["training", "seed", "state", "share", "seconds", "epochs", "kind"])
@@ -73,14 +65,12 @@ def seconds_left(found: pd.DataFrame) -> float:
     return float(((1 - found.share) * alike.fillna(found.epochs * (whole / found.epochs).mean())).sum(skipna=False))
 
 
-def table(found: pd.DataFrame, ending: str, height: int = 1000) -> str:
-    """One line a condition, and the total with ``ending``; above ``height`` lines, those that are done are left out."""
+def table(found: pd.DataFrame, ending: str) -> str:
+    """One line a condition, and the total with ``ending``."""
     counts = pd.crosstab(found.training, found.state).reindex(found.training.unique(), columns=STATES, fill_value=0)
     now = found[found.state == "running"].groupby("training").apply(
         lambda some: ", ".join(f"seed {r.seed}: {r.share:.0%}" for r in some.itertuples()))
     rows = [(*row, now.get(row[0], "")) for row in counts.itertuples()]
-    if len(rows) + 2 > height:
-        rows = [row for row in rows if row[2] + row[3]][: height - 2]
     rows = [("", *STATES, ""), *rows, ("total", *counts.sum(), ending)]
     width = max(len(name) for name, *_ in rows)
     return "\n".join(f"{name:{width}}{done:>7}{running:>9}{left:>7}   {now}".rstrip() for name, done, running, left, now
@@ -88,9 +78,9 @@ def table(found: pd.DataFrame, ending: str, height: int = 1000) -> str:
 
 
 class Board:
-    """The :func:`table` of ``recipes`` while ``workers`` train them: the caller fills ``done`` and calls ``show``.
+    """How far ``recipes`` are while ``workers`` train them: the caller fills ``done`` and calls ``show``.
 
-    In a terminal it is redrawn in place, in a notebook it is one display, elsewhere a line about every 30 seconds.
+    In a terminal and in a notebook it is a bar, elsewhere a line about every 30 seconds.
     """
 
     def __init__(self, recipes: Iterable[Recipe], done: Mapping, workers: int, say):
@@ -99,11 +89,12 @@ class Board:
         with one_look():
             self.names = {recipe: recipe.name for recipe in recipes}
         self.before = standings(recipes, done, self.names).seconds.sum()
-        self.height, self.display = 0, None
+        self.bar = tqdm(total=len(recipes), desc="trainings", leave=False, disable=headless(),
+                        bar_format="{desc}: {bar:20} {n}/{total}{postfix}")
 
     def say(self, line: str) -> None:
-        """Pass ``line`` on, above the table."""
-        self.erase()
+        """Pass ``line`` on, above the bar."""
+        self.bar.clear()
         self.passed_on(line)
         self.show()
 
@@ -114,30 +105,13 @@ class Board:
         found, so_far = standings(self.recipes, self.done, self.names), time.monotonic() - self.began
         # CPU seconds a second, which begins as if all workers had been busy for the 20 seconds before this call
         left = seconds_left(found) * (so_far + 20) / (found.seconds.sum() - self.before + 20 * self.workers)
-        ending = f"{timedelta(seconds=round(so_far))} so far, {told(left)}"
+        ending, counts = f"{timedelta(seconds=round(so_far))} so far, {told(left)}", found.state.value_counts()
         if headless():
-            self.told, counts = time.monotonic(), found.state.value_counts()
+            self.told = time.monotonic()
             print("trainings:", *(f"{counts.get(state, 0)} {state}," for state in STATES), ending, flush=True)
-        elif "ipykernel" in sys.modules:
-            from IPython.display import display
-
-            content = {"text/plain": table(found, ending)}
-            if self.display:
-                self.display.update(content, raw=True)
-            else:
-                self.display = display(content, raw=True, display_id=True)
         else:
-            size = shutil.get_terminal_size()
-            lines = [line[: size.columns - 1] for line in table(found, ending, size.lines - 1).splitlines()]
-            self.erase()
-            print("\n".join(lines), file=sys.stderr, flush=True)
-            self.height = len(lines)
-
-    def erase(self) -> None:
-        """Take the table off the terminal, and the bar that may stand below it."""
-        if self.height:
-            print(f"\r\x1b[{self.height}A\x1b[J", end="", file=sys.stderr, flush=True)
-            self.height = 0
+            self.bar.n = counts.get("done", 0)
+            self.bar.set_postfix_str(f"{counts.get('running', 0)} running, {ending}")
 
 
 def told(left: float) -> str:
@@ -168,17 +142,12 @@ def note_trial(name: str, identity: Mapping) -> None:
 def tried(names: Iterable[str]) -> int:
     """How many trainings with the conditions and data of the runs ``names``, of any size and seed, were ever begun
     here, whatever became of them. Begun again by the same sources from the same clips, one counts once. Lines of the
-    list that cannot be read are left out; a run whose own note cannot be read counts once."""
+    list that cannot be read are left out."""
     listed, stems = paths.runs_dir() / TRIED, {_stem(name) for name in names}
     lines = listed.read_bytes().decode("utf-8", "replace").splitlines() if listed.is_file() else []
     begun = {cells[1:] for cells in (tuple(line.split(",", 3)) for line in lines) if len(cells) == 4}
-    known = {name for *_, name in begun}
-    for note in paths.runs_dir().glob("*/begun.json"):  # also those from before there was a list
-        try:
-            identity = read_note(note)
-            begun.add((identity["sources"], identity["data"], note.parent.name))
-        except DamagedRun:
-            begun |= set() if note.parent.name in known else {("", "", note.parent.name)}
+    runs = {note.parent.name for note in paths.runs_dir().glob("*/begun.json")} - {name for *_, name in begun}
+    begun |= {("", "", name) for name in runs}  # those from before there was a list
     return sum(_stem(name) in stems for *_, name in begun)
 
 

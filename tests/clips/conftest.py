@@ -4,7 +4,25 @@ import struct
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
+
+
+@pytest.fixture
+def hurt(make_video):
+    """``hurt(name)``: a video of noise with B-frames, in which two hundred bytes of the fifth frame stored are zero."""
+    def make(name: str) -> Path:
+        noise = np.random.default_rng(0).integers(0, 255, (30, 96, 128, 3)).astype(np.uint8)
+        path = make_video(name, pixels=noise, g="15", bf="2", **{"x264-params": "scenecut=0:b-adapt=0"})
+        with av.open(str(path)) as container:
+            packet = [packet for packet in container.demux(video=0) if packet.size][4]
+            middle = packet.pos + packet.size // 3
+        data = bytearray(path.read_bytes())
+        data[middle: middle + 200] = bytes(200)
+        path.write_bytes(data)
+        return path
+
+    return make
 
 
 @pytest.fixture

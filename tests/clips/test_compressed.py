@@ -468,15 +468,14 @@ def test_quantised_values():
 
 
 def test_frames_of_segments():
-    assert tsn_frames(100).tolist() == [17, 50, 83] and tsn_frames(100, moving=False).tolist() == [16, 50, 82]
+    assert tsn_frames(100).tolist() == [17, 50, 83]
     assert tsn_frames(100, phases=np.zeros(3)).tolist() == [1, 34, 66]
     assert tsn_frames(100, phases=np.full(3, 1 - 1e-9)).tolist() == [33, 65, 98]
-    assert tsn_frames(100, moving=False, phases=np.full(3, 1 - 1e-9)).tolist() == [32, 65, 98]
     for count in range(1, 8):
-        for moving in (True, False):
-            for phases in (None, np.zeros(3), np.full(3, 0.999)):
-                frames = tsn_frames(count, 3, moving, phases)
-                assert min(moving, count - 1) <= frames.min() <= frames.max() < count
+        for phases in (None, np.zeros(3), np.full(3, 0.999)):
+            frames = tsn_frames(count, 3, phases)
+            assert min(1, count - 1) <= frames.min() <= frames.max() < count
+
 
 
 def test_view_of_one_modality_through_the_cache(make_video, tmp_path):

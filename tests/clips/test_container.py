@@ -14,8 +14,7 @@ from av.stream import Disposition
 from kdlab.clips.cache import file_key
 from kdlab.clips.check import check, inspect
 from kdlab.clips.container import DamagedClip, Walk, opened, probe
-from kdlab.clips.decode import read_frames
-from kdlab.clips.orientation import upright
+from kdlab.clips.decode import read_frames, upright
 from tests.conftest import encode, pattern
 
 
@@ -85,7 +84,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind, linked, monk
 
     def ask():
         for read in (read_frames, probe, file_key):
-            with pytest.raises(DamagedClip, match=f"odd.mp4: no video: this is a {kind}"):
+            with pytest.raises(DamagedClip, match=f"odd.mp4: no video: this is a (named )?{kind}"):
                 read(path)
             answers.append(read)
 

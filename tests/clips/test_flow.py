@@ -77,23 +77,24 @@ def test_the_cache_keeps_two_channels_and_tells_views_apart(clip, tmp_path):
 
 def test_flow_of_the_mirrored_clip_is_the_mirrored_flow(clip, make_video):
     mirrored = make_video("mirrored.mkv", pixels=Raw().read(clip)[:, :, ::-1], codec="ffv1", pix_fmt="bgr0")
-    flow, draw = Flow().read(clip), Draw(np.arange(5), flip=True)
-    turned = draw.apply(flow, 40, Flow().mirrored)
-    truth = Draw(np.arange(5)).apply(Flow().read(mirrored), 40)
+    flow, draw, window = Flow().read(clip), Draw(np.arange(5), flip=True), Window(5, 40, 40)
+    turned = window.shown(draw, flow, Flow())
+    truth = window.shown(Draw(np.arange(5)), Flow().read(mirrored))
     assert np.median(np.abs(turned.astype(int) - truth)) <= 1
     assert np.abs(pixels(turned)[:, 0] - [-3, -3, -3, 0, 4]).max() < 0.3
-    assert np.abs(pixels(draw.apply(flow, 40))[:, 0] - [3, 3, 3, 0, -4]).max() < 0.3  # what a plain draw would show
+    assert np.abs(pixels(window.shown(draw, flow))[:, 0] - [3, 3, 3, 0, -4]).max() < 0.3  # what a plain draw would show
 
 
 @pytest.mark.parametrize("view", [Flow(), FlowFiles("x"), AtRate(Flow(), 5.0), Compressed("motion")])
 def test_tensors_are_mirrored_as_arrays_are(view):
     flow = np.random.default_rng(0).integers(0, 256, (2, 8, 9, 2), np.uint8)
     draw, straight = Draw(np.arange(2), 0.2, 0.7, flip=True), Draw(np.arange(2), 0.2, 0.7)
-    turned = draw.apply(flow, 6, view.mirrored)
-    assert np.array_equal(draw.apply(torch.from_numpy(flow), 6, view.mirrored).numpy(), turned)
-    assert np.array_equal(turned, flip_motion(straight.apply(flow, 6, view.mirrored)))
-    rgb = Compressed("iframe").mirrored
-    assert np.array_equal(draw.apply(flow, 6, rgb), straight.apply(flow, 6)[:, :, ::-1])
+    shown = Window(2, 6, 6).shown
+    turned = shown(draw, flow, view)
+    assert np.array_equal(shown(draw, torch.from_numpy(flow), view).numpy(), turned)
+    assert np.array_equal(turned, flip_motion(shown(straight, flow, view)))
+    rgb = Compressed("iframe")
+    assert np.array_equal(shown(draw, flow, rgb), shown(straight, flow)[:, :, ::-1])
 
 
 def test_batches_of_flow_beside_pixels(clip, tmp_path):

@@ -70,7 +70,7 @@ def forbidden(*_):
 def test_workers_leave_the_frames_where_this_process_finds_them(folder, monkeypatch):
     mine = parts(folder, shared())
     open_all(mine, patience=0)
-    assert len(list((folder / "readers").iterdir())) == 2
+    assert len(list((folder / "readers").iterdir())) > 1
     alone = [next(iter(ClipBatches(its.records, VIEWS, its.window, FrameCache(folder / "other")).evaluation())).views
              for its in mine]
     for name in ("read", "each_frame"):
@@ -128,6 +128,23 @@ def test_other_errors_come_whole(folder):
 
     with pytest.raises(Odd, match="this"):
         open_all(parts(folder, {"student": Failing()}), patience=0)
+
+
+@dataclass(frozen=True)
+class Deadly(Raw):
+    """A view that ends a worker."""
+
+    name = "deadly"
+
+    def read(self, path, indices=None):
+        if multiprocessing.parent_process():
+            os._exit(9)
+        return Raw().read(path, indices)
+
+
+def test_a_killed_worker_is_told_with_a_clip(folder):
+    with pytest.raises(ChildProcessError, match=r"killed while it opened .*\.mp4 or a clip near it\. Out of memory"):
+        open_all(parts(folder, {"student": Deadly()}), patience=0)
 
 
 def test_a_worker_opens_alone(folder, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab.clips.paper_window import ConsecutiveWindow, ScaledDraw
+from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import Draw
 from kdlab.train.recipe import from_json, to_json
 
@@ -33,25 +33,25 @@ def test_a_long_clip_gives_frames_in_a_row_from_every_start_that_fits():
 def test_draws_cover_sizes_places_and_starts_and_are_a_function_of_the_generator():
     generator = torch.Generator().manual_seed(0)
     draws = [WINDOW.random(100, generator) for _ in range(400)]
-    sizes = Counter(draw.scale for draw in draws)
+    sizes = Counter(draw.box[0] for draw in draws)
     assert set(sizes) == {1.0, 0.875, 0.75, 0.66} and min(sizes.values()) > 70
     assert {draw.frames[0] for draw in draws} == set(range(37))
     assert 150 < sum(draw.flip for draw in draws) < 250
     again, first = WINDOW.random(100, torch.Generator().manual_seed(0)), draws[0]
     assert again.frames.tolist() == first.frames.tolist()
-    assert (again.top, again.left, again.flip, again.scale) == (first.top, first.left, first.flip, first.scale)
+    assert (again.top, again.left, again.flip, again.box) == (first.top, first.left, first.flip, first.box)
 
 
 @pytest.mark.parametrize("scale, box", [(1.0, 128), (0.875, 112), (0.75, 96), (0.66, 84)])
 def test_a_square_is_cut_resized_and_flipped(scale, box):
     pixels = np.random.default_rng(0).integers(0, 255, (2, 128, 171, 3), dtype=np.uint8)
-    got = ScaledDraw(np.arange(2), 0.25, 1.0, False, scale).apply(pixels, 112)
-    cut = Draw(np.arange(2), 0.25, 1.0).apply(pixels, box)
+    got = WINDOW.shown(Draw(np.arange(2), 0.25, 1.0, box=(scale, scale)), pixels)
+    cut = Draw(np.arange(2), 0.25, 1.0).placed(pixels, box, box)
     wanted = np.stack([cv2.resize(frame, (112, 112), interpolation=cv2.INTER_LINEAR) for frame in cut])
     assert got.shape == (2, 112, 112, 3) and np.abs(got.astype(int) - wanted).max() <= 1  # OpenCV's fixed point
-    flipped = ScaledDraw(np.arange(2), 0.25, 1.0, True, scale)
-    assert np.array_equal(flipped.apply(pixels, 112), got[:, :, ::-1])
-    assert torch.equal(flipped.apply(torch.from_numpy(pixels), 112), torch.from_numpy(got[:, :, ::-1].copy()))
+    flipped = Draw(np.arange(2), 0.25, 1.0, True, (scale, scale))
+    assert np.array_equal(WINDOW.shown(flipped, pixels), got[:, :, ::-1])
+    assert torch.equal(WINDOW.shown(flipped, torch.from_numpy(pixels)), torch.from_numpy(got[:, :, ::-1].copy()))
 
 
 def test_it_is_a_part_of_a_recipe():

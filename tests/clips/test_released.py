@@ -10,11 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdlab.clips import released, thumos
+from kdlab.clips import released
 from kdlab.clips.catalogue import CatalogueError, own_folds
 from kdlab.clips.datasets import DATA_SETS, open_data
-from kdlab.clips.released import ARID_CLASSES, arid, arid15, coviar, dark48, hmdb51, seen_sources, ucf101, ug2
-from kdlab.clips.thumos import thumos14
+from kdlab.clips.released import ARID_CLASSES, arid, arid15, coviar, dark48, hmdb51, seen_sources, thumos14, ucf101, ug2
 from kdlab.train.recipe import UserClips
 
 
@@ -277,7 +276,7 @@ def test_the_expected_counts_are_those_of_the_method_reference():
     assert {sum(c.values()) for c in released.UCF_COUNTS.values()} == {13320}
     assert all(c == {"train": 7052, "test": 1763} for c in released.DARK48_COUNTS.values()) and 7052 + 1763 == 8815
     assert all(c == {"train": 3570, "test": 1530} for c in released.HMDB_COUNTS.values())
-    assert (thumos.VIDEOS, thumos.SEGMENTS) == (
+    assert (released.THUMOS_VIDEOS, released.THUMOS_SEGMENTS) == (
         {"csv": {"train": 200, "test": 212}, "json": {"train": 200, "test": 210}},
         {"csv": {"train": 3007, "test": 3358}, "json": {"train": 3007, "test": 3311}})
 
@@ -464,8 +463,8 @@ def test_thumos_has_two_ground_truths_and_names_which(tmp_path):
 
 
 def test_thumos_counts_videos_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(thumos, "SEGMENTS", {"csv": thumos_tree(tmp_path)})
-    monkeypatch.setattr(thumos, "VIDEOS", {"csv": {"train": 5, "test": 3}})
+    monkeypatch.setattr(released, "THUMOS_SEGMENTS", {"csv": thumos_tree(tmp_path)})
+    monkeypatch.setattr(released, "THUMOS_VIDEOS", {"csv": {"train": 5, "test": 3}})
     with pytest.raises(CatalogueError, match=r"videos of THUMOS14\): the lists name 2 test clips, expected 3"):
         thumos14(tmp_path)
 
@@ -514,8 +513,7 @@ def small(monkeypatch):
     """The miniature counts instead of the published ones."""
     def expect(expected):
         monkeypatch.setattr(released, "published", lambda counts, split: expected)
-        monkeypatch.setattr(thumos, "published", lambda counts, split: expected)
-        monkeypatch.setattr(thumos, "VIDEOS", {"csv": {}})
+        monkeypatch.setattr(released, "THUMOS_VIDEOS", {"csv": {}})
     return expect
 
 
@@ -566,4 +564,4 @@ def test_the_table_of_data_sets_says_where_each_belongs():
     assert [data.title.split()[0].rstrip(",") for data in DATA_SETS] == [
         "ARID", "ARID", "ARID", "Dark-48", "UCF-101", "HMDB-51", "THUMOS14", "UCF-101", "HMDB-51"]
     for data in DATA_SETS:
-        assert data.remark and len(data.layout) == 2 and data.clips and data.splits
+        assert data.remark and data.folders and data.lists and data.clips and data.splits

@@ -1,7 +1,9 @@
 """Segments of the compressed domain: one draw for all modalities, and what a mirrored motion vector is."""
 
+from collections import Counter
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,13 +11,14 @@ import torch
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.compressed import modalities
-from kdlab.clips.coviar import DIFFERENCE, MODALITIES, Compressed, quantise_residual
+from kdlab.clips.coviar import DIFFERENCE, MODALITIES, Compressed, flip_motion, quantise_residual, tsn_frames
 from kdlab.clips.held_out import HeldOut, halves
-from kdlab.clips.segments import SegmentBatches, Segments, SegmentsDraw
-from kdlab.clips.views import TooShort
+from kdlab.clips.segments import PaperSegments, SegmentBatches, Segments
+from kdlab.clips.views import Draw, TooShort
 from kdlab.night import Night
 from kdlab.night.streams import NightStream
 from kdlab.train.loop import seeded
+from kdlab.train.recipe import from_json, to_json
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
 
@@ -73,7 +76,7 @@ def test_the_generator_alone_decides_a_training_batch(clips):
 
 def test_a_smaller_box_is_enlarged_to_the_crop():
     pixels = np.tile(np.arange(40, dtype=np.uint8)[None, :, None, None], (1, 1, 40, 3))
-    cut = SegmentsDraw(np.array([0]), top=0.0, left=0.5, scale=0.5).apply(pixels, 36)
+    cut = Segments(crop=36, side=40).shown(Draw(np.array([0]), 0.0, 0.5, box=(0.5, 0.5)), pixels)
     assert cut.shape == (1, 36, 36, 3) and cut[0, 0, 0, 0] == 0 and abs(int(cut[0, -1, 0, 0]) - 17) <= 1
 
 
@@ -138,3 +141,44 @@ def test_halves_share_no_group():
     assert set(groups[half]) == {"a", "c"} and set(groups[~half]) == {"b", "d"}
     with pytest.raises(ValueError, match="one group"):
         halves(np.array(["x", "x"]))
+
+
+# --- CoViAR's window: boxes of two neighbouring sizes, squeezed to a square ----------------------------------------
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (2, 256, 340, 3), np.uint8)
+
+
+@pytest.mark.parametrize("scales, boxes", [((1.0, 0.875, 0.75), 7), ((1.0, 0.875, 0.75, 0.66), 10)])
+def test_the_sides_of_a_box_are_equal_or_neighbours(scales, boxes):
+    generator, window = torch.Generator().manual_seed(0), PaperSegments(scales=scales)
+    draws = [window.random(100, generator) for _ in range(1000)]
+    found = Counter(draw.box for draw in draws)
+    assert len(found) == boxes and min(found.values()) > 1000 / boxes / 2
+    assert all(abs(scales.index(a) - scales.index(b)) <= 1 for a, b in found)
+    assert 420 < sum(draw.flip for draw in draws) < 580
+    frames = np.array([draw.frames for draw in draws])
+    assert frames.min(0).tolist() == [1, 34, 66] and frames.max(0).tolist() == [33, 65, 98]
+    again = window.random(100, torch.Generator().manual_seed(0))
+    assert (again.frames.tolist(), again.box, again.left) == (draws[0].frames.tolist(), draws[0].box, draws[0].left)
+
+
+def test_a_box_at_its_place_becomes_a_square():
+    cut = PaperSegments().shown(Draw(np.arange(2), 1.0, 0.5, box=(0.66, 0.75)), PIXELS)
+    wanted = [cv2.resize(frame[256 - 168 :, 74 : 74 + 192], (224, 224)) for frame in PIXELS]  # (340 - 192) / 2 = 74
+    assert np.array_equal(cut, wanted)
+    mirrored = Draw(np.arange(2), 1.0, 0.5, flip=True, box=(0.66, 0.75))
+    assert np.array_equal(PaperSegments().shown(mirrored, PIXELS), cut[:, :, ::-1])
+    motion = PIXELS[..., :2].copy()
+    assert np.array_equal(PaperSegments().shown(mirrored, motion, Compressed("motion")), flip_motion(cut[..., :2]))
+
+
+def test_evaluation_squeezes_the_picture_and_cuts_its_centre():
+    window = PaperSegments()
+    draw = window.centre(100)
+    assert draw.frames.tolist() == tsn_frames(100).tolist() == [17, 50, 83] and not draw.flip
+    wanted = [cv2.resize(frame, (256, 256))[16:240, 16:240] for frame in PIXELS]
+    assert np.array_equal(window.shown(draw, PIXELS), wanted)
+
+
+def test_the_paper_window_is_a_part_of_a_recipe():
+    assert from_json(to_json(PaperSegments(3, 32, 28))) == PaperSegments(3, 32, 28)

@@ -5,7 +5,16 @@ import torch
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.views import ClipBatches, Draw, Enhanced, MotionMix, Raw, TooShort, UnusableClips, Window
+from kdlab.clips.views import (
+    ClipBatches,
+    Draw,
+    Enhanced,
+    MotionMix,
+    Raw,
+    TooShort,
+    UnusableClips,
+    Window,
+)
 from tests.conftest import encode
 
 
@@ -53,9 +62,10 @@ def test_moments_cover_the_clip_and_repeat_only_what_is_short():
 
 def test_a_draw_cuts_where_it_says():
     pixels = np.arange(2 * 6 * 8).reshape(2, 6, 8, 1)
-    assert np.array_equal(Draw(np.arange(2), 0, 0).apply(pixels, 4), pixels[:, :4, :4])
-    assert np.array_equal(Draw(np.arange(2), 1, 1).apply(pixels, 4), pixels[:, 2:, 4:])
-    assert np.array_equal(Draw(np.arange(2), 1, 1, flip=True).apply(pixels, 4), pixels[:, 2:, 4:][:, :, ::-1])
+    assert np.array_equal(Window(2, 4, 4).shown(Draw(np.arange(2), 0, 0), pixels), pixels[:, :4, :4])
+    assert np.array_equal(Window(2, 4, 4).shown(Draw(np.arange(2), 1, 1), pixels), pixels[:, 2:, 4:])
+    flipped = Window(2, 4, 4).shown(Draw(np.arange(2), 1, 1, flip=True), pixels)
+    assert np.array_equal(flipped, pixels[:, 2:, 4:][:, :, ::-1])
 
 
 class Memory:

@@ -7,8 +7,8 @@ import torch
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import DamagedClip
+from kdlab.clips.released import thumos14
 from kdlab.clips.tables import CatalogueError
-from kdlab.clips.thumos import thumos14
 from kdlab.clips.views import MotionMix, Raw
 from kdlab.clips.windows import AtRate, WindowBatches, Windows, windows
 from kdlab.measure.detection import annotated, decode, evaluate

@@ -14,7 +14,6 @@ from kdlab.measure.detection import (
     annotated,
     decode,
     evaluate,
-    nms,
     soft_nms,
     tiou,
 )
@@ -31,7 +30,7 @@ def events(*rows):
     return table(*np.array(rows, float).reshape(len(rows), -1).T)
 
 
-def brute_force(truth, found, classes, tious, ambiguous=()):
+def brute_force(truth, found, classes, tious):
     """AP ``(classes, thresholds)`` as the public protocol words it, one prediction at a time."""
     result = np.full((classes, len(tious)), np.nan)
     for label in range(classes):
@@ -52,11 +51,9 @@ def brute_force(truth, found, classes, tious, ambiguous=()):
                     overlap = shared / union if union > 0 else 0.0
                     if overlap >= threshold and (best is None or overlap > best[0]):
                         best = overlap, number
+                right.append(best is not None)
                 if best:
                     taken.add(best[1])
-                    right.append(True)
-                elif not any(v == video and min(e, end) - max(s, start) > 0 for v, s, e in ambiguous):
-                    right.append(False)
             precision = [sum(right[: k + 1]) / (k + 1) for k in range(len(right))]
             result[label, column] = sum(max(precision[k:]) for k in range(len(right)) if right[k]) / len(wanted)
     return result
@@ -75,22 +72,24 @@ def random_case(rng):
     of = truth.iloc[rng.integers(0, t, copies.sum())]
     columns[:, copies] = of.video, of.label, of.start, of.end
     found = table(*columns, rng.integers(1, 9, n) / 8)  # among equal scores the order decides in both
-    m = rng.integers(0, 2)
-    start = rng.integers(0, 12, m)
-    return truth, found, int(classes), table(rng.integers(0, videos, m), 0 * start, start, start + 3)
+    return truth, found, int(classes)
+
+
+def average_precision(evaluation, weights=None):
+    """(classes, thresholds), of videos that count as often as ``weights`` (video → number) say, else once."""
+    weights = weights or dict.fromkeys([*evaluation.truth["video"], *evaluation.found["video"]], 1)
+    return evaluation.average_precision(list(weights), np.array([list(weights.values())]))[0]
 
 
 @pytest.mark.parametrize("cases", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_agrees_with_plain_loops_on_random_cases(cases):
     rng = np.random.default_rng(0)
-    seen = np.zeros(3)
+    seen = np.zeros(2)
     for _ in range(cases):
-        truth, found, classes, ambiguous = random_case(rng)
-        got = evaluate(truth, found, classes, ambiguous=ambiguous)
-        marks = list(zip(ambiguous.video, ambiguous.start, ambiguous.end, strict=True))
-        plain = brute_force(truth, found, classes, TIOUS, marks)
-        np.testing.assert_allclose(got.average_precision(), plain, atol=1e-12)
-        seen += [np.isnan(got.average_precision()).any(), got.ambiguous.any(), (got.kinds() == "double").any()]
+        truth, found, classes = random_case(rng)
+        got = evaluate(truth, found, classes)
+        np.testing.assert_allclose(average_precision(got), brute_force(truth, found, classes, TIOUS), atol=1e-12)
+        seen += [np.isnan(average_precision(got)).any(), (got.kinds() == "double").any()]
     assert (seen > cases / 20).all(), "the cases do not cover what they are for"
 
 
@@ -120,7 +119,7 @@ def test_duplicates_are_errors_but_only_surer_ones_cost():
     mixed = joined(events((0, 0, 0, 10, 0.9), (0, 0, 0, 10, 0.8), (0, 0, 20, 30, 0.7), (0, 0, 20, 30, 0.6)),
                    perfect()[2:])
     scored = evaluate(TRUTH, mixed, 2)
-    assert scored.average_precision()[0] == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(scored)[0] == pytest.approx((1 + 2 / 3) / 2)
     assert scored.kinds().tolist().count("double") == 2
 
 
@@ -136,7 +135,7 @@ def test_a_prediction_falls_back_on_the_next_best_truth():
     truth = events((0, 0, 0, 10), (0, 0, 2, 12))
     # both predictions prefer the first; the less sure takes the second, of tIoU 8/12
     both = events((0, 0, 0, 10, 0.9), (0, 0, 0, 10, 0.8))
-    ap = evaluate(truth, both, 1, [0.6, 0.7]).average_precision()
+    ap = average_precision(evaluate(truth, both, 1, [0.6, 0.7]))
     assert ap.tolist() == [[1, 0.5]]
 
 
@@ -150,7 +149,7 @@ def test_order_decides_among_equal_scores():
 def test_a_class_without_truth_is_left_out_and_so_are_its_predictions():
     found = joined(perfect(), events((0, 2, 0, 10, 0.99)))
     scored = evaluate(TRUTH, found, 4)
-    assert np.isnan(scored.average_precision()[2:]).all() and scored.mean_ap()["0.3-0.7"] == 1
+    assert np.isnan(average_precision(scored)[2:]).all() and scored.mean_ap()["0.3-0.7"] == 1
 
 
 def test_overlapping_truths_of_one_class_each_count():
@@ -163,14 +162,10 @@ def test_a_video_without_truth_gives_false_positives():
     assert evaluate(TRUTH, joined(events((7, 1, 0, 10, 1.0)), perfect()), 2).mean_ap()["0.5"] == (1 + 1 / 2) / 2
 
 
-def test_ambiguous_segments_excuse_what_matches_nothing():
-    wrong, marks = events((0, 0, 40, 50, 0.95)), events((0, 0, 49, 60))
-    strict, kind = (evaluate(TRUTH, joined(perfect(), wrong), 2, ambiguous=a) for a in (None, marks))
-    # before both hits of class 0 stands one error: precision 1/2, then 2/3, which interpolation takes for both
-    assert strict.average_precision()[0] == pytest.approx(2 / 3) and kind.mean_ap()["0.5"] == 1
-    assert kind.kinds()[0] == "ambiguous" and strict.kinds()[0] == "background"
-    touching = evaluate(TRUTH, perfect(), 2, ambiguous=events((0, 0, 0, 30)))
-    assert touching.true.all(), "a hit stays a hit"
+def test_an_error_before_the_hits_lowers_the_precision_of_both():
+    found = evaluate(TRUTH, joined(perfect(), events((0, 0, 40, 50, 0.95))), 2)
+    # precision 1/2, then 2/3, which interpolation takes for both
+    assert average_precision(found)[0] == pytest.approx(2 / 3) and found.kinds()[0] == "background"
 
 
 def test_averages_are_those_of_their_thresholds():
@@ -192,16 +187,16 @@ def test_kinds_of_errors():
 def test_weights_count_videos_as_copies_do():
     rng = np.random.default_rng(5)
     for _ in range(50):
-        truth, found, classes, _ = random_case(rng)
+        truth, found, classes = random_case(rng)
         weights = dict(enumerate(rng.integers(0, 3, 5)))
         if not truth["video"].map(weights).any():
             continue
-        weighted = evaluate(truth, found, classes).average_precision(weights)
+        weighted = average_precision(evaluate(truth, found, classes), weights)
         copied = []
         for its in (truth, found):
             copies = its.loc[its.index.repeat(its["video"].map(weights))]
             copied.append(copies.assign(video=copies["video"] + 10 * copies.groupby(level=0).cumcount()))
-        np.testing.assert_allclose(weighted, evaluate(*copied, classes).average_precision(), atol=1e-12)
+        np.testing.assert_allclose(weighted, average_precision(evaluate(*copied, classes)), atol=1e-12)
 
 
 # --- suppression -----------------------------------------------------------------------------------------------
@@ -235,13 +230,6 @@ def test_soft_nms_agrees_with_the_loop_and_leaves_others_alone():
     apart = found.assign(video=np.arange(60))
     assert soft_nms(apart).equals(apart)
     assert len(soft_nms(table([], [], [], [], []))) == 0
-
-
-def test_nms_drops_what_a_kept_one_covers():
-    # the second falls to the first; the third overlaps only the fallen second enough, so it stays
-    found = events((0, 0, 0, 10, 0.9), (0, 0, 2, 12, 0.8), (0, 0, 5, 15, 0.7), (0, 1, 0, 10, 0.6), (1, 0, 0, 10, 0.5))
-    assert nms(found, 0.5)["score"].tolist() == [0.9, 0.7, 0.6, 0.5]
-    assert len(nms(found, 2 / 3)) == 5, "exactly the threshold stays"
 
 
 def test_tiou_broadcasts_and_survives_length_zero():

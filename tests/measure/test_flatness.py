@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.measure.flatness import Hessian, Unmeasurable, flat, sharpness
-from kdlab.measure.lanczos import Krylov, NotConverged, Scaled, density, extremes, lanczos, sketch, trace
+from kdlab.measure.lanczos import Krylov, NotConverged, Scaled, density, extremes, lanczos, trace
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.loop import one_thread
 
@@ -190,19 +190,18 @@ def outliers(size: int = 60) -> torch.Tensor:
     return q * values @ q.T
 
 
-@pytest.mark.parametrize("know", [lambda o, s: sketch(o, 8, s), lambda o, s: lanczos(o, 12, seed=s)])
-def test_known_subspaces_leave_little_to_probes_and_no_bias(know):
+def test_known_subspaces_leave_little_to_probes_and_no_bias():
     m = outliers()
     operator, truth = quadratic(m), float(torch.trace(m))
     plain = trace(operator, relative_error=0.02, max_probes=2000)
-    known = know(operator, 0)
+    known = lanczos(operator, 12)
     basis = known.basis
     assert (basis @ basis.T - torch.eye(len(basis))).abs().max() < 1e-12
     assert known.captured == pytest.approx(float(torch.trace(basis @ m @ basis.T)), abs=1e-9)
     found = trace(operator, known, relative_error=0.02)
     assert len(found.probes[0]) < len(plain.probes[0]) / 10 and found.error <= 0.02 * abs(found.value)
     # Were a probe of the trace the start vector of Lanczos, its value outside would be 0 and the mean too small.
-    every = [trace(operator, know(operator, s), min_probes=4, max_probes=4, seed=s) for s in range(100)]
+    every = [trace(operator, lanczos(operator, 12, seed=s), min_probes=4, max_probes=4, seed=s) for s in range(100)]
     means = np.array([t.value for t in every])
     assert abs(means.mean() - truth) < 4 * means.std() / math.sqrt(100)
     assert min(np.abs(t.probes[0]).min() for t in every) > 1e-3
@@ -242,12 +241,11 @@ def test_what_layers_have_to_do_with_each_other_does_not_disturb_the_trace():
     assert [len(p) for p in found.probes] == [3, 3]
 
 
-@pytest.mark.parametrize("know", [lambda o: sketch(o, 3), lambda o: lanczos(o, 4)])
-def test_what_is_known_is_taken_from_each_block_and_given_back_once(know):
+def test_what_is_known_is_taken_from_each_block_and_given_back_once():
     torch.manual_seed(2)
     net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     operator = Hessian(net, [(torch.randn(8, 3).double(), torch.arange(8) % 2)])
-    whole, known = matrix(operator), know(operator)
+    whole, known = matrix(operator), lanczos(operator, 4)
     outside = torch.eye(operator.size).double() - known.basis.T @ known.basis
     rest, left = outside @ whole @ outside, 0.0
     for b, block in enumerate(operator.blocks):
@@ -274,7 +272,7 @@ def test_uneven_blocks_get_uneven_probes():
 
 def test_products_are_counted():
     operator = quadratic(outliers())
-    sketch(operator, 8)
+    operator.product(torch.ones(16, operator.size, dtype=operator.dtype))
     assert operator.products == 16
     trace(operator, min_probes=12, max_probes=12)
     assert operator.products == 16, "probes within a block are not whole products"
@@ -341,7 +339,8 @@ def test_piecewise_linear_networks_have_the_trace_of_their_gauss_newton_matrix()
 def test_measured_parameters():
     net, (x, y) = small_net(), samples()
     truth = dense(net, x, y)
-    head = Hessian(net, [(x, y)], measured=lambda name, w: name.startswith("5."))
+    net[:5].requires_grad_(False)
+    head = Hessian(net, [(x, y)])
     assert head.size == 52 and (matrix(head) - truth[-52:, -52:]).abs().max() < 1e-10
 
 
@@ -413,7 +412,8 @@ def test_batch_norm_identities():
     aligned, left, size = at_w(Hessian.of(trained, [w]))
     assert aligned < 1e-9 and left < 1e-9 and size > 0.01
     net.train()  # the operator must not follow the network's mode
-    aligned, left, size = at_w(Hessian(net, [(x, y)], measured=lambda name, _: name == "0.weight"))
+    net[1:].requires_grad_(False)
+    aligned, left, size = at_w(Hessian(net, [(x, y)]))
     assert aligned > 1e-3 and left > 1e-3
 
 
@@ -428,7 +428,6 @@ def test_sharpness_of_the_worked_examples():
     there = quadratic(at=[1.0, 2, -1])
     assert sharpness(there).one_step == pytest.approx(0.3781836, abs=1e-7)
     assert sharpness(there, adaptive=True).one_step == pytest.approx(0.6545807, abs=1e-7)
-    assert sharpness(there, adaptive=True, eta=1.0).one_step != pytest.approx(0.6545807, abs=1e-2)
     assert there.weights[0].tolist() == [1, 2, -1]
 
 
@@ -528,8 +527,6 @@ def test_what_cannot_be_measured_says_why():
     for module, batches_, message in [*cases, (spoilt, data, "5.bias holds NaN")]:
         with pytest.raises(Unmeasurable, match=message):
             Hessian(module, batches_)
-    with pytest.raises(Unmeasurable, match="no parameter to measure"):
-        Hessian(net, data, measured=lambda name, w: False)
     with torch.inference_mode(), pytest.raises(Unmeasurable, match="inference mode"):
         Hessian(net, data)
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 from torchvision.models import VisionTransformer, resnet18, shufflenet_v2_x0_5
 
+from benchmarks.flatness import learnt
 from kdlab.measure.flatness import Hessian
 from kdlab.measure.lanczos import Trace, _Block, extremes, lanczos, trace
 from kdlab.nets.video import TinyR2Plus1D, build
@@ -91,17 +91,7 @@ def network(name: str) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
         "ViT": lambda: (VisionTransformer(16, 4, 3, 4, 32, 64, num_classes=10), (3, 16, 16), 20),
         "shufflenet_v2_x0_5": lambda: (shufflenet_v2_x0_5(num_classes=10), (3, 32, 32), 20),
         "ResNet-18": lambda: (resnet18(num_classes=10), (3, 32, 32), 10)}[name]()
-    generator = torch.Generator().manual_seed(0)
-    y = torch.arange(count) % 10
-    x = torch.rand(10, *shape, generator=generator)[y] + 0.3 * torch.randn(count, *shape, generator=generator)
-    optimiser, loss = torch.optim.Adam(net.parameters(), 1e-3), 9.0
-    while loss >= 0.5:
-        for _ in range(3):
-            optimiser.zero_grad()
-            F.cross_entropy(net.train()(x), y).backward()
-            optimiser.step()
-        with torch.no_grad():
-            loss = float(F.cross_entropy(net.eval()(x), y))
+    x, y, _ = learnt(net, shape, count, torch.Generator().manual_seed(0))
     return net, x, y
 
 

@@ -1,6 +1,7 @@
 """Trainings that keep the network where its loss passes a mark."""
 
 import json
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,12 +11,12 @@ from torch.nn import functional as F
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.segments import Segments
 from kdlab.measure.minima import samples
-from kdlab.measure.passing import END, WITHIN, _wait, passing
+from kdlab.measure.passing import WITHIN, _wait, passing
 from kdlab.nets.compressed import TinyCompressed
 from kdlab.papers.progressive.method import SettledCrossEntropy
-from kdlab.train.loop import Settings
+from kdlab.train.loop import Settings, fit
+from kdlab.train.preparing import prepared
 from kdlab.train.recipe import Recipe, UserClips
-from kdlab.train.runs import obtain
 from tests.conftest import encode
 
 
@@ -44,22 +45,27 @@ def loss(net, recipe) -> float:
         return float(F.cross_entropy(net(x), y))
 
 
-def test_marks_the_end_and_what_never_comes(recipe):
+def test_marks_and_what_never_comes(recipe):
     said = []
     found = passing(recipe, (0.6, 0.4), say=said.append)
-    assert not found.note["ended"] and found.net(END) is None and found.net(1e-6) is None
+    assert not found.note["ended"] and found.net(1e-6) is None
     for mark in (0.6, 0.4):
         assert loss(found.net(mark), recipe) == pytest.approx(mark, rel=WITHIN)
-    steps, losses = zip(*found.looks, strict=True)
+    steps, losses = zip(*found.note["looks"], strict=True)
     assert list(steps) == sorted(set(steps)) and losses[-1] <= 0.4 * (1 + WITHIN) < min(losses[:-1])
     passing(recipe, (0.6, 0.4), say=said.append)
     assert said[-1].endswith("found on the way")
     early = found.net(0.4).state_dict()
 
-    passing(recipe, (0.4, END), say=said.append)  # goes on from its last epoch
-    assert found.note["ended"] and all(torch.equal(early[k], v) for k, v in found.net(0.4).state_dict().items())
-    ended, run = found.net(END).state_dict(), obtain(recipe, pretrained=False, say=said.append)
-    assert all(torch.equal(ended[k], v) for k, v in run.net().state_dict().items()), "looking changes no bit"
+    ready = prepared(recipe, {}, recipe.data.catalogue(), said.append)
+    fit(recipe.method, ready.nets, ready.train, recipe.settings, 0,
+        progress=lambda all_steps: islice(all_steps, steps[-1]))
+    plain = ready.nets["student"].state_dict()
+    assert all(torch.equal(early[k], v) for k, v in plain.items()), "looking changes no bit"
+
+    passing(recipe, (0.4, 1e-6), say=said.append)  # goes on from its last epoch
+    assert found.note["ended"] and found.note["looks"][-1][0] == 80 and found.net(1e-6) is None
+    assert all(torch.equal(early[k], v) for k, v in found.net(0.4).state_dict().items())
 
 
 def test_other_clips_begin_anew(recipe):
@@ -72,7 +78,7 @@ def test_other_clips_begin_anew(recipe):
 
 
 def test_marks_are_losses(recipe):
-    for wrong in ((), (-0.1, 0.5)):
+    for wrong in ((), (-0.1, 0.5), (0.0,)):
         with pytest.raises(ValueError, match="marks are losses in nats"):
             passing(recipe, wrong)
 
@@ -80,4 +86,3 @@ def test_marks_are_losses(recipe):
 def test_looks_come_closer_near_a_mark():
     assert [_wait(x, [0.5, 0.1], 10) for x in (2.4, 0.9, 0.55, 0.51)] == [10, 8, 1, 1]
     assert _wait(0.3, [0.5, 0.1], 10) == 10 and _wait(0.12, [0.5, 0.1], 10) == 2 and _wait(0.05, [0.5, 0.1], 10) == 10
-    assert _wait(0.3, [END], 10) == 10

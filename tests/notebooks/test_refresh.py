@@ -6,9 +6,9 @@ from matplotlib import pyplot as plt
 from nbformat import v4
 from PIL import Image
 
-from kdlab import paths
-from kdlab.notebooks import refresh
-from kdlab.notebooks.refresh import _put_back, evidence_sources
+from kdlab import paths, sources
+from kdlab.notebooks.parameters import evidence_sources
+from kdlab.notebooks.refresh import _put_back
 
 
 def picture() -> str:
@@ -48,15 +48,20 @@ def test_only_what_a_notebook_imports_can_stale_it(tmp_path, monkeypatch):
     """A help text of the command line stales none; a module that the notebook's own modules import does."""
     nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("from kdlab.show import plots")]), tmp_path / "n.ipynb")
     nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("x = 1")]), tmp_path / "none.ipynb")
-    asked = []
-    monkeypatch.setattr(refresh, "syntax", lambda path: asked.append(path.stem) or changed.get(path.stem, ""))
-    changed: dict[str, str] = {}
-    before = evidence_sources(tmp_path / "n.ipynb")
-    assert {"plots", "paired", "__init__"} <= set(asked) and not {"cli", "cli_paper", "doctor"} & set(asked)
+    read, changed = [], {}
+    monkeypatch.setattr(sources, "syntax", lambda path: read.append(path.stem) or changed.get(path.stem, ""))
+
+    def now(name: str) -> str:
+        sources._read.cache_clear()
+        return evidence_sources(tmp_path / f"{name}.ipynb")
+
+    before = now("n")
+    assert {"plots", "paired", "__init__"} <= set(read) and not {"cli", "cli_paper", "doctor"} & set(read)
     changed["cli_paper"] = "another help text"
-    assert evidence_sources(tmp_path / "n.ipynb") == before != evidence_sources(tmp_path / "none.ipynb")
+    assert now("n") == before != now("none")
     changed["paired"] = "another formula"
-    assert evidence_sources(tmp_path / "n.ipynb") != before
+    assert now("n") != before
     monkeypatch.undo()
+    sources._read.cache_clear()
     for notebook in (paths.project_root() / "notebooks").glob("*.ipynb"):
         assert len(evidence_sources(notebook)) == 64

@@ -114,9 +114,9 @@ def test_every_frame_can_be_stepped_to(clip, capsys):
 
 @pytest.mark.parametrize("wrong", [0, -1, float("nan")])
 def test_what_cannot_be_is_refused(bright, wrong):
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match="above 0"):
         exposure_picture(bright, wrong)
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match="above 0"):
         temperature_picture(LOGITS, CLASSES, wrong)
 
 

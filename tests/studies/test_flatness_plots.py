@@ -19,13 +19,14 @@ LEVELS = dict(zip(CLAIMED, (1.0, 2.0, 4.0), strict=True))
 def test_surface_and_its_widget(monkeypatch):
     at = np.linspace(-1, 1, 5)
     losses = 3 * at[:, None] ** 2 + at**2 + 0.2
-    fig = flatness_plots.surface_picture(at, at, losses, 30, 60, "motion", ceiling=2.0)
+    monkeypatch.setattr(flatness_plots, "CEILING", 2.0)
+    fig = flatness_plots.surface_picture(at, at, losses, 30, 60, "motion")
     relief, flat = fig.axes[:2]
     assert (relief.azim, relief.elev) == (30, 60) and relief.get_zlim() == (0, 2)
     assert "star: the network" in words(fig) and "motion" in words(fig)
     assert flat.get_xlim()[0] == -1
     both = words(flatness_plots.surfaces(at, at, {"iframe": losses, "motion": losses}))
-    assert "iframe" in both and "motion" in both and "cut off at 6" in both
+    assert "iframe" in both and "motion" in both and "cut off at 2" in both
     monkeypatch.setenv("KDLAB_HEADLESS", "1")
     assert flatness_plots.surface_widget(at, at, {"motion": losses}) is None
 

@@ -20,8 +20,8 @@ from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.train import feeding
-from kdlab.train.feeding import OnDevice, fed, folded, in_bf16, plan
-from kdlab.train.loop import Settings, fit, one_thread, seeded
+from kdlab.train.feeding import OnDevice, ahead, fed, folded, in_bf16
+from kdlab.train.loop import Settings, fit, one_thread, plan
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
 WINDOWS = {"spread": Window(8, 20, 16), "consecutive": ConsecutiveWindow(16, 20, 16)}
@@ -49,10 +49,9 @@ def made(window=WINDOWS["spread"], count=11, views=None):
     return ClipBatches(records, views, window, Memory(clips))
 
 
-def requests(count, start=0, settings=SETTINGS):
-    """What the training loop asks for, from ``start``; ``test_the_plan_is_the_loops`` holds it to the loop."""
-    steps = settings.epochs * (count // settings.batch_size)
-    return [plan(count, settings, SEED, step) for step in range(start, steps)]
+def requests(count):
+    """What the training loop asks for."""
+    return [plan(count, SETTINGS, SEED, step) for step in range(SETTINGS.epochs * (count // SETTINGS.batch_size))]
 
 
 def same(a, b):
@@ -61,21 +60,22 @@ def same(a, b):
         assert torch.equal(tensor, b.views[name]) and tensor.stride() == b.views[name].stride()
 
 
+def read_ahead(clips, given, threads=2):
+    return [batch for batch, _ in ahead(OnDevice(clips, "cpu").training, given, threads)]
+
+
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 def test_two_epochs_have_the_pixels_of_clip_batches(window):
-    plain, device = made(window), OnDevice(made(window), SETTINGS, SEED, "cpu", ahead=2)
-    for (indices, generator), (_, again) in zip(requests(11), requests(11), strict=True):
-        same(plain.training(indices, generator), device.training(indices, again))
-    assert not device._coming  # nothing is made beyond the last step
+    plain = made(window)
+    for request, batch in zip(requests(11), read_ahead(made(window), requests(11)), strict=True):
+        same(plain.training(*request), batch)
 
 
 def test_a_view_that_is_finished_and_one_that_is_shared():
     views = {"student": MotionMix(Enhanced(Gamma())), "teacher": MotionMix(Enhanced(Gamma()))}
-    plain, device = made(views=views), OnDevice(made(views=views), SETTINGS, SEED, "cpu")
-    indices, generator = plan(11, SETTINGS, SEED, 0)
-    got = device.training(indices, plan(11, SETTINGS, SEED, 0)[1])
+    got, *_ = read_ahead(made(views=views), requests(11))
     with one_thread():
-        same(plain.training(indices, generator), got)
+        same(made(views=views).training(*plan(11, SETTINGS, SEED, 0)), got)
     assert got.views["student"] is got.views["teacher"]
 
 
@@ -83,41 +83,14 @@ def test_flow_is_mirrored_on_the_device_as_elsewhere(make_video, tmp_path):
     """Its x turns its sign; before, a tensor's flow could not be cut at all."""
     record = ClipRecord("a", make_video("a.mp4", frames=9, size=(32, 24)), 0, "train", "g")
     plain = ClipBatches([record] * 8, {"student": Flow()}, Window(4, 20, 16), FrameCache(tmp_path))
-    device = OnDevice(plain, SETTINGS, SEED, "cpu")
-    for request, again in zip(requests(8), requests(8), strict=True):
-        same(plain.training(*request), device.training(*again))
-
-
-def test_after_a_resume_in_the_middle_the_same_batches_come():
-    plain, device = made(), OnDevice(made(), SETTINGS, SEED, "cpu")
-    wanted = [plain.training(*request) for request in requests(11)]
-    for start in (3, 0, 1):  # a new process begins there; the same one jumps back
-        for batch, request in zip(wanted[start:], requests(11, start), strict=True):
-            same(batch, device.training(*request))
-
-
-def test_a_request_that_is_not_planned_is_made_as_asked():
-    plain, device = made(), OnDevice(made(), SETTINGS, SEED, "cpu")
-    indices, generator = plan(11, SETTINGS, SEED, 0)
-    device.training(indices, generator)
-    planned, draws = plan(11, SETTINGS, SEED, 1)
-    used = plan(11, SETTINGS, SEED, 1)[1]
-    torch.rand(3, generator=used)
-    for indices, generator in (([0, 1], draws), (planned, seeded(99)), (planned[::-1], draws), (planned, used)):
-        before = generator.get_state()
-        got = device.training(indices, generator)
-        assert torch.equal(generator.get_state(), before)
-        same(plain.training(indices, generator), got)
-        draws = plan(11, SETTINGS, SEED, 1)[1]
-    same(plain.training(planned, draws), device.training(*plan(11, SETTINGS, SEED, 1)))
+    for request, batch in zip(requests(8), read_ahead(plain, requests(8)), strict=True):
+        same(plain.training(*request), batch)
 
 
 def test_batches_are_made_ahead_by_threads_and_only_once():
-    clips = made()
-    device = OnDevice(clips, SETTINGS, SEED, "cpu", ahead=2)
-    for number, request in enumerate(requests(11)):
-        device.training(*request)
-        assert set(device._coming) == set(range(number + 1, min(number + 3, 4)))
+    clips, begun = made(), []
+    for number, _ in enumerate(ahead(OnDevice(clips, "cpu").training, (begun.append(r) or r for r in requests(11)), 2)):
+        assert len(begun) == min(number + 3, 4), "no more than two are made before they are asked for"
     assert len(clips.cache.read_by) == 2 * 4 * 4  # views, clips, steps
     assert all(name.startswith("feeding") for name in clips.cache.read_by)
 
@@ -125,16 +98,8 @@ def test_batches_are_made_ahead_by_threads_and_only_once():
 def test_what_goes_wrong_in_a_thread_is_raised_where_the_batch_is_asked_for():
     clips = made()
     del clips.cache.clips["c3"]
-    device = OnDevice(clips, SETTINGS, SEED, "cpu")
     with pytest.raises(KeyError, match="c3"):
-        for request in requests(11):
-            device.training(*request)
-
-
-def test_evaluation_is_that_of_clip_batches():
-    plain, device = made(), OnDevice(made(), SETTINGS, SEED, "cpu")
-    for a, b in zip(plain.evaluation(), device.evaluation(), strict=True):
-        same(a, b)
+        read_ahead(clips, requests(11))
 
 
 def tiny():
@@ -143,15 +108,11 @@ def tiny():
         return nn.Sequential(nn.AdaptiveAvgPool3d(2), nn.Flatten(), nn.Linear(24, 3))
 
 
-def test_the_plan_is_the_loops(tmp_path, monkeypatch):
-    """Whole trainings, with a kill and a resume: the same weights, and no request the plan did not know."""
-    unplanned = []
-    asked = OnDevice._step_of
-    monkeypatch.setattr(OnDevice, "_step_of", lambda *a: unplanned.append(asked(*a)) or unplanned[-1])
-
-    def train(clips, checkpoint=None, progress=iter):
-        trained = fit(DualLight(), {"student": tiny(), "teacher": tiny()}, clips, SETTINGS, SEED, checkpoint=checkpoint,
-                      validation=clips, progress=progress)
+def test_a_training_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path, monkeypatch):
+    """Whole trainings, with a kill and a resume."""
+    def train(checkpoint=None, progress=iter):
+        trained = fit(DualLight(), {"student": tiny(), "teacher": tiny()}, made(), SETTINGS, SEED,
+                      checkpoint=checkpoint, validation=made(), progress=progress)
         return trained.nets["student"][2].weight, trained.history
 
     def killed(steps):
@@ -160,14 +121,16 @@ def test_the_plan_is_the_loops(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             yield step
 
-    weight, history = train(made())
-    for name in ("whole", "resumed"):
-        if name == "resumed":
-            with pytest.raises(KeyboardInterrupt):
-                train(OnDevice(made(), SETTINGS, SEED, "cpu"), tmp_path / "c", killed)
-        again, told = train(OnDevice(made(), SETTINGS, SEED, "cpu"), tmp_path / "c" if name == "resumed" else None)
-        assert torch.equal(weight, again) and told == history
-    assert unplanned == [0, 1, 2, 3, 0, 1, 2, 2, 3]
+    weight, history = train()
+    told = []
+    monkeypatch.setattr("kdlab.train.loop.fed", lambda clips, given, device: (
+        batch for batch, _ in ahead(OnDevice(clips, device).training, (told.append(r) or r for r in given))))
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "c", killed)
+    for checkpoint in (None, tmp_path / "c"):
+        again, rows = train(checkpoint)
+        assert torch.equal(weight, again) and rows == history
+    assert len(told) == 4 + 4 + 2
 
 
 def test_the_ranks_of_a_parallel_training_share_a_batch():
@@ -178,15 +141,12 @@ def test_the_ranks_of_a_parallel_training_share_a_batch():
 
 def test_only_cuda_is_fed_otherwise(monkeypatch):
     clips = made()
-    monkeypatch.setenv("KDLAB_DEVICE", "cpu")
-    assert fed(clips, SETTINGS, SEED) is clips
-    monkeypatch.setattr(feeding, "OnDevice", lambda *a, **more: (a, more))
-    monkeypatch.setattr(feeding, "device", lambda: "cuda")
-    several = {"RANK": 1, "WORLD_SIZE": 2, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "a", "MASTER_PORT": 1}
-    for name, value in several.items():
-        monkeypatch.setenv(name, str(value))
-    (_, _, _, device), ranks = fed(clips, SETTINGS, SEED)
-    assert ranks == {"rank": 1, "world": 2} and device == torch.device("cuda", 1)
+    for request, batch in zip(requests(11), fed(clips, requests(11), torch.device("cpu")), strict=True):
+        same(clips.training(*request), batch)
+    assert threading.current_thread().name in clips.cache.read_by[-1]
+    monkeypatch.setattr(feeding, "OnDevice", lambda clips, device: pytest.fail(f"on {device}"))
+    with pytest.raises(pytest.fail.Exception, match="on cuda:1"):
+        next(fed(clips, requests(11), torch.device("cuda", 1)))
 
 
 def test_a_frozen_teacher_in_bf16_keeps_its_weights_and_names():
@@ -217,19 +177,14 @@ def test_folding_changes_nothing_but_the_number_of_layers(spec, shape):
     assert len(norms(net)) == before and torch.equal(net(x), said), "the network itself is left as it was"
 
 
-def test_windows_of_untrimmed_video_are_read_ahead_too(make_video, tmp_path, monkeypatch):
+def test_windows_of_untrimmed_video_are_read_ahead_too(make_video, tmp_path):
     """With their labels, whose rows are as many as the fullest window needs."""
     path = make_video("long.mp4", frames=60, size=(32, 24), rate=10)
     records = [ClipRecord(f"long@{s}", path, 0, "train", "g", s, s + 1.5) for s in (0.5, 3.0)]
     window = Windows(frames=8, side=24, crop=20, rate=5.0, stride=4)
     found = windows(Catalogue("toy", tmp_path, ("zero", "one"), tuple(records)), "train", window)
     clips = WindowBatches(found, {"student": Raw()}, window, FrameCache(tmp_path / "cache"))
-    monkeypatch.setattr(feeding, "device", lambda: "cuda")
-    monkeypatch.setattr(feeding, "OnDevice", lambda clips, settings, seed, place, **more: OnDevice(
-        clips, settings, seed, "cpu", ahead=2))
-    device = fed(clips, SETTINGS, SEED)
-    assert isinstance(device, OnDevice)
-    for request, again in zip(requests(len(found)), requests(len(found)), strict=True):
+    for request, batch in zip(requests(len(found)), read_ahead(clips, requests(len(found))), strict=True):
         wanted = clips.training(*request)
-        same(wanted, device.training(*again))
+        same(wanted, batch)
         assert wanted.labels.ndim == 3

@@ -39,8 +39,6 @@ def committed(clone):
 
 
 def test_a_run_replaces_those_of_its_condition(clone):
-    left = clone / "pretrained" / ".a-night-s0-000009.4711.tmp"  # a killed call was copying
-    run_in(left.parent, left.name, "a", "half")
     publish([run_in(clone / "runs", "a-night-s0-000003", "a", "new")])
     assert committed(clone) == {"a-night-s0-000003": "new", "b-night-s0-000002": "old"}
     assert not (clone / "pretrained" / "a-night-s0-000003" / "begun.json").exists()

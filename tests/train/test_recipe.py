@@ -156,6 +156,9 @@ def test_every_condition_is_its_own_recipe_and_only_the_named_thing_differs():
 
 
 def test_json_of_strangers_is_refused():
+    for gone in ("kdlab.recipe:Recipe", "kdlab.nets.video:Gone"):
+        with pytest.raises(NotImported, match=f"{gone}, which another version of kdlab had: CHANGELOG.md"):
+            from_json({"type": gone})
     with pytest.raises(NotImported, match="mine.net:Net, which is not part of kdlab.*: import mine.net"):
         from_json({"type": "mine.net:Net"})
     with pytest.raises(ValueError, match="os:system, which is no frozen dataclass"):

@@ -25,16 +25,7 @@ from kdlab.train.loop import Settings
 from kdlab.train.many import TrainingFailed, WorkerDied, obtain_all
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import ChangedClips, DamagedRun, Run, StaleRun, obtain, unfit
-from tests.conftest import encode
-
-
-def square(direction: int, phase: int) -> np.ndarray:
-    """Ten dark frames of 48 × 32 in which a square walks left or right; where it starts tells nothing."""
-    video = np.full((10, 32, 48, 3), 8, np.uint8)
-    for t, frame in enumerate(video):
-        x = (phase + 3 * direction * t) % 40
-        frame[10:18, x : x + 8] = 60
-    return video
+from tests.conftest import encode, square
 
 
 @pytest.fixture(scope="module")
@@ -367,7 +358,7 @@ from kdlab import cli, studies
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.progressive.exits import ExitRecipe
 
-from kdlab.papers.dual_light.recipes import SMOKE
+from kdlab.train.sizes import SMOKE
 from kdlab.study import Part, Study
 
 def parts(size, seeds):

@@ -3,8 +3,7 @@
 import dataclasses
 import io
 import json
-import os
-import re
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from safetensors.numpy import save_file
+from tqdm import tqdm
 
 from kdlab.ours import NotOurs
 from kdlab.train import status
@@ -66,15 +66,6 @@ def test_the_table_shows_what_other_processes_are_at(runs):
     assert "ce_raw-mine      1        0      2\n" in table(standings([*raw, *longer], {raw[0]: finished(30.0)}), "")
 
 
-def test_a_table_too_high_leaves_out_what_is_done():
-    columns = {name: recipes(name, 1) for name in "abcdef"}
-    found = standings([r for column in columns.values() for r in column], {columns["b"][0]: finished(1.0)})
-    names = [[line.split()[0] for line in table(found, "", height).splitlines()] for height in (8, 7, 5)]
-    assert names[0] == ["done", *(f"{n}-mine" for n in "abcdef"), "total"]
-    assert names[1] == ["done", *(f"{n}-mine" for n in "acdef"), "total"]
-    assert names[2] == ["done", *(f"{n}-mine" for n in "acd"), "total"]
-
-
 def test_the_time_left_is_that_of_trainings_alike():
     raw, longer = recipes("ce_raw", 3), recipes("ce_2x", 2, epochs=20)
     students = [make_student(mine(), s, settings=Settings(epochs=10, batch_size=4)) for s in (0, 1)]
@@ -87,43 +78,26 @@ def test_the_time_left_is_that_of_trainings_alike():
     assert seconds_left(standings([*raw, *students], done)) == pytest.approx(40 + 90)
 
 
-class Terminal(io.StringIO):
-    """Keeps what is on the screen, for what the board writes: text, carriage return, some lines up, erase below."""
+@pytest.mark.parametrize("place", ["terminal", "notebook"])
+def test_where_somebody_watches_it_is_a_bar_below_what_is_said(monkeypatch, place):
+    class Terminal(io.StringIO):
+        isatty = lambda self: place == "terminal"  # noqa: E731
 
-    def isatty(self):
-        return True
-
-    def screen(self):
-        lines, y = [""], 0
-        for part in re.findall(r"\x1b\[\d*[AJ]|\r|\n|[^\x1b\r\n]+", self.getvalue()):
-            if part == "\n":
-                y += 1
-                lines += [""] * (y == len(lines))
-            elif part.endswith("A") and part.startswith("\x1b"):
-                y -= int(part[2:-1])
-            elif part == "\x1b[J":
-                lines[y:] = [""]
-            elif part != "\r":
-                lines[y] += part
-        return lines
-
-
-def test_in_a_terminal_it_is_redrawn_in_place_below_what_is_said(monkeypatch):
     monkeypatch.delenv("KDLAB_HEADLESS", raising=False)
-    monkeypatch.delitem(status.sys.modules, "ipykernel", raising=False)
-    monkeypatch.setattr(status.shutil, "get_terminal_size", lambda: os.terminal_size((30, 24)))
-    monkeypatch.setattr(status.sys, "stderr", terminal := Terminal())
-    raw, done = recipes("ce_raw", 2), {}
-    board = Board(raw, done, 2, lambda line: print(line, file=terminal))
-    for _ in range(3):
-        board.show()
-    assert len(terminal.screen()) == 4 and terminal.screen()[1] == "ce_raw-mine      0        0  "
+    monkeypatch.setattr(status, "tqdm", tqdm)  # the notebook's needs a kernel
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    if place == "notebook":
+        monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    raw, done, said = recipes("ce_raw", 2), {}, []
+    board = Board(raw, done, 2, said.append)
+    board.show()
+    assert terminal.getvalue().rstrip().endswith("0/2, 0 running, 0:00:00 so far, unknown time left")
     done[raw[0]] = finished(5.0)
     board.say("one is trained")
-    assert [line.split()[:2] for line in terminal.screen()] == [
-        ["one", "is"], ["done", "running"], ["ce_raw-mine", "1"], ["total", "1"], []]
-    board.erase()
-    assert terminal.screen() == ["one is trained", ""]
+    assert said == ["one is trained"] and "1/2, 0 running, 0:00:00 so far, about 0:00:" in terminal.getvalue()
+    board.bar.close()
+    assert terminal.getvalue().rstrip(" ").endswith("\r"), "nothing is left of it"
 
 
 def test_headless_it_is_a_line_each_half_minute(monkeypatch, capsys):
@@ -144,23 +118,6 @@ def test_headless_it_is_a_line_each_half_minute(monkeypatch, capsys):
     now[0] += 1
     board.show()
     assert capsys.readouterr().out == ("trainings: 2 done, 0 running, 2 left, 0:01:01 so far, about 0:00:54 left\n")
-
-
-def test_in_a_notebook_it_is_one_display(monkeypatch):
-    shown = []
-    monkeypatch.delenv("KDLAB_HEADLESS", raising=False)
-    monkeypatch.setitem(status.sys.modules, "ipykernel", SimpleNamespace())
-    handle = SimpleNamespace(update=lambda content, raw: shown.append(content["text/plain"]))
-    monkeypatch.setattr("IPython.display.display", lambda content, raw, display_id: shown.append("new") or handle)
-    raw, done = recipes("ce_raw", 2), {}
-    board = Board(raw, done, 2, print)
-    board.show()
-    board.show()
-    done |= dict.fromkeys(raw, finished(5.0))
-    board.show()
-    board.erase()
-    assert shown[0] == "new" and len(shown) == 3
-    assert "ce_raw-mine      0        0      2" in shown[1] and "ce_raw-mine      2        0      0" in shown[2]
 
 
 def test_of_trainings_that_begin_at_once_each_has_a_line_below_one_head(runs):

@@ -53,7 +53,7 @@ def _pathway(net: nn.Module, view: View, window: Window, clip: np.ndarray) -> Ca
     def go():
         frames = clip[draw.frames]
         frames = frames if isinstance(view, Raw) else view.by(frames)
-        pixels = np.ascontiguousarray(draw.apply(resize(frames, window.side), window.crop))[None]
+        pixels = np.ascontiguousarray(window.cut(draw, resize(frames, window.side)))[None]
         return net(torch.from_numpy(pixels).permute(0, 4, 1, 2, 3).float().div_(255))
 
     return go

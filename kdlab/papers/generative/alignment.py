@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from kdlab.layers import at_random
-from kdlab.measure.alignment import ENERGY, SLIDING, areas, traces
+from kdlab.measure.alignment import ENERGY, areas, traces
 from kdlab.measure.paired import Effect, effect
 from kdlab.night.untrimmed import Untrimmed, untrimmed_catalogue
 from kdlab.papers.generative import detection_recipes
@@ -26,15 +26,14 @@ def watched(size: GenerativeSize) -> Untrimmed:
     return replace(UNTRIMMED, videos=(0, 0, few or UNTRIMMED.videos[2]))
 
 
-def aligned(runs: dict[str, list[Run]], spec: Untrimmed, progress=iter) -> dict[str, np.ndarray]:
+def aligned(runs: dict[str, list[Run]], spec: Untrimmed) -> dict[str, np.ndarray]:
     """Area under the ROC curve by signal, ``(S, V)``: λ of the runs of each condition, of random twins of some, and
     frame energy, on the bright test videos of ``spec``; ``units (V,)`` are the places where they were filmed."""
     spec.catalogue()
     catalogue = untrimmed_catalogue(spec, stream="bright")
-    every = [(name, s, run) for name, column in runs.items() for s, run in enumerate(column)]
-    nets = {(name, s): run.net() for name, s, run in every}
-    nets |= {(f"{name}:random", s): at_random(run.net(), 1000 + s) for name, s, run in every if name in TWINS}
-    found = traces(nets, catalogue, progress=progress, window=SLIDING)
+    nets = {(name, s): run.net() for name, column in runs.items() for s, run in enumerate(column)}
+    nets |= {(f"{name}:random", s): at_random(net, 1000 + s) for (name, s), net in nets.items() if name in TWINS}
+    found = traces(nets, catalogue)
     each, seeds = areas(found), len(next(iter(runs.values())))
     table = {name: np.stack([each[name, s] for s in range(seeds)]) for name, _ in nets}
     return table | {ENERGY: np.stack([each[ENERGY]] * seeds), "units": np.array([trace.group for trace in found])}
@@ -49,9 +48,9 @@ def alignment_effects(table: dict[str, np.ndarray]) -> dict[str, Effect]:
     """By signal how far its area lies above chance, and GenKD's above each other signal's, in points of 100."""
     units, half = table["units"], 0.5 + 0 * table[ENERGY]
     found = {name: effect(values, half, units) for name, values in table.items() if name != "units"}
-    return found | {f"genkd − {other}": effect(table["genkd"], table[other], units)
-                    for other in (ENERGY, "genkd:random", "student_gate", "student_fr", "teacher_fr")
-                    if {"genkd", other} <= table.keys()}
+    others = [name for name in (ENERGY, "genkd:random", "student_gate", "student_fr", "teacher_fr")
+              if {"genkd", name} <= table.keys()]
+    return found | {f"genkd − {other}": effect(table["genkd"], table[other], units) for other in others}
 
 
 def alignment_rows(outcome: Outcome) -> list[dict]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.thumos import VIDEOS
+from kdlab.clips.released import THUMOS_VIDEOS
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import Windows, windows
 from kdlab.measure.detections import seen_by
@@ -25,7 +25,7 @@ from kdlab.train.runs import obtain
 __all__ = ["CONDITIONS", "SETS", "PaperSize", "counted", "dry_run", "profile", "recipes", "run"]
 
 SETS = (
-    PaperSet("THUMOS14", "thumos14", 20, (VIDEOS["json"]["train"],), (
+    PaperSet("THUMOS14", "thumos14", 20, (THUMOS_VIDEOS["json"]["train"],), (
         "GenKD, average mAP, second-hand, to be checked before it is quoted: student 32.6 → 33.7",
         "AFSD RGB, a rerun by others: mAP at 0.3 to 0.7 57.7, 52.5, 44.6, 35.1, 23.4; mean 42.6 (picked on test)",
         "GenKD's script averages over 0.1 to 0.5, AFSD over 0.3 to 0.7: these means are not comparable"), ("json",)),

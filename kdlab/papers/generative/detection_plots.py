@@ -1,6 +1,7 @@
 """Pictures of notebook 05: true and found segments on a time line, mAP over tIoU, and what false positives are."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +12,8 @@ from matplotlib.patches import Patch
 
 from kdlab.measure.detection import KINDS, Evaluation
 from kdlab.papers.generative.detection_study import METRICS, Detections
+from kdlab.show.plots import drawn, image
+from kdlab.show.plots import rows as in_rows
 from kdlab.show.widgets import explore
 
 #: Of a class: how its bars are hatched, so that they differ without colour.
@@ -34,34 +37,37 @@ def timeline(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes: Seque
     fig = plt.figure(figsize=(9, 2.0 + 0.42 * len(rows)))
     grid = fig.add_gridspec(2, len(shown), height_ratios=(2.3 if at is not None else 1.1, 0.46 * len(rows) + 0.1))
     for column, t in enumerate(shown):
-        ax = fig.add_subplot(grid[0, column])
-        ax.imshow(frames[min(int(t / seconds * len(frames)), len(frames) - 1)])
-        ax.set(xticks=[], yticks=[])
-        ax.set_title(f"{t:.1f} s", fontsize=8, fontweight="normal", pad=2)
+        frame = frames[min(int(t / seconds * len(frames)), len(frames) - 1)]
+        image(fig.add_subplot(grid[0, column]), frame, f"{t:.1f} s", weight="normal")
     ax = fig.add_subplot(grid[1, :])
     colours = sns.color_palette("colorblind", len(classes))
+
+    def looks(label: int, strength: float) -> dict:
+        shades = dict(facecolor=(*colours[label], 0.75 * strength), edgecolor=(0, 0, 0, strength))
+        return shades | {"hatch": HATCHES[label % len(HATCHES)]}
+
     for line, its in enumerate(rows.values()):
         for label, start, end, score in its[["label", "start", "end", "score"]].itertuples(index=False):
-            strength = 0.25 + 0.75 * min(1.0, score / max(its["score"].max(), 1e-9))
-            look = dict(color=(*colours[label], 0.75 * strength), edgecolor=(0, 0, 0, strength), linewidth=0.8)
-            ax.barh(line, end - start, left=start, height=0.72, hatch=HATCHES[label % len(HATCHES)], **look)
+            how = looks(label, 0.25 + 0.75 * min(1.0, score / max(its["score"].max(), 1e-9)))
+            ax.barh(line, end - start, left=start, height=0.72, linewidth=0.8, **how)
     if at is not None:
         ax.axvline(at, color="black", linewidth=1.4)
-    ax.set_yticks(range(len(rows)), list(rows))
-    ax.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, seconds), xlabel="time (s)")
+    in_rows(ax, rows, xlim=(0, seconds), xlabel="time (s)")
     ax.grid(axis="y", visible=False)
     there = sorted(set(truth["label"]) | {k for its in rows.values() for k in its["label"]})
-    key = lambda k: Patch(fc=(*colours[k], 0.75), ec="black", hatch=HATCHES[k % len(HATCHES)], label=classes[k])  # noqa: E731
-    fig.legend(handles=[*map(key, there)], loc="outside lower center", ncols=len(there), fontsize=8, frameon=False)
+    keys = [Patch(label=classes[k], **looks(k, 1)) for k in there]
+    fig.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=8, frameon=False)
     return fig
 
 
 def timeline_widget(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes: Sequence[str], frames: np.ndarray,
                     seconds: float):
     """Scrub the video: the frame at a moment, and where on the :func:`timeline` it lies."""
-    return explore(lambda at, most: timeline(truth, found, classes, frames, seconds, at, most),
-                   at=(seconds / 2, 0, seconds, 0.1, "moment (s)"),
-                   most=(len(truth), 1, 4 * len(truth), 1, "surest segments shown"))
+
+    moment = seconds / 2, 0, seconds, 0.1, "moment (s)"
+    surest = len(truth), 1, 4 * len(truth), 1, "surest segments shown"
+    draw = partial(timeline, truth, found, classes, frames, seconds)
+    return explore(lambda at, most: draw(at, most), at=moment, most=surest)
 
 
 def map_over_tiou(scores: Detections, titles: dict[str, str], title: str = "") -> Figure:
@@ -73,12 +79,12 @@ def map_over_tiou(scores: Detections, titles: dict[str, str], title: str = "") -
         values = np.stack([scores.mean_ap(condition, name) for name in tious])  # (thresholds, S)
         mean, lowest = values.mean(1), min(lowest, values.min())
         x = np.array([float(name) for name in tious]) + 0.008 * (line - (len(shown) - 1) / 2)
-        look = dict(color=f"C{line}", marker="osD^v"[line % 5], linestyle=("-", "--", ":", "-.")[line % 4])
-        spread = mean - values.min(1), values.max(1) - mean
-        ax.errorbar(x, mean, spread, **look, markersize=5, capsize=2, linewidth=1.3, label=titles[condition])
+        how = drawn(line, markersize=5, capsize=2, linewidth=1.3, label=titles[condition])
+        ax.errorbar(x, mean, [mean - values.min(1), values.max(1) - mean], **how)
     seeds = len(scores.seeds)
     what = f"; {seeds} seeds, bars their range" if seeds > 1 else "; one seed"
-    ax.set(xlabel=f"tIoU that counts as right{what}", ylabel="mAP (%)", ylim=(max(0, lowest - 20), None), title=title)
+    ax.set(ylabel="mAP (%)", ylim=(max(0, lowest - 20), None), title=title)
+    ax.set_xlabel(f"tIoU that counts as right{what}")
     ax.legend(fontsize=8)
     return fig
 
@@ -91,12 +97,10 @@ def map_table(scores: Detections, titles: dict[str, str]) -> pd.DataFrame:
 
 
 def kind_counts(each: Sequence[Evaluation], threshold: float = 0.5) -> dict[str, float]:
-    """Of the surest predictions, as many as there are true segments, how many percent are of each of ``KINDS``."""
-    shares = []
-    for its in each:
-        kinds = its.kinds(threshold)[: len(its.truth)]  # the surest first
-        shares.append([100 * float((kinds == kind).sum()) / len(its.truth) for kind in KINDS])
-    return {kind: value for kind, value in zip(KINDS, np.mean(shares, 0), strict=True) if kind != "ambiguous"}
+    """Of as many of the surest predictions as there are true segments, how many are of each of ``KINDS``, in percent;
+    mean over seeds."""
+    surest = [pd.Series(its.kinds(threshold)[: len(its.truth)]).value_counts() / len(its.truth) for its in each]
+    return {kind: 100 * float(np.mean([shares.get(kind, 0) for shares in surest])) for kind in KINDS}
 
 
 def false_positives(scores: Detections, titles: dict[str, str], threshold: float = 0.5) -> Figure:
@@ -108,15 +112,13 @@ def false_positives(scores: Detections, titles: dict[str, str], threshold: float
     styles = zip(_WORDS.items(), ("0.85", "C0", "C1", "C2", "C3"), ("", "..", "///", "xx", "\\\\"), strict=True)
     for (kind, word), colour, hatch in styles:
         values = np.array([each[kind] for each in counts])
-        look = dict(color=colour, hatch=hatch, edgecolor="black", linewidth=0.6)
-        ax.barh(range(len(shown)), values, left=left, height=0.7, label=word, **look)
-        for y, (start, value) in enumerate(zip(left, values, strict=True)):
-            if value >= 5:
-                box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-                ax.text(start + value / 2, y, f"{value:.0f}", ha="center", va="center", fontsize=8, bbox=box)
+        how = dict(color=colour, hatch=hatch, edgecolor="black", linewidth=0.6, height=0.7, label=word)
+        bars = ax.barh(range(len(shown)), values, left=left, **how)
+        words, white = [f"{value:.0f}" if value >= 5 else "" for value in values], dict(color="white", pad=1)
+        for text in ax.bar_label(bars, words, label_type="center", fontsize=8):
+            text.set_bbox(white if text.get_text() else None)
         left += values
-    ax.set_yticks(range(len(shown)), [titles[c] for c in shown])
-    ax.set(ylim=(len(shown) - 0.5, -0.5))
+    in_rows(ax, [titles[c] for c in shown])
     ax.set_xlabel(f"% of the surest predictions, as many as there are actions; tIoU {threshold:g}")
     ax.grid(axis="y", visible=False)
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=7, columnspacing=1)

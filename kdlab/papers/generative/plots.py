@@ -13,9 +13,9 @@ from matplotlib.ticker import NullFormatter
 from kdlab.measure.alignment import ENERGY, Trace
 from kdlab.measure.paired import effect
 from kdlab.papers.generative.recipes import TITLES
+from kdlab.show.plots import beside, drawn, image, interval, rows
 from kdlab.show.widgets import explore
 
-LINES = ("-", "--", ":", "-.")
 PASSES = {"pass 1, of the CVAE": {"rebuilt": "MSE(F, F′)", "kl": "KL (nats)", "taught": "MSE(F′, F′ by the teacher)"},
           "pass 2, of the network": {"ce": "class loss (nats)", "generated": "MSE(decoded from λ, F)",
                                      "attention": "MSE(λ, λ of the teacher)"}}
@@ -35,7 +35,7 @@ def losses(histories: dict[str, pd.DataFrame]) -> Figure:
             for line, (term, label) in enumerate(terms.items()):
                 if term in history:
                     seen = history.dropna(subset=[term])
-                    ax.plot(seen.epoch, seen[term], color=f"C{line}", linestyle=LINES[line], label=label)
+                    ax.plot(seen.epoch, seen[term], label=label, **drawn(line, marker=""))
             ax.set(yscale="log", xlabel="epoch", title=f"{name}: {title}")
             ax.yaxis.set_minor_formatter(NullFormatter())
             ax.legend(fontsize=7)
@@ -63,14 +63,14 @@ def _lines(ax: plt.Axes, trace: Trace, classes: Sequence[str], names: Sequence[s
     """Each signal standardised over the video, above one another; labelled intervals shaded."""
     for start, end, label in trace.segments:
         ax.axvspan(start, end, color="grey", alpha=0.25, linewidth=0)
-        where = (start + end) / 2, 1.01
-        ax.text(*where, classes[label], transform=ax.get_xaxis_transform(), ha="center", fontsize=7)
+        ax.text((start + end) / 2, 1.03, classes[label], transform=ax.get_xaxis_transform(), ha="center", fontsize=7)
     for line, name in enumerate(names):
         values = trace.signals[name]
         height = (values - values.mean()) / max(values.std(), 1e-9) - offset * line
-        ax.plot(trace.seconds, height, color=f"C{line}", linestyle=LINES[line % 4], linewidth=1.3)
-    ax.set_yticks(-offset * np.arange(len(names)), [signal_title(name) for name in names], fontsize=8)
+        ax.plot(trace.seconds, height, linewidth=1.3, **drawn(line, marker=""))
+    ax.set_yticks(-offset * np.arange(len(names)), [signal_title(name) for name in names])
     ax.set(xlim=(0, float(trace.seconds[-1]) + 1), xlabel="time (s)")
+    ax.tick_params(axis="y", labelsize=8)
     ax.grid(False, axis="y")
 
 
@@ -90,9 +90,8 @@ def moment(frames: np.ndarray, trace: Trace, classes: Sequence[str], second: flo
     if not 0 <= second < len(frames) / fps:
         raise ValueError(f"second {second:g} lies outside the video of {len(frames) / fps:.1f} s")
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 0.42 * len(names) + 1.1), width_ratios=(1, 3))
-    left.imshow(frames[int(second * fps)])
     happens = [classes[label] for start, end, label in trace.segments if start <= second < end]
-    left.set(xticks=[], yticks=[], title=f"{second:.1f} s: {', '.join(happens) or 'nothing labelled'}")
+    image(left, frames[int(second * fps)], f"{second:.1f} s: {', '.join(happens) or 'nothing labelled'}", "medium")
     _lines(right, trace, classes, names)
     right.axvline(second, color="black", linewidth=1)
     return fig
@@ -108,12 +107,10 @@ def alignments(table: dict[str, np.ndarray], title: str = "") -> Figure:
         e = effect(table[name], 0 * table[name], table["units"])
         each = 100 * table[name].mean(1)
         ax.plot(each, np.full(len(each), y - 0.22), "o", color="C0", markersize=4, alpha=0.6)
-        ax.plot([e.low, e.high], [y, y], color="C0", linewidth=4, solid_capstyle="butt")
-        ax.plot(e.mean, y, "D", color="black", markersize=5)
-        ax.text(1.01, y, str(round(e.mean, 1)), transform=ax.get_yaxis_transform(), va="center", fontsize=8)
+        interval(ax, y, e.mean, e.low, e.high)
+        beside(ax, y, str(round(e.mean, 1)))
     ax.axvline(50, color="black", linewidth=0.8, linestyle=":")
-    ax.set_yticks(range(len(names)), [signal_title(name) for name in names])
-    ax.set(ylim=(len(names) - 0.5, -0.5), title=title)
+    rows(ax, map(signal_title, names), title=title)
     ax.set_xlabel(f"area under the ROC curve (%), {table[ENERGY].shape[1]} videos; dotted: chance")
     return fig
 

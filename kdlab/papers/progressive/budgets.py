@@ -7,7 +7,7 @@ scenes, and then the other way round (docs/methods.md, 3.4).
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,20 +37,17 @@ def teaching_losses(run: Run) -> tuple[float, float]:
     for module in drifting.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train()
-    draw, labels, said = seeded(run.recipe.seed, 5), [], ([], [])
+    draw, rows = seeded(run.recipe.seed, 5), []
     order = torch.randperm(len(clips.records), generator=draw)
     with torch.no_grad(), one_thread():
         for some in order[: max(1, len(order) // size) * size].split(size):
             batch = clips.training(some.tolist(), draw)
-            labels.append(batch.labels)
-            for logits, each in zip(said, (net, drifting), strict=True):
-                logits.append(each(batch.views["student"]))
-    evaluated, trained = (float(F.cross_entropy(torch.cat(z), torch.cat(labels))) for z in said)
-    return evaluated, trained
+            rows.append((batch.labels, net(batch.views["student"]), drifting(batch.views["student"])))
+    labels, *logits = (torch.cat(column) for column in zip(*rows, strict=True))
+    return tuple(float(F.cross_entropy(z, labels)) for z in logits)
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(NamedTuple):
     """Logits ``(N, 12, K)`` and labels ``(N,)`` of the four parts."""
 
     train: tuple[np.ndarray, np.ndarray]
@@ -62,14 +59,13 @@ class Parts:
 def parts(run: Run) -> tuple[Parts, Parts]:
     """The four parts of a run with exits, and the same with calibrate and validate exchanged."""
     train, held, test = (run.predictions(split) for split in ("train", "val", "test"))
-    of = lambda p, some=slice(None): (p.logits[some].astype(np.float64), p.labels[some])  # noqa: E731
     half = halves(held.groups)
-    one = Parts(of(train), of(held, half), of(held, ~half), of(test))
-    return one, Parts(one.train, one.validate, one.calibrate, one.test)
+    kept = (train, slice(None)), (held, half), (held, ~half), (test, slice(None))
+    one = Parts(*((p.logits[some].astype(np.float64), p.labels[some]) for p, some in kept))
+    return one, one._replace(calibrate=one.validate, validate=one.calibrate)
 
 
-@dataclass(frozen=True)
-class Calibrated:
+class Calibrated(NamedTuple):
     """Exits' logits ``(N, 12, K)`` on validate and test, combined and divided by their temperatures."""
 
     validate: np.ndarray
@@ -94,7 +90,7 @@ def everything(some: Parts, costs: np.ndarray, alone: np.ndarray,
     """
     (z, y), (test, _) = some.calibrate, some.test
     sums = calibrated(some, wise.fit_wise(z, y))
-    said = {
+    outputs = {
         "wise": sums.test[:, -1],
         "wise@k": sums.test,
         "unscaled@k": test.cumsum(1),
@@ -110,9 +106,9 @@ def everything(some: Parts, costs: np.ndarray, alone: np.ndarray,
     for share in BUDGETS:
         budget = share * costs[-1]
         theta = wise.threshold_for_budget(sums.validate, some.validate[1], costs, budget)
-        said[f"wise@{share:.0%}"] = sums.test[np.arange(len(test)), wise.stop_at(sums.test, theta)]
-        said[f"best_single@{share:.0%}"] = test[:, wise.best_single(*some.validate, alone, budget)]
-    return {name: logits.argmax(-1) for name, logits in said.items()}, sums
+        outputs[f"wise@{share:.0%}"] = sums.test[np.arange(len(test)), wise.stop_at(sums.test, theta)]
+        outputs[f"best_single@{share:.0%}"] = test[:, wise.best_single(*some.validate, alone, budget)]
+    return {name: logits.argmax(-1) for name, logits in outputs.items()}, sums
 
 
 def swept(combined: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -132,15 +128,12 @@ def area_effect(a: Curve, b: Curve, units: np.ndarray, low: float, high: float, 
     _, unit_of = np.unique(units, return_inverse=True)
     seeds, count = a[0].shape[0], int(unit_of.max() + 1)
     # the first row is the sample itself
-    ws, wn = (np.vstack([np.ones(n), drawn.astype(float)]) for n, drawn in
-              zip((seeds, count), counts(seeds, count, replicates, at_once=replicates), strict=True))
+    drawn = counts(seeds, count, replicates, at_once=replicates)
+    ws, wn = (np.vstack([np.ones(some.shape[1]), some.astype(float)]) for some in drawn)
     wn = wn[:, unit_of]
-
-    def areas(curve: Curve) -> np.ndarray:
-        total = ws.sum(1) * wn.sum(1)
+    total, gain = ws.sum(1) * wn.sum(1), 0
+    for sign, curve in ((1, a), (-1, b)):
         right, cost = (np.einsum("rs,spn,rn->rp", ws, values, wn, optimize=True) / total[:, None] for values in curve)
-        points = ({"cost": c, "accuracy": 100 * r} for c, r in zip(cost, right, strict=True))
-        return np.array([wise.area(each, low * (1 + 1e-9), high) for each in points])
-
-    gain = areas(a) - areas(b)
+        points = [{"cost": c, "accuracy": 100 * r} for c, r in zip(cost, right, strict=True)]
+        gain = gain + sign * np.array([wise.area(each, low * (1 + 1e-9), high) for each in points])
     return Effect.of(float(gain[0]), gain[1:], seeds, count)

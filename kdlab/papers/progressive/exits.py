@@ -80,8 +80,8 @@ class Features:
 
 def extract(nets: dict[str, Callable[[torch.Tensor], tuple]], clips: SegmentBatches, draws: Sequence[torch.Generator],
             pooled: tuple[int, int] | None = None) -> Features:
-    """What ``nets`` (modality → feature maps ``(B * T, C, h, w)`` of some stages, and logits ``(B, K)``, of video) say
-    of ``clips``, whose views have the same names.
+    """The outputs of ``nets`` (modality → feature maps ``(B * T, C, h, w)`` of its stages, and logits ``(B, K)``) on
+    ``clips``, whose views have the same names.
 
     Each of ``draws`` generators decides one random draw of every clip; without any it is the centre one. Maps are
     averaged to the size ``pooled``, if it is given.

@@ -16,8 +16,8 @@ from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.compressed import Unsuited, scan
 from kdlab.clips.container import DamagedClip
 from kdlab.clips.coviar import Compressed
-from kdlab.clips.paper_segments import PaperSegments
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
+from kdlab.clips.segments import PaperSegments
 from kdlab.clips.splits import VAL_SHARE
 from kdlab.nets.compressed import CHANNELS, CoViARNet
 from kdlab.nets.pretrained import Weights, untrained

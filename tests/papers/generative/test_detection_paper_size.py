@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdlab import paths
-from kdlab.clips import thumos
+from kdlab.clips import released
 from kdlab.nets.i3d import TOP, TinyC3D
 from kdlab.papers.generative import detection_paper_size
 from kdlab.papers.generative.detection_paper_size import SETS, dry_run, profile, recipes, run
@@ -33,8 +33,8 @@ def root(make_video, tmp_path, monkeypatch):
         monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
     monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path / "pretrained")
     monkeypatch.setattr(detection_paper_size, "SETS", (MINIATURE,))
-    monkeypatch.setitem(thumos.VIDEOS, "json", {"train": 2, "test": 1})
-    monkeypatch.setitem(thumos.SEGMENTS, "json", {"train": 4, "test": 2})
+    monkeypatch.setitem(released.THUMOS_VIDEOS, "json", {"train": 2, "test": 1})
+    monkeypatch.setitem(released.THUMOS_SEGMENTS, "json", {"train": 4, "test": 2})
     folder, database = tmp_path / "sets" / "thumos14", {}
     for subset, names in (("train", ("video_validation_0000051", "video_validation_0000052")),
                           ("test", ("video_test_0000004",))):

@@ -12,7 +12,7 @@ import pytest
 
 from kdlab import paths
 from kdlab.clips import released
-from kdlab.clips.paper_segments import PaperSegments
+from kdlab.clips.segments import PaperSegments
 from kdlab.nets.compressed import CoViARNet, tiny
 from kdlab.papers.paper_size import PaperSet
 from kdlab.papers.progressive import paper_size

@@ -1,0 +1,30 @@
+"""Does a teacher that sees only what moves pull a student along that sees pixels?"""
+
+from dataclasses import replace
+
+from driftwood.clips import Adrift
+from driftwood.raft import Raft
+from driftwood.undertow import Undertow
+from driftwood.wake import Wake
+from kdlab.clips.views import Window
+from kdlab.study import Claim, Part, Study, by_condition
+from kdlab.train.loop import Settings
+from kdlab.train.recipe import Recipe
+from kdlab.train.sizes import SMOKE
+
+
+def conditions(size, seed: int) -> dict[str, Recipe]:
+    settings = Settings(epochs=size.settings.epochs, batch_size=7)
+    alone = Recipe("adrift_alone", Adrift(), net=Raft(), window=Window(8, 32, 28), settings=settings, seed=seed)
+    teacher = replace(alone, condition="adrift_wake", net=Raft(channels=1), view=Wake(), seed=seed + 100)
+    return {"labels alone": alone,
+            "undertow": replace(alone, condition="adrift_undertow", method=Undertow(), teacher=teacher),
+            "other clips": replace(alone, condition="adrift_other", method=Undertow(other=True), teacher=teacher)}
+
+
+def parts(size, seeds: int) -> list[Part]:
+    return [Part("adrift", by_condition(lambda seed: conditions(size, seed), seeds), unit="group")]
+
+
+study = Study("driftwood", parts, size=SMOKE, seeds=2, claims=[
+    Claim("D1", "the undertow pulls", "undertow", "labels alone", controls=("other clips",))])
