@@ -143,7 +143,6 @@ NET = torch.nn.Linear(1, 1)
     ("alpha", lambda x: baselines.dkd_loss(Z, Z, LABELS, 4, x, 8)),
     ("beta", lambda x: baselines.dkd_loss(Z, Z, LABELS, 4, 1, x)),
     ("temperature", lambda x: progressive_method.soft_cross_entropy(Z, Z, x)),
-    ("limit", lambda x: progressive_method.gate(0.1, 0.1, x)),
     (r"shares\[0\]", lambda x: progressive_method.Progressive(schedule=(("own", x), ("motion", 1.0)))),
     ("level", lambda x: zero_dce.exposure_loss(torch.zeros(1, 3, 16, 16), x)),
     ("l1", lambda x: wise.solve(EXITS, np.zeros(4, int), x)),

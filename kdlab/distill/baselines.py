@@ -94,9 +94,6 @@ def feature_norm_loss(student: torch.Tensor, teacher: torch.Tensor, centres: tor
     return (1 - along / torch.maximum(student.norm(dim=1), teacher.norm(dim=1)).clamp_min(1e-12)).mean()
 
 
-# --- methods ---------------------------------------------------------------------------------------------------
-
-
 def _teacher(nets, batch, taps=()):
     with torch.no_grad():
         return outputs(nets["teacher"], batch.views["teacher"], taps)

@@ -33,11 +33,8 @@ def soft_target_loss(student_logits: torch.Tensor, targets: torch.Tensor, temper
 
 
 def kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """``t² KL(softmax_t(z_T) ‖ softmax_t(z_S))``, mean over the batch; logits ``(B, K)`` (section 1, L_S).
-
-    Zero exactly when the logits differ by a constant. The gradient in z_S is
-    ``t (softmax_t(z_S) − softmax_t(z_T)) / B``. Raises as :func:`soft_target_loss`.
-    """
+    """``t² KL(softmax_t(z_T) ‖ softmax_t(z_S))``, mean over the batch; logits ``(B, K)`` (section 1, L_S). Zero exactly
+    when the logits differ by a constant. Raises as :func:`soft_target_loss`."""
     alike(student_logits=student_logits, teacher_logits=teacher_logits)
     positive(temperature=temperature)
     return soft_target_loss(student_logits, F.softmax(teacher_logits / temperature, dim=-1), temperature)

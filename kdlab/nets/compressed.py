@@ -73,9 +73,7 @@ def _shortcut(channels_in: int, channels: int) -> nn.Module:
 @dataclass(frozen=True)
 class TinyCompressed:
     """A residual network of four blocks for frames of about 64×80: 155,000 parameters, 14 million MACs a frame.
-
-    ``channels`` are those of the modality (:data:`CHANNELS`).
-    """
+    ``channels`` are those of the modality (:data:`CHANNELS`)."""
 
     widths: tuple[int, int, int, int] = (16, 32, 64, 64)
     dropout: float = 0.1

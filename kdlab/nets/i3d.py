@@ -152,9 +152,6 @@ class I3D:
         return layers | OrderedDict(avg_pool=PairPool(), dropout=nn.Dropout(self.dropout))
 
 
-# --- for CPUs --------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class TinyC3D:
     """Four convolutions, ``stages``: from 16 frames of 32² or 36² to features ``(widths[3], 4, 4, 4)``, then the head.

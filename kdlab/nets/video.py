@@ -131,8 +131,7 @@ def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_c
 
 def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, mend: str = (
         "Build the network from the recipe beside the weights, or delete the run to train it again.")) -> nn.Module:
-    """Put ``state`` into ``net``. Raises :class:`WrongWeights` naming the first tensors that do not fit, and ``mend``.
-    """
+    """Put ``state`` into ``net``. Raises :class:`WrongWeights` with the first tensors that do not fit, and ``mend``."""
     own = net.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)

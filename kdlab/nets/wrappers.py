@@ -51,10 +51,8 @@ class Narrowed(nn.Module):
 
 
 def for_classes(net: nn.Module, classes: Sequence[str], wanted: Sequence[str]) -> nn.Module:
-    """``net``, trained on ``classes``, as a network for ``wanted``: itself where they are equal.
-
-    Raises :class:`kdlab.nets.video.WrongWeights` naming a wanted class that it was not trained on.
-    """
+    """``net``, trained on ``classes``, as a network for ``wanted``: itself where they are equal. Raises
+    :class:`kdlab.nets.video.WrongWeights` naming a wanted class that it was not trained on."""
     if list(classes) == list(wanted):
         return net
     if unknown := [name for name in wanted if name not in classes]:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, together, verdict
 from kdlab.measure.transfer import mean_recall
 from kdlab.study.evidence import Evidence
 from kdlab.study.scores import Scores, collect
-from kdlab.train.recipe import Recipe, check
+from kdlab.train.recipe import Recipe, UserClips, check
 from kdlab.train.runs import Run
 from kdlab.train.sizes import current
 
@@ -64,8 +66,8 @@ class Outcome:
         for condition in self.scores.predicted:
             mean, low, high = mean_recall(self.scores.correct(condition), self.scores.labels)
             self.say(f"{where}, {condition}: mean recall {mean:.1f} % ({low:.1f} to {high:.1f})")
-            table += self.numbers(("mean_recall", mean, "%"), ("mean_recall_low", low, "%"),
-                                  ("mean_recall_high", high, "%"), condition=condition)
+            ends = ("mean_recall", mean), ("mean_recall_low", low), ("mean_recall_high", high)
+            table += self.numbers(*((*end, "%") for end in ends), condition=condition)
         return table
 
 
@@ -136,8 +138,11 @@ class Claim:
 
     def judged(self, scores: Scores) -> dict[str, str]:
         """The row, computed from ``scores``, which lack nothing; what else they do not know is left out."""
-        each, controls = ({title: self.effect(scores, self.condition, name) for name, title in titles.items()
-                           if name in scores.recipes} for titles in (self.baselines, _titled(self.controls)))
+        def gains(titles: Mapping[str, str]) -> dict[str, Effect]:
+            known = {name: title for name, title in titles.items() if name in scores.recipes}
+            return {title: self.effect(scores, self.condition, name) for name, title in known.items()}
+
+        each, controls = gains(self.baselines), gains(_titled(self.controls))
         if isinstance(self.baseline, str):
             (effect,) = each.values()
             told, word = [str(effect)], verdict(effect, controls)
@@ -153,14 +158,23 @@ def _titled(names: Sequence[str]) -> dict[str, str]:
     return dict(names) if isinstance(names, Mapping) else {name: name for name in names}
 
 
-# --- tables of recipes -----------------------------------------------------------------------------------------
-
-
 def by_condition(make: Callable[[int], Mapping[str, Recipe]], seeds: int, names: Sequence[str] | None = None,
                  first: int = 0) -> dict[str, list[Recipe]]:
     """Condition → one recipe per seed, those of ``make(seed)``; ``names`` are some of its conditions."""
     made = [make(seed) for seed in range(first, first + seeds)]
     return {name: [recipes[name] for recipes in made] for name in names or made[0]}
+
+
+def in_folds(name: str, folds: Sequence, recipes: Callable[[object], Mapping], **how) -> list[Part]:
+    """A part for each of the ``folds`` of a data set, one for a set without; ``recipes(clips)`` gives its table."""
+    words = [""] if len(folds) == 1 else [str(k + 1) for k in range(len(folds))]
+    return [Part(name, recipes(data), fold, **how) for fold, data in zip(words, folds, strict=True)]
+
+
+def real_folds(name: str, folds: int = 3) -> list[UserClips]:
+    """The set ``name`` of real clips in folds of its groups; recipes can be made where the clips are not."""
+    place = str((paths.real_clips() or Path()) / name)
+    return [UserClips(place, str(k + 1), own_folds=folds) for k in range(folds)]
 
 
 def flat(*tables: Mapping[str, Sequence[Recipe]]) -> list[Recipe]:

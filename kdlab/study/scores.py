@@ -63,9 +63,9 @@ class Scores:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
             note = json.loads(str(arrays["note"]))
-            return cls(tuple(note["classes"]), tuple(note["seeds"]), arrays["ids"], arrays["units"],
-                       arrays["labels"].astype(int), recipes=note["recipes"], sources=note["sources"],
-                       **cls._from(arrays, note))
+            places = arrays["ids"], arrays["units"], arrays["labels"].astype(int)
+            more = cls._from(arrays, note) | {name: note[name] for name in ("recipes", "sources")}
+            return cls(tuple(note["classes"]), tuple(note["seeds"]), *places, **more)
         except FileNotFoundError:
             raise
         except Exception as error:  # broken bytes make the reader raise anything, from BadZipFile to struct.error
@@ -123,28 +123,22 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
                 raise ValueError(f"{other.folder} and {run.folder} disagree: they were made from different {what}. "
                                  "Retrain the older one: delete it, or use stale='retrain'")
     predictions = {c: [run.predictions("test") for run in column] for c, column in runs.items()}
-    first = next(iter(predictions.values()))[0]
+    first, classes = next(iter(predictions.values()))[0], next(iter(runs.values()))[0].provenance["classes"]
     for condition, column in predictions.items():
         for run, p in zip(runs[condition], column, strict=True):
             if not np.array_equal(p.ids, first.ids):
                 raise ValueError(f"{run.folder} was tested on other clips than the rest of the study; retrain it")
-    scores = Scores(
-        tuple(next(iter(runs.values()))[0].provenance["classes"]), seeds, first.ids,
-        first.groups if unit == "group" else first.ids, first.labels,
-        {c: np.stack([p.logits.argmax(-1) for p in column]) for c, column in predictions.items()},
-        {c: column[0].logits for c, column in predictions.items()}, **origin(runs),
-    )
-    return scores, runs
+    units = first.groups if unit == "group" else first.ids
+    predicted = {c: np.stack([p.logits.argmax(-1) for p in column]) for c, column in predictions.items()}
+    logits = {c: column[0].logits for c, column in predictions.items()}
+    return Scores(tuple(classes), seeds, first.ids, units, first.labels, predicted, logits, **origin(runs)), runs
 
 
 def answers(scores: Scores, name: str, logits: Sequence[np.ndarray], recipes: Sequence[str]) -> Scores:
     """``scores`` with the condition ``name`` added: for each seed logits ``(N, K)`` and the name of their origin."""
-    return dataclasses.replace(
-        scores,
-        predicted=scores.predicted | {name: np.stack([z.argmax(1) for z in logits])},
-        logits=scores.logits | {name: logits[0]},
-        recipes=scores.recipes | {name: list(recipes)},
-    )
+    predicted = scores.predicted | {name: np.stack([z.argmax(1) for z in logits])}
+    kept, names = scores.logits | {name: logits[0]}, scores.recipes | {name: list(recipes)}
+    return dataclasses.replace(scores, predicted=predicted, logits=kept, recipes=names)
 
 
 def fused(scores: Scores, name: str, a: Sequence[Run], b: Sequence[Run]) -> Scores:
@@ -162,11 +156,9 @@ def tested(runs: dict[str, list[Run]], data: Night | UserClips, *, unit: str = "
     catalogue = data.catalogue()
     records = catalogue.split("test")
     ids = np.array([r.id for r in records])
-    scores = Scores(
-        tuple(catalogue.classes), tuple(run.recipe.seed for run in next(iter(runs.values()))), ids,
-        np.array([r.group for r in records]) if unit == "group" else ids, np.array([r.label for r in records]),
-        **origin(runs),
-    )
+    units = np.array([r.group for r in records]) if unit == "group" else ids
+    seeds, labels = tuple(run.recipe.seed for run in next(iter(runs.values()))), np.array([r.label for r in records])
+    scores = Scores(tuple(catalogue.classes), seeds, ids, units, labels, **origin(runs))
     for condition, column in runs.items():
         said = [narrowed(asked(run, data), run.provenance["classes"], scores.classes) for run in column]
         scores = answers(scores, condition, said, [run.folder.name for run in column])
@@ -180,11 +172,10 @@ def pooled(folds: Sequence[Scores]) -> Scores:
     units = [unit for scores in folds for unit in np.unique(scores.units)]
     if len(set(units)) < len(units) or any(s.seeds != first.seeds or s.classes != first.classes for s in folds):
         raise ValueError("folds to pool need the same seeds and classes, and each unit tested in one fold only")
-    joined = lambda field, axis=0: {c: np.concatenate([getattr(s, field)[c] for s in folds], axis)  # noqa: E731
-                                    for c in getattr(first, field)}
-    return dataclasses.replace(
-        first, **{field: np.concatenate([getattr(s, field) for s in folds]) for field in ("ids", "units", "labels")},
-        predicted=joined("predicted", 1), logits=joined("logits"),
-        recipes={c: ["+".join(names) for names in zip(*(s.recipes[c] for s in folds), strict=True)]
-                 for c in first.recipes},
-    )
+    joined = {field: np.concatenate([getattr(s, field) for s in folds]) for field in ("ids", "units", "labels")}
+    for field, axis in (("predicted", 1), ("logits", 0)):
+        each = [getattr(s, field) for s in folds]
+        joined[field] = {c: np.concatenate([table[c] for table in each], axis) for c in each[0]}
+    of_seeds = {c: zip(*(s.recipes[c] for s in folds), strict=True) for c in first.recipes}
+    recipes = {c: ["+".join(names) for names in seeds] for c, seeds in of_seeds.items()}
+    return dataclasses.replace(first, recipes=recipes, **joined)

@@ -1,7 +1,10 @@
 """A study as one object: what it trains, on which data and seeds, its rows, predictions and verdicts."""
 
+import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -41,7 +44,8 @@ class Study:
     yours: Callable[[], Part] | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
     metric: str = "accuracy"
-    number: Callable[[dict[str, list[Run]], str], float] = lambda runs, condition: _accuracy(runs[condition])
+    number: Callable[[dict[str, list[Run]], str], float] = lambda runs, condition: 100 * float(
+        np.mean([run.predictions().correct.mean() for run in runs[condition]]))
     committed: bool = False
 
     def __post_init__(self):
@@ -178,5 +182,29 @@ class Study:
         return Outcome(self.name, size, part, scores, runs, evidence, say)
 
 
-def _accuracy(runs: Sequence[Run]) -> float:
-    return 100 * float(np.mean([run.predictions().correct.mean() for run in runs]))
+def study_in(file: Path) -> Study:
+    """The study in the Python file ``file``, whose folder (of a package: the one in which the package lies) is added to
+    ``sys.path``, so that the processes that train find its classes, too. Raises ``ValueError`` in one sentence where
+    there is none, or cannot be."""
+    if not file.is_file():
+        raise ValueError(f"{file}: there is no such file; name one with a kdlab.study.Study in it")
+    file = file.resolve()
+    name = file.stem
+    if not name.isidentifier() or name in sys.stdlib_module_names:
+        raise ValueError(f"{file} cannot be imported by the name {name!r}: give it another, of letters, digits and _")
+    place = file.parent
+    while (place / "__init__.py").is_file():
+        name, place = f"{place.name}.{name}", place.parent
+    sys.path.insert(0, str(place))
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:
+        raise ValueError(f"{file} cannot be read as Python ({type(error).__name__}: {error}): mend it") from error
+    if Path(module.__file__ or "").resolve() != file:
+        raise ValueError(f"{file} has the name of another module, {module.__file__}: give it another name")
+    studies = list({id(its): its for its in vars(module).values() if isinstance(its, Study)}.values())
+    if len(studies) != 1:
+        raise ValueError(f"{file} has {len(studies) or 'no'} Study{' objects' * bool(studies)}, where one is wanted: "
+                         'end it with study = Study("its_name", parts), as `python -m pydoc kdlab.study` shows')
+    return replace(studies[0], committed=False)

@@ -14,7 +14,7 @@ from kdlab.clips.windows import AtRate, WindowBatches, Windows, all_annotated, w
 from kdlab.measure.detection import annotated, decode, evaluate
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.night.untrimmed import Untrimmed, make_untrimmed, untrimmed_catalogue
-from kdlab.papers.generative.detection_loss import Detection
+from kdlab.papers.generative.detection_method import Detection
 from kdlab.papers.generative.detector import Detector
 from kdlab.train.loop import Settings, fit, predict, seeded
 from kdlab.train.recipe import UserClips

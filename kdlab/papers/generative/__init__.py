@@ -1,9 +1,8 @@
 """Generative model-based feature knowledge distillation for action recognition (AAAI-24, arXiv 2312.08644).
 
-To be read in this order: ``nets`` (the gate, and the CVAE that represents features) · ``method`` (phase 1, phase 2, two
-passes) · ``recipes`` · ``study`` · ``plots`` and ``widgets``; ``alignment`` (where λ looks) and ``gradients`` (what the
-terms weigh) ask further. Detection in untrimmed video: ``detector``, ``gated_detector``, ``detection_loss``,
-``detection_method``, ``detection_recipes``, ``detection_study``, ``detection_plots``. ``paper_size`` and
+To be read in this order: ``nets`` (the gates, and the CVAE that represents features) · ``method`` (phase 1, phase 2,
+two passes) · ``recipes`` · ``study`` · ``plots``; ``alignment`` asks where λ looks. Detection in untrimmed video:
+``detector``, ``detection_method``, ``detection_recipes``, ``detection_study``, ``detection_plots``. ``paper_size`` and
 ``detection_paper_size``: the paper's data sets and hyper-parameters on a GPU. Formulas: docs/methods.md, 2; notebooks
 04 and 05.
 """

@@ -59,6 +59,9 @@ def alignment_rows(outcome: Outcome) -> list[dict]:
     outcome.evidence.save("generative-alignment", found)
     for name, e in alignment_effects(found).items():
         outcome.say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
-    return [row for name, column in found.items() if name != "units" for s, area in enumerate(column.mean(1))
-            for row in outcome.numbers(("auc", 100 * area, "%"), condition=name, seed=s,
-                                       recipe=runs[name][s].folder.name if name in runs else "")]
+    table = []
+    for name, column in ((name, column) for name, column in found.items() if name != "units"):
+        for s, area in enumerate(column.mean(1)):
+            recipe = runs[name][s].folder.name if name in runs else ""
+            table += outcome.numbers(("auc", 100 * area, "%"), condition=name, seed=s, recipe=recipe)
+    return table

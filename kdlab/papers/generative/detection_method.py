@@ -1,7 +1,16 @@
-"""GenKD for temporal detection (arXiv 2312.08644; docs/methods.md, 2.3): generation and attention at several taps.
+"""What a temporal detector learns from labelled segments, and GenKD for detection (arXiv 2312.08644; docs/methods.md,
+2.3).
 
-As :mod:`kdlab.papers.generative.method`, with the detector's loss in the place of the class loss, and each term summed
-over the taps i:
+The losses are those of AFSD (arXiv 2103.13137), on sigmoid classes. A prior that lies in a segment learns it; of
+several the shortest, with all its classes where a segment is annotated under two. With N such priors, for each stage
+
+    L = [ Σ focal(z, y)  +  Σ⁺ (1 − IoU*(p, s))  +  w₁ Σ⁺ |p − s| / |s|  +  w_q Σ⁺ BCE(q, tIoU(p, s)) ] / N
+
+over all priors and (⁺) over those that learn a segment s; p is the predicted segment, IoU* generalised IoU. The second
+stage learns where the first has a tIoU of at least 0.5.
+
+GenKD is as in :mod:`kdlab.papers.generative.method`, with the sum L_det of these in the place of the class loss, and
+each term summed over the taps i:
 
     pass 1   L = Σ_i MSE(F_i, F'_i) + 0.1 KL_i + 0.01 MSE(F'_i, F'_i,T)      F'_i = CVAE_i(F_i, λ_i)
     pass 2   L = L_det + Σ_i 0.5 w MSE(Dec_i(λ_i + ε, λ_i), F_i) + β MSE(λ_i, λ_i,T) + b L_bg
@@ -14,11 +23,84 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
-from kdlab.papers.generative.detection_loss import Detection, detection_terms
+from kdlab.distill.method import CrossEntropy, weighed
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, attending
 from kdlab.values import not_negative
+
+IGNORED = -2  # as kdlab.clips.windows writes in the place of a class
+
+
+def overlaps(predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """tIoU in [0, 1] and generalised IoU in (−1, 1] (arXiv 1902.09630) of segments ``(..., 2)``, each ``(...)``; they
+    are equal unless segments are apart."""
+    (start, end), (low, high) = predicted.unbind(-1), target.unbind(-1)
+    shared = (torch.minimum(end, high) - torch.maximum(start, low)).clamp_min(0)
+    union = ((end - start).clamp_min(0) + (high - low) - shared).clamp_min(1e-6)
+    hull = (torch.maximum(end, high) - torch.minimum(start, low)).clamp_min(1e-6)
+    tiou = shared / union
+    return tiou, tiou - (hull - union).clamp_min(0) / hull
+
+
+def match(priors: torch.Tensor, labels: torch.Tensor, num_classes: int):
+    """What each of ``priors (P,)`` learns of ``labels (B, N, 3)`` (start, end, class; −1 for no row, −2 for one to
+    ignore): segments ``(B, P, 2)``, classes ``(B, P, K)`` of zeros and ones (all zero: background), and whether the
+    prior is left out ``(B, P)``."""
+    start, end, label = (column[:, None] for column in labels.unbind(-1))
+    inside = (start < priors[:, None]) & (priors[:, None] < end)
+    length = torch.where(inside & (label >= 0), end - start, torch.inf)
+    shortest, which = length.min(-1)
+    chosen = inside & (length == shortest[..., None])
+    classes = (chosen[..., None] & (label[..., None] == torch.arange(num_classes, device=labels.device))).any(2)
+    segments = labels[..., :2].gather(1, which[..., None].expand(-1, -1, 2))
+    return segments, classes.float(), (inside & (label == IGNORED)).any(-1) & ~classes.any(-1)
+
+
+def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The four sums of the module's L, each divided by N and summed over stages: ``focal``, ``tiou``, ``l1`` and
+    ``quality``; ``output (B, S, P, K + 3)`` is that of :mod:`.detector`."""
+    if output.ndim != 4 or output.shape[2] != len(priors) or labels.shape[::2] != (len(output), 3):
+        raise ValueError(f"answers {tuple(output.shape)}, {len(priors)} priors and labels {tuple(labels.shape)} do not "
+                         "fit: give answers (B, S, P, K + 3), priors (P,) and labels (B, N, 3)")
+    segments, classes, ignored = match(priors, labels, output.shape[-1] - 3)
+    terms = dict.fromkeys(("focal", "tiou", "l1", "quality"), 0.0)
+    for stage, answer in enumerate(output.unbind(1)):
+        if stage:
+            classes = classes * (overlaps(output[:, 0, :, -3:-1].detach(), segments)[0] >= 0.5)[..., None]
+        learns = classes.any(-1)
+        count = learns.sum().clamp_min(1)
+        focal = sigmoid_focal_loss(answer[..., :-3], classes, alpha=0.25, gamma=2)[~ignored].sum()
+        predicted, wanted = answer[learns][:, -3:-1], segments[learns]
+        tiou, generalised = overlaps(predicted, wanted)
+        l1 = ((predicted - wanted).abs().mean(-1) / (wanted[:, 1] - wanted[:, 0])).sum()
+        quality = F.binary_cross_entropy_with_logits(answer[learns][:, -1], tiou.detach(), reduction="sum")
+        sums = focal, (1 - generalised).sum(), l1, quality
+        terms = {name: old + new / count for (name, old), new in zip(terms.items(), sums, strict=True)}
+    return terms
+
+
+@dataclass(frozen=True)
+class Detection(CrossEntropy):
+    """Labelled segments alone: ``batch.labels (B, N, 3)`` as of :class:`kdlab.clips.windows.WindowBatches`. ``l1`` and
+    ``quality`` are the weights w₁ and w_q."""
+
+    l1: float = 1.0
+    quality: float = 1.0
+
+    def __post_init__(self):
+        not_negative(l1=self.l1, quality=self.quality)
+
+    def weights(self, output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor) -> dict[str, tuple]:
+        """:func:`detection_terms`, each with its weight."""
+        weights = {"focal": 1.0, "tiou": 1.0, "l1": self.l1, "quality": self.quality}
+        return {name: (weights[name], term) for name, term in detection_terms(output, priors, labels).items()}
+
+    def losses(self, nets, batch, progress):
+        """Yield the loss of the student on its view, with its four terms beside it."""
+        student = nets["student"]
+        yield "net", *weighed(self.weights(student(batch.views["student"]), student.net.priors, batch.labels))
 
 
 class _OfDetectors:
@@ -29,10 +111,7 @@ class _OfDetectors:
         not_negative(background=self.background)
 
     def _task(self, student: nn.Module, answers: torch.Tensor, labels: torch.Tensor):
-        loss = self.detection
-        weights = {"focal": 1.0, "tiou": 1.0, "l1": loss.l1, "quality": loss.quality}
-        terms = detection_terms(answers, attending(student).priors, labels, loss.distance)
-        return {name: (weights[name], term) for name, term in terms.items()}
+        return self.detection.weights(answers, attending(student).priors, labels)
 
     def _background(self, student: nn.Module, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
         if not self.background:

@@ -13,8 +13,7 @@ from kdlab.clips.windows import Windows, windows
 from kdlab.measure.detections import seen_by
 from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.pretrained import Weights
-from kdlab.papers.generative.detection_loss import Detection
-from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative.detection_method import Detection, DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.paper_size import Paper, PaperSet, example
 from kdlab.train.loop import Settings

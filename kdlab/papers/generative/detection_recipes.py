@@ -10,8 +10,7 @@ from kdlab.clips.windows import Windows
 from kdlab.nets.i3d import TinyC3D
 from kdlab.night.streams import UntrimmedStream
 from kdlab.night.untrimmed import Untrimmed
-from kdlab.papers.generative.detection_loss import Detection
-from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative.detection_method import Detection, DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
@@ -42,8 +41,8 @@ def night(size: DetectionSize) -> UntrimmedStream:
 
 
 def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
-    """The teacher, which is the same for all seeds, and the students of one. The students have the same steps, but for
-    the one that has the teacher's. ``data`` (default: :func:`night`) may be annotated videos of your own."""
+    """The teacher, the same for all seeds, and the students of one: of equal steps, but for one with the teacher's.
+    ``data`` (default: :func:`night`) may be annotated videos of your own."""
     # At the taps both have the same channels, as GenKD needs; below, the student is half as wide, without time.
     wide, thin = TinyC3D((8, 16, 32, 64)), TinyC3D((4, 8, 32, 64), (False, False, True, True))
     heavy, light = (Detector(net, TAPS, WINDOW.frames, levels=4, width=32) for net in (wide, thin))

@@ -87,9 +87,6 @@ def _scored(truth: pd.DataFrame, found: pd.DataFrame, classes: int) -> Evaluatio
     return evaluate(truth, kept.astype({"start": float, "end": float, "score": float}), classes, TIOUS)
 
 
-# --- what is trained -------------------------------------------------------------------------------------------
-
-
 def columns(size: DetectionSize, seeds: int, longer: bool = False, data=None) -> dict[str, list[Recipe]]:
     """Condition → one recipe a seed; with ``longer`` also the student with twice the steps. ``data`` as in
     ``conditions``."""
@@ -106,20 +103,16 @@ def collected(made: dict[str, list[Recipe]], *, unit: str = "clip", **how) -> tu
     best, first = width(students), students[0]
     some, classes = of_split(first), tuple(first.provenance["classes"])
     truth, videos = annotated(some), np.array(list(dict.fromkeys(window.video for window in some)))
-    found = {c: [_scored(truth, found_by(run, sigma=best), len(classes)) for run in column]
-             for c, column in runs.items()}
-    scores = Detections(classes, tuple(r.seed for r in made["det_student"]), videos, videos, np.zeros(len(videos), int),
-                        **origin(runs), found=found, sigma=best)
-    return scores, runs
+    scored = lambda run: _scored(truth, found_by(run, sigma=best), len(classes))  # noqa: E731
+    found = {c: [scored(run) for run in column] for c, column in runs.items()}
+    seeds, labels = tuple(r.seed for r in made["det_student"]), np.zeros(len(videos), int)
+    return Detections(classes, seeds, videos, videos, labels, **origin(runs), found=found, sigma=best), runs
 
 
 def width(students: list[Run]) -> float:
     """Of :data:`WIDTHS` the one with the best mean :data:`HEADLINE` on the students' validation videos."""
     return max(WIDTHS, key=lambda sigma: mean_aps([seen_by(run, "val", sigma=sigma) for run in students],
                                                   HEADLINE).mean())
-
-
-# --- effects ---------------------------------------------------------------------------------------------------
 
 
 def effects(scores: Detections, name: str = HEADLINE) -> dict[str, Effect]:
@@ -141,14 +134,10 @@ def convergence(table: pd.DataFrame) -> tuple[float, float, str]:
     return study_convergence(table, "night_untrimmed", "det_student", "det_student_2x", f"val_map@{HEADLINE}")
 
 
-# --- the study -------------------------------------------------------------------------------------------------
-
-
 def _parts(size: DetectionSize, seeds: int) -> list[Part]:
-    small = beside(size)
+    demo = columns(beside(size), seeds if size.name == "smoke" else DEMO_SEEDS)
     return [Part("night_untrimmed", columns(size, seeds, longer=True), gather=collected, rows=_rows),
-            Part("night_untrimmed_demo", columns(small, seeds if size.name == "smoke" else DEMO_SEEDS), file="",
-                 gather=collected, rows=_map_rows)]
+            Part("night_untrimmed_demo", demo, file="", gather=collected, rows=_map_rows)]
 
 
 def _rows(outcome: Outcome) -> list[dict]:
@@ -158,9 +147,8 @@ def _rows(outcome: Outcome) -> list[dict]:
     for condition, column in outcome.runs.items():
         for seed, one in enumerate(column[:1] if condition == "det_teacher" else column):
             value = mean_aps([seen_by(one, "val", sigma=sigma)], HEADLINE)[0]
-            table += outcome.numbers((f"val_map@{HEADLINE}", value, "%"),
-                                     ("cpu_seconds", one.provenance["cpu_seconds"], "s"),
-                                     condition=condition, seed=seed, recipe=one.folder.name)
+            values = (f"val_map@{HEADLINE}", value, "%"), ("cpu_seconds", one.provenance["cpu_seconds"], "s")
+            table += outcome.numbers(*values, condition=condition, seed=seed, recipe=one.folder.name)
     gain, half, word = convergence(pd.DataFrame(table))
     outcome.say(f"twice the steps: {gain:+.1f} ± {half:.1f} points on validation: {word}")
     return table
@@ -172,8 +160,8 @@ def _map_rows(outcome: Outcome) -> list[dict]:
     for condition, each in scores.found.items():
         for s, its in enumerate(each[:1] if condition == "det_teacher" else each):
             values = [(f"map@{name}", 100 * value, "%") for name, value in its.mean_ap().items() if name in METRICS]
-            table += outcome.numbers(*values, condition=condition, seed=scores.seeds[s],
-                                     recipe=scores.recipes[condition][s])
+            recipe = scores.recipes[condition][s]
+            table += outcome.numbers(*values, condition=condition, seed=scores.seeds[s], recipe=recipe)
     return table
 
 

@@ -99,8 +99,7 @@ class DetectionNet(nn.Module):
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Names of the layers that give F, tap by tap, then of those that give λ; none of a detector that is not gated.
-        """
+        """Names of the layers that give F, tap by tap, then of those that give λ; none without gates."""
         names = self.spec.taps if self.attentions else ()
         return *(f"net.backbone.{name}" for name in names), *(f"net.attentions.{i}" for i in range(len(names)))
 

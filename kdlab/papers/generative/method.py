@@ -86,7 +86,6 @@ class FeatureRepresentation:
     warmup: float = 0.1
     detached: bool = True
     deterministic: bool = False
-    hidden: int | None = None
     alternating: int = 0
     # what :class:`GenerativeDistillation` adds is off
     generative, teacher, common_noise, teaching, beta = True, "none", False, 0.0, 0.0
@@ -96,8 +95,6 @@ class FeatureRepresentation:
         not_negative(kl=self.kl, reconstruction=self.reconstruction, teaching=self.teaching, beta=self.beta)
         fraction(warmup=self.warmup)
         whole(0, alternating=self.alternating)
-        if self.hidden is not None:
-            whole(1, hidden=self.hidden)
         if self.alternating % 2:
             raise ValueError(f"alternating={self.alternating}: passes take turns over an even number of epochs")
 
@@ -108,7 +105,7 @@ class FeatureRepresentation:
     def _new_cvae(self, net: nn.Module, seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return attending(net).new_cvae(self.hidden, self.deterministic)
+            return attending(net).new_cvae(deterministic=self.deterministic)
 
     def parts(self, nets) -> dict[str, list[str]]:
         """Raises ``ValueError`` without a CVAE."""

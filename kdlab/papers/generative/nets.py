@@ -19,10 +19,8 @@ from kdlab.values import fraction, whole
 
 
 def gate(features: torch.Tensor, attention: torch.Tensor, faithful: bool = False) -> torch.Tensor:
-    """``F ⊙ λ · ΣF / Σ(F ⊙ λ)``, the sums over each clip, so that each keeps the sum of its (rectified) features.
-
-    The released code sums over the whole batch, ``faithful``: what is said of a clip then depends on its neighbours.
-    """
+    """``F ⊙ λ · ΣF / Σ(F ⊙ λ)``, the sums over each clip, so that each keeps the sum of its (rectified) features. The
+    released code sums over the whole batch, ``faithful``: what is said of a clip then depends on its neighbours."""
     weighted = features * attention[..., None, None]
     axes = tuple(range(0 if faithful else 1, 5))
     return weighted * (features.sum(axes, keepdim=True) / weighted.sum(axes, keepdim=True).clamp_min(1e-12))
@@ -38,11 +36,8 @@ def normed_gate(features: torch.Tensor, attention: torch.Tensor) -> torch.Tensor
 
 
 def mean_log_probability(logits: torch.Tensor) -> torch.Tensor:
-    """``ln mean_j softmax(z_j)`` of ``logits (B, J, K)`` → ``(B, K)``.
-
-    These are logits again, whose softmax is the mean probability: their cross-entropy is GenKD's class loss
-    ``−ln mean_j p_j[y]``, with one softmax in all.
-    """
+    """``ln mean_j softmax(z_j)`` of ``logits (B, J, K)`` → ``(B, K)``: logits again, whose cross-entropy is GenKD's
+    class loss ``−ln mean_j p_j[y]``, with one softmax in all."""
     return logits.log_softmax(-1).logsumexp(1) - math.log(logits.shape[1])
 
 
@@ -53,10 +48,8 @@ def _norm(channels: int) -> nn.GroupNorm:
 
 
 class Attention(nn.Module):
-    """``F (B, C, T', h, w)`` → ``λ (B, C, T')``, of any channels, ``steps`` T' and ``size`` (h, w).
-
-    The released code stretches the T' steps to 1024 before the second convolution; here they stay T'.
-    """
+    """``F (B, C, T', h, w)`` → ``λ (B, C, T')``, of any channels, ``steps`` T' and ``size`` (h, w). The released code
+    stretches the T' steps to 1024 before the second convolution; here they stay T'."""
 
     def __init__(self, channels: int, steps: int, size: tuple[int, int]):
         super().__init__()
@@ -166,10 +159,8 @@ class GatedNet(nn.Module):
 
 @dataclass(frozen=True)
 class Gated:
-    """The features of ``backbone`` under GenKD's attention, for clips of ``clip`` = (T, H, W).
-
-    ``faithful`` is the released gate (:func:`gate`); the paper's network has ``dropout`` 0.5.
-    """
+    """The features of ``backbone`` under GenKD's attention, for clips of ``clip`` = (T, H, W). ``faithful`` is the
+    released gate (:func:`gate`); the paper's network has ``dropout`` 0.5."""
 
     backbone: TinyC3D | I3D = TinyC3D()
     clip: tuple[int, int, int] = (16, 36, 36)

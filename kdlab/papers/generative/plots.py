@@ -14,6 +14,7 @@ from kdlab.measure.alignment import ENERGY, Trace
 from kdlab.measure.paired import effect
 from kdlab.papers.generative.recipes import TITLES
 from kdlab.show.plots import beside, drawn, image, interval, rows
+from kdlab.show.widgets import explore
 
 PASSES = {"pass 1, of the CVAE": {"rebuilt": "MSE(F, F′)", "kl": "KL (nats)", "taught": "MSE(F′, F′ by the teacher)"},
           "pass 2, of the network": {"ce": "class loss (nats)", "generated": "MSE(decoded from λ, F)",
@@ -97,7 +98,7 @@ def moment(frames: np.ndarray, trace: Trace, classes: Sequence[str], second: flo
 
 
 def alignments(table: dict[str, np.ndarray], title: str = "") -> Figure:
-    """Area under the ROC curve of each signal of ``studies.generative.aligned``: its mean over videos for each seed
+    """Area under the ROC curve of each signal of ``alignment.aligned``: its mean over videos for each seed
     (dots), and of all with the 95 % interval over seeds and places (bar); 50 is a λ that does not look."""
     names = [name for name in table if name != "units"]
     names.sort(key=lambda name: (name == ENERGY, ":" in name))
@@ -112,3 +113,9 @@ def alignments(table: dict[str, np.ndarray], title: str = "") -> Figure:
     rows(ax, map(signal_title, names), title=title)
     ax.set_xlabel(f"area under the ROC curve (%), {table[ENERGY].shape[1]} videos; dotted: chance")
     return fig
+
+
+def moment_widget(frames: np.ndarray, trace: Trace, classes: Sequence[str], names: Sequence[str], fps: float):
+    """Scrub ``frames uint8 (T, H, W, 3)`` of the video of ``trace`` beside λ over time: :func:`moment`."""
+    return explore(lambda second: moment(frames, trace, classes, second, names, fps),
+                   second=(0, 0, (len(frames) - 1) / fps, 0.2))

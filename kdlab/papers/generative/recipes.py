@@ -72,42 +72,48 @@ def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 
     epochs = size.epochs if isinstance(data, NightStream) else size.real_epochs
     settings = Settings(epochs, batch_size=8, lr=1.2e-2)  # chosen on validation clips, at demo size, for the CE student
     clip = WINDOW.frames, WINDOW.crop, WINDOW.crop
+    longer = replace(settings, epochs=2 * settings.epochs)
     base = Recipe("student_ce", data, net=STUDENT, window=WINDOW, settings=settings, seed=seed)
-    gated = replace(base, condition="student_gate", net=Gated(STUDENT, clip))
+    gated = replace(base, net=Gated(STUDENT, clip))
     teacher = replace(base, condition="teacher_ce", net=TEACHER, seed=seed + 1)
     phase_1 = FeatureRepresentation()
-    taught = replace(gated, method=phase_1, condition="teacher_fr", net=Gated(TEACHER, clip), seed=seed + 1)
-    longer = replace(settings, epochs=2 * settings.epochs)
-    released = {"teacher": Gated(TEACHER, clip, faithful=True), "student": Gated(STUDENT, clip, faithful=True)}
-
-    def plain(name: str, method, **more) -> Recipe:
-        return replace(base, condition=name, method=method, teacher=teacher, **more)
-
-    def generative(name: str, method, **more) -> Recipe:
-        return replace(gated, **(dict(condition=name, method=method, teacher=taught) | more))
-
-    every = (
-        teacher, taught, base, replace(base, condition="student_2x", settings=longer), gated,
-        replace(gated, condition="student_fr", method=phase_1),
-        plain("kd", KD()),
-        plain("dkd", DecoupledKD()),
-        plain("fitnets", FitNet(tap="net.stages.2")),
-        plain("attention_transfer", AttentionTransfer()),
-        plain("simkd", SimKD(), net=replace(STUDENT, projector=TEACHER.widths[-1])),
-        plain("feature_norm", FeatureNorm()),
-        generative("genkd", GenerativeDistillation()),
-        generative("untrained", GenerativeDistillation(teacher="untrained")),
-        generative("generative", GenerativeDistillation(beta=0.0)),
-        generative("attention", GenerativeDistillation(generative=False)),
-        generative("permuted", GenerativeDistillation(teacher="permuted")),
-        generative("autoencoder", GenerativeDistillation(deterministic=True), teacher=replace(
-            taught, condition="teacher_autoencoder", method=FeatureRepresentation(deterministic=True))),
-        generative("kd_gate", KD()),
-        generative("alternating", GenerativeDistillation(alternating=longer.epochs), settings=longer),
-        generative("faithful", GenerativeDistillation(), net=released["student"], teacher=replace(
-            taught, condition="teacher_faithful", net=released["teacher"])),
-    )
-    return {recipe.condition: recipe for recipe in every}
+    taught = replace(teacher, condition="teacher_fr", method=phase_1, net=Gated(TEACHER, clip))
+    encoded = replace(taught, condition="teacher_autoencoder", method=replace(phase_1, deterministic=True))
+    released = replace(taught, condition="teacher_faithful", net=replace(taught.net, faithful=True))
+    genkd = replace(gated, method=GenerativeDistillation(), teacher=taught)
+    made = {
+        "teacher_ce": teacher,
+        "teacher_fr": taught,
+        "student_ce": base,
+        "student_2x": replace(base, settings=longer),
+        "student_gate": gated,
+        "student_fr": replace(gated, method=phase_1),
+    }
+    competitors = {
+        "kd": KD(),
+        "dkd": DecoupledKD(),
+        "fitnets": FitNet(tap="net.stages.2"),
+        "attention_transfer": AttentionTransfer(),
+        "simkd": SimKD(),
+        "feature_norm": FeatureNorm(),
+    }
+    made |= {name: replace(base, method=method, teacher=teacher) for name, method in competitors.items()}
+    made["simkd"] = replace(made["simkd"], net=replace(STUDENT, projector=TEACHER.widths[-1]))
+    changes = {
+        "genkd": {},
+        "untrained": dict(teacher="untrained"),
+        "generative": dict(beta=0.0),
+        "attention": dict(generative=False),
+        "permuted": dict(teacher="permuted"),
+        "autoencoder": dict(deterministic=True),
+        "alternating": dict(alternating=longer.epochs),
+    }
+    made |= {name: replace(genkd, method=GenerativeDistillation(**fields)) for name, fields in changes.items()}
+    made["autoencoder"] = replace(made["autoencoder"], teacher=encoded)
+    made["alternating"] = replace(made["alternating"], settings=longer)
+    made["kd_gate"] = replace(genkd, method=KD())
+    made["faithful"] = replace(genkd, net=replace(gated.net, faithful=True), teacher=released)
+    return {name: replace(recipe, condition=name) for name, recipe in made.items()}
 
 
 def streams(size: GenerativeSize, data: NightStream | UserClips, seed: int = 0) -> tuple[Recipe, Recipe]:

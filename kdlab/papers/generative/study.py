@@ -6,38 +6,27 @@ others; on the real ten-class set, in three folds of people, the conditions that
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 
-from kdlab import paths
 from kdlab.measure.cost import cpu_times, macs, parameters
 from kdlab.measure.paired import Effect
 from kdlab.nets.video import build
 from kdlab.night import ACTIONS
 from kdlab.night.streams import NightStream
+from kdlab.papers.generative import recipes
 from kdlab.papers.generative.alignment import ATTENTIVE, alignment_rows
-from kdlab.papers.generative.gradients import shares
-from kdlab.papers.generative.recipes import (
-    ABLATIONS,
-    DEMO,
-    HEADLINE,
-    ONCE,
-    REAL,
-    STUDIED,
-    STUDY,
-    TITLES,
-    WINDOW,
-    conditions,
-    night,
-)
-from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, convergence
+from kdlab.papers.generative.nets import read_cvae
+from kdlab.papers.generative.recipes import DEMO, STUDY, conditions, night
+from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, convergence, in_folds, real_folds
+from kdlab.train.loop import Progress
 from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.runs import Run, batches, find
 from kdlab.train.sizes import GenerativeSize
 
-FOLDS = ("1", "2", "3")
 #: What GenKD is compared with in row G2, at the same steps.
 COMPETITORS = ("student_ce", "kd", "dkd", "fitnets", "attention_transfer", "simkd", "feature_norm")
 #: Test clips a class on `night`, more than a training is tested on at its end: trainings cost, clips do not.
@@ -46,22 +35,19 @@ TESTED = 300
 COSTED = ("teacher_ce", "teacher_fr", "student_ce", "genkd")
 
 
-def data_sets(size: GenerativeSize) -> dict[str, list[NightStream | UserClips]]:
-    """Name → its folds; recipes can be made where the real clips are not."""
-    real = str((paths.real_clips() or Path()) / "weizmann")
-    bright = [night(size)]
-    return {"night_bright": bright, "night_bright_ablations": bright, "night_bright_once": bright,
-            "weizmann": [UserClips(real, fold, own_folds=len(FOLDS)) for fold in FOLDS]}
-
-
 #: Set → its conditions. The released gate (‡) is among those compared once.
-SETS = {"night_bright": STUDIED, "night_bright_ablations": ABLATIONS, "night_bright_once": ONCE, "weizmann": REAL}
+SETS = {
+    "night_bright": recipes.STUDIED,
+    "night_bright_ablations": recipes.ABLATIONS,
+    "night_bright_once": recipes.ONCE,
+    "weizmann": recipes.REAL,
+}
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 3
 
 
 def columns(size: GenerativeSize, seeds: int, data: NightStream | UserClips,
-            names: Sequence[str] = HEADLINE) -> dict[str, list[Recipe]]:
+            names: Sequence[str] = recipes.HEADLINE) -> dict[str, list[Recipe]]:
     """Condition → one recipe a seed."""
     return by_condition(lambda seed: conditions(size, data, seed), seeds, names)
 
@@ -70,9 +56,6 @@ def test_clips(size: GenerativeSize) -> NightStream:
     """The first :data:`TESTED` test clips of each class; those that trainings are tested on are among them."""
     clips = size.per_class[2]
     return NightStream(replace(night(size).night, per_class=(0, 0, clips if size.name == "smoke" else TESTED)))
-
-
-# --- verdicts --------------------------------------------------------------------------------------------------
 
 
 def g2(scores: Scores) -> dict[str, Effect]:
@@ -102,58 +85,80 @@ def convergence_line(table: pd.DataFrame, data: str = "night_bright") -> str:
     return f"twice the steps of CE: {gain:+.1f} ± {half:.1f} points on validation clips: {word}"
 
 
-# --- the study -------------------------------------------------------------------------------------------------
-
-
 def _parts(size: GenerativeSize, seeds: int) -> list[Part]:
     """The sets; what networks cost; λ over untrimmed video; and demo-size runs, as a user makes them, too."""
     counts = {"night_bright_once": 1, "weizmann": min(seeds, size.real_seeds)}
     parts = []
-    for name, folds in data_sets(size).items():
-        how = dict(unit="group", real=name) if name == "weizmann" else dict(on=test_clips(size))
-        for fold, data in zip(FOLDS, folds, strict=False):
-            parts.append(Part(name, columns(size, counts.get(name, seeds), data, SETS[name]),
-                              fold if len(folds) > 1 else "", rows=_rows, **how))
-    return [*parts, Part("cost", rows=_cost_rows),
-            Part("night_untrimmed", columns(size, seeds, night(size), ATTENTIVE), file="",
-                 rows=alignment_rows),
-            _demo(beside(size), seeds if size.name == "smoke" else DEMO_SEEDS)]
+    for name in SETS:
+        folds, how = [night(size)], dict(on=test_clips(size))
+        if name == "weizmann":
+            folds, how = real_folds(name), dict(unit="group", real=name)
+        made = partial(columns, size, counts.get(name, seeds), names=SETS[name])
+        parts += in_folds(name, folds, made, rows=_rows, **how)
+    parts.append(Part("cost", rows=_cost_rows))
+    attentive = columns(size, seeds, night(size), ATTENTIVE)
+    parts.append(Part("night_untrimmed", attentive, file="", rows=alignment_rows))
+    return [*parts, _demo(beside(size), seeds if size.name == "smoke" else DEMO_SEEDS)]
 
 
 def _demo(size: GenerativeSize, seeds: int) -> Part:
-    return Part("night_bright_demo", columns(size, seeds, night(size)), file="", rows=lambda outcome: [
-        row for row in outcome.rows() if row["metric"] == "accuracy"])
+    accuracies = lambda outcome: [row for row in outcome.rows() if row["metric"] == "accuracy"]  # noqa: E731
+    return Part("night_bright_demo", columns(size, seeds, night(size)), file="", rows=accuracies)
+
+
+def shares(run: Run) -> dict[str, float]:
+    """How much of pass 2 the backbone of the finished ``run`` of GenKD feels (docs/methods.md, 2.1): the norm of each
+    weighted term's gradient over that of the class loss, of ``generated`` and ``attention``. Of 64 training clips, in
+    training mode, with the weights of its last step. Raises ``ValueError`` for a run of another method.
+    """
+    method = run.recipe.method
+    if not getattr(method, "reads_teacher_cvae", False):
+        raise ValueError(f"{run.folder.name} was not trained by generative distillation")
+    teacher = find(run.recipe.teacher, pretrained=True)
+    nets = {"student": run.net().requires_grad_(True), "cvae": read_cvae(run.folder)}
+    nets |= {"teacher": teacher.net().requires_grad_(False), "teacher_cvae": read_cvae(teacher.folder)}
+    weights = {"ce": 1.0, "generated": method.reconstruction, "attention": method.beta}
+    some = batches(run.recipe, "train")
+    some = replace(some, records=some.records[:: max(1, len(some.records) // 64)])
+    backbone = list(nets["student"].net.backbone.parameters())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        passes = replace(method, alternating=0).losses(nets, next(some.evaluation(128)), Progress(1, 1))
+        terms = {which: terms for which, _, terms in passes}["net"]
+    norms = {}
+    for name, weight in weights.items():
+        found = torch.autograd.grad(weight * terms[name], backbone, retain_graph=True, allow_unused=True)
+        norms[name] = float(torch.sqrt(sum(g.square().sum() for g in found if g is not None)))
+    return {name: norm / norms["ce"] for name, norm in norms.items() if name != "ce"}
 
 
 def _rows(outcome: Outcome) -> list[dict]:
-    """Rows of the networks; of ``night_bright`` also how much of pass 2 the backbone feels at the end of training
-    (``kdlab.papers.generative.gradients``)."""
+    """Rows of the networks; of ``night_bright`` also :func:`shares` at the end of training."""
     table = outcome.rows()
     for run in outcome.runs["genkd"] if outcome.part.data == "night_bright" else ():
+        about = dict(condition="genkd", seed=run.recipe.seed, recipe=run.folder.name, unit="1")
         for term, share in shares(run).items():
-            outcome.say(f"{run.folder.name}: gradient of {term} in the backbone is {share:.3g} of that of the class "
-                        "loss")
-            table.append(outcome.row(condition="genkd", seed=run.recipe.seed, metric=f"gradient:{term}",
-                                     value=round(share, 6), unit="1", recipe=run.folder.name))
+            outcome.say(f"{run.folder.name}: {term}'s gradient in the backbone is {share:.3g} of the class loss's")
+            table.append(outcome.row(metric=f"gradient:{term}", value=round(share, 6), **about))
     return table
 
 
 def _cost_rows(outcome: Outcome) -> list[dict]:
     """Tidy rows of each network's parameters, multiply-accumulates and CPU milliseconds a clip (one thread, batch 1,
     median of interleaved repeats; this machine's)."""
-    clip = torch.zeros(1, 3, WINDOW.frames, WINDOW.crop, WINDOW.crop)
-    recipes = conditions(outcome.size, night(outcome.size))
-    nets = {name: build(recipes[name].net, len(ACTIONS), 0).eval() for name in COSTED}
+    clip = torch.zeros(1, 3, recipes.WINDOW.frames, recipes.WINDOW.crop, recipes.WINDOW.crop)
+    made = conditions(outcome.size, night(outcome.size))
+    nets = {name: build(made[name].net, len(ACTIONS), 0).eval() for name in COSTED}
     taken = cpu_times({name: (lambda net=net: net(clip)) for name, net in nets.items()}, 30)
     table = []
     for name, net in nets.items():
         numbers = [("parameters", parameters(net), "1"), ("macs", macs(net, tuple(clip.shape)), "1"),
                    ("cpu_ms", 1000 * float(np.median(taken[name])), "ms")]
-        outcome.say(f"{name}: {numbers[0][1]:,} parameters, {numbers[1][1] / 1e6:.1f} MMAC, {numbers[2][1]:.2f} CPU ms "
-                    "a clip")
+        count, work, ms = (value for _, value, _ in numbers)
+        outcome.say(f"{name}: {count:,} parameters, {work / 1e6:.1f} MMAC, {ms:.2f} CPU ms a clip")
         table += outcome.numbers(*numbers, condition=name)
     return table
 
 
 study = Study("generative", _parts, size=STUDY, claims=CLAIMS, yours=lambda: _demo(DEMO, DEMO.seeds),
-              titles=TITLES, committed=True)
+              titles=recipes.TITLES, committed=True)

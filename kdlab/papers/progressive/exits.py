@@ -55,10 +55,8 @@ class FeatureBatch(Batch):
 
 @dataclass
 class Features:
-    """Clips' features with the interface of ``ClipBatches``.
-
-    ``maps``: modality → one tensor ``(V, N, T, C, h, w)`` of each stage, float16, V draws; ``finals (V, N, 3, K)``.
-    """
+    """Clips' features with the interface of ``ClipBatches``. ``maps``: modality → one tensor ``(V, N, T, C, h, w)`` of
+    each stage, float16, V draws; ``finals (V, N, 3, K)``."""
 
     records: Sequence
     maps: dict[str, list[torch.Tensor]]
@@ -93,7 +91,10 @@ def extract(nets: dict[str, Callable[[torch.Tensor], tuple]], clips: SegmentBatc
     for generator in draws or [None]:
         stages, logits = {name: [] for name in nets}, []
         for some in torch.arange(len(clips.records)).split(32):
-            batch = _centre(clips, some.tolist()) if generator is None else clips.training(some.tolist(), generator)
+            chosen = some.tolist()
+            if generator is None:
+                centres = [clips.window.centre(clips.length(clips.records[i])) for i in chosen]
+            batch = clips.training(chosen, generator) if generator else clips.collate(chosen, centres)
             with torch.no_grad():
                 said = {name: net(batch.views[name]) for name, net in nets.items()}
             for name, (each, _) in said.items():
@@ -106,16 +107,10 @@ def extract(nets: dict[str, Callable[[torch.Tensor], tuple]], clips: SegmentBatc
     return Features(clips.records, joined, torch.stack(finals))
 
 
-def _centre(clips: SegmentBatches, indices: Sequence[int]) -> Batch:
-    return clips.collate(indices, [clips.window.centre(clips.length(clips.records[i])) for i in indices])
-
-
 @dataclass(frozen=True)
 class ExitRecipe(Recipe):
-    """Internal classifiers after the first three stages of ``backbones``, which are in the order of ``ORDER``.
-
-    ``net`` says their shapes and ``view`` how features are drawn; clips and ``window`` are the backbones'.
-    """
+    """Internal classifiers after the first three stages of ``backbones``, which are in the order of ``ORDER``. ``net``
+    says their shapes and ``view`` how features are drawn; clips and ``window`` are the backbones'."""
 
     view: FrozenView = FrozenView()
     net: ExitHeads = ExitHeads()

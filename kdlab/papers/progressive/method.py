@@ -60,20 +60,17 @@ def only(teacher: str) -> Schedule:
     return ((teacher, 1.0),)
 
 
-def orders(last: str | None = None, strongest: str = "own") -> dict[str, Schedule]:
+def orders(strongest: str = "own") -> dict[str, Schedule]:
     """The six orders of motion, residual and ``strongest`` (``own``, or the paper's variant ``iframe``), named as
-    ``motion-residual-own``; shares (1/6, 1/6, 4/6) belong to the places. Given ``last``, the two that end with it: who
-    is last explains most of an order's effect, so only those two say whether order as such matters."""
+    ``motion-residual-own``; shares (1/6, 1/6, 4/6) belong to the places."""
     shares = [share for _, share in PAPER]
     return {"-".join(names): tuple(zip(names, shares, strict=True))
-            for names in permutations(("motion", "residual", strongest)) if last in (None, names[-1])}
+            for names in permutations(("motion", "residual", strongest))}
 
 
 def coinciding(schedules: Mapping[str, Schedule], modality: str) -> list[list[str]]:
-    """Names of ``schedules`` in groups that are one and the same training for the network of ``modality``.
-
-    For the motion network ``own`` is ``motion``, so PKD and its reverse coincide: count each group once.
-    """
+    """Names of ``schedules`` in groups that are one and the same training for the network of ``modality``: for the
+    motion network ``own`` is ``motion``, so PKD and its reverse coincide."""
     groups: dict[Schedule, list[str]] = {}
     for name, schedule in schedules.items():
         phases = groupby(schedule, key=lambda phase: modality if phase[0] == "own" else phase[0])
@@ -100,10 +97,8 @@ class LabelExits(CrossEntropy):
 
 @dataclass(frozen=True, kw_only=True)
 class _Taught(LabelExits):
-    """``(1 − α)`` labels + ``α`` soft targets; the paper's α is 1 and its temperature 1.
-
-    ``targets(batch, progress)`` are probabilities: ``(B, 3, K)``, one for each modality, or ``(B, 1, K)``, one for all.
-    """
+    """``(1 − α)`` labels + ``α`` soft targets; the paper's α is 1 and its temperature 1. ``targets(batch, progress)``
+    are probabilities: ``(B, 3, K)``, one for each modality, or ``(B, 1, K)``, one for all."""
 
     temperature: float = 1.0
     alpha: float = 1.0
@@ -208,18 +203,17 @@ class SettledCrossEntropy(CrossEntropy):
         yield from super().losses(nets, batch, progress)
 
 
-def gate(eval_ce: float, train_ce: float, limit: float = 0.2) -> str:
+def gate(eval_ce: float, train_ce: float) -> str:
     """Why a network may not teach, or ``''``: cross-entropies in nats on the training clips, in eval and train mode.
 
     Eval may be above train by 0.05 nats + 20 %, room for the noise of batches: drifted statistics made it eight times
-    as large in a trial. It may be below, as dropout lifts train. With teachers fitted less than to ``limit`` (82 % for
-    the right class, geometric mean) PKD looked better than it is.
+    as large in a trial. It may be below, as dropout lifts train. With teachers fitted less than to 0.2 (82 % for the
+    right class, geometric mean) PKD looked better than it is.
     """
-    positive(limit=limit)
     if not eval_ce <= 1.2 * train_ce + 0.05:
         return (f"its cross-entropy on training clips is {eval_ce:.3g} in eval mode but {train_ce:.3g} in train mode: "
                 "its batch statistics drifted; train it with SettledCrossEntropy, or with group norm.")
-    if not eval_ce < limit:
-        return (f"its cross-entropy on training clips is {eval_ce:.3g} nats, not below {limit:g}: it is under-fitted; "
-                "train it for more epochs.")
+    if not eval_ce < 0.2:
+        return (f"its cross-entropy on training clips is {eval_ce:.3g} nats, not below 0.2: it is under-fitted; train "
+                "it for more epochs.")
     return ""

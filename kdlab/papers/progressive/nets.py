@@ -61,10 +61,8 @@ class Heads(nn.ModuleDict):
     """``self[modality][stage]`` takes ``(N, C_k, h, w)`` to ``(N, K)``."""
 
     def forward(self, features: dict[str, Sequence[torch.Tensor]]) -> torch.Tensor:
-        """Logits ``(B, 3 * modalities, K)`` of ``features[modality][stage] (B, T, C_k, h, w)``, averaged over T.
-
-        Modalities come in :data:`ORDER`, whatever their order in ``features``.
-        """
+        """Logits ``(B, 3 * modalities, K)`` of ``features[modality][stage] (B, T, C_k, h, w)``, averaged over T, the
+        modalities in :data:`ORDER`."""
         return torch.stack([
             head(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).mean(1)
             for modality, heads in self.items() for head, maps in zip(heads, features[modality], strict=True)
@@ -104,10 +102,8 @@ def frozen_maps(net: Normalised, x: torch.Tensor) -> tuple[list[torch.Tensor], t
 
 
 class Trio(nn.Module):
-    """Three frozen networks and their trained heads: twelve exits.
-
-    ``train`` never reaches the networks: their weights get no gradient and their batch statistics do not move.
-    """
+    """Three frozen networks and their trained heads: twelve exits. ``train`` never reaches the networks: their weights
+    get no gradient and their batch statistics do not move."""
 
     def __init__(self, nets: dict[str, Normalised], heads: Heads):
         super().__init__()

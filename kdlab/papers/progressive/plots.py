@@ -31,7 +31,7 @@ def exit_table(scores: Scores, title: str = "") -> Figure:
     Finals are not trained by any of them, so they stand in the first row only. The last column is the mean of nine.
     Of the study's conditions those in ``recipes.TITLES``, and all orders of three teachers.
     """
-    percent = {name: 100 * scores.correct(name).mean((0, 1)) for name in scores.predicted}
+    percent = {name: scores.accuracy(name).mean(0) for name in scores.predicted}
     names = {name: TITLES.get(name, f"order {name.replace('-', ', ')}") for name in percent
              if name != "ce_ic" and (name in TITLES or name.count("-") == 2)}
     with_mean = lambda row: np.append(row, row[TRAINED].mean())  # noqa: E731
@@ -126,13 +126,13 @@ def confidence(weights: np.ndarray, combined: np.ndarray, heat: np.ndarray, labe
 
 
 def cost_curves(sets: dict[str, dict[str, np.ndarray]], titles: dict[str, str]) -> Figure:
-    """Accuracy against each cost, mean over seeds, clips and halves, a row for each set's ``studies.wise.load_curves``:
+    """Accuracy against each cost, mean over seeds, clips and halves, a row for each set's ``wise_study.load_curves``:
     a point a threshold for each method of ``titles``, a point a number of segments for ``segments``."""
     size = 9, 1.5 * len(sets) + 0.6
     fig, grid = plt.subplots(len(sets), 3, figsize=size, sharex="col", sharey="row", squeeze=False)
     for axes, (name, curves) in zip(grid, sets.items(), strict=True):
         for ax, (cost, (_, unit)) in zip(axes, _COSTS.items(), strict=True):
-            for line, method in enumerate(titles):
+            for line, (method, title) in enumerate(titles.items()):
                 accuracy = 100 * curves[f"right/{method}"].mean((0, 2, 3))
                 if method == "segments":
                     spent = curves[f"cost/{cost}_segments"] / unit
@@ -140,7 +140,7 @@ def cost_curves(sets: dict[str, dict[str, np.ndarray]], titles: dict[str, str]) 
                         note(ax, str(n), at, (3, -11))
                 else:
                     spent = curves[f"cost/{cost}"][curves[f"stops/{method}"]].mean((0, 2, 3)) / unit
-                ax.plot(spent, accuracy, label=titles[method], **drawn(line, markersize=2.5))
+                ax.plot(spent, accuracy, label=title, **drawn(line, markersize=2.5))
         axes[0].set_ylabel(f"{name}\naccuracy (%)", fontsize=8)
     for ax, (label, _) in zip(grid[-1], _COSTS.values(), strict=True):
         ax.set_xlim(left=0)

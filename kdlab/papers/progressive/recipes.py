@@ -11,17 +11,8 @@ from kdlab.clips.segments import Segments, all_mpeg4
 from kdlab.nets.compressed import TinyCompressed, tiny
 from kdlab.night import ACTIONS, Night
 from kdlab.night.streams import NightStream
+from kdlab.papers.progressive import method as by
 from kdlab.papers.progressive.exits import ExitRecipe, FrozenView
-from kdlab.papers.progressive.method import (
-    FixedMixture,
-    LabelExits,
-    Progressive,
-    RandomTeacher,
-    SettledCrossEntropy,
-    SmoothedExits,
-    only,
-    orders,
-)
 from kdlab.papers.progressive.nets import ORDER, POOLED, ExitHeads
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
@@ -54,12 +45,12 @@ def trio(size: ExitSize, data: NightStream | UserClips | HeldOut, seed: int = 0,
             return size.real_epochs
         return size.epochs if data.night.context or modality == "iframe" else size.plain_epochs
 
-    return tuple(
-        Recipe(modality, data, Compressed(modality), SettledCrossEntropy(),
-               net=net("residual" if modality == residual else modality), window=Segments(),
-               settings=Settings(epochs=epochs(modality)), seed=seed)
-        for modality in (residual, *ORDER[1:])
-    )
+    def recipe(modality: str) -> Recipe:
+        made, settings = net("residual" if modality == residual else modality), Settings(epochs=epochs(modality))
+        return Recipe(modality, data, Compressed(modality), by.SettledCrossEntropy(), net=made, window=Segments(),
+                      settings=settings, seed=seed)
+
+    return tuple(recipe(modality) for modality in (residual, *ORDER[1:]))
 
 
 #: How a study's words read in figures, in the order of a table.
@@ -76,7 +67,7 @@ TITLES = {
     "ce_kd": "labels and PKD in halves",
 }
 #: The orders of three teachers that are neither PKD's nor its reverse.
-ORDERS = tuple(name for name in orders() if name not in ("motion-residual-own", "own-residual-motion"))
+ORDERS = tuple(name for name in by.orders() if name not in ("motion-residual-own", "own-residual-motion"))
 #: What the demo profile trains: the method, its baseline, and the control that decides.
 HEADLINE = ("ce_ic", "pkd", "own_final")
 
@@ -85,22 +76,22 @@ def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitR
     """Internal classifiers on ``backbones`` by every method, each with the same steps, batches and initial weights."""
     first = backbones[0]
     few = not isinstance(first.data, NightStream)
-    settings = Settings(epochs=size.real_exit_epochs if few else size.exit_epochs, batch_size=20 if few else 32,
-                        lr=8e-3, schedule="cosine")
+    epochs, batch_size = (size.real_exit_epochs, 20) if few else (size.exit_epochs, 32)
+    settings = Settings(epochs=epochs, batch_size=batch_size, lr=8e-3, schedule="cosine")
     heads = ExitHeads.on(**dict(zip(ORDER, (b.net for b in backbones), strict=True)))
     methods = {
-        "ce_ic": LabelExits(),
-        "pkd": Progressive(),
-        "pkd_iframe": Progressive(schedule=orders(strongest="iframe")["motion-residual-iframe"]),
-        "own_final": Progressive(schedule=only("own")),
-        "iframe_kd": Progressive(schedule=only("iframe")),
-        "reversed": Progressive(schedule=orders()["own-residual-motion"]),
-        "random_teacher": RandomTeacher(),
-        "mixture": FixedMixture(),
-        "smoothing": SmoothedExits(),
-        "ce_kd": Progressive(alpha=0.5),
+        "ce_ic": by.LabelExits(),
+        "pkd": by.Progressive(),
+        "pkd_iframe": by.Progressive(schedule=by.orders(strongest="iframe")["motion-residual-iframe"]),
+        "own_final": by.Progressive(schedule=by.only("own")),
+        "iframe_kd": by.Progressive(schedule=by.only("iframe")),
+        "reversed": by.Progressive(schedule=by.orders()["own-residual-motion"]),
+        "random_teacher": by.RandomTeacher(),
+        "mixture": by.FixedMixture(),
+        "smoothing": by.SmoothedExits(),
+        "ce_kd": by.Progressive(alpha=0.5),
     }
-    methods |= {name: Progressive(schedule=orders()[name]) for name in ORDERS}
-    return {name: ExitRecipe(name, first.data, FrozenView(size.draws, POOLED), method, net=heads, window=first.window,
-                             settings=settings, seed=first.seed, backbones=backbones)
-            for name, method in methods.items()}
+    methods |= {name: by.Progressive(schedule=by.orders()[name]) for name in ORDERS}
+    how = dict(net=heads, window=first.window, settings=settings, seed=first.seed, backbones=backbones)
+    view = FrozenView(size.draws, POOLED)
+    return {name: ExitRecipe(name, first.data, view, method, **how) for name, method in methods.items()}

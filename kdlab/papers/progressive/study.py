@@ -10,12 +10,11 @@ network PKD *is* its reverse) are left out of a comparison, not counted as a tie
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from kdlab import paths
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.held_out import HeldOut
 from kdlab.measure.paired import Effect, effect
@@ -26,23 +25,21 @@ from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.papers.progressive.method import PAPER, Progressive, coinciding, gate
 from kdlab.papers.progressive.nets import ORDER, TRAINED
 from kdlab.papers.progressive.recipes import STUDY, conditions, night, trio
-from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition
+from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, in_folds, real_folds
 from kdlab.train.recipe import UserClips
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import ExitSize
 
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 4
-FOLDS = ("1", "2", "3")
 #: Where the three networks' order is looked at before the study: probabilities that the place tells the class.
 CONTEXTS = (0.0, 0.6, recipes.CONTEXT)
 
 
 def data_sets(size: ExitSize) -> dict[str, list[NightStream | HeldOut]]:
-    """Name → its folds; recipes can be made where the real clips are not."""
-    real = str((paths.real_clips() or Path()) / "weizmann")
+    """Name → its folds."""
     return {"night_context": [night(size)], "night_bright": [night(size, 0.0)],
-            "weizmann": [HeldOut(UserClips(real, fold, own_folds=len(FOLDS))) for fold in FOLDS]}
+            "weizmann": [HeldOut(clips) for clips in real_folds("weizmann")]}
 
 
 SETS = ("night_context", "night_bright", "weizmann")
@@ -68,9 +65,6 @@ def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
     found["pkd_batch_statistics"] = replace(found["pkd"], condition="pkd_batch_statistics",
                                             view=replace(found["pkd"].view, batch_statistics=True))
     return found
-
-
-# --- effects ---------------------------------------------------------------------------------------------------
 
 
 def places(modalities: Sequence[str]) -> list[int]:
@@ -145,18 +139,14 @@ def ledger(scores: Scores) -> pd.DataFrame:
     return study.verdicts(scores)
 
 
-# --- the study -------------------------------------------------------------------------------------------------
-
-
 def _parts(size: ExitSize, seeds: int) -> list[Part]:
     """The sets; one trio at every context that the study does not train at anyway; and demo-size runs, whose first
     seed's become the committed weights."""
     parts = []
     for name, folds in data_sets(size).items():
         how = dict(unit="group", real=name) if name == "weizmann" else {}
-        parts += [Part(name, columns(size, seeds, data), fold if len(folds) > 1 else "", rows=_validated, whole=_tested,
-                       answers=lambda scores, runs: replace(scores, logits={}), **how)
-                  for fold, data in zip(FOLDS, folds, strict=False)]
+        parts += in_folds(name, folds, partial(columns, size, seeds), rows=_validated, whole=_tested,
+                          answers=lambda scores, runs: replace(scores, logits={}), **how)
     for context in CONTEXTS[1:-1]:
         data = night(size, context)
         data = replace(data, night=replace(data.night, per_class=(*size.per_class[:2], 1)))
@@ -172,9 +162,11 @@ def _demo(size: ExitSize, seeds: int) -> Part:
 
 
 def _audited(outcome: Outcome) -> list[dict]:
-    return [row for c, (run,) in outcome.runs.items()
-            for row in outcome.numbers(("val_accuracy", run.predictions("val").accuracy, "%"), condition=c, seed=0,
-                                       recipe=run.folder.name)]
+    table = []
+    for condition, (run,) in outcome.runs.items():
+        value = "val_accuracy", run.predictions("val").accuracy, "%"
+        table += outcome.numbers(value, condition=condition, seed=0, recipe=run.folder.name)
+    return table
 
 
 def _demo_rows(outcome: Outcome) -> list[dict]:
@@ -216,12 +208,13 @@ def _validated(outcome: Outcome) -> list[dict]:
         for seed, run in zip(outcome.scores.seeds, column, strict=True):
             right = 100 * run.predictions("val").correct.mean(0)
             about = dict(seed=seed, recipe=run.folder.name)
-            table += outcome.numbers(("val_accuracy", right[TRAINED].mean(), "%"),
-                                     ("cpu_seconds", run.provenance["cpu_seconds"], "s"), condition=condition, **about)
+            nine, seconds = right[TRAINED].mean(), run.provenance["cpu_seconds"]
+            values = ("val_accuracy", nine, "%"), ("cpu_seconds", seconds, "s")
+            table += outcome.numbers(*values, condition=condition, **about)
             for i, (m, needed) in enumerate(run.recipe.needs().items() if condition == "ce_ic" else ()):
                 losses = zip(TRAIN_CE, teaching_losses(find(needed, pretrained=False)), ("nats", "nats"), strict=True)
-                table += outcome.numbers(("val_accuracy", right[4 * i + 3], "%"), *losses, condition=f"final:{m}:4",
-                                         **about)
+                values = ("val_accuracy", right[4 * i + 3], "%"), *losses
+                table += outcome.numbers(*values, condition=f"final:{m}:4", **about)
     return table
 
 

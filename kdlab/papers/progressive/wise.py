@@ -43,10 +43,8 @@ def _loss(w: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> tuple[float,
 
 
 def solve(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: bool = False) -> np.ndarray:
-    """The weights ``(J,)`` of exits ``(N, J, K)`` that minimise mean cross-entropy + ``l1 · ‖w‖₁`` (L-BFGS-B).
-
-    ``w = u − v`` with ``u, v ≥ 0`` makes the L1 term smooth, so zeros are exact. No weight exceeds 100.
-    """
+    """The weights ``(J,)`` of exits ``(N, J, K)`` that minimise mean cross-entropy + ``l1 · ‖w‖₁`` (L-BFGS-B), none
+    above 100. ``w = u − v`` with ``u, v ≥ 0`` makes the L1 term smooth, so zeros are exact."""
     not_negative(l1=l1)
     logits, exits = np.asarray(logits, dtype=np.float64), logits.shape[1]
     sides = np.eye(exits) if nonnegative else np.concatenate([np.eye(exits), -np.eye(exits)])
@@ -88,10 +86,8 @@ def late_fusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def three_way(logits: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """Logits ``(N, K)`` of the three finals, added with ``weights (3,)`` for residual, motion and iframe.
-
-    ``faithful``: put these in the last exit's place, ``combined[:, -1] = three_way(logits, FAITHFUL_MIX[...][split])``.
-    """
+    """Logits ``(N, K)`` of the three finals, added with ``weights (3,)`` for residual, motion and iframe. The released
+    code puts them in the last exit's place, by :data:`FAITHFUL_MIX`."""
     return np.tensordot(logits[:, FINALS], np.asarray(weights), (1, 0))
 
 
@@ -158,10 +154,8 @@ def area(points: Mapping[str, Sequence[float]], low: float, high: float) -> floa
 
 
 def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, budget: float) -> float:
-    """The threshold of highest accuracy on validation clips whose mean cost stays within ``budget`` (MACs or seconds).
-
-    Among equals the cheapest. Raises ``ValueError`` when not even the first exit fits.
-    """
+    """The threshold of highest accuracy on validation clips whose mean cost stays within ``budget`` (MACs or seconds),
+    among equals the cheapest. Raises ``ValueError`` when not even the first exit fits."""
     positive(budget=budget)
     if budget < cumulative_cost[0]:
         raise ValueError(f"a budget of {budget:g} is below the cost of the first exit, {cumulative_cost[0]:g}, which "

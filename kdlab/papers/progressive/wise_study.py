@@ -13,15 +13,15 @@ import torch
 from kdlab.clips.cache import resize
 from kdlab.clips.held_out import halves
 from kdlab.clips.segments import SegmentBatches
-from kdlab.measure.cost import cpu_times
+from kdlab.measure import cost
 from kdlab.measure.paired import Effect, effect, verdict
 from kdlab.papers.progressive.anytime import cost_per_exit
 from kdlab.papers.progressive.budgets import BUDGETS, THETAS, area_effect, everything, parts, swept
-from kdlab.papers.progressive.nets import FINALS, ORDER, Trio
+from kdlab.papers.progressive.nets import ORDER, Trio
 from kdlab.papers.progressive.recipes import STUDY
-from kdlab.papers.progressive.study import FOLDS, columns, data_sets
+from kdlab.papers.progressive.study import columns, data_sets
 from kdlab.papers.progressive.wise import solve
-from kdlab.study import LEDGER, Claim, Outcome, Part, Scores, Study, load_arrays, pooled
+from kdlab.study import LEDGER, Claim, Outcome, Part, Scores, Study, in_folds, load_arrays, pooled
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import ExitSize
 
@@ -29,9 +29,6 @@ from kdlab.train.sizes import ExitSize
 METHODS = ("ce_ic", "pkd")
 #: Of the sweep without exits: the three finals, fused, at fewer segments.
 SEGMENTS = (1, 2, 3)
-
-
-# --- what it costs ---------------------------------------------------------------------------------------------
 
 
 def trio_of(run: Run) -> Trio:
@@ -55,7 +52,8 @@ def _costs(run: Run, trio: Trio) -> dict[str, np.ndarray]:
     batch = next(clips.evaluation())
     shapes = {name: tuple(view.shape[1:]) for name, view in batch.views.items()}
     macs = cost_per_exit(trio, shapes)
-    bare = cost_per_exit(trio, shapes, FINALS)[-1] / clips.window.frames * np.array(SEGMENTS)
+    alone = sum(cost.macs(trio.nets[m], (1, *shapes[m])) for m in ORDER)
+    bare = alone / clips.window.frames * np.array(SEGMENTS)
     ways, count = {}, len(clips.records)
     for name, view in clips.views.items():
         for n in SEGMENTS:
@@ -69,7 +67,7 @@ def _costs(run: Run, trio: Trio) -> dict[str, np.ndarray]:
                 maps.append(trio.advance(name, stage, maps[-1]))
                 ways["stage", name, stage] = lambda m=name, k=stage, x=maps[-2]: trio.advance(m, k, x)
                 ways["exit", name, stage] = lambda m=name, k=stage, x=maps[-1]: trio.say(m, k, x)
-    taken = {way: float(np.median(t)) / count for way, t in cpu_times(ways, 10).items()}
+    taken = {way: float(np.median(t)) / count for way, t in cost.cpu_times(ways, 10).items()}
     full = clips.window.frames
     steps = np.array([[taken["stage", m, k] + taken["exit", m, k] for k in range(4)] for m in ORDER])
     reads = np.array([[taken["read", m, n] for n in SEGMENTS] for m in ORDER])
@@ -80,9 +78,6 @@ def _costs(run: Run, trio: Trio) -> dict[str, np.ndarray]:
             "macs_segments": bare, "seconds": np.cumsum(with_reads),
             "seconds_segments": segments + reads.sum(0), "seconds_decoded": np.cumsum(steps),
             "seconds_decoded_segments": segments}
-
-
-# --- the study -------------------------------------------------------------------------------------------------
 
 
 def _segment_sweep(run: Run, trio: Trio) -> np.ndarray:
@@ -103,12 +98,12 @@ def _segment_sweep(run: Run, trio: Trio) -> np.ndarray:
 def _fold(scores: Scores, runs: dict[str, list[Run]]) -> tuple[Scores, dict[str, np.ndarray]]:
     """What every way to use the exits says of the test clips of one fold, and the curves of accuracy over cost."""
     trio = trio_of(runs["pkd"][0])
-    cost = _costs(runs["pkd"][0], trio)
-    predicted, curves = {}, {f"cost/{name}": values for name, values in cost.items()}
+    costs = _costs(runs["pkd"][0], trio)
+    predicted, curves = {}, {f"cost/{name}": values for name, values in costs.items()}
     for method, column in runs.items():
         said, right, stops = [], [], []
         for run in column:
-            ways = [everything(some, cost["macs"], cost["macs_alone"]) for some in parts(run)]
+            ways = [everything(some, costs["macs"], costs["macs_alone"]) for some in parts(run)]
             said.append({name: np.stack([way[name] for way, _ in ways], -1) for name in ways[0][0]})
             walked = [swept(wise.test, scores.labels) for _, wise in ways]
             right.append(np.stack([hit for hit, _ in walked], -1))
@@ -124,13 +119,15 @@ def _fold(scores: Scores, runs: dict[str, list[Run]]) -> tuple[Scores, dict[str,
 
 def _parts(size: ExitSize, seeds: int) -> list[Part]:
     """What ``kdlab study progressive`` has trained. Of a set in folds the predictions are kept together."""
+    def made(data) -> dict[str, list]:
+        every = columns(size, seeds, data)
+        return {method: every[method] for method in METHODS}
+
     parts = []
     for name, folds in data_sets(size).items():
         how = dict(unit="group", real=name) if name == "weizmann" else {}
-        for fold, data in zip(FOLDS, folds, strict=False):
-            some = {method: column for method, column in columns(size, seeds, data).items() if method in METHODS}
-            whole = dict(fold="", file=name) if len(folds) == 1 else dict(fold=fold, file="")
-            parts.append(Part(name, some, rows=lambda outcome: [], whole=_rows, **whole, **how))
+        file = name if len(folds) == 1 else ""
+        parts += in_folds(name, folds, made, file=file, rows=lambda outcome: [], whole=_rows, **how)
     return parts
 
 

@@ -11,7 +11,7 @@ from kdlab.clips.views import Batch
 from kdlab.clips.windows import VideoWindow
 from kdlab.measure.detection import annotated, decode, evaluate
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.papers.generative.detection_loss import Detection, detection_terms, match, overlaps
+from kdlab.papers.generative.detection_method import Detection, detection_terms, match, overlaps
 from kdlab.papers.generative.detector import Detector
 from kdlab.train.loop import Settings, fit, predict
 
@@ -28,10 +28,9 @@ def rows(*its):
 def test_overlaps_in_closed_form():
     predicted = torch.tensor([[0.0, 10], [0, 10], [0, 2], [2, 8]])
     target = torch.tensor([[0.0, 10], [5, 15], [8, 10], [0, 10]])
-    tiou, generalised, distance = overlaps(predicted, target)
+    tiou, generalised = overlaps(predicted, target)
     assert tiou.tolist() == pytest.approx([1, 1 / 3, 0, 0.6])
     assert generalised.tolist() == pytest.approx([1, 1 / 3, -0.6, 0.6])
-    assert distance.tolist() == pytest.approx([1, 1 / 3 - 1 / 9, -0.64, 0.6])
 
 
 def test_overlaps_are_symmetric_and_a_turned_prediction_still_learns():
@@ -92,8 +91,6 @@ def test_terms_of_one_stage_in_closed_form():
     assert float(terms["quality"]) == pytest.approx(math.log(2))
     # every p is 1/2: 2 rights of weight 1/4, 8 wrongs of 3/4, each (1/2)² ln 2, over N = 2
     assert float(terms["focal"]) == pytest.approx((2 * 0.25 + 8 * 0.75) * 0.25 * math.log(2) / 2)
-    distant = detection_terms(answers((0.0, 2, 8, 0.0)), PRIORS, rows((2, 6, 0)), distance=True)
-    assert float(distant["tiou"]) == pytest.approx(1 / 3 + (1 / 6) ** 2)
 
 
 def test_the_second_stage_learns_where_the_first_is_near():
@@ -175,7 +172,6 @@ def test_a_detector_learns_planted_segments():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("distance", [False, True])
-def test_so_does_a_refining_one(distance):
-    scores = learnt(Detection(distance=distance), refine=True, epochs=12)[1]
+def test_so_does_a_refining_one():
+    scores = learnt(Detection(), refine=True, epochs=12)[1]
     assert scores["0.3-0.7"] > 0.95 and scores["0.5:0.05:0.95"] > 0.7, scores

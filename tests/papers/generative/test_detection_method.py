@@ -11,8 +11,12 @@ from kdlab.clips.views import Batch
 from kdlab.layers import outputs
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import WrongWeights, build
-from kdlab.papers.generative.detection_loss import Detection, detection_terms
-from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative.detection_method import (
+    Detection,
+    DetectionDistillation,
+    DetectionRepresentation,
+    detection_terms,
+)
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.method import kl_to_attention
 from kdlab.papers.generative.nets import normed_gate, read_cvae
@@ -247,7 +251,7 @@ def test_both_phases_train_in_the_loop_from_one_to_the_other(tmp_path):
     state = {f"{n}.{k}": v.contiguous() for n in teacher.owned for k, v in teacher.nets[n].state_dict().items()}
     save_file(state, tmp_path / "weights.safetensors")  # as a run stores them
 
-    second = DetectionDistillation(detection=Detection(distance=True))
+    second = DetectionDistillation(detection=Detection(l1=0.5))
     nets = {"student": build(STUDENT, 2, 0), "teacher": teacher.nets["student"], "teacher_cvae": read_cvae(tmp_path)}
     assert same(nets["teacher_cvae"], bits(teacher.nets["cvae"]))
     frozen = {n: bits(nets[n]) for n in ("teacher", "teacher_cvae")}

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from kdlab.measure.alignment import ENERGY, Trace
-from kdlab.papers.generative.plots import alignments, features, losses, moment, over_time, signal_title
-from kdlab.papers.generative.widgets import moment_widget
+from kdlab.papers.generative.plots import alignments, features, losses, moment, moment_widget, over_time, signal_title
 from tests.conftest import words
 
 SECONDS = (np.arange(60) + 0.5) / 7.5

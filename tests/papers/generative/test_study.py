@@ -9,7 +9,6 @@ from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.alignment import ENERGY
 from kdlab.night.untrimmed import Untrimmed
 from kdlab.papers.generative import alignment, recipes, study
-from kdlab.papers.generative.gradients import shares
 from kdlab.papers.generative.method import GenerativeDistillation
 from kdlab.papers.generative.nets import Gated
 from kdlab.papers.generative.recipes import (
@@ -115,7 +114,7 @@ def test_both_halves_must_add():
 @pytest.mark.slow
 def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noqa: F811
     most = ("teacher_ce", "teacher_fr", "student_ce", "student_2x", "student_fr", "kd", "genkd", "untrained")
-    few = {"night_bright": most, "night_bright_ablations": ABLATIONS, "weizmann": study.REAL,
+    few = {"night_bright": most, "night_bright_ablations": ABLATIONS, "weizmann": recipes.REAL,
            "night_bright_once": ("genkd", "student_fr", "student_gate", "faithful")}
     monkeypatch.setattr(study, "SETS", few)
     monkeypatch.setattr(alignment, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
@@ -133,7 +132,7 @@ def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noq
     assert study.convergence_line(rows).rpartition(": ")[2] in ("converged", "under-trained", "undecided")
     with pytest.raises(ValueError, match="was not trained by generative distillation"):
         from kdlab.train.runs import find
-        shares(find(conditions(SMOKE, night(SMOKE))["kd"], pretrained=False))
+        study.shares(find(conditions(SMOKE, night(SMOKE))["kd"], pretrained=False))
     again = study.study.run(SMOKE, 1, only=("night_bright_once", "cost"), workers=1, say=lambda _: None)
     assert set(again) == {"night_bright_once"} and set(load_rows("generative").data) == set(rows.data)
     with pytest.raises(ValueError, match="no data set 'dark'"):
