@@ -40,9 +40,9 @@ def moves(blocks: Sequence[np.ndarray], height: int, width: int, rows: int = 0, 
     :func:`advance` will be given, where those are padded at the right and the bottom: cut blocks are slower than whole
     ones. Several frames at once are faster than one by one.
     """
-    pairs = np.concatenate([its.view(np.uint8) for its in blocks]).view(_PAIRS)
+    pairs = np.concatenate([array.view(np.uint8) for array in blocks]).view(_PAIRS)
     moved = np.flatnonzero(pairs["src"] != pairs["dst"])
-    owner = np.repeat(np.arange(len(blocks)), [len(its) for its in blocks])[moved]
+    owner = np.repeat(np.arange(len(blocks)), [len(array) for array in blocks])[moved]
     sizes = pairs["size"][moved].astype(int)  # x, y
     corners = pairs["centres"][moved] - np.tile(sizes // 2, 2)  # there x, y; here x, y
     tile = np.gcd.reduce(sizes) if len(sizes) else np.full(2, 16)
@@ -65,11 +65,11 @@ def moves(blocks: Sequence[np.ndarray], height: int, width: int, rows: int = 0, 
         low = np.maximum(-part.min(1), 0)
         size = np.minimum(tile, (width, height) - part.max(1)) - low
         part = np.concatenate([(part + low[:, None]).reshape(-1, 4), size], 1)
-        for frame, its in zip(owner[~whole].tolist(), part.tolist(), strict=True):
-            if its[4] > 0 and its[5] > 0:
-                cut[frame].append(its)
+        for frame, rectangle in zip(owner[~whole].tolist(), part.tolist(), strict=True):
+            if rectangle[4] > 0 and rectangle[5] > 0:
+                cut[frame].append(rectangle)
     corners, ends = corners[whole].T, np.searchsorted(owner[whole], np.arange(len(blocks) + 1))
-    return [Moves((w, h), corners[:, ends[i]:ends[i + 1]], its) for i, its in enumerate(cut)]
+    return [Moves((w, h), corners[:, ends[i]:ends[i + 1]], rectangles) for i, rectangles in enumerate(cut)]
 
 
 def advance(field: np.ndarray, by: Moves, out: np.ndarray | None = None) -> np.ndarray:

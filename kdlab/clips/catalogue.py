@@ -247,15 +247,15 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
     if test_fold not in map(str, range(1, count + 1)):
         raise CatalogueError(f"{catalogue.root}: no fold {test_fold!r}. The own folds are 1 to {count}.")
     folds = deal_folds(labels, groups, count)
-    tested_in = {name: {fold for fold, its in zip(folds, labels, strict=True) if its == label}
+    tested_in = {name: {fold for fold, clip_label in zip(folds, labels, strict=True) if clip_label == label}
                  for label, name in enumerate(catalogue.classes)}
-    if lone := [name for name, its in tested_in.items() if len(its) == 1]:
+    if lone := [name for name, tested in tested_in.items() if len(tested) == 1]:
         raise CatalogueError(f"{catalogue.root}: all clips of {some(lone)} fall into one fold, so it cannot be both "
                              "trained and tested. Add groups of that class, or leave the class out.")
     notes = [f"These are own folds, made by kdlab from {len(set(groups))} groups, no published split: fold {test_fold} "
              f"of {count} is the test set."]
     notes += [NO_GROUPS] * (set(groups) == {r.id for r in catalogue.records})
-    if partly := [name for name, its in tested_in.items() if 1 < len(its) < count]:
+    if partly := [name for name, tested in tested_in.items() if 1 < len(tested) < count]:
         notes.append(f"Not every fold tests {some(partly, 10)}: fewer groups than folds.")
     records = [replace(r, split="test" if fold == int(test_fold) - 1 else "train")
                for r, fold in zip(catalogue.records, folds, strict=True)]

@@ -125,8 +125,8 @@ class Report:
 
         names = self.catalogue.classes or [""]
         return pd.DataFrame([
-            vars(record) | {"label": names[record.label]} | vars(its.info or VideoInfo(*[None] * 6)) | vars(its)
-            for record in self.catalogue.records for its in [self.facts[record.path]]]).drop(columns="info")
+            vars(record) | {"label": names[record.label]} | vars(facts.info or VideoInfo(*[None] * 6)) | vars(facts)
+            for record in self.catalogue.records for facts in [self.facts[record.path]]]).drop(columns="info")
 
     def render(self) -> str:
         """One screen of text: facts, findings, verdict."""
@@ -186,11 +186,11 @@ def check(source: Path | str | Catalogue, test_fold: str | None = None, workers:
             raise
         catalogue = Catalogue(root.name, root, (), tuple(loose))
         findings.append(Finding(True, f"only the files were checked, for want of a catalogue: {error}"))
-    facts, told = _facts(catalogue, workers, progress, keep, decoders)
+    facts, reason = _facts(catalogue, workers, progress, keep, decoders)
     findings += _of_files(catalogue, facts, min_frames)
     findings += _of_pictures(catalogue, facts)
     findings += _of_splits(catalogue) if catalogue.classes else ()
-    return Report(catalogue, facts, tuple(findings), _kept(keep, facts, told) if keep else "")
+    return Report(catalogue, facts, tuple(findings), _kept(keep, facts, reason) if keep else "")
 
 
 def without_damaged(catalogue: Catalogue) -> Catalogue:
@@ -222,18 +222,18 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
 
 def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -> list[Finding]:
     found: dict[tuple[bool, str], list[str]] = defaultdict(list)
-    for path, its in facts.items():
+    for path, entry in facts.items():
         name, suffix = os.path.relpath(path, catalogue.root), path.suffix.lower()
-        if its.reason:
-            kind, _, detail = its.reason.partition(": ")
+        if entry.reason:
+            kind, _, detail = entry.reason.partition(": ")
             found[True, kind].append(f"{name}: {detail}")
-        elif suffix not in _SUFFIXES.get(its.info.container, {suffix}):
-            found[False, "readable, but misnamed: the container is another"].append(f"{name}: {its.info.container}")
-        if not its.reason and not its.announced:
+        elif suffix not in _SUFFIXES.get(entry.info.container, {suffix}):
+            found[False, "readable, but misnamed: the container is another"].append(f"{name}: {entry.info.container}")
+        if not entry.reason and not entry.announced:
             what = "length unknown: cannot tell whether it is whole"
-            found[False, what].append(f"{name}: {its.decoded} frames found")
-        if its.decord:
-            found[chosen() == "decord", "decord and PyAV disagree"].append(f"{name}: {its.decord}")
+            found[False, what].append(f"{name}: {entry.decoded} frames found")
+        if entry.decord:
+            found[chosen() == "decord", "decord and PyAV disagree"].append(f"{name}: {entry.decord}")
     for record in catalogue.records:
         length, timed = facts[record.path].decoded, (record.start, record.end) != (None, None)
         if timed and not facts[record.path].reason:
@@ -255,8 +255,8 @@ def _of_pictures(catalogue: Catalogue, facts: dict[Path, Facts]) -> Iterator[Fin
     for records in same.values():
         if len({record.path for record in records}) > 1:
             times = {(record.start, record.end) for record in records}  # segments of a video may differ in label
-            labels = ", under several labels" * any(len({r.label for r in records if (r.start, r.end) == its}) > 1
-                                                    for its in times)
+            labels = ", under several labels" * any(len({r.label for r in records if (r.start, r.end) == segment}) > 1
+                                                    for segment in times)
             sides = ", in test and in another split" * (len({record.split == "test" for record in records}) > 1)
             found[labels + sides].append(some((f"{r.id} ({r.split or 'no split'}{labels and f', {classes[r.label]}'})"
                                                for r in records), 4))
@@ -293,7 +293,7 @@ def _facts(catalogue: Catalogue, workers: int | None, progress: Callable,
         chunks = {"chunksize": min(16, -(-len(clips) // (8 * workers)))} if processes else {}
         found = (processes.map if processes else map)(work, clips.values(), **chunks)
         found = list(progress(found, "opening clips", len(clips)))
-    return {its.path: its for its, _ in found}, next((why for _, why in found if why), "")
+    return {entry.path: entry for entry, _ in found}, next((why for _, why in found if why), "")
 
 
 def _inspect(clips: list[ClipRecord], keep: ClipBatches | None, decoders: bool) -> tuple[Facts, str]:
@@ -305,10 +305,10 @@ def _inspect(clips: list[ClipRecord], keep: ClipBatches | None, decoders: bool) 
     return replace(facts, reason=error.reason) if isinstance(error, DamagedClip) else facts, why
 
 
-def _kept(keep: ClipBatches, facts: dict[Path, Facts], told: str) -> str:
-    sound, root = sum(not its.reason for its in facts.values()), keep.cache.root
-    if told or not root.is_dir():
-        return f"frames are not kept, or not all: {told or 'no file is sound'}"
+def _kept(keep: ClipBatches, facts: dict[Path, Facts], reason: str) -> str:
+    sound, root = sum(not entry.reason for entry in facts.values()), keep.cache.root
+    if reason or not root.is_dir():
+        return f"frames are not kept, or not all: {reason or 'no file is sound'}"
     size = sum(file.stat().st_size for file in root.iterdir() if file.is_file()) / 1e6
     views = ", ".join(dict.fromkeys(view.name for view in keep.views.values()))
     return (f"the frames of {sound} files are kept at {keep.window.side} pixels ({views}) for trainings; {root} has "

@@ -191,11 +191,11 @@ def _group(frames: Iterator[tuple[int, av.VideoFrame]], key: int, shown: set[int
     picture = warped = None
     # a file without a way to seek is passed over up to the group
     frames = islice(dropwhile(lambda each: each[0] < key, frames), max(shown) + 1 - key)
-    while some := list(islice(frames, _AT_ONCE)):
-        height, width = some[0][1].height, some[0][1].width
+    while batch := list(islice(frames, _AT_ONCE)):
+        height, width = batch[0][1].height, batch[0][1].width
         own = positions(*(-(-side // _MACROBLOCK) * _MACROBLOCK for side in (height, width)))
-        blocks = [_blocks(frame) for _, frame in some]
-        for (number, frame), its, by in zip(some, blocks, moves(blocks, height, width, *own.shape[:2]), strict=True):
+        blocks = [_blocks(frame) for _, frame in batch]
+        for (number, frame), block, by in zip(batch, blocks, moves(blocks, height, width, *own.shape[:2]), strict=True):
             before = picture
             if number == key or number in shown or not accumulated:
                 picture = _picture(frame, converter)
@@ -214,7 +214,7 @@ def _group(frames: Iterator[tuple[int, av.VideoFrame]], key: int, shown: set[int
                 came = (warped[:height, :width] if carry else
                         cv2.remap(reference, paths[:height, :width], None, cv2.INTER_NEAREST))
                 yield Modalities(number, key, "P" if number > key else "I", picture, reference,
-                                 (own - paths)[:height, :width], np.subtract(picture, came, dtype=np.int16), its)
+                                 (own - paths)[:height, :width], np.subtract(picture, came, dtype=np.int16), block)
 
 
 def _picture(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
@@ -242,11 +242,11 @@ class Survey:
 def survey(path: Path | str) -> Survey:
     """Read a file whole, and check it: the I-frame is warped afresh for each frame. Raises what ``modalities`` does."""
     vectors = differing = energy = plain = 0
-    for its in modalities(path):
-        places = positions(*its.picture.shape[:2]) - its.motion
-        again = cv2.remap(its.reference, places, None, cv2.INTER_NEAREST) + its.residual
-        vectors += int(((its.blocks["motion_x"] != 0) | (its.blocks["motion_y"] != 0)).sum())
-        differing += int((again != its.picture).any(-1).sum())
-        energy += int(np.square(its.residual, dtype=np.int64).sum())
-        plain += int(np.square(np.subtract(its.picture, its.reference, dtype=np.int64)).sum())
+    for frame in modalities(path):
+        places = positions(*frame.picture.shape[:2]) - frame.motion
+        again = cv2.remap(frame.reference, places, None, cv2.INTER_NEAREST) + frame.residual
+        vectors += int(((frame.blocks["motion_x"] != 0) | (frame.blocks["motion_y"] != 0)).sum())
+        differing += int((again != frame.picture).any(-1).sum())
+        energy += int(np.square(frame.residual, dtype=np.int64).sum())
+        plain += int(np.square(np.subtract(frame.picture, frame.reference, dtype=np.int64)).sum())
     return Survey(scan(path), vectors, differing, energy, plain)

@@ -227,7 +227,7 @@ class Walk:
         self._listed = sum(entry.size > 0 for entry in stream.index_entries) if self.info.container == "avi" else 0
         self.announced = bool(self.info.frames or self._until)
         self._listens = not self.announced or self.info.codec not in _MARKING
-        self._said = ""  # the first error that FFmpeg has logged
+        self._error = ""  # the first error that FFmpeg has logged
         self._clock = vop.Clock(stream.codec_context.extradata) if self.info.codec == "mpeg4" else None
 
     def frames(self, last: float = math.inf) -> Iterator[av.VideoFrame]:
@@ -298,18 +298,18 @@ class Walk:
             return f"truncated: {announced} frames announced, {self.packets} found"
         if not announced and self._until:
             end = float(self._end * self._stream.time_base)  # Matroska announces when the stream ends, somehow
-            if end < (self._until - 1e-3 if self._said else 0.95 * self._until - 0.2):
+            if end < (self._until - 1e-3 if self._error else 0.95 * self._until - 0.2):
                 return f"truncated: {self._until:.2f} s announced, {end:.2f} s found"
         if self.damaged:
             return f"truncated: {self.damaged} of its {self.packets} packets incomplete"
-        return f"damaged: FFmpeg says {self._said!r}" if self._said and self._listens else None
+        return f"damaged: FFmpeg says {self._error!r}" if self._error and self._listens else None
 
     def _heard(self, call: Callable):
         """What ``call`` gives, listening to what FFmpeg says of it."""
         with _watched() as logs:
             result = call()
-        if logs and not self._said:
-            self._said = logs[0][2].strip()
+        if logs and not self._error:
+            self._error = logs[0][2].strip()
         return result
 
     def _is_hidden(self, packet: av.Packet) -> bool:

@@ -93,9 +93,9 @@ class Compressed(Streamed):
             indices = keys if indices is None else keys[np.asarray(indices, np.intp)]
         return map(self._quantised, modalities(path, indices))
 
-    def _quantised(self, its) -> np.ndarray:
+    def _quantised(self, frame) -> np.ndarray:
         if self.modality == "motion":
-            return quantise_motion(its.motion)
+            return quantise_motion(frame.motion)
         if self.modality == DIFFERENCE:
-            return quantise_residual(np.subtract(its.picture, its.reference, dtype=np.int16))
-        return its.picture if self.modality == "iframe" else quantise_residual(its.residual)
+            return quantise_residual(np.subtract(frame.picture, frame.reference, dtype=np.int16))
+        return frame.picture if self.modality == "iframe" else quantise_residual(frame.residual)

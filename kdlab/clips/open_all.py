@@ -67,12 +67,12 @@ def opened_under(clips: ClipBatches, record: ClipRecord) -> Exception | None:
 
 def kept(clips: ClipBatches, records: Sequence[ClipRecord]) -> tuple[Exception | None, str]:
     """Read sound clips into the cache of ``clips``: what is wrong with one all the same, and why none can be kept."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RuntimeWarning)
         for record in records:
             if not clips.cache._stopped and (error := opened_under(clips, record)):
                 return error, ""
-    return None, next((str(warning.message) for warning in told if warning.category is RuntimeWarning), "")
+    return None, next((str(warning.message) for warning in caught if warning.category is RuntimeWarning), "")
 
 
 def _on_all_cores(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:

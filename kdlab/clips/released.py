@@ -140,9 +140,9 @@ def coviar(root: Path | str, name: str, split: str = "1", expected: Counts | Non
     expected = expected or published(HMDB_COUNTS if hmdb else UCF_COUNTS, split)
     lists = near(root, f"datalists/{name}_split{split}_train.txt").parent
     rows = {part: read_list(lists / f"{name}_split{split}_{part}.txt", 3) for part in ("train", "test")}
-    index = _checked_index([(where, number, word) for its in rows.values() for where, (_, word, number) in its], 0)
+    index = _checked_index([(where, number, word) for lines in rows.values() for where, (_, word, number) in lines], 0)
     records = [_record(where, clip, index, number, part, _hmdb_group(where, clip, word) if hmdb else None)
-               for part, its in rows.items() for where, (clip, word, number) in its]
+               for part, lines in rows.items() for where, (clip, word, number) in lines]
     note = "The order of the classes is CoViAR's: never mix its class numbers with those of the released set."
     title = "HMDB-51" if hmdb else "UCF-101"
     return finish(f"{title} (CoViAR)", root, index.values(), records, expected, (note, *[_HMDB_NOTE] * hmdb))
@@ -189,13 +189,13 @@ def _from_tables(root: Path | str, index: dict[str, str]) -> Iterator[_Row]:
 def _from_json(root: Path | str, index: dict[str, str]) -> Iterator[_Row]:
     path = near(root, "thumos_gt.json")
     try:
-        for video, its in json.loads(read_text(path, "It belongs to the released lists."))["database"].items():
-            for number, annotation in enumerate(its["annotations"]):
+        for video, info in json.loads(read_text(path, "It belongs to the released lists."))["database"].items():
+            for number, annotation in enumerate(info["annotations"]):
                 where, (start, end) = f"{path}, {video}, annotation {number}", annotation["segment"]
-                if annotation["label"] not in index or its["subset"] not in ("train", "test"):
-                    raise CatalogueError(f"{where}: class {annotation['label']} in subset {its['subset']} is unknown. "
+                if annotation["label"] not in index or info["subset"] not in ("train", "test"):
+                    raise CatalogueError(f"{where}: class {annotation['label']} in subset {info['subset']} is unknown. "
                                          "Take the file as it was released.")
-                yield where, its["subset"], video, annotation["label"], str(start), str(end)
+                yield where, info["subset"], video, annotation["label"], str(start), str(end)
     except CatalogueError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -45,15 +45,15 @@ class Opinions:
             return ""
         if damage:
             return f"PyAV finds it {damage}; decord gives {self.decord} frames and says nothing"
-        said = [refusal] if refusal else []
+        messages = [refusal] if refusal else []
         if not refusal and self.pyav != self.decord:
-            said.append(f"decord gives {self.decord} frames, PyAV {self.pyav}")
+            messages.append(f"decord gives {self.decord} frames, PyAV {self.pyav}")
         if self.differing:
             by = f"up to {self.worst:.0f} levels" if np.isfinite(self.worst) else "their shape"
-            said.append(f"{self.differing} of {min(self.pyav, self.decord)} frames differ, by {by}")
+            messages.append(f"{self.differing} of {min(self.pyav, self.decord)} frames differ, by {by}")
         if self.wrong:
-            said.append(f"{self.wrong} of {self.single} frames that decord is asked for by number are others")
-        return "; ".join(said)
+            messages.append(f"{self.wrong} of {self.single} frames that decord is asked for by number are others")
+        return "; ".join(messages)
 
 
 def opinions(path: Path | str, alone: bool = False) -> Opinions:
@@ -70,19 +70,19 @@ def opinions(path: Path | str, alone: bool = False) -> Opinions:
                 frame, reasons[which] = None, error.reason
             counts[which] += frame is not None
             pair.append(frame)
-        ours, theirs = pair
-        if ours is None and theirs is None:
+        pyav, decord = pair
+        if pyav is None and decord is None:
             return Opinions(*counts, tuple(reasons), differing, float(worst), single, wrong)
-        if ours is None or theirs is None:
+        if pyav is None or decord is None:
             continue
-        if not alike(ours, theirs):
+        if not alike(pyav, decord):
             differing += 1
-            worst = max(worst, distance(ours, theirs) if ours.shape == theirs.shape else np.inf)
+            worst = max(worst, distance(pyav, decord) if pyav.shape == decord.shape else np.inf)
         elif (counts[0] - 1) % _EVERY == 0:  # that it is another in any case has been said
             single += 1
             try:
                 reader = reader or decord_reader(path)
-                wrong += not alike(ours, rgb(reader[counts[0] - 1]))
+                wrong += not alike(pyav, rgb(reader[counts[0] - 1]))
             except Exception:  # its own error, or an index beyond the end
                 wrong += 1
 
@@ -111,11 +111,11 @@ def side_by_side(files: dict[str, Path]) -> "pd.DataFrame":
         alone = True
     rows = []
     for title, path in files.items():
-        its = opinions(path, alone)
-        spent = {} if any(its.reasons) else seconds(path, alone=alone)
-        ours, theirs = (reason or f"{count} frames" + (f", {1000 * spent[name]:.0f} ms" if name in spent else "")
-                        for name, reason, count in zip(DECODERS, its.reasons, (its.pyav, its.decord), strict=True))
-        both = min(its.pyav, its.decord)
-        same = ("not installed here", "") if alone else (theirs, f"{both - its.differing} of {both}")
-        rows.append((title, ours, *same))
+        read = opinions(path, alone)
+        spent = {} if any(read.reasons) else seconds(path, alone=alone)
+        pyav, decord = (reason or f"{count} frames" + (f", {1000 * spent[name]:.0f} ms" if name in spent else "")
+                        for name, reason, count in zip(DECODERS, read.reasons, (read.pyav, read.decord), strict=True))
+        both = min(read.pyav, read.decord)
+        same = ("not installed here", "") if alone else (decord, f"{both - read.differing} of {both}")
+        rows.append((title, pyav, *same))
     return pd.DataFrame(rows, columns=["file", "PyAV", "decord", "same frames"])

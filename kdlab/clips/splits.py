@@ -135,5 +135,5 @@ def some(names: Iterable[str], limit: int = 3) -> str:
 
 
 def _without(classes: Sequence[str], labels: Sequence[int], splits: Sequence[str], split: str) -> list[str]:
-    has = {label for label, its in zip(labels, splits, strict=True) if its == split}
+    has = {label for label, clip_split in zip(labels, splits, strict=True) if clip_split == split}
     return [name for label, name in enumerate(classes) if label not in has]

@@ -83,7 +83,7 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
         root, files = source.parent, [] if why_no_file(source) else [source]
     odd = [Made(file, out / file.relative_to(root).with_suffix(".avi"), reason=why) for file, why in tree.odd.items()]
     if not files:
-        why = "".join(f" ({its.source.name}: {its.reason})" for its in odd[:1])
+        why = "".join(f" ({entry.source.name}: {entry.reason})" for entry in odd[:1])
         raise FileNotFoundError(f"{given}: no video there{why}. Name a video, or a folder with videos in it.")
     jobs = [(file, out / file.relative_to(root).with_suffix(".avi"), form) for file in files]
     known: dict[Path, Path] = {file: file for file in files}

@@ -117,17 +117,17 @@ class Enhanced(Streamed):
     def pairs(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[tuple]:
         """Frames before and after enhancement."""
         each = streamed(self.of)
-        some = () if indices is None else (indices,)
+        args = () if indices is None else (indices,)
         if hasattr(self.by, "fitted"):
             brighten = self.by.fitted(lambda: each(path))
             numbers = count() if indices is None else np.asarray(indices).tolist()
-            for frame, number in zip(each(path, *some), numbers, strict=False):  # read to its end, where damage shows
+            for frame, number in zip(each(path, *args), numbers, strict=False):  # read to its end, where damage shows
                 yield frame, brighten(number, frame)
-        elif some and getattr(self.by, "steady", False):
+        elif args and getattr(self.by, "steady", False):
             frames = gathered(each, path)
             yield from zip(frames[indices], self.by(frames)[indices], strict=True)
         else:
-            frames = gathered(each, path, *some)
+            frames = gathered(each, path, *args)
             yield from zip(frames, self.by(frames), strict=True)
 
 
@@ -306,10 +306,10 @@ class ClipBatches:
                 rows = np.arange(min(PART, last - first)) if indices is None else np.asarray(indices)
                 return each(path, first + rows)
 
-            some = self.cache.frames(record.path, frames[parts == part] - part * PART, side, read,
-                                     f"{tag(view)}@{part * PART}")
-            found = np.empty((len(frames), *some.shape[1:]), np.uint8) if found is None else found
-            found[parts == part] = some
+            pixels = self.cache.frames(record.path, frames[parts == part] - part * PART, side, read,
+                                       f"{tag(view)}@{part * PART}")
+            found = np.empty((len(frames), *pixels.shape[1:]), np.uint8) if found is None else found
+            found[parts == part] = pixels
         return found
 
     def _has_parts(self, record: ClipRecord) -> bool:
@@ -380,9 +380,9 @@ class ClipBatches:
     def statistics(self, view: str, clips: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation per channel, each ``(C,)``, of one view over at most ``clips`` spread clips."""
         step = max(1, len(self.records) // clips)
-        some = replace(self, records=self.records[::step], views={view: self.views[view]})
+        selected = replace(self, records=self.records[::step], views={view: self.views[view]})
         count, total, squares = 0, 0.0, 0.0
-        for batch in some.evaluation():
+        for batch in selected.evaluation():
             x = batch.views[view].double()
             count += x.numel() // x.shape[1]
             total = total + x.sum((0, 2, 3, 4))

@@ -88,18 +88,18 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
     for record in catalogue.split(split):
         videos.setdefault(record.path, []).append(record)
     found = []
-    for path, its in videos.items():
+    for path, records in videos.items():
         seconds, steps = timeline(path).seconds, _steps(path, window.rate)
-        for record in its:
+        for record in records:
             if None in (record.start, record.end) or not 0 <= record.start < min(record.end, seconds):
                 raise CatalogueError(f"{record.where or record.id}: segments need 0 <= start < end, and a start inside "
                                      f"the video; this one has {record.start} and {record.end}, {path} {seconds:g} "
                                      "s. Correct the times, or restore the whole video.")
-        segments = tuple((record.start, record.end, record.label) for record in its)
+        segments = tuple((record.start, record.end, record.label) for record in records)
         name = path.relative_to(catalogue.root).with_suffix("").as_posix()
         last = max(0, steps - window.frames)
         for first in (*range(0, last, window.stride), last):
-            found.append(VideoWindow(f"{name}@{first / window.rate:g}", path, -1, split, its[0].group, video=name,
+            found.append(VideoWindow(f"{name}@{first / window.rate:g}", path, -1, split, records[0].group, video=name,
                                      seconds=seconds, first=first, segments=segments))
     return tuple(found)
 
@@ -164,8 +164,8 @@ class WindowBatches(ClipBatches):
 
     def statistics(self, view: str, clips: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
         """As in ``ClipBatches``, over windows: mean and standard deviation per channel, each ``(C,)``."""
-        some = replace(self, records=self.records[:: max(1, len(self.records) // clips)])
-        std, mean = torch.std_mean(torch.cat([b.views[view] for b in some.evaluation(8)]), (0, 2, 3, 4), correction=0)
+        subset = replace(self, records=self.records[:: max(1, len(self.records) // clips)])
+        std, mean = torch.std_mean(torch.cat([b.views[view] for b in subset.evaluation(8)]), (0, 2, 3, 4), correction=0)
         return mean, std.clamp_min(1e-3)
 
 

@@ -57,22 +57,22 @@ def check_distillation(teacher: nn.Module, student: nn.Module, batch) -> list[st
                         "moves with the student: copy them (copy.deepcopy).")
 
     with _as_found(teacher, student) as (before, _):
-        said = _logits(teacher, batch.views["teacher"])
+        targets = _logits(teacher, batch.views["teacher"])
         moved = [name for name, b in teacher.named_buffers() if not torch.equal(b, before[name])]
         answered = _logits(student.eval(), batch.views["student"])
     if moved:
         findings.append(f"The teacher's statistics move when it runs ({len(moved)} buffers, first: {moved[0]}): put "
                         "its batch norm in eval mode; only its own training may change them.")
-    for who, logits in (("teacher", said), ("student", answered)):
+    for who, logits in (("teacher", targets), ("student", answered)):
         if (logits >= 0).all() and torch.allclose(logits.sum(1), torch.ones(len(logits)), atol=1e-3):
             findings.append(f"The {who} answers with probabilities (rows sum to 1) where logits belong: the losses do "
                             "their own softmax; take it out of the network.")
-    if said.shape[1] != answered.shape[1]:
-        findings.append(f"The teacher knows {said.shape[1]} classes, the student {answered.shape[1]}: give both the "
+    if targets.shape[1] != answered.shape[1]:
+        findings.append(f"The teacher knows {targets.shape[1]} classes, the student {answered.shape[1]}: give both the "
                         "same list of classes in the same order.")
     if findings:
         raise DistillationError(findings)
-    right = [100 * float((logits.argmax(1) == batch.labels.cpu()).float().mean()) for logits in (said, answered)]
+    right = [100 * float((logits.argmax(1) == batch.labels.cpu()).float().mean()) for logits in (targets, answered)]
     if right[0] < right[1]:
         return [f"The teacher is worse than the student on this batch ({right[0]:.1f} % right against {right[1]:.1f} %)"
                 ": see that it has its own view and normalisation, or train it longer."]

@@ -65,8 +65,8 @@ class Weights:
         state = {_bare(name, own): tensor for name, tensor in _read(path).items()}
         # files from before torch 0.4.1 do not count batches
         state |= {k: own[k] for k in own.keys() - state.keys() if k.endswith("num_batches_tracked")}
-        ours, theirs = own.get(f"{head}.weight"), state.get(f"{head}.weight")
-        if ours is not None and theirs is not None and theirs.shape[1:] == ours.shape[1:] and len(theirs) != len(ours):
+        init, loaded = own.get(f"{head}.weight"), state.get(f"{head}.weight")
+        if init is not None and loaded is not None and loaded.shape[1:] == init.shape[1:] and len(loaded) != len(init):
             state |= {name: own[name] for name in (f"{head}.weight", f"{head}.bias") if name in own}
         return load_weights(net, state, str(path), "Give the file of the network that the recipe names.")
 
@@ -96,9 +96,9 @@ def _present(path: str | Path) -> Path:
 def _sha256(path: str | Path) -> str:
     with open(_present(path), "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    said = re.search(r"-([0-9a-f]{8})\.[^.]+$", Path(path).name)  # as torch's hub names its files
-    if said and not found.startswith(said[1]):
-        raise WrongWeights(f"{path} has SHA-256 {found[:8]}…, its name says {said[1]}: it is cut short or another one. "
+    tag = re.search(r"-([0-9a-f]{8})\.[^.]+$", Path(path).name)  # as torch's hub names its files
+    if tag and not found.startswith(tag[1]):
+        raise WrongWeights(f"{path} has SHA-256 {found[:8]}…, its name says {tag[1]}: it is cut short or another one. "
                            "Copy it again, or take the digits out of its name")
     return found
 

@@ -123,8 +123,8 @@ def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_c
     for key in (f"net.{head}.weight", f"net.{head}.bias"):
         if key in own and key in state and state[key].shape[1:] == own[key].shape[1:]:
             rows = own[key].clone()
-            for mine, theirs in known:
-                rows[mine] = state[key][theirs]
+            for row, start_row in known:
+                rows[row] = state[key][start_row]
             state[key] = rows
     return load_weights(net, state, "the start's recipe")
 

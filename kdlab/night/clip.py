@@ -47,10 +47,10 @@ def render_clip(
     # One generator for each purpose: leaving out the actor changes nothing else, nor does a new draw elsewhere.
     move, stand, lens, prop, mover, lit, noise = streams(spec, 3, where, label, index, count=7)
 
-    told = bool(prop.random() < spec.context)
+    in_context = bool(prop.random() < spec.context)
     look = draw_look(look_rng, variety)
-    place = _class_place(spec, label) if told else draw_place(place_rng, variety)
-    props = draw_props(prop, class_name if told else None)
+    place = _class_place(spec, label) if in_context else draw_place(place_rng, variety)
+    props = draw_props(prop, class_name if in_context else None)
     view, distance, pan, begin = draw_view(look.height, variety, lens)
     moment = draw_moment(class_name, variety, move, begin)
     pose = pose_of(class_name, moment, draw(move, "sway", variety), move)
