@@ -49,37 +49,37 @@ def _go(module: ModuleType, size, dry_run: bool, data_root: Path | None, seed: i
 
 @_paper("dual_light", "folders arid, arid15, dark48")
 @_weights("Checkpoint of R(2+1)D-34 (IG-65M)")
-def dual_light(weights, **asked):
+def dual_light(weights, **options):
     """DL-KDD on ARID v1.0, ARID v1.5 and Dark-48, with its controls; goes on where an interrupted call stopped."""
     from kdlab.papers.dual_light import paper_size
 
-    _go(paper_size, paper_size.profile(weights), **asked)
+    _go(paper_size, paper_size.profile(weights), **options)
 
 
 @_paper("progressive", "folders ucf101, hmdb51, transcoded")
 @_weights("CoViAR's checkpoint", "modality", ("residual", "motion", "iframe"))
 @click.option("--draws", type=click.IntRange(1), default=1, help="Crops of a clip that the exits see, in host memory.")
-def progressive(weights, draws, **asked):
+def progressive(weights, draws, **options):
     """PKD and WISE on UCF-101 and HMDB-51, with their controls; goes on where an interrupted call stopped."""
     from kdlab.papers.progressive import paper_size
 
-    _go(paper_size, paper_size.profile(dict(weights), draws), **asked)
+    _go(paper_size, paper_size.profile(dict(weights), draws), **options)
 
 
 @_paper("generative", "folders ucf101, hmdb51")
 @_weights("I3D's checkpoint for the teacher", "stream", ("rgb", "flow"))
 @click.option("--flow", type=_FOLDER, help="Folder of flow pictures, one for each data set in it; else computed.")
-def generative(weights, flow, **asked):
+def generative(weights, flow, **options):
     """GenKD on UCF-101 and HMDB-51, RGB and flow, with its controls; goes on where an interrupted call stopped."""
     from kdlab.papers.generative import paper_size
 
-    _go(paper_size, paper_size.profile(dict(weights), flow), **asked)
+    _go(paper_size, paper_size.profile(dict(weights), flow), **options)
 
 
 @_paper("detection", "folder thumos14")
 @_weights("I3D's checkpoint for the teacher")
-def detection(weights, **asked):
+def detection(weights, **options):
     """GenKD on THUMOS14's untrimmed videos; goes on where an interrupted call stopped."""
     from kdlab.papers.generative import detection_paper_size
 
-    _go(detection_paper_size, detection_paper_size.profile(weights), **asked)
+    _go(detection_paper_size, detection_paper_size.profile(weights), **options)

@@ -29,7 +29,7 @@ def study_in(file: Path) -> Study:
         raise ValueError(f"{file} cannot be read as Python ({type(error).__name__}: {error}): mend it") from error
     if Path(module.__file__ or "").resolve() != file:
         raise ValueError(f"{file} has the name of another module, {module.__file__}: give it another name")
-    studies = list({id(its): its for its in vars(module).values() if isinstance(its, Study)}.values())
+    studies = list({id(value): value for value in vars(module).values() if isinstance(value, Study)}.values())
     if len(studies) != 1:
         raise ValueError(f"{file} has {len(studies) or 'no'} Study{' objects' * bool(studies)}, where one is wanted: "
                          'end it with study = Study("its_name", parts), as `python -m pydoc kdlab.study` shows')

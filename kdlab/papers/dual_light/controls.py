@@ -11,7 +11,7 @@ import pandas as pd
 from kdlab.clips.standardised import Standardised
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.measure.paired import Effect, verdict
-from kdlab.measure.transfer import asked
+from kdlab.measure.transfer import logits_on
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.nets.wrappers import WithStatistics
 from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets
@@ -134,7 +134,7 @@ def _matrix(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
     for condition in HEADLINE:
         name, view = ("on_raw", raw) if condition == "ce_enhanced" else ("on_enhanced", enhanced)
         for suffix, statistics in (("", False), (":adabn", True)):
-            said = [asked(run, view=view, statistics=statistics) for run in runs[condition]]
+            said = [logits_on(run, view=view, statistics=statistics) for run in runs[condition]]
             scores = answers(scores, f"{condition}:{name}{suffix}", said, scores.recipes[condition])
     return scores
 
