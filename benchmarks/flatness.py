@@ -178,7 +178,7 @@ def plain(kind, net, x, y) -> dict:
     with contextlib.suppress(Reached):
         peer.iterate(product)
     net.zero_grad(set_to_none=True)
-    value, spread = float(np.mean(seen.saw)), np.array([seen.spread])
+    value, spread = float(np.mean(seen.values)), np.array([seen.spread])
     needed = {name: float(probes_for(spread, error * value)[0]) for name, error in (("5_percent", 0.05),
                                                                                     ("1_percent", 0.01))}
     return row(value, needed, 0, seconds / len(probes), setup, found)

@@ -48,14 +48,14 @@ class Found:
 def look(name: str) -> Found:
     """What ``kdlab clean --name`` would delete; ``name`` is one of :data:`PLACES`. Nothing is touched."""
     place = PLACES[name]()
-    ours = list({"cache": _in_cache, "runs": _in_runs, "data": _in_data}[name](place))
-    gone, above, left = set(ours), {up for path in ours for up in path.parents}, []
+    own = list({"cache": _in_cache, "runs": _in_runs, "data": _in_data}[name](place))
+    gone, above, left = set(own), {up for path in own for up in path.parents}, []
     for folder, folders, files in os.walk(place):  # a stranger's folder is named, and not searched
         here = Path(folder)
-        left += [here / its for its in files if here / its not in gone and its != TRIED]
-        left += [here / its for its in folders if here / its not in above]
-        folders[:] = [its for its in folders if here / its in above]
-    return Found(place, tuple(ours), tuple(sorted(left)))
+        left += [here / entry for entry in files if here / entry not in gone and entry != TRIED]
+        left += [here / entry for entry in folders if here / entry not in above]
+        folders[:] = [entry for entry in folders if here / entry in above]
+    return Found(place, tuple(own), tuple(sorted(left)))
 
 
 def delete(found: Found) -> None:
@@ -83,8 +83,8 @@ def _in_data(place: Path) -> Iterator[Path]:
         except NightError:
             continue
         for stream in (TRUTH, *STREAMS):
-            for its in _folders(folder / stream):
-                yield from _files(its, is_own)
+            for subfolder in _folders(folder / stream):
+                yield from _files(subfolder, is_own)
         yield from sorted(_files(folder, lambda name: is_own(name) or name == ".lock"),
                           key=lambda file: file.name == "night.json")  # the mark goes last
 
@@ -126,11 +126,11 @@ def _folders(place: Path) -> list[Path]:
     return list(filter(_real, sorted(place.iterdir()))) if _real(place) else []
 
 
-def _files(folder: Path, named: Callable[[str], object], ours: Callable[[Path], object] = bool) -> Iterator[Path]:
-    """The plain files in ``folder`` whose names are ``named`` so and for which ``ours`` holds; and drafts of them."""
+def _files(folder: Path, named: Callable[[str], object], own: Callable[[Path], object] = bool) -> Iterator[Path]:
+    """The plain files in ``folder`` whose names are ``named`` so and for which ``own`` holds; and drafts of them."""
     for path in sorted(folder.iterdir()) if _real(folder) else ():
         draft = is_draft(path.name)
-        if path.is_file() and not path.is_symlink() and (named(draft) if draft else named(path.name) and ours(path)):
+        if path.is_file() and not path.is_symlink() and (named(draft) if draft else named(path.name) and own(path)):
             yield path
 
 

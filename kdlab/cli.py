@@ -148,7 +148,7 @@ def _say_status(recipes) -> None:
 
     finished, stale, away = {}, {}, {}
     with one_look():
-        for recipe in (asked := in_order(recipes)):
+        for recipe in (ordered := in_order(recipes)):
             try:
                 if (run := find(recipe, pretrained=False)) and (why := unfit(run, recipe)):
                     stale[recipe.name] = why
@@ -156,9 +156,9 @@ def _say_status(recipes) -> None:
                     finished[recipe] = run
             except FileNotFoundError as error:  # real clips, which are not on every machine
                 away[recipe] = str(error)
-        found = status.standings([recipe for recipe in asked if recipe not in away], finished)
+        found = status.standings([recipe for recipe in ordered if recipe not in away], finished)
     at_once = (found.state == "running").sum() or available_cores()
-    click.echo(status.table(found, f"{status.told(status.seconds_left(found) / at_once)}, {at_once} at once"))
+    click.echo(status.table(found, f"{status.time_left(status.seconds_left(found) / at_once)}, {at_once} at once"))
     for which, why in stale.items():
         click.echo(f"left, because stale or damaged: {which}: {why}")
     for why in dict.fromkeys(away.values()):
@@ -253,18 +253,18 @@ def clean(cache, runs, data, yes):
 
     chosen = {"cache": cache, "runs": runs, "data": data}
     found = {name: cleaning.look(name) for name in chosen}
-    for name, its in found.items():
-        click.echo(f"{'delete' if chosen[name] else 'keep  '}  --{name:6} {its.bytes / 1e6:8,.1f} MB  {its.place}")
-        if chosen[name] and its.left:
-            some = [path.relative_to(its.place).as_posix() for path in its.left[:5]] + ["…"] * (len(its.left) > 5)
+    for name, part in found.items():
+        click.echo(f"{'delete' if chosen[name] else 'keep  '}  --{name:6} {part.bytes / 1e6:8,.1f} MB  {part.place}")
+        if chosen[name] and part.left:
+            listed = [path.relative_to(part.place).as_posix() for path in part.left[:5]] + ["…"] * (len(part.left) > 5)
             click.echo("        left there, because kdlab did not make it or is at work on it: "
-                       f"{len(its.left)} ({', '.join(some)})")
-    doomed = [its for name, its in found.items() if chosen[name] and its.ours]
+                       f"{len(part.left)} ({', '.join(listed)})")
+    doomed = [part for name, part in found.items() if chosen[name] and part.ours]
     if not any(chosen.values()):
         click.echo("nothing chosen, nothing deleted: add --cache, --runs or --data")
     elif doomed and (yes or click.confirm("delete this?", default=False)):
-        for its in doomed:
-            cleaning.delete(its)
+        for part in doomed:
+            cleaning.delete(part)
         click.echo("deleted")
 
 

@@ -93,7 +93,7 @@ def check(path, test_fold, min_frames, csv, workers, no_cache, decoders):
     report = check(path, test_fold, workers, min_frames, keep=keep, decoders=decoders)
     click.echo(report.render())
     if csv:
-        write_atomically(csv, lambda its: report.table().to_csv(its, index=False))
+        write_atomically(csv, lambda file: report.table().to_csv(file, index=False))
     sys.exit(0 if report.fit else 1)
 
 
@@ -136,10 +136,10 @@ def transcode(source, out, size, gop, quantiser, workers):
     from kdlab.clips.transcode import CoviarFormat, transcode
 
     report = transcode(source, out, CoviarFormat(*size, gop, quantiser), workers)
-    for its in report:
-        click.echo(f"{its.source}: {its.reason or f'{its.frames} frames, {its.bytes:,} bytes' + ' (kept)' * its.kept}")
-    bad = sum(bool(its.reason) for its in report)
-    click.echo(f"{len(report) - bad} of {len(report)} files in {out}, {sum(its.kept for its in report)} from before")
+    for row in report:
+        click.echo(f"{row.source}: {row.reason or f'{row.frames} frames, {row.bytes:,} bytes' + ' (kept)' * row.kept}")
+    bad = sum(bool(row.reason) for row in report)
+    click.echo(f"{len(report) - bad} of {len(report)} files in {out}, {sum(row.kept for row in report)} from before")
     sys.exit(1 if bad else 0)
 
 

@@ -39,10 +39,10 @@ class Launch:
 def launched(environment: Mapping[str, str] | None = None) -> Launch:
     """What the ``environment`` (this process's) says. Raises :class:`LaunchError`, in one sentence with the mend."""
     given = os.environ if environment is None else environment
-    told = {name: given[name] for name in TORCHRUN[:4] if name in given}
+    values = {name: given[name] for name in TORCHRUN[:4] if name in given}
     usual = dict(zip(TORCHRUN, (0, 1, 0, None), strict=False))
-    rank, world, local_rank, local_world = (usual | {n: _whole(n, value) for n, value in told.items()}).values()
-    these = " and ".join(f"{name}={value}" for name, value in told.items())
+    rank, world, local_rank, local_world = (usual | {n: _whole(n, value) for n, value in values.items()}).values()
+    these = " and ".join(f"{name}={value}" for name, value in values.items())
     if world == 1 and rank == local_rank == 0 and local_world in (None, 1):
         for name, launcher in COPIES.items():
             if name in given and _whole(name, given[name]) > 1:
@@ -50,11 +50,11 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
                 raise LaunchError(f"{name}={given[name]}: {launcher} has started copies that kdlab cannot join: {mend}")
         return Launch()
     if lacking := [name for name in TORCHRUN if name not in given and name != "LOCAL_WORLD_SIZE"]:
-        raise LaunchError(f"{these}, but not {', '.join(lacking)}: to train together {MEND} {', '.join(told)}")
+        raise LaunchError(f"{these}, but not {', '.join(lacking)}: to train together {MEND} {', '.join(values)}")
     local_world = local_world or 1
     port = _whole("MASTER_PORT", given["MASTER_PORT"])
     if not (0 <= rank < world and 0 <= local_rank < local_world and world % local_world == 0 and 0 < port < 2**16):
-        raise LaunchError(f"{these} and MASTER_PORT={port} contradict each other: {MEND} {', '.join(told)}")
+        raise LaunchError(f"{these} and MASTER_PORT={port} contradict each other: {MEND} {', '.join(values)}")
     return Launch(rank, world, local_rank, local_world)
 
 

@@ -20,8 +20,8 @@ class NotOurs(ValueError):
     """A place where kdlab would write, and which holds what kdlab did not make."""
 
 
-def may_write(file: Path, ours: Callable[[Path], bool], what: str) -> Path:
-    """``file``, if it is free to be written, or a file for which ``ours`` holds: then it is replaced.
+def may_write(file: Path, is_own: Callable[[Path], bool], what: str) -> Path:
+    """``file``, if it is free to be written, or a file for which ``is_own`` holds: then it is replaced.
 
     ``what`` names the kind of file. Raises :class:`NotOurs` for somebody else's file, a link or a folder, and
     ``NotADirectoryError`` or ``PermissionError`` where the folder it is to lie in is missing or cannot be written.
@@ -35,17 +35,17 @@ def may_write(file: Path, ours: Callable[[Path], bool], what: str) -> Path:
         raise PermissionError(f"{file}: {folder} cannot be written ({error.strerror}); name another file") from None
     if file.is_dir():
         raise NotOurs(f"{file} is a folder; name a file")
-    if os.path.lexists(file) and (file.is_symlink() or not file.is_file() or not ours(file)):
+    if os.path.lexists(file) and (file.is_symlink() or not file.is_file() or not is_own(file)):
         raise NotOurs(f"{file} is there already and is no {what} of kdlab's, so it stays as it is; name another file, "
                       "or move that one away")
     return file
 
 
-def may_fill(folder: Path, ours: Callable[[Path], bool], what: str) -> None:
-    """Raise :class:`NotOurs` where ``folder`` is a file, or holds anything and ``ours(folder)`` does not hold."""
+def may_fill(folder: Path, is_own: Callable[[Path], bool], what: str) -> None:
+    """Raise :class:`NotOurs` where ``folder`` is a file, or holds anything and ``is_own(folder)`` does not hold."""
     if os.path.lexists(folder) and not folder.is_dir():
         raise NotOurs(f"{folder} is no folder; name another one")
-    if (there := strangers(folder)) and not ours(folder):
+    if (there := strangers(folder)) and not is_own(folder):
         raise NotOurs(f"{folder} holds {', '.join(there[:3])}{' …' * (len(there) > 3)} and is no {what} of kdlab's: "
                       "give an empty folder, or one that does not exist yet")
 

@@ -123,7 +123,7 @@ def _wrong(place: Path, name: str, root: Path, home: str) -> str:
         return ""
     if _same(real, root):
         return "the clone itself"
-    inside = [its for its in _COMMITTED if its != name and real.is_relative_to((root / its).resolve())]
+    inside = [folder for folder in _COMMITTED if folder != name and real.is_relative_to((root / folder).resolve())]
     return f"inside {root / inside[0]}, where committed files lie" if inside else ""
 
 

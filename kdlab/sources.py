@@ -71,7 +71,7 @@ def _main(name: str) -> str:
 
 def foreign(value) -> list[type]:
     """The classes in a recipe that are not kdlab's."""
-    return list(dict.fromkeys(type(part) for part in parts(value) if not _ours(home(type(part)))))
+    return list(dict.fromkeys(type(part) for part in parts(value) if not _is_kdlab(home(type(part)))))
 
 
 def in_cell(value) -> list[type]:
@@ -79,7 +79,7 @@ def in_cell(value) -> list[type]:
     return [kind for kind in foreign(value) if home(kind) == "__main__"]
 
 
-def _ours(module: str) -> bool:
+def _is_kdlab(module: str) -> bool:
     return module.split(".")[0] == "kdlab"
 
 
@@ -101,7 +101,7 @@ def source_hash(value) -> str:
 
 def imports_hash(code: Iterable[str]) -> str:
     """SHA-256 over the modules of kdlab that the pieces of ``code`` import, and those that these import in turn."""
-    return digest(_gathered(sorted(set().union(*(_imports(ast.parse(text)) for text in code))), _ours))
+    return digest(_gathered(sorted(set().union(*(_imports(ast.parse(text)) for text in code))), _is_kdlab))
 
 
 def files_hash(files: Iterable[Path]) -> str:
@@ -113,7 +113,7 @@ def view_mark(view) -> str:
     """What distinguishes frames cached under a ``view`` that is not kdlab's from those of its earlier sources."""
     if view in _marks and all(_spec(name) is spec for name, spec in _marks[view][1].items()):
         return _marks[view][0]
-    found = _gathered([home(kind) for kind in foreign(view)], lambda name: _decides(name) and not _ours(name))
+    found = _gathered([home(kind) for kind in foreign(view)], lambda name: _decides(name) and not _is_kdlab(name))
     specs, cells = {name: _spec(name) for name in found}, in_cell(view)
     for kind in cells:
         _cells(kind, found)
@@ -148,21 +148,21 @@ def _gathered(names: Iterable[str], counts: Callable[[str], bool]) -> dict[str, 
     while todo:
         name, path = todo.popitem()
         if name not in seen:
-            if not _ours(name):
+            if not _is_kdlab(name):
                 _unchanged(name, path)
-            seen[name], imported = _read(name, path, 0 if _ours(name) else path.stat().st_mtime_ns)
+            seen[name], imported = _read(name, path, 0 if _is_kdlab(name) else path.stat().st_mtime_ns)
             todo |= {other: file for other, file in imported.items() if counts(other)}
     return seen
 
 
 def _decides(module: str) -> bool:
     """Whether a module can decide weights."""
-    return module.startswith(TRAINING_SOURCES) if _ours(module) else module != "__main__"
+    return module.startswith(TRAINING_SOURCES) if _is_kdlab(module) else module != "__main__"
 
 
 def _file(module: str) -> Path | None:
     """Where a module's source lies: kdlab's without importing it, another's where it was imported from."""
-    if _ours(module):
+    if _is_kdlab(module):
         return _under(Path(kdlab.__file__).parent.parent, module)
     file = getattr(loaded(module), "__file__", None)
     return Path(file) if file and file.endswith(".py") else None
@@ -195,7 +195,7 @@ def _read(module: str, path: Path, stamp: int) -> tuple[str, dict[str, Path]]:
     root = (path.parent if is_package else path).resolve().parents[module.count(".")]
     installed, kept = any(root.is_relative_to(place) for place in _INSTALLED), {}
     for name in sorted(imported):
-        if _ours(name):
+        if _is_kdlab(name):
             found = _file(name)
         else:  # beside an installed package lie all others
             found = None if installed and name.split(".")[0] != module.split(".")[0] else _under(root, name)

@@ -60,9 +60,9 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
         target = torch.as_tensor(target).expand(len(x))
         found = []
         for start in range(0, len(x), batch_size):
-            some = slice(start, start + batch_size)
-            inputs = x[some].detach().clone().requires_grad_()  # also where the weights are frozen
-            cam = LayerGradCam(net, module).attribute(inputs, target=target[some], relu_attributions=True)
+            batch = slice(start, start + batch_size)
+            inputs = x[batch].detach().clone().requires_grad_()  # also where the weights are frozen
+            cam = LayerGradCam(net, module).attribute(inputs, target=target[batch], relu_attributions=True)
             cam = cam.detach()[:, 0]
             cam = cam if cam.dim() == 4 else cam.unflatten(0, (len(inputs), -1))
             found.append(torch.einsum("ntij,Tt,Hi,Wj->nTHW", cam, *(to.to(cam) for to in reach)).cpu().numpy())
@@ -222,7 +222,7 @@ def scores(maps: np.ndarray, masks: np.ndarray, per: str = "frame") -> dict[str,
     m, inside = np.maximum(maps, 0).reshape(rows).astype(np.float64), masks.reshape(rows)
     m = np.where(m.max(2, keepdims=True) > 0, m, 1)  # a frame of zeros looks nowhere, that is everywhere
     count = inside.sum(2)
-    share = lambda some: (some & inside).sum(2) / np.maximum(some.sum(2), 1)  # noqa: E731
+    share = lambda selected: (selected & inside).sum(2) / np.maximum(selected.sum(2), 1)  # noqa: E731
     point = share(m == m.max(2, keepdims=True))
     energy = (m * inside).sum(2) / m.sum(2)
     edge = np.take_along_axis(np.sort(m, 2), np.clip(m.shape[2] - count, 0, m.shape[2] - 1)[..., None], 2)
@@ -261,7 +261,7 @@ def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.nda
         first = rank < round(k * places.shape[1] / 10)
         for name, (inside, outside) in {"deletion": (blurred, x), "insertion": (x, blurred)}.items():
             mixed = torch.where(first, inside, outside)
-            probabilities = torch.cat([net(some).softmax(1) for some in mixed.split(64)])
+            probabilities = torch.cat([net(batch).softmax(1) for batch in mixed.split(64)])
             curves[name].append(probabilities.gather(1, target[:, None])[:, 0].numpy())
     return {name: np.stack(column, 1) for name, column in curves.items()}
 

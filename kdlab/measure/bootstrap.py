@@ -26,8 +26,8 @@ def counts(seeds: int, units: int, replicates: int, at_once: int = 1000) -> tupl
     rng, drawn = np.random.default_rng(0), []
     for start in range(0, replicates, at_once):
         rows = min(at_once, replicates - start)
-        some = [rng.multinomial(n, np.full(n, 1 / n), rows) for n in (seeds, units)]
-        drawn.append([often.astype(np.min_scalar_type(often.max())) for often in some])  # hardly ever more than a byte
+        draws = [rng.multinomial(n, np.full(n, 1 / n), rows) for n in (seeds, units)]
+        drawn.append([often.astype(np.min_scalar_type(often.max())) for often in draws])  # hardly ever more than a byte
     return tuple(np.concatenate(column) for column in zip(*drawn, strict=True))
 
 

@@ -151,14 +151,14 @@ def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequ
     whole(1, classes=classes)
     fraction(tious=list(tious))
     positive(tious=list(tious))
-    for what, its in ("true segment", truth), ("prediction", found):
-        bad = ~((its["end"] > its["start"]) | ((its["end"] == its["start"]) & (what == "prediction")))
-        bad |= ~its["label"].between(0, classes - 1) | (~(its["score"] > 0) if what == "prediction" else False)
-        numbers = its[[*SPAN, "score"] if what == "prediction" else SPAN].to_numpy(float)
+    for what, table in ("true segment", truth), ("prediction", found):
+        bad = ~((table["end"] > table["start"]) | ((table["end"] == table["start"]) & (what == "prediction")))
+        bad |= ~table["label"].between(0, classes - 1) | (~(table["score"] > 0) if what == "prediction" else False)
+        numbers = table[[*SPAN, "score"] if what == "prediction" else SPAN].to_numpy(float)
         bad |= ~np.isfinite(numbers).all(1)
         if bad.any():
-            raise ValueError(f"impossible {what}: {its[bad].iloc[0].to_dict()}. Starts lie before ends, labels in 0 to "
-                             f"{classes - 1}, scores above 0, and all are finite.")
+            raise ValueError(f"impossible {what}: {table[bad].iloc[0].to_dict()}. Starts lie before ends, labels in 0 "
+                             f"to {classes - 1}, scores above 0, and all are finite.")
     if not len(truth):
         raise ValueError("nothing to detect: the truth is empty")
     found = found.sort_values("score", ascending=False, kind="stable", ignore_index=True)

@@ -26,10 +26,10 @@ KEPT = 40
 
 def of_split(run: Run, split: str = "test") -> tuple[VideoWindow, ...]:
     """The windows of a split on which ``run`` was asked. Raises ``ValueError`` when its videos are others today."""
-    some = windows(run.recipe.data.catalogue(), split, run.recipe.window)
-    if [window.id for window in some] != run.predictions(split).ids.tolist():
+    selected = windows(run.recipe.data.catalogue(), split, run.recipe.window)
+    if [window.id for window in selected] != run.predictions(split).ids.tolist():
         raise ValueError(f"{run.folder} was asked about other videos than today's {split}: delete it to train it again")
-    return some
+    return selected
 
 
 def found_by(run: Run, split: str = "test", *, sigma: float = 0.5, kept: int = KEPT) -> pd.DataFrame:
@@ -58,9 +58,9 @@ def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, repl
     columns = [each[0].tious.index(t) for t in (AVERAGES[name] if name in AVERAGES else [float(name)])]
     found = []
     for one in each:
-        some = replace(one, tious=tuple(one.tious[c] for c in columns), true=one.true[:, columns])
+        selected = replace(one, tious=tuple(one.tious[c] for c in columns), true=one.true[:, columns])
         few = np.array_split(weights, -(-len(weights) // 500))  # at a time, for memory's sake
-        found.append(np.concatenate([np.nanmean(some.average_precision(videos, part), 1).mean(1) for part in few]))
+        found.append(np.concatenate([np.nanmean(selected.average_precision(videos, part), 1).mean(1) for part in few]))
     return 100 * np.stack(found)
 
 

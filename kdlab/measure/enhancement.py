@@ -44,8 +44,8 @@ def scores(raw: np.ndarray, enhanced: np.ndarray, twin: np.ndarray | None = None
     if twin is not None:
         with np.errstate(divide="ignore"):  # the twin itself: infinitely many decibels
             found["psnr"] = float(peak_signal_noise_ratio(twin, enhanced, data_range=255))
-        some = np.unique(np.linspace(0, len(raw) - 1, 8).round().astype(int))
-        found["ssim"] = float(np.mean([structural_similarity(twin[t], enhanced[t], channel_axis=-1) for t in some]))
+        frames = np.unique(np.linspace(0, len(raw) - 1, 8).round().astype(int))
+        found["ssim"] = float(np.mean([structural_similarity(twin[t], enhanced[t], channel_axis=-1) for t in frames]))
     return found
 
 

@@ -108,7 +108,7 @@ class Trace(NamedTuple):
 
 
 class _Block:
-    """The probes of one block: what they ``saw``, and from their images how much such probes differ.
+    """The probes of one block: their ``values``, and from their images how much such probes differ.
 
     Let d = v ∘ Hv be a probe's numbers, of which it sees the sum. Each has the variance Σ_{j≠i} H_ij² under random
     signs, and their sum has twice the sum of these. So 2 Σ‖d − mean d‖² / (n − 1) is that variance without bias; and as
@@ -117,18 +117,18 @@ class _Block:
     """
 
     def __init__(self):
-        self.saw, self.mean, self.apart = [], 0.0, 0.0
+        self.values, self.mean, self.apart = [], 0.0, 0.0
 
     def add(self, numbers: torch.Tensor) -> None:
-        self.saw.append(sum(float(part.sum(dtype=torch.float64)) for part in numbers.split(PIECE)))
+        self.values.append(sum(float(part.sum(dtype=torch.float64)) for part in numbers.split(PIECE)))
         away = numbers - self.mean
-        self.mean = self.mean + away / len(self.saw)
-        self.apart += dot(away, away) * (len(self.saw) - 1) / len(self.saw)
+        self.mean = self.mean + away / len(self.values)
+        self.apart += dot(away, away) * (len(self.values) - 1) / len(self.values)
 
     @property
     def spread(self) -> float:
         """Standard deviation of what one probe sees."""
-        return (2 * self.apart / (len(self.saw) - 1)) ** 0.5
+        return (2 * self.apart / (len(self.values) - 1)) ** 0.5
 
 
 def _signs(operator, count: int, size: int, generator: torch.Generator) -> torch.Tensor:
@@ -157,8 +157,8 @@ def _steps(operator, steps: int, start: torch.Tensor | None, seed: int) -> Itera
         beside.append(dot(w, w) ** 0.5)
         if m == len(basis):  # most searches end long before ``steps``
             basis = torch.cat([basis, basis.new_empty(min(m, steps + 1 - m), operator.size)])
-        for part, its in zip(w.split(PIECE), basis[m].split(PIECE), strict=True):
-            its.copy_(part.div_(beside[-1] or 1.0))
+        for part, piece in zip(w.split(PIECE), basis[m].split(PIECE), strict=True):
+            piece.copy_(part.div_(beside[-1] or 1.0))
         yield Krylov(basis[:m], np.array(diagonal), np.array(beside), basis[m])
         if beside[-1] <= 100 * torch.finfo(operator.dtype).eps * np.abs(diagonal + beside).max():
             return
@@ -217,20 +217,20 @@ def trace(operator, known: Krylov | None = None, relative_error: float = 0.02, m
     captured = known.captured if known else 0.0
     while True:
         for turn in range(max(wanted)):  # probes of one turn are as large as one vector
-            some = [b for b in range(len(blocks)) if len(all_of[b].saw) <= turn < wanted[b]]
-            rows = [_signs(operator, 1, blocks[b].stop - blocks[b].start, generator)[0] for b in some]
-            for b, row, image in zip(some, rows, operator.within(list(zip(some, rows, strict=True))), strict=True):
+            due = [b for b in range(len(blocks)) if len(all_of[b].values) <= turn < wanted[b]]
+            rows = [_signs(operator, 1, blocks[b].stop - blocks[b].start, generator)[0] for b in due]
+            for b, row, image in zip(due, rows, operator.within(list(zip(due, rows, strict=True))), strict=True):
                 all_of[b].add(row * (known.outside(blocks[b], row, image) if known else image))
-        counts, spread = np.array([len(b.saw) for b in all_of]), np.array([b.spread for b in all_of])
+        counts, spread = np.array([len(b.values) for b in all_of]), np.array([b.spread for b in all_of])
         # One degree of freedom a probe, whichever block it is in: images tell more, but what probes see is skew.
         widened = student.ppf(0.975, sum(counts - 1)) / norm.ppf(0.975)
-        value = captured + sum(np.mean(b.saw) for b in all_of)
+        value = captured + sum(np.mean(b.values) for b in all_of)
         error, allowed = float(widened * np.sqrt((spread**2 / counts).sum())), relative_error * abs(value)
         with np.errstate(divide="ignore", invalid="ignore"):
             ideal = np.nan_to_num(spread * spread.sum() * (widened / allowed) ** 2, nan=0.0)
         wanted = np.minimum(np.clip(np.ceil(ideal), counts, 2 * counts), np.maximum(counts, max_probes)).astype(int)
         if error <= allowed or (wanted == counts).all():
-            return Trace(float(value), error, tuple(np.array(b.saw) for b in all_of), spread)
+            return Trace(float(value), error, tuple(np.array(b.values) for b in all_of), spread)
 
 
 def density(runs: Sequence[Krylov], at: np.ndarray, width: float) -> np.ndarray:

@@ -117,8 +117,8 @@ def fitted(net: nn.Module, train: Pairs, test: Pairs) -> dict[str, float]:
     net.eval()
     row = {}
     with one_thread():
-        for name, some in (("train", train), ("test", test)):
-            logits, labels = torch.cat([net(x) for x, _ in some]), torch.cat([y for _, y in some])
+        for name, pairs in (("train", train), ("test", test)):
+            logits, labels = torch.cat([net(x) for x, _ in pairs]), torch.cat([y for _, y in pairs])
             row[f"{name}_loss"] = float(nn.functional.cross_entropy(logits, labels))
             row[f"{name}_accuracy"] = 100 * float((logits.argmax(1) == labels).float().mean())
     row["gap"] = row["train_accuracy"] - row["test_accuracy"]

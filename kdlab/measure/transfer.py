@@ -19,7 +19,7 @@ from kdlab.train.loop import predict
 from kdlab.train.recipe import UserClips
 from kdlab.train.runs import Run, batches
 
-__all__ = ["PROBES", "asked", "mean_recall", "narrowed", "re_estimated"]
+__all__ = ["PROBES", "logits_on", "mean_recall", "narrowed", "re_estimated"]
 
 
 #: Orders of frames that take time away from a clip: a network that reads motion must fall to chance.
@@ -30,8 +30,8 @@ PROBES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def asked(run: Run, data: Night | UserClips | None = None, view: View | None = None, statistics: bool = False,
-          reorder: Callable | None = None, split: str = "test") -> np.ndarray:
+def logits_on(run: Run, data: Night | UserClips | None = None, view: View | None = None, statistics: bool = False,
+              reorder: Callable | None = None, split: str = "test") -> np.ndarray:
     """What a trained network says of the clips of ``split``: logits ``(N, K)`` of its own classes.
 
     By default of its own clips under its own view; of other ``data``, under another ``view``, with batch-norm
@@ -62,8 +62,8 @@ def mean_recall(correct: np.ndarray, labels: np.ndarray, replicates: int = 5000)
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
     def drawn(seeds: np.ndarray, *clips: np.ndarray) -> float:
-        some = correct[seeds].mean(0)
-        return np.mean([some[of[places]].mean() for of, places in zip(classes, clips, strict=True)])
+        values = correct[seeds].mean(0)
+        return np.mean([values[of[places]].mean() for of, places in zip(classes, clips, strict=True)])
 
     low, high = interval(drawn, len(correct), *map(len, classes), replicates=replicates)
     return 100 * float(np.mean([correct[:, clips].mean() for clips in classes])), 100 * low, 100 * high

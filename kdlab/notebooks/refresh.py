@@ -39,16 +39,16 @@ def stale_notebooks() -> dict[str, str]:
 def _put_back(notebook: Path, executed: Path, profile: str) -> None:
     import nbformat
 
-    ours, theirs = (nbformat.read(path, as_version=4) for path in (notebook, executed))
-    cells = [c for c in theirs.cells if "injected-parameters" not in c.metadata.get("tags", [])]
-    for count, (mine, run) in enumerate(zip(ours.cells, cells, strict=True), 1):
-        if mine.cell_type == "code":
-            mine.execution_count, mine.outputs = count, [_small(output) for output in run.outputs]
-            for output in mine.outputs:
+    committed, fresh = (nbformat.read(path, as_version=4) for path in (notebook, executed))
+    cells = [c for c in fresh.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    for count, (cell, run) in enumerate(zip(committed.cells, cells, strict=True), 1):
+        if cell.cell_type == "code":
+            cell.execution_count, cell.outputs = count, [_small(output) for output in run.outputs]
+            for output in cell.outputs:
                 if "execution_count" in output:
                     output.execution_count = count
-    ours.metadata["kdlab"] = {"profile": profile, "sources": evidence_sources(notebook)}
-    write_atomically(notebook, lambda path: nbformat.write(ours, path))
+    committed.metadata["kdlab"] = {"profile": profile, "sources": evidence_sources(notebook)}
+    write_atomically(notebook, lambda path: nbformat.write(committed, path))
 
 
 def _small(output):

@@ -170,8 +170,8 @@ def _execute(notebook: Path, parameters: dict, partial: Path, stale: dict[str, N
             cell.metadata.papermill.status = "failed"
             stale |= dict.fromkeys(_stale_lines(cell))
             if not isinstance(error, CellExecutionError):
-                told = dict(ename=type(error).__name__, evalue=reason, traceback=[reason])
-                cell.outputs.append(nbformat.v4.new_output("error", **told))
+                content = dict(ename=type(error).__name__, evalue=reason, traceback=[reason])
+                cell.outputs.append(nbformat.v4.new_output("error", **content))
             write()
         if isinstance(error, KeyboardInterrupt):
             raise Interrupted(f"interrupted: {at}: {reason}\nwhat it did so far: {partial}") from None

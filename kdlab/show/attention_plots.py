@@ -72,17 +72,17 @@ def ranked(scores: np.ndarray) -> dict[str, int]:
 
 def gain_bars(table: pd.DataFrame, titles: dict[str, str], metric: str, title: str = "") -> Figure:
     """Of ``studies.attention.gains``: each network's gain over its best baseline, thick 95 %, thin the ledger's."""
-    some = table[table.metric == metric]
+    rows = table[table.metric == metric]
     label = f"{metric.replace('_', ' ')}: points above the best of four maps that know nothing"
-    return effects({titles.get(row.network, row.network): row.gain for row in some.itertuples()}, title, label, near=0)
+    return effects({titles.get(row.network, row.network): row.gain for row in rows.itertuples()}, title, label, near=0)
 
 
 def removal(curves: dict[str, dict[str, np.ndarray]]) -> Figure:
     """Deletion and insertion: whose map → ``measure.attention.fidelity``'s curves ``(N, steps)``, means over clips."""
     fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), sharey=True)
     for ax, what in zip(axes, ("deletion", "insertion"), strict=True):
-        for k, (name, its) in enumerate(curves.items()):
-            mean = its[what].mean(0)
+        for k, (name, values) in enumerate(curves.items()):
+            mean = values[what].mean(0)
             ax.plot(np.linspace(0, 100, len(mean)), 100 * mean, label=name, **drawn(k))
         ax.set(xlabel=f"pixels {'blurred' if what == 'deletion' else 'brought back'} (%)", title=what)
     axes[0].set_ylabel("probability of the label (%)")
@@ -93,8 +93,8 @@ def removal(curves: dict[str, dict[str, np.ndarray]]) -> Figure:
 def randomised(similar: dict[str, dict[str, float]]) -> Figure:
     """How like the original a map stays while weights go, from the logits down: network → layer → correlation."""
     fig, ax = plt.subplots(figsize=(7, 2.8))
-    for k, (name, its) in enumerate(similar.items()):
-        ax.plot(["all trained", *its], [1, *its.values()], label=name, **drawn(k))
+    for k, (name, values) in enumerate(similar.items()):
+        ax.plot(["all trained", *values], [1, *values.values()], label=name, **drawn(k))
     ax.axhline(0, color="grey", linestyle=":", linewidth=1)
     ax.set(ylabel="correlation with its own map", xlabel="at random from the logits down to …", ylim=(-0.25, 1.05))
     ax.legend(fontsize=8)

@@ -32,20 +32,20 @@ def frame_table(path: Path | str) -> pd.DataFrame:
     ``cut_residual`` (values): more than the network's 8 bits hold. Raises what ``modalities`` does.
     """
     rows, sizes = [], scan(path).sizes.tolist()
-    for its, own in zip(modalities(path), modalities(path, accumulated=False), strict=True):
-        row = dict(number=its.number, position=its.number - its.key, kind=its.kind, bytes=sizes[its.number])
-        row |= _energies(its) | {"own": _energies(own)["residual"]}
-        row |= {"moved": _moved(its.motion).mean(), "own_moved": _moved(own.motion).mean()}
-        row["cut_motion"] = _moved(_outside(its.motion, "motion")).mean()
-        row["cut_residual"] = _outside(its.residual, "residual").mean()
+    for frame, own in zip(modalities(path), modalities(path, accumulated=False), strict=True):
+        row = dict(number=frame.number, position=frame.number - frame.key, kind=frame.kind, bytes=sizes[frame.number])
+        row |= _energies(frame) | {"own": _energies(own)["residual"]}
+        row |= {"moved": _moved(frame.motion).mean(), "own_moved": _moved(own.motion).mean()}
+        row["cut_motion"] = _moved(_outside(frame.motion, "motion")).mean()
+        row["cut_residual"] = _outside(frame.residual, "residual").mean()
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _energies(its: Modalities) -> dict[str, float]:
+def _energies(frame: Modalities) -> dict[str, float]:
     # a tenth of NumPy's time, in double precision
-    return {"difference": cv2.norm(its.picture, its.reference, cv2.NORM_L2SQR) / its.picture.size,
-            "residual": cv2.norm(its.residual, cv2.NORM_L2SQR) / its.picture.size}
+    return {"difference": cv2.norm(frame.picture, frame.reference, cv2.NORM_L2SQR) / frame.picture.size,
+            "residual": cv2.norm(frame.residual, cv2.NORM_L2SQR) / frame.picture.size}
 
 
 def _moved(motion: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ def band(values: np.ndarray, units: np.ndarray) -> np.ndarray:
 
 def previous_motion(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     """Numbers ``(P,)`` of a file's P-frames, and their motion since the frame before: int16 (P, H, W, 2), pixels."""
-    found = [(its.number, its.motion) for its in modalities(path, accumulated=False) if its.kind == "P"]
+    found = [(frame.number, frame.motion) for frame in modalities(path, accumulated=False) if frame.kind == "P"]
     return np.array([number for number, _ in found]), np.stack([motion for _, motion in found])
 
 
@@ -107,8 +107,8 @@ def joint_error(motion: np.ndarray, numbers: np.ndarray, joints: np.ndarray) -> 
 def input_counts(paths: Iterable[Path | str]) -> dict[str, np.ndarray]:
     """How often each accumulated ``motion`` and ``residual`` from −255 to 255 occurs in P-frames: int64 (511,)."""
     total = {what: np.zeros(len(_VALUES), np.int64) for what in _CUT}
-    for its in (its for path in paths for its in modalities(path) if its.kind == "P"):
-        for what, values in (("motion", its.motion), ("residual", its.residual)):
+    for frame in (frame for path in paths for frame in modalities(path) if frame.kind == "P"):
+        for what, values in (("motion", frame.motion), ("residual", frame.residual)):
             total[what] += np.bincount(np.clip(values, -255, 255).ravel() + 255, minlength=len(_VALUES))
     return total
 
@@ -125,12 +125,12 @@ def quantised(counts: np.ndarray, what: str) -> dict[str, float]:
 def timeline(streams: dict[str, Stream]) -> Figure:
     """Bytes of each frame over time, I-frames dark and P-frames light: name → what ``scan`` says of the file."""
     fig, axes = plt.subplots(len(streams), 1, figsize=(8, 1.7 * len(streams)), squeeze=False, sharex=True)
-    for ax, (name, its) in zip(axes[:, 0], streams.items(), strict=True):
+    for ax, (name, stream) in zip(axes[:, 0], streams.items(), strict=True):
         for kind, colour in (("I", "C0"), ("P", "#f4c27a")):
-            numbers = np.flatnonzero(np.array(list(its.kinds)) == kind)
+            numbers = np.flatnonzero(np.array(list(stream.kinds)) == kind)
             how = dict(color=colour, edgecolor="black", linewidth=0.4, label=f"{kind}-frames ({len(numbers)})")
-            ax.bar(numbers / its.info.fps, its.sizes[numbers], 0.85 / its.info.fps, **how)
-        ax.set(ylabel="bytes", title=name, xlim=(-0.6 / its.info.fps, None))
+            ax.bar(numbers / stream.info.fps, stream.sizes[numbers], 0.85 / stream.info.fps, **how)
+        ax.set(ylabel="bytes", title=name, xlim=(-0.6 / stream.info.fps, None))
     axes[0, 0].legend(fontsize=7, ncols=2, loc="upper right")
     axes[-1, 0].set_xlabel("time (s)")
     return fig
@@ -155,29 +155,29 @@ def fields(rows: dict[str, tuple[np.ndarray, Modalities]], most: float = 8, long
     """Motion as arrows (``longer`` times as long, from where a block came) on a picture uint8 (H, W, 3), and in
     colours: name → the picture, and a frame whose motion is that since the frame before."""
     fig, axes = plt.subplots(len(rows), 2, figsize=(7.4, 3 * len(rows)), squeeze=False)
-    for (left, right), (name, (picture, its)) in zip(axes, rows.items(), strict=True):
+    for (left, right), (name, (picture, frame)) in zip(axes, rows.items(), strict=True):
         grey = luma(picture).astype(np.uint8)
         image(left, grey, f"{name}: vectors, {longer:g} times as long", cmap="gray", vmin=0, vmax=255)
-        b = its.blocks
+        b = frame.blocks
         d = -np.stack([b["motion_x"], b["motion_y"]], 1) / np.maximum(b["motion_scale"], 1)[:, None]  # stored: to where
         places = b["dst_x"] - longer * d[:, 0], b["dst_y"] - longer * d[:, 1]
         how = dict(angles="xy", scale_units="xy", scale=1, width=0.008, edgecolor="black", linewidth=0.6)
         left.quiver(*places, *longer * d.T, color="#ffb000", **how)
-        image(right, flow_colours(its.motion, most), f"whole pixels, {100 * _moved(its.motion).mean():.0f} % moved")
+        image(right, flow_colours(frame.motion, most), f"whole pixels, {100 * _moved(frame.motion).mean():.0f} % moved")
         _wheel(right, most)
     return fig
 
 
-def equation(its: Modalities, accumulated: bool = True, most: float = 20, gain: float = 2) -> Figure:
+def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain: float = 2) -> Figure:
     """A frame as its reference, moved, plus the residual (``gain`` times as strong, around mid grey); ``accumulated``:
     whether the reference is the I-frame, or the frame before."""
-    energies, since = _energies(its), its.key if accumulated else max(its.number - 1, its.key)
+    energies, since = _energies(frame), frame.key if accumulated else max(frame.number - 1, frame.key)
     panels = {
-        f"frame {since}": its.reference,
-        f"motion: {100 * _moved(its.motion).mean():.0f} % moved": flow_colours(its.motion, most),
-        f"frame {since}, moved": (its.picture - its.residual).astype(np.uint8),
-        f"+ residual, times {gain:g}": np.clip(128 + gain * its.residual, 0, 255).astype(np.uint8),
-        f"= frame {its.number} ({its.kind})": its.picture,
+        f"frame {since}": frame.reference,
+        f"motion: {100 * _moved(frame.motion).mean():.0f} % moved": flow_colours(frame.motion, most),
+        f"frame {since}, moved": (frame.picture - frame.residual).astype(np.uint8),
+        f"+ residual, times {gain:g}": np.clip(128 + gain * frame.residual, 0, 255).astype(np.uint8),
+        f"= frame {frame.number} ({frame.kind})": frame.picture,
     }
     fig, axes = plt.subplots(1, len(panels), figsize=(11, 2.1))
     for ax, (title, picture) in zip(axes, panels.items(), strict=True):

@@ -50,12 +50,12 @@ def transfer(rows: pd.DataFrame, titles: dict[str, str]) -> Figure:
     size = 3 * len(folds) + 1.6, 0.28 * len(shown) + 1.4
     fig, axes = plt.subplots(1, len(folds), figsize=size, squeeze=False, sharey=True)
     for ax, fold in zip(axes[0], folds, strict=True):
-        some = rows[rows.fold == fold].pivot_table("value", "condition", "metric")
-        mean, low, high = (some.loc[shown, f"mean_recall{end}"].to_numpy() for end in ("", "_low", "_high"))
+        values = rows[rows.fold == fold].pivot_table("value", "condition", "metric")
+        mean, low, high = (values.loc[shown, f"mean_recall{end}"].to_numpy() for end in ("", "_low", "_high"))
         ax.errorbar(mean, range(len(shown)), xerr=[mean - low, high - mean], fmt="D", color="C0", markersize=5)
-        chance = 100 / sum(metric.startswith("recall:") for metric in some.columns)
+        chance = 100 / sum(metric.startswith("recall:") for metric in values.columns)
         ax.axvline(chance, color="grey", linestyle=":", label="chance")
-        ax.axvline(some.accuracy["majority"], color="grey", linestyle="--", label="best constant answer (accuracy)")
+        ax.axvline(values.accuracy["majority"], color="grey", linestyle="--", label="best constant answer (accuracy)")
         in_rows(ax, [titles[c] for c in shown], title=f"tested on fold {fold}", xlim=(0, 100))
         ax.set_xlabel("mean recall over the classes (%)\nbar: 95 % over seeds and clips")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=7, loc="outside lower center", ncols=2)

@@ -27,17 +27,17 @@ def about(scores: Scores, titles: Mapping[str, str]) -> str:
     conditions named by ``titles`` lie above that answer by their 95 % interval."""
     clips, groups = len(scores.labels), len(np.unique(scores.units))
     if groups == clips:
-        said = [f"Intervals are over {clips} test clips, each a group of its own.",
-                "Where clips share a place or a person and no group says so, intervals are too narrow."]
+        lines = [f"Intervals are over {clips} test clips, each a group of its own.",
+                 "Where clips share a place or a person and no group says so, intervals are too narrow."]
     else:
-        said = [f"Intervals are over {groups} groups (as your table or folders name them) of {clips} test clips."]
-    said.append(f"Best constant answer {best_constant(scores):.1f} %, chance {100 / len(scores.classes):.1f} %.")
+        lines = [f"Intervals are over {groups} groups (as your table or folders name them) of {clips} test clips."]
+    lines.append(f"Best constant answer {best_constant(scores):.1f} %, chance {100 / len(scores.classes):.1f} %.")
     constant = np.tile(scores.labels == np.bincount(scores.labels).argmax(), (len(scores.seeds), 1))
     shown = [c for c in titles if c in scores.predicted]
     above = [titles[c] for c in shown if effect(scores.correct(c), constant, scores.units).low > 0]
-    said.append(f"Above the constant answer by their 95 % interval: {', '.join(above) or 'none'}.")
+    lines.append(f"Above the constant answer by their 95 % interval: {', '.join(above) or 'none'}.")
     if len(above) < len(shown):
-        said += ["A network that is not above it tells nothing about methods. In small sets a class is often recorded",
-                 "in few places; a network trained from nothing learns the places, and the test clips lie in others.",
-                 "More places a class help, or networks pre-trained elsewhere."]
-    return "\n".join(said)
+        lines += ["A network that is not above it tells nothing about methods. In small sets a class is often recorded",
+                  "in few places; a network trained from nothing learns the places, and the test clips lie in others.",
+                  "More places a class help, or networks pre-trained elsewhere."]
+    return "\n".join(lines)

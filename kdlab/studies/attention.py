@@ -105,7 +105,7 @@ def gains(looks: dict[str, np.ndarray], conditions: Iterable[str], metrics: Iter
     """Each network's score, that of the best of four baselines (percent), and its gain over it (points)."""
     table = []
     for condition, metric in itertools.product(conditions, metrics):
-        levels = {name: mean(looks, metric, its) for name, its in beside(condition).items()}
+        levels = {name: mean(looks, metric, other) for name, other in beside(condition).items()}
         best = max(levels, key=levels.get)
         gain = compared(looks, metric, condition, beside(condition)[best])
         score = mean(looks, metric, condition)
@@ -121,7 +121,7 @@ PAIRS = {metric: [("dlkdd", "ce_raw"), ("dlkdd", "same_light")] for metric in (*
 def differences(looks: dict[str, np.ndarray], pairs: dict[str, list[tuple[str, str]]] = PAIRS) -> pd.DataFrame:
     """Paired differences of the dual-light networks, in points (of correlations: hundredths)."""
     table = [(metric, f"{a} − {b}", e := compared(looks, metric, a, b), reading(e))
-             for metric, some in pairs.items() for a, b in some]
+             for metric, listed in pairs.items() for a, b in listed]
     return pd.DataFrame(table, columns=["metric", "comparison", "effect", "reading"])
 
 
@@ -151,8 +151,8 @@ def _tidy(outcome: Outcome, looks: dict[str, np.ndarray]) -> Iterator[dict]:
             about = dict(condition=condition, seed=scores.seeds[s] if names[0] else "", recipe=names[s])
             yield outcome.row(**about, metric=metric, value=value, unit=unit)
     for condition, names in scores.recipes.items():
-        for seed, right, its in zip(scores.seeds, scores.accuracy(condition), names, strict=True):
-            about = dict(condition=condition, seed=seed, recipe=its)
+        for seed, right, name in zip(scores.seeds, scores.accuracy(condition), names, strict=True):
+            about = dict(condition=condition, seed=seed, recipe=name)
             yield outcome.row(**about, metric="accuracy", value=round(float(right), 4), unit="%")
 
 

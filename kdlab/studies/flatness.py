@@ -75,10 +75,10 @@ def others(size: ExitSize, seeds: int) -> dict[str, list[Recipe]]:
 # --- what is measured ------------------------------------------------------------------------------------------
 
 
-def _line(its: list[dict]) -> str:
+def _line(rows: list[dict]) -> str:
     """A network's rows in one line."""
-    values = {row["metric"]: row["value"] for row in its}
-    return f"{its[0]['condition']}, {its[0]['data']}, seed {its[0]['seed']}: " + (
+    values = {row["metric"]: row["value"] for row in rows}
+    return f"{rows[0]['condition']}, {rows[0]['data']}, seed {rows[0]['seed']}: " + (
         ", ".join(f"{title} {values[m]:.3g}" for m, title in MEASURES.items()) if values["reached"] else "never there")
 
 
@@ -89,8 +89,8 @@ def _tidy(about: dict, values: dict[str, float]) -> list[dict]:
 def measured(net: nn.Module, recipe: Recipe, size: ExitSize) -> dict[str, float]:
     """Metric → value of a trained network: flatness on some training clips, fit and gap on all of them."""
     whole = fitted(net, samples(recipe), samples(_tested(recipe), "test"))
-    some = _flatness(net, samples(recipe, per_class=1 if size.name == "smoke" else CLIPS), size)
-    return some | {"measured_loss": some["train_loss"]} | whole
+    values = _flatness(net, samples(recipe, per_class=1 if size.name == "smoke" else CLIPS), size)
+    return values | {"measured_loss": values["train_loss"]} | whole
 
 
 def each_measured(nets: Sequence[nn.Module], recipes: Sequence[Recipe], size: ExitSize) -> list[dict[str, float]]:
@@ -98,10 +98,10 @@ def each_measured(nets: Sequence[nn.Module], recipes: Sequence[Recipe], size: Ex
     return list(each(measured, nets, recipes, repeat(size)))
 
 
-def _flatness(net: nn.Module, some: Pairs, size: ExitSize) -> dict[str, float]:
+def _flatness(net: nn.Module, pairs: Pairs, size: ExitSize) -> dict[str, float]:
     """Where Lanczos does not converge no number is made up: all are nan."""
     try:
-        return flatness(net, some, **(SMOKE_EFFORT if size.name == "smoke" else EFFORT))
+        return flatness(net, pairs, **(SMOKE_EFFORT if size.name == "smoke" else EFFORT))
     except NotConverged as error:
         print(f"not measured: {error}")
         return dict.fromkeys(("train_loss", *MEASURES), float("nan")) | {"not_converged": 1.0}

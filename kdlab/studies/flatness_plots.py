@@ -59,8 +59,8 @@ def _relief(ax: plt.Axes, at: np.ndarray, beside: np.ndarray, losses: np.ndarray
 def surfaces(at: np.ndarray, beside: np.ndarray, losses: dict[str, np.ndarray]) -> Figure:
     """The reliefs of :func:`surface_picture` side by side, name → losses ``(A, B)``, on one scale."""
     fig, axes = plt.subplots(1, len(losses), figsize=(2.7 * len(losses), 2.5), subplot_kw={"projection": "3d"})
-    for ax, (name, its) in zip(np.atleast_1d(axes), losses.items(), strict=True):
-        _relief(ax, at, beside, its)
+    for ax, (name, values) in zip(np.atleast_1d(axes), losses.items(), strict=True):
+        _relief(ax, at, beside, values)
         ax.view_init(35, -60)
         ax.set_title(name)
         ax.tick_params(labelsize=6, pad=-2)
@@ -121,14 +121,14 @@ def bands(curves: dict[str, tuple[np.ndarray, np.ndarray]], title: str = "") -> 
 
 def densities(runs: dict[str, Sequence[Krylov]], title: str = "") -> Figure:
     """Spectral densities from Lanczos runs, modality → runs, a panel each on one axis, with the nodes as ticks."""
-    nodes = {m: np.concatenate([run.ritz()[0] for run in some]) for m, some in runs.items()}
+    nodes = {m: np.concatenate([run.ritz()[0] for run in found]) for m, found in runs.items()}
     low, high = min(map(np.min, nodes.values())), max(map(np.max, nodes.values()))
     width = 0.01 * (high - low)
     at = np.linspace(low - 5 * width, high + 5 * width, 900)
     size = 7, 1.15 * len(runs) + 0.7
     fig, axes = plt.subplots(len(runs), 1, figsize=size, sharex=True, sharey=True, squeeze=False)
-    for ax, (modality, some) in zip(axes[:, 0], runs.items(), strict=True):
-        height = np.maximum(density(some, at, width), 1e-9)
+    for ax, (modality, found) in zip(axes[:, 0], runs.items(), strict=True):
+        height = np.maximum(density(found, at, width), 1e-9)
         ax.fill_between(at, height, 1e-9, color=LOOKS[modality]["color"], alpha=0.35)
         ax.plot(nodes[modality], np.full(nodes[modality].shape, 2e-8), "|", color="black", markersize=7)
         ax.set(yscale="log", ylim=(1e-8, None))
@@ -158,8 +158,8 @@ def orders(tables: dict[str, pd.DataFrame], title: str = "") -> Figure:
     fig, grid = plt.subplots(len(tables), len(MEASURES), figsize=size, squeeze=False, sharex="col")
     for axes, (name, table) in zip(grid, tables.items(), strict=True):
         for ax, measure in zip(axes, MEASURES, strict=True):
-            some = table[table.measure == measure].reset_index(drop=True)
-            for place, line in some.iterrows():
+            selected = table[table.measure == measure].reset_index(drop=True)
+            for place, line in selected.iterrows():
                 for k, modality in enumerate(CLAIMED):
                     if not isinstance(line[modality], tuple):
                         continue
@@ -171,8 +171,8 @@ def orders(tables: dict[str, pd.DataFrame], title: str = "") -> Figure:
                 ax.text(0.98, place + 0.42, line.word.split(":")[0], fontsize=7, color="0.3", **where)
             ax.set_xscale("log")
             ax.xaxis.set_minor_formatter(NullFormatter())
-            rows(ax, [f"{m:g} nats" if ax is axes[0] else "" for m in some["mark"]])
-            ax.set_ylim(bottom=len(some) - 0.3)
+            rows(ax, [f"{m:g} nats" if ax is axes[0] else "" for m in selected["mark"]])
+            ax.set_ylim(bottom=len(selected) - 0.3)
             ax.tick_params(labelsize=7)
             ax.grid(False, axis="y")
         axes[0].set_ylabel(name, fontsize=9)
@@ -189,14 +189,14 @@ def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
     fig, axes = plt.subplots(1, len(columns), figsize=(9.5, 2.5), sharey=True)
     for ax, (column, label) in zip(axes, columns.items(), strict=True):
         trios = ~networks.net.isin(BESIDE)
-        for (modality, data), some in networks[trios].groupby(["modality", "data"]):
+        for (modality, data), points in networks[trios].groupby(["modality", "data"]):
             how = LOOKS[modality] | dict(markersize=5, linestyle="", label=f"{modality}, places tell")
             if data != "night_context":
                 how |= dict(markerfacecolor="white", label=f"{modality}, tell nothing")
-            ax.plot(some[column], some[gap], **how)
-        for net, some in networks[~trios].groupby("net"):
+            ax.plot(points[column], points[gap], **how)
+        for net, points in networks[~trios].groupby("net"):
             colour, mark, title = BESIDE[net]
-            ax.plot(some[column], some[gap], mark, color=colour, markersize=4, label=title)
+            ax.plot(points[column], points[gap], mark, color=colour, markersize=4, label=title)
         ax.set_xlabel(label)
         if column != "train_loss":
             ax.set_xscale("log")

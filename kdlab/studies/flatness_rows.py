@@ -26,8 +26,8 @@ def wide(rows: pd.DataFrame, heads: bool = False) -> pd.DataFrame:
 
     With ``heads`` the internal classifiers instead: ``net`` is then how they were trained, ``mark`` their place.
     """
-    some, of = rows.assign(value=pd.to_numeric(rows.value, errors="coerce")), ["data", "condition", "seed", "recipe"]
-    table = some.pivot_table("value", of, "metric", dropna=False).dropna(how="all").reset_index()
+    tidy, of = rows.assign(value=pd.to_numeric(rows.value, errors="coerce")), ["data", "condition", "seed", "recipe"]
+    table = tidy.pivot_table("value", of, "metric", dropna=False).dropna(how="all").reset_index()
     table[["net", "modality", "mark"]] = table.condition.str.split(":", expand=True)
     return table[table.net.isin(HEADS) == heads].reset_index(drop=True)
 
@@ -107,8 +107,8 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
     for column in (*MEASURES, "train_loss"):
         size, both = abs if column == "train_loss" else float, table[[column, gap]].to_numpy()
 
-        def drawn(some: np.ndarray, size=size, both=both) -> float:
-            at = np.concatenate([places[i] for i in some])
+        def drawn(selected: np.ndarray, size=size, both=both) -> float:
+            at = np.concatenate([places[i] for i in selected])
             return size(_rho(*(stats.rankdata(both[at], axis=0) - (len(at) + 1) / 2).T))
 
         low, high = bootstrapped(drawn, len(places), replicates=replicates)
@@ -126,13 +126,14 @@ def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
     if table.empty:
         return "", "not decided: no networks of this set are measured"
     seeds = rows[(rows.data == data) & rows.condition.str.startswith(f"{net}:")].seed.nunique()
-    said = {f"{mark:g}": at.word.str.split(":").str[0].value_counts() for mark, at in table.groupby("mark", sort=False)}
+    tallies = {f"{mark:g}": at.word.str.split(":").str[0].value_counts()
+               for mark, at in table.groupby("mark", sort=False)}
     effect = "; ".join(f"at {mark} nats " + ", ".join(f"{n} {word}" for word, n in counts.items())
-                       for mark, counts in said.items())
-    usable = {mark: counts for mark, counts in said.items() if "missing" not in counts}
+                       for mark, counts in tallies.items())
+    usable = {mark: counts for mark, counts in tallies.items() if "missing" not in counts}
     for word, verdict in (("as claimed", "supported"), ("against it", "contradicted")):
         if usable and all(counts.get(word, 0) >= 3 for counts in usable.values()):
-            missing = [f"{mark} not {'reached by all' if mark in said else 'measured yet'}"
+            missing = [f"{mark} not {'reached by all' if mark in tallies else 'measured yet'}"
                        for mark in ("0.5", "0.1") if mark not in usable]
             where = f" (at {', '.join(usable)} nats; {', '.join(missing)})" if missing else ""
             return effect, verdict + where + provisional(seeds)

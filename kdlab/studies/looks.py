@@ -88,23 +88,23 @@ def _scored(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @one_thread()
-def _asked(run: Run, clips: Clips, every: int) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray]:
+def _measured(run: Run, clips: Clips, every: int) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray]:
     """What there is to know of one run, by (metric, suffix of the condition), each (N,); and its maps."""
     net, found, maps = run.net(), {}, []
     blind = at_random(net, 1000 + run.recipe.seed)
     for suffix, layer in zip(("", "@before"), stages_of(run.recipe), strict=False):
-        its, other = (grad_cam(some, clips.x, clips.labels, layer) for some in (net, blind))
-        maps.append(its.maps)
-        found |= {(name, suffix): v for name, v in _scored(its.maps, clips.masks).items()}
+        own, other = (grad_cam(network, clips.x, clips.labels, layer) for network in (net, blind))
+        maps.append(own.maps)
+        found |= {(name, suffix): v for name, v in _scored(own.maps, clips.masks).items()}
         found |= {(name, f"untrained:{suffix}"): v for name, v in _scored(other.maps, clips.masks).items()}
-        found["constant", suffix] = its.constant
+        found["constant", suffix] = own.constant
     places = np.arange(0, len(clips.ids), every)
-    few, its = clips.some(places), maps[0][places]
-    for suffix, which in (("", its), ("=other", np.roll(its, len(its) // 2 + 1, 0))):
+    few, own = clips.some(places), maps[0][places]
+    for suffix, which in (("", own), ("=other", np.roll(own, len(own) // 2 + 1, 0))):
         found |= {(name, suffix): area(curve) for name, curve in fidelity(net, few.x, few.labels, which).items()}
     for name, other in cascade(net, downwards(run.recipe), 2000 + run.recipe.seed):
         there = grad_cam(other, few.x, few.labels, stages_of(run.recipe)[0]).maps
-        found["similarity", f"~{name.removeprefix('net.').removeprefix('backbone.')}"] = correlation(its, there)
+        found["similarity", f"~{name.removeprefix('net.').removeprefix('backbone.')}"] = correlation(own, there)
     for key, values in found.items():
         if len(values) < len(clips.ids):  # of every so many clips
             found[key] = np.full(len(clips.ids), np.nan)
@@ -135,22 +135,22 @@ def looked(runs: dict[str, list[Run]], data=None, every: int = 1, say=print) -> 
     """
     found, maps, seen = {}, {}, {}
     for condition, column in runs.items():
-        twin = next((some for some, (view, _) in seen.items() if view == column[0].recipe.view), None)
+        twin = next((other for other, (view, _) in seen.items() if view == column[0].recipe.view), None)
         seen[condition] = column[0].recipe.view, seen[twin][1] if twin else clips_of(column[0].recipe, data)
     every_run = [(run, seen[condition][1]) for condition, column in runs.items() for run in column]
-    answers = each(_asked, *zip(*every_run, strict=True), repeat(every))
+    answers = each(_measured, *zip(*every_run, strict=True), repeat(every))
     with one_thread():
         for condition, column in runs.items():
             clips = seen[condition][1]
-            asked, maps[condition] = zip(*islice(answers, len(column)), strict=True)
-            for metric, suffix in asked[0]:
+            records, maps[condition] = zip(*islice(answers, len(column)), strict=True)
+            for metric, suffix in records[0]:
                 _, blind, at = suffix.rpartition("untrained:")
-                found[f"{metric}/{blind}{condition}{at}"] = np.stack([each[metric, suffix] for each in asked])
+                found[f"{metric}/{blind}{condition}{at}"] = np.stack([each[metric, suffix] for each in records])
             shape = clips.masks.shape
             blind = {"frame_difference": clips.moved} | {
                 make.__name__: np.broadcast_to(make(shape[1:]), shape) for make in (uniform, centred)}
-            for name, some in blind.items():
-                found |= {f"{metric}/{name}:{condition}": v[None] for metric, v in _scored(some, clips.masks).items()}
+            for name, made in blind.items():
+                found |= {f"{metric}/{name}:{condition}": v[None] for metric, v in _scored(made, clips.masks).items()}
             say(f"{condition}: energy inside {100 * np.nanmean(found[f'energy_inside/{condition}']):.1f} %")
         if "dlkdd" in runs:
             found |= _agreement(runs, maps, {name: clips for name, (_, clips) in seen.items()})

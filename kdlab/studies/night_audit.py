@@ -42,9 +42,9 @@ def _recipes(profile: Profile, seed: int) -> dict[str, Recipe]:
         return replace(full, condition=name, data=clips, **changes)
 
     still = {"window": replace(full.window, frames=1)}
-    told = replace(night, context=CONTEXT)
+    contextual = replace(night, context=CONTEXT)
     found = [full, on("one_frame", night, **still), on("background", replace(night, actor=False))]
-    found += [on("full@context", told), on("one_frame@context", told, **still)]
+    found += [on("full@context", contextual), on("one_frame@context", contextual, **still)]
     if not small:
         for n in (n for n in CLIPS if n != train):
             steps = replace(settings, epochs=round(_EPOCHS * train / n))

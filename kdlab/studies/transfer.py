@@ -15,7 +15,7 @@ from kdlab import paths
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, MotionMix, Window
 from kdlab.distill.method import KD
-from kdlab.measure.transfer import PROBES, asked, narrowed
+from kdlab.measure.transfer import PROBES, logits_on, narrowed
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
 from kdlab.study import Outcome, Part, Scores, Study, answers
@@ -73,7 +73,7 @@ def _zero_shot(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
     started, real = _started(runs), runs["finetuned"][0].recipe.data
     ways = {"zero_shot": {}, "zero_shot_adabn": {"statistics": True}}
     for way, how in (ways | {f"zero_shot:{name}": {"reorder": probe} for name, probe in PROBES.items()}).items():
-        logits = [narrowed(asked(start, real, **how), ACTIONS, scores.classes) for start in started]
+        logits = [narrowed(logits_on(start, real, **how), ACTIONS, scores.classes) for start in started]
         scores = answers(scores, way, logits, [start.folder.name for start in started])
     return scores
 
@@ -84,7 +84,7 @@ def _rows(outcome: Outcome) -> list[dict]:
     scores, table = outcome.scores, outcome.rows()
     wanted = np.array([ACTIONS.index(name) for name in scores.classes])[scores.labels]
     for seed, start in zip(scores.seeds, _started(outcome.runs), strict=True):
-        logits = asked(start, outcome.runs["finetuned"][0].recipe.data)
+        logits = logits_on(start, outcome.runs["finetuned"][0].recipe.data)
         right = round(100 * float((logits.argmax(1) == wanted).mean()), 4)
         about = dict(condition="zero_shot", seed=seed, recipe=start.folder.name)
         table.append(outcome.row(**about, metric="accuracy_unmasked", value=right, unit="%"))

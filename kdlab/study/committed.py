@@ -50,26 +50,26 @@ def compare_with_pretrained() -> tuple[list[str], bool]:
     student whose teacher has other weights learns from other targets; its accuracy is told, not judged.
     """
     lines, gaps, good = [], [], True
-    for theirs in committed_runs():
-        folder = paths.runs_dir() / theirs.folder.name
+    for committed in committed_runs():
+        folder = paths.runs_dir() / committed.folder.name
         if not (folder / "run.json").is_file():
             continue
-        mine = Run(folder)
-        ours, their = mine.provenance, theirs.provenance
-        gap = mine.predictions().accuracy - theirs.predictions().accuracy
-        told = "" if np.isnan(gap) else f"accuracy {gap:+.1f} points"
-        if all(ours[k] == their[k] for k in ("cpu", "device", "versions")):
-            agrees = ours["weights"] == their["weights"]
+        run = Run(folder)
+        own, their = run.provenance, committed.provenance
+        gap = run.predictions().accuracy - committed.predictions().accuracy
+        message = "" if np.isnan(gap) else f"accuracy {gap:+.1f} points"
+        if all(own[k] == their[k] for k in ("cpu", "device", "versions")):
+            agrees = own["weights"] == their["weights"]
             lines.append(f"{folder.name}: {'the same bits' if agrees else 'OTHER bits, on the same kind of CPU'}")
-        elif ours["needed"] != their["needed"]:
+        elif own["needed"] != their["needed"]:
             agrees = True
-            lines.append(f"{folder.name}: its teacher was trained on another kind of CPU; {told or 'not judged'}")
+            lines.append(f"{folder.name}: its teacher was trained on another kind of CPU; {message or 'not judged'}")
         else:
-            losses = np.abs(np.subtract(ours["first_losses"], their["first_losses"])).max()
+            losses = np.abs(np.subtract(own["first_losses"], their["first_losses"])).max()
             agrees = losses <= 1e-3
-            gaps += [gap] if told else []
+            gaps += [gap] if message else []
             lines.append(f"{folder.name}: another CPU or other versions; first losses within {losses:.1g}"
-                         f"{'' if agrees else ': TOO FAR'}{told and ', '}{told}")
+                         f"{'' if agrees else ': TOO FAR'}{message and ', '}{message}")
         good &= bool(agrees)
     if gaps:
         # More than 3 points, and more than runs scatter: one of a few demo runs alone can move by twelve.

@@ -145,13 +145,13 @@ class Claim:
         each, controls = gains(self.baselines), gains(_titled(self.controls))
         if isinstance(self.baseline, str):
             (effect,) = each.values()
-            told, word = [str(effect)], verdict(effect, controls)
+            lines, word = [str(effect)], verdict(effect, controls)
         else:
-            told, word = [f"{title} {e}" for title, e in each.items()], together(each, controls)
+            lines, word = [f"{title} {e}" for title, e in each.items()], together(each, controls)
         if isinstance(self.controls, Mapping):
-            told += [f"control {title} {e}" for title, e in controls.items()]
-        said = self.comparison or f"{self.condition} − {', '.join(self.baselines.values())}"
-        return dict(zip(LEDGER, (self.claim, self.says, said, "; ".join(told), word), strict=True))
+            lines += [f"control {title} {e}" for title, e in controls.items()]
+        comparison = self.comparison or f"{self.condition} − {', '.join(self.baselines.values())}"
+        return dict(zip(LEDGER, (self.claim, self.says, comparison, "; ".join(lines), word), strict=True))
 
 
 def _titled(names: Sequence[str]) -> dict[str, str]:

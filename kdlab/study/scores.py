@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import softmax
 
 from kdlab.measure.paired import Effect, effect
-from kdlab.measure.transfer import asked, narrowed
+from kdlab.measure.transfer import logits_on, narrowed
 from kdlab.night import Night
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe, UserClips
@@ -39,8 +39,8 @@ class Scores:
 
     def correct(self, condition: str) -> np.ndarray:
         """``(S, N)`` in {0, 1}, or ``(S, N, E)``."""
-        said = self.predicted[condition]
-        return (said == np.expand_dims(self.labels, tuple(range(1, said.ndim - 1)))).astype(float)
+        predicted = self.predicted[condition]
+        return (predicted == np.expand_dims(self.labels, tuple(range(1, predicted.ndim - 1)))).astype(float)
 
     def accuracy(self, condition: str) -> np.ndarray:
         """Percent, ``(S,)``."""
@@ -160,8 +160,8 @@ def tested(runs: dict[str, list[Run]], data: Night | UserClips, *, unit: str = "
     seeds, labels = tuple(run.recipe.seed for run in next(iter(runs.values()))), np.array([r.label for r in records])
     scores = Scores(tuple(catalogue.classes), seeds, ids, units, labels, **origin(runs))
     for condition, column in runs.items():
-        said = [narrowed(asked(run, data), run.provenance["classes"], scores.classes) for run in column]
-        scores = answers(scores, condition, said, [run.folder.name for run in column])
+        logits = [narrowed(logits_on(run, data), run.provenance["classes"], scores.classes) for run in column]
+        scores = answers(scores, condition, logits, [run.folder.name for run in column])
     return scores
 
 

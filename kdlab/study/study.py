@@ -142,8 +142,8 @@ class Study:
         for part in self.chosen(self.size, 1):
             if name := part.predictions(self.name):
                 files.setdefault(part.data, []).append(paths.figures_dir() / "predictions" / f"{name}.npz")
-        return {data: pooled([Scores.load(file) for file in its]) for data, its in files.items()
-                if all(file.is_file() for file in its)}
+        return {data: pooled([Scores.load(file) for file in folds]) for data, folds in files.items()
+                if all(file.is_file() for file in folds)}
 
     def verdicts(self, scores: Scores) -> pd.DataFrame:
         """A row for each of the claims whose conditions ``scores`` knows."""

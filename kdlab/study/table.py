@@ -31,8 +31,8 @@ def convergence(table: pd.DataFrame, data: str, plain: str = "ce_raw", longer: s
     Surely under two points, the comparison of methods is fair at this budget ("converged"); surely above, the study is
     "under-trained"; "undecided" where the interval holds two.
     """
-    some = table[(table.data == data) & (table.metric == metric) & table.condition.isin([plain, longer])]
-    wide = some.assign(value=some.value.astype(float)).pivot_table(index="seed", columns="condition", values="value")
+    rows = table[(table.data == data) & (table.metric == metric) & table.condition.isin([plain, longer])]
+    wide = rows.assign(value=rows.value.astype(float)).pivot_table(index="seed", columns="condition", values="value")
     if longer not in wide:
         return np.nan, np.inf, "not measured"
     gains = (wide[longer] - wide[plain]).dropna().to_numpy(float)  # the mean over folds, if there are any
@@ -51,7 +51,7 @@ def three_seed_range(values: np.ndarray, seeds: int = 3) -> tuple[float, float]:
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def lies(mine: float, committed: pd.Series, seeds: int) -> str:
+def lies(value: float, committed: pd.Series, seeds: int) -> str:
     """``58.2 lies in 54.1…63.0``, or OUTSIDE: the mean of ``seeds`` new runs in the range that ``committed`` cover."""
     low, high = three_seed_range(committed.to_numpy(float), seeds)
-    return f"{mine:.1f} {'lies in' if low <= mine <= high else 'lies OUTSIDE'} {low:.1f}…{high:.1f}"
+    return f"{value:.1f} {'lies in' if low <= value <= high else 'lies OUTSIDE'} {low:.1f}…{high:.1f}"

@@ -167,14 +167,14 @@ def _bare(net: nn.Module) -> nn.Module:
     return net
 
 
-def _save_checkpoint(path: Path, flat: dict, note: dict, whose: str) -> None:
-    """``whose`` is of :func:`_whose`; a hash over all of it tells a damaged checkpoint from a whole one."""
+def _save_checkpoint(path: Path, flat: dict, note: dict, fingerprint: str) -> None:
+    """``fingerprint`` is of :func:`_fingerprint`; a hash over all of it tells a damaged checkpoint from a whole one."""
     text = json.dumps(note)
-    about = {"note": text, "whose": whose, "check": _check(flat, text)}
+    about = {"note": text, "whose": fingerprint, "check": _check(flat, text)}
     write_atomically(path, lambda p: save_file(flat, p, metadata=about))
 
 
-def _load_checkpoint(path: Path, whose: str, say) -> tuple[dict, dict] | None:
+def _load_checkpoint(path: Path, fingerprint: str, say) -> tuple[dict, dict] | None:
     """Tensors and note of the checkpoint of this very training; None where there is none that can be used."""
     if not path.exists():
         return None
@@ -183,7 +183,7 @@ def _load_checkpoint(path: Path, whose: str, say) -> tuple[dict, dict] | None:
             flat, about = {k: file.get_tensor(k) for k in list(file.keys())}, file.metadata() or {}
         if about["check"] != _check(flat, about["note"]):
             raise ValueError("its content is not what was written")
-        if about["whose"] != whose:
+        if about["whose"] != fingerprint:
             raise ValueError("it is of another training, or was begun with other sources, clips or needed runs")
         return flat, json.loads(about["note"])
     except Exception as error:  # broken bytes make the reader raise anything, from KeyError to TypeError
@@ -200,7 +200,7 @@ def _check(flat: dict[str, torch.Tensor], text: str) -> str:
     return digest.hexdigest()
 
 
-def _whose(method, nets, owned, *others) -> str:
+def _fingerprint(method, nets, owned, *others) -> str:
     """What a checkpoint and the training that goes on from it have in common."""
     shapes = [(name, k, tuple(v.shape)) for name in owned for k, v in _bare(nets[name]).state_dict().items()]
     return hashlib.sha256(repr((type(method).__qualname__, shapes, *others)).encode()).hexdigest()
@@ -248,8 +248,8 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
         prepared = method.prepare(nets, (batch.to(fabric.device) for batch in train.evaluation()))
 
     start, history, first_losses, cpu_before = 0, [], [], 0.0
-    whose = _whose(method, nets, owned, settings, seed, fabric.world_size, identity)
-    if checkpoint is not None and (found := _load_checkpoint(checkpoint, whose, say)):
+    fingerprint = _fingerprint(method, nets, owned, settings, seed, fabric.world_size, identity)
+    if checkpoint is not None and (found := _load_checkpoint(checkpoint, fingerprint, say)):
         flat, note = found
         _unpack(flat, nets, owned, optimisers)
         start, history, first_losses, cpu_before = (note[k] for k in ("step", "history", "first_losses", "cpu_seconds"))
@@ -290,7 +290,7 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
             if checkpoint is not None and fabric.is_global_zero:
                 used = cpu_before + time.process_time() - clock
                 note = {"step": step + 1, "history": history, "first_losses": first_losses, "cpu_seconds": used}
-                _save_checkpoint(checkpoint, _pack(nets, owned, optimisers), note, whose)
+                _save_checkpoint(checkpoint, _pack(nets, owned, optimisers), note, fingerprint)
 
     nets = {name: _bare(net).eval() for name, net in nets.items()}
     used = cpu_before + time.process_time() - clock

@@ -61,11 +61,11 @@ def obtain_all(
     ends the workers and loses at most the epochs since the last checkpoints. Finished runs are kept; the same call
     goes on from there.
     """
-    told: dict[str, None] = {}
+    messages: dict[str, None] = {}
 
     def say_once(line: str) -> None:  # what is stale is seen here, and again where it is trained
-        if line not in told:
-            told[line] = None
+        if line not in messages:
+            messages[line] = None
             say(line)
 
     alone = launched().world == 1  # under torchrun all processes train each run together

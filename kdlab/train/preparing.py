@@ -74,9 +74,9 @@ def rehearse(recipe: Recipe) -> None:
         except _Untrained.Asked:
             return  # for what only the trained teacher can say
         except Exception as error:
-            told = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            message = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"{type(recipe.method).__qualname__} fails in the first step of {recipe.stem}, whose "
-                             f"networks are {', '.join(nets)}: {told}") from error
+                             f"networks are {', '.join(nets)}: {message}") from error
 
 
 class _Untrained(dict):
@@ -136,8 +136,8 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
     if teacher := needed.get("teacher"):
         nets["teacher"] = _taught_by(teacher, catalogue, labelled).eval().requires_grad_(False)
         if labelled:
-            some = replace(train, records=train.records[:: max(1, len(train.records) // 16)])  # of many classes
-            for warning in check_distillation(nets["teacher"], net, next(some.evaluation())):
+            sample = replace(train, records=train.records[:: max(1, len(train.records) // 16)])  # of many classes
+            for warning in check_distillation(nets["teacher"], net, next(sample.evaluation())):
                 say(f"{recipe.name}: {warning}")
         if recipe.settings.precision == "bf16":  # elsewhere the bits of what is committed would change
             nets["teacher"] = in_bf16(nets["teacher"] if hasattr(recipe.method, "taps") else folded(nets["teacher"]))
@@ -145,23 +145,23 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
         nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed, needed)
 
     def answers(student: nn.Module, split: str):
-        some = batches(recipe, split, {"student": recipe.view})
-        if not some.records:
+        loaded = batches(recipe, split, {"student": recipe.view})
+        if not loaded.records:
             return (), None
         # Tables of labels are as long as the fullest window of their batch needs, so they do not stack.
-        shown = (b if labelled else replace(b, labels=torch.zeros(len(b.ids))) for b in some.evaluation())
-        return some.records, predict(student, shown, "student")[0]
+        shown = (b if labelled else replace(b, labels=torch.zeros(len(b.ids))) for b in loaded.evaluation())
+        return loaded.records, predict(student, shown, "student")[0]
 
     return Prepared(nets, train, validation if labelled else None, answers)
 
 
 def _taught_by(teacher, catalogue: Catalogue, labelled: bool) -> nn.Module:
     """The network of the run ``teacher`` for the catalogue's classes."""
-    theirs = teacher.provenance["classes"]
-    if not labelled and list(theirs) != list(catalogue.classes):
-        raise ValueError(f"{teacher.folder.name}: the teacher detects {', '.join(theirs)}, the student "
+    classes = teacher.provenance["classes"]
+    if not labelled and list(classes) != list(catalogue.classes):
+        raise ValueError(f"{teacher.folder.name}: the teacher detects {', '.join(classes)}, the student "
                          f"{', '.join(catalogue.classes)}; train both on the same classes")
-    return for_classes(teacher.net(), theirs, catalogue.classes)
+    return for_classes(teacher.net(), classes, catalogue.classes)
 
 
 def _statistics(recipe: Recipe, train: ClipBatches) -> tuple[torch.Tensor, torch.Tensor]:

@@ -206,8 +206,8 @@ def check(recipe: Recipe) -> None:
         if isinstance(part, Recipe):
             _require(part.method, "method", protocols.Method)
     if not _comes_back(recipe):
-        whose = next(part for part in reversed(list(parts(recipe))) if not _comes_back(part))  # the innermost
-        raise ValueError(f"{type(whose).__qualname__} would come back as another than it is: keep nothing in it but "
+        lossy = next(part for part in reversed(list(parts(recipe))) if not _comes_back(part))  # the innermost
+        raise ValueError(f"{type(lossy).__qualname__} would come back as another than it is: keep nothing in it but "
                          "fields that __init__ takes: plain values, tuples and frozen dataclasses that can be compared")
 
 
@@ -252,10 +252,10 @@ def to_json(value, identity: bool = False):
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = value.settled() if hasattr(value, "settled") else value
-        said = [f for f in dataclasses.fields(value)
-                if "unsaid" not in f.metadata or f.metadata["unsaid"] != getattr(value, f.name)]
-        kept = [f for f in said if not identity or f.metadata.get("identity", True)]
-        named = {"name": value.name} if len(kept) < len(said) else {}
+        written = [f for f in dataclasses.fields(value)
+                   if "unsaid" not in f.metadata or f.metadata["unsaid"] != getattr(value, f.name)]
+        kept = [f for f in written if not identity or f.metadata.get("identity", True)]
+        named = {"name": value.name} if len(kept) < len(written) else {}
         named |= {"contents": value.contents()} if identity and hasattr(value, "contents") else {}
         fields = {f.name: to_json(getattr(value, f.name), identity) for f in kept}
         return {"type": f"{home(type(value))}:{type(value).__qualname__}"} | named | fields
@@ -289,12 +289,12 @@ def from_json(value):
 
 def _class(name: str) -> type:
     module, _, qualname = name.partition(":")
-    there, ours = loaded(module), module.split(".")[0] == "kdlab"
-    if ours:
+    there, own = loaded(module), module.split(".")[0] == "kdlab"
+    if own:
         with contextlib.suppress(ModuleNotFoundError):
             there = importlib.import_module(module)
     found = getattr(there, qualname, None)
-    if ours and found is None:
+    if own and found is None:
         raise NotImported(f"the recipe names {name}, which another version of kdlab had; CHANGELOG.md says what is "
                           "there instead")
     if there is None or (found is None and module == "__main__"):

@@ -80,10 +80,10 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training on disk; ``asked`` is the recipe that it was obtained for, if it was."""
+    """A finished training on disk; ``wanted`` is the recipe that it was obtained for, if it was."""
 
     folder: Path
-    asked: Recipe | None = field(default=None, compare=False, repr=False)
+    wanted: Recipe | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self):
         object.__setattr__(self, "folder", Path(self.folder))
@@ -100,8 +100,8 @@ class Run:
     def recipe(self) -> Recipe:
         """The one asked for, else the one written down. Raises :class:`.recipe.NotImported` where that is of a class
         that is not."""
-        if self.asked is not None:
-            return self.asked
+        if self.wanted is not None:
+            return self.wanted
         written = self.provenance["recipe"]
         try:
             return from_json(written)

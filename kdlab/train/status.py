@@ -69,7 +69,7 @@ def table(found: pd.DataFrame, ending: str) -> str:
     """One line a condition, and the total with ``ending``."""
     counts = pd.crosstab(found.training, found.state).reindex(found.training.unique(), columns=STATES, fill_value=0)
     now = found[found.state == "running"].groupby("training").apply(
-        lambda some: ", ".join(f"seed {r.seed}: {r.share:.0%}" for r in some.itertuples()))
+        lambda group: ", ".join(f"seed {r.seed}: {r.share:.0%}" for r in group.itertuples()))
     rows = [(*row, now.get(row[0], "")) for row in counts.itertuples()]
     rows = [("", *STATES, ""), *rows, ("total", *counts.sum(), ending)]
     width = max(len(name) for name, *_ in rows)
@@ -85,7 +85,7 @@ class Board:
 
     def __init__(self, recipes: Iterable[Recipe], done: Mapping, workers: int, say):
         self.recipes, self.done, self.workers, self.passed_on = recipes, done, workers, say
-        self.began = self.told = time.monotonic()
+        self.began = self.printed = time.monotonic()
         with one_look():
             self.names = {recipe: recipe.name for recipe in recipes}
         self.before = standings(recipes, done, self.names).seconds.sum()
@@ -100,21 +100,21 @@ class Board:
 
     def show(self) -> None:
         """Draw it anew, or print a line when it is time for one."""
-        if headless() and time.monotonic() < self.told + 30:
+        if headless() and time.monotonic() < self.printed + 30:
             return
         found, so_far = standings(self.recipes, self.done, self.names), time.monotonic() - self.began
         # CPU seconds a second, which begins as if all workers had been busy for the 20 seconds before this call
         left = seconds_left(found) * (so_far + 20) / (found.seconds.sum() - self.before + 20 * self.workers)
-        ending, counts = f"{timedelta(seconds=round(so_far))} so far, {told(left)}", found.state.value_counts()
+        ending, counts = f"{timedelta(seconds=round(so_far))} so far, {time_left(left)}", found.state.value_counts()
         if headless():
-            self.told = time.monotonic()
+            self.printed = time.monotonic()
             print("trainings:", *(f"{counts.get(state, 0)} {state}," for state in STATES), ending, flush=True)
         else:
             self.bar.n = counts.get("done", 0)
             self.bar.set_postfix_str(f"{counts.get('running', 0)} running, {ending}")
 
 
-def told(left: float) -> str:
+def time_left(left: float) -> str:
     """``about 0:12:05 left``, of seconds."""
     return "unknown time left" if left != left else f"about {timedelta(seconds=round(left))} left"
 

@@ -77,7 +77,7 @@ def test_probes_that_agree_by_chance_do_not_stop_the_search():
         for _ in range(2):
             v = torch.randint(0, 2, (60,), generator=generator).double() * 2 - 1
             block.add(v * (m @ v))
-        claimed.append((block.spread, abs(block.saw[0] - block.saw[1]) / 2**0.5))
+        claimed.append((block.spread, abs(block.values[0] - block.values[1]) / 2**0.5))
     truth = float(2 * (m.square().sum() - m.diagonal().square().sum())) ** 0.5
     ours, sums = np.array(claimed).T
     assert (sums < 0.15 * truth).sum() > 5 and ours.min() > 0.7 * truth

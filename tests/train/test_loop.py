@@ -160,7 +160,7 @@ def test_bf16_where_the_hardware_has_it(monkeypatch):
 def test_a_checkpoint_of_one_process_is_none_of_two(tmp_path):
     """Their batches and statistics are others."""
     nets, owned = {"student": make_net()}, ["student"]
-    one, two = (loop._whose(CrossEntropy(), nets, owned, SETTINGS, 0, processes) for processes in (1, 2))
+    one, two = (loop._fingerprint(CrossEntropy(), nets, owned, SETTINGS, 0, processes) for processes in (1, 2))
     assert one != two
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from kdlab.clips.standardised import Standardised
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.measure.paired import Effect, verdict
-from kdlab.measure.transfer import asked
+from kdlab.measure.transfer import logits_on
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.nets.wrappers import WithStatistics
 from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets
@@ -150,8 +150,8 @@ def _answers(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
     for condition in HEADLINE:
         name, other = ("on_raw", raw) if condition == "ce_enhanced" else ("on_enhanced", runs["ce_enhanced"])
         for suffix, statistics in (("", False), (":adabn", True)):  # re-estimated there
-            said = [asked(run, view=other[0].recipe.view, statistics=statistics) for run in runs[condition]]
-            scores = answers(scores, f"{condition}:{name}{suffix}", said, scores.recipes[condition])
+            outputs = [logits_on(run, view=other[0].recipe.view, statistics=statistics) for run in runs[condition]]
+            scores = answers(scores, f"{condition}:{name}{suffix}", outputs, scores.recipes[condition])
     return scores
 
 

@@ -12,7 +12,7 @@ from kdlab.clips.cache import resize
 from kdlab.clips.views import Raw, View, Window
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
 from kdlab.measure.paired import effect
-from kdlab.measure.transfer import asked
+from kdlab.measure.transfer import logits_on
 from kdlab.night import Night
 from kdlab.papers.dual_light.recipes import TITLES, dual_light, sweep
 from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, fused
@@ -120,7 +120,7 @@ def ledger(scores: Scores, costs: pd.DataFrame | None = None) -> pd.DataFrame:
 def _validated(run: Run, night: Night) -> float:
     """Accuracy in percent on the validation clips of ``night``, which may be more than the run's own."""
     labels = np.array([record.label for record in night.catalogue().split("val")])
-    return round(100 * float((asked(run, night, split="val").argmax(1) == labels).mean()), 4)
+    return round(100 * float((logits_on(run, night, split="val").argmax(1) == labels).mean()), 4)
 
 
 # --- the study -------------------------------------------------------------------------------------------------
