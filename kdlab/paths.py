@@ -5,9 +5,6 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["PlaceError", "cache_bytes", "cache_dir", "data_dir", "figures_are_committed", "figures_dir",
-           "pretrained_dir", "project_root", "real_clips", "real_set", "runs_dir"]
-
 #: Folders of the clone that hold what is committed: no variable may lead a command there.
 _COMMITTED = (".git", "benchmarks", "docs", "figures", "kdlab", "notebooks", "pretrained", "tests", "tools")
 

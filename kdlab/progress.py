@@ -5,8 +5,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
-__all__ = ["headless", "track"]
-
 
 def headless() -> bool:
     """True where nobody watches: ``KDLAB_HEADLESS`` is set (as notebook runners do), or output is no terminal."""

@@ -20,8 +20,6 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["Data", "Method", "Net", "View", "Window", "lacking"]
-
 
 class Data(Protocol):
     """Clips with labels and splits."""

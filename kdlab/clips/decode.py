@@ -26,10 +26,9 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips import decoders
-from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, probe, remembered
+from kdlab.clips.container import DamagedClip, Walk, opened, probe, remembered
+from kdlab.clips.container import VideoInfo as VideoInfo
 from kdlab.clips.timeline import Timeline, timeline
-
-__all__ = ["DamagedClip", "Decoded", "Streamed", "VideoInfo", "each_frame", "gathered", "probe", "read_frames"]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from scipy.special import softmax
 
 from kdlab.values import alike, fraction, whole
 
-__all__ = ["accuracy_interval", "confusion", "confusion_changes", "expected_calibration_error"]
-
 
 def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Interval in percent for one network's accuracy over clips: Wilson's, which stays inside [0, 100].

@@ -21,8 +21,6 @@ from kdlab.clips.views import Raw
 from kdlab.clips.windows import WindowBatches, Windows, windows
 from kdlab.layers import outputs
 
-__all__ = ["ENERGY", "SLIDING", "Trace", "areas", "auc", "inside", "traces"]
-
 #: Windows of the clip networks' length and pixels, about as fast as their clips; each moment is seen in four of them.
 SLIDING = Windows(16, 36, 32, rate=7.5, stride=4)
 ENERGY = "frame energy"

@@ -23,9 +23,6 @@ from kdlab.layers import outputs, reset
 from kdlab.nets.torchvision_video import Grid
 from kdlab.night.make import truth
 
-__all__ = ["SCORES", "Maps", "Unexplainable", "actor_masks", "as_coarse", "cascade", "centred",
-           "correlation", "fidelity", "frame_difference", "grad_cam", "scores", "uniform"]
-
 SCORES = ("pointing_game", "energy_inside", "iou")
 
 

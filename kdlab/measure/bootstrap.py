@@ -11,8 +11,6 @@ import numpy as np
 
 from kdlab.values import whole
 
-__all__ = ["LEVEL", "STRICT", "counts", "ends", "interval"]
-
 LEVEL = 0.95
 #: Fifteen rows of the ledger are read together: 1 − 0.05/15 each.
 STRICT = 1 - 0.05 / 15

@@ -13,8 +13,6 @@ from kdlab.measure.bootstrap import interval
 from kdlab.train.loop import one_thread
 from kdlab.values import alike, positive, whole
 
-__all__ = ["cpu_times", "macs", "parameters", "ratio_interval"]
-
 
 def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
     """Multiply–accumulates of one forward pass on an input of ``shape`` (torch's counter; 1 MAC = 2 FLOP).

@@ -3,8 +3,6 @@
 import cv2
 import numpy as np
 
-__all__ = ["ARID", "colours", "darkness", "level_over_time", "luma"]
-
 #: Where real ARID clips lie (tenth to ninetieth percentile of clips; ``change`` rounded), in the words of `darkness`.
 ARID = {"median": (9.0, 18.0), "p99": (25.0, 105.0), "change": (0.4, 0.8)}
 

@@ -18,8 +18,6 @@ from scipy.special import expit
 from kdlab.clips.windows import VideoWindow
 from kdlab.values import fraction, positive, whole
 
-__all__ = ["AVERAGES", "KINDS", "TIOUS", "Evaluation", "annotated", "decode", "evaluate", "soft_nms", "tiou"]
-
 #: The published averages: of the THUMOS14 challenge (and GenKD), of AFSD and most papers since, and of ActivityNet.
 AVERAGES = {"0.1-0.5": (0.1, 0.2, 0.3, 0.4, 0.5), "0.3-0.7": (0.3, 0.4, 0.5, 0.6, 0.7),
             "0.5:0.05:0.95": (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)}

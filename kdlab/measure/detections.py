@@ -18,8 +18,6 @@ from kdlab.measure.paired import Effect
 from kdlab.train.runs import Run
 from kdlab.values import whole
 
-__all__ = ["KEPT", "effect_of", "found_by", "mean_aps", "of_split", "resampled", "seen_by"]
-
 #: Detections of a video that are kept, the surest, after soft-NMS.
 KEPT = 40
 

@@ -10,8 +10,6 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from kdlab.measure.darkness import luma
 
-__all__ = ["UNITS", "flicker", "score", "scores"]
-
 #: What :func:`scores` and :func:`score` measure, and in which unit.
 UNITS = {"luma": "levels", "entropy": "bits", "flicker": "levels", "psnr": "dB", "ssim": "1", "ms_per_frame": "ms"}
 

@@ -18,8 +18,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from kdlab.train.loop import one_thread, seeded
 from kdlab.values import positive, whole
 
-__all__ = ["Hessian", "Sharpness", "Unmeasurable", "flat", "sharpness"]
-
 #: Into how many stretches a network's weights are cut for its trace. With more of them probes differ less, but each
 #: needs probes of its own (benchmarks/flatness.py).
 BLOCKS = 8

@@ -18,8 +18,6 @@ from scipy.stats import t as student
 
 from kdlab.train.loop import seeded
 
-__all__ = ["Extremes", "Krylov", "NotConverged", "Scaled", "Trace", "density", "dot", "extremes", "lanczos", "trace"]
-
 #: Weights taken at a time in sums and differences of vectors: what stays in a processor's cache costs hardly anything,
 #: copies of millions in another precision as much as a product.
 PIECE = 1 << 16

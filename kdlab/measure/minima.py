@@ -20,8 +20,6 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import batches
 from kdlab.values import positive, whole
 
-__all__ = ["RADII", "RISES", "UNITS", "Pairs", "curves", "fitted", "flatness", "samples", "walked"]
-
 #: Mini-batches ``(inputs, labels)``.
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]
 #: Radii of SAM's and ASAM's balls.

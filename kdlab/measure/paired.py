@@ -13,8 +13,6 @@ from scipy import stats
 from kdlab.measure.bootstrap import LEVEL, STRICT, counts, ends
 from kdlab.values import whole
 
-__all__ = ["Effect", "effect", "needed", "provisional", "together", "verdict"]
-
 #: A word from fewer seeds is provisional: the bootstrap of few values knows little of their spread.
 ENOUGH_SEEDS = 10
 

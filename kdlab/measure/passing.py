@@ -30,8 +30,6 @@ from kdlab.train.recipe import Recipe, to_json
 from kdlab.train.runs import obtain
 from kdlab.values import positive
 
-__all__ = ["WITHIN", "Passing", "each_passing", "passing"]
-
 #: A network is *at* a mark when its loss is that of the mark, give or take so much of it.
 WITHIN = 0.15
 

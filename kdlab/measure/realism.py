@@ -11,8 +11,6 @@ from kdlab.clips.decode import read_frames
 from kdlab.measure.darkness import ARID, darkness
 from kdlab.night import truth
 
-__all__ = ["MARKS", "marks", "summary", "vectors_inside"]
-
 #: Where a clip should lie, in the words of :func:`marks`; for movement there is no upper end.
 MARKS = ARID | {"vectors": (5.0, np.inf)}
 

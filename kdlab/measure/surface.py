@@ -17,8 +17,6 @@ from kdlab.nets.video import load_weights
 from kdlab.train.loop import seeded
 from kdlab.values import positive, whole
 
-__all__ = ["Path", "curvature", "curve", "filter_direction", "filter_scale", "path", "surface", "width"]
-
 
 def _filters(hessian: Hessian, rows: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """``rows`` of each weight as ``(filters, filter size)``, flat; 0 for biases and the parameters of norms."""

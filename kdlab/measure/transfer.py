@@ -19,9 +19,6 @@ from kdlab.train.loop import predict
 from kdlab.train.recipe import UserClips
 from kdlab.train.runs import Run, batches
 
-__all__ = ["PROBES", "logits_on", "mean_recall", "narrowed", "re_estimated"]
-
-
 #: Orders of frames that take time away from a clip: a network that reads motion must fall to chance.
 PROBES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "frozen": lambda frames: np.full_like(frames, frames[len(frames) // 2]),

@@ -8,8 +8,6 @@ from kdlab.night.make import night_catalogue
 from kdlab.night.spec import Night
 from kdlab.night.untrimmed import Untrimmed, untrimmed_catalogue
 
-__all__ = ["NightStream", "UntrimmedStream"]
-
 
 @dataclass(frozen=True)
 class NightStream:

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["NEVER", "why_not"]
-
 #: The notebooks that take no clips but kdlab's, by their numbers.
 NEVER = {"09": "it scores maps against the actor's outline in every frame, which is known of kdlab's own clips alone"}
 

@@ -13,8 +13,6 @@ from kdlab.clips.enhance import Gamma
 from kdlab.show.plots import drawn, effects, image
 from kdlab.show.widgets import explore
 
-__all__ = ["gain_bars", "look_widget", "looks_picture", "ranked", "randomised", "removal"]
-
 #: How a map lies over a frame.
 HEAT = dict(cmap="inferno", vmin=0, vmax=1, alpha=0.55)
 

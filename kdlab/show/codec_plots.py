@@ -16,9 +16,6 @@ from kdlab.measure.darkness import luma
 from kdlab.measure.paired import effect
 from kdlab.show.plots import drawn, image
 
-__all__ = ["along_gop", "band", "between", "equation", "fields", "flow_colours", "frame_table", "histograms",
-           "input_counts", "joint_error", "on_actor", "previous_motion", "quantised", "timeline"]
-
 _RIGHT = np.array([0.4, -0.107, -0.5])  # from grey to orange, of equal luma; the other way to blue
 _VALUES = np.arange(-255, 256)  # of a histogram of motion or residual
 _CUT = {"motion": (-20, 20), "residual": (-128, 127)}  # pixels, grey levels: the network's input is clipped beyond

@@ -8,8 +8,6 @@ from matplotlib.figure import Figure
 from kdlab.show.plots import image
 from kdlab.show.plots import rows as in_rows
 
-__all__ = ["accuracy_curves", "transfer", "wall"]
-
 _SCORES = {"psnr": "PSNR {:.1f} dB", "ssim": "SSIM {:.2f}", "flicker": "flicker {:.1f}"}
 
 

@@ -6,8 +6,6 @@ from kdlab import __version__
 from kdlab.show.plots import style
 from kdlab.train.sizes import Profile, current
 
-__all__ = ["opening"]
-
 
 def opening(profile: str | None = None, data: str | None = None) -> Profile:
     """Set the style, print the provenance line, return the :class:`kdlab.train.sizes.Profile` called ``profile``."""

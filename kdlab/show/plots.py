@@ -16,10 +16,6 @@ from kdlab.measure.darkness import luma
 from kdlab.measure.paired import Effect
 from kdlab.study import Scores
 
-__all__ = ["accuracies", "beside", "calibration", "confusion_pairs", "costs", "curves", "drawn", "effects", "filmstrip",
-           "forest", "heat_map", "image", "interval", "light_and_histograms", "luma_histograms", "note", "numbers",
-           "outlines", "photographs", "recalls", "rows", "soft_target_bars", "standardised", "style", "traces"]
-
 #: What :func:`effects` shows, and how.
 DIFFERENCE = "difference in test accuracy (points)\nthick 95 %, thin ledger's level, grey within ± 2"
 

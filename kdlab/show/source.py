@@ -4,8 +4,6 @@ import inspect
 
 from IPython.display import Code
 
-__all__ = ["source"]
-
 
 def source(thing) -> Code:
     """The source of a function, class or module of kdlab as a notebook display."""

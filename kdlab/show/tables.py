@@ -3,8 +3,6 @@
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-__all__ = ["table"]
-
 
 def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
     """``rows`` as a notebook display with texts in full (a plain DataFrame cuts them at 50 letters)."""

@@ -19,9 +19,6 @@ from kdlab.show.codec_plots import equation
 from kdlab.show.plots import light_and_histograms, soft_target_bars
 from kdlab.values import positive
 
-__all__ = ["explore", "exposure_picture", "exposure_widget", "gop_picture", "gop_widget", "temperature_picture",
-           "temperature_widget"]
-
 _SETTLED = 4  # frames that the camera's denoiser needs before its running mean has settled
 
 

@@ -8,8 +8,6 @@ from kdlab.clips.splits import SPLITS
 from kdlab.measure.paired import effect
 from kdlab.study import Scores
 
-__all__ = ["about", "best_constant", "numbers"]
-
 
 def numbers(data, what: str = "clips") -> str:
     """``60/12/18 clips``: how many to train, choose and test on."""

@@ -28,10 +28,6 @@ from kdlab.study import Outcome, Part, Study, load_arrays
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, AttentionSize, ExitSize, GenerativeSize, current
 
-__all__ = ["BASELINES", "DATA", "GENERATIVE", "PAIRS", "TITLES", "available", "compared", "differences", "gains",
-           "load_looks", "mean", "parts", "reading", "study"]
-
-
 #: The sets, and how they read.
 DATA = {"night": "dual light: dark clips", "night_context": "compressed video: places tell",
         "night_bright": "GenKD: bright clips"}

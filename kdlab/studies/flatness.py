@@ -35,9 +35,6 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.sizes import ExitSize, FlatnessSize, GenerativeSize, current
 
-__all__ = ["CLIPS", "MARKS", "NETS", "SETS", "each_measured", "exits", "ledger", "marks", "measured",
-           "networks", "others", "study"]
-
 STUDY = current("study", FlatnessSize)
 SETS = {"night_context": 0.9, "night_bright": 0.0}
 NETS = {"matched": matched, "tiny": tiny}

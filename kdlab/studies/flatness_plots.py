@@ -19,9 +19,6 @@ from kdlab.show.plots import drawn, interval, rows
 from kdlab.show.widgets import explore
 from kdlab.studies.flatness_rows import MEASURES
 
-__all__ = ["bands", "densities", "faked", "forest", "orders", "path_picture", "path_widget", "scatter",
-           "surface_picture", "surface_widget", "surfaces"]
-
 #: Modality → colour, mark and line, greys well apart.
 LOOKS = {modality: drawn(k) for k, modality in enumerate(CLAIMED)}
 #: At how many nats reliefs are cut off.

@@ -11,9 +11,6 @@ from kdlab.measure.bootstrap import interval as bootstrapped
 from kdlab.measure.paired import provisional
 from kdlab.papers.progressive.nets import CLAIMED
 
-__all__ = ["HEADS", "MEASURES", "correlations", "hierarchy", "interval", "ledger", "p1", "p2", "taught",
-           "wide"]
-
 #: How internal classifiers were trained; all other rows are of whole networks.
 HEADS = ("ce_ic", "pkd")
 #: The four pre-registered measures (docs/methods.md, 5), each larger where the minimum is sharper.

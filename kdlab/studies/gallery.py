@@ -24,8 +24,6 @@ from kdlab.studies.flatness_rows import hierarchy
 from kdlab.study import load_rows
 from kdlab.train.sizes import VARIETY
 
-__all__ = ["draw"]
-
 _MARK = {"Software": "kdlab figures, with matplotlib"}
 
 

@@ -27,8 +27,6 @@ from kdlab.train.loop import one_thread
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, batches, find
 
-__all__ = ["Clips", "area", "clips_of", "downwards", "looked", "maps_of", "stages_of"]
-
 
 @dataclass(frozen=True)
 class Clips:

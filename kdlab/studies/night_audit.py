@@ -17,8 +17,6 @@ from kdlab.study import Outcome, Part, Scores, Study, by_condition
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import STUDY, Profile
 
-__all__ = ["CLIPS", "VARIETIES", "columns", "study", "verdicts"]
-
 CLIPS = (10, 20, 40, 80)
 VARIETIES = (0.0, 0.25, 0.5, 1.0)
 #: The probability that place and props tell the class, where a still picture should be enough.

@@ -24,8 +24,6 @@ from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import STUDY, Profile
 
-__all__ = ["FOLDS", "columns", "pretraining", "study"]
-
 FOLDS = ("A", "B")
 
 

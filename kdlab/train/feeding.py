@@ -17,8 +17,6 @@ from torch.fx.proxy import TraceError
 from kdlab.clips.views import Batch, ClipBatches, Draw, View
 from kdlab.launch import precision
 
-__all__ = ["OnDevice", "ahead", "fed", "folded", "in_bf16"]
-
 
 def fed(clips, requests: Iterable[tuple[Sequence[int], torch.Generator]], device: torch.device) -> Iterator[Batch]:
     """``clips.training(indices, generator)`` of each of ``requests``, in order, on ``device``; on CUDA made ahead.
