@@ -15,12 +15,12 @@ from kdlab import paths
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.windows import Windows
-from kdlab.files import write_atomically
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
-from kdlab.ours import begins_with, may_write
 from kdlab.show import plots
 from kdlab.show.attention_plots import looks_picture
+from kdlab.system.files import write_atomically
+from kdlab.system.ours import begins_with, may_write
 from kdlab.train.loop import one_thread
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, batches
@@ -57,7 +57,7 @@ class _OneClip:
 
 def open_run(name: str | Path) -> Run:
     """A finished training: a run's folder, or its name in ``runs/`` or ``pretrained/``. Raises ``ValueError`` with the
-    nearest names, :class:`kdlab.stored.DamagedRun`."""
+    nearest names, :class:`kdlab.system.stored.DamagedRun`."""
     places = [paths.runs_dir(), paths.pretrained_dir()]
     for folder in (Path(name).expanduser(), *(place / name for place in places)):
         if (folder / "run.json").is_file():
@@ -74,7 +74,7 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     ``picture`` (default: ``<clip>.gradcam.png`` in the current folder), where only a picture of this kind is replaced.
 
     Raises ``ValueError`` for a run that does not classify clips, DamagedClip, TooShort or FileNotFoundError for the
-    clip, :class:`kdlab.ours.NotOurs` for the picture's place: all before anything is written.
+    clip, :class:`kdlab.system.ours.NotOurs` for the picture's place: all before anything is written.
     """
     clip = Path(clip)
     picture = Path(f"{clip.stem}.gradcam.png") if picture is None else Path(picture)

@@ -74,13 +74,13 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def command(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
     """Call the command line in this process: ``command("run", "3")`` gives exit code, stdout, stderr."""
-    from kdlab import cli
+    from kdlab.cli import main
 
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
 
     def call(*arguments):
         with pytest.raises(SystemExit) as ended:
-            cli.main([str(argument) for argument in arguments])
+            main.main([str(argument) for argument in arguments])
         return ended.value.code, *capsys.readouterr()
 
     return call

@@ -22,8 +22,8 @@ from kdlab.nets.attention_head import Attended
 from kdlab.nets.video import TinyR2Plus1D, begin_as, build
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.generative.detector import Detector
-from kdlab.sources import ChangedSource, source_hash
 from kdlab.studies.looks import downwards, stages_of
+from kdlab.system.sources import ChangedSource, source_hash
 from kdlab.train import many, runs
 from kdlab.train.loop import Settings
 from kdlab.train.many import obtain_all
@@ -261,7 +261,7 @@ from kdlab.clips.views import Window
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
-from kdlab.sources import source_hash
+from kdlab.system.sources import source_hash
 from kdlab.train.loop import Settings
 from torch import nn''')
     helper = '''class Mean(nn.Module):

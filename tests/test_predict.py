@@ -17,9 +17,9 @@ from kdlab.clips.views import Enhanced, TooShort, Window
 from kdlab.measure.cost import macs
 from kdlab.nets.torchvision_video import TorchvisionVideo
 from kdlab.nets.video import TinyR2Plus1D
-from kdlab.ours import NotOurs
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.predict import open_run, predict
+from kdlab.system.ours import NotOurs
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import committed_runs, obtain

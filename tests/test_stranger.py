@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from kdlab.cli import main
+from kdlab.cli.main import main
 from kdlab.measure.attention import grad_cam
 from kdlab.measure.cost import macs, parameters
 from kdlab.measure.flatness import Hessian, sharpness

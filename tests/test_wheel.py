@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from kdlab import paths
-from kdlab.cli import cli
+from kdlab.cli.main import cli
 from kdlab.notebooks.parameters import CHAPTERS, NotebookError, write_chapters
 from tools.wheel import FOLDERS
 
@@ -59,7 +59,7 @@ def test_a_wheel_works_without_the_repository(tmp_path):
     env |= {"PYTHONPATH": str(tmp_path / "site"), "KDLAB_PROFILE": "smoke", "KDLAB_HEADLESS": "quiet"}
 
     def kdlab(*words, place):
-        done = subprocess.run([sys.executable, "-m", "kdlab.cli", *words], cwd=tmp_path / place, env=env,
+        done = subprocess.run([sys.executable, "-m", "kdlab.cli.main", *words], cwd=tmp_path / place, env=env,
                               capture_output=True, text=True, timeout=500)
         return done.returncode, done.stdout + done.stderr
 

@@ -23,7 +23,6 @@ from kdlab.clips.segments import PaperSegments, Segments
 from kdlab.clips.standardised import Standardised
 from kdlab.clips.views import Enhanced, MotionMix
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
-from kdlab.launch import cpu_features
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.compressed import CoViARNet, matched
 from kdlab.nets.i3d import I3D, TOP
@@ -45,6 +44,7 @@ from kdlab.papers.generative.nets import Gated
 from kdlab.papers.progressive import recipes as progressive_recipes
 from kdlab.papers.progressive.method import SettledCrossEntropy
 from kdlab.papers.progressive.nets import ORDER
+from kdlab.system.launch import cpu_features
 from kdlab.train.loop import Settings
 from kdlab.train.many import in_order, obtain_all
 from kdlab.train.recipe import Recipe

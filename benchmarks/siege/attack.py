@@ -86,7 +86,7 @@ class Attack:
 
     def kdlab(self, *arguments, names: Sequence[str | Path] = ()) -> Ended:
         """The command line in this process; a failure must hold one of the ``names``, if there are any."""
-        from kdlab.cli import main
+        from kdlab.cli.main import main
 
         ended = captured(main, [str(argument) for argument in arguments])
         said = ended.out + ended.err

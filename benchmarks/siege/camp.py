@@ -61,7 +61,7 @@ def warm_up() -> None:
     import nbconvert  # noqa: F401
     import papermill  # noqa: F401
 
-    import kdlab.cli
+    import kdlab.cli.main
     import kdlab.clips.transcode
     import kdlab.notebooks.report
     import kdlab.notebooks.reproduce

@@ -104,7 +104,8 @@ def strange_notes(field: Attack) -> None:
     elif kind == 2:
         path.write_text(path.read_text().replace('"steps": ', '"steps": ' + "9" * 5000))
     elif kind == 3:
-        note["recipe"]["type"] = field.pick(("os:system", "kdlab.nothing:X", "kdlab.cli:main", "kdlab.train.recipe", 7))
+        note["recipe"]["type"] = field.pick(
+            ("os:system", "kdlab.nothing:X", "kdlab.cli.main:main", "kdlab.train.recipe", 7))
     elif kind == 4:
         del note[field.pick(sorted(note))]
     elif kind == 5:

@@ -43,7 +43,7 @@ def streams(field: Attack) -> None:
     ways = ("exec <&-; {}", "{} >&-", "{} 2>&-", "{} | head -1", "{} | true", "{} > /dev/full")
     command = (("data", "list"), ("data", "check", str(field.camp / "clips")), ("--help",), ("clean",))
     way, chosen = field.pick(ways), field.pick(command)
-    line = way.format(f"{sys.executable} -m kdlab.cli {' '.join(chosen)}")
+    line = way.format(f"{sys.executable} -m kdlab.cli.main {' '.join(chosen)}")
     ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, errors="backslashreplace")
     for word in ("Traceback", "Exception ignored"):
         if word in ended.stderr:
@@ -60,7 +60,7 @@ def locales(field: Attack) -> None:
             {"TZ": "nonsense"}, {"LANG": "tr_TR.UTF-8"},
             {"COLUMNS": "1"}, {"COLUMNS": "x", "TERM": "dumb"})
     environment = os.environ | field.pick(ways)
-    ended = subprocess.run([sys.executable, "-m", "kdlab.cli", "data", "check", str(clips)], capture_output=True,
+    ended = subprocess.run([sys.executable, "-m", "kdlab.cli.main", "data", "check", str(clips)], capture_output=True,
                            env=environment)
     said = (ended.stdout + ended.stderr).decode("utf-8", "backslashreplace")
     if "Traceback" in said:

@@ -27,8 +27,8 @@ from kdlab import paths
 from kdlab.clips.container import regular
 from kdlab.clips.decode import each_frame, frame_numbers, gathered
 from kdlab.clips.decoders import raw_name
-from kdlab.files import sweep
-from kdlab.values import not_negative, whole
+from kdlab.system.files import sweep
+from kdlab.system.values import not_negative, whole
 
 #: Frames (H, W, C) in order, one by one or as an array: all, or those at ascending ``indices``.
 Read = Callable[..., Iterable[np.ndarray]]

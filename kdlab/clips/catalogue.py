@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from kdlab.clips.splits import NO_GROUPS, SPLITS, complete_splits, deal_folds, shared_groups, some
 from kdlab.clips.tables import check_label, check_name, read_table, times
 from kdlab.clips.tree import EXPECTED, SPLIT_WORDS, CatalogueError, class_folders, named, refuse_odd, why_no_file
-from kdlab.contents import content_keys
-from kdlab.values import whole
+from kdlab.system.contents import content_keys
+from kdlab.system.values import whole
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -26,10 +26,10 @@ from kdlab.clips.splits import shared_groups, some
 from kdlab.clips.timeline import timeline
 from kdlab.clips.tree import VIDEO_SUFFIXES, CatalogueError, named, why_no_file
 from kdlab.clips.views import ClipBatches
-from kdlab.files import write_atomically
-from kdlab.processes import available_cores, pool
-from kdlab.progress import track
-from kdlab.stored import is_sealed, sealed
+from kdlab.system.files import write_atomically
+from kdlab.system.processes import available_cores, pool
+from kdlab.system.progress import track
+from kdlab.system.stored import is_sealed, sealed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from kdlab.values import positive, whole
+from kdlab.system.values import positive, whole
 
 Clip = Callable[[], Iterator[np.ndarray]]
 Brighten = Callable[[int, np.ndarray], np.ndarray]

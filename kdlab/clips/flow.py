@@ -15,8 +15,8 @@ import numpy as np
 from kdlab.clips.coviar import flip_motion
 from kdlab.clips.decode import DamagedClip, Streamed
 from kdlab.clips.views import Around, Raw, TooShort, View, streamed
-from kdlab.contents import once
-from kdlab.values import positive
+from kdlab.system.contents import once
+from kdlab.system.values import positive
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kdlab.clips.catalogue import Catalogue, CatalogueError
-from kdlab.values import whole
+from kdlab.system.values import whole
 
 
 @dataclass(frozen=True)

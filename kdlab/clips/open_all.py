@@ -17,8 +17,8 @@ import torch
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.views import ClipBatches, TooShort, UnusableClips
-from kdlab.processes import available_cores, pool
-from kdlab.progress import track
+from kdlab.system.processes import available_cores, pool
+from kdlab.system.progress import track
 
 
 def open_all(parts: Sequence[ClipBatches], what: str = "opening clips", patience: float = 5.0) -> None:

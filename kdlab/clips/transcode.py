@@ -22,11 +22,11 @@ from kdlab.clips.container import DamagedClip, Walk, opened
 from kdlab.clips.decode import upright
 from kdlab.clips.tables import read_table
 from kdlab.clips.tree import Tree, named, why_no_file
-from kdlab.files import sweep, write_atomically
-from kdlab.ours import NotOurs, begins_with
-from kdlab.processes import available_cores, pool
-from kdlab.progress import track
-from kdlab.values import whole
+from kdlab.system.files import sweep, write_atomically
+from kdlab.system.ours import NotOurs, begins_with
+from kdlab.system.processes import available_cores, pool
+from kdlab.system.progress import track
+from kdlab.system.values import whole
 
 _LARGEST = 2**13 - 1  # its header has 13 bits for each side
 

@@ -19,8 +19,8 @@ from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import Streamed, each_frame, gathered
 from kdlab.clips.decoders import DECODERS, chosen, raw_name
 from kdlab.clips.timeline import timeline
-from kdlab.sources import view_mark
-from kdlab.values import fraction, positive, whole
+from kdlab.system.sources import view_mark
+from kdlab.system.values import fraction, positive, whole
 
 PART = 256  # frames of a long video that are decoded and cached together where segments of it are wanted
 

@@ -17,7 +17,7 @@ from kdlab.clips.splits import SPLITS
 from kdlab.clips.tables import CatalogueError
 from kdlab.clips.timeline import timeline
 from kdlab.clips.views import Around, Batch, ClipBatches, Draw, View, Window, streamed
-from kdlab.values import positive, whole
+from kdlab.system.values import positive, whole
 
 PADDING, IGNORED = -1, -2  # in the place of a class
 

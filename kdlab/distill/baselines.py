@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from kdlab.distill.losses import check_mixture, kd_loss
 from kdlab.distill.method import CrossEntropy, weighed
 from kdlab.layers import outputs
-from kdlab.values import alike, fraction, not_negative, positive
+from kdlab.system.values import alike, fraction, not_negative, positive
 
 
 def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels: torch.Tensor, temperature: float,

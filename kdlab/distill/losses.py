@@ -6,7 +6,7 @@ Logits in, log-softmax inside: no function here takes probabilities, so none can
 import torch
 from torch.nn import functional as F
 
-from kdlab.values import alike, fraction, not_negative, positive, whole
+from kdlab.system.values import alike, fraction, not_negative, positive, whole
 
 
 def check_mixture(temperature: float, alpha: float) -> None:

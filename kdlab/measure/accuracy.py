@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 from scipy.special import softmax
 
-from kdlab.values import alike, fraction, whole
+from kdlab.system.values import alike, fraction, whole
 
 
 def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, float]:

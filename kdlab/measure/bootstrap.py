@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from kdlab.values import whole
+from kdlab.system.values import whole
 
 LEVEL = 0.95
 #: Fifteen rows of the ledger are read together: 1 − 0.05/15 each.

@@ -10,8 +10,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.measure.bootstrap import interval
+from kdlab.system.values import alike, positive, whole
 from kdlab.train.loop import one_thread
-from kdlab.values import alike, positive, whole
 
 
 def macs(net: nn.Module, shape: tuple[int, ...]) -> int:

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import expit
 
 from kdlab.clips.windows import VideoWindow
-from kdlab.values import fraction, positive, whole
+from kdlab.system.values import fraction, positive, whole
 
 #: The published averages: of the THUMOS14 challenge (and GenKD), of AFSD and most papers since, and of ActivityNet.
 AVERAGES = {"0.1-0.5": (0.1, 0.2, 0.3, 0.4, 0.5), "0.3-0.7": (0.3, 0.4, 0.5, 0.6, 0.7),

@@ -15,8 +15,8 @@ from kdlab.clips.windows import VideoWindow, windows
 from kdlab.measure.bootstrap import counts
 from kdlab.measure.detection import AVERAGES, Evaluation, annotated, decode, evaluate
 from kdlab.measure.paired import Effect
+from kdlab.system.values import whole
 from kdlab.train.runs import Run
-from kdlab.values import whole
 
 #: Detections of a video that are kept, the surest, after soft-NMS.
 KEPT = 40

@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from kdlab.system.values import positive, whole
 from kdlab.train.loop import one_thread, seeded
-from kdlab.values import positive, whole
 
 #: Into how many stretches a network's weights are cut for its trace. With more of them probes differ less, but each
 #: needs probes of its own (benchmarks/flatness.py).

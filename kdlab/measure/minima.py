@@ -15,10 +15,10 @@ from torch import nn
 from kdlab.measure.flatness import Hessian, sharpness
 from kdlab.measure.lanczos import extremes, trace
 from kdlab.measure.surface import curvature, curve, filter_direction, width
+from kdlab.system.values import positive, whole
 from kdlab.train.loop import one_thread
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import batches
-from kdlab.values import positive, whole
 
 #: Mini-batches ``(inputs, labels)``.
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from kdlab.measure.bootstrap import LEVEL, STRICT, counts, ends
-from kdlab.values import whole
+from kdlab.system.values import whole
 
 #: A word from fewer seeds is provisional: the bootstrap of few values knows little of their spread.
 ENOUGH_SEEDS = 10

@@ -14,8 +14,8 @@ from torch import nn
 
 from kdlab.measure.flatness import Hessian, flat
 from kdlab.nets.video import load_weights
+from kdlab.system.values import positive, whole
 from kdlab.train.loop import seeded
-from kdlab.values import positive, whole
 
 
 def _filters(hessian: Hessian, rows: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:

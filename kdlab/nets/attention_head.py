@@ -16,7 +16,7 @@ from kdlab.layers import trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, stages
-from kdlab.values import fraction, whole
+from kdlab.system.values import fraction, whole
 
 
 class TemporalAttention(nn.Module):

@@ -14,7 +14,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from kdlab.nets.pretrained import Statistics, Weights
 from kdlab.nets.wrappers import IMAGENET
-from kdlab.values import fraction, whole
+from kdlab.system.values import fraction, whole
 
 #: The channels of each modality: colours, or the two directions of motion.
 CHANNELS = {"iframe": 3, "motion": 2, "residual": 3}

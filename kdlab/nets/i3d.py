@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.nets.pretrained import Statistics, Weights
-from kdlab.values import fraction, whole
+from kdlab.system.values import fraction, whole
 
 #: Stages with kernels in time, in order. Top-I3D keeps the later ones, Bottom-I3D the earlier, I2D none: ``()``.
 STAGES = ("1a", "2c", "3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")

@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
 from kdlab.nets.pretrained import KINETICS, Statistics, Weights
-from kdlab.values import fraction
+from kdlab.system.values import fraction
 
 
 class OwnMidplanes(Conv2Plus1D):

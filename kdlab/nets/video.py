@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kdlab.values import fraction, whole
+from kdlab.system.values import fraction, whole
 
 
 class WrongWeights(ValueError):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights, stages
-from kdlab.values import finite, positive
+from kdlab.system.values import finite, positive
 
 #: Mean and standard deviation per channel (RGB in [0, 1]) of ImageNet's photographs, which are not dark.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -14,7 +14,7 @@ from kdlab.clips.cache import file_key, resize_one
 from kdlab.clips.decode import Streamed, gathered
 from kdlab.clips.views import Raw, View, streamed
 from kdlab.night.light import LUMA, draw_camera, exposed, linear_from_srgb
-from kdlab.values import positive, whole
+from kdlab.system.values import positive, whole
 
 SIDE = 128  # pixels of the short side at which the camera's noise and blur were measured on real dark clips
 CONTRAST = 7.5  # of the light in dark places, 99th percentile over median: the median over places

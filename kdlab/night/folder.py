@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlab.files import sweep, write_atomically
-from kdlab.ours import NotOurs, may_fill
-from kdlab.processes import available_cores, pool
-from kdlab.progress import track
-from kdlab.sources import files_hash
+from kdlab.system.files import sweep, write_atomically
+from kdlab.system.ours import NotOurs, may_fill
+from kdlab.system.processes import available_cores, pool
+from kdlab.system.progress import track
+from kdlab.system.sources import files_hash
 
 from .codec import write_h264, write_mpeg4
 from .spec import NightError

@@ -18,7 +18,7 @@ import numpy as np
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
-from kdlab.processes import locked
+from kdlab.system.processes import locked
 
 from .body import JOINTS
 from .clip import render_clip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdlab.values import fraction, whole
+from kdlab.system.values import fraction, whole
 
 from .actions import ACTIONS
 

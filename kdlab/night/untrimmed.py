@@ -27,8 +27,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
-from kdlab.processes import locked
-from kdlab.values import finite, whole
+from kdlab.system.processes import locked
+from kdlab.system.values import finite, whole
 
 from . import folder
 from .actions import ACTIONS, ACTIVE_SECONDS, TRAVELLING, Moment, Pose, keys, pose_of

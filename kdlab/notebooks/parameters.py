@@ -14,7 +14,7 @@ from kdlab import paths
 from kdlab.clips.decoders import chosen
 from kdlab.clips.tree import named
 from kdlab.notebooks.own_clips import NEVER
-from kdlab.sources import digest, imports_hash
+from kdlab.system.sources import digest, imports_hash
 
 # The default of a parameter that is not a literal, such as `max_workers = os.cpu_count()`: any value fits it.
 UNKNOWN = object()

@@ -5,9 +5,9 @@ import io
 from pathlib import Path
 
 from kdlab import paths
-from kdlab.files import write_atomically
 from kdlab.notebooks.parameters import all_notebooks, checked_parameters, evidence_sources
 from kdlab.notebooks.run import run_notebook
+from kdlab.system.files import write_atomically
 
 
 def refresh(profile: str = "demo") -> None:

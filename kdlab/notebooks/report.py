@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from kdlab import paths
-from kdlab.files import write_atomically
 from kdlab.notebooks.parameters import find_notebook, fingerprint
 from kdlab.notebooks.run import executed_dir, read_record
-from kdlab.ours import begins_with, may_write
+from kdlab.system.files import write_atomically
+from kdlab.system.ours import begins_with, may_write
 
 # nbconvert's page without the scripts that it loads from the web: RequireJS, MathJax and Mermaid.
 _OFFLINE = """
@@ -26,7 +26,7 @@ def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path
     Pictures are embedded, widgets left out (the static picture after each stays), formulas stay LaTeX source;
     ``code=False`` hides the code. Returns the page and remarks, such as that it was made by other sources than
     today's. Raises ``FileNotFoundError`` when notebook 10 has not been run to its end, and before it begins
-    :class:`kdlab.ours.NotOurs` for an ``output`` that is there and is no report.
+    :class:`kdlab.system.ours.NotOurs` for an ``output`` that is there and is no report.
     """
     import nbformat
     from nbconvert import HTMLExporter

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdlab import paths
-from kdlab.files import StorageFull, sweep, write_atomically
 from kdlab.notebooks.own_clips import why_not
 from kdlab.notebooks.parameters import NotebookError, checked_parameters, effective_parameters, fingerprint, run_name
-from kdlab.ours import may_write
+from kdlab.system.files import StorageFull, sweep, write_atomically
+from kdlab.system.ours import may_write
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def run_notebook(notebook: Path, given: dict[str, object], *, timeout: int | Non
 
     Before a kernel starts raises :class:`NotebookError` or ``FileNotFoundError`` when a parameter does not fit, or the
     clips in ``data`` (:func:`kdlab.notebooks.own_clips.why_not`), and
-    :class:`kdlab.ours.NotOurs` when something else has one of those names; :class:`Interrupted` on Ctrl-C.
+    :class:`kdlab.system.ours.NotOurs` when something else has one of those names; :class:`Interrupted` on Ctrl-C.
     """
     checked = checked_parameters(notebook, given)
     effective = effective_parameters(notebook, checked)

@@ -14,10 +14,10 @@ from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.measure.darkness import colours, luma
 from kdlab.night import Camera, darken
-from kdlab.progress import headless
 from kdlab.show.codec_plots import equation
 from kdlab.show.plots import light_and_histograms, soft_target_bars
-from kdlab.values import positive
+from kdlab.system.progress import headless
+from kdlab.system.values import positive
 
 _SETTLED = 4  # frames that the camera's denoiser needs before its running mean has settled
 

@@ -16,10 +16,8 @@ from itertools import repeat
 import torch
 from torch import nn
 
-from kdlab.files import write_atomically
 from kdlab.measure.lanczos import NotConverged
 from kdlab.measure.minima import UNITS, Pairs, fitted, flatness, samples
-from kdlab.measure.passing import Passing, each_passing
 from kdlab.nets.compressed import matched, tiny
 from kdlab.night.streams import NightStream
 from kdlab.papers.dual_light import study as dual_light_study
@@ -28,9 +26,11 @@ from kdlab.papers.generative import study as generative_study
 from kdlab.papers.progressive.exits import frozen_features
 from kdlab.papers.progressive.nets import ORDER
 from kdlab.papers.progressive.recipes import conditions, night, trio
-from kdlab.processes import each, locked
 from kdlab.studies.flatness_rows import HEADS, MEASURES, ledger
 from kdlab.study import Outcome, Part, Study, beside, by_condition, flat
+from kdlab.system.files import write_atomically
+from kdlab.system.processes import each, locked
+from kdlab.train.passing import Passing, each_passing
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 from kdlab.train.sizes import ExitSize, FlatnessSize, GenerativeSize, current

@@ -6,9 +6,7 @@ import matplotlib.pyplot as plt
 
 from kdlab import paths
 from kdlab.clips.enhance import Clahe, Gamma
-from kdlab.files import write_atomically
 from kdlab.night import Night, render_clip
-from kdlab.ours import begins_with, may_write
 from kdlab.papers.dual_light import controls
 from kdlab.papers.dual_light import study as dual_light_study
 from kdlab.papers.dual_light.recipes import TITLES
@@ -22,6 +20,8 @@ from kdlab.show import attention_plots, plots
 from kdlab.studies import attention, flatness, flatness_plots
 from kdlab.studies.flatness_rows import hierarchy
 from kdlab.study import load_rows
+from kdlab.system.files import write_atomically
+from kdlab.system.ours import begins_with, may_write
 from kdlab.train.sizes import VARIETY
 
 _MARK = {"Software": "kdlab figures, with matplotlib"}
@@ -45,7 +45,7 @@ def _rivals() -> dict[str, tuple[str, str]]:
 def draw() -> list[Path]:
     """Redraw every picture; returns their paths.
 
-    Raises ``FileNotFoundError`` where a study was not run, and before any is written :class:`kdlab.ours.NotOurs`
+    Raises ``FileNotFoundError`` where a study was not run, and before any is written :class:`kdlab.system.ours.NotOurs`
     where ``$KDLAB_FIGURES`` holds a picture of one of these names that kdlab did not draw.
     """
     plots.style()

@@ -22,7 +22,7 @@ from kdlab.measure.attention import (
 )
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import stages
-from kdlab.processes import each
+from kdlab.system.processes import each
 from kdlab.train.loop import one_thread
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, batches, find

@@ -12,8 +12,8 @@ from kdlab.measure.paired import effect
 from kdlab.measure.realism import marks, summary
 from kdlab.night import Night
 from kdlab.papers.dual_light.recipes import dual_light
-from kdlab.progress import track
 from kdlab.study import Outcome, Part, Scores, Study, by_condition
+from kdlab.system.progress import track
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import STUDY, Profile
 

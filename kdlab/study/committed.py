@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kdlab import paths
-from kdlab.sources import source_hash
 from kdlab.study.scores import Scores
+from kdlab.system.sources import source_hash
 from kdlab.train.recipe import Recipe, portable
 from kdlab.train.runs import Run, committed_runs
 

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from kdlab import paths
-from kdlab.files import sweep, write_atomically
-from kdlab.ours import may_write
+from kdlab.system.files import sweep, write_atomically
+from kdlab.system.ours import may_write
 from kdlab.train.runs import Run, publish, save_arrays
 
 COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
@@ -36,7 +36,7 @@ class Evidence:
 
         ``whole``: the size is the committed one, and so is all else that decides how much is trained. ``seeds`` are
         those of each data set: fewer than in the committed table replace nothing there. Raises
-        :class:`kdlab.ours.NotOurs` or ``OSError``, before anything is trained, where it cannot be written.
+        :class:`kdlab.system.ours.NotOurs` or ``OSError``, before anything is trained, where it cannot be written.
         """
         figures = paths.figures_dir()
         had = _seeds(figures / f"{study}.csv")
@@ -51,7 +51,7 @@ class Evidence:
         return cls(study, folder, committed)
 
     def file(self, name: str) -> Path:
-        """The file of predictions ``name``, free to be written. Raises :class:`kdlab.ours.NotOurs` where it is not."""
+        """The file of predictions ``name``, free to be written. Raises ``NotOurs`` where it is not."""
         return may_write(self.folder / "predictions" / f"{name}.npz", _is_predictions, "file of predictions")
 
     def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:

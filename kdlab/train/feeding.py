@@ -15,7 +15,7 @@ from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
 from kdlab.clips.views import Batch, ClipBatches, Draw, View
-from kdlab.launch import precision
+from kdlab.system.launch import precision
 
 
 def fed(clips, requests: Iterable[tuple[Sequence[int], torch.Generator]], device: torch.device) -> Iterator[Batch]:
@@ -66,7 +66,7 @@ def folded(net: nn.Module) -> nn.Module:
 def in_bf16(net: nn.Module) -> nn.Module:
     """``net`` with a forward pass in bf16 mixed precision, its output in fp32: for a frozen teacher in a ``bf16``
     training, whose loop puts only the networks that it trains into mixed precision. Itself where the hardware has no
-    bf16 (:func:`kdlab.launch.precision`)."""
+    bf16 (:func:`kdlab.system.launch.precision`)."""
     if precision("bf16") != "bf16":
         return net
     plain = net.forward

@@ -19,11 +19,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kdlab.clips.views import ClipBatches
-from kdlab.files import write_atomically
-from kdlab.launch import device, launched, meet, precision
 from kdlab.layers import one_thread
+from kdlab.system.files import write_atomically
+from kdlab.system.launch import device, launched, meet, precision
+from kdlab.system.values import not_negative, one_of, positive, whole
 from kdlab.train.feeding import fed
-from kdlab.values import not_negative, one_of, positive, whole
 
 
 class Diverged(ValueError):
@@ -91,7 +91,7 @@ def learning_rate(settings: Settings, step: int, steps: int) -> float:
 
 
 def _fabric(used: str):
-    """Lightning Fabric for the hardware at hand, data-parallel under ``torchrun``; see :mod:`kdlab.launch`.
+    """Lightning Fabric for the hardware at hand, data-parallel under ``torchrun``; see :mod:`kdlab.system.launch`.
 
     The environment is named, because Fabric's own guess takes any allocation of SLURM for a start by ``srun``.
     """
@@ -217,8 +217,8 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
     A checkpoint that is damaged, or of another training or ``identity``, counts as none, which ``say`` is told.
     Under ``torchrun`` the processes share each batch, and batch norm's statistics are those of the first one's part.
     ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
-    :class:`Diverged` at the first loss that is no number, and :class:`kdlab.files.StorageFull` when a checkpoint cannot
-    be written.
+    :class:`Diverged` at the first loss that is no number, and :class:`kdlab.system.files.StorageFull` when a checkpoint
+    cannot be written.
     """
     used = precision(settings.precision)
     if used != settings.precision:

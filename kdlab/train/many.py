@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from kdlab.contents import one_look
-from kdlab.launch import device, launched
-from kdlab.processes import available_cores, in_turn, pool
-from kdlab.sources import in_cell
+from kdlab.system.contents import one_look
+from kdlab.system.launch import device, launched
+from kdlab.system.processes import available_cores, in_turn, pool
+from kdlab.system.sources import in_cell
 from kdlab.train.preparing import open_ahead, rehearse
 from kdlab.train.recipe import Recipe, check
 from kdlab.train.runs import Run, obtain, usable

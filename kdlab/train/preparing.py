@@ -14,7 +14,7 @@ from kdlab.distill.check import check_distillation
 from kdlab.layers import one_thread
 from kdlab.nets.video import begin_as, build
 from kdlab.nets.wrappers import for_classes
-from kdlab.sources import foreign
+from kdlab.system.sources import foreign
 from kdlab.train.feeding import folded, in_bf16
 from kdlab.train.loop import Progress, predict
 from kdlab.train.recipe import Prepared, Recipe

@@ -26,13 +26,13 @@ from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
 from kdlab.clips.tree import named
 from kdlab.clips.views import Raw, View, Window
-from kdlab.contents import once, one_look
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
-from kdlab.sources import home, loaded, parts
+from kdlab.system.contents import once, one_look
+from kdlab.system.sources import home, loaded, parts
+from kdlab.system.values import whole
 from kdlab.train.loop import Settings
-from kdlab.values import whole
 
 
 class NotImported(ValueError):
@@ -53,8 +53,8 @@ class UserClips:
 
     What the clips are (ids, labels, splits, groups, times, contents) is part of a recipe's identity, where they lie is
     not: the same clips elsewhere give the same run, other clips in the same folder another one. They are looked at
-    whenever they are asked for, so this holds while a kernel runs; inside one operation (``kdlab.contents.one_look``)
-    they are looked at once.
+    whenever they are asked for, so this holds while a kernel runs; inside one operation
+    (``kdlab.system.contents.one_look``) they are looked at once.
     """
 
     path: str = field(metadata={"identity": False})

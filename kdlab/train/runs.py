@@ -26,16 +26,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kdlab import __version__, paths
-from kdlab.contents import one_look
-from kdlab.files import sweep, write_atomically
-from kdlab.launch import cpu_features, device, launched
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
-from kdlab.ours import may_fill
-from kdlab.processes import locked
-from kdlab.progress import track
-from kdlab.sources import foreign, loaded, source_hash
-from kdlab.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, sealed, weights_hash
+from kdlab.system.contents import one_look
+from kdlab.system.files import sweep, write_atomically
+from kdlab.system.launch import cpu_features, device, launched
+from kdlab.system.ours import may_fill
+from kdlab.system.processes import locked
+from kdlab.system.progress import track
+from kdlab.system.sources import foreign, loaded, source_hash
+from kdlab.system.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, sealed, weights_hash
 from kdlab.train.loop import fit
 from kdlab.train.preparing import batches as batches
 from kdlab.train.preparing import prepared, rehearse
@@ -210,7 +210,7 @@ def publish(runs: Iterable[Run]) -> None:
     """Make ``runs`` and those they need the committed ones: copies in ``pretrained/``, replacing those of the same
     conditions that were there. Who publishes asks :func:`kdlab.paths.figures_are_committed` first.
 
-    Raises :class:`kdlab.ours.NotOurs` where something else has the name of a run.
+    Raises :class:`kdlab.system.ours.NotOurs` where something else has the name of a run.
     """
     chosen = {run.folder.name: run for run in runs}
     for run in list(chosen.values()):

@@ -10,8 +10,8 @@ from functools import partial
 from kdlab.clips.views import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
+from kdlab.system.values import positive, whole
 from kdlab.train.loop import Settings
-from kdlab.values import positive, whole
 
 #: The one ``variety`` at which demo and study stand: plain CE on raw clips is neither trivial nor hopeless there.
 VARIETY = 0.25

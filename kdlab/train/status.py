@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
 from kdlab import paths
-from kdlab.contents import one_look
-from kdlab.ours import begins_with, may_write
-from kdlab.processes import is_held
-from kdlab.progress import headless
+from kdlab.system.contents import one_look
+from kdlab.system.ours import begins_with, may_write
+from kdlab.system.processes import is_held
+from kdlab.system.progress import headless
 from kdlab.train.recipe import Recipe, portable
 
 #: The list in ``runs/`` of all trainings ever begun, which ``kdlab clean`` keeps.
@@ -125,7 +125,7 @@ def time_left(left: float) -> str:
 def note_trial(name: str, identity: Mapping) -> None:
     """Add the run ``name``, which begins or goes on now, to ``runs/tried.csv``, where it stays when its folder goes.
 
-    Raises :class:`kdlab.ours.NotOurs` where that file is somebody else's.
+    Raises :class:`kdlab.system.ours.NotOurs` where that file is somebody else's.
     """
     listed = paths.runs_dir() / TRIED
     may_write(listed, lambda file: not file.stat().st_size or begins_with(file, _TRIED_HEAD), "list of trainings")

@@ -13,7 +13,8 @@ import av
 import numpy as np
 import pytest
 
-from kdlab import cli, paths
+from kdlab import paths
+from kdlab.cli import main
 from kdlab.clips import check as check_module
 from kdlab.clips import decoders
 from kdlab.clips.catalogue import open_clips
@@ -295,11 +296,11 @@ def test_leaving_out_is_another_training_set(tree):
 # --- command line --------------------------------------------------------------------------------------------------
 
 def test_command_line(tree, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
 
     def call(*arguments):
         with pytest.raises(SystemExit) as exit_:
-            cli.main(["data", "check", *map(str, arguments)])
+            main.main(["data", "check", *map(str, arguments)])
         return exit_.value.code, *capsys.readouterr()
 
     code, out, _ = call(tree, "--csv", tmp_path / "facts.csv")

@@ -499,7 +499,7 @@ def test_view_of_one_modality_through_the_cache(make_video, tmp_path):
 
 
 def test_command_prints_a_line_a_file(make_video):
-    from kdlab.cli_data import data
+    from kdlab.cli.data import data
 
     good = make_video("good.avi", pixels=textured(14, (8, 0), (208, 96)), **MPEG4, g="12")
     bad = make_video("bad.mp4", frames=20)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from kdlab.cli_data import data
+from kdlab.cli.data import data
 from kdlab.clips.catalogue import open_clips
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.container import probe
 from kdlab.clips.decode import read_frames
 from kdlab.clips.transcode import CoviarFormat, _is_ours, transcode
-from kdlab.ours import NotOurs
+from kdlab.system.ours import NotOurs
 
 SMALL = CoviarFormat(96, 80)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from kdlab.cli_data import data
+from kdlab.cli.data import data
 from kdlab.clips.compressed import scan
 from kdlab.clips.decode import read_frames
 from kdlab.clips.timeline import timeline

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from kdlab.files import write_atomically
 from kdlab.night import Night, NightError, make_night
 from kdlab.night import make as making
 from kdlab.night.untrimmed import Untrimmed, make_untrimmed
+from kdlab.system.files import write_atomically
 
 SPEC = Night(("Jump", "Run"), (1, 0, 0))
 FEW = Untrimmed(("Jump",), (1, 0, 0), (12.0, 12.0))

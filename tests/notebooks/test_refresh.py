@@ -6,9 +6,10 @@ from matplotlib import pyplot as plt
 from nbformat import v4
 from PIL import Image
 
-from kdlab import paths, sources
+from kdlab import paths
 from kdlab.notebooks.parameters import evidence_sources
 from kdlab.notebooks.refresh import _put_back
+from kdlab.system import sources
 
 
 def picture() -> str:

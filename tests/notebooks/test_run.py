@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from kdlab import paths, sources
+from kdlab import paths
 from kdlab.notebooks import parameters as notebooks_parameters
 from kdlab.notebooks.parameters import (
     NotebookError,
@@ -24,6 +24,7 @@ from kdlab.notebooks.parameters import (
 )
 from kdlab.notebooks.reproduce import finished_record, reproduce, summary
 from kdlab.notebooks.run import executed_dir, run_notebook
+from kdlab.system import sources
 
 PARAMETERS = """import os
 profile = os.environ.get("KDLAB_PROFILE", "demo")

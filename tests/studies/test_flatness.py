@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from kdlab import paths
-from kdlab.measure.passing import WITHIN
 from kdlab.papers.progressive.nets import CLAIMED
 from kdlab.studies import flatness
 from kdlab.studies.flatness_rows import (
@@ -24,6 +23,7 @@ from kdlab.studies.flatness_rows import (
 )
 from kdlab.study import flat, load_rows
 from kdlab.study.evidence import COLUMNS
+from kdlab.train.passing import WITHIN
 from kdlab.train.runs import Run
 
 SMOKE = flatness.study.sized("smoke")

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 
 from kdlab import paths
-from kdlab.ours import NotOurs
 from kdlab.papers.dual_light import study
 from kdlab.studies import every
 from kdlab.study import evidence
 from kdlab.study.evidence import COLUMNS, Evidence
+from kdlab.system.ours import NotOurs
 from kdlab.train.sizes import SMOKE, STUDY
 
 STUDIES = every()

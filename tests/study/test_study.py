@@ -11,7 +11,6 @@ from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.papers.dual_light.recipes import TITLES
 from kdlab.papers.dual_light.study import columns, ledger
-from kdlab.sources import source_hash
 from kdlab.study import (
     Outcome,
     Part,
@@ -25,6 +24,7 @@ from kdlab.study import (
     three_seed_range,
 )
 from kdlab.study.evidence import Evidence
+from kdlab.system.sources import source_hash
 from kdlab.train.runs import Run
 from kdlab.train.sizes import SMOKE
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from tests.test_processes import left
+from tests.system.test_processes import left
 from tests.train.test_runs import clips, make_recipe, obtain_all, places  # noqa: F401
 
 CELL = """

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from kdlab import paths
-from kdlab.ours import NotOurs
 from kdlab.study.evidence import Evidence
+from kdlab.system.ours import NotOurs
 from kdlab.train.runs import publish
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from kdlab import sources
 from kdlab.clips.flow import FlowFiles
 from kdlab.clips.held_out import HeldOut
 from kdlab.clips.views import Enhanced, Raw
@@ -19,7 +18,8 @@ from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.progressive.exits import ExitRecipe
-from kdlab.sources import source_hash
+from kdlab.system import sources
+from kdlab.system.sources import source_hash
 from kdlab.train.recipe import NotImported, Recipe, UserClips, from_json, to_json
 from kdlab.train.sizes import DEMO
 from tests.train.test_runs import make_recipe, make_student

@@ -20,7 +20,7 @@ from kdlab.clips.views import Enhanced, Window
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.night import Night
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
-from kdlab.stored import sealed
+from kdlab.system.stored import sealed
 from kdlab.train.loop import Settings
 from kdlab.train.many import TrainingFailed, WorkerDied, obtain_all
 from kdlab.train.recipe import Recipe, UserClips

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kdlab.distill.method import CrossEntropy
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.values import fraction, one_of, positive, whole
+from kdlab.system.values import fraction, one_of, positive, whole
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kdlab.values import whole
+from kdlab.system.values import whole
 
 
 def apply_curves(x: torch.Tensor, curves: torch.Tensor) -> torch.Tensor:

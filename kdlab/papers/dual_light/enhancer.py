@@ -18,12 +18,12 @@ from kdlab.clips.views import Window
 from kdlab.night import Night
 from kdlab.papers.dual_light.curves import CurveNet, Curves, apply_curves
 from kdlab.papers.dual_light.zero_dce import ZeroDce
-from kdlab.sources import source_hash
+from kdlab.system.sources import source_hash
+from kdlab.system.values import positive, whole
 from kdlab.train.loop import Settings, one_thread
 from kdlab.train.preparing import batches
 from kdlab.train.recipe import Prepared, Recipe, UserClips, portable, to_json
 from kdlab.train.runs import Run, obtain
-from kdlab.values import positive, whole
 
 _AT_ONCE = 2**16  # pixels of a picture that the network sees at once; each takes about 1.5 kB of memory there
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from kdlab.values import alike, fraction, not_negative, whole
+from kdlab.system.values import alike, fraction, not_negative, whole
 
 
 def spatial_loss(enhanced: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,7 @@ from torchvision.ops import sigmoid_focal_loss
 
 from kdlab.distill.method import CrossEntropy, weighed
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, attending
-from kdlab.values import not_negative
+from kdlab.system.values import not_negative
 
 IGNORED = -2  # as kdlab.clips.windows writes in the place of a class
 

@@ -19,7 +19,7 @@ from kdlab.layers import outputs, trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights
 from kdlab.papers.generative.nets import CVAE, Attention, CVAEs, normed_gate
-from kdlab.values import whole
+from kdlab.system.values import whole
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from kdlab.distill.method import weighed
 from kdlab.layers import at_random, outputs
 from kdlab.papers.generative.nets import CVAEs, read_cvae
-from kdlab.values import alike, fraction, not_negative, one_of, whole
+from kdlab.system.values import alike, fraction, not_negative, one_of, whole
 
 TAPS = ("net.backbone", "net.attention")
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from kdlab.distill.losses import check_mixture, entropy, smoothed_targets, smoothing_of_entropy
 from kdlab.distill.method import CrossEntropy
 from kdlab.papers.progressive.nets import ORDER, TRAINED
-from kdlab.values import alike, fraction, positive
+from kdlab.system.values import alike, fraction, positive
 
 Schedule = tuple[tuple[str, float], ...]
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from kdlab.layers import Outputs
 from kdlab.nets.video import Normalised
-from kdlab.values import whole
+from kdlab.system.values import whole
 
 #: The modalities in the order of their exits, and in that of their minima's flatness, as the paper claims it (P1).
 ORDER, CLAIMED = ("residual", "motion", "iframe"), ("iframe", "residual", "motion")

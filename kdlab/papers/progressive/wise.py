@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from kdlab.papers.progressive.nets import FINALS
-from kdlab.values import finite, not_negative, positive
+from kdlab.system.values import finite, not_negative, positive
 
 #: The released last exit for each published split: weights of the residual, motion and iframe final `[code]`.
 FAITHFUL_MIX = {

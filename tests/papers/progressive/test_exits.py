@@ -12,7 +12,7 @@ from kdlab.papers.progressive import exits, recipes
 from kdlab.papers.progressive.method import Progressive
 from kdlab.papers.progressive.nets import ORDER, Trio
 from kdlab.papers.progressive.recipes import SMOKE, conditions, night, trio
-from kdlab.sources import source_hash
+from kdlab.system.sources import source_hash
 from kdlab.train import runs
 from kdlab.train.recipe import from_json, to_json
 from kdlab.train.runs import obtain, weights_hash

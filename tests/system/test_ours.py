@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from kdlab.files import is_draft, sweep
-from kdlab.ours import NotOurs, may_fill, may_write, strangers
+from kdlab.system.files import is_draft, sweep
+from kdlab.system.ours import NotOurs, may_fill, may_write, strangers
 
 
 def test_a_file_is_written_where_none_is_or_an_own_one(tmp_path):
@@ -41,7 +41,7 @@ def test_a_folder_is_filled_where_it_is_free_or_an_own_one(tmp_path):
 
 
 def test_drafts_are_those_that_are_written_before_the_rename(tmp_path):
-    from kdlab.files import write_atomically
+    from kdlab.system.files import write_atomically
 
     seen = []
     write_atomically(tmp_path / "x.csv", lambda path: (seen.append(path.name), path.touch()))

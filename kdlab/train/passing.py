@@ -17,18 +17,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab import paths
-from kdlab.files import sweep, write_atomically
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
-from kdlab.processes import each, locked
-from kdlab.progress import track
-from kdlab.sources import source_hash
-from kdlab.stored import DamagedRun, read_note, read_weights, weights_hash
+from kdlab.system.files import sweep, write_atomically
+from kdlab.system.processes import each, locked
+from kdlab.system.progress import track
+from kdlab.system.sources import source_hash
+from kdlab.system.stored import DamagedRun, read_note, read_weights, weights_hash
+from kdlab.system.values import positive
 from kdlab.train.loop import fit, predict
 from kdlab.train.preparing import prepared
 from kdlab.train.recipe import Recipe, to_json
 from kdlab.train.runs import obtain
-from kdlab.values import positive
 
 #: A network is *at* a mark when its loss is that of the mark, give or take so much of it.
 WITHIN = 0.15

@@ -17,10 +17,10 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from kdlab import paths
-from kdlab.files import StorageFull, sweep, write_atomically
-from kdlab.processes import available_cores
-from kdlab.progress import track
-from kdlab.stored import is_sealed, sealed
+from kdlab.system.files import StorageFull, sweep, write_atomically
+from kdlab.system.processes import available_cores
+from kdlab.system.progress import track
+from kdlab.system.stored import is_sealed, sealed
 
 _TICK = 2 * 10**9  # ns; the coarsest file systems count in two seconds
 _FEW_BYTES, _MANY_BYTES = 8 * 2**20, 2**30  # below: no threads; above: say how far it is

@@ -14,8 +14,8 @@ from pathlib import Path
 from kdlab import paths
 from kdlab.notebooks.report import is_report
 from kdlab.notebooks.run import is_executed
-from kdlab.ours import is_draft
-from kdlab.processes import is_held
+from kdlab.system.ours import is_draft
+from kdlab.system.processes import is_held
 
 #: How many trainings stand behind a verdict must not be forgotten with them: ``kdlab.train.status.TRIED``.
 TRIED = "tried.csv"

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kdlab.processes import available_cores, each, in_turn, pool
+from kdlab.system.processes import available_cores, each, in_turn, pool
 
-REPOSITORY = str(Path(__file__).parents[1])
+REPOSITORY = str(Path(__file__).parents[2])
 
 def test_a_pool_works_and_knows_how_many_cores_there_are():
     assert available_cores() >= 1
@@ -46,7 +46,7 @@ def test_workers_see_todays_variables_also_when_the_fork_server_is_older(monkeyp
 
 BUSY = """
 import signal, time
-from kdlab.processes import pool
+from kdlab.system.processes import pool
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits it ignored
     try:
@@ -148,7 +148,7 @@ def _group(process: psutil.Process) -> int:
 
 INTERRUPTED = """
 import signal, time
-from kdlab.processes import in_turn, pool
+from kdlab.system.processes import in_turn, pool
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits it ignored
     try:
@@ -187,7 +187,7 @@ def test_items_are_worked_at_in_turn_and_after_a_failure_no_other_begins():
 
 UNGUARDED = """
 import sys
-from kdlab.processes import each, locked, pool
+from kdlab.system.processes import each, locked, pool
 {condition}
     with locked({lock!r}):
         try:

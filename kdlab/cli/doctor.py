@@ -18,8 +18,9 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from kdlab import launch, paths
-from kdlab.launch import COPIES, TORCHRUN
+from kdlab import paths
+from kdlab.system import launch
+from kdlab.system.launch import COPIES, TORCHRUN
 
 MENDS = "run `make setup` (Windows: `py tools/setup_env.py`), which installs the versions of requirements.lock"
 SHOWN = ("torch", "torchvision", "lightning-fabric", "numpy", "pandas", "av", "jupyterlab", "papermill")
@@ -173,7 +174,7 @@ def _precision() -> str:
 def _cpu() -> str:
     import torch
 
-    from kdlab.processes import available_cores
+    from kdlab.system.processes import available_cores
 
     name = torch.cpu.get_capabilities().get("cpu_name") or "unknown name"
     return (f"{name}; torch's own kernels use {torch.backends.cpu.get_cpu_capability()}; one thread for each run, on "

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.segments import Segments
 from kdlab.measure.minima import samples
-from kdlab.measure.passing import WITHIN, _wait, passing
 from kdlab.nets.compressed import TinyCompressed
 from kdlab.papers.progressive.method import SettledCrossEntropy
 from kdlab.train.loop import Settings, fit
+from kdlab.train.passing import WITHIN, _wait, passing
 from kdlab.train.preparing import prepared
 from kdlab.train.recipe import Recipe, UserClips
 from tests.conftest import encode

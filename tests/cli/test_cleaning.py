@@ -10,14 +10,15 @@ import pytest
 from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_notebook
 
-from kdlab import cleaning, paths
+from kdlab import paths
+from kdlab.cli import cleaning
 from kdlab.clips.cache import FrameCache
-from kdlab.files import write_atomically
 from kdlab.night import Night, make_night
 from kdlab.night import make as making
 from kdlab.notebooks.report import TITLE
 from kdlab.notebooks.run import run_notebook
 from kdlab.study.evidence import COLUMNS, Evidence
+from kdlab.system.files import write_atomically
 from kdlab.train import status
 from kdlab.train.sizes import SMOKE
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from kdlab.files import is_draft
+from kdlab.system.files import is_draft
 
 #: What desktops leave in every folder that somebody looks into; such a folder is still empty.
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}

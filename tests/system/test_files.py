@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from kdlab.files import StorageFull, sweep, write_atomically
+from kdlab.system.files import StorageFull, sweep, write_atomically
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -12,7 +12,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from kdlab import cli_data, paths
+from kdlab import paths
+from kdlab.cli import data
 
 PROJECT = paths.project_root()
 PIXEL = base64.b64encode(base64.b16decode(  # a PNG of one pixel
@@ -44,7 +45,7 @@ def write(clone, name, source, parameters="seed = 0\ndata = None"):
 
 def test_help_is_instant():
     began = time.perf_counter()
-    call = [sys.executable, "-X", "importtime", "-m", "kdlab.cli", "--help"]
+    call = [sys.executable, "-X", "importtime", "-m", "kdlab.cli.main", "--help"]
     done = subprocess.run(call, capture_output=True, text=True)
     assert done.returncode == 0 and "reproduce" in done.stdout
     assert time.perf_counter() - began < 2  # 0.1 s on an idle machine
@@ -75,7 +76,7 @@ def test_a_wrong_call_ends_before_the_kernel_starts(kdlab, clone, arguments, mes
 ])
 def test_odd_surroundings_are_told(tmp_path, arguments, environment, message):
     (tmp_path / "gone").mkdir()
-    line = f"cd gone && rmdir ../gone && {sys.executable} -m kdlab.cli {arguments}"
+    line = f"cd gone && rmdir ../gone && {sys.executable} -m kdlab.cli.main {arguments}"
     given = {**os.environ, "PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(PROJECT), **environment}
     done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=given, capture_output=True, text=True)
     assert message in done.stdout + done.stderr and "Traceback" not in done.stderr
@@ -175,12 +176,12 @@ def _report_without_code(kdlab, page):
 
 @pytest.mark.parametrize("clips, each", [(440, (24, 4, 12)), (1100, (60, 10, 30)), (33, (1, 1, 1)), (90, (5, 1, 2))])
 def test_clips_are_spread_over_classes_and_splits(clips, each):
-    assert cli_data.spread(clips, 11) == each
+    assert data.spread(clips, 11) == each
 
 
 def test_too_few_clips():
     with pytest.raises(ValueError, match="at least 33 clips"):
-        cli_data.spread(20, 11)
+        data.spread(20, 11)
 
 
 def test_data_list_counts_the_clips_of_a_folder(kdlab, tmp_path):
@@ -226,8 +227,8 @@ def test_data_night_makes_clips_and_says_where_it_cannot(kdlab, tmp_path):
 @pytest.mark.parametrize("broken, expected", [(False, 0), (True, 1)])
 def test_doctor_tells_by_its_exit_code(kdlab, monkeypatch, broken, expected):
     fake = SimpleNamespace(report=lambda: ["check"], render=" ".join, broken=lambda checks: broken)
-    monkeypatch.setattr("kdlab.doctor", fake, raising=False)
-    monkeypatch.setitem(sys.modules, "kdlab.doctor", fake)
+    monkeypatch.setattr("kdlab.cli.doctor", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "kdlab.cli.doctor", fake)
     assert kdlab("doctor")[:2] == (expected, "check\n")
 
 

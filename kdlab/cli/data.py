@@ -81,9 +81,9 @@ def check(path, test_fold, min_frames, csv, workers, no_cache, decoders):
     """Open every clip in PATH and tell whether it is fit to train on: exit code 0 when it is, 1 when not."""
     from kdlab.clips.check import check
     from kdlab.clips.views import ClipBatches
-    from kdlab.files import write_atomically
-    from kdlab.ours import may_write
     from kdlab.papers.dual_light.recipes import dual_light
+    from kdlab.system.files import write_atomically
+    from kdlab.system.ours import may_write
     from kdlab.train.sizes import current
 
     if csv:

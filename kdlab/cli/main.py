@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from kdlab import __version__
-from kdlab.cli_data import data
-from kdlab.cli_paper import paper
+from kdlab.cli.data import data
+from kdlab.cli.paper import paper
 
 _TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Of each cell; default: none.")
 _VERBOSE = click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
@@ -32,7 +32,7 @@ cli.add_command(paper)
 @cli.command()
 def doctor():
     """Explain this installation: versions, device and precision, decoders."""
-    from kdlab import doctor
+    from kdlab.cli import doctor
 
     checks = doctor.report()
     click.echo(doctor.render(checks))
@@ -140,8 +140,8 @@ def _study(name: str):
 
 def _say_status(recipes) -> None:
     """The table of a study's ``recipes`` and those they need, from their folders alone."""
-    from kdlab.contents import one_look
-    from kdlab.processes import available_cores
+    from kdlab.system.contents import one_look
+    from kdlab.system.processes import available_cores
     from kdlab.train import status
     from kdlab.train.many import in_order
     from kdlab.train.runs import find, unfit
@@ -249,7 +249,7 @@ def report(out, no_code):
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clean(cache, runs, data, yes):
     """Delete what kdlab made and can make again; never the committed figures and weights, nor anybody else's files."""
-    from kdlab import cleaning
+    from kdlab.cli import cleaning
 
     chosen = {"cache": cache, "runs": runs, "data": data}
     found = {name: cleaning.look(name) for name in chosen}

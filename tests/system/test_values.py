@@ -15,7 +15,7 @@ from kdlab.clips.held_out import HeldOut
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import AtRate
 from kdlab.distill import baselines, losses
-from kdlab.measure import accuracy, cost, detection, flatness, minima, paired, passing, surface, transfer
+from kdlab.measure import accuracy, cost, detection, flatness, minima, paired, surface, transfer
 from kdlab.night import Night
 from kdlab.papers.dual_light import zero_dce
 from kdlab.papers.dual_light.enhancer import TrainedCurves
@@ -24,10 +24,11 @@ from kdlab.papers.progressive import method as progressive_method
 from kdlab.papers.progressive import wise
 from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.papers.progressive.nets import Exit
+from kdlab.system.values import alike, finite, fraction, not_negative, one_of, positive, whole
+from kdlab.train import passing
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips, to_json
 from kdlab.train.sizes import _SIZES
-from kdlab.values import alike, finite, fraction, not_negative, one_of, positive, whole
 
 
 @pytest.mark.parametrize("check", [finite, positive, not_negative, fraction, lambda **named: whole(1, **named)])

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from kdlab.launch import TORCHRUN
-from kdlab.sources import in_cell
+from kdlab.system.launch import TORCHRUN
+from kdlab.system.sources import in_cell
 
 #: How workers begin. The fork server forks from a process in which nothing but imports has happened.
 METHOD = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from kdlab.ours import NotOurs
 from kdlab.papers.dual_light import enhancer as enhancer_module
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.generative.nets import Gated
+from kdlab.system.ours import NotOurs
 from kdlab.train.recipe import UserClips
 from kdlab.train.runs import DamagedRun, Run, committed_runs, find, obtain, unfit
 from kdlab.train.status import note_trial, tried
@@ -121,7 +121,7 @@ def test_a_damaged_note_is_named_at_every_call_and_lists_go_on(clips, runs, dama
 
 
 @pytest.mark.parametrize("entry, value", [("weights", 5), ("weights", "0" * 64), ("classes", "left"), ("recipe", []),
-                                          ("recipe", {"type": "kdlab.cli:main"}), ("recipe", {"type": 7}),
+                                          ("recipe", {"type": "kdlab.cli.main:main"}), ("recipe", {"type": 7}),
                                           ("recipe", {}), ("recipe", {"type": "kdlab.nowhere:X"}), ("classes", None),
                                           ("files", []), ("classes", ["left", "right", "up"])])
 def test_notes_with_entries_of_another_kind_are_named(clips, runs, entry, value):
@@ -162,7 +162,7 @@ def test_a_teacher_of_other_weights_never_teaches(clips, runs):
 def test_a_rotten_cvae_never_teaches(tmp_path):
     """It is read by another way than its network."""
     from kdlab.papers.generative.nets import read_cvae
-    from kdlab.stored import weights_hash
+    from kdlab.system.stored import weights_hash
 
     cvae = Gated().make(2).new_cvae(4)
     state = {f"cvae.{k}": v.contiguous() for k, v in cvae.state_dict().items()}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kdlab import doctor
-from kdlab.doctor import Check
+from kdlab.cli import doctor
+from kdlab.cli.doctor import Check
 
 
 def metadata(installed):
@@ -97,7 +97,7 @@ def test_variables_mistyped_secret_and_missing_folder(monkeypatch, tmp_path):
 
 
 def test_every_variable_that_is_read_is_known():
-    root = Path(doctor.__file__).parent
+    root = Path(doctor.__file__).parent.parent
     files = [path for path in root.rglob("*.py") if path.name != "doctor.py"] + [root.parent / "tools" / "setup_env.py"]
     read = {name for path in files for name in re.findall(r'"(KDLAB_[A-Z_]+)"', path.read_text("utf-8"))}
     assert read == doctor.VARIABLES.keys()

@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from kdlab.launch import Launch, LaunchError, device, has_bf16, launched, meet
+from kdlab.system.launch import Launch, LaunchError, device, has_bf16, launched, meet
 from kdlab.train import loop
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a",

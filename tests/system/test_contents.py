@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from kdlab import contents
+from kdlab.system import contents
 from tests.train.test_recipe import undecodable
 from tests.train.test_runs import make_recipe
 

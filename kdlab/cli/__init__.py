@@ -1,0 +1,1 @@
+"""The commands. Heavy imports stay inside them, so that ``kdlab --help`` answers at once."""
