@@ -1,5 +1,6 @@
 """What several tests need: tiny videos with known content, and the user's own clips where there are any."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -133,3 +134,9 @@ def words(fig) -> str:
 
     fig.canvas.draw()
     return "\n".join(text.get_text() for text in fig.findobj(Text) if text.get_visible())
+
+
+def public(module) -> set[str]:
+    """The names of the functions that a module defines for others."""
+    return {name for name, what in vars(module).items()
+            if inspect.isfunction(what) and what.__module__ == module.__name__ and not name.startswith("_")}

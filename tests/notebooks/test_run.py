@@ -348,7 +348,7 @@ def test_reproduce_says_first_which_notebooks_take_ones_own_clips(clone):
 
 def test_new_clips_and_new_sources_make_a_finished_run_stale(clone, monkeypatch):
     (clips := clone / "clips").mkdir()
-    path = write(clone, "01_a", "%pwd\nfrom kdlab import progress")
+    path = write(clone, "01_a", "%pwd\nfrom kdlab.system import progress")
     given = checked_parameters(path, {"data": str(clips)})
     assert run_notebook(path, given, say=quiet).failure is None
     assert finished_record(path, given)
@@ -356,7 +356,7 @@ def test_new_clips_and_new_sources_make_a_finished_run_stale(clone, monkeypatch)
     assert finished_record(path, given) is None
     (clips / "new.mp4").unlink()
     assert finished_record(path, given)
-    edited = {"cli.py"}
+    edited = {"main.py"}
     monkeypatch.setattr(sources, "syntax", lambda file, known=sources.syntax: known(file) + "!" * (file.name in edited))
     sources._read.cache_clear()
     assert finished_record(path, given), "it does not import the command line"
@@ -368,8 +368,8 @@ def test_new_clips_and_new_sources_make_a_finished_run_stale(clone, monkeypatch)
 
 def command_line(clone: Path, *arguments: str, first: str = "") -> subprocess.Popen:
     """``kdlab`` in a process of its own, in the stand-in for the clone."""
-    call = (f"{first}\nfrom pathlib import Path; from kdlab import cli, paths\n"
-            f"paths.project_root = lambda: Path({str(clone)!r})\ncli.main({list(arguments)!r})")
+    call = (f"{first}\nfrom pathlib import Path; from kdlab import paths; from kdlab.cli import main\n"
+            f"paths.project_root = lambda: Path({str(clone)!r})\nmain.main({list(arguments)!r})")
     return subprocess.Popen([sys.executable, "-c", call], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from kdlab.measure.paired import Effect
-from kdlab.show import attention_plots, widgets
+from kdlab.show import widgets
 from kdlab.show.attention_plots import gain_bars, look_widget, looks_picture, randomised, ranked, removal
 from tests.conftest import words
 
@@ -22,7 +22,7 @@ def test_a_row_for_each_map_and_one_for_the_clip(clip):
     frames, masks = clip
     fig = looks_picture(frames, {"student": masks.astype(float), "teacher": np.ones(masks.shape)}, masks, (0, 5, 9))
     assert len(fig.axes) == 3 * 2 + 1, "a moment outside the clip is left out; a bar says what colours mean"
-    assert {"student", "teacher", "enhanced", "part of the map's largest value"} <= set(words(fig).splitlines())
+    assert {"student", "teacher", "brightened", "part of the map's largest value"} <= set(words(fig).splitlines())
 
 
 def test_best_median_and_worst_are_by_score():
@@ -50,4 +50,4 @@ def test_every_position_draws(clip, monkeypatch, capsys):
     widget.update()
     assert "Error" not in capsys.readouterr().out
     monkeypatch.setattr(widgets, "headless", lambda: True)
-    assert make() is None and attention_plots.__all__
+    assert make() is None

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from kdlab.measure.paired import effect
 from kdlab.show import plots
 from kdlab.study import Scores
+from tests.conftest import public, words
 
 CLASSES = ("Jump", "Run", "Sit")
 LABELS = np.arange(12) % 3
@@ -53,12 +53,8 @@ PICTURES = {
 }
 
 
-def words(fig: Figure) -> str:
-    return "\n".join(text.get_text() for text in fig.findobj(Text))
-
-
 def test_every_picture_is_tested():
-    pictures = {name for name in plots.__all__
+    pictures = {name for name in public(plots)
                 if inspect.signature(getattr(plots, name)).return_annotation in (Figure, "Figure")}
     assert pictures == PICTURES.keys()
 

@@ -171,7 +171,7 @@ def test_json_of_strangers_is_refused():
 
 def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
     package = tmp_path / "kdlab"
-    shutil.copytree(Path(sources.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(sources.kdlab.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(sources.kdlab, "__file__", str(package / "__init__.py"))
 
     def hashes():
