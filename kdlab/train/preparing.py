@@ -51,11 +51,11 @@ def rehearse(recipe: Recipe) -> None:
         return
     classes, clips = len(recipe.data.catalogue().classes), batches(recipe, "train")
     clips = replace(clips, records=clips.records[:: max(1, len(clips.records) // 2)][:2])
-    batch, nets = next(iter(clips.evaluation())), {}
+    batch, nets, labelled = next(iter(clips.evaluation())), {}, all(record.label >= 0 for record in clips.records)
     with torch.random.fork_rng(devices=[]), one_thread():
         for name, part in (("student", recipe), ("teacher", recipe.teacher)):
             if part:
-                nets[name] = _fitting(part.net, batch.views[name], classes)
+                nets[name] = _fitting(part.net, batch.views[name], classes, labelled)
         if recipe.teacher:
             nets["teacher"].eval().requires_grad_(False)
         needed = _Untrained()
@@ -89,8 +89,9 @@ class _Untrained(dict):
         raise self.Asked(key)
 
 
-def _fitting(spec, x: torch.Tensor, classes: int) -> nn.Module:
-    """The untrained network of ``spec``, which answers to the video ``x`` with a row a clip and has what it names."""
+def _fitting(spec, x: torch.Tensor, classes: int, labelled: bool) -> nn.Module:
+    """The untrained network of ``spec``: it has what it names and, where clips are ``labelled``, answers to the video
+    ``x`` with a row a clip."""
     kind, channels = type(spec).__qualname__, getattr(spec, "channels", 3)
     if x.shape[1] != channels:
         raise ValueError(f"{kind} sees video of {channels} channels and the view has {x.shape[1]}: give the network "
@@ -108,9 +109,10 @@ def _fitting(spec, x: torch.Tensor, classes: int) -> nn.Module:
             logits = net(x)
     except Exception as error:
         raise ValueError(f"{kind} fails on video {tuple(x.shape)}: {type(error).__name__}: {error}") from error
-    if x.ndim == 5 and isinstance(logits, torch.Tensor) and logits.shape != (len(x), classes):
-        raise ValueError(f"{kind} gives {tuple(logits.shape)} for {len(x)} clips, where {(len(x), classes)} is wanted: "
-                         "a row a clip, a column a class")
+    shape = tuple(getattr(logits, "shape", ()))
+    if labelled and shape != (len(x), classes):
+        raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {len(x)} clips, where {(len(x), classes)} "
+                         "is wanted: a row a clip, a column a class")
     return net
 
 
