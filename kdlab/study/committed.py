@@ -8,7 +8,7 @@ from kdlab import paths
 from kdlab.study.scores import Scores
 from kdlab.system.sources import source_hash
 from kdlab.train.recipe import Recipe, portable
-from kdlab.train.runs import Run, committed_runs
+from kdlab.train.runs import NoPredictions, Run, committed_runs
 
 
 def stale_predictions(committed: Mapping[str, Mapping[str, Sequence[Recipe]]]) -> dict[str, str]:
@@ -56,7 +56,10 @@ def compare_with_pretrained() -> tuple[list[str], bool]:
             continue
         run = Run(folder)
         own, their = run.provenance, committed.provenance
-        gap = run.predictions().accuracy - committed.predictions().accuracy
+        try:
+            gap = run.predictions().accuracy - committed.predictions().accuracy
+        except NoPredictions:
+            gap = np.nan
         message = "" if np.isnan(gap) else f"accuracy {gap:+.1f} points"
         if all(own[k] == their[k] for k in ("cpu", "device", "versions")):
             agrees = own["weights"] == their["weights"]

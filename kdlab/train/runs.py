@@ -78,6 +78,10 @@ class Predictions:
         return float("nan") if (self.labels < 0).any() else 100 * float(self.correct.mean())
 
 
+class NoPredictions(ValueError):
+    """A run of something that gives no classes, such as a learnt enhancer."""
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished training on disk; ``wanted`` is the recipe that it was obtained for, if it was."""
@@ -124,17 +128,19 @@ class Run:
     def predictions(self, split: str = "test") -> Predictions:
         """What the trained network said of ``val`` or ``test``; with exits also of one draw of ``train``.
 
-        Raises ``ValueError`` for a split without clips.
+        Raises ``ValueError`` for a split without clips, and of a run that predicts nothing.
         """
         path = self.folder / "predictions.npz"
         content = self._file(path.name)
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 splits = sorted({name.partition("_")[0] for name in file.files})
-                if split in splits or not splits:
+                if split in splits:
                     return Predictions(*(file[f"{split}_{k}"] for k in ("ids", "groups", "labels", "logits")))
         except Exception as error:  # broken bytes make the reader raise anything, from BadZipFile to struct.error
             raise damaged(path, error) from error
+        if not splits:
+            raise NoPredictions(f"{self.folder.name} learnt no classes, so it predicts nothing: see its history")
         raise ValueError(f"{path} has predictions of {' and '.join(splits)}, none of {split!r}; choose one of these")
 
     def net(self, name: str = "student") -> nn.Module:
