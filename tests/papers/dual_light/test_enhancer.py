@@ -10,6 +10,7 @@ from kdlab.night import Night
 from kdlab.papers.dual_light import enhancer as module
 from kdlab.papers.dual_light.curves import apply_curves
 from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.study import committed, compare_with_pretrained
 from kdlab.system.sources import source_hash
 from kdlab.train import runs
 from kdlab.train.recipe import Recipe, UserClips, from_json, to_json
@@ -70,6 +71,14 @@ def test_the_same_recipe_gives_the_same_weights_and_an_unfinished_folder_is_fini
     (unfinished / "weights.safetensors").write_bytes(b"half")
     module._net.cache_clear()
     assert np.array_equal(tiny(clips)(FRAMES), bright)
+
+
+def test_a_run_of_curves_is_compared_by_its_weights(clips, places, monkeypatch):
+    run = tiny(clips).run()
+    with pytest.raises(runs.NoPredictions, match=f"{run.folder.name} learnt no classes, so it predicts nothing"):
+        run.predictions()
+    monkeypatch.setattr(committed, "committed_runs", lambda: [run])
+    assert compare_with_pretrained() == ([f"{run.folder.name}: the same bits"], True)
 
 
 def test_steady_curves_share_the_weights(clips, places):
