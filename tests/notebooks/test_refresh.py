@@ -57,7 +57,7 @@ def test_only_what_a_notebook_imports_can_stale_it(tmp_path, monkeypatch):
         return evidence_sources(tmp_path / f"{name}.ipynb")
 
     before = now("n")
-    assert {"plots", "paired", "__init__"} <= set(read) and not {"cli", "cli_paper", "doctor"} & set(read)
+    assert {"plots", "paired", "__init__"} <= set(read) and not {"main", "data", "paper", "doctor"} & set(read)
     changed["cli_paper"] = "another help text"
     assert now("n") == before != now("none")
     changed["paired"] = "another formula"

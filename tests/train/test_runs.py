@@ -354,9 +354,8 @@ import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from tests.train.test_runs import make_recipe
-from kdlab import cli, studies
-from kdlab.papers.dual_light.enhancer import TrainedCurves
-from kdlab.papers.progressive.exits import ExitRecipe
+from kdlab import studies
+from kdlab.cli import main
 
 from kdlab.train.sizes import SMOKE
 from kdlab.study import Part, Study
@@ -367,7 +366,7 @@ def parts(size, seeds):
 
 studies.every = lambda: {{"dual_light": Study("dual_light", parts, size=SMOKE)}}
 if __name__ == "__main__":
-    cli.main()
+    main.main()
 """
 
 
