@@ -14,11 +14,14 @@ from kdlab.cli.main import main
 from kdlab.measure.attention import grad_cam
 from kdlab.measure.cost import macs, parameters
 from kdlab.measure.flatness import Hessian, sharpness
+from kdlab.papers.generative.recipes import conditions
 from kdlab.study import Part, Study, study_in
+from kdlab.train import rehearsal
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import NotImported
+from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import Run, batches, obtain
-from kdlab.train.sizes import SMOKE
+from kdlab.train.sizes import SMOKE, GenerativeSize, current
 
 FOREIGN = Path(__file__).parent / "foreign"
 
@@ -177,6 +180,29 @@ def test_what_does_not_fit_is_told_before_anything_is_trained(foreign, monkeypat
         with pytest.raises(ValueError, match=says):
             train()
     assert not list((tmp_path / "runs").glob("*/begun.json"))
+
+
+def test_what_only_a_trained_teacher_can_say_is_not_asked_before(foreign):
+    stranger = foreign()["undertow"].teacher
+    genkd = conditions(current("smoke", GenerativeSize), stranger.data)["genkd"]
+
+    def seen_in_its_view(recipe):
+        net = replace(recipe.net, backbone=replace(recipe.net.backbone, channels=1))
+        return replace(recipe, net=net, view=stranger.view, teacher=recipe.teacher and seen_in_its_view(recipe.teacher))
+
+    rehearse(seen_in_its_view(genkd))
+
+
+def test_a_rehearsal_that_fails_leaves_a_finished_run_where_it_is(foreign, monkeypatch):
+    from driftwood.raft import Raft
+
+    run = obtain(foreign()["labels alone"], say=quiet)
+    monkeypatch.setattr(Raft, "head", "klassify")
+    monkeypatch.setattr(Run, "staleness", lambda self, recipe=None: "made by other sources")
+    monkeypatch.setattr(rehearsal, "_fit", set())
+    with pytest.raises(ValueError, match="klassify"):
+        obtain(run.recipe, stale="retrain", say=quiet)
+    assert (run.folder / "run.json").is_file()
 
 
 def raft(channels, classes):

@@ -9,8 +9,14 @@ from kdlab.night.spec import Night
 from kdlab.night.untrimmed import Untrimmed, untrimmed_catalogue
 
 
+class _Stream:
+    def fingerprint(self) -> str:
+        """Of the clips that it is made of, and of which stream it is."""
+        return hashlib.sha256(f"{self.night.fingerprint()} {self.stream}".encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
-class NightStream:
+class NightStream(_Stream):
     """The ``bright`` or the ``dark_mpeg4`` twins of the clips of ``night``: MPEG-4 part 2, groups of 12."""
 
     night: Night
@@ -26,12 +32,9 @@ class NightStream:
         self.night.catalogue()
         return night_catalogue(self.night, stream=self.stream)
 
-    def fingerprint(self) -> str:
-        return hashlib.sha256(f"{self.night.fingerprint()} {self.stream}".encode()).hexdigest()[:16]
-
 
 @dataclass(frozen=True)
-class UntrimmedStream:
+class UntrimmedStream(_Stream):
     """The labelled segments of the ``bright`` (or ``dark``, ``dark_mpeg4``) videos of untrimmed ``night``."""
 
     night: Untrimmed
@@ -45,6 +48,3 @@ class UntrimmedStream:
         """One record for each segment; makes the videos that are missing."""
         self.night.catalogue()
         return untrimmed_catalogue(self.night, stream=self.stream)
-
-    def fingerprint(self) -> str:
-        return hashlib.sha256(f"{self.night.fingerprint()} {self.stream}".encode()).hexdigest()[:16]

@@ -25,6 +25,7 @@ from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build
 from kdlab.night import Night
 from kdlab.train.loop import Progress, Settings
+from kdlab.train.many import in_order
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import obtain
 
@@ -113,11 +114,6 @@ def _alike(value):
         return value
     same = dict(condition="", data=Night(), view=Raw(), start=None, settings=Settings(), seed=0)
     return type(value)(**{f.name: _alike(getattr(value, f.name)) for f in fields(value)} | same)
-
-
-def trainings(recipes: Iterable[Recipe]) -> list[Recipe]:
-    """The recipes and all that they need, each once, the needed first."""
-    return list(dict.fromkeys(one for recipe in recipes for one in (*trainings(recipe.needs().values()), recipe)))
 
 
 # --- a paper -------------------------------------------------------------------------------------------------------
@@ -217,7 +213,7 @@ class Paper:
         """A line for the n trainings of a split that take the same; ``flops`` are those of an hour."""
         rows, parts = [], {}
         for key, recipe in made.items():
-            for one in trainings([recipe]) if key[0] == which.splits[0] else ():
+            for one in in_order([recipe]) if key[0] == which.splits[0] else ():
                 parts.setdefault(one, " ".join(key[1:-1]))
         for recipe, part in parts.items():
             each, settings = cost(recipe, which.classes, self.example), recipe.settings

@@ -12,8 +12,9 @@ from kdlab.system.contents import one_look
 from kdlab.system.launch import device, launched
 from kdlab.system.processes import available_cores, in_turn, pool
 from kdlab.system.sources import in_cell
-from kdlab.train.preparing import open_ahead, rehearse
+from kdlab.train.preparing import open_ahead
 from kdlab.train.recipe import Recipe, check
+from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import Run, obtain, usable
 from kdlab.train.status import Board
 

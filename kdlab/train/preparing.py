@@ -11,12 +11,10 @@ from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.open_all import open_all, unusable
 from kdlab.clips.views import ClipBatches
 from kdlab.distill.check import check_distillation
-from kdlab.layers import one_thread
 from kdlab.nets.video import begin_as, build
 from kdlab.nets.wrappers import for_classes
-from kdlab.system.sources import foreign
 from kdlab.train.feeding import folded, in_bf16
-from kdlab.train.loop import Progress, predict
+from kdlab.train.loop import predict
 from kdlab.train.recipe import Prepared, Recipe
 
 
@@ -42,78 +40,6 @@ def open_ahead(recipes: Iterable[Recipe]) -> None:
                 known = parts.setdefault((recipe.data, recipe.window, split), part)
                 known.views |= {view.name: view for view in part.views.values()}
     unusable(list(parts.values()))
-
-
-def rehearse(recipe: Recipe) -> None:
-    """Take a first step of a ``recipe`` with parts that are not kdlab's, on two clips with untrained networks, so that
-    what does not fit is told before anything is trained. Raises ``ValueError`` with the part and the mend."""
-    if hasattr(recipe, "prepare") or not foreign((recipe.net, recipe.view, recipe.method)):
-        return
-    classes, clips = len(recipe.data.catalogue().classes), batches(recipe, "train")
-    clips = replace(clips, records=clips.records[:: max(1, len(clips.records) // 2)][:2])
-    batch, nets, labelled = next(iter(clips.evaluation())), {}, all(record.label >= 0 for record in clips.records)
-    with torch.random.fork_rng(devices=[]), one_thread():
-        for name, part in (("student", recipe), ("teacher", recipe.teacher)):
-            if part:
-                nets[name] = _fitting(part.net, batch.views[name], classes, labelled)
-        if recipe.teacher:
-            nets["teacher"].eval().requires_grad_(False)
-        needed = _Untrained()
-        try:
-            if hasattr(recipe.method, "extra_nets"):
-                nets |= recipe.method.extra_nets(nets, clips.evaluation(), recipe.seed, needed)
-            parts = recipe.method.parts(nets)
-            trained = {name for names in parts.values() for name in names}
-            ready = recipe.method.prepare(nets, clips.evaluation()) if hasattr(recipe.method, "prepare") else None
-            for optimiser, *_ in recipe.method.losses(nets, batch, Progress(0, 1, ready)):
-                if optimiser not in parts:
-                    raise ValueError(f"losses() yields for an optimiser {optimiser!r}, and parts() names "
-                                     f"{', '.join(parts)}")
-            if unknown := sorted(trained - nets.keys()):
-                raise ValueError(f"parts() names a network {unknown[0]!r}; there are {', '.join(nets)}")
-        except _Untrained.Asked:
-            return  # for what only the trained teacher can say
-        except Exception as error:
-            message = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            raise ValueError(f"{type(recipe.method).__qualname__} fails in the first step of {recipe.stem}, whose "
-                             f"networks are {', '.join(nets)}: {message}") from error
-
-
-class _Untrained(dict):
-    """Stands for the runs that are needed and not there yet."""
-
-    class Asked(Exception):
-        """A method wants to see one of them."""
-
-    def __missing__(self, key):
-        raise self.Asked(key)
-
-
-def _fitting(spec, x: torch.Tensor, classes: int, labelled: bool) -> nn.Module:
-    """The untrained network of ``spec``: it has what it names and, where clips are ``labelled``, answers to the video
-    ``x`` with a row a clip."""
-    kind, channels = type(spec).__qualname__, getattr(spec, "channels", 3)
-    if x.shape[1] != channels:
-        raise ValueError(f"{kind} sees video of {channels} channels and the view has {x.shape[1]}: give the network "
-                         f"channels = {x.shape[1]}, or another view")
-    given = getattr(spec, "statistics", None)
-    if given and {len(values) for values in given} != {channels}:
-        raise ValueError(f"{kind}.statistics must have a mean and a deviation for each of {channels} channels")
-    net = build(spec, classes, 0, *map(torch.tensor, given or (([0.0] * channels), ([1.0] * channels))))
-    layers = dict(net.net.named_modules())
-    named = [*getattr(spec, "stages", ())] + ([spec.head] if hasattr(type(spec), "head") else [])
-    if lost := [name for name in named if name not in layers]:
-        raise ValueError(f"{kind} names a layer {lost[0]!r}, and its network has {', '.join(filter(None, layers))}")
-    try:
-        with torch.no_grad():
-            logits = net(x)
-    except Exception as error:
-        raise ValueError(f"{kind} fails on video {tuple(x.shape)}: {type(error).__name__}: {error}") from error
-    shape = tuple(getattr(logits, "shape", ()))
-    if labelled and shape != (len(x), classes):
-        raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {len(x)} clips, where {(len(x), classes)} "
-                         "is wanted: a row a clip, a column a class")
-    return net
 
 
 def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:

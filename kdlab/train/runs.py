@@ -38,8 +38,9 @@ from kdlab.system.sources import foreign, loaded, source_hash
 from kdlab.system.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, sealed, weights_hash
 from kdlab.train.loop import fit
 from kdlab.train.preparing import batches as batches
-from kdlab.train.preparing import prepared, rehearse
+from kdlab.train.preparing import prepared
 from kdlab.train.recipe import NotImported, Recipe, check, from_json, own_clips, to_json
+from kdlab.train.rehearsal import rehearse
 from kdlab.train.status import note_trial
 
 #: The packages whose versions can change the bits of a run.
@@ -188,6 +189,17 @@ class Run:
         return " and ".join(reasons)
 
 
+def _modules(written) -> set[str]:
+    """The modules that a written recipe names and this process has not imported, but for kdlab's."""
+    if isinstance(written, list):
+        return set().union(*map(_modules, written))
+    if not isinstance(written, dict):
+        return set()
+    module = str(written.get("type", "kdlab")).partition(":")[0]
+    own = {module} if module.split(".")[0] != "kdlab" and loaded(module) is None else set()
+    return own.union(*map(_modules, written.values()))
+
+
 def find(recipe: Recipe, pretrained: bool) -> Run | None:
     """The finished run of ``recipe``, stale or not, in ``runs/`` or (``pretrained``) among the committed ones."""
     name = recipe.name
@@ -199,8 +211,8 @@ def find(recipe: Recipe, pretrained: bool) -> Run | None:
 
 
 def unfit(run: Run, recipe: Recipe | None = None) -> str:
-    """Why ``run`` is not to be shown, for lists that go on with the next: stale, damaged or
-    of classes that are not imported; empty when it is sound."""
+    """Why ``run`` is not to be shown, for lists that go on with the next: stale, damaged, or of classes that are not
+    imported; empty when it is sound."""
     try:
         return run.staleness(recipe)
     except (DamagedRun, NotImported) as error:
@@ -253,22 +265,11 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
         with locked(f"{folder}.lock") if _first_rank() else contextlib.nullcontext():
             if run := usable(recipe, pretrained, stale, say):
                 return run
+            rehearse(recipe)
             if _first_rank() and (folder / "run.json").is_file():
                 _set_aside(folder)
-            rehearse(recipe)
             how = dict(pretrained=pretrained, stale=stale, say=say)
             return _train(recipe, {what: obtain(other, **how) for what, other in recipe.needs().items()}, folder, say)
-
-
-def _modules(written) -> set[str]:
-    """The modules that a written recipe names and this process has not imported, but for kdlab's."""
-    if isinstance(written, list):
-        return set().union(*map(_modules, written))
-    if not isinstance(written, dict):
-        return set()
-    module = str(written.get("type", "kdlab")).partition(":")[0]
-    own = {module} if module.split(".")[0] != "kdlab" and loaded(module) is None else set()
-    return own.union(*map(_modules, written.values()))
 
 
 def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:

@@ -26,11 +26,10 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss
 
+from kdlab.clips.windows import IGNORED
 from kdlab.distill.method import CrossEntropy, weighed
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, attending
 from kdlab.system.values import not_negative
-
-IGNORED = -2  # as kdlab.clips.windows writes in the place of a class
 
 
 def overlaps(predicted: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,8 +24,9 @@ from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.paper_size import PAPER, SETS, recipes
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.dual_light.two_lights import TwoLights
-from kdlab.papers.paper_size import PaperSet, activation_bytes, cost, trainings
+from kdlab.papers.paper_size import PaperSet, activation_bytes, cost
 from kdlab.train.loop import Settings
+from kdlab.train.many import in_order
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import DEMO, Profile
 from tests.clips.test_released import arid_tree
@@ -122,7 +123,7 @@ def test_a_live_teacher_and_a_second_light_cost_what_they_do():
 
 def test_hours_are_counted_once_for_a_shared_teacher():
     some = dual_light(SMOKE)
-    assert trainings([some["dlkdd"], some["label_smoothing"]]) == [
+    assert in_order([some["dlkdd"], some["label_smoothing"]]) == [
         some["dlkdd"].teacher, some["dlkdd"], some["label_smoothing"]]
     made = {("1", "gamma", name): some[name] for name in ("ce_raw", "dlkdd", "label_smoothing", "ce_2x")}
     made |= {("2", "gamma", "dlkdd"): replace(some["dlkdd"], seed=9)}  # another split takes the same
