@@ -2,26 +2,20 @@
 
 import os
 import re
-import sys
 from pathlib import Path
 
 __version__ = "0.1.0"
 
 
-def _steady_products() -> None:
-    """Have NumPy multiply matrices alike on every x86 processor with AVX2, before it is imported.
+def _steady_pictures() -> None:
+    """Have OpenCV blur, resize and warp alike on every x86 processor with AVX2, before it does so for the first time.
 
-    OpenBLAS picks its kernels by processor, they round differently, and clips of `night` then differ by single grey
-    levels, and all weights with them. Elsewhere, and where ``$OPENBLAS_CORETYPE`` says something, nothing is changed;
-    neither in a process that has NumPy already, nor in its workers, which must make the same bits.
+    It picks its kernels by processor, they round differently, and clips of `night` then differ by single grey levels,
+    and all weights with them. Elsewhere, and where ``$OPENCV_IPP`` says something, nothing is changed.
     """
     cpuinfo = Path("/proc/cpuinfo")
-    if "numpy" in sys.modules:
-        os.environ.setdefault("KDLAB_NUMPY_FIRST", "1")
-    if "KDLAB_NUMPY_FIRST" in os.environ or not cpuinfo.is_file():
-        return
-    if re.search(r"^flags\s*:.*\bavx2\b", cpuinfo.read_text(errors="ignore"), re.MULTILINE):
-        os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+    if cpuinfo.is_file() and re.search(r"^flags\s*:.*\bavx2\b", cpuinfo.read_text(errors="ignore"), re.MULTILINE):
+        os.environ.setdefault("OPENCV_IPP", "avx2")
 
 
-_steady_products()
+_steady_pictures()

@@ -3,8 +3,7 @@
 ``witness.json`` keeps, for every recipe of :func:`recipes`, the hash of its weights and its first losses, with the kind
 of CPU and the versions that gave them. ``python -m tests.witness FILE`` writes what today's sources give;
 ``python -m tests.witness tests/witness.json`` records it anew. Do that only for a change of bits that is meant, and say
-in the commit which rows changed and why. It runs as a program of its own because a process that has imported NumPy
-before kdlab renders other clips (``kdlab._steady_products``).
+in the commit which rows changed and why.
 """
 
 import json

@@ -13,7 +13,7 @@ import numpy as np
 from kdlab.clips.cache import file_key, resize_one
 from kdlab.clips.decode import Streamed, gathered
 from kdlab.clips.views import Raw, View, streamed
-from kdlab.night.light import LUMA, draw_camera, exposed, linear_from_srgb
+from kdlab.night.light import draw_camera, exposed, linear_from_srgb, luma
 from kdlab.system.values import positive, whole
 
 SIDE = 128  # pixels of the short side at which the camera's noise and blur were measured on real dark clips
@@ -107,7 +107,7 @@ def lamplight(radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     fall = 1 / (1 + ((x - at[0]) ** 2 + (y - at[1]) ** 2) / reach**2)
     colour = (1 + 0.22 * rng.normal() * np.array([1.0, 0.1, -1.0], np.float32)).clip(0.4)
     contrast = np.clip(CONTRAST * np.exp(0.25 * rng.normal()), 4, 30)
-    grey = _few(radiance) @ LUMA
+    grey = luma(_few(radiance))
     low, high = 0.0, 60.0
     for _ in range(10):
         power = 0.5 * (low + high)

@@ -110,7 +110,7 @@ def _electrons_for(noise: float, camera: Camera, radiance: Frames) -> float:
 
 def _movement(camera: Camera, radiance: Frames) -> float:
     """Mean change between frames, in grey levels at 85×64, that is due to movement alone."""
-    small = np.stack([cv2.resize(frame @ LUMA, (85, 64), interpolation=cv2.INTER_AREA) for frame in radiance])
+    small = np.stack([cv2.resize(luma(frame), (85, 64), interpolation=cv2.INTER_AREA) for frame in radiance])
     light = small * np.float32(_linear_at(camera) / max(float(np.median(small)), 1e-6))
     shown = _tone_curve(camera)[np.clip(light * 65535, 0, 65535).astype(np.uint16)].astype(np.float32)
     return float(np.abs(np.diff(shown, axis=0)).mean()) if len(shown) > 1 else 0.0
@@ -118,7 +118,13 @@ def _movement(camera: Camera, radiance: Frames) -> float:
 
 def _sample(radiance: Frames) -> np.ndarray:
     """Grey radiance of a few frames on a coarse grid: enough for its percentiles."""
-    return radiance[:: max(len(radiance) // 4, 1), ::4, ::4] @ LUMA
+    return luma(radiance[:: max(len(radiance) // 4, 1), ::4, ::4])
+
+
+def luma(light: np.ndarray) -> np.ndarray:
+    """Brightness ``(...)`` of ``(..., 3)``; not as a matrix product, which each processor rounds in its own way."""
+    red, green, blue = LUMA
+    return red * light[..., 0] + green * light[..., 1] + blue * light[..., 2]
 
 
 def _linear_at(camera: Camera) -> float:
@@ -189,13 +195,13 @@ def _left_by_blur(camera: Camera) -> float:
 
 def _denoised(raw: np.ndarray, previous: np.ndarray | None, camera: Camera) -> np.ndarray:
     """A frame's electrons, cleaner: less colour, a small blur, and more of the ``previous`` one where nothing moves."""
-    grey = (raw @ LUMA)[..., None]
+    grey = luma(raw)[..., None]
     frame = cv2.GaussianBlur(grey + np.float32(camera.chroma) * (raw - grey), (0, 0), camera.smooth)
     if previous is None:
         return frame
     floor, left = np.float32(camera.read_noise**2 + 0.1), np.float32(_left_by_blur(camera))
-    change = cv2.GaussianBlur(np.abs((frame - previous) @ LUMA), (0, 0), 1.5)
-    noise = np.sqrt(np.maximum(previous @ LUMA, 0) + floor) * left
+    change = cv2.GaussianBlur(np.abs(luma(frame - previous)), (0, 0), 1.5)
+    noise = np.sqrt(np.maximum(luma(previous), 0) + floor) * left
     keep = np.float32(camera.memory) * np.exp(-((change / (3 * noise)) ** 2))
     return frame + keep[..., None] * (previous - frame)
 

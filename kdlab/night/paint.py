@@ -44,7 +44,7 @@ class View:
         for index, (offset, roll) in enumerate(zip(self.offset, self.roll, strict=True)):
             c, s = np.cos(roll), np.sin(roll)
             back = np.array([[c, s], [-s, c]])
-            at = offset + self.aim + (CANVAS[1] / 2, CANVAS[0] / 2) - back @ (WIDTH / 2, HEIGHT / 2)
+            at = offset + self.aim + (CANVAS[1] / 2, CANVAS[0] / 2) - (back * (WIDTH / 2, HEIGHT / 2)).sum(1)
             matrix = np.column_stack([back, at])
             cv2.warpAffine(
                 radiance, matrix, (WIDTH, HEIGHT), dst=out[index],

@@ -72,7 +72,7 @@ def things(
             turn = float(actor.yaw[0])
             forward = np.array([np.sin(np.deg2rad(turn)), 0, -np.cos(np.deg2rad(turn))])
             hands = 0.5 * (at["hand_r"] + at["hand_l"])
-            reach = np.maximum.accumulate((hands - feet) @ forward)
+            reach = np.maximum.accumulate(((hands - feet) * forward).sum(1))
             start = reach[0] + 0.45 * (reach[-1] - reach[0])
             spot = spot * (0, 1, 0) + feet + (np.maximum(reach, start) + 0.26)[:, None] * forward
         parts.append(cuboid(spot, size, turn, shades[2] * np.ones(3)))
