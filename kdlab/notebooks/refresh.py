@@ -21,7 +21,7 @@ def refresh(profile: str = "demo") -> None:
         executed = run_notebook(notebook, {"profile": profile})
         if executed.failure:
             raise ValueError(f"{notebook.name}: {executed.failure}; its outputs are left as they were")
-        _put_back(notebook, executed.output, profile)
+        put_back(notebook, executed.output, profile)
 
 
 def stale_notebooks() -> dict[str, str]:
@@ -36,7 +36,8 @@ def stale_notebooks() -> dict[str, str]:
     return stale
 
 
-def _put_back(notebook: Path, executed: Path, profile: str) -> None:
+def put_back(notebook: Path, executed: Path, profile: str) -> None:
+    """Give the committed ``notebook`` the outputs of its ``executed`` copy, and the mark of today's sources."""
     import nbformat
 
     committed, fresh = (nbformat.read(path, as_version=4) for path in (notebook, executed))

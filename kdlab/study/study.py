@@ -1,5 +1,6 @@
 """A study as one object: what it trains, on which data and seeds, its rows, predictions and verdicts."""
 
+import hashlib
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,11 +15,14 @@ from kdlab.study.committed import stale_predictions
 from kdlab.study.evidence import Evidence
 from kdlab.study.parts import LEDGER, Claim, Outcome, Part, seed_after_seed
 from kdlab.study.scores import Scores, collect, pooled, same_seeds, tested
-from kdlab.study.table import lies, load_rows
+from kdlab.study.table import lies, load_rows, scatter, three_seed_range
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import current
+
+#: Columns of ``figures/demo.csv``: the numbers of the demo runs that ``tools/publish.py`` made the committed ones.
+DEMO = ["study", "condition", "value", "weights"]
 
 
 @dataclass(frozen=True)
@@ -150,21 +154,40 @@ class Study:
         return pd.DataFrame([claim.judged(scores) for claim in self.claims if not claim.lacking(scores.recipes)],
                             columns=LEDGER)
 
+    def demo(self) -> pd.DataFrame:
+        """A row for each condition of ``yours`` whose demo-size runs are all there: ``condition``, its number
+        (``value``), and a hash of its ``weights``."""
+        part = self.yours()
+        runs = {c: [find(recipe, pretrained=True) for recipe in column] for c, column in part.recipes.items()}
+        if any(None in each for each in runs.values()):
+            return pd.DataFrame(columns=DEMO)
+        return pd.DataFrame([(self.name, c, self.number(runs, c), _weights(runs[c])) for c in runs], columns=DEMO)
+
     def compared(self) -> list[str]:
-        """A line for each condition: where today's demo-size runs lie in the range that the committed ones cover."""
+        """A line for each condition: today's demo-size number is the committed one where its runs have the committed
+        bits, and lies in the range of the committed runs, or outside, where they have others."""
         if self.yours is None:
             return []
         part, table, lines = self.yours(), load_rows(self.name), []
-        table = table[(table.data == part.data) & (table.metric == self.metric)]
-        runs = {c: [find(recipe, pretrained=True) for recipe in column] for c, column in part.recipes.items()}
-        for condition, column in table.groupby("condition", sort=False):
-            if condition not in runs or len(column) < 3:  # of fewer runs there is no range
-                continue
+        table = table[(table.data == part.data) & (table.metric == self.metric) & table.condition.isin(part.recipes)]
+        columns = {c: rows.value.to_numpy(float) for c, rows in table.groupby("condition", sort=False)}
+        columns = {c: column for c, column in columns.items() if len(column) > 2}  # of fewer runs there is no range
+        today, spread = self.demo().set_index("condition"), scatter(columns.values())
+        file = paths.figures_dir() / "demo.csv"
+        known = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=DEMO)
+        known = known[known.study == self.name].set_index("condition")
+        for condition, column in columns.items():
             title = f"{self.name}, {self.titles.get(condition, condition)}"
-            if any(None in each for each in runs.values()):
+            if condition not in today.index:
                 lines.append(f"{title}: not trained here yet")
                 continue
-            lines.append(f"{title}: your {lies(self.number(runs, condition), column.value, part.seeds)}")
+            value = today.value[condition]
+            if condition in known.index and known.weights[condition] == today.weights[condition]:
+                right = abs(value - known.value[condition]) < 0.05
+                lines.append(f"{title}: your {value:.1f} is {'' if right else 'NOT '}the committed "
+                             f"{known.value[condition]:.1f}, of the same bits")
+            else:
+                lines.append(f"{title}: your {lies(value, *three_seed_range(column, part.seeds, spread))}")
         return lines
 
     def _size(self, size):
@@ -208,3 +231,8 @@ def study_in(file: Path) -> Study:
         raise ValueError(f"{file} has {len(studies) or 'no'} Study{' objects' * bool(studies)}, where one is wanted: "
                          'end it with study = Study("its_name", parts), as `python -m pydoc kdlab.study` shows')
     return replace(studies[0], committed=False)
+
+
+def _weights(runs: Sequence[Run]) -> str:
+    """One hash of the weights of all ``runs``."""
+    return hashlib.sha256(" ".join(run.provenance["weights"] for run in runs).encode()).hexdigest()[:16]

@@ -1,5 +1,7 @@
 """The tidy rows of a study, and what is read from them: convergence, and where new runs should lie."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -42,16 +44,26 @@ def convergence(table: pd.DataFrame, data: str, plain: str = "ce_raw", longer: s
     return gain, half, word
 
 
-def three_seed_range(values: np.ndarray, seeds: int = 3) -> tuple[float, float]:
-    """Where the mean of ``seeds`` new runs should fall with 95 % probability, given committed ``values`` (percent)."""
+def scatter(columns: Iterable[np.ndarray]) -> tuple[float, int]:
+    """The standard deviation between seeds that conditions have in common (each about its own mean), and its degrees of
+    freedom."""
+    columns = [np.asarray(column, float) for column in columns]
+    freedom = sum(len(column) - 1 for column in columns)
+    return float(np.sqrt(sum(((column - column.mean()) ** 2).sum() for column in columns) / max(freedom, 1))), freedom
+
+
+def three_seed_range(values: np.ndarray, seeds: int = 3,
+                     spread: tuple[float, int] | None = None) -> tuple[float, float]:
+    """Where the mean of ``seeds`` new runs should fall with 95 % probability, given committed ``values`` (percent) and
+    their ``spread`` (of more conditions than these, :func:`scatter`; default: their own)."""
     n = len(values)
     if n < 3:
         raise ValueError(f"a prediction interval needs at least three committed runs, got {n}")
-    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) * np.sqrt(1 / seeds + 1 / n)
+    deviation, freedom = spread or scatter([values])
+    half = stats.t.ppf(0.975, freedom) * deviation * np.sqrt(1 / seeds + 1 / n)
     return float(values.mean() - half), float(values.mean() + half)
 
 
-def lies(value: float, committed: pd.Series, seeds: int) -> str:
-    """``58.2 lies in 54.1…63.0``, or OUTSIDE: the mean of ``seeds`` new runs in the range that ``committed`` cover."""
-    low, high = three_seed_range(committed.to_numpy(float), seeds)
+def lies(value: float, low: float, high: float) -> str:
+    """``58.2 lies in 54.1…63.0``, or OUTSIDE."""
     return f"{value:.1f} {'lies in' if low <= value <= high else 'lies OUTSIDE'} {low:.1f}…{high:.1f}"

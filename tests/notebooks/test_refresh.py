@@ -8,7 +8,7 @@ from PIL import Image
 
 from kdlab import paths
 from kdlab.notebooks.parameters import evidence_sources
-from kdlab.notebooks.refresh import _put_back
+from kdlab.notebooks.refresh import put_back
 from kdlab.system import sources
 
 
@@ -34,7 +34,7 @@ def test_outputs_are_put_back_small_and_marked(tmp_path):
     ])
     nbformat.write(ours, tmp_path / "ours.ipynb")
     nbformat.write(run, tmp_path / "run.ipynb")
-    _put_back(tmp_path / "ours.ipynb", tmp_path / "run.ipynb", "demo")
+    put_back(tmp_path / "ours.ipynb", tmp_path / "run.ipynb", "demo")
 
     back = nbformat.read(tmp_path / "ours.ipynb", as_version=4)
     assert [c.source for c in back.cells] == ["# title", "a = 1", "plot()"]

@@ -9,12 +9,13 @@ import pytest
 
 from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
-from kdlab.papers.dual_light.recipes import TITLES
+from kdlab.papers.dual_light.recipes import TITLES, dual_light
 from kdlab.papers.dual_light.study import columns, ledger
 from kdlab.study import (
     Outcome,
     Part,
     Scores,
+    Study,
     collect,
     compare_with_pretrained,
     convergence,
@@ -24,6 +25,7 @@ from kdlab.study import (
     three_seed_range,
 )
 from kdlab.study.evidence import Evidence
+from kdlab.study.table import scatter
 from kdlab.system.sources import source_hash
 from kdlab.train.runs import Run
 from kdlab.train.sizes import SMOKE
@@ -77,6 +79,34 @@ def test_the_range_of_three_seed_means_covers_what_it_promises():
     assert 0.92 <= hits / 400 <= 0.98
     with pytest.raises(ValueError, match="at least three"):
         three_seed_range(np.array([60.0, 61.0]))
+
+
+def test_seeds_of_all_conditions_tell_how_far_they_scatter():
+    columns = [np.array([60.0, 62, 64]), np.array([10.0, 12, 14, 12])]
+    assert scatter(columns) == (pytest.approx(np.sqrt(16 / 5)), 5)
+    low, high = three_seed_range(columns[0], 3, scatter(columns))
+    assert high - 62 == pytest.approx(62 - low) == pytest.approx(2.5706 * np.sqrt(16 / 5) * np.sqrt(2 / 3), abs=1e-3)
+
+
+def test_of_committed_bits_the_committed_number_is_expected_and_of_others_a_range(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
+    recipe = dual_light(SMOKE)["ce_raw"]
+    part = Part("night_demo", {"ce_raw": [recipe]})
+    study = Study("mine", lambda size, seeds: [part], yours=lambda: part)
+    rows = dict(study="mine", data="night_demo", condition="ce_raw", metric="accuracy")
+    pd.DataFrame([rows | dict(value=v) for v in (59.0, 60, 61)]).to_csv(tmp_path / "mine.csv", index=False)
+    assert study.compared() == ["mine, ce_raw: not trained here yet"]
+    fake_run(tmp_path / "runs" / recipe.name, 60)
+    assert study.compared() == ["mine, ce_raw: your 60.0 lies in 55.0…65.0"]
+    study.demo().to_csv(tmp_path / "demo.csv", index=False)
+    assert study.compared() == ["mine, ce_raw: your 60.0 is the committed 60.0, of the same bits"]
+    shutil.rmtree(tmp_path / "runs" / recipe.name)
+    fake_run(tmp_path / "runs" / recipe.name, 61)
+    assert study.compared() == ["mine, ce_raw: your 61.0 is NOT the committed 60.0, of the same bits"]
+    shutil.rmtree(tmp_path / "runs" / recipe.name)
+    fake_run(tmp_path / "runs" / recipe.name, 70, weights="x")
+    assert study.compared() == ["mine, ce_raw: your 70.0 lies OUTSIDE 55.0…65.0"]
 
 
 def test_convergence_compares_validation_and_says_the_word():
