@@ -30,10 +30,10 @@ def quantise_residual(residual: np.ndarray) -> np.ndarray:
 
 def flip_motion(quantised: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
     """Quantised motion, uint8 (..., W, 2), of the mirrored picture: mirrored itself, and x pointing the other way."""
-    is_tensor = isinstance(quantised, torch.Tensor)
-    flipped = (quantised if is_tensor else torch.from_numpy(np.array(quantised))).flip(-2)
-    flipped[..., 0] = (256 - flipped[..., 0].short()).clamp(max=255).byte()  # 0 would become 256
-    return flipped if is_tensor else flipped.numpy()
+    flipped = mirrored(quantised)
+    x = flipped[..., 0]
+    x[:] = 0 - x.clip(1)  # modulo 256; 0 would become 256 and is 255
+    return flipped
 
 
 def tsn_frames(count: int, segments: int = 3, phases: np.ndarray | None = None) -> np.ndarray:

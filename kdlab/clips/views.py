@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -184,8 +185,12 @@ View = Raw | Enhanced | MotionMix
 
 
 def mirrored(pixels: np.ndarray | torch.Tensor) -> np.ndarray | torch.Tensor:
-    """``(T, h, w, C)`` with left and right swapped."""
-    return pixels.flip(2) if isinstance(pixels, torch.Tensor) else pixels[:, :, ::-1]
+    """``uint8 (..., w, C)`` with left and right swapped."""
+    if isinstance(pixels, torch.Tensor):
+        return pixels.flip(-2)
+    # Steps of NumPy back along a row take twelve times as long: they made a third of all reading.
+    rows = np.ascontiguousarray(pixels).reshape(-1, *pixels.shape[-2:])
+    return cv2.flip(rows, 1).reshape(pixels.shape)
 
 
 def mirror_of(view: View) -> Callable:
@@ -357,8 +362,10 @@ class ClipBatches:
                 if pixels.shape != cut[0].shape:
                     raise ValueError(f"{record.path} has pictures of another shape than {chosen[0].path}; bring all "
                                      "clips to one size: kdlab data transcode FOLDER --out OTHER_FOLDER")
-            # (B, T, H, W, C) seen as (B, C, T, H, W) *is* channels-last: no copy is needed for the fast layout.
-            tensor = torch.from_numpy(np.stack(cut)).permute(0, 4, 1, 2, 3).float().div_(255)
+            # NumPy divides while it converts, in one pass. (B, T, H, W, C) seen as (B, C, T, H, W) *is* channels-last:
+            # no copy is needed for the fast layout.
+            scaled = np.divide(np.stack(cut), np.float32(255), dtype=np.float32)
+            tensor = torch.from_numpy(scaled).permute(0, 4, 1, 2, 3)
             tensors[view] = view.finish(tensor) if hasattr(view, "finish") else tensor
         views = {name: tensors[view] for name, view in self.views.items()}
         return Batch(views, torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))

@@ -98,7 +98,10 @@ class Normalised(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pixels ``(B, C, T, H, W)`` in [0, 1] → logits ``(B, K)``."""
-        return self.net((x - self.mean) / self.std)
+        # One pass over the pixels, along rows: three channels at a time would take three times as long.
+        scale, shift = (each.expand(1, -1, 1, 1, x.shape[-1]).contiguous(memory_format=torch.channels_last_3d)
+                        for each in (1 / self.std, -self.mean / self.std))
+        return self.net(torch.addcmul(shift, x, scale))
 
 
 def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, std: torch.Tensor | None = None):

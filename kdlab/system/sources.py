@@ -111,8 +111,9 @@ def files_hash(files: Iterable[Path]) -> str:
 
 def view_mark(view) -> str:
     """What distinguishes frames cached under a ``view`` that is not kdlab's from those of its earlier sources."""
-    if view in _marks and all(_spec(name) is spec for name, spec in _marks[view][1].items()):
-        return _marks[view][0]
+    mark, specs = _marks.get(view, ("", None))
+    if specs is not None and all(_spec(name) is spec for name, spec in specs.items()):
+        return mark
     found = _gathered([home(kind) for kind in foreign(view)], lambda name: _decides(name) and not _is_kdlab(name))
     specs, cells = {name: _spec(name) for name in found}, in_cell(view)
     for kind in cells:

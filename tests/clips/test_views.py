@@ -61,7 +61,7 @@ def test_moments_cover_the_clip_and_repeat_only_what_is_short():
 
 
 def test_a_draw_cuts_where_it_says():
-    pixels = np.arange(2 * 6 * 8).reshape(2, 6, 8, 1)
+    pixels = np.arange(2 * 6 * 8, dtype=np.uint8).reshape(2, 6, 8, 1)
     assert np.array_equal(Window(2, 4, 4).shown(Draw(np.arange(2), 0, 0), pixels), pixels[:, :4, :4])
     assert np.array_equal(Window(2, 4, 4).shown(Draw(np.arange(2), 1, 1), pixels), pixels[:, 2:, 4:])
     flipped = Window(2, 4, 4).shown(Draw(np.arange(2), 1, 1, flip=True), pixels)

@@ -68,3 +68,12 @@ def test_a_start_gives_its_weights_and_the_rows_of_the_classes_both_know():
     assert torch.equal(own["net.fc.weight"][0], random["net.fc.weight"][0])
     with pytest.raises(WrongWeights, match="another architecture"):
         begin_as(build(TinyR2Plus1D((4, 6)), 2, seed=2), start, ("a", "b"), ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_normalisation_is_that_of_the_definition_in_the_layout_it_was_given(channels_last):
+    x, mean, std = torch.rand(2, 3, 4, 5, 7), torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.3, 1.0, 2.0])
+    x = x.contiguous(memory_format=torch.channels_last_3d) if channels_last else x
+    got = Normalised(torch.nn.Identity(), mean, std)(x)
+    torch.testing.assert_close(got, (x - mean.view(3, 1, 1, 1)) / std.view(3, 1, 1, 1))
+    assert got.stride() == x.stride()
