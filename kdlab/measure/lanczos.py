@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 
 from kdlab.train.loop import seeded
 
@@ -221,7 +220,7 @@ def trace(operator, known: Krylov | None = None, relative_error: float = 0.02, m
                 all_of[b].add(row * (known.outside(blocks[b], row, image) if known else image))
         counts, spread = np.array([len(b.values) for b in all_of]), np.array([b.spread for b in all_of])
         # One degree of freedom a probe, whichever block it is in: images tell more, but what probes see is skew.
-        widened = student.ppf(0.975, sum(counts - 1)) / norm.ppf(0.975)
+        widened = float(stdtrit(sum(counts - 1), 0.975) / ndtri(0.975))
         value = captured + sum(np.mean(b.values) for b in all_of)
         error, allowed = float(widened * np.sqrt((spread**2 / counts).sum())), relative_error * abs(value)
         with np.errstate(divide="ignore", invalid="ignore"):
