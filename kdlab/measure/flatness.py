@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from kdlab.measure.folding import foldable, folded_in, nodes
 from kdlab.system.values import positive, whole
 from kdlab.train.loop import one_thread, seeded
 
@@ -42,9 +43,9 @@ class Hessian:
 
     ``blocks`` are the stretches of the weights for :func:`kdlab.measure.lanczos.trace`: whole layers, at most
     :data:`BLOCKS`. Memory holds one mini-batch's graph. The rows of one :meth:`product` share it, and where all data is
-    one mini-batch it is kept until a weight changes. Raises :class:`Unmeasurable` in inference mode, for nothing to
-    measure, half precision, NaN, no data, and where two passes differ or move a buffer (shuffled or augmented data, a
-    random layer).
+    one mini-batch it is kept until a weight changes; batch norms lie in convolutions (:mod:`.folding`). Raises
+    :class:`Unmeasurable` in inference mode, for nothing to measure, half precision, NaN, no data, and where two passes
+    differ or move a buffer (shuffled or augmented data, a random layer).
     """
 
     def __init__(self, net: nn.Module, data: Iterable | Callable, *, criterion: Callable = F.cross_entropy,
@@ -68,6 +69,9 @@ class Hessian:
         self._parts = _stretches(self.weights)
         ends = np.cumsum([0, *(w.numel() for w in self.weights)])
         self.blocks = [slice(int(ends[part.start]), int(ends[part.stop])) for part in self._parts]
+        self._pairs = ()
+        with self._mode():
+            self._pairs = foldable(net, next(self._batches())[0])
         self._check()
 
     @classmethod
@@ -155,7 +159,7 @@ class Hessian:
         try:
             # The fused attention kernels have no second derivative; the plain one is the same function.
             with (torch.enable_grad(), torch.autocast(self.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH),
-                  one_thread() if self.device.type == "cpu" else contextlib.nullcontext()):
+                  one_thread() if self.device.type == "cpu" else contextlib.nullcontext(), folded_in(self._pairs)):
                 yield
         finally:
             for module, mode in modes.items():
@@ -238,20 +242,10 @@ def _gradient(outputs, inputs, vectors=None, last: bool = False) -> Sequence[tor
             raise
         raise Unmeasurable(f"an operation has no second derivative: {error}") from error
     # For a function marked once_differentiable torch would silently give zeros.
-    if not last and any("Error" in node.name() for node in _nodes(found)):
-        own = {n.name() for n in _nodes(outputs) if isinstance(n, torch.autograd.function.BackwardCFunction)}
+    if not last and any("Error" in node.name() for node in nodes(found)):
+        own = {n.name() for n in nodes(outputs) if isinstance(n, torch.autograd.function.BackwardCFunction)}
         raise Unmeasurable(f"an operation has no second derivative: {', '.join(sorted(own))} is once_differentiable")
     return found
-
-
-def _nodes(tensors: Iterable[torch.Tensor]) -> list:
-    nodes = [t.grad_fn for t in tensors if t.grad_fn is not None]
-    seen = set(nodes)
-    for node in nodes:
-        new = {parent for parent, _ in node.next_functions if parent is not None} - seen
-        seen |= new
-        nodes += new
-    return nodes
 
 
 class Sharpness(NamedTuple):
