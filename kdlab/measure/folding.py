@@ -54,6 +54,22 @@ def foldable(net: nn.Module, x: torch.Tensor) -> list[Pair]:
     return found if apart <= 1e-3 * answer.detach().abs().max() else []
 
 
+@torch.no_grad()
+def features(net: nn.Module, x: torch.Tensor) -> int:
+    """How many numbers the layers of ``net`` make of ``x``."""
+    count, handles = [], []
+    for module in net.modules():
+        if not list(module.children()):
+            handles.append(module.register_forward_hook(
+                lambda _m, _i, out: count.append(out.numel() if isinstance(out, torch.Tensor) else 0)))
+    try:
+        net(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sum(count)
+
+
 @contextmanager
 def folded_in(pairs: Sequence[Pair]) -> Iterator[None]:
     """Inside, each norm lies in its convolution; afterwards modules are what they were."""
