@@ -26,6 +26,14 @@ def one_thread(device: str = "cpu") -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class Grid(nn.Module):
+    """Features ``(B, T, H, W, C)`` as ``(B, C, T, H, W)``, of a network of which every layer sees everything: a unit
+    stands for its own place in a regular grid over the clip."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.permute(0, 4, 1, 2, 3)
+
+
 @dataclass
 class Outputs:
     """What a network gives: ``logits (B, K)``; the ``taps`` asked for, by layer name; per-exit ``exits (B, E, K)``."""

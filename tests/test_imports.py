@@ -1,6 +1,7 @@
 """Imports inside kdlab point downwards only, as the layers below say."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -105,6 +106,24 @@ def test_imports_point_downwards():
 )
 def test_the_test_itself(source, module, wrong):
     assert bool(wrong_imports(source, module)) == wrong
+
+
+HEAVY = {"captum", "lightning_fabric", "scipy.optimize", "scipy.stats", "seaborn", "skimage", "sympy", "torch._dynamo",
+         "torchvision", "triton"}
+
+
+def test_what_notebooks_import_of_kdlab_imports_nothing_heavy():
+    """Each takes from a fifth of a second to more than one, and is imported where something needs it."""
+    lines = {}
+    for file in sorted((PACKAGE.parent / "notebooks").glob("*.ipynb")):
+        cells = [cell for cell in json.loads(file.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+        tree = ast.parse("".join(cells[1]["source"]))
+        lines |= {ast.unparse(node): None for node in tree.body
+                  if isinstance(node, ast.ImportFrom) and node.module.startswith("kdlab")}
+    assert len(lines) > 50
+    code = "\n".join([*lines, f"import sys; print(*sorted({HEAVY} & set(sys.modules)))"])
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not said.strip(), "imported for nothing"
 
 
 def test_relative_import_in_a_package_file():

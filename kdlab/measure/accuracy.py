@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from scipy.special import softmax
+from scipy.special import softmax, stdtrit
 
 from kdlab.system.values import alike, fraction, whole
 
@@ -19,6 +18,8 @@ def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, 
     if len(correct) == 0:
         raise ValueError("an accuracy needs at least one clip")
     fraction("0.95 is usual", level=level)
+    from scipy import stats  # half a second of imports that only intervals need
+
     low, high = stats.binomtest(int(np.sum(correct)), len(correct)).proportion_ci(level, method="wilson")
     return 100 * low, 100 * high
 
@@ -41,7 +42,7 @@ def confusion_changes(labels: np.ndarray, before: np.ndarray, after: np.ndarray,
     for true, other in itertools.permutations(range(len(classes)), 2):
         if (clips := labels == true).any():
             a, b = (100 * (predicted[:, clips] == other).mean(1) for predicted in (before, after))
-            half = stats.t.ppf(0.975, len(a) - 1) * stats.sem(b - a) if len(a) > 1 else np.nan
+            half = stdtrit(len(a) - 1, 0.975) * (b - a).std(ddof=1) / len(a) ** 0.5 if len(a) > 1 else np.nan
             rows.append((classes[true], classes[other], a.mean(), b.mean(), (b - a).mean(), half))
     table = pd.DataFrame(rows, columns=["true", "taken for", "before", "after", "change", "half_width"])
     return table.sort_values("change", ignore_index=True)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import mannwhitneyu
 from torch import nn
 
 from kdlab.clips.catalogue import Catalogue
@@ -49,6 +48,8 @@ def auc(signal: np.ndarray, positive: np.ndarray) -> float:
 
     Raises ``ValueError`` where all moments are inside, or none.
     """
+    from scipy.stats import mannwhitneyu  # half a second of imports
+
     hits, misses = signal[positive], signal[~positive]
     if not len(hits) or not len(misses):
         raise ValueError(f"{len(hits)} of {len(signal)} moments are inside: alignment needs moments of both kinds")

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from captum.attr import LayerGradCam
 from torch import nn
 from torch.nn import functional as F
 
@@ -19,9 +18,9 @@ from kdlab.clips.cache import resize
 from kdlab.clips.compressed import scan
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import ClipBatches
-from kdlab.layers import outputs, reset
-from kdlab.nets.torchvision_video import Grid
+from kdlab.layers import Grid, outputs, reset
 from kdlab.night.make import truth
+from kdlab.train.feeding import folded
 
 SCORES = ("pointing_game", "energy_inside", "iou")
 
@@ -48,24 +47,57 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     picture. The network is asked in eval mode. Raises :class:`Unexplainable` for an unknown layer (nearest names), one
     without extent in space, inference mode, and maps that are not finite.
     """
+    return grad_cams(net, x, target, [layer], batch_size)[0]
+
+
+def grad_cams(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layers: Sequence[str],
+              batch_size: int = 64) -> list[Maps]:
+    """:func:`grad_cam` at each of ``layers``, from one pass forward and one backward, which ends at the lowest."""
     if torch.is_inference_mode_enabled():
         raise Unexplainable("Grad-CAM needs gradients, which inference mode forbids: leave torch.inference_mode()")
-    module, mode = _layer(net, layer), net.training
+    modules, mode = [_layer(net, layer) for layer in layers], net.training
     net.eval()
     try:
-        reach = _geometry(net, module, layer, x[:1])
-        target = torch.as_tensor(target).expand(len(x))
-        found = []
+        reaches = [_geometry(net, module, layer, x[:1]) for module, layer in zip(modules, layers, strict=True)]
+        target = torch.as_tensor(target, device=x.device).expand(len(x))
+        found = [[] for _ in layers]
         for start in range(0, len(x), batch_size):
             batch = slice(start, start + batch_size)
-            inputs = x[batch].detach().clone().requires_grad_()  # also where the weights are frozen
-            cam = LayerGradCam(net, module).attribute(inputs, target=target[batch], relu_attributions=True)
-            cam = cam.detach()[:, 0]
-            cam = cam if cam.dim() == 4 else cam.unflatten(0, (len(inputs), -1))
-            found.append(torch.einsum("ntij,Tt,Hi,Wj->nTHW", cam, *(to.to(cam) for to in reach)).cpu().numpy())
+            cams = at_layers(net, x[batch], target[batch], modules)
+            for column, cam, reach in zip(found, cams, reaches, strict=True):
+                for to in reach:
+                    cam = torch.tensordot(cam, to.to(cam), ([1], [1]))  # each axis goes to the end, in turn
+                column.append(cam.cpu().numpy())
     finally:
         net.train(mode)
-    maps = np.concatenate(found)
+    return [_told(np.concatenate(column), layer) for column, layer in zip(found, layers, strict=True)]
+
+
+@torch.enable_grad()
+def at_layers(net: nn.Module, x: torch.Tensor, target: torch.Tensor,
+              modules: Sequence[nn.Module]) -> list[torch.Tensor]:
+    """Grad-CAM of ``target (n,)`` at each of ``modules`` as it is there, ``(n, T', h, w)``, not negative."""
+    taps = {}
+
+    def tapped(module: nn.Module, _inputs, out: torch.Tensor) -> torch.Tensor:
+        taps[module] = out
+        return out.clone()  # what comes next may rectify it in place
+
+    handles = [module.register_forward_hook(tapped) for module in modules]
+    try:
+        logits = net(x.detach().clone().requires_grad_())  # also where the weights are frozen
+    finally:
+        for handle in handles:
+            handle.remove()
+    seen, found = [taps[module] for module in modules], []
+    for features, slope in zip(seen, torch.autograd.grad(logits.gather(1, target[:, None]).sum(), seen), strict=True):
+        channels = slope.flatten(2).mean(2).view(*slope.shape[:2], *(1,) * (slope.dim() - 2))
+        cam = (channels * features.detach()).sum(1).relu()
+        found.append(cam if cam.dim() == 4 else cam.unflatten(0, (len(x), -1)))
+    return found
+
+
+def _told(maps: np.ndarray, layer: str) -> Maps:
     if not np.isfinite(maps).all():
         raise Unexplainable(f"the map at {layer!r} is not finite: look at the weights and the clips")
     # Rounding noise is not taken for a place: a range below 1e-5 of the largest value is constant.
@@ -247,20 +279,22 @@ def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.nda
     Compare with the curves of maps that belong to *other* clips: smooth maps of anything delete faster than scattered
     pixels.
     """
-    net.eval()
+    net = folded(net)
     blurred = torch.from_numpy(_blurred(x.numpy(), 0.15 * min(x.shape[3:])))
     places = maps.reshape(len(maps), -1)
     rank = np.empty(places.shape, np.int64)
     np.put_along_axis(rank, (-places).argsort(1, kind="stable"), np.arange(places.shape[1])[None], 1)
     rank = torch.from_numpy(rank).view(len(x), 1, *x.shape[2:])
-    curves = {"deletion": [], "insertion": []}
-    for k in range(11):
-        first = rank < round(k * places.shape[1] / 10)
-        for name, (inside, outside) in {"deletion": (blurred, x), "insertion": (x, blurred)}.items():
-            mixed = torch.where(first, inside, outside)
-            probabilities = torch.cat([net(batch).softmax(1) for batch in mixed.split(64)])
-            curves[name].append(probabilities.gather(1, target[:, None])[:, 0].numpy())
-    return {name: np.stack(column, 1) for name, column in curves.items()}
+
+    def asked(pixels: torch.Tensor) -> np.ndarray:
+        probabilities = torch.cat([net(batch).softmax(1) for batch in pixels.split(64)])
+        return probabilities.gather(1, target[:, None])[:, 0].numpy()
+
+    firsts = [rank < round(k * places.shape[1] / 10) for k in range(1, 10)]
+    whole, none = asked(x), asked(blurred)  # what one curve begins with, the other ends with
+    deletion = [asked(torch.where(first, blurred, x)) for first in firsts]
+    insertion = [asked(torch.where(first, x, blurred)) for first in firsts]
+    return {"deletion": np.stack([whole, *deletion, none], 1), "insertion": np.stack([none, *insertion, whole], 1)}
 
 
 def cascade(net: nn.Module, layers: Sequence[str], seed: int = 0) -> Iterator[tuple[str, nn.Module]]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.measure.bootstrap import interval
 from kdlab.system.values import alike, positive, whole
@@ -19,6 +18,8 @@ def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
 
     Only shapes are followed, on the meta device: a network of any size is counted in no time, and ``net`` is untouched.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # it imports triton
+
     whole(1, shape=list(shape))
     net = copy.deepcopy(net).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

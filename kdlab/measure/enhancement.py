@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
-from skimage.measure import shannon_entropy
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from kdlab.measure.darkness import luma
 
@@ -33,6 +31,9 @@ def scores(raw: np.ndarray, enhanced: np.ndarray, twin: np.ndarray | None = None
     whole clip) and ``ssim`` (colour, mean over at most eight frames) against the twin. An enhancer is not told how
     bright the twin is: PSNR and SSIM also judge its exposure. Raises ``ValueError`` where the shapes differ.
     """
+    from skimage.measure import shannon_entropy  # half a second of imports, and scipy.stats with them
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
     for name, other in (("enhanced clip", enhanced), ("bright twin", twin)):
         if other is not None and other.shape != raw.shape:
             raise ValueError(f"the {name} has shape {other.shape}, the dark clip {raw.shape}; give the same frames")

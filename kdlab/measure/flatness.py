@@ -15,12 +15,15 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from kdlab.measure.folding import features, foldable, folded_in, nodes
 from kdlab.system.values import positive, whole
 from kdlab.train.loop import one_thread, seeded
 
 #: Into how many stretches a network's weights are cut for its trace. With more of them probes differ less, but each
 #: needs probes of its own (benchmarks/flatness.py).
 BLOCKS = 8
+#: Up to how many bytes the graphs of several mini-batches are kept, by an estimate: :data:`COPIES` of what layers say.
+KEPT, COPIES = 1 << 30, 4
 
 
 class Unmeasurable(ValueError):
@@ -41,10 +44,10 @@ class Hessian:
     leaves out the network's own curvature: with a convex criterion, no eigenvalue is then negative.
 
     ``blocks`` are the stretches of the weights for :func:`kdlab.measure.lanczos.trace`: whole layers, at most
-    :data:`BLOCKS`. Memory holds one mini-batch's graph. The rows of one :meth:`product` share it, and where all data is
-    one mini-batch it is kept until a weight changes. Raises :class:`Unmeasurable` in inference mode, for nothing to
-    measure, half precision, NaN, no data, and where two passes differ or move a buffer (shuffled or augmented data, a
-    random layer).
+    :data:`BLOCKS`. Memory holds one mini-batch's graph, which the rows of one :meth:`product` share; all of them, until a
+    weight changes, where there is one or they fit into :data:`KEPT`. Batch norms lie in convolutions (:mod:`.folding`). Raises
+    :class:`Unmeasurable` in inference mode, for nothing to measure, half precision, NaN, no data, and where two passes
+    differ or move a buffer (shuffled or augmented data, a random layer).
     """
 
     def __init__(self, net: nn.Module, data: Iterable | Callable, *, criterion: Callable = F.cross_entropy,
@@ -68,6 +71,10 @@ class Hessian:
         self._parts = _stretches(self.weights)
         ends = np.cumsum([0, *(w.numel() for w in self.weights)])
         self.blocks = [slice(int(ends[part.start]), int(ends[part.stop])) for part in self._parts]
+        self._pairs = ()
+        with self._mode():
+            first = next(self._batches())[0]
+            self._pairs, self._each = foldable(net, first), COPIES * first.element_size() * features(net, first)
         self._check()
 
     @classmethod
@@ -155,7 +162,7 @@ class Hessian:
         try:
             # The fused attention kernels have no second derivative; the plain one is the same function.
             with (torch.enable_grad(), torch.autocast(self.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH),
-                  one_thread() if self.device.type == "cpu" else contextlib.nullcontext()):
+                  one_thread() if self.device.type == "cpu" else contextlib.nullcontext(), folded_in(self._pairs)):
                 yield
         finally:
             for module, mode in modes.items():
@@ -171,17 +178,18 @@ class Hessian:
 
     def _graphs(self) -> Iterator[tuple[int, Callable]]:
         """The samples in each mini-batch, and the function v → H v on it."""
-        state, kept = [w._version for w in self.weights], None  # autograd's own count of changes in place
+        state = [w._version for w in self.weights]  # autograd's own count of changes in place
         if self._kept[0] == state:
-            yield self._kept[1]
+            yield from self._kept[1]
             return
-        self._kept, number = (None, None), 0
+        self._kept, kept, number = (None, None), [], 0
         for x, y in self._batches():
-            kept = None
-            kept = len(y), _times(self.net, self.criterion, x, y, self.weights, self.gauss_newton)
-            yield kept
             number += 1
-        if number == 1:
+            if number > 1 and number * self._each > KEPT:
+                kept.clear()
+            kept.append((len(y), _times(self.net, self.criterion, x, y, self.weights, self.gauss_newton)))
+            yield kept[-1]
+        if len(kept) == number:
             self._kept = state, kept
 
     def _check(self) -> None:
@@ -238,20 +246,10 @@ def _gradient(outputs, inputs, vectors=None, last: bool = False) -> Sequence[tor
             raise
         raise Unmeasurable(f"an operation has no second derivative: {error}") from error
     # For a function marked once_differentiable torch would silently give zeros.
-    if not last and any("Error" in node.name() for node in _nodes(found)):
-        own = {n.name() for n in _nodes(outputs) if isinstance(n, torch.autograd.function.BackwardCFunction)}
+    if not last and any("Error" in node.name() for node in nodes(found)):
+        own = {n.name() for n in nodes(outputs) if isinstance(n, torch.autograd.function.BackwardCFunction)}
         raise Unmeasurable(f"an operation has no second derivative: {', '.join(sorted(own))} is once_differentiable")
     return found
-
-
-def _nodes(tensors: Iterable[torch.Tensor]) -> list:
-    nodes = [t.grad_fn for t in tensors if t.grad_fn is not None]
-    seen = set(nodes)
-    for node in nodes:
-        new = {parent for parent, _ in node.next_functions if parent is not None} - seen
-        seen |= new
-        nodes += new
-    return nodes
 
 
 class Sharpness(NamedTuple):

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 
 from kdlab.train.loop import seeded
 
@@ -207,21 +206,22 @@ def trace(operator, known: Krylov | None = None, relative_error: float = 0.02, m
     With a :func:`lanczos` run that is Hutch++ (arXiv 2010.09649) in its Krylov form (2205.01736), whose subspace costs
     one product a vector. Begins with ``min_probes`` in all, at least three in each block, and goes on until the
     standard error is at most ``relative_error`` of the estimate, or every block that is short of probes has
-    ``max_probes``. They are independent of ``known``'s, at any seed. Memory: two vectors of all weights.
+    ``max_probes``. They are independent of ``known``'s, at any seed. Memory: six vectors of all weights.
     """
     blocks, generator = operator.blocks, seeded(seed, 3)
     all_of = [_Block() for _ in blocks]
     wanted = np.full(len(blocks), max(FIRST, -(-min_probes // len(blocks))))
     captured = known.captured if known else 0.0
     while True:
-        for turn in range(max(wanted)):  # probes of one turn are as large as one vector
-            due = [b for b in range(len(blocks)) if len(all_of[b].values) <= turn < wanted[b]]
+        for start in range(0, max(wanted), FIRST):  # those of as many turns share a pass, and its graphs
+            due = [b for turn in range(start, start + FIRST) for b in range(len(blocks))
+                   if len(all_of[b].values) <= turn < wanted[b]]
             rows = [_signs(operator, 1, blocks[b].stop - blocks[b].start, generator)[0] for b in due]
             for b, row, image in zip(due, rows, operator.within(list(zip(due, rows, strict=True))), strict=True):
                 all_of[b].add(row * (known.outside(blocks[b], row, image) if known else image))
         counts, spread = np.array([len(b.values) for b in all_of]), np.array([b.spread for b in all_of])
         # One degree of freedom a probe, whichever block it is in: images tell more, but what probes see is skew.
-        widened = student.ppf(0.975, sum(counts - 1)) / norm.ppf(0.975)
+        widened = float(stdtrit(sum(counts - 1), 0.975) / ndtri(0.975))
         value = captured + sum(np.mean(b.values) for b in all_of)
         error, allowed = float(widened * np.sqrt((spread**2 / counts).sum())), relative_error * abs(value)
         with np.errstate(divide="ignore", invalid="ignore"):

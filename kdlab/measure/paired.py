@@ -8,7 +8,7 @@ The rules are those of docs/ledger.md.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri
 
 from kdlab.measure.bootstrap import LEVEL, STRICT, counts, ends
 from kdlab.system.values import whole
@@ -73,7 +73,7 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None, replic
     for start in range(0, replicates, 1000):
         ws, wu = (drawn[start : start + 1000].astype(float) for drawn in (drawn_seeds, drawn_units))
         means[start : start + 1000] = np.einsum("rs,su,ru->r", ws, sums, wu, optimize=True) / (seeds * (wu @ sizes))
-    ratio = stats.norm.ppf((1 + STRICT) / 2) / stats.norm.ppf((1 + LEVEL) / 2)
+    ratio = float(ndtri((1 + STRICT) / 2) / ndtri((1 + LEVEL) / 2))
     return Effect.of(float(sums.sum() / (seeds * sizes.sum())), means, seeds, n_units, sums / sizes, ratio)
 
 

@@ -10,7 +10,6 @@ from typing import ClassVar
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from kdlab.nets.pretrained import Statistics, Weights
 from kdlab.nets.wrappers import IMAGENET
@@ -45,18 +44,6 @@ class StagedNet(nn.Module):
         return super()._apply(lambda t: fn(t.unsqueeze(2)).squeeze(2) if t.dim() == 4 else fn(t), recurse)
 
 
-class TinyNet(StagedNet):
-    """A :class:`StagedNet` of one residual block a stage, each halving the frame, behind an input batch norm."""
-
-    def __init__(self, channels: int, widths: tuple[int, ...], num_classes: int, dropout: float):
-        super().__init__()
-        inner = zip((channels, *widths), widths, strict=False)
-        self.stages = nn.Sequential(*(BasicBlock(a, b, 2, _shortcut(a, b)) for a, b in inner))
-        self.stages[0] = nn.Sequential(nn.BatchNorm2d(channels), self.stages[0])
-        self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(widths[-1], num_classes)
-
-
 class EverySecond(nn.Conv2d):
     """A 1×1 convolution of stride 2. Of an even width it never reads the last column, which is left out: with it oneDNN
     (of torch 2.14) writes beyond its memory in the backward pass where pictures are 60 pixels wide or more, as those
@@ -66,8 +53,34 @@ class EverySecond(nn.Conv2d):
         return super().forward(x[..., : x.shape[-1] - 1 + x.shape[-1] % 2])
 
 
-def _shortcut(channels_in: int, channels: int) -> nn.Module:
-    return nn.Sequential(EverySecond(channels_in, channels, 1, 2, bias=False), nn.BatchNorm2d(channels))
+class Block(nn.Module):
+    """A residual block of two 3×3 convolutions that halves the frame, in torchvision's order and names."""
+
+    def __init__(self, channels_in: int, channels: int):
+        super().__init__()
+        shortcut = EverySecond(channels_in, channels, 1, 2, bias=False)  # drawn first, registered last
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, 2, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(channels))
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return self.relu(h + self.downsample(x))
+
+
+class TinyNet(StagedNet):
+    """A :class:`StagedNet` of one residual block a stage, each halving the frame, behind an input batch norm."""
+
+    def __init__(self, channels: int, widths: tuple[int, ...], num_classes: int, dropout: float):
+        super().__init__()
+        inner = zip((channels, *widths), widths, strict=False)
+        self.stages = nn.Sequential(*(Block(a, b) for a, b in inner))
+        self.stages[0] = nn.Sequential(nn.BatchNorm2d(channels), self.stages[0])
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(widths[-1], num_classes)
 
 
 @dataclass(frozen=True)
@@ -102,27 +115,6 @@ def matched(modality: str) -> TinyCompressed:
     return TinyCompressed(channels=CHANNELS[modality])
 
 
-class FrameNet(StagedNet, ResNet):
-    """torchvision's ResNet, with its names, and ``data_bn`` before it; the first stage includes the stem."""
-
-    dropout = nn.Identity()
-
-    def __init__(self, modality: str, block: type, blocks: list[int], num_classes: int):
-        super().__init__(block, blocks, num_classes)
-        if modality == "motion":
-            self.conv1 = nn.Conv2d(2, 64, 7, 2, 3, bias=False)
-        self.data_bn = nn.Identity() if modality == "iframe" else nn.BatchNorm2d(CHANNELS[modality])
-        self.reversed = modality == "residual"
-
-    @property
-    def stages(self) -> tuple[Callable[[torch.Tensor], torch.Tensor], ...]:
-        return self._first, self.layer2, self.layer3, self.layer4
-
-    def _first(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.data_bn(x.flip(1) if self.reversed else x)
-        return self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
-
-
 @dataclass(frozen=True)
 class CoViARNet:
     """CoViAR's network for ``modality``: ResNet of ``depth`` 18, 50 or 152, for 224² frames, on all three.
@@ -154,6 +146,10 @@ class CoViARNet:
         return ((0.5, 0.5), (1.0, 1.0)) if self.modality == "motion" else ((0.5, 0.5, 0.5), IMAGENET[1][::-1])
 
     def make(self, num_classes: int) -> StagedNet:
+        from torchvision.models.resnet import BasicBlock, Bottleneck
+
+        from kdlab.nets.torchvision_parts import FrameNet
+
         kinds = {18: (BasicBlock, [2, 2, 2, 2]), 50: (Bottleneck, [3, 4, 6, 3]), 152: (Bottleneck, [3, 8, 36, 3])}
         net = FrameNet(self.modality, *kinds[self.depth], num_classes)
         return self.weights.into(net) if self.weights else net

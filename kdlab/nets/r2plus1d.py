@@ -4,22 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import nn
-from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
 
 from kdlab.nets.pretrained import KINETICS, Statistics, Weights
 from kdlab.system.values import fraction
-
-
-class OwnMidplanes(Conv2Plus1D):
-    """The middle channels of the original (Caffe2) networks: from this convolution's own input, not from the block's.
-
-    The two differ in the second convolution of the first block of layers 2, 3 and 4: 288, 576 and 1152 channels here,
-    230, 460 and 921 in torchvision.
-    """
-
-    def __init__(self, in_planes: int, out_planes: int, midplanes: int, stride: int = 1, padding: int = 1):
-        own = in_planes * out_planes * 27 // (in_planes * 9 + out_planes * 3)
-        super().__init__(in_planes, out_planes, own, stride, padding)
 
 
 @dataclass(frozen=True)
@@ -46,6 +33,10 @@ class R2Plus1D:
         return KINETICS if self.weights else None
 
     def make(self, num_classes: int) -> nn.Module:
+        from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
+
+        from kdlab.nets.torchvision_parts import OwnMidplanes
+
         convolution, blocks = {18: (Conv2Plus1D, [2, 2, 2, 2]), 34: (OwnMidplanes, [3, 4, 6, 3])}[self.depth]
         net = VideoResNet(BasicBlock, [convolution] * 4, blocks, R2Plus1dStem, num_classes)
         for module in net.modules():

@@ -15,6 +15,7 @@ from torchvision.models import get_model, get_model_weights
 from torchvision.models.video.mvit import MViT
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
+from kdlab.layers import Grid
 from kdlab.nets.pretrained import Statistics, Weights
 
 _RESNET = "fc", ("layer1", "layer2", "layer3", "layer4")
@@ -25,14 +26,6 @@ _LAYERS = {
     "swin3d_t": ("head", ("maps",)),
     "mvit_v2_s": ("head.1", ("maps",)),
 }
-
-
-class Grid(nn.Module):
-    """Features ``(B, T, H, W, C)`` as ``(B, C, T, H, W)``, of a network of which every layer sees everything: a unit
-    stands for its own place in a regular grid over the clip."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.permute(0, 4, 1, 2, 3)
 
 
 class _MappedMViT(MViT):

@@ -23,7 +23,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
@@ -254,6 +253,8 @@ def _metered(radiance: np.ndarray, camera: Camera) -> tuple[float, float]:
 
 def _follow(view: View, target: np.ndarray, variety: float, rng: np.random.Generator) -> View:
     """``view`` over as many frames as ``target`` (T, 3) metres has: it follows the target, drifts and trembles."""
+    from scipy.ndimage import gaussian_filter1d  # only who renders needs it
+
     on_plane = view.plane(target[:, None])[0][:, 0]
     late = gaussian_filter1d(on_plane, 0.6 * FPS, axis=0, mode="nearest")
 

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.stats import entropy
+from scipy.special import entr
 
 from kdlab.clips.compressed import Modalities, Stream, modalities, scan
 from kdlab.clips.coviar import quantise_motion, quantise_residual
@@ -116,7 +116,7 @@ def quantised(counts: np.ndarray, what: str) -> dict[str, float]:
     share = counts / counts.sum()
     levels = (quantise_motion if what == "motion" else quantise_residual)(_VALUES)
     zero, cut = (100 * float(share[where].sum()) for where in (_VALUES == 0, _outside(_VALUES, what)))
-    return {"zero": zero, "cut": cut, "entropy": float(entropy(np.bincount(levels, share), base=2))}
+    return {"zero": zero, "cut": cut, "entropy": float(entr(np.bincount(levels, share)).sum() / np.log(2))}
 
 
 def timeline(streams: dict[str, Stream]) -> Figure:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from IPython import get_ipython
 from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
@@ -16,13 +15,23 @@ from kdlab.measure.darkness import luma
 from kdlab.measure.paired import Effect
 from kdlab.study import Scores
 
+#: seaborn's colour-blind-safe palette. seaborn takes most of a second to import: only what draws with it does.
+PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
 #: What :func:`effects` shows, and how.
 DIFFERENCE = "difference in test accuracy (points)\nthick 95 %, thin ledger's level, grey within ± 2"
 
 
 def style() -> None:
     """Sizes, fonts and colours of all figures; call it once per notebook."""
-    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.85)
+    plt.style.use("seaborn-v0_8-whitegrid")
+    plt.rc("font", **{"size": 10.2, "sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "sans-serif"]})
+    plt.rc("axes", prop_cycle=plt.cycler(color=PALETTE), linewidth=1.25)
+    plt.rc(("xtick", "ytick"), labelsize=9.35)
+    plt.rc("xtick", bottom=False)
+    plt.rc("ytick", left=False)
+    plt.rc("grid", linewidth=1)
+    plt.rc("legend", frameon=True, fontsize=9.35)
+    plt.rc("patch", edgecolor="w", force_edgecolor=True)
     plt.rc("figure", dpi=80, figsize=(7, 3.6))
     plt.rc("figure.constrained_layout", use=True)
     plt.rc("savefig", dpi=80)
@@ -96,6 +105,8 @@ def forest(ax: plt.Axes, found: Mapping[str, Effect], near: float = 2, above: bo
 
 def numbers(ax: plt.Axes, table: pd.DataFrame, words: np.ndarray, size: float = 7, **how) -> None:
     """``table`` as a map of colours with ``words`` in it; where no ``cmap`` is given, of values around 0."""
+    import seaborn as sns
+
     most = 1.3 * max(np.nanmax(np.abs(table.to_numpy())), 1e-9)  # 1.3: the darkest colours would hide the numbers
     how = dict(cmap="PuOr_r", vmin=-most, vmax=most, linewidths=0.5, cbar=False) | how
     sns.heatmap(table, annot=words, fmt="", annot_kws={"fontsize": size}, ax=ax, **how)
@@ -204,6 +215,8 @@ def standardised(values: dict[str, np.ndarray], clip: float = 4.0) -> Figure:
 
 def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
     """Recall of each class: mean over seeds, with a bar from the lowest seed to the highest."""
+    import seaborn as sns
+
     shown, names = [c for c in titles if c in scores.predicted], np.array(scores.classes)
     each = [pd.DataFrame({"class": names[scores.labels], "seed": seed, "": titles[c], "recall": 100 * right})
             for c in shown for seed, right in zip(scores.seeds, scores.correct(c), strict=True)]
@@ -224,6 +237,8 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
     ``also`` names further reference lines, in percent (a majority class, say). The axis shows the seeds: a line farther
     from them than they are from each other would make one blot of them, and is a note below the axis instead.
     """
+    import seaborn as sns
+
     shown = [c for c in titles if c in scores.predicted]
     table = pd.DataFrame([{"": titles[c], "accuracy": a} for c in shown for a in scores.accuracy(c)])
     fig, ax = plt.subplots(figsize=(6.6, 0.34 * len(shown) + 1.1))
@@ -256,6 +271,8 @@ def effects(found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFEREN
 
 def heat_map(values: dict[tuple[float, float], float], title: str = "") -> Figure:
     """(temperature, alpha) → percentage, as an annotated grid."""
+    import seaborn as sns
+
     table = pd.Series(values).unstack().rename(index="{:g}".format, columns="{:g}".format)
     fig, ax = plt.subplots(figsize=(1.0 + 0.85 * table.shape[1], 0.9 + 0.5 * table.shape[0]))
     sns.heatmap(table, annot=True, fmt=".1f", cmap="cividis", cbar_kws={"label": "%"}, ax=ax)
@@ -267,6 +284,8 @@ def heat_map(values: dict[tuple[float, float], float], title: str = "") -> Figur
 def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16),
                      label: int | None = None) -> Figure:
     """One clip's softmax ``(K,)`` at several temperatures: what the student is asked to imitate."""
+    import seaborn as sns
+
     shares = pd.DataFrame({f"t = {t:g}": softmax(logits / t) for t in temperatures}, index=classes)
     table = shares.melt(var_name="temperature", value_name="probability", ignore_index=False).reset_index(names="class")
     fig, ax = plt.subplots(figsize=(8, 3))
@@ -294,6 +313,8 @@ def calibration(logits: dict[str, np.ndarray], labels: np.ndarray, bins: int = 1
 
 def confusion_pairs(counts: dict[str, np.ndarray], classes: tuple[str, ...]) -> Figure:
     """Confusion matrices side by side, in percent of each true class: name → counts ``(K, K)``."""
+    import seaborn as sns
+
     fig, axes = plt.subplots(1, len(counts), figsize=(3.7 * len(counts), 3.5), squeeze=False)
     for ax, (name, c) in zip(axes[0], counts.items(), strict=True):
         share = pd.DataFrame(100 * c / np.maximum(1, c.sum(1, keepdims=True)), classes, classes)

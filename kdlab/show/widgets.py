@@ -7,8 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.special import softmax
-from scipy.stats import entropy
+from scipy.special import entr, softmax
 
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
@@ -68,7 +67,7 @@ def temperature_picture(logits: np.ndarray, classes: tuple[str, ...], temperatur
     """One clip's softmax of ``logits (K,)`` at temperature 1 and at ``temperature``, with its entropy in nats. Raises
     ValueError for a temperature not above 0."""
     positive("1 is the softmax as it is", temperature=temperature)
-    nats = entropy(softmax(logits / temperature))
+    nats = entr(softmax(logits / temperature)).sum()
     fig = soft_target_bars(logits, classes, tuple(dict.fromkeys((1, temperature))), label)
     most, ax = np.log(len(classes)), fig.axes[0]
     ax.set_title(f"{ax.get_title()}; entropy at t = {temperature:g}: {nats:.2f} of at most {most:.2f} nats")

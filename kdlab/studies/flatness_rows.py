@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from kdlab.measure.bootstrap import interval as bootstrapped
 from kdlab.measure.paired import provisional
@@ -34,7 +34,7 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
     logs = np.log(values)
     if len(logs) < 2 or not np.isfinite(logs).all():
         return float(np.exp(logs.mean())), 0.0, np.inf
-    half = stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs)
+    half = stdtrit(len(logs) - 1, 0.975) * logs.std(ddof=1) / len(logs) ** 0.5
     return tuple(float(np.exp(v)) for v in (logs.mean(), logs.mean() - half, logs.mean() + half))
 
 
@@ -98,6 +98,8 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
     """
     table = wide(rows)
     table = table[table.reached == 1].dropna(subset=[*MEASURES, "train_loss", gap])
+    from scipy.stats import rankdata  # half a second of imports
+
     table = table.drop_duplicates(["recipe", "mark"]).reset_index(drop=True)  # one I-frame network is in both trios
     places = [np.flatnonzero(table.recipe == training) for training in table.recipe.unique()]
     lines = []
@@ -106,7 +108,7 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
 
         def drawn(selected: np.ndarray, size=size, both=both) -> float:
             at = np.concatenate([places[i] for i in selected])
-            return size(_rho(*(stats.rankdata(both[at], axis=0) - (len(at) + 1) / 2).T))
+            return size(_rho(*(rankdata(both[at], axis=0) - (len(at) + 1) / 2).T))
 
         low, high = bootstrapped(drawn, len(places), replicates=replicates)
         ways = {}, {"given": "train_loss"}, {"within": ("data", "net", "modality")}

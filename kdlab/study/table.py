@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from kdlab import paths
 
@@ -39,7 +39,7 @@ def convergence(table: pd.DataFrame, data: str, plain: str = "ce_raw", longer: s
         return np.nan, np.inf, "not measured"
     gains = (wide[longer] - wide[plain]).dropna().to_numpy(float)  # the mean over folds, if there are any
     gain = float(gains.mean())
-    half = float(stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)) if len(gains) > 1 else np.inf
+    half = float(stdtrit(len(gains) - 1, 0.975) * gains.std(ddof=1) / len(gains) ** 0.5) if len(gains) > 1 else np.inf
     word = "converged" if gain + half < 2 else "under-trained" if gain - half > 2 else "undecided"
     return gain, half, word
 
@@ -60,7 +60,7 @@ def three_seed_range(values: np.ndarray, seeds: int = 3,
     if n < 3:
         raise ValueError(f"a prediction interval needs at least three committed runs, got {n}")
     deviation, freedom = spread or scatter([values])
-    half = stats.t.ppf(0.975, freedom) * deviation * np.sqrt(1 / seeds + 1 / n)
+    half = stdtrit(freedom, 0.975) * deviation * np.sqrt(1 / seeds + 1 / n)
     return float(values.mean() - half), float(values.mean() + half)
 
 

@@ -95,7 +95,8 @@ def obtain_all(
         if workers > 1:
             open_ahead(todo)
             needs = {r: {needed for needed in r.needs().values() if needed not in done} for r in todo}
-            with pool(workers, preload=[__name__, "lightning_fabric"]) as processes:
+            # Optimisers import torch's compiler, and torchvision with it, for more than a second: here once for all.
+            with pool(workers, preload=[__name__, "lightning_fabric", "torchvision"]) as processes:
                 for ended in in_turn(processes, workers, partial(_work, how=how), needs):
                     for recipe, (folder, lines) in ended:
                         done[recipe] = Run(folder, recipe)

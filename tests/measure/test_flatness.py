@@ -357,7 +357,23 @@ def test_a_kept_graph_is_dropped_when_a_weight_changes():
     assert len(calls) == 1 and (after - dense(net, x, y) @ v[0]).abs().max() < 1e-10
 
 
-def test_memory_holds_one_graph():
+@pytest.mark.parametrize("kept", [False, True])
+def test_graphs_of_mini_batches_are_kept_where_they_fit(monkeypatch, kept):
+    net, calls = small_net(), []
+    operator = Hessian(net, batches(4, 4, 2))
+    monkeypatch.setattr("kdlab.measure.flatness.KEPT", 3 * operator._each - (not kept))
+    net.register_forward_hook(lambda *_: calls.append(1))
+    row = torch.ones(1, operator.size)
+    first, again = operator.product(row), operator.product(row)
+    assert len(calls) == (3 if kept else 6) and torch.equal(first, again)
+    with torch.no_grad():
+        net[5].weight.mul_(2)
+    assert not torch.equal(operator.product(row), first)
+
+
+def test_memory_holds_one_graph_where_they_do_not_fit(monkeypatch):
+    monkeypatch.setattr("kdlab.measure.flatness.KEPT", 0)
+
     class Ticket:
         pass
 

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.ops import sigmoid_focal_loss
 
 from kdlab.clips.windows import IGNORED
 from kdlab.distill.method import CrossEntropy, weighed
@@ -57,6 +56,13 @@ def match(priors: torch.Tensor, labels: torch.Tensor, num_classes: int):
     return segments, classes.float(), (inside & (label == IGNORED)).any(-1) & ~classes.any(-1)
 
 
+def focal_loss(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """The focal loss (arXiv 1708.02002) of each logit, alpha 0.25 and gamma 2, of their shape."""
+    from torchvision.ops import sigmoid_focal_loss  # a second of imports that only training needs
+
+    return sigmoid_focal_loss(logits, classes, alpha=0.25, gamma=2)
+
+
 def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
     """The four sums of the module's L, each divided by N and summed over stages: ``focal``, ``tiou``, ``l1`` and
     ``quality``; ``output (B, S, P, K + 3)`` is that of :mod:`.detector`."""
@@ -70,7 +76,7 @@ def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Te
             classes = classes * (overlaps(output[:, 0, :, -3:-1].detach(), segments)[0] >= 0.5)[..., None]
         learns = classes.any(-1)
         count = learns.sum().clamp_min(1)
-        focal = sigmoid_focal_loss(answer[..., :-3], classes, alpha=0.25, gamma=2)[~ignored].sum()
+        focal = focal_loss(answer[..., :-3], classes)[~ignored].sum()
         predicted, wanted = answer[learns][:, -3:-1], segments[learns]
         tiou, generalised = overlaps(predicted, wanted)
         l1 = ((predicted - wanted).abs().mean(-1) / (wanted[:, 1] - wanted[:, 0])).sum()
@@ -117,7 +123,7 @@ class _OfDetectors:
             return {}
         bare = attending(student)
         logits = bare.detect(bare.gated(features, [1 - where for where in attention]))[..., :-3]
-        loss = sigmoid_focal_loss(logits, torch.zeros_like(logits), alpha=0.25, gamma=2).sum() / len(logits)
+        loss = focal_loss(logits, torch.zeros_like(logits)).sum() / len(logits)
         return {"background": (self.background, loss)}
 
 

@@ -6,13 +6,13 @@ from functools import partial
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from kdlab.measure.detection import KINDS, Evaluation
 from kdlab.papers.generative.detection_study import METRICS, Detections
-from kdlab.show.plots import drawn, image
+from kdlab.show.plots import PALETTE, drawn, image
 from kdlab.show.plots import rows as in_rows
 from kdlab.show.widgets import explore
 
@@ -40,7 +40,7 @@ def timeline(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes: Seque
         frame = frames[min(int(t / seconds * len(frames)), len(frames) - 1)]
         image(fig.add_subplot(grid[0, column]), frame, f"{t:.1f} s", weight="normal")
     ax = fig.add_subplot(grid[1, :])
-    colours = sns.color_palette("colorblind", len(classes))
+    colours = [to_rgb(PALETTE[k % len(PALETTE)]) for k in range(len(classes))]
 
     def looks(label: int, strength: float) -> dict:
         shades = dict(facecolor=(*colours[label], 0.75 * strength), edgecolor=(0, 0, 0, strength))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
@@ -45,6 +44,8 @@ def losses(histories: dict[str, pd.DataFrame]) -> Figure:
 def features(maps: dict[str, np.ndarray], channels: int = 24, title: str = "") -> Figure:
     """Features of one clip side by side, mean over space: name → ``(C, T')``, all on one scale; the channels are those
     that are most active in the first map, in its order."""
+    import seaborn as sns  # see kdlab.show.plots.PALETTE
+
     first = next(iter(maps.values()))
     order = np.argsort(-first.mean(1))[:channels]
     top = max(float(values[order].max()) for values in maps.values())

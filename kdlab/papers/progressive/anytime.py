@@ -7,7 +7,6 @@ from itertools import product
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.papers.progressive.nets import ORDER, Trio
 
@@ -26,6 +25,8 @@ def cost_per_exit(trio: Trio, shapes: dict[str, tuple[int, int, int, int]]) -> n
 
     ``shapes`` are those of the views, ``(C, T, H, W)``: all T segments count.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # it imports triton
+
     trio, costs = copy.deepcopy(trio).to("meta").eval(), []
     for modality in ORDER:
         maps = trio.begin(modality, torch.zeros(1, *shapes[modality], device="meta"))

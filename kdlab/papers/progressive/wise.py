@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
 from kdlab.papers.progressive.nets import FINALS
@@ -45,6 +44,8 @@ def _loss(w: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> tuple[float,
 def solve(logits: np.ndarray, labels: np.ndarray, l1: float = 0.0, nonnegative: bool = False) -> np.ndarray:
     """The weights ``(J,)`` of exits ``(N, J, K)`` that minimise mean cross-entropy + ``l1 · ‖w‖₁`` (L-BFGS-B), none
     above 100. ``w = u − v`` with ``u, v ≥ 0`` makes the L1 term smooth, so zeros are exact."""
+    from scipy.optimize import minimize  # a quarter of a second of imports
+
     not_negative(l1=l1)
     logits, exits = np.asarray(logits, dtype=np.float64), logits.shape[1]
     sides = np.eye(exits) if nonnegative else np.concatenate([np.eye(exits), -np.eye(exits)])
