@@ -156,6 +156,31 @@ def test_plan_with_a_torch_index_on_the_real_lock_loses_only_cuda():
     assert all(re.match(r"nvidia-|cuda-|triton", name) for name in lost) and len(lost) > 10
 
 
+@pytest.mark.parametrize("platform, seen, torch_index, told", [
+    ("linux", None, None, True), ("linux", "driver", None, False), ("linux", "nvidia-smi", None, False),
+    ("linux", None, "https://index.invalid/cpu", False), ("darwin", None, None, False),
+])
+def test_without_a_gpu_the_cost_of_cuda_is_told(monkeypatch, tmp_path, platform, seen, torch_index, told):
+    (tmp_path / "driver").touch()
+    monkeypatch.setattr(setup_env.sys, "platform", platform)
+    monkeypatch.setattr(setup_env, "DRIVER", str(tmp_path / ("driver" if seen == "driver" else "none")))
+    monkeypatch.setattr(setup_env.shutil, "which", lambda name: name if name == seen else None)
+    advice = setup_env.cost_of_cuda(setup_env.requirement_sets(setup_env.read_lock(), torch_index))
+    assert bool(advice) == told
+    assert not told or ("6.4 GB" in advice and "KDLAB_TORCH_INDEX" in advice and "://" not in advice)
+
+
+def test_the_cost_of_cuda_is_told_before_anything_is_installed(monkeypatch, tmp_path, capsys):
+    for name in ("VENV", "BEGUN", "READY"):
+        monkeypatch.setattr(setup_env, name, str(tmp_path / name))
+    monkeypatch.setattr(setup_env, "cost_of_cuda", lambda sets: "6.4 GB")
+    monkeypatch.setattr(setup_env.subprocess, "call", lambda *_, **__: 0)
+    monkeypatch.setattr(setup_env, "pip", lambda command, *_: print("pip", command))
+    assert setup_env.set_up()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.index("6.4 GB") < lines.index("pip install")
+
+
 def test_places_that_do_not_exist_are_named(tmp_path):
     with pytest.raises(setup_env.SetupError, match="KDLAB_TORCH_INDEX"):
         setup_env.requirement_sets(LINES, torch_index=str(tmp_path / "gone"))
