@@ -12,6 +12,22 @@ import pytest
 
 from kdlab import paths
 
+#: What takes longest begins first, so that of several processes none waits for another at the end: all notebooks, then
+#: these files. The closing table of `make test` and its JUnit report tell the times.
+LONGEST = ("07_progressive_distillation_and_wise.ipynb", "test_foreign.py", "test_run.py", "test_processes.py")
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (item.path.suffix != ".ipynb", place.get(item.path.name, len(place))))
+
+
+@pytest.fixture(autouse=True)
+def usual_environment(monkeypatch):
+    """No test has the profile that `make test` gives to the notebooks beside it, nor that of somebody's shell."""
+    for name in ("KDLAB_PROFILE", "KDLAB_HEADLESS"):
+        monkeypatch.delenv(name, raising=False)
+
 
 @pytest.fixture
 def real_clips() -> Path:

@@ -408,3 +408,35 @@ def test_nbval_ignores_times_dates_memory_and_paths(one, other):
 @pytest.mark.parametrize("result", ["accuracy 58.2 %", "(2, 3, 16, 32, 32) float32", "loss 0.6931", "3/4", "</td>"])
 def test_nbval_compares_results(result):
     assert sanitized(result) == result
+
+
+# The example for a hosted CI ------------------------------------------------------------------------------------------
+
+
+def test_the_example_workflow_calls_what_there_is():
+    text = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    steps = yaml.safe_load(text)["jobs"]["test"]["steps"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    called = [words.split() for step in steps for words in step.get("run", "").splitlines()]
+    assert called and all(command == "make" for command, *_ in called)
+    for _, target, *_ in called:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"no target {target} in Makefile"
+    (cache,) = [step["with"] for step in steps if "actions/cache" in step.get("uses", "")]
+    assert cache["path"] == ".venv" and "'requirements.lock', 'pyproject.toml'" in cache["key"]
+    (report,) = [step for step in steps if "upload-artifact" in step.get("uses", "")]
+    folder = report["with"]["path"].removesuffix("/*.xml")
+    assert f"JUNIT := {folder}\n" in makefile
+    assert "--junitxml=$(JUNIT)/" in makefile.split("\ntest:")[1].split("\n\n")[0]
+    assert report["if"] == "always()"
+
+
+def test_junit_reports_are_not_committed():
+    assert "build/" in (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+
+
+# What `make test` gives to all ---------------------------------------------------------------------------------------
+
+
+def test_tests_run_without_the_profile_that_notebooks_beside_them_are_given():
+    assert not {"KDLAB_PROFILE", "KDLAB_HEADLESS"} & os.environ.keys()
+

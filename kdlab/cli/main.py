@@ -43,7 +43,7 @@ def doctor():
 @click.argument("notebook", metavar="NN")
 @click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE",
               help="Set a parameter of the notebook. VALUE,VALUE runs it for each, and several such for every choice.")
-@click.option("--data", metavar="PATH", help="Your own clips; the same as -p data PATH.")
+@click.option("--data", metavar="PATH", help="Your own clips; as -p data PATH, but one path whatever is in it.")
 @_TIMEOUT
 @_VERBOSE
 def run(notebook, pairs, data, timeout, verbose):
