@@ -1,6 +1,7 @@
 """What several tests need: tiny videos with known content, and the user's own clips where there are any."""
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -11,6 +12,30 @@ import numpy as np
 import pytest
 
 from kdlab import paths
+
+#: What takes longest begins first, so that of several processes none waits for another at the end: all notebooks, then
+#: these files. The closing table of `make test` and its JUnit report tell the times.
+LONGEST = ("07_progressive_distillation_and_wise.ipynb", "test_foreign.py", "test_run.py", "test_processes.py")
+
+
+def pytest_configure(config):
+    """Each of several processes keeps to a core of its own, and so do the kernels it starts: what a notebook trains it
+    trains itself there, because processes for three steps of training would import for longer than they train."""
+    if hasattr(config, "workerinput") and hasattr(os, "sched_setaffinity"):
+        cores, number = sorted(os.sched_getaffinity(0)), int(config.workerinput["workerid"].removeprefix("gw"))
+        os.sched_setaffinity(0, {cores[number % len(cores)]})
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (item.path.suffix != ".ipynb", place.get(item.path.name, len(place))))
+
+
+@pytest.fixture(autouse=True)
+def usual_environment(monkeypatch):
+    """No test has the profile that `make test` gives to the notebooks beside it, nor that of somebody's shell."""
+    for name in ("KDLAB_PROFILE", "KDLAB_HEADLESS"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

@@ -156,6 +156,31 @@ def test_plan_with_a_torch_index_on_the_real_lock_loses_only_cuda():
     assert all(re.match(r"nvidia-|cuda-|triton", name) for name in lost) and len(lost) > 10
 
 
+@pytest.mark.parametrize("platform, seen, torch_index, told", [
+    ("linux", None, None, True), ("linux", "driver", None, False), ("linux", "nvidia-smi", None, False),
+    ("linux", None, "https://index.invalid/cpu", False), ("darwin", None, None, False),
+])
+def test_without_a_gpu_the_cost_of_cuda_is_told(monkeypatch, tmp_path, platform, seen, torch_index, told):
+    (tmp_path / "driver").touch()
+    monkeypatch.setattr(setup_env.sys, "platform", platform)
+    monkeypatch.setattr(setup_env, "DRIVER", str(tmp_path / ("driver" if seen == "driver" else "none")))
+    monkeypatch.setattr(setup_env.shutil, "which", lambda name: name if name == seen else None)
+    advice = setup_env.cost_of_cuda(setup_env.requirement_sets(setup_env.read_lock(), torch_index))
+    assert bool(advice) == told
+    assert not told or ("6.4 GB" in advice and "KDLAB_TORCH_INDEX" in advice and "://" not in advice)
+
+
+def test_the_cost_of_cuda_is_told_before_anything_is_installed(monkeypatch, tmp_path, capsys):
+    for name in ("VENV", "BEGUN", "READY"):
+        monkeypatch.setattr(setup_env, name, str(tmp_path / name))
+    monkeypatch.setattr(setup_env, "cost_of_cuda", lambda sets: "6.4 GB")
+    monkeypatch.setattr(setup_env.subprocess, "call", lambda *_, **__: 0)
+    monkeypatch.setattr(setup_env, "pip", lambda command, *_: print("pip", command))
+    assert setup_env.set_up()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.index("6.4 GB") < lines.index("pip install")
+
+
 def test_places_that_do_not_exist_are_named(tmp_path):
     with pytest.raises(setup_env.SetupError, match="KDLAB_TORCH_INDEX"):
         setup_env.requirement_sets(LINES, torch_index=str(tmp_path / "gone"))
@@ -383,3 +408,35 @@ def test_nbval_ignores_times_dates_memory_and_paths(one, other):
 @pytest.mark.parametrize("result", ["accuracy 58.2 %", "(2, 3, 16, 32, 32) float32", "loss 0.6931", "3/4", "</td>"])
 def test_nbval_compares_results(result):
     assert sanitized(result) == result
+
+
+# The example for a hosted CI ------------------------------------------------------------------------------------------
+
+
+def test_the_example_workflow_calls_what_there_is():
+    text = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    steps = yaml.safe_load(text)["jobs"]["test"]["steps"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    called = [words.split() for step in steps for words in step.get("run", "").splitlines()]
+    assert called and all(command == "make" for command, *_ in called)
+    for _, target, *_ in called:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"no target {target} in Makefile"
+    (cache,) = [step["with"] for step in steps if "actions/cache" in step.get("uses", "")]
+    assert cache["path"] == ".venv" and "'requirements.lock', 'pyproject.toml'" in cache["key"]
+    (report,) = [step for step in steps if "upload-artifact" in step.get("uses", "")]
+    folder = report["with"]["path"].removesuffix("/*.xml")
+    assert f"JUNIT := {folder}\n" in makefile
+    assert "--junitxml=$(JUNIT)/" in makefile.split("\ntest:")[1].split("\n\n")[0]
+    assert report["if"] == "always()"
+
+
+def test_junit_reports_are_not_committed():
+    assert "build/" in (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+
+
+# What `make test` gives to all ---------------------------------------------------------------------------------------
+
+
+def test_tests_run_without_the_profile_that_notebooks_beside_them_are_given():
+    assert not {"KDLAB_PROFILE", "KDLAB_HEADLESS"} & os.environ.keys()
+

@@ -6,7 +6,7 @@
 Two environment variables change where packages come from:
 
     KDLAB_TORCH_INDEX   URL of a package index, or a folder of wheels, with a CPU build of torch and torchvision.
-                        The lock's CUDA packages (4 GB, Linux only) are then left out.
+                        The lock's CUDA packages (Linux only) are then left out.
     KDLAB_WHEELS        a folder made by --bundle: everything is installed from it, without a network.
 
 Only the standard library is used, and syntax that an old Python can parse, so that it can say that it is too old.
@@ -35,6 +35,7 @@ READY = os.path.join(VENV, "kdlab-setup-ready.json")
 
 TORCH = re.compile(r"(torch|torchvision)==")
 CUDA = re.compile(r"(nvidia-|cuda-|triton)")
+DRIVER = "/proc/driver/nvidia/version"
 
 
 class SetupError(Exception):
@@ -94,6 +95,19 @@ def requirement_sets(lines, torch_index=None, wheels=None):
         (options + source_options(torch_index), [line for line in lines if TORCH.match(line)]),
         (usual, [line for line in lines if not TORCH.match(line) and not CUDA.match(line)]),
     ]
+
+
+def cost_of_cuda(sets):
+    """What to say before the CUDA build is installed on a Linux machine without an NVIDIA GPU; elsewhere nothing."""
+    cuda = any(CUDA.match(line) for _, lines in sets for line in lines)
+    # The driver makes the file; WSL, where it is Windows' own, brings the program.
+    if not cuda or not sys.platform.startswith("linux") or os.path.exists(DRIVER) or shutil.which("nvidia-smi"):
+        return ""
+    return (
+        "kdlab set-up: no NVIDIA GPU is seen here, and the CUDA build takes 6.4 GB of disk, of which CUDA has 4.5. For "
+        "the CPU build stop this (Ctrl-C) and set KDLAB_TORCH_INDEX to the CPU index of PyTorch's own install page, or "
+        "to a folder with the CPU wheels of torch and torchvision; then run the same command again."
+    )
 
 
 def pip(command, options, lines=()):
@@ -172,6 +186,9 @@ def set_up(torch_index=None, wheels=None):
     if subprocess.call(make_venv, stdout=subprocess.DEVNULL):
         raise SetupError(f"`{' '.join(make_venv)}` failed; its own words stand above.")
 
+    advice = "" if ready else cost_of_cuda(sets)  # what is installed already has been paid
+    if advice:
+        print(advice, flush=True)
     count = sum(len(lines) for _, lines in sets)
     print(f"kdlab set-up: installing up to {count} packages; this happens once", flush=True)
     for options, lines in sets:

@@ -14,6 +14,7 @@ from pathlib import Path
 from kdlab import paths
 from kdlab.notebooks.report import is_report
 from kdlab.notebooks.run import is_executed
+from kdlab.notebooks.sweep import is_swept
 from kdlab.system.ours import is_draft
 from kdlab.system.processes import is_held
 
@@ -99,6 +100,7 @@ def _in_runs(place: Path) -> Iterator[Path]:
         yield from _files(parent, lambda name: name.endswith(".lock"), lambda file: not file.stat().st_size and (
             _RUN.fullmatch(file.stem) and not is_held(file) or file.stem == TRIED))
     yield from _files(place / "notebooks", lambda name: name.endswith((".ipynb", ".json")), is_executed)
+    yield from _files(place / "notebooks", lambda name: name.endswith(".csv"), is_swept)
     yield from _files(place, "report.html".__eq__, is_report)
     for folder in _folders(place / "studies"):
         from kdlab.study.evidence import is_table  # which imports torch, and that takes seconds

@@ -41,19 +41,34 @@ def doctor():
 
 @cli.command()
 @click.argument("notebook", metavar="NN")
-@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter of the notebook.")
-@click.option("--data", metavar="PATH", help="Your own clips; the same as -p data PATH.")
+@click.option("-p", "pairs", nargs=2, multiple=True, metavar="NAME VALUE",
+              help="Set a parameter of the notebook. VALUE,VALUE runs it for each, and several such for every choice.")
+@click.option("--data", metavar="PATH", help="Your own clips; as -p data PATH, but one path whatever is in it.")
 @_TIMEOUT
 @_VERBOSE
 def run(notebook, pairs, data, timeout, verbose):
-    """Execute notebook NN (3, 03 or its name) headlessly, into runs/notebooks/."""
+    """Execute notebook NN (3, 03 or its name) headlessly, into runs/notebooks/.
+
+    `-p seed 0,1,2` executes it three times, one after the other, and lays side by side what each returned. A value that
+    holds a comma goes in quotes of its own, as in '"a, b"', or in its brackets, as in '[0, 1]'.
+    """
     from kdlab.notebooks.parameters import find_notebook
     from kdlab.notebooks.run import run_notebook
+    from kdlab.notebooks.sweep import product, separate, sweep
 
-    pairs += (("data", data),) if data is not None else ()
-    if len(dict(pairs)) < len(pairs):
-        raise click.UsageError("a parameter is given twice")
-    _end_if_failed(run_notebook(find_notebook(notebook), dict(pairs), timeout=timeout, verbose=verbose))
+    choices = [(name, separate(value)) for name, value in pairs] + ([("data", [data])] if data is not None else [])
+    if len(dict(choices)) < len(choices):
+        raise click.UsageError("a parameter is given twice; several values of one are separated by commas")
+    found, each = find_notebook(notebook), product(dict(choices))
+    if len(each) == 1:
+        return _end_if_failed(run_notebook(found, each[0], timeout=timeout, verbose=verbose))
+    swept = sweep(found, each, timeout=timeout, verbose=verbose)
+    click.echo(f"\n{swept.shown}\n{swept.table}")
+    for values, executed in swept.executed.items():
+        if executed.failure:
+            click.echo(f"failed: {values}: {executed.failure}\nwhat it did so far: {executed.output}", err=True)
+    if any(executed.failure for executed in swept.executed.values()):
+        sys.exit(1)
 
 
 @cli.command()

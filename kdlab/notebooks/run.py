@@ -79,10 +79,7 @@ def run_notebook(notebook: Path, given: dict[str, object], *, timeout: int | Non
     clips in ``data`` (:func:`kdlab.notebooks.own_clips.why_not`), and
     :class:`kdlab.system.ours.NotOurs` when something else has one of those names; :class:`Interrupted` on Ctrl-C.
     """
-    checked = checked_parameters(notebook, given)
-    effective = effective_parameters(notebook, checked)
-    if effective.get("data") is not None and (why := why_not(notebook, effective)):
-        raise NotebookError(f"{notebook.stem} does not take these clips: {why}")
+    checked, effective = ready(notebook, given)
     before = fingerprint(notebook, effective)
     final = executed_file(notebook, effective)
     partial, record = final.with_suffix(".partial.ipynb"), final.with_suffix(".json")
@@ -106,6 +103,15 @@ def run_notebook(notebook: Path, given: dict[str, object], *, timeout: int | Non
     write_atomically(record, lambda path: path.write_text(json.dumps(before | times, indent=1), "utf-8"))
     say(f"  done in {seconds:.1f} s: {final}\n")
     return Executed(notebook.stem, "done", seconds, None, final, tuple(stale))
+
+
+def ready(notebook: Path, given: dict[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+    """``given`` as checked, and every parameter that ``notebook`` runs with; raises what :func:`run_notebook` does."""
+    checked = checked_parameters(notebook, given)
+    effective = effective_parameters(notebook, checked)
+    if effective.get("data") is not None and (why := why_not(notebook, effective)):
+        raise NotebookError(f"{notebook.stem} does not take these clips: {why}")
+    return checked, effective
 
 
 def is_executed(file: Path) -> bool:

@@ -157,7 +157,8 @@ def test_executed_notebooks_and_the_page_go(clone, command):
     nbformat.write(new_notebook(cells=[new_code_cell("seed = 0", metadata={"tags": ["parameters"]})]), path)
     assert run_notebook(path, {}, say=lambda _: None).failure is None
     put(clone.parent / "mine", "report.html", text=f"<html><title>{TITLE}</title>")
-    assert len(contents(clone.parent / "mine")) == 4
+    put(clone.parent / "mine" / "notebooks", "03_x-by-seed.csv", text="notebook,status,seed\n")
+    assert len(contents(clone.parent / "mine")) == 5
     command("clean", "--runs", "--yes")
     assert contents(clone.parent / "mine") == {} and path.exists()
 

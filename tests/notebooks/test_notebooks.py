@@ -121,6 +121,13 @@ def test_no_table_is_lost(notebook):
     assert not [call for text in sources for call in lost(text, names)], "show it with display(…)"
 
 
+def test_what_measures_returns_its_numbers(path, notebook):
+    """To a sweep; 00, 01 and 06 look at clips, and 11 at what a reader brings."""
+    keeps = any(getattr(node.func, "id", "") == "keep" for cell in code(notebook)
+                for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call))
+    assert keeps == (path.stem[:2] not in ("00", "01", "06", "11"))
+
+
 def test_nothing_is_promised_for_later(notebook):
     said = "\n".join(cell.source for cell in notebook.cells)
     assert not re.findall(r"\bto come\b|\bnot yet studied\b|\brows are empty\b", said)

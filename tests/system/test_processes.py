@@ -163,9 +163,9 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_ctrl_c_is_the_owners_and_ends_workers_also_while_they_begin(tmp_path):
-    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(1)")
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.5)")
     (tmp_path / "owner.py").write_text(INTERRUPTED)
-    for seconds in (0.5, 2.5):
+    for seconds in (0.3, 1.2):  # in that import, and after it
         owner = subprocess.Popen([sys.executable, str(tmp_path / "owner.py")], stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE, text=True, start_new_session=True)
         assert owner.stdout.readline() == "begun\n"
