@@ -27,6 +27,7 @@ SHOWN = ("torch", "torchvision", "lightning-fabric", "numpy", "pandas", "av", "j
 VARIABLES = {
     "KDLAB_CACHE": "decoded frames",
     "KDLAB_CACHE_GB": "how much the decoded frames may take, 8 where it is unset",
+    "KDLAB_CORES": "at most so many cores are used",
     "KDLAB_DATA": "clips that kdlab makes",
     "KDLAB_DEBUG": "1 shows tracebacks",
     "KDLAB_DECODER": "pyav or decord: what reads videos",

@@ -89,7 +89,10 @@ def notebooks(folder):
 @_TIMEOUT
 @_VERBOSE
 def reproduce(profile, data, again, timeout, verbose):
-    """Execute all notebooks in order, training from nothing; goes on where an interrupted one stopped."""
+    """Execute all notebooks, training from nothing; goes on where an interrupted one stopped.
+
+    On several cores their trainings are one schedule, and each notebook is executed as soon as its runs are there.
+    """
     from kdlab.notebooks import reproduce
 
     resume = "the same command goes on from here; what is finished is kept"
@@ -319,8 +322,9 @@ def _end_if_failed(executed, advice: str = "") -> None:
     """End with exit code 1, naming the cell, where a notebook failed."""
     if executed.failure:
         click.echo(advice, err=True, nl=bool(advice))
-        click.echo(f"failed: notebook {executed.notebook}, {executed.failure}\nwhat it did so far: {executed.output}",
-                   err=True)
+        click.echo(f"failed: notebook {executed.notebook}, {executed.failure}", err=True)
+        if executed.output:
+            click.echo(f"what it did so far: {executed.output}", err=True)
         sys.exit(1)
 
 

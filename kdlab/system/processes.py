@@ -6,9 +6,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from pathlib import Path
 
@@ -32,8 +33,13 @@ class Unguarded(SystemExit):
 
 
 def available_cores() -> int:
-    """Cores this process may use (a container or a batch system can allow fewer than there are)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use: those there are, fewer where a container, a batch system or ``$KDLAB_CORES`` allows
+    fewer. Raises ``ValueError`` where that variable is no whole number from 1."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("KDLAB_CORES") or str(here)
+    if not limit.isdecimal() or int(limit) < 1:
+        raise ValueError(f"KDLAB_CORES={limit!r}: give a whole number from 1, or unset it")
+    return min(here, int(limit))
 
 
 @contextmanager
@@ -78,18 +84,32 @@ def each(work: Callable, *columns: Iterable) -> Iterator:
         yield from processes.map(work, *zip(*rows, strict=True))
 
 
-def in_turn(processes: ProcessPoolExecutor, workers: int, work: Callable, needs: Mapping) -> Iterator[list[tuple]]:
-    """``work(item)`` for each item of ``needs`` (item → set of items), each after those it needs.
+def longest_first(needs: Mapping, seconds: Mapping) -> list:
+    """The items of ``needs`` (item → set of items), those first whose chain is longest: their own ``seconds`` and those
+    of the longest chain that waits for them. Equal ones stay in their order."""
+    waiting = {item: [other for other, needed in needs.items() if item in needed] for item in needs}
 
-    Yields a list of ``(item, result)``, maybe empty, whenever some have ended and at least every two seconds. Hands
-    over no more than ``workers`` at once: when one raises, those at work end, and no other is begun.
+    @cache
+    def chain(item) -> float:
+        return seconds[item] + max(map(chain, waiting[item]), default=0.0)
+
+    return sorted(needs, key=chain, reverse=True)
+
+
+def in_turn(begin: Callable, workers: int, needs: MutableMapping) -> Iterator[list[tuple]]:
+    """What each item of ``needs`` (item → set of items) gives. ``begin(item)`` returns its future, and is called when
+    those it needs have ended, of several items for the first.
+
+    Yields a list of ``(item, result)``, maybe empty, whenever some have ended and at least every two seconds. No more
+    than ``workers`` are at work at once. What is begun leaves ``needs``, and what the caller takes out is not begun.
+    When one raises, those at work end, and no other is begun.
     """
-    todo, jobs, ended, failed = dict(needs), {}, set(), []
-    while jobs or (todo and not failed):
-        ready = [item for item in todo if not failed and needs[item] <= ended]
+    jobs, ended, failed = {}, set(), []
+    while jobs or (needs and not failed):
+        ready = [item for item in needs if not failed and needs[item] <= ended]
         for item in ready[: workers - len(jobs)]:
-            del todo[item]
-            jobs[processes.submit(work, item)] = item
+            del needs[item]
+            jobs[begin(item)] = item
         finished = {job: jobs.pop(job) for job in wait(jobs, timeout=2, return_when=FIRST_COMPLETED).done}
         failed += [job for job in finished if job.exception()]
         ended.update(finished.values())

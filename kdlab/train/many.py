@@ -1,22 +1,27 @@
-"""Many runs at once: trained in as many processes as there are cores, each after those it needs, under one bar."""
+"""Many runs at once: trained in as many processes as there are cores, each after those it needs, under one bar.
+
+:func:`obtain_all` trains. A notebook, or a study's evaluation, that waits for runs is a :class:`Task`, which
+:func:`scheduled` does beside the trainings, in the same processes.
+"""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from kdlab.system.contents import one_look
 from kdlab.system.launch import device, launched
-from kdlab.system.processes import available_cores, in_turn, pool
+from kdlab.system.processes import available_cores, in_turn, longest_first, pool
 from kdlab.system.sources import in_cell
 from kdlab.train.preparing import open_ahead
 from kdlab.train.recipe import Recipe, check
 from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import Run, obtain, usable
-from kdlab.train.status import Board
+from kdlab.train.status import Board, standings, whole_seconds
 
 
 class TrainingFailed(ValueError):
@@ -25,6 +30,17 @@ class TrainingFailed(ValueError):
 
 class WorkerDied(ChildProcessError):
     """A training process that was killed from outside."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """``work()``, a function that other processes find, which needs the runs of ``recipes``, and takes about so many
+    ``seconds`` of one core."""
+
+    name: str
+    work: Callable[[], object]
+    recipes: tuple[Recipe, ...] = ()
+    seconds: float = 30.0
 
 
 def _obtain_named(recipe: Recipe, how: dict, say) -> Run:
@@ -43,12 +59,74 @@ def _work(recipe: Recipe, how: dict) -> tuple[Path, list[str]]:
     return folder, [line for line in lines if line.startswith(f"{folder.name}:")]
 
 
+def _do(work: Callable[[], object], cores: int) -> object:
+    """``work()`` with so many ``cores``, here and in the processes that it starts."""
+    os.environ |= {"KDLAB_HEADLESS": "quiet", "KDLAB_CORES": str(cores), "OMP_NUM_THREADS": str(cores)}
+    torch.set_num_threads(cores)
+    return work()
+
+
 def in_order(recipes: Iterable[Recipe]) -> list[Recipe]:
     """Recipes and those they need, each once, the needed first."""
     order: dict[Recipe, None] = {}
     for recipe in recipes:
         order |= dict.fromkeys([*in_order(recipe.needs().values()), recipe])
     return list(order)
+
+
+def chains_first(todo: Sequence[Recipe], tasks: Sequence[Task], known: Mapping[str, float]) -> list[Recipe]:
+    """``todo`` by what waits for it (:func:`kdlab.system.processes.longest_first`), trainings and ``tasks``; ``known``
+    (name of a run → CPU seconds) tells what trainings took before. Where nothing is known epochs are compared."""
+    found = standings(todo, {}, known=known)
+    seconds = dict(zip(todo, whole_seconds(found).fillna(found.epochs), strict=True)) | {t: t.seconds for t in tasks}
+    ordered = longest_first(_needs(todo, tasks, ()), seconds)
+    return [item for item in ordered if not isinstance(item, Task)]
+
+
+def _needs(todo: Sequence[Recipe], tasks: Sequence[Task], done: Iterable[Recipe]) -> dict:
+    """Item → those it waits for, the tasks first: one that is ready is begun before another training."""
+    done = set(done)
+    needs: dict = {task: set(in_order(task.recipes)) - done for task in tasks}
+    return needs | {recipe: set(recipe.needs().values()) - done for recipe in todo}
+
+
+def scheduled(todo: Sequence[Recipe], done: dict[Recipe, Run], board: Board, workers: int, how: dict, *,
+              tasks: Sequence[Task] = (), begun: Callable[[Task], None] = lambda task: None,
+              ended: Callable[[Task, object], bool] = lambda task, result: True) -> None:
+    """Train ``todo``, in this order, and do ``tasks``, in ``workers`` processes, each after what it needs, which is in
+    ``todo`` or ``done``; puts the runs into ``done``.
+
+    A task counts as one core; towards the end, when less is left than there are cores, each has more. ``begun`` hears
+    when one begins, and ``ended`` what it gave: when that returns False nothing else is begun. Raises
+    :class:`TrainingFailed` and what tasks raise once those at work have ended, and :class:`WorkerDied`.
+    """
+    open_ahead(todo)
+    needs, left = _needs(todo, tasks, done), len(todo) + len(tasks)
+    try:
+        # Optimisers import torch's compiler, and torchvision with it, for more than a second: here once for all.
+        with pool(workers, preload=[__name__, "lightning_fabric", "torchvision"]) as processes:
+
+            def begin(item: Recipe | Task) -> Future:
+                if not isinstance(item, Task):
+                    return processes.submit(_work, item, how)
+                begun(item)
+                return processes.submit(_do, item.work, max(1, workers // left))
+
+            for finished in in_turn(begin, workers, needs):
+                left -= len(finished)
+                for item, result in finished:
+                    if isinstance(item, Task):
+                        board.beside.pop(item.name, None)
+                        if not ended(item, result):
+                            needs.clear()
+                    else:
+                        folder, lines = result
+                        done[item] = Run(folder, item)
+                        for line in lines:
+                            board.say(line)
+                board.show()
+    except BrokenProcessPool as error:
+        raise WorkerDied("a training process was killed. Out of memory? Then use fewer workers") from error
 
 
 def obtain_all(
@@ -93,24 +171,15 @@ def obtain_all(
 
     try:
         if workers > 1:
-            open_ahead(todo)
-            needs = {r: {needed for needed in r.needs().values() if needed not in done} for r in todo}
-            # Optimisers import torch's compiler, and torchvision with it, for more than a second: here once for all.
-            with pool(workers, preload=[__name__, "lightning_fabric", "torchvision"]) as processes:
-                for ended in in_turn(processes, workers, partial(_work, how=how), needs):
-                    for recipe, (folder, lines) in ended:
-                        done[recipe] = Run(folder, recipe)
-                        for line in lines:
-                            board.say(line)
-                    board.show()
+            scheduled(todo, done, board, workers, how)
         else:
             for recipe in todo:
                 done[recipe] = _obtain_named(recipe, how, board.say)
                 board.show()
     except TrainingFailed as error:
         raise TrainingFailed(f"{error}\n{kept()}") from error
-    except BrokenProcessPool as error:
-        raise WorkerDied(f"a training process was killed. Out of memory? Then use fewer workers. {kept()}") from error
+    except WorkerDied as error:
+        raise WorkerDied(f"{error}. {kept()}") from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted: {kept()}") from None
     finally:

@@ -5,7 +5,6 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pandas as pd
@@ -28,10 +27,12 @@ STATES = ("done", "running", "left")
 _UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, KeyError)
 
 
-def standings(recipes: Iterable[Recipe], done: Mapping, names: Mapping | None = None) -> pd.DataFrame:
+def standings(recipes: Iterable[Recipe], done: Mapping, names: Mapping | None = None,
+              known: Mapping[str, float] | None = None) -> pd.DataFrame:
     """One row a training: its condition and data, seed, ``state`` (done, running, left), and the CPU ``seconds`` that a
     ``share`` of its epochs has taken. ``done`` is recipe → finished run; the others are as far as their last checkpoint
-    and running where a process, whichever, holds their lock. ``names`` (recipe → name) saves asking for them again."""
+    and running where a process, whichever, holds their lock. ``names`` (recipe → name) saves asking for them again;
+    ``known`` (name → CPU seconds) tells what trainings of these names took elsewhere or before."""
     rows = []
     with one_look():
         names = names or {recipe: recipe.name for recipe in recipes}
@@ -44,9 +45,10 @@ def standings(recipes: Iterable[Recipe], done: Mapping, names: Mapping | None = 
                 note = json.loads(file.metadata()["note"])  # of the header; no tensor is read
                 share, seconds = len(note["history"]) / recipe.settings.epochs, float(note["cpu_seconds"])
             state = "running" if is_held(folder.with_name(f"{name}.lock")) else "left"
-        kind = replace(recipe, seed=0, teacher=None, start=None)  # what those have in common that take as long
-        rows.append((_stem(name), recipe.seed, state, share, seconds, recipe.settings.epochs, kind))
-    return pd.DataFrame(rows, columns=["training", "seed", "state", "share", "seconds", "epochs", "kind"])
+        kind = recipe.condition, recipe.data, recipe.net, recipe.settings  # what those have in common that take as long
+        before = (known or {}).get(name, float("nan"))
+        rows.append((_stem(name), recipe.seed, state, share, seconds, recipe.settings.epochs, kind, before))
+    return pd.DataFrame(rows, columns=["training", "seed", "state", "share", "seconds", "epochs", "kind", "known"])
 
 
 def _stem(name: str) -> str:
@@ -54,15 +56,20 @@ def _stem(name: str) -> str:
     return portable(name.rpartition("-s")[0])
 
 
-def seconds_left(found: pd.DataFrame) -> float:
-    """CPU seconds that the unfinished trainings will take; NaN when nothing has been trained yet.
+def whole_seconds(found: pd.DataFrame) -> pd.Series:
+    """CPU seconds of each training from its beginning to its end; NaN when nothing has been trained yet.
 
     A training takes as long as the mean of those that differ from it only in seed and teacher; where there are none,
     each of its epochs takes as long as those of the others.
     """
-    whole = found.seconds / found.share.where(found.share > 0)
+    whole = (found.seconds / found.share.where(found.share > 0)).fillna(found.known)
     alike = whole.groupby(found.kind, sort=False).transform("mean")
-    return float(((1 - found.share) * alike.fillna(found.epochs * (whole / found.epochs).mean())).sum(skipna=False))
+    return alike.fillna(found.epochs * (whole / found.epochs).mean())
+
+
+def seconds_left(found: pd.DataFrame) -> float:
+    """CPU seconds that the unfinished trainings will take, by :func:`whole_seconds`."""
+    return float(((1 - found.share) * whole_seconds(found)).sum(skipna=False))
 
 
 def table(found: pd.DataFrame, ending: str) -> str:
@@ -80,15 +87,20 @@ def table(found: pd.DataFrame, ending: str) -> str:
 class Board:
     """How far ``recipes`` are while ``workers`` train them: the caller fills ``done`` and calls ``show``.
 
-    In a terminal and in a notebook it is a bar, elsewhere a line about every 30 seconds.
+    In a terminal and in a notebook it is a bar, elsewhere a line about every 30 seconds. ``known`` as in
+    :func:`standings`. ``beside`` (name → CPU seconds it will about take) is what else the workers do, called ``what``:
+    the caller takes out what has ended.
     """
 
-    def __init__(self, recipes: Iterable[Recipe], done: Mapping, workers: int, say):
+    def __init__(self, recipes: Iterable[Recipe], done: Mapping, workers: int, say, *,
+                 known: Mapping[str, float] | None = None, beside: Mapping[str, float] | None = None, what: str = ""):
         self.recipes, self.done, self.workers, self.passed_on = recipes, done, workers, say
+        self.known, self.beside, self.what = known, beside or {}, what
+        self.total, self.whole = len(self.beside), sum(self.beside.values())
         self.began = self.printed = time.monotonic()
         with one_look():
             self.names = {recipe: recipe.name for recipe in recipes}
-        self.before = standings(recipes, done, self.names).seconds.sum()
+        self.before = standings(recipes, done, self.names, known).seconds.sum()
         self.bar = tqdm(total=len(recipes), desc="trainings", leave=False, disable=headless(),
                         bar_format="{desc}: {bar:20} {n}/{total}{postfix}")
 
@@ -102,10 +114,14 @@ class Board:
         """Draw it anew, or print a line when it is time for one."""
         if headless() and time.monotonic() < self.printed + 30:
             return
-        found, so_far = standings(self.recipes, self.done, self.names), time.monotonic() - self.began
+        found = standings(self.recipes, self.done, self.names, self.known)
+        so_far, other = time.monotonic() - self.began, sum(self.beside.values())
+        spent = found.seconds.sum() - self.before + self.whole - other
         # CPU seconds a second, which begins as if all workers had been busy for the 20 seconds before this call
-        left = seconds_left(found) * (so_far + 20) / (found.seconds.sum() - self.before + 20 * self.workers)
+        left = (seconds_left(found) + other) * (so_far + 20) / (spent + 20 * self.workers)
         ending, counts = f"{timedelta(seconds=round(so_far))} so far, {time_left(left)}", found.state.value_counts()
+        if self.what:
+            ending = f"{self.total - len(self.beside)} of {self.total} {self.what}, {ending}"
         if headless():
             self.printed = time.monotonic()
             print("trainings:", *(f"{counts.get(state, 0)} {state}," for state in STATES), ending, flush=True)

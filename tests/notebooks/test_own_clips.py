@@ -69,6 +69,7 @@ def test_reproduce_says_which_notebooks_take_the_clips_and_why_the_others_do_not
         started[notebook.stem[:2]] = "data" in given
         return running.Executed(notebook, 0.0)
 
+    monkeypatch.setenv("KDLAB_CORES", "1")
     monkeypatch.setattr(reproducing, "run_notebook", executed)
     lines = []
     reproducing.reproduce("smoke", str(make(own_places / "clips")), say=lambda text: lines.append((text, len(started))))

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kdlab.system.processes import available_cores, each, in_turn, pool
+from kdlab.system.processes import available_cores, each, in_turn, longest_first, pool
 
 REPOSITORY = str(Path(__file__).parents[2])
 
@@ -154,7 +154,7 @@ if __name__ == "__main__":
     try:
         with pool(2, preload=["slow_to_import"]) as processes:
             print("begun", flush=True)
-            for ended in in_turn(processes, 2, time.sleep, {60: set(), 61: set()}):
+            for ended in in_turn(lambda s: processes.submit(time.sleep, s), 2, {60: set(), 61: set()}):
                 pass
     except KeyboardInterrupt:
         print("interrupted")
@@ -175,14 +175,39 @@ def test_ctrl_c_is_the_owners_and_ends_workers_also_while_they_begin(tmp_path):
 
 
 def test_items_are_worked_at_in_turn_and_after_a_failure_no_other_begins():
+    needs = {-3: {-2}, -2: {-1}, -1: set()}
     with pool(2) as processes:
-        got = [pair for ended in in_turn(processes, 2, abs, {-3: {-2}, -2: {-1}, -1: set()}) for pair in ended]
+        got = [pair for ended in in_turn(partial(processes.submit, abs), 2, needs) for pair in ended]
         assert got == [(-1, 1), (-2, 2), (-3, 3)]
-        got = []
+        got, sleep = [], partial(processes.submit, time.sleep)
         with pytest.raises(TypeError, match="str"):
-            for ended in in_turn(processes, 2, time.sleep, {"x": set(), 1.0: set(), 0.1: set()}):
+            for ended in in_turn(sleep, 2, {"x": set(), 1.0: set(), 0.1: set()}):
                 got += ended
         assert got == [(1.0, None)], "what was at work ends and is told; the third must not begin"
+        needs = {0.2: set(), 0.1: {0.2}, 0.0: {0.1}}
+        for ended in in_turn(sleep, 2, needs):
+            needs.pop(0.1, None), needs.pop(0.0, None)
+            got += ended
+        assert got[1:] == [(0.2, None)], "what its owner takes out is not begun"
+
+
+def test_the_longest_chain_goes_first():
+    needs = {"short": set(), "student": {"teacher"}, "teacher": set(), "equal": set(), "notebook": {"student", "short"}}
+    seconds = {"short": 5, "student": 20, "teacher": 10, "equal": 35, "notebook": 15}
+    assert longest_first(needs, seconds) == ["teacher", "student", "equal", "short", "notebook"]
+    assert longest_first({"b": set(), "a": {"gone"}}, {"a": 1, "b": 1}) == ["b", "a"], "equal ones as they were given"
+    assert longest_first({"a": {"b"}, "b": set()}, {"a": 0, "b": 1}) == ["b", "a"]
+
+
+def test_a_variable_limits_the_cores(monkeypatch):
+    here = available_cores()
+    for value, found in (("1", 1), ("9999", here), ("", here)):
+        monkeypatch.setenv("KDLAB_CORES", value)
+        assert available_cores() == found
+    for value in ("0", "two", "-1", "1.5"):
+        monkeypatch.setenv("KDLAB_CORES", value)
+        with pytest.raises(ValueError, match=f"KDLAB_CORES='{value}': give a whole number from 1"):
+            available_cores()
 
 
 UNGUARDED = """

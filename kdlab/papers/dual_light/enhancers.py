@@ -1,5 +1,6 @@
 """The study of enhancers on ``night``: what each makes of a dark clip, what it costs, and the teacher trained on it."""
 
+from dataclasses import replace
 from math import ceil
 
 import pandas as pd
@@ -7,15 +8,21 @@ import pandas as pd
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.views import Raw
 from kdlab.measure.enhancement import UNITS, score
-from kdlab.night import night_catalogue
+from kdlab.night import Night, night_catalogue
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.study import Outcome, Part, Study, by_condition
-from kdlab.train.recipe import Recipe
+from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import DEMO, Profile
 
 #: Clips scored against their twins, spread over the test split.
 SCORED = 44
+
+
+def demonstrated(profile: Profile, data: Night | UserClips) -> TrainedCurves:
+    """Zero-DCE as notebook 01 trains it on ``data``; at smoke size on few clips."""
+    curves = TrainedCurves(data)
+    return replace(curves, clips=16, steps=8) if profile.name == "smoke" else curves
 
 
 def enhancers(profile: Profile) -> dict:

@@ -41,6 +41,16 @@ def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = N
     }
 
 
+def three_actions(profile: Profile, seed: int = 0, data: str | None = None) -> Recipe:
+    """The smallest experiment, of notebook 00: cross-entropy on raw clips of three actions of `night`; on clips of your
+    own in ``data``, of all their classes."""
+    recipe = dual_light(profile, seed, data)["ce_raw"]
+    if data:
+        return recipe
+    three = dataclasses.replace(profile.night, classes=("Jump", "Walk", "Wave"))
+    return dataclasses.replace(recipe, data=three, settings=dataclasses.replace(profile.settings, batch_size=16))
+
+
 def sweep(profile: Profile, seed: int, temperatures, alphas) -> dict[tuple, Recipe]:
     """DL-KDD at each ``(temperature, alpha)``, for choosing on *validation*."""
     student = dual_light(profile, seed)["dlkdd"]
