@@ -97,22 +97,22 @@ class AttentionSize(Size):
     every: int
 
 
-SMOKE = Profile("smoke", Night(ACTIONS, (4, 2, 2), VARIETY), Settings(epochs=2), seeds=2)
+SMOKE = Profile("smoke", Night(ACTIONS, (3, 1, 2), VARIETY), Settings(epochs=2), seeds=2)
 DEMO = Profile("demo", Night(ACTIONS, (24, 4, 12), VARIETY), Settings(epochs=40), seeds=3)
 STUDY = Profile("study", Night(ACTIONS, (40, 30, 100), VARIETY), Settings(epochs=100), seeds=15)
 _SIZES = (
     SMOKE, DEMO, STUDY,
-    GenerativeSize("smoke", (4, 2, 2), 2, 2, 2),
+    GenerativeSize("smoke", (3, 1, 2), 2, 2, 2),
     GenerativeSize("demo", (24, 4, 12), 25, 80, 2),
     GenerativeSize("study", (40, 100, 100), 120, 80, 5, 5),
     DetectionSize("smoke", (3, 1, 2), (12.0, 14.0), 2, 1),
     DetectionSize("demo", (24, 6, 15), (20.0, 30.0), 20, 1),
     DetectionSize("study", (24, 20, 60), (20.0, 30.0), 160, 5),
-    ExitSize("smoke", (4, 2, 2), 2, 2, 2, 2, 2, 2, 2),
+    ExitSize("smoke", (3, 1, 2), 2, 2, 2, 2, 2, 2, 2),
     ExitSize("demo", (16, 6, 10), 80, 80, 15, 250, 100, 4, 2),
     ExitSize("study", (40, 30, 100), 130, 300, 15, 250, 100, 8, 5),
     # 120 epochs in both regimes: after the 80 of ExitSize's demo too few networks come down to 0.1 nats
-    FlatnessSize("smoke", (4, 2, 2), 2, 2, 2, 2, 2, 2, 2),
+    FlatnessSize("smoke", (3, 1, 2), 2, 2, 2, 2, 2, 2, 2),
     FlatnessSize("demo", (16, 6, 10), 120, 120, 15, 250, 100, 4, 1),
     FlatnessSize("study", (16, 6, 10), 120, 120, 15, 250, 100, 4, 3),
     AttentionSize("smoke", "smoke", 2, 2, 2, 1),

@@ -37,7 +37,7 @@ def obtained(places):
 
 def test_a_run_has_twelve_exits_of_which_the_finals_are_the_networks_own(obtained):
     run = obtained["pkd"]
-    for split, count in (("train", 44), ("val", 22), ("test", 22)):
+    for split, count in (("train", 33), ("val", 11), ("test", 22)):
         said = run.predictions(split)
         assert said.logits.shape == (count, 12, 11) and said.correct.shape == (count, 12)
     for place, backbone in zip((3, 7, 11), run.recipe.backbones, strict=True):
@@ -76,7 +76,7 @@ def test_features_are_made_once_for_all_methods_and_leave_the_networks_as_they_w
     exits._last.clear()
     frozen = exits.frozen_features(recipe, nets, ("a",))
     assert frozen is exits.frozen_features(replace(recipe, condition="x", method=Progressive()), nets, ("a",))
-    assert len(made) == 3 and frozen["train"].finals.shape == (SMOKE.draws, 44, 3, 11)
+    assert len(made) == 3 and frozen["train"].finals.shape == (SMOKE.draws, 33, 3, 11)
     drifting = replace(recipe, view=replace(recipe.view, batch_statistics=True))
     other = exits.frozen_features(drifting, nets, ("a",))
     assert not torch.equal(other["train"].finals, frozen["train"].finals)
