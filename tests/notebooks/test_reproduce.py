@@ -8,7 +8,8 @@ import pytest
 from kdlab import paths
 from kdlab.notebooks import reproduce as reproducing
 from kdlab.notebooks.reproduce import reproduce
-from kdlab.notebooks.run import executed_dir
+from kdlab.notebooks.run import Executed, executed_dir
+from kdlab.train.many import TrainingFailed
 from kdlab.train.runs import obtain
 from tests.notebooks.test_run import quiet, write
 from tests.train.test_runs import clips, make_recipe, make_student  # noqa: F401
@@ -48,7 +49,7 @@ def test_what_is_interrupted_or_fails_goes_on_to_the_bits_of_one_trained_alone(t
     lines = []
     steps = reproduce(say=lines.append)
     assert steps[2].status == "failed" and "mend me" in steps[2].failure and steps[3].status == "not run"
-    assert "4 trainings for 4 notebooks" not in lines[0] and lines[0].startswith("3 trainings for 4 notebooks, on 2")
+    assert lines[0].startswith("3 trainings for 4 notebooks, on 2 cores")
 
     (clone / "notebooks" / "mended").touch()
 
@@ -77,17 +78,32 @@ def test_what_is_interrupted_or_fails_goes_on_to_the_bits_of_one_trained_alone(t
 
 
 def test_a_training_that_fails_names_itself_and_those_that_wait_for_it(toys, monkeypatch):
-    clone, made = toys
-    blocked = paths.runs_dir() / made["student"].name
-    blocked.parent.mkdir(exist_ok=True, parents=True)
-    blocked.write_text("no folder")
+    _, made = toys
+    why = f"{made['student'].name}: OSError: no space"
+
+    def scheduled(todo, done, board, workers, how, *, tasks, begun, ended):
+        ready = next(task for task in tasks if not task.recipes)
+        begun(ready)
+        assert ended(ready, Executed(ready.name, "done", 1.0))
+        raise TrainingFailed(why)
+
+    monkeypatch.setattr(reproducing, "scheduled", scheduled)
     lines = []
     steps = reproduce(say=lines.append)
-    assert done(steps)["02_student"] == done(steps)["10_scoreboard"] == "not run"
-    for step in (steps[1], steps[3]):
-        assert step.failure.startswith(f"not run, it needs {made['student'].name}: ")
-    assert any(line.startswith(f"failed: {made['student'].name}: ") for line in lines)
-    assert steps[0].failure is None
+    assert list(done(steps).values()) == ["not run", "not run", "done", "not run"]
+    assert [step.failure for step in steps] == [None, f"not run, it needs {why}", None, f"not run, it needs {why}"]
+    assert lines[0].startswith("3 trainings for 4 notebooks, on 2 cores") and f"failed: {why}\n" in lines
+
+
+def test_after_a_notebook_that_fails_no_other_begins(toys, monkeypatch):
+    def scheduled(todo, done, board, workers, how, *, tasks, begun, ended):
+        assert not ended(tasks[0], Executed(tasks[0].name, "failed", 1.0, "cell 1: mend me"))
+        assert ended(tasks[2], Executed(tasks[2].name, "done", 1.0)), "it was at work, and ends"
+
+    monkeypatch.setattr(reproducing, "scheduled", scheduled)
+    steps = reproduce(say=quiet)
+    assert list(done(steps).values()) == ["failed", "not run", "done", "not run"]
+    assert steps[0].failure == "cell 1: mend me" and steps[1].failure is None
 
 
 def test_on_one_core_notebooks_follow_each_other_in_their_order(toys, monkeypatch):
