@@ -117,13 +117,14 @@ def reproduce(profile, data, again, timeout, verbose):
 
 
 @cli.command()
-@click.argument("name", metavar="NAME|FILE.py")
+@click.argument("name", metavar="NAME|FILE.py", required=False)
+@click.option("--all", "together", is_flag=True, help="All of kdlab's studies, as one schedule.")
 @click.option("--profile", help="Its size; default: the one whose outcome is committed.")
 @click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the study's.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
 @click.option("--only", multiple=True, metavar="SET", help="Of several data sets this one; the others' rows stay.")
 @click.option("--status", is_flag=True, help="Only say what is done, running and left; also while it runs elsewhere.")
-def study(name, profile, seeds, workers, only, status):
+def study(name, together, profile, seeds, workers, only, status):
     """Run (or go on with) a whole study: one of kdlab's by its name, or the one in a Python file of yours.
 
     At its committed size a study of kdlab's rewrites its table and predictions in figures/; all else goes to
@@ -131,12 +132,32 @@ def study(name, profile, seeds, workers, only, status):
     """
     from kdlab.train.status import tally
 
+    if together:
+        return _all_studies(name or seeds or only, profile, workers, status)
+    if not name:
+        raise click.UsageError("name a study, or give --all")
     found = _study(name)
     size = found.sized(profile) if profile else None
     if status:
-        return _say_status(found.trainings(size, seeds, only))
+        _say_status(found.trainings(size, seeds, only))
+        return
     if scores := found.run(size, seeds, only=only, workers=workers, say=click.echo):
         click.echo(tally(scores.values()))
+
+
+def _all_studies(more, profile, workers, status) -> None:
+    from kdlab.studies import every
+    from kdlab.studies.together import recorded_seconds, run_all, trained
+
+    if more:
+        raise click.UsageError("--all runs each study whole: give it no name, no --seeds and no --only")
+    if not status:
+        return run_all(profile, workers=workers, say=click.echo)
+    found = _say_status([recipe for study in every().values() for recipe in trained(study, profile)],
+                        recorded_seconds())
+    if found.whole.notna().all():
+        hours = found.whole.sum() / 3600, (found.whole * (1 - found.share)).sum() / 3600
+        click.echo("about {:.1f} CPU hours of training in all, of which {:.1f} are left".format(*hours))
 
 
 def _study(name: str):
@@ -156,8 +177,9 @@ def _study(name: str):
     return found
 
 
-def _say_status(recipes) -> None:
-    """The table of a study's ``recipes`` and those they need, from their folders alone."""
+def _say_status(recipes, known=None):
+    """The table of a study's ``recipes`` and those they need, from their folders alone; how far each is, and the
+    ``whole`` CPU seconds it takes. ``known``: what trainings took before, by name."""
     from kdlab.system.contents import one_look
     from kdlab.system.processes import available_cores
     from kdlab.train import status
@@ -174,13 +196,14 @@ def _say_status(recipes) -> None:
                     finished[recipe] = run
             except FileNotFoundError as error:  # real clips, which are not on every machine
                 away[recipe] = str(error)
-        found = status.standings([recipe for recipe in ordered if recipe not in away], finished)
+        found = status.standings([recipe for recipe in ordered if recipe not in away], finished, known=known)
     at_once = (found.state == "running").sum() or available_cores()
     click.echo(status.table(found, f"{status.time_left(status.seconds_left(found) / at_once)}, {at_once} at once"))
     for which, why in stale.items():
         click.echo(f"left, because stale or damaged: {which}: {why}")
     for why in dict.fromkeys(away.values()):
         click.echo(f"not looked for, {list(away.values()).count(why)} trainings: {why}")
+    return found.assign(whole=status.whole_seconds(found))
 
 
 @cli.command()

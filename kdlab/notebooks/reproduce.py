@@ -163,7 +163,7 @@ def _beside_trainings(chapters: list[Chapter], again: bool, how: dict, say: Call
             else:
                 tasks.append(_task(chapter, how))
     todo = [recipe for recipe in order if recipe not in done]
-    known = {run.folder.name: float(run.provenance["cpu_seconds"]) for run in committed_runs()}
+    known = {run.folder.name: run.provenance["cpu_seconds"] for run in committed_runs()}
     todo, workers = chains_first(todo, tasks, known), min(available_cores(), len(todo) + len(tasks))
     board = Board(order, done, max(1, workers), told, known=known, beside={t.name: t.seconds for t in tasks},
                   what="notebooks")

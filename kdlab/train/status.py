@@ -60,11 +60,12 @@ def whole_seconds(found: pd.DataFrame) -> pd.Series:
     """CPU seconds of each training from its beginning to its end; NaN when nothing has been trained yet.
 
     A training takes as long as the mean of those that differ from it only in seed and teacher; where there are none,
-    each of its epochs takes as long as those of the others.
+    each of its epochs takes as long as those of the same condition, or of all.
     """
     whole = (found.seconds / found.share.where(found.share > 0)).fillna(found.known)
-    alike = whole.groupby(found.kind, sort=False).transform("mean")
-    return alike.fillna(found.epochs * (whole / found.epochs).mean())
+    alike, epoch = whole.groupby(found.kind, sort=False).transform("mean"), whole / found.epochs
+    same = epoch.groupby(found.kind.str[0], sort=False).transform("mean")
+    return alike.fillna(found.epochs * same.fillna(epoch.mean()))
 
 
 def seconds_left(found: pd.DataFrame) -> float:

@@ -14,6 +14,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from kdlab import paths
 from kdlab.cli import data
+from kdlab.papers.dual_light.study import columns
+from kdlab.train.sizes import SMOKE
 
 PROJECT = paths.project_root()
 PIXEL = base64.b64encode(base64.b16decode(  # a PNG of one pixel
@@ -102,14 +104,14 @@ def test_a_study_of_scores_says_how_often_its_conditions_were_tried(kdlab, clone
 
 def test_reproduce_ends_with_the_comparison_or_says_how_to_go_on(kdlab, clone, monkeypatch):
     line = "accuracy: your 58.2 lies in 54.1…63.0"
-    study = SimpleNamespace(compare_with_pretrained=lambda: (["run: the same bits"], True))
+    agreed = [(["run: the same bits"], True)]
     monkeypatch.setattr("kdlab.studies.compared", lambda: [line, "mAP: your 30 lies in 20…40"])
-    monkeypatch.setitem(sys.modules, "kdlab.study", study)
+    monkeypatch.setattr("kdlab.study.compare_with_pretrained", lambda: agreed[0])
     write(clone, "01_a", "x = 1")
     code, out, _ = kdlab("reproduce")
     assert code == 0 and re.search(r"01_a +done +\d", out) and f"committed intervals\n  {line}\n  mAP: your 30" in out
     assert out.endswith("beside pretrained/\n  run: the same bits\n")
-    study.compare_with_pretrained = lambda: (["run: OTHER bits"], False)
+    agreed[0] = ["run: OTHER bits"], False
     code, out, err = kdlab("reproduce")
     assert code == 1 and "OTHER bits" in out and "could not be reproduced" in err
     write(clone, "02_b", "x = y")
@@ -238,3 +240,21 @@ def test_data_night_makes_some_classes_only(kdlab, tmp_path):
     assert code == 0 and "6 clips" in out and "Jump" in out and "Walk" not in out
     code, _, err = kdlab(*call, "Jmp")
     assert code == 2 and "Jmp" in err and "Walk" in err
+
+
+def test_all_studies_are_run_whole_or_none_is_named(kdlab):
+    for wrong in (["study"], ["study", "wise", "--all"], ["study", "--all", "--seeds", "3"],
+                  ["study", "--all", "--only", "night"]):
+        code, _, errors = kdlab(*wrong)
+        assert code == 2 and "--all" in errors
+
+
+def test_the_status_of_all_studies_tells_the_hours_of_training(kdlab, own_places, monkeypatch):
+    code, out, _ = kdlab("study", "--all", "--status", "--profile", "smoke")
+    assert code == 0 and "dlkdd-night" in out and "weizmann" in out and "CPU hours" not in out
+    name = columns(SMOKE, 1)["ce_raw"][0].name
+    monkeypatch.setattr("kdlab.studies.together.recorded_seconds", lambda: {name: 3600.0})
+    _, out, _ = kdlab("study", "--all", "--status", "--profile", "smoke")
+    hours = re.search(r"^about ([\d.]+) CPU hours of training in all, of which ([\d.]+) are left$", out, re.M)
+    whole, left = hours.groups()
+    assert whole == left and float(whole) > 100

@@ -1,0 +1,91 @@
+"""All of kdlab's own studies as one schedule: every training, and each study as soon as its runs are there."""
+
+from contextlib import suppress
+from functools import partial
+
+from kdlab import paths
+from kdlab.studies import every
+from kdlab.study import Study, load_rows
+from kdlab.study.parts import seed_after_seed
+from kdlab.system.contents import one_look
+from kdlab.system.launch import device
+from kdlab.system.processes import available_cores
+from kdlab.train.many import Task, TrainingFailed, WorkerDied, chains_first, in_order, scheduled
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import committed_runs, usable
+from kdlab.train.status import Board, tally
+
+#: CPU seconds of what a study does once its runs are there: a guess, for the time left.
+EVALUATION = 600.0
+
+
+def trained(study: Study, profile: str | None = None) -> list[Recipe]:
+    """What ``study`` trains to the end, at its committed size or the one called ``profile``."""
+    size = study.sized(profile) if profile else None
+    return seed_after_seed([part for part in study.chosen(size) if part.to_the_end])
+
+
+def recorded_seconds() -> dict[str, float]:
+    """Name of a run of today → the CPU seconds that its training took when what is committed was made. Clips that are
+    not here have none."""
+    known = {run.folder.name: run.provenance["cpu_seconds"] for run in committed_runs()}
+    for study in every().values():
+        with one_look(), suppress(FileNotFoundError):
+            rows = load_rows(study.name).query("metric == 'cpu_seconds'").astype(str)
+            seconds = rows.set_index(["data", "fold", "condition", "seed"]).value.to_dict()
+            for part in study.chosen():
+                for condition, recipe in ((c, recipe) for c, column in part.recipes.items() for recipe in column):
+                    before = seconds.get((part.data, part.fold, condition, str(recipe.seed)))
+                    with suppress(FileNotFoundError):
+                        known |= {recipe.name: float(before)} if before else {}
+    return known
+
+
+def run_all(profile: str | None = None, *, workers: int | None = None, say=print) -> None:
+    """Run (or go on with) every study of kdlab's at its committed size, or the one called ``profile``.
+
+    As :meth:`kdlab.study.Study.run` each refuses stale runs at its committed size, and raises ``FileNotFoundError``
+    where real clips are missing: before anything is trained. Raises what :func:`kdlab.train.many.obtain_all` does.
+    Trainings and studies that are finished when it is interrupted are kept.
+    """
+    studies = every()
+    for study in studies.values():
+        for part in study.chosen(study.sized(profile) if profile else None):
+            if part.real:
+                paths.real_set(part.real)
+    device()  # refuses one that is not here
+    needed = {name: tuple(trained(study, profile)) for name, study in studies.items()}
+    order = in_order(recipe for recipes in needed.values() for recipe in recipes)
+    how = dict(pretrained=False, stale="retrain" if profile else "refuse")
+    with one_look():
+        done = {r: run for r in order if (run := usable(r, **how, say=lambda _: None))}
+    tasks = [Task(name, partial(_run, name, profile), recipes, EVALUATION) for name, recipes in needed.items()]
+    known = recorded_seconds()
+    todo = chains_first([recipe for recipe in order if recipe not in done], tasks, known)
+    workers = min(workers or available_cores(), len(todo) + len(tasks))
+    board = Board(order, done, workers, say, known=known, beside={t.name: t.seconds for t in tasks}, what="studies")
+
+    def ended(task: Task, lines: list[str]) -> bool:
+        board.say("\n".join([f"{task.name}: done", *lines]))
+        return True
+
+    kept = lambda: f"{len(done)} of {len(order)} runs are finished and kept; the same call goes on"  # noqa: E731
+    try:
+        scheduled(todo, done, board, workers, how, tasks=tasks, ended=ended,
+                  begun=lambda task: board.say(f"{task.name}: all of its runs are there"))
+    except TrainingFailed as error:
+        raise TrainingFailed(f"{error}\n{kept()}") from error
+    except WorkerDied as error:
+        raise WorkerDied(f"{error}. {kept()}") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted: {kept()}") from None
+    finally:
+        board.bar.close()
+
+
+def _run(name: str, profile: str | None) -> list[str]:
+    """What the study ``name`` has to say, in a process of its own."""
+    study, lines = every()[name], []
+    if scores := study.run(study.sized(profile) if profile else None, workers=1, say=lines.append):
+        lines.append(tally(scores.values()))
+    return lines
