@@ -31,8 +31,8 @@ print(faults() - before)
 
 def faults(first: str) -> int:
     """Pages that five rounds had to be given, each of which makes and frees the 48 MiB of the round before."""
-    done = subprocess.run([sys.executable, "-c", ROUNDS.format(first=first)], capture_output=True, text=True, check=True)
-    return int(done.stdout)
+    code = [sys.executable, "-c", ROUNDS.format(first=first)]
+    return int(subprocess.run(code, capture_output=True, text=True, check=True).stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 from torch.fx.experimental.optimization import fuse
-from torch.fx.proxy import TraceError
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
 
 from kdlab.clips.views import Batch, ClipBatches, Draw, View
 from kdlab.system.launch import precision
@@ -52,15 +53,21 @@ def ahead(make: Callable, requests: Iterable[tuple], threads: int = 4) -> Iterat
 
 def folded(net: nn.Module) -> nn.Module:
     """A copy of the frozen ``net`` with its batch norms folded into the convolutions before: the same function but
-    for rounding, in less time (a live teacher of the student's size: 1.31 instead of 1.45 of a step without one, on a
-    CPU; benchmarks/steps.py). Layers lose their names, so it is not for methods that tap them.
-    """
+    for rounding, in a seventh less time. Layers keep their names, by which methods tap them; a norm that is folded
+    gives what it is given, and its convolution what the norm gave."""
+    lean = copy.deepcopy(net).eval()
     try:
-        return fuse(net.eval())
-    except (TraceError, RuntimeError, TypeError):  # control flow that depends on the input: fold what lies below it
-        net = copy.copy(net)
-        net._modules = {name: folded(child) for name, child in net.named_children()}
-        return net
+        traced = dict(fuse(lean).named_modules())
+    except Exception:  # tracing runs the net's own code on stand-ins, which may raise anything: fold what lies below
+        for name, child in lean.named_children():
+            setattr(lean, name, folded(child))
+        return lean
+    for name, layer in list(lean.named_modules()):
+        if isinstance(layer, _BatchNorm) and name not in traced:
+            lean.set_submodule(name, nn.Identity())
+        elif isinstance(traced.get(name), _ConvNd):
+            lean.set_submodule(name, traced[name])
+    return lean
 
 
 def in_bf16(net: nn.Module) -> nn.Module:

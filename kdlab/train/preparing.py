@@ -67,10 +67,12 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
             sample = replace(train, records=train.records[:: max(1, len(train.records) // 16)])  # of many classes
             for warning in check_distillation(nets["teacher"], net, next(sample.evaluation())):
                 say(f"{recipe.name}: {warning}")
-        if recipe.settings.precision == "bf16":  # elsewhere the bits of what is committed would change
-            nets["teacher"] = in_bf16(nets["teacher"] if hasattr(recipe.method, "taps") else folded(nets["teacher"]))
     if hasattr(recipe.method, "extra_nets"):
         nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed, needed)
+    if teacher:
+        nets["teacher"] = folded(nets["teacher"])  # only now: an untrained twin of it has its norms
+        if recipe.settings.precision == "bf16":
+            nets["teacher"] = in_bf16(nets["teacher"])
 
     def answers(student: nn.Module, split: str):
         loaded = batches(recipe, split, {"student": recipe.view})
