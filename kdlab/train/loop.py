@@ -235,8 +235,7 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
     for name, net in nets.items():
         net.requires_grad_(name in owned).train(name in owned).to(fabric.device)
     trained = {key: [p for name in names for p in nets[name].parameters()] for key, names in parts.items()}
-    fused = fabric.device.type in ("cpu", "cuda")  # one pass over weights and moments
-    optimisers = {key: torch.optim.AdamW(weights, settings.lr, weight_decay=settings.weight_decay, fused=fused)
+    optimisers = {key: torch.optim.AdamW(weights, settings.lr, weight_decay=settings.weight_decay)
                   for key, weights in trained.items()}
     nets = {name: fabric.setup_module(net) if name in owned else net for name, net in nets.items()}
     optimisers = {key: fabric.setup_optimizers(o) for key, o in optimisers.items()}
