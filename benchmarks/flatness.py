@@ -1,26 +1,28 @@
 """Trace and largest Hessian eigenvalue: kdlab against PyHessian and curvlinops, at equal error.
 
-    python benchmarks/flatness.py            # prints a table, writes benchmarks/flatness.json
+    python benchmarks/flatness.py [NETWORK…]     # prints a table, writes benchmarks/flatness.json; default: all
 
 Needs ``pip install pyhessian curvlinops-for-pytorch linear_operator``; what cannot be imported is left out and said so.
 PyHessian's place is then taken by its method in plain torch: power iteration and Hutchinson on a kept graph.
 
-ResNet-18 and shufflenet_v2_x0_5 on 32 images of 32² and TinyR2Plus1D on 64 clips of 8 × 24², ten noisy patterns learnt
-to under half a nat. Products for the trace: the probes (of kdlab's at least 3 in a block, of others' at least 2) that
-their variance asks for at a true standard error of 5 and 1 %, and the Lanczos steps. A stopping rule that looks at its
-own few probes would make counts a lottery, so variances are those of 24 probes in each block, by their images, and of
-48 of PyHessian's, by theirs; curvlinops draws the same plain random signs. A probe of kdlab's walks the graph behind
-its block alone: it counts as the part of a whole product that its seconds are. "One block" is kdlab without blocks.
-Products for the eigenvalue: counted until ‖Hv − λv‖ ≤ 0.01 λ; ARPACK, which curvlinops hands its
-products to, has that as its tolerance. Seconds: products times CPU seconds of one, and making the operator. fp32, one
-thread, everybody's library warmed up. The Gauss-Newton row measures another matrix; on a piecewise linear network
-(ResNet-18, evaluation mode) of equal trace.
+ResNet-18 and shufflenet_v2_x0_5 on 32 images of 32², TinyR2Plus1D on 64 clips of 8 × 24² and r3d_18 on 10 of 8 × 32²,
+ten noisy patterns learnt to under half a nat; in one mini-batch and in four. Products for the trace: the probes (of
+kdlab's at least 3 in a block, of others' at least 2) that their variance asks for at a true standard error of 5, 2 and
+1 %, and the Lanczos steps. A stopping rule that looks at its own few probes would make counts a lottery, so variances
+are those of 24 probes in each block, by their images, and of 48 of PyHessian's, by theirs (r3d_18: a third of that);
+curvlinops draws the same plain random signs. A probe of kdlab's walks the graph behind its block alone: it counts as
+the part of a whole product that its seconds are. "One block" is kdlab without blocks. Products for the eigenvalue:
+counted until ‖Hv − λv‖ ≤ 0.01 λ; ARPACK, which curvlinops hands its products to, has that as its tolerance. Seconds:
+products times CPU seconds of one, and making the operator. fp32, one thread, everybody's library warmed up. The
+Gauss-Newton row measures another matrix; on a piecewise linear network (ResNet-18, evaluation mode) of equal trace.
 """
 
 import contextlib
 import json
 import platform
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -29,9 +31,10 @@ import torch
 from scipy.sparse.linalg import eigsh
 from torch.nn import functional as F
 from torchvision.models import resnet18, shufflenet_v2_x0_5
+from torchvision.models.video import r3d_18
 
 from kdlab.measure.flatness import BLOCKS, Hessian
-from kdlab.measure.lanczos import FIRST, Krylov, extremes, trace
+from kdlab.measure.lanczos import FIRST, Krylov, extremes, lanczos, trace
 from kdlab.measure.lanczos import _Block as Block
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.loop import one_thread
@@ -43,6 +46,8 @@ with contextlib.suppress(ImportError):
 
 #: More Lanczos steps than the eigenvalue needs save probes; with blocks these cost less, and 8 do better than 12.
 RESIDUAL, PROBES, STEPS = 1e-2, 24, 8
+#: Standard errors of the trace, relative.
+ERRORS = {"5_percent": 0.05, "2_percent": 0.02, "1_percent": 0.01}
 
 
 class Reached(Exception):
@@ -71,39 +76,51 @@ def learnt(net, shape: tuple[int, ...], count: int, generator: torch.Generator):
     return x, y, loss
 
 
-def networks():
+def networks(names: Sequence[str]):
+    """Those of ``names`` (none: all), each taught."""
     generator = torch.Generator().manual_seed(0)
-    tiny, resnet = build(TinyR2Plus1D(), 10, 0), resnet18(num_classes=10)
-    for name, net, count, shape in (("TinyR2Plus1D", tiny, 64, (3, 8, 24, 24)), ("ResNet-18", resnet, 32, (3, 32, 32)),
-                                    ("shufflenet_v2_x0_5", shufflenet_v2_x0_5(num_classes=10), 32, (3, 32, 32))):
+    makers = {"TinyR2Plus1D": (lambda: build(TinyR2Plus1D(), 10, 0), 64, (3, 8, 24, 24)),
+              "ResNet-18": (lambda: resnet18(num_classes=10), 32, (3, 32, 32)),
+              "shufflenet_v2_x0_5": (lambda: shufflenet_v2_x0_5(num_classes=10), 32, (3, 32, 32)),
+              "r3d_18": (lambda: r3d_18(num_classes=10), 10, (3, 8, 32, 32))}
+    for name in names or makers:
+        make, count, shape = makers[name]
+        net = make()
         yield name, net, *learnt(net, shape, count, generator)
 
 
 def row(value: float, needed: dict[str, float], before: int, each: float, setup: float, found: dict) -> dict:
     """``needed``: products for the trace by error; ``found`` is about the eigenvalue; ``before``: Lanczos steps, which
     gave the eigenvalue too and are paid once."""
-    both = before + needed["5_percent"] + (0 if before else found["products"])
+    both = {name: before + n + (0 if before else found["products"]) for name, n in needed.items()}
     return {"trace": round(value, 1)} | {f"products_{name}": round(before + n, 1) for name, n in needed.items()} | {
         "eigenvalue": round(found["value"], 3), "residual": round(found["residual"], 5),
-        "eigenvalue_products": found["products"], "both_products": round(both, 1),
-        "seconds_per_product": round(each, 4), "both_seconds": round(setup + both * each, 2)}
+        "eigenvalue_products": found["products"], "both_products": round(both["5_percent"], 1),
+        "seconds_per_product": round(each, 4), "both_seconds": round(setup + both["5_percent"] * each, 2),
+        "both_seconds_by_error": {name: round(setup + n * each, 2) for name, n in both.items()}}
 
 
-def ours(net, x, y, gauss_newton: bool = False, blocks: int = BLOCKS) -> dict:
+def ours(net, data, gauss_newton: bool = False, blocks: int = BLOCKS, probes: int = PROBES) -> dict:
     with mock.patch("kdlab.measure.flatness.BLOCKS", blocks):
-        hessian, setup = clocked(lambda: Hessian(net, [(x, y)], gauss_newton=gauss_newton))
+        hessian, setup = clocked(lambda: Hessian(net, data, gauss_newton=gauss_newton))
     found, seconds = clocked(lambda: extremes(hessian, RESIDUAL, min_steps=STEPS, smallest=False))
     run = found.run
-    estimate = trace(hessian, run, 0.0, PROBES, PROBES)
-    rows = [torch.ones(block.stop - block.start) for block in hessian.blocks]
-    walks = [np.median([clocked(lambda b=b: run.outside(hessian.blocks[b], rows[b], *hessian.within([(b, rows[b])])))[1]
-                        for _ in range(3)]) for b in range(len(rows))]
+    estimate = trace(hessian, run, 0.0, probes, probes)
+    walks = walked(hessian, run)
     each, spread = seconds / len(run.diagonal), estimate.spread
     needed = {name: float(probes_for(spread, error * estimate.value, FIRST) @ walks / each)
-              for name, error in (("5_percent", 0.05), ("1_percent", 0.01))}
+              for name, error in ERRORS.items()}
     about = next(e for m in range(2, len(run.diagonal) + 1) if (e := shortened(run, m))["residual"] <= RESIDUAL)
     return row(estimate.value, needed, len(run.diagonal), each, setup, about) | {
-        "probes_5_percent": [int(n) for n in probes_for(spread, 0.05 * estimate.value, FIRST)]}
+        "steps": len(run.diagonal), "probes": {name: [int(n) for n in probes_for(spread, error * estimate.value, FIRST)]
+                                               for name, error in ERRORS.items()}}
+
+
+def walked(hessian: Hessian, run: Krylov) -> list[float]:
+    """CPU seconds of a probe in each block."""
+    rows = [torch.ones(block.stop - block.start) for block in hessian.blocks]
+    return [np.median([clocked(lambda b=b: run.outside(hessian.blocks[b], rows[b], *hessian.within([(b, rows[b])])))[1]
+                       for _ in range(3)]) for b in range(len(rows))]
 
 
 def probes_for(spread: np.ndarray, error: float, least: int = 2) -> np.ndarray:
@@ -153,7 +170,7 @@ class PyHessian(Plain):
         self.peer.eigenvalues(maxIter=10**6, tol=0)
 
 
-def plain(kind, net, x, y) -> dict:
+def plain(kind, net, x, y, probes: int) -> dict:
     found = {"products": 0}
 
     def product(slope, params, v):
@@ -173,15 +190,14 @@ def plain(kind, net, x, y) -> dict:
         seen.add(torch.cat([(a * b).flatten() for a, b in zip(v, image, strict=True)]))
         return image
 
-    peer.spread(2 * PROBES, noted)
-    probes, seconds = clocked(lambda: peer.probes(PROBES, lambda *a: torch.autograd.grad(*a, retain_graph=True)))
+    peer.spread(2 * probes, noted)
+    several, seconds = clocked(lambda: peer.probes(6, lambda *a: torch.autograd.grad(*a, retain_graph=True)))
     with contextlib.suppress(Reached):
         peer.iterate(product)
     net.zero_grad(set_to_none=True)
     value, spread = float(np.mean(seen.values)), np.array([seen.spread])
-    needed = {name: float(probes_for(spread, error * value)[0]) for name, error in (("5_percent", 0.05),
-                                                                                    ("1_percent", 0.01))}
-    return row(value, needed, 0, seconds / len(probes), setup, found)
+    needed = {name: float(probes_for(spread, error * value)[0]) for name, error in ERRORS.items()}
+    return row(value, needed, 0, seconds / len(several), setup, found)
 
 
 def with_curvlinops(net, x, y, probes_needed: dict) -> dict:
@@ -206,50 +222,66 @@ def with_curvlinops(net, x, y, probes_needed: dict) -> dict:
                             "both_seconds": round(setup + both * seconds / count, 2)}
 
 
-def in_mini_batches(net, x, y) -> dict:
-    """CPU seconds where the data is four mini-batches, so that no graph can be kept."""
+def in_mini_batches(net, x, y, rows: dict, peer: str) -> dict:
+    """CPU seconds of trace and eigenvalue where the data is four mini-batches, by error: products as above. kdlab keeps
+    their graphs where they fit; PyHessian makes them anew for each product."""
     data = list(zip(x.chunk(4), y.chunk(4), strict=True))
-    hessian = Hessian(net, data)
-    sweep = [(b, torch.ones(block.stop - block.start)) for b, block in enumerate(hessian.blocks)]
-    seconds = {"kdlab, a product": clocked(lambda: hessian.product(torch.ones(1, hessian.size)))[1],
-               "kdlab, a probe in every block": clocked(lambda: hessian.within(sweep))[1]}
-    if "pyhessian" in globals():
-        peer = pyhessian.hessian(net, F.cross_entropy, dataloader=data, cuda=False)
-        seconds["PyHessian, a probe"] = clocked(lambda: peer.trace(maxIter=4, tol=0))[1] / 4
-        net.zero_grad(set_to_none=True)
-    return {name: round(value, 4) for name, value in seconds.items()}
+    params, mine, theirs = list(net.parameters()), rows["kdlab"], rows[peer]
+    hessian, setup = clocked(lambda: Hessian(net, data))
+    run, seconds = clocked(lambda: lanczos(hessian, mine["steps"]))
+    walks = np.array(walked(hessian, run))
+
+    def product():
+        for chunk in data:
+            slope = torch.autograd.grad(F.cross_entropy(net(chunk[0]), chunk[1]), params, create_graph=True)
+            torch.autograd.grad(slope, params, [torch.ones_like(p) for p in params])
+
+    each = np.median([clocked(product)[1] for _ in range(3)])
+    kdlab = {name: setup + seconds + float(counts @ walks) for name, counts in mine["probes"].items()}
+    plain = {name: float(each) * (theirs[f"products_{name}"] + theirs["eigenvalue_products"]) for name in ERRORS}
+    return {"kdlab": {name: round(s, 2) for name, s in kdlab.items()}, peer: {n: round(s, 2) for n, s in plain.items()}}
 
 
-def compare(net, x, y) -> dict:
-    ours(net, x, y)  # the libraries below all are warm now
+def compare(net, x, y, few: bool) -> tuple[dict, str]:
+    """Rows, and the peer's name; of a large network with ``few`` probes, and no variants of kdlab's."""
+    data, probes = [(x, y)], PROBES // 3 if few else PROBES
+    ours(net, data, probes=2)  # the libraries below all are warm now
     peer = PyHessian if "pyhessian" in globals() else Plain
-    rows = {"kdlab": ours(net, x, y), "kdlab, one block": ours(net, x, y, blocks=1),
-            "kdlab, Gauss-Newton": ours(net, x, y, gauss_newton=True), peer.__name__: plain(peer, net, x, y)}
+    rows = {"kdlab": ours(net, data, probes=probes)}
+    if not few:
+        rows |= {"kdlab, one block": ours(net, data, blocks=1), "kdlab, Gauss-Newton": ours(net, data, True)}
+    rows[peer.__name__] = plain(peer, net, x, y, probes)
     if "curvlinops" in globals():
         try:
             rows["curvlinops"] = with_curvlinops(net, x, y, rows[peer.__name__])
         except NotImplementedError as error:
             rows["curvlinops"] = {"failed": str(error)}
-    return rows
+    return rows, peer.__name__
 
 
 def main() -> None:
     torch.manual_seed(0)
-    note = {"torch": torch.__version__, "machine": platform.machine(), "networks": {}}
+    file = Path(__file__).with_suffix(".json")
+    note = json.loads(file.read_text(encoding="utf-8")) if file.is_file() and sys.argv[1:] else {"networks": {}}
+    note |= {"torch": torch.__version__, "machine": platform.machine()}
     note["peers"] = [name for name in ("pyhessian", "curvlinops") if name in globals()]
     print("peers:", ", ".join(note["peers"]) or "none installed; plain power iteration and Hutchinson instead")
     with one_thread():
-        for name, net, x, y, loss in networks():
-            rows, batches = compare(net, x, y), in_mini_batches(net, x, y)
+        for name, net, x, y, loss in networks(sys.argv[1:]):
+            rows, peer = compare(net, x, y, few=name == "r3d_18")
+            batches = in_mini_batches(net, x, y, rows, peer)
+            ways = rows["kdlab"]["both_seconds_by_error"], rows[peer]["both_seconds_by_error"]
+            ratios = {"whole": [round(b / a, 2) for a, b in zip(*(w.values() for w in ways), strict=True)],
+                      "4_mini_batches": [round(batches[peer][e] / batches["kdlab"][e], 2) for e in ERRORS]}
             note["networks"][name] = {"loss": round(loss, 3), "samples": len(y), "rows": rows,
-                                      "seconds_in_4_mini_batches": batches}
+                                      "seconds_in_4_mini_batches": batches, f"{peer} / kdlab": ratios}
             print(f"\n{name}: {len(y)} samples, cross-entropy {loss:.3f}")
-            reference = next(iter(rows.values()))["both_seconds"]
+            print(f"  {peer} / kdlab at errors of {', '.join(ERRORS)}: {ratios}")
             for way, r in rows.items():
-                print(f"  {way:20s}", r if "failed" in r else f"{r['both_seconds'] / reference:.2f} x {r}")
-            print("  seconds with 4 mini-batches:", batches)
+                print(f"  {way:20s} {r}")
+            print("  seconds with 4 mini-batches:", batches, flush=True)
+            file.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
     print(f"\nCPU seconds of all this: {time.process_time():.0f}")
-    Path(__file__).with_suffix(".json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

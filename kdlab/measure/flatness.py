@@ -22,7 +22,7 @@ from kdlab.train.loop import one_thread, seeded
 #: Into how many stretches a network's weights are cut for its trace. With more of them probes differ less, but each
 #: needs probes of its own (benchmarks/flatness.py).
 BLOCKS = 8
-#: Up to how many bytes the graphs of several mini-batches are kept, by an estimate: :data:`COPIES` of what layers say.
+#: Up to how many bytes the graph of joined mini-batches may take, by an estimate: so many copies of what layers give.
 KEPT, COPIES = 1 << 30, 4
 
 
@@ -44,10 +44,11 @@ class Hessian:
     leaves out the network's own curvature: with a convex criterion, no eigenvalue is then negative.
 
     ``blocks`` are the stretches of the weights for :func:`kdlab.measure.lanczos.trace`: whole layers, at most
-    :data:`BLOCKS`. Memory holds one mini-batch's graph, which the rows of one :meth:`product` share; all of them, until a
-    weight changes, where there is one or they fit into :data:`KEPT`. Batch norms lie in convolutions (:mod:`.folding`). Raises
-    :class:`Unmeasurable` in inference mode, for nothing to measure, half precision, NaN, no data, and where two passes
-    differ or move a buffer (shuffled or augmented data, a random layer).
+    :data:`BLOCKS`. Mini-batches whose graphs fit into :data:`KEPT` together are joined, and batch norms lie in
+    convolutions (:mod:`.folding`). Memory holds one graph; the rows of one :meth:`product` share it, and where it is
+    the only one it is kept until a weight changes. Raises :class:`Unmeasurable` in inference mode, for nothing to
+    measure, half precision, NaN, no data, and where two passes differ or move a buffer (shuffled or augmented data, a
+    random layer).
     """
 
     def __init__(self, net: nn.Module, data: Iterable | Callable, *, criterion: Callable = F.cross_entropy,
@@ -76,6 +77,7 @@ class Hessian:
             first = next(self._batches())[0]
             self._pairs, self._each = foldable(net, first), COPIES * first.element_size() * features(net, first)
         self._check()
+        self._join()
 
     @classmethod
     def of(cls, loss: Callable[[], torch.Tensor], weights: Sequence[nn.Parameter]) -> "Hessian":
@@ -178,19 +180,31 @@ class Hessian:
 
     def _graphs(self) -> Iterator[tuple[int, Callable]]:
         """The samples in each mini-batch, and the function v → H v on it."""
-        state = [w._version for w in self.weights]  # autograd's own count of changes in place
+        state, kept = [w._version for w in self.weights], None  # autograd's own count of changes in place
         if self._kept[0] == state:
-            yield from self._kept[1]
+            yield self._kept[1]
             return
-        self._kept, kept, number = (None, None), [], 0
+        self._kept, number = (None, None), 0
         for x, y in self._batches():
+            kept = None
+            kept = len(y), _times(self.net, self.criterion, x, y, self.weights, self.gauss_newton)
+            yield kept
             number += 1
-            if number > 1 and number * self._each > KEPT:
-                kept.clear()
-            kept.append((len(y), _times(self.net, self.criterion, x, y, self.weights, self.gauss_newton)))
-            yield kept[-1]
-        if len(kept) == number:
+        if number == 1:
             self._kept = state, kept
+
+    def _join(self) -> None:
+        """Make one mini-batch of all, where its graph fits and its loss is theirs: a kept graph is no new one for each
+        product, and layers of many weights cost as much for few samples as for all."""
+        x, y = next(self._batches())
+        if self.samples == len(y) or self.samples / len(y) * self._each > KEPT:
+            return
+        (loss, _), batches, self._kept = self.value(), self.data, (None, None)
+        columns = list(zip(*self._batches(), strict=True))
+        if all(part.shape[1:] == column[0].shape[1:] for column in columns for part in column):
+            self.data = [tuple(torch.cat(column) for column in columns)]
+            if abs(self.value()[0] - loss) > 1e3 * torch.finfo(self.dtype).eps * abs(loss):
+                self.data = batches  # a network, or a criterion, to which a mini-batch is more than its samples
 
     def _check(self) -> None:
         buffers = {name: b.clone() for name, b in self.net.named_buffers()}

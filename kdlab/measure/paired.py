@@ -70,9 +70,11 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None, replic
     seeds, n_units = sums.shape
     means = np.empty(replicates)
     drawn_seeds, drawn_units = counts(seeds, n_units, replicates)
+    columns = np.vstack([sums, sizes]).T  # one matrix product for all: units are many, seeds few
     for start in range(0, replicates, 1000):
-        ws, wu = (drawn[start : start + 1000].astype(float) for drawn in (drawn_seeds, drawn_units))
-        means[start : start + 1000] = np.einsum("rs,su,ru->r", ws, sums, wu, optimize=True) / (seeds * (wu @ sizes))
+        part = slice(start, start + 1000)
+        each = drawn_units[part].astype(float) @ columns
+        means[part] = (drawn_seeds[part] * each[:, :-1]).sum(1) / (seeds * each[:, -1])
     ratio = float(ndtri((1 + STRICT) / 2) / ndtri((1 + LEVEL) / 2))
     return Effect.of(float(sums.sum() / (seeds * sizes.sum())), means, seeds, n_units, sums / sizes, ratio)
 

@@ -357,18 +357,25 @@ def test_a_kept_graph_is_dropped_when_a_weight_changes():
     assert len(calls) == 1 and (after - dense(net, x, y) @ v[0]).abs().max() < 1e-10
 
 
-@pytest.mark.parametrize("kept", [False, True])
-def test_graphs_of_mini_batches_are_kept_where_they_fit(monkeypatch, kept):
+@pytest.mark.parametrize("fits", [False, True])
+def test_mini_batches_are_joined_where_they_fit(monkeypatch, fits):
     net, calls = small_net(), []
+    each = Hessian(net, batches(4))._each
+    monkeypatch.setattr("kdlab.measure.flatness.KEPT", 2.5 * each - (not fits))
     operator = Hessian(net, batches(4, 4, 2))
-    monkeypatch.setattr("kdlab.measure.flatness.KEPT", 3 * operator._each - (not kept))
     net.register_forward_hook(lambda *_: calls.append(1))
     row = torch.ones(1, operator.size)
     first, again = operator.product(row), operator.product(row)
-    assert len(calls) == (3 if kept else 6) and torch.equal(first, again)
-    with torch.no_grad():
-        net[5].weight.mul_(2)
-    assert not torch.equal(operator.product(row), first)
+    assert len(calls) == (1 if fits else 6) and torch.equal(first, again)
+    monkeypatch.setattr("kdlab.measure.flatness.KEPT", 0)
+    assert torch.allclose(Hessian(net, batches(4, 4, 2)).product(row), first, rtol=1e-9, atol=1e-12)
+
+
+def test_mini_batches_that_are_more_than_their_samples_stay():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(2, 3), nn.BatchNorm1d(3, track_running_stats=False)).double()
+    x = torch.randn(8, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    data = list(zip(x.split(4), (torch.arange(8) % 3).split(4), strict=True))
+    assert Hessian(net, data).data is data
 
 
 def test_memory_holds_one_graph_where_they_do_not_fit(monkeypatch):
