@@ -11,11 +11,11 @@ import json
 
 import numpy as np
 import torch
+from captum.attr import LayerGradCam
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from kdlab import paths
-from kdlab.measure.attention import at_layers
 from kdlab.nets.compressed import TinyCompressed
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.papers.generative.nets import Gated
@@ -46,7 +46,7 @@ def largest_difference(spec, shape, layer, clips: int = 8) -> float:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(clips, 3, *shape, generator=generator)
     labels = torch.randint(11, (clips,), generator=generator)
-    ours = at_layers(net, x, labels, [module])[0].numpy()
+    ours = LayerGradCam(net, module).attribute(x, target=labels, relu_attributions=True).detach().numpy()[:, 0]
     with _AtTheLayer(net, [module]) as peer:
         peer(x, [ClassifierOutputTarget(int(k)) for k in labels])
         theirs = peer.bare

@@ -47,57 +47,26 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     picture. The network is asked in eval mode. Raises :class:`Unexplainable` for an unknown layer (nearest names), one
     without extent in space, inference mode, and maps that are not finite.
     """
-    return grad_cams(net, x, target, [layer], batch_size)[0]
+    from captum.attr import LayerGradCam  # takes a second to import
 
-
-def grad_cams(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layers: Sequence[str],
-              batch_size: int = 64) -> list[Maps]:
-    """:func:`grad_cam` at each of ``layers``, from one pass forward and one backward, which ends at the lowest."""
     if torch.is_inference_mode_enabled():
         raise Unexplainable("Grad-CAM needs gradients, which inference mode forbids: leave torch.inference_mode()")
-    modules, mode = [_layer(net, layer) for layer in layers], net.training
+    module, mode = _layer(net, layer), net.training
     net.eval()
     try:
-        reaches = [_geometry(net, module, layer, x[:1]) for module, layer in zip(modules, layers, strict=True)]
-        target = torch.as_tensor(target, device=x.device).expand(len(x))
-        found = [[] for _ in layers]
+        reach = _geometry(net, module, layer, x[:1])
+        target = torch.as_tensor(target).expand(len(x))
+        found = []
         for start in range(0, len(x), batch_size):
             batch = slice(start, start + batch_size)
-            cams = at_layers(net, x[batch], target[batch], modules)
-            for column, cam, reach in zip(found, cams, reaches, strict=True):
-                for to in reach:
-                    cam = torch.tensordot(cam, to.to(cam), ([1], [1]))  # each axis goes to the end, in turn
-                column.append(cam.cpu().numpy())
+            inputs = x[batch].detach().clone().requires_grad_()  # also where the weights are frozen
+            cam = LayerGradCam(net, module).attribute(inputs, target=target[batch], relu_attributions=True)
+            cam = cam.detach()[:, 0]
+            cam = cam if cam.dim() == 4 else cam.unflatten(0, (len(inputs), -1))
+            found.append(torch.einsum("ntij,Tt,Hi,Wj->nTHW", cam, *(to.to(cam) for to in reach)).cpu().numpy())
     finally:
         net.train(mode)
-    return [_told(np.concatenate(column), layer) for column, layer in zip(found, layers, strict=True)]
-
-
-@torch.enable_grad()
-def at_layers(net: nn.Module, x: torch.Tensor, target: torch.Tensor,
-              modules: Sequence[nn.Module]) -> list[torch.Tensor]:
-    """Grad-CAM of ``target (n,)`` at each of ``modules`` as it is there, ``(n, T', h, w)``, not negative."""
-    taps = {}
-
-    def tapped(module: nn.Module, _inputs, out: torch.Tensor) -> torch.Tensor:
-        taps[module] = out
-        return out.clone()  # what comes next may rectify it in place
-
-    handles = [module.register_forward_hook(tapped) for module in modules]
-    try:
-        logits = net(x.detach().clone().requires_grad_())  # also where the weights are frozen
-    finally:
-        for handle in handles:
-            handle.remove()
-    seen, found = [taps[module] for module in modules], []
-    for features, slope in zip(seen, torch.autograd.grad(logits.gather(1, target[:, None]).sum(), seen), strict=True):
-        channels = slope.flatten(2).mean(2).view(*slope.shape[:2], *(1,) * (slope.dim() - 2))
-        cam = (channels * features.detach()).sum(1).relu()
-        found.append(cam if cam.dim() == 4 else cam.unflatten(0, (len(x), -1)))
-    return found
-
-
-def _told(maps: np.ndarray, layer: str) -> Maps:
+    maps = np.concatenate(found)
     if not np.isfinite(maps).all():
         raise Unexplainable(f"the map at {layer!r} is not finite: look at the weights and the clips")
     # Rounding noise is not taken for a place: a range below 1e-5 of the largest value is constant.

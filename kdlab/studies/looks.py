@@ -17,7 +17,6 @@ from kdlab.measure.attention import (
     fidelity,
     frame_difference,
     grad_cam,
-    grad_cams,
     scores,
     uniform,
 )
@@ -91,9 +90,8 @@ def _measured(run: Run, clips: Clips, every: int) -> tuple[dict[tuple[str, str],
     """What there is to know of one run, by (metric, suffix of the condition), each (N,); and its maps."""
     net, found, maps = run.net(), {}, []
     blind = at_random(net, 1000 + run.recipe.seed)
-    both = stages_of(run.recipe)[:2]
-    looks = (grad_cams(network, clips.x, clips.labels, both) for network in (net, blind))
-    for suffix, own, other in zip(("", "@before"), *looks, strict=False):
+    for suffix, layer in zip(("", "@before"), stages_of(run.recipe), strict=False):
+        own, other = (grad_cam(network, clips.x, clips.labels, layer) for network in (net, blind))
         maps.append(own.maps)
         found |= {(name, suffix): v for name, v in _scored(own.maps, clips.masks).items()}
         found |= {(name, f"untrained:{suffix}"): v for name, v in _scored(other.maps, clips.masks).items()}

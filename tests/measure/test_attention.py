@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from captum.attr import LayerGradCam
 from torch import nn
 
 from kdlab.clips.views import ClipBatches, Raw, Window
@@ -57,27 +56,6 @@ def test_the_map_of_a_linear_network_is_its_weighted_input_rectified():
     found = grad_cam(Linear(WEIGHTS), x, torch.tensor([0, 1, 0]), "features", batch_size=2)
     by_hand = torch.stack([2 * x[0, 0] - x[0, 1], x[1, 1], 2 * x[2, 0] - x[2, 1]]).clamp_min(0) / x[0, 0].numel()
     assert found.maps == pytest.approx(by_hand.numpy(), abs=1e-7) and not found.constant.any()
-
-
-@pytest.mark.parametrize("spec", [TinyR2Plus1D(), TinyCompressed()])
-def test_several_layers_have_captums_maps_from_one_pass(spec):
-    net, labels = build(spec, 5, 0).eval(), torch.tensor([0, 4, 2])
-    x = torch.rand(3, 3, 4, 24, 24, generator=torch.Generator().manual_seed(0))
-    modules, passes = [net.get_submodule(f"net.{name}") for name in spec.stages[-2:]], []
-    net.register_forward_hook(lambda *_: passes.append(1))
-    found = attention.at_layers(net, x, labels, modules)
-    assert len(passes) == 1
-    for module, cam in zip(modules, found, strict=True):
-        theirs = LayerGradCam(net, module).attribute(x, target=labels, relu_attributions=True).detach()
-        assert torch.allclose(cam, theirs.view(cam.shape), rtol=1e-4, atol=1e-7) and float(cam.max()) > 1e-5
-
-
-def test_what_comes_after_a_layer_may_change_its_output_in_place():
-    net = nn.Sequential(nn.Conv3d(1, 1, 1, bias=False), nn.ReLU(inplace=True), nn.AdaptiveAvgPool3d(1), nn.Flatten())
-    nn.init.constant_(net[0].weight, -1)
-    x = torch.tensor([3.0, -2.0, -1.0]).view(1, 1, 1, 1, 3)
-    (cam,) = attention.at_layers(net, x, torch.zeros(1, dtype=torch.long), [net[0]])
-    assert cam.flatten().tolist() == pytest.approx([0, 2 * 2 / 9, 1 * 2 / 9])  # of −3, 2, 1: two of three have a slope
 
 
 @pytest.mark.parametrize("at", [(0, 0), (4, 6), (8, 2), (8, 8)])
