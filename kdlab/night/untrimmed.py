@@ -18,6 +18,7 @@ each split; ``index.csv`` has one row for each labelled segment (path,label,spli
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,8 +136,10 @@ class _Job:
         view, distance, *_ = draw_view(look.height, self.spec.variety, lens)
         return look, view, distance, perform(self.spec, distance, act)
 
-    def labelled(self) -> list[Segment]:
-        return [segment for segment in self.stage()[3].segments if segment.label in self.spec.classes]
+
+@cache  # each look at the catalogue asks again
+def _labelled(job: _Job) -> tuple[Segment, ...]:
+    return tuple(segment for segment in job.stage()[3].segments if segment.label in job.spec.classes)
 
 
 def perform(spec: Untrimmed, distance: float, rng: np.random.Generator) -> Performance:
@@ -302,7 +305,7 @@ def untrimmed_catalogue(spec: Untrimmed, root: Path | None = None, stream: str =
         path = job.file(root, stream)
         name = path.relative_to(root).with_suffix("").as_posix()
         records += [ClipRecord(f"{name}@{start:g}-{end:g}", path, spec.classes.index(label), job.split, job.group,
-                               start, end) for label, start, end in job.labelled()]  # fmt: skip
+                               start, end) for label, start, end in _labelled(job)]  # fmt: skip
     return Catalogue(spec.name if stream == "dark" else f"{spec.name}-{stream}", root, spec.classes, tuple(records))
 
 
@@ -330,6 +333,6 @@ def _write_tables(spec: Untrimmed, root: Path) -> None:
         if folder.finished(job, root):
             name = job.file(root, "dark").relative_to(root).as_posix()
             videos.append([name, job.split, job.group, round(len(job.stage()[3].yaw) / FPS, 3)])
-            segments += [[name, label, job.split, job.group, start, end] for label, start, end in job.labelled()]
+            segments += [[name, label, job.split, job.group, start, end] for label, start, end in _labelled(job)]
     folder.write_table(root / "index.csv", segments)
     folder.write_table(root / "videos.csv", videos)

@@ -73,7 +73,7 @@ def test_a_wrong_call_ends_before_the_kernel_starts(kdlab, clone, arguments, mes
 
 @pytest.mark.parametrize("arguments, environment, message", [
     ("data list clips", {}, "error: the current folder is gone; change into another one"),
-    ("clean", {"KDLAB_CACHE": b"/nowhere/\xff"}, r"/nowhere/\udcff"),
+    ("clean", {"KDLAB_CACHE": b"/nowhere/\xff", "KDLAB_RUNS": "/nowhere/runs"}, r"/nowhere/\udcff"),
     ("clean", {"KDLAB_RUNS": "/" + 300 * "x"}, "no place for a folder (File name too long): let it name"),
 ])
 def test_odd_surroundings_are_told(tmp_path, arguments, environment, message):

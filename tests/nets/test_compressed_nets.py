@@ -101,7 +101,7 @@ def test_a_released_checkpoint_gives_the_released_logits(released, modality):
     frames = clip.transpose(1, 2).flatten(0, 1)
     expected = theirs(frames.flip(1) if modality == "residual" else frames).unflatten(0, (2, 3)).mean(1)
     assert torch.allclose(net(clip), expected, atol=1e-4)
-    assert torch.equal(net.to(memory_format=torch.contiguous_format)(clip), expected)  # by the same convolutions
+    assert torch.allclose(net.to(memory_format=torch.contiguous_format)(clip), expected, atol=1e-5)  # same convolutions
 
 
 def test_other_classes_get_a_new_head_on_the_old_network(released):
