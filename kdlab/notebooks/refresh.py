@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kdlab import paths
 from kdlab.notebooks.parameters import all_notebooks, checked_parameters, evidence_sources
-from kdlab.notebooks.run import run_notebook
+from kdlab.notebooks.run import read_record, run_notebook
 from kdlab.system.files import write_atomically
 
 
@@ -37,7 +37,8 @@ def stale_notebooks() -> dict[str, str]:
 
 
 def put_back(notebook: Path, executed: Path, profile: str) -> None:
-    """Give the committed ``notebook`` the outputs of its ``executed`` copy, and the mark of today's sources."""
+    """Give the committed ``notebook`` the outputs of its ``executed`` copy, a mark of today's sources, and its seconds
+    (:func:`kdlab.notebooks.reproduce.reproduce` goes by them)."""
     import nbformat
 
     committed, fresh = (nbformat.read(path, as_version=4) for path in (notebook, executed))
@@ -48,7 +49,9 @@ def put_back(notebook: Path, executed: Path, profile: str) -> None:
             for output in cell.outputs:
                 if "execution_count" in output:
                     output.execution_count = count
-    committed.metadata["kdlab"] = {"profile": profile, "sources": evidence_sources(notebook)}
+    record = read_record(executed.with_suffix(".json"))
+    seconds = {"seconds": round(record["seconds"])} if record else {}
+    committed.metadata["kdlab"] = {"profile": profile, "sources": evidence_sources(notebook)} | seconds
     write_atomically(notebook, lambda path: nbformat.write(committed, path))
 
 

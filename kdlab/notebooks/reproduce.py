@@ -4,6 +4,7 @@ What they train is known before the first begins (:mod:`kdlab.notebooks.training
 schedule, and each notebook is executed beside it as soon as its runs are there; on one, one notebook follows the other.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from kdlab.train.status import Board
 
 #: How notebooks train here: from nothing, and what today's sources and clips give.
 FROM_NOTHING = dict(pretrained=False, stale="retrain")
-#: Seconds that a notebook takes beside its trainings, where it has not been executed yet.
+#: Seconds that a notebook takes beside its trainings, where neither a record nor its committed copy tells.
 USUAL = 30.0
 
 
@@ -205,8 +206,9 @@ def _beside_trainings(chapters: list[Chapter], again: bool, how: dict, say: Call
 def _task(chapter: Chapter, how: dict) -> Task:
     effective = parameters.effective_parameters(chapter.notebook, chapter.given)
     before = read_record(executed_file(chapter.notebook, effective).with_suffix(".json"))
+    usual = json.loads(chapter.notebook.read_text("utf-8"))["metadata"].get("kdlab", {}).get("seconds", USUAL)
     work = partial(run_notebook, chapter.notebook, chapter.given, **how, say=say_at_once if how["verbose"] else _silent)
-    return Task(chapter.stem, work, chapter.recipes, before["seconds"] if before else USUAL)
+    return Task(chapter.stem, work, chapter.recipes, before["seconds"] if before else usual)
 
 
 def _silent(text: str) -> None:
