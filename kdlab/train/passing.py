@@ -7,7 +7,7 @@ may look at the network between two of them, and may stop counting.
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,7 +85,7 @@ def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: 
             for old in [*folder.glob("*.safetensors"), *folder.glob("flatness-*.json")]:
                 old.unlink()
             note = identity | {"looks": [], "cpu_seconds": 0.0, "ended": False, "kept": {}}
-        if note["ended"] or any(loss <= min(marks) * (1 + WITHIN) for _, loss in note["looks"]):
+        if note["ended"] or any(_behind(loss, min(marks), note["kept"]) for _, loss in note["looks"]):
             say(f"{recipe.name}: found on the way")
         else:
             _train(found, note, sorted(marks, reverse=True), needed, say)
@@ -128,7 +128,7 @@ def _train(found: Passing, note: dict, marks: list[float], needed: dict, say: Ca
         for step in track(steps, f"{recipe.name} to {marks[-1]:g} nats"):
             if step >= due and step > 0:
                 loss = look(step)
-                if loss <= marks[-1] * (1 + WITHIN):
+                if _behind(loss, marks[-1], note["kept"]):
                     return
                 due = step + _wait(loss, [m for m in marks if f"{m:g}" not in note["kept"]], per_epoch)
             yield step
@@ -146,7 +146,15 @@ def _train(found: Passing, note: dict, marks: list[float], needed: dict, say: Ca
     say(f"{recipe.name}: {trained.cpu_seconds:.0f} CPU s, loss {loss:.3g} after {step} steps; kept at {kept}")
 
 
+def _behind(loss: float, mark: float, kept: Mapping[str, str]) -> bool:
+    """Is ``mark`` passed? A loss that leapt over it and is not below half of it yet may come back to it."""
+    return loss <= mark * (1 + WITHIN) and (f"{mark:g}" in kept or loss < mark / 2)
+
+
 def _wait(loss: float, left: list[float], per_epoch: int) -> int:
-    """Steps to the next look: an epoch, and the fewer the nearer the loss is to the highest mark still below it."""
+    """Steps to the next look: an epoch, and the fewer the nearer the loss is to the highest mark still below it; one
+    where a mark was leapt over."""
+    if any(loss < mark < 2 * loss for mark in left):
+        return 1
     below = [mark for mark in left if mark < loss]
     return max(1, min(per_epoch, round(per_epoch * (loss / max(below) - 1)))) if below else per_epoch

@@ -1,6 +1,7 @@
 """Trainings that keep the network where its loss passes a mark."""
 
 import json
+import math
 from itertools import islice
 
 import numpy as np
@@ -85,4 +86,17 @@ def test_marks_are_losses(recipe):
 
 def test_looks_come_closer_near_a_mark():
     assert [_wait(x, [0.5, 0.1], 10) for x in (2.4, 0.9, 0.55, 0.51)] == [10, 8, 1, 1]
-    assert _wait(0.3, [0.5, 0.1], 10) == 10 and _wait(0.12, [0.5, 0.1], 10) == 2 and _wait(0.05, [0.5, 0.1], 10) == 10
+    assert _wait(0.3, [0.1], 10) == 10 and _wait(0.12, [0.5, 0.1], 10) == 2 and _wait(0.05, [0.5, 0.1], 10) == 10
+    assert _wait(0.3, [0.5, 0.1], 10) == 1, "it leapt over 0.5"
+
+
+def test_a_loss_that_leapt_over_a_mark_is_seen_at_each_step_until_it_is_back_or_far_below(recipe, monkeypatch):
+    cases = ([2.4, 0.9, 0.4, 0.9, 0.52], ["0.5"]), ([2.4, 0.9, 0.4, 0.3, 0.24], [])
+    for losses, kept in cases:
+        answers = iter([torch.tensor([[-math.log(math.expm1(loss)), 0.0]]) for loss in losses])
+        monkeypatch.setattr("kdlab.train.passing.predict", lambda *_, answers=answers: (
+            next(answers), torch.tensor([0]), ("clip",)))
+        found = passing(recipe, (0.5,), say=str)
+        assert [loss for _, loss in found.note["looks"]] == pytest.approx(losses, abs=1e-5)
+        assert list(found.note["kept"]) == kept and not found.note["ended"]
+        (found.folder / "passing.json").unlink()
