@@ -1,4 +1,4 @@
-"""Make the runs of a whole `make reproduce` the committed ones: `pretrained/`, `figures/demo.csv` and the notebooks.
+"""Make the runs of a whole `make reproduce` the committed ones: `pretrained/` with its numbers, and the notebooks.
 
 `.venv/bin/python tools/publish.py`, after a reproduction at demo size. The runs are the first seeds of every condition
 that the studies show at that size, with all that they need; a committed run of another size stays.
@@ -26,7 +26,7 @@ def main() -> None:
     if lost := [recipe.name for recipe, run in runs.items() if run is None]:
         sys.exit(f"not trained here: {', '.join(lost)}; run `make reproduce` first")
     publish(runs.values())
-    pd.concat([study.demo() for study in studies]).to_csv(paths.figures_dir() / "demo.csv", index=False)
+    pd.concat([study.demo() for study in studies]).to_csv(paths.pretrained_dir() / "demo.csv", index=False)
     for notebook in all_notebooks():
         made = executed_dir().glob(f"{notebook.stem}-demo*.ipynb")
         put_back(notebook, max(made, key=lambda path: path.stat().st_mtime), "demo")

@@ -21,7 +21,7 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import current
 
-#: Columns of ``figures/demo.csv``: the numbers of the demo runs that ``tools/publish.py`` made the committed ones.
+#: Columns of ``pretrained/demo.csv``: the numbers of the demo runs that ``tools/publish.py`` made the committed ones.
 DEMO = ["study", "condition", "value", "weights"]
 
 
@@ -158,7 +158,7 @@ class Study:
         """A row for each condition of ``yours`` whose demo-size runs are all there: ``condition``, its number
         (``value``), and a hash of its ``weights``."""
         part = self.yours()
-        runs = {c: [find(recipe, pretrained=True) for recipe in column] for c, column in part.recipes.items()}
+        runs = {c: [find(recipe, pretrained=False) for recipe in column] for c, column in part.recipes.items()}
         if any(None in each for each in runs.values()):
             return pd.DataFrame(columns=DEMO)
         return pd.DataFrame([(self.name, c, self.number(runs, c), _weights(runs[c])) for c in runs], columns=DEMO)
@@ -173,7 +173,7 @@ class Study:
         columns = {c: rows.value.to_numpy(float) for c, rows in table.groupby("condition", sort=False)}
         columns = {c: column for c, column in columns.items() if len(column) > 2}  # of fewer runs there is no range
         today, spread = self.demo().set_index("condition"), scatter(columns.values())
-        file = paths.figures_dir() / "demo.csv"
+        file = paths.pretrained_dir() / "demo.csv"
         known = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=DEMO)
         known = known[known.study == self.name].set_index("condition")
         for condition, column in columns.items():

@@ -91,6 +91,7 @@ def test_seeds_of_all_conditions_tell_how_far_they_scatter():
 def test_of_committed_bits_the_committed_number_is_expected_and_of_others_a_range(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
+    monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path)
     recipe = dual_light(SMOKE)["ce_raw"]
     part = Part("night_demo", {"ce_raw": [recipe]})
     study = Study("mine", lambda size, seeds: [part], yours=lambda: part)
