@@ -80,6 +80,7 @@ class Released(nn.Module):
 @pytest.fixture(scope="module")
 def released(tmp_path_factory):
     """A checkpoint file of each modality as CoViAR's trainer writes it, and the network it came from."""
+    torch.manual_seed(0)
     found = {}
     for modality in CHANNELS:
         net, path = Released(modality, 5).eval(), tmp_path_factory.mktemp("released") / f"{modality}.pth.tar"
@@ -92,6 +93,7 @@ def released(tmp_path_factory):
 @pytest.mark.parametrize("modality", CHANNELS)
 @torch.no_grad()
 def test_a_released_checkpoint_gives_the_released_logits(released, modality):
+    torch.manual_seed(0)
     theirs, path = released[modality]
     spec = CoViARNet(modality, DEPTHS[modality], Weights.of(path))
     assert from_json(to_json(spec)) == spec and untrained(spec).statistics == spec.statistics
@@ -101,7 +103,8 @@ def test_a_released_checkpoint_gives_the_released_logits(released, modality):
     frames = clip.transpose(1, 2).flatten(0, 1)
     expected = theirs(frames.flip(1) if modality == "residual" else frames).unflatten(0, (2, 3)).mean(1)
     assert torch.allclose(net(clip), expected, atol=1e-4)
-    assert torch.allclose(net.to(memory_format=torch.contiguous_format)(clip), expected, atol=1e-5)  # same convolutions
+    by_the_same_convolutions = net.to(memory_format=torch.contiguous_format)(clip)
+    assert torch.allclose(by_the_same_convolutions, expected, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_other_classes_get_a_new_head_on_the_old_network(released):

@@ -44,6 +44,7 @@ def released_34(classes: int) -> nn.Module:
 @pytest.mark.parametrize("depth", [18, pytest.param(34, marks=pytest.mark.slow)])
 @torch.no_grad()
 def test_a_published_checkpoint_gives_the_published_logits(tmp_path, depth):
+    torch.manual_seed(0)
     theirs, path = shuffled(r2plus1d_18(num_classes=7) if depth == 18 else released_34(7)), tmp_path / "weights.pth"
     torch.save(theirs.state_dict(), path)
     spec = R2Plus1D(depth, Weights.of(path))
@@ -51,7 +52,8 @@ def test_a_published_checkpoint_gives_the_published_logits(tmp_path, depth):
     net = build(spec, 3, 0, *map(torch.tensor, spec.statistics)).eval()
     features = outputs(net, CLIP, ["net.layer4"]).taps["net.layer4"]
     standard = (CLIP - torch.tensor(KINETICS[0]).view(3, 1, 1, 1)) / torch.tensor(KINETICS[1]).view(3, 1, 1, 1)
-    assert torch.allclose(features, outputs(theirs, standard, ["layer4"]).taps["layer4"], rtol=1e-4, atol=1e-5)
+    expected = outputs(theirs, standard, ["layer4"]).taps["layer4"]
+    assert torch.allclose(features, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
     wrong = R2Plus1D(52 - depth, spec.weights)
     with pytest.raises(WrongWeights, match="layer1.2" if depth == 34 else "missing"):
         wrong.make(7)
