@@ -31,6 +31,11 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np
     return np.bincount(num_classes * labels + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
+def half_width(values: np.ndarray) -> float:
+    """Half of the 95 % t-interval of the mean of ``values``, of which there are at least two."""
+    return float(stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / len(values) ** 0.5)
+
+
 def confusion_changes(labels: np.ndarray, before: np.ndarray, after: np.ndarray,
                       classes: Sequence[str]) -> pd.DataFrame:
     """Who is taken for whom less often (``change`` < 0) or more often by one kind of network than by another.
@@ -42,7 +47,7 @@ def confusion_changes(labels: np.ndarray, before: np.ndarray, after: np.ndarray,
     for true, other in itertools.permutations(range(len(classes)), 2):
         if (clips := labels == true).any():
             a, b = (100 * (predicted[:, clips] == other).mean(1) for predicted in (before, after))
-            half = stdtrit(len(a) - 1, 0.975) * (b - a).std(ddof=1) / len(a) ** 0.5 if len(a) > 1 else np.nan
+            half = half_width(b - a) if len(a) > 1 else np.nan
             rows.append((classes[true], classes[other], a.mean(), b.mean(), (b - a).mean(), half))
     table = pd.DataFrame(rows, columns=["true", "taken for", "before", "after", "change", "half_width"])
     return table.sort_values("change", ignore_index=True)

@@ -18,9 +18,9 @@ from kdlab.notebooks.trainings import SCOREBOARD, trainings
 from kdlab.system.contents import one_look
 from kdlab.system.launch import device, launched
 from kdlab.system.processes import available_cores
-from kdlab.train.many import Task, TrainingFailed, WorkerDied, chains_first, in_order, scheduled
+from kdlab.train.many import Task, TrainingFailed, chains_first, in_order, keeping, scheduled
 from kdlab.train.recipe import Recipe
-from kdlab.train.runs import Run, committed_runs, find, usable
+from kdlab.train.runs import committed_runs, find, usable
 from kdlab.train.status import Board
 
 #: How notebooks train here: from nothing, and what today's sources and clips give.
@@ -184,19 +184,14 @@ def _beside_trainings(chapters: list[Chapter], again: bool, how: dict, say: Call
         return step.status == "done"
 
     failure = ""
-    try:
-        if tasks or todo:
-            scheduled(todo, done, board, workers, FROM_NOTHING, tasks=tasks, ended=ended,
-                      begun=lambda task: above(f"{task.name}: begun\n"))
-    except TrainingFailed as error:
-        failure = f"{error}"
-        above(f"failed: {failure}\n")
-    except WorkerDied as error:
-        raise WorkerDied(f"{error}. {_kept(done, order)}") from error
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted: {_kept(done, order)}") from None
-    finally:
-        board.bar.close()
+    with keeping(done, board, ", and so is every finished notebook"):
+        try:
+            if tasks or todo:
+                scheduled(todo, done, board, workers, FROM_NOTHING, tasks=tasks, ended=ended,
+                          begun=lambda task: above(f"{task.name}: begun\n"))
+        except TrainingFailed as error:
+            failure = f"{error}"
+            above(f"failed: {failure}\n")
     for task in (task for task in tasks if task.name not in steps):
         waits = failure and any(failure.startswith(f"{recipe.name}:") for recipe in in_order(task.recipes))
         steps[task.name] = Executed(task.name, "not run", failure=f"not run, it needs {failure}" if waits else None)
@@ -213,10 +208,6 @@ def _task(chapter: Chapter, how: dict) -> Task:
 
 def _silent(text: str) -> None:
     pass
-
-
-def _kept(done: dict[Recipe, Run], order: list[Recipe]) -> str:
-    return f"{len(done)} of {len(order)} runs are finished and kept, and so is every finished notebook"
 
 
 # --- the closing table -----------------------------------------------------------------------------------------

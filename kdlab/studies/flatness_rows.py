@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
+from kdlab.measure.accuracy import half_width
 from kdlab.measure.bootstrap import interval as bootstrapped
 from kdlab.measure.paired import provisional
 from kdlab.papers.progressive.nets import CLAIMED
@@ -34,7 +34,7 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
     logs = np.log(values)
     if len(logs) < 2 or not np.isfinite(logs).all():
         return float(np.exp(logs.mean())), 0.0, np.inf
-    half = stdtrit(len(logs) - 1, 0.975) * logs.std(ddof=1) / len(logs) ** 0.5
+    half = half_width(logs)
     return tuple(float(np.exp(v)) for v in (logs.mean(), logs.mean() - half, logs.mean() + half))
 
 

@@ -10,7 +10,7 @@ from kdlab.study.parts import seed_after_seed
 from kdlab.system.contents import one_look
 from kdlab.system.launch import device
 from kdlab.system.processes import available_cores
-from kdlab.train.many import Task, TrainingFailed, WorkerDied, chains_first, in_order, scheduled
+from kdlab.train.many import Task, chains_first, in_order, keeping, scheduled
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import committed_runs, usable
 from kdlab.train.status import Board, tally
@@ -69,18 +69,9 @@ def run_all(profile: str | None = None, *, workers: int | None = None, say=print
         board.say("\n".join([f"{task.name}: done", *lines]))
         return True
 
-    kept = lambda: f"{len(done)} of {len(order)} runs are finished and kept; the same call goes on"  # noqa: E731
-    try:
+    with keeping(done, board, "; the same call goes on"):
         scheduled(todo, done, board, workers, how, tasks=tasks, ended=ended,
                   begun=lambda task: board.say(f"{task.name}: all of its runs are there"))
-    except TrainingFailed as error:
-        raise TrainingFailed(f"{error}\n{kept()}") from error
-    except WorkerDied as error:
-        raise WorkerDied(f"{error}. {kept()}") from error
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted: {kept()}") from None
-    finally:
-        board.bar.close()
 
 
 def _run(name: str, profile: str | None) -> list[str]:

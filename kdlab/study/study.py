@@ -22,7 +22,7 @@ from kdlab.train.runs import Run, find
 from kdlab.train.sizes import current
 
 #: Columns of ``pretrained/demo.csv``: the numbers of the demo runs that ``tools/publish.py`` made the committed ones.
-DEMO = ["study", "condition", "value", "weights"]
+NUMBERS = ["study", "condition", "value", "weights"]
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,8 @@ class Study:
         part = self.yours()
         runs = {c: [find(recipe, pretrained=False) for recipe in column] for c, column in part.recipes.items()}
         if any(None in each for each in runs.values()):
-            return pd.DataFrame(columns=DEMO)
-        return pd.DataFrame([(self.name, c, self.number(runs, c), _weights(runs[c])) for c in runs], columns=DEMO)
+            return pd.DataFrame(columns=NUMBERS)
+        return pd.DataFrame([(self.name, c, self.number(runs, c), _weights(runs[c])) for c in runs], columns=NUMBERS)
 
     def compared(self) -> list[str]:
         """A line for each condition: today's demo-size number is the committed one where its runs have the committed
@@ -174,7 +174,7 @@ class Study:
         columns = {c: column for c, column in columns.items() if len(column) > 2}  # of fewer runs there is no range
         today, spread = self.demo().set_index("condition"), scatter(columns.values())
         file = paths.pretrained_dir() / "demo.csv"
-        known = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=DEMO)
+        known = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=NUMBERS)
         known = known[known.study == self.name].set_index("condition")
         for condition, column in columns.items():
             title = f"{self.name}, {self.titles.get(condition, condition)}"

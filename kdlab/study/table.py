@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from kdlab import paths
+from kdlab.measure.accuracy import half_width
 
 
 def load_rows(study: str) -> pd.DataFrame:
@@ -39,7 +40,7 @@ def convergence(table: pd.DataFrame, data: str, plain: str = "ce_raw", longer: s
         return np.nan, np.inf, "not measured"
     gains = (wide[longer] - wide[plain]).dropna().to_numpy(float)  # the mean over folds, if there are any
     gain = float(gains.mean())
-    half = float(stdtrit(len(gains) - 1, 0.975) * gains.std(ddof=1) / len(gains) ** 0.5) if len(gains) > 1 else np.inf
+    half = half_width(gains) if len(gains) > 1 else np.inf
     word = "converged" if gain + half < 2 else "under-trained" if gain - half > 2 else "undecided"
     return gain, half, word
 

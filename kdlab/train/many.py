@@ -5,9 +5,10 @@
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,6 +130,25 @@ def scheduled(todo: Sequence[Recipe], done: dict[Recipe, Run], board: Board, wor
         raise WorkerDied("a training process was killed. Out of memory? Then use fewer workers") from error
 
 
+@contextmanager
+def keeping(done: Mapping[Recipe, Run], board: Board, then: str) -> Iterator[None]:
+    """What ends a schedule early also says how many of the board's recipes are ``done``, and ``then``."""
+
+    def kept() -> str:
+        return f"{len(done)} of {len(board.recipes)} runs are finished and kept{then}"
+
+    try:
+        yield
+    except TrainingFailed as error:
+        raise TrainingFailed(f"{error}\n{kept()}") from error
+    except WorkerDied as error:
+        raise WorkerDied(f"{error}. {kept()}") from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted: {kept()}") from None
+    finally:
+        board.bar.close()
+
+
 def obtain_all(
     recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str = "use", workers: int | None = None, say=print
 ) -> list[Run]:
@@ -166,22 +186,11 @@ def obtain_all(
         how = dict(pretrained=pretrained, stale=stale)
         board = Board(order, done, workers, say_once)
 
-    def kept() -> str:
-        return f"{len(done)} of {len(order)} runs are finished and kept; the same call goes on from there"
-
-    try:
+    with keeping(done, board, "; the same call goes on from there"):
         if workers > 1:
             scheduled(todo, done, board, workers, how)
         else:
             for recipe in todo:
                 done[recipe] = _obtain_named(recipe, how, board.say)
                 board.show()
-    except TrainingFailed as error:
-        raise TrainingFailed(f"{error}\n{kept()}") from error
-    except WorkerDied as error:
-        raise WorkerDied(f"{error}. {kept()}") from error
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted: {kept()}") from None
-    finally:
-        board.bar.close()
     return [done[recipe] for recipe in recipes]
