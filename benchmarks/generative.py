@@ -21,12 +21,12 @@ from kdlab.nets.video import build
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.nets import CVAE, Gated
-from kdlab.papers.generative.recipes import STUDENT, TEACHER, WINDOW
+from kdlab.papers.generative.recipes import STUDENT, STUDY, TEACHER
 from kdlab.papers.paper_size import activation_bytes
 from kdlab.train.loop import Settings, fit
 
 CLASSES, BATCH, NUMBER, REPEATS = 11, 8, 12, 8
-CLIP = (WINDOW.frames, WINDOW.crop, WINDOW.crop)
+CLIP = (STUDY.window.frames, STUDY.window.crop, STUDY.window.crop)
 
 
 def step_times() -> dict[str, list[float]]:

@@ -16,12 +16,10 @@ import torch
 from torch import nn
 
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.views import Raw
+from kdlab.clips.views import Raw, Window
 from kdlab.clips.windows import WindowBatches, Windows, windows
 from kdlab.layers import outputs
 
-#: Windows of the clip networks' length and pixels, about as fast as their clips; each moment is seen in four of them.
-SLIDING = Windows(16, 36, 32, rate=7.5, stride=4)
 ENERGY = "frame energy"
 
 
@@ -56,7 +54,13 @@ def auc(signal: np.ndarray, positive: np.ndarray) -> float:
     return float(mannwhitneyu(hits, misses, method="asymptotic").statistic / (len(hits) * len(misses)))
 
 
-def traces(nets: dict[str, nn.Module], catalogue: Catalogue, window: Windows = SLIDING) -> list[Trace]:
+def sliding(window: Window) -> Windows:
+    """Windows of the length and pixels of networks that saw ``window``, about as fast as their clips; each moment is
+    seen in several of them."""
+    return Windows(window.frames, window.side, window.crop, rate=7.5, stride=4)
+
+
+def traces(nets: dict[str, nn.Module], catalogue: Catalogue, window: Windows) -> list[Trace]:
     """λ of each gated network, and the frame energy, over all test videos of a set of labelled segments.
 
     Energy is the mean absolute difference of pixels (0 to 1) from one step to the next, over the steps of one λ.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from kdlab.layers import at_random
-from kdlab.measure.alignment import ENERGY, areas, traces
+from kdlab.measure.alignment import ENERGY, areas, sliding, traces
 from kdlab.measure.paired import Effect, effect
 from kdlab.night.untrimmed import Untrimmed, untrimmed_catalogue
 from kdlab.papers.generative import detection_recipes
@@ -33,7 +33,7 @@ def aligned(runs: dict[str, list[Run]], spec: Untrimmed) -> dict[str, np.ndarray
     catalogue = untrimmed_catalogue(spec, stream="bright")
     nets = {(name, s): run.net() for name, column in runs.items() for s, run in enumerate(column)}
     nets |= {(f"{name}:random", s): at_random(net, 1000 + s) for (name, s), net in nets.items() if name in TWINS}
-    found = traces(nets, catalogue)
+    found = traces(nets, catalogue, sliding(next(iter(runs.values()))[0].recipe.window))
     each, seeds = areas(found), len(next(iter(runs.values())))
     table = {name: np.stack([each[name, s] for s in range(seeds)]) for name, _ in nets}
     return table | {ENERGY: np.stack([each[ENERGY]] * seeds), "units": np.array([trace.group for trace in found])}

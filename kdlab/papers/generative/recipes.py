@@ -9,7 +9,6 @@ its teacher the seed + 1. The `paper` size is in ``kdlab.papers.generative.paper
 from dataclasses import replace
 
 from kdlab.clips.flow import Flow
-from kdlab.clips.views import Window
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm, FitNet, SimKD
 from kdlab.distill.method import KD
 from kdlab.nets.i3d import TinyC3D
@@ -21,7 +20,6 @@ from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import VARIETY, GenerativeSize, current
 
-WINDOW = Window(16, 36, 32)
 TEACHER, STUDENT = TinyC3D(), TinyC3D((4, 8, 16, 64), (False, False, True, True))
 
 
@@ -71,9 +69,9 @@ def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 
     """All conditions of one seed, by the study's words; those of two streams are in :func:`streams`."""
     epochs = size.epochs if isinstance(data, NightStream) else size.real_epochs
     settings = Settings(epochs, batch_size=8, lr=1.2e-2)  # chosen on validation clips, at demo size, for the CE student
-    clip = WINDOW.frames, WINDOW.crop, WINDOW.crop
+    clip = size.window.frames, size.window.crop, size.window.crop
     longer = replace(settings, epochs=2 * settings.epochs)
-    base = Recipe("student_ce", data, net=STUDENT, window=WINDOW, settings=settings, seed=seed)
+    base = Recipe("student_ce", data, net=STUDENT, window=size.window, settings=settings, seed=seed)
     gated = replace(base, net=Gated(STUDENT, clip))
     teacher = replace(base, condition="teacher_ce", net=TEACHER, seed=seed + 1)
     phase_1 = FeatureRepresentation()

@@ -146,7 +146,8 @@ def _rows(outcome: Outcome) -> list[dict]:
 def _cost_rows(outcome: Outcome) -> list[dict]:
     """Tidy rows of each network's parameters, multiply-accumulates and CPU milliseconds a clip (one thread, batch 1,
     median of interleaved repeats; this machine's)."""
-    clip = torch.zeros(1, 3, recipes.WINDOW.frames, recipes.WINDOW.crop, recipes.WINDOW.crop)
+    window = outcome.size.window
+    clip = torch.zeros(1, 3, window.frames, window.crop, window.crop)
     made = conditions(outcome.size, night(outcome.size))
     nets = {name: build(made[name].net, len(ACTIONS), 0).eval() for name in COSTED}
     taken = cpu_times({name: (lambda net=net: net(clip)) for name, net in nets.items()}, 30)

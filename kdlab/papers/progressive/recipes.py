@@ -43,7 +43,9 @@ def trio(size: ExitSize, data: NightStream | UserClips | HeldOut, seed: int = 0,
     def epochs(modality: str) -> int:
         if not isinstance(data, NightStream):
             return size.real_epochs
-        return size.epochs if data.night.context or modality == "iframe" else size.plain_epochs
+        if modality == "iframe":
+            return size.iframe_epochs if data.night.context else size.epochs
+        return size.epochs if data.night.context else size.plain_epochs
 
     def recipe(modality: str) -> Recipe:
         made, settings = net("residual" if modality == residual else modality), Settings(epochs=epochs(modality))

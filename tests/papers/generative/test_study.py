@@ -47,7 +47,7 @@ def test_students_have_equal_steps_but_where_the_steps_are_the_question():
     assert {r.seed for name, r in MADE.items() if not name.startswith("teacher")} == {5}
     assert {r.teacher.seed for r in MADE.values() if r.teacher} == {6} == {MADE["teacher_fr"].seed}
     assert {(r.data, r.window, r.settings.batch_size, r.settings.lr) for r in MADE.values()} == {
-        (night(STUDY), recipes.WINDOW, 8, 1.2e-2)}
+        (night(STUDY), STUDY.window, 8, 1.2e-2)}
 
 
 def test_competitors_are_taught_by_the_plain_teacher_and_gated_students_by_phase_1():
