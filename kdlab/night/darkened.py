@@ -62,7 +62,7 @@ class Darkened(Streamed):
 
         rng = np.random.default_rng([self.seed, int(file_key(path), 16)])
         frames = gathered(small, path)
-        radiance = _Lit(frames, lamplight(_LINEAR[_few(frames)], rng))
+        radiance = _Lit(frames, lamplight(_LINEAR.take(_few(frames)), rng))
         dark = exposed(radiance, draw_camera(rng, radiance), rng, self.exposure)
         wanted = range(len(frames)) if indices is None else set(np.asarray(indices, dtype=np.intp).tolist())
         for number, frame in enumerate(dark):
@@ -87,7 +87,7 @@ class _Lit:
         return self._lit(self.frames[place[0]])[:, *place[1:]]
 
     def _lit(self, frames: np.ndarray) -> np.ndarray:
-        return (_LINEAR[frames] * self.light).astype(np.float32, copy=False)
+        return (_LINEAR.take(frames) * self.light).astype(np.float32, copy=False)
 
 
 def _few(frames: np.ndarray) -> np.ndarray:

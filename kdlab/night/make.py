@@ -9,8 +9,11 @@ Layout of a data set's folder::
     truth/<Class>/<id>.npz     masks, joints, light; written last
 """
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -50,14 +53,17 @@ class _Job:
     def id(self) -> str:
         return f"{self.split}-{self.index:04d}"
 
+    def name(self, stream: str) -> str:
+        return f"{stream}/{self.class_name}/{self.id}{STREAMS.get(stream, '.npz')}"
+
     def file(self, root: Path, stream: str) -> Path:
-        return root / stream / self.class_name / (self.id + STREAMS.get(stream, ".npz"))
+        return root / self.name(stream)
 
 
 def make_night(
-    spec: Night, root: Path | None = None, *, workers: int | None = None, progress: bool = True
+    spec: Night, root: Path | None = None, *, workers: int | None = None, progress: bool = True, stream: str = "dark"
 ) -> Catalogue:
-    """Make the clips of ``spec`` that are missing in ``root`` (default ``data_dir()/spec.name``); its dark clips.
+    """Make the clips of ``spec`` that are missing in ``root`` (default ``data_dir()/spec.name``); those of ``stream``.
 
     ``workers``: processes, default one per core; the bits do not depend on it. A killed run loses the clips in
     progress only. Clips of another version of the generator are made anew, and nothing else in the folder is touched;
@@ -65,16 +71,16 @@ def make_night(
     """
     if workers is not None and workers < 1:
         raise NightError(f"workers={workers!r}: give at least 1, or None for one per core")
+    _known(stream)
     root = Path(root) if root is not None else data_dir() / spec.name
     check_free(root)  # before a lock is put there
     root.mkdir(parents=True, exist_ok=True)
     with locked(root / ".lock"):
         claim(root, spec.pixels, generator_fingerprint())
-        missing = [job for job in _jobs(spec) if not finished(job, root)]
-        if missing:
+        if missing := _missing(spec, root):
             make_all(_make_one, missing, root, spec.name, workers, progress)
             _write_index(root)
-    return night_catalogue(spec, root)
+    return _catalogue(spec, root, stream)
 
 
 def night_catalogue(spec: Night, root: Path | None = None, stream: str = "dark") -> Catalogue:
@@ -82,26 +88,40 @@ def night_catalogue(spec: Night, root: Path | None = None, stream: str = "dark")
 
     Raises FileNotFoundError when they have not been made, or by another version of the generator.
     """
-    if stream not in STREAMS:
-        raise NightError(f"stream={stream!r}: the streams are {', '.join(STREAMS)}")
+    _known(stream)
     root = Path(root) if root is not None else data_dir() / spec.name
-    jobs = list(_jobs(spec))
     known = about(root)
-    lacking = sum(not finished(job, root) for job in jobs) if known else len(jobs)
+    lacking, total = len(_missing(spec, root)), sum(spec.per_class) * len(spec.classes)
     if lacking or known.get("generator") != generator_fingerprint():
-        why = f"{lacking} of {len(jobs)} clips are missing" if lacking else "made by another version of the generator"
+        why = f"{lacking} of {total} clips are missing" if lacking else "made by another version of the generator"
         raise FileNotFoundError(f"{root}: {why}; make them with `kdlab data night --out {root}` or make_night(spec)")
+    return _catalogue(spec, root, stream)
+
+
+@lru_cache(maxsize=32)
+def _catalogue(spec: Night, root: Path, stream: str) -> Catalogue:
     records = tuple(
         ClipRecord(
-            id=job.file(root, stream).relative_to(root).with_suffix("").as_posix(),
+            id=f"{stream}/{job.class_name}/{job.id}",
             path=job.file(root, stream),
             label=spec.classes.index(job.class_name),
             split=job.split,
             group=group_of(spec, job.split, job.class_name, job.index)[1],
         )
-        for job in jobs
+        for job in _jobs(spec)
     )
     return Catalogue(spec.name if stream == "dark" else f"{spec.name}-{stream}", root, spec.classes, records)
+
+
+def _missing(spec: Night, root: Path) -> list[_Job]:
+    """The clips of which a file is missing. A catalogue is asked for ten times in a training: folders are listed, which
+    takes a tenth of asking for each file."""
+    there = set()
+    for stream in (TRUTH, *STREAMS):
+        for class_name in spec.classes:
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / stream / class_name) as files:
+                there.update(f"{stream}/{class_name}/{file.name}" for file in files if file.is_file())
+    return [job for job in _jobs(spec) if not there.issuperset(map(job.name, (TRUTH, *STREAMS)))]
 
 
 def truth(record: ClipRecord) -> dict[str, np.ndarray]:
@@ -113,6 +133,11 @@ def truth(record: ClipRecord) -> dict[str, np.ndarray]:
     """
     path = record.path.parents[2] / TRUTH / record.path.parent.name / (record.path.stem + ".npz")
     return read_truth(path) | {"joint_names": np.array(JOINTS)}
+
+
+def _known(stream: str) -> None:
+    if stream not in STREAMS:
+        raise NightError(f"stream={stream!r}: the streams are {', '.join(STREAMS)}")
 
 
 def generator_fingerprint() -> str:

@@ -115,6 +115,6 @@ def _blend(frame: np.ndarray, layer: np.ndarray) -> None:
     if not len(rows):
         return
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    cover = alpha[box].astype(np.float32)[..., None]
+    cover = cv2.merge(3 * [alpha[box].astype(np.float32)])
     colour = np.minimum(layer[box][..., :3] * (255 / np.maximum(cover, 1)), 255).astype(np.uint8)
-    frame[box] += (cover / 255) * (_LINEAR[colour] - frame[box])
+    frame[box] += (cover / 255) * (_LINEAR.take(colour) - frame[box])

@@ -24,11 +24,11 @@ class Lamps:
 
     def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Irradiance (..., 3) at canvas positions: each lamp falls off with the square of the distance."""
-        light = np.broadcast_to(self.ambient, (*np.shape(x), 3)).astype(np.float32)
+        light = [np.full(np.shape(x), ambient, np.float32) for ambient in self.ambient]  # by colours: whole arrays
         for at, power, reach in zip(self.at, self.power, self.reach, strict=True):
-            fall = 1 / (1 + ((x - at[0]) ** 2 + (y - at[1]) ** 2) / reach**2)
-            light = light + fall[..., None].astype(np.float32) * power.astype(np.float32)
-        return light
+            fall = (1 / (1 + ((x - at[0]) ** 2 + (y - at[1]) ** 2) / reach**2)).astype(np.float32)
+            light = [colour + fall * strength for colour, strength in zip(light, power.astype(np.float32), strict=True)]
+        return np.stack(light, -1)
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ def draw_place(rng: np.random.Generator, variety: float, kind: str | None = None
     albedo = _BACKDROPS[kind or drawn](rng)
     for _ in range(round(draw(rng, "clutter", variety))):
         _thing(albedo, rng)
-    linear = _LINEAR[albedo]
+    linear = _LINEAR.take(albedo)
     grain = cv2.resize(rng.normal(size=(36, 60)).astype(np.float32), CANVAS[::-1], interpolation=cv2.INTER_CUBIC)
     fine = cv2.resize(rng.normal(size=(144, 240)).astype(np.float32), CANVAS[::-1], interpolation=cv2.INTER_LINEAR)
     texture = np.clip(1 + rng.uniform(0.03, 0.14) * grain + rng.uniform(0.01, 0.06) * fine, 0.3, 2)
     y, x = np.mgrid[: CANVAS[0], : CANVAS[1]].astype(np.float32)
     lamps = _draw_lamps(linear, rng)
-    radiance = linear * texture[..., None] * lamps(x - CANVAS[1] / 2, y - CANVAS[0] / 2)
+    radiance = linear * cv2.merge(3 * [texture]) * lamps(x - CANVAS[1] / 2, y - CANVAS[0] / 2)
     _bright_spots(radiance, rng)
     return Place(cv2.GaussianBlur(radiance, (0, 0), 0.7), lamps)
 

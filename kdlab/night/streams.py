@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from kdlab.clips.catalogue import Catalogue
-from kdlab.night.make import night_catalogue
+from kdlab.night.make import make_night
 from kdlab.night.spec import Night
 from kdlab.night.untrimmed import Untrimmed, untrimmed_catalogue
 
@@ -29,8 +29,7 @@ class NightStream(_Stream):
 
     def catalogue(self) -> Catalogue:
         """The clips of the stream; makes those that are missing."""
-        self.night.catalogue()
-        return night_catalogue(self.night, stream=self.stream)
+        return make_night(self.night, stream=self.stream)
 
 
 @dataclass(frozen=True)

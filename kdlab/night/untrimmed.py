@@ -237,7 +237,7 @@ def render_video(spec: Untrimmed, split: str, index: int, *, actor: bool = True)
             metered, top = _metered(frames, camera)
         now = _metered(frames, camera)[0] / metered
         dark.append(expose(frames, camera, noise, exposure=now)[lead:])
-        bright.append(_BRIGHT[np.minimum(frames * (65535 * top), 65535).astype(np.uint16)][lead:])
+        bright.append(_BRIGHT.take(np.minimum(frames * (65535 * top), 65535).astype(np.uint16))[lead:])
         masks.append(shown[lead:])
     pixels = view.screen(view.plane(body)[0]).astype(np.float32)
     bright, dark, masks = (np.concatenate(blocks) for blocks in (bright, dark, masks))

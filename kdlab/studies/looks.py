@@ -86,16 +86,18 @@ def _scored(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
 
 
 @one_thread()
-def _measured(run: Run, clips: Clips, every: int) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray]:
+def _measured(run: Run, clips: Clips, every: int | None) -> tuple[dict[tuple[str, str], np.ndarray], np.ndarray]:
     """What there is to know of one run, by (metric, suffix of the condition), each (N,); and its maps."""
     net, found, maps = run.net(), {}, []
     blind = at_random(net, 1000 + run.recipe.seed)
-    for suffix, layer in zip(("", "@before"), stages_of(run.recipe), strict=False):
+    for suffix, layer in zip(("", "@before") if every else ("",), stages_of(run.recipe), strict=False):
         own, other = (grad_cam(network, clips.x, clips.labels, layer) for network in (net, blind))
         maps.append(own.maps)
         found |= {(name, suffix): v for name, v in _scored(own.maps, clips.masks).items()}
         found |= {(name, f"untrained:{suffix}"): v for name, v in _scored(other.maps, clips.masks).items()}
         found["constant", suffix] = own.constant
+    if not every:
+        return found, maps[0]
     places = np.arange(0, len(clips.ids), every)
     few, own = clips.some(places), maps[0][places]
     for suffix, which in (("", own), ("=other", np.roll(own, len(own) // 2 + 1, 0))):
@@ -124,12 +126,13 @@ def _agreement(runs: dict[str, list[Run]], maps: dict[str, list], clips: dict[st
     return found | {"agreement/same_light=own": agree("same_light", dark)}
 
 
-def looked(runs: dict[str, list[Run]], data=None, every: int = 1, say=print) -> dict[str, np.ndarray]:
+def looked(runs: dict[str, list[Run]], data=None, every: int | None = 1, say=print) -> dict[str, np.ndarray]:
     """Where all ``runs`` (condition → one a seed) look in the test clips of ``data``: float16 by ``metric/condition``,
     (S, N), and of baselines by ``metric/baseline:condition``, (S, N) or (1, N); ``ids (N,)``.
 
     A condition may end in ``@before`` (at the last but one stage), ``~layer`` (weights at random from the logits down
     to this layer) or ``=other`` (another clip's map). The costly ones are asked of every so many clips, else ``nan``.
+    ``every=None`` asks for the scores at the last stage alone, a fifth of the work.
     """
     found, maps, seen = {}, {}, {}
     for condition, column in runs.items():
@@ -150,6 +153,6 @@ def looked(runs: dict[str, list[Run]], data=None, every: int = 1, say=print) -> 
             for name, made in blind.items():
                 found |= {f"{metric}/{name}:{condition}": v[None] for metric, v in _scored(made, clips.masks).items()}
             say(f"{condition}: energy inside {100 * np.nanmean(found[f'energy_inside/{condition}']):.1f} %")
-        if "dlkdd" in runs:
+        if every and "dlkdd" in runs:
             found |= _agreement(runs, maps, {name: clips for name, (_, clips) in seen.items()})
     return {name: v.astype(np.float16) for name, v in found.items()} | {"ids": clips.ids}

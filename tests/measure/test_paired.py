@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from kdlab.measure.accuracy import accuracy_interval, confusion, confusion_changes, expected_calibration_error
+from kdlab.measure.bootstrap import LEVEL, counts, ends
 from kdlab.measure.paired import Effect, effect, verdict
 
 
@@ -55,6 +56,15 @@ def test_coverage_is_near_its_promise():
         e = effect(*draw(100 + k, seeds=6, clips=150, seed_sd=0.03), replicates=1000)
         hits += e.low <= 0 <= e.high
     assert hits >= 50
+
+
+@pytest.mark.parametrize("scale", [1, 1 / 3])
+def test_sums_of_right_and_wrong_and_of_any_scores_are_those_in_double_precision(scale):
+    a, b = (scale * each for each in draw(4, seeds=5))
+    seeds, clips = counts(5, 400, 20_000)
+    sums = clips.astype(float) @ np.stack([*(100 * (a - b)), np.ones(400)]).T
+    low, high = ends((seeds * sums[:, :-1]).sum(1) / (5 * sums[:, -1]), LEVEL)
+    assert (effect(a, b).low, effect(a, b).high) == pytest.approx((low, high), rel=1e-12)
 
 
 def test_shapes_that_do_not_pair_are_refused():

@@ -93,6 +93,9 @@ def test_resume_remakes_only_what_is_missing(folder):
     assert lost.read_bytes() == before
     assert kept.stat().st_mtime_ns == kept_time
     assert not list(folder.rglob(".*.mp4*")), "temporary files are left"
+    assert make_night(SMALL, folder, stream="bright") == night_catalogue(SMALL, folder, "bright")
+    with pytest.raises(NightError, match="flow"):
+        make_night(SMALL, folder, stream="flow")
 
 
 def test_clips_of_another_generator_are_remade(tmp_path, monkeypatch):
