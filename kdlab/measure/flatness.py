@@ -115,6 +115,11 @@ class Hessian:
         self.products += len(rows)
         return images
 
+    @property
+    def keeps(self) -> bool:
+        """Is the graph kept, so that one product alone costs no more than one among many?"""
+        return self._kept[1] is not None
+
     def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> list[torch.Tensor]:
         """H v within its block, ``(P_block,)``, for each pair of a block's number and ``v``, which is 0 in all other
         weights.
