@@ -46,8 +46,6 @@ with contextlib.suppress(ImportError):
     import curvlinops
 
 RESIDUAL, PROBES = 1e-2, 24
-#: Steps of a block's own up to which spreads are measured.
-DEEPEST = 32
 #: Standard errors of the trace, relative.
 ERRORS = {"5_percent": 0.05, "2_percent": 0.02, "1_percent": 0.01}
 
@@ -107,10 +105,11 @@ def ours(net, data, gauss_newton: bool = False, blocks: int = BLOCKS, probes: in
         hessian, setup = clocked(lambda: Hessian(net, data, gauss_newton=gauss_newton))
     found, seconds = clocked(lambda: extremes(hessian, RESIDUAL, smallest=False))
     run = found.run
-    value, spreads = seen(hessian, run, probes)
     probe, step = walked(hessian, run)
-    each = seconds / len(run.diagonal)
-    chosen = {name: allotted(spreads, error * value) for name, error in ERRORS.items()}
+    blocks, each = seen(hessian, run, probes), seconds / len(run.diagonal)
+    value = run.captured + sum(float(np.mean(block.found.values)) for block in blocks)
+    spreads = [{0: block.found.spread} for block in blocks]
+    chosen = {name: allotted(blocks, spreads, error * value) for name, error in ERRORS.items()}
     needed = {name: float((counts @ probe + steps @ step) / each) for name, (counts, steps) in chosen.items()}
     about = next(e for m in range(2, len(run.diagonal) + 1) if (e := shortened(run, m))["residual"] <= RESIDUAL)
     return row(value, needed, len(run.diagonal), each, setup, about) | {
@@ -118,35 +117,33 @@ def ours(net, data, gauss_newton: bool = False, blocks: int = BLOCKS, probes: in
         "own_steps": {name: [int(n) for n in steps] for name, (_, steps) in chosen.items()}}
 
 
-def seen(hessian: Hessian, run: Krylov, probes: int) -> tuple[float, list[dict[int, float]]]:
-    """The trace, and of each block: Lanczos steps of its own → standard deviation of what a probe then sees."""
-    value, spreads = run.captured, []
-    for b in range(len(hessian.blocks)):
-        block, generator = Within(hessian, run, b), seeded(0, 3, b)
+def seen(hessian: Hessian, run: Krylov, probes: int) -> list[Within]:
+    """The blocks, each with so many probes."""
+    blocks = [Within(hessian, run, b) for b in range(len(hessian.blocks))]
+    for block in blocks:
+        generator = seeded(0, 3, block.number)
         for _ in range(probes):
             signs = torch.randint(0, 2, (block.size,), generator=generator).to(hessian.dtype) * 2 - 1
-            block.add(signs, *hessian.within([(b, signs)]))
-        found = {0: block.found.spread}
-        while block.next <= DEEPEST and block.short(np.inf):
-            steps = block.next
-            block.deepen()
-            found[steps] = block.found.spread
-        value += block.captured + float(np.mean(block.found.values))
-        spreads.append(found)
-    return value, spreads
+            block.add(signs, *hessian.within([(block.number, signs)]))
+    return blocks
 
 
-def allotted(spreads: list[dict[int, float]], error: float) -> tuple[np.ndarray, np.ndarray]:
-    """Probes of each block for that standard error of the sum, and steps of its own, by the rule of `trace`."""
-    steps = np.zeros(len(spreads), int)
-    while True:
+def allotted(blocks: list[Within], spreads: list[dict[int, float]], error: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probes of each block for that standard error of the sum, and steps of its own, by the rule of `trace`.
+    ``spreads``: steps → what a probe then sees, of each block; completed here."""
+    steps, deep = np.zeros(len(blocks), int), [True]
+    while any(deep):
         spread = np.array([found[n] for found, n in zip(spreads, steps, strict=True)])
         asked = spread * spread.sum() / error**2
         ahead = np.where(steps, 2 * steps, OWN)
-        deep = [n in found and 2 * n <= short for found, n, short in zip(spreads, ahead, asked, strict=True)]
-        if not any(deep):
-            return probes_for(spread, error, FIRST), steps
+        deep = [2 * n <= short and (n in found or block.short(np.inf))
+                for block, found, n, short in zip(blocks, spreads, ahead, asked, strict=True)]
+        for block, found, n, wanted in zip(blocks, spreads, ahead, deep, strict=True):
+            if wanted and n not in found:
+                block.deepen()
+                found[n] = block.found.spread
         steps = np.where(deep, ahead, steps)
+    return probes_for(spread, error, FIRST), steps
 
 
 def walked(hessian: Hessian, run: Krylov) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +153,7 @@ def walked(hessian: Hessian, run: Krylov) -> tuple[np.ndarray, np.ndarray]:
         block = Within(hessian, run, b)
         ones = torch.ones(1, block.size, dtype=hessian.dtype)
         probes.append(np.median([clocked(lambda block=block, ones=ones: block.product(ones))[1] for _ in range(3)]))
-        steps.append(clocked(block.deepen)[1] / OWN if block.short(np.inf) else 0.0)
+        steps.append(clocked(lambda block=block: lanczos(block, 2))[1] / 2)
     return np.array(probes), np.array(steps)
 
 
@@ -283,7 +280,9 @@ def in_mini_batches(net, x, y, rows: dict, peer: str) -> dict:
 def compare(net, x, y, few: bool) -> tuple[dict, str]:
     """Rows, and the peer's name; of a large network with ``few`` probes, and no variants of kdlab's."""
     data, probes = [(x, y)], PROBES // 3 if few else PROBES
-    ours(net, data, probes=2)  # the libraries below all are warm now
+    warm = Hessian(net, data)
+    warm.product(torch.ones(1, warm.size))
+    del warm
     peer = PyHessian if "pyhessian" in globals() else Plain
     rows = {"kdlab": ours(net, data, probes=probes)}
     if not few:
