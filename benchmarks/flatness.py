@@ -204,7 +204,8 @@ class PyHessian(Plain):
         self.peer.eigenvalues(maxIter=10**6, tol=0)
 
 
-def plain(kind, net, x, y, probes: int) -> dict:
+def plain(kind, net, x, y, probes: int, trace: float) -> dict:
+    """``trace``: what errors are relative to, the same for all; its own estimate may be far off."""
     found = {"products": 0}
 
     def product(slope, params, v):
@@ -230,7 +231,7 @@ def plain(kind, net, x, y, probes: int) -> dict:
         peer.iterate(product)
     net.zero_grad(set_to_none=True)
     value, spread = float(np.mean(seen.values)), np.array([seen.spread])
-    needed = {name: float(probes_for(spread, error * value)[0]) for name, error in ERRORS.items()}
+    needed = {name: float(probes_for(spread, error * trace)[0]) for name, error in ERRORS.items()}
     return row(value, needed, 0, seconds / len(several), setup, found)
 
 
@@ -287,7 +288,7 @@ def compare(net, x, y, few: bool) -> tuple[dict, str]:
     rows = {"kdlab": ours(net, data, probes=probes)}
     if not few:
         rows |= {"kdlab, one block": ours(net, data, blocks=1), "kdlab, Gauss-Newton": ours(net, data, True)}
-    rows[peer.__name__] = plain(peer, net, x, y, probes)
+    rows[peer.__name__] = plain(peer, net, x, y, probes, rows["kdlab"]["trace"])
     if "curvlinops" in globals():
         try:
             rows["curvlinops"] = with_curvlinops(net, x, y, rows[peer.__name__])
