@@ -5,16 +5,17 @@
 Needs ``pip install pyhessian curvlinops-for-pytorch linear_operator``; what cannot be imported is left out and said so.
 PyHessian's place is then taken by its method in plain torch: power iteration and Hutchinson on a kept graph.
 
-ResNet-18 and shufflenet_v2_x0_5 on 32 images of 32², TinyR2Plus1D on 64 clips of 8 × 24² and r3d_18 on 10 of 8 × 32²,
-ten noisy patterns learnt to under half a nat; in one mini-batch and in four. Products for the trace: the probes (of
-kdlab's at least 3 in a block, of others' at least 2) that their variance asks for at a true standard error of 5, 2 and
-1 %, and the Lanczos steps. A stopping rule that looks at its own few probes would make counts a lottery, so variances
-are those of 24 probes in each block, by their images, and of 48 of PyHessian's, by theirs (r3d_18: a third of that);
-curvlinops draws the same plain random signs. A probe of kdlab's walks the graph behind its block alone: it counts as
-the part of a whole product that its seconds are. "One block" is kdlab without blocks. Products for the eigenvalue:
-counted until ‖Hv − λv‖ ≤ 0.01 λ; ARPACK, which curvlinops hands its products to, has that as its tolerance. Seconds:
-products times CPU seconds of one, and making the operator. fp32, one thread, everybody's library warmed up. The
-Gauss-Newton row measures another matrix; on a piecewise linear network (ResNet-18, evaluation mode) of equal trace.
+ResNet-18 and shufflenet_v2_x0_5 on 32 images of 32², TinyR2Plus1D on 64 clips of 8 × 24² and r3d_18 on 4 of 8 × 32²,
+ten noisy patterns (r3d_18: four) learnt to under half a nat; in one mini-batch and in four. Products for the trace: the
+probes (of kdlab's at least 3 in a block, of others' at least 2) that their variance asks for at a true standard error
+of 5, 2 and 1 %, and the Lanczos steps, of a block's own as `trace` takes them. A stopping rule that looks at its own
+few probes would make counts a lottery, so variances are those of 24 probes in each block, by their images, and of 48 of
+PyHessian's, by theirs (r3d_18: a third of that); curvlinops draws the same plain random signs. A probe of kdlab's, or a
+step in one block, walks the graph behind that alone: it counts as the part of a whole product that its seconds are.
+"One block" is kdlab without blocks. Products for the eigenvalue: counted until ‖Hv − λv‖ ≤ 0.01 λ; ARPACK, which
+curvlinops hands its products to, has that as its tolerance. Seconds: products times CPU seconds of one, and making the
+operator. fp32, one thread, everybody's library warmed up. The Gauss-Newton row measures another matrix; on a piecewise
+linear network (ResNet-18, evaluation mode) of equal trace.
 """
 
 import contextlib
@@ -34,18 +35,17 @@ from torchvision.models import resnet18, shufflenet_v2_x0_5
 from torchvision.models.video import r3d_18
 
 from kdlab.measure.flatness import BLOCKS, Hessian
-from kdlab.measure.lanczos import FIRST, Krylov, extremes, lanczos, trace
+from kdlab.measure.lanczos import FIRST, OWN, Krylov, Within, extremes, lanczos
 from kdlab.measure.lanczos import _Block as Block
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.train.loop import one_thread
+from kdlab.train.loop import one_thread, seeded
 
 with contextlib.suppress(ImportError):
     import pyhessian
 with contextlib.suppress(ImportError):
     import curvlinops
 
-#: More Lanczos steps than the eigenvalue needs save probes; with blocks these cost less, and 8 do better than 12.
-RESIDUAL, PROBES, STEPS = 1e-2, 24, 8
+RESIDUAL, PROBES = 1e-2, 24
 #: Standard errors of the trace, relative.
 ERRORS = {"5_percent": 0.05, "2_percent": 0.02, "1_percent": 0.01}
 
@@ -82,7 +82,7 @@ def networks(names: Sequence[str]):
     makers = {"TinyR2Plus1D": (lambda: build(TinyR2Plus1D(), 10, 0), 64, (3, 8, 24, 24)),
               "ResNet-18": (lambda: resnet18(num_classes=10), 32, (3, 32, 32)),
               "shufflenet_v2_x0_5": (lambda: shufflenet_v2_x0_5(num_classes=10), 32, (3, 32, 32)),
-              "r3d_18": (lambda: r3d_18(num_classes=10), 10, (3, 8, 32, 32))}
+              "r3d_18": (lambda: r3d_18(num_classes=10), 4, (3, 8, 32, 32))}
     for name in names or makers:
         make, count, shape = makers[name]
         net = make()
@@ -103,24 +103,58 @@ def row(value: float, needed: dict[str, float], before: int, each: float, setup:
 def ours(net, data, gauss_newton: bool = False, blocks: int = BLOCKS, probes: int = PROBES) -> dict:
     with mock.patch("kdlab.measure.flatness.BLOCKS", blocks):
         hessian, setup = clocked(lambda: Hessian(net, data, gauss_newton=gauss_newton))
-    found, seconds = clocked(lambda: extremes(hessian, RESIDUAL, min_steps=STEPS, smallest=False))
+    found, seconds = clocked(lambda: extremes(hessian, RESIDUAL, smallest=False))
     run = found.run
-    estimate = trace(hessian, run, 0.0, probes, probes)
-    walks = walked(hessian, run)
-    each, spread = seconds / len(run.diagonal), estimate.spread
-    needed = {name: float(probes_for(spread, error * estimate.value, FIRST) @ walks / each)
-              for name, error in ERRORS.items()}
+    probe, step = walked(hessian, run)
+    blocks, each = seen(hessian, run, probes), seconds / len(run.diagonal)
+    value = run.captured + sum(float(np.mean(block.found.values)) for block in blocks)
+    spreads = [{0: block.found.spread} for block in blocks]
+    chosen = {name: allotted(blocks, spreads, error * value) for name, error in ERRORS.items()}
+    needed = {name: float((counts @ probe + steps @ step) / each) for name, (counts, steps) in chosen.items()}
     about = next(e for m in range(2, len(run.diagonal) + 1) if (e := shortened(run, m))["residual"] <= RESIDUAL)
-    return row(estimate.value, needed, len(run.diagonal), each, setup, about) | {
-        "steps": len(run.diagonal), "probes": {name: [int(n) for n in probes_for(spread, error * estimate.value, FIRST)]
-                                               for name, error in ERRORS.items()}}
+    return row(value, needed, len(run.diagonal), each, setup, about) | {
+        "steps": len(run.diagonal), "probes": {name: [int(n) for n in counts] for name, (counts, _) in chosen.items()},
+        "own_steps": {name: [int(n) for n in steps] for name, (_, steps) in chosen.items()}}
 
 
-def walked(hessian: Hessian, run: Krylov) -> list[float]:
-    """CPU seconds of a probe in each block."""
-    rows = [torch.ones(block.stop - block.start) for block in hessian.blocks]
-    return [np.median([clocked(lambda b=b: run.outside(hessian.blocks[b], rows[b], *hessian.within([(b, rows[b])])))[1]
-                       for _ in range(3)]) for b in range(len(rows))]
+def seen(hessian: Hessian, run: Krylov, probes: int) -> list[Within]:
+    """The blocks, each with so many probes."""
+    blocks = [Within(hessian, run, b) for b in range(len(hessian.blocks))]
+    for block in blocks:
+        generator = seeded(0, 3, block.number)
+        for _ in range(probes):
+            signs = torch.randint(0, 2, (block.size,), generator=generator).to(hessian.dtype) * 2 - 1
+            block.add(signs, *hessian.within([(block.number, signs)]))
+    return blocks
+
+
+def allotted(blocks: list[Within], spreads: list[dict[int, float]], error: float) -> tuple[np.ndarray, np.ndarray]:
+    """Probes of each block for that standard error of the sum, and steps of its own, by the rule of `trace`.
+    ``spreads``: steps → what a probe then sees, of each block; completed here."""
+    steps, deep = np.zeros(len(blocks), int), [True]
+    while any(deep):
+        spread = np.array([found[n] for found, n in zip(spreads, steps, strict=True)])
+        asked = spread * spread.sum() / error**2
+        ahead = np.where(steps, 2 * steps, OWN)
+        deep = [2 * n <= short and (n in found or block.short(np.inf))
+                for block, found, n, short in zip(blocks, spreads, ahead, asked, strict=True)]
+        for block, found, n, wanted in zip(blocks, spreads, ahead, deep, strict=True):
+            if wanted and n not in found:
+                block.deepen()
+                found[n] = block.found.spread
+        steps = np.where(deep, ahead, steps)
+    return probes_for(spread, error, FIRST), steps
+
+
+def walked(hessian: Hessian, run: Krylov) -> tuple[np.ndarray, np.ndarray]:
+    """CPU seconds in each block of a probe, and of a Lanczos step of its own."""
+    probes, steps = [], []
+    for b in range(len(hessian.blocks)):
+        block = Within(hessian, run, b)
+        ones = torch.ones(1, block.size, dtype=hessian.dtype)
+        probes.append(np.median([clocked(lambda block=block, ones=ones: block.product(ones))[1] for _ in range(3)]))
+        steps.append(clocked(lambda block=block: lanczos(block, 2))[1] / 2)
+    return np.array(probes), np.array(steps)
 
 
 def probes_for(spread: np.ndarray, error: float, least: int = 2) -> np.ndarray:
@@ -170,7 +204,8 @@ class PyHessian(Plain):
         self.peer.eigenvalues(maxIter=10**6, tol=0)
 
 
-def plain(kind, net, x, y, probes: int) -> dict:
+def plain(kind, net, x, y, probes: int, trace: float) -> dict:
+    """``trace``: what errors are relative to, the same for all; its own estimate may be far off."""
     found = {"products": 0}
 
     def product(slope, params, v):
@@ -196,7 +231,7 @@ def plain(kind, net, x, y, probes: int) -> dict:
         peer.iterate(product)
     net.zero_grad(set_to_none=True)
     value, spread = float(np.mean(seen.values)), np.array([seen.spread])
-    needed = {name: float(probes_for(spread, error * value)[0]) for name, error in ERRORS.items()}
+    needed = {name: float(probes_for(spread, error * trace)[0]) for name, error in ERRORS.items()}
     return row(value, needed, 0, seconds / len(several), setup, found)
 
 
@@ -229,7 +264,7 @@ def in_mini_batches(net, x, y, rows: dict, peer: str) -> dict:
     params, mine, theirs = list(net.parameters()), rows["kdlab"], rows[peer]
     hessian, setup = clocked(lambda: Hessian(net, data))
     run, seconds = clocked(lambda: lanczos(hessian, mine["steps"]))
-    walks = np.array(walked(hessian, run))
+    probe, step = walked(hessian, run)
 
     def product():
         for chunk in data:
@@ -237,7 +272,8 @@ def in_mini_batches(net, x, y, rows: dict, peer: str) -> dict:
             torch.autograd.grad(slope, params, [torch.ones_like(p) for p in params])
 
     each = np.median([clocked(product)[1] for _ in range(3)])
-    kdlab = {name: setup + seconds + float(counts @ walks) for name, counts in mine["probes"].items()}
+    kdlab = {name: setup + seconds + float(mine["probes"][name] @ probe + mine["own_steps"][name] @ step)
+             for name in ERRORS}
     plain = {name: float(each) * (theirs[f"products_{name}"] + theirs["eigenvalue_products"]) for name in ERRORS}
     return {"kdlab": {name: round(s, 2) for name, s in kdlab.items()}, peer: {n: round(s, 2) for n, s in plain.items()}}
 
@@ -245,12 +281,14 @@ def in_mini_batches(net, x, y, rows: dict, peer: str) -> dict:
 def compare(net, x, y, few: bool) -> tuple[dict, str]:
     """Rows, and the peer's name; of a large network with ``few`` probes, and no variants of kdlab's."""
     data, probes = [(x, y)], PROBES // 3 if few else PROBES
-    ours(net, data, probes=2)  # the libraries below all are warm now
+    warm = Hessian(net, data)
+    warm.product(torch.ones(1, warm.size))
+    del warm
     peer = PyHessian if "pyhessian" in globals() else Plain
     rows = {"kdlab": ours(net, data, probes=probes)}
     if not few:
         rows |= {"kdlab, one block": ours(net, data, blocks=1), "kdlab, Gauss-Newton": ours(net, data, True)}
-    rows[peer.__name__] = plain(peer, net, x, y, probes)
+    rows[peer.__name__] = plain(peer, net, x, y, probes, rows["kdlab"]["trace"])
     if "curvlinops" in globals():
         try:
             rows["curvlinops"] = with_curvlinops(net, x, y, rows[peer.__name__])
@@ -280,7 +318,7 @@ def main() -> None:
             for way, r in rows.items():
                 print(f"  {way:20s} {r}")
             print("  seconds with 4 mini-batches:", batches, flush=True)
-            file.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")  # whole, or not at all
     print(f"\nCPU seconds of all this: {time.process_time():.0f}")
 
 

@@ -74,8 +74,7 @@ class Hessian:
         self.blocks = [slice(int(ends[part.start]), int(ends[part.stop])) for part in self._parts]
         self._pairs = ()
         with self._mode():
-            first = next(self._batches())[0]
-            self._pairs, self._each = foldable(net, first), COPIES * first.element_size() * features(net, first)
+            self._pairs = foldable(net, next(self._batches())[0])
         self._check()
         self._join()
 
@@ -115,6 +114,11 @@ class Hessian:
         self._add([(slice(None), row) for row in rows], images)
         self.products += len(rows)
         return images
+
+    @property
+    def keeps(self) -> bool:
+        """Is the graph kept, so that one product alone costs no more than one among many?"""
+        return self._kept[1] is not None
 
     def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> list[torch.Tensor]:
         """H v within its block, ``(P_block,)``, for each pair of a block's number and ``v``, which is 0 in all other
@@ -197,7 +201,11 @@ class Hessian:
         """Make one mini-batch of all, where its graph fits and its loss is theirs: a kept graph is no new one for each
         product, and layers of many weights cost as much for few samples as for all."""
         x, y = next(self._batches())
-        if self.samples == len(y) or self.samples / len(y) * self._each > KEPT:
+        if self.samples == len(y):
+            return
+        with self._mode():
+            each = COPIES * x.element_size() * features(self.net, x)
+        if self.samples / len(y) * each > KEPT:
             return
         (loss, _), batches, self._kept = self.value(), self.data, (None, None)
         columns = list(zip(*self._batches(), strict=True))
@@ -298,11 +306,13 @@ def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, st
     rises = []
     for start in (first, -first, random[0])[:starts]:
         u = start * (radius / start.norm())
-        for _ in range(steps + 1):
+        for _ in range(steps):
             with hessian.moved(stretch * u):
                 loss, gradient = hessian.gradient()
             rises.append(loss - base)
             slope = stretch * gradient
             u = u + slope * (radius / slope.norm().clamp_min(1e-300))
             u = u * (radius / u.norm()).clamp_max(1.0)
+        with hessian.moved(stretch * u):
+            rises.append(hessian.value()[0] - base)
     return Sharpness(float("nan") if blind else rises[0], max(0.0, *rises), radius, norm)

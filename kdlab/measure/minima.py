@@ -5,7 +5,8 @@ norm is in evaluation mode (docs/methods.md, 5). A network of the study costs a 
 and losses again.
 """
 
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,16 +45,30 @@ def samples(recipe: Recipe, split: str = "train", per_class: int | None = None, 
     if per_class is not None:
         whole(1, per_class=per_class)
     clips = batches(recipe, split, {"student": recipe.view})
-    seen: defaultdict[int, int] = defaultdict(int)
-    chosen = []
-    for record in clips.records:
-        seen[record.label] += 1
-        if per_class is None or seen[record.label] <= per_class:
-            chosen.append(record)
+    chosen = clips.records
+    if per_class is not None:
+        chosen = [chosen[i] for i in _first([record.label for record in chosen], per_class)]
     with one_thread():
         loaded = list(replace(clips, records=chosen).evaluation())
     x, y = (torch.cat(parts) for parts in zip(*((b.views["student"], b.labels) for b in loaded), strict=True))
     return list(zip(x.split(at_once), y.split(at_once), strict=True))
+
+
+def first(pairs: Pairs, per_class: int) -> Pairs:
+    """Of :func:`samples`, loaded already, the first ``per_class`` of each class, in mini-batches as large."""
+    at_once, (x, y) = len(pairs[0][1]), (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    chosen = _first(y.tolist(), per_class)
+    return list(zip(x[chosen].split(at_once), y[chosen].split(at_once), strict=True))
+
+
+def _first(labels: Sequence[int], per_class: int) -> list[int]:
+    """The places of the first ``per_class`` of each label."""
+    seen, chosen = Counter(), []
+    for place, label in enumerate(labels):
+        seen[label] += 1
+        if seen[label] <= per_class:
+            chosen.append(place)
+    return chosen
 
 
 def flatness(net: nn.Module, clips: Pairs, *, error: float = 0.1, probes: int = 16, least: int = 10, most: int = 80,

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from kdlab.measure.lanczos import NotConverged
-from kdlab.measure.minima import UNITS, Pairs, fitted, flatness, samples
+from kdlab.measure.minima import UNITS, Pairs, first, fitted, flatness, samples
 from kdlab.nets.compressed import matched, tiny
 from kdlab.night.streams import NightStream
 from kdlab.papers.dual_light import study as dual_light_study
@@ -41,7 +41,7 @@ NETS = {"matched": matched, "tiny": tiny}
 MARKS = (0.5, 0.1)
 #: Seeds of the finished networks that stand beside.
 OTHERS_SEEDS = 3
-#: Training clips a class on which the Hessian is measured, and test clips a class for the gap.
+#: Training clips a class on which the Hessian is measured, and test clips a class for the gap: in the study.
 CLIPS, TESTED = 5, 30
 #: How much is asked for each network; at `smoke` only that it runs.
 EFFORT = dict(least=6, probes=8, directions=3, ascent=1)
@@ -49,8 +49,14 @@ SMOKE_EFFORT = dict(least=2, most=4, tolerance=1e9, probes=4, directions=2, asce
 
 
 def marks(size: ExitSize) -> tuple[float, ...]:
-    """Losses at which networks are compared; two epochs of `smoke` learn nothing, and stop where they begin."""
-    return (2.4,) if size.name == "smoke" else MARKS
+    """Losses at which networks are compared: one that is passed early where one seed is looked at; two epochs of
+    `smoke` learn nothing, and stop where they begin."""
+    return {"smoke": (2.4,), "demo": (1.0,)}.get(size.name, MARKS)
+
+
+def per_class(size: ExitSize) -> int:
+    """Training clips a class on which Hessians are measured: fewer where one seed is looked at."""
+    return {"smoke": 1, "demo": 3}.get(size.name, CLIPS)
 
 
 def networks(size: ExitSize, data: NightStream, seed: int) -> dict[str, Recipe]:
@@ -83,16 +89,26 @@ def _tidy(about: dict, values: dict[str, float]) -> list[dict]:
     return [about | dict(metric=m, value=float(f"{v:.6g}"), unit=UNITS.get(m, "1")) for m, v in values.items()]
 
 
-def measured(net: nn.Module, recipe: Recipe, size: ExitSize) -> dict[str, float]:
-    """Metric → value of a trained network: flatness on some training clips, fit and gap on all of them."""
-    whole = fitted(net, samples(recipe), samples(_tested(recipe), "test"))
-    values = _flatness(net, samples(recipe, per_class=1 if size.name == "smoke" else CLIPS), size)
-    return values | {"measured_loss": values["train_loss"]} | whole
+def measured(nets: Sequence[nn.Module], recipe: Recipe, size: ExitSize) -> list[dict[str, float]]:
+    """Metric → value of each of the ``nets`` that ``recipe`` trained: flatness on some training clips, fit and gap on
+    all of them."""
+    train, test = samples(recipe), samples(_tested(recipe) if size.name == "study" else recipe, "test")
+    clips, found = first(train, per_class(size)), []
+    for net in nets:
+        values = _flatness(net, clips, size)
+        found.append(values | {"measured_loss": values["train_loss"]} | fitted(net, train, test))
+    return found
 
 
 def each_measured(nets: Sequence[nn.Module], recipes: Sequence[Recipe], size: ExitSize) -> list[dict[str, float]]:
-    """:func:`measured` of every network, as many at a time as there are cores: a measurement itself keeps to one."""
-    return list(each(measured, nets, recipes, repeat(size)))
+    """:func:`measured` of every network, as many recipes at a time as there are cores: each keeps to one."""
+    places: dict[Recipe, list[int]] = {}
+    for place, recipe in enumerate(recipes):
+        places.setdefault(recipe, []).append(place)
+    found = each(measured, [[nets[place] for place in of] for of in places.values()], places, repeat(size))
+    by_place = {place: values for of, several in zip(places.values(), found, strict=True)
+                for place, values in zip(of, several, strict=True)}
+    return [by_place[place] for place in range(len(recipes))]
 
 
 def _flatness(net: nn.Module, pairs: Pairs, size: ExitSize) -> dict[str, float]:
@@ -184,7 +200,7 @@ def _at(size: ExitSize, where: dict, found: Passing, mark: float) -> list[dict]:
         return _tidy(where, {"reached": 0})
     with locked(f"{kept}.lock"):  # one I-frame network is in both trios
         if not kept.is_file():
-            values = measured(net, found.recipe, size)
+            (values,) = measured([net], found.recipe, size)
             write_atomically(kept, lambda path: path.write_text(json.dumps(values), encoding="utf-8"))
     return _tidy(where, {"reached": 1} | json.loads(kept.read_text(encoding="utf-8")))
 

@@ -143,9 +143,10 @@ def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
     return effect, f"underpowered ({seeds} seeds leave the intervals overlapping)"
 
 
-def p2(rows: pd.DataFrame) -> tuple[str, str]:
-    """Effect and verdict of P2: some measure's interval lies above that of the training loss."""
-    table = correlations(rows).set_index("predictor")
+def p2(rows: pd.DataFrame, found: pd.DataFrame | None = None) -> tuple[str, str]:
+    """Effect and verdict of P2: some measure's interval lies above that of the training loss. ``found``:
+    :func:`correlations` of ``rows``, where they are known already."""
+    table = (correlations(rows) if found is None else found).set_index("predictor")
     loss = table.loc["train_loss"]
     words = [f"{MEASURES[m]} {table.rho[m]:+.2f} ({table.low[m]:+.2f} to {table.high[m]:+.2f})" for m in MEASURES]
     better = [MEASURES[m] for m in MEASURES if table.low[m] > loss.high]
@@ -157,9 +158,9 @@ def p2(rows: pd.DataFrame) -> tuple[str, str]:
     return effect, "contradicted" if worse else f"not supported: no interval lies above the training loss's ({of})"
 
 
-def ledger(rows: pd.DataFrame, data: str) -> pd.DataFrame:
-    """Rows P1, for one set, and P2, for all networks together, of docs/ledger.md."""
+def ledger(rows: pd.DataFrame, data: str, found: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Rows P1, for one set, and P2, for all networks together, of docs/ledger.md; ``found`` as for :func:`p2`."""
     order = "the I-frame's minimum is flatter than the residual's, that than motion's"
     first = "P1", order, "matched networks at equal training loss", *p1(rows, data)
-    second = "P2", "flatter minima generalise better", "rank correlation with the accuracy gap", *p2(rows)
+    second = "P2", "flatter minima generalise better", "rank correlation with the accuracy gap", *p2(rows, found)
     return pd.DataFrame([first, second], columns=["claim", "says", "comparison", "effect", "verdict"])

@@ -75,10 +75,11 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
 
 def each(work: Callable, *columns: Iterable) -> Iterator:
     """What ``work``, a function of a module, gives for each row of ``columns``, in their order, as they come; as many
-    at a time as there are cores. For work that keeps to one core. When one raises, it is raised here."""
+    at a time as there are cores. For work that keeps to one core: of one row, or on one core, it is done here, where
+    imports are done already. When one raises, it is raised here."""
     rows = list(zip(*columns, strict=False))  # a column may be itertools.repeat
     workers = min(len(rows), available_cores())
-    if workers < 2 or in_cell(rows):  # no other process finds the classes of a notebook's cell, and one gains nothing
+    if workers < 2 or in_cell(rows):  # classes of a notebook's cell, which no other process finds
         yield from (work(*row) for row in rows)
         return
     with pool(workers, [getattr(work, "func", work).__module__]) as processes:

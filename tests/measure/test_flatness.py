@@ -12,7 +12,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.measure.flatness import Hessian, Unmeasurable, flat, sharpness
+from kdlab.measure.flatness import COPIES, Hessian, Unmeasurable, flat, sharpness
+from kdlab.measure.folding import features
 from kdlab.measure.lanczos import Krylov, NotConverged, Scaled, density, extremes, lanczos, trace
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.loop import one_thread
@@ -360,7 +361,7 @@ def test_a_kept_graph_is_dropped_when_a_weight_changes():
 @pytest.mark.parametrize("fits", [False, True])
 def test_mini_batches_are_joined_where_they_fit(monkeypatch, fits):
     net, calls = small_net(), []
-    each = Hessian(net, batches(4))._each
+    each = COPIES * 8 * features(net.eval(), batches(4)[0][0])
     monkeypatch.setattr("kdlab.measure.flatness.KEPT", 2.5 * each - (not fits))
     operator = Hessian(net, batches(4, 4, 2))
     net.register_forward_hook(lambda *_: calls.append(1))
@@ -458,6 +459,14 @@ def product_of_two(a: float, b: float) -> Hessian:
     """½ (ab − 1)², whose minima are one function in any coordinates."""
     u, v = parameter([[a]]), parameter([[b]])
     return Hessian.of(lambda: 0.5 * (u * v - 1).square().sum(), [u, v])
+
+
+def test_ascent_takes_no_gradient_where_it_ends(monkeypatch):
+    hessian, gradient, taken = quadratic(at=[1.0, 0, 0]), Hessian.gradient, []
+    monkeypatch.setattr(Hessian, "gradient", lambda self: taken.append(1) or gradient(self))
+    found = sharpness(hessian, steps=3, starts=2)
+    assert len(taken) == 1 + 2 * 3 and found == sharpness(hessian, steps=3, starts=2, here=gradient(hessian))
+    assert sharpness(hessian, steps=0, starts=1).one_step == found.one_step and len(taken) == 1 + 6 + 6 + 1
 
 
 def test_a_minimum_has_no_single_step_and_the_same_adaptive_sharpness_in_all_coordinates():

@@ -9,7 +9,7 @@ from torchvision.models import VisionTransformer, resnet18, shufflenet_v2_x0_5
 
 from benchmarks.flatness import learnt
 from kdlab.measure.flatness import Hessian
-from kdlab.measure.lanczos import Trace, _Block, extremes, lanczos, trace
+from kdlab.measure.lanczos import OWN, Trace, Within, _Block, extremes, lanczos, trace
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.loop import one_thread
 
@@ -81,6 +81,64 @@ def test_probes_that_agree_by_chance_do_not_stop_the_search():
     truth = float(2 * (m.square().sum() - m.diagonal().square().sum())) ** 0.5
     ours, sums = np.array(claimed).T
     assert (sums < 0.15 * truth).sum() > 5 and ours.min() > 0.7 * truth
+
+
+class Outliers(Blocks):
+    """A small first block that has ten large eigenvalues, and larger ones that have none."""
+
+    keeps = True
+
+    def __init__(self):
+        super().__init__((40, 200, 200, 200))
+        self.walked = 0
+        roots = torch.linalg.qr(torch.randn(40, 40, generator=torch.Generator().manual_seed(2)).double()).Q
+        self.parts[0] = roots @ torch.diag(torch.tensor([100.0 + k for k in range(10)] + [1.0] * 30).double()) @ roots.T
+
+    def within(self, probes):
+        self.walked += len(probes)
+        return super().within(probes)
+
+
+def test_a_block_that_asks_for_many_probes_gets_a_run_of_its_own():
+    deep, plain = Outliers(), Outliers()
+    plain.keeps = False  # where a step alone would cost as much as the probes of all blocks
+    truth = sum(float(part.trace()) for part in deep.parts)
+    ours, theirs = (trace(o, relative_error=0.01, min_probes=2, max_probes=4000) for o in (deep, plain))
+    assert all(abs(t.value - truth) < 4 * t.error and t.error <= 0.01 * t.value for t in (ours, theirs))
+    assert deep.walked < plain.walked / 3 and len(ours.probes[0]) < len(theirs.probes[0]) / 5
+    assert ours.value == pytest.approx(sum(probes.mean() for probes in ours.probes))
+    hasty = Outliers()
+    trace(hasty, relative_error=0.01, min_probes=2, max_probes=2 * OWN - 1)
+    assert hasty.walked == sum(map(len, trace(plain, relative_error=0.01, min_probes=2, max_probes=15).probes))
+
+
+def test_errors_with_runs_of_blocks_cover_the_truth():
+    operator = Outliers()
+    truth = sum(float(part.trace()) for part in operator.parts)
+    found = [trace(operator, relative_error=0.02, max_probes=4000, seed=s) for s in range(100)]
+    assert 90 <= covered(found, truth) <= 99
+
+
+def test_probes_seen_before_a_run_are_seen_again():
+    operator = Outliers()
+    block, fresh = Within(operator, None, 0), Within(operator, None, 0)
+    rows = torch.randint(0, 2, (3, 40), generator=torch.Generator().manual_seed(3)).double() * 2 - 1
+    fresh.deepen()
+    for row in rows:
+        for one in (block, fresh):
+            one.add(row, operator.parts[0] @ row)
+    before = block.found.spread
+    block.deepen()
+    assert block.found.values == pytest.approx(fresh.found.values) and block.found.spread < before
+    basis = block.run.basis
+    rest = torch.eye(40).double() - basis.T @ basis
+    assert block.found.values == pytest.approx((rows * (rows @ rest @ operator.parts[0] @ rest)).sum(1).tolist())
+    assert block.captured == pytest.approx(float((basis @ operator.parts[0] @ basis.T).trace()))
+    assert block.short(32) and not block.short(31)
+    for _ in range(3):
+        block.deepen()
+        assert len(block.run.diagonal) in (11, 12), "eleven different eigenvalues"
+        assert not block.short(np.inf), "vectors would outweigh the weights"
 
 
 def network(name: str) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from kdlab.measure.flatness import Hessian, Unmeasurable, flat, sharpness
 from kdlab.measure.lanczos import NotConverged
-from kdlab.measure.minima import RISES, STEPS, curves, fitted, flatness, walked
+from kdlab.measure.minima import RISES, STEPS, curves, first, fitted, flatness, walked
 from kdlab.measure.surface import filter_direction
 from kdlab.train.loop import one_thread
 from tests.measure.test_flatness import batches, dense, samples, small_net
@@ -65,6 +65,13 @@ def test_flat_networks_have_infinite_radii():
     w = nn.Parameter(torch.ones(2, 2).double())
     found = curves(Hessian.of(lambda: 1e-6 * (w * w).sum(), [w]), 2)
     assert found["filter_radius_0.1"] == np.inf and found["filter_curvature"] > 0
+
+
+def test_the_first_clips_of_each_class():
+    x, y = torch.arange(7.0)[:, None], torch.tensor([0, 1, 1, 0, 1, 0, 2])
+    found = first(list(zip(x.split(4), y.split(4), strict=True)), 2)
+    assert [labels.tolist() for _, labels in found] == [[0, 1, 1, 0], [2]]
+    assert [clips.flatten().tolist() for clips, _ in found] == [[0, 1, 2, 3], [6]]
 
 
 def test_gaps_by_hand():

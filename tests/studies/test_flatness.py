@@ -118,6 +118,7 @@ def test_what_predicts_the_gap():
     assert p2(by_loss)[1] == "contradicted", "the loss predicts in either direction"
     noise = made_up(rising, seeds=6, gap=lambda level, mark, seed: float(7 * seed % 5))
     assert p2(noise)[1].startswith("not supported: no interval")
+    assert ledger(noise, "night_context", correlations(predicted, replicates=10)).verdict[1].startswith("supported by")
 
 
 def test_one_network_in_both_trios_counts_once():
@@ -139,6 +140,24 @@ def test_trainings_are_those_of_both_trios():
     sized = flatness.study.sized
     assert sized("study") is size and [sized(word).seeds for word in ("smoke", "demo", "study")] == [2, 1, 3]
     assert replace(sized("demo"), seeds=3, name="study") == size
+
+
+def test_networks_of_one_recipe_share_its_clips_and_keep_their_places(monkeypatch):
+    loaded = []
+    monkeypatch.setattr("kdlab.system.processes.available_cores", lambda: 1)
+    monkeypatch.setattr(flatness, "samples", lambda recipe, split="train": loaded.append((recipe, split)) or recipe)
+    monkeypatch.setattr(flatness, "first", lambda clips, per_class: (clips, per_class))
+    monkeypatch.setattr(flatness, "_flatness", lambda net, clips, size: {"train_loss": (net, *clips)})
+    monkeypatch.setattr(flatness, "fitted", lambda net, train, test: {"gap": (net, train, test)})
+    demo = flatness.study.sized("demo")
+    found = flatness.each_measured(["a1", "b1", "a2"], ["a", "b", "a"], demo)
+    assert [row["train_loss"] for row in found] == [("a1", "a", 3), ("b1", "b", 3), ("a2", "a", 3)]
+    assert [row["gap"] for row in found] == [("a1", "a", "a"), ("b1", "b", "b"), ("a2", "a", "a")]
+    assert loaded == [("a", "train"), ("a", "test"), ("b", "train"), ("b", "test")]
+    assert flatness.per_class(flatness.STUDY) == 5 and flatness.marks(flatness.STUDY) == (0.5, 0.1)
+    monkeypatch.setattr(flatness, "_tested", lambda recipe: f"more of {recipe}")
+    (row,) = flatness.each_measured(["a1"], ["a"], flatness.STUDY)
+    assert row["train_loss"] == ("a1", "a", 5) and row["gap"] == ("a1", "a", "more of a")
 
 
 def test_networks_of_other_notebooks_count_for_the_gap_and_not_for_the_order():
@@ -186,10 +205,10 @@ def test_the_study_at_smoke_size(own_places, monkeypatch):
     assert table[list(MEASURES)].notna().all(axis=None) and heads[list(MEASURES)].notna().all(axis=None)
     first = trios[trios["mark"] == "end"].iloc[0]
     run = Run(paths.runs_dir() / first.recipe)
-    (twin,) = flatness.each_measured([run.net()], [run.recipe], SMOKE)
+    twin, other = flatness.each_measured([run.net(), run.net().requires_grad_()], [run.recipe] * 2, SMOKE)
     same = {name: float(f"{value:.6g}") for name, value in twin.items()}
     assert same == first[list(same)].to_dict(), "a process of its own, the same numbers"
-    assert twin == flatness.measured(run.net(), run.recipe, SMOKE)
+    assert twin == other
     flatness.study.run(SMOKE, 1, only=("night_context",), workers=1, say=lambda _: None)
     again = pd.read_csv(paths.runs_dir() / "studies" / "flatness-smoke" / "flatness.csv", keep_default_na=False)
     order = [c for c in rows if c != "value"]
