@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab.nets.norms import PixelNorm
 from kdlab.nets.pretrained import Statistics, Weights
 from kdlab.nets.wrappers import IMAGENET
 from kdlab.system.values import fraction, whole
@@ -78,7 +79,7 @@ class TinyNet(StagedNet):
         super().__init__()
         inner = zip((channels, *widths), widths, strict=False)
         self.stages = nn.Sequential(*(Block(a, b) for a, b in inner))
-        self.stages[0] = nn.Sequential(nn.BatchNorm2d(channels), self.stages[0])
+        self.stages[0] = nn.Sequential(PixelNorm(channels), self.stages[0])
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[-1], num_classes)
 
