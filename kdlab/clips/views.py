@@ -397,5 +397,4 @@ class ClipBatches:
             total = total + x.sum((0, 2, 3, 4))
             squares = squares + (x * x).sum((0, 2, 3, 4))
         mean = total / count
-        std = (squares / count - mean * mean).clamp_min(0).sqrt()
-        return mean.float(), std.clamp_min(1e-3).float()
+        return mean.float(), (squares / count - mean * mean).clamp_min(0).sqrt().clamp_min(1e-3).float()
