@@ -29,7 +29,7 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import obtain
 from kdlab.train.sizes import DEMO
 
-REPEATS, STEPS = 3, 20
+REPEATS, STEPS = 3, 40
 
 
 def short(recipe: Recipe, epochs: int) -> Recipe:
