@@ -1,10 +1,11 @@
-"""Ratios of whole trainings at demo size: DL-KDD to CE, GenKD to CE of a gated student, two at once to one alone.
+"""Ratios of whole trainings at demo size: DL-KDD to CE, GenKD to CE of a gated student, two at once to one alone; and
+of a step of the loop to one of a bare loop.
 
     python benchmarks/training.py [EPOCHS]       # prints a table, writes benchmarks/training.json
 
 CPU seconds of `obtain`: clips opened (they lie in the cache), statistics, steps, validation, predictions, files. One
 thread, a process each, in turn, ratios of minima; 10 epochs, of which 40 have the same ratios but for what is done
-once. Teachers have one epoch. Two at once need two cores with nothing else to do. The loop beside a bare one is in
+once. Teachers have one epoch. Two at once need two cores with nothing else to do. The bare loop is that of
 `benchmarks/steps.py`.
 """
 
@@ -18,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from steps import environment, summary
+from steps import environment, steps, summary
 
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative.recipes import DEMO as GENERATIVE
@@ -28,7 +29,7 @@ from kdlab.train.recipe import Recipe
 from kdlab.train.runs import obtain
 from kdlab.train.sizes import DEMO
 
-REPEATS = 3
+REPEATS, STEPS = 3, 40
 
 
 def short(recipe: Recipe, epochs: int) -> Recipe:
@@ -70,6 +71,9 @@ def main() -> None:
     best = {name: min(column) for name, column in rows.items()}
     ratios = {f"{name} / {of}": round(best[name] / best[of], 3) for name, of in (
         ("DL-KDD", "CE"), ("GenKD", "CE, gated student"), ("CE, two at once", "CE"))}
+    loops = steps(DEMO.net, DEMO.window, DEMO.settings.batch_size, STEPS, 2 * REPEATS)
+    rows |= loops
+    ratios["a step of the loop / of a bare loop"] = round(min(loops["kdlab, CE"]) / min(loops["bare loop, CE"]), 3)
     table = summary(rows)
     for name, value in ratios.items():
         print(f"{name:40} {value}")

@@ -2,8 +2,8 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -49,20 +49,45 @@ def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Output
     Hooks read the layers, so any network can be tapped without editing it; a wrapped one by the names of the bare one.
     Raises ``ValueError`` for a name that it has not.
     """
-    seen, handles = {}, []
+    seen = {}
+    with _tapped(net, taps, seen.__setitem__):
+        logits = net(x)
+    return Outputs(logits, {name: out.to(logits.dtype) for name, out in seen.items()})
+
+
+def features(net: nn.Module, x: torch.Tensor, taps: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The ``taps`` of :func:`outputs` alone, in their order: nothing is computed after the last that answers."""
+    seen, wanted = {}, set(taps)
+
+    def keep(name: str, out: torch.Tensor) -> None:
+        seen[name] = out
+        if seen.keys() == wanted:
+            raise _Seen
+
+    with suppress(_Seen), _tapped(net, wanted, keep):
+        net(x)
+    return {name: seen[name].to(x.dtype) for name in taps}
+
+
+class _Seen(Exception):
+    """All that was wanted of a forward pass."""
+
+
+@contextmanager
+def _tapped(net: nn.Module, taps: Iterable[str], keep: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
+    """Inside, ``keep(name, output)`` is called for each of the layers ``taps`` of ``net`` when it has answered."""
+    layers, handles = dict(net.named_modules()), []
     try:
         for name in taps:
-            found = [module for full, module in net.named_modules()
+            found = [module for full, module in layers.items()
                      if full.endswith(name) and set(full.removesuffix(name).split(".")) <= WRAPPERS]
             if not found:
-                raise ValueError(f"no layer {name!r} in {type(net).__name__}; it has "
-                                 f"{', '.join(full for full, _ in net.named_modules() if full)}")
-            handles.append(found[0].register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out})))
-        logits = net(x)
+                raise ValueError(f"no layer {name!r} in {type(net).__name__}; it has {', '.join(filter(None, layers))}")
+            handles.append(found[0].register_forward_hook(lambda _m, _i, out, name=name: keep(name, out)))
+        yield
     finally:
         for handle in handles:
             handle.remove()
-    return Outputs(logits, {name: out.to(logits.dtype) for name, out in seen.items()})
 
 
 def trunk(net: nn.Module, last: str) -> nn.Sequential:

@@ -169,13 +169,15 @@ class MotionMix(Around):
     def finish(self, pixels: torch.Tensor) -> torch.Tensor:
         """``(B, C, T, H, W)`` → ``(B, 3, T, H, W)``: luma, luma minus its temporal median, and its change from the
         frame before (0 in the first); each with zero mean and unit deviation over the clip."""
-        grey = pixels.mean(1)
-        still = grey - grey.median(1, keepdim=True).values
+        grey = sum(pixels.unbind(1)) / pixels.shape[1]
+        middle = (grey.shape[1] - 1) // 2  # of two the lower one, which NumPy finds in a fifth of torch's time
+        still = grey - (torch.from_numpy(np.partition(grey.numpy(), middle, 1)[:, middle, None]) if grey.is_cpu else
+                        grey.median(1, keepdim=True).values)
         change = torch.diff(grey, dim=1, prepend=grey[:, :1])
-        centred = grey - grey.mean((1, 2, 3), keepdim=True)
-        mixed = torch.stack([centred, still, change], -1)
-        spread = mixed.square().mean((1, 2, 3), keepdim=True).sqrt()
-        return (mixed / (spread + 1e-3)).permute(0, 4, 1, 2, 3)
+        mixed = grey.new_empty(*grey.shape, 3)
+        for channel, part in enumerate((grey - grey.mean((1, 2, 3), keepdim=True), still, change)):
+            torch.div(part, part.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-3, out=mixed[..., channel])
+        return mixed.permute(0, 4, 1, 2, 3)
 
 
 #: Anything with a ``name``, ``read(path, indices)`` (better: ``each_frame(path, indices)`` and :class:`Streamed`) and,
@@ -395,5 +397,4 @@ class ClipBatches:
             total = total + x.sum((0, 2, 3, 4))
             squares = squares + (x * x).sum((0, 2, 3, 4))
         mean = total / count
-        std = (squares / count - mean * mean).clamp_min(0).sqrt()
-        return mean.float(), std.clamp_min(1e-3).float()
+        return mean.float(), (squares / count - mean * mean).clamp_min(0).sqrt().clamp_min(1e-3).float()

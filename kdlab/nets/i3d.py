@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab.nets.norms import ClipNorm
 from kdlab.nets.pretrained import Statistics, Weights
 from kdlab.system.values import fraction, whole
 
@@ -201,5 +202,5 @@ class TinyC3D:
 
 def _stage(channels_in: int, channels: int, kernel, stride=1, pool=None, per_clip: bool = False) -> nn.Sequential:
     convolution = nn.Conv3d(channels_in, channels, kernel, stride, tuple(k // 2 for k in kernel), bias=False)
-    norm = nn.GroupNorm(channels, channels) if per_clip else nn.BatchNorm3d(channels)
+    norm = ClipNorm(channels) if per_clip else nn.BatchNorm3d(channels)
     return nn.Sequential(convolution, norm, nn.ReLU(), *([nn.MaxPool3d(pool)] if pool else []))

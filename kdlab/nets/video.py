@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from kdlab.nets.norms import ClipNorm
 from kdlab.system.values import fraction, whole
 
 
@@ -22,8 +23,7 @@ class Stage(nn.Module):
     def __init__(self, channels_in: int, channels: int, pace: int, per_clip: bool):
         super().__init__()
         self.spatial = nn.Conv3d(channels_in, channels, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
-        # GroupNorm with a group per channel is instance norm, but keeps the channels-last layout (12 % of a step).
-        self.spatial_norm = nn.GroupNorm(channels, channels) if per_clip else nn.BatchNorm3d(channels)
+        self.spatial_norm = ClipNorm(channels) if per_clip else nn.BatchNorm3d(channels)
         self.temporal = nn.Conv3d(channels, channels, (3, 1, 1), (pace, 1, 1), (1, 0, 0), bias=False)
         self.temporal_norm = nn.BatchNorm3d(channels)
 

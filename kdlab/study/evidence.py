@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from kdlab import paths
-from kdlab.system.files import sweep, write_atomically
+from kdlab.system.files import save_arrays, sweep, write_atomically
 from kdlab.system.ours import may_write
-from kdlab.train.runs import Run, publish, save_arrays
+from kdlab.train.runs import Run, publish
 
 COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "unit", "recipe"]
 #: Some array of every file of predictions has one of these names.

@@ -13,9 +13,10 @@ from scipy.special import softmax
 from kdlab.measure.paired import Effect, effect
 from kdlab.measure.transfer import logits_on, narrowed
 from kdlab.night import Night
+from kdlab.system.files import save_arrays
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe, UserClips
-from kdlab.train.runs import Run, save_arrays
+from kdlab.train.runs import Run
 
 
 @dataclass(frozen=True)

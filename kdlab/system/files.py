@@ -78,3 +78,14 @@ def _to_disk(path: Path, flags: int) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def save_arrays(path: Path, arrays: dict) -> None:
+    """One compressed npz of NumPy's ``arrays`` without pickles, whole or not at all."""
+    import numpy as np  # most who write files have none
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # np.savez would append .npz to the temporary name
+            np.savez_compressed(file, **arrays)
+
+    write_atomically(path, write)

@@ -157,6 +157,10 @@ def _unpack(flat, nets, owned, optimisers) -> None:
             if key.startswith(prefix):
                 index, moment = key.removeprefix(prefix).split(".", 1)
                 state.setdefault(int(index), {})[moment] = value
+        # AdamW walks weights and moments in the order of their memory, which the file does not tell.
+        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+        state = {index: {moment: torch.empty_like(weights[index]).copy_(value) if value.ndim else value
+                         for moment, value in moments.items()} for index, moments in state.items()}
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
@@ -235,7 +239,8 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
     for name, net in nets.items():
         net.requires_grad_(name in owned).train(name in owned).to(fabric.device)
     trained = {key: [p for name in names for p in nets[name].parameters()] for key, names in parts.items()}
-    optimisers = {key: torch.optim.AdamW(weights, settings.lr, weight_decay=settings.weight_decay)
+    fused = fabric.device.type in ("cpu", "cuda")  # one pass over weights and moments
+    optimisers = {key: torch.optim.AdamW(weights, settings.lr, weight_decay=settings.weight_decay, fused=fused)
                   for key, weights in trained.items()}
     nets = {name: fabric.setup_module(net) if name in owned else net for name, net in nets.items()}
     optimisers = {key: fabric.setup_optimizers(o) for key, o in optimisers.items()}

@@ -26,11 +26,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kdlab import __version__, paths
-from kdlab.clips.catalogue import Catalogue
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.system.contents import one_look
-from kdlab.system.files import sweep, write_atomically
+from kdlab.system.files import save_arrays, sweep, write_atomically
 from kdlab.system.launch import cpu_features, device, launched
 from kdlab.system.ours import may_fill
 from kdlab.system.processes import locked
@@ -353,7 +352,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         "classes": list(catalogue.classes),
         "notes": list(catalogue.notes),
-        "clips": _sizes(catalogue),
+        "clips": catalogue.sizes(),
         "weights": weights_hash(state),
         "steps": trained.steps,
         "device": trained.device,
@@ -390,19 +389,3 @@ def _identity(recipe: Recipe, needed: dict[str, Run]) -> dict:
         "digest": recipe.digest(),
         "processes": launched().world,
     }
-
-
-def _sizes(catalogue: Catalogue) -> str:
-    """A hash of the clips' files by their sizes, which differ where an encoder was given other pixels."""
-    text = "\n".join(sorted(f"{record.id} {record.path.stat().st_size}" for record in catalogue.records))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """One compressed npz without pickles, whole or not at all."""
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:  # np.savez would append .npz to the temporary name
-            np.savez_compressed(file, **arrays)
-
-    write_atomically(path, write)

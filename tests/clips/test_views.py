@@ -156,6 +156,15 @@ def test_motion_mix_shows_appearance_difference_from_the_background_and_change()
     assert MotionMix().finish(torch.full((2, 3, 4, 4, 4), 0.3)).abs().max() < 1e-3  # nothing moves, nothing shows
 
 
+@pytest.mark.parametrize("frames", [4, 5])
+def test_motion_mixs_background_is_the_temporal_median_of_the_luma(frames):
+    video = torch.rand(2, 3, frames, 4, 5)
+    still = MotionMix().finish(video)[:, 1]
+    wanted = video.mean(1) - video.mean(1).median(1, keepdim=True).values
+    wanted /= wanted.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-3
+    assert torch.allclose(still, wanted, atol=1e-5)
+
+
 def test_motion_mix_shares_the_frames_of_its_view_in_the_cache():
     assert MotionMix(Enhanced(Gamma())).name == Enhanced(Gamma()).name
     assert Enhanced(Gamma(), of=Enhanced(Gamma(2.0))).name != Enhanced(Gamma()).name

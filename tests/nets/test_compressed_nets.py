@@ -133,13 +133,15 @@ def test_the_deepest_has_torchvisions_names():
 
 
 @pytest.mark.parametrize("width", [8, 9])
-def test_the_shortcut_sees_an_odd_width_and_answers_as_a_plain_convolution(width, monkeypatch):
+def test_the_shortcut_answers_as_a_plain_convolution_and_calls_none(width, monkeypatch):
     shortcut = tiny("iframe").make(2).stages[0][1].downsample[0]
-    x = torch.rand(2, 3, 7, width)
+    x = torch.rand(2, 3, 7, width).to(memory_format=torch.channels_last).requires_grad_()
     plain = torch.nn.functional.conv2d(x, shortcut.weight, stride=2)
-    seen, conv2d = [], torch.nn.functional.conv2d
-    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda x, *more: seen.append(x.shape[-1]) or conv2d(x, *more))
-    assert torch.equal(shortcut(x), plain) and seen and seen[0] % 2 == 1
+    (wanted,) = torch.autograd.grad(plain.square().sum(), x)
+    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda *_: pytest.fail("oneDNN's may end the process"))
+    (found,) = torch.autograd.grad(shortcut(x).square().sum(), x)
+    assert torch.allclose(shortcut(x), plain, atol=1e-6) and torch.allclose(found, wanted, atol=1e-6)
+    assert found.stride() == x.stride(), "adding it to a gradient in another layout takes four times as long"
 
 
 def test_pictures_of_every_shape_can_be_learnt_from():

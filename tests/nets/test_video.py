@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kdlab.layers import outputs
+from kdlab.layers import features, outputs
 from kdlab.nets.video import Normalised, TinyR2Plus1D, WrongWeights, begin_as, build, load_weights
 
 
@@ -48,6 +48,19 @@ def test_taps_are_read_by_name_without_editing_the_network():
     assert not any(m._forward_hooks for m in net.modules())
     with pytest.raises(ValueError, match="no layer 'stage9'.*net.stages.0"):
         outputs(net, x, taps=["stage9"])
+
+
+def test_features_are_taps_without_what_comes_after_them():
+    net, x = build(TinyR2Plus1D(), 11, seed=0).eval(), torch.rand(2, 3, 16, 36, 36)
+    names = ["net.stages.2", "net.stages.0"]
+    wanted = outputs(net, x, names).taps
+    later = [net.net.stages[3].register_forward_hook(lambda *_: pytest.fail("nobody asked for it"))]
+    found = features(net, x, names)
+    assert list(found) == names and all(torch.equal(found[name], wanted[name]) for name in names)
+    with pytest.raises(ValueError, match="no layer 'stage9'"):
+        features(net, x, ["stage9"])
+    later[0].remove()
+    assert not net.net.stages[2]._forward_hooks and net(x).shape == (2, 11)
 
 
 def test_weights_of_another_architecture_are_named():

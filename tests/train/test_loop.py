@@ -194,6 +194,23 @@ def test_stopped_and_resumed_ends_in_the_same_bits(tmp_path, steps, method):
     assert whole.history == resumed.history and whole.first_losses == resumed.first_losses
 
 
+def test_moments_of_weights_in_any_layout_are_resumed(tmp_path):
+    """The optimiser walks them in the order of their memory, so moments in another would be of other weights."""
+    def net():
+        torch.manual_seed(3)
+        small = nn.Sequential(nn.Unflatten(1, (4, 1, 1)), nn.Upsample(4), nn.Conv2d(4, 3, 3), nn.Flatten(),
+                              nn.Linear(12, 2))
+        return {"student": small.to(memory_format=torch.channels_last)}
+
+    whole = fit(CrossEntropy(), net(), Blobs(), SETTINGS, 0)
+    place = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Stop):
+        fit(CrossEntropy(), net(), Blobs(), SETTINGS, 0, checkpoint=place, progress=stop_after(4))
+    resumed = fit(CrossEntropy(), net(), Blobs(), SETTINGS, 0, checkpoint=place)
+    assert not whole.nets["student"][2].weight.is_contiguous()
+    assert same(state(whole.nets["student"]), state(resumed.nets["student"]))
+
+
 def test_a_loss_that_is_no_number_is_named_and_the_checkpoint_survives(tmp_path):
     @dataclass(frozen=True)
     class Explodes(CrossEntropy):

@@ -50,7 +50,9 @@ def colour_loss(enhanced: torch.Tensor) -> torch.Tensor:
 def smoothness_loss(curves: torch.Tensor) -> torch.Tensor:
     """L_TV of curves ``(B, 24, H, W)``: (2/B) (Σ(∂_h r)² / ((H−1) W) + Σ(∂_w r)² / (H (W−1))), summed over the maps."""
     h, w = curves.shape[2:]
-    down, right = curves.diff(dim=2).square().sum(), curves.diff(dim=3).square().sum()
+    maps = curves.permute(0, 2, 3, 1)  # as they lie in memory, so that the gradient does, too
+    down = F.mse_loss(maps[:, 1:], maps[:, :-1], reduction="sum")
+    right = F.mse_loss(maps[:, :, 1:], maps[:, :, :-1], reduction="sum")
     return 2 / len(curves) * (down / ((h - 1) * w) + right / (h * (w - 1)))
 
 

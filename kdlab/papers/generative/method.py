@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.distill.method import weighed
-from kdlab.layers import at_random, outputs
+from kdlab.layers import at_random, features, outputs
 from kdlab.papers.generative.nets import CVAEs, read_cvae
 from kdlab.system.values import alike, fraction, not_negative, one_of, whole
 
@@ -53,12 +53,10 @@ def attending(net: nn.Module) -> nn.Module:
     raise ValueError("GenKD needs networks with attention, teacher and student: make them by kdlab's Gated")
 
 
-def _seen(net: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-    """What the network answers, and features and attention tap by tap."""
-    names = attending(net).taps
-    out = outputs(net, x, names)
-    seen = [out.taps[name] for name in names]
-    return out.logits, seen[: len(seen) // 2], seen[len(seen) // 2 :]
+def _tap_by_tap(names: Sequence[str], seen: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Features and attention, of which ``names`` has the first in front."""
+    half = len(names) // 2
+    return [seen[name] for name in names[:half]], [seen[name] for name in names[half:]]
 
 
 def _rebuilt(net: nn.Module, features, attention, noise) -> list[tuple[torch.Tensor, ...]]:
@@ -134,16 +132,17 @@ class FeatureRepresentation:
         """Weights and terms of pass 1, each term summed over the taps."""
         student = nets["student"].eval()  # nothing of the network may move, its batch statistics neither
         with torch.no_grad():
-            _, features, attention = _seen(student, batch.views["student"])
+            names = attending(student).taps
+            seen, attention = _tap_by_tap(names, features(student, batch.views["student"], names))
         student.train()
         # None: each CVAE draws its own
         noise = [torch.randn_like(each) if self.common_noise else None for each in attention]
-        made, means, log_variances = zip(*_rebuilt(nets["cvae"], features, attention, noise), strict=True)
-        terms = {"rebuilt": (1.0, _summed(F.mse_loss, made, features)),
+        made, means, log_variances = zip(*_rebuilt(nets["cvae"], seen, attention, noise), strict=True)
+        terms = {"rebuilt": (1.0, _summed(F.mse_loss, made, seen)),
                  "kl": (self.kl, _summed(kl_to_attention, means, log_variances, attention))}
         if self.teaching:
             with torch.no_grad():
-                theirs = [each[0] for each in _rebuilt(nets["teacher_cvae"], features, attention, noise)]
+                theirs = [each[0] for each in _rebuilt(nets["teacher_cvae"], seen, attention, noise)]
             if self.teacher == "permuted":
                 theirs = [each[:, torch.randperm(each.shape[1], generator=torch.Generator().manual_seed(0))]
                           for each in theirs]
@@ -152,8 +151,10 @@ class FeatureRepresentation:
 
     def _second(self, nets, batch, progress) -> dict[str, tuple[float, torch.Tensor]]:
         """Weights and terms of pass 2, each of the last two summed over the taps."""
-        answers, features, attention = _seen(nets["student"], batch.views["student"])
-        terms = self._task(nets["student"], answers, batch.labels)
+        names = attending(nets["student"]).taps
+        out = outputs(nets["student"], batch.views["student"], names)
+        seen, attention = _tap_by_tap(names, out.taps)
+        terms = self._task(nets["student"], out.logits, batch.labels)
         if self.generative:
             bare = getattr(nets["cvae"], "module", nets["cvae"]).requires_grad_(False)
             cvaes = bare if isinstance(bare, CVAEs) else [bare]
@@ -161,13 +162,14 @@ class FeatureRepresentation:
                     for cvae, each in zip(cvaes, attention, strict=True)]
             bare.requires_grad_(True)
             weight = self.reconstruction * warmth(progress.fraction, self.warmup)
-            targets = [each.detach() for each in features] if self.detached else features
+            targets = [each.detach() for each in seen] if self.detached else seen
             terms["generated"] = weight, _summed(F.mse_loss, made, targets)
         if self.beta:
             with torch.no_grad():
-                theirs = _seen(nets["teacher"], batch.views["teacher"])[2]
+                names = attending(nets["teacher"]).taps[len(names) // 2 :]
+                theirs = list(features(nets["teacher"], batch.views["teacher"], names).values())
             terms["attention"] = self.beta, _summed(F.mse_loss, attention, theirs)
-        return terms | self._background(nets["student"], features, attention)
+        return terms | self._background(nets["student"], seen, attention)
 
     def _task(self, student: nn.Module, answers: torch.Tensor, labels: torch.Tensor):
         """Weights and terms of what the network is for."""

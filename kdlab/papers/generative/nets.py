@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from kdlab.layers import trunk
 from kdlab.nets.i3d import I3D, PairPool, TinyC3D
@@ -47,6 +48,30 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(32 if wide else math.gcd(channels, max(1, channels // 8)), channels)
 
 
+class ToPoint(nn.Conv3d):
+    """A kernel as large as the pictures, ``(B, C, T, h, w)`` → ``(B, C', T, 1, 1)``: one matrix product."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[3:] != self.kernel_size[1:]:
+            return super().forward(x)  # it says what does not fit
+        each = F.linear(_in_memory(x, 2), _in_memory(self.weight, 1), self.bias)
+        return each.transpose(1, 2)[..., None, None]
+
+
+class FromPoint(nn.ConvTranspose3d):
+    """Back again, ``(B, C, T, 1, 1)`` → ``(B, C', T, h, w)``."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        _, *size = self.kernel_size
+        each = F.linear(_in_memory(x, 2), _in_memory(self.weight, 1).T, self.bias.repeat(math.prod(size)))
+        return each.unflatten(2, (*size, -1)).permute(0, 4, 1, 2, 3)
+
+
+def _in_memory(x: torch.Tensor, first: int) -> torch.Tensor:
+    """``(…, C, T, h, w)`` with channels last, as they lie in memory, and all from dimension ``first`` on as one."""
+    return x.permute(0, 2, 3, 4, 1).flatten(first)
+
+
 class Attention(nn.Module):
     """``F (B, C, T', h, w)`` → ``λ (B, C, T')``, of any channels, ``steps`` T' and ``size`` (h, w). The released code
     stretches the T' steps to 1024 before the second convolution; here they stay T'."""
@@ -54,7 +79,7 @@ class Attention(nn.Module):
     def __init__(self, channels: int, steps: int, size: tuple[int, int]):
         super().__init__()
         half = channels // 2
-        self.space = nn.Sequential(nn.Conv3d(channels, half, (1, *size)), _norm(half), nn.ReLU())
+        self.space = nn.Sequential(ToPoint(channels, half, (1, *size)), _norm(half), nn.ReLU())
         self.near = nn.Sequential(nn.Conv1d(half, channels, 3, padding=1), _norm(channels), nn.ReLU())
         self.time = nn.Linear(steps, steps)
 
@@ -72,11 +97,12 @@ class CVAE(nn.Module):
     def __init__(self, channels: int, size: tuple[int, int], hidden: int | None = None, deterministic: bool = False):
         super().__init__()
         hidden, kernel = hidden or channels, (1, *size)
-        self.squeeze = nn.Sequential(nn.Conv3d(channels, channels, kernel), _norm(channels), nn.ReLU())
+        self.squeeze = nn.Sequential(ToPoint(channels, channels, kernel), _norm(channels), nn.ReLU())
         self.encoder = _perceptron(2 * channels, hidden, 2 * channels)
         self.decoder = _perceptron(2 * channels, hidden, channels)
-        self.expand = nn.Sequential(nn.ConvTranspose3d(channels, channels, kernel), _norm(channels), nn.ReLU())
+        self.expand = nn.Sequential(FromPoint(channels, channels, kernel), _norm(channels), nn.ReLU())
         self.register_buffer("noise", torch.tensor(0.0 if deterministic else 1.0))  # saved with the weights
+        self.to(memory_format=torch.channels_last_3d)
 
     def encode(self, features: torch.Tensor, attention: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log-variance of the latent, each ``(B, C, T')``."""

@@ -11,7 +11,16 @@ from kdlab.layers import outputs
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
 from kdlab.nets.pretrained import Weights, untrained
 from kdlab.nets.video import WrongWeights, build
-from kdlab.papers.generative.nets import CVAE, Attention, Gated, gate, mean_log_probability, read_cvae
+from kdlab.papers.generative.nets import (
+    CVAE,
+    Attention,
+    FromPoint,
+    Gated,
+    ToPoint,
+    gate,
+    mean_log_probability,
+    read_cvae,
+)
 from kdlab.train.recipe import from_json, to_json
 
 STUDENT = Gated(TinyC3D((2, 3, 4, 8)), (8, 16, 16))
@@ -176,7 +185,7 @@ def test_the_spec_is_a_recipes_and_knows_its_weights(tmp_path):
 
 def test_the_cvae_is_read_back_from_a_run(tmp_path):
     cvae = build(STUDENT, 5, 0).net.new_cvae(hidden=6, deterministic=True)
-    state = {f"cvae.{k}": v for k, v in cvae.state_dict().items()}
+    state = {f"cvae.{k}": v.contiguous() for k, v in cvae.state_dict().items()}
     save_file(state | {"student.x": torch.zeros(1)}, tmp_path / "weights.safetensors")
     read, (features, attention) = read_cvae(tmp_path), some(2, 8, 2, (2, 2))
     assert torch.allclose(read(features, attention)[0], cvae(features, attention)[0])  # deterministic too
@@ -184,3 +193,18 @@ def test_the_cvae_is_read_back_from_a_run(tmp_path):
     save_file({"student.x": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(WrongWeights, match="holds no CVAE: train that network by FeatureRepresentation"):
         read_cvae(tmp_path)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_kernels_as_large_as_the_pictures_are_the_convolutions_of_their_weights(layout):
+    torch.manual_seed(0)
+    to, back = ToPoint(6, 4, (1, 3, 2)).to(memory_format=layout), FromPoint(4, 6, (1, 3, 2)).to(memory_format=layout)
+    x = torch.randn(2, 6, 5, 3, 2).to(memory_format=layout).requires_grad_()
+    point = F.conv3d(x, to.weight, to.bias)
+    picture = F.conv_transpose3d(point, back.weight, back.bias)
+    for ours, wanted in ((to(x), point), (back(to(x)), picture)):
+        assert ours.shape == wanted.shape and torch.allclose(ours, wanted, atol=1e-5)
+    weights = [x, *to.parameters(), *back.parameters()]
+    slopes = [torch.autograd.grad(out.square().sum(), weights) for out in (back(to(x)), picture)]
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(*slopes, strict=True))
+    assert to(torch.randn(2, 6, 5, 4, 2)).shape == (2, 4, 5, 2, 1), "of larger pictures it is a convolution"
