@@ -73,7 +73,8 @@ class PixelNorm(nn.BatchNorm2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         whole = x.permute(0, 2, 3, 1)
-        if not (x.is_cpu and x.dtype == self.weight.dtype and whole.is_contiguous()) or x.requires_grad:
+        plain = x.is_cpu and x.dtype == self.weight.dtype and whole.is_contiguous() and not x.requires_grad
+        if not plain or self.momentum is None:  # None: update_bn takes the mean of all batches
             return super().forward(x)
         rows, count = whole.flatten(0, 1).flatten(1)[None], x[:, 0].numel()  # (1, B·H, W·C)
         mean, variance = self.running_mean[None], self.running_var[None]

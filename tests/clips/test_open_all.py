@@ -20,6 +20,7 @@ from kdlab.clips.open_all import kept, open_all, unusable
 from kdlab.clips.views import ClipBatches, Enhanced, Raw, TooShort, UnusableClips, Window
 from kdlab.train.preparing import open_ahead
 from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.sizes import current
 
 SPLITS = ("train", "val", "test")
 VIEWS = {"student": Raw(), "teacher": Enhanced(Gamma())}
@@ -216,4 +217,4 @@ def test_the_command_keeps_what_the_notebooks_ask_for(folder, command, tmp_path,
     cache = FrameCache()
     for record in catalogue.records:
         for name in ("raw", Enhanced(Gamma()).name):
-            assert cache.length(record.path, Window().side, forbidden, name) == 10
+            assert cache.length(record.path, current().window.side, forbidden, name) == 10

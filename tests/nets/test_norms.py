@@ -47,10 +47,11 @@ def test_clip_norm_of_another_layout_is_the_same_and_in_evaluation_mode_has_seco
     assert torch.autograd.grad(slope.square().sum(), y)[0].abs().max() > 0
 
 
+@pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("training", [True, False])
-def test_pixel_norm_is_batch_norm_with_its_buffers(training):
-    norm = with_weights(PixelNorm(3)).train(training)
-    plain = with_weights(nn.BatchNorm2d(3)).train(training).double()
+def test_pixel_norm_is_batch_norm_with_its_buffers(training, momentum):
+    norm = with_weights(PixelNorm(3, momentum=momentum)).train(training)
+    plain = with_weights(nn.BatchNorm2d(3, momentum=momentum)).train(training).double()
     for turn in range(3):
         x = (2 * torch.randn(6, 3, 5, 7) + turn).to(memory_format=torch.channels_last)
         assert close(gradients(norm, x, []), gradients(plain, x.double(), []))
