@@ -74,6 +74,7 @@ def _in_cache(place: Path) -> Iterator[Path]:
 
 
 def _in_data(place: Path) -> Iterator[Path]:
+    from kdlab import croissant
     from kdlab.night.folder import STREAMS, TRUTH, about, is_own
     from kdlab.night.spec import NightError
 
@@ -86,6 +87,7 @@ def _in_data(place: Path) -> Iterator[Path]:
         for stream in (TRUTH, *STREAMS):
             for subfolder in _folders(folder / stream):
                 yield from _files(subfolder, is_own)
+        yield from _files(folder, croissant.FILES.__contains__, croissant.is_own)
         yield from sorted(_files(folder, lambda name: is_own(name) or name == ".lock"),
                           key=lambda file: file.name == "night.json")  # the mark goes last
 
