@@ -101,6 +101,9 @@ def _in_runs(place: Path) -> Iterator[Path]:
                                   key=lambda file: ("run.json" != file.name, file.name == "begun.json"))
         yield from _files(parent, lambda name: name.endswith(".lock"), lambda file: not file.stat().st_size and (
             _RUN.fullmatch(file.stem) and not is_held(file) or file.stem == TRIED))
+    for folder in _folders(place / "tensorboard"):
+        if _RUN.fullmatch(folder.name):
+            yield from _files(folder, lambda name: name.startswith("events.out.tfevents."))
     yield from _files(place / "notebooks", lambda name: name.endswith((".ipynb", ".json")), is_executed)
     yield from _files(place / "notebooks", lambda name: name.endswith(".csv"), is_swept)
     yield from _files(place, "report.html".__eq__, is_report)
