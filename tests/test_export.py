@@ -1,5 +1,6 @@
 """An exported run is what the hub's own tools read, tells its own numbers, and opens again from anywhere."""
 
+import json
 import shutil
 import socket
 from pathlib import Path
@@ -13,6 +14,7 @@ from kdlab.export import FILES, export, outside
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.predict import open_run
 from kdlab.system.ours import NotOurs
+from kdlab.system.stored import sealed
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import DamagedRun, Run, committed_runs, obtain
@@ -131,11 +133,20 @@ def test_what_cannot_be_exported_is_told_in_a_sentence_and_nothing_is_written(tm
         export(committed("dlkdd"), tmp_path / "mine" / "thesis.txt")
 
 
-def test_a_file_that_was_changed_is_refused_before_and_after(tmp_path):
+@pytest.mark.parametrize("name", ["predictions.npz", "history.csv", "weights.safetensors"])
+def test_a_file_that_was_changed_is_refused_before_and_after(name, tmp_path):
     folder = export(committed("dlkdd"), tmp_path / "x")
-    (folder / "predictions.npz").write_bytes(b"other")
+    (folder / name).write_bytes(b"other")
     with pytest.raises(DamagedRun, match=f"Export or download {folder} again"):
-        Run(folder).predictions()
-    with pytest.raises(DamagedRun):
         export(Run(folder), tmp_path / "y")
     assert not (tmp_path / "y").exists()
+
+
+def test_a_run_of_classes_that_are_not_imported_is_exported_and_says_so(tmp_path):
+    folder = shutil.copytree(committed("ce_raw").folder, tmp_path / "theirs")
+    note = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    note["recipe"]["net"]["type"] = "elsewhere_nets:Strided"
+    (folder / "run.json").write_text(json.dumps(sealed(note)))
+    text = (export(Run(folder), tmp_path / "x") / "README.md").read_text(encoding="utf-8")
+    assert "Strided(widths=" in text and "import elsewhere_nets first" in text
+    assert front(tmp_path / "x")["license"] == "unknown" and Run(tmp_path / "x").predictions().accuracy > 0
