@@ -70,7 +70,8 @@ def card(run: Run, licence: str = "") -> str:
     rows = {"condition": recipe["condition"], "method": _words(recipe["method"]), "network": _words(recipe["net"]),
             "sees": f"{_words(recipe['view'])}; {_words(recipe['window'])}", "optimiser": _words(recipe["settings"]),
             "seed": ", ".join([str(recipe["seed"]), *(f"its {what}'s {seed}" for what, seed in seeds.items())]),
-            "steps": f"{note['steps']} on {note['device']} in {note['precision']}, {note['cpu_seconds']:.0f} CPU s",
+            "steps": f"{note['steps']} on {note['device']}, {note['cpu_seconds']:.0f} CPU s",
+            "precision": note.get("precision", "not noted"),  # of older runs
             "sources": note["sources"][:16], "versions": ", ".join(f"{k} {v}" for k, v in note["versions"].items())}
     table = [f"| {words} | {value} | {about} |" for _, words, value, about in metrics]
     limits = ["One training with one seed: others give other numbers, often by points. A difference between two such "
@@ -78,7 +79,7 @@ def card(run: Run, licence: str = "") -> str:
               "Made for research and teaching; not for finding, following or judging people."]
     limits += [f"Trained with another run, which is not in this folder: its {what}, weights `{weights[:16]}`."
                for what, weights in note["needed"].items()]
-    limits += [f"About the clips: {remark}" for remark in note["notes"]]
+    limits += [f"About the clips: {remark}" for remark in note.get("notes", [])]
     limits += [f"Stale when it was exported: {stale}." for stale in [_staleness(run)] if stale]
     return f"""---
 {yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)}---

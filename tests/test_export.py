@@ -104,6 +104,16 @@ def test_what_gives_no_single_accuracy_is_exported_too(condition, accuracies, wo
     assert words in (folder / "README.md").read_text(encoding="utf-8") and open_run(folder).net is not None
 
 
+def test_a_run_from_before_precision_and_remarks_were_noted_is_exported(tmp_path):
+    folder = shutil.copytree(committed("ce_raw").folder, tmp_path / "old")
+    note = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    for name in ("precision", "notes", "files", "digest"):
+        note.pop(name, None)
+    (folder / "run.json").write_text(json.dumps(sealed(note)))
+    text = (export(Run(folder), tmp_path / "x") / "README.md").read_text(encoding="utf-8")
+    assert "| precision | not noted |" in text
+
+
 def test_clips_of_others_have_no_licence_but_the_one_that_is_told(tmp_path, monkeypatch, command):
     run = of_a_stranger(tmp_path, monkeypatch)
     code, out, _ = command("export", run.folder.name, tmp_path / "untold")
