@@ -49,6 +49,15 @@ def night(out, clips, workers, untrimmed, **dials):
     _describe(catalogue)
 
 
+@data.command()
+@click.argument("folder", type=_FILE)
+def croissant(folder):
+    """Describe a FOLDER of `night` in Croissant, with its responsible-AI part, for programs that read that."""
+    from kdlab.croissant import describe
+
+    click.echo(describe(folder))
+
+
 @data.command("list")
 @click.argument("path", required=False)
 @click.option("--test-fold", metavar="NAME", help="Fold or published split to test on.")

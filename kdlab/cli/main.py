@@ -239,6 +239,24 @@ def predict(clip, name, out, modules):
 
 
 @cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--licence", default="", metavar="ID", help="Of clips that kdlab did not make, such as cc-by-4.0.")
+def export(run, folder, licence):
+    """Copy RUN (a run's folder, or its name) into FOLDER, with a model card: for the Hugging Face hub, as it is."""
+    from kdlab.export import export, outside
+    from kdlab.predict import open_run
+
+    found = open_run(run)
+    click.echo(f"{export(found, folder, licence)}: {found.folder.name} with its card, README.md. Read that before you "
+               "give it to others; it opens again as Run(folder)")
+    if places := outside(found):
+        click.echo(f"run.json tells where files lay on this machine: {', '.join(places)}")
+        if not licence:
+            click.echo("the card says that the licence of the clips is unknown; --licence tells it")
+
+
+@cli.command()
 def figures():
     """Redraw the pictures in figures/ from the committed tables and predictions."""
     from kdlab.studies.gallery import draw
