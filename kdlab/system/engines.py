@@ -172,7 +172,7 @@ class Slurm:
         shutil.rmtree(folder, ignore_errors=True)
 
     def _in_turn(self, executor, call, needs, probe, workers) -> Iterator[list[tuple]]:
-        levels, jobs, before, failed = _levels(needs), {}, [], []
+        levels, jobs, rows, before, failed = _levels(needs), {}, {}, [], []
         try:
             while jobs or (levels and not failed):
                 while levels and not failed and (not jobs or self.cluster == "slurm"):  # which alone knows dependencies
@@ -180,16 +180,19 @@ class Slurm:
                     calls = [Call.of(call(item), probe, self.patience) for item in level]
                     begun = self._submit(executor, calls, before, workers)
                     jobs |= dict(zip(level, begun, strict=True))
+                    rows |= dict.fromkeys(level, len(levels))
                     before = sorted({job.job_id.partition("_")[0] for job in begun})
                 ended = {item: jobs.pop(item) for item in [item for item, job in jobs.items() if job.done()]}
                 results = []
                 for item, job in ended.items():
                     if error := job.exception():
-                        failed.append((error, job.paths.stderr))
+                        failed.append((error, job.paths.stderr, rows[item]))
                     else:
                         results.append((item, job.result()))
-                for item in [item for item, job in jobs.items() if failed and job.state == "PENDING"]:
-                    jobs.pop(item).cancel(check=False)
+                if failed:  # later rows wait for it in vain, also where SLURM keeps no accounts that would say so
+                    for item in [item for item, job in jobs.items()
+                                 if rows[item] < failed[0][2] or job.state == "PENDING"]:
+                        jobs.pop(item).cancel(check=False)
                 yield results
                 if not ended:
                     time.sleep(1)
@@ -198,7 +201,7 @@ class Slurm:
                 job.cancel(check=False)
             raise
         if failed:
-            raise _of_submitit(*failed[0])
+            raise _of_submitit(*failed[0][:2])
 
     def _submit(self, executor, calls, before, workers) -> list:
         jobs = []
