@@ -24,6 +24,7 @@ from typing import Protocol
 from kdlab import paths
 from kdlab.system.launch import TORCHRUN, device
 from kdlab.system.processes import available_cores, in_turn, pool
+from kdlab.system.values import whole
 
 #: What an engine does: (item → function, item → the items it needs) → lists of (item, what its function gave), as
 #: :func:`kdlab.system.processes.in_turn` gives them.
@@ -158,6 +159,9 @@ class Slurm:
     #: SLURM's own limit is 1001, where nobody has raised it.
     longest_array: int = 1000
     requeued: int = 100
+
+    def __post_init__(self):
+        whole(5, "SLURM warns a job 90 to 150 s before its time is up", minutes=self.minutes)
 
     @contextmanager
     def started(self, workers: int) -> Iterator[InTurn]:

@@ -124,5 +124,10 @@ def test_an_option_that_submitit_does_not_know_is_told(runs):
         done_by(Slurm(cluster="local", options={"nonsense": 1}), {"a": partial(written, "a")})
 
 
+def test_a_time_limit_in_which_nothing_could_be_done_is_refused():
+    with pytest.raises(ValueError, match="minutes=2: give a whole number of at least 5; SLURM warns"):
+        Slurm(minutes=2)
+
+
 def test_items_stand_in_rows_that_need_only_those_before():
     assert engines._levels({"c": {"a", "gone"}, "a": set(), "b": set(), "d": {"c", "b"}}) == [["a", "b"], ["c"], ["d"]]
