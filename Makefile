@@ -51,7 +51,7 @@ lint: setup
 lock:
 	@[ -x $(BIN)/python ] || $(MAKE) setup
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --all-extras --python-version 3.11 --fork-strategy fewest \
+	@$(BIN)/uv pip compile --quiet --universal --extra dev --python-version 3.11 --fork-strategy fewest \
 	  --no-annotate --custom-compile-command "make lock" $(UPGRADE) pyproject.toml -o requirements.lock
 	@echo "requirements.lock written; the next make command installs from it"
 

@@ -27,7 +27,7 @@ LAYERS = (
     {"papers"},
     {"papers.dual_light", "papers.generative", "papers.progressive"},
     {"studies"},
-    {"notebooks", "predict"},
+    {"notebooks", "predict", "export", "croissant"},
     {"cli"},
 )
 HEIGHT = {unit: height for height, layer in enumerate(LAYERS) for unit in layer}

@@ -74,6 +74,7 @@ def _in_cache(place: Path) -> Iterator[Path]:
 
 
 def _in_data(place: Path) -> Iterator[Path]:
+    from kdlab import croissant
     from kdlab.night.folder import STREAMS, TRUTH, about, is_own
     from kdlab.night.spec import NightError
 
@@ -86,6 +87,7 @@ def _in_data(place: Path) -> Iterator[Path]:
         for stream in (TRUTH, *STREAMS):
             for subfolder in _folders(folder / stream):
                 yield from _files(subfolder, is_own)
+        yield from _files(folder, croissant.FILES.__contains__, croissant.is_own)
         yield from sorted(_files(folder, lambda name: is_own(name) or name == ".lock"),
                           key=lambda file: file.name == "night.json")  # the mark goes last
 
@@ -99,6 +101,9 @@ def _in_runs(place: Path) -> Iterator[Path]:
                                   key=lambda file: ("run.json" != file.name, file.name == "begun.json"))
         yield from _files(parent, lambda name: name.endswith(".lock"), lambda file: not file.stat().st_size and (
             _RUN.fullmatch(file.stem) and not is_held(file) or file.stem == TRIED))
+    for folder in _folders(place / "tensorboard"):
+        if _RUN.fullmatch(folder.name):
+            yield from _files(folder, lambda name: name.startswith("events.out.tfevents."))
     yield from _files(place / "notebooks", lambda name: name.endswith((".ipynb", ".json")), is_executed)
     yield from _files(place / "notebooks", lambda name: name.endswith(".csv"), is_swept)
     yield from _files(place, "report.html".__eq__, is_report)

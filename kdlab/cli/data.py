@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from kdlab.cli.engine import chosen, engine_options
+
 _FILE = click.Path(path_type=Path)
 _WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
 
@@ -47,6 +49,15 @@ def night(out, clips, workers, untrimmed, **dials):
             click.echo(f"{clips} clips do not spread evenly over {count} classes: making {made}")
     catalogue = make_night(Night(**spec), out, workers=workers)
     _describe(catalogue)
+
+
+@data.command()
+@click.argument("folder", type=_FILE)
+def croissant(folder):
+    """Describe a FOLDER of `night` in Croissant, with its responsible-AI part, for programs that read that."""
+    from kdlab.croissant import describe
+
+    click.echo(describe(folder))
 
 
 @data.command("list")
@@ -99,29 +110,52 @@ def check(path, test_fold, min_frames, csv, workers, no_cache, decoders):
 
 @data.command()
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
-def modalities(files):
+@click.option("--manifest", type=_FILE, help="Keep what was found in this file of JSON lines; a second call goes on. "
+              "Then FILE may be a folder of videos.")
+@_WORKERS
+@engine_options
+def modalities(files, manifest, workers, engine, address):
     """What the codec tells of each FILE (MPEG-4 part 2): groups, motion vectors, residuals. Exit code 1 when one is
     unfit.
 
     The residual's energy is that of what remains after motion, as a share of the plain difference to the I-frame.
     """
+    from kdlab.clips.shards import in_shards
+    from kdlab.clips.tree import Tree
+
+    elsewhere = chosen(engine, address)
+    if manifest is None and (elsewhere or workers):
+        raise click.UsageError("several processes keep what they found: add --manifest FILE")
+    rows = ((str(file), surveyed(str(file)), False) for file in files)
+    if manifest is not None:
+        named = [video for file in files for video in (Tree().videos(file) if file.is_dir() else [file])]
+        rows = in_shards(surveyed, [file.absolute() for file in named], manifest, engine=elsewhere, workers=workers)
+    unfit = 0
+    for file, row, _ in rows:
+        if row.get("reason"):
+            unfit += 1
+            click.echo(row["reason"])
+            continue
+        energy = f"{row['energy'] / row['plain']:.3f}" if row["plain"] else "undefined (nothing changes)"
+        click.echo(f"{file}: {row['codec']} {row['width']}x{row['height']}, {row['I'] + row['P']} frames in {row['I']} "
+                   f"GOPs ({row['I']} I, {row['P']} P), {row['vectors']} vectors, {row['differing']} pixels differ, "
+                   f"residual energy {energy}")
+    sys.exit(1 if unfit else 0)
+
+
+def surveyed(file: str) -> dict:
+    """What ``survey`` found, in plain values, with the frames of each kind; or the ``reason`` why there is nothing."""
     from kdlab.clips.compressed import Unsuited, survey
     from kdlab.clips.container import DamagedClip
 
-    unfit = 0
-    for file in files:
-        try:
-            found = survey(file)
-        except (Unsuited, DamagedClip, OSError) as error:
-            unfit += 1
-            click.echo(str(error))
-            continue
-        kinds, info = found.stream.kinds, found.stream.info
-        energy = f"{found.energy / found.plain:.3f}" if found.plain else "undefined (nothing changes)"
-        click.echo(f"{file}: {info.codec} {info.width}x{info.height}, {len(kinds)} frames in {kinds.count('I')} GOPs "
-                   f"({kinds.count('I')} I, {kinds.count('P')} P), {found.vectors} vectors, {found.differing} pixels "
-                   f"differ, residual energy {energy}")
-    sys.exit(1 if unfit else 0)
+    try:
+        found = survey(file)
+    except (Unsuited, DamagedClip, OSError) as error:
+        return {"reason": str(error)}
+    kinds, info = found.stream.kinds, found.stream.info
+    return {"codec": info.codec, "width": info.width, "height": info.height, "I": kinds.count("I"),
+            "P": kinds.count("P"), "vectors": found.vectors, "differing": found.differing, "energy": found.energy,
+            "plain": found.plain}
 
 
 @data.command()
@@ -131,11 +165,12 @@ def modalities(files):
 @click.option("--gop", type=click.IntRange(2), default=12, show_default=True, help="Frames from I-frame to I-frame.")
 @click.option("--quantiser", type=click.IntRange(1, 31), default=2, show_default=True, help="Coarser when larger.")
 @_WORKERS
-def transcode(source, out, size, gop, quantiser, workers):
+@engine_options
+def transcode(source, out, size, gop, quantiser, workers, engine, address):
     """Make SOURCE (a video, or a folder of them) over for compressed-video networks; a second call goes on."""
     from kdlab.clips.transcode import CoviarFormat, transcode
 
-    report = transcode(source, out, CoviarFormat(*size, gop, quantiser), workers)
+    report = transcode(source, out, CoviarFormat(*size, gop, quantiser), workers, engine=chosen(engine, address))
     for row in report:
         click.echo(f"{row.source}: {row.reason or f'{row.frames} frames, {row.bytes:,} bytes' + ' (kept)' * row.kept}")
     bad = sum(bool(row.reason) for row in report)

@@ -34,6 +34,7 @@ VARIABLES = {
     "KDLAB_DEVICE": "cpu, cuda or mps instead of the rule's choice",
     "KDLAB_FIGURES": "tables, predictions and pictures of studies",
     "KDLAB_HEADLESS": "1 prints progress as lines, quiet none",
+    "KDLAB_LOGGER": "tensorboard, or module:function: what also hears of every epoch",
     "KDLAB_PROFILE": "smoke, demo or study",
     "KDLAB_REAL_CLIPS": "your own clips, for tests and notebooks",
     "KDLAB_RUNS": "trainings and executed notebooks",

@@ -12,6 +12,7 @@ import click
 
 from kdlab import __version__
 from kdlab.cli.data import data
+from kdlab.cli.engine import chosen, engine_options
 from kdlab.cli.paper import paper
 
 _TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Of each cell; default: none.")
@@ -122,9 +123,10 @@ def reproduce(profile, data, again, timeout, verbose):
 @click.option("--profile", help="Its size; default: the one whose outcome is committed.")
 @click.option("--seeds", type=click.IntRange(2), help="Seeds of every condition; default: the study's.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
+@engine_options
 @click.option("--only", multiple=True, metavar="SET", help="Of several data sets this one; the others' rows stay.")
 @click.option("--status", is_flag=True, help="Only say what is done, running and left; also while it runs elsewhere.")
-def study(name, together, profile, seeds, workers, only, status):
+def study(name, together, profile, seeds, workers, engine, address, only, status):
     """Run (or go on with) a whole study: one of kdlab's by its name, or the one in a Python file of yours.
 
     At its committed size a study of kdlab's rewrites its table and predictions in figures/; all else goes to
@@ -132,8 +134,9 @@ def study(name, together, profile, seeds, workers, only, status):
     """
     from kdlab.train.status import tally
 
+    elsewhere = chosen(engine, address)
     if together:
-        return _all_studies(name or seeds or only, profile, workers, status)
+        return _all_studies(name or seeds or only, profile, workers, elsewhere, status)
     if not name:
         raise click.UsageError("name a study, or give --all")
     found = _study(name)
@@ -141,18 +144,18 @@ def study(name, together, profile, seeds, workers, only, status):
     if status:
         _say_status(found.trainings(size, seeds, only))
         return
-    if scores := found.run(size, seeds, only=only, workers=workers, say=click.echo):
+    if scores := found.run(size, seeds, only=only, workers=workers, engine=elsewhere, say=click.echo):
         click.echo(tally(scores.values()))
 
 
-def _all_studies(more, profile, workers, status) -> None:
+def _all_studies(more, profile, workers, engine, status) -> None:
     from kdlab.studies import every
     from kdlab.studies.together import recorded_seconds, run_all, trained
 
     if more:
         raise click.UsageError("--all runs each study whole: give it no name, no --seeds and no --only")
     if not status:
-        return run_all(profile, workers=workers, say=click.echo)
+        return run_all(profile, workers=workers, engine=engine, say=click.echo)
     found = _say_status([recipe for study in every().values() for recipe in trained(study, profile)],
                         recorded_seconds())
     if found.whole.notna().all():
@@ -236,6 +239,24 @@ def predict(clip, name, out, modules):
     click.echo(f"Grad-CAM at {found.layer}: {found.picture}" if found.picture else f"no picture: {found.why}")
     times = ", ".join(f"{what} {spent:.1f} ms" for what, spent in found.milliseconds.items())
     click.echo(f"{times}; on the CPU, one thread")
+
+
+@cli.command()
+@click.argument("run", metavar="RUN")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--licence", default="", metavar="ID", help="Of clips that kdlab did not make, such as cc-by-4.0.")
+def export(run, folder, licence):
+    """Copy RUN (a run's folder, or its name) into FOLDER, with a model card: for the Hugging Face hub, as it is."""
+    from kdlab.export import export, outside
+    from kdlab.predict import open_run
+
+    found = open_run(run)
+    click.echo(f"{export(found, folder, licence)}: {found.folder.name} with its card, README.md. Read that before you "
+               "give it to others; it opens again as Run(folder)")
+    if places := outside(found):
+        click.echo(f"run.json tells where files lay on this machine: {', '.join(places)}")
+        if not licence:
+            click.echo("the card says that the licence of the clips is unknown; --licence tells it")
 
 
 @cli.command()

@@ -6,9 +6,10 @@ docs/methods.md, section 4.1. The published pipeline asks FFmpeg for quality 1 a
 import csv
 import io
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from math import ceil
 from pathlib import Path, PurePosixPath
 
@@ -20,8 +21,10 @@ from kdlab.clips.cache import file_key
 from kdlab.clips.compressed import Unsuited, scan
 from kdlab.clips.container import DamagedClip, Walk, opened
 from kdlab.clips.decode import upright
+from kdlab.clips.shards import in_shards
 from kdlab.clips.tables import read_table
 from kdlab.clips.tree import Tree, named, why_no_file
+from kdlab.system.engines import Engine, EngineError
 from kdlab.system.files import sweep, write_atomically
 from kdlab.system.ours import NotOurs, begins_with
 from kdlab.system.processes import available_cores, pool
@@ -66,14 +69,15 @@ class Made:
 
 
 def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFormat(), workers: int | None = None,
-              progress: Callable = track) -> list[Made]:
+              progress: Callable = track, engine: Engine | None = None) -> list[Made]:
     """Make over a video, or all in a folder, into the same tree below ``out``, frame by frame, at the mean frame rate.
 
     A table ``index.csv`` in the folder is written anew beside the clips, for those that were made, where none is there.
     A second call keeps what is whole, of the same format and made from the same source, and makes the rest. What is
-    named like a video and cannot be decoded, or is no file, is left out, with the reason; links are followed. Raises
-    FileNotFoundError where there is no video, ValueError when two would get one name or one would replace a file that
-    was not made here, StorageFull when ``out`` cannot be written.
+    named like a video and cannot be decoded, or is no file, is left out, with the reason; links are followed. An
+    ``engine`` works on shards of the files, and what stands in ``manifest.jsonl`` in ``out`` is not opened again.
+    Raises FileNotFoundError where there is no video, ValueError when two would get one name or one would replace a file
+    that was not made here, StorageFull when ``out`` cannot be written.
     """
     given, (source, out) = source, (Path(os.path.realpath(named(place))) for place in (source, out))
     tree = Tree()
@@ -99,8 +103,10 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     for folder in {target.parent for _, target, _ in jobs}:
         sweep(folder, made.__contains__)
     table = read_table(root / "index.csv", ("path",)) if (root / "index.csv").is_file() else []
-    workers = min(workers or available_cores(), len(jobs))
-    if workers == 1:  # to start a process takes longer than many a clip
+    workers = min(workers or (len(jobs) if engine else available_cores()), len(jobs))
+    if engine:
+        report = odd + list(progress(_in_shards(jobs, out, form, engine, workers), "transcoding", len(jobs)))
+    elif workers == 1:  # to start a process takes longer than many a clip
         report = odd + list(progress(map(_make, jobs), "transcoding", len(jobs)))
     else:
         with pool(workers, preload=[__name__]) as processes:
@@ -108,6 +114,26 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     if table and source.is_dir():
         _write_table([cells for _, cells in table], out)
     return report
+
+
+def _in_shards(jobs, out: Path, form: CoviarFormat, engine: Engine, workers: int) -> Iterator[Made]:
+    targets = {str(file): target for file, target, _ in jobs}
+
+    def there(file: str, row: dict) -> bool:
+        return targets[file].is_file() and targets[file].stat().st_size == row["bytes"]
+
+    out.mkdir(parents=True, exist_ok=True)
+    for file, row, kept in in_shards(partial(_row, targets, form), [file for file, *_ in jobs], out / "manifest.jsonl",
+                                     str(form), engine=engine, workers=workers, sound=there):
+        if not row["reason"] and not there(file, row):
+            raise EngineError(f"{targets[file]} was made on another machine and is not seen here: let --out name a "
+                              "folder that all machines share")
+        yield Made(Path(file), targets[file], **row | {"kept": kept or row["kept"]})
+
+
+def _row(targets: dict[str, Path], form: CoviarFormat, file: str) -> dict:
+    made = asdict(_make((Path(file), targets[file], form)))
+    return {name: made[name] for name in ("frames", "bytes", "kept", "reason")}
 
 
 def _write_table(rows: list[dict[str, str]], out: Path) -> None:

@@ -8,9 +8,10 @@ from kdlab.studies import every
 from kdlab.study import Study, load_rows
 from kdlab.study.parts import seed_after_seed
 from kdlab.system.contents import one_look
+from kdlab.system.engines import Engine
 from kdlab.system.launch import device
 from kdlab.system.processes import available_cores
-from kdlab.train.many import Task, chains_first, in_order, keeping, scheduled
+from kdlab.train.many import Task, chains_first, in_order, keeping, refuse_at_home, scheduled
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import committed_runs, usable
 from kdlab.train.status import Board, tally
@@ -41,8 +42,9 @@ def recorded_seconds() -> dict[str, float]:
     return known
 
 
-def run_all(profile: str | None = None, *, workers: int | None = None, say=print) -> None:
-    """Run (or go on with) every study of kdlab's at its committed size, or the one called ``profile``.
+def run_all(profile: str | None = None, *, workers: int | None = None, engine: Engine | None = None, say=print) -> None:
+    """Run (or go on with) every study of kdlab's at its committed size, or the one called ``profile``; with an
+    ``engine`` on other machines, the studies themselves, too.
 
     As :meth:`kdlab.study.Study.run` each refuses stale runs at its committed size, and raises ``FileNotFoundError``
     where real clips are missing: before anything is trained. Raises what :func:`kdlab.train.many.obtain_all` does.
@@ -53,7 +55,8 @@ def run_all(profile: str | None = None, *, workers: int | None = None, say=print
         for part in study.chosen(study.sized(profile) if profile else None):
             if part.real:
                 paths.real_set(part.real)
-    device()  # refuses one that is not here
+    if not engine:
+        device()  # refuses one that is not here
     needed = {name: tuple(trained(study, profile)) for name, study in studies.items()}
     order = in_order(recipe for recipes in needed.values() for recipe in recipes)
     how = dict(pretrained=False, stale="retrain" if profile else "refuse")
@@ -62,7 +65,10 @@ def run_all(profile: str | None = None, *, workers: int | None = None, say=print
     tasks = [Task(name, partial(_run, name, profile), recipes, EVALUATION) for name, recipes in needed.items()]
     known = recorded_seconds()
     todo = chains_first([recipe for recipe in order if recipe not in done], tasks, known)
-    workers = min(workers or available_cores(), len(todo) + len(tasks))
+    if engine:
+        refuse_at_home(todo)
+    all_there_is = len(todo) + len(tasks)
+    workers = min(workers or (all_there_is if engine else available_cores()), all_there_is)
     board = Board(order, done, workers, say, known=known, beside={t.name: t.seconds for t in tasks}, what="studies")
 
     def ended(task: Task, lines: list[str]) -> bool:
@@ -70,7 +76,7 @@ def run_all(profile: str | None = None, *, workers: int | None = None, say=print
         return True
 
     with keeping(done, board, "; the same call goes on"):
-        scheduled(todo, done, board, workers, how, tasks=tasks, ended=ended,
+        scheduled(todo, done, board, workers, how, engine=engine, tasks=tasks, ended=ended,
                   begun=lambda task: board.say(f"{task.name}: all of its runs are there"))
 
 

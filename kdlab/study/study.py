@@ -16,6 +16,7 @@ from kdlab.study.evidence import Evidence
 from kdlab.study.parts import LEDGER, Claim, Outcome, Part, seed_after_seed
 from kdlab.study.scores import Scores, collect, pooled, same_seeds, tested
 from kdlab.study.table import lies, load_rows, scatter, three_seed_range
+from kdlab.system.engines import Engine
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, find
@@ -102,12 +103,13 @@ class Study:
                                   if (file := part.predictions(self.name))})
 
     def run(self, size=None, seeds: int | None = None, *, only: Sequence[str] = (), workers: int | None = None,
-            say=print) -> dict[str, Scores]:
+            engine: Engine | None = None, say=print) -> dict[str, Scores]:
         """Run (or go on with) the study and write its evidence; data set → scores, its folds pooled.
 
         ``only`` names some of the data sets: nothing else is trained, and the rows of the others stay. Stale runs are
-        trained again, but those of kdlab's own studies, which take hours, are refused (``runs.StaleRun``). Raises
-        ``FileNotFoundError`` where real clips are needed and missing.
+        trained again, but those of kdlab's own studies, which take hours, are refused (``runs.StaleRun``). An
+        ``engine`` trains on other machines (:func:`kdlab.train.many.obtain_all`). Raises ``FileNotFoundError`` where
+        real clips are needed and missing.
         """
         size, parts = self._size(size), self.chosen(size, seeds, only)
         for part in parts:
@@ -117,7 +119,7 @@ class Study:
         evidence = Evidence.of(self.name, size, counts, whole=self.committed and size == self.size, say=say)
         table = evidence.kept(only)
         obtain_all(seed_after_seed([part for part in parts if part.to_the_end]), pretrained=False,
-                   stale="refuse" if self.committed else "retrain", workers=workers, say=say)
+                   stale="refuse" if self.committed else "retrain", workers=workers, engine=engine, say=say)
         sets: dict[str, dict[str, Outcome]] = {}
         for part in parts:
             outcome = self._outcome(part, size, evidence, workers, say)

@@ -32,6 +32,8 @@ def damaged(file: Path, cause: object) -> DamagedRun:
     why = str(cause).strip().partition("\n")[0] or type(cause).__name__
     if file.parent.parent == paths.pretrained_dir():
         mend = f"Restore the committed file: git checkout -- pretrained/{file.parent.name}"
+    elif (file.parent / "README.md").is_file():  # of kdlab.export
+        mend = f"Export or download {file.parent} again"
     else:
         mend = f"Delete the folder {file.parent}, and the same call trains it again"
     return DamagedRun(f"{file} is damaged or was exchanged: {why}. {mend}.")

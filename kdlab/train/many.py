@@ -6,18 +6,19 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from kdlab.system.contents import one_look
+from kdlab.system.engines import Engine, EngineError, Pool, WorkerLost, WorkFailed
 from kdlab.system.launch import device, launched
-from kdlab.system.processes import available_cores, in_turn, longest_first, pool
-from kdlab.system.sources import in_cell
+from kdlab.system.processes import available_cores, longest_first
+from kdlab.system.sources import foreign, in_cell
 from kdlab.train.preparing import open_ahead
 from kdlab.train.recipe import Recipe, check
 from kdlab.train.rehearsal import rehearse
@@ -92,28 +93,32 @@ def _needs(todo: Sequence[Recipe], tasks: Sequence[Task], done: Iterable[Recipe]
 
 
 def scheduled(todo: Sequence[Recipe], done: dict[Recipe, Run], board: Board, workers: int, how: dict, *,
-              tasks: Sequence[Task] = (), begun: Callable[[Task], None] = lambda task: None,
+              engine: Engine | None = None, tasks: Sequence[Task] = (),
+              begun: Callable[[Task], None] = lambda task: None,
               ended: Callable[[Task, object], bool] = lambda task, result: True) -> None:
     """Train ``todo``, in this order, and do ``tasks``, in ``workers`` processes, each after what it needs, which is in
     ``todo`` or ``done``; puts the runs into ``done``.
 
     A task counts as one core; towards the end, when less is left than there are cores, each has more. ``begun`` hears
-    when one begins, and ``ended`` what it gave: when that returns False nothing else is begun. Raises
+    when one begins, and ``ended`` what it gave: when that returns False nothing else is begun. An ``engine`` other than
+    the processes of this machine is given all at once, each task has one core, and ``begun`` hears nothing. Raises
     :class:`TrainingFailed` and what tasks raise once those at work have ended, and :class:`WorkerDied`.
     """
-    open_ahead(todo)
+    if engine is None:
+        open_ahead(todo)
     needs, left = _needs(todo, tasks, done), len(todo) + len(tasks)
+
+    def call(item: Recipe | Task) -> Callable[[], object]:
+        if not isinstance(item, Task):
+            return partial(_work, item, how)
+        if engine is None:
+            begun(item)
+        return partial(_do, item.work, 1 if engine else max(1, workers // left))
+
     try:
         # Optimisers import torch's compiler, and torchvision with it, for more than a second: here once for all.
-        with pool(workers, preload=[__name__, "lightning_fabric", "torchvision"]) as processes:
-
-            def begin(item: Recipe | Task) -> Future:
-                if not isinstance(item, Task):
-                    return processes.submit(_work, item, how)
-                begun(item)
-                return processes.submit(_do, item.work, max(1, workers // left))
-
-            for finished in in_turn(begin, workers, needs):
+        with (engine or Pool((__name__, "lightning_fabric", "torchvision"))).started(workers) as in_turn:
+            for finished in in_turn(call, needs):
                 left -= len(finished)
                 for item, result in finished:
                     if isinstance(item, Task):
@@ -128,6 +133,20 @@ def scheduled(todo: Sequence[Recipe], done: dict[Recipe, Run], board: Board, wor
                 board.show()
     except BrokenProcessPool as error:
         raise WorkerDied("a training process was killed. Out of memory? Then use fewer workers") from error
+    except WorkFailed as error:
+        raise TrainingFailed(str(error)) from error
+    except WorkerLost as error:
+        raise WorkerDied(str(error)) from error
+
+
+def refuse_at_home(todo: Iterable[Recipe]) -> None:
+    """Raise :class:`EngineError` for recipes that no other machine can train."""
+    if (world := launched().world) > 1:
+        raise EngineError(f"torchrun has started {world} processes, and an engine starts its own: leave one out")
+    for kind in foreign(tuple(todo)):
+        if kind.__module__ == "__main__":
+            raise EngineError(f"{kind.__name__} stands in a notebook's cell, or in the script that runs, where no "
+                              "other machine finds it: put it into a module beside it, and import it from there")
 
 
 @contextmanager
@@ -150,7 +169,8 @@ def keeping(done: Mapping[Recipe, Run], board: Board, then: str) -> Iterator[Non
 
 
 def obtain_all(
-    recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str = "use", workers: int | None = None, say=print
+    recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str = "use", workers: int | None = None,
+    engine: Engine | None = None, say=print
 ) -> list[Run]:
     """Runs of all ``recipes``, in order, trained in ``workers`` processes (all cores), each after those it needs.
 
@@ -158,7 +178,8 @@ def obtain_all(
     are. Raises :class:`StaleRun` before anything is trained, :class:`TrainingFailed` naming the run that did, once
     those that are running have ended, and :class:`WorkerDied` when a process is killed from outside. An interruption
     ends the workers and loses at most the epochs since the last checkpoints. Finished runs are kept; the same call
-    goes on from there.
+    goes on from there. An ``engine`` (:mod:`kdlab.system.engines`) trains them on other machines, to the same bits as
+    here where their hardware is the same. Raises :class:`EngineError` where it is not there.
     """
     messages: dict[str, None] = {}
 
@@ -174,12 +195,14 @@ def obtain_all(
         order = in_order(recipes)
         done = {r: run for r in order if (run := usable(r, pretrained, stale, say_once))}
         todo = [r for r in order if r not in done]
-        if todo:
+        if todo and engine:
+            refuse_at_home(todo)
+        elif todo:
             device()  # refuses one that is not here
         for recipe in todo:
             rehearse(recipe)
-        workers = min(workers or available_cores(), len(todo)) if alone else 1
-        if workers > 1 and (here := in_cell(tuple(todo))):
+        workers = min(workers or (len(todo) if engine else available_cores()), len(todo)) if alone else 1
+        if not engine and workers > 1 and (here := in_cell(tuple(todo))):
             say_once(f"{here[0].__name__} stands in a cell of this notebook, where no other process finds it: its "
                      "trainings go one after the other; to use all cores, import it from a file beside the notebook")
             workers = 1
@@ -187,8 +210,8 @@ def obtain_all(
         board = Board(order, done, workers, say_once)
 
     with keeping(done, board, "; the same call goes on from there"):
-        if workers > 1:
-            scheduled(todo, done, board, workers, how)
+        if todo and (engine or workers > 1):
+            scheduled(todo, done, board, workers, how, engine=engine)
         else:
             for recipe in todo:
                 done[recipe] = _obtain_named(recipe, how, board.say)

@@ -36,6 +36,7 @@ from kdlab.system.processes import locked
 from kdlab.system.progress import track
 from kdlab.system.sources import foreign, loaded, source_hash
 from kdlab.system.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, sealed, weights_hash
+from kdlab.train.logs import logged, logger_of
 from kdlab.train.loop import fit
 from kdlab.train.preparing import batches as batches
 from kdlab.train.preparing import prepared
@@ -308,10 +309,11 @@ def _set_aside(folder: Path) -> None:
 
 def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     device()  # refuses one that is not here before any clip is read
+    logger = logger_of(recipe)
     catalogue = recipe.data.catalogue()
     catalogue.require("train", "test")
     ready = prepared(recipe, needed, catalogue, say)
-    bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
+    bar = lambda steps: logged(track(steps, recipe.name, total=len(steps)), checkpoint, logger, named)  # noqa: E731
     named = lambda text: say(f"{recipe.name}: {text}")  # noqa: E731
     checkpoint = folder / "checkpoint.safetensors"
     if os.path.lexists(folder) and not folder.is_dir():

@@ -15,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from kdlab import paths
 from kdlab.cli import data
 from kdlab.papers.dual_light.study import columns
+from kdlab.papers.dual_light.study import study as dual_light
 from kdlab.train.sizes import SMOKE
 
 PROJECT = paths.project_root()
@@ -247,6 +248,19 @@ def test_all_studies_are_run_whole_or_none_is_named(kdlab):
                   ["study", "--all", "--only", "night"]):
         code, _, errors = kdlab(*wrong)
         assert code == 2 and "--all" in errors
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["dual_light", "--engine", "slurm"], "error: submitit is not installed here: pip install 'kdlab[slurm]'"),
+    (["--all", "--engine", "ray"], "error: ray is not installed here: pip install 'kdlab[ray]'"),
+    (["dual_light", "--address", "here:6379"], "Error: --address is that of a Ray: add --engine ray"),
+    (["dual_light", "--engine", "dask"], "'dask' is not one of 'pool', 'ray', 'slurm'")])
+def test_an_engine_that_is_not_there_is_one_sentence(kdlab, own_places, monkeypatch, arguments, message):
+    for name in ("ray", "submitit"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr("kdlab.studies.together.every", lambda: {"dual_light": dual_light})
+    code, _, errors = kdlab("study", "--profile", "smoke", *arguments)
+    assert code == 2 and message in errors and not list(paths.runs_dir().glob("*/run.json"))
 
 
 def test_the_status_of_all_studies_tells_the_hours_of_training(kdlab, own_places, monkeypatch):

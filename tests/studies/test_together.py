@@ -1,5 +1,6 @@
 """All of kdlab's studies as one schedule."""
 
+import importlib.util
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from kdlab import paths
 from kdlab.papers.generative.detection_study import study as detection
 from kdlab.studies import together
 from kdlab.studies.night_audit import study as night_audit
+from kdlab.system.engines import Slurm
 from kdlab.train.many import in_order
 from kdlab.train.recipe import UserClips
 
@@ -58,10 +60,12 @@ def test_without_the_real_clips_nothing_is_trained(two, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_study_in_the_schedule_writes_its_table_and_is_found_again(two, monkeypatch):
+@pytest.mark.parametrize("engine", [None, pytest.param(Slurm(cluster="local"), marks=pytest.mark.skipif(
+    importlib.util.find_spec("submitit") is None, reason="needs the extra kdlab[slurm]"))], ids=["pool", "submitit"])
+def test_a_study_in_the_schedule_writes_its_table_and_is_found_again(two, monkeypatch, engine):
     monkeypatch.setattr(together, "every", lambda: {"detection": detection})
     said = []
-    together.run_all("smoke", say=said.append)
+    together.run_all("smoke", engine=engine, say=said.append)
     table = paths.runs_dir() / "studies" / "detection-smoke" / "detection.csv"
     assert table.is_file() and any("detection: done" in line and "trainings are in this table" in line for line in said)
     before = {file: file.stat().st_mtime_ns for file in paths.runs_dir().glob("*/run.json")}
