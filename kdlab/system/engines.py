@@ -24,7 +24,7 @@ from typing import Protocol
 from kdlab import paths
 from kdlab.system.launch import TORCHRUN, device
 from kdlab.system.processes import available_cores, in_turn, pool
-from kdlab.system.values import whole
+from kdlab.system.values import not_negative, whole
 
 #: What an engine does: (item → function, item → the items it needs) → lists of (item, what its function gave), as
 #: :func:`kdlab.system.processes.in_turn` gives them.
@@ -75,6 +75,10 @@ class Ray:
     address: str | None = None
     retries: int = 5
     patience: float = 20.0
+
+    def __post_init__(self):
+        whole(0, retries=self.retries)
+        not_negative(patience=self.patience)
 
     @contextmanager
     def started(self, workers: int) -> Iterator[InTurn]:
@@ -162,6 +166,9 @@ class Slurm:
 
     def __post_init__(self):
         whole(5, "SLURM warns a job 90 to 150 s before its time is up", minutes=self.minutes)
+        whole(1, longest_array=self.longest_array)
+        whole(0, requeued=self.requeued)
+        not_negative(patience=self.patience)
 
     @contextmanager
     def started(self, workers: int) -> Iterator[InTurn]:
