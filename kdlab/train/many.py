@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+import kdlab
 from kdlab.system.contents import one_look
 from kdlab.system.engines import Engine, EngineError, Pool, WorkerLost, WorkFailed
 from kdlab.system.launch import device, launched
@@ -65,6 +66,7 @@ def _do(work: Callable[[], object], cores: int) -> object:
     """``work()`` with so many ``cores``, here and in the processes that it starts."""
     os.environ |= {"KDLAB_HEADLESS": "quiet", "KDLAB_CORES": str(cores), "OMP_NUM_THREADS": str(cores)}
     torch.set_num_threads(cores)
+    kdlab.give_memory_back()  # a training was here before, and a notebook has a process of its own
     return work()
 
 
