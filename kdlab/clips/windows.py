@@ -5,7 +5,7 @@ segment belongs to a window that shows half of it, and is cut to the window; one
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,20 +24,26 @@ PADDING, IGNORED = -1, -2  # in the place of a class
 
 @dataclass(frozen=True)
 class Windows(Window):
-    """``frames`` steps at ``rate`` a second, a window every ``stride`` steps; in training up to half a stride off."""
+    """``frames`` steps at ``rate`` a second, a window every ``stride`` steps; in training up to half a stride off.
+
+    With ``dense`` one trains as AFSD does: on a window every ``dense`` steps, of those that show a whole action, and
+    never off; validation and test keep ``stride``.
+    """
 
     frames: int = 64
     rate: float = 7.5
     stride: int = 32
+    dense: int = field(default=0, metadata={"unsaid": 0})
 
     def __post_init__(self):
         super().__post_init__()
         positive(rate=self.rate)
         whole(1, stride=self.stride)
+        whole(0, dense=self.dense)
 
     def moments(self, length: int, offset: float) -> np.ndarray:
         """Steps, counted from the window's nominal first one; ``offset`` in [0, 1), 0.5 for that."""
-        return np.arange(self.frames) + round((offset - 0.5) * self.stride)
+        return np.arange(self.frames) + (0 if self.dense else round((offset - 0.5) * self.stride))
 
     def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "WindowBatches":
         """The windows of the videos of ``split``."""
@@ -82,8 +88,9 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
     one ends where its video does. Decodes nothing. Segments may overlap, and end after the video (THUMOS14's do).
 
     Raises :class:`CatalogueError` naming a segment without times, one that ends before it starts or begins after the
-    video; FileNotFoundError for a missing video.
+    video, and where ``window.dense`` leaves nothing to train on; FileNotFoundError for a missing video.
     """
+    dense = window.dense if split == "train" else 0
     videos: dict[Path, list[ClipRecord]] = {}
     for record in catalogue.split(split):
         videos.setdefault(record.path, []).append(record)
@@ -98,10 +105,21 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
         segments = tuple((record.start, record.end, record.label) for record in records)
         name = path.relative_to(catalogue.root).with_suffix("").as_posix()
         last = max(0, steps - window.frames)
-        for first in (*range(0, last, window.stride), last):
+        for first in (*range(0, last, dense or window.stride), last):
+            if dense and not any(_shows(first, window, start, end) for start, end, _ in segments):
+                continue
             found.append(VideoWindow(f"{name}@{first / window.rate:g}", path, -1, split, records[0].group, video=name,
                                      seconds=seconds, first=first, segments=segments))
+    if dense and videos and not found:
+        raise CatalogueError(f"{catalogue.root}: no window of {window.frames} steps at {window.rate:g} a second shows "
+                             f"a whole action, and dense={dense} trains on no others. Give more frames, or dense=0.")
     return tuple(found)
+
+
+def _shows(first: int, window: Windows, start: float, end: float) -> bool:
+    """Whether the window that begins at step ``first`` shows all of the time from ``start`` to ``end``, in seconds."""
+    low, high = start * window.rate, end * window.rate
+    return first <= low + 1e-6 and high <= first + window.frames + 1e-6
 
 
 def all_annotated(data):

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import expit
 
 from kdlab.clips.windows import VideoWindow
-from kdlab.system.values import fraction, positive, whole
+from kdlab.system.values import alike, fraction, not_negative, positive, whole
 
 #: The published averages: of the THUMOS14 challenge (and GenKD), of AFSD and most papers since, and of ActivityNet.
 AVERAGES = {"0.1-0.5": (0.1, 0.2, 0.3, 0.4, 0.5), "0.3-0.7": (0.3, 0.4, 0.5, 0.6, 0.7),
@@ -35,10 +35,16 @@ def tiou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(shared, union, out=np.zeros_like(union), where=union > 0)
 
 
-def soft_nms(found: pd.DataFrame, sigma: float = 0.5) -> pd.DataFrame:
+def soft_nms(found: pd.DataFrame, sigma: float = 0.5, least: float = 0.0, most: int | None = None) -> pd.DataFrame:
     """Gaussian soft-NMS (Bodla et al., arXiv 1704.04503): from the surest on, each multiplies the scores of the others
-    of its video and class by ``exp(−tIoU² / sigma)``. The order stays."""
+    of its video and class by ``exp(−tIoU² / sigma)``. The order stays.
+
+    What falls below ``least`` is left out, and of a class in a video what comes after its ``most`` surest: in AFSD's
+    code 0.001 and 5000. (There the last one left of a class is lost, too: its loop ends a step early.)
+    """
     positive("0.5 is usual", sigma=sigma)
+    not_negative(least=least)
+    whole(1, most=1 if most is None else most)
     # All groups (a class in a video) go at once, a row of a table each, the largest on top: the k-th pass serves the
     # k-th surest of every group that has so many.
     groups = found.groupby(["video", "label"])
@@ -49,13 +55,29 @@ def soft_nms(found: pd.DataFrame, sigma: float = 0.5) -> pd.DataFrame:
     segments, scores = np.zeros((len(sizes), max(sizes, default=0), 2)), np.zeros((len(sizes), max(sizes, default=0)))
     segments[place], scores[place] = found[SPAN], found["score"]
     left = scores.copy()  # −1 for who has had its turn
-    for turn in range(scores.shape[1]):
+    for turn in range(min(scores.shape[1], most or scores.shape[1])):
         rows = np.arange(np.searchsorted(-sizes, -turn))
         waiting, best = left[: len(rows)], left[: len(rows)].argmax(1)
         scores[rows, best], waiting[rows, best] = waiting[rows, best], -1
         overlap = tiou(segments[: len(rows)], segments[rows, best][:, None])
         waiting *= np.where(waiting > 0, np.exp(-(overlap**2) / sigma), 1)
-    return found.assign(score=scores[place])
+    return found.assign(score=scores[place])[(left[place] < 0) & (scores[place] >= least)]
+
+
+def fused(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The answers of two streams, RGB and flow, as those of one, each ``(W, S, P, K + 3)`` as for :func:`decode`.
+
+    As AFSD's code fuses: means of the logits of class and quality, of the first stage's segments, and of what the
+    second moves their ends by, in halves of its own stream's first segment; the mean of that moves the mean segment.
+    """
+    alike(one=one, other=other)
+    both = np.stack([one, other]).astype(float)
+    mean, first = both.mean(0), both[:, :, 0, :, -3:-1]
+    if both.shape[2] > 1:
+        half = np.diff(first, axis=-1) / 2
+        moved = (both[:, :, 1, :, -3:-1] - first) / np.maximum(half, 1e-6)
+        mean[:, 1, :, -3:-1] = first.mean(0) + moved.mean(0) * half.mean(0)
+    return mean
 
 
 def annotated(windows: Sequence[VideoWindow]) -> pd.DataFrame:
@@ -65,15 +87,17 @@ def annotated(windows: Sequence[VideoWindow]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["video", "label", *SPAN])
 
 
-def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, sigma=0.5, most=1000) -> pd.DataFrame:
+def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, sigma=0.5, most: int | None = 1000,
+           least: float = 0.0, each: int | None = None) -> pd.DataFrame:
     """What a detector says of whole videos, after soft-NMS, the surest first.
 
     ``outputs (W, S, P, K + 3)`` are those of a :mod:`kdlab.papers.generative.detector` on W ``windows`` at ``rate``
     steps a second. Scores are the quality times the mean class probability of the S stages; segments are the last
-    stage's, cut to the video. Of a video the ``most`` surest above 0.01 are kept.
+    stage's, cut to the video. Of a video the ``most`` surest above 0.01 (None: all) come to soft-NMS, whose ``least``
+    and ``most`` are ``least`` and ``each`` here.
     """
     positive(rate=rate)
-    whole(1, most=most)
+    whole(1, most=1 if most is None else most)
     if len(outputs) != len(windows):
         raise ValueError(f"{len(outputs)} outputs of {len(windows)} windows: predict all windows, in order")
     outputs = np.asarray(outputs, float)
@@ -83,8 +107,10 @@ def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, sig
     start, end = times.clip(0, np.array([window.seconds for window in windows])[w, None]).T
     videos = np.array([window.video for window in windows])[w]
     found = pd.DataFrame(dict(video=videos, label=label, start=start, end=end, score=scores[w, prior, label]))
-    found = found[end > start].sort_values("score", ascending=False, kind="stable").groupby("video").head(most)
-    return soft_nms(found, sigma).sort_values("score", ascending=False, kind="stable", ignore_index=True)
+    found = found[end > start].sort_values("score", ascending=False, kind="stable")
+    found = found if most is None else found.groupby("video").head(most)
+    found = soft_nms(found, sigma, least, each)
+    return found.sort_values("score", ascending=False, kind="stable", ignore_index=True)
 
 
 @dataclass(frozen=True)

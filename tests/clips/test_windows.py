@@ -1,5 +1,7 @@
 """Windows over untrimmed video: where they lie, which frames and which parts of segments they show."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ from kdlab.night.untrimmed import Untrimmed, make_untrimmed, untrimmed_catalogue
 from kdlab.papers.generative.detection_method import Detection
 from kdlab.papers.generative.detector import Detector
 from kdlab.train.loop import Settings, fit, predict, seeded
-from kdlab.train.recipe import UserClips
+from kdlab.train.recipe import UserClips, from_json, to_json
 
 SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
 
@@ -65,6 +67,34 @@ def test_windows_cover_a_video_and_the_last_ends_with_it(catalogue):
     assert {w.segments for w in found} == {((1.0, 3.0, 0), (4.0, 9.0, 1))} and found[0].seconds == 10
     exact = windows(catalogue((1.0, 3.0, 0)), "train", Windows(frames=25, rate=5.0, stride=25))
     assert [w.first for w in exact] == [0, 25], "no window twice"
+
+
+def test_dense_windows_are_for_training_alone_and_show_a_whole_action(catalogue, batches):
+    """A window of 16 steps, 5 a second, shows 3.2 s: of 0.6 to 2.8 s those from step 0 to 3, of 9 to 9.8 s from 33."""
+    video, dense = catalogue((0.6, 2.8, 0), (9.0, 9.8, 1), (4.0, 8.0, 1)), replace(SMALL, dense=3)
+    found = windows(video, "train", dense)
+    assert [w.first for w in found] == [0, 3, 33, 34], "the last ends where the video does; 4 s fit in none"
+    tested = Catalogue("toy", video.root, video.classes, tuple(replace(r, split="test") for r in video.records))
+    assert [w.first for w in windows(tested, "test", dense)] == [0, 8, 16, 24, 32, 34]
+    some = batches(video, dense)
+    firsts = [some.training(list(range(len(found))), seeded(0, k)).labels[0, 0, 0].item() for k in range(5)]
+    assert firsts == [pytest.approx(3.0)] * 5, "never off"
+    with pytest.raises(CatalogueError, match="no window of 16 steps at 5 a second shows a whole action.*dense=0"):
+        windows(catalogue((2.0, 8.0, 0)), "train", dense)
+
+
+def test_an_action_that_ends_with_its_window_is_whole(catalogue):
+    video = catalogue((0.0, 3.2, 0), (6.8, 10.0, 1), (7.0, 11.0, 1))  # the last ends after the video
+    assert [w.first for w in windows(video, "train", replace(SMALL, dense=100))] == [0, 34]
+    with pytest.raises(CatalogueError, match="no window"):
+        windows(catalogue((7.0, 11.0, 1)), "train", replace(SMALL, dense=1))
+
+
+def test_sparse_windows_keep_the_name_of_their_recipes():
+    assert "dense" not in to_json(SMALL) and to_json(replace(SMALL, dense=3))["dense"] == 3
+    assert from_json(to_json(replace(SMALL, dense=3))) == replace(SMALL, dense=3)
+    with pytest.raises(ValueError, match="dense=-1"):
+        replace(SMALL, dense=-1)
 
 
 def test_steps_are_the_middles_of_equal_times(catalogue, batches):

@@ -14,6 +14,7 @@ from kdlab.measure.detection import (
     annotated,
     decode,
     evaluate,
+    fused,
     soft_nms,
     tiou,
 )
@@ -232,6 +233,58 @@ def test_soft_nms_agrees_with_the_loop_and_leaves_others_alone():
     assert len(soft_nms(table([], [], [], [], []))) == 0
 
 
+def as_released(found, sigma, least, most):
+    """AFSD's loop in other words, of one class in one video: (row, score) in their order; its last one is lost."""
+    waiting, kept = dict(found["score"][found["score"] >= least]), []
+    while len(waiting) > 1 and len(kept) < most:
+        best = max(waiting, key=waiting.get)
+        kept.append((best, waiting.pop(best)))
+        for row, score in list(waiting.items()):
+            (a, b), (c, d) = found.loc[row, ["start", "end"]], found.loc[best, ["start", "end"]]
+            shared = max(0.0, min(b, d) - max(a, c))
+            waiting[row] = score * math.exp(-(shared / (max(d - c, 1e-5) + (b - a) - shared)) ** 2 / sigma)
+            if waiting[row] < least:
+                del waiting[row]
+    return kept, waiting if len(kept) < most else {}
+
+
+@pytest.mark.parametrize(("sigma", "least", "most"), [(0.1, 0.001, 5000), (0.5, 0.05, 5000), (0.1, 0.001, 7)])
+def test_soft_nms_agrees_with_the_released_loop_but_for_its_lost_last_one(sigma, least, most):
+    rng = np.random.default_rng(3)
+    start = rng.uniform(0, 10, 90)
+    found = table(rng.integers(0, 2, 90), rng.integers(0, 2, 90), start, start + rng.uniform(0.5, 6, 90),
+                  rng.uniform(0.01, 1, 90))
+    soft = soft_nms(found, sigma, least, most)
+    expected = {}
+    for _, group in found.groupby(["video", "label"]):
+        kept, lost = as_released(group, sigma, least, most)
+        assert len(lost) <= 1
+        expected |= dict(kept) | lost
+    assert soft["score"].to_dict() == pytest.approx(dict(sorted(expected.items())))
+    assert len(soft) < len(found) and soft["score"].min() >= least
+    assert soft.groupby(["video", "label"]).size().max() <= most
+
+
+def test_what_soft_nms_leaves_out_in_closed_form():
+    three = events((0, 0, 0, 10, 0.9), (0, 0, 0, 10, 0.8), (0, 0, 20, 30, 0.001))  # tIoU 1: exp(−10) of 0.8 is left
+    assert soft_nms(three, 0.1, 0.001)["score"].tolist() == [0.9, 0.001]
+    assert soft_nms(three, 0.1, most=1)["score"].tolist() == [0.9]
+    assert len(soft_nms(three, 0.1)) == 3, "by default nothing"
+
+
+def test_fused_streams_in_closed_form():
+    """First segments [10, 20] and [12, 16]; the second stage moves starts by −1 and 0 halves, ends by 0 and 1."""
+    rgb = np.array([[[[1.0, 10, 20, 0]], [[2.0, 5, 20, 1]]]])
+    flow = np.array([[[[3.0, 12, 16, 4]], [[0.0, 12, 18, 3]]]])
+    both = fused(rgb, flow)
+    assert both[0, 0, 0].tolist() == [2, 11, 18, 2], "means"
+    assert both[0, 1, 0].tolist() == [1, 11 - 0.5 * 3.5, 18 + 0.5 * 3.5, 2], "halves of the mean segment's 7"
+    assert np.allclose(fused(rgb, rgb), rgb) and np.allclose(fused(rgb, flow), fused(flow, rgb))
+    assert fused(rgb[:, :1], flow[:, :1]).tolist() == [[[[2, 11, 18, 2]]]]
+    with pytest.raises(ValueError, match="differ in shape"):
+        fused(rgb, flow[:, :1])
+
+
 def test_tiou_broadcasts_and_survives_length_zero():
     grid = tiou(np.array([[[0.0, 4]], [[2, 2]]]), np.array([[0.0, 2], [2, 2], [9, 10]]))
     assert grid.tolist() == [[0.5, 0, 0], [0, 0, 0]]
@@ -269,6 +322,8 @@ def test_decoding_suppresses_across_windows_and_keeps_the_surest():
     found = decode(outputs, [window("a", 0), window("a", 32)], 4.0, sigma=0.5)
     assert len(found) == 6 and found["score"][1] == pytest.approx(found["score"][0] * math.exp(-2), rel=0.2)
     assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0, most=2)) == 2
+    assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0, most=None, each=1)) == 1
+    assert len(decode(outputs, [window("a", 0), window("a", 32)], 4.0, sigma=0.01, least=0.1)) == 1
     with pytest.raises(ValueError, match="2 outputs of 1 windows"):
         decode(outputs, [window("a", 0)], 4.0)
 
