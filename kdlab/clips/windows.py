@@ -149,7 +149,8 @@ def all_annotated(data):
 class WindowBatches(ClipBatches):
     """Batches of :class:`VideoWindow` through :class:`Windows`; ``views`` are read :class:`AtRate` by themselves. Of a
     video shorter than a window the last frame stays on. ``labels (B, N, 3)`` are start and end in steps of the window,
-    and class: −2 for a segment to be left out of the loss; rows of −1 fill up."""
+    and class: −2 for a segment to be left out of the loss; rows of −1 fill up. Of ``dense`` windows a row of class −2
+    that ends at 0, before all that is seen, tells how long the video's shortest action is."""
 
     def __post_init__(self):
         self.views = {name: view if isinstance(view, AtRate) else AtRate(view, self.window.rate)
@@ -175,6 +176,8 @@ class WindowBatches(ClipBatches):
             seen = times.clip(0, min(self.window.frames, count - first))
             part = (seen[1] - seen[0]) / (times[1] - times[0])
             rows = np.stack([*seen, np.where(part >= 0.5, label, IGNORED)], 1)[part > 0]
+            if self.window.dense:
+                rows = np.vstack([rows, [(times[0] - times[1]).max(), 0, IGNORED]])
             tables.append(torch.from_numpy(rows).float())
         nothing = torch.full((1, 3), float(PADDING))  # pads to a row where no window has a segment
         labels = pad_sequence([*tables, nothing], batch_first=True, padding_value=PADDING)[:-1]

@@ -79,6 +79,8 @@ def test_dense_windows_are_for_training_alone_and_show_a_whole_action(catalogue,
     some = batches(video, dense)
     firsts = [some.training(list(range(len(found))), seeded(0, k)).labels[0, 0, 0].item() for k in range(5)]
     assert firsts == [pytest.approx(3.0)] * 5, "never off"
+    (labels,) = (batch.labels for batch in some.evaluation())
+    assert all([-4.0, 0.0, -2.0] in table(rows) for rows in labels), "the video's shortest action has 0.8 s"
     with pytest.raises(CatalogueError, match="no window of 16 steps at 5 a second shows a whole action.*dense=0"):
         windows(catalogue((2.0, 8.0, 0)), "train", dense)
 

@@ -7,7 +7,8 @@ several the shortest, with all its classes where a segment is annotated under tw
     L = [ Σ focal(z, y)  +  Σ⁺ (1 − IoU*(p, s))  +  w₁ Σ⁺ |p − s| / |s|  +  w_q Σ⁺ BCE(q, tIoU(p, s)) ] / N
 
 over all priors and (⁺) over those that learn a segment s; p is the predicted segment, IoU* generalised IoU. The second
-stage learns where the first has a tIoU of at least 0.5.
+stage learns where the first has a tIoU of at least 0.5. Of detectors with maps of boundaries
+(:mod:`kdlab.papers.generative.boundaries`), starts and ends are learnt from these maps, too, and from spliced windows.
 
 GenKD is as in :mod:`kdlab.papers.generative.method`, with the sum L_det of these in the place of the class loss, and
 each term summed over the taps i:
@@ -19,7 +20,7 @@ F_i are the features as the backbone gives them: the released code has overwritt
 to pass 2. L_bg asks the detector to see nothing in ``F ⊙ (1 − λ)``; b = 0 leaves it out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -27,6 +28,8 @@ from torch.nn import functional as F
 
 from kdlab.clips.windows import IGNORED
 from kdlab.distill.method import CrossEntropy, weighed
+from kdlab.layers import Outputs, features, outputs
+from kdlab.papers.generative.boundaries import boundary_loss, boundary_targets, spliced, triplet_loss
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, attending
 from kdlab.system.values import not_negative
 
@@ -86,26 +89,71 @@ def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Te
     return terms
 
 
+#: The maps of boundaries, and how much each counts beside the first (released: 1, and 0.1 for each of two branches).
+_MAPS = {"net.moments": 1.0, "net.ends": 0.1}
+
+
 @dataclass(frozen=True)
 class Detection(CrossEntropy):
-    """Labelled segments alone: ``batch.labels (B, N, 3)`` as of :class:`kdlab.clips.windows.WindowBatches`. ``l1`` and
-    ``quality`` are the weights w₁ and w_q."""
+    """Labelled segments alone: ``batch.labels (B, N, 3)`` as of :class:`kdlab.clips.windows.WindowBatches`. ``tiou``,
+    ``l1`` (w₁) and ``quality`` (w_q) are weights of the module's L.
+
+    ``boundary`` weighs what ``Detector(boundaries=True)`` learns of where starts and ends are, and ``splice`` what it
+    learns from windows of which an action is cut in two; 0 leaves them out. AFSD's code has 10, 10, 1, 1 and 0.1.
+    """
 
     l1: float = 1.0
     quality: float = 1.0
+    tiou: float = field(default=1.0, metadata={"unsaid": 1.0})
+    boundary: float = field(default=0.0, metadata={"unsaid": 0.0})
+    splice: float = field(default=0.0, metadata={"unsaid": 0.0})
 
     def __post_init__(self):
-        not_negative(l1=self.l1, quality=self.quality)
+        not_negative(l1=self.l1, quality=self.quality, tiou=self.tiou, boundary=self.boundary, splice=self.splice)
 
-    def weights(self, output: torch.Tensor, priors: torch.Tensor, labels: torch.Tensor) -> dict[str, tuple]:
-        """:func:`detection_terms`, each with its weight."""
-        weights = {"focal": 1.0, "tiou": 1.0, "l1": self.l1, "quality": self.quality}
-        return {name: (weights[name], term) for name, term in detection_terms(output, priors, labels).items()}
+    def parts(self, nets) -> dict[str, list[str]]:
+        """Raises ``ValueError`` where there are no maps to teach."""
+        if self.maps and not any(hasattr(module, "moments") for module in nets["student"].modules()):
+            raise ValueError(f"boundary={self.boundary:g} and splice={self.splice:g} teach maps that this detector has "
+                             "not: make it as Detector(refine=True, boundaries=True)")
+        return super().parts(nets)
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """The layers whose maps are taught; none by default."""
+        return tuple(_MAPS) if self.boundary or self.splice else ()
+
+    def weights(self, net: nn.Module, out: Outputs, labels: torch.Tensor) -> dict[str, tuple[float, torch.Tensor]]:
+        """:func:`detection_terms` and the boundaries', each with its weight; ``out`` is what ``net`` and its
+        :attr:`maps` answer."""
+        weights = {"focal": 1.0, "tiou": self.tiou, "l1": self.l1, "quality": self.quality}
+        terms = {name: (weights[name], term) for name, term in detection_terms(out.logits, net.priors, labels).items()}
+        if self.boundary:
+            targets = boundary_targets(labels, net.spec.steps)
+            loss = sum(share * boundary_loss(out.taps[name], targets) for name, share in _MAPS.items())
+            terms["boundary"] = self.boundary, loss
+        return terms
+
+    def spliced(self, student: nn.Module, net: nn.Module, batch, more: tuple[str, ...] = ()):
+        """The loss of spliced windows; what the layers ``more`` answer to them; their frames' order, and which they
+        are, as :func:`kdlab.papers.generative.boundaries.spliced` gives them. ``net`` is ``student``'s detector."""
+        order, pieces, done = spliced(batch.labels, net.spec.steps)
+        taps = outputs(student, _in_order(batch.views["student"], order), (*self.maps, *more)).taps
+        loss = sum(share * triplet_loss(taps[name], pieces, done, net.spec.steps) for name, share in _MAPS.items())
+        return loss, [taps[name] for name in more], order, done
 
     def losses(self, nets, batch, progress):
-        """Yield the loss of the student on its view, with its four terms beside it."""
+        """Yield the loss of the student on its view, with its terms beside it."""
         student = nets["student"]
-        yield "net", *weighed(self.weights(student(batch.views["student"]), student.net.priors, batch.labels))
+        terms = self.weights(student.net, outputs(student, batch.views["student"], self.maps), batch.labels)
+        if self.splice:
+            terms["splice"] = self.splice, self.spliced(student, student.net, batch)[0]
+        yield "net", *weighed(terms)
+
+
+def _in_order(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    """Video ``(B, C, T, H, W)`` with its frames in ``order (B, T)``."""
+    return torch.stack([clip[:, its] for clip, its in zip(x, order, strict=True)])
 
 
 class _OfDetectors:
@@ -115,16 +163,38 @@ class _OfDetectors:
         super().__post_init__()
         not_negative(background=self.background)
 
-    def _task(self, student: nn.Module, answers: torch.Tensor, labels: torch.Tensor):
-        return self.detection.weights(answers, attending(student).priors, labels)
+    def parts(self, nets) -> dict[str, list[str]]:
+        """As of the two that this is made of."""
+        self.detection.parts(nets)
+        return super().parts(nets)
 
-    def _background(self, student: nn.Module, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
-        if not self.background:
-            return {}
+    @property
+    def task_taps(self) -> tuple[str, ...]:
+        return self.detection.maps
+
+    def _task(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
+        return self.detection.weights(attending(student), out, labels)
+
+    def _more(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
+        student, terms = nets["student"], {}
         bare = attending(student)
-        logits = bare.detect(bare.gated(features, [1 - where for where in attention]))[..., :-3]
-        loss = focal_loss(logits, torch.zeros_like(logits)).sum() / len(logits)
-        return {"background": (self.background, loss)}
+        if self.background:
+            logits = bare.detect(bare.gated(features, [1 - where for where in attention]))[..., :-3]
+            terms["background"] = self.background, focal_loss(logits, torch.zeros_like(logits)).sum() / len(logits)
+        return terms | (self._spliced(nets, batch, bare) if self.detection.splice else {})
+
+    def _spliced(self, nets, batch, bare: nn.Module) -> dict[str, tuple[float, torch.Tensor]]:
+        """Of spliced windows the loss, and, as released, β times how far attention is from the teacher's."""
+        names = bare.taps[len(bare.taps) // 2 :] if self.beta else ()
+        loss, attention, order, done = self.detection.spliced(nets["student"], bare, batch, names)
+        terms = {"splice": (self.detection.splice, loss)}
+        if self.beta:
+            with torch.no_grad():
+                names = attending(nets["teacher"]).taps[len(names) :]
+                theirs = features(nets["teacher"], _in_order(batch.views["teacher"], order), names).values()
+            apart = sum((a - b).square().flatten(1).mean(1) for a, b in zip(attention, theirs, strict=True))
+            terms["spliced_attention"] = self.beta, (apart * done).sum() / done.sum().clamp_min(1)
+        return terms
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ The backbone's features at some layers (*taps*), averaged over space, are the fi
 convolutions of stride 2 add coarser ones, and each level is told what the coarser one above it sees. Heads that all
 levels share say at every place of every level (a *prior*) which classes, how far to the action's start and end, and how
 well that will fit (quality, the expected tIoU). With ``refine`` a second stage corrects the first: it sees the largest
-activations around both ends of each answer, in the finest level. Unlike AFSD, space is averaged and not convolved,
-classes are sigmoids (an action can have two names), one branch refines and not two, without extra boundary losses.
-A ``gated`` one sees its taps through GenKD's attention, with a CVAE for each (docs/methods.md, 2.3).
+activations around both ends of each answer, in the finest level and, with ``boundaries``, step by step, too. Unlike
+AFSD, space is averaged and not convolved, classes are sigmoids (an action can have two names), one branch refines and
+not two. A ``gated`` one sees its taps through GenKD's attention, with a CVAE for each (docs/methods.md, 2.3).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from kdlab.layers import outputs, trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights
+from kdlab.papers.generative.boundaries import pooled_ends
 from kdlab.papers.generative.nets import CVAE, Attention, CVAEs, normed_gate
 from kdlab.system.values import whole
 
@@ -26,7 +27,8 @@ from kdlab.system.values import whole
 class Detector:
     """A detector on the network ``of``, whose layers ``taps`` give features ``(B, C, T, h, w)``, finest first. It sees
     ``steps`` frames; the ``levels`` of its pyramid have ``width`` channels. With ``gated``, the pixels of its square
-    windows, each tap is under attention."""
+    windows, each tap is under attention. With ``boundaries`` the second stage has a map of starts and ends for each
+    step, which :class:`kdlab.papers.generative.detection_method.Detection` can teach."""
 
     of: TinyR2Plus1D = TinyR2Plus1D()
     taps: tuple[str, ...] = ("stages.2", "stages.3")
@@ -35,12 +37,20 @@ class Detector:
     width: int = 64
     refine: bool = False
     gated: int = 0
+    boundaries: bool = field(default=False, metadata={"unsaid": False})
 
     def __post_init__(self):
         whole(1, steps=self.steps, levels=self.levels, width=self.width)
         whole(0, gated=self.gated)
         if not 1 <= len(self.taps) <= self.levels or self.width % 8:
             raise ValueError(f"a detector needs a tap, a level for each tap, and a width in eights, got {self}")
+        if self.boundaries and not self.refine:
+            raise ValueError("boundaries are those of the second stage: give refine=True, too")
+
+    @property
+    def channels(self) -> int:
+        """Those of the video that its backbone sees."""
+        return getattr(self.of, "channels", 3)
 
     @property
     def statistics(self) -> Statistics | None:
@@ -82,9 +92,12 @@ class DetectionNet(nn.Module):
         self.scales = nn.Parameter(torch.ones(spec.levels))
         nn.init.constant_(self.class_head.bias, -4.6)  # all begin at a probability of 0.01 (focal loss, 1708.02002)
         if spec.refine:
-            self.ends, self.join = _block(wide, 2 * wide, 1), _block(3 * wide, wide, 1)
+            self.ends, self.join = _block(wide, 2 * wide, 1), _block((3 + spec.boundaries) * wide, wide, 1)
             self.second_head = nn.Conv1d(wide, num_classes + 3, 1)
             nn.init.constant_(self.second_head.bias[:num_classes], -4.6)
+        if spec.boundaries:
+            self.moments = nn.Sequential(_block(wide, wide), _block(wide, wide), _block(wide, wide, 1))
+            self.at_moments = _block(wide, wide, 1)
         priors = torch.cat([(torch.arange(length) + 0.5) * spec.steps / length for length in lengths])
         self.register_buffer("priors", priors, persistent=False)
         self.shape = self._shapes(spec.gated) if spec.gated else ()
@@ -93,7 +106,7 @@ class DetectionNet(nn.Module):
 
     def _shapes(self, pixels: int) -> tuple[tuple[int, ...], ...]:
         """``(C, T', h, w)`` at the taps, which a black clip tells."""
-        black = torch.zeros(1, getattr(self.spec.of, "channels", 3), self.spec.steps, pixels, pixels)
+        black = torch.zeros(1, self.spec.channels, self.spec.steps, pixels, pixels)
         with torch.no_grad():
             return tuple(tuple(tap.shape[1:]) for tap in self.features(black))
 
@@ -148,26 +161,16 @@ class DetectionNet(nn.Module):
         return [normed_gate(m, its) for m, its in zip(maps, attention, strict=True)]
 
     def _refined(self, levels: list[torch.Tensor], first: torch.Tensor) -> torch.Tensor:
-        """The second answer ``(B, K + 3, P)`` to the ``first`` starts and ends ``(B, 2, P)``. As AFSD's, the region
-        around an end is a quarter of the segment inwards and a tenth outwards, at least a step."""
-        long = first[:, 1:] - first[:, :1]
-        inwards, outwards = (long / 4).clamp_min(1), (long / 10).clamp_min(1)
-        start, end = first.clamp(0, self.spec.steps).split(1, 1)
-        at_ends = self.ends(levels[0]).chunk(2, 1)
-        pooled = [_largest(at_ends[0], start - outwards, start + inwards, self.spec.steps),
-                  _largest(at_ends[1], end - inwards, end + outwards, self.spec.steps)]
-        again = self.second_head(self.join(torch.cat([torch.cat(levels, 2), *pooled], 1)))
+        """The second answer ``(B, K + 3, P)`` to the ``first`` starts and ends ``(B, 2, P)``."""
+        seen = pooled_ends(self.ends(levels[0]), first, self.spec.steps)
+        if self.spec.boundaries:
+            each_step = self.moments(F.interpolate(levels[0], self.spec.steps))
+            seen.append(self.at_moments(torch.cat(pooled_ends(each_step, first, self.spec.steps), 1)))
+        again = self.second_head(self.join(torch.cat([torch.cat(levels, 2), *seen], 1)))
         logits, moved, quality = again.split([again.shape[1] - 3, 2, 1], 1)
-        return torch.cat([logits, first + moved * long / 2, quality], 1)
+        return torch.cat([logits, first + moved * (first[:, 1:] - first[:, :1]) / 2, quality], 1)
 
 
 def _block(channels_in: int, channels: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv1d(channels_in, channels, kernel, stride, kernel // 2, bias=False)
     return nn.Sequential(convolution, nn.GroupNorm(8, channels), nn.ReLU())
-
-
-def _largest(level: torch.Tensor, low: torch.Tensor, high: torch.Tensor, steps: int) -> torch.Tensor:
-    """The maximum of ``level (B, C, T)`` over the places that touch [low, high], each ``(B, 1, P)``: ``(B, C, P)``."""
-    edges = torch.linspace(0, steps, level.shape[2] + 1, device=level.device)
-    outside = (edges[:-1] >= high.mT) | (edges[1:] <= low.mT)
-    return level[:, :, None].masked_fill(outside[:, None], -torch.inf).amax(3)

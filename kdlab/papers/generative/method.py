@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.distill.method import weighed
-from kdlab.layers import at_random, features, outputs
+from kdlab.layers import Outputs, at_random, features, outputs
 from kdlab.papers.generative.nets import CVAEs, read_cvae
 from kdlab.system.values import alike, fraction, not_negative, one_of, whole
 
@@ -152,9 +152,9 @@ class FeatureRepresentation:
     def _second(self, nets, batch, progress) -> dict[str, tuple[float, torch.Tensor]]:
         """Weights and terms of pass 2, each of the last two summed over the taps."""
         names = attending(nets["student"]).taps
-        out = outputs(nets["student"], batch.views["student"], names)
+        out = outputs(nets["student"], batch.views["student"], (*names, *self.task_taps))
         seen, attention = _tap_by_tap(names, out.taps)
-        terms = self._task(nets["student"], out.logits, batch.labels)
+        terms = self._task(nets["student"], out, batch.labels)
         if self.generative:
             bare = getattr(nets["cvae"], "module", nets["cvae"]).requires_grad_(False)
             cvaes = bare if isinstance(bare, CVAEs) else [bare]
@@ -169,13 +169,16 @@ class FeatureRepresentation:
                 names = attending(nets["teacher"]).taps[len(names) // 2 :]
                 theirs = list(features(nets["teacher"], batch.views["teacher"], names).values())
             terms["attention"] = self.beta, _summed(F.mse_loss, attention, theirs)
-        return terms | self._background(nets["student"], seen, attention)
+        return terms | self._more(nets, batch, seen, attention)
 
-    def _task(self, student: nn.Module, answers: torch.Tensor, labels: torch.Tensor):
+    #: Layers of which :meth:`_task` also wants to know what they give.
+    task_taps = ()
+
+    def _task(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
         """Weights and terms of what the network is for."""
-        return {"ce": (1.0, F.cross_entropy(answers, labels))}
+        return {"ce": (1.0, F.cross_entropy(out.logits, labels))}
 
-    def _background(self, student: nn.Module, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
+    def _more(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
         """What detection adds."""
         return {}
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights, build
-from kdlab.papers.generative.detector import Detector, _largest
+from kdlab.papers.generative.boundaries import largest
+from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.nets import Gated
 from kdlab.train.recipe import from_json, to_json
 
@@ -101,7 +102,7 @@ def test_the_largest_near_an_end():
     level, steps = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(1)), 16
     low = torch.tensor([[[-1.0, 3.9, 4.0, 15.0]], [[0.0, 7.0, 13.0, -1.6]]])
     high = torch.tensor([[[1.0, 4.1, 6.0, 17.6]], [[16.0, 7.5, 16.0, 1.0]]])
-    found = _largest(level, low, high, steps)
+    found = largest(level, low, high, steps)
     for b in range(2):
         for p in range(4):
             cells = [i for i in range(8) if 2 * i < high[b, 0, p] and 2 * i + 2 > low[b, 0, p]]
