@@ -59,5 +59,6 @@ _paper("progressive", "progressive.paper_size", "folders ucf101, hmdb51, transco
 _paper("generative", "generative.paper_size", "folders ucf101, hmdb51",
        "GenKD on UCF-101 and HMDB-51, RGB and flow, with its controls",
        _weights("I3D's checkpoint for the teacher", "stream", ("rgb", "flow")), _FLOW)
-_paper("detection", "generative.detection_paper_size", "folder thumos14", "GenKD on THUMOS14's untrimmed videos",
-       _weights("I3D's checkpoint for the teacher"))
+_paper("detection", "generative.detection_paper_size", "folder thumos14",
+       "GenKD on THUMOS14's untrimmed videos, RGB and flow",
+       _weights("I3D's checkpoint for the teacher", "stream", ("rgb", "flow")), _FLOW)

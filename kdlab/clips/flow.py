@@ -101,7 +101,11 @@ class FlowFiles(Streamed):
         if not both[0] or len(both[0]) != len(both[1]):
             raise FileNotFoundError(f"{place} has {len(both[0])} pictures {self.x} and {len(both[1])} {self.y}: put "
                                     f"the flow of {path} there, a pair of pictures for each two frames")
-        for row in range(len(both[0]) + 1) if indices is None else np.asarray(indices).tolist():
+        rows = list(range(len(both[0]) + 1)) if indices is None else np.asarray(indices).tolist()
+        if max(rows, default=0) > len(both[0]):
+            raise FileNotFoundError(f"{place} has {len(both[0])} pictures {self.x}, too few for frame {max(rows)} of "
+                                    f"{path}: extract the flow of the whole video, a pair for each two frames")
+        for row in rows:
             yield np.stack([_grey(files[max(row - 1, 0)]) for files in both], -1)
 
 

@@ -124,7 +124,7 @@ class PaperSet:
     """A data set of the paper: its ``folder`` in the data root, and what its lists are known to name.
 
     ``clips`` are those of each split's list of training clips, from which validation is carved; where they are
-    ``untrimmed`` videos one trains on windows of them. ``published`` says who reports what, in percent.
+    untrimmed videos, one trains on so many ``windows`` of them. ``published`` says who reports what, in percent.
     """
 
     title: str
@@ -133,7 +133,7 @@ class PaperSet:
     clips: tuple[int, ...]
     published: tuple[str, ...]
     splits: tuple[str, ...] = ("1", "2", "3")
-    untrimmed: bool = False
+    windows: int = 0
 
 
 @dataclass(frozen=True)
@@ -185,8 +185,8 @@ class Paper:
             if not isinstance(there, str):
                 recipe = next(iter(made.values()))
                 clips = [len(recipe.window.batches(one, "train", recipe.views()).records) for one in there]
-            elif which.untrimmed:
-                clips = [1000]
+            elif which.windows:
+                clips = [round((1 - VAL_SHARE) * which.windows)]
             table = self._table(which, made, clips, 3.6e15 * tflops * share)
             lines += [
                 f"{which.title}: {about.clips}",
