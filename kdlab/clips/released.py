@@ -135,7 +135,8 @@ def hmdb51(root: Path | str, split: str = "1", expected: Counts | None = None) -
 
 
 def coviar(root: Path | str, name: str, split: str = "1", expected: Counts | None = None) -> Catalogue:
-    """CoViAR's lists for ``name`` = ``ucf101`` or ``hmdb51``; their order of classes is not the data set's own."""
+    """CoViAR's lists for ``name`` = ``ucf101`` or ``hmdb51``; their order of classes is not the data set's own. Where
+    there is a folder ``mpeg4_videos``, the clips are in it; its scripts leave the originals beside it."""
     hmdb = name == "hmdb51"
     expected = expected or published(HMDB_COUNTS if hmdb else UCF_COUNTS, split)
     lists = near(root, f"datalists/{name}_split{split}_train.txt").parent
@@ -145,7 +146,10 @@ def coviar(root: Path | str, name: str, split: str = "1", expected: Counts | Non
                for part, lines in rows.items() for where, (clip, word, number) in lines]
     note = "The order of the classes is CoViAR's: never mix its class numbers with those of the released set."
     title = "HMDB-51" if hmdb else "UCF-101"
-    return finish(f"{title} (CoViAR)", root, index.values(), records, expected, (note, *[_HMDB_NOTE] * hmdb))
+    made = (Path(root).expanduser() / place for place in ("mpeg4_videos", f"{name}/mpeg4_videos"))
+    inside = next((place for place in made if place.is_dir()), None)
+    return finish(f"{title} (CoViAR)", root, index.values(), records, expected, (note, *[_HMDB_NOTE] * hmdb),
+                  inside=inside)
 
 
 def thumos14(root: Path | str, split: str = "csv", expected: Counts | None = None) -> Catalogue:
@@ -212,8 +216,9 @@ def seen_sources(catalogue: Catalogue) -> frozenset[str]:
 # --- what the readers share ----------------------------------------------------------------------------------------
 
 def finish(name: str, root: Path | str, classes: Iterable[str], records: list[ClipRecord], expected: Counts | None,
-           notes: Iterable[str] = (), declared: bool = True) -> Catalogue:
-    """The catalogue of ``records``, whose paths are still relative, when counts and files are as they should be."""
+           notes: Iterable[str] = (), declared: bool = True, inside: Path | None = None) -> Catalogue:
+    """The catalogue of ``records``, whose paths are still relative, when counts and files are as they should be; the
+    files are looked for in ``root``, or only ``inside`` a folder of it."""
     classes, root = tuple(classes), Path(root).expanduser()
     check_counts(f"{root} ({name})", Counter(record.split for record in records), expected)
     first: dict[str, str] = {}
@@ -221,12 +226,12 @@ def finish(name: str, root: Path | str, classes: Iterable[str], records: list[Cl
         if (before := first.setdefault(record.id, record.where)) != record.where:
             raise CatalogueError(f"{record.where}: {record.id} stands in {before} already. Take the lists as released.")
     used = [record for record in records if record.split in ("train", "test")]
-    used, more = with_splits(_located(root, used), classes, declared)
+    used, more = with_splits(_located(root, used, inside or root), classes, declared)
     return Catalogue(name, root, classes, used, (*notes, *more))
 
 
-def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
-    """The records with the paths of their files, up to two folders below ``root``.
+def _located(root: Path, records: list[ClipRecord], inside: Path) -> list[ClipRecord]:
+    """The records of the data set in ``root`` with the paths of their files, up to two folders below ``inside``.
 
     The file type may differ from the list's (ARID's lists say .avi and the download is .mp4, CoViAR makes .mp4 of
     .avi), and so may the case of a folder (HandstandPushups).
@@ -234,7 +239,7 @@ def _located(root: Path, records: list[ClipRecord]) -> list[ClipRecord]:
     keys = [f"{record.path.parent.name.casefold()}/{record.path.stem}" for record in records]
     wanted, folders = set(keys), {key.split("/")[0] for key in keys}
     there: dict[str, Path] = {}
-    for base in (root, *sorted(root.glob("*/")), *sorted(root.glob("*/*/"))):
+    for base in (inside, *sorted(inside.glob("*/")), *sorted(inside.glob("*/*/"))):
         here = [(folder.name.casefold(), folder) for folder in base.glob("*/")] + [("", base)]
         for name, file in ((name, file) for name, folder in here if name in folders for file in folder.iterdir()):
             key = f"{name}/{file.stem}"
@@ -273,6 +278,8 @@ def _checked_index(rows: list[tuple[str, str, str]], first: int) -> dict[str, st
     """Class number → name, in the order of the numbers, which must run from ``first`` without a gap."""
     index, numbers = {}, {}
     for where, number, name in rows:
+        if not number.isdecimal():
+            raise CatalogueError(f"{where}: {number!r} is no class number. Take the list as it was released.")
         if index.setdefault(number, name) != name or numbers.setdefault(name, number) != number:
             raise CatalogueError(f"{where}: class {number} {name} contradicts a row above. Take the list as released.")
     order = [str(number) for number in range(first, first + len(index))]

@@ -449,6 +449,38 @@ def test_coviar_keeps_its_own_order_of_classes(tmp_path):
         coviar(tmp_path, "hmdb51", expected={})
 
 
+def test_coviars_folders_open_as_its_scripts_leave_them(tmp_path):
+    """``data/datalists`` beside ``data/hmdb51``, in which the originals lie next to the re-encoded clips."""
+    expected = coviar_tree(tmp_path)
+    for part in ("train", "test"):
+        for line in (tmp_path / f"datalists/hmdb51_split1_{part}.txt").read_text().splitlines():
+            touch(tmp_path, f"hmdb51/videos/{line.split()[0]}")
+    for root in (tmp_path, tmp_path / "hmdb51", tmp_path / "hmdb51/mpeg4_videos"):
+        catalogue = coviar(root, "hmdb51", expected=expected)
+        assert [r.path.parent.parent.name for r in catalogue.records] == 16 * ["mpeg4_videos"]
+    ids = {r.id for r in catalogue.records}
+    shutil.rmtree(tmp_path / "hmdb51/mpeg4_videos")
+    elsewhere = coviar(tmp_path / "hmdb51", "hmdb51", expected=expected)  # transcoded under a name of your own
+    assert {r.id for r in elsewhere.records} == ids
+
+
+@pytest.mark.parametrize(("line", "wrong", "message"), [
+    (2, "smile/s0_smile_u_nm_np1_ba_goo_0.avi smile zero", "row 3: 'zero' is no class number"),
+    (0, "smile/s0_smile_u_nm_np1_ba_goo_0.avi 0", "row 1: .* has 2 cells, expected 3"),
+    (1, "frown/s0_smile_u_nm_np1_ba_goo_0.avi smile 0", "row 2: the clip lies in the folder frown"),
+    (3, "smile/s9_smile_u_nm_np1_ba_goo_9.avi smile 0", r"1 of 16 listed clips are missing: .*train.txt, row 4\)"),
+    (4, "../smile/s0_smile_u_nm_np1_ba_goo_0.avi smile 0", "row 5: .* is an absolute path or leads upwards"),
+])
+def test_a_bad_line_of_coviars_lists_is_named(tmp_path, line, wrong, message):
+    expected = coviar_tree(tmp_path)
+    path = tmp_path / "datalists/hmdb51_split1_train.txt"
+    lines = path.read_text().splitlines()
+    write(path, [*lines[:line], wrong, *lines[line + 1 :]])
+    with pytest.raises((CatalogueError, FileNotFoundError), match=f"(hmdb51_split1_train.txt, )?{message}") as caught:
+        coviar(tmp_path, "hmdb51", expected=expected)
+    assert "hmdb51_split1_train.txt, row" in str(caught.value)
+
+
 def test_thumos_has_two_ground_truths_and_names_which(tmp_path):
     expected = thumos_tree(tmp_path)
     tables = thumos14(tmp_path, expected=expected)

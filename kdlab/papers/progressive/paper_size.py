@@ -15,6 +15,7 @@ from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.clips.segments import PaperSegments
+from kdlab.clips.splits import VAL_SHARE
 from kdlab.nets.compressed import CoViARNet
 from kdlab.nets.pretrained import Weights
 from kdlab.night import Night
@@ -48,6 +49,8 @@ CONDITIONS = ("ce_ic", "pkd", "pkd_iframe", "own_final")
 _OTHERWISE = ("Adam with eps 1e-3 and L2 decay (AdamW here); rates of 1, .1 (input) and .01 of the base (.1 for all"
               " layers); rates that fall by steps (a cosine); exits with rates by modality, at 256², on new crops in"
               " each epoch (one rate, 224², kept crops); colour jitter; up to 5 test segments")
+_LISTS = ("; all of a list to train on, but for its first line, which the reader loses"
+          f" ({VAL_SHARE:.0%}, whole groups, validate); each exit's best epoch on test (the last)")
 _SCALES = (1.0, 0.875, 0.75)
 #: CPU milliseconds, one core, to read and cut 3 frames of a clip at 340x256: measured on 20 clips of 36 to 89 frames.
 _READ_MS = {"residual": 9, "motion": 9, "iframe": 5}
@@ -112,6 +115,8 @@ def _special(which: PaperSet, root: Path, size: ExitRecipe, clips: list[int]) ->
     forward = sum(cost(backbone, which.classes).forward for backbone in size.backbones)
     return [
         f"  make       kdlab data transcode FOLDER --out {root / which.folder}; then put the lists there",
+        f"  or CoViAR's own: {root / which.folder / 'mpeg4_videos'}/<class>/….mp4, and there or beside {which.folder}"
+        f" datalists/{which.folder}_split{{1,2,3}}_{{train,test}}.txt",
         "  validation half of its clips calibrate, half validate; WISE trains nothing",
         f"  host       {max(seen) * mib / 1024:,.0f} GiB of memory for a split's features ({mib:.1f} MiB a clip,"
         f" draws of a training clip: {size.view.draws}), up to twice that while they are made",
@@ -146,5 +151,5 @@ def _rows(which: PaperSet, runs: dict[tuple[str, str], Run], size: ExitRecipe, s
             in scores(run, FAITHFUL_MIX[which.folder][int(split) - 1], costs, say).items()]
 
 
-PAPER = Paper("progressive", "3.6", SETS, recipes, _rows, ("way", "condition"), _OTHERWISE,
+PAPER = Paper("progressive", "3.6", SETS, recipes, _rows, ("way", "condition"), _OTHERWISE + _LISTS,
               fits=lambda catalogue: scan(catalogue.records[0].path), special=_special, example=_example)
