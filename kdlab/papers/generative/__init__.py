@@ -2,7 +2,7 @@
 
 To be read in this order: ``nets`` (the gates, and the CVAE that represents features) · ``method`` (phase 1, phase 2,
 two passes) · ``recipes`` · ``study`` · ``plots``; ``alignment`` asks where λ looks. Detection in untrimmed video:
-``detector``, ``detection_method``, ``detection_recipes``, ``detection_study``, ``detection_plots``. ``paper_size`` and
-``detection_paper_size``: the paper's data sets and hyper-parameters on a GPU. Formulas: docs/methods.md, 2; notebooks
-04 and 05.
+``boundaries``, ``detector``, ``detection_method``, ``detection_recipes``, ``detection_study``, ``detection_plots``.
+``paper_size`` and ``detection_paper_size``: the paper's data sets and hyper-parameters on a GPU. Formulas:
+docs/methods.md, 2; notebooks 04 and 05.
 """
