@@ -115,8 +115,8 @@ def _special(which: PaperSet, root: Path, size: ExitRecipe, clips: list[int]) ->
     forward = sum(cost(backbone, which.classes).forward for backbone in size.backbones)
     return [
         f"  make       kdlab data transcode FOLDER --out {root / which.folder}; then put the lists there",
-        f"  or CoViAR's own: {root / which.folder / 'mpeg4_videos'}/<class>/….mp4, and there or beside {which.folder}"
-        f" datalists/{which.folder}_split{{1,2,3}}_{{train,test}}.txt",
+        f"  or         as CoViAR leaves them: {which.folder}/mpeg4_videos/<class>/….mp4, and its lists"
+        f" datalists/{which.folder}_split{{1,2,3}}_{{train,test}}.txt there or beside {which.folder}",
         "  validation half of its clips calibrate, half validate; WISE trains nothing",
         f"  host       {max(seen) * mib / 1024:,.0f} GiB of memory for a split's features ({mib:.1f} MiB a clip,"
         f" draws of a training clip: {size.view.draws}), up to twice that while they are made",

@@ -121,6 +121,7 @@ def test_the_dry_run_tells_what_is_there_and_what_it_takes(root):
     train = len(MINIATURE.look(UCF_SET, root)[0].split("train"))
     assert f"1: {train} training clips" in text and re.search(rf" 4 +16 +{4 * (train // 16)} +3 × 28² ", text)
     for word in ("100 TFLOP/s × 0.35", "kdlab data transcode", str(root / "hmdb51"), "ucfTrainTestlist/classInd.txt",
+                 "hmdb51/mpeg4_videos/<class>",
                  "GiB", "not reproduced: Adam with eps 1e-3"):
         assert word in text
     assert not paths.runs_dir().exists()
