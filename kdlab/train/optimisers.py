@@ -95,7 +95,8 @@ def _on_plateau(lr: float, patience: int, losses: tuple[float, ...]) -> float:
     return bearer.param_groups[0]["lr"]
 
 
-def optimiser_for(settings, key: str, weights: Iterable[tuple[str, nn.Parameter]], fused: bool) -> torch.optim.Optimizer:
+def optimiser_for(settings, key: str, weights: Iterable[tuple[str, nn.Parameter]],
+                  fused: bool) -> torch.optim.Optimizer:
     """The method's optimiser ``key`` over named ``weights``, as ``settings`` (``kdlab.train.loop.Settings``) say.
 
     A group with a ``share`` has that part of :func:`learning_rate`. ``fused``: one pass over weights and moments.
