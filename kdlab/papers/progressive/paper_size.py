@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from kdlab import paths
 from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
@@ -129,10 +130,12 @@ def _special(which: PaperSet, root: Path, size: ExitRecipe, clips: list[int]) ->
     return [
         f"  make       kdlab data transcode FOLDER --out {root / which.folder}; then put the lists there",
         "  validation half of its clips calibrate, half validate; WISE trains nothing",
-        f"  host       {max(seen) * mib / 1024:,.0f} GiB of memory for a split's features ({mib:.1f} MiB a clip,"
-        f" draws of a training clip: {size.view.draws}), up to twice that while they are made",
-        f"  CPU time   {read * sum(clips) / 3.6e6:,.0f} h a seed to read clips, in the loop's own thread, and"
-        f" {sum(seen) * forward / 40e9 / 3600:,.0f} h for features (one core, 40 GMACs/s)"]
+        f"  host       {max(seen) * mib / 1024:,.0f} GiB of features for a split ({mib:.1f} MiB a clip, draws of a"
+        f" training clip: {size.view.draws}); where that exceeds KDLAB_MEMORY_GB ({paths.memory_bytes() / 1e9:.3g})"
+        f" they lie in {paths.cache_dir()}",
+        f"  CPU time   {read * sum(clips) / 3.6e6:,.0f} h a seed to read clips beyond KDLAB_CACHE_GB, by four threads"
+        f" ahead of a GPU, and {sum(seen) * forward / 40e9 / 3600:,.0f} h for features (one core, 40 GMACs/s; on a GPU"
+        f" {2 * sum(seen) * forward / (140e12 * 3600):.1g})"]
 
 
 def scores(run: Run, mix: tuple[float, float, float], costs: np.ndarray, say=print) -> dict[str, float]:

@@ -169,7 +169,7 @@ def test_without_data_the_command_tells_the_papers_costs(tmp_path, command):
     maps = 3 * sum(c * s * s for widths in ((64, 128, 256), (64, 128, 256), (256, 512, 1024))
                    for c, s in zip(widths, (56, 28, 14), strict=True))
     seen = (7699 + 9624 + 3696) * 2 * maps  # the largest split, its training clips once more, two bytes a number
-    assert f"{seen / 2**30:,.0f} GiB of memory" in out
+    assert f"{seen / 2**30:,.0f} GiB of features for a split" in out
     for published in ("5.87", "92.77", "11.42", "68.50", "60.31"):
         assert published in out
     assert call("--weights", "motion", str(tmp_path / "none.pth"))[0] == 2
