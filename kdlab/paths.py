@@ -47,7 +47,17 @@ def cache_bytes() -> int:
 
     Raises :class:`PlaceError` for what is no size.
     """
-    value = os.environ.get("KDLAB_CACHE_GB")
+    return _gigabytes("KDLAB_CACHE_GB")
+
+
+def memory_bytes() -> int:
+    """How much features of frozen networks may take in memory before they lie on the disk: ``$KDLAB_MEMORY_GB`` (10⁹
+    bytes), else 8 GiB. Raises :class:`PlaceError` for what is no size."""
+    return _gigabytes("KDLAB_MEMORY_GB")
+
+
+def _gigabytes(variable: str) -> int:
+    value = os.environ.get(variable)
     if not value:
         return 8 * 2**30
     try:
@@ -55,7 +65,7 @@ def cache_bytes() -> int:
     except ValueError:
         size = -1.0
     if not 0 <= size < math.inf:
-        raise PlaceError(f"KDLAB_CACHE_GB={value!r} is no size: write a number of gigabytes, such as 40, or unset it")
+        raise PlaceError(f"{variable}={value!r} is no size: write a number of gigabytes, such as 40, or unset it")
     return round(size * 1e9)
 
 

@@ -114,8 +114,9 @@ class Method(Protocol):
 
     @abstractmethod
     def parts(self, nets: dict[str, nn.Module]) -> dict[str, list[str]]:
-        """Optimiser → names of the networks it trains (AdamW, all at the settings' rate); every other is frozen and in
-        eval mode. ``nets`` has ``student``, with a teacher ``teacher``, and those of :meth:`extra_nets`."""
+        """Optimiser → names of the networks it trains (AdamW at the settings' rate, or by the rule that their
+        ``as_released`` has for that name); every other is frozen and in eval mode. ``nets`` has ``student``, with a
+        teacher ``teacher``, and those of :meth:`extra_nets`."""
 
     @abstractmethod
     def losses(self, nets: dict[str, nn.Module], batch, progress) -> Iterator[tuple[str, torch.Tensor, dict]]:

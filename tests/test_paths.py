@@ -67,6 +67,8 @@ def test_evidence_elsewhere_is_not_the_committed_one(clone, monkeypatch):
 
 def test_the_size_of_the_cache_is_a_variable(tmp_path, monkeypatch):
     monkeypatch.delenv("KDLAB_CACHE_GB", raising=False)
+    monkeypatch.setenv("KDLAB_MEMORY_GB", "0.25")
+    assert paths.memory_bytes() == 250 * 10**6
     assert paths.cache_bytes() == 8 * 2**30 == FrameCache(tmp_path).limit_bytes
     for value, size in (("40", 40 * 10**9), ("0.5", 5 * 10**8), ("0", 0)):
         monkeypatch.setenv("KDLAB_CACHE_GB", value)

@@ -29,7 +29,7 @@ _IN_RUN = re.compile(r"(weights|checkpoint|end|ce-[\d.e-]+)\.safetensors|(histor
                      r"(run|begun|enhancer|passing|flatness-[\d.e-]+)\.json(\.lock)?|"
                      r"\.tmp\w{6}")  # the last is what safetensors writes to
 #: Sub-folders of the cache and what kdlab calls the files in them.
-_CACHED = {"frames": re.compile(r"[0-9a-f]{32}\.npy|\.[0-9a-f]{32}\.(npy\.\d+-)?[0-9a-f]+\.tmp"),
+_CACHED = {"frames": re.compile(r"[0-9a-f]{32}\.(npy|shape)|\.[0-9a-f]{32}\.(npy\.\d+-)?[0-9a-f]+\.tmp"),
            "damaged": re.compile(r"[0-9a-f]{16,64}\.json"), "contents": re.compile(r"[0-9a-f]{32}\.json")}
 
 

@@ -35,6 +35,7 @@ VARIABLES = {
     "KDLAB_FIGURES": "tables, predictions and pictures of studies",
     "KDLAB_HEADLESS": "1 prints progress as lines, quiet none",
     "KDLAB_LOGGER": "tensorboard, or module:function: what also hears of every epoch",
+    "KDLAB_MEMORY_GB": "how much features of frozen networks may take in memory, 8 where it is unset",
     "KDLAB_PROFILE": "smoke, demo or study",
     "KDLAB_REAL_CLIPS": "your own clips, for tests and notebooks",
     "KDLAB_RUNS": "trainings and executed notebooks",

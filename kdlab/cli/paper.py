@@ -26,12 +26,16 @@ def _paper(name: str, module: str, folders: str, about: str, *own) -> None:
         click.option("--dry-run", is_flag=True, help="Only say what is needed, what it costs, what it is compared to."),
         click.option("--data-root", type=_FILE, help=where),
         click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+        click.option("--precision", type=click.Choice(("bf16", "fp32")), default="bf16", show_default=True,
+                     help="Of all trainings; bf16 is refused where the hardware lacks it."),
         click.option("--tflops", type=click.FloatRange(1), default=400, show_default=True, help=rate),
     )
 
-    def go(dry_run: bool, data_root: Path | None, seed: int, tflops: float, **profile) -> None:
+    def go(dry_run: bool, data_root: Path | None, seed: int, precision: str, tflops: float, **profile) -> None:
+        from kdlab.papers.paper_size import in_precision
+
         found, root = import_module(f"kdlab.papers.{module}"), data_root or paths.real_clips() or paths.data_dir()
-        size = found.profile(**profile)
+        size = in_precision(found.profile(**profile), precision)
         if dry_run:
             return click.echo(found.PAPER.dry_run(root, size, tflops))
         click.echo(found.PAPER.run(root, size, seed, say=click.echo).round(2).to_string())
@@ -48,17 +52,18 @@ def _weights(what: str, each: str = "", among: tuple[str, ...] = ()):
     return click.option("--weights", type=kind, multiple=True, metavar=f"{each.upper()} FILE", help=words)
 
 
-_DRAWS = click.option("--draws", type=click.IntRange(1), default=1, help="Crops of a clip that exits see, in memory.")
+_RELEASED = click.option("--as-released", is_flag=True, help="Optimisers, rates and tests of the released code.")
+_DRAWS = click.option("--draws", type=click.IntRange(1), default=1, help="Crops of a clip that exits see, kept.")
 _FLOW = click.option("--flow", "flow_folder", type=_FOLDER, help="Folder of flow pictures, one a set; else computed.")
 _paper("dual_light", "dual_light.paper_size", "folders arid, arid15, dark48",
        "DL-KDD on ARID v1.0, ARID v1.5 and Dark-48, with its controls",
-       _weights("Checkpoint of R(2+1)D-34 (IG-65M)"))
+       _weights("Checkpoint of R(2+1)D-34 (IG-65M)"), _RELEASED)
 _paper("progressive", "progressive.paper_size", "folders ucf101, hmdb51, transcoded",
        "PKD and WISE on UCF-101 and HMDB-51, with their controls",
-       _weights("CoViAR's checkpoint", "modality", ("residual", "motion", "iframe")), _DRAWS)
+       _weights("CoViAR's checkpoint", "modality", ("residual", "motion", "iframe")), _DRAWS, _RELEASED)
 _paper("generative", "generative.paper_size", "folders ucf101, hmdb51",
        "GenKD on UCF-101 and HMDB-51, RGB and flow, with its controls",
-       _weights("I3D's checkpoint for the teacher", "stream", ("rgb", "flow")), _FLOW)
+       _weights("I3D's checkpoint for the teacher", "stream", ("rgb", "flow")), _FLOW, _RELEASED)
 _paper("detection", "generative.detection_paper_size", "folder thumos14",
        "GenKD on THUMOS14's untrimmed videos, RGB and flow",
        _weights("I3D's checkpoint for the teacher", "stream", ("rgb", "flow")), _FLOW)

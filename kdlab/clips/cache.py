@@ -7,6 +7,7 @@ clips nor a long one take more memory.
 
 import hashlib
 import io
+import json
 import os
 import re
 import secrets
@@ -92,9 +93,10 @@ class FrameCache:
     ``tag`` names what ``read`` does (view and parameters): another ``read`` needs another tag. Without one, frames are
     those of the decoder that is chosen, and kept under its name.
 
-    Above ``limit_bytes`` (default: ``kdlab.paths.cache_bytes()``), and where the disk is full or read-only, nothing
-    more is written: one RuntimeWarning says so, and frames are decoded each time. Several processes may use one folder;
-    a damaged file in it is made again, and a clip whose size or modification time changes is read afresh.
+    Above ``limit_bytes`` (default: ``kdlab.paths.cache_bytes()``), and where the disk is full or read-only, no more
+    frames are written: one RuntimeWarning says so, and those asked for are decoded each time. How many a clip has stays
+    known, in a file of some bytes, so that no process decodes it whole for that again. Several processes may use one
+    folder; a damaged file in it is made again, and a clip whose size or modification time changes is read afresh.
     """
 
     def __init__(self, root: Path | str | None = None, limit_bytes: int | None = None):
@@ -119,7 +121,7 @@ class FrameCache:
         indices = frame_numbers(path, indices)
         name = _name(path, side, tag)
         entry = self._find(name)
-        if entry is None and not self._stopped:
+        if (entry is None or entry.file is None) and not self._stopped:
             entry = self._fill(name, read)
         stored = entry and _mapped(entry)
         if entry and entry.file and stored is None:  # gone or changed meanwhile
@@ -142,7 +144,7 @@ class FrameCache:
         entry = self._entries.get(name)
         if entry is None or entry.stamp != stamp:
             file = self._file(name, stamp)
-            stored = _stored(file)
+            stored = _stored(file) or _counted(file)
             if stored is None:
                 return None
             entry = self._entries[name] = _Entry(stamp, *stored)
@@ -166,7 +168,10 @@ class FrameCache:
                 self._used += self._write(draft.finish) or 0
         finally:
             draft.discard()
-        stored = _stored(draft.file) or ((length, *shape), None)
+        stored = _stored(draft.file)
+        if not stored:
+            stored = (length, *shape), None
+            _note(draft.file, stored[0])
         entry = self._entries[name] = _Entry(stamp, *stored)
         return entry
 
@@ -316,6 +321,23 @@ def _stored(file: Path) -> tuple[tuple[int, ...], Path, int, tuple[int, int]] | 
     except (OSError, ValueError):
         return None
     return shape, file, offset, state
+
+
+def _note(file: Path, shape: tuple[int, ...]) -> None:
+    """Tell other processes how many frames a clip has that are not kept in ``file``."""
+    with suppress(OSError):  # then it is counted again
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.with_suffix(".shape").write_bytes(_checked(0, shape, file) + json.dumps(shape).encode())
+
+
+def _counted(file: Path) -> tuple[tuple[int, ...], None] | None:
+    """What :func:`_note` wrote; None where nothing did, or where it is not whole and sound."""
+    with suppress(OSError, ValueError, TypeError):
+        content = file.with_suffix(".shape").read_bytes()
+        shape = tuple(json.loads(content[_CHECKSUM_BYTES:]))
+        if content[:_CHECKSUM_BYTES] == _checked(0, shape, file):
+            return shape, None
+    return None
 
 
 def _mapped(entry: _Entry) -> np.ndarray | None:

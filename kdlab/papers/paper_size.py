@@ -4,7 +4,7 @@ Each paper's ``paper_size`` names its data sets, its recipes and what is special
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from textwrap import indent
@@ -24,6 +24,7 @@ from kdlab.distill.method import CrossEntropy
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build
 from kdlab.night import Night
+from kdlab.system.launch import bf16
 from kdlab.train.loop import Progress, Settings
 from kdlab.train.many import in_order
 from kdlab.train.recipe import Recipe, UserClips
@@ -143,9 +144,10 @@ class Paper:
     ``recipes(which, root, size, seed)`` gives the trainings on a data set by key: split, what else tells them apart,
     condition. ``rows(which, runs, size, say)`` are what the runs of those keys say: a value for each of ``columns``,
     the last of which becomes the table's, and a number in percent. ``section`` of docs/methods.md says whose its
-    numbers are, ``otherwise`` what of the released settings is not reproduced. ``fits(catalogue)`` raises
-    ``ValueError`` for clips that cannot be used; ``special(which, root, size, clips)`` are more lines of a dry run, of
-    ``clips`` to train on in each split; ``example`` is that of :func:`cost`.
+    numbers are, ``otherwise`` what of the released settings is not reproduced, and ``switched`` what is where the
+    settings are ``as_released``. ``fits(catalogue)`` raises ``ValueError`` for clips that cannot be used;
+    ``special(which, root, size, clips)`` are more lines of a dry run, of ``clips`` to train on in each split;
+    ``example`` is that of :func:`cost`.
     """
 
     name: str
@@ -155,6 +157,7 @@ class Paper:
     rows: Callable[..., Iterable[tuple]]
     columns: tuple[str, ...]
     otherwise: str = "none is known"
+    switched: str = ""
     fits: Callable[[Catalogue], object] = lambda catalogue: None
     special: Callable[..., list[str]] = lambda which, root, size, clips: []
     example: Callable = example
@@ -177,7 +180,7 @@ class Paper:
     def dry_run(self, root: Path, size, tflops: float = 400, share: float = 0.35) -> str:
         """What :meth:`run` would need, do and be compared with, as text. ``tflops``: dense bf16 rate of the device that
         well-shaped matrix products reach; ``share``: what part of it these networks are assumed to reach."""
-        lines = []
+        lines, released = [], False
         for which in self.sets:
             there, made = self.look(which, root), self.recipes(which, root, size, 0)
             about = next(data for data in DATA_SETS if data.title == which.title)
@@ -187,6 +190,7 @@ class Paper:
                 clips = [len(recipe.window.batches(one, "train", recipe.views()).records) for one in there]
             elif which.windows:
                 clips = [round((1 - VAL_SHARE) * which.windows)]
+            released |= any(recipe.settings.as_released for recipe in made.values())
             table = self._table(which, made, clips, 3.6e15 * tflops * share)
             lines += [
                 f"{which.title}: {about.clips}",
@@ -204,6 +208,7 @@ class Paper:
         lines += [
             "n trainings alike. GMACs: of a clip, forward and to train on it; M: million parameters; GiB: with"
             " optimiser and activations; h: of a GPU, all splits. Workspaces and evaluation are left out.",
+            *([f"{'As released' if released else 'Only with --as-released'}: {self.switched}."] * bool(self.switched)),
             f"Released settings that are not reproduced: {self.otherwise}.",
             f"What is the paper's, the reference code's, ours or unknown: docs/methods.md, {self.section}.",
         ]
@@ -232,7 +237,8 @@ class Paper:
     def run(self, root: Path, size, seed: int = 0, say=print) -> pd.DataFrame:
         """Train (or find) everything on the data sets that are in ``root``; percent, a mean over the splits.
 
-        Data sets that are not there are named to ``say``; raises ``FileNotFoundError`` when there is none.
+        Data sets that are not there are named to ``say``; raises ``FileNotFoundError`` when there is none, and
+        ``ValueError`` where recipes ask for bf16 and the hardware has none.
         """
         found, rows = {which: self.look(which, root) for which in self.sets}, []
         missing = [f"{which.title} is left out: {why}" for which, why in found.items() if isinstance(why, str)]
@@ -242,10 +248,30 @@ class Paper:
             say(line)
         for which in (which for which, there in found.items() if not isinstance(there, str)):
             made = self.recipes(which, root, size, seed)
+            _has_bf16(made.values())
             runs = {key: obtain(recipe, say=say) for key, recipe in made.items()}
             rows += [(which.title, *row) for row in self.rows(which, runs, size, say)]
         names = ["data", *self.columns]
         return pd.DataFrame(rows, columns=[*names, "%"]).pivot_table("%", names[:-1], names[-1], sort=False)
+
+
+def in_precision(value, precision: str):
+    """A paper's size (or a tuple, or any dataclass) with all settings in it of ``precision``."""
+    if isinstance(value, Settings):
+        return replace(value, precision=precision)
+    if isinstance(value, tuple):
+        return tuple(in_precision(part, precision) for part in value)
+    if not is_dataclass(value):
+        return value
+    return replace(value, **{f.name: in_precision(getattr(value, f.name), precision) for f in fields(value) if f.init})
+
+
+def _has_bf16(recipes: Iterable[Recipe]) -> None:
+    """Raise ``ValueError`` where a training wants bf16 that the hardware has not: at this size it would take months."""
+    there, why = bf16()
+    if not there and any(recipe.settings.precision == "bf16" for recipe in recipes):
+        raise ValueError(f"the paper's size is trained in bf16, which this hardware has not ({why}): take a GPU of "
+                         "compute capability 8.0 (Ampere) or later, or give --precision fp32")
 
 
 def _listed(numbers: Iterable[int]) -> str:

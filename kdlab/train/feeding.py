@@ -24,8 +24,11 @@ def fed(clips, requests: Iterable[tuple[Sequence[int], torch.Generator]], device
 
     A batch's views are bit for bit those of ``clips`` on a CPU, in the same layout.
     """
-    if device.type != "cuda" or not isinstance(clips, ClipBatches):  # features of frozen networks lie in memory
+    if device.type != "cuda":
         yield from (clips.training(*request).to(device) for request in requests)
+        return
+    if not isinstance(clips, ClipBatches):  # features of frozen networks, which may lie on the disk
+        yield from (batch.to(device) for batch in ahead(clips.training, requests))
         return
     for batch, done in ahead(OnDevice(clips, device).training, requests):
         done.wait()  # the training's stream waits, not this thread

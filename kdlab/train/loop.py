@@ -17,6 +17,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn import functional as F
 
 from kdlab.clips.views import ClipBatches
 from kdlab.layers import one_thread
@@ -24,6 +25,7 @@ from kdlab.system.files import write_atomically
 from kdlab.system.launch import device, launched, meet, precision
 from kdlab.system.values import not_negative, one_of, positive, whole
 from kdlab.train.feeding import fed
+from kdlab.train.optimisers import AsReleased, learning_rate, optimiser_for
 
 
 class Diverged(ValueError):
@@ -36,6 +38,7 @@ class Settings:
 
     ``epochs`` are passes over the clips; ``lr`` is the peak of the ``schedule`` (``one_cycle`` or ``cosine``);
     ``precision`` is ``fp32``, or ``bf16`` for mixed precision where the hardware has it (the ``paper`` profile).
+    ``as_released`` puts a paper's released optimisers in AdamW's place, and their rates in that of the ``schedule``.
     """
 
     epochs: int = 30
@@ -44,6 +47,7 @@ class Settings:
     weight_decay: float = 1e-2
     schedule: str = "one_cycle"
     precision: str = "fp32"
+    as_released: AsReleased | None = field(default=None, metadata={"unsaid": None})
 
     def __post_init__(self):
         whole(1, epochs=self.epochs, batch_size=self.batch_size)
@@ -79,15 +83,6 @@ class Trained:
     device: str
     precision: str = "fp32"
     owned: list[str] = field(default_factory=list)
-
-
-def learning_rate(settings: Settings, step: int, steps: int) -> float:
-    """The rate at ``step``: ``one_cycle`` rises linearly over the first fifth, both fall to 0 along a half cosine."""
-    warm = steps / 5 if settings.schedule == "one_cycle" else 0
-    if step < warm:
-        return settings.lr * (step + 1) / (warm + 1)
-    turn = torch.tensor((step - warm) / max(1, steps - warm) * torch.pi, dtype=torch.float64)
-    return settings.lr * float(0.5 * (1 + torch.cos(turn)))
 
 
 def _fabric(used: str):
@@ -157,7 +152,7 @@ def _unpack(flat, nets, owned, optimisers) -> None:
             if key.startswith(prefix):
                 index, moment = key.removeprefix(prefix).split(".", 1)
                 state.setdefault(int(index), {})[moment] = value
-        # AdamW walks weights and moments in the order of their memory, which the file does not tell.
+        # An optimiser walks weights and moments in the order of their memory, which the file does not tell.
         weights = [weight for group in optimiser.param_groups for weight in group["params"]]
         state = {index: {moment: torch.empty_like(weights[index]).copy_(value) if value.ndim else value
                          for moment, value in moments.items()} for index, moments in state.items()}
@@ -238,13 +233,15 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
     owned = [name for names in parts.values() for name in names]
     for name, net in nets.items():
         net.requires_grad_(name in owned).train(name in owned).to(fabric.device)
-    trained = {key: [p for name in names for p in nets[name].parameters()] for key, names in parts.items()}
-    fused = fabric.device.type in ("cpu", "cuda")  # one pass over weights and moments
-    optimisers = {key: torch.optim.AdamW(weights, settings.lr, weight_decay=settings.weight_decay, fused=fused)
-                  for key, weights in trained.items()}
+    fused = fabric.device.type in ("cpu", "cuda")
+    optimisers = {key: optimiser_for(settings, key, _named(nets, names), fused) for key, names in parts.items()}
     nets = {name: fabric.setup_module(net) if name in owned else net for name, net in nets.items()}
     optimisers = {key: fabric.setup_optimizers(o) for key, o in optimisers.items()}
 
+    watched = bool(settings.as_released and settings.as_released.patience)
+    if watched and not (validation and validation.records):
+        raise ValueError(f"the rate falls when the loss on validation clips does not (patience="
+                         f"{settings.as_released.patience}), and there are none: give the catalogue some")
     count, rank = len(train.records), fabric.global_rank
     per_epoch = count // min(settings.batch_size, count)
     steps = settings.epochs * per_epoch
@@ -268,14 +265,14 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
     for step, batch in zip(progress(range(start, steps)), fed(train, requests, fabric.device), strict=False):
         epoch, place = divmod(step, per_epoch)
         torch.manual_seed(seeded(seed, 3, step, rank).initial_seed())  # dropout
-        rate = learning_rate(settings, step, steps)
+        rate = learning_rate(settings, step, steps, epoch, history)
         where = Progress(step, steps, prepared)
         for key, loss, terms in method.losses(nets, batch, where):
             # On a GPU this test would wait for the device at every step; there the sums are tested once an epoch.
             if fabric.device.type == "cpu" and not torch.isfinite(loss):
                 raise _diverged(settings, step, steps, key)
             for group in optimisers[key].param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("share", 1.0)
             optimisers[key].zero_grad(set_to_none=True)
             fabric.backward(loss)
             optimisers[key].step()
@@ -288,9 +285,11 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
             row |= {k: round(shared(v) / per_epoch, 6) for k, v in sums.items()}
             if not all(torch.isfinite(torch.tensor(v)) for v in row.values()):
                 raise _diverged(settings, step, steps, "an")
-            if validation is not None and validation.records and (epoch % 5 == 4 or step == steps - 1):
+            if validation is not None and validation.records and (watched or epoch % 5 == 4 or step == steps - 1):
                 logits, labels, _ = predict(nets["student"], validation.evaluation(), "student")
                 row["val_accuracy"] = round(100 * float((logits.argmax(1) == labels).float().mean()), 3)
+                if watched:
+                    row["val_loss"] = shared(F.cross_entropy(logits, labels).to(fabric.device))
             history, sums = [*history, row], {}
             if checkpoint is not None and fabric.is_global_zero:
                 used = cpu_before + time.process_time() - clock
@@ -300,6 +299,11 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
     nets = {name: _bare(net).eval() for name, net in nets.items()}
     used = cpu_before + time.process_time() - clock
     return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned=owned)
+
+
+def _named(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, nn.Parameter]]:
+    """The weights of the networks ``names``, each called as in a run's file: ``student.net.fc.weight``."""
+    return [(f"{name}.{weight}", p) for name in names for weight, p in nets[name].named_parameters()]
 
 
 def _diverged(settings: Settings, step: int, steps: int, key: str) -> Diverged:

@@ -16,7 +16,7 @@ import pytest
 
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.views import Enhanced, Window
+from kdlab.clips.views import Enhanced, Raw, Window
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.night import Night
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
@@ -59,6 +59,29 @@ def make_student(clips, seed=0, **changes) -> Recipe:
     teacher = make_recipe(clips, seed + 1, condition="ce_enhanced", view=Enhanced(Gamma(1.8)))
     given = dict(condition="dlkdd", method=DualLight(), teacher=teacher) | changes
     return make_recipe(clips, seed, **given)
+
+
+@pytest.mark.filterwarnings("ignore:.*reached its limit:RuntimeWarning")
+def test_a_training_beyond_the_caches_limit_has_the_same_bits_and_reads_no_more_than_it_asks(
+        clips, places, monkeypatch):
+    recipe, whole, some = make_recipe(clips, epochs=1), [], []
+    seen = Raw.each_frame
+    monkeypatch.setattr(Raw, "each_frame", lambda self, path, indices=None: (
+        (whole if indices is None else some).append(path) or seen(self, path, indices)))
+    kept = obtain(recipe, pretrained=False, say=str)
+    assert len(whole) == len(set(whole)) == 28 and not some, "each once, then from the cache"
+    for name in ("RUNS", "CACHE"):
+        monkeypatch.setenv(f"KDLAB_{name}", str(places / "without" / name))
+    monkeypatch.setenv("KDLAB_CACHE_GB", "0.00002")  # room for one clip
+    whole.clear()
+    again = obtain(recipe, pretrained=False, say=str)
+    assert again.provenance["weights"] == kept.provenance["weights"] and some
+    assert len(list((places / "without" / "CACHE").rglob("*.npy"))) == 1
+    monkeypatch.setenv("KDLAB_RUNS", str(places / "without" / "others"))
+    assert len(whole) >= 28
+    whole.clear()
+    assert obtain(recipe, pretrained=False, say=str).provenance["weights"] == kept.provenance["weights"]
+    assert len(whole) <= 6, "one for each part of the clips, to meet the limit; the others were counted before"
 
 
 def test_obtain_trains_the_teacher_first_and_then_finds_both(clips, places):

@@ -9,8 +9,8 @@ for each: of the CVAE alone, on features that do not change; then of the network
     pass 2   L = −ln mean_j p_j[y] + 0.5 w MSE(Dec(λ + ε, λ), F) + β MSE(λ, λ_T)
 
 The networks' logits are ``ln mean_j p_j``, so the class loss is their cross-entropy. The loop gives both optimisers one
-learning rate; the released code has Adam 1e-4 for CVAEs and SGD for networks. AdamW does not feel a loss's scale, so
-no weight can stand in for a rate.
+learning rate, where settings are not ``as_released``: the released code has Adam 1e-4 for CVAEs and SGD for networks.
+AdamW does not feel a loss's scale, so no weight can stand in for a rate.
 """
 
 from collections.abc import Callable, Sequence

@@ -22,6 +22,7 @@ from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDist
 from kdlab.papers.generative.nets import Gated
 from kdlab.papers.paper_size import Paper, PaperSet
 from kdlab.train.loop import Settings
+from kdlab.train.optimisers import AsReleased, Rule
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run
 
@@ -35,9 +36,13 @@ SETS = (
 STREAMS = ("rgb", "flow")
 CONDITIONS = ("teacher_fr", "student_ce", "kd", "genkd", "untrained")
 _SCALES = (1.0, 0.875, 0.75)
-_OTHERWISE = ("SGD for networks and Adam (betas .8, .999) for CVAEs (one AdamW and one rate here, which falls);"
-              " λ's steps stretched to 1,024; the cross-entropy of summed softmaxes; ImageNet's statistics for pixels"
-              " (those of the checkpoint, or of the clips)")
+#: The released networks' rates by stream; a CVAE's is 1e-4 in both.
+_RATES, _CVAE = (1e-3, 1e-2), 1e-4
+_SWITCHED = ("SGD at 1e-3 (RGB) and 1e-2 (flow), momentum .9, for networks, and Adam at 1e-4 (betas .8, .999, no decay)"
+             " for CVAEs, none of which falls")
+_OTHERWISE = ("λ's steps stretched to 1,024; the gate's sums over a batch (over a clip); the cross-entropy of summed"
+              " softmaxes; ImageNet's statistics for pixels (those of the checkpoint, or of the clips); one split; fp32"
+              " (bf16, but --precision fp32). Its script for teachers is not released")
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ class PaperSize:
     flow_folder: str | None = None
 
 
-def profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None) -> PaperSize:
+def profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,
+            as_released: bool = False) -> PaperSize:
     """I3D teaches Top-I3D on 64 × 224²; ``weights`` are the teacher's checkpoints by stream, students begin at random.
 
     ``flow_folder`` has a folder of flow pictures for each data set (``clips.flow.FlowFiles``); without it, flow is
@@ -59,12 +65,18 @@ def profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path |
     """
     made = {stream: Weights.of(path) for stream, path in dict(weights or ()).items()}
     channels = dict(zip(STREAMS, (3, 2), strict=True))
-    settings = Settings(200, 6, 1e-4, 5e-4, "one_cycle", "bf16")
+    settings = tuple(Settings(200, batch, 1e-4, 5e-4, "one_cycle", "bf16") for batch in (6, 12))
+    if as_released:
+        settings = tuple(replace(s, lr=lr, as_released=_released(lr)) for s, lr in zip(settings, _RATES, strict=True))
     return PaperSize(
         tuple(I3D(channels=n, weights=made.get(stream)) for stream, n in channels.items()),
         tuple(I3D(TOP, channels=n) for n in channels.values()),
         (ConsecutiveWindow(64, 256, 224, (*_SCALES, 0.66)), ConsecutiveWindow(64, 256, 224, _SCALES)),
-        (settings, replace(settings, batch_size=12)), str(flow_folder) if flow_folder else None)
+        settings, str(flow_folder) if flow_folder else None)
+
+
+def _released(lr: float) -> AsReleased:
+    return AsReleased((("net", Rule("sgd")), ("cvae", Rule(share=_CVAE / lr, decay=0.0, betas=(0.8, 0.999)))))
 
 
 def recipes(which: PaperSet, root: Path, size: PaperSize, seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
@@ -100,4 +112,4 @@ def _rows(which: PaperSet, runs: dict[tuple[str, str, str], Run], size: PaperSiz
                    for (split, stream, name), run in runs.items() if stream == "rgb"]
 
 
-PAPER = Paper("generative", "2.2", SETS, recipes, _rows, ("stream", "condition"), _OTHERWISE)
+PAPER = Paper("generative", "2.2", SETS, recipes, _rows, ("stream", "condition"), _OTHERWISE, _SWITCHED)

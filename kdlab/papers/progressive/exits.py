@@ -1,7 +1,7 @@
-"""Internal classifiers on frozen networks (docs/methods.md, 3.1): the recipe, and the networks' features in memory.
+"""Internal classifiers on frozen networks (docs/methods.md, 3.1): the recipe, and the networks' features.
 
-On features classifiers train in seconds. Half precision halves the memory and changes a feature by 5e-4 of its value at
-most.
+On features classifiers train in seconds. Half precision halves their room and changes a feature by 5e-4 of its value at
+most. What exceeds ``KDLAB_MEMORY_GB`` lies on the disk, with the same bits.
 """
 
 import copy
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -17,6 +18,8 @@ from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import Batch
 from kdlab.papers.progressive.nets import ORDER, ExitHeads, frozen_maps
+from kdlab.system.large import room
+from kdlab.system.launch import device
 from kdlab.system.values import whole
 from kdlab.train.loop import one_thread, seeded
 from kdlab.train.recipe import Prepared, Recipe
@@ -87,24 +90,33 @@ def extract(nets: dict[str, Callable[[torch.Tensor], tuple]], clips: SegmentBatc
     averaged to the size ``pooled``, if it is given.
     """
     small = (lambda m: F.adaptive_avg_pool2d(m, pooled)) if pooled else (lambda m: m)
-    maps, finals = {name: [] for name in nets}, []
-    for generator in draws or [None]:
-        stages, logits = {name: [] for name in nets}, []
-        for some in torch.arange(len(clips.records)).split(32):
+    count, maps, finals = len(clips.records), {}, None
+    for draw, generator in enumerate(draws or [None]):
+        for some in torch.arange(count).split(32):
             chosen = some.tolist()
             if generator is None:
                 centres = [clips.window.centre(clips.length(clips.records[i])) for i in chosen]
             batch = clips.training(chosen, generator) if generator else clips.collate(chosen, centres)
             with torch.no_grad():
                 said = {name: net(batch.views[name]) for name, net in nets.items()}
-            for name, (each, _) in said.items():
-                stages[name].append([small(stage).unflatten(0, (len(some), -1)).half() for stage in each])
-            logits.append(torch.stack([final for _, final in said.values()], 1))
-        for name, parts in stages.items():
-            maps[name].append([torch.cat(column) for column in zip(*parts, strict=True)])
-        finals.append(torch.cat(logits))
-    joined = {name: [torch.stack(column) for column in zip(*parts, strict=True)] for name, parts in maps.items()}
-    return Features(clips.records, joined, torch.stack(finals))
+            each = {name: [small(stage).unflatten(0, (len(some), -1)) for stage in stages]
+                    for name, (stages, _) in said.items()}
+            logits = torch.stack([final for _, final in said.values()], 1)
+            if finals is None:
+                first = len(draws) or 1, count
+                maps, finals = _rooms(each, first), logits.new_empty(*first, *logits.shape[1:])
+            for name, stages in each.items():
+                for kept, stage in zip(maps[name], stages, strict=True):
+                    kept[draw, chosen[0] : chosen[-1] + 1] = stage
+            finals[draw, chosen] = logits
+    return Features(clips.records, maps, finals)
+
+
+def _rooms(said: dict[str, list[torch.Tensor]], first: tuple[int, int]) -> dict[str, list[torch.Tensor]]:
+    """Where maps like those ``said`` of a batch are kept, the dimensions ``first`` in the place of the batch's."""
+    shapes = {name: [(*first, *stage.shape[1:]) for stage in stages] for name, stages in said.items()}
+    arrays = iter(room([shape for some in shapes.values() for shape in some], np.float16))
+    return {name: [torch.from_numpy(next(arrays)) for _ in some] for name, some in shapes.items()}
 
 
 @dataclass(frozen=True)
@@ -147,11 +159,12 @@ def frozen_features(recipe: ExitRecipe, nets: dict[str, nn.Module], weights: tup
     key = (weights, recipe.view, recipe.window, recipe.seed, recipe.data, recipe.data.fingerprint())
     if key not in _last:
         _last.clear()
-        frozen = {name: copy.deepcopy(net).requires_grad_(False).eval() for name, net in nets.items()}
-        asked = {name: partial(frozen_maps, net) for name, net in frozen.items()}
+        where = device()
+        frozen = {name: copy.deepcopy(net).requires_grad_(False).eval().to(where) for name, net in nets.items()}
+        asked = {name: partial(_asked, net, where) for name, net in frozen.items()}
         views = {name: backbone.view for name, backbone in recipe.needs().items()}
         catalogue, found = recipe.data.catalogue(), {}
-        with one_thread():
+        with one_thread(where):
             for split in ("train", "val", "test"):
                 clips = SegmentBatches(catalogue.split(split), views, recipe.window)
                 draws = [seeded(recipe.seed, 4, n) for n in range(recipe.view.draws)] if split == "train" else []
@@ -161,6 +174,12 @@ def frozen_features(recipe: ExitRecipe, nets: dict[str, nn.Module], weights: tup
                     found[split] = extract(asked, clips, draws, recipe.view.pooled)
         _last[key] = found
     return _last[key]
+
+
+def _asked(net: nn.Module, where: str, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """As :func:`.nets.frozen_maps`, computed ``where`` the ``net`` is, and brought back."""
+    maps, logits = frozen_maps(net, x.to(where))
+    return [stage.cpu() for stage in maps], logits.cpu()
 
 
 def all_exits(heads: nn.Module, features: Features) -> torch.Tensor:

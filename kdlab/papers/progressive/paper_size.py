@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from kdlab import paths
 from kdlab.clips.compressed import scan
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.clips.segments import PaperSegments
 from kdlab.clips.splits import VAL_SHARE
+from kdlab.measure.crops import ten_crops
 from kdlab.nets.compressed import CoViARNet
 from kdlab.nets.pretrained import Weights
 from kdlab.night import Night
@@ -28,6 +30,7 @@ from kdlab.papers.progressive.nets import FINALS, ORDER, ExitHeads, Trio
 from kdlab.papers.progressive.recipes import STUDY, conditions
 from kdlab.papers.progressive.wise import FAITHFUL_MIX
 from kdlab.train.loop import Settings
+from kdlab.train.optimisers import AsReleased, Rule
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run, find
 
@@ -46,32 +49,46 @@ SETS = (
 )
 #: Of :func:`kdlab.papers.progressive.recipes.conditions`; all have the same steps, which the released baselines do not.
 CONDITIONS = ("ce_ic", "pkd", "pkd_iframe", "own_final")
-_OTHERWISE = ("Adam with eps 1e-3 and L2 decay (AdamW here); rates of 1, .1 (input) and .01 of the base (.1 for all"
-              " layers); rates that fall by steps (a cosine); exits with rates by modality, at 256², on new crops in"
-              " each epoch (one rate, 224², kept crops); colour jitter; up to 5 test segments")
+_SWITCHED = ("Adam with eps 1e-3 and L2 decay, none of biases; rates of 1 (the last layer), .1 (the input of MV and R)"
+             " and .01 of the base; exits' rates by modality; a tenth at 150, 270, 390 (exits: 150, 200, 250); CoViAR's"
+             " own test, 25 segments in ten crops, beside PKD's")
+_OTHERWISE = ("exits at 256² on new crops in each epoch (224², kept crops), PKD's without the linear layer's bias, best"
+              " epoch on test (the last); batch statistics that move to the end (frozen for the last third); colour"
+              " jitter; fp32 (bf16, but --precision fp32); up to 5 test segments")
 _LISTS = ("; all of a list to train on, but for its first line, which the reader loses"
-          f" ({VAL_SHARE:.0%}, whole groups, validate); each exit's best epoch on test (the last)")
+          f" ({VAL_SHARE:.0%}, whole groups, validate)")
+#: Base rates as released; :func:`profile` says what part of them each layer has, or without the switch all layers.
+_RATES = {"residual": 5e-3, "motion": 1e-2, "iframe": 3e-4}
+_ADAM = (("net", Rule(eps=1e-3)),)
+_INPUT = r"^student\.net\.(conv1|bn1|data_bn)\."
 _SCALES = (1.0, 0.875, 0.75)
+_COVIAR_SEGMENTS = 25
 #: CPU milliseconds, one core, to read and cut 3 frames of a clip at 340x256: measured on 20 clips of 36 to 89 frames.
 _READ_MS = {"residual": 9, "motion": 9, "iframe": 5}
 
 
-def profile(weights: Mapping[str, Path | str] | None = None, draws: int = 1) -> ExitRecipe:
+def profile(weights: Mapping[str, Path | str] | None = None, draws: int = 1, as_released: bool = False) -> ExitRecipe:
     """The sizes and settings of everything, as one recipe without clips (its `night` is never read).
 
     ResNet-50 for I-frames, ResNet-18 for the others, from the checkpoints ``weights`` (by modality) or at random. The
     exits see ``draws`` kept crops of a training clip.
     """
     made = {modality: Weights.of(path) for modality, path in dict(weights or ()).items()}
-    rates = {"residual": 5e-4, "motion": 1e-3, "iframe": 3e-5}
-    backbones = []
+    rates, backbones = {"residual": 5e-4, "motion": 1e-3, "iframe": 3e-5}, []  # a tenth of the released base
     for m in ORDER:
         large = m == "iframe"
         net, window = CoViARNet(m, 50 if large else 18, made.get(m)), PaperSegments(scales=_SCALES + (0.66,) * large)
         settings = Settings(510, 40 if large else 80, rates[m], 1e-4, "cosine", "bf16")
+        if as_released:
+            shares = (((_INPUT, 0.1),) if not large else ()) + ((r"\.fc\.", 1.0), ("", 0.01))
+            settings = replace(settings, lr=_RATES[m], as_released=AsReleased(_ADAM, shares, False, (150, 270, 390)))
         plain = Recipe(m, Night(), Compressed(m), SettledCrossEntropy(), net=net, window=window, settings=settings)
         backbones.append(plain)
     settings = Settings(300, 32, 1e-3, 0.0, "cosine", "bf16")
+    if as_released:  # one optimiser for the nine exits, which share nothing
+        most = max(_RATES.values())
+        shares = tuple((rf"^student\.{m}\.", rate / most) for m, rate in _RATES.items())
+        settings = replace(settings, lr=most, as_released=AsReleased(_ADAM, shares, falls=(150, 200, 250)))
     return ExitRecipe("exits", Night(), FrozenView(draws), settings=settings, backbones=tuple(backbones))
 
 
@@ -118,10 +135,12 @@ def _special(which: PaperSet, root: Path, size: ExitRecipe, clips: list[int]) ->
         f"  or         as CoViAR leaves them: {which.folder}/mpeg4_videos/<class>/….mp4, and its lists"
         f" datalists/{which.folder}_split{{1,2,3}}_{{train,test}}.txt there or beside {which.folder}",
         "  validation half of its clips calibrate, half validate; WISE trains nothing",
-        f"  host       {max(seen) * mib / 1024:,.0f} GiB of memory for a split's features ({mib:.1f} MiB a clip,"
-        f" draws of a training clip: {size.view.draws}), up to twice that while they are made",
-        f"  CPU time   {read * sum(clips) / 3.6e6:,.0f} h a seed to read clips, in the loop's own thread, and"
-        f" {sum(seen) * forward / 40e9 / 3600:,.0f} h for features (one core, 40 GMACs/s)"]
+        f"  host       {max(seen) * mib / 1024:,.0f} GiB of features for a split ({mib:.1f} MiB a clip, draws of a"
+        f" training clip: {size.view.draws}); where that exceeds KDLAB_MEMORY_GB ({paths.memory_bytes() / 1e9:.3g})"
+        f" they lie in {paths.cache_dir()}",
+        f"  CPU time   {read * sum(clips) / 3.6e6:,.0f} h a seed to read clips beyond KDLAB_CACHE_GB, by four threads"
+        f" ahead of a GPU, and {sum(seen) * forward / 40e9 / 3600:,.0f} h for features (one core, 40 GMACs/s; a"
+        " GPU needs no longer than reading takes)"]
 
 
 def scores(run: Run, mix: tuple[float, float, float], costs: np.ndarray, say=print) -> dict[str, float]:
@@ -147,9 +166,15 @@ def _rows(which: PaperSet, runs: dict[tuple[str, str], Run], size: ExitRecipe, s
     with torch.device("meta"):
         trio, views = _trio(size, which.classes)
     costs = cost_per_exit(trio, {modality: tuple(x.shape[1:]) for modality, x in views.items()})
-    return [(way, condition, value) for (split, condition), run in runs.items() for way, value
+    rows = [(way, condition, value) for (split, condition), run in runs.items() for way, value
             in scores(run, FAITHFUL_MIX[which.folder][int(split) - 1], costs, say).items()]
+    if size.settings.as_released:
+        found = {net: ten_crops(find(net, pretrained=True), frames=_COVIAR_SEGMENTS).accuracy
+                 for net in dict.fromkeys(net for run in runs.values() for net in run.recipe.backbones)}
+        rows += [(f"{m} alone, {_COVIAR_SEGMENTS} × 10 crops", condition, found[net]) for (_, condition), run
+                 in runs.items() for m, net in zip(ORDER, run.recipe.backbones, strict=True)]
+    return rows
 
 
-PAPER = Paper("progressive", "3.6", SETS, recipes, _rows, ("way", "condition"), _OTHERWISE + _LISTS,
+PAPER = Paper("progressive", "3.6", SETS, recipes, _rows, ("way", "condition"), _OTHERWISE + _LISTS, _SWITCHED,
               fits=lambda catalogue: scan(catalogue.records[0].path), special=_special, example=_example)

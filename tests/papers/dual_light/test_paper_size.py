@@ -17,6 +17,7 @@ from kdlab.clips.views import Enhanced, Raw
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import TinyR2Plus1D
+from kdlab.papers import paper_size as papers_size
 from kdlab.papers.dual_light import paper_size
 from kdlab.papers.dual_light.both_lights import BothLights
 from kdlab.papers.dual_light.enhancer import TrainedCurves
@@ -24,9 +25,10 @@ from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.paper_size import PAPER, SETS, recipes
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.dual_light.two_lights import TwoLights
-from kdlab.papers.paper_size import PaperSet, activation_bytes, cost
+from kdlab.papers.paper_size import PaperSet, activation_bytes, cost, in_precision
 from kdlab.train.loop import Settings
 from kdlab.train.many import in_order
+from kdlab.train.optimisers import Rule
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import DEMO, Profile
 from tests.clips.test_released import arid_tree
@@ -34,7 +36,7 @@ from tests.conftest import encode, pattern
 
 ARID = SETS[0]
 MINIATURE = replace(PAPER, sets=(PaperSet("ARID v1.0", "arid", 11, (88,), (), ("1",)), *SETS[1:]))
-SMOKE = Profile("paper", DEMO.night, Settings(1, 16, precision="bf16"), ConsecutiveWindow(8, 20, 16),
+SMOKE = Profile("paper", DEMO.night, Settings(1, 16), ConsecutiveWindow(8, 20, 16),
                 Attended(TinyR2Plus1D((4, 8)), tokens=8, dropout=0.1), seeds=1)
 
 
@@ -58,6 +60,9 @@ def test_the_numbers_are_those_of_the_reference():
     assert (size.net.backbone.depth, size.net.tokens, size.net.heads, size.net.dropout) == (34, 8, 8, 0.8)
     student = dual_light(size)["dlkdd"]
     assert (student.method, student.teacher.view) == (DualLight(4.0, 0.5), Enhanced(Gamma(1.8)))
+    other = paper_size.profile(as_released=True).settings
+    assert other.as_released.patience == 5 and dict(other.as_released.rules) == {"net": Rule("adamw")}
+    assert replace(other, as_released=None) == size.settings  # its rate is the released one already
     both = dual_light(size)["two_lights"]
     assert (both.net, both.view) == (TwoLights(size.net.backbone, 16, 8, 0.8), BothLights(Gamma(1.8)))
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere.pth"):
@@ -157,9 +162,18 @@ def test_without_data_the_command_says_where_to_put_it(tmp_path, command, monkey
     code, _, error = call()
     assert code == 2 and error.count("is left out: no folder") == 3 and str(tmp_path / "arid15") in error
     assert call("--weights", str(tmp_path / "none.pth"))[0] == 2
-    monkeypatch.setattr(paper_size, "profile", lambda weights: SMOKE)
+    monkeypatch.setattr(paper_size, "profile", lambda **options: SMOKE)
     code, out, _ = call("--dry-run", "--tflops", "800")
     assert code == 0 and "800 TFLOP/s" in out and "same_light, dlkdd" in out
+
+
+def test_a_gpus_work_is_refused_where_the_hardware_has_no_bf16(root, monkeypatch):
+    half = in_precision(SMOKE, "bf16")
+    assert half.settings == replace(SMOKE.settings, precision="bf16") and in_precision(half, "fp32") == SMOKE
+    monkeypatch.setattr(papers_size, "bf16", lambda: (False, "compute capability 7.5 against 8.0"))
+    with pytest.raises(ValueError, match="which this hardware has not .compute capability 7.5.*--precision fp32"):
+        MINIATURE.run(root, half)
+    assert not paths.runs_dir().exists()
 
 
 @pytest.mark.slow

@@ -26,6 +26,11 @@ def test_the_numbers_are_those_of_the_reference():
     assert [(s.epochs, s.batch_size, s.weight_decay) for s in size.settings] == [(200, 6, 5e-4), (200, 12, 5e-4)]
     assert [w.scales for w in size.windows] == [(1, 0.875, 0.75, 0.66), (1, 0.875, 0.75)]
     assert {(w.frames, w.side, w.crop) for w in size.windows} == {(64, 256, 224)}
+    for one, rate, other in zip(size.settings, (1e-3, 1e-2), profile(as_released=True).settings, strict=True):
+        assert (one.lr, other.lr, one.as_released) == (1e-4, rate, None)
+        rules = dict(other.as_released.rules)
+        assert (rules["net"].kind, rules["net"].momentum) == ("sgd", 0.9) and rules["cvae"].betas == (0.8, 0.999)
+        assert rate * rules["cvae"].share == pytest.approx(1e-4) and rules["cvae"].decay == 0
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere.pth"):
         profile({"flow": "/nowhere.pth"})
 
@@ -84,7 +89,7 @@ def test_the_dry_run_says_what_is_missing_and_what_it_costs(tmp_path, command, m
     assert f"no folder {tmp_path / 'ucf101'}" in said and "kdlab paper generative --dry-run" in said
     assert len(re.findall(r"GPU time +([\d.]+) h", said)) == 2 and "64.1 / 82.1" in said
     assert len(re.findall(r"^ +(rgb|flow) .* genkd, untrained$", said, re.MULTILINE)) == 4
-    monkeypatch.setattr(paper_size, "profile", lambda weights, flow_folder: small())
+    monkeypatch.setattr(paper_size, "profile", lambda **options: small())
     code, out, _ = command("paper", "generative", "--dry-run", "--data-root", tmp_path)
     assert code == 0 and out.strip() == said.strip()
     with pytest.raises(FileNotFoundError, match="no data set of the paper can be opened"):

@@ -1,11 +1,17 @@
 """Cached features: half precision, random draws for training, the centre for evaluation."""
 
+from pathlib import Path
+
+import numpy as np
+import pytest
 import torch
 
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.segments import Segments
 from kdlab.clips.views import Batch
 from kdlab.papers.progressive.exits import extract
+from kdlab.system import large
+from kdlab.system.files import StorageFull
 from kdlab.train.loop import seeded
 
 
@@ -57,3 +63,31 @@ def test_training_takes_each_clip_under_one_of_its_draws_and_its_logits_with_it(
     assert torch.equal(value, found.training([4, 4, 4, 4, 1], seeded(7)).views["finals"][:, 0, 0])
     moved = batch.to(torch.device("cpu"))
     assert torch.equal(moved.views["a"][0], batch.views["a"][0]) and moved.labels.tolist() == [1, 1, 1, 1, 1]
+
+
+def test_features_that_exceed_the_memory_lie_on_the_disk_and_have_the_same_bits(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+    generators = [0, 1]
+
+    def made():
+        return extract({"a": network, "b": network}, Numbers(40), [seeded(n) for n in generators])
+
+    kept = made()
+    assert not (tmp_path / "cache").exists()
+    monkeypatch.setenv("KDLAB_MEMORY_GB", "0")
+    mapped = made()
+    assert (tmp_path / "cache").is_dir() and not list((tmp_path / "cache").iterdir()), "a file without a name"
+    assert all(torch.equal(a, b) for name in "ab" for a, b in zip(kept.maps[name], mapped.maps[name], strict=True))
+    one, other = (some.training([7, 39, 7], seeded(5)) for some in (kept, mapped))
+    assert torch.equal(one.views["b"][0], other.views["b"][0]) and one.views["b"][0].dtype == torch.float32
+    if (maps := Path("/proc/self/maps")).exists():
+        assert str(tmp_path / "cache") in maps.read_text(), "mapped, not read"
+
+
+def test_a_disk_without_room_is_said_before_anything_is_written(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(large.paths, "cache_dir", lambda: tmp_path / "file")
+    monkeypatch.setenv("KDLAB_MEMORY_GB", "1e-6")
+    assert [array.shape for array in large.room([(10, 5), (3,)], np.float16)] == [(10, 5), (3,)]
+    with pytest.raises(StorageFull, match="no room for 2e-06 GB of features.*KDLAB_MEMORY_GB allow more"):
+        large.room([(1000,)], np.float16)

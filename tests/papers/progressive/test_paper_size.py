@@ -9,12 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from kdlab import paths
 from kdlab.clips import released
 from kdlab.clips.segments import PaperSegments
 from kdlab.nets.compressed import CoViARNet, tiny
-from kdlab.papers.paper_size import PaperSet
+from kdlab.papers.paper_size import PaperSet, in_precision
 from kdlab.papers.progressive import paper_size
 from kdlab.papers.progressive.budgets import everything, parts
 from kdlab.papers.progressive.method import PAPER, LabelExits, Progressive, only
@@ -30,9 +31,9 @@ UCF_SET, HMDB_SET = (PaperSet("UCF-101", "ucf101", 3, (66,), (), ("1",)),
 MINIATURE = replace(paper_size.PAPER, sets=(UCF_SET, HMDB_SET))
 
 
-def small(epochs: int = 1):
+def small(epochs: int = 1, as_released: bool = False):
     """The paper's recipe with smaller numbers."""
-    size = profile()
+    size = in_precision(profile(as_released=as_released), "fp32")
     backbones = tuple(replace(b, net=tiny(b.condition), window=PaperSegments(3, 32, 28, b.window.scales),
                               settings=replace(b.settings, epochs=epochs, batch_size=16)) for b in size.backbones)
     return replace(size, settings=replace(size.settings, epochs=epochs), backbones=backbones)
@@ -80,6 +81,29 @@ def test_the_numbers_are_those_of_the_reference():
         profile({"motion": "/nowhere.pth"})
 
 
+def test_as_released_each_layer_has_its_share_of_the_rate():
+    """The rates of single weights, as the released scripts come to them."""
+    size = profile(as_released=True)
+    for modality, (base, first, inner) in {"motion": (1e-2, 1e-3, 1e-4), "residual": (5e-3, 5e-4, 5e-5),
+                                           "iframe": (3e-4, 3e-6, 3e-6)}.items():
+        settings, net = size.needs()[modality].settings, size.needs()[modality].net
+        with torch.device("meta"):
+            named = [(f"student.net.{name}", weight) for name, weight in net.make(51).named_parameters()]
+        groups = settings.as_released.groups("net", named, settings.weight_decay)
+        said = {name: (settings.lr * group["share"], group["weight_decay"]) for name, weight in named
+                for group in groups if any(weight is one for one in group["params"])}
+        assert said["student.net.fc.weight"] == pytest.approx((base, 1e-4))
+        assert said["student.net.fc.bias"] == pytest.approx((base, 0))
+        assert said["student.net.conv1.weight"] == pytest.approx((first, 1e-4))
+        assert said["student.net.layer1.0.conv1.weight"] == pytest.approx((inner, 1e-4)), "not the network's first"
+        assert said["student.net.layer4.0.bn1.bias"] == pytest.approx((inner, 0))
+        assert settings.as_released.falls == (150, 270, 390)
+    rules, heads = size.settings.as_released, recipes(SETS[0], paths.data_dir(), size)["1", "pkd"].net.make(51)
+    groups = rules.groups("net", [(f"student.{n}", w) for n, w in heads.named_parameters()], 0.0)
+    assert sorted(size.settings.lr * group["share"] for group in groups) == pytest.approx([3e-4, 5e-3, 1e-2])
+    assert rules.falls == (150, 200, 250) and profile().settings.as_released is None
+
+
 def test_every_number_has_an_owner_in_the_docs():
     text = (paths.project_root() / "docs" / "methods.md").read_text(encoding="utf-8")
     section = text.split("### 3.6 ")[1].split("\n## ")[0].split("\n### ")[0]
@@ -122,7 +146,7 @@ def test_the_dry_run_tells_what_is_there_and_what_it_takes(root):
     assert f"1: {train} training clips" in text and re.search(rf" 4 +16 +{4 * (train // 16)} +3 × 28² ", text)
     for word in ("100 TFLOP/s × 0.35", "kdlab data transcode", str(root / "hmdb51"), "ucfTrainTestlist/classInd.txt",
                  "hmdb51/mpeg4_videos/<class>",
-                 "GiB", "not reproduced: Adam with eps 1e-3"):
+                 "GiB", "Only with --as-released: Adam with eps 1e-3"):
         assert word in text
     assert not paths.runs_dir().exists()
 
@@ -146,7 +170,7 @@ def test_without_data_the_command_tells_the_papers_costs(tmp_path, command):
     maps = 3 * sum(c * s * s for widths in ((64, 128, 256), (64, 128, 256), (256, 512, 1024))
                    for c, s in zip(widths, (56, 28, 14), strict=True))
     seen = (7699 + 9624 + 3696) * 2 * maps  # the largest split, its training clips once more, two bytes a number
-    assert f"{seen / 2**30:,.0f} GiB of memory" in out
+    assert f"{seen / 2**30:,.0f} GiB of features for a split" in out
     for published in ("5.87", "92.77", "11.42", "68.50", "60.31"):
         assert published in out
     assert call("--weights", "motion", str(tmp_path / "none.pth"))[0] == 2
@@ -181,7 +205,7 @@ def test_scores_are_those_of_the_twelve_exits(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_whole_profile_in_miniature(root):
+def test_the_whole_profile_in_miniature(root, monkeypatch):
     said = []
     table = MINIATURE.run(root, small(), say=said.append)
     assert list(table.columns) == list(CONDITIONS)
@@ -195,6 +219,10 @@ def test_the_whole_profile_in_miniature(root):
     count = sum("trained in" in line for line in said)
     MINIATURE.run(root, small(), say=said.append)
     assert sum("trained in" in line for line in said) == count
+    monkeypatch.setattr(paper_size, "_COVIAR_SEGMENTS", 4)
+    again = MINIATURE.run(root, small(as_released=True), say=said.append)
+    assert sum("trained in" in line for line in said) == 2 * count, "other settings, other runs"
+    assert again.loc[("UCF-101", "motion alone, 4 × 10 crops")].between(0, 100).all()
 
 
 def test_the_papers_own_lists_can_be_used(root):

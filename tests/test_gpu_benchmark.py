@@ -1,0 +1,52 @@
+"""The benchmark of the papers' steps: on a tiny training where there is no GPU, and what it says there."""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdlab.nets.video import TinyR2Plus1D
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.train.loop import Settings
+from kdlab.train.sizes import SMOKE
+
+PLACE = Path(__file__).resolve().parent.parent / "benchmarks" / "gpu.py"
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    spec = importlib.util.spec_from_file_location("benchmark_gpu", PLACE)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def test_a_row_of_a_tiny_training_with_a_teacher(gpu, monkeypatch):
+    monkeypatch.setenv("KDLAB_DEVICE", "cpu")
+    monkeypatch.setattr(gpu, "REPEATS", 2)
+    size = replace(SMOKE, net=TinyR2Plus1D((2, 4)), settings=Settings(1, 2))
+    recipe = dual_light(size)["dlkdd"]
+    row = gpu.row(recipe, "cpu", 3, 1e12)
+    assert row["batch"] == 2 and row["same bits"] and row["clips/s"] > 0 < row["bare clips/s"] and row["GiB"] == 0
+    alone = gpu.flops(dual_light(size)["ce_raw"], "cpu")
+    assert 1.2 * alone < gpu.flops(recipe, "cpu") < 1.5 * alone, "a teacher's forward pass more"
+
+
+def test_it_measures_trainings_of_all_three_papers(gpu):
+    made = gpu.trainings()
+    assert {name.split(":")[0] for name in made} == {"DL-KDD", "CoViAR", "GenKD"}
+    assert all(recipe.settings.precision == "bf16" for recipe in made.values())
+    assert made["GenKD: genkd, both passes"].method.passes(None) == ("cvae", "net")
+
+
+def test_without_a_gpu_it_says_so(gpu, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu.py"])
+    assert gpu.main() == 2
+    said = capsys.readouterr()
+    assert said.out == "" and len(said.err.strip().splitlines()) == 1 and "kdlab doctor" in said.err
