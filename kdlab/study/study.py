@@ -16,6 +16,7 @@ from kdlab.study.evidence import Evidence
 from kdlab.study.parts import LEDGER, Claim, Outcome, Part, seed_after_seed
 from kdlab.study.scores import Scores, collect, pooled, same_seeds, tested
 from kdlab.study.table import lies, load_rows, scatter, three_seed_range
+from kdlab.system import ranks
 from kdlab.system.engines import Engine
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe
@@ -120,6 +121,8 @@ class Study:
         table = evidence.kept(only)
         obtain_all(seed_after_seed([part for part in parts if part.to_the_end]), pretrained=False,
                    stale="refuse" if self.committed else "retrain", workers=workers, engine=engine, say=say)
+        if not ranks.first():  # of several processes that have trained together
+            return {}
         sets: dict[str, dict[str, Outcome]] = {}
         for part in parts:
             outcome = self._outcome(part, size, evidence, workers, say)

@@ -11,7 +11,8 @@ import platform
 import re
 import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ _NAMES = {"srun": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLU
           "mpirun": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
                      "OMPI_COMM_WORLD_LOCAL_SIZE")}
 _STARTS = ("SLURM_JOB_ID", "SLURM_STEP_ID", "PMIX_NAMESPACE")
+_by_itself = ContextVar("by_itself", default=False)
 MEND = "start it with torchrun, which sets them all, or unset"
 
 
@@ -44,6 +46,8 @@ class Launch:
 
 def launched(environment: Mapping[str, str] | None = None) -> Launch:
     """What the ``environment`` (this process's) says. Raises :class:`LaunchError`, in one sentence with the mend."""
+    if environment is None and _by_itself.get():
+        return Launch()
     given = os.environ if environment is None else environment
     given = {**given, **translated(given)}
     values = {name: given[name] for name in TORCHRUN[:4] if name in given}
@@ -63,6 +67,16 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
     if not (0 <= rank < world and 0 <= local_rank < local_world and world % local_world == 0 and 0 < port < 2**16):
         raise LaunchError(f"{these} and MASTER_PORT={port} contradict each other: {MEND} {', '.join(values)}")
     return Launch(rank, world, local_rank, local_world)
+
+
+@contextlib.contextmanager
+def by_itself() -> Iterator[None]:
+    """Inside, this process is alone, whatever has started it: for what only some processes come to do."""
+    token = _by_itself.set(True)
+    try:
+        yield
+    finally:
+        _by_itself.reset(token)
 
 
 def translated(given: Mapping[str, str]) -> dict[str, str]:

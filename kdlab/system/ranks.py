@@ -8,6 +8,7 @@ the same questions in the same order.
 
 import itertools
 import json
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -100,7 +101,9 @@ def _disagreement(rank: int, what: str, one: object, other: object) -> Disagreem
 
 @cache
 def store():
-    """Where the processes have met, for as long as this one lives."""
+    """Where the processes have met, for as long as this one lives. From here on the first shows how far all are."""
+    if not first():
+        os.environ["KDLAB_HEADLESS"] = "quiet"
     return meet(launched())
 
 

@@ -327,8 +327,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     catalogue = recipe.data.catalogue()
     catalogue.require("train", "test")
     ready = prepared(recipe, needed, catalogue, say)
-    shown = lambda steps: track(steps, recipe.name, total=len(steps)) if first() else steps  # noqa: E731
-    bar = lambda steps: logged(shown(steps), checkpoint, logger, named)  # noqa: E731
+    bar = lambda steps: logged(track(steps, recipe.name, total=len(steps)), checkpoint, logger, named)  # noqa: E731
     named = lambda text: say(f"{recipe.name}: {text}")  # noqa: E731
     checkpoint = folder / "checkpoint.safetensors"
     if os.path.lexists(folder) and not folder.is_dir():

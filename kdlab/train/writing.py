@@ -28,8 +28,8 @@ def versions() -> dict[str, str]:
 
 
 def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, began: float) -> None:
-    """Write what ``trained`` is and predicts, and ``about`` it, into ``folder``; its checkpoint is deleted. It ``began``
-    then by ``time.monotonic``."""
+    """Write what ``trained`` is and predicts, and ``about`` it, into ``folder``; its checkpoint is deleted. The
+    training ``began`` then, by ``time.monotonic``."""
     student = trained.nets["student"]
     predictions = {}
     for split in ready.splits:
