@@ -32,10 +32,9 @@ def _paper(name: str, module: str, folders: str, about: str, *own) -> None:
 
     def go(dry_run: bool, data_root: Path | None, seed: int, tflops: float, **profile) -> None:
         found, root = import_module(f"kdlab.papers.{module}"), data_root or paths.real_clips() or paths.data_dir()
-        size = found.profile(**profile)
+        size, say = found.profile(**profile), click.echo if first() else lambda line: None
         if dry_run:
-            return click.echo(found.PAPER.dry_run(root, size, tflops))
-        say = click.echo if first() else lambda line: None
+            return say(found.PAPER.dry_run(root, size, tflops))
         say(found.PAPER.run(root, size, seed, say=say).round(2).to_string())
 
     command = reduce(lambda made, option: option(made), reversed(options), go)

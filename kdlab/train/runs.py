@@ -33,6 +33,7 @@ from kdlab.system.progress import track
 from kdlab.system.ranks import agree, ending, first, told
 from kdlab.system.sources import foreign, loaded, source_hash
 from kdlab.system.stored import DamagedRun, damaged, read_bytes, read_note, read_weights
+from kdlab.system.stored import weights_hash as weights_hash
 from kdlab.train.logs import logged, logger_of
 from kdlab.train.loop import fit
 from kdlab.train.preparing import batches as batches
