@@ -24,6 +24,7 @@ from kdlab.distill.method import CrossEntropy
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build
 from kdlab.night import Night
+from kdlab.system.launch import by_itself
 from kdlab.system.ranks import first
 from kdlab.train.loop import Progress, Settings
 from kdlab.train.many import in_order
@@ -245,9 +246,9 @@ class Paper:
         for which in (which for which, there in found.items() if not isinstance(there, str)):
             made = self.recipes(which, root, size, seed)
             runs = {key: obtain(recipe, say=say) for key, recipe in made.items()}
-            if not first():  # of several processes that train together
-                continue
-            rows += [(which.title, *row) for row in self.rows(which, runs, size, say)]
+            if first():  # of several processes that train together
+                with by_itself():
+                    rows += [(which.title, *row) for row in self.rows(which, runs, size, say)]
         if not first():
             return pd.DataFrame()
         names = ["data", *self.columns]
