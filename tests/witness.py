@@ -47,8 +47,9 @@ from kdlab.system.launch import cpu_features
 from kdlab.train.loop import Settings
 from kdlab.train.many import in_order, obtain_all
 from kdlab.train.recipe import Recipe
-from kdlab.train.runs import DECIDING_PACKAGES, Run
+from kdlab.train.runs import Run
 from kdlab.train.sizes import SMOKE
+from kdlab.train.writing import DECIDING_PACKAGES
 
 #: Three classes: enough for what a hash can tell.
 NIGHT = Night(("Jump", "Sit", "Wave"), (4, 2, 2), 0.25)

@@ -14,6 +14,7 @@ from kdlab import __version__
 from kdlab.cli.data import data
 from kdlab.cli.engine import chosen, engine_options
 from kdlab.cli.paper import paper
+from kdlab.system.ranks import alone
 
 _TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Of each cell; default: none.")
 _VERBOSE = click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
@@ -60,6 +61,7 @@ def run(notebook, pairs, data, timeout, verbose):
     choices = [(name, separate(value)) for name, value in pairs] + ([("data", [data])] if data is not None else [])
     if len(dict(choices)) < len(choices):
         raise click.UsageError("a parameter is given twice; several values of one are separated by commas")
+    alone("executing a notebook")
     found, each = find_notebook(notebook), product(dict(choices))
     if len(each) == 1:
         return _end_if_failed(run_notebook(found, each[0], timeout=timeout, verbose=verbose))
@@ -96,6 +98,7 @@ def reproduce(profile, data, again, timeout, verbose):
     """
     from kdlab.notebooks import reproduce
 
+    alone("kdlab reproduce")
     resume = "the same command goes on from here; what is finished is kept"
     try:
         steps = reproduce.reproduce(profile, data, again=again, timeout=timeout, verbose=verbose)
@@ -155,6 +158,7 @@ def _all_studies(more, profile, workers, engine, status) -> None:
     if more:
         raise click.UsageError("--all runs each study whole: give it no name, no --seeds and no --only")
     if not status:
+        alone("kdlab study --all")
         return run_all(profile, workers=workers, engine=engine, say=click.echo)
     found = _say_status([recipe for study in every().values() for recipe in trained(study, profile)],
                         recorded_seconds())
@@ -290,6 +294,7 @@ def refresh(profile):
     """Execute all notebooks and replace their committed outputs."""
     from kdlab.notebooks.refresh import refresh
 
+    alone("kdlab refresh")
     refresh(profile)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from kdlab import paths
+from kdlab.system.ranks import first
 
 _FILE = click.Path(path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -36,9 +37,10 @@ def _paper(name: str, module: str, folders: str, about: str, *own) -> None:
 
         found, root = import_module(f"kdlab.papers.{module}"), data_root or paths.real_clips() or paths.data_dir()
         size = in_precision(found.profile(**profile), precision)
+        say = click.echo if first() else lambda line: None
         if dry_run:
-            return click.echo(found.PAPER.dry_run(root, size, tflops))
-        click.echo(found.PAPER.run(root, size, seed, say=click.echo).round(2).to_string())
+            return say(found.PAPER.dry_run(root, size, tflops))
+        say(found.PAPER.run(root, size, seed, say=say).round(2).to_string())
 
     command = reduce(lambda made, option: option(made), reversed(options), go)
     paper.command(name, help=f"{about}; goes on where an interrupted call stopped.")(command)

@@ -372,10 +372,10 @@ class ClipBatches:
         views = {name: tensors[view] for name, view in self.views.items()}
         return Batch(views, torch.tensor([r.label for r in chosen]), tuple(r.id for r in chosen))
 
-    def training(self, indices: Sequence[int], generator: torch.Generator) -> Batch:
-        """A batch under random draws; the generator alone decides them."""
+    def training(self, indices: Sequence[int], generator: torch.Generator, part: slice = slice(None)) -> Batch:
+        """A batch under random draws, or a ``part`` of it; the generator alone decides them, those of all its clips."""
         draws = [self.window.random(self.length(self.records[i]), generator) for i in indices]
-        return self.collate(indices, draws)
+        return self.collate(indices[part], draws[part])
 
     def evaluation(self, batch_size: int = 64,
                    reorder: Callable[[np.ndarray], np.ndarray] | None = None) -> Iterator[Batch]:

@@ -24,7 +24,8 @@ from kdlab.distill.method import CrossEntropy
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build
 from kdlab.night import Night
-from kdlab.system.launch import bf16
+from kdlab.system.launch import bf16, by_itself
+from kdlab.system.ranks import first
 from kdlab.train.loop import Progress, Settings
 from kdlab.train.many import in_order
 from kdlab.train.recipe import Recipe, UserClips
@@ -235,7 +236,8 @@ class Paper:
         return alike.agg(n="size", trainings=lambda names: ", ".join(dict.fromkeys(names)))
 
     def run(self, root: Path, size, seed: int = 0, say=print) -> pd.DataFrame:
-        """Train (or find) everything on the data sets that are in ``root``; percent, a mean over the splits.
+        """Train (or find) everything on the data sets that are in ``root``; percent, a mean over the splits. Of several
+        processes the first alone evaluates; the others get an empty table.
 
         Data sets that are not there are named to ``say``; raises ``FileNotFoundError`` when there is none, and
         ``ValueError`` where recipes ask for bf16 and the hardware has none.
@@ -250,7 +252,11 @@ class Paper:
             made = self.recipes(which, root, size, seed)
             _has_bf16(made.values())
             runs = {key: obtain(recipe, say=say) for key, recipe in made.items()}
-            rows += [(which.title, *row) for row in self.rows(which, runs, size, say)]
+            if first():  # of several processes that train together
+                with by_itself():
+                    rows += [(which.title, *row) for row in self.rows(which, runs, size, say)]
+        if not first():
+            return pd.DataFrame()
         names = ["data", *self.columns]
         return pd.DataFrame(rows, columns=[*names, "%"]).pivot_table("%", names[:-1], names[-1], sort=False)
 

@@ -16,7 +16,9 @@ from kdlab.study.evidence import Evidence
 from kdlab.study.parts import LEDGER, Claim, Outcome, Part, seed_after_seed
 from kdlab.study.scores import Scores, collect, pooled, same_seeds, tested
 from kdlab.study.table import lies, load_rows, scatter, three_seed_range
+from kdlab.system import ranks
 from kdlab.system.engines import Engine
+from kdlab.system.launch import by_itself
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, find
@@ -112,6 +114,7 @@ class Study:
         real clips are needed and missing.
         """
         size, parts = self._size(size), self.chosen(size, seeds, only)
+        say = say if ranks.first() else lambda line: None
         for part in parts:
             if part.real:
                 paths.real_set(part.real)
@@ -120,6 +123,13 @@ class Study:
         table = evidence.kept(only)
         obtain_all(seed_after_seed([part for part in parts if part.to_the_end]), pretrained=False,
                    stale="refuse" if self.committed else "retrain", workers=workers, engine=engine, say=say)
+        if not ranks.first():  # of several processes that have trained together
+            return {}
+        with by_itself():
+            return self._evaluated(size, parts, evidence, table, workers, say)
+
+    def _evaluated(self, size, parts, evidence: Evidence, table: list, workers, say) -> dict[str, Scores]:
+        """Write the evidence of ``parts``, whose rows are added to ``table``; data set → scores."""
         sets: dict[str, dict[str, Outcome]] = {}
         for part in parts:
             outcome = self._outcome(part, size, evidence, workers, say)

@@ -1,8 +1,8 @@
-"""How this process was started, alone or by ``torchrun``, and on what device it trains: what the environment says.
+"""How this process was started, alone or as one of several, and on what device it trains: what the environment says.
 
-``torchrun`` starts several processes that train one network and sets :data:`TORCHRUN` for each. Of other launchers
-(``srun``, ``mpirun``) only the number of copies is read: kdlab cannot join these, and in an allocation where nothing
-has started several (SLURM's variables are there all the same) it trains alone.
+``torchrun`` starts several processes that train one network and sets :data:`TORCHRUN` for each; what ``srun`` and Open
+MPI's ``mpirun`` set is translated into these. Of other launchers only the number of copies is read, which kdlab cannot
+join. In an allocation where nothing has started several (SLURM's variables are there all the same) it trains alone.
 """
 
 import contextlib
@@ -10,7 +10,9 @@ import os
 import platform
 import re
 import threading
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +21,12 @@ TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR
 #: Where other launchers tell how many copies they have started.
 COPIES = {"SLURM_STEP_NUM_TASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun", "PMI_SIZE": "mpirun",
           "MV2_COMM_WORLD_SIZE": "mpirun"}
+#: Of the launchers that are understood: the names for the first four of TORCHRUN, and what differs between two starts.
+_NAMES = {"srun": ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"),
+          "mpirun": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+                     "OMPI_COMM_WORLD_LOCAL_SIZE")}
+_STARTS = ("SLURM_JOB_ID", "SLURM_STEP_ID", "PMIX_NAMESPACE")
+_by_itself = ContextVar("by_itself", default=False)
 MEND = "start it with torchrun, which sets them all, or unset"
 
 
@@ -38,7 +46,10 @@ class Launch:
 
 def launched(environment: Mapping[str, str] | None = None) -> Launch:
     """What the ``environment`` (this process's) says. Raises :class:`LaunchError`, in one sentence with the mend."""
+    if environment is None and _by_itself.get():
+        return Launch()
     given = os.environ if environment is None else environment
+    given = {**given, **translated(given)}
     values = {name: given[name] for name in TORCHRUN[:4] if name in given}
     usual = dict(zip(TORCHRUN, (0, 1, 0, None), strict=False))
     rank, world, local_rank, local_world = (usual | {n: _whole(n, value) for n, value in values.items()}).values()
@@ -56,6 +67,46 @@ def launched(environment: Mapping[str, str] | None = None) -> Launch:
     if not (0 <= rank < world and 0 <= local_rank < local_world and world % local_world == 0 and 0 < port < 2**16):
         raise LaunchError(f"{these} and MASTER_PORT={port} contradict each other: {MEND} {', '.join(values)}")
     return Launch(rank, world, local_rank, local_world)
+
+
+@contextlib.contextmanager
+def by_itself() -> Iterator[None]:
+    """Inside, this process is alone, whatever has started it: for what only some processes come to do."""
+    token = _by_itself.set(True)
+    try:
+        yield
+    finally:
+        _by_itself.reset(token)
+
+
+def translated(given: Mapping[str, str]) -> dict[str, str]:
+    """What torchrun would have set, where ``srun`` or Open MPI has started several copies; else nothing.
+
+    They meet on the first machine of srun's list, or on this one where all are here; ``$MASTER_ADDR`` and
+    ``$MASTER_PORT`` say otherwise. Raises :class:`LaunchError` where a variable is missing, or machines have more
+    copies than others.
+    """
+    if any(name in given for name in TORCHRUN[:3]):
+        return {}
+    for names in _NAMES.values():
+        if names[1] not in given or _whole(names[1], given[names[1]]) < 2:
+            continue
+        if lacking := [name for name in names if name not in given]:
+            raise LaunchError(f"{names[1]}={given[names[1]]}, but not {', '.join(lacking)}: to train together start it "
+                              f"with torchrun, or unset {names[1]}")
+        each = re.fullmatch(r"(\d+)(\(x\d+\))?", given[names[3]])  # srun's 2(x3): two on each of three machines
+        if not each:
+            raise LaunchError(f"{names[3]}={given[names[3]]}: give every machine as many copies (--ntasks-per-node)")
+        nodes = given.get("SLURM_STEP_NODELIST", "") if names[0].startswith("SLURM") else ""
+        here = "127.0.0.1" if each[1] == given[names[1]] else ""
+        # The first of a[07-09,11],b is a07.
+        address = given.get("MASTER_ADDR") or re.sub(r"\[(\w+).*", r"\1", re.split(r",(?![^\[]*\])", nodes)[0]) or here
+        if not address:
+            raise LaunchError(f"{names[1]}={given[names[1]]}, on several machines: set MASTER_ADDR to the first one's")
+        port = 20000 + zlib.crc32(" ".join(given.get(name, "") for name in _STARTS).encode()) % 10000
+        found = [given[name] for name in names[:3]] + [each[1], address, given.get("MASTER_PORT") or str(port)]
+        return dict(zip(TORCHRUN, found, strict=True))
+    return {}
 
 
 def device(environment: Mapping[str, str] | None = None) -> str:
@@ -106,10 +157,12 @@ def precision(wanted: str) -> str:
 def meet(launch: Launch, seconds: float = 120, say_after: float = 5):
     """Wait for the other processes of ``launch``; the store in which they met, to be kept while they connect.
 
-    Says after ``say_after`` seconds what it waits for. Raises :class:`LaunchError` after ``seconds``.
+    Says after ``say_after`` seconds what it waits for. Raises :class:`LaunchError` after ``seconds``. Whatever started
+    them, torchrun's variables are set from here on, which torch and Fabric read.
     """
     from torch.distributed import rendezvous
 
+    os.environ |= translated(os.environ)
     place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     waits = f"process {launch.rank} of {launch.world} (RANK, WORLD_SIZE) waits for the others at {place}"
     found, failed = [], []

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from kdlab.system.launch import TORCHRUN
+from kdlab.system.launch import COPIES, TORCHRUN
 from kdlab.system.sources import in_cell
 
 #: How workers begin. The fork server forks from a process in which nothing but imports has happened.
@@ -228,7 +228,7 @@ def _begin(places: dict[str, str]) -> None:
     for name in [name for name in os.environ if name.startswith("KDLAB_")]:
         del os.environ[name]
     os.environ.update(places)
-    for name in TORCHRUN:  # a worker is none of the processes that train together
+    for name in (*TORCHRUN, *COPIES):  # a worker is none of the processes that train together
         os.environ.pop(name, None)
     owner = parent_process()
     seen = psutil.Process(owner.pid)

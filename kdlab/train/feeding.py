@@ -19,8 +19,9 @@ from kdlab.clips.views import Batch, ClipBatches, Draw, View
 from kdlab.system.launch import precision
 
 
-def fed(clips, requests: Iterable[tuple[Sequence[int], torch.Generator]], device: torch.device) -> Iterator[Batch]:
-    """``clips.training(indices, generator)`` of each of ``requests``, in order, on ``device``; on CUDA made ahead.
+def fed(clips, requests: Iterable[tuple], device: torch.device) -> Iterator[Batch]:
+    """``clips.training(indices, generator)`` of each of ``requests``, in order, on ``device``; on CUDA made ahead. A
+    request may name a part of the batch, too.
 
     A batch's views are bit for bit those of ``clips`` on a CPU, in the same layout.
     """
@@ -96,15 +97,17 @@ class OnDevice:
         self.clips, self.device = clips, torch.device(device)
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
-    def training(self, indices: Sequence[int], generator: torch.Generator):
+    def training(self, indices: Sequence[int], generator: torch.Generator, *part: slice):
         """The batch that ``ClipBatches.training`` would give, and on CUDA the event of its end there."""
         clips, chosen = self.clips, [self.clips.records[i] for i in indices]
         if type(clips) is not ClipBatches:
-            batch = clips.training(indices, generator)
+            batch = clips.training(indices, generator, *part)
             with torch.cuda.stream(self._stream):  # does nothing for None
                 views = {name: self._moved(view) for name, view in batch.views.items()}
                 return replace(batch, views=views, labels=self._moved(batch.labels)), self._event()
         draws = [clips.window.random(clips.length(record), generator) for record in chosen]
+        for own in part:
+            chosen, draws = chosen[own], draws[own]
         tensors = {}
         with torch.cuda.stream(self._stream):
             for view in set(clips.views.values()):

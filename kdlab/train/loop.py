@@ -4,7 +4,8 @@ A method is a small object, such as ``kdlab.distill.method.KD``: see :class:`kdl
 step with the optimiser of each loss before it asks for the next, so a method of two passes needs no loop of its own.
 
 Every random number is a function of (seed, step). A run that is killed at any moment and resumed therefore ends in
-the same bits, and nothing but weights, optimiser moments and the step number needs to be stored.
+the same bits, and nothing but weights, optimiser moments and the step number needs to be stored. What a step's batch
+holds does not depend on how many processes share it (:mod:`kdlab.train.parallel`); dropout's masks do.
 """
 
 import hashlib
@@ -21,9 +22,11 @@ from torch.nn import functional as F
 
 from kdlab.clips.views import ClipBatches
 from kdlab.layers import one_thread
+from kdlab.system import ranks
 from kdlab.system.files import write_atomically
-from kdlab.system.launch import device, launched, meet, precision
+from kdlab.system.launch import device, launched, precision
 from kdlab.system.values import not_negative, one_of, positive, whole
+from kdlab.train import parallel
 from kdlab.train.feeding import fed
 from kdlab.train.optimisers import AsReleased, learning_rate, optimiser_for
 
@@ -36,8 +39,11 @@ class Diverged(ValueError):
 class Settings:
     """The numbers of one optimisation by AdamW.
 
-    ``epochs`` are passes over the clips; ``lr`` is the peak of the ``schedule`` (``one_cycle`` or ``cosine``);
-    ``precision`` is ``fp32``, or ``bf16`` for mixed precision where the hardware has it (the ``paper`` profile).
+    ``epochs`` are passes over the clips, in batches of ``batch_size``, over all processes together; the clips that are
+    left over at an epoch's end, too few for a batch, wait for the next epoch's order. ``lr`` is the peak of the
+    ``schedule`` (``one_cycle`` or ``cosine``); ``precision`` is ``fp32``, or ``bf16`` for mixed precision where the
+    hardware has it (the ``paper`` profile). ``accumulate`` cuts what a process has of a batch into so many parts, whose
+    gradients are summed: less memory, the same step but for rounding, dropout and batch norm's statistics.
     ``as_released`` puts a paper's released optimisers in AdamW's place, and their rates in that of the ``schedule``.
     """
 
@@ -48,9 +54,10 @@ class Settings:
     schedule: str = "one_cycle"
     precision: str = "fp32"
     as_released: AsReleased | None = field(default=None, metadata={"unsaid": None})
+    accumulate: int = field(default=1, kw_only=True, metadata={"unsaid": 1})
 
     def __post_init__(self):
-        whole(1, epochs=self.epochs, batch_size=self.batch_size)
+        whole(1, epochs=self.epochs, batch_size=self.batch_size, accumulate=self.accumulate)
         positive("4e-3 is usual here", lr=self.lr)
         not_negative(weight_decay=self.weight_decay)
         one_of(("one_cycle", "cosine"), schedule=self.schedule)
@@ -59,11 +66,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: ``step`` of ``steps``, and what the method's ``prepare`` returned."""
+    """Where a training stands: ``step`` of ``steps``, and what the method's ``prepare`` returned. ``seed`` is of this
+    step, for a draw that is the whole batch's in whatever parts it is computed: torch's own generator is a part's."""
 
     step: int
     steps: int
     prepared: object = None
+    seed: int = 0
 
     @property
     def fraction(self) -> float:
@@ -73,7 +82,8 @@ class Progress:
 @dataclass
 class Trained:
     """What :func:`fit` returns. ``history`` has one row an epoch; ``first_losses`` are the first ten, those of a step's
-    optimisers in turn; ``precision`` is the one that was used. Of several processes losses are the mean."""
+    optimisers in turn; ``precision`` is the one that was used. Of several processes losses are those of whole batches,
+    CPU seconds those of all, and ``batch_norm`` says what its statistics are of."""
 
     nets: dict[str, nn.Module]
     history: list[dict]
@@ -83,24 +93,7 @@ class Trained:
     device: str
     precision: str = "fp32"
     owned: list[str] = field(default_factory=list)
-
-
-def _fabric(used: str):
-    """Lightning Fabric for the hardware at hand, data-parallel under ``torchrun``; see :mod:`kdlab.system.launch`.
-
-    The environment is named, because Fabric's own guess takes any allocation of SLURM for a start by ``srun``.
-    """
-    from lightning_fabric import Fabric  # seconds of imports that only training needs
-    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
-
-    launch, several = launched(), launched().world > 1
-    where = dict(accelerator=device(), devices=launch.local_world, num_nodes=launch.world // launch.local_world)
-    how = dict(strategy="ddp" if several else "auto", precision="bf16-mixed" if used == "bf16" else "32-true")
-    fabric = Fabric(**where, **how, plugins=[TorchElasticEnvironment() if several else LightningEnvironment()])
-    store = None if not several or torch.distributed.is_initialized() else meet(launch)
-    fabric.launch()
-    del store  # only now: the first process holds it open for the others
-    return fabric
+    batch_norm: str = ""
 
 
 def seeded(*parts: int) -> torch.Generator:
@@ -111,12 +104,12 @@ def seeded(*parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(state)
 
 
-def plan(count: int, settings: Settings, seed: int, step: int, rank: int = 0, world: int = 1):
+def plan(count: int, settings: Settings, seed: int, step: int):
     """What :func:`fit` asks of ``count`` clips at ``step``: their indices, and the generator of their draws."""
     batch_size = min(settings.batch_size, count)
     epoch, place = divmod(step, count // batch_size)
     order = torch.randperm(count, generator=seeded(seed, 1, epoch)).tolist()
-    return order[place * batch_size + rank : (place + 1) * batch_size : world], seeded(seed, 2, step, rank)
+    return order[place * batch_size : (place + 1) * batch_size], seeded(seed, 2, step, 0)
 
 
 def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
@@ -169,7 +162,7 @@ def _bare(net: nn.Module) -> nn.Module:
 def _save_checkpoint(path: Path, flat: dict, note: dict, fingerprint: str) -> None:
     """``fingerprint`` is of :func:`_fingerprint`; a hash over all of it tells a damaged checkpoint from a whole one."""
     text = json.dumps(note)
-    about = {"note": text, "whose": fingerprint, "check": _check(flat, text)}
+    about = {"note": text, "whose": fingerprint, "check": _check(flat, text), "processes": str(launched().world)}
     write_atomically(path, lambda p: save_file(flat, p, metadata=about))
 
 
@@ -182,6 +175,8 @@ def _load_checkpoint(path: Path, fingerprint: str, say) -> tuple[dict, dict] | N
             flat, about = {k: file.get_tensor(k) for k in list(file.keys())}, file.metadata() or {}
         if about["check"] != _check(flat, about["note"]):
             raise ValueError("its content is not what was written")
+        if (theirs := int(about.get("processes", 1))) != (world := launched().world):
+            raise ValueError(f"{theirs} process(es) wrote it, and {world} would go on; start {theirs} to go on from it")
         if about["whose"] != fingerprint:
             raise ValueError("it is of another training, or was begun with other sources, clips or needed runs")
         return flat, json.loads(about["note"])
@@ -213,92 +208,108 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
         say=print) -> Trained:
     """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` when it is there.
 
-    A checkpoint that is damaged, or of another training or ``identity``, counts as none, which ``say`` is told.
-    Under ``torchrun`` the processes share each batch, and batch norm's statistics are those of the first one's part.
+    A checkpoint that is damaged, or of another training, ``identity`` or number of processes, counts as none, which
+    ``say`` is told. Several processes (:mod:`kdlab.train.parallel`) share each batch; the first writes and says, and
+    all have to mean the same training (:class:`kdlab.system.ranks.Disagreement`).
     ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
     :class:`Diverged` at the first loss that is no number, and :class:`kdlab.system.files.StorageFull` when a checkpoint
     cannot be written.
     """
     used = precision(settings.precision)
+    say = say if ranks.first() else lambda line: None
     if used != settings.precision:
         say(f"{settings.precision} is not in this hardware: trained in {used}, which takes longer and rounds otherwise")
-    fabric = _fabric(used)
-    with one_thread(fabric.device.type):
+    ranks.agree(device=device(), precision=used)
+    fabric = parallel.fabric_for(used)
+    with one_thread(fabric.device.type), ranks.ending():
         trained = _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, identity, progress, say)
     return replace(trained, precision=used)
 
 
 def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, identity, progress, say) -> Trained:
+    count, launch = len(train.records), launched()
+    batch_size = min(settings.batch_size, count)
+    cuts = parallel.cuts(batch_size, settings.batch_size, settings.accumulate, launch)
     parts = method.parts(nets)
     owned = [name for names in parts.values() for name in names]
+    nets = {name: parallel.synchronised(net) if name in owned else net for name, net in nets.items()}
     for name, net in nets.items():
         net.requires_grad_(name in owned).train(name in owned).to(fabric.device)
     fused = fabric.device.type in ("cpu", "cuda")
-    optimisers = {key: optimiser_for(settings, key, _named(nets, names), fused) for key, names in parts.items()}
+    trained = {key: _named(nets, names) for key, names in parts.items()}
+    optimisers = {key: optimiser_for(settings, key, weights, fused) for key, weights in trained.items()}
     nets = {name: fabric.setup_module(net) if name in owned else net for name, net in nets.items()}
     optimisers = {key: fabric.setup_optimizers(o) for key, o in optimisers.items()}
+    parallel.begin_alike(nets[name] for name in owned)
+    if norms := parallel.batch_norms(nets[name] for name in owned):
+        say("each process has batch norm's statistics of its own clips: another training than one process's")
 
     watched = bool(settings.as_released and settings.as_released.patience)
     if watched and not (validation and validation.records):
         raise ValueError(f"the rate falls when the loss on validation clips does not (patience="
                          f"{settings.as_released.patience}), and there are none: give the catalogue some")
-    count, rank = len(train.records), fabric.global_rank
-    per_epoch = count // min(settings.batch_size, count)
+    per_epoch = count // batch_size
     steps = settings.epochs * per_epoch
     prepared = None
     if hasattr(method, "prepare"):
         prepared = method.prepare(nets, (batch.to(fabric.device) for batch in train.evaluation()))
 
     start, history, first_losses, cpu_before = 0, [], [], 0.0
-    fingerprint = _fingerprint(method, nets, owned, settings, seed, fabric.world_size, identity)
+    fingerprint = _fingerprint(method, nets, owned, settings, seed, identity)
     if checkpoint is not None and (found := _load_checkpoint(checkpoint, fingerprint, say)):
         flat, note = found
         _unpack(flat, nets, owned, optimisers)
         start, history, first_losses, cpu_before = (note[k] for k in ("step", "history", "first_losses", "cpu_seconds"))
+    ranks.agree(training=fingerprint, steps_in_the_checkpoint=start)
     clock, sums = time.process_time(), {}
 
-    def shared(value: torch.Tensor) -> float:
-        """The mean over the processes, each of which sees its part of a batch."""
-        return float(fabric.all_reduce(value, reduce_op="mean") if fabric.world_size > 1 else value)
-
-    requests = (plan(count, settings, seed, step, rank, fabric.world_size) for step in range(start, steps))
-    for step, batch in zip(progress(range(start, steps)), fed(train, requests, fabric.device), strict=False):
+    several = [] if cuts == [slice(0, batch_size)] else [(cut,) for cut in cuts]  # a whole batch is asked for as ever
+    requests = ((*plan(count, settings, seed, step), *cut) for step in range(start, steps) for cut in several or [()])
+    coming, shares = fed(train, requests, fabric.device), [(cut.stop - cut.start) / batch_size for cut in cuts]
+    for step, batch in zip(progress(range(start, steps)), zip(*[coming] * len(cuts), strict=True), strict=False):
         epoch, place = divmod(step, per_epoch)
-        torch.manual_seed(seeded(seed, 3, step, rank).initial_seed())  # dropout
+        torch.manual_seed(seeded(seed, 3, step, launch.rank).initial_seed())  # dropout
         rate = learning_rate(settings, step, steps, epoch, history)
-        where = Progress(step, steps, prepared)
-        for key, loss, terms in method.losses(nets, batch, where):
-            # On a GPU this test would wait for the device at every step; there the sums are tested once an epoch.
-            if fabric.device.type == "cpu" and not torch.isfinite(loss):
-                raise _diverged(settings, step, steps, key)
+        where = Progress(step, steps, prepared, seeded(seed, 3, step, 0).initial_seed())
+        for key, turns in parallel.by_optimiser([method.losses(nets, part, where) for part in batch]):
             for group in optimisers[key].param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
             optimisers[key].zero_grad(set_to_none=True)
-            fabric.backward(loss)
+            summed = 0.0
+            for share, (_, loss, terms) in zip(shares, turns, strict=True):
+                fabric.backward(loss * share)
+                summed = summed + share * loss.detach()
+                for term, value in ({f"loss_{key}": loss} | terms).items():
+                    sums[term] = sums.get(term, 0.0) + share * value.detach()
+            summed = parallel.add_up([weight for _, weight in trained[key]], summed)
+            # On a GPU this test would wait for the device at every step; there the sums are tested once an epoch.
+            if fabric.device.type == "cpu" and not torch.isfinite(summed):
+                raise _diverged(settings, step, steps, key)
             optimisers[key].step()
-            for term, value in ({f"loss_{key}": loss} | terms).items():
-                sums[term] = sums.get(term, 0.0) + value.detach()
             if len(first_losses) < 10:
-                first_losses.append(shared(loss.detach()))
+                first_losses.append(float(summed))
         if place == per_epoch - 1:
             row = {"epoch": epoch + 1, "step": step + 1, "lr": rate}
-            row |= {k: round(shared(v) / per_epoch, 6) for k, v in sums.items()}
+            row |= {k: round(parallel.total(v) / per_epoch, 6) for k, v in sums.items()}
             if not all(torch.isfinite(torch.tensor(v)) for v in row.values()):
                 raise _diverged(settings, step, steps, "an")
+            parallel.settle(norms)
             if validation is not None and validation.records and (watched or epoch % 5 == 4 or step == steps - 1):
                 logits, labels, _ = predict(nets["student"], validation.evaluation(), "student")
-                row["val_accuracy"] = round(100 * float((logits.argmax(1) == labels).float().mean()), 3)
+                accuracy = round(100 * float((logits.argmax(1) == labels).float().mean()), 3)
+                row["val_accuracy"] = fabric.broadcast(accuracy)  # of GPUs the bits may differ
                 if watched:
-                    row["val_loss"] = shared(F.cross_entropy(logits, labels).to(fabric.device))
+                    row["val_loss"] = fabric.broadcast(float(F.cross_entropy(logits, labels)))
             history, sums = [*history, row], {}
-            if checkpoint is not None and fabric.is_global_zero:
-                used = cpu_before + time.process_time() - clock
+            used = cpu_before + parallel.total(time.process_time() - clock)
+            if checkpoint is not None and ranks.first():
                 note = {"step": step + 1, "history": history, "first_losses": first_losses, "cpu_seconds": used}
                 _save_checkpoint(checkpoint, _pack(nets, owned, optimisers), note, fingerprint)
 
     nets = {name: _bare(net).eval() for name, net in nets.items()}
-    used = cpu_before + time.process_time() - clock
-    return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned=owned)
+    used = cpu_before + parallel.total(time.process_time() - clock)
+    seen = parallel.statistics_of(nets[name] for name in owned)
+    return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned=owned, batch_norm=seen)
 
 
 def _named(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, nn.Parameter]]:

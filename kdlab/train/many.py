@@ -19,6 +19,7 @@ from kdlab.system.contents import one_look
 from kdlab.system.engines import Engine, EngineError, Pool, WorkerLost, WorkFailed
 from kdlab.system.launch import device, launched
 from kdlab.system.processes import available_cores, longest_first
+from kdlab.system.ranks import first
 from kdlab.system.sources import foreign, in_cell
 from kdlab.train.preparing import open_ahead
 from kdlab.train.recipe import Recipe, check
@@ -186,7 +187,7 @@ def obtain_all(
     messages: dict[str, None] = {}
 
     def say_once(line: str) -> None:  # what is stale is seen here, and again where it is trained
-        if line not in messages:
+        if line not in messages and first():
             messages[line] = None
             say(line)
 

@@ -6,36 +6,34 @@ provenance): a folder without ``run.json`` is unfinished work that the next call
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import os
-import platform
 import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from kdlab import __version__, paths
+from kdlab import paths
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.system.contents import one_look
-from kdlab.system.files import save_arrays, sweep, write_atomically
-from kdlab.system.launch import cpu_features, device, launched
+from kdlab.system.files import sweep, write_atomically
+from kdlab.system.launch import device, launched
 from kdlab.system.ours import may_fill
 from kdlab.system.processes import locked
 from kdlab.system.progress import track
+from kdlab.system.ranks import agree, ending, first, told
 from kdlab.system.sources import foreign, loaded, source_hash
-from kdlab.system.stored import DamagedRun, damaged, read_bytes, read_note, read_weights, sealed, weights_hash
+from kdlab.system.stored import DamagedRun, damaged, read_bytes, read_note, read_weights
+from kdlab.system.stored import weights_hash as weights_hash
 from kdlab.train.logs import logged, logger_of
 from kdlab.train.loop import fit
 from kdlab.train.preparing import batches as batches
@@ -43,9 +41,7 @@ from kdlab.train.preparing import prepared
 from kdlab.train.recipe import NotImported, Recipe, check, from_json, own_clips, to_json
 from kdlab.train.rehearsal import rehearse
 from kdlab.train.status import note_trial
-
-#: The packages whose versions can change the bits of a run.
-DECIDING_PACKAGES = ("torch", "numpy", "av", "opencv-python-headless")
+from kdlab.train.writing import versions, write_run
 
 
 class StaleRun(ValueError):
@@ -256,25 +252,36 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
     or of classes of your own, is never used: where ``"use"`` stands it is trained again, too. The old one is kept in
     ``runs/stale/``. ``say`` receives lines. Raises ``ValueError`` for a recipe that :func:`.recipe.check` refuses,
     :class:`DamagedRun` for one whose files are not what its training wrote.
-    Two processes that want the same run do not train it twice. Under ``torchrun`` all ranks train it together, and the
-    first one writes it.
+    Two processes that want the same run do not train it twice, unless they were started to train together: then all do,
+    and the first looks for the run, locks, says and writes it (:mod:`kdlab.system.ranks`).
     """
-    with one_look():
+    say = say if first() else lambda line: None
+    with one_look(), ending():
         check(recipe)
         folder = paths.runs_dir() / recipe.name
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with locked(f"{folder}.lock") if _first_rank() else contextlib.nullcontext():
+        with locked(f"{folder}.lock") if first() else contextlib.nullcontext():
             if run := usable(recipe, pretrained, stale, say):
                 return run
             rehearse(recipe)
-            if _first_rank() and (folder / "run.json").is_file():
+            if first() and (folder / "run.json").is_file():
                 _set_aside(folder)
             how = dict(pretrained=pretrained, stale=stale, say=say)
             return _train(recipe, {what: obtain(other, **how) for what, other in recipe.needs().items()}, folder, say)
 
 
 def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
-    """The finished run, told in one line, if there is one and ``stale`` lets it pass."""
+    """The finished run, told in one line, if there is one and ``stale`` lets it pass. Of several processes all have to
+    ask, have the same sources, clips and packages, and get what the first finds."""
+    if launched().world == 1:
+        return _usable(recipe, pretrained, stale, say)
+    with ending():
+        agree(**versions(), sources=source_hash(recipe), clips=recipe.data.fingerprint(), recipe=recipe.name)
+    place = told(recipe.name, lambda: str(run.folder) if (run := _usable(recipe, pretrained, stale, say)) else "")
+    return Run(Path(place), recipe) if place else None
+
+
+def _usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
     if stale not in ("use", "retrain", "refuse"):
         raise ValueError(f"stale must be 'use', 'retrain' or 'refuse', got {stale!r}")
     run = find(recipe, pretrained)
@@ -291,8 +298,16 @@ def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
         say(f"{recipe.name}: STALE: {why}; trained again, because it is of your own {yours}")
         return None
     origin = "found in pretrained/" if run.folder.parent == paths.pretrained_dir() else "found"
-    say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}")
+    say(f"{recipe.name}: {origin}{f', STALE: {why}' if why else ''}{_trained_by(run)}")
     return run
+
+
+def _trained_by(run: Run) -> str:
+    """What there is to say of a run that another number of processes has trained than are here."""
+    theirs, here = run.provenance.get("processes", 1), launched().world
+    if theirs == here or (here > 1 and theirs == 1):
+        return ""
+    return f"; {theirs} processes trained it, and {here} would give other bits: delete it to train it anew"
 
 
 def _set_aside(folder: Path) -> None:
@@ -318,12 +333,13 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     checkpoint = folder / "checkpoint.safetensors"
     if os.path.lexists(folder) and not folder.is_dir():
         raise damaged(folder / "run.json", f"{folder} is no folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
     identity = _identity(recipe, needed)
     begun = json.dumps(identity, sort_keys=True)
-    write_atomically(folder / "begun.json", lambda p: p.write_text(begun, encoding="utf-8"))
-    note_trial(recipe.name, identity)
+    if first():
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        write_atomically(folder / "begun.json", lambda p: p.write_text(begun, encoding="utf-8"))
+        note_trial(recipe.name, identity)
     wall = time.monotonic()
     how = dict(validation=ready.validation, checkpoint=checkpoint, identity=begun, progress=bar, say=named)
     try:
@@ -335,50 +351,18 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
         if recipe.digest() != identity["digest"] or recipe.data.fingerprint() != identity["data"]:
             what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
             raise ChangedClips(f"{what}, so it is of neither these nor those. Call again to train on those of now.")
-    if not _first_rank():
-        with locked(f"{folder}.lock"):  # which the first rank holds until all is written
-            return Run(folder, recipe)
-    student = trained.nets["student"]
-    predictions = {}
-    for split in ready.splits:
-        records, logits = ready.answers(student, split)
-        if records:
-            columns = {f"{split}_{k}s": np.array([getattr(r, k) for r in records]) for k in ("id", "group", "label")}
-            predictions |= columns | {f"{split}_logits": logits.numpy()}
-    state = {f"{n}.{k}": v.cpu().contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
-    write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
-    write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
-    save_arrays(folder / "predictions.npz", predictions)
-    files = {name: (folder / name).read_bytes() for name in ("history.csv", "predictions.npz")}
-    note = identity | {
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-        "classes": list(catalogue.classes),
-        "notes": list(catalogue.notes),
-        "clips": catalogue.sizes(),
-        "weights": weights_hash(state),
-        "steps": trained.steps,
-        "device": trained.device,
-        "precision": trained.precision,
-        "cpu": cpu_features(),
-        "cpu_seconds": round(trained.cpu_seconds, 2),
-        "wall_seconds": round(time.monotonic() - wall, 2),
-        "first_losses": trained.first_losses,
-        "versions": {"kdlab": __version__} | {name: version(name) for name in DECIDING_PACKAGES},
-        "python": platform.python_version(),
-    }
-    write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(sealed(note), indent=1), encoding="utf-8"))
-    checkpoint.unlink(missing_ok=True)
+    about = identity | {"classes": list(catalogue.classes), "notes": list(catalogue.notes), "clips": catalogue.sizes()}
+    told(recipe.name, lambda: write_run(folder, ready, trained, about, wall))
     run = Run(folder, recipe)
-    accuracy, teacher = run.predictions().accuracy if predictions else np.nan, needed.get("teacher")
-    outcome = f"test {accuracy:.1f} %" + (f", teacher {teacher.predictions().accuracy:.1f} %" if teacher else "")
-    if np.isnan(accuracy):  # of an enhancer, or a detector, whose mAP is measure's, which stands on runs
-        outcome = f"loss {trained.history[-1]['loss_net']:.2f} in the last epoch"
-    say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, {outcome}")
+    if first():
+        accuracy = run.predictions().accuracy if ready.splits else np.nan
+        outcome, teacher = f"test {accuracy:.1f} %", needed.get("teacher")
+        if np.isnan(accuracy):  # of an enhancer, or a detector, whose mAP is measure's, which stands on runs
+            outcome = f"loss {trained.history[-1]['loss_net']:.2f} in the last epoch"
+        elif teacher:
+            outcome += f", teacher {teacher.predictions().accuracy:.1f} %"
+        say(f"{recipe.name}: trained in {trained.cpu_seconds:.0f} CPU s, {outcome}")
     return run
-
-
-def _first_rank() -> bool:
-    return launched().rank == 0
 
 
 def _identity(recipe: Recipe, needed: dict[str, Run]) -> dict:

@@ -4,11 +4,15 @@ import sys
 import pytest
 import torch
 
-from kdlab.system.launch import Launch, LaunchError, device, has_bf16, launched, meet
-from kdlab.train import loop
+from kdlab.system.launch import Launch, LaunchError, device, has_bf16, launched, meet, translated
+from kdlab.train.parallel import fabric_for
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a",
             "MASTER_PORT": "29500"}
+SRUN = {"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "1", "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
+        "SLURM_STEP_NODELIST": "gpu[07-08,11],other", "SLURM_JOB_ID": "812", "SLURM_STEP_ID": "0"}
+MPIRUN = {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_LOCAL_RANK": "3",
+          "OMPI_COMM_WORLD_LOCAL_SIZE": "4"}
 
 
 @pytest.mark.parametrize("alone", [
@@ -28,6 +32,18 @@ def test_what_torchrun_sets_is_understood_also_where_srun_has_started_it():
     assert launched(without) == Launch(3, 4, 0, 1)
 
 
+def test_what_srun_and_mpirun_set_is_understood():
+    assert launched(SRUN) == Launch(3, 4, 1, 2) and launched(MPIRUN) == Launch(3, 4, 3, 4)
+    met = translated(SRUN)
+    assert met["MASTER_ADDR"] == "gpu07"
+    assert met["MASTER_PORT"] == translated(SRUN | {"SLURM_PROCID": "0"})["MASTER_PORT"]
+    assert met["MASTER_PORT"] != translated(SRUN | {"SLURM_STEP_ID": "1"})["MASTER_PORT"]
+    assert translated(SRUN | {"SLURM_STEP_NODELIST": "node-3"})["MASTER_ADDR"] == "node-3"
+    own = {"MASTER_ADDR": "a", "MASTER_PORT": "1"}
+    assert own.items() <= translated(SRUN | own).items() and translated(MPIRUN)["MASTER_ADDR"] == "127.0.0.1"
+    assert not translated(SRUN | TORCHRUN) and not translated(SRUN | {"SLURM_STEP_NUM_TASKS": "1"})
+
+
 @pytest.mark.parametrize(("given", "words"), [
     ({"WORLD_SIZE": "2"}, ("WORLD_SIZE=2, but not RANK, LOCAL_RANK, MASTER_ADDR, MASTER_PORT", "torchrun", "unset")),
     ({"RANK": "1"}, ("RANK=1, but not WORLD_SIZE", "or unset RANK")),
@@ -37,8 +53,10 @@ def test_what_torchrun_sets_is_understood_also_where_srun_has_started_it():
     (TORCHRUN | {"LOCAL_WORLD_SIZE": "3"}, ("LOCAL_WORLD_SIZE=3", "contradict")),
     (TORCHRUN | {"MASTER_PORT": "70000"}, ("MASTER_PORT=70000", "contradict")),
     ({"RANK": "1", "WORLD_SIZE": "1"}, ("RANK=1 and WORLD_SIZE=1",)),
-    ({"SLURM_STEP_NUM_TASKS": "2"}, ("SLURM_STEP_NUM_TASKS=2: srun", "start one")),
-    ({"OMPI_COMM_WORLD_SIZE": "8"}, ("OMPI_COMM_WORLD_SIZE=8: mpirun",)),
+    ({"SLURM_STEP_NUM_TASKS": "2"}, ("SLURM_STEP_NUM_TASKS=2, but not SLURM_PROCID, SLURM_LOCALID", "torchrun")),
+    (SRUN | {"SLURM_STEP_TASKS_PER_NODE": "2,1"}, ("SLURM_STEP_TASKS_PER_NODE=2,1", "--ntasks-per-node")),
+    ({"OMPI_COMM_WORLD_SIZE": "8"}, ("OMPI_COMM_WORLD_SIZE=8, but not OMPI_COMM_WORLD_RANK",)),
+    (MPIRUN | {"OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, ("OMPI_COMM_WORLD_SIZE=4, on several machines", "MASTER_ADDR")),
     ({"PMI_SIZE": "8"}, ("PMI_SIZE=8",)),
 ])
 def test_what_is_partial_or_contradicts_itself_is_refused_by_name(given, words):
@@ -78,7 +96,7 @@ def test_an_allocation_of_slurm_is_trained_in_by_one_process(monkeypatch):
     for name, value in {"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "mine", "SLURM_PROCID": "0"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("KDLAB_DEVICE", "cpu")
-    fabric = loop._fabric("fp32")
+    fabric = fabric_for("fp32")
     assert (fabric.world_size, fabric.global_rank, fabric.device.type) == (1, 0, "cpu")
 
 

@@ -133,10 +133,14 @@ def test_a_training_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path,
     assert len(told) == 4 + 4 + 2
 
 
-def test_the_ranks_of_a_parallel_training_share_a_batch():
-    whole = plan(11, SETTINGS, SEED, 2)[0]
-    shares = [plan(11, SETTINGS, SEED, 2, rank, 2)[0] for rank in (0, 1)]
-    assert sorted(shares[0] + shares[1]) == sorted(whole) and len(shares[0]) == 2
+def test_parts_of_a_batch_are_the_whole_batch_cut():
+    clips = made()
+    whole = clips.training(*plan(11, SETTINGS, SEED, 2))
+    for maker in (clips.training, lambda *request: OnDevice(clips, "cpu").training(*request)[0]):
+        parts = [maker(*plan(11, SETTINGS, SEED, 2), part) for part in (slice(0, 1), slice(1, 4))]
+        assert parts[0].ids + parts[1].ids == whole.ids
+        for name, view in whole.views.items():
+            assert torch.equal(torch.cat([part.views[name] for part in parts]), view)
 
 
 def test_only_cuda_is_fed_otherwise(monkeypatch):

@@ -290,20 +290,65 @@ def test_two_processes_do_not_train_the_same_run_twice(clips, places):
     assert sum(line.endswith("found") for line in lines) >= 1
 
 
+RANKS = """
+from tests.train.test_runs import *
+from kdlab.train import runs
+clips, mode, rank = Path(sys.argv[1]), sys.argv[2], os.environ["RANK"]
+track = runs.track
+
+
+def killed(steps, *more, **how):
+    for step in track(steps, *more, **how):
+        if mode == "killed" and step == 6 and rank == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield step
+
+
+runs.track = killed
+if mode == "other clips" and rank == "1":
+    clips = clips.parent / "others"
+try:
+    print(obtain(make_student(clips), pretrained=False).provenance["weights"])
+except ValueError as error:
+    print(f"refused: {error}")
+"""
+
+
 @pytest.mark.slow
-def test_under_torchrun_both_ranks_get_the_run_that_the_first_has_written(clips, places):
-    (places / "ranks.py").write_text(f"""
-from tests.train.test_runs import Path, make_student, obtain
-print(obtain(make_student(Path({str(clips)!r})), pretrained=False).provenance["weights"])
-""")
-    env = os.environ | {"KDLAB_DEVICE": "cpu", "PYTHONPATH": str(Path(__file__).parents[2])}
-    child = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-                            str(places / "ranks.py")], capture_output=True, text=True, timeout=120, env=env)
-    assert child.returncode == 0, child.stderr[-2000:]
-    weights = [line for line in child.stdout.splitlines() if len(line) == 64]
-    assert len(weights) == 2 and len(set(weights)) == 1
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a POSIX signal")
+def test_under_torchrun_both_ranks_get_the_run_that_the_first_has_written(clips, places, monkeypatch):
+    """Also after one of them was killed, to the same bits; not of other clips each."""
+    (places / "ranks.py").write_text(RANKS)
+
+    def started(mode):
+        env = os.environ | {"KDLAB_DEVICE": "cpu", "PYTHONPATH": str(Path(__file__).parents[2])}
+        return subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+                               str(places / "ranks.py"), str(clips), mode], capture_output=True, text=True, timeout=120,
+                              env=env)
+
+    def weights(child):
+        assert child.returncode == 0, child.stderr[-2000:]
+        return [line for line in child.stdout.splitlines() if len(line) == 64]
+
+    child = started("whole")
+    assert len(weights(child)) == 2 and len(set(weights(child))) == 1
     assert child.stdout.count("trained in") == 2  # the teacher and the student, each told once
-    assert [json.loads(note.read_text())["processes"] for note in places.rglob("run.json")] == [2, 2]
+    assert child.stdout.count("each process has batch norm's statistics of its own clips") == 2
+    notes = [json.loads(note.read_text()) for note in places.rglob("run.json")]
+    assert [(note["processes"], note["batch_norm"]) for note in notes] == [(2, "each process's clips")] * 2
+    said = []
+    obtain(make_student(clips), pretrained=False, say=said.append)
+    assert said[-1].endswith(": found; 2 processes trained it, and 1 would give other bits: delete it to train it anew")
+
+    monkeypatch.setenv("KDLAB_RUNS", str(places / "killed"))
+    assert started("killed").returncode != 0 and not list((places / "killed").rglob("run.json"))
+    again = started("whole")
+    assert weights(again) == weights(child) and "counts as none" not in again.stdout
+
+    shutil.copytree(clips, clips.parent / "others")
+    without(clips.parent / "others" / "index.csv", "left/train0")
+    refusals = [line for line in started("other clips").stdout.splitlines() if line.startswith("refused")]
+    assert len(refusals) == 2 and all("processes 0 and 1 disagree about clips" in line for line in refusals), refusals
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from kdlab.clips.views import Window
 from kdlab.night import Night
 from kdlab.papers.dual_light.curves import CurveNet, Curves, apply_curves
 from kdlab.papers.dual_light.zero_dce import ZeroDce
+from kdlab.system.launch import by_itself
 from kdlab.system.sources import source_hash
 from kdlab.system.values import positive, whole
 from kdlab.train.loop import Settings, one_thread
@@ -95,7 +96,8 @@ class TrainedCurves:
 
     def run(self) -> Run:
         """The training of today's sources and clips, found or made now."""
-        with torch.enable_grad():  # the first use may come from an evaluation
+        # The first use may come from an evaluation, and in one of several processes, where others find frames kept.
+        with torch.enable_grad(), by_itself():
             return obtain(self.recipe(), stale="retrain", say=lambda line: None)
 
     def training(self) -> pd.DataFrame:

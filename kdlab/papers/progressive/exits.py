@@ -71,9 +71,10 @@ class Features:
         return FeatureBatch(views | {"finals": self.finals[draws, indices]}, torch.tensor([r.label for r in chosen]),
                             tuple(r.id for r in chosen))
 
-    def training(self, indices: Sequence[int], generator: torch.Generator) -> FeatureBatch:
-        """A batch, each clip under one of its draws; the generator alone decides which."""
-        return self._batch(torch.randint(len(self.finals), (len(indices),), generator=generator), torch.tensor(indices))
+    def training(self, indices: Sequence[int], generator: torch.Generator, part: slice = slice(None)) -> FeatureBatch:
+        """A batch, or a ``part`` of it, each clip under one of its draws; the generator alone decides which."""
+        draws = torch.randint(len(self.finals), (len(indices),), generator=generator)
+        return self._batch(draws[part], torch.tensor(indices)[part])
 
     def evaluation(self, batch_size: int = 64) -> Iterator[FeatureBatch]:
         """All records in order, under their first draw."""

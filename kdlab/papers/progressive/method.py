@@ -150,8 +150,8 @@ class RandomTeacher(_Taught):
     """One of the three finals for each batch: a changing teacher without progress."""
 
     def targets(self, batch, progress) -> torch.Tensor:
-        # Whose it is says torch's global generator, which the loop seeds at each step.
-        return self.finals(batch)[:, [int(torch.randint(len(ORDER), ()))]]
+        drawn = torch.randint(len(ORDER), (), generator=torch.Generator().manual_seed(progress.seed))
+        return self.finals(batch)[:, [int(drawn)]]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,59 @@
+"""The files of a finished run; ``run.json``, written last, says that they are all there."""
+
+import hashlib
+import json
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import save_file
+
+from kdlab import __version__
+from kdlab.system.files import save_arrays, write_atomically
+from kdlab.system.launch import cpu_features
+from kdlab.system.stored import sealed, weights_hash
+from kdlab.train.loop import Trained
+from kdlab.train.recipe import Prepared
+
+#: The packages whose versions can change the bits of a run.
+DECIDING_PACKAGES = ("torch", "numpy", "av", "opencv-python-headless")
+
+
+def versions() -> dict[str, str]:
+    """Of kdlab and the deciding packages, as they are installed."""
+    return {"kdlab": __version__} | {name: version(name) for name in DECIDING_PACKAGES}
+
+
+def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, began: float) -> None:
+    """Write what ``trained`` is and predicts, and ``about`` it, into ``folder``; its checkpoint is deleted. The
+    training ``began`` then, by ``time.monotonic``."""
+    student = trained.nets["student"]
+    predictions = {}
+    for split in ready.splits:
+        records, logits = ready.answers(student, split)
+        if records:
+            columns = {f"{split}_{k}s": np.array([getattr(r, k) for r in records]) for k in ("id", "group", "label")}
+            predictions |= columns | {f"{split}_logits": logits.numpy()}
+    state = {f"{n}.{k}": v.cpu().contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
+    write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
+    write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
+    save_arrays(folder / "predictions.npz", predictions)
+    files = {name: (folder / name).read_bytes() for name in ("history.csv", "predictions.npz")}
+    note = about | {
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+        "weights": weights_hash(state),
+        "steps": trained.steps,
+        "device": trained.device,
+        "precision": trained.precision,
+        "cpu": cpu_features(),
+        "cpu_seconds": round(trained.cpu_seconds, 2),
+        "wall_seconds": round(time.monotonic() - began, 2),
+        "first_losses": trained.first_losses,
+        "versions": versions(),
+        "python": platform.python_version(),
+    } | ({"batch_norm": trained.batch_norm} if trained.batch_norm else {})
+    write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(sealed(note), indent=1), encoding="utf-8"))
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)

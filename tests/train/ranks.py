@@ -1,0 +1,158 @@
+"""What test_parallel.py trains in one process and in two, in fp64: ``python ranks.py FOLDER``, also under torchrun."""
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from kdlab.clips.views import Batch
+from kdlab.distill.baselines import SimKD
+from kdlab.distill.method import KD, CrossEntropy
+from kdlab.nets.i3d import TinyC3D
+from kdlab.nets.video import build
+from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
+from kdlab.papers.generative.nets import Gated
+from kdlab.papers.progressive.method import RandomTeacher
+from kdlab.system import ranks
+from kdlab.system.launch import launched
+from kdlab.train import parallel
+from kdlab.train.loop import Settings, fit
+
+CLIP = (4, 8, 8)
+TEACHER = Gated(TinyC3D((2, 3, 4, 4)), CLIP)
+STUDENT = Gated(TinyC3D((2, 2, 2, 4), (False, False, True, True)), CLIP)
+
+
+@dataclass
+class Clips:
+    """Two classes, a bright left or right half, in memory, the noise on it drawn clip by clip."""
+
+    records: list = field(default_factory=lambda: list(range(40)))
+
+    def _batch(self, indices, generator, part=slice(None)):
+        labels = torch.tensor([i % 2 for i in indices])
+        x = torch.rand(len(indices), 3, *CLIP, generator=generator, dtype=torch.float64)
+        x[labels == 0, ..., : CLIP[-1] // 2] += 0.5
+        views = {"student": x[part], "teacher": x[part].sqrt()}
+        return Batch(views, labels[part], tuple(map(str, indices))[part])
+
+    def training(self, indices, generator, part=slice(None)):
+        return self._batch(indices, generator, part)
+
+    def evaluation(self):
+        yield self._batch(self.records, torch.Generator().manual_seed(7))
+
+
+class Exits(Clips):
+    """Logits of three finals, and what nine heads see."""
+
+    def _batch(self, indices, generator, part=slice(None)):
+        x = torch.randn(len(indices), 3, 2, generator=generator, dtype=torch.float64)[part]
+        labels = torch.tensor([i % 2 for i in indices])[part]
+        return Batch({"finals": x, "student": x}, labels, tuple(map(str, indices))[part])
+
+
+class Heads(nn.Module):
+    """Nine linear heads on the three finals' logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6, 18)
+
+    def forward(self, views):
+        return self.fc(views["finals"].flatten(1)).unflatten(1, (9, 2))
+
+
+def grouped(net):
+    """``net`` with group norms in place of batch norms."""
+    for name, layer in net.named_children():
+        own = isinstance(layer, nn.modules.batchnorm._BatchNorm)
+        setattr(net, name, nn.GroupNorm(1, layer.num_features) if own else grouped(layer))
+    return net
+
+
+def networks(method, norms=grouped):
+    torch.manual_seed(0)
+    if isinstance(method, RandomTeacher):
+        return {"student": Heads().double()}
+    nets = {"student": norms(build(TEACHER if isinstance(method, SimKD) else STUDENT, 2, 0)),
+            "teacher": norms(build(TEACHER, 2, 9)).eval().requires_grad_(False)}
+    if isinstance(method, GenerativeDistillation):
+        nets["teacher_cvae"] = nets["teacher"].net.new_cvae(deterministic=True).eval().requires_grad_(False)
+    if hasattr(method, "extra_nets"):
+        nets |= method.extra_nets(nets, iter(()), 0)
+    return {name: net.double() for name, net in nets.items()}
+
+
+losses = []  # of each step of each optimiser, over all processes
+
+
+def noted(weights, loss, add_up=parallel.add_up):
+    found = add_up(weights, loss)
+    losses.append(float(found))
+    return found
+
+
+def trained(method=None, norms=grouped, clips=None, settings=None, steps=iter, **more):
+    """Loss by loss, epoch by epoch, and the weights."""
+    method, settings = method or CrossEntropy(), {"epochs": 4, "batch_size": 16, "lr": 1e-2} | (settings or {})
+    losses.clear()
+    found = fit(method, networks(method, norms), clips or Clips(), Settings(**settings), 3, progress=steps,
+                validation=None if clips else Clips(), **more)
+    weights = {f"{name}.{k}": v.tolist() for name in found.owned for k, v in found.nets[name].state_dict().items()}
+    return {"losses": [*losses], "rows": found.history, "first": found.first_losses, "weights": weights,
+            "batch_norm": found.batch_norm}
+
+
+def interrupted(place, say):
+    """A training that is left after its third epoch, and goes on."""
+    few = {"settings": {"epochs": 5}, "norms": lambda net: net, "checkpoint": place, "say": say}
+    trained(steps=lambda steps: range(7), **few)
+    return trained(**few)
+
+
+def refused(call):
+    try:
+        call()
+    except ValueError as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def main(folder):
+    torch.set_default_dtype(torch.float64)
+    parallel.PRECISIONS["fp32"], parallel.add_up = "64-true", noted
+    said, whole = [], launched().world == 1
+    found = {
+        "ce": trained(settings={"epochs": 25}),
+        "uneven": trained(clips=Clips(list(range(15)))),
+        "accumulate": trained(settings={"accumulate": 2}),
+        "kd": trained(KD()),
+        "simkd": trained(SimKD(tap="net.backbone")),
+        "cvae": trained(FeatureRepresentation(deterministic=True)),
+        "alternating": trained(FeatureRepresentation(deterministic=True, alternating=4)),
+        "genkd": trained(GenerativeDistillation(deterministic=True)),
+        "random": trained(RandomTeacher(), clips=Exits()),
+    }
+    if not whole:
+        rank = launched().rank
+        found["batch_norm"] = trained(norms=lambda net: net, settings={"epochs": 5}, say=said.append)
+        found["resumed"] = interrupted(folder / "checkpoint.safetensors", said.append)
+        found["said"] = said
+        found["told"] = ranks.told("who", lambda: rank)
+        weights = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))]
+        weights[0].grad = torch.full((2,), 1.0 + rank)
+        if rank:
+            weights[1].grad = torch.ones(1)
+        found["loss"] = float(noted(weights, torch.tensor(0.5)))
+        found["gradients"] = [None if w.grad is None else w.grad.tolist() for w in weights]
+        found["refused"] = [refused(call) for call in (
+            lambda: ranks.agree(torch="2.9", sources=f"sources {rank}", clips=rank), lambda: ranks.alone("a study"),
+            lambda: ranks.told(f"run {rank}", lambda: 1), lambda: trained(settings={"batch_size": 15}))]
+    (folder / f"{launched().rank}of{launched().world}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
