@@ -68,4 +68,4 @@ _paper("generative", "generative.paper_size", "folders ucf101, hmdb51",
        _weights("I3D's checkpoint for the teacher", "stream", ("rgb", "flow")), _FLOW, _RELEASED)
 _paper("detection", "generative.detection_paper_size", "folder thumos14",
        "GenKD on THUMOS14's untrimmed videos, RGB and flow",
-       _weights("I3D's checkpoint for the teacher", "stream", ("rgb", "flow")), _FLOW)
+       _weights("I3D's checkpoint for the teacher", "stream", ("rgb", "flow")), _FLOW, _RELEASED)

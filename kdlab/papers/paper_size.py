@@ -224,7 +224,8 @@ class Paper:
         for recipe, part in parts.items():
             each, settings = cost(recipe, which.classes, self.example), recipe.settings
             half = settings.precision == "bf16"  # a copy of what is trained, beside gradients and AdamW's moments
-            memory = (16 + 2 * half) * each.trained + 4 * each.frozen + settings.batch_size * each.kept / (1 + half)
+            memory = (16 + 2 * half) * each.trained + 4 * each.frozen
+            memory += settings.batch_size / settings.accumulate * each.kept / (1 + half)
             steps = _listed(settings.epochs * (n // min(n, settings.batch_size)) for n in clips)
             hours = 2 * each.training * settings.epochs * sum(clips) / flops
             row = {"part": part, "training": recipe.condition, "epochs": settings.epochs, "batch": settings.batch_size}

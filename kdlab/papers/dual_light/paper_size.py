@@ -38,18 +38,19 @@ SETS = (
 ENHANCERS = {"gamma1.8": lambda clips: Gamma(1.8), "zerodce": lambda clips: TrainedCurves(clips, width=32, side=256)}
 #: DarkLight's AdamW: no warm-up, and a tenth of the rate after five epochs without a lower validation loss.
 AS_RELEASED = AsReleased((("net", Rule("adamw")),), patience=5)
-_SWITCHED = "a constant rate, a tenth after 5 epochs without a lower validation loss; ten test crops beside the one"
-_OTHERWISE = ("gradients of 16 batches added up for a step (each batch is one); pictures of 170 × 128 whatever their"
-              " shape (171 × 128); ImageNet's statistics in training (those of the checkpoint, or of the clips); fp32"
-              " (bf16, but --precision fp32); the best epoch on test (the last). All this is DarkLight's: DL-KDD has no"
-              " released code")
+_SWITCHED = ("gradients of 16 batches of 8 added up for a step; a constant rate, a tenth after 5 epochs without a lower"
+             " validation loss; ten test crops beside the one")
+_OTHERWISE = ("pictures of 170 × 128 whatever their shape (171 × 128); ImageNet's statistics in training (those of the"
+              " checkpoint, or of the clips); fp32 (bf16, but --precision fp32); the best epoch on test (the last). All"
+              " this is DarkLight's: DL-KDD has no released code")
 
 
 def profile(weights: Path | str | None = None, as_released: bool = False) -> Profile:
     """R(2+1)D-34 with temporal attention on 64 × 112², beginning from a checkpoint at ``weights`` or at random."""
     net = Attended(R2Plus1D(34, Weights.of(weights) if weights else None))
     settings = Settings(epochs=200, batch_size=8, lr=1e-5, weight_decay=1e-3, schedule="one_cycle", precision="bf16")
-    settings = replace(settings, as_released=AS_RELEASED) if as_released else settings
+    if as_released:
+        settings = replace(settings, batch_size=128, accumulate=16, as_released=AS_RELEASED)
     return Profile("paper", Night(), settings, ConsecutiveWindow(), net, seeds=3)  # `night` is never read here
 
 

@@ -24,6 +24,7 @@ from kdlab.papers.generative.detection_method import Detection, DetectionDistill
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.paper_size import Paper, PaperSet, example
 from kdlab.train.loop import Settings
+from kdlab.train.optimisers import AsReleased, Rule
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run
 
@@ -40,14 +41,16 @@ STREAMS = ("rgb", "flow")
 CONDITIONS = ("det_teacher", "det_student", "det_genkd", "det_untrained")
 #: Width of soft-NMS in GenKD's settings; its fusion is run with those of RGB.
 SIGMA = {"rgb": 0.1, "flow": 0.5, "both": 0.1}
-_OTHERWISE = ("Adam 1e-6 (RGB), 1e-5 (flow) for networks and 1e-4 for CVAEs (one AdamW, its rate 1e-5 falls); batch"
-              " norm that never learns (it learns from one window at a time); softmax classes with a background class"
-              " (sigmoids); spatial convolutions before the pyramid (means); a branch each for places and classes in"
-              " the second stage (one), whose L1 is in halves of the first stage's segment (of the true one), while"
-              " gIoU is the first's alone (both stages'); segments of which less than half is seen as background (left"
-              " out); black after a video's end (its last frame); TV-L1 flow from step to step (DIS, or your pictures,"
-              " from frame to frame); a class's last detection lost by soft-NMS (kept); fusion with a flow stream"
-              f" without attention (with); all 200 videos to train on ({VAL_SHARE:.0%} validate)")
+#: The released networks' rates by stream; a CVAE's is 1e-4 in both.
+_RATES, _CVAE = (1e-6, 1e-5), 1e-4
+_SWITCHED = "Adam at 1e-6 (RGB) and 1e-5 (flow) for networks and at 1e-4 for CVAEs, none of which falls"
+_OTHERWISE = ("batch norm that never learns (it learns from one window at a time); softmax classes with a background"
+              " class (sigmoids); spatial convolutions before the pyramid (means); a branch each for places and classes in"
+              " the second stage (one), whose L1 is in halves of the first stage's segment (of the true one), while gIoU"
+              " is the first's alone (both stages'); segments of which less than half is seen as background (left out);"
+              " black after a video's end (its last frame); TV-L1 flow from step to step (DIS, or your pictures, from"
+              " frame to frame); a class's last detection lost by soft-NMS (kept); fusion with a flow stream without"
+              f" attention (with); all 200 videos to train on ({VAL_SHARE:.0%} validate)")
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class PaperSize:
     flow_folder: str | None = None
 
 
-def profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None) -> PaperSize:
+def profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,
+            as_released: bool = False) -> PaperSize:
     """On I3D and Top-I3D, 256 frames of 96² at 10 a second, six levels of 512 channels, with AFSD's refinement and its
     maps of starts and ends. ``weights`` are the teacher's checkpoints (Kinetics) by stream; students begin at random.
 
@@ -76,11 +80,18 @@ def profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path |
         return Detector(backbone, taps, 256, levels=6, width=512, refine=True, boundaries=True)
 
     rgb = Settings(50, 1, 1e-5, 1e-3, "one_cycle", "bf16")
+    settings = rgb, replace(rgb, epochs=20)
+    if as_released:
+        settings = tuple(replace(s, lr=lr, as_released=_released(lr)) for s, lr in zip(settings, _RATES, strict=True))
     return PaperSize(
         tuple(detector(I3D(channels=n, weights=made.get(stream))) for stream, n in channels.items()),
         tuple(detector(I3D(TOP, channels=n)) for n in channels.values()),
         Windows(frames=256, side=112, crop=96, rate=10.0, stride=128, dense=30),
-        (rgb, replace(rgb, epochs=20)), str(flow_folder) if flow_folder else None)
+        settings, str(flow_folder) if flow_folder else None)
+
+
+def _released(lr: float) -> AsReleased:
+    return AsReleased((("net", Rule()), ("cvae", Rule(share=_CVAE / lr))))
 
 
 def recipes(which: PaperSet, root: Path, size: PaperSize, seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
@@ -130,6 +141,6 @@ def _special(which: PaperSet, root: Path, size: PaperSize, clips: list[int]) -> 
             f" which {1 - VAL_SHARE:.0%} are assumed where the videos are not there"]
 
 
-PAPER = Paper("detection", "2.3", SETS, recipes, _rows, ("stream", "condition", "tIoU"), _OTHERWISE,
+PAPER = Paper("detection", "2.3", SETS, recipes, _rows, ("stream", "condition", "tIoU"), _OTHERWISE, _SWITCHED,
               fits=lambda catalogue: windows(catalogue, "train", Windows()), special=_special,
               example=partial(example, labels=(1, 3)))
