@@ -45,12 +45,12 @@ SIGMA = {"rgb": 0.1, "flow": 0.5, "both": 0.1}
 _RATES, _CVAE = (1e-6, 1e-5), 1e-4
 _SWITCHED = "Adam at 1e-6 (RGB) and 1e-5 (flow) for networks and at 1e-4 for CVAEs, none of which falls"
 _OTHERWISE = ("batch norm that never learns (it learns from one window at a time); softmax classes with a background"
-              " class (sigmoids); spatial convolutions before the pyramid (means); a branch each for places and classes in"
-              " the second stage (one), whose L1 is in halves of the first stage's segment (of the true one), while gIoU"
-              " is the first's alone (both stages'); segments of which less than half is seen as background (left out);"
-              " black after a video's end (its last frame); TV-L1 flow from step to step (DIS, or your pictures, from"
-              " frame to frame); a class's last detection lost by soft-NMS (kept); fusion with a flow stream without"
-              f" attention (with); all 200 videos to train on ({VAL_SHARE:.0%} validate)")
+              " class (sigmoids); spatial convolutions before the pyramid (means); a branch each for places and classes"
+              " in the second stage (one), whose L1 is in halves of the first stage's segment (of the true one), while"
+              " gIoU is the first's alone (both stages'); segments of which less than half is seen as background (left"
+              " out); black after a video's end (its last frame); TV-L1 flow from step to step (DIS, or your pictures,"
+              " from frame to frame); a class's last detection lost by soft-NMS (kept); fusion with a flow stream"
+              f" without attention (with); all 200 videos to train on ({VAL_SHARE:.0%} validate)")
 
 
 @dataclass(frozen=True)
