@@ -32,6 +32,10 @@ class Unguarded(SystemExit):
     """
 
 
+class NoLocks(OSError):
+    """A file system that keeps no locks."""
+
+
 def available_cores() -> int:
     """Cores this process may use: those there are, fewer where a container, a batch system or ``$KDLAB_CORES`` allows
     fewer. Raises ``ValueError`` where that variable is no whole number from 1."""
@@ -120,19 +124,34 @@ def in_turn(begin: Callable, workers: int, needs: MutableMapping) -> Iterator[li
         failed[0].result()
 
 
-def locked(path: str | os.PathLike) -> FileLock:
-    """The lock ``path`` between processes, for ``with``; the kernel frees it when its holder dies.
+@contextmanager
+def locked(path: str | os.PathLike, timeout: float = -1) -> Iterator[None]:
+    """Holds the lock ``path`` between processes; the kernel frees it when its holder dies. Waits for it ``timeout``
+    seconds, then raises filelock's ``Timeout``; by default it waits for ever.
 
-    A worker that runs its owner's script again never waits for it: it is the owner that holds it.
+    A worker that runs its owner's script again never waits for it: it is the owner that holds it. Raises
+    :class:`NoLocks` where the file system keeps none.
     """
     _end_a_rerun()
-    return FileLock(path)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout)
+    except Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:
+        raise NoLocks(f"{path}: the file system there gives no lock ({getattr(error, 'strerror', '') or error}), so "
+                      "two processes could write one file: mount it with locks (NFS 4, Lustre with flock), or let "
+                      "KDLAB_RUNS and KDLAB_DATA name folders elsewhere") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_held(path: Path) -> bool:
     """Whether a process, whichever, holds the lock ``path``; no lock is left behind by asking."""
     try:
-        with FileLock(path, timeout=0) if path.is_file() else nullcontext():
+        with locked(path, timeout=0) if path.is_file() else nullcontext():
             return False
     except Timeout:
         return True

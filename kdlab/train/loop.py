@@ -10,6 +10,8 @@ the same bits, and nothing but weights, optimiser moments and the step number ne
 import hashlib
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +30,21 @@ from kdlab.train.feeding import fed
 
 class Diverged(ValueError):
     """A loss that is no number."""
+
+
+class MemoryFull(ValueError):
+    """A device, or this machine, without memory enough for a batch."""
+
+
+@contextmanager
+def room(where: torch.device, what: str) -> Iterator[None]:
+    """While a batch is at work ``where``: raises :class:`MemoryFull`, which says ``what`` to lower, when it is full."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        why = (str(error).splitlines() or ["no more is given"])[0].partition(". ")[0]
+        raise MemoryFull(f"the memory of {where} is full ({why}): lower {what}, or end what else is at work there; the "
+                         "last checkpoint is kept, and the same call goes on from it") from error
 
 
 @dataclass(frozen=True)
@@ -129,7 +146,8 @@ def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Ten
     device = next(net.parameters()).device
     was_training = net.training
     net.eval()
-    with torch.no_grad(), one_thread(device.type):
+    what = "the window's frames or size, for whole batches are predicted at a time"
+    with torch.no_grad(), one_thread(device.type), room(device, what):
         rows = [(net(batch.views[view].to(device)).float().cpu(), batch.labels, batch.ids) for batch in batches]
     net.train(was_training)
     return torch.cat([r[0] for r in rows]), torch.cat([r[1] for r in rows]), [i for r in rows for i in r[2]]
@@ -221,14 +239,15 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
     A checkpoint that is damaged, or of another training or ``identity``, counts as none, which ``say`` is told.
     Under ``torchrun`` the processes share each batch, and batch norm's statistics are those of the first one's part.
     ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
-    :class:`Diverged` at the first loss that is no number, and :class:`kdlab.system.files.StorageFull` when a checkpoint
-    cannot be written.
+    :class:`Diverged` at the first loss that is no number, :class:`MemoryFull`, and
+    :class:`kdlab.system.files.StorageFull` when a checkpoint cannot be written.
     """
     used = precision(settings.precision)
     if used != settings.precision:
         say(f"{settings.precision} is not in this hardware: trained in {used}, which takes longer and rounds otherwise")
     fabric = _fabric(used)
-    with one_thread(fabric.device.type):
+    what = f"batch_size ({settings.batch_size} now), or the window's frames or size"
+    with one_thread(fabric.device.type), room(fabric.device, what):
         trained = _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, identity, progress, say)
     return replace(trained, precision=used)
 

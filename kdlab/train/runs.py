@@ -268,6 +268,8 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
                 return run
             rehearse(recipe)
             if _first_rank() and (folder / "run.json").is_file():
+                if launched().world == 1 and (run := usable(recipe, False, "retrain", str)):
+                    return run  # finished meanwhile by a process that no lock stopped
                 _set_aside(folder)
             how = dict(pretrained=pretrained, stale=stale, say=say)
             return _train(recipe, {what: obtain(other, **how) for what, other in recipe.needs().items()}, folder, say)
@@ -339,6 +341,9 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
         with locked(f"{folder}.lock"):  # which the first rank holds until all is written
             return Run(folder, recipe)
     student = trained.nets["student"]
+    if run := usable(recipe, False, "retrain", str):  # as in obtain, where the file system forgets locks
+        checkpoint.unlink(missing_ok=True)
+        return run
     predictions = {}
     for split in ready.splits:
         records, logits = ready.answers(student, split)
