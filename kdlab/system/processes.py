@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
+from itertools import islice
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from pathlib import Path
 
@@ -93,7 +94,10 @@ def each(work: Callable, *columns: Iterable) -> Iterator:
 def longest_first(needs: Mapping, seconds: Mapping) -> list:
     """The items of ``needs`` (item → set of items), those first whose chain is longest: their own ``seconds`` and those
     of the longest chain that waits for them. Equal ones stay in their order."""
-    waiting = {item: [other for other, needed in needs.items() if item in needed] for item in needs}
+    waiting = {item: [] for item in needs}
+    for item, needed in needs.items():
+        for other in needed:
+            waiting.get(other, []).append(item)
 
     @cache
     def chain(item) -> float:
@@ -112,8 +116,8 @@ def in_turn(begin: Callable, workers: int, needs: MutableMapping) -> Iterator[li
     """
     jobs, ended, failed = {}, set(), []
     while jobs or (needs and not failed):
-        ready = [item for item in needs if not failed and needs[item] <= ended]
-        for item in ready[: workers - len(jobs)]:
+        ready = (item for item in needs if not failed and needs[item] <= ended)
+        for item in list(islice(ready, workers - len(jobs))):  # of many items the first are looked at
             del needs[item]
             jobs[begin(item)] = item
         finished = {job: jobs.pop(job) for job in wait(jobs, timeout=2, return_when=FIRST_COMPLETED).done}
