@@ -252,6 +252,23 @@ def test_full_memory_is_told_in_a_sentence_and_the_training_goes_on_from_its_che
     assert same(state(trained.nets["student"]), state(whole.nets["student"]))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_whose_memory_is_full_is_told_and_the_checkpoint_stays(tmp_path):
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(Stop):
+        fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=path, progress=stop_after(7))
+    before = path.read_bytes()
+    torch.cuda.empty_cache()
+    try:
+        torch.cuda.set_per_process_memory_fraction(1e-6)
+        with pytest.raises(MemoryFull, match=r"^the memory of cuda:0 is full .*lower batch_size"):
+            fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=path)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert path.read_bytes() == before
+    assert fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=path).steps == 12
+
+
 def test_predicting_without_room_says_what_to_lower():
     class Full(nn.Linear):
         def forward(self, x):
