@@ -5,8 +5,8 @@ them, and submitit's local executor. Are the bits equal, and how long does each 
     python benchmarks/engines.py pool ray   # these engines; what is not installed is left out, and said
 
 The trainings are those of DL-KDD at smoke size, its teacher and CE, by two seeds, but for the epochs (EPOCHS), so that
-a node can be killed in the middle of one. Runs, clips and cache lie in a temporary folder; the clips are made before
-the first clock starts. A row's digest is over the bytes of all weights.safetensors, in the order of the names.
+a node can be killed in the middle of one. Runs, clips and cache lie in a temporary folder; the clips are made and
+in the cache before the first clock starts. A row's digest is over the bytes of all weights.safetensors, in the order of the names.
 """
 
 import hashlib
@@ -29,10 +29,11 @@ from kdlab.night import make_night
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.system.engines import Engine, Ray, Slurm
 from kdlab.train.many import in_order, obtain_all
+from kdlab.train.preparing import open_ahead
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import SMOKE
 
-EPOCHS, SEEDS, WORKERS = 25, 2, 2
+EPOCHS, SEEDS, WORKERS = 10, 2, 2
 NEEDS = {"pool": None, "ray": "ray", "ray, a node killed": "ray", "submitit, local": "submitit"}
 
 
@@ -99,6 +100,7 @@ def main() -> None:
         recipes = [longer(dual_light(SMOKE, seed)[name]) for seed in range(SEEDS) for name in ("ce_raw", "dlkdd")]
         for night in {recipe.data for recipe in in_order(recipes)}:
             make_night(night, progress=False)
+        open_ahead(in_order(recipes))
         for name, module in NEEDS.items():
             if wanted and not any(name.startswith(word) for word in wanted):
                 continue
