@@ -6,7 +6,8 @@ them, and submitit's local executor. Are the bits equal, and how long does each 
 
 The trainings are those of DL-KDD at smoke size, its teacher and CE, by two seeds, but for the epochs (EPOCHS), so that
 a node can be killed in the middle of one. Runs, clips and cache lie in a temporary folder; the clips are made and
-in the cache before the first clock starts. A row's digest is over the bytes of all weights.safetensors, in the order of the names.
+in the cache before the first clock starts. A row's digest is over the bytes of all weights.safetensors, in the order of
+their folders' names.
 """
 
 import hashlib
