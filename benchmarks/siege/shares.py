@@ -213,7 +213,7 @@ def full_memory(field: Attack) -> None:
     from kdlab.train.runs import obtain
 
     its, losses = recipe(field.camp / "clips", 7), CrossEntropy.losses
-    calls, last = [], field.number(8)
+    calls, last = [], field.number(4)
 
     def hungry(method, nets, batch, progress):
         calls.append(progress)
