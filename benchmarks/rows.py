@@ -1,6 +1,7 @@
 """Memory and seconds of what reads many rows, over 1,000, 10,000 and 100,000 of them.
 
-    python benchmarks/rows.py [WORD …]       # of the rows with one of these words; prints a table, writes rows.json
+    python benchmarks/rows.py              # prints a table, writes rows.json
+    python benchmarks/rows.py clips runs   # of evidence, trainings, runs, clips these; rows.json keeps the others
 
 What is read is made first, in a temporary folder (empty clips, small notes). Each number is of a forked process that
 has imported kdlab, on Linux: seconds of the wall, and the megabytes by which it grew at most. "times" compares the
@@ -182,28 +183,29 @@ def _kilobytes(which: str) -> int:
 
 
 def main() -> None:
-    start, words, table = time.process_time(), sys.argv[1:], {}
-    for make in (clips, runs, trainings, evidence):
+    start, words, kept = time.process_time(), sys.argv[1:], Path(__file__).with_suffix(".json")
+    table = json.loads(kept.read_text())["rows"] if words and kept.is_file() else {}
+    for make in (evidence, trainings, runs, clips):
         for count in COUNTS:
+            if words and make.__name__ not in words:
+                continue
             with tempfile.TemporaryDirectory() as place:
-                folder = Path(place)
-                works = make(folder, count)
-                for name, work in works.items():
-                    if not words or any(word in name for word in words):
-                        table.setdefault(name, {})[count] = measured(work, count)
-    print(f"{'':34}" + "".join(f"{f'{count:,} rows':>28}" for count in COUNTS))
-    for name, row in table.items():
-        last, cells = None, []
-        for found in row.values():
-            seconds = found["seconds"]
-            times = f"{seconds / last:5.1f} times" if last and seconds else ""
-            cells.append(f"over {LONGEST:.0f} s" if seconds is None else
-                         f"{seconds:.2f} s {found['megabytes']:.0f} MB {times:>11}")
-            last = seconds
-        print(f"{name:34}" + "".join(f"{cell:>28}" for cell in cells))
-    if not words:
-        about = {"rows": table, "environment": environment(start)}
-        Path(__file__).with_suffix(".json").write_text(json.dumps(about, indent=1))
+                for name, work in make(Path(place), count).items():
+                    table.setdefault(name, {})[str(count)] = measured(work, count)
+                    print(_line(name, table[name]), flush=True)
+            kept.write_text(json.dumps({"rows": table, "environment": environment(start)}, indent=1))
+
+
+def _line(name: str, row: dict[str, dict]) -> str:
+    """Of ``name``: each count's seconds, megabytes, and times the seconds before."""
+    cells, last = [], None
+    for count, found in row.items():
+        seconds = found["seconds"]
+        times = f", {seconds / last:.1f} times" if last and seconds else ""
+        cells.append(f"{int(count):,}: " + (f"over {LONGEST:.0f} s" if seconds is None else
+                                            f"{seconds:.2f} s {found['megabytes']:.0f} MB{times}"))
+        last = seconds
+    return f"{name:34}" + "   ".join(cells)
 
 
 if __name__ == "__main__":
