@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from siege import folders, kills, tables, values, videos, videos_damaged, videos_sound
+from siege import cluster, folders, kills, tables, values, videos, videos_damaged, videos_sound
 from siege.attack import COUNTS, Attack, differences, run_forked, state
 from siege.camp import Treasure, environment, pitch, stock, warm_up
 
@@ -33,6 +33,7 @@ PARTS = {
     "kills": (kills.KINDS, kills.SIZE, 150),
     "runs": (folders.KINDS, folders.SIZE, 40),
     "values": (values.KINDS, values.SIZE, 40),
+    "cluster": (cluster.KINDS, cluster.SIZE, 240),
 }
 
 
@@ -69,9 +70,12 @@ def kind_of(part: str, index: int) -> Callable[[Attack], None]:
     return kinds[index % len(kinds)]
 
 
-def indices(part: str, count: int | None) -> list[int]:
-    """The numbers of ``count`` attacks, spread over those of a whole siege and over its kinds; or all."""
+def indices(part: str, count: int | None, kind: str | None = None) -> list[int]:
+    """The numbers of ``count`` attacks, spread over those of a whole siege and over its kinds; or all. Of one ``kind``
+    the first."""
     kinds, size, _ = PARTS[part]
+    if kind:
+        return [index for index in range(size) if kind_of(part, index).__name__ == kind][:count]
     if count is None or count == size:
         return list(range(size))
     step = next(step for step in range(max(1, size // count), 0, -1) if np.gcd(step, len(kinds)) == 1)
@@ -83,7 +87,7 @@ def _siege(given: argparse.Namespace, out: Path, place: Path, clone: Path, treas
     lines = kept.read_text("utf-8").splitlines() if kept.is_file() else []
     known = {(entry["part"], entry["index"]): entry for entry in map(json.loads, lines)}
     for part in [given.part] if given.part else PARTS:
-        for index in indices(part, given.count):
+        for index in indices(part, given.count, given.kind):
             entry = known.get((part, index))
             if entry is None or entry["kind"] != kind_of(part, index).__name__:
                 entry = _attacked(given.seed, part, index, place, clone, treasure)
@@ -176,6 +180,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--part", choices=PARTS, help="default: all")
     parser.add_argument("--count", type=int, help="attacks of each part; default: a whole siege")
+    parser.add_argument("--kind", help="attacks of this kind only")
     parser.add_argument("--only", metavar="PART:INDEX", help="one attack")
     parser.add_argument("--out", type=Path, help="folder of the results; default: a temporary one by the commit")
     parser.add_argument("--clone", type=Path, default=Path(__file__).resolve().parent.parent,

@@ -98,5 +98,5 @@ def test_a_sample_of_the_siege_finds_nothing(tmp_path):
     command = [sys.executable, str(BENCHMARKS / "siege.py"), "--seed", "4", "--count", "10", "--out", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True)
     total = ended.stdout.strip().splitlines()[-1].split()
-    assert total[:1] == ["all"] and int(total[1]) == 50, ended.stdout + ended.stderr
+    assert total[:1] == ["all"] and int(total[1]) == 60, ended.stdout + ended.stderr
     assert dict(zip(COUNTS, map(int, total[2:8]), strict=True)) == dict.fromkeys(COUNTS, 0), ended.stdout

@@ -38,8 +38,8 @@ def environment(root: Path, clone: Path) -> dict[str, str]:
     home = root / "home"
     home.mkdir(parents=True, exist_ok=True)
     places = {f"KDLAB_{name.upper()}": str(root / name) for name in ("runs", "data", "cache", "figures")}
-    return places | {"KDLAB_HEADLESS": "quiet", "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1",
-                     "PYTHONPATH": str(clone)}
+    path = os.pathsep.join(filter(None, [str(clone), os.environ.get("PYTHONPATH")]))  # where extras may lie
+    return places | {"KDLAB_HEADLESS": "quiet", "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": path}
 
 
 def warm_up() -> None:

@@ -1,7 +1,8 @@
 """Work on many files in shards, with a manifest: what stands in it is not done again, whichever engine did it.
 
 The manifest is a file of JSON lines, one a file that was done: its name, what it was (size, time of its last change,
-and what was asked for) and what there was to say. A line that was cut off counts as none.
+and what was asked for), what there was to say, and a check over all of that: a line that was cut off, that two
+writers share because their file system forgets locks, or that is somebody else's counts as none.
 """
 
 import json
@@ -11,14 +12,19 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from kdlab.system.engines import Engine, Pool
+from kdlab.system.files import StorageFull
 from kdlab.system.ours import begins_with, may_write
-from kdlab.system.processes import available_cores
+from kdlab.system.processes import available_cores, locked
+from kdlab.system.stored import is_sealed, sealed
 
 #: Files in a shard: what is lost where a driver is killed, and what a machine is given at a time.
 SHARD = 32
+
+
+_BEGINNING = '{"file": '
 
 
 class Busy(ValueError):
@@ -36,7 +42,7 @@ def in_shards(work: Callable[[str], dict], files: Sequence[Path], manifest: Path
     somebody else's, and what ``engine`` raises: what was done by then stands in the manifest.
     """
     marks = {str(file): f"{asked} {_mark(file)}".strip() for file in files}
-    may_write(manifest, lambda file: not file.stat().st_size or begins_with(file, '{"file": '), "manifest")
+    may_write(manifest, _is_own, "manifest")
     with _alone(manifest):
         known = {file: row for file, mark, row in _lines(manifest) if marks.get(file) == mark}
         known = {file: row for file, row in known.items() if sound(file, row)}
@@ -46,17 +52,12 @@ def in_shards(work: Callable[[str], dict], files: Sequence[Path], manifest: Path
         if not shards:
             return
         workers = min(workers or (len(shards) if engine else available_cores()), len(shards))
-        with (engine or Pool((__name__, ))).started(workers) as in_turn, open(manifest, "ab+") as lines:
-            _whole_line(lines)
+        with (engine or Pool((__name__, ))).started(workers) as in_turn:
             calls = {first: partial(_shard, work, shard) for first, shard in shards.items()}
             for ended in in_turn(calls.get, {first: set() for first in shards}):
                 for _, rows in ended:
-                    for file, row in rows.items():
-                        if not row.get("reason"):
-                            line = {"file": file, "what": marks[file], "row": row}
-                            lines.write(f"{json.dumps(line)}\n".encode())
-                    lines.flush()
-                    os.fsync(lines.fileno())
+                    _add(manifest, [{"file": file, "what": marks[file], "row": row} for file, row in rows.items()
+                                    if not row.get("reason")])
                     yield from ((file, row, False) for file, row in rows.items())
 
 
@@ -69,27 +70,41 @@ def _mark(file: Path) -> str:
     return f"{about.st_size} {about.st_mtime_ns}"
 
 
+def _is_own(manifest: Path) -> bool:
+    """Whether a line of a manifest begins there, or was cut off before it had come so far."""
+    with open(manifest, "rb") as file:
+        return _BEGINNING.encode().startswith(file.read(len(_BEGINNING))) or begins_with(manifest, _BEGINNING)
+
+
 def _lines(manifest: Path) -> Iterator[tuple[str, str, Mapping]]:
     for line in manifest.read_bytes().splitlines() if manifest.is_file() else ():
         try:
             found = json.loads(line)
-            yield found["file"], found["what"], dict(found["row"])
-        except (ValueError, TypeError, KeyError):
+            if is_sealed(found):
+                yield found["file"], found["what"], found["row"]
+        except (ValueError, KeyError, RecursionError):
             continue
 
 
-def _whole_line(lines) -> None:
-    """End the line in which a process was killed."""
-    end = lines.seek(0, os.SEEK_END)
-    lines.seek(max(0, end - 1))
-    if lines.read(1) not in (b"", b"\n"):
-        lines.write(b"\n")
+def _add(manifest: Path, rows: Sequence[dict]) -> None:
+    """One line a row, on the disk; a line in which a process was killed ends before them."""
+    try:
+        with open(manifest, "ab+") as lines:
+            lines.seek(max(0, lines.seek(0, os.SEEK_END) - 1))
+            if lines.read(1) not in (b"", b"\n"):
+                lines.write(b"\n")
+            lines.write("".join(f"{json.dumps(sealed(row))}\n" for row in rows).encode())
+            lines.flush()
+            os.fsync(lines.fileno())
+    except OSError as error:
+        raise StorageFull(f"cannot write {manifest}: {error}. Free some space, and the same call goes on from what "
+                          "stands there") from error
 
 
 @contextmanager
 def _alone(manifest: Path) -> Iterator[None]:
     try:
-        with FileLock(f"{manifest}.lock", timeout=0):
+        with locked(f"{manifest}.lock", timeout=0):
             yield
     except Timeout as error:
         raise Busy(f"{manifest}: another call is at work on it; wait for that, or name another manifest") from error

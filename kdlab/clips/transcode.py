@@ -24,7 +24,7 @@ from kdlab.clips.decode import upright
 from kdlab.clips.shards import in_shards
 from kdlab.clips.tables import read_table
 from kdlab.clips.tree import Tree, named, why_no_file
-from kdlab.system.engines import Engine, EngineError
+from kdlab.system.engines import PATIENCE, Engine, EngineError, seen
 from kdlab.system.files import sweep, write_atomically
 from kdlab.system.ours import NotOurs, begins_with
 from kdlab.system.processes import available_cores, pool
@@ -125,7 +125,7 @@ def _in_shards(jobs, out: Path, form: CoviarFormat, engine: Engine, workers: int
     out.mkdir(parents=True, exist_ok=True)
     for file, row, kept in in_shards(partial(_row, targets, form), [file for file, *_ in jobs], out / "manifest.jsonl",
                                      str(form), engine=engine, workers=workers, sound=there):
-        if not row["reason"] and not there(file, row):
+        if not row["reason"] and not (seen(targets[file], PATIENCE if engine else 0) and there(file, row)):
             raise EngineError(f"{targets[file]} was made on another machine and is not seen here: let --out name a "
                               "folder that all machines share")
         yield Made(Path(file), targets[file], **row | {"kept": kept or row["kept"]})

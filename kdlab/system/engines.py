@@ -43,6 +43,10 @@ class WorkerLost(ChildProcessError):
     """A process on another machine that ended without a word, more often than it was begun again."""
 
 
+#: Seconds until a file that another machine has written is seen here; a network's file system keeps old listings.
+PATIENCE = 60.0
+
+
 class Engine(Protocol):
     """Where work is done."""
 
@@ -159,7 +163,7 @@ class Slurm:
     minutes: int = 240
     options: Mapping[str, object] = field(default_factory=dict)
     cluster: str = "slurm"
-    patience: float = 60.0
+    patience: float = PATIENCE
     #: SLURM's own limit is 1001, where nobody has raised it.
     longest_array: int = 1000
     requeued: int = 100
@@ -232,6 +236,18 @@ class Slurm:
                               "variables (SBATCH_PARTITION, SBATCH_ACCOUNT)") from error
 
 
+def seen(file: Path, patience: float = PATIENCE) -> bool:
+    """Whether ``file``, which another machine has written, is there, at the latest after so many seconds."""
+    deadline = time.monotonic() + patience
+    while not file.is_file():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(min(1, patience))
+        with contextlib.suppress(OSError):  # a network's file system looks again when the folder is listed
+            os.listdir(file.parent)
+    return True
+
+
 # --- what travels ----------------------------------------------------------------------------------------------
 
 
@@ -256,14 +272,9 @@ class Call:
         return cls(pickle.dumps(work), modules, os.getcwd(), places, probe, patience)
 
     def __call__(self):
-        deadline = time.monotonic() + self.patience
-        while not self.probe.is_file():
-            if time.monotonic() > deadline:
-                raise EngineError(f"{socket.gethostname()} does not see {self.probe.parent}, which all machines must "
-                                  "share: let KDLAB_RUNS name a folder of a file system that each of them mounts there")
-            time.sleep(min(1, self.patience))
-            with contextlib.suppress(OSError):  # a network's file system looks again when the folder is listed
-                os.listdir(self.probe.parent)
+        if not seen(self.probe, self.patience):
+            raise EngineError(f"{socket.gethostname()} does not see {self.probe.parent}, which all machines must "
+                              "share: let KDLAB_RUNS name a folder of a file system that each of them mounts there")
         for name in [name for name in os.environ if name.startswith("KDLAB_") and name != "KDLAB_CACHE"]:
             del os.environ[name]
         os.environ.update(self.places)
@@ -321,21 +332,27 @@ def _answers(address: str) -> None:
 
 
 def _of_ray(ray, error) -> Exception:
+    if "No module named 'kdlab" in str(error):
+        return _without_kdlab("Ray")
     if isinstance(error, ray.exceptions.RayTaskError):
         cause = error.cause
         return cause if isinstance(cause, EngineError) else WorkFailed(_line(cause))
-    if "No module named 'kdlab" in str(error):
-        return EngineError("a node of this Ray has no kdlab: install the same version there")
     return WorkerLost(f"a worker of Ray died, the last time with {type(error).__name__}: {_line(error)}")
 
 
 def _of_submitit(error, log: Path) -> Exception:
     """``error`` holds the traceback of the job, whose last words are the sentence."""
+    if "No module named 'kdlab" in str(error):
+        return _without_kdlab("SLURM")
     trace = str(error).split("-" * 22)[1] if type(error).__name__ == "FailedJobError" else ""
     if found := re.findall(r"^(?:\w+\.)*(\w+): (.*(?:\n[^\s].*)*)\n*\Z", trace, re.MULTILINE):
         kind, text = found[-1]
         return EngineError(text) if kind == EngineError.__name__ else WorkFailed(f"{text} (see {log})")
     return WorkerLost(f"a job ended without a word: {_line(error)}. Its log is {log}")
+
+
+def _without_kdlab(engine: str) -> EngineError:
+    return EngineError(f"a node of this {engine} has no kdlab: install the same version there")
 
 
 def _line(error: BaseException) -> str:

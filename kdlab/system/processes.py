@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
+from itertools import islice
 from multiprocessing import get_all_start_methods, get_context, parent_process
 from pathlib import Path
 
@@ -30,6 +31,10 @@ class Unguarded(SystemExit):
 
     It ends the script with its one sentence, unless somebody catches it.
     """
+
+
+class NoLocks(OSError):
+    """A file system that keeps no locks."""
 
 
 def available_cores() -> int:
@@ -89,7 +94,10 @@ def each(work: Callable, *columns: Iterable) -> Iterator:
 def longest_first(needs: Mapping, seconds: Mapping) -> list:
     """The items of ``needs`` (item → set of items), those first whose chain is longest: their own ``seconds`` and those
     of the longest chain that waits for them. Equal ones stay in their order."""
-    waiting = {item: [other for other, needed in needs.items() if item in needed] for item in needs}
+    waiting = {item: [] for item in needs}
+    for item, needed in needs.items():
+        for other in needed:
+            waiting.get(other, []).append(item)
 
     @cache
     def chain(item) -> float:
@@ -108,8 +116,8 @@ def in_turn(begin: Callable, workers: int, needs: MutableMapping) -> Iterator[li
     """
     jobs, ended, failed = {}, set(), []
     while jobs or (needs and not failed):
-        ready = [item for item in needs if not failed and needs[item] <= ended]
-        for item in ready[: workers - len(jobs)]:
+        ready = (item for item in needs if not failed and needs[item] <= ended)
+        for item in list(islice(ready, workers - len(jobs))):  # of many items the first are looked at
             del needs[item]
             jobs[begin(item)] = item
         finished = {job: jobs.pop(job) for job in wait(jobs, timeout=2, return_when=FIRST_COMPLETED).done}
@@ -120,19 +128,34 @@ def in_turn(begin: Callable, workers: int, needs: MutableMapping) -> Iterator[li
         failed[0].result()
 
 
-def locked(path: str | os.PathLike) -> FileLock:
-    """The lock ``path`` between processes, for ``with``; the kernel frees it when its holder dies.
+@contextmanager
+def locked(path: str | os.PathLike, timeout: float = -1) -> Iterator[None]:
+    """Holds the lock ``path`` between processes; the kernel frees it when its holder dies. Waits for it ``timeout``
+    seconds, then raises filelock's ``Timeout``; by default it waits for ever.
 
-    A worker that runs its owner's script again never waits for it: it is the owner that holds it.
+    A worker that runs its owner's script again never waits for it: it is the owner that holds it. Raises
+    :class:`NoLocks` where the file system keeps none.
     """
     _end_a_rerun()
-    return FileLock(path)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout)
+    except Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:
+        raise NoLocks(f"{path}: the file system there gives no lock ({getattr(error, 'strerror', '') or error}), so "
+                      "two processes could write one file: mount it with locks (NFS 4, Lustre with flock), or let "
+                      "KDLAB_RUNS and KDLAB_DATA name folders elsewhere") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_held(path: Path) -> bool:
     """Whether a process, whichever, holds the lock ``path``; no lock is left behind by asking."""
     try:
-        with FileLock(path, timeout=0) if path.is_file() else nullcontext():
+        with locked(path, timeout=0) if path.is_file() else nullcontext():
             return False
     except Timeout:
         return True

@@ -11,6 +11,8 @@ holds does not depend on how many processes share it (:mod:`kdlab.train.parallel
 import hashlib
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,6 +35,21 @@ from kdlab.train.optimisers import AsReleased, learning_rate, optimiser_for
 
 class Diverged(ValueError):
     """A loss that is no number."""
+
+
+class MemoryFull(ValueError):
+    """A device, or this machine, without memory enough for a batch."""
+
+
+@contextmanager
+def room(where: torch.device, what: str) -> Iterator[None]:
+    """While a batch is at work ``where``: raises :class:`MemoryFull`, which says ``what`` to lower, when it is full."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        why = (str(error).splitlines() or ["no more is given"])[0].partition(". ")[0]
+        raise MemoryFull(f"the memory of {where} is full ({why}): lower {what}, or end what else is at work there; the "
+                         "last checkpoint is kept, and the same call goes on from it") from error
 
 
 @dataclass(frozen=True)
@@ -117,7 +134,8 @@ def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Ten
     device = next(net.parameters()).device
     was_training = net.training
     net.eval()
-    with torch.no_grad(), one_thread(device.type):
+    what = "the window's frames or size, for whole batches are predicted at a time"
+    with torch.no_grad(), one_thread(device.type), room(device, what):
         rows = [(net(batch.views[view].to(device)).float().cpu(), batch.labels, batch.ids) for batch in batches]
     net.train(was_training)
     return torch.cat([r[0] for r in rows]), torch.cat([r[1] for r in rows]), [i for r in rows for i in r[2]]
@@ -212,8 +230,8 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
     ``say`` is told. Several processes (:mod:`kdlab.train.parallel`) share each batch; the first writes and says, and
     all have to mean the same training (:class:`kdlab.system.ranks.Disagreement`).
     ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
-    :class:`Diverged` at the first loss that is no number, and :class:`kdlab.system.files.StorageFull` when a checkpoint
-    cannot be written.
+    :class:`Diverged` at the first loss that is no number, :class:`MemoryFull`, and
+    :class:`kdlab.system.files.StorageFull` when a checkpoint cannot be written.
     """
     used = precision(settings.precision)
     say = say if ranks.first() else lambda line: None
@@ -221,7 +239,8 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
         say(f"{settings.precision} is not in this hardware: trained in {used}, which takes longer and rounds otherwise")
     ranks.agree(device=device(), precision=used)
     fabric = parallel.fabric_for(used)
-    with one_thread(fabric.device.type), ranks.ending():
+    what = f"batch_size ({settings.batch_size} now), or the window's frames or size, or cut it by accumulate"
+    with one_thread(fabric.device.type), ranks.ending(), room(fabric.device, what):
         trained = _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, identity, progress, say)
     return replace(trained, precision=used)
 

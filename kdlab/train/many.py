@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 
 import kdlab
+from kdlab import paths
 from kdlab.system.contents import one_look
-from kdlab.system.engines import Engine, EngineError, Pool, WorkerLost, WorkFailed
+from kdlab.system.engines import Engine, EngineError, Pool, WorkerLost, WorkFailed, seen
 from kdlab.system.launch import device, launched
 from kdlab.system.processes import available_cores, longest_first
 from kdlab.system.ranks import first
@@ -54,8 +55,11 @@ def _obtain_named(recipe: Recipe, how: dict, say) -> Run:
         raise TrainingFailed(f"{recipe.name}: {type(error).__name__}: {error}") from error
 
 
-def _work(recipe: Recipe, how: dict) -> tuple[Path, list[str]]:
-    """The folder, and what there was to say of this very run."""
+def _work(recipe: Recipe, how: dict, after: Sequence[Path] = ()) -> tuple[Path, list[str]]:
+    """The folder, and what there was to say of this very run. ``after`` are files that other machines have written,
+    which a slow file system may show here later; what it does not show is made again."""
+    for file in after:
+        seen(file)
     torch.set_num_threads(1)
     os.environ["KDLAB_HEADLESS"] = "quiet"  # the owner of this process shows how far it is
     lines: list[str] = []
@@ -88,6 +92,11 @@ def chains_first(todo: Sequence[Recipe], tasks: Sequence[Task], known: Mapping[s
     return [item for item in ordered if not isinstance(item, Task)]
 
 
+def _note(recipe: Recipe) -> Path:
+    """What is there once ``recipe`` is trained."""
+    return paths.runs_dir() / recipe.name / "run.json"
+
+
 def _needs(todo: Sequence[Recipe], tasks: Sequence[Task], done: Iterable[Recipe]) -> dict:
     """Item → those it waits for, the tasks first: one that is ready is begun before another training."""
     done = set(done)
@@ -109,11 +118,11 @@ def scheduled(todo: Sequence[Recipe], done: dict[Recipe, Run], board: Board, wor
     """
     if engine is None:
         open_ahead(todo)
-    needs, left = _needs(todo, tasks, done), len(todo) + len(tasks)
+    needs, left, here = _needs(todo, tasks, done), len(todo) + len(tasks), set(done)
 
     def call(item: Recipe | Task) -> Callable[[], object]:
         if not isinstance(item, Task):
-            return partial(_work, item, how)
+            return partial(_work, item, how, [_note(r) for r in item.needs().values() if engine and r not in here])
         if engine is None:
             begun(item)
         return partial(_do, item.work, 1 if engine else max(1, workers // left))
@@ -130,6 +139,9 @@ def scheduled(todo: Sequence[Recipe], done: dict[Recipe, Run], board: Board, wor
                             needs.clear()
                     else:
                         folder, lines = result
+                        if engine and not seen(folder / "run.json"):
+                            raise EngineError(f"{folder} was made on another machine and is not seen here: let "
+                                              "KDLAB_RUNS name a folder that all machines share")
                         done[item] = Run(folder, item)
                         for line in lines:
                             board.say(line)

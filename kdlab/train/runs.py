@@ -265,6 +265,8 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
                 return run
             rehearse(recipe)
             if first() and (folder / "run.json").is_file():
+                if launched().world == 1 and (run := usable(recipe, False, "retrain", str)):
+                    return run  # finished meanwhile by a process that no lock stopped
                 _set_aside(folder)
             how = dict(pretrained=pretrained, stale=stale, say=say)
             return _train(recipe, {what: obtain(other, **how) for what, other in recipe.needs().items()}, folder, say)
@@ -351,6 +353,9 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
         if recipe.digest() != identity["digest"] or recipe.data.fingerprint() != identity["data"]:
             what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
             raise ChangedClips(f"{what}, so it is of neither these nor those. Call again to train on those of now.")
+    if launched().world == 1 and (run := usable(recipe, False, "retrain", str)):  # as in obtain
+        checkpoint.unlink(missing_ok=True)
+        return run
     about = identity | {"classes": list(catalogue.classes), "notes": list(catalogue.notes), "clips": catalogue.sizes()}
     told(recipe.name, lambda: write_run(folder, ready, trained, about, wall))
     run = Run(folder, recipe)

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import pandas as pd
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from tqdm.auto import tqdm
 
 from kdlab import paths
 from kdlab.system.contents import one_look
 from kdlab.system.ours import begins_with, may_write
-from kdlab.system.processes import is_held
+from kdlab.system.processes import is_held, locked
 from kdlab.system.progress import headless
 from kdlab.train.recipe import Recipe, portable
 
@@ -147,7 +146,7 @@ def note_trial(name: str, identity: Mapping) -> None:
     listed = paths.runs_dir() / TRIED
     may_write(listed, lambda file: not file.stat().st_size or begins_with(file, _TRIED_HEAD), "list of trainings")
     # Trainings begin side by side: without the lock two of them find no head yet, and both write one.
-    with FileLock(f"{listed}.lock"), open(listed, "a+b") as file:
+    with locked(f"{listed}.lock"), open(listed, "a+b") as file:
         end = file.seek(0, os.SEEK_END)
         file.seek(max(0, end - 1))
         torn = "\n" if file.read(1) not in (b"", b"\n") else ""  # a process was killed in the middle of its line

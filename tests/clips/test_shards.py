@@ -11,9 +11,11 @@ from click.testing import CliRunner
 from filelock import FileLock
 
 from kdlab.cli.data import data
+from kdlab.clips import shards
 from kdlab.clips.shards import Busy, in_shards
 from kdlab.clips.transcode import CoviarFormat, transcode
 from kdlab.system.engines import Slurm
+from kdlab.system.files import StorageFull
 from kdlab.system.ours import NotOurs
 
 needs_submitit = pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="needs the extra kdlab[slurm]")
@@ -71,6 +73,43 @@ def test_what_is_finished_stands_in_the_manifest_when_a_later_shard_fails(files,
     next(rows), next(rows)
     rows.close()
     assert sum(kept for _, kept in done(tmp_path, files).values()) == 2
+
+
+def test_a_manifest_cut_off_at_any_byte_or_with_lines_of_others_gives_what_is_right(files, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+    whole = {file.stem: file.stem for file in files}
+    done(tmp_path, files)
+    content = (tmp_path / "m").read_bytes()
+    lines = content.splitlines(keepends=True)
+    for end in (*range(len(lines[0]) + 2), *range(len(content) - len(lines[-1]) - 2, len(content))):
+        (tmp_path / "m").write_bytes(content[:end])
+        kept = {name for name, (text, old) in done(tmp_path, files).items() if old}
+        assert len(kept) == len([line for line in lines if line.strip() in content[:end]]), end
+    lies = lines[3].replace(b'"text": "3"', b'"text": "4"')
+    for foreign in (b"[" * 100_000, b'{"file": []}', b'{"file": "x", "what": 1, "row": 2}', b"null", b"\xff\0", lies,
+                    lines[3][:40] + lines[2], lines[2], b"7" * 5000):
+        (tmp_path / "m").write_bytes(lines[0] + foreign + b"\n" + b"".join(lines[:3]))
+        found = done(tmp_path, files)
+        assert {name: text for name, (text, _) in found.items()} == whole, foreign[:80]
+        assert {name for name, (_, old) in found.items() if old} == {"0", "1", "2"}, foreign[:80]
+
+
+def test_two_writers_whom_no_lock_parts_leave_no_line_that_is_wrong(files, tmp_path, monkeypatch):
+    monkeypatch.setattr("fcntl.flock", lambda handle, how: None)
+    how = [partial(count, str(tmp_path / "log")), files, tmp_path / "m"]
+    one, other = in_shards(*how, engine=Here(), size=2), in_shards(*how, engine=Here(), size=3)
+    for rows in (one, other, one, other, other, other, one):
+        next(rows)
+    assert len([*one, *other]) == 7
+    assert done(tmp_path, files) == {file.stem: (file.stem, True) for file in files}
+
+
+def test_a_full_disk_is_told_with_the_manifest(files, tmp_path):
+    (tmp_path / "m").symlink_to("/dev/full")
+    with pytest.raises(NotOurs):
+        done(tmp_path, files)
+    with pytest.raises(StorageFull, match="cannot write /dev/full: .*No space left"):
+        shards._add(Path("/dev/full"), [{"file": "a"}])
 
 
 def test_a_manifest_in_use_or_of_somebody_elses_is_told(files, tmp_path):

@@ -4,16 +4,20 @@ import contextlib
 import importlib.util
 import os
 import socket
+import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from kdlab import paths
 from kdlab.system import engines
 from kdlab.system.engines import EngineError, Ray, Slurm, WorkerLost, WorkFailed
+from kdlab.system.launch import device
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra kdlab[ray]")
 needs_submitit = pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="needs the extra kdlab[slurm]")
@@ -118,6 +122,67 @@ def test_a_machine_without_slurm_is_told(runs, monkeypatch):
     monkeypatch.setenv("PATH", str(runs))
     with pytest.raises(EngineError, match="no sbatch"):
         done_by(Slurm(), {"a": partial(written, "a")})
+
+
+#: On whose machines there is no kdlab: as if it had never been installed, in every process begun from here on.
+NOBODY_HAS_IT = """
+import os, sys
+
+class Nowhere:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if os.environ.get("WITHOUT_KDLAB") and name.split(".")[0] == "kdlab":
+            raise ModuleNotFoundError("No module named 'kdlab'", name="kdlab")
+
+sys.meta_path.insert(0, Nowhere)
+"""
+ASKS = """
+import math, os
+from functools import partial
+from kdlab.system.engines import EngineError, Ray, Slurm
+import kdlab.system.launch, {module}
+if __name__ == "__main__":
+    os.environ["WITHOUT_KDLAB"] = "1"
+    try:
+        with {engine}.started(1) as in_turn:
+            print(list(in_turn({{"a": partial(math.sqrt, 4)}}.get, {{"a": set()}})))
+    except EngineError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "module", "mend"), [
+    pytest.param("Ray('local', patience=1)", "ray", "a node of this Ray has no kdlab", marks=needs_ray),
+    pytest.param("Slurm(cluster='local', minutes=5)", "submitit", "a node of this SLURM has no kdlab",
+                 marks=needs_submitit)])
+def test_a_node_without_kdlab_is_told(tmp_path, engine, module, mend):
+    (tmp_path / "sitecustomize.py").write_text(NOBODY_HAS_IT)
+    (tmp_path / "asks.py").write_text(ASKS.format(engine=engine, module=module))
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    ended = subprocess.run([sys.executable, str(tmp_path / "asks.py")], capture_output=True, text=True, timeout=120,
+                           env=os.environ | {"PYTHONPATH": path, "KDLAB_RUNS": str(tmp_path / "runs")})
+    assert ended.stdout.strip() == f"{mend}: install the same version there", ended.stdout + ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "words"), [
+    pytest.param(Ray("local"), "no node of this Ray has a GPU: start one that has, or set KDLAB", marks=needs_ray),
+    pytest.param(LOCAL, "KDLAB_DEVICE='cuda': here is only cpu .*unset or mend it", marks=needs_submitit)])
+def test_a_node_without_a_gpu_is_told(runs, monkeypatch, engine, words):
+    if torch.cuda.is_available():
+        pytest.skip("here is a GPU")
+    monkeypatch.setenv("KDLAB_DEVICE", "cuda")
+    with pytest.raises((EngineError, WorkFailed), match=words):
+        done_by(engine, {"a": device})
+
+
+def test_a_file_that_a_slow_file_system_shows_late_is_waited_for(tmp_path):
+    file = tmp_path / "run.json"
+    later = threading.Timer(0.3, file.touch)
+    later.start()
+    assert not engines.seen(file, 0) and engines.seen(file, 5) and engines.seen(file, 0)
+    later.join()
 
 
 @needs_submitit

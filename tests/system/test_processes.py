@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import math
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kdlab.system.processes import available_cores, each, in_turn, longest_first, pool
+from kdlab.system.processes import NoLocks, available_cores, each, in_turn, is_held, locked, longest_first, pool
 
 REPOSITORY = str(Path(__file__).parents[2])
 
@@ -204,6 +205,20 @@ def test_the_longest_chain_goes_first():
     assert longest_first(needs, seconds) == ["teacher", "student", "equal", "short", "notebook"]
     assert longest_first({"b": set(), "a": {"gone"}}, {"a": 1, "b": 1}) == ["b", "a"], "equal ones as they were given"
     assert longest_first({"a": {"b"}, "b": set()}, {"a": 0, "b": 1}) == ["b", "a"]
+
+
+def test_a_file_system_that_keeps_no_locks_is_told(tmp_path, monkeypatch):
+    def refuses(handle, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    lock = tmp_path / "a.lock"
+    with locked(lock):
+        assert is_held(lock)
+    assert not is_held(lock)
+    monkeypatch.setattr("fcntl.flock", refuses)
+    for asks in (locked(lock).__enter__, partial(is_held, lock)):
+        with pytest.raises(NoLocks, match=r"a\.lock: the file system there gives no lock \(No locks avail.*NFS 4"):
+            asks()
 
 
 def test_a_variable_limits_the_cores(monkeypatch):

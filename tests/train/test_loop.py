@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from kdlab.clips.views import Batch
@@ -16,7 +17,7 @@ from kdlab.papers.dual_light.method import DualLight
 from kdlab.system.launch import Launch
 from kdlab.train import loop
 from kdlab.train.feeding import in_bf16
-from kdlab.train.loop import Diverged, Settings, fit, learning_rate, predict
+from kdlab.train.loop import Diverged, MemoryFull, Settings, fit, learning_rate, predict
 
 
 @dataclass
@@ -228,6 +229,58 @@ def test_a_loss_that_is_no_number_is_named_and_the_checkpoint_survives(tmp_path)
         fit(Explodes(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=place)
     resumed = fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=place)
     assert all(torch.isfinite(v).all() for v in state(resumed.nets["student"]).values())
+
+
+class Hungry(CrossEntropy):
+    """Whose ninth loss does not fit into the memory of a device."""
+
+    left = 8
+
+    def losses(self, nets, batch, progress):
+        self.left -= 1
+        if self.left < 0:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has 1 GiB\nand more")
+        return super().losses(nets, batch, progress)
+
+
+def test_full_memory_is_told_in_a_sentence_and_the_training_goes_on_from_its_checkpoint(tmp_path):
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(MemoryFull, match=r"^the memory of cpu is full \(CUDA out of memory\): lower batch_size \(16 "
+                                         ".* last checkpoint is kept, and the same call goes on from it$"):
+        fit(Hungry(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=path)
+    assert json.loads(safe_open(path, "pt").metadata()["note"])["step"] == 6, "two epochs of three steps"
+    there = {"student": make_net()}  # with more room
+    method = Hungry()
+    method.left = 6
+    trained = fit(method, there, Blobs(), SETTINGS, 0, checkpoint=path)
+    whole = fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0)
+    assert same(state(trained.nets["student"]), state(whole.nets["student"]))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_whose_memory_is_full_is_told_and_the_checkpoint_stays(tmp_path):
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(Stop):
+        fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=path, progress=stop_after(7))
+    before = path.read_bytes()
+    torch.cuda.empty_cache()
+    try:
+        torch.cuda.set_per_process_memory_fraction(1e-6)
+        with pytest.raises(MemoryFull, match=r"^the memory of cuda:0 is full .*lower batch_size"):
+            fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=path)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert path.read_bytes() == before
+    assert fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=path).steps == 12
+
+
+def test_predicting_without_room_says_what_to_lower():
+    class Full(nn.Linear):
+        def forward(self, x):
+            raise MemoryError
+
+    with pytest.raises(MemoryFull, match=r"^the memory of cpu is full \(no more is given\): lower the window's frames"):
+        predict(Full(4, 2), Blobs().evaluation(), "student")
 
 
 CHILD = """

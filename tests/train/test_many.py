@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -201,6 +202,24 @@ def test_jobs_of_submitit_give_the_same_bits_and_go_on_where_they_were_preempted
     assert weights(found) == weights(pool)
     begun = [line.rpartition(",")[2] for line in (runs / "tried.csv").read_text().splitlines()[1:]]
     assert len(begun) == 3 and len(set(begun)) == 2
+
+
+@pytest.mark.slow
+@needs_submitit
+def test_two_engines_at_one_run_folder_train_each_run_once_to_the_same_bits(clips, places, monkeypatch):  # noqa: F811
+    recipes = [make_recipe(clips, seed, 30) for seed in (0, 1, 2)]
+    monkeypatch.setenv("KDLAB_RUNS", str(places / "alone"))
+    alone = obtain_all(recipes, pretrained=False, workers=1, say=lambda _: None)
+    monkeypatch.setenv("KDLAB_RUNS", str(runs := places / "shared"))
+    code = CELL.format(paths=[str(Path(__file__).parents[2])], clips=str(clips), epochs=30)
+    script = places / "pool.py"
+    script.write_text("if __name__ == '__main__':" + code.replace("\n", "\n    "))
+    pool = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    found = obtain_all(recipes, pretrained=False, engine=Slurm(cluster="local", minutes=5), say=lambda _: None)
+    said, _ = pool.communicate(timeout=120)
+    assert weights(found) == weights(alone) and str(weights(alone)) in said, said
+    begun = [line.rpartition(",")[2] for line in (runs / "tried.csv").read_text().splitlines()[1:]]
+    assert len(begun) == len(set(begun)) == 3, "each was trained by one of them, and found by the other"
 
 
 @pytest.mark.parametrize(("module", "environment", "message"), [

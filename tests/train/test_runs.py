@@ -21,6 +21,7 @@ from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.night import Night
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.system.stored import sealed
+from kdlab.train import runs
 from kdlab.train.loop import Settings
 from kdlab.train.many import TrainingFailed, WorkerDied, obtain_all
 from kdlab.train.recipe import Recipe, UserClips
@@ -288,6 +289,28 @@ def test_two_processes_do_not_train_the_same_run_twice(clips, places):
     assert [child.returncode for child in children] == [0, 0]
     assert sum("trained" in line for line in lines) == 2, lines  # one teacher, one student, in all
     assert sum(line.endswith("found") for line in lines) >= 1
+
+
+@pytest.mark.parametrize("moment", ["rehearse", "fit"])
+def test_a_run_finished_meanwhile_by_a_process_that_no_lock_stopped_stays_as_it_is(clips, places, monkeypatch, moment):
+    monkeypatch.setattr("fcntl.flock", lambda handle, how: None)
+    recipe, original, folder = make_recipe(clips), getattr(runs, moment), places / "runs"
+    seen = []
+
+    def meanwhile(*given, **how):
+        monkeypatch.setattr(runs, moment, original)
+        other = threading.Thread(target=obtain, args=[recipe], kwargs=dict(pretrained=False, say=seen.append))
+        other.start()
+        other.join()
+        seen.append({path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()})
+        return original(*given, **how)
+
+    monkeypatch.setattr(runs, moment, meanwhile)
+    run = obtain(recipe, pretrained=False, say=seen.append)
+    assert "trained in" in seen[0] and run.folder == folder / recipe.name and not run.staleness(recipe)
+    its = [path for path in seen[1] if path.parent == run.folder]
+    assert len(its) == 5 and all(path.stat().st_mtime_ns == seen[1][path] for path in its if path.stem != "begun")
+    assert not (folder / "stale").exists() and not list(folder.rglob("checkpoint*"))
 
 
 RANKS = """
