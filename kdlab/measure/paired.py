@@ -75,7 +75,8 @@ class Effect:
     """A mean paired difference in points, its plain 95 % interval and its interval at the ledger's strict level.
 
     ``seeds_needed`` (with these units) and ``units_needed`` (with these seeds) would decide, if mean and spread stay:
-    zero outside the strict interval, or the plain one inside ±2. Infinite where no number would.
+    zero outside the strict interval, or the plain one inside ±2. Infinite where no number would. ``left`` is the plain
+    half-width that these units would leave with seeds without end.
     """
 
     mean: float
@@ -87,13 +88,15 @@ class Effect:
     units: int
     seeds_needed: float
     units_needed: float
+    left: float
 
     @classmethod
     def of(cls, mean: float, spread: Spread, seeds: int, units: int) -> Self:
         """``mean`` over so many ``seeds`` and ``units`` with its intervals."""
         plain, strict = (spread.half_width(seeds, units, level) for level in (LEVEL, STRICT))
         intervals = mean - plain, mean + plain, mean - strict, mean + strict
-        return cls(mean, *intervals, seeds, units, *needed(spread, mean, seeds, units))
+        left = replace(spread, seed=0.0, rest=0.0).half_width(seeds, units, LEVEL)
+        return cls(mean, *intervals, seeds, units, *needed(spread, mean, seeds, units), left)
 
     @property
     def half_width(self) -> float:
@@ -144,7 +147,8 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
     """The ledger's word for ``claim`` = method − baseline; ``controls`` are method − control, by name.
 
     A control *explains* a supported effect only when method − control lies inside ±2 points, not when it is undecided.
-    A word from fewer than ten seeds says so.
+    Where the units alone leave two points open, no number of seeds can decide: not testable on this set. A word from
+    fewer than ten seeds says so.
     """
     small = -2 < claim.low and claim.high < 2
     if claim.strict_low > 0 or claim.strict_high < 0:
@@ -154,11 +158,10 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
     if small:
         return "no effect larger than 2 points" + provisional(claim.seeds)
     more = {"seeds": claim.seeds_needed, "test units": claim.units_needed}
-    ways = [f"{n:.0f} {what}" for what, n in more.items() if np.isfinite(n)]
-    cure = " or ".join(ways) or "more seeds and more test units"
-    no_seeds_would = claim.seeds > 1 and np.isinf(claim.seeds_needed)
-    word = "not testable on this set" if no_seeds_would else "underpowered"
-    return f"{word} (± {claim.half_width:.1f}; about {cure} would decide)"
+    ways = " or ".join(f"{n:.0f} {what}" for what, n in more.items() if np.isfinite(n))
+    cure = f"about {ways}" if ways else "more seeds and more test units"
+    word = "not testable on this set" if claim.seeds > 1 and claim.left >= 2 else "underpowered"
+    return f"{word} (± {claim.half_width:.1f}; {cure} would decide)"
 
 
 def provisional(seeds: int) -> str:

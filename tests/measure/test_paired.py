@@ -104,7 +104,7 @@ def test_shapes_that_do_not_pair_are_refused():
 def made(mean, half, strict=None, **k):
     strict = strict or 1.5 * half
     return Effect(mean, mean - half, mean + half, mean - strict, mean + strict, k.get("seeds", 10), 500,
-                  k.get("seeds_needed", 20), k.get("units_needed", 900))
+                  k.get("seeds_needed", 20), k.get("units_needed", 900), k.get("left", 1))
 
 
 @pytest.mark.parametrize("e, word", [
@@ -113,9 +113,9 @@ def made(mean, half, strict=None, **k):
     (made(1, 0.5), "supported, small"),
     (made(0.3, 1.5), "no effect larger than 2 points"),
     (made(1, 3), "underpowered (± 3.0; about 20 seeds or 900 test units would decide)"),
-    (made(1, 3, seeds_needed=np.inf), "not testable on this set (± 3.0; about 900 test units would decide)"),
+    (made(1, 3, seeds_needed=np.inf, left=2.5), "not testable on this set (± 3.0; about 900 test units would decide)"),
     (made(1, 3, seeds=1, seeds_needed=np.inf, units_needed=np.inf),
-     "underpowered (± 3.0; about more seeds and more test units would decide)"),
+     "underpowered (± 3.0; more seeds and more test units would decide)"),
     (made(5, 2, seeds=9), "supported (9 seeds: provisional)"),
     (made(-5, 2, seeds=3), "contradicted (3 seeds: provisional)"),
     (made(0.3, 1.5, seeds=1), "no effect larger than 2 points (1 seed: provisional)"),
@@ -145,7 +145,7 @@ def test_few_units_decide_nothing_with_any_number_of_seeds():
     people = np.repeat(np.linspace(-0.12, 0.14, 9), 10)
     grid = np.clip(people + np.random.default_rng(3).normal(0, 0.02, (6, 90)), -1, 1)
     e = effect(grid, 0 * grid, np.repeat(np.arange(9), 10))
-    assert e.seeds_needed == np.inf and np.isfinite(e.units_needed)
+    assert e.left > 2 and e.seeds_needed == np.inf and np.isfinite(e.units_needed)
     assert verdict(e).startswith("not testable on this set")
 
 

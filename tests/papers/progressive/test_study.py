@@ -46,7 +46,7 @@ def test_cells_that_are_one_training_by_construction_are_left_out():
 
 
 def test_a_row_of_several_comparisons_needs_all_of_them():
-    good, none = Effect(5, 4, 6, 3, 7, 5, 300, 2, 50), Effect(0, -1, 1, -2, 2, 5, 300, 2, 50)
+    good, none = Effect(5, 4, 6, 3, 7, 5, 300, 2, 50, 1), Effect(0, -1, 1, -2, 2, 5, 300, 2, 50, 1)
     few = " (5 seeds: provisional)"
     assert together({"a": good, "b": good}) == f"supported{few}"
     assert together({"a": good}, {"X": none, "Y": good}) == f"supported, and explained by X{few}"
