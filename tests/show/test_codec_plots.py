@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 from matplotlib.colors import rgb_to_hsv
+from scipy import stats
 
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.coviar import quantise_motion
