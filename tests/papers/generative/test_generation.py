@@ -72,7 +72,7 @@ def test_features_from_attention_alone_are_worse_from_another_clips(monkeypatch)
     flat = test.mean((3, 4), keepdim=True)
     by_hand = 1 - ((flat - test) ** 2).sum() / ((mean - test) ** 2).sum()
     assert found["generated"].mean() == pytest.approx(100 * float(by_hand), rel=1e-4)
-    assert found["generated, λ exchanged"].mean() < found["generated"].mean() - 5
+    assert found["generated, λ exchanged"].mean() < found["generated"].mean() - 2
 
 
 def test_the_gate():
