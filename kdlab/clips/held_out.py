@@ -1,4 +1,5 @@
-"""Any data set with more people held out of training, and validation clips in two halves."""
+"""Any data set with more people held out of training, or with one half of its training scenes; and validation clips in
+two halves."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -40,6 +41,37 @@ class HeldOut:
                         for r in whole.records)
         note = f"Held out of training: {', '.join(sorted(held))}."
         return replace(whole, records=records, notes=(*whole.notes, note))
+
+    def fingerprint(self) -> str:
+        return self.catalogue().fingerprint()
+
+
+@dataclass(frozen=True)
+class Half:
+    """The clips ``of`` a data set, of whose training groups (scenes, people) only every second one is left: the
+    ``first`` and each second after it, or the others. Validation and test are untouched.
+
+    What learns on one half has not seen the other, so that a network's answers to clips there are no memory.
+    """
+
+    of: object
+    first: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{self.of.name}-half{1 if self.first else 2}"
+
+    def catalogue(self) -> Catalogue:
+        """Raises CatalogueError where the training clips are of one group."""
+        whole = self.of.catalogue()
+        train = whole.split("train")
+        if len({record.group for record in train}) < 2:
+            raise CatalogueError(f"{whole.root}: its training clips are of one group, which has no halves; name more "
+                                 "in a `group` column")
+        kept = {r.id for r, first in zip(train, halves(np.array([r.group for r in train])), strict=True)
+                if first == self.first}
+        records = tuple(r for r in whole.records if r.split != "train" or r.id in kept)
+        return replace(whole, records=records, notes=(*whole.notes, f"Half of the training groups: {self.name}."))
 
     def fingerprint(self) -> str:
         return self.catalogue().fingerprint()

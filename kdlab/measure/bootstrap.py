@@ -1,4 +1,4 @@
-"""The one bootstrap: seeds, test units, repeats or trainings are drawn again, always the same draws.
+"""The one bootstrap: test units, repeats or trainings are drawn again, always the same draws.
 
 The interval of a table must not change from one reading to the next, so every generator begins at 0. SciPy's bootstrap
 resamples one axis, hence these lines.
@@ -17,16 +17,11 @@ STRICT = 1 - 0.05 / 15
 
 
 @lru_cache(maxsize=16)
-def counts(seeds: int, units: int, replicates: int, at_once: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """How often each seed ``(R, S)`` and unit ``(R, U)`` is drawn; kept, since most of a bootstrap's time went into
-    drawing. ``at_once`` samples of seeds are drawn, then as many of units, and so on."""
+def counts(units: int, replicates: int) -> np.ndarray:
+    """How often each unit is drawn, ``(R, units)``; kept, since most of a bootstrap's time went into drawing."""
     whole(1, replicates=replicates)
-    rng, drawn = np.random.default_rng(0), []
-    for start in range(0, replicates, at_once):
-        rows = min(at_once, replicates - start)
-        draws = [rng.multinomial(n, np.full(n, 1 / n), rows) for n in (seeds, units)]
-        drawn.append([often.astype(np.min_scalar_type(often.max())) for often in draws])  # hardly ever more than a byte
-    return tuple(np.concatenate(column) for column in zip(*drawn, strict=True))
+    often = np.random.default_rng(0).multinomial(units, np.full(units, 1 / units), replicates)
+    return often.astype(np.min_scalar_type(often.max()))  # hardly ever more than a byte
 
 
 def ends(samples: np.ndarray, level: float | None = None) -> tuple[float, float]:

@@ -1,8 +1,8 @@
 """What trained detectors find in the videos of a split, and paired differences of their mAP with intervals.
 
 mAP is no mean over videos, so a bootstrap over videos computes it anew for each sample: how often a video was drawn is
-its weight in every precision and recall. As in :mod:`kdlab.measure.paired`, seeds are resampled too, and a claim about
-average mAP is read in points.
+its weight in every precision and recall. Intervals are those of :mod:`kdlab.measure.paired`, and a claim about average
+mAP is read in points.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import pandas as pd
 from kdlab.clips.windows import VideoWindow, windows
 from kdlab.measure.bootstrap import counts
 from kdlab.measure.detection import AVERAGES, Evaluation, annotated, decode, evaluate
-from kdlab.measure.paired import Effect
+from kdlab.measure.paired import Effect, Spread
 from kdlab.system.values import whole
 from kdlab.train.runs import Run
 
@@ -49,10 +49,9 @@ def mean_aps(evaluations: Sequence[Evaluation], name: str) -> np.ndarray:
 
 
 def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, replicates: int = 4000) -> np.ndarray:
-    """mAP ``name`` in percent, ``(S, 1 + V + R)``: of all V ``videos``, without each of them, and of R bootstrap
-    samples, always the same."""
+    """mAP ``name`` in percent, ``(S, 1 + R)``: of all ``videos``, and of R bootstrap samples, always the same."""
     n = len(videos)
-    weights = np.concatenate([np.ones((1, n)), 1 - np.eye(n), counts(len(each), n, replicates)[1].astype(float)])
+    weights = np.concatenate([np.ones((1, n)), counts(n, replicates).astype(float)])
     columns = [each[0].tious.index(t) for t in (AVERAGES[name] if name in AVERAGES else [float(name)])]
     found = []
     for one in each:
@@ -63,8 +62,6 @@ def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, repl
 
 
 def effect_of(a: np.ndarray, b: np.ndarray, videos: int) -> Effect:
-    """Effect of ``a`` − ``b``, both :func:`resampled`, with seeds resampled too."""
-    gaps, seeds, replicates = a - b, len(a), a.shape[1] - 1 - videos
-    means = (counts(seeds, videos, replicates)[0] * gaps[:, 1 + videos :].T).sum(1) / seeds
-    pseudo = videos * gaps[:, :1] - (videos - 1) * gaps[:, 1 : 1 + videos]  # a video's share, by the jackknife
-    return Effect.of(float(gaps[:, 0].mean()), means, seeds, videos, pseudo)
+    """Effect of ``a`` − ``b``, both :func:`resampled`."""
+    gaps = a - b
+    return Effect.of(float(gaps[:, 0].mean()), Spread.of_samples(gaps[:, 0], gaps[:, 1:], videos), len(a), videos)

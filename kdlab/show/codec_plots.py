@@ -69,9 +69,8 @@ def _outside(values: np.ndarray, what: str) -> np.ndarray:
 
 
 def band(values: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Mean of each column of ``values (N, P)`` and its 95 % interval: (3, P). The rows of one of ``units (N,)`` are
-    resampled together."""
-    found = [effect(v[None], np.zeros((1, len(v))), units, replicates=2000) for v in np.asarray(values, float).T]
+    """Mean of each column of ``values (N, P)`` and its 95 % interval: (3, P). Rows of one of ``units`` count as one."""
+    found = [effect(v[None], np.zeros((1, len(v))), units) for v in np.asarray(values, float).T]
     return np.array([[e.mean, e.low, e.high] for e in found]).T / 100  # an effect is in points
 
 

@@ -76,8 +76,8 @@ class Part:
     """Trainings that are tested on the same clips: some rows of a study's table, and one file of predictions.
 
     ``data`` names the clips, and ``fold`` which of several folds, whose test clips are pooled in the end. ``recipes``:
-    condition → one recipe per seed; none where rows are all there is. ``unit`` (``"clip"`` or ``"group"``) is what the
-    bootstrap resamples. ``on``: other clips to test on. ``real``: the set of real clips that must be there.
+    condition → one recipe per seed; none where rows are all there is. ``unit`` (``"clip"`` or ``"group"``) is what
+    intervals count as one. ``on``: other clips to test on. ``real``: the set of real clips that must be there.
     ``file`` names the predictions, by default as data and fold; ``""``: none are kept.
 
     ``gather`` obtains the runs as :func:`collect` does, ``answers`` may add conditions to their scores, ``rows`` makes

@@ -25,7 +25,7 @@ class Scores:
 
     ``predicted``: condition → ``(S, N)`` class indices, row s of every condition being seed ``seeds[s]``, or
     ``(S, N, E)`` of networks with E exits;
-    ``logits``: condition → ``(N, K)`` of the first seed; ``units (N,)`` are what the bootstrap resamples together.
+    ``logits``: condition → ``(N, K)`` of the first seed; ``units (N,)``: clips of one count as one in intervals.
     """
 
     classes: tuple[str, ...]

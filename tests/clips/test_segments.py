@@ -12,7 +12,7 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, CatalogueError, ClipRecord
 from kdlab.clips.compressed import modalities
 from kdlab.clips.coviar import DIFFERENCE, MODALITIES, Compressed, flip_motion, quantise_residual, tsn_frames
-from kdlab.clips.held_out import HeldOut, halves, with_halves
+from kdlab.clips.held_out import Half, HeldOut, halves, with_halves
 from kdlab.clips.segments import PaperSegments, SegmentBatches, Segments, all_mpeg4
 from kdlab.clips.views import Draw, TooShort
 from kdlab.night import Night
@@ -133,6 +133,25 @@ def test_people_are_held_out_whole_and_the_same_each_time(tmp_path, make_video):
     assert HeldOut(UserClips(str(tmp_path), "1"), 2).fingerprint() == parts.fingerprint()
     with pytest.raises(ValueError, match="4 groups cannot be held out of 4 that are not in test; ask for fewer"):
         HeldOut(UserClips(str(tmp_path), "1"), 4).catalogue()
+
+
+def test_half_of_the_training_scenes_and_the_other_half_are_all_of_them(tmp_path, make_video):
+    from kdlab.train.recipe import UserClips
+
+    lines = ["path,label,split,group"]
+    for k, split in enumerate(("train",) * 10 + ("val", "val", "test", "test")):
+        make_video(f"{k}.avi", pixels=walking(6), **MPEG4)
+        lines.append(f"{k}.avi,{'ab'[k % 2]},{split},{split}{k // 2}")
+    (tmp_path / "index.csv").write_text("\n".join(lines))
+    data = UserClips(str(tmp_path))
+    whole, one, other = (its.catalogue() for its in (data, Half(data), Half(data, first=False)))
+    scenes = [{r.group for r in its.split("train")} for its in (one, other)]
+    assert scenes == [{"train0", "train2", "train4"}, {"train1", "train3"}]
+    assert {*one.split("train"), *other.split("train")} == {*whole.split("train")}
+    assert one.split("val") == other.split("val") == whole.split("val") and one.split("test") == whole.split("test")
+    assert one.fingerprint() != other.fingerprint() and Half(data).name != Half(data, first=False).name
+    with pytest.raises(ValueError, match="training clips are of one group, which has no halves"):
+        Half(Half(Half(data, first=False))).catalogue()
 
 
 def test_halves_share_no_group():

@@ -60,7 +60,7 @@ def test_an_effect_is_the_mean_difference_of_map_and_its_interval_covers_it():
 
 
 def test_the_interval_is_that_of_a_plain_bootstrap():
-    """Videos drawn again by hand, all of their segments with them, for one seed."""
+    """Videos drawn again by hand, all of their segments with them, for one seed: as wide as t has it for twelve."""
     a, b = made_up(0, 0.1), made_up(0, 0.6)
     found, rng = map_effect([a], [b], "0.5", 2000), np.random.default_rng(5)
     videos, plain = sorted(a.truth["video"].unique()), []
@@ -68,14 +68,4 @@ def test_the_interval_is_that_of_a_plain_bootstrap():
         weights = rng.multinomial(12, np.full(12, 1 / 12))[None]
         one, other = (mean_ap(its, videos, weights)[0, its.tious.index(0.5)] for its in (a, b))
         plain.append(100 * (one - other))
-    assert found.half_width == pytest.approx(1.96 * np.std(plain), rel=0.25)
-
-
-def test_the_jackknife_leaves_each_video_out_once():
-    its = made_up(0, 0.4)
-    videos = sorted(its.truth["video"].unique())
-    row = resampled([its], videos, "0.5", 10)[0]
-    assert row[0] == pytest.approx(100 * its.mean_ap()["0.5"]) and len(row) == 1 + 12 + 10
-    for video, without in zip(videos, row[1:13], strict=True):
-        left = (table[table["video"] != video].reset_index(drop=True) for table in (its.truth, its.found))
-        assert without == pytest.approx(100 * evaluate(*left, 2, TIOUS).mean_ap()["0.5"])
+    assert found.half_width == pytest.approx(2.201 * np.std(plain) * np.sqrt(12 / 11), rel=0.15)

@@ -32,7 +32,7 @@ def test_best_median_and_worst_are_by_score():
 
 
 def test_charts_name_what_they_show():
-    e = Effect(5, 4, 6, 3, 7, 3, 40, 3, 40)
+    e = Effect(5, 4, 6, 3, 7, 3, 40, 3, 40, 1)
     table = pd.DataFrame([("dlkdd", "iou", 30.0, "uniform", 20.0, e, "above")],
                          columns=["network", "metric", "score", "best baseline", "its score", "gain", "reading"])
     assert "DL-KDD" in words(gain_bars(table, {"dlkdd": "DL-KDD"}, "iou"))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib.colors import rgb_to_hsv
+from scipy import stats
 
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.coviar import quantise_motion
@@ -65,10 +66,10 @@ def test_the_vectors_of_p_frames_alone_tell_a_known_motion(clip):
 
 
 def test_the_band_is_a_mean_over_units_with_its_interval():
-    values = np.array([[1.0, 0.0], [1.0, 4.0], [4.0, 2.0]])
-    mean, low, high = band(values, np.array(["a", "a", "b"]))
-    assert mean == pytest.approx([2, 2])
-    assert (low[0], high[0]) == pytest.approx((1, 4))  # groups a and b, drawn twice: all a, mixed, all b
+    values = np.array([[1.0, 0.0], [1.0, 4.0], [4.0, 1.0], [2.0, 3.0], [0.0, 2.0], [4.0, 2.0]])
+    mean, low, high = band(values, np.array(list("aabbcc")))
+    theirs = stats.ttest_1samp([1, 3, 2], 0).confidence_interval()  # of the groups' means
+    assert mean == pytest.approx([2, 2]) and (low[0], high[0]) == pytest.approx(tuple(theirs))
     assert (low[1], high[1]) == pytest.approx((2, 2))  # each group has the mean 2
 
 

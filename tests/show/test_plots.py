@@ -25,7 +25,7 @@ SCORES = Scores(CLASSES, (0, 1), np.array([f"c{n}" for n in range(12)]), np.aran
                 {"a": RIGHT, "b": GUESSED}, {"a": LOGITS, "b": LOGITS}, {"a": ["x"], "b": ["y"]})
 TITLES = {"a": "method", "b": "baseline", "missing": "not run"}
 HISTORY = pd.DataFrame({"step": [1, 2, 3], "loss_net": [1.1, 0.9, 0.8], "val_accuracy": [np.nan, 40.0, 50.0]})
-EFFECTS = {"method - baseline": effect(SCORES.correct("a"), SCORES.correct("b"), replicates=200)}
+EFFECTS = {"method - baseline": effect(SCORES.correct("a"), SCORES.correct("b"))}
 COSTS = pd.DataFrame({"name": ["one", "two"], "ms": [3.0, 3.0], "accuracy": [60.0, 62.0], "low": [55.0, 58.0],
                       "high": [64.0, 66.0]})
 

@@ -156,7 +156,6 @@ NET = torch.nn.Linear(1, 1)
     (r"shape\[1\]", lambda x: cost.macs(NET, (1, x))),
     ("repeats", lambda x: cost.cpu_times({}, x)),
     ("replicates", lambda x: cost.ratio_interval(np.ones(3), np.ones(3), x)),
-    ("replicates", lambda x: paired.effect(RIGHT, RIGHT, replicates=x)),
     ("replicates", lambda x: transfer.mean_recall(RIGHT, np.zeros(4), x)),
     ("radius", lambda x: flatness.sharpness(None, x)),
     ("probes", lambda x: minima.flatness(None, [], probes=x)),

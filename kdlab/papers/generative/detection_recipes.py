@@ -20,7 +20,8 @@ CLASSES = ("Jump", "Sit", "Stand", "Turn", "Walk", "Wave")
 #: The layer before time is halved, and the last: as the paper's Mixed_4f and Mixed_5c.
 TAPS = ("stages.2.2", "stages.3")
 WINDOW = Windows(frames=64, side=28, crop=24, rate=7.5, stride=32)
-#: No student's: with an equal seed both would also meet the windows in the same order.
+#: How far the seed of a student's teacher lies from its own: with an equal one both would meet the windows in the same
+#: order.
 TEACHER_SEED = 100
 #: How the study's words read in figures, in the order of a table.
 TITLES = {
@@ -41,7 +42,7 @@ def night(size: DetectionSize) -> UntrimmedStream:
 
 
 def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
-    """The teacher, the same for all seeds, and the students of one: of equal steps, but for one with the teacher's.
+    """The teacher of a seed and its students: of equal steps, but for one with the teacher's.
     ``data`` (default: :func:`night`) may be annotated videos of your own."""
     # At the taps both have the same channels, as GenKD needs; below, the student is half as wide, without time.
     wide, thin = TinyC3D((8, 16, 32, 64)), TinyC3D((4, 8, 32, 64), (False, False, True, True))
@@ -52,7 +53,7 @@ def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
     student = Recipe("det_student", data or night(size), MotionMix(), Detection(), net=light, window=WINDOW,
                      settings=settings, seed=seed)
     teacher = replace(student, condition="det_teacher", method=DetectionRepresentation(),
-                      net=replace(heavy, gated=WINDOW.crop), settings=longer, seed=TEACHER_SEED)
+                      net=replace(heavy, gated=WINDOW.crop), settings=longer, seed=TEACHER_SEED + seed)
     taught = replace(student, condition="det_genkd", method=DetectionDistillation(), net=gated, teacher=teacher)
     return {
         "det_teacher": teacher,

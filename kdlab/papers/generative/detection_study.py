@@ -145,7 +145,7 @@ def _rows(outcome: Outcome) -> list[dict]:
     table, sigma = _map_rows(outcome), outcome.scores.sigma
     outcome.say(f"soft-NMS of width {sigma:g}, chosen on validation videos")
     for condition, column in outcome.runs.items():
-        for seed, one in enumerate(column[:1] if condition == "det_teacher" else column):
+        for seed, one in zip(outcome.scores.seeds, column, strict=True):
             value = mean_aps([seen_by(one, "val", sigma=sigma)], HEADLINE)[0]
             values = (f"val_map@{HEADLINE}", value, "%"), ("cpu_seconds", one.provenance["cpu_seconds"], "s")
             table += outcome.numbers(*values, condition=condition, seed=seed, recipe=one.folder.name)
@@ -155,10 +155,10 @@ def _rows(outcome: Outcome) -> list[dict]:
 
 
 def _map_rows(outcome: Outcome) -> list[dict]:
-    """Tidy rows of every run: mAP on test videos at each of :data:`METRICS`; the teacher's once."""
+    """Tidy rows of every run: mAP on test videos at each of :data:`METRICS`."""
     table, scores = [], outcome.scores
     for condition, each in scores.found.items():
-        for s, its in enumerate(each[:1] if condition == "det_teacher" else each):
+        for s, its in enumerate(each):
             values = [(f"map@{name}", 100 * value, "%") for name, value in its.mean_ap().items() if name in METRICS]
             recipe = scores.recipes[condition][s]
             table += outcome.numbers(*values, condition=condition, seed=scores.seeds[s], recipe=recipe)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from kdlab.clips.held_out import halves
 from kdlab.measure.bootstrap import counts
-from kdlab.measure.paired import Effect
+from kdlab.measure.paired import Effect, Spread
 from kdlab.papers.progressive import wise
 from kdlab.train.loop import one_thread, seeded
 from kdlab.train.runs import Run, batches
@@ -123,17 +123,15 @@ Curve = tuple[np.ndarray, np.ndarray]
 def area_effect(a: Curve, b: Curve, units: np.ndarray, low: float, high: float, replicates: int = 2000) -> Effect:
     """Paired difference, in points, of the mean accuracy over costs from ``low`` to ``high`` (``wise.area``).
 
-    A curve is (right, cost), both ``(S, points, N)``; seeds and ``units (N,)`` are resampled as in ``paired.effect``.
+    A curve is (right, cost), both ``(S, points, N)``. The area is no mean over ``units (N,)``: these are drawn again.
     """
     _, unit_of = np.unique(units, return_inverse=True)
     seeds, count = a[0].shape[0], int(unit_of.max() + 1)
-    # the first row is the sample itself
-    drawn = counts(seeds, count, replicates, at_once=replicates)
-    ws, wn = (np.vstack([np.ones(some.shape[1]), some.astype(float)]) for some in drawn)
-    wn = wn[:, unit_of]
-    total, gain = ws.sum(1) * wn.sum(1), 0
+    drawn = np.vstack([np.ones(count), counts(count, replicates)])[:, unit_of]  # the first row is the sample itself
+    gaps = np.zeros((seeds, len(drawn)))
     for sign, curve in ((1, a), (-1, b)):
-        right, cost = (np.einsum("rs,spn,rn->rp", ws, values, wn, optimize=True) / total[:, None] for values in curve)
-        points = [{"cost": c, "accuracy": 100 * r} for c, r in zip(cost, right, strict=True)]
-        gain = gain + sign * np.array([wise.area(each, low * (1 + 1e-9), high) for each in points])
-    return Effect.of(float(gain[0]), gain[1:], seeds, count)
+        right, cost = (np.einsum("spn,rn->srp", values, drawn, optimize=True) / drawn.sum(1)[:, None]
+                       for values in curve)
+        gaps += sign * np.array([[wise.area({"cost": c, "accuracy": 100 * r}, low * (1 + 1e-9), high)
+                                  for c, r in zip(*of, strict=True)] for of in zip(cost, right, strict=True)])
+    return Effect.of(float(gaps[:, 0].mean()), Spread.of_samples(gaps[:, 0], gaps[:, 1:], count), seeds, count)

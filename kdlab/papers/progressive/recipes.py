@@ -4,9 +4,10 @@ The `paper` size is in ``kdlab.papers.progressive.paper_size``.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from kdlab.clips.coviar import Compressed
-from kdlab.clips.held_out import HeldOut, with_halves
+from kdlab.clips.held_out import Half, HeldOut, with_halves
 from kdlab.clips.segments import Segments, all_mpeg4
 from kdlab.nets.compressed import TinyCompressed, tiny
 from kdlab.night import ACTIONS, Night
@@ -97,3 +98,28 @@ def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitR
     how = dict(net=heads, window=first.window, settings=settings, seed=first.seed, backbones=backbones)
     view = FrozenView(size.draws, POOLED)
     return {name: ExitRecipe(name, first.data, view, method, **how) for name, method in methods.items()}
+
+
+#: The temperature at which a teacher who is sure says more than the label. No factor T² multiplies the loss.
+WARM = 4.0
+
+
+def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitRecipe]:
+    """Exits on networks that have learnt one half of the training scenes (:class:`kdlab.clips.held_out.Half`), in twice
+    the epochs.
+
+    ``…_unseen`` learn on the other half, so features and targets are of clips that no teacher knows by heart: every
+    method at T = 1, and ``…_warm_unseen`` at :data:`WARM`. ``…_seen``, the control, learn on the networks' own half.
+    """
+    def twice(recipe: Recipe) -> Recipe:
+        return replace(recipe, settings=replace(recipe.settings, epochs=2 * recipe.settings.epochs))
+
+    whole = trio(size, data, seed)
+    networks = tuple(replace(twice(network), data=Half(data)) for network in whole)
+    every = {name: replace(twice(recipe), backbones=networks) for name, recipe in conditions(size, whole).items()}
+    few = ("ce_ic", "pkd", "pkd_iframe", "own_final")
+    warm = {f"{name}_warm": replace(every[name], method=replace(every[name].method, temperature=WARM))
+            for name in (*few[1:], "reversed")}
+    made = {f"{name}_unseen": replace(recipe, data=Half(data, first=False)) for name, recipe in (every | warm).items()}
+    made |= {f"{name}_seen": replace(every[name], data=Half(data)) for name in few}
+    return {name: replace(recipe, condition=name) for name, recipe in made.items()}

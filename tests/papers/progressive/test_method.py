@@ -217,5 +217,7 @@ def test_batch_statistics_settle_and_the_affine_part_learns_on():
 
 def test_the_gate():
     assert gate(0.1, 0.1) == gate(0.11, 0.06) == gate(0.02, 0.15) == ""
-    assert "drifted" in gate(0.8, 0.1) and "drifted" in gate(0.13, 0.06) and "under-fitted" in gate(0.2, 0.2)
+    assert "drifted" in gate(0.8, 0.1) and "drifted" in gate(0.13, 0.06) and gate(0.7, 0.7) == ""
     assert gate(math.nan, 0.1)
+    assert "twice the epochs gain 2.5 points" in gate(0.1, 0.1, 2.5) and gate(0.1, 0.1, math.nan)
+    assert gate(0.1, 0.1, 1.9) == gate(0.1, 0.1, -3) == ""

@@ -69,7 +69,7 @@ def test_regimes_show_the_finals_and_the_mean_over_each_network():
 
 
 def test_forests_have_a_panel_a_set():
-    one, other = Effect(1, -1, 3, -2, 4, 3, 10, 4, 30), Effect(5, 4, 6, 3, 7, 3, 10, 4, 30)
+    one, other = Effect(1, -1, 3, -2, 4, 3, 10, 4, 30, 1), Effect(5, 4, 6, 3, 7, 3, 10, 4, 30, 1)
     fig = forests({"night": {"a": one, "b": other}, "day": {"a": other, "b": one}})
     left, right = fig.axes
     assert [t.get_text() for t in left.texts] == [str(one), str(other)] == [t.get_text() for t in right.texts][::-1]

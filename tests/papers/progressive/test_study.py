@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from kdlab import paths
+from kdlab.clips.held_out import Half
 from kdlab.measure.paired import Effect, together
 from kdlab.papers.progressive import study, wise_study
 from kdlab.papers.progressive.exits import ExitRecipe
+from kdlab.papers.progressive.method import PAPER
 from kdlab.papers.progressive.nets import ORDER, TRAINED
-from kdlab.papers.progressive.recipes import SMOKE, STUDY
+from kdlab.papers.progressive.recipes import SMOKE, STUDY, conditions, crossed, night, trio
 from kdlab.study import Scores, load_rows
+from kdlab.train.sizes import ExitSize
 from tests.conftest import encode
 
 
@@ -46,7 +49,7 @@ def test_cells_that_are_one_training_by_construction_are_left_out():
 
 
 def test_a_row_of_several_comparisons_needs_all_of_them():
-    good, none = Effect(5, 4, 6, 3, 7, 5, 300, 2, 50), Effect(0, -1, 1, -2, 2, 5, 300, 2, 50)
+    good, none = Effect(5, 4, 6, 3, 7, 5, 300, 2, 50, 1), Effect(0, -1, 1, -2, 2, 5, 300, 2, 50, 1)
     few = " (5 seeds: provisional)"
     assert together({"a": good, "b": good}) == f"supported{few}"
     assert together({"a": good}, {"X": none, "Y": good}) == f"supported, and explained by X{few}"
@@ -97,6 +100,21 @@ def miniature_people(monkeypatch, own_places):
             lines.append(f"{label}/p{person}.avi,{label},p{person}")
     (own_places / "weizmann" / "index.csv").write_text("\n".join(lines))
     return own_places
+
+
+def test_crossed_exits_learn_what_their_networks_have_not_seen():
+    size = ExitSize(**vars(SMOKE) | {"epochs": 4, "exit_epochs": 3})
+    plain, made = conditions(size, trio(size, night(size), 5)), crossed(size, night(size), 5)
+    assert {name.removesuffix("_unseen") for name in made if name.endswith("_unseen")} > set(plain)
+    for name, recipe in made.items():
+        networks = {network.data for network in recipe.backbones}
+        assert networks == {Half(night(size))} and (recipe.data in networks) == name.endswith("_seen")
+        assert recipe.condition == name and recipe.seed == 5 and recipe.settings.epochs == 6
+        warm = getattr(recipe.method, "temperature", 1) == 4
+        assert warm == ("_warm_" in name)
+    assert {network.settings.epochs for network in made["pkd_unseen"].backbones} == {
+        2 * network.settings.epochs for network in trio(size, night(size), 5)}
+    assert made["pkd_warm_unseen"].method.schedule == PAPER
 
 
 @pytest.mark.slow

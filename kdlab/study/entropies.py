@@ -1,0 +1,49 @@
+"""What a teacher says beyond the label, on the very clips that its student learns from.
+
+A teacher that knows its student's training clips by heart says the label there and nothing else: then nothing can be
+learnt from it that labels do not say, and no comparison of teachers can come out otherwise.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from kdlab.distill.losses import entropy
+from kdlab.measure.transfer import logits_on
+from kdlab.train.runs import Run, find
+
+
+def target_entropy(run: Run) -> float:
+    """Mean entropy in nats of the soft targets that taught ``run``: its teacher's, softened by the method's temperature
+    (1 where it has none), on the centre windows of the student's training clips. Raises ``ValueError`` for a run
+    without a teacher, and ``FileNotFoundError`` where the teacher's run is not there."""
+    recipe = run.recipe
+    if recipe.teacher is None:
+        raise ValueError(f"{run.folder.name} had no teacher")
+    teacher = find(recipe.teacher, pretrained=True)
+    if teacher is None:
+        name = recipe.teacher.name
+        raise FileNotFoundError(f"{name}, the teacher of {run.folder.name}, is not here: obtain it first")
+    logits = torch.as_tensor(logits_on(teacher, recipe.data, split="train")).double()
+    return mean_entropy(logits, getattr(recipe.method, "temperature", 1.0))
+
+
+def mean_entropy(logits: torch.Tensor, temperature: float = 1.0) -> float:
+    """Mean entropy in nats of ``softmax(logits / temperature)``, of ``(..., K)``."""
+    return float(entropy(F.softmax(logits / temperature, dim=-1)).mean())
+
+
+def entropy_rows(outcome, conditions: Sequence[str] = ()) -> list[dict]:
+    """Tidy rows ``target_entropy`` in nats: of each run that had a teacher, of ``conditions`` (none named: all)."""
+    table, known = [], {}
+    for condition, column in outcome.runs.items():
+        for run in column if not conditions or condition in conditions else ():
+            if run.recipe.teacher is None:
+                continue
+            key = run.recipe.teacher, run.recipe.data, getattr(run.recipe.method, "temperature", 1.0)
+            if key not in known:
+                known[key] = target_entropy(run)
+            about = dict(condition=condition, seed=run.recipe.seed, recipe=run.folder.name)
+            table += outcome.numbers(("target_entropy", known[key], "nats"), **about)
+    return table
