@@ -23,7 +23,8 @@ import kdlab
 #: Training imports from these only; a change elsewhere (measure, study, show, cli) cannot change a weight. Of a paper's
 #: folder only those modules count that the classes of a recipe import, and none of them imports its study or pictures.
 TRAINING_SOURCES = ("kdlab.clips", "kdlab.night", "kdlab.nets", "kdlab.distill", "kdlab.layers", "kdlab.train.loop",
-                    "kdlab.train.feeding", "kdlab.train.preparing", "kdlab.papers")
+                    "kdlab.train.optimisers", "kdlab.train.parallel", "kdlab.train.feeding", "kdlab.train.preparing",
+                    "kdlab.papers")
 #: What every training goes through.
 ROOTS = ("kdlab.train.loop", "kdlab.train.feeding", "kdlab.train.preparing")
 _MAIN = ("__main__", "__mp_main__")  # the latter is a worker's name for its owner's script

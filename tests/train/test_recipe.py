@@ -192,8 +192,10 @@ def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
     assert edit("measure/bootstrap.py", "LEVEL = 0.95", "LEVEL = 0.9") == start
     light = edit("night/light.py", "import numpy as np", "import numpy as np\nX = 1")
     assert light[0] != start[0] and light[1] == start[1], "only runs on night depend on how night is made"
-    loop = edit("train/loop.py", "steps / 5", "steps / 6")
+    loop = edit("train/optimisers.py", "steps / 5", "steps / 6")
     assert loop[0] != light[0] and loop[1] != light[1]
+    shared = edit("train/parallel.py", "all_reduce(flat)", "all_reduce(2 * flat)")
+    assert shared[0] != loop[0] and shared[1] != loop[1]
     monkeypatch.undo()
     sources._read.cache_clear()
     sources._under.cache_clear()

@@ -62,7 +62,8 @@ def test_the_numbers_are_those_of_the_reference():
     assert (student.method, student.teacher.view) == (DualLight(4.0, 0.5), Enhanced(Gamma(1.8)))
     other = paper_size.profile(as_released=True).settings
     assert other.as_released.patience == 5 and dict(other.as_released.rules) == {"net": Rule("adamw")}
-    assert replace(other, as_released=None) == size.settings  # its rate is the released one already
+    assert (other.batch_size, other.accumulate) == (16 * size.settings.batch_size, 16)
+    assert replace(other, as_released=None, batch_size=8, accumulate=1) == size.settings  # its rate is the released one
     both = dual_light(size)["two_lights"]
     assert (both.net, both.view) == (TwoLights(size.net.backbone, 16, 8, 0.8), BothLights(Gamma(1.8)))
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere.pth"):

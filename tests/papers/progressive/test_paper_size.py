@@ -200,8 +200,8 @@ def test_scores_are_those_of_the_twelve_exits(monkeypatch):
     assert got["faithful_mix"] == pytest.approx(100 * mixed.mean()) and got["wise"] > got["nine exits"]
     ways = [everything(some, np.arange(1, 13), np.tile(np.arange(1, 5), 3))[0]["wise"] for some in parts(answers)]
     assert got["wise"] == pytest.approx(100 * np.mean([way == test.labels for way in ways]))
-    assert [line.split(" is no sound")[0] for line in said] == [f"run-{m} ({m})" for m in ORDER]
-    assert ["drifted" in line for line in said] == [False, True, False]
+    assert [line.split(" is no sound")[0] for line in said] == ["run-motion (motion)"]  # its loss was 0 in training
+    assert "drifted" in said[0]
 
 
 @pytest.mark.slow
