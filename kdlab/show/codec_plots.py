@@ -69,7 +69,7 @@ def _outside(values: np.ndarray, what: str) -> np.ndarray:
 
 
 def band(values: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Mean of each column of ``values (N, P)``, its 95 % interval: (3, P). Rows of one of ``units (N,)`` count as one."""
+    """Mean of each column of ``values (N, P)``, its 95 % interval: (3, P). Rows of one of ``units (N,)`` are one."""
     found = [effect(v[None], np.zeros((1, len(v))), units) for v in np.asarray(values, float).T]
     return np.array([[e.mean, e.low, e.high] for e in found]).T / 100  # an effect is in points
 

@@ -24,7 +24,7 @@ from kdlab.papers.generative.recipes import (
     night,
 )
 from kdlab.papers.generative.recipes import streams as both_streams
-from kdlab.study import Scores, load_rows, pooled
+from kdlab.study import FIRST, Scores, load_rows, pooled
 from tests.papers.progressive.test_study import miniature_people  # noqa: F401 (a fixture)
 
 MADE = conditions(STUDY, night(STUDY), 5)
@@ -68,8 +68,8 @@ def test_every_condition_has_a_title_and_a_place_in_the_study():
     assert set(MADE) <= set(TITLES) and set(HEADLINE) <= set(STUDIED)
     assert set(STUDIED) | set(ABLATIONS) | set(ONCE) == set(MADE)
     assert set(study.COMPETITORS) <= set(STUDIED)
-    assert set(study.study.trainings(STUDY)) >= {r for column in study.columns(STUDY, 1, night(STUDY),
-                                                                                   STUDIED).values() for r in column}
+    assert set(study.study.trainings(STUDY)) >= {r for column in study.columns(
+        STUDY, 1, night(STUDY), STUDIED, first=FIRST).values() for r in column}
 
 
 def test_the_flow_stream_is_the_same_network_on_two_channels():
