@@ -111,6 +111,11 @@ class Claim:
         none = set() if known & self.baselines.keys() else set(self.baselines)
         return ({self.condition} - known) | none
 
+    def trained(self, known: Iterable[str]) -> list[str]:
+        """Those of the ``known`` trainings that the claim compares: ``wise:pkd`` is a reading of ``pkd``."""
+        named = {self.condition, *self.baselines, *self.controls}
+        return sorted(set(known) & (named | {name.rpartition(":")[2] for name in named}))
+
     def unplanned(self) -> str:
         """Why the claim cannot be registered, in a sentence; empty where it can."""
         if self.plan is None:

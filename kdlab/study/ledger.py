@@ -67,8 +67,7 @@ def _row(study: Study, claim: Claim, data: str, reading: Reading | None, standin
 def _sources(study: Study, claim: Claim, data: str) -> dict[str, str]:
     """Condition → hash of the sources that trained it, of what the claim compares."""
     scores = study.scores().get(data)
-    named = {claim.condition, *claim.baselines, *claim.controls}
-    return {c: scores.sources[c] for c in sorted(named & scores.sources.keys())} if scores else {}
+    return {c: scores.sources[c] for c in claim.trained(scores.sources)} if scores else {}
 
 
 def _intervals(effects: dict[str, Effect]) -> dict[str, dict]:

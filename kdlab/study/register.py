@@ -41,12 +41,11 @@ def described(study: "Study", claim: Claim) -> dict:
     so that a study which was changed is another one. Raises ``ValueError`` for a claim without plan or control."""
     if why := claim.unplanned():
         raise ValueError(why)
-    plan, named = claim.plan, {claim.condition, *claim.baselines, *claim.controls}
+    plan = claim.plan
     parts = [part for part in study.chosen(study.size, 1) if part.data == plan.data]
     if not parts:
         raise ValueError(f"{claim.claim} is confirmed on {plan.data!r}, which the study {study.name} does not have")
-    trained = {c: column[0].name for part in parts for c, column in part.recipes.items()
-               if any(name.rpartition(":")[2] == c or name == c for name in named)}
+    trained = {c: part.recipes[c][0].name for part in parts for c in claim.trained(part.recipes)}
     other = [part.on.fingerprint() for part in parts if part.on is not None]
     functions = {"effect": claim.effect, "statistic": claim.statistic, "gate": claim.gate}
     return {

@@ -249,6 +249,11 @@ def test_a_claim_may_have_a_statistic_of_its_own(figures):
     assert study.verdicts(scores(0.1)).empty, "scores are not its evidence"
 
 
+def test_what_a_claim_compares_is_found_by_its_trainings():
+    claim = replace(CLAIM, condition="wise:pkd", baseline=("single:pkd", "ce_ic"), controls=())
+    assert claim.trained(["ce_ic", "pkd", "own_final", "wise"]) == ["ce_ic", "pkd"]
+
+
 def test_fresh_clips_are_test_clips_of_another_data_seed():
     night = Night(per_class=(4, 2, 3))
     assert fresh(night) == replace(night, seed=FIRST, per_class=(0, 0, 3)) and fresh(night, 7).per_class == (0, 0, 7)

@@ -7,13 +7,13 @@ import pytest
 from kdlab.night import Night
 from kdlab.papers.dual_light import real_dark
 from kdlab.papers.dual_light.recipes import dual_light
-from kdlab.study import Scores, load_rows
+from kdlab.study import FIRST, Scores, load_rows
 from kdlab.train.sizes import SMOKE, STUDY
 
 
 def test_everything_is_fine_tuned_but_a_kept_teacher():
     made = real_dark.columns(STUDY, 1, "A")
-    night = dual_light(STUDY, 0)
+    night = dual_light(STUDY, FIRST)
     for name in real_dark.CONDITIONS:
         (recipe,) = made[name]
         assert recipe.start == night[name] and recipe.method == night[name].method and recipe.view == night[name].view
