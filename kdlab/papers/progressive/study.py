@@ -178,8 +178,9 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
         how = dict(unit="group", real=name) if name == "weizmann" else {}
         parts += in_folds(name, folds, partial(trained, size, seeds, name), rows=_validated, whole=_tested,
                           answers=lambda scores, runs: replace(scores, logits={}), **how)
-    parts.append(Part(PLAN.data, trained(size, seeds, "night_context", night(size)), on=unread(size), asked=asked,
-                      rows=lambda outcome: [], whole=_tested))
+    every = trained(size, seeds, "night_context", night(size))
+    claimed = {c: every[c] for c in sorted({c for claim in CLAIMS for c in claim.trained(every)})}
+    parts.append(Part(PLAN.data, claimed, on=unread(size), asked=asked, rows=lambda outcome: [], whole=_tested))
     for context in CONTEXTS[1:-1]:
         data = night(size, context)
         data = replace(data, night=replace(data.night, per_class=(*size.per_class[:2], 1)))

@@ -17,7 +17,7 @@ from kdlab.papers.generative.detection_study import Detections, columns, ledger
 from kdlab.papers.generative.nets import read_cvae
 from kdlab.study import Scores, load_rows
 from kdlab.train.recipe import from_json, to_json
-from kdlab.train.runs import Run, batches, obtain
+from kdlab.train.runs import Run, batches, find, obtain
 
 
 def made_up(late: dict[str, float], seeds=3, videos=12) -> Detections:
@@ -151,11 +151,17 @@ def test_the_study_at_smoke_size(own_places, monkeypatch, reading):
     scores = detection_study.study.run(SMOKE, 2, workers=1, say=lambda _: None)["night_untrimmed"]
     place = reading("detection")
     rows = load_rows("detection")
-    assert set(rows.data) == {"night_untrimmed", "night_untrimmed_demo"}
+    assert set(rows.data) == {"night_untrimmed", "night_untrimmed_fresh", "night_untrimmed_demo"}
     again = Detections.load(place / "predictions" / "detection-night_untrimmed.npz")
     for row in rows[(rows.data == "night_untrimmed") & rows.metric.str.startswith("map@")].itertuples():
-        value = again.mean_ap(row.condition, row.metric.removeprefix("map@"))[int(row.seed)]
-        assert value == pytest.approx(row.value, abs=1e-3) and scores.seeds == (0, 1)
+        value = again.mean_ap(row.condition, row.metric.removeprefix("map@"))[scores.seeds.index(row.seed)]
+        assert value == pytest.approx(row.value, abs=1e-3) and scores.seeds == (101, 102)
+    made = columns(SMOKE, 2, longer=True, first=detection_study.FIRST)
+    runs = {c: [find(recipe, pretrained=False) for recipe in column] for c, column in made.items()}
+    asked = detection_study.seen_in(runs, night(SMOKE))
+    assert all(a.found.equals(b.found) for c in made for a, b in zip(asked.found[c], scores.found[c], strict=True))
+    new = Detections.load(place / "predictions" / "detection-night_untrimmed_fresh.npz")
+    assert not set(new.truth.start) & set(again.truth.start), "other videos"
     monkeypatch.setattr(detection_study, "DEMO", SMOKE)
     assert detection_study.study.compared() == [], "two seeds are no range"
     monkeypatch.setattr("kdlab.study.study.load_rows", lambda _: pd.concat([rows, rows.assign(seed=9)]))
