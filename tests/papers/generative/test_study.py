@@ -121,7 +121,8 @@ def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noq
     found = study.study.run(SMOKE, workers=1, say=lambda _: None)
     reading("generative")
     rows = load_rows("generative")
-    more = {"night_untrimmed", "night_bright_demo"}
+    more = {"night_untrimmed", "night_bright_demo", "night_bright_fresh", "night_bright_ablations_fresh"}
+    assert found["night_bright"].seeds == found["night_bright_fresh"].seeds == (100, 101)
     assert set(found) == {*few, *more} and set(rows.data) == {*few, *more, "cost"}
     assert len(np.unique(found["weizmann"].units)) == 9
     assert rows[rows.metric.str.startswith("gradient:")].value.astype(float).gt(0).sum() == 4
