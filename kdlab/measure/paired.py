@@ -74,7 +74,7 @@ class Spread:
         if they vary as before. Drawn, always the same; between seeds nothing below 0 is expected."""
         if seeds < 2 or units < 2:
             return 0.0
-        rng, parts = np.random.default_rng(0), (max(0.0, self.seed + self.rest / units) / seeds, self.unit / units)
+        rng, parts = np.random.default_rng(0), ((max(0.0, self.seed) + self.rest / units) / seeds, self.unit / units)
         mean, square = effect + np.sqrt(sum(parts)) * rng.standard_normal(draws), 0.0
         for part, freedom in zip(parts, (seeds - 1, units - 1), strict=True):
             square += stdtrit(freedom, (1 + level) / 2) ** 2 * part * rng.chisquare(freedom, draws) / freedom
