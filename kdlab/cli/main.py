@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from kdlab import __version__
+from kdlab.cli.claims import claims
 from kdlab.cli.data import data
 from kdlab.cli.engine import chosen, engine_options
 from kdlab.cli.paper import paper
@@ -27,6 +28,7 @@ def cli():
     """Knowledge distillation in video action recognition, notebook first."""
 
 
+cli.add_command(claims)
 cli.add_command(data)
 cli.add_command(paper)
 

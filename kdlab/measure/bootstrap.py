@@ -4,16 +4,44 @@ The interval of a table must not change from one reading to the next, so every g
 resamples one axis, hence these lines.
 """
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
+from kdlab import paths
 from kdlab.system.values import whole
 
 LEVEL = 0.95
-#: Fifteen rows of the ledger are read together: 1 − 0.05/15 each.
-STRICT = 1 - 0.05 / 15
+#: Rows that the ledger had before claims were registered: fewer in a register do not make the strict level milder.
+ROWS = 15
+
+
+def comparisons() -> int:
+    """m, how many claims are read together: those in the register ``figures/claims.json``, and :data:`ROWS` at least.
+
+    A claim that was changed and registered again is one. Raises ``ValueError`` for a register that is damaged.
+    """
+    file = paths.figures_dir() / "claims.json"
+    try:
+        return _comparisons(file, file.stat().st_mtime_ns)
+    except FileNotFoundError:
+        return ROWS
+
+
+@lru_cache(maxsize=4)  # each effect asks
+def _comparisons(file: Path, changed: int) -> int:
+    try:
+        return max(ROWS, len({entry["claim"] for entry in json.loads(file.read_text(encoding="utf-8"))}))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file} is no register of claims ({error}): restore the committed file") from None
+
+
+def strict_level() -> float:
+    """1 − 0.05/m: the level at which each of m claims is read, so that all hold together at 95 %."""
+    return 1 - 0.05 / comparisons()
 
 
 @lru_cache(maxsize=16)

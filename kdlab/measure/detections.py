@@ -15,6 +15,7 @@ from kdlab.clips.windows import VideoWindow, windows
 from kdlab.measure.bootstrap import counts
 from kdlab.measure.detection import AVERAGES, Evaluation, annotated, decode, evaluate
 from kdlab.measure.paired import Effect, Spread
+from kdlab.measure.transfer import logits_on
 from kdlab.system.values import whole
 from kdlab.train.runs import Run
 
@@ -30,10 +31,15 @@ def of_split(run: Run, split: str = "test") -> tuple[VideoWindow, ...]:
     return selected
 
 
-def found_by(run: Run, split: str = "test", *, sigma: float = 0.5, kept: int = KEPT) -> pd.DataFrame:
-    """What ``run`` finds, as ``kdlab.measure.detection.decode`` tells it: the ``kept`` surest of each video."""
+def found_by(run: Run, split: str = "test", *, sigma: float = 0.5, kept: int = KEPT, data=None) -> pd.DataFrame:
+    """What ``run`` finds, as ``kdlab.measure.detection.decode`` tells it: the ``kept`` surest of each video, of its own
+    or of other ``data``."""
     whole(1, kept=kept)
-    found = decode(run.predictions(split).logits, of_split(run, split), run.recipe.window.rate, sigma=sigma)
+    if data is None:
+        logits, selected = run.predictions(split).logits, of_split(run, split)
+    else:
+        logits, selected = logits_on(run, data, split=split), windows(data.catalogue(), split, run.recipe.window)
+    found = decode(logits, selected, run.recipe.window.rate, sigma=sigma)
     return found.groupby("video", sort=False).head(kept).reset_index(drop=True)
 
 

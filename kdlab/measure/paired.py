@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from scipy.special import stdtrit
 
-from kdlab.measure.bootstrap import LEVEL, STRICT
+from kdlab.measure.bootstrap import LEVEL, strict_level
 
 #: A word from fewer seeds is provisional: few values know little of their spread.
 ENOUGH_SEEDS = 10
@@ -69,6 +69,17 @@ class Spread:
             square += stdtrit(units - 1, (1 + level) / 2) ** 2 * self.unit / units
         return float(np.sqrt(square))
 
+    def power(self, effect: float, seeds: int, units: int, level: float, draws: int = 20_000) -> float:
+        """How often the interval of so many ``seeds`` and ``units`` excludes zero where the truth is ``effect`` points,
+        if they vary as before. Drawn, always the same; between seeds nothing below 0 is expected."""
+        if seeds < 2 or units < 2:
+            return 0.0
+        rng, parts = np.random.default_rng(0), ((max(0.0, self.seed) + self.rest / units) / seeds, self.unit / units)
+        mean, square = effect + np.sqrt(sum(parts)) * rng.standard_normal(draws), 0.0
+        for part, freedom in zip(parts, (seeds - 1, units - 1), strict=True):
+            square += stdtrit(freedom, (1 + level) / 2) ** 2 * part * rng.chisquare(freedom, draws) / freedom
+        return float((np.abs(mean) > np.sqrt(square)).mean())
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -76,7 +87,7 @@ class Effect:
 
     ``seeds_needed`` (with these units) and ``units_needed`` (with these seeds) would decide, if mean and spread stay:
     zero outside the strict interval, or the plain one inside ±2. Infinite where no number would. ``left`` is the plain
-    half-width that these units would leave with seeds without end.
+    half-width that these units would leave with seeds without end; ``spread`` is what the intervals are made of.
     """
 
     mean: float
@@ -88,15 +99,16 @@ class Effect:
     units: int
     seeds_needed: float
     units_needed: float
-    left: float
+    left: float = 0.0
+    spread: Spread | None = None
 
     @classmethod
     def of(cls, mean: float, spread: Spread, seeds: int, units: int) -> Self:
         """``mean`` over so many ``seeds`` and ``units`` with its intervals."""
-        plain, strict = (spread.half_width(seeds, units, level) for level in (LEVEL, STRICT))
+        plain, strict = (spread.half_width(seeds, units, level) for level in (LEVEL, strict_level()))
         intervals = mean - plain, mean + plain, mean - strict, mean + strict
         left = replace(spread, seed=0.0, rest=0.0).half_width(seeds, units, LEVEL)
-        return cls(mean, *intervals, seeds, units, *needed(spread, mean, seeds, units), left)
+        return cls(mean, *intervals, seeds, units, *needed(spread, mean, seeds, units), left, spread)
 
     @property
     def half_width(self) -> float:
@@ -131,10 +143,10 @@ def needed(spread: Spread, mean: float, seeds: int, units: int) -> tuple[float, 
     """The fewest seeds (with these units) and units (with these seeds) that would decide; see :class:`Effect`."""
     if seeds == 1 or units == 1:  # nothing is known of the other part
         return np.inf, np.inf
-    likely = replace(spread, seed=max(0.0, spread.seed))
+    likely, strict = replace(spread, seed=max(0.0, spread.seed)), strict_level()
 
     def decide(s: int, u: int) -> bool:
-        return abs(mean) > likely.half_width(s, u, STRICT) or abs(mean) + likely.half_width(s, u, LEVEL) < 2
+        return abs(mean) > likely.half_width(s, u, strict) or abs(mean) + likely.half_width(s, u, LEVEL) < 2
 
     def fewest(now: int, decided) -> float:
         more = now + 1 + bisect_left(range(now + 1, _MOST), True, key=decided)

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr, stdtrit
 
 from kdlab.measure.accuracy import half_width
 from kdlab.measure.bootstrap import interval as bootstrapped
 from kdlab.measure.paired import provisional
 from kdlab.papers.progressive.nets import CLAIMED
+from kdlab.study import FIRST, LEDGER, Claim, Plan, Reading, load_rows
 
 #: How internal classifiers were trained; all other rows are of whole networks.
 HEADS = ("ce_ic", "pkd")
@@ -23,6 +25,7 @@ def wide(rows: pd.DataFrame, heads: bool = False) -> pd.DataFrame:
 
     With ``heads`` the internal classifiers instead: ``net`` is then how they were trained, ``mark`` their place.
     """
+    rows = rows[rows.metric != "registered"]
     tidy, of = rows.assign(value=pd.to_numeric(rows.value, errors="coerce")), ["data", "condition", "seed", "recipe"]
     table = tidy.pivot_table("value", of, "metric", dropna=False).dropna(how="all").reset_index()
     table[["net", "modality", "mark"]] = table.condition.str.split(":", expand=True)
@@ -115,7 +118,7 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
         whole, partial, within = (_rho(ranks(table, column, **how), ranks(table, gap, **how)) for how in ways)
         partial = np.nan if column == "train_loss" else partial
         lines.append(dict(predictor=column, rho=size(whole), low=low, high=high, partial=partial, within=within))
-    return pd.DataFrame(lines).assign(networks=len(table), trainings=len(places))
+    return pd.DataFrame(lines).assign(networks=len(table), trainings=len(places), seeds=table.seed.nunique())
 
 
 def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
@@ -160,7 +163,70 @@ def p2(rows: pd.DataFrame, found: pd.DataFrame | None = None) -> tuple[str, str]
 
 def ledger(rows: pd.DataFrame, data: str, found: pd.DataFrame | None = None) -> pd.DataFrame:
     """Rows P1, for one set, and P2, for all networks together, of docs/ledger.md; ``found`` as for :func:`p2`."""
-    order = "the I-frame's minimum is flatter than the residual's, that than motion's"
-    first = "P1", order, "matched networks at equal training loss", *p1(rows, data)
-    second = "P2", "flatter minima generalise better", "rank correlation with the accuracy gap", *p2(rows, found)
-    return pd.DataFrame([first, second], columns=["claim", "says", "comparison", "effect", "verdict"])
+    gap = rows if found is None else found
+    return pd.DataFrame([P1.judged((rows, data)), P2.judged(gap)], columns=LEDGER)
+
+
+def _read_p1(evidence: tuple[pd.DataFrame, str]) -> Reading:
+    rows, data = evidence
+    seeds = rows[(rows.data == data) & rows.condition.str.startswith("matched:")].seed.nunique()
+    return Reading(*p1(rows, data), seeds, seeds * len(CLAIMED))
+
+
+def _p1_power(evidence: tuple[pd.DataFrame, str], plan: Plan, level: float, draws: int = 2000) -> float:
+    """How often three of four measures would show the order at every mark where each network's is the smallest factor
+    of interest times the next one's: logarithms vary between seeds as those that were measured, measures and marks
+    together. P1's intervals are those of 95 %, of which many have to lie apart."""
+    rows, data = evidence
+    table = wide(rows)
+    table = table[(table.data == data) & (table.net == "matched") & (table.reached == 1)]
+    logs = np.log(table.pivot(index=["modality", "seed"], columns="mark", values=list(MEASURES)).astype(float))
+    left = (logs - logs.groupby("modality").transform("mean")).dropna()
+    covariance = left.to_numpy().T @ left.to_numpy() / max(1, len(left) - left.index.get_level_values(0).nunique())
+    drawn = np.random.default_rng(0).multivariate_normal(
+        np.zeros(len(covariance)), covariance, (draws, len(CLAIMED), plan.seeds), method="eigh")
+    means = drawn.mean(2) + np.log(plan.smallest) * np.arange(len(CLAIMED))[:, None]
+    halves = stdtrit(plan.seeds - 1, 0.975) * drawn.std(2, ddof=1) / plan.seeds**0.5
+    apart = (means[:, :-1] + halves[:, :-1] < means[:, 1:] - halves[:, 1:]).all(1)  # (draws, measures × marks)
+    return float((apart.reshape(draws, len(MEASURES), -1).sum(1) >= 3).all(1).mean())
+
+
+def _read_p2(evidence: pd.DataFrame) -> Reading:
+    """Of rows, or of the :func:`correlations` of some."""
+    found = correlations(evidence) if "metric" in evidence else evidence
+    return Reading(*p2(evidence, found), int(found.seeds.max()), int(found.trainings.max()))
+
+
+def _p2_power(rows: pd.DataFrame, plan: Plan, level: float) -> float:
+    """How often the best measure's interval would lie above the training loss's where it is the smallest difference of
+    interest better: both as wide as before, by the root of the trainings."""
+    table = correlations(rows)
+    halves = (table.high - table.low) / 2 * np.sqrt(table.trainings / plan.units)
+    loss, best = halves[table.predictor == "train_loss"].min(), halves[table.predictor != "train_loss"].min()
+    return float(ndtr((plan.smallest - loss - best) / (np.hypot(loss, best) / 1.96)))
+
+
+def _rows(confirming: bool) -> pd.DataFrame:
+    """The committed rows; those of confirming seeds only, whose gap is that on clips which nobody had read. Raises
+    ``FileNotFoundError`` where there are none."""
+    rows = load_rows("flatness")
+    if not confirming:
+        return rows
+    rows = rows[pd.to_numeric(rows.seed, errors="coerce") >= FIRST]
+    if rows.empty:
+        raise FileNotFoundError("figures/flatness.csv has no confirming seeds")
+    return rows[rows.metric != "gap"].assign(metric=lambda t: t.metric.replace("gap_fresh", "gap"))
+
+
+P1 = Claim("P1", "the I-frame's minimum is flatter than the residual's, that than motion's", "matched:iframe",
+           ("matched:residual", "matched:motion"), (), "matched networks at equal training loss", metric="flatness",
+           rule="three of four measures in that order, neighbours' intervals over seeds apart, at every mark",
+           plan=Plan("night_context", "night_context", 30, "trainings", smallest=3, unit="times the sharpness"),
+           statistic=_read_p1, expected=_p1_power, evidence=lambda data, confirming: (_rows(confirming), data))
+P2 = Claim("P2", "flatter minima generalise better", "matched:iframe", ("matched:residual", "matched:motion"), (),
+           "rank correlation with the accuracy gap", metric="Spearman's rho",
+           rule="a measure's bootstrap interval lies above that of the training loss as predictor",
+           plan=Plan("night_context", "night_context", 80, "trainings", smallest=0.3, unit="rho"),
+           statistic=_read_p2, expected=_p2_power, evidence=lambda data, confirming: _rows(confirming))
+#: Of docs/ledger.md. P1 asks nothing of test clips: its networks' seeds are new. P2's gap is that on new clips, too.
+CLAIMS = (P1, P2)

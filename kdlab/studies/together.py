@@ -7,6 +7,7 @@ from kdlab import paths
 from kdlab.studies import every
 from kdlab.study import Study, load_rows
 from kdlab.study.parts import seed_after_seed
+from kdlab.study.register import Register
 from kdlab.system.contents import one_look
 from kdlab.system.engines import Engine
 from kdlab.system.launch import device
@@ -46,15 +47,17 @@ def run_all(profile: str | None = None, *, workers: int | None = None, engine: E
     """Run (or go on with) every study of kdlab's at its committed size, or the one called ``profile``; with an
     ``engine`` on other machines, the studies themselves, too.
 
-    As :meth:`kdlab.study.Study.run` each refuses stale runs at its committed size, and raises ``FileNotFoundError``
-    where real clips are missing: before anything is trained. Raises what :func:`kdlab.train.many.obtain_all` does.
-    Trainings and studies that are finished when it is interrupted are kept.
+    As :meth:`kdlab.study.Study.run` each refuses stale runs at its committed size, and claims that are not registered,
+    and raises ``FileNotFoundError`` where real clips are missing: before anything is trained. Raises what
+    :func:`kdlab.train.many.obtain_all` does. Trainings and studies that are finished when it is interrupted are kept.
     """
     studies = every()
     for study in studies.values():
         for part in study.chosen(study.sized(profile) if profile else None):
             if part.real:
                 paths.real_set(part.real)
+        if not profile:  # before hours of trainings that its study would refuse
+            Register().under(study, {part.data for part in study.chosen(None, 1)}, say)
     if not engine:
         device()  # refuses one that is not here
     needed = {name: tuple(trained(study, profile)) for name, study in studies.items()}

@@ -26,12 +26,14 @@ verdicts, and writes table and predictions to ``runs/studies/``; stopped, it goe
 how far it is. In a notebook, ``study.run()`` does the same.
 '''
 
+from kdlab.study.claims import FIRST, LEDGER, Claim, Plan, Reading, fresh
 from kdlab.study.committed import compare_with_pretrained, stale_predictions
-from kdlab.study.parts import LEDGER, Claim, Outcome, Part, beside, by_condition, flat, in_folds, real_folds
+from kdlab.study.parts import Outcome, Part, beside, by_condition, flat, in_folds, real_folds
 from kdlab.study.scores import Scores, answers, collect, fused, obtained, origin, pooled, tested
 from kdlab.study.study import Study, study_in
-from kdlab.study.table import convergence, load_arrays, load_rows, three_seed_range
+from kdlab.study.table import CONVERGED, convergence, load_arrays, load_rows, three_seed_range
 
-__all__ = ["LEDGER", "Claim", "Outcome", "Part", "Scores", "Study", "answers", "beside", "by_condition", "collect",
-           "compare_with_pretrained", "convergence", "flat", "fused", "in_folds", "load_arrays", "load_rows",
-           "obtained", "origin", "pooled", "real_folds", "stale_predictions", "study_in", "tested", "three_seed_range"]
+__all__ = ["CONVERGED", "FIRST", "LEDGER", "Claim", "Outcome", "Part", "Plan", "Reading", "Scores", "Study", "answers",
+           "beside", "by_condition", "collect", "compare_with_pretrained", "convergence", "flat", "fresh", "fused",
+           "in_folds", "load_arrays", "load_rows", "obtained", "origin", "pooled", "real_folds", "stale_predictions",
+           "study_in", "tested", "three_seed_range"]

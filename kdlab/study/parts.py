@@ -1,23 +1,19 @@
-"""What a study is made of: parts that are tested on the same clips, what they found, and claims about them."""
+"""What a study is made of: parts that are tested on the same clips, what they found."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
-from kdlab.measure.paired import Effect, together, verdict
 from kdlab.measure.transfer import mean_recall
 from kdlab.study.evidence import Evidence
-from kdlab.study.scores import Scores, collect
+from kdlab.study.scores import Scores, collect, tested
 from kdlab.train.recipe import Recipe, UserClips, check
 from kdlab.train.runs import Run
 from kdlab.train.sizes import current
-
-#: Columns of a table of verdicts.
-LEDGER = ["claim", "says", "comparison", "effect", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,10 @@ class Outcome:
                 out += self.numbers(*numbers, condition=condition, seed=seed, recipe=name)
         return out
 
+    def test_rows(self) -> list[dict]:
+        """:meth:`rows` about the test clips alone."""
+        return replace(self, runs={}).rows()
+
     def recall_rows(self) -> list[dict]:
         """Tidy rows: mean recall over classes of every condition, with its interval's ends."""
         table, where = [], f"{self.part.data} {self.part.fold}"
@@ -77,8 +77,8 @@ class Part:
 
     ``data`` names the clips, and ``fold`` which of several folds, whose test clips are pooled in the end. ``recipes``:
     condition → one recipe per seed; none where rows are all there is. ``unit`` (``"clip"`` or ``"group"``) is what
-    intervals count as one. ``on``: other clips to test on. ``real``: the set of real clips that must be there.
-    ``file`` names the predictions, by default as data and fold; ``""``: none are kept.
+    intervals count as one. ``on``: other clips to test on, by ``asked`` (:func:`tested`). ``real``: the set of real
+    clips that must be there. ``file`` names the predictions, by default as data and fold; ``""``: none are kept.
 
     ``gather`` obtains the runs as :func:`collect` does, ``answers`` may add conditions to their scores, ``rows`` makes
     the rows, and ``whole`` more of them once all folds are there. ``publish``: seed 0's runs become committed weights.
@@ -90,6 +90,7 @@ class Part:
     fold: str = ""
     unit: str = "clip"
     on: object = None
+    asked: Callable[..., Scores] = tested
     real: str = ""
     file: str | None = None
     gather: Callable[..., tuple[Scores, dict[str, list[Run]]]] = collect
@@ -107,55 +108,6 @@ class Part:
         """The name of the file of predictions, without its ending; empty where there is none."""
         name = self.data + f"-fold{self.fold}" * bool(self.fold) if self.file is None else self.file
         return f"{study}-{name}" if name and self.recipes else ""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """``condition`` is better than ``baseline``, or than each of several: a row of the ledger. A control that is as
-    good explains the effect.
-
-    Several baselines, and controls, are names, or a mapping of names to words for people. ``effect(scores, condition,
-    other)`` is the paired difference, by default in accuracy.
-    """
-
-    claim: str
-    says: str
-    condition: str
-    baseline: str | Sequence[str] | Mapping[str, str]
-    controls: Sequence[str] | Mapping[str, str] = ()
-    comparison: str = ""
-    effect: Callable[[Scores, str, str], Effect] = lambda scores, condition, other: scores.effect(condition, other)
-
-    @property
-    def baselines(self) -> dict[str, str]:
-        return _titled([self.baseline] if isinstance(self.baseline, str) else self.baseline)
-
-    def lacking(self, known: Iterable[str]) -> set[str]:
-        """Conditions that the claim needs and that are not ``known``; of several baselines one will do."""
-        known = set(known)
-        none = set() if known & self.baselines.keys() else set(self.baselines)
-        return ({self.condition} - known) | none
-
-    def judged(self, scores: Scores) -> dict[str, str]:
-        """The row, computed from ``scores``, which lack nothing; what else they do not know is left out."""
-        def gains(titles: Mapping[str, str]) -> dict[str, Effect]:
-            known = {name: title for name, title in titles.items() if name in scores.recipes}
-            return {title: self.effect(scores, self.condition, name) for name, title in known.items()}
-
-        each, controls = gains(self.baselines), gains(_titled(self.controls))
-        if isinstance(self.baseline, str):
-            (effect,) = each.values()
-            lines, word = [str(effect)], verdict(effect, controls)
-        else:
-            lines, word = [f"{title} {e}" for title, e in each.items()], together(each, controls)
-        if isinstance(self.controls, Mapping):
-            lines += [f"control {title} {e}" for title, e in controls.items()]
-        comparison = self.comparison or f"{self.condition} − {', '.join(self.baselines.values())}"
-        return dict(zip(LEDGER, (self.claim, self.says, comparison, "; ".join(lines), word), strict=True))
-
-
-def _titled(names: Sequence[str]) -> dict[str, str]:
-    return dict(names) if isinstance(names, Mapping) else {name: name for name in names}
 
 
 def by_condition(make: Callable[[int], Mapping[str, Recipe]], seeds: int, names: Sequence[str] | None = None,

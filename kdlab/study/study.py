@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 
 from kdlab import paths
+from kdlab.study.claims import LEDGER, Claim
 from kdlab.study.committed import stale_predictions
 from kdlab.study.evidence import Evidence
-from kdlab.study.parts import LEDGER, Claim, Outcome, Part, seed_after_seed
-from kdlab.study.scores import Scores, collect, pooled, same_seeds, tested
+from kdlab.study.parts import Outcome, Part, seed_after_seed
+from kdlab.study.register import Register
+from kdlab.study.scores import Scores, collect, pooled, same_seeds
 from kdlab.study.table import lies, load_rows, scatter, three_seed_range
 from kdlab.system import ranks
 from kdlab.system.engines import Engine
@@ -34,12 +36,13 @@ class Study:
 
     ``name`` names its table and files. ``parts(size, seeds)`` gives its :class:`Part` s at that size, ``size`` is the
     one it usually has (anything with a ``name`` and ``seeds``; default: the profile of ``$KDLAB_PROFILE``, else demo),
-    ``seeds`` its usual number of seeds (default: the size's).
+    ``seeds`` its usual number of seeds at that size (default: the size's).
 
-    ``claims`` are judged on every data set that has their conditions; ``lines(found, rows)`` are more to tell, of data
-    set → scores and the table. ``yours()`` is the part whose demo-size runs a user also makes, ``titles`` how its
-    conditions read, and ``metric`` the rows that :meth:`compared` holds against ``number(runs, condition)``, percent.
-    ``committed``: kdlab's own, whose outcome at ``size`` lies in ``figures/``.
+    ``claims`` are judged on every data set that has their conditions; those with a plan are confirmed on data of their
+    own, once they are registered (:mod:`kdlab.study.register`). ``opened(file)`` reads predictions. ``lines(found,
+    rows)`` are more to tell, of data set → scores and the table. ``yours()`` is the part whose demo-size runs a user
+    also makes, ``titles`` how its conditions read, and ``metric`` the rows that :meth:`compared` holds against
+    ``number(runs, condition)``, percent. ``committed``: kdlab's own, whose outcome at ``size`` lies in ``figures/``.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Study:
     size: object = None
     seeds: int | None = None
     claims: Sequence[Claim] = ()
+    opened: Callable[[Path], Scores] = Scores.load
     lines: Callable[[dict[str, Scores], pd.DataFrame], Sequence[str]] = lambda found, rows: ()
     yours: Callable[[], Part] | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
@@ -73,7 +77,7 @@ class Study:
                              "a profile of kdlab.train.sizes")
         if not callable(self.parts):
             raise ValueError(f"parts of the study {self.name} must be a function of size and seeds, not {self.parts!r}")
-        parts = list(self.parts(size, seeds or self.seeds or size.seeds))
+        parts = list(self.parts(size, self._seeds(size, seeds)))
         if not parts:
             raise ValueError(f"parts() of the study {self.name} gives nothing: return at least one kdlab.study.Part")
         if wrong := [part for part in parts if not isinstance(part, Part)]:
@@ -89,7 +93,7 @@ class Study:
                              "another file=")
         known = {condition for part in parts for condition in part.recipes}
         if all(part.answers is Part.answers and part.whole is Part.whole for part in parts):
-            for claim in self.claims:
+            for claim in (claim for claim in self.claims if not claim.statistic):
                 if lacking := claim.lacking(known) | ({*claim.controls} - known):
                     raise ValueError(f"claim {claim.claim} of the study {self.name} names {min(lacking)!r}, which it "
                                      f"does not train; it trains {', '.join(sorted(known)) or 'nothing'}")
@@ -120,6 +124,7 @@ class Study:
                 paths.real_set(part.real)
         counts = {data: max(part.seeds for part in parts if part.data == data) for data in {p.data for p in parts}}
         evidence = Evidence.of(self.name, size, counts, whole=self.committed and size == self.size, say=say)
+        registered = self.registered(evidence, parts, say)
         table = evidence.kept(only)
         obtain_all(seed_after_seed([part for part in parts if part.to_the_end]), pretrained=False,
                    stale="refuse" if self.committed else "retrain", workers=workers, engine=engine, say=say)
@@ -145,7 +150,7 @@ class Study:
             table += first.part.whole(together)
             if len(verdicts := self.verdicts(found[data])):
                 say(f"{data}\n{verdicts.to_string(index=False)}")
-        written = evidence.save_rows(table)
+        written = evidence.save_rows(table + registered)
         for line in (*self.lines(found, pd.read_csv(written, keep_default_na=False)), str(written)):
             say(line)
         for outcome in (o for folds in sets.values() for o in folds.values() if o.part.publish):
@@ -154,16 +159,24 @@ class Study:
 
     def scores(self) -> dict[str, Scores]:
         """Data set → what the committed runs say, folds pooled; sets that are not all there are left out."""
-        files: dict[str, list] = {}
+        return {data: pooled([self.opened(file) for file in folds]) for data, folds in self._predictions().items()
+                if all(file.is_file() for file in folds)}
+
+    def files(self, data: str) -> list[Path]:
+        """The committed files with what is known of the set ``data``: the study's table, and those of predictions."""
+        return [paths.figures_dir() / f"{self.name}.csv", *self._predictions().get(data, [])]
+
+    def _predictions(self) -> dict[str, list[Path]]:
+        files: dict[str, list[Path]] = {}
         for part in self.chosen(self.size, 1):
             if name := part.predictions(self.name):
                 files.setdefault(part.data, []).append(paths.figures_dir() / "predictions" / f"{name}.npz")
-        return {data: pooled([Scores.load(file) for file in folds]) for data, folds in files.items()
-                if all(file.is_file() for file in folds)}
+        return files
 
     def verdicts(self, scores: Scores) -> pd.DataFrame:
         """A row for each of the claims whose conditions ``scores`` knows."""
-        return pd.DataFrame([claim.judged(scores) for claim in self.claims if not claim.lacking(scores.recipes)],
+        return pd.DataFrame([claim.judged(scores) for claim in self.claims
+                             if not claim.statistic and not claim.lacking(scores.recipes)],
                             columns=LEDGER)
 
     def demo(self) -> pd.DataFrame:
@@ -205,12 +218,25 @@ class Study:
     def _size(self, size):
         return size or self.size or current()
 
+    def _seeds(self, size, seeds: int | None) -> int:
+        return seeds or (self.seeds if size == self._size(None) else None) or size.seeds
+
+    def registered(self, evidence: Evidence, parts: Sequence[Part], say=print) -> list[dict]:
+        """A row for each claim that ``parts`` confirm, with the digest of its entry in the register; none where the
+        evidence is not the committed one. Raises as :meth:`Register.under`."""
+        sets = {part.data for part in parts}
+        if not evidence.committed or not any(claim.plan and claim.plan.data in sets for claim in self.claims):
+            return []
+        found, data = Register().under(self, sets, say), {claim.claim: claim.plan for claim in self.claims}
+        return [dict(study=self.name, data=data[name].data, condition=name, seed="", fold="", metric="registered",
+                     value=1, unit="1", recipe=digest) for name, digest in found.items()]
+
     def _outcome(self, part: Part, size, evidence: Evidence, workers: int | None, say) -> Outcome:
         scores, runs = None, {}
         if part.recipes and part.to_the_end:
             scores, runs = part.gather(part.recipes, unit=part.unit, workers=workers, say=lambda _: None)
             if part.on is not None:
-                scores = replace(tested(runs, part.on, unit=part.unit), seeds=scores.seeds)
+                scores = replace(part.asked(runs, part.on, unit=part.unit), seeds=scores.seeds)
             scores = part.answers(scores, runs)
             if file := part.predictions(self.name):
                 scores.save(evidence.file(file))

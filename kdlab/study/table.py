@@ -26,6 +26,10 @@ def load_arrays(name: str) -> dict[str, np.ndarray]:
         return dict(file)
 
 
+#: Words of :func:`convergence` with which a comparison of methods may be read.
+CONVERGED = "converged", "undecided"
+
+
 def convergence(table: pd.DataFrame, data: str, plain: str = "ce_raw", longer: str = "ce_2x",
                 metric: str = "val_accuracy") -> tuple[float, float, str]:
     """Gain in *validation* accuracy (or another ``metric``) of ``longer``, with twice the steps, over ``plain``: in

@@ -176,3 +176,27 @@ def test_confusion_changes_name_what_is_mended_and_what_is_broken():
     first, last = table.iloc[0], table.iloc[-1]
     assert tuple(first)[:5] == ("Run", "Walk", 40, 0, -40) and tuple(last)[:5] == ("Run", "Sit", 0, 20, 20)
     assert len(table) == 4 and table.half_width.max() == 0 and (table.change[1:-1] == 0).all()
+
+
+@pytest.mark.parametrize("effect_size, seeds", [(0.0, 5), (2.0, 5), (2.0, 15), (-4.0, 10)])
+def test_the_power_without_a_units_part_is_that_of_the_t_test(effect_size, seeds):
+    """A noncentral t over the seeds."""
+    spread, level = Spread(4.0, 0.0, 0.0), 0.99
+    limit, delta = stats.t.ppf((1 + level) / 2, seeds - 1), effect_size / np.sqrt(4.0 / seeds)
+    exact = stats.nct.sf(limit, seeds - 1, delta) + stats.nct.cdf(-limit, seeds - 1, delta)
+    assert spread.power(effect_size, seeds, 1000, level) == pytest.approx(exact, abs=0.01)
+
+
+def test_power_counts_the_part_of_the_units_and_expects_nothing_below_zero_between_seeds():
+    many = Spread(0.0, 400.0, 0.0)
+    limit = stats.t.ppf(0.995, 99)
+    assert many.power(5.0, 10, 100, 0.99) == pytest.approx(stats.nct.sf(limit, 99, 2.5), abs=0.01)
+    assert many.power(5.0, 10**6, 100, 0.99) == pytest.approx(many.power(5.0, 10, 100, 0.99), abs=0.01)
+    assert Spread(-3.0, 0.0, 100.0).power(2, 10, 100, 0.99) == Spread(0.0, 0.0, 100.0).power(2, 10, 100, 0.99)
+    assert many.power(2, 1, 100, 0.99) == many.power(2, 10, 1, 0.99) == 0.0
+
+
+def test_an_effect_knows_the_spread_that_its_intervals_are_made_of():
+    rng = np.random.default_rng(0)
+    found = effect(rng.random((6, 40)), rng.random((6, 40)))
+    assert found.half_width == pytest.approx(found.spread.half_width(6, 40, 0.95))

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from kdlab import paths
+from kdlab.nets.compressed import matched
 from kdlab.papers.progressive.nets import CLAIMED
-from kdlab.studies import flatness
+from kdlab.papers.progressive.recipes import night
+from kdlab.studies import flatness, flatness_rows
 from kdlab.studies.flatness_rows import (
     MEASURES,
     correlations,
@@ -24,6 +26,7 @@ from kdlab.studies.flatness_rows import (
 from kdlab.study import flat, load_rows
 from kdlab.study.evidence import COLUMNS
 from kdlab.train.passing import WITHIN
+from kdlab.train.recipe import UserClips
 from kdlab.train.runs import Run
 
 SMOKE = flatness.study.sized("smoke")
@@ -149,6 +152,7 @@ def test_networks_of_one_recipe_share_its_clips_and_keep_their_places(monkeypatc
     monkeypatch.setattr(flatness, "first", lambda clips, per_class: (clips, per_class))
     monkeypatch.setattr(flatness, "_flatness", lambda net, clips, size: {"train_loss": (net, *clips)})
     monkeypatch.setattr(flatness, "fitted", lambda net, train, test: {"gap": (net, train, test)})
+    monkeypatch.setattr(flatness, "_unread", lambda recipe: None)
     demo = flatness.study.sized("demo")
     found = flatness.each_measured(["a1", "b1", "a2"], ["a", "b", "a"], demo)
     assert [row["train_loss"] for row in found] == [("a1", "a", 3), ("b1", "b", 3), ("a2", "a", 3)]
@@ -156,8 +160,42 @@ def test_networks_of_one_recipe_share_its_clips_and_keep_their_places(monkeypatc
     assert loaded == [("a", "train"), ("a", "test"), ("b", "train"), ("b", "test")]
     assert flatness.per_class(flatness.STUDY) == 5 and flatness.marks(flatness.STUDY) == (0.5, 0.1)
     monkeypatch.setattr(flatness, "_tested", lambda recipe: f"more of {recipe}")
+    monkeypatch.setattr(flatness, "_unread", lambda recipe: f"others than {recipe}")
     (row,) = flatness.each_measured(["a1"], ["a"], flatness.STUDY)
     assert row["train_loss"] == ("a1", "a", 5) and row["gap"] == ("a1", "a", "more of a")
+    assert row["gap_fresh"] == ("a1", "a", "others than more of a")
+
+
+def test_new_clips_are_asked_for_where_a_networks_seed_confirms():
+    (motion,) = (r for r in flatness.networks(flatness.STUDY, night(flatness.STUDY), 100).values()
+                 if r.condition == "motion" and r.net == matched("motion"))
+    unread = flatness._unread(motion).data.night
+    assert (unread.seed, unread.per_class[:2]) == (100, (0, 0)) and flatness._unread(replace(motion, seed=99)) is None
+    assert flatness._unread(replace(motion, data=UserClips("somewhere"))) is None
+
+
+def test_p2_reads_the_gap_of_confirming_seeds_on_clips_that_nobody_had_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
+    claim = flatness_rows.P2
+    rows = made_up(dict(iframe=1, residual=3, motion=9), seeds=3, gap=lambda level, mark, seed: 10 * level)
+    rows.to_csv(tmp_path / "flatness.csv", index=False)
+    with pytest.raises(FileNotFoundError, match="no confirming seeds"):
+        claim.evidence("night_context", True)
+    new = rows.assign(seed=rows.seed + 100)
+    fresh_gap = new[new.metric == "gap"].assign(metric="gap_fresh", value=1.0)
+    pd.concat([rows, new, fresh_gap]).to_csv(tmp_path / "flatness.csv", index=False)
+    found = claim.evidence("night_context", True)
+    assert set(found.seed) == {100, 101, 102} and set(found[found.metric == "gap"].value) == {1.0}
+    assert "gap_fresh" in set(claim.evidence("night_context", False).metric)
+
+
+def test_the_power_of_p1_grows_with_the_factor_and_is_all_or_nothing_without_noise():
+    plan = flatness_rows.P1.plan
+    noisy = made_up(dict(iframe=1, residual=3, motion=9), seeds=4, noise=1.0), "night_context"
+    at = [flatness_rows.P1.expected(noisy, replace(plan, smallest=factor), 0.95) for factor in (1.01, 3, 1000)]
+    assert at == sorted(at) and at[0] < 0.05 and at[2] > 0.95
+    still = made_up(dict(iframe=1, residual=3, motion=9), seeds=4, noise=1e-6), "night_context"
+    assert flatness_rows.P1.expected(still, plan, 0.95) == 1
 
 
 def test_networks_of_other_notebooks_count_for_the_gap_and_not_for_the_order():

@@ -9,6 +9,7 @@ import pytest
 
 from kdlab import paths
 from kdlab.measure.accuracy import expected_calibration_error
+from kdlab.papers.dual_light import study as dual_light_study
 from kdlab.papers.dual_light.recipes import TITLES, dual_light
 from kdlab.papers.dual_light.study import columns, ledger
 from kdlab.study import (
@@ -69,6 +70,32 @@ def test_the_cost_verdict_needs_every_ratio_below_one():
                          columns=["against", "what", "ratio", "low", "high"])
     assert "not supported: MACs against enhance + classify" in ledger(made_scores(), costs).verdict[3]
     assert ledger(made_scores(), costs[:1]).verdict[3] == "supported"
+
+
+def test_the_claims_of_dual_light_have_a_gate_and_d4_a_power_of_its_own():
+    def rows(gain):
+        return pd.DataFrame([dict(data="night", condition=c, seed=s, metric="val_accuracy", value=60 + s + g)
+                             for c, g in (("ce_raw", 0), ("ce_2x", gain)) for s in range(3)])
+
+    assert dual_light_study.gate(rows(1.0))[0] and not dual_light_study.gate(rows(5.0))[0]
+    assert dual_light_study.gate(rows(5.0))[1].endswith("+5.0 ± 0.0 points on validation clips: under-trained")
+    costs = pd.DataFrame([("two-stream", "CPU time", 0.5, 0.49, 0.51)],
+                         columns=["against", "what", "ratio", "low", "high"])
+    power = dual_light_study.D4.expected
+    assert [round(power(costs, dataclasses.replace(dual_light_study.D4.plan, smallest=ratio), 0.95), 2)
+            for ratio in (1, 0.97)] == [0.02, 0.85]
+    assert power(costs.assign(low=0.5, high=0.5), dual_light_study.D4.plan, 0.95) == 1
+    read = dual_light_study.D4.judged(costs)
+    assert (read["claim"], read["effect"], read["seeds"], read["verdict"]) == (
+        "D4", "CPU time/two-stream 0.50", 1, "supported")
+
+
+def test_costs_of_networks_that_confirm_nothing_are_not_confirming():
+    cells = dict(condition="dlkdd:two-stream", data="night")
+    rows = pd.DataFrame([cells | dict(seed=seed, metric=f"{what}_ratio{end}", value=0.5) for seed in (100,)
+                         for what in ("macs", "cpu_seconds") for end in ("", "_low", "_high")])
+    assert len(dual_light_study.committed_costs(rows, 100)) == 2
+    assert dual_light_study.committed_costs(rows.assign(seed=0), 100).empty
 
 
 def test_the_range_of_three_seed_means_covers_what_it_promises():

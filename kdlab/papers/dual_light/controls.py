@@ -19,7 +19,7 @@ from kdlab.papers.dual_light.enhancers import enhancers
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.dual_light.study import CLAIMS, HEADLINE
-from kdlab.study import Part, Scores, Study, answers, beside, by_condition, fused
+from kdlab.study import FIRST, Part, Scores, Study, answers, beside, by_condition, fused
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import STUDY, Profile
@@ -93,7 +93,7 @@ COMPARISONS = {
 
 def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
     """Condition → one recipe per seed: those of the main study that are compared with, and the controls."""
-    return by_condition(lambda seed: _controls(dual_light(profile, seed)), seeds)
+    return by_condition(lambda seed: _controls(dual_light(profile, seed)), seeds, first=FIRST)
 
 
 def _controls(made: dict[str, Recipe]) -> dict[str, Recipe]:

@@ -15,7 +15,7 @@ from kdlab import paths
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.dual_light.study import CLAIMS
 from kdlab.papers.dual_light.study import columns as on_night
-from kdlab.study import Outcome, Part, Scores, Study, by_condition
+from kdlab.study import FIRST, Outcome, Part, Scores, Study, by_condition
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import STUDY, Profile
@@ -49,15 +49,15 @@ def columns(profile: Profile, seeds: int, fold: str) -> dict[str, list[Recipe]]:
                 for name in ("same_light", "dlkdd")}
         return {name: tuned(on[name]) for name in CONDITIONS} | kept
 
-    return by_condition(made, seeds)
+    return by_condition(made, seeds, first=FIRST)
 
 
 def _parts(profile: Profile, seeds: int) -> list[Part]:
     """``seeds`` networks of the `night` study are asked zero-shot, :data:`TUNED_SEEDS` of them are fine-tuned."""
-    there, parts = on_night(profile, seeds, CONDITIONS), []
+    there, parts = on_night(profile, seeds, CONDITIONS, first=FIRST), []
     for fold in FOLDS:
         how, tuned = dict(fold=fold, unit="group", real="arid6", whole=_whole), min(seeds, TUNED_SEEDS)
-        asked = dict(on=_clips(fold), file=f"zero_shot-{fold}", rows=lambda outcome: replace(outcome, runs={}).rows())
+        asked = dict(on=_clips(fold), file=f"zero_shot-{fold}", rows=Outcome.test_rows)
         parts.append(Part("arid6", there, **how, **asked))
         parts.append(Part("arid6_finetuned", columns(profile, tuned, fold), **how, file=f"finetuned-{fold}"))
     return parts

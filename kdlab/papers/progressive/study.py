@@ -18,20 +18,37 @@ import pandas as pd
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.held_out import HeldOut
 from kdlab.measure.paired import Effect, effect
+from kdlab.night import ACTIONS
 from kdlab.night.streams import NightStream
 from kdlab.papers.progressive import recipes
+from kdlab.papers.progressive.asking import asked
 from kdlab.papers.progressive.budgets import teaching_losses
 from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.papers.progressive.method import PAPER, Progressive, coinciding, gate
 from kdlab.papers.progressive.nets import ORDER, TRAINED
 from kdlab.papers.progressive.recipes import STUDY, conditions, night, trio
-from kdlab.study import Claim, Outcome, Part, Scores, Study, beside, by_condition, in_folds, real_folds
+from kdlab.study import (
+    FIRST,
+    Claim,
+    Outcome,
+    Part,
+    Plan,
+    Scores,
+    Study,
+    beside,
+    by_condition,
+    fresh,
+    in_folds,
+    real_folds,
+)
 from kdlab.train.recipe import UserClips
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import ExitSize
 
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 4
+#: Test clips a class that nobody has read.
+FRESH = 200
 #: Where the three networks' order is looked at before the study: probabilities that the place tells the class.
 CONTEXTS = (0.0, 0.6, recipes.CONTEXT)
 
@@ -46,11 +63,23 @@ SETS = ("night_context", "night_bright", "weizmann")
 
 
 def columns(size: ExitSize, seeds: int, data: NightStream | UserClips | HeldOut,
-            every: bool = True) -> dict[str, list[ExitRecipe]]:
-    """Condition → one recipe a seed; only the headline's without ``every``."""
+            every: bool = True, first: int = 0) -> dict[str, list[ExitRecipe]]:
+    """Condition → one recipe a seed, from ``first`` on; only the headline's without ``every``."""
     if every:
-        return by_condition(lambda seed: _recipes(size, data, seed), seeds)
+        return by_condition(lambda seed: _recipes(size, data, seed), seeds, first=first)
     return by_condition(lambda seed: conditions(size, trio(size, data, seed)), seeds, recipes.HEADLINE)
+
+
+def trained(size: ExitSize, seeds: int, name: str, data) -> dict[str, list[ExitRecipe]]:
+    """:func:`columns` of the set ``name``, or one of its folds ``data``: all ``seeds`` where claims are read, and those
+    of the size elsewhere; of `night` from the first confirming seed on."""
+    few = seeds if name == "night_context" else min(seeds, size.seeds)
+    return columns(size, few, data, first=0 if name == "weizmann" else FIRST)
+
+
+def unread(size: ExitSize) -> NightStream:
+    """The test clips of ``night_context`` that nobody has read."""
+    return fresh(night(size), None if size.name == "smoke" else FRESH)
 
 
 def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
@@ -125,12 +154,14 @@ def _gain(scores: Scores, condition: str, other: str) -> Effect:
     return exit_effect(scores, condition, other, places(differing(condition, other)))
 
 
+PLAN = Plan("night_context_fresh", "night_context", FRESH * len(ACTIONS))
 #: Of docs/ledger.md. P4 compares PKD with each other order of the same three teachers, and a random one.
 CLAIMS = (
     Claim("P3", "PKD makes better internal classifiers than labels do", "pkd", "ce_ic", {"own_final": "own-final KD"},
-          "PKD − CE, mean of nine exits", _gain),
+          "PKD − CE, mean of nine exits", _gain, metric="accuracy, mean of nine exits", plan=PLAN),
     Claim("P4", "the order motion, residual, own matters", "pkd", ("reversed", "random_teacher", *recipes.ORDERS), (),
-          "PKD − each other order, − random", _gain),
+          "PKD − each other order, − random", _gain, metric="accuracy, mean of the exits that differ", plan=PLAN,
+          rule="the other orders and a random teacher are the controls: PKD must beat each"),
 )
 
 
@@ -140,13 +171,16 @@ def ledger(scores: Scores) -> pd.DataFrame:
 
 
 def _parts(size: ExitSize, seeds: int) -> list[Part]:
-    """The sets; one trio at every context that the study does not train at anyway; and demo-size runs, whose first
-    seed's become the committed weights."""
+    """The sets, and fresh clips where claims are read; one trio at every context that the study does not train at
+    anyway; and demo-size runs, whose first seed's become the committed weights."""
     parts = []
     for name, folds in data_sets(size).items():
         how = dict(unit="group", real=name) if name == "weizmann" else {}
-        parts += in_folds(name, folds, partial(columns, size, seeds), rows=_validated, whole=_tested,
+        parts += in_folds(name, folds, partial(trained, size, seeds, name), rows=_validated, whole=_tested,
                           answers=lambda scores, runs: replace(scores, logits={}), **how)
+    every = trained(size, seeds, "night_context", night(size))
+    claimed = {c: every[c] for c in sorted({c for claim in CLAIMS for c in claim.trained(every)})}
+    parts.append(Part(PLAN.data, claimed, on=unread(size), asked=asked, rows=lambda outcome: [], whole=_tested))
     for context in CONTEXTS[1:-1]:
         data = night(size, context)
         data = replace(data, night=replace(data.night, per_class=(*size.per_class[:2], 1)))
@@ -224,6 +258,6 @@ def _nine(runs: dict[str, list[Run]], condition: str) -> float:
 
 
 study = Study(
-    "progressive", _parts, size=STUDY, claims=CLAIMS, number=_nine, titles=recipes.TITLES, committed=True,
+    "progressive", _parts, size=STUDY, seeds=10, claims=CLAIMS, number=_nine, titles=recipes.TITLES, committed=True,
     yours=lambda: _demo(recipes.DEMO, recipes.DEMO.seeds),
 )

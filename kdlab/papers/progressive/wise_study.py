@@ -5,23 +5,26 @@ single exits; then the halves change places, and a clip's score is the mean of b
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 
+from kdlab import paths
 from kdlab.clips.cache import resize
 from kdlab.clips.held_out import halves
 from kdlab.clips.segments import SegmentBatches
 from kdlab.measure import cost
-from kdlab.measure.paired import Effect, effect, verdict
+from kdlab.measure.paired import Effect, effect
 from kdlab.papers.progressive.anytime import cost_per_exit
+from kdlab.papers.progressive.asking import asked, said
 from kdlab.papers.progressive.budgets import BUDGETS, THETAS, area_effect, everything, parts, swept
 from kdlab.papers.progressive.nets import ORDER, Trio
 from kdlab.papers.progressive.recipes import STUDY
-from kdlab.papers.progressive.study import columns, data_sets
+from kdlab.papers.progressive.study import PLAN, data_sets, trained, unread
 from kdlab.papers.progressive.wise import solve
-from kdlab.study import LEDGER, Claim, Outcome, Part, Scores, Study, in_folds, load_arrays, pooled
+from kdlab.study import LEDGER, Claim, Outcome, Part, Reading, Scores, Study, in_folds, load_arrays, pooled
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import ExitSize
 
@@ -37,11 +40,11 @@ def trio_of(run: Run) -> Trio:
     return Trio(nets, run.net()).eval()
 
 
-def _clips(run: Run, split: str, count: int | None = None, segments: int | None = None) -> SegmentBatches:
+def _clips(run: Run, split: str, count: int | None = None, segments: int | None = None, data=None) -> SegmentBatches:
     recipe = run.recipe
     views = {name: backbone.view for name, backbone in recipe.needs().items()}
     window = replace(recipe.window, frames=segments or recipe.window.frames)
-    return SegmentBatches(recipe.data.catalogue().split(split)[:count], views, window)
+    return SegmentBatches((data or recipe.data).catalogue().split(split)[:count], views, window)
 
 
 def _costs(run: Run, trio: Trio) -> dict[str, np.ndarray]:
@@ -80,38 +83,44 @@ def _costs(run: Run, trio: Trio) -> dict[str, np.ndarray]:
             "seconds_decoded_segments": segments}
 
 
-def _segment_sweep(run: Run, trio: Trio) -> np.ndarray:
-    """Class indices ``(3, N, 2)`` of the late fusion of the finals at :data:`SEGMENTS`, fitted on either half."""
+def _segment_sweep(run: Run, trio: Trio, clips=None) -> np.ndarray:
+    """Class indices ``(3, N, 2)`` of the late fusion of the finals at :data:`SEGMENTS`, fitted on either half; of the
+    run's own test clips, or of those of ``clips``."""
     half, answers = halves(run.predictions("val").groups), []
     for n in SEGMENTS:
-        said = {}
+        outputs = {}
         for split in ("val", "test"):
-            every = _clips(run, split, segments=n).evaluation()
+            every = _clips(run, split, segments=n, data=clips if split == "test" else None).evaluation()
             batches = [(trio.frozen(batch.views)[1], batch.labels) for batch in every]
-            said[split] = [torch.cat(column).numpy() for column in zip(*batches, strict=True)]
-        (z, y), (test, _) = said["val"], said["test"]
+            outputs[split] = [torch.cat(column).numpy() for column in zip(*batches, strict=True)]
+        (z, y), (test, _) = outputs["val"], outputs["test"]
         answers.append(np.stack([np.tensordot(test, solve(z[some], y[some]), (1, 0)).argmax(1)
                                  for some in (half, ~half)], 1))
     return np.stack(answers)
 
 
-def _fold(scores: Scores, runs: dict[str, list[Run]]) -> tuple[Scores, dict[str, np.ndarray]]:
-    """What every way to use the exits says of the test clips of one fold, and the curves of accuracy over cost."""
+def _fold(scores: Scores, runs: dict[str, list[Run]], clips=None) -> tuple[Scores, dict[str, np.ndarray]]:
+    """What every way to use the exits says of the test clips of one fold, its own or those of ``clips``, and the curves
+    of accuracy over cost."""
     trio = trio_of(runs["pkd"][0])
     costs = _costs(runs["pkd"][0], trio)
     predicted, curves = {}, {f"cost/{name}": values for name, values in costs.items()}
     for method, column in runs.items():
-        said, right, stops = [], [], []
+        told, right, stops = [], [], []
         for run in column:
-            ways = [everything(some, costs["macs"], costs["macs_alone"]) for some in parts(run)]
-            said.append({name: np.stack([way[name] for way, _ in ways], -1) for name in ways[0][0]})
+            halved = parts(run)
+            if clips is not None:
+                test = said(run, clips).astype(np.float64), scores.labels
+                halved = [some._replace(test=test) for some in halved]
+            ways = [everything(some, costs["macs"], costs["macs_alone"]) for some in halved]
+            told.append({name: np.stack([way[name] for way, _ in ways], -1) for name in ways[0][0]})
             walked = [swept(wise.test, scores.labels) for _, wise in ways]
             right.append(np.stack([hit for hit, _ in walked], -1))
             stops.append(np.stack([where for _, where in walked], -1))
-        predicted |= {f"{name}:{method}": np.stack([each[name].reshape(len(scores.labels), -1) for each in said])
-                      for name in said[0]}
+        predicted |= {f"{name}:{method}": np.stack([each[name].reshape(len(scores.labels), -1) for each in told])
+                      for name in told[0]}
         curves |= {f"right/{method}": np.stack(right), f"stops/{method}": np.stack(stops).astype(np.uint8)}
-    fused = np.stack([_segment_sweep(run, trio_of(run)) for run in runs["pkd"]])
+    fused = np.stack([_segment_sweep(run, trio_of(run), clips) for run in runs["pkd"]])
     curves["right/segments"] = fused == scores.labels[:, None]
     names = {name: scores.recipes[name.partition(":")[2]] for name in predicted}
     return replace(scores, predicted=scores.predicted | predicted, recipes=scores.recipes | names), curves
@@ -119,15 +128,18 @@ def _fold(scores: Scores, runs: dict[str, list[Run]]) -> tuple[Scores, dict[str,
 
 def _parts(size: ExitSize, seeds: int) -> list[Part]:
     """What ``kdlab study progressive`` has trained. Of a set in folds the predictions are kept together."""
-    def made(data) -> dict[str, list]:
-        every = columns(size, seeds, data)
+    def made(name: str, data) -> dict[str, list]:
+        every = trained(size, seeds, name, data)
         return {method: every[method] for method in METHODS}
 
+    how = dict(rows=lambda outcome: [], whole=_rows)
     parts = []
     for name, folds in data_sets(size).items():
-        how = dict(unit="group", real=name) if name == "weizmann" else {}
+        real = dict(unit="group", real=name) if name == "weizmann" else {}
         file = name if len(folds) == 1 else ""
-        parts += in_folds(name, folds, made, file=file, rows=lambda outcome: [], whole=_rows, **how)
+        parts += in_folds(name, folds, partial(made, name), file=file, **how, **real)
+        if name == "night_context":
+            parts.append(Part(PLAN.data, made(name, folds[0]), on=unread(size), asked=asked, **how))
     return parts
 
 
@@ -176,27 +188,36 @@ def effects(scores: Scores, method: str) -> dict[str, Effect]:
     return {name: _gain(scores, f"{a}:{method}", f"{b}:{method}") for name, (a, b) in pairs.items()}
 
 
-#: Of docs/ledger.md, on the exits that PKD trained; P7 stands in :func:`ledger`.
+#: Of docs/ledger.md, on the exits that PKD trained.
 CLAIMS = (
     Claim("P5", "WISE beats single exits", "wise:pkd", "best_single:pkd",
           {"mean_logits:pkd": "the mean of logits", "late_fusion:pkd": "late fusion of the finals"},
-          "WISE − best single exit", _gain),
+          "WISE − best single exit", _gain, plan=PLAN),
     Claim("P6", "scaling and lateral connections each help", "wise@k:pkd",
-          {"unscaled@k:pkd": "scaling", "no_lateral@k:pkd": "lateral"}, (), "WISE − without, mean over exits", _gain),
+          {"unscaled@k:pkd": "scaling", "no_lateral@k:pkd": "lateral"}, (), "WISE − without, mean over exits", _gain,
+          metric="accuracy, mean of the exits 2 to 12", plan=PLAN, rule="what is left out is the control"),
+    Claim("P7", "PKD + WISE has the better accuracy over time", "wise:pkd", "segments:pkd", (),
+          "area, − segment sweep without exits", metric="accuracy, mean over CPU seconds", plan=PLAN,
+          rule="thresholds swept at three segments, from one segment's cost to that of all exits",
+          statistic=lambda evidence: Reading.of(area_effects(*evidence)["PKD + WISE − segments"]),
+          evidence=lambda data, confirming: committed(data)),
 )
+
+
+def committed(name: str) -> tuple[Scores, dict[str, np.ndarray]]:
+    """What P7 reads of a set. Raises ``FileNotFoundError`` where it is not there."""
+    return Scores.load(paths.figures_dir() / "predictions" / f"wise-{name}.npz"), load_curves(name)
 
 
 def ledger(scores: Scores, curves: dict[str, np.ndarray]) -> pd.DataFrame:
     """Rows P5 to P7 of docs/ledger.md for one set."""
-    curve = area_effects(scores, curves)["PKD + WISE − segments"]
-    p7 = ("P7", "PKD + WISE has the better accuracy over time", "area, − segment sweep without exits", str(curve),
-          verdict(curve))
+    p7 = CLAIMS[-1].judged((scores, curves))
     return pd.concat([study.verdicts(scores), pd.DataFrame([p7], columns=LEDGER)], ignore_index=True)
 
 
 def _rows(outcome: Outcome) -> list[dict]:
     """Keep what every way to use the exits says of a whole set, and the curves over cost; tidy rows of both."""
-    made = [_fold(replace(fold.scores, logits={}), fold.runs) for fold in outcome.folds]
+    made = [_fold(replace(fold.scores, logits={}), fold.runs, fold.part.on) for fold in outcome.folds]
     name, (_, first) = outcome.part.data, made[0]
     scores = pooled([s for s, _ in made])
     curves = {key: np.concatenate([c[key] for _, c in made], 2) if key.partition("/")[0] != "cost" else first[key]
@@ -234,4 +255,4 @@ def _curve_rows(outcome: Outcome, curves: dict[str, np.ndarray]) -> list[dict]:
     return table
 
 
-study = Study("wise", _parts, size=STUDY, claims=CLAIMS, committed=True)
+study = Study("wise", _parts, size=STUDY, seeds=10, claims=CLAIMS, committed=True)

@@ -7,13 +7,13 @@ import pytest
 from kdlab.night import Night
 from kdlab.papers.dual_light import real_dark
 from kdlab.papers.dual_light.recipes import dual_light
-from kdlab.study import Scores, load_rows
+from kdlab.study import FIRST, Scores, load_rows
 from kdlab.train.sizes import SMOKE, STUDY
 
 
 def test_everything_is_fine_tuned_but_a_kept_teacher():
     made = real_dark.columns(STUDY, 1, "A")
-    night = dual_light(STUDY, 0)
+    night = dual_light(STUDY, FIRST)
     for name in real_dark.CONDITIONS:
         (recipe,) = made[name]
         assert recipe.start == night[name] and recipe.method == night[name].method and recipe.view == night[name].view
@@ -36,7 +36,7 @@ def test_the_whole_study_on_miniature_clips(miniature_arid6, reading):
     found = real_dark.study.run(profile, 2, workers=1, say=lambda line: None)
     assert set(found) == {"arid6", "arid6_finetuned"}
     for name, scores in (("zero_shot", found["arid6"]), ("finetuned", found["arid6_finetuned"])):
-        assert len(scores.labels) == 12 and scores.classes == ("Run", "Sit") and scores.seeds == (0, 1)
+        assert len(scores.labels) == 12 and scores.classes == ("Run", "Sit") and scores.seeds == (100, 101)
         folder = reading("dual_light_arid6") / "predictions"
         halves = [Scores.load(folder / f"dual_light_arid6-{name}-{f}.npz") for f in "AB"]
         assert sum(len(half.labels) for half in halves) == 12

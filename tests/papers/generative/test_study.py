@@ -24,7 +24,7 @@ from kdlab.papers.generative.recipes import (
     night,
 )
 from kdlab.papers.generative.recipes import streams as both_streams
-from kdlab.study import Scores, load_rows, pooled
+from kdlab.study import FIRST, Scores, load_rows, pooled
 from tests.papers.progressive.test_study import miniature_people  # noqa: F401 (a fixture)
 
 MADE = conditions(STUDY, night(STUDY), 5)
@@ -68,8 +68,8 @@ def test_every_condition_has_a_title_and_a_place_in_the_study():
     assert set(MADE) <= set(TITLES) and set(HEADLINE) <= set(STUDIED)
     assert set(STUDIED) | set(ABLATIONS) | set(ONCE) == set(MADE)
     assert set(study.COMPETITORS) <= set(STUDIED)
-    assert set(study.study.trainings(STUDY)) >= {r for column in study.columns(STUDY, 1, night(STUDY),
-                                                                                   STUDIED).values() for r in column}
+    assert set(study.study.trainings(STUDY)) >= {r for column in study.columns(
+        STUDY, 1, night(STUDY), STUDIED, first=FIRST).values() for r in column}
 
 
 def test_the_flow_stream_is_the_same_network_on_two_channels():
@@ -121,7 +121,8 @@ def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noq
     found = study.study.run(SMOKE, workers=1, say=lambda _: None)
     reading("generative")
     rows = load_rows("generative")
-    more = {"night_untrimmed", "night_bright_demo"}
+    more = {"night_untrimmed", "night_bright_demo", "night_bright_fresh", "night_bright_ablations_fresh"}
+    assert found["night_bright"].seeds == found["night_bright_fresh"].seeds == (100, 101)
     assert set(found) == {*few, *more} and set(rows.data) == {*few, *more, "cost"}
     assert len(np.unique(found["weizmann"].units)) == 9
     assert rows[rows.metric.str.startswith("gradient:")].value.astype(float).gt(0).sum() == 4

@@ -9,11 +9,13 @@ from kdlab import paths
 from kdlab.clips.held_out import Half
 from kdlab.measure.paired import Effect, together
 from kdlab.papers.progressive import study, wise_study
+from kdlab.papers.progressive.asking import asked
 from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.papers.progressive.method import PAPER
 from kdlab.papers.progressive.nets import ORDER, TRAINED
 from kdlab.papers.progressive.recipes import SMOKE, STUDY, conditions, crossed, night, trio
 from kdlab.study import Scores, load_rows
+from kdlab.train.runs import find
 from kdlab.train.sizes import ExitSize
 from tests.conftest import encode
 
@@ -136,6 +138,13 @@ def test_both_studies_at_smoke_size(miniature_people, monkeypatch, reading):
     assert "iframe" in study.regime(rows, "night_context") and set(rows.data) >= {
         "night_bright-c0.5", "night_context_demo"}
 
+    new, own = made[study.PLAN.data], found["night_context"]
+    assert new.seeds == own.seeds == (100, 101) and set(new.predicted) == set(few) - {"ce_ic_difference"}
+    assert study.unread(SMOKE).night.seed == 100 and not new.logits
+    asked_again = asked({c: [find(r, pretrained=False) for r in column] for c, column in study.trained(
+        SMOKE, 2, "night_context", study.night(SMOKE)).items()}, study.night(SMOKE))
+    assert all(np.array_equal(asked_again.predicted[c], own.predicted[c]) for c in few), "their own clips, asked anew"
+
     gates = study.teachers(rows, "weizmann")
     assert len(gates) == 3 * 2 * 3 and gates.train_ce.between(0, 5).all() and set(gates.modality) == set(ORDER)
 
@@ -150,7 +159,7 @@ def test_both_studies_at_smoke_size(miniature_people, monkeypatch, reading):
     again = wise_study.study.run(SMOKE, 2, workers=1, say=lambda _: None)
     place = reading("wise") / "predictions"
     rows = load_rows("wise")
-    assert set(again) == set(study.SETS)
+    assert set(again) == {*study.SETS, study.PLAN.data}
     for data in again:
         scores = Scores.load(place / f"wise-{data}.npz")
         curves = wise_study.load_curves(data)
