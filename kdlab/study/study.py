@@ -124,8 +124,7 @@ class Study:
                 paths.real_set(part.real)
         counts = {data: max(part.seeds for part in parts if part.data == data) for data in {p.data for p in parts}}
         evidence = Evidence.of(self.name, size, counts, whole=self.committed and size == self.size, say=say)
-        registered = self.registered(evidence, parts, say)
-        table = evidence.kept(only)
+        table = [*evidence.kept(only), *self.registered(evidence, parts, say)]
         obtain_all(seed_after_seed([part for part in parts if part.to_the_end]), pretrained=False,
                    stale="refuse" if self.committed else "retrain", workers=workers, engine=engine, say=say)
         if not ranks.first():  # of several processes that have trained together
@@ -150,7 +149,7 @@ class Study:
             table += first.part.whole(together)
             if len(verdicts := self.verdicts(found[data])):
                 say(f"{data}\n{verdicts.to_string(index=False)}")
-        written = evidence.save_rows(table + registered)
+        written = evidence.save_rows(table)
         for line in (*self.lines(found, pd.read_csv(written, keep_default_na=False)), str(written)):
             say(line)
         for outcome in (o for folds in sets.values() for o in folds.values() if o.part.publish):
