@@ -63,11 +63,11 @@ def stages_of(recipe: Recipe) -> tuple[str, ...]:
     return tuple(f"net.{name}" for name in reversed(stages(recipe.net)))
 
 
-def layers_of(run: Run, clips: Clips, fine: bool = True) -> dict[str, str]:
-    """The layers at which a run is asked, by the ending of a condition: its last stage, and with ``fine`` also
-    ``@fine``, the last one of finer resolution (:func:`kdlab.measure.attention.fine_layer`)."""
+def layers_of(run: Run, clips: Clips) -> dict[str, str]:
+    """The two layers at which a run is asked, by the ending of a condition: its last stage, and ``@fine``, the last one
+    of finer resolution (:func:`kdlab.measure.attention.fine_layer`)."""
     stages = stages_of(run.recipe)
-    return {"": stages[0]} | ({"@fine": fine_layer(run.net(), clips.x, stages)} if fine else {})
+    return {"": stages[0], "@fine": fine_layer(run.net(), clips.x, stages)}
 
 
 def downwards(recipe: Recipe) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ def _measured(run: Run, clips: Clips, every: int | None) -> tuple[dict[tuple[str
     """What there is to know of one run, by (metric, suffix of the condition), each (N,); and its maps."""
     net, found, maps = run.net(), {}, []
     blind = at_random(net, 1000 + run.recipe.seed)
-    for suffix, layer in layers_of(run, clips, bool(every)).items():
+    for suffix, layer in layers_of(run, clips).items():
         own, other = (grad_cam(network, clips.x, clips.labels, layer) for network in (net, blind))
         maps.append(own.maps)
         found |= {(name, suffix): v for name, v in _scored(own.maps, clips.masks).items()}
@@ -162,8 +162,8 @@ def looked(runs: dict[str, list[Run]], data=None, every: int | None = 1, say=pri
 
     A condition may end in ``@fine`` (at the last stage of finer resolution), ``~layer`` (weights at random from the
     logits down to this layer), ``=other`` (another clip's map) or ``=teacher`` (that of the student's own teacher). The
-    costly ones are asked of every so many clips, else ``nan``. ``every=None`` asks for the scores at the last stage
-    alone, a fifth of the work. Baselines: :func:`blind_maps`.
+    costly ones are asked of every so many clips, else ``nan``. ``every=None`` asks for scores at the two layers alone,
+    a third of the work. Baselines: :func:`blind_maps`.
     """
     found, maps, seen, blind = {}, {}, {}, {}
     for condition, column in runs.items():
@@ -181,7 +181,7 @@ def looked(runs: dict[str, list[Run]], data=None, every: int | None = 1, say=pri
             same = run.recipe.view, run.recipe.net  # networks alike on the same clips have the same units
             if same not in blind:
                 blind[same] = [(name, suffix, _scored(made, clips.masks)) for name, suffix, made
-                               in blind_maps(run, clips, layers_of(run, clips, bool(every)))]
+                               in blind_maps(run, clips, layers_of(run, clips))]
             for name, suffix, scored in blind[same]:
                 found |= {f"{metric}/{name}:{condition}{suffix}": v[None] for metric, v in scored.items()}
             say(f"{condition}: energy inside {100 * np.nanmean(found[f'energy_inside/{condition}']):.1f} %")

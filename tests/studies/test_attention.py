@@ -94,14 +94,15 @@ def test_area_of_a_curve_is_its_mean_height():
     assert area(np.array([[1.0, 0.5, 0.0], [1.0, 1.0, 1.0]])) == pytest.approx([0.5, 1])
 
 
-def test_without_the_costly_tests_the_scores_at_the_last_stage_are_the_same():
+def test_without_the_costly_tests_the_scores_are_the_same():
     (recipe, *_), *_ = attention.parts(attention.study.sized("smoke"))["night"][0].values()
     draw = torch.Generator().manual_seed(0)
     x, masks = torch.rand(4, 3, 8, 24, 24, generator=draw), torch.rand(4, 8, 24, 24, generator=draw).numpy() < 0.2
     clips = Clips(x, torch.tensor([0, 1, 2, 0]), masks, np.zeros_like(masks), np.arange(4))
     run = SimpleNamespace(recipe=recipe, net=lambda: build(recipe.net, 3, 0).eval())
     (scored, maps), (whole, same) = _measured(run, clips, None), _measured(run, clips, 2)
-    assert np.array_equal(maps, same) and {suffix for _, suffix in scored} == {"", "untrained:"}
+    assert np.array_equal(maps, same) and {suffix for _, suffix in scored} == {
+        "", "@fine", "untrained:", "untrained:@fine"}
     assert all(np.array_equal(values, whole[key], equal_nan=True) for key, values in scored.items())
     assert {("deletion", "=other"), ("similarity", "~fc"), ("iou", "@fine")} <= set(whole)
 
