@@ -23,6 +23,8 @@ from kdlab.night.make import truth
 from kdlab.train.feeding import folded
 
 SCORES = ("pointing_game", "energy_inside", "iou")
+#: A layer of fewer units a side is too coarse to outline a person: see :func:`fine_layer`.
+FINE = 6
 
 
 class Unexplainable(ValueError):
@@ -34,6 +36,37 @@ class Maps(NamedTuple):
 
     maps: np.ndarray
     constant: np.ndarray
+
+
+class Units(NamedTuple):
+    """Where a layer's units stand along time, height and width: what brings them to pixels, each ``(pixels, units)``.
+
+    Linear between units, each at the centre of what it sees of the picture, level beyond the first and the last.
+    """
+
+    time: torch.Tensor
+    height: torch.Tensor
+    width: torch.Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many there are along each."""
+        return tuple(to.shape[1] for to in self)
+
+    def spread(self, values: torch.Tensor) -> torch.Tensor:
+        """A value for each unit, ``(N, t, h, w)``, over the clip's pixels: ``(N, T, H, W)``."""
+        return torch.einsum("ntij,Tt,Hi,Wj->nTHW", values, *(to.to(values) for to in self))
+
+    def pooled(self, maps: np.ndarray) -> np.ndarray:
+        """``maps (N, T, H, W)`` as they would be had they only these units: the mean around each, spread as Grad-CAM's
+        own are. So a fine map competes on a coarse one's terms."""
+        fine, shares = torch.tensor(maps, dtype=torch.float32), (to / to.sum(0) for to in self)
+        return self.spread(torch.einsum("nTHW,Tt,Hi,Wj->ntij", fine, *shares)).numpy()
+
+    def drawn(self, clips: int, seed: int = 0) -> np.ndarray:
+        """Maps of units drawn at random, another one for each of so many ``clips``: ``(clips, T, H, W)``."""
+        values = torch.rand((clips, *self.shape), generator=torch.Generator().manual_seed(seed))
+        return self.spread(values).numpy()
 
 
 # --- the map ---------------------------------------------------------------------------------------------------
@@ -54,7 +87,7 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     module, mode = _layer(net, layer), net.training
     net.eval()
     try:
-        reach = _geometry(net, module, layer, x[:1])
+        units = _geometry(net, module, layer, x[:1])
         target = torch.as_tensor(target).expand(len(x))
         found = []
         for start in range(0, len(x), batch_size):
@@ -63,7 +96,7 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
             cam = LayerGradCam(net, module).attribute(inputs, target=target[batch], relu_attributions=True)
             cam = cam.detach()[:, 0]
             cam = cam if cam.dim() == 4 else cam.unflatten(0, (len(inputs), -1))
-            found.append(torch.einsum("ntij,Tt,Hi,Wj->nTHW", cam, *(to.to(cam) for to in reach)).cpu().numpy())
+            found.append(units.spread(cam).cpu().numpy())
     finally:
         net.train(mode)
     maps = np.concatenate(found)
@@ -74,17 +107,26 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     return Maps(np.where(constant[:, None, None, None], 1, maps).astype(np.float32), constant)
 
 
-def as_coarse(maps: np.ndarray, net: nn.Module, x: torch.Tensor, layer: str) -> np.ndarray:
-    """``maps (N, T, H, W)`` of any kind as they would be had they only the few units of ``layer``: the mean around each
-    unit, brought to the clips ``x`` as :func:`grad_cam` does it. So a fine map competes on a coarse one's terms."""
-    mode = net.training
+def units_of(net: nn.Module, x: torch.Tensor, layer: str) -> Units:
+    """Where the units of ``layer`` stand in clips like ``x (N, C, T, H, W)``. Raises as :func:`grad_cam` does."""
+    module, mode = _layer(net, layer), net.training
     net.eval()
     try:
-        reach = [to.cpu() for to in _geometry(net, _layer(net, layer), layer, x[:1])]
+        return Units(*(to.cpu() for to in _geometry(net, module, layer, x[:1])))
     finally:
         net.train(mode)
-    units = torch.einsum("nTHW,Tt,Hi,Wj->ntij", torch.from_numpy(maps).float(), *(to / to.sum(0) for to in reach))
-    return torch.einsum("ntij,Tt,Hi,Wj->nTHW", units, *reach).numpy()
+
+
+def fine_layer(net: nn.Module, x: torch.Tensor, layers: Sequence[str]) -> str:
+    """The first of ``layers`` (those nearest to the logits first) that has :data:`FINE` units a side or more on clips
+    like ``x``. A rule, so that nobody picks the layer whose maps please. Raises :class:`Unexplainable` for none."""
+    sides = {}
+    for layer in layers:
+        sides[layer] = units_of(net, x, layer).shape[1:]
+        if min(sides[layer]) >= FINE:
+            return layer
+    listed = ", ".join(f"{layer} {h} × {w}" for layer, (h, w) in sides.items())
+    raise Unexplainable(f"no layer has {FINE} × {FINE} units or more ({listed}): show the network larger pictures")
 
 
 def _layer(net: nn.Module, name: str) -> nn.Module:
@@ -96,8 +138,8 @@ def _layer(net: nn.Module, name: str) -> nn.Module:
 
 
 @torch.no_grad()
-def _geometry(net: nn.Module, module: nn.Module, name: str, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """For time, height and width of ``module``'s output: what brings them to the clip's, ``(pixels, units)``.
+def _geometry(net: nn.Module, module: nn.Module, name: str, x: torch.Tensor) -> Units:
+    """Of ``module``'s output.
 
     A unit stands at the centre of all paths that lead to it from pixels. At the edge that is not where its strides
     centre it: half of what it would see is padding. So a network of the same windows, in which all weights are alike
@@ -106,7 +148,7 @@ def _geometry(net: nn.Module, module: nn.Module, name: str, x: torch.Tensor) -> 
     """
     if isinstance(module, Grid):
         pairs = zip(outputs(net, x, [name]).taps[name].shape[2:], x.shape[2:], strict=True)
-        return tuple(_interpolation((np.arange(n) + 0.5) * size / n - 0.5, size) for n, size in pairs)
+        return Units(*(_interpolation((np.arange(n) + 0.5) * size / n - 0.5, size) for n, size in pairs))
     seen, handles, sizes, far = [], [], x.shape[2:], 1e3  # as far from 0 as that, no rectifier is shut
     for part in net.modules():
         if hasattr(part, "kernel_size") and hasattr(part, "stride"):
@@ -131,7 +173,7 @@ def _geometry(net: nn.Module, module: nn.Module, name: str, x: torch.Tensor) -> 
     means = seen[0].unflatten(0, (len(shown), -1)).mean(2) if frames else seen[0].mean(1)
     none, all_, *ramps = means.double()
     shares = [((ramp - none) / (all_ - none)).movedim(k, 0).flatten(1).mean(1) for k, ramp in enumerate(ramps)]
-    return tuple(_interpolation(max(sizes) * v.cpu().numpy(), n) for v, n in zip(shares, sizes, strict=True))
+    return Units(*(_interpolation(max(sizes) * v.cpu().numpy(), n) for v, n in zip(shares, sizes, strict=True)))
 
 
 def _window_mean(layer: nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> torch.Tensor:
@@ -186,6 +228,12 @@ def centred(shape: Sequence[int]) -> np.ndarray:
     y, x = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape[1:]), indexing="ij")
     blob = np.exp(-(x**2 + y**2) / (2 * (0.25 * min(shape[1:])) ** 2))
     return np.broadcast_to(blob, shape).astype(np.float32)
+
+
+def centre(shape: Sequence[int]) -> np.ndarray:
+    """The middle of each frame alone (T, H, W): one pixel, or the two or four that share it."""
+    blob = centred(shape)
+    return (blob == blob.max()).astype(np.float32)
 
 
 def frame_difference(x: torch.Tensor, rest: float | None = None) -> np.ndarray:

@@ -69,10 +69,18 @@ def ranked(scores: np.ndarray) -> dict[str, int]:
 
 
 def gain_bars(table: pd.DataFrame, titles: dict[str, str], metric: str, title: str = "") -> Figure:
-    """Of ``studies.attention.gains``: each network's gain over its best baseline, thick 95 %, thin the ledger's."""
+    """Of ``studies.attention.gains``: each network's gain over its best baseline, thick 95 %, thin the ledger's. A
+    ``@fine`` network is the one of its name, at a finer layer."""
     rows = table[table.metric == metric]
-    label = f"{metric.replace('_', ' ')}: points above the best of four maps that know nothing"
-    return effects({titles.get(row.network, row.network): row.gain for row in rows.itertuples()}, title, label, near=0)
+    grids = {"units": "with no more units than its own", "pixels": "at the resolution of pixels"}
+    (grid,) = rows.grid.unique()
+    label = f"{metric.replace('_', ' ')}: points above the best map that knows nothing, {grids[grid]}"
+
+    def read(network: str) -> str:
+        plain, _, layer = network.partition("@")
+        return titles.get(plain, plain) + f", {layer}" * bool(layer)
+
+    return effects({read(row.network): row.gain for row in rows.itertuples()}, title, label, near=0)
 
 
 def removal(curves: dict[str, dict[str, np.ndarray]]) -> Figure:

@@ -1,8 +1,9 @@
 """The study of attention maps: do the networks of the papers look at the actor, and does distillation change that?
 
-Networks of demo size, many test clips. Each run is asked where it looks for the *label* of every test clip (Grad-CAM at
-its last and last but one stage), and the answer is scored against `night`'s actor masks, beside four maps that know
-nothing: a network's result is its gain over the best of them. docs/methods.md, 7.
+Networks of the papers' own studies, and many test clips. Each run is asked where it looks for the *label* of every test
+clip (Grad-CAM at its last stage, and at the last one of finer resolution), and the answer is scored against `night`'s
+actor masks, beside maps that know nothing. These are pooled to the few units of the network's own map and spread as it
+is: a network's result is its gain over the best of them. docs/methods.md, 7.
 """
 
 import itertools
@@ -15,7 +16,7 @@ import pandas as pd
 
 from kdlab import paths
 from kdlab.measure.attention import SCORES
-from kdlab.measure.paired import Effect, effect
+from kdlab.measure.paired import ENOUGH_SEEDS, Effect, effect
 from kdlab.night import ACTIONS, Night
 from kdlab.night.streams import NightStream
 from kdlab.papers.dual_light import recipes
@@ -32,27 +33,32 @@ from kdlab.train.sizes import VARIETY, AttentionSize, ExitSize, GenerativeSize, 
 DATA = {"night": "dual light: dark clips", "night_context": "compressed video: places tell",
         "night_bright": "GenKD: bright clips"}
 #: Maps that know nothing of the class, and how they read.
-BASELINES = {"uniform": "uniform", "centred": "centred Gaussian", "frame_difference": "what moves",
-             "untrained": "untrained network"}
+BASELINES = {"uniform": "uniform", "random": "random", "centred": "centred Gaussian", "centre": "the middle alone",
+             "frame_difference": "what moves", "untrained": "untrained network"}
+#: Of the committed study: networks of study size, which the papers' own studies train anyway.
+STUDY = replace(current("study", AttentionSize), networks="study", seeds=ENOUGH_SEEDS, few_seeds=ENOUGH_SEEDS)
+#: The first seed of the committed study; lower ones were looked at while it was made.
+FIRST = 100
 #: Of GenKD; the teacher is that of the student in the same row, of its own seed.
 GENERATIVE = ("student_ce", "genkd", "teacher_fr")
-#: How the networks read in figures.
-TITLES = {name: recipes.TITLES[name] for name in dual_light_study.HEADLINE} | {
+#: How the networks read in figures. That on enhanced clips has its student's seed, whose own teacher has another.
+TITLES = {name: recipes.TITLES[name] for name in dual_light_study.HEADLINE} | {"ce_enhanced": "CE, enhanced"} | {
     "iframe": "I-frame network", "motion": "motion network", "residual": "residual network"} | {
     name: generative_recipes.TITLES[name] for name in GENERATIVE}
 
 
-def parts(size: AttentionSize, seeds: int | None = None) -> dict[str, tuple[dict[str, list[Recipe]], object]]:
-    """Set → (condition → one recipe a seed, the clips on which all of them are asked)."""
-    few = min(size.few_seeds, seeds or size.few_seeds)
+def parts(size: AttentionSize, seeds: int | None = None,
+          first: int = 0) -> dict[str, tuple[dict[str, list[Recipe]], object]]:
+    """Set → (condition → one recipe a seed from ``first`` on, the clips on which all of them are asked)."""
+    few = range(first, first + min(size.few_seeds, seeds or size.few_seeds))
     dark = Night(ACTIONS, (0, 0, size.clips), VARIETY)
     profile = current(size.networks)
     exits, generative = current(size.networks, ExitSize), current(size.networks, GenerativeSize)
-    trios = [progressive_recipes.trio(exits, progressive_recipes.night(exits), seed) for seed in range(few)]
+    trios = [progressive_recipes.trio(exits, progressive_recipes.night(exits), seed) for seed in few]
     bright = generative_recipes.night(generative)
-    made = [generative_recipes.conditions(generative, bright, seed) for seed in range(few)]
+    made = [generative_recipes.conditions(generative, bright, seed) for seed in few]
     return {
-        "night": (dual_light_study.columns(profile, seeds or size.seeds, dual_light_study.HEADLINE), dark),
+        "night": (dual_light_study.columns(profile, seeds or size.seeds, dual_light_study.HEADLINE, first=first), dark),
         "night_context": ({m: [trio[k] for trio in trios] for k, m in enumerate(ORDER)},
                           NightStream(replace(dark, context=progressive_recipes.CONTEXT))),
         "night_bright": ({name: [each[name] for each in made] for name in GENERATIVE}, NightStream(dark)),
@@ -84,41 +90,76 @@ def compared(looks: dict[str, np.ndarray], metric: str, a: str, b: str) -> Effec
     return effect(one[:, both], other[:, both])
 
 
-def beside(condition: str) -> dict[str, str]:
-    """The baselines of a condition: word → their own condition. The untrained network is asked at the same layer."""
-    plain = condition.partition("@")[0]
-    return {name: f"{name}:{condition if name == 'untrained' else plain}" for name in BASELINES}
+def grid(looks: dict[str, np.ndarray]) -> str:
+    """Where the baselines of these looks decide: on the network's own ``units``, or, in looks of before they were
+    pooled, on ``pixels``."""
+    return "units" if any("_units:" in key for key in looks) else "pixels"
+
+
+def beside(condition: str, on: str = "units") -> dict[str, str]:
+    """The baselines of a condition on the grid of ``units`` or ``pixels``: word → their own condition. The untrained
+    network is asked at the same layer, and the uniform map is the same on each grid."""
+    plain, mark = condition.partition("@")[0], "_units" if on == "units" else ""
+    own = {"uniform": f"uniform:{plain}", "untrained": f"untrained:{condition}"}
+    return {name: own.get(name) or f"{name}{mark}:{condition if mark else plain}" for name in BASELINES}
+
+
+def best(looks: dict[str, np.ndarray], metric: str, condition: str, on: str) -> tuple[str, float, Effect]:
+    """The best baseline of ``condition`` on a grid, its score in percent, and the condition's gain over it. Baselines
+    that these looks do not have are left out."""
+    known = {name: other for name, other in beside(condition, on).items() if f"{metric}/{other}" in looks}
+    levels = {name: mean(looks, metric, other) for name, other in known.items()}
+    name = max(levels, key=levels.get)
+    return name, levels[name], compared(looks, metric, condition, known[name])
 
 
 def reading(gap: Effect) -> str:
-    """What a difference says at the ledger's level; no verdict, as no paper claims anything here."""
+    """What a difference says at the ledger's level; no verdict, as no paper claims anything here. From few seeds it is
+    provisional."""
     if gap.strict_low > 0 or gap.strict_high < 0:
-        return "above" if gap.strict_low > 0 else "below"
-    return "within 2 points" if -2 < gap.low and gap.high < 2 else f"undecided (± {gap.half_width:.1f})"
+        word = "above" if gap.strict_low > 0 else "below"
+    else:
+        word = "within 2 points" if -2 < gap.low and gap.high < 2 else f"undecided (± {gap.half_width:.1f})"
+    return word if gap.seeds >= ENOUGH_SEEDS else f"{word}, provisional"
+
+
+#: Columns of :func:`gains`; the last two do not decide.
+GAINS = ["network", "metric", "seeds", "score", "grid", "best baseline", "its score", "gain", "reading",
+         "best of pixels", "gain over that"]
 
 
 def gains(looks: dict[str, np.ndarray], conditions: Iterable[str], metrics: Iterable[str] = SCORES) -> pd.DataFrame:
-    """Each network's score, that of the best of four baselines (percent), and its gain over it (points)."""
-    table = []
+    """Each network's score, that of the best baseline on its own grid (percent), and its gain over it (points), which
+    decides; beside it the same with the best baseline at the resolution of pixels. Looks of before baselines were
+    pooled have only the latter, and ``grid`` says so."""
+    table, on = [], grid(looks)
     for condition, metric in itertools.product(conditions, metrics):
-        levels = {name: mean(looks, metric, other) for name, other in beside(condition).items()}
-        best = max(levels, key=levels.get)
-        gain = compared(looks, metric, condition, beside(condition)[best])
-        score = mean(looks, metric, condition)
-        table.append((condition, metric, score, BASELINES[best], levels[best], gain, reading(gain)))
-    return pd.DataFrame(table, columns=["network", "metric", "score", "best baseline", "its score", "gain", "reading"])
+        (name, level, gain), (sharp, _, over) = (best(looks, metric, condition, which) for which in (on, "pixels"))
+        table.append((condition, metric, gain.seeds, mean(looks, metric, condition), on, BASELINES[name], level, gain,
+                      reading(gain), BASELINES[sharp], over))
+    return pd.DataFrame(table, columns=GAINS)
 
 
+def fine(conditions: Iterable[str], looks: dict[str, np.ndarray]) -> list[str]:
+    """The second reading of those ``conditions`` that these looks have at a layer of finer resolution."""
+    return [name for name in (f"{condition}@fine" for condition in conditions) if f"{SCORES[0]}/{name}" in looks]
+
+
+_BOTH = [("dlkdd", "ce_raw"), ("dlkdd", "same_light")]
 #: What is compared with what. Of deletion less is better, so the other clip's map comes first.
-PAIRS = {metric: [("dlkdd", "ce_raw"), ("dlkdd", "same_light")] for metric in (*SCORES, "agreement")} | {
-    "deletion": [("dlkdd=other", "dlkdd")], "insertion": [("dlkdd", "dlkdd=other")]}
+PAIRS = {metric: [*_BOTH, ("dlkdd", "dlkdd=teacher"), *((f"{a}@fine", f"{b}@fine") for a, b in _BOTH)]
+         for metric in SCORES} | {
+    "agreement": _BOTH, "deletion": [("dlkdd=other", "dlkdd")], "insertion": [("dlkdd", "dlkdd=other")]}
 
 
 def differences(looks: dict[str, np.ndarray], pairs: dict[str, list[tuple[str, str]]] = PAIRS) -> pd.DataFrame:
-    """Paired differences of the dual-light networks, in points (of correlations: hundredths)."""
-    table = [(metric, f"{a} − {b}", e := compared(looks, metric, a, b), reading(e))
-             for metric, listed in pairs.items() for a, b in listed]
-    return pd.DataFrame(table, columns=["metric", "comparison", "effect", "reading"])
+    """Paired differences of the dual-light networks, in points (of correlations: hundredths). Pairs of which these
+    looks lack one are left out."""
+    known = [(metric, a, b) for metric, listed in pairs.items() for a, b in listed
+             if {f"{metric}/{a}", f"{metric}/{b}"} <= looks.keys()]
+    table = [(metric, f"{a} − {b}", e.seeds, e.units, e, reading(e))
+             for metric, a, b in known for e in [compared(looks, metric, a, b)]]
+    return pd.DataFrame(table, columns=["metric", "comparison", "seeds", "clips", "effect", "reading"])
 
 
 # --- the study -------------------------------------------------------------------------------------------------
@@ -128,7 +169,7 @@ def _rows(outcome: Outcome) -> list[dict]:
     """Keep the scores of every map, and make rows of them."""
     looks = looked(outcome.runs, outcome.part.on, outcome.size.every, outcome.say)
     outcome.evidence.save(f"attention-{outcome.part.data}-looks", looks)
-    outcome.say(gains(looks, outcome.runs).to_string(index=False))
+    outcome.say(gains(looks, [*outcome.runs, *fine(outcome.runs, looks)]).to_string(index=False))
     if outcome.part.data == "night":
         outcome.say(differences(looks).to_string(index=False))
     return list(_tidy(outcome, looks))
@@ -153,7 +194,8 @@ def _tidy(outcome: Outcome, looks: dict[str, np.ndarray]) -> Iterator[dict]:
 
 
 def _parts(size: AttentionSize, seeds: int) -> list[Part]:
-    return [Part(name, columns, on=data, rows=_rows) for name, (columns, data) in parts(size, seeds).items()]
+    return [Part(name, columns, on=data, rows=_rows)
+            for name, (columns, data) in parts(size, seeds, FIRST).items()]
 
 
-study = Study("attention", _parts, size=current("study", AttentionSize), committed=True)
+study = Study("attention", _parts, size=STUDY, committed=True)

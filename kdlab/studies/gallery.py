@@ -62,8 +62,9 @@ def draw() -> list[Path]:
     generative_gains = {f"GenKD − {title}": generated.effect("genkd", c) for c, title in others.items()}
     detected = detection_study.Detections.load(paths.figures_dir() / "predictions" / "detection-night_untrimmed.npz")
     orders = {data: hierarchy(load_rows("flatness"), data) for data in flatness.SETS}
-    looks = attention.gains(attention.load_looks("night"), dual_light_study.HEADLINE)
-    seen = "Energy on the actor, over the best map that knows nothing"
+    maps = attention.load_looks("night")
+    asked = [*dual_light_study.HEADLINE, *attention.fine(dual_light_study.HEADLINE, maps)]
+    looks, seen = attention.gains(maps, asked), "Energy on the actor"
     pictures = {
         "night": _night(),
         "dual_light_accuracy": plots.accuracies(scores, TITLES, "DL-KDD and its controls on night"),

@@ -1,6 +1,6 @@
 """Where trained networks look: everything that the study of attention asks of a run (docs/methods.md, 7)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice, repeat
 
@@ -12,13 +12,16 @@ from kdlab.layers import at_random
 from kdlab.measure.attention import (
     actor_masks,
     cascade,
+    centre,
     centred,
     correlation,
     fidelity,
+    fine_layer,
     frame_difference,
     grad_cam,
     scores,
     uniform,
+    units_of,
 )
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import stages
@@ -60,6 +63,13 @@ def stages_of(recipe: Recipe) -> tuple[str, ...]:
     return tuple(f"net.{name}" for name in reversed(stages(recipe.net)))
 
 
+def layers_of(run: Run, clips: Clips) -> dict[str, str]:
+    """The two layers at which a run is asked, by the ending of a condition: its last stage, and ``@fine``, the last one
+    of finer resolution (:func:`kdlab.measure.attention.fine_layer`)."""
+    stages = stages_of(run.recipe)
+    return {"": stages[0], "@fine": fine_layer(run.net(), clips.x, stages)}
+
+
 def downwards(recipe: Recipe) -> tuple[str, ...]:
     """Everything with weights, from the logits downwards: the order of :func:`kdlab.measure.attention.cascade`."""
     with torch.random.fork_rng(devices=[]):
@@ -76,6 +86,23 @@ def maps_of(run: Run, clips: Clips, layer: str | None = None) -> np.ndarray:
     return grad_cam(run.net(), clips.x, clips.labels, layer or stages_of(run.recipe)[0]).maps
 
 
+def blind_maps(run: Run, clips: Clips, layers: dict[str, str]) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Maps (N, T, H, W) that know nothing of the class: name, ending of the condition, map. First at the resolution of
+    pixels; then, as ``<name>_units``, with no more units than each of the run's ``layers``, spread as its maps are. (Of
+    the uniform one that is the same map.)"""
+    shape = clips.masks.shape
+    pixels = {make.__name__: np.broadcast_to(make(shape[1:]), shape) for make in (uniform, centred, centre)}
+    pixels["frame_difference"] = clips.moved
+    yield "random", "", np.random.default_rng(0).random(shape, np.float32)
+    for name, made in pixels.items():
+        yield name, "", made
+    for suffix, layer in layers.items():
+        units = units_of(run.net(), clips.x, layer)
+        yield "random_units", suffix, units.drawn(len(clips.ids))
+        for name in ("centred", "centre", "frame_difference"):
+            yield f"{name}_units", suffix, units.pooled(pixels[name])
+
+
 def area(curve: np.ndarray) -> np.ndarray:
     """Mean height of each curve ``(N, points)``, by trapezia."""
     return np.trapezoid(curve, axis=1) / (curve.shape[1] - 1)
@@ -90,7 +117,7 @@ def _measured(run: Run, clips: Clips, every: int | None) -> tuple[dict[tuple[str
     """What there is to know of one run, by (metric, suffix of the condition), each (N,); and its maps."""
     net, found, maps = run.net(), {}, []
     blind = at_random(net, 1000 + run.recipe.seed)
-    for suffix, layer in zip(("", "@before") if every else ("",), stages_of(run.recipe), strict=False):
+    for suffix, layer in layers_of(run, clips).items():
         own, other = (grad_cam(network, clips.x, clips.labels, layer) for network in (net, blind))
         maps.append(own.maps)
         found |= {(name, suffix): v for name, v in _scored(own.maps, clips.masks).items()}
@@ -112,29 +139,33 @@ def _measured(run: Run, clips: Clips, every: int | None) -> tuple[dict[tuple[str
     return found, maps[0]
 
 
-def _agreement(runs: dict[str, list[Run]], maps: dict[str, list], clips: dict[str, Clips]) -> dict[str, np.ndarray]:
-    """Correlation of each dark-clip network's map with that of the bright teacher of its seed, on the enhanced clip;
-    and of the same-light student's with its own teacher's (``=own``)."""
-    def taught(name: str, seen: str) -> list[np.ndarray]:
-        return [maps_of(find(run.recipe.teacher, pretrained=True), clips[seen]) for run in runs[name]]
+def _teachers(runs: dict[str, list[Run]], maps: dict[str, list], clips: dict[str, Clips]) -> dict[str, np.ndarray]:
+    """Beside the students of both kinds, their own teachers, on the clips that *they* see. Their scores
+    (``<student>=teacher``); and agreement, the correlation of each dark-clip network's map with that of DL-KDD's
+    teacher of its seed, and of the same-light student's with its own teacher's (``=own``)."""
+    found, taught = {}, {}
+    for name, seen in (("dlkdd", clips["ce_enhanced"]), ("same_light", clips["ce_raw"])):
+        taught[name] = [maps_of(find(run.recipe.teacher, pretrained=True), seen) for run in runs[name]]
+        scored = [_scored(made, seen.masks) for made in taught[name]]
+        found |= {f"{metric}/{name}=teacher": np.stack([values[metric] for values in scored]) for metric in scored[0]}
 
     def agree(name: str, others: list[np.ndarray]) -> np.ndarray:
         return np.stack([correlation(own, other) for own, other in zip(maps[name], others, strict=True)])
 
-    bright, dark = taught("dlkdd", "ce_enhanced"), taught("same_light", "ce_raw")
-    found = {f"agreement/{name}": agree(name, bright) for name in ("ce_raw", "same_light", "dlkdd")}
-    return found | {"agreement/same_light=own": agree("same_light", dark)}
+    found |= {f"agreement/{name}": agree(name, taught["dlkdd"]) for name in ("ce_raw", "same_light", "dlkdd")}
+    return found | {"agreement/same_light=own": agree("same_light", taught["same_light"])}
 
 
 def looked(runs: dict[str, list[Run]], data=None, every: int | None = 1, say=print) -> dict[str, np.ndarray]:
     """Where all ``runs`` (condition → one a seed) look in the test clips of ``data``: float16 by ``metric/condition``,
     (S, N), and of baselines by ``metric/baseline:condition``, (S, N) or (1, N); ``ids (N,)``.
 
-    A condition may end in ``@before`` (at the last but one stage), ``~layer`` (weights at random from the logits down
-    to this layer) or ``=other`` (another clip's map). The costly ones are asked of every so many clips, else ``nan``.
-    ``every=None`` asks for the scores at the last stage alone, a fifth of the work.
+    A condition may end in ``@fine`` (at the last stage of finer resolution), ``~layer`` (weights at random from the
+    logits down to this layer), ``=other`` (another clip's map) or ``=teacher`` (that of the student's own teacher). The
+    costly ones are asked of every so many clips, else ``nan``. ``every=None`` asks for scores at the two layers alone,
+    a third of the work. Baselines: :func:`blind_maps`.
     """
-    found, maps, seen = {}, {}, {}
+    found, maps, seen, blind = {}, {}, {}, {}
     for condition, column in runs.items():
         twin = next((other for other, (view, _) in seen.items() if view == column[0].recipe.view), None)
         seen[condition] = column[0].recipe.view, seen[twin][1] if twin else clips_of(column[0].recipe, data)
@@ -142,17 +173,18 @@ def looked(runs: dict[str, list[Run]], data=None, every: int | None = 1, say=pri
     answers = each(_measured, *zip(*every_run, strict=True), repeat(every))
     with one_thread():
         for condition, column in runs.items():
-            clips = seen[condition][1]
+            clips, run = seen[condition][1], column[0]
             records, maps[condition] = zip(*islice(answers, len(column)), strict=True)
             for metric, suffix in records[0]:
-                _, blind, at = suffix.rpartition("untrained:")
-                found[f"{metric}/{blind}{condition}{at}"] = np.stack([each[metric, suffix] for each in records])
-            shape = clips.masks.shape
-            blind = {"frame_difference": clips.moved} | {
-                make.__name__: np.broadcast_to(make(shape[1:]), shape) for make in (uniform, centred)}
-            for name, made in blind.items():
-                found |= {f"{metric}/{name}:{condition}": v[None] for metric, v in _scored(made, clips.masks).items()}
+                _, untaught, at = suffix.rpartition("untrained:")
+                found[f"{metric}/{untaught}{condition}{at}"] = np.stack([each[metric, suffix] for each in records])
+            same = run.recipe.view, run.recipe.net  # networks alike on the same clips have the same units
+            if same not in blind:
+                blind[same] = [(name, suffix, _scored(made, clips.masks)) for name, suffix, made
+                               in blind_maps(run, clips, layers_of(run, clips))]
+            for name, suffix, scored in blind[same]:
+                found |= {f"{metric}/{name}:{condition}{suffix}": v[None] for metric, v in scored.items()}
             say(f"{condition}: energy inside {100 * np.nanmean(found[f'energy_inside/{condition}']):.1f} %")
         if every and "dlkdd" in runs:
-            found |= _agreement(runs, maps, {name: clips for name, (_, clips) in seen.items()})
+            found |= _teachers(runs, maps, {name: clips for name, (_, clips) in seen.items()})
     return {name: v.astype(np.float16) for name, v in found.items()} | {"ids": clips.ids}

@@ -13,13 +13,16 @@ from kdlab.measure.attention import (
     Unexplainable,
     actor_masks,
     cascade,
+    centre,
     centred,
     correlation,
     fidelity,
+    fine_layer,
     frame_difference,
     grad_cam,
     scores,
     uniform,
+    units_of,
 )
 from kdlab.nets.compressed import TinyCompressed
 from kdlab.nets.i3d import I3D, Mixed, TinyC3D
@@ -152,10 +155,39 @@ def test_a_fine_map_has_no_advantage_on_a_coarse_ones_terms():
     net, x = alike(TinyR2Plus1D((4, 4, 8, 8))), torch.zeros(1, 3, 1, 36, 36)
     fine = np.zeros((1, 1, 36, 36), np.float32)
     fine[0, 0, 14:18, 24:28] = 1
-    coarse = attention.as_coarse(fine, net, x, "net.stages.3")
+    units = units_of(net, x, "net.stages.3")
+    coarse = units.pooled(fine)
     assert scores(fine, fine > 0)["energy_inside"] == 1 and scores(coarse, fine > 0)["energy_inside"] < 0.1
     assert np.unravel_index(coarse[0, 0].argmax(), (36, 36)) == (16, 27), "of 6.3, 16 and 26.4 the nearest"
-    assert attention.as_coarse(np.ones_like(fine), net, x, "net.stages.3") == pytest.approx(1)
+    assert units.shape == (1, 3, 3) and units.pooled(np.ones_like(fine)) == pytest.approx(1)
+
+
+def test_a_baseline_is_spread_as_a_map_is():
+    """A map of the layer is reached by spreading its units; pooled again it lies in the span of the same nine."""
+    net, x = alike(TinyR2Plus1D((4, 4, 8, 8))), torch.rand(1, 3, 4, 36, 36, generator=torch.Generator().manual_seed(0))
+    units = units_of(net, x, "net.stages.3")
+    span = units.spread(torch.eye(9).view(9, 1, 3, 3))[:, 0].flatten(1).T.numpy()
+    tops = x[0].numpy() * np.array([1, 0, 5])[:, None, None, None]
+    for some in (grad_cam(net, x, 0, "net.stages.3").maps, units.pooled(tops), units.drawn(2)):
+        frame = some[0, 0].ravel()
+        assert span @ np.linalg.lstsq(span, frame)[0] == pytest.approx(frame, abs=1e-5 * float(frame.max()))
+    one, other = units.drawn(2)
+    assert abs(one - other).max() > 0.1 and (units.drawn(2)[1] == other).all() and (units.drawn(2, 1)[1] != other).any()
+
+
+@pytest.mark.parametrize("spec, shape, expected", [(TinyR2Plus1D(), (4, 36, 36), "net.stages.1"),
+                                                   (TinyR2Plus1D(), (4, 112, 112), "net.stages.3"),
+                                                   (TinyCompressed(), (3, 52, 65), "net.stages.2")])
+def test_the_finer_layer_is_chosen_by_its_units_alone(spec, shape, expected):
+    stages = [f"net.stages.{k}" for k in (3, 2, 1, 0)]
+    net, x = build(spec, 3, 0), torch.rand(1, 3, *shape)
+    assert fine_layer(net, x, stages) == expected
+    assert min(units_of(net, x, expected).shape[1:]) >= 6
+
+
+def test_without_a_finer_layer_there_is_no_second_reading():
+    with pytest.raises(Unexplainable, match=r"6 × 6 units or more \(net.stages.3 2 × 2, net.stages.1 5 × 5\)"):
+        fine_layer(build(TinyR2Plus1D(), 3, 0), torch.rand(1, 3, 4, 20, 20), ["net.stages.3", "net.stages.1"])
 
 
 def test_frames_of_a_2d_network_have_their_own_maps():
@@ -255,6 +287,7 @@ def test_scores_do_not_depend_on_a_maps_scale(masks):
 
 def test_baselines():
     assert np.unravel_index(centred((2, 9, 11))[0].argmax(), (9, 11)) == (4, 5)
+    assert np.argwhere(centre((1, 9, 12))).tolist() == [[0, 4, 5], [0, 4, 6]]
     x = torch.zeros(1, 3, 4, 20, 20)
     x[0, :, 2, 5, 12] = 1
     moved = frame_difference(x)[0]
