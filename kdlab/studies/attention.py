@@ -25,7 +25,7 @@ from kdlab.papers.generative import recipes as generative_recipes
 from kdlab.papers.progressive import recipes as progressive_recipes
 from kdlab.papers.progressive.nets import ORDER
 from kdlab.studies.looks import looked
-from kdlab.study import Outcome, Part, Study, load_arrays
+from kdlab.study import FIRST, Outcome, Part, Study, fresh, load_arrays
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, AttentionSize, ExitSize, GenerativeSize, current
 
@@ -36,9 +36,7 @@ DATA = {"night": "dual light: dark clips", "night_context": "compressed video: p
 BASELINES = {"uniform": "uniform", "random": "random", "centred": "centred Gaussian", "centre": "the middle alone",
              "frame_difference": "what moves", "untrained": "untrained network"}
 #: Of the committed study: networks of study size, which the papers' own studies train anyway.
-STUDY = replace(current("study", AttentionSize), networks="study", seeds=ENOUGH_SEEDS, few_seeds=ENOUGH_SEEDS)
-#: The first seed of the committed study; lower ones were looked at while it was made.
-FIRST = 100
+STUDY = current("study", AttentionSize)
 #: Of GenKD; the teacher is that of the student in the same row, of its own seed.
 GENERATIVE = ("student_ce", "genkd", "teacher_fr")
 #: How the networks read in figures. That on enhanced clips has its student's seed, whose own teacher has another.
@@ -194,7 +192,7 @@ def _tidy(outcome: Outcome, looks: dict[str, np.ndarray]) -> Iterator[dict]:
 
 
 def _parts(size: AttentionSize, seeds: int) -> list[Part]:
-    return [Part(name, columns, on=data, rows=_rows)
+    return [Part(name, columns, on=fresh(data), rows=_rows)
             for name, (columns, data) in parts(size, seeds, FIRST).items()]
 
 

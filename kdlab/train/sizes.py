@@ -124,7 +124,7 @@ _SIZES = (
     FlatnessSize("study", (16, 6, 10), 120, 120, 120, 15, 250, 100, 4, 3),
     AttentionSize("smoke", "smoke", 2, 2, 2, 1),
     AttentionSize("demo", "demo", 12, 3, 2, 2),
-    AttentionSize("study", "demo", 40, 4, 2, 4),
+    AttentionSize("study", "study", 40, 10, 10, 4),
 )
 
 
