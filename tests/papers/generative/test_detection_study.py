@@ -167,7 +167,7 @@ def test_the_study_at_smoke_size(own_places, monkeypatch, reading):
     assert detection_study.study.compared() == [], "two seeds are no range"
     monkeypatch.setattr("kdlab.study.study.load_rows", lambda _: pd.concat([rows, rows.assign(seed=9)]))
     lines = detection_study.study.compared()
-    assert len(lines) == 3 and all(": your " in line and "lies in" in line for line in lines)
+    assert len(lines) == 4 and all(": your " in line and "lies in" in line for line in lines)
 
 
 # --- the committed evidence ------------------------------------------------------------------------------------
