@@ -28,9 +28,13 @@ SCOREBOARD = "10_scoreboard"
 
 def trainings(notebook: Path, parameters: Mapping[str, object]) -> tuple[Recipe, ...] | None:
     """The recipes that ``notebook`` obtains with the ``parameters`` it runs with, without those that they need;
-    ``None`` of a notebook that is not kdlab's. Raises what opening clips of your own raises."""
+    ``None`` of a notebook that is not kdlab's, or has other parameters by now. Raises what opening clips of your own
+    raises."""
     named = _NAMED.get(notebook.stem)
-    return None if named is None else tuple(dict.fromkeys(named(parameters)))
+    try:
+        return None if named is None else tuple(dict.fromkeys(named(parameters)))
+    except KeyError:  # a parameter that kdlab's own notebook of this name has
+        return None
 
 
 def _clips(parameters: Mapping) -> UserClips | None:

@@ -81,3 +81,9 @@ def test_a_notebook_asks_for_what_is_said_of_it_and_for_nothing_else(path, monke
         assert len(asked) >= before
     assert {recipe.name for recipe in in_order(asked)} == {recipe.name for recipe in in_order(named)}
     assert not [name for name in os.listdir(tmp_path) if (tmp_path / name / "run.json").exists()], "nothing is trained"
+
+
+def test_of_a_notebook_with_other_parameters_nothing_is_known():
+    scoreboard = next(path for path in NOTEBOOKS if path.stem == "10_scoreboard")
+    assert trainings(scoreboard, {"profile": "smoke", "data": ""}) == ()
+    assert trainings(scoreboard, {"profile": "smoke"}) is None
