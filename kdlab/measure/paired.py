@@ -58,7 +58,7 @@ class Spread:
         """Half of the interval of a mean over so many ``seeds`` and ``units``.
 
         A t-interval over the seeds, whose means vary by their own part and the rest, with that of the units' part
-        added. It covers 94 to 97 % in all that `benchmarks/coverage.py` draws, from two seeds on.
+        added. It covers 94 to 98 % in all that `benchmarks/coverage.py` draws, from two seeds on.
         """
         if seeds == units == 1:
             return np.inf
