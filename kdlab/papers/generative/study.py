@@ -19,6 +19,7 @@ from kdlab.night import ACTIONS
 from kdlab.night.streams import NightStream
 from kdlab.papers.generative import recipes
 from kdlab.papers.generative.alignment import ATTENTIVE, alignment_rows
+from kdlab.papers.generative.generation import generates, generation_rows
 from kdlab.papers.generative.nets import read_cvae
 from kdlab.papers.generative.recipes import DEMO, STUDY, conditions, night
 from kdlab.study import (
@@ -37,6 +38,7 @@ from kdlab.study import (
     in_folds,
     real_folds,
 )
+from kdlab.study.entropies import entropy_rows
 from kdlab.train.loop import Progress
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run, batches, find
@@ -57,6 +59,10 @@ SETS = {
     "night_bright_once": recipes.ONCE,
     "weizmann": recipes.REAL,
 }
+#: Of the gate alone, which is in no claim.
+GATE_SEEDS = 3
+#: Whose CVAEs are asked whether they generate: of the claims' gates.
+GENERATIVE = ("teacher_fr", "student_fr", "genkd")
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 3
 
@@ -79,8 +85,20 @@ def g2(scores: Scores) -> dict[str, Effect]:
 
 
 def gate(rows: pd.DataFrame) -> tuple[bool, str]:
-    """Of G1 to G3: is the CE student not surely too short of training for a fair comparison?"""
-    return convergence(rows, "night_bright", "student_ce", "student_2x")[2] in CONVERGED, convergence_line(rows)
+    """Of G2 and G3: is the CE student not surely too short of training for a fair comparison, and do the CVAEs of
+    teacher and student generate?"""
+    return _gate(rows, ("teacher_fr", "genkd"))
+
+
+def gate_alone(rows: pd.DataFrame) -> tuple[bool, str]:
+    """Of G1: as :func:`gate`, of the CVAE of the student that learns alone."""
+    return _gate(rows, ("student_fr",))
+
+
+def _gate(rows: pd.DataFrame, conditions: Sequence[str]) -> tuple[bool, str]:
+    converged = convergence(rows, "night_bright", "student_ce", "student_2x")[2] in CONVERGED
+    generative, words = generates(rows, "night_bright_fresh", conditions)
+    return converged and generative, f"{convergence_line(rows)}; {words}"
 
 
 def _plan(data: str) -> Plan:
@@ -91,7 +109,7 @@ def _plan(data: str) -> Plan:
 CLAIMS = (
     Claim("G1", "the feature-representation phase improves a network by itself", "student_fr", "student_ce",
           {"student_2x": "equal passes"}, "student: FR − CE; control CE with equal passes",
-          plan=_plan("night_bright"), gate=gate),
+          plan=_plan("night_bright"), gate=gate_alone),
     Claim("G2", "GenKD beats CE and the usual KD methods", "genkd", COMPETITORS, {"untrained": "an untrained teacher"},
           "GenKD − each; control untrained teacher", plan=_plan("night_bright"), gate=gate),
     Claim("G3", "generative and attention distillation each add", "genkd", ("generative", "attention"),
@@ -103,6 +121,19 @@ CLAIMS = (
 def ledger(scores: Scores, ablations: Scores | None = None) -> pd.DataFrame:
     """Rows G1 and G2 of docs/ledger.md for one set, and G3 from its ``ablations``."""
     return pd.concat([study.verdicts(its) for its in (scores, ablations) if its], ignore_index=True)
+
+
+def beside_effects(rows: pd.DataFrame, scores: Scores, data: str = "night_bright") -> pd.DataFrame:
+    """What each condition with a teacher gains over CE, GenKD over it, and the mean entropy in nats of what its teacher
+    says of the clips that it learnt from (the label alone: 0; nothing: ln K), by the ``rows`` of the study on ``data``:
+    a teacher that says nothing beyond the label cannot teach more than labels do."""
+    rows = rows[(rows.data == data) & (rows.metric == "target_entropy")]
+    nats = rows.value.astype(float).groupby(rows.condition).mean()
+    names = [name for name in scores.predicted if name in nats]
+    minus = lambda a, b: str(scores.effect(a, b)) if a != b else ""  # noqa: E731
+    return pd.DataFrame({"condition": names, "− CE": [minus(name, "student_ce") for name in names],
+                         "GenKD − it": [minus("genkd", name) for name in names],
+                         "nats": [round(nats[name], 3) for name in names]})
 
 
 def convergence_line(table: pd.DataFrame, data: str = "night_bright") -> str:
@@ -123,10 +154,12 @@ def _parts(size: GenerativeSize, seeds: int) -> list[Part]:
         made = columns(size, 1 if name == "night_bright_once" else seeds, night(size), names, FIRST)
         parts.append(Part(name, made, on=test_clips(size), rows=_rows))
         if (again := f"{name}_fresh") in confirmed:
-            parts.append(Part(again, made, on=fresh(test_clips(size)), rows=Outcome.test_rows))
+            parts.append(Part(again, made, on=fresh(test_clips(size)), rows=_fresh_rows))
     parts.append(Part("cost", rows=_cost_rows))
-    attentive = columns(size, seeds, night(size), ATTENTIVE, FIRST)
-    parts.append(Part("night_untrimmed", attentive, file="", rows=alignment_rows))
+    for name, names in ATTENTIVE.items():
+        few = seeds if name == "night_untrimmed" else min(seeds, GATE_SEEDS)
+        attentive = columns(size, few, night(size), names, FIRST)
+        parts.append(Part(name, attentive, file="", rows=alignment_rows))
     return [*parts, _demo(beside(size), seeds if size.name == "smoke" else DEMO_SEEDS)]
 
 
@@ -161,9 +194,16 @@ def shares(run: Run) -> dict[str, float]:
     return {name: norm / norms["ce"] for name, norm in norms.items() if name != "ce"}
 
 
+def _fresh_rows(outcome: Outcome) -> list[dict]:
+    """Rows about the test clips alone: of the networks, and of ``night_bright`` how much their CVAEs explain."""
+    told = outcome.runs.keys() if outcome.part.data == "night_bright_fresh" else ()
+    return outcome.test_rows() + generation_rows(outcome, [name for name in GENERATIVE if name in told])
+
+
 def _rows(outcome: Outcome) -> list[dict]:
-    """Rows of the networks; of ``night_bright`` also :func:`shares` at the end of training."""
-    table = outcome.rows()
+    """Rows of the networks, and of what teachers say of their students' training clips, but for untrained ones; of
+    ``night_bright`` also :func:`shares` at the end of training."""
+    table = outcome.rows() + entropy_rows(outcome, [name for name in outcome.runs if name != "untrained"])
     for run in outcome.runs["genkd"] if outcome.part.data == "night_bright" else ():
         about = dict(condition="genkd", seed=run.recipe.seed, recipe=run.folder.name, unit="1")
         for term, share in shares(run).items():
