@@ -65,7 +65,7 @@ def _rebuilt(cvae, features, attention, noise):
 
 
 def _generated(cvae, features, attention, noise):
-    return cvae.decode(cvae.sample(attention, torch.zeros_like(attention), noise), attention)
+    return cvae(None, attention, noise)[0]
 
 
 def _shares(blind: np.ndarray, errors: np.ndarray) -> np.ndarray:

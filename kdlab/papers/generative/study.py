@@ -39,6 +39,7 @@ from kdlab.study import (
     real_folds,
 )
 from kdlab.study.entropies import entropy_rows
+from kdlab.study.inheritance import inheritance
 from kdlab.train.loop import Progress
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run, batches, find
@@ -134,6 +135,17 @@ def beside_effects(rows: pd.DataFrame, scores: Scores, data: str = "night_bright
     return pd.DataFrame({"condition": names, "− CE": [minus(name, "student_ce") for name in names],
                          "GenKD − it": [minus("genkd", name) for name in names],
                          "nats": [round(nats[name], 3) for name in names]})
+
+
+#: A student, and the teacher whose errors it may give.
+INHERITING = (("genkd", "teacher_fr"), ("untrained", "teacher_fr"), ("student_fr", "teacher_fr"),
+              ("student_ce", "teacher_fr"), *((name, "teacher_ce") for name in COMPETITORS))
+
+
+def inherited_errors(scores: Scores) -> pd.DataFrame:
+    """Whose errors students give, by :func:`kdlab.study.inheritance.inheritance`: teachers stand in ``scores`` in the
+    rows of their students. Who has had no teacher, or one of random weights, is the control."""
+    return inheritance(scores, [pair for pair in INHERITING if {*pair} <= scores.predicted.keys()])
 
 
 def convergence_line(table: pd.DataFrame, data: str = "night_bright") -> str:
