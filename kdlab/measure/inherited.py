@@ -8,7 +8,7 @@ clips in the same way.
 import numpy as np
 
 from kdlab.measure.bootstrap import counts
-from kdlab.measure.paired import Effect, Spread
+from kdlab.measure.paired import Effect
 from kdlab.system.values import alike
 
 
@@ -65,7 +65,5 @@ def inherited(student: np.ndarray, teacher: np.ndarray, labels: np.ndarray, unit
         gaps = with_own - with_other
         if not np.isfinite(gaps).all():
             raise ValueError(f"{title}: a teacher makes no error in some sample of {count} test units; take more clips")
-        spread = Spread.of_samples(gaps[:, 0], gaps[:, 1:], count)
-        gain = Effect.of(float(gaps[:, 0].mean()), spread, len(student), count)
-        found[title] = float(with_own[:, 0].mean()), float(with_other[:, 0].mean()), gain
+        found[title] = float(with_own[:, 0].mean()), float(with_other[:, 0].mean()), Effect.of_samples(gaps, count)
     return found
