@@ -32,7 +32,7 @@ class Taught:
 
 
 def run(recipe) -> SimpleNamespace:
-    return SimpleNamespace(recipe=recipe, folder=SimpleNamespace(name="student-s0"))
+    return SimpleNamespace(recipe=recipe, folder=SimpleNamespace(name="student-s0"), provenance={"classes": ["a", "b"]})
 
 
 def test_the_teacher_is_asked_about_its_students_training_clips_at_the_methods_temperature(monkeypatch):
