@@ -137,7 +137,7 @@ class CVAEs(nn.ModuleList):
     """A :class:`CVAE` for each tap. Features (None: generated), attention and noise (None: drawn) tap by tap → what
     each CVAE gives."""
 
-    def forward(self, features: list[torch.Tensor | None], attention: list[torch.Tensor], noise: list[torch.Tensor | None]):
+    def forward(self, features: list, attention: list[torch.Tensor], noise: list):
         return [cvae(*its) for cvae, *its in zip(self, features, attention, noise, strict=True)]
 
 

@@ -124,25 +124,31 @@ def ledger(scores: Scores, ablations: Scores | None = None) -> pd.DataFrame:
     return pd.concat([study.verdicts(its) for its in (scores, ablations) if its], ignore_index=True)
 
 
-def beside_effects(rows: pd.DataFrame, scores: Scores, data: str = "night_bright") -> pd.DataFrame:
-    """What each condition with a teacher gains over CE, GenKD over it, and the mean entropy in nats of what its teacher
-    says of the clips that it learnt from (the label alone: 0; nothing: ln K), by the ``rows`` of the study on ``data``:
-    a teacher that says nothing beyond the label cannot teach more than labels do."""
-    rows = rows[(rows.data == data) & (rows.metric == "target_entropy")]
-    nats = rows.value.astype(float).groupby(rows.condition).mean()
-    names = [name for name in scores.predicted if name in nats]
-    minus = lambda a, b: str(scores.effect(a, b)) if a != b else ""  # noqa: E731
-    return pd.DataFrame({"condition": names, "− CE": [minus(name, "student_ce") for name in names],
-                         "GenKD − it": [minus("genkd", name) for name in names],
-                         "nats": [round(nats[name], 3) for name in names]})
-
-
 #: A student, and the teacher whose errors it may give.
 INHERITING = (("genkd", "teacher_fr"), ("untrained", "teacher_fr"), ("student_fr", "teacher_fr"),
               ("student_ce", "teacher_fr"), *((name, "teacher_ce") for name in COMPETITORS))
 
 
-def inherited_errors(scores: Scores) -> pd.DataFrame:
+def beside_effects(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+    """Whether there was something to learn: of each condition with a teacher its ``effect`` over CE, an ``Effect`` in
+    points; the mean ``entropy`` in nats of what its teacher says of the clips that it learnt from (the label alone: 0),
+    by the ``rows`` of the study; and ``gap``, by how much that teacher beats CE, where the teacher is in ``scores``.
+
+    ``scores`` are those of any data set of the study; entropies are of its very runs.
+    """
+    nats = rows[rows.metric == "target_entropy"].set_index("recipe").value.astype(float)
+    taught, found = dict(INHERITING), []
+    for condition in scores.predicted:
+        its = nats[nats.index.isin({name for joined in scores.recipes[condition] for name in joined.split("+")})]
+        if its.empty:
+            continue
+        teacher = taught.get(condition, "teacher_fr")
+        gap = scores.effect(teacher, "student_ce") if teacher in scores.predicted else None
+        found.append((condition, scores.effect(condition, "student_ce"), its.mean(), gap))
+    return pd.DataFrame(found, columns=["condition", "effect", "entropy", "gap"])
+
+
+def inherited_table(scores: Scores) -> pd.DataFrame:
     """Whose errors students give, by :func:`kdlab.study.inheritance.inheritance`: teachers stand in ``scores`` in the
     rows of their students. Who has had no teacher, or one of random weights, is the control."""
     return inheritance(scores, [pair for pair in INHERITING if {*pair} <= scores.predicted.keys()])
