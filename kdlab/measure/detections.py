@@ -14,7 +14,7 @@ import pandas as pd
 from kdlab.clips.windows import VideoWindow, windows
 from kdlab.measure.bootstrap import counts
 from kdlab.measure.detection import AVERAGES, Evaluation, annotated, decode, evaluate
-from kdlab.measure.paired import Effect, Spread
+from kdlab.measure.paired import Effect
 from kdlab.measure.transfer import logits_on
 from kdlab.system.values import whole
 from kdlab.train.runs import Run
@@ -69,5 +69,4 @@ def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, repl
 
 def effect_of(a: np.ndarray, b: np.ndarray, videos: int) -> Effect:
     """Effect of ``a`` − ``b``, both :func:`resampled`."""
-    gaps = a - b
-    return Effect.of(float(gaps[:, 0].mean()), Spread.of_samples(gaps[:, 0], gaps[:, 1:], videos), len(a), videos)
+    return Effect.of_samples(a - b, videos)

@@ -8,7 +8,7 @@ clips in the same way.
 import numpy as np
 
 from kdlab.measure.bootstrap import counts
-from kdlab.measure.paired import Effect, Spread
+from kdlab.measure.paired import Effect
 from kdlab.system.values import alike
 
 
@@ -38,17 +38,27 @@ def consistency(summed: np.ndarray) -> np.ndarray:
         return 100 * (same / count - chance) / (1 - chance)
 
 
+def agreement(summed: np.ndarray) -> np.ndarray:
+    """P(the same answer | both wrong) in percent: agreement in which no accuracy has a part. Of K classes that are
+    taken for each other alike, strangers have 100 / (K − 1); NaN where the two never err on the same clip."""
+    _, alike_wrong, student, teacher, same, count = summed
+    with np.errstate(invalid="ignore"):
+        return 100 * alike_wrong / ((count - student - teacher + same) / 2)
+
+
 #: What is told, by its title.
-MEASURES = {"teacher's wrong answers given": share_inherited, "error consistency": consistency}
+MEASURES = {"teacher's wrong answers given": share_inherited, "error consistency": consistency,
+            "the same answer where both err": agreement}
 
 
 def inherited(student: np.ndarray, teacher: np.ndarray, labels: np.ndarray, units: np.ndarray | None = None,
-              replicates: int = 2000) -> dict[str, tuple[float, float, Effect]]:
-    """By the title of each of :data:`MEASURES`: with the ``teacher`` of the same seed, with that of the next one, and
-    the difference, in points, with its interval over seeds and ``units`` (of clips; default: each alone).
+              replicates: int = 2000, other: np.ndarray | None = None) -> dict[str, tuple[float, float, Effect]]:
+    """By the title of each of :data:`MEASURES`: with the ``teacher``, with an ``other`` one that never taught this
+    student (default: that of the next row), and the difference, in points, with its interval over seeds and ``units``
+    (of clips; default: each alone).
 
-    ``(S, N)`` class indices; row s of ``teacher`` taught row s of ``student``. Raises ``ValueError`` for a single seed:
-    there is no other teacher.
+    ``(S, N)`` class indices; row s of ``teacher`` taught row s of ``student``. Raises ``ValueError`` for a single seed,
+    of which there is no other teacher, and where networks err so seldom that nothing can be told.
     """
     student, teacher = np.asarray(student), np.asarray(teacher)
     if len(student) < 2:
@@ -56,16 +66,14 @@ def inherited(student: np.ndarray, teacher: np.ndarray, labels: np.ndarray, unit
     _, unit_of = np.unique(np.arange(student.shape[1]) if units is None else units, return_inverse=True)
     count = int(unit_of.max()) + 1
     weights = np.vstack([np.ones(count), counts(count, replicates)])  # the first row is the sample itself
-    own, other = (sums(student, its, labels) for its in (teacher, np.roll(teacher, 1, 0)))
-    drawn = [np.stack([[np.bincount(unit_of, row, count) @ weights.T for row in each] for each in its])
-             for its in (own, other)]  # each (6, S, 1 + R)
+    teachers = teacher, np.roll(teacher, -1, 0) if other is None else np.asarray(other)
+    drawn = [np.stack([[np.bincount(unit_of, row, count) for row in each] for each in sums(student, its, labels)])
+             @ weights.T for its in teachers]  # each (6, S, 1 + R)
     found = {}
     for title, measure in MEASURES.items():
         with_own, with_other = (measure(its) for its in drawn)
         gaps = with_own - with_other
         if not np.isfinite(gaps).all():
-            raise ValueError(f"{title}: a teacher makes no error in some sample of {count} test units; take more clips")
-        spread = Spread.of_samples(gaps[:, 0], gaps[:, 1:], count)
-        gain = Effect.of(float(gaps[:, 0].mean()), spread, len(student), count)
-        found[title] = float(with_own[:, 0].mean()), float(with_other[:, 0].mean()), gain
+            raise ValueError(f"{title}: in some sample of {count} test units a network makes no error; take more clips")
+        found[title] = float(with_own[:, 0].mean()), float(with_other[:, 0].mean()), Effect.of_samples(gaps, count)
     return found

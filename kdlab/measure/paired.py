@@ -110,6 +110,13 @@ class Effect:
         left = replace(spread, seed=0.0, rest=0.0).half_width(seeds, units, LEVEL)
         return cls(mean, *intervals, seeds, units, *needed(spread, mean, seeds, units), left, spread)
 
+    @classmethod
+    def of_samples(cls, gaps: np.ndarray, units: int) -> Self:
+        """Of a difference that is no mean over units: of each seed ``(S, 1 + R)`` in points, first on all ``units``,
+        then on R samples of them, the same for all seeds (see :meth:`Spread.of_samples`)."""
+        each = gaps[:, 0]
+        return cls.of(float(each.mean()), Spread.of_samples(each, gaps[:, 1:], units), len(gaps), units)
+
     @property
     def half_width(self) -> float:
         """Of the plain interval, in points."""

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from kdlab.clips.views import Batch, View
+from kdlab.layers import at_random
 from kdlab.measure.bootstrap import interval
 from kdlab.night import Night
 from kdlab.train.loop import predict
@@ -28,15 +29,17 @@ PROBES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def logits_on(run: Run, data: Night | UserClips | None = None, view: View | None = None, statistics: bool = False,
-              reorder: Callable | None = None, split: str = "test") -> np.ndarray:
+              reorder: Callable | None = None, split: str = "test", trained: bool = True) -> np.ndarray:
     """What a trained network says of the clips of ``split``: logits ``(N, K)`` of its own classes.
 
     By default of its own clips under its own view; of other ``data``, under another ``view``, with batch-norm
-    ``statistics`` re-estimated on those very clips, or with frames in another order (:data:`PROBES`).
+    ``statistics`` re-estimated on those very clips, or with frames in another order (:data:`PROBES`). Not ``trained``
+    is what the network says with random weights in their place, decided by the seed (``layers.at_random``).
     """
     recipe = replace(run.recipe, data=data or run.recipe.data, view=view or run.recipe.view)
     test = batches(recipe, split, {"student": recipe.view})
-    net = re_estimated(run.net(), test.evaluation(), "student") if statistics else run.net()
+    net = run.net() if trained else at_random(run.net(), recipe.seed)
+    net = re_estimated(net, test.evaluation(), "student") if statistics else net
     return predict(net, test.evaluation(reorder=reorder), "student")[0].numpy()
 
 
@@ -47,7 +50,7 @@ def narrowed(logits: np.ndarray, classes: Sequence[str], wanted: Sequence[str]) 
     """
     if unknown := [name for name in wanted if name not in classes]:
         raise ValueError(f"the network does not know {', '.join(unknown)}; it was trained on {', '.join(classes)}")
-    return logits[:, [list(classes).index(name) for name in wanted]]
+    return logits[..., [list(classes).index(name) for name in wanted]]
 
 
 def mean_recall(correct: np.ndarray, labels: np.ndarray, replicates: int = 5000) -> tuple[float, float, float]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from IPython import get_ipython
 from matplotlib.figure import Figure
+from matplotlib.markers import CARETLEFT, CARETRIGHT
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from scipy.special import softmax
 
@@ -93,14 +94,35 @@ def interval(ax: plt.Axes, y: float, mean: float, low: float, high: float, mark:
 
 def forest(ax: plt.Axes, found: Mapping[str, Effect], near: float = 2, above: bool = False, **labels) -> None:
     """Rows of paired differences: thick bar 95 %, thin bar the ledger's strict level, grey band ± ``near`` points; what
-    each is stands beside it, or ``above`` it."""
+    each is stands beside it, or ``above`` it. A bar that runs out of the axis ends there in an arrow head."""
+    left, right = _limits(found.values(), near)
+    ax.set_xlim(left, right)
     ax.axvspan(-near, near, color="grey", alpha=0.15, linewidth=0)
     ax.axvline(0, color="black", linewidth=0.8)
     for y, e in enumerate(found.values()):
-        ax.plot([e.strict_low, e.strict_high], [y, y], color="C0", linewidth=1)
-        interval(ax, y, e.mean, e.low, e.high)
+        ax.plot(np.clip([e.strict_low, e.strict_high], left, right), [y, y], color="C0", linewidth=1)
+        interval(ax, y, e.mean, *np.clip([e.low, e.high], left, right))
+        for runs_out, end, head in ((e.strict_low < left, left, CARETLEFT), (e.strict_high > right, right, CARETRIGHT)):
+            if runs_out:
+                ax.plot(end, y, marker=head, color="C0", markersize=5, clip_on=False)
         note(ax, str(e), (e.mean, y), size=7) if above else beside(ax, y, str(e))
     rows(ax, found, 0.8 if above else 0.5, **labels)
+
+
+def _limits(found: Iterable[Effect], near: float) -> tuple[float, float]:
+    """Of an axis that shows 0, the band ± ``near`` and the intervals: the strict ones, unless they are so long (of two
+    or three seeds ten times the plain ones) that beside them nobody would see the plain ones, which then decide."""
+    found = list(found)
+    plain, strict = (_room([*ends, *(e.mean for e in found), -near, near]) for ends in (
+        [end for e in found for end in (e.low, e.high)], [end for e in found for end in (e.strict_low, e.strict_high)]))
+    return strict if strict[1] - strict[0] <= 2 * (plain[1] - plain[0]) else plain
+
+
+def _room(values: list[float]) -> tuple[float, float]:
+    """From the least to the largest finite one of ``values``, and a little more."""
+    finite = [value for value in values if np.isfinite(value)]
+    margin = 0.05 * (max(finite) - min(finite)) or 1.0
+    return min(finite) - margin, max(finite) + margin
 
 
 def numbers(ax: plt.Axes, table: pd.DataFrame, words: np.ndarray, size: float = 7, **how) -> None:

@@ -10,14 +10,15 @@ import torch
 from torch.nn import functional as F
 
 from kdlab.distill.losses import entropy
-from kdlab.measure.transfer import logits_on
+from kdlab.measure.transfer import logits_on, narrowed
 from kdlab.train.runs import Run, find
 
 
 def target_entropy(run: Run) -> float:
     """Mean entropy in nats of the soft targets that taught ``run``: its teacher's, softened by the method's temperature
-    (1 where it has none), on the centre windows of the student's training clips. Raises ``ValueError`` for a run
-    without a teacher, and ``FileNotFoundError`` where the teacher's run is not there."""
+    (1 where it has none), among the student's classes, on the centre windows of its training clips. Of targets that are
+    shuffled between clips, or that smooth labels as much, the mean is the same. Raises ``ValueError`` for a run without
+    a teacher, and ``FileNotFoundError`` where the teacher's run is not there."""
     recipe = run.recipe
     if recipe.teacher is None:
         raise ValueError(f"{run.folder.name} had no teacher")
@@ -25,8 +26,9 @@ def target_entropy(run: Run) -> float:
     if teacher is None:
         name = recipe.teacher.name
         raise FileNotFoundError(f"{name}, the teacher of {run.folder.name}, is not here: obtain it first")
-    logits = torch.as_tensor(logits_on(teacher, recipe.data, split="train")).double()
-    return mean_entropy(logits, getattr(recipe.method, "temperature", 1.0))
+    classes, wanted = (its.provenance["classes"] for its in (teacher, run))
+    logits = narrowed(logits_on(teacher, recipe.data, split="train"), classes, wanted)
+    return mean_entropy(torch.as_tensor(logits).double(), getattr(recipe.method, "temperature", 1.0))
 
 
 def mean_entropy(logits: torch.Tensor, temperature: float = 1.0) -> float:
@@ -47,3 +49,10 @@ def entropy_rows(outcome, conditions: Sequence[str] = ()) -> list[dict]:
             about = dict(condition=condition, seed=run.recipe.seed, recipe=run.folder.name)
             table += outcome.numbers(("target_entropy", known[key], "nats"), **about)
     return table
+
+
+def taught_rows(outcome) -> list[dict]:
+    """``Outcome.rows``, then :func:`entropy_rows` of the conditions whose method softens its teacher's answers: what
+    learns from features alone, such as FitNets, has no soft targets."""
+    soft = [c for c, column in outcome.runs.items() if hasattr(column[0].recipe.method, "temperature")]
+    return outcome.rows() + (entropy_rows(outcome, soft) if soft else [])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from kdlab.measure.inherited import MEASURES, consistency, inherited, share_inherited, sums
+from kdlab.measure.inherited import MEASURES, agreement, consistency, inherited, share_inherited, sums
 
-WRONG, CONSISTENT = MEASURES
+WRONG, CONSISTENT, ALIKE = MEASURES
 
 
 def made_up(copied: float, seeds=5, clips=600, classes=8):
@@ -29,6 +29,7 @@ def test_by_hand():
     assert share_inherited(summed)[0] == pytest.approx(100 / 3)  # of 1, 0 and 0 it gives the first
     chance = (3 * 3 + 3 * 3) / 36  # each is right three times; alike they are four times
     assert consistency(summed)[0] == pytest.approx(100 * (4 / 6 - chance) / (1 - chance))
+    assert agreement(summed)[0] == pytest.approx(50)  # both err on the second and the fourth, there as 1 and as 0 or 2
 
 
 def test_who_copies_errors_is_found_and_who_does_not_is_not():
@@ -39,6 +40,8 @@ def test_who_copies_errors_is_found_and_who_does_not_is_not():
         assert (gain.low > 0) == (copied > 0)
         _, _, consistent = inherited(*made_up(copied))[CONSISTENT]
         assert (consistent.low > 0) == (copied > 0)
+        _, strangers, alike = inherited(*made_up(copied))[ALIKE]
+        assert strangers == pytest.approx(100 / 7, abs=4) and (alike.low > 0) == (copied > 0)
 
 
 def test_hard_clips_are_no_inheritance():
@@ -49,6 +52,15 @@ def test_hard_clips_are_no_inheritance():
     teacher, student = (np.where(rng.random((5, 600)) < 0.05, 0, answers) for _ in range(2))
     own, other, gain = inherited(student, teacher, labels)[WRONG]
     assert own > 80 and other > 80 and gain.low < 0 < gain.high
+
+
+def test_the_other_teacher_is_that_of_the_next_row_or_the_one_given():
+    student, teacher, labels = made_up(0.3)
+    usual, other = inherited(student, teacher, labels), np.roll(teacher, -1, 0)
+    assert inherited(student, teacher, labels, other=other) == usual
+    swapped = inherited(student, other, labels, other=teacher)
+    assert all(swapped[title][:2] == usual[title][1::-1] for title in MEASURES)
+    assert swapped[WRONG][2].mean == pytest.approx(-usual[WRONG][2].mean)
 
 
 def test_copies_of_a_clip_are_one_unit():

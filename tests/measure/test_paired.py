@@ -200,3 +200,11 @@ def test_an_effect_knows_the_spread_that_its_intervals_are_made_of():
     rng = np.random.default_rng(0)
     found = effect(rng.random((6, 40)), rng.random((6, 40)))
     assert found.half_width == pytest.approx(found.spread.half_width(6, 40, 0.95))
+
+
+def test_an_effect_of_samples_is_that_of_the_mean_it_samples():
+    a, b = draw(11, seeds=6, clips=300, gain=0.1, seed_sd=0.05)
+    gaps, weights = 100 * (a - b), np.vstack([np.ones(300), counts(300, 8000)])
+    found, exact = Effect.of_samples(gaps @ weights.T / 300, 300), effect(a, b)
+    assert found.mean == pytest.approx(exact.mean) and (found.seeds, found.units) == (6, 300)
+    assert (found.low, found.strict_high) == pytest.approx((exact.low, exact.strict_high), rel=0.03)

@@ -1,9 +1,13 @@
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from kdlab.clips.views import Batch
-from kdlab.measure.transfer import PROBES, mean_recall, narrowed, re_estimated
+from kdlab.measure import transfer
+from kdlab.measure.transfer import PROBES, logits_on, mean_recall, narrowed, re_estimated
 from kdlab.nets.video import TinyR2Plus1D, build
 
 
@@ -46,3 +50,24 @@ def test_statistics_move_and_weights_do_not():
     moved = {k for k, v in net.state_dict().items() if not torch.equal(v, other.state_dict()[k])}
     assert moved and all(k.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked") for k in moved)
     assert not other.training
+
+
+def test_what_has_not_learnt_says_something_else_and_always_the_same(monkeypatch):
+    net, seen = build(TinyR2Plus1D((4, 8)), 3, seed=0).eval(), torch.randn(4, 3, 8, 16, 16)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+
+    @dataclasses.dataclass(frozen=True)
+    class Recipe:
+        seed: int = 5
+        data: str = "clips"
+        view: str = "raw"
+
+    clips = SimpleNamespace(evaluation=lambda reorder=None: [Batch({"student": seen}, torch.zeros(4), ("",) * 4)])
+    monkeypatch.setattr(transfer, "batches", lambda *_: clips)
+    run = SimpleNamespace(recipe=Recipe(), net=lambda: net)
+    trained, first, again = logits_on(run), logits_on(run, trained=False), logits_on(run, trained=False)
+    assert np.array_equal(first, again) and not np.allclose(first, trained)
+    assert np.allclose(trained, net(seen).detach(), atol=1e-5)
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items()), "the trained network stays as it is"
+    other = SimpleNamespace(recipe=Recipe(seed=6), net=lambda: net)
+    assert not np.allclose(first, logits_on(other, trained=False))

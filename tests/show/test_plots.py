@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
+from matplotlib.markers import CARETLEFT, CARETRIGHT
 
-from kdlab.measure.paired import effect
+from kdlab.measure.paired import Effect, effect
 from kdlab.show import plots
 from kdlab.study import Scores
 from tests.conftest import public, words
@@ -89,6 +90,44 @@ def test_the_axis_of_accuracies_shows_the_seeds_and_only_notes_what_is_far():
     assert fig.axes[0].get_xlim()[0] > 80 and "; chance 33.3 %" in words(fig)
     dotted = [line.get_xdata()[0] for line in fig.axes[0].lines if line.get_linestyle() == ":"]
     assert dotted == [95.0] and "; majority" not in words(fig)
+
+
+def bar(mean, plain, strict):
+    return Effect(mean, mean - plain, mean + plain, mean - strict, mean + strict, 3, 100, np.inf, np.inf)
+
+
+def heads(ax) -> set[tuple[float, int]]:
+    """Where arrow heads are: (end of the axis, row)."""
+    left, right = ax.get_xlim()
+    found = {(float(line.get_xdata()[0]), int(line.get_ydata()[0])) for line in ax.lines
+             if line.get_marker() in (CARETLEFT, CARETRIGHT)}
+    assert {x for x, _ in found} <= {left, right}
+    return found
+
+
+def test_of_few_seeds_the_axis_shows_the_plain_intervals_and_thin_bars_run_out_of_it():
+    (ax,) = plots.effects({"long": bar(3, 4, 60), "left": bar(-5, 2, 8), "short": bar(1, 2, 3)}).axes
+    left, right = ax.get_xlim()
+    assert -8.5 < left < -7 and 7 < right < 8.5
+    assert heads(ax) == {(left, 0), (right, 0), (left, 1)}
+    assert all(left <= x <= right for line in ax.lines[1:] for x in line.get_xdata()), "nothing lies beyond the axis"
+    thick = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 4]
+    assert np.allclose(thick, [[-1, 7], [-7, -3], [-1, 3]])
+
+
+def test_of_many_seeds_it_shows_the_strict_ones_too_and_always_zero_and_the_band():
+    (ax,) = plots.effects({"a": bar(5, 1, 1.8), "b": bar(7, 1.5, 2.5)}).axes
+    left, right = ax.get_xlim()
+    assert -3 < left < -2 and 9.5 < right < 10.5 and not heads(ax)
+    left, right = plots.effects({"a": bar(5, 1, 1.8)}, near=0).axes[0].get_xlim()
+    assert -1 < left < 0 and 6.8 < right < 7.5
+
+
+def test_an_interval_without_end_goes_to_the_ends_of_the_axis():
+    fig = plots.effects({"one network, one clip": bar(3, np.inf, np.inf), "more": bar(1, 2, 3)})
+    fig.canvas.draw()
+    left, right = fig.axes[0].get_xlim()
+    assert -3 < left < right < 4.5 and heads(fig.axes[0]) == {(left, 0), (right, 0)}
 
 
 def test_a_clip_without_its_actor_has_no_outline():

@@ -10,7 +10,7 @@ import torch
 
 from kdlab.distill.method import KD
 from kdlab.study import entropies
-from kdlab.study.entropies import entropy_rows, mean_entropy, target_entropy
+from kdlab.study.entropies import entropy_rows, mean_entropy, target_entropy, taught_rows
 
 
 def test_the_entropy_of_logits_by_hand():
@@ -32,7 +32,34 @@ class Taught:
 
 
 def run(recipe) -> SimpleNamespace:
-    return SimpleNamespace(recipe=recipe, folder=SimpleNamespace(name="student-s0"))
+    return SimpleNamespace(recipe=recipe, folder=SimpleNamespace(name="student-s0"), provenance={"classes": ["a", "b"]})
+
+
+def teacher(name, classes=("a", "b")) -> SimpleNamespace:
+    return SimpleNamespace(name=name, provenance={"classes": list(classes)})
+
+
+def test_of_a_teacher_of_more_classes_those_of_its_student_count(monkeypatch):
+    monkeypatch.setattr(entropies, "find", lambda recipe, pretrained: teacher(recipe, ("other", "b", "a")))
+    monkeypatch.setattr(entropies, "logits_on", lambda *_, **__: np.array([[90, 0, 4 * math.log(3.0)]]))
+    assert target_entropy(run(Taught("t"))) == pytest.approx(0.5623, abs=1e-4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """A method without soft targets."""
+
+
+def test_rows_of_a_study_have_entropies_where_targets_are_soft(monkeypatch):
+    monkeypatch.setattr(entropies, "target_entropy", lambda run: 0.5)
+    runs = {"kd": [run(Taught("t"))], "fitnet": [run(Taught("t", method=Features()))],
+            "ce": [run(Taught(None, method=Features()))]}
+    outcome = SimpleNamespace(rows=lambda: [{"condition": "kd", "metric": "accuracy"}], runs=runs,
+                              numbers=lambda *numbers, **about: [about | {"metric": metric} for metric, *_ in numbers])
+    told = lambda: [(row["condition"], row["metric"]) for row in taught_rows(outcome)]  # noqa: E731
+    assert told() == [("kd", "accuracy"), ("kd", "target_entropy")]
+    del runs["kd"]
+    assert told() == [("kd", "accuracy")], "nothing soft is left"
 
 
 def test_the_teacher_is_asked_about_its_students_training_clips_at_the_methods_temperature(monkeypatch):
@@ -42,10 +69,10 @@ def test_the_teacher_is_asked_about_its_students_training_clips_at_the_methods_t
         asked.append((teacher, data, split))
         return np.array([[4 * math.log(3.0), 0.0]])
 
-    monkeypatch.setattr(entropies, "find", lambda recipe, pretrained: f"run of {recipe}")
+    monkeypatch.setattr(entropies, "find", lambda recipe, pretrained: teacher(recipe))
     monkeypatch.setattr(entropies, "logits_on", says)
     assert target_entropy(run(Taught("t"))) == pytest.approx(0.5623, abs=1e-4)
-    assert asked == [("run of t", "clips", "train")]
+    assert asked == [(teacher("t"), "clips", "train")]
 
     outcome = SimpleNamespace(runs={"kd": [run(Taught("t")), run(Taught("t", seed=1))], "ce": [run(Taught(None))]},
                               numbers=lambda *numbers, **about: [(*number, about) for number in numbers])

@@ -20,6 +20,7 @@ from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.dual_light.study import CLAIMS, HEADLINE
 from kdlab.study import FIRST, Part, Scores, Study, answers, beside, by_condition, fused
+from kdlab.study.entropies import taught_rows
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import STUDY, Profile
@@ -136,8 +137,8 @@ def effects(scores: Scores) -> dict[str, dict[str, Effect]]:
 def _parts(profile: Profile, seeds: int) -> list[Part]:
     """The controls; and students of few clips (demo size), tested on the test clips of ``profile``, which are more."""
     few = few_columns(beside(profile), seeds if profile.name == "smoke" else FEW_SEEDS)
-    return [Part("night", columns(profile, seeds), answers=_answers),
-            Part("night_demo", few, on=profile.night)]
+    return [Part("night", columns(profile, seeds), answers=_answers, rows=taught_rows),
+            Part("night_demo", few, on=profile.night, rows=taught_rows)]
 
 
 def _answers(scores: Scores, runs: dict[str, list[Run]]) -> Scores:

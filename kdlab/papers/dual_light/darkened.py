@@ -16,6 +16,7 @@ from kdlab.night.darkened import Darkened
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.dual_light.study import CLAIMS
 from kdlab.study import Outcome, Part, Scores, Study, by_condition, convergence
+from kdlab.study.entropies import taught_rows
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import STUDY, Profile
 
@@ -39,7 +40,7 @@ def columns(profile: Profile, seeds: int, fold: str) -> dict[str, list[Recipe]]:
 
 
 def _parts(profile: Profile, seeds: int) -> list[Part]:
-    how = dict(unit="group", real="weizmann", whole=Outcome.rows)
+    how = dict(unit="group", real="weizmann", rows=taught_rows, whole=Outcome.rows)
     made = {fold: columns(profile, seeds, fold) for fold in FOLDS}
     return [Part("weizmann_dark", recipes, fold, file=f"fold{fold}", **how) for fold, recipes in made.items()]
 

@@ -16,6 +16,7 @@ from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.dual_light.study import CLAIMS
 from kdlab.papers.dual_light.study import columns as on_night
 from kdlab.study import FIRST, Outcome, Part, Scores, Study, by_condition
+from kdlab.study.entropies import taught_rows
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import STUDY, Profile
@@ -59,7 +60,8 @@ def _parts(profile: Profile, seeds: int) -> list[Part]:
         how, tuned = dict(fold=fold, unit="group", real="arid6", whole=_whole), min(seeds, TUNED_SEEDS)
         asked = dict(on=_clips(fold), file=f"zero_shot-{fold}", rows=Outcome.test_rows)
         parts.append(Part("arid6", there, **how, **asked))
-        parts.append(Part("arid6_finetuned", columns(profile, tuned, fold), **how, file=f"finetuned-{fold}"))
+        asked = dict(file=f"finetuned-{fold}", rows=taught_rows)
+        parts.append(Part("arid6_finetuned", columns(profile, tuned, fold), **how, **asked))
     return parts
 
 

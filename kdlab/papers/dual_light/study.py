@@ -26,6 +26,7 @@ from kdlab.study import (
     Reading,
     Scores,
     Study,
+    answers,
     beside,
     by_condition,
     convergence,
@@ -33,6 +34,8 @@ from kdlab.study import (
     fused,
     load_rows,
 )
+from kdlab.study.entropies import entropy_rows, taught_rows
+from kdlab.study.inheritance import inheritance
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run
 from kdlab.train.sizes import DEMO, STUDY, Profile
@@ -44,6 +47,8 @@ VALIDATION = 130
 #: What the demo profile trains: the method, its baseline, its teacher, and the control that decides.
 HEADLINE = ("ce_raw", "ce_enhanced", "same_light", "dlkdd")
 TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0), (0.1, 0.5, 0.9)
+#: Who is asked whether it errs as a teacher does: the method, and what was taught by another, or by none, or nothing.
+LEARNERS = ("dlkdd", "same_light", "label_smoothing", "ce_raw", "ce_2x", "two_lights", "untrained")
 #: Test clips a class that nobody has read: with 15 seeds they show two points of D1 in nearly nine of ten studies.
 FRESH = 200
 #: How often each way is timed.
@@ -170,6 +175,36 @@ def ledger(scores: Scores, costs: pd.DataFrame | None = None) -> pd.DataFrame:
     return table
 
 
+def beside_effects(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+    """Whether there was something to learn: beside the effect of each of D1 to D3 the mean ``entropy`` in nats of the
+    targets that taught the students, and of its ``baseline``'s, NaN where ``rows`` have none; and ``gap``, by how much
+    the teachers' kind of network, CE on enhanced clips, beats CE on raw ones, an ``Effect`` in points.
+
+    ``rows`` are the study's table, ``scores`` those of any of its data sets; entropies are of its very runs.
+    """
+    nats = rows[rows.metric == "target_entropy"].set_index("recipe").value.astype(float)
+
+    def entropy(condition: str) -> float:
+        names = {name for joined in scores.recipes[condition] for name in joined.split("+")}  # of a seed's folds
+        return nats[nats.index.isin(names)].mean()
+
+    pairs = {c: (c.condition, c.baseline) for c in CLAIMS if not c.lacking(scores.recipes)}
+    gap = scores.effect("ce_enhanced", "ce_raw") if {"ce_enhanced", "ce_raw"} <= scores.predicted.keys() else None
+    found = [(c.claim, c.compared, scores.effect(*pair), *map(entropy, pair), gap) for c, pair in pairs.items()]
+    return pd.DataFrame(found, columns=["claim", "comparison", "effect", "entropy", "baseline", "gap"])
+
+
+def inherited_table(scores: Scores) -> pd.DataFrame:
+    """:func:`kdlab.study.inheritance.inheritance` of each of :data:`LEARNERS` and the networks of both lights.
+
+    The teacher of a student of seed s is the network of seed s + 1 (``recipes.dual_light``): of DL-KDD the enhanced
+    one, of same-light KD the raw one. To all others neither has said what it thinks of a clip (matched smoothing knows
+    the mean entropy of one), so what they share with "their own" is what is found without teaching.
+    """
+    pairs = [(student, teacher, 1) for teacher in ("ce_enhanced", "ce_raw") for student in LEARNERS]
+    return inheritance(scores, [pair for pair in pairs if {*pair[:2]} <= scores.predicted.keys()])
+
+
 def _validated(run: Run, night: Night) -> float:
     """Accuracy in percent on the validation clips of ``night``, which may be more than the run's own."""
     labels = np.array([record.label for record in night.catalogue().split("val")])
@@ -185,22 +220,32 @@ def _parts(profile: Profile, seeds: int) -> list[Part]:
     made = columns(profile, seeds, first=FIRST)
     small = beside(profile)
     cells = {f"dlkdd:t{t:g}:a{a:g}": [recipe] for (t, a), recipe in sweep(small, 0, TEMPERATURES, ALPHAS).items()}
-    late = lambda scores, runs: fused(scores, "two_stream", runs["ce_raw"], runs["ce_enhanced"])  # noqa: E731
     unread = fresh(profile.night, None if profile.name == "smoke" else FRESH)
     return [
-        Part("night", made, rows=_rows, answers=late),
-        Part("night_fresh", made, on=unread, rows=Outcome.test_rows),
+        Part("night", made, rows=_rows, answers=_answers),
+        Part("night_fresh", made, on=unread, rows=Outcome.test_rows,
+             answers=lambda scores, runs: _untrained(scores, runs["ce_raw"], unread)),
         replace(_demo(small, seeds if profile.name == "smoke" else DEMO_SEEDS), publish=True),
         Part("night_demo", cells, file="", rows=_sweep_rows),
     ]
 
 
 def _demo(profile: Profile, seeds: int) -> Part:
-    return Part("night_demo", columns(profile, seeds, HEADLINE))
+    return Part("night_demo", columns(profile, seeds, HEADLINE), rows=taught_rows)
+
+
+def _answers(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
+    """``scores`` with both lights' networks fused, and with networks that have learnt nothing."""
+    return _untrained(fused(scores, "two_stream", runs["ce_raw"], runs["ce_enhanced"]), runs["ce_raw"])
+
+
+def _untrained(scores: Scores, raw: list[Run], data: Night | None = None) -> Scores:
+    logits = [logits_on(run, data, trained=False) for run in raw]
+    return answers(scores, "untrained", logits, [f"{run.folder.name}:untrained" for run in raw])
 
 
 def _rows(outcome: Outcome) -> list[dict]:
-    """Rows of the conditions, with validation accuracy on :data:`VALIDATION` clips a class; then costs."""
+    """Rows of the conditions, with validation accuracy on :data:`VALIDATION` clips a class; entropies; then costs."""
     runs, profile, table = outcome.runs, outcome.size, outcome.rows()
     # Doubling the steps has to be seen to gain less than two points: on more validation clips than training looks at.
     count = VALIDATION if profile == STUDY else profile.night.count("val")
@@ -210,6 +255,7 @@ def _rows(outcome: Outcome) -> list[dict]:
         row["value"] = _validated(runs[row["condition"]][outcome.scores.seeds.index(row["seed"])], many)
     clip = Raw().read(profile.night.catalogue().split("test")[0].path)
     about = outcome.row(seed=outcome.scores.seeds[0], recipe=runs["dlkdd"][0].folder.name)
+    table += entropy_rows(outcome)
     return table + [about | row for row in costs(runs["dlkdd"][0], runs["ce_enhanced"][0], clip)]
 
 
@@ -224,4 +270,17 @@ def _yours() -> Part:
     return _demo(DEMO, DEMO.seeds)
 
 
-study = Study("dual_light", _parts, size=STUDY, claims=(*CLAIMS, D4), yours=_yours, titles=TITLES, committed=True)
+def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
+    lines = []
+    for data, scores in found.items():
+        lines.append(f"{data}, what there was to learn\n{beside_effects(rows, scores).round(3).to_string(index=False)}")
+        try:
+            told = inherited_table(scores).round(1).to_string(index=False)
+        except ValueError as error:  # too few seeds, or networks that hardly err
+            told = str(error)
+        lines.append(f"{data}, whose errors students give\n{told}")
+    return lines
+
+
+study = Study("dual_light", _parts, size=STUDY, claims=(*CLAIMS, D4), lines=_lines, yours=_yours, titles=TITLES,
+              committed=True)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from kdlab.clips.held_out import halves
 from kdlab.measure.bootstrap import counts
-from kdlab.measure.paired import Effect, Spread
+from kdlab.measure.paired import Effect
 from kdlab.papers.progressive import wise
 from kdlab.train.loop import one_thread, seeded
 from kdlab.train.runs import Run, batches
@@ -134,4 +134,4 @@ def area_effect(a: Curve, b: Curve, units: np.ndarray, low: float, high: float, 
                        for values in curve)
         gaps += sign * np.array([[wise.area({"cost": c, "accuracy": 100 * r}, low * (1 + 1e-9), high)
                                   for c, r in zip(*of, strict=True)] for of in zip(cost, right, strict=True)])
-    return Effect.of(float(gaps[:, 0].mean()), Spread.of_samples(gaps[:, 0], gaps[:, 1:], count), seeds, count)
+    return Effect.of_samples(gaps, count)

@@ -75,6 +75,13 @@ def test_the_whole_study_at_smoke_size(own_places, monkeypatch, reading):
     table = load_rows("dual_light_controls")
     small = table[(table.data == "night_demo") & (table.metric == "accuracy")]
     assert set(small.condition) == set(controls.few_columns(few, 1))
+    taught = table[(table.metric == "target_entropy") & (table.data == "night")]
+    assert set(taught.condition) == {"same_light", "dlkdd", "stored", "shuffled_within", "shuffled_between", "reversed",
+                                     "dkd", "dlkdd_small"}, "of features there is no entropy"
+    nats = taught[taught.seed == 100].set_index("condition").value.astype(float)
+    assert nats["dlkdd"] == nats["stored"] == nats["dkd"] and nats["same_light"] == nats["reversed"], "one teacher"
+    assert set(table[(table.metric == "target_entropy") & (table.data == "night_demo")].condition) == {
+        c for c in controls.few_columns(few, 1) if not c.startswith("ce")}
     tests = Scores.load(paths.figures_dir() / "predictions" / "dual_light_controls-night_demo.npz").labels
     assert len(tests) == 6, "the students of few clips are tested on the larger profile's test clips"
     assert sum("… what they say of the clip" in line for line in said) == 1

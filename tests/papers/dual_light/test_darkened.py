@@ -86,6 +86,9 @@ def test_the_whole_study_on_miniature_clips(make_video, monkeypatch, tmp_path, c
     table = load_rows("dual_light_weizmann")
     whole, single = (table[(table.metric == "accuracy") & (table.fold.astype(str) == fold)] for fold in ("", "1"))
     assert len(whole) == len(single) == 8 * 2
+    nats = table[table.metric == "target_entropy"]
+    assert set(nats.condition) == {"same_light", "dlkdd", "label_smoothing"} and len(nats) == 3 * 3 * 2
+    assert "" not in set(nats.fold.astype(str)), "a teacher of each fold speaks of its own training clips"
     means = table[(table.metric == "accuracy") & (table.fold != "")].groupby(["condition", "seed"]).value.mean()
     for row in whole.itertuples():
         assert row.value == pytest.approx(means[row.condition, row.seed], abs=1e-3), "folds of one size: the mean"

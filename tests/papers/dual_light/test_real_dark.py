@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from kdlab.night import Night
@@ -44,5 +45,9 @@ def test_the_whole_study_on_miniature_clips(miniature_arid6, reading):
     table = load_rows("dual_light_arid6")
     assert set(table[table.data == "arid6_finetuned"].condition) == set(real_dark.columns(profile, 1, "A"))
     assert set(table[table.data == "arid6"].condition) == set(real_dark.CONDITIONS)
+    nats = table[table.metric == "target_entropy"]
+    assert set(nats.condition) == {"same_light", "dlkdd", "label_smoothing", "same_light_kept", "dlkdd_kept"}
+    assert set(nats.data) == {"arid6_finetuned"} and set(nats.fold) == {"A", "B"}
+    assert nats.value.astype(float).between(0, np.log(2)).all(), "kept teachers know three classes, asked are two"
     one = table[(table.metric == "accuracy") & (table.fold == "") & (table.data == "arid6")]
     assert one.value.astype(float).between(0, 100).all() and len(one) == 2 * len(real_dark.CONDITIONS)
