@@ -101,6 +101,14 @@ def unread(size: ExitSize) -> NightStream:
     return fresh(night(size), None if size.name == "smoke" else FRESH)
 
 
+def halved(size: ExitSize, seeds: int) -> dict[str, list[ExitRecipe]]:
+    """Condition → one recipe a confirming seed, of exits on networks of one half of the scenes of ``night_context``."""
+    data = night(size)
+    clips = max(4, size.per_class[0]), *size.per_class[1:]  # of three clips a class one half lacks a class
+    data = replace(data, night=replace(data.night, per_class=clips))
+    return by_condition(lambda seed: crossed(size, data, seed), seeds, first=FIRST)
+
+
 def _recipes(size: ExitSize, data, seed: int) -> dict[str, ExitRecipe]:
     found = conditions(size, trio(size, data, seed))
     other = conditions(size, trio(size, data, seed, residual=DIFFERENCE))
@@ -199,15 +207,15 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
     """The sets, and fresh clips where claims are read; exits on networks of the other half of the scenes; networks of
     twice the epochs; one trio at every context that the study does not train at anyway; and demo-size runs, whose first
     seed's become the committed weights."""
-    parts, own = [], night(size)
+    parts = []
     for name, folds in data_sets(size).items():
         how = dict(unit="group", real=name) if name == "weizmann" else {}
         parts += in_folds(name, folds, partial(trained, size, seeds, name), rows=_validated, whole=_tested,
                           answers=lambda scores, runs: replace(scores, logits={}), **how)
-    every = trained(size, seeds, "night_context", own)
+    every = trained(size, seeds, "night_context", night(size))
     read = {c for claim in CLAIMS if claim.plan == PLAN for c in claim.trained(every)} | set(BESIDE) & set(every)
     unseen = dict(on=unread(size), asked=asked, whole=_tested)
-    halves = by_condition(lambda seed: crossed(size, own, seed), seeds, first=FIRST)
+    halves = halved(size, seeds)
     parts.append(Part(PLAN.data, {c: every[c] for c in sorted(read)}, rows=lambda outcome: [], **unseen))
     parts.append(Part(CROSSED.data, halves, rows=_validated, **unseen))
     for name, table in ((PLAN.earlier, every), (CROSSED.data, halves)):
