@@ -153,8 +153,9 @@ def target_entropies(table: pd.DataFrame, data: str) -> pd.DataFrame:
     """Mean entropy in nats of what taught the exits on ``data``, over seeds and folds: a row for each condition that
     had a teacher; columns are each network's exits and ``mean``. Empty where the study did not write them."""
     some = table[(table.data == data) & (table.metric == "target_entropy")]
-    names = some.condition.str.partition(":")
-    wide = some.assign(value=some.value.astype(float), condition=names[0], exits=names[2].replace("", "mean"))
+    names = [name.partition(":") for name in some.condition]
+    wide = some.assign(value=some.value.astype(float), condition=[name for name, _, _ in names],
+                       exits=[exits or "mean" for _, _, exits in names])
     return wide.pivot_table(index="condition", columns="exits", values="value", sort=False).reindex(
         columns=[*ORDER, "mean"])
 
