@@ -79,6 +79,9 @@ class Claim:
     A claim about something else than paired scores has a ``statistic(evidence)`` of its own, and ``expected(evidence,
     plan, level)``, its power. ``evidence(data, confirming)`` loads what is committed, or gives None where nothing is;
     by default it is the study's scores of that data set.
+
+    Where nothing was read of what the claim compares, its power is that of a claim ``like`` it, whose comparison varied
+    so on the plan's earlier data.
     """
 
     claim: str
@@ -95,6 +98,7 @@ class Claim:
     statistic: Callable[[object], Reading] | None = None
     expected: Callable[[object, Plan, float], float] | None = None
     evidence: Callable[[str, bool], object] | None = None
+    like: "Claim | None" = None
 
     @property
     def baselines(self) -> dict[str, str]:

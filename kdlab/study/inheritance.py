@@ -20,7 +20,7 @@ def inheritance(scores: Scores, pairs: Iterable[tuple], replicates: int = 2000) 
 
     The teacher of a student of seed s is the network of seed s in the teacher's condition; of (student, teacher, 1),
     that of seed s + 1: students of the last seed, whose teacher nobody asked, are left out. The other teacher is of the
-    next seed there is (after the last, the first) but for the student's own, whose initial weights it would share.
+    seed after its own teacher's (after the last, the first): not the student's, whose initial weights it would share.
     Raises ``ValueError`` for a condition that ``scores`` lacks or whose networks have several exits, and where fewer
     than two students have their teacher there.
     """
@@ -42,14 +42,12 @@ def inheritance(scores: Scores, pairs: Iterable[tuple], replicates: int = 2000) 
 def _rows(seeds: tuple[int, ...], shift: int = 0) -> np.ndarray:
     """Places in ``seeds`` of each student, its teacher and the other one, ``(S', 3)``."""
     whole(0, "how far a teacher's seed is from its student's", shift=shift)
-    place, found = {seed: k for k, seed in enumerate(seeds)}, []
-    for k, own in ((k, place[seed + shift]) for seed, k in place.items() if seed + shift in place):
-        if others := [n % len(seeds) for n in range(own + 1, own + len(seeds)) if n % len(seeds) != k]:
-            found.append((k, own, others[0]))
-    if len(found) < 2:
-        raise ValueError(f"of {len(seeds)} seeds {len(found)} have their teacher and another one there: give at least "
-                         f"{2 + shift}")
-    return np.array(found)
+    place = {seed: k for k, seed in enumerate(seeds)}
+    pairs = [(k, place[seed + shift]) for seed, k in place.items() if seed + shift in place]
+    if len(pairs) < 2:
+        raise ValueError(f"of {len(seeds)} seeds {len(pairs)} have their teacher there: give at least {2 + shift} in a "
+                         "row, for one is compared with another's")
+    return np.array([(k, own, (own + 1) % len(seeds)) for k, own in pairs])
 
 
 def _ece(scores: Scores, condition: str) -> float:

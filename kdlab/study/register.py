@@ -9,7 +9,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -265,6 +265,8 @@ def load(study: "Study", claim: Claim, data: str, confirming: bool):
 def expected(study: "Study", claim: Claim, m: int) -> float:
     """The power of ``claim`` as it is planned, one of ``m`` that are read together. Raises ``ValueError`` where no
     earlier evidence tells it."""
+    if claim.like:
+        return expected(study, replace(claim.like, plan=claim.plan), m)
     if (evidence := load(study, claim, claim.plan.earlier, False)) is None:
         raise ValueError(f"{claim.claim} has no power: nothing of {claim.plan.earlier!r} is committed in the study "
                          f"{study.name} that tells how much it varies")

@@ -104,13 +104,13 @@ class AttentionSize(Size):
 _SMALL = Window(12, 38, 34)
 SMOKE = Profile("smoke", Night(ACTIONS, (3, 1, 2), VARIETY), Settings(epochs=2), _SMALL, seeds=2)
 DEMO = Profile("demo", Night(ACTIONS, (24, 4, 12), VARIETY), Settings(epochs=40), _SMALL, seeds=3)
-STUDY = Profile("study", Night(ACTIONS, (40, 30, 100), VARIETY), Settings(epochs=100), seeds=15)
+STUDY = Profile("study", Night(ACTIONS, (40, 30, 100), VARIETY), Settings(epochs=100), _SMALL, seeds=15)
 _SIZES = (
     SMOKE, DEMO, STUDY,
     GenerativeSize("smoke", (3, 1, 2), 2, 2, 2, window=Window(12, 36, 32)),
     # of 550 validation clips the student, KD and GenKD know 51, 54 and 60 % in 12 frames, 51, 55 and 60 in 16
     GenerativeSize("demo", (24, 4, 12), 25, 80, 2, window=Window(12, 36, 32)),
-    GenerativeSize("study", (40, 100, 100), 120, 80, 5, 5),
+    GenerativeSize("study", (40, 100, 100), 120, 80, 5, 5, window=Window(12, 36, 32)),
     DetectionSize("smoke", (3, 1, 2), (12.0, 14.0), 2, 1),
     DetectionSize("demo", (24, 6, 15), (20.0, 30.0), 20, 1),
     DetectionSize("study", (24, 20, 60), (20.0, 30.0), 160, 5),

@@ -52,7 +52,8 @@ class Features:
 
 def test_rows_of_a_study_have_entropies_where_targets_are_soft(monkeypatch):
     monkeypatch.setattr(entropies, "target_entropy", lambda run: 0.5)
-    runs = {"kd": [run(Taught("t"))], "fitnet": [run(Taught("t", method=Features()))], "ce": [run(Taught(None))]}
+    runs = {"kd": [run(Taught("t"))], "fitnet": [run(Taught("t", method=Features()))],
+            "ce": [run(Taught(None, method=Features()))]}
     outcome = SimpleNamespace(rows=lambda: [{"condition": "kd", "metric": "accuracy"}], runs=runs,
                               numbers=lambda *numbers, **about: [about | {"metric": metric} for metric, *_ in numbers])
     told = lambda: [(row["condition"], row["metric"]) for row in taught_rows(outcome)]  # noqa: E731

@@ -58,12 +58,13 @@ def test_a_teacher_of_the_next_seed_is_found_by_its_seed():
     assert wrong.other == 100, "of equal seeds the other teacher is the next one"
 
 
-def test_the_other_teacher_never_has_the_students_own_seed():
-    """Of three seeds the teacher two further on would be the student's twin, who shares its initial weights."""
+def test_the_other_teacher_is_of_the_seed_after_and_after_the_last_of_the_first():
     scores = made_up(3)
-    scores.predicted["twin"] = scores.predicted["teacher"].copy()
-    row = of(inheritance(scores, [("twin", "teacher", 1)]), "twin", WRONG)
-    assert row.other < 10 and row.gain.seeds == 2
+    teacher = scores.predicted["teacher"]
+    scores.predicted.update(after=np.roll(teacher, -2, 0), twin=teacher)
+    table = inheritance(scores, [("after", "teacher", 1), ("twin", "teacher", 1)])
+    assert of(table, "after", WRONG).other == 100 and of(table, "after", WRONG).gain.seeds == 2
+    assert of(table, "twin", WRONG).other < 10, "the student's own seed is never asked"
 
 
 def test_calibration_is_told_where_logits_are_kept():
@@ -84,7 +85,7 @@ def test_what_cannot_be_told_is_a_sentence():
     scores = made_up(2)
     with pytest.raises(ValueError, match="nothing was predicted by 'nobody': give conditions among teacher, copy"):
         inheritance(scores, [("nobody", "teacher")])
-    with pytest.raises(ValueError, match="of 2 seeds 0 have their teacher and another one there: give at least 3"):
+    with pytest.raises(ValueError, match="of 2 seeds 1 have their teacher there: give at least 3 in a row"):
         inheritance(scores, [("copy", "teacher", 1)])
     with pytest.raises(ValueError, match="shift=-1"):
         inheritance(scores, [("copy", "teacher", -1)])

@@ -17,7 +17,7 @@ from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.study import FIRST, Claim, Part, Plan, Reading, Scores, Study, by_condition, fresh
 from kdlab.study.evidence import COLUMNS, Evidence
 from kdlab.study.ledger import export, ledger
-from kdlab.study.register import Register, described, digest, planned, table
+from kdlab.study.register import Register, described, digest, expected, load, planned, table
 from kdlab.train.sizes import SMOKE
 
 CLAIM = Claim("M1", "a teacher helps", "dlkdd", "ce_raw", ("ce_2x",),
@@ -249,6 +249,21 @@ def test_a_claim_may_have_a_statistic_of_its_own(figures):
     assert study.verdicts(scores(0.1)).empty, "scores are not its evidence"
 
 
+def test_a_claim_about_what_was_never_read_has_the_power_of_one_like_it(figures):
+    def parts(size, seeds):
+        return [Part("night", by_condition(lambda seed: dual_light(size, seed), seeds, first=FIRST))]
+
+    new = replace(CLAIM, claim="M2", condition="same_light", baseline="label_smoothing", controls=("ce_2x",))
+    with pytest.raises(ValueError, match="M2 has no power: nothing of 'night' is committed in the study mine"):
+        expected(study_of(CLAIM, new, parts=parts), new, 15)
+    alike = replace(new, like=CLAIM)
+    found = expected(study_of(CLAIM, alike, parts=parts), alike, 15)
+    assert found == expected(STUDY, CLAIM, 15) > 0
+    few = replace(alike, plan=replace(alike.plan, seeds=2))
+    assert expected(study_of(CLAIM, few, parts=parts), few, 15) < found, "its own plan"
+    assert load(study_of(alike, parts=parts), alike, "night", False) is None, "no second reading of other conditions"
+
+
 def test_what_a_claim_compares_is_found_by_its_trainings():
     claim = replace(CLAIM, condition="wise:pkd", baseline=("single:pkd", "ce_ic"), controls=())
     assert claim.trained(["ce_ic", "pkd", "own_final", "wise"]) == ["ce_ic", "pkd"]
@@ -264,7 +279,7 @@ def test_every_row_of_the_ledger_can_be_registered(monkeypatch, tmp_path):
     monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path))
     found = planned(studies.every().values())
     assert sorted(claim.claim for _, claim in found) == sorted(
-        ["D1", "D2", "D3", "D4", "G1", "G2", "G3", "G4", *(f"P{n}" for n in range(1, 8))])
+        ["D1", "D2", "D3", "D4", "G1", "G2", "G3", "G4", "P3a", "P3u", "P3w", "P4u", *(f"P{n}" for n in range(1, 8))])
     for study, claim in found:
         fields = described(study, claim)
         assert fields["recipes"] and all(f"-s{claim.plan.first}-" in name for name in fields["recipes"].values())

@@ -23,8 +23,9 @@ from kdlab.papers.progressive.budgets import BUDGETS, THETAS, area_effect, every
 from kdlab.papers.progressive.nets import ORDER, Trio
 from kdlab.papers.progressive.recipes import STUDY
 from kdlab.papers.progressive.study import PLAN, data_sets, trained, unread
+from kdlab.papers.progressive.study import gate as networks_gate
 from kdlab.papers.progressive.wise import solve
-from kdlab.study import LEDGER, Claim, Outcome, Part, Reading, Scores, Study, in_folds, load_arrays, pooled
+from kdlab.study import LEDGER, Claim, Outcome, Part, Reading, Scores, Study, in_folds, load_arrays, load_rows, pooled
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import ExitSize
 
@@ -188,16 +189,24 @@ def effects(scores: Scores, method: str) -> dict[str, Effect]:
     return {name: _gain(scores, f"{a}:{method}", f"{b}:{method}") for name, (a, b) in pairs.items()}
 
 
+def gate(rows: pd.DataFrame) -> tuple[bool, str]:
+    """Of P5 to P7: may the networks teach on whose exits they are read? That stands in the rows of ``progressive``."""
+    try:
+        return networks_gate(load_rows("progressive"))
+    except FileNotFoundError as error:
+        return False, str(error)
+
+
 #: Of docs/ledger.md, on the exits that PKD trained.
 CLAIMS = (
     Claim("P5", "WISE beats single exits", "wise:pkd", "best_single:pkd",
           {"mean_logits:pkd": "the mean of logits", "late_fusion:pkd": "late fusion of the finals"},
-          "WISE − best single exit", _gain, plan=PLAN),
+          "WISE − best single exit", _gain, plan=PLAN, gate=gate),
     Claim("P6", "scaling and lateral connections each help", "wise@k:pkd",
           {"unscaled@k:pkd": "scaling", "no_lateral@k:pkd": "lateral"}, (), "WISE − without, mean over exits", _gain,
-          metric="accuracy, mean of the exits 2 to 12", plan=PLAN, rule="what is left out is the control"),
+          metric="accuracy, mean of the exits 2 to 12", plan=PLAN, gate=gate, rule="what is left out is the control"),
     Claim("P7", "PKD + WISE has the better accuracy over time", "wise:pkd", "segments:pkd", (),
-          "area, − segment sweep without exits", metric="accuracy, mean over CPU seconds", plan=PLAN,
+          "area, − segment sweep without exits", metric="accuracy, mean over CPU seconds", plan=PLAN, gate=gate,
           rule="thresholds swept at three segments, from one segment's cost to that of all exits",
           statistic=lambda evidence: Reading.of(area_effects(*evidence)["PKD + WISE − segments"]),
           evidence=lambda data, confirming: committed(data)),

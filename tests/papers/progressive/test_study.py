@@ -14,6 +14,7 @@ from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.papers.progressive.method import PAPER
 from kdlab.papers.progressive.nets import ORDER, TRAINED
 from kdlab.papers.progressive.recipes import SMOKE, STUDY, conditions, crossed, night, trio
+from kdlab.papers.progressive.teachers import gains_of_twice, may_teach, target_entropies, teachers
 from kdlab.study import Scores, load_rows
 from kdlab.train.runs import find
 from kdlab.train.sizes import ExitSize
@@ -87,6 +88,40 @@ def test_every_method_has_the_same_steps_but_where_the_steps_are_the_question():
     assert {r.backbones[0].view.modality for r in made["pkd_difference"]} == {"difference"}
 
 
+def test_claims_on_unseen_clips_follow_their_own_exits():
+    names = ["pkd", "pkd_warm", "ce_ic", "own_final", "own_final_warm", "reversed", "random_teacher",
+             "residual-motion-own"]
+    gains = {f"{name}_unseen": 0.1 * name.startswith("pkd") for name in names}
+    table = study.ledger(made_up(gains)).set_index("claim")
+    assert list(table.index) == ["P3u", "P3w", "P4u"]
+    assert set(table.verdict) == {"supported (4 seeds: provisional)"}
+    assert "control own-final KD, T = 4" in table.effect["P3w"] and "reversed +" in table.effect["P4u"]
+    alike = study.ledger(made_up(gains | {"own_final_unseen": 0.1, "reversed_unseen": 0.1})).set_index("claim").verdict
+    assert alike["P3u"].startswith("supported, and explained by own-final KD (") and "reversed" in alike["P4u"]
+    assert alike["P3w"] == "supported (4 seeds: provisional)" and alike["P4u"].startswith("not supported")
+    last = study.ledger(made_up({"pkd_iframe": 0.1, "ce_ic": 0, "iframe_kd": 0.1})).set_index("claim").verdict
+    assert list(last.index) == ["P3a"] and "explained by I-frame KD" in last["P3a"]
+    assert study.differing("pkd_unseen", "reversed_unseen") == ["residual", "iframe"]
+    assert study.differing("pkd_warm_unseen", "reversed_unseen") == list(ORDER), "another temperature"
+
+
+def test_second_readings_have_few_seeds_and_longer_networks_three():
+    parts = study.study.chosen(STUDY)
+    seeds = {(part.data, part.file): part.seeds for part in parts if not part.real}
+    assert seeds["night_context", None] == seeds[study.PLAN.data, None] == seeds[study.CROSSED.data, None] == 10
+    assert seeds["night_bright", None] == seeds["night_context", ""] == seeds[study.CROSSED.data, ""] == 3
+    longer = {part.data: part.recipes for part in parts if part.file == "" and "twice:motion" in part.recipes}
+    assert set(longer) == {"night_context", study.CROSSED.data}
+    for data, made in longer.items():
+        (plain,) = [p for p in parts if p.data == data and p.file is None]
+        three = plain.recipes[next(c for c in plain.recipes if c in study.LABELS)][1].backbones
+        assert [made[f"twice:{m}"][1].seed for m in ORDER] == [101] * 3
+        assert [made[f"twice:{m}"][1].settings.epochs for m in ORDER] == [2 * r.settings.epochs for r in three]
+        assert {recipe.data for column in made.values() for recipe in column} == {three[0].data}
+    assert {part.on.night.seed for part in parts if part.on is not None} == {100}
+    assert study.study.chosen(STUDY)[-1].publish
+
+
 @pytest.fixture
 def miniature_people(monkeypatch, own_places):
     """Nine people with a clip of each of two classes, MPEG-4, found as the real ten-class set is."""
@@ -123,6 +158,8 @@ def test_crossed_exits_learn_what_their_networks_have_not_seen():
 def test_both_studies_at_smoke_size(miniature_people, monkeypatch, reading):
     every, few = study._recipes, ("ce_ic", "pkd", "own_final", "reversed", "random_teacher", "ce_ic_difference")
     monkeypatch.setattr(study, "_recipes", lambda *a: {k: v for k, v in every(*a).items() if k in few})
+    halves, unseen = study.crossed, ("ce_ic_unseen", "pkd_unseen", "own_final_unseen", "reversed_unseen", "ce_ic_seen")
+    monkeypatch.setattr(study, "crossed", lambda *a: {k: v for k, v in halves(*a).items() if k in unseen})
     monkeypatch.setattr(study, "CONTEXTS", (0.0, 0.5, 0.9))
     made = study.study.run(SMOKE, 2, workers=1, say=lambda _: None)
     found = {name: made[name] for name in study.SETS}
@@ -145,7 +182,16 @@ def test_both_studies_at_smoke_size(miniature_people, monkeypatch, reading):
         SMOKE, 2, "night_context", study.night(SMOKE)).items()}, study.night(SMOKE))
     assert all(np.array_equal(asked_again.predicted[c], own.predicted[c]) for c in few), "their own clips, asked anew"
 
-    gates = study.teachers(rows, "weizmann")
+    other = made[study.CROSSED.data]
+    assert set(other.predicted) == set(unseen) and np.array_equal(other.ids, new.ids) and other.seeds == (100, 101)
+    for data, some in ((study.PLAN.earlier, set(few) - {"ce_ic", "ce_ic_difference"}),
+                       (study.CROSSED.data, {name for name in unseen if "ce_ic" not in name})):
+        assert set(target_entropies(rows, data).index) == some and len(may_teach(rows, data)[1]) > 20
+        assert (target_entropies(rows, data) < np.log(11) + 1e-3).all(axis=None)
+        assert "not measured" not in {word for _, _, word in gains_of_twice(rows, data).values()}
+        assert len(teachers(rows, data)) == 2 * 3
+
+    gates = teachers(rows, "weizmann")
     assert len(gates) == 3 * 2 * 3 and gates.train_ce.between(0, 5).all() and set(gates.modality) == set(ORDER)
 
     before, other = rows, rows[rows.data != "night_bright"]
