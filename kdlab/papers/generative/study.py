@@ -248,5 +248,18 @@ def _cost_rows(outcome: Outcome) -> list[dict]:
     return table
 
 
-study = Study("generative", _parts, size=STUDY, seeds=10, claims=CLAIMS, yours=lambda: _demo(DEMO, DEMO.seeds),
-              titles=recipes.TITLES, committed=True)
+def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
+    """What there was to learn, and whose errors students give."""
+    lines = []
+    for data, scores in ((data, scores) for data, scores in found.items() if "student_ce" in scores.predicted):
+        lines.append(f"{data}, what there was to learn\n{beside_effects(rows, scores).round(3).to_string(index=False)}")
+        try:
+            told = inherited_table(scores).round(1).to_string(index=False)
+        except ValueError as error:  # too few seeds, or networks that hardly err
+            told = str(error)
+        lines.append(f"{data}, whose errors students give\n{told}")
+    return lines
+
+
+study = Study("generative", _parts, size=STUDY, seeds=10, claims=CLAIMS, lines=_lines,
+              yours=lambda: _demo(DEMO, DEMO.seeds), titles=recipes.TITLES, committed=True)
