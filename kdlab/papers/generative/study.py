@@ -58,10 +58,11 @@ SETS = {
     "night_bright": recipes.STUDIED,
     "night_bright_ablations": recipes.ABLATIONS,
     "night_bright_once": recipes.ONCE,
+    "night_bright_released": recipes.RELEASED,
     "weizmann": recipes.REAL,
 }
-#: Of the gate alone, which is in no claim.
-GATE_SEEDS = 3
+#: Seeds of what is in no claim.
+FEW_SEEDS = {"night_bright_once": 1, "night_bright_released": 3, "night_untrimmed_gate": 3}
 #: Whose CVAEs are asked whether they generate: of the claims' gates.
 GENERATIVE = ("teacher_fr", "student_fr", "genkd")
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
@@ -169,14 +170,13 @@ def _parts(size: GenerativeSize, seeds: int) -> list[Part]:
             made = partial(columns, size, min(seeds, size.real_seeds), names=names)
             parts += in_folds(name, real_folds(name), made, rows=_rows, unit="group", real=name)
             continue
-        made = columns(size, 1 if name == "night_bright_once" else seeds, night(size), names, FIRST)
+        made = columns(size, min(seeds, FEW_SEEDS.get(name, seeds)), night(size), names, FIRST)
         parts.append(Part(name, made, on=test_clips(size), rows=_rows))
         if (again := f"{name}_fresh") in confirmed:
             parts.append(Part(again, made, on=fresh(test_clips(size)), rows=_fresh_rows))
     parts.append(Part("cost", rows=_cost_rows))
     for name, names in ATTENTIVE.items():
-        few = seeds if name == "night_untrimmed" else min(seeds, GATE_SEEDS)
-        attentive = columns(size, few, night(size), names, FIRST)
+        attentive = columns(size, min(seeds, FEW_SEEDS.get(name, seeds)), night(size), names, FIRST)
         parts.append(Part(name, attentive, file="", rows=alignment_rows))
     return [*parts, _demo(beside(size), seeds if size.name == "smoke" else DEMO_SEEDS)]
 
@@ -220,8 +220,10 @@ def _fresh_rows(outcome: Outcome) -> list[dict]:
 
 def _rows(outcome: Outcome) -> list[dict]:
     """Rows of the networks, and of what teachers say of their students' training clips, but for untrained ones; of
-    ``night_bright`` also :func:`shares` at the end of training."""
+    ``night_bright`` also :func:`shares` at the end of training, and beside what was released how much CVAEs explain."""
     table = outcome.rows() + entropy_rows(outcome, [name for name in outcome.runs if name != "untrained"])
+    if outcome.part.data == "night_bright_released":
+        table += generation_rows(outcome, recipes.RELEASED)
     for run in outcome.runs["genkd"] if outcome.part.data == "night_bright" else ():
         about = dict(condition="genkd", seed=run.recipe.seed, recipe=run.folder.name, unit="1")
         for term, share in shares(run).items():

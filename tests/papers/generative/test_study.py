@@ -17,6 +17,7 @@ from kdlab.papers.generative.recipes import (
     DEMO,
     HEADLINE,
     ONCE,
+    RELEASED,
     SMOKE,
     STUDIED,
     STUDY,
@@ -63,12 +64,17 @@ def test_competitors_are_taught_by_the_plain_teacher_and_gated_students_by_phase
     for name in ("genkd", "untrained", "generative", "attention", "permuted", "kd_gate", "alternating"):
         assert MADE[name].teacher == MADE["teacher_fr"]
     assert MADE["autoencoder"].teacher.method.deterministic and MADE["faithful"].teacher.net.faithful
+    assert MADE["released"].teacher == MADE["teacher_released"] and MADE["released"].method == GenerativeDistillation()
+    changed = {name for name, recipe in MADE.items() if getattr(recipe.method, "generation", 0)}
+    assert changed == {"teacher_fr", "student_fr", "genkd", "untrained", "generative", "permuted", "autoencoder",
+                       "alternating", "faithful"}
+    assert all(MADE[name].teacher.method.generation for name in changed if MADE[name].teacher)
     assert MADE["attention"].method == GenerativeDistillation(generative=False) and MADE["generative"].method.beta == 0
 
 
 def test_every_condition_has_a_title_and_a_place_in_the_study():
     assert set(MADE) <= set(TITLES) and set(HEADLINE) <= set(STUDIED)
-    assert set(STUDIED) | set(ABLATIONS) | set(ONCE) == set(MADE)
+    assert set(STUDIED) | set(ABLATIONS) | set(ONCE) | set(RELEASED) == set(MADE)
     assert set(study.COMPETITORS) <= set(STUDIED)
     assert set(study.study.trainings(STUDY)) >= {r for column in study.columns(
         STUDY, 1, night(STUDY), STUDIED, first=FIRST).values() for r in column}
@@ -174,7 +180,8 @@ def test_students_are_held_against_the_teachers_in_their_own_rows():
 def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noqa: F811
     most = ("teacher_ce", "teacher_fr", "student_ce", "student_2x", "student_fr", "kd", "genkd", "untrained")
     few = {"night_bright": most, "night_bright_ablations": ABLATIONS, "weizmann": recipes.REAL,
-           "night_bright_once": ("genkd", "student_fr", "student_gate", "faithful")}
+           "night_bright_once": ("genkd", "student_fr", "student_gate", "faithful"),
+           "night_bright_released": RELEASED}
     monkeypatch.setattr(study, "SETS", few)
     monkeypatch.setattr(alignment, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
     found = study.study.run(SMOKE, workers=1, say=lambda _: None)
@@ -188,6 +195,7 @@ def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noq
     assert rows[rows.metric.str.startswith("gradient:")].value.astype(float).gt(0).sum() == 4
     r2 = rows[rows.metric.str.startswith("r2_") & (rows.data == "night_bright_fresh")]
     assert r2.groupby("condition").size().to_dict() == dict.fromkeys(study.GENERATIVE, 16)
+    assert {*rows[(rows.data == "night_bright_released") & (rows.metric == "r2_generated")].condition} == {*RELEASED}
     assert "teacher_fr" in study.gate(rows)[1] and "student_fr" in study.gate_alone(rows)[1]
     entropies = study.beside_effects(rows, found["night_bright_fresh"]).set_index("condition").entropy
     assert {*entropies.index} == {"kd", "genkd"} and entropies.between(0, np.log(11) + 1e-6).all()
@@ -214,7 +222,7 @@ committed = pytest.mark.skipif(not (PREDICTIONS / "generative-night_bright.npz")
 
 
 @committed
-@pytest.mark.parametrize("data", study.SETS)
+@pytest.mark.parametrize("data", [name for name in study.SETS if [*PREDICTIONS.glob(f"generative-{name}*.npz")]])
 def test_committed_rows_follow_from_the_committed_predictions(data):
     names = [p.predictions("generative") for p in study.study.chosen(seeds=1) if p.data == data]
     folds = [Scores.load(PREDICTIONS / f"{name}.npz") for name in names]
