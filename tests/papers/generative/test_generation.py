@@ -47,13 +47,7 @@ class Model(nn.Module):
         self.rebuilt, self.generated = rebuilt, generated
 
     def forward(self, features, attention, noise):
-        return (self.rebuilt(features, attention), None, None)
-
-    def sample(self, mean, log_variance, noise):
-        return mean
-
-    def decode(self, latent, attention):
-        return self.generated(attention)
+        return (self.generated(attention) if features is None else self.rebuilt(features, attention), None, None)
 
 
 @dataclasses.dataclass(frozen=True)
