@@ -208,6 +208,8 @@ def _rows(outcome: Outcome) -> list[dict]:
     many.catalogue()
     for row in (row for row in table if row["metric"] == "val_accuracy"):
         row["value"] = _validated(runs[row["condition"]][outcome.scores.seeds.index(row["seed"])], many)
+    if not outcome.first:  # costs are measured once
+        return table
     clip = Raw().read(profile.night.catalogue().split("test")[0].path)
     about = outcome.row(seed=outcome.scores.seeds[0], recipe=runs["dlkdd"][0].folder.name)
     return table + [about | row for row in costs(runs["dlkdd"][0], runs["ce_enhanced"][0], clip)]
@@ -224,4 +226,5 @@ def _yours() -> Part:
     return _demo(DEMO, DEMO.seeds)
 
 
-study = Study("dual_light", _parts, size=STUDY, claims=(*CLAIMS, D4), yours=_yours, titles=TITLES, committed=True)
+study = Study("dual_light", _parts, size=STUDY, claims=(*CLAIMS, D4), yours=_yours, titles=TITLES, committed=True,
+              seedwise=True)

@@ -56,12 +56,12 @@ def alignment_effects(table: dict[str, np.ndarray]) -> dict[str, Effect]:
 def alignment_rows(outcome: Outcome) -> list[dict]:
     """Tidy rows of the mean area over videos, in percent; the areas themselves go beside the predictions."""
     runs, found = outcome.runs, aligned(outcome.runs, watched(outcome.size))
-    outcome.evidence.save("generative-alignment", found)
-    for name, e in alignment_effects(found).items():
+    outcome.evidence.save("generative-alignment", found, once=["units"])
+    for name, e in alignment_effects(found).items() if outcome.shard is None else ():  # one seed has no interval
         outcome.say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
     table = []
     for name, column in ((name, column) for name, column in found.items() if name != "units"):
-        for s, area in enumerate(column.mean(1)):
+        for s, (seed, area) in enumerate(zip(outcome.scores.seeds, column.mean(1), strict=True)):
             recipe = runs[name][s].folder.name if name in runs else ""
-            table += outcome.numbers(("auc", 100 * area, "%"), condition=name, seed=s, recipe=recipe)
+            table += outcome.numbers(("auc", 100 * area, "%"), condition=name, seed=seed, recipe=recipe)
     return table

@@ -259,5 +259,5 @@ def _nine(runs: dict[str, list[Run]], condition: str) -> float:
 
 study = Study(
     "progressive", _parts, size=STUDY, seeds=10, claims=CLAIMS, number=_nine, titles=recipes.TITLES, committed=True,
-    yours=lambda: _demo(recipes.DEMO, recipes.DEMO.seeds),
+    seedwise=True, yours=lambda: _demo(recipes.DEMO, recipes.DEMO.seeds),
 )
