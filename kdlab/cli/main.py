@@ -3,6 +3,7 @@
 import errno
 import importlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -159,10 +160,11 @@ def _places(text: str | None) -> range | None:
     """``0-3``, or ``2``, as a range."""
     if text is None:
         return None
-    first, _, last = text.partition("-")
-    if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text, re.ASCII)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
+    if last < first:
         raise click.BadParameter(f"{text!r} is no range of shards: write 0-3, or 2 for one", param_hint="--shards")
-    return range(int(first), int(last or first) + 1)
+    return range(first, last + 1)
 
 
 def _say_shards(each) -> set:

@@ -21,10 +21,10 @@ from kdlab.train.status import Board, tally
 EVALUATION = 600.0
 
 
-def trained(study: Study, profile: str | None = None) -> tuple[Recipe, ...]:
+def trained(study: Study, profile: str | None = None) -> list[Recipe]:
     """What ``study`` trains to the end, at its committed size or the one called ``profile``."""
     size = study.sized(profile) if profile else None
-    return tuple(seed_after_seed([part for part in study.chosen(size) if part.to_the_end]))
+    return seed_after_seed([part for part in study.chosen(size) if part.to_the_end])
 
 
 def recorded_seconds() -> dict[str, float]:
@@ -69,8 +69,9 @@ def run_all(profile: str | None = None, *, workers: int | None = None, engine: E
             recipes = tuple(seed_after_seed([part for part in shards.cut(k) if part.to_the_end]))
             task = Task(f"{name}, shard {k}", partial(_run, name, profile, k), recipes, EVALUATION / shards.count)
             rounds.setdefault(k, []).append(task)
-    rounds[max(rounds, default=0) + 1] = [Task(name, partial(_run, name, profile), trained(study, profile), EVALUATION)
-                                          for name, study in studies.items() if name not in by_seed]
+    whole = [Task(name, partial(_run, name, profile), tuple(trained(study, profile)), EVALUATION)
+             for name, study in studies.items() if name not in by_seed]
+    rounds[max(rounds, default=0) + 1] = whole
     tasks = [task for k in sorted(rounds) for task in rounds[k]]
     order = in_order(recipe for task in tasks for recipe in task.recipes)
     with one_look():

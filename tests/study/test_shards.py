@@ -1,5 +1,6 @@
 """Finished seeds of a study are kept as shards, from which any machine goes on; nothing is trained twice."""
 
+import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -9,13 +10,17 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from kdlab import paths
-from kdlab.study import Outcome, Part, Scores, Study, by_condition
+from kdlab.cli.claims import claims
+from kdlab.study import FIRST, Claim, Outcome, Part, Plan, Scores, Study, by_condition
 from kdlab.study import shards as module
+from kdlab.study.register import Register
 from kdlab.train import many
 from kdlab.train.recipe import UserClips
 from kdlab.train.sizes import SMOKE
+from tests.study.test_register import commit, git
 from tests.train.test_runs import clips, make_recipe, make_student  # noqa: F401
 
 SEEDS = 3
@@ -24,7 +29,7 @@ SEEDS = 3
 def study_of(clips, epochs=1, **changes) -> Study:  # noqa: F811
     """Two conditions of all seeds, also on other clips; one with fewer seeds, and one part without any."""
     made = by_condition(lambda s: {"plain": make_recipe(clips, s, epochs, condition="plain"),
-                                   "taught": make_student(clips, s, condition="taught")}, SEEDS, first=7)
+                                   "taught": make_student(clips, s, condition="taught")}, SEEDS, first=FIRST)
     few = by_condition(lambda s: {"few": make_recipe(clips, s, epochs, condition="few")}, 2)
 
     def rows(outcome: Outcome) -> list[dict]:
@@ -76,7 +81,7 @@ def test_shard_after_shard_gives_bit_for_bit_what_the_whole_gives(clips, trained
     study, figures = study_of(clips), paths.figures_dir()
     found, said = run(study)
     assert [k for k in range(SEEDS) if f"shard {k} of 3 of tiny" in " ".join(said)] == [0, 1, 2]
-    assert found["mine"].seeds == (7, 8, 9) and not (figures / "shards" / "tiny").exists()
+    assert found["mine"].seeds == (100, 101, 102) and not (figures / "shards" / "tiny").exists()
     assert len(trained) == len(set(trained)) == 3 * 3 + 2 and not any("_again" in name for name in trained)
     by_shards = evidence(figures)
     assert b"ece" in by_shards["tiny.csv"] and by_shards["tiny-curves/right/taught"].shape == (3, 8)
@@ -208,8 +213,9 @@ def test_what_is_asked_for_otherwise_is_run_whole(clips, trained):  # noqa: F811
 
 def test_a_group_of_shards_keeps_the_workers_busy(clips):  # noqa: F811
     shards = study_of(clips).shards()
-    assert shards.together([0, 1, 2], 1) == [[0], [1, 2]], "four trainings each; three, and the next"
-    assert shards.together([0, 1, 2], 2) == [[0, 1, 2]] and shards.together([], 2) == []
+    assert shards.together([0, 1, 2], 1) == [[0], [1], [2]], "four trainings in two of them, three in one"
+    assert shards.together([0, 1, 2], 2) == [[0, 1], [2]] and shards.together([2, 0, 1], 2) == [[2, 0, 1]]
+    assert shards.together([], 2) == []
 
 
 def test_the_command_makes_some_shards_and_tells_which_are_there(clips, trained, command, monkeypatch):  # noqa: F811
@@ -220,13 +226,51 @@ def test_the_command_makes_some_shards_and_tells_which_are_there(clips, trained,
     shutil.rmtree(paths.runs_dir())
     code, out, _ = command("study", "tiny", "--status")
     assert code == 0 and out.startswith("tiny: 2 of 3 shards are there; their trainings count as done")
-    assert out.splitlines()[-1].split()[:4] == ["total", "9", "0", "3"]  # teachers of seeds 8 and 9, plain of 7, …
-    assert command("study", "tiny", "--shards", "2", "--workers", 1)[0] == 0 and (paths.figures_dir() / "tiny.csv").is_file()
-    for wrong in ("3-1", "x", "0-", "-1"):
-        if wrong != "0-":
-            assert command("study", "tiny", "--shards", wrong)[0] == 2
+    assert out.splitlines()[-1].split()[:4] == ["total", "8", "0", "3"]
+    assert command("study", "tiny", "--shards", "2", "--workers", 1)[0] == 0
+    assert (paths.figures_dir() / "tiny.csv").is_file()
+    for wrong in ("3-1", "x", "0-", "1,2"):
+        code, _, err = command("study", "tiny", "--shards", wrong)
+        assert code == 2 and "is no range of shards: write 0-3, or 2 for one" in err
     assert "--shards" in command("study", "--all", "--shards", "0")[2]
 
 
 def test_a_claim_tells_how_many_of_its_seeds_are_in_shards(clips, trained, monkeypatch):  # noqa: F811
-    assert SimpleNamespace
+    figures, plan = paths.figures_dir(), Plan("mine_again", "mine", 8, seeds=3)
+    claim = Claim("M1", "a bright teacher helps", "taught", "plain", rule="it is better", plan=plan)
+    study = study_of(clips, claims=[claim])
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(figures.parent / "none"))
+    for who, what in itertools.product(("AUTHOR", "COMMITTER"), ("NAME", "EMAIL")):
+        monkeypatch.setenv(f"GIT_{who}_{what}", "someone")
+    figures.mkdir()
+    git(figures, "init", "-q")
+    ids = np.array([f"c{n}" for n in range(8)])
+    earlier = {"plain": np.arange(16).reshape(2, 8) % 2, "taught": np.arange(16).reshape(2, 8) % 3 % 2}
+    Scores(("a", "b"), (0, 1), ids, ids, np.zeros(8, int), earlier, {}, dict.fromkeys(earlier, ["x", "y"])).save(
+        figures / "predictions" / "tiny-mine.npz")
+    with pytest.raises(ValueError, match="claim M1 of the study tiny is not registered"):
+        run(study)
+    assert not trained and Register().add([study]) == ["M1"]
+    commit(figures)
+    assert Register().standing(study, claim).verdict == "withheld: its confirming runs are not there yet"
+    run(study, shards=[0, 2])
+    commit(figures)
+    assert Register().standing(study, claim).verdict == "withheld: 2 of 3 seeds are there, in shards"
+    run(study)
+    commit(figures)
+    rows = pd.read_csv(figures / "tiny.csv")
+    (digest,) = rows[rows.metric == "registered"].recipe
+    found = Register().standing(study, claim)
+    assert digest == Register().entries[0]["digest"] and found.state == "run with 3 seeds" and not found.withheld
+
+
+def test_claims_of_some_studies_are_registered(monkeypatch):
+    asked, own = [], {name: SimpleNamespace(name=name) for name in ("one", "two")}
+    monkeypatch.setattr("kdlab.studies.every", lambda: own)
+    monkeypatch.setattr(Register, "add", lambda self, studies: asked.append([s.name for s in studies]) or ["M1"])
+    monkeypatch.setattr("kdlab.study.register.table", lambda register, studies: pd.DataFrame([len(studies)]))
+    assert "registered: M1" in CliRunner().invoke(claims, ["--register", "two"]).output
+    CliRunner().invoke(claims, ["--register"])
+    assert asked == [["two"], ["one", "two"]]
+    assert "kdlab has no study 'three'; it has one, two" in CliRunner().invoke(claims, ["--register", "three"]).output
+    assert "named with --register" in CliRunner().invoke(claims, ["one"]).output and len(asked) == 2
