@@ -94,8 +94,9 @@ def run_all(profile: str | None = None, *, workers: int | None = None, engine: E
     with keeping(done, board, "; the same call goes on"):
         scheduled(todo, done, board, workers, how, engine=engine, tasks=tasks, ended=ended,
                   begun=lambda task: board.say(f"{task.name}: all of its runs are there"))
-    for name in by_seed:  # all shards are there
-        say("\n".join(_run(name, profile)))
+    for name, shards in by_seed.items():
+        if len(shards.finished()) == shards.count:  # what is left is to put them together
+            say("\n".join(_run(name, profile)))
 
 
 def _run(name: str, profile: str | None, shard: int | None = None) -> list[str]:

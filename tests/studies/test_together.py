@@ -50,15 +50,16 @@ def test_shards_of_the_first_seeds_come_first(own_places, clips, monkeypatch):  
         seen.update(todo=todo, done=done, tasks=tasks)
 
     monkeypatch.setattr(together, "scheduled", scheduled)
-    true_of = together._run
-    monkeypatch.setattr(together, "_run", lambda *how: said.append(how) or [])
     together.run_all(workers=1)
     assert [task.name for task in seen["tasks"]] == ["tiny, shard 0", "tiny, shard 2", "night_audit"]
     assert [recipe.seed for recipe in seen["todo"] if recipe.condition == "taught"] == [100, 102]
     assert not seen["done"], "the runs of shard 1 are not needed"
-    assert said[-1] == ("tiny", None), "all that is left is to put the shards together"
-    (place,) = true_of("tiny", None, 0)
-    assert place.endswith("00") and study.shards().finished() == [0, 1]
+    for k in (0, 2):
+        (place,) = together._run("tiny", None, k)
+        assert place.endswith(f"0{k}") and k in study.shards().finished()
+    together.run_all(workers=1, say=said.append)
+    assert [task.name for task in seen["tasks"]] == ["night_audit"] and "trainings are in this table" in said[-1]
+    assert study.shards().merged()
 
 
 def test_what_is_committed_tells_how_long_it_will_take(two, monkeypatch):
