@@ -89,15 +89,17 @@ def replaces(study: str, seeds: Mapping[str, int]) -> bool:
 
 
 def _in_order(rows: Sequence[Mapping]) -> list[dict]:
-    """Data sets, in them conditions, in them seeds, in them metrics, each as they first come; values as numbers."""
-    kinds = [lambda row: (row["data"], row["fold"]), lambda row: row["condition"], lambda row: row["metric"]]
-    place, condition, metric = ({key: k for k, key in enumerate(dict.fromkeys(map(kind, rows)))} for kind in kinds)
-
-    def key(row: Mapping) -> tuple:
-        seed = str(row["seed"])
-        return place[kinds[0](row)], condition[row["condition"]], int(seed) if seed else -1, metric[row["metric"]]
-
-    return [{**row, "value": float(row["value"]) if row["value"] != "" else ""} for row in sorted(rows, key=key)]
+    """Data sets, in them conditions, in them seeds, in them metrics, each as they first come there, so that rows which
+    are in order stay so; values as numbers."""
+    groups: dict[tuple, dict] = {}
+    for row in rows:
+        metrics = groups.setdefault((row["data"], row["fold"]), {}).setdefault(row["condition"], {})
+        metrics.setdefault(row["metric"], []).append(row)
+    found = []
+    for metrics in (metrics for conditions in groups.values() for metrics in conditions.values()):
+        some = [(int(row["seed"]) if str(row["seed"]) else -1, row) for column in metrics.values() for row in column]
+        found += [row for _, row in sorted(some, key=lambda pair: pair[0])]  # which keeps the order of a seed's metrics
+    return [{**row, "value": float(row["value"]) if row["value"] != "" else ""} for row in found]
 
 
 def is_table(file: Path) -> bool:

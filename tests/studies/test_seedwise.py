@@ -67,8 +67,10 @@ def test_shards_together_are_the_whole(study, miniature_people, kept, monkeypatc
     by_shards = found(study)
     monkeypatch.setenv("KDLAB_FIGURES", str(miniature_people / "whole"))
     whole = replace(small, seedwise=False).run(workers=1, say=lambda _: None)
-    pd.testing.assert_frame_equal(*(rows for rows, _ in (by_shards, found(study))))
-    (_, one), (_, other) = by_shards, found(study)
+    (rows, one), (others, other) = by_shards, found(study)
+    assert len(rows) == len(others)
+    assert not [pair for pair in zip(rows.to_numpy().tolist(), others.to_numpy().tolist(), strict=True)
+                if pair[0] != pair[1]]
     assert list(one) == list(other) and len(one) or study.name == "flatness"
     for name in one:
         assert np.array_equal(one[name], other[name], equal_nan=one[name].dtype.kind == "f"), name

@@ -32,7 +32,8 @@ def aligned(runs: dict[str, list[Run]], spec: Untrimmed) -> dict[str, np.ndarray
     spec.catalogue()
     catalogue = untrimmed_catalogue(spec, stream="bright")
     nets = {(name, s): run.net() for name, column in runs.items() for s, run in enumerate(column)}
-    nets |= {(f"{name}:random", s): at_random(net, 1000 + s) for (name, s), net in nets.items() if name in TWINS}
+    nets |= {(f"{name}:random", s): at_random(net, 1000 + runs[name][s].recipe.seed)
+             for (name, s), net in nets.items() if name in TWINS}
     found = traces(nets, catalogue, sliding(next(iter(runs.values()))[0].recipe.window))
     each, seeds = areas(found), len(next(iter(runs.values())))
     table = {name: np.stack([each[name, s] for s in range(seeds)]) for name, _ in nets}
