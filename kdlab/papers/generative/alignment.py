@@ -32,7 +32,8 @@ def aligned(runs: dict[str, list[Run]], spec: Untrimmed) -> dict[str, np.ndarray
     spec.catalogue()
     catalogue = untrimmed_catalogue(spec, stream="bright")
     nets = {(name, s): run.net() for name, column in runs.items() for s, run in enumerate(column)}
-    nets |= {(f"{name}:random", s): at_random(net, 1000 + s) for (name, s), net in nets.items() if name in TWINS}
+    nets |= {(f"{name}:random", s): at_random(net, 1000 + runs[name][s].recipe.seed)
+             for (name, s), net in nets.items() if name in TWINS}
     found = traces(nets, catalogue, sliding(next(iter(runs.values()))[0].recipe.window))
     each, seeds = areas(found), len(next(iter(runs.values())))
     table = {name: np.stack([each[name, s] for s in range(seeds)]) for name, _ in nets}
@@ -56,12 +57,12 @@ def alignment_effects(table: dict[str, np.ndarray]) -> dict[str, Effect]:
 def alignment_rows(outcome: Outcome) -> list[dict]:
     """Tidy rows of the mean area over videos, in percent; the areas themselves go beside the predictions."""
     runs, found = outcome.runs, aligned(outcome.runs, watched(outcome.size))
-    outcome.evidence.save("generative-alignment", found)
-    for name, e in alignment_effects(found).items():
+    outcome.evidence.save("generative-alignment", found, once=["units"])
+    for name, e in alignment_effects(found).items() if outcome.shard is None else ():  # one seed has no interval
         outcome.say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
     table = []
     for name, column in ((name, column) for name, column in found.items() if name != "units"):
-        for s, area in enumerate(column.mean(1)):
+        for s, (seed, area) in enumerate(zip(outcome.scores.seeds, column.mean(1), strict=True)):
             recipe = runs[name][s].folder.name if name in runs else ""
-            table += outcome.numbers(("auc", 100 * area, "%"), condition=name, seed=s, recipe=recipe)
+            table += outcome.numbers(("auc", 100 * area, "%"), condition=name, seed=seed, recipe=recipe)
     return table

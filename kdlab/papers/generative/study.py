@@ -191,4 +191,4 @@ def _cost_rows(outcome: Outcome) -> list[dict]:
 
 
 study = Study("generative", _parts, size=STUDY, seeds=10, claims=CLAIMS, yours=lambda: _demo(DEMO, DEMO.seeds),
-              titles=recipes.TITLES, committed=True)
+              titles=recipes.TITLES, committed=True, seedwise=True)
