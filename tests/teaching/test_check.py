@@ -210,6 +210,18 @@ def test_digests_differ_between_exercises():
     assert digest("03.3", "b") != digest("02.4", "b") and digest("03.3", " B") == digest("03.3", "b")
 
 
+def test_the_command_lists_what_is_asked_and_how_far_one_is(mine, command):
+    progress.note("03.1", guess=2.5)
+    progress.note("03.3", tries=2, right=True)
+    code, said, _ = command("exercises", "3")
+    lines = said.splitlines()
+    assert code == 0 and len(lines) == 6 and "–, guessed 2.5" in lines[0] and "solved" in lines[2]
+    assert lines[-1] == f"1 of 5 solved; kept in {mine}"
+    assert len(command("exercises")[1].splitlines()) == len(exercises()) + 1
+    code, _, said = command("exercises", "77")
+    assert code == 2 and "no notebook '77'" in said
+
+
 def test_kdlab_itself_imports_nothing_for_it():
     code = ("import kdlab, sys; assert 'kdlab.teaching.check' not in sys.modules; kdlab.check; kdlab.guess; "
             "kdlab.nothing")
