@@ -17,7 +17,7 @@ from kdlab.notebooks.run import is_executed
 from kdlab.notebooks.sweep import is_swept
 from kdlab.system.ours import is_draft
 from kdlab.system.processes import is_held
-from kdlab.teaching import progress
+from kdlab.teaching import progress, site
 
 #: How many trainings stand behind a verdict must not be forgotten with them: ``kdlab.train.status.TRIED``.
 TRIED = "tried.csv"
@@ -110,6 +110,8 @@ def _in_runs(place: Path) -> Iterator[Path]:
     yield from _files(place / "notebooks", lambda name: name.endswith((".ipynb", ".json")), is_executed)
     yield from _files(place / "notebooks", lambda name: name.endswith(".csv"), is_swept)
     yield from _files(place, "report.html".__eq__, is_report)
+    if _real(place / "site"):
+        yield from sorted(site.files(place / "site"), key=lambda file: file.name == "index.html")  # the mark goes last
     for folder in _folders(place / "studies"):
         from kdlab.study.evidence import is_table  # which imports torch, and that takes seconds
 

@@ -50,3 +50,19 @@ def slides(notebook, out, code):
     click.echo(copies.slides(notebook, out, code=code))
     if not offline.has_formulas():
         click.echo(offline.NO_FORMULAS)
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder; default: site/ in runs/.")
+def site(out):
+    """Build a site from README, docs, the committed notebooks and figures, and a reference of all public names.
+
+    It needs no network to build or to read; its links are checked first.
+    """
+    from kdlab.teaching import offline
+    from kdlab.teaching.site import build
+
+    first, count = build(out)
+    click.echo(f"{count} pages: {first}")
+    if not offline.has_formulas():
+        click.echo(offline.NO_FORMULAS)

@@ -29,10 +29,12 @@ def _dark_jump() -> np.ndarray:
 
 
 def points_of_one_clip() -> float:
+    """Points of accuracy of one of 36 clips."""
     return 100 / 36
 
 
 def luma_after_gamma() -> float:
+    """Levels of 255: the median of the brightened clip."""
     from kdlab.clips.enhance import Gamma
     from kdlab.measure.darkness import luma
 
@@ -40,16 +42,19 @@ def luma_after_gamma() -> float:
 
 
 def entropy_without_ideas() -> float:
+    """Nats: of eleven equal bars."""
     return math.log(11)
 
 
 def first_merge_of_gamma_three() -> float:
+    """The first input that shares its output with the one before."""
     from kdlab.clips.enhance import Gamma
 
     return 1 + int(np.argmin(np.diff(Gamma(3.0).table().astype(int))))
 
 
 def colours_gained_after_shrinking() -> float:
+    """How many more colours a table of 256 entries makes: none."""
     from kdlab.clips.cache import resize
     from kdlab.clips.enhance import Gamma
     from kdlab.measure.darkness import colours
@@ -59,31 +64,37 @@ def colours_gained_after_shrinking() -> float:
 
 
 def clip_over_frame() -> float:
+    """Points of accuracy, mean over seeds."""
     audit = _scores("night_audit-night")
     return audit.accuracy("full").mean() - audit.accuracy("one_frame").mean()
 
 
 def enhanced_over_raw() -> float:
+    """Points of accuracy, mean over seeds."""
     study = _scores("dual_light-night")
     return study.accuracy("ce_enhanced").mean() - study.accuracy("ce_raw").mean()
 
 
 def peak_of_the_rate() -> float:
+    """Percent of all steps."""
     from kdlab.train.loop import Settings, learning_rate
 
     return 100 * int(np.argmax([learning_rate(Settings(lr=3e-3), step, 1000) for step in range(1000)])) / 1000
 
 
 def deviation_of_two_equals() -> float:
+    """Points of accuracy."""
     return 100 * math.sqrt(0.2 / 132)
 
 
 def student_over_raw() -> float:
+    """Points of accuracy, mean over seeds."""
     study = _scores("dual_light-night")
     return study.accuracy("dlkdd").mean() - study.accuracy("ce_raw").mean()
 
 
 def pull_on_the_first_logit() -> float:
+    """The gradient of t² KL."""
     import torch
 
     from kdlab.distill.losses import kd_loss
@@ -94,6 +105,7 @@ def pull_on_the_first_logit() -> float:
 
 
 def same_answers() -> float:
+    """Percent of the test clips."""
     said = _scores("dual_light-night").predicted
     return 100 * float((said["dlkdd"][0] == said["same_light"][0]).mean())
 
@@ -108,6 +120,7 @@ NUMBERS: dict[str, Callable[[], float]] = {function.__name__: function for funct
 
 
 def softened() -> tuple[Callable, Sequence[tuple]]:
+    """Probabilities ``(K,)`` of logits at a temperature."""
     from scipy.special import softmax
 
     logits = np.array([2.0, 1.0, -1.0])
@@ -115,6 +128,7 @@ def softened() -> tuple[Callable, Sequence[tuple]]:
 
 
 def undone() -> tuple[Callable, Sequence[tuple]]:
+    """Dark values from those that gamma 1.8 made of them."""
     from kdlab.clips.enhance import Gamma
 
     table, frame = Gamma(1.8).table(), np.arange(72, dtype=np.uint8).reshape(6, 12)
@@ -122,12 +136,14 @@ def undone() -> tuple[Callable, Sequence[tuple]]:
 
 
 def centre_moments() -> tuple[Callable, Sequence[tuple]]:
+    """Frames in the middle of equal parts of a clip."""
     from kdlab.clips.views import Window
 
     return lambda frames, taken: np.asarray(Window(frames=taken).centre(frames).frames), [(36, 12), (10, 12), (45, 16)]
 
 
 def distillation_loss() -> tuple[Callable, Sequence[tuple]]:
+    """t² KL in nats, mean over the batch."""
     import torch
 
     from kdlab.distill.losses import kd_loss

@@ -61,8 +61,8 @@ def student(name: str, out: Path | None = None) -> Path:
 _INTRODUCTION = """## Your answers
 
 `kdlab.check("03.2", answer)` says whether an answer is right; after a wrong one it gives a hint, and the next hint goes
-further. `kdlab.guess` keeps what you expect and shows it again beside what you found. What you tried is kept in a file of
-yours (`KDLAB_PROGRESS`, by default `runs/progress.json`) and is sent nowhere."""
+further. `kdlab.guess` keeps what you expect and shows it again beside what you found. What you tried is kept in a file
+of yours (`KDLAB_PROGRESS`, by default `runs/progress.json`) and is sent nowhere."""
 
 
 def _asked(exercise: Exercise) -> list:

@@ -25,7 +25,7 @@ code { background: var(--code); padding: .1em .25em; border-radius: 3px; } pre c
 table { border-collapse: collapse; margin: 1em 0; font-size: .92em; }
 th, td { border-bottom: 1px solid var(--line); padding: .3em .7em; text-align: left; vertical-align: top; }
 blockquote { border-left: 4px solid var(--line); margin: 1em 0; padding: 0 1em; color: var(--faint); }
-.prompt, .anchor-link { display: none; } .output_stderr { color: var(--faint); } math { font-size: 1.08em; }
+.prompt { display: none; } .output_stderr { color: var(--faint); } math { font-size: 1.08em; }
 """
 
 
@@ -73,7 +73,8 @@ def _formula(latex: str, display: str) -> str:
 
 
 def cells(found, *, code: bool = True) -> str:
-    """The ``found`` cells (nbformat's) with their outputs as HTML, without code where ``code`` is false."""
+    """The ``found`` cells (nbformat's) with their outputs as HTML, without code where ``code`` is false. Headings have
+    the ids that links to them name: ``#what-came-out``."""
     from nbformat.v4 import new_notebook
 
     page = new_notebook(cells=[cell.copy() for cell in found])
@@ -81,11 +82,17 @@ def cells(found, *, code: bool = True) -> str:
     for cell in page.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _WIDGET_VIEW not in output.get("data", {})]
-    return _exporter(code).from_notebook_node(page)[0]
+    made = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", _exporter(code).from_notebook_node(page)[0])
+    return re.sub(r'(?<=<)(h[1-6] id=)"([^"]*)"', lambda found: f'{found[1]}"{_anchor(found[2])}"', made)
+
+
+def _anchor(slug: str) -> str:
+    """A heading's id as links in Markdown name it, everywhere but in Jupyter: small letters, digits and hyphens."""
+    return re.sub(r"[^\w-]", "", slug.lower())
 
 
 def markdown(text: str) -> str:
-    """Markdown as HTML, headings with the ids that a link to them names: ``#what-came-out``."""
+    """Markdown as HTML."""
     from nbformat.v4 import new_markdown_cell
 
     return cells([new_markdown_cell(text)])
