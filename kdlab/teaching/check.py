@@ -45,8 +45,9 @@ def check(name: str, answer: object = ..., *, hint: int | None = None) -> None:
         print(_told(exercise, answer, judged, known))
 
 
-def guess(name: str, value: float) -> None:
+def guess(name: str, value: float = ...) -> None:
     """Keep ``value`` as what you expect of the exercise ``name``, before you run anything; the last one counts.
+    Without a value the exercise is read out.
 
     Raises :class:`~kdlab.teaching.exercises.ExerciseError` for an exercise that asks for no prediction, for what is no
     number, and once the exercise is solved: then it would be no guess.
@@ -54,6 +55,8 @@ def guess(name: str, value: float) -> None:
     exercise = find(name)
     if not exercise.guess:
         raise ExerciseError(f"exercise {name} asks for no prediction: answer it with kdlab.check({name!r}, answer)")
+    if value is ...:  # as in a student's copy
+        return print(_read_out(exercise))
     value = _number(exercise, value)
     if progress.read().get(name, {}).get("right"):
         raise ExerciseError(f"exercise {name} is solved already, so this would be no guess")

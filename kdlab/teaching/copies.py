@@ -69,11 +69,9 @@ def _asked(exercise: Exercise) -> list:
     choices = "".join(f"\n- **{letter}**: {text}" for letter, text in exercise.choices.items())
     text = f"**{exercise.name}.** {exercise.ask}" + (f"\n{choices}" if choices else "")
     lines = [f'kdlab.guess("{exercise.name}", ...)  # before you run anything'] if exercise.guess else []
-    last = f'kdlab.check("{exercise.name}", ...)'
-    if exercise.kind == "code":
-        lines += ["def mine(*arguments):", "    ...", "", ""]
-        last = f'kdlab.check("{exercise.name}", mine)'
-    return [new_markdown_cell(text), new_code_cell("\n".join(["import kdlab", "", *lines, last]))]
+    what = "the name of your function" if exercise.kind == "code" else "your answer"
+    lines += [f'kdlab.check("{exercise.name}", ...)  # {what} in place of the dots']
+    return [new_markdown_cell(text), new_code_cell("\n".join(["import kdlab", "", *lines]))]
 
 
 def is_untouched(file: Path) -> bool:

@@ -176,6 +176,15 @@ def test_no_try_is_lost_where_several_notebooks_write(mine):
     assert sorted(p.name for p in mine.parent.iterdir()) == ["progress.json", "progress.json.lock"]
 
 
+@pytest.mark.parametrize("headless", ["1", "quiet"])
+def test_where_nobody_reads_no_file_is_touched(mine, monkeypatch, capsys, headless):
+    monkeypatch.setenv("KDLAB_HEADLESS", headless)
+    monkeypatch.setattr(progress, "_unread", {})
+    kdlab.guess("03.1", 5)
+    kdlab.check("03.1", answers.student_over_raw())
+    assert "You had guessed 5 points" in capsys.readouterr().out and not mine.parent.exists()
+
+
 def test_clean_leaves_a_readers_progress(own_places):
     progress.note("03.1", guess=2.5)
     assert progress.file() == own_places / "RUNS" / progress.NAME
