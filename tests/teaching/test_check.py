@@ -97,8 +97,8 @@ def test_code_of_a_few_lines_is_tried(name, good, bad):
 
 def test_a_function_that_changes_its_arguments_is_judged_by_what_it_returns():
     def spoilt(z, t):
-        z[:] = 0
-        return z
+        z[:] = 0  # of equal logits all probabilities are equal
+        return np.full(len(z), 1 / len(z))
 
     assert not judge(find("00.5"), spoilt).right
 
