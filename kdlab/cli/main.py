@@ -16,6 +16,7 @@ from kdlab.cli.claims import claims
 from kdlab.cli.data import data
 from kdlab.cli.engine import chosen, engine_options
 from kdlab.cli.paper import paper
+from kdlab.cli.teaching import exercises, site, slides, student
 from kdlab.system.ranks import alone
 
 _TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Of each cell; default: none.")
@@ -32,6 +33,8 @@ def cli():
 cli.add_command(claims)
 cli.add_command(data)
 cli.add_command(paper)
+for command in (exercises, student, slides, site):
+    cli.add_command(command)
 
 
 @cli.command()

@@ -148,6 +148,7 @@ def beside(size):
 
 
 def seed_after_seed(parts: Sequence[Part]) -> list[Recipe]:
+    """Every recipe once, the first seed of all conditions before the second of any."""
     columns = [column for part in parts for column in part.recipes.values()]
     for recipe in (recipe for column in columns for recipe in column):
         check(recipe)  # what cannot be hashed is told in words
