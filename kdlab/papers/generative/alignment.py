@@ -1,5 +1,6 @@
 """λ over untrimmed video for the study of generative distillation: whose, on which videos, and how sure we are."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +17,10 @@ from kdlab.train.sizes import GenerativeSize
 #: The untrimmed videos on which λ is read: those that the detection study tests on.
 UNTRIMMED = replace(detection_recipes.night(detection_recipes.STUDY).night,
                     videos=(0, 0, detection_recipes.STUDY.videos[2]))
-#: Whose λ is read, and of which architectures also with random weights.
-ATTENTIVE, TWINS = ("teacher_fr", "student_gate", "student_fr", "genkd"), ("teacher_fr", "genkd")
+#: Whose λ is read, part by part of the study, and of which architectures also with random weights.
+ATTENTIVE = {"night_untrimmed": ("teacher_fr", "student_fr", "genkd"), "night_untrimmed_gate": ("student_gate",)}
+TWINS = ("teacher_fr", "genkd")
+_FILES = {name: name.replace("night_untrimmed", "generative-alignment").replace("_", "-") for name in ATTENTIVE}
 
 
 def watched(size: GenerativeSize) -> Untrimmed:
@@ -41,23 +44,28 @@ def aligned(runs: dict[str, list[Run]], spec: Untrimmed) -> dict[str, np.ndarray
 
 
 def alignment() -> dict[str, np.ndarray]:
-    """The committed areas, as :func:`aligned` returns them."""
-    return load_arrays("generative-alignment")
+    """The committed areas, as :func:`aligned` returns them; of the gate alone there are fewer seeds."""
+    table = load_arrays(_FILES["night_untrimmed"])
+    with suppress(FileNotFoundError):
+        table |= {"student_gate": load_arrays(_FILES["night_untrimmed_gate"])["student_gate"]}
+    return table
 
 
 def alignment_effects(table: dict[str, np.ndarray]) -> dict[str, Effect]:
-    """By signal how far its area lies above chance, and GenKD's above each other signal's, in points of 100."""
-    units, half = table["units"], 0.5 + 0 * table[ENERGY]
-    found = {name: effect(values, half, units) for name, values in table.items() if name != "units"}
+    """By signal how far its area lies above chance, and GenKD's above each other signal's, in points of 100, of the
+    seeds that both have."""
+    units = table["units"]
+    found = {name: effect(values, 0.5 + 0 * values, units) for name, values in table.items() if name != "units"}
     others = [name for name in (ENERGY, "genkd:random", "student_gate", "student_fr", "teacher_fr")
               if {"genkd", name} <= table.keys()]
-    return found | {f"genkd − {other}": effect(table["genkd"], table[other], units) for other in others}
+    return found | {f"genkd − {other}": effect(table["genkd"][: len(table[other])], table[other], units)
+                    for other in others}
 
 
 def alignment_rows(outcome: Outcome) -> list[dict]:
     """Tidy rows of the mean area over videos, in percent; the areas themselves go beside the predictions."""
     runs, found = outcome.runs, aligned(outcome.runs, watched(outcome.size))
-    outcome.evidence.save("generative-alignment", found, once=["units"])
+    outcome.evidence.save(_FILES[outcome.part.data], found, once=["units"])
     for name, e in alignment_effects(found).items() if outcome.shard is None else ():  # one seed has no interval
         outcome.say(f"λ over time, {name}: {e} points of area{'' if '−' in name else ' above chance'}")
     table = []

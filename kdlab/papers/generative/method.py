@@ -14,7 +14,7 @@ AdamW does not feel a loss's scale, so no weight can stand in for a rate.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -76,7 +76,9 @@ class FeatureRepresentation:
     By default both passes are made on each batch (`interleaved`). With ``alternating`` = the settings' epochs, an even
     number, epochs of pass 1 and of pass 2 take turns, as in the paper: the network then has half the steps, so equal
     budgets need twice the epochs. ``detached`` keeps pass 2 from shrinking features to make them easier to reconstruct.
-    ``deterministic`` puts an auto-encoder in the CVAE's place. ``warmup`` is of :func:`warmth`.
+    ``deterministic`` puts an auto-encoder in the CVAE's place. ``warmup`` is of :func:`warmth`. ``generation`` weighs
+    a term of pass 1 that the released code has not: MSE(Dec(λ + ε, λ), F), so that the CVAE learns to do what pass 2
+    asks of it (the hybrid objective of Sohn et al. 2015).
     """
 
     kl: float = 0.1
@@ -85,12 +87,14 @@ class FeatureRepresentation:
     detached: bool = True
     deterministic: bool = False
     alternating: int = 0
+    generation: float = field(default=0.0, metadata={"unsaid": 0.0})
     # what :class:`GenerativeDistillation` adds is off
     generative, teacher, common_noise, teaching, beta = True, "none", False, 0.0, 0.0
     taps: ClassVar = TAPS
 
     def __post_init__(self):
-        not_negative(kl=self.kl, reconstruction=self.reconstruction, teaching=self.teaching, beta=self.beta)
+        not_negative(kl=self.kl, reconstruction=self.reconstruction, teaching=self.teaching, beta=self.beta,
+                     generation=self.generation)
         fraction(warmup=self.warmup)
         whole(0, alternating=self.alternating)
         if self.alternating % 2:
@@ -140,6 +144,10 @@ class FeatureRepresentation:
         made, means, log_variances = zip(*_rebuilt(nets["cvae"], seen, attention, noise), strict=True)
         terms = {"rebuilt": (1.0, _summed(F.mse_loss, made, seen)),
                  "kl": (self.kl, _summed(kl_to_attention, means, log_variances, attention))}
+        if self.generation:
+            nothing = [None] * len(seen)
+            alone = [each[0] for each in _rebuilt(nets["cvae"], nothing, attention, nothing)]
+            terms["from_prior"] = self.generation, _summed(F.mse_loss, alone, seen)
         if self.teaching:
             with torch.no_grad():
                 theirs = [each[0] for each in _rebuilt(nets["teacher_cvae"], seen, attention, noise)]
@@ -158,8 +166,7 @@ class FeatureRepresentation:
         if self.generative:
             bare = getattr(nets["cvae"], "module", nets["cvae"]).requires_grad_(False)
             cvaes = bare if isinstance(bare, CVAEs) else [bare]
-            made = [cvae.decode(cvae.sample(each, torch.zeros_like(each)), each)
-                    for cvae, each in zip(cvaes, attention, strict=True)]
+            made = [cvae(None, each)[0] for cvae, each in zip(cvaes, attention, strict=True)]
             bare.requires_grad_(True)
             weight = self.reconstruction * warmth(progress.fraction, self.warmup)
             targets = [each.detach() for each in seen] if self.detached else seen

@@ -120,9 +120,11 @@ class CVAE(nn.Module):
         both = torch.cat([latent, attention], 1).transpose(1, 2)
         return self.expand(self.decoder(both).transpose(1, 2)[..., None, None])
 
-    def forward(self, features: torch.Tensor, attention: torch.Tensor, noise: torch.Tensor | None = None):
-        """Reconstruction ``(B, C, T', h, w)``, and mean and log-variance of the latent."""
-        mean, log_variance = self.encode(features, attention)
+    def forward(self, features: torch.Tensor | None, attention: torch.Tensor, noise: torch.Tensor | None = None):
+        """Reconstruction ``(B, C, T', h, w)``, and mean and log-variance of the latent; without ``features`` what is
+        generated from λ alone, by the prior."""
+        mean, log_variance = (attention, torch.zeros_like(attention)) if features is None else self.encode(
+            features, attention)
         return self.decode(self.sample(mean, log_variance, noise), attention), mean, log_variance
 
 
@@ -132,9 +134,10 @@ def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 class CVAEs(nn.ModuleList):
-    """A :class:`CVAE` for each tap. Features, attention and noise (None: drawn) tap by tap → what each CVAE gives."""
+    """A :class:`CVAE` for each tap. Features (None: generated), attention and noise (None: drawn) tap by tap → what
+    each CVAE gives."""
 
-    def forward(self, features: list[torch.Tensor], attention: list[torch.Tensor], noise: list[torch.Tensor | None]):
+    def forward(self, features: list, attention: list[torch.Tensor], noise: list):
         return [cvae(*its) for cvae, *its in zip(self, features, attention, noise, strict=True)]
 
 

@@ -15,7 +15,8 @@ from kdlab.papers.generative.recipes import TITLES
 from kdlab.show.plots import beside, drawn, image, interval, rows
 from kdlab.show.widgets import explore
 
-PASSES = {"pass 1, of the CVAE": {"rebuilt": "MSE(F, F′)", "kl": "KL (nats)", "taught": "MSE(F′, F′ by the teacher)"},
+PASSES = {"pass 1, of the CVAE": {"rebuilt": "MSE(F, F′)", "kl": "KL (nats)", "from_prior": "MSE(decoded from λ, F)",
+                                  "taught": "MSE(F′, F′ by the teacher)"},
           "pass 2, of the network": {"ce": "class loss (nats)", "generated": "MSE(decoded from λ, F)",
                                      "attention": "MSE(λ, λ of the teacher)"}}
 

@@ -19,6 +19,7 @@ from kdlab.night import ACTIONS
 from kdlab.night.streams import NightStream
 from kdlab.papers.generative import recipes
 from kdlab.papers.generative.alignment import ATTENTIVE, alignment_rows
+from kdlab.papers.generative.generation import generates, generation_rows
 from kdlab.papers.generative.nets import read_cvae
 from kdlab.papers.generative.recipes import DEMO, STUDY, conditions, night
 from kdlab.study import (
@@ -37,6 +38,8 @@ from kdlab.study import (
     in_folds,
     real_folds,
 )
+from kdlab.study.entropies import entropy_rows
+from kdlab.study.inheritance import inheritance
 from kdlab.train.loop import Progress
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run, batches, find
@@ -55,8 +58,13 @@ SETS = {
     "night_bright": recipes.STUDIED,
     "night_bright_ablations": recipes.ABLATIONS,
     "night_bright_once": recipes.ONCE,
+    "night_bright_released": recipes.RELEASED,
     "weizmann": recipes.REAL,
 }
+#: Seeds of what is in no claim.
+FEW_SEEDS = {"night_bright_once": 1, "night_bright_released": 3, "night_untrimmed_gate": 3}
+#: Whose CVAEs are asked whether they generate: of the claims' gates.
+GENERATIVE = ("teacher_fr", "student_fr", "genkd")
 #: Runs of demo size, from which `kdlab reproduce` knows where a user's should lie.
 DEMO_SEEDS = 3
 
@@ -79,8 +87,20 @@ def g2(scores: Scores) -> dict[str, Effect]:
 
 
 def gate(rows: pd.DataFrame) -> tuple[bool, str]:
-    """Of G1 to G3: is the CE student not surely too short of training for a fair comparison?"""
-    return convergence(rows, "night_bright", "student_ce", "student_2x")[2] in CONVERGED, convergence_line(rows)
+    """Of G2 and G3: is the CE student not surely too short of training for a fair comparison, and do the CVAEs of
+    teacher and student generate?"""
+    return _gate(rows, ("teacher_fr", "genkd"))
+
+
+def gate_alone(rows: pd.DataFrame) -> tuple[bool, str]:
+    """Of G1: as :func:`gate`, of the CVAE of the student that learns alone."""
+    return _gate(rows, ("student_fr",))
+
+
+def _gate(rows: pd.DataFrame, conditions: Sequence[str]) -> tuple[bool, str]:
+    converged = convergence(rows, "night_bright", "student_ce", "student_2x")[2] in CONVERGED
+    generative, words = generates(rows, "night_bright_fresh", conditions)
+    return converged and generative, f"{convergence_line(rows)}; {words}"
 
 
 def _plan(data: str) -> Plan:
@@ -91,7 +111,7 @@ def _plan(data: str) -> Plan:
 CLAIMS = (
     Claim("G1", "the feature-representation phase improves a network by itself", "student_fr", "student_ce",
           {"student_2x": "equal passes"}, "student: FR − CE; control CE with equal passes",
-          plan=_plan("night_bright"), gate=gate),
+          plan=_plan("night_bright"), gate=gate_alone),
     Claim("G2", "GenKD beats CE and the usual KD methods", "genkd", COMPETITORS, {"untrained": "an untrained teacher"},
           "GenKD − each; control untrained teacher", plan=_plan("night_bright"), gate=gate),
     Claim("G3", "generative and attention distillation each add", "genkd", ("generative", "attention"),
@@ -103,6 +123,36 @@ CLAIMS = (
 def ledger(scores: Scores, ablations: Scores | None = None) -> pd.DataFrame:
     """Rows G1 and G2 of docs/ledger.md for one set, and G3 from its ``ablations``."""
     return pd.concat([study.verdicts(its) for its in (scores, ablations) if its], ignore_index=True)
+
+
+#: A student, and the teacher whose errors it may give.
+INHERITING = (("genkd", "teacher_fr"), ("untrained", "teacher_fr"), ("student_fr", "teacher_fr"),
+              ("student_ce", "teacher_fr"), *((name, "teacher_ce") for name in COMPETITORS))
+
+
+def beside_effects(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
+    """Whether there was something to learn: of each condition with a teacher its ``effect`` over CE, an ``Effect`` in
+    points; the mean ``entropy`` in nats of what its teacher says of the clips that it learnt from (the label alone: 0),
+    by the ``rows`` of the study; and ``gap``, by how much that teacher beats CE, where the teacher is in ``scores``.
+
+    ``scores`` are those of any data set of the study; entropies are of its very runs.
+    """
+    nats = rows[rows.metric == "target_entropy"].set_index("recipe").value.astype(float)
+    taught, found = dict(INHERITING), []
+    for condition in scores.predicted:
+        its = nats[nats.index.isin({name for joined in scores.recipes[condition] for name in joined.split("+")})]
+        if its.empty:
+            continue
+        teacher = taught.get(condition, "teacher_fr")
+        gap = scores.effect(teacher, "student_ce") if teacher in scores.predicted else None
+        found.append((condition, scores.effect(condition, "student_ce"), its.mean(), gap))
+    return pd.DataFrame(found, columns=["condition", "effect", "entropy", "gap"])
+
+
+def inherited_table(scores: Scores) -> pd.DataFrame:
+    """Whose errors students give, by :func:`kdlab.study.inheritance.inheritance`: teachers stand in ``scores`` in the
+    rows of their students. Who has had no teacher, or one of random weights, is the control."""
+    return inheritance(scores, [pair for pair in INHERITING if {*pair} <= scores.predicted.keys()])
 
 
 def convergence_line(table: pd.DataFrame, data: str = "night_bright") -> str:
@@ -120,13 +170,14 @@ def _parts(size: GenerativeSize, seeds: int) -> list[Part]:
             made = partial(columns, size, min(seeds, size.real_seeds), names=names)
             parts += in_folds(name, real_folds(name), made, rows=_rows, unit="group", real=name)
             continue
-        made = columns(size, 1 if name == "night_bright_once" else seeds, night(size), names, FIRST)
+        made = columns(size, min(seeds, FEW_SEEDS.get(name, seeds)), night(size), names, FIRST)
         parts.append(Part(name, made, on=test_clips(size), rows=_rows))
         if (again := f"{name}_fresh") in confirmed:
-            parts.append(Part(again, made, on=fresh(test_clips(size)), rows=Outcome.test_rows))
+            parts.append(Part(again, made, on=fresh(test_clips(size)), rows=_fresh_rows))
     parts.append(Part("cost", rows=_cost_rows))
-    attentive = columns(size, seeds, night(size), ATTENTIVE, FIRST)
-    parts.append(Part("night_untrimmed", attentive, file="", rows=alignment_rows))
+    for name, names in ATTENTIVE.items():
+        attentive = columns(size, min(seeds, FEW_SEEDS.get(name, seeds)), night(size), names, FIRST)
+        parts.append(Part(name, attentive, file="", rows=alignment_rows))
     return [*parts, _demo(beside(size), seeds if size.name == "smoke" else DEMO_SEEDS)]
 
 
@@ -161,9 +212,18 @@ def shares(run: Run) -> dict[str, float]:
     return {name: norm / norms["ce"] for name, norm in norms.items() if name != "ce"}
 
 
+def _fresh_rows(outcome: Outcome) -> list[dict]:
+    """Rows about the test clips alone: of the networks, and of ``night_bright`` how much their CVAEs explain."""
+    told = outcome.runs.keys() if outcome.part.data == "night_bright_fresh" else ()
+    return outcome.test_rows() + generation_rows(outcome, [name for name in GENERATIVE if name in told])
+
+
 def _rows(outcome: Outcome) -> list[dict]:
-    """Rows of the networks; of ``night_bright`` also :func:`shares` at the end of training."""
-    table = outcome.rows()
+    """Rows of the networks, and of what teachers say of their students' training clips, but for untrained ones; of
+    ``night_bright`` also :func:`shares` at the end of training, and beside what was released how much CVAEs explain."""
+    table = outcome.rows() + entropy_rows(outcome, [name for name in outcome.runs if name != "untrained"])
+    if outcome.part.data == "night_bright_released":
+        table += generation_rows(outcome, recipes.RELEASED)
     for run in outcome.runs["genkd"] if outcome.part.data == "night_bright" else ():
         about = dict(condition="genkd", seed=run.recipe.seed, recipe=run.folder.name, unit="1")
         for term, share in shares(run).items():
@@ -190,5 +250,18 @@ def _cost_rows(outcome: Outcome) -> list[dict]:
     return table
 
 
-study = Study("generative", _parts, size=STUDY, seeds=10, claims=CLAIMS, yours=lambda: _demo(DEMO, DEMO.seeds),
-              titles=recipes.TITLES, committed=True, seedwise=True)
+def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
+    """What there was to learn, and whose errors students give."""
+    lines = []
+    for data, scores in ((data, scores) for data, scores in found.items() if "student_ce" in scores.predicted):
+        lines.append(f"{data}, what there was to learn\n{beside_effects(rows, scores).round(3).to_string(index=False)}")
+        try:
+            told = inherited_table(scores).round(1).to_string(index=False)
+        except ValueError as error:  # too few seeds, or networks that hardly err
+            told = str(error)
+        lines.append(f"{data}, whose errors students give\n{told}")
+    return lines
+
+
+study = Study("generative", _parts, size=STUDY, seeds=10, claims=CLAIMS, lines=_lines,
+              yours=lambda: _demo(DEMO, DEMO.seeds), titles=recipes.TITLES, committed=True, seedwise=True)

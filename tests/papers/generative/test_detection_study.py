@@ -89,7 +89,7 @@ def test_detections_come_back_from_their_file(tmp_path):
 
 
 def test_convergence_is_read_on_validation():
-    about = dict(data="night_untrimmed", metric="val_map@0.1-0.5")
+    about = dict(data="night_untrimmed_longer", metric="val_map@0.1-0.5")
     rows = pd.DataFrame([about | dict(condition=c, seed=s, value=v) for c, values in
                          (("det_student", (50.0, 52, 51)), ("det_student_2x", (50.5, 52.6))) for s, v in
                          enumerate(values)])
@@ -97,6 +97,31 @@ def test_convergence_is_read_on_validation():
     assert gain == pytest.approx(0.55) and half == pytest.approx(12.706 * 0.05, rel=1e-3) and word == "converged"
     rows.loc[rows.condition == "det_student_2x", "value"] += 20
     assert detection_study.convergence(rows)[2] == "under-trained"
+
+
+@pytest.mark.parametrize(("gain", "teacher", "student", "why"), [
+    (1.0, 30, 20, ""), (9.0, 30, 20, "under-trained"), (1.0, 5, 20, "the CVAE of det_teacher does not generate"),
+    (1.0, 30, 5, "the CVAE of det_genkd does not generate")])
+def test_the_gate_asks_for_convergence_and_for_models_that_generate(gain, teacher, student, why):
+    about = dict(data="night_untrimmed_longer", metric="val_map@0.1-0.5")
+    table = [about | dict(condition=c, seed=s, value=50 + off + 0.1 * s)
+             for c, off in (("det_student", 0), ("det_student_2x", gain)) for s in range(3)]
+    for name, value in (("det_teacher", teacher), ("det_genkd", student)):
+        numbers = {"r2_rebuilt": value, "r2_generated": value, "r2_rebuilt_exchanged": 0, "r2_generated_exchanged": 0}
+        numbers |= {f"{metric}_within": 1.0 for metric in numbers}
+        table += [dict(data="night_untrimmed_fresh", condition=name, seed=s, metric=metric, value=its)
+                  for metric, its in numbers.items() for s in range(3)]
+    passed, words = detection_study.gate(pd.DataFrame(table))
+    assert passed == (not why) and why in words
+    assert detection_study._lines({}, pd.DataFrame(table)) == [words.partition(";")[0]]
+
+
+def test_a_longer_student_has_fewer_seeds_and_a_part_of_its_own():
+    parts = {part.data: part for part in detection_study.study.chosen(STUDY, 10)}
+    longer = parts["night_untrimmed_longer"]
+    assert {c: len(column) for c, column in longer.recipes.items()} == {"det_student": 3, "det_student_2x": 3}
+    assert longer.recipes["det_student"] == parts["night_untrimmed"].recipes["det_student"][:3]
+    assert all("det_student_2x" not in part.recipes for part in parts.values() if part is not longer)
 
 
 def test_a_stream_has_a_name_and_a_fingerprint_of_its_own():
@@ -152,12 +177,17 @@ def test_the_study_at_smoke_size(own_places, monkeypatch, reading):
     scores = detection_study.study.run(SMOKE, 2, workers=1, say=lambda _: None)["night_untrimmed"]
     place = reading("detection")
     rows = load_rows("detection")
-    assert set(rows.data) == {"night_untrimmed", "night_untrimmed_fresh", "night_untrimmed_demo"}
+    assert set(rows.data) == {"night_untrimmed", "night_untrimmed_fresh", "night_untrimmed_longer",
+                              "night_untrimmed_demo"}
+    r2 = rows[rows.metric.str.startswith("r2_")]
+    assert r2.groupby(["data", "condition"]).size().to_dict() == {
+        ("night_untrimmed_fresh", name): 16 for name in detection_study.GENERATIVE}
+    assert "det_student" in rows.condition.unique() and "does not generate" in detection_study.gate(rows)[1]
     again = Detections.load(place / "predictions" / "detection-night_untrimmed.npz")
     for row in rows[(rows.data == "night_untrimmed") & rows.metric.str.startswith("map@")].itertuples():
         value = again.mean_ap(row.condition, row.metric.removeprefix("map@"))[scores.seeds.index(row.seed)]
         assert value == pytest.approx(row.value, abs=1e-3) and scores.seeds == (101, 102)
-    made = columns(SMOKE, 2, longer=True, first=detection_study.FIRST)
+    made = columns(SMOKE, 2, first=detection_study.FIRST)
     runs = {c: [find(recipe, pretrained=False) for recipe in column] for c, column in made.items()}
     asked = detection_study.seen_in(runs, night(SMOKE))
     assert all(a.found.equals(b.found) for c in made for a, b in zip(asked.found[c], scores.found[c], strict=True))
@@ -181,7 +211,8 @@ def test_committed_rows_follow_from_the_committed_predictions():
     scores, rows = Detections.load(PREDICTIONS), load_rows("detection")
     rows = rows[(rows.data == "night_untrimmed") & rows.metric.str.startswith("map@")]
     seen = {(c, s): its.mean_ap() for c, each in scores.found.items() for s, its in enumerate(each)}
-    assert len(rows) == len(detection_study.METRICS) * (len(seen) - len(scores.seeds) + 1)
+    runs = {(condition, name) for condition, names in scores.recipes.items() for name in names}
+    assert len(rows) == len(detection_study.METRICS) * len(runs)
     for row in rows.itertuples():
         value = seen[row.condition, scores.seeds.index(int(row.seed))][row.metric.removeprefix("map@")]
         assert 100 * value == pytest.approx(row.value, abs=1e-3)

@@ -15,6 +15,7 @@ from kdlab.clips.views import Batch
 from kdlab.layers import outputs
 from kdlab.nets.i3d import I3D, TOP, TinyC3D
 from kdlab.nets.video import build
+from kdlab.night import Night
 from kdlab.papers.generative.method import (
     FeatureRepresentation,
     GenerativeDistillation,
@@ -24,6 +25,7 @@ from kdlab.papers.generative.method import (
 )
 from kdlab.papers.generative.nets import Gated, gate, read_cvae
 from kdlab.train.loop import Progress, Settings, fit
+from kdlab.train.recipe import Recipe, to_json
 
 CLIP = (8, 16, 16)
 TEACHER, STUDENT = Gated(TinyC3D((4, 6, 8, 8)), CLIP), Gated(TinyC3D((2, 3, 4, 8), (False, False, True, True)), CLIP)
@@ -108,6 +110,34 @@ def test_pass_one_is_the_sum_of_its_weighted_terms():
     assert loss == pytest.approx(terms["rebuilt"] + 0.1 * terms["kl"] + 0.01 * terms["taught"])
     loss, terms = weighted(FeatureRepresentation(), "cvae")
     assert terms.keys() == {"rebuilt", "kl"} and loss == pytest.approx(terms["rebuilt"] + 0.1 * terms["kl"])
+
+
+@pytest.mark.parametrize("method", [FeatureRepresentation(generation=0.7), GenerativeDistillation(generation=0.7)])
+def test_the_cvae_can_also_learn_to_generate(method):
+    """With ``generation`` pass 1 has the error of what it makes from λ and noise, and its gradient reaches the decoder
+    alone; without, nothing is drawn and recipes have the names that they had."""
+    loss, terms = weighted(method, "cvae")
+    plain, others = weighted(replace(method, generation=0.0), "cvae")
+    assert terms.keys() == others.keys() | {"from_prior"} and terms["rebuilt"] == others["rebuilt"]
+    assert loss == pytest.approx(sum({"rebuilt": 1, "kl": 0.1, "taught": 0.01, "from_prior": 0.7}[k] * v
+                                     for k, v in terms.items()))
+    nets, only = networks(method), replace(method, generation=1e9)
+    _, big, _ = next(only.losses(nets, batch(), HALF))
+    big.backward()
+    felt = {name.split(".")[0]: float(weight.grad.abs().max()) for name, weight in nets["cvae"].named_parameters()}
+    assert felt["decoder"] > 1e3 and felt["expand"] > 1e3 and max(felt["encoder"], felt["squeeze"]) < 10
+    assert all(weight.grad is None for weight in nets["student"].parameters())
+
+    torch.manual_seed(5)
+    names = nets["student"].net.taps
+    seen = outputs(nets["student"].eval(), batch().views["student"], names).taps
+    features, attention = (seen[name].detach() for name in names)
+    drawn = nets["cvae"](None, attention, noise := torch.randn_like(attention))
+    assert torch.equal(drawn[0], nets["cvae"].decode(attention + noise, attention)) and drawn[1] is attention
+
+    base = Recipe("x", Night(), method=replace(method, generation=0.0))
+    assert "generation" not in str(to_json(base, identity=True))
+    assert base.digest() != replace(base, method=method).digest()
 
 
 @pytest.mark.parametrize(("step", "w"), [(0, 0), (4, 0.4), (10, 1), (99, 1)])

@@ -2,6 +2,7 @@
 
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kdlab import paths
@@ -16,6 +17,7 @@ from kdlab.papers.generative.recipes import (
     DEMO,
     HEADLINE,
     ONCE,
+    RELEASED,
     SMOKE,
     STUDIED,
     STUDY,
@@ -27,6 +29,7 @@ from kdlab.papers.generative.recipes import streams as both_streams
 from kdlab.study import FIRST, Scores, load_rows, pooled
 from tests.papers.progressive.test_study import miniature_people  # noqa: F401 (a fixture)
 
+WRONG = "teacher's wrong answers given"
 MADE = conditions(STUDY, night(STUDY), 5)
 
 
@@ -61,12 +64,17 @@ def test_competitors_are_taught_by_the_plain_teacher_and_gated_students_by_phase
     for name in ("genkd", "untrained", "generative", "attention", "permuted", "kd_gate", "alternating"):
         assert MADE[name].teacher == MADE["teacher_fr"]
     assert MADE["autoencoder"].teacher.method.deterministic and MADE["faithful"].teacher.net.faithful
+    assert MADE["released"].teacher == MADE["teacher_released"] and MADE["released"].method == GenerativeDistillation()
+    changed = {name for name, recipe in MADE.items() if getattr(recipe.method, "generation", 0)}
+    assert changed == {"teacher_fr", "student_fr", "genkd", "untrained", "generative", "permuted", "autoencoder",
+                       "alternating", "faithful"}
+    assert all(MADE[name].teacher.method.generation for name in changed if MADE[name].teacher)
     assert MADE["attention"].method == GenerativeDistillation(generative=False) and MADE["generative"].method.beta == 0
 
 
 def test_every_condition_has_a_title_and_a_place_in_the_study():
     assert set(MADE) <= set(TITLES) and set(HEADLINE) <= set(STUDIED)
-    assert set(STUDIED) | set(ABLATIONS) | set(ONCE) == set(MADE)
+    assert set(STUDIED) | set(ABLATIONS) | set(ONCE) | set(RELEASED) == set(MADE)
     assert set(study.COMPETITORS) <= set(STUDIED)
     assert set(study.study.trainings(STUDY)) >= {r for column in study.columns(
         STUDY, 1, night(STUDY), STUDIED, first=FIRST).values() for r in column}
@@ -111,25 +119,92 @@ def test_both_halves_must_add():
     assert "no effect larger than 2 points: attention" in word and "G3" not in verdicts(BASE | {"genkd": 0.0})
 
 
+def gate_rows(gain: float, explained: dict[str, float]) -> pd.DataFrame:
+    """Rows of three seeds: twice the steps gain so much, and CVAEs explain so much."""
+    table = [dict(data="night_bright", condition=c, seed=s, metric="val_accuracy", value=70 + off + 0.1 * s)
+             for c, off in (("student_ce", 0), ("student_2x", gain)) for s in range(3)]
+    for name, value in explained.items():
+        numbers = {"r2_rebuilt": value, "r2_generated": value, "r2_rebuilt_exchanged": 0, "r2_generated_exchanged": 0}
+        numbers |= {f"{metric}_within": 1.0 for metric in numbers}
+        table += [dict(data="night_bright_fresh", condition=name, seed=s, metric=metric, value=its + 0.1 * s)
+                  for metric, its in numbers.items() for s in range(3)]
+    return pd.DataFrame(table)
+
+
+def test_gates_ask_for_convergence_and_for_models_that_generate():
+    """G1 asks for that of the student that learns alone, G2 and G3 for teacher's and student's of GenKD."""
+    all_well = {"teacher_fr": 30, "genkd": 20, "student_fr": 20}
+    passed, words = study.gate(gate_rows(1.0, all_well))
+    assert passed and "converged; R² in percent: teacher_fr rebuilt +30.1 ± " in words and "genkd" in words
+    assert study.gate_alone(gate_rows(1.0, all_well))[0]
+    for gate, asked in ((study.gate, ("teacher_fr", "genkd")), (study.gate_alone, ("student_fr",))):
+        assert not gate(gate_rows(9.0, all_well))[0], "surely too few steps"
+        for name in all_well:
+            passed, words = gate(gate_rows(1.0, all_well | {name: 5}))
+            assert passed == (name not in asked) and (f"the CVAE of {name} does not generate" in words) != passed
+    assert study.gate(gate_rows(1.0, {}))[1].endswith("what its features explain was not measured")
+    assert {claim.claim: claim.gate for claim in study.CLAIMS} == {
+        "G1": study.gate_alone, "G2": study.gate, "G3": study.gate}
+
+
+def test_what_teachers_say_stands_beside_each_effect_and_the_gap_to_ce():
+    scores = made_up(BASE | {"genkd": 0.12, "teacher_fr": 0.3, "teacher_ce": 0.2})
+    nats = {"genkd": 0.5, "kd": 1.25, "untrained": np.nan}
+    rows = pd.DataFrame([dict(metric="target_entropy", recipe=f"{c}-s{s}", value=v + s) for c, v in nats.items()
+                         for s in range(4) if v == v] + [dict(metric="accuracy", recipe="dkd-s0", value=70)])
+    table = study.beside_effects(rows, scores).set_index("condition")
+    assert table.entropy.to_dict() == {"kd": 2.75, "genkd": 2.0}, "of CE and of an untrained teacher there is none"
+    assert table.effect["genkd"].mean == pytest.approx(12, abs=2.5) and table.effect["kd"].mean == 0
+    assert table.gap["genkd"].mean > table.gap["kd"].mean > 15
+
+
+def test_students_are_held_against_the_teachers_in_their_own_rows():
+    """One that copies its teacher gives all of its wrong answers, and of the next one's as many as anybody."""
+    taught = {student: teacher for student, teacher in study.INHERITING if student != "student_ce"}
+    assert {*taught.values(), *taught} <= {*STUDIED}
+    for student, teacher in taught.items():
+        recipe = MADE[student].teacher
+        assert recipe is None or recipe == MADE[teacher], student
+    draw = np.random.default_rng(0)
+    answers = {name: draw.integers(0, 4, (3, 400)) for name in ("teacher_fr", "teacher_ce", "student_ce", "kd")}
+    scores = Scores(tuple("abcd"), (100, 101, 102), np.arange(400), np.arange(400), draw.integers(0, 4, 400),
+                    answers | {"genkd": answers["teacher_fr"]}, {}, {})
+    table = study.inherited_table(scores).set_index(["student", "teacher", "measure"]).sort_index()
+    copied = table.loc[("genkd", "teacher_fr", WRONG)]
+    assert copied.own == 100 and copied.other < 35 and copied.gain.low > 60
+    assert abs(table.loc[("student_ce", "teacher_fr", WRONG)].gain.mean) < 8
+    assert {s for s, *_ in table.index} == {"genkd", "student_ce", "kd"}
+
+
 @pytest.mark.slow
 def test_the_study_at_smoke_size(miniature_people, monkeypatch, reading):  # noqa: F811
     most = ("teacher_ce", "teacher_fr", "student_ce", "student_2x", "student_fr", "kd", "genkd", "untrained")
     few = {"night_bright": most, "night_bright_ablations": ABLATIONS, "weizmann": recipes.REAL,
-           "night_bright_once": ("genkd", "student_fr", "student_gate", "faithful")}
+           "night_bright_once": ("genkd", "student_fr", "student_gate", "faithful"),
+           "night_bright_released": RELEASED}
     monkeypatch.setattr(study, "SETS", few)
     monkeypatch.setattr(alignment, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
     found = study.study.run(SMOKE, workers=1, say=lambda _: None)
     reading("generative")
     rows = load_rows("generative")
-    more = {"night_untrimmed", "night_bright_demo", "night_bright_fresh", "night_bright_ablations_fresh"}
+    more = {"night_untrimmed", "night_untrimmed_gate", "night_bright_demo", "night_bright_fresh",
+            "night_bright_ablations_fresh"}
     assert found["night_bright"].seeds == found["night_bright_fresh"].seeds == (100, 101)
     assert set(found) == {*few, *more} and set(rows.data) == {*few, *more, "cost"}
     assert len(np.unique(found["weizmann"].units)) == 9
     assert rows[rows.metric.str.startswith("gradient:")].value.astype(float).gt(0).sum() == 4
+    r2 = rows[rows.metric.str.startswith("r2_") & (rows.data == "night_bright_fresh")]
+    assert r2.groupby("condition").size().to_dict() == dict.fromkeys(study.GENERATIVE, 16)
+    assert {*rows[(rows.data == "night_bright_released") & (rows.metric == "r2_generated")].condition} == {*RELEASED}
+    assert "teacher_fr" in study.gate(rows)[1] and "student_fr" in study.gate_alone(rows)[1]
+    entropies = study.beside_effects(rows, found["night_bright_fresh"]).set_index("condition").entropy
+    assert {*entropies.index} == {"kd", "genkd"} and entropies.between(0, np.log(11) + 1e-6).all()
     costs = rows[rows.data == "cost"].pivot_table("value", "condition", "metric")
     assert costs.macs["student_ce"] < costs.macs["teacher_ce"] / 3
     table = alignment.alignment()
-    assert table["genkd"].shape == (2, 1) == table[ENERGY].shape and set(table) >= {"teacher_fr:random", "units"}
+    assert table["genkd"].shape == (2, 1) == table[ENERGY].shape
+    assert set(table) >= {"teacher_fr:random", "student_gate", "units"}
+    assert set(rows[rows.data == "night_untrimmed"].seed) == {"100", "101"}
     assert study.convergence_line(rows).rpartition(": ")[2] in ("converged", "under-trained", "undecided")
     with pytest.raises(ValueError, match="was not trained by generative distillation"):
         from kdlab.train.runs import find
@@ -147,7 +222,7 @@ committed = pytest.mark.skipif(not (PREDICTIONS / "generative-night_bright.npz")
 
 
 @committed
-@pytest.mark.parametrize("data", study.SETS)
+@pytest.mark.parametrize("data", [name for name in study.SETS if [*PREDICTIONS.glob(f"generative-{name}*.npz")]])
 def test_committed_rows_follow_from_the_committed_predictions(data):
     names = [p.predictions("generative") for p in study.study.chosen(seeds=1) if p.data == data]
     folds = [Scores.load(PREDICTIONS / f"{name}.npz") for name in names]
