@@ -12,6 +12,7 @@ from kdlab.night.streams import UntrimmedStream
 from kdlab.night.untrimmed import Untrimmed
 from kdlab.papers.generative.detection_method import Detection, DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector
+from kdlab.papers.generative.recipes import GENERATION
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, DetectionSize, current
@@ -52,13 +53,14 @@ def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
     longer = replace(settings, epochs=2 * size.epochs)
     student = Recipe("det_student", data or night(size), MotionMix(), Detection(), net=light, window=WINDOW,
                      settings=settings, seed=seed)
-    teacher = replace(student, condition="det_teacher", method=DetectionRepresentation(),
+    teacher = replace(student, condition="det_teacher", method=DetectionRepresentation(generation=GENERATION),
                       net=replace(heavy, gated=WINDOW.crop), settings=longer, seed=TEACHER_SEED + seed)
-    taught = replace(student, condition="det_genkd", method=DetectionDistillation(), net=gated, teacher=teacher)
+    phase_2 = DetectionDistillation(generation=GENERATION)
+    taught = replace(student, condition="det_genkd", method=phase_2, net=gated, teacher=teacher)
     return {
         "det_teacher": teacher,
         "det_student": student,
         "det_genkd": taught,
-        "det_untrained": replace(taught, condition="det_untrained", method=DetectionDistillation(teacher="untrained")),
+        "det_untrained": replace(taught, condition="det_untrained", method=replace(phase_2, teacher="untrained")),
         "det_student_2x": replace(student, condition="det_student_2x", settings=longer),
     }
