@@ -25,7 +25,7 @@ class AsItIs:
     def losses(self, nets, batch, progress):
         """Yield a loss of 0 that no weight knows of: without a gradient an optimiser leaves a weight alone, which for a
         gradient of 0 it would let decay."""
-        yield "net", torch.zeros((), device=batch.labels.device, requires_grad=True), {}
+        yield "net", torch.zeros((), device=batch.views["student"].device, requires_grad=True), {}
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,9 @@ def without_labels(size: RegimeSize, start: Recipe, augmented: Recipe, data: Nig
                    enhancer) -> dict[str, Recipe]:
     """What can be made of ``start`` with dark clips whose labels are not read, by condition.
 
-    Names that end in ``_re`` have re-estimated statistics from the beginning, of student and teacher alike. A student
-    learns from soft targets alone (α = 1, t = 1). All have fixed steps and last weights: nothing chooses.
+    Names that end in ``_re`` begin with re-estimated statistics, the student's and the teacher's alike; ``_bright``
+    with those of bright clips. A student learns from soft targets alone (α = 1, t = 1). All have fixed steps and last
+    weights: nothing chooses.
     """
     light, steps = Enhanced(enhancer), Settings(size.adapted, lr=RATE)
 
@@ -114,8 +115,8 @@ def without_labels(size: RegimeSize, start: Recipe, augmented: Recipe, data: Nig
         made("passes", trained, method=Passes()),
         made("entropy", trained, method=EntropyMinimisation(), start=anew),
         made("pseudo_labels", trained, method=PseudoLabels(), start=anew, teacher=anew),
-        made("same_light", trained, method=soft, teacher=raw),
-        made("dlkdd", trained, method=soft, teacher=enhanced),
+        made("same_light_bright", trained, method=soft, teacher=raw),
+        made("dlkdd_bright", trained, method=soft, teacher=enhanced),
         made("same_light_re", trained, method=soft, start=anew, teacher=anew),
         made("dlkdd_re", trained, method=soft, start=anew, teacher=enhanced_anew),
         made("augmented", raw, start=augmented),

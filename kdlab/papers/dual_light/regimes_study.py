@@ -33,8 +33,8 @@ TITLES = {
     "passes": "training-mode passes, no loss",
     "entropy": "entropy minimisation",
     "pseudo_labels": "hard pseudo-labels",
-    "same_light": "same-light KD, bright statistics",
-    "dlkdd": "DL-KDD, bright statistics",
+    "same_light_bright": "same-light KD, bright statistics",
+    "dlkdd_bright": "DL-KDD, bright statistics",
     "same_light_re": "same-light KD, re-estimated",
     "dlkdd_re": "DL-KDD, re-estimated",
     "augmented": "brightness augmentation in pre-training",
@@ -48,10 +48,10 @@ TUNED = {c: PLAIN[c] for c in ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "
 COMPARED = (
     *((c, "as_is", "") for c in ("dark_input", "enhanced", "re_estimated", "enhanced_re", "passes", "entropy",
                                  "pseudo_labels", "augmented", "augmented_re")),
-    ("same_light", "as_is", "as_is"),
-    ("dlkdd", "as_is", "enhanced"),
-    ("dlkdd", "same_light", "enhanced"),
-    ("dlkdd", "re_estimated", "enhanced"),
+    ("same_light_bright", "as_is", "as_is"),
+    ("dlkdd_bright", "as_is", "enhanced"),
+    ("dlkdd_bright", "same_light_bright", "enhanced"),
+    ("dlkdd_bright", "re_estimated", "enhanced"),
     ("same_light_re", "re_estimated", "re_estimated"),
     ("dlkdd_re", "re_estimated", "enhanced_re"),
     ("dlkdd_re", "same_light_re", "enhanced_re"),
@@ -83,8 +83,8 @@ _how = dict(plan=PLAN, gate=gate)
 #: What is expected (trials made before): with gamma as the enhancer, what dual-light distillation gives is what
 #: re-estimated batch-norm statistics give, and no more; then D1r is supported, and D2r, D3r and D5r are not.
 CLAIMS = (
-    Claim("D1r", "without a dark label, an enhanced teacher takes a bright network into the dark", "dlkdd", "as_is",
-          ("re_estimated", "passes", "same_light"), "DL-KDD, bright statistics − as it is", **_how),
+    Claim("D1r", "without a dark label, an enhanced teacher takes a bright network into the dark", "dlkdd_bright",
+          "as_is", ("re_estimated", "passes", "same_light_bright"), "DL-KDD, bright statistics − as it is", **_how),
     Claim("D2r", "it is the dual light that helps a bright network", "dlkdd_re", "same_light_re", ("pseudo_labels",),
           "DL-KDD − same-light KD, statistics of both teachers re-estimated", **_how),
     Claim("D3r", "raw-only inference beats enhancing at inference for a bright network", "dlkdd_re", "enhanced_re",
