@@ -58,7 +58,8 @@ def test_other_sizes_have_tables_of_their_own_and_at_smoke_size_all_count(places
     assert counting(DEMO, "gn", 2) == [101, 102] and counting(STUDY, "gn", 2) == [100, 101]
     folder = folder.with_name("regime_starts-smoke")
     folder.mkdir()
-    Evidence("regime_starts", folder, False).save_rows([row | dict(recipe=start(SMOKE, "gn", 100).name) for row in tried({100: 0.0}, "gn")])
+    rows = [row | dict(recipe=start(SMOKE, "gn", 100).name) for row in tried({100: 0.0}, "gn")]
+    Evidence("regime_starts", folder, False).save_rows(rows)
     assert counting(SMOKE, "gn", 2) == [100, 101]
 
 
