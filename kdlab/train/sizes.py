@@ -104,7 +104,8 @@ class AttentionSize(Size):
 class RegimeSize(Size):
     """DL-KDD's among networks that were pre-trained on bright clips: dark clips of ``night``; ``bright`` ones a class
     for the starts, which have so many ``epochs``. Dark clips without labels are seen in ``adapted`` epochs, with labels
-    in ``tuned``, all of them or ``few`` a class; ``tested`` test clips a class; seeds, window, network."""
+    in ``tuned`` where ``few`` a class have them, in half as many where all do; ``tested`` test clips a class; seeds,
+    window, network."""
 
     night: Night
     bright: tuple[int, int, int]

@@ -125,11 +125,11 @@ def without_labels(size: RegimeSize, start: Recipe, augmented: Recipe, data: Nig
     return {recipe.condition: recipe for recipe in found}
 
 
-def with_labels(size: RegimeSize, start: Recipe, data: Night | UserClips, enhancer) -> dict[str, Recipe]:
+def with_labels(size: RegimeSize, start: Recipe, data: Night | UserClips, enhancer, epochs: int) -> dict[str, Recipe]:
     """What can be made of ``start`` with labelled dark clips, by condition: those of :func:`.recipes.dual_light` with
     every network begun there, and a student taught by a network of both lights. Teachers are fine-tuned in training
     mode, which re-estimates their statistics; they stand among the conditions as ``dlkdd:teacher`` and so on."""
-    settings = Settings(size.tuned, lr=RATE)
+    settings = Settings(epochs, lr=RATE)
     profile = Profile(size.name, size.night, settings, size.window, start.net)
 
     def begun(recipe: Recipe) -> Recipe:
@@ -151,7 +151,8 @@ def conditions(size: RegimeSize, regime: Regime, seed: int) -> dict[str, Recipe]
     enhancer = demonstrated(size, night) if regime.enhancer == "zerodce" else Gamma()
     if regime.labels == "none":
         return without_labels(size, began, augmented, data, enhancer)
-    return with_labels(size, began, data, enhancer)
+    epochs = size.tuned if regime.labels == "few" else max(1, size.tuned // 2)
+    return with_labels(size, began, data, enhancer, epochs)
 
 
 def began_as(recipe: Recipe) -> Recipe:

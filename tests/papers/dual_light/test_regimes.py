@@ -90,6 +90,7 @@ def test_no_method_without_labels_gives_them_weight():
 
 def test_labels_enhancer_balance_and_variety_of_a_cell():
     assert [made["as_is"].data.per_class[0] for made in (NONE, FEW, MANY)] == [40, 10, 40]
+    assert [made["dlkdd"].settings.epochs for made in (FEW, MANY)] == [60, 30]
     assert NONE["as_is"] == MANY["as_is"] and Regime("gn", "few").name == "gn_few"
     unbalanced = Regime(unbalanced=True)
     assert unbalanced.dark(STUDY) == Unbalanced(replace(STUDY.night, per_class=(100, 10, 10)))

@@ -193,7 +193,7 @@ def test_both_studies_at_smoke_size(own_places):
     assert all(len(s.labels) == 4 and s.seeds == (100, 101) for s in found.values())
     place = paths.runs_dir() / "studies" / "regimes-smoke"
     rows = pd.read_csv(place / "regimes.csv")
-    spent = rows[rows.metric == "adaptation_seconds"].set_index(["data", "condition", "seed"]).value
+    spent = rows[rows.metric == "adaptation_seconds"].set_index(["data", "condition", "seed"]).value.sort_index()
     assert len(spent) == 2 * sum(len(s.predicted) for s in found.values())
     assert (spent["bn_none", "dlkdd_re"] > spent["bn_none", "enhanced_re"]).all()
     known = rows[rows.metric == "bright_val_accuracy"]
