@@ -6,9 +6,10 @@ JUNIT := build/junit
 # that tests/conftest.py gives them, so that no core waits for the last.
 SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup reproduce test test-slow lab lint lock bundle fresh clean
+.PHONY: help setup start reproduce test test-slow lab lint lock bundle site fresh clean
 
 help:
+	@echo "make start       the first notebook alone, in two minutes: one clip, one training, one picture of what it says"
 	@echo "make reproduce   run every notebook headlessly, write the report, compare with the committed intervals"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make test        ruff, the tests, and every notebook at the smoke profile"
@@ -16,6 +17,8 @@ help:
 	@echo "make lint        ruff alone"
 	@echo "make fresh       check that the committed outputs were made by the committed code"
 	@echo "make bundle      download every wheel into wheels/; KDLAB_WHEELS=DIR then installs without a network"
+	@echo "                 (FOR=\"linux windows macos\": into wheels/SYSTEM, for laptops of these systems)"
+	@echo "make site        README, docs, notebooks and a reference as pages, in runs/site/"
 	@echo "make lock        write requirements.lock anew from pyproject.toml (UPGRADE=--upgrade moves the pins)"
 	@echo "make clean       remove the virtual environment and tool caches; runs/, data/ and wheels/ stay"
 
@@ -24,6 +27,11 @@ setup:
 	@command -v $(PYTHON) >/dev/null || { echo "kdlab needs Python 3.11 or newer, and there is no '$(PYTHON)' here:" \
 	  "install it, or name one, as in 'make test PYTHON=python3.12'" >&2; exit 1; }
 	@$(PYTHON) tools/setup_env.py
+
+# Its page is the notebook as executed here; JupyterLab opens on the committed one.
+start: setup
+	@$(BIN)/kdlab run 00
+	@echo "Look at it, and go on from there: make lab"
 
 reproduce: setup
 	@$(BIN)/kdlab reproduce
@@ -55,8 +63,17 @@ lock:
 	  --no-annotate --custom-compile-command "make lock" $(UPGRADE) pyproject.toml -o requirements.lock
 	@echo "requirements.lock written; the next make command installs from it"
 
+# FOR other systems the project's own Python downloads; for this one alone the set-up script does.
+ifdef FOR
+bundle: setup
+	@$(BIN)/python tools/bundle.py $(FOR) $(if $(FOR_PYTHON),--python $(FOR_PYTHON))
+else
 bundle:
 	@$(PYTHON) tools/setup_env.py --bundle
+endif
+
+site: setup
+	@$(BIN)/kdlab site
 
 fresh: setup
 	@$(BIN)/kdlab fresh

@@ -1,6 +1,7 @@
 """kdlab: a notebook-first research kit for knowledge distillation in video action recognition."""
 
 import ctypes
+import importlib
 import os
 import re
 import sys
@@ -46,6 +47,13 @@ def give_memory_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim:
         trim(ctypes.c_size_t(0))
+
+
+def __getattr__(name: str):
+    """``kdlab.check`` and ``kdlab.guess`` of exercises, imported when a reader first asks for one."""
+    if name in ("check", "guess"):
+        return getattr(importlib.import_module("kdlab.teaching.check"), name)
+    raise AttributeError(f"module 'kdlab' has no attribute {name!r}")
 
 
 _steady_pictures()

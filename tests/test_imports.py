@@ -28,6 +28,7 @@ LAYERS = (
     {"papers.dual_light", "papers.generative", "papers.progressive"},
     {"studies"},
     {"notebooks", "predict", "export", "croissant"},
+    {"teaching"},
     {"cli"},
 )
 HEIGHT = {unit: height for height, layer in enumerate(LAYERS) for unit in layer}

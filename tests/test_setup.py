@@ -202,9 +202,10 @@ def test_a_python_without_venv_is_told_the_mend(monkeypatch):
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
-@pytest.mark.parametrize("target", ["reproduce", "test", "test-slow", "lab", "lint", "fresh", "bundle"])
+@pytest.mark.parametrize("target", ["start", "reproduce", "test", "test-slow", "lab", "lint", "fresh", "bundle", "site",
+                                    "bundle FOR=linux"])
 def test_each_target_sets_up_first(target):
-    said = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(["make", "-n", *target.split()], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert said.index("tools/setup_env.py") < said.find(".venv/bin/") or ".venv/bin/" not in said
 
 
@@ -379,6 +380,48 @@ def test_an_environment_that_a_person_made_is_filled_and_never_deleted(small_pro
 
     refused = run_script(small_project, KDLAB_TORCH_INDEX=str(small_project.parent / "cpu"))
     assert refused.returncode == 1 and "remove that folder" in refused.stderr and (venv / "mine").exists()
+
+
+# For other systems ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundle(monkeypatch):
+    monkeypatch.setitem(sys.modules, "setup_env", setup_env)
+    spec = importlib.util.spec_from_file_location("bundle", SCRIPT.with_name("bundle.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("system", "machine"), [("linux", "linux"), ("windows", "windows"), ("macos", "mac-arm")])
+@pytest.mark.parametrize("python", PYTHONS)
+def test_a_bundle_holds_what_the_lock_wants_there(bundle, system, machine, python):
+    lines = [Requirement(line) for line in bundle.wanted(setup_env.read_lock(), system, python)]
+    assert {canonicalize_name(line.name) for line in lines} == wanted_there(machine, python).keys()
+    assert not any(line.marker for line in lines) and {"torch", "jupyterlab"} <= {line.name for line in lines}
+
+
+def test_a_bundle_for_linux_takes_torch_from_its_index_and_no_cuda(bundle, tmp_path):
+    lines = setup_env.read_lock()
+    (whole,) = bundle.plan(lines, "linux", "3.12")
+    torch, rest = bundle.plan(lines, "linux", "3.12", str(tmp_path))
+    assert any(word.startswith("nvidia-") for word in whole) and "manylinux_2_28_x86_64" in whole
+    assert not any(setup_env.CUDA.match(word) for word in torch + rest)
+    assert str(tmp_path) in torch and str(tmp_path) not in rest
+    assert [word for word in torch if word.startswith("torch")] == [line for line in lines if line.startswith("torch")]
+    (windows,) = bundle.plan(lines, "windows", "3.12", str(tmp_path))
+    assert "win_amd64" in windows and str(tmp_path) not in windows and not any(w.startswith("nvidia-") for w in windows)
+    with pytest.raises(setup_env.SetupError, match="KDLAB_TORCH_INDEX"):
+        bundle.plan(lines, "linux", "3.12", "nowhere")
+
+
+def test_a_wheel_that_is_missing_ends_in_one_sentence(bundle, monkeypatch, capsys):
+    monkeypatch.setattr(bundle.subprocess, "call", lambda *_, **__: 1)
+    assert bundle.main(["windows", "--python", "3.11"]) == 1
+    assert "no whole bundle for windows" in (said := capsys.readouterr().err) and "--python 3.12" in said
+    with pytest.raises(SystemExit):
+        bundle.main(["amiga"])
 
 
 # What nbval ignores ---------------------------------------------------------------------------------------------------

@@ -17,9 +17,12 @@ from kdlab.notebooks.run import is_executed
 from kdlab.notebooks.sweep import is_swept
 from kdlab.system.ours import is_draft
 from kdlab.system.processes import is_held
+from kdlab.teaching import progress, site
 
 #: How many trainings stand behind a verdict must not be forgotten with them: ``kdlab.train.status.TRIED``.
 TRIED = "tried.csv"
+#: What somebody keeps in the runs folder and nobody can make again.
+_KEPT = (TRIED, progress.NAME)
 #: What can be cleaned, and where it lies.
 PLACES = {"cache": paths.cache_dir, "runs": paths.runs_dir, "data": paths.data_dir}
 
@@ -53,7 +56,7 @@ def look(name: str) -> Found:
     gone, above, left = set(own), {up for path in own for up in path.parents}, []
     for folder, folders, files in os.walk(place):  # a stranger's folder is named, and not searched
         here = Path(folder)
-        left += [here / entry for entry in files if here / entry not in gone and entry != TRIED]
+        left += [here / entry for entry in files if here / entry not in gone and entry not in _KEPT]
         left += [here / entry for entry in folders if here / entry not in above]
         folders[:] = [entry for entry in folders if here / entry in above]
     return Found(place, tuple(own), tuple(sorted(left)))
@@ -100,13 +103,15 @@ def _in_runs(place: Path) -> Iterator[Path]:
                 yield from sorted(_files(folder, _IN_RUN.fullmatch),
                                   key=lambda file: ("run.json" != file.name, file.name == "begun.json"))
         yield from _files(parent, lambda name: name.endswith(".lock"), lambda file: not file.stat().st_size and (
-            _RUN.fullmatch(file.stem) and not is_held(file) or file.stem == TRIED))
+            _RUN.fullmatch(file.stem) and not is_held(file) or file.stem in _KEPT))
     for folder in _folders(place / "tensorboard"):
         if _RUN.fullmatch(folder.name):
             yield from _files(folder, lambda name: name.startswith("events.out.tfevents."))
     yield from _files(place / "notebooks", lambda name: name.endswith((".ipynb", ".json")), is_executed)
     yield from _files(place / "notebooks", lambda name: name.endswith(".csv"), is_swept)
     yield from _files(place, "report.html".__eq__, is_report)
+    if _real(place / "site"):
+        yield from sorted(site.files(place / "site"), key=lambda file: file.name == "index.html")  # the mark goes last
     for folder in _folders(place / "studies"):
         from kdlab.study.evidence import is_table  # which imports torch, and that takes seconds
 

@@ -25,7 +25,7 @@ from kdlab.papers.generative import recipes as generative_recipes
 from kdlab.papers.progressive import recipes as progressive_recipes
 from kdlab.papers.progressive.nets import ORDER
 from kdlab.studies.looks import looked
-from kdlab.study import FIRST, Outcome, Part, Study, fresh, load_arrays
+from kdlab.study import FIRST, Outcome, Part, Scores, Study, fresh, load_arrays
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, AttentionSize, ExitSize, GenerativeSize, current
 
@@ -166,11 +166,30 @@ def differences(looks: dict[str, np.ndarray], pairs: dict[str, list[tuple[str, s
 def _rows(outcome: Outcome) -> list[dict]:
     """Keep the scores of every map, and make rows of them."""
     looks = looked(outcome.runs, outcome.part.on, outcome.size.every, outcome.say)
-    outcome.evidence.save(f"attention-{outcome.part.data}-looks", looks)
-    outcome.say(gains(looks, [*outcome.runs, *fine(outcome.runs, looks)]).to_string(index=False))
-    if outcome.part.data == "night":
-        outcome.say(differences(looks).to_string(index=False))
+    once = [key for key in looks if _network(key) not in outcome.runs]
+    outcome.evidence.save(f"attention-{outcome.part.data}-looks", looks, once)
+    if outcome.shard is None:  # one seed has no interval
+        for line in _said(outcome.part.data, looks, outcome.runs):
+            outcome.say(line)
     return list(_tidy(outcome, looks))
+
+
+def _network(key: str) -> str:
+    """The condition whose network is asked, of ``metric/condition``; of a map that knows nothing no condition."""
+    return re.split("[@~=]", key.partition("/")[2].removeprefix("untrained:"))[0]
+
+
+def _said(name: str, looks: dict[str, np.ndarray], conditions: Iterable[str]) -> list[str]:
+    """What the looks of the set ``name`` say, in tables."""
+    found = [gains(looks, [*conditions, *fine(conditions, looks)]).to_string(index=False)]
+    return found + ([differences(looks).to_string(index=False)] if name == "night" else [])
+
+
+def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
+    """:func:`_said` of what is committed, where that was read: of shards that were put together."""
+    shards = study.shards()
+    return [line for name, scores in found.items() for line in _said(name, load_looks(name), scores.predicted)] \
+        if shards and shards.merged() else []
 
 
 def _tidy(outcome: Outcome, looks: dict[str, np.ndarray]) -> Iterator[dict]:
@@ -178,8 +197,7 @@ def _tidy(outcome: Outcome, looks: dict[str, np.ndarray]) -> Iterator[dict]:
     scores = outcome.scores
     for key in (key for key in looks if key != "ids"):
         metric, condition = key.split("/")
-        plain = re.split("[@~=]", condition.removeprefix("untrained:"))[0]
-        names = scores.recipes.get(plain, [""])  # a map without a network has neither recipe nor seed
+        names = scores.recipes.get(_network(key), [""])  # a map without a network has neither recipe nor seed
         scale, unit = (1, "1") if metric in ("agreement", "similarity") else (100, "%")
         for s, values in enumerate(looks[key].astype(float)):
             value = round(scale * float(np.nanmean(values)), 4) if not np.isnan(values).all() else ""
@@ -196,4 +214,4 @@ def _parts(size: AttentionSize, seeds: int) -> list[Part]:
             for name, (columns, data) in parts(size, seeds, FIRST).items()]
 
 
-study = Study("attention", _parts, size=STUDY, committed=True)
+study = Study("attention", _parts, size=STUDY, lines=_lines, committed=True, seedwise=True)

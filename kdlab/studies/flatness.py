@@ -240,4 +240,5 @@ def _lines(found, rows) -> list[str]:
     return [ledger(rows, data).to_string(index=False) for data in SETS]
 
 
-study = Study("flatness", _parts, size=STUDY, seeds=10, claims=CLAIMS, lines=_lines, committed=True)
+study = Study("flatness", _parts, size=STUDY, seeds=10, claims=CLAIMS, lines=_lines, committed=True,
+              seedwise=True)

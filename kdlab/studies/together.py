@@ -49,7 +49,8 @@ def run_all(profile: str | None = None, *, workers: int | None = None, engine: E
 
     As :meth:`kdlab.study.Study.run` each refuses stale runs at its committed size, and claims that are not registered,
     and raises ``FileNotFoundError`` where real clips are missing: before anything is trained. Raises what
-    :func:`kdlab.train.many.obtain_all` does. Trainings and studies that are finished when it is interrupted are kept.
+    :func:`kdlab.train.many.obtain_all` does. Trainings, shards and studies that are finished when it is interrupted are
+    kept; nothing is trained for shards that are there, and those of the first seeds come first.
     """
     studies = every()
     for study in studies.values():
@@ -60,18 +61,30 @@ def run_all(profile: str | None = None, *, workers: int | None = None, engine: E
             Register().under(study, {part.data for part in study.chosen(None, 1)}, say)
     if not engine:
         device()  # refuses one that is not here
-    needed = {name: tuple(trained(study, profile)) for name, study in studies.items()}
-    order = in_order(recipe for recipes in needed.values() for recipe in recipes)
     how = dict(pretrained=False, stale="retrain" if profile else "refuse")
+    by_seed = {name: shards for name, study in studies.items() if not profile and (shards := study.shards())}
+    rounds: dict[int, list[Task]] = {}
+    for name, shards in by_seed.items():
+        for k in (k for k in range(shards.count) if shards.lacking(k)):
+            recipes = tuple(seed_after_seed([part for part in shards.cut(k) if part.to_the_end]))
+            task = Task(f"{name}, shard {k}", partial(_run, name, profile, k), recipes, EVALUATION / shards.count)
+            rounds.setdefault(k, []).append(task)
+    whole = [Task(name, partial(_run, name, profile), tuple(trained(study, profile)), EVALUATION)
+             for name, study in studies.items() if name not in by_seed]
+    rounds[max(rounds, default=0) + 1] = whole
+    tasks = [task for k in sorted(rounds) for task in rounds[k]]
+    order = in_order(recipe for task in tasks for recipe in task.recipes)
     with one_look():
         done = {r: run for r in order if (run := usable(r, **how, say=lambda _: None))}
-    tasks = [Task(name, partial(_run, name, profile), recipes, EVALUATION) for name, recipes in needed.items()]
-    known = recorded_seconds()
-    todo = chains_first([recipe for recipe in order if recipe not in done], tasks, known)
+    known, todo = recorded_seconds(), {}
+    for k in sorted(rounds):  # so that shards of the first seeds are whole before others are begun
+        some = in_order(recipe for task in rounds[k] for recipe in task.recipes)
+        todo |= dict.fromkeys(chains_first([r for r in some if r not in done and r not in todo], rounds[k], known))
+    todo = list(todo)
     if engine:
         refuse_at_home(todo)
     all_there_is = len(todo) + len(tasks)
-    workers = min(workers or (all_there_is if engine else available_cores()), all_there_is)
+    workers = max(1, min(workers or (all_there_is if engine else available_cores()), all_there_is))
     board = Board(order, done, workers, say, known=known, beside={t.name: t.seconds for t in tasks}, what="studies")
 
     def ended(task: Task, lines: list[str]) -> bool:
@@ -81,11 +94,16 @@ def run_all(profile: str | None = None, *, workers: int | None = None, engine: E
     with keeping(done, board, "; the same call goes on"):
         scheduled(todo, done, board, workers, how, engine=engine, tasks=tasks, ended=ended,
                   begun=lambda task: board.say(f"{task.name}: all of its runs are there"))
+    for name, shards in by_seed.items():
+        if len(shards.finished()) == shards.count:  # what is left is to put them together
+            say("\n".join(_run(name, profile)))
 
 
-def _run(name: str, profile: str | None) -> list[str]:
-    """What the study ``name`` has to say, in a process of its own."""
+def _run(name: str, profile: str | None, shard: int | None = None) -> list[str]:
+    """What the study ``name``, or one ``shard`` of it, has to say, in a process of its own."""
     study, lines = every()[name], []
+    if shard is not None:
+        return [str(study.make_shard(study.shards(), shard, 1, lines.append))]
     if scores := study.run(study.sized(profile) if profile else None, workers=1, say=lines.append):
         lines.append(tally(scores.values()))
     return lines

@@ -25,7 +25,7 @@ def stale_predictions(committed: Mapping[str, Mapping[str, Sequence[Recipe]]]) -
             continue
         scores = Scores.load(path)
         for condition, (recipe, *_) in columns.items():
-            was, now = portable(scores.recipes.get(condition, [""])[0]), _name(recipe)
+            was, now = portable(scores.recipes.get(condition, [""])[0]), name_of(recipe)
             if was != now and was.rpartition("-")[0] != now:
                 stale[path.name] = f"{condition} was another recipe ({now} today)"
             elif scores.sources[condition] != source_hash(recipe):
@@ -33,7 +33,7 @@ def stale_predictions(committed: Mapping[str, Mapping[str, Sequence[Recipe]]]) -
     return stale
 
 
-def _name(recipe: Recipe) -> str:
+def name_of(recipe: Recipe) -> str:
     """The recipe's name; without the digits where the clips that they tell of are not on this machine."""
     try:
         return recipe.name

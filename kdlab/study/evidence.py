@@ -6,7 +6,7 @@ that is committed writes there, with all of its seeds; what any other size finds
 
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,13 @@ _ARRAYS = ("note", "ids", "units", "cost/macs")
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one size of ``study`` found, in ``folder``, which is the ``committed`` one or another."""
+    """What one size of ``study`` found, in ``folder``, which is the ``committed`` one or another. ``once``: file of
+    arrays → those that are the same for all seeds."""
 
     study: str
     folder: Path
     committed: bool
+    once: dict[str, list[str]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, study: str, size, seeds: Mapping[str, int], *, whole: bool, say=print) -> "Evidence":
@@ -39,8 +41,7 @@ class Evidence:
         :class:`kdlab.system.ours.NotOurs` or ``OSError``, before anything is trained, where it cannot be written.
         """
         figures = paths.figures_dir()
-        had = _seeds(figures / f"{study}.csv")
-        committed = whole and all(number >= had.get(data, 0) for data, number in seeds.items())
+        committed = whole and replaces(study, seeds)
         folder = figures if committed else paths.runs_dir() / "studies" / f"{study}-{size.name}"
         if not committed:
             say(f"{study}: what it finds at this size goes to {folder}; figures/ and pretrained/ stay as they are")
@@ -54,14 +55,17 @@ class Evidence:
         """The file of predictions ``name``, free to be written. Raises ``NotOurs`` where it is not."""
         return may_write(self.folder / "predictions" / f"{name}.npz", _is_predictions, "file of predictions")
 
-    def save(self, name: str, arrays: dict[str, np.ndarray]) -> None:
-        """Keep ``arrays`` as predictions ``name``."""
+    def save(self, name: str, arrays: dict[str, np.ndarray], once: Iterable[str] = ()) -> None:
+        """Keep ``arrays`` as predictions ``name``. The first axis of each is that of seeds, but for those named
+        ``once``, which are the same for all."""
+        self.once[name] = list(once)
         save_arrays(self.file(name), arrays)
 
     def save_rows(self, rows: Sequence[dict]) -> Path:
-        """Write ``<study>.csv``, whole; its path."""
+        """Write ``<study>.csv``, whole, in an order that does not depend on that of ``rows`` of several seeds; its
+        path."""
         path = may_write(self.folder / f"{self.study}.csv", is_table, "table of a study")
-        write_atomically(path, lambda p: pd.DataFrame(rows, columns=COLUMNS).to_csv(p, index=False))
+        write_atomically(path, lambda p: pd.DataFrame(_in_order(rows), columns=COLUMNS).to_csv(p, index=False))
         return path
 
     def kept(self, only: Sequence[str]) -> list[dict]:
@@ -76,6 +80,26 @@ class Evidence:
         """Make ``runs`` the committed weights, where this is the evidence that the clone commits."""
         if self.committed and paths.figures_are_committed():
             publish(runs)
+
+
+def replaces(study: str, seeds: Mapping[str, int]) -> bool:
+    """Whether so many ``seeds`` of each data set are not fewer than those in the committed table."""
+    had = _seeds(paths.figures_dir() / f"{study}.csv")
+    return all(number >= had.get(data, 0) for data, number in seeds.items())
+
+
+def _in_order(rows: Sequence[Mapping]) -> list[dict]:
+    """Data sets, in them conditions, in them seeds, in them metrics, each as they first come there, so that rows which
+    are in order stay so; values as numbers."""
+    groups: dict[tuple, dict] = {}
+    for row in rows:
+        metrics = groups.setdefault((row["data"], row["fold"]), {}).setdefault(row["condition"], {})
+        metrics.setdefault(row["metric"], []).append(row)
+    found = []
+    for metrics in (metrics for conditions in groups.values() for metrics in conditions.values()):
+        some = [(int(row["seed"]) if str(row["seed"]) else -1, row) for column in metrics.values() for row in column]
+        found += [row for _, row in sorted(some, key=lambda pair: pair[0])]  # which keeps the order of a seed's metrics
+    return [{**row, "value": float(row["value"]) if row["value"] != "" else ""} for row in found]
 
 
 def is_table(file: Path) -> bool:

@@ -21,6 +21,7 @@ class Outcome:
     """What a :class:`Part` found, or a whole data set: then its ``folds`` are those that were pooled to ``scores``.
 
     ``scores`` is ``None`` where nothing is trained; ``runs``: condition → one a seed (of a data set: the first fold's).
+    ``shard``: which seed of the part this is, where a study is evaluated seed after seed; None where all of them.
     """
 
     study: str
@@ -31,6 +32,12 @@ class Outcome:
     evidence: Evidence
     say: Callable[[str], None]
     folds: tuple["Outcome", ...] = ()
+    shard: int | None = None
+
+    @property
+    def first(self) -> bool:
+        """Whether the first seed of the part is here: what is told once for all seeds is told of that."""
+        return not self.shard
 
     def row(self, **cells) -> dict:
         """A tidy row of this study, data set and fold, with ``cells``."""
@@ -46,7 +53,7 @@ class Outcome:
         for condition in scores.predicted:
             for s, (seed, name) in enumerate(zip(scores.seeds, scores.recipes[condition], strict=True)):
                 numbers = [("accuracy", scores.accuracy(condition)[s], "%")]
-                if s == 0:  # of the logits as they are committed, so that the row can be computed again from them
+                if s == 0 and self.first:  # of logits as they are committed, so that it can be computed again from them
                     kept = scores.logits[condition].astype(np.float16).astype(float)
                     numbers.append(("ece", expected_calibration_error(kept, scores.labels), "%"))
                 if condition in runs:
@@ -141,6 +148,7 @@ def beside(size):
 
 
 def seed_after_seed(parts: Sequence[Part]) -> list[Recipe]:
+    """Every recipe once, the first seed of all conditions before the second of any."""
     columns = [column for part in parts for column in part.recipes.values()]
     for recipe in (recipe for column in columns for recipe in column):
         check(recipe)  # what cannot be hashed is told in words

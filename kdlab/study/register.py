@@ -195,7 +195,11 @@ class Register:
         carried = rows[(rows.metric == "registered") & (rows.condition == claim.claim) & (rows.data == plan.data)]
         evidence = load(study, claim, plan.data, True)
         if evidence is None:
-            return Standing("registered", "its confirming runs are not there yet", entry)
+            shards = study.shards()
+            there = [k for k in shards.finished() if any(p.data == plan.data for p in shards.cut(k))] if shards else []
+            why = f"{len(there)} of {plan.seeds} seeds are there, in shards" if there else \
+                "its confirming runs are not there yet"
+            return Standing("registered", why, entry)
         found = claim.read(evidence)
         if early := [seed for seed in getattr(evidence, "seeds", ()) if seed < plan.first]:
             return Standing("registered", f"seed {early[0]} was looked at before {plan.first}, the first", entry, found)

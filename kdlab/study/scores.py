@@ -51,6 +51,19 @@ class Scores:
         """Paired difference in points."""
         return effect(self.correct(condition), self.correct(baseline), self.units)
 
+    def and_seeds(self, others: Sequence[Self]) -> Self:
+        """These and ``others``, of later seeds, of the same test clips; logits stay those of the first seed. Some
+        conditions may have fewer seeds than the rest."""
+        every = [self, *others]
+
+        def each(name: str) -> dict[str, list]:
+            return {c: [getattr(s, name)[c] for s in every if c in getattr(s, name)] for c in getattr(self, name)}
+
+        predicted = {c: np.concatenate(tables) for c, tables in each("predicted").items()}
+        recipes = {c: [name for names in columns for name in names] for c, columns in each("recipes").items()}
+        seeds = tuple(seed for s in every for seed in s.seeds)
+        return dataclasses.replace(self, seeds=seeds, predicted=predicted, recipes=recipes)
+
     def save(self, path: Path) -> None:
         """One compressed npz without pickles: classes as uint8, logits as float16."""
         note = {"classes": self.classes, "seeds": self.seeds, "recipes": self.recipes, "sources": self.sources}

@@ -13,15 +13,17 @@ import pandas as pd
 from kdlab import paths
 from kdlab.study.claims import LEDGER, Claim
 from kdlab.study.committed import stale_predictions
-from kdlab.study.evidence import Evidence
+from kdlab.study.evidence import Evidence, replaces
 from kdlab.study.parts import Outcome, Part, seed_after_seed
-from kdlab.study.register import Register
+from kdlab.study.register import Register, described
 from kdlab.study.scores import Scores, collect, pooled, same_seeds
+from kdlab.study.shards import Shards
 from kdlab.study.table import lies, load_rows, scatter, three_seed_range
 from kdlab.system import ranks
 from kdlab.system.engines import Engine
 from kdlab.system.launch import by_itself
-from kdlab.train.many import obtain_all
+from kdlab.system.processes import available_cores
+from kdlab.train.many import chains_first, in_order, obtain_all
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import current
@@ -43,6 +45,8 @@ class Study:
     rows)`` are more to tell, of data set → scores and the table. ``yours()`` is the part whose demo-size runs a user
     also makes, ``titles`` how its conditions read, and ``metric`` the rows that :meth:`compared` holds against
     ``number(runs, condition)``, percent. ``committed``: kdlab's own, whose outcome at ``size`` lies in ``figures/``.
+    ``seedwise``: every part can be evaluated of each seed alone, so that this outcome is made shard after shard
+    (:mod:`kdlab.study.shards`).
     """
 
     name: str
@@ -58,6 +62,7 @@ class Study:
     number: Callable[[dict[str, list[Run]], str], float] = lambda runs, condition: 100 * float(
         np.mean([run.predictions().correct.mean() for run in runs[condition]]))
     committed: bool = False
+    seedwise: bool = False
 
     def __post_init__(self):
         if not self.name.isidentifier():
@@ -104,39 +109,112 @@ class Study:
         return seed_after_seed(self.chosen(size, seeds, only))
 
     def stale(self) -> dict[str, str]:
-        """Committed predictions that today's sources would not give: file → reason."""
-        return stale_predictions({file: part.recipes for part in self.chosen(self.size, 1)
-                                  if (file := part.predictions(self.name))})
+        """Committed predictions, and shards, that today's sources would not give: file → reason."""
+        found = stale_predictions({file: part.recipes for part in self.chosen(self.size, 1)
+                                   if (file := part.predictions(self.name))})
+        shards = self.shards()
+        there = [k for k in range(shards.count) if shards.place(k).is_dir()] if shards else []
+        return found | {str(shards.place(k)): why for k in there if (why := shards.lacking(k))}
 
-    def run(self, size=None, seeds: int | None = None, *, only: Sequence[str] = (), workers: int | None = None,
-            engine: Engine | None = None, say=print) -> dict[str, Scores]:
+    def shards(self, size=None, seeds: int | None = None, only: Sequence[str] = ()) -> Shards | None:
+        """The shards by which it is run; None where it is run whole: at another size than the committed one, with fewer
+        seeds than are committed, or of some data sets only."""
+        if not (self.seedwise and self.committed) or only or self._size(size) != self.size:
+            return None
+        parts = tuple(self.chosen(size, seeds))
+        if not replaces(self.name, _counts(parts)):
+            return None
+        sets, register = {part.data for part in parts}, Register()
+        planned = [claim for claim in self.claims if claim.plan and claim.plan.data in sets and not claim.unplanned()]
+        entries = {claim.claim: register.find(described(self, claim)) for claim in planned}
+        return Shards(self.name, parts, {name: entry["digest"] for name, entry in entries.items() if entry})
+
+    def run(self, size=None, seeds: int | None = None, *, only: Sequence[str] = (), shards: Sequence[int] | None = None,
+            workers: int | None = None, engine: Engine | None = None, say=print) -> dict[str, Scores]:
         """Run (or go on with) the study and write its evidence; data set → scores, its folds pooled.
 
         ``only`` names some of the data sets: nothing else is trained, and the rows of the others stay. Stale runs are
         trained again, but those of kdlab's own studies, which take hours, are refused (``runs.StaleRun``). An
         ``engine`` trains on other machines (:func:`kdlab.train.many.obtain_all`). Raises ``FileNotFoundError`` where
         real clips are needed and missing.
+
+        A ``seedwise`` study writes its committed evidence shard after shard, and trains nothing for those that are
+        there; ``shards`` are some to make (default: all). Until the last is there it returns nothing.
         """
         size, parts = self._size(size), self.chosen(size, seeds, only)
         say = say if ranks.first() else lambda line: None
         for part in parts:
             if part.real:
                 paths.real_set(part.real)
-        counts = {data: max(part.seeds for part in parts if part.data == data) for data in {p.data for p in parts}}
-        evidence = Evidence.of(self.name, size, counts, whole=self.committed and size == self.size, say=say)
-        table = [*evidence.kept(only), *self.registered(evidence, parts, say)]
-        obtain_all(seed_after_seed([part for part in parts if part.to_the_end]), pretrained=False,
-                   stale="refuse" if self.committed else "retrain", workers=workers, engine=engine, say=say)
+        evidence = Evidence.of(self.name, size, _counts(parts), whole=self.committed and size == self.size, say=say)
+        kept, by_seed = evidence.kept(only), self.shards(size, seeds, only)
+        how = dict(pretrained=False, stale="refuse" if self.committed else "retrain", workers=workers, engine=engine)
+        if shards is not None and (not by_seed or not {*shards} <= {*range(by_seed.count)}):
+            raise ValueError(f"the study {self.name} has no shards {', '.join(map(str, shards))}: " + (
+                f"they are 0 to {by_seed.count - 1}" if by_seed else "so asked for it is run whole"))
+        if by_seed:
+            return self._shard_after_shard(by_seed, shards, evidence, how, say)
+        table = [*kept, *self.registered(evidence, parts, say)]
+        obtain_all(seed_after_seed([part for part in parts if part.to_the_end]), **how, say=say)
         if not ranks.first():  # of several processes that have trained together
             return {}
         with by_itself():
-            return self._evaluated(size, parts, evidence, table, workers, say)
+            if evidence.committed:
+                Shards(self.name, tuple(parts), {}).forget()
+            found = self._evaluated(size, parts, evidence, table, workers, say)
+            self._told(found, evidence, say)
+        return found
 
-    def _evaluated(self, size, parts, evidence: Evidence, table: list, workers, say) -> dict[str, Scores]:
+    def _shard_after_shard(self, shards: Shards, some: Sequence[int] | None, evidence: Evidence, how: dict,
+                           say) -> dict[str, Scores]:
+        """Make those of ``some`` ``shards`` that are not there, and the ``evidence`` of all once they are."""
+        if shards.merged():
+            shards.clear()
+            say(f"{self.name}: all of its evidence is there, of today's sources; nothing is trained")
+            return self.scores()
+        why = {k: shards.lacking(k) for k in range(shards.count)}
+        todo = [k for k in (why if some is None else dict.fromkeys(some)) if why[k]]
+        if done := [k for k in why if not why[k]]:
+            say(f"{self.name}: {len(done)} of {shards.count} shards are there: {', '.join(map(str, done))}")
+        for k in todo:
+            if shards.place(k).is_dir():
+                say(f"{shards.place(k)} is made again: {why[k]}")
+        self.registered(evidence, shards.parts, say)  # refuses before anything is trained
+        for group in shards.together(todo, how["workers"] or available_cores()):
+            parts = [part for k in group for part in shards.cut(k) if part.to_the_end]
+            if recipes := in_order(seed_after_seed(parts)):
+                obtain_all(chains_first(recipes, (), {}), **how, say=say)
+            if ranks.first():
+                with by_itself():
+                    for k in group:
+                        say(f"{self.make_shard(shards, k, how['workers'], say)} is there: shard {k} of "
+                            f"{shards.count} of {self.name}; commit it")
+        if not ranks.first():
+            return {}
+        if left := [k for k in range(shards.count) if shards.lacking(k)]:
+            say(f"{self.name}: {len(left)} of {shards.count} shards are left: {', '.join(map(str, left))}")
+            return {}
+        with by_itself():
+            shards.merge(evidence, self.opened)
+            shards.clear()
+            found = self.scores()
+            self._told(found, evidence, say)
+        return found
+
+    def make_shard(self, shards: Shards, k: int, workers: int | None = None, say=print) -> Path:
+        """Evaluate the ``k``-th seed, whose trainings are there, and keep what it says as a shard; its folder."""
+        parts, evidence = shards.cut(k), shards.begin(k)
+        table = self.registered(evidence, shards.parts, say)
+        self._evaluated(self._size(None), parts, evidence, table, workers, say, k)
+        shards.end(k, evidence)
+        return shards.place(k)
+
+    def _evaluated(self, size, parts, evidence: Evidence, table: list, workers, say,
+                   shard: int | None = None) -> dict[str, Scores]:
         """Write the evidence of ``parts``, whose rows are added to ``table``; data set → scores."""
         sets: dict[str, dict[str, Outcome]] = {}
         for part in parts:
-            outcome = self._outcome(part, size, evidence, workers, say)
+            outcome = self._outcome(part, size, evidence, workers, say, shard)
             table += part.rows(outcome)
             sets.setdefault(part.data, {}).setdefault(part.fold, outcome)
         found = {}
@@ -147,14 +225,19 @@ class Study:
             found[data] = pooled([first.scores, *(o.scores for o in more)]) if more else first.scores
             together = replace(first, part=replace(first.part, fold=""), scores=found[data], folds=(first, *more))
             table += first.part.whole(together)
-            if len(verdicts := self.verdicts(found[data])):
-                say(f"{data}\n{verdicts.to_string(index=False)}")
-        written = evidence.save_rows(table)
-        for line in (*self.lines(found, pd.read_csv(written, keep_default_na=False)), str(written)):
-            say(line)
-        for outcome in (o for folds in sets.values() for o in folds.values() if o.part.publish):
+        evidence.save_rows(table)
+        for outcome in (o for folds in sets.values() for o in folds.values() if o.part.publish and o.first):
             evidence.publish(column[0] for column in outcome.runs.values())
         return found
+
+    def _told(self, found: dict[str, Scores], evidence: Evidence, say) -> None:
+        """Say the verdicts, the study's own lines, and where its table is."""
+        for data, scores in found.items():
+            if len(verdicts := self.verdicts(scores)):
+                say(f"{data}\n{verdicts.to_string(index=False)}")
+        table = evidence.folder / f"{self.name}.csv"
+        for line in (*self.lines(found, pd.read_csv(table, keep_default_na=False)), str(table)):
+            say(line)
 
     def scores(self) -> dict[str, Scores]:
         """Data set → what the committed runs say, folds pooled; sets that are not all there are left out."""
@@ -230,16 +313,22 @@ class Study:
         return [dict(study=self.name, data=data[name].data, condition=name, seed="", fold="", metric="registered",
                      value=1, unit="1", recipe=digest) for name, digest in found.items()]
 
-    def _outcome(self, part: Part, size, evidence: Evidence, workers: int | None, say) -> Outcome:
+    def _outcome(self, part: Part, size, evidence: Evidence, workers: int | None, say, shard: int | None) -> Outcome:
         scores, runs = None, {}
         if part.recipes and part.to_the_end:
             scores, runs = part.gather(part.recipes, unit=part.unit, workers=workers, say=lambda _: None)
             if part.on is not None:
                 scores = replace(part.asked(runs, part.on, unit=part.unit), seeds=scores.seeds)
             scores = part.answers(scores, runs)
+            scores = replace(scores, logits={}) if shard else scores  # only the first seed's are kept
             if file := part.predictions(self.name):
                 scores.save(evidence.file(file))
-        return Outcome(self.name, size, part, scores, runs, evidence, say)
+        return Outcome(self.name, size, part, scores, runs, evidence, say, shard=shard)
+
+
+def _counts(parts: Sequence[Part]) -> dict[str, int]:
+    """How many seeds each data set has."""
+    return {data: max(part.seeds for part in parts if part.data == data) for data in {p.data for p in parts}}
 
 
 def study_in(file: Path) -> Study:

@@ -100,6 +100,25 @@ class AttentionSize(Size):
     every: int
 
 
+@dataclass(frozen=True)
+class RegimeSize(Size):
+    """DL-KDD's among networks that were pre-trained on bright clips: dark clips of ``night``; ``bright`` ones a class
+    for the starts, which have so many ``epochs``. Dark clips without labels are seen in ``adapted`` epochs, with labels
+    in ``tuned`` where ``few`` a class have them, in half as many where all do; ``tested`` test clips a class; seeds,
+    window, network."""
+
+    night: Night
+    bright: tuple[int, int, int]
+    few: int
+    epochs: int
+    adapted: int
+    tuned: int
+    tested: int
+    seeds: int
+    window: Window = Window(12, 38, 34)
+    net: TinyR2Plus1D = TinyR2Plus1D()
+
+
 #: Two thirds of the pixels of :class:`Window`'s own, and no less accurate with few clips (docs/log.md).
 _SMALL = Window(12, 38, 34)
 SMOKE = Profile("smoke", Night(ACTIONS, (3, 1, 2), VARIETY), Settings(epochs=2), _SMALL, seeds=2)
@@ -125,6 +144,9 @@ _SIZES = (
     AttentionSize("smoke", "smoke", 2, 2, 2, 1),
     AttentionSize("demo", "demo", 12, 3, 2, 2),
     AttentionSize("study", "study", 40, 10, 10, 4),
+    RegimeSize("smoke", Night(ACTIONS, (3, 1, 1), VARIETY), (3, 1, 1), 2, 2, 1, 1, 2, 2),
+    RegimeSize("demo", Night(ACTIONS, (30, 10, 10), VARIETY), (30, 10, 10), 10, 100, 40, 60, 100, 1),
+    RegimeSize("study", Night(ACTIONS, (40, 10, 10), VARIETY), (40, 30, 10), 10, 100, 40, 60, 200, 10),
 )
 
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import datetime, timedelta
 
 import pandas as pd
@@ -27,11 +27,12 @@ _UNREADABLE = (OSError, SafetensorError, ValueError, TypeError, KeyError)
 
 
 def standings(recipes: Iterable[Recipe], done: Mapping, names: Mapping | None = None,
-              known: Mapping[str, float] | None = None) -> pd.DataFrame:
+              known: Mapping[str, float] | None = None, kept: Container[Recipe] = ()) -> pd.DataFrame:
     """One row a training: its condition and data, seed, ``state`` (done, running, left), and the CPU ``seconds`` that a
     ``share`` of its epochs has taken. ``done`` is recipe → finished run; the others are as far as their last checkpoint
     and running where a process, whichever, holds their lock. ``names`` (recipe → name) saves asking for them again;
-    ``known`` (name → CPU seconds) tells what trainings of these names took elsewhere or before."""
+    ``known`` (name → CPU seconds) tells what trainings of these names took elsewhere or before. Those that are ``kept``
+    need no run: what they said is there."""
     rows = []
     with one_look():
         names = names or {recipe: recipe.name for recipe in recipes}
@@ -39,6 +40,8 @@ def standings(recipes: Iterable[Recipe], done: Mapping, names: Mapping | None = 
         folder, share, seconds = paths.runs_dir() / name, 0.0, 0.0
         if recipe in done:
             state, share, seconds = "done", 1.0, done[recipe].provenance["cpu_seconds"]
+        elif recipe in kept:
+            state, share, seconds = "done", 1.0, float("nan")
         else:
             with contextlib.suppress(*_UNREADABLE), safe_open(folder / "checkpoint.safetensors", "np") as file:
                 note = json.loads(file.metadata()["note"])  # of the header; no tensor is read
@@ -69,7 +72,8 @@ def whole_seconds(found: pd.DataFrame) -> pd.Series:
 
 def seconds_left(found: pd.DataFrame) -> float:
     """CPU seconds that the unfinished trainings will take, by :func:`whole_seconds`."""
-    return float(((1 - found.share) * whole_seconds(found)).sum(skipna=False))
+    some = found.share < 1
+    return float(((1 - found.share) * whole_seconds(found))[some].sum(skipna=False))
 
 
 def table(found: pd.DataFrame, ending: str) -> str:

@@ -12,6 +12,8 @@ from kdlab.studies.night_audit import study as night_audit
 from kdlab.system.engines import Slurm
 from kdlab.train.many import in_order
 from kdlab.train.recipe import UserClips
+from tests.study.test_shards import study_of
+from tests.train.test_runs import clips  # noqa: F401
 
 
 @pytest.fixture
@@ -37,6 +39,27 @@ def test_all_trainings_are_one_schedule_and_a_study_waits_for_its_own(two, monke
     assert seen["how"] == dict(pretrained=False, stale="retrain")
     together.run_all()
     assert seen["how"]["stale"] == "refuse", "those of the committed size take hours"
+
+
+def test_shards_of_the_first_seeds_come_first(own_places, clips, monkeypatch):  # noqa: F811
+    study, seen, said = study_of(clips), {}, []
+    study.run(shards=[1], workers=1, say=said.append)
+    monkeypatch.setattr(together, "every", lambda: {"night_audit": night_audit, "tiny": study})
+
+    def scheduled(todo, done, board, workers, how, *, tasks, **_):
+        seen.update(todo=todo, done=done, tasks=tasks)
+
+    monkeypatch.setattr(together, "scheduled", scheduled)
+    together.run_all(workers=1)
+    assert [task.name for task in seen["tasks"]] == ["tiny, shard 0", "tiny, shard 2", "night_audit"]
+    assert [recipe.seed for recipe in seen["todo"] if recipe.condition == "taught"] == [100, 102]
+    assert not seen["done"], "the runs of shard 1 are not needed"
+    for k in (0, 2):
+        (place,) = together._run("tiny", None, k)
+        assert place.endswith(f"0{k}") and k in study.shards().finished()
+    together.run_all(workers=1, say=said.append)
+    assert [task.name for task in seen["tasks"]] == ["night_audit"] and "trainings are in this table" in said[-1]
+    assert study.shards().merged()
 
 
 def test_what_is_committed_tells_how_long_it_will_take(two, monkeypatch):

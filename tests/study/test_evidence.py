@@ -78,7 +78,7 @@ def test_a_smoke_study_trains_networks_of_smoke_size_only(name, places):
         if recipe not in seen:
             seen.add(recipe)
             todo += recipe.needs().values()
-            assert recipe.settings.epochs <= 4, recipe.name
+            assert recipe.settings.epochs <= 8, recipe.name
             data = getattr(recipe.data, "night", recipe.data)
             assert max(getattr(data, "per_class", (0,))) <= 4 and max(getattr(data, "videos", (0,))) <= 3, recipe.name
     assert seen

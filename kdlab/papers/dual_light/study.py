@@ -253,9 +253,11 @@ def _rows(outcome: Outcome) -> list[dict]:
     many.catalogue()
     for row in (row for row in table if row["metric"] == "val_accuracy"):
         row["value"] = _validated(runs[row["condition"]][outcome.scores.seeds.index(row["seed"])], many)
+    table += entropy_rows(outcome)
+    if not outcome.first:  # costs are measured once
+        return table
     clip = Raw().read(profile.night.catalogue().split("test")[0].path)
     about = outcome.row(seed=outcome.scores.seeds[0], recipe=runs["dlkdd"][0].folder.name)
-    table += entropy_rows(outcome)
     return table + [about | row for row in costs(runs["dlkdd"][0], runs["ce_enhanced"][0], clip)]
 
 
@@ -283,4 +285,4 @@ def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
 
 
 study = Study("dual_light", _parts, size=STUDY, claims=(*CLAIMS, D4), lines=_lines, yours=_yours, titles=TITLES,
-              committed=True)
+              committed=True, seedwise=True)

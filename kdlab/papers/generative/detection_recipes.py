@@ -55,12 +55,12 @@ def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
                      settings=settings, seed=seed)
     teacher = replace(student, condition="det_teacher", method=DetectionRepresentation(generation=GENERATION),
                       net=replace(heavy, gated=WINDOW.crop), settings=longer, seed=TEACHER_SEED + seed)
-    method = DetectionDistillation(generation=GENERATION)
-    taught = replace(student, condition="det_genkd", method=method, net=gated, teacher=teacher)
+    phase_2 = DetectionDistillation(generation=GENERATION)
+    taught = replace(student, condition="det_genkd", method=phase_2, net=gated, teacher=teacher)
     return {
         "det_teacher": teacher,
         "det_student": student,
         "det_genkd": taught,
-        "det_untrained": replace(taught, condition="det_untrained", method=replace(method, teacher="untrained")),
+        "det_untrained": replace(taught, condition="det_untrained", method=replace(phase_2, teacher="untrained")),
         "det_student_2x": replace(student, condition="det_student_2x", settings=longer),
     }

@@ -2,14 +2,16 @@
 
 A student without and with generative distillation, its teacher, and the control that decides: the same distillation
 from a teacher with random weights. What that gains is attention and regularisation, not knowledge. Soft-NMS has one
-width for all, chosen on validation videos by the student alone. The headline is GenKD's own average, over tIoU 0.1 to
-0.5; intervals are over seeds and test videos (``kdlab.measure.detections``).
+width for all detectors of a seed, chosen on validation videos by its student alone. The headline is GenKD's own
+average, over tIoU 0.1 to 0.5; intervals are over seeds, each with a teacher of its own, and test videos
+(``kdlab.measure.detections``).
 
-Each seed has a teacher of its own. The student with twice the steps, which only tells whether the others had enough of
-them, has fewer seeds and is a part of its own.
+The student with twice the steps, which only tells whether the others had enough of them, has fewer seeds and is a part
+of its own.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -59,7 +61,7 @@ class Detections(Scores):
     """What every run of a study found in the same test videos, ``ids``: condition → one :class:`Evaluation` a seed."""
 
     found: dict[str, list[Evaluation]] = field(default_factory=dict)
-    sigma: float = np.nan  # the width of soft-NMS with which they were found; not kept on disk
+    sigmas: tuple[float, ...] = ()  # by seed, the width of soft-NMS with which they were found; not kept on disk
     _samples: dict = field(default_factory=dict, repr=False, compare=False)  # bootstraps, each made once
 
     @property
@@ -77,6 +79,10 @@ class Detections(Scores):
             if (c, name, seeds) not in self._samples:
                 self._samples[c, name, seeds] = resampled(self.found[c][:seeds], self.ids, name)
         return effect_of(*(self._samples[c, name, seeds] for c in (condition, baseline)), len(self.ids))
+
+    def and_seeds(self, others: Sequence["Detections"]) -> "Detections":
+        found = {c: [its for s in (self, *others) for its in s.found.get(c, [])] for c in self.found}
+        return replace(super().and_seeds(others), found=found, sigmas=(), _samples={})
 
     def _arrays(self) -> dict[str, np.ndarray]:
         place = {video: i for i, video in enumerate(self.ids)}
@@ -119,8 +125,8 @@ def columns(size: DetectionSize, seeds: int, longer: bool = False, data=None,
 
 def collected(made: dict[str, list[Recipe]], *, unit: str = "clip", **how) -> tuple[Detections, dict[str, list[Run]]]:
     """Obtain ``made`` (:func:`columns`, or trainings of your own with a ``det_student`` among them): what they find in
-    the test videos, by the width of soft-NMS that the students' validation videos chose, and the runs. The ``unit`` of
-    detection is always a video; ``how`` as in :func:`kdlab.study.collect`."""
+    the test videos, by the width of soft-NMS that the student of their seed chose on its validation videos, and the
+    runs. The ``unit`` of detection is always a video; ``how`` as in :func:`kdlab.study.collect`."""
     runs = obtained(made, **{"pretrained": False, "stale": "refuse"} | how)
     return seen_in(runs), runs
 
@@ -128,21 +134,19 @@ def collected(made: dict[str, list[Recipe]], *, unit: str = "clip", **how) -> tu
 def seen_in(runs: dict[str, list[Run]], data=None, *, unit: str = "clip") -> Detections:
     """What finished ``runs`` find in their own test videos, or in those of other ``data``; ``unit`` as above."""
     students = runs["det_student"]
-    best, first = width(students), students[0]
+    widths, first = tuple(map(width, students)), students[0]
     some = of_split(first) if data is None else windows(data.catalogue(), "test", first.recipe.window)
     classes = tuple(first.provenance["classes"])
     truth, videos = annotated(some), np.array(list(dict.fromkeys(window.video for window in some)))
-    each = {id(run): run for column in runs.values() for run in column}  # one teacher may serve all seeds
-    scored = {k: _scored(truth, found_by(run, sigma=best, data=data), len(classes)) for k, run in each.items()}
-    found = {c: [scored[id(run)] for run in column] for c, column in runs.items()}
+    found = {c: [_scored(truth, found_by(run, sigma=sigma, data=data), len(classes))
+                 for run, sigma in zip(column, widths, strict=False)] for c, column in runs.items()}
     seeds, labels = tuple(run.recipe.seed for run in students), np.zeros(len(videos), int)
-    return Detections(classes, seeds, videos, videos, labels, **origin(runs), found=found, sigma=best)
+    return Detections(classes, seeds, videos, videos, labels, **origin(runs), found=found, sigmas=widths)
 
 
-def width(students: list[Run]) -> float:
-    """Of :data:`WIDTHS` the one with the best mean :data:`HEADLINE` on the students' validation videos."""
-    return max(WIDTHS, key=lambda sigma: mean_aps([seen_by(run, "val", sigma=sigma) for run in students],
-                                                  HEADLINE).mean())
+def width(student: Run) -> float:
+    """Of :data:`WIDTHS` the one with the best :data:`HEADLINE` on the ``student``'s validation videos."""
+    return max(WIDTHS, key=lambda sigma: mean_aps([seen_by(student, "val", sigma=sigma)], HEADLINE)[0])
 
 
 def effects(scores: Detections, name: str = HEADLINE) -> dict[str, Effect]:
@@ -177,10 +181,11 @@ def _parts(size: DetectionSize, seeds: int) -> list[Part]:
 
 def _rows(outcome: Outcome) -> list[dict]:
     """Tidy rows of what was :func:`collected`: mAP on test videos, and on validation; CPU seconds."""
-    table, sigma = _map_rows(outcome), outcome.scores.sigma
-    outcome.say(f"soft-NMS of width {sigma:g}, chosen on validation videos")
+    table, scores = _map_rows(outcome), outcome.scores
+    for seed, sigma in zip(scores.seeds, scores.sigmas, strict=True):
+        outcome.say(f"seed {seed}: soft-NMS of width {sigma:g}, chosen on validation videos")
     for condition, column in outcome.runs.items():
-        for seed, one in zip(outcome.scores.seeds, column, strict=True):
+        for seed, sigma, one in zip(scores.seeds, scores.sigmas, column, strict=False):  # a condition may have fewer
             value = mean_aps([seen_by(one, "val", sigma=sigma)], HEADLINE)[0]
             values = (f"val_map@{HEADLINE}", value, "%"), ("cpu_seconds", one.provenance["cpu_seconds"], "s")
             table += outcome.numbers(*values, condition=condition, seed=seed, recipe=one.folder.name)
@@ -205,8 +210,9 @@ def _map_rows(outcome: Outcome) -> list[dict]:
 
 def _map(runs: dict[str, list[Run]], condition: str) -> float:
     """Mean :data:`HEADLINE` of the runs of a condition, as :func:`collected` reads it."""
-    sigma = width(runs["det_student"])
-    return float(mean_aps([seen_by(run, sigma=sigma) for run in runs[condition]], HEADLINE).mean())
+    found = [seen_by(run, sigma=width(student))
+             for run, student in zip(runs[condition], runs["det_student"], strict=True)]
+    return float(mean_aps(found, HEADLINE).mean())
 
 
 def convergence_line(table: pd.DataFrame) -> str:
@@ -231,9 +237,8 @@ def _lines(found: dict[str, Detections], rows: pd.DataFrame) -> list[str]:
 
 study = Study(
     "detection", _parts, size=STUDY, seeds=10, opened=Detections.load, metric=f"map@{HEADLINE}", number=_map,
-    titles=TITLES, committed=True,
+    titles=TITLES, committed=True, seedwise=True, lines=_lines,
     yours=lambda: Part("night_untrimmed_demo", columns(DEMO, DEMO.seeds)),
-    lines=_lines,
     claims=[Claim("G4", "GenKD helps temporal detection", "det_genkd", "det_student",
                   {"det_untrained": "an untrained teacher"}, f"student + GenKD − student, mAP at tIoU {HEADLINE}",
                   metric=f"map@{HEADLINE}", gate=gate,

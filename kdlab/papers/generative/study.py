@@ -264,4 +264,4 @@ def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
 
 
 study = Study("generative", _parts, size=STUDY, seeds=10, claims=CLAIMS, lines=_lines,
-              yours=lambda: _demo(DEMO, DEMO.seeds), titles=recipes.TITLES, committed=True)
+              yours=lambda: _demo(DEMO, DEMO.seeds), titles=recipes.TITLES, committed=True, seedwise=True)

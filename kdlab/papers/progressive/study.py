@@ -323,5 +323,5 @@ def _nine(runs: dict[str, list[Run]], condition: str) -> float:
 
 study = Study(
     "progressive", _parts, size=STUDY, seeds=10, claims=CLAIMS, number=_nine, titles=recipes.TITLES, lines=_lines,
-    committed=True, yours=lambda: _demo(recipes.DEMO, recipes.DEMO.seeds),
+    committed=True, seedwise=True, yours=lambda: _demo(recipes.DEMO, recipes.DEMO.seeds),
 )

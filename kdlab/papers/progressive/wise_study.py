@@ -4,6 +4,7 @@ Of the held-out clips one half (by people or scenes) fits weights and temperatur
 single exits; then the halves change places, and a clip's score is the mean of both. Nothing more is trained.
 """
 
+import itertools
 from dataclasses import replace
 from functools import partial
 
@@ -232,9 +233,10 @@ def _rows(outcome: Outcome) -> list[dict]:
     curves = {key: np.concatenate([c[key] for _, c in made], 2) if key.partition("/")[0] != "cost" else first[key]
               for key in first}
     scores.save(outcome.evidence.file(f"wise-{name}"))
-    outcome.evidence.save(f"wise-{name}-curves", curves)
-    outcome.say(f"{name}\n{ledger(scores, curves).to_string(index=False)}")
-    return _accuracy_rows(outcome, scores) + _curve_rows(outcome, curves)
+    outcome.evidence.save(f"wise-{name}-curves", curves, once=[key for key in curves if key.startswith("cost/")])
+    if outcome.shard is None:  # one seed decides nothing
+        outcome.say(f"{name}\n{ledger(scores, curves).to_string(index=False)}")
+    return _accuracy_rows(outcome, scores) + _curve_rows(outcome, scores, curves)
 
 
 def _accuracy_rows(outcome: Outcome, scores: Scores) -> list[dict]:
@@ -249,8 +251,8 @@ def _accuracy_rows(outcome: Outcome, scores: Scores) -> list[dict]:
     return table
 
 
-def _curve_rows(outcome: Outcome, curves: dict[str, np.ndarray]) -> list[dict]:
-    """Costs, and the curves' means over clips."""
+def _curve_rows(outcome: Outcome, scores: Scores, curves: dict[str, np.ndarray]) -> list[dict]:
+    """Costs, and for each seed the curves' means over clips."""
     table = []
     for kind, unit in (("macs", "1"), ("seconds", "s"), ("seconds_decoded", "s")):
         for tail in ("", "_segments"):
@@ -258,10 +260,17 @@ def _curve_rows(outcome: Outcome, curves: dict[str, np.ndarray]) -> list[dict]:
                       for k, v in enumerate(curves[f"cost/{kind}{tail}"])]
     for method in METHODS:
         right, spent = _curve(curves, method, "macs")
-        for theta, accuracy, macs in zip(THETAS, right.mean((0, 2)), spent.mean((0, 2)), strict=True):
-            table += outcome.numbers(("accuracy", 100 * accuracy, "%"), ("macs", round(float(macs)), "1"),
-                                     condition=f"wise:{method}:theta{theta:g}")
+        for (s, seed), (k, theta) in itertools.product(enumerate(scores.seeds), enumerate(THETAS)):
+            numbers = ("accuracy", 100 * right[s, k].mean(), "%"), ("macs", round(float(spent[s, k].mean())), "1")
+            about = dict(seed=seed, recipe=scores.recipes[f"wise:{method}"][s])
+            table += outcome.numbers(*numbers, condition=f"wise:{method}:theta{theta:g}", **about)
     return table
 
 
-study = Study("wise", _parts, size=STUDY, seeds=10, claims=CLAIMS, committed=True)
+def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
+    """P7 of the sets whose curves are committed, where they were read: of shards that were put together."""
+    read = [name for name, scores in found.items() if "wise:pkd" in scores.predicted]
+    return [f"{name}\n{ledger(*committed(name)).to_string(index=False)}" for name in read]
+
+
+study = Study("wise", _parts, size=STUDY, seeds=10, claims=CLAIMS, lines=_lines, committed=True, seedwise=True)

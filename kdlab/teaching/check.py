@@ -1,0 +1,141 @@
+"""``kdlab.check("03.2", answer)``: right or wrong, with hints that grow; and ``kdlab.guess``, before anything is run.
+
+Nothing here prints an answer. Everything works without a network, and the same in a notebook, in nbval and in a script.
+"""
+
+import contextlib
+import copy
+import math
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+
+from kdlab.teaching import answers, progress
+from kdlab.teaching.exercises import HINTS, Exercise, ExerciseError, digest, find
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Whether an answer is ``right``, and what speaks against it: empty where that would tell too much, or nothing."""
+
+    right: bool
+    why: str = ""
+
+
+def check(name: str, answer: object = ..., *, hint: int | None = None) -> None:
+    """Say whether ``answer`` is right for the exercise ``name``, and after each wrong one give the next of three hints.
+
+    ``kdlab.check("03.2", -0.46)`` for a number, ``kdlab.check("03.3", "b")`` for one of several sentences,
+    ``kdlab.check("03.5", my_function)`` for code. Without an answer the exercise is read out; ``hint`` 1 to 3 gives
+    that hint alone. A guess that was kept before (:func:`guess`) is shown again beside a right answer. Raises
+    :class:`~kdlab.teaching.exercises.ExerciseError` for an exercise that there is not and an answer of another kind,
+    and :class:`~kdlab.teaching.progress.ProgressError`; neither counts as a try.
+    """
+    exercise = find(name)
+    if hint is not None:
+        if isinstance(hint, bool) or hint not in range(1, HINTS + 1):
+            raise ExerciseError(f"hint={hint!r}: give 1 to {HINTS}")
+        print(f"{name}, hint {hint} of {HINTS}: {exercise.hints[hint - 1]}")
+    elif answer is ...:
+        print(_read_out(exercise))
+    else:
+        judged = judge(exercise, answer)
+        known = progress.note(name, tries=1, **({"right": True} if judged.right else {}))
+        print(_told(exercise, answer, judged, known))
+
+
+def guess(name: str, value: float = ...) -> None:
+    """Keep ``value`` as what you expect of the exercise ``name``, before you run anything; the last one counts.
+    Without a value the exercise is read out.
+
+    Raises :class:`~kdlab.teaching.exercises.ExerciseError` for an exercise that asks for no prediction, for what is no
+    number, and once the exercise is solved: then it would be no guess.
+    """
+    exercise = find(name)
+    if not exercise.guess:
+        raise ExerciseError(f"exercise {name} asks for no prediction: answer it with kdlab.check({name!r}, answer)")
+    if value is ...:  # as in a student's copy
+        return print(_read_out(exercise))
+    value = _number(exercise, value)
+    if progress.read().get(name, {}).get("right"):
+        raise ExerciseError(f"exercise {name} is solved already, so this would be no guess")
+    progress.note(name, guess=value)
+    kept = _with_unit(value, exercise)
+    print(f"{name}: kept your guess of {kept}. Run it, then kdlab.check({name!r}, what you found).")
+
+
+def judge(exercise: Exercise, answer: object) -> Judged:
+    """Whether ``answer`` is right; nothing is noted and nothing printed. Raises as :func:`check`."""
+    if exercise.kind == "number":
+        return Judged(abs(_number(exercise, answer) - _right(exercise)) <= exercise.within + 1e-9)
+    if exercise.kind == "word":
+        return Judged(digest(exercise.name, _word(exercise, answer)) == exercise.digest)
+    return _tried(exercise, answer)
+
+
+def _right(exercise: Exercise) -> float:
+    try:
+        return answers.NUMBERS[exercise.by]()
+    except (FileNotFoundError, KeyError) as error:
+        raise ExerciseError(f"exercise {exercise.name} is answered from committed evidence that is not here ({error}): "
+                            "unset KDLAB_FIGURES, or restore figures/") from None
+
+
+def _number(exercise: Exercise, given: object) -> float:
+    with contextlib.suppress(AttributeError, ValueError, RuntimeError):  # no array; one of several numbers
+        given = given.item()
+    if isinstance(given, bool) or not isinstance(given, Real) or not math.isfinite(given):
+        unit = f" of {exercise.unit}" if exercise.unit else ""
+        raise ExerciseError(f"exercise {exercise.name} takes one number{unit}, such as 1.5; got {given!r:.60}")
+    return float(given)
+
+
+def _word(exercise: Exercise, given: object) -> str:
+    known = ", ".join(exercise.choices) or "one word"
+    if not isinstance(given, str) or exercise.choices and given.strip().lower() not in exercise.choices:
+        raise ExerciseError(f"exercise {exercise.name} takes a text ({known}); got {given!r:.60}")
+    return given
+
+
+def _tried(exercise: Exercise, function: object) -> Judged:
+    """Call the reader's ``function`` with each case; the first that it gets wrong is named, not what is right."""
+    if not callable(function):
+        raise ExerciseError(f"exercise {exercise.name} takes a function of yours, by its name; got {function!r:.60}")
+    reference, cases = answers.CODE[exercise.by]()
+    for arguments in cases:
+        given = ", ".join(np.array2string(np.asarray(a), separator=", ", threshold=12) for a in arguments)
+        try:
+            found = np.asarray(function(*copy.deepcopy(arguments)), float)  # which it may change
+        except Exception as error:
+            return Judged(False, f"for ({given}) it raises {type(error).__name__}: {error}")
+        wanted = np.asarray(reference(*arguments), float)
+        if found.shape != wanted.shape:
+            return Judged(False, f"for ({given}) the shape is {found.shape}, not {wanted.shape}")
+        if not np.allclose(found, wanted, atol=max(exercise.within, 1e-9)):
+            return Judged(False, f"not right for ({given})")
+    return Judged(True)
+
+
+def _read_out(exercise: Exercise) -> str:
+    known = progress.read().get(exercise.name, {})
+    state = "solved" if known.get("right") else f"{known.get('tries', 0)} tries so far"
+    lines = [f"{exercise.name} ({state}): {exercise.ask}"]
+    lines += [f"  {letter}: {text}" for letter, text in exercise.choices.items()]
+    if exercise.guess and "guess" not in known and not known.get("right"):
+        lines.append(f"Guess first: kdlab.guess({exercise.name!r}, your number).")
+    return "\n".join(lines)
+
+
+def _told(exercise: Exercise, answer: object, judged: Judged, known: dict) -> str:
+    if judged.right:
+        beside = f" You had guessed {_with_unit(known['guess'], exercise)}." if "guess" in known else ""
+        said = f" ({_with_unit(float(answer), exercise)})" if exercise.kind == "number" else ""
+        return f"{exercise.name}: right{said}.{beside}"
+    number = min(known["tries"], HINTS)
+    why = f" {judged.why[0].upper()}{judged.why[1:]}." if judged.why else ""
+    return f"{exercise.name}: not yet.{why}\nHint {number} of {HINTS}: {exercise.hints[number - 1]}"
+
+
+def _with_unit(value: float, exercise: Exercise) -> str:
+    return f"{value:g} {exercise.unit}".strip()

@@ -1,0 +1,146 @@
+"""Adaptation without labels: known values, no label read, and nothing moved but what is said to move."""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import nn
+
+from kdlab.clips.views import Batch
+from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, PseudoLabels, ReEstimated, norms
+from kdlab.papers.dual_light.method import DualLight
+from kdlab.train.loop import Progress, Settings, fit
+
+
+class Tiny(nn.Module):
+    """Clips ``(B, 1)`` → logits ``(B, 2)``."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.fc = nn.BatchNorm1d(1), nn.Linear(1, 2)
+
+    def forward(self, x):
+        return self.fc(self.norm(x))
+
+
+@dataclass
+class Clips:
+    """Batches of ``values``, whose labels nobody may read: there are none."""
+
+    values: torch.Tensor
+
+    @property
+    def records(self):
+        return self.values
+
+    def training(self, indices, generator, part=slice(None)):
+        return self.batch(self.values[list(indices)[part]])
+
+    def evaluation(self):
+        yield self.batch(self.values)
+
+    @staticmethod
+    def batch(values):
+        return Batch({"student": values, "teacher": values}, Unread(), tuple(map(str, range(len(values)))))
+
+
+class Unread:
+    def to(self, device):
+        return self
+
+
+def fitted(method, values, settings, teacher=None, past=False) -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    net = Tiny()
+    if past:  # as a trained network has
+        net.train()(torch.full((8, 1), 50.0) + torch.arange(8.0)[:, None])
+    before = copy.deepcopy(net)
+    nets = {"student": net} | ({"teacher": teacher} if teacher else {})
+    return before, fit(method, nets, Clips(values), settings, 0).nets["student"]
+
+
+def same(a: nn.Module, b: nn.Module, names) -> list[bool]:
+    return [torch.equal(a.state_dict()[name], b.state_dict()[name]) for name in names]
+
+
+WEIGHTS = ("norm.weight", "norm.bias", "fc.weight", "fc.bias")
+STATISTICS = ("norm.running_mean", "norm.running_var")
+VALUES = torch.tensor([[0.0], [2.0], [4.0], [10.0]])
+
+
+def test_nothing_moves_though_weights_would_decay():
+    before, after = fitted(AsItIs(), VALUES, Settings(3, batch_size=2, weight_decay=0.5))
+    assert all(same(before, after, before.state_dict()))
+
+
+def test_passes_move_the_averages_and_no_weight():
+    before, after = fitted(Passes(), VALUES, Settings(1, batch_size=4, weight_decay=0.5))
+    assert all(same(before, after, WEIGHTS))
+    assert float(after.norm.running_mean) == pytest.approx(0.1 * 4.0)  # a tenth of the way from 0 to the clips' mean
+    assert float(after.norm.running_var) == pytest.approx(0.9 + 0.1 * float(VALUES.var()))
+
+
+@pytest.mark.parametrize("epochs", [1, 7])
+def test_re_estimated_statistics_are_the_clips_own_and_forget_what_was_there(epochs):
+    before, after = fitted(ReEstimated(), VALUES, Settings(epochs, batch_size=4, weight_decay=0.5), past=True)
+    assert all(same(before, after, WEIGHTS)) and not any(same(before, after, STATISTICS))
+    assert float(after.norm.running_mean) == pytest.approx(4.0)
+    assert float(after.norm.running_var) == pytest.approx(float(VALUES.var()))
+
+
+def test_every_batch_counts_alike():
+    """Of two batches of two clips the mean of their means is that of all, and of their variances it is not."""
+    _, after = fitted(ReEstimated(), VALUES, Settings(5, batch_size=2))
+    assert float(after.norm.running_mean) == pytest.approx(4.0)
+    pairs = {frozenset(pair): 0.5 * float(sum(VALUES[list(p)].var() for p in (pair, others)))
+             for pair, others in (((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2)))}
+    assert min(pairs.values()) <= float(after.norm.running_var) <= max(pairs.values()) != float(VALUES.var())
+
+
+def loss_of(method, student, teacher=None, labels=None) -> tuple[float, dict]:
+    nets = {"student": lambda x: student, "teacher": lambda x: teacher}
+    batch = Batch(dict.fromkeys(("student", "teacher"), torch.zeros(len(student), 1)), labels, ())
+    ((name, loss, terms),) = method.losses(nets, batch, Progress(0, 1))
+    assert name == "net"
+    return loss, terms
+
+
+def test_entropy_of_an_even_and_of_a_sure_answer():
+    even, terms = loss_of(EntropyMinimisation(), torch.zeros(3, 4))
+    assert float(even) == pytest.approx(math.log(4)) and terms["entropy"] is even
+    p = torch.tensor([[0.5, 0.25, 0.25]])
+    assert float(loss_of(EntropyMinimisation(), p.log())[0]) == pytest.approx(1.5 * math.log(2))
+    sure = torch.tensor([[1000.0, 0.0]], requires_grad=True)  # p rounds to 0
+    loss, _ = loss_of(EntropyMinimisation(), sure)
+    loss.backward()
+    assert float(loss.detach()) == 0 and torch.equal(sure.grad, torch.zeros(1, 2))
+
+
+def test_entropy_is_minimised_by_the_norms_alone():
+    before, after = fitted(EntropyMinimisation(), VALUES, Settings(20, batch_size=4, lr=0.05))
+    moved = {name for name in WEIGHTS if not torch.equal(before.state_dict()[name], after.state_dict()[name])}
+    assert moved == {"norm.weight", "norm.bias"}
+    nats = [float(torch.special.entr(net.train()(VALUES).softmax(1)).sum(1).mean()) for net in (before, after)]
+    assert nats[1] < nats[0]
+
+
+def test_pseudo_labels_are_the_teachers_likeliest_classes():
+    student, teacher = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log(), torch.tensor([[0.1, 0.2], [3.0, 1.0]])
+    loss, terms = loss_of(PseudoLabels(), student, teacher)
+    assert float(loss) == pytest.approx((math.log(4) + math.log(2)) / 2) and terms["pseudo"] is loss
+
+
+@pytest.mark.parametrize("labels", [[0, 0], [1, 0]])
+def test_soft_targets_alone_teach_the_same_whatever_the_labels_are(labels):
+    student, teacher = torch.tensor([[1.0, -1.0], [0.5, 2.0]], requires_grad=True), torch.tensor([[0.0, 1], [3, 1]])
+    loss, _ = loss_of(DualLight(temperature=1.0, alpha=1.0), student, teacher, torch.tensor(labels))
+    loss.backward()
+    by_hand = (student.softmax(1) - teacher.softmax(1)) / 2
+    assert torch.allclose(student.grad, by_hand.detach(), atol=1e-7)
+
+
+def test_norms_of_every_kind_are_found():
+    net = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2), nn.Sequential(nn.GroupNorm(2, 2)), nn.Linear(2, 2))
+    assert norms(net) == [net[1], net[2][0]]

@@ -1,0 +1,238 @@
+"""Exercises that answer: right and wrong, hints that grow, a guess that comes back, a file that is the reader's."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+import kdlab
+from kdlab.cli import cleaning
+from kdlab.teaching import answers, progress
+from kdlab.teaching.check import judge
+from kdlab.teaching.exercises import FILE, Exercise, ExerciseError, digest, exercises, find, of_notebook
+
+HINTS = ("a", "b", "c")
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A reader's file of progress."""
+    monkeypatch.setenv("KDLAB_PROGRESS", str(tmp_path / "mine" / "progress.json"))
+    return tmp_path / "mine" / "progress.json"
+
+
+def numbers():
+    return [e for e in exercises().values() if e.kind == "number"]
+
+
+def test_notebooks_have_three_exercises_or_more_with_a_guess_and_code_among_them():
+    for number in ("00", "01", "02", "03"):
+        its = of_notebook(number)
+        assert len(its) >= 3 and any(e.guess for e in its) and any(e.kind == "code" for e in its)
+        assert [e.name for e in its] == [f"{number}.{k}" for k in range(1, len(its) + 1)]
+
+
+@pytest.mark.parametrize("exercise", numbers(), ids=lambda e: e.name)
+def test_what_is_right_is_computed_and_stands_in_no_text(exercise):
+    right = answers.NUMBERS[exercise.by]()
+    assert judge(exercise, right).right and judge(exercise, np.float64(right)).right
+    assert judge(exercise, right + 0.9 * exercise.within).right
+    assert not judge(exercise, right + 1.1 * exercise.within + 1e-6).right
+    told = [float(n.replace("−", "-")) for text in (exercise.ask, *exercise.hints)
+            for n in re.findall(r"[-−]?\d+(?:\.\d+)?", text)]
+    assert not [n for n in told if right and judge(exercise, n).right]
+
+
+def test_functions_of_answers_are_those_that_exercises_name():
+    assert {e.by for e in numbers()} == answers.NUMBERS.keys()
+    assert {e.by for e in exercises().values() if e.kind == "code"} == answers.CODE.keys()
+
+
+def test_one_letter_is_right_and_stands_in_no_file():
+    for exercise in (e for e in exercises().values() if e.kind == "word"):
+        assert sum(judge(exercise, letter).right for letter in exercise.choices) == 1
+        assert judge(exercise, " B ").right == judge(exercise, "b").right
+
+
+def softened(z, t):
+    e = np.exp(z / t - max(z / t))
+    return e / e.sum()
+
+
+def undone(bright):
+    from kdlab.clips.enhance import Gamma
+
+    back = np.zeros(256, np.uint8)
+    back[Gamma(1.8).table()[:79]] = np.arange(79)
+    return back[bright]
+
+
+def middles(frames, taken):
+    return [int((i + 0.5) * frames / taken) for i in range(taken)]
+
+
+def kd(student, teacher, t):
+    from scipy.special import log_softmax
+
+    ls, lt = log_softmax(student / t, 1), log_softmax(teacher / t, 1)
+    return t**2 * (np.exp(lt) * (lt - ls)).sum(1).mean()
+
+
+@pytest.mark.parametrize(("name", "good", "bad"), [
+    ("00.5", softened, lambda z, t: np.exp(z / t) / np.exp(z / t).sum()), ("01.4", undone, lambda bright: bright),
+    ("02.5", middles, lambda frames, taken: [i * frames // taken for i in range(taken)]),
+    ("03.5", kd, lambda s, t, temperature: kd(t, s, temperature)),
+])
+def test_code_of_a_few_lines_is_tried(name, good, bad):
+    with np.errstate(all="ignore"):
+        assert judge(find(name), good).right and not judge(find(name), bad).right
+    assert "shape" in judge(find(name), lambda *arguments: np.zeros(1000)).why
+    assert "ZeroDivisionError" in judge(find(name), lambda *arguments: 1 / 0).why
+
+
+def test_a_function_that_changes_its_arguments_is_judged_by_what_it_returns():
+    def spoilt(z, t):
+        z[:] = 0  # of equal logits all probabilities are equal
+        return np.full(len(z), 1 / len(z))
+
+    assert not judge(find("00.5"), spoilt).right
+
+
+def test_hints_grow_with_wrong_answers_and_the_answer_is_not_told(mine, capsys):
+    for number in (1, 2, 3, 3):
+        kdlab.check("03.2", 5)
+        said = capsys.readouterr().out
+        assert f"not yet.\nHint {number} of 3: {find('03.2').hints[number - 1]}" in said and "0.7" not in said
+    kdlab.check("03.2", torch.tensor(-0.7167))
+    assert capsys.readouterr().out == "03.2: right (-0.7167).\n"
+    assert progress.read()["03.2"] == {"tries": 5, "right": True}
+    kdlab.check("03.2", hint=2)
+    assert capsys.readouterr().out == f"03.2, hint 2 of 3: {find('03.2').hints[1]}\n"
+    kdlab.check("03.2", 7)  # what is solved stays solved
+    assert progress.read()["03.2"]["right"]
+
+
+def test_a_guess_is_kept_and_shown_again_beside_what_was_found(mine, capsys):
+    kdlab.check("03.1")
+    assert "0 tries so far" in (said := capsys.readouterr().out) and "kdlab.guess('03.1'" in said
+    kdlab.guess("03.1", 4)
+    kdlab.guess("03.1", 5)
+    kdlab.check("03.1", 9)
+    assert "5" not in capsys.readouterr().out.rpartition("not yet")[2]
+    kdlab.check("03.1", answers.student_over_raw())
+    assert "points). You had guessed 5 points." in capsys.readouterr().out
+    with pytest.raises(ExerciseError, match="solved already, so this would be no guess"):
+        kdlab.guess("03.1", 1)
+    with pytest.raises(ExerciseError, match="03.2 asks for no prediction"):
+        kdlab.guess("03.2", 1)
+
+
+@pytest.mark.parametrize(("name", "answer", "said"), [
+    ("03.9", 1, "there is no exercise '03.9'; did you mean 03"), ("x", 1, "they run from 00.1 to 03.5"),
+    ("03.2", "a", "03.2 takes one number, such as 1.5; got 'a'"), ("03.1", True, "one number of points"),
+    ("03.1", float("nan"), "got nan"), ("03.1", [1, 2], "one number"), ("03.1", np.ones(2), "one number"),
+    ("03.3", "d", r"03.3 takes a text \(a, b, c\); got 'd'"), ("03.3", 1, "takes a text"),
+    ("03.5", 0.3, "takes a function of yours"),
+])
+def test_what_is_no_answer_is_said_and_is_no_try(mine, name, answer, said):
+    with pytest.raises(ExerciseError, match=said):
+        kdlab.check(name, answer)
+    assert not mine.exists()
+    with pytest.raises(ExerciseError, match="give 1 to 3"):
+        kdlab.check("03.1", hint=4)
+
+
+def test_evidence_that_is_missing_is_named(mine, monkeypatch, tmp_path):
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path / "none"))
+    with pytest.raises(ExerciseError, match="03.1 is answered from committed evidence that is not here"):
+        kdlab.check("03.1", 1)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"what": "mine"}', '{"what": "kdlab progress", "exercises": []}',
+                                  '{"what": "kdlab progress", "exercises": {"03.1": {"tries": "2"}}}'])
+def test_a_damaged_file_is_said_and_stays_as_it_is(mine, text):
+    mine.parent.mkdir()
+    mine.write_text(text)
+    with pytest.raises(progress.ProgressError, match="progress.json does not hold a reader's progress .* stays as it"):
+        kdlab.check("03.3", "b")
+    assert mine.read_text() == text
+
+
+def test_a_folder_in_its_place_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_PROGRESS", str(tmp_path))
+    with pytest.raises(progress.ProgressError, match="is a folder: let KDLAB_PROGRESS name a file"):
+        progress.read()
+
+
+def test_no_try_is_lost_where_several_notebooks_write(mine):
+    writers = [threading.Thread(target=lambda: [progress.note("03.1", tries=1) for _ in range(5)]) for _ in range(4)]
+    [w.start() for w in writers], [w.join() for w in writers]
+    assert progress.read()["03.1"]["tries"] == 20
+    assert sorted(p.name for p in mine.parent.iterdir()) == ["progress.json", "progress.json.lock"]
+
+
+@pytest.mark.parametrize("headless", ["1", "quiet"])
+def test_where_nobody_reads_no_file_is_touched(mine, monkeypatch, capsys, headless):
+    monkeypatch.setenv("KDLAB_HEADLESS", headless)
+    monkeypatch.setattr(progress, "_unread", {})
+    kdlab.guess("03.1", 5)
+    kdlab.check("03.1", answers.student_over_raw())
+    assert "You had guessed 5 points" in capsys.readouterr().out and not mine.parent.exists()
+
+
+def test_clean_leaves_a_readers_progress(own_places):
+    progress.note("03.1", guess=2.5)
+    assert progress.file() == own_places / "RUNS" / progress.NAME
+    found = cleaning.look("runs")
+    cleaning.delete(found)
+    assert progress.read() == {"03.1": {"guess": 2.5}} and not found.left
+
+
+@pytest.mark.parametrize(("changed", "said"), [
+    ({"kind": "essay"}, "kind='essay'"), ({"hints": ("one",)}, "3 hints, got 1"), ({"within": -1.0}, "within=-1.0"),
+    ({"within": float("inf")}, "within=inf"), ({"digest": "a"}, "a word has a digest"), ({"by": ""}, "have `by`"),
+    ({"kind": "code", "guess": True}, "only a number is guessed"),
+])
+def test_an_entry_that_cannot_be_asked_is_refused(changed, said):
+    with pytest.raises(ExerciseError, match=said):
+        Exercise(**{"name": "99.1", "ask": "?", "kind": "number", "hints": HINTS, "by": "x"} | changed)
+
+
+def test_an_entry_with_an_unknown_field_is_named(monkeypatch, tmp_path):
+    (tmp_path / "exercises.json").write_text(json.dumps({"99.1": {"answer": 42}}))
+    monkeypatch.setattr("kdlab.teaching.exercises.FILE", tmp_path / "exercises.json")
+    exercises.cache_clear()
+    try:
+        with pytest.raises(ExerciseError, match="exercises.json, 99.1: .*answer"):
+            exercises()
+    finally:
+        exercises.cache_clear()
+    assert FILE.is_file()
+
+
+def test_digests_differ_between_exercises():
+    assert digest("03.3", "b") != digest("02.4", "b") and digest("03.3", " B") == digest("03.3", "b")
+
+
+def test_the_command_lists_what_is_asked_and_how_far_one_is(mine, command):
+    progress.note("03.1", guess=2.5)
+    progress.note("03.3", tries=2, right=True)
+    code, said, _ = command("exercises", "3")
+    lines = said.splitlines()
+    assert code == 0 and len(lines) == 6 and "–, guessed 2.5" in lines[0] and "solved" in lines[2]
+    assert lines[-1] == f"1 of 5 solved; kept in {mine}"
+    assert len(command("exercises")[1].splitlines()) == len(exercises()) + 1
+    code, _, said = command("exercises", "77")
+    assert code == 2 and "no notebook '77'" in said
+
+
+def test_kdlab_itself_imports_nothing_for_it():
+    code = ("import kdlab, sys; assert 'kdlab.teaching.check' not in sys.modules; kdlab.check; kdlab.guess; "
+            "kdlab.nothing")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "module 'kdlab' has no attribute 'nothing'" in done.stderr

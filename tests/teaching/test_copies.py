@@ -1,0 +1,178 @@
+"""Copies for students and slides: nothing that tells an answer, nothing from a network, nobody's file written over."""
+
+import os
+import shutil
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from kdlab import paths
+from kdlab.notebooks.parameters import NotebookError
+from kdlab.system.ours import NotOurs
+from kdlab.teaching.copies import columns_of, is_slides, slides, student
+from kdlab.teaching.exercises import of_notebook
+from kdlab.teaching.offline import cells, fetched, has_formulas
+
+FOLD = "<details><summary>Answer</summary>\n\nIt is {}.\n\n</details>"
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def shown(text: str):
+    return new_output("display_data", data={"image/png": PICTURE, "text/plain": text})
+
+
+@pytest.fixture
+def chapter(tmp_path, monkeypatch):
+    """A project whose notebook 03 has answers of every kind; this folder is another one."""
+    monkeypatch.setattr(paths, "project_root", lambda: tmp_path / "clone")
+    for name in ("RUNS", "FIGURES"):
+        monkeypatch.delenv(f"KDLAB_{name}", raising=False)
+    (tmp_path / "clone" / "notebooks").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "slider"}
+    page = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+                                  "widgets": {"a": 1}, "kdlab": {"sources": "abc"}}, cells=[
+        new_markdown_cell("# 03 · A chapter\n\nWords."),
+        new_code_cell("profile = 'demo'", metadata={"tags": ["parameters"]}, outputs=[shown("parameters shown")]),
+        new_markdown_cell("## 1. A loss\n\n$$L = t^2\\,\\mathrm{KL}$$\n\nof $t$ and more."),
+        new_code_cell("draw()", execution_count=3, outputs=[shown("a figure"), new_output("display_data", data=view)]),
+        new_code_cell("silent()"),
+        new_code_cell("secret = 0.7167", metadata={"tags": ["answer"]}, outputs=[new_output("stream", text="0.7167")]),
+        new_markdown_cell("Tell them to wait.", metadata={"tags": ["lecturer"]}),
+        new_markdown_cell("## Exercises\n\n**1.** How?\n\n" + FOLD.format("0.7167") + "\n\n**2.** Why?\n\n"
+                          + FOLD.format("so") + "\n\n<details><summary>More</summary>\n\nstays\n\n</details>"),
+    ])
+    nbformat.write(page, file := tmp_path / "clone" / "notebooks" / "03_chapter.ipynb")
+    return file
+
+
+def test_a_students_copy_has_no_answers_and_no_outputs(chapter, command):
+    code, said, _ = command("student", "3")
+    copy = nbformat.read(said.strip(), 4)
+    nbformat.validate(copy)
+    assert code == 0 and said.strip() == "03_chapter_student.ipynb"
+    text = "\n".join(cell.source for cell in copy.cells)
+    assert "0.7167" not in text and "wait" not in text and "Answer<" not in text
+    assert "**2.** Why?" in text and "stays" in text
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in copy.cells)
+    assert "widgets" not in copy.metadata
+    for exercise in of_notebook("03"):
+        assert f'kdlab.check("{exercise.name}"' in text and exercise.ask in text
+        assert (f'kdlab.guess("{exercise.name}"' in text) == exercise.guess
+    names = {}
+    for cell in copy.cells[-2 * len(of_notebook("03")):]:  # they run before anything is filled in, too
+        exec(cell.source if cell.cell_type == "code" else "", names)
+    assert not paths.runs_dir().exists(), "and no try is counted"
+
+
+def test_a_copy_is_made_again_but_not_over_somebodys_work(chapter, tmp_path):
+    out = student("3")
+    first = out.read_bytes()
+    assert student("3", out).read_bytes() == first
+    page = nbformat.read(out, 4)
+    page.cells[-1].source += "\nanswer = 5"
+    nbformat.write(page, out)
+    with pytest.raises(NotOurs, match="is no untouched copy for students of kdlab's, so it stays"):
+        student("3")
+    assert "answer = 5" in out.read_text()
+    with pytest.raises(NotOurs):
+        student("3", chapter)
+    (tmp_path / "here" / "notes.ipynb").write_text("mine")
+    with pytest.raises(NotOurs, match="notes.ipynb"):
+        student("3", tmp_path / "here" / "notes.ipynb")
+
+
+def test_an_unknown_notebook_and_a_missing_folder_are_one_sentence(chapter, command):
+    for words in (("student", "7"), ("slides", "7")):
+        code, _, said = command(*words)
+        assert code == 2 and "no notebook '7'" in said and "Traceback" not in said
+    code, _, said = command("slides", "3", "--out", "nowhere/x.html")
+    assert code == 2 and "there is no folder" in said
+
+
+def test_slides_are_one_file_that_fetches_nothing(chapter, command, tmp_path):
+    code, said, _ = command("slides", "03")
+    html = (tmp_path / "here" / said.splitlines()[0]).read_text("utf-8")
+    assert code == 0 and is_slides(tmp_path / "here" / "03_chapter_slides.html") and not fetched(html)
+    assert "Reveal.initialize" in html and PICTURE in html and "unpkg" not in html and "cdnjs" not in html
+    shown = html.partition('<div class="slides">')[2].partition("<script>")[0]
+    for secret in ("0.7167", "wait", "parameters shown", "draw()", "slider"):
+        assert secret not in shown
+    assert "draw" in cells(nbformat.read(chapter, 4).cells)
+    command("slides", "03", "--code")
+    assert "draw" in (tmp_path / "here" / "03_chapter_slides.html").read_text("utf-8")
+    (tmp_path / "here" / "mine.html").write_text("<html>mine</html>")
+    with pytest.raises(NotOurs, match="no slides of kdlab's"):
+        slides("3", tmp_path / "here" / "mine.html")
+
+
+def test_slides_of_a_notebook_that_never_ran_are_refused(chapter):
+    page = nbformat.read(chapter, 4)
+    for cell in page.cells:
+        cell.pop("outputs", None) if cell.cell_type == "markdown" else cell.update(outputs=[])
+    nbformat.write(page, chapter)
+    with pytest.raises(NotebookError, match="03_chapter.ipynb has no outputs to show"):
+        slides("3")
+
+
+def test_sections_begin_columns_and_what_is_long_goes_on_below():
+    long = [f"{k} " + "word " * 60 for k in range(5)]
+    text = "\n\n".join(["## One", "short", *long, "### Sub", "```\na\n\nb\n```"])
+    page = new_notebook(cells=[new_markdown_cell("# Title"), new_markdown_cell(text),
+                               new_code_cell("x", outputs=[shown("one"), shown("two")])])
+    (title,), column = columns_of(page)
+    assert len(title) == 1 and len(column) >= 4
+    assert all(sum(len(c.source.split()) for c in slide if c.cell_type == "markdown") <= 160 for slide in column)
+    (sub,) = [slide for slide in column if slide[0].source.startswith("### Sub")]
+    assert sub[1].source == "```\na\n\nb\n```"
+    assert [c.cell_type for c in column[-1]] == ["code"] and len(column[-1][0].outputs) == 1
+
+
+@pytest.mark.parametrize(("html", "places"), [
+    ('<script src="https://a/x.js"></script>', ["https://a/x.js"]), ('<img src="//a/x.png">', ["//a/x.png"]),
+    ('<link rel="stylesheet" href="http://a/x.css">', ["http://a/x.css"]),
+    ("<style>@import url(https://a/f.css); b { background: url('https://a/b.png') }</style>",
+     ["https://a/f.css", "https://a/b.png"]), ('<p style="background: url(https://a/c.png)">', ["https://a/c.png"]),
+    ('<img srcset="https://a/1.png 1x, b.png 2x">', ["https://a/1.png"]), ('<a href="https://a/">follow</a>', []),
+    ('<img src="data:image/png;base64,AA"><script>"https://a"</script>', []), ('<img src="figures/night.png">', []),
+])
+def test_what_a_browser_would_fetch_is_found(html, places):
+    assert fetched(html) == places
+
+
+@pytest.mark.skipif(not has_formulas(), reason="needs latex2mathml: pip install 'kdlab[site]'")
+def test_formulas_are_drawn_by_the_browser_itself():
+    html = cells([new_markdown_cell(r"$$\mathrm{KL}\Big(p\;\Big\|\;q\Big)$$ and $\alpha_i$, but `$PATH$` is code")])
+    assert html.count("<math") == 2 and "&#x02016;" in html.replace("‖", "&#x02016;") and "$PATH$" in html
+    assert "\\alpha" not in html
+
+
+def test_formulas_stay_latex_where_nothing_makes_them(monkeypatch):
+    monkeypatch.setattr("kdlab.teaching.offline.has_formulas", lambda: False)
+    assert r"$\alpha$" in cells([new_markdown_cell(r"$\alpha$")])
+
+
+@pytest.mark.slow
+def test_slides_in_a_browser_ask_nobody_for_anything(tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright's Python client")
+    named = os.environ.get("KDLAB_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not named:
+        pytest.skip("no browser")
+    page = slides("3", tmp_path / "slides.html")
+    asked, wrong = [], []
+    with playwright.sync_playwright() as p:
+        chromium = p.chromium.launch(executable_path=named, headless=True, args=["--no-sandbox", "--disable-gpu"])
+        tab = chromium.new_page(viewport={"width": 1280, "height": 800})
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.goto(page.as_uri())
+        tab.wait_for_function("() => window.Reveal && Reveal.isReady()")
+        heading = tab.locator("section.present section.present").inner_text()
+        tab.keyboard.press("ArrowRight")
+        tab.wait_for_function("() => Reveal.getIndices().h === 1")
+        assert tab.locator("section.present section.present").inner_text() != heading
+        assert tab.evaluate("Reveal.getTotalSlides()") > 20
+        chromium.close()
+    assert not wrong and [url for url in asked if not url.startswith("data:")] == [page.as_uri()]

@@ -1,0 +1,78 @@
+"""What the documents for a class name is there: commands, targets, exercises, files; the words of the coverage."""
+
+import json
+import re
+import tomllib
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from kdlab import paths
+from kdlab.cli.main import cli
+from kdlab.teaching.copies import ANSWERS
+from kdlab.teaching.exercises import exercises
+
+ROOT = paths.project_root()
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").is_file(), reason="not a clone")
+
+
+def code(text: str) -> str:
+    """What a text sets as code, inline and in fences."""
+    return "\n".join(a or b for a, b in re.findall(r"```.*?\n(.*?)```|`([^`\n]+)`", text, re.DOTALL))
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_commands_and_targets_that_a_document_names_exist(path):
+    if path.name == "log.md":
+        pytest.skip("tells what there was")
+    said = code(path.read_text("utf-8"))
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert set(re.findall(r"(?m)^(?:\S+=\S+ )*kdlab ([a-z]+)\b", said)) <= cli.commands.keys()
+    assert set(re.findall(r"(?m)(?:^|&& |\S=\S* )make ([a-z-]+)", said)) <= set(targets)
+
+
+def test_exercises_tags_and_files_of_the_page_for_lecturers_exist():
+    text = (ROOT / "docs" / "teaching.md").read_text("utf-8")
+    assert set(re.findall(r"\b0[0-3]\.\d\b", text)) <= exercises().keys()
+    table = text.partition("| tag |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"(?m)^\| `(\w+)`", table)) == ANSWERS
+    for name in re.findall(r"`([\w./-]+\.(?:ya?ml|json|py))`", text):
+        assert name == "runs/progress.json" or (ROOT / name).is_file(), name
+
+
+def test_two_hours_are_two_hours():
+    text = (ROOT / "docs" / "teaching.md").read_text("utf-8").partition("## Two hours")[2].partition("\n## ")[0]
+    rows = re.findall(r"(?m)^\| (\d):(\d\d) \|[^|]*\| (\d+) \|", text)
+    clock = 0
+    for hour, minute, length in rows:
+        assert 60 * int(hour) + int(minute) == clock
+        clock += int(length)
+    assert clock == 120
+
+
+def test_coverage_has_one_of_its_words_in_each_row():
+    text = (ROOT / "docs" / "coverage.md").read_text("utf-8")
+    parts = text.split("\n## ")[1:]
+    rows = [line.split("|")[2].strip() for part in parts for line in part.splitlines()
+            if line.startswith("| ") and not line.startswith("| element")]
+    known = {"**same**", "**adapted**", "**full size only**", "**missing**", "**adapted**, and **full size only**",
+             "added", "unknown"}
+    assert len(parts) == 3 and len(rows) > 35 and set(rows) <= known
+
+
+def test_files_for_services_hold_what_pyproject_asks():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    floors = {r.name: r.specifier for r in map(Requirement, project["dependencies"])}
+    binder = yaml.safe_load((ROOT / "binder" / "environment.yml").read_text("utf-8"))
+    named = {r.name: r.specifier for r in map(Requirement, binder["dependencies"][2:-1])}
+    assert named == {"pytorch-cpu": floors["torch"], "torchvision": floors["torchvision"]}
+    assert binder["dependencies"][-1] == {"pip": ["-e .."]}
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
+    assert container["postCreateCommand"].startswith("make setup")
+    assert "untried" in (ROOT / "docs" / "teaching.md").read_text("utf-8").partition("in a browser\n")[2]
+
+
+def test_the_test_itself():
+    assert code("a `kdlab x` and\n```\nkdlab run 3\n```\nkdlab no") == "kdlab x\nkdlab run 3\n"

@@ -1,0 +1,176 @@
+"""The site: whole, without a request, its links followed, and nobody's folder written over."""
+
+import inspect
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import kdlab
+from kdlab import paths
+from kdlab.cli import cleaning
+from kdlab.system.ours import NotOurs
+from kdlab.teaching import reference, site
+from kdlab.teaching.offline import fetched
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project with a README, two documents, a notebook and a figure; runs/ lies in it."""
+    root = tmp_path / "clone"
+    monkeypatch.setattr(paths, "project_root", lambda: root)
+    for name in ("RUNS", "FIGURES"):
+        monkeypatch.delenv(f"KDLAB_{name}", raising=False)
+    for name in ("docs", "notebooks", "figures", "kdlab"):
+        (root / name).mkdir(parents=True)
+    (root / "kdlab" / "x.py").touch()
+    (root / "README.md").write_text("# The kit\n\n[night](docs/night.md#how-it-is-made), [code](kdlab/x.py), "
+                                    "![a](figures/a.png), [below](#set-up-elsewhere)\n\n## Set-up, elsewhere\n")
+    (root / "docs" / "night.md").write_text("# `night`\n\n## How it is made\n\n[up](../README.md), "
+                                            "[there](../notebooks/00_start.ipynb), [out](https://example.org/)\n")
+    (root / "figures" / "a.png").write_bytes(b"png")
+    page = new_notebook(cells=[new_markdown_cell("# 00 · Start\n\n[a word](../docs/night.md) of $t$"),
+                               new_code_cell("1 + 1", outputs=[new_output("display_data", data={
+                                   "text/plain": "slider", "application/vnd.jupyter.widget-view+json": {}}),
+                                   new_output("stream", text="two & more")])])
+    nbformat.write(page, root / "notebooks" / "00_start.ipynb")
+    return root
+
+
+def test_a_site_is_built_whole_and_links_lead_somewhere(project, command):
+    code, said, _ = command("site")
+    out = project / "runs" / "site"
+    assert code == 0 and f"pages: {out / 'index.html'}" in said
+    pages = {path.relative_to(out).as_posix(): path.read_text("utf-8") for path in out.rglob("*.html")}
+    assert {"index.html", "gallery.html", "docs/night.html", "notebooks/00_start.html",
+            "reference/kdlab.train.html", "reference/kdlab.html"} <= pages.keys()
+    assert not any(fetched(text) for text in pages.values())
+    assert 'href="docs/night.html#how-it-is-made"' in pages["index.html"] and "kdlab/x.py" not in pages["index.html"]
+    assert 'href="../index.html">up' in pages["docs/night.html"]
+    assert 'href="../notebooks/00_start.html">there' in pages["docs/night.html"]
+    assert 'href="../docs/night.html">a word' in pages["notebooks/00_start.html"]
+    assert "two &amp; more" in pages["notebooks/00_start.html"] and "slider" not in pages["notebooks/00_start.html"]
+    assert (out / "figures" / "a.png").read_bytes() == b"png" and 'src="figures/a.png"' in pages["gallery.html"]
+    assert not site.check(pages, {"figures/a.png", "style.css"})
+
+
+def test_a_later_build_takes_away_what_it_no_longer_makes_and_leaves_the_rest(project):
+    first, _ = site.build(project / "out")
+    (project / "out" / "mine.txt").write_text("mine")
+    (project / "docs" / "night.md").unlink()
+    for file in (project / "README.md", project / "notebooks" / "00_start.ipynb"):
+        file.write_text(file.read_text().replace("docs/night.md#how-it-is-made", "#the-kit")
+                        .replace("../docs/night.md", "#00"))
+    page = nbformat.read(project / "notebooks" / "00_start.ipynb", 4)
+    page.cells[0].source = "# 00 · Start"
+    nbformat.write(page, project / "notebooks" / "00_start.ipynb")
+    assert site.build(project / "out")[0] == first
+    assert not (project / "out" / "docs" / "night.html").exists() and (project / "out" / "mine.txt").exists()
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("[x](gone.md)", "index.html leads to gone.md, which is not there"),
+    ("[x](docs/night.md#gone)", r"leads to docs/night.html#gone, and no heading there has that name"),
+    ("![x](figures/gone.png)", "leads to figures/gone.png, which is not there"),
+    ("![x](https://example.org/x.png)", "index.html would fetch https://example.org/x.png"),
+    ('<script src="//a/x.js"></script>', "index.html would fetch //a/x.js"),
+])
+def test_a_link_that_leads_nowhere_is_named_and_nothing_is_written(project, command, text, said):
+    (project / "README.md").write_text(f"# Kit\n\n{text}\n")
+    with pytest.raises(site.SiteError, match=said):
+        site.build(project / "out")
+    assert not (project / "out").exists()
+    assert command("site")[0] == 2
+
+
+def test_somebodys_folder_stays_as_it_is(project):
+    (project / "out").mkdir()
+    (project / "out" / "index.html").write_text("<html>mine</html>")
+    with pytest.raises(NotOurs, match="holds index.html and is no site of kdlab's"):
+        site.build(project / "out")
+    (project / "out" / site.LIST).write_text("../README.md\nindex.html")
+    with pytest.raises(NotOurs):
+        site.build(project / "out")
+
+
+def test_a_list_that_was_changed_leads_to_no_file_outside(project):
+    site.build(project / "out")
+    (project / "out" / site.LIST).write_text("../README.md\nindex.html")
+    assert site.files(project / "out") == [project / "out" / "index.html"]
+    site.build(project / "out")
+    assert (project / "README.md").exists()
+
+
+def test_clean_knows_it(project):
+    site.build()
+    (project / "runs" / "site" / "mine.txt").write_text("mine")
+    found = cleaning.look("runs")
+    assert {path.relative_to(project / "runs" / "site").as_posix() for path in found.left} == {"mine.txt"}
+    cleaning.delete(found)
+    assert [path.name for path in (project / "runs" / "site").rglob("*")] == ["mine.txt"]
+
+
+@pytest.mark.slow
+def test_the_site_of_this_project_leads_nowhere_else(tmp_path):
+    first, count = site.build(tmp_path / "site")
+    assert count > 30 and first.is_file()
+    assert not [page for page in first.parent.rglob("*.html") if fetched(page.read_text("utf-8"))]
+
+
+# The reference --------------------------------------------------------------------------------------------------------
+
+
+def test_every_public_function_is_in_the_reference_with_what_it_is_for():
+    text = "".join(map(reference.page, reference.rooms()))
+    count = 0
+    for info in pkgutil.iter_modules([str(Path(kdlab.__file__).parent / "measure")]):
+        module = import_module(f"kdlab.measure.{info.name}")
+        for name, what in vars(module).items():
+            if getattr(what, "__module__", "") == module.__name__ and not name.startswith("_") and (
+                    inspect.isfunction(what) or inspect.isclass(what)):
+                assert f'id="{module.__name__}.{name}"' in text, name
+                count += 1
+    assert count > 60
+
+
+def test_no_public_function_is_without_words():
+    assert not [f"{path.name}: {entry.name}" for files in reference.rooms().values() for path in files
+                for entry in reference.entries(path.read_text("utf-8")) if not entry.said and "." not in entry.name]
+
+
+def test_an_entry_has_its_call_first_paragraph_and_example():
+    source = '''
+class A(B):
+    """A thing,
+    of two lines.
+
+    More.
+    """
+    x: int
+    def f(self, a: int = 1, *, b) -> str:
+        """F.
+
+        >>> A().f(1)
+        'x'
+        """
+    @property
+    def p(self) -> int:
+        "P."
+    def _hidden(self): ...
+def _no(): ...
+'''
+    a, f, p = reference.entries(source)
+    assert (a.name, a.call, a.said, a.example) == ("A", "class A(x)", "A thing,\nof two lines.", "")
+    assert (f.name, f.call, f.example) == ("A.f", "A.f(self, a: int=1, *, b) → str", ">>> A().f(1)")
+    assert (p.name, p.call) == ("A.p", "A.p → int")
+
+
+@pytest.mark.parametrize(("text", "html"), [
+    ("``a < b`` of :func:`kdlab.x.y`", "<code>a &lt; b</code> of <code>kdlab.x.y</code>"),
+    (":class:`~kdlab.x.Y` *is* 2 * 3 * 4", "<code>kdlab.x.Y</code> <em>is</em> 2 * 3 * 4"),
+])
+def test_docstrings_become_html(text, html):
+    assert reference.prose(text) == html
