@@ -78,7 +78,8 @@ class FeatureRepresentation:
     budgets need twice the epochs. ``detached`` keeps pass 2 from shrinking features to make them easier to reconstruct.
     ``deterministic`` puts an auto-encoder in the CVAE's place. ``warmup`` is of :func:`warmth`. ``generation`` weighs
     a term of pass 1 that the released code has not: MSE(Dec(λ + ε, λ), F), so that the CVAE learns to do what pass 2
-    asks of it (the hybrid objective of Sohn et al. 2015).
+    asks of it (the hybrid objective of Sohn et al. 2015). Of each batch pass 1 takes so many ``turns``, whose losses
+    the history adds up: a CVAE learns later than the network whose features it is to make.
     """
 
     kl: float = 0.1
@@ -88,6 +89,7 @@ class FeatureRepresentation:
     deterministic: bool = False
     alternating: int = 0
     generation: float = field(default=0.0, metadata={"unsaid": 0.0})
+    turns: int = field(default=1, metadata={"unsaid": 1})
     # what :class:`GenerativeDistillation` adds is off
     generative, teacher, common_noise, teaching, beta = True, "none", False, 0.0, 0.0
     taps: ClassVar = TAPS
@@ -97,6 +99,7 @@ class FeatureRepresentation:
                      generation=self.generation)
         fraction(warmup=self.warmup)
         whole(0, alternating=self.alternating)
+        whole(1, turns=self.turns)
         if self.alternating % 2:
             raise ValueError(f"alternating={self.alternating}: passes take turns over an even number of epochs")
 
@@ -116,29 +119,37 @@ class FeatureRepresentation:
         return ({"cvae": ["cvae"]} if self.generative else {}) | {"net": ["student"]}
 
     def passes(self, progress) -> tuple[str, ...]:
-        """Of ``cvae`` and ``net``, those of this step."""
+        """Of ``cvae``, once for each of its ``turns``, and ``net``, those of this step."""
         if not self.generative:
             return ("net",)
         if not self.alternating:
-            return "cvae", "net"
+            return *("cvae",) * self.turns, "net"
         if progress.steps % self.alternating:
             raise ValueError(f"alternating={self.alternating}, but {progress.steps} steps are no such number of epochs:"
                              " give it the settings' epochs")
-        return (("cvae",), ("net",))[progress.step // (progress.steps // self.alternating) % 2]
+        return (("cvae",) * self.turns, ("net",))[progress.step // (progress.steps // self.alternating) % 2]
 
     def losses(self, nets, batch, progress):
-        """Yield the passes of this step, with their terms beside them, unweighted (MSE; KL and CE in nats)."""
-        for which in self.passes(progress):
-            terms = self._first(nets, batch) if which == "cvae" else self._second(nets, batch, progress)
-            yield which, *weighed(terms)
+        """Yield the passes of this step, with their terms beside them, unweighted (MSE; KL and CE in nats): of several
+        turns the last one's."""
+        passes, seen = self.passes(progress), None
+        for place, which in enumerate(passes):
+            seen = seen or (self._seen(nets, batch) if which == "cvae" else None)
+            terms = self._first(nets, *seen) if which == "cvae" else self._second(nets, batch, progress)
+            loss, told = weighed(terms)
+            yield which, loss, told if which not in passes[place + 1 :] else {}
 
-    def _first(self, nets, batch) -> dict[str, tuple[float, torch.Tensor]]:
-        """Weights and terms of pass 1, each term summed over the taps."""
+    def _seen(self, nets, batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """The student's features and attention, tap by tap, for pass 1."""
         student = nets["student"].eval()  # nothing of the network may move, its batch statistics neither
         with torch.no_grad():
             names = attending(student).taps
-            seen, attention = _tap_by_tap(names, features(student, batch.views["student"], names))
+            found = _tap_by_tap(names, features(student, batch.views["student"], names))
         student.train()
+        return found
+
+    def _first(self, nets, seen: list[torch.Tensor], attention: list[torch.Tensor]):
+        """Weights and terms of pass 1 on features ``seen`` and ``attention``, each term summed over the taps."""
         # None: each CVAE draws its own
         noise = [torch.randn_like(each) if self.common_noise else None for each in attention]
         made, means, log_variances = zip(*_rebuilt(nets["cvae"], seen, attention, noise), strict=True)

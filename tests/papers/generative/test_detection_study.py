@@ -50,6 +50,8 @@ def test_all_students_see_the_same_and_the_longer_one_has_the_teachers_steps():
     assert conditions(STUDY, 4)["det_teacher"] == dataclasses.replace(teacher, seed=teacher.seed + 1)
     assert made["det_untrained"].method == dataclasses.replace(made["det_genkd"].method, teacher="untrained")
     assert made["det_genkd"].method.beta == 10
+    assert {name for name, recipe in made.items() if getattr(recipe.method, "generation", 0)} == {
+        "det_teacher", "det_genkd", "det_untrained"}
     for recipe in made.values():
         assert from_json(json.loads(json.dumps(to_json(recipe)))) == recipe
         assert recipe.name.startswith(recipe.condition + "-night_untrimmed-s")

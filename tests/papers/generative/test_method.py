@@ -140,6 +140,34 @@ def test_the_cvae_can_also_learn_to_generate(method):
     assert base.digest() != replace(base, method=method).digest()
 
 
+@pytest.mark.parametrize("alternating", [0, 2])
+def test_pass_one_takes_several_turns_on_the_same_features(alternating):
+    """Each turn moves the CVAE, the network is asked for its features once, and terms are told once, the last turn's;
+    one turn has the name of before."""
+    method = FeatureRepresentation(turns=3, generation=1.0, alternating=alternating)
+    nets, seen, told = networks(method), [], []
+    nets["student"].net.attention.register_forward_hook(lambda *_: seen.append(nets["student"].training))
+    moved = [bits(nets["cvae"])]
+    optimiser = torch.optim.SGD(nets["cvae"].parameters(), 0.1)
+    for key, loss, terms in method.losses(nets, batch(), Progress(10, 100)):
+        told.append((key, {*terms}))
+        if key == "cvae":
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            assert not same(nets["cvae"], moved[-1])
+            moved.append(bits(nets["cvae"]))
+    terms = {"rebuilt", "kl", "from_prior"}
+    assert told[:3] == [("cvae", set()), ("cvae", set()), ("cvae", terms)] and len(moved) == 4
+    assert told[3:] == ([] if alternating else [("net", {"ce", "generated"})])
+    assert seen == [False] + [True] * (not alternating), "pass 1 asks in eval mode, once"
+
+    one = Recipe("x", Night(), method=replace(method, turns=1))
+    assert "turns" not in str(to_json(one, identity=True)) and one.digest() != replace(one, method=method).digest()
+    with pytest.raises(ValueError, match="turns=0"):
+        FeatureRepresentation(turns=0)
+
+
 @pytest.mark.parametrize(("step", "w"), [(0, 0), (4, 0.4), (10, 1), (99, 1)])
 def test_pass_two_is_the_sum_of_its_weighted_terms(step, w):
     loss, terms = weighted(GenerativeDistillation(beta=3.0), "net", Progress(step, 100))
