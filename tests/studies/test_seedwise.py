@@ -37,6 +37,9 @@ def fewer(monkeypatch) -> None:
     few = ("ce_ic", "pkd", "own_final", "reversed", "random_teacher")
     monkeypatch.setattr(progressive, "_recipes", lambda *a: {k: v for k, v in made(*a).items() if k in few})
     monkeypatch.setattr(progressive, "CONTEXTS", (0.0, 0.5, 0.9))
+    every_set = wise_study.data_sets
+    monkeypatch.setattr(wise_study, "data_sets", lambda size: {
+        name: folds for name, folds in every_set(size).items() if name != "night_bright"})
     monkeypatch.setattr(generative_study, "SETS", sets)
     monkeypatch.setattr(alignment, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
     monkeypatch.setattr(flatness, "SETS", {"night_context": 0.9})

@@ -181,7 +181,7 @@ def test_a_line_that_was_cut_off_does_not_swallow_the_next(runs):
 
 
 def test_the_status_of_a_study_goes_on_where_clips_are_away_and_runs_damaged(runs, capsys):
-    from kdlab.cli.main import _say_status
+    from kdlab.cli.study import _say_status
 
     raw, away = recipes("ce_raw", 2), [make_recipe("/nowhere/real", seed) for seed in range(3)]
     (runs / raw[0].name).mkdir()
