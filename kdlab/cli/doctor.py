@@ -37,6 +37,7 @@ VARIABLES = {
     "KDLAB_LOGGER": "tensorboard, or module:function: what also hears of every epoch",
     "KDLAB_MEMORY_GB": "how much features of frozen networks may take in memory, 8 where it is unset",
     "KDLAB_PROFILE": "smoke, demo or study",
+    "KDLAB_PROGRESS": "a reader's answers to exercises",
     "KDLAB_REAL_CLIPS": "your own clips, for tests and notebooks",
     "KDLAB_RUNS": "trainings and executed notebooks",
     "KDLAB_TORCH_INDEX": "where set-up takes torch from",

@@ -19,7 +19,8 @@ from kdlab.study.shards import _arrays
 from tests.papers.progressive.test_study import miniature_people  # noqa: F401 (a fixture)
 
 #: Their seeds are crossed, or they are tuned, so that they run whole; in minutes.
-WHOLE = {"dual_light_controls", "dual_light_arid6", "dual_light_weizmann", "enhancers", "transfer", "night_audit"}
+WHOLE = {"dual_light_controls", "dual_light_arid6", "dual_light_weizmann", "enhancers", "transfer", "night_audit",
+         "regimes", "regimes_arid6", "regime_starts"}
 
 
 @pytest.fixture(scope="module")

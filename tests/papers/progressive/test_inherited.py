@@ -41,7 +41,7 @@ def test_each_exit_stands_beside_the_final_that_is_asked_for():
 
 def test_who_copies_whom_is_found(scores):
     table = inherited_table(scores, replicates=200)
-    assert len(table) == 3 * 4 * 2 and set(table.teacher) == {"own", *ORDER} and set(table.seeds) == {4}
+    assert len(table) == 3 * 4 * 3 and set(table.teacher) == {"own", *ORDER} and set(table.seeds) == {4}
     found = table[table.measure == SHARE].set_index(["condition", "teacher"])
     chance = 100 * 0.4 / 5
     assert found["its own"]["own_final", "own"] == found["its own"]["pkd", "motion"] == 100
