@@ -43,6 +43,12 @@ def logits_on(run: Run, data: Night | UserClips | None = None, view: View | None
     return predict(net, test.evaluation(reorder=reorder), "student")[0].numpy()
 
 
+def accuracy_on(run: Run, data: Night | UserClips, split: str = "test") -> float:
+    """Accuracy in percent on the clips of ``split`` of other ``data``, which may be more than the run's own."""
+    labels = np.array([record.label for record in data.catalogue().split(split)])
+    return 100 * float((logits_on(run, data, split=split).argmax(1) == labels).mean())
+
+
 def narrowed(logits: np.ndarray, classes: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
     """``logits (N, K)`` of ``classes`` as ``(N, len(wanted))``: only the classes that can be right, in that order.
 

@@ -6,11 +6,13 @@ learnt from it that labels do not say, and no comparison of teachers can come ou
 
 from collections.abc import Sequence
 
+import pandas as pd
 import torch
 from torch.nn import functional as F
 
 from kdlab.distill.losses import entropy
 from kdlab.measure.transfer import logits_on, narrowed
+from kdlab.study.scores import Scores
 from kdlab.train.runs import Run, find
 
 
@@ -36,11 +38,11 @@ def mean_entropy(logits: torch.Tensor, temperature: float = 1.0) -> float:
     return float(entropy(F.softmax(logits / temperature, dim=-1)).mean())
 
 
-def entropy_rows(outcome, conditions: Sequence[str] = ()) -> list[dict]:
-    """Tidy rows ``target_entropy`` in nats: of each run that had a teacher, of ``conditions`` (none named: all)."""
+def entropy_rows(outcome, conditions: Sequence[str] | None = None) -> list[dict]:
+    """Tidy rows ``target_entropy`` in nats: of each run that had a teacher, of ``conditions`` (default: all)."""
     table, known = [], {}
     for condition, column in outcome.runs.items():
-        for run in column if not conditions or condition in conditions else ():
+        for run in column if conditions is None or condition in conditions else ():
             if run.recipe.teacher is None:
                 continue
             key = run.recipe.teacher, run.recipe.data, getattr(run.recipe.method, "temperature", 1.0)
@@ -55,4 +57,12 @@ def taught_rows(outcome) -> list[dict]:
     """``Outcome.rows``, then :func:`entropy_rows` of the conditions whose method softens its teacher's answers: what
     learns from features alone, such as FitNets, has no soft targets."""
     soft = [c for c, column in outcome.runs.items() if hasattr(column[0].recipe.method, "temperature")]
-    return outcome.rows() + (entropy_rows(outcome, soft) if soft else [])
+    return outcome.rows() + entropy_rows(outcome, soft)
+
+
+def mean_of_targets(rows: pd.DataFrame, scores: Scores, condition: str) -> float:
+    """Mean in nats of the :func:`entropy_rows` among ``rows`` that are of the very runs of ``condition`` in ``scores``;
+    NaN where there are none."""
+    names = {name for joined in scores.recipes[condition] for name in joined.split("+")}  # of a seed's folds
+    its = rows[(rows.metric == "target_entropy") & rows.recipe.isin(names)]
+    return float(its.value.astype(float).mean())

@@ -1,6 +1,6 @@
 """Whose errors students give: :mod:`kdlab.measure.inherited` of the predictions that a study has kept."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,22 @@ def inheritance(scores: Scores, pairs: Iterable[tuple], replicates: int = 2000) 
         found = inherited(answers, taught[own], scores.labels, scores.units, replicates, taught[other])
         table += [(student, teacher, measure, *numbers, _ece(scores, student)) for measure, numbers in found.items()]
     return pd.DataFrame(table, columns=["student", "teacher", "measure", "own", "other", "gain", "ece"])
+
+
+def learnt_lines(found: Mapping[str, Scores], beside: Callable[[Scores], pd.DataFrame],
+                 table: Callable[[Scores], pd.DataFrame]) -> list[str]:
+    """For the ``lines`` of a study, of each data set in ``found``: ``beside``, what there was to learn from teachers,
+    and ``table``, whose errors students give; in its stead why there is none (``ValueError``: too few seeds, or
+    networks that hardly err)."""
+    lines = []
+    for data, scores in found.items():
+        lines.append(f"{data}, what there was to learn\n{beside(scores).round(3).to_string(index=False)}")
+        try:
+            told = table(scores).round(1).to_string(index=False)
+        except ValueError as error:
+            told = str(error)
+        lines.append(f"{data}, whose errors students give\n{told}")
+    return lines
 
 
 def _rows(seeds: tuple[int, ...], shift: int = 0) -> np.ndarray:

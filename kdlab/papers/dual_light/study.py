@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from kdlab.clips.cache import resize
 from kdlab.clips.views import Raw, View, Window
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
 from kdlab.measure.paired import effect
-from kdlab.measure.transfer import logits_on
+from kdlab.measure.transfer import accuracy_on, logits_on
 from kdlab.night import ACTIONS, Night
 from kdlab.papers.dual_light.recipes import TITLES, dual_light, sweep
 from kdlab.study import (
@@ -34,8 +35,8 @@ from kdlab.study import (
     fused,
     load_rows,
 )
-from kdlab.study.entropies import entropy_rows, taught_rows
-from kdlab.study.inheritance import inheritance
+from kdlab.study.entropies import entropy_rows, mean_of_targets, taught_rows
+from kdlab.study.inheritance import inheritance, learnt_lines
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run
 from kdlab.train.sizes import DEMO, STUDY, Profile
@@ -182,15 +183,10 @@ def beside_effects(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
 
     ``rows`` are the study's table, ``scores`` those of any of its data sets; entropies are of its very runs.
     """
-    nats = rows[rows.metric == "target_entropy"].set_index("recipe").value.astype(float)
-
-    def entropy(condition: str) -> float:
-        names = {name for joined in scores.recipes[condition] for name in joined.split("+")}  # of a seed's folds
-        return nats[nats.index.isin(names)].mean()
-
     pairs = {c: (c.condition, c.baseline) for c in CLAIMS if not c.lacking(scores.recipes)}
     gap = scores.effect("ce_enhanced", "ce_raw") if {"ce_enhanced", "ce_raw"} <= scores.predicted.keys() else None
-    found = [(c.claim, c.compared, scores.effect(*pair), *map(entropy, pair), gap) for c, pair in pairs.items()]
+    found = [(c.claim, c.compared, scores.effect(*pair), *(mean_of_targets(rows, scores, one) for one in pair), gap)
+             for c, pair in pairs.items()]
     return pd.DataFrame(found, columns=["claim", "comparison", "effect", "entropy", "baseline", "gap"])
 
 
@@ -203,12 +199,6 @@ def inherited_table(scores: Scores) -> pd.DataFrame:
     """
     pairs = [(student, teacher, 1) for teacher in ("ce_enhanced", "ce_raw") for student in LEARNERS]
     return inheritance(scores, [pair for pair in pairs if {*pair[:2]} <= scores.predicted.keys()])
-
-
-def _validated(run: Run, night: Night) -> float:
-    """Accuracy in percent on the validation clips of ``night``, which may be more than the run's own."""
-    labels = np.array([record.label for record in night.catalogue().split("val")])
-    return round(100 * float((logits_on(run, night, split="val").argmax(1) == labels).mean()), 4)
 
 
 # --- the study -------------------------------------------------------------------------------------------------
@@ -252,7 +242,8 @@ def _rows(outcome: Outcome) -> list[dict]:
     many = replace(profile.night, per_class=(0, count, 0))
     many.catalogue()
     for row in (row for row in table if row["metric"] == "val_accuracy"):
-        row["value"] = _validated(runs[row["condition"]][outcome.scores.seeds.index(row["seed"])], many)
+        run = runs[row["condition"]][outcome.scores.seeds.index(row["seed"])]
+        row["value"] = round(accuracy_on(run, many, "val"), 4)
     table += entropy_rows(outcome)
     if not outcome.first:  # costs are measured once
         return table
@@ -273,15 +264,7 @@ def _yours() -> Part:
 
 
 def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
-    lines = []
-    for data, scores in found.items():
-        lines.append(f"{data}, what there was to learn\n{beside_effects(rows, scores).round(3).to_string(index=False)}")
-        try:
-            told = inherited_table(scores).round(1).to_string(index=False)
-        except ValueError as error:  # too few seeds, or networks that hardly err
-            told = str(error)
-        lines.append(f"{data}, whose errors students give\n{told}")
-    return lines
+    return learnt_lines(found, partial(beside_effects, rows), inherited_table)
 
 
 study = Study("dual_light", _parts, size=STUDY, claims=(*CLAIMS, D4), lines=_lines, yours=_yours, titles=TITLES,

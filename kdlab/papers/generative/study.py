@@ -38,8 +38,8 @@ from kdlab.study import (
     in_folds,
     real_folds,
 )
-from kdlab.study.entropies import entropy_rows
-from kdlab.study.inheritance import inheritance
+from kdlab.study.entropies import entropy_rows, mean_of_targets
+from kdlab.study.inheritance import inheritance, learnt_lines
 from kdlab.train.loop import Progress
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run, batches, find
@@ -137,15 +137,13 @@ def beside_effects(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
 
     ``scores`` are those of any data set of the study; entropies are of its very runs.
     """
-    nats = rows[rows.metric == "target_entropy"].set_index("recipe").value.astype(float)
     taught, found = dict(INHERITING), []
     for condition in scores.predicted:
-        its = nats[nats.index.isin({name for joined in scores.recipes[condition] for name in joined.split("+")})]
-        if its.empty:
+        if np.isnan(entropy := mean_of_targets(rows, scores, condition)):
             continue
         teacher = taught.get(condition, "teacher_fr")
         gap = scores.effect(teacher, "student_ce") if teacher in scores.predicted else None
-        found.append((condition, scores.effect(condition, "student_ce"), its.mean(), gap))
+        found.append((condition, scores.effect(condition, "student_ce"), entropy, gap))
     return pd.DataFrame(found, columns=["condition", "effect", "entropy", "gap"])
 
 
@@ -252,15 +250,8 @@ def _cost_rows(outcome: Outcome) -> list[dict]:
 
 def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
     """What there was to learn, and whose errors students give."""
-    lines = []
-    for data, scores in ((data, scores) for data, scores in found.items() if "student_ce" in scores.predicted):
-        lines.append(f"{data}, what there was to learn\n{beside_effects(rows, scores).round(3).to_string(index=False)}")
-        try:
-            told = inherited_table(scores).round(1).to_string(index=False)
-        except ValueError as error:  # too few seeds, or networks that hardly err
-            told = str(error)
-        lines.append(f"{data}, whose errors students give\n{told}")
-    return lines
+    some = {data: scores for data, scores in found.items() if "student_ce" in scores.predicted}
+    return learnt_lines(some, partial(beside_effects, rows), inherited_table)
 
 
 study = Study("generative", _parts, size=STUDY, seeds=10, claims=CLAIMS, lines=_lines,

@@ -21,6 +21,7 @@ import pandas as pd
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.held_out import HeldOut
 from kdlab.measure.paired import Effect, effect
+from kdlab.measure.transfer import accuracy_on
 from kdlab.night import ACTIONS
 from kdlab.night.streams import NightStream
 from kdlab.papers.progressive import recipes
@@ -38,7 +39,6 @@ from kdlab.papers.progressive.teachers import (
     may_teach,
     network_rows,
     twice,
-    validated,
 )
 from kdlab.study import (
     FIRST,
@@ -293,7 +293,7 @@ def _validated(outcome: Outcome) -> list[dict]:
             table += outcome.numbers(*values, condition=condition, **about) + entropy_rows(outcome, condition, run)
             if condition in LABELS:
                 networks = {m: find(needed, pretrained=False) for m, needed in run.recipe.needs().items()}
-                accuracies = [validated(net, many) for net in networks.values()] if many else right[FINALS]
+                accuracies = [accuracy_on(net, many, "val") for net in networks.values()] if many else right[FINALS]
                 table += network_rows(outcome, networks, seed, accuracies)
     return table
 
@@ -302,7 +302,7 @@ def _twice_rows(outcome: Outcome) -> list[dict]:
     """Tidy rows of validation accuracy of the networks that learnt for twice the epochs."""
     many = _many(outcome.size)
     return [row for condition, column in outcome.runs.items() for run in column
-            for row in outcome.numbers(("val_accuracy", validated(run, many), "%"), condition=condition,
+            for row in outcome.numbers(("val_accuracy", accuracy_on(run, many, "val"), "%"), condition=condition,
                                        seed=run.recipe.seed, recipe=run.folder.name)]
 
 

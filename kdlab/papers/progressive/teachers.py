@@ -13,8 +13,6 @@ import pandas as pd
 import torch
 
 from kdlab.distill.losses import entropy
-from kdlab.measure.transfer import logits_on
-from kdlab.night.streams import NightStream
 from kdlab.papers.progressive.budgets import teaching_losses
 from kdlab.papers.progressive.exits import FeatureBatch
 from kdlab.papers.progressive.method import gate
@@ -40,12 +38,6 @@ def twice(networks: Iterable[Recipe]) -> dict[str, Recipe]:
     """``twice:motion`` → the network's recipe with twice the epochs, of the three in the order of ``ORDER``."""
     longer = [replace(r, settings=replace(r.settings, epochs=2 * r.settings.epochs)) for r in networks]
     return {f"twice:{modality}": recipe for modality, recipe in zip(ORDER, longer, strict=True)}
-
-
-def validated(run: Run, data: NightStream) -> float:
-    """Accuracy in percent of a network on the validation clips of ``data``, which may be more than its own."""
-    labels = np.array([record.label for record in data.catalogue().split("val")])
-    return 100 * float((logits_on(run, data, split="val").argmax(1) == labels).mean())
 
 
 def network_rows(outcome: Outcome, networks: dict[str, Run], seed: int, accuracies: Iterable[float]) -> list[dict]:
