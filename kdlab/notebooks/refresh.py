@@ -9,7 +9,6 @@ from kdlab.notebooks.parameters import all_notebooks, checked_parameters, eviden
 from kdlab.notebooks.run import read_record, run_notebook
 from kdlab.system.files import write_atomically
 
-
 _UNSEEN = 0.75  # levels of 255, mean over a picture: what of charts 32 colours miss, and of maps of colours 64 or 128
 
 
