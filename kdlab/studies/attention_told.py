@@ -38,8 +38,8 @@ def conditions_of(looks: dict[str, np.ndarray]) -> list[str]:
 def about(name: str, looks: dict[str, np.ndarray]) -> str:
     """Of which clips and seeds the committed looks of a set are, and on which grid its baselines decide."""
     seeds = len(looks[f"energy_inside/{conditions_of(looks)[0]}"])
-    old = " (measured before baselines were pooled to the maps' units and units at the edge moved inwards: energies are " \
-        "two to three points too low)" if attention.grid(looks) == "pixels" else ""
+    old = " (measured when baselines had the resolution of pixels, and units at the edge stood too far out: energies " \
+        "are somewhat too low)" if attention.grid(looks) == "pixels" else ""
     return f"{attention.DATA[name]}: {len(looks['ids']):,} test clips, {seeds} seeds{old}"
 
 

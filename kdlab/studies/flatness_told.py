@@ -76,5 +76,5 @@ def gap_told(found: pd.DataFrame) -> str:
     better = f"by {', '.join(above)}" if above else "by none of the four measures"
     below = int((measures.within < 0).sum())
     return (f"Over {loss.networks:.0f} networks of {loss.trainings:.0f} trainings the gap is told better than by the "
-            f"training loss {better}. Among alike networks {below} of {len(measures)} correlations are below zero, where "
-            "the sharper network has the smaller gap.")
+            f"training loss {better}. Among alike networks {below} of {len(measures)} correlations are below zero, "
+            "where the sharper network has the smaller gap.")
