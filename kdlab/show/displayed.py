@@ -41,7 +41,7 @@ def _stored(fig: Figure, frames: bool) -> tuple[str, dict] | None:
     ``None`` of the other kind."""
     if any(ax.images for ax in fig.axes) != frames:
         return None
-    how = dict(fmt="jpeg", pil_kwargs={"quality": 60}) if frames else {}
+    how = dict(fmt="jpeg", pil_kwargs={"quality": 60, "optimize": True, "progressive": True}) if frames else {}
     picture = print_figure(fig, base64=True, **how)
     return picture and (picture, {"alt": alt(fig)})
 
