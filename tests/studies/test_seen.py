@@ -12,10 +12,11 @@ from kdlab.studies.seen import MOVES, RANDOM, Asked, controls, looks
 
 @pytest.fixture
 def one():
-    x = torch.rand(2, 3, 8, 36, 36, generator=torch.Generator().manual_seed(0))
-    masks = np.zeros((2, 8, 36, 36), bool)
-    clips = Clips(x, torch.tensor([0, 1]), masks, np.ones(masks.shape, np.float32), np.array(["a", "b"]))
-    return Asked(build(TinyR2Plus1D(), 3, 0).eval(), clips, ("Jump", "Run", "Sit"), ("net.stages.3", "net.stages.2"))
+    """A network whose map for the first class is not constant, and the second of two clips for which it is asked."""
+    x = torch.rand(1, 3, 16, 36, 36, generator=torch.Generator().manual_seed(0))
+    masks = np.zeros((2, 16, 36, 36), bool)
+    clips = Clips(torch.cat([1 - x, x]), torch.tensor([1, 0]), masks, masks + 1.0, np.array(["a", "b"]))
+    return Asked(build(TinyR2Plus1D(), 11, 0).eval(), clips, tuple("abcdefghijk"), ("net.stages.3", "net.stages.2"))
 
 
 def test_each_network_is_asked_for_the_right_class_and_tells_its_own(one):
@@ -23,9 +24,9 @@ def test_each_network_is_asked_for_the_right_class_and_tells_its_own(one):
     assert list(found) == ["student", RANDOM, MOVES]
     with torch.no_grad():
         says = int(one.net(one.clips.x[1:]).argmax())
-    assert found["student"].says == one.classes[says] and found["student"].right == (says == 1)
-    assert found["student"].heat.shape == (8, 36, 36) and found[MOVES].words == "knows no class"
-    finer = looks({"student": one, **controls(one)}, 1, "net.stages.2")
+    assert found["student"].says == one.classes[says] and found["student"].right == (says == 0)
+    assert found["student"].heat.shape == (16, 36, 36) and found[MOVES].words == "knows no class"
+    finer = looks({"student": one, **controls(one, 5)}, 1, "net.stages.2")
     assert not np.allclose(finer["student"].heat, found["student"].heat)
     assert not np.allclose(finer["student"].heat, finer[RANDOM].heat)
 
