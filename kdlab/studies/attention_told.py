@@ -38,8 +38,7 @@ def conditions_of(looks: dict[str, np.ndarray]) -> list[str]:
 def about(name: str, looks: dict[str, np.ndarray]) -> str:
     """Of which clips and seeds the committed looks of a set are, and on which grid its baselines decide."""
     seeds = len(looks[f"energy_inside/{conditions_of(looks)[0]}"])
-    old = " (measured when baselines had the resolution of pixels, and units at the edge stood too far out: energies " \
-        "are somewhat too low)" if attention.grid(looks) == "pixels" else ""
+    old = ", baselines still at the resolution of pixels" if attention.grid(looks) == "pixels" else ""
     return f"{attention.DATA[name]}: {len(looks['ids']):,} test clips, {seeds} seeds{old}"
 
 
@@ -54,7 +53,7 @@ def shown(sets: dict[str, dict[str, np.ndarray]]) -> list[str]:
         scores = f"{found.score.min():.1f} to {found.score.max():.1f} %"
         provisional = " (provisional)" if found.reading.str.endswith("provisional").any() else ""
         lines.append(f"**{about(name, looks)}.** The networks have {scores} of their map's energy on the actor. Of "
-                     f"{len(found)}, {counted} the best map that knows nothing{provisional}.")
+                     f"{len(found)} networks, {counted} the best map that knows nothing{provisional}.")
     if "night" in sets:
         lines += _differences(sets["night"])
     return lines

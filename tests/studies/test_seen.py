@@ -50,7 +50,7 @@ def made_up():
 def test_sentences_count_networks_above_and_below_and_tell_the_differences(made_up):
     first, *more = attention_told.shown({"night": made_up})
     assert first.startswith("**dual light: dark clips: 40 test clips, 2 seeds.**") and "20.0 to 30.0 %" in first
-    assert "Of 3, 2 below, 1 above the best map that knows nothing" in first and "(provisional)" in first
+    assert "Of 3 networks, 2 below, 1 above the best map that knows nothing" in first and "(provisional)" in first
     assert len(more) == 3 and more[0].startswith("DL-KDD − CE on raw clips, energy on the actor: +10.0 ±")
     assert "probability faster by: +20.0 ±" in more[2]
     assert attention_told.conditions_of(made_up) == ["ce_raw", "same_light", "dlkdd"]
@@ -68,7 +68,7 @@ def test_tables_have_a_column_for_each_baseline_and_for_each_grid(made_up):
 
 def test_looks_of_before_say_so(made_up):
     old = {name: v for name, v in made_up.items() if "_units:" not in name and "@fine" not in name}
-    assert "when baselines had the resolution of pixels" in attention_told.about("night", old)
+    assert "baselines still at the resolution of pixels" in attention_told.about("night", old)
     assert "resolution" not in attention_told.about("night", made_up)
 
 
