@@ -85,7 +85,8 @@ def walk_picture(walks: dict[str, dict[str, Walk]], direction: str, step: float 
         for ax, values in ((left, losses), (right, accuracies)):
             ax.plot(at, values, label=network, **LOOKS[network] | {"marker": ""})
             ax.plot(step, np.interp(step, at, values), **LOOKS[network] | {"markersize": 8})
-        said.append(f"{network} {np.interp(step, at, losses):.2f}")
+        loss = np.interp(step, at, losses)
+        said.append(f"{network} {loss:.2f}" if loss <= CEILING else f"{network} above {CEILING:g}")
     for ax, what in ((left, f"loss (nats), cut off at {CEILING:g}"), (right, "accuracy on these clips (%)")):
         ax.axvline(step, color="black", linewidth=0.8, linestyle=":")
         ax.set(xlabel=f"step in the direction {direction!r}", ylabel=what)
@@ -101,7 +102,7 @@ def walk_widget(walks: dict[str, dict[str, Walk]]):
     first = next(iter(walks.values()))
     at = next(iter(first.values())).at
     return explore(lambda direction, step: walk_picture(walks, direction, step), direction=list(first),
-                   step=(0.0, float(at[0]), float(at[-1]), 0.02))
+                   step=(0.0, float(at[0]), float(at[-1]), 0.01))
 
 
 def path_picture(paths: dict[str, Path], here: float = 0.5) -> Figure:

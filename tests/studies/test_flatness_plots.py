@@ -44,6 +44,7 @@ def test_a_walk_shows_where_the_step_leads(monkeypatch, capsys):
     said = legible(fig)
     assert "iframe 3.25, residual 3.25, motion 3.25 nats" in said and "cut off at 6" in said
     assert fig.axes[0].get_ylim() == (0, 6)
+    assert "iframe above 6" in legible(flatness_plots.walk_picture(walks, "the steepest", 1))
     monkeypatch.setattr(widgets, "headless", lambda: False)
     widget = flatness_plots.walk_widget(walks)
     direction, step = widget.children[:2]
