@@ -29,6 +29,8 @@ LAYERS = (
     {"papers.dual_light", "papers.generative", "papers.progressive"},
     {"studies"},
     {"notebooks", "predict", "export", "croissant", "show.claims"},
+    {"show.scoreboard"},
+    {"studies.gallery"},
     {"teaching"},
     {"cli"},
 )

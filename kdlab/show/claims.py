@@ -38,7 +38,7 @@ class Told:
             return ""
         word = self.standing.verdict if self.registered else self.reading.verdict
         known = {**self.reading.effects, **self.reading.controls}.keys()
-        return _minus(re.sub(r"[\w-]+", lambda found: self._title(found[0]) if found[0] in known else found[0], word))
+        return _minus(re.sub(r"[\w-]+", lambda found: self.title(found[0]) if found[0] in known else found[0], word))
 
     @property
     def effect(self) -> str:
@@ -48,7 +48,7 @@ class Told:
         effects = self.reading.effects
         if not effects:
             return _minus(self.reading.effect)
-        each = [str(effect) if len(effects) == 1 else f"{self._title(name)} {effect}"
+        each = [str(effect) if len(effects) == 1 else f"{self.title(name)} {effect}"
                 for name, effect in effects.items()]
         return _minus(f"{'; '.join(each)} points")
 
@@ -56,10 +56,10 @@ class Told:
     def counted(self) -> str:
         """``15 seeds, 1,100 clips``."""
         kind = self.claim.plan.kind if self.claim.plan else "test units"
-        return f"{_seeds(self.reading.seeds)}, {self.reading.units:,} {kind}"
+        return f"{counted(self.reading.seeds)}, {self.reading.units:,} {kind}"
 
-    def _title(self, condition: str) -> str:
-        """Without what follows a colon, and without commas, since it stands in a list."""
+    def title(self, condition: str) -> str:
+        """How a ``condition`` reads, without what follows a colon, and without commas, since it stands in a list."""
         return self.study.titles.get(condition, condition).partition(":")[0].replace(",", "")
 
 
@@ -89,7 +89,7 @@ def sentence(said: Told) -> str:
     """Markdown: what is claimed, what was found on which data, the verdict, and what the verdict is worth."""
     claim, plan, waiting = said.claim, said.claim.plan, ""
     if plan and not said.registered:
-        waiting = f"It is to be confirmed by {_seeds(plan.seeds)} on {plan.units:,} {plan.kind} of `{plan.data}`; " \
+        waiting = f"It is to be confirmed by {counted(plan.seeds)} on {plan.units:,} {plan.kind} of `{plan.data}`; " \
                   f"{said.standing.withheld}."
     says = f"**{claim.claim}** says that {claim.says}."
     if said.reading is None:
@@ -116,5 +116,6 @@ def _minus(text: str) -> str:
     return re.sub(r"(?<!\w)-(?=\d)", "−", text)
 
 
-def _seeds(count: int) -> str:
-    return f"{count} seed{'s' * (count != 1)}"
+def counted(seeds: int) -> str:
+    """``1 seed``, ``15 seeds``."""
+    return f"{seeds} seed{'s' * (seeds != 1)}"
