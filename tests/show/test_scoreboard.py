@@ -13,7 +13,7 @@ from kdlab.study import Claim, Part, Plan, Reading, Study
 from kdlab.study.register import Standing
 
 CLAIM = Claim("D9", "a teacher <helps>", "dlkdd", "ce_raw", ("ce_2x",), plan=Plan("new", "old", 2200))
-STUDY = Study("mine", lambda size, seeds: [Part("old", {})], claims=(CLAIM,))
+STUDY = Study("mine", lambda size, seeds: [Part("old", {})])
 WAITING = Standing("registered", "its confirming runs are not there yet")
 
 
