@@ -21,8 +21,8 @@ from kdlab.measure.paired import ENOUGH_SEEDS
 from kdlab.notebooks.parameters import all_notebooks, number_of
 from kdlab.papers.progressive.nets import FINALS, TRAINED
 from kdlab.papers.progressive.wise_study import committed as committed_wise
-from kdlab.show.claims import Told, counted, sentence, told
-from kdlab.show.plots import forest
+from kdlab.show.claims import Told, sentence, told
+from kdlab.show.plots import PAGE, forest
 from kdlab.show.widgets import explore
 from kdlab.study import Claim, Scores, Study
 from kdlab.study.register import load
@@ -45,12 +45,12 @@ CHAPTERS = (("D", "03"), ("G4", "05"), ("G", "04"), ("P[12]", "08"), ("P", "07")
 #: Kind of verdict → how a verdict of that kind begins, the words in a cell, and its colour.
 KINDS = {
     "withheld": ("withheld", "withheld", "#ffffff"),
-    "explained": (r"supported.* explained by", "supported, explained", "#8fcaf0"),
+    "explained": (r"supported.* explained by", "explained", "#8fcaf0"),
     "supported": ("supported", "supported", "#5fc3a2"),
     "contradicted": ("contradicted", "contradicted", "#e8935a"),
-    "small": ("no effect", "no effect > 2 points", "#c4c9ce"),
+    "small": ("no effect", "no effect > 2", "#c4c9ce"),
     "not supported": ("not supported", "not supported", "#e3c5a3"),
-    "not testable": ("not testable", "not testable here", "#f4e79a"),
+    "not testable": ("not testable", "not testable", "#f4e79a"),
     "underpowered": ("underpowered", "underpowered", "#f4e79a"),
 }
 #: Claims that are read once, of all sets together.
@@ -96,12 +96,12 @@ class Cell:
         reading, plan = self.said.reading, self.said.claim.plan
         if not self.kind:
             state = self.said.standing.state
-            return [state if state.startswith("not") else "not there yet", *([counted(plan.seeds)] if plan else [])]
+            return [state if state.startswith("not") else "not there yet", *([f"n = {plan.seeds}"] if plan else [])]
         each = list(reading.effects.values())
         effect = str(each[0]) if len(each) == 1 else \
             f"{min(e.mean for e in each):+.1f} to {max(e.mean for e in each):+.1f}" if each else ""
         gap = f", gap {self.gap:+.1f}" if self.gap is not None else ""
-        found = [line.replace("-", "−") for line in (effect, f"{counted(reading.seeds)}{gap}") if line]
+        found = [line.replace("-", "−") for line in (effect, f"n = {reading.seeds}{gap}") if line]
         return [KINDS[self.kind][1], *found]
 
 
@@ -211,8 +211,10 @@ def table(found: Board) -> HTML:
         for column in found.columns:
             row.append(_td(claim, cells[column]) if column in cells else f'<td style="{_CELL}"></td>')
         rows.append(f"<tr>{''.join(row)}</tr>")
-    return HTML(f'<table class="scoreboard" style="font-size:.85em"><caption style="text-align:left">{_caption(found)}'
-                f'</caption><thead><tr><th style="{_CELL}">claim</th>{head}</tr></thead>'
+    caption = f"{html.escape(_counts(found))} {_LEGEND} A cell leads to its evidence."
+    return HTML('<table class="scoreboard" style="font-size:.85em">'
+                f'<caption style="text-align:left">{caption}</caption>'
+                f'<thead><tr><th style="{_CELL}">claim</th>{head}</tr></thead>'
                 f"<tbody>{''.join(rows)}</tbody></table>")
 
 
@@ -223,10 +225,9 @@ def _td(claim: Claim, cell: Cell) -> str:
            f'style="color:{_INK};text-decoration:none">{words}</a></td>'
 
 
-def _caption(found: Board) -> str:
+def _counts(found: Board) -> str:
     words = [f"{number} {KINDS[kind][1] if kind in KINDS else kind}" for kind, number in found.count().items()]
-    return f"{len(found.claims)} claims, by the reading that counts most: {html.escape(', '.join(words))}. {_LEGEND} " \
-           "A cell leads to its evidence."
+    return f"{len(found.claims)} claims, by the reading that counts most: {', '.join(words)}."
 
 
 def evidence(found: Board) -> HTML:
@@ -265,40 +266,51 @@ def _chapter(claim: str) -> str:
 
 
 def picture(found: Board, title: str = "") -> Figure:
-    """The scoreboard as a figure."""
-    wide, first, head, gap = 1.5, 3.6, 0.62, 0.14
-    heights = [0.56 if any(cell.kind for cell in found.of(claim.claim).values()) else 0.36 for claim in found.claims]
-    before = [claim.claim[0] for claim in found.claims]
-    above = [gap * (k > 0 and paper != before[k - 1]) for k, paper in enumerate(before)]
-    size = first + wide * len(found.columns), head + sum(heights) + sum(above) + 0.35
-    fig = plt.figure(figsize=size, layout="none")
+    """The scoreboard as a figure, as wide as a notebook's page."""
+    first, line, between = 2.05, 0.155, 0.14
+    wide = (PAGE - first) / len(found.columns)
+    letters = int(wide / 0.069)  # that fit beside each other
+    cells = {claim.claim: {column: _broken(cell, letters) for column, cell in found.of(claim.claim).items()}
+             for claim in found.claims}
+    says = [fill(f"{claim.claim}  {claim.says}", 31) for claim in found.claims]
+    heights = [0.12 + line * max(1 + text.count("\n"), *(1 + its.count("\n") for its in cells[claim.claim].values()))
+               for claim, text in zip(found.claims, says, strict=True)]
+    papers = [claim.claim[0] for claim in found.claims]
+    above = [between * (k > 0 and paper != papers[k - 1]) for k, paper in enumerate(papers)]
+    heads = [fill(_flat(column), letters) for column in found.columns]
+    head, foot = 0.3 + line * max(text.count("\n") + 1 for text in heads), 0.5
+    height = head + sum(heights) + sum(above) + foot
+    fig = plt.figure(figsize=(PAGE, height), layout="none", label=f"{title}: {_counts(found)}")
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
-    ax.set(xlim=(0, size[0]), ylim=(size[1], 0))
-    ax.text(0.08, head / 2, title, va="center", fontsize=12, fontweight="bold")
-    ax.text(0.08, size[1] - 0.17, f"{_LEGEND} Empty: not asked there.", va="center", fontsize=8)
-    for k, column in enumerate(found.columns):
-        how = dict(ha="center", va="center", fontsize=9, fontweight="bold")
-        ax.text(first + wide * (k + 0.5), head / 2, column.replace("`", ""), **how)
+    ax.set(xlim=(0, PAGE), ylim=(height, 0))
+    ax.text(0.05, head / 2, title, va="center", fontsize="large", fontweight="bold")
+    ax.text(0.05, height - foot / 2, fill(f"{_LEGEND} Empty: not asked there.", 125), va="center", fontsize="small")
+    for k, text in enumerate(heads):
+        how = dict(ha="center", va="center", fontsize="small", fontweight="bold")
+        ax.text(first + wide * (k + 0.5), head / 2, text, **how)
     top = head
-    for claim, high, more in zip(found.claims, heights, above, strict=True):
+    for claim, text, high, more in zip(found.claims, says, heights, above, strict=True):
         top += more
-        ax.text(0.08, top + high / 2, claim.claim, va="center", fontsize=10, fontweight="bold")
-        ax.text(0.58, top + high / 2, fill(claim.says, 48), va="center", fontsize=8.2, linespacing=1.1)
-        for column, cell in found.of(claim.claim).items():
-            _draw(ax, cell, (first + wide * found.columns.index(column), top, wide, high))
+        ax.text(0.05, top + high / 2, text, va="center", fontsize="small", linespacing=1.1)
+        for column, words in cells[claim.claim].items():
+            left = first + wide * found.columns.index(column)
+            _draw(ax, found.cells[claim.claim, column], words, (left, top, wide, high))
         top += high
     return fig
 
 
-def _draw(ax: plt.Axes, cell: Cell, place: tuple[float, float, float, float]) -> None:
-    """``cell`` at ``place``: left, top, width, height."""
+def _broken(cell: Cell, letters: int) -> str:
+    return "\n".join(fill(line, letters) for line in cell.lines)
+
+
+def _draw(ax: plt.Axes, cell: Cell, words: str, place: tuple[float, float, float, float]) -> None:
+    """``cell`` and its ``words`` at ``place``: left, top, width, height."""
     left, top, wide, high = place
     edge = dict(edgecolor="#9aa5b1", linewidth=0.6, linestyle="-" if cell.kind else "--")
     ax.add_patch(Rectangle((left + 0.03, top + 0.03), wide - 0.06, high - 0.06, facecolor=cell.colour, **edge))
-    text = "\n".join(cell.lines) if cell.kind else ", ".join(cell.lines)
-    how = dict(ha="center", va="center", fontsize=7.8, linespacing=1.15)
-    ax.text(left + wide / 2, top + high / 2, text, color=_INK if cell.kind else "#52606d", **how)
+    how = dict(ha="center", va="center", fontsize="small", linespacing=1.1)
+    ax.text(left + wide / 2, top + high / 2, words, color=_INK if cell.kind else "#52606d", **how)
 
 
 def evidence_picture(found: Board, claim: str) -> Figure:
@@ -314,16 +326,16 @@ def evidence_picture(found: Board, claim: str) -> Figure:
             rows[f"{_flat(column)}{against}"] = effect
     for name, effect in best.reading.controls.items() if best.reading else ():
         rows[f"control, − {best.title(name)}"] = effect
-    fig, ax = plt.subplots(figsize=(8, 0.34 * max(3, len(rows)) + 1.5))
+    fig, ax = plt.subplots(figsize=(PAGE, 0.34 * max(3, len(rows)) + 1.6))
     if rows:
         forest(ax, rows, xlabel=f"{best.claim.metric}: points; thick 95 %, thin the ledger's level, grey within ± 2")
     else:
         ax.set_axis_off()
-        lines = [fill(f"{_flat(column)}: {cell.said.effect}", 110) for column, cell in found.of(claim).items()
+        lines = [fill(f"{_flat(column)}: {cell.said.effect}", 105) for column, cell in found.of(claim).items()
                  if cell.said.reading]
-        ax.text(0, 0.5, "\n\n".join(lines) or "Nothing was read of it yet.", va="center", fontsize=9)
+        ax.text(0, 0.5, "\n\n".join(lines) or "Nothing was read of it yet.", va="center")
     word = shorten(best.verdict or best.standing.withheld, 200, placeholder=" …")
-    fig.suptitle(f"{claim}: {best.claim.says}\n{fill(word, 100)}", x=0.01, ha="left", fontsize=9.5)
+    fig.suptitle(f"{claim}: {best.claim.says}\n{fill(word, 95)}", x=0.01, ha="left")
     return fig
 
 
@@ -340,7 +352,8 @@ def evidence_widget(found: Board):
 # --- small parts -----------------------------------------------------------------------------------------------
 
 _INK = "#1f2933"
-_LEGEND = f"Pale: fewer than {ENOUGH_SEEDS} seeds. Gap: teacher − raw start, in points."
+_LEGEND = f"n: seeds; pale: fewer than {ENOUGH_SEEDS}. Gap: teacher − raw start, in points. Explained: supported, " \
+          "but a control does the same."
 _CELL = "border:1px solid #d8dee4;padding:.3em .5em;text-align:left;vertical-align:top"
 
 

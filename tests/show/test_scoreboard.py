@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from kdlab.measure.paired import Effect
-from kdlab.show import scoreboard
+from kdlab.show import displayed, scoreboard
 from kdlab.show.claims import Told
-from kdlab.show.scoreboard import BEFORE, CONFIRMED, KINDS, Board, Cell
+from kdlab.show.scoreboard import AGAIN, BEFORE, CONFIRMED, KINDS, Board, Cell
 from kdlab.study import Claim, Part, Plan, Reading, Study
 from kdlab.study.register import Standing
+from tests.figures import legible
 
 CLAIM = Claim("D9", "a teacher <helps>", "dlkdd", "ce_raw", ("ce_2x",), plan=Plan("new", "old", 2200))
 STUDY = Study("mine", lambda size, seeds: [Part("old", {})])
@@ -39,9 +40,9 @@ def test_each_verdict_of_the_ledger_has_its_kind(verdict, kind):
 
 
 def test_a_cell_has_the_word_the_effect_the_seeds_and_the_gap():
-    assert cell("supported", means=(-0.5,), gap=-1.25).lines == ["supported", "−0.5 ± 1.0", "12 seeds, gap −1.2"]
-    assert cell("not supported: a", means=(1.0, -2.0)).lines[1:] == ["−2.0 to +1.0", "12 seeds"]
-    assert Cell(Told(STUDY, CLAIM, "new", None, WAITING)).lines == ["not there yet", "10 seeds"]
+    assert cell("supported", means=(-0.5,), gap=-1.25).lines == ["supported", "−0.5 ± 1.0", "n = 12, gap −1.2"]
+    assert cell("not supported: a", means=(1.0, -2.0)).lines[1:] == ["−2.0 to +1.0", "n = 12"]
+    assert Cell(Told(STUDY, CLAIM, "new", None, WAITING)).lines == ["not there yet", "n = 10"]
     unknown = Told(STUDY, CLAIM, "new", None, Standing("not registered", "it is not registered"))
     assert Cell(unknown).lines[0] == "not registered" and not Cell(unknown).kind
 
@@ -77,20 +78,26 @@ def test_cells_lead_to_the_evidence_of_their_claim_on_the_same_page():
     assert 'href="03_dual_light_distillation.ipynb"' in below
 
 
-def test_the_picture_has_a_cell_for_each_reading_with_its_words():
-    fig = scoreboard.picture(made(before="contradicted"), "mine")
-    said = [text.get_text() for text in fig.axes[0].texts]
-    assert "contradicted\n+3.0 ± 1.0\n12 seeds, gap +1.2" in said and "not there yet, 10 seeds" in said
-    assert {"mine", "D9"} <= {*said} and len(fig.axes[0].patches) == 2
-    size = fig.get_size_inches()
-    for text in fig.axes[0].texts:
-        box = text.get_window_extent().transformed(fig.dpi_scale_trans.inverted())
-        assert box.x0 >= 0 and box.x1 <= size[0], f"{text.get_text()} is cut off"
+@pytest.mark.parametrize("columns", [2, 6, 8])
+def test_the_picture_has_a_cell_for_each_reading_and_can_be_read(styled, columns):
+    board = made(before="contradicted")
+    more = list(AGAIN)[: columns - 2]
+    board.columns.extend(more)
+    board.cells.update({("D9", column): cell("supported, and explained by x", gap=10.0) for column in more})
+    fig = scoreboard.picture(board, "mine")
+    assert "Empty: not asked there" in legible(fig).replace("\n", " ") and len(fig.axes[0].patches) == columns
+    said = [" ".join(text.get_text().split()) for text in fig.axes[0].texts]
+    assert "contradicted +3.0 ± 1.0 n = 12, gap +1.2" in said and "not there yet n = 10" in said
+    boxes = [text.get_window_extent().transformed(fig.dpi_scale_trans.inverted()) for text in fig.axes[0].texts]
+    assert not [a for k, a in enumerate(boxes) for b in boxes[:k] if a.overlaps(b)], "texts run into each other"
+    assert all(box.x0 >= 0 and box.x1 <= fig.get_figwidth() for box in boxes)
+    assert "1 contradicted" in displayed.alt(fig)
 
 
-def test_the_evidence_of_a_claim_is_drawn_or_told():
+def test_the_evidence_of_a_claim_is_drawn_or_told(styled):
     board = made(before="supported")
     fig = scoreboard.evidence_picture(board, "D9")
+    assert "D9: a teacher <helps>" in legible(fig)
     assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["read before it was registered"]
     told = replace(board.cells["D9", BEFORE].said, reading=Reading("ratio 0.5", "supported", 1, 60))
     board.cells["D9", BEFORE] = Cell(told)
