@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from IPython.display import Markdown, display
 
 from kdlab import studies
-from kdlab.study import Claim, Reading, Study
+from kdlab.study import Claim, Reading, Scores, Study
 from kdlab.study.register import Register, Standing, load, planned
 
 #: Where the words of verdicts are explained, as a notebook links to it.
@@ -97,16 +97,28 @@ def sentence(said: Told) -> str:
     word, mark, more = re.match(r"([^:(]*?)((?: \(|:)|$)(.*)", said.verdict).groups()
     compared = claim.compared[:1].upper() + claim.compared[1:]
     found = f"{compared}: {said.effect} (`{said.data}`, {said.counted}). Verdict: **{word}**{mark}{more}."
-    worth = "This is the registered confirmation." if said.registered else \
-        f"This is a second reading, which decides nothing. {waiting}".rstrip()
-    return f"{says} {found} {worth}"
+    if said.registered:
+        return f"{says} {found} This is the registered confirmation."
+    if plan is None:
+        return f"{says} {found} It was not registered before its runs, so this decides nothing."
+    return f"{says} {found} This is a second reading, which decides nothing. {waiting}"
 
 
 def shown(*names: str) -> None:
     """Display what each of the claims ``names`` came to, such as ``shown("D1", "D2")``: its effect with interval,
     seeds, test units and verdict, and whether that is registered. Raises ``ValueError`` for a name that no claim has.
     """
-    lines = [f"- {sentence(said)}" for said in told(names)]
+    _display(told(names))
+
+
+def shown_of(study: Study, data: str, scores: Scores) -> None:
+    """The same of each claim of a ``study`` of yours, as its ``scores`` on ``data`` tell it."""
+    claims = [claim for claim in study.claims if not claim.statistic and not claim.lacking(scores.recipes)]
+    _display([Told(study, claim, data, claim.read(scores), Standing("not registered")) for claim in claims])
+
+
+def _display(found: Iterable[Told]) -> None:
+    lines = [f"- {sentence(said)}" for said in found]
     note = f"± is half of a 95 % interval over seeds and test units. [The words of verdicts]({LEDGER})."
     display(Markdown("\n".join([*lines, "", note])))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from textwrap import fill, shorten
 
 import matplotlib.pyplot as plt
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -40,8 +40,9 @@ AGAIN: Mapping[str, Mapping[str, str]] = {
     "bright network,\nmany dark labels": {"regimes": "bn_many"},
 }
 PAPERS = {"D": "DL-KDD", "G": "generative distillation", "P": "PKD and WISE"}
+OTHERS = "across the papers"
 #: Claims → the chapter in which they are read; the first that fits.
-CHAPTERS = (("D", "03"), ("G4", "05"), ("G", "04"), ("P[12]", "08"), ("P", "07"))
+CHAPTERS = (("D", "03"), ("G4", "05"), ("G", "04"), ("P[12]", "08"), ("P", "07"), ("", "10"))
 #: Kind of verdict → how a verdict of that kind begins, the words in a cell, and its colour.
 KINDS = {
     "withheld": ("withheld", "withheld", "#ffffff"),
@@ -52,6 +53,15 @@ KINDS = {
     "not supported": ("not supported", "not supported", "#e3c5a3"),
     "not testable": ("not testable", "not testable", "#f4e79a"),
     "underpowered": ("underpowered", "underpowered", "#f4e79a"),
+}
+#: The same in sentences.
+SUMMARY = {
+    "supported": "Supported, and no control explains it", "explained": "Supported, but a control does the same",
+    "small": "No effect larger than two points", "contradicted": "Contradicted",
+    "not supported": "Not supported, since not all that the claim needs is shown",
+    "underpowered": "Underpowered: these data cannot tell",
+    "not testable": "Not testable: on these test clips no number of seeds could tell",
+    "withheld": "Withheld: something speaks against a verdict", "": "Not read yet",
 }
 #: Claims that are read once, of all sets together.
 ONCE = {"P2"}
@@ -154,8 +164,8 @@ def board(names: Iterable[str] = ()) -> Board:
 
 
 def _order(name: str) -> tuple:
-    """Paper by paper, DL-KDD's claims about bright networks after the others."""
-    return name[0], name.endswith("r"), name
+    """Paper by paper, DL-KDD's claims about bright networks after its others; last what is no paper's."""
+    return name[0] not in PAPERS, name[0], name.endswith("r"), name
 
 
 def _again(said: Told, study: Study, claim: Claim, data: str) -> Told | None:
@@ -204,8 +214,8 @@ def table(found: Board) -> HTML:
     head = "".join(f'<th style="{_CELL}">{html.escape(_flat(column))}</th>' for column in found.columns)
     rows, paper = [], ""
     for claim in found.claims:
-        if PAPERS[claim.claim[0]] != paper:
-            paper = PAPERS[claim.claim[0]]
+        if (its := PAPERS.get(claim.claim[0], OTHERS)) != paper:
+            paper = its
             rows.append(f'<tr><th colspan="{len(found.columns) + 1}" style="{_CELL}">{html.escape(paper)}</th></tr>')
         cells, row = found.of(claim.claim), [f'<td style="{_CELL}"><b>{claim.claim}</b> {html.escape(claim.says)}</td>']
         for column in found.columns:
@@ -228,6 +238,19 @@ def _td(claim: Claim, cell: Cell) -> str:
 def _counts(found: Board) -> str:
     words = [f"{number} {KINDS[kind][1] if kind in KINDS else kind}" for kind, number in found.count().items()]
     return f"{len(found.claims)} claims, by the reading that counts most: {', '.join(words)}."
+
+
+def summary(found: Board) -> Markdown:
+    """How many claims are confirmed by registered runs, and, verdict by verdict, which they are."""
+    kinds: dict[str, list[str]] = {}
+    for claim in found.claims:
+        kinds.setdefault(Cell(found.best(claim.claim)).kind, []).append(claim.claim)
+    done = sum(found.best(claim.claim).registered for claim in found.claims)
+    few = sum(Cell(found.best(claim.claim)).provisional for claim in found.claims)
+    lines = [f"Of {len(found.claims)} claims {done} are read on their registered runs; of the others the best reading "
+             f"is one from before, or there is none. {few} verdicts are provisional."]
+    lines += [f"{words}: **{', '.join(kinds[kind])}**." for kind, words in SUMMARY.items() if kind in kinds]
+    return Markdown("\n".join(f"- {line}" for line in lines))
 
 
 def evidence(found: Board) -> HTML:

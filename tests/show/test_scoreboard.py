@@ -68,6 +68,19 @@ def test_the_reading_that_counts_most_is_the_confirming_one():
     assert board.best("D9").data == "new" and board.count() == {"contradicted": 1}
 
 
+def test_the_summary_names_the_claims_of_each_verdict():
+    said = scoreboard.summary(made(before="supported, and explained by ce_2x")).data
+    assert "Of 1 claims 0 are read on their registered runs" in said
+    assert "- Supported, but a control does the same: **D9**." in said and "no control" not in said
+    assert KINDS.keys() | {""} == scoreboard.SUMMARY.keys()
+
+
+def test_a_claim_of_no_paper_stands_last_and_has_a_chapter():
+    names = ["M1", "P1", "D1r", "G4", "D4"]
+    assert sorted(names, key=scoreboard._order) == ["D4", "D1r", "G4", "P1", "M1"]
+    assert scoreboard._chapter("M1").startswith("10_")
+
+
 def test_cells_lead_to_the_evidence_of_their_claim_on_the_same_page():
     board = made(before="supported")
     table, below = scoreboard.table(board).data, scoreboard.evidence(board).data
