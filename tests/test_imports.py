@@ -31,6 +31,7 @@ LAYERS = (
     {"notebooks", "predict", "export", "croissant", "show.claims"},
     {"show.scoreboard"},
     {"studies.gallery"},
+    {"studies.results"},
     {"teaching"},
     {"cli"},
 )

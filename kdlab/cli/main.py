@@ -187,6 +187,14 @@ def figures(names):
 
 
 @cli.command()
+def results():
+    """Write docs/results.md anew from the committed evidence: sentences of claims, tables, pictures."""
+    from kdlab.studies.results import write
+
+    click.echo(write())
+
+
+@cli.command()
 def fresh():
     """Say which committed runs, studies and notebook outputs other sources made than today's; exit code 1 when any."""
     from kdlab.notebooks.refresh import stale_notebooks

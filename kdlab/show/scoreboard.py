@@ -90,9 +90,8 @@ class Cell:
     @property
     def provisional(self) -> bool:
         """Whether it is from fewer seeds than a verdict needs."""
-        reading = self.said.reading
-        few = reading is not None and bool(reading.effects) and reading.seeds < ENOUGH_SEEDS
-        return few or "provisional" in self.said.verdict
+        reading, plan = self.said.reading, self.said.claim.plan
+        return reading is not None and reading.seeds < min(ENOUGH_SEEDS, plan.seeds if plan else ENOUGH_SEEDS)
 
     @property
     def colour(self) -> str:
