@@ -56,7 +56,7 @@ KINDS = {
 }
 #: The same in sentences.
 SUMMARY = {
-    "supported": "Supported, and no control explains it", "explained": "Supported, but a control does the same",
+    "supported": "Supported", "explained": "Supported, but a control does the same",
     "small": "No effect larger than two points", "contradicted": "Contradicted",
     "not supported": "Not supported, since not all that the claim needs is shown",
     "underpowered": "Underpowered: these data cannot tell",
