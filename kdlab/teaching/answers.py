@@ -135,6 +135,12 @@ def undone() -> tuple[Callable, Sequence[tuple]]:
     return lambda bright: np.searchsorted(table, bright), [(table[frame],), (table[frame[::-1]],)]
 
 
+def leaked() -> tuple[Callable, Sequence[tuple]]:
+    """Test clips of a group that lies in training."""
+    train, test = np.array(["ann", "ben", "ann", "eve"]), np.array(["ben", "cal", "ben", "ann", "dan"])
+    return lambda a, b: np.isin(b, a).sum(), [(train, test), (test, train), (train, np.array(["cal", "dan"]))]
+
+
 def centre_moments() -> tuple[Callable, Sequence[tuple]]:
     """Frames in the middle of equal parts of a clip."""
     from kdlab.clips.views import Window
@@ -156,4 +162,4 @@ def distillation_loss() -> tuple[Callable, Sequence[tuple]]:
 
 
 CODE: dict[str, Callable[[], tuple[Callable, Sequence[tuple]]]] = {function.__name__: function for function in (
-    softened, undone, centre_moments, distillation_loss)}
+    softened, undone, leaked, centre_moments, distillation_loss)}
