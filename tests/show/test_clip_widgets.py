@@ -60,7 +60,8 @@ def test_moving_pictures_have_every_frame_and_the_clips_pace():
     assert (image.n_frames, image.size, image.info["duration"], image.info["loop"]) == (5, (20, 16), 100, 0)
 
 
-def test_headless_there_is_no_widget(capsys):
+def test_headless_there_is_no_widget(capsys, monkeypatch):
+    monkeypatch.setattr(widgets, "headless", lambda: True)
     assert differing_widget(SCORES, lambda name: FRAMES) is None
     assert "JupyterLab" in capsys.readouterr().out
 
