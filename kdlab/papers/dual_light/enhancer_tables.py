@@ -2,7 +2,6 @@
 
 import pandas as pd
 from pandas.io.formats.style import Styler
-from scipy.stats import spearmanr
 
 from kdlab.measure.enhancement import UNITS
 from kdlab.measure.paired import Effect
@@ -32,5 +31,7 @@ def teachers(rows: pd.DataFrame, scores: Scores) -> Styler:
 
 def rank_correlations(rows: pd.DataFrame, measured: tuple[str, ...] = ("psnr", "ssim", "flicker")) -> dict[str, float]:
     """Spearman's, over enhancers, of each score with the teacher's accuracy: score → −1 to 1."""
+    from scipy.stats import spearmanr  # half a second of imports
+
     wide = summary(rows)
     return {name: float(spearmanr(wide[name], wide.accuracy).statistic) for name in measured}
