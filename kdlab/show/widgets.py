@@ -2,18 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import entr, softmax
 
-from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.measure.darkness import colours, luma
 from kdlab.night import Camera, darken
-from kdlab.show.codec_plots import equation
 from kdlab.show.plots import light_and_histograms, soft_target_bars
 from kdlab.system.progress import headless
 from kdlab.system.values import positive
@@ -83,20 +80,6 @@ def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int 
         temperature_picture(logits, classes, round(temperature, 1), label)
 
     return explore(picture, temperature=FloatLogSlider(4, base=2, min=-1, max=5, step=0.25))
-
-
-def gop_picture(path: Path | str, number: int, accumulated: bool = True) -> Figure:
-    """Frame ``number`` of an MPEG-4 part 2 file as what the codec makes it of, from the I-frame of its group
-    (``accumulated``) or from the frame before. Raises what ``kdlab.clips.compressed.modalities`` does."""
-    return equation(*modalities(path, [number], accumulated), accumulated)
-
-
-def gop_widget(path: Path | str):
-    """Step through the frames of a file over :func:`gop_picture`."""
-
-    frame = 0, 0, len(scan(path).kinds) - 1, 1, "frame"
-    which = "from the I-frame (else from the frame before)"
-    return explore(lambda number, accumulated: gop_picture(path, number, accumulated), number=frame, accumulated=which)
 
 
 def explore(picture: Callable, **controls):
