@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kdlab import paths
+from kdlab.teaching import compressed_answers
 
 
 def _scores(name: str):
@@ -114,6 +115,7 @@ NUMBERS: dict[str, Callable[[], float]] = {function.__name__: function for funct
     points_of_one_clip, luma_after_gamma, entropy_without_ideas, first_merge_of_gamma_three,
     colours_gained_after_shrinking, clip_over_frame, enhanced_over_raw, peak_of_the_rate, deviation_of_two_equals,
     student_over_raw, pull_on_the_first_logit, same_answers)}
+NUMBERS |= compressed_answers.NUMBERS
 
 
 # --- code ----------------------------------------------------------------------------------------------------------
@@ -157,3 +159,4 @@ def distillation_loss() -> tuple[Callable, Sequence[tuple]]:
 
 CODE: dict[str, Callable[[], tuple[Callable, Sequence[tuple]]]] = {function.__name__: function for function in (
     softened, undone, centre_moments, distillation_loss)}
+CODE |= compressed_answers.CODE
