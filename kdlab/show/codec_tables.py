@@ -51,19 +51,29 @@ def night_twins(night: Night, every: int = 4) -> tuple[list[tuple[ClipRecord, Cl
 
 
 def frames_of(paths: Iterable[Path], groups: Sequence) -> pd.DataFrame:
-    """:func:`kdlab.show.codec_plots.frame_table` of several files: ``clip`` counts them, ``group`` is each one's."""
-    return pd.concat([frame_table(path).assign(clip=n, group=group)
-                      for n, (path, group) in enumerate(zip(paths, groups, strict=True))], ignore_index=True)
+    """:func:`kdlab.show.codec_plots.frame_table` of several files: ``clip`` counts them, ``group`` is each one's, and
+    ``pixels`` the area of its pictures."""
+    tables = []
+    for n, (path, group) in enumerate(zip(paths, groups, strict=True)):
+        info = scan(path).info
+        tables.append(frame_table(path).assign(clip=n, group=group, pixels=info.width * info.height))
+    return pd.concat(tables, ignore_index=True)
 
 
-def bytes_by_type(frames: Mapping[str, pd.DataFrame], pixels: Mapping[str, int]) -> pd.DataFrame:
-    """Where the bytes go: a row for each name and type of frame; ``pixels`` is the area of the name's pictures."""
+def some_files(records: Iterable[ClipRecord], most: int = 60) -> dict[Path, str]:
+    """File → its group: each once, also where many actions of it are listed, and at most so many, evenly chosen."""
+    files = {record.path: record.group for record in records}
+    step = -(-len(files) // most) or 1
+    return dict(list(files.items())[::step])
+
+
+def bytes_by_type(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Where the bytes go: a row for each name and type of frame."""
     rows = []
     for name, its in frames.items():
-        for kind, sizes in its.groupby("kind").bytes:
-            mean = sizes.mean()
-            rows.append((name, kind, len(sizes), mean, 8 * mean / pixels[name], 100 * len(sizes) / len(its),
-                         100 * sizes.sum() / its.bytes.sum()))
+        for kind, some in its.groupby("kind"):
+            rows.append((name, kind, len(some), some.bytes.mean(), 8 * (some.bytes / some.pixels).mean(),
+                         100 * len(some) / len(its), 100 * some.bytes.sum() / its.bytes.sum()))
     return pd.DataFrame(rows, columns=["light", "type", "frames", "bytes each", "bits per pixel", "% of frames",
                                        "% of bytes"])
 

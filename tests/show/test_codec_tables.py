@@ -26,6 +26,7 @@ from kdlab.show.codec_tables import (
     night_twins,
     recorded_again,
     shares_apart,
+    some_files,
     told,
     vectors,
 )
@@ -48,8 +49,8 @@ def frames(energies=((4, 1), (4, 1)), kinds="IPP"):
     for clip, (difference, residual) in enumerate(energies):
         for n, kind in enumerate(kinds):
             rows.append(dict(clip=clip, group=f"g{clip}", position=n, kind=kind, bytes=30 if kind == "I" else 10,
-                             difference=n * difference, residual=n * residual, own=float(residual), moved=0.5,
-                             own_moved=0.25, cut_motion=0.1, cut_residual=0.2))
+                             pixels=40, difference=n * difference, residual=n * residual, own=float(residual),
+                             moved=0.5, own_moved=0.25, cut_motion=0.1, cut_residual=0.2))
     return pd.DataFrame(rows)
 
 
@@ -60,7 +61,7 @@ def judgements(moved, on_actor=(0.5, 0.5, 0.5), error=(2.0, 2.0, 2.0)):
 
 
 def test_bytes_go_to_types():
-    found = bytes_by_type({"bright": frames(), "dark": frames(kinds="IP")}, {"bright": 40, "dark": 80})
+    found = bytes_by_type({"bright": frames(), "dark": frames(kinds="IP").assign(pixels=80)})
     assert found.values.tolist() == [["bright", "I", 2, 30, 6, pytest.approx(100 / 3), 60],
                                      ["bright", "P", 4, 10, 2, pytest.approx(200 / 3), 40],
                                      ["dark", "I", 2, 30, 3, 50, 75], ["dark", "P", 2, 10, 1, 50, 25]]
@@ -128,9 +129,16 @@ def test_twins_are_the_same_clip_in_two_lights(twins):
 def test_frames_of_files_know_their_clip_and_group(twins):
     pairs, groups = twins
     found = frames_of([bright.path for bright, _ in pairs[:2]], groups[:2])
-    assert found.columns[-2:].tolist() == ["clip", "group"] and len(found) == 72
+    assert set(found.pixels) == {128 * 160} and len(found) == 72
     assert found[found["clip"] == 1].bytes.tolist() == frame_table(pairs[1][0].path).bytes.tolist()
     assert groups_of(found).tolist() == groups[:2].tolist()
+
+
+def test_files_are_taken_once_and_evenly(twins):
+    records = [bright for bright, _ in twins[0]]
+    assert list(some_files(records + records)) == [record.path for record in records]
+    assert list(some_files(records, 2).items()) == [(record.path, record.group) for record in records[::2]]
+    assert some_files([]) == {}
 
 
 def test_vectors_are_judged_in_either_light(twins):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from kdlab.measure.cost import parameters
 from kdlab.measure.paired import Effect
-from kdlab.papers.progressive.budgets import teaching_losses
+from kdlab.papers.progressive.budgets import THETAS, teaching_losses
 from kdlab.papers.progressive.method import gate
 from kdlab.papers.progressive.nets import ORDER
 from kdlab.papers.progressive.recipes import TITLES
@@ -102,3 +102,16 @@ def beside(found: Mapping[str, Scores], rows: pd.DataFrame) -> pd.DataFrame:
             tables.append(table)
     every = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_BESIDE)
     return every[_BESIDE].replace({"condition": TITLES, "minus": TITLES})
+
+
+def saved_at(curves: Mapping[str, np.ndarray], theta: float, method: str = "pkd") -> dict[str, float]:
+    """What stopping at the threshold ``theta`` (of ``budgets.THETAS``) costs in percent of all exits, in ``macs``,
+    ``seconds`` and ``seconds_decoded``, and by how many ``points`` accuracy changes; ``curves`` are
+    ``wise_study.load_curves``'s. Raises ``ValueError`` for a threshold that was not swept."""
+    if theta not in THETAS:
+        raise ValueError(f"theta={theta:g} was not swept: give one of {', '.join(f'{t:g}' for t in THETAS)}")
+    place, last = list(THETAS).index(theta), list(THETAS).index(1)
+    stops, right = curves[f"stops/{method}"][:, place], curves[f"right/{method}"]
+    found = {kind: float(100 * curves[f"cost/{kind}"][stops].mean() / curves[f"cost/{kind}"][-1])
+             for kind in ("macs", "seconds", "seconds_decoded")}
+    return found | {"points": float(100 * (right[:, place].mean() - right[:, last].mean()))}

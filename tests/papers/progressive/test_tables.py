@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from kdlab.papers.progressive import tables
+from kdlab.papers.progressive.budgets import THETAS
 from kdlab.papers.progressive.method import LabelExits, Progressive
 from kdlab.papers.progressive.nets import ORDER
 from kdlab.papers.progressive.recipes import SMOKE, night, trio
@@ -18,6 +19,7 @@ from kdlab.papers.progressive.tables import (
     minus_controls,
     network_table,
     said_beyond_labels,
+    saved_at,
     units,
 )
 from kdlab.study import Scores
@@ -81,6 +83,20 @@ def test_effects_stand_beside_what_teachers_said_on_every_set_that_is_there():
     nobody = p3.loc["night, places tell nothing"]
     assert np.isnan(nobody.nats) and np.isnan(nobody["nats of the other"])
     assert beside({}, rows).empty
+
+
+def test_what_a_threshold_saves():
+    stops = np.zeros((1, len(THETAS), 2, 2), np.uint8)
+    stops[:, -1], stops[:, list(THETAS).index(0.9), 0] = 11, 3  # one of two clips goes on to the fourth exit
+    right = np.ones(stops.shape, bool)
+    right[:, list(THETAS).index(0.9), 1] = False
+    curves = {"stops/pkd": stops, "right/pkd": right, "cost/macs": np.arange(1.0, 13), "cost/seconds": np.full(12, 2.0),
+              "cost/seconds_decoded": np.arange(2.0, 14)}
+    found = saved_at(curves, 0.9)
+    assert found == {"macs": pytest.approx(100 * 2.5 / 12), "seconds": 100, "points": -50,
+                     "seconds_decoded": pytest.approx(100 * 3.5 / 13)}
+    with pytest.raises(ValueError, match="theta=0.91 was not swept"):
+        saved_at(curves, 0.91)
 
 
 def test_networks_stand_in_a_table(monkeypatch):
