@@ -44,7 +44,7 @@ def gop_step(path: Path | str, group: int, step: int, accumulated: bool = True) 
     fig = equation(*modalities(path, [numbers[place]], accumulated), accumulated, shown=panel + 1)
     told = fig.get_suptitle()
     where = f"frame {numbers[place]}, step {panel + 1} of {PANELS}: {STEPS[panel]}"
-    fig.suptitle(f"{where}\n{told}" if told else where, fontsize=9)
+    fig.suptitle(f"{where}\n{told}" if told else where)
     return fig
 
 

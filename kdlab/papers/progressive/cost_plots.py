@@ -16,7 +16,7 @@ from kdlab.papers.progressive.budgets import THETAS
 from kdlab.papers.progressive.nets import EXITS
 from kdlab.papers.progressive.published import OTHERS, POINTS
 from kdlab.papers.progressive.wise import curve, stop_at
-from kdlab.show.plots import drawn, note, numbers
+from kdlab.show.plots import PAGE, drawn, key, note, numbers
 from kdlab.show.widgets import explore
 
 _COSTS = {"macs": ("million MACs a clip", 1e6), "seconds": ("CPU ms a clip, decoding included", 1e-3),
@@ -39,11 +39,11 @@ def cost_curves(sets: dict[str, dict[str, np.ndarray]], titles: dict[str, str]) 
                 else:
                     spent = curves[f"cost/{cost}"][curves[f"stops/{method}"]].mean((0, 2, 3)) / unit
                 ax.plot(spent, accuracy, label=title, **drawn(line, markersize=2.5))
-        axes[0].set_ylabel(f"{name}\naccuracy (%)", fontsize=8)
+        axes[0].set_ylabel(f"{name}\naccuracy (%)", fontsize="small")
     for ax, (label, _) in zip(grid[-1], _COSTS.values(), strict=True):
         ax.set_xlim(left=0)
-        ax.set_xlabel(label, fontsize=8)
-    fig.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+        ax.set_xlabel(label, fontsize="small")
+    fig.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize="small")
     return fig
 
 
@@ -54,7 +54,7 @@ def exit_shares(stops: np.ndarray, thetas: Sequence[float] = THETAS, title: str 
     words = np.array([[f"{v:.0f}" if v >= 0.5 else "" for v in row] for row in shares])
     table = pd.DataFrame(shares, [f"{theta:g}" for theta in thetas], EXITS)
     numbers(ax, table, words, cmap="cividis", vmin=0, vmax=100, linewidths=0)
-    ax.tick_params(axis="y", labelsize=8)
+    ax.tick_params(axis="y", labelsize="small")
     ax.set(ylabel="threshold", xlabel="% of clips that stop there", title=title)
     return fig
 
@@ -63,21 +63,21 @@ def along_curve(combined: np.ndarray, labels: np.ndarray, costs: Mapping[str, np
     """``theta`` on the curve of accuracy over each cost of calibrated sums ``(N, 12, K)``, and where clips then stop.
     ``costs``: the axis in words → what a clip pays that stops at each exit, ``(12,)``."""
     width = (*len(costs) * [1.0], 1.4)
-    fig, (*axes, right) = plt.subplots(1, len(width), figsize=(3 * len(width), 2.6), width_ratios=width)
+    fig, (*axes, right) = plt.subplots(1, len(width), figsize=(min(3 * len(width), PAGE), 2.8), width_ratios=width)
     for ax, (unit, up_to) in zip(axes, costs.items(), strict=True):
         points, here = (curve(combined, labels, up_to, some) for some in (THETAS, [theta]))
         ax.plot(points.cost, points.accuracy, "C0-", marker=".")
         ax.plot(here.cost, here.accuracy, "*", color="black", markersize=13)
         ax.set(xlabel=unit, xlim=(0, 1.05 * up_to[-1]), ylabel="accuracy (%)" if ax is axes[0] else "")
-        ax.set_title(f"{here.accuracy[0]:.1f} % at {100 * here.cost[0] / up_to[-1]:.0f} % of the cost", fontsize=9)
+        ax.set_title(f"{here.accuracy[0]:.1f} % at {100 * here.cost[0] / up_to[-1]:.0f} % of it", fontsize="small")
     stops = stop_at(combined, theta)
     hit = combined[np.arange(len(labels)), stops].argmax(1) == labels
     for some, colour, label in ((slice(None), "white", "wrong"), (hit, "C0", "right")):
         share = 100 * np.bincount(stops[some], minlength=12) / len(labels)
         right.bar(EXITS, share, color=colour, edgecolor="black", linewidth=0.8, label=label)
     right.set(ylabel="% of clips", title=f"Where they stop at {theta:g}")
-    right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
-    plt.setp(right.get_xticklabels(), fontsize=7)
+    right.tick_params(axis="x", labelsize="small")
+    key(fig)
     return fig
 
 
@@ -94,22 +94,24 @@ def relative(spent: np.ndarray, accuracy: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def trade_off(curves: Mapping[str, np.ndarray], title: str, method: str = "pkd") -> Figure:
-    """Left, for each published set: WISE's points, with their segments of motion, residual and I-frame, and the others
-    that its authors draw. Right: those points beside ours of ``wise_study.load_curves``, each as a share of its dearest
-    point, since neither clips nor networks are the same."""
+    """Above, each published set: WISE's points, with their segments of motion, residual and I-frame, and the others
+    that its authors draw. Below, those points beside ours of ``wise_study.load_curves``, each curve as a share of its
+    dearest point, since neither clips nor networks are the same."""
     names = list(dict.fromkeys(point.data for point in POINTS))
-    fig, (*axes, both) = plt.subplots(1, len(names) + 1, figsize=(11, 3.6), width_ratios=(*len(names) * [1.0], 1.3))
-    for line, (ax, name) in enumerate(zip(axes, names, strict=True)):
-        some = [point for point in POINTS if point.data == name]
+    fig = plt.figure(figsize=(PAGE, 6.6))
+    grid = fig.add_gridspec(2, len(names), height_ratios=(1.15, 1))
+    both = fig.add_subplot(grid[1, :])
+    for line, name in enumerate(names):
+        ax, some = fig.add_subplot(grid[0, line]), [point for point in POINTS if point.data == name]
         spent, accuracy = np.array([(point.gmacs, point.accuracy) for point in some]).T
         ax.plot(spent, accuracy, **drawn(line))
         for point in some:
-            note(ax, "/".join(str(point.segments[k]) for k in (1, 0, 2)), (point.gmacs, point.accuracy), (4, -11), 7)
+            note(ax, "/".join(str(point.segments[k]) for k in (1, 0, 2)), (point.gmacs, point.accuracy), (5, -14))
         for other, gmacs, accuracies in OTHERS:
             ax.plot(gmacs, accuracies[name], "x", color="grey")
-            note(ax, other, (gmacs, accuracies[name]), (0, 5), 7)
-        ax.set(title=f"{name}, published", xlabel="GMACs a video", ylabel="" if line else "accuracy (%)")
-        ax.margins(x=0.2, y=0.12)
+            note(ax, other, (gmacs, accuracies[name]))
+        ax.set(title=f"{name}, published", xlabel="GMACs a video", ylabel="" if line else "accuracy (%)", xlim=(5, 66))
+        ax.margins(y=0.14)
         both.plot(*relative(spent, accuracy), label=f"{name}: segments and θ", **drawn(line))
     of = {"segments": ("night: segments, no exits", curves["cost/macs_segments"]),
           method: ("night: θ alone, 3 segments", curves["cost/macs"][curves[f"stops/{method}"]].mean((0, 2, 3)))}
@@ -117,8 +119,8 @@ def trade_off(curves: Mapping[str, np.ndarray], title: str, method: str = "pkd")
         right = 100 * curves[f"right/{which}"].mean((0, 2, 3))
         both.plot(*relative(spent, right), label=label, **drawn(line))
     both.set(xlabel="cost (% of the dearest point)", ylabel="points of accuracy less", title=f"Beside ours: {title}",
-             xlim=(0, 103), ylim=(-15, None))
-    fig.legend(*both.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+             xlim=(0, 103), ylim=(-15, 1.5))
+    key(fig)
     return fig
 
 
@@ -133,5 +135,5 @@ def by_frames(right: Mapping[str, np.ndarray], counts: Sequence[int], units: np.
         ax.errorbar(x, mean, (mean - low, high - mean), label=modality, capsize=3, **drawn(line))
     ax.set(xlabel="frames of a clip", ylabel="test accuracy (%)", title="What more frames tell")
     ax.set_xticks(range(len(counts)), counts)
-    ax.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.01, 1))
+    key(fig)
     return fig

@@ -70,7 +70,7 @@ def test_a_threshold_lies_on_each_curve_and_its_bars_are_all_clips(sums):
         whole, here = (line.get_xydata() for line in ax.lines)
         assert len(whole) == len(THETAS) and here.tolist() == [whole[list(THETAS).index(0.9)].tolist()]
         assert here[0][0] == pytest.approx(up_to[stops].mean()) and ax.get_xlabel() == unit
-        assert f"at {100 * up_to[stops].mean() / up_to[-1]:.0f} % of the cost" in ax.get_title()
+        assert f"at {100 * up_to[stops].mean() / up_to[-1]:.0f} % of it" in ax.get_title()
     every, good = ([bar.get_height() for bar in group] for group in right.containers)
     assert every == pytest.approx(100 * np.bincount(stops, minlength=12) / 60)
     assert sum(good) == pytest.approx(here[0][1]) and np.all(np.array(good) <= every)
@@ -103,7 +103,7 @@ def test_published_points_stand_beside_ours():
     right[:, 1], right[:, 0, :2] = True, True  # half are right at once, all of them in the end
     curves = {"stops/pkd": stops, "right/pkd": right, "right/segments": np.ones((1, 3, 4, 2), bool),
               "cost/macs": np.arange(1.0, 13), "cost/macs_segments": np.array([1.0, 2, 3])}
-    ucf, hmdb, both = trade_off(curves, "a set").axes
+    both, ucf, hmdb = trade_off(curves, "a set").axes
     assert [line.get_xydata().tolist() for line in ucf.lines[:1]] == [
         [[p.gmacs, p.accuracy] for p in POINTS if p.data == "UCF-101"]]
     assert {"1/2/2", "3/5/3", "CoViAR", "TEAM-Net"} <= set(words(ucf)) and "5/5/3" in words(hmdb)
