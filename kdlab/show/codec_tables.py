@@ -159,7 +159,7 @@ def shares_apart(one: pd.DataFrame, other: pd.DataFrame, groups: np.ndarray,
 
 def joints_apart(one: pd.DataFrame, other: pd.DataFrame, groups: np.ndarray) -> np.ndarray:
     """``one`` minus the ``other`` of the joints' mean error: mean and 95 % ends over groups, ``(3,)``, in pixels."""
-    gap = (one.error - other.error).to_numpy()
+    gap = one.error.to_numpy() - other.error.to_numpy()  # row by row, however the tables number their rows
     some = np.isfinite(gap)
     return band(gap[some][:, None], groups[some])[:, 0]
 

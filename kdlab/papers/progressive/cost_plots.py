@@ -69,7 +69,8 @@ def along_curve(combined: np.ndarray, labels: np.ndarray, costs: Mapping[str, np
         ax.plot(points.cost, points.accuracy, "C0-", marker=".")
         ax.plot(here.cost, here.accuracy, "*", color="black", markersize=13)
         ax.set(xlabel=unit, xlim=(0, 1.05 * up_to[-1]), ylabel="accuracy (%)" if ax is axes[0] else "")
-        ax.set_title(f"{here.accuracy[0]:.1f} % at {100 * here.cost[0] / up_to[-1]:.0f} % of it", fontsize="small")
+        share = 100 * here.cost[0] / up_to[-1]
+        ax.set_title(f"{here.accuracy[0]:.1f} % for {share:.0f} % of the cost", fontsize="small")
     stops = stop_at(combined, theta)
     hit = combined[np.arange(len(labels)), stops].argmax(1) == labels
     for some, colour, label in ((slice(None), "white", "wrong"), (hit, "C0", "right")):
@@ -105,12 +106,13 @@ def trade_off(curves: Mapping[str, np.ndarray], title: str, method: str = "pkd")
         ax, some = fig.add_subplot(grid[0, line]), [point for point in POINTS if point.data == name]
         spent, accuracy = np.array([(point.gmacs, point.accuracy) for point in some]).T
         ax.plot(spent, accuracy, **drawn(line))
-        for point in some:
-            note(ax, "/".join(str(point.segments[k]) for k in (1, 0, 2)), (point.gmacs, point.accuracy), (5, -14))
+        for point in some:  # where the curve is steep, its right side is free
+            by = (6, -13) if point.gmacs < 20 else (0, 7)
+            note(ax, "/".join(str(point.segments[k]) for k in (1, 0, 2)), (point.gmacs, point.accuracy), by)
         for other, gmacs, accuracies in OTHERS:
             ax.plot(gmacs, accuracies[name], "x", color="grey")
-            note(ax, other, (gmacs, accuracies[name]))
-        ax.set(title=f"{name}, published", xlabel="GMACs a video", ylabel="" if line else "accuracy (%)", xlim=(5, 66))
+            note(ax, other, (gmacs, accuracies[name]), (6, -4))
+        ax.set(title=f"{name}, published", xlabel="GMACs a video", ylabel="" if line else "accuracy (%)", xlim=(5, 70))
         ax.margins(y=0.14)
         both.plot(*relative(spent, accuracy), label=f"{name}: segments and θ", **drawn(line))
     of = {"segments": ("night: segments, no exits", curves["cost/macs_segments"]),

@@ -70,7 +70,7 @@ def test_a_threshold_lies_on_each_curve_and_its_bars_are_all_clips(sums):
         whole, here = (line.get_xydata() for line in ax.lines)
         assert len(whole) == len(THETAS) and here.tolist() == [whole[list(THETAS).index(0.9)].tolist()]
         assert here[0][0] == pytest.approx(up_to[stops].mean()) and ax.get_xlabel() == unit
-        assert f"at {100 * up_to[stops].mean() / up_to[-1]:.0f} % of it" in ax.get_title()
+        assert f"for {100 * up_to[stops].mean() / up_to[-1]:.0f} % of the cost" in ax.get_title()
     every, good = ([bar.get_height() for bar in group] for group in right.containers)
     assert every == pytest.approx(100 * np.bincount(stops, minlength=12) / 60)
     assert sum(good) == pytest.approx(here[0][1]) and np.all(np.array(good) <= every)
