@@ -127,15 +127,19 @@ def trade_off(curves: Mapping[str, np.ndarray], title: str, method: str = "pkd")
 
 
 def by_frames(right: Mapping[str, np.ndarray], counts: Sequence[int], units: np.ndarray) -> Figure:
-    """Accuracy of each network over the number of frames that it is shown, with 95 % bars over seeds and ``units
-    (N,)``: modality → whether it was right, ``(S, len(counts), N)``."""
+    """Accuracy of each network over the number of frames that it is shown: modality → whether it was right, ``(S,
+    len(counts), N)``. Small marks are seeds; bars are 95 % of their mean over ``units (N,)``, for these very networks:
+    of two or three seeds an interval over seeds would leave the axis."""
     fig, ax = plt.subplots(figsize=(6.4, 3.4))
     for line, (modality, hits) in enumerate(right.items()):
-        found = [effect(hits[:, k], np.zeros(hits[:, k].shape), units) for k in range(len(counts))]
+        each = hits.mean(0)
+        found = [effect(each[k][None], np.zeros((1, len(units))), units) for k in range(len(counts))]
         mean, low, high = np.array([(e.mean, e.low, e.high) for e in found]).T
-        x = np.arange(len(counts)) + 0.08 * (line - 1)
+        x = np.arange(len(counts)) + 0.1 * (line - 1)
         ax.errorbar(x, mean, (mean - low, high - mean), label=modality, capsize=3, **drawn(line))
-    ax.set(xlabel="frames of a clip", ylabel="test accuracy (%)", title="What more frames tell")
+        ax.plot(x, 100 * hits.mean(2).T, "_", color=f"C{line}", markersize=9)
+    ax.set(xlabel="frames of a clip; bars: 95 % over clips, dashes: seeds", ylabel="test accuracy (%)",
+           title="What more frames tell")
     ax.set_xticks(range(len(counts)), counts)
     key(fig)
     return fig

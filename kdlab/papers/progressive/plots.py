@@ -70,7 +70,7 @@ def regimes(sets: dict[str, Scores]) -> Figure:
             note(top, f"{right[place]:.0f}", (place, right[place]))
         top.axhline(100 / len(scores.classes), color="grey", linestyle=":", linewidth=1)
         top.set(title=name, ylim=(0, 108))
-        top.set_xticks(range(12), EXITS, fontsize="small")
+        top.set_xticks(range(12), EXITS, fontsize="small", rotation=90)
         bottom.set_xticks(range(4), where, fontsize="small")
     axes[0, 0].set_ylabel("test accuracy (%)")
     axes[1, 0].set_ylabel("PKD minus … (points)", fontsize="small")

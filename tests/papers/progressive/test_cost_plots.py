@@ -115,10 +115,15 @@ def test_published_points_stand_beside_ours():
 
 def test_accuracy_over_frames_has_a_line_a_network():
     hits = np.zeros((2, 2, 10), bool)
-    hits[:, 0, :5], hits[:, 1, :8] = True, True
-    ax = by_frames({"motion": hits, "iframe": ~hits}, (1, 3), np.arange(10)).axes[0]
+    hits[:, 0, :5], hits[0, 1, :8], hits[1, 1, :7] = True, True, True
+    hits = hits.repeat(4, 2)
+    ax = by_frames({"motion": hits, "iframe": ~hits}, (1, 3), np.arange(40)).axes[0]
     lines = [container.lines[0].get_ydata() for container in ax.containers]
-    assert lines[0] == pytest.approx([50, 80]) and lines[1] == pytest.approx([50, 20])
+    assert lines[0] == pytest.approx([50, 75]) and lines[1] == pytest.approx([50, 25])
+    seeds = [line.get_ydata().tolist() for line in ax.lines if line.get_markersize() == 9][:2]
+    assert seeds == [[50, 80], [50, 70]]
+    low, high = ax.containers[0].lines[1]
+    assert all(0 <= a < b <= 100 for a, b in zip(low.get_ydata(), high.get_ydata(), strict=True))
     assert [t.get_text() for t in ax.get_xticklabels()] == ["1", "3"]
 
 
