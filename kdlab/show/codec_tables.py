@@ -255,7 +255,8 @@ def told(frames: Mapping[str, pd.DataFrame], counts: Mapping, found: Mapping[str
         f" actor's changes by {actor} points, the error at the joints by"
         f" {_pixels(found['dark'], found['bright'], groups)}."]
     some, bright = groups[list(few)], found["bright"].iloc[list(few)]
-    for cause, pair in (("noise", (again["noise"], again["none"])), ("few grey levels", (again["none"], bright))):
+    for cause, pair in (("noise", (again["noise"], again["none"])),
+                        ("few grey levels, or of the camera's blur,", (again["none"], bright))):
         gap = shares_apart(*pair, some)[ASKED["moved"]]
         lines.append(f"**Of {cause}** come {gap} points of the pixels with a vector, and {_pixels(*pair, some)} at the"
                      " joints.")

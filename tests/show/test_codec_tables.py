@@ -188,7 +188,7 @@ def test_what_it_shows_is_computed():
     assert "3.3 times as large" in said and "25 % of the energy" in said
     assert "0.00 → 1.00 bits of motion and 1.00 → 0.00 bits of residual" in said
     assert "In the dark more pixels carry one (+21.0" in said and "joints by +0.50 px (" in said
-    assert lines[4].startswith("**Of noise** come +20.0") and lines[5].startswith("**Of few grey levels** come +0.0")
+    assert lines[4].startswith("**Of noise** come +20.0") and lines[5].startswith("**Of few grey levels, or of the camera's blur,** come +0.0")
     fewer = told({"bright": frames(), "dark": frames()}, both, {"bright": found["dark"], "dark": found["bright"]},
                  again, np.arange(3), range(3))
     assert "fewer pixels carry one" in fewer[3]
