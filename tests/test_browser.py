@@ -98,7 +98,8 @@ def lab(tmp_path):
 def arrows_move_the_picture(playwright, page, cell: int) -> None:
     """Once its first slider has the focus, an arrow key moves it, and the picture changes: no mouse is needed."""
     output = page.locator(".jp-CodeCell").nth(cell).locator(".jp-Cell-outputArea")
-    picture, value = output.locator(".jupyter-widgets-output-area img"), output.locator(".widget-readout").first
+    picture = output.locator(".widget-output img, .jupyter-widgets-output-area img")
+    value = output.locator(".widget-readout").first
     picture.wait_for()
     before, number = picture.get_attribute("src"), float(value.inner_text())
     output.locator(".noUi-handle").first.focus()
