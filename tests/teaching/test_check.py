@@ -31,7 +31,7 @@ def numbers():
 
 
 def test_notebooks_have_three_exercises_or_more_with_a_guess_and_code_among_them():
-    for number in ("00", "01", "01b", "02", "03"):
+    for number in dict.fromkeys(name.partition(".")[0] for name in exercises()):
         its = of_notebook(number)
         assert len(its) >= 3 and any(e.guess for e in its) and any(e.kind == "code" for e in its)
         assert [e.name for e in its] == [f"{number}.{k}" for k in range(1, len(its) + 1)]
