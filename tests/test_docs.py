@@ -45,7 +45,7 @@ def test_readme_is_short_and_what_it_links_to_is_there():
     assert len(text.splitlines()) <= 95
     targets = [target for target in re.findall(r"\]\(([^)#\s]+)", text) if not target.startswith("http")]
     assert len(targets) > 20 and not [target for target in targets if not (root / target).is_file()]
-    chapters = {path.name for path in (root / "notebooks").glob("[0-9][0-9]_*.ipynb")}
+    chapters = {path.name for path in (root / "notebooks").glob("[0-9][0-9]*_*.ipynb")}
     assert chapters == {Path(target).name for target in targets if target.startswith("notebooks/")}
 
 

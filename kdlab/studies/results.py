@@ -158,7 +158,7 @@ SECTIONS = (
             (dual_light_table, controls_table),
             ("dual_light_accuracy", "dual_light_effects", "dual_light_controls", "dual_light_sweep")),
     Section("A bright network in the dark", "03_dual_light_distillation", ("D1r", "D2r", "D3r", "D5r")),
-    Section("From night to real dark clips", "01_data_and_enhancement", (), (transfer_table,)),
+    Section("From night to real dark clips", "01b_is_the_data_fair", (), (transfer_table,)),
     Section("Generative distillation", "04_generative_distillation", ("G1", "G2", "G3"), (generative_table,),
             ("generative_effects",)),
     Section("Temporal detection", "05_temporal_detection", ("G4",), (detection_table,), ("detection_map",)),
@@ -187,7 +187,7 @@ def page() -> str:
     """The whole page; half a minute."""
     parts = [_INTRODUCTION]
     for section in SECTIONS:
-        link = f"[notebook {section.chapter[:2]}](../notebooks/{section.chapter}.ipynb)"
+        link = f"[notebook {section.chapter.partition('_')[0]}](../notebooks/{section.chapter}.ipynb)"
         parts.append(f"## {section.title}\n\nMore in {link}.")
         if section.claims:
             parts.append("\n".join(f"- {sentence(said)}" for said in told(section.claims)))
