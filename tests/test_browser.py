@@ -22,7 +22,15 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync")
 CELLS = ["import numpy as np\nfrom kdlab.show.opening import opening\n"
          'from kdlab.show.widgets import temperature_widget\nopening("smoke");',
-         'temperature_widget(np.array([2.0, 1.0, -1.0]), ("Jump", "Run", "Sit"), label=0)']
+         'temperature_widget(np.array([2.0, 1.0, -1.0]), ("Jump", "Run", "Sit"), label=0)',
+         "from pathlib import Path\nfrom kdlab.night.codec import write_mpeg4\n"
+         "from kdlab.show.codec_widgets import gop_widget\n"
+         "frames = np.full((13, 64, 64, 3), 90, np.uint8)\n"
+         "for t, frame in enumerate(frames):\n    frame[16:40, 2 * t : 2 * t + 24] = 250 - 9 * np.arange(24)[:, None]\n"
+         'write_mpeg4(Path("clip.avi"), frames)\ngop_widget("clip.avi")',
+         "from kdlab.papers.progressive.cost_plots import threshold_widget\n"
+         "sums = np.random.default_rng(0).normal(size=(30, 12, 3)).cumsum(1)\n"
+         'threshold_widget(sums, np.zeros(30, int), {"million MACs": np.arange(1, 13)})']
 
 
 def browser() -> str:
@@ -87,6 +95,19 @@ def lab(tmp_path):
             server.wait()
 
 
+def arrows_move_the_picture(playwright, page, cell: int) -> None:
+    """Once its first slider has the focus, an arrow key moves it, and the picture changes: no mouse is needed."""
+    output = page.locator(".jp-CodeCell").nth(cell).locator(".jp-Cell-outputArea")
+    picture = output.locator(".widget-output img, .jupyter-widgets-output-area img")
+    value = output.locator(".widget-readout").first
+    picture.wait_for()
+    before, number = picture.get_attribute("src"), float(value.inner_text())
+    output.locator(".noUi-handle").first.focus()
+    page.keyboard.press("ArrowRight")
+    playwright.expect(picture).not_to_have_attribute("src", before, timeout=1000 * SECONDS)
+    assert float(value.inner_text()) > number
+
+
 def test_a_slider_moves_the_picture(request):
     playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright's Python client")
     where = browser()
@@ -120,6 +141,8 @@ def test_a_slider_moves_the_picture(request):
             assert float(output.locator(".widget-readout").inner_text()) > 4
             after = picture.get_attribute("src")
             assert after.startswith("data:image/png;base64,") and len(after) > 5000 and after != before
+            for cell in range(2, len(CELLS)):
+                arrows_move_the_picture(playwright, page, cell)
         except Exception:
             page.screenshot(path=request.getfixturevalue("tmp_path") / "page.png")  # for whoever looks for the cause
             raise

@@ -29,6 +29,9 @@ LAYERS = (
     {"papers.dual_light", "papers.generative", "papers.progressive"},
     {"studies"},
     {"notebooks", "predict", "export", "croissant", "show.claims"},
+    {"show.scoreboard"},
+    {"studies.gallery"},
+    {"studies.results"},
     {"teaching"},
     {"cli"},
 )

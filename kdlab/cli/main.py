@@ -177,12 +177,21 @@ def export(run, folder, licence):
 
 
 @cli.command()
-def figures():
-    """Redraw the pictures in figures/ from the committed tables and predictions."""
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+def figures(names):
+    """Redraw the pictures in figures/, or those of each NAME, from the committed tables and predictions."""
     from kdlab.studies.gallery import draw
 
-    for picture in draw():
+    for picture in draw(names):
         click.echo(picture)
+
+
+@cli.command()
+def results():
+    """Write docs/results.md anew from the committed evidence: sentences of claims, tables, pictures."""
+    from kdlab.studies.results import write
+
+    click.echo(write())
 
 
 @cli.command()
@@ -213,12 +222,12 @@ def refresh(profile):
 
 @cli.command()
 @click.option("--out", type=click.Path(path_type=Path), help="The page; default: report.html in runs/.")
-@click.option("--no-code", is_flag=True, help="Leave the code cells out.")
-def report(out, no_code):
-    """Turn the executed scoreboard into one HTML page that needs no network."""
+@click.option("--code", is_flag=True, help="Show the code, too.")
+def report(out, code):
+    """Turn the executed scoreboard into one HTML page for readers that needs no network."""
     from kdlab.notebooks.report import write_report
 
-    page, remarks = write_report(out, code=not no_code)
+    page, remarks = write_report(out, code=code)
     click.echo("\n  ".join([str(page), *remarks]))
 
 

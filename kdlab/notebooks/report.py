@@ -1,5 +1,6 @@
 """The executed scoreboard as one HTML page that needs no network and no other file."""
 
+import re
 from pathlib import Path
 
 from kdlab import paths
@@ -17,15 +18,19 @@ _OFFLINE = """
 """
 #: The title of the page, by which kdlab knows its own.
 TITLE = "kdlab scoreboard"
+#: What is for a class, not for readers: cells that ask, and the last section.
+_ASKS = re.compile(r"(?m)^kdlab\.(guess|check)\(")
+_EXERCISES = re.compile(r"(?m)^## (\d+\. )?Exercises$")
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path, list[str]]:
+def write_report(output: Path | None = None, *, code: bool = False) -> tuple[Path, list[str]]:
     """Turn the latest finished run of notebook 10 into ``output`` (default ``report.html`` in the runs folder).
 
-    Pictures are embedded, widgets left out (the static picture after each stays), formulas stay LaTeX source;
-    ``code=False`` hides the code. Returns the page and remarks, such as that it was made by other sources than
-    today's. Raises ``FileNotFoundError`` when notebook 10 has not been run to its end, and before it begins
+    Pictures are embedded, widgets left out (the static picture after each stays), formulas stay LaTeX source, and
+    links to other files, which a reader of this one has not, become their words. It is for readers: exercises are left
+    out, and code unless ``code`` is asked for. Returns the page and remarks, such as that it was made by other sources
+    than today's. Raises ``FileNotFoundError`` when notebook 10 has not been run to its end, and before it begins
     :class:`kdlab.system.ours.NotOurs` for an ``output`` that is there and is no report.
     """
     import nbformat
@@ -41,6 +46,7 @@ def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path
         raise ValueError(f"{executed} cannot be read as a notebook ({type(error).__name__}): delete it, then run "
                          "`kdlab run 10`") from error
     page.metadata.pop("widgets", None)  # their renderer would come from the web, too
+    page.cells = _for_readers(page.cells)
     for cell in page.cells:
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if _WIDGET_VIEW not in out.get("data", {})]
@@ -54,8 +60,23 @@ def write_report(output: Path | None = None, *, code: bool = True) -> tuple[Path
     )
     resources = {"metadata": {"name": TITLE, "path": str(notebook.parent)}}
     html, _ = exporter.from_notebook_node(page, resources)
+    html = re.sub(r'<a(?=\s)(?![^>]*href="(?:#|[a-z]+:))[^>]*>(.*?)</a>', r"\1", html, flags=re.DOTALL)
     write_atomically(output, lambda path: path.write_text(html, "utf-8"))
     return output, _remarks(record_file, record, notebook)
+
+
+def _for_readers(cells: list) -> list:
+    """``cells`` (nbformat's) without exercises: a heading of that name ends them."""
+    found = []
+    for cell in cells:
+        before, *asked = _EXERCISES.split(cell.source)[:: 2] if cell.cell_type == "markdown" else [cell.source]
+        if cell.cell_type == "code" and _ASKS.search(cell.source):
+            continue
+        if asked:
+            cell.source = before
+            return [*found, cell] if before.strip() else found
+        found.append(cell)
+    return found
 
 
 def is_report(page: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kdlab.clips.windows import all_annotated
 from kdlab.papers.dual_light.enhancers import demonstrated
-from kdlab.papers.dual_light.recipes import three_actions
+from kdlab.papers.dual_light.recipes import dual_light, three_actions
 from kdlab.papers.dual_light.study import HEADLINE, columns
 from kdlab.papers.generative import detection_study
 from kdlab.papers.generative import recipes as generative
@@ -53,6 +53,12 @@ def _dual_light(p: Mapping, conditions: tuple[str, ...]) -> list[Recipe]:
     return flat(columns(size, size.seeds, conditions, _clips(p), first=p.get("seed", 0)))
 
 
+def _teachers(p: Mapping) -> list[Recipe]:
+    """Both networks of notebook 02, and on kdlab's own clips one student of the second."""
+    found, size = _dual_light(p, ("ce_raw", "ce_enhanced")), current(p["profile"])
+    return found if p["data"] else [*found, dual_light(size, p["seed"])["dlkdd"]]
+
+
 def _generative(p: Mapping) -> list[Recipe]:
     size = current(p["profile"], GenerativeSize)
     return flat(generative_study.columns(size, size.seeds, _clips(p) or generative.night(size)))
@@ -84,7 +90,8 @@ def _attention(p: Mapping) -> list[Recipe]:
 _NAMED: dict[str, Callable[[Mapping], list[Recipe]]] = {
     "00_start_here": lambda p: [three_actions(current(p["profile"]), p["seed"], p["data"])],
     "01_data_and_enhancement": _zero_dce,
-    "02_teacher_training": lambda p: _dual_light(p, ("ce_raw", "ce_enhanced")),
+    "01b_is_the_data_fair": lambda p: [],
+    "02_teacher_training": _teachers,
     "03_dual_light_distillation": lambda p: _dual_light(p, HEADLINE),
     "04_generative_distillation": _generative,
     "05_temporal_detection": _detection,

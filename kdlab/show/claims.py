@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from IPython.display import Markdown, display
 
 from kdlab import studies
-from kdlab.study import Claim, Reading, Study
+from kdlab.study import Claim, Reading, Scores, Study
 from kdlab.study.register import Register, Standing, load, planned
 
 #: Where the words of verdicts are explained, as a notebook links to it.
@@ -38,7 +38,7 @@ class Told:
             return ""
         word = self.standing.verdict if self.registered else self.reading.verdict
         known = {**self.reading.effects, **self.reading.controls}.keys()
-        return _minus(re.sub(r"[\w-]+", lambda found: self._title(found[0]) if found[0] in known else found[0], word))
+        return _minus(re.sub(r"[\w-]+", lambda found: self.title(found[0]) if found[0] in known else found[0], word))
 
     @property
     def effect(self) -> str:
@@ -48,7 +48,7 @@ class Told:
         effects = self.reading.effects
         if not effects:
             return _minus(self.reading.effect)
-        each = [str(effect) if len(effects) == 1 else f"{self._title(name)} {effect}"
+        each = [str(effect) if len(effects) == 1 else f"{self.title(name)} {effect}"
                 for name, effect in effects.items()]
         return _minus(f"{'; '.join(each)} points")
 
@@ -56,10 +56,10 @@ class Told:
     def counted(self) -> str:
         """``15 seeds, 1,100 clips``."""
         kind = self.claim.plan.kind if self.claim.plan else "test units"
-        return f"{_seeds(self.reading.seeds)}, {self.reading.units:,} {kind}"
+        return f"{counted(self.reading.seeds)}, {self.reading.units:,} {kind}"
 
-    def _title(self, condition: str) -> str:
-        """Without what follows a colon, and without commas, since it stands in a list."""
+    def title(self, condition: str) -> str:
+        """How a ``condition`` reads, without what follows a colon, and without commas, since it stands in a list."""
         return self.study.titles.get(condition, condition).partition(":")[0].replace(",", "")
 
 
@@ -89,7 +89,7 @@ def sentence(said: Told) -> str:
     """Markdown: what is claimed, what was found on which data, the verdict, and what the verdict is worth."""
     claim, plan, waiting = said.claim, said.claim.plan, ""
     if plan and not said.registered:
-        waiting = f"It is to be confirmed by {_seeds(plan.seeds)} on {plan.units:,} {plan.kind} of `{plan.data}`; " \
+        waiting = f"It is to be confirmed by {counted(plan.seeds)} on {plan.units:,} {plan.kind} of `{plan.data}`; " \
                   f"{said.standing.withheld}."
     says = f"**{claim.claim}** says that {claim.says}."
     if said.reading is None:
@@ -97,16 +97,28 @@ def sentence(said: Told) -> str:
     word, mark, more = re.match(r"([^:(]*?)((?: \(|:)|$)(.*)", said.verdict).groups()
     compared = claim.compared[:1].upper() + claim.compared[1:]
     found = f"{compared}: {said.effect} (`{said.data}`, {said.counted}). Verdict: **{word}**{mark}{more}."
-    worth = "This is the registered confirmation." if said.registered else \
-        f"This is a second reading, which decides nothing. {waiting}".rstrip()
-    return f"{says} {found} {worth}"
+    if said.registered:
+        return f"{says} {found} This is the registered confirmation."
+    if plan is None:
+        return f"{says} {found} It was not registered before its runs, so this decides nothing."
+    return f"{says} {found} This is a second reading, which decides nothing. {waiting}"
 
 
 def shown(*names: str) -> None:
     """Display what each of the claims ``names`` came to, such as ``shown("D1", "D2")``: its effect with interval,
     seeds, test units and verdict, and whether that is registered. Raises ``ValueError`` for a name that no claim has.
     """
-    lines = [f"- {sentence(said)}" for said in told(names)]
+    _display(told(names))
+
+
+def shown_of(study: Study, data: str, scores: Scores) -> None:
+    """The same of each claim of a ``study`` of yours, as its ``scores`` on ``data`` tell it."""
+    claims = [claim for claim in study.claims if not claim.statistic and not claim.lacking(scores.recipes)]
+    _display([Told(study, claim, data, claim.read(scores), Standing("not registered")) for claim in claims])
+
+
+def _display(found: Iterable[Told]) -> None:
+    lines = [f"- {sentence(said)}" for said in found]
     note = f"± is half of a 95 % interval over seeds and test units. [The words of verdicts]({LEDGER})."
     display(Markdown("\n".join([*lines, "", note])))
 
@@ -116,5 +128,6 @@ def _minus(text: str) -> str:
     return re.sub(r"(?<!\w)-(?=\d)", "−", text)
 
 
-def _seeds(count: int) -> str:
-    return f"{count} seed{'s' * (count != 1)}"
+def counted(seeds: int) -> str:
+    """``1 seed``, ``15 seeds``."""
+    return f"{seeds} seed{'s' * (seeds != 1)}"

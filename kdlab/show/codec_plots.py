@@ -17,9 +17,12 @@ from kdlab.clips.coviar import quantise_motion, quantise_residual
 from kdlab.measure.darkness import luma
 from kdlab.measure.paired import effect
 from kdlab.show.plots import PAGE, drawn, image, key
+from kdlab.system.values import whole
 
 _RIGHT = np.array([0.4, -0.107, -0.5])  # from grey to orange, of equal luma; the other way to blue
 _VALUES = np.arange(-255, 256)  # of a histogram of motion or residual
+#: Of a frame as an equation: reference, motion, reference moved, residual, frame.
+PANELS = 5
 _CUT = {"motion": (-20, 20), "residual": (-128, 127)}  # pixels, grey levels: the network's input is clipped beyond
 
 
@@ -184,9 +187,10 @@ def fields(rows: dict[str, tuple[np.ndarray, Modalities]], most: float = 8, long
     return fig
 
 
-def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain: float = 2) -> Figure:
+def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain: float = 2, shown: int = 5) -> Figure:
     """A frame as its reference, moved, plus the residual (``gain`` times as strong, around mid grey); ``accumulated``:
-    whether the reference is the I-frame, or the frame before."""
+    whether the reference is the I-frame, or the frame before. Of the five panels the first ``shown`` are uncovered."""
+    whole(1, f"1 to {PANELS}", shown=shown)
     energies, since = _energies(frame), frame.key if accumulated else max(frame.number - 1, frame.key)
     panels = {
         f"frame {since}": frame.reference,
@@ -195,12 +199,17 @@ def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain
         f"+ residual, times {gain:g}": np.clip(128 + gain * frame.residual, 0, 255).astype(np.uint8),
         f"= frame {frame.number} ({frame.kind})": frame.picture,
     }
-    fig, axes = plt.subplots(1, len(panels), figsize=(PAGE, 2))
-    for ax, (title, picture) in zip(axes, panels.items(), strict=True):
-        image(ax, picture, title)
-    _wheel(axes[1], most)
-    squares = f"residual {energies['residual']:.1f}, plain difference {energies['difference']:.1f}"
-    fig.suptitle(f"mean square: {squares} squared grey levels")
+    fig, axes = plt.subplots(1, PANELS, figsize=(PAGE, 2))
+    for place, (ax, (title, picture)) in enumerate(zip(axes, panels.items(), strict=True)):
+        if place < shown:
+            image(ax, picture, title)
+        else:  # a covered panel has the place of the picture, and no more
+            image(ax, np.full_like(frame.picture, 225), "?")
+    if shown > 1:
+        _wheel(axes[1], most)
+    if shown == PANELS:
+        squares = f"residual {energies['residual']:.1f}, plain difference {energies['difference']:.1f}"
+        fig.suptitle(f"mean square: {squares} squared grey levels")
     return fig
 
 

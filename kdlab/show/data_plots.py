@@ -1,4 +1,4 @@
-"""Pictures of notebook 01: enhancers side by side, what clips and variety do, and what real dark clips say of it."""
+"""Pictures of notebooks 01 and 01b: enhancers side by side, what clips and variety do, what real dark clips say."""
 
 import matplotlib.pyplot as plt
 import numpy as np

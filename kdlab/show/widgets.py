@@ -2,18 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import entr, softmax
 
-from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.measure.darkness import colours, luma
 from kdlab.night import Camera, darken
-from kdlab.show.codec_plots import equation
 from kdlab.show.plots import light_and_histograms, soft_target_bars
 from kdlab.system.progress import headless
 from kdlab.system.values import positive
@@ -85,20 +82,6 @@ def temperature_widget(logits: np.ndarray, classes: tuple[str, ...], label: int 
     return explore(picture, temperature=FloatLogSlider(4, base=2, min=-1, max=5, step=0.25))
 
 
-def gop_picture(path: Path | str, number: int, accumulated: bool = True) -> Figure:
-    """Frame ``number`` of an MPEG-4 part 2 file as what the codec makes it of, from the I-frame of its group
-    (``accumulated``) or from the frame before. Raises what ``kdlab.clips.compressed.modalities`` does."""
-    return equation(*modalities(path, [number], accumulated), accumulated)
-
-
-def gop_widget(path: Path | str):
-    """Step through the frames of a file over :func:`gop_picture`."""
-
-    frame = 0, 0, len(scan(path).kinds) - 1, 1, "frame"
-    which = "from the I-frame (else from the frame before)"
-    return explore(lambda number, accumulated: gop_picture(path, number, accumulated), number=frame, accumulated=which)
-
-
 def explore(picture: Callable, **controls):
     """``picture(**values)`` drawn anew whenever a control is let go; nothing where nobody can move one, so that no dead
     slider is stored. A control is a slider (start, lowest, highest, step, and its words, if they are not its name),
@@ -126,6 +109,7 @@ def explore(picture: Callable, **controls):
     made = {name: control(given) for name, given in controls.items()}
     for each in made.values():
         each.style.description_width = "initial"
+        each.layout.width = "36em"  # words and slider side by side: by default long words leave no room for it
         if hasattr(each, "continuous_update"):
             each.continuous_update = False
     return interactive(show, **made)

@@ -1,8 +1,14 @@
-"""The pictures in ``figures/``, drawn from the committed tables and predictions (and one by the renderer of night)."""
+"""The pictures in ``figures/``, drawn from the committed tables and predictions (and one by the renderer of night).
 
+A function each, whose name is the file's, and whose first line says what is seen.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from kdlab import paths
 from kdlab.clips.enhance import Clahe, Gamma
@@ -17,6 +23,7 @@ from kdlab.papers.progressive import plots as progressive_plots
 from kdlab.papers.progressive import study as progressive_study
 from kdlab.papers.progressive import wise_study
 from kdlab.show import attention_plots, plots
+from kdlab.show import scoreboard as board
 from kdlab.studies import attention, flatness, flatness_plots
 from kdlab.studies.flatness_rows import hierarchy
 from kdlab.study import load_rows
@@ -27,60 +34,130 @@ from kdlab.train.sizes import VARIETY
 _MARK = {"Software": "kdlab figures, with matplotlib"}
 
 
-def _night() -> plt.Figure:
-    """One action as the camera saw it, as two enhancers show it, and as it was."""
+def scoreboard() -> Figure:
+    """Every claim on every set on which it was read: verdict, effect, seeds and gap."""
+    return board.picture(board.board(), "Scoreboard")
+
+
+def night() -> Figure:
+    """One action as the camera saw it in the dark, as two enhancers show it, and as it was."""
     clip = render_clip(Night(variety=VARIETY), "train", "Wave", 0)
     rows = {"raw": clip.dark, "gamma 1.8": Gamma(1.8)(clip.dark), "CLAHE": Clahe()(clip.dark),
             "bright twin": clip.bright}
     return plots.filmstrip(rows, columns=7, seconds=2.4)
 
 
+def dual_light_accuracy() -> Figure:
+    """DL-KDD and its controls: accuracy of every seed."""
+    return plots.accuracies(_scores(dual_light_study, "night"), TITLES, "DL-KDD and its controls on night")
+
+
+def dual_light_effects() -> Figure:
+    """DL-KDD minus each condition, with intervals."""
+    scores = _scores(dual_light_study, "night")
+    against = {title: c for c, title in TITLES.items() if c in scores.predicted and c != "dlkdd"}
+    gains = {f"DL-KDD − {title}": scores.effect("dlkdd", c) for title, c in against.items()}
+    return plots.effects(gains, "What DL-KDD gains over each control")
+
+
+def dual_light_controls() -> Figure:
+    """What else could explain what DL-KDD gains: controls on the same clips."""
+    more = _scores(controls, "night")
+    rivals = {what: more.effect(*pair) for what, pair in _rivals().items()}
+    return plots.effects(rivals, f"What else could it be? {len(more.seeds)} seeds")
+
+
+def dual_light_sweep() -> Figure:
+    """DL-KDD over temperature and weight, on validation clips."""
+    return plots.heat_map(committed_sweep(load_rows("dual_light")), "DL-KDD, validation accuracy")
+
+
+def dual_light_calibration() -> Figure:
+    """How often networks are right that are so sure."""
+    scores = _scores(dual_light_study, "night")
+    confident = ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "label_smoothing")
+    return plots.calibration({TITLES[c]: scores.logits[c] for c in confident}, scores.labels)
+
+
+def progressive_exits() -> Figure:
+    """Twelve exits under every method."""
+    return progressive_plots.exit_table(_scores(progressive_study, "night_context"), "night, places tell: twelve exits")
+
+
+def wise_costs() -> Figure:
+    """Accuracy over cost: stopping early, and showing fewer segments."""
+    costs = {"ce_ic": "CE exits, WISE", "pkd": "PKD exits, WISE", "segments": "finals fused, 1 to 3 segments"}
+    curves = {name: wise_study.load_curves(name) for name in progressive_study.SETS}
+    return progressive_plots.cost_curves(curves, costs)
+
+
+def generative_effects() -> Figure:
+    """Generative distillation minus each condition, with intervals."""
+    scores = _scores(generative_study, "night_bright")
+    others = {c: title for c, title in recipes.TITLES.items()
+              if c in scores.predicted and c != "genkd" and not c.startswith("teacher")}
+    gains = {f"GenKD − {title}": scores.effect("genkd", c) for c, title in others.items()}
+    return plots.effects(gains, "What GenKD gains over each")
+
+
+def detection_map() -> Figure:
+    """Mean average precision in untrimmed sequences over the overlap that is asked for."""
+    detected = _scores(detection_study, "night_untrimmed")
+    return detection_plots.map_over_tiou(detected, detection_recipes.TITLES, "Untrimmed sequences")
+
+
+def flatness_orders() -> Figure:
+    """Whose minimum is flatter: three equal networks at equal training loss."""
+    orders = {data: hierarchy(load_rows("flatness"), data) for data in flatness.SETS}
+    return flatness_plots.orders(orders, "Three equal networks at equal training loss")
+
+
+def attention_gains() -> Figure:
+    """Where networks look: energy on the actor, over the best map that knows nothing."""
+    maps = attention.load_looks("night")
+    asked = [*dual_light_study.HEADLINE, *attention.fine(dual_light_study.HEADLINE, maps)]
+    looks = attention.gains(maps, asked)
+    return attention_plots.gain_bars(looks, attention.TITLES, "energy_inside", "Energy on the actor")
+
+
+def _scores(module, data: str):
+    """What the committed runs of a study's ``module`` say on ``data``."""
+    return module.study.scores([data])[data]
+
+
 def _rivals() -> dict[str, tuple[str, str]]:
     """What is asked → (condition, baseline) in the picture of the controls: all but the two of shuffling between
-    classes, so large (58 and 61 points) that the others could not be read beside them; notebook 03 has all."""
+    classes, so large (58 and 61 points) that the others could not be read beside them; notebook 03b has all."""
     pairs = [pair for compared in controls.COMPARISONS.values() for pair in compared.items()]
     return {what: pair for what, pair in pairs if "shuffled_between" not in pair}
 
 
-def draw() -> list[Path]:
-    """Redraw every picture; returns their paths.
+#: In the order of the gallery.
+PICTURES: dict[str, Callable[[], Figure]] = {function.__name__: function for function in (
+    scoreboard, night, dual_light_accuracy, dual_light_effects, dual_light_controls, dual_light_sweep,
+    dual_light_calibration, generative_effects, detection_map, progressive_exits, wise_costs, flatness_orders,
+    attention_gains)}
 
-    Raises ``FileNotFoundError`` where a study was not run, and before any is written :class:`kdlab.system.ours.NotOurs`
-    where ``$KDLAB_FIGURES`` holds a picture of one of these names that kdlab did not draw.
+
+def shows(name: str) -> str:
+    """What is seen on the picture ``name``, in a sentence; empty of one that is not drawn here."""
+    return inspect.getdoc(PICTURES[name]).partition("\n")[0] if name in PICTURES else ""
+
+
+def draw(names: Iterable[str] = ()) -> list[Path]:
+    """Redraw the pictures ``names`` (none named: all); their paths.
+
+    Raises ``ValueError`` for an unknown name, ``FileNotFoundError`` where a study was not run, and before any is
+    written :class:`kdlab.system.ours.NotOurs` where ``$KDLAB_FIGURES`` holds a picture of one of these names that kdlab
+    did not draw.
     """
+    names = list(names) or list(PICTURES)
+    if unknown := [name for name in names if name not in PICTURES]:
+        raise ValueError(f"there is no picture {unknown[0]!r}; they are {', '.join(PICTURES)}")
     plots.style()
-    scores, more = (study.scores()["night"] for study in (dual_light_study.study, controls.study))
-    rivals = {what: more.effect(*pair) for what, pair in _rivals().items()}
-    against = {title: c for c, title in TITLES.items() if c in scores.predicted and c != "dlkdd"}
-    gains = {f"DL-KDD − {title}": scores.effect("dlkdd", c) for title, c in against.items()}
-    confident = ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "label_smoothing")
-    sets = progressive_study.study.scores()
-    costs = {"ce_ic": "CE exits, WISE", "pkd": "PKD exits, WISE", "segments": "finals fused, 1 to 3 segments"}
-    generated = generative_study.study.scores()["night_bright"]
-    others = {c: title for c, title in recipes.TITLES.items()
-              if c in generated.predicted and c != "genkd" and not c.startswith("teacher")}
-    generative_gains = {f"GenKD − {title}": generated.effect("genkd", c) for c, title in others.items()}
-    detected = detection_study.Detections.load(paths.figures_dir() / "predictions" / "detection-night_untrimmed.npz")
-    orders = {data: hierarchy(load_rows("flatness"), data) for data in flatness.SETS}
-    maps = attention.load_looks("night")
-    asked = [*dual_light_study.HEADLINE, *attention.fine(dual_light_study.HEADLINE, maps)]
-    looks, seen = attention.gains(maps, asked), "Energy on the actor"
-    pictures = {
-        "night": _night(),
-        "dual_light_accuracy": plots.accuracies(scores, TITLES, "DL-KDD and its controls on night"),
-        "dual_light_effects": plots.effects(gains, "What DL-KDD gains over each control"),
-        "dual_light_controls": plots.effects(rivals, f"What else could it be? {len(more.seeds)} seeds"),
-        "dual_light_sweep": plots.heat_map(committed_sweep(load_rows("dual_light")), "DL-KDD, validation accuracy"),
-        "dual_light_calibration": plots.calibration({TITLES[c]: scores.logits[c] for c in confident}, scores.labels),
-        "progressive_exits": progressive_plots.exit_table(sets["night_context"], "night, places tell: twelve exits"),
-        "wise_costs": progressive_plots.cost_curves({name: wise_study.load_curves(name) for name in sets}, costs),
-        "generative_effects": plots.effects(generative_gains, "What GenKD gains over each"),
-        "detection_map": detection_plots.map_over_tiou(detected, detection_recipes.TITLES, "Untrimmed sequences"),
-        "flatness_orders": flatness_plots.orders(orders, "Three equal networks at equal training loss"),
-        "attention_gains": attention_plots.gain_bars(looks, attention.TITLES, "energy_inside", seen),
-    }
-    made = [may_write(paths.figures_dir() / f"{name}.png", _is_drawn, "picture") for name in pictures]
-    for file, figure in zip(made, pictures.values(), strict=True):
+    made = [may_write(paths.figures_dir() / f"{name}.png", _is_drawn, "picture") for name in names]
+    for file, name in zip(made, names, strict=True):
+        figure = PICTURES[name]()
         write_atomically(file, lambda path, figure=figure: figure.savefig(path, format="png", metadata=_MARK))
         plt.close(figure)
     return made

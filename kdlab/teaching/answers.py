@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kdlab import paths
-from kdlab.teaching import landscape_answers
+from kdlab.teaching import compressed_answers, landscape_answers, scoreboard_answers
 
 
 def _scores(name: str):
@@ -111,11 +111,21 @@ def same_answers() -> float:
     return 100 * float((said["dlkdd"][0] == said["same_light"][0]).mean())
 
 
+def teacher_in_the_dark() -> float:
+    """Points of accuracy, mean over seeds."""
+    return _scores("dual_light_controls-night").effect("ce_enhanced:on_raw", "ce_enhanced").mean
+
+
+def false_alarms() -> float:
+    """Of forty 95 % intervals where nothing differs."""
+    return 40 * 0.05
+
+
 NUMBERS: dict[str, Callable[[], float]] = {function.__name__: function for function in (
     points_of_one_clip, luma_after_gamma, entropy_without_ideas, first_merge_of_gamma_three,
     colours_gained_after_shrinking, clip_over_frame, enhanced_over_raw, peak_of_the_rate, deviation_of_two_equals,
-    student_over_raw, pull_on_the_first_logit, same_answers)}
-NUMBERS |= landscape_answers.NUMBERS
+    student_over_raw, pull_on_the_first_logit, same_answers, teacher_in_the_dark, false_alarms)}
+NUMBERS |= compressed_answers.NUMBERS | landscape_answers.NUMBERS | scoreboard_answers.NUMBERS
 
 
 # --- code ----------------------------------------------------------------------------------------------------------
@@ -135,6 +145,12 @@ def undone() -> tuple[Callable, Sequence[tuple]]:
 
     table, frame = Gamma(1.8).table(), np.arange(72, dtype=np.uint8).reshape(6, 12)
     return lambda bright: np.searchsorted(table, bright), [(table[frame],), (table[frame[::-1]],)]
+
+
+def leaked() -> tuple[Callable, Sequence[tuple]]:
+    """Test clips of a group that lies in training."""
+    train, test = np.array(["ann", "ben", "ann", "eve"]), np.array(["ben", "cal", "ben", "ann", "dan"])
+    return lambda a, b: np.isin(b, a).sum(), [(train, test), (test, train), (train, np.array(["cal", "dan"]))]
 
 
 def centre_moments() -> tuple[Callable, Sequence[tuple]]:
@@ -157,6 +173,17 @@ def distillation_loss() -> tuple[Callable, Sequence[tuple]]:
     return reference, [(student, teacher, 1.0), (student, teacher, 4.0), (teacher, teacher, 2.0)]
 
 
+def fused_classes() -> tuple[Callable, Sequence[tuple]]:
+    """Classes ``(N,)`` of the mean probability of two networks, of their logits ``(N, K)``."""
+    from scipy.special import softmax
+
+    sure, other = np.array([[9.0, 0.0, 0.0], [0.0, 0.5, 0.0]]), np.array([[0.0, 8.0, 0.0], [6.0, 5.9, 0.0]])
+    equal = np.array([[1.0, 2.0, 3.0, 0.0]])
+    undecided = np.array([[5.0, 0.0, -5.0]]), np.array([[0.0, 6.0, 6.0]])  # mean logits would say the second
+    return (lambda a, b: (softmax(a, 1) + softmax(b, 1)).argmax(1),
+            [(sure, other), (equal, equal[:, ::-1]), undecided])
+
+
 CODE: dict[str, Callable[[], tuple[Callable, Sequence[tuple]]]] = {function.__name__: function for function in (
-    softened, undone, centre_moments, distillation_loss)}
-CODE |= landscape_answers.CODE
+    softened, undone, leaked, centre_moments, distillation_loss, fused_classes)}
+CODE |= compressed_answers.CODE | landscape_answers.CODE | scoreboard_answers.CODE

@@ -1,4 +1,5 @@
-"""The reference: every public class and function of kdlab with its signature and the first words of its docstring.
+"""The reference: every public class and function of kdlab with its signature, the first words of its docstring, and an
+example: that of the docstring, else a use in a notebook, a test or kdlab itself (:mod:`kdlab.teaching.uses`).
 
 Read from the sources, without importing them. What a name is for stands in its docstring; this only lays them out.
 """
@@ -7,11 +8,12 @@ import ast
 import html
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import kdlab
+from kdlab.teaching.uses import Use, uses
 
 PACKAGE = Path(kdlab.__file__).parent
 
@@ -19,12 +21,14 @@ PACKAGE = Path(kdlab.__file__).parent
 @dataclass(frozen=True)
 class Entry:
     """A public ``name`` (of a method with its class), how it is called, the first paragraph of what is said of it, and
-    its example, where the docstring has one; the last two may be empty."""
+    its example, where the docstring has one; ``plain``: how it is called where that needs no argument, or on the
+    command line. The last three may be empty."""
 
     name: str
     call: str
     said: str
     example: str = ""
+    plain: str = ""
 
 
 def rooms() -> dict[str, list[Path]]:
@@ -57,7 +61,19 @@ def _entries(body: list[ast.stmt], owner: str) -> Iterator[Entry]:
             drawn = [ast.unparse(decorator) for decorator in node.decorator_list]
             returns = f" → {ast.unparse(node.returns)}" if node.returns else ""
             call = node.name + ("" if "property" in drawn else f"({ast.unparse(node.args)})") + returns
-            yield Entry(owner + node.name, owner + call, said, _example(text))
+            yield Entry(owner + node.name, owner + call, said, _example(text), _plain(node))
+
+
+def _plain(node: ast.FunctionDef) -> str:
+    """A command's call for its help; a function's that needs no argument."""
+    for drawn in (d for d in node.decorator_list if isinstance(d, ast.Call) and isinstance(d.func, ast.Attribute)):
+        if drawn.func.attr in ("command", "group"):
+            group = drawn.func.value.id if drawn.func.value.id not in ("cli", "click") else ""
+            name = drawn.args[0].value if drawn.args else node.name
+            return " ".join(filter(None, ["kdlab", group, name, "--help"]))
+    needed = [*node.args.posonlyargs, *node.args.args][: len(node.args.args) - len(node.args.defaults)]
+    needed += [a for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if d is None]
+    return "" if needed else f"{node.name}()"
 
 
 def _example(text: str) -> str:
@@ -66,20 +82,40 @@ def _example(text: str) -> str:
     return inspect.cleandoc(found[0]) if found else ""
 
 
-def page(room: str) -> str:
-    """The reference of one of :func:`rooms` as HTML; headings have the modules' names as ids."""
+def example(module: str, entry: Entry, known: Mapping[str, Use]) -> tuple[str, str]:
+    """Code for a public name of ``module``, and where it is from (empty: from here); both empty where there is none."""
+    if entry.example:
+        return entry.example, ""
+    if use := known.get(f"{module}.{entry.name}"):
+        return use.code, use.place
+    if entry.plain.startswith("kdlab "):
+        return entry.plain, ""
+    return (f"from {module} import {entry.name}\n{entry.plain}", "") if entry.plain else ("", "")
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file of kdlab's."""
+    return ".".join(["kdlab", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def page(room: str, known: Mapping[str, Use] | None = None) -> str:
+    """The reference of one of :func:`rooms` as HTML, with examples ``known`` (default: all uses); headings have the
+    modules' names as ids."""
+    known = uses() if known is None else known
     parts = [f"<h1>{room if room == 'kdlab' else f'kdlab.{room}'}</h1>"]
     for path in rooms()[room]:
         source = path.read_text("utf-8")
-        module = ".".join(["kdlab", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
+        module = module_of(path)
         said, found = ast.get_docstring(ast.parse(source)) or "", entries(source)
         if not found and not said:
             continue
         parts.append(f'<h2 id="{module}">{module}</h2><p>{prose(said.partition(chr(10) * 2)[0])}</p><dl>')
         for entry in found:
-            example = f"<pre>{html.escape(entry.example)}</pre>" if entry.example else ""
+            code, place = example(module, entry, known)
+            shown = f"<pre>{html.escape(code)}</pre>" if code else ""
+            shown += f"<small>as in {html.escape(place)}</small>" if place else ""
             parts.append(f'<dt id="{module}.{entry.name}"><code>{html.escape(entry.call)}</code></dt>'
-                         f"<dd>{prose(entry.said)}{example}</dd>")
+                         f"<dd>{prose(entry.said)}{shown}</dd>")
         parts.append("</dl>")
     return "\n".join(parts)
 

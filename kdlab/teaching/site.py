@@ -4,18 +4,24 @@ Everything that a page shows lies in the folder; every link inside it is followe
 a text says of a file that has no page (``kdlab/protocols.py``) stays a name.
 """
 
+import base64
 import html
 import re
-import shutil
+from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from posixpath import dirname, normpath, relpath
+from typing import TYPE_CHECKING
 
 from kdlab import __version__, paths
-from kdlab.notebooks.parameters import all_notebooks
+from kdlab.notebooks.parameters import all_notebooks, number_of
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_fill
 from kdlab.teaching import offline, reference
+from kdlab.teaching.uses import uses
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 #: By this a page of kdlab's is known.
 MARK = '<meta name="generator" content="kdlab site">'
@@ -44,8 +50,8 @@ def build(out: Path | None = None) -> tuple[Path, int]:
     """
     out = out or paths.runs_dir() / "site"
     may_fill(out, is_site, "site")
-    pages = _pages()
-    pictures = {f"figures/{picture.name}": picture for picture in sorted(paths.figures_dir().glob("*.png"))}
+    pages, pictures = _pages()
+    pictures |= {f"figures/{file.name}": file.read_bytes() for file in sorted(paths.figures_dir().glob("*.png"))}
     written = {name: _wrapped(name, body, pages) for name, (_, body) in pages.items()}
     if wrong := check(written, {*pictures, "style.css"}):
         more = [f"and {len(wrong) - 10} more"] if len(wrong) > 10 else []
@@ -58,7 +64,7 @@ def build(out: Path | None = None) -> tuple[Path, int]:
     for name, text in written.items():
         write_atomically(out / name, lambda path, text=text: path.write_text(text, "utf-8"))
     for name, picture in pictures.items():
-        write_atomically(out / name, lambda path, picture=picture: shutil.copyfile(picture, path))
+        write_atomically(out / name, lambda path, picture=picture: path.write_bytes(picture))
     return out / "index.html", len(pages)
 
 
@@ -76,8 +82,8 @@ def files(folder: Path) -> list[Path]:
     return [file for file in named if file.is_file() and file.resolve().is_relative_to(folder.resolve())]
 
 
-def _pages() -> dict[str, tuple[str, str]]:
-    """Title and HTML of each page, by its place in the site."""
+def _pages() -> tuple[dict[str, tuple[str, str]], dict[str, bytes]]:
+    """Title and HTML of each page, by its place in the site; and the gallery's files of pictures from notebooks."""
     import nbformat
 
     root = paths.project_root()
@@ -88,26 +94,58 @@ def _pages() -> dict[str, tuple[str, str]]:
         text = path.read_text("utf-8")
         found = re.search(r"(?m)^# (.+)", text)
         pages[name] = (found[1].replace("`", "") if found else path.stem, offline.markdown(text))
-    for notebook in all_notebooks():
-        page = nbformat.read(notebook, as_version=4)
-        title = page.cells[0].source.partition("\n")[0].lstrip("# ")
-        pages[f"notebooks/{notebook.stem}.html"] = (title, offline.cells(page.cells))
-    pages["gallery.html"] = ("All figures", _gallery())
+    notebooks = {path: nbformat.read(path, as_version=4) for path in all_notebooks()}
+    for path, page in notebooks.items():
+        pages[f"notebooks/{path.stem}.html"] = (_title(page), offline.cells(page.cells))
+    figures, files = _gallery(notebooks)
+    pages["gallery.html"] = ("All figures", figures)
+    examples = uses()
     for room in reference.rooms():
         name = room if room == "kdlab" else f"kdlab.{room}"
-        pages[f"reference/{name}.html"] = (name, reference.page(room))
+        pages[f"reference/{name}.html"] = (name, reference.page(room, examples))
     first = ("kdlab", "<h1>kdlab</h1><p>Knowledge distillation in video action recognition.</p>")
     known = {"index.html": first} | pages  # where kdlab is installed there is no README
-    return {name: (title, _relinked(name, body, known)) for name, (title, body) in known.items()}
+    return {name: (title, _relinked(name, body, known)) for name, (title, body) in known.items()}, files
 
 
-def _gallery() -> str:
-    """All committed pictures, which one command redraws."""
-    figures = "".join(f'<figure id="{p.stem}"><img src="figures/{p.name}" alt="{p.stem.replace("_", " ")}">'
-                      f"<figcaption><code>figures/{p.name}</code></figcaption></figure>"
-                      for p in sorted(paths.figures_dir().glob("*.png")))
-    return ('<h1>All figures</h1><p>Drawn from the committed tables and predictions by <code>kdlab figures</code>.</p>'
-            f'<div class="gallery">{figures}</div>')
+def _gallery(notebooks: Mapping[Path, "NotebookNode"]) -> tuple[str, dict[str, bytes]]:
+    """All figures, each with what it shows and the command that draws it: the committed pictures, then those of each
+    executed notebook; and the latter's files, by their places in the site."""
+    from kdlab.studies import gallery  # with all studies, which takes seconds
+
+    parts, files = ["<h1>All figures</h1><h2>Committed</h2>"], {}
+    for picture in sorted(paths.figures_dir().glob("*.png")):
+        command = f"kdlab figures {picture.stem}" if picture.stem in gallery.PICTURES else ""
+        shows = gallery.shows(picture.stem) or picture.stem.replace("_", " ")
+        parts.append(_figure(f"figures/{picture.name}", shows, command, picture.stem))
+    for path, page in notebooks.items():
+        chapter, found = path.stem, []
+        for kind, data, shows in _drawn(page):
+            place = f"figures/{chapter}-{len(found) + 1:02}.{kind}"
+            files[place] = base64.b64decode(data)
+            found.append(_figure(place, shows, f"kdlab run {number_of(path)}", Path(place).stem))
+        if found:
+            parts += [f'<h2><a href="notebooks/{chapter}.html">{html.escape(_title(page))}</a></h2>', *found]
+    return f'<div class="gallery">{"".join(parts)}</div>', files
+
+
+def _drawn(page: "NotebookNode") -> Iterator[tuple[str, str, str]]:
+    """Of each picture in a notebook's outputs its kind, its data in base64, and what it shows."""
+    for output in (output for cell in page.cells for output in cell.get("outputs", ())):
+        for kind, data in output.get("data", {}).items():
+            if kind in ("image/png", "image/jpeg"):
+                yield kind.partition("/")[2], data, output.get("metadata", {}).get(kind, {}).get("alt", "")
+
+
+def _figure(place: str, shows: str, command: str, name: str) -> str:
+    words = html.escape(shows, quote=True)
+    drawn = f"<br><code>{command}</code>" * bool(command)
+    return f'<figure id="{name}"><img src="{place}" alt="{words}" loading="lazy">' \
+           f"<figcaption>{words}{drawn}</figcaption></figure>"
+
+
+def _title(page: "NotebookNode") -> str:
+    return page.cells[0].source.partition("\n")[0].lstrip("# ")
 
 
 def _relinked(name: str, body: str, pages) -> str:

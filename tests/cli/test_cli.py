@@ -140,7 +140,7 @@ Image(base64.b64decode({PIXEL!r}))""")
     assert code == 2 and "run `kdlab run 10` first" in err
 
     assert kdlab("run", "10")[0] == 0
-    code, out, _ = kdlab("report")
+    code, out, _ = kdlab("report", "--code")
     page = clone / "runs" / "report.html"
     assert code == 0 and str(page) in out and "stale" not in out
     html = page.read_text()
@@ -152,6 +152,25 @@ Image(base64.b64decode({PIXEL!r}))""")
 
     write(clone, "10_scoreboard", "x = 1")
     assert "stale: notebook 10 changed since that run" in kdlab("report")[1]
+
+
+def test_the_report_is_for_readers(kdlab, clone):
+    write(clone, "10_scoreboard", """from IPython.display import HTML
+import kdlab
+HTML('<a href="#evidence-d1">cell</a>, <a class="x" href="../docs/ledger.md">words</a>, '
+     '<a href="https://example.org/">out</a>')""")
+    file = clone / "notebooks" / "10_scoreboard.ipynb"
+    page = nbformat.read(file, 4)
+    asked = nbformat.v4.new_markdown_cell("Limits.\n\n## 3. Exercises\n\nWhat is <details>asked</details>?")
+    page.cells += [nbformat.v4.new_code_cell('kdlab.check("00.1")'), asked, nbformat.v4.new_code_cell("print('more')")]
+    nbformat.write(page, file)
+    assert kdlab("run", "10")[0] == 0 and kdlab("report")[0] == 0
+    html = (clone / "runs" / "report.html").read_text()
+    assert '<a href="#evidence-d1">cell</a>, words, <a href="https://example.org/">out</a>' in html
+    assert "Limits." in html
+    assert not [word for word in ("kdlab.check", "00.1", "Exercises", "asked", ">more") if word in html]
+    assert kdlab("report", "--code")[0] == 0
+    assert "evidence-d1" in (clone / "runs" / "report.html").read_text()
 
 
 def test_a_page_or_table_of_somebodys_is_not_written_over_and_that_is_asked_first(kdlab, clone, tmp_path, monkeypatch):
@@ -173,7 +192,7 @@ def test_a_page_or_table_of_somebodys_is_not_written_over_and_that_is_asked_firs
 
 
 def _report_without_code(kdlab, page):
-    assert kdlab("report", "--no-code")[0] == 0
+    assert kdlab("report")[0] == 0
     return page.read_text()
 
 

@@ -7,6 +7,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from kdlab import paths
 from kdlab.notebooks.parameters import number_of
 from kdlab.teaching.chapters import FOLDED, core, heading_level, is_companion, words
+from kdlab.teaching.exercises import of_notebook
 
 NOTEBOOKS = sorted((paths.project_root() / "notebooks").glob("*.ipynb"))
 FEWEST, MOST = 20, 28  # cells
@@ -57,6 +58,14 @@ def test_what_is_folded_is_a_question_and_comes_before_what_the_chapter_shows(pa
 def test_every_chapter_ends_with_what_it_shows_what_it_does_not_and_exercises(path):
     ends = [cell.source.partition("\n")[0] for cell in core(read(path)) if heading_level(cell) == 2][-3:]
     assert ends == [SHOWS, "## What this does not show", "## Exercises"]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_its_exercises_answer_and_one_asks_for_a_prediction_and_one_for_code(path):
+    its = of_notebook(number_of(path))
+    assert len(its) >= 3 and any(exercise.guess for exercise in its) and any(e.kind == "code" for e in its)
+    asked = "\n".join(cell.source for cell in read(path)).partition("## Exercises")[2]
+    assert not [exercise.name for exercise in its if exercise.name not in asked]
 
 
 def folded(source: str):

@@ -2,12 +2,13 @@
 
 import time
 
+import numpy as np
 import pytest
 
 from kdlab import studies
 from kdlab.measure.paired import Effect
-from kdlab.show.claims import Told, sentence, shown, told
-from kdlab.study import Claim, Plan, Reading, Study
+from kdlab.show.claims import Told, sentence, shown, shown_of, told
+from kdlab.study import Claim, Plan, Reading, Scores, Study
 from kdlab.study.register import Standing
 
 CLAIM = Claim("M1", "a teacher helps", "dlkdd", "ce_raw", ("ce_2x",), comparison="DL-KDD − CE",
@@ -94,3 +95,17 @@ def test_a_notebook_gets_markdown(monkeypatch):
     shown("D1", "D3")
     lines = sent[0].data.splitlines()
     assert [line[:6] for line in lines[:2]] == ["- **D1", "- **D3"] and "docs/ledger.md" in lines[-1]
+
+
+def test_a_claim_of_ones_own_study_is_told_too(monkeypatch):
+    sent = []
+    monkeypatch.setattr("kdlab.show.claims.display", sent.append)
+    right = np.random.default_rng(0).random((3, 40)) > 0.5
+    ids = np.arange(40).astype(str)
+    scores = Scores(("a", "b"), (0, 1, 2), ids, ids, np.zeros(40, int), {"mine": 1 - right, "plain": right},
+                    recipes={"mine": [], "plain": []})
+    own = Claim("M1", "mine is better", "mine", "plain")
+    shown_of(Study("own", lambda size, seeds: [], claims=(own, CLAIM)), "here", scores)
+    first, *more = sent[0].data.splitlines()
+    assert first.startswith("- **M1** says that mine is better. Mine − plain: ") and "`here`, 3 seeds, 40 test" in first
+    assert first.endswith("It was not registered before its runs, so this decides nothing.") and len(more) == 2

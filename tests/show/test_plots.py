@@ -1,5 +1,6 @@
 """Every picture is a Figure whose axes say what they show, on the smallest input there is."""
 
+import dataclasses
 import inspect
 
 import matplotlib.pyplot as plt
@@ -188,3 +189,14 @@ def test_style_and_photographs_can_be_called_outside_a_notebook():
         plots.style()
         plots.photographs()
         assert plt.rcParams["axes.titleweight"] == "bold" and len(plt.rcParams["axes.prop_cycle"]) == 10
+
+
+def test_recalls_are_means_over_seeds_of_each_class_with_the_range_of_seeds():
+    half = np.stack([LABELS, np.where(np.arange(12) < 6, LABELS, (LABELS + 1) % 3)])  # 100 % and 50 % of each class
+    some = dataclasses.replace(SCORES, predicted={"a": half, "b": GUESSED})
+    (ax,) = plots.recalls(some, TITLES).axes
+    marks = {round(float(x), 3) for line in ax.lines if line.get_marker() == "o" for x in line.get_xdata()}
+    assert marks == {75.0, 100.0, 0.0}
+    bars = {tuple(sorted(np.round(np.asarray(line.get_xdata(), float), 3))) for line in ax.lines
+            if line.get_marker() in ("", "None", None) and line.get_linestyle() == "-" and len(line.get_xdata()) == 2}
+    assert (50.0, 100.0) in bars

@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from kdlab.clips.compressed import modalities
 from kdlab.clips.enhance import Gamma
 from kdlab.night import Camera
 from kdlab.show import widgets
 from kdlab.show.widgets import (
     exposure_picture,
     exposure_widget,
-    gop_picture,
-    gop_widget,
     temperature_picture,
     temperature_widget,
 )
@@ -89,29 +86,6 @@ def test_temperature_one_is_drawn_once():
     assert len(temperature_picture(LOGITS, CLASSES, 1).axes[0].containers) == 1
 
 
-@pytest.fixture
-def clip(make_video):
-    """15 frames in two groups; a box walks over a background that brightens."""
-    return make_video("clip.avi", 15, codec="mpeg4", g="12", sc_threshold="1000000000")
-
-
-def test_the_frame_asked_for_is_made_of_the_reference_asked_for(clip):
-    frames = [its.picture for its in modalities(clip)]
-    for accumulated, since in ((True, 12), (False, 13)):
-        reference, *_, picture = shown(gop_picture(clip, 14, accumulated))
-        assert np.array_equal(picture, frames[14]) and np.array_equal(reference, frames[since])
-
-
-@pytest.mark.usefixtures("watched")
-def test_every_frame_can_be_stepped_to(clip, capsys):
-    widget = gop_widget(clip)
-    number, accumulated = widget.children[:2]
-    assert (number.min, number.max) == (0, 14)
-    number.value, accumulated.value = 14, False
-    widget.update()
-    assert "Error" not in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("wrong", [0, -1, float("nan")])
 def test_what_cannot_be_is_refused(bright, wrong):
     with pytest.raises(ValueError, match="above 0"):
@@ -136,12 +110,12 @@ def test_every_position_of_the_sliders_draws(bright, capsys):
 
 
 @pytest.mark.usefixtures("watched")
-def test_sliders_wait_until_they_are_let_go(bright, clip):
-    for widget in (exposure_widget(bright), gop_widget(clip), temperature_widget(LOGITS, CLASSES)):
+def test_sliders_wait_until_they_are_let_go(bright):
+    for widget in (exposure_widget(bright), temperature_widget(LOGITS, CLASSES)):
         assert not any(getattr(child, "continuous_update", False) for child in widget.children)
 
 
-def test_headless_there_is_no_dead_slider(bright, clip, capsys, monkeypatch):
+def test_headless_there_is_no_dead_slider(bright, capsys, monkeypatch):
     monkeypatch.setenv("KDLAB_HEADLESS", "1")
-    assert exposure_widget(bright) is None and temperature_widget(LOGITS, CLASSES) is None and gop_widget(clip) is None
-    assert capsys.readouterr().out.count("JupyterLab") == 3
+    assert exposure_widget(bright) is None and temperature_widget(LOGITS, CLASSES) is None
+    assert capsys.readouterr().out.count("JupyterLab") == 2

@@ -31,7 +31,7 @@ def numbers():
 
 
 def test_notebooks_have_three_exercises_or_more_with_a_guess_and_code_among_them():
-    for number in sorted({name.partition(".")[0] for name in exercises()}):
+    for number in dict.fromkeys(name.partition(".")[0] for name in exercises()):
         its = of_notebook(number)
         assert len(its) >= 3 and any(e.guess for e in its) and any(e.kind == "code" for e in its)
         assert [e.name for e in its] == [f"{number}.{k}" for k in range(1, len(its) + 1)]
@@ -133,7 +133,7 @@ def test_a_guess_is_kept_and_shown_again_beside_what_was_found(mine, capsys):
 
 
 @pytest.mark.parametrize(("name", "answer", "said"), [
-    ("03.9", 1, "there is no exercise '03.9'; did you mean 03"), ("x", 1, f"they run from 00.1 to {max(exercises())}"),
+    ("03.9", 1, "there is no exercise '03.9'; did you mean 03"), ("x", 1, "they run from 00.1 to "),
     ("03.2", "a", "03.2 takes one number, such as 1.5; got 'a'"), ("03.1", True, "one number of points"),
     ("03.1", float("nan"), "got nan"), ("03.1", [1, 2], "one number"), ("03.1", np.ones(2), "one number"),
     ("03.3", "d", r"03.3 takes a text \(a, b, c\); got 'd'"), ("03.3", 1, "takes a text"),

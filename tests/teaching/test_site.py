@@ -15,6 +15,7 @@ from kdlab.cli import cleaning
 from kdlab.system.ours import NotOurs
 from kdlab.teaching import reference, site
 from kdlab.teaching.offline import fetched
+from kdlab.teaching.uses import Use, _homes, _used, uses
 
 
 @pytest.fixture
@@ -35,7 +36,9 @@ def project(tmp_path, monkeypatch):
     page = new_notebook(cells=[new_markdown_cell("# 00 · Start\n\n[a word](../docs/night.md) of $t$"),
                                new_code_cell("1 + 1", outputs=[new_output("display_data", data={
                                    "text/plain": "slider", "application/vnd.jupyter.widget-view+json": {}}),
-                                   new_output("stream", text="two & more")])])
+                                   new_output("stream", text="two & more"), new_output(
+                                       "display_data", {"image/png": "cG5n"}, metadata={
+                                           "image/png": {"alt": "Chart: <a> line"}})])])
     nbformat.write(page, root / "notebooks" / "00_start.ipynb")
     return root
 
@@ -54,7 +57,10 @@ def test_a_site_is_built_whole_and_links_lead_somewhere(project, command):
     assert 'href="../docs/night.html">a word' in pages["notebooks/00_start.html"]
     assert "two &amp; more" in pages["notebooks/00_start.html"] and "slider" not in pages["notebooks/00_start.html"]
     assert (out / "figures" / "a.png").read_bytes() == b"png" and 'src="figures/a.png"' in pages["gallery.html"]
-    assert not site.check(pages, {"figures/a.png", "style.css"})
+    drawn = "figures/00_start-01.png"
+    assert (out / drawn).read_bytes() == b"png" and "<code>kdlab run 00</code>" in pages["gallery.html"]
+    assert f'<img src="{drawn}" alt="Chart: &lt;a&gt; line"' in pages["gallery.html"]
+    assert not site.check(pages, {"figures/a.png", drawn, "style.css"})
 
 
 def test_a_later_build_takes_away_what_it_no_longer_makes_and_leaves_the_rest(project):
@@ -139,6 +145,56 @@ def test_every_public_function_is_in_the_reference_with_what_it_is_for():
 def test_no_public_function_is_without_words():
     assert not [f"{path.name}: {entry.name}" for files in reference.rooms().values() for path in files
                 for entry in reference.entries(path.read_text("utf-8")) if not entry.said and "." not in entry.name]
+
+
+def test_every_public_name_has_an_example():
+    if not (paths.project_root() / "tests").is_dir():
+        pytest.skip("not a clone: most examples are from notebooks and tests")
+    known, lacking = uses(), []
+    for path in (path for files in reference.rooms().values() for path in files):
+        module = reference.module_of(path)
+        lacking += [f"{module}.{entry.name}" for entry in reference.entries(path.read_text("utf-8"))
+                    if "." not in entry.name and not reference.example(module, entry, known)[0]]
+    assert not lacking, "use it in a notebook or a test"
+
+
+def test_examples_are_short_statements_or_calls_by_their_true_names():
+    source = """
+from kdlab.study import Claim as C, Scores
+from kdlab.show import plots
+import kdlab
+x = [plots.effects(
+    found), 1]
+kdlab.check("a")
+raise C("M1")
+with Scores.load(x) as s:
+    pass
+def f(a: Scores) -> int: ...
+"""
+    found = {}
+    for name, code in _used(source, "", _homes()):
+        found.setdefault(name, []).append(code)
+    assert found["kdlab.show.plots.effects"] == ["x = [plots.effects(\n    found), 1]"]
+    assert found["kdlab.study.claims.Claim"] == ['raise C("M1")']
+    assert found["kdlab.teaching.check.check"] == ['kdlab.check("a")']
+    assert {*found["kdlab.study.scores.Scores"]} == {"Scores.load(x)", "Scores"}
+    long = "f(" + ", ".join(f"argument{n}" for n in range(60)) + ", plots.style())"
+    assert ("kdlab.show.plots.style", "plots.style()") in _used(f"from kdlab.show import plots\n{long}", "", _homes())
+
+
+def test_commands_and_functions_without_arguments_are_examples_of_themselves():
+    source = '''
+@data.command("list")
+def list_clips(path): "Lists."
+@cli.command()
+def report(out): "Reports."
+def made(a=1, *, b=2): "Makes."
+def other(a, *, b=2): "Needs a."
+'''
+    known = {"kdlab.x.other": Use("other(3)", "tests/test_x.py")}
+    found = [reference.example("kdlab.x", entry, known) for entry in reference.entries(source)]
+    assert found == [("kdlab data list --help", ""), ("kdlab report --help", ""),
+                     ("from kdlab.x import made\nmade()", ""), ("other(3)", "tests/test_x.py")]
 
 
 def test_an_entry_has_its_call_first_paragraph_and_example():

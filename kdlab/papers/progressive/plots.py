@@ -1,10 +1,9 @@
-"""Pictures of notebook 07: twelve exits by method, the weights that combine them, and what stopping early saves.
+"""Pictures of notebook 07: twelve exits by method, and the weights that combine them.
 
 Exits are called R1 to R4, M1 to M4 and I1 to I4, in the order of ``nets.exits.ORDER``; the fourth of each network is
-its own final classifier, the same under every method. Each function returns a Figure.
+its own final classifier, the same under every method. Each function returns a Figure. What stopping early saves stands
+in ``cost_plots``.
 """
-
-from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,17 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from kdlab.measure.paired import Effect
-from kdlab.papers.progressive.budgets import THETAS
 from kdlab.papers.progressive.nets import EXITS, FINALS, ORDER, TRAINED
 from kdlab.papers.progressive.recipes import HEADLINE, TITLES
 from kdlab.papers.progressive.study import exit_effect, places
-from kdlab.papers.progressive.wise import curve, max_probability, stop_at
+from kdlab.papers.progressive.wise import max_probability
 from kdlab.show.plots import PAGE, drawn, forest, key, note, numbers
-from kdlab.show.widgets import explore
 from kdlab.study import Scores
-
-_COSTS = {"macs": ("million MACs a clip", 1e6), "seconds": ("CPU ms a clip, decoding included", 1e-3),
-          "seconds_decoded": ("CPU ms a clip, decoded before", 1e-3)}
 
 
 def exit_table(scores: Scores, title: str = "") -> Figure:
@@ -76,7 +70,7 @@ def regimes(sets: dict[str, Scores]) -> Figure:
             note(top, f"{right[place]:.0f}", (place, right[place]))
         top.axhline(100 / len(scores.classes), color="grey", linestyle=":", linewidth=1)
         top.set(title=name, ylim=(0, 108))
-        top.set_xticks(range(12), EXITS, fontsize="small")
+        top.set_xticks(range(12), EXITS, fontsize="small", rotation=90)
         bottom.set_xticks(range(4), where, fontsize="small")
     axes[0, 0].set_ylabel("test accuracy (%)")
     axes[1, 0].set_ylabel("PKD minus … (points)", fontsize="small")
@@ -124,63 +118,3 @@ def confidence(weights: np.ndarray, combined: np.ndarray, heat: np.ndarray, labe
     key(fig)
     plt.setp([*left.get_xticklabels(), *right.get_xticklabels()], fontsize="small")
     return fig
-
-
-def cost_curves(sets: dict[str, dict[str, np.ndarray]], titles: dict[str, str]) -> Figure:
-    """Accuracy against each cost, mean over seeds, clips and halves, a row for each set's ``wise_study.load_curves``:
-    a point a threshold for each method of ``titles``, a point a number of segments for ``segments``."""
-    size = 9, 1.5 * len(sets) + 0.6
-    fig, grid = plt.subplots(len(sets), 3, figsize=size, sharex="col", sharey="row", squeeze=False)
-    for axes, (name, curves) in zip(grid, sets.items(), strict=True):
-        for ax, (cost, (_, unit)) in zip(axes, _COSTS.items(), strict=True):
-            for line, (method, title) in enumerate(titles.items()):
-                accuracy = 100 * curves[f"right/{method}"].mean((0, 2, 3))
-                if method == "segments":
-                    spent = curves[f"cost/{cost}_segments"] / unit
-                    for n, at in enumerate(zip(spent, accuracy, strict=True), 1):
-                        note(ax, str(n), at, (3, -11))
-                else:
-                    spent = curves[f"cost/{cost}"][curves[f"stops/{method}"]].mean((0, 2, 3)) / unit
-                ax.plot(spent, accuracy, label=title, **drawn(line, markersize=2.5))
-        axes[0].set_ylabel(f"{name}\naccuracy (%)", fontsize="small")
-    for ax, (label, _) in zip(grid[-1], _COSTS.values(), strict=True):
-        ax.set_xlim(left=0)
-        ax.set_xlabel(label, fontsize="small")
-    fig.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize="small")
-    return fig
-
-
-def exit_shares(stops: np.ndarray, thetas: Sequence[float] = THETAS, title: str = "") -> Figure:
-    """Percentage of clips by the exit ``stops (Θ, …)`` where they stop, a row a threshold; empty below a half."""
-    shares = np.stack([100 * np.bincount(row.ravel(), minlength=12) / row.size for row in stops])
-    fig, ax = plt.subplots(figsize=(6.2, 0.22 * len(shares) + 1))
-    words = np.array([[f"{v:.0f}" if v >= 0.5 else "" for v in row] for row in shares])
-    table = pd.DataFrame(shares, [f"{theta:g}" for theta in thetas], EXITS)
-    numbers(ax, table, words, cmap="cividis", vmin=0, vmax=100, linewidths=0)
-    ax.tick_params(axis="y", labelsize="small")
-    ax.set(ylabel="threshold", xlabel="% of clips that stop there", title=title)
-    return fig
-
-
-def along_curve(combined: np.ndarray, labels: np.ndarray, costs: np.ndarray, theta: float) -> Figure:
-    """``theta`` on the curve of accuracy over MACs of calibrated sums ``(N, 12, K)``, and where clips then stop."""
-    points, here = (curve(combined, labels, costs / 1e6, some) for some in (THETAS, [theta]))
-    fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 2.4))
-    left.plot(points.cost, points.accuracy, "C0-", marker=".", label="every threshold")
-    left.plot(here.cost, here.accuracy, "*", color="black", markersize=13, label=f"threshold {theta:g}")
-    left.set(xlabel="million MACs a clip", ylabel="accuracy (%)", xlim=(0, 1.05 * costs[-1] / 1e6))
-    left.set_title(f"{here.accuracy[0]:.1f} % at {100 * here.cost[0] * 1e6 / costs[-1]:.0f} % of the MACs")
-    stops = stop_at(combined, theta)
-    hit = combined[np.arange(len(labels)), stops].argmax(1) == labels
-    for some, colour, label in ((slice(None), "white", "wrong"), (hit, "C0", "right")):
-        share = 100 * np.bincount(stops[some], minlength=12) / len(labels)
-        right.bar(EXITS, share, color=colour, edgecolor="black", linewidth=0.8, label=label)
-    right.set(ylabel="% of clips", title="Where they stop")
-    key(fig)
-    return fig
-
-
-def threshold_widget(combined: np.ndarray, labels: np.ndarray, costs: np.ndarray):
-    """Drag WISE's threshold over :func:`along_curve`."""
-
-    return explore(lambda theta: along_curve(combined, labels, costs, theta), theta=(0.9, 0.1, 1, 0.005, "threshold"))

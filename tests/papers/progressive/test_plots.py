@@ -1,25 +1,11 @@
 """Pictures of notebook 07 carry the numbers that they claim to."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.text import Text
 
 from kdlab.measure.paired import Effect
-from kdlab.papers.progressive.budgets import THETAS
-from kdlab.papers.progressive.nets import EXITS
-from kdlab.papers.progressive.plots import (
-    along_curve,
-    confidence,
-    cost_curves,
-    exit_shares,
-    exit_table,
-    forests,
-    regimes,
-    threshold_widget,
-    weights_map,
-)
-from kdlab.papers.progressive.wise import stop_at
+from kdlab.papers.progressive.plots import confidence, exit_table, forests, regimes, weights_map
 from kdlab.study import Scores
 
 
@@ -92,65 +78,3 @@ def test_confidence_before_and_after_calibration():
     assert [bar.get_height() for bar in left.patches] == [1, 3, *[1] * 10]
     accuracy, before, after = (line.get_ydata() for line in right.lines)
     assert accuracy == pytest.approx(100 * 2 / 3) and before == pytest.approx(90) and after == pytest.approx(75)
-
-
-def test_curves_of_cost():
-    costs = np.arange(1.0, 13) * 1e6
-    stops = np.zeros((2, 2, 4, 2), np.uint8)
-    stops[:, 1] = 11
-    stops[:, 0, 0] = 4  # one clip of four goes on to the fifth exit
-    right = np.zeros(stops.shape, bool)
-    right[:, 1, :3], right[:, 0, :1] = True, True
-    fused = np.ones((2, 3, 4, 2), bool)
-    curves = {"stops/pkd": stops, "right/pkd": right, "right/segments": fused}
-    for cost in ("macs", "seconds", "seconds_decoded"):
-        curves |= {f"cost/{cost}": costs, f"cost/{cost}_segments": np.array([1.0, 2, 3]) * 1e6}
-    first = cost_curves({"a set": curves}, {"pkd": "PKD", "segments": "none"}).axes[0]
-    pkd, segments = (line.get_xydata().tolist() for line in first.lines)
-    assert pkd == [[2.0, 25.0], [12.0, 75.0]]
-    assert segments == [[1, 100], [2, 100], [3, 100]]
-    assert [t.get_text() for t in first.texts] == ["1", "2", "3"]
-    assert first.get_xlabel() == "million MACs a clip" and first.get_xlim()[0] == 0 < 12 < first.get_xlim()[1]
-
-
-def test_shares_of_exits():
-    stops = np.array([[[0, 0], [0, 1]], [[11, 11], [11, 11]]])
-    ax = exit_shares(stops, [0.5, 1.0]).axes[0]
-    assert [t.get_text() for t in ax.texts if t.get_text()] == ["75", "25", "100"]
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["0.5", "1"]
-
-
-@pytest.fixture
-def sums():
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 60)
-    combined = rng.normal(size=(60, 12, 3))
-    combined[np.arange(60), :, labels] += np.linspace(0.5, 4, 12)
-    return combined, labels
-
-
-def test_a_threshold_lies_on_the_curve_and_its_bars_are_all_clips(sums):
-    combined, labels = sums
-    left, right = along_curve(combined, labels, np.arange(1, 13) * 10**6, 0.9).axes
-    whole, here = (line.get_xydata() for line in left.lines)
-    assert len(whole) == len(THETAS) and here.tolist() == [whole[list(THETAS).index(0.9)].tolist()]
-    stops = stop_at(combined, 0.9)
-    assert here[0][0] == pytest.approx((stops + 1).mean())
-    every, good = ([bar.get_height() for bar in group] for group in right.containers)
-    assert every == pytest.approx(100 * np.bincount(stops, minlength=12) / 60)
-    assert sum(good) == pytest.approx(here[0][1]) and np.all(np.array(good) <= every)
-    assert [t.get_text() for t in right.get_xticklabels()] == list(EXITS)
-
-
-def test_without_hands_there_is_no_widget(sums, monkeypatch, capsys):
-    monkeypatch.setenv("KDLAB_HEADLESS", "1")
-    assert threshold_widget(*sums, np.arange(1, 13)) is None
-    assert "JupyterLab" in capsys.readouterr().out
-
-
-def test_the_widget_draws_the_picture(sums, monkeypatch):
-    monkeypatch.setenv("KDLAB_HEADLESS", "")
-    widget = threshold_widget(*sums, np.arange(1, 13) * 10**6)
-    plt.close("all")
-    widget.f(theta=0.5)
-    assert "threshold 0.5" in words(plt.gcf())

@@ -1,0 +1,117 @@
+"""Tables of notebooks 07 and 07b, read from runs and from committed evidence; ``taught`` is set → scores of its exits.
+
+The sets are named (``study.SETS``), not whatever is committed: exits on networks of one half of the scenes have other
+conditions, and stand in :func:`beside` alone.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from kdlab.measure.cost import parameters
+from kdlab.measure.paired import Effect
+from kdlab.papers.progressive.budgets import THETAS, teaching_losses
+from kdlab.papers.progressive.method import gate
+from kdlab.papers.progressive.nets import ORDER
+from kdlab.papers.progressive.recipes import TITLES
+from kdlab.papers.progressive.study import CLAIMS, CROSSED, PLAN, SETS, differing, exit_effect, places
+from kdlab.papers.progressive.teachers import beside_effects, target_entropies, target_entropy
+from kdlab.study import Scores
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import Run
+
+#: The sets of the study, in words.
+NAMES = {"night_context": "night, places tell", "night_bright": "night, places tell nothing",
+         "weizmann": "ten real actions"}
+#: With which PKD is compared in :func:`minus_controls`.
+CONTROLS = ("ce_ic", "own_final", "iframe_kd", "reversed", "random_teacher", "mixture", "smoothing", "ce_kd")
+#: Choices of the released code that were tried once.
+CHOICES = {"PKD, frozen nets in train mode − PKD": ("pkd_batch_statistics", "pkd"),
+           "CE, half the steps − CE": ("ce_half", "ce_ic"), "CE, twice the steps − CE": ("ce_2x", "ce_ic"),
+           "PKD − CE, both twice the steps": ("pkd_2x", "ce_2x"),
+           "PKD − CE, plain difference for residual": ("pkd_difference", "ce_ic_difference")}
+_BESIDE = ["claim", "on", "condition", "minus", "effect", "nats", "nats of the other"]
+
+
+def chosen(found: Mapping[str, Scores]) -> dict[str, Scores]:
+    """Of what is committed, the sets of the study that are there, in its order."""
+    return {name: found[name] for name in SETS if name in found}
+
+
+def network_table(trios: Sequence[Sequence[Recipe]], nets: Mapping[Recipe, Run]) -> pd.DataFrame:
+    """The three networks of each seed: size, cross-entropies in nats on training clips as used and with the statistics
+    of each batch, accuracies in percent, and whether they may teach."""
+    rows = []
+    for seed, three in enumerate(trios):
+        for modality, recipe in zip(ORDER, three, strict=True):
+            run, (used, trained) = nets[recipe], teaching_losses(nets[recipe])
+            rows.append((seed, modality, parameters(run.net()), used, trained, run.predictions("val").accuracy,
+                         run.predictions("test").accuracy, gate(used, trained) or "may teach"))
+    return pd.DataFrame(rows, columns=["seed", "network", "parameters", "CE (nats)", "CE, batch statistics",
+                                       "validation %", "test %", "gate"])
+
+
+def said_beyond_labels(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
+    """Mean entropy in nats of the soft targets that taught the exits of each network, over seeds: a row for each
+    condition that had a teacher. A label has 0, and a teacher who knows nothing ln K."""
+    rows = []
+    for condition, column in runs.items():
+        if hasattr(column[0].recipe.method, "targets"):
+            rows.append((TITLES.get(condition, condition), *np.mean([target_entropy(run) for run in column], 0)))
+    return pd.DataFrame(rows, columns=["taught by", *(f"{m}'s exits (nats)" for m in ORDER)])
+
+
+def minus_controls(taught: Mapping[str, Scores], controls: Sequence[str] = CONTROLS) -> dict[str, dict[str, Effect]]:
+    """Set → control → PKD minus it, mean of the trained exits where the two are not one and the same training: the
+    letters in brackets are the networks that remain."""
+    found = {name: {} for name in taught}
+    for other in controls:
+        where = differing("pkd", other)
+        letters = "" if len(where) == len(ORDER) else f" ({', '.join(m[0].upper() for m in where)})"
+        for name, scores in taught.items():
+            if other in scores.predicted:
+                found[name][f"− {TITLES[other]}{letters}"] = exit_effect(scores, "pkd", other, places(where))
+    return found
+
+
+def choices(taught: Mapping[str, Scores]) -> pd.DataFrame:
+    """What each of :data:`CHOICES` changes on each set, mean of nine exits in points; empty where nobody trained it."""
+    rows = [(what, *(str(exit_effect(scores, *pair)) if set(pair) <= scores.predicted.keys() else ""
+                     for scores in taught.values())) for what, pair in CHOICES.items()]
+    return pd.DataFrame(rows, columns=["mean of nine exits, points (95 %)", *(NAMES[name] for name in taught)])
+
+
+def units(taught: Mapping[str, Scores]) -> str:
+    """How many seeds and test units each set has, in a line."""
+    return "; ".join(f"{NAMES[name]}: {len(scores.seeds)} seeds, {len(np.unique(scores.units))} "
+                     f"{'people' if name == 'weizmann' else 'clips'}" for name, scores in taught.items())
+
+
+def beside(found: Mapping[str, Scores], rows: pd.DataFrame) -> pd.DataFrame:
+    """Each claim's effect on each committed set, and beside it the entropy in nats of what taught either side: of the
+    sets of the study, of unread clips, and of exits on networks of the other half of the scenes. NaN where the study
+    did not measure it."""
+    tables = []
+    for name in (*SETS, PLAN.data, CROSSED.data):
+        if name in found:
+            at = name if name == CROSSED.data else name.removesuffix("_fresh")
+            table = beside_effects(CLAIMS, found[name], rows, at).assign(on=NAMES.get(name, name))
+            if target_entropies(rows, at).empty:  # nobody looked; a label's 0 would say that somebody had
+                table[["nats", "nats of the other"]] = np.nan
+            tables.append(table)
+    every = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_BESIDE)
+    return every[_BESIDE].replace({"condition": TITLES, "minus": TITLES})
+
+
+def saved_at(curves: Mapping[str, np.ndarray], theta: float, method: str = "pkd") -> dict[str, float]:
+    """What stopping at the threshold ``theta`` (of ``budgets.THETAS``) costs in percent of all exits, in ``macs``,
+    ``seconds`` and ``seconds_decoded``, and by how many ``points`` accuracy changes; ``curves`` are
+    ``wise_study.load_curves``'s. Raises ``ValueError`` for a threshold that was not swept."""
+    if theta not in THETAS:
+        raise ValueError(f"theta={theta:g} was not swept: give one of {', '.join(f'{t:g}' for t in THETAS)}")
+    place, last = list(THETAS).index(theta), list(THETAS).index(1)
+    stops, right = curves[f"stops/{method}"][:, place], curves[f"right/{method}"]
+    found = {kind: float(100 * curves[f"cost/{kind}"][stops].mean() / curves[f"cost/{kind}"][-1])
+             for kind in ("macs", "seconds", "seconds_decoded")}
+    return found | {"points": float(100 * (right[:, place].mean() - right[:, last].mean()))}

@@ -1,0 +1,399 @@
+"""The scoreboard: every claim of kdlab's on every set on which it was read, coloured by its verdict.
+
+A cell says the verdict, the effect, how many seeds, and the gap: by how much the teacher beats the start of those whom
+it teaches, without which there is little to gain. All is computed from the committed evidence, over sets that are named
+here. In HTML a cell leads to its evidence (:func:`evidence`), in a notebook a widget goes from claim to claim.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from textwrap import fill, shorten
+
+import matplotlib.pyplot as plt
+from IPython.display import HTML, Markdown
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from kdlab import paths, studies
+from kdlab.measure.paired import ENOUGH_SEEDS
+from kdlab.notebooks.parameters import all_notebooks, number_of
+from kdlab.papers.progressive.nets import FINALS, TRAINED
+from kdlab.papers.progressive.wise_study import committed as committed_wise
+from kdlab.show.claims import Told, sentence, told
+from kdlab.show.plots import PAGE, forest
+from kdlab.show.widgets import explore
+from kdlab.study import Claim, Scores, Study
+from kdlab.study.register import load
+
+#: Where claims are read: on the data that confirm them, on those read before; and, of each study named, on a set more.
+CONFIRMED, BEFORE = "registered:\nnew seeds, new clips", "read before\nit was registered"
+AGAIN: Mapping[str, Mapping[str, str]] = {
+    "another `night`": {"dual_light_controls": "night_demo", "progressive": "night_bright", "wise": "night_bright",
+                        "flatness": "night_bright"},
+    "real motion,\nnine people": {"dual_light_weizmann": "weizmann_dark", "generative": "weizmann",
+                                  "progressive": "weizmann", "wise": "weizmann"},
+    "real dark clips,\nzero-shot": {"dual_light_arid6": "arid6"},
+    "real dark clips,\nfine-tuned": {"dual_light_arid6": "arid6_finetuned"},
+    "bright network,\nfew dark labels": {"regimes": "bn_few"},
+    "bright network,\nmany dark labels": {"regimes": "bn_many"},
+}
+PAPERS = {"D": "DL-KDD", "G": "generative distillation", "P": "PKD and WISE"}
+OTHERS = "across the papers"
+#: Claims → the chapter in which they are read; the first that fits.
+CHAPTERS = (("D", "03"), ("G4", "05"), ("G", "04"), ("P[12]", "08"), ("P", "07"), ("", "10"))
+#: Kind of verdict → how a verdict of that kind begins, the words in a cell, and its colour.
+KINDS = {
+    "withheld": ("withheld", "withheld", "#ffffff"),
+    "explained": (r"supported.* explained by", "explained", "#8fcaf0"),
+    "supported": ("supported", "supported", "#5fc3a2"),
+    "contradicted": ("contradicted", "contradicted", "#e8935a"),
+    "small": ("no effect", "no effect > 2", "#c4c9ce"),
+    "not supported": ("not supported", "not supported", "#e3c5a3"),
+    "not testable": ("not testable", "not testable", "#f4e79a"),
+    "underpowered": ("underpowered", "underpowered", "#f4e79a"),
+}
+#: The same in sentences.
+SUMMARY = {
+    "supported": "Supported", "explained": "Supported, but a control does the same",
+    "small": "No effect larger than two points", "contradicted": "Contradicted",
+    "not supported": "Not supported, since not all that the claim needs is shown",
+    "underpowered": "Underpowered: these data cannot tell",
+    "not testable": "Not testable: on these test clips no number of seeds could tell",
+    "withheld": "Withheld: something speaks against a verdict", "": "Not read yet",
+}
+#: Claims that are read once, of all sets together.
+ONCE = {"P2"}
+#: Claims → who knows more, and whom it may lift: teacher and raw start.
+GAPS = {
+    **dict.fromkeys(("D1", "D2", "D3"), ("ce_enhanced", "ce_raw")), "D1r": ("enhanced", "as_is"),
+    **dict.fromkeys(("D2r", "D3r", "D5r"), ("enhanced_re", "as_is")),
+    **dict.fromkeys(("G1", "G2", "G3"), ("teacher_fr", "student_ce")), "G4": ("det_teacher", "det_student"),
+}
+#: The same of bright networks that are tuned on dark labels.
+TUNED = ("dlkdd:teacher", "as_is")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one set says of a claim, and the ``gap`` there in points, None where it is not known or means nothing."""
+
+    said: Told
+    gap: float | None = None
+
+    @property
+    def kind(self) -> str:
+        """Of its verdict, one of :data:`KINDS`; empty where nothing is read yet."""
+        return next((kind for kind, (begins, _, _) in KINDS.items() if re.match(begins, self.said.verdict)), "")
+
+    @property
+    def provisional(self) -> bool:
+        """Whether it is from fewer seeds than a verdict needs."""
+        reading, plan = self.said.reading, self.said.claim.plan
+        return reading is not None and reading.seeds < min(ENOUGH_SEEDS, plan.seeds if plan else ENOUGH_SEEDS)
+
+    @property
+    def colour(self) -> str:
+        """Of its kind; paler where it is provisional."""
+        colour = KINDS[self.kind][2] if self.kind else "#ffffff"
+        return _paler(colour) if self.provisional else colour
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands in it: the word, the effect with half of its interval, and seeds with the gap."""
+        reading, plan = self.said.reading, self.said.claim.plan
+        if not self.kind:
+            state = self.said.standing.state
+            return [state if state.startswith("not") else "not there yet", *([f"n = {plan.seeds}"] if plan else [])]
+        each = list(reading.effects.values())
+        effect = str(each[0]) if len(each) == 1 else \
+            f"{min(e.mean for e in each):+.1f} to {max(e.mean for e in each):+.1f}" if each else ""
+        gap = f", gap {self.gap:+.1f}" if self.gap is not None else ""
+        found = [line.replace("-", "−") for line in (effect, f"n = {reading.seeds}{gap}") if line]
+        return [KINDS[self.kind][1], *found]
+
+
+@dataclass(frozen=True)
+class Board:
+    """The ``claims`` in order, the ``columns`` on which any of them is read, and a cell for each that is."""
+
+    claims: list[Claim]
+    columns: list[str]
+    cells: dict[tuple[str, str], Cell]
+
+    def of(self, claim: str) -> dict[str, Cell]:
+        """Column → cell of one claim, those with a reading first told."""
+        return {column: self.cells[claim, column] for column in self.columns if (claim, column) in self.cells}
+
+    def best(self, claim: str) -> Told:
+        """The reading that counts most: the confirming one, or the one before it."""
+        cells = self.of(claim)
+        confirmed = cells[CONFIRMED].said
+        return confirmed if confirmed.reading or BEFORE not in cells else cells[BEFORE].said
+
+    def count(self) -> dict[str, int]:
+        """Kind of verdict → how many claims have it in the reading that counts most."""
+        kinds = [Cell(self.best(claim.claim)).kind or "not read yet" for claim in self.claims]
+        return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+
+
+def board(names: Iterable[str] = ()) -> Board:
+    """The scoreboard of the claims ``names`` (none named: all of kdlab's own), from the committed evidence; all take
+    about twenty seconds. Raises ``ValueError`` for a name that no claim has."""
+    known, cells = studies.every(), {}
+    best = sorted(told(names), key=lambda said: _order(said.claim.claim))
+    for said in best:
+        name, plan = said.claim.claim, said.claim.plan
+        if said.registered:
+            cells[name, CONFIRMED] = _cell(said)
+            before = _again(said, said.study, said.claim, plan.earlier)
+        else:
+            cells[name, CONFIRMED] = Cell(replace(said, data=plan.data if plan else "", reading=None))
+            before = said if said.reading else None
+        if before:
+            cells[name, BEFORE] = _cell(before)
+        for column, sets in AGAIN.items():
+            for study, data in sets.items():
+                claim = next((its for its in known[study].claims if its.claim == name), None)
+                if claim and name not in ONCE and (more := _again(said, known[study], claim, data)):
+                    cells[name, column] = _cell(more)
+    columns = [column for column in (CONFIRMED, BEFORE, *AGAIN) if any(its == column for _, its in cells)]
+    return Board([said.claim for said in best], columns, cells)
+
+
+def _order(name: str) -> tuple:
+    """Paper by paper, DL-KDD's claims about bright networks after its others; last what is no paper's."""
+    return name[0] not in PAPERS, name[0], name.endswith("r"), name
+
+
+def _again(said: Told, study: Study, claim: Claim, data: str) -> Told | None:
+    """A second reading of what was ``said``, on ``data`` of ``study``; None where that knows too little of it."""
+    evidence = _evidence(study, claim, data)
+    if evidence is None:
+        return None
+    titled = replace(study, titles=study.titles or said.study.titles)
+    return Told(titled, claim, data, claim.read(evidence), replace(said.standing, reading=None))
+
+
+def _evidence(study: Study, claim: Claim, data: str):
+    """What is committed; of WISE on sets with folds what its study keeps of all folds together."""
+    evidence = load(study, claim, data, False)
+    if evidence is None and study.name == "wise":
+        try:
+            return committed_wise(data)[0]
+        except FileNotFoundError:
+            return None
+    return evidence
+
+
+def _cell(said: Told) -> Cell:
+    claim, gap = said.claim, None
+    if claim.claim in GAPS or re.match("P[34]", claim.claim):
+        gap = _gap(claim, _evidence(said.study, claim, said.data))
+    return Cell(said, gap)
+
+
+def _gap(claim: Claim, scores: Scores) -> float | None:
+    """By how much the teacher beats the raw start, in points; of exits: their networks' last layers, the nine before
+    them when labels teach those."""
+    if claim.claim[0] == "P":
+        right = scores.correct("ce_ic_unseen" if claim.condition.endswith("_unseen") else "ce_ic")
+        return float(100 * (right[:, :, FINALS].mean() - right[:, :, TRAINED].mean()))
+    known = set(scores.recipes)
+    pair = next((pair for pair in (TUNED, GAPS[claim.claim]) if {*pair} <= known), None)
+    return float(claim.effect(scores, *pair).mean) if pair else None
+
+
+# --- what is seen of it ----------------------------------------------------------------------------------------
+
+
+def table(found: Board) -> HTML:
+    """The scoreboard as a table whose cells lead to their claim in :func:`evidence`, on the same page."""
+    head = "".join(f'<th style="{_CELL}">{html.escape(_flat(column))}</th>' for column in found.columns)
+    rows, paper = [], ""
+    for claim in found.claims:
+        if (its := PAPERS.get(claim.claim[0], OTHERS)) != paper:
+            paper = its
+            rows.append(f'<tr><th colspan="{len(found.columns) + 1}" style="{_CELL}">{html.escape(paper)}</th></tr>')
+        cells, row = found.of(claim.claim), [f'<td style="{_CELL}"><b>{claim.claim}</b> {html.escape(claim.says)}</td>']
+        for column in found.columns:
+            row.append(_td(claim, cells[column]) if column in cells else f'<td style="{_CELL}"></td>')
+        rows.append(f"<tr>{''.join(row)}</tr>")
+    caption = f"{html.escape(_counts(found))} {_LEGEND} A cell leads to its evidence."
+    return HTML('<table class="scoreboard" style="font-size:.85em">'
+                f'<caption style="text-align:left">{caption}</caption>'
+                f'<thead><tr><th style="{_CELL}">claim</th>{head}</tr></thead>'
+                f"<tbody>{''.join(rows)}</tbody></table>")
+
+
+def _td(claim: Claim, cell: Cell) -> str:
+    words = "<br>".join(map(html.escape, cell.lines))
+    why = html.escape(cell.said.verdict or cell.said.standing.withheld, quote=True)
+    return f'<td style="{_CELL};background:{cell.colour}"><a href="#{_anchor(claim)}" title="{why}" ' \
+           f'style="color:{_INK};text-decoration:none">{words}</a></td>'
+
+
+def _counts(found: Board) -> str:
+    words = [f"{number} {KINDS[kind][1] if kind in KINDS else kind}" for kind, number in found.count().items()]
+    return f"{len(found.claims)} claims, by the reading that counts most: {', '.join(words)}."
+
+
+def summary(found: Board) -> Markdown:
+    """How many claims are confirmed by registered runs, and, verdict by verdict, which they are."""
+    kinds: dict[str, list[str]] = {}
+    for claim in found.claims:
+        kinds.setdefault(Cell(found.best(claim.claim)).kind, []).append(claim.claim)
+    done = sum(found.best(claim.claim).registered for claim in found.claims)
+    few = sum(Cell(found.best(claim.claim)).provisional for claim in found.claims)
+    lines = [f"Of {len(found.claims)} claims {done} are read on their registered runs; of the others the best reading "
+             f"is one from before, or there is none. {few} verdicts are provisional."]
+    lines += [f"{words}: **{', '.join(kinds[kind])}**." for kind, words in SUMMARY.items() if kind in kinds]
+    return Markdown("\n".join(f"- {line}" for line in lines))
+
+
+def evidence(found: Board) -> HTML:
+    """Below each other all claims: the sentence of each, what every set says of it, the files, and its chapter."""
+    parts = []
+    for claim in found.claims:
+        rows = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in _row(column, cell.said))}</tr>"
+                       for column, cell in found.of(claim.claim).items() if cell.said.reading)
+        read = f"<table><tr>{''.join(f'<th>{word}</th>' for word in _HEAD)}</tr>{rows}</table>" if rows else ""
+        places = [f'<a href="../figures/{name}">figures/{name}</a>' for name in _files(found, claim.claim)]
+        if chapter := _chapter(claim.claim):
+            places.append(f'<a href="{chapter}">notebook {chapter[:2]}</a>')
+        parts.append(f'<div id="{_anchor(claim)}"><p>{_marked(sentence(found.best(claim.claim)))}</p>{read}'
+                     f"<p>Evidence: {', '.join(places)}</p></div>")
+    return HTML("\n".join(parts))
+
+
+_HEAD = "where", "data", "found", "from", "verdict"
+
+
+def _row(column: str, said: Told) -> tuple[str, ...]:
+    return _flat(column), said.data, said.effect, said.counted, said.verdict
+
+
+def _files(found: Board, claim: str) -> list[str]:
+    """The committed files behind the cells of a claim, as they lie in ``figures/``."""
+    said = [cell.said for cell in found.of(claim).values() if cell.said.reading]
+    files = dict.fromkeys(file for its in said for file in its.study.files(its.data) if file.is_file())
+    return [file.relative_to(paths.figures_dir()).as_posix() for file in files]
+
+
+def _chapter(claim: str) -> str:
+    """The file of the chapter in which the claim is read; empty where there is none."""
+    number = next(number for begins, number in CHAPTERS if re.match(begins, claim))
+    return next((path.name for path in all_notebooks() if number_of(path) == number), "")
+
+
+def picture(found: Board, title: str = "") -> Figure:
+    """The scoreboard as a figure, as wide as a notebook's page."""
+    first, line, between = 2.05, 0.155, 0.14
+    wide = (PAGE - first) / len(found.columns)
+    letters = int(wide / 0.069)  # that fit beside each other
+    cells = {claim.claim: {column: _broken(cell, letters) for column, cell in found.of(claim.claim).items()}
+             for claim in found.claims}
+    says = [fill(f"{claim.claim}  {claim.says}", 31) for claim in found.claims]
+    heights = [0.12 + line * max(1 + text.count("\n"), *(1 + its.count("\n") for its in cells[claim.claim].values()))
+               for claim, text in zip(found.claims, says, strict=True)]
+    papers = [claim.claim[0] for claim in found.claims]
+    above = [between * (k > 0 and paper != papers[k - 1]) for k, paper in enumerate(papers)]
+    heads = [fill(_flat(column), letters) for column in found.columns]
+    head, foot = 0.3 + line * max(text.count("\n") + 1 for text in heads), 0.5
+    height = head + sum(heights) + sum(above) + foot
+    fig = plt.figure(figsize=(PAGE, height), layout="none", label=f"{title}: {_counts(found)}")
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    ax.set(xlim=(0, PAGE), ylim=(height, 0))
+    ax.text(0.05, head / 2, title, va="center", fontsize="large", fontweight="bold")
+    ax.text(0.05, height - foot / 2, fill(f"{_LEGEND} Empty: not asked there.", 125), va="center", fontsize="small")
+    for k, text in enumerate(heads):
+        how = dict(ha="center", va="center", fontsize="small", fontweight="bold")
+        ax.text(first + wide * (k + 0.5), head / 2, text, **how)
+    top = head
+    for claim, text, high, more in zip(found.claims, says, heights, above, strict=True):
+        top += more
+        ax.text(0.05, top + high / 2, text, va="center", fontsize="small", linespacing=1.1)
+        for column, words in cells[claim.claim].items():
+            left = first + wide * found.columns.index(column)
+            _draw(ax, found.cells[claim.claim, column], words, (left, top, wide, high))
+        top += high
+    return fig
+
+
+def _broken(cell: Cell, letters: int) -> str:
+    return "\n".join(fill(line, letters) for line in cell.lines)
+
+
+def _draw(ax: plt.Axes, cell: Cell, words: str, place: tuple[float, float, float, float]) -> None:
+    """``cell`` and its ``words`` at ``place``: left, top, width, height."""
+    left, top, wide, high = place
+    edge = dict(edgecolor="#9aa5b1", linewidth=0.6, linestyle="-" if cell.kind else "--")
+    ax.add_patch(Rectangle((left + 0.03, top + 0.03), wide - 0.06, high - 0.06, facecolor=cell.colour, **edge))
+    how = dict(ha="center", va="center", fontsize="small", linespacing=1.1)
+    ax.text(left + wide / 2, top + high / 2, words, color=_INK if cell.kind else "#52606d", **how)
+
+
+def evidence_picture(found: Board, claim: str) -> Figure:
+    """What each set says of one claim: effects with intervals, and in the reading that counts most the controls; words
+    where a claim compares no scores. Raises ``ValueError`` for a claim that is not on the board."""
+    if claim not in {its.claim for its in found.claims}:
+        raise ValueError(f"the scoreboard has no claim {claim!r}; it has {', '.join(c.claim for c in found.claims)}")
+    best, rows = found.best(claim), {}
+    for column, cell in found.of(claim).items():
+        said = cell.said
+        for name, effect in said.reading.effects.items() if said.reading else ():
+            against = f", − {said.title(name)}" if len(said.reading.effects) > 1 else ""
+            rows[f"{_flat(column)}{against}"] = effect
+    for name, effect in best.reading.controls.items() if best.reading else ():
+        rows[f"control, − {best.title(name)}"] = effect
+    fig, ax = plt.subplots(figsize=(PAGE, 0.34 * max(3, len(rows)) + 1.6))
+    if rows:
+        forest(ax, rows, xlabel=f"{best.claim.metric}: points; thick 95 %, thin the ledger's level, grey within ± 2")
+    else:
+        ax.set_axis_off()
+        lines = [fill(f"{_flat(column)}: {cell.said.effect}", 105) for column, cell in found.of(claim).items()
+                 if cell.said.reading]
+        ax.text(0, 0.5, "\n\n".join(lines) or "Nothing was read of it yet.", va="center")
+    word = shorten(best.verdict or best.standing.withheld, 200, placeholder=" …")
+    fig.suptitle(f"{claim}: {best.claim.says}\n{fill(word, 95)}", x=0.01, ha="left")
+    return fig
+
+
+def evidence_widget(found: Board):
+    """Go from claim to claim over :func:`evidence_picture` (arrow keys do, too); ``None``, with a line that says so,
+    when headless."""
+    from ipywidgets import Select
+
+    names = {f"{claim.claim}  {claim.says}": claim.claim for claim in found.claims}
+    chosen = Select(options=names, rows=8, description="claim", layout={"width": "44em"})
+    return explore(lambda claim: evidence_picture(found, claim), claim=chosen)
+
+
+# --- small parts -----------------------------------------------------------------------------------------------
+
+_INK = "#1f2933"
+_LEGEND = f"n: seeds; pale: fewer than {ENOUGH_SEEDS}. Gap: teacher − raw start, in points. Explained: supported, " \
+          "but a control does the same."
+_CELL = "border:1px solid #d8dee4;padding:.3em .5em;text-align:left;vertical-align:top"
+
+
+def _anchor(claim: Claim) -> str:
+    return f"evidence-{claim.claim.lower()}"
+
+
+def _flat(column: str) -> str:
+    return column.replace("\n", " ").replace("`", "")
+
+
+def _marked(markdown: str) -> str:
+    """The Markdown of a sentence as HTML: bold and code."""
+    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(markdown))
+    return re.sub(r"`(.+?)`", r"<code>\1</code>", text)
+
+
+def _paler(colour: str) -> str:
+    """Half way to white."""
+    parts = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
+    return "#" + "".join(f"{(part + 255) // 2:02x}" for part in parts)

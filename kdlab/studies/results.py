@@ -1,0 +1,206 @@
+"""``docs/results.md``, written from the committed evidence: what was found, claim by claim and table by table.
+
+Nothing in it is typed: sentences of claims are those of notebooks (:mod:`kdlab.show.claims`), tables are read from the
+predictions. After a study was run, ``kdlab results`` writes it anew.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kdlab import paths
+from kdlab.measure.paired import Effect
+from kdlab.papers.dual_light import controls
+from kdlab.papers.dual_light import study as dual_light
+from kdlab.papers.generative import detection_recipes, detection_study
+from kdlab.papers.generative import study as generative
+from kdlab.papers.progressive import study as progressive
+from kdlab.papers.progressive import wise_study as wise
+from kdlab.show.claims import sentence, told
+from kdlab.studies import attention, gallery, transfer
+from kdlab.study import Scores, load_rows
+from kdlab.system.files import write_atomically
+from kdlab.system.ours import begins_with, may_write
+
+#: By this kdlab knows the page.
+MARK = "<!-- written by `kdlab results` from figures/: change the evidence, not this page -->"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: its ``title``, the ``chapter`` that has more, its ``claims``, functions that give its
+    ``tables``, and its ``pictures`` of the gallery."""
+
+    title: str
+    chapter: str
+    claims: Sequence[str] = ()
+    tables: Sequence[Callable[[], str]] = field(default=())
+    pictures: Sequence[str] = ()
+
+
+# --- tables ----------------------------------------------------------------------------------------------------
+
+
+def dual_light_table() -> str:
+    """Accuracy of every condition on ``night``, and DL-KDD minus it."""
+    return _conditions(_of(dual_light, "night"), dual_light.TITLES, "dlkdd", "DL-KDD")
+
+
+def controls_table() -> str:
+    """What else could it be: each control's paired difference."""
+    scores = _of(controls, "night")
+    rows = [(question, what, _signed(effect)) for question, asked in controls.effects(scores).items()
+            for what, effect in asked.items()]
+    return _table(f"Controls on `night`, {_from(scores)}.", ("question", "what is compared", "points"), rows)
+
+
+def generative_table() -> str:
+    """Accuracy of every condition on ``night_bright``, and GenKD minus it."""
+    return _conditions(_of(generative, "night_bright"), generative.study.titles, "genkd", "GenKD")
+
+
+def detection_table() -> str:
+    """Mean average precision on untrimmed sequences."""
+    found = _of(detection_study, "night_untrimmed")
+    levels = [(title, f"{found.mean_ap(c, detection_study.HEADLINE).mean():.1f}")
+              for c, title in detection_recipes.TITLES.items() if c in found.found]
+    compared = [(what, _signed(effect)) for what, effect in detection_study.effects(found).items()]
+    first = _table(f"Mean mAP at tIoU {detection_study.HEADLINE} on `night_untrimmed`, {_from(found, 'videos')}.",
+                   ("condition", "mAP, %"), levels)
+    return f"{first}\n\n" + _table("The same, compared.", ("comparison", "points"), compared)
+
+
+def exits_table() -> str:
+    """PKD and WISE beside what they are compared with, on each set."""
+    cells: dict[str, dict[str, str]] = {}
+    for data in progressive.SETS:
+        exits, fused = _of(progressive, data), wise.committed(data)
+        pairs = {"PKD − CE, mean of nine exits": "ce_ic", "PKD − own final throughout": "own_final",
+                 "PKD − CE with half the epochs": "ce_half"}
+        found = {what: progressive.exit_effect(exits, "pkd", other) for what, other in pairs.items()
+                 if other in exits.predicted}
+        ways = wise.effects(fused[0], "pkd")
+        found |= {f"WISE − {other}": ways[other] for other in ("best single exit", "late fusion of the finals")}
+        found["PKD + WISE − fewer segments, area over CPU time"] = wise.area_effects(*fused)["PKD + WISE − segments"]
+        for what, effect in found.items():
+            cells.setdefault(what, {})[data] = _signed(effect)
+    sets = [f"`{data}`, {_from(_of(progressive, data), 'units')}" for data in progressive.SETS]
+    rows = [(what, *(found.get(data, "–") for data in progressive.SETS)) for what, found in cells.items()]
+    return _table("Points.", ("", *sets), rows)
+
+
+def attention_table() -> str:
+    """Grad-CAM's energy on the actor, and the best map that knows nothing."""
+    looks = attention.load_looks("night")
+    found = attention.gains(looks, dual_light.HEADLINE, ["energy_inside"])
+    rows = [(attention.TITLES[row["network"]], f"{row['score']:.1f}", f"{row['best baseline']}, {row['its score']:.1f}",
+             _signed(row["gain"]), row["reading"]) for row in found.to_dict("records")]
+    head = "network", "energy on the actor, %", "best map that knows nothing", "gain", "reading"
+    return _table(f"Grad-CAM on `night`, {found.seeds.iloc[0]} seeds.", head, rows)
+
+
+def transfer_table() -> str:
+    """Mean recall on real dark clips, by networks of ``night`` and others."""
+    rows = load_rows("transfer").query("metric.str.startswith('mean_recall')", engine="python")
+    ways = {"zero_shot": "trained on `night` alone", "finetuned": "then fine-tuned on the other fold",
+            "finetuned_kept": "the same, with its own soft targets from before",
+            "from_nothing": "trained on the other fold alone"}
+    values = {(r.condition, r.fold, r.metric): float(r.value) for r in rows.itertuples() if r.value != ""}
+
+    def cell(way: str, fold: str) -> str:
+        mean, low, high = (values[way, fold, f"mean_recall{end}"] for end in ("", "_low", "_high"))
+        return f"{mean:.1f} ({low:.0f} to {high:.0f})"
+
+    clips = transfer.study.scores(["arid6"])["arid6"]
+    said = f"Mean recall in percent on {len(clips.labels)} real dark clips of {len(clips.classes)} classes, in two " \
+           f"folds without a common scene; chance is {100 / len(clips.classes):.1f}. Intervals are over clips and " \
+           "seeds, not over places."
+    lines = [(title, *(cell(way, fold) for fold in transfer.FOLDS)) for way, title in ways.items()]
+    return _table(said, ("", *(f"fold {fold}" for fold in transfer.FOLDS)), lines)
+
+
+def _conditions(scores: Scores, titles: Mapping[str, str], method: str, name: str) -> str:
+    """Mean and deviation of each condition, and ``method`` minus it."""
+    rows = []
+    for condition, title in titles.items():
+        if condition in scores.predicted:
+            levels = scores.accuracy(condition)
+            against = "" if condition == method else _signed(scores.effect(method, condition))
+            rows.append((title, f"{levels.mean():.1f} ± {levels.std(ddof=1):.1f}", against))
+    return _table(f"{_from(scores)[:1].upper()}{_from(scores)[1:]}; chance is {100 / len(scores.classes):.1f} %.",
+                  ("condition", "test accuracy, %: mean ± sd over seeds", f"{name} minus it, 95 %"), rows)
+
+
+def _of(module, data: str):
+    """What the committed runs of a study's ``module`` say on ``data``."""
+    return module.study.scores([data])[data]
+
+
+def _from(scores: Scores, what: str = "clips") -> str:
+    return f"{len(scores.seeds)} seeds, {len(set(scores.units.tolist())):,} test {what}"
+
+
+def _signed(effect: Effect) -> str:
+    """``+1.8 ± 1.0``, bold where the 95 % interval excludes zero."""
+    text = str(effect).replace("-", "−")
+    return f"**{text}**" if effect.low > 0 or effect.high < 0 else text
+
+
+def _table(said: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [" | ".join(row) for row in (head, ["---"] * len(head), *rows)]
+    return f"{said}\n\n" + "\n".join(f"| {line} |" for line in lines)
+
+
+# --- the page --------------------------------------------------------------------------------------------------
+
+SECTIONS = (
+    Section("DL-KDD on dark clips", "03_dual_light_distillation", ("D1", "D2", "D3", "D4"),
+            (dual_light_table, controls_table),
+            ("dual_light_accuracy", "dual_light_effects", "dual_light_controls", "dual_light_sweep")),
+    Section("A bright network in the dark", "03_dual_light_distillation", ("D1r", "D2r", "D3r", "D5r")),
+    Section("From night to real dark clips", "01b_is_the_data_fair", (), (transfer_table,)),
+    Section("Generative distillation", "04_generative_distillation", ("G1", "G2", "G3"), (generative_table,),
+            ("generative_effects",)),
+    Section("Temporal detection", "05_temporal_detection", ("G4",), (detection_table,), ("detection_map",)),
+    Section("PKD and WISE on codec data", "07_progressive_distillation_and_wise",
+            ("P3", "P3a", "P3u", "P3w", "P4", "P4u", "P5", "P6", "P7"), (exits_table,),
+            ("progressive_exits", "wise_costs")),
+    Section("Flatness", "08_flatness_and_sharpness", ("P1", "P2"), (), ("flatness_orders",)),
+    Section("Where networks look", "09_gradcam_attention", (), (attention_table,), ("attention_gains",)),
+)
+_INTRODUCTION = f"""# Results
+
+{MARK}
+
+What kdlab's studies have found, as the committed evidence says it today. A claim is written down before the runs that
+are to confirm it ([ledger.md](ledger.md)); what was read earlier is a *second reading* and decides nothing. ± is half
+of a 95 % interval over seeds and test units (of a condition's own accuracy the deviation between seeds), and **bold**
+marks an interval without zero. `night` is synthetic ([night.md](night.md)), and the networks are tiny: an effect seen
+or not seen here is no statement about full size.
+
+![Scoreboard](../figures/scoreboard.png)
+
+In [notebook 10](../notebooks/10_scoreboard.ipynb) each cell of this picture leads to its evidence."""
+
+
+def page() -> str:
+    """The whole page; half a minute."""
+    parts = [_INTRODUCTION]
+    for section in SECTIONS:
+        link = f"[notebook {section.chapter.partition('_')[0]}](../notebooks/{section.chapter}.ipynb)"
+        parts.append(f"## {section.title}\n\nMore in {link}.")
+        if section.claims:
+            parts.append("\n".join(f"- {sentence(said)}" for said in told(section.claims)))
+        parts += [table() for table in section.tables]
+        parts += [f"![{gallery.shows(name)}](../figures/{name}.png)" for name in section.pictures]
+    return "\n\n".join(parts) + "\n"
+
+
+def write() -> Path:
+    """Write the page to ``docs/results.md``; where it is. Raises :class:`kdlab.system.ours.NotOurs` where that is
+    somebody's own."""
+    file = paths.project_root() / "docs" / "results.md"
+    may_write(file, lambda its: begins_with(its, MARK), "page of results")
+    text = page()
+    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
+    return file

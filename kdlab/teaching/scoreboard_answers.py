@@ -1,0 +1,70 @@
+"""What is right in the exercises of notebooks 10 and 11; see :mod:`kdlab.teaching.answers`."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from kdlab import paths
+
+
+def share_of_dual_light_supported() -> float:
+    """Percent of DL-KDD's claims: those that are called supported, explained ones among them."""
+    from kdlab.show.claims import told
+
+    return 25 * sum(said.verdict.startswith("supported") for said in told(["D1", "D2", "D3", "D4"]))
+
+
+def half_width_of_three_seeds() -> float:
+    """Points: half of the 95 % interval of DL-KDD − CE raw, of the first three seeds."""
+    from kdlab.study import Scores
+
+    study = Scores.load(paths.figures_dir() / "predictions" / "dual_light-night.npz")
+    few = replace(study, seeds=study.seeds[:3], predicted={c: p[:3] for c, p in study.predicted.items()})
+    return few.effect("dlkdd", "ce_raw").half_width
+
+
+def at_least_one_of_fifteen() -> float:
+    """Percent."""
+    return 100 * (1 - 0.95**15)
+
+
+def parameters_of_width_sixteen(width: int = 16, classes: int = 3) -> float:
+    """Of notebook 11's ``TimeFirst``: convolutions without bias, two numbers a normed channel, the last layer."""
+    time, space = 3 * width * 8 + 2 * width, 9 * width * width + 2 * width + 9 * width * 2 * width + 4 * width
+    return time + space + classes * (2 * width + 1)
+
+
+def loss_of_a_silent_critic() -> float:
+    """Nats."""
+    return 2 * math.log(2)
+
+
+NUMBERS: dict[str, Callable[[], float]] = {function.__name__: function for function in (
+    share_of_dual_light_supported, half_width_of_three_seeds, at_least_one_of_fifteen, parameters_of_width_sixteen,
+    loss_of_a_silent_critic)}
+
+
+def ledger_rule() -> tuple[Callable, Sequence[tuple]]:
+    """The ledger's word for an interval and its strict one, as a number."""
+    from kdlab.measure.paired import Effect, verdict
+
+    def reference(low, high, strict_low, strict_high):
+        word = verdict(Effect((low + high) / 2, low, high, strict_low, strict_high, 10, 100, math.inf, math.inf))
+        kinds = {"supported": 1, "contradicted": -1, "no effect": 0}
+        return next((number for begins, number in kinds.items() if word.startswith(begins)), 9)
+
+    return reference, [(3.5, 6.5, 2.5, 7.5), (0.4, 1.6, 0.1, 1.9), (-1.5, 1.5, -2.5, 2.5), (-1, 7, -3, 9),
+                       (-6, -2, -7, -1), (0.2, 1.8, -0.3, 2.3), (0.5, 4, -0.5, 5)]
+
+
+def what_changes() -> tuple[Callable, Sequence[tuple]]:
+    """Half of each frame's difference to the one before, about a grey of one half."""
+    rng = np.random.default_rng(0)
+    clips = [rng.random((2, 3, frames, 4, 5)) for frames in (1, 6)]
+    return lambda pixels: 0.5 + 0.5 * np.diff(pixels, axis=2, prepend=pixels[:, :, :1]), [(clip,) for clip in clips]
+
+
+CODE: dict[str, Callable[[], tuple[Callable, Sequence[tuple]]]] = {function.__name__: function for function in (
+    ledger_rule, what_changes)}

@@ -1,0 +1,145 @@
+"""Where each public name of kdlab's is used: an example for the reference that runs whenever notebooks and tests do.
+
+Read from the sources, without importing them: first notebooks, then tests, then kdlab itself; of several uses in the
+first of these the shortest.
+"""
+
+import ast
+import json
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import kdlab
+from kdlab import paths
+
+PACKAGE = Path(kdlab.__file__).parent
+#: Lines and letters of an example at most.
+LINES, LETTERS = 5, 480
+
+
+@dataclass(frozen=True)
+class Use:
+    """``code`` of a statement or a call, and the file in which it stands, from the project's root."""
+
+    code: str
+    place: str
+
+
+def uses() -> dict[str, Use]:
+    """Dotted name of a module's own function or class → where it is used; names without any use are left out."""
+    root = paths.project_root()
+    notebooks, tests = sorted((root / "notebooks").glob("*.ipynb")), sorted(root.glob("tests/**/*.py"))
+    return _package() | _shortest(tests, root) | _shortest(notebooks, root)
+
+
+@cache
+def _package() -> dict[str, Use]:
+    return _shortest(sorted(PACKAGE.rglob("*.py")), PACKAGE.parent)
+
+
+def _shortest(files: Iterable[Path], root: Path) -> dict[str, Use]:
+    """Of all uses of a name in ``files`` the shortest."""
+    found: dict[str, Use] = {}
+    for path in files:
+        place = path.relative_to(root)
+        module = ".".join(place.with_suffix("").parts) if path.is_relative_to(PACKAGE) else ""
+        for name, code in _used(_source(path), module, _homes()):
+            if name not in found or len(code) < len(found[name].code):
+                found[name] = Use(code, place.as_posix())
+    return found
+
+
+def _source(path: Path) -> str:
+    """A module's text, or all code of a notebook."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".py":
+        return text
+    return "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
+
+
+@cache
+def _homes() -> dict[str, str]:
+    """What a package's ``__init__`` gives on: ``kdlab.study.Claim`` → ``kdlab.study.claims.Claim``."""
+    found = {f"kdlab.{name}": f"kdlab.teaching.check.{name}" for name in ("check", "guess")}  # at a first use
+    for path in PACKAGE.rglob("__init__.py"):
+        package = ".".join(path.relative_to(PACKAGE.parent).parent.parts)
+        names = _imported(ast.parse(path.read_text("utf-8")), package)
+        found |= {f"{package}.{name}": target for name, target in names.items()}
+    return found
+
+
+def _imported(tree: ast.AST, package: str = "") -> dict[str, str]:
+    """Names that a module of ``package`` imports from kdlab → what they stand for."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            parts = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            origin = ".".join([*parts, *([node.module] if node.module else [])])
+            if origin.split(".")[0] == "kdlab":
+                found |= {alias.asname or alias.name: f"{origin}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.asname or "kdlab": alias.name if alias.asname else "kdlab" for alias in node.names
+                      if alias.name.split(".")[0] == "kdlab"}
+    return found
+
+
+def _used(source: str, module: str, homes: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """(Dotted name, code) of each use in a ``source``; a ``module`` of kdlab's uses its own names, too."""
+    tree = ast.parse(source)
+    known = _imported(tree, module.rpartition(".")[0])
+    own = {node.name: f"{module}.{node.name}" for node in tree.body
+           if isinstance(node, (ast.FunctionDef, ast.ClassDef))} if module else {}
+    lines = source.splitlines()
+    for statement in _statements(tree):
+        for node in ast.walk(statement):
+            if isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Load):
+                if (dotted := _dotted(node, own | known)) and (code := _code(statement, node, lines)):
+                    yield homes.get(dotted, dotted), code
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Simple statements, and what stands at the head of compound ones."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Expr, ast.Assign, ast.AnnAssign, ast.Return, ast.Assert, ast.AugAssign, ast.Raise)):
+            yield node
+        elif isinstance(node, (ast.For, ast.If, ast.With, ast.While)):
+            yield from [node.iter] if isinstance(node, ast.For) else [node.test] if hasattr(node, "test") else [
+                item.context_expr for item in node.items]
+        elif isinstance(node, ast.ClassDef):
+            yield from [*node.decorator_list, *node.bases]
+        elif isinstance(node, ast.FunctionDef):
+            yield from [*node.decorator_list, *([node.returns] if node.returns else [])]
+            arguments = (each for each in ast.walk(node.args) if isinstance(each, ast.arg))
+            yield from (each.annotation for each in arguments if each.annotation)
+
+
+def _dotted(node: ast.AST, known: dict[str, str]) -> str:
+    """What a name, or a chain of attributes, stands for; empty where that is nothing of kdlab's."""
+    rest = []
+    while isinstance(node, ast.Attribute):
+        rest.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name) or node.id not in known:
+        return ""
+    return ".".join([known[node.id], *reversed(rest)])
+
+
+def _code(statement: ast.AST, node: ast.AST, lines: list[str]) -> str:
+    """The whole statement where it is short, else the smallest call around the name that is."""
+    around = [each for each in ast.walk(statement) if isinstance(each, ast.Call)
+              and each.lineno <= node.lineno and each.end_lineno >= node.end_lineno and node in ast.walk(each)]
+    for each in (statement, *around):
+        code = _segment(each, lines)
+        if len(code) <= LETTERS and code.count("\n") < LINES:
+            return code
+    return ""
+
+
+def _segment(node: ast.AST, lines: list[str]) -> str:
+    part = [line.encode() for line in lines[node.lineno - 1 : node.end_lineno]]
+    part[-1] = part[-1][: node.end_col_offset]
+    part[0] = b" " * node.col_offset + part[0][node.col_offset :]
+    return textwrap.dedent("\n".join(line.decode() for line in part))

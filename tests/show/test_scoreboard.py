@@ -1,0 +1,141 @@
+"""The scoreboard says what the readings say, in words and colours, and each cell leads to its evidence."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from kdlab.measure.paired import Effect
+from kdlab.show import displayed, scoreboard
+from kdlab.show.claims import Told
+from kdlab.show.scoreboard import AGAIN, BEFORE, CONFIRMED, KINDS, Board, Cell
+from kdlab.study import Claim, Part, Plan, Reading, Study
+from kdlab.study.register import Standing
+from tests.figures import legible
+
+CLAIM = Claim("D9", "a teacher <helps>", "dlkdd", "ce_raw", ("ce_2x",), plan=Plan("new", "old", 2200))
+STUDY = Study("mine", lambda size, seeds: [Part("old", {})])
+WAITING = Standing("registered", "its confirming runs are not there yet")
+
+
+def cell(verdict: str, seeds: int = 12, means=(3.0,), standing=WAITING, gap=None) -> Cell:
+    effects = {f"other{k}": Effect(m, m - 1, m + 1, m - 2, m + 2, seeds, 1100, 3, 300) for k, m in enumerate(means)}
+    return Cell(Told(STUDY, CLAIM, "old", Reading("", verdict, seeds, 1100, effects), standing), gap)
+
+
+def made(before: str) -> Board:
+    """A claim that is not confirmed yet, and what was read before."""
+    waiting = Cell(Told(STUDY, CLAIM, "new", None, WAITING))
+    return Board([CLAIM], [CONFIRMED, BEFORE], {("D9", CONFIRMED): waiting, ("D9", BEFORE): cell(before, gap=1.25)})
+
+
+@pytest.mark.parametrize(("verdict", "kind"), [
+    ("supported", "supported"), ("supported, small", "supported"), ("contradicted (3 seeds)", "contradicted"),
+    ("supported, and explained by ce_2x", "explained"), ("supported, small, and explained by a and b", "explained"),
+    ("no effect larger than 2 points", "small"), ("not supported: underpowered: kd", "not supported"),
+    ("underpowered (± 1.0; more would decide)", "underpowered"), ("not testable on this set (± 3.0)", "not testable"),
+])
+def test_each_verdict_of_the_ledger_has_its_kind(verdict, kind):
+    assert cell(verdict).kind == kind and cell(verdict).lines[0] == KINDS[kind][1]
+
+
+def test_a_cell_has_the_word_the_effect_the_seeds_and_the_gap():
+    assert cell("supported", means=(-0.5,), gap=-1.25).lines == ["supported", "−0.5 ± 1.0", "n = 12, gap −1.2"]
+    assert cell("not supported: a", means=(1.0, -2.0)).lines[1:] == ["−2.0 to +1.0", "n = 12"]
+    assert Cell(Told(STUDY, CLAIM, "new", None, WAITING)).lines == ["not there yet", "n = 10"]
+    unknown = Told(STUDY, CLAIM, "new", None, Standing("not registered", "it is not registered"))
+    assert Cell(unknown).lines[0] == "not registered" and not Cell(unknown).kind
+
+
+def test_few_seeds_are_pale_and_kinds_differ_in_colour():
+    assert cell("supported").colour == KINDS["supported"][2] != cell("supported", seeds=9).colour
+    assert len({colour for kind, (_, _, colour) in KINDS.items() if kind != "not testable"}) == len(KINDS) - 1
+
+
+def test_a_withheld_verdict_is_not_shown_as_one():
+    reading = cell("supported").said.reading
+    standing = Standing("run with 12 seeds", "its gate fails, too short", reading=reading)
+    held = Cell(Told(STUDY, CLAIM, "new", reading, standing))
+    assert held.kind == "withheld" and "supported" not in " ".join(held.lines)
+
+
+def test_the_reading_that_counts_most_is_the_confirming_one():
+    board = made(before="supported")
+    assert board.best("D9").data == "old" and board.count() == {"supported": 1}
+    found = cell("contradicted").said
+    done = replace(found, data="new", standing=Standing("run with 12 seeds", reading=found.reading))
+    board.cells["D9", CONFIRMED] = Cell(done)
+    assert board.best("D9").data == "new" and board.count() == {"contradicted": 1}
+
+
+def test_the_summary_names_the_claims_of_each_verdict():
+    said = scoreboard.summary(made(before="supported, and explained by ce_2x")).data
+    assert "Of 1 claims 0 are read on their registered runs" in said
+    assert "- Supported, but a control does the same: **D9**." in said and "no control" not in said
+    assert KINDS.keys() | {""} == scoreboard.SUMMARY.keys()
+
+
+def test_a_claim_of_no_paper_stands_last_and_has_a_chapter():
+    names = ["M1", "P1", "D1r", "G4", "D4"]
+    assert sorted(names, key=scoreboard._order) == ["D4", "D1r", "G4", "P1", "M1"]
+    assert scoreboard._chapter("M1").startswith("10_")
+
+
+def test_cells_lead_to_the_evidence_of_their_claim_on_the_same_page():
+    board = made(before="supported")
+    table, below = scoreboard.table(board).data, scoreboard.evidence(board).data
+    targets = re.findall(r'href="#([^"]+)"', table)
+    assert len(targets) == 2 and {*targets} <= {*re.findall(r'id="([^"]+)"', below)}
+    assert "a teacher &lt;helps&gt;" in table and "gap +1.2" in table and KINDS["supported"][2] in table
+    assert "<b>supported</b>" in below and "+3.0 ± 1.0 points" in below
+    assert 'href="03_dual_light_distillation.ipynb"' in below
+
+
+@pytest.mark.parametrize("columns", [2, 6, 8])
+def test_the_picture_has_a_cell_for_each_reading_and_can_be_read(styled, columns):
+    board = made(before="contradicted")
+    more = list(AGAIN)[: columns - 2]
+    board.columns.extend(more)
+    board.cells.update({("D9", column): cell("supported, and explained by x", gap=10.0) for column in more})
+    fig = scoreboard.picture(board, "mine")
+    assert "Empty: not asked there" in legible(fig).replace("\n", " ") and len(fig.axes[0].patches) == columns
+    said = [" ".join(text.get_text().split()) for text in fig.axes[0].texts]
+    assert "contradicted +3.0 ± 1.0 n = 12, gap +1.2" in said and "not there yet n = 10" in said
+    boxes = [text.get_window_extent().transformed(fig.dpi_scale_trans.inverted()) for text in fig.axes[0].texts]
+    assert not [a for k, a in enumerate(boxes) for b in boxes[:k] if a.overlaps(b)], "texts run into each other"
+    assert all(box.x0 >= 0 and box.x1 <= fig.get_figwidth() for box in boxes)
+    assert "1 contradicted" in displayed.alt(fig)
+
+
+def test_the_evidence_of_a_claim_is_drawn_or_told(styled):
+    board = made(before="supported")
+    fig = scoreboard.evidence_picture(board, "D9")
+    assert "D9: a teacher <helps>" in legible(fig)
+    assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["read before it was registered"]
+    told = replace(board.cells["D9", BEFORE].said, reading=Reading("ratio 0.5", "supported", 1, 60))
+    board.cells["D9", BEFORE] = Cell(told)
+    assert "ratio 0.5" in scoreboard.evidence_picture(board, "D9").axes[0].texts[0].get_text()
+    with pytest.raises(ValueError, match="the scoreboard has no claim 'X'; it has D9"):
+        scoreboard.evidence_picture(board, "X")
+
+
+def test_the_widget_goes_from_claim_to_claim(monkeypatch):
+    monkeypatch.setattr("kdlab.show.widgets.headless", lambda: False)
+    drawn = []
+    monkeypatch.setattr(scoreboard, "evidence_picture", lambda board, claim: drawn.append(claim))
+    widget = scoreboard.evidence_widget(made(before="supported"))
+    assert list(widget.children[0].options) == ["D9  a teacher <helps>"]
+    widget.update()
+    assert drawn[-1] == "D9"
+    monkeypatch.setattr("kdlab.show.widgets.headless", lambda: True)
+    assert scoreboard.evidence_widget(made(before="supported")) is None
+
+
+def test_the_committed_evidence_makes_a_board_with_gaps():
+    board = scoreboard.board(["D1", "D1r", "P3"])
+    assert [claim.claim for claim in board.claims] == ["D1", "D1r", "P3"]
+    assert {CONFIRMED, BEFORE, "real motion,\nnine people"} <= {*board.columns}
+    scores = board.cells["D1", BEFORE].said.study.scores(["night"])["night"]
+    assert board.cells["D1", BEFORE].gap == pytest.approx(scores.effect("ce_enhanced", "ce_raw").mean)
+    assert board.cells["P3", BEFORE].gap > 0 and len(board.of("D1")) >= 5
+    assert "figures/predictions/dual_light-night.npz" in scoreboard.evidence(board).data

@@ -1,0 +1,57 @@
+"""The page of results says what the committed evidence says, and nothing in it is typed."""
+
+import numpy as np
+import pytest
+
+from kdlab import paths
+from kdlab.measure.paired import Effect
+from kdlab.studies import gallery, results
+from kdlab.study import Scores
+from kdlab.system.ours import NotOurs
+
+FILE = paths.project_root() / "docs" / "results.md"
+#: Tables that take seconds of computing.
+SLOW = (results.exits_table, results.detection_table)
+TABLES = [table for section in results.SECTIONS for table in section.tables]
+
+
+@pytest.mark.parametrize("table", [pytest.param(table, marks=pytest.mark.slow if table in SLOW else (),
+                                                id=table.__name__) for table in TABLES])
+def test_each_table_is_that_of_todays_evidence(table):
+    assert table() in FILE.read_text("utf-8"), "the evidence has changed: run `kdlab results`"
+
+
+@pytest.mark.slow
+def test_the_page_is_that_of_todays_evidence():
+    assert results.page() == FILE.read_text("utf-8"), "the evidence has changed: run `kdlab results`"
+
+
+def test_pictures_and_chapters_of_the_sections_exist():
+    notebooks = {path.stem for path in (paths.project_root() / "notebooks").glob("*.ipynb")}
+    for section in results.SECTIONS:
+        assert section.chapter in notebooks and set(section.pictures) <= gallery.PICTURES.keys()
+
+
+def test_a_table_has_means_deviations_and_what_the_method_gains():
+    right = np.array([[1, 1, 0, 1], [1, 1, 1, 1]])
+    ids = np.arange(4).astype(str)
+    scores = Scores(("a", "b"), (0, 1), ids, ids, np.ones(4, int), {"new": right, "old": 0 * right})
+    said = results._conditions(scores, {"new": "ours", "old": "theirs", "gone": "none"}, "new", "Ours")
+    assert said.startswith("2 seeds, 4 test clips; chance is 50.0 %.")
+    assert "| ours | 87.5 ± 17.7 |  |" in said and "| theirs | 0.0 ± 0.0 | +87.5 ± " in said and "none" not in said
+
+
+@pytest.mark.parametrize(("low", "high", "text"), [(1, 3, "**+2.0 ± 1.0**"), (-3, -1, "**−2.0 ± 1.0**"),
+                                                   (-1, 1, "+0.0 ± 1.0")])
+def test_an_interval_without_zero_is_bold(low, high, text):
+    assert results._signed(Effect((low + high) / 2, low, high, low, high, 9, 9, 1, 1)) == text
+
+
+def test_somebodys_page_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(results, "page", lambda: f"# Results\n\n{results.MARK}\n")
+    (tmp_path / "docs").mkdir()
+    assert results.write().read_text().startswith("# Results") and results.write().is_file()
+    (tmp_path / "docs" / "results.md").write_text("mine")
+    with pytest.raises(NotOurs, match="no page of results of kdlab's"):
+        results.write()
