@@ -30,7 +30,15 @@ CELLS = ["import numpy as np\nfrom kdlab.show.opening import opening\n"
          'write_mpeg4(Path("clip.avi"), frames)\ngop_widget("clip.avi")',
          "from kdlab.papers.progressive.cost_plots import threshold_widget\n"
          "sums = np.random.default_rng(0).normal(size=(30, 12, 3)).cumsum(1)\n"
-         'threshold_widget(sums, np.zeros(30, int), {"million MACs": np.arange(1, 13)})']
+         'threshold_widget(sums, np.zeros(30, int), {"million MACs": np.arange(1, 13)})',
+         "from kdlab.studies.flatness_plots import walk_widget\nfrom kdlab.studies.walks import Walk\n"
+         "at = np.linspace(-0.5, 0.5, 9)\n"
+         'walk_widget({"motion": {"random 1": Walk(at, 1 + 9 * at**2, 90 - 50 * abs(at))}})',
+         "from kdlab.show.attention_plots import Look, time_widget\n"
+         "masks = np.zeros((1, 6, 12, 14), bool)\nmasks[..., 3:6, 4:8] = True\n"
+         "heat = masks[0] * np.linspace(0.5, 1, 6)[:, None, None]\n"
+         'time_widget([np.full((6, 12, 14, 3), 90, np.uint8)], ["Run"], masks,\n'
+         '            lambda clip, layer: {"DL-KDD": Look(heat, "Run", True)}, ["net.stages.3"])']
 
 
 def browser() -> str:
@@ -128,7 +136,7 @@ def test_a_slider_moves_the_picture(request):
             assert output.locator(".widget-readout").inner_text() == "4.00"
             before = picture.get_attribute("src")
             assert before.startswith("data:image/png;base64,") and len(before) > 5000
-            assert "label is Run" in picture.get_attribute("alt") and "t = 4" in picture.get_attribute("alt")
+            assert "the label is Jump" in picture.get_attribute("alt") and "t = 4" in picture.get_attribute("alt")
 
             handle = output.locator(".noUi-handle").bounding_box()
             x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
