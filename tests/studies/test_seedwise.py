@@ -14,7 +14,7 @@ from kdlab.papers.generative import alignment, detection_study
 from kdlab.papers.generative import study as generative_study
 from kdlab.papers.progressive import study as progressive
 from kdlab.papers.progressive import wise_study
-from kdlab.studies import attention, every, flatness
+from kdlab.studies import attention, every, flatness, map_cells, map_drawn
 from kdlab.study import Study
 from kdlab.study.shards import _arrays
 from tests.papers.progressive.test_study import miniature_people  # noqa: F401 (a fixture)
@@ -46,6 +46,8 @@ def fewer(monkeypatch) -> None:
         name: folds for name, folds in every_set(size).items() if name != "night_bright"})
     monkeypatch.setattr(generative_study, "SETS", sets)
     monkeypatch.setattr(alignment, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
+    monkeypatch.setattr(map_cells, "METHODS", ("dlkdd", "genkd"))
+    monkeypatch.setattr(map_cells, "TEACHERS", ("pretrained",))
     monkeypatch.setattr(flatness, "SETS", {"night_context": 0.9})
     monkeypatch.setattr(flatness, "NETS", {"tiny": flatness.NETS["tiny"]})
 
@@ -63,7 +65,8 @@ def found(study: Study) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("study", [dual_light.study, generative_study.study, detection_study.study, progressive.study,
-                                   wise_study.study, flatness.study, attention.study, regimes_study.study], ids=lambda study: study.name)
+                                   wise_study.study, flatness.study, attention.study, regimes_study.study,
+                                   map_drawn.study], ids=lambda study: study.name)
 def test_shards_together_are_the_whole(study, miniature_people, kept, monkeypatch):  # noqa: F811
     for name in ("RUNS", "CACHE", "DATA"):
         monkeypatch.setenv(f"KDLAB_{name}", str(kept / name))
