@@ -36,7 +36,7 @@ def map_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappi
     """Above, every cell's mean gain in points as a number and a colour, bold where the interval over seeds is
     off 0; below, the same gains against the teachers' gaps, a mark for each method."""
     found = means(cells)
-    fig, (top, bottom) = plt.subplots(2, 1, figsize=(8, 7.4), height_ratios=(1.15, 1))
+    fig, (top, bottom) = plt.subplots(2, 1, figsize=(8.4, 7.4), height_ratios=(1.15, 1))
     rows = found.assign(row=[f"{methods[m]}, {teachers[t]}" for m, t in zip(found.method, found.teacher, strict=True)])
     order = list(dict.fromkeys(rows.row))
     gains = rows.pivot(index="row", columns=["clips", "steps"], values="gain").reindex(order).sort_index(axis=1)
@@ -45,7 +45,7 @@ def map_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappi
     sure = sure.reindex(index=gains.index, columns=gains.columns)
     words = gains.map(lambda gain: "" if np.isnan(gain) else f"{gain:+.1f}").to_numpy()
     flat = gains.set_axis([f"×{_steps(steps)}" for _, steps in gains.columns], axis=1)
-    numbers(top, flat, words, size=8)
+    numbers(top, flat, words, size=7.5)
     told = [mark for mark, word in zip(sure.to_numpy().ravel(), words.ravel(), strict=True) if word]
     for text, certain in zip(top.texts, told, strict=True):
         text.set(color="black" if certain else "#707070", fontweight="bold" if certain else "normal")
@@ -65,7 +65,7 @@ def map_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappi
     for line in (bottom.axhline, bottom.axvline):
         line(0, color="grey", linestyle=":", linewidth=1.2)
     bottom.set(xlabel="gap: teacher − CE (points of test accuracy)", ylabel="gain: student − CE (points)")
-    bottom.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    bottom.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=len(methods), frameon=False)
     return fig
 
 
