@@ -43,7 +43,7 @@ def map_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappi
     sure = (abs(rows.gain) > rows.half.fillna(np.inf)).to_numpy()
     sure = rows.assign(sure=sure).pivot(index="row", columns=["clips", "steps"], values="sure")
     sure = sure.reindex(index=gains.index, columns=gains.columns)
-    words = gains.map(lambda gain: "" if np.isnan(gain) else f"{gain:+.1f}").to_numpy()
+    words = gains.map(lambda gain: "" if np.isnan(gain) else f"{round(gain, 1) + 0.0:+.1f}").to_numpy()
     flat = gains.set_axis([f"×{_steps(steps)}" for _, steps in gains.columns], axis=1)
     numbers(top, flat, words, size=7.5)
     told = [mark for mark, word in zip(sure.to_numpy().ravel(), words.ravel(), strict=True) if word]

@@ -16,8 +16,8 @@ from kdlab.papers.generative import study as generative_study
 from kdlab.papers.progressive import plots as progressive_plots
 from kdlab.papers.progressive import study as progressive_study
 from kdlab.papers.progressive import wise_study
-from kdlab.show import attention_plots, plots
-from kdlab.studies import attention, flatness, flatness_plots
+from kdlab.show import attention_plots, map_plots, plots
+from kdlab.studies import attention, flatness, flatness_plots, map_cells, map_rule
 from kdlab.studies.flatness_rows import hierarchy
 from kdlab.study import load_rows
 from kdlab.system.files import write_atomically
@@ -79,6 +79,9 @@ def draw() -> list[Path]:
         "flatness_orders": flatness_plots.orders(orders, "Three equal networks at equal training loss"),
         "attention_gains": attention_plots.gain_bars(looks, attention.TITLES, "energy_inside", seen),
     }
+    if (paths.figures_dir() / f"{map_rule.DRAWN}.csv").is_file():
+        pictures["map"] = map_plots.map_picture(map_rule.committed(), map_cells.METHODS, map_cells.TEACHERS,
+                                                "When does distillation help?")
     made = [may_write(paths.figures_dir() / f"{name}.png", _is_drawn, "picture") for name in pictures]
     for file, figure in zip(made, pictures.values(), strict=True):
         write_atomically(file, lambda path, figure=figure: figure.savefig(path, format="png", dpi=100, metadata=_MARK))

@@ -117,7 +117,13 @@ def freeze() -> Frozen:
     return frozen()
 
 
-# --- lines -----------------------------------------------------------------------------------------------------
+# --- the map as a whole ----------------------------------------------------------------------------------------------
+
+
+def committed() -> pd.DataFrame:
+    """The cells of both halves, or of the one that is there. Raises ``FileNotFoundError`` where none is."""
+    there = [name for name in (DRAWN, HELD) if (paths.figures_dir() / f"{name}.csv").is_file()]
+    return pd.concat([by_cell(load_rows(name)) for name in there or [DRAWN]], ignore_index=True)
 
 
 def mean_table(cells: pd.DataFrame) -> pd.DataFrame:

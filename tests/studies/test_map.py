@@ -152,6 +152,16 @@ def test_rows_become_cells_and_cells_arrays():
         arrays(found[1:])
 
 
+def test_the_map_has_the_halves_that_are_there(figures):
+    assert set(map_rule.committed().clips) == {10, 40}
+    keep("held", made_up("held"))
+    assert set(map_rule.committed().clips) == {10, 20, 40, 80} and len(map_rule.committed()) == 132 * SEEDS
+    for name in (DRAWN, HELD):
+        (figures / f"{name}.csv").unlink()
+    with pytest.raises(FileNotFoundError, match="run `kdlab study map_drawn`"):
+        map_rule.committed()
+
+
 def test_a_rule_that_holds_wins_across_clips_and_methods_and_one_that_does_not_loses():
     drawn, held = by_cell(made_up("drawn")), by_cell(made_up("held"))
     assert map_rule.drawn(drawn).weights[0] == pytest.approx(0.5, abs=0.1)
