@@ -55,7 +55,7 @@ def doctor():
 @_TIMEOUT
 @_VERBOSE
 def run(notebook, pairs, data, timeout, verbose):
-    """Execute notebook NN (3, 03 or its name) headlessly, into runs/notebooks/.
+    """Execute notebook NN (3, 03, 03b or its name) headlessly, into runs/notebooks/.
 
     `-p seed 0,1,2` executes it three times, one after the other, and lays side by side what each returned. A value that
     holds a comma goes in quotes of its own, as in '"a, b"', or in its brackets, as in '[0, 1]'.

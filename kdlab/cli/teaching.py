@@ -11,11 +11,11 @@ _OUT = click.Path(path_type=Path, dir_okay=False)
 @click.argument("notebook", metavar="[NN]", required=False)
 def exercises(notebook):
     """List the exercises that `kdlab.check` can judge, all or notebook NN's, and how far you are with each."""
-    from kdlab.notebooks.parameters import find_notebook
+    from kdlab.notebooks.parameters import find_notebook, number_of
     from kdlab.teaching import exercises as known
     from kdlab.teaching import progress
 
-    asked = known.of_notebook(find_notebook(notebook).stem[:2]) if notebook else known.exercises().values()
+    asked = known.of_notebook(number_of(find_notebook(notebook))) if notebook else known.exercises().values()
     so_far = progress.read()
     for exercise in asked:
         mine = so_far.get(exercise.name, {})

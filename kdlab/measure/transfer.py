@@ -40,7 +40,9 @@ def logits_on(run: Run, data: Night | UserClips | None = None, view: View | None
     test = batches(recipe, split, {"student": recipe.view})
     net = run.net() if trained else at_random(run.net(), recipe.seed)
     net = re_estimated(net, test.evaluation(), "student") if statistics else net
-    return predict(net, test.evaluation(reorder=reorder), "student")[0].numpy()
+    # A detector's tables of labels are as long as the fullest window of their batch needs, so they do not stack.
+    shown = (replace(batch, labels=torch.zeros(len(batch.ids))) for batch in test.evaluation(reorder=reorder))
+    return predict(net, shown, "student")[0].numpy()
 
 
 def accuracy_on(run: Run, data: Night | UserClips, split: str = "test") -> float:

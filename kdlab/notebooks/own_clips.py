@@ -9,7 +9,8 @@ NEVER = {"09": "it scores maps against the actor's outline in every frame, which
 
 def why_not(notebook: Path, parameters: Mapping[str, object]) -> str:
     """Why ``notebook`` cannot be run on the clips in ``parameters`` (all that it runs with, among them ``data``) in a
-    sentence or two; empty where it can. Reads lists and packets, decodes nothing.
+    sentence or two; empty where it can. Reads lists and packets, decodes nothing. A companion (``07b``) takes what its
+    chapter takes.
     """
     from kdlab.clips.segments import all_mpeg4
     from kdlab.clips.windows import all_annotated

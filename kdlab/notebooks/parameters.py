@@ -31,13 +31,19 @@ class NotebookError(ValueError):
 
 
 def all_notebooks() -> list[Path]:
-    """``notebooks/NN_name.ipynb`` in order; raises :class:`NotebookError` where there are none."""
+    """The chapters, ``notebooks/NN_name.ipynb``, in order, each followed by its companions, ``NNb_name.ipynb``; raises
+    :class:`NotebookError` where there are none."""
     folder = paths.project_root() / "notebooks"
-    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    found = sorted([*folder.glob("[0-9][0-9]_*.ipynb"), *folder.glob("[0-9][0-9][a-z]_*.ipynb")])
     if not found:
         mend = "`kdlab notebooks DIR` writes them into a folder of yours; run kdlab there"
         raise NotebookError(f"no notebooks in {folder}: {mend}")
     return found
+
+
+def number_of(notebook: Path) -> str:
+    """What comes before the name of ``notebook``: ``03``, or ``03b`` of a companion."""
+    return notebook.stem.partition("_")[0]
 
 
 def write_chapters(place: Path) -> list[Path]:
@@ -58,11 +64,13 @@ def write_chapters(place: Path) -> list[Path]:
 
 
 def find_notebook(name: str) -> Path:
-    """The notebook called ``3``, ``03`` or ``03_dual_light_distillation`` (also with ``.ipynb``)."""
+    """The notebook called ``3``, ``03`` or ``03_dual_light_distillation`` (also with ``.ipynb``); a companion is ``3b``
+    or ``03b``."""
     known = {path.stem: path for path in all_notebooks()}
     wanted = Path(name).name.removesuffix(".ipynb")
+    number = re.fullmatch(r"0*(\d+)([a-z]?)", wanted)
     for stem, path in known.items():
-        if wanted == stem or (wanted.isdecimal() and int(wanted) == int(stem[:2])):
+        if wanted == stem or (number and f"{number[1]:0>2}{number[2]}" == number_of(path)):
             return path
     raise NotebookError(f"no notebook {name!r}{_nearest(wanted, known)}\nthere are: {', '.join(known)}")
 

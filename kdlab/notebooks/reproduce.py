@@ -68,15 +68,15 @@ def _plan(profile: str, data: str | None, say: Callable[[str], None]) -> list[tu
         given = {name: value for name, value in wanted.items() if name in declared and value is not None}
         given = parameters.checked_parameters(notebook, given)
         if data is not None and (why := why_not(notebook, parameters.effective_parameters(notebook, given))):
-            refused[notebook.stem] = why
+            refused[notebook] = why
             given.pop("data", None)
         plan.append((notebook, given))
     if data is not None:
-        yours = [notebook.stem[:2] for notebook, given in plan if "data" in given]
+        yours = [parameters.number_of(notebook) for notebook, given in plan if "data" in given]
         say(f"on your clips: {' '.join(yours) or 'none'}; on kdlab's own: "
-            f"{' '.join(name[:2] for name in refused) or 'none'}\n")
-        for name, why in refused.items():
-            say(f"  {name}: {why}\n")
+            f"{' '.join(map(parameters.number_of, refused)) or 'none'}\n")
+        for notebook, why in refused.items():
+            say(f"  {notebook.stem}: {why}\n")
     return plan
 
 

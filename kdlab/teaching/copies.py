@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from kdlab.notebooks.parameters import NotebookError, find_notebook
+from kdlab.notebooks.parameters import NotebookError, find_notebook, number_of
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
 from kdlab.system.sources import digest
@@ -33,7 +33,7 @@ _HEADING = 14
 
 
 def student(name: str, out: Path | None = None) -> Path:
-    """Write notebook ``name`` (3, 03 or its whole name) without answers and outputs to ``out``, by default
+    """Write notebook ``name`` (3, 03, 03b or its whole name) without answers and outputs to ``out``, by default
     ``NN_name_student.ipynb`` in this folder, with a cell of ``kdlab.check`` for each exercise that can be checked.
 
     Raises :class:`kdlab.notebooks.parameters.NotebookError`, and :class:`kdlab.system.ours.NotOurs` for a file that is
@@ -48,7 +48,7 @@ def student(name: str, out: Path | None = None) -> Path:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     page.cells = [cell for cell in page.cells if cell.source.strip()]
-    if asked := of_notebook(notebook.stem[:2]):
+    if asked := of_notebook(number_of(notebook)):
         page.cells += [new_markdown_cell(_INTRODUCTION), *(cell for one in asked for cell in _asked(one))]
     for number, cell in enumerate(page.cells):  # new ones would be random, and a copy differ from the next
         cell.id = f"cell-{number}"

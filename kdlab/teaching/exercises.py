@@ -27,8 +27,8 @@ class ExerciseError(ValueError):
 
 @dataclass(frozen=True)
 class Exercise:
-    """``name`` is ``NN.k``, the k-th exercise of notebook NN; ``unit`` is of a number; ``guess``: a prediction is asked
-    for before anything is run. The other fields stand in the module's text."""
+    """``name`` is ``NN.k``, the k-th exercise of notebook NN (``NNb.k`` of its companion); ``unit`` is of a number;
+    ``guess``: a prediction is asked for before anything is run. The other fields stand in the module's text."""
 
     name: str
     ask: str
@@ -77,7 +77,7 @@ def find(name: str) -> Exercise:
 
 
 def of_notebook(number: str) -> list[Exercise]:
-    """Those of notebook ``number``, two digits, in order."""
+    """Those of notebook ``number``, ``03`` or ``03b``, in order."""
     return [exercise for name, exercise in exercises().items() if name.partition(".")[0] == number]
 
 

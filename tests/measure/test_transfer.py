@@ -52,6 +52,16 @@ def test_statistics_move_and_weights_do_not():
     assert not other.training
 
 
+def test_batches_of_a_detector_have_tables_of_labels_of_their_own_length(monkeypatch):
+    """Of more than one batch of windows: their labels are (B, N, 3), with N of the fullest window of each."""
+    net, seen = build(TinyR2Plus1D((4, 8)), 3, seed=0).eval(), torch.randn(4, 3, 8, 16, 16)
+    each = [Batch({"student": seen[i : i + 2]}, torch.zeros(2, 3 + i, 3), ("",) * 2) for i in (0, 2)]
+    monkeypatch.setattr(transfer, "batches", lambda *_: SimpleNamespace(evaluation=lambda reorder=None: each))
+    made = dataclasses.make_dataclass("Recipe", [("data", str, "clips"), ("view", str, "raw")], frozen=True)
+    found = logits_on(SimpleNamespace(recipe=made(), net=lambda: net))
+    assert np.allclose(found, net(seen).detach(), atol=1e-5)
+
+
 def test_what_has_not_learnt_says_something_else_and_always_the_same(monkeypatch):
     net, seen = build(TinyR2Plus1D((4, 8)), 3, seed=0).eval(), torch.randn(4, 3, 8, 16, 16)
     before = {k: v.clone() for k, v in net.state_dict().items()}

@@ -10,6 +10,8 @@ import nbformat
 import pytest
 
 from kdlab import paths
+from kdlab.notebooks.parameters import number_of
+from kdlab.teaching.chapters import is_companion
 
 FOLDER = paths.project_root() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -122,10 +124,10 @@ def test_no_table_is_lost(notebook):
 
 
 def test_what_measures_returns_its_numbers(path, notebook):
-    """To a sweep; 00, 01 and 06 look at clips, and 11 at what a reader brings."""
+    """To a sweep; 00, 01 and 06 look at clips, and 11 at what a reader brings. A companion may."""
     keeps = any(getattr(node.func, "id", "") == "keep" for cell in code(notebook)
                 for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call))
-    assert keeps == (path.stem[:2] not in ("00", "01", "06", "11"))
+    assert is_companion(path) or keeps == (number_of(path) not in ("00", "01", "06", "11"))
 
 
 def test_nothing_is_promised_for_later(notebook):
@@ -151,6 +153,12 @@ def test_it_tells_nothing_about_the_machine_it_ran_on(notebook):
     found = [text[max(0, hit.start() - 40) : hit.end() + 40] for text in texts(notebook)
              for hit in MACHINE_PATH.finditer(text)]
     assert not found
+
+
+def test_every_picture_says_what_it_shows(notebook):
+    pictures = [(kind, output.get("metadata", {}).get(kind, {}).get("alt", "")) for cell in code(notebook)
+                for output in cell.outputs for kind in output.get("data", {}) if kind.startswith("image/")]
+    assert not [kind for kind, said in pictures if len(said.split()) < 2]
 
 
 def test_it_is_small(path):

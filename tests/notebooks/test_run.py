@@ -16,10 +16,12 @@ from kdlab import paths
 from kdlab.notebooks import parameters as notebooks_parameters
 from kdlab.notebooks.parameters import (
     NotebookError,
+    all_notebooks,
     checked_parameters,
     declared_parameters,
     effective_parameters,
     find_notebook,
+    number_of,
     run_name,
 )
 from kdlab.notebooks.reproduce import finished_record, reproduce, summary
@@ -67,9 +69,12 @@ def statuses(path: Path) -> list[str]:
 
 def test_names_of_notebooks(clone):
     third = write(clone, "03_dual_light")
-    write(clone, "10_scoreboard")
+    tenth, companion = write(clone, "10_scoreboard"), write(clone, "03b_its_controls")
     assert {find_notebook(name) for name in ("3", "03", "03_dual_light", "03_dual_light.ipynb")} == {third}
-    with pytest.raises(NotebookError, match="03_dual_light, 10_scoreboard"):
+    assert {find_notebook(name) for name in ("3b", "03b", "03b_its_controls")} == {companion}
+    assert all_notebooks() == [third, companion, tenth]
+    assert [number_of(path) for path in all_notebooks()] == ["03", "03b", "10"]
+    with pytest.raises(NotebookError, match="03_dual_light, 03b_its_controls, 10_scoreboard"):
         find_notebook("4")
     with pytest.raises(NotebookError, match="did you mean 03_dual_light"):
         find_notebook("03_dual_ligth")

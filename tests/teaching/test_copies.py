@@ -10,6 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from kdlab import paths
 from kdlab.notebooks.parameters import NotebookError
 from kdlab.system.ours import NotOurs
+from kdlab.teaching.chapters import FOLDED, core
 from kdlab.teaching.copies import columns_of, is_slides, slides, student
 from kdlab.teaching.exercises import of_notebook
 from kdlab.teaching.offline import cells, fetched, has_formulas
@@ -41,6 +42,7 @@ def chapter(tmp_path, monkeypatch):
         new_code_cell("silent()"),
         new_code_cell("secret = 0.7167", metadata={"tags": ["answer"]}, outputs=[new_output("stream", text="0.7167")]),
         new_markdown_cell("Tell them to wait.", metadata={"tags": ["lecturer"]}),
+        new_markdown_cell("## Going deeper: is it so?", metadata={FOLDED: True}), new_code_cell("deeper()"),
         new_markdown_cell("## Exercises\n\n**1.** How?\n\n" + FOLD.format("0.7167") + "\n\n**2.** Why?\n\n"
                           + FOLD.format("so") + "\n\n<details><summary>More</summary>\n\nstays\n\n</details>"),
     ])
@@ -58,6 +60,8 @@ def test_a_students_copy_has_no_answers_and_no_outputs(chapter, command):
     assert "**2.** Why?" in text and "stays" in text
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in copy.cells)
     assert "widgets" not in copy.metadata
+    assert [cell.source for cell in copy.cells if cell.metadata.get(FOLDED)] == ["## Going deeper: is it so?"]
+    assert "deeper()" in text and "deeper()" not in [cell.source for cell in core(copy.cells)]
     for exercise in of_notebook("03"):
         assert f'kdlab.check("{exercise.name}"' in text and exercise.ask in text
         assert (f'kdlab.guess("{exercise.name}"' in text) == exercise.guess

@@ -10,7 +10,7 @@ from kdlab import paths
 
 ROOT = paths.project_root()
 FILE = ROOT / "docs" / "glossary.md"
-_LINK = re.compile(r"\[Notebook (\d\d)\]\(\.\./notebooks/(\S+\.ipynb)\)$")
+_LINK = re.compile(r"\[Notebook (\d\d[a-z]?)\]\(\.\./notebooks/(\S+\.ipynb)\)$")
 
 
 def slug(heading: str) -> str:
@@ -56,7 +56,7 @@ def test_each_is_first_used_where_it_says():
     texts = {path.name: prose(path) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
     for heading, definition in terms().items():
         first = next((name for name, text in texts.items() if used(heading, definition, text)), None)
-        assert _LINK.search(definition).groups() == (str(first)[:2], first), heading
+        assert _LINK.search(definition).groups() == (str(first).partition("_")[0], first), heading
 
 
 @pytest.mark.skipif(not (ROOT / "notebooks").is_dir(), reason="not a clone")

@@ -1,0 +1,76 @@
+"""A chapter is what a class can finish: its core path has few cells and few words, and the rest folds."""
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell
+
+from kdlab import paths
+from kdlab.notebooks.parameters import number_of
+from kdlab.teaching.chapters import FOLDED, core, heading_level, is_companion, words
+
+NOTEBOOKS = sorted((paths.project_root() / "notebooks").glob("*.ipynb"))
+FEWEST, MOST = 20, 28  # cells
+#: In the core paths of all chapters together.
+WORDS = 13_500
+SHOWS = "## What it shows"
+
+pytestmark = pytest.mark.skipif(not NOTEBOOKS, reason="not a clone: there is no folder notebooks/")
+
+
+def read(path):
+    return nbformat.read(path, as_version=nbformat.NO_CONVERT).cells
+
+
+def in_new_form(path) -> bool:
+    """Until all are: whether the notebook says what it shows."""
+    return any(cell.source.startswith(SHOWS) for cell in read(path) if cell.cell_type == "markdown")
+
+
+CHAPTERS = [path for path in NOTEBOOKS if in_new_form(path)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_core_path_can_be_finished(path):
+    if path not in CHAPTERS:
+        pytest.skip("has its old form")
+    few = is_companion(path) or number_of(path) == "00"
+    assert (1 if few else FEWEST) <= len(core(read(path))) <= MOST
+
+
+def test_the_core_paths_of_all_chapters_are_read_in_an_hour_and_a_half():
+    found = {path.stem: words(core(read(path))) for path in CHAPTERS if not is_companion(path)}
+    assert sum(found.values()) <= WORDS, found
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_what_is_folded_is_a_question_and_comes_before_what_the_chapter_shows(path):
+    cells = read(path)
+    folds = [k for k, cell in enumerate(cells) if cell.metadata.get(FOLDED)]
+    shows = next(k for k, cell in enumerate(cells) if cell.source.startswith(SHOWS))
+    for k in folds:
+        assert cells[k].source.startswith("## Going deeper: ") and "\n" not in cells[k].source.strip(), cells[k].source
+        assert cells[k].source.rstrip().endswith("?") and k < shows
+    assert folds or is_companion(path) or number_of(path) == "00"
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_every_chapter_ends_with_what_it_shows_what_it_does_not_and_exercises(path):
+    ends = [cell.source.partition("\n")[0] for cell in core(read(path)) if heading_level(cell) == 2][-3:]
+    assert ends == [SHOWS, "## What this does not show", "## Exercises"]
+
+
+def folded(source: str):
+    return new_markdown_cell(source, metadata={FOLDED: True})
+
+
+def test_a_fold_ends_at_the_next_heading_that_is_as_high():
+    cells = [new_markdown_cell("# T"), new_code_cell("a"), folded("## Going deeper: why?"), new_code_cell("b"),
+             new_markdown_cell("### Lower"), new_markdown_cell("```\n# no heading\n```"), new_code_cell("# one"),
+             new_markdown_cell("Words, then\n\n## Next"), new_code_cell("c"), folded("### Small"), new_code_cell("d"),
+             folded("### Small, too"), new_code_cell("e"), new_markdown_cell("## End")]
+    assert [cell.source for cell in core(cells)] == ["# T", "a", "Words, then\n\n## Next", "c", "## End"]
+
+
+def test_words_are_counted_as_they_are_read():
+    text = "Two words, − and |\n\n| a | b |\n|---|---|\n<details><summary>Answer</summary>\nten\n</details> [end](x.md)"
+    assert words([new_markdown_cell(text), new_code_cell("not these")]) == 6
