@@ -19,11 +19,13 @@ from kdlab.train.sizes import Profile
 
 @dataclass(frozen=True)
 class Half:
-    """Committed ``cells`` of one half of the map, on how many test ``clips``, and the ``rule`` if one is drawn."""
+    """Committed ``cells`` of one half of the map, tested on so many ``clips``, and the frozen ``rule``; ``confirming``:
+    it is the half from which the rule was not drawn."""
 
     cells: pd.DataFrame
     clips: int
-    rule: Frozen | None
+    rule: Frozen
+    confirming: bool
 
     @property
     def seeds(self) -> list[int]:
@@ -37,13 +39,14 @@ def evidence(data: str, confirming: bool) -> Half | None:
     if (rule := frozen()) is None:
         return None
     scores = Scores.load(paths.figures_dir() / "predictions" / f"{name}-{data}.npz")
-    return Half(by_cell(load_rows(name)), len(scores.labels), rule)
+    return Half(by_cell(load_rows(name)), len(scores.labels), rule, confirming)
 
 
 def read(half: Half) -> Reading:
-    """Does the frozen rule tell the gains of the held half better than the mean gain of the drawn half does?"""
-    found = compare(half.rule.rule, *arrays(half.cells))
-    return Reading(str(found), found.verdict, found.better.seeds, half.clips, {"the mean effect": found.better})
+    """Does the frozen rule tell the gains of the held half better than the mean gain of the drawn half does? Of the
+    drawn half itself, to which it was fitted: do rules of one clip count tell those of the other?"""
+    found = compare(half.rule.rule, *arrays(half.cells)) if half.confirming else across_clips(half.cells)
+    return Reading(str(found), found.verdict, found.better.seeds, half.clips)
 
 
 def expected(half: Half, plan: Plan, level: float) -> float:

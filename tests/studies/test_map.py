@@ -248,6 +248,8 @@ def test_the_claim_reads_the_held_half(figures):
     map_rule.freeze()
     with pytest.raises(FileNotFoundError):
         map_held.evidence("night_fresh", True)
+    before = map_held.read(map_held.evidence("night", False))
+    assert before.effect == str(across_clips(by_cell(made_up("drawn")))), "not on the cells that it was fitted to"
     keep("held", made_up("held"))
     half = map_held.evidence("night_fresh", True)
     assert half.seeds == list(range(110, 118))
