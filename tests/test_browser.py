@@ -128,6 +128,7 @@ def test_a_slider_moves_the_picture(request):
             assert output.locator(".widget-readout").inner_text() == "4.00"
             before = picture.get_attribute("src")
             assert before.startswith("data:image/png;base64,") and len(before) > 5000
+            assert "label is Run" in picture.get_attribute("alt") and "t = 4" in picture.get_attribute("alt")
 
             handle = output.locator(".noUi-handle").bounding_box()
             x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2

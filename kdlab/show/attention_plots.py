@@ -1,6 +1,8 @@
 """Pictures of notebook 09: where networks look, beside the actor's true place. Each function returns a Figure."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,11 +12,25 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from kdlab.clips.enhance import Gamma
-from kdlab.show.plots import drawn, effects, image, key
+from kdlab.show.plots import PAGE, drawn, effects, image, key
 from kdlab.show.widgets import explore
 
 #: How a map lies over a frame.
 HEAT = dict(cmap="inferno", vmin=0, vmax=1, alpha=0.55)
+
+
+class Look(NamedTuple):
+    """Where something looks in a clip: ``heat (T, H, W)``, not negative; the class that it takes the clip for (none: it
+    knows of no classes), and whether that is ``right``."""
+
+    heat: np.ndarray
+    says: str = ""
+    right: bool = False
+
+    @property
+    def words(self) -> str:
+        """What stands beside the map."""
+        return f"says {self.says} {'✓' if self.right else '✗'}" if self.says else "knows no class"
 
 
 def _over(ax: plt.Axes, frame: np.ndarray, heat: np.ndarray, mask: np.ndarray | None) -> None:
@@ -42,19 +58,64 @@ def looks_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.nda
         for ax, t in zip(line, moments, strict=True):
             _over(ax, shown[t], heat[t], masks[t])
         line[0].set_ylabel(name, fontsize="small")
-    scale = ScalarMappable(Normalize(0, 1), HEAT["cmap"])
-    bar = fig.colorbar(scale, ax=axes.ravel().tolist(), alpha=HEAT["alpha"], fraction=0.03, pad=0.02)
-    bar.set_label("part of the map's largest value", fontsize="small")
+    _scale(fig, axes)
     fig.suptitle(title)
     return fig
 
 
-def look_widget(frames: list[np.ndarray], labels: list[str], masks: np.ndarray, maps: Callable, layers: Sequence[str]):
-    """Pick clip and layer and scrub through time over :func:`looks_picture`; ``maps(clip, layer)`` are its rows.
-    ``None``, with a line that says so, when headless."""
+def over_time(frames: np.ndarray, looks: dict[str, Look], masks: np.ndarray, at: int, enhanced: bool = True,
+              title: str = "") -> Figure:
+    """Side by side where several networks look in frame ``at`` of a clip ``uint8 (T, H, W, 3)``, each with the class
+    that it takes the clip for; below, how much of each map lies on the actor (``masks (T, H, W)``) in every frame.
+
+    A map is divided by its own largest value over the whole clip. Raises ``IndexError`` for a frame that is not there.
+    """
+    columns, shown = 4, Gamma(2.2)(frames[[at]])[0] if enhanced else frames[at]
+    lines = -(-(len(looks) + 1) // columns)
+    fig = plt.figure(figsize=(PAGE, 2.3 * lines * frames.shape[1] / frames.shape[2] + 0.4 * lines + 2.5))
+    top, bottom = fig.subfigures(2, 1, height_ratios=(2.3 * lines, 2.5))
+    axes = top.subplots(lines, columns, squeeze=False)
+    for ax in axes.flat[len(looks) + 1:]:
+        ax.set_visible(False)
+    image(axes.flat[0], shown, f"frame {at}{', brightened' if enhanced else ''}")
+    chart = bottom.subplots()
+    for k, (ax, (name, look)) in enumerate(zip(axes.flat[1:], looks.items(), strict=False)):
+        _over(ax, shown, look.heat[at] / max(look.heat.max(), 1e-12), masks[at])
+        ax.set_title(f"{name}\n{look.words}", fontsize="small")
+        chart.plot(on_actor(look.heat, masks), label=name, **drawn(k, marker="") | {"color": f"C{k % 9}"})
+    chart.plot(on_actor(np.ones(masks.shape), masks), color="grey", linewidth=1, label="a map that looks everywhere")
+    chart.axvline(at, color="black", linewidth=1)
+    chart.set(xlabel="frame", ylabel="of the map on\nthe actor (%)", xlim=(0, len(masks) - 1))
+    bottom.legend(loc="outside lower center", ncols=4)
+    _scale(top, axes)
+    fig.suptitle(title)
+    fig.set_label(f"{title or 'A clip'}, frame {at}, and where each network looks in it: "
+                  f"{'; '.join(f'{name}, {look.words}' for name, look in looks.items())}. Below, lines over time: how "
+                  "much of each map lies on the actor.")
+    return fig
+
+
+def on_actor(heat: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Percent ``(T,)`` of each frame of a map ``(T, H, W)`` on the actor; ``nan`` where there is none, or no map."""
+    total, inside = heat.sum((1, 2)), (heat * masks).sum((1, 2))
+    seen = masks.any((1, 2)) & (total > 0)
+    return np.where(seen, 100 * inside / np.where(seen, total, 1), np.nan)
+
+
+def _scale(fig, axes: np.ndarray) -> None:
+    """What the colours over ``axes`` mean."""
+    bar = fig.colorbar(ScalarMappable(Normalize(0, 1), HEAT["cmap"]), ax=axes.ravel().tolist(), alpha=HEAT["alpha"],
+                       fraction=0.03, pad=0.02)
+    bar.set_label("part of the map's\nlargest value", fontsize="small")
+
+
+def time_widget(frames: list[np.ndarray], labels: list[str], masks: np.ndarray, looks: Callable, layers: Sequence[str]):
+    """Drag time through :func:`over_time`, and choose clip and layer; ``looks(clip, layer)`` are its maps, asked for
+    once. ``None``, with a line that says so, when headless."""
+    known = cache(looks)
 
     def picture(clip: int, layer: str, frame: int, enhanced: bool) -> None:
-        looks_picture(frames[clip], maps(clip, layer), masks[clip], (frame,), enhanced, labels[clip])
+        over_time(frames[clip], known(clip, layer), masks[clip], frame, enhanced, labels[clip])
 
     clips, count = [(f"{i}: {name}", i) for i, name in enumerate(labels)], masks.shape[1]
     return explore(picture, clip=clips, layer=list(layers), frame=(count // 2, 0, count - 1, 1), enhanced="brightened")

@@ -41,7 +41,7 @@ def _stored(fig: Figure, frames: bool) -> tuple[str, dict] | None:
     ``None`` of the other kind."""
     if any(ax.images for ax in fig.axes) != frames:
         return None
-    how = dict(fmt="jpeg", pil_kwargs={"quality": 60}) if frames else {}
+    how = dict(fmt="jpeg", pil_kwargs={"quality": 60, "optimize": True, "progressive": True}) if frames else {}
     picture = print_figure(fig, base64=True, **how)
     return picture and (picture, {"alt": alt(fig)})
 
@@ -57,16 +57,16 @@ def _watched(fig: Figure) -> str | None:
 
 
 def alt(fig: Figure) -> str:
-    """What ``fig`` says in at most :data:`LONGEST` letters: its label, if it was given one, titles, axes, rows with the
-    notes beside them, and keys, each once."""
+    """What ``fig`` says in at most :data:`LONGEST` letters: its label, if it was given one (``Figure.set_label``);
+    else titles, axes, rows with the notes beside them, and keys, each once."""
     kind = "Pictures" if any(ax.images for ax in fig.axes) else "Chart"
-    said = [fig.get_label(), fig.get_suptitle(), fig.get_supylabel(), fig.get_supxlabel()]
+    said = [fig.get_suptitle(), fig.get_supylabel(), fig.get_supxlabel()]
     for ax in (ax for ax in fig.axes if ax.get_visible()):
         said += [ax.get_title(), ax.get_ylabel(), *_rows(ax), ax.get_xlabel(), *_words(ax.get_xticklabels())]
         said += _words(ax.get_legend().get_texts()) if ax.get_legend() else []
     said += [text for legend in fig.legends for text in _words(legend.get_texts())]
     once = dict.fromkeys(" ".join(text.split()) for text in said if text.strip())
-    text = f"{kind}: {'; '.join(once)}"
+    text = fig.get_label() or f"{kind}: {'; '.join(once)}"
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
 
 

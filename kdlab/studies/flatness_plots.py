@@ -18,6 +18,7 @@ from kdlab.papers.progressive.nets import CLAIMED
 from kdlab.show.plots import PAGE, drawn, interval, key, rows
 from kdlab.show.widgets import explore
 from kdlab.studies.flatness_rows import MEASURES
+from kdlab.studies.walks import Walk
 
 #: Modality → colour, mark and line, greys well apart.
 LOOKS = {modality: drawn(k) for k, modality in enumerate(CLAIMED)}
@@ -72,6 +73,36 @@ def surface_widget(at: np.ndarray, beside: np.ndarray, surfaces: dict[str, np.nd
         surface_picture(at, beside, surfaces[network], turn, tilt, network)
 
     return explore(picture, network=list(surfaces), turn=(-60, -180, 180, 5), tilt=(35, 0, 90, 5))
+
+
+def walk_picture(walks: dict[str, dict[str, Walk]], direction: str, step: float = 0.0) -> Figure:
+    """Loss and accuracy of each network along one ``direction`` (network → direction → :class:`Walk`), with a mark
+    where ``step`` leads; losses above :data:`CEILING` are not shown. Raises ``KeyError`` for an unknown direction."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(PAGE, 3.2))
+    said = []
+    for network, along in walks.items():
+        at, losses, accuracies = along[direction]
+        for ax, values in ((left, losses), (right, accuracies)):
+            ax.plot(at, values, label=network, **LOOKS[network] | {"marker": ""})
+            ax.plot(step, np.interp(step, at, values), **LOOKS[network] | {"markersize": 8})
+        loss = np.interp(step, at, losses)
+        said.append(f"{network} {loss:.2f}" if loss <= CEILING else f"{network} above {CEILING:g}")
+    for ax, what in ((left, f"loss (nats), cut off at {CEILING:g}"), (right, "accuracy on these clips (%)")):
+        ax.axvline(step, color="black", linewidth=0.8, linestyle=":")
+        ax.set(xlabel=f"step in the direction {direction!r}", ylabel=what)
+    left.set_ylim(0, CEILING)
+    right.set_ylim(0, 103)
+    fig.suptitle(f"loss at step {step:+.2f}: {', '.join(said)} nats")
+    key(fig)
+    return fig
+
+
+def walk_widget(walks: dict[str, dict[str, Walk]]):
+    """Drag the step, and choose the direction, over :func:`walk_picture`."""
+    first = next(iter(walks.values()))
+    at = next(iter(first.values())).at
+    return explore(lambda direction, step: walk_picture(walks, direction, step), direction=list(first),
+                   step=(0.0, float(at[0]), float(at[-1]), 0.01))
 
 
 def path_picture(paths: dict[str, Path], here: float = 0.5) -> Figure:

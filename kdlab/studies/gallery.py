@@ -137,7 +137,7 @@ def _scores(module, data: str):
 
 def _rivals() -> dict[str, tuple[str, str]]:
     """What is asked → (condition, baseline) in the picture of the controls: all but the two of shuffling between
-    classes, so large (58 and 61 points) that the others could not be read beside them; notebook 03 has all."""
+    classes, so large (58 and 61 points) that the others could not be read beside them; notebook 03b has all."""
     pairs = [pair for compared in controls.COMPARISONS.values() for pair in compared.items()]
     return {what: pair for what, pair in pairs if "shuffled_between" not in pair}
 

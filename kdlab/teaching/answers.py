@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kdlab import paths
-from kdlab.teaching import compressed_answers, scoreboard_answers
+from kdlab.teaching import compressed_answers, landscape_answers, scoreboard_answers
 
 
 def _scores(name: str):
@@ -125,7 +125,7 @@ NUMBERS: dict[str, Callable[[], float]] = {function.__name__: function for funct
     points_of_one_clip, luma_after_gamma, entropy_without_ideas, first_merge_of_gamma_three,
     colours_gained_after_shrinking, clip_over_frame, enhanced_over_raw, peak_of_the_rate, deviation_of_two_equals,
     student_over_raw, pull_on_the_first_logit, same_answers, teacher_in_the_dark, false_alarms)}
-NUMBERS |= compressed_answers.NUMBERS | scoreboard_answers.NUMBERS
+NUMBERS |= compressed_answers.NUMBERS | landscape_answers.NUMBERS | same_answers.NUMBERS | scoreboard_answers.NUMBERS
 
 
 # --- code ----------------------------------------------------------------------------------------------------------
@@ -186,4 +186,4 @@ def fused_classes() -> tuple[Callable, Sequence[tuple]]:
 
 CODE: dict[str, Callable[[], tuple[Callable, Sequence[tuple]]]] = {function.__name__: function for function in (
     softened, undone, leaked, centre_moments, distillation_loss, fused_classes)}
-CODE |= compressed_answers.CODE | scoreboard_answers.CODE
+CODE |= compressed_answers.CODE | landscape_answers.CODE | scoreboard_answers.CODE

@@ -8,8 +8,10 @@ import torch
 from kdlab.measure.lanczos import lanczos
 from kdlab.measure.surface import Path
 from kdlab.papers.progressive.nets import CLAIMED
+from kdlab.show import widgets
 from kdlab.studies import flatness_plots
 from kdlab.studies.flatness_rows import MEASURES, correlations, hierarchy, wide
+from kdlab.studies.walks import Walk
 from tests.figures import legible
 from tests.measure.test_flatness import quadratic
 from tests.studies.test_flatness import made_up
@@ -32,6 +34,26 @@ def test_surface_and_its_widget(monkeypatch):
     assert "iframe" in both and "motion" in both and "cut off at 2" in both
     monkeypatch.setenv("KDLAB_HEADLESS", "1")
     assert flatness_plots.surface_widget(at, at, {"motion": losses}) is None
+
+
+def test_a_walk_shows_where_the_step_leads(monkeypatch, capsys):
+    at = np.linspace(-1, 1, 5)
+    walks = {m: {"random 1": Walk(at, 1 + at**2, 50 - 10 * at), "the steepest": Walk(at, 1 + 9 * at**2, 50 + 0 * at)}
+             for m in CLAIMED}
+    fig = flatness_plots.walk_picture(walks, "the steepest", 0.5)
+    said = legible(fig)
+    assert "iframe 3.25, residual 3.25, motion 3.25 nats" in said and "cut off at 6" in said
+    assert fig.axes[0].get_ylim() == (0, 6)
+    assert "iframe above 6" in legible(flatness_plots.walk_picture(walks, "the steepest", 1))
+    monkeypatch.setattr(widgets, "headless", lambda: False)
+    widget = flatness_plots.walk_widget(walks)
+    direction, step = widget.children[:2]
+    assert (step.min, step.max) == (-1, 1) and direction.options == ("random 1", "the steepest")
+    direction.value, step.value = "the steepest", -1
+    widget.update()
+    assert "Error" not in capsys.readouterr().out
+    monkeypatch.setattr(widgets, "headless", lambda: True)
+    assert flatness_plots.walk_widget(walks) is None
 
 
 def test_path_shows_the_place_and_the_barrier(monkeypatch):

@@ -1,0 +1,80 @@
+"""What the committed rows of flatness say, in tables and sentences of notebook 08, computed when somebody asks."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from kdlab.papers.progressive.nets import CLAIMED
+from kdlab.studies.flatness_rows import MEASURES, taught
+from kdlab.study import FIRST
+
+
+def newest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of each set its confirming rows, where it has any, with the gap on clips that nobody had read; of the others
+    those read before."""
+    found = []
+    for _, some in rows.groupby("data", sort=False):
+        new = some[pd.to_numeric(some.seed, errors="coerce") >= FIRST]
+        if len(new):
+            some = new[new.metric != "gap"].assign(metric=lambda t: t.metric.replace("gap_fresh", "gap"))
+        found.append(some)
+    return pd.concat(found) if found else rows
+
+
+def read_from(rows: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """``night_context (places tell): 3 seeds, read before; …``: of which seeds the rows of each set are."""
+    said = []
+    for data, title in names.items():
+        seeds = pd.to_numeric(rows[(rows.data == data) & rows.condition.str.startswith("matched:")].seed).dropna()
+        what = "nothing yet" if seeds.empty else f"{seeds.nunique()} seeds, " \
+            f"{'confirming' if seeds.min() >= FIRST else 'read before'}"
+        said.append(f"{data} ({title}): {what}")
+    return "; ".join(said)
+
+
+def values(readings: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """``flatness_rows.hierarchy`` of several sets in words: geometric means with 95 % intervals over seeds."""
+    shown = pd.concat([some.assign(set=name) for name, some in readings.items() if len(some)] or
+                      [pd.DataFrame(columns=["mark", "measure", *CLAIMED, "word", "set"])])
+    shown = shown[["set", "mark", "measure", *CLAIMED, "word"]].replace({"measure": MEASURES})
+    for modality in CLAIMED:
+        shown[modality] = [f"{v[0]:.3g} ({v[1]:.2g} to {v[2]:.2g})" if isinstance(v, tuple) else ""
+                           for v in shown[modality]]
+    return shown.rename(columns={"mark": "loss (nats)", "word": "I < R < M?"})
+
+
+def taught_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each exit under PKD over the same by labels, as ``flatness_rows.taught``, in words; empty without such rows."""
+    ratios = taught(rows)
+    if ratios.empty:
+        return ratios
+    words = ratios.map(lambda v: f"{v[0]:.2g} ({v[1]:.1g} to {v[2]:.2g})")
+    return words.rename(columns={"train_loss": "training loss", **MEASURES}).reset_index(names="exit")
+
+
+def order_told(readings: Mapping[str, pd.DataFrame]) -> list[str]:
+    """A sentence for each set and loss: how many measures are as claimed, and which network is flattest by most."""
+    lines = []
+    for name, table in readings.items():
+        for mark, at in table.groupby("mark", sort=False):
+            counts = at.word.str.split(":").str[0].value_counts()
+            said = ", ".join(f"{count} {word}" for word, count in counts.items())
+            means = at[list(CLAIMED)].map(lambda v: v[0] if isinstance(v, tuple) else np.nan)
+            means = means[means.notna().sum(axis=1) >= 2].astype(float)
+            flattest = means.idxmin(axis=1).value_counts()
+            which = f"; the flattest by {flattest.iloc[0]} of {len(means)}: {flattest.index[0]}" if len(means) else ""
+            lines.append(f"{name}, at {mark:g} nats: of {len(at)} measures {said}{which}")
+    return lines
+
+
+def gap_told(found: pd.DataFrame) -> str:
+    """What ``flatness_rows.correlations`` say of P2's premise, in two sentences."""
+    measures = found[found.predictor.isin(MEASURES)]
+    loss = found[found.predictor == "train_loss"].iloc[0]
+    above = [MEASURES[row.predictor] for row in measures.itertuples() if row.low > loss.high]
+    better = f"by {', '.join(above)}" if above else "by none of the four measures"
+    below = int((measures.within < 0).sum())
+    return (f"Over {loss.networks:.0f} networks of {loss.trainings:.0f} trainings the gap is told better than by the "
+            f"training loss {better}. Among alike networks {below} of {len(measures)} correlations are below zero, "
+            "where the sharper network has the smaller gap.")
