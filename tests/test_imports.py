@@ -14,7 +14,8 @@ import kdlab
 PACKAGE = Path(kdlab.__file__).parent
 
 # From the ground up. A module may import from the layers below its own and from its own room, never sideways: clips,
-# nets and distill know nothing of each other, the ground knows no paper, and no paper knows another.
+# nets and distill know nothing of each other, the ground knows no paper, and no paper knows another. What shows the
+# claims of all studies stands above these.
 LAYERS = (
     {"layers", "paths", "protocols"},
     {"system"},
@@ -27,7 +28,7 @@ LAYERS = (
     {"papers"},
     {"papers.dual_light", "papers.generative", "papers.progressive"},
     {"studies"},
-    {"notebooks", "predict", "export", "croissant"},
+    {"notebooks", "predict", "export", "croissant", "show.claims"},
     {"teaching"},
     {"cli"},
 )
@@ -35,9 +36,9 @@ HEIGHT = {unit: height for height, layer in enumerate(LAYERS) for unit in layer}
 
 
 def room(dotted: list[str]) -> str:
-    """The room of a module: a folder or a file of kdlab's, and each paper's folder."""
-    paper = ".".join(dotted[1:3])
-    return paper if paper in HEIGHT else dotted[1]
+    """The room of a module: a folder or a file of kdlab's, and what has a place of its own in a folder."""
+    inner = ".".join(dotted[1:3])
+    return inner if inner in HEIGHT else dotted[1]
 
 
 def imported_units(source: str, module: str, is_package: bool = False) -> set[str]:

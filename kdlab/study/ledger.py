@@ -66,7 +66,7 @@ def _row(study: Study, claim: Claim, data: str, reading: Reading | None, standin
 
 def _sources(study: Study, claim: Claim, data: str) -> dict[str, str]:
     """Condition → hash of the sources that trained it, of what the claim compares."""
-    scores = study.scores().get(data)
+    scores = study.scores([data]).get(data)
     return {c: scores.sources[c] for c in claim.trained(scores.sources)} if scores else {}
 
 

@@ -82,6 +82,7 @@ class Register:
         self.folder = folder or paths.figures_dir()
         self.file = self.folder / "claims.json"
         self.entries = _entries(self.file.read_text(encoding="utf-8"), self.file) if self.file.is_file() else []
+        self._shards: dict[str, list[set[str]]] = {}
 
     # --- what is written in it ---------------------------------------------------------------------------------
 
@@ -195,9 +196,8 @@ class Register:
         carried = rows[(rows.metric == "registered") & (rows.condition == claim.claim) & (rows.data == plan.data)]
         evidence = load(study, claim, plan.data, True)
         if evidence is None:
-            shards = study.shards()
-            there = [k for k in shards.finished() if any(p.data == plan.data for p in shards.cut(k))] if shards else []
-            why = f"{len(there)} of {plan.seeds} seeds are there, in shards" if there else \
+            there = self._in_shards(study, plan.data)
+            why = f"{there} of {plan.seeds} seeds are there, in shards" if there else \
                 "its confirming runs are not there yet"
             return Standing("registered", why, entry)
         found = claim.read(evidence)
@@ -214,6 +214,14 @@ class Register:
                 return Standing(state, f"{had} of {wanted} registered {what} are there", entry, found)
         gate = claim.gate(rows) if claim.gate else None
         return Standing(state, "" if not gate or gate[0] else f"its gate fails, {gate[1]}", entry, found, gate)
+
+    def _in_shards(self, study: "Study", data: str) -> int:
+        """How many finished shards of ``study`` tell something of ``data``. A study is asked once: that takes long."""
+        if study.name not in self._shards:
+            shards = study.shards()
+            finished = shards.finished() if shards else []
+            self._shards[study.name] = [{part.data for part in shards.cut(k)} for k in finished]
+        return sum(data in sets for sets in self._shards[study.name])
 
 
 def planned(studies: "Iterable[Study]") -> "list[tuple[Study, Claim]]":
@@ -260,7 +268,7 @@ def load(study: "Study", claim: Claim, data: str, confirming: bool):
     try:
         if claim.evidence:
             return claim.evidence(data, confirming)
-        scores = study.scores().get(data)
+        scores = study.scores([data]).get(data)
     except FileNotFoundError:
         return None
     return None if scores is None or claim.lacking(scores.recipes) else scores

@@ -239,10 +239,11 @@ class Study:
         for line in (*self.lines(found, pd.read_csv(table, keep_default_na=False)), str(table)):
             say(line)
 
-    def scores(self) -> dict[str, Scores]:
-        """Data set → what the committed runs say, folds pooled; sets that are not all there are left out."""
+    def scores(self, only: Sequence[str] = ()) -> dict[str, Scores]:
+        """Data set → what the committed runs say, folds pooled, of the sets in ``only`` (none named: all); sets that
+        are not all there are left out."""
         return {data: pooled([self.opened(file) for file in folds]) for data, folds in self._predictions().items()
-                if all(file.is_file() for file in folds)}
+                if (not only or data in only) and all(file.is_file() for file in folds)}
 
     def files(self, data: str) -> list[Path]:
         """The committed files with what is known of the set ``data``: the study's table, and those of predictions."""

@@ -264,6 +264,19 @@ def test_a_claim_about_what_was_never_read_has_the_power_of_one_like_it(figures)
     assert load(study_of(alike, parts=parts), alike, "night", False) is None, "no second reading of other conditions"
 
 
+def test_a_study_is_asked_once_for_its_shards_whatever_the_number_of_its_claims(figures, monkeypatch):
+    study, asked = study_of(CLAIM, replace(CLAIM, claim="M2")), []
+    Register().add([study])
+    commit(figures)
+    monkeypatch.setattr(Study, "shards", lambda self: asked.append(self.name))
+    assert table(Register(), [study]).state.tolist() == ["registered", "registered"] and asked == ["mine"]
+
+
+def test_scores_of_some_data_sets_are_read_alone(figures):
+    confirm(figures, scores(0.2), {})
+    assert list(STUDY.scores()) == ["night", "night_fresh"] and list(STUDY.scores(["night"])) == ["night"]
+
+
 def test_what_a_claim_compares_is_found_by_its_trainings():
     claim = replace(CLAIM, condition="wise:pkd", baseline=("single:pkd", "ce_ic"), controls=())
     assert claim.trained(["ce_ic", "pkd", "own_final", "wise"]) == ["ce_ic", "pkd"]
