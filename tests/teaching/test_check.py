@@ -7,6 +7,7 @@ import sys
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -31,7 +32,7 @@ def numbers():
 
 
 def test_notebooks_have_three_exercises_or_more_with_a_guess_and_code_among_them():
-    for number in ("00", "01", "02", "03"):
+    for number in sorted({name.partition(".")[0] for name in exercises()}):
         its = of_notebook(number)
         assert len(its) >= 3 and any(e.guess for e in its) and any(e.kind == "code" for e in its)
         assert [e.name for e in its] == [f"{number}.{k}" for k in range(1, len(its) + 1)]
@@ -83,16 +84,38 @@ def kd(student, teacher, t):
     return t**2 * (np.exp(lt) * (lt - ls)).sum(1).mean()
 
 
+def r2(features, made, mean):
+    return 100 * (1 - ((made - features) ** 2).mean() / ((mean - features) ** 2).mean())
+
+
+def ap(hits, actions, interpolated=True):
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    return ((np.maximum.accumulate(precision[::-1])[::-1] if interpolated else precision) * hits).sum() / actions
+
+
 @pytest.mark.parametrize(("name", "good", "bad"), [
     ("00.5", softened, lambda z, t: np.exp(z / t) / np.exp(z / t).sum()), ("01.4", undone, lambda bright: bright),
     ("02.5", middles, lambda frames, taken: [i * frames // taken for i in range(taken)]),
     ("03.5", kd, lambda s, t, temperature: kd(t, s, temperature)),
+    ("04.4", r2, lambda features, made, mean: r2(features, made, features.mean(0))),
+    ("05.4", ap, lambda hits, actions: ap(hits, actions, interpolated=False)),
 ])
 def test_code_of_a_few_lines_is_tried(name, good, bad):
     with np.errstate(all="ignore"):
         assert judge(find(name), good).right and not judge(find(name), bad).right
     assert "shape" in judge(find(name), lambda *arguments: np.zeros(1000)).why
     assert "ZeroDivisionError" in judge(find(name), lambda *arguments: 1 / 0).why
+
+
+def test_average_precision_is_the_evaluators():
+    """Three answers of one class to two actions: a hit, a miss and a hit."""
+    from kdlab.measure.detection import evaluate
+
+    truth = pd.DataFrame({"video": "v", "label": 0, "start": [0.0, 20], "end": [10.0, 30]})
+    found = pd.DataFrame({"video": "v", "label": 0, "start": [0.0, 40, 20], "end": [10.0, 50, 30],
+                          "score": [0.9, 0.8, 0.7]})
+    reference, _ = answers.average_precision()
+    assert reference(np.array([True, False, True]), 2) == pytest.approx(evaluate(truth, found, 1).mean_ap()["0.5"])
 
 
 def test_a_function_that_changes_its_arguments_is_judged_by_what_it_returns():
@@ -133,7 +156,7 @@ def test_a_guess_is_kept_and_shown_again_beside_what_was_found(mine, capsys):
 
 
 @pytest.mark.parametrize(("name", "answer", "said"), [
-    ("03.9", 1, "there is no exercise '03.9'; did you mean 03"), ("x", 1, "they run from 00.1 to 03.5"),
+    ("03.9", 1, "there is no exercise '03.9'; did you mean 03"), ("x", 1, "they run from 00.1 to "),
     ("03.2", "a", "03.2 takes one number, such as 1.5; got 'a'"), ("03.1", True, "one number of points"),
     ("03.1", float("nan"), "got nan"), ("03.1", [1, 2], "one number"), ("03.1", np.ones(2), "one number"),
     ("03.3", "d", r"03.3 takes a text \(a, b, c\); got 'd'"), ("03.3", 1, "takes a text"),

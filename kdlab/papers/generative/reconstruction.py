@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kdlab.papers.generative.generation import tapped
+from kdlab.papers.generative.generation import ENOUGH, tapped
 from kdlab.papers.generative.method import attending
 from kdlab.papers.generative.nets import CVAE, GatedNet, gate, mean_log_probability, read_cvae
 from kdlab.train.runs import Run, batches
@@ -85,6 +85,14 @@ def told(its: Seen, seed: int = 0) -> pd.DataFrame:
     found = [(its.explained(made), 100 * (its.answers(made, attention).argmax(1) == its.labels).mean())
              for made, attention in shown]
     return pd.DataFrame(found, index=pd.Index(SHOWN, name="shown"), columns=["explained", "right"])
+
+
+def below_the_gate(its: Seen) -> str:
+    """R² rebuilt and generated, beside what the gate of the study asks of both (there with an interval over seeds)."""
+    found = told(its).explained
+    rebuilt, made = found[SHOWN[1]], found[SHOWN[2]]
+    word = "not below" if min(rebuilt, made) >= ENOUGH else "below"
+    return f"rebuilt {rebuilt:.1f} %, generated {made:.1f} %: {word} the {ENOUGH:g} % that the study's gate asks for"
 
 
 def told_table(each: Mapping[str, Seen]) -> pd.DataFrame:

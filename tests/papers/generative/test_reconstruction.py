@@ -10,7 +10,16 @@ from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build
 from kdlab.papers.generative import reconstruction
 from kdlab.papers.generative.nets import CVAEs, Gated
-from kdlab.papers.generative.reconstruction import SHOWN, Seen, between, by_channels, seen, told, told_table
+from kdlab.papers.generative.reconstruction import (
+    SHOWN,
+    Seen,
+    below_the_gate,
+    between,
+    by_channels,
+    seen,
+    told,
+    told_table,
+)
 from kdlab.papers.generative.reconstruction_plots import between_picture, between_widget, code_curves, one_of_each
 from kdlab.show import widgets
 from tests.conftest import words
@@ -95,6 +104,12 @@ def test_what_a_run_sees_is_told_apart_from_a_detectors(its, monkeypatch):
     monkeypatch.setattr(reconstruction, "read_cvae", lambda _: CVAEs())
     with pytest.raises(ValueError, match="run is a detector"):
         seen(run)
+
+
+def test_what_is_below_the_gate_is_said(its, monkeypatch):
+    assert ": below the 10 % that" in below_the_gate(its), "an untrained CVAE makes nothing of a clip"
+    monkeypatch.setattr(its.cvae, "decode", lambda code, attention: its.features)
+    assert below_the_gate(its).startswith("rebuilt 100.0 %, generated 100.0 %: not below")
 
 
 def test_networks_stand_side_by_side(its):
