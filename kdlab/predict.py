@@ -126,7 +126,7 @@ def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
         plots.style()
         figure = looks_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
                                enhanced=bool(np.median(frames) < 50), title=title)
-        write_atomically(picture, lambda path: figure.savefig(path, format="png", dpi=120, metadata=_MARK))
+        write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=_MARK))
     plt.close(figure)
 
 

@@ -153,6 +153,19 @@ def closed_figures():
         sys.modules["matplotlib.pyplot"].close("all")
 
 
+@pytest.fixture
+def styled():
+    """Figures in kdlab's own style, as notebooks have them."""
+    from matplotlib import pyplot as plt
+
+    from kdlab.show.plots import style
+
+    with plt.rc_context():
+        style()
+        yield
+    plt.close("all")
+
+
 def words(fig) -> str:
     """All texts that a picture shows, a line each."""
     from matplotlib.text import Text

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from kdlab.clips.enhance import Gamma
-from kdlab.show.plots import drawn, effects, image
+from kdlab.show.plots import drawn, effects, image, key
 from kdlab.show.widgets import explore
 
 #: How a map lies over a frame.
@@ -36,16 +36,16 @@ def looks_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.nda
     fig, axes = plt.subplots(len(rows) + 1, len(moments), squeeze=False, figsize=size)
     for ax, t in zip(axes[0], moments, strict=True):
         image(ax, shown[t], f"frame {t}", "medium")
-    axes[0, 0].set_ylabel("brightened" if enhanced else "the frames", fontsize=8)
+    axes[0, 0].set_ylabel("brightened" if enhanced else "the frames", fontsize="small")
     for line, (name, heat) in zip(axes[1:], rows.items(), strict=True):
         heat = heat / max(heat.max(), 1e-12)
         for ax, t in zip(line, moments, strict=True):
             _over(ax, shown[t], heat[t], masks[t])
-        line[0].set_ylabel(name, fontsize=8)
+        line[0].set_ylabel(name, fontsize="small")
     scale = ScalarMappable(Normalize(0, 1), HEAT["cmap"])
     bar = fig.colorbar(scale, ax=axes.ravel().tolist(), alpha=HEAT["alpha"], fraction=0.03, pad=0.02)
-    bar.set_label("part of the map's largest value", fontsize=8)
-    fig.suptitle(title, fontsize=10)
+    bar.set_label("part of the map's largest value", fontsize="small")
+    fig.suptitle(title)
     return fig
 
 
@@ -92,7 +92,7 @@ def removal(curves: dict[str, dict[str, np.ndarray]]) -> Figure:
             ax.plot(np.linspace(0, 100, len(mean)), 100 * mean, label=name, **drawn(k))
         ax.set(xlabel=f"pixels {'blurred' if what == 'deletion' else 'brought back'} (%)", title=what)
     axes[0].set_ylabel("probability of the label (%)")
-    axes[1].legend(fontsize=8)
+    key(fig)
     return fig
 
 
@@ -103,5 +103,5 @@ def randomised(similar: dict[str, dict[str, float]]) -> Figure:
         ax.plot(["all trained", *values], [1, *values.values()], label=name, **drawn(k))
     ax.axhline(0, color="grey", linestyle=":", linewidth=1)
     ax.set(ylabel="correlation with its own map", xlabel="at random from the logits down to …", ylim=(-0.25, 1.05))
-    ax.legend(fontsize=8)
+    key(fig)
     return fig

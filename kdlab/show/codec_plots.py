@@ -16,7 +16,7 @@ from kdlab.clips.compressed import Modalities, Stream, modalities, scan
 from kdlab.clips.coviar import quantise_motion, quantise_residual
 from kdlab.measure.darkness import luma
 from kdlab.measure.paired import effect
-from kdlab.show.plots import drawn, image
+from kdlab.show.plots import PAGE, drawn, image, key
 
 _RIGHT = np.array([0.4, -0.107, -0.5])  # from grey to orange, of equal luma; the other way to blue
 _VALUES = np.arange(-255, 256)  # of a histogram of motion or residual
@@ -143,11 +143,12 @@ def timeline(streams: dict[str, Stream]) -> Figure:
     for ax, (name, stream) in zip(axes[:, 0], streams.items(), strict=True):
         for kind, colour in (("I", "C0"), ("P", "#f4c27a")):
             numbers = np.flatnonzero(np.array(list(stream.kinds)) == kind)
-            how = dict(color=colour, edgecolor="black", linewidth=0.4, label=f"{kind}-frames ({len(numbers)})")
+            how = dict(color=colour, edgecolor="black", linewidth=0.4, label=f"{kind}-frames")
             ax.bar(numbers / stream.info.fps, stream.sizes[numbers], 0.85 / stream.info.fps, **how)
-        ax.set(ylabel="bytes", title=name, xlim=(-0.6 / stream.info.fps, None))
-    axes[0, 0].legend(fontsize=7, ncols=2, loc="upper right")
+        counts = f"{stream.kinds.count('I')} I-frames, {stream.kinds.count('P')} P-frames"
+        ax.set(ylabel="bytes", title=f"{name}: {counts}", xlim=(-0.6 / stream.info.fps, None))
     axes[-1, 0].set_xlabel("time (s)")
+    key(fig)
     return fig
 
 
@@ -163,7 +164,7 @@ def _wheel(ax: plt.Axes, most: float) -> None:
     inset = ax.inset_axes((0.8, 0.0, 0.2, 0.25))
     xy = np.stack(np.meshgrid(*2 * [np.linspace(-1.15, 1.15, 65)]), -1)
     image(inset, np.where(np.linalg.norm(xy, axis=-1, keepdims=True) <= 1, flow_colours(xy, 1), 1))
-    inset.set_xlabel(f"edge: {most:g} px", fontsize=6, labelpad=1)
+    inset.set_xlabel(f"edge: {most:g} px", fontsize="small", labelpad=1)
 
 
 def fields(rows: dict[str, tuple[np.ndarray, Modalities]], most: float = 8, longer: float = 2) -> Figure:
@@ -194,12 +195,12 @@ def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain
         f"+ residual, times {gain:g}": np.clip(128 + gain * frame.residual, 0, 255).astype(np.uint8),
         f"= frame {frame.number} ({frame.kind})": frame.picture,
     }
-    fig, axes = plt.subplots(1, len(panels), figsize=(11, 2.1))
+    fig, axes = plt.subplots(1, len(panels), figsize=(PAGE, 2))
     for ax, (title, picture) in zip(axes, panels.items(), strict=True):
         image(ax, picture, title)
     _wheel(axes[1], most)
     squares = f"residual {energies['residual']:.1f}, plain difference {energies['difference']:.1f}"
-    fig.suptitle(f"mean square: {squares} squared grey levels", fontsize=9)
+    fig.suptitle(f"mean square: {squares} squared grey levels")
     return fig
 
 
@@ -212,7 +213,7 @@ def along_gop(panels: dict[str, dict[str, np.ndarray]], ylabel: str) -> Figure:
             ax.fill_between(range(len(mean)), low, high, alpha=0.25)
         ax.set(xlabel="position in the group (0: I-frame)", title=title, ylim=(0, None))
         ax.set_ylabel(ylabel if ax is axes[0, 0] else "")
-        ax.legend(fontsize=7)
+    key(fig)
     return fig
 
 
@@ -225,5 +226,5 @@ def histograms(counts: dict[str, dict[str, np.ndarray]]) -> Figure:
         for edges in ((-reach, _CUT[what][0] - 0.5), (_CUT[what][1] + 0.5, reach)):
             ax.axvspan(*edges, color="grey", alpha=0.3, linewidth=0)
         ax.set(yscale="log", xlim=(-reach, reach), ylabel="values (%)", xlabel=f"{unit}; shaded: cut", title=what)
-        ax.legend(fontsize=7)
+    key(fig)
     return fig

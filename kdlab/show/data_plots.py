@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from kdlab.show.plots import image
+from kdlab.show.plots import PAGE, image, key, levels
 from kdlab.show.plots import rows as in_rows
 
 _SCORES = {"psnr": "PSNR {:.1f} dB", "ssim": "SSIM {:.2f}", "flicker": "flicker {:.1f}"}
@@ -19,33 +19,35 @@ def wall(pictures: dict[str, np.ndarray], scores: pd.DataFrame, columns: int = 3
     for ax in axes.flat[len(pictures):]:
         ax.set_visible(False)
     for ax, (name, frame) in zip(axes.flat, pictures.items(), strict=False):
-        image(ax, frame, name, 9)
+        image(ax, frame, name, "medium")
         of = scores.loc[name] if name in scores.index else {}
-        ax.set_xlabel(", ".join(text.format(of[s]) for s, text in _SCORES.items() if s in of), fontsize=7)
+        ax.set_xlabel(", ".join(text.format(of[s]) for s, text in _SCORES.items() if s in of), fontsize="small")
     return fig
 
 
 def accuracy_curves(panels: dict[str, dict[float, np.ndarray]], chance: float) -> Figure:
     """Test accuracy of every seed (dots, %) and their mean (line): x label of a panel → value on it → accuracies.
     Where all values lie above 1 the axis is logarithmic."""
-    fig, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 3), squeeze=False, sharey=True)
+    fig, axes = plt.subplots(1, len(panels), figsize=(min(3.6 * len(panels), PAGE), 3), squeeze=False, sharey=True)
     for ax, (title, found) in zip(axes[0], panels.items(), strict=True):
         for value, accuracies in found.items():
             ax.plot(np.full(len(accuracies), value), accuracies, "o", color="C0", alpha=0.5, markersize=4)
         ax.plot(list(found), [np.mean(a) for a in found.values()], color="C0", label="mean of the seeds")
-        ax.axhline(chance, color="grey", linestyle=":", linewidth=1.2, label="chance")
         if min(found, default=0) > 1:
             ax.set_xscale("log", base=2)
         ax.set_xticks(list(found), [f"{value:g}" for value in found])
-        ax.set(xlabel=title, ylim=(0, 100), ylabel="test accuracy (%)" if ax is axes[0, 0] else "")
-    axes[0, -1].legend(fontsize=7)
+        ax.set(xlabel=title, ylabel="test accuracy (%)" if ax is axes[0, 0] else "")
+    everything = np.concatenate([a for found in panels.values() for a in found.values()])
+    far = [levels(ax, {"chance": chance}, everything, axis="y") for ax in axes[0]][0]
+    axes[0, 0].set_ylabel(f"test accuracy (%){far}")
+    key(fig)
     return fig
 
 
 def transfer(rows: pd.DataFrame, titles: dict[str, str]) -> Figure:
     """Mean recall on real dark clips with its 95 % interval, a panel a fold: rows of ``figures/transfer.csv``."""
     folds, shown = sorted(set(rows.fold)), [c for c in titles if c in set(rows.condition)]
-    size = 3 * len(folds) + 1.6, 0.28 * len(shown) + 1.4
+    size = min(3 * len(folds) + 1.6, PAGE), 0.28 * len(shown) + 1.4
     fig, axes = plt.subplots(1, len(folds), figsize=size, squeeze=False, sharey=True)
     for ax, fold in zip(axes[0], folds, strict=True):
         values = rows[rows.fold == fold].pivot_table("value", "condition", "metric")
@@ -56,5 +58,5 @@ def transfer(rows: pd.DataFrame, titles: dict[str, str]) -> Figure:
         ax.axvline(values.accuracy["majority"], color="grey", linestyle="--", label="best constant answer (accuracy)")
         in_rows(ax, [titles[c] for c in shown], title=f"tested on fold {fold}", xlim=(0, 100))
         ax.set_xlabel("mean recall over the classes (%)\nbar: 95 % over seeds and clips")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize=7, loc="outside lower center", ncols=2)
+    key(fig)
     return fig

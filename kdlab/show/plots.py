@@ -6,52 +6,51 @@ from collections.abc import Iterable, Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython import get_ipython
 from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFT, CARETRIGHT
-from matplotlib_inline.backend_inline import set_matplotlib_formats
 from scipy.special import softmax
 
 from kdlab.measure.darkness import luma
 from kdlab.measure.paired import Effect
+from kdlab.show import displayed
 from kdlab.study import Scores
 
-#: seaborn's colour-blind-safe palette. seaborn takes most of a second to import: only what draws with it does.
-PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
+#: seaborn's colour-blind-safe palette, its pale colours darkened until a projector shows them (3 to 1 on white).
+#: seaborn takes most of a second to import: only what draws with it does.
+PALETTE = ("#0173b2", "#b98500", "#029e73", "#d55e00", "#cc78bc", "#a8703f", "#d6589f", "#949494", "#8c8500", "#2f92cf")
+#: Of words beside the matter, 5 to 1 on white; lines may be "grey".
+PALE = "0.42"
+#: Pixels an inch of what is stored; where somebody watches it is twice as many.
+DPI = 110
+#: Inches: as wide as a notebook's page. A wider figure would be shrunk there, and its letters with it.
+PAGE = 9
 #: What :func:`effects` shows, and how.
 DIFFERENCE = "difference in test accuracy (points)\nthick 95 %, thin ledger's level, grey within ± 2"
 
 
 def style() -> None:
-    """Sizes, fonts and colours of all figures; call it once per notebook."""
+    """Sizes, fonts and colours of all figures, and how notebooks display them; call it once per notebook.
+
+    Letters are never less than "small", which on the page is what a notebook's own letters are.
+    """
     plt.style.use("seaborn-v0_8-whitegrid")
-    plt.rc("font", **{"size": 10.2, "sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "sans-serif"]})
-    plt.rc("axes", prop_cycle=plt.cycler(color=PALETTE), linewidth=1.25)
+    plt.rc("font", **{"size": 10.5, "sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "sans-serif"]})
+    plt.rc("axes", prop_cycle=plt.cycler(color=PALETTE), linewidth=1.25, titlesize="medium", titleweight="bold")
     plt.rc(("xtick", "ytick"), labelsize=9.35)
     plt.rc("xtick", bottom=False)
     plt.rc("ytick", left=False)
     plt.rc("grid", linewidth=1)
-    plt.rc("legend", frameon=True, fontsize=9.35)
+    plt.rc("legend", frameon=True, fontsize="small")
     plt.rc("patch", edgecolor="w", force_edgecolor=True)
-    plt.rc("figure", dpi=80, figsize=(7, 3.6))
+    plt.rc("figure", dpi=DPI, figsize=(7, 3.6), titlesize="medium", titleweight="bold", labelsize="medium")
     plt.rc("figure.constrained_layout", use=True)
-    plt.rc("savefig", dpi=80)
-    plt.rc("axes", titlesize="medium", titleweight="bold")
+    plt.rc("savefig", dpi=DPI, bbox="tight")
+    displayed.in_notebooks()
 
 
 def photographs() -> None:
-    """Store figures with frames of video as JPEG, where they take a fifth of the room; charts stay PNG and sharp."""
-    shell = get_ipython()
-    if shell is None:
-        return
-    set_matplotlib_formats("jpeg", "png", pil_kwargs={"quality": 55})
-    for kind, with_frames in (("image/jpeg", True), ("image/png", False)):
-        formatter = shell.display_formatter.formatters[kind]
-
-        def drawn_if(fig: Figure, draw=formatter.lookup_by_type(Figure), wanted=with_frames):
-            return draw(fig) if any(ax.images for ax in fig.axes) == wanted else None
-
-        formatter.for_type(Figure, drawn_if)
+    """Display and store figures as :mod:`kdlab.show.displayed` says, which :func:`style` does, too."""
+    displayed.in_notebooks()
 
 
 # --- parts of pictures -----------------------------------------------------------------------------------------
@@ -63,17 +62,17 @@ def drawn(k: int, **more) -> dict:
     return how | more
 
 
-def note(ax: plt.Axes, text: str, at: tuple[float, float], by: tuple[float, float] = (0, 5), size: float = 8) -> None:
+def note(ax: plt.Axes, text: str, at: tuple[float, float], by: tuple[float, float] = (0, 5)) -> None:
     """``text`` above the point ``at``, ``by`` so many points of type."""
-    ax.annotate(text, at, xytext=by, textcoords="offset points", ha="left" if by[0] else "center", fontsize=size)
+    ax.annotate(text, at, xytext=by, textcoords="offset points", ha="left" if by[0] else "center", fontsize="small")
 
 
 def beside(ax: plt.Axes, y: float, text: str) -> None:
     """``text`` right of the axes, at the height ``y``."""
-    ax.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    ax.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize="small")
 
 
-def image(ax: plt.Axes, picture: np.ndarray, title: str = "", size: float = 8, weight: str = "bold", **how) -> None:
+def image(ax: plt.Axes, picture: np.ndarray, title: str = "", size: str = "small", weight: str = "bold", **how) -> None:
     """``picture`` under a small title, without ticks."""
     ax.imshow(picture, **how)
     ax.set(xticks=[], yticks=[])
@@ -105,7 +104,7 @@ def forest(ax: plt.Axes, found: Mapping[str, Effect], near: float = 2, above: bo
         for runs_out, end, head in ((e.strict_low < left, left, CARETLEFT), (e.strict_high > right, right, CARETRIGHT)):
             if runs_out:
                 ax.plot(end, y, marker=head, color="C0", markersize=5, clip_on=False)
-        note(ax, str(e), (e.mean, y), size=7) if above else beside(ax, y, str(e))
+        note(ax, str(e), (e.mean, y)) if above else beside(ax, y, str(e))
     rows(ax, found, 0.8 if above else 0.5, **labels)
 
 
@@ -125,13 +124,45 @@ def _room(values: list[float]) -> tuple[float, float]:
     return min(finite) - margin, max(finite) + margin
 
 
-def numbers(ax: plt.Axes, table: pd.DataFrame, words: np.ndarray, size: float = 7, **how) -> None:
+def key(fig: Figure, title: str | None = None) -> None:
+    """What the labelled lines, marks and bars of all axes mean, each once, below them: it never lies over data."""
+    found: dict[str, object] = {}
+    for ax in fig.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+        if ax.get_legend():
+            ax.get_legend().remove()
+    room = 12 * fig.get_figwidth() / (max(map(len, found), default=0) + 5)  # letters are a twelfth of an inch
+    columns = min(max(1, int(room)), len(found) or 1)
+    fig.legend(found.values(), found, loc="outside lower center", ncols=columns, title=title)
+
+
+def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], unit: str = " %", axis: str = "x") -> str:
+    """Dotted lines at those of ``marks`` (name → level) that lie near ``values``; the others, beside which the values
+    would be one blot, as words for the axis: "; chance 9.1 %"."""
+    values = np.array([value for value in values if np.isfinite(value)])
+    lowest, highest = (values.min(), values.max()) if len(values) else (-np.inf, np.inf)
+    room = max(highest - lowest, 5)
+    near = {name: level for name, level in marks.items() if lowest - room <= level <= highest + room}
+    for level in near.values():
+        (ax.axvline if axis == "x" else ax.axhline)(level, color="grey", linestyle=":", linewidth=1.2)
+    middle = np.mean(ax.get_xlim())
+    for line, (name, level) in enumerate(near.items()):
+        left = axis == "x" and level > middle
+        at, kind = ((level, 1), ("data", "axes fraction")) if axis == "x" else ((0, level), ("axes fraction", "data"))
+        by = (-3 if left else 3, -11 - 11 * line if axis == "x" else 3)
+        how = dict(ha="right" if left else "left", fontsize="small", color=PALE, textcoords="offset points")
+        ax.annotate(name, at, by, kind, **how)
+    return "".join(f"; {name} {level:.1f}{unit}" for name, level in marks.items() if name not in near)
+
+
+def numbers(ax: plt.Axes, table: pd.DataFrame, words: np.ndarray, **how) -> None:
     """``table`` as a map of colours with ``words`` in it; where no ``cmap`` is given, of values around 0."""
     import seaborn as sns
 
     most = 1.3 * max(np.nanmax(np.abs(table.to_numpy())), 1e-9)  # 1.3: the darkest colours would hide the numbers
     how = dict(cmap="PuOr_r", vmin=-most, vmax=most, linewidths=0.5, cbar=False) | how
-    sns.heatmap(table, annot=words, fmt="", annot_kws={"fontsize": size}, ax=ax, **how)
+    sns.heatmap(table, annot=words, fmt="", annot_kws={"fontsize": "small"}, ax=ax, **how)
     ax.grid(False)
     ax.tick_params(axis="both", rotation=0)
 
@@ -144,13 +175,14 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
     first = next(iter(rows.values()))
     moments = np.linspace(0, len(first) - 1, columns).round().astype(int)
     h, w = first.shape[1:3]
-    size = 1.45 * columns, 1.45 * h / w * len(rows) + 0.35
+    wide = min(1.45, (PAGE - 0.3) / columns)
+    size = wide * columns, wide * h / w * len(rows) + 0.35
     fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False)
     for row, (line, (name, frames)) in enumerate(zip(axes, rows.items(), strict=True)):
         for ax, t in zip(line, moments, strict=True):
             when = f"{seconds * t / max(1, len(first) - 1):.1f} s" if row == 0 and seconds else ""
             image(ax, frames[min(t, len(frames) - 1)], when, weight="normal")
-        line[0].set_ylabel(name, fontsize=8)
+        line[0].set_ylabel(name, fontsize="small")
     if title:
         fig.suptitle(title)
     return fig
@@ -169,7 +201,7 @@ def luma_histograms(clips: dict[str, list[np.ndarray]], title: str = "How dark i
     for name, group in clips.items():
         _shares(ax, np.concatenate([luma(clip[::6]).ravel() for clip in group]), edges, label=name, linewidth=1.6)
     ax.set(xlabel="luma (0–255)", ylabel="pixels (%)", xlim=(0, 255), yscale="log", title=title)
-    ax.legend()
+    key(fig)
     return fig
 
 
@@ -178,7 +210,7 @@ def light_and_histograms(pictures: dict[str, np.ndarray]) -> Figure:
     size = 1.85 * len(pictures), 3
     fig, axes = plt.subplots(2, len(pictures), figsize=size, squeeze=False, sharey="row", height_ratios=(1.7, 1))
     for (top, bottom), (name, frame) in zip(axes.T, pictures.items(), strict=True):
-        image(top, frame, name, size=9)
+        image(top, frame, name, "medium")
         _shares(bottom, luma(frame), np.arange(0, 257, 8), fill=True)
         bottom.set(xlim=(0, 255), xticks=(0, 128, 255), yscale="log", ylim=(0.02, 100), xlabel="luma (0–255)")
     axes[1, 0].set_ylabel("pixels (%)")
@@ -192,7 +224,7 @@ def outlines(frames: np.ndarray, masks: np.ndarray, columns: int = 5, title: str
     for ax, t in zip(fig.axes, moments, strict=True):
         if masks[t].any():  # who has walked out of the picture has no outline
             ax.contour(masks[t], levels=[0.5], colors=["#ffb000"], linewidths=1.2)
-        ax.set_xlabel(f"{100 * masks[t].mean():.0f} % of the frame", fontsize=7)
+        ax.set_xlabel(f"{100 * masks[t].mean():.0f} % of the frame", fontsize="small")
     return fig
 
 
@@ -203,7 +235,7 @@ def traces(panels: dict[str, dict[str, np.ndarray]], ylabel: str = "luma (0–25
         for name, values in lines.items():
             ax.plot(np.arange(len(values)) / fps, values, label=name)
         ax.set(xlabel="time (s)", ylabel=ylabel if ax is axes[0, 0] else "", title=title)
-    axes[0, -1].legend(fontsize=7)
+    key(fig)
     return fig
 
 
@@ -215,10 +247,10 @@ def curves(histories: dict[str, pd.DataFrame], chance: float | None = None) -> F
         seen = history.dropna(subset=["val_accuracy"]) if "val_accuracy" in history else history.iloc[:0]
         right.plot(seen.step, seen.val_accuracy if len(seen) else [], marker="o", markersize=3, label=name)
     left.set(xlabel="optimiser step", ylabel="training loss (nats)", title="Loss")
-    right.set(xlabel="optimiser step", ylabel="validation accuracy (%)", title="Validation", ylim=(0, 100))
-    if chance is not None:
-        right.axhline(chance, color="grey", linestyle=":", linewidth=1, label="chance")
-    right.legend(fontsize=7)
+    seen = np.concatenate([line.get_ydata() for line in right.lines] or [[]]).astype(float)
+    far = levels(right, {"chance": chance} if chance is not None else {}, seen, axis="y")
+    right.set(xlabel=f"optimiser step{far}", ylabel="validation accuracy (%)", title="Validation")
+    key(fig)
     return fig
 
 
@@ -231,7 +263,7 @@ def standardised(values: dict[str, np.ndarray], clip: float = 4.0) -> Figure:
     ax.axvline(0, color="grey", linestyle=":", linewidth=1.2)
     ax.set(xlabel="normalised pixel (0 is what the padding holds)", ylabel="pixels (%)", xlim=(-clip, clip))
     ax.set_title("What the first layer meets")
-    ax.legend(fontsize=8)
+    key(fig)
     return fig
 
 
@@ -249,7 +281,7 @@ def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
     sns.pointplot(table, x="recall", y="class", hue="", order=order, ax=ax, **how)
     ax.axvline(100 / len(names), color="grey", linestyle=":", linewidth=1.2)
     ax.set(xlim=(-2, 102), xlabel="recall (%); bar: lowest to highest seed; dotted: chance", ylabel="", title=title)
-    ax.legend(fontsize=8, title="")
+    key(fig)
     return fig
 
 
@@ -267,18 +299,7 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
     sns.stripplot(table, x="accuracy", y="", hue="", size=4, alpha=0.55, legend=False, ax=ax)
     how = dict(linestyle="none", color="black", markersize=5, markers="D", capsize=0.25, err_kws={"linewidth": 1.4})
     sns.pointplot(table, x="accuracy", y="", errorbar=("ci", 95), seed=0, ax=ax, **how)
-    marks = {"chance": 100 / len(scores.classes)} | (also or {})
-    lowest, highest = table.accuracy.min(), table.accuracy.max()
-    room = max(highest - lowest, 5)
-    near = {name: level for name, level in marks.items() if lowest - room <= level <= highest + room}
-    for level in near.values():
-        ax.axvline(level, color="grey", linestyle=":", linewidth=1.2)
-    middle = np.mean(ax.get_xlim())
-    for line, (name, level) in enumerate(near.items()):
-        side = -1 if level > middle else 1
-        how = dict(ha="right" if side < 0 else "left", fontsize=7, color="grey", textcoords="offset points")
-        ax.annotate(name, (level, 1), (2 * side, -10 - 9 * line), ("data", "axes fraction"), **how)
-    far = "".join(f"; {name} {level:.1f} %" for name, level in marks.items() if name not in near)
+    far = levels(ax, {"chance": 100 / len(scores.classes)} | (also or {}), table.accuracy)
     seeds = f"dots: {len(scores.seeds)} seeds, bar: 95 % of their mean"
     ax.set(xlabel=f"test accuracy (%) on {len(scores.labels)} clips{far}\n{seeds}", ylabel="", title=title)
     return fig
@@ -312,6 +333,7 @@ def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=
     table = shares.melt(var_name="temperature", value_name="probability", ignore_index=False).reset_index(names="class")
     fig, ax = plt.subplots(figsize=(8, 3))
     sns.barplot(table, x="class", y="probability", hue="temperature", ax=ax)
+    key(fig)
     truth = f"; the label is {classes[label]}" if label is not None else ""
     ax.set(ylim=(0, 1), xlabel="", title=f"Soft targets{truth}")
     ax.tick_params(axis="x", rotation=30)
@@ -329,7 +351,7 @@ def calibration(logits: dict[str, np.ndarray], labels: np.ndarray, bins: int = 1
         means = groups.mean()[groups.size() >= 5]
         ax.plot(means.confidence, means.hit, marker="o", markersize=4, label=name)
     ax.set(xlabel="confidence (%)", ylabel="accuracy (%)", xlim=(0, 100), ylim=(0, 100), title="Calibration")
-    ax.legend(fontsize=7)
+    key(fig)
     return fig
 
 

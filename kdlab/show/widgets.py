@@ -41,7 +41,7 @@ def exposure_picture(bright: np.ndarray, exposure: float = 1.0, enhancer: Callab
     photons = camera.electrons * exposure
     snr = photons / np.sqrt(photons + camera.read_noise**2)
     seen = f"median luma {np.median(luma(dark)):.0f} of 255, {colours(dark)} different colours"
-    fig.suptitle(f"{seen}, signal to noise {snr:.1f}", fontsize=10)
+    fig.suptitle(f"{seen}, signal to noise {snr:.1f}")
     return fig
 
 

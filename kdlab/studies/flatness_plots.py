@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from kdlab.measure.lanczos import Krylov, density
 from kdlab.measure.surface import Path
 from kdlab.papers.progressive.nets import CLAIMED
-from kdlab.show.plots import drawn, interval, rows
+from kdlab.show.plots import PAGE, drawn, interval, key, rows
 from kdlab.show.widgets import explore
 from kdlab.studies.flatness_rows import MEASURES
 
@@ -35,15 +35,15 @@ def surface_picture(at: np.ndarray, beside: np.ndarray, losses: np.ndarray, turn
     _relief(ax, at, beside, losses)
     ax.view_init(tilt, turn)
     ax.set(xlabel="first direction", ylabel="second", zlabel=f"loss (nats), cut off at {CEILING:g}")
-    ax.tick_params(labelsize=7)
+    ax.tick_params(labelsize="small")
     flat = fig.add_subplot(1, 2, 2)
     levels = np.array([0.06, 0.12, 0.25, 0.5, 1, 2, 3, 4, 6, 8])
     lines = flat.contour(at, beside, losses.T, levels=levels, cmap="cividis", norm="log", linewidths=1.2)
-    flat.clabel(lines, fmt="%g", fontsize=8)
-    flat.tick_params(labelsize=7)
+    flat.clabel(lines, fmt="%g", fontsize="small")
+    flat.tick_params(labelsize="small")
     flat.plot(0, 0, "k*", markersize=10)
     flat.set(xlabel="first direction", ylabel="second", title="lines of equal loss; star: the network")
-    fig.suptitle(title, fontsize=11, fontweight="bold")
+    fig.suptitle(title)
     return fig
 
 
@@ -60,8 +60,8 @@ def surfaces(at: np.ndarray, beside: np.ndarray, losses: dict[str, np.ndarray]) 
         _relief(ax, at, beside, values)
         ax.view_init(35, -60)
         ax.set_title(name)
-        ax.tick_params(labelsize=6, pad=-2)
-    fig.supylabel(f"loss (nats), cut off at {CEILING:g}", fontsize=8)
+        ax.tick_params(labelsize="small", pad=-2)
+    fig.supylabel(f"loss (nats), cut off at {CEILING:g}", fontsize="small")
     return fig
 
 
@@ -88,9 +88,9 @@ def path_picture(paths: dict[str, Path], here: float = 0.5) -> Figure:
         ax.axvline(here, color="black", linewidth=0.8, linestyle=":")
         ax.set(xlabel="from the first network (0) to the second (1)", ylabel=what)
     right.set_ylim(0, 103)
-    right.set_title(f"at {here:.2f}: " + " / ".join(words), fontsize=8)
+    right.set_title(f"at {here:.2f}: " + " / ".join(words), fontsize="small")
     left.set_ylim(bottom=0)
-    fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    key(fig)
     return fig
 
 
@@ -112,7 +112,7 @@ def bands(curves: dict[str, tuple[np.ndarray, np.ndarray]], title: str = "") -> 
         ax.axhline(rise, color="grey", linewidth=0.8, linestyle=":")
     ax.set(xlabel="step, in lengths of each filter", ylabel="rise of the loss (nats)", yscale="symlog", ylim=(-0.1, 20))
     ax.set_title(title)
-    ax.legend(fontsize=8)
+    key(fig)
     return fig
 
 
@@ -129,10 +129,10 @@ def densities(runs: dict[str, Sequence[Krylov]], title: str = "") -> Figure:
         ax.fill_between(at, height, 1e-9, color=LOOKS[modality]["color"], alpha=0.35)
         ax.plot(nodes[modality], np.full(nodes[modality].shape, 2e-8), "|", color="black", markersize=7)
         ax.set(yscale="log", ylim=(1e-8, None))
-        ax.set_ylabel(modality, fontsize=8)
-        ax.tick_params(labelsize=7)
+        ax.set_ylabel(modality, fontsize="small")
+        ax.tick_params(labelsize="small")
     axes[-1, 0].set_xlabel("eigenvalue of the Hessian; ticks: what Lanczos found")
-    fig.suptitle(title, fontsize=11, fontweight="bold")
+    fig.suptitle(title)
     return fig
 
 
@@ -144,7 +144,7 @@ def faked(ratios: pd.DataFrame, title: str = "One function, other weights") -> F
     ax.axhline(1, color="black", linewidth=0.8)
     ax.set(xscale="log", yscale="log", ylabel="measure, over that\nof the same network", title=title)
     ax.set_xlabel("the weights before a batch norm, times …")
-    ax.legend(fontsize=8)
+    key(fig)
     return fig
 
 
@@ -165,25 +165,25 @@ def orders(tables: dict[str, pd.DataFrame], title: str = "") -> Figure:
                         ax.plot([low, high], [y, y], color=f"C{k}", linewidth=2)
                     ax.plot(mean, y, label=modality if place == 0 else None, **drawn(k, markersize=6, linestyle=""))
                 where = dict(ha="right", va="center", transform=ax.get_yaxis_transform())
-                ax.text(0.98, place + 0.42, line.word.split(":")[0], fontsize=7, color="0.3", **where)
+                ax.text(0.98, place + 0.42, line.word.split(":")[0], fontsize="small", color="0.3", **where)
             ax.set_xscale("log")
             ax.xaxis.set_minor_formatter(NullFormatter())
             rows(ax, [f"{m:g} nats" if ax is axes[0] else "" for m in selected["mark"]])
             ax.set_ylim(bottom=len(selected) - 0.3)
-            ax.tick_params(labelsize=7)
+            ax.tick_params(labelsize="small")
             ax.grid(False, axis="y")
-        axes[0].set_ylabel(name, fontsize=9)
+        axes[0].set_ylabel(name, fontsize="medium")
     for ax, label in zip(grid[0], MEASURES.values(), strict=True):
-        ax.set_title(label, fontsize=9)
-    fig.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
-    fig.suptitle(title, fontsize=11, fontweight="bold")
+        ax.set_title(label, fontsize="medium")
+    key(fig)
+    fig.suptitle(title)
     return fig
 
 
 def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
     """Every measured network: its generalisation gap over each measure and over its training loss."""
     columns = {**MEASURES, "train_loss": "training loss (nats)"}
-    fig, axes = plt.subplots(1, len(columns), figsize=(9.5, 2.5), sharey=True)
+    fig, axes = plt.subplots(1, len(columns), figsize=(PAGE, 2.7), sharey=True)
     for ax, (column, label) in zip(axes, columns.items(), strict=True):
         trios = ~networks.net.isin(BESIDE)
         for (modality, data), points in networks[trios].groupby(["modality", "data"]):
@@ -201,10 +201,10 @@ def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
             low, high = ax.get_xlim()
             ax.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 3), numticks=4))
             ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}" if v > 0.1 else f"{v:.0e}".replace("-0", "-"))
-        ax.xaxis.label.set_size(8)
-        ax.tick_params(labelsize=7)
-    axes[0].set_ylabel("accuracy gap (points)" if gap == "gap" else "loss gap (nats)", fontsize=8)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+        ax.xaxis.label.set_size("small")
+        ax.tick_params(labelsize="small")
+    axes[0].set_ylabel("accuracy gap (points)" if gap == "gap" else "loss gap (nats)", fontsize="small")
+    key(fig)
     return fig
 
 
@@ -224,6 +224,6 @@ def forest(table: pd.DataFrame) -> Figure:
     rows(ax, [MEASURES.get(p, "training loss (disc: |ρ|)") for p in table.predictor], 0.6, xlim=(-1, 1))
     ax.set_xlabel("rank correlation with the generalisation gap\n"
                   "right of 0: sharper networks have the larger gap, as is claimed")
-    ax.tick_params(labelsize=8)
-    ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.tick_params(labelsize="small")
+    key(fig)
     return fig

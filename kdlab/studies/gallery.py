@@ -81,7 +81,7 @@ def draw() -> list[Path]:
     }
     made = [may_write(paths.figures_dir() / f"{name}.png", _is_drawn, "picture") for name in pictures]
     for file, figure in zip(made, pictures.values(), strict=True):
-        write_atomically(file, lambda path, figure=figure: figure.savefig(path, format="png", dpi=100, metadata=_MARK))
+        write_atomically(file, lambda path, figure=figure: figure.savefig(path, format="png", metadata=_MARK))
         plt.close(figure)
     return made
 

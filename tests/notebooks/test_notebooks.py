@@ -155,6 +155,12 @@ def test_it_tells_nothing_about_the_machine_it_ran_on(notebook):
     assert not found
 
 
+def test_every_picture_says_what_it_shows(notebook):
+    pictures = [(kind, output.get("metadata", {}).get(kind, {}).get("alt", "")) for cell in code(notebook)
+                for output in cell.outputs for kind in output.get("data", {}) if kind.startswith("image/")]
+    assert not [kind for kind, said in pictures if len(said.split()) < 2]
+
+
 def test_it_is_small(path):
     assert path.stat().st_size <= LARGEST
 

@@ -2,14 +2,30 @@ import base64
 import io
 
 import nbformat
+import numpy as np
 from matplotlib import pyplot as plt
 from nbformat import v4
 from PIL import Image
 
 from kdlab import paths
 from kdlab.notebooks.parameters import evidence_sources
-from kdlab.notebooks.refresh import put_back
+from kdlab.notebooks.refresh import _small, put_back
 from kdlab.system import sources
+
+
+def test_a_picture_keeps_as_many_colours_as_it_needs():
+    def stored(image: Image.Image) -> Image.Image:
+        image.save(buffer := io.BytesIO(), "PNG")
+        output = {"data": {"image/png": base64.b64encode(buffer.getvalue()).decode()}}
+        return Image.open(io.BytesIO(base64.b64decode(_small(output)["data"]["image/png"])))
+
+    ramp = np.arange(256, dtype=np.uint8)
+    colours = np.stack(np.broadcast_arrays(ramp, ramp[:, None], (ramp[:, None] ^ ramp)), -1)
+    assert len(stored(Image.open(io.BytesIO(base64.b64decode(picture())))).getcolors()) <= 32
+    assert len(stored(Image.fromarray(colours)).getcolors()) > 128
+    grey = Image.fromarray(np.broadcast_to(ramp, (256, 256)).copy()).convert("RGB")
+    kept = np.asarray(stored(grey).convert("RGB"), float)
+    assert np.abs(kept - np.asarray(grey)).mean() <= 0.75
 
 
 def picture() -> str:

@@ -8,6 +8,9 @@ from kdlab.measure.paired import Effect
 from kdlab.show import widgets
 from kdlab.show.attention_plots import gain_bars, look_widget, looks_picture, randomised, ranked, removal
 from tests.conftest import words
+from tests.figures import faults
+
+pytestmark = pytest.mark.usefixtures("styled")
 
 
 @pytest.fixture
@@ -22,6 +25,7 @@ def test_a_row_for_each_map_and_one_for_the_clip(clip):
     frames, masks = clip
     fig = looks_picture(frames, {"student": masks.astype(float), "teacher": np.ones(masks.shape)}, masks, (0, 5, 9))
     assert len(fig.axes) == 3 * 2 + 1, "a moment outside the clip is left out; a bar says what colours mean"
+    assert faults(fig) == []
     assert {"student", "teacher", "brightened", "part of the map's largest value"} <= set(words(fig).splitlines())
 
 
@@ -35,12 +39,13 @@ def test_charts_name_what_they_show():
     e = Effect(5, 4, 6, 3, 7, 3, 40, 3, 40, 1)
     table = pd.DataFrame([(name, "iou", e, "units") for name in ("dlkdd", "dlkdd@fine")],
                          columns=["network", "metric", "gain", "grid"])
-    said = words(gain_bars(table, {"dlkdd": "DL-KDD"}, "iou"))
+    said = words(bars := gain_bars(table, {"dlkdd": "DL-KDD"}, "iou"))
     assert "DL-KDD, fine" in said and "with no more units than its own" in said
     assert "at the resolution of pixels" in words(gain_bars(table.assign(grid="pixels"), {}, "iou"))
     curve = {"deletion": np.ones((3, 11)), "insertion": np.ones((3, 11))}
-    assert "another clip's" in words(removal({"its own": curve, "another clip's": curve}))
-    assert "stages.3" in words(randomised({"DL-KDD": {"fc": 0.4, "stages.3": 0.1}}))
+    assert "another clip's" in words(lines := removal({"its own": curve, "another clip's": curve}))
+    assert "stages.3" in words(more := randomised({"DL-KDD": {"fc": 0.4, "stages.3": 0.1}}))
+    assert faults(bars) == faults(lines) == faults(more) == []
 
 
 def test_every_position_draws(clip, monkeypatch, capsys):

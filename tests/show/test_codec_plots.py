@@ -25,7 +25,10 @@ from kdlab.show.codec_plots import (
     quantised,
     timeline,
 )
-from tests.conftest import public, words
+from tests.conftest import public
+from tests.figures import legible
+
+pytestmark = pytest.mark.usefixtures("styled")
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "sc_threshold": "1000000000", "g": "12", "rate": 10}
 
@@ -149,7 +152,8 @@ def test_the_time_line_shows_each_frames_bytes(clip):
     heights = sorted(patch.get_height() for patch in fig.axes[0].patches)
     assert heights == sorted(scan(clip).sizes.tolist())
     assert max(patch.get_x() for patch in fig.axes[0].patches) == pytest.approx(1.3, abs=0.05)  # 13 frames at 10 fps
-    assert {"one", "two", "bytes", "time (s)", "I-frames (2)", "P-frames (12)"} <= set(words(fig).split("\n"))
+    expected = {"one: 2 I-frames, 12 P-frames", "bytes", "time (s)", "I-frames", "P-frames"}
+    assert expected <= set(legible(fig).split("\n"))
 
 
 def test_arrows_start_where_blocks_came_from(clip):
@@ -159,7 +163,7 @@ def test_arrows_start_where_blocks_came_from(clip):
     moved = np.flatnonzero((its.blocks["motion_x"] == -16) & (its.blocks["motion_y"] == 0))  # half pixels, back
     assert len(moved) and np.allclose(arrows.U[moved], 24) and np.allclose(arrows.V[moved], 0)
     assert np.allclose(arrows.X[moved] + 24, its.blocks["dst_x"][moved])
-    assert "square: vectors, 3 times as long" in words(fig) and "edge: 8 px" in words(fig)
+    assert "square: vectors, 3 times as long" in legible(fig) and "edge: 8 px" in legible(fig)
 
 
 def test_the_equation_adds_up(clip):
@@ -171,14 +175,14 @@ def test_the_equation_adds_up(clip):
         again = moved.astype(int) + residual - 128
         assert np.array_equal(again[small], picture[small]) and np.array_equal(reference, its.reference)
         assert motion.shape == picture.shape
-        said = words(fig)
+        said = legible(fig)
         assert all(part in said for part in (f"frame {since}, moved", "+ residual", "= frame 5 (P)", "edge: 20 px"))
         assert f"plain difference {((picture.astype(float) - reference) ** 2).mean():.1f}" in said
 
 
 def test_the_first_frame_of_a_group_is_its_own_reference(clip):
     (its,) = modalities(clip, [12], accumulated=False)
-    assert "frame 12, moved" in words(equation(its, accumulated=False))
+    assert "frame 12, moved" in legible(equation(its, accumulated=False))
 
 
 def test_curves_have_their_bands():
@@ -187,7 +191,7 @@ def test_curves_have_their_bands():
     assert fig.axes[0].lines[1].get_ydata().tolist() == [0, 4]
     edges = fig.axes[0].collections[0].get_paths()[0].vertices
     assert edges[edges[:, 0] == 1, 1].min() == 1 and edges[edges[:, 0] == 1, 1].max() == 4
-    assert {"bright", "residual", "plain", "grey levels"} <= set(words(fig).split("\n"))
+    assert {"bright", "residual", "plain", "grey levels"} <= set(legible(fig).split("\n"))
 
 
 def test_histograms_are_in_percent_and_shade_what_is_cut():
@@ -199,7 +203,7 @@ def test_histograms_are_in_percent_and_shade_what_is_cut():
     assert y[x == 0] == 75 and y[x == 1] == 25
     shaded = [sorted(patch.get_x() + np.array([0, patch.get_width()])) for patch in residual.patches]
     assert shaded == [[-255, -128.5], [127.5, 255]]
-    assert {"motion", "residual", "values (%)", "pixels; shaded: cut", "bright"} <= set(words(fig).split("\n"))
+    assert {"motion", "residual", "values (%)", "pixels; shaded: cut", "bright"} <= set(legible(fig).split("\n"))
 
 
 def test_every_function_is_tested_here():

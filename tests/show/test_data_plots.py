@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from kdlab.show.data_plots import accuracy_curves, transfer, wall
-from tests.conftest import words
+from tests.figures import legible
+
+pytestmark = pytest.mark.usefixtures("styled")
 
 FRAME = np.random.default_rng(0).integers(0, 60, (16, 20, 3), np.uint8)
 
@@ -33,7 +35,7 @@ def test_the_curves_show_every_seed_their_mean_and_chance():
     assert clips.lines[3].get_ydata()[0] == pytest.approx(100 / 11)
     assert (clips.get_xscale(), variety.get_xscale(), empty.get_xscale()) == ("log", "linear", "linear")
     assert [text.get_text() for text in clips.get_xticklabels()] == ["10", "40"]
-    assert {"clips", "variety", "test accuracy (%)", "chance", "mean of the seeds"} <= set(words(fig).split("\n"))
+    assert {"clips", "variety", "test accuracy (%)", "chance", "mean of the seeds"} <= set(legible(fig).split("\n"))
 
 
 def test_transfer_shows_each_folds_recall_its_interval_and_both_baselines():
@@ -52,5 +54,5 @@ def test_transfer_shows_each_folds_recall_its_interval_and_both_baselines():
         assert bars.lines[0].get_xdata().tolist() == [mean]
         assert bars.lines[2][0].get_segments()[0][:, 0].tolist() == [mean - 4, mean + 9]
         assert [line.get_xdata()[0] for line in ax.lines[1:]] == [50, 40]  # two classes; the majority's accuracy
-    said = words(fig)
+    said = legible(fig)
     assert "zero-shot" in said and "mean recall over the classes (%)" in said and "not run" not in said

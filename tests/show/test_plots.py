@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFT, CARETRIGHT
 
@@ -14,6 +13,7 @@ from kdlab.measure.paired import Effect, effect
 from kdlab.show import plots
 from kdlab.study import Scores
 from tests.conftest import public, words
+from tests.figures import contrast, faults
 
 CLASSES = ("Jump", "Run", "Sit")
 LABELS = np.arange(12) % 3
@@ -68,6 +68,54 @@ def test_it_is_a_figure_with_labelled_axes(name):
     fig.canvas.draw()
     said = words(fig)
     assert [word for word in expected if word not in said] == []
+
+
+@pytest.mark.usefixtures("styled")
+@pytest.mark.parametrize("name", PICTURES)
+def test_it_can_be_read_on_a_wall(name):
+    assert faults(PICTURES[name][0]()) == []
+
+
+def test_colours_show_on_a_projector():
+    assert min(map(contrast, plots.PALETTE)) >= 3 and contrast(plots.PALE) >= 4.5
+    assert contrast("black") == pytest.approx(21) and contrast("#767676") == pytest.approx(4.54, abs=0.01)
+
+
+@pytest.mark.usefixtures("styled")
+def test_what_cannot_be_read_on_a_wall_is_found():
+    fig, (left, right) = plt.subplots(1, 2, figsize=(9.1, 3))
+    left.plot([0, 1], [0, 1], label="a")
+    left.legend(loc="center")
+    left.set_title("small", fontsize=8)
+    left.set_xlabel("pale", color="grey")
+    right.bar(["a long name of a bar " * 2, "another long name " * 2], [1, 2])
+    right.set_title("a title that runs into its neighbour " * 3)
+    said = " ".join(faults(fig))
+    for fault in ("9.1 inches", "key hides line 'a'", "'small' has 8.0", "'pale' is pale", "runs into 'another"):
+        assert fault in said, fault
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1], label="a")
+    plots.key(fig)
+    assert faults(fig) == []
+
+
+@pytest.mark.usefixtures("styled")
+def test_a_key_has_each_word_once_and_stays_inside():
+    fig, axes = plt.subplots(1, 2)
+    for ax in axes:
+        for k in range(5):
+            ax.plot([k, 1], label=f"a method with rather a long name, number {k}")
+        ax.legend()
+    plots.key(fig)
+    assert not any(ax.get_legend() for ax in axes) and len(fig.legends[0].get_texts()) == 5 and faults(fig) == []
+
+
+def test_a_level_is_a_line_near_the_values_and_a_word_far_from_them():
+    fig, ax = plt.subplots()
+    ax.plot([60, 64], [0, 1])
+    assert plots.levels(ax, {"chance": 9.1, "majority": 58.0}, [60, 64, np.nan]) == "; chance 9.1 %"
+    assert [line.get_xdata()[0] for line in ax.lines[1:]] == [58] and "majority" in words(fig)
+    assert plots.levels(ax, {"half": 0.5}, [0, 1], unit="", axis="y") == "" and ax.lines[-1].get_ydata()[0] == 0.5
 
 
 def test_the_bars_of_equal_logits_are_equal():
@@ -140,16 +188,3 @@ def test_style_and_photographs_can_be_called_outside_a_notebook():
         plots.style()
         plots.photographs()
         assert plt.rcParams["axes.titleweight"] == "bold" and len(plt.rcParams["axes.prop_cycle"]) == 10
-
-
-def test_in_a_notebook_frames_are_stored_as_jpeg_and_charts_as_png(monkeypatch, tmp_path):
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    shell = InteractiveShell.instance()
-    try:
-        monkeypatch.setattr(plots, "get_ipython", lambda: shell)
-        plots.photographs()
-        stored = [set(shell.display_formatter.format(fig)[0]) - {"text/plain"}
-                  for fig in (plots.filmstrip({"dark": CLIP}, 2), plots.traces({"line": {"raw": np.arange(5)}}))]
-        assert stored == [{"image/jpeg"}, {"image/png"}]
-    finally:
-        InteractiveShell.clear_instance()

@@ -10,9 +10,11 @@ from kdlab.measure.surface import Path
 from kdlab.papers.progressive.nets import CLAIMED
 from kdlab.studies import flatness_plots
 from kdlab.studies.flatness_rows import MEASURES, correlations, hierarchy, wide
-from tests.conftest import words
+from tests.figures import legible
 from tests.measure.test_flatness import quadratic
 from tests.studies.test_flatness import made_up
+
+pytestmark = pytest.mark.usefixtures("styled")
 
 LEVELS = dict(zip(CLAIMED, (1.0, 2.0, 4.0), strict=True))
 
@@ -24,9 +26,9 @@ def test_surface_and_its_widget(monkeypatch):
     fig = flatness_plots.surface_picture(at, at, losses, 30, 60, "motion")
     relief, flat = fig.axes[:2]
     assert (relief.azim, relief.elev) == (30, 60) and relief.get_zlim() == (0, 2)
-    assert "star: the network" in words(fig) and "motion" in words(fig)
+    assert "star: the network" in legible(fig) and "motion" in legible(fig)
     assert flat.get_xlim()[0] == -1
-    both = words(flatness_plots.surfaces(at, at, {"iframe": losses, "motion": losses}))
+    both = legible(flatness_plots.surfaces(at, at, {"iframe": losses, "motion": losses}))
     assert "iframe" in both and "motion" in both and "cut off at 2" in both
     monkeypatch.setenv("KDLAB_HEADLESS", "1")
     assert flatness_plots.surface_widget(at, at, {"motion": losses}) is None
@@ -35,7 +37,7 @@ def test_surface_and_its_widget(monkeypatch):
 def test_path_shows_the_place_and_the_barrier(monkeypatch):
     at = np.linspace(0, 1, 5)
     line = Path(at, np.array([0.1, 1, 2, 1, 0.1]), np.array([1, 0.5, 0.1, 0.5, 1]))
-    text = words(flatness_plots.path_picture({"two seeds": line}, 0.25))
+    text = legible(flatness_plots.path_picture({"two seeds": line}, 0.25))
     assert "barrier 1.90" in text and "at 0.25: 1.00 nats, 50 %" in text
     monkeypatch.setenv("KDLAB_HEADLESS", "1")
     assert flatness_plots.path_widget({"two seeds": line}) is None
@@ -44,24 +46,24 @@ def test_path_shows_the_place_and_the_barrier(monkeypatch):
 def test_bands_densities_and_fakes():
     at = np.linspace(-1, 1, 5)
     fig = flatness_plots.bands({m: (at, np.stack([at**2, 2 * at**2])) for m in CLAIMED}, "at 0.5 nats")
-    assert all(m in words(fig) for m in CLAIMED) and len(fig.axes[0].collections) == 3
+    assert all(m in legible(fig) for m in CLAIMED) and len(fig.axes[0].collections) == 3
     matrix = torch.diag(torch.tensor([-1.0, 0, 0, 0, 9]).double())
     runs = {m: [lanczos(quadratic(matrix), 5)] for m in CLAIMED}
     fig = flatness_plots.densities(runs)
     assert len(fig.axes) == 3 and fig.axes[0].get_xlim()[0] < -1 and fig.axes[0].get_xlim()[1] > 9
     ratios = pd.DataFrame({"trace": [100.0, 1, 0.01], "ASAM 0.5": [1.0, 1, 1]}, index=[0.1, 1, 10])
-    assert "ASAM 0.5" in words(flatness_plots.faked(ratios))
+    assert "ASAM 0.5" in legible(flatness_plots.faked(ratios))
 
 
 def test_orders_scatter_and_forest():
     rows = made_up(LEVELS, skip=[("motion", 0.1, 0)])
-    text = words(flatness_plots.orders({"places tell": hierarchy(rows, "night_context")}))
+    text = legible(flatness_plots.orders({"places tell": hierarchy(rows, "night_context")}))
     assert text.count("as claimed") == 4 and text.count("missing") == 4 and "places tell" in text
     assert all(label in text for label in MEASURES.values())
-    assert "iframe, places tell" in words(flatness_plots.scatter(wide(rows)))
+    assert "iframe, places tell" in legible(flatness_plots.scatter(wide(rows)))
     more = rows[rows.condition == "matched:motion:0.5"].assign(condition="generative:kd:end", data="night_bright")
-    shown = words(flatness_plots.scatter(wide(pd.concat([rows, more]))))
+    shown = legible(flatness_plots.scatter(wide(pd.concat([rows, more]))))
     assert "notebook 04" in shown and "notebook 03" not in shown and "motion, places tell" in shown
     fig = flatness_plots.forest(correlations(rows, replicates=20))
-    assert "training loss (disc: |ρ|)" in words(fig) and "sharper networks have the larger gap" in words(fig)
+    assert "training loss (disc: |ρ|)" in legible(fig) and "sharper networks have the larger gap" in legible(fig)
     assert fig.axes[0].get_xlim() == pytest.approx((-1, 1))

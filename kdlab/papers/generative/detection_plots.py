@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from kdlab.measure.detection import KINDS, Evaluation
 from kdlab.papers.generative.detection_study import METRICS, Detections
-from kdlab.show.plots import PALETTE, drawn, image
+from kdlab.show.plots import PALETTE, drawn, image, key
 from kdlab.show.plots import rows as in_rows
 from kdlab.show.widgets import explore
 
@@ -56,7 +56,7 @@ def timeline(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes: Seque
     ax.grid(axis="y", visible=False)
     there = sorted(set(truth["label"]) | {k for its in rows.values() for k in its["label"]})
     keys = [Patch(label=classes[k], **looks(k, 1)) for k in there]
-    fig.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=8, frameon=False)
+    fig.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize="small", frameon=False)
     return fig
 
 
@@ -74,18 +74,18 @@ def map_over_tiou(scores: Detections, titles: dict[str, str], title: str = "") -
     """mAP on test videos over the tIoU that counts as right: mean over seeds, bars from the lowest to the highest."""
     tious = [name for name in METRICS if "-" not in name and ":" not in name]
     fig, ax = plt.subplots(figsize=(5.8, 2.7))
-    shown, lowest = [c for c in titles if c in scores.found], 100.0
+    shown = [c for c in titles if c in scores.found]
     for line, condition in enumerate(shown):
         values = np.stack([scores.mean_ap(condition, name) for name in tious])  # (thresholds, S)
-        mean, lowest = values.mean(1), min(lowest, values.min())
+        mean = values.mean(1)
         x = np.array([float(name) for name in tious]) + 0.008 * (line - (len(shown) - 1) / 2)
         how = drawn(line, markersize=5, capsize=2, linewidth=1.3, label=titles[condition])
         ax.errorbar(x, mean, [mean - values.min(1), values.max(1) - mean], **how)
     seeds = len(scores.seeds)
     what = f"; {seeds} seeds, bars their range" if seeds > 1 else "; one seed"
-    ax.set(ylabel="mAP (%)", ylim=(max(0, lowest - 20), None), title=title)
+    ax.set(ylabel="mAP (%)", title=title)
     ax.set_xlabel(f"tIoU that counts as right{what}")
-    ax.legend(fontsize=8)
+    key(fig)
     return fig
 
 
@@ -115,11 +115,11 @@ def false_positives(scores: Detections, titles: dict[str, str], threshold: float
         how = dict(color=colour, hatch=hatch, edgecolor="black", linewidth=0.6, height=0.7, label=word)
         bars = ax.barh(range(len(shown)), values, left=left, **how)
         words, white = [f"{value:.0f}" if value >= 5 else "" for value in values], dict(color="white", pad=1)
-        for text in ax.bar_label(bars, words, label_type="center", fontsize=8):
+        for text in ax.bar_label(bars, words, label_type="center", fontsize="small"):
             text.set_bbox(white if text.get_text() else None)
         left += values
     in_rows(ax, [titles[c] for c in shown])
     ax.set_xlabel(f"% of the surest predictions, as many as there are actions; tIoU {threshold:g}")
     ax.grid(axis="y", visible=False)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=7, columnspacing=1)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize="small", columnspacing=1)
     return fig

@@ -12,7 +12,7 @@ from matplotlib.ticker import NullFormatter
 from kdlab.measure.alignment import ENERGY, Trace
 from kdlab.measure.paired import effect
 from kdlab.papers.generative.recipes import TITLES
-from kdlab.show.plots import beside, drawn, image, interval, rows
+from kdlab.show.plots import beside, drawn, image, interval, key, rows
 from kdlab.show.widgets import explore
 
 PASSES = {"pass 1, of the CVAE": {"rebuilt": "MSE(F, F′)", "kl": "KL (nats)", "from_prior": "MSE(decoded from λ, F)",
@@ -38,7 +38,7 @@ def losses(histories: dict[str, pd.DataFrame]) -> Figure:
                     ax.plot(seen.epoch, seen[term], label=label, **drawn(line, marker=""))
             ax.set(yscale="log", xlabel="epoch", title=f"{name}: {title}")
             ax.yaxis.set_minor_formatter(NullFormatter())
-            ax.legend(fontsize=7)
+    key(fig)
     return fig
 
 
@@ -54,10 +54,10 @@ def features(maps: dict[str, np.ndarray], channels: int = 24, title: str = "") -
     for ax, (name, values) in zip(axes[0], maps.items(), strict=True):
         bar = dict(cbar=ax is axes[0, -1], cbar_kws={"label": "mean over space"})
         sns.heatmap(values[order], vmin=0, vmax=top, cmap="cividis", ax=ax, yticklabels=False, **bar)
-        ax.set_title(name, fontsize=8)
+        ax.set_title(name, fontsize="small")
         ax.set_xlabel("step")
     axes[0, 0].set_ylabel(f"the {len(order)} most active channels")
-    fig.suptitle(title, fontsize=10, fontweight="bold")
+    fig.suptitle(title)
     return fig
 
 
@@ -65,14 +65,15 @@ def _lines(ax: plt.Axes, trace: Trace, classes: Sequence[str], names: Sequence[s
     """Each signal standardised over the video, above one another; labelled intervals shaded."""
     for start, end, label in trace.segments:
         ax.axvspan(start, end, color="grey", alpha=0.25, linewidth=0)
-        ax.text((start + end) / 2, 1.03, classes[label], transform=ax.get_xaxis_transform(), ha="center", fontsize=7)
+        how = dict(transform=ax.get_xaxis_transform(), ha="center", fontsize="small")
+        ax.text((start + end) / 2, 1.03, classes[label], **how)
     for line, name in enumerate(names):
         values = trace.signals[name]
         height = (values - values.mean()) / max(values.std(), 1e-9) - offset * line
         ax.plot(trace.seconds, height, linewidth=1.3, **drawn(line, marker=""))
     ax.set_yticks(-offset * np.arange(len(names)), [signal_title(name) for name in names])
     ax.set(xlim=(0, float(trace.seconds[-1]) + 1), xlabel="time (s)")
-    ax.tick_params(axis="y", labelsize=8)
+    ax.tick_params(axis="y", labelsize="small")
     ax.grid(False, axis="y")
 
 
@@ -81,7 +82,7 @@ def over_time(found: Sequence[Trace], classes: Sequence[str], names: Sequence[st
     fig, axes = plt.subplots(len(found), 1, figsize=(9, (0.42 * len(names) + 0.9) * len(found)), squeeze=False)
     for ax, trace in zip(axes[:, 0], found, strict=True):
         _lines(ax, trace, classes, names)
-    fig.suptitle("standardised over each video; grey: an action", fontsize=9)
+    fig.suptitle("standardised over each video; grey: an action")
     return fig
 
 

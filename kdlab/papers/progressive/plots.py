@@ -17,7 +17,7 @@ from kdlab.papers.progressive.nets import EXITS, FINALS, ORDER, TRAINED
 from kdlab.papers.progressive.recipes import HEADLINE, TITLES
 from kdlab.papers.progressive.study import exit_effect, places
 from kdlab.papers.progressive.wise import curve, max_probability, stop_at
-from kdlab.show.plots import drawn, forest, note, numbers
+from kdlab.show.plots import PAGE, drawn, forest, key, note, numbers
 from kdlab.show.widgets import explore
 from kdlab.study import Scores
 
@@ -38,25 +38,25 @@ def exit_table(scores: Scores, title: str = "") -> Figure:
     gain = np.stack([with_mean(percent[name] - percent["ce_ic"]) for name in names])
     gain[:, FINALS] = np.nan
     words = np.array([[*(f"{v:+.0f}" if abs(v) > 0.5 else "" for v in row[:12]), f"{row[12]:+.1f}"] for row in gain])
-    fig, (top, bottom) = plt.subplots(2, 1, figsize=(7.8, 0.22 * len(names) + 1.4), height_ratios=(1, len(names)))
+    fig, (top, bottom) = plt.subplots(2, 1, figsize=(7.8, 0.25 * len(names) + 1.8), height_ratios=(1, len(names)))
     columns, first = [*EXITS, "mean\nof 9"], with_mean(percent["ce_ic"])[None]
     baseline = pd.DataFrame(first, [f"{TITLES['ce_ic']} (%)"], columns)
-    numbers(top, baseline, first.round(1), 7.5, cmap="cividis", vmin=0, vmax=100)
-    numbers(bottom, pd.DataFrame(gain, names.values(), columns), words, 7.5)
+    numbers(top, baseline, first.round(1), cmap="cividis", vmin=0, vmax=100)
+    numbers(bottom, pd.DataFrame(gain, names.values(), columns), words)
     for ax in (top, bottom):
-        ax.tick_params(labelsize=8)
+        ax.tick_params(labelsize="small")
         ax.tick_params(axis="x", length=0, labelbottom=False, labeltop=ax is top)
         ax.vlines([4, 8, 12], *ax.get_ylim(), "black", linewidth=1.2)
     counted = f"{len(scores.seeds)} seeds, {len(scores.labels)} test clips"
-    bottom.set_xlabel(f"points above {TITLES['ce_ic']}, empty: less than a half; {counted}", fontsize=9)
-    fig.suptitle(title, fontsize=11, fontweight="bold")
+    bottom.set_xlabel(f"points above {TITLES['ce_ic']}, empty: less than a half; {counted}", fontsize="medium")
+    fig.suptitle(title)
     return fig
 
 
 def regimes(sets: dict[str, Scores]) -> Figure:
     """Sets side by side. Above: accuracy of the exits under the headline's conditions, finals as stars. Below: PKD
     minus each of the others, mean over a network's three trained exits and over all nine, with 95 % bars."""
-    size = 2.6 * len(sets) + 2.2, 4.4
+    size = min(2.6 * len(sets) + 2.2, PAGE), 4.4
     fig, axes = plt.subplots(2, len(sets), figsize=size, sharey="row", squeeze=False, height_ratios=(1.4, 1))
     where = {m: places([m]) for m in ORDER} | {"all nine": TRAINED}
     for (top, bottom), (name, scores) in zip(axes.T, sets.items(), strict=True):
@@ -76,24 +76,25 @@ def regimes(sets: dict[str, Scores]) -> Figure:
             note(top, f"{right[place]:.0f}", (place, right[place]))
         top.axhline(100 / len(scores.classes), color="grey", linestyle=":", linewidth=1)
         top.set(title=name, ylim=(0, 108))
-        top.set_xticks(range(12), EXITS, fontsize=7)
-        bottom.set_xticks(range(4), where, fontsize=7)
+        top.set_xticks(range(12), EXITS, fontsize="small")
+        bottom.set_xticks(range(4), where, fontsize="small")
     axes[0, 0].set_ylabel("test accuracy (%)")
-    axes[1, 0].set_ylabel("PKD minus … (points)", fontsize=8)
+    axes[1, 0].set_ylabel("PKD minus … (points)", fontsize="small")
     for row in axes:
-        row[-1].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
+        row[-1].legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     return fig
 
 
 def forests(found: dict[str, dict[str, Effect]], title: str = "") -> Figure:
     """``plots.effects`` of several sets side by side: set → comparison → effect, each set with its own scale."""
     count = len(next(iter(found.values())))
-    fig, axes = plt.subplots(1, len(found), figsize=(9.2, 0.33 * count + 1), sharey=True)
+    fig, axes = plt.subplots(1, len(found), figsize=(PAGE, 0.33 * count + 1), sharey=True)
     for ax, (name, effects) in zip(axes, found.items(), strict=True):
         forest(ax, effects, above=True, title=name)
-        ax.tick_params(labelsize=8)
-    fig.supxlabel("difference in test accuracy (points); thick 95 %, thin ledger's level, grey within ± 2", fontsize=8)
-    fig.suptitle(title, fontsize=11, fontweight="bold")
+        ax.tick_params(labelsize="small")
+    fig.supxlabel("difference in test accuracy (points); thick 95 %, thin ledger's level, grey within ± 2",
+                 fontsize="small")
+    fig.suptitle(title)
     return fig
 
 
@@ -120,8 +121,8 @@ def confidence(weights: np.ndarray, combined: np.ndarray, heat: np.ndarray, labe
     right.plot(EXITS, 100 * max_probability(combined).mean(0), "C1--s", markersize=4, label="confidence")
     right.plot(EXITS, 100 * max_probability(calm).mean(0), "C0:^", markersize=4, label="confidence, calibrated")
     right.set(ylabel="%", ylim=(0, 102), title="The sum at each exit")
-    right.legend(fontsize=8)
-    plt.setp([*left.get_xticklabels(), *right.get_xticklabels()], fontsize=7)
+    key(fig)
+    plt.setp([*left.get_xticklabels(), *right.get_xticklabels()], fontsize="small")
     return fig
 
 
@@ -141,11 +142,11 @@ def cost_curves(sets: dict[str, dict[str, np.ndarray]], titles: dict[str, str]) 
                 else:
                     spent = curves[f"cost/{cost}"][curves[f"stops/{method}"]].mean((0, 2, 3)) / unit
                 ax.plot(spent, accuracy, label=title, **drawn(line, markersize=2.5))
-        axes[0].set_ylabel(f"{name}\naccuracy (%)", fontsize=8)
+        axes[0].set_ylabel(f"{name}\naccuracy (%)", fontsize="small")
     for ax, (label, _) in zip(grid[-1], _COSTS.values(), strict=True):
         ax.set_xlim(left=0)
-        ax.set_xlabel(label, fontsize=8)
-    fig.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+        ax.set_xlabel(label, fontsize="small")
+    fig.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize="small")
     return fig
 
 
@@ -156,7 +157,7 @@ def exit_shares(stops: np.ndarray, thetas: Sequence[float] = THETAS, title: str 
     words = np.array([[f"{v:.0f}" if v >= 0.5 else "" for v in row] for row in shares])
     table = pd.DataFrame(shares, [f"{theta:g}" for theta in thetas], EXITS)
     numbers(ax, table, words, cmap="cividis", vmin=0, vmax=100, linewidths=0)
-    ax.tick_params(axis="y", labelsize=8)
+    ax.tick_params(axis="y", labelsize="small")
     ax.set(ylabel="threshold", xlabel="% of clips that stop there", title=title)
     return fig
 
@@ -169,14 +170,13 @@ def along_curve(combined: np.ndarray, labels: np.ndarray, costs: np.ndarray, the
     left.plot(here.cost, here.accuracy, "*", color="black", markersize=13, label=f"threshold {theta:g}")
     left.set(xlabel="million MACs a clip", ylabel="accuracy (%)", xlim=(0, 1.05 * costs[-1] / 1e6))
     left.set_title(f"{here.accuracy[0]:.1f} % at {100 * here.cost[0] * 1e6 / costs[-1]:.0f} % of the MACs")
-    left.legend(fontsize=8, loc="lower right")
     stops = stop_at(combined, theta)
     hit = combined[np.arange(len(labels)), stops].argmax(1) == labels
     for some, colour, label in ((slice(None), "white", "wrong"), (hit, "C0", "right")):
         share = 100 * np.bincount(stops[some], minlength=12) / len(labels)
         right.bar(EXITS, share, color=colour, edgecolor="black", linewidth=0.8, label=label)
     right.set(ylabel="% of clips", title="Where they stop")
-    right.legend(fontsize=8)
+    key(fig)
     return fig
 
 

@@ -14,7 +14,9 @@ from kdlab.papers.generative.detection_plots import (
     timeline_widget,
 )
 from kdlab.papers.generative.detection_study import METRICS, Detections
-from tests.conftest import words
+from tests.figures import legible
+
+pytestmark = pytest.mark.usefixtures("styled")
 
 CLASSES = ("Jump", "Walk")
 TRUTH = pd.DataFrame({"video": ["v"] * 4, "label": [0, 1, 0, 1], "start": [0.0, 5, 10, 15], "end": [2.0, 7, 12, 17]})
@@ -45,7 +47,7 @@ def test_a_time_line_has_true_and_found_segments_and_frames_of_their_moments():
     fig = timeline(TRUTH, {"one": found()[::-1]}, CLASSES, FRAMES, 20.0, most=2)
     assert [bar for bar in bars(fig) if bar[0] == 0] == [(0, 0, 2), (0, 5, 7), (0, 10, 12), (0, 15, 17)]
     assert [bar for bar in bars(fig) if bar[0] == 1] == [(1, 0, 2), (1, 5, 7)], "the surest"
-    shown = words(fig)
+    shown = legible(fig)
     assert "true" in shown and "one" in shown and "Jump" in shown and "1.2 s" in shown and len(fig.axes) == 9
     assert len(timeline(TRUTH, {}, CLASSES, FRAMES, 20.0, at=20.0).axes) == 2
     hatches = {p.get_hatch() for p in fig.axes[-1].patches}
@@ -63,7 +65,7 @@ def test_kinds_are_of_as_many_predictions_as_there_are_actions():
     assert kind_counts([evaluate(TRUTH, extra, 2, TIOUS)])["true"] == 100
     counts = kind_counts(scores().found["det_student"])
     assert counts == {"true": 25, "double": 0, "localisation": 25, "confusion": 25, "background": 25}
-    shown = words(false_positives(scores(), TITLES))
+    shown = legible(false_positives(scores(), TITLES))
     assert "badly placed" in shown and "25" in shown and "100" in shown
 
 
@@ -75,4 +77,4 @@ def test_map_over_tiou_and_its_table():
     student = fig.axes[0].containers[0].lines[0].get_ydata()
     assert student == pytest.approx([scores().mean_ap("det_student", f"{t:g}")[0] for t in
                                      (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)])
-    assert "one seed" in words(fig)
+    assert "one seed" in legible(fig)

@@ -6,7 +6,9 @@ import pytest
 
 from kdlab.measure.alignment import ENERGY, Trace
 from kdlab.papers.generative.plots import alignments, features, losses, moment, moment_widget, over_time, signal_title
-from tests.conftest import words
+from tests.figures import legible
+
+pytestmark = pytest.mark.usefixtures("styled")
 
 SECONDS = (np.arange(60) + 0.5) / 7.5
 TRACE = Trace("v", "g", SECONDS, (SECONDS > 2) & (SECONDS < 4), ((2.0, 4.0, 1),),
@@ -17,7 +19,7 @@ CLASSES = ("Sit", "Wave")
 def test_every_term_that_a_phase_has_is_drawn():
     rows = pd.DataFrame({"epoch": [1, 2], "rebuilt": [2.0, 1], "kl": [0.1, 0.2], "ce": [2.0, 1], "generated": [3.0, 2]})
     fig = losses({"phase 1": rows, "phase 2": rows.assign(taught=[1.0, 0.5], attention=[0.1, 0.05])})
-    said = words(fig)
+    said = legible(fig)
     assert [len(ax.lines) for ax in fig.axes] == [2, 2, 3, 3]
     assert "phase 1: pass 1" in said and "MSE(λ, λ of the teacher)" in said
 
@@ -25,20 +27,20 @@ def test_every_term_that_a_phase_has_is_drawn():
 def test_features_share_channels_and_scale():
     one = np.random.default_rng(0).random((30, 4))
     fig = features({"F": one, "made": 2 * one}, channels=5, title="clip")
-    assert "the 5 most active channels" in words(fig)
+    assert "the 5 most active channels" in legible(fig)
     panels = [ax.collections[0] for ax in fig.axes[:2]]
     assert {panel.get_clim() for panel in panels} == {(0, 2 * one[np.argsort(-one.mean(1))[:5]].max())}
 
 
 def test_lines_over_time_name_actions_and_signals():
-    said = words(over_time([TRACE, TRACE], CLASSES, list(TRACE.signals)))
+    said = legible(over_time([TRACE, TRACE], CLASSES, list(TRACE.signals)))
     assert "Wave" in said and "Sit" not in said and "λ, GenKD, random weights" in said and ENERGY in said
 
 
 def test_a_moment_says_what_happens(monkeypatch):
     frames = np.zeros((120, 8, 10, 3), np.uint8)
-    assert "3.0 s: Wave" in words(moment(frames, TRACE, CLASSES, 3.0, ["genkd"], 15))
-    assert "nothing labelled" in words(moment(frames, TRACE, CLASSES, 5.0, ["genkd"], 15))
+    assert "3.0 s: Wave" in legible(moment(frames, TRACE, CLASSES, 3.0, ["genkd"], 15))
+    assert "nothing labelled" in legible(moment(frames, TRACE, CLASSES, 5.0, ["genkd"], 15))
     with pytest.raises(ValueError, match="second 8 lies outside the video of 8.0 s"):
         moment(frames, TRACE, CLASSES, 8.0, ["genkd"], 15)
     monkeypatch.setenv("KDLAB_HEADLESS", "1")
@@ -51,7 +53,7 @@ def test_areas_are_percent_and_the_controls_come_last():
     fig = alignments(table, "title")
     labels = [label.get_text() for label in fig.axes[0].get_yticklabels()]
     assert labels == ["λ, GenKD", "λ, GenKD, random weights", ENERGY]
-    assert "75.0" in words(fig) and "3 videos" in words(fig)
+    assert "75.0" in legible(fig) and "3 videos" in legible(fig)
 
 
 def test_titles_of_signals():

@@ -1,0 +1,88 @@
+"""How figures reach a reader: sharp where somebody watches, small where they are stored, and with a text for whoever
+does not see them.
+
+JupyterLab shows the text of HTML alone; nbconvert, and with it kdlab's site and slides, also that of a picture's
+metadata. So a figure is HTML where somebody watches, and a picture with metadata where it is stored.
+"""
+
+import base64
+import re
+from functools import partial
+from html import escape
+
+from IPython import get_ipython
+from IPython.core.pylabtools import print_figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+from kdlab.system.progress import headless
+
+#: Letters of an alternative text at most; who listens wants the picture's gist.
+LONGEST = 600
+
+
+def in_notebooks() -> None:
+    """From now on this notebook's figures are displayed and stored as this module says; elsewhere nothing happens."""
+    shell = get_ipython()
+    if shell is None:
+        return
+    set_matplotlib_formats()  # forget those of before
+    formatters = shell.display_formatter.formatters
+    if headless():
+        formatters["image/png"].for_type(Figure, partial(_stored, frames=False))
+        formatters["image/jpeg"].for_type(Figure, partial(_stored, frames=True))
+    else:
+        formatters["text/html"].for_type(Figure, _watched)
+
+
+def _stored(fig: Figure, frames: bool) -> tuple[str, dict] | None:
+    """Figures with ``frames`` of video as JPEG, where they take a fifth of the room; charts as PNG, which stay sharp.
+    ``None`` of the other kind."""
+    if any(ax.images for ax in fig.axes) != frames:
+        return None
+    how = dict(fmt="jpeg", pil_kwargs={"quality": 60}) if frames else {}
+    picture = print_figure(fig, base64=True, **how)
+    return picture and (picture, {"alt": alt(fig)})
+
+
+def _watched(fig: Figure) -> str | None:
+    """Two pixels for each of the screen's, which many screens have."""
+    picture = print_figure(fig, fmt="retina")
+    if picture is None:
+        return None
+    width = int.from_bytes(picture[16:20], "big") // 2  # of a PNG
+    source = base64.b64encode(picture).decode()
+    return f'<img src="data:image/png;base64,{source}" width="{width}" alt="{escape(alt(fig))}">'
+
+
+def alt(fig: Figure) -> str:
+    """What ``fig`` says in at most :data:`LONGEST` letters: its label, if it was given one, titles, axes, rows with the
+    notes beside them, and keys, each once."""
+    kind = "Pictures" if any(ax.images for ax in fig.axes) else "Chart"
+    said = [fig.get_label(), fig.get_suptitle(), fig.get_supylabel(), fig.get_supxlabel()]
+    for ax in (ax for ax in fig.axes if ax.get_visible()):
+        said += [ax.get_title(), ax.get_ylabel(), *_rows(ax), ax.get_xlabel(), *_words(ax.get_xticklabels())]
+        said += _words(ax.get_legend().get_texts()) if ax.get_legend() else []
+    said += [text for legend in fig.legends for text in _words(legend.get_texts())]
+    once = dict.fromkeys(" ".join(text.split()) for text in said if text.strip())
+    text = f"{kind}: {'; '.join(once)}"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"
+
+
+def _words(texts) -> list[str]:
+    """Those of ``texts`` that are no mere numbers, such as ticks of a scale."""
+    return [text.get_text() for text in texts if re.search(r"[^\W\d_]", re.sub(r"\$.*\$|\d[eE]", "", text.get_text()))]
+
+
+def _rows(ax: Axes) -> list[str]:
+    """Rows that have a name or notes at their height: the name, and the notes."""
+    labels = ax.get_yticklabels()
+    at = {round(float(y), 6): name.get_text() for y, name in zip(ax.get_yticks(), labels, strict=False)}
+    beside: dict[str, list[str]] = {name: [] for name in _words(labels)}
+    for text in ax.texts:
+        kind = getattr(text, "xycoords", "data")
+        y = getattr(text, "xy", text.get_position())[1] if "data" in (kind, kind[-1]) else float("nan")
+        if (name := at.get(round(float(y), 6))) and text.get_text():
+            beside.setdefault(name, []).append(text.get_text())
+    return [f"{name}: {', '.join(notes)}" if notes else name for name, notes in beside.items()]

@@ -1,0 +1,99 @@
+"""What a notebook shows and keeps of a figure, and what whoever does not see it is told."""
+
+import base64
+import io
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from nbformat.v4 import new_code_cell, new_output
+from PIL import Image
+
+from kdlab.measure.paired import Effect
+from kdlab.show import displayed, plots
+from kdlab.teaching import offline
+
+CLIP = np.random.default_rng(0).integers(0, 60, (6, 16, 20, 3), np.uint8)
+EFFECT = {"method − baseline": Effect(3, 1, 5, 0, 6, 3, 100, np.inf, np.inf)}
+
+
+@pytest.fixture
+def shell(monkeypatch, tmp_path):
+    """A notebook's shell, whose figures are displayed by kdlab."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    found = InteractiveShell.instance()
+    monkeypatch.setattr(displayed, "get_ipython", lambda: found)
+    try:
+        with plt.rc_context():
+            yield found
+    finally:
+        InteractiveShell.clear_instance()
+
+
+def shown(shell, fig) -> tuple[dict, dict]:
+    data, metadata = shell.display_formatter.format(fig)
+    data.pop("text/plain")
+    return data, metadata
+
+
+def test_frames_are_stored_as_jpeg_and_charts_as_png_and_both_say_what_they_show(shell, monkeypatch):
+    monkeypatch.setenv("KDLAB_HEADLESS", "1")
+    plots.style()
+    for fig, kind, word in ((plots.filmstrip({"dark": CLIP}, 2), "image/jpeg", "dark"),
+                            (plots.effects(EFFECT), "image/png", "method − baseline: +3.0 ± 2.0")):
+        data, metadata = shown(shell, fig)
+        assert list(data) == [kind] and word in metadata[kind]["alt"]
+        picture = Image.open(io.BytesIO(base64.b64decode(data[kind])))
+        assert picture.width == pytest.approx(110 * fig.get_figwidth(), rel=0.1)
+
+
+def test_stored_text_reaches_site_slides_and_report(shell, monkeypatch):
+    monkeypatch.setenv("KDLAB_HEADLESS", "1")
+    plots.style()
+    data, metadata = shown(shell, plots.effects(EFFECT, "of two & more"))
+    page = offline.cells([new_code_cell("", outputs=[new_output("display_data", data, metadata=metadata)])])
+    (picture,) = re.findall(r"<img [^>]*>", page)
+    assert 'alt="Chart: of two &amp; more; method − baseline: +3.0 ± 2.0;' in picture
+
+
+def test_who_watches_gets_two_pixels_for_one_and_the_text(shell, monkeypatch):
+    monkeypatch.setattr(displayed, "headless", lambda: False)
+    plots.style()
+    fig = plots.filmstrip({"a & b": CLIP}, 2)
+    data, _ = shown(shell, fig)
+    html = data.pop("text/html")
+    assert not data and 'alt="Pictures: a &amp; b"' in html
+    picture = Image.open(io.BytesIO(base64.b64decode(html.split("base64,")[1].split('"')[0])))
+    assert picture.width == pytest.approx(220 * fig.get_figwidth(), rel=0.1)
+    assert f'width="{picture.width // 2}"' in html
+
+
+def test_an_empty_figure_is_not_shown(shell, monkeypatch):
+    for watched in (False, True):
+        monkeypatch.setattr(displayed, "headless", lambda watched=watched: not watched)
+        plots.style()
+        assert shown(shell, plt.figure())[0] == {}
+
+
+def test_outside_a_notebook_nothing_happens():
+    displayed.in_notebooks()
+
+
+def test_the_text_names_titles_axes_rows_and_keys_once_and_is_short():
+    fig, axes = plt.subplots(1, 2)
+    for ax in axes:
+        ax.plot([0, 1], [5, 5], label="line")
+        ax.annotate("5 of 6", (0.5, 5))
+        ax.set(xlabel="time (s)", yticks=[5, 6], yticklabels=["five", "six"])
+        ax.text(0.5, 0.5, "elsewhere", transform=ax.transAxes)
+    plots.key(fig)
+    assert displayed.alt(fig) == "Chart: five: 5 of 6; six; time (s); line"
+    fig.set_label("Two of one")
+    assert displayed.alt(fig).startswith("Chart: Two of one; five")
+    axes[0].set_title("word " * 500)
+    assert len(displayed.alt(fig)) <= displayed.LONGEST and displayed.alt(fig).endswith("…")
+    fig, ax = plt.subplots()
+    ax.set(yscale="log", ylim=(1e-3, 1e3), xticks=[1], xticklabels=["1e-3"])
+    assert displayed.alt(fig) == "Chart: "
