@@ -31,11 +31,12 @@ def losses(histories: dict[str, pd.DataFrame]) -> Figure:
     """Every loss term against epochs, unweighted: a row for each training (name → history), a column for each pass."""
     fig, grid = plt.subplots(len(histories), 2, figsize=(9, 2.5 * len(histories)), squeeze=False, sharex="row")
     for axes, (name, history) in zip(grid, histories.items(), strict=True):
+        every = [term for terms in PASSES.values() for term in terms]  # one key explains both columns
         for ax, (title, terms) in zip(axes, PASSES.items(), strict=True):
-            for line, (term, label) in enumerate(terms.items()):
+            for term, label in terms.items():
                 if term in history:
                     seen = history.dropna(subset=[term])
-                    ax.plot(seen.epoch, seen[term], label=label, **drawn(line, marker=""))
+                    ax.plot(seen.epoch, seen[term], label=label, **drawn(every.index(term), marker=""))
             ax.set(yscale="log", xlabel="epoch", title=f"{name}: {title}")
             ax.yaxis.set_minor_formatter(NullFormatter())
     key(fig)

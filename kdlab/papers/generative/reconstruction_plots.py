@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 from kdlab.papers.generative.generation import ENOUGH
 from kdlab.papers.generative.reconstruction import Seen, between, by_channels
-from kdlab.show.plots import drawn, note
+from kdlab.show.plots import drawn, key, note
 from kdlab.show.plots import rows as in_rows
 from kdlab.show.widgets import explore
 
@@ -25,11 +25,11 @@ def code_curves(each: Mapping[str, Seen], title: str = "") -> Figure:
     left, right = ax.get_xlim()
     for level, what in ((ENOUGH, "what the gate asks for"), (0, "the training clips' mean")):
         ax.axhline(level, color="grey", linestyle=":", linewidth=1.4)
-        note(ax, what, (left, level), (4, 3), 9)
+        note(ax, what, (left, level), (4, 3))
     ax.set(xlim=(left, right), xlabel="channels of the code that tell of the clip (0: generated from λ; all: rebuilt)",
            ylabel="R² on test clips (%)", title=title)
     ax.margins(y=0.12)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=len(each), frameon=False)
+    key(fig)
     return fig
 
 
@@ -38,8 +38,8 @@ def between_picture(its: Seen, one: int, other: int, share: float = 0.0, channel
     of both clips (mean over space, the ``channels`` that are most active in the first); and what the last layers of
     the network say of the three. Raises ``ValueError`` for a share outside [0, 1]."""
     made, attention = between(its, one, other, share)
-    names = [f"{_class(its, one)}: features", f"generated, λ {100 * (1 - share):.0f} : {100 * share:.0f}",
-             f"{_class(its, other)}: features"]
+    names = [f"{_class(its, one)}, features", f"generated, λ {100 * (1 - share):.0f} : {100 * share:.0f}",
+             f"{_class(its, other)}, features"]
     shown = [(its.features[[one]], its.attention[[one]]), (made, attention),
              (its.features[[other]], its.attention[[other]])]
     maps = [features[0].mean((2, 3)).numpy() for features, _ in shown]
@@ -48,7 +48,7 @@ def between_picture(its: Seen, one: int, other: int, share: float = 0.0, channel
     fig, axes = plt.subplots(1, 4, figsize=(9, 3.8), width_ratios=(1, 1, 1, 2.6))
     for ax, name, values in zip(axes, names, maps, strict=False):
         ax.imshow(values[order], vmin=0, vmax=top, cmap="cividis", aspect="auto", interpolation="nearest")
-        ax.set_title(name.replace(": ", ":\n").replace(", ", ",\n"), fontsize=9)
+        ax.set_title(name.replace(", ", ",\n"), fontsize="small")
         ax.set(xlabel="step", xticks=range(values.shape[1]), yticks=[])
         ax.grid(False)
     axes[0].set_ylabel(f"the {len(order)} most active channels")
@@ -59,8 +59,8 @@ def between_picture(its: Seen, one: int, other: int, share: float = 0.0, channel
         right.barh(np.arange(len(its.classes)) + width * (line - 1), says, width, **how)
     in_rows(right, its.classes, xlim=(0, 100), xlabel="probability (%)")
     right.grid(axis="y", visible=False)
-    right.set_title("what the last layers say of them", fontsize=9)
-    fig.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9, frameon=False)
+    right.set_title("what the last layers say of them", fontsize="small")
+    key(fig)
     return fig
 
 
@@ -77,8 +77,9 @@ def between_widget(its: Seen, some: Sequence[int]):
 
 
 def one_of_each(its: Seen) -> list[int]:
-    """Places of the first clip of each class."""
-    return [int(np.flatnonzero(its.labels == label)[0]) for label in np.unique(its.labels)]
+    """Places of the first clip of each class that the network gets right, or of the first where there is none."""
+    right = its.answers(its.features, its.attention).argmax(1) == its.labels
+    return [int(np.argmax((its.labels == label) * (1.0 + right))) for label in np.unique(its.labels)]
 
 
 def _class(its: Seen, place: int) -> str:

@@ -1,6 +1,7 @@
 """What is committed of generative distillation, as tables and sentences of notebooks 04 and 05: which reading it is,
 whether the CVAEs generate, what teachers say, whose errors students give, what networks cost."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -35,6 +36,15 @@ def reading(data: str, scores: Scores, units: str = "clips") -> str:
         return f"Second reading: registered {seeds}, on {on} that had been read before."
     return (f"Second reading: {seeds}, {on}. These networks were trained before the claims were registered, by an "
             "earlier recipe: pass 1 as released, without the generation term.")
+
+
+def enough_steps(found: tuple[float, float, str], student: str, what: str) -> str:
+    """What :func:`kdlab.study.convergence` ``found`` of a ``student`` with twice the steps, in a sentence; ``what`` is
+    the number that is compared."""
+    gain, half, word = found
+    if not math.isfinite(gain):
+        return f"Whether twice the steps would change {student} is not measured in what is committed."
+    return f"Twice the steps change {student} by {gain:+.1f} ± {half:.1f} points of {what}: {word}."
 
 
 def generation_table(rows: pd.DataFrame, wanted: Sequence[tuple[str, str]], titles: Mapping[str, str]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 
 from kdlab.measure.detection import SPAN, annotated, decode, evaluate, tiou
 from kdlab.measure.detections import of_split
+from kdlab.show.plots import note
 from kdlab.show.plots import rows as in_rows
 from kdlab.show.widgets import explore
 from kdlab.train.runs import Run
@@ -56,7 +57,7 @@ def threshold_picture(truth: pd.DataFrame, found: Callable[[float], pd.DataFrame
         ax.barh(row.label, row.end - row.start, left=row.start, alpha=0.45 + 0.55 * min(1.0, row.score), **how)
     for row in kept.itertuples():
         at = (row.start + row.end) / 2, row.label - 0.22
-        ax.annotate(f"{row.tiou:.2f}", at, (0, 0), textcoords="offset points", ha="center", va="bottom", fontsize=8)
+        note(ax, f"{row.tiou:.2f}", at, (0, 0))
     in_rows(ax, classes, xlim=(0, seconds), xlabel="time (s); numbers: tIoU with the nearest true segment of the class")
     ax.grid(axis="y", visible=False)
     lowered = f"soft-NMS, σ = {sigma:g}" if sigma < NEVER else "without soft-NMS"
@@ -64,7 +65,7 @@ def threshold_picture(truth: pd.DataFrame, found: Callable[[float], pd.DataFrame
                  f"answers too many: {len(kept) - right}")
     keys = [Patch(facecolor="0.82", edgecolor="0.35", label="true"), Patch(facecolor="C0", label="right (tIoU ≥ 0.5)"),
             Patch(facecolor="C1", edgecolor="white", hatch="///", label="wrong, badly placed or a second time")]
-    fig.legend(handles=keys, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
+    fig.legend(handles=keys, loc="outside lower center", ncols=3)
     return fig
 
 

@@ -8,6 +8,7 @@ from kdlab.papers.generative import study as recognition
 from kdlab.papers.generative.generation import WAYS, metric
 from kdlab.papers.generative.tables import (
     cost_table,
+    enough_steps,
     generation_table,
     gradient_table,
     inherited_table,
@@ -46,6 +47,13 @@ def test_a_reading_says_whether_it_was_registered():
     earlier = reading("d", scores((0, 1)), "videos")
     assert "seeds 0 to 1, 600 test videos" in earlier and "without the generation term" in earlier
     assert "seed 7," in reading("d", scores((7,)))
+
+
+def test_enough_steps_or_not_known():
+    said = enough_steps((1.8, 1.4, "undecided"), "the student", "validation mAP")
+    assert said == "Twice the steps change the student by +1.8 ± 1.4 points of validation mAP: undecided."
+    missing = enough_steps((float("nan"), float("inf"), "not measured"), "the student", "mAP")
+    assert "not measured in what is committed" in missing and "nan" not in missing
 
 
 def test_who_generates_is_the_gates_word():

@@ -11,7 +11,9 @@ from kdlab.measure.detection import soft_nms
 from kdlab.papers.generative import threshold_plots
 from kdlab.papers.generative.threshold_plots import NEVER, answered, asked, threshold_picture, threshold_widget
 from kdlab.show import widgets
-from tests.conftest import words
+from tests.figures import legible
+
+pytestmark = pytest.mark.usefixtures("styled")
 
 CLASSES = ("Jump", "Walk")
 TRUTH = pd.DataFrame({"video": ["v"] * 2, "label": [0, 1], "start": [0.0, 10], "end": [4.0, 14]})
@@ -34,10 +36,10 @@ def test_answers_are_counted_once_each():
 
 
 def test_soft_nms_takes_the_second_of_an_action_away():
-    all_of_them = words(threshold_picture(TRUTH, found, CLASSES, 20, 0.3, NEVER))
+    all_of_them = legible(threshold_picture(TRUTH, found, CLASSES, 20, 0.3, NEVER))
     assert "without soft-NMS: 1 of 2 actions found, answers too many: 2" in all_of_them
     fig = threshold_picture(TRUTH, found, CLASSES, 20, 0.3, 0.1)
-    said = words(fig)
+    said = legible(fig)
     assert "σ = 0.1" in said and "1 of 2 actions found, answers too many: 1" in said and "0.33" in said
     spans = sorted((p.get_x(), round(p.get_width(), 3), round(p.get_height(), 3)) for p in fig.axes[0].patches)
     assert spans == [(0, 4, 0.4), (0, 4, 0.86), (10, 4, 0.86), (12, 4, 0.4)]
