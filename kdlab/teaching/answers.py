@@ -110,6 +110,16 @@ def same_answers() -> float:
     return 100 * float((said["dlkdd"][0] == said["same_light"][0]).mean())
 
 
+def teacher_in_the_dark() -> float:
+    """Points of accuracy, mean over seeds."""
+    return _scores("dual_light_controls-night").effect("ce_enhanced:on_raw", "ce_enhanced").mean
+
+
+def false_alarms() -> float:
+    """Of forty 95 % intervals where nothing differs."""
+    return 40 * 0.05
+
+
 def genkd_over_untrained() -> float:
     """Points of accuracy, mean over seeds, on the clips that nobody had read where they are committed."""
     from kdlab.papers.generative import study, tables
@@ -143,8 +153,8 @@ def shortest_that_survives() -> float:
 NUMBERS: dict[str, Callable[[], float]] = {function.__name__: function for function in (
     points_of_one_clip, luma_after_gamma, entropy_without_ideas, first_merge_of_gamma_three,
     colours_gained_after_shrinking, clip_over_frame, enhanced_over_raw, peak_of_the_rate, deviation_of_two_equals,
-    student_over_raw, pull_on_the_first_logit, same_answers, genkd_over_untrained, price_of_ignoring_attention,
-    genkd_in_detection, shortest_that_survives)}
+    student_over_raw, pull_on_the_first_logit, same_answers, teacher_in_the_dark, false_alarms, genkd_over_untrained,
+    price_of_ignoring_attention, genkd_in_detection, shortest_that_survives)}
 
 
 # --- code ----------------------------------------------------------------------------------------------------------
@@ -186,6 +196,17 @@ def distillation_loss() -> tuple[Callable, Sequence[tuple]]:
     return reference, [(student, teacher, 1.0), (student, teacher, 4.0), (teacher, teacher, 2.0)]
 
 
+def fused_classes() -> tuple[Callable, Sequence[tuple]]:
+    """Classes ``(N,)`` of the mean probability of two networks, of their logits ``(N, K)``."""
+    from scipy.special import softmax
+
+    sure, other = np.array([[9.0, 0.0, 0.0], [0.0, 0.5, 0.0]]), np.array([[0.0, 8.0, 0.0], [6.0, 5.9, 0.0]])
+    equal = np.array([[1.0, 2.0, 3.0, 0.0]])
+    undecided = np.array([[5.0, 0.0, -5.0]]), np.array([[0.0, 6.0, 6.0]])  # mean logits would say the second
+    return (lambda a, b: (softmax(a, 1) + softmax(b, 1)).argmax(1),
+            [(sure, other), (equal, equal[:, ::-1]), undecided])
+
+
 def explained_share() -> tuple[Callable, Sequence[tuple]]:
     """R² in percent of made features, against the training clips' mean."""
     rng = np.random.default_rng(0)
@@ -208,4 +229,4 @@ def average_precision() -> tuple[Callable, Sequence[tuple]]:
 
 
 CODE: dict[str, Callable[[], tuple[Callable, Sequence[tuple]]]] = {function.__name__: function for function in (
-    softened, undone, centre_moments, distillation_loss, explained_share, average_precision)}
+    softened, undone, centre_moments, distillation_loss, fused_classes, explained_share, average_precision)}

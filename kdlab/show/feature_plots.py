@@ -1,0 +1,32 @@
+"""Clips as points: where networks put them, on the axes of one of them."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from kdlab.measure.embedding import Embedding
+
+_MARKS = "os^Dv"
+
+
+def embeddings(found: Embedding, labels: np.ndarray, classes: Sequence[str], shown: Sequence[str] = ()) -> Figure:
+    """A panel for each network of ``found``, or for those of the names ``shown``: clips of one of ``classes`` have one
+    colour and one mark. ``labels``: ``(N,)``. The axes are those of the first network, with their shares of its
+    variance."""
+    shown, first = shown or list(found.points), next(iter(found.points))
+    fig, axes = plt.subplots(1, len(shown), figsize=(2.8 * len(shown) + 1.3, 3.5), sharex=True, sharey=True,
+                             squeeze=False)
+    for ax, name in zip(axes[0], shown, strict=True):
+        points = found.points[name]
+        for k, word in enumerate(classes):
+            mine = points[labels == k]
+            ax.scatter(*mine.T, s=34, marker=_MARKS[k // 3 % 5], color=f"C{k % 10}", edgecolors="white", linewidths=0.4,
+                       label=word)
+        again = found.given_again[name]
+        ax.set_title(name if name == first else f"{name}\n{100 * again:.0f} % of that again", fontsize=10)
+        ax.set_xlabel(f"{first}: first axis ({100 * found.shares[0]:.0f} %)" if ax is axes[0, 0] else "the same axis")
+    axes[0, 0].set_ylabel(f"second axis ({100 * found.shares[1]:.0f} %)")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=9, markerscale=1.3)
+    return fig
