@@ -47,9 +47,11 @@ def between_picture(its: Seen, one: int, other: int, share: float = 0.0, channel
     top = max(float(values[order].max()) for values in maps)
     fig, axes = plt.subplots(1, 4, figsize=(9, 3.8), width_ratios=(1, 1, 1, 2.6))
     for ax, name, values in zip(axes, names, maps, strict=False):
-        ax.imshow(values[order], vmin=0, vmax=top, cmap="cividis", aspect="auto", interpolation="nearest")
+        ax.pcolormesh(values[order], vmin=0, vmax=top, cmap="cividis")  # a chart, which an image would not be
+        ax.invert_yaxis()
         ax.set_title(name.replace(", ", ",\n"), fontsize="small")
-        ax.set(xlabel="step", xticks=range(values.shape[1]), yticks=[])
+        ax.set(xlabel="step", xticks=np.arange(values.shape[1]) + 0.5, yticks=[])
+        ax.set_xticklabels(range(values.shape[1]))
         ax.grid(False)
     axes[0].set_ylabel(f"the {len(order)} most active channels")
     right, width = axes[3], 0.27
