@@ -2,6 +2,7 @@
 
 import base64
 import io
+from functools import reduce
 from pathlib import Path
 
 from kdlab import paths
@@ -10,6 +11,7 @@ from kdlab.notebooks.run import read_record, run_notebook
 from kdlab.system.files import write_atomically
 
 _UNSEEN = 0.75  # levels of 255, mean over a picture: what of charts 32 colours miss, and of maps of colours 64 or 128
+_OTHER, _FEW = 48, 10  # levels by which a pixel has another colour, and so many may: a small mark has more
 
 
 def refresh(profile: str = "demo") -> None:
@@ -66,7 +68,9 @@ def _small(output):
         image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
         for colours in (32, 64, 128, 256):
             few = image.quantize(colours)
-            if max(ImageStat.Stat(ImageChops.difference(image, few.convert("RGB"))).mean) <= _UNSEEN:
+            missed = ImageChops.difference(image, few.convert("RGB"))
+            largest = reduce(ImageChops.lighter, missed.split())  # of each pixel's three values
+            if max(ImageStat.Stat(missed).mean) <= _UNSEEN and sum(largest.histogram()[_OTHER:]) <= _FEW:
                 break
         few.save(smaller := io.BytesIO(), "PNG", optimize=True)
         output["data"]["image/png"] = base64.b64encode(smaller.getvalue()).decode()

@@ -85,9 +85,12 @@ def moving(frames: np.ndarray, fps: float = 15) -> bytes:
     return file.getvalue()
 
 
-def differing_widget(scores: Scores, clip: Callable[[str], np.ndarray], titles: Mapping[str, str] | None = None):
-    """Choose two conditions and step through the clips that the first gets right in more seeds, as moving pictures: as
-    the camera saw it, and brightened. ``None``, with a line that says so, when headless."""
+def differing_widget(scores: Scores, one: str, other: str, clip: Callable[[str], np.ndarray],
+                     titles: Mapping[str, str] | None = None):
+    """Choose two conditions, at first ``one`` and ``other``, and step through the clips that the first gets right in
+    more seeds, as moving pictures: as the camera saw it, and brightened. ``None``, with a line that says so, when
+    headless. Raises as :func:`differing`."""
+    differing(scores, one, other)
     titles = titles or {}
     names = {titles.get(c, c): c for c in scores.predicted}
 
@@ -104,5 +107,5 @@ def differing_widget(scores: Scores, clip: Callable[[str], np.ndarray], titles: 
         dark = clip(each.id)
         display(Image(moving(np.concatenate([dark, _ENHANCER(dark)], axis=2)), format="gif", width=640))
 
-    from_one = list(names)
-    return explore(picture, right=from_one, wrong=[*from_one[1:], *from_one[:1]], place=(1, 1, 50, 1, "clip"))
+    right, wrong = (sorted(names, key=lambda name: names[name] != first) for first in (one, other))
+    return explore(picture, right=right, wrong=wrong, place=(1, 1, 50, 1, "clip"))

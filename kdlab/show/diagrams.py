@@ -12,19 +12,19 @@ _PAPERS = "kdlab.papers"
 def teacher_training() -> Figure:
     """How any network is trained on labels, and when it becomes a teacher."""
     boxes = [
-        Box("clip", "view", 1.0, 0.4, "a file, a label", "kdlab.clips.catalogue.ClipRecord"),
-        Box("view", "view", 3.35, 0.4, "raw or enhanced", f"{_VIEWS}.View"),
-        Box("teacher", "trained", 5.8, 0.4, "a video network", _NETS),
-        Box("cross-entropy", "loss", 8.2, 0.4, "the loss", "kdlab.distill.method.CrossEntropy"),
-        Box("label", "view", 8.2, 1.5, "Jump, Run, …", "kdlab.clips.catalogue.ClipRecord"),
-        Box("the same teacher", "frozen", 5.7, 1.5, "its weights in a run", "kdlab.train.runs.Run"),
+        Box("clip", "view", 1.03, 0.4, "a file, a label", "kdlab.clips.catalogue.ClipRecord"),
+        Box("view", "view", 3.2, 0.4, "raw or enhanced", f"{_VIEWS}.View"),
+        Box("teacher", "trained", 5.5, 0.4, "a video network", _NETS),
+        Box("cross-entropy", "loss", 7.95, 0.4, "the loss", "kdlab.distill.method.CrossEntropy"),
+        Box("label", "view", 7.95, 1.5, "Jump, Run, …", "kdlab.clips.catalogue.ClipRecord"),
+        Box("the same teacher", "frozen", 5.5, 1.5, "its weights in a run", "kdlab.train.runs.Run"),
     ]
     arrows = [
         Arrow("clip", "view"), Arrow("view", "teacher", "pixels"), Arrow("teacher", "cross-entropy", "logits"),
         Arrow("label", "cross-entropy"), Arrow("teacher", "the same teacher", "once trained"),
     ]
     return draw("Training a teacher", boxes, arrows,
-                "Diagram: a clip is read as a view, raw or enhanced; the view's pixels go into a video network, whose "
+                "A clip is read as a view, raw or enhanced; the view's pixels go into a video network, whose "
                 "logits meet the label in the cross-entropy. Once trained, the network is frozen and kept in a run.")
 
 
@@ -43,13 +43,13 @@ def same_light() -> Figure:
 def _two_views(title: str, light: str, says: str, of: str) -> Figure:
     boxes = [
         Box("dark clip", "view", 0.85, 1.4, "one crop, one flip", "kdlab.clips.views.Window", 1.4),
-        Box(light, "view", 3.05, 0.4, says, of, 1.5),
-        Box("raw view", "view", 3.05, 2.4, "dark", f"{_VIEWS}.Raw", 1.5),
-        Box("teacher", "frozen", 5.35, 0.4, "trained before", _NETS),
-        Box("student", "trained", 5.35, 2.4, "alone at test time", _NETS),
-        Box("α t² KL", "loss", 8.2, 0.4, "at temperature t", "kdlab.distill.losses.kd_loss"),
-        Box("(1 − α) CE", "loss", 8.2, 2.4, "cross-entropy", "kdlab.distill.method.CrossEntropy"),
-        Box("label", "view", 8.2, 1.4, "Jump, Run, …", "kdlab.clips.catalogue.ClipRecord"),
+        Box(light, "view", 2.95, 0.4, says, of, 1.5),
+        Box("raw view", "view", 2.95, 2.4, "dark", f"{_VIEWS}.Raw", 1.5),
+        Box("teacher", "frozen", 5.05, 0.4, "trained before", _NETS),
+        Box("student", "trained", 5.05, 2.4, "alone at test time", _NETS),
+        Box("α t² KL", "loss", 7.95, 0.4, "at temperature t", "kdlab.distill.losses.kd_loss"),
+        Box("(1 − α) CE", "loss", 7.95, 2.4, "cross-entropy", "kdlab.distill.method.CrossEntropy"),
+        Box("label", "view", 7.95, 1.4, "Jump, Run, …", "kdlab.clips.catalogue.ClipRecord"),
     ]
     arrows = [
         Arrow("dark clip", light, out="top", into="left"), Arrow("dark clip", "raw view", out="bottom", into="left"),
@@ -59,7 +59,7 @@ def _two_views(title: str, light: str, says: str, of: str) -> Figure:
         Arrow("student", "α t² KL", "logits", shift=(-0.2, 0.17), turn=0.55, under=True),
     ]
     return draw(title, boxes, arrows,
-                f"Diagram: of one dark clip, with one crop and one flip, the {light} goes into a frozen teacher and "
+                f"Of one dark clip, with one crop and one flip, the {light} goes into a frozen teacher and "
                 "the raw view into a student that is trained. The teacher's logits are soft targets, without gradient, "
                 "of a KL divergence at temperature t; the student's logits go into it and into the cross-entropy with "
                 "the label. At test time the student runs alone.")
@@ -68,13 +68,13 @@ def _two_views(title: str, light: str, says: str, of: str) -> Figure:
 def generative_phases() -> Figure:
     """GenKD for recognition: phase 1 of the teacher, phase 2 of the student, each with its two passes."""
     taught = f"{_PAPERS}.generative.method.GenerativeDistillation"
-    one, two, deep = _representation("teacher", 0.75), _representation("student", 4.7), 8.85
+    one, two, deep = _representation("teacher", 0.75), _representation("student", 4.7), 7.84
     boxes = [
         *one[0], *two[0],
-        Box("taught attention", "loss", deep, 3.85, r"0.1 MSE(λ, $λ_T$)", taught, 2.1, 0.62, "pass 2: attention"),
-        Box("frozen teacher", "frozen", 3.1, 3.85, r"attention $λ_T$", f"{_PAPERS}.generative.nets.Gated", 2.1, 0.62),
-        Box("taught features", "loss", deep, 7.15, r"0.01 MSE(F′, $F′_T$)", taught, 2.1, 0.62, "pass 1: be taught"),
-        Box("frozen CVAE", "frozen", 5.9, 7.15, "the teacher's", f"{_PAPERS}.generative.nets.CVAE", 1.95, 0.62),
+        Box("taught attention", "loss", deep, 3.85, r"0.1 MSE(λ, $λ_T$)", taught, 2.0, 0.62, "pass 2: attention"),
+        Box("frozen teacher", "frozen", 2.8, 3.85, r"attention $λ_T$", f"{_PAPERS}.generative.nets.Gated", 2.0, 0.62),
+        Box("taught features", "loss", deep, 7.15, r"0.01 MSE(F′, $F′_T$)", taught, 2.0, 0.62, "pass 1: be taught"),
+        Box("frozen CVAE", "frozen", 5.15, 7.15, "the teacher's", f"{_PAPERS}.generative.nets.CVAE", 1.75, 0.62),
     ]
     arrows = [
         *one[1], *two[1],
@@ -87,29 +87,29 @@ def generative_phases() -> Figure:
     ]
     headings = [(0.15, 0.18, "Phase 1, feature representation: the teacher"),
                 (0.15, 3.28, "Phase 2, generative distillation: the student"),
-                (5.2, 0.18, "Pass 1 trains the CVAE, pass 2 the network"),
-                (5.2, 3.28, "Pass 1 trains the CVAE, pass 2 the network")]
+                (4.9, 0.18, "Pass 1 trains the CVAE, pass 2 the network"),
+                (4.9, 3.28, "Pass 1 trains the CVAE, pass 2 the network")]
     return draw("GenKD: what a generative model makes of features is taught", boxes, arrows,
-                "Diagram in two parts. Phase 1: the clip goes into the teacher, whose features F are gated by an "
-                "attention λ. In pass 1 a CVAE learns to rebuild F from F and λ; in pass 2 the CVAE is fixed and the "
-                "network learns from the label, and so that the CVAE can make F from λ alone. Phase 2: the student "
-                "does the same with a CVAE of its own; besides, its attention is drawn to that of the frozen teacher, "
-                "and what its CVAE makes to what the teacher's frozen CVAE makes of the student's F and λ.", headings)
+                "Phase 1: the teacher's features F are gated by an attention λ. In pass 1 a CVAE learns to rebuild F "
+                "from F and λ; in pass 2 it is fixed, and the network learns from the label, and so that the CVAE can "
+                "make F from λ alone. Phase 2: the student does the same with a CVAE of its own; besides, its "
+                "attention is drawn to that of the frozen teacher, and what its CVAE makes to what the teacher's "
+                "frozen CVAE makes of the student's F and λ.", headings)
 
 
 def _representation(who: str, y: float) -> tuple[list[Box], list[Arrow]]:
     """The rows from ``y`` down that both phases of GenKD have."""
-    method, nets, deep = f"{_PAPERS}.generative.method", f"{_PAPERS}.generative.nets", 8.85
+    method, nets, deep = f"{_PAPERS}.generative.method", f"{_PAPERS}.generative.nets", 7.84
     clip, cvae, loss = f"clip of the {who}", f"{who}'s CVAE", "{} of the " + who
     boxes = [
-        Box(clip, "view", 0.85, y, "RGB or flow", f"{_VIEWS}.View", 1.4, 0.62, "clip"),
-        Box(who, "trained", 3.1, y, "features F, attention λ", f"{nets}.Gated", 2.1, 0.62),
-        Box(loss.format("class"), "loss", deep, y, "CE with the label", "kdlab.distill.method.CrossEntropy", 2.1, 0.62,
+        Box(clip, "view", 0.8, y, "RGB or flow", f"{_VIEWS}.View", 1.3, 0.62, "clip"),
+        Box(who, "trained", 2.8, y, "features F, attention λ", f"{nets}.Gated", 2.0, 0.62),
+        Box(loss.format("class"), "loss", deep, y, "CE with the label", "kdlab.distill.method.CrossEntropy", 2.0, 0.62,
             "pass 2: classify"),
-        Box(cvae, "trained", 5.9, y + 1.22, "F′ from F and λ,\nF″ from λ alone", f"{nets}.CVAE", 1.95, 1.2),
-        Box(loss.format("making"), "loss", deep, y + 0.85, "0.5 w MSE(F″, F)", f"{method}.FeatureRepresentation", 2.1,
+        Box(cvae, "trained", 5.15, y + 1.22, "F′ from F and λ,\nF″ from λ alone", f"{nets}.CVAE", 1.75, 1.2),
+        Box(loss.format("making"), "loss", deep, y + 0.85, "0.5 w MSE(F″, F)", f"{method}.FeatureRepresentation", 2.0,
             0.62, "pass 2: make from λ"),
-        Box(loss.format("rebuilding"), "loss", deep, y + 1.6, "MSE(F′, F) + 0.1 KL", f"{method}.kl_to_attention", 2.1,
+        Box(loss.format("rebuilding"), "loss", deep, y + 1.6, "MSE(F′, F) + 0.1 KL", f"{method}.kl_to_attention", 2.0,
             0.62, "pass 1: rebuild"),
     ]
     arrows = [
@@ -124,16 +124,16 @@ def detection() -> Figure:
     """GenKD for temporal detection: a detector on two layers of a gated network, and what its teacher adds."""
     method, nets = f"{_PAPERS}.generative.detection_method", f"{_PAPERS}.generative.detector"
     boxes = [
-        Box("window", "view", 0.85, 0.4, "frames of a video", "kdlab.clips.windows.Windows", 1.4),
-        Box("student", "trained", 2.95, 0.4, "two layers, under λ", f"{nets}.Detector", 1.65),
-        Box("pyramid", "trained", 5.3, 0.4, "finer to coarser", f"{nets}.DetectionNet", 1.6),
-        Box("heads", "trained", 7.2, 0.4, "at every place", f"{nets}.DetectionNet", 1.4),
-        Box("detection loss", "loss", 9.6, 0.4, "class, ends, overlap", f"{method}.detection_terms", 1.75),
-        Box("segments", "view", 9.6, 1.4, "start, end, class", "kdlab.clips.windows.VideoWindow", 1.75),
-        Box("soft-NMS", "loss", 7.2, 1.4, "only at test", "kdlab.measure.detection.soft_nms", 1.4),
-        Box("student's CVAEs", "trained", 5.3, 1.4, "one a layer", "kdlab.papers.generative.nets.CVAEs", 1.6),
-        Box("teacher", "frozen", 2.95, 2.4, "and its two CVAEs", f"{nets}.Detector", 1.65),
-        Box("as in recognition", "loss", 6.65, 2.4, "attention and made features, summed over layers",
+        Box("window", "view", 0.84, 0.4, "frames of a video", "kdlab.clips.windows.Windows", 1.38),
+        Box("student", "trained", 2.5, 0.4, "two layers, under λ", f"{nets}.Detector", 1.5),
+        Box("pyramid", "trained", 4.6, 0.4, "finer to coarser", f"{nets}.DetectionNet", 1.35),
+        Box("heads", "trained", 6.1, 0.4, "at every place", f"{nets}.DetectionNet", 1.2),
+        Box("detection loss", "loss", 8.06, 0.4, "class, ends, overlap", f"{method}.detection_terms", 1.55),
+        Box("segments", "view", 8.06, 1.4, "start, end, class", "kdlab.clips.windows.VideoWindow", 1.55),
+        Box("soft-NMS", "loss", 6.1, 1.4, "only at test", "kdlab.measure.detection.soft_nms", 1.2),
+        Box("student's CVAEs", "trained", 4.6, 1.4, "one a layer", "kdlab.papers.generative.nets.CVAEs", 1.5),
+        Box("teacher", "frozen", 2.5, 2.4, "and its two CVAEs", f"{nets}.Detector", 1.5),
+        Box("as in recognition", "loss", 5.85, 2.4, "attention and made features, summed over layers",
             f"{method}.DetectionDistillation", 3.6),
     ]
     arrows = [
@@ -145,7 +145,7 @@ def detection() -> Figure:
         Arrow("teacher", "as in recognition", r"$λ_T$, $F′_T$", target=True),
     ]
     return draw("GenKD for detection: two layers are taught, the detector learns segments", boxes, arrows,
-                "Diagram: a window of frames goes into the student, of which two layers, under attention, feed a "
+                "A window of frames goes into the student, of which two layers, under attention, feed a "
                 "pyramid; heads answer at every place with class, start and end, and the detection loss compares them "
                 "with the annotated segments. Each layer has a CVAE. The frozen teacher's attention and what its CVAEs "
                 "make are targets, as in recognition, summed over the layers. At test time soft-NMS thins the answers.")
@@ -155,22 +155,22 @@ def compressed_modalities() -> Figure:
     """What a compressed file holds of a group of pictures, and the three networks that see it."""
     words = {"iframe": ("I-frame", "the picture: 3 channels"), "motion": ("motion vectors", "moved x, y: 2 channels"),
              "residual": ("residual", "the correction: 3 channels")}
-    frames = [Box(name, "view", 0.45 + 0.53 * place, 1.4, "", "kdlab.clips.compressed.scan", 0.45, 0.5)
+    frames = [Box(name, "view", 0.36 + 0.48 * place, 1.4, "", "kdlab.clips.compressed.scan", 0.42, 0.5)
               for place, name in enumerate(("I", "P1", "P2", "P3", "…", "P11"))]
     boxes, arrows = frames, [Arrow("I", "I-frame", "stored whole", out="top", into="left"),
                              Arrow("P11", "motion vectors"),
                              Arrow("P11", "residual", out="bottom", into="left")]
     for row, (modality, (name, says)) in enumerate(words.items()):
         y, net, loss = 0.4 + row, f"{name.split()[0]} network", f"CE of {modality}"
-        boxes += [Box(name, "view", 4.95, y, says, "kdlab.clips.coviar.Compressed", 2.2),
-                  Box(net, "trained", 7.3, y, "2-D, on its own", "kdlab.nets.compressed.TinyCompressed", 1.75),
-                  Box(loss, "loss", 9.5, y, "with the label", "kdlab.distill.method.CrossEntropy", 1.5, shown="CE")]
+        boxes += [Box(name, "view", 4.25, y, says, "kdlab.clips.coviar.Compressed", 1.95),
+                  Box(net, "trained", 6.33, y, "2-D, on its own", "kdlab.nets.compressed.TinyCompressed", 1.65),
+                  Box(loss, "loss", 8.28, y, "with the label", "kdlab.distill.method.CrossEntropy", 1.1, shown="CE")]
         arrows += [Arrow(name, net), Arrow(net, loss, "logits")]
     return draw("Three views that a compressed file holds already", boxes, arrows,
-                "Diagram: a group of pictures is one I-frame, stored whole, and eleven P-frames, which hold motion "
+                "A group of pictures is one I-frame, stored whole, and eleven P-frames, which hold motion "
                 "vectors and what is left. The I-frame's picture has three channels, the motion back to the I-frame "
                 "two, the residual three. Each goes into a network of its own, trained on the label.",
-                [(0.7, 0.9, "a group of twelve pictures")])
+                [(0.5, 0.9, "a group of twelve pictures")])
 
 
 def progressive() -> Figure:
@@ -184,8 +184,8 @@ def progressive() -> Figure:
                   Box(f"exit {k}", "trained", x, 1.5, "", f"{nets}.Exit", 1.15)]
         arrows += [Arrow(f"stage {k}", f"exit {k}", "features"), Arrow(f"exit {k}", "soft cross-entropy", "logits")]
     arrows += [Arrow("stage 1", "stage 2"), Arrow("stage 2", "stage 3")]
-    left, length = 0.2, 8.8  # of the line of time
-    boxes += [Box("final", "frozen", 8.05, 0.4, "its own classifier", f"{nets}.FINALS", 1.9),
+    left, length = 0.2, 8.6  # of the line of time
+    boxes += [Box("final", "frozen", 7.9, 0.4, "its own classifier", f"{nets}.FINALS", 1.8),
               Box("soft cross-entropy", "loss", left + length / 2, 2.6, "at every exit, no label",
                   f"{method}.soft_cross_entropy", length)]
     for name, says, start, end in (("motion", "first 1/6", 0, 1), ("residual", "next 1/6", 1, 2),
@@ -194,7 +194,7 @@ def progressive() -> Figure:
         boxes.append(Box(name, "frozen", middle, 3.95, says, f"{method}.PAPER", width - 0.08))
         arrows.append(Arrow(name, "soft cross-entropy", "logits" if name == "own" else "", target=True))
     return draw("PKD: the teacher of the exits changes while they learn", boxes, arrows,
-                "Diagram: a view of compressed video goes through three frozen stages to the network's own final "
+                "A view of compressed video goes through three frozen stages to the network's own final "
                 "classifier, frozen, too. After each stage hangs an exit that is trained by soft cross-entropy, "
                 "without a label. Its targets are the logits of the motion network's final classifier for the first "
                 "sixth of the training, of the residual network's for the next sixth, and of the network's own "
@@ -204,26 +204,26 @@ def progressive() -> Figure:
 
 def wise() -> Figure:
     """WISE: twelve exits are asked in turn, until their weighted sum is sure enough."""
-    wise, pitch = f"{_PAPERS}.progressive.wise", 0.76
+    wise, pitch = f"{_PAPERS}.progressive.wise", 0.73
     names = [f"{letter}{k}" for letter in "RMI" for k in (1, 2, 3, 4)]
-    boxes = [Box(name, "frozen", 0.5 + pitch * place, 0.75, "", f"{_PAPERS}.progressive.nets.EXITS", 0.58, 0.5)
+    boxes = [Box(name, "frozen", 0.5 + pitch * place, 0.75, "", f"{_PAPERS}.progressive.nets.EXITS", 0.56, 0.5)
              for place, name in enumerate(names)]
-    middle, whole = 0.5 + pitch * 5.5, pitch * 11 + 0.58
+    middle, whole = 0.5 + pitch * 5.5, pitch * 11 + 0.56
     boxes += [
         Box("weighted sum of all logits so far", "trained", middle, 1.9, "weights fitted on held-out clips",
             f"{wise}.fit_wise", whole),
         Box("sure enough?", "loss", middle, 2.9, "largest probability above θ", f"{wise}.stop_at", 2.4),
-        Box("answer", "loss", middle + 3.2, 2.9, "the rest is not computed", f"{wise}.curve", 2.1),
-        Box("go on", "loss", middle - 3.2, 2.9, "compute the next exit", f"{wise}.stop_at", 2.1),
+        Box("answer", "loss", middle + 3.15, 2.9, "the rest is not computed", f"{wise}.curve", 2.1),
+        Box("go on", "loss", middle - 3.15, 2.9, "compute the next exit", f"{wise}.stop_at", 2.1),
     ]
     arrows = [Arrow(name, "weighted sum of all logits so far", "logits" if name == "I4" else "") for name in names]
     arrows += [Arrow(one, other) for one, other in zip(names, names[1:], strict=False)]
     arrows += [Arrow("weighted sum of all logits so far", "sure enough?"), Arrow("sure enough?", "answer", "yes"),
                Arrow("sure enough?", "go on", "no")]
-    networks = [(0.21 + 4 * pitch * k, 0.25, f"{name} network")
+    networks = [(0.22 + 4 * pitch * k, 0.25, f"{name} network")
                 for k, name in enumerate(("residual", "motion", "I-frame"))]
     return draw("WISE: exits are added up until they are sure", boxes, arrows,
-                "Diagram: twelve frozen exits in a row, four each of the residual, the motion and the I-frame network. "
+                "Twelve frozen exits in a row, four each of the residual, the motion and the I-frame network. "
                 "The logits of all exits so far are added with weights that are fitted on held-out clips. If the "
                 "largest probability is above θ, that is the answer and the rest is not computed; if not, the next "
                 "exit is.", networks)

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kdlab.measure.embedding import Embedding
+from kdlab.show.plots import PAGE, key
 
 _MARKS = "os^Dv"
 
@@ -16,8 +17,8 @@ def embeddings(found: Embedding, labels: np.ndarray, classes: Sequence[str], sho
     colour and one mark. ``labels``: ``(N,)``. The axes are those of the first network, with their shares of its
     variance."""
     shown, first = shown or list(found.points), next(iter(found.points))
-    fig, axes = plt.subplots(1, len(shown), figsize=(2.8 * len(shown) + 1.3, 3.5), sharex=True, sharey=True,
-                             squeeze=False)
+    size = min(3 * len(shown), PAGE), 3.9
+    fig, axes = plt.subplots(1, len(shown), figsize=size, sharex=True, sharey=True, squeeze=False)
     for ax, name in zip(axes[0], shown, strict=True):
         points = found.points[name]
         for k, word in enumerate(classes):
@@ -25,8 +26,8 @@ def embeddings(found: Embedding, labels: np.ndarray, classes: Sequence[str], sho
             ax.scatter(*mine.T, s=34, marker=_MARKS[k // 3 % 5], color=f"C{k % 10}", edgecolors="white", linewidths=0.4,
                        label=word)
         again = found.given_again[name]
-        ax.set_title(name if name == first else f"{name}\n{100 * again:.0f} % of that again", fontsize=10)
+        ax.set_title(name if name == first else f"{name}\n{100 * again:.0f} % of that again")
         ax.set_xlabel(f"{first}: first axis ({100 * found.shares[0]:.0f} %)" if ax is axes[0, 0] else "the same axis")
     axes[0, 0].set_ylabel(f"second axis ({100 * found.shares[1]:.0f} %)")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", fontsize=9, markerscale=1.3)
+    key(fig)
     return fig

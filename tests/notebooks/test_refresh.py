@@ -28,6 +28,20 @@ def test_a_picture_keeps_as_many_colours_as_it_needs():
     assert np.abs(kept - np.asarray(grey)).mean() <= 0.75
 
 
+def test_small_marks_keep_their_colours():
+    """Among many greys a few dots of two colours are still there."""
+    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8) // 4 * 4, (256, 256))
+    image = np.repeat(ramp[..., None], 3, axis=2).copy()
+    dots = {(40, 40): (185, 133, 0), (80, 80): (213, 94, 0)}
+    for (y, x), colour in dots.items():
+        image[y : y + 5, x : x + 5] = colour
+    Image.fromarray(image).save(buffer := io.BytesIO(), "PNG")
+    output = {"data": {"image/png": base64.b64encode(buffer.getvalue()).decode()}}
+    kept = np.asarray(Image.open(io.BytesIO(base64.b64decode(_small(output)["data"]["image/png"]))).convert("RGB"), int)
+    for (y, x), colour in dots.items():
+        assert np.abs(kept[y + 2, x + 2] - colour).max() < 48
+
+
 def picture() -> str:
     fig, ax = plt.subplots(figsize=(4, 3))
     ax.plot([0, 1, 0, 1])

@@ -14,10 +14,11 @@ from kdlab.papers.dual_light import recipes
 from kdlab.papers.generative.method import GenerativeDistillation
 from kdlab.papers.progressive.method import PAPER
 from kdlab.papers.progressive.nets import EXITS
-from kdlab.show import boxes, diagrams, plots
+from kdlab.show import boxes, diagrams, displayed, plots
 from kdlab.show.boxes import Arrow, Box, corners, draw
 from kdlab.train.sizes import SMOKE
 from tests.conftest import public
+from tests.figures import faults
 
 NAMES = sorted(public(diagrams))
 
@@ -100,7 +101,8 @@ def test_every_box_stands_for_something_and_is_connected(name, drawn):
     joined = {end for arrow in arrows for end in (arrow.start, arrow.end)}
     loose = by_name.keys() - joined
     assert all(re.fullmatch(r"P\d|…", box) for box in loose), "only frames between the first and the last stand alone"
-    assert fig.get_label().startswith("Diagram") and len(fig.get_label()) > 100
+    assert fig.get_label()[:40] in displayed.alt(fig) and 100 < len(displayed.alt(fig)) < displayed.LONGEST
+    assert faults(fig) == []
 
 
 def of(box: Box):

@@ -5,7 +5,8 @@ import numpy as np
 
 from kdlab.measure.embedding import Embedding
 from kdlab.show.feature_plots import embeddings
-from tests.conftest import words
+from kdlab.show.plots import style
+from tests.figures import legible
 
 CLASSES = tuple("abcdefghijk")
 LABELS = np.arange(33) % 11
@@ -15,8 +16,10 @@ FOUND = Embedding({"teacher": POINTS, "student": POINTS / 2, "none": 0 * POINTS}
 
 
 def test_every_clip_is_a_point_in_every_panel_and_the_axes_are_the_same():
-    fig = embeddings(FOUND, LABELS, CLASSES)
-    said = words(fig)
+    with plt.rc_context():
+        style()
+        fig = embeddings(FOUND, LABELS, CLASSES)
+        said = legible(fig)
     assert "75 % of that again" in said and "teacher: first axis (40 %)" in said and "second axis (20 %)" in said
     for ax, points in zip(fig.axes, FOUND.points.values(), strict=True):
         drawn = np.concatenate([part.get_offsets() for part in ax.collections])

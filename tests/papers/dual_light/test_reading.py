@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from kdlab.measure.embedding import Embedding
 from kdlab.measure.paired import Effect
 from kdlab.papers.dual_light import controls, reading
 from kdlab.papers.dual_light.study import HEADLINE
@@ -80,6 +81,13 @@ def test_a_student_that_answers_as_enhanced_networks_do_mends_the_same_pairs():
     _, none = reading.mended(dataclasses.replace(some, predicted=some.predicted | {"dlkdd": answers(0.6)}))
     assert len(changes) == 20 and agree > 0.5 > none
     assert changes.change.is_monotonic_increasing
+
+
+def test_resemblance_counts_seeds_and_averages():
+    shares = [{"teacher": 1.0, "DL-KDD": 0.9, "CE, raw": 0.7, "random weights": 0.01},
+              {"teacher": 1.0, "DL-KDD": 0.6, "CE, raw": 0.7, "random weights": 0.03}]
+    said = reading.resemblance([Embedding({}, np.zeros(2), each) for each in shares])
+    assert "in 1 of 2 seeds: 75 against 70 % on average; random weights 2 %" in said
 
 
 def exactly(mean: float, half: float, strict: float) -> Effect:
