@@ -1,4 +1,4 @@
-"""Pictures of notebook 04: losses of both phases, features and what is made of them, λ over time. Each function returns
+"""Pictures of notebook 04: losses of both phases, λ over time. Each function returns
 a Figure; curves differ in colour, line and mark, so that they can be told apart in grey."""
 
 from collections.abc import Sequence
@@ -43,25 +43,6 @@ def losses(histories: dict[str, pd.DataFrame]) -> Figure:
     return fig
 
 
-def features(maps: dict[str, np.ndarray], channels: int = 24, title: str = "") -> Figure:
-    """Features of one clip side by side, mean over space: name → ``(C, T')``, all on one scale; the channels are those
-    that are most active in the first map, in its order."""
-    import seaborn as sns  # see kdlab.show.plots.PALETTE
-
-    first = next(iter(maps.values()))
-    order = np.argsort(-first.mean(1))[:channels]
-    top = max(float(values[order].max()) for values in maps.values())
-    fig, axes = plt.subplots(1, len(maps), figsize=(1.9 * len(maps) + 1, 3.6), sharey=True, squeeze=False)
-    for ax, (name, values) in zip(axes[0], maps.items(), strict=True):
-        bar = dict(cbar=ax is axes[0, -1], cbar_kws={"label": "mean over space"})
-        sns.heatmap(values[order], vmin=0, vmax=top, cmap="cividis", ax=ax, yticklabels=False, **bar)
-        ax.set_title(name, fontsize="small")
-        ax.set_xlabel("step")
-    axes[0, 0].set_ylabel(f"the {len(order)} most active channels")
-    fig.suptitle(title)
-    return fig
-
-
 def _lines(ax: plt.Axes, trace: Trace, classes: Sequence[str], names: Sequence[str], offset: float = 3.0) -> None:
     """Each signal standardised over the video, above one another; labelled intervals shaded."""
     for start, end, label in trace.segments:
@@ -76,15 +57,6 @@ def _lines(ax: plt.Axes, trace: Trace, classes: Sequence[str], names: Sequence[s
     ax.set(xlim=(0, float(trace.seconds[-1]) + 1), xlabel="time (s)")
     ax.tick_params(axis="y", labelsize="small")
     ax.grid(False, axis="y")
-
-
-def over_time(found: Sequence[Trace], classes: Sequence[str], names: Sequence[str]) -> Figure:
-    """λ and its controls over the time of untrimmed videos, a panel each; grey: something labelled happens."""
-    fig, axes = plt.subplots(len(found), 1, figsize=(9, (0.42 * len(names) + 0.9) * len(found)), squeeze=False)
-    for ax, trace in zip(axes[:, 0], found, strict=True):
-        _lines(ax, trace, classes, names)
-    fig.suptitle("standardised over each video; grey: an action")
-    return fig
 
 
 def moment(frames: np.ndarray, trace: Trace, classes: Sequence[str], second: float, names: Sequence[str],
