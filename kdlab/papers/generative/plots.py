@@ -1,5 +1,5 @@
-"""Pictures of notebook 04: losses of both phases, λ over time. Each function returns
-a Figure; curves differ in colour, line and mark, so that they can be told apart in grey."""
+"""Pictures of notebook 04: losses of both phases, λ over time. Each function returns a Figure; curves
+differ in colour, line and mark, so that they can be told apart in grey."""
 
 from collections.abc import Sequence
 
