@@ -100,7 +100,7 @@ def resemblance(found: Sequence[Embedding]) -> str:
                                 for name in ("DL-KDD", "CE, raw", "random weights"))
     return (f"DL-KDD gives more of its teacher's picture again than CE, raw in {(taught > untaught).sum()} of "
             f"{len(found)} seeds: {taught.mean():.0f} against {untaught.mean():.0f} % on average; random weights "
-            f"{chance.mean():.0f} %")
+            f"{round(chance.mean())} %")
 
 
 # --- controls --------------------------------------------------------------------------------------------------
