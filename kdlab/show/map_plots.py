@@ -45,7 +45,7 @@ def map_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappi
     sure = sure.reindex(index=gains.index, columns=gains.columns)
     words = gains.map(lambda gain: "" if np.isnan(gain) else f"{round(gain, 1) + 0.0:+.1f}").to_numpy()
     flat = gains.set_axis([f"×{_steps(steps)}" for _, steps in gains.columns], axis=1)
-    numbers(top, flat, words, size=7.5)
+    numbers(top, flat, words)
     told = [mark for mark, word in zip(sure.to_numpy().ravel(), words.ravel(), strict=True) if word]
     for text, certain in zip(top.texts, told, strict=True):
         text.set(color="black" if certain else "#707070", fontweight="bold" if certain else "normal")
