@@ -18,8 +18,9 @@ from kdlab.system.ranks import alone
 @engine_options
 @click.option("--only", multiple=True, metavar="SET", help="Of several data sets this one; the others' rows stay.")
 @click.option("--shards", metavar="FIRST-LAST", help="Only these seeds, counted from 0: 0-3. Commit what they give.")
+@click.option("--final", is_flag=True, help="Read also test clips that are for finished recipes; say so in the log.")
 @click.option("--status", is_flag=True, help="Only say what is done, running and left; also while it runs elsewhere.")
-def study(name, together, profile, seeds, workers, engine, address, only, shards, status):
+def study(name, together, profile, seeds, workers, engine, address, only, final, shards, status):
     """Run (or go on with) a whole study: one of kdlab's by its name, or the one in a Python file of yours.
 
     At its committed size a study of kdlab's rewrites its table and predictions in figures/, most of them shard after
@@ -30,15 +31,16 @@ def study(name, together, profile, seeds, workers, engine, address, only, shards
 
     elsewhere, some = chosen(engine, address), _places(shards)
     if together:
-        return _all_studies(name or seeds or only or some, profile, workers, elsewhere, status)
+        return _all_studies(name or seeds or only or final or some, profile, workers, elsewhere, status)
     if not name:
         raise click.UsageError("name a study, or give --all")
     found = _study(name)
     size = found.sized(profile) if profile else None
     if status:
-        _say_status(found.trainings(size, seeds, only), kept=_say_shards([found.shards(size, seeds, only)]))
+        _say_status(found.trainings(size, seeds, only, final), kept=_say_shards([found.shards(size, seeds, only)]))
         return
-    if scores := found.run(size, seeds, only=only, shards=some, workers=workers, engine=elsewhere, say=click.echo):
+    how = dict(only=only, final=final, shards=some, workers=workers, engine=elsewhere, say=click.echo)
+    if scores := found.run(size, seeds, **how):
         click.echo(tally(scores.values()))
 
 
@@ -71,7 +73,8 @@ def _all_studies(more, profile, workers, engine, status) -> None:
     from kdlab.studies.together import recorded_seconds, run_all, trained
 
     if more:
-        raise click.UsageError("--all runs each study whole: give it no name, no --seeds, no --only and no --shards")
+        raise click.UsageError("--all runs each study whole: give it no name, no --seeds, no --only, no --final "
+                               "and no --shards")
     if not status:
         alone("kdlab study --all")
         return run_all(profile, workers=workers, engine=engine, say=click.echo)

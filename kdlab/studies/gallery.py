@@ -22,9 +22,9 @@ from kdlab.papers.generative import study as generative_study
 from kdlab.papers.progressive import plots as progressive_plots
 from kdlab.papers.progressive import study as progressive_study
 from kdlab.papers.progressive import wise_study
-from kdlab.show import attention_plots, plots
+from kdlab.show import attention_plots, map_plots, plots
 from kdlab.show import scoreboard as board
-from kdlab.studies import attention, flatness, flatness_plots
+from kdlab.studies import attention, flatness, flatness_plots, map_cells, map_rule
 from kdlab.studies.flatness_rows import hierarchy
 from kdlab.study import load_rows
 from kdlab.system.files import write_atomically
@@ -120,6 +120,16 @@ def attention_gains() -> Figure:
     return attention_plots.gain_bars(looks, attention.TITLES, "energy_inside", "Energy on the actor")
 
 
+def when_it_helps() -> Figure:
+    """When distillation helps: its gain over clips, steps, methods and teachers."""
+    return map_plots.map_picture(map_rule.committed(), map_cells.METHODS, map_cells.TEACHERS,
+                                 "When does distillation help?")
+
+
+def _there(name: str) -> bool:
+    return name not in _AWAITED or (paths.figures_dir() / _AWAITED[name]).is_file()
+
+
 def _scores(module, data: str):
     """What the committed runs of a study's ``module`` say on ``data``."""
     return module.study.scores([data])[data]
@@ -136,7 +146,9 @@ def _rivals() -> dict[str, tuple[str, str]]:
 PICTURES: dict[str, Callable[[], Figure]] = {function.__name__: function for function in (
     scoreboard, night, dual_light_accuracy, dual_light_effects, dual_light_controls, dual_light_sweep,
     dual_light_calibration, generative_effects, detection_map, progressive_exits, wise_costs, flatness_orders,
-    attention_gains)}
+    attention_gains, when_it_helps)}
+#: Pictures of a study that has not been run yet, by its table: without their names they are drawn once it is there.
+_AWAITED = {"when_it_helps": f"{map_rule.DRAWN}.csv"}
 
 
 def shows(name: str) -> str:
@@ -145,13 +157,13 @@ def shows(name: str) -> str:
 
 
 def draw(names: Iterable[str] = ()) -> list[Path]:
-    """Redraw the pictures ``names`` (none named: all); their paths.
+    """Redraw the pictures ``names`` (none named: all whose evidence is there); their paths.
 
     Raises ``ValueError`` for an unknown name, ``FileNotFoundError`` where a study was not run, and before any is
     written :class:`kdlab.system.ours.NotOurs` where ``$KDLAB_FIGURES`` holds a picture of one of these names that kdlab
     did not draw.
     """
-    names = list(names) or list(PICTURES)
+    names = list(names) or [name for name in PICTURES if _there(name)]
     if unknown := [name for name in names if name not in PICTURES]:
         raise ValueError(f"there is no picture {unknown[0]!r}; they are {', '.join(PICTURES)}")
     plots.style()

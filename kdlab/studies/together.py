@@ -24,7 +24,7 @@ EVALUATION = 600.0
 def trained(study: Study, profile: str | None = None) -> list[Recipe]:
     """What ``study`` trains to the end, at its committed size or the one called ``profile``."""
     size = study.sized(profile) if profile else None
-    return seed_after_seed([part for part in study.chosen(size) if part.to_the_end])
+    return seed_after_seed([part for part in study.chosen(size) if part.to_the_end and not part.final])
 
 
 def recorded_seconds() -> dict[str, float]:

@@ -89,7 +89,8 @@ class Part:
 
     ``gather`` obtains the runs as :func:`collect` does, ``answers`` may add conditions to their scores, ``rows`` makes
     the rows, and ``whole`` more of them once all folds are there. ``publish``: seed 0's runs become committed weights.
-    ``to_the_end=False``: nothing is trained before ``rows`` asks for it.
+    ``to_the_end=False``: nothing is trained before ``rows`` asks for it. ``final``: its test clips are for finished
+    recipes, so it is left out unless :meth:`Study.run` is told that this is the ``final`` reading.
     """
 
     data: str
@@ -106,6 +107,7 @@ class Part:
     whole: Callable[[Outcome], list[dict]] = lambda outcome: []
     publish: bool = False
     to_the_end: bool = True
+    final: bool = False
 
     @property
     def seeds(self) -> int:

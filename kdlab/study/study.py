@@ -104,9 +104,10 @@ class Study:
                                      f"does not train; it trains {', '.join(sorted(known)) or 'nothing'}")
         return [part for part in parts if not only or part.data in only]
 
-    def trainings(self, size=None, seeds: int | None = None, only: Sequence[str] = ()) -> list[Recipe]:
+    def trainings(self, size=None, seeds: int | None = None, only: Sequence[str] = (),
+                  final: bool = False) -> list[Recipe]:
         """All that :meth:`run` trains, each once and seed after seed, so that an interrupted study has whole seeds."""
-        return seed_after_seed(self.chosen(size, seeds, only))
+        return seed_after_seed([part for part in self.chosen(size, seeds, only) if final or not part.final])
 
     def stale(self) -> dict[str, str]:
         """Committed predictions, and shards, that today's sources would not give: file → reason."""
@@ -129,8 +130,9 @@ class Study:
         entries = {claim.claim: register.find(described(self, claim)) for claim in planned}
         return Shards(self.name, parts, {name: entry["digest"] for name, entry in entries.items() if entry})
 
-    def run(self, size=None, seeds: int | None = None, *, only: Sequence[str] = (), shards: Sequence[int] | None = None,
-            workers: int | None = None, engine: Engine | None = None, say=print) -> dict[str, Scores]:
+    def run(self, size=None, seeds: int | None = None, *, only: Sequence[str] = (), final: bool = False,
+            shards: Sequence[int] | None = None, workers: int | None = None, engine: Engine | None = None,
+            say=print) -> dict[str, Scores]:
         """Run (or go on with) the study and write its evidence; data set → scores, its folds pooled.
 
         ``only`` names some of the data sets: nothing else is trained, and the rows of the others stay. Stale runs are
@@ -138,16 +140,27 @@ class Study:
         ``engine`` trains on other machines (:func:`kdlab.train.many.obtain_all`). Raises ``FileNotFoundError`` where
         real clips are needed and missing.
 
+        Parts that are ``final`` are left out unless this is the ``final`` reading of their clips. Without them the
+        evidence is not whole, so it is not the committed one.
+
         A ``seedwise`` study writes its committed evidence shard after shard, and trains nothing for those that are
         there; ``shards`` are some to make (default: all). Until the last is there it returns nothing.
         """
-        size, parts = self._size(size), self.chosen(size, seeds, only)
+        size, every = self._size(size), self.chosen(size, seeds, only)
+        parts = [part for part in every if final or not part.final]
+        whole = len(parts) == len(every)
         say = say if ranks.first() else lambda line: None
+        if not whole:
+            left = dict.fromkeys(f"fold {p.fold} of {p.data}" if p.fold else p.data for p in every if p not in parts)
+            say(f"{self.name}: {', '.join(left)} left out, which finished recipes alone may read (--final)")
+        if not parts:
+            raise ValueError(f"all that was asked of the study {self.name} is for finished recipes: give --final")
         for part in parts:
             if part.real:
                 paths.real_set(part.real)
-        evidence = Evidence.of(self.name, size, _counts(parts), whole=self.committed and size == self.size, say=say)
-        kept, by_seed = evidence.kept(only), self.shards(size, seeds, only)
+        evidence = Evidence.of(self.name, size, _counts(parts), whole=whole and self.committed and size == self.size,
+                               say=say)
+        kept, by_seed = evidence.kept(only), self.shards(size, seeds, only) if whole else None
         how = dict(pretrained=False, stale="refuse" if self.committed else "retrain", workers=workers, engine=engine)
         if shards is not None and (not by_seed or not {*shards} <= {*range(by_seed.count)}):
             raise ValueError(f"the study {self.name} has no shards {', '.join(map(str, shards))}: " + (

@@ -121,10 +121,41 @@ def false_alarms() -> float:
     return 40 * 0.05
 
 
+def genkd_over_untrained() -> float:
+    """Points of accuracy, mean over seeds, on the clips that nobody had read where they are committed."""
+    from kdlab.papers.generative import study, tables
+
+    return tables.newest(study.study.scores(), "night_bright")[1].effect("genkd", "untrained").mean
+
+
+def price_of_ignoring_attention() -> float:
+    """Nats an element."""
+    import torch
+
+    from kdlab.papers.generative.method import kl_to_attention
+
+    mean, log_variance, attention = (torch.full((1, 1, 1), value, dtype=torch.float64) for value in (0, 0, 0.8))
+    return float(kl_to_attention(mean, log_variance, attention))
+
+
+def genkd_in_detection() -> float:
+    """Points of mAP averaged over tIoU 0.1 to 0.5, mean over seeds, likewise."""
+    from kdlab.papers.generative import detection_study, tables
+
+    scores = tables.newest(detection_study.study.scores(), "night_untrimmed")[1]
+    return scores.mean_ap("det_genkd").mean() - scores.mean_ap("det_student").mean()
+
+
+def shortest_that_survives() -> float:
+    """Seconds: L / (L + 0.3) = 0.8."""
+    return 0.3 * 0.8 / (1 - 0.8)
+
+
 NUMBERS: dict[str, Callable[[], float]] = {function.__name__: function for function in (
     points_of_one_clip, luma_after_gamma, entropy_without_ideas, first_merge_of_gamma_three,
     colours_gained_after_shrinking, clip_over_frame, enhanced_over_raw, peak_of_the_rate, deviation_of_two_equals,
-    student_over_raw, pull_on_the_first_logit, same_answers, teacher_in_the_dark, false_alarms)}
+    student_over_raw, pull_on_the_first_logit, same_answers, teacher_in_the_dark, false_alarms, genkd_over_untrained,
+    price_of_ignoring_attention, genkd_in_detection, shortest_that_survives)}
 NUMBERS |= compressed_answers.NUMBERS | landscape_answers.NUMBERS | scoreboard_answers.NUMBERS
 
 
@@ -184,6 +215,27 @@ def fused_classes() -> tuple[Callable, Sequence[tuple]]:
             [(sure, other), (equal, equal[:, ::-1]), undecided])
 
 
+def explained_share() -> tuple[Callable, Sequence[tuple]]:
+    """R² in percent of made features, against the training clips' mean."""
+    rng = np.random.default_rng(0)
+    features, mean = rng.random((6, 4, 3)), rng.random((4, 3))
+
+    def reference(features, made, mean):
+        return 100 * (1 - np.square(made - features).sum() / np.square(mean - features).sum())
+
+    return reference, [(features, 0.9 * features, mean), (features, features, mean), (features, 0 * features, mean)]
+
+
+def average_precision() -> tuple[Callable, Sequence[tuple]]:
+    """AP in [0, 1] of hits by falling score, with interpolated precision."""
+    def reference(hits, actions):
+        precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+        return float(sum(precision[rank:].max() for rank in np.flatnonzero(hits)) / actions)
+
+    return reference, [(np.array([True, False, False, True]), 2), (np.array([False, True, True, False, True]), 4),
+                       (np.array([False, False]), 1)]
+
+
 CODE: dict[str, Callable[[], tuple[Callable, Sequence[tuple]]]] = {function.__name__: function for function in (
-    softened, undone, leaked, centre_moments, distillation_loss, fused_classes)}
+    softened, undone, leaked, centre_moments, distillation_loss, fused_classes, explained_share, average_precision)}
 CODE |= compressed_answers.CODE | landscape_answers.CODE | scoreboard_answers.CODE

@@ -264,7 +264,7 @@ def test_data_night_makes_some_classes_only(kdlab, tmp_path):
 
 def test_all_studies_are_run_whole_or_none_is_named(kdlab):
     for wrong in (["study"], ["study", "wise", "--all"], ["study", "--all", "--seeds", "3"],
-                  ["study", "--all", "--only", "night"]):
+                  ["study", "--all", "--only", "night"], ["study", "--all", "--final"]):
         code, _, errors = kdlab(*wrong)
         assert code == 2 and "--all" in errors
 

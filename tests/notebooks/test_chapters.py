@@ -22,28 +22,18 @@ def read(path):
     return nbformat.read(path, as_version=nbformat.NO_CONVERT).cells
 
 
-def in_new_form(path) -> bool:
-    """Until all are: whether the notebook says what it shows."""
-    return any(cell.source.startswith(SHOWS) for cell in read(path) if cell.cell_type == "markdown")
-
-
-CHAPTERS = [path for path in NOTEBOOKS if in_new_form(path)]
-
-
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_core_path_can_be_finished(path):
-    if path not in CHAPTERS:
-        pytest.skip("has its old form")
     few = is_companion(path) or number_of(path) == "00"
     assert (1 if few else FEWEST) <= len(core(read(path))) <= MOST
 
 
 def test_the_core_paths_of_all_chapters_are_read_in_an_hour_and_a_half():
-    found = {path.stem: words(core(read(path))) for path in CHAPTERS if not is_companion(path)}
+    found = {path.stem: words(core(read(path))) for path in NOTEBOOKS if not is_companion(path)}
     assert sum(found.values()) <= WORDS, found
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_what_is_folded_is_a_question_and_comes_before_what_the_chapter_shows(path):
     cells = read(path)
     folds = [k for k, cell in enumerate(cells) if cell.metadata.get(FOLDED)]
@@ -54,13 +44,13 @@ def test_what_is_folded_is_a_question_and_comes_before_what_the_chapter_shows(pa
     assert folds or is_companion(path) or number_of(path) == "00"
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_chapter_ends_with_what_it_shows_what_it_does_not_and_exercises(path):
     ends = [cell.source.partition("\n")[0] for cell in core(read(path)) if heading_level(cell) == 2][-3:]
     assert ends == [SHOWS, "## What this does not show", "## Exercises"]
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_its_exercises_answer_and_one_asks_for_a_prediction_and_one_for_code(path):
     its = of_notebook(number_of(path))
     assert len(its) >= 3 and any(exercise.guess for exercise in its) and any(e.kind == "code" for e in its)

@@ -81,6 +81,12 @@ def test_outside_a_notebook_nothing_happens():
     displayed.in_notebooks()
 
 
+def test_words_in_bars_are_not_of_a_row():
+    fig, ax = plt.subplots()
+    ax.bar_label(ax.barh([0], [3]), ["three"], label_type="center")
+    assert displayed.alt(fig).startswith("Chart")
+
+
 def test_the_text_names_titles_axes_rows_and_keys_once_and_is_short():
     fig, axes = plt.subplots(1, 2)
     for ax in axes:

@@ -8,19 +8,22 @@ import pytest
 
 from kdlab import paths
 from kdlab.night.untrimmed import Untrimmed
+from kdlab.papers.dual_light import regimes_study
 from kdlab.papers.dual_light import study as dual_light
 from kdlab.papers.generative import alignment, detection_study
 from kdlab.papers.generative import study as generative_study
 from kdlab.papers.progressive import study as progressive
 from kdlab.papers.progressive import wise_study
-from kdlab.studies import attention, every, flatness
+from kdlab.studies import attention, every, flatness, map_cells, map_drawn
 from kdlab.study import Study
 from kdlab.study.shards import _arrays
 from tests.papers.progressive.test_study import miniature_people  # noqa: F401 (a fixture)
 
 #: Their seeds are crossed, or they are tuned, so that they run whole; in minutes.
 WHOLE = {"dual_light_controls", "dual_light_arid6", "dual_light_weizmann", "enhancers", "transfer", "night_audit",
-         "regimes", "regimes_arid6", "regime_starts"}
+         "regimes_arid6", "regime_starts"}
+#: Of the pre-trained regime the cells that differ in what is asked of them.
+CELLS = "bn_none", "gn_few", "bn_none_unbalanced"
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,8 @@ def fewer(monkeypatch) -> None:
         name: folds for name, folds in every_set(size).items() if name != "night_bright"})
     monkeypatch.setattr(generative_study, "SETS", sets)
     monkeypatch.setattr(alignment, "UNTRIMMED", Untrimmed(("Jump", "Wave"), (1, 1, 1), (12.0, 13.0)))
+    monkeypatch.setattr(map_cells, "METHODS", ("dlkdd", "genkd"))
+    monkeypatch.setattr(map_cells, "TEACHERS", ("pretrained",))
     monkeypatch.setattr(flatness, "SETS", {"night_context": 0.9})
     monkeypatch.setattr(flatness, "NETS", {"tiny": flatness.NETS["tiny"]})
 
@@ -60,11 +65,14 @@ def found(study: Study) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("study", [dual_light.study, generative_study.study, detection_study.study, progressive.study,
-                                   wise_study.study, flatness.study, attention.study], ids=lambda study: study.name)
+                                   wise_study.study, flatness.study, attention.study, regimes_study.study,
+                                   map_drawn.study], ids=lambda study: study.name)
 def test_shards_together_are_the_whole(study, miniature_people, kept, monkeypatch):  # noqa: F811
     for name in ("RUNS", "CACHE", "DATA"):
         monkeypatch.setenv(f"KDLAB_{name}", str(kept / name))
     fewer(monkeypatch)
+    if study is regimes_study.study:
+        study = replace(study, parts=lambda *how, its=study.parts: [part for part in its(*how) if part.data in CELLS])
     small, said = replace(study, size=study.sized("smoke"), seeds=2, claims=()), []
     scores = small.run(workers=1, say=said.append)
     assert [k for k in (0, 1) if f"shard {k} of 2 of {study.name}" in "\n".join(said)] == [0, 1]

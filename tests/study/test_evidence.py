@@ -50,8 +50,11 @@ def place_of(name, monkeypatch, *arguments, **more) -> Evidence:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_only_the_committed_size_writes_the_committed_evidence(name, places, monkeypatch):
-    whole = place_of(name, monkeypatch)
+    final = dict(final=True) if any(part.final for part in STUDIES[name].chosen()) else {}
+    whole = place_of(name, monkeypatch, **final)
     assert whole == Evidence(name, paths.figures_dir(), True)
+    if final:
+        assert not place_of(name, monkeypatch).committed, "half of the clips are no evidence"
     small = place_of(name, monkeypatch, STUDIES[name].sized("smoke"))
     assert small == Evidence(name, places / "runs" / "studies" / f"{name}-smoke", False)
 

@@ -292,7 +292,7 @@ def test_every_row_of_the_ledger_can_be_registered(monkeypatch, tmp_path):
     monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path))
     found = planned(studies.every().values())
     assert sorted(claim.claim for _, claim in found) == sorted(
-        ["D1", "D2", "D3", "D4", "D1r", "D2r", "D3r", "D5r", "G1", "G2", "G3", "G4", "P3a", "P3u", "P3w", "P4u",
+        ["D1", "D2", "D3", "D4", "D1r", "D2r", "D3r", "D5r", "G1", "G2", "G3", "G4", "P3a", "P3u", "P3w", "P4u", "M1",
          *(f"P{n}" for n in range(1, 8))])
     for study, claim in found:
         fields = described(study, claim)

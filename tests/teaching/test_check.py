@@ -7,6 +7,7 @@ import sys
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -83,16 +84,38 @@ def kd(student, teacher, t):
     return t**2 * (np.exp(lt) * (lt - ls)).sum(1).mean()
 
 
+def r2(features, made, mean):
+    return 100 * (1 - ((made - features) ** 2).mean() / ((mean - features) ** 2).mean())
+
+
+def ap(hits, actions, interpolated=True):
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    return ((np.maximum.accumulate(precision[::-1])[::-1] if interpolated else precision) * hits).sum() / actions
+
+
 @pytest.mark.parametrize(("name", "good", "bad"), [
     ("00.5", softened, lambda z, t: np.exp(z / t) / np.exp(z / t).sum()), ("01.4", undone, lambda bright: bright),
     ("02.5", middles, lambda frames, taken: [i * frames // taken for i in range(taken)]),
     ("03.5", kd, lambda s, t, temperature: kd(t, s, temperature)),
+    ("04.4", r2, lambda features, made, mean: r2(features, made, features.mean(0))),
+    ("05.4", ap, lambda hits, actions: ap(hits, actions, interpolated=False)),
 ])
 def test_code_of_a_few_lines_is_tried(name, good, bad):
     with np.errstate(all="ignore"):
         assert judge(find(name), good).right and not judge(find(name), bad).right
     assert "shape" in judge(find(name), lambda *arguments: np.zeros(1000)).why
     assert "ZeroDivisionError" in judge(find(name), lambda *arguments: 1 / 0).why
+
+
+def test_average_precision_is_the_evaluators():
+    """Three answers of one class to two actions: a hit, a miss and a hit."""
+    from kdlab.measure.detection import evaluate
+
+    truth = pd.DataFrame({"video": "v", "label": 0, "start": [0.0, 20], "end": [10.0, 30]})
+    found = pd.DataFrame({"video": "v", "label": 0, "start": [0.0, 40, 20], "end": [10.0, 50, 30],
+                          "score": [0.9, 0.8, 0.7]})
+    reference, _ = answers.average_precision()
+    assert reference(np.array([True, False, True]), 2) == pytest.approx(evaluate(truth, found, 1).mean_ap()["0.5"])
 
 
 def test_a_function_that_changes_its_arguments_is_judged_by_what_it_returns():

@@ -4,6 +4,9 @@ The clips are the user's (docs/real-clips.md), six of ARID's classes in two fold
 bright clips of `night`, at full variety, meets the clips of the other fold without their labels; whoever is tested saw
 no clip of its fold. The one exception says so: ``transductive`` has statistics re-estimated on the test clips
 themselves. Without ``$KDLAB_REAL_CLIPS`` the study stops before it trains, and says what is missing.
+
+Fold B is for finished recipes: it is tested on by ``kdlab study regimes_arid6 --final`` alone, and each reading of it
+is an entry in docs/log.md (docs/real-clips.md).
 """
 
 from pathlib import Path
@@ -20,6 +23,7 @@ from kdlab.train.runs import Run
 from kdlab.train.sizes import RegimeSize
 
 FOLDS = ("A", "B")
+FINAL = "B"
 
 
 def columns(size: RegimeSize, seeds: int, norm: str, fold: str) -> dict[str, list[Recipe]]:
@@ -41,13 +45,16 @@ def _transductive(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
 
 
 def _whole(outcome: Outcome) -> list[dict]:
-    """Rows without a ``fold`` are of both folds' clips together."""
+    """Rows without a ``fold`` are of both folds' clips together; none where fold A alone was read."""
+    if not outcome.folds[1:]:
+        return []
     return outcome.test_rows() + outcome.recall_rows()
 
 
 def _parts(size: RegimeSize, seeds: int) -> list[Part]:
     how = dict(unit="group", real="arid6", answers=_transductive, rows=rows, whole=_whole)
-    return [Part(f"arid6_{norm}", columns(size, seeds, norm, fold), fold, **how) for norm in NORMS for fold in FOLDS]
+    return [Part(f"arid6_{norm}", columns(size, seeds, norm, fold), fold, final=fold == FINAL, **how)
+            for norm in NORMS for fold in FOLDS]
 
 
 study = Study("regimes_arid6", _parts, size=STUDY, seeds=FEW_SEEDS, committed=True,

@@ -202,4 +202,4 @@ def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
 
 #: With labels the claims are DL-KDD's own, read again.
 study = Study("regimes", _parts, size=STUDY, claims=(*CLAIMS, *LABELLED), lines=_lines, titles=TITLES | TUNED,
-              committed=True)
+              committed=True, seedwise=True)

@@ -36,7 +36,7 @@ def explained(run: Run, split: str = "test", data=None) -> tuple[dict[str, np.nd
     cvaes = list(cvae) if isinstance(cvae, CVAEs) else [cvae]
     net, half = run.net(), len(cvaes)
     clips = batches(replace(run.recipe, data=data or run.recipe.data), split)
-    known, seen = _tapped(net, batches(run.recipe, "train")), _tapped(net, clips)
+    known, seen = tapped(net, batches(run.recipe, "train")), tapped(net, clips)
     noise = torch.Generator().manual_seed(run.recipe.seed)
     each = []
     for tap, its in enumerate(cvaes):
@@ -50,7 +50,7 @@ def explained(run: Run, split: str = "test", data=None) -> tuple[dict[str, np.nd
     return found, np.array([getattr(record, "video", record.id) for record in clips.records])
 
 
-def _tapped(net: torch.nn.Module, clips: ClipBatches) -> list[torch.Tensor]:
+def tapped(net: torch.nn.Module, clips: ClipBatches) -> list[torch.Tensor]:
     """Features and attention of all clips, tap by tap."""
     names, found = attending(net).taps, []
     with torch.no_grad():

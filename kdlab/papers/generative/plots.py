@@ -1,5 +1,5 @@
-"""Pictures of notebook 04: losses of both phases, features and what is made of them, λ over time. Each function returns
-a Figure; curves differ in colour, line and mark, so that they can be told apart in grey."""
+"""Pictures of notebook 04: losses of both phases, λ over time. Each function returns a Figure; curves
+differ in colour, line and mark, so that they can be told apart in grey."""
 
 from collections.abc import Sequence
 
@@ -31,33 +31,15 @@ def losses(histories: dict[str, pd.DataFrame]) -> Figure:
     """Every loss term against epochs, unweighted: a row for each training (name → history), a column for each pass."""
     fig, grid = plt.subplots(len(histories), 2, figsize=(9, 2.5 * len(histories)), squeeze=False, sharex="row")
     for axes, (name, history) in zip(grid, histories.items(), strict=True):
+        every = [term for terms in PASSES.values() for term in terms]  # one key explains both columns
         for ax, (title, terms) in zip(axes, PASSES.items(), strict=True):
-            for line, (term, label) in enumerate(terms.items()):
+            for term, label in terms.items():
                 if term in history:
                     seen = history.dropna(subset=[term])
-                    ax.plot(seen.epoch, seen[term], label=label, **drawn(line, marker=""))
+                    ax.plot(seen.epoch, seen[term], label=label, **drawn(every.index(term), marker=""))
             ax.set(yscale="log", xlabel="epoch", title=f"{name}: {title}")
             ax.yaxis.set_minor_formatter(NullFormatter())
     key(fig)
-    return fig
-
-
-def features(maps: dict[str, np.ndarray], channels: int = 24, title: str = "") -> Figure:
-    """Features of one clip side by side, mean over space: name → ``(C, T')``, all on one scale; the channels are those
-    that are most active in the first map, in its order."""
-    import seaborn as sns  # see kdlab.show.plots.PALETTE
-
-    first = next(iter(maps.values()))
-    order = np.argsort(-first.mean(1))[:channels]
-    top = max(float(values[order].max()) for values in maps.values())
-    fig, axes = plt.subplots(1, len(maps), figsize=(1.9 * len(maps) + 1, 3.6), sharey=True, squeeze=False)
-    for ax, (name, values) in zip(axes[0], maps.items(), strict=True):
-        bar = dict(cbar=ax is axes[0, -1], cbar_kws={"label": "mean over space"})
-        sns.heatmap(values[order], vmin=0, vmax=top, cmap="cividis", ax=ax, yticklabels=False, **bar)
-        ax.set_title(name, fontsize="small")
-        ax.set_xlabel("step")
-    axes[0, 0].set_ylabel(f"the {len(order)} most active channels")
-    fig.suptitle(title)
     return fig
 
 
@@ -75,15 +57,6 @@ def _lines(ax: plt.Axes, trace: Trace, classes: Sequence[str], names: Sequence[s
     ax.set(xlim=(0, float(trace.seconds[-1]) + 1), xlabel="time (s)")
     ax.tick_params(axis="y", labelsize="small")
     ax.grid(False, axis="y")
-
-
-def over_time(found: Sequence[Trace], classes: Sequence[str], names: Sequence[str]) -> Figure:
-    """λ and its controls over the time of untrimmed videos, a panel each; grey: something labelled happens."""
-    fig, axes = plt.subplots(len(found), 1, figsize=(9, (0.42 * len(names) + 0.9) * len(found)), squeeze=False)
-    for ax, trace in zip(axes[:, 0], found, strict=True):
-        _lines(ax, trace, classes, names)
-    fig.suptitle("standardised over each video; grey: an action")
-    return fig
 
 
 def moment(frames: np.ndarray, trace: Trace, classes: Sequence[str], second: float, names: Sequence[str],

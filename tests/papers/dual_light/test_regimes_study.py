@@ -216,10 +216,22 @@ def test_real_clips_are_adapted_to_on_the_other_fold():
         assert recipe.data.test_fold == "A" and (recipe.teacher is None or recipe.teacher.data == recipe.data)
 
 
+def test_fold_b_is_read_by_final_alone():
+    assert {part.fold: part.final for part in regimes_real.study.chosen()} == {"A": False, "B": True}
+
+
 @pytest.mark.slow
 def test_the_whole_study_on_miniature_clips(miniature_arid6, reading):
     size = replace(SMOKE, night=Night(("Jump", "Run", "Sit"), (2, 1, 1)), bright=(2, 1, 1))
-    found = regimes_real.study.run(size, 1, workers=1, say=lambda line: None)
+    said = []
+    half = regimes_real.study.run(size, 1, workers=1, say=said.append)
+    assert "fold B of arid6_bn, fold B of arid6_gn left out" in said[0] and "--final" in said[0]
+    place = paths.runs_dir() / "studies" / f"regimes_arid6-{size.name}"
+    assert sorted(file.name[-5] for file in (place / "predictions").iterdir()) == ["A", "A"]
+    rows = pd.read_csv(place / "regimes_arid6.csv", keep_default_na=False)
+    assert set(rows.fold) == {"A"}, "without fold B nothing is of both"
+    found = regimes_real.study.run(size, 1, final=True, workers=1, say=lambda line: None)
+    assert all(len(half[data].labels) == 6 for data in found)
     assert set(found) == {"arid6_bn", "arid6_gn"}
     for scores in found.values():
         assert len(scores.labels) == 12 and scores.classes == ("Run", "Sit")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from kdlab.measure.alignment import ENERGY, Trace
-from kdlab.papers.generative.plots import alignments, features, losses, moment, moment_widget, over_time, signal_title
+from kdlab.papers.generative.plots import alignments, losses, moment, moment_widget, signal_title
 from tests.figures import legible
 
 pytestmark = pytest.mark.usefixtures("styled")
@@ -24,21 +24,10 @@ def test_every_term_that_a_phase_has_is_drawn():
     assert "phase 1: pass 1" in said and "MSE(λ, λ of the teacher)" in said
 
 
-def test_features_share_channels_and_scale():
-    one = np.random.default_rng(0).random((30, 4))
-    fig = features({"F": one, "made": 2 * one}, channels=5, title="clip")
-    assert "the 5 most active channels" in legible(fig)
-    panels = [ax.collections[0] for ax in fig.axes[:2]]
-    assert {panel.get_clim() for panel in panels} == {(0, 2 * one[np.argsort(-one.mean(1))[:5]].max())}
-
-
-def test_lines_over_time_name_actions_and_signals():
-    said = legible(over_time([TRACE, TRACE], CLASSES, list(TRACE.signals)))
-    assert "Wave" in said and "Sit" not in said and "λ, GenKD, random weights" in said and ENERGY in said
-
-
 def test_a_moment_says_what_happens(monkeypatch):
     frames = np.zeros((120, 8, 10, 3), np.uint8)
+    said = legible(moment(frames, TRACE, CLASSES, 3.0, list(TRACE.signals), 15))
+    assert "Wave" in said and "Sit" not in said and "λ, GenKD, random weights" in said and ENERGY in said
     assert "3.0 s: Wave" in legible(moment(frames, TRACE, CLASSES, 3.0, ["genkd"], 15))
     assert "nothing labelled" in legible(moment(frames, TRACE, CLASSES, 5.0, ["genkd"], 15))
     with pytest.raises(ValueError, match="second 8 lies outside the video of 8.0 s"):

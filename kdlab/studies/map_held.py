@@ -1,0 +1,89 @@
+"""The half of the map on which the rule is tested: 20 and 80 clips a class, other seeds, test clips that nobody read.
+
+The claim names the digest of the frozen rule, so a rule that is drawn anew is another claim; and no run of this study
+begins before the claim is registered and committed (:mod:`kdlab.study.register`).
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from kdlab import paths
+from kdlab.measure.rule import compare, power
+from kdlab.night import ACTIONS
+from kdlab.studies.map_cells import FIRSTS, SEEDS, SIZE, TESTED, cells, part
+from kdlab.studies.map_rule import DRAWN, HELD, Frozen, across_clips, across_methods, arrays, by_cell, frozen, lines
+from kdlab.study import Claim, Part, Plan, Reading, Scores, Study, load_rows
+from kdlab.train.sizes import Profile
+
+
+@dataclass(frozen=True)
+class Half:
+    """Committed ``cells`` of one half of the map, tested on so many ``clips``, and the frozen ``rule``; ``confirming``:
+    it is the half from which the rule was not drawn."""
+
+    cells: pd.DataFrame
+    clips: int
+    rule: Frozen
+    confirming: bool
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(self.cells.seed.unique())
+
+
+def evidence(data: str, confirming: bool) -> Half | None:
+    """The half that confirms, or the one before it; None where no rule is drawn. Raises ``FileNotFoundError`` where the
+    half was not run."""
+    name = HELD if confirming else DRAWN
+    if (rule := frozen()) is None:
+        return None
+    scores = Scores.load(paths.figures_dir() / "predictions" / f"{name}-{data}.npz")
+    return Half(by_cell(load_rows(name)), len(scores.labels), rule, confirming)
+
+
+def read(half: Half) -> Reading:
+    """Does the frozen rule tell the gains of the held half better than the mean gain of the drawn half does? Of the
+    drawn half itself, to which it was fitted: do rules of one clip count tell those of the other?"""
+    found = compare(half.rule.rule, *arrays(half.cells)) if half.confirming else across_clips(half.cells)
+    return Reading(str(found), found.verdict, found.better.seeds, half.clips)
+
+
+def expected(half: Half, plan: Plan, level: float) -> float:
+    """The power: as if the advantage varied between seeds as that of rules does within the drawn half."""
+    return power(across_clips(half.cells).each, plan.smallest, plan.seeds, level)
+
+
+def claim() -> Claim:
+    """M1, of the rule that is frozen now. Its baselines are all that is read for it, so that the register keeps which
+    networks those are."""
+    read_for_it = dict.fromkeys(name for cell in cells(SIZE, "held") for name in (cell.baseline, cell.name))
+    plan = Plan("night_fresh", "night", TESTED * len(ACTIONS), seeds=SEEDS, first=FIRSTS["held"], smallest=1.0,
+                unit="points²")
+    return Claim("M1", "what distillation gains can be told before it is done", "the rule", tuple(read_for_it), (),
+                 "squared error of 'always the mean effect' − of the rule", rule=_rule(), plan=plan,
+                 metric="squared error of the gain", statistic=read, expected=expected, evidence=evidence)
+
+
+def _rule() -> str:
+    if (rule := frozen()) is None:
+        return "no rule is drawn yet: run the study map_drawn, then tools/draw_rule.py"
+    return (f"the rule {rule.digest[:16]} of figures/map_rule.json has a smaller mean squared error on the gains of "
+            "all held cells than the mean gain of the drawn half, by an interval over seeds")
+
+
+def _parts(profile: Profile, seeds: int) -> list[Part]:
+    return [part(profile, "held", seeds)]
+
+
+def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
+    held, other = by_cell(rows), []
+    if (rule := frozen()) is not None and held.seed.nunique() > 1:
+        before = by_cell(load_rows(DRAWN))
+        other = [("the frozen rule", compare(rule.rule, *arrays(held))),
+                 *((f"drawn without {method}, tested on it", its)
+                   for method, its in across_methods(before, held).items())]
+    return lines(held, other)
+
+
+study = Study(HELD, _parts, size=SIZE, seeds=SEEDS, claims=(claim(),), lines=_lines, committed=True, seedwise=True)

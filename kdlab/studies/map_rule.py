@@ -1,0 +1,138 @@
+"""The rule of the map: from the rows of one half to ``figures/map_rule.json``, and to how it does on the other.
+
+The file is written before the other half is trained (`python tools/draw_rule.py`), has a digest as entries of the
+register have, and the claim that is registered for the other half names that digest (:mod:`.map_held`).
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from kdlab import paths
+from kdlab.measure.rule import Compared, Rule, compare, fit
+from kdlab.studies.map_cells import METHODS, METRICS, TEACHERS, Cell
+from kdlab.study import load_rows
+from kdlab.study.register import digest
+from kdlab.system.files import write_atomically
+
+DRAWN, HELD = "map_drawn", "map_held"
+#: What a rule reads of a cell, all of it known before anything is distilled there.
+FEATURES = "val_gap", "log2_clips", "log2_steps", "entropy"
+_PLACE = ["method", "teacher", "clips", "steps"]
+
+
+def by_cell(rows: pd.DataFrame) -> pd.DataFrame:
+    """A line for each cell and seed of a study's ``rows``: ``method``, ``teacher``, ``clips``, ``steps``, ``seed`` and
+    the four numbers of :data:`.map_cells.METRICS`."""
+    some = rows[rows.metric.isin(METRICS)].astype({"value": float, "seed": int})
+    wide = some.pivot(index=["condition", "seed"], columns="metric", values="value").reset_index()
+    places = pd.DataFrame([vars(Cell.named(name)) for name in wide.condition], columns=_PLACE)
+    found = pd.concat([places, wide.reindex(columns=["seed", *METRICS])], axis=1)
+    order = [found.method.map(list(METHODS).index), found.teacher.map(list(TEACHERS).index), found.clips, found.steps,
+             found.seed]
+    return found.iloc[np.lexsort(order[::-1])].reset_index(drop=True)
+
+
+def arrays(cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """:data:`FEATURES` ``(S, C, F)`` and gains ``(S, C)`` of :func:`by_cell`'s lines, cells in their order. Raises
+    ``ValueError`` where cells differ in their seeds."""
+    told = cells.assign(log2_clips=np.log2(cells.clips), log2_steps=np.log2(cells.steps))
+    each = [cell for _, cell in told.groupby(_PLACE, sort=False)]
+    if not each or len({tuple(cell.seed) for cell in each}) != 1:
+        raise ValueError("all cells of a map need the same seeds: run its study to the end")
+    return np.stack([c[list(FEATURES)] for c in each], 1).astype(float), np.stack([c.gain for c in each], 1)
+
+
+def drawn(cells: pd.DataFrame) -> Rule:
+    """The rule of some cells of the map."""
+    return fit(*arrays(cells), FEATURES)
+
+
+def across_clips(cells: pd.DataFrame) -> Compared:
+    """How rules do that are drawn from all but one clip count and tested on that one, seed by seed the mean over clip
+    counts: what the half that may be looked at lets one expect of the other."""
+    each = [compare(drawn(cells[cells.clips != clips]), *arrays(cells[cells.clips == clips]))
+            for clips in cells.clips.unique()]
+    means = [float(np.mean([getattr(its, name) for its in each])) for name in ("rule", "mean", "floor")]
+    return Compared.of(*means, np.mean([its.each for its in each], 0))
+
+
+def across_methods(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, Compared]:
+    """Method → how a rule does on its cells of the ``other`` half that was drawn from the other methods' of ``one``: a
+    second reading, which no claim is about."""
+    return {method: compare(drawn(one[one.method != method]), *arrays(other[other.method == method]))
+            for method in dict.fromkeys(one.method)}
+
+
+# --- frozen ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A ``rule`` as it lies in ``figures/map_rule.json``, and the ``digest`` of all that the file says."""
+
+    rule: Rule
+    digest: str
+
+
+def _file() -> Path:
+    return paths.figures_dir() / "map_rule.json"
+
+
+def frozen() -> Frozen | None:
+    """The committed rule; None where none is drawn yet. Raises ``ValueError`` for a file that is not what its digest
+    says."""
+    if not (file := _file()).is_file():
+        return None
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+        rule = Rule(**{k: tuple(v) if isinstance(v, list) else v for k, v in said["rule"].items()})
+        right = digest(said) == said["digest"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file} holds no rule ({error}): restore the committed file") from None
+    if not right:
+        raise ValueError(f"{file} is not what its digest says: restore the committed file")
+    return Frozen(rule, said["digest"])
+
+
+def freeze() -> Frozen:
+    """Draw the rule from the committed half and write it. Raises ``FileNotFoundError`` where that half was not run, and
+    ``ValueError`` where the other half was begun: a rule that is drawn after it predicts nothing."""
+    rows = load_rows(DRAWN)
+    begun = [place for place in (paths.figures_dir() / f"{HELD}.csv", paths.figures_dir() / "shards" / HELD)
+             if place.exists()]
+    if begun:
+        raise ValueError(f"{begun[0]} is there, so the half of the map that tests the rule was begun: a rule drawn now "
+                         "would be no prediction")
+    cells = by_cell(rows)
+    said = {"study": DRAWN, "data": sorted(set(rows.data)), "cells": len(cells.drop_duplicates(_PLACE)),
+            "seeds": [int(seed) for seed in sorted(cells.seed.unique())], "rule": asdict(drawn(cells))}
+    said = json.loads(json.dumps(said))
+    text = json.dumps({"digest": digest(said)} | said, indent=1) + "\n"
+    write_atomically(_file(), lambda path: path.write_text(text, encoding="utf-8"))
+    return frozen()
+
+
+# --- the map as a whole ----------------------------------------------------------------------------------------------
+
+
+def committed() -> pd.DataFrame:
+    """The cells of both halves, or of the one that is there. Raises ``FileNotFoundError`` where none is."""
+    there = [name for name in (DRAWN, HELD) if (paths.figures_dir() / f"{name}.csv").is_file()]
+    return pd.concat([by_cell(load_rows(name)) for name in there or [DRAWN]], ignore_index=True)
+
+
+def mean_table(cells: pd.DataFrame) -> pd.DataFrame:
+    """Mean gain in points over seeds: a row for each method and teacher, a column for each clip count and multiple of
+    steps."""
+    return cells.groupby(_PLACE, sort=False).gain.mean().unstack(["clips", "steps"]).sort_index(axis=1)
+
+
+def lines(cells: pd.DataFrame, found: Iterable[tuple[str, Compared]]) -> list[str]:
+    """What a half of the map has to say: its table, and how rules did."""
+    return ["mean gain over CE, points\n" + mean_table(cells).round(1).to_string(),
+            *(f"{what}: {compared}; {compared.verdict}" for what, compared in found)]
