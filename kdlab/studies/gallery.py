@@ -19,9 +19,9 @@ from kdlab.papers.dual_light.recipes import TITLES
 from kdlab.papers.dual_light.study import committed_sweep
 from kdlab.papers.generative import detection_plots, detection_recipes, detection_study, recipes
 from kdlab.papers.generative import study as generative_study
+from kdlab.papers.progressive import cost_plots, wise_study
 from kdlab.papers.progressive import plots as progressive_plots
 from kdlab.papers.progressive import study as progressive_study
-from kdlab.papers.progressive import wise_study
 from kdlab.show import attention_plots, map_plots, plots
 from kdlab.show import scoreboard as board
 from kdlab.studies import attention, flatness, flatness_plots, map_cells, map_rule
@@ -88,7 +88,7 @@ def wise_costs() -> Figure:
     """Accuracy over cost: stopping early, and showing fewer segments."""
     costs = {"ce_ic": "CE exits, WISE", "pkd": "PKD exits, WISE", "segments": "finals fused, 1 to 3 segments"}
     curves = {name: wise_study.load_curves(name) for name in progressive_study.SETS}
-    return progressive_plots.cost_curves(curves, costs)
+    return cost_plots.cost_curves(curves, costs)
 
 
 def generative_effects() -> Figure:

@@ -6,6 +6,7 @@ from kdlab import paths
 from kdlab.papers.dual_light import controls
 from kdlab.show import plots
 from kdlab.studies import gallery
+from tests.figures import faults
 
 
 def test_kdlab_knows_the_pictures_that_it_drew(tmp_path, monkeypatch):
@@ -33,6 +34,16 @@ def test_every_picture_says_what_is_seen_and_one_can_be_drawn_alone(tmp_path, mo
 def test_every_committed_picture_is_drawn_by_the_gallery():
     there = {path.stem for path in (paths.project_root() / "figures").glob("*.png")}
     assert there == gallery.PICTURES.keys()
+
+
+@pytest.mark.usefixtures("styled")
+@pytest.mark.parametrize("name", [name for name in gallery.PICTURES if name != "scoreboard"])  # which takes 17 seconds
+def test_with_the_committed_evidence_it_can_be_read_on_a_wall(name):
+    try:
+        figure = gallery.PICTURES[name]()
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+    assert faults(figure) == []
 
 
 def test_every_row_that_continues_another_stands_below_it():
