@@ -286,7 +286,8 @@ def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
 
 
 def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: dict[str, float] | None = None) -> Figure:
-    """Test accuracy of every seed (dots), its mean and a 95 % interval over seeds (bar), with the chance line.
+    """Test accuracy of every seed (dots), its mean and a standard deviation over seeds (bar), with the chance line: what
+    a difference is worth, :func:`effects` tells.
 
     ``also`` names further reference lines, in percent (a majority class, say). The axis shows the seeds: a line farther
     from them than they are from each other would make one blot of them, and is a note below the axis instead.
@@ -298,9 +299,9 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
     fig, ax = plt.subplots(figsize=(6.6, 0.34 * len(shown) + 1.1))
     sns.stripplot(table, x="accuracy", y="", hue="", size=4, alpha=0.55, legend=False, ax=ax)
     how = dict(linestyle="none", color="black", markersize=5, markers="D", capsize=0.25, err_kws={"linewidth": 1.4})
-    sns.pointplot(table, x="accuracy", y="", errorbar=("ci", 95), seed=0, ax=ax, **how)
+    sns.pointplot(table, x="accuracy", y="", errorbar="sd", ax=ax, **how)
     far = levels(ax, {"chance": 100 / len(scores.classes)} | (also or {}), table.accuracy)
-    seeds = f"dots: {len(scores.seeds)} seeds, bar: 95 % of their mean"
+    seeds = f"dots: {len(scores.seeds)} seeds, bar: their standard deviation"
     ax.set(xlabel=f"test accuracy (%) on {len(scores.labels)} clips{far}\n{seeds}", ylabel="", title=title)
     return fig
 

@@ -126,8 +126,9 @@ def when_it_helps() -> Figure:
                                  "When does distillation help?")
 
 
-def _there(name: str) -> bool:
-    return name not in _AWAITED or (paths.figures_dir() / _AWAITED[name]).is_file()
+def awaited(name: str) -> bool:
+    """Whether the picture ``name`` is of a study that was not run yet."""
+    return name in _AWAITED and not (paths.figures_dir() / _AWAITED[name]).is_file()
 
 
 def _scores(module, data: str):
@@ -163,7 +164,7 @@ def draw(names: Iterable[str] = ()) -> list[Path]:
     written :class:`kdlab.system.ours.NotOurs` where ``$KDLAB_FIGURES`` holds a picture of one of these names that kdlab
     did not draw.
     """
-    names = list(names) or [name for name in PICTURES if _there(name)]
+    names = list(names) or [name for name in PICTURES if not awaited(name)]
     if unknown := [name for name in names if name not in PICTURES]:
         raise ValueError(f"there is no picture {unknown[0]!r}; they are {', '.join(PICTURES)}")
     plots.style()
