@@ -286,8 +286,8 @@ def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
 
 
 def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: dict[str, float] | None = None) -> Figure:
-    """Test accuracy of every seed (dots), its mean and a standard deviation over seeds (bar), with the chance line: what
-    a difference is worth, :func:`effects` tells.
+    """Test accuracy of every seed (dots), its mean and a standard deviation over seeds (bar), with the chance line;
+    what a difference is worth, :func:`effects` tells.
 
     ``also`` names further reference lines, in percent (a majority class, say). The axis shows the seeds: a line farther
     from them than they are from each other would make one blot of them, and is a note below the axis instead.
