@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -207,19 +208,29 @@ def _kernel(page, folder: Path, timeout: int | None, verbose: bool):
     # Deaths, timeouts and, after Ctrl-C, the abandoned cell are reported here too; the failure tells them once.
     for name in ("traitlets", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    manager = ThisInterpreter()
     quiet = ["--log-level=CRITICAL"]  # a kernel stopped in a cell complains of its closed sockets
-    client = Client(page, manager, timeout=timeout, startup_timeout=120, raise_on_iopub_timeout=True,
-                    extra_arguments=quiet)
-    try:
-        with client.setup_kernel(cwd=str(folder), cleanup_kc=True):
-            yield client
-    finally:
-        # What a dead kernel left behind, such as the workers of its trainings, shares its process group.
-        group = getattr(manager.provisioner, "pgid", None)
-        if group and hasattr(os, "killpg") and group != os.getpgrp():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as sockets:
+        manager = ThisInterpreter(**_transport(Path(sockets)))
+        client = Client(page, manager, timeout=timeout, startup_timeout=120, raise_on_iopub_timeout=True,
+                        extra_arguments=quiet)
+        try:
+            with client.setup_kernel(cwd=str(folder), cleanup_kc=True):
+                yield client
+        finally:
+            # What a dead kernel left behind, such as the workers of its trainings, shares its process group.
+            group = getattr(manager.provisioner, "pgid", None)
+            if group and hasattr(os, "killpg") and group != os.getpgrp():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(group, signal.SIGKILL)
+
+
+def _transport(sockets: Path) -> dict[str, str]:
+    """How a kernel is spoken to: through files in a folder of its own, where there are such sockets. The TCP ports that
+    jupyter_client chooses are free until the kernel takes them: another that begins meanwhile can be given the same."""
+    file = sockets / "kernel.json"
+    if os.name != "posix" or len(os.fsencode(file)) > 90:  # macOS has names of up to 103 bytes for them
+        return {}
+    return {"transport": "ipc", "connection_file": str(file)}
 
 
 def _kernel_environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -230,6 +231,17 @@ def test_a_finished_run(clone, monkeypatch):
     assert statuses(executed.output) == ["completed"] * 4
     assert {p.name for p in executed_dir().iterdir()} == {"03_x-smoke-seed=1.ipynb", "03_x-smoke-seed=1.json"}
     assert "".join(lines).count(" s\n") == 4  # one line per code cell, the injected parameters among them
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sockets that are files")
+def test_a_port_that_another_takes_meanwhile_stops_no_notebook(clone, monkeypatch):
+    class Taken(socket.socket):
+        def getsockname(self):
+            return taken.getsockname()
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr("jupyter_client.connect.socket.socket", Taken)
+        assert run_notebook(write(clone, "03_x", "x = 1"), {}, say=quiet).failure is None
 
 
 def test_a_failing_cell(clone):
