@@ -60,6 +60,8 @@ def test_an_i_frame_alone_is_said(make_video):
     path = make_video("one.avi", 13, codec="mpeg4", g="12", sc_threshold="1000000000")
     with pytest.raises(ValueError, match="group=1 of one.avi is an I-frame alone"):
         gop_step(path, 1, 1)
+    with pytest.raises(ValueError, match="all.avi has I-frames alone: there is nothing to step through"):
+        gop_widget(make_video("all.avi", 3, codec="mpeg4", g="1"))
 
 
 @pytest.mark.usefixtures("watched")
