@@ -50,15 +50,13 @@ def gop_step(path: Path | str, group: int, step: int, accumulated: bool = True) 
 
 def gop_widget(path: Path | str):
     """Step through the groups of a file over :func:`gop_step`: once a slider has the focus, the arrow keys go one step
-    on or back. ``None``, with a line that says so, when headless. Raises ValueError for a file without P-frames."""
-    counts = {number: len(gop_steps(path, number)) for number in range(scan(path).kinds.count("I"))}
-    groups = [number for number, count in counts.items() if count]
-    if not groups:
-        raise ValueError(f"{Path(path).name} has I-frames alone: there is nothing to step through")
+    on or back. ``None``, with a line that says so, when headless."""
+    groups = [number for number in range(scan(path).kinds.count("I")) if gop_steps(path, number)]
+    longest = max(len(gop_steps(path, number)) for number in groups)
 
     def picture(step: int, group: int, accumulated: bool) -> None:
         gop_step(path, group, step, accumulated)
 
-    steps = 1, 1, PANELS * max(counts.values()), 1, "step (click, then arrow keys)"
+    steps = 1, 1, PANELS * longest, 1, "step (click, then arrow keys)"
     which = "from the I-frame (else from the frame before)"
     return explore(picture, step=steps, group=groups, accumulated=which)

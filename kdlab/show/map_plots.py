@@ -127,5 +127,5 @@ def _steps(multiple: float) -> str:
 
 
 def _seeds(counts: pd.Series) -> str:
-    least, most = counts.min(), counts.max()
+    least, most = int(counts.min()), int(counts.max())
     return f"{f'{least} to ' if least < most else ''}{most} seed{'s' * (most > 1)}"
