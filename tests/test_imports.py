@@ -29,6 +29,7 @@ LAYERS = (
     {"papers.dual_light", "papers.generative", "papers.progressive"},
     {"studies"},
     {"notebooks", "predict", "export", "croissant", "show.claims"},
+    {"show.scoreboard_cells"},
     {"show.scoreboard"},
     {"studies.gallery"},
     {"studies.results"},

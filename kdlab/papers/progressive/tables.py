@@ -15,7 +15,7 @@ from kdlab.papers.progressive.budgets import THETAS, teaching_losses
 from kdlab.papers.progressive.method import gate
 from kdlab.papers.progressive.nets import ORDER
 from kdlab.papers.progressive.recipes import TITLES
-from kdlab.papers.progressive.study import CLAIMS, CROSSED, PLAN, SETS, differing, exit_effect, places
+from kdlab.papers.progressive.study import CLAIMS, CROSSED, PLAN, SETS, differing, exit_effect, places, taught_in
 from kdlab.papers.progressive.teachers import beside_effects, target_entropy
 from kdlab.study import Scores
 from kdlab.train.recipe import Recipe
@@ -95,8 +95,8 @@ def beside(found: Mapping[str, Scores], rows: pd.DataFrame) -> pd.DataFrame:
     tables = []
     for name in (*SETS, PLAN.data, CROSSED.data):
         if name in found:
-            at = name if name == CROSSED.data else name.removesuffix("_fresh")
-            tables.append(beside_effects(CLAIMS, found[name], rows, at).assign(on=NAMES.get(name, name)))
+            table = beside_effects(CLAIMS, found[name], rows, taught_in(name))
+            tables.append(table.assign(on=NAMES.get(name, name)))
     every = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_BESIDE)
     return every[_BESIDE].replace({"condition": TITLES, "minus": TITLES})
 
