@@ -30,6 +30,7 @@ LAYERS = (
     {"studies"},
     {"notebooks", "predict", "export", "croissant", "show.claims"},
     {"show.scoreboard"},
+    {"show.regimes"},
     {"studies.gallery"},
     {"studies.results"},
     {"teaching"},
