@@ -31,6 +31,7 @@ LAYERS = (
     {"notebooks", "predict", "export", "croissant", "show.claims"},
     {"show.scoreboard_cells"},
     {"show.scoreboard"},
+    {"show.regimes"},
     {"studies.gallery"},
     {"studies.results"},
     {"teaching"},

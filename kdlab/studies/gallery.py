@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from kdlab import paths
 from kdlab.clips.enhance import Clahe, Gamma
 from kdlab.night import Night, render_clip
-from kdlab.papers.dual_light import controls
+from kdlab.papers.dual_light import controls, regimes_study
 from kdlab.papers.dual_light import study as dual_light_study
 from kdlab.papers.dual_light.recipes import TITLES
 from kdlab.papers.dual_light.study import committed_sweep
@@ -22,7 +22,7 @@ from kdlab.papers.generative import study as generative_study
 from kdlab.papers.progressive import cost_plots, wise_study
 from kdlab.papers.progressive import plots as progressive_plots
 from kdlab.papers.progressive import study as progressive_study
-from kdlab.show import attention_plots, map_plots, plots
+from kdlab.show import attention_plots, map_plots, plots, regimes
 from kdlab.show import scoreboard as board
 from kdlab.studies import attention, flatness, flatness_plots, map_cells, map_rule
 from kdlab.studies.flatness_rows import hierarchy
@@ -129,6 +129,11 @@ def when_it_helps() -> Figure:
                                  "When does distillation help?")
 
 
+def regimes_and_claims() -> Figure:
+    """What DL-KDD's claims come to from nothing and from bright video, with many, few and no labels."""
+    return regimes.picture(regimes.board(), "Regimes and claims")
+
+
 def awaited(name: str) -> bool:
     """Whether the picture ``name`` is of a study that was not run yet."""
     return name in _AWAITED and not (paths.figures_dir() / _AWAITED[name]).is_file()
@@ -145,9 +150,9 @@ def _rivals() -> dict[str, tuple[str, str]]:
 PICTURES: dict[str, Callable[[], Figure]] = {function.__name__: function for function in (
     scoreboard, night, dual_light_accuracy, dual_light_effects, dual_light_controls, dual_light_sweep,
     dual_light_calibration, generative_effects, detection_map, progressive_exits, wise_costs, flatness_orders,
-    attention_gains, when_it_helps)}
+    attention_gains, when_it_helps, regimes_and_claims)}
 #: Pictures of a study that has not been run yet, by its table: without their names they are drawn once it is there.
-_AWAITED = {"when_it_helps": f"{map_rule.DRAWN}.csv"}
+_AWAITED = {"when_it_helps": f"{map_rule.DRAWN}.csv", "regimes_and_claims": f"{regimes_study.study.name}.csv"}
 
 
 def shows(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kdlab import paths
 from kdlab.measure.paired import Effect
-from kdlab.papers.dual_light import controls
+from kdlab.papers.dual_light import controls, regimes_list, regimes_study
 from kdlab.papers.dual_light import study as dual_light
 from kdlab.papers.generative import detection_recipes, detection_study
 from kdlab.papers.generative import study as generative
@@ -18,7 +18,7 @@ from kdlab.papers.progressive import study as progressive
 from kdlab.papers.progressive import wise_study as wise
 from kdlab.show.claims import sentence, told
 from kdlab.studies import attention, gallery, transfer
-from kdlab.study import Scores, load_rows
+from kdlab.study import Scores, awaited, load_rows
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
 
@@ -29,7 +29,7 @@ MARK = "<!-- written by `kdlab results` from figures/: change the evidence, not 
 @dataclass(frozen=True)
 class Section:
     """A part of the page: its ``title``, the ``chapter`` that has more, its ``claims``, functions that give its
-    ``tables``, and its ``pictures`` of the gallery."""
+    ``tables``, and its ``pictures`` of the gallery. What is awaited is left out: an empty table, an awaited picture."""
 
     title: str
     chapter: str
@@ -52,6 +52,15 @@ def controls_table() -> str:
     rows = [(question, what, _signed(effect)) for question, asked in controls.effects(scores).items()
             for what, effect in asked.items()]
     return _table(f"Controls on `night`, {_from(scores)}.", ("question", "what is compared", "points"), rows)
+
+
+def practice_table() -> str:
+    """What to do with a bright network in the dark, in order of cost; empty while that study is awaited."""
+    if awaited(regimes_study.study.name):
+        return ""
+    found = regimes_list.committed()
+    shown = regimes_list.shown(found).data
+    return _table(regimes_list.advice(found), shown.columns, shown.astype(str).itertuples(index=False))
 
 
 def generative_table() -> str:
@@ -153,7 +162,9 @@ SECTIONS = (
     Section("DL-KDD on dark clips", "03_dual_light_distillation", ("D1", "D2", "D3", "D4"),
             (dual_light_table, controls_table),
             ("dual_light_accuracy", "dual_light_effects", "dual_light_controls", "dual_light_sweep")),
-    Section("A bright network in the dark", "03_dual_light_distillation", ("D1r", "D2r", "D3r", "D5r")),
+    Section("A bright network in the dark", "10_scoreboard", ("D1r", "D2r", "D3r", "D5r"), (practice_table,),
+            ("regimes_and_claims",)),
+    Section("When distillation helps", "10_scoreboard", ("M1",), (), ("when_it_helps",)),
     Section("From night to real dark clips", "01b_is_the_data_fair", (), (transfer_table,)),
     Section("Generative distillation", "04_generative_distillation", ("G1", "G2", "G3"), (generative_table,),
             ("generative_effects",)),
@@ -187,8 +198,9 @@ def page() -> str:
         parts.append(f"## {section.title}\n\nMore in {link}.")
         if section.claims:
             parts.append("\n".join(f"- {sentence(said)}" for said in told(section.claims)))
-        parts += [table() for table in section.tables]
-        parts += [f"![{gallery.shows(name)}](../figures/{name}.png)" for name in section.pictures]
+        parts += filter(None, (table() for table in section.tables))
+        parts += [f"![{gallery.shows(name)}](../figures/{name}.png)" for name in section.pictures
+                  if not gallery.awaited(name)]
     return "\n\n".join(parts) + "\n"
 
 

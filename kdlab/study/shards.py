@@ -252,6 +252,17 @@ def _hashes(root: Path, files: Iterable[Path]) -> dict[str, str]:
     return {file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
+def awaited(*studies: str) -> str:
+    """Which of the named ``studies`` have no committed table yet, and the command that makes each, in a sentence for
+    readers (Markdown); empty where all of them are there."""
+    said = []
+    for name in (name for name in studies if not (paths.figures_dir() / f"{name}.csv").is_file()):
+        begun = len(list((paths.figures_dir() / "shards" / name).glob(f"*/{NOTE}")))
+        there = f" ({begun} seed{'s' * (begun > 1)} of it {'are' if begun > 1 else 'is'} there)" if begun else ""
+        said.append(f"`figures/{name}.csv`, which `kdlab study {name}` makes{there}")
+    return f"Awaited: {'; then '.join(said)}." if said else ""
+
+
 def _whole(root: Path, files: Mapping[str, str], otherwise: str = "") -> str:
     """Nothing, where all ``files`` under ``root`` are as they were written; else raises ``ValueError`` naming one."""
     for name, wanted in files.items():

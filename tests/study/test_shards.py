@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from kdlab import paths
 from kdlab.cli.claims import claims
-from kdlab.study import FIRST, Claim, Outcome, Part, Plan, Scores, Study, by_condition
+from kdlab.study import FIRST, Claim, Outcome, Part, Plan, Scores, Study, awaited, by_condition
 from kdlab.study import shards as module
 from kdlab.study.register import Register
 from kdlab.train import many
@@ -270,3 +270,18 @@ def test_claims_of_some_studies_are_registered(monkeypatch):
     assert asked == [["two"], ["one", "two"]]
     assert "kdlab has no study 'three'; it has one, two" in CliRunner().invoke(claims, ["--register", "three"]).output
     assert "named with --register" in CliRunner().invoke(claims, ["one"]).output and len(asked) == 2
+
+
+def test_what_is_awaited_is_said_with_its_command_until_it_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
+    for k in range(3):
+        place = tmp_path / "shards" / "second" / f"{k:02}"
+        place.mkdir(parents=True)
+        if k < 2:  # the third is not finished
+            (place / module.NOTE).touch()
+    first = "`figures/first.csv`, which `kdlab study first` makes"
+    assert awaited("first", "second") == f"Awaited: {first}; then `figures/second.csv`, which `kdlab study second` " \
+                                         "makes (2 seeds of it are there)."
+    (tmp_path / "second.csv").touch()
+    assert awaited("first", "second") == f"Awaited: {first}."
+    assert awaited("second") == ""
