@@ -21,8 +21,8 @@ from kdlab.papers.dual_light.regimes_starts import STUDY as BRIGHT
 from kdlab.papers.dual_light.regimes_study import study as regimes_study
 from kdlab.show.claims import Told, told
 from kdlab.show.plots import PAGE, PALE
-from kdlab.show.scoreboard import GAPS, KINDS, TUNED, Cell
-from kdlab.study import Claim, Scores, Study, load_rows
+from kdlab.show.scoreboard_cells import KINDS, Cell, gap_of
+from kdlab.study import Scores, Study, load_rows
 from kdlab.train.sizes import DEMO, STUDY
 
 #: What is asked → the claim with labels (empty: not asked there), and the one without.
@@ -114,14 +114,7 @@ def _read(study: Study, data: str, best: Told, opened: Callable[[str, str], Scor
         scores = opened(study.name, data)
         reading = None if scores is None or claim.lacking(scores.recipes) else claim.read(scores)
         said = Told(study, claim, data, reading, replace(best.standing, reading=None))
-    return Cell(said, _gap(said.claim, opened(said.study.name, said.data))) if said.reading else None
-
-
-def _gap(claim: Claim, scores: Scores) -> float | None:
-    """By how much the teacher beats the raw start, in points; None where one of them was not tested."""
-    pairs = (pair for pair in (TUNED, GAPS[claim.claim]) if {*pair} <= scores.predicted.keys())
-    pair = next(pairs, None)
-    return float(claim.effect(scores, *pair).mean) if pair else None
+    return Cell(said, gap_of(said.claim, opened(said.study.name, said.data))) if said.reading else None
 
 
 # --- what is seen of it ----------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class Cell:
         """The cell of what was ``said``, with the gap by the committed evidence."""
         claim = said.claim
         known = claim.claim in GAPS or re.match("P[34]", claim.claim)
-        return cls(said, _gap(claim, evidence_of(said.study, claim, said.data)) if known else None)
+        return cls(said, gap_of(claim, evidence_of(said.study, claim, said.data)) if known else None)
 
     @property
     def kind(self) -> str:
@@ -90,14 +90,14 @@ def evidence_of(study: Study, claim: Claim, data: str):
     return evidence
 
 
-def _gap(claim: Claim, scores: Scores) -> float | None:
+def gap_of(claim: Claim, scores: Scores) -> float | None:
     """By how much the teacher beats the raw start, in points; of exits: their networks' last layers, the nine before
-    them when labels teach those."""
+    them when labels teach those; None where one of them was not tested."""
     if claim.claim[0] == "P":
         right = scores.correct("ce_ic_unseen" if claim.condition.endswith("_unseen") else "ce_ic")
         return float(100 * (right[:, :, FINALS].mean() - right[:, :, TRAINED].mean()))
-    known = set(scores.recipes)
-    pair = next((pair for pair in (TUNED, GAPS[claim.claim]) if {*pair} <= known), None)
+    pairs = (pair for pair in (TUNED, GAPS[claim.claim]) if {*pair} <= scores.predicted.keys())
+    pair = next(pairs, None)
     return float(claim.effect(scores, *pair).mean) if pair else None
 
 

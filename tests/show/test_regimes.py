@@ -11,7 +11,7 @@ from kdlab.papers.dual_light import regimes_study
 from kdlab.show import displayed, regimes
 from kdlab.show.claims import Told
 from kdlab.show.regimes import CLAIMS, QUESTIONS, ROWS
-from kdlab.show.scoreboard import KINDS
+from kdlab.show.scoreboard_cells import KINDS
 from kdlab.study import Scores
 from kdlab.study.evidence import Evidence
 from kdlab.study.register import Standing
