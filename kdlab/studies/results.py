@@ -5,7 +5,7 @@ predictions. After a study was run, ``kdlab results`` writes it anew.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from kdlab import paths
@@ -34,7 +34,7 @@ class Section:
     title: str
     chapter: str
     claims: Sequence[str] = ()
-    tables: Sequence[Callable[[], str]] = field(default=())
+    tables: Sequence[Callable[[], str]] = ()
     pictures: Sequence[str] = ()
 
 
@@ -43,12 +43,12 @@ class Section:
 
 def dual_light_table() -> str:
     """Accuracy of every condition on ``night``, and DL-KDD minus it."""
-    return _conditions(_of(dual_light, "night"), dual_light.TITLES, "dlkdd", "DL-KDD")
+    return _conditions(dual_light.study.scores_of("night"), dual_light.TITLES, "dlkdd", "DL-KDD")
 
 
 def controls_table() -> str:
     """What else could it be: each control's paired difference."""
-    scores = _of(controls, "night")
+    scores = controls.study.scores_of("night")
     rows = [(question, what, _signed(effect)) for question, asked in controls.effects(scores).items()
             for what, effect in asked.items()]
     return _table(f"Controls on `night`, {_from(scores)}.", ("question", "what is compared", "points"), rows)
@@ -56,12 +56,12 @@ def controls_table() -> str:
 
 def generative_table() -> str:
     """Accuracy of every condition on ``night_bright``, and GenKD minus it."""
-    return _conditions(_of(generative, "night_bright"), generative.study.titles, "genkd", "GenKD")
+    return _conditions(generative.study.scores_of("night_bright"), generative.study.titles, "genkd", "GenKD")
 
 
 def detection_table() -> str:
     """Mean average precision on untrimmed sequences."""
-    found = _of(detection_study, "night_untrimmed")
+    found = detection_study.study.scores_of("night_untrimmed")
     levels = [(title, f"{found.mean_ap(c, detection_study.HEADLINE).mean():.1f}")
               for c, title in detection_recipes.TITLES.items() if c in found.found]
     compared = [(what, _signed(effect)) for what, effect in detection_study.effects(found).items()]
@@ -73,8 +73,10 @@ def detection_table() -> str:
 def exits_table() -> str:
     """PKD and WISE beside what they are compared with, on each set."""
     cells: dict[str, dict[str, str]] = {}
+    sets: list[str] = []
     for data in progressive.SETS:
-        exits, fused = _of(progressive, data), wise.committed(data)
+        exits, fused = progressive.study.scores_of(data), wise.committed(data)
+        sets.append(f"`{data}`, {_from(exits, 'units')}")
         pairs = {"PKD − CE, mean of nine exits": "ce_ic", "PKD − own final throughout": "own_final",
                  "PKD − CE with half the epochs": "ce_half"}
         found = {what: progressive.exit_effect(exits, "pkd", other) for what, other in pairs.items()
@@ -84,7 +86,6 @@ def exits_table() -> str:
         found["PKD + WISE − fewer segments, area over CPU time"] = wise.area_effects(*fused)["PKD + WISE − segments"]
         for what, effect in found.items():
             cells.setdefault(what, {})[data] = _signed(effect)
-    sets = [f"`{data}`, {_from(_of(progressive, data), 'units')}" for data in progressive.SETS]
     rows = [(what, *(found.get(data, "–") for data in progressive.SETS)) for what, found in cells.items()]
     return _table("Points.", ("", *sets), rows)
 
@@ -111,7 +112,7 @@ def transfer_table() -> str:
         mean, low, high = (values[way, fold, f"mean_recall{end}"] for end in ("", "_low", "_high"))
         return f"{mean:.1f} ({low:.0f} to {high:.0f})"
 
-    clips = transfer.study.scores(["arid6"])["arid6"]
+    clips = transfer.study.scores_of("arid6")
     said = f"Mean recall in percent on {len(clips.labels)} real dark clips of {len(clips.classes)} classes, in two " \
            f"folds without a common scene; chance is {100 / len(clips.classes):.1f}. Intervals are over clips and " \
            "seeds, not over places."
@@ -127,13 +128,8 @@ def _conditions(scores: Scores, titles: Mapping[str, str], method: str, name: st
             levels = scores.accuracy(condition)
             against = "" if condition == method else _signed(scores.effect(method, condition))
             rows.append((title, f"{levels.mean():.1f} ± {levels.std(ddof=1):.1f}", against))
-    return _table(f"{_from(scores)[:1].upper()}{_from(scores)[1:]}; chance is {100 / len(scores.classes):.1f} %.",
+    return _table(f"{_from(scores)}; chance is {100 / len(scores.classes):.1f} %.",
                   ("condition", "test accuracy, %: mean ± sd over seeds", f"{name} minus it, 95 %"), rows)
-
-
-def _of(module, data: str):
-    """What the committed runs of a study's ``module`` say on ``data``."""
-    return module.study.scores([data])[data]
 
 
 def _from(scores: Scores, what: str = "clips") -> str:

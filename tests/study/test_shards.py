@@ -1,6 +1,5 @@
 """Finished seeds of a study are kept as shards, from which any machine goes on; nothing is trained twice."""
 
-import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -20,7 +19,7 @@ from kdlab.study.register import Register
 from kdlab.train import many
 from kdlab.train.recipe import UserClips
 from kdlab.train.sizes import SMOKE
-from tests.study.test_register import commit, git
+from tests.study.test_register import begin, commit
 from tests.train.test_runs import clips, make_recipe, make_student  # noqa: F401
 
 SEEDS = 3
@@ -239,11 +238,8 @@ def test_a_claim_tells_how_many_of_its_seeds_are_in_shards(clips, trained, monke
     figures, plan = paths.figures_dir(), Plan("mine_again", "mine", 8, seeds=3)
     claim = Claim("M1", "a bright teacher helps", "taught", "plain", rule="it is better", plan=plan)
     study = study_of(clips, claims=[claim])
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(figures.parent / "none"))
-    for who, what in itertools.product(("AUTHOR", "COMMITTER"), ("NAME", "EMAIL")):
-        monkeypatch.setenv(f"GIT_{who}_{what}", "someone")
     figures.mkdir()
-    git(figures, "init", "-q")
+    begin(figures, monkeypatch)
     ids = np.array([f"c{n}" for n in range(8)])
     earlier = {"plain": np.arange(16).reshape(2, 8) % 2, "taught": np.arange(16).reshape(2, 8) % 3 % 2}
     Scores(("a", "b"), (0, 1), ids, ids, np.zeros(8, int), earlier, {}, dict.fromkeys(earlier, ["x", "y"])).save(
