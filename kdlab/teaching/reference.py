@@ -12,10 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import kdlab
-from kdlab.teaching.uses import Use, uses
-
-PACKAGE = Path(kdlab.__file__).parent
+from kdlab.teaching.uses import PACKAGE, Use, uses
 
 
 @dataclass(frozen=True)

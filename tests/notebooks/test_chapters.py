@@ -6,8 +6,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from kdlab import paths
 from kdlab.notebooks.parameters import number_of
-from kdlab.teaching.chapters import FOLDED, core, heading_level, is_companion, words
 from kdlab.teaching.exercises import of_notebook
+from tests.chapters import FOLDED, core, heading_level, is_companion, words
 
 NOTEBOOKS = sorted((paths.project_root() / "notebooks").glob("*.ipynb"))
 FEWEST, MOST = 20, 28  # cells

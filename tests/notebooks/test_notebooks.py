@@ -11,7 +11,7 @@ import pytest
 
 from kdlab import paths
 from kdlab.notebooks.parameters import number_of
-from kdlab.teaching.chapters import is_companion
+from tests.chapters import is_companion
 
 FOLDER = paths.project_root() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

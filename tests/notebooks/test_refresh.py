@@ -1,5 +1,6 @@
 import base64
 import io
+import json
 
 import nbformat
 import numpy as np
@@ -8,9 +9,12 @@ from nbformat import v4
 from PIL import Image
 
 from kdlab import paths
-from kdlab.notebooks.parameters import evidence_sources
+from kdlab.notebooks.parameters import effective_parameters, evidence_sources, fingerprint
 from kdlab.notebooks.refresh import _small, put_back
+from kdlab.notebooks.run import executed_file
 from kdlab.system import sources
+from tests.notebooks.test_run import clone, write  # noqa: F401
+from tools.publish import executed
 
 
 def test_a_picture_keeps_as_many_colours_as_it_needs():
@@ -96,3 +100,26 @@ def test_only_what_a_notebook_imports_can_stale_it(tmp_path, monkeypatch):
     sources._read.cache_clear()
     for notebook in (paths.project_root() / "notebooks").glob("*.ipynb"):
         assert len(evidence_sources(notebook)) == 64
+
+
+def test_only_a_whole_execution_of_today_is_published(clone):  # noqa: F811
+    notebook = write(clone, "03_x", "x = 1")
+
+    def run(finished, **given):
+        effective = effective_parameters(notebook, given)
+        file = executed_file(notebook, effective)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(notebook.read_text())
+        times = {"started": 0, "finished": finished, "seconds": 1}
+        file.with_suffix(".json").write_text(json.dumps(fingerprint(notebook, effective) | times))
+        return file
+
+    assert executed(notebook) is None
+    usual, trained = run(1, profile="demo"), run(2, profile="demo", pretrained=False)
+    run(3, profile="demo", seed=5)
+    usual.with_suffix(".partial.ipynb").write_text("{}")
+    assert executed(notebook) == trained
+    trained.with_suffix(".json").unlink()  # as while it is executed again, and after that has failed
+    assert executed(notebook) == usual
+    write(clone, "03_x", "x = 2")
+    assert executed(notebook) is None

@@ -1,6 +1,7 @@
 """Copies for students and slides: nothing that tells an answer, nothing from a network, nobody's file written over."""
 
 import os
+import re
 import shutil
 
 import nbformat
@@ -8,12 +9,12 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from kdlab import paths
-from kdlab.notebooks.parameters import NotebookError
+from kdlab.notebooks.parameters import NotebookError, all_notebooks
 from kdlab.system.ours import NotOurs
-from kdlab.teaching.chapters import FOLDED, core
 from kdlab.teaching.copies import columns_of, is_slides, slides, student
 from kdlab.teaching.exercises import of_notebook
 from kdlab.teaching.offline import cells, fetched, has_formulas
+from tests.chapters import FOLDED, core
 
 FOLD = "<details><summary>Answer</summary>\n\nIt is {}.\n\n</details>"
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -69,6 +70,16 @@ def test_a_students_copy_has_no_answers_and_no_outputs(chapter, command):
     for cell in copy.cells[-2 * len(of_notebook("03")):]:  # they run before anything is filled in, too
         exec(cell.source if cell.cell_type == "code" else "", names)
     assert not paths.runs_dir().exists(), "and no try is counted"
+
+
+@pytest.mark.skipif(not (paths.project_root() / "notebooks").is_dir(), reason="not a clone")
+def test_no_answer_of_a_chapter_is_left_in_its_copy_or_on_its_slides(tmp_path):
+    folds = re.compile(r"(?is)<summary>.{0,40}answer")
+    for notebook in all_notebooks():
+        page, copy = nbformat.read(notebook, 4), nbformat.read(student(notebook.stem, tmp_path / notebook.name), 4)
+        slides = [cell for column in columns_of(page, code=True) for slide in column for cell in slide]
+        assert any(folds.search(cell.source) for cell in page.cells), notebook.stem
+        assert not [cell.source for cell in (*copy.cells, *slides) if folds.search(cell.source)], notebook.stem
 
 
 def test_a_copy_is_made_again_but_not_over_somebodys_work(chapter, tmp_path):
