@@ -99,8 +99,8 @@ def _latest(stem: str) -> tuple[Path, dict]:
 
 def _remarks(record_file: Path, record: dict, notebook: Path) -> list[str]:
     today = fingerprint(notebook, record["parameters"])
-    changed = [word for key, word in (("cells", "notebook 10"), ("kdlab", "kdlab"), ("data", "the data"))
-               if today[key] != record.get(key)]
+    words = {"cells": "notebook 10", "kdlab": "kdlab", "evidence": "the evidence", "data": "the data"}
+    changed = [word for key, word in words.items() if today[key] != record.get(key)]
     remarks = [f"made from {record_file.with_suffix('.ipynb')}"]
     if changed:
         remarks.append(f"stale: {' and '.join(changed)} changed since that run; `kdlab run 10` makes it anew")

@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import shutil
 
 import nbformat
 import numpy as np
@@ -9,8 +10,8 @@ from nbformat import v4
 from PIL import Image
 
 from kdlab import paths
-from kdlab.notebooks.parameters import effective_parameters, evidence_sources, fingerprint
-from kdlab.notebooks.refresh import _small, put_back
+from kdlab.notebooks.parameters import effective_parameters, evidence_sources, evidence_there, fingerprint
+from kdlab.notebooks.refresh import _small, put_back, stale_notebooks
 from kdlab.notebooks.run import executed_file
 from kdlab.system import sources
 from tests.notebooks.test_run import clone, write  # noqa: F401
@@ -76,7 +77,25 @@ def test_outputs_are_put_back_small_and_marked(tmp_path):
     assert said.text == "three words said\n" and shown.execution_count == back.cells[2].execution_count == 3
     small, large = (Image.open(io.BytesIO(base64.b64decode(p))) for p in (shown.data["image/png"], big))
     assert small.size == large.size and len(shown.data["image/png"]) < 0.7 * len(big)
-    assert back.metadata.kdlab == {"profile": "demo", "sources": evidence_sources(tmp_path / "ours.ipynb")}
+    assert back.metadata.kdlab == {"profile": "demo", "sources": evidence_sources(tmp_path / "ours.ipynb"),
+                                   "evidence": evidence_there()}
+
+
+def test_outputs_of_other_sources_or_evidence_are_stale(clone):  # noqa: F811
+    notebook = write(clone, "03_x", "x = 1")
+    assert stale_notebooks() == {"03_x.ipynb": "its outputs carry no mark"}
+    shutil.copy(notebook, clone / "run.ipynb")
+    put_back(notebook, clone / "run.ipynb", "demo")
+    assert stale_notebooks() == {}
+    (clone / "figures" / "shards" / "dual_light").mkdir(parents=True)
+    (clone / "figures" / "shards" / "dual_light" / "shard.json").write_text("{}")
+    assert stale_notebooks() == {}
+    (clone / "figures" / "dual_light.csv").write_text("study,data\n")
+    assert stale_notebooks() == {"03_x.ipynb": "its outputs show other evidence"}
+    page = nbformat.read(notebook, as_version=4)
+    page.cells[-1].source = "from kdlab.system import progress"
+    nbformat.write(page, notebook)
+    assert stale_notebooks() == {"03_x.ipynb": "its outputs were made by other sources"}
 
 
 def test_only_what_a_notebook_imports_can_stale_it(tmp_path, monkeypatch):
