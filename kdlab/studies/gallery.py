@@ -50,15 +50,16 @@ def night() -> Figure:
 
 def dual_light_accuracy() -> Figure:
     """DL-KDD and its controls: accuracy of every seed."""
-    return plots.accuracies(dual_light_study.study.scores_of("night"), TITLES, "DL-KDD and its controls on night")
+    data, scores = dual_light_study.study.newest("night")
+    return plots.accuracies(scores, TITLES, f"DL-KDD and its controls on {data}")
 
 
 def dual_light_effects() -> Figure:
     """DL-KDD minus each condition, with intervals."""
-    scores = dual_light_study.study.scores_of("night")
+    data, scores = dual_light_study.study.newest("night")
     against = {title: c for c, title in TITLES.items() if c in scores.predicted and c != "dlkdd"}
     gains = {f"DL-KDD − {title}": scores.effect("dlkdd", c) for title, c in against.items()}
-    return plots.effects(gains, "What DL-KDD gains over each control")
+    return plots.effects(gains, f"What DL-KDD gains over each control on {data}")
 
 
 def dual_light_controls() -> Figure:
@@ -75,14 +76,14 @@ def dual_light_sweep() -> Figure:
 
 def dual_light_calibration() -> Figure:
     """How often networks are right that are so sure."""
-    scores = dual_light_study.study.scores_of("night")
+    _, scores = dual_light_study.study.newest("night")
     confident = ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "label_smoothing")
     return plots.calibration({TITLES[c]: scores.logits[c] for c in confident}, scores.labels)
 
 
 def progressive_exits() -> Figure:
     """Twelve exits under every method."""
-    scores = progressive_study.study.scores_of("night_context")
+    _, scores = progressive_study.study.newest("night_context")
     return progressive_plots.exit_table(scores, "night, places tell: twelve exits")
 
 
@@ -95,7 +96,7 @@ def wise_costs() -> Figure:
 
 def generative_effects() -> Figure:
     """Generative distillation minus each condition, with intervals."""
-    scores = generative_study.study.scores_of("night_bright")
+    _, scores = generative_study.study.newest("night_bright")
     others = {c: title for c, title in recipes.TITLES.items()
               if c in scores.predicted and c != "genkd" and not c.startswith("teacher")}
     gains = {f"GenKD − {title}": scores.effect("genkd", c) for c, title in others.items()}
@@ -104,7 +105,7 @@ def generative_effects() -> Figure:
 
 def detection_map() -> Figure:
     """Mean average precision in untrimmed sequences over the overlap that is asked for."""
-    detected = detection_study.study.scores_of("night_untrimmed")
+    _, detected = detection_study.study.newest("night_untrimmed")
     return detection_plots.map_over_tiou(detected, detection_recipes.TITLES, "Untrimmed sequences")
 
 

@@ -42,8 +42,8 @@ class Section:
 
 
 def dual_light_table() -> str:
-    """Accuracy of every condition on ``night``, and DL-KDD minus it."""
-    return _conditions(dual_light.study.scores_of("night"), dual_light.TITLES, "dlkdd", "DL-KDD")
+    """Accuracy of every condition on the newest test clips of ``night``, and DL-KDD minus it."""
+    return _conditions(*dual_light.study.newest("night"), dual_light.TITLES, "dlkdd", "DL-KDD")
 
 
 def controls_table() -> str:
@@ -64,17 +64,17 @@ def practice_table() -> str:
 
 
 def generative_table() -> str:
-    """Accuracy of every condition on ``night_bright``, and GenKD minus it."""
-    return _conditions(generative.study.scores_of("night_bright"), generative.study.titles, "genkd", "GenKD")
+    """Accuracy of every condition on the newest test clips of ``night_bright``, and GenKD minus it."""
+    return _conditions(*generative.study.newest("night_bright"), generative.study.titles, "genkd", "GenKD")
 
 
 def detection_table() -> str:
     """Mean average precision on untrimmed sequences."""
-    found = detection_study.study.scores_of("night_untrimmed")
+    data, found = detection_study.study.newest("night_untrimmed")
     levels = [(title, f"{found.mean_ap(c, detection_study.HEADLINE).mean():.1f}")
               for c, title in detection_recipes.TITLES.items() if c in found.found]
     compared = [(what, _signed(effect)) for what, effect in detection_study.effects(found).items()]
-    first = _table(f"Mean mAP at tIoU {detection_study.HEADLINE} on `night_untrimmed`, {_from(found, 'videos')}.",
+    first = _table(f"Mean mAP at tIoU {detection_study.HEADLINE} on `{data}`, {_from(found, 'videos')}.",
                    ("condition", "mAP, %"), levels)
     return f"{first}\n\n" + _table("The same, compared.", ("comparison", "points"), compared)
 
@@ -129,7 +129,7 @@ def transfer_table() -> str:
     return _table(said, ("", *(f"fold {fold}" for fold in transfer.FOLDS)), lines)
 
 
-def _conditions(scores: Scores, titles: Mapping[str, str], method: str, name: str) -> str:
+def _conditions(data: str, scores: Scores, titles: Mapping[str, str], method: str, name: str) -> str:
     """Mean and deviation of each condition, and ``method`` minus it."""
     rows = []
     for condition, title in titles.items():
@@ -137,7 +137,7 @@ def _conditions(scores: Scores, titles: Mapping[str, str], method: str, name: st
             levels = scores.accuracy(condition)
             against = "" if condition == method else _signed(scores.effect(method, condition))
             rows.append((title, f"{levels.mean():.1f} ± {levels.std(ddof=1):.1f}", against))
-    return _table(f"{_from(scores)}; chance is {100 / len(scores.classes):.1f} %.",
+    return _table(f"On `{data}`, {_from(scores)}; chance is {100 / len(scores.classes):.1f} %.",
                   ("condition", "test accuracy, %: mean ± sd over seeds", f"{name} minus it, 95 %"), rows)
 
 

@@ -281,6 +281,11 @@ def test_scores_of_some_data_sets_are_read_alone(figures):
     confirm(figures, scores(0.2), {})
     assert list(STUDY.scores()) == ["night", "night_fresh"] and list(STUDY.scores(["night"])) == ["night"]
     assert STUDY.scores_of("night").seeds[0] == 0
+    name, newest = STUDY.newest("night")
+    assert name == "night_fresh" and newest.seeds[0] == FIRST
+    (figures / "predictions" / "mine-night_fresh.npz").unlink()
+    name, newest = STUDY.newest("night")
+    assert name == "night" and newest.seeds[0] == 0
     (figures / "predictions" / "mine-night.npz").unlink()
     with pytest.raises(FileNotFoundError, match="the study mine has no committed predictions of 'night': run `kdlab"):
         STUDY.scores_of("night")
