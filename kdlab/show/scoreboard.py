@@ -40,7 +40,7 @@ AGAIN: Mapping[str, Mapping[str, str]] = {
 PAPERS = {"D": "DL-KDD", "G": "generative distillation", "P": "PKD and WISE"}
 OTHERS = "across the papers"
 #: Claims → the chapter in which they are read; the first that fits.
-CHAPTERS = (("D", "03"), ("G4", "05"), ("G", "04"), ("P[12]", "08"), ("P", "07"), ("", "10"))
+CHAPTERS = (("D.r", "10"), ("D", "03"), ("G4", "05"), ("G", "04"), ("P[12]", "08"), ("P", "07"), ("", "10"))
 #: The kinds of verdicts in sentences.
 SUMMARY = {
     "supported": "Supported", "explained": "Supported, but a control does the same",
