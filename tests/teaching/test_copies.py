@@ -42,7 +42,8 @@ def chapter(tmp_path, monkeypatch):
         new_code_cell("silent()"),
         new_code_cell("secret = 0.7167", metadata={"tags": ["answer"]}, outputs=[new_output("stream", text="0.7167")]),
         new_markdown_cell("Tell them to wait.", metadata={"tags": ["lecturer"]}),
-        new_markdown_cell("## Going deeper: is it so?", metadata={FOLDED: True}), new_code_cell("deeper()"),
+        new_markdown_cell("## Going deeper: is it so?", metadata={FOLDED: True}),
+        new_code_cell("deeper()", outputs=[new_output("stream", text="what is deeper")]),
         new_markdown_cell("## Exercises\n\n**1.** How?\n\n" + FOLD.format("0.7167") + "\n\n**2.** Why?\n\n"
                           + FOLD.format("so") + "\n\n<details><summary>More</summary>\n\nstays\n\n</details>"),
     ])
@@ -110,6 +111,17 @@ def test_slides_are_one_file_that_fetches_nothing(chapter, command, tmp_path):
     (tmp_path / "here" / "mine.html").write_text("<html>mine</html>")
     with pytest.raises(NotOurs, match="no slides of kdlab's"):
         slides("3", tmp_path / "here" / "mine.html")
+
+
+def test_slides_are_the_core_path_unless_more_is_asked_for(chapter, command, tmp_path):
+    page = tmp_path / "here" / "03_chapter_slides.html"
+    command("slides", "03")
+    core_path = page.read_text("utf-8").partition('<div class="slides">')[2]
+    assert "is it so?" not in core_path and "what is deeper" not in core_path
+    assert "<strong>2.</strong> Why?" in core_path, "the fold ends at the next heading"
+    command("slides", "03", "--deeper")
+    whole = page.read_text("utf-8").partition('<div class="slides">')[2]
+    assert whole.index("is it so?") < whole.index("what is deeper") < whole.index("<strong>2.</strong> Why?")
 
 
 def test_slides_of_a_notebook_that_never_ran_are_refused(chapter):
