@@ -11,10 +11,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from kdlab import paths
 from kdlab.notebooks.parameters import NotebookError, all_notebooks
 from kdlab.system.ours import NotOurs
+from kdlab.teaching.chapters import FOLDED, core
 from kdlab.teaching.copies import columns_of, is_slides, slides, student
 from kdlab.teaching.exercises import of_notebook
 from kdlab.teaching.offline import cells, fetched, has_formulas
-from tests.chapters import FOLDED, core
 
 FOLD = "<details><summary>Answer</summary>\n\nIt is {}.\n\n</details>"
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -43,7 +43,8 @@ def chapter(tmp_path, monkeypatch):
         new_code_cell("silent()"),
         new_code_cell("secret = 0.7167", metadata={"tags": ["answer"]}, outputs=[new_output("stream", text="0.7167")]),
         new_markdown_cell("Tell them to wait.", metadata={"tags": ["lecturer"]}),
-        new_markdown_cell("## Going deeper: is it so?", metadata={FOLDED: True}), new_code_cell("deeper()"),
+        new_markdown_cell("## Going deeper: is it so?", metadata={FOLDED: True}),
+        new_code_cell("deeper()", outputs=[new_output("stream", text="what is deeper")]),
         new_markdown_cell("## Exercises\n\n**1.** How?\n\n" + FOLD.format("0.7167") + "\n\n**2.** Why?\n\n"
                           + FOLD.format("so") + "\n\n<details><summary>More</summary>\n\nstays\n\n</details>"),
     ])
@@ -121,6 +122,17 @@ def test_slides_are_one_file_that_fetches_nothing(chapter, command, tmp_path):
     (tmp_path / "here" / "mine.html").write_text("<html>mine</html>")
     with pytest.raises(NotOurs, match="no slides of kdlab's"):
         slides("3", tmp_path / "here" / "mine.html")
+
+
+def test_slides_are_the_core_path_unless_more_is_asked_for(chapter, command, tmp_path):
+    page = tmp_path / "here" / "03_chapter_slides.html"
+    command("slides", "03")
+    core_path = page.read_text("utf-8").partition('<div class="slides">')[2]
+    assert "is it so?" not in core_path and "what is deeper" not in core_path
+    assert "<strong>2.</strong> Why?" in core_path, "the fold ends at the next heading"
+    command("slides", "03", "--deeper")
+    whole = page.read_text("utf-8").partition('<div class="slides">')[2]
+    assert whole.index("is it so?") < whole.index("what is deeper") < whole.index("<strong>2.</strong> Why?")
 
 
 def test_slides_of_a_notebook_that_never_ran_are_refused(chapter):
