@@ -55,8 +55,8 @@ def test_a_table_has_means_deviations_and_what_the_method_gains():
     right = np.array([[1, 1, 0, 1], [1, 1, 1, 1]])
     ids = np.arange(4).astype(str)
     scores = Scores(("a", "b"), (0, 1), ids, ids, np.ones(4, int), {"new": right, "old": 0 * right})
-    said = results._conditions(scores, {"new": "ours", "old": "theirs", "gone": "none"}, "new", "Ours")
-    assert said.startswith("2 seeds, 4 test clips; chance is 50.0 %.")
+    said = results._conditions("night", scores, {"new": "ours", "old": "theirs", "gone": "none"}, "new", "Ours")
+    assert said.startswith("On `night`, 2 seeds, 4 test clips; chance is 50.0 %.")
     assert "| ours | 87.5 ± 17.7 |  |" in said and "| theirs | 0.0 ± 0.0 | +87.5 ± " in said and "none" not in said
 
 
