@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kdlab import paths
 from kdlab.measure.paired import Effect
-from kdlab.papers.dual_light import controls, regimes_list, regimes_study
+from kdlab.papers.dual_light import controls, inherited_errors, regimes_list, regimes_study
 from kdlab.papers.dual_light import study as dual_light
 from kdlab.papers.generative import detection_recipes, detection_study
 from kdlab.papers.generative import study as generative
@@ -44,6 +44,14 @@ class Section:
 def dual_light_table() -> str:
     """Accuracy of every condition on the newest test clips of ``night``, and DL-KDD minus it."""
     return _conditions(*dual_light.study.newest("night"), dual_light.TITLES, "dlkdd", "DL-KDD")
+
+
+def errors_table() -> str:
+    """Whose errors DL-KDD's students give."""
+    data, scores = dual_light.study.newest("night")
+    shown = inherited_errors.shown(found := inherited_errors.found(scores)).round(1)
+    return _table(f"Wrong answers of a network given by students of its seed, on `{data}`. "
+                  f"{inherited_errors.sentence(found)}", shown.columns, shown.astype(str).itertuples(index=False))
 
 
 def controls_table() -> str:
@@ -160,7 +168,7 @@ def _table(said: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 SECTIONS = (
     Section("DL-KDD on dark clips", "03_dual_light_distillation", ("D1", "D2", "D3", "D4"),
-            (dual_light_table, controls_table),
+            (dual_light_table, errors_table, controls_table),
             ("dual_light_accuracy", "dual_light_effects", "dual_light_controls", "dual_light_sweep")),
     Section("A bright network in the dark", "10_scoreboard", ("D1r", "D2r", "D3r", "D5r"), (practice_table,),
             ("regimes_and_claims",)),
