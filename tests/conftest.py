@@ -182,6 +182,20 @@ def styled():
     plt.close("all")
 
 
+@pytest.fixture
+def watched(monkeypatch):
+    """Somebody can move sliders."""
+    from kdlab.show import widgets
+
+    monkeypatch.setattr(widgets, "headless", lambda: False)
+
+
+def guesses(rng: np.random.Generator, labels: np.ndarray, seeds: int, right: float, classes: int) -> np.ndarray:
+    """Class indices ``(seeds, *labels.shape)``: a share is ``right``, by chance, and the others are any other class."""
+    wrong = (labels + rng.integers(1, classes, (seeds, *labels.shape))) % classes
+    return np.where(rng.random(wrong.shape) < right, labels, wrong)
+
+
 def words(fig) -> str:
     """All texts that a picture shows, a line each."""
     from matplotlib.text import Text

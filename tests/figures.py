@@ -36,9 +36,9 @@ def faults(fig: Figure) -> list[str]:
             found.append(f"{text.get_text()!r} is pale")
     for ax in (ax for ax in fig.axes if ax.get_visible()):
         for axis, names in (("x", ax.get_xticklabels()), ("y", ax.get_yticklabels())):
-            found += _crowded(fig, [name for name in names if name.get_visible() and name.get_text()], axis)
+            found += _crowded([name for name in names if name.get_visible() and name.get_text()], axis)
         keys = [key for key in (ax.get_legend(), *fig.legends) if key]
-        found += [f"the key hides {what}" for key in keys for what in _hidden(fig, ax, key)]
+        found += [f"the key hides {what}" for key in keys for what in _hidden(ax, key)]
     heads = [text for ax in fig.axes for text in (ax.title, ax.xaxis.label, ax.yaxis.label) if text.get_text()]
     boxes = [(text.get_text(), text.get_window_extent()) for text in heads if text.get_visible()]
     found += [f"{a!r} runs into {b!r}" for k, (a, one) in enumerate(boxes) for b, two in boxes[:k] if one.overlaps(two)]
@@ -55,7 +55,7 @@ def legible(fig: Figure) -> str:
     return words(fig)
 
 
-def _crowded(fig: Figure, names: list[Text], axis: str) -> list[str]:
+def _crowded(names: list[Text], axis: str) -> list[str]:
     """Neighbours among upright tick labels that touch."""
     boxes = [(name.get_text(), name.get_window_extent()) for name in names if not name.get_rotation() % 90]
     boxes.sort(key=lambda pair: getattr(pair[1], f"{axis}0"))
@@ -63,7 +63,7 @@ def _crowded(fig: Figure, names: list[Text], axis: str) -> list[str]:
             if getattr(one, f"{axis}1") > getattr(two, f"{axis}0") + 1 and one.overlaps(two)]
 
 
-def _hidden(fig: Figure, ax, key) -> list[str]:
+def _hidden(ax, key) -> list[str]:
     """What of an axes' lines, bars, dots and pictures lies below the key."""
     box, found = key.get_window_extent(), []
     inside = lambda points: bool(len(points)) and bool(box.count_contains(points))  # noqa: E731

@@ -38,7 +38,12 @@ CELLS = ["import numpy as np\nfrom kdlab.show.opening import opening\n"
          "masks = np.zeros((1, 6, 12, 14), bool)\nmasks[..., 3:6, 4:8] = True\n"
          "heat = masks[0] * np.linspace(0.5, 1, 6)[:, None, None]\n"
          'time_widget([np.full((6, 12, 14, 3), 90, np.uint8)], ["Run"], masks,\n'
-         '            lambda clip, layer: {"DL-KDD": Look(heat, "Run", True)}, ["net.stages.3"])']
+         '            lambda clip, layer: {"DL-KDD": Look(heat, "Run", True)}, ["net.stages.3"])',
+         "import pandas as pd\nfrom kdlab.show.map_plots import map_widget\n"
+         'cells = pd.DataFrame([dict(method="dlkdd", teacher="wide", clips=clips, steps=steps, seed=seed,\n'
+         "                           gain=clips / 10 - seed, gap=3.0)\n"
+         "                      for clips in (10, 40) for steps in (0.5, 1.0) for seed in (0, 1)])\n"
+         'map_widget(cells, {"dlkdd": "DL-KDD"}, {"wide": "wide"})']
 
 
 def browser() -> str:

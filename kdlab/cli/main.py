@@ -196,7 +196,8 @@ def results():
 
 @cli.command()
 def fresh():
-    """Say which committed runs, studies and notebook outputs other sources made than today's; exit code 1 when any."""
+    """Say which committed runs, studies and notebook outputs other sources made than today's, and which outputs show
+    other evidence; exit code 1 when any."""
     from kdlab.notebooks.refresh import stale_notebooks
     from kdlab.studies import every
     from kdlab.train.runs import committed_runs, unfit

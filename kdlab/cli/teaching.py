@@ -43,11 +43,15 @@ def student(notebook, out):
 @click.argument("notebook", metavar="NN")
 @click.option("--out", type=_OUT, help="The slides; default: NN_name_slides.html in this folder.")
 @click.option("--code", is_flag=True, help="Show the code cells, too.")
-def slides(notebook, out, code):
-    """Write notebook NN, with its committed outputs, as slides in one HTML file that needs no network."""
+@click.option("--deeper", is_flag=True, help="Show the sections that are folded in the notebook, too.")
+def slides(notebook, out, code, deeper):
+    """Write notebook NN, with its committed outputs, as slides in one HTML file that needs no network.
+
+    They are the core path: sections called Going deeper, which the notebook folds, are left out.
+    """
     from kdlab.teaching import copies, offline
 
-    click.echo(copies.slides(notebook, out, code=code))
+    click.echo(copies.slides(notebook, out, code=code, deeper=deeper))
     if not offline.has_formulas():
         click.echo(offline.NO_FORMULAS)
 

@@ -15,7 +15,7 @@ def why_not(notebook: Path, parameters: Mapping[str, object]) -> str:
     from kdlab.clips.segments import all_mpeg4
     from kdlab.clips.windows import all_annotated
     from kdlab.papers.progressive.recipes import yours
-    from kdlab.train.recipe import UserClips
+    from kdlab.show.your_clips import given
 
     number = notebook.stem[:2]
     if "data" not in parameters:
@@ -24,8 +24,8 @@ def why_not(notebook: Path, parameters: Mapping[str, object]) -> str:
     if check is None:
         return ""
     try:
-        check(UserClips(str(parameters["data"]), parameters.get("test_fold") or None,
-                        parameters.get("own_folds") or None, str(parameters.get("on_damaged", "raise"))))
+        check(given(str(parameters["data"]), parameters.get("test_fold", ""), parameters.get("own_folds", 0),
+                    str(parameters.get("on_damaged", "raise"))))
     except (ValueError, OSError) as error:
         return str(error)
     return ""

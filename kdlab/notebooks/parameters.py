@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import difflib
+import hashlib
 import json
 import os
 import re
@@ -133,10 +134,20 @@ def evidence_sources(notebook: Path) -> str:
     return imports_hash(code)
 
 
+def evidence_there() -> str:
+    """SHA-256 over the tables and records in :func:`kdlab.paths.figures_dir`: any chapter may show some of them.
+
+    Shards are not among them: until a study is whole, a chapter tells only how many of its seeds are there.
+    """
+    files = (path for kind in ("*.csv", "*.json") for path in paths.figures_dir().glob(kind))
+    return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
+
+
 def fingerprint(notebook: Path, effective: dict[str, object]) -> dict[str, object]:
     """What the outcome of a run depends on, as JSON: two equal fingerprints need no second run.
 
-    Cells (not outputs), parameters, :func:`evidence_sources`, and names, sizes and times of the files in ``data``.
+    Cells (not outputs), parameters, :func:`evidence_sources`, :func:`evidence_there`, and names, sizes and times of the
+    files in ``data``.
     """
     data = effective.get("data")
     return {
@@ -144,6 +155,7 @@ def fingerprint(notebook: Path, effective: dict[str, object]) -> dict[str, objec
         "parameters": json.loads(json.dumps(effective, default=repr)),
         "cells": digest({"cells": json.dumps(_cells(notebook))}),
         "kdlab": evidence_sources(notebook),
+        "evidence": evidence_there(),
         "data": None if data is None else digest({"data": json.dumps(_files(Path(str(data))))}),
     }
 

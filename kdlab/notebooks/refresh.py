@@ -6,7 +6,7 @@ from functools import reduce
 from pathlib import Path
 
 from kdlab import paths
-from kdlab.notebooks.parameters import all_notebooks, checked_parameters, evidence_sources
+from kdlab.notebooks.parameters import all_notebooks, checked_parameters, evidence_sources, evidence_there
 from kdlab.notebooks.run import read_record, run_notebook
 from kdlab.system.files import write_atomically
 
@@ -29,20 +29,24 @@ def refresh(profile: str = "demo") -> None:
 
 
 def stale_notebooks() -> dict[str, str]:
-    """Committed notebooks whose outputs were made by other sources than today's, with the reason."""
+    """Committed notebooks whose outputs were made by other sources than today's or from other evidence, and why."""
     import nbformat
 
-    stale = {}
+    stale, evidence = {}, evidence_there()
     for notebook in all_notebooks():
         mark = nbformat.read(notebook, as_version=4).metadata.get("kdlab", {})
-        if mark.get("sources") != evidence_sources(notebook):
-            stale[notebook.name] = "its outputs were made by other sources" if mark else "its outputs carry no mark"
+        if not mark:
+            stale[notebook.name] = "its outputs carry no mark"
+        elif mark.get("sources") != evidence_sources(notebook):
+            stale[notebook.name] = "its outputs were made by other sources"
+        elif mark.get("evidence") != evidence:
+            stale[notebook.name] = "its outputs show other evidence"
     return stale
 
 
 def put_back(notebook: Path, executed: Path, profile: str) -> None:
-    """Give the committed ``notebook`` the outputs of its ``executed`` copy, a mark of today's sources, and its seconds
-    (:func:`kdlab.notebooks.reproduce.reproduce` goes by them)."""
+    """Give the committed ``notebook`` the outputs of its ``executed`` copy, a mark of today's sources and evidence,
+    and its seconds (:func:`~kdlab.notebooks.reproduce.reproduce` goes by them)."""
     import nbformat
 
     committed, fresh = (nbformat.read(path, as_version=4) for path in (notebook, executed))
@@ -55,7 +59,8 @@ def put_back(notebook: Path, executed: Path, profile: str) -> None:
                     output.execution_count = count
     record = read_record(executed.with_suffix(".json"))
     seconds = {"seconds": round(record["seconds"])} if record else {}
-    committed.metadata["kdlab"] = {"profile": profile, "sources": evidence_sources(notebook)} | seconds
+    made = {"sources": evidence_sources(notebook), "evidence": evidence_there()}
+    committed.metadata["kdlab"] = {"profile": profile} | made | seconds
     write_atomically(notebook, lambda path: nbformat.write(committed, path))
 
 

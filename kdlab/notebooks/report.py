@@ -21,7 +21,7 @@ TITLE = "kdlab scoreboard"
 #: What is for a class, not for readers: cells that ask, and the last section.
 _ASKS = re.compile(r"(?m)^kdlab\.(guess|check)\(")
 _EXERCISES = re.compile(r"(?m)^## (\d+\. )?Exercises$")
-_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # its renderer would come from the web
 
 
 def write_report(output: Path | None = None, *, code: bool = False) -> tuple[Path, list[str]]:
@@ -45,11 +45,9 @@ def write_report(output: Path | None = None, *, code: bool = False) -> tuple[Pat
     except Exception as error:  # of a damaged file nbformat raises anything, from AttributeError to its own
         raise ValueError(f"{executed} cannot be read as a notebook ({type(error).__name__}): delete it, then run "
                          "`kdlab run 10`") from error
-    page.metadata.pop("widgets", None)  # their renderer would come from the web, too
+    page.metadata.pop("widgets", None)
     page.cells = _for_readers(page.cells)
-    for cell in page.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if _WIDGET_VIEW not in out.get("data", {})]
+    drop_widgets(page.cells)
 
     exporter = HTMLExporter(
         raw_template=_OFFLINE,
@@ -63,6 +61,13 @@ def write_report(output: Path | None = None, *, code: bool = False) -> tuple[Pat
     html = re.sub(r'<a(?=\s)(?![^>]*href="(?:#|[a-z]+:))[^>]*>(.*?)</a>', r"\1", html, flags=re.DOTALL)
     write_atomically(output, lambda path: path.write_text(html, "utf-8"))
     return output, _remarks(record_file, record, notebook)
+
+
+def drop_widgets(cells: list) -> None:
+    """Take the widgets out of the outputs of ``cells`` (nbformat's); the static picture after each stays."""
+    for cell in cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if _WIDGET_VIEW not in output.get("data", {})]
 
 
 def _for_readers(cells: list) -> list:
@@ -94,8 +99,8 @@ def _latest(stem: str) -> tuple[Path, dict]:
 
 def _remarks(record_file: Path, record: dict, notebook: Path) -> list[str]:
     today = fingerprint(notebook, record["parameters"])
-    changed = [word for key, word in (("cells", "notebook 10"), ("kdlab", "kdlab"), ("data", "the data"))
-               if today[key] != record.get(key)]
+    words = {"cells": "notebook 10", "kdlab": "kdlab", "evidence": "the evidence", "data": "the data"}
+    changed = [word for key, word in words.items() if today[key] != record.get(key)]
     remarks = [f"made from {record_file.with_suffix('.ipynb')}"]
     if changed:
         remarks.append(f"stale: {' and '.join(changed)} changed since that run; `kdlab run 10` makes it anew")

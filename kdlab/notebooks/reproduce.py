@@ -54,9 +54,11 @@ def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = F
     """
     chapters = _chapters(_plan(profile, data, say))
     how = dict(timeout=timeout, verbose=verbose)
-    known = any(chapter.recipes for chapter in chapters) and all(chapter.recipes is not None for chapter in chapters)
-    if known and available_cores() > 1 and launched().world == 1:
-        return _beside_trainings(chapters, again, how, say)
+    if any(chapter.recipes for chapter in chapters) and available_cores() > 1 and launched().world == 1:
+        unknown = [chapter.stem for chapter in chapters if chapter.recipes is None]
+        if not unknown:
+            return _beside_trainings(chapters, again, how, say)
+        say(f"one notebook after the other, because kdlab does not know what these train: {', '.join(unknown)}\n")
     return _one_by_one(chapters, again, how, say)
 
 

@@ -32,9 +32,20 @@ def trainings(notebook: Path, parameters: Mapping[str, object]) -> tuple[Recipe,
     raises."""
     named = _NAMED.get(notebook.stem)
     try:
-        return None if named is None else tuple(dict.fromkeys(named(parameters)))
-    except KeyError:  # a parameter that kdlab's own notebook of this name has
+        return None if named is None else tuple(dict.fromkeys(named(_Parameters(parameters))))
+    except _Changed:
         return None
+
+
+class _Changed(Exception):
+    """A notebook lacks a parameter that kdlab's own of this name has."""
+
+
+class _Parameters(dict):
+    """A missing one is told from any other missing key, which is a fault of kdlab's."""
+
+    def __missing__(self, name: str):
+        raise _Changed(name)
 
 
 def _clips(parameters: Mapping) -> UserClips | None:

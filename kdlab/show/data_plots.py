@@ -36,7 +36,7 @@ def accuracy_curves(panels: dict[str, dict[float, np.ndarray]], chance: float) -
         if min(found, default=0) > 1:
             ax.set_xscale("log", base=2)
         ax.set_xticks(list(found), [f"{value:g}" for value in found])
-        ax.set(xlabel=title, ylabel="test accuracy (%)" if ax is axes[0, 0] else "")
+        ax.set_xlabel(title)
     everything = np.concatenate([a for found in panels.values() for a in found.values()])
     far = [levels(ax, {"chance": chance}, everything, axis="y") for ax in axes[0]][0]
     axes[0, 0].set_ylabel(f"test accuracy (%){far}")

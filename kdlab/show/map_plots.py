@@ -56,8 +56,8 @@ def map_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappi
                      ha="center", fontsize=9)
         if first:
             top.axvline(first, color="black", linewidth=1.2)
-    seeds = _range(found.seeds)
-    top.set(ylabel="", xlabel=f"steps; gain over CE in points, mean of {seeds} seeds; bold: its 95 % interval is off 0")
+    seeds = _seeds(found.seeds)
+    top.set(ylabel="", xlabel=f"steps; gain over CE in points, mean of {seeds}; bold: its 95 % interval is off 0")
     top.set_title(title, pad=22)
     for k, (method, its) in enumerate(found.groupby("method", sort=False)):
         bottom.errorbar(its.gap, its.gain, its.half, label=methods[method], elinewidth=0.6, alpha=0.85,
@@ -65,7 +65,7 @@ def map_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappi
     for line in (bottom.axhline, bottom.axvline):
         line(0, color="grey", linestyle=":", linewidth=1.2)
     bottom.set(xlabel="gap: teacher − CE (points of test accuracy)", ylabel="gain: student − CE (points)")
-    bottom.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=len(methods), frameon=False)
+    bottom.legend( loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=len(methods), frameon=False)
     return fig
 
 
@@ -90,7 +90,7 @@ def cell_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mapp
     every = sorted(cells.steps.unique())
     ax.set(xticks=np.log2(every), xticklabels=[f"×{_steps(its)}" for its in every], xlabel="steps",
            ylabel="gain over CE (points)", xlim=(np.log2(every[0]) - 0.2, np.log2(every[-1]) + 0.2))
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.legend( loc="center left", bbox_to_anchor=(1.0, 0.5))
     words = f"{methods[method]}, teacher {teachers[teacher]}, {clips} clips a class, ×{_steps(steps)} steps"
     at = some[(some.clips == clips) & (some.steps == steps)]
     if at.empty:
@@ -98,8 +98,9 @@ def cell_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mapp
         return fig
     (cell,) = at.itertuples()
     ax.plot(np.log2(steps), cell.gain, "o", markersize=15, markerfacecolor="none", markeredgecolor="black")
-    ax.set_title(f"{words}:\ngain {cell.gain:+.1f} ± {cell.half:.1f} points, where the teacher is {cell.gap:+.1f} "
-                 "better", fontsize=9)
+    half = f" ± {cell.half:.1f}" if np.isfinite(cell.half) else ""
+    ax.set_title(f"{words}:\ngain {cell.gain:+.1f}{half} points, where the teacher is {cell.gap:+.1f} better",
+                 fontsize=9)
     return fig
 
 
@@ -125,5 +126,6 @@ def _steps(multiple: float) -> str:
     return _FRACTIONS.get(multiple, f"{multiple:g}")
 
 
-def _range(counts: pd.Series) -> str:
-    return f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+def _seeds(counts: pd.Series) -> str:
+    least, most = int(counts.min()), int(counts.max())
+    return f"{f'{least} to ' if least < most else ''}{most} seed{'s' * (most > 1)}"

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from kdlab.clips.cache import resize
-from kdlab.clips.views import Enhanced, Window
+from kdlab.clips.views import Enhanced, Raw, Window
 from kdlab.night import Camera, darken
 from kdlab.show.plots import drawn, image
 from kdlab.show.widgets import explore
@@ -28,8 +28,10 @@ class Mind:
 
     @classmethod
     def of(cls, run: Run) -> "Mind":
-        """The network of ``run``, which sees raw clips or those of one enhancer."""
+        """The network of ``run``, which sees raw clips or those of one enhancer; ``ValueError`` for another view."""
         view = run.recipe.view
+        if not isinstance(view, (Raw, Enhanced)):
+            raise ValueError(f"{run.folder.name} sees {view.name}: give a run on raw clips or on those of an enhancer")
         return cls(run.net(), run.recipe.window, view.by if isinstance(view, Enhanced) else np.asarray)
 
     def answer(self, frames: np.ndarray) -> np.ndarray:

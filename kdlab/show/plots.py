@@ -24,8 +24,10 @@ PALE = "0.42"
 DPI = 110
 #: Inches: as wide as a notebook's page. A wider figure would be shrunk there, and its letters with it.
 PAGE = 9
+#: How :func:`forest` shows intervals.
+INTERVALS = "thick 95 %, thin ledger's level, grey within ± 2"
 #: What :func:`effects` shows, and how.
-DIFFERENCE = "difference in test accuracy (points)\nthick 95 %, thin ledger's level, grey within ± 2"
+DIFFERENCE = f"difference in test accuracy (points)\n{INTERVALS}"
 
 
 def style() -> None:

@@ -19,16 +19,14 @@ from matplotlib.patches import Rectangle
 from kdlab import paths, studies
 from kdlab.measure.paired import ENOUGH_SEEDS
 from kdlab.notebooks.parameters import all_notebooks, number_of
-from kdlab.papers.progressive.nets import FINALS, TRAINED
-from kdlab.papers.progressive.wise_study import committed as committed_wise
 from kdlab.show.claims import Told, sentence, told
-from kdlab.show.plots import PAGE, forest
+from kdlab.show.plots import INTERVALS, PAGE, forest
+from kdlab.show.scoreboard_cells import KINDS, Cell, evidence_of
 from kdlab.show.widgets import explore
-from kdlab.study import Claim, Scores, Study
-from kdlab.study.register import load
+from kdlab.study import Claim, Study
 
 #: Where claims are read: on the data that confirm them, on those read before; and, of each study named, on a set more.
-CONFIRMED, BEFORE = "registered:\nnew seeds, new clips", "read before\nit was registered"
+CONFIRMED, BEFORE = "registered:\nnew seeds, new clips", "second reading:\nclips read before"
 AGAIN: Mapping[str, Mapping[str, str]] = {
     "another `night`": {"dual_light_controls": "night_demo", "progressive": "night_bright", "wise": "night_bright",
                         "flatness": "night_bright"},
@@ -42,19 +40,8 @@ AGAIN: Mapping[str, Mapping[str, str]] = {
 PAPERS = {"D": "DL-KDD", "G": "generative distillation", "P": "PKD and WISE"}
 OTHERS = "across the papers"
 #: Claims → the chapter in which they are read; the first that fits.
-CHAPTERS = (("D", "03"), ("G4", "05"), ("G", "04"), ("P[12]", "08"), ("P", "07"), ("", "10"))
-#: Kind of verdict → how a verdict of that kind begins, the words in a cell, and its colour.
-KINDS = {
-    "withheld": ("withheld", "withheld", "#ffffff"),
-    "explained": (r"supported.* explained by", "explained", "#8fcaf0"),
-    "supported": ("supported", "supported", "#5fc3a2"),
-    "contradicted": ("contradicted", "contradicted", "#e8935a"),
-    "small": ("no effect", "no effect > 2", "#c4c9ce"),
-    "not supported": ("not supported", "not supported", "#e3c5a3"),
-    "not testable": ("not testable", "not testable", "#f4e79a"),
-    "underpowered": ("underpowered", "underpowered", "#f4e79a"),
-}
-#: The same in sentences.
+CHAPTERS = (("D.r", "10"), ("D", "03"), ("G4", "05"), ("G", "04"), ("P[12]", "08"), ("P", "07"), ("", "10"))
+#: The kinds of verdicts in sentences.
 SUMMARY = {
     "supported": "Supported", "explained": "Supported, but a control does the same",
     "small": "No effect larger than two points", "contradicted": "Contradicted",
@@ -65,53 +52,6 @@ SUMMARY = {
 }
 #: Claims that are read once, of all sets together.
 ONCE = {"P2"}
-#: Claims → who knows more, and whom it may lift: teacher and raw start.
-GAPS = {
-    **dict.fromkeys(("D1", "D2", "D3"), ("ce_enhanced", "ce_raw")), "D1r": ("enhanced", "as_is"),
-    **dict.fromkeys(("D2r", "D3r", "D5r"), ("enhanced_re", "as_is")),
-    **dict.fromkeys(("G1", "G2", "G3"), ("teacher_fr", "student_ce")), "G4": ("det_teacher", "det_student"),
-}
-#: The same of bright networks that are tuned on dark labels.
-TUNED = ("dlkdd:teacher", "as_is")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What one set says of a claim, and the ``gap`` there in points, None where it is not known or means nothing."""
-
-    said: Told
-    gap: float | None = None
-
-    @property
-    def kind(self) -> str:
-        """Of its verdict, one of :data:`KINDS`; empty where nothing is read yet."""
-        return next((kind for kind, (begins, _, _) in KINDS.items() if re.match(begins, self.said.verdict)), "")
-
-    @property
-    def provisional(self) -> bool:
-        """Whether it is from fewer seeds than a verdict needs."""
-        reading, plan = self.said.reading, self.said.claim.plan
-        return reading is not None and reading.seeds < min(ENOUGH_SEEDS, plan.seeds if plan else ENOUGH_SEEDS)
-
-    @property
-    def colour(self) -> str:
-        """Of its kind; paler where it is provisional."""
-        colour = KINDS[self.kind][2] if self.kind else "#ffffff"
-        return _paler(colour) if self.provisional else colour
-
-    @property
-    def lines(self) -> list[str]:
-        """What stands in it: the word, the effect with half of its interval, and seeds with the gap."""
-        reading, plan = self.said.reading, self.said.claim.plan
-        if not self.kind:
-            state = self.said.standing.state
-            return [state if state.startswith("not") else "not there yet", *([f"n = {plan.seeds}"] if plan else [])]
-        each = list(reading.effects.values())
-        effect = str(each[0]) if len(each) == 1 else \
-            f"{min(e.mean for e in each):+.1f} to {max(e.mean for e in each):+.1f}" if each else ""
-        gap = f", gap {self.gap:+.1f}" if self.gap is not None else ""
-        found = [line.replace("-", "−") for line in (effect, f"n = {reading.seeds}{gap}") if line]
-        return [KINDS[self.kind][1], *found]
 
 
 @dataclass(frozen=True)
@@ -123,11 +63,11 @@ class Board:
     cells: dict[tuple[str, str], Cell]
 
     def of(self, claim: str) -> dict[str, Cell]:
-        """Column → cell of one claim, those with a reading first told."""
+        """Column → cell of one claim, in the order of the columns."""
         return {column: self.cells[claim, column] for column in self.columns if (claim, column) in self.cells}
 
     def best(self, claim: str) -> Told:
-        """The reading that counts most: the confirming one, or the one before it."""
+        """The reading that counts most: the confirming one, or else the second one."""
         cells = self.of(claim)
         confirmed = cells[CONFIRMED].said
         return confirmed if confirmed.reading or BEFORE not in cells else cells[BEFORE].said
@@ -146,18 +86,19 @@ def board(names: Iterable[str] = ()) -> Board:
     for said in best:
         name, plan = said.claim.claim, said.claim.plan
         if said.registered:
-            cells[name, CONFIRMED] = _cell(said)
+            cells[name, CONFIRMED] = Cell.of(said)
             before = _again(said, said.study, said.claim, plan.earlier)
+            before = None if before and before.reading == said.reading else before  # some have one evidence for both
         else:
             cells[name, CONFIRMED] = Cell(replace(said, data=plan.data if plan else "", reading=None))
             before = said if said.reading else None
         if before:
-            cells[name, BEFORE] = _cell(before)
+            cells[name, BEFORE] = Cell.of(before)
         for column, sets in AGAIN.items():
             for study, data in sets.items():
                 claim = next((its for its in known[study].claims if its.claim == name), None)
                 if claim and name not in ONCE and (more := _again(said, known[study], claim, data)):
-                    cells[name, column] = _cell(more)
+                    cells[name, column] = Cell.of(more)
     columns = [column for column in (CONFIRMED, BEFORE, *AGAIN) if any(its == column for _, its in cells)]
     return Board([said.claim for said in best], columns, cells)
 
@@ -169,40 +110,11 @@ def _order(name: str) -> tuple:
 
 def _again(said: Told, study: Study, claim: Claim, data: str) -> Told | None:
     """A second reading of what was ``said``, on ``data`` of ``study``; None where that knows too little of it."""
-    evidence = _evidence(study, claim, data)
+    evidence = evidence_of(study, claim, data)
     if evidence is None:
         return None
     titled = replace(study, titles=study.titles or said.study.titles)
     return Told(titled, claim, data, claim.read(evidence), replace(said.standing, reading=None))
-
-
-def _evidence(study: Study, claim: Claim, data: str):
-    """What is committed; of WISE on sets with folds what its study keeps of all folds together."""
-    evidence = load(study, claim, data, False)
-    if evidence is None and study.name == "wise":
-        try:
-            return committed_wise(data)[0]
-        except FileNotFoundError:
-            return None
-    return evidence
-
-
-def _cell(said: Told) -> Cell:
-    claim, gap = said.claim, None
-    if claim.claim in GAPS or re.match("P[34]", claim.claim):
-        gap = _gap(claim, _evidence(said.study, claim, said.data))
-    return Cell(said, gap)
-
-
-def _gap(claim: Claim, scores: Scores) -> float | None:
-    """By how much the teacher beats the raw start, in points; of exits: their networks' last layers, the nine before
-    them when labels teach those."""
-    if claim.claim[0] == "P":
-        right = scores.correct("ce_ic_unseen" if claim.condition.endswith("_unseen") else "ce_ic")
-        return float(100 * (right[:, :, FINALS].mean() - right[:, :, TRAINED].mean()))
-    known = set(scores.recipes)
-    pair = next((pair for pair in (TUNED, GAPS[claim.claim]) if {*pair} <= known), None)
-    return float(claim.effect(scores, *pair).mean) if pair else None
 
 
 # --- what is seen of it ----------------------------------------------------------------------------------------
@@ -247,7 +159,7 @@ def summary(found: Board) -> Markdown:
     done = sum(found.best(claim.claim).registered for claim in found.claims)
     few = sum(Cell(found.best(claim.claim)).provisional for claim in found.claims)
     lines = [f"Of {len(found.claims)} claims {done} are read on their registered runs; of the others the best reading "
-             f"is one from before, or there is none. {few} verdicts are provisional."]
+             f"is a second one, or there is none. {few} verdicts are provisional."]
     lines += [f"{words}: **{', '.join(kinds[kind])}**." for kind, words in SUMMARY.items() if kind in kinds]
     return Markdown("\n".join(f"- {line}" for line in lines))
 
@@ -350,7 +262,7 @@ def evidence_picture(found: Board, claim: str) -> Figure:
         rows[f"control, − {best.title(name)}"] = effect
     fig, ax = plt.subplots(figsize=(PAGE, 0.34 * max(3, len(rows)) + 1.6))
     if rows:
-        forest(ax, rows, xlabel=f"{best.claim.metric}: points; thick 95 %, thin the ledger's level, grey within ± 2")
+        forest(ax, rows, xlabel=f"{best.claim.metric}: points; {INTERVALS}")
     else:
         ax.set_axis_off()
         lines = [fill(f"{_flat(column)}: {cell.said.effect}", 105) for column, cell in found.of(claim).items()
@@ -391,9 +303,3 @@ def _marked(markdown: str) -> str:
     """The Markdown of a sentence as HTML: bold and code."""
     text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(markdown))
     return re.sub(r"`(.+?)`", r"<code>\1</code>", text)
-
-
-def _paler(colour: str) -> str:
-    """Half way to white."""
-    parts = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
-    return "#" + "".join(f"{(part + 255) // 2:02x}" for part in parts)

@@ -109,7 +109,8 @@ def explore(picture: Callable, **controls):
     made = {name: control(given) for name, given in controls.items()}
     for each in made.values():
         each.style.description_width = "initial"
-        each.layout.width = "36em"  # words and slider side by side: by default long words leave no room for it
+        # Words and slider stand side by side: by default long words leave no room for it.
+        each.layout.width = each.layout.width or "36em"
         if hasattr(each, "continuous_update"):
             each.continuous_update = False
     return interactive(show, **made)

@@ -1,12 +1,28 @@
-"""What notebooks say of somebody's own clips beside a result: computed, since no sentence is true of all data."""
+"""Somebody's own clips in a notebook: how they are named, and what is said of them beside a result, which is computed,
+since no sentence is true of all data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from kdlab.clips.splits import SPLITS
 from kdlab.measure.paired import effect
 from kdlab.study import Scores
+from kdlab.train.recipe import UserClips
+
+
+def given(data: str | None, test_fold: str = "", own_folds: int = 0, on_damaged: str = "raise") -> UserClips | None:
+    """Your clips as a notebook's parameters name them; ``None`` without ``data``. Raises ``ValueError`` for another
+    ``on_damaged`` than *raise* or *skip* and for a single fold."""
+    return UserClips(data, test_fold or None, own_folds or None, on_damaged) if data else None
+
+
+def learnt_from(data, many: Sequence[int] | None = None, each: str = "clips a class", counted: str = "clips") -> str:
+    """A line for printing: what the networks of a notebook learn from. ``many`` says how many of ``each`` there are to
+    train, choose and test on; without it what is there is ``counted``."""
+    how_many = numbers(data, counted) if many is None else f"{'/'.join(map(str, many))} {each}"
+    clips = f"{data.name}, {data.fingerprint()[:12]}, {how_many}"
+    return f"networks of this notebook: {clips} to train, choose and test on"
 
 
 def numbers(data, what: str = "clips") -> str:

@@ -28,51 +28,19 @@ CEILING = 6.0
 BESIDE = {"dual_light": ("C3", "D", "notebook 03"), "generative": ("C4", "v", "notebook 04")}
 
 
-def surface_picture(at: np.ndarray, beside: np.ndarray, losses: np.ndarray, turn=-60, tilt=35, title="") -> Figure:
-    """The loss ``(A, B)`` in two filter-normalised directions from the network: a relief seen from the angles ``turn``
-    and ``tilt`` (degrees), and its map."""
-    fig = plt.figure(figsize=(8, 3.3))
-    ax = fig.add_subplot(1, 2, 1, projection="3d")
-    _relief(ax, at, beside, losses)
-    ax.view_init(tilt, turn)
-    ax.set(xlabel="first direction", ylabel="second", zlabel=f"loss (nats), cut off at {CEILING:g}")
-    ax.tick_params(labelsize="small")
-    flat = fig.add_subplot(1, 2, 2)
-    levels = np.array([0.06, 0.12, 0.25, 0.5, 1, 2, 3, 4, 6, 8])
-    lines = flat.contour(at, beside, losses.T, levels=levels, cmap="cividis", norm="log", linewidths=1.2)
-    flat.clabel(lines, fmt="%g", fontsize="small")
-    flat.tick_params(labelsize="small")
-    flat.plot(0, 0, "k*", markersize=10)
-    flat.set(xlabel="first direction", ylabel="second", title="lines of equal loss; star: the network")
-    fig.suptitle(title)
-    return fig
-
-
-def _relief(ax: plt.Axes, at: np.ndarray, beside: np.ndarray, losses: np.ndarray) -> None:
-    how = dict(cmap="cividis", vmin=0, vmax=CEILING, edgecolor="black", linewidth=0.15, rstride=1, cstride=1)
-    ax.plot_surface(*np.meshgrid(at, beside), np.minimum(losses, CEILING).T, **how)
-    ax.set(zlim=(0, CEILING))
-
-
 def surfaces(at: np.ndarray, beside: np.ndarray, losses: dict[str, np.ndarray]) -> Figure:
-    """The reliefs of :func:`surface_picture` side by side, name → losses ``(A, B)``, on one scale."""
+    """The loss in two filter-normalised directions from networks, as reliefs side by side: name → losses ``(A, B)``, on
+    one scale."""
     fig, axes = plt.subplots(1, len(losses), figsize=(2.7 * len(losses), 2.5), subplot_kw={"projection": "3d"})
     for ax, (name, values) in zip(np.atleast_1d(axes), losses.items(), strict=True):
-        _relief(ax, at, beside, values)
+        how = dict(cmap="cividis", vmin=0, vmax=CEILING, edgecolor="black", linewidth=0.15, rstride=1, cstride=1)
+        ax.plot_surface(*np.meshgrid(at, beside), np.minimum(values, CEILING).T, **how)
+        ax.set(zlim=(0, CEILING))
         ax.view_init(35, -60)
         ax.set_title(name)
         ax.tick_params(labelsize="small", pad=-2)
     fig.supylabel(f"loss (nats), cut off at {CEILING:g}", fontsize="small")
     return fig
-
-
-def surface_widget(at: np.ndarray, beside: np.ndarray, surfaces: dict[str, np.ndarray]):
-    """Turn and tilt :func:`surface_picture`, and choose among ``surfaces``; all share one scale."""
-
-    def picture(network: str, turn: float, tilt: float) -> None:
-        surface_picture(at, beside, surfaces[network], turn, tilt, network)
-
-    return explore(picture, network=list(surfaces), turn=(-60, -180, 180, 5), tilt=(35, 0, 90, 5))
 
 
 def walk_picture(walks: dict[str, dict[str, Walk]], direction: str, step: float = 0.0) -> Figure:

@@ -207,14 +207,18 @@ def _p2_power(rows: pd.DataFrame, plan: Plan, level: float) -> float:
 
 
 def _rows(confirming: bool) -> pd.DataFrame:
-    """The committed rows; those of confirming seeds only, whose gap is that on clips which nobody had read. Raises
-    ``FileNotFoundError`` where there are none."""
+    """The committed rows, or :func:`confirming_rows` of them. Raises ``FileNotFoundError`` where there are none."""
     rows = load_rows("flatness")
     if not confirming:
         return rows
-    rows = rows[pd.to_numeric(rows.seed, errors="coerce") >= FIRST]
-    if rows.empty:
+    if (found := confirming_rows(rows)).empty:
         raise FileNotFoundError("figures/flatness.csv has no confirming seeds")
+    return found
+
+
+def confirming_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of confirming seeds, whose gap is that on clips which nobody had read."""
+    rows = rows[pd.to_numeric(rows.seed, errors="coerce") >= FIRST]
     return rows[rows.metric != "gap"].assign(metric=lambda t: t.metric.replace("gap_fresh", "gap"))
 
 

@@ -6,19 +6,15 @@ import numpy as np
 import pandas as pd
 
 from kdlab.papers.progressive.nets import CLAIMED
-from kdlab.studies.flatness_rows import MEASURES, taught
+from kdlab.studies.flatness_rows import MEASURES, confirming_rows, taught
 from kdlab.study import FIRST
 
 
 def newest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of each set its confirming rows, where it has any, with the gap on clips that nobody had read; of the others
-    those read before."""
-    found = []
-    for _, some in rows.groupby("data", sort=False):
-        new = some[pd.to_numeric(some.seed, errors="coerce") >= FIRST]
-        if len(new):
-            some = new[new.metric != "gap"].assign(metric=lambda t: t.metric.replace("gap_fresh", "gap"))
-        found.append(some)
+    """Of each condition on each set its confirming rows, where it has any, with the gap on clips that nobody had read;
+    of the others those read before: finished networks and internal classifiers have no confirming seeds."""
+    found = [new if len(new := confirming_rows(some)) else some
+             for _, some in rows.groupby(["data", "condition"], sort=False)]
     return pd.concat(found) if found else rows
 
 

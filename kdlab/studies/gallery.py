@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from kdlab import paths
 from kdlab.clips.enhance import Clahe, Gamma
 from kdlab.night import Night, render_clip
-from kdlab.papers.dual_light import controls
+from kdlab.papers.dual_light import controls, regimes_study
 from kdlab.papers.dual_light import study as dual_light_study
 from kdlab.papers.dual_light.recipes import TITLES
 from kdlab.papers.dual_light.study import committed_sweep
@@ -22,10 +22,11 @@ from kdlab.papers.generative import study as generative_study
 from kdlab.papers.progressive import cost_plots, wise_study
 from kdlab.papers.progressive import plots as progressive_plots
 from kdlab.papers.progressive import study as progressive_study
-from kdlab.show import attention_plots, map_plots, plots
+from kdlab.show import attention_plots, map_plots, plots, regimes
 from kdlab.show import scoreboard as board
 from kdlab.studies import attention, flatness, flatness_plots, map_cells, map_rule
 from kdlab.studies.flatness_rows import hierarchy
+from kdlab.studies.flatness_told import newest
 from kdlab.study import load_rows
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
@@ -49,20 +50,21 @@ def night() -> Figure:
 
 def dual_light_accuracy() -> Figure:
     """DL-KDD and its controls: accuracy of every seed."""
-    return plots.accuracies(_scores(dual_light_study, "night"), TITLES, "DL-KDD and its controls on night")
+    data, scores = dual_light_study.study.newest("night")
+    return plots.accuracies(scores, TITLES, f"DL-KDD and its controls on {data}")
 
 
 def dual_light_effects() -> Figure:
     """DL-KDD minus each condition, with intervals."""
-    scores = _scores(dual_light_study, "night")
+    data, scores = dual_light_study.study.newest("night")
     against = {title: c for c, title in TITLES.items() if c in scores.predicted and c != "dlkdd"}
     gains = {f"DL-KDD − {title}": scores.effect("dlkdd", c) for title, c in against.items()}
-    return plots.effects(gains, "What DL-KDD gains over each control")
+    return plots.effects(gains, f"What DL-KDD gains over each control on {data}")
 
 
 def dual_light_controls() -> Figure:
     """What else could explain what DL-KDD gains: controls on the same clips."""
-    more = _scores(controls, "night")
+    more = controls.study.scores_of("night")
     rivals = {what: more.effect(*pair) for what, pair in _rivals().items()}
     return plots.effects(rivals, f"What else could it be? {len(more.seeds)} seeds")
 
@@ -74,14 +76,15 @@ def dual_light_sweep() -> Figure:
 
 def dual_light_calibration() -> Figure:
     """How often networks are right that are so sure."""
-    scores = _scores(dual_light_study, "night")
+    _, scores = dual_light_study.study.newest("night")
     confident = ("ce_raw", "ce_enhanced", "same_light", "dlkdd", "label_smoothing")
     return plots.calibration({TITLES[c]: scores.logits[c] for c in confident}, scores.labels)
 
 
 def progressive_exits() -> Figure:
     """Twelve exits under every method."""
-    return progressive_plots.exit_table(_scores(progressive_study, "night_context"), "night, places tell: twelve exits")
+    _, scores = progressive_study.study.newest("night_context")
+    return progressive_plots.exit_table(scores, "night, places tell: twelve exits")
 
 
 def wise_costs() -> Figure:
@@ -93,7 +96,7 @@ def wise_costs() -> Figure:
 
 def generative_effects() -> Figure:
     """Generative distillation minus each condition, with intervals."""
-    scores = _scores(generative_study, "night_bright")
+    _, scores = generative_study.study.newest("night_bright")
     others = {c: title for c, title in recipes.TITLES.items()
               if c in scores.predicted and c != "genkd" and not c.startswith("teacher")}
     gains = {f"GenKD − {title}": scores.effect("genkd", c) for c, title in others.items()}
@@ -102,13 +105,14 @@ def generative_effects() -> Figure:
 
 def detection_map() -> Figure:
     """Mean average precision in untrimmed sequences over the overlap that is asked for."""
-    detected = _scores(detection_study, "night_untrimmed")
+    _, detected = detection_study.study.newest("night_untrimmed")
     return detection_plots.map_over_tiou(detected, detection_recipes.TITLES, "Untrimmed sequences")
 
 
 def flatness_orders() -> Figure:
     """Whose minimum is flatter: three equal networks at equal training loss."""
-    orders = {data: hierarchy(load_rows("flatness"), data) for data in flatness.SETS}
+    rows = newest(load_rows("flatness"))
+    orders = {data: hierarchy(rows, data) for data in flatness.SETS}
     return flatness_plots.orders(orders, "Three equal networks at equal training loss")
 
 
@@ -126,19 +130,19 @@ def when_it_helps() -> Figure:
                                  "When does distillation help?")
 
 
+def regimes_and_claims() -> Figure:
+    """What DL-KDD's claims come to from nothing and from bright video, with many, few and no labels."""
+    return regimes.picture(regimes.board(), "Regimes and claims")
+
+
 def awaited(name: str) -> bool:
     """Whether the picture ``name`` is of a study that was not run yet."""
     return name in _AWAITED and not (paths.figures_dir() / _AWAITED[name]).is_file()
 
 
-def _scores(module, data: str):
-    """What the committed runs of a study's ``module`` say on ``data``."""
-    return module.study.scores([data])[data]
-
-
 def _rivals() -> dict[str, tuple[str, str]]:
     """What is asked → (condition, baseline) in the picture of the controls: all but the two of shuffling between
-    classes, so large (58 and 61 points) that the others could not be read beside them; notebook 03b has all."""
+    classes, so large that the others could not be read beside them; notebook 03b has all."""
     pairs = [pair for compared in controls.COMPARISONS.values() for pair in compared.items()]
     return {what: pair for what, pair in pairs if "shuffled_between" not in pair}
 
@@ -147,9 +151,9 @@ def _rivals() -> dict[str, tuple[str, str]]:
 PICTURES: dict[str, Callable[[], Figure]] = {function.__name__: function for function in (
     scoreboard, night, dual_light_accuracy, dual_light_effects, dual_light_controls, dual_light_sweep,
     dual_light_calibration, generative_effects, detection_map, progressive_exits, wise_costs, flatness_orders,
-    attention_gains, when_it_helps)}
+    attention_gains, when_it_helps, regimes_and_claims)}
 #: Pictures of a study that has not been run yet, by its table: without their names they are drawn once it is there.
-_AWAITED = {"when_it_helps": f"{map_rule.DRAWN}.csv"}
+_AWAITED = {"when_it_helps": f"{map_rule.DRAWN}.csv", "regimes_and_claims": f"{regimes_study.study.name}.csv"}
 
 
 def shows(name: str) -> str:

@@ -17,7 +17,7 @@ from kdlab.measure.rule import Compared, Rule, compare, fit
 from kdlab.studies.map_cells import METHODS, METRICS, TEACHERS, Cell
 from kdlab.study import load_rows
 from kdlab.study.register import digest
-from kdlab.system.files import write_atomically
+from kdlab.system.files import write_json
 
 DRAWN, HELD = "map_drawn", "map_held"
 #: What a rule reads of a cell, all of it known before anything is distilled there.
@@ -111,9 +111,7 @@ def freeze() -> Frozen:
     cells = by_cell(rows)
     said = {"study": DRAWN, "data": sorted(set(rows.data)), "cells": len(cells.drop_duplicates(_PLACE)),
             "seeds": [int(seed) for seed in sorted(cells.seed.unique())], "rule": asdict(drawn(cells))}
-    said = json.loads(json.dumps(said))
-    text = json.dumps({"digest": digest(said)} | said, indent=1) + "\n"
-    write_atomically(_file(), lambda path: path.write_text(text, encoding="utf-8"))
+    write_json(_file(), {"digest": digest(said)} | said)
     return frozen()
 
 

@@ -5,12 +5,12 @@ predictions. After a study was run, ``kdlab results`` writes it anew.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from kdlab import paths
 from kdlab.measure.paired import Effect
-from kdlab.papers.dual_light import controls
+from kdlab.papers.dual_light import controls, inherited_errors, regimes_list, regimes_study
 from kdlab.papers.dual_light import study as dual_light
 from kdlab.papers.generative import detection_recipes, detection_study
 from kdlab.papers.generative import study as generative
@@ -18,7 +18,7 @@ from kdlab.papers.progressive import study as progressive
 from kdlab.papers.progressive import wise_study as wise
 from kdlab.show.claims import sentence, told
 from kdlab.studies import attention, gallery, transfer
-from kdlab.study import Scores, load_rows
+from kdlab.study import Scores, awaited, load_rows
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
 
@@ -29,12 +29,12 @@ MARK = "<!-- written by `kdlab results` from figures/: change the evidence, not 
 @dataclass(frozen=True)
 class Section:
     """A part of the page: its ``title``, the ``chapter`` that has more, its ``claims``, functions that give its
-    ``tables``, and its ``pictures`` of the gallery."""
+    ``tables``, and its ``pictures`` of the gallery. What is awaited is left out: an empty table, an awaited picture."""
 
     title: str
     chapter: str
     claims: Sequence[str] = ()
-    tables: Sequence[Callable[[], str]] = field(default=())
+    tables: Sequence[Callable[[], str]] = ()
     pictures: Sequence[str] = ()
 
 
@@ -42,30 +42,47 @@ class Section:
 
 
 def dual_light_table() -> str:
-    """Accuracy of every condition on ``night``, and DL-KDD minus it."""
-    return _conditions(_of(dual_light, "night"), dual_light.TITLES, "dlkdd", "DL-KDD")
+    """Accuracy of every condition on the newest test clips of ``night``, and DL-KDD minus it."""
+    return _conditions(*dual_light.study.newest("night"), dual_light.TITLES, "dlkdd", "DL-KDD")
+
+
+def errors_table() -> str:
+    """Whose errors DL-KDD's students give."""
+    data, scores = dual_light.study.newest("night")
+    shown = inherited_errors.shown(found := inherited_errors.found(scores)).round(1)
+    return _table(f"Wrong answers of a network given by students of its seed, on `{data}`. "
+                  f"{inherited_errors.sentence(found)}", shown.columns, shown.astype(str).itertuples(index=False))
 
 
 def controls_table() -> str:
     """What else could it be: each control's paired difference."""
-    scores = _of(controls, "night")
+    scores = controls.study.scores_of("night")
     rows = [(question, what, _signed(effect)) for question, asked in controls.effects(scores).items()
             for what, effect in asked.items()]
     return _table(f"Controls on `night`, {_from(scores)}.", ("question", "what is compared", "points"), rows)
 
 
+def practice_table() -> str:
+    """What to do with a bright network in the dark, in order of cost; empty while that study is awaited."""
+    if awaited(regimes_study.study.name):
+        return ""
+    found = regimes_list.committed()
+    shown = regimes_list.shown(found).data
+    return _table(regimes_list.advice(found), shown.columns, shown.astype(str).itertuples(index=False))
+
+
 def generative_table() -> str:
-    """Accuracy of every condition on ``night_bright``, and GenKD minus it."""
-    return _conditions(_of(generative, "night_bright"), generative.study.titles, "genkd", "GenKD")
+    """Accuracy of every condition on the newest test clips of ``night_bright``, and GenKD minus it."""
+    return _conditions(*generative.study.newest("night_bright"), generative.study.titles, "genkd", "GenKD")
 
 
 def detection_table() -> str:
     """Mean average precision on untrimmed sequences."""
-    found = _of(detection_study, "night_untrimmed")
+    data, found = detection_study.study.newest("night_untrimmed")
     levels = [(title, f"{found.mean_ap(c, detection_study.HEADLINE).mean():.1f}")
               for c, title in detection_recipes.TITLES.items() if c in found.found]
     compared = [(what, _signed(effect)) for what, effect in detection_study.effects(found).items()]
-    first = _table(f"Mean mAP at tIoU {detection_study.HEADLINE} on `night_untrimmed`, {_from(found, 'videos')}.",
+    first = _table(f"Mean mAP at tIoU {detection_study.HEADLINE} on `{data}`, {_from(found, 'videos')}.",
                    ("condition", "mAP, %"), levels)
     return f"{first}\n\n" + _table("The same, compared.", ("comparison", "points"), compared)
 
@@ -73,8 +90,10 @@ def detection_table() -> str:
 def exits_table() -> str:
     """PKD and WISE beside what they are compared with, on each set."""
     cells: dict[str, dict[str, str]] = {}
+    sets: list[str] = []
     for data in progressive.SETS:
-        exits, fused = _of(progressive, data), wise.committed(data)
+        exits, fused = progressive.study.scores_of(data), wise.committed(data)
+        sets.append(f"`{data}`, {_from(exits, 'units')}")
         pairs = {"PKD − CE, mean of nine exits": "ce_ic", "PKD − own final throughout": "own_final",
                  "PKD − CE with half the epochs": "ce_half"}
         found = {what: progressive.exit_effect(exits, "pkd", other) for what, other in pairs.items()
@@ -84,7 +103,6 @@ def exits_table() -> str:
         found["PKD + WISE − fewer segments, area over CPU time"] = wise.area_effects(*fused)["PKD + WISE − segments"]
         for what, effect in found.items():
             cells.setdefault(what, {})[data] = _signed(effect)
-    sets = [f"`{data}`, {_from(_of(progressive, data), 'units')}" for data in progressive.SETS]
     rows = [(what, *(found.get(data, "–") for data in progressive.SETS)) for what, found in cells.items()]
     return _table("Points.", ("", *sets), rows)
 
@@ -111,7 +129,7 @@ def transfer_table() -> str:
         mean, low, high = (values[way, fold, f"mean_recall{end}"] for end in ("", "_low", "_high"))
         return f"{mean:.1f} ({low:.0f} to {high:.0f})"
 
-    clips = transfer.study.scores(["arid6"])["arid6"]
+    clips = transfer.study.scores_of("arid6")
     said = f"Mean recall in percent on {len(clips.labels)} real dark clips of {len(clips.classes)} classes, in two " \
            f"folds without a common scene; chance is {100 / len(clips.classes):.1f}. Intervals are over clips and " \
            "seeds, not over places."
@@ -119,7 +137,7 @@ def transfer_table() -> str:
     return _table(said, ("", *(f"fold {fold}" for fold in transfer.FOLDS)), lines)
 
 
-def _conditions(scores: Scores, titles: Mapping[str, str], method: str, name: str) -> str:
+def _conditions(data: str, scores: Scores, titles: Mapping[str, str], method: str, name: str) -> str:
     """Mean and deviation of each condition, and ``method`` minus it."""
     rows = []
     for condition, title in titles.items():
@@ -127,13 +145,8 @@ def _conditions(scores: Scores, titles: Mapping[str, str], method: str, name: st
             levels = scores.accuracy(condition)
             against = "" if condition == method else _signed(scores.effect(method, condition))
             rows.append((title, f"{levels.mean():.1f} ± {levels.std(ddof=1):.1f}", against))
-    return _table(f"{_from(scores)[:1].upper()}{_from(scores)[1:]}; chance is {100 / len(scores.classes):.1f} %.",
+    return _table(f"On `{data}`, {_from(scores)}; chance is {100 / len(scores.classes):.1f} %.",
                   ("condition", "test accuracy, %: mean ± sd over seeds", f"{name} minus it, 95 %"), rows)
-
-
-def _of(module, data: str):
-    """What the committed runs of a study's ``module`` say on ``data``."""
-    return module.study.scores([data])[data]
 
 
 def _from(scores: Scores, what: str = "clips") -> str:
@@ -155,9 +168,11 @@ def _table(said: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 SECTIONS = (
     Section("DL-KDD on dark clips", "03_dual_light_distillation", ("D1", "D2", "D3", "D4"),
-            (dual_light_table, controls_table),
+            (dual_light_table, errors_table, controls_table),
             ("dual_light_accuracy", "dual_light_effects", "dual_light_controls", "dual_light_sweep")),
-    Section("A bright network in the dark", "03_dual_light_distillation", ("D1r", "D2r", "D3r", "D5r")),
+    Section("A bright network in the dark", "10_scoreboard", ("D1r", "D2r", "D3r", "D5r"), (practice_table,),
+            ("regimes_and_claims",)),
+    Section("When distillation helps", "10_scoreboard", ("M1",), (), ("when_it_helps",)),
     Section("From night to real dark clips", "01b_is_the_data_fair", (), (transfer_table,)),
     Section("Generative distillation", "04_generative_distillation", ("G1", "G2", "G3"), (generative_table,),
             ("generative_effects",)),
@@ -191,8 +206,9 @@ def page() -> str:
         parts.append(f"## {section.title}\n\nMore in {link}.")
         if section.claims:
             parts.append("\n".join(f"- {sentence(said)}" for said in told(section.claims)))
-        parts += [table() for table in section.tables]
-        parts += [f"![{gallery.shows(name)}](../figures/{name}.png)" for name in section.pictures]
+        parts += filter(None, (table() for table in section.tables))
+        parts += [f"![{gallery.shows(name)}](../figures/{name}.png)" for name in section.pictures
+                  if not gallery.awaited(name)]
     return "\n\n".join(parts) + "\n"
 
 

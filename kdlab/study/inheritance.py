@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.inherited import inherited
 from kdlab.study.scores import Scores
 from kdlab.system.values import whole
@@ -35,7 +34,8 @@ def inheritance(scores: Scores, pairs: Iterable[tuple], replicates: int = 2000) 
         students, own, other = _rows(scores.seeds, *shift).T
         answers, taught = scores.predicted[student][students], scores.predicted[teacher]
         found = inherited(answers, taught[own], scores.labels, scores.units, replicates, taught[other])
-        table += [(student, teacher, measure, *numbers, _ece(scores, student)) for measure, numbers in found.items()]
+        ece = scores.ece(student) if student in scores.logits else float("nan")
+        table += [(student, teacher, measure, *numbers, ece) for measure, numbers in found.items()]
     return pd.DataFrame(table, columns=["student", "teacher", "measure", "own", "other", "gain", "ece"])
 
 
@@ -64,10 +64,3 @@ def _rows(seeds: tuple[int, ...], shift: int = 0) -> np.ndarray:
         raise ValueError(f"of {len(seeds)} seeds {len(pairs)} have their teacher there: give at least {2 + shift} in a "
                          "row, for one is compared with another's")
     return np.array([(k, own, (own + 1) % len(seeds)) for k, own in pairs])
-
-
-def _ece(scores: Scores, condition: str) -> float:
-    """Of the logits as they are committed, in percent."""
-    if (kept := scores.logits.get(condition)) is None:
-        return float("nan")
-    return expected_calibration_error(kept.astype(np.float16).astype(float), scores.labels)

@@ -10,7 +10,7 @@ from kdlab.measure.paired import Effect
 from kdlab.study.claims import Claim, Reading
 from kdlab.study.register import Register, Standing, load, planned
 from kdlab.study.study import Study
-from kdlab.system.files import write_atomically
+from kdlab.system.files import write_json
 from kdlab.system.ours import may_write
 
 #: The second field of a row, which tells what its verdict is worth.
@@ -20,8 +20,7 @@ REGISTERED, SECOND = "registered", "second reading"
 def export(studies: Iterable[Study]) -> Path:
     """Write the rows of :func:`ledger`; where they are."""
     file = may_write(paths.figures_dir() / "ledger.json", _is_ledger, "ledger")
-    text = json.dumps(ledger(studies), indent=1, ensure_ascii=False) + "\n"
-    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))
+    write_json(file, ledger(studies))
     return file
 
 

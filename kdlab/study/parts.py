@@ -4,10 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from kdlab import paths
-from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.transfer import mean_recall
 from kdlab.study.evidence import Evidence
 from kdlab.study.scores import Scores, collect, tested
@@ -53,9 +50,8 @@ class Outcome:
         for condition in scores.predicted:
             for s, (seed, name) in enumerate(zip(scores.seeds, scores.recipes[condition], strict=True)):
                 numbers = [("accuracy", scores.accuracy(condition)[s], "%")]
-                if s == 0 and self.first:  # of logits as they are committed, so that it can be computed again from them
-                    kept = scores.logits[condition].astype(np.float16).astype(float)
-                    numbers.append(("ece", expected_calibration_error(kept, scores.labels), "%"))
+                if s == 0 and self.first:
+                    numbers.append(("ece", scores.ece(condition), "%"))
                 if condition in runs:
                     run = runs[condition][s]
                     numbers += [("val_accuracy", run.predictions("val").accuracy, "%"),

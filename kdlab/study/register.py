@@ -20,7 +20,7 @@ from kdlab import paths
 from kdlab.measure.bootstrap import ROWS
 from kdlab.study.claims import Claim, Reading
 from kdlab.study.table import load_rows
-from kdlab.system.files import write_atomically
+from kdlab.system.files import write_json
 from kdlab.system.ours import may_write
 
 if TYPE_CHECKING:
@@ -110,8 +110,7 @@ class Register:
         if new:
             self.folder.mkdir(parents=True, exist_ok=True)
             may_write(self.file, _is_register, "register of claims")
-            text = json.dumps(self.entries, indent=1, ensure_ascii=False) + "\n"
-            write_atomically(self.file, lambda path: path.write_text(text, encoding="utf-8"))
+            write_json(self.file, self.entries)
         return [claim.claim for _, claim, _ in new]
 
     # --- what git knows ----------------------------------------------------------------------------------------

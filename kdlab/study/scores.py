@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 from scipy.special import softmax
 
+from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
 from kdlab.measure.transfer import logits_on, narrowed
 from kdlab.night import Night
@@ -46,6 +47,10 @@ class Scores:
     def accuracy(self, condition: str) -> np.ndarray:
         """Percent, ``(S,)``."""
         return 100 * self.correct(condition).mean(1)
+
+    def ece(self, condition: str) -> float:
+        """Calibration error of the first seed in percent: of logits as they are saved, so that these give it again."""
+        return expected_calibration_error(self.logits[condition].astype(np.float16).astype(float), self.labels)
 
     def effect(self, condition: str, baseline: str) -> Effect:
         """Paired difference in points."""

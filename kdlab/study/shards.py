@@ -23,7 +23,7 @@ from kdlab.study.evidence import Evidence
 from kdlab.study.parts import Part
 from kdlab.study.scores import Scores
 from kdlab.system.contents import one_look
-from kdlab.system.files import write_atomically
+from kdlab.system.files import write_json
 from kdlab.system.sources import source_hash
 from kdlab.train.many import in_order
 from kdlab.train.recipe import Recipe
@@ -135,7 +135,7 @@ class Shards:
         place = self.place(k)
         files = sorted([*place.glob(f"{self.study}.csv"), *place.glob(f"predictions/{self.study}-*.npz")])
         note = self.note(k) | {"once": evidence.once, "files": _hashes(place, files)}
-        _write(place / NOTE, note)
+        write_json(place / NOTE, note)
 
     def together(self, some: Iterable[int], workers: int) -> list[list[int]]:
         """``some`` shards in groups that are trained at once, so that each of the ``workers`` has four trainings or
@@ -171,8 +171,8 @@ class Shards:
             made.append(target)
         tables = [pd.read_csv(place / f"{self.study}.csv", keep_default_na=False, dtype=str) for place in places]
         made.append(evidence.save_rows(_rows(tables)))
-        _write(self._manifest, {"shards": [{k: v for k, v in note.items() if k not in ("files", "once")}
-                                           for note in notes], "files": _hashes(evidence.folder, made)})
+        kept = [{k: v for k, v in note.items() if k not in ("files", "once")} for note in notes]
+        write_json(self._manifest, {"shards": kept, "files": _hashes(evidence.folder, made)})
         self.__dict__.pop("_merged", None)
 
     def clear(self) -> None:
@@ -252,6 +252,17 @@ def _hashes(root: Path, files: Iterable[Path]) -> dict[str, str]:
     return {file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
+def awaited(*studies: str) -> str:
+    """Which of the named ``studies`` have no committed table yet, and the command that makes each, in a sentence for
+    readers (Markdown); empty where all of them are there."""
+    said = []
+    for name in (name for name in studies if not (paths.figures_dir() / f"{name}.csv").is_file()):
+        begun = len(list((paths.figures_dir() / "shards" / name).glob(f"*/{NOTE}")))
+        there = f" ({begun} seed{'s' * (begun > 1)} of it {'are' if begun > 1 else 'is'} there)" if begun else ""
+        said.append(f"`figures/{name}.csv`, which `kdlab study {name}` makes{there}")
+    return f"Awaited: {'; then '.join(said)}." if said else ""
+
+
 def _whole(root: Path, files: Mapping[str, str], otherwise: str = "") -> str:
     """Nothing, where all ``files`` under ``root`` are as they were written; else raises ``ValueError`` naming one."""
     for name, wanted in files.items():
@@ -271,8 +282,3 @@ def _read(file: Path) -> dict:
     except ValueError as error:
         raise ValueError(f"{file} is damaged ({error}): restore it (git checkout), or delete it") from error
     return note
-
-
-def _write(file: Path, note: Mapping) -> None:
-    text = json.dumps(note, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(file, lambda path: path.write_text(text, encoding="utf-8"))

@@ -258,6 +258,20 @@ class Study:
         return {data: pooled([self.opened(file) for file in folds]) for data, folds in self._predictions().items()
                 if (not only or data in only) and all(file.is_file() for file in folds)}
 
+    def scores_of(self, data: str) -> Scores:
+        """:meth:`scores` of the one set ``data``. Raises ``FileNotFoundError`` where it is not all there."""
+        if (found := self.scores([data]).get(data)) is None:
+            raise FileNotFoundError(f"the study {self.name} has no committed predictions of {data!r}: run `kdlab study "
+                                    f"{self.name}` to make them")
+        return found
+
+    def newest(self, data: str) -> tuple[str, Scores]:
+        """The name and the scores of ``data`` on test clips that nobody had read (``…_fresh``) where they are all
+        there, else on its own. Raises ``FileNotFoundError`` where neither is."""
+        fresh = f"{data}_fresh"
+        found = self.scores([fresh]).get(fresh)
+        return (fresh, found) if found else (data, self.scores_of(data))
+
     def files(self, data: str) -> list[Path]:
         """The committed files with what is known of the set ``data``: the study's table, and those of predictions."""
         return [paths.figures_dir() / f"{self.name}.csv", *self._predictions().get(data, [])]

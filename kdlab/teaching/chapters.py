@@ -18,19 +18,25 @@ _FENCE = re.compile(r"(?ms)^```.*?^```")
 _DETAILS = re.compile(r"<details>.*?</details>", re.DOTALL)
 
 
+def folds(cells: Sequence) -> list[tuple[object, list]]:
+    """A notebook's ``cells`` (nbformat's) in stretches, in order: a folded heading with the cells that fold below it,
+    and ``None`` with cells that stand open."""
+    found: list[tuple[object, list]] = [(None, [])]
+    for cell in cells:
+        level, heading = heading_level(cell), found[-1][0]
+        if level and heading is not None and level <= heading_level(heading):
+            found.append((None, []))
+        if level and found[-1][0] is None and cell.metadata.get(FOLDED):
+            found.append((cell, []))
+        else:
+            found[-1][1].append(cell)
+    return [(heading, below) for heading, below in found if heading is not None or below]
+
+
 def core(cells: Sequence) -> list:
     """Those of a notebook's ``cells`` (nbformat's) that a class goes through: all but folded headings and what is
     folded below them."""
-    path, folded = [], 0  # the level of the heading that folds, if one does
-    for cell in cells:
-        level = heading_level(cell)
-        if folded and 0 < level <= folded:
-            folded = 0
-        if not folded and level and cell.metadata.get(FOLDED):
-            folded = level
-        if not folded:
-            path.append(cell)
-    return path
+    return [cell for heading, below in folds(cells) if heading is None for cell in below]
 
 
 def heading_level(cell) -> int:

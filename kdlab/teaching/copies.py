@@ -15,6 +15,7 @@ from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
 from kdlab.system.sources import digest
 from kdlab.teaching import offline
+from kdlab.teaching.chapters import core
 from kdlab.teaching.exercises import Exercise, of_notebook
 
 #: Tags of cells that only a lecturer's notebook has.
@@ -97,9 +98,10 @@ def _read(notebook: Path):
 # --- slides --------------------------------------------------------------------------------------------------------
 
 
-def slides(name: str, out: Path | None = None, *, code: bool = False) -> Path:
+def slides(name: str, out: Path | None = None, *, code: bool = False, deeper: bool = False) -> Path:
     """Write notebook ``name`` with its committed outputs as slides (reveal.js) to ``out``, by default
-    ``NN_name_slides.html`` in this folder: one file that fetches nothing. Code is shown where ``code`` is true.
+    ``NN_name_slides.html`` in this folder: one file that fetches nothing. Code is shown where ``code`` is true, and
+    what is folded in the notebook where ``deeper`` is: the slides are its core path.
 
     Each section begins a column, and each sub-section, picture or page of text a slide below it. Raises
     :class:`kdlab.notebooks.parameters.NotebookError`, also for a notebook without outputs, and
@@ -111,6 +113,7 @@ def slides(name: str, out: Path | None = None, *, code: bool = False) -> Path:
     if not any(cell.get("outputs") for cell in page.cells):
         raise NotebookError(f"{notebook.name} has no outputs to show: execute it first, in JupyterLab or by `kdlab "
                             "refresh`")
+    page.cells = page.cells if deeper else core(page.cells)
     shown = [[offline.cells(slide, code=code) for slide in column] for column in columns_of(page, code)]
     columns = "\n".join("<section>{}</section>".format("".join(f"<section>{html}</section>" for html in column))
                         for column in shown)

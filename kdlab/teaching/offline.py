@@ -9,7 +9,8 @@ import re
 from functools import cache
 from html.parser import HTMLParser
 
-_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+from kdlab.notebooks.report import drop_widgets
+
 NO_FORMULAS = "formulas stay LaTeX: pip install 'kdlab[site]' turns them into MathML"
 #: Elements that make a browser fetch what the attribute names.
 _FETCHED = {"src": {"script", "img", "iframe", "source", "video", "audio", "embed", "input", "track"},
@@ -79,9 +80,7 @@ def cells(found, *, code: bool = True) -> str:
 
     page = new_notebook(cells=[cell.copy() for cell in found])
     page.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
-    for cell in page.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if _WIDGET_VIEW not in output.get("data", {})]
+    drop_widgets(page.cells)
     made = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", _exporter(code).from_notebook_node(page)[0])
     return re.sub(r'(?<=<)(h[1-6] id=)"([^"]*)"', lambda found: f'{found[1]}"{_anchor(found[2])}"', made)
 

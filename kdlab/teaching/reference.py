@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import kdlab
-from kdlab.teaching.uses import Use, uses
-
-PACKAGE = Path(kdlab.__file__).parent
+from kdlab.teaching.uses import PACKAGE, Use, uses
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from kdlab.notebooks.parameters import all_notebooks, number_of
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_fill
 from kdlab.teaching import offline, reference
+from kdlab.teaching.chapters import folds
 from kdlab.teaching.uses import uses
 
 if TYPE_CHECKING:
@@ -34,8 +35,20 @@ nav { border-right: 1px solid var(--line); padding: 1.2em; font-size: .88em; hei
 nav b { display: block; margin-top: 1em; } nav a[aria-current] { font-weight: 700; color: var(--ink); }
 main { padding: 1.5em 2.5em 4em; max-width: 60em; min-width: 0; } dt { margin-top: .8em; } dd { margin-left: 1.5em; }
 .gallery figure { margin: 2em 0; } main table { display: block; overflow-x: auto; }
+summary { cursor: pointer; } summary :is(h1, h2, h3, h4, h5, h6) { display: inline; }
+details.section { margin: 1.2em 0; }
 @media (max-width: 50em) { body { display: block; } nav { height: auto; position: static; border: 0; } }
 """
+# A browser opens what is folded around a link's target in newer versions only, and never for the heading itself.
+_UNFOLD = """<script>
+function unfold() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+  target?.scrollIntoView();
+}
+addEventListener("DOMContentLoaded", unfold);
+addEventListener("hashchange", unfold);
+</script>"""
 
 
 class SiteError(ValueError):
@@ -96,7 +109,7 @@ def _pages() -> tuple[dict[str, tuple[str, str]], dict[str, bytes]]:
         pages[name] = (found[1].replace("`", "") if found else path.stem, offline.markdown(text))
     notebooks = {path: nbformat.read(path, as_version=4) for path in all_notebooks()}
     for path, page in notebooks.items():
-        pages[f"notebooks/{path.stem}.html"] = (_title(page), offline.cells(page.cells))
+        pages[f"notebooks/{path.stem}.html"] = (_title(page), _folding(page.cells))
     figures, files = _gallery(notebooks)
     pages["gallery.html"] = ("All figures", figures)
     examples = uses()
@@ -106,6 +119,21 @@ def _pages() -> tuple[dict[str, tuple[str, str]], dict[str, bytes]]:
     first = ("kdlab", "<h1>kdlab</h1><p>Knowledge distillation in video action recognition.</p>")
     known = {"index.html": first} | pages  # where kdlab is installed there is no README
     return {name: (title, _relinked(name, body, known)) for name, (title, body) in known.items()}, files
+
+
+def _folding(cells: list) -> str:
+    """The ``cells`` (nbformat's) of a notebook, where a folded heading is the summary of a closed ``<details>`` with
+    what folds below it: a click opens it, or Tab and Enter, or a link to something in it (:data:`_UNFOLD`)."""
+    made = []
+    for heading, below in folds(cells):
+        if heading is None:
+            made.append(offline.cells(below))
+            continue
+        text = offline.cells([heading])
+        title = re.search(r"<h[1-6].*?</h[1-6]>", text, re.DOTALL)[0]
+        rest = text.replace(title, "", 1) + _folding(below)
+        made.append(f'<details class="section"><summary>{title}</summary>{rest}</details>')
+    return "".join(made)
 
 
 def _gallery(notebooks: Mapping[Path, "NotebookNode"]) -> tuple[str, dict[str, bytes]]:
@@ -181,7 +209,7 @@ def _wrapped(name: str, body: str, pages) -> str:
     return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{MARK}'
             f'<meta name="viewport" content="width=device-width"><title>{html.escape(pages[name][0])} · kdlab</title>'
             f'<link rel="stylesheet" href="{style}"></head>\n<body><nav>{way}<p>kdlab {__version__}</p></nav>'
-            f"<main>{body}</main></body></html>\n")
+            f"<main>{body}</main>{_UNFOLD * ('<details' in body)}</body></html>\n")
 
 
 # --- links ---------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kdlab.measure.inherited import MEASURES, agreement, consistency, inherited, share_inherited, sums
+from tests.conftest import guesses
 
 WRONG, CONSISTENT, ALIKE = MEASURES
 
@@ -12,12 +13,7 @@ def made_up(copied: float, seeds=5, clips=600, classes=8):
     """Teachers and students right on 70 % of the clips, by chance; of a teacher's errors its student copies a share."""
     rng = np.random.default_rng(2)
     labels = rng.integers(classes, size=clips)
-
-    def answers():
-        other = (labels + rng.integers(1, classes, (seeds, clips))) % classes
-        return np.where(rng.random((seeds, clips)) < 0.7, labels, other)
-
-    teacher, student = answers(), answers()
+    teacher, student = (guesses(rng, labels, seeds, 0.7, classes) for _ in range(2))
     copies = (teacher != labels) & (rng.random(teacher.shape) < copied)
     return np.where(copies, teacher, student), teacher, labels
 

@@ -1,12 +1,15 @@
 """A chapter is what a class can finish: its core path has few cells and few words, and the rest folds."""
 
+import ast
+import builtins
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from kdlab import paths
 from kdlab.notebooks.parameters import number_of
-from kdlab.teaching.chapters import FOLDED, core, heading_level, is_companion, words
+from kdlab.teaching.chapters import FOLDED, core, folds, heading_level, is_companion, words
 from kdlab.teaching.exercises import of_notebook
 
 NOTEBOOKS = sorted((paths.project_root() / "notebooks").glob("*.ipynb"))
@@ -44,6 +47,37 @@ def test_what_is_folded_is_a_question_and_comes_before_what_the_chapter_shows(pa
     assert folds or is_companion(path) or number_of(path) == "00"
 
 
+def lacking(cells) -> set[str]:
+    """Names that the code of ``cells`` reads, and no cell up to there has made or imported."""
+    made, found = {*vars(builtins), "display"}, set()
+    for cell in (cell for cell in cells if cell.cell_type == "code"):
+        tree, read = list(ast.walk(ast.parse(cell.source))), set()
+        for node in tree:
+            if isinstance(node, ast.Name):
+                (read if isinstance(node.ctx, ast.Load) else made).add(node.id)
+            elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                made.add(node.name)
+            elif isinstance(node, ast.arg):
+                made.add(node.arg)
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                made |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ExceptHandler) and node.name:
+                made.add(node.name)
+        found |= read - made
+    return found
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_nothing_on_the_core_path_needs_what_is_folded(path):
+    assert not lacking(core(read(path)))
+
+
+def test_a_name_that_is_lacking_is_found():
+    cells = [new_code_cell("import a.b\nfrom c import d as e\nfor f in a.g(e): print(f)"),
+             new_code_cell("def h(i):\n    return [j for j in i if k]\nd, h")]
+    assert lacking(cells) == {"d", "k"}
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_chapter_ends_with_what_it_shows_what_it_does_not_and_exercises(path):
     ends = [cell.source.partition("\n")[0] for cell in core(read(path)) if heading_level(cell) == 2][-3:]
@@ -68,6 +102,11 @@ def test_a_fold_ends_at_the_next_heading_that_is_as_high():
              new_markdown_cell("Words, then\n\n## Next"), new_code_cell("c"), folded("### Small"), new_code_cell("d"),
              folded("### Small, too"), new_code_cell("e"), new_markdown_cell("## End")]
     assert [cell.source for cell in core(cells)] == ["# T", "a", "Words, then\n\n## Next", "c", "## End"]
+    found = [(heading and heading.source, [cell.source for cell in below]) for heading, below in folds(cells)]
+    assert found == [(None, ["# T", "a"]),
+                     ("## Going deeper: why?", ["b", "### Lower", "```\n# no heading\n```", "# one"]),
+                     (None, ["Words, then\n\n## Next", "c"]), ("### Small", ["d"]), ("### Small, too", ["e"]),
+                     (None, ["## End"])]
 
 
 def test_words_are_counted_as_they_are_read():

@@ -16,6 +16,7 @@ from kdlab.teaching.chapters import is_companion
 FOLDER = paths.project_root() / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 400_000  # bytes
+IMPORTS = 18  # lines of code in the cell of imports, which a reader meets first
 #: What a notebook shows only as the value of a cell's last expression (figures show themselves, wherever drawn).
 SHOWN_LAST = {"Styler", "DataFrame", "Series", "Code"}
 # The first folders of absolute paths on people's machines; (?<!...) spares URLs and relative paths.
@@ -105,6 +106,11 @@ def test_one_cell_holds_the_parameters(notebook):
     assert len(tagged) == 1
     assert tagged[0] is code(notebook)[0]
     assert 'profile = os.environ.get("KDLAB_PROFILE", "demo")' in tagged[0].source
+
+
+def test_a_reader_meets_few_imports(notebook):
+    """What a deeper section alone needs is imported there; of what gives many names the module is."""
+    assert sum(bool(line.strip()) for line in code(notebook)[1].source.splitlines()) <= IMPORTS
 
 
 def test_parameters_injected_by_a_runner_are_not_committed(notebook):

@@ -1,5 +1,7 @@
 import base64
 import io
+import json
+import shutil
 
 import nbformat
 import numpy as np
@@ -8,9 +10,12 @@ from nbformat import v4
 from PIL import Image
 
 from kdlab import paths
-from kdlab.notebooks.parameters import evidence_sources
-from kdlab.notebooks.refresh import _small, put_back
+from kdlab.notebooks.parameters import effective_parameters, evidence_sources, evidence_there, fingerprint
+from kdlab.notebooks.refresh import _small, put_back, stale_notebooks
+from kdlab.notebooks.run import executed_file
 from kdlab.system import sources
+from tests.notebooks.test_run import clone, write  # noqa: F401
+from tools.publish import executed
 
 
 def test_a_picture_keeps_as_many_colours_as_it_needs():
@@ -72,7 +77,25 @@ def test_outputs_are_put_back_small_and_marked(tmp_path):
     assert said.text == "three words said\n" and shown.execution_count == back.cells[2].execution_count == 3
     small, large = (Image.open(io.BytesIO(base64.b64decode(p))) for p in (shown.data["image/png"], big))
     assert small.size == large.size and len(shown.data["image/png"]) < 0.7 * len(big)
-    assert back.metadata.kdlab == {"profile": "demo", "sources": evidence_sources(tmp_path / "ours.ipynb")}
+    assert back.metadata.kdlab == {"profile": "demo", "sources": evidence_sources(tmp_path / "ours.ipynb"),
+                                   "evidence": evidence_there()}
+
+
+def test_outputs_of_other_sources_or_evidence_are_stale(clone):  # noqa: F811
+    notebook = write(clone, "03_x", "x = 1")
+    assert stale_notebooks() == {"03_x.ipynb": "its outputs carry no mark"}
+    shutil.copy(notebook, clone / "run.ipynb")
+    put_back(notebook, clone / "run.ipynb", "demo")
+    assert stale_notebooks() == {}
+    (clone / "figures" / "shards" / "dual_light").mkdir(parents=True)
+    (clone / "figures" / "shards" / "dual_light" / "shard.json").write_text("{}")
+    assert stale_notebooks() == {}
+    (clone / "figures" / "dual_light.csv").write_text("study,data\n")
+    assert stale_notebooks() == {"03_x.ipynb": "its outputs show other evidence"}
+    page = nbformat.read(notebook, as_version=4)
+    page.cells[-1].source = "from kdlab.system import progress"
+    nbformat.write(page, notebook)
+    assert stale_notebooks() == {"03_x.ipynb": "its outputs were made by other sources"}
 
 
 def test_only_what_a_notebook_imports_can_stale_it(tmp_path, monkeypatch):
@@ -96,3 +119,26 @@ def test_only_what_a_notebook_imports_can_stale_it(tmp_path, monkeypatch):
     sources._read.cache_clear()
     for notebook in (paths.project_root() / "notebooks").glob("*.ipynb"):
         assert len(evidence_sources(notebook)) == 64
+
+
+def test_only_a_whole_execution_of_today_is_published(clone):  # noqa: F811
+    notebook = write(clone, "03_x", "x = 1")
+
+    def run(finished, **given):
+        effective = effective_parameters(notebook, given)
+        file = executed_file(notebook, effective)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(notebook.read_text())
+        times = {"started": 0, "finished": finished, "seconds": 1}
+        file.with_suffix(".json").write_text(json.dumps(fingerprint(notebook, effective) | times))
+        return file
+
+    assert executed(notebook) is None
+    usual, trained = run(1, profile="demo"), run(2, profile="demo", pretrained=False)
+    run(3, profile="demo", seed=5)
+    usual.with_suffix(".partial.ipynb").write_text("{}")
+    assert executed(notebook) == trained
+    trained.with_suffix(".json").unlink()  # as while it is executed again, and after that has failed
+    assert executed(notebook) == usual
+    write(clone, "03_x", "x = 2")
+    assert executed(notebook) is None

@@ -106,6 +106,18 @@ def test_after_a_notebook_that_fails_no_other_begins(toys, monkeypatch):
     assert steps[0].failure == "cell 1: mend me" and steps[1].failure is None
 
 
+def test_a_notebook_of_which_nothing_is_known_is_named_where_the_others_wait_for_it(toys, monkeypatch):
+    _, made = toys
+    unknown = {"03_none": None, "10_scoreboard": None}
+    monkeypatch.setattr(reproducing, "trainings",
+                        lambda notebook, _: unknown.get(notebook.stem, tuple(made[r] for r in NAMED[notebook.stem])))
+    monkeypatch.setattr(reproducing, "run_notebook", lambda notebook, given, **_: Executed(notebook.stem, "done"))
+    lines = []
+    reproduce(say=lines.append)
+    assert lines == ["one notebook after the other, because kdlab does not know what these train: "
+                     "03_none, 10_scoreboard\n"]
+
+
 def test_on_one_core_notebooks_follow_each_other_in_their_order(toys, monkeypatch):
     monkeypatch.setattr(reproducing, "available_cores", lambda: 1)
     monkeypatch.setattr(reproducing, "scheduled", lambda *_, **__: pytest.fail("there is nothing to do side by side"))

@@ -363,7 +363,7 @@ def test_reproduce_says_first_which_notebooks_take_ones_own_clips(clone):
     assert lines[0] == "on your clips: 01; on kdlab's own: 02\n"
 
 
-def test_new_clips_and_new_sources_make_a_finished_run_stale(clone, monkeypatch):
+def test_new_clips_new_evidence_and_new_sources_make_a_finished_run_stale(clone, monkeypatch):
     (clips := clone / "clips").mkdir()
     path = write(clone, "01_a", "%pwd\nfrom kdlab.system import progress")
     given = checked_parameters(path, {"data": str(clips)})
@@ -372,6 +372,11 @@ def test_new_clips_and_new_sources_make_a_finished_run_stale(clone, monkeypatch)
     (clips / "new.mp4").write_bytes(b"0")
     assert finished_record(path, given) is None
     (clips / "new.mp4").unlink()
+    assert finished_record(path, given)
+    (clone / "figures").mkdir()
+    (clone / "figures" / "dual_light.csv").write_text("study,data\n")
+    assert finished_record(path, given) is None
+    (clone / "figures" / "dual_light.csv").unlink()
     assert finished_record(path, given)
     edited = {"main.py"}
     monkeypatch.setattr(sources, "syntax", lambda file, known=sources.syntax: known(file) + "!" * (file.name in edited))

@@ -10,6 +10,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from kdlab import paths
+from kdlab.notebooks import trainings as known
 from kdlab.notebooks.parameters import effective_parameters
 from kdlab.notebooks.trainings import trainings
 from kdlab.train import many, runs
@@ -81,6 +82,16 @@ def test_a_notebook_asks_for_what_is_said_of_it_and_for_nothing_else(path, monke
         assert len(asked) >= before
     assert {recipe.name for recipe in in_order(asked)} == {recipe.name for recipe in in_order(named)}
     assert not [name for name in os.listdir(tmp_path) if (tmp_path / name / "run.json").exists()], "nothing is trained"
+
+
+def test_of_every_notebook_something_is_said_and_of_none_that_is_gone():
+    assert known._NAMED.keys() == {path.stem for path in NOTEBOOKS}
+
+
+def test_a_fault_of_kdlabs_is_not_taken_for_a_changed_notebook(monkeypatch):
+    monkeypatch.setitem(known._NAMED, NOTEBOOKS[0].stem, lambda parameters: {}["recipe"])
+    with pytest.raises(KeyError, match="recipe"):
+        trainings(NOTEBOOKS[0], {})
 
 
 def test_of_a_notebook_with_other_parameters_nothing_is_known():

@@ -86,7 +86,7 @@ def test_the_committed_evidence_tells_every_claim_of_a_chapter_fast(capsys):
         assert ("registered confirmation" in text) == said.registered
         assert said.registered or said.standing.withheld in text
         if said.reading:
-            assert f"{said.reading.seeds} seeds" in text and f"`{said.data}`" in text and said.effect in text
+            assert f"(`{said.data}`, {said.counted})" in text and said.effect in text
 
 
 def test_a_notebook_gets_markdown(monkeypatch):

@@ -22,11 +22,6 @@ SCORES = Scores(("Jump", "Run", "Sit"), (0, 1, 2), np.array([f"dark/Jump/test-00
 FRAMES = np.random.default_rng(0).integers(0, 60, (5, 16, 20, 3), np.uint8)
 
 
-@pytest.fixture
-def watched(monkeypatch):
-    monkeypatch.setattr(widgets, "headless", lambda: False)
-
-
 def test_the_largest_difference_comes_first_and_what_is_not_gained_is_left_out():
     found = differing(SCORES, "a", "b")
     assert [(f.id[-1], f.one, f.other) for f in found] == [("0", 3, 0), ("1", 3, 2), ("2", 2, 1)]

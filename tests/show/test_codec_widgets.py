@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kdlab.clips.compressed import modalities
-from kdlab.show import codec_widgets, widgets
+from kdlab.show import codec_widgets
 from kdlab.show.codec_widgets import STEPS, gop_picture, gop_step, gop_steps, gop_widget
 from tests.conftest import public, words
 
@@ -14,11 +14,6 @@ from tests.conftest import public, words
 def clip(make_video):
     """15 frames in two groups; a box walks over a background that brightens."""
     return make_video("clip.avi", 15, codec="mpeg4", g="12", sc_threshold="1000000000")
-
-
-@pytest.fixture
-def watched(monkeypatch):
-    monkeypatch.setattr(widgets, "headless", lambda: False)
 
 
 def shown(fig) -> list[np.ndarray]:

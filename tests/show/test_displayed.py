@@ -77,8 +77,11 @@ def test_an_empty_figure_is_not_shown(shell, monkeypatch):
         assert shown(shell, plt.figure())[0] == {}
 
 
-def test_outside_a_notebook_nothing_happens():
+def test_outside_a_notebook_nothing_happens(monkeypatch):
+    changed = []
+    monkeypatch.setattr(displayed, "set_matplotlib_formats", lambda *how: changed.append(how))
     displayed.in_notebooks()
+    assert not changed
 
 
 def test_words_in_bars_are_not_of_a_row():

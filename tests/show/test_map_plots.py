@@ -53,7 +53,8 @@ def test_every_gain_stands_in_its_row_and_column():
 def test_of_one_seed_nothing_is_sure():
     fig = map_picture(made(1), METHODS, TEACHERS)
     assert {text.get_fontweight() for text in fig.axes[0].texts if text.get_text()[0] in "+-"} == {"normal"}
-    assert "mean of 1 seeds" in words(fig)
+    assert "mean of 1 seed;" in words(fig)
+    assert "gain +7.0 points, where" in words(cell_picture(made(1), METHODS, TEACHERS, "dlkdd", "wide", 40, 0.5))
 
 
 def test_a_cell_says_its_gain_and_gap_and_is_ringed():

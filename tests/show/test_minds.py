@@ -1,5 +1,7 @@
 """Networks that change their minds: what they say of a light, through their own view and window, is what is drawn."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from matplotlib.figure import Figure
 
 from kdlab.clips.cache import resize
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.views import Window
+from kdlab.clips.views import Enhanced, MotionMix, Raw, Window
 from kdlab.night import Camera, darken
 from kdlab.show import widgets
 from kdlab.show.minds import Mind, minds_along, minds_lines, minds_picture, minds_widget, relit
@@ -44,6 +46,16 @@ def test_a_mind_sees_the_centre_window_of_its_own_view(bright, two):
     wanted = torch.tensor([0, -9, 20 * (mean - 0.3)]).softmax(0)
     assert two["gamma"].answer(frames) == pytest.approx(wanted.numpy(), abs=1e-5)
     assert two["gamma"].answer(frames)[2] > two["raw"].answer(frames)[2]
+
+
+def test_a_network_is_asked_in_the_view_that_it_was_trained_on():
+    def run(view):
+        return SimpleNamespace(folder=SimpleNamespace(name="run"), net=Meter,
+                               recipe=SimpleNamespace(view=view, window=Window(4, 16, 12)))
+
+    assert Mind.of(run(Raw())).seen is np.asarray and Mind.of(run(Enhanced(Gamma(3.0)))).seen == Gamma(3.0)
+    with pytest.raises(ValueError, match="run sees .*: give a run on raw clips or on those of an enhancer"):
+        Mind.of(run(MotionMix()))
 
 
 def test_less_light_is_a_darker_clip_and_the_same_seed_the_same(bright):

@@ -1,62 +1,24 @@
-"""The scoreboard says what the readings say, in words and colours, and each cell leads to its evidence."""
+"""The scoreboard has a cell for each reading, and each cell leads to its evidence."""
 
 import re
 from dataclasses import replace
 
 import pytest
 
-from kdlab.measure.paired import Effect
 from kdlab.show import displayed, scoreboard
 from kdlab.show.claims import Told
-from kdlab.show.scoreboard import AGAIN, BEFORE, CONFIRMED, KINDS, Board, Cell
-from kdlab.study import Claim, Part, Plan, Reading, Study
+from kdlab.show.scoreboard import AGAIN, BEFORE, CONFIRMED, Board
+from kdlab.show.scoreboard_cells import KINDS, Cell
+from kdlab.study import Claim, Plan, Reading
 from kdlab.study.register import Standing
 from tests.figures import legible
-
-CLAIM = Claim("D9", "a teacher <helps>", "dlkdd", "ce_raw", ("ce_2x",), plan=Plan("new", "old", 2200))
-STUDY = Study("mine", lambda size, seeds: [Part("old", {})])
-WAITING = Standing("registered", "its confirming runs are not there yet")
-
-
-def cell(verdict: str, seeds: int = 12, means=(3.0,), standing=WAITING, gap=None) -> Cell:
-    effects = {f"other{k}": Effect(m, m - 1, m + 1, m - 2, m + 2, seeds, 1100, 3, 300) for k, m in enumerate(means)}
-    return Cell(Told(STUDY, CLAIM, "old", Reading("", verdict, seeds, 1100, effects), standing), gap)
+from tests.show.test_scoreboard_cells import CLAIM, STUDY, WAITING, cell
 
 
 def made(before: str) -> Board:
     """A claim that is not confirmed yet, and what was read before."""
     waiting = Cell(Told(STUDY, CLAIM, "new", None, WAITING))
     return Board([CLAIM], [CONFIRMED, BEFORE], {("D9", CONFIRMED): waiting, ("D9", BEFORE): cell(before, gap=1.25)})
-
-
-@pytest.mark.parametrize(("verdict", "kind"), [
-    ("supported", "supported"), ("supported, small", "supported"), ("contradicted (3 seeds)", "contradicted"),
-    ("supported, and explained by ce_2x", "explained"), ("supported, small, and explained by a and b", "explained"),
-    ("no effect larger than 2 points", "small"), ("not supported: underpowered: kd", "not supported"),
-    ("underpowered (± 1.0; more would decide)", "underpowered"), ("not testable on this set (± 3.0)", "not testable"),
-])
-def test_each_verdict_of_the_ledger_has_its_kind(verdict, kind):
-    assert cell(verdict).kind == kind and cell(verdict).lines[0] == KINDS[kind][1]
-
-
-def test_a_cell_has_the_word_the_effect_the_seeds_and_the_gap():
-    assert cell("supported", means=(-0.5,), gap=-1.25).lines == ["supported", "−0.5 ± 1.0", "n = 12, gap −1.2"]
-    assert cell("not supported: a", means=(1.0, -2.0)).lines[1:] == ["−2.0 to +1.0", "n = 12"]
-    assert Cell(Told(STUDY, CLAIM, "new", None, WAITING)).lines == ["not there yet", "n = 10"]
-    unknown = Told(STUDY, CLAIM, "new", None, Standing("not registered", "it is not registered"))
-    assert Cell(unknown).lines[0] == "not registered" and not Cell(unknown).kind
-
-
-def test_few_seeds_are_pale_and_kinds_differ_in_colour():
-    assert cell("supported").colour == KINDS["supported"][2] != cell("supported", seeds=9).colour
-    assert len({colour for kind, (_, _, colour) in KINDS.items() if kind != "not testable"}) == len(KINDS) - 1
-
-
-def test_a_withheld_verdict_is_not_shown_as_one():
-    reading = cell("supported").said.reading
-    standing = Standing("run with 12 seeds", "its gate fails, too short", reading=reading)
-    held = Cell(Told(STUDY, CLAIM, "new", reading, standing))
-    assert held.kind == "withheld" and "supported" not in " ".join(held.lines)
 
 
 def test_the_reading_that_counts_most_is_the_confirming_one():
@@ -66,6 +28,20 @@ def test_the_reading_that_counts_most_is_the_confirming_one():
     done = replace(found, data="new", standing=Standing("run with 12 seeds", reading=found.reading))
     board.cells["D9", CONFIRMED] = Cell(done)
     assert board.best("D9").data == "new" and board.count() == {"contradicted": 1}
+
+
+def test_one_evidence_is_not_told_as_two_readings(monkeypatch):
+    """Costs, and some trainings, are measured once: what confirms is then the same as what was read before."""
+    claim = Claim("D9", "it is cheaper", "dlkdd", "ce_raw", plan=Plan("night", "night", 60, "timings"),
+                  statistic=lambda ratio: Reading(f"ratio {ratio}", "supported", 1, 60), evidence=lambda *_: 0.5)
+    found = claim.read(0.5)
+    said = Told(STUDY, claim, "night", found, Standing("run with 1 seeds", reading=found))
+    monkeypatch.setattr(scoreboard, "told", lambda names: [said])
+    monkeypatch.setattr(scoreboard, "AGAIN", {})
+    assert list(scoreboard.board(["D9"]).of("D9")) == [CONFIRMED]
+    other = replace(claim, evidence=lambda data, confirming: 0.5 if confirming else 0.6)
+    monkeypatch.setattr(scoreboard, "told", lambda names: [replace(said, claim=other)])
+    assert scoreboard.board(["D9"]).cells["D9", BEFORE].said.effect == "ratio 0.6"
 
 
 def test_the_summary_names_the_claims_of_each_verdict():
@@ -79,6 +55,7 @@ def test_a_claim_of_no_paper_stands_last_and_has_a_chapter():
     names = ["M1", "P1", "D1r", "G4", "D4"]
     assert sorted(names, key=scoreboard._order) == ["D4", "D1r", "G4", "P1", "M1"]
     assert scoreboard._chapter("M1").startswith("10_")
+    assert scoreboard._chapter("D1r").startswith("10_") and scoreboard._chapter("D1").startswith("03_")
 
 
 def test_cells_lead_to_the_evidence_of_their_claim_on_the_same_page():
@@ -111,7 +88,7 @@ def test_the_evidence_of_a_claim_is_drawn_or_told(styled):
     board = made(before="supported")
     fig = scoreboard.evidence_picture(board, "D9")
     assert "D9: a teacher <helps>" in legible(fig)
-    assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["read before it was registered"]
+    assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["second reading: clips read before"]
     told = replace(board.cells["D9", BEFORE].said, reading=Reading("ratio 0.5", "supported", 1, 60))
     board.cells["D9", BEFORE] = Cell(told)
     assert "ratio 0.5" in scoreboard.evidence_picture(board, "D9").axes[0].texts[0].get_text()
@@ -125,6 +102,7 @@ def test_the_widget_goes_from_claim_to_claim(monkeypatch):
     monkeypatch.setattr(scoreboard, "evidence_picture", lambda board, claim: drawn.append(claim))
     widget = scoreboard.evidence_widget(made(before="supported"))
     assert list(widget.children[0].options) == ["D9  a teacher <helps>"]
+    assert widget.children[0].layout.width == "44em", "sentences are longer than sliders"
     widget.update()
     assert drawn[-1] == "D9"
     monkeypatch.setattr("kdlab.show.widgets.headless", lambda: True)

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from kdlab.clips.enhance import Gamma
 from kdlab.night import Camera
-from kdlab.show import widgets
 from kdlab.show.widgets import (
     exposure_picture,
     exposure_widget,
@@ -25,11 +24,6 @@ LOGITS = np.array([2.0, 1.0, -1.0])
 def bright() -> np.ndarray:
     ramp = np.linspace(20, 230, 48).astype(np.uint8)
     return np.broadcast_to(ramp[None, None, :, None], (9, 32, 48, 3)).copy()
-
-
-@pytest.fixture
-def watched(monkeypatch):
-    monkeypatch.setattr(widgets, "headless", lambda: False)
 
 
 def shown(fig: Figure) -> list[np.ndarray]:

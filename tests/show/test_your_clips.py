@@ -1,10 +1,13 @@
 """What is said of somebody's clips follows from the result."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from kdlab.show.your_clips import about, best_constant
+from kdlab.show.your_clips import about, best_constant, given, learnt_from
 from kdlab.study import Scores
+from kdlab.train.recipe import UserClips
 
 TITLES = {"good": "method", "guess": "baseline", "missing": "not run"}
 
@@ -15,6 +18,25 @@ def made(groups: int, clips: int = 120) -> Scores:
     predicted = {"good": np.tile(labels, (2, 1)), "guess": np.zeros((2, clips), int)}
     ids = np.arange(clips).astype(str)
     return Scores(("a", "b", "c"), (0, 1), ids, np.arange(clips) % groups, labels, predicted, {}, {})
+
+
+def test_clips_are_given_as_a_notebooks_parameters_name_them():
+    assert given(None, "2", 3, "skip") is None and given("") is None
+    assert given("clips") == given("clips", "", 0, "raise") == UserClips("clips")
+    assert given("clips", "2", 3, "skip") == UserClips("clips", "2", 3, "skip")
+    with pytest.raises(ValueError, match="on_damaged='drop'"):
+        given("clips", on_damaged="drop")
+
+
+def test_what_networks_learn_from_is_said_by_number_or_counted():
+    parts = {"train": range(4), "val": range(2), "test": range(3)}
+    catalogue = SimpleNamespace(split=parts.get)
+    data = SimpleNamespace(name="few", fingerprint=lambda: 20 * "ab", catalogue=lambda: catalogue)
+    line = "networks of this notebook: few, abababababab, {} to train, choose and test on"
+    assert learnt_from(data, (9, 1, 2)) == line.format("9/1/2 clips a class")
+    assert learnt_from(data, (9, 1, 2), "videos") == line.format("9/1/2 videos")
+    assert learnt_from(data) == line.format("4/2/3 clips")
+    assert learnt_from(data, None, "videos", "actions") == line.format("4/2/3 actions")
 
 
 def test_the_best_constant_answer_is_the_commonest_class():

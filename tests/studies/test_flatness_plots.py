@@ -21,19 +21,14 @@ pytestmark = pytest.mark.usefixtures("styled")
 LEVELS = dict(zip(CLAIMED, (1.0, 2.0, 4.0), strict=True))
 
 
-def test_surface_and_its_widget(monkeypatch):
+def test_reliefs_are_cut_off_at_one_height(monkeypatch):
     at = np.linspace(-1, 1, 5)
     losses = 3 * at[:, None] ** 2 + at**2 + 0.2
     monkeypatch.setattr(flatness_plots, "CEILING", 2.0)
-    fig = flatness_plots.surface_picture(at, at, losses, 30, 60, "motion")
-    relief, flat = fig.axes[:2]
-    assert (relief.azim, relief.elev) == (30, 60) and relief.get_zlim() == (0, 2)
-    assert "star: the network" in legible(fig) and "motion" in legible(fig)
-    assert flat.get_xlim()[0] == -1
-    both = legible(flatness_plots.surfaces(at, at, {"iframe": losses, "motion": losses}))
+    fig = flatness_plots.surfaces(at, at, {"iframe": losses, "motion": losses})
+    both = legible(fig)
     assert "iframe" in both and "motion" in both and "cut off at 2" in both
-    monkeypatch.setenv("KDLAB_HEADLESS", "1")
-    assert flatness_plots.surface_widget(at, at, {"motion": losses}) is None
+    assert [ax.get_zlim() for ax in fig.axes] == 2 * [(0, 2)]
 
 
 def test_a_walk_shows_where_the_step_leads(monkeypatch, capsys):

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from kdlab.papers.progressive.nets import CLAIMED
-from kdlab.studies.flatness_rows import HEADS, MEASURES, correlations, hierarchy
+from kdlab.studies.flatness_rows import HEADS, MEASURES, correlations, hierarchy, wide
 from kdlab.studies.flatness_told import gap_told, newest, order_told, read_from, taught_table, values
 from tests.studies.test_flatness import made_up
 
@@ -23,6 +23,18 @@ def test_confirming_rows_take_the_place_of_those_read_before():
     assert read_from(found, NAMES) == ("night_context (places tell): 4 seeds, confirming; "
                                        "night_bright (places tell nothing): 4 seeds, read before")
     assert read_from(old, NAMES).endswith("night_bright (places tell nothing): nothing yet")
+
+
+def test_networks_without_confirming_seeds_stay_beside_those_that_have_them():
+    """Exits and finished networks are of the first seeds for ever; other networks on the same set have new ones."""
+    stopped = made_up(RISING).assign(seed=lambda t: t.seed + 100)
+    beside = [made_up(RISING, net=net).assign(condition=lambda t, net=net: net + ":motion:" + ("1" if net in HEADS else
+                                                                                             "end"))
+              for net in (*HEADS, "tiny")]
+    found = newest(pd.concat([stopped, *(some.drop_duplicates(["seed", "metric"]) for some in beside)]))
+    assert taught_table(found).exit.tolist() == ["motion 1"]
+    assert set(wide(found).seed[wide(found).net == "tiny"]) == {0, 1, 2, 3}
+    assert set(wide(found).seed[wide(found).net == "matched"]) == {100, 101, 102, 103}
 
 
 def test_the_order_is_told_with_the_network_that_is_flattest():

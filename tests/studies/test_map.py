@@ -10,7 +10,7 @@ import pytest
 from kdlab import paths
 from kdlab.measure.rule import compare
 from kdlab.papers.dual_light.regimes import BRIGHT
-from kdlab.studies import map_drawn, map_held, map_rule
+from kdlab.studies import map_drawn, map_held, map_rule, together
 from kdlab.studies.map_cells import (
     BASELINES,
     CLIPS,
@@ -31,7 +31,7 @@ from kdlab.study import Scores
 from kdlab.study.evidence import Evidence
 from kdlab.study.register import Register, described
 from kdlab.train.many import in_order
-from tests.study.test_register import commit, git
+from tests.study.test_register import begin, commit
 
 HALVES = list(CLIPS)
 MADE = {half: conditions(SIZE, half, FIRSTS[half]) for half in HALVES}
@@ -217,14 +217,15 @@ def held_study():
 
 
 def test_the_held_half_is_not_begun_before_the_rule_is_registered(figures, monkeypatch):
-    for name in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{name}_NAME", "someone")
-        monkeypatch.setenv(f"GIT_{name}_EMAIL", "someone@example.org")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(figures.parent / "none"))
-    git(figures.parent, "init", "-q")
+    monkeypatch.setattr("kdlab.study.study.obtain_all", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(together, "scheduled", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(together, "every", lambda: {HELD: held_study()})
+    begin(figures.parent, monkeypatch)
     commit(figures.parent)
     with pytest.raises(ValueError, match="claim M1 of the study map_held is not registered"):
         held_study().run(say=lambda _: None)
+    with pytest.raises(ValueError, match="claim M1 of the study map_held is not registered"):
+        together.run_all(say=lambda _: None)
     with pytest.raises(ValueError, match="M1 has no power"):
         Register().add([held_study()])
     map_rule.freeze()

@@ -1,6 +1,7 @@
 """The page of results says what the committed evidence says, and nothing in it is typed."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kdlab import paths
@@ -32,12 +33,30 @@ def test_pictures_and_chapters_of_the_sections_exist():
         assert section.chapter in notebooks and set(section.pictures) <= gallery.PICTURES.keys()
 
 
+def test_what_is_awaited_is_left_out_and_shown_once_it_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "SECTIONS", [section for section in results.SECTIONS if section.pictures in (
+        ("regimes_and_claims",), ("when_it_helps",))])
+    monkeypatch.setattr(results, "told", lambda names: [])
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
+    assert "In order of cost" not in results.page() and results.page().count(".png") == 1, "the scoreboard's"
+    (tmp_path / "map_drawn.csv").touch()
+    assert "figures/when_it_helps.png" in results.page() and "regimes_and_claims" not in results.page()
+    (tmp_path / "regimes.csv").touch()
+    ways = pd.DataFrame({"way": ["as it is", "entropy minimisation"], "labels": "none", "at inference": False,
+                         "before": False, "seconds": [0.0, 12.0], "accuracy": [20.0, 72.5], "half_width": 1.0,
+                         "gain": ["", "+52.5 ± 2.0"], "seeds": 10, "more": ["", "+52.5 ± 2.0"], "chosen": True})
+    monkeypatch.setattr(results.regimes_list, "committed", lambda: ways)
+    text = results.page()
+    assert "figures/regimes_and_claims.png" in text and "**entropy minimisation** (unlabelled dark clips)" in text
+    assert "| entropy minimisation | unlabelled dark clips | 12 | 72.5 ± 1.0 | +52.5 ± 2.0 |" in text
+
+
 def test_a_table_has_means_deviations_and_what_the_method_gains():
     right = np.array([[1, 1, 0, 1], [1, 1, 1, 1]])
     ids = np.arange(4).astype(str)
     scores = Scores(("a", "b"), (0, 1), ids, ids, np.ones(4, int), {"new": right, "old": 0 * right})
-    said = results._conditions(scores, {"new": "ours", "old": "theirs", "gone": "none"}, "new", "Ours")
-    assert said.startswith("2 seeds, 4 test clips; chance is 50.0 %.")
+    said = results._conditions("night", scores, {"new": "ours", "old": "theirs", "gone": "none"}, "new", "Ours")
+    assert said.startswith("On `night`, 2 seeds, 4 test clips; chance is 50.0 %.")
     assert "| ours | 87.5 ± 17.7 |  |" in said and "| theirs | 0.0 ± 0.0 | +87.5 ± " in said and "none" not in said
 
 

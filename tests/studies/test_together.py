@@ -6,6 +6,7 @@ import json
 import pytest
 
 from kdlab import paths
+from kdlab.papers.dual_light import regimes_real
 from kdlab.papers.generative.detection_study import study as detection
 from kdlab.studies import together
 from kdlab.studies.night_audit import study as night_audit
@@ -80,6 +81,13 @@ def test_without_the_real_clips_nothing_is_trained(two, monkeypatch):
     with pytest.raises(FileNotFoundError, match="KDLAB_REAL_CLIPS"):
         together.run_all()
     assert any(isinstance(recipe.data, UserClips) for recipe in together.trained(study))
+
+
+def test_clips_for_finished_recipes_are_not_read_by_all_studies(own_places, monkeypatch):
+    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(own_places))
+    study = regimes_real.study
+    folds = {recipe.data.test_fold for recipe in together.trained(study) if isinstance(recipe.data, UserClips)}
+    assert folds == {"A"} < {part.fold for part in study.chosen()}
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.inherited import MEASURES
 from kdlab.study import Scores
 from kdlab.study.inheritance import inheritance
+from tests.conftest import guesses
 
 WRONG, CONSISTENT, ALIKE = MEASURES
 CLASSES, CLIPS = 6, 900
@@ -17,12 +18,7 @@ def made_up(seeds=5, first=100) -> Scores:
     of the next seed, ``stranger`` by itself, ``half`` as its own on every other clip."""
     rng = np.random.default_rng(0)
     labels = rng.integers(CLASSES, size=CLIPS)
-
-    def answers():
-        wrong = (labels + rng.integers(1, CLASSES, (seeds, CLIPS))) % CLASSES
-        return np.where(rng.random((seeds, CLIPS)) < 0.7, labels, wrong)
-
-    teacher, stranger = answers(), answers()
+    teacher, stranger = (guesses(rng, labels, seeds, 0.7, CLASSES) for _ in range(2))
     predicted = {"teacher": teacher, "copy": teacher.copy(), "next": np.roll(teacher, -1, 0), "stranger": stranger,
                  "half": np.where(np.arange(CLIPS) % 2, teacher, stranger)}
     ids = np.array([f"c{n}" for n in range(CLIPS)])

@@ -48,14 +48,19 @@ def figures(tmp_path, monkeypatch):
     """A git repository with committed evidence of the data that was read before."""
     monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path / "figures"))
     monkeypatch.setenv("KDLAB_RUNS", str(tmp_path / "runs"))
-    for name in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{name}_NAME", "someone")
-        monkeypatch.setenv(f"GIT_{name}_EMAIL", "someone@example.org")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "none"))
-    git(tmp_path, "init", "-q")
+    begin(tmp_path, monkeypatch)
     scores(0.1, first=0).save(tmp_path / "figures" / "predictions" / "mine-night.npz")
     commit(tmp_path)
     return tmp_path / "figures"
+
+
+def begin(folder, monkeypatch) -> None:
+    """A git repository in ``folder``, whatever git knows of whoever runs the tests."""
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "someone")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "someone@example.org")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(folder / "none"))
+    git(folder, "init", "-q")
 
 
 def git(folder, *arguments) -> None:
@@ -275,6 +280,15 @@ def test_a_study_is_asked_once_for_its_shards_whatever_the_number_of_its_claims(
 def test_scores_of_some_data_sets_are_read_alone(figures):
     confirm(figures, scores(0.2), {})
     assert list(STUDY.scores()) == ["night", "night_fresh"] and list(STUDY.scores(["night"])) == ["night"]
+    assert STUDY.scores_of("night").seeds[0] == 0
+    name, newest = STUDY.newest("night")
+    assert name == "night_fresh" and newest.seeds[0] == FIRST
+    (figures / "predictions" / "mine-night_fresh.npz").unlink()
+    name, newest = STUDY.newest("night")
+    assert name == "night" and newest.seeds[0] == 0
+    (figures / "predictions" / "mine-night.npz").unlink()
+    with pytest.raises(FileNotFoundError, match="the study mine has no committed predictions of 'night': run `kdlab"):
+        STUDY.scores_of("night")
 
 
 def test_what_a_claim_compares_is_found_by_its_trainings():

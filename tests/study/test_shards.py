@@ -1,6 +1,5 @@
 """Finished seeds of a study are kept as shards, from which any machine goes on; nothing is trained twice."""
 
-import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -14,13 +13,13 @@ from click.testing import CliRunner
 
 from kdlab import paths
 from kdlab.cli.claims import claims
-from kdlab.study import FIRST, Claim, Outcome, Part, Plan, Scores, Study, by_condition
+from kdlab.study import FIRST, Claim, Outcome, Part, Plan, Scores, Study, awaited, by_condition
 from kdlab.study import shards as module
 from kdlab.study.register import Register
 from kdlab.train import many
 from kdlab.train.recipe import UserClips
 from kdlab.train.sizes import SMOKE
-from tests.study.test_register import commit, git
+from tests.study.test_register import begin, commit
 from tests.train.test_runs import clips, make_recipe, make_student  # noqa: F401
 
 SEEDS = 3
@@ -258,11 +257,8 @@ def test_a_claim_tells_how_many_of_its_seeds_are_in_shards(clips, trained, runs,
     figures, plan = paths.figures_dir(), Plan("mine_again", "mine", 8, seeds=3)
     claim = Claim("M1", "a bright teacher helps", "taught", "plain", rule="it is better", plan=plan)
     study = study_of(clips, claims=[claim])
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(figures.parent / "none"))
-    for who, what in itertools.product(("AUTHOR", "COMMITTER"), ("NAME", "EMAIL")):
-        monkeypatch.setenv(f"GIT_{who}_{what}", "someone")
     figures.mkdir()
-    git(figures, "init", "-q")
+    begin(figures, monkeypatch)
     ids = np.array([f"c{n}" for n in range(8)])
     earlier = {"plain": np.arange(16).reshape(2, 8) % 2, "taught": np.arange(16).reshape(2, 8) % 3 % 2}
     Scores(("a", "b"), (0, 1), ids, ids, np.zeros(8, int), earlier, {}, dict.fromkeys(earlier, ["x", "y"])).save(
@@ -294,3 +290,18 @@ def test_claims_of_some_studies_are_registered(monkeypatch):
     assert asked == [["two"], ["one", "two"]]
     assert "kdlab has no study 'three'; it has one, two" in CliRunner().invoke(claims, ["--register", "three"]).output
     assert "named with --register" in CliRunner().invoke(claims, ["one"]).output and len(asked) == 2
+
+
+def test_what_is_awaited_is_said_with_its_command_until_it_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
+    for k in range(3):
+        place = tmp_path / "shards" / "second" / f"{k:02}"
+        place.mkdir(parents=True)
+        if k < 2:  # the third is not finished
+            (place / module.NOTE).touch()
+    first = "`figures/first.csv`, which `kdlab study first` makes"
+    assert awaited("first", "second") == f"Awaited: {first}; then `figures/second.csv`, which `kdlab study second` " \
+                                         "makes (2 seeds of it are there)."
+    (tmp_path / "second.csv").touch()
+    assert awaited("first", "second") == f"Awaited: {first}."
+    assert awaited("second") == ""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from kdlab.system.files import StorageFull, sweep, write_atomically
+from kdlab.system.files import StorageFull, sweep, write_atomically, write_json
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
@@ -64,6 +64,11 @@ def test_an_interrupted_write_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "x", write)
     assert not list(tmp_path.iterdir())
+
+
+def test_json_is_for_people_and_for_git(tmp_path):
+    write_json(tmp_path / "its.json", {"says": "± 2", "of": (1, 2)})
+    assert (tmp_path / "its.json").read_bytes() == '{\n "says": "± 2",\n "of": [\n  1,\n  2\n ]\n}\n'.encode()
 
 
 def test_only_abandoned_drafts_are_swept(tmp_path):

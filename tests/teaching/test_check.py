@@ -1,20 +1,18 @@
 """Exercises that answer: right and wrong, hints that grow, a guess that comes back, a file that is the reader's."""
 
 import json
-import re
 import subprocess
 import sys
 import threading
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 import kdlab
 from kdlab.cli import cleaning
+from kdlab.notebooks.parameters import find_notebook, number_of
 from kdlab.teaching import answers, progress
-from kdlab.teaching.check import judge
 from kdlab.teaching.exercises import FILE, Exercise, ExerciseError, digest, exercises, find, of_notebook
 
 HINTS = ("a", "b", "c")
@@ -27,103 +25,11 @@ def mine(tmp_path, monkeypatch):
     return tmp_path / "mine" / "progress.json"
 
 
-def numbers():
-    return [e for e in exercises().values() if e.kind == "number"]
-
-
-def test_notebooks_have_three_exercises_or_more_with_a_guess_and_code_among_them():
+def test_exercises_of_a_notebook_are_numbered_and_it_is_there():
     for number in dict.fromkeys(name.partition(".")[0] for name in exercises()):
         its = of_notebook(number)
-        assert len(its) >= 3 and any(e.guess for e in its) and any(e.kind == "code" for e in its)
         assert [e.name for e in its] == [f"{number}.{k}" for k in range(1, len(its) + 1)]
-
-
-@pytest.mark.parametrize("exercise", numbers(), ids=lambda e: e.name)
-def test_what_is_right_is_computed_and_stands_in_no_text(exercise):
-    right = answers.NUMBERS[exercise.by]()
-    assert judge(exercise, right).right and judge(exercise, np.float64(right)).right
-    assert judge(exercise, right + 0.9 * exercise.within).right
-    assert not judge(exercise, right + 1.1 * exercise.within + 1e-6).right
-    told = [float(n.replace("−", "-")) for text in (exercise.ask, *exercise.hints)
-            for n in re.findall(r"[-−]?\d+(?:\.\d+)?", text)]
-    assert not [n for n in told if right and judge(exercise, n).right]
-
-
-def test_functions_of_answers_are_those_that_exercises_name():
-    assert {e.by for e in numbers()} == answers.NUMBERS.keys()
-    assert {e.by for e in exercises().values() if e.kind == "code"} == answers.CODE.keys()
-
-
-def test_one_letter_is_right_and_stands_in_no_file():
-    for exercise in (e for e in exercises().values() if e.kind == "word"):
-        assert sum(judge(exercise, letter).right for letter in exercise.choices) == 1
-        assert judge(exercise, " B ").right == judge(exercise, "b").right
-
-
-def softened(z, t):
-    e = np.exp(z / t - max(z / t))
-    return e / e.sum()
-
-
-def undone(bright):
-    from kdlab.clips.enhance import Gamma
-
-    back = np.zeros(256, np.uint8)
-    back[Gamma(1.8).table()[:79]] = np.arange(79)
-    return back[bright]
-
-
-def middles(frames, taken):
-    return [int((i + 0.5) * frames / taken) for i in range(taken)]
-
-
-def kd(student, teacher, t):
-    from scipy.special import log_softmax
-
-    ls, lt = log_softmax(student / t, 1), log_softmax(teacher / t, 1)
-    return t**2 * (np.exp(lt) * (lt - ls)).sum(1).mean()
-
-
-def r2(features, made, mean):
-    return 100 * (1 - ((made - features) ** 2).mean() / ((mean - features) ** 2).mean())
-
-
-def ap(hits, actions, interpolated=True):
-    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-    return ((np.maximum.accumulate(precision[::-1])[::-1] if interpolated else precision) * hits).sum() / actions
-
-
-@pytest.mark.parametrize(("name", "good", "bad"), [
-    ("00.5", softened, lambda z, t: np.exp(z / t) / np.exp(z / t).sum()), ("01.4", undone, lambda bright: bright),
-    ("02.5", middles, lambda frames, taken: [i * frames // taken for i in range(taken)]),
-    ("03.5", kd, lambda s, t, temperature: kd(t, s, temperature)),
-    ("04.4", r2, lambda features, made, mean: r2(features, made, features.mean(0))),
-    ("05.4", ap, lambda hits, actions: ap(hits, actions, interpolated=False)),
-])
-def test_code_of_a_few_lines_is_tried(name, good, bad):
-    with np.errstate(all="ignore"):
-        assert judge(find(name), good).right and not judge(find(name), bad).right
-    assert "shape" in judge(find(name), lambda *arguments: np.zeros(1000)).why
-    assert "ZeroDivisionError" in judge(find(name), lambda *arguments: 1 / 0).why
-
-
-def test_average_precision_is_the_evaluators():
-    """Three answers of one class to two actions: a hit, a miss and a hit."""
-    from kdlab.measure.detection import evaluate
-
-    truth = pd.DataFrame({"video": "v", "label": 0, "start": [0.0, 20], "end": [10.0, 30]})
-    found = pd.DataFrame({"video": "v", "label": 0, "start": [0.0, 40, 20], "end": [10.0, 50, 30],
-                          "score": [0.9, 0.8, 0.7]})
-    reference, _ = answers.average_precision()
-    assert reference(np.array([True, False, True]), 2) == pytest.approx(evaluate(truth, found, 1).mean_ap()["0.5"])
-
-
-def test_a_function_that_changes_its_arguments_is_judged_by_what_it_returns():
-    def spoilt(z, t):
-        z[:] = 0  # of equal logits all probabilities are equal
-        return np.full(len(z), 1 / len(z))
-
-    assert not judge(find("00.5"), spoilt).right
+        assert number_of(find_notebook(number)) == number
 
 
 def test_hints_grow_with_wrong_answers_and_the_answer_is_not_told(mine, capsys):
@@ -147,7 +53,7 @@ def test_a_guess_is_kept_and_shown_again_beside_what_was_found(mine, capsys):
     kdlab.guess("03.1", 5)
     kdlab.check("03.1", 9)
     assert "5" not in capsys.readouterr().out.rpartition("not yet")[2]
-    kdlab.check("03.1", answers.student_over_raw())
+    kdlab.check("03.1", answers.NUMBERS["student_over_raw"]())
     assert "points). You had guessed 5 points." in capsys.readouterr().out
     with pytest.raises(ExerciseError, match="solved already, so this would be no guess"):
         kdlab.guess("03.1", 1)
@@ -204,7 +110,7 @@ def test_where_nobody_reads_no_file_is_touched(mine, monkeypatch, capsys, headle
     monkeypatch.setenv("KDLAB_HEADLESS", headless)
     monkeypatch.setattr(progress, "_unread", {})
     kdlab.guess("03.1", 5)
-    kdlab.check("03.1", answers.student_over_raw())
+    kdlab.check("03.1", answers.NUMBERS["student_over_raw"]())
     assert "You had guessed 5 points" in capsys.readouterr().out and not mine.parent.exists()
 
 

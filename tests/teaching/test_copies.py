@@ -1,6 +1,7 @@
 """Copies for students and slides: nothing that tells an answer, nothing from a network, nobody's file written over."""
 
 import os
+import re
 import shutil
 
 import nbformat
@@ -8,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from kdlab import paths
-from kdlab.notebooks.parameters import NotebookError
+from kdlab.notebooks.parameters import NotebookError, all_notebooks
 from kdlab.system.ours import NotOurs
 from kdlab.teaching.chapters import FOLDED, core
 from kdlab.teaching.copies import columns_of, is_slides, slides, student
@@ -42,7 +43,8 @@ def chapter(tmp_path, monkeypatch):
         new_code_cell("silent()"),
         new_code_cell("secret = 0.7167", metadata={"tags": ["answer"]}, outputs=[new_output("stream", text="0.7167")]),
         new_markdown_cell("Tell them to wait.", metadata={"tags": ["lecturer"]}),
-        new_markdown_cell("## Going deeper: is it so?", metadata={FOLDED: True}), new_code_cell("deeper()"),
+        new_markdown_cell("## Going deeper: is it so?", metadata={FOLDED: True}),
+        new_code_cell("deeper()", outputs=[new_output("stream", text="what is deeper")]),
         new_markdown_cell("## Exercises\n\n**1.** How?\n\n" + FOLD.format("0.7167") + "\n\n**2.** Why?\n\n"
                           + FOLD.format("so") + "\n\n<details><summary>More</summary>\n\nstays\n\n</details>"),
     ])
@@ -69,6 +71,16 @@ def test_a_students_copy_has_no_answers_and_no_outputs(chapter, command):
     for cell in copy.cells[-2 * len(of_notebook("03")):]:  # they run before anything is filled in, too
         exec(cell.source if cell.cell_type == "code" else "", names)
     assert not paths.runs_dir().exists(), "and no try is counted"
+
+
+@pytest.mark.skipif(not (paths.project_root() / "notebooks").is_dir(), reason="not a clone")
+def test_no_answer_of_a_chapter_is_left_in_its_copy_or_on_its_slides(tmp_path):
+    folds = re.compile(r"(?is)<summary>.{0,40}answer")
+    for notebook in all_notebooks():
+        page, copy = nbformat.read(notebook, 4), nbformat.read(student(notebook.stem, tmp_path / notebook.name), 4)
+        slides = [cell for column in columns_of(page, code=True) for slide in column for cell in slide]
+        assert any(folds.search(cell.source) for cell in page.cells), notebook.stem
+        assert not [cell.source for cell in (*copy.cells, *slides) if folds.search(cell.source)], notebook.stem
 
 
 def test_a_copy_is_made_again_but_not_over_somebodys_work(chapter, tmp_path):
@@ -110,6 +122,17 @@ def test_slides_are_one_file_that_fetches_nothing(chapter, command, tmp_path):
     (tmp_path / "here" / "mine.html").write_text("<html>mine</html>")
     with pytest.raises(NotOurs, match="no slides of kdlab's"):
         slides("3", tmp_path / "here" / "mine.html")
+
+
+def test_slides_are_the_core_path_unless_more_is_asked_for(chapter, command, tmp_path):
+    page = tmp_path / "here" / "03_chapter_slides.html"
+    command("slides", "03")
+    core_path = page.read_text("utf-8").partition('<div class="slides">')[2]
+    assert "is it so?" not in core_path and "what is deeper" not in core_path
+    assert "<strong>2.</strong> Why?" in core_path, "the fold ends at the next heading"
+    command("slides", "03", "--deeper")
+    whole = page.read_text("utf-8").partition('<div class="slides">')[2]
+    assert whole.index("is it so?") < whole.index("what is deeper") < whole.index("<strong>2.</strong> Why?")
 
 
 def test_slides_of_a_notebook_that_never_ran_are_refused(chapter):

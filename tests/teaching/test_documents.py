@@ -4,12 +4,14 @@ import json
 import re
 import tomllib
 
+import click
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
 from kdlab import paths
 from kdlab.cli.main import cli
+from kdlab.notebooks.parameters import find_notebook
 from kdlab.teaching.copies import ANSWERS
 from kdlab.teaching.exercises import exercises
 
@@ -19,18 +21,52 @@ pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").is_file(), reason="not a
 
 
 def code(text: str) -> str:
-    """What a text sets as code, inline and in fences."""
-    return "\n".join(a or b for a, b in re.findall(r"```.*?\n(.*?)```|`([^`\n]+)`", text, re.DOTALL))
+    """What a text sets as code, inline (also across the end of a line) and in fences."""
+    found = re.findall(r"```.*?\n(.*?)```|`([^`]+)`", text, re.DOTALL)
+    return "\n".join(fence or " ".join(inline.split()) for fence, inline in found)
+
+
+def unknown(said: str) -> list[str]:
+    """Of each call of kdlab in ``said`` the command or the options that it has not."""
+    found = []
+    for words in map(str.split, re.findall(r"(?m)^(?:\S+=\S+ )*kdlab ([^#\n]+)", said)):
+        command, call = cli, "kdlab"
+        while isinstance(command, click.Group) and words and words[0].isalpha() and command:
+            call += f" {words[0]}"
+            command = command.commands.get(words.pop(0))
+        if command is None:
+            found.append(call)
+        elif not isinstance(command, click.Group):
+            options = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+            found += [f"{call} {word}" for word in words if word.startswith("-") and word not in options]
+    return found
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
-def test_commands_and_targets_that_a_document_names_exist(path):
+def test_commands_options_and_targets_that_a_document_names_exist(path):
     if path.name == "log.md":
         pytest.skip("tells what there was")
     said = code(path.read_text("utf-8"))
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    assert set(re.findall(r"(?m)^(?:\S+=\S+ )*kdlab ([a-z]+)\b", said)) <= cli.commands.keys()
+    assert not unknown(said)
     assert set(re.findall(r"(?m)(?:^|&& |\S=\S* )make ([a-z-]+)", said)) <= set(targets)
+
+
+def test_the_page_for_researchers_names_every_study():
+    from kdlab.studies import every
+
+    text = (ROOT / "docs" / "using.md").read_text("utf-8").partition("kdlab study dual_light ")[2]
+    said = text.partition("\nkdlab study my_study")[0]
+    assert set(re.findall(r"\b[a-z]+(?:_[a-z0-9]+)*\b", said)) >= every().keys() - {"dual_light"}
+
+
+def test_who_uses_real_clips_is_there():
+    rows = (ROOT / "docs" / "real-clips.md").read_text("utf-8").partition("| used by |")[2].partition("\n\n")[0]
+    files = re.findall(r"`(\S+[.]py)`", rows)
+    users = {path.relative_to(ROOT).as_posix() for folder in ("tests", "benchmarks") for path in
+             (ROOT / folder).glob("*/test_*.py" if folder == "tests" else "*.py")
+             if re.search(r"def test_\w+\(real_clips|paths\.real_clips\(\)", path.read_text("utf-8"))}
+    assert set(files) == users
 
 
 def test_exercises_tags_and_files_of_the_page_for_lecturers_exist():
@@ -42,13 +78,17 @@ def test_exercises_tags_and_files_of_the_page_for_lecturers_exist():
         assert name == "runs/progress.json" or (ROOT / name).is_file(), name
 
 
-def test_two_hours_are_two_hours():
+def test_two_hours_are_two_hours_and_their_sections_are_there():
     text = (ROOT / "docs" / "teaching.md").read_text("utf-8").partition("## Two hours")[2].partition("\n## ")[0]
-    rows = re.findall(r"(?m)^\| (\d):(\d\d) \|[^|]*\| (\d+) \|", text)
+    rows = re.findall(r"(?m)^\| (\d):(\d\d) \| ([^|]*) \| (\d+) \|", text)
     clock = 0
-    for hour, minute, length in rows:
+    for hour, minute, what, length in rows:
         assert 60 * int(hour) + int(minute) == clock
         clock += int(length)
+        if found := re.match(r"(\d\d), sections? (.+)", what):
+            page = json.loads(find_notebook(found[1]).read_text("utf-8"))
+            titles = re.findall(r"(?m)^## (\d+)\.", "\n".join("".join(cell["source"]) for cell in page["cells"]))
+            assert {*re.findall(r"\d+", found[2])} <= {*titles}, what
     assert clock == 120
 
 
@@ -75,4 +115,6 @@ def test_files_for_services_hold_what_pyproject_asks():
 
 
 def test_the_test_itself():
-    assert code("a `kdlab x` and\n```\nkdlab run 3\n```\nkdlab no") == "kdlab x\nkdlab run 3\n"
+    assert code("a `kdlab\nx` and\n```\nkdlab run 3\n```\nkdlab no") == "kdlab x\nkdlab run 3\n"
+    said = "kdlab rum 3\nkdlab data lost x\nX=1 kdlab run 3 --all  # --none\nkdlab paper …\nkdlab data check x --csv y"
+    assert unknown(said) == ["kdlab rum", "kdlab data lost", "kdlab run --all"]

@@ -1,7 +1,10 @@
 """The site: whole, without a request, its links followed, and nobody's folder written over."""
 
 import inspect
+import os
 import pkgutil
+import shutil
+from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from kdlab import paths
 from kdlab.cli import cleaning
 from kdlab.system.ours import NotOurs
 from kdlab.teaching import reference, site
+from kdlab.teaching.chapters import FOLDED
 from kdlab.teaching.offline import fetched
 from kdlab.teaching.uses import Use, _homes, _used, uses
 
@@ -120,6 +124,86 @@ def test_clean_knows_it(project):
     assert {path.relative_to(project / "runs" / "site").as_posix() for path in found.left} == {"mine.txt"}
     cleaning.delete(found)
     assert [path.name for path in (project / "runs" / "site").rglob("*")] == ["mine.txt"]
+
+
+class Folds(HTMLParser):
+    """Of each text the headings of the folds around it, and which of these stand open."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.around, self.open, self._path, self._summary = {}, [], [], False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self._summary |= tag == "summary"
+        if tag == "details":
+            self._path.append("")
+            self.open += [self._path] if "open" in dict(attrs) else []
+
+    def handle_endtag(self, tag):
+        self._summary &= tag != "summary"
+        if tag == "details":
+            self._path.pop()
+
+    def handle_data(self, data):
+        if self._summary:
+            self._path[-1] += data
+        elif data.strip():
+            self.around[data.strip()] = tuple(self._path)
+
+
+@pytest.fixture
+def folding(project):
+    """A notebook with a fold, one more in it, and what stands open below; a document leads into the inner one."""
+    file = project / "notebooks" / "00_start.ipynb"
+    page = nbformat.read(file, 4)
+    page.cells += [new_markdown_cell("## Deep?", metadata={FOLDED: True}), new_markdown_cell("in deep"),
+                   new_markdown_cell("### Deeper?\n\nsome words", metadata={FOLDED: True}),
+                   new_markdown_cell("in deeper\n\n#### A place"), new_markdown_cell("## Open"),
+                   new_markdown_cell("in the open")]
+    nbformat.write(page, file)
+    (project / "docs" / "lead.md").write_text("# Lead\n\n[in](../notebooks/00_start.ipynb#a-place)\n")
+    return project
+
+
+def test_a_folded_section_is_folded_on_the_site(folding):
+    first, _ = site.build(folding / "out")
+    text = (folding / "out" / "notebooks" / "00_start.html").read_text("utf-8")
+    page = Folds(text)
+    assert page.around.keys() >= {"in deep", "some words", "in deeper", "in the open", "Open"}
+    assert page.around["in deep"] == ("Deep?",) and page.around["in the open"] == page.around["Open"] == ()
+    assert page.around["some words"] == page.around["in deeper"] == page.around["A place"] == ("Deep?", "Deeper?")
+    assert not page.open and text.count("<summary>") == 2 and '<summary><h2 id="deep">Deep?</h2></summary>' in text
+    assert "<script" in text and "<script" not in first.read_text("utf-8"), "where there is something to open"
+    led = (folding / "out" / "docs" / "lead.html").read_text("utf-8")
+    assert 'href="../notebooks/00_start.html#a-place"' in led
+
+
+@pytest.mark.slow
+def test_a_link_and_a_key_open_a_folded_section(folding):
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright's Python client")
+    named = os.environ.get("KDLAB_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not named:
+        pytest.skip("no browser")
+    page = site.build(folding / "out")[0].parent / "notebooks" / "00_start.html"
+    wrong = []
+    with playwright.sync_playwright() as p:
+        chromium = p.chromium.launch(executable_path=named, headless=True, args=["--no-sandbox", "--disable-gpu"])
+        tab = chromium.new_page()
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.goto(page.as_uri())
+        deep, inner = tab.get_by_text("in deep", exact=True), tab.get_by_text("in deeper", exact=True)
+        assert not deep.is_visible() and tab.get_by_text("in the open").is_visible()
+        tab.locator("summary").first.focus()
+        tab.keyboard.press("Enter")
+        assert deep.is_visible() and not inner.is_visible()
+        tab.goto(f"{page.as_uri()}#deeper")  # the heading itself, by a change of the anchor alone
+        inner.wait_for(timeout=5000)
+        tab.goto("about:blank")
+        tab.goto(f"{page.as_uri()}#a-place")
+        inner.wait_for(timeout=5000)
+        chromium.close()
+    assert not wrong
 
 
 @pytest.mark.slow

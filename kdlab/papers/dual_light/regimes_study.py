@@ -5,7 +5,7 @@ start counts (:mod:`.regimes_starts`), and are tested on clips of `night` that n
 budget: both norms × {no, few, many labels} with gamma; then, with three seeds, Zero-DCE, unbalanced, full variety.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -113,26 +113,43 @@ def table(scores: Scores) -> pd.DataFrame:
 def practitioner(rows: pd.DataFrame, cells: Mapping[str, Scores]) -> pd.DataFrame:
     """What one has to give, and gets, the cheapest first: a line for each way in each of ``cells`` (data → scores).
 
-    ``labels``: none, few, many; ``at inference``: whether clips have to be enhanced there; ``before``: whether the
-    bright network has to be trained anew; ``seconds``: CPU seconds of adaptation, those of its teacher and of its start
-    but for the bright network's own training among them (of the study's ``rows``); ``accuracy`` in percent with its
-    interval.
+    ``labels``: none, few, many (none where ``data`` does not say); ``at inference``: whether clips have to be enhanced
+    there; ``before``: whether the bright network has to be trained anew; ``seconds``: CPU seconds of adaptation, those
+    of its teacher and of its start but for the bright network's own training among them (of the study's ``rows``);
+    ``accuracy`` in percent with its interval. ``gain`` is the paired difference to the network as it is, in points.
+
+    The list is gone down once: ``more`` is what a way gains over the choice so far, of the same seeds and clips, and
+    ``chosen`` whether it is surely better (at the ledger's strict level), and so the choice from there on.
     """
     found = []
     for data, scores in cells.items():
-        labels = next(word for word in LABELS if word in data.split("_"))
+        labels = next((word for word in LABELS if word in data.split("_")), "none")
         seconds = rows[(rows.data == data) & (rows.metric == "adaptation_seconds")].astype({"value": float})
         spent = seconds.groupby("condition").value.mean()
         ways = TITLES if labels == "none" else TUNED  # what needs no label stands in the cell without
         for condition in (c for c in ways if c in scores.predicted):
             right = scores.correct(condition)
-            level = effect(right, np.zeros_like(right), scores.units)
+            level, gain = effect(right, np.zeros_like(right), scores.units), scores.effect(condition, "as_is")
             found.append((ways[condition], labels, condition in ENHANCING, condition.startswith("augmented"),
-                          spent.get(condition, np.nan), level.mean, level.half_width))
-    names = ["way", "labels", "at inference", "before", "seconds", "accuracy", "half_width"]
-    wide = pd.DataFrame(found, columns=names)
-    order = wide.assign(labels=wide.labels.map(LABELS.index)).sort_values(names[1:5], kind="stable").index
-    return wide.loc[order].reset_index(drop=True)
+                          spent.get(condition, np.nan), level.mean, level.half_width,
+                          "" if condition == "as_is" else str(gain), gain.seeds, scores, right))
+    names = ["way", "labels", "at inference", "before", "seconds", "accuracy", "half_width", "gain", "seeds"]
+    order = sorted(found, key=lambda way: (LABELS.index(way[1]), way[0] != TITLES["as_is"], *way[2:4],
+                                           np.nan_to_num(way[4], nan=np.inf)))
+    table = pd.DataFrame([way[: len(names)] for way in order], columns=names)
+    return table.join(_chosen([way[len(names) :] for way in order]))
+
+
+def _chosen(ways: Sequence[tuple[Scores, np.ndarray]]) -> pd.DataFrame:
+    """``more`` and ``chosen`` of ways in order of cost, each its scores and who is right in it."""
+    found, now = [], None
+    for scores, right in ways:
+        same = now is not None and scores.seeds == now[0].seeds and np.array_equal(scores.ids, now[0].ids)
+        more = effect(right, now[1], scores.units) if same else None
+        chosen = now is None or bool(more and more.strict_low > 0)
+        found.append((str(more or ""), chosen))
+        now = (scores, right) if chosen else now
+    return pd.DataFrame(found, columns=["more", "chosen"])
 
 
 #: Ways whose clips have to be enhanced at inference.

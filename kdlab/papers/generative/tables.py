@@ -69,10 +69,11 @@ def taught_table(rows: pd.DataFrame, scores: Scores) -> pd.DataFrame:
 
 def inherited_table(scores: Scores) -> pd.DataFrame:
     """:func:`.study.inherited_table` for people: how often a student gives the wrong answer of its own teacher, of a
-    teacher of another seed, and the difference with its interval; empty where there are fewer than two seeds."""
+    teacher of another seed, and the difference with its interval; empty where there are fewer than two seeds, or
+    networks err so seldom that nothing can be told."""
     try:
         found = recognition.inherited_table(scores)
-    except ValueError:  # too few seeds, or teachers that hardly err
+    except ValueError:
         found = pd.DataFrame(columns=["student", "teacher", "measure", "own", "other", "gain"])
     found = found[found.measure == "teacher's wrong answers given"]
     return pd.DataFrame({"student": found.student.map(recognition.recipes.TITLES),

@@ -63,7 +63,8 @@ def threshold_picture(truth: pd.DataFrame, found: Callable[[float], pd.DataFrame
     lowered = f"soft-NMS, σ = {sigma:g}" if sigma < NEVER else "without soft-NMS"
     ax.set_title(f"score ≥ {least:.2f}, {lowered}: {right} of {len(truth)} actions found, "
                  f"answers too many: {len(kept) - right}")
-    keys = [Patch(facecolor="0.82", edgecolor="0.35", label="true"), Patch(facecolor="C0", label="right (tIoU ≥ 0.5)"),
+    keys = [Patch(facecolor="0.82", edgecolor="0.35", label="true"),
+            Patch(facecolor="C0", label=f"right (tIoU ≥ {ENOUGH:g})"),
             Patch(facecolor="C1", edgecolor="white", hatch="///", label="wrong, badly placed or a second time")]
     fig.legend(handles=keys, loc="outside lower center", ncols=3)
     return fig

@@ -15,7 +15,7 @@ from kdlab.papers.progressive.nets import EXITS, FINALS, ORDER, TRAINED
 from kdlab.papers.progressive.recipes import HEADLINE, TITLES
 from kdlab.papers.progressive.study import exit_effect, places
 from kdlab.papers.progressive.wise import max_probability
-from kdlab.show.plots import PAGE, drawn, forest, key, note, numbers
+from kdlab.show.plots import INTERVALS, PAGE, drawn, forest, key, note, numbers
 from kdlab.study import Scores
 
 
@@ -86,8 +86,7 @@ def forests(found: dict[str, dict[str, Effect]], title: str = "") -> Figure:
     for ax, (name, effects) in zip(axes, found.items(), strict=True):
         forest(ax, effects, above=True, title=name)
         ax.tick_params(labelsize="small")
-    fig.supxlabel("difference in test accuracy (points); thick 95 %, thin ledger's level, grey within ± 2",
-                 fontsize="small")
+    fig.supxlabel(f"difference in test accuracy (points); {INTERVALS}", fontsize="small")
     fig.suptitle(title)
     return fig
 

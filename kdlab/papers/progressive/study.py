@@ -306,11 +306,16 @@ def _twice_rows(outcome: Outcome) -> list[dict]:
                                        seed=run.recipe.seed, recipe=run.folder.name)]
 
 
+def taught_in(data: str) -> str:
+    """In which data set's rows stands what taught the exits that are read on ``data``: unread clips have none."""
+    return data if data == CROSSED.data else data.removesuffix("_fresh")
+
+
 def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
     """Of each set: who may teach; effects with the entropies of the targets beside them."""
     lines = []
     for data, scores in found.items():
-        at = CROSSED.data if data == CROSSED.data else data.removesuffix("_fresh")
+        at = taught_in(data)
         told = beside_effects(CLAIMS, scores, rows, at)
         lines += [f"{data}: {gate_line(rows, at)}", told.round(3).to_string(index=False)] if len(told) else []
     return [*lines, *(f"{data}: {may_teach(rows, data)[1]}" for data in (PLAN.earlier, CROSSED.data) if data in found)]

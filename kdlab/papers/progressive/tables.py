@@ -15,8 +15,8 @@ from kdlab.papers.progressive.budgets import THETAS, teaching_losses
 from kdlab.papers.progressive.method import gate
 from kdlab.papers.progressive.nets import ORDER
 from kdlab.papers.progressive.recipes import TITLES
-from kdlab.papers.progressive.study import CLAIMS, CROSSED, PLAN, SETS, differing, exit_effect, places
-from kdlab.papers.progressive.teachers import beside_effects, target_entropies, target_entropy
+from kdlab.papers.progressive.study import CLAIMS, CROSSED, PLAN, SETS, differing, exit_effect, places, taught_in
+from kdlab.papers.progressive.teachers import beside_effects, target_entropy
 from kdlab.study import Scores
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
@@ -95,11 +95,8 @@ def beside(found: Mapping[str, Scores], rows: pd.DataFrame) -> pd.DataFrame:
     tables = []
     for name in (*SETS, PLAN.data, CROSSED.data):
         if name in found:
-            at = name if name == CROSSED.data else name.removesuffix("_fresh")
-            table = beside_effects(CLAIMS, found[name], rows, at).assign(on=NAMES.get(name, name))
-            if target_entropies(rows, at).empty:  # nobody looked; a label's 0 would say that somebody had
-                table[["nats", "nats of the other"]] = np.nan
-            tables.append(table)
+            table = beside_effects(CLAIMS, found[name], rows, taught_in(name))
+            tables.append(table.assign(on=NAMES.get(name, name)))
     every = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_BESIDE)
     return every[_BESIDE].replace({"condition": TITLES, "minus": TITLES})
 

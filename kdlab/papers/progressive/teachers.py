@@ -154,11 +154,12 @@ def target_entropies(table: pd.DataFrame, data: str) -> pd.DataFrame:
 
 def beside_effects(claims: Iterable[Claim], scores: Scores, table: pd.DataFrame, data: str) -> pd.DataFrame:
     """The effects of ``claims`` on ``scores``, and beside each the mean entropy in nats of what taught the method and
-    what taught it is compared with (of labels 0), from the rows of ``data``. Those that ``scores`` cannot tell are left
-    out."""
+    what taught it is compared with (of labels 0), from the rows of ``data``: NaN where the study did not measure it.
+    Those that ``scores`` cannot tell are left out."""
     nats, rows = target_entropies(table, data)["mean"], []
+    of_labels = np.nan if nats.empty else 0.0  # a 0 would say that somebody had looked
     for claim in (claim for claim in claims if not claim.lacking(scores.recipes)):
         for other in (name for name in (*claim.baselines, *claim.controls) if name in scores.recipes):
             both = claim.condition, other
-            rows.append((claim.claim, *both, str(claim.effect(scores, *both)), *(nats.get(c, 0.0) for c in both)))
+            rows.append((claim.claim, *both, str(claim.effect(scores, *both)), *(nats.get(c, of_labels) for c in both)))
     return pd.DataFrame(rows, columns=["claim", "condition", "minus", "effect", "nats", "nats of the other"])

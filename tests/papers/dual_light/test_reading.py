@@ -11,14 +11,14 @@ from kdlab.measure.paired import Effect
 from kdlab.papers.dual_light import controls, reading
 from kdlab.papers.dual_light.study import HEADLINE
 from kdlab.study import Scores
+from tests.conftest import guesses
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(5, size=400)
 
 
-def answers(share: float, seeds: int = 6) -> np.ndarray:
-    wrong = (LABELS + RNG.integers(1, 5, (seeds, 400))) % 5
-    return np.where(RNG.random((seeds, 400)) < share, LABELS, wrong)
+def answers(share: float) -> np.ndarray:
+    return guesses(RNG, LABELS, 6, share, 5)
 
 
 def made_up(**shares: float) -> Scores:

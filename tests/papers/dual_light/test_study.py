@@ -12,6 +12,7 @@ from kdlab.papers.dual_light import study as dual_light_study
 from kdlab.papers.dual_light.study import LEARNERS, beside_effects, inherited_table
 from kdlab.study import Scores, load_rows
 from kdlab.train.sizes import SMOKE
+from tests.conftest import guesses
 
 WRONG = next(iter(MEASURES))
 
@@ -20,12 +21,8 @@ def made_up(seeds=5, clips=600, classes=6) -> Scores:
     """DL-KDD's students answer as the enhanced network of the next seed, same-light's as the raw one."""
     rng = np.random.default_rng(0)
     labels = rng.integers(classes, size=clips)
-
-    def answers(right):
-        wrong = (labels + rng.integers(1, classes, (seeds, clips))) % classes
-        return np.where(rng.random((seeds, clips)) < right, labels, wrong)
-
-    predicted = {name: answers(0.7) for name in ("ce_raw", "ce_2x", "label_smoothing")} | {"ce_enhanced": answers(0.8)}
+    shares = dict.fromkeys(("ce_raw", "ce_2x", "label_smoothing"), 0.7) | {"ce_enhanced": 0.8}
+    predicted = {name: guesses(rng, labels, seeds, right, classes) for name, right in shares.items()}
     predicted |= {"dlkdd": np.roll(predicted["ce_enhanced"], -1, 0), "same_light": np.roll(predicted["ce_raw"], -1, 0)}
     ids = np.array([f"c{n}" for n in range(clips)])
     names = {c: [f"{c}-s{s}" for s in range(seeds)] for c in predicted}

@@ -115,8 +115,8 @@ def test_the_numbers_of_a_run_and_their_intervals_over_clips_or_videos(monkeypat
     assert numbers["r2_generated_within"] == pytest.approx(2.7764 * of_videos.std(ddof=1) / 5**0.5, rel=1e-4)
 
 
-def made(rebuilt: float, generated: float, lost: float, spread: float = 0.0, seeds=(100, 101, 102), data="night_fresh",
-         condition="teacher_fr") -> pd.DataFrame:
+def r2_rows(rebuilt: float, generated: float, lost: float, spread: float = 0.0, seeds=(100, 101, 102),
+            data="night_fresh", condition="teacher_fr") -> pd.DataFrame:
     """Rows of models that explain so much, and lose so much with exchanged λ, more or less by ``spread`` a seed."""
     off = dict(zip(seeds, (-spread, 0, spread), strict=False))
     values = {"r2_rebuilt": rebuilt, "r2_generated": generated, "r2_rebuilt_exchanged": rebuilt - lost,
@@ -129,12 +129,12 @@ def made(rebuilt: float, generated: float, lost: float, spread: float = 0.0, see
 
 
 def test_an_interval_has_the_part_of_the_seeds_and_that_of_the_clips():
-    found = means(made(50, 20, 10, spread=1), "night_fresh", "teacher_fr")
+    found = means(r2_rows(50, 20, 10, spread=1), "night_fresh", "teacher_fr")
     over_seeds = 4.3027 / 3**0.5
     assert found["generated"].mean == pytest.approx(20)
     assert found["generated"].half == pytest.approx((over_seeds**2 + 0.36) ** 0.5, rel=1e-4)
     assert str(found["rebuilt − exchanged"]) == "+10.0 ± 0.6"
-    assert means(made(50, 20, 10, seeds=(100,)), "night_fresh", "teacher_fr")["generated"].half == pytest.approx(0.6)
+    assert means(r2_rows(50, 20, 10, seeds=(100,)), "night_fresh", "teacher_fr")["generated"].half == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize(("numbers", "why"), [
@@ -145,14 +145,14 @@ def test_an_interval_has_the_part_of_the_seeds_and_that_of_the_clips():
     ((50, 20, 10, 15), "features generated explain +20.0 ± 37.3 %"),
 ])
 def test_the_gate(numbers, why):
-    rows = made(*numbers)
+    rows = r2_rows(*numbers)
     assert lacking(means(rows, "night_fresh", "teacher_fr")).startswith(why)
     passed, words = generates(rows, "night_fresh", ["teacher_fr"])
     assert passed == (not why) and ("R² in percent: teacher_fr rebuilt +50.0 ± 0.6" in words) == passed
 
 
 def test_all_of_those_asked_must_generate_and_what_was_not_measured_does_not():
-    rows = pd.concat([made(50, 20, 10), made(50, 20, 0.1, condition="genkd")])
+    rows = pd.concat([r2_rows(50, 20, 10), r2_rows(50, 20, 0.1, condition="genkd")])
     assert generates(rows, "night_fresh", ["teacher_fr"])[0]
     passed, words = generates(rows, "night_fresh", ["teacher_fr", "genkd"])
     assert not passed

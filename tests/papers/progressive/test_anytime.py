@@ -5,9 +5,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.measure.cost import macs
 from kdlab.nets.compressed import CHANNELS, tiny
-from kdlab.nets.video import build
 from kdlab.papers.progressive.anytime import cost_per_exit, walk
-from kdlab.papers.progressive.nets import ORDER, ExitHeads, Trio
+from kdlab.papers.progressive.nets import ORDER
+from tests.papers.progressive.test_nets import a_trio
 
 SHAPES = {m: (c, 2, 32, 40) for m, c in CHANNELS.items()}
 SAMPLES = 7
@@ -15,10 +15,7 @@ SAMPLES = 7
 
 @pytest.fixture(scope="module")
 def trio():
-    torch.manual_seed(0)
-    specs = {m: tiny(m) for m in CHANNELS}
-    nets = {m: build(s, 5, 0, torch.zeros(s.channels), torch.ones(s.channels)) for m, s in specs.items()}
-    return Trio(nets, ExitHeads.on(**specs).make(5)).eval()
+    return a_trio({m: tiny(m) for m in CHANNELS}, 5).eval()
 
 
 @pytest.fixture(scope="module")

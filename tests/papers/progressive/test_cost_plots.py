@@ -3,7 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from kdlab.papers.progressive import cost_plots
 from kdlab.papers.progressive.budgets import THETAS
@@ -20,10 +19,7 @@ from kdlab.papers.progressive.nets import EXITS
 from kdlab.papers.progressive.published import POINTS
 from kdlab.papers.progressive.wise import stop_at
 from tests.conftest import public
-
-
-def words(thing) -> list[str]:
-    return [t.get_text().replace("−", "-") for t in thing.findobj(Text) if t.get_text()]
+from tests.papers.progressive.test_plots import words
 
 
 def test_curves_of_cost():

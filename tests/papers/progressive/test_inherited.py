@@ -8,20 +8,16 @@ import pytest
 from kdlab.papers.progressive.inherited import inherited_table, pairs
 from kdlab.papers.progressive.nets import FINALS, ORDER, TRAINED
 from kdlab.study import Scores
+from tests.conftest import guesses
 
 SHARE = "teacher's wrong answers given"
-
-
-def answers(rng, labels, shape, classes=6):
-    other = (labels[:, None] + rng.integers(1, classes, (shape, len(labels), 12))) % classes
-    return np.where(rng.random(other.shape) < 0.6, labels[:, None], other)
 
 
 @pytest.fixture
 def scores():
     rng, clips = np.random.default_rng(0), 200
     labels = rng.integers(6, size=clips)
-    alone = answers(rng, labels, 4)
+    alone = guesses(rng, labels[:, None].repeat(12, 1), 4, 0.6, 6)
     own, motion = alone.copy(), alone.copy()
     own[:, :, TRAINED] = alone[:, :, np.repeat(FINALS, 3)]
     motion[:, :, TRAINED] = alone[:, :, [FINALS[1]]]

@@ -12,23 +12,20 @@ from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.segments import SegmentBatches, Segments
 from kdlab.nets.compressed import CHANNELS, tiny
-from kdlab.nets.video import build
 from kdlab.papers.progressive import stopping
 from kdlab.papers.progressive.anytime import cost_per_exit, walk
 from kdlab.papers.progressive.budgets import calibrated
-from kdlab.papers.progressive.nets import ORDER, ExitHeads, Trio
+from kdlab.papers.progressive.nets import ORDER
 from kdlab.papers.progressive.stopping import counted, decoding, fitted, on_paper, rule, shown, times
 from kdlab.papers.progressive.wise import combine, fit_wise, stop_at, temperatures
 from kdlab.train.runs import Predictions
 from tests.conftest import public
+from tests.papers.progressive.test_nets import a_trio
 
 
 @pytest.fixture(scope="module")
 def net():
-    torch.manual_seed(0)
-    specs = {m: tiny(m) for m in CHANNELS}
-    nets = {m: build(s, 3, 0, torch.zeros(s.channels), torch.ones(s.channels)) for m, s in specs.items()}
-    return Trio(nets, ExitHeads.on(**specs).make(3)).eval()
+    return a_trio({m: tiny(m) for m in CHANNELS}, 3).eval()
 
 
 @pytest.fixture

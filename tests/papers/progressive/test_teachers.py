@@ -12,6 +12,7 @@ from kdlab.papers.progressive.method import FixedMixture, LabelExits, Progressiv
 from kdlab.papers.progressive.nets import FINALS, ORDER
 from kdlab.papers.progressive.recipes import SMOKE, WARM, night, trio
 from kdlab.papers.progressive.teachers import (
+    beside_effects,
     entropy_rows,
     gains_of_twice,
     gate_line,
@@ -21,7 +22,7 @@ from kdlab.papers.progressive.teachers import (
     teachers,
     twice,
 )
-from kdlab.study import FIRST
+from kdlab.study import FIRST, Scores
 from kdlab.train.runs import Predictions
 
 
@@ -151,3 +152,16 @@ def test_rows_are_of_those_who_had_a_teacher():
     assert found["motion"] == pytest.approx(nats(MIDDLE), abs=1e-4)
     assert found["mean"] == pytest.approx(found[list(ORDER)].mean(), abs=1e-4)
     assert target_entropies(table, "there").empty
+
+
+def test_where_nobody_measured_an_entropy_the_study_tells_none():
+    """Labels have 0 nats, but only beside something that was measured."""
+    ids = np.arange(9).astype(str)
+    right = np.zeros((3, 9, 12), int)
+    scores = Scores(("a", "b"), (0, 1, 2), ids, ids, np.zeros(9, int), {"pkd": right, "ce_ic": right}, {},
+                    {"pkd": ["p"] * 3, "ce_ic": ["c"] * 3})
+    measured = pd.DataFrame([dict(data="night_context", condition="pkd", metric="target_entropy", value=0.25)])
+    (claim,) = (claim for claim in study.CLAIMS if claim.claim == "P3")
+    for table, wanted in ((measured, [0.25, 0]), (measured[:0], [np.nan, np.nan])):
+        told = beside_effects([claim], scores, table, "night_context").set_index("minus").loc["ce_ic"]
+        np.testing.assert_array_equal(told[["nats", "nats of the other"]].astype(float), wanted)

@@ -1,8 +1,8 @@
-"""What is right in the exercises of notebooks 08 and 09: the loss around networks, and where they look."""
-
-from collections.abc import Callable, Sequence
+"""What is right in notebooks 08 and 09: the loss around networks, and where they look."""
 
 import numpy as np
+
+from kdlab.teaching.answers.shared import Trial
 
 
 def motion_over_iframe() -> float:
@@ -34,11 +34,10 @@ def iou_of_a_blind_map() -> float:
     return 100 * 0.3 / (2 - 0.3)
 
 
-NUMBERS: dict[str, Callable[[], float]] = {function.__name__: function for function in (
-    motion_over_iframe, probes_of_one_outlier, energy_of_the_student, iou_of_a_blind_map)}
+NUMBERS = (motion_over_iframe, probes_of_one_outlier, energy_of_the_student, iou_of_a_blind_map)
 
 
-def one_step_of_sam() -> tuple[Callable, Sequence[tuple]]:
+def one_step_of_sam() -> Trial:
     """Rise of ½ wᵀAw over a step of a given length along the gradient."""
     def reference(matrix, w, radius):
         gradient = matrix @ w
@@ -49,7 +48,7 @@ def one_step_of_sam() -> tuple[Callable, Sequence[tuple]]:
     return reference, [(matrix, w, 0.05), (matrix, w, 0.5), (np.eye(2), np.array([0.6, -0.8]), 1.0)]
 
 
-def share_on_the_actor() -> tuple[Callable, Sequence[tuple]]:
+def share_on_the_actor() -> Trial:
     """Energy inside, 0 to 1: the mean over those frames in which the actor is seen."""
     from kdlab.measure.attention import scores
 
@@ -60,5 +59,4 @@ def share_on_the_actor() -> tuple[Callable, Sequence[tuple]]:
         (heat[:2], masks[:2]), (heat, masks), (np.ones((1, 2, 2)), np.array([[[True, False], [False, False]]]))]
 
 
-CODE: dict[str, Callable[[], tuple[Callable, Sequence[tuple]]]] = {function.__name__: function for function in (
-    one_step_of_sam, share_on_the_actor)}
+CODE = (one_step_of_sam, share_on_the_actor)

@@ -1,26 +1,26 @@
-"""What is right in the exercises of notebooks 10 and 11; see :mod:`kdlab.teaching.answers`."""
+"""What is right in notebooks 10 and 11: verdicts, intervals, and parts of your own."""
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from kdlab import paths
+from kdlab.teaching.answers.shared import Trial, scores
 
 
 def share_of_dual_light_supported() -> float:
     """Percent of DL-KDD's claims: those that are called supported, explained ones among them."""
     from kdlab.show.claims import told
 
-    return 25 * sum(said.verdict.startswith("supported") for said in told(["D1", "D2", "D3", "D4"]))
+    found = told(["D1", "D2", "D3", "D4"])
+    if unread := [each.claim.claim for each in found if each.reading is None]:
+        raise FileNotFoundError(f"nothing was read of {', '.join(unread)}")
+    return 25 * sum(each.verdict.startswith("supported") for each in found)
 
 
 def half_width_of_three_seeds() -> float:
     """Points: half of the 95 % interval of DL-KDD − CE raw, of the first three seeds."""
-    from kdlab.study import Scores
-
-    study = Scores.load(paths.figures_dir() / "predictions" / "dual_light-night.npz")
+    study = scores("dual_light-night")
     few = replace(study, seeds=study.seeds[:3], predicted={c: p[:3] for c, p in study.predicted.items()})
     return few.effect("dlkdd", "ce_raw").half_width
 
@@ -41,12 +41,11 @@ def loss_of_a_silent_critic() -> float:
     return 2 * math.log(2)
 
 
-NUMBERS: dict[str, Callable[[], float]] = {function.__name__: function for function in (
-    share_of_dual_light_supported, half_width_of_three_seeds, at_least_one_of_fifteen, parameters_of_width_sixteen,
-    loss_of_a_silent_critic)}
+NUMBERS = (share_of_dual_light_supported, half_width_of_three_seeds, at_least_one_of_fifteen,
+           parameters_of_width_sixteen, loss_of_a_silent_critic)
 
 
-def ledger_rule() -> tuple[Callable, Sequence[tuple]]:
+def ledger_rule() -> Trial:
     """The ledger's word for an interval and its strict one, as a number."""
     from kdlab.measure.paired import Effect, verdict
 
@@ -59,12 +58,11 @@ def ledger_rule() -> tuple[Callable, Sequence[tuple]]:
                        (-6, -2, -7, -1), (0.2, 1.8, -0.3, 2.3), (0.5, 4, -0.5, 5)]
 
 
-def what_changes() -> tuple[Callable, Sequence[tuple]]:
+def what_changes() -> Trial:
     """Half of each frame's difference to the one before, about a grey of one half."""
     rng = np.random.default_rng(0)
     clips = [rng.random((2, 3, frames, 4, 5)) for frames in (1, 6)]
     return lambda pixels: 0.5 + 0.5 * np.diff(pixels, axis=2, prepend=pixels[:, :, :1]), [(clip,) for clip in clips]
 
 
-CODE: dict[str, Callable[[], tuple[Callable, Sequence[tuple]]]] = {function.__name__: function for function in (
-    ledger_rule, what_changes)}
+CODE = (ledger_rule, what_changes)

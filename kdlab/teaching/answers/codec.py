@@ -1,23 +1,16 @@
-"""What is right in notebooks 06, 07 and 07b: see :mod:`kdlab.teaching.answers`, which knows these, too."""
+"""What is right in notebooks 06, 07 and 07b: compressed clips, exits, and what an answer costs."""
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from kdlab import paths
+from kdlab.teaching.answers.shared import Trial, jump, scores
 
 #: Of notebook 07's exercises about the committed study: the set on which the three networks stand as in the paper.
 _SET = "night_context"
-
-
-def _jump():
-    """The clip of notebook 00 in memory."""
-    from kdlab.night import Night, render_clip
-
-    return render_clip(Night(), split="test", class_name="Jump", index=0)
 
 
 def _written(frames: np.ndarray, read: Callable):
@@ -36,7 +29,7 @@ def bytes_of_i_frames() -> float:
     """Percent of the bytes of the bright jump."""
     from kdlab.show.codec_plots import frame_table
 
-    frames = _written(_jump().bright, frame_table)
+    frames = _written(jump().bright, frame_table)
     return 100 * float(frames.bytes[frames.kind == "I"].sum() / frames.bytes.sum())
 
 
@@ -52,7 +45,7 @@ def vectors_in_a_still_room() -> float:
     from kdlab.night import darken
     from kdlab.show.codec_plots import previous_motion
 
-    clip = _jump()
+    clip = jump()
     still = np.repeat(clip.bright[:1], len(clip.bright), 0)
     _, motion = _written(darken(still, 1, np.random.default_rng(0), clip.camera), previous_motion)
     return 100 * float((motion != 0).any(-1).mean())
@@ -61,10 +54,9 @@ def vectors_in_a_still_room() -> float:
 def pkd_over_labels() -> float:
     """Points of accuracy, mean of the nine trained exits and over seeds."""
     from kdlab.papers.progressive.nets import TRAINED
-    from kdlab.study import Scores
 
-    scores = Scores.load(paths.figures_dir() / "predictions" / f"progressive-{_SET}.npz")
-    pkd, labels = (scores.accuracy(name)[:, TRAINED].mean() for name in ("pkd", "ce_ic"))
+    study = scores(f"progressive-{_SET}")
+    pkd, labels = (study.accuracy(name)[:, TRAINED].mean() for name in ("pkd", "ce_ic"))
     return float(pkd - labels)
 
 
@@ -90,15 +82,14 @@ def published_cost_of_segments() -> float:
     return float(cost((2, 1, 2), PUBLISHED_GMACS)[-1])
 
 
-NUMBERS: dict[str, Callable[[], float]] = {function.__name__: function for function in (
-    bytes_of_i_frames, motion_in_eight_bits, vectors_in_a_still_room, pkd_over_labels, weight_of_one_exit,
-    cost_of_stopping_early, published_cost_of_segments)}
+NUMBERS = (bytes_of_i_frames, motion_in_eight_bits, vectors_in_a_still_room, pkd_over_labels, weight_of_one_exit,
+           cost_of_stopping_early, published_cost_of_segments)
 
 
 # --- code ----------------------------------------------------------------------------------------------------------
 
 
-def picture_moved() -> tuple[Callable, Sequence[tuple]]:
+def picture_moved() -> Trial:
     """Each pixel from where its motion says that it came: ``picture (H, W)``, ``motion (H, W, 2)``, x and y."""
     def reference(picture, motion):
         y, x = np.indices(np.shape(picture))
@@ -112,7 +103,7 @@ def picture_moved() -> tuple[Callable, Sequence[tuple]]:
     return reference, [(picture, np.zeros((3, 4, 2), int)), *cases]
 
 
-def first_sure() -> tuple[Callable, Sequence[tuple]]:
+def first_sure() -> Trial:
     """The first exit, counted from 0, of ``probabilities (E, K)`` that is surer than a threshold, else the last."""
     def reference(probabilities, theta):
         sure = [max(row) > theta for row in probabilities]
@@ -122,7 +113,7 @@ def first_sure() -> tuple[Callable, Sequence[tuple]]:
     return reference, [(said, theta) for theta in (0.4, 0.5, 0.6, 0.7, 0.95)]
 
 
-def not_beaten() -> tuple[Callable, Sequence[tuple]]:
+def not_beaten() -> Trial:
     """Which points no other beats: none is as accurate for less, nor more accurate for as much. ``(P,)`` each."""
     def reference(costs, accuracies):
         points = list(zip(costs, accuracies, strict=True))
@@ -134,5 +125,4 @@ def not_beaten() -> tuple[Callable, Sequence[tuple]]:
                        (np.array([5.0, 4.0]), np.array([1.0, 1.0]))]
 
 
-CODE: dict[str, Callable[[], tuple[Callable, Sequence[tuple]]]] = {function.__name__: function for function in (
-    picture_moved, first_sure, not_beaten)}
+CODE = (picture_moved, first_sure, not_beaten)

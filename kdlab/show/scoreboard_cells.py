@@ -1,0 +1,107 @@
+"""A cell of the scoreboard: what one set says of a claim, as a kind of verdict, a colour, few words, and the gap."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from kdlab.measure.paired import ENOUGH_SEEDS
+from kdlab.papers.progressive.nets import FINALS, TRAINED
+from kdlab.papers.progressive.wise_study import committed as committed_wise
+from kdlab.show.claims import Told
+from kdlab.study import Claim, Scores, Study
+from kdlab.study.register import load
+
+#: Kind of verdict → how a verdict of that kind begins, the words in a cell, and its colour.
+KINDS = {
+    "withheld": ("withheld", "withheld", "#ffffff"),
+    "explained": (r"supported.* explained by", "explained", "#8fcaf0"),
+    "supported": ("supported", "supported", "#5fc3a2"),
+    "contradicted": ("contradicted", "contradicted", "#e8935a"),
+    "small": ("no effect", "no effect > 2", "#c4c9ce"),
+    "not supported": ("not supported", "not supported", "#e3c5a3"),
+    "not testable": ("not testable", "not testable", "#f4e79a"),
+    "underpowered": ("underpowered", "underpowered", "#f4e79a"),
+}
+#: Claims → who knows more, and whom it may lift: teacher and raw start.
+GAPS = {
+    **dict.fromkeys(("D1", "D2", "D3"), ("ce_enhanced", "ce_raw")), "D1r": ("enhanced", "as_is"),
+    **dict.fromkeys(("D2r", "D3r", "D5r"), ("enhanced_re", "as_is")),
+    **dict.fromkeys(("G1", "G2", "G3"), ("teacher_fr", "student_ce")), "G4": ("det_teacher", "det_student"),
+}
+#: The same of bright networks that are tuned on dark labels.
+TUNED = ("dlkdd:teacher", "as_is")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one set says of a claim, and the ``gap`` there in points, None where it is not known or means nothing."""
+
+    said: Told
+    gap: float | None = None
+
+    @classmethod
+    def of(cls, said: Told) -> Self:
+        """The cell of what was ``said``, with the gap by the committed evidence."""
+        claim = said.claim
+        known = claim.claim in GAPS or re.match("P[34]", claim.claim)
+        return cls(said, gap_of(claim, evidence_of(said.study, claim, said.data)) if known else None)
+
+    @property
+    def kind(self) -> str:
+        """Of its verdict, one of :data:`KINDS`; empty where nothing is read yet."""
+        return next((kind for kind, (begins, _, _) in KINDS.items() if re.match(begins, self.said.verdict)), "")
+
+    @property
+    def provisional(self) -> bool:
+        """Whether it is from fewer seeds than a verdict needs."""
+        reading, plan = self.said.reading, self.said.claim.plan
+        return reading is not None and reading.seeds < min(ENOUGH_SEEDS, plan.seeds if plan else ENOUGH_SEEDS)
+
+    @property
+    def colour(self) -> str:
+        """Of its kind; paler where it is provisional."""
+        colour = KINDS[self.kind][2] if self.kind else "#ffffff"
+        return _paler(colour) if self.provisional else colour
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands in it: the word, the effect with half of its interval, and seeds with the gap."""
+        reading, plan = self.said.reading, self.said.claim.plan
+        if not self.kind:
+            state = self.said.standing.state
+            return [state if state.startswith("not") else "not there yet", *([f"n = {plan.seeds}"] if plan else [])]
+        each = list(reading.effects.values())
+        effect = str(each[0]) if len(each) == 1 else \
+            f"{min(e.mean for e in each):+.1f} to {max(e.mean for e in each):+.1f}" if each else ""
+        gap = f", gap {self.gap:+.1f}" if self.gap is not None else ""
+        found = [line.replace("-", "−") for line in (effect, f"n = {reading.seeds}{gap}") if line]
+        return [KINDS[self.kind][1], *found]
+
+
+def evidence_of(study: Study, claim: Claim, data: str):
+    """What is committed of ``claim`` on ``data``, None where it is not there; of WISE on sets with folds what its study
+    keeps of all folds together."""
+    evidence = load(study, claim, data, False)
+    if evidence is None and study.name == "wise":
+        try:
+            return committed_wise(data)[0]
+        except FileNotFoundError:
+            return None
+    return evidence
+
+
+def gap_of(claim: Claim, scores: Scores) -> float | None:
+    """By how much the teacher beats the raw start, in points; of exits: their networks' last layers, the nine before
+    them when labels teach those; None where one of them was not tested."""
+    if claim.claim[0] == "P":
+        right = scores.correct("ce_ic_unseen" if claim.condition.endswith("_unseen") else "ce_ic")
+        return float(100 * (right[:, :, FINALS].mean() - right[:, :, TRAINED].mean()))
+    pairs = (pair for pair in (TUNED, GAPS[claim.claim]) if {*pair} <= scores.predicted.keys())
+    pair = next(pairs, None)
+    return float(claim.effect(scores, *pair).mean) if pair else None
+
+
+def _paler(colour: str) -> str:
+    """Half way to white."""
+    parts = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
+    return "#" + "".join(f"{(part + 255) // 2:02x}" for part in parts)

@@ -1,0 +1,48 @@
+"""A cell says what a reading says, in words and colours."""
+
+import pytest
+
+from kdlab.measure.paired import Effect
+from kdlab.show.claims import Told
+from kdlab.show.scoreboard_cells import KINDS, Cell
+from kdlab.study import Claim, Part, Plan, Reading, Study
+from kdlab.study.register import Standing
+
+CLAIM = Claim("D9", "a teacher <helps>", "dlkdd", "ce_raw", ("ce_2x",), plan=Plan("new", "old", 2200))
+STUDY = Study("mine", lambda size, seeds: [Part("old", {})])
+WAITING = Standing("registered", "its confirming runs are not there yet")
+
+
+def cell(verdict: str, seeds: int = 12, means=(3.0,), standing=WAITING, gap=None) -> Cell:
+    effects = {f"other{k}": Effect(m, m - 1, m + 1, m - 2, m + 2, seeds, 1100, 3, 300) for k, m in enumerate(means)}
+    return Cell(Told(STUDY, CLAIM, "old", Reading("", verdict, seeds, 1100, effects), standing), gap)
+
+
+@pytest.mark.parametrize(("verdict", "kind"), [
+    ("supported", "supported"), ("supported, small", "supported"), ("contradicted (3 seeds)", "contradicted"),
+    ("supported, and explained by ce_2x", "explained"), ("supported, small, and explained by a and b", "explained"),
+    ("no effect larger than 2 points", "small"), ("not supported: underpowered: kd", "not supported"),
+    ("underpowered (± 1.0; more would decide)", "underpowered"), ("not testable on this set (± 3.0)", "not testable"),
+])
+def test_each_verdict_of_the_ledger_has_its_kind(verdict, kind):
+    assert cell(verdict).kind == kind and cell(verdict).lines[0] == KINDS[kind][1]
+
+
+def test_a_cell_has_the_word_the_effect_the_seeds_and_the_gap():
+    assert cell("supported", means=(-0.5,), gap=-1.25).lines == ["supported", "−0.5 ± 1.0", "n = 12, gap −1.2"]
+    assert cell("not supported: a", means=(1.0, -2.0)).lines[1:] == ["−2.0 to +1.0", "n = 12"]
+    assert Cell(Told(STUDY, CLAIM, "new", None, WAITING)).lines == ["not there yet", "n = 10"]
+    unknown = Told(STUDY, CLAIM, "new", None, Standing("not registered", "it is not registered"))
+    assert Cell(unknown).lines[0] == "not registered" and not Cell(unknown).kind
+
+
+def test_few_seeds_are_pale_and_kinds_differ_in_colour():
+    assert cell("supported").colour == KINDS["supported"][2] != cell("supported", seeds=9).colour
+    assert len({colour for kind, (_, _, colour) in KINDS.items() if kind != "not testable"}) == len(KINDS) - 1
+
+
+def test_a_withheld_verdict_is_not_shown_as_one():
+    reading = cell("supported").said.reading
+    standing = Standing("run with 12 seeds", "its gate fails, too short", reading=reading)
+    held = Cell(Told(STUDY, CLAIM, "new", reading, standing))
+    assert held.kind == "withheld" and "supported" not in " ".join(held.lines)
