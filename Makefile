@@ -41,9 +41,10 @@ lab: setup
 	@$(BIN)/python -m jupyterlab notebooks
 
 # Tests and notebooks in one go. One thread each, because there are as many of them as cores: with two they need half as
-# much again, and twice as long.
+# much again, and twice as long. Compiled modules are kept, also where a shell asks for none: dozens of processes would
+# compile them anew.
 test: lint
-	@OMP_NUM_THREADS=1 KDLAB_PROFILE=smoke KDLAB_HEADLESS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=15 \
+	@OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= KDLAB_PROFILE=smoke KDLAB_HEADLESS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) --durations=15 \
 	  --junitxml=$(JUNIT)/test.xml --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
 	  tests notebooks
 	@echo "make test: ruff, tests and notebooks passed; test by test in $(JUNIT)/test.xml"

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from kdlab import paths
+from kdlab.system import processes
 
 #: What takes longest begins first, so that of several processes none waits for another at the end: all notebooks, then
 #: these files. The closing table of `make test` and its JUnit report tell the times.
-LONGEST = ("07_progressive_distillation_and_wise.ipynb", "test_foreign.py", "test_run.py", "test_processes.py")
+LONGEST = ("07_progressive_distillation_and_wise.ipynb", "08_flatness_and_sharpness.ipynb", "07b_exits_and_cost.ipynb",
+           "01_data_and_enhancement.ipynb", "test_browser.py", "test_foreign.py", "test_run.py", "test_site.py",
+           "test_processes.py", "test_shards.py", "test_cli.py", "test_runs.py")
 
 
 def pytest_configure(config):
@@ -36,6 +39,17 @@ def usual_environment(monkeypatch):
     """No test has the profile that `make test` gives to the notebooks beside it, nor that of somebody's shell."""
     for name in ("KDLAB_PROFILE", "KDLAB_HEADLESS"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_fork_server():
+    """The server from which workers are forked has imported what training needs, whichever test begins it: after one
+    that needs little, each worker of all later tests would import that for itself, for seconds."""
+    begin = processes._start_server
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "_start_server", lambda context, preload: begin(
+            context, dict.fromkeys([*preload, "kdlab.train.many", "torch._dynamo"])))
+        yield
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from kdlab.teaching.uses import PACKAGE, Use, uses
@@ -39,7 +40,14 @@ def rooms() -> dict[str, list[Path]]:
 
 def entries(source: str) -> list[Entry]:
     """What a module defines for others, in the order in which it stands there."""
-    return list(_entries(ast.parse(source).body, ""))
+    return list(_read(source)[1])
+
+
+@cache
+def _read(source: str) -> tuple[str, tuple[Entry, ...]]:
+    """A module's docstring, and what it defines for others."""
+    tree = ast.parse(source)
+    return ast.get_docstring(tree) or "", tuple(_entries(tree.body, ""))
 
 
 def _entries(body: list[ast.stmt], owner: str) -> Iterator[Entry]:
@@ -101,9 +109,8 @@ def page(room: str, known: Mapping[str, Use] | None = None) -> str:
     known = uses() if known is None else known
     parts = [f"<h1>{room if room == 'kdlab' else f'kdlab.{room}'}</h1>"]
     for path in rooms()[room]:
-        source = path.read_text("utf-8")
         module = module_of(path)
-        said, found = ast.get_docstring(ast.parse(source)) or "", entries(source)
+        said, found = _read(path.read_text("utf-8"))
         if not found and not said:
             continue
         parts.append(f'<h2 id="{module}">{module}</h2><p>{prose(said.partition(chr(10) * 2)[0])}</p><dl>')

@@ -2,6 +2,7 @@
 
 import hashlib
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -27,8 +28,9 @@ SMALL = {"r3d_18": (8, 32, 32), "mc3_18": (4, 32, 32), "r2plus1d_18": (8, 32, 32
          "swin3d_t": (4, 64, 64), "mvit_v2_s": (16, 224, 224)}
 
 
+@cache
 def theirs(arch, classes=7):
-    """torchvision's network at random, its head's bias a name of its own."""
+    """torchvision's network at random, its head's bias a name of its own; one for all tests."""
     torch.manual_seed(0)
     return get_model(arch, weights=None, num_classes=classes)
 

@@ -1,6 +1,7 @@
 """Untrimmed `night`: segments that fit, motion where they say, one actor who never jumps, files that resume."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -100,7 +101,7 @@ def test_the_exposure_does_not_step(video):
 
 
 def test_a_folder_resumes_and_has_its_tables(folder, tmp_path):
-    make_untrimmed(SHORT, tmp_path, workers=1, progress=False)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     lost = sorted(folder.glob("dark/*/*.mp4"))[0]
     before = lost.read_bytes()
     lost.unlink()

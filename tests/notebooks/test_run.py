@@ -444,16 +444,16 @@ def test_lines_of_stale_runs_reach_the_command_line_once_and_the_closing_table(c
     assert "sources or clips" not in summary(reproduce(say=quiet))
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 99, b"[1]", b"{}", b"7", b"\xff\xfe",
-                                     b'{"started": "x", "finished": 1, "seconds": 1}', b"[" * 100_000])
-def test_a_damaged_record_counts_as_none(clone, content):
+def test_a_damaged_record_counts_as_none(clone):
     path = write(clone, "03_x", "x = 1")
     assert [step.status for step in reproduce(say=quiet)] == ["done"]
     record = next(executed_dir().glob("*.json"))
     kept = record.read_bytes()
     assert finished_record(path, {"profile": "demo", "pretrained": False})
-    record.write_bytes(content)
-    assert finished_record(path, {"profile": "demo", "pretrained": False}) is None
+    for content in (b"", b"\0" * 99, b"[1]", b"{}", b"7", b"\xff\xfe",
+                    b'{"started": "x", "finished": 1, "seconds": 1}', b"[" * 100_000):
+        record.write_bytes(content)
+        assert finished_record(path, {"profile": "demo", "pretrained": False}) is None, content[:50]
     record.write_bytes(kept)
     assert finished_record(path, {"profile": "demo", "pretrained": False})
 

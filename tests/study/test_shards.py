@@ -58,6 +58,25 @@ def trained(own_places, monkeypatch):
     return names
 
 
+@pytest.fixture(scope="module")
+def runs(clips, tmp_path_factory):  # noqa: F811
+    """The finished runs of :func:`study_of`, each trained once for all tests."""
+    root = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RUNS", "CACHE", "DATA", "FIGURES"):
+            patch.setenv(f"KDLAB_{name}", str(root / name))
+        patch.setattr(paths, "pretrained_dir", lambda: root / "pretrained")
+        run(study_of(clips))
+    return root / "RUNS"
+
+
+@pytest.fixture
+def finished(runs, trained):
+    """As :func:`trained`, with all runs of the study there already."""
+    shutil.copytree(runs, paths.runs_dir())
+    return trained
+
+
 def evidence(place: Path) -> dict[str, object]:
     """Every file of a study's evidence: bytes of tables, arrays by name."""
     found = {"tiny.csv": (place / "tiny.csv").read_bytes()}
@@ -131,7 +150,7 @@ def test_a_killed_run_goes_on_from_its_shards_alone(clips, trained, monkeypatch)
     (dict(claims="digest"), "its claims had another registration"),
     (dict(condition="other"), "its study had other conditions or data sets"),
 ])
-def test_a_shard_of_something_else_is_made_again(clips, trained, monkeypatch, change, why):  # noqa: F811
+def test_a_shard_of_something_else_is_made_again(clips, finished, change, why):  # noqa: F811
     study = study_of(clips)
     run(study, shards=[1])
     file = paths.figures_dir() / "shards" / "tiny" / "01" / "shard.json"
@@ -153,7 +172,7 @@ def test_a_shard_of_something_else_is_made_again(clips, trained, monkeypatch, ch
     assert study.shards().finished() == [1]
 
 
-def test_shards_of_different_clips_are_not_put_together(clips, trained):  # noqa: F811
+def test_shards_of_different_clips_are_not_put_together(clips, finished):  # noqa: F811
     study = study_of(clips)
     run(study, shards=[0, 1, 2])
     paths.figures_dir().rename(paths.figures_dir().with_name("kept"))
@@ -188,15 +207,15 @@ def test_curves_of_different_clips_are_not_put_together(tmp_path):
     ("shard.json", b"{", "shard.json is damaged .*: restore it"),
     ("shard.json", b"{}", "shard.json is damaged .it lacks what such a file says"),
 ])
-def test_a_damaged_shard_is_named_and_nothing_is_trained(clips, trained, name, content, message):  # noqa: F811
+def test_a_damaged_shard_is_named_and_nothing_is_trained(clips, finished, name, content, message):  # noqa: F811
     study = study_of(clips)
     run(study, shards=[0])
     file = paths.figures_dir() / "shards" / "tiny" / "00" / name
     file.write_bytes(content) if content else file.unlink()
-    trained.clear()
+    shutil.rmtree(paths.runs_dir())
     with pytest.raises(ValueError, match=message):
         run(study)
-    assert not trained
+    assert not finished
 
 
 def test_what_is_asked_for_otherwise_is_run_whole(clips, trained):  # noqa: F811
@@ -217,7 +236,7 @@ def test_a_group_of_shards_keeps_the_workers_busy(clips):  # noqa: F811
     assert shards.together([], 2) == []
 
 
-def test_the_command_makes_some_shards_and_tells_which_are_there(clips, trained, command, monkeypatch):  # noqa: F811
+def test_the_command_makes_some_shards_and_tells_which_are_there(clips, finished, command, monkeypatch):  # noqa: F811
     study = study_of(clips)
     monkeypatch.setattr("kdlab.studies.every", lambda: {"tiny": study})
     code, out, _ = command("study", "tiny", "--shards", "0-1", "--workers", 1)
@@ -234,7 +253,7 @@ def test_the_command_makes_some_shards_and_tells_which_are_there(clips, trained,
     assert "--shards" in command("study", "--all", "--shards", "0")[2]
 
 
-def test_a_claim_tells_how_many_of_its_seeds_are_in_shards(clips, trained, monkeypatch):  # noqa: F811
+def test_a_claim_tells_how_many_of_its_seeds_are_in_shards(clips, trained, runs, monkeypatch):  # noqa: F811
     figures, plan = paths.figures_dir(), Plan("mine_again", "mine", 8, seeds=3)
     claim = Claim("M1", "a bright teacher helps", "taught", "plain", rule="it is better", plan=plan)
     study = study_of(clips, claims=[claim])
@@ -248,6 +267,7 @@ def test_a_claim_tells_how_many_of_its_seeds_are_in_shards(clips, trained, monke
         run(study)
     assert not trained and Register().add([study]) == ["M1"]
     commit(figures)
+    shutil.copytree(runs, paths.runs_dir())
     assert Register().standing(study, claim).verdict == "withheld: its confirming runs are not there yet"
     run(study, shards=[0, 2])
     commit(figures)

@@ -24,9 +24,12 @@ from kdlab.teaching.uses import Use, _homes, _used, uses
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project with a README, two documents, a notebook and a figure; runs/ lies in it."""
+    """A project with a README, two documents, a notebook and a figure; runs/ lies in it. Its reference has two parts of
+    kdlab only: all of it takes a second and more at each build, and the tests below read it."""
     root = tmp_path / "clone"
     monkeypatch.setattr(paths, "project_root", lambda: root)
+    some = {room: files for room, files in reference.rooms().items() if room in ("kdlab", "train")}
+    monkeypatch.setattr(reference, "rooms", lambda: some)
     for name in ("RUNS", "FIGURES"):
         monkeypatch.delenv(f"KDLAB_{name}", raising=False)
     for name in ("docs", "notebooks", "figures", "kdlab"):
@@ -213,8 +216,14 @@ def test_the_site_of_this_project_leads_nowhere_else(tmp_path):
 # The reference --------------------------------------------------------------------------------------------------------
 
 
-def test_every_public_function_is_in_the_reference_with_what_it_is_for():
-    text = "".join(map(reference.page, reference.rooms()))
+@pytest.fixture(scope="module")
+def known():
+    """All uses of public names, which take seconds to find."""
+    return uses()
+
+
+def test_every_public_function_is_in_the_reference_with_what_it_is_for(known):
+    text = "".join(reference.page(room, known) for room in reference.rooms())
     count = 0
     for info in pkgutil.iter_modules([str(Path(kdlab.__file__).parent / "measure")]):
         module = import_module(f"kdlab.measure.{info.name}")
@@ -231,10 +240,10 @@ def test_no_public_function_is_without_words():
                 for entry in reference.entries(path.read_text("utf-8")) if not entry.said and "." not in entry.name]
 
 
-def test_every_public_name_has_an_example():
+def test_every_public_name_has_an_example(known):
     if not (paths.project_root() / "tests").is_dir():
         pytest.skip("not a clone: most examples are from notebooks and tests")
-    known, lacking = uses(), []
+    lacking = []
     for path in (path for files in reference.rooms().values() for path in files):
         module = reference.module_of(path)
         lacking += [f"{module}.{entry.name}" for entry in reference.entries(path.read_text("utf-8"))

@@ -283,42 +283,29 @@ def test_predicting_without_room_says_what_to_lower():
         predict(Full(4, 2), Blobs().evaluation(), "student")
 
 
-CHILD = """
-import resource, signal, sys
+ENDED = """
+import functools, os, resource, signal, sys, torch._dynamo  # which an optimiser's first step imports, for seconds
 sys.path.insert(0, {tests!r})
+import kdlab.train.loop as loop
 from test_loop import *
+for how, sabotage in SABOTAGE.items():
+    child = os.fork()
+    if not child:
+        exec(sabotage)
+        place = Path({folder!r}) / how / "checkpoint.safetensors"
+        fit(CrossEntropy(), {{"student": make_net()}}, Blobs(), SETTINGS, 0, checkpoint=place)
+        os._exit(0)
+    print(how, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), sep=": ", flush=True)
+"""
+SABOTAGE = {
+    "full disk": """
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-place = Path({place!r})
 def shrink(iterable):
     for step in iterable:
         if step == 6:  # the disk fills after the second epoch
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
         yield step
-fit(CrossEntropy(), {{"student": make_net()}}, Blobs(), SETTINGS, 0, checkpoint=place, progress=shrink)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE is a POSIX limit")
-def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
-    place = tmp_path / "checkpoint.safetensors"
-    code = CHILD.format(tests=str(Path(__file__).parent), place=str(place))
-    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert child.returncode != 0 and "StorageFull" in child.stderr and "checkpoint.safetensors" in child.stderr
-    assert "Free some space" in child.stderr and list(tmp_path.iterdir()) == [place]
-    whole = fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0)
-    resumed = fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=place)
-    assert same(state(whole.nets["student"]), state(resumed.nets["student"]))
-
-
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, {tests!r})
-import kdlab.train.loop as loop
-from test_loop import *
-{sabotage}
-fit(CrossEntropy(), {{"student": make_net()}}, Blobs(), SETTINGS, 0, checkpoint=Path({place!r}))
-"""
-SABOTAGE = {
+fit = functools.partial(fit, progress=shrink)""",
     "inside a step": """
 def step(self, *a, n=[0], original=torch.optim.AdamW.step, **k):
     n[0] += 1
@@ -342,16 +329,39 @@ loop._save_checkpoint = save""",
 }
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a POSIX signal")
-@pytest.mark.parametrize("moment", SABOTAGE)
-def test_killed_and_resumed_ends_in_the_same_bits(tmp_path, moment):
-    place = tmp_path / "checkpoint.safetensors"
-    code = KILLED.format(tests=str(Path(__file__).parent), place=str(place), sabotage=SABOTAGE[moment])
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """Trainings that ended before their end, each in a process of its own: their folders lie in the first; how each
+    ended (minus the signal); and what they said. Forked from one, which imports for all."""
+    folder = tmp_path_factory.mktemp("ended")
+    for how in SABOTAGE:
+        (folder / how).mkdir()
+    code = ENDED.format(tests=str(Path(__file__).parent), folder=str(folder))
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert child.returncode == -signal.SIGKILL, child.stderr
+    return folder, dict(line.split(": ") for line in child.stdout.splitlines()), child.stderr
+
+
+def resumed_as_if_never_ended(place: Path) -> bool:
     whole = fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0)
     resumed = fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=place)
-    assert same(state(whole.nets["student"]), state(resumed.nets["student"]))
+    return same(state(whole.nets["student"]), state(resumed.nets["student"]))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="RLIMIT_FSIZE is a POSIX limit")
+def test_a_full_disk_keeps_the_last_checkpoint(ended):
+    folder, codes, said = ended
+    place = folder / "full disk" / "checkpoint.safetensors"
+    assert codes["full disk"] == "1" and "StorageFull" in said and "checkpoint.safetensors" in said
+    assert "Free some space" in said and list(place.parent.iterdir()) == [place]
+    assert resumed_as_if_never_ended(place)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a POSIX signal")
+@pytest.mark.parametrize("moment", [how for how in SABOTAGE if how != "full disk"])
+def test_killed_and_resumed_ends_in_the_same_bits(ended, moment):
+    folder, codes, said = ended
+    assert codes[moment] == str(-signal.SIGKILL), said
+    assert resumed_as_if_never_ended(folder / moment / "checkpoint.safetensors")
 
 
 @pytest.mark.slow

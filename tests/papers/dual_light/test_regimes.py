@@ -176,8 +176,15 @@ def weights(run) -> dict[str, torch.Tensor]:
     return run.net().state_dict()
 
 
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """Where the clips of :func:`size` lie, made once for all trainings."""
+    return tmp_path_factory.mktemp("rendered")
+
+
 @pytest.mark.parametrize("norm", regimes.NORMS)
-def test_what_moves_in_a_real_training(size, norm, own_places):
+def test_what_moves_in_a_real_training(size, norm, own_places, rendered, monkeypatch):
+    monkeypatch.setenv("KDLAB_DATA", str(rendered))
     made = conditions(size, Regime(norm), 0)
     how = dict(pretrained=False, say=lambda line: None)
     began = weights(obtain(began_as(made["as_is"]), **how))
