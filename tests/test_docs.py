@@ -56,5 +56,5 @@ def test_the_ledger_names_the_seeds_that_its_rows_have():
     d, g, p, again = counts.values()
     flatness = load_rows("flatness")
     flat = flatness[flatness.condition.str.startswith("matched:")].seed.nunique()
-    assert f"these have {d} seeds, G1 to G4 have {g}, P1 {flat} (" in text
+    assert f"Of D1 to D3 these have {d} seeds" in text and f"G1 to G4 have {g}, P1 {flat} (" in text
     assert f"P3 to P7 {p} ({again} in the second reading on `night_bright`)" in text
