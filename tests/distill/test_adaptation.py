@@ -122,7 +122,7 @@ def test_entropy_is_minimised_by_the_norms_alone():
     before, after = fitted(EntropyMinimisation(), VALUES, Settings(20, batch_size=4, lr=0.05))
     moved = {name for name in WEIGHTS if not torch.equal(before.state_dict()[name], after.state_dict()[name])}
     assert moved == {"norm.weight", "norm.bias"}
-    nats = [float(torch.special.entr(net.train()(VALUES).softmax(1)).sum(1).mean()) for net in (before, after)]
+    nats = [float(torch.special.entr(net.train()(VALUES).softmax(1)).sum(1).mean().detach()) for net in (before, after)]
     assert nats[1] < nats[0]
 
 
