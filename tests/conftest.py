@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -50,6 +51,28 @@ def one_fork_server():
         patch.setattr(processes, "_start_server", lambda context, preload: begin(
             context, dict.fromkeys([*preload, "kdlab.train.many", "torch._dynamo"])))
         yield
+
+
+#: For a browser that asks nobody for anything.
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync")
+
+
+@pytest.fixture
+def chromium():
+    """A browser without a window: the system's Chromium, or the one that ``$KDLAB_CHROMIUM`` names, with Playwright's
+    Python client; the test is skipped where either is lacking."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright's Python client")
+    named = os.environ.get("KDLAB_CHROMIUM")
+    found = shutil.which(named) if named else next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip(f"no browser: {named} cannot be run" if named else
+                    "no browser: install the system's package `chromium`, or name one in KDLAB_CHROMIUM")
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=found, headless=True, args=list(FLAGS))
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

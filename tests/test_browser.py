@@ -5,7 +5,6 @@ It needs Chromium (the system's package, or the one that ``$KDLAB_CHROMIUM`` nam
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,8 +17,6 @@ import nbformat
 import pytest
 
 TOKEN, SECONDS = "test", 90  # of waiting at most; on two quiet cores the whole takes about 15
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync")
 CELLS = ["import numpy as np\nfrom kdlab.show.opening import opening\n"
          'from kdlab.show.widgets import temperature_widget\nopening("smoke");',
          'temperature_widget(np.array([2.0, 1.0, -1.0]), ("Jump", "Run", "Sit"), label=0)',
@@ -44,17 +41,6 @@ CELLS = ["import numpy as np\nfrom kdlab.show.opening import opening\n"
          "                           gain=clips / 10 - seed, gap=3.0)\n"
          "                      for clips in (10, 40) for steps in (0.5, 1.0) for seed in (0, 1)])\n"
          'map_widget(cells, {"dlkdd": "DL-KDD"}, {"wide": "wide"})']
-
-
-def browser() -> str:
-    """Where Chromium is; the test is skipped where it is not."""
-    named = os.environ.get("KDLAB_CHROMIUM")
-    found = shutil.which(named) if named else next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip(f"no browser: {named} cannot be run" if named else
-                    "no browser: install the system's package `chromium`, or name one in KDLAB_CHROMIUM")
-    return found
 
 
 def free_port() -> int:
@@ -121,43 +107,38 @@ def arrows_move_the_picture(playwright, page, cell: int) -> None:
     assert float(value.inner_text()) > number
 
 
-def test_a_slider_moves_the_picture(request):
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright's Python client")
-    where = browser()
-    address = request.getfixturevalue("lab")
-    with playwright.sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=where, headless=True, args=list(FLAGS))
-        try:
-            page = chromium.new_page(viewport={"width": 1200, "height": 1000})
-            page.set_default_timeout(1000 * SECONDS)
-            page.goto(address)
-            page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-            page.wait_for_function("() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel")
-            page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
-            output = page.locator(".jp-CodeCell").nth(1).locator(".jp-Cell-outputArea")
-            picture = output.locator(".widget-output img, .jupyter-widgets-output-area img")
-            picture.wait_for()
-            assert "profile smoke" in page.locator(".jp-CodeCell").nth(0).inner_text()
-            assert output.locator(".widget-readout").inner_text() == "4.00"
-            before = picture.get_attribute("src")
-            assert before.startswith("data:image/png;base64,") and len(before) > 5000
-            assert "the label is Jump" in picture.get_attribute("alt") and "t = 4" in picture.get_attribute("alt")
+def test_a_slider_moves_the_picture(chromium, lab, tmp_path):
+    from playwright import sync_api as playwright
 
-            handle = output.locator(".noUi-handle").bounding_box()
-            x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
-            page.mouse.move(x, y)
-            page.mouse.down()
-            page.mouse.move(x + 60, y, steps=5)
-            page.mouse.up()
-            playwright.expect(picture).not_to_have_attribute("src", before, timeout=1000 * SECONDS)
-            picture.wait_for()
-            assert float(output.locator(".widget-readout").inner_text()) > 4
-            after = picture.get_attribute("src")
-            assert after.startswith("data:image/png;base64,") and len(after) > 5000 and after != before
-            for cell in range(2, len(CELLS)):
-                arrows_move_the_picture(playwright, page, cell)
-        except Exception:
-            page.screenshot(path=request.getfixturevalue("tmp_path") / "page.png")  # for whoever looks for the cause
-            raise
-        finally:
-            chromium.close()
+    page = chromium.new_page(viewport={"width": 1200, "height": 1000})
+    try:
+        page.set_default_timeout(1000 * SECONDS)
+        page.goto(lab)
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+        page.wait_for_function("() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel")
+        page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        output = page.locator(".jp-CodeCell").nth(1).locator(".jp-Cell-outputArea")
+        picture = output.locator(".widget-output img, .jupyter-widgets-output-area img")
+        picture.wait_for()
+        assert "profile smoke" in page.locator(".jp-CodeCell").nth(0).inner_text()
+        assert output.locator(".widget-readout").inner_text() == "4.00"
+        before = picture.get_attribute("src")
+        assert before.startswith("data:image/png;base64,") and len(before) > 5000
+        assert "the label is Jump" in picture.get_attribute("alt") and "t = 4" in picture.get_attribute("alt")
+
+        handle = output.locator(".noUi-handle").bounding_box()
+        x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 60, y, steps=5)
+        page.mouse.up()
+        playwright.expect(picture).not_to_have_attribute("src", before, timeout=1000 * SECONDS)
+        picture.wait_for()
+        assert float(output.locator(".widget-readout").inner_text()) > 4
+        after = picture.get_attribute("src")
+        assert after.startswith("data:image/png;base64,") and len(after) > 5000 and after != before
+        for cell in range(2, len(CELLS)):
+            arrows_move_the_picture(playwright, page, cell)
+    except Exception:
+        page.screenshot(path=tmp_path / "page.png")  # for whoever looks for the cause
+        raise

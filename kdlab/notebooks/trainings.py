@@ -17,6 +17,7 @@ from kdlab.papers.generative import study as generative_study
 from kdlab.papers.progressive import recipes as progressive
 from kdlab.papers.progressive import study as progressive_study
 from kdlab.papers.progressive.nets import ORDER
+from kdlab.show.your_clips import given
 from kdlab.studies import attention
 from kdlab.study import flat
 from kdlab.train.recipe import Recipe, UserClips
@@ -49,8 +50,8 @@ class _Parameters(dict):
 
 
 def _clips(parameters: Mapping) -> UserClips | None:
-    chosen = (parameters.get(name) or None for name in ("test_fold", "own_folds"))
-    return UserClips(parameters["data"], *chosen, parameters["on_damaged"]) if parameters.get("data") else None
+    chosen = parameters.get("test_fold", ""), parameters.get("own_folds", 0)
+    return given(parameters["data"], *chosen, parameters["on_damaged"]) if parameters.get("data") else None
 
 
 def _zero_dce(p: Mapping) -> list[Recipe]:

@@ -65,7 +65,7 @@ def map_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappi
     for line in (bottom.axhline, bottom.axvline):
         line(0, color="grey", linestyle=":", linewidth=1.2)
     bottom.set(xlabel="gap: teacher − CE (points of test accuracy)", ylabel="gain: student − CE (points)")
-    bottom.legend( loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=len(methods), frameon=False)
+    bottom.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=len(methods), frameon=False)
     return fig
 
 
@@ -90,7 +90,7 @@ def cell_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mapp
     every = sorted(cells.steps.unique())
     ax.set(xticks=np.log2(every), xticklabels=[f"×{_steps(its)}" for its in every], xlabel="steps",
            ylabel="gain over CE (points)", xlim=(np.log2(every[0]) - 0.2, np.log2(every[-1]) + 0.2))
-    ax.legend( loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     words = f"{methods[method]}, teacher {teachers[teacher]}, {clips} clips a class, ×{_steps(steps)} steps"
     at = some[(some.clips == clips) & (some.steps == steps)]
     if at.empty:

@@ -12,7 +12,6 @@ from textwrap import fill
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from kdlab import studies
 from kdlab.measure.paired import ENOUGH_SEEDS
@@ -20,8 +19,8 @@ from kdlab.papers.dual_light.regimes import NORMS, Regime
 from kdlab.papers.dual_light.regimes_starts import STUDY as BRIGHT
 from kdlab.papers.dual_light.regimes_study import study as regimes_study
 from kdlab.show.claims import Told, told
-from kdlab.show.plots import PAGE, PALE
-from kdlab.show.scoreboard_cells import KINDS, Cell, gap_of
+from kdlab.show.plots import PAGE
+from kdlab.show.scoreboard_cells import KINDS, Cell, draw, gap_of
 from kdlab.study import Scores, Study, load_rows
 from kdlab.train.sizes import DEMO, STUDY
 
@@ -122,7 +121,6 @@ def _read(study: Study, data: str, best: Told, opened: Callable[[str, str], Scor
 _LEGEND = "Each cell: verdict, effect with half of its 95 % interval in points, n seeds, and the gap, teacher − raw " \
           f"start. Pale: fewer than {ENOUGH_SEEDS} seeds. Framed: registered runs; all others are second readings. " \
           "Explained: supported, but a control does the same. Empty: not asked there."
-_INK = "#1f2933"
 _FIRST = 1.95  # inches of the column of regimes
 _LINE = 0.165
 
@@ -159,8 +157,8 @@ def picture(found: Board, title: str = "") -> Figure:
         ax.text(0.15, top + heights[row] / 2, row.title.replace("`", ""), va="center", fontsize="small")
         for k, question in enumerate(QUESTIONS):
             if question in row.claims:
-                place = _FIRST + wide * k, top, wide, heights[row]
-                _draw(ax, found.cells.get((row, question)), words[row, question], place)
+                cell, place = found.cells.get((row, question)), (_FIRST + wide * k, top, wide, heights[row])
+                draw(ax, cell, words[row, question], place, framed=bool(cell and cell.said.registered))
         top += heights[row]
     return fig
 
@@ -172,18 +170,6 @@ def _words(cell: Cell | None, letters: int) -> str:
     word, effect, *more = cell.lines
     first = [f"{word}: {effect}"] if len(word) + len(effect) + 2 <= letters else [word, effect]
     return "\n".join([*first, *more])
-
-
-def _draw(ax: plt.Axes, cell: Cell | None, words: str, place: tuple[float, float, float, float]) -> None:
-    """``words`` of a ``cell`` at ``place``: left, top, width, height."""
-    left, top, wide, high = place
-    edge = dict(edgecolor="#9aa5b1", linewidth=0.6, linestyle="-" if cell else "--")
-    if cell and cell.said.registered:
-        edge |= dict(edgecolor=_INK, linewidth=2)
-    ax.add_patch(Rectangle((left + 0.03, top + 0.03), wide - 0.06, high - 0.06,
-                           facecolor=cell.colour if cell else "#ffffff", **edge))
-    ax.text(left + wide / 2, top + high / 2, words, ha="center", va="center", fontsize="small", linespacing=1.1,
-            color=_INK if cell else PALE)
 
 
 def _counts(found: Board) -> str:

@@ -14,14 +14,13 @@ from textwrap import fill, shorten
 import matplotlib.pyplot as plt
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from kdlab import paths, studies
 from kdlab.measure.paired import ENOUGH_SEEDS
 from kdlab.notebooks.parameters import all_notebooks, number_of
 from kdlab.show.claims import Told, sentence, told
 from kdlab.show.plots import INTERVALS, PAGE, forest
-from kdlab.show.scoreboard_cells import KINDS, Cell, evidence_of
+from kdlab.show.scoreboard_cells import INK, KINDS, Cell, draw, evidence_of
 from kdlab.show.widgets import explore
 from kdlab.study import Claim, Study
 
@@ -143,7 +142,7 @@ def _td(claim: Claim, cell: Cell) -> str:
     words = "<br>".join(map(html.escape, cell.lines))
     why = html.escape(cell.said.verdict or cell.said.standing.withheld, quote=True)
     return f'<td style="{_CELL};background:{cell.colour}"><a href="#{_anchor(claim)}" title="{why}" ' \
-           f'style="color:{_INK};text-decoration:none">{words}</a></td>'
+           f'style="color:{INK};text-decoration:none">{words}</a></td>'
 
 
 def _counts(found: Board) -> str:
@@ -229,22 +228,13 @@ def picture(found: Board, title: str = "") -> Figure:
         ax.text(0.05, top + high / 2, text, va="center", fontsize="small", linespacing=1.1)
         for column, words in cells[claim.claim].items():
             left = first + wide * found.columns.index(column)
-            _draw(ax, found.cells[claim.claim, column], words, (left, top, wide, high))
+            draw(ax, found.cells[claim.claim, column], words, (left, top, wide, high))
         top += high
     return fig
 
 
 def _broken(cell: Cell, letters: int) -> str:
     return "\n".join(fill(line, letters) for line in cell.lines)
-
-
-def _draw(ax: plt.Axes, cell: Cell, words: str, place: tuple[float, float, float, float]) -> None:
-    """``cell`` and its ``words`` at ``place``: left, top, width, height."""
-    left, top, wide, high = place
-    edge = dict(edgecolor="#9aa5b1", linewidth=0.6, linestyle="-" if cell.kind else "--")
-    ax.add_patch(Rectangle((left + 0.03, top + 0.03), wide - 0.06, high - 0.06, facecolor=cell.colour, **edge))
-    how = dict(ha="center", va="center", fontsize="small", linespacing=1.1)
-    ax.text(left + wide / 2, top + high / 2, words, color=_INK if cell.kind else "#52606d", **how)
 
 
 def evidence_picture(found: Board, claim: str) -> Figure:
@@ -285,7 +275,6 @@ def evidence_widget(found: Board):
 
 # --- small parts -----------------------------------------------------------------------------------------------
 
-_INK = "#1f2933"
 _LEGEND = f"n: seeds; pale: fewer than {ENOUGH_SEEDS}. Gap: teacher − raw start, in points. Explained: supported, " \
           "but a control does the same."
 _CELL = "border:1px solid #d8dee4;padding:.3em .5em;text-align:left;vertical-align:top"

@@ -4,6 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+import matplotlib.pyplot as plt
+from matplotlib.patches import Rectangle
+
 from kdlab.measure.paired import ENOUGH_SEEDS
 from kdlab.papers.progressive.nets import FINALS, TRAINED
 from kdlab.papers.progressive.wise_study import committed as committed_wise
@@ -28,6 +31,8 @@ GAPS = {
     **dict.fromkeys(("D2r", "D3r", "D5r"), ("enhanced_re", "as_is")),
     **dict.fromkeys(("G1", "G2", "G3"), ("teacher_fr", "student_ce")), "G4": ("det_teacher", "det_student"),
 }
+#: Of words in a cell.
+INK = "#1f2933"
 #: The same of bright networks that are tuned on dark labels.
 TUNED = ("dlkdd:teacher", "as_is")
 
@@ -76,6 +81,19 @@ class Cell:
         gap = f", gap {self.gap:+.1f}" if self.gap is not None else ""
         found = [line.replace("-", "−") for line in (effect, f"n = {reading.seeds}{gap}") if line]
         return [KINDS[self.kind][1], *found]
+
+
+def draw(ax: plt.Axes, cell: Cell | None, words: str, place: tuple[float, float, float, float],
+         framed: bool = False) -> None:
+    """``cell`` and its ``words`` at ``place`` (left, top, width, height): dashed where nothing was read, or no cell is
+    there; ``framed`` stands out."""
+    left, top, wide, high = place
+    read = cell is not None and bool(cell.kind)
+    edge = dict(edgecolor=INK, linewidth=2) if framed else dict(edgecolor="#9aa5b1", linewidth=0.6)
+    ax.add_patch(Rectangle((left + 0.03, top + 0.03), wide - 0.06, high - 0.06,
+                           facecolor=cell.colour if cell else "#ffffff", linestyle="-" if read else "--", **edge))
+    how = dict(ha="center", va="center", fontsize="small", linespacing=1.1)
+    ax.text(left + wide / 2, top + high / 2, words, color=INK if read else "#52606d", **how)
 
 
 def evidence_of(study: Study, claim: Claim, data: str):

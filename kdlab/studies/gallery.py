@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from kdlab import paths
+from kdlab import paths, study
 from kdlab.clips.enhance import Clahe, Gamma
 from kdlab.night import Night, render_clip
 from kdlab.papers.dual_light import controls, regimes_study
@@ -137,7 +137,7 @@ def regimes_and_claims() -> Figure:
 
 def awaited(name: str) -> bool:
     """Whether the picture ``name`` is of a study that was not run yet."""
-    return name in _AWAITED and not (paths.figures_dir() / _AWAITED[name]).is_file()
+    return name in _AWAITED and bool(study.awaited(_AWAITED[name]))
 
 
 def _rivals() -> dict[str, tuple[str, str]]:
@@ -152,8 +152,8 @@ PICTURES: dict[str, Callable[[], Figure]] = {function.__name__: function for fun
     scoreboard, night, dual_light_accuracy, dual_light_effects, dual_light_controls, dual_light_sweep,
     dual_light_calibration, generative_effects, detection_map, progressive_exits, wise_costs, flatness_orders,
     attention_gains, when_it_helps, regimes_and_claims)}
-#: Pictures of a study that has not been run yet, by its table: without their names they are drawn once it is there.
-_AWAITED = {"when_it_helps": f"{map_rule.DRAWN}.csv", "regimes_and_claims": f"{regimes_study.study.name}.csv"}
+#: Pictures of a study that has not been run yet, by its name: without their names they are drawn once it is there.
+_AWAITED = {"when_it_helps": map_rule.DRAWN, "regimes_and_claims": regimes_study.study.name}
 
 
 def shows(name: str) -> str:

@@ -49,7 +49,8 @@ def dual_light_table() -> str:
 def errors_table() -> str:
     """Whose errors DL-KDD's students give."""
     data, scores = dual_light.study.newest("night")
-    shown = inherited_errors.shown(found := inherited_errors.found(scores)).round(1)
+    found = inherited_errors.found(scores)
+    shown = inherited_errors.shown(found).round(1).assign(**{"difference (points)": found.gain.map(_signed)})
     return _table(f"Wrong answers of a network given by students of its seed, on `{data}`. "
                   f"{inherited_errors.sentence(found)}", shown.columns, shown.astype(str).itertuples(index=False))
 

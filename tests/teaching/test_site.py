@@ -1,9 +1,7 @@
 """The site: whole, without a request, its links followed, and nobody's folder written over."""
 
 import inspect
-import os
 import pkgutil
-import shutil
 from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
@@ -180,29 +178,22 @@ def test_a_folded_section_is_folded_on_the_site(folding):
 
 
 @pytest.mark.slow
-def test_a_link_and_a_key_open_a_folded_section(folding):
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright's Python client")
-    named = os.environ.get("KDLAB_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not named:
-        pytest.skip("no browser")
+def test_a_link_and_a_key_open_a_folded_section(folding, chromium):
     page = site.build(folding / "out")[0].parent / "notebooks" / "00_start.html"
     wrong = []
-    with playwright.sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=named, headless=True, args=["--no-sandbox", "--disable-gpu"])
-        tab = chromium.new_page()
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.goto(page.as_uri())
-        deep, inner = tab.get_by_text("in deep", exact=True), tab.get_by_text("in deeper", exact=True)
-        assert not deep.is_visible() and tab.get_by_text("in the open").is_visible()
-        tab.locator("summary").first.focus()
-        tab.keyboard.press("Enter")
-        assert deep.is_visible() and not inner.is_visible()
-        tab.goto(f"{page.as_uri()}#deeper")  # the heading itself, by a change of the anchor alone
-        inner.wait_for(timeout=5000)
-        tab.goto("about:blank")
-        tab.goto(f"{page.as_uri()}#a-place")
-        inner.wait_for(timeout=5000)
-        chromium.close()
+    tab = chromium.new_page()
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.goto(page.as_uri())
+    deep, inner = tab.get_by_text("in deep", exact=True), tab.get_by_text("in deeper", exact=True)
+    assert not deep.is_visible() and tab.get_by_text("in the open").is_visible()
+    tab.locator("summary").first.focus()
+    tab.keyboard.press("Enter")
+    assert deep.is_visible() and not inner.is_visible()
+    tab.goto(f"{page.as_uri()}#deeper")  # the heading itself, by a change of the anchor alone
+    inner.wait_for(timeout=5000)
+    tab.goto("about:blank")
+    tab.goto(f"{page.as_uri()}#a-place")
+    inner.wait_for(timeout=5000)
     assert not wrong
 
 
