@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from kdlab import paths
 from kdlab.measure.rule import compare, power
 from kdlab.night import ACTIONS
 from kdlab.studies.map_cells import FIRSTS, SEEDS, SIZE, TESTED, cells, part
 from kdlab.studies.map_rule import DRAWN, HELD, Frozen, across_clips, across_methods, arrays, by_cell, frozen, lines
-from kdlab.study import Claim, Part, Plan, Reading, Scores, Study, load_rows
+from kdlab.study import Claim, Part, Plan, Reading, Scores, Study, load_rows, load_scores
 from kdlab.train.sizes import Profile
 
 
@@ -38,7 +37,7 @@ def evidence(data: str, confirming: bool) -> Half | None:
     name = HELD if confirming else DRAWN
     if (rule := frozen()) is None:
         return None
-    scores = Scores.load(paths.figures_dir() / "predictions" / f"{name}-{data}.npz")
+    scores = load_scores(f"{name}-{data}")
     return Half(by_cell(load_rows(name)), len(scores.labels), rule, confirming)
 
 

@@ -32,9 +32,9 @@ from kdlab.study.parts import Outcome, Part, beside, by_condition, flat, in_fold
 from kdlab.study.scores import Scores, answers, collect, fused, obtained, origin, pooled, tested
 from kdlab.study.shards import awaited
 from kdlab.study.study import Study, study_in
-from kdlab.study.table import CONVERGED, convergence, load_arrays, load_rows, three_seed_range
+from kdlab.study.table import CONVERGED, convergence, load_arrays, load_rows, load_scores, three_seed_range
 
 __all__ = ["CONVERGED", "FIRST", "LEDGER", "Claim", "Outcome", "Part", "Plan", "Reading", "Scores", "Study", "answers",
            "awaited", "beside", "by_condition", "collect", "compare_with_pretrained", "convergence", "flat", "fresh",
-           "fused", "in_folds", "load_arrays", "load_rows", "obtained", "origin", "pooled", "real_folds",
+           "fused", "in_folds", "load_arrays", "load_rows", "load_scores", "obtained", "origin", "pooled", "real_folds",
            "stale_predictions", "study_in", "tested", "three_seed_range"]

@@ -1,6 +1,7 @@
 """The tidy rows of a study, and what is read from them: convergence, and where new runs should lie."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ from scipy.special import stdtrit
 
 from kdlab import paths
 from kdlab.measure.accuracy import half_width
+from kdlab.study.scores import Scores
 
 
 def load_rows(study: str) -> pd.DataFrame:
@@ -20,10 +22,20 @@ def load_rows(study: str) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False)
 
 
+def load_scores(name: str) -> Scores:
+    """The committed predictions ``name``: ``study-data``, such as ``dual_light_controls-night``. Raises
+    ``FileNotFoundError``, and ``ValueError`` naming a file that cannot be read."""
+    return Scores.load(_arrays(name))
+
+
 def load_arrays(name: str) -> dict[str, np.ndarray]:
     """The committed arrays ``name`` that lie beside the predictions of studies."""
-    with np.load(paths.figures_dir() / "predictions" / f"{name}.npz", allow_pickle=False) as file:
+    with np.load(_arrays(name), allow_pickle=False) as file:
         return dict(file)
+
+
+def _arrays(name: str) -> Path:
+    return paths.figures_dir() / "predictions" / f"{name}.npz"
 
 
 #: Words of :func:`convergence` with which a comparison of methods may be read.

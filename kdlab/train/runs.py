@@ -223,13 +223,14 @@ def committed_runs() -> list[Run]:
 
 def publish(runs: Iterable[Run]) -> None:
     """Make ``runs`` and those they need the committed ones: copies in ``pretrained/``, replacing those of the same
-    conditions that were there. Who publishes asks :func:`kdlab.paths.figures_are_committed` first.
+    conditions that were there; one that is committed stays. Who publishes asks :func:`kdlab.paths.figures_are_committed`
+    first.
 
     Raises :class:`kdlab.system.ours.NotOurs` where something else has the name of a run.
     """
     chosen = {run.folder.name: run for run in runs}
     for run in list(chosen.values()):
-        needed = [find(recipe, pretrained=False) for recipe in run.recipe.needs().values()]
+        needed = [find(recipe, pretrained=True) for recipe in run.recipe.needs().values()]
         chosen |= {run.folder.name: run for run in needed}
     place = paths.pretrained_dir()
     for name in chosen:
@@ -237,6 +238,8 @@ def publish(runs: Iterable[Run]) -> None:
     before = committed_runs()
     conditions = {run.provenance["recipe"]["condition"] for run in chosen.values()}
     for name, run in chosen.items():
+        if run.folder == place / name:
+            continue
         shutil.rmtree(place / name, ignore_errors=True)
         shutil.copytree(run.folder, place / name, ignore=shutil.ignore_patterns("begun.json", ".*"))
     for old in before:

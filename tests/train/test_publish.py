@@ -8,6 +8,7 @@ import pytest
 from kdlab import paths
 from kdlab.study.evidence import Evidence
 from kdlab.system.ours import NotOurs
+from kdlab.train import runs
 from kdlab.train.runs import publish
 
 
@@ -18,6 +19,11 @@ def run_in(place, name, condition, weights):
     (folder / "begun.json").write_text("{}")
     note = {"recipe": {"condition": condition}}
     (folder / "run.json").write_text(json.dumps(note))
+    return there(folder)
+
+
+def there(folder):
+    note = json.loads((folder / "run.json").read_text())
     return SimpleNamespace(folder=folder, provenance=note, recipe=SimpleNamespace(needs=dict))
 
 
@@ -61,3 +67,16 @@ def test_only_the_committed_evidence_comes_with_committed_weights(clone, monkeyp
     found = Evidence.of("wise", SimpleNamespace(name="study"), {}, whole=whole, say=str)
     found.publish([run_in(clone / "runs", "a-night-s0-000003", "a", "new")])
     assert ("a-night-s0-000003" in committed(clone)) is published
+
+
+def test_a_committed_run_that_is_published_again_stays(clone):
+    publish([there(clone / "pretrained" / "a-night-s0-000001")])
+    assert committed(clone) == {"a-night-s0-000001": "old", "b-night-s0-000002": "old"}
+
+
+def test_a_run_brings_its_teacher_where_only_that_is_committed(clone, monkeypatch):
+    monkeypatch.setattr(runs, "find", lambda recipe, pretrained: there(recipe) if pretrained else None)
+    student = run_in(clone / "runs", "c-night-s0-000004", "c", "new")
+    student.recipe.needs = lambda: {"teacher": clone / "pretrained" / "a-night-s0-000001"}
+    publish([student])
+    assert committed(clone) == {"a-night-s0-000001": "old", "b-night-s0-000002": "old", "c-night-s0-000004": "new"}

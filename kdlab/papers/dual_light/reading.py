@@ -13,7 +13,7 @@ from kdlab.night import Night
 from kdlab.papers.dual_light import controls, real_dark
 from kdlab.papers.dual_light.recipes import TITLES
 from kdlab.papers.dual_light.study import FRESH, HEADLINE
-from kdlab.study import Scores, fresh, pooled
+from kdlab.study import Scores, fresh, load_scores, pooled
 from kdlab.train.runs import Run, obtain
 from kdlab.train.sizes import STUDY
 
@@ -24,11 +24,6 @@ ENHANCERS = {"gamma1.4": "gamma 1.4", "gamma2.2": "gamma 2.2", "he": "equalised 
              "zerodce-steady": "Zero-DCE, steady"}
 #: Of the two ways in which networks of `night` meet real clips.
 WAYS = {"zero_shot": "zero-shot", "finetuned": "fine-tuned"}
-
-
-def scores(name: str) -> Scores:
-    """The committed predictions ``name``, such as ``dual_light_controls-night``. Raises ``FileNotFoundError``."""
-    return Scores.load(paths.figures_dir() / "predictions" / f"{name}.npz")
 
 
 def committed() -> dict[str, Scores]:
@@ -164,7 +159,7 @@ def best_cell(grid: Mapping[tuple[float, float], float], default: tuple[float, f
 
 def real() -> dict[str, Scores]:
     """Both folds' clips together, by :data:`WAYS`. Raises ``FileNotFoundError`` where the study was not run."""
-    return {way: pooled([scores(f"dual_light_arid6-{way}-{fold}") for fold in real_dark.FOLDS]) for way in WAYS}
+    return {way: pooled([load_scores(f"dual_light_arid6-{way}-{fold}") for fold in real_dark.FOLDS]) for way in WAYS}
 
 
 def real_table(ways: Mapping[str, Scores]) -> pd.DataFrame:
@@ -196,7 +191,8 @@ def _real_title(condition: str) -> str:
 
 def control_sentences() -> list[str]:
     """What notebook 03b shows, in Markdown, a sentence or two for each of its questions."""
-    more, few, ways = scores("dual_light_controls-night"), scores("dual_light_controls-night_demo"), real()
+    more, few = load_scores("dual_light_controls-night"), load_scores("dual_light_controls-night_demo")
+    ways = real()
     taught = few_clips(few)
     above = [name for name, e in taught.items() if e.low > 0]
     most = max(taught.items(), key=lambda pair: pair[1].mean)

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kdlab import paths
 from kdlab.clips.cache import resize
 from kdlab.clips.held_out import halves
 from kdlab.clips.segments import SegmentBatches
@@ -26,7 +25,20 @@ from kdlab.papers.progressive.recipes import STUDY
 from kdlab.papers.progressive.study import PLAN, data_sets, trained, unread
 from kdlab.papers.progressive.study import gate as networks_gate
 from kdlab.papers.progressive.wise import solve
-from kdlab.study import LEDGER, Claim, Outcome, Part, Reading, Scores, Study, in_folds, load_arrays, load_rows, pooled
+from kdlab.study import (
+    LEDGER,
+    Claim,
+    Outcome,
+    Part,
+    Reading,
+    Scores,
+    Study,
+    in_folds,
+    load_arrays,
+    load_rows,
+    load_scores,
+    pooled,
+)
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import ExitSize
 
@@ -216,7 +228,7 @@ CLAIMS = (
 
 def committed(name: str) -> tuple[Scores, dict[str, np.ndarray]]:
     """What P7 reads of a set. Raises ``FileNotFoundError`` where it is not there."""
-    return Scores.load(paths.figures_dir() / "predictions" / f"wise-{name}.npz"), load_curves(name)
+    return load_scores(f"wise-{name}"), load_curves(name)
 
 
 def ledger(scores: Scores, curves: dict[str, np.ndarray]) -> pd.DataFrame:

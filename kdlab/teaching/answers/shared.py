@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
-from kdlab import paths
-
 #: A reference for code of the reader's, and the arguments to try both with.
 Trial = tuple[Callable, Sequence[tuple]]
 
 
 def scores(name: str):
     """The committed :class:`kdlab.study.Scores` of ``study-data``; raises ``FileNotFoundError``."""
-    from kdlab.study import Scores
+    from kdlab.study import load_scores  # late: who answers with a letter need not wait for torch
 
-    return Scores.load(paths.figures_dir() / "predictions" / f"{name}.npz")
+    return load_scores(name)
 
 
 def jump():
