@@ -223,8 +223,7 @@ def committed_runs() -> list[Run]:
 
 def publish(runs: Iterable[Run]) -> None:
     """Make ``runs`` and those they need the committed ones: copies in ``pretrained/``, replacing those of the same
-    conditions that were there; one that is committed stays. Who publishes asks :func:`kdlab.paths.figures_are_committed`
-    first.
+    conditions that were there; one that is committed stays. :func:`kdlab.paths.figures_are_committed` is asked first.
 
     Raises :class:`kdlab.system.ours.NotOurs` where something else has the name of a run.
     """
