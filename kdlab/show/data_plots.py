@@ -15,13 +15,14 @@ def wall(pictures: dict[str, np.ndarray], scores: pd.DataFrame, columns: int = 3
     """Frames ``uint8 (H, W, 3)`` by name; under each what its row of ``scores`` has of PSNR, SSIM and flicker."""
     lines = -(-len(pictures) // columns)
     h, w = next(iter(pictures.values())).shape[:2]
-    fig, axes = plt.subplots(lines, columns, figsize=(1.9 * columns, (1.9 * h / w + 0.45) * lines), squeeze=False)
+    fig, axes = plt.subplots(lines, columns, figsize=(1.9 * columns, (1.9 * h / w + 0.6) * lines), squeeze=False)
     for ax in axes.flat[len(pictures):]:
         ax.set_visible(False)
     for ax, (name, frame) in zip(axes.flat, pictures.items(), strict=False):
         image(ax, frame, name, "medium")
         of = scores.loc[name] if name in scores.index else {}
-        ax.set_xlabel(", ".join(text.format(of[s]) for s, text in _SCORES.items() if s in of), fontsize="small")
+        words = [text.format(of[s]) for s, text in _SCORES.items() if s in of]
+        ax.set_xlabel("\n".join([", ".join(words[:2]), *words[2:]]), fontsize="small")
     return fig
 
 

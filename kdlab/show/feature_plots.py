@@ -27,7 +27,7 @@ def embeddings(found: Embedding, labels: np.ndarray, classes: Sequence[str], sho
                        label=word)
         again = found.given_again[name]
         ax.set_title(name if name == first else f"{name}\n{100 * again:.0f} % of that again")
-        ax.set_xlabel(f"{first}: first axis ({100 * found.shares[0]:.0f} %)" if ax is axes[0, 0] else "the same axis")
+        ax.set_xlabel(f"first axis ({100 * found.shares[0]:.0f} %)" if ax is axes[0, 0] else "the same axis")
     axes[0, 0].set_ylabel(f"second axis ({100 * found.shares[1]:.0f} %)")
     key(fig)
     return fig

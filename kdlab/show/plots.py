@@ -139,9 +139,11 @@ def key(fig: Figure, title: str | None = None) -> None:
     fig.legend(found.values(), found, loc="outside lower center", ncols=columns, title=title)
 
 
-def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], unit: str = " %", axis: str = "x") -> str:
+def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], unit: str = " %", axis: str = "x",
+           end: bool = False) -> str:
     """Dotted lines at those of ``marks`` (name → level) that lie near ``values``; the others, beside which the values
-    would be one blot, as words for the axis: "; chance 9.1 %"."""
+    would be one blot, as words for the axis: "; chance 9.1 %". Names of horizontal lines stand where they begin, or at
+    their ``end``."""
     values = np.array([value for value in values if np.isfinite(value)])
     lowest, highest = (values.min(), values.max()) if len(values) else (-np.inf, np.inf)
     room = max(highest - lowest, 5)
@@ -150,8 +152,10 @@ def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], un
         (ax.axvline if axis == "x" else ax.axhline)(level, color="grey", linestyle=":", linewidth=1.2)
     middle = np.mean(ax.get_xlim())
     for line, (name, level) in enumerate(near.items()):
-        left = axis == "x" and level > middle
-        at, kind = ((level, 1), ("data", "axes fraction")) if axis == "x" else ((0, level), ("axes fraction", "data"))
+        left = level > middle if axis == "x" else end
+        at, kind = (level, 1), ("data", "axes fraction")
+        if axis == "y":
+            at, kind = (int(end), level), ("axes fraction", "data")
         by = (-3 if left else 3, -11 - 11 * line if axis == "x" else 3)
         how = dict(ha="right" if left else "left", fontsize="small", color=PALE, textcoords="offset points")
         ax.annotate(name, at, by, kind, **how)
@@ -250,7 +254,7 @@ def curves(histories: dict[str, pd.DataFrame], chance: float | None = None) -> F
         right.plot(seen.step, seen.val_accuracy if len(seen) else [], marker="o", markersize=3, label=name)
     left.set(xlabel="optimiser step", ylabel="training loss (nats)", title="Loss")
     seen = np.concatenate([line.get_ydata() for line in right.lines] or [[]]).astype(float)
-    far = levels(right, {"chance": chance} if chance is not None else {}, seen, axis="y")
+    far = levels(right, {"chance": chance} if chance is not None else {}, seen, axis="y", end=True)
     right.set(xlabel=f"optimiser step{far}", ylabel="validation accuracy (%)", title="Validation")
     key(fig)
     return fig

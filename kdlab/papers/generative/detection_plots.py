@@ -73,7 +73,7 @@ def timeline_widget(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes
 def map_over_tiou(scores: Detections, titles: dict[str, str], title: str = "") -> Figure:
     """mAP on test videos over the tIoU that counts as right: mean over seeds, bars from the lowest to the highest."""
     tious = [name for name in METRICS if "-" not in name and ":" not in name]
-    fig, ax = plt.subplots(figsize=(5.8, 2.7))
+    fig, ax = plt.subplots(figsize=(7.2, 3.6))
     shown = [c for c in titles if c in scores.found]
     for line, condition in enumerate(shown):
         values = np.stack([scores.mean_ap(condition, name) for name in tious])  # (thresholds, S)
