@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from kdlab.papers.dual_light import inherited_errors
+from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.dual_light.study import LEARNERS
 from kdlab.study import Scores
+from kdlab.train.sizes import SMOKE
 
 SEEDS, CLIPS, CLASSES = 4, 400, 5
 
@@ -39,6 +42,14 @@ def test_who_was_taught_gives_its_teachers_errors():
     said = inherited_errors.sentence(rows)
     assert f"DL-KDD {first.gain} points. Of 3 pairs without such teaching, 0 are surely above zero." in said
     assert inherited_errors.shown(rows)["taught by it"].tolist() == ["yes", "no", "no", "no"]
+
+
+def test_who_was_taught_by_whom_is_what_their_recipes_say():
+    made = dual_light(SMOKE)
+    teachers = {name: made[name].needs().get("teacher") for name in LEARNERS if name in made}
+    said = {(name, teacher.condition) for name, teacher in teachers.items() if teacher}
+    # matched smoothing takes the teacher's mean entropy, and nothing of a clip
+    assert said - {("label_smoothing", "ce_enhanced")} == inherited_errors.TAUGHT
 
 
 def test_of_one_seed_there_is_no_stranger():
