@@ -84,7 +84,8 @@ _how = dict(plan=PLAN, gate=gate)
 #: re-estimated batch-norm statistics give, and no more; then D1r is supported, and D2r, D3r and D5r are not.
 CLAIMS = (
     Claim("D1r", "without a dark label, an enhanced teacher takes a bright network into the dark", "dlkdd_bright",
-          "as_is", ("re_estimated", "passes", "same_light_bright"), "DL-KDD, bright statistics − as it is", **_how),
+          "as_is", ("dark_input", "re_estimated", "passes", "same_light_bright"),
+          "DL-KDD, bright statistics − as it is", **_how),
     Claim("D2r", "it is the dual light that helps a bright network", "dlkdd_re", "same_light_re", ("pseudo_labels",),
           "DL-KDD − same-light KD, statistics of both teachers re-estimated", **_how),
     Claim("D3r", "raw-only inference beats enhancing at inference for a bright network", "dlkdd_re", "enhanced_re",
