@@ -11,6 +11,8 @@ _COMMITTED = (".git", "benchmarks", "docs", "figures", "kdlab", "notebooks", "pr
 
 #: By this file a folder is known that ``kdlab notebooks`` has written into.
 CHAPTERS = Path("notebooks", "00_start_here.ipynb")
+#: Beside the committed tables, and made of them: every claim's verdict (:mod:`kdlab.study.ledger`).
+LEDGER = "ledger.json"
 
 
 class PlaceError(ValueError):

@@ -3,6 +3,7 @@
 import ast
 import configparser
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -34,6 +35,7 @@ MACHINES = {
     )
 }
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+OVERRIDES = Path("share", "jupyter", "lab", "settings", "overrides.json")
 
 
 def load_script(path=SCRIPT):
@@ -289,6 +291,8 @@ def test_set_up_installs_once_and_follows_the_lock(small_project):
     first = run_script(small_project)
     assert first.returncode == 0, first.stdout + first.stderr
     assert installed(small_project) == USUAL
+    asks = json.loads((small_project / ".venv" / OVERRIDES).read_text())
+    assert asks == {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}, "a class is asked nothing"
 
     began = time.perf_counter()
     second = run_script(small_project)
@@ -377,6 +381,7 @@ def test_an_environment_that_a_person_made_is_filled_and_never_deleted(small_pro
     aside.rename(wheel)
     assert run_script(small_project).returncode == 0  # a failed attempt does not make it ours
     assert (venv / "mine").exists() and installed(small_project) == USUAL
+    assert not (venv / OVERRIDES).exists(), "whether a person's own JupyterLab asks is theirs to say"
 
     refused = run_script(small_project, KDLAB_TORCH_INDEX=str(small_project.parent / "cpu"))
     assert refused.returncode == 1 and "remove that folder" in refused.stderr and (venv / "mine").exists()

@@ -196,8 +196,18 @@ def set_up(torch_index=None, wheels=None):
     # The build backend is in the lock, so this needs no index either.
     pip("install", ["--no-deps", "--no-build-isolation", "--no-index", "-e", "."])
     pip("check", [])
+    if own:
+        quiet_lab()
     os.replace(BEGUN, READY)
     return True
+
+
+def quiet_lab():
+    """JupyterLab of this environment does not ask whether it may fetch news: a class has no network, and other work."""
+    place = os.path.join(VENV, "share", "jupyter", "lab", "settings")
+    os.makedirs(place, exist_ok=True)
+    with open(os.path.join(place, "overrides.json"), "w", encoding="utf-8") as file:
+        json.dump({"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}, file)
 
 
 def bundle(torch_index=None):

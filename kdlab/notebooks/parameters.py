@@ -137,9 +137,11 @@ def evidence_sources(notebook: Path) -> str:
 def evidence_there() -> str:
     """SHA-256 over the tables and records in :func:`kdlab.paths.figures_dir`: any chapter may show some of them.
 
-    Shards are not among them: until a study is whole, a chapter tells only how many of its seeds are there.
+    Shards are not among them: until a study is whole, a chapter tells only how many of its seeds are there. Nor is the
+    ledger, which is made of the others.
     """
-    files = (path for kind in ("*.csv", "*.json") for path in paths.figures_dir().glob(kind))
+    files = {path for kind in ("*.csv", "*.json") for path in paths.figures_dir().glob(kind)}
+    files.discard(paths.figures_dir() / paths.LEDGER)
     return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
 
 

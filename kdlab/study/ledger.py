@@ -1,6 +1,5 @@
 """The ledger for other people's tables, ``figures/ledger.json``: each claim on each data set that it was read on."""
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from kdlab import paths
 from kdlab.measure.paired import Effect
 from kdlab.study.claims import Claim, Reading
-from kdlab.study.register import Register, Standing, load, planned
+from kdlab.study.register import Register, Standing, load, planned, sums
 from kdlab.study.study import Study
 from kdlab.system.files import write_json
 from kdlab.system.ours import may_write
@@ -19,7 +18,7 @@ REGISTERED, SECOND = "registered", "second reading"
 
 def export(studies: Iterable[Study]) -> Path:
     """Write the rows of :func:`ledger`; where they are."""
-    file = may_write(paths.figures_dir() / "ledger.json", _is_ledger, "ledger")
+    file = may_write(paths.figures_dir() / paths.LEDGER, _is_ledger, "ledger")
     write_json(file, ledger(studies))
     return file
 
@@ -49,7 +48,7 @@ def _others(claim: Claim, home: Study, studies: list[Study]) -> list[tuple[Study
 def _row(study: Study, claim: Claim, data: str, reading: Reading | None, standing: Standing | None = None) -> dict:
     verdict, entry = (standing.verdict, standing.entry or {}) if standing else (reading.verdict, {})
     gate = dict(zip(("passed", "words"), standing.gate, strict=True)) if standing and standing.gate else None
-    files = [file for file in study.files(data) if reading and file.is_file()]
+    files = study.files(data) if reading else []
     return {
         "claim": claim.claim, "reading": REGISTERED if standing else SECOND, "says": claim.says, "study": study.name,
         "data": data, "metric": claim.metric, "comparison": claim.compared, "effect": reading.effect if reading else "",
@@ -57,9 +56,9 @@ def _row(study: Study, claim: Claim, data: str, reading: Reading | None, standin
         "controls": _intervals(reading.controls) if reading else {}, "rule": claim.rule,
         "seeds": reading.seeds if reading else 0, "units": reading.units if reading else 0,
         "kind": claim.plan.kind if claim.plan else "", "power": entry.get("power"), "gate": gate, "verdict": verdict,
-        "provenance": {"registration": entry.get("digest"), "files": {
-            file.relative_to(paths.figures_dir()).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in files}, "sources": _sources(study, claim, data) if reading else {}},
+        "provenance": {"registration": entry.get("digest"), "in_time": bool(standing and standing.in_time),
+                       "files": sums(files, paths.figures_dir()),
+                       "sources": _sources(study, claim, data) if reading else {}},
     }
 
 

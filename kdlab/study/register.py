@@ -2,7 +2,8 @@
 
 An entry has all that a claim fixes and its digest. Entries are added and never replaced, so a claim that was changed
 stands beside what it was. That an entry was there before its runs is read from the git history: the commit that added
-the digest is an ancestor of those in which the evidence is.
+the digest is an ancestor of those in which the evidence is. In a copy without a history, such as a class room's, the
+ledger that was made under git vouches for the very files that it names.
 """
 
 import hashlib
@@ -36,6 +37,12 @@ def digest(entry: Mapping) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def sums(files: Iterable[Path], folder: Path) -> dict[str, str]:
+    """Name in ``folder`` → SHA-256, of those of ``files`` that are there."""
+    return {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in files if file.is_file()}
+
+
 def described(study: "Study", claim: Claim) -> dict:
     """All that ``claim`` fixes, but for power and m: also which recipes are trained and which clips they are tested on,
     so that a study which was changed is another one. Raises ``ValueError`` for a claim without plan or control."""
@@ -62,13 +69,14 @@ def described(study: "Study", claim: Claim) -> dict:
 class Standing:
     """How a claim stands: its ``state`` for a table; ``withheld``, why no verdict may be told, in words, or empty;
     its ``entry`` in the register, if it has one; the ``reading`` of its confirming data, if there is one; whether its
-    ``gate`` was passed, and the words."""
+    ``gate`` was passed, and the words; and whether its runs came ``in_time``, after it was registered."""
 
     state: str
     withheld: str = ""
     entry: Mapping | None = None
     reading: Reading | None = None
     gate: tuple[bool, str] | None = None
+    in_time: bool = False
 
     @property
     def verdict(self) -> str:
@@ -187,9 +195,10 @@ class Register:
             return Standing("changed since it was registered", "it was changed since it was registered")
         if entry is None:
             return Standing("not registered", "it is not registered")
-        if self.committed is None:
+        vouched = self.committed is None and self._vouched(entry["digest"], study.files(plan.data))
+        if self.committed is None and not vouched:
             return Standing("registered", "this is not under git, which tells what came first", entry)
-        if entry["digest"] not in self.committed:
+        if not vouched and entry["digest"] not in self.committed:
             return Standing("registered, not committed", "its registration is not committed", entry)
         rows = _rows(study)
         carried = rows[(rows.metric == "registered") & (rows.condition == claim.claim) & (rows.data == plan.data)]
@@ -205,14 +214,27 @@ class Register:
         if entry["digest"] not in set(carried.recipe):
             why = "its runs precede its registration" if carried.empty else "its runs are of another registration"
             return Standing("runs precede the registration", why, entry, found)
-        if why := self.too_early(entry["digest"], study.files(plan.data)):
+        if why := "" if vouched else self.too_early(entry["digest"], study.files(plan.data)):
             return Standing("runs precede the registration", why, entry, found)
         state = f"run with {found.seeds} seeds"
         for had, wanted, what in ((found.seeds, plan.seeds, "seeds"), (found.units, plan.units, plan.kind)):
             if had < wanted:
-                return Standing(state, f"{had} of {wanted} registered {what} are there", entry, found)
+                return Standing(state, f"{had} of {wanted} registered {what} are there", entry, found, in_time=True)
         gate = claim.gate(rows) if claim.gate else None
-        return Standing(state, "" if not gate or gate[0] else f"its gate fails, {gate[1]}", entry, found, gate)
+        why = "" if not gate or gate[0] else f"its gate fails, {gate[1]}"
+        return Standing(state, why, entry, found, gate, in_time=True)
+
+    def _vouched(self, which: str, evidence: Iterable[Path]) -> bool:
+        """Whether the ledger that was made under git says that these very files came after the digest ``which``."""
+        file = self.folder / paths.LEDGER
+        try:
+            told = [row["provenance"].items() for row in json.loads(file.read_text(encoding="utf-8"))]
+        except FileNotFoundError:
+            return False
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{file} is no ledger of kdlab's: restore the committed file, or delete it") from error
+        wanted = {"registration": which, "in_time": True, "files": sums(evidence, self.folder)}
+        return any(wanted.items() <= its for its in told)
 
     def _in_shards(self, study: "Study", data: str) -> int:
         """How many finished shards of ``study`` tell something of ``data``. A study is asked once: that takes long."""

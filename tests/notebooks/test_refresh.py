@@ -89,6 +89,7 @@ def test_outputs_of_other_sources_or_evidence_are_stale(clone):  # noqa: F811
     assert stale_notebooks() == {}
     (clone / "figures" / "shards" / "dual_light").mkdir(parents=True)
     (clone / "figures" / "shards" / "dual_light" / "shard.json").write_text("{}")
+    (clone / "figures" / "ledger.json").write_text("[]")
     assert stale_notebooks() == {}
     (clone / "figures" / "dual_light.csv").write_text("study,data\n")
     assert stale_notebooks() == {"03_x.ipynb": "its outputs show other evidence"}

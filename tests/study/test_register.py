@@ -166,6 +166,32 @@ def test_outside_git_a_sentence_and_no_verdict(figures):
     assert stands().verdict == "withheld: this is not under git, which tells what came first"
 
 
+def test_outside_git_a_ledger_that_was_made_under_git_vouches_for_the_same_files(figures):
+    Register().add([STUDY])
+    commit(figures)
+    which = Register().under(STUDY, {"night_fresh"})
+    confirm(figures, scores(0.2), which)
+    export([STUDY])
+    (figures.parent / ".git").rename(figures.parent / "gone")
+    assert stands().verdict == "supported" and stands().in_time
+    confirm(figures, scores(0.3), which)
+    assert stands().withheld == "this is not under git, which tells what came first", "these are other predictions"
+    (figures / "ledger.json").write_text('{"mine": 1}')
+    with pytest.raises(ValueError, match="is no ledger of kdlab's: restore the committed file, or delete it"):
+        stands()
+
+
+def test_a_ledger_does_not_vouch_for_runs_that_precede_their_registration(figures):
+    Register().add([STUDY])
+    digest_of = {"M1": Register().entries[0]["digest"]}
+    confirm(figures, scores(0.2), digest_of)
+    commit(figures)  # both in one commit: it does not tell which came first
+    assert "does not come after" in stands().withheld
+    export([STUDY])
+    (figures.parent / ".git").rename(figures.parent / "gone")
+    assert stands().withheld == "this is not under git, which tells what came first"
+
+
 @pytest.mark.parametrize("claim, why", [
     (replace(CLAIM, controls=()), "M1 has no control"),
     (replace(CLAIM, plan=None), "M1 does not say on which data, seeds and test units"),
