@@ -4,7 +4,7 @@
 
 Each system gets its own folder, wheels/SYSTEM, so that nobody has to copy what is not theirs. On a laptop of that
 system and Python version, with a copy of it in DIR, `KDLAB_WHEELS=DIR make lab` installs without a network. Linux
-wheels of torch are the CUDA build, 4.5 GB, unless KDLAB_TORCH_INDEX names a package index, or a folder, with a CPU
+wheels of torch are the CUDA build, 3 GB, unless KDLAB_TORCH_INDEX names a package index, or a folder, with a CPU
 build; Windows and macOS have CPU builds anyway. Run it with the project's own Python, as make does:
 `make bundle FOR="linux windows macos"`.
 """
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
     try:
         for system in chosen.systems:
             if system == "linux" and not torch_index:
-                print("kdlab bundle: KDLAB_TORCH_INDEX is not set: Linux gets the CUDA build, 4.5 GB more", flush=True)
+                print("kdlab bundle: KDLAB_TORCH_INDEX is not set: Linux gets the CUDA build, 3 GB more", flush=True)
             for options in plan(read_lock(), system, chosen.python, torch_index):
                 call = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", *options]
                 if subprocess.call(call, stdin=subprocess.DEVNULL):
