@@ -269,7 +269,7 @@ def evidence_widget(found: Board):
     from ipywidgets import Select
 
     names = {f"{claim.claim}  {claim.says}": claim.claim for claim in found.claims}
-    chosen = Select(options=names, rows=8, description="claim", layout={"width": "44em"})
+    chosen = Select(options=names, rows=8, description="claim", layout={"width": "56em"})
     return explore(lambda claim: evidence_picture(found, claim), claim=chosen)
 
 

@@ -65,9 +65,8 @@ def controls_table() -> str:
 
 def practice_table() -> str:
     """What to do with a bright network in the dark, in order of cost; empty while that study is awaited."""
-    if awaited(regimes_study.study.name):
+    if awaited(regimes_study.study.name) or (found := regimes_list.committed()).empty:
         return ""
-    found = regimes_list.committed()
     shown = regimes_list.shown(found).data
     return _table(regimes_list.advice(found), shown.columns, shown.astype(str).itertuples(index=False))
 

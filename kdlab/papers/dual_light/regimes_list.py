@@ -20,7 +20,7 @@ _WITHOUT = {TITLES[condition] for condition in ("as_is", "enhanced", "augmented"
 
 def committed(norm: str = "bn", real: bool = False) -> pd.DataFrame:
     """:func:`.regimes_study.practitioner` of the committed cells of one ``norm`` (``bn``, ``gn``) with gamma as the
-    enhancer; ``real``: of the real dark clips, which have no labels there.
+    enhancer, of those that are there; ``real``: of the real dark clips, which have no labels there.
 
     Raises ``FileNotFoundError`` where the study was not run, and ``ValueError`` for another norm.
     """
@@ -55,6 +55,8 @@ def needs(row: Mapping) -> str:
 
 def advice(found: pd.DataFrame) -> str:
     """What is chosen when the list is gone down once, in a sentence or two (Markdown)."""
+    if found.empty:
+        return "No cell of it is committed yet: `kdlab study regimes --only bn_none` makes the first."
     first, *later = found[found.chosen].to_dict("records")
     begun = f"*{_title(first)}* knows {first['accuracy']:.1f} % of test clips ({first['seeds']} seeds)"
     steps = [f"**{_title(row)}** ({needs(row)}) gives {_signed(row['more'])} points more" for row in later]

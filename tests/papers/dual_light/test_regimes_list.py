@@ -6,6 +6,7 @@ import pytest
 from kdlab import paths
 from kdlab.papers.dual_light import regimes_list
 from kdlab.papers.dual_light.regimes_study import TITLES, TUNED
+from kdlab.studies import results
 from kdlab.study import Scores
 from kdlab.study.evidence import COLUMNS, Evidence
 
@@ -50,6 +51,14 @@ def test_the_list_goes_down_by_cost_and_chooses_what_is_surely_better(figures):
     assert row[TITLES["enhanced"]].more.startswith("-11.0 ± "), "over what is chosen before it"
     assert row[TUNED["ce_raw"]].more.startswith("+5.0 ± "), "over a way without labels"
     assert set(found.seeds) == {10} and row[TUNED["ce_raw"]].seconds == 60
+
+
+def test_of_earlier_seeds_alone_there_is_no_list(figures):
+    (figures / "predictions").rename(figures / "gone")
+    Evidence("regimes", figures, True).save_rows(keep("regimes", "bn_none_earlier", NONE, seeds=3))
+    found = regimes_list.committed()
+    assert found.empty and regimes_list.advice(found).startswith("No cell of it is committed yet: `kdlab study regimes")
+    assert regimes_list.shown(found).data.empty and results.practice_table() == ""
 
 
 def test_ways_of_other_seeds_are_not_compared(figures):
