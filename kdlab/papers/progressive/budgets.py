@@ -132,6 +132,5 @@ def area_effect(a: Curve, b: Curve, units: np.ndarray, low: float, high: float, 
     for sign, curve in ((1, a), (-1, b)):
         right, cost = (np.einsum("spn,rn->srp", values, drawn, optimize=True) / drawn.sum(1)[:, None]
                        for values in curve)
-        gaps += sign * np.array([[wise.area({"cost": c, "accuracy": 100 * r}, low * (1 + 1e-9), high)
-                                  for c, r in zip(*of, strict=True)] for of in zip(cost, right, strict=True)])
+        gaps += sign * wise.area({"cost": cost, "accuracy": 100 * right}, low * (1 + 1e-9), high)
     return Effect.of_samples(gaps, count)

@@ -138,20 +138,29 @@ def curve(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray,
     return pd.DataFrame({"theta": thetas, "cost": cumulative_cost[stops].mean(1), "accuracy": accuracy})
 
 
-def area(points: Mapping[str, Sequence[float]], low: float, high: float) -> float:
-    """Mean accuracy over costs from ``low`` to ``high``, the same for all curves to be compared.
+def area(points: Mapping[str, np.ndarray], low: float, high: float) -> np.ndarray:
+    """Mean accuracy over costs from ``low`` to ``high``, the same for all curves to be compared: ``(…)``, of ``cost``
+    and ``accuracy`` ``(…, points)``.
 
     Straight lines join the points (what tossing a coin between two thresholds gives); beyond the dearest one accuracy
-    stays. Raises ``ValueError`` when the curve says nothing of costs as low as ``low``.
+    stays. Of points of one cost the first counts. Raises ``ValueError`` when a curve says nothing of costs as low as
+    ``low``.
     """
     finite(low=low, high=high)
-    cost, first = np.unique(np.asarray(points["cost"], float), return_index=True)
-    if not cost[0] <= low < high:
-        raise ValueError(f"costs from {low:g} to {high:g} asked for; the curve begins at {cost[0]:g}. "
+    cost, accuracy = (np.asarray(points[name], float) for name in ("cost", "accuracy"))
+    order = cost.argsort(-1, kind="stable")
+    cost, accuracy = (np.take_along_axis(values, order, -1) for values in (cost, accuracy))
+    if not cost[..., 0].max() <= low < high:
+        raise ValueError(f"costs from {low:g} to {high:g} asked for; the curve begins at {cost[..., 0].max():g}. "
                          "Add the threshold -1, at which every clip stops at the first exit, or raise the lower end")
-    grid = np.unique([low, high, *cost.clip(low, high)])
-    accuracy = np.asarray(points["accuracy"], float)[first]
-    return float(np.trapezoid(np.interp(grid, cost, accuracy), grid) / (high - low))
+    for k in range(1, cost.shape[-1]):
+        accuracy[..., k] = np.where(cost[..., k] == cost[..., k - 1], accuracy[..., k - 1], accuracy[..., k])
+    wide = np.diff(cost)
+    slope = np.divide(np.diff(accuracy), wide, out=np.zeros_like(wide), where=wide > 0)
+    begin, end = cost[..., :-1].clip(low, high), cost[..., 1:].clip(low, high)
+    between = (end - begin) * (accuracy[..., :-1] + slope * ((begin + end) / 2 - cost[..., :-1]))
+    beyond = (high - cost[..., -1].clip(low, high)) * accuracy[..., -1]
+    return (between.sum(-1) + beyond) / (high - low)
 
 
 def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, budget: float) -> float:

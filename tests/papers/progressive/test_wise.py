@@ -175,6 +175,9 @@ def test_area():
     assert area(line, 1, 3) == 70 and area(line, 2, 3) == 80 and area(line, 1, 5) == 80
     with pytest.raises(ValueError, match="begins at 1"):
         area(line, 0.5, 3)
+    two = {"cost": np.array([[3.0, 1.0, 3.0], [1.0, 2.0, 2.0]]), "accuracy": np.array([[90, 50, 10], [0, 100, 0]])}
+    assert area(two, 1, 3).tolist() == [70, 75], "each by itself; of points of one cost the first counts"
+    assert two["accuracy"][0, 2] == 10, "what was given stays"
 
 
 def test_threshold_for_a_budget():
