@@ -5,6 +5,7 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -277,11 +278,18 @@ class Study:
         return [paths.figures_dir() / f"{self.name}.csv", *self._predictions().get(data, [])]
 
     def _predictions(self) -> dict[str, list[Path]]:
-        files: dict[str, list[Path]] = {}
+        folder = paths.figures_dir() / "predictions"
+        return {data: [folder / f"{name}.npz" for name in names] for data, names in self._kept_as.items()}
+
+    @cached_property
+    def _kept_as(self) -> dict[str, list[str]]:
+        """Data set → names of its files of predictions. Recipes are made for it, which a board of claims would wait
+        for a hundred times."""
+        names: dict[str, list[str]] = {}
         for part in self.chosen(self.size, 1):
             if name := part.predictions(self.name):
-                files.setdefault(part.data, []).append(paths.figures_dir() / "predictions" / f"{name}.npz")
-        return files
+                names.setdefault(part.data, []).append(name)
+        return names
 
     def verdicts(self, scores: Scores) -> pd.DataFrame:
         """A row for each of the claims whose conditions ``scores`` knows."""
