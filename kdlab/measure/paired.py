@@ -165,7 +165,8 @@ def needed(spread: Spread, mean: float, seeds: int, units: int) -> tuple[float, 
 def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
     """The ledger's word for ``claim`` = method − baseline; ``controls`` are method − control, by name.
 
-    A control *explains* a supported effect only when method − control lies inside ±2 points, not when it is undecided.
+    A control *explains* a supported effect when method − control is surely below 2 points: it gives as much, or more.
+    One that is undecided does not.
     Where the units alone leave two points open, no number of seeds can decide: not testable on this set. A word from
     fewer than ten seeds says so.
     """
@@ -189,7 +190,7 @@ def provisional(seeds: int) -> str:
 
 
 def _explained(controls: dict[str, Effect] | None) -> str:
-    names = [name for name, e in (controls or {}).items() if -2 < e.low and e.high < 2]
+    names = [name for name, e in (controls or {}).items() if e.high < 2]
     return f", and explained by {' and '.join(names)}" if names else ""
 
 

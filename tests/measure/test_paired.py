@@ -132,6 +132,12 @@ def test_a_control_explains_only_when_it_is_close_not_when_it_is_undecided():
     assert verdict(made(5, 2), {"smoothing": undecided, "longer": behind}) == "supported"
 
 
+def test_a_control_that_is_surely_better_explains_too():
+    better, likely = made(-9.9, 6.7), made(-4.0, 7.0)
+    found = verdict(made(41.8, 4.4), {"statistics": better, "likely": likely})
+    assert found == "supported, and explained by statistics"
+
+
 def test_the_seeds_said_to_decide_do_decide():
     a, b = draw(5, seeds=6, clips=1500, seed_sd=0.05, gain=0.03)
     e = effect(a, b)

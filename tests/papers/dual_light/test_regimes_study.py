@@ -113,6 +113,8 @@ def test_the_gate_wants_every_start_of_the_confirming_cell_to_count():
     row = dict(data="bn_none", metric="bright_val_accuracy", condition="as_is")
     good = pd.DataFrame([row | dict(value=80.0), row | dict(value=91.2)])
     assert regimes_study.gate(good) == (True, "starts know 80.0 to 91.2 % of bright validation clips")
+    control = pd.DataFrame([row | dict(value=60.3, condition=name) for name in ("augmented", "augmented_re")])
+    assert regimes_study.gate(pd.concat([good, control])) == regimes_study.gate(good), "they begin elsewhere"
     poor = pd.concat([good, pd.DataFrame([row | dict(value=79.0), row | dict(value=3.0, data="gn_none")])])
     assert not regimes_study.gate(poor)[0] and "79.0 to" in regimes_study.gate(poor)[1]
     assert regimes_study.gate(good[:0]) == (False, "no start of it is known")
