@@ -28,7 +28,7 @@ KINDS = {
 #: Claims → who knows more, and whom it may lift: teacher and raw start.
 GAPS = {
     **dict.fromkeys(("D1", "D2", "D3"), ("ce_enhanced", "ce_raw")), "D1r": ("enhanced", "as_is"),
-    **dict.fromkeys(("D2r", "D3r", "D5r"), ("enhanced_re", "as_is")),
+    **dict.fromkeys(("D2r", "D3r", "D5r"), ("enhanced_re", "re_estimated")),
     **dict.fromkeys(("G1", "G2", "G3"), ("teacher_fr", "student_ce")), "G4": ("det_teacher", "det_student"),
 }
 #: Of words in a cell.

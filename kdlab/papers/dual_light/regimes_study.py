@@ -102,13 +102,14 @@ CLAIMS = (
 
 def table(scores: Scores) -> pd.DataFrame:
     """What each way of one cell gains, in points: ``way`` and ``against`` what, the ``effect`` with its interval
-    (``low``, ``high``), the ``gap`` of its teacher over the raw start (empty without a teacher), ``seeds``, the
-    ``verdict``. A way that the cell has not is left out."""
+    (``low``, ``high``), the ``gap`` of its teacher over the raw network at which it begins (empty without a teacher),
+    ``seeds``, the ``verdict``. A way that the cell has not is left out."""
     rows, known = [], set(scores.predicted)
     for condition, other, teacher in _compared(scores):
         if {condition, other} <= known:
             found = scores.effect(condition, other)
-            gap = str(scores.effect(teacher, "as_is")) if teacher in known and teacher != "as_is" else ""
+            start = "re_estimated" if condition.endswith("_re") else "as_is"
+            gap = str(scores.effect(teacher, start)) if teacher in known and teacher != start else ""
             rows.append((condition, other, str(found), found.low, found.high, gap, found.seeds, verdict(found)))
     return pd.DataFrame(rows, columns=["way", "against", "effect", "low", "high", "gap", "seeds", "verdict"])
 
