@@ -118,7 +118,8 @@ def test_colours_are_verdicts_and_registered_cells_are_framed(figures):
 
 def test_the_alternative_text_counts_verdicts(figures):
     text = displayed.alt(regimes.picture(regimes.board(best()), "Made up"))
-    assert text.startswith("Made up: an enhanced teacher helps: 1 no effect > 2, 13 not run, 1 supported, 2 explained of 17 regimes")
+    first = "Made up: an enhanced teacher helps: 1 no effect > 2, 13 not run, 1 supported, 2 explained of 17 regimes"
+    assert text.startswith(first)
     assert len(text) <= displayed.LONGEST and not text.endswith("…")
 
 
