@@ -7,7 +7,7 @@ import pytest
 
 import kdlab
 from kdlab import paths
-from kdlab.study import Scores, load_rows
+from kdlab.study import load_rows, load_scores
 
 PACKAGE = Path(kdlab.__file__).parent
 _NUMBER = r"\d(?:\.\d+)?[a-z]?\b"
@@ -51,7 +51,7 @@ def test_readme_is_short_and_what_it_links_to_is_there():
 
 def test_the_ledger_names_the_seeds_that_its_rows_have():
     text = " ".join((paths.project_root() / "docs" / "ledger.md").read_text(encoding="utf-8").split())
-    counts = {name: len(Scores.load(paths.figures_dir() / "predictions" / f"{name}.npz").seeds) for name in
+    counts = {name: len(load_scores(name).seeds) for name in
               ("dual_light-night", "generative-night_bright", "progressive-night_context", "progressive-night_bright")}
     d, g, p, again = counts.values()
     flatness = load_rows("flatness")
