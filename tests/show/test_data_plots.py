@@ -17,7 +17,7 @@ def test_the_wall_prints_each_score_under_its_own_frame():
                           index=["raw", "he"])
     fig = wall({"raw": FRAME, "he": 2 * FRAME, "twin": FRAME}, scores, columns=2)
     under = {ax.get_title(): ax.get_xlabel() for ax in fig.axes if ax.get_visible()}
-    assert under == {"raw": "PSNR 8.0 dB, SSIM 0.12, flicker 0.0", "he": "PSNR 15.5 dB, SSIM 0.50, flicker 2.2",
+    assert under == {"raw": "PSNR 8.0 dB, SSIM 0.12\nflicker 0.0", "he": "PSNR 15.5 dB, SSIM 0.50\nflicker 2.2",
                      "twin": ""}
     assert np.array_equal(fig.axes[1].images[0].get_array(), 2 * FRAME)
 

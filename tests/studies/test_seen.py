@@ -37,13 +37,13 @@ def made_up():
     rng, found = np.random.default_rng(0), {"ids": np.arange(40).astype(str)}
     for name, level in (("ce_raw", 0.2), ("same_light", 0.2), ("dlkdd", 0.3)):
         for layer in ("", "@fine"):
-            found[f"energy_inside/{name}{layer}"] = level + 0.001 * rng.normal(size=(2, 40))
+            found[f"energy_inside/{name}{layer}"] = level + 0.0001 * rng.normal(size=(2, 40))
             for baseline, its in attention.beside(name + layer).items():
-                found[f"energy_inside/{its}"] = 0.25 + 0.001 * rng.normal(size=(1, 40)) - 0.1 * (baseline == "random")
+                found[f"energy_inside/{its}"] = 0.25 + 0.0001 * rng.normal(size=(1, 40)) - 0.1 * (baseline == "random")
             for its in attention.beside(name + layer, "pixels").values():
                 found.setdefault(f"energy_inside/{its}", np.full((1, 40), 0.4))
     for name, level in (("dlkdd", 0.3), ("dlkdd=other", 0.5)):
-        found[f"deletion/{name}"] = level + 0.001 * rng.normal(size=(2, 40))
+        found[f"deletion/{name}"] = level + 0.0001 * rng.normal(size=(2, 40))
     return found
 
 
