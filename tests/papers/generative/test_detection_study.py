@@ -31,7 +31,7 @@ def made_up(late: dict[str, float], seeds=3, videos=12) -> Detections:
     for condition, off in late.items():
         found[condition] = []
         for seed in range(seeds):
-            shift = off + 0.3 * np.random.default_rng(seed).normal(size=len(truth))
+            shift = off + 0.1 * np.random.default_rng(seed).normal(size=len(truth))
             its = truth.assign(start=truth.start + shift, end=truth.end + shift, score=rng.uniform(0.2, 1, len(truth)))
             found[condition].append(detection_study._scored(truth, its, 3))
     ids = np.array(names)
