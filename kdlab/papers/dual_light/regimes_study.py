@@ -83,7 +83,8 @@ def gate(rows: pd.DataFrame) -> tuple[bool, str]:
 PLAN = Plan("bn_none", "bn_none_earlier", STUDY.tested * len(ACTIONS), seeds=10)
 _how = dict(plan=PLAN, gate=gate)
 #: What is expected (trials made before): with gamma as the enhancer, what dual-light distillation gives is what
-#: re-estimated batch-norm statistics give, and no more; then D1r is supported, and D2r, D3r and D5r are not.
+#: re-estimated batch-norm statistics give, and no more; then D1r is supported, and D2r, D3r and D5r are not. What came
+#: is another thing (docs/log.md).
 CLAIMS = (
     Claim("D1r", "without a dark label, an enhanced teacher takes a bright network into the dark", "dlkdd_bright",
           "as_is", ("dark_input", "re_estimated", "passes", "same_light_bright"),
