@@ -1,5 +1,7 @@
 """The page of results says what the committed evidence says, and nothing in it is typed."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from kdlab import paths
 from kdlab.measure.paired import Effect
 from kdlab.studies import gallery, results
 from kdlab.study import Scores
+from kdlab.study.register import sums
 from kdlab.system.ours import NotOurs
 
 FILE = paths.project_root() / "docs" / "results.md"
@@ -25,6 +28,14 @@ def test_each_table_is_that_of_todays_evidence(table):
 @pytest.mark.slow
 def test_the_page_is_that_of_todays_evidence():
     assert results.page() == FILE.read_text("utf-8"), "the evidence has changed: run `kdlab results`"
+
+
+def test_the_committed_ledger_vouches_for_the_committed_evidence():
+    folder = paths.figures_dir()
+    rows = json.loads((folder / paths.LEDGER).read_text("utf-8"))
+    named = {name: its for row in rows for name, its in row["provenance"]["files"].items()}
+    assert any(row["provenance"]["in_time"] for row in rows)
+    assert named == sums([folder / name for name in named], folder), "it has changed: run `kdlab claims --ledger`"
 
 
 def test_pictures_and_chapters_of_the_sections_exist():
