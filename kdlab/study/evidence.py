@@ -116,8 +116,9 @@ def _is_predictions(file: Path) -> bool:
 
 
 def _seeds(table: Path) -> dict[str, int]:
-    """How many seeds the conditions of each data set of a study's ``table`` have; none where there is no such table."""
+    """How many seeds the conditions of each data set of a study's ``table`` have, at most, of one metric (a teacher may
+    stand under its student's seed in one and under its own in another); none where there is no such table."""
     if not table.is_file() or not is_table(table):
         return {}
     rows = pd.read_csv(table, keep_default_na=False, dtype={"seed": str})
-    return rows[rows.seed != ""].groupby(["data", "condition"]).seed.nunique().groupby("data").max().to_dict()
+    return rows[rows.seed != ""].groupby(["data", "condition", "metric"]).seed.nunique().groupby("data").max().to_dict()

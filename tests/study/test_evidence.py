@@ -9,7 +9,7 @@ from kdlab import paths
 from kdlab.papers.dual_light import study
 from kdlab.studies import every
 from kdlab.study import evidence
-from kdlab.study.evidence import COLUMNS, Evidence
+from kdlab.study.evidence import COLUMNS, Evidence, replaces
 from kdlab.system.ours import NotOurs
 from kdlab.train.sizes import SMOKE, STUDY
 
@@ -57,6 +57,14 @@ def test_only_the_committed_size_writes_the_committed_evidence(name, places, mon
         assert not place_of(name, monkeypatch).committed, "half of the clips are no evidence"
     small = place_of(name, monkeypatch, STUDIES[name].sized("smoke"))
     assert small == Evidence(name, places / "runs" / "studies" / f"{name}-smoke", False)
+
+
+def test_a_teacher_under_its_own_seeds_counts_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
+    rows = [dict(study="mine", data="d", condition="teacher", metric=metric, seed=seed, value=1)
+            for metric, seeds in (("accuracy", (100, 101)), ("seconds", (101, 102))) for seed in seeds]
+    Evidence("mine", tmp_path, True).save_rows(rows)
+    assert replaces("mine", {"d": 2}) and not replaces("mine", {"d": 1})
 
 
 @pytest.mark.parametrize("name", ["dual_light", "dual_light_controls", "attention", "generative", "detection",

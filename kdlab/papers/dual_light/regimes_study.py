@@ -196,9 +196,9 @@ def rows(outcome: Outcome) -> list[dict]:
     of its teacher's targets."""
     made = outcome.rows() + entropy_rows(outcome)
     for condition, runs in outcome.runs.items():
-        for run in runs:
+        for seed, run in zip(outcome.scores.seeds, runs, strict=True):  # a teacher's own seed is another
             began = find(began_as(run.recipe), pretrained=False)
-            about = dict(condition=condition, seed=run.recipe.seed, recipe=run.folder.name)
+            about = dict(condition=condition, seed=seed, recipe=run.folder.name)
             made += outcome.numbers(("bright_val_accuracy", began.predictions("val").accuracy, "%"),
                                     ("adaptation_seconds", _seconds(run), "s"), **about)
     return made
