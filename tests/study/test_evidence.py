@@ -61,7 +61,8 @@ def test_only_the_committed_size_writes_the_committed_evidence(name, places, mon
 
 def test_a_teacher_under_its_own_seeds_counts_once(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
-    rows = [dict(study="mine", data="d", condition="teacher", metric=metric, seed=seed, value=1)
+    row = dict.fromkeys(COLUMNS, "") | dict(study="mine", data="d", condition="teacher", value=1)
+    rows = [row | dict(metric=metric, seed=seed)
             for metric, seeds in (("accuracy", (100, 101)), ("seconds", (101, 102))) for seed in seeds]
     Evidence("mine", tmp_path, True).save_rows(rows)
     assert replaces("mine", {"d": 2}) and not replaces("mine", {"d": 1})
