@@ -3,7 +3,6 @@
 import ast
 import contextlib
 import difflib
-import hashlib
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from kdlab import paths
 from kdlab.clips.decoders import chosen
 from kdlab.clips.tree import named
 from kdlab.notebooks.own_clips import NEVER
+from kdlab.system.contents import hashes
 from kdlab.system.sources import digest, imports_hash
 
 # The default of a parameter that is not a literal, such as `max_workers = os.cpu_count()`: any value fits it.
@@ -142,7 +142,7 @@ def evidence_there() -> str:
     """
     files = {path for kind in ("*.csv", "*.json") for path in paths.figures_dir().glob(kind)}
     files.discard(paths.figures_dir() / paths.LEDGER)
-    return digest({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files})
+    return digest(hashes(paths.figures_dir(), files))
 
 
 def fingerprint(notebook: Path, effective: dict[str, object]) -> dict[str, object]:

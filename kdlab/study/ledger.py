@@ -7,8 +7,9 @@ from pathlib import Path
 from kdlab import paths
 from kdlab.measure.paired import Effect
 from kdlab.study.claims import Claim, Reading
-from kdlab.study.register import Register, Standing, load, planned, sums
+from kdlab.study.register import Register, Standing, load, planned
 from kdlab.study.study import Study
+from kdlab.system.contents import hashes
 from kdlab.system.files import write_json
 from kdlab.system.ours import may_write
 
@@ -48,7 +49,7 @@ def _others(claim: Claim, home: Study, studies: list[Study]) -> list[tuple[Study
 def _row(study: Study, claim: Claim, data: str, reading: Reading | None, standing: Standing | None = None) -> dict:
     verdict, entry = (standing.verdict, standing.entry or {}) if standing else (reading.verdict, {})
     gate = dict(zip(("passed", "words"), standing.gate, strict=True)) if standing and standing.gate else None
-    files = study.files(data) if reading else []
+    files = [file for file in study.files(data) if reading and file.is_file()]
     return {
         "claim": claim.claim, "reading": REGISTERED if standing else SECOND, "says": claim.says, "study": study.name,
         "data": data, "metric": claim.metric, "comparison": claim.compared, "effect": reading.effect if reading else "",
@@ -57,7 +58,7 @@ def _row(study: Study, claim: Claim, data: str, reading: Reading | None, standin
         "seeds": reading.seeds if reading else 0, "units": reading.units if reading else 0,
         "kind": claim.plan.kind if claim.plan else "", "power": entry.get("power"), "gate": gate, "verdict": verdict,
         "provenance": {"registration": entry.get("digest"), "in_time": bool(standing and standing.in_time),
-                       "files": sums(files, paths.figures_dir()),
+                       "files": hashes(paths.figures_dir(), files),
                        "sources": _sources(study, claim, data) if reading else {}},
     }
 

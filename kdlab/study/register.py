@@ -21,6 +21,7 @@ from kdlab import paths
 from kdlab.measure.bootstrap import ROWS
 from kdlab.study.claims import Claim, Reading
 from kdlab.study.table import load_rows
+from kdlab.system.contents import hashes
 from kdlab.system.files import write_json
 from kdlab.system.ours import may_write
 
@@ -35,12 +36,6 @@ def digest(entry: Mapping) -> str:
     """SHA-256 of the canonical JSON of an ``entry``, its own digest left out."""
     said = {key: value for key, value in entry.items() if key != "digest"}
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def sums(files: Iterable[Path], folder: Path) -> dict[str, str]:
-    """Name in ``folder`` → SHA-256, of those of ``files`` that are there."""
-    return {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in files if file.is_file()}
 
 
 def described(study: "Study", claim: Claim) -> dict:
@@ -233,7 +228,7 @@ class Register:
             return False
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{file} is no ledger of kdlab's: restore the committed file, or delete it") from error
-        wanted = {"registration": which, "in_time": True, "files": sums(evidence, self.folder)}
+        wanted = {"registration": which, "in_time": True, "files": hashes(self.folder, filter(Path.is_file, evidence))}
         return any(wanted.items() <= its for its in told)
 
     def _in_shards(self, study: "Study", data: str) -> int:

@@ -22,7 +22,7 @@ from kdlab.study.committed import name_of
 from kdlab.study.evidence import Evidence
 from kdlab.study.parts import Part
 from kdlab.study.scores import Scores
-from kdlab.system.contents import one_look
+from kdlab.system.contents import hashes, one_look
 from kdlab.system.files import write_json
 from kdlab.system.sources import source_hash
 from kdlab.train.many import in_order
@@ -134,7 +134,7 @@ class Shards:
         """Everything of shard ``k`` is kept: it is there from now on."""
         place = self.place(k)
         files = sorted([*place.glob(f"{self.study}.csv"), *place.glob(f"predictions/{self.study}-*.npz")])
-        note = self.note(k) | {"once": evidence.once, "files": _hashes(place, files)}
+        note = self.note(k) | {"once": evidence.once, "files": hashes(place, files)}
         write_json(place / NOTE, note)
 
     def together(self, some: Iterable[int], workers: int) -> list[list[int]]:
@@ -172,7 +172,7 @@ class Shards:
         tables = [pd.read_csv(place / f"{self.study}.csv", keep_default_na=False, dtype=str) for place in places]
         made.append(evidence.save_rows(_rows(tables)))
         kept = [{k: v for k, v in note.items() if k not in ("files", "once")} for note in notes]
-        write_json(self._manifest, {"shards": kept, "files": _hashes(evidence.folder, made)})
+        write_json(self._manifest, {"shards": kept, "files": hashes(evidence.folder, made)})
         self.__dict__.pop("_merged", None)
 
     def clear(self) -> None:
@@ -246,10 +246,6 @@ def _other_clips(one: Path, other: Path) -> ValueError:
 def _arrays(file: Path) -> dict[str, np.ndarray]:
     with np.load(file, allow_pickle=False) as arrays:
         return dict(arrays)
-
-
-def _hashes(root: Path, files: Iterable[Path]) -> dict[str, str]:
-    return {file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def awaited(*studies: str) -> str:

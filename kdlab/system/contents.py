@@ -73,6 +73,11 @@ def settled(stamp: tuple[int, ...], now: int) -> bool:
     return abs(now - stamp[-1]) > _TICK
 
 
+def hashes(root: Path, files: Iterable[Path]) -> dict[str, str]:
+    """Name in the folder ``root`` → SHA-256 of what it holds, of each of ``files``, read anew."""
+    return {file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
 def content_keys(files: Iterable[Path]) -> dict[Path, str]:
     """32 hex digits of the SHA-256 of each of ``files``, wherever it lies; equal exactly when all bytes are.
 

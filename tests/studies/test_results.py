@@ -10,7 +10,7 @@ from kdlab import paths
 from kdlab.measure.paired import Effect
 from kdlab.studies import gallery, results
 from kdlab.study import Scores
-from kdlab.study.register import sums
+from kdlab.system.contents import hashes
 from kdlab.system.ours import NotOurs
 
 FILE = paths.project_root() / "docs" / "results.md"
@@ -35,7 +35,7 @@ def test_the_committed_ledger_vouches_for_the_committed_evidence():
     rows = json.loads((folder / paths.LEDGER).read_text("utf-8"))
     named = {name: its for row in rows for name, its in row["provenance"]["files"].items()}
     assert any(row["provenance"]["in_time"] for row in rows)
-    assert named == sums([folder / name for name in named], folder), "it has changed: run `kdlab claims --ledger`"
+    assert named == hashes(folder, map(folder.joinpath, named)), "it has changed: run `kdlab claims --ledger`"
 
 
 def test_pictures_and_chapters_of_the_sections_exist():

@@ -16,6 +16,7 @@ from kdlab.cli.claims import claims
 from kdlab.study import FIRST, Claim, Outcome, Part, Plan, Scores, Study, awaited, by_condition
 from kdlab.study import shards as module
 from kdlab.study.register import Register
+from kdlab.system.contents import hashes
 from kdlab.train import many
 from kdlab.train.recipe import UserClips
 from kdlab.train.sizes import SMOKE
@@ -183,7 +184,7 @@ def test_shards_of_different_clips_are_not_put_together(clips, finished):  # noq
     scores = Scores.load(file)
     replace(scores, labels=1 - scores.labels).save(file)
     note = json.loads((place / "01" / "shard.json").read_text())
-    note["files"] = module._hashes(place / "01", [place / "01" / name for name in note["files"]])
+    note["files"] = hashes(place / "01", [place / "01" / name for name in note["files"]])
     (place / "01" / "shard.json").write_text(json.dumps(note))
     with pytest.raises(ValueError, match=r"00/predictions/tiny-mine_again.npz and .*01/predictions/tiny-mine_again.npz "
                                          "were tested on different clips"):
