@@ -1,20 +1,28 @@
 """The executed scoreboard as one HTML page that needs no network and no other file."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from kdlab import paths
+from kdlab.notebooks.folding import UNFOLD, folds
 from kdlab.notebooks.parameters import find_notebook, fingerprint
 from kdlab.notebooks.run import executed_dir, read_record
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
 
-# nbconvert's page without the scripts that it loads from the web: RequireJS, MathJax and Mermaid.
+# nbconvert's page without the scripts that it loads from the web: RequireJS, MathJax and Mermaid; and with folds.
 _OFFLINE = """
 {%- extends 'lab/index.html.j2' -%}
 {%- block html_head_js -%}{%- endblock -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block html_head_css -%}
+{{ super() }}
+<style>summary { cursor: pointer }
+summary > .jp-Cell { display: inline-block; vertical-align: middle; width: calc(100% - 2em) }</style>
+{%- endblock -%}
+{%- block rawcell -%}{{ cell.source }}{%- endblock -%}
 """
 #: The title of the page, by which kdlab knows its own.
 TITLE = "kdlab scoreboard"
@@ -48,6 +56,8 @@ def write_report(output: Path | None = None, *, code: bool = False) -> tuple[Pat
     page.metadata.pop("widgets", None)
     page.cells = _for_readers(page.cells)
     drop_widgets(page.cells)
+    with_folds = list(_folded(page.cells))
+    page.cells = with_folds + [_raw(UNFOLD)] * (len(with_folds) > len(page.cells))
 
     exporter = HTMLExporter(
         raw_template=_OFFLINE,
@@ -82,6 +92,21 @@ def _for_readers(cells: list) -> list:
             return [*found, cell] if before.strip() else found
         found.append(cell)
     return found
+
+
+def _folded(cells: list) -> Iterator:
+    """``cells`` (nbformat's), and around each folded heading and what folds below it the marks of ``<details>``."""
+    for heading, below in folds(cells):
+        if heading is None:
+            yield from below
+        else:
+            yield from (_raw("<details><summary>"), heading, _raw("</summary>"), *_folded(below), _raw("</details>"))
+
+
+def _raw(html: str):
+    from nbformat.v4 import new_raw_cell
+
+    return new_raw_cell(html)
 
 
 def is_report(page: Path) -> bool:

@@ -14,11 +14,11 @@ from posixpath import dirname, normpath, relpath
 from typing import TYPE_CHECKING
 
 from kdlab import __version__, paths
+from kdlab.notebooks.folding import UNFOLD, folds
 from kdlab.notebooks.parameters import all_notebooks, number_of
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_fill
 from kdlab.teaching import offline, reference
-from kdlab.teaching.chapters import folds
 from kdlab.teaching.uses import uses
 
 if TYPE_CHECKING:
@@ -39,16 +39,6 @@ summary { cursor: pointer; } summary :is(h1, h2, h3, h4, h5, h6) { display: inli
 details.section { margin: 1.2em 0; }
 @media (max-width: 50em) { body { display: block; } nav { height: auto; position: static; border: 0; } }
 """
-# A browser opens what is folded around a link's target in newer versions only, and never for the heading itself.
-_UNFOLD = """<script>
-function unfold() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
-  target?.scrollIntoView();
-}
-addEventListener("DOMContentLoaded", unfold);
-addEventListener("hashchange", unfold);
-</script>"""
 
 
 class SiteError(ValueError):
@@ -123,7 +113,7 @@ def _pages() -> tuple[dict[str, tuple[str, str]], dict[str, bytes]]:
 
 def _folding(cells: list) -> str:
     """The ``cells`` (nbformat's) of a notebook, where a folded heading is the summary of a closed ``<details>`` with
-    what folds below it: a click opens it, or Tab and Enter, or a link to something in it (:data:`_UNFOLD`)."""
+    what folds below it: a click opens it, or Tab and Enter, or a link to something in it (:data:`UNFOLD`)."""
     made = []
     for heading, below in folds(cells):
         if heading is None:
@@ -209,7 +199,7 @@ def _wrapped(name: str, body: str, pages) -> str:
     return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">{MARK}'
             f'<meta name="viewport" content="width=device-width"><title>{html.escape(pages[name][0])} · kdlab</title>'
             f'<link rel="stylesheet" href="{style}"></head>\n<body><nav>{way}<p>kdlab {__version__}</p></nav>'
-            f"<main>{body}</main>{_UNFOLD * ('<details' in body)}</body></html>\n")
+            f"<main>{body}</main>{UNFOLD * ('<details' in body)}</body></html>\n")
 
 
 # --- links ---------------------------------------------------------------------------------------------------------

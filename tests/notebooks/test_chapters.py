@@ -8,8 +8,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from kdlab import paths
+from kdlab.notebooks.folding import FOLDED, folds, heading_level
 from kdlab.notebooks.parameters import number_of
-from kdlab.teaching.chapters import FOLDED, core, folds, heading_level, is_companion, words
+from kdlab.teaching.chapters import core, is_companion, words
 from kdlab.teaching.exercises import of_notebook
 
 NOTEBOOKS = sorted((paths.project_root() / "notebooks").glob("*.ipynb"))

@@ -7,9 +7,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from kdlab import paths
+from kdlab.notebooks.folding import FOLDED
 from kdlab.notebooks.parameters import NotebookError, all_notebooks
 from kdlab.system.ours import NotOurs
-from kdlab.teaching.chapters import FOLDED, core
+from kdlab.teaching.chapters import core
 from kdlab.teaching.copies import columns_of, is_slides, slides, student
 from kdlab.teaching.exercises import of_notebook
 from kdlab.teaching.offline import cells, fetched, has_formulas
@@ -192,5 +193,5 @@ def test_slides_in_a_browser_ask_nobody_for_anything(tmp_path, chromium):
     tab.keyboard.press("ArrowRight")
     tab.wait_for_function("() => Reveal.getIndices().h === 1")
     assert tab.locator("section.present section.present").inner_text() != heading
-    assert tab.evaluate("Reveal.getTotalSlides()") > 20
+    assert tab.evaluate("Reveal.getTotalSlides()") > 10
     assert not wrong and [url for url in asked if not url.startswith("data:")] == [page.as_uri()]

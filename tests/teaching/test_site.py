@@ -2,7 +2,6 @@
 
 import inspect
 import pkgutil
-from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
 
@@ -13,11 +12,12 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 import kdlab
 from kdlab import paths
 from kdlab.cli import cleaning
+from kdlab.notebooks.folding import FOLDED
 from kdlab.system.ours import NotOurs
 from kdlab.teaching import reference, site
-from kdlab.teaching.chapters import FOLDED
 from kdlab.teaching.offline import fetched
 from kdlab.teaching.uses import Use, _homes, _used, uses
+from tests.pages import Folds
 
 
 @pytest.fixture
@@ -122,32 +122,6 @@ def test_clean_knows_it(project):
     assert {path.relative_to(project / "runs" / "site").as_posix() for path in found.left} == {"mine.txt"}
     cleaning.delete(found)
     assert [path.name for path in (project / "runs" / "site").rglob("*")] == ["mine.txt"]
-
-
-class Folds(HTMLParser):
-    """Of each text the headings of the folds around it, and which of these stand open."""
-
-    def __init__(self, page: str):
-        super().__init__()
-        self.around, self.open, self._path, self._summary = {}, [], [], False
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self._summary |= tag == "summary"
-        if tag == "details":
-            self._path.append("")
-            self.open += [self._path] if "open" in dict(attrs) else []
-
-    def handle_endtag(self, tag):
-        self._summary &= tag != "summary"
-        if tag == "details":
-            self._path.pop()
-
-    def handle_data(self, data):
-        if self._summary:
-            self._path[-1] += data
-        elif data.strip():
-            self.around[data.strip()] = tuple(self._path)
 
 
 @pytest.fixture
