@@ -174,6 +174,10 @@ def test_outside_git_a_ledger_that_was_made_under_git_vouches_for_the_same_files
     export([STUDY])
     (figures.parent / ".git").rename(figures.parent / "gone")
     assert stands().verdict == "supported" and stands().in_time
+    kept = (figures / "ledger.json").read_text()
+    (figures / "ledger.json").write_text(kept.replace(which["M1"], "0" * 64))
+    assert stands().withheld == "this is not under git, which tells what came first", "it speaks of another one"
+    (figures / "ledger.json").write_text(kept)
     confirm(figures, scores(0.3), which)
     assert stands().withheld == "this is not under git, which tells what came first", "these are other predictions"
     (figures / "ledger.json").write_text('{"mine": 1}')
