@@ -122,7 +122,8 @@ def hmdb51(root: Path | str, split: str = "1", expected: Counts | None = None) -
     """HMDB-51: 51 classes in alphabetical order, 3 splits; clips of flag 0 are in neither part of a split."""
     expected = expected or published(HMDB_COUNTS, split)
     ending = f"_test_split{split}.txt"
-    lists = sorted(near(root, f"testTrainMulti_7030_splits/*{ending}").parent.glob(f"*{ending}"))
+    folder = near(root, f"testTrainMulti_7030_splits/*{ending}").parent
+    lists = sorted(folder.glob(f"*{ending}"), key=lambda path: path.name.removesuffix(ending))  # climb, climb_stairs
     index = {str(label): path.name.removesuffix(ending) for label, path in enumerate(lists)}
     flags = {"0": "unused", "1": "train", "2": "test"}
     records = []

@@ -5,6 +5,7 @@ clips, people or scene groups), crossed, because every seed met the same units. 
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -167,8 +168,8 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
 
     A control *explains* a supported effect when method − control is surely below 2 points: it gives as much, or more.
     One that is undecided does not.
-    Where the units alone leave two points open, no number of seeds can decide: not testable on this set. A word from
-    fewer than ten seeds says so.
+    Where the units alone leave two points open and no number of seeds would decide: not testable on this set. A word
+    from fewer than ten seeds says so, and an undecided one the strict interval where the plain one excludes zero.
     """
     small = -2 < claim.low and claim.high < 2
     if claim.strict_low > 0 or claim.strict_high < 0:
@@ -180,8 +181,11 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
     more = {"seeds": claim.seeds_needed, "test units": claim.units_needed}
     ways = " or ".join(f"{n:.0f} {what}" for what, n in more.items() if np.isfinite(n))
     cure = f"about {ways}" if ways else "more seeds and more test units"
-    word = "not testable on this set" if claim.seeds > 1 and claim.left >= 2 else "underpowered"
-    return f"{word} (± {claim.half_width:.1f}; {cure} would decide)"
+    never = claim.seeds > 1 and claim.left >= 2 and not np.isfinite(claim.seeds_needed)
+    word, half = "not testable on this set" if never else "underpowered", f"± {claim.half_width:.1f}"
+    if claim.low > 0 or claim.high < 0:
+        half += f", at the strict level {claim.strict_low:+.1f} to {claim.strict_high:+.1f}"
+    return f"{word} ({half}; {cure} would decide)"
 
 
 def provisional(seeds: int) -> str:
@@ -194,13 +198,14 @@ def _explained(controls: dict[str, Effect] | None) -> str:
     return f", and explained by {' and '.join(names)}" if names else ""
 
 
-def together(each: dict[str, Effect], controls: dict[str, Effect] | None = None) -> str:
+def together(each: dict[str, Effect], controls: dict[str, Effect] | None = None, missing: Sequence[str] = ()) -> str:
     """The word for a row that needs all of its comparisons: supported if each is (only then it is asked whether one of
-    the ``controls`` explains it), else those that are not, by word."""
+    the ``controls`` explains it), else those that are not, by word; ``missing`` ones were not made."""
     words, few = {name: verdict(e) for name, e in each.items()}, provisional(min(e.seeds for e in each.values()))
-    if all(word.startswith("supported") for word in words.values()):
+    if all(word.startswith("supported") for word in words.values()) and not missing:
         return "supported" + _explained(controls) + few
     by_word: dict[str, list[str]] = {}
     for name, word in words.items():
         by_word.setdefault(word.split(" (")[0], []).append(name)
+    by_word |= {"not compared": list(missing)} if missing else {}
     return "not supported: " + "; ".join(f"{word}: {', '.join(names)}" for word, names in by_word.items()) + few

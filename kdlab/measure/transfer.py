@@ -46,9 +46,12 @@ def logits_on(run: Run, data: Night | UserClips | None = None, view: View | None
 
 
 def accuracy_on(run: Run, data: Night | UserClips, split: str = "test") -> float:
-    """Accuracy in percent on the clips of ``split`` of other ``data``, which may be more than the run's own."""
-    labels = np.array([record.label for record in data.catalogue().split(split)])
-    return 100 * float((logits_on(run, data, split=split).argmax(1) == labels).mean())
+    """Accuracy in percent on the clips of ``split`` of other ``data``, among its classes: these clips may be more than
+    the run's own, and their classes fewer. Raises ``ValueError`` naming a class that the network does not know."""
+    catalogue = data.catalogue()
+    labels = np.array([record.label for record in catalogue.split(split)])
+    logits = narrowed(logits_on(run, data, split=split), run.provenance["classes"], catalogue.classes)
+    return 100 * float((logits.argmax(1) == labels).mean())
 
 
 def narrowed(logits: np.ndarray, classes: Sequence[str], wanted: Sequence[str]) -> np.ndarray:

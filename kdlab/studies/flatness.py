@@ -12,10 +12,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import repeat
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from kdlab.measure import minima
 from kdlab.measure.lanczos import NotConverged
 from kdlab.measure.minima import UNITS, Pairs, first, fitted, flatness, samples
 from kdlab.nets.compressed import matched, tiny
@@ -30,6 +32,7 @@ from kdlab.studies.flatness_rows import CLAIMS, HEADS, MEASURES, ledger
 from kdlab.study import FIRST, Outcome, Part, Study, beside, by_condition, flat, fresh
 from kdlab.system.files import write_atomically
 from kdlab.system.processes import each, locked
+from kdlab.system.sources import digest, files_hash
 from kdlab.train.passing import Passing, each_passing
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
@@ -212,10 +215,19 @@ def _at(size: ExitSize, where: dict, found: Passing, mark: float) -> list[dict]:
     if net is None:
         return _tidy(where, {"reached": 0})
     with locked(f"{kept}.lock"):  # one I-frame network is in both trios
-        if not kept.is_file():
+        known, by = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}, _by(size)
+        if known.get("by") != by:
             (values,) = measured([net], found.recipe, size)
-            write_atomically(kept, lambda path: path.write_text(json.dumps(values), encoding="utf-8"))
-    return _tidy(where, {"reached": 1} | json.loads(kept.read_text(encoding="utf-8")))
+            known = {"by": by, "values": values}
+            write_atomically(kept, lambda path: path.write_text(json.dumps(known), encoding="utf-8"))
+    return _tidy(where, {"reached": 1} | known["values"])
+
+
+def _by(size: ExitSize) -> str:
+    """What a measurement that is kept was made by: the modules that measure, and how much they are asked for."""
+    folder, asked = Path(minima.__file__).parent, (size.name, EFFORT, SMOKE_EFFORT, per_class(size), TESTED)
+    modules = (folder / f"{name}.py" for name in ("minima", "flatness", "folding", "lanczos", "surface"))
+    return digest({"modules": files_hash(modules), "asked": repr(asked)})
 
 
 def _ended_rows(outcome: Outcome) -> list[dict]:

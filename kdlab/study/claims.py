@@ -110,7 +110,8 @@ class Claim:
         return self.comparison or f"{self.condition} − {', '.join(self.baselines.values())}"
 
     def lacking(self, known: Iterable[str]) -> set[str]:
-        """Conditions that the claim needs and that are not ``known``; of several baselines one will do."""
+        """Conditions without which the claim cannot be read and that are not ``known``; of several baselines one will
+        do, though it is supported by all only."""
         known = set(known)
         none = set() if known & self.baselines.keys() else set(self.baselines)
         return ({self.condition} - known) | none
@@ -138,7 +139,8 @@ class Claim:
             (effect,) = each.values()
             lines, word = [str(effect)], verdict(effect, controls)
         else:
-            lines, word = [f"{title} {e}" for title, e in each.items()], together(each, controls)
+            missing = [title for title in self.baselines.values() if title not in each]
+            lines, word = [f"{title} {e}" for title, e in each.items()], together(each, controls, missing)
         if isinstance(self.controls, Mapping):
             lines += [f"control {title} {e}" for title, e in controls.items()]
         fewest = min(each.values(), key=lambda e: e.seeds)

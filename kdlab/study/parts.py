@@ -8,6 +8,7 @@ from kdlab import paths
 from kdlab.measure.transfer import mean_recall
 from kdlab.study.evidence import Evidence
 from kdlab.study.scores import Scores, collect, tested
+from kdlab.system.values import one_of
 from kdlab.train.recipe import Recipe, UserClips, check
 from kdlab.train.runs import Run
 from kdlab.train.sizes import current
@@ -104,6 +105,9 @@ class Part:
     publish: bool = False
     to_the_end: bool = True
     final: bool = False
+
+    def __post_init__(self):
+        one_of(("clip", "group"), unit=self.unit)
 
     @property
     def seeds(self) -> int:

@@ -15,6 +15,7 @@ from kdlab.measure.paired import Effect, effect
 from kdlab.measure.transfer import logits_on, narrowed
 from kdlab.night import Night
 from kdlab.system.files import save_arrays
+from kdlab.system.values import one_of
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import Run
@@ -70,9 +71,10 @@ class Scores:
         return dataclasses.replace(self, seeds=seeds, predicted=predicted, recipes=recipes)
 
     def save(self, path: Path) -> None:
-        """One compressed npz without pickles: classes as uint8, logits as float16."""
+        """One compressed npz without pickles: classes as the smallest whole numbers that hold them, logits as
+        float16."""
         note = {"classes": self.classes, "seeds": self.seeds, "recipes": self.recipes, "sources": self.sources}
-        arrays = {"ids": self.ids, "units": self.units, "labels": self.labels.astype(np.uint8)}
+        arrays = {"ids": self.ids, "units": self.units, "labels": self.labels.astype(self._whole)}
         save_arrays(path, {"note": np.array(json.dumps(note))} | arrays | self._arrays())
 
     @classmethod
@@ -91,8 +93,12 @@ class Scores:
             raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): restore the committed file, or run "
                              "its study again") from error
 
+    @property
+    def _whole(self) -> np.dtype:
+        return np.min_scalar_type(len(self.classes) - 1)
+
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {f"predicted/{k}": v.astype(np.uint8) for k, v in self.predicted.items()} | {
+        return {f"predicted/{k}": v.astype(self._whole) for k, v in self.predicted.items()} | {
             f"logits/{k}": v.astype(np.float16) for k, v in self.logits.items()}
 
     @classmethod
@@ -100,6 +106,12 @@ class Scores:
         """The other fields, of what :meth:`_arrays` gave."""
         return {kind: {k.removeprefix(f"{kind}/"): v for k, v in arrays.items() if k.startswith(f"{kind}/")}
                 for kind in ("predicted", "logits")}
+
+
+def units_of(unit: str, ids: np.ndarray, groups: Sequence[str]) -> np.ndarray:
+    """What intervals count as one: ``ids`` for ``"clip"``, ``groups`` for ``"group"``. Raises ``ValueError`` else."""
+    one_of(("clip", "group"), unit=unit)
+    return np.asarray(groups) if unit == "group" else ids
 
 
 def same_seeds(recipes: Mapping[str, Sequence[Recipe]]) -> tuple[int, ...]:
@@ -147,7 +159,7 @@ def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained:
         for run, p in zip(runs[condition], column, strict=True):
             if not np.array_equal(p.ids, first.ids):
                 raise ValueError(f"{run.folder} was tested on other clips than the rest of the study; retrain it")
-    units = first.groups if unit == "group" else first.ids
+    units = units_of(unit, first.ids, first.groups)
     predicted = {c: np.stack([p.logits.argmax(-1) for p in column]) for c, column in predictions.items()}
     logits = {c: column[0].logits for c, column in predictions.items()}
     return Scores(tuple(classes), seeds, first.ids, units, first.labels, predicted, logits, **origin(runs)), runs
@@ -175,7 +187,7 @@ def tested(runs: dict[str, list[Run]], data: Night | UserClips, *, unit: str = "
     catalogue = data.catalogue()
     records = catalogue.split("test")
     ids = np.array([r.id for r in records])
-    units = np.array([r.group for r in records]) if unit == "group" else ids
+    units = units_of(unit, ids, [r.group for r in records])
     seeds, labels = tuple(run.recipe.seed for run in next(iter(runs.values()))), np.array([r.label for r in records])
     scores = Scores(tuple(catalogue.classes), seeds, ids, units, labels, **origin(runs))
     for condition, column in runs.items():

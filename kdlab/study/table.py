@@ -48,13 +48,14 @@ def convergence(table: pd.DataFrame, data: str, plain: str = "ce_raw", longer: s
     points, its 95 % half-width over seeds (of one seed infinite), and the word.
 
     Surely under two points, the comparison of methods is fair at this budget ("converged"); surely above, the study is
-    "under-trained"; "undecided" where the interval holds two.
+    "under-trained"; "undecided" where the interval holds two, and "not measured" where no seed has both.
     """
     rows = table[(table.data == data) & (table.metric == metric) & table.condition.isin([plain, longer])]
     wide = rows.assign(value=rows.value.astype(float)).pivot_table(index="seed", columns="condition", values="value")
-    if longer not in wide:
+    both = wide.reindex(columns=[plain, longer]).dropna()
+    if both.empty:
         return np.nan, np.inf, "not measured"
-    gains = (wide[longer] - wide[plain]).dropna().to_numpy(float)  # the mean over folds, if there are any
+    gains = (both[longer] - both[plain]).to_numpy(float)  # the mean over folds, if there are any
     gain = float(gains.mean())
     half = half_width(gains) if len(gains) > 1 else np.inf
     word = "converged" if gain + half < 2 else "under-trained" if gain - half > 2 else "undecided"

@@ -427,6 +427,15 @@ def test_a_test_clip_of_an_unknown_folder_is_refused(tmp_path):
         ucf101(tmp_path, expected=expected)
 
 
+def test_classes_of_hmdb_are_in_alphabetical_order(tmp_path):
+    """By their lists' names `climb_stairs_test…` comes before `climb_test…`."""
+    names = ("climb", "climb_stairs", "sword", "sword_exercise")
+    for name in names:
+        touch(tmp_path / "hmdb51_org", f"{name}/a_{name}_u_nm_np1_ba_goo_0.avi")
+        write(tmp_path / f"testTrainMulti_7030_splits/{name}_test_split1.txt", [f"a_{name}_u_nm_np1_ba_goo_0.avi 1 "])
+    assert hmdb51(tmp_path, expected={"train": 4}).classes == names
+
+
 def test_hmdb_names_hostile_to_shells_are_only_names(tmp_path):
     catalogue = hmdb51(tmp_path, expected=hmdb_tree(tmp_path))
     assert {r.path.name for r in catalogue.split("test")} == {

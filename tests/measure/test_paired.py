@@ -4,7 +4,7 @@ from scipy import stats
 
 from kdlab.measure.accuracy import accuracy_interval, confusion, confusion_changes, expected_calibration_error
 from kdlab.measure.bootstrap import LEVEL, counts
-from kdlab.measure.paired import Effect, Spread, effect, verdict
+from kdlab.measure.paired import Effect, Spread, effect, together, verdict
 
 
 def draw(seed, seeds=10, clips=400, gain=0.0, seed_sd=0.0):
@@ -114,6 +114,9 @@ def made(mean, half, strict=None, **k):
     (made(0.3, 1.5), "no effect larger than 2 points"),
     (made(1, 3), "underpowered (± 3.0; about 20 seeds or 900 test units would decide)"),
     (made(1, 3, seeds_needed=np.inf, left=2.5), "not testable on this set (± 3.0; about 900 test units would decide)"),
+    (made(1, 3, left=2.5), "underpowered (± 3.0; about 20 seeds or 900 test units would decide)"),
+    (made(4, 3, units_needed=np.inf),
+     "underpowered (± 3.0, at the strict level -0.5 to +8.5; about 20 seeds would decide)"),
     (made(1, 3, seeds=1, seeds_needed=np.inf, units_needed=np.inf),
      "underpowered (± 3.0; more seeds and more test units would decide)"),
     (made(5, 2, seeds=9), "supported (9 seeds: provisional)"),
@@ -136,6 +139,12 @@ def test_a_control_that_is_surely_better_explains_too():
     better, likely = made(-9.9, 6.7), made(-4.0, 7.0)
     found = verdict(made(41.8, 4.4), {"statistics": better, "likely": likely})
     assert found == "supported, and explained by statistics"
+
+
+def test_a_row_that_needs_all_its_comparisons_is_not_supported_by_some():
+    good = {"ce": made(5, 2), "kd": made(4, 1)}
+    assert together(good) == "supported"
+    assert together(good, missing=["dkd", "simkd"]) == "not supported: supported: ce, kd; not compared: dkd, simkd"
 
 
 def test_the_seeds_said_to_decide_do_decide():

@@ -7,7 +7,7 @@ import torch
 
 from kdlab.clips.views import Batch
 from kdlab.measure import transfer
-from kdlab.measure.transfer import PROBES, logits_on, mean_recall, narrowed, re_estimated
+from kdlab.measure.transfer import PROBES, accuracy_on, logits_on, mean_recall, narrowed, re_estimated
 from kdlab.nets.video import TinyR2Plus1D, build
 
 
@@ -16,6 +16,15 @@ def test_logits_are_narrowed_by_name_not_by_place():
     assert narrowed(logits, ("a", "b", "c"), ("c", "a")).tolist() == [[3.0, 1.0], [4.0, 9.0]]
     with pytest.raises(ValueError, match="does not know d.*trained on a, b, c"):
         narrowed(logits, ("a", "b", "c"), ("d", "a"))
+
+
+def test_accuracy_on_clips_of_fewer_classes_is_of_these(monkeypatch):
+    """Run and Walk are 1 and 2 to the network, and 0 and 1 in the clips; what it says of Jump does not count."""
+    said = np.array([[9.0, 5.0, 1.0], [9.0, 1.0, 5.0]])
+    monkeypatch.setattr(transfer, "logits_on", lambda *_, **__: said)
+    clips = SimpleNamespace(classes=("Run", "Walk"), split=lambda _: [SimpleNamespace(label=k) for k in (0, 1)])
+    run = SimpleNamespace(provenance={"classes": ["Jump", "Run", "Walk"]})
+    assert accuracy_on(run, SimpleNamespace(catalogue=lambda: clips)) == 100
 
 
 def test_every_class_counts_alike():

@@ -1,6 +1,7 @@
 """The study of flatness: words and verdicts on made-up rows, on the committed ones, and a network at smoke size."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -224,6 +225,21 @@ def test_the_committed_rows_give_the_verdicts():
         words = ledger(rows, data).verdict
         assert all(word.split(" ")[0].strip(",:") in ("supported", "contradicted", "not", "underpowered")
                    for word in words)
+
+
+def test_a_kept_measurement_is_made_anew_when_the_measure_is_another(tmp_path, monkeypatch):
+    calls, found = [], SimpleNamespace(folder=tmp_path, net=lambda mark: object(), recipe=None)
+    monkeypatch.setattr(flatness, "measured", lambda *_: calls.append(1) or [{"trace": float(len(calls))}])
+    about = dict(condition="x")
+
+    def value():
+        return {row["metric"]: row["value"] for row in flatness._at(SMOKE, about, found, 0.5)}["trace"]
+
+    assert [value(), value()] == [1, 1]
+    monkeypatch.setitem(flatness.SMOKE_EFFORT, "probes", 5)
+    assert [value(), value()] == [2, 2]
+    monkeypatch.setattr(flatness, "files_hash", lambda modules: "other sources")
+    assert [value(), value()] == [3, 3]
 
 
 @pytest.mark.slow

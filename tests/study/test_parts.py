@@ -10,6 +10,7 @@ from kdlab.papers.dual_light import study as dual_light_study
 from kdlab.studies import every
 from kdlab.study import Part, Study, by_condition
 from kdlab.study import study as module
+from kdlab.study.scores import units_of
 from kdlab.train.sizes import SMOKE, STUDY
 from tests.train.test_runs import make_recipe
 
@@ -39,6 +40,16 @@ def test_predictions_are_named_as_data_and_fold_or_as_the_part_says():
     for part, name in ((Part("x", recipes), "s-x"), (Part("x", recipes, fold="2"), "s-x-fold2"),
                        (Part("x", recipes, file="own"), "s-own"), (Part("x", recipes, file=""), ""), (Part("x"), "")):
         assert part.predictions("s") == name
+
+
+def test_a_mistyped_unit_is_refused():
+    """Groups read as clips would give intervals a third as wide."""
+    with pytest.raises(ValueError, match="unit='groups'"):
+        Part("x", unit="groups")
+    with pytest.raises(ValueError, match="unit='groups'"):
+        units_of("groups", np.array(["a"]), ["g"])
+    assert units_of("group", np.array(["a"]), ["g"]).tolist() == ["g"]
+    assert units_of("clip", np.array(["a"]), ["g"]).tolist() == ["a"]
 
 
 def test_the_committed_files_of_every_study_are_those_of_its_parts():

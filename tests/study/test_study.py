@@ -56,6 +56,15 @@ def test_scores_survive_the_disk(tmp_path):
         assert np.allclose(back.logits[name], scores.logits[name], atol=1e-2)
 
 
+def test_hundreds_of_classes_survive_the_disk(tmp_path):
+    labels = np.arange(400)
+    many = Scores(tuple(map(str, labels)), (0,), labels.astype(str), labels.astype(str), labels, {"x": labels[None]},
+                  {"x": np.eye(400)}, {"x": ["x-s0"]})
+    many.save(tmp_path / "many.npz")
+    back = Scores.load(tmp_path / "many.npz")
+    assert np.array_equal(back.labels, labels) and np.array_equal(back.predicted["x"], labels[None])
+
+
 def test_verdicts_follow_the_numbers():
     table = ledger(made_scores(clips=400), None).set_index("claim")
     assert table.verdict["D1"] == "supported (4 seeds: provisional)"
@@ -144,6 +153,10 @@ def test_convergence_compares_validation_and_says_the_word():
 
     assert convergence(table(1.0), "night") == (pytest.approx(1.0), pytest.approx(0.0), "converged")
     assert convergence(table(5.0), "night")[2] == "under-trained"
+    apart = table(1.0)
+    apart.loc[apart.condition == "ce_2x", "seed"] += 100
+    for nothing in (apart, table(1.0)[:3], table(1.0)[3:]):
+        assert convergence(nothing, "night")[2] == "not measured", "no seed has both"
 
 
 def test_rows_are_tidy_and_load_back(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from kdlab.papers.dual_light.regimes import LABELS, NORMS, Regime, began_as, con
 from kdlab.papers.dual_light.regimes_starts import FEW_SEEDS, MARK, STUDY, counting
 from kdlab.papers.dual_light.study import CLAIMS as LABELLED
 from kdlab.study import FIRST, Claim, Outcome, Part, Plan, Scores, Study, fresh
-from kdlab.study.entropies import entropy_rows
+from kdlab.study.entropies import taught_rows
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run, find
 from kdlab.train.sizes import RegimeSize
@@ -193,8 +193,8 @@ def _parts(size: RegimeSize, seeds: int) -> list[Part]:
 
 def rows(outcome: Outcome) -> list[dict]:
     """Rows of every run; what its start knew of bright validation clips; CPU seconds of the adaptation; and the entropy
-    of its teacher's targets."""
-    made = outcome.rows() + entropy_rows(outcome)
+    of its teacher's targets, where they are soft."""
+    made = taught_rows(outcome)
     for condition, runs in outcome.runs.items():
         for seed, run in zip(outcome.scores.seeds, runs, strict=True):  # a teacher's own seed is another
             began = find(began_as(run.recipe), pretrained=False)

@@ -90,7 +90,8 @@ class Detections(Scores):
         for condition, each in self.found.items():
             table = pd.concat([its.found.assign(seed=s, video=its.found.video.map(place))
                                for s, its in enumerate(each)])
-            arrays[f"found/{condition}/where"] = table[["seed", "video", "label"]].to_numpy(np.uint8)
+            where = table[["seed", "video", "label"]].to_numpy(int)
+            arrays[f"found/{condition}/where"] = where.astype(np.min_scalar_type(where.max(initial=0)))
             arrays[f"found/{condition}/what"] = table[["start", "end", "score"]].to_numpy(np.float32)
         return arrays
 
@@ -163,9 +164,11 @@ def ledger(scores: Detections) -> pd.DataFrame:
     return study.verdicts(scores)
 
 
-def convergence(table: pd.DataFrame) -> tuple[float, float, str]:
-    """As :func:`kdlab.study.convergence`, in *validation* mAP of the student."""
-    return study_convergence(table, "night_untrimmed_longer", "det_student", "det_student_2x", f"val_map@{HEADLINE}")
+def convergence(table: pd.DataFrame, read: str = "night_untrimmed_fresh") -> tuple[float, float, str]:
+    """As :func:`kdlab.study.convergence`, in *validation* mAP of the student; of the networks that are ``read`` on this
+    data: the registered ones have trainings of their own for it."""
+    data = {"night_untrimmed_fresh": "night_untrimmed_longer"}.get(read, read)
+    return study_convergence(table, data, "det_student", "det_student_2x", f"val_map@{HEADLINE}")
 
 
 def _parts(size: DetectionSize, seeds: int) -> list[Part]:

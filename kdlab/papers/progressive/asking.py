@@ -11,6 +11,7 @@ from kdlab.night.streams import NightStream
 from kdlab.papers.progressive.exits import Features, all_exits, extract
 from kdlab.papers.progressive.nets import frozen_maps
 from kdlab.study import Scores, origin
+from kdlab.study.scores import units_of
 from kdlab.train.loop import one_thread
 from kdlab.train.runs import Run, find
 
@@ -39,7 +40,7 @@ def asked(runs: dict[str, Sequence[Run]], data: NightStream, *, unit: str = "cli
     catalogue = data.catalogue()
     records = catalogue.split("test")
     ids, labels = np.array([r.id for r in records]), np.array([r.label for r in records])
-    units = np.array([r.group for r in records]) if unit == "group" else ids
+    units = units_of(unit, ids, [r.group for r in records])
     seeds, found = tuple(run.recipe.seed for run in next(iter(runs.values()))), {condition: [] for condition in runs}
     for s in range(len(seeds)):  # seed after seed, and trio after trio: features are extracted once
         for condition in sorted(runs, key=lambda c: runs[c][s].recipe.needs()["residual"].name):

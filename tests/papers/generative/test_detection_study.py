@@ -90,6 +90,9 @@ def test_detections_come_back_from_their_file(tmp_path):
     assert (again.classes, again.seeds, again.ids.tolist(), again.recipes) == (
         made.classes, made.seeds, made.ids.tolist(), made.recipes)
     assert Scores.load(tmp_path / "d.npz").sources == made.sources, "stale studies are found by these"
+    many = made_up({"det_student": 0.4}, seeds=1, videos=300)
+    many.save(tmp_path / "many.npz")
+    assert np.array_equal(Detections.load(tmp_path / "many.npz").mean_ap("det_student"), many.mean_ap("det_student"))
 
 
 def test_convergence_is_read_on_validation():
