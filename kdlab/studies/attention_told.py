@@ -42,6 +42,14 @@ def about(name: str, looks: dict[str, np.ndarray]) -> str:
     return f"{attention.DATA[name]}: {len(looks['ids']):,} test clips, {seeds} seeds{old}"
 
 
+def against_uniform(looks: dict[str, np.ndarray], condition: str) -> str:
+    """In a sentence: how much of a network's map lies on the actor, and how much of a map that looks everywhere."""
+    uniform = attention.beside(condition)["uniform"]
+    own, blind = (attention.mean(looks, "energy_inside", name) for name in (condition, uniform))
+    return f"Of the map of *{attention.TITLES[condition]}* {own:.1f} % lies on the actor, of a map that looks " \
+           f"everywhere {blind:.1f} %."
+
+
 def shown(sets: dict[str, dict[str, np.ndarray]]) -> list[str]:
     """Sentences for *What it shows*, from the looks of each set: do networks beat the best map that knows nothing, does
     DL-KDD move the map to the actor, and is the map about its clip."""

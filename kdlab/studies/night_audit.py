@@ -52,21 +52,32 @@ def _recipes(profile: Profile, seed: int) -> dict[str, Recipe]:
 
 
 def verdicts(scores: Scores, light: pd.DataFrame) -> pd.DataFrame:
-    """Every audit with its pass mark, its figure and whether it holds. ``light``: :func:`measure.realism.summary`."""
+    """Every audit with its pass mark, its figure and whether the figure meets the mark: ``holds`` is of the mean, and
+    ``sure`` says whether all of its 95 % interval does, too (None: it has none). ``light``:
+    :func:`measure.realism.summary`."""
     mean = {condition: float(scores.accuracy(condition).mean()) for condition in scores.predicted}
     chance = 100 / len(scores.classes)
     gain = scores.effect("full", "one_frame")
     blind = effect(scores.correct("background"), np.full_like(scores.correct("background"), chance / 100), scores.units)
     share = 100 * mean["one_frame@context"] / mean["full@context"]
     table = [
-        ("one frame is not enough", "full − one frame ≥ 15", str(gain), gain.mean >= 15),
-        ("the background tells nothing", "background − chance within ± 5", str(blind), abs(blind.mean) <= 5),
-        ("at high context one frame is enough", "≥ 90 % of the full clip's accuracy", f"{share:.0f} %", share >= 90),
+        ("one frame is not enough", "full − one frame ≥ 15", str(gain), gain.mean >= 15, gain.low >= 15),
+        ("the background alone is near chance", "background − chance within ± 5", str(blind), abs(blind.mean) <= 5,
+         -5 <= blind.low and blind.high <= 5),
+        ("at high context one frame is enough", "≥ 90 % of the full clip's accuracy", f"{share:.0f} %", share >= 90,
+         None),
     ]
     for m in light.itertuples():
         wanted = f"median in {m.low:g}…{m.high:g}{'' if m.Index == 'vectors' else ', ≥ 70 % of clips'}"
-        table.append((f"like real clips: {m.Index}", wanted, f"{m.median:.2f}, {m.inside:.0f} %", m.holds))
-    return pd.DataFrame(table, columns=["audit", "mark", "found", "holds"])
+        table.append((f"like real clips: {m.Index}", wanted, f"{m.median:.2f}, {m.inside:.0f} %", m.holds, None))
+    return pd.DataFrame(table, columns=["audit", "mark", "found", "holds", "sure"])
+
+
+def word(holds: bool, sure: bool | None) -> str:
+    """What a line of :func:`verdicts` comes to, in a sentence."""
+    if not holds:
+        return "It does **not** hold."
+    return "It holds." if sure in (None, True) else "The mean meets the mark; the interval is too wide to be sure."
 
 
 def _rows(outcome: Outcome) -> list[dict]:

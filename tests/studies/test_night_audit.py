@@ -58,8 +58,8 @@ def scores(**share) -> Scores:
 
 @pytest.mark.parametrize("changed, audit", [
     ({"one_frame": 0.7}, "one frame is not enough"),
-    ({"background": 0.35}, "the background tells nothing"),
-    ({"background": 0.15}, "the background tells nothing"),
+    ({"background": 0.35}, "the background alone is near chance"),
+    ({"background": 0.15}, "the background alone is near chance"),
     ({"one_frame@context": 0.8}, "at high context one frame is enough"),
 ])
 def test_an_audit_fails_where_its_mark_is_missed(changed, audit):
@@ -69,6 +69,16 @@ def test_an_audit_fails_where_its_mark_is_missed(changed, audit):
     assert night_audit.verdicts(scores(**fair), light).holds.all()
     found = night_audit.verdicts(scores(**fair | changed), light).set_index("audit").holds
     assert not found[audit] and found.sum() == 3
+
+
+def test_a_mark_that_only_the_mean_meets_is_not_sure():
+    fair = {"full": 0.8, "one_frame": 0.3, "background": 0.25, "full@context": 0.95, "one_frame@context": 0.9}
+    light = pd.DataFrame(columns=["median", "low", "high", "inside", "holds"])
+    found = night_audit.verdicts(scores(**fair), light).set_index("audit")
+    assert found.sure["one frame is not enough"] and not found.sure["the background alone is near chance"]
+    assert [night_audit.word(*its) for its in found[["holds", "sure"]].itertuples(index=False)] == [
+        "It holds.", "The mean meets the mark; the interval is too wide to be sure.", "It holds."]
+    assert night_audit.word(False, False) == "It does **not** hold."
 
 
 def test_every_condition_takes_the_same_number_of_steps_on_its_own_clips():

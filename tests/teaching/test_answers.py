@@ -114,7 +114,7 @@ def test_claims_of_which_nothing_was_read_are_not_called_unsupported(monkeypatch
 RIGHT = {"00.3": "a study refuses it", "01.2": "raw clips", "01b.2": "nothing", "02.4": "lower bound",
          "03.3": "not that the light does", "03b.3": "of classes", "04.3": "in general", "05.3": "badly placed",
          "06.2": "contradict", "07.3": "no answer at threshold 1 changes", "07.5": "share no parameters",
-         "07b.4": "the later exits", "08.3": "none", "08.5": "no longer the same", "09.3": "zero or below",
+         "07b.4": "the later exits", "08.3": "none", "08.5": "no longer the same", "09.3": "what all clips share",
          "09.4": "undefined", "11.2": "trains again"}
 
 

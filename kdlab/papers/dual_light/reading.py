@@ -8,7 +8,7 @@ import pandas as pd
 from kdlab import paths
 from kdlab.measure.accuracy import confusion_changes
 from kdlab.measure.embedding import Embedding, clip_features, embedding
-from kdlab.measure.paired import Effect, effect, verdict
+from kdlab.measure.paired import Effect, effect
 from kdlab.night import Night
 from kdlab.papers.dual_light import controls, real_dark
 from kdlab.papers.dual_light.recipes import TITLES
@@ -102,20 +102,29 @@ def resemblance(found: Sequence[Embedding]) -> str:
 
 
 def surely(found: Mapping[str, Mapping[str, Effect]]) -> pd.DataFrame:
-    """Rows of :func:`kdlab.papers.dual_light.controls.effects` whose plain 95 % interval excludes zero."""
-    rows = [(question, what, str(e), verdict(e)) for question, answered in found.items()
+    """Rows of :func:`kdlab.papers.dual_light.controls.effects` whose plain 95 % interval excludes zero, and where their
+    interval at the ledger's level lies."""
+    rows = [(question, what, str(e), _place(e)) for question, answered in found.items()
             for what, e in answered.items() if e.low > 0 or e.high < 0]
-    return pd.DataFrame(rows, columns=["question", "what", "points (95 %)", "verdict at the ledger's level"])
+    return pd.DataFrame(rows, columns=["question", "what", "points (95 %)", "at the ledger's level"])
+
+
+def _place(e: Effect) -> str:
+    if e.strict_low > 0 or e.strict_high < 0:
+        return "above zero" if e.strict_low > 0 else "below zero"
+    return f"undecided: {e.strict_low:+.1f} to {e.strict_high:+.1f}"
 
 
 def rivals(found: Mapping[str, Mapping[str, Effect]]) -> str:
     """In Markdown: how many comparisons there are, how many exclude zero, and how many of these are verdicts."""
     every = [e for answered in found.values() for e in answered.values()]
     plain = sum(e.low > 0 or e.high < 0 for e in every)
-    strict = sum(e.strict_low > 0 or e.strict_high < 0 for e in every)
+    strict = [what for answered in found.values() for what, e in answered.items()
+              if e.strict_low > 0 or e.strict_high < 0]
+    named = f" ({'; '.join(strict)})" if strict else ""
     return (f"Of {len(every)} comparisons the 95 % interval of {plain} excludes zero, where luck alone gives "
-            f"about {len(every) / 20:.0f}; that at the ledger's level of {strict}. They have {every[0].seeds} seeds; "
-            f"the median half-width is {np.median([e.half_width for e in every]):.1f} points.")
+            f"about {len(every) / 20:.0f}; that at the ledger's level of {len(strict)}{named}. They have "
+            f"{every[0].seeds} seeds; the median half-width is {np.median([e.half_width for e in every]):.1f} points.")
 
 
 def lights(some: Scores) -> pd.DataFrame:

@@ -61,8 +61,8 @@ def advice(found: pd.DataFrame) -> str:
     begun = f"*{_title(first)}* knows {first['accuracy']:.1f} % of test clips ({first['seeds']} seeds)"
     steps = [f"**{_title(row)}** ({needs(row)}) gives {_signed(row['more'])} points more" for row in later]
     rest = len(found) - 1 - len(later)
-    return f"In order of cost: {'; '.join([begun, *steps])}. None of the other {rest} ways is surely better than the " \
-           "choice before it."
+    return f"In order of cost: {'; '.join([begun, *steps])}. None of the other {rest} ways is better than the choice " \
+           "before it at the strict level. (± is of 95 %: a row may exclude zero and not be chosen.)"
 
 
 def _title(row: Mapping) -> str:

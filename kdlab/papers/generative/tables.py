@@ -79,7 +79,19 @@ def inherited_table(scores: Scores) -> pd.DataFrame:
     return pd.DataFrame({"student": found.student.map(recognition.recipes.TITLES),
                          "its teacher": found.teacher.map(recognition.recipes.TITLES),
                          "own teacher's wrong answers given, %": found.own, "another teacher's, %": found.other,
-                         "difference (points)": found.gain.map(str)})
+                         "difference (points)": found.gain})
+
+
+def inherited_line(found: pd.DataFrame) -> str:
+    """What :func:`inherited_table` comes to, in a sentence."""
+    if found.empty:
+        return "Whose errors students give cannot be told here: there are too few seeds, or networks hardly err."
+    sure = [row["student"] for _, row in found.iterrows() if row["difference (points)"].low > 0]
+    if not sure:
+        return "No student gives its own teacher's errors surely more often than another teacher's: every interval " \
+               "reaches down to zero."
+    return f"{len(sure)} of {len(found)} give their own teacher's errors surely more often than another teacher's: " \
+           f"{', '.join(sure)}."
 
 
 def cost_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from kdlab.clips.flow import Flow
 from kdlab.clips.views import MotionMix, Raw
 from kdlab.clips.windows import AtRate, Windows
 from kdlab.measure.detection import annotated, decode, evaluate, fused
-from kdlab.measure.detections import mean_aps, of_split
+from kdlab.measure.detections import KEPT, mean_aps, of_split
 from kdlab.measure.transfer import logits_on
 from kdlab.papers.generative.detection_study import HEADLINE
 from kdlab.show.codec_plots import flow_colours
@@ -56,14 +56,15 @@ def streams_of(run: Run, split: str = "test") -> dict[str, np.ndarray]:
 
 def fusion_table(run: Run, each: Mapping[str, np.ndarray], sigma: float, split: str = "test") -> pd.DataFrame:
     """A row for each of the answers ``each``, of networks that saw the windows of ``run``, and one for all of them
-    fused two and two in their order, with ``mAP, %`` (tIoU 0.1 to 0.5). Raises ``ValueError`` unless there are two."""
+    fused two and two in their order, with ``mAP, %`` (tIoU 0.1 to 0.5) of the ``KEPT`` surest of each video, as
+    everywhere. Raises ``ValueError`` unless there are two."""
     if len(each) != 2:
         raise ValueError(f"two streams are fused, got {len(each)}: {', '.join(each) or 'none'}")
     selected = of_split(run, split)
     truth, count = annotated(selected), len(run.provenance["classes"])
     told = [*each.items(), ("both, fused", fused(*each.values()))]
-    found = [evaluate(truth, decode(logits, selected, run.recipe.window.rate, sigma=sigma), count)
-             for _, logits in told]
+    decoded = [decode(logits, selected, run.recipe.window.rate, sigma=sigma) for _, logits in told]
+    found = [evaluate(truth, its.groupby("video", sort=False).head(KEPT), count) for its in decoded]
     return pd.DataFrame({"answers of": [name for name, _ in told], "mAP, %": mean_aps(found, HEADLINE)})
 
 

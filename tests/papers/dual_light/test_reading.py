@@ -97,9 +97,11 @@ def exactly(mean: float, half: float, strict: float) -> Effect:
 def test_rivals_are_counted_at_both_levels():
     found = {"one": {"a": exactly(3, 1, 2), "b": exactly(3, 2, 4)}, "two": {"c": exactly(0, 1, 2)}}
     said = reading.rivals(found)
-    assert "Of 3 comparisons the 95 % interval of 2 excludes zero" in said and "level of 1." in said
+    assert "Of 3 comparisons the 95 % interval of 2 excludes zero" in said and "level of 1 (a)." in said
     assert "5 seeds; the median half-width is 1.0" in said
-    assert list(reading.surely(found).what) == ["a", "b"]
+    sure = reading.surely(found).set_index("what")["at the ledger's level"]
+    assert sure.to_dict() == {"a": "above zero", "b": "undecided: -1.0 to +7.0"}
+    assert reading.surely({"one": {"d": exactly(-3, 1, 2)}})["at the ledger's level"].tolist() == ["below zero"]
 
 
 def test_lights_and_few_clips_and_the_grid_say_what_was_found():

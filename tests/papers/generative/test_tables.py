@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from kdlab.measure.paired import Effect
 from kdlab.papers.generative import study as recognition
 from kdlab.papers.generative.generation import WAYS, metric
 from kdlab.papers.generative.tables import (
@@ -11,6 +12,7 @@ from kdlab.papers.generative.tables import (
     enough_steps,
     generation_table,
     gradient_table,
+    inherited_line,
     inherited_table,
     newest,
     reading,
@@ -88,8 +90,22 @@ def test_errors_are_those_of_the_study():
     assert set(found.student) == {"GenKD", "KD", "student, CE"}
     genkd = whole[(whole.student == "genkd") & (whole.measure == "teacher's wrong answers given")].iloc[0]
     mine = found[found.student == "GenKD"].iloc[0]
-    assert mine["own teacher's wrong answers given, %"] == genkd.own and mine["difference (points)"] == str(genkd.gain)
+    assert mine["own teacher's wrong answers given, %"] == genkd.own
+    assert str(mine["difference (points)"]) == str(genkd.gain)
     assert inherited_table(scores((100,))).empty, "one seed has no other teacher"
+
+
+def effect_of(mean: float, half: float) -> Effect:
+    return Effect(mean, mean - half, mean + half, mean - half, mean + half, 5, 100, np.inf, np.inf)
+
+
+def test_what_errors_come_to_in_a_sentence():
+    assert inherited_line(inherited_table(scores((100,)))).startswith("Whose errors students give cannot be told")
+    row = {"student": "KD", "difference (points)": effect_of(1, 2)}
+    assert "every interval reaches down to zero" in inherited_line(pd.DataFrame([row]))
+    sure = {"student": "GenKD", "difference (points)": effect_of(3, 2)}
+    assert inherited_line(pd.DataFrame([row, sure])) == (
+        "1 of 2 give their own teacher's errors surely more often than another teacher's: GenKD.")
 
 
 def test_costs_are_shares_of_the_teachers():

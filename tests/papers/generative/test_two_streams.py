@@ -47,6 +47,8 @@ def test_fused_answers_stand_below_those_that_are_fused(monkeypatch):
     assert found["mAP, %"].iloc[2] == 100 and found["mAP, %"].iloc[0] == 100
     worse = fusion_table(run, {"one": says(5, 15), "other": says(25, 45)}, 0.5)["mAP, %"].tolist()
     assert worse[2] == 100 and max(worse[:2]) < 100
+    monkeypatch.setattr(two_streams, "KEPT", 0)
+    assert not fusion_table(run, {"one": early, "other": late}, 0.5)["mAP, %"].any(), "as everywhere, the surest count"
     with pytest.raises(ValueError, match="two streams are fused, got 1: one"):
         fusion_table(run, {"one": early}, 0.5)
 
