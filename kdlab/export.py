@@ -80,7 +80,11 @@ def card(run: Run, licence: str = "") -> str:
     limits += [f"Trained with another run, which is not in this folder: its {what}, weights `{weights[:16]}`."
                for what, weights in note["needed"].items()]
     limits += [f"About the clips: {remark}" for remark in note.get("notes", [])]
-    limits += [f"Stale when it was exported: {stale}." for stale in [_staleness(run)] if stale]
+    limits += [f"When it was exported: {stale}." for stale in [_staleness(run)] if stale]
+    modules = sorted({part["type"].partition(":")[0] for part in _parts(recipe)} - _own(recipe))
+    limits += [f"Its classes are in {', '.join(modules)}, which are not in this folder: ask for them."] * bool(modules)
+    imports = f"\nimport {', '.join(modules)}  # not of kdlab, and not in this folder" * bool(modules)
+    asked = "".join(f" --import {module}" for module in modules)
     return f"""---
 {yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)}---
 # {name}
@@ -88,13 +92,13 @@ def card(run: Run, licence: str = "") -> str:
 One training of kdlab {note["versions"]["kdlab"]}, a research kit for knowledge distillation in video recognition.
 
 ```python
-from kdlab.train.runs import Run
+from kdlab.train.runs import Run{imports}
 run = Run("FOLDER")      # this one, wherever it lies; a file that was changed is refused
 net = run.net()          # torch.nn.Module in eval mode{_SEES if _kind(recipe) == "Recipe" else ""}
 run.predictions("test")  # what it said of each test clip
 ```
 
-or `kdlab predict CLIP --run FOLDER`.
+or `kdlab predict CLIP --run FOLDER{asked}`.
 
 ## Data
 
@@ -152,11 +156,17 @@ def _metrics(run: Run) -> tuple[list[tuple[str, str, float, str]], str]:
 
 def _staleness(run: Run) -> str:
     try:
-        return run.staleness()
+        return (why := run.staleness()) and f"stale, {why}"
     except NotImported as error:
-        return str(error)
+        return "not compared with today's sources, since " + (
+            f"{error.name.replace(' ', ' and ')} had not been imported" if error.name else str(error))
     except FileNotFoundError:
-        return "its clips are not on the machine of the export, so nothing was compared"
+        return "not compared with today's clips, which were not there"
+
+
+def _own(recipe: dict) -> set[str]:
+    """The modules of kdlab's that a written recipe names."""
+    return {module for part in _parts(recipe) if (module := part["type"].partition(":")[0]).split(".")[0] == "kdlab"}
 
 
 def _parts(written) -> Iterator[dict]:

@@ -77,6 +77,8 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     clip, :class:`kdlab.system.ours.NotOurs` for the picture's place: all before anything is written.
     """
     clip = Path(clip)
+    if not clip.exists():
+        raise FileNotFoundError(f"there is no file {clip}: name another")
     picture = Path(f"{clip.stem}.gradcam.png") if picture is None else Path(picture)
     may_write(picture, lambda file: begins_with(file, _MARK["Software"]), "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])

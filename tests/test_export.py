@@ -124,7 +124,8 @@ def test_clips_of_others_have_no_licence_but_the_one_that_is_told(tmp_path, monk
     assert command("export", run.folder.name, tmp_path / "told", "--licence", "cc-by-4.0")[0] == 0
     assert front(tmp_path / "told")["license"] == "cc-by-4.0"
     shutil.rmtree(tmp_path / "clips")
-    assert "clips are not on the machine" in (export(run, tmp_path / "gone") / "README.md").read_text(encoding="utf-8")
+    text = (export(run, tmp_path / "gone") / "README.md").read_text(encoding="utf-8")
+    assert "not compared with today's clips, which were not there" in text
 
 
 def test_what_cannot_be_exported_is_told_in_a_sentence_and_nothing_is_written(tmp_path, command):
@@ -158,5 +159,7 @@ def test_a_run_of_classes_that_are_not_imported_is_exported_and_says_so(tmp_path
     note["recipe"]["net"]["type"] = "elsewhere_nets:Strided"
     (folder / "run.json").write_text(json.dumps(sealed(note)))
     text = (export(Run(folder), tmp_path / "x") / "README.md").read_text(encoding="utf-8")
-    assert "Strided(widths=" in text and "import elsewhere_nets first" in text
+    assert "Strided(widths=" in text and "not compared with today's sources, since elsewhere_nets had not" in text
+    assert "import Run\nimport elsewhere_nets  # not of kdlab, and not in this folder\nrun = Run(" in text
+    assert "--run FOLDER --import elsewhere_nets`" in text and "Stale" not in text
     assert front(tmp_path / "x")["license"] == "unknown" and Run(tmp_path / "x").predictions().accuracy > 0

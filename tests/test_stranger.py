@@ -152,6 +152,13 @@ def test_what_could_not_be_opened_again_is_refused_before_anything_is_trained(fo
     assert not (tmp_path / "runs").exists()
 
 
+def yields(made):
+    """A ``losses`` that gives what ``made`` makes of a loss."""
+    def losses(self, nets, batch, progress):
+        yield made(self.swim(nets, batch, "student")[0].mean())
+    return losses
+
+
 @pytest.mark.parametrize(("which", "changes", "says"), [
     ("raft:Raft", {"head": "klassify"}, "Raft names a layer 'klassify', and its network has bow, .*classify"),
     ("raft:Raft", {"stages": ("bow", "sturn")}, "Raft names a layer 'sturn'"),
@@ -166,6 +173,13 @@ def test_what_could_not_be_opened_again_is_refused_before_anything_is_trained(fo
     ("", {"teacher": None}, "Undertow fails in the first step .*, whose networks are student: KeyError: 'teacher'"),
     ("", {"view": "the teacher's"}, "Raft sees video of 3 channels and the view has 1"),
     ("raft:Raft", {"make": lambda self, classes: raft(self.channels + 1, classes)}, r"Raft fails on video \(2, ., 8"),
+    ("raft:Raft", {"make": lambda self, classes: 1 / 0}, r"Raft.make\(2\) fails: ZeroDivisionError"),
+    ("raft:Raft", {"make": lambda self, classes: len}, r"Raft.make\(2\) gives builtin.*give a torch.nn.Module"),
+    ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", loss))}, "must yield three values"),
+    ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", loss.detach(), {}))}, "was it detached"),
+    ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", loss[None].repeat(2), {}))}, r"got shape \(2,\)"),
+    ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", 0.5, {}))}, "must be one number .* got float"),
+    ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", loss, {"ce": 0.5}))}, "'ce' must be a tensor"),
 ])
 def test_what_does_not_fit_is_told_before_anything_is_trained(foreign, monkeypatch, tmp_path, which, changes, says):
     recipe, (module, _, kind) = foreign()["undertow"], which.partition(":")
@@ -180,6 +194,14 @@ def test_what_does_not_fit_is_told_before_anything_is_trained(foreign, monkeypat
         with pytest.raises(ValueError, match=says):
             train()
     assert not list((tmp_path / "runs").glob("*/begun.json"))
+
+
+def test_a_run_in_the_place_of_a_recipe_is_told(foreign):
+    recipe = foreign()["undertow"]
+    for other, says in ((Run("somewhere"), "teacher must be a recipe, not Run: .*teacher=run.recipe"),
+                        ("run", "teacher must be a recipe, not str$")):
+        with pytest.raises(ValueError, match=says):
+            obtain(replace(recipe, teacher=other), say=quiet)
 
 
 def test_what_only_a_trained_teacher_can_say_is_not_asked_before(foreign):
@@ -234,7 +256,8 @@ def test_a_clip_is_predicted_in_a_process_that_knows_nothing_yet(foreign, monkey
     clip = run.recipe.data.catalogue().split("test")[0].path
     forget()
     call = ["predict", str(clip), "--run", str(run.folder), "--out", str(tmp_path / "seen.png")]
-    for more, code, says in (([], 1, "--import driftwood."), (["--import", "driftwod"], 2, "cannot be imported"),
+    for more, code, says in (([], 1, "(on the command line: --import driftwood.clips --import driftwood.raft)"),
+                             (["--import", "driftwod"], 2, "cannot be imported"),
                              (["--import", "driftwood.my_study"], 0, "Grad-CAM at net.stern")):
         with pytest.raises(SystemExit, match=f"^{code}$"):
             main(call + more)

@@ -149,7 +149,8 @@ def predict(clip, name, out, modules):
     except NotImported as error:
         if not error.name:
             raise
-        raise click.ClickException(f"{error} (on the command line: --import {error.name})") from error
+        asked = " ".join(f"--import {module}" for module in error.name.split())
+        raise click.ClickException(f"{error} (on the command line: {asked})") from error
     click.echo(f"{clip} by {found.run.folder.name}")
     for k in found.probabilities.argsort()[::-1][:5]:
         click.echo(f"  {100 * found.probabilities[k]:5.1f} %  {found.classes[k]}")

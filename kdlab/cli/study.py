@@ -34,7 +34,7 @@ def study(name, together, profile, seeds, workers, engine, address, only, final,
         return _all_studies(name or seeds or only or final or some, profile, workers, elsewhere, status)
     if not name:
         raise click.UsageError("name a study, or give --all")
-    found = _study(name)
+    found = study_named(name)
     size = found.sized(profile) if profile else None
     if status:
         _say_status(found.trainings(size, seeds, only, final), kept=_say_shards([found.shards(size, seeds, only)]))
@@ -86,8 +86,9 @@ def _all_studies(more, profile, workers, engine, status) -> None:
         click.echo("about {:.1f} CPU hours of training in all, of which {:.1f} are left".format(*hours))
 
 
-def _study(name: str):
-    """Raises ``ValueError`` for a name that is none of kdlab's, and a file in which no study of its own name is."""
+def study_named(name: str):
+    """One of kdlab's by its name, or the one in a file. Raises ``ValueError`` for a name that is none of kdlab's, and a
+    file in which no study of its own name is."""
     from kdlab.studies import every
     from kdlab.study import study_in
 
@@ -106,6 +107,7 @@ def _study(name: str):
 def _say_status(recipes, known=None, kept=()):
     """The table of a study's ``recipes`` and those they need, from their folders alone; how far each is, and the
     ``whole`` CPU seconds it takes. ``known``: what trainings took before, by name; ``kept``: those in shards."""
+    from kdlab.paths import real_clips
     from kdlab.system.contents import one_look
     from kdlab.system.processes import available_cores
     from kdlab.train import status
@@ -121,7 +123,8 @@ def _say_status(recipes, known=None, kept=()):
                 elif run:
                     finished[recipe] = run
             except FileNotFoundError as error:  # real clips, which are not on every machine
-                away[recipe] = str(error)
+                unset = "" if real_clips() else " KDLAB_REAL_CLIPS is not set: docs/real-clips.md says what it names"
+                away[recipe] = f"{error}{unset}"
         here = [recipe for recipe in ordered if recipe not in away]
         found = status.standings(here, finished, known=known, kept=kept)
     at_once = (found.state == "running").sum() or available_cores()

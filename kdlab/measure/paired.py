@@ -72,8 +72,9 @@ class Spread:
 
     def power(self, effect: float, seeds: int, units: int, level: float, draws: int = 20_000) -> float:
         """How often the interval of so many ``seeds`` and ``units`` excludes zero where the truth is ``effect`` points,
-        if they vary as before. Drawn, always the same; between seeds nothing below 0 is expected."""
-        if seeds < 2 or units < 2:
+        if they vary as before. Drawn, always the same; between seeds nothing below 0 is expected. Where nothing varied
+        before, so many units may still miss an effect (:func:`missed`)."""
+        if seeds < 2 or units < 2 or (self.seed <= 0 and not self.unit and not self.rest and missed(units) >= effect):
             return 0.0
         rng, parts = np.random.default_rng(0), ((max(0.0, self.seed) + self.rest / units) / seeds, self.unit / units)
         mean, square = effect + np.sqrt(sum(parts)) * rng.standard_normal(draws), 0.0
@@ -163,14 +164,23 @@ def needed(spread: Spread, mean: float, seeds: int, units: int) -> tuple[float, 
     return fewest(seeds, lambda s: decide(s, units)), fewest(units, lambda u: decide(seeds, u))
 
 
+def missed(units: int) -> float:
+    """Points by which networks may differ, though none of so many test ``units`` shows it, in one case of twenty: all
+    are alike with probability (1 − p)ⁿ, which is 5 % for p of about 3 / n (the *rule of three*)."""
+    return float(100 * (1 - (1 - LEVEL) ** (1 / units)))
+
+
 def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
     """The ledger's word for ``claim`` = method − baseline; ``controls`` are method − control, by name.
 
     A control *explains* a supported effect when method − control is surely below 2 points: it gives as much, or more.
     One that is undecided does not.
-    Where the units alone leave two points open and no number of seeds would decide: not testable on this set. A word
-    from fewer than ten seeds says so, and an undecided one the strict interval where the plain one excludes zero.
+    *Not testable on this set*: the units alone leave two points open and no number of seeds would decide, or all say
+    the same and are so few that two points may be :func:`missed`. A word from fewer than ten seeds says so, and an
+    undecided one the strict interval where the plain one excludes zero.
     """
+    if claim.low == claim.high and (least := missed(claim.units)) >= 2:  # no spread was seen, which is not none
+        return f"not testable on this set (all {claim.units} test units say the same, and may miss {least:.0f} points)"
     small = -2 < claim.low and claim.high < 2
     if claim.strict_low > 0 or claim.strict_high < 0:
         word = "supported" if claim.strict_low > 0 else "contradicted"

@@ -18,7 +18,7 @@ these, never typed. One of your own is a page, ``my_study.py``::
 
 
     study = Study("my_study", parts, size=SMOKE, seeds=2, claims=[
-        Claim("M1", "an enhanced teacher helps", "dlkdd", "ce_raw", controls=("ce_2x",)),
+        Claim("Y1", "an enhanced teacher helps", "dlkdd", "ce_raw", controls=("ce_2x",)),
     ])
 
 ``kdlab study my_study.py`` trains what is not trained yet (``--workers``, ``--seeds``, ``--profile``), tells the
@@ -30,8 +30,9 @@ from kdlab.study.claims import FIRST, LEDGER, Claim, Plan, Reading, fresh
 from kdlab.study.committed import compare_with_pretrained, stale_predictions
 from kdlab.study.parts import Outcome, Part, beside, by_condition, flat, in_folds, real_folds
 from kdlab.study.scores import Scores, answers, collect, fused, obtained, origin, pooled, tested
+from kdlab.study.scripts import study_in
 from kdlab.study.shards import awaited
-from kdlab.study.study import Study, study_in
+from kdlab.study.study import Study
 from kdlab.study.table import CONVERGED, convergence, load_arrays, load_rows, load_scores, three_seed_range
 
 __all__ = ["CONVERGED", "FIRST", "LEDGER", "Claim", "Outcome", "Part", "Plan", "Reading", "Scores", "Study", "answers",

@@ -175,7 +175,8 @@ class Register:
                 continue
             if entry is None:
                 word = "was changed since it was registered" if self.of(claim.claim) else "is not registered"
-                raise ValueError(f"{which} {word}: `kdlab claims --register`, commit {self.file.name}, then run it")
+                raise ValueError(f"{which} {word}: `kdlab claims --register` (yours by its file: `kdlab claims FILE.py "
+                                 f"--register`), commit {self.file.name}, then run it")
             if entry["digest"] not in self.committed:
                 raise ValueError(f"{which} is registered, but not committed: commit {self.file}, then run it")
             found[claim.claim] = entry["digest"]

@@ -1,8 +1,6 @@
 """A study as one object: what it trains, on which data and seeds, its rows, predictions and verdicts."""
 
 import hashlib
-import importlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -45,9 +43,9 @@ class Study:
     own, once they are registered (:mod:`kdlab.study.register`). ``opened(file)`` reads predictions. ``lines(found,
     rows)`` are more to tell, of data set → scores and the table. ``yours()`` is the part whose demo-size runs a user
     also makes, ``titles`` how its conditions read, and ``metric`` the rows that :meth:`compared` holds against
-    ``number(runs, condition)``, percent. ``committed``: kdlab's own, whose outcome at ``size`` lies in ``figures/``.
-    ``seedwise``: every part can be evaluated of each seed alone, so that this outcome is made shard after shard
-    (:mod:`kdlab.study.shards`).
+    ``number(runs, condition)``, percent. ``committed``: its outcome at ``size`` lies in ``figures/`` (of yours: in
+    ``$KDLAB_FIGURES``), where claims can be registered. ``seedwise``: every part can be evaluated of each seed alone,
+    so that this outcome is made shard after shard (:mod:`kdlab.study.shards`).
     """
 
     name: str
@@ -249,13 +247,15 @@ class Study:
         for data, scores in found.items():
             if len(verdicts := self.verdicts(scores)):
                 say(f"{data}\n{verdicts.to_string(index=False)}")
+        if planned := [c.claim for c in self.claims if c.plan and c.plan.data in found and not evidence.committed]:
+            say(f"{', '.join(planned)}: not registered before these runs, which decide nothing (docs/using.md)")
         table = evidence.folder / f"{self.name}.csv"
         for line in (*self.lines(found, pd.read_csv(table, keep_default_na=False)), str(table)):
             say(line)
 
     def scores(self, only: Sequence[str] = ()) -> dict[str, Scores]:
-        """Data set → what the committed runs say, folds pooled, of the sets in ``only`` (none named: all); sets that
-        are not all there are left out."""
+        """Data set → what the committed runs say, folds pooled, of the sets in ``only`` (default: all) that are all
+        there."""
         return {data: pooled([self.opened(file) for file in folds]) for data, folds in self._predictions().items()
                 if (not only or data in only) and all(file.is_file() for file in folds)}
 
@@ -365,34 +365,6 @@ class Study:
 def _counts(parts: Sequence[Part]) -> dict[str, int]:
     """How many seeds each data set has."""
     return {data: max(part.seeds for part in parts if part.data == data) for data in {p.data for p in parts}}
-
-
-def study_in(file: Path) -> Study:
-    """The study in the Python file ``file``, whose folder (of a package: the one in which the package lies) is added to
-    ``sys.path``, so that the processes that train find its classes, too. Raises ``ValueError`` in one sentence where
-    there is none, or cannot be."""
-    if not file.is_file():
-        raise ValueError(f"{file}: there is no such file; name one with a kdlab.study.Study in it")
-    file = file.resolve()
-    name = file.stem
-    if not name.isidentifier() or name in sys.stdlib_module_names:
-        raise ValueError(f"{file} cannot be imported by the name {name!r}: give it another, of letters, digits and _")
-    place = file.parent
-    while (place / "__init__.py").is_file():
-        name, place = f"{place.name}.{name}", place.parent
-    sys.path.insert(0, str(place))
-    importlib.invalidate_caches()
-    try:
-        module = importlib.import_module(name)
-    except Exception as error:
-        raise ValueError(f"{file} cannot be read as Python ({type(error).__name__}: {error}): mend it") from error
-    if Path(module.__file__ or "").resolve() != file:
-        raise ValueError(f"{file} has the name of another module, {module.__file__}: give it another name")
-    studies = list({id(its): its for its in vars(module).values() if isinstance(its, Study)}.values())
-    if len(studies) != 1:
-        raise ValueError(f"{file} has {len(studies) or 'no'} Study{' objects' * bool(studies)}, where one is wanted: "
-                         'end it with study = Study("its_name", parts), as `python -m pydoc kdlab.study` shows')
-    return replace(studies[0], committed=False)
 
 
 def _weights(runs: Sequence[Run]) -> str:

@@ -34,8 +34,11 @@ def damaged(file: Path, cause: object) -> DamagedRun:
         mend = f"Restore the committed file: git checkout -- pretrained/{file.parent.name}"
     elif (file.parent / "README.md").is_file():  # of kdlab.export
         mend = f"Export or download {file.parent} again"
-    else:
+    elif (file.parent / "run.json").exists():
         mend = f"Delete the folder {file.parent}, and the same call trains it again"
+    else:  # perhaps a folder of somebody's clips
+        return DamagedRun(f"{file.parent} is no run of kdlab's: it has no run.json. Name the folder of a run, such as "
+                          f"one in {paths.runs_dir()}, or one that was exported")
     return DamagedRun(f"{file} is damaged or was exchanged: {why}. {mend}.")
 
 

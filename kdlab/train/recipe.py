@@ -186,6 +186,12 @@ class Prepared:
 def check(recipe: Recipe) -> None:
     """Raise ``ValueError``, in a sentence, for a recipe whose run could not be opened again, or whose parts lack what a
     training asks of them (:mod:`kdlab.protocols`)."""
+    for name in ("teacher", "start"):
+        other = getattr(recipe, name, None)
+        if other is not None and not hasattr(other, "needs"):
+            run = type(other).__name__ == "Run"
+            raise ValueError(f"the recipe's {name} must be a recipe, not {type(other).__name__}"
+                             + f": of a run give its recipe, {name}=run.recipe" * run)
     for part in parts(recipe):
         kind, where = type(part), f"{home(type(part))}:{type(part).__qualname__}"
         if not kind.__dataclass_params__.frozen:

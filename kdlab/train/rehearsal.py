@@ -44,10 +44,8 @@ def _rehearse(recipe: Recipe) -> None:
             parts = recipe.method.parts(nets)
             trained = {name for names in parts.values() for name in names}
             ready = recipe.method.prepare(nets, clips.evaluation()) if hasattr(recipe.method, "prepare") else None
-            for optimiser, *_ in recipe.method.losses(nets, batch, Progress(0, 1, ready)):
-                if optimiser not in parts:
-                    raise ValueError(f"losses() yields for an optimiser {optimiser!r}, and parts() names "
-                                     f"{', '.join(parts)}")
+            for its in recipe.method.losses(nets, batch, Progress(0, 1, ready)):
+                _check_losses(its, parts)
             if unknown := sorted(trained - nets.keys()):
                 raise ValueError(f"parts() names a network {unknown[0]!r}; there are {', '.join(nets)}")
         except _Asked:
@@ -56,6 +54,22 @@ def _rehearse(recipe: Recipe) -> None:
             message = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"{type(recipe.method).__qualname__} fails in the first step of {recipe.stem}, whose "
                              f"networks are {', '.join(nets)}: {message}") from error
+
+
+def _check_losses(given, parts: dict) -> None:
+    """Whether one of the triples that ``losses()`` yields can be trained on."""
+    try:
+        optimiser, loss, terms = given
+    except (TypeError, ValueError) as error:
+        raise ValueError("losses() must yield three values: an optimiser's name, its loss, terms to keep") from error
+    if optimiser not in parts:
+        raise ValueError(f"losses() yields for an optimiser {optimiser!r}, and parts() names {', '.join(parts)}")
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:
+        what = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+        cut = ", of which no gradient is known: was it detached?" if what == "shape ()" else ""
+        raise ValueError(f"the loss of {optimiser!r} must be one number that the networks lead to; got {what}{cut}")
+    if wrong := [name for name, term in terms.items() if not isinstance(term, torch.Tensor)]:
+        raise ValueError(f"the term {wrong[0]!r} must be a tensor, not {type(terms[wrong[0]]).__name__}")
 
 
 class _Asked(Exception):
@@ -82,7 +96,12 @@ def _fitting(spec, x: torch.Tensor, classes: int, labelled: bool) -> nn.Module:
     given = getattr(spec, "statistics", None)
     if given and {len(values) for values in given} != {channels}:
         raise ValueError(f"{kind}.statistics must have a mean and a deviation for each of {channels} channels")
-    net = build(spec, classes, 0, *map(torch.tensor, given or (([0.0] * channels), ([1.0] * channels))))
+    try:
+        net = build(spec, classes, 0, *map(torch.tensor, given or (([0.0] * channels), ([1.0] * channels))))
+    except Exception as error:
+        raise ValueError(f"{kind}.make({classes}) fails: {type(error).__name__}: {error}") from error
+    if not isinstance(net.net, nn.Module):
+        raise ValueError(f"{kind}.make({classes}) gives {type(net.net).__name__}: give a torch.nn.Module")
     layers = dict(net.net.named_modules())
     named = [*getattr(spec, "stages", ())] + ([spec.head] if hasattr(type(spec), "head") else [])
     if lost := [name for name in named if name not in layers]:

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from kdlab import paths
+from kdlab.clips.decoders import chosen
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.system.contents import one_look
@@ -105,21 +106,24 @@ class Run:
         if self.wanted is not None:
             return self.wanted
         written = self.provenance["recipe"]
+        chosen()  # a decoder that is not there is no fault of the run's
         try:
             return from_json(written)
         except NotImported as error:
-            every = ", ".join(sorted(_modules(written)))
-            text = str(error).replace(f"import {error.name} first", f"import {every} first")
-            raise NotImported(f"{self.folder.name}: {text}. Its predictions() and history need no recipe; to train it "
-                              "again, delete the run", error.name) from error
+            every = sorted(_modules(written))
+            text = str(error).replace(f"import {error.name} first", f"import {', '.join(every)} first")
+            again = "; to train it again, delete the run" * (self.folder.parent == paths.runs_dir())
+            raise NotImported(f"{self.folder.name}: {text}. Its predictions() and history need no recipe{again}",
+                              " ".join(every)) from error
         except (ValueError, TypeError, AttributeError, KeyError, ImportError) as error:
             raise damaged(self.folder / "run.json", f"its recipe cannot be rebuilt ({error})") from error
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch."""
+        content = self._file("history.csv")
         try:
-            return pd.read_csv(io.BytesIO(self._file("history.csv")))
+            return pd.read_csv(io.BytesIO(content))
         except ValueError as error:
             raise damaged(self.folder / "history.csv", error) from error
 

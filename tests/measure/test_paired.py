@@ -4,7 +4,7 @@ from scipy import stats
 
 from kdlab.measure.accuracy import accuracy_interval, confusion, confusion_changes, expected_calibration_error
 from kdlab.measure.bootstrap import LEVEL, counts
-from kdlab.measure.paired import Effect, Spread, effect, together, verdict
+from kdlab.measure.paired import Effect, Spread, effect, missed, together, verdict
 
 
 def draw(seed, seeds=10, clips=400, gain=0.0, seed_sd=0.0):
@@ -139,6 +139,17 @@ def test_a_control_that_is_surely_better_explains_too():
     better, likely = made(-9.9, 6.7), made(-4.0, 7.0)
     found = verdict(made(41.8, 4.4), {"statistics": better, "likely": likely})
     assert found == "supported, and explained by statistics"
+
+
+def test_equal_differences_of_few_clips_decide_nothing():
+    """Of three clips all may agree though networks differ on one clip of three; of 150 hardly by two points."""
+    assert missed(3) == pytest.approx(100 * (1 - 0.05 ** (1 / 3))) and missed(100) > 2 > missed(150)
+    for right, other in ((1, 1), (1, 0), (0, 0)):
+        few = effect(np.full((10, 3), right), np.full((10, 3), other))
+        assert verdict(few) == "not testable on this set (all 3 test units say the same, and may miss 63 points)"
+    many = np.ones((10, 200))
+    assert verdict(effect(many, many)) == "no effect larger than 2 points"
+    assert Spread(0.0, 0.0, 0.0).power(2, 10, 100, 0.95) == 0 and Spread(0.0, 0.0, 0.0).power(2, 10, 200, 0.95) == 1
 
 
 def test_a_row_that_needs_all_its_comparisons_is_not_supported_by_some():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -282,15 +283,29 @@ def test_a_claim_tells_how_many_of_its_seeds_are_in_shards(clips, trained, runs,
 
 
 def test_claims_of_some_studies_are_registered(monkeypatch):
-    asked, own = [], {name: SimpleNamespace(name=name) for name in ("one", "two")}
+    asked, own = [], {name: SimpleNamespace(name=name, committed=True) for name in ("one", "two")}
     monkeypatch.setattr("kdlab.studies.every", lambda: own)
     monkeypatch.setattr(Register, "add", lambda self, studies: asked.append([s.name for s in studies]) or ["M1"])
     monkeypatch.setattr("kdlab.study.register.table", lambda register, studies: pd.DataFrame([len(studies)]))
     assert "registered: M1" in CliRunner().invoke(claims, ["--register", "two"]).output
     CliRunner().invoke(claims, ["--register"])
     assert asked == [["two"], ["one", "two"]]
-    assert "kdlab has no study 'three'; it has one, two" in CliRunner().invoke(claims, ["--register", "three"]).output
-    assert "named with --register" in CliRunner().invoke(claims, ["one"]).output and len(asked) == 2
+    assert "kdlab has no study 'three'; it has one, two" in str(CliRunner().invoke(claims, ["three"]).exception)
+    assert CliRunner().invoke(claims, ["one"]).output.split() == ["0", "1"] and len(asked) == 2, "one study is told"
+
+
+def test_claims_of_ones_own_are_registered_where_the_evidence_is_kept(tmp_path, monkeypatch):
+    (tmp_path / "claims_of_mine.py").write_text(
+        "from kdlab.study import Part, Study\n"
+        "study = Study('mine', lambda size, seeds: [Part('x')], committed=True)\n")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delenv("KDLAB_FIGURES", raising=False)
+    asked = [str(tmp_path / "claims_of_mine.py"), "--register"]
+    assert "committed=True, and let KDLAB_FIGURES name a folder of yours" in CliRunner().invoke(claims, asked).output
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path / "evidence"))
+    monkeypatch.setattr(Register, "add", lambda self, studies: [f"{s.name} in {self.folder}" for s in studies])
+    monkeypatch.setattr("kdlab.study.register.table", lambda register, studies: pd.DataFrame([len(studies)]))
+    assert f"registered: mine in {tmp_path / 'evidence'}" in CliRunner().invoke(claims, asked).output
 
 
 def test_what_is_awaited_is_said_with_its_command_until_it_is_there(tmp_path, monkeypatch):

@@ -98,6 +98,33 @@ def test_a_note_that_lies_is_named(clips, runs):
     assert Run(run.folder).net() is not None
 
 
+def test_a_folder_of_somebodys_is_never_said_to_be_deleted(tmp_path):
+    """A mistyped place may be where somebody's clips are."""
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "a.mp4").touch()
+    for folder in (tmp_path / "clips", tmp_path / "nowhere"):
+        for ask in (lambda run: run.net(), lambda run: run.provenance, lambda run: run.recipe):
+            with pytest.raises(DamagedRun, match=f"{folder.name} is no run of kdlab's: it has no run.json") as said:
+                ask(Run(folder))
+            assert "elete" not in str(said.value)
+
+
+def test_a_broken_history_is_told_in_one_sentence(clips, runs):
+    run = find(make_recipe(clips, seed=8, epochs=1), pretrained=False)
+    (run.folder / "history.csv").write_text("other")
+    with pytest.raises(DamagedRun) as said:
+        _ = Run(run.folder).history
+    assert str(said.value).count("is damaged") == 1
+
+
+def test_a_decoder_that_is_not_there_is_no_damage(clips, runs, monkeypatch):
+    run = find(make_recipe(clips, seed=8, epochs=1), pretrained=False)
+    monkeypatch.setenv("KDLAB_DECODER", "foo")
+    with pytest.raises(ValueError, match="no decoder 'foo' in KDLAB_DECODER") as said:
+        _ = Run(run.folder).recipe
+    assert "damaged" not in str(said.value)
+
+
 @pytest.mark.parametrize("name", ASKS)
 def test_files_of_another_run_are_not_taken_for_its_own(clips, runs, name):
     mine, other = (find(r, pretrained=False) for r in (make_recipe(clips, seed=8, epochs=1),
