@@ -15,7 +15,7 @@ from kdlab.measure.paired import effect, verdict
 from kdlab.night import ACTIONS
 from kdlab.papers.dual_light.recipes import TITLES as PLAIN
 from kdlab.papers.dual_light.regimes import LABELS, NORMS, Regime, began_as, conditions
-from kdlab.papers.dual_light.regimes_starts import FEW_SEEDS, MARK, STUDY, counting
+from kdlab.papers.dual_light.regimes_starts import FEW_SEEDS, MARK, STUDY, counting, mark
 from kdlab.papers.dual_light.study import CLAIMS as LABELLED
 from kdlab.study import FIRST, Claim, Outcome, Part, Plan, Scores, Study, fresh
 from kdlab.study.entropies import taught_rows
@@ -193,14 +193,19 @@ def _parts(size: RegimeSize, seeds: int) -> list[Part]:
 
 def rows(outcome: Outcome) -> list[dict]:
     """Rows of every run; what its start knew of bright validation clips; CPU seconds of the adaptation; and the entropy
-    of its teacher's targets, where they are soft."""
+    of its teacher's targets, where they are soft. Raises ``ValueError`` for a seed whose start does not count."""
     made = taught_rows(outcome)
     for condition, runs in outcome.runs.items():
         for seed, run in zip(outcome.scores.seeds, runs, strict=True):  # a teacher's own seed is another
             began = find(began_as(run.recipe), pretrained=False)
+            known, wanted = began.predictions("val").accuracy, mark(outcome.size)
+            if began.recipe.condition == "start" and known < wanted:
+                raise ValueError(f"{outcome.part.data}, seed {seed}: its start knows {known:.1f} % of bright clips, "
+                                 f"and {wanted:.0f} are wanted. `kdlab study regime_starts` finds the seeds that "
+                                 "count: run it, then this again; what is trained stays")
             about = dict(condition=condition, seed=seed, recipe=run.folder.name)
-            made += outcome.numbers(("bright_val_accuracy", began.predictions("val").accuracy, "%"),
-                                    ("adaptation_seconds", _seconds(run), "s"), **about)
+            made += outcome.numbers(("bright_val_accuracy", known, "%"), ("adaptation_seconds", _seconds(run), "s"),
+                                    **about)
     return made
 
 

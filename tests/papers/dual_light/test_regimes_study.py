@@ -1,6 +1,8 @@
 """The study of the pre-trained regime: which starts count, what is claimed, its tables, and all of it at smoke size."""
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -178,6 +180,24 @@ def test_every_comparison_is_of_conditions_that_exist():
         made = set(conditions(STUDY, Regime("bn", labels), 100))
         assert {c for row in compared for c in row if c} <= made
         assert set(TITLES if labels == "none" else TUNED) <= made
+
+
+def test_a_start_that_does_not_count_is_refused_and_an_augmented_one_is_not(monkeypatch):
+    monkeypatch.setattr(regimes_study, "taught_rows", lambda outcome: [])
+    monkeypatch.setattr(regimes_study, "_seconds", lambda run: 1.0)
+    poor = SimpleNamespace(predictions=lambda split: SimpleNamespace(accuracy=62.7))
+    monkeypatch.setattr(regimes_study, "find", lambda recipe, pretrained: SimpleNamespace(
+        recipe=recipe, predictions=poor.predictions))
+    made = conditions(STUDY, Regime("gn"), 100)
+
+    def outcome(condition):
+        run = SimpleNamespace(recipe=made[condition], folder=Path("run"))
+        return SimpleNamespace(size=STUDY, part=SimpleNamespace(data="gn_none"), scores=SimpleNamespace(seeds=(100,)),
+                               runs={condition: [run]}, numbers=lambda *values, **about: list(values))
+
+    assert ("bright_val_accuracy", 62.7, "%") in regimes_study.rows(outcome("augmented"))
+    with pytest.raises(ValueError, match="gn_none, seed 100: its start knows 62.7 % .* and 80 are wanted"):
+        regimes_study.rows(outcome("as_is"))
 
 
 # --- the whole way ---------------------------------------------------------------------------------------------
