@@ -210,7 +210,8 @@ def _tidy(outcome: Outcome, looks: dict[str, np.ndarray]) -> Iterator[dict]:
 
 
 def _parts(size: AttentionSize, seeds: int) -> list[Part]:
-    return [Part(name, columns, on=fresh(data), rows=_rows)
+    read = current(size.name, ExitSize).per_class[2]  # of a class whose places tell it, by the study of exits
+    return [Part(name, columns, on=fresh(data, read=read), rows=_rows)
             for name, (columns, data) in parts(size, seeds, FIRST).items()]
 
 

@@ -207,10 +207,10 @@ def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
     return fig
 
 
-def forest(table: pd.DataFrame) -> Figure:
+def forest(table: pd.DataFrame, title: str = "") -> Figure:
     """``flatness_rows.correlations``: each predictor's rank correlation with the gap and its interval (discs), at fixed
-    training loss (crosses), and inside each set, architecture and modality (triangles). All are signed but the training
-    loss's disc, which is the size alone: P2 asks whether a measure lies above it."""
+    training loss (crosses), and among networks that differ by their seed alone (triangles). All are signed but the
+    training loss's disc, which is the size alone: P2 asks whether a measure lies above it."""
     fig, ax = plt.subplots(figsize=(6.6, 2.6))
     loss = table[table.predictor == "train_loss"].iloc[0]
     ax.axvspan(loss.low, loss.high, color="grey", alpha=0.15, linewidth=0)
@@ -219,8 +219,10 @@ def forest(table: pd.DataFrame) -> Figure:
         interval(ax, y, line.rho, line.low, line.high, "o", "over all networks" if y == 0 else None)
     ys = np.arange(len(table))
     ax.plot(table.partial, ys - 0.22, "x", color="C1", markersize=6, label="at fixed training loss")
-    ax.plot(table.within, ys + 0.22, "^", color="C2", markersize=5, label="within set, net, modality")
+    ax.errorbar(table.within, ys + 0.22, xerr=table.within_half, fmt="^", color="C2", markersize=5, elinewidth=1,
+                label="only seeds differ")
     rows(ax, [MEASURES.get(p, "training loss (disc: |ρ|)") for p in table.predictor], 0.6, xlim=(-1, 1))
+    ax.set_title(title)
     ax.set_xlabel("rank correlation with the generalisation gap\n"
                   "right of 0: sharper networks have the larger gap, as is claimed")
     ax.tick_params(labelsize="small")

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from kdlab import paths
 from kdlab.papers.progressive.nets import CLAIMED
-from kdlab.studies.flatness_rows import MEASURES, confirming_rows, taught
-from kdlab.study import FIRST
+from kdlab.studies.flatness_rows import MEASURES, confirming_rows, taught, unread_gap
+from kdlab.study import FIRST, load_rows
 
 
 def newest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of each condition on each set its confirming rows, where it has any, with the gap on clips that nobody had read;
-    of the others those read before: finished networks and internal classifiers have no confirming seeds."""
+    """Of each condition on each set its confirming rows, where it has any; of the others those read before: finished
+    networks and internal classifiers have no confirming seeds."""
     found = [new if len(new := confirming_rows(some)) else some
              for _, some in rows.groupby(["data", "condition"], sort=False)]
     return pd.concat(found) if found else rows
@@ -64,13 +65,25 @@ def order_told(readings: Mapping[str, pd.DataFrame]) -> list[str]:
     return lines
 
 
+def of_gaps(rows: pd.DataFrame, names: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    """In words of which networks → those of the ``rows`` of :func:`newest` from which P2 is read: those stopped at
+    equal losses, on each set, and all with the finished ones; the registered ones of both sets where they are there."""
+    found = {f"stopped, {title}": some for data, title in names.items()
+             if len(some := confirming_rows(rows[(rows.data == data)]))}
+    found["all, with finished networks"] = rows
+    if (paths.figures_dir() / "flatness_gap.csv").is_file():
+        found["registered: other seeds, clips that nobody had read"] = unread_gap(load_rows("flatness_gap"))
+    return found
+
+
 def gap_told(found: pd.DataFrame) -> str:
-    """What ``flatness_rows.correlations`` say of P2's premise, in two sentences."""
+    """What ``flatness_rows.correlations`` say of P2's premise, in two sentences: over all networks, and among alike."""
     measures = found[found.predictor.isin(MEASURES)]
     loss = found[found.predictor == "train_loss"].iloc[0]
     above = [MEASURES[row.predictor] for row in measures.itertuples() if row.low > loss.high]
     better = f"by {', '.join(above)}" if above else "by none of the four measures"
-    below = int((measures.within < 0).sum())
+    low, high, half = measures.within.min(), measures.within.max(), loss.within_half
+    sure = int((measures.within.abs() > half).sum())
     return (f"Over {loss.networks:.0f} networks of {loss.trainings:.0f} trainings the gap is told better than by the "
-            f"training loss {better}. Among alike networks {below} of {len(measures)} correlations are below zero, "
-            "where the sharper network has the smaller gap.")
+            f"training loss {better}. Among networks that differ by their seed alone the correlations lie between "
+            f"{low:+.2f} and {high:+.2f} (± {half:.2f}): {sure or 'none'} of {len(measures)} surely off zero.")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from kdlab.clips.later import Later
 from kdlab.measure.paired import Effect, together, verdict
 from kdlab.study.scores import Scores
 from kdlab.system.values import positive, whole
@@ -19,9 +20,19 @@ LEDGER = ["claim", "says", "comparison", "effect", "seeds", "verdict"]
 FIRST = 100
 
 
-def fresh(data, tested: int | None = None):
+def fresh(data, tested: int | None = None, read: int = 0):
     """Test clips (or videos) that nobody has read: those of ``data`` of another data seed, or ``tested`` of each class
-    (or ``tested`` videos), and none to train on. ``data``: of `night`, untrimmed, or a stream of either."""
+    (or ``tested`` videos), and none to train on. ``data``: of `night`, untrimmed, or a stream of either.
+
+    Where places and props tell the class, another data seed deals them anew, and a network that knows them would be
+    asked about another world. There they are later clips of the same seed: after ``data``'s own, and after the first
+    ``read`` of each class.
+    """
+    if getattr(getattr(data, "night", data), "context", 0):
+        own = getattr(data, "night", data)
+        first = max(own.per_class[2], read)
+        more = replace(own, per_class=(0, 0, first + (tested or own.per_class[2])))
+        return Later(more if own is data else replace(data, night=more), first)
     if hasattr(data, "night"):
         return replace(data, night=fresh(data.night, tested))
     kind = "videos" if hasattr(data, "videos") else "per_class"

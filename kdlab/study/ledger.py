@@ -32,8 +32,10 @@ def ledger(studies: Iterable[Study]) -> list[dict]:
         standing = register.standing(home, claim)
         rows.append(_row(home, claim, claim.plan.data if claim.plan else "", standing.reading, standing))
         for study, data in _others(claim, home, studies):
-            if (evidence := load(study, claim, data, False)) is not None:
-                rows.append(_row(study, claim, data, claim.read(evidence)))
+            if (evidence := load(study, claim, data, False)) is None:
+                continue
+            if (reading := claim.read(evidence)) != standing.reading:  # some have one evidence for both
+                rows.append(_row(study, claim, data, reading))
     return rows
 
 

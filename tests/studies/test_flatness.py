@@ -11,8 +11,9 @@ from kdlab import paths
 from kdlab.nets.compressed import matched
 from kdlab.papers.progressive.nets import CLAIMED
 from kdlab.papers.progressive.recipes import night
-from kdlab.studies import flatness, flatness_rows
+from kdlab.studies import flatness, flatness_gap, flatness_rows
 from kdlab.studies.flatness_rows import (
+    AGAIN,
     MEASURES,
     correlations,
     hierarchy,
@@ -118,6 +119,10 @@ def test_what_predicts_the_gap():
     assert table.rho[list(MEASURES)].min() > 0.9 and table.rho["train_loss"] < 0.1
     assert table.networks.iloc[0] == 36 and table.trainings.iloc[0] == 18
     assert p2(predicted)[1].startswith("supported by trace / P, largest eigenvalue")
+    noisy = made_up(rising, seeds=6, noise=1.0, gap=lambda level, mark, seed: 10 * level)
+    of_kinds = correlations(noisy, replicates=10).set_index("predictor")
+    assert of_kinds.rho["lambda_max"] > 0.3 and of_kinds.within["lambda_max"] == pytest.approx(0), "kinds, not networks"
+    assert of_kinds.within_half.iloc[0] == pytest.approx(1.96 / (36 - 6 - 1) ** 0.5)
     by_loss = made_up(rising, seeds=6, noise=1.0, gap=lambda level, mark, seed: 1 / mark)
     assert p2(by_loss)[1] == "contradicted", "the loss predicts in either direction"
     noise = made_up(rising, seeds=6, gap=lambda level, mark, seed: float(7 * seed % 5))
@@ -153,7 +158,7 @@ def test_networks_of_one_recipe_share_its_clips_and_keep_their_places(monkeypatc
     monkeypatch.setattr(flatness, "first", lambda clips, per_class: (clips, per_class))
     monkeypatch.setattr(flatness, "_flatness", lambda net, clips, size: {"train_loss": (net, *clips)})
     monkeypatch.setattr(flatness, "fitted", lambda net, train, test: {"gap": (net, train, test)})
-    monkeypatch.setattr(flatness, "_unread", lambda recipe: None)
+    monkeypatch.setattr(flatness, "_unread", lambda recipe, size: None)
     demo = flatness.study.sized("demo")
     found = flatness.each_measured(["a1", "b1", "a2"], ["a", "b", "a"], demo)
     assert [row["train_loss"] for row in found] == [("a1", "a", 3), ("b1", "b", 3), ("a2", "a", 3)]
@@ -161,33 +166,47 @@ def test_networks_of_one_recipe_share_its_clips_and_keep_their_places(monkeypatc
     assert loaded == [("a", "train"), ("a", "test"), ("b", "train"), ("b", "test")]
     assert flatness.per_class(flatness.STUDY) == 5 and flatness.marks(flatness.STUDY) == (0.5, 0.1)
     monkeypatch.setattr(flatness, "_tested", lambda recipe: f"more of {recipe}")
-    monkeypatch.setattr(flatness, "_unread", lambda recipe: f"others than {recipe}")
+    monkeypatch.setattr(flatness, "_unread", lambda recipe, size: f"others than {recipe}")
     (row,) = flatness.each_measured(["a1"], ["a"], flatness.STUDY)
     assert row["train_loss"] == ("a1", "a", 5) and row["gap"] == ("a1", "a", "more of a")
     assert row["gap_fresh"] == ("a1", "a", "others than more of a")
 
 
-def test_new_clips_are_asked_for_where_a_networks_seed_confirms():
-    (motion,) = (r for r in flatness.networks(flatness.STUDY, night(flatness.STUDY), 100).values()
-                 if r.condition == "motion" and r.net == matched("motion"))
-    unread = flatness._unread(motion).data.night
-    assert (unread.seed, unread.per_class[:2]) == (100, (0, 0)) and flatness._unread(replace(motion, seed=99)) is None
-    assert flatness._unread(replace(motion, data=UserClips("somewhere"))) is None
+def test_new_clips_are_asked_for_where_a_networks_seed_confirms_and_are_of_its_world():
+    """Places of another data seed are dealt anew: who knows the places would be asked about another world."""
+    for context in flatness.SETS.values():
+        (motion,) = (r for r in flatness.networks(flatness.STUDY, night(flatness.STUDY, context), AGAIN).values()
+                     if r.condition == "motion" and r.net == matched("motion"))
+        unread = flatness._unread(flatness._tested(motion), flatness.STUDY).data
+        if context:
+            assert unread.first == 100 and unread.of.night.seed == motion.data.night.seed
+            assert unread.of.night.per_class == (0, 0, 130)
+        else:
+            assert (unread.night.seed, unread.night.per_class) == (100, (0, 0, 30))
+    assert flatness._unread(replace(motion, seed=AGAIN - 1), flatness.STUDY) is None
+    assert flatness._unread(replace(motion, data=UserClips("somewhere")), flatness.STUDY) is None
 
 
-def test_p2_reads_the_gap_of_confirming_seeds_on_clips_that_nobody_had_read(tmp_path, monkeypatch):
+def test_p2_reads_the_gap_on_clips_that_nobody_had_read(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
     claim = flatness_rows.P2
     rows = made_up(dict(iframe=1, residual=3, motion=9), seeds=3, gap=lambda level, mark, seed: 10 * level)
     rows.to_csv(tmp_path / "flatness.csv", index=False)
-    with pytest.raises(FileNotFoundError, match="no confirming seeds"):
+    with pytest.raises(FileNotFoundError, match="flatness_gap"):
         claim.evidence("night_context", True)
-    new = rows.assign(seed=rows.seed + 100)
+    assert len(claim.evidence("night_context", False)) == len(rows)
+    new = rows.assign(seed=rows.seed + AGAIN)
     fresh_gap = new[new.metric == "gap"].assign(metric="gap_fresh", value=1.0)
-    pd.concat([rows, new, fresh_gap]).to_csv(tmp_path / "flatness.csv", index=False)
+    pd.concat([new, fresh_gap]).to_csv(tmp_path / "flatness_gap.csv", index=False)
     found = claim.evidence("night_context", True)
-    assert set(found.seed) == {100, 101, 102} and set(found[found.metric == "gap"].value) == {1.0}
-    assert "gap_fresh" in set(claim.evidence("night_context", False).metric)
+    assert set(found.seed) == {110, 111, 112} and set(found[found.metric == "gap"].value) == {1.0}
+
+
+def test_p2_is_confirmed_by_networks_that_p1_has_not_seen():
+    seeds = {name: {r.seed for part in study.chosen(flatness.STUDY) for column in part.recipes.values() for r in column}
+             for name, study in (("P1", flatness.study), ("P2", flatness_gap.study))}
+    assert seeds["P2"] == set(range(110, 120)) and not seeds["P1"] & seeds["P2"]
+    assert flatness_rows.P2.plan.first == AGAIN == 110
 
 
 def test_the_power_of_p1_grows_with_the_factor_and_is_all_or_nothing_without_noise():

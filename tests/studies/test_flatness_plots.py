@@ -81,6 +81,7 @@ def test_orders_scatter_and_forest():
     more = rows[rows.condition == "matched:motion:0.5"].assign(condition="generative:kd:end", data="night_bright")
     shown = legible(flatness_plots.scatter(wide(pd.concat([rows, more]))))
     assert "notebook 04" in shown and "notebook 03" not in shown and "motion, places tell" in shown
-    fig = flatness_plots.forest(correlations(rows, replicates=20))
+    fig = flatness_plots.forest(correlations(rows, replicates=20), "stopped")
+    assert fig.axes[0].get_title() == "stopped"
     assert "training loss (disc: |ρ|)" in legible(fig) and "sharper networks have the larger gap" in legible(fig)
     assert fig.axes[0].get_xlim() == pytest.approx((-1, 1))

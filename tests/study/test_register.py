@@ -11,8 +11,10 @@ from click.testing import CliRunner
 
 from kdlab import paths, studies
 from kdlab.cli.claims import claims as command
+from kdlab.clips.later import Later
 from kdlab.measure.bootstrap import ROWS, comparisons, strict_level
 from kdlab.night import Night
+from kdlab.night.streams import NightStream
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.study import FIRST, Claim, Part, Plan, Reading, Scores, Study, by_condition, fresh
 from kdlab.study.evidence import COLUMNS, Evidence
@@ -331,6 +333,14 @@ def test_fresh_clips_are_test_clips_of_another_data_seed():
     assert fresh(night) == replace(night, seed=FIRST, per_class=(0, 0, 3)) and fresh(night, 7).per_class == (0, 0, 7)
 
 
+def test_where_places_tell_the_class_fresh_clips_are_later_ones_of_the_same_places():
+    night = Night(per_class=(4, 2, 3), context=0.9)
+    assert fresh(night) == Later(replace(night, per_class=(0, 0, 6)), 3)
+    stream = fresh(NightStream(night), 7, read=5)
+    assert stream == Later(NightStream(replace(night, per_class=(0, 0, 12))), 5)
+    assert len(fresh(replace(night, classes=("Run", "Sit"), per_class=(1, 1, 1)), 2).catalogue().records) == 4
+
+
 def test_every_row_of_the_ledger_can_be_registered(monkeypatch, tmp_path):
     """Each has its data, new seeds, test units, a control or a rule, and a study that tests on what it names."""
     monkeypatch.setenv("KDLAB_REAL_CLIPS", str(tmp_path))
@@ -343,9 +353,12 @@ def test_every_row_of_the_ledger_can_be_registered(monkeypatch, tmp_path):
         assert fields["recipes"] and all(f"-s{claim.plan.first}-" in name for name in fields["recipes"].values())
         parts = [part for part in study.chosen() if part.data == claim.plan.data and part.recipes]
         assert max(part.seeds for part in parts) >= claim.plan.seeds
-        for night in (getattr(part.on, "night", part.on) for part in parts if part.on is not None):
-            assert night.seed == FIRST and claim.plan.units == (
-                night.videos[2] if hasattr(night, "videos") else night.per_class[2] * len(night.classes))
+        for on in (part.on for part in parts if part.on is not None):
+            later = isinstance(on, Later)
+            night = on.of.night if later else getattr(on, "night", on)
+            assert night.seed == (0 if later else FIRST) and bool(getattr(night, "context", 0)) == later
+            tested = night.videos[2] if hasattr(night, "videos") else night.per_class[2] * len(night.classes)
+            assert claim.plan.units == tested - (on.first * len(night.classes) if later else 0)
 
 
 def test_the_command_prints_every_claim(figures, monkeypatch):

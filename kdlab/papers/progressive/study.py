@@ -20,6 +20,7 @@ import pandas as pd
 
 from kdlab.clips.coviar import DIFFERENCE
 from kdlab.clips.held_out import HeldOut
+from kdlab.clips.later import Later
 from kdlab.measure.paired import Effect, effect
 from kdlab.measure.transfer import accuracy_on
 from kdlab.night import ACTIONS
@@ -96,8 +97,8 @@ def trained(size: ExitSize, seeds: int, name: str, data) -> dict[str, list[ExitR
     return columns(size, few, data, first=0 if name == "weizmann" else FIRST)
 
 
-def unread(size: ExitSize) -> NightStream:
-    """The test clips of ``night_context`` that nobody has read."""
+def unread(size: ExitSize) -> Later:
+    """The test clips of ``night_context`` that nobody has read: later ones, since its places tell the class."""
     return fresh(night(size), None if size.name == "smoke" else FRESH)
 
 

@@ -124,7 +124,8 @@ def test_second_readings_have_few_seeds_and_longer_networks_three():
         assert [made[f"twice:{m}"][1].seed for m in ORDER] == [101] * 3
         assert [made[f"twice:{m}"][1].settings.epochs for m in ORDER] == [2 * r.settings.epochs for r in three]
         assert {recipe.data for column in made.values() for recipe in column} == {three[0].data}
-    assert {part.on.night.seed for part in parts if part.on is not None} == {100}
+    on = {part.on for part in parts if part.on is not None}
+    assert {(its.of.night.seed, its.first, its.of.night.per_class) for its in on} == {(0, 100, (0, 0, 300))}
     assert study.study.chosen(STUDY)[-1].publish
 
 
