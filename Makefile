@@ -38,7 +38,7 @@ reproduce: setup
 	@$(BIN)/kdlab report
 
 lab: setup
-	@$(BIN)/python -m jupyterlab notebooks
+	@$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
 
 # Tests and notebooks in one go. One thread each, because there are as many of them as cores: with two they need half as
 # much again, and twice as long. Compiled modules are kept, also where a shell asks for none: dozens of processes would

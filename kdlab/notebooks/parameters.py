@@ -32,10 +32,11 @@ class NotebookError(ValueError):
 
 
 def all_notebooks() -> list[Path]:
-    """The chapters, ``notebooks/NN_name.ipynb``, in order, each followed by its companions, ``NNb_name.ipynb``; raises
-    :class:`NotebookError` where there are none."""
+    """The chapters, ``notebooks/NN_name.ipynb``, in order, each followed by its companions, ``NNb_name.ipynb``; no copy
+    for students. Raises :class:`NotebookError` where there are none."""
     folder = paths.project_root() / "notebooks"
     found = sorted([*folder.glob("[0-9][0-9]_*.ipynb"), *folder.glob("[0-9][0-9][a-z]_*.ipynb")])
+    found = [path for path in found if not path.stem.endswith("_student")]
     if not found:
         mend = "`kdlab notebooks DIR` writes them into a folder of yours; run kdlab there"
         raise NotebookError(f"no notebooks in {folder}: {mend}")

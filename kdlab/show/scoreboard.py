@@ -210,7 +210,7 @@ def picture(found: Board, title: str = "") -> Figure:
                for claim, text in zip(found.claims, says, strict=True)]
     papers = [claim.claim[0] for claim in found.claims]
     above = [between * (k > 0 and paper != papers[k - 1]) for k, paper in enumerate(papers)]
-    heads = [fill(_flat(column), letters) for column in found.columns]
+    heads = [fill(_flat(column), letters - 3) for column in found.columns]  # they are bold
     head, foot = 0.3 + line * max(text.count("\n") + 1 for text in heads), 0.5
     height = head + sum(heights) + sum(above) + foot
     fig = plt.figure(figsize=(PAGE, height), layout="none", label=f"{title}: {_counts(found)}")

@@ -263,7 +263,7 @@ def table(register: Register, studies: "Iterable[Study]") -> pd.DataFrame:
         cells = (f"{plan.seeds} from {plan.first}", f"{plan.units} {plan.kind}", _power(study, claim, found)) \
             if plan else ("–", "–", "–")
         lines.append((claim.claim, plan.data if plan else "–", claim.compared, *cells, found.state, found.verdict))
-    for entry in (e for e in register.entries if e is not latest.get(e["claim"])):
+    for entry in (e for e in register.entries if e["claim"] in latest and e is not latest[e["claim"]]):
         seeds, units = entry["seeds"], entry["units"]
         lines.append((entry["claim"], entry["data"], entry["comparison"], f"{seeds['number']} from {seeds['first']}",
                       f"{units['number']} {units['kind']}", f"{entry['power']:.2f}",

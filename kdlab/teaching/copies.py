@@ -21,6 +21,8 @@ from kdlab.teaching.exercises import Exercise, of_notebook
 #: Tags of cells that only a lecturer's notebook has.
 ANSWERS = {"answer", "lecturer"}
 _FOLD = re.compile(r"<details>\s*<summary>\s*Answer.*?</summary>.*?</details>\s*", re.DOTALL)
+#: A link to a place on this machine, which the file of slides may leave.
+_NEAR = re.compile(r"""<a(?=\s)(?![^>]*href="(?:#|[a-z]+:))[^>]*>(.*?)</a>""", re.DOTALL)
 _REVEAL = Path(__file__).with_name("reveal")
 #: By this the slides of kdlab are known.
 _SLIDES = '<meta name="generator" content="kdlab slides">'
@@ -114,7 +116,7 @@ def slides(name: str, out: Path | None = None, *, code: bool = False, deeper: bo
         raise NotebookError(f"{notebook.name} has no outputs to show: execute it first, in JupyterLab or by `kdlab "
                             "refresh`")
     page.cells = page.cells if deeper else core(page.cells)
-    shown = [[offline.cells(slide, code=code) for slide in column] for column in columns_of(page, code)]
+    shown = [[_linked(offline.cells(slide, code=code)) for slide in column] for column in columns_of(page, code)]
     columns = "\n".join("<section>{}</section>".format("".join(f"<section>{html}</section>" for html in column))
                         for column in shown)
     script = (_REVEAL / "reveal.js").read_text("utf-8").replace("</script", "<\\/script")
@@ -126,12 +128,21 @@ def slides(name: str, out: Path | None = None, *, code: bool = False, deeper: bo
     return out
 
 
-_SETTINGS = "{hash: true, slideNumber: 'c/t', width: 1280, height: 800, margin: 0, transition: 'none', center: false}"
+def _linked(html: str) -> str:
+    """``html`` whose links to files beside the notebook are their words alone."""
+    return _NEAR.sub(r"\1", html)
+
+
+# Linear: one key leads through all slides, those below a section's first among them.
+_SETTINGS = "{hash: true, slideNumber: 'c/t', width: 1280, height: 800, margin: 0, transition: 'none', " \
+            "center: false, navigationMode: 'linear'}"
 _LOOK = """
 .reveal { font-size: 26px; line-height: 1.4; } .reveal .slides { text-align: left; } .reveal h1 { font-size: 2em; }
 .reveal h2 { font-size: 1.5em; } .reveal h3 { font-size: 1.2em; } .reveal pre { font-size: .72em; }
 .reveal .slides section section { height: 100%; overflow-y: auto; padding: 1em 1.6em; box-sizing: border-box; }
-.reveal .output_png img { min-width: 80%; max-height: 560px; object-fit: contain; object-position: left; }
+.reveal :is(.output_png, .output_jpeg) img { min-width: 80%; max-height: 500px; object-fit: contain;
+  object-position: left; }
+.reveal .output_html table { font-size: .6em; } .reveal .output_markdown { font-size: .62em; }
 """
 
 
@@ -149,14 +160,20 @@ def columns_of(page, code: bool = False) -> list[list[list]]:
         if tags & (ANSWERS | {"parameters"}) or (cell.cell_type == "code" and not code and not cell.outputs):
             continue
         for piece in _pieces(cell) if cell.cell_type == "markdown" else _outputs(cell) if not code else [cell]:
-            level = _level(piece)
+            level, asked = _level(piece), bool(columns) and _predicts(columns[-1][-1][-1])
+            held = sum(map(_weight, columns[-1][-1])) if columns else 0
             if not columns or level in (1, 2):
                 columns.append([[piece]])
-            elif level or (held := sum(map(_weight, columns[-1][-1]))) > _HEADING and held + _weight(piece) > _WORDS:
+            elif level or asked or held > _HEADING and held + _weight(piece) > _WORDS:
                 columns[-1].append([piece])
             else:
                 columns[-1][-1].append(piece)
     return columns
+
+
+def _predicts(cell) -> bool:
+    """Whether a text asks for a prediction: what follows it may be the answer."""
+    return cell.cell_type == "markdown" and cell.source.lstrip().startswith("**Predict")
 
 
 def _pieces(cell) -> list:

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 from kdlab.notebooks.report import drop_widgets
 
-NO_FORMULAS = "formulas stay LaTeX: pip install 'kdlab[site]' turns them into MathML"
+NO_FORMULAS = "formulas stay LaTeX: `python -m pip install latex2mathml`, in this environment, turns them into MathML"
 #: Elements that make a browser fetch what the attribute names.
 _FETCHED = {"src": {"script", "img", "iframe", "source", "video", "audio", "embed", "input", "track"},
             "href": {"link", "image", "use"}, "data": {"object"}, "srcset": {"img", "source"}, "poster": {"video"}}

@@ -156,6 +156,27 @@ def test_sections_begin_columns_and_what_is_long_goes_on_below():
     assert [c.cell_type for c in column[-1]] == ["code"] and len(column[-1][0].outputs) == 1
 
 
+def test_what_follows_a_prediction_stands_on_the_next_slide():
+    page = new_notebook(cells=[new_markdown_cell("## One\n\n**Predict.** How many?"),
+                               new_code_cell("x", outputs=[shown("seven")])])
+    (column,) = columns_of(page)
+    assert [[c.cell_type for c in slide] for slide in column] == [["markdown", "markdown"], ["code"]]
+
+
+def test_links_to_files_beside_the_notebook_are_words_on_slides(chapter, tmp_path):
+    page = nbformat.read(chapter, 4)
+    page.cells.append(new_markdown_cell("A [word](../docs/glossary.md#word), [out](https://example.org/), [here](#x)."))
+    nbformat.write(page, chapter)
+    text = slides("3", tmp_path / "linked.html").read_text("utf-8")
+    assert "A word," in text and 'href="https://example.org/"' in text and 'href="#x"' in text
+    assert "glossary.md" not in text
+
+
+def test_a_copy_for_students_is_no_chapter(chapter):
+    copy = student("3", chapter.parent / f"{chapter.stem}_student.ipynb")
+    assert copy.is_file() and all_notebooks() == [chapter]
+
+
 @pytest.mark.parametrize(("html", "places"), [
     ('<script src="https://a/x.js"></script>', ["https://a/x.js"]), ('<img src="//a/x.png">', ["//a/x.png"]),
     ('<link rel="stylesheet" href="http://a/x.css">', ["http://a/x.css"]),
@@ -191,7 +212,10 @@ def test_slides_in_a_browser_ask_nobody_for_anything(tmp_path, chromium):
     tab.wait_for_function("() => window.Reveal && Reveal.isReady()")
     heading = tab.locator("section.present section.present").inner_text()
     tab.keyboard.press("ArrowRight")
-    tab.wait_for_function("() => Reveal.getIndices().h === 1")
+    tab.wait_for_function("() => Reveal.getSlidePastCount() === 1")
     assert tab.locator("section.present section.present").inner_text() != heading
-    assert tab.evaluate("Reveal.getTotalSlides()") > 10
+    total = tab.evaluate("Reveal.getTotalSlides()")
+    for _ in range(total):  # one key leads through all
+        tab.keyboard.press("ArrowRight")
+    assert total > 10 and tab.evaluate("Reveal.getSlidePastCount()") == total - 1
     assert not wrong and [url for url in asked if not url.startswith("data:")] == [page.as_uri()]
