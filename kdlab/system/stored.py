@@ -29,16 +29,18 @@ class Note(dict):
 
 def damaged(file: Path, cause: object) -> DamagedRun:
     """The error to raise for ``file`` in a run's folder, with the mend."""
-    why = str(cause).strip().partition("\n")[0] or type(cause).__name__
+    why, runs = str(cause).strip().partition("\n")[0] or type(cause).__name__, paths.runs_dir()
     if file.parent.parent == paths.pretrained_dir():
         mend = f"Restore the committed file: git checkout -- pretrained/{file.parent.name}"
     elif (file.parent / "README.md").is_file():  # of kdlab.export
         mend = f"Export or download {file.parent} again"
-    elif (file.parent / "run.json").exists():
+    elif file.parent.is_dir() and runs in (file.parent.parent, file.parent.parent.parent):  # a run's, or one on its way
         mend = f"Delete the folder {file.parent}, and the same call trains it again"
+    elif (file.parent / "run.json").exists():
+        mend = "Restore it from where it came"
     else:  # perhaps a folder of somebody's clips
         return DamagedRun(f"{file.parent} is no run of kdlab's: it has no run.json. Name the folder of a run, such as "
-                          f"one in {paths.runs_dir()}, or one that was exported")
+                          f"one in {runs}, or one that was exported")
     return DamagedRun(f"{file} is damaged or was exchanged: {why}. {mend}.")
 
 

@@ -131,7 +131,7 @@ def _read_out(exercise: Exercise) -> str:
 def _told(exercise: Exercise, answer: object, judged: Judged, known: dict) -> str:
     if judged.right:
         beside = f" You had guessed {_with_unit(known['guess'], exercise)}." if "guess" in known else ""
-        said = f" ({_with_unit(float(answer), exercise)})" if exercise.kind == "number" else ""
+        said = f" ({_with_unit(_number(exercise, answer), exercise)})" if exercise.kind == "number" else ""
         return f"{exercise.name}: right{said}.{beside}"
     number = min(known["tries"], HINTS)
     why = f" {judged.why[0].upper()}{judged.why[1:]}." if judged.why else ""

@@ -67,7 +67,7 @@ def note(name: str, /, **known) -> dict:
         kept = read()
         now = _added(kept, name, known)
         text = json.dumps({"what": _MARK, "exercises": kept}, indent=1)
-        write_atomically(place, lambda path: path.write_text(text, "utf-8"))
+        write_atomically(place.resolve(), lambda path: path.write_text(text, "utf-8"))  # a link stays one
     return now
 
 

@@ -66,8 +66,8 @@ def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: 
     """Train ``recipe`` until the last of ``marks`` is passed (nats of cross-entropy), keeping the weights at each.
 
     Its steps, rates and bits are those of :func:`kdlab.train.runs.obtain`, which keeps only the last weights. Resumes
-    from its last epoch, also when called for lower marks later; a folder that other sources or clips made is begun
-    anew. Looks come every epoch, and after single steps near a mark.
+    from its last epoch, also when called for lower marks later; where a new mark is behind already, or other sources or
+    clips made the folder, it is begun anew. Looks come every epoch, and after single steps near a mark.
     """
     positive("marks are losses in nats", marks=list(marks))
     if not marks:
@@ -87,6 +87,11 @@ def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: 
             for old in [*folder.glob("*.safetensors"), *folder.glob("flatness-*.json")]:
                 old.unlink()
             note = identity | {"looks": [], "cpu_seconds": 0.0, "ended": False, "kept": {}}
+        new = [mark for mark in marks if mark not in note.get("marks", marks)]
+        if any(loss <= mark * (1 + WITHIN) for mark in new for _, loss in note["looks"]):  # it is behind, and not kept
+            note |= {"looks": [], "cpu_seconds": 0.0, "ended": False}
+            (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        note["marks"] = sorted({*note.get("marks", ()), *marks})
         if note["ended"] or any(_behind(loss, min(marks), note["kept"]) for _, loss in note["looks"]):
             say(f"{recipe.name}: found on the way")
         else:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Container, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -173,6 +174,8 @@ def tried(names: Iterable[str]) -> int:
 
 def tally(scores: Iterable) -> str:
     """The sentence below the verdicts of a study, computed from its :class:`kdlab.study.Scores`."""
-    names = {part for s in scores for column in s.recipes.values() for name in column for part in name.split("+")}
+    # A name may hold a + of its own, but no run's ends before its digits.
+    names = {part for s in scores for column in s.recipes.values() for name in column
+             for part in re.findall(r"(.+?-s\d+-[0-9a-f]{6,})(?:\+|$)", name) or [name]}
     return (f"{len(names)} trainings are in this table. In this runs folder {tried(names)} trainings of its conditions "
             "were ever begun, at any size; a committed table may come from another machine")

@@ -15,7 +15,7 @@ from kdlab import __version__
 from kdlab.system.files import save_arrays, write_atomically
 from kdlab.system.launch import cpu_features
 from kdlab.system.stored import sealed, weights_hash
-from kdlab.train.loop import Trained
+from kdlab.train.loop import Diverged, Trained
 from kdlab.train.recipe import Prepared
 
 #: The packages whose versions can change the bits of a run.
@@ -29,15 +29,21 @@ def versions() -> dict[str, str]:
 
 def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, began: float) -> None:
     """Write what ``trained`` is and predicts, and ``about`` it, into ``folder``; its checkpoint is deleted. The
-    training ``began`` then, by ``time.monotonic``."""
+    training ``began`` then, by ``time.monotonic``. Raises :class:`.loop.Diverged`, and writes nothing, for a network
+    that is no number."""
     student = trained.nets["student"]
+    state = {f"{n}.{k}": v.cpu().contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     predictions = {}
     for split in ready.splits:
         records, logits = ready.answers(student, split)
         if records:
+            broken += [f"what it says of {split} clips"] * (not logits.isfinite().all())
             columns = {f"{split}_{k}s": np.array([getattr(r, k) for r in records]) for k in ("id", "group", "label")}
             predictions |= columns | {f"{split}_logits": logits.numpy()}
-    state = {f"{n}.{k}": v.cpu().contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
+    if broken:  # the loss of the last step was still a number
+        raise Diverged(f"{broken[0]} is no number after the last step: lower the learning rate, or look for a division "
+                       "by zero in the method")
     write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
     write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
     save_arrays(folder / "predictions.npz", predictions)

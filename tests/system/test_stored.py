@@ -109,6 +109,16 @@ def test_a_folder_of_somebodys_is_never_said_to_be_deleted(tmp_path):
             assert "elete" not in str(said.value)
 
 
+def test_a_damaged_copy_elsewhere_is_not_said_to_be_deleted(clips, runs, tmp_path):
+    """It may be the only one, and no call makes it again."""
+    run = find(make_recipe(clips, seed=8, epochs=1), pretrained=False)
+    backup = Path(shutil.copytree(run.folder, tmp_path / "backup" / run.folder.name))
+    (backup / "history.csv").write_text("other")
+    with pytest.raises(DamagedRun, match="Restore it from where it came") as said:
+        _ = Run(backup).history
+    assert "Delete" not in str(said.value)
+
+
 def test_a_broken_history_is_told_in_one_sentence(clips, runs):
     run = find(make_recipe(clips, seed=8, epochs=1), pretrained=False)
     (run.folder / "history.csv").write_text("other")

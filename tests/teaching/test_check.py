@@ -46,6 +46,20 @@ def test_hints_grow_with_wrong_answers_and_the_answer_is_not_told(mine, capsys):
     assert progress.read()["03.2"]["right"]
 
 
+def test_one_number_in_an_array_is_a_number(mine, capsys):
+    kdlab.check("03.2", np.array([-0.7167]))
+    assert capsys.readouterr().out == "03.2: right (-0.7167).\n"
+
+
+def test_a_linked_file_of_progress_stays_a_link(tmp_path, monkeypatch):
+    (tmp_path / "cloud").mkdir()
+    (tmp_path / "progress.json").symlink_to(tmp_path / "cloud" / "mine.json")
+    monkeypatch.setenv("KDLAB_PROGRESS", str(tmp_path / "progress.json"))
+    monkeypatch.delenv("KDLAB_HEADLESS", raising=False)
+    progress.note("03.2", tries=1)
+    assert (tmp_path / "progress.json").is_symlink() and (tmp_path / "cloud" / "mine.json").is_file()
+
+
 def test_a_guess_is_kept_and_shown_again_beside_what_was_found(mine, capsys):
     kdlab.check("03.1")
     assert "0 tries so far" in (said := capsys.readouterr().out) and "kdlab.guess('03.1'" in said

@@ -69,6 +69,17 @@ def test_marks_and_what_never_comes(recipe):
     assert all(torch.equal(early[k], v) for k, v in found.net(0.4).state_dict().items())
 
 
+def test_a_mark_that_is_asked_for_later_and_lies_behind_is_found(recipe):
+    found = passing(recipe, (0.6, 0.3), say=lambda _: None)
+    whole = found.net(0.3).state_dict()
+    passing(recipe, (0.6, 0.45, 0.3), say=lambda _: None)
+    assert loss(found.net(0.45), recipe) == pytest.approx(0.45, rel=WITHIN)
+    assert all(torch.equal(whole[k], v) for k, v in found.net(0.3).state_dict().items())
+    said = []
+    passing(recipe, (0.45,), say=said.append)
+    assert said[-1].endswith("found on the way")
+
+
 def test_other_clips_begin_anew(recipe):
     found = passing(recipe, (0.6,), say=lambda _: None)
     note = found.note | {"data": "of other clips"}

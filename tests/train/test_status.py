@@ -154,6 +154,12 @@ def test_trainings_once_tried_are_not_forgotten(runs):
         "size; a committed table may come from another machine")
 
 
+def test_a_plus_in_the_name_of_clips_is_no_end_of_a_run():
+    names = ["ce_raw-c++-s0-ab12cd", "ce_raw-c++-s1-ab12ce"]
+    scores = SimpleNamespace(recipes={"ce_raw": names, "both": ["+".join(names)], "wise": ["no run's name"]})
+    assert tally([scores]).startswith("3 trainings are in this table")
+
+
 def test_a_list_of_somebodys_is_not_continued(runs):
     (runs / "tried.csv").write_text("recipes I tried\nlasagne\n")
     with pytest.raises(NotOurs, match="tried.csv is there already and is no list of trainings of kdlab's"):
