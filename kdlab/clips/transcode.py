@@ -26,7 +26,7 @@ from kdlab.clips.tables import check_name, read_table
 from kdlab.clips.tree import Tree, named, why_no_file
 from kdlab.system.contents import content_keys
 from kdlab.system.engines import PATIENCE, Engine, EngineError, seen
-from kdlab.system.files import sweep, write_atomically
+from kdlab.system.files import in_draft, sweep, write_atomically
 from kdlab.system.ours import NotOurs, begins_with
 from kdlab.system.processes import available_cores, pool
 from kdlab.system.progress import track
@@ -86,7 +86,10 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     given, (source, out) = source, (Path(os.path.realpath(named(place))) for place in (source, out))
     tree, table = Tree(), _table(source / "index.csv")
     if source.is_dir():
-        root, files = source, [file for file in tree.videos(source) if not file.is_relative_to(out)]
+        if source == out:
+            raise ValueError(f"{out} is the folder of the clips themselves: choose another folder")
+        inside = out if source in out.parents else None  # what was made there is no source
+        root, files = source, [file for file in tree.videos(source) if inside not in file.parents]
     else:
         root, files = source.parent, [] if why_no_file(source) else [source]
     odd = [Made(file, out / file.relative_to(root).with_suffix(".avi"), reason=why) for file, why in tree.odd.items()]
@@ -103,7 +106,7 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
         if os.path.lexists(target) and not _is_ours(target):
             raise NotOurs(f"{target} is there already and was not made by `kdlab data transcode`, so it stays as it "
                           "is; choose another folder")
-    made = {target.name for _, target, _ in jobs}
+    made = {in_draft(target.name) for _, target, _ in jobs}
     for folder in {target.parent for _, target, _ in jobs}:
         sweep(folder, made.__contains__)
     workers = min(workers or (len(jobs) if engine else available_cores()), len(jobs))

@@ -18,6 +18,7 @@ from kdlab.clips.container import probe
 from kdlab.clips.decode import read_frames
 from kdlab.clips.transcode import CoviarFormat, _is_ours, transcode
 from kdlab.clips.tree import CatalogueError
+from kdlab.system.files import in_draft
 from kdlab.system.ours import NotOurs
 
 SMALL = CoviarFormat(96, 80)
@@ -211,6 +212,29 @@ def test_command(make_video, tmp_path):
         (root / "b" / bad).unlink()
     assert CliRunner().invoke(data, call).exit_code == 0
     assert scan(tmp_path / "out" / "a" / "h264.avi").kinds == "IPPPP" * 6
+
+
+def test_out_may_be_the_folder_above_or_one_inside_but_not_the_clips_own(make_video, tmp_path):
+    root = make_video("clips/a.mp4", frames=4).parent
+    for out in (tmp_path, root / "out", root / "out"):
+        report = transcode(root, out, SMALL, workers=1)
+        assert [(its.source, its.target) for its in report] == [(root / "a.mp4", out / "a.avi")]
+    with pytest.raises(ValueError, match="clips is the folder of the clips themselves: choose another"):
+        transcode(root, root, SMALL, workers=1)
+
+
+def test_a_clip_with_a_very_long_name_is_made_like_the_others(make_video, tmp_path):
+    name = "é" * 120  # 240 bytes
+    make_video(f"in/{name}.mp4", frames=4)
+    make_video("in/b.mp4", frames=4)
+    out = tmp_path / "out"
+    out.mkdir()
+    left = out / f".{in_draft(f'{name}.avi')}.1234567-0123abcd.tmp"
+    left.write_text("of a killed process")
+    os.utime(left, (0, 0))
+    report = transcode(tmp_path / "in", out, SMALL, workers=1)
+    assert {its.target.name: its.reason for its in report} == {f"{name}.avi": "", "b.avi": ""}
+    assert sorted(os.listdir(out)) == sorted([f"{name}.avi", "b.avi"])
 
 
 def test_somebodys_video_is_not_replaced(make_video, tmp_path):
