@@ -333,7 +333,8 @@ def _set_aside(folder: Path) -> None:
             shutil.move(folder, kept)  # runs/stale lies on another disk: copied, and deleted when all is there
     except OSError as error:
         if os.name != "nt":
-            raise StorageFull(f"cannot move {folder} to {kept}: {error}; make room there, or delete {folder}") from error
+            why = f"cannot move {folder} to {kept}: {error}; make room there, or delete {folder}"
+            raise StorageFull(why) from error
         # a file of it is open: it is written over
         for name in ("run.json", "checkpoint.safetensors"):
             (folder / name).unlink(missing_ok=True)
