@@ -20,6 +20,8 @@ from kdlab.train.runs import NoPredictions, Run
 
 #: What is copied; ``run.json`` last, because a folder without it counts as unfinished.
 FILES = ("weights.safetensors", "history.csv", "predictions.npz", "run.json")
+#: What fields are called that hold a place on the machine of the training.
+_PLACES = ("path", "folder")
 
 
 def export(run: Run, folder: Path | str, licence: str = "") -> Path:
@@ -42,7 +44,8 @@ def export(run: Run, folder: Path | str, licence: str = "") -> Path:
 
 def outside(run: Run) -> list[str]:
     """The files and folders on this machine that the recipe names: ``run.json`` tells them to whoever has it."""
-    return list(dict.fromkeys(part["path"] for part in _parts(run.provenance["recipe"]) if "path" in part))
+    parts = _parts(run.provenance["recipe"])
+    return list(dict.fromkeys(str(part[place]) for part in parts for place in _PLACES if part.get(place)))
 
 
 def card(run: Run, licence: str = "") -> str:
@@ -184,6 +187,6 @@ def _kind(part: dict) -> str:
 def _words(value) -> str:
     """A written dataclass as Python would show it, without the places of files."""
     if isinstance(value, dict):
-        fields = ", ".join(f"{k}={_words(v)}" for k, v in value.items() if k not in ("type", "path"))
+        fields = ", ".join(f"{k}={_words(v)}" for k, v in value.items() if k not in ("type", *_PLACES))
         return f"{_kind(value)}({fields})"
     return f"({', '.join(map(_words, value))})" if isinstance(value, list) else str(value)

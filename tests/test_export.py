@@ -114,6 +114,18 @@ def test_a_run_from_before_precision_and_remarks_were_noted_is_exported(tmp_path
     assert "| precision | not noted |" in text
 
 
+def test_the_card_does_not_tell_where_pictures_of_flow_lay(tmp_path):
+    folder = shutil.copytree(committed("ce_raw").folder, tmp_path / "old")
+    note = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    note.pop("digest", None), note.pop("files", None)
+    note["recipe"]["view"] = {"type": "kdlab.clips.flow:FlowFiles", "folder": "/home/ann_private/flow", "x": "x_*.jpg",
+                              "y": "y_*.jpg"}
+    (folder / "run.json").write_text(json.dumps(sealed(note)))
+    text = (export(Run(folder), tmp_path / "x") / "README.md").read_text(encoding="utf-8")
+    assert "ann_private" not in text and "FlowFiles(x=x_*.jpg, y=y_*.jpg)" in text
+    assert outside(Run(folder)) == ["/home/ann_private/flow"] and front(tmp_path / "x")["license"] == "unknown"
+
+
 def test_clips_of_others_have_no_licence_but_the_one_that_is_told(tmp_path, monkeypatch, command):
     run = of_a_stranger(tmp_path, monkeypatch)
     code, out, _ = command("export", run.folder.name, tmp_path / "untold")

@@ -85,6 +85,11 @@ def test_the_command_answers_with_classes_a_picture_and_milliseconds(run, clips,
     assert (places / "other.png").is_file() and (places / "test0.gradcam.png").stat().st_mtime_ns == before
 
 
+def test_a_name_that_would_be_a_formula_is_shown_as_it_is(run, clips, places):
+    clip = shutil.copy(clips / "left" / "test0.mp4", places / "cost$5_$6.mp4")
+    assert predict(clip, run).picture.read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_picture_is_never_written_over_a_file_of_somebody_else(run, clips, places, command):
     mine = places / "test0.gradcam.png"
     mine.write_bytes(b"a photograph")

@@ -128,11 +128,15 @@ def modalities(files, manifest, workers, engine, address):
         raise click.UsageError("several processes keep what they found: add --manifest FILE")
     if manifest is None and (folders := [file for file in files if file.is_dir()]):
         raise click.UsageError(f"{folders[0]} is a folder: name its files, or add --manifest FILE")
+    trees = {file: Tree() for file in files}
     rows = ((str(file), surveyed(str(file)), False) for file in files)
     if manifest is not None:
-        named = [video for file in files for video in (Tree().videos(file) if file.is_dir() else [file])]
+        named = [video for file in files for video in (trees[file].videos(file) if file.is_dir() else [file])]
         rows = in_shards(surveyed, [file.absolute() for file in named], manifest, engine=elsewhere, workers=workers)
-    unfit = 0
+    odd = {path: why for tree in trees.values() for path, why in tree.odd.items()}
+    unfit = len(odd)
+    for path, why in odd.items():
+        click.echo(f"{path}: {why}")
     for file, row, _ in rows:
         if row.get("reason"):
             unfit += 1

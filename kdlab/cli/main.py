@@ -288,7 +288,23 @@ def main(arguments: list[str] | None = None) -> None:
         if getattr(error, "errno", None) in _UNWRITABLE:
             click.echo("free some space, or name another folder (KDLAB_RUNS, KDLAB_DATA, KDLAB_CACHE)", err=True)
         code = 2
+    except RuntimeError as error:
+        if not (typed := _unknown_home(sys.argv[1:] if arguments is None else arguments, error)):
+            raise
+        click.echo(f"error: {typed}", err=True)
+        code = 2
     sys.exit(code or 0)
+
+
+def _unknown_home(arguments: list[str], error: RuntimeError) -> str:
+    """What to say where a path begins with ``~name`` and there is no such user; empty for any other ``error``."""
+    if "home directory" not in str(error):  # pathlib has no error of its own for it
+        return ""
+    words = [word.rpartition("=")[2] for word in arguments]
+    words += [value for name, value in os.environ.items() if name.startswith("KDLAB_")]
+    typed = [word for word in words if word.startswith("~") and os.path.expanduser(word).startswith("~")]
+    return (f"{typed[0] if typed else 'a path'} begins with ~ and a name, and no home directory of such a user is "
+            "known; write the path out (./~… where the name itself begins with ~)")
 
 
 def _end_if_failed(executed, advice: str = "") -> None:

@@ -4,6 +4,7 @@ docs/methods.md, section 4.1. The published pipeline asks FFmpeg for quality 1 a
 """
 
 import csv
+import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -17,21 +18,22 @@ import av
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips.cache import file_key
 from kdlab.clips.compressed import Unsuited, scan
 from kdlab.clips.container import DamagedClip, Walk, opened
 from kdlab.clips.decode import upright
 from kdlab.clips.shards import in_shards
-from kdlab.clips.tables import read_table
+from kdlab.clips.tables import check_name, read_table
 from kdlab.clips.tree import Tree, named, why_no_file
+from kdlab.system.contents import content_keys
 from kdlab.system.engines import PATIENCE, Engine, EngineError, seen
-from kdlab.system.files import sweep, write_atomically
+from kdlab.system.files import in_draft, sweep, write_atomically
 from kdlab.system.ours import NotOurs, begins_with
 from kdlab.system.processes import available_cores, pool
 from kdlab.system.progress import track
 from kdlab.system.values import whole
 
 _LARGEST = 2**13 - 1  # its header has 13 bits for each side
+_SUM = ".index.csv.sha256"  # beside a table that is written here: the hash by which it is known again
 
 
 @dataclass(frozen=True)
@@ -69,20 +71,25 @@ class Made:
 
 
 def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFormat(), workers: int | None = None,
-              progress: Callable = track, engine: Engine | None = None) -> list[Made]:
+              progress: Callable = track, engine: Engine | None = None,
+              say: Callable[[str], object] = print) -> list[Made]:
     """Make over a video, or all in a folder, into the same tree below ``out``, frame by frame, at the mean frame rate.
 
-    A table ``index.csv`` in the folder is written anew beside the clips, for those that were made, where none is there.
-    A second call keeps what is whole, of the same format and made from the same source, and makes the rest. What is
-    named like a video and cannot be decoded, or is no file, is left out, with the reason; links are followed. An
-    ``engine`` works on shards of the files, and what stands in ``manifest.jsonl`` in ``out`` is not opened again.
+    A table ``index.csv`` in the folder is written anew beside the clips, for those that were made; one of somebody
+    else's there stays, which ``say`` is told. A second call keeps what is whole, of the same format and made from the
+    same source, and makes the rest. What is named like a video and cannot be decoded, or is no file, is left out, with
+    the reason; links are followed. An ``engine`` works on shards of the files, and what stands in ``manifest.jsonl`` in
+    ``out`` is not opened again.
     Raises FileNotFoundError where there is no video, ValueError when two would get one name or one would replace a file
     that was not made here, StorageFull when ``out`` cannot be written.
     """
     given, (source, out) = source, (Path(os.path.realpath(named(place))) for place in (source, out))
-    tree = Tree()
+    tree, table = Tree(), _table(source / "index.csv")
     if source.is_dir():
-        root, files = source, [file for file in tree.videos(source) if not file.is_relative_to(out)]
+        if source == out:
+            raise ValueError(f"{out} is the folder of the clips themselves: choose another folder")
+        inside = out if source in out.parents else None  # what was made there is no source
+        root, files = source, [file for file in tree.videos(source) if inside not in file.parents]
     else:
         root, files = source.parent, [] if why_no_file(source) else [source]
     odd = [Made(file, out / file.relative_to(root).with_suffix(".avi"), reason=why) for file, why in tree.odd.items()]
@@ -99,10 +106,9 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
         if os.path.lexists(target) and not _is_ours(target):
             raise NotOurs(f"{target} is there already and was not made by `kdlab data transcode`, so it stays as it "
                           "is; choose another folder")
-    made = {target.name for _, target, _ in jobs}
+    made = {in_draft(target.name) for _, target, _ in jobs}
     for folder in {target.parent for _, target, _ in jobs}:
         sweep(folder, made.__contains__)
-    table = read_table(root / "index.csv", ("path",)) if (root / "index.csv").is_file() else []
     workers = min(workers or (len(jobs) if engine else available_cores()), len(jobs))
     if engine:
         report = odd + list(progress(_in_shards(jobs, out, form, engine, workers), "transcoding", len(jobs)))
@@ -111,9 +117,14 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     else:
         with pool(workers, preload=[__name__]) as processes:
             report = odd + list(progress(processes.map(_make, jobs), "transcoding", len(jobs)))
-    if table and source.is_dir():
-        _write_table([cells for _, cells in table], out)
+    _write_table(table, out, say)
     return report
+
+
+def _table(file: Path) -> list[dict[str, str]]:
+    """The rows of a table of clips, if there is one, with the paths as those who read the clips understand them."""
+    rows = read_table(file, ("path",)) if file.is_file() else []
+    return [row | {"path": check_name(row["path"], f"{file}, row {line}")} for line, row in rows]
 
 
 def _in_shards(jobs, out: Path, form: CoviarFormat, engine: Engine, workers: int) -> Iterator[Made]:
@@ -136,22 +147,36 @@ def _row(targets: dict[str, Path], form: CoviarFormat, file: str) -> dict:
     return {name: made[name] for name in ("frames", "bytes", "kept", "reason")}
 
 
-def _write_table(rows: list[dict[str, str]], out: Path) -> None:
-    """The ``rows`` of a table of clips, for the files that were made of them in ``out``; a table there stays."""
+def _write_table(rows: list[dict[str, str]], out: Path, say: Callable[[str], object]) -> None:
+    """The ``rows`` of a table of clips, for the files that were made of them in ``out``."""
     named = [row | {"path": str(PurePosixPath(row["path"]).with_suffix(".avi"))} for row in rows]
-    made = [row for row in named if (out / row["path"]).is_file()]
-    if made and not os.path.lexists(out / "index.csv"):
-        text = io.StringIO()
-        writer = csv.DictWriter(text, made[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(made)
-        write_atomically(out / "index.csv", lambda path: path.write_text(text.getvalue(), "utf-8"))
+    if not (made := [row for row in named if (out / row["path"]).is_file()]):
+        return
+    text, place = io.StringIO(), out / "index.csv"
+    writer = csv.DictWriter(text, made[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(made)
+    content = text.getvalue().encode()
+    if os.path.lexists(place) and not _is_our_table(place, content):
+        return say(f"{place} was not written by `kdlab data transcode`, or was changed since, so it stays as it is; "
+                   "move it away, and the same call writes the table of these clips")
+    write_atomically(place, lambda path: path.write_bytes(content))
+    write_atomically(out / _SUM, lambda path: path.write_text(hashlib.sha256(content).hexdigest(), "utf-8"))
+
+
+def _is_our_table(place: Path, new: bytes) -> bool:
+    """Whether what is there was written here, or is to the byte what would be: by a call that ended too early to note
+    its hash."""
+    if place.is_symlink() or not place.is_file():
+        return False
+    content, noted = place.read_bytes(), place.with_name(_SUM)
+    return content == new or (noted.is_file() and noted.read_bytes() == hashlib.sha256(content).hexdigest().encode())
 
 
 def _make(job: tuple[Path, Path, CoviarFormat]) -> Made:
     source, target, form = job
     try:
-        note = f"{form} of {file_key(source)}"
+        note = f"{form} of {content_keys([source])[source]}"
         if not (kept := _is_whole(target, note)):
             write_atomically(target, lambda path: _write(source, path, form, note))
         return Made(source, target, len(scan(target).kinds), target.stat().st_size, kept)

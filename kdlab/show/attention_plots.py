@@ -59,7 +59,7 @@ def looks_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.nda
             _over(ax, shown[t], heat[t], masks[t])
         line[0].set_ylabel(name, fontsize="small")
     _scale(fig, axes)
-    fig.suptitle(title)
+    fig.suptitle(title, parse_math=False)  # it may hold the name of somebody's file
     return fig
 
 
@@ -88,7 +88,7 @@ def over_time(frames: np.ndarray, looks: dict[str, Look], masks: np.ndarray, at:
     chart.set(xlabel="frame", ylabel="of the map on\nthe actor (%)", xlim=(0, len(masks) - 1))
     bottom.legend(loc="outside lower center", ncols=4)
     _scale(top, axes)
-    fig.suptitle(title)
+    fig.suptitle(title, parse_math=False)
     fig.set_label(f"{title or 'A clip'}, frame {at}, and where each network looks in it: "
                   f"{'; '.join(f'{name}, {look.words}' for name, look in looks.items())}. Below, lines over time: how "
                   "much of each map lies on the actor.")

@@ -75,10 +75,10 @@ def beside(ax: plt.Axes, y: float, text: str) -> None:
 
 
 def image(ax: plt.Axes, picture: np.ndarray, title: str = "", size: str = "small", weight: str = "bold", **how) -> None:
-    """``picture`` under a small title, without ticks."""
+    """``picture`` under a small title without formulas, which may be the name of somebody's file; no ticks."""
     ax.imshow(picture, **how)
     ax.set(xticks=[], yticks=[])
-    ax.set_title(title, fontsize=size, fontweight=weight)
+    ax.set_title(title, fontsize=size, fontweight=weight, parse_math=False)
 
 
 def rows(ax: plt.Axes, names: Iterable[str], above: float = 0.5, **labels) -> None:
@@ -188,9 +188,9 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
         for ax, t in zip(line, moments, strict=True):
             when = f"{seconds * t / max(1, len(first) - 1):.1f} s" if row == 0 and seconds else ""
             image(ax, frames[min(t, len(frames) - 1)], when, weight="normal")
-        line[0].set_ylabel(name, fontsize="small")
+        line[0].set_ylabel(name, fontsize="small", parse_math=False)  # names of somebody's files, perhaps
     if title:
-        fig.suptitle(title)
+        fig.suptitle(title, parse_math=False)
     return fig
 
 

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 #: Drafts of :func:`write_atomically` (``.NAME.PID-RANDOM.tmp``) and, without a number, those of safetensors.
 _DRAFT = re.compile(r"\.(?P<name>.+?)\.\d+(-[0-9a-f]{8})?\.tmp|\.tmp\w{6}", re.ASCII)
+_NAME_BYTES = 255 - len(f"..{2**32}-01234567.tmp")  # of 255 that a file system takes
 _OLD_SECONDS = 3600  # folders can be shared with machines whose processes are not seen
 
 
@@ -28,7 +29,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises :class:`StorageFull` naming the place when it cannot be written; what stood there before still stands.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    draft = path.with_name(f".{in_draft(path.name)}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.touch()
@@ -51,8 +52,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             draft.unlink()
 
 
+def in_draft(name: str) -> str:
+    """The ``name`` of a file as it stands in that of its draft: its beginning, where the whole leaves no room."""
+    return os.fsencode(name)[:_NAME_BYTES].decode(errors="ignore") if len(os.fsencode(name)) > _NAME_BYTES else name
+
+
 def is_draft(name: str) -> str:
-    """The name of the file that the draft ``name`` was to become; empty where it is no draft of a named file."""
+    """The name of the file that the draft ``name`` was to become, as :func:`in_draft` gives it; empty where it is no
+    draft of a named file."""
     found = _DRAFT.fullmatch(name)
     return found["name"] or "" if found else ""
 

@@ -6,6 +6,7 @@ provenance): a folder without ``run.json`` is unfinished work that the next call
 """
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -26,7 +27,7 @@ from kdlab.clips.decoders import chosen
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.system.contents import one_look
-from kdlab.system.files import sweep, write_atomically
+from kdlab.system.files import StorageFull, sweep, write_atomically
 from kdlab.system.launch import device, launched
 from kdlab.system.ours import may_fill
 from kdlab.system.processes import locked
@@ -324,8 +325,17 @@ def _set_aside(folder: Path) -> None:
     try:
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(exist_ok=True)
-        os.replace(folder, kept)
-    except OSError:  # a file of it is open (Windows): it is written over
+        try:
+            os.replace(folder, kept)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.move(folder, kept)  # runs/stale lies on another disk: copied, and deleted when all is there
+    except OSError as error:
+        if os.name != "nt":
+            why = f"cannot move {folder} to {kept}: {error}; make room there, or delete {folder}"
+            raise StorageFull(why) from error
+        # a file of it is open: it is written over
         for name in ("run.json", "checkpoint.safetensors"):
             (folder / name).unlink(missing_ok=True)
 

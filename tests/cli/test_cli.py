@@ -130,6 +130,22 @@ def test_known_errors_are_one_line_unless_debugging(kdlab, clone, monkeypatch):
     assert "Traceback" in kdlab("run", "3")[2]
 
 
+def test_the_home_of_an_unknown_user_is_one_line(kdlab, clone, monkeypatch):
+    for arguments in (("list", "~nobody-here/clips"), ("transcode", "~nobody-here/clips", "--out=x")):
+        code, _, error = kdlab("data", *arguments)
+        assert code == 2 and error.startswith("error: ~nobody-here/clips begins with ~ and a name"), error
+        assert "write the path out" in error and len(error.splitlines()) == 1
+    monkeypatch.setenv("KDLAB_RUNS", "~nobody-here")
+    assert kdlab("data", "transcode", "a", "--out", "~other/x")[2].startswith("error: ~other/x begins")
+
+    def fault(*_):
+        raise RuntimeError("another")
+
+    monkeypatch.setattr("kdlab.clips.datasets.open_data", fault)
+    with pytest.raises(RuntimeError, match="another"):
+        kdlab("data", "list", "~nobody-here/clips")
+
+
 def test_the_report_needs_no_network(kdlab, clone):
     write(clone, "10_scoreboard", f"""from IPython.display import Image, Markdown, display
 import base64

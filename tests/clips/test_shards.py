@@ -146,3 +146,8 @@ def test_the_command_keeps_what_it_found(make_video, tmp_path, monkeypatch):
     before = (tmp_path / "found.jsonl").read_bytes()
     assert CliRunner().invoke(data, call).output == first.output
     assert (tmp_path / "found.jsonl").read_bytes() == before, "nothing was surveyed again"
+    (tmp_path / "in" / "b.avi").symlink_to(tmp_path / "nowhere.avi")
+    (tmp_path / "in" / "c.avi").symlink_to("c.avi")
+    odd = CliRunner().invoke(data, call)
+    assert odd.exit_code == 1 and "b.avi: missing: a link to" in odd.output, odd.output
+    assert "c.avi: missing: a link that leads back to itself" in odd.output and first.output in odd.output

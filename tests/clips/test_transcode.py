@@ -17,6 +17,8 @@ from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.container import probe
 from kdlab.clips.decode import read_frames
 from kdlab.clips.transcode import CoviarFormat, _is_ours, transcode
+from kdlab.clips.tree import CatalogueError
+from kdlab.system.files import in_draft
 from kdlab.system.ours import NotOurs
 
 SMALL = CoviarFormat(96, 80)
@@ -48,8 +50,49 @@ def test_a_table_of_the_clips_comes_along_and_one_that_is_there_stays(make_video
     assert (out / "index.csv").read_text() == 'path,label,group\na/h264.avi,walk,g1\nb/odd.avi,"run, fast",\n'
     assert [record.group for record in open_clips(out).records] == ["g1", "b/odd"]
     (out / "index.csv").write_text("mine")
-    transcode(root, out, SMALL, workers=1)
+    said = []
+    transcode(root, out, SMALL, workers=1, say=said.append)
     assert (out / "index.csv").read_text() == "mine"
+    assert len(said) == 1 and said[0].startswith(f"{out / 'index.csv'} was not written by") and "move it" in said[0]
+
+
+def test_a_table_written_on_windows_comes_along(make_video, tmp_path):
+    make_video("in/Wave/a.mp4", frames=4)
+    (tmp_path / "in" / "index.csv").write_text("path,label\nWave\\a.mp4,wave\n")
+    transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)
+    assert (tmp_path / "out" / "index.csv").read_text() == "path,label\nWave/a.avi,wave\n"
+    (tmp_path / "in" / "index.csv").write_text("path,label\n../a.mp4,wave\n")
+    with pytest.raises(CatalogueError, match="index.csv, row 2: .* leads upwards"):
+        transcode(tmp_path / "in", tmp_path / "other", SMALL, workers=1)
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_table_made_here_follows_mended_clips_and_changed_labels(make_video, tmp_path):
+    root, out, said = make_video("in/a.mp4", frames=4).parent, tmp_path / "out", []
+    (root / "b.mp4").write_text("damaged")
+    for clip, label in (("damaged", "run"), ("mended", "walk")):
+        (root / "index.csv").write_text(f"path,label\na.mp4,{label}\nb.mp4,{label}\n")
+        if clip == "mended":
+            make_video("in/b.mp4", frames=5)
+        transcode(root, out, SMALL, workers=1, say=said.append)
+    assert (out / "index.csv").read_text() == "path,label\na.avi,walk\nb.avi,walk\n" and not said
+    assert len(open_clips(out).records) == 2
+    (out / ".index.csv.sha256").unlink()  # ended between the two writes
+    transcode(root, out, SMALL, workers=1, say=said.append)
+    assert (out / ".index.csv.sha256").is_file() and not said
+
+
+def test_a_source_that_changed_in_its_middle_is_made_over_again(make_video, tmp_path):
+    source = make_video("x.avi", pixels=moving(12), codec="rawvideo")
+    content, times = bytearray(source.read_bytes()), os.stat(source)
+    assert len(content) > 3 * 2**16
+    transcode(source, tmp_path / "out", SMALL, workers=1)
+    content[len(content) // 2] ^= 255
+    source.write_bytes(content)
+    os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
+    [its] = transcode(source, tmp_path / "out", SMALL, workers=1)
+    assert not its.kept
+    assert transcode(source, tmp_path / "out", SMALL, workers=1)[0].kept
 
 
 def test_a_folder_is_made_over_and_the_report_names_what_cannot_be(make_video, tmp_path):
@@ -169,6 +212,29 @@ def test_command(make_video, tmp_path):
         (root / "b" / bad).unlink()
     assert CliRunner().invoke(data, call).exit_code == 0
     assert scan(tmp_path / "out" / "a" / "h264.avi").kinds == "IPPPP" * 6
+
+
+def test_out_may_be_the_folder_above_or_one_inside_but_not_the_clips_own(make_video, tmp_path):
+    root = make_video("clips/a.mp4", frames=4).parent
+    for out in (tmp_path, root / "out", root / "out"):
+        report = transcode(root, out, SMALL, workers=1)
+        assert [(its.source, its.target) for its in report] == [(root / "a.mp4", out / "a.avi")]
+    with pytest.raises(ValueError, match="clips is the folder of the clips themselves: choose another"):
+        transcode(root, root, SMALL, workers=1)
+
+
+def test_a_clip_with_a_very_long_name_is_made_like_the_others(make_video, tmp_path):
+    name = "é" * 120  # 240 bytes
+    make_video(f"in/{name}.mp4", frames=4)
+    make_video("in/b.mp4", frames=4)
+    out = tmp_path / "out"
+    out.mkdir()
+    left = out / f".{in_draft(f'{name}.avi')}.1234567-0123abcd.tmp"
+    left.write_text("of a killed process")
+    os.utime(left, (0, 0))
+    report = transcode(tmp_path / "in", out, SMALL, workers=1)
+    assert {its.target.name: its.reason for its in report} == {f"{name}.avi": "", "b.avi": ""}
+    assert sorted(os.listdir(out)) == sorted([f"{name}.avi", "b.avi"])
 
 
 def test_somebodys_video_is_not_replaced(make_video, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from kdlab.system.files import StorageFull, sweep, write_atomically, write_json
+from kdlab.system.files import StorageFull, in_draft, is_draft, sweep, write_atomically, write_json
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
@@ -54,6 +54,15 @@ def test_the_umask_decides_the_mode_whatever_the_writer_does(tmp_path):
     finally:
         os.umask(before)
     assert os.name == "nt" or stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o644
+
+
+def test_a_name_as_long_as_file_systems_take_is_written_and_its_draft_known(tmp_path):
+    drafts = []
+    for name in ("x" * 251 + ".csv", "é" * 127, "é" * 120 + ".csv", "short.csv"):
+        write_atomically(tmp_path / name, lambda p: drafts.append(p.name) or p.write_text("y"))
+        assert (tmp_path / name).read_text() == "y"
+        assert is_draft(drafts[-1]) == in_draft(name) and name.startswith(in_draft(name))
+    assert in_draft("short.csv") == "short.csv"
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path):

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from kdlab.clips.views import Enhanced, Raw, Window
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.night import Night
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
+from kdlab.system.files import StorageFull
 from kdlab.system.processes import pool
 from kdlab.system.stored import sealed
 from kdlab.train import runs
@@ -488,6 +490,26 @@ def test_an_interrupted_study_ends_its_workers_and_says_what_is_kept(clips, plac
     assert "trained in" in out and "of 2000" not in out, "the workers' own bars were not silent"
     assert not psutil.wait_procs(workers, timeout=10)[1]
     assert len((places / "runs" / "tried.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_a_stale_run_is_kept_on_another_disk_and_stays_whole_where_that_is_full(tmp_path, monkeypatch):
+    def elsewhere(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    def full(*_, **how):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder, kept = tmp_path / "runs" / "a", tmp_path / "runs" / "stale" / "a"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    monkeypatch.setattr(os, "replace", elsewhere)
+    monkeypatch.setattr(os, "rename", elsewhere)
+    with monkeypatch.context() as patch, pytest.raises(StorageFull, match="runs/a to .*No space left.*make room"):
+        patch.setattr(shutil, "copytree", full)
+        runs._set_aside(folder)
+    assert (folder / "run.json").is_file()
+    runs._set_aside(folder)
+    assert (kept / "run.json").read_text() == "{}" and not folder.exists()
 
 
 def test_a_student_begins_as_its_start_and_is_stale_when_that_was_trained_again(clips, places):
