@@ -25,6 +25,7 @@ PROFILES = ("smoke", "demo", "study")
 PACKAGE = Path(kdlab.__file__).parent
 # What `write_chapters` writes; tools/wheel.py puts the same into a wheel.
 CHAPTERS = ("notebooks", "figures", "pretrained", "docs")
+_CHAPTER = re.compile(r"\d\d[a-z]?_\w+")
 
 
 class NotebookError(ValueError):
@@ -33,10 +34,10 @@ class NotebookError(ValueError):
 
 def all_notebooks() -> list[Path]:
     """The chapters, ``notebooks/NN_name.ipynb``, in order, each followed by its companions, ``NNb_name.ipynb``; no copy
-    for students. Raises :class:`NotebookError` where there are none."""
+    for students, nor JupyterLab's ``NN_name-Copy1.ipynb``. Raises :class:`NotebookError` where there are none."""
     folder = paths.project_root() / "notebooks"
     found = sorted([*folder.glob("[0-9][0-9]_*.ipynb"), *folder.glob("[0-9][0-9][a-z]_*.ipynb")])
-    found = [path for path in found if not path.stem.endswith("_student")]
+    found = [path for path in found if _CHAPTER.fullmatch(path.stem) and not path.stem.endswith("_student")]
     if not found:
         mend = "`kdlab notebooks DIR` writes them into a folder of yours; run kdlab there"
         raise NotebookError(f"no notebooks in {folder}: {mend}")
@@ -67,8 +68,14 @@ def write_chapters(place: Path) -> list[Path]:
 
 def find_notebook(name: str) -> Path:
     """The notebook called ``3``, ``03`` or ``03_dual_light_distillation`` (also with ``.ipynb``); a companion is ``3b``
-    or ``03b``."""
+    or ``03b``. A folder may stand before it, seen from here or from the project. Raises :class:`NotebookError` for any
+    that is no chapter, also for one of a chapter's name in another folder."""
     known = {path.stem: path for path in all_notebooks()}
+    folder = paths.project_root() / "notebooks"
+    if len(Path(name).parts) > 1 and folder.resolve() not in [
+            (start / name).resolve().parent for start in (Path(), paths.project_root())]:
+        raise NotebookError(f"{name} is none of the chapters, which lie in {folder}: execute it in JupyterLab, or name "
+                            "a chapter without a folder")
     wanted = Path(name).name.removesuffix(".ipynb")
     number = re.fullmatch(r"0*(\d+)([a-z]?)", wanted)
     for stem, path in known.items():

@@ -81,6 +81,22 @@ def test_names_of_notebooks(clone):
         find_notebook("03_dual_ligth")
 
 
+def test_a_copy_of_a_chapter_is_none_and_a_path_names_what_lies_there(clone, monkeypatch):
+    third = write(clone, "03_dual_light")
+    for name in ("03_dual_light-Copy1", "03_dual_light-Copy2", "03_my night"):
+        write(clone, name)
+    assert all_notebooks() == [third] and find_notebook("3") == third
+    (clone / "mine").mkdir()
+    monkeypatch.chdir(clone / "mine")
+    (clone / "mine" / "03_dual_light.ipynb").write_bytes(third.read_bytes())
+    for name in ("../notebooks/03_dual_light.ipynb", "notebooks/03_dual_light.ipynb", "notebooks/3", str(third)):
+        assert find_notebook(name) == third
+    for name in ("../mine/03_dual_light.ipynb", "mine/03_dual_light", str(clone / "mine" / "03_dual_light.ipynb"),
+                 "nowhere/3"):
+        with pytest.raises(NotebookError, match=f"{name} is none of the chapters, which lie in .*notebooks: execute"):
+            find_notebook(name)
+
+
 def test_parameters_are_read_as_the_types_of_their_defaults(clone):
     path = write(clone, "03_x")
     assert declared_parameters(path)["profile"] == "demo"
