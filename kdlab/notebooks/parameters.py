@@ -211,8 +211,10 @@ def _default(node: ast.expr) -> object:
 
 def _typed(name: str, value: object, default: object) -> object:
     """``value`` as a plain one of the type of ``default``: texts of the command line are read as Python's literals and
-    YAML's words, but where the parameter is a text itself."""
-    if isinstance(value, str) and not isinstance(default, str):
+    YAML's words, but where the parameter is a text itself, as is the path in ``data``."""
+    if name == "data":  # the path of clips, whose folder may be called 2024_11_23
+        value = None if value == "None" and not Path(value).exists() else value
+    elif isinstance(value, str) and not isinstance(default, str):
         words = {"true": True, "false": False, "null": None, "none": None, "~": None}
         # any other text; the last two errors of hundreds of brackets
         with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):

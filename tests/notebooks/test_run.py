@@ -1,5 +1,6 @@
 """The headless runner, on tiny notebooks with real kernels and real faults."""
 
+import contextlib
 import json
 import os
 import signal
@@ -95,6 +96,16 @@ def test_a_copy_of_a_chapter_is_none_and_a_path_names_what_lies_there(clone, mon
                  "nowhere/3"):
         with pytest.raises(NotebookError, match=f"{name} is none of the chapters, which lie in .*notebooks: execute"):
             find_notebook(name)
+
+
+@pytest.mark.parametrize("name", ["2024_11_23", "1e3", "none", "None", "null", "[1]", "'a'"])
+def test_the_path_of_clips_is_a_text(clone, monkeypatch, name):
+    monkeypatch.chdir(clone)
+    path = write(clone, "03_x")
+    with pytest.raises(FileNotFoundError) if name != "None" else contextlib.nullcontext():
+        assert checked_parameters(path, {"data": name}) == {"data": None}
+    (clone / name).mkdir()
+    assert checked_parameters(path, {"data": name}) == {"data": str(clone / name)}
 
 
 def test_parameters_are_read_as_the_types_of_their_defaults(clone):
