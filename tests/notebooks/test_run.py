@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from kdlab.notebooks.parameters import (
     run_name,
 )
 from kdlab.notebooks.reproduce import finished_record, reproduce, summary
-from kdlab.notebooks.run import executed_dir, run_notebook
+from kdlab.notebooks.run import Executed, executed_dir, run_notebook
 from kdlab.system import sources
 
 PARAMETERS = """import os
@@ -256,8 +257,26 @@ def test_a_finished_run(clone, monkeypatch):
     saw = json.loads((clone / "notebooks" / "saw.json").read_text())
     assert saw[:2] == ["smoke", 1] and Path(saw[2]) == Path(sys.executable) and saw[3] == "1"
     assert statuses(executed.output) == ["completed"] * 4
-    assert {p.name for p in executed_dir().iterdir()} == {"03_x-smoke-seed=1.ipynb", "03_x-smoke-seed=1.json"}
+    found = {p.name for p in executed_dir().iterdir()} - {"03_x-smoke-seed=1.ipynb.lock"}  # systems leave it, or not
+    assert found == {"03_x-smoke-seed=1.ipynb", "03_x-smoke-seed=1.json"}
     assert "".join(lines).count(" s\n") == 4  # one line per code cell, the injected parameters among them
+
+
+def test_two_who_execute_the_same_notebook_do_so_one_after_the_other(clone, monkeypatch):
+    """Else the first to end renames the half-done file of the other, and calls it finished."""
+    cells = "import time; time.sleep(1)", "from pathlib import Path; print(Path('at').write_text('x'))"
+    path, said = write(clone, "03_x", *cells), []
+    both = [threading.Thread(target=lambda: said.append(run_notebook(path, {}, say=said.append))) for _ in range(2)]
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # nbclient's, which only a main thread may set
+    for thread in both:
+        thread.start()
+        time.sleep(0.5)
+    for thread in both:
+        thread.join()
+    order = [entry.status if isinstance(entry, Executed) else "begun"
+             for entry in said if isinstance(entry, Executed) or entry == "03_x-demo\n"]
+    assert order == ["begun", "done"] * 2
+    assert "03_x-demo: another process executes it; this one waits for its end\n" in said
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sockets that are files")
