@@ -11,6 +11,7 @@ from pathlib import Path
 
 import kdlab
 from kdlab import paths
+from kdlab.clips.catalogue import open_clips
 from kdlab.clips.decoders import chosen
 from kdlab.clips.tree import named
 from kdlab.notebooks.own_clips import NEVER
@@ -157,7 +158,7 @@ def fingerprint(notebook: Path, effective: dict[str, object]) -> dict[str, objec
     """What the outcome of a run depends on, as JSON: two equal fingerprints need no second run.
 
     Cells (not outputs), parameters, :func:`evidence_sources`, :func:`evidence_there`, and names, sizes and times of the
-    files in ``data``.
+    files in ``data`` and of the clips that these name or link to.
     """
     data = effective.get("data")
     return {
@@ -249,9 +250,13 @@ def _data_path(text: str) -> str:
 
 
 def _files(data: Path) -> list[tuple[str, int, int]]:
-    found = [data] if data.is_file() else data.rglob("*") if data.is_dir() else []
-    files = ((path.relative_to(data).as_posix(), path.stat()) for path in sorted(found) if path.is_file())
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
+    """Names, sizes and times: of the files in ``data``, and of the clips that it names or links to elsewhere."""
+    found = {data} if data.is_file() else {*data.rglob("*")} if data.is_dir() else set()
+    with contextlib.suppress(Exception):  # whatever is wrong with the clips, the notebook will tell
+        found |= {record.path for record in open_clips(data).records}
+    files = {path.relative_to(data).as_posix() if path.is_relative_to(data) else path.as_posix(): path.stat()
+             for path in found if path.is_file()}
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in sorted(files.items())]
 
 
 def _nearest(name: str, known: dict[str, object]) -> str:

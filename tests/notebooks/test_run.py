@@ -24,6 +24,7 @@ from kdlab.notebooks.parameters import (
     declared_parameters,
     effective_parameters,
     find_notebook,
+    fingerprint,
     number_of,
     run_name,
 )
@@ -260,6 +261,28 @@ def test_a_finished_run(clone, monkeypatch):
     found = {p.name for p in executed_dir().iterdir()} - {"03_x-smoke-seed=1.ipynb.lock"}  # systems leave it, or not
     assert found == {"03_x-smoke-seed=1.ipynb", "03_x-smoke-seed=1.json"}
     assert "".join(lines).count(" s\n") == 4  # one line per code cell, the injected parameters among them
+
+
+def test_clips_that_lie_elsewhere_make_a_run_stale_too(clone):
+    """A table names them, or a class folder is a link; a table that does not open is still a file that can change."""
+    path, far = write(clone, "03_x"), clone / "far" / "run"
+    far.mkdir(parents=True)
+    (clone / "clips").mkdir()
+    for name in ("a", "b"):
+        (far / f"{name}.mp4").write_bytes(b"0")
+        (clone / "clips" / name).symlink_to(far, target_is_directory=True)
+    (clone / "clips" / "b").unlink()  # a folder is entered once
+    (clone / "table.csv").write_text("path,label\nfar/run/a.mp4,run\nfar/run/b.mp4,walk\n")
+    (clone / "broken.csv").write_text("path\n\0")
+    data = ["table.csv", "clips", "broken.csv"]
+    look = lambda: [fingerprint(path, {"data": str(clone / name)})["data"] for name in data]  # noqa: E731
+    before = look()
+    assert look() == before
+    (far / "b.mp4").write_bytes(b"01")
+    after = look()
+    assert [new != old for new, old in zip(after, before, strict=True)] == [True, True, False]
+    (far / "a.mp4").unlink()
+    assert look()[0] != after[0]
 
 
 def test_two_who_execute_the_same_notebook_do_so_one_after_the_other(clone, monkeypatch):
