@@ -16,6 +16,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, cached_property
+from importlib.machinery import SourceFileLoader
 from importlib.util import resolve_name
 from pathlib import Path
 from types import (
@@ -236,15 +237,53 @@ def _spec(module: str):
 
 
 def _unchanged(module: str, path: Path) -> None:
-    """Raise :class:`ChangedSource` where the file of a module has changed since this process first looked at it."""
+    """Raise :class:`ChangedSource` where the file of a module has changed since this process first looked at it, or
+    before that since it was imported, as far as its functions tell."""
     if loaded(module) is None:
         return
     now, spec = path.read_bytes(), _spec(module)
     if module not in _first or _first[module][0] is not spec:
-        _first[module] = spec, now
+        _first[module] = spec, now if _is_from(loaded(module), now) else b""
     if _first[module][1] != now:
         raise ChangedSource(f"{path} has changed since it was imported: restart the kernel, or call "
                             f"importlib.reload({module}) and make the recipe anew from it")
+
+
+def _is_from(module: ModuleType, source: bytes) -> bool:
+    """Whether the functions that ``source`` defines are in ``module`` as it defines them, or were made otherwise."""
+    if type(getattr(module, "__loader__", None)) is not SourceFileLoader:  # others, such as pytest's, load other code
+        return True
+    try:
+        code = compile(source, module.__file__, "exec", dont_inherit=True)
+    except SyntaxError:
+        return False
+    defined = {*_codes(code)}
+    for value in (vars(module)[name] for name in code.co_names if name in vars(module)):  # a reload leaves old names
+        own = isinstance(value, type) and value.__module__ == module.__name__
+        for member in map(_inner, vars(value).values()) if own else [value]:
+            while member is not None:
+                written = isinstance(member, FunctionType) and member.__code__.co_filename == module.__file__
+                if written and next(_codes(member.__code__)) not in defined:
+                    return False
+                member = vars(member).get("__wrapped__") if isinstance(member, (FunctionType, _CACHED)) else None
+    return True
+
+
+def _codes(code: CodeType) -> Iterator[tuple]:
+    """What ``code`` does, wherever its lines stand, and that of each code inside of it."""
+    inner = [[*_codes(constant)] for constant in code.co_consts if isinstance(constant, CodeType)]
+    plain = tuple((type(constant), constant) for constant in code.co_consts if not isinstance(constant, CodeType))
+    yield (code.co_name, code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_argcount,
+           code.co_posonlyargcount, code.co_kwonlyargcount, plain, tuple(codes[0] for codes in inner))
+    for codes in inner:
+        yield from codes
+
+
+def _inner(member):
+    """The function in a member of a class."""
+    if isinstance(member, (staticmethod, classmethod, property, cached_property)):
+        return next(getattr(member, inner) for inner in ("__func__", "fget", "func") if hasattr(member, inner))
+    return member
 
 
 # --- cells of a notebook ---------------------------------------------------------------------------------------
@@ -278,9 +317,7 @@ def _of_cell(one: type | FunctionType) -> tuple[str, dict[str, object]]:
     """The syntax of a class or function of a cell; and by name what it stands on: globals, attributes, defaults."""
     there, functions, values = vars(sys.modules["__main__"]), [], {}
     for name, member in vars(one).items() if isinstance(one, type) else [("", one)]:
-        if isinstance(member, (staticmethod, classmethod, property, cached_property)):
-            member = next(getattr(member, inner) for inner in ("__func__", "fget", "func") if hasattr(member, inner))
-        if isinstance(member, FunctionType):
+        if isinstance(member := _inner(member), FunctionType):
             functions.append(member)
         elif not (name.startswith("_") and name.endswith("_") or name == "_abc_impl"  # Python's own
                   or isinstance(member, (MemberDescriptorType, GetSetDescriptorType))):
