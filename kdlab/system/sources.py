@@ -317,9 +317,11 @@ def _of_cell(one: type | FunctionType) -> tuple[str, dict[str, object]]:
     """The syntax of a class or function of a cell; and by name what it stands on: globals, attributes, defaults."""
     there, functions, values = vars(sys.modules["__main__"]), [], {}
     for name, member in vars(one).items() if isinstance(one, type) else [("", one)]:
-        if isinstance(member := _inner(member), FunctionType):
+        written = isinstance(member := _inner(member), FunctionType)
+        own = written and (member is one or member.__qualname__.startswith(f"{one.__qualname__}."))
+        if own:
             functions.append(member)
-        elif not (name.startswith("_") and name.endswith("_") or name == "_abc_impl"  # Python's own
+        elif written or not (name.startswith("_") and name.endswith("_") or name == "_abc_impl"  # Python's own
                   or isinstance(member, (MemberDescriptorType, GetSetDescriptorType))):
             values[f"{one.__qualname__}.{name}"] = member
     functions = [f for f in functions if f.__code__.co_filename != "<string>" or (  # a dataclass's own

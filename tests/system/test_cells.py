@@ -59,8 +59,10 @@ def notebook(monkeypatch):
     ("import functools\n@functools.cache\ndef X(a): return a + 1", "@functools.cache\ndef X(a): return a + 2"),
     ("import functools\ndef f(a, b): return a\nX = functools.partial(f, 1)", "X = functools.partial(f, 2)"),
     ("class Held:\n    @property\n    def f(self): return Y\nY = [1]\nX = Held()", "Y.append(2)"),
+    ("class Held:\n    def f(self): return 1\nclass X: f = Held.f",
+     "class Held:\n    def f(self): return 2\nclass X: f = Held.f"),
     ("", "Cell.rates = [1]"),
-], ids=range(18))
+], ids=range(19))
 def test_what_a_class_stands_on_is_hashed(notebook, first, then):
     notebook.cell(first)
     notebook.cell(CELL + "        return X" if first else CELL + "        return 1")
