@@ -109,6 +109,8 @@ def _in_runs(place: Path) -> Iterator[Path]:
             yield from _files(folder, lambda name: name.startswith("events.out.tfevents."))
     yield from _files(place / "notebooks", lambda name: name.endswith((".ipynb", ".json")), is_executed)
     yield from _files(place / "notebooks", lambda name: name.endswith(".csv"), is_swept)
+    yield from _files(place / "notebooks", lambda name: name.endswith(".ipynb.lock"),
+                      lambda file: not file.stat().st_size and not is_held(file))
     yield from _files(place, "report.html".__eq__, is_report)
     if _real(place / "site"):
         yield from sorted(site.files(place / "site"), key=lambda file: file.name == "index.html")  # the mark goes last

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import kdlab
 from kdlab import paths
+from kdlab.clips.catalogue import open_clips
 from kdlab.clips.decoders import chosen
 from kdlab.clips.tree import named
 from kdlab.notebooks.own_clips import NEVER
@@ -25,6 +26,7 @@ PROFILES = ("smoke", "demo", "study")
 PACKAGE = Path(kdlab.__file__).parent
 # What `write_chapters` writes; tools/wheel.py puts the same into a wheel.
 CHAPTERS = ("notebooks", "figures", "pretrained", "docs")
+_CHAPTER = re.compile(r"\d\d[a-z]?_\w+")
 
 
 class NotebookError(ValueError):
@@ -33,10 +35,10 @@ class NotebookError(ValueError):
 
 def all_notebooks() -> list[Path]:
     """The chapters, ``notebooks/NN_name.ipynb``, in order, each followed by its companions, ``NNb_name.ipynb``; no copy
-    for students. Raises :class:`NotebookError` where there are none."""
+    for students, nor JupyterLab's ``NN_name-Copy1.ipynb``. Raises :class:`NotebookError` where there are none."""
     folder = paths.project_root() / "notebooks"
     found = sorted([*folder.glob("[0-9][0-9]_*.ipynb"), *folder.glob("[0-9][0-9][a-z]_*.ipynb")])
-    found = [path for path in found if not path.stem.endswith("_student")]
+    found = [path for path in found if _CHAPTER.fullmatch(path.stem) and not path.stem.endswith("_student")]
     if not found:
         mend = "`kdlab notebooks DIR` writes them into a folder of yours; run kdlab there"
         raise NotebookError(f"no notebooks in {folder}: {mend}")
@@ -67,8 +69,14 @@ def write_chapters(place: Path) -> list[Path]:
 
 def find_notebook(name: str) -> Path:
     """The notebook called ``3``, ``03`` or ``03_dual_light_distillation`` (also with ``.ipynb``); a companion is ``3b``
-    or ``03b``."""
+    or ``03b``. A folder may stand before it, seen from here or from the project. Raises :class:`NotebookError` for any
+    that is no chapter, also for one of a chapter's name in another folder."""
     known = {path.stem: path for path in all_notebooks()}
+    folder = paths.project_root() / "notebooks"
+    if len(Path(name).parts) > 1 and folder.resolve() not in [
+            (start / name).resolve().parent for start in (Path(), paths.project_root())]:
+        raise NotebookError(f"{name} is none of the chapters, which lie in {folder}: execute it in JupyterLab, or name "
+                            "a chapter without a folder")
     wanted = Path(name).name.removesuffix(".ipynb")
     number = re.fullmatch(r"0*(\d+)([a-z]?)", wanted)
     for stem, path in known.items():
@@ -150,7 +158,7 @@ def fingerprint(notebook: Path, effective: dict[str, object]) -> dict[str, objec
     """What the outcome of a run depends on, as JSON: two equal fingerprints need no second run.
 
     Cells (not outputs), parameters, :func:`evidence_sources`, :func:`evidence_there`, and names, sizes and times of the
-    files in ``data``.
+    files in ``data`` and of the clips that these name or link to.
     """
     data = effective.get("data")
     return {
@@ -204,8 +212,10 @@ def _default(node: ast.expr) -> object:
 
 def _typed(name: str, value: object, default: object) -> object:
     """``value`` as a plain one of the type of ``default``: texts of the command line are read as Python's literals and
-    YAML's words, but where the parameter is a text itself."""
-    if isinstance(value, str) and not isinstance(default, str):
+    YAML's words, but where the parameter is a text itself, as is the path in ``data``."""
+    if name == "data":  # the path of clips, whose folder may be called 2024_11_23
+        value = None if value == "None" and not Path(value).exists() else value
+    elif isinstance(value, str) and not isinstance(default, str):
         words = {"true": True, "false": False, "null": None, "none": None, "~": None}
         # any other text; the last two errors of hundreds of brackets
         with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
@@ -240,9 +250,13 @@ def _data_path(text: str) -> str:
 
 
 def _files(data: Path) -> list[tuple[str, int, int]]:
-    found = [data] if data.is_file() else data.rglob("*") if data.is_dir() else []
-    files = ((path.relative_to(data).as_posix(), path.stat()) for path in sorted(found) if path.is_file())
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
+    """Names, sizes and times: of the files in ``data``, and of the clips that it names or links to elsewhere."""
+    found = {data} if data.is_file() else {*data.rglob("*")} if data.is_dir() else set()
+    with contextlib.suppress(Exception):  # whatever is wrong with the clips, the notebook will tell
+        found |= {record.path for record in open_clips(data).records}
+    files = {path.relative_to(data).as_posix() if path.is_relative_to(data) else path.as_posix(): path.stat()
+             for path in found if path.is_file()}
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in sorted(files.items())]
 
 
 def _nearest(name: str, known: dict[str, object]) -> str:

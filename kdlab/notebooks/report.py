@@ -116,7 +116,8 @@ def is_report(page: Path) -> bool:
 
 def _latest(stem: str) -> tuple[Path, dict]:
     records = [(path, read_record(path)) for path in executed_dir().glob(f"{stem}*.json")]
-    records = [(path, record) for path, record in records if record and path.with_suffix(".ipynb").is_file()]
+    records = [(path, record) for path, record in records  # another notebook's name may begin alike
+               if record and record.get("notebook") == stem and path.with_suffix(".ipynb").is_file()]
     if not records:
         raise FileNotFoundError(f"no finished run of {stem} in {executed_dir()}: run `kdlab run 10` first")
     return max(records, key=lambda pair: pair[1]["finished"])

@@ -22,6 +22,7 @@ from kdlab.notebooks.own_clips import why_not
 from kdlab.notebooks.parameters import NotebookError, checked_parameters, effective_parameters, fingerprint, run_name
 from kdlab.system.files import StorageFull, sweep, write_atomically
 from kdlab.system.ours import may_write
+from kdlab.system.processes import is_held, locked
 
 
 @dataclass(frozen=True)
@@ -74,22 +75,33 @@ def run_notebook(notebook: Path, given: dict[str, object], *, timeout: int | Non
 
     While it runs, and after a failure, the notebook is ``<name>.partial.ipynb``; only one that ran to its end gets the
     name ``<name>.ipynb`` and beside it ``<name>.json``, the record that lets ``reproduce`` skip it. ``timeout`` is in
-    seconds per cell; ``verbose`` passes on what cells print; ``say`` receives the progress, one line per cell.
+    seconds per cell; ``verbose`` passes on what cells print; ``say`` receives the progress, one line per cell. A
+    process that executes the same notebook with the same parameters is waited for.
 
     Before a kernel starts raises :class:`NotebookError` or ``FileNotFoundError`` when a parameter does not fit, or the
     clips in ``data`` (:func:`kdlab.notebooks.own_clips.why_not`), and
     :class:`kdlab.system.ours.NotOurs` when something else has one of those names; :class:`Interrupted` on Ctrl-C.
     """
     checked, effective = ready(notebook, given)
-    before = fingerprint(notebook, effective)
     final = executed_file(notebook, effective)
-    partial, record = final.with_suffix(".partial.ipynb"), final.with_suffix(".json")
-    started, stale = time.time(), {}
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageFull(f"cannot write into {final.parent}: {error.strerror}; name another folder with KDLAB_RUNS"
                           ) from None
+    lock = Path(f"{final}.lock")
+    if is_held(lock):
+        say(f"{final.stem}: another process executes it; this one waits for its end\n")
+    with locked(lock):  # two would write the same files, and one could call the other's half-done notebook finished
+        return _run(notebook, checked, effective, final, timeout, verbose, say)
+
+
+def _run(notebook: Path, checked: dict[str, object], effective: dict[str, object], final: Path, timeout: int | None,
+         verbose: bool, say: Callable[[str], None]) -> Executed:
+    """:func:`run_notebook`, by whoever holds the lock of ``final``."""
+    before = fingerprint(notebook, effective)
+    partial, record = final.with_suffix(".partial.ipynb"), final.with_suffix(".json")
+    started, stale = time.time(), {}
     for file in (final, partial, record):
         may_write(file, is_executed, "executed notebook")
     sweep(final.parent, {final.name, partial.name, record.name}.__contains__)

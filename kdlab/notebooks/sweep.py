@@ -49,7 +49,8 @@ def sweep(notebook: Path, each: Sequence[dict[str, object]], *, timeout: int | N
     """Execute ``notebook`` with each of these parameters in turn, as :func:`~kdlab.notebooks.run.run_notebook` does.
 
     The table lies beside the executed notebooks and is written anew after each run; one that fails does not stop the
-    others. Raises what ``run_notebook`` raises for any of the parameters before the first kernel starts.
+    others. What a notebook returned by the name of one of the table's own columns is left out: the executed notebook
+    has it. Raises what ``run_notebook`` raises for any of the parameters before the first kernel starts.
     """
     checked = [ready(notebook, given)[0] for given in each]
     checked = [given for k, given in enumerate(checked) if given not in checked[:k]]
@@ -66,7 +67,8 @@ def sweep(notebook: Path, each: Sequence[dict[str, object]], *, timeout: int | N
         words = ", ".join(f"{name}={value}" for name, value in values.items())
         say(f"{number}/{len(checked)}: {words}\n")
         ended = executed[words] = run_notebook(notebook, given, timeout=timeout, verbose=verbose, say=say)
-        rows.append({"notebook": notebook.stem, "status": ended.status, **values, **_returned(ended)})
+        own = {"notebook": notebook.stem, "status": ended.status, **values}
+        rows.append(own | {name: value for name, value in _returned(ended).items() if name not in own})
         shown = _write(table, rows)
     return Swept(executed, table, shown)
 

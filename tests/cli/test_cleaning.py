@@ -152,13 +152,22 @@ def test_a_training_that_runs_now_is_left(clone, command):
     assert not run.exists() and not Path(f"{run}.lock").exists()
 
 
+def test_the_locks_of_notebooks_go_but_none_that_is_held_and_none_that_holds_anything(clone, command):
+    folder = clone.parent / "mine" / "notebooks"
+    put(folder, "03_x-demo.ipynb.lock", "04_x-demo.ipynb.lock", "mine.lock", text="")
+    put(folder, "05_x-demo.ipynb.lock")
+    with FileLock(folder / "04_x-demo.ipynb.lock"):
+        command("clean", "--runs", "--yes")
+        assert {*os.listdir(folder)} == {"04_x-demo.ipynb.lock", "05_x-demo.ipynb.lock", "mine.lock"}
+
+
 def test_executed_notebooks_and_the_page_go(clone, command):
     path = clone / "notebooks" / "03_x.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("seed = 0", metadata={"tags": ["parameters"]})]), path)
     assert run_notebook(path, {}, say=lambda _: None).failure is None
     put(clone.parent / "mine", "report.html", text=f"<html><title>{TITLE}</title>")
     put(clone.parent / "mine" / "notebooks", "03_x-by-seed.csv", text="notebook,status,seed\n")
-    assert len(contents(clone.parent / "mine")) == 5
+    assert len({name for name in contents(clone.parent / "mine") if not name.endswith(".lock")}) == 5
     command("clean", "--runs", "--yes")
     assert contents(clone.parent / "mine") == {} and path.exists()
 

@@ -6,7 +6,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from kdlab.notebooks.folding import FOLDED
 from kdlab.notebooks.report import write_report
-from kdlab.notebooks.run import run_notebook
+from kdlab.notebooks.run import executed_dir, run_notebook
 from tests.notebooks.test_run import clone, quiet, write  # noqa: F401
 from tests.pages import Folds
 
@@ -38,6 +38,12 @@ def test_where_nothing_is_folded_there_is_nothing_to_open(clone):  # noqa: F811
     run_notebook(write(clone, "10_scoreboard", LEADS), {}, say=quiet)
     text = write_report()[0].read_text("utf-8")
     assert "<details" not in text and "unfold" not in text
+
+
+def test_the_report_is_of_notebook_10_and_none_of_a_name_that_begins_alike(clone):  # noqa: F811
+    run_notebook(write(clone, "10_scoreboard", LEADS), {}, say=quiet)
+    run_notebook(write(clone, "10_scoreboard-Copy1", LEADS), {}, say=quiet)
+    assert write_report()[1] == [f"made from {executed_dir() / '10_scoreboard-demo.ipynb'}"]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from tests.notebooks.test_run import quiet, write
 from tests.train.test_runs import clips, make_recipe, make_student  # noqa: F401
 
 #: What each toy notebook reads; the scoreboard reads all.
-NAMED = {"01_raw": ("raw",), "02_student": ("student", "raw"), "03_none": (), "10_scoreboard": ()}
+NAMED = {"01_raw": ("raw",), "02_pupil": ("student", "raw"), "03_none": (), "10_scoreboard": ()}
 
 
 @pytest.fixture
@@ -54,14 +54,14 @@ def test_what_is_interrupted_or_fails_goes_on_to_the_bits_of_one_trained_alone(t
     (clone / "notebooks" / "mended").touch()
 
     def stop_at_the_student(text):
-        if text == "02_student: begun\n":
+        if text == "02_pupil: begun\n":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt, match="3 of 3 runs are finished and kept"):
         reproduce(say=stop_at_the_student)
     trained = {name: (paths.runs_dir() / recipe.name / "run.json").stat().st_mtime_ns for name, recipe in made.items()}
     steps = reproduce(say=quiet)
-    assert {*done(steps).values()} <= {"done", "skipped"} and done(steps)["02_student"] == "done"
+    assert {*done(steps).values()} <= {"done", "skipped"} and done(steps)["02_pupil"] == "done"
     assert trained == {name: (paths.runs_dir() / recipe.name / "run.json").stat().st_mtime_ns
                        for name, recipe in made.items()}, "a finished run is trained once"
     assert {*done(reproduce(say=quiet)).values()} == {"skipped"}
@@ -69,7 +69,7 @@ def test_what_is_interrupted_or_fails_goes_on_to_the_bits_of_one_trained_alone(t
     before, run = started(), paths.runs_dir() / made["student"].name
     weights = json.loads((run / "run.json").read_text())["weights"]
     (run / "run.json").unlink()
-    assert done(reproduce(say=quiet)) == {"01_raw": "skipped", "02_student": "done", "03_none": "skipped",
+    assert done(reproduce(say=quiet)) == {"01_raw": "skipped", "02_pupil": "done", "03_none": "skipped",
                                           "10_scoreboard": "done"}, "those that read it are executed again"
     assert started()["10_scoreboard"] > before["10_scoreboard"]
     monkeypatch.setenv("KDLAB_RUNS", str(clone / "alone"))

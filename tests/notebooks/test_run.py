@@ -1,11 +1,13 @@
 """The headless runner, on tiny notebooks with real kernels and real faults."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -22,11 +24,12 @@ from kdlab.notebooks.parameters import (
     declared_parameters,
     effective_parameters,
     find_notebook,
+    fingerprint,
     number_of,
     run_name,
 )
 from kdlab.notebooks.reproduce import finished_record, reproduce, summary
-from kdlab.notebooks.run import executed_dir, run_notebook
+from kdlab.notebooks.run import Executed, executed_dir, run_notebook
 from kdlab.system import sources
 
 PARAMETERS = """import os
@@ -79,6 +82,32 @@ def test_names_of_notebooks(clone):
         find_notebook("4")
     with pytest.raises(NotebookError, match="did you mean 03_dual_light"):
         find_notebook("03_dual_ligth")
+
+
+def test_a_copy_of_a_chapter_is_none_and_a_path_names_what_lies_there(clone, monkeypatch):
+    third = write(clone, "03_dual_light")
+    for name in ("03_dual_light-Copy1", "03_dual_light-Copy2", "03_my night"):
+        write(clone, name)
+    assert all_notebooks() == [third] and find_notebook("3") == third
+    (clone / "mine").mkdir()
+    monkeypatch.chdir(clone / "mine")
+    (clone / "mine" / "03_dual_light.ipynb").write_bytes(third.read_bytes())
+    for name in ("../notebooks/03_dual_light.ipynb", "notebooks/03_dual_light.ipynb", "notebooks/3", str(third)):
+        assert find_notebook(name) == third
+    for name in ("../mine/03_dual_light.ipynb", "mine/03_dual_light", str(clone / "mine" / "03_dual_light.ipynb"),
+                 "nowhere/3"):
+        with pytest.raises(NotebookError, match=f"{name} is none of the chapters, which lie in .*notebooks: execute"):
+            find_notebook(name)
+
+
+@pytest.mark.parametrize("name", ["2024_11_23", "1e3", "none", "None", "null", "[1]", "'a'"])
+def test_the_path_of_clips_is_a_text(clone, monkeypatch, name):
+    monkeypatch.chdir(clone)
+    path = write(clone, "03_x")
+    with pytest.raises(FileNotFoundError) if name != "None" else contextlib.nullcontext():
+        assert checked_parameters(path, {"data": name}) == {"data": None}
+    (clone / name).mkdir()
+    assert checked_parameters(path, {"data": name}) == {"data": str(clone / name)}
 
 
 def test_parameters_are_read_as_the_types_of_their_defaults(clone):
@@ -229,8 +258,48 @@ def test_a_finished_run(clone, monkeypatch):
     saw = json.loads((clone / "notebooks" / "saw.json").read_text())
     assert saw[:2] == ["smoke", 1] and Path(saw[2]) == Path(sys.executable) and saw[3] == "1"
     assert statuses(executed.output) == ["completed"] * 4
-    assert {p.name for p in executed_dir().iterdir()} == {"03_x-smoke-seed=1.ipynb", "03_x-smoke-seed=1.json"}
+    found = {p.name for p in executed_dir().iterdir()} - {"03_x-smoke-seed=1.ipynb.lock"}  # systems leave it, or not
+    assert found == {"03_x-smoke-seed=1.ipynb", "03_x-smoke-seed=1.json"}
     assert "".join(lines).count(" s\n") == 4  # one line per code cell, the injected parameters among them
+
+
+def test_clips_that_lie_elsewhere_make_a_run_stale_too(clone):
+    """A table names them, or a class folder is a link; a table that does not open is still a file that can change."""
+    path, far = write(clone, "03_x"), clone / "far" / "run"
+    far.mkdir(parents=True)
+    (clone / "clips").mkdir()
+    for name in ("a", "b"):
+        (far / f"{name}.mp4").write_bytes(b"0")
+        (clone / "clips" / name).symlink_to(far, target_is_directory=True)
+    (clone / "clips" / "b").unlink()  # a folder is entered once
+    (clone / "table.csv").write_text("path,label\nfar/run/a.mp4,run\nfar/run/b.mp4,walk\n")
+    (clone / "broken.csv").write_text("path\n\0")
+    data = ["table.csv", "clips", "broken.csv"]
+    look = lambda: [fingerprint(path, {"data": str(clone / name)})["data"] for name in data]  # noqa: E731
+    before = look()
+    assert look() == before
+    (far / "b.mp4").write_bytes(b"01")
+    after = look()
+    assert [new != old for new, old in zip(after, before, strict=True)] == [True, True, False]
+    (far / "a.mp4").unlink()
+    assert look()[0] != after[0]
+
+
+def test_two_who_execute_the_same_notebook_do_so_one_after_the_other(clone, monkeypatch):
+    """Else the first to end renames the half-done file of the other, and calls it finished."""
+    cells = "import time; time.sleep(1)", "from pathlib import Path; print(Path('at').write_text('x'))"
+    path, said = write(clone, "03_x", *cells), []
+    both = [threading.Thread(target=lambda: said.append(run_notebook(path, {}, say=said.append))) for _ in range(2)]
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # nbclient's, which only a main thread may set
+    for thread in both:
+        thread.start()
+        time.sleep(0.5)
+    for thread in both:
+        thread.join()
+    order = [entry.status if isinstance(entry, Executed) else "begun"
+             for entry in said if isinstance(entry, Executed) or entry == "03_x-demo\n"]
+    assert order == ["begun", "done"] * 2
+    assert "03_x-demo: another process executes it; this one waits for its end\n" in said
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sockets that are files")

@@ -99,6 +99,15 @@ def test_lists_of_two_parameters(notebook, ended):
                                     "seeds=[5], rate=2.0"]
 
 
+def test_what_a_notebook_returns_does_not_cover_the_columns_of_the_sweep(notebook, ended, monkeypatch):
+    returned = {"seed": 9, "notebook": "mine", "status": "good", "a": 1}
+    monkeypatch.setattr(sweeping, "_returned", lambda executed: returned)
+    swept = sweep(notebook(), [{"seed": "0"}, {"seed": "1"}], say=lambda _: None)
+    rows = pd.read_csv(swept.table).to_dict("records")
+    assert rows == [{"notebook": "03_x", "status": "done", "seed": seed, "a": 1} for seed in (0, 1)]
+    assert sweeping.is_swept(swept.table)
+
+
 def test_every_value_is_checked_before_the_first_kernel(notebook, ended):
     for texts in (["0", "x"], ["0", ""]):
         with pytest.raises(NotebookError, match="parameter 'seed' takes a value of type int"):
