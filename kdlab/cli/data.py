@@ -126,10 +126,10 @@ def modalities(files, manifest, workers, engine, address):
     elsewhere = chosen(engine, address)
     if manifest is None and (elsewhere or workers):
         raise click.UsageError("several processes keep what they found: add --manifest FILE")
-    if manifest is None and (folders := [file for file in files if file.is_dir()]):
-        raise click.UsageError(f"{folders[0]} is a folder: name its files, or add --manifest FILE")
     trees = {file: Tree() for file in files}
-    rows = ((str(file), surveyed(str(file)), False) for file in files)
+    a_folder = "{}: this is a folder; name its files, or add --manifest FILE"
+    rows = ((str(file), {"reason": a_folder.format(file)} if file.is_dir() else surveyed(str(file)), False)
+            for file in files)
     if manifest is not None:
         named = [video for file in files for video in (trees[file].videos(file) if file.is_dir() else [file])]
         rows = in_shards(surveyed, [file.absolute() for file in named], manifest, engine=elsewhere, workers=workers)

@@ -61,5 +61,5 @@ def test_one_unfit_file_does_not_end_the_others(make_video, tmp_path):
     alone = make_video("alone.avi", codec="mpeg4", g="1")
     outcome = CliRunner().invoke(data, ["modalities", str(alone), str(tmp_path), str(sound)])
     assert outcome.exit_code == 1
-    assert "there are no motion vectors" in outcome.output and "this is a folder" in outcome.output
+    assert "there are no motion vectors" in outcome.output and "this is a folder; name its" in outcome.output
     assert f"{sound}: mpeg4 64x48, 40 frames" in outcome.output
