@@ -59,7 +59,7 @@ def card(run: Run, licence: str = "") -> str:
         raise ValueError(f"licence {licence!r}: give the hub's identifier in small letters, such as cc-by-4.0 or other")
     note = run.provenance
     recipe, name, classes = note["recipe"], run.folder.name, note["classes"]
-    made_here = not outside(run) and all(part["type"].startswith("kdlab.") for part in _parts(recipe))
+    made_here = not outside(run) and all(map(_is_kdlabs, _parts(recipe)))
     licence = licence or ("mit" if made_here else "unknown")
     metrics, why = _metrics(run)
     data = f"{_words(recipe['data'])}, fingerprint {note['data']}"
@@ -84,7 +84,7 @@ def card(run: Run, licence: str = "") -> str:
                for what, weights in note["needed"].items()]
     limits += [f"About the clips: {remark}" for remark in note.get("notes", [])]
     limits += [f"When it was exported: {stale}." for stale in [_staleness(run)] if stale]
-    modules = sorted({part["type"].partition(":")[0] for part in _parts(recipe)} - _own(recipe))
+    modules = sorted({part["type"].partition(":")[0] for part in _parts(recipe) if not _is_kdlabs(part)})
     limits += [f"Its classes are in {', '.join(modules)}, which are not in this folder: ask for them."] * bool(modules)
     imports = f"\nimport {', '.join(modules)}  # not of kdlab, and not in this folder" * bool(modules)
     asked = "".join(f" --import {module}" for module in modules)
@@ -167,9 +167,8 @@ def _staleness(run: Run) -> str:
         return "not compared with today's clips, which were not there"
 
 
-def _own(recipe: dict) -> set[str]:
-    """The modules of kdlab's that a written recipe names."""
-    return {module for part in _parts(recipe) if (module := part["type"].partition(":")[0]).split(".")[0] == "kdlab"}
+def _is_kdlabs(part: dict) -> bool:
+    return part["type"].startswith("kdlab.")
 
 
 def _parts(written) -> Iterator[dict]:

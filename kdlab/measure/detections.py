@@ -39,7 +39,11 @@ def found_by(run: Run, split: str = "test", *, sigma: float = 0.5, kept: int = K
         logits, selected = run.predictions(split).logits, of_split(run, split)
     else:
         logits, selected = logits_on(run, data, split=split), windows(data.catalogue(), split, run.recipe.window)
-    found = decode(logits, selected, run.recipe.window.rate, sigma=sigma)
+    return surest(decode(logits, selected, run.recipe.window.rate, sigma=sigma), kept)
+
+
+def surest(found: pd.DataFrame, kept: int = KEPT) -> pd.DataFrame:
+    """The first ``kept`` detections of each video, of those that ``decode`` ``found``: the surest."""
     return found.groupby("video", sort=False).head(kept).reset_index(drop=True)
 
 

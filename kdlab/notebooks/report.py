@@ -68,9 +68,14 @@ def write_report(output: Path | None = None, *, code: bool = False) -> tuple[Pat
     )
     resources = {"metadata": {"name": TITLE, "path": str(notebook.parent)}}
     html, _ = exporter.from_notebook_node(page, resources)
-    html = re.sub(r'<a(?=\s)(?![^>]*href="(?:#|[a-z]+:))[^>]*>(.*?)</a>', r"\1", html, flags=re.DOTALL)
+    html = without_near_links(html)
     write_atomically(output, lambda path: path.write_text(html, "utf-8"))
     return output, _remarks(record_file, record, notebook)
+
+
+def without_near_links(html: str) -> str:
+    """``html`` in which links to other files, which whoever is given this one has not, are their words alone."""
+    return re.sub(r'<a(?=\s)(?![^>]*href="(?:#|[a-z]+:))[^>]*>(.*?)</a>', r"\1", html, flags=re.DOTALL)
 
 
 def drop_widgets(cells: list) -> None:

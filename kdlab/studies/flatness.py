@@ -177,11 +177,7 @@ def exits(run: Run, backbones: dict[str, Run], per_class: int = CLIPS) -> dict[s
 def _parts(size: ExitSize, seeds: int) -> list[Part]:
     """Networks that are stopped on their way, the matched first; finished ones of notebook 07, with their internal
     classifiers; and those of :func:`others`."""
-    parts, few = [], min(seeds, OTHERS_SEEDS)
-    for data, context in SETS.items():
-        nets = by_condition(lambda seed, context=context: networks(size, night(size, context), seed), seeds,
-                            first=FIRST)
-        parts.append(Part(data, nets, file="", to_the_end=False, rows=stopped_rows))
+    parts, few = stopped(size, seeds, FIRST), min(seeds, OTHERS_SEEDS)
     small, tiny_ones = current(beside(size).name, ExitSize), [f"tiny:{m}" for m in ORDER]
 
     def ended(seed: int) -> dict[str, Recipe]:
@@ -196,7 +192,18 @@ def _parts(size: ExitSize, seeds: int) -> list[Part]:
     return parts
 
 
-def stopped_rows(outcome: Outcome) -> list[dict]:
+def stopped(size: ExitSize, seeds: int, first: int) -> list[Part]:
+    """A part for each of :data:`SETS`: so many networks of each kind, from the seed ``first`` on, that are stopped on
+    their way."""
+    parts = []
+    for data, context in SETS.items():
+        nets = by_condition(lambda seed, context=context: networks(size, night(size, context), seed), seeds,
+                            first=first)
+        parts.append(Part(data, nets, file="", to_the_end=False, rows=_stopped_rows))
+    return parts
+
+
+def _stopped_rows(outcome: Outcome) -> list[dict]:
     """Rows of networks where their training loss passes :func:`marks`; trainings and measurements are kept."""
     table, size, recipes = [], outcome.size, outcome.part.recipes
     here = [(condition, recipe) for condition, column in recipes.items() for recipe in column]

@@ -69,7 +69,7 @@ def of_gaps(rows: pd.DataFrame, names: Mapping[str, str]) -> dict[str, pd.DataFr
     """In words of which networks → those of the ``rows`` of :func:`newest` from which P2 is read: those stopped at
     equal losses, on each set, and all with the finished ones; the registered ones of both sets where they are there."""
     found = {f"stopped, {title}": some for data, title in names.items()
-             if len(some := confirming_rows(rows[(rows.data == data)]))}
+             if len(some := confirming_rows(rows[rows.data == data]))}
     found["all, with finished networks"] = rows
     if (paths.figures_dir() / "flatness_gap.csv").is_file():
         found["registered: other seeds, clips that nobody had read"] = unread_gap(load_rows("flatness_gap"))

@@ -11,6 +11,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from kdlab.notebooks.parameters import NotebookError, find_notebook, number_of
+from kdlab.notebooks.report import without_near_links
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
 from kdlab.system.sources import digest
@@ -21,8 +22,6 @@ from kdlab.teaching.exercises import Exercise, of_notebook
 #: Tags of cells that only a lecturer's notebook has.
 ANSWERS = {"answer", "lecturer"}
 _FOLD = re.compile(r"<details>\s*<summary>\s*Answer.*?</summary>.*?</details>\s*", re.DOTALL)
-#: A link to a place on this machine, which the file of slides may leave.
-_NEAR = re.compile(r"""<a(?=\s)(?![^>]*href="(?:#|[a-z]+:))[^>]*>(.*?)</a>""", re.DOTALL)
 _REVEAL = Path(__file__).with_name("reveal")
 #: By this the slides of kdlab are known.
 _SLIDES = '<meta name="generator" content="kdlab slides">'
@@ -116,7 +115,8 @@ def slides(name: str, out: Path | None = None, *, code: bool = False, deeper: bo
         raise NotebookError(f"{notebook.name} has no outputs to show: execute it first, in JupyterLab or by `kdlab "
                             "refresh`")
     page.cells = page.cells if deeper else core(page.cells)
-    shown = [[_linked(offline.cells(slide, code=code)) for slide in column] for column in columns_of(page, code)]
+    shown = [[without_near_links(offline.cells(slide, code=code)) for slide in column]
+             for column in columns_of(page, code)]
     columns = "\n".join("<section>{}</section>".format("".join(f"<section>{html}</section>" for html in column))
                         for column in shown)
     script = (_REVEAL / "reveal.js").read_text("utf-8").replace("</script", "<\\/script")
@@ -126,11 +126,6 @@ def slides(name: str, out: Path | None = None, *, code: bool = False, deeper: bo
             f"<script>{script}</script>\n<script>Reveal.initialize({_SETTINGS});</script></body></html>\n")
     write_atomically(out, lambda path: path.write_text(html, "utf-8"))
     return out
-
-
-def _linked(html: str) -> str:
-    """``html`` whose links to files beside the notebook are their words alone."""
-    return _NEAR.sub(r"\1", html)
 
 
 # Linear: one key leads through all slides, those below a section's first among them.

@@ -109,9 +109,13 @@ def surely(found: Mapping[str, Mapping[str, Effect]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["question", "what", "points (95 %)", "at the ledger's level"])
 
 
+def _decided(e: Effect) -> bool:
+    return e.strict_low > 0 or e.strict_high < 0
+
+
 def _place(e: Effect) -> str:
-    if e.strict_low > 0 or e.strict_high < 0:
-        return "above zero" if e.strict_low > 0 else "below zero"
+    if _decided(e):
+        return "above zero" if e.mean > 0 else "below zero"
     return f"undecided: {e.strict_low:+.1f} to {e.strict_high:+.1f}"
 
 
@@ -119,8 +123,7 @@ def rivals(found: Mapping[str, Mapping[str, Effect]]) -> str:
     """In Markdown: how many comparisons there are, how many exclude zero, and how many of these are verdicts."""
     every = [e for answered in found.values() for e in answered.values()]
     plain = sum(e.low > 0 or e.high < 0 for e in every)
-    strict = [what for answered in found.values() for what, e in answered.items()
-              if e.strict_low > 0 or e.strict_high < 0]
+    strict = [what for answered in found.values() for what, e in answered.items() if _decided(e)]
     named = f" ({'; '.join(strict)})" if strict else ""
     return (f"Of {len(every)} comparisons the 95 % interval of {plain} excludes zero, where luck alone gives "
             f"about {len(every) / 20:.0f}; that at the ledger's level of {len(strict)}{named}. They have "

@@ -17,7 +17,7 @@ from kdlab.clips.flow import Flow
 from kdlab.clips.views import MotionMix, Raw
 from kdlab.clips.windows import AtRate, Windows
 from kdlab.measure.detection import annotated, decode, evaluate, fused
-from kdlab.measure.detections import KEPT, mean_aps, of_split
+from kdlab.measure.detections import KEPT, mean_aps, of_split, surest
 from kdlab.measure.transfer import logits_on
 from kdlab.papers.generative.detection_study import HEADLINE
 from kdlab.show.codec_plots import flow_colours
@@ -64,7 +64,7 @@ def fusion_table(run: Run, each: Mapping[str, np.ndarray], sigma: float, split: 
     truth, count = annotated(selected), len(run.provenance["classes"])
     told = [*each.items(), ("both, fused", fused(*each.values()))]
     decoded = [decode(logits, selected, run.recipe.window.rate, sigma=sigma) for _, logits in told]
-    found = [evaluate(truth, its.groupby("video", sort=False).head(KEPT), count) for its in decoded]
+    found = [evaluate(truth, surest(its, KEPT), count) for its in decoded]
     return pd.DataFrame({"answers of": [name for name, _ in told], "mAP, %": mean_aps(found, HEADLINE)})
 
 
