@@ -41,6 +41,8 @@ ROOTS = ("kdlab.train.loop", "kdlab.train.feeding", "kdlab.train.preparing")
 _MAIN = ("__main__", "__mp_main__")  # the latter is a worker's name for its owner's script
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib"))
 _CACHED = type(cache(len))  # what functools.cache makes of a function
+#: From Python 3.13 on empty lists are left out unless they are asked for.
+_WHOLE = {"show_empty": True} if sys.version_info >= (3, 13) else {}
 
 
 class ChangedSource(ValueError):
@@ -141,14 +143,18 @@ _marks: dict[object, tuple[str, dict]] = {}
 
 
 def syntax(source: Path | ast.AST) -> str:
-    """A module's (or node's) syntax tree without docstrings and comments, as text."""
+    """A module's (or node's) syntax tree without docstrings and comments, as text: the same in every Python."""
     tree = ast.parse(source.read_text(encoding="utf-8")) if isinstance(source, Path) else source
     for node in ast.walk(tree):
+        if getattr(node, "type_params", None) == []:  # which Python 3.11 does not know
+            del node.type_params
+        if isinstance(node, ast.JoinedStr):  # into which early Pythons 3.12 put an empty text after a {width}
+            node.values = [part for part in node.values if getattr(part, "value", None) != ""]
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             if isinstance(getattr(body[0], "value", None), ast.Constant) and isinstance(body[0].value.value, str):
                 body.pop(0)
-    return ast.dump(tree)
+    return ast.dump(tree, **_WHOLE)
 
 
 def digest(texts: Mapping[str, str]) -> str:

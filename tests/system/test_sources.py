@@ -1,12 +1,13 @@
 """A module of somebody's that is edited between its import and the first look at its source."""
 
+import ast
 import importlib
 import shutil
 import sys
 
 import pytest
 
-from kdlab.system.sources import ChangedSource, source_hash
+from kdlab.system.sources import ChangedSource, source_hash, syntax
 
 TEXT = """from __future__ import annotations
 import functools
@@ -87,3 +88,26 @@ def test_what_is_as_imported_is_no_change(theirs):
     shutil.rmtree(file.with_name("__pycache__"), ignore_errors=True)
     module = importlib.reload(module)
     assert module.helper and source_hash(module.Net()) != first
+
+
+def test_every_python_reads_the_same_syntax(monkeypatch):
+    """Else whoever has another Python than the committed runs is told that all of them are stale."""
+    text = "def f[T](x): ..." if sys.version_info >= (3, 12) else ""
+    assert not text or "type_params=[T" in syntax(ast.parse(text)), "a parameter that is there counts"
+    tree = ast.parse("def f(x=[]): return f'{x:<{9}}'\nclass C: pass")
+    plain = syntax(tree)
+    assert plain == (
+        "Module(body=[FunctionDef(name='f', args=arguments(posonlyargs=[], args=[arg(arg='x')], kwonlyargs=[], "
+        "kw_defaults=[], defaults=[List(elts=[], ctx=Load())]), body=[Return(value=JoinedStr(values=[FormattedValue("
+        "value=Name(id='x', ctx=Load()), conversion=-1, format_spec=JoinedStr(values=[Constant(value='<'), "
+        "FormattedValue(value=Constant(value=9), conversion=-1)]))]))], decorator_list=[]), ClassDef(name='C', "
+        "bases=[], keywords=[], body=[Pass()], decorator_list=[])], type_ignores=[])")
+    # as Python 3.12 has it, in this one
+    for kind in (ast.FunctionDef, ast.ClassDef):
+        monkeypatch.setattr(kind, "_fields", tuple(dict.fromkeys((*kind._fields, "type_params"))))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            node.type_params = []
+        if isinstance(node, ast.JoinedStr):
+            node.values.append(ast.Constant(""))
+    assert "''" in ast.dump(tree) and syntax(tree) == plain

@@ -47,7 +47,7 @@ def make_net(seed=0):
 
 
 def state(net):
-    return {k: v.clone() for k, v in net.state_dict().items()}
+    return {k: v.detach().cpu().clone() for k, v in net.state_dict().items()}
 
 
 def same(a, b):
@@ -148,6 +148,7 @@ def test_a_method_of_two_optimisers_needs_no_other_loop():
 
 def test_bf16_where_the_hardware_has_it(monkeypatch):
     """Elsewhere fp32, which is said, and gives the bits of fp32."""
+    monkeypatch.setenv("KDLAB_DEVICE", "cpu")
     bf16, said = replace(SETTINGS, precision="bf16"), []
     train = lambda settings: fit(CrossEntropy(), {"student": make_net()}, Blobs(), settings, 0, say=said.append)  # noqa: E731
     for has, same_bits in ((True, False), (False, True)):
@@ -217,7 +218,9 @@ def test_moments_of_weights_in_any_layout_are_resumed(tmp_path):
     assert same(state(whole.nets["student"]), state(resumed.nets["student"]))
 
 
-def test_a_loss_that_is_no_number_is_named_and_the_checkpoint_survives(tmp_path):
+def test_a_loss_that_is_no_number_is_named_and_the_checkpoint_survives(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_DEVICE", "cpu")  # a GPU is not asked at each step
+
     @dataclass(frozen=True)
     class Explodes(CrossEntropy):
         def losses(self, nets, batch, progress):
@@ -243,7 +246,8 @@ class Hungry(CrossEntropy):
         return super().losses(nets, batch, progress)
 
 
-def test_full_memory_is_told_in_a_sentence_and_the_training_goes_on_from_its_checkpoint(tmp_path):
+def test_full_memory_is_told_in_a_sentence_and_the_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_DEVICE", "cpu")
     path = tmp_path / "c.safetensors"
     with pytest.raises(MemoryFull, match=r"^the memory of cpu is full \(CUDA out of memory\): lower batch_size \(16 "
                                          ".* last checkpoint is kept, and the same call goes on from it$"):
@@ -257,21 +261,29 @@ def test_full_memory_is_told_in_a_sentence_and_the_training_goes_on_from_its_che
     assert same(state(trained.nets["student"]), state(whole.nets["student"]))
 
 
+class Wide(nn.Module):
+    """Asks for so many bytes of its device and gives what it is given."""
+
+    bytes = 0
+
+    def forward(self, x):
+        torch.empty(self.bytes, dtype=torch.uint8, device=x.device)
+        return x
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_whose_memory_is_full_is_told_and_the_checkpoint_stays(tmp_path):
-    path = tmp_path / "c.safetensors"
+def test_a_gpu_whose_memory_is_full_is_told_and_the_checkpoint_stays(tmp_path, monkeypatch):
+    path, method = tmp_path / "c.safetensors", CrossEntropy()
+    made = lambda: {"student": nn.Sequential(make_net(), Wide())}  # noqa: E731
     with pytest.raises(Stop):
-        fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=path, progress=stop_after(7))
+        fit(method, made(), Blobs(), SETTINGS, 0, checkpoint=path, progress=stop_after(7))
     before = path.read_bytes()
-    torch.cuda.empty_cache()
-    try:
-        torch.cuda.set_per_process_memory_fraction(1e-6)
-        with pytest.raises(MemoryFull, match=r"^the memory of cuda:0 is full .*lower batch_size"):
-            fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=path)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
+    told = pytest.raises(MemoryFull, match=r"^the memory of cuda:0 is full .*lower batch_size")
+    with monkeypatch.context() as full, told:
+        full.setattr(Wide, "bytes", 2 * torch.cuda.get_device_properties(0).total_memory)
+        fit(method, made(), Blobs(), SETTINGS, 0, checkpoint=path)
     assert path.read_bytes() == before
-    assert fit(CrossEntropy(), {"student": make_net()}, Blobs(), SETTINGS, 0, checkpoint=path).steps == 12
+    assert fit(method, made(), Blobs(), SETTINGS, 0, checkpoint=path).steps == 12
 
 
 def test_predicting_without_room_says_what_to_lower():
