@@ -178,9 +178,29 @@ def test_the_cost_of_cuda_is_told_before_anything_is_installed(monkeypatch, tmp_
     monkeypatch.setattr(setup_env, "cost_of_cuda", lambda sets: "6.4 GB")
     monkeypatch.setattr(setup_env.subprocess, "call", lambda *_, **__: 0)
     monkeypatch.setattr(setup_env, "pip", lambda command, *_: print("pip", command))
+    monkeypatch.setattr(setup_env, "check", lambda: None)
     assert setup_env.set_up()
     lines = capsys.readouterr().out.splitlines()
     assert lines.index("6.4 GB") < lines.index("pip install")
+
+
+@pytest.mark.parametrize(("code", "said", "fault"), [
+    (0, "No broken requirements found.", None),
+    (1, "decord 0.6.0 is not supported on this platform", None),
+    (1, "decord 0.6.0 is not supported on this platform\nsmall 1.0 requires tiny, which is not installed.", "tiny"),
+    (2, "", "stands above"),
+])
+def test_packages_that_do_not_fit_are_told(monkeypatch, tmp_path, code, said, fault):
+    pip = tmp_path / "python"
+    pip.write_text(f"#!/bin/sh\necho '{said}'\nexit {code}\n")
+    pip.chmod(0o755)
+    monkeypatch.setattr(setup_env, "venv_python", lambda: str(pip))
+    if fault is None:
+        setup_env.check()
+    else:
+        with pytest.raises(setup_env.SetupError, match=fault) as error:
+            setup_env.check()
+        assert "decord" not in str(error.value)
 
 
 def test_places_that_do_not_exist_are_named(tmp_path):
