@@ -49,11 +49,9 @@ def slides(notebook, out, code, deeper):
 
     They are the core path: sections called Going deeper, which the notebook folds, are left out.
     """
-    from kdlab.teaching import copies, offline
+    from kdlab.teaching import copies
 
     click.echo(copies.slides(notebook, out, code=code, deeper=deeper))
-    if not offline.has_formulas():
-        click.echo(offline.NO_FORMULAS)
 
 
 @click.command()
@@ -63,10 +61,7 @@ def site(out):
 
     It needs no network to build or to read; its links are checked first.
     """
-    from kdlab.teaching import offline
     from kdlab.teaching.site import build
 
     first, count = build(out)
     click.echo(f"{count} pages: {first}")
-    if not offline.has_formulas():
-        click.echo(offline.NO_FORMULAS)

@@ -133,7 +133,8 @@ _SETTINGS = "{hash: true, slideNumber: 'c/t', width: 1280, height: 800, margin: 
             "center: false, navigationMode: 'linear'}"
 _LOOK = """
 .reveal { font-size: 26px; line-height: 1.4; } .reveal .slides { text-align: left; } .reveal h1 { font-size: 2em; }
-.reveal h2 { font-size: 1.5em; } .reveal h3 { font-size: 1.2em; } .reveal pre { font-size: .72em; }
+.reveal h2 { font-size: 1.5em; } .reveal h3 { font-size: 1.2em; }
+.reveal pre { font-size: .72em; white-space: pre-wrap; }
 .reveal .slides section section { height: 100%; overflow-y: auto; padding: 1em 1.6em; box-sizing: border-box; }
 .reveal :is(.output_png, .output_jpeg) img { min-width: 80%; max-height: 500px; object-fit: contain;
   object-position: left; }

@@ -1,8 +1,8 @@
 """Notebooks and Markdown as HTML that loads nothing: no script, style, font or picture from another place.
 
 Cells are rendered by nbconvert, whose own pages fetch RequireJS, MathJax and a widget manager from the web; the pages
-around them are written here. Formulas become MathML, which browsers draw by themselves, where `latex2mathml` is
-installed (`pip install 'kdlab[site]'`); elsewhere they stay LaTeX. Widgets are left out: the picture after each stays.
+around them are written here. Formulas become MathML, which browsers draw by themselves. Widgets are left out: the
+picture after each stays.
 """
 
 import re
@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 
 from kdlab.notebooks.report import drop_widgets
 
-NO_FORMULAS = "formulas stay LaTeX: `python -m pip install latex2mathml`, in this environment, turns them into MathML"
 #: Elements that make a browser fetch what the attribute names.
 _FETCHED = {"src": {"script", "img", "iframe", "source", "video", "audio", "embed", "input", "track"},
             "href": {"link", "image", "use"}, "data": {"object"}, "srcset": {"img", "source"}, "poster": {"video"}}
@@ -52,18 +51,8 @@ def _exporter(code: bool):
                     exclude_output_prompt=True)
 
 
-@cache
-def has_formulas() -> bool:
-    """Whether formulas become MathML here; otherwise they stay LaTeX."""
-    from importlib.util import find_spec
-
-    return find_spec("latex2mathml") is not None
-
-
 def _formula(latex: str, display: str) -> str:
-    """MathML; empty where nothing can make it, or not of this formula."""
-    if not has_formulas():
-        return ""
+    """MathML; empty for a formula that it does not know, which stays LaTeX."""
     from latex2mathml.converter import convert
 
     try:

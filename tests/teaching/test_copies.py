@@ -10,10 +10,11 @@ from kdlab import paths
 from kdlab.notebooks.folding import FOLDED
 from kdlab.notebooks.parameters import NotebookError, all_notebooks
 from kdlab.system.ours import NotOurs
+from kdlab.teaching import offline
 from kdlab.teaching.chapters import core
 from kdlab.teaching.copies import columns_of, is_slides, slides, student
 from kdlab.teaching.exercises import of_notebook
-from kdlab.teaching.offline import cells, fetched, has_formulas
+from kdlab.teaching.offline import cells, fetched
 
 FOLD = "<details><summary>Answer</summary>\n\nIt is {}.\n\n</details>"
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -189,16 +190,25 @@ def test_what_a_browser_would_fetch_is_found(html, places):
     assert fetched(html) == places
 
 
-@pytest.mark.skipif(not has_formulas(), reason="needs latex2mathml: pip install 'kdlab[site]'")
 def test_formulas_are_drawn_by_the_browser_itself():
     html = cells([new_markdown_cell(r"$$\mathrm{KL}\Big(p\;\Big\|\;q\Big)$$ and $\alpha_i$, but `$PATH$` is code")])
     assert html.count("<math") == 2 and "&#x02016;" in html.replace("‖", "&#x02016;") and "$PATH$" in html
     assert "\\alpha" not in html
 
 
-def test_formulas_stay_latex_where_nothing_makes_them(monkeypatch):
-    monkeypatch.setattr("kdlab.teaching.offline.has_formulas", lambda: False)
-    assert r"$\alpha$" in cells([new_markdown_cell(r"$\alpha$")])
+def test_every_formula_of_the_chapters_and_pages_is_known(monkeypatch):
+    made = {}
+    monkeypatch.setattr(offline, "_formula", lambda latex, display, convert=offline._formula: made.setdefault(
+        latex, convert(latex, display)))
+    found = [c for path in all_notebooks() for c in nbformat.read(path, 4).cells
+             if c.cell_type == "markdown" and "$" in c.source]
+    found += [new_markdown_cell(path.read_text("utf-8")) for path in (paths.project_root() / "docs").glob("*.md")]
+    cells(found)
+    assert len(made) > 80 and all(made.values()), [latex for latex, mathml in made.items() if not mathml]
+
+
+def test_a_formula_that_is_not_known_stays_latex():
+    assert r"$\alpha_{$" in cells([new_markdown_cell(r"$\alpha_{$")])
 
 
 @pytest.mark.slow
