@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from kdlab.clips.views import Draw, Window
+from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.views import ClipBatches, Draw, TooShort, View, Window, called
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class ConsecutiveWindow(Window):
         size = self.scales[int(scale * len(self.scales))]
         return Draw(self.moments(length, phase), top, left, flip < 0.5, (size, size))
 
+    def batches(self, catalogue: Catalogue, split: str, views: dict[str, View]) -> "LoopedBatches":
+        """The clips of ``split`` of a catalogue under ``views`` (name → view), through this window."""
+        return LoopedBatches(catalogue.split(split), views, self)
+
     def cut(self, draw: Draw, pixels):
         """As in ``Window``; a box is resized bilinearly."""
         if not draw.box:
@@ -42,3 +47,16 @@ class ConsecutiveWindow(Window):
         cut = torch.as_tensor(draw.placed(pixels, side, side)).permute(0, 3, 1, 2).float()
         cut = F.interpolate(cut, (self.crop, self.crop), mode="bilinear").round_().byte().permute(0, 2, 3, 1)
         return cut if isinstance(pixels, torch.Tensor) else cut.numpy()
+
+
+@dataclass
+class LoopedBatches(ClipBatches):
+    """Batches through a window that begins again at a clip's end, so that a clip may be far shorter than the window:
+    UCF-101, HMDB-51 and Dark-48 have some of 11 to 31 frames."""
+
+    def length(self, record: ClipRecord) -> int:
+        """Frames of a clip. Raises :class:`TooShort` for one without two."""
+        length = self.stretch(record)[1]
+        if length < 2:
+            raise TooShort(f"{called(record)} has {length} frame(s), and a clip has two; remove it from the index")
+        return length

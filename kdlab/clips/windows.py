@@ -85,10 +85,12 @@ class VideoWindow(ClipRecord):
 
 def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWindow, ...]:
     """The windows of all videos of a split whose records are labelled segments (of untrimmed `night`, THUMOS14); a last
-    one ends where its video does. Decodes nothing. Segments may overlap, and end after the video (THUMOS14's do).
+    one ends where its video does. Decodes nothing. Segments may overlap, and some lie after the end of the video
+    (THUMOS14's do): no window shows them, and a detector is marked for missing them.
 
-    Raises :class:`CatalogueError` naming a segment without times, one that ends before it starts or begins after the
-    video, and where ``window.dense`` leaves nothing to train on; FileNotFoundError for a missing video.
+    Raises :class:`CatalogueError` naming a segment without times, one that ends before it starts, a video whose
+    segments all begin after it, and where ``window.dense`` leaves nothing to train on; FileNotFoundError for a missing
+    video.
     """
     dense = window.dense if split == "train" else 0
     videos: dict[Path, list[ClipRecord]] = {}
@@ -98,10 +100,13 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
     for path, records in videos.items():
         seconds, steps = timeline(path).seconds, _steps(path, window.rate)
         for record in records:
-            if None in (record.start, record.end) or not 0 <= record.start < min(record.end, seconds):
-                raise CatalogueError(f"{record.where or record.id}: segments need 0 <= start < end, and a start inside "
-                                     f"the video; this one has {record.start} and {record.end}, {path} {seconds:g} "
-                                     "s. Correct the times, or restore the whole video.")
+            if None in (record.start, record.end) or not 0 <= record.start < record.end:
+                raise CatalogueError(f"{record.where or record.id}: segments need 0 <= start < end; this one has "
+                                     f"{record.start} and {record.end}. Correct the times.")
+        if (first := min(records, key=lambda record: record.start)).start >= seconds:
+            raise CatalogueError(f"{first.where or first.id}: all {len(records)} segments of {path} begin after its "
+                                 f"end, at {seconds:g} s; this one at {first.start:g}. Correct the times, or restore "
+                                 "the whole video.")
         segments = tuple((record.start, record.end, record.label) for record in records)
         name = path.relative_to(catalogue.root).with_suffix("").as_posix()
         last = max(0, steps - window.frames)

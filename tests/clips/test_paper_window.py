@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from kdlab.clips.cache import FrameCache
+from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.paper_window import ConsecutiveWindow
-from kdlab.clips.views import Draw
+from kdlab.clips.views import Draw, Raw, TooShort
 from kdlab.train.recipe import from_json, to_json
 
 WINDOW = ConsecutiveWindow()
@@ -56,3 +58,17 @@ def test_a_square_is_cut_resized_and_flipped(scale, box):
 
 def test_it_is_a_part_of_a_recipe():
     assert from_json(to_json(ConsecutiveWindow(8, 20, 16))) == ConsecutiveWindow(8, 20, 16)
+
+
+def test_clips_far_shorter_than_the_window_are_learnt_from(make_video, tmp_path):
+    """Dark-48's shortest have 11 frames, of the 64 that a network looks at."""
+    records = [ClipRecord(name, make_video(f"{name}.mp4", frames=frames, rate=10, size=(32, 24)), 0, "train", name)
+               for name, frames in (("eleven", 11), ("one", 1))]
+    clips = ConsecutiveWindow(64, 20, 16).batches(Catalogue("mine", tmp_path, ("a",), tuple(records)), "train",
+                                                  {"student": Raw()})
+    clips.cache = FrameCache(tmp_path / "cache")
+    pixels = clips.training([0], torch.Generator().manual_seed(0)).views["student"]
+    assert pixels.shape == (1, 3, 64, 16, 16) and torch.equal(pixels[:, :, :53], pixels[:, :, 11:])
+    assert not torch.equal(pixels[:, :, :53], pixels[:, :, 10:63])
+    with pytest.raises(TooShort, match=r"one.*has 1 frame"):
+        clips.length(clips.records[1])
