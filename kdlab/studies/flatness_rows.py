@@ -100,7 +100,7 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
     """Spearman's correlation of each measure, and of the training loss, with the generalisation gap, over all networks.
 
     ``rho``, its 95 % interval ``low`` to ``high`` (a bootstrap over trainings, so that one training's checkpoints stay
-    together); ``partial``: at fixed training loss; ``within``: inside each set, architecture, modality and mark, where
+    together); ``of <set>``: within each set of clips; ``partial``: at fixed training loss; ``within``: inside each set, architecture, modality and mark, where
     networks differ by their seed alone, with half of its 95 % interval, ``within_half`` (1.96 / √ of the networks less
     the groups). The training loss may predict in either direction: |rho|.
     """
@@ -122,7 +122,8 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
         ways = {}, {"given": "train_loss"}, {"within": _ALIKE}
         whole, partial, within = (_rho(ranks(table, column, **how), ranks(table, gap, **how)) for how in ways)
         partial = np.nan if column == "train_loss" else partial
-        lines.append(dict(predictor=column, rho=size(whole), low=low, high=high, partial=partial, within=within))
+        each = {f"of {name}": size(_rho(ranks(of, column), ranks(of, gap))) for name, of in table.groupby("data")}
+        lines.append(dict(predictor=column, rho=size(whole), low=low, high=high, partial=partial, within=within) | each)
     free = max(1, len(table) - table.groupby(list(_ALIKE)).ngroups - 1)
     return pd.DataFrame(lines).assign(within_half=1.96 / free**0.5, networks=len(table), trainings=len(places),
                                       seeds=table.seed.nunique())
@@ -162,6 +163,9 @@ def p2(rows: pd.DataFrame, found: pd.DataFrame | None = None) -> tuple[str, str]
     better = [MEASURES[m] for m in MEASURES if table.low[m] > loss.high]
     worse = all(table.high[m] < loss.low for m in MEASURES)
     effect = f"{'; '.join(words)}; training loss {loss.rho:.2f} ({loss.low:.2f} to {loss.high:.2f})"
+    if len(sets := [column for column in table if column.startswith("of ")]) > 1:
+        each = [f"{name} alone {', '.join(f'{table[name][m]:+.2f}' for m in MEASURES)}, {loss[name]:.2f}" for name in sets]
+        effect += f"; in that order, {'; '.join(each)}"
     if better:
         return effect, f"supported by {', '.join(better)}"
     of = f"{loss.networks:.0f} networks of {loss.trainings:.0f} trainings"
@@ -246,5 +250,5 @@ P2 = Claim("P2", "flatter minima generalise better", "matched:iframe", ("matched
            "rank correlation with the accuracy gap", metric="Spearman's rho",
            rule="a measure's bootstrap interval lies above that of the training loss as predictor",
            plan=Plan("night_context", "night_context", 80, "trainings", first=AGAIN, smallest=0.3, unit="rho"),
-           statistic=_read_p2, expected=_p2_power,
+           statistic=_read_p2, expected=_p2_power, before="flatness",
            evidence=lambda data, confirming: unread_gap(load_rows("flatness_gap")) if confirming else _rows(False))

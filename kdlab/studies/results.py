@@ -17,7 +17,7 @@ from kdlab.papers.generative import study as generative
 from kdlab.papers.progressive import study as progressive
 from kdlab.papers.progressive import wise_study as wise
 from kdlab.show.claims import sentence, told
-from kdlab.studies import attention, gallery, transfer
+from kdlab.studies import attention, attention_told, gallery, transfer
 from kdlab.study import Scores, awaited, load_rows
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
@@ -114,7 +114,7 @@ def attention_table() -> str:
     rows = [(attention.TITLES[row["network"]], f"{row['score']:.1f}", f"{row['best baseline']}, {row['its score']:.1f}",
              _signed(row["gain"]), row["reading"]) for row in found.to_dict("records")]
     head = "network", "energy on the actor, %", "best map that knows nothing", "gain", "reading"
-    return _table(f"Grad-CAM on `night`, {found.seeds.iloc[0]} seeds.", head, rows)
+    return _table(f"Grad-CAM, {attention_told.about('night', looks)}.", head, rows)
 
 
 def transfer_table() -> str:

@@ -89,7 +89,8 @@ class Claim:
 
     A claim about something else than paired scores has a ``statistic(evidence)`` of its own, and ``expected(evidence,
     plan, level)``, its power. ``evidence(data, confirming)`` loads what is committed, or gives None where nothing is;
-    by default it is the study's scores of that data set.
+    by default it is the study's scores of that data set. ``before`` names the study that was read before, where that is
+    another one.
 
     Where nothing was read of what the claim compares, its power is that of a claim ``like`` it, whose comparison varied
     so on the plan's earlier data.
@@ -109,6 +110,7 @@ class Claim:
     statistic: Callable[[object], Reading] | None = None
     expected: Callable[[object, Plan, float], float] | None = None
     evidence: Callable[[str, bool], object] | None = None
+    before: str = ""
     like: "Claim | None" = None
 
     @property

@@ -42,7 +42,8 @@ def ledger(studies: Iterable[Study]) -> list[dict]:
 def _others(claim: Claim, home: Study, studies: list[Study]) -> list[tuple[Study, str]]:
     """Where ``claim`` is read, too: of a claim with evidence of its own where it was read before."""
     if claim.evidence:
-        return [(home, claim.plan.earlier)] if claim.plan else []
+        before = next((study for study in studies if study.name == claim.before), home)
+        return [(before, claim.plan.earlier)] if claim.plan else []
     asking = [study for study in studies if any(its.claim == claim.claim for its in study.claims)]
     confirming = claim.plan.data if claim.plan else ""
     return [(study, data) for study in asking for data in study.scores() if data != confirming]

@@ -41,7 +41,8 @@ def warmth(fraction: float, warmup: float) -> float:
 
 
 def noise_floor(cvae: nn.Module, features: torch.Tensor, attention: torch.Tensor) -> float:
-    """MSE of two reconstructions by one CVAE: what pass 1's third term cannot fall below, unless noise is common."""
+    """MSE of two reconstructions by one CVAE: twice the variance of its noise. Pass 1's third term cannot fall below
+    half of the teacher's, unless noise is common."""
     with torch.no_grad():
         return float(F.mse_loss(cvae(features, attention)[0], cvae(features, attention)[0]))
 
