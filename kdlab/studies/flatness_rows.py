@@ -100,9 +100,9 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
     """Spearman's correlation of each measure, and of the training loss, with the generalisation gap, over all networks.
 
     ``rho``, its 95 % interval ``low`` to ``high`` (a bootstrap over trainings, so that one training's checkpoints stay
-    together); ``of <set>``: within each set of clips; ``partial``: at fixed training loss; ``within``: inside each set, architecture, modality and mark, where
-    networks differ by their seed alone, with half of its 95 % interval, ``within_half`` (1.96 / √ of the networks less
-    the groups). The training loss may predict in either direction: |rho|.
+    together); ``of <set>``: within each set of clips; ``partial``: at fixed training loss; ``within``: inside each set,
+    architecture, modality and mark, where networks differ by their seed alone, with half of its 95 % interval,
+    ``within_half`` (1.96 / √ of the networks less the groups). The training loss may predict either way: |rho|.
     """
     table = wide(rows)
     table = table[table.reached == 1].dropna(subset=[*MEASURES, "train_loss", gap])
@@ -164,7 +164,8 @@ def p2(rows: pd.DataFrame, found: pd.DataFrame | None = None) -> tuple[str, str]
     worse = all(table.high[m] < loss.low for m in MEASURES)
     effect = f"{'; '.join(words)}; training loss {loss.rho:.2f} ({loss.low:.2f} to {loss.high:.2f})"
     if len(sets := [column for column in table if column.startswith("of ")]) > 1:
-        each = [f"{name} alone {', '.join(f'{table[name][m]:+.2f}' for m in MEASURES)}, {loss[name]:.2f}" for name in sets]
+        each = [f"{name} alone {', '.join(f'{table[name][m]:+.2f}' for m in MEASURES)}, {loss[name]:.2f}"
+                for name in sets]
         effect += f"; in that order, {'; '.join(each)}"
     if better:
         return effect, f"supported by {', '.join(better)}"

@@ -35,6 +35,8 @@ def test_the_committed_ledger_vouches_for_the_committed_evidence():
     rows = json.loads((folder / paths.LEDGER).read_text("utf-8"))
     named = {name: its for row in rows for name, its in row["provenance"]["files"].items()}
     assert any(row["provenance"]["in_time"] for row in rows)
+    of_p2 = {row["reading"]: set(row["provenance"]["files"]) for row in rows if row["claim"] == "P2"}
+    assert of_p2 == {"registered": {"flatness_gap.csv"}, "second reading": {"flatness.csv"}}
     assert named == hashes(folder, map(folder.joinpath, named)), "it has changed: run `kdlab claims --ledger`"
 
 
