@@ -24,6 +24,7 @@ from kdlab.distill.method import CrossEntropy
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build
 from kdlab.night import Night
+from kdlab.papers.reading_cost import ASSUMED, Prepared, films, lines, reading
 from kdlab.system.launch import Launch, bf16, by_itself, launched
 from kdlab.system.ranks import first
 from kdlab.train.loop import Progress, Settings
@@ -127,7 +128,8 @@ class PaperSet:
     """A data set of the paper: its ``folder`` in the data root, and what its lists are known to name.
 
     ``clips`` are those of each split's list of training clips, from which validation is carved; where they are
-    untrimmed videos, one trains on so many ``windows`` of them. ``published`` says who reports what, in percent.
+    untrimmed videos, one trains on so many ``windows`` of them. ``every`` clip of a split, tested ones too, is read at
+    least once. ``published`` says who reports what, in percent.
     """
 
     title: str
@@ -137,6 +139,7 @@ class PaperSet:
     published: tuple[str, ...]
     splits: tuple[str, ...] = ("1", "2", "3")
     windows: int = 0
+    every: int = 0
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,8 @@ class Paper:
     numbers are, ``otherwise`` what of the released settings is not reproduced, and ``switched`` what is where the
     settings are ``as_released``. ``fits(catalogue)`` raises ``ValueError`` for clips that cannot be used;
     ``special(which, root, size, clips)`` are more lines of a dry run, of ``clips`` to train on in each split;
-    ``example`` is that of :func:`cost`.
+    ``example`` is that of :func:`cost`. ``reading`` is what views cost the CPU, by the classes of their parts, where a
+    dry run tells it.
     """
 
     name: str
@@ -163,6 +167,7 @@ class Paper:
     fits: Callable[[Catalogue], object] = lambda catalogue: None
     special: Callable[..., list[str]] = lambda which, root, size, clips: []
     example: Callable = example
+    reading: tuple[tuple[type, Prepared], ...] = ()
 
     def look(self, which: PaperSet, root: Path) -> list[Catalogue] | str:
         """The data set's catalogue for each split, or the reason why it cannot be opened."""
@@ -204,6 +209,7 @@ class Paper:
                 f"  found      {f'no: {there}' if isinstance(there, str) else 'yes'}",
                 f"  splits     {', '.join(which.splits)}: {_listed(clips)} training clips; {VAL_SHARE:.0%} validate",
                 *self.special(which, root, size, clips),
+                *self._reading(which, made, there, clips),
                 indent(table.to_string(index=False, float_format="{:.1f}".format), "  "),
                 f"  GPU time   {table.n @ table.h:,.1f} h a seed ({tflops:g} TFLOP/s × {share:g}: both assumed)",
                 *(f"  compare    {line}" for line in which.published), "",
@@ -217,6 +223,16 @@ class Paper:
             f"What is the paper's, the reference code's, ours or unknown: docs/methods.md, {self.section}.",
         ]
         return "\n".join(lines)
+
+    def _reading(self, which: PaperSet, made: dict, there: list[Catalogue] | str, clips: list[int]) -> list[str]:
+        """What the CPU does before a network sees anything, where that is known."""
+        if not self.reading:
+            return []
+        every, seen = [which.every or count for count in which.clips], ASSUMED
+        if not isinstance(there, str):
+            every, seen = [len(one.records) for one in there], films(there)
+        of = [dict(zip(which.splits, counts, strict=True)) for counts in (clips, every)]
+        return lines(reading(made, *of, seen, dict(self.reading)), seen)
 
     def _table(self, which: PaperSet, made: dict, clips: list[int], flops: float) -> pd.DataFrame:
         """A line for the n trainings of a split that take the same; ``flops`` are those of an hour."""

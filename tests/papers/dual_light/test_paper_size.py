@@ -151,6 +151,9 @@ def test_the_dry_run_tells_what_is_there_and_what_it_takes(root):
     for word in ("DL-KDD: unknown", "DarkLight, R(2+1)D-34 84.13", "48.96", "100 TFLOP/s × 0.35", "gamma1.8", "zerodce",
                  "list_cvt/mapping_table", str(root / "dark48"), "GiB"):
         assert word in text
+    assert re.findall(r"clips of (\d+ frames of \d+ × \d+, \w+)", text) == [
+        "10 frames of 32 × 24, of", "182 frames of 320 × 240, assumed", "182 frames of 320 × 240, assumed"]
+    assert text.count("h a seed to read and prepare all clips once") == 3 and "KDLAB_CACHE_GB=1 holds all" in text
     assert not (paths.runs_dir()).exists()
 
 
