@@ -28,7 +28,8 @@ PLACES = {"cache": paths.cache_dir, "runs": paths.runs_dir, "data": paths.data_d
 
 #: ``dlkdd-night-s3-7f3a2c``: a training's folder, and with ``.lock`` the lock beside it.
 _RUN = re.compile(r".+-s\d+-[0-9a-f]{6,}")
-_IN_RUN = re.compile(r"(weights|checkpoint|end|ce-[\d.e-]+)\.safetensors|(history|predictions)\.(csv|npz)|"
+_IN_RUN = re.compile(r"(weights|checkpoint(-\d+-process(es)?-[0-9a-f]{8})?|end|ce-[\d.e-]+)\.safetensors|"
+                     r"(history|predictions)\.(csv|npz)|"
                      r"(run|begun|enhancer|passing|flatness-[\d.e-]+)\.json(\.lock)?|"
                      r"\.tmp\w{6}")  # the last is what safetensors writes to
 #: Sub-folders of the cache and what kdlab calls the files in them.

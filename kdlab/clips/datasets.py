@@ -9,7 +9,7 @@ from typing import NamedTuple
 from kdlab.clips.catalogue import Catalogue, open_clips
 from kdlab.clips.released import ARID_CLASSES, arid, arid15, coviar, dark48, hmdb51, thumos14, ucf101, ug2
 from kdlab.clips.tables import find_near
-from kdlab.clips.tree import CatalogueError, named
+from kdlab.clips.tree import SPLIT_WORDS, CatalogueError, is_video, named
 
 
 class DataSet(NamedTuple):
@@ -81,8 +81,8 @@ def open_data(path: Path | str, test_fold: str | None = None) -> Catalogue:
     if len(fitting) > 1:
         raise CatalogueError(f"{root}: here are the lists of {' and of '.join(data.title for data in fitting)}. Open "
                              "the folder of one data set, or move the other's lists away.")
-    if not fitting and all(any((root / name).glob(f"{name}_*_*.*")) for name in ARID_CLASSES):
-        fitting = [data for data in DATA_SETS if data.read is arid15]
+    if not fitting and (inner := _arid_folder(root)):
+        fitting, root = [data for data in DATA_SETS if data.read is arid15], inner
     if not fitting:
         return open_clips(path, test_fold)
     return fitting[0].read(root, **({"split": test_fold} if test_fold else {}))
@@ -94,3 +94,17 @@ def _fits(data: DataSet, root: Path) -> bool:
         return False
     below = found.is_relative_to(root)
     return below or bool(data.example) and any(any(root.glob(depth + data.example)) for depth in ("", "*/", "*/*/"))
+
+
+def _arid_folder(root: Path) -> Path | None:
+    """The folder of ARID's class folders, which are all that tells ARID v1.5: ``root``, or one up to two folders below
+    it. None where videos lie beside that one, too: then its name can be a class's, or a split's."""
+    found = next((found for depth in ("", "*/", "*/*/") if (found := [
+        place.parent for place in sorted(root.glob(depth + ARID_CLASSES[0]))
+        if all(any((place.parent / name).glob(f"{name}_*_*.*")) for name in ARID_CLASSES)])), [])
+    if len(found) != 1 or SPLIT_WORDS.keys() & {part.lower() for part in found[0].relative_to(root).parts}:
+        return None
+    way = [found[0], *found[0].parents]
+    above = way[1 : way.index(root) + 1]
+    beside = (entry for folder in above for entry in folder.iterdir() if entry not in way)
+    return None if any(is_video(file) for entry in beside for file in (entry, *entry.rglob("*"))) else found[0]

@@ -24,10 +24,12 @@ from kdlab.distill.method import CrossEntropy
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build
 from kdlab.night import Night
-from kdlab.system.launch import bf16, by_itself
+from kdlab.papers.reading_cost import ASSUMED, Prepared, films, lines, reading
+from kdlab.system.launch import Launch, bf16, by_itself, launched
 from kdlab.system.ranks import first
 from kdlab.train.loop import Progress, Settings
 from kdlab.train.many import in_order
+from kdlab.train.parallel import cuts
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.runs import obtain
 
@@ -126,7 +128,8 @@ class PaperSet:
     """A data set of the paper: its ``folder`` in the data root, and what its lists are known to name.
 
     ``clips`` are those of each split's list of training clips, from which validation is carved; where they are
-    untrimmed videos, one trains on so many ``windows`` of them. ``published`` says who reports what, in percent.
+    untrimmed videos, one trains on so many ``windows`` of them. ``every`` clip of a split, tested ones too, is read at
+    least once. ``published`` says who reports what, in percent.
     """
 
     title: str
@@ -136,6 +139,7 @@ class PaperSet:
     published: tuple[str, ...]
     splits: tuple[str, ...] = ("1", "2", "3")
     windows: int = 0
+    every: int = 0
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,8 @@ class Paper:
     numbers are, ``otherwise`` what of the released settings is not reproduced, and ``switched`` what is where the
     settings are ``as_released``. ``fits(catalogue)`` raises ``ValueError`` for clips that cannot be used;
     ``special(which, root, size, clips)`` are more lines of a dry run, of ``clips`` to train on in each split;
-    ``example`` is that of :func:`cost`.
+    ``example`` is that of :func:`cost`. ``reading`` is what views cost the CPU, by the classes of their parts, where a
+    dry run tells it.
     """
 
     name: str
@@ -162,6 +167,7 @@ class Paper:
     fits: Callable[[Catalogue], object] = lambda catalogue: None
     special: Callable[..., list[str]] = lambda which, root, size, clips: []
     example: Callable = example
+    reading: tuple[tuple[type, Prepared], ...] = ()
 
     def look(self, which: PaperSet, root: Path) -> list[Catalogue] | str:
         """The data set's catalogue for each split, or the reason why it cannot be opened."""
@@ -181,7 +187,7 @@ class Paper:
     def dry_run(self, root: Path, size, tflops: float = 400, share: float = 0.35) -> str:
         """What :meth:`run` would need, do and be compared with, as text. ``tflops``: dense bf16 rate of the device that
         well-shaped matrix products reach; ``share``: what part of it these networks are assumed to reach."""
-        lines, released = [], False
+        lines, every, released = [], [], False
         for which in self.sets:
             there, made = self.look(which, root), self.recipes(which, root, size, 0)
             about = next(data for data in DATA_SETS if data.title == which.title)
@@ -191,6 +197,7 @@ class Paper:
                 clips = [len(recipe.window.batches(one, "train", recipe.views()).records) for one in there]
             elif which.windows:
                 clips = [round((1 - VAL_SHARE) * which.windows)]
+            every += made.values()
             released |= any(recipe.settings.as_released for recipe in made.values())
             table = self._table(which, made, clips, 3.6e15 * tflops * share)
             lines += [
@@ -202,6 +209,7 @@ class Paper:
                 f"  found      {f'no: {there}' if isinstance(there, str) else 'yes'}",
                 f"  splits     {', '.join(which.splits)}: {_listed(clips)} training clips; {VAL_SHARE:.0%} validate",
                 *self.special(which, root, size, clips),
+                *self._reading(which, made, there, clips),
                 indent(table.to_string(index=False, float_format="{:.1f}".format), "  "),
                 f"  GPU time   {table.n @ table.h:,.1f} h a seed ({tflops:g} TFLOP/s × {share:g}: both assumed)",
                 *(f"  compare    {line}" for line in which.published), "",
@@ -209,11 +217,22 @@ class Paper:
         lines += [
             "n trainings alike. GMACs: of a clip, forward and to train on it; M: million parameters; GiB: with"
             " optimiser and activations; h: of a GPU, all splits. Workspaces and evaluation are left out.",
+            f"One training can be shared by {either(sharing(every))} processes (docs/cluster.md).",
             *([f"{'As released' if released else 'Only with --as-released'}: {self.switched}."] * bool(self.switched)),
             f"Released settings that are not reproduced: {self.otherwise}.",
             f"What is the paper's, the reference code's, ours or unknown: docs/methods.md, {self.section}.",
         ]
         return "\n".join(lines)
+
+    def _reading(self, which: PaperSet, made: dict, there: list[Catalogue] | str, clips: list[int]) -> list[str]:
+        """What the CPU does before a network sees anything, where that is known."""
+        if not self.reading:
+            return []
+        every, seen = [which.every or count for count in which.clips], ASSUMED
+        if not isinstance(there, str):
+            every, seen = [len(one.records) for one in there], films(there)
+        of = [dict(zip(which.splits, counts, strict=True)) for counts in (clips, every)]
+        return lines(reading(made, *of, seen, dict(self.reading)), seen)
 
     def _table(self, which: PaperSet, made: dict, clips: list[int], flops: float) -> pd.DataFrame:
         """A line for the n trainings of a split that take the same; ``flops`` are those of an hour."""
@@ -240,8 +259,9 @@ class Paper:
         """Train (or find) everything on the data sets that are in ``root``; percent, a mean over the splits. Of several
         processes the first alone evaluates; the others get an empty table.
 
-        Data sets that are not there are named to ``say``; raises ``FileNotFoundError`` when there is none, and
-        ``ValueError`` where recipes ask for bf16 and the hardware has none.
+        All data sets are looked at before the first training. Those that are not there are named to ``say``, and the
+        rows of each are said as it ends. Raises ``FileNotFoundError`` when there is none, and ``ValueError`` where
+        recipes ask for bf16 and the hardware has none, or for batches that these processes cannot share.
         """
         found, rows = {which: self.look(which, root) for which in self.sets}, []
         missing = [f"{which.title} is left out: {why}" for which, why in found.items() if isinstance(why, str)]
@@ -249,17 +269,55 @@ class Paper:
             raise FileNotFoundError("\n  ".join(["no data set of the paper can be opened:", *missing]))
         for line in missing:
             say(line)
-        for which in (which for which, there in found.items() if not isinstance(there, str)):
-            made = self.recipes(which, root, size, seed)
-            _has_bf16(made.values())
-            runs = {key: obtain(recipe, say=say) for key, recipe in made.items()}
+        made = {which: self.recipes(which, root, size, seed) for which, there in found.items()
+                if not isinstance(there, str)}
+        every = [recipe for recipes in made.values() for recipe in recipes.values()]
+        _has_bf16(every)
+        self._is_shared(every)
+        for which, recipes in made.items():
+            runs = {key: obtain(recipe, say=say) for key, recipe in recipes.items()}
             if first():  # of several processes that train together
                 with by_itself():
-                    rows += [(which.title, *row) for row in self.rows(which, runs, size, say)]
-        if not first():
-            return pd.DataFrame()
+                    own = [(which.title, *row) for row in self.rows(which, runs, size, say)]
+                rows += own
+                say(f"{which.title} is through:\n{self._told(own).round(2).to_string()}")  # the next may fail
+        return self._told(rows) if first() else pd.DataFrame()
+
+    def _told(self, rows: list[tuple]) -> pd.DataFrame:
         names = ["data", *self.columns]
         return pd.DataFrame(rows, columns=[*names, "%"]).pivot_table("%", names[:-1], names[-1], sort=False)
+
+    def _is_shared(self, recipes: list[Recipe]) -> None:
+        """Raise ``ValueError`` where the processes that were started cannot share the batches: before clips are opened,
+        which takes hours, and with the numbers that can, because no option of the command changes a batch."""
+        if (world := launched().world) not in (counts := sharing(recipes)):
+            sizes = either({recipe.settings.batch_size for recipe in in_order(recipes)}, "and")
+            raise ValueError(f"kdlab paper {self.name} trains in batches of {sizes}, which {world} processes cannot "
+                             f"share: start {either(counts)} of them")
+
+
+def sharing(recipes: Iterable[Recipe]) -> list[int]:
+    """The numbers of processes that can share each batch of ``recipes`` and of those they need, by the loop's rule."""
+    settings = {recipe.settings for recipe in in_order(recipes)}
+
+    def fits(world: int, one: Settings) -> bool:
+        try:
+            return bool(cuts(one.batch_size, one.batch_size, one.accumulate, Launch(world=world)))
+        except ValueError:
+            return False
+
+    return [world for world in range(1, 1 + min((one.batch_size for one in settings), default=0))
+            if all(fits(world, one) for one in settings)] or [1]
+
+
+def either(numbers: Iterable[int], word: str = "or") -> str:
+    """Numbers as a sentence has them.
+
+    >>> either([8, 1, 2]), either({5}), either([6, 12], "and")
+    ('1, 2 or 8', '5', '6 and 12')
+    """
+    *most, last = sorted(numbers)
+    return f"{', '.join(map(str, most))} {word} {last}" if most else str(last)
 
 
 def in_precision(value, precision: str):

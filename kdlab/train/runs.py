@@ -36,6 +36,7 @@ from kdlab.system.ranks import agree, ending, first, told
 from kdlab.system.sources import foreign, loaded, source_hash
 from kdlab.system.stored import DamagedRun, damaged, read_bytes, read_note, read_weights
 from kdlab.system.stored import weights_hash as weights_hash
+from kdlab.train.checkpoints import NAME, forget, make_room
 from kdlab.train.logs import logged, logger_of
 from kdlab.train.loop import fit
 from kdlab.train.preparing import batches as batches
@@ -336,7 +337,7 @@ def _set_aside(folder: Path) -> None:
             why = f"cannot move {folder} to {kept}: {error}; make room there, or delete {folder}"
             raise StorageFull(why) from error
         # a file of it is open: it is written over
-        for name in ("run.json", "checkpoint.safetensors"):
+        for name in ("run.json", NAME):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -348,7 +349,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     ready = prepared(recipe, needed, catalogue, say)
     bar = lambda steps: logged(track(steps, recipe.name, total=len(steps)), checkpoint, logger, named)  # noqa: E731
     named = lambda text: say(f"{recipe.name}: {text}")  # noqa: E731
-    checkpoint = folder / "checkpoint.safetensors"
+    checkpoint = folder / NAME
     if os.path.lexists(folder) and not folder.is_dir():
         raise damaged(folder / "run.json", f"{folder} is no folder")
     identity = _identity(recipe, needed)
@@ -356,6 +357,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     if first():
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
+        make_room(folder, recipe, ready.nets, begun, named)  # fit() lets no other process look before
         write_atomically(folder / "begun.json", lambda p: p.write_text(begun, encoding="utf-8"))
         note_trial(recipe.name, identity)
     wall = time.monotonic()
@@ -370,7 +372,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
             what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
             raise ChangedClips(f"{what}, so it is of neither these nor those. Call again to train on those of now.")
     if launched().world == 1 and (run := usable(recipe, False, "retrain", str)):  # as in obtain
-        checkpoint.unlink(missing_ok=True)
+        forget(folder)
         return run
     about = identity | {"classes": list(catalogue.classes), "notes": list(catalogue.notes), "clips": catalogue.sizes()}
     told(recipe.name, lambda: write_run(folder, ready, trained, about, wall))

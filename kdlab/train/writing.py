@@ -15,6 +15,7 @@ from kdlab import __version__
 from kdlab.system.files import save_arrays, write_atomically
 from kdlab.system.launch import cpu_features
 from kdlab.system.stored import sealed, weights_hash
+from kdlab.train.checkpoints import forget
 from kdlab.train.loop import Diverged, Trained
 from kdlab.train.recipe import Prepared
 
@@ -28,7 +29,7 @@ def versions() -> dict[str, str]:
 
 
 def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, began: float) -> None:
-    """Write what ``trained`` is and predicts, and ``about`` it, into ``folder``; its checkpoint is deleted. The
+    """Write what ``trained`` is and predicts, and ``about`` it, into ``folder``; its checkpoints are deleted. The
     training ``began`` then, by ``time.monotonic``. Raises :class:`.loop.Diverged`, and writes nothing, for a network
     that is no number."""
     student = trained.nets["student"]
@@ -62,4 +63,4 @@ def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, bega
         "python": platform.python_version(),
     } | ({"batch_norm": trained.batch_norm} if trained.batch_norm else {})
     write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(sealed(note), indent=1), encoding="utf-8"))
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    forget(folder)

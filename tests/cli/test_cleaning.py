@@ -73,7 +73,8 @@ def make_ours(folder: Path, monkeypatch) -> None:
     """One of each thing that kdlab makes, with drafts that a kill has left."""
     for run in ("dlkdd-night-s0-7f3a2c", "x@context-a b-s12-0123456789", "passing/iframe-night_bright-s0-aaaaaa"):
         put(folder, f"{run}/weights.safetensors", f"{run}/history.csv", f"{run}/predictions.npz",
-            f"{run}/ce-0.5.safetensors", f"{run}/.run.json.123.tmp", f"{run}/checkpoint.safetensors")
+            f"{run}/ce-0.5.safetensors", f"{run}/.run.json.123.tmp", f"{run}/checkpoint.safetensors",
+            f"{run}/checkpoint-1-process-0123abcd.safetensors", f"{run}/checkpoint-4-processes-0123abcd.safetensors")
         put(folder, f"{run}.lock", text="")
         name = "passing.json" if run.startswith("passing") else "run.json"
         put(folder, f"{run}/{name}", text=json.dumps(RECIPE))

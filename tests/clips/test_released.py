@@ -381,6 +381,24 @@ def test_arid_is_found_as_avi_or_mp4_and_other_is_left_out(tmp_path, suffix, cli
     assert any("`other` list shares groups with train and test and is left out" in note for note in catalogue.notes)
 
 
+@pytest.mark.parametrize("below", ["clips_v1.5", "release/clips_v1.5"])
+def test_arid15_is_known_up_to_two_folders_down_as_other_sets_are(tmp_path, below):
+    root = tmp_path / "arid15"
+    touch(root, *(f"{below}/{c}/{c}_{g}_{n}.mp4" for c in ARID_CLASSES for g in (1, 2, 3, 4) for n in (1, 2)), "README")
+    found = open_data(root, "2")
+    assert found.name == "ARID v1.5" and found.root == root / below and len(found.records) == 88
+    assert found.fingerprint() == open_data(root / below, "2").fingerprint()
+    touch(root, "bright/Drink_1_1.mp4")  # then these may be two classes of somebody's
+    assert open_data(root).classes == ("bright", below.split("/")[0])
+
+
+def test_a_split_of_somebodys_arid_is_not_taken_for_the_whole(tmp_path):
+    touch(tmp_path, *(f"train/{c}/{c}_{g}_{n}.mp4" for c in ARID_CLASSES for g in (1, 2, 3, 4) for n in (1, 2)))
+    assert open_data(tmp_path).name != "ARID v1.5"
+    touch(tmp_path, "test/Drink/Drink_9_1.mp4", "test/Jump/Jump_9_1.mp4")
+    assert len(open_data(tmp_path).split("test")) == 2
+
+
 def test_arid15_takes_your_lists_or_makes_own_folds_and_says_so(tmp_path):
     arid_tree(tmp_path, "list_v1.5")
     catalogue = arid15(tmp_path)

@@ -1,5 +1,6 @@
 """The paper profile: its numbers, its costs on the meta device, the dry run, and the whole of it in miniature."""
 
+import importlib
 import re
 import shutil
 from dataclasses import replace
@@ -25,7 +26,7 @@ from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.paper_size import PAPER, SETS, recipes
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.dual_light.two_lights import TwoLights
-from kdlab.papers.paper_size import PaperSet, activation_bytes, cost, in_precision
+from kdlab.papers.paper_size import Paper, PaperSet, activation_bytes, cost, either, in_precision, sharing
 from kdlab.train.loop import Settings
 from kdlab.train.many import in_order
 from kdlab.train.optimisers import Rule
@@ -150,6 +151,9 @@ def test_the_dry_run_tells_what_is_there_and_what_it_takes(root):
     for word in ("DL-KDD: unknown", "DarkLight, R(2+1)D-34 84.13", "48.96", "100 TFLOP/s × 0.35", "gamma1.8", "zerodce",
                  "list_cvt/mapping_table", str(root / "dark48"), "GiB"):
         assert word in text
+    assert re.findall(r"clips of (\d+ frames of \d+ × \d+, \w+)", text) == [
+        "10 frames of 32 × 24, of", "182 frames of 320 × 240, assumed", "182 frames of 320 × 240, assumed"]
+    assert text.count("h a seed to read and prepare all clips once") == 3 and "KDLAB_CACHE_GB=1 holds all" in text
     assert not (paths.runs_dir()).exists()
 
 
@@ -177,6 +181,42 @@ def test_a_gpus_work_is_refused_where_the_hardware_has_no_bf16(root, monkeypatch
     assert not paths.runs_dir().exists()
 
 
+def test_a_data_sets_rows_are_said_before_the_next_which_may_fail(tmp_path, monkeypatch):
+    said, made = [], []
+
+    def rows(which, runs, size, say):
+        assert made == [which.title for which in SETS], "all are looked at before the first training"
+        if which.folder == "dark48":
+            raise ValueError("its fifth clip is damaged")
+        return [("gamma1.8", "ce_raw", "top1", 12.345)]
+
+    monkeypatch.setattr(Paper, "look", lambda self, which, root: [])
+    paper = replace(PAPER, recipes=lambda which, *more: made.append(which.title) or {}, rows=rows)
+    with pytest.raises(ValueError, match="its fifth clip"):
+        paper.run(tmp_path, SMOKE, say=said.append)
+    assert len(said) == 2 and said[1].startswith("ARID v1.5 is through:") and "ce_raw" in said[1] and "12.3" in said[0]
+
+
+def test_processes_that_cannot_share_a_batch_are_refused_before_any_clip_is_opened(root, monkeypatch):
+    for name, value in {"WORLD_SIZE": 3, "LOCAL_WORLD_SIZE": 3, "RANK": 0, "LOCAL_RANK": 0,
+                        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 29611}.items():  # where nobody is met
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(ValueError, match=r"dual_light trains in batches of 16, which 3 processes .* 1, 2, 4, 8 or 16"):
+        MINIATURE.run(root, SMOKE)
+    assert not paths.runs_dir().exists()
+
+
+@pytest.mark.parametrize("module", ["dual_light.paper_size", "progressive.paper_size", "generative.paper_size",
+                                    "generative.detection_paper_size"])
+def test_the_document_says_how_many_processes_can_share_each_papers_batches(module, tmp_path):
+    found = importlib.import_module(f"kdlab.papers.{module}")
+    made = [[*found.recipes(found.SETS[0], tmp_path, found.profile(as_released=released)).values()]
+            for released in (False, True)]
+    assert sharing(made[0]) == sharing(made[1]), "with --as-released, too"
+    text = (paths.project_root() / "docs" / "cluster.md").read_text(encoding="utf-8")
+    assert f"`kdlab paper {found.PAPER.name}` | {either(sharing(made[0]))} |" in text
+
+
 @pytest.mark.slow
 def test_the_whole_profile_in_miniature(root, monkeypatch):
     monkeypatch.setattr(paper_size, "ENHANCERS", {
@@ -187,6 +227,7 @@ def test_the_whole_profile_in_miniature(root, monkeypatch):
     assert sum("is left out" in line for line in said) == 2
     assert list(table.index) == [("ARID v1.0", e, c) for _, e, c in recipes(MINIATURE.sets[0], root, SMOKE)]
     assert table.top1.between(0, 100).all() and len(table) == 11
+    assert said[-1].startswith("ARID v1.0 is through:")
     trained = sum("trained in" in line for line in said)
     assert trained == 14  # eleven conditions, and three teachers of another seed
     MINIATURE.run(root, SMOKE, say=said.append)

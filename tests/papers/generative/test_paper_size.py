@@ -89,6 +89,7 @@ def test_the_dry_run_says_what_is_missing_and_what_it_costs(tmp_path, command, m
     assert f"no folder {tmp_path / 'ucf101'}" in said and "kdlab paper generative --dry-run" in said
     assert len(re.findall(r"GPU time +([\d.]+) h", said)) == 2 and "64.1 / 82.1" in said
     assert len(re.findall(r"^ +(rgb|flow) .* genkd, untrained$", said, re.MULTILINE)) == 4
+    assert len(re.findall(r"CPU time +about [\d,]+ h a seed .*\n +cache +about KDLAB_CACHE_GB=\d+ ", said)) == 2
     monkeypatch.setattr(paper_size, "profile", lambda **options: small())
     code, out, _ = command("paper", "generative", "--dry-run", "--data-root", tmp_path)
     assert code == 0 and out.strip() == said.strip()

@@ -14,13 +14,14 @@ import torch
 from kdlab import paths
 from kdlab.clips import released
 from kdlab.clips.segments import PaperSegments
+from kdlab.clips.transcode import CoviarFormat
 from kdlab.nets.compressed import CoViARNet, tiny
 from kdlab.papers.paper_size import PaperSet, in_precision
 from kdlab.papers.progressive import paper_size
 from kdlab.papers.progressive.budgets import everything, parts
 from kdlab.papers.progressive.method import PAPER, LabelExits, Progressive, only
 from kdlab.papers.progressive.nets import ORDER, Exit
-from kdlab.papers.progressive.paper_size import CONDITIONS, SETS, profile, recipes, scores
+from kdlab.papers.progressive.paper_size import CONDITIONS, SETS, fits, profile, recipes, scores
 from kdlab.train.runs import Predictions
 from tests.clips.test_released import HMDB, UCF, hmdb_tree, write
 from tests.conftest import encode, pattern
@@ -28,7 +29,7 @@ from tests.conftest import encode, pattern
 COVIAR = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
 UCF_SET, HMDB_SET = (PaperSet("UCF-101", "ucf101", 3, (66,), (), ("1",)),
                      PaperSet("HMDB-51", "hmdb51", 2, (16,), (), ("1",)))
-MINIATURE = replace(paper_size.PAPER, sets=(UCF_SET, HMDB_SET))
+MINIATURE = replace(paper_size.PAPER, sets=(UCF_SET, HMDB_SET), fits=partial(fits, form=CoviarFormat(48, 32)))
 
 
 def small(epochs: int = 1, as_released: bool = False):
@@ -156,6 +157,22 @@ def test_clips_of_another_codec_are_sent_to_be_transcoded(root):
     encode(clip.with_suffix(".mp4"), pattern(4, 48, 32))
     clip.unlink()
     assert re.search(r"kdlab data transcode .* --out FOLDER", MINIATURE.look(UCF_SET, root))
+
+
+def test_originals_are_not_taken_for_clips_in_the_papers_format(root):
+    """One in the middle, of the right codec: of another size, or of another distance between I-frames."""
+    assert not isinstance(MINIATURE.look(UCF_SET, root), str)
+    clip = released.ucf101(root / "ucf101").records[40].path
+    for size, frames, change, words in (((64, 48), 14, {}, "64x48 pixels and up to 12 frames"),
+                                        ((48, 32), 40, {"g": "300"}, "48x32 pixels and up to 40 frames")):
+        encode(clip, pattern(frames, *size), **COVIAR | change)
+        why = MINIATURE.look(UCF_SET, root)
+        assert f"{clip} has {words} from I-frame to I-frame, where 48x32 and 12 are the paper's" in why
+        assert f"kdlab data transcode {root / 'ucf101'} --out FOLDER" in why
+    for clip in (root / "hmdb51").rglob("*.avi"):
+        encode(clip, pattern(14, 48, 32), **COVIAR | {"g": "6"})
+    assert "no clip has more than 6 frames from I-frame to I-frame" in MINIATURE.look(HMDB_SET, root)
+    assert "where 340x256 and 12" in paper_size.PAPER.look(UCF_SET, root)
 
 
 def test_without_data_the_command_tells_the_papers_costs(tmp_path, command, monkeypatch):
