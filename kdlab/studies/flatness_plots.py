@@ -4,7 +4,7 @@ Modalities keep one colour, one mark and one kind of line everywhere. Each funct
 is a slider over it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -207,24 +207,31 @@ def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
     return fig
 
 
-def forest(table: pd.DataFrame, title: str = "") -> Figure:
-    """``flatness_rows.correlations``: each predictor's rank correlation with the gap and its interval (discs), at fixed
-    training loss (crosses), and among networks that differ by their seed alone (triangles). All are signed but the
-    training loss's disc, which is the size alone: P2 asks whether a measure lies above it."""
-    fig, ax = plt.subplots(figsize=(6.6, 2.6))
-    loss = table[table.predictor == "train_loss"].iloc[0]
-    ax.axvspan(loss.low, loss.high, color="grey", alpha=0.15, linewidth=0)
-    ax.axvline(0, color="black", linewidth=0.8)
-    for y, line in enumerate(table.itertuples()):
-        interval(ax, y, line.rho, line.low, line.high, "o", "over all networks" if y == 0 else None)
-    ys = np.arange(len(table))
-    ax.plot(table.partial, ys - 0.22, "x", color="C1", markersize=6, label="at fixed training loss")
-    ax.errorbar(table.within, ys + 0.22, xerr=table.within_half, fmt="^", color="C2", markersize=5, elinewidth=1,
-                label="only seeds differ")
-    rows(ax, [MEASURES.get(p, "training loss (disc: |ρ|)") for p in table.predictor], 0.6, xlim=(-1, 1))
-    ax.set_title(title)
-    ax.set_xlabel("rank correlation with the generalisation gap\n"
-                  "right of 0: sharper networks have the larger gap, as is claimed")
-    ax.tick_params(labelsize="small")
+def forests(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """``flatness_rows.correlations`` by title, a panel each: every predictor's rank correlation with the gap and its
+    interval (discs), at fixed training loss (crosses), and among networks that differ by their seed alone (triangles).
+    All are signed but the training loss's disc, which is the size alone: P2 asks whether a measure lies above it."""
+    columns = min(2, len(tables))
+    fig, axes = plt.subplots(-(-len(tables) // columns), columns, sharex=True, sharey=True, squeeze=False,
+                             figsize=(PAGE if columns > 1 else 6.6, 0.5 + 2 * -(-len(tables) // columns)))
+    for ax in axes.flat[len(tables):]:
+        ax.remove()
+    for ax, (title, table) in zip(axes.flat, tables.items(), strict=False):
+        loss = table[table.predictor == "train_loss"].iloc[0]
+        ax.axvspan(loss.low, loss.high, color="grey", alpha=0.15, linewidth=0)
+        ax.axvline(0, color="black", linewidth=0.8)
+        for y, line in enumerate(table.itertuples()):
+            interval(ax, y, line.rho, line.low, line.high, "o", "over all networks" if y == 0 else None)
+        ys = np.arange(len(table))
+        ax.plot(table.partial, ys - 0.22, "x", color="C1", markersize=6, label="at fixed training loss")
+        ax.errorbar(table.within, ys + 0.22, xerr=table.within_half, fmt="^", color="C2", markersize=5, elinewidth=1,
+                    label="only seeds differ")
+        ax.set_title(title, fontsize="medium")
+        ax.tick_params(labelsize="small")
+    names = [MEASURES.get(p, "training loss (disc: |ρ|)") for p in table.predictor]
+    rows(axes[0, 0], names, 0.6, xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1))
+    for ax in axes[-1]:  # not one for both: the key below would lie over it
+        ax.set_xlabel("rank correlation with the generalisation gap\n"
+                      "right of 0: sharper networks have the larger gap, as is claimed", fontsize="small")
     key(fig)
     return fig

@@ -81,7 +81,9 @@ def test_orders_scatter_and_forest():
     more = rows[rows.condition == "matched:motion:0.5"].assign(condition="generative:kd:end", data="night_bright")
     shown = legible(flatness_plots.scatter(wide(pd.concat([rows, more]))))
     assert "notebook 04" in shown and "notebook 03" not in shown and "motion, places tell" in shown
-    fig = flatness_plots.forest(correlations(rows, replicates=20), "stopped")
-    assert fig.axes[0].get_title() == "stopped"
+    table = correlations(rows, replicates=20)
+    assert len(flatness_plots.forests({"alone": table}).axes) == 1
+    fig = flatness_plots.forests({"stopped": table, "all": table, "registered": table})
+    assert [ax.get_title() for ax in fig.axes] == ["stopped", "all", "registered"]
     assert "training loss (disc: |ρ|)" in legible(fig) and "sharper networks have the larger gap" in legible(fig)
     assert fig.axes[0].get_xlim() == pytest.approx((-1, 1))
