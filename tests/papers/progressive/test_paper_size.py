@@ -225,6 +225,8 @@ def test_scores_are_those_of_the_twelve_exits(monkeypatch):
 @pytest.mark.slow
 def test_the_whole_profile_in_miniature(root, monkeypatch):
     said = []
+    # Whether a network of one epoch passes the real one depends on the bits of this CPU.
+    monkeypatch.setattr(paper_size, "gate", lambda ce, last: f"{ce:.2f} and {last:.2f} nats" * (ce > 0 and last > 0))
     table = MINIATURE.run(root, small(), say=said.append)
     assert list(table.columns) == list(CONDITIONS)
     assert set(table.index.get_level_values("data")) == {"UCF-101", "HMDB-51"}
@@ -233,7 +235,8 @@ def test_the_whole_profile_in_miniature(root, monkeypatch):
     assert np.isfinite(table.to_numpy()).all() and table.to_numpy().min() >= 0 and table.to_numpy().max() <= 100
     assert table.loc[("UCF-101", "motion alone")].nunique() == 1, "all exits stand on the same networks"
     assert sum("trained in" in line for line in said) == 2 * (3 + len(CONDITIONS))
-    assert any("no sound teacher" in line for line in said), "one epoch teaches nobody"
+    unsound = {line.split(" (")[0] for line in said if "is no sound teacher: " in line and line.endswith(" nats")}
+    assert len(unsound) == 2 * 3, "each of them is named, with its losses"
     count = sum("trained in" in line for line in said)
     MINIATURE.run(root, small(), say=said.append)
     assert sum("trained in" in line for line in said) == count
