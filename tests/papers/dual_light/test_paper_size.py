@@ -201,6 +201,7 @@ def test_processes_that_cannot_share_a_batch_are_refused_before_any_clip_is_open
     for name, value in {"WORLD_SIZE": 3, "LOCAL_WORLD_SIZE": 3, "RANK": 0, "LOCAL_RANK": 0,
                         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 29611}.items():  # where nobody is met
         monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr("kdlab.papers.paper_size.obtain", lambda recipe, say: pytest.fail("waits for the other two"))
     with pytest.raises(ValueError, match=r"dual_light trains in batches of 16, which 3 processes .* 1, 2, 4, 8 or 16"):
         MINIATURE.run(root, SMOKE)
     assert not paths.runs_dir().exists()
