@@ -54,7 +54,9 @@ def test_the_ledger_names_the_seeds_that_its_rows_have():
     counts = {name: len(load_scores(name).seeds) for name in
               ("dual_light-night", "generative-night_bright", "progressive-night_context", "progressive-night_bright")}
     d, g, p, again = counts.values()
+    detected = load_rows("detection").seed.nunique()
     flatness = load_rows("flatness")
     flat = flatness[flatness.condition.str.startswith("matched:")].seed.nunique()
-    assert f"Of D1 to D3 these have {d} seeds" in text and f"G1 to G4 have {g}, P1 {flat} (" in text
+    assert f"Of D1 to D3 these have {d} seeds" in text
+    assert f"G1 to G3 have {g}, G4 {detected} (" in text and f"P1 {flat} (" in text
     assert f"P3 to P7 {p} ({again} in the second reading on `night_bright`)" in text

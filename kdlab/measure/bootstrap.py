@@ -5,7 +5,7 @@ resamples one axis, hence these lines.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -64,6 +64,12 @@ def ends(samples: np.ndarray, level: float | None = None) -> tuple[float, float]
 def interval(statistic: Callable[..., float], *sizes: int, replicates: int) -> tuple[float, float]:
     """The 95 % interval of ``statistic``, called with one array of drawn places for each of ``sizes``: ``(n,)``, from
     0 to n − 1, each drawn anew for every sample."""
+    return ends(np.array([statistic(*drawn) for drawn in draws(*sizes, replicates=replicates)]))
+
+
+def draws(*sizes: int, replicates: int) -> Iterator[list[np.ndarray]]:
+    """The places that :func:`interval` draws, sample after sample."""
     whole(1, replicates=replicates)
     rng = np.random.default_rng(0)
-    return ends(np.array([statistic(*(rng.integers(n, size=n) for n in sizes)) for _ in range(replicates)]))
+    for _ in range(replicates):
+        yield [rng.integers(n, size=n) for n in sizes]

@@ -173,14 +173,16 @@ def missed(units: int) -> float:
 def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
     """The ledger's word for ``claim`` = method − baseline; ``controls`` are method − control, by name.
 
-    A control *explains* a supported effect when method − control is surely below 2 points: it gives as much, or more.
-    One that is undecided does not.
+    A control *explains* a supported effect when method − control is surely below 2 points and not surely above 0, so
+    that it is not seen to give less. One that is undecided does not, nor one of which the method is surely ahead.
     *Not testable on this set*: the units alone leave two points open and no number of seeds would decide, or all say
     the same and are so few that two points may be :func:`missed`. A word from fewer than ten seeds says so, and an
     undecided one the strict interval where the plain one excludes zero.
     """
     if claim.low == claim.high and (least := missed(claim.units)) >= 2:  # no spread was seen, which is not none
         return f"not testable on this set (all {claim.units} test units say the same, and may miss {least:.0f} points)"
+    if claim.low == claim.high and claim.spread and claim.spread.rest:  # clips differ, and their sums happen to agree
+        return f"underpowered (its {claim.seeds} seeds happen to agree, and tell nothing of their spread: train more)"
     small = -2 < claim.low and claim.high < 2
     if claim.strict_low > 0 or claim.strict_high < 0:
         word = "supported" if claim.strict_low > 0 else "contradicted"
@@ -204,7 +206,7 @@ def provisional(seeds: int) -> str:
 
 
 def _explained(controls: dict[str, Effect] | None) -> str:
-    names = [name for name, e in (controls or {}).items() if e.high < 2]
+    names = [name for name, e in (controls or {}).items() if e.low <= 0 and e.high < 2]
     return f", and explained by {' and '.join(names)}" if names else ""
 
 

@@ -128,8 +128,8 @@ class PaperSet:
     """A data set of the paper: its ``folder`` in the data root, and what its lists are known to name.
 
     ``clips`` are those of each split's list of training clips, from which validation is carved; where they are
-    untrimmed videos, one trains on so many ``windows`` of them. ``every`` clip of a split, tested ones too, is read at
-    least once. ``published`` says who reports what, in percent.
+    untrimmed videos, one trains on so many ``windows`` of them. So many clips does a split have ``in_all``, tested ones
+    too, each of which is read at least once. ``published`` says who reports what, in percent.
     """
 
     title: str
@@ -139,7 +139,7 @@ class PaperSet:
     published: tuple[str, ...]
     splits: tuple[str, ...] = ("1", "2", "3")
     windows: int = 0
-    every: int = 0
+    in_all: int = 0
 
 
 @dataclass(frozen=True)
@@ -228,10 +228,10 @@ class Paper:
         """What the CPU does before a network sees anything, where that is known."""
         if not self.reading:
             return []
-        every, seen = [which.every or count for count in which.clips], ASSUMED
+        in_all, seen = [which.in_all or count for count in which.clips], ASSUMED
         if not isinstance(there, str):
-            every, seen = [len(one.records) for one in there], films(there)
-        of = [dict(zip(which.splits, counts, strict=True)) for counts in (clips, every)]
+            in_all, seen = [len(one.records) for one in there], films(there)
+        of = [dict(zip(which.splits, counts, strict=True)) for counts in (clips, in_all)]
         return lines(reading(made, *of, seen, dict(self.reading)), seen)
 
     def _table(self, which: PaperSet, made: dict, clips: list[int], flops: float) -> pd.DataFrame:

@@ -96,7 +96,8 @@ def sentence(said: Told) -> str:
         return f"{says} Nothing was read of it yet. {waiting}".rstrip()
     word, mark, more = re.match(r"([^:(]*?)((?: \(|:)|$)(.*)", said.verdict).groups()
     compared = claim.compared[:1].upper() + claim.compared[1:]
-    found = f"{compared}: {said.effect} (`{said.data}`, {said.counted}). Verdict: **{word}**{mark}{more}."
+    where = " and ".join(f"`{data}`" for data in said.reading.sets or [said.data])
+    found = f"{compared}: {said.effect} ({where}, {said.counted}). Verdict: **{word}**{mark}{more}."
     if said.registered:
         return f"{says} {found} This is the registered confirmation."
     if plan is None:

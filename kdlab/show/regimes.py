@@ -120,7 +120,7 @@ def _read(study: Study, data: str, best: Told, opened: Callable[[str, str], Scor
 
 _LEGEND = "Each cell: verdict, effect with half of its 95 % interval in points, n seeds, and the gap, teacher − raw " \
           f"start. Pale: fewer than {ENOUGH_SEEDS} seeds. Framed: registered runs; all others are second readings. " \
-          "Explained: supported, but surely less than two points ahead of a control. Empty: not asked there."
+          "Explained: supported, but a control is not seen to give less. Empty: not asked there."
 _FIRST = 1.95  # inches of the column of regimes
 _LINE = 0.165
 

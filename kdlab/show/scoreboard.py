@@ -42,7 +42,7 @@ OTHERS = "across the papers"
 CHAPTERS = (("D.r", "10"), ("D", "03"), ("G4", "05"), ("G", "04"), ("P[12]", "08"), ("P", "07"), ("", "10"))
 #: The kinds of verdicts in sentences.
 SUMMARY = {
-    "supported": "Supported", "explained": "Supported, but surely less than two points ahead of a control",
+    "supported": "Supported", "explained": "Supported, but a control is not seen to give less",
     "small": "No effect larger than two points", "contradicted": "Contradicted",
     "not supported": "Not supported, since not all that the claim needs is shown",
     "underpowered": "Underpowered: these data cannot tell",
@@ -276,7 +276,7 @@ def evidence_widget(found: Board):
 # --- small parts -----------------------------------------------------------------------------------------------
 
 _LEGEND = f"n: seeds; pale: fewer than {ENOUGH_SEEDS}. Gap: teacher − raw start, in points. Explained: supported, " \
-          "but surely less than two points ahead of a control."
+          "but a control is not seen to give less."
 _CELL = "border:1px solid #d8dee4;padding:.3em .5em;text-align:left;vertical-align:top"
 
 

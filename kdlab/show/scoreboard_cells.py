@@ -33,8 +33,6 @@ GAPS = {
 }
 #: Of words in a cell.
 INK = "#1f2933"
-#: The same of bright networks that are tuned on dark labels.
-TUNED = ("dlkdd:teacher", "as_is")
 
 
 @dataclass(frozen=True)
@@ -114,9 +112,8 @@ def gap_of(claim: Claim, scores: Scores) -> float | None:
     if claim.claim[0] == "P":
         right = scores.correct("ce_ic_unseen" if claim.condition.endswith("_unseen") else "ce_ic")
         return float(100 * (right[:, :, FINALS].mean() - right[:, :, TRAINED].mean()))
-    pairs = (pair for pair in (TUNED, GAPS[claim.claim]) if {*pair} <= scores.predicted.keys())
-    pair = next(pairs, None)
-    return float(claim.effect(scores, *pair).mean) if pair else None
+    pair = GAPS[claim.claim]
+    return float(claim.effect(scores, *pair).mean) if {*pair} <= scores.predicted.keys() else None
 
 
 def _paler(colour: str) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.special import ndtr, stdtrit
 
 from kdlab.measure.accuracy import half_width
-from kdlab.measure.bootstrap import interval as bootstrapped
+from kdlab.measure.bootstrap import draws, ends, strict_level
 from kdlab.measure.paired import provisional
 from kdlab.papers.progressive.nets import CLAIMED
 from kdlab.study import FIRST, LEDGER, Claim, Plan, Reading, load_rows
@@ -88,8 +88,33 @@ def ranks(table: pd.DataFrame, column: str, within: Sequence[str] = (), given: s
     return r
 
 
-def _rho(a: np.ndarray, b: np.ndarray) -> float:
-    return float(a @ b / np.sqrt(max((a @ a) * (b @ b), 1e-12)))
+def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    return _rho(a @ b, a @ a, b @ b)
+
+
+def _rho(both: float, a: float, b: float) -> float:
+    """Of the sums of products of centred ranks."""
+    return float(both / np.sqrt(max(a * b, 1e-12)))
+
+
+def _drawn_rho(table: pd.DataFrame, column: str, gap: str, often: np.ndarray, groups: Sequence[np.ndarray]) -> list:
+    """Spearman's correlation of two columns, of ranks in each of the ``groups`` of lines, in samples ``(R,)`` that have
+    line n ``often[:, n]`` times."""
+    sums = np.zeros((3, len(often)))
+    for lines in groups:
+        times = often[:, lines]
+        a, b = (_drawn_ranks(table[name].to_numpy()[lines], times) for name in (column, gap))
+        sums += [(times * a * b).sum(1), (times * a * a).sum(1), (times * b * b).sum(1)]
+    return [_rho(*three) for three in sums.T]
+
+
+def _drawn_ranks(values: np.ndarray, often: np.ndarray) -> np.ndarray:
+    """Centred ranks of ``values``, ``(R, N)``, in samples that have each of them so ``often``: equal ones share their
+    mean rank. (SciPy's rank one sample at a time: seconds, where these are one sum.)"""
+    _, place = np.unique(values, return_inverse=True)
+    of_value = often @ (place[:, None] == np.arange(place.max() + 1))
+    through = of_value.cumsum(1)
+    return (through - (of_value - 1) / 2 - (through[:, -1:] + 1) / 2)[:, place]
 
 
 #: What networks have in common that differ by their seed alone.
@@ -100,32 +125,36 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
     """Spearman's correlation of each measure, and of the training loss, with the generalisation gap, over all networks.
 
     ``rho``, its 95 % interval ``low`` to ``high`` (a bootstrap over trainings, so that one training's checkpoints stay
-    together); ``of <set>``: within each set of clips; ``partial``: at fixed training loss; ``within``: inside each set,
-    architecture, modality and mark, where networks differ by their seed alone, with half of its 95 % interval,
-    ``within_half`` (1.96 / √ of the networks less the groups). The training loss may predict either way: |rho|.
+    together) and that of the ledger's level, ``strict_low`` to ``strict_high``; ``of <set>``: within each set of clips;
+    ``in_sets``, ``in_sets_low`` and ``in_sets_high``: of ranks within the sets, so that no set's level tells, at 95 %;
+    ``partial``: at fixed training loss; ``within``: inside each set, architecture, modality and mark, where networks
+    differ by their seed alone, with half of its 95 % interval, ``within_half`` (1.96 / √ of the networks less the
+    groups). The training loss may predict either way: |rho|.
     """
     table = wide(rows)
     table = table[table.reached == 1].dropna(subset=[*MEASURES, "train_loss", gap])
-    from scipy.stats import rankdata  # half a second of imports
-
     table = table.drop_duplicates(["recipe", "mark"]).reset_index(drop=True)  # one I-frame network is in both trios
-    places = [np.flatnonzero(table.recipe == training) for training in table.recipe.unique()]
-    lines = []
+    training, names = pd.factorize(table.recipe)
+    often = np.stack([np.bincount(at, minlength=len(names)) for (at,) in draws(len(names), replicates=replicates)])
+    often = often[:, training].astype(float)
+    together = [np.arange(len(table))]
+    sets, lines = list(table.groupby("data").indices.values()), []
     for column in (*MEASURES, "train_loss"):
-        size, both = abs if column == "train_loss" else float, table[[column, gap]].to_numpy()
-
-        def drawn(selected: np.ndarray, size=size, both=both) -> float:
-            at = np.concatenate([places[i] for i in selected])
-            return size(_rho(*(rankdata(both[at], axis=0) - (len(at) + 1) / 2).T))
-
-        low, high = bootstrapped(drawn, len(places), replicates=replicates)
-        ways = {}, {"given": "train_loss"}, {"within": _ALIKE}
-        whole, partial, within = (_rho(ranks(table, column, **how), ranks(table, gap, **how)) for how in ways)
+        size = abs if column == "train_loss" else float
+        drawn, drawn_in_sets = ([size(rho) for rho in _drawn_rho(table, column, gap, often, groups)]
+                                for groups in (together, sets))
+        (low, high), (strict_low, strict_high) = ends(drawn), ends(drawn, strict_level())
+        in_low, in_high = ends(drawn_in_sets)
+        ways = {}, {"given": "train_loss"}, {"within": _ALIKE}, {"within": ["data"]}
+        whole, partial, within, in_sets = (
+            _spearman(ranks(table, column, **how), ranks(table, gap, **how)) for how in ways)
         partial = np.nan if column == "train_loss" else partial
-        each = {f"of {name}": size(_rho(ranks(of, column), ranks(of, gap))) for name, of in table.groupby("data")}
-        lines.append(dict(predictor=column, rho=size(whole), low=low, high=high, partial=partial, within=within) | each)
+        each = {f"of {name}": size(_spearman(ranks(of, column), ranks(of, gap))) for name, of in table.groupby("data")}
+        lines.append(dict(predictor=column, rho=size(whole), low=low, high=high, strict_low=strict_low,
+                          strict_high=strict_high, in_sets=size(in_sets), in_sets_low=in_low, in_sets_high=in_high,
+                          partial=partial, within=within) | each)
     free = max(1, len(table) - table.groupby(list(_ALIKE)).ngroups - 1)
-    return pd.DataFrame(lines).assign(within_half=1.96 / free**0.5, networks=len(table), trainings=len(places),
+    return pd.DataFrame(lines).assign(within_half=1.96 / free**0.5, networks=len(table), trainings=len(names),
                                       seeds=table.seed.nunique())
 
 
@@ -155,22 +184,34 @@ def p1(rows: pd.DataFrame, data: str, net: str = "matched") -> tuple[str, str]:
 
 
 def p2(rows: pd.DataFrame, found: pd.DataFrame | None = None) -> tuple[str, str]:
-    """Effect and verdict of P2: some measure's interval lies above that of the training loss. ``found``:
-    :func:`correlations` of ``rows``, where they are known already."""
+    """Effect and verdict of P2: some measure's interval lies above that of the training loss; contradicted where all of
+    them lie below. As it was registered, 95 % intervals are asked; where those of the ledger's level say another word,
+    both are told. ``found``: :func:`correlations` of ``rows``, where they are known already."""
     table = (correlations(rows) if found is None else found).set_index("predictor")
     loss = table.loc["train_loss"]
     words = [f"{MEASURES[m]} {table.rho[m]:+.2f} ({table.low[m]:+.2f} to {table.high[m]:+.2f})" for m in MEASURES]
-    better = [MEASURES[m] for m in MEASURES if table.low[m] > loss.high]
-    worse = all(table.high[m] < loss.low for m in MEASURES)
     effect = f"{'; '.join(words)}; training loss {loss.rho:.2f} ({loss.low:.2f} to {loss.high:.2f})"
     if len(sets := [column for column in table if column.startswith("of ")]) > 1:
         each = [f"{name} alone {', '.join(f'{table[name][m]:+.2f}' for m in MEASURES)}, {loss[name]:.2f}"
                 for name in sets]
-        effect += f"; in that order, {'; '.join(each)}"
-    if better:
-        return effect, f"supported by {', '.join(better)}"
+        ranked = [f"{table.in_sets[m]:+.2f} ({table.in_sets_low[m]:+.2f} to {table.in_sets_high[m]:+.2f})"
+                  for m in MEASURES]
+        effect += f"; in that order, {'; '.join(each)}; by ranks within the sets {', '.join(ranked)}"
+    word, strict = (_above_the_loss(table, *names) for names in (("low", "high"), ("strict_low", "strict_high")))
+    if word == strict:
+        return effect, word
+    return effect, f"{word} (at 95 %; at the ledger's level {strict.split(':')[0]})"
+
+
+def _above_the_loss(table: pd.DataFrame, low: str, high: str) -> str:
+    """P2's word by the intervals in these columns."""
+    loss = table.loc["train_loss"]
+    if better := [MEASURES[m] for m in MEASURES if table[low][m] > loss[high]]:
+        return f"supported by {', '.join(better)}"
+    if all(table[high][m] < loss[low] for m in MEASURES):
+        return "contradicted"
     of = f"{loss.networks:.0f} networks of {loss.trainings:.0f} trainings"
-    return effect, "contradicted" if worse else f"not supported: no interval lies above the training loss's ({of})"
+    return f"not supported: no interval lies above the training loss's ({of})"
 
 
 def ledger(rows: pd.DataFrame, data: str, found: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -206,7 +247,8 @@ def _p1_power(evidence: tuple[pd.DataFrame, str], plan: Plan, level: float, draw
 def _read_p2(evidence: pd.DataFrame) -> Reading:
     """Of rows, or of the :func:`correlations` of some."""
     found = correlations(evidence) if "metric" in evidence else evidence
-    return Reading(*p2(evidence, found), int(found.seeds.max()), int(found.trainings.max()))
+    sets = tuple(column.removeprefix("of ") for column in found if column.startswith("of "))
+    return Reading(*p2(evidence, found), int(found.seeds.max()), int(found.trainings.max()), sets=sets)
 
 
 def _p2_power(rows: pd.DataFrame, plan: Plan, level: float) -> float:

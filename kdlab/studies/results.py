@@ -130,9 +130,10 @@ def transfer_table() -> str:
         return f"{mean:.1f} ({low:.0f} to {high:.0f})"
 
     clips = transfer.study.scores_of("arid6")
+    seeds = len(clips.seeds)
     said = f"Mean recall in percent on {len(clips.labels)} real dark clips of {len(clips.classes)} classes, in two " \
            f"folds without a common scene; chance is {100 / len(clips.classes):.1f}. Intervals are over clips and " \
-           "seeds, not over places."
+           f"{seeds} seeds, {'too few to know their spread by, and ' * (seeds < 5)}not over places."
     lines = [(title, *(cell(way, fold) for fold in transfer.FOLDS)) for way, title in ways.items()]
     return _table(said, ("", *(f"fold {fold}" for fold in transfer.FOLDS)), lines)
 
@@ -189,9 +190,9 @@ _INTRODUCTION = f"""# Results
 
 What kdlab's studies have found, as the committed evidence says it today. A claim is written down before the runs that
 are to confirm it ([ledger.md](ledger.md)); what was read earlier is a *second reading* and decides nothing. ± is half
-of a 95 % interval over seeds and test units (of a condition's own accuracy the deviation between seeds), and **bold**
-marks an interval without zero. `night` is synthetic ([night.md](night.md)), and the networks are tiny: an effect seen
-or not seen here is no statement about full size.
+of a 95 % interval over seeds and test units (of a condition's own accuracy from nothing: the deviation between seeds),
+and **bold** marks an interval without zero. `night` is synthetic ([night.md](night.md)), and the networks are tiny: an
+effect seen or not seen here is no statement about full size.
 
 ![Scoreboard](../figures/scoreboard.png)
 

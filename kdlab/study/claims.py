@@ -63,7 +63,8 @@ class Plan:
 @dataclass(frozen=True)
 class Reading:
     """What one data set says of a claim: its ``effect`` and ``verdict`` in words, from how many ``seeds`` and test
-    ``units``; the paired ``effects`` behind it by what is compared with, and those of ``controls``."""
+    ``units``; the paired ``effects`` behind it by what is compared with, and those of ``controls``. ``sets`` are those
+    that it is of, where they are several."""
 
     effect: str
     verdict: str
@@ -71,6 +72,7 @@ class Reading:
     units: int
     effects: Mapping[str, Effect] = field(default_factory=dict)
     controls: Mapping[str, Effect] = field(default_factory=dict)
+    sets: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, effect: Effect) -> "Reading":

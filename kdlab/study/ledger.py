@@ -55,7 +55,8 @@ def _row(study: Study, claim: Claim, data: str, reading: Reading | None, standin
     files = [file for file in study.files(data) if reading and file.is_file()]
     return {
         "claim": claim.claim, "reading": REGISTERED if standing else SECOND, "says": claim.says, "study": study.name,
-        "data": data, "metric": claim.metric, "comparison": claim.compared, "effect": reading.effect if reading else "",
+        "data": " and ".join(reading.sets) if reading and reading.sets else data, "metric": claim.metric,
+        "comparison": claim.compared, "effect": reading.effect if reading else "",
         "intervals": _intervals(reading.effects) if reading else {},
         "controls": _intervals(reading.controls) if reading else {}, "rule": claim.rule,
         "seeds": reading.seeds if reading else 0, "units": reading.units if reading else 0,

@@ -216,6 +216,9 @@ class Register:
         for had, wanted, what in ((found.seeds, plan.seeds, "seeds"), (found.units, plan.units, plan.kind)):
             if had < wanted:
                 return Standing(state, f"{had} of {wanted} registered {what} are there", entry, found, in_time=True)
+        if found.seeds > plan.seeds:
+            why = f"{found.seeds} seeds are there where {plan.seeds} were registered: more, until it decides, are none"
+            return Standing(state, why, entry, found, in_time=True)
         gate = claim.gate(rows) if claim.gate else None
         why = "" if not gate or gate[0] else f"its gate fails, {gate[1]}"
         return Standing(state, why, entry, found, gate, in_time=True)

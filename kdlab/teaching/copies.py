@@ -4,6 +4,7 @@ Cells are told apart by their tags: ``answer`` and ``lecturer`` go from a studen
 from slides. Folds in a text (``<details><summary>…``) whose summary begins with *Answer* go from both.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def student(name: str, out: Path | None = None) -> Path:
     page = _read(notebook)
     page.cells = [cell for cell in page.cells if not ANSWERS & set(cell.metadata.get("tags", []))]
     for cell in page.cells:
-        cell.source = _FOLD.sub("", cell.source).rstrip() if cell.cell_type == "markdown" else cell.source
+        if cell.cell_type == "markdown":
+            cell.source = _from(out.parent, notebook.parent, _FOLD.sub("", cell.source).rstrip())
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     page.cells = [cell for cell in page.cells if cell.source.strip()]
@@ -74,6 +76,15 @@ def _asked(exercise: Exercise) -> list:
     what = "the name of your function" if exercise.kind == "code" else "your answer"
     lines += [f'kdlab.check("{exercise.name}", ...)  # {what} in place of the dots']
     return [new_markdown_cell(text), new_code_cell("\n".join(["import kdlab", "", *lines]))]
+
+
+def _from(place: Path, home: Path, text: str) -> str:
+    """``text`` of a page in ``home`` with its links to files near it as a page in ``place`` has them."""
+    def moved(link: re.Match) -> str:
+        target = home / link[1]
+        return f"]({Path(os.path.relpath(target, place)).as_posix()}" if target.exists() else link[0]
+
+    return re.sub(r"\]\(([^)#:\s]+)", moved, text)
 
 
 def is_untouched(file: Path) -> bool:

@@ -141,6 +141,18 @@ def test_a_control_that_is_surely_better_explains_too():
     assert found == "supported, and explained by statistics"
 
 
+def test_a_control_of_which_the_method_is_surely_ahead_explains_nothing():
+    small = made(1.2, 0.6)
+    assert verdict(small, {"the baseline itself": small, "undecided": made(0.4, 0.9)}) == (
+        "supported, small, and explained by undecided")
+
+
+def test_two_seeds_that_happen_to_agree_tell_nothing_of_their_spread():
+    right = np.zeros((2, 500))
+    right[0, :30], right[1, 100:130] = 1, 1
+    assert verdict(effect(right, 0 * right)).startswith("underpowered (its 2 seeds happen to agree")
+
+
 def test_equal_differences_of_few_clips_decide_nothing():
     """Of three clips all may agree though networks differ on one clip of three; of 150 hardly by two points."""
     assert missed(3) == pytest.approx(100 * (1 - 0.05 ** (1 / 3))) and missed(100) > 2 > missed(150)

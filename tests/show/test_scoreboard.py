@@ -47,7 +47,7 @@ def test_one_evidence_is_not_told_as_two_readings(monkeypatch):
 def test_the_summary_names_the_claims_of_each_verdict():
     said = scoreboard.summary(made(before="supported, and explained by ce_2x")).data
     assert "Of 1 claims 0 are read on their registered runs" in said
-    assert "- Supported, but surely less than two points ahead of a control: **D9**." in said
+    assert "- Supported, but a control is not seen to give less: **D9**." in said
     assert "no control" not in said
     assert KINDS.keys() | {""} == scoreboard.SUMMARY.keys()
 

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 from kdlab import paths
+from kdlab.measure.bootstrap import interval as bootstrapped
 from kdlab.nets.compressed import matched
 from kdlab.papers.progressive.nets import CLAIMED
 from kdlab.papers.progressive.recipes import night
@@ -130,6 +132,19 @@ def test_what_predicts_the_gap():
     assert ledger(noise, "night_context", correlations(predicted, replicates=10)).verdict[1].startswith("supported by")
 
 
+def test_the_interval_draws_trainings_again_and_ranks_each_draw():
+    rows = made_up(dict(zip(CLAIMED, (1.0, 2.0, 4.0), strict=True)), seeds=3, noise=1.0,
+                   gap=lambda level, mark, seed: round(level * seed))  # with ties
+    alike = wide(rows).groupby("recipe")[["lambda_max", "gap"]]
+    trainings = [some.to_numpy() for _, some in alike]
+
+    def drawn(places: np.ndarray) -> float:
+        return spearmanr(np.concatenate([trainings[place] for place in places])).statistic
+
+    found = correlations(rows, replicates=200).set_index("predictor").loc["lambda_max", ["low", "high"]]
+    assert found.tolist() == pytest.approx(bootstrapped(drawn, len(trainings), replicates=200))
+
+
 def test_sets_that_disagree_are_told_beside_the_number_of_both():
     levels = dict(zip(CLAIMED, (1.0, 2.0, 4.0), strict=True))
     first, second = (made_up(levels, seeds=3, gap=lambda level, mark, seed, sign=sign: sign * level)
@@ -140,6 +155,36 @@ def test_sets_that_disagree_are_told_beside_the_number_of_both():
     said = p2(both, table.reset_index())[0]
     assert "; in that order, of night_bright alone -0.94, -0.94, -0.94, -0.94, 0.00; of night_context alone +" in said
     assert "in that order" not in p2(first)[0]
+    assert p2(both, table.reset_index())[0].endswith("by ranks within the sets " + ", ".join(
+        f"{table.in_sets[m]:+.2f} ({table.in_sets_low[m]:+.2f} to {table.in_sets_high[m]:+.2f})" for m in MEASURES))
+
+
+def test_ranks_within_sets_do_not_see_that_a_set_lies_higher():
+    levels = dict(zip(CLAIMED, (1.0, 2.0, 4.0), strict=True))
+    each = [made_up({m: level * times for m, level in levels.items()}, seeds=6, noise=1.0,
+                    gap=lambda level, mark, seed, times=times: times + (7 * seed + 3 * level) % 5)
+            .assign(data=data, recipe=lambda t, data=data: data + t.recipe)
+            for data, times in (("night_bright", 1.0), ("night_context", 100.0))]
+    found = correlations(pd.concat(each), replicates=200).set_index("predictor").loc["lambda_max"]
+    alone = [correlations(one, replicates=10).set_index("predictor").rho["lambda_max"] for one in each]
+    assert found.rho > 0.6 and found.in_sets == pytest.approx(np.mean(alone), abs=0.01)
+    assert found.in_sets_low < found.in_sets < found.in_sets_high
+
+
+def test_a_word_that_the_ledgers_level_does_not_give_says_so():
+    measures = pd.DataFrame({"predictor": [*MEASURES, "train_loss"], "rho": 0.5, "low": 0.3, "high": 0.7,
+                             "strict_low": 0.1, "strict_high": 0.8, "networks": 40, "trainings": 20})
+    loss = measures.predictor == "train_loss"
+    measures.loc[loss, ["low", "high", "strict_low", "strict_high"]] = 0.0, 0.2, 0.0, 0.25
+    assert p2(pd.DataFrame(), measures)[1].endswith("(at 95 %; at the ledger's level not supported)")
+    measures.loc[~loss, ["low", "high", "strict_low", "strict_high"]] = -0.7, -0.3, -0.8, -0.1
+    assert p2(pd.DataFrame(), measures)[1] == "contradicted"
+
+
+def test_a_reading_of_several_sets_names_them():
+    levels = dict.fromkeys(CLAIMED, 1.0)
+    both = pd.concat([made_up(levels), made_up(levels).assign(data="night_bright", recipe=lambda t: "b" + t.recipe)])
+    assert flatness_rows.P2.read(correlations(both, replicates=10)).sets == ("night_bright", "night_context")
 
 
 def test_one_network_in_both_trios_counts_once():

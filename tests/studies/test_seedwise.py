@@ -8,7 +8,7 @@ import pytest
 
 from kdlab import paths
 from kdlab.night.untrimmed import Untrimmed
-from kdlab.papers.dual_light import regimes_study
+from kdlab.papers.dual_light import controls, regimes_study
 from kdlab.papers.dual_light import study as dual_light
 from kdlab.papers.generative import alignment, detection_study
 from kdlab.papers.generative import study as generative_study
@@ -19,8 +19,8 @@ from kdlab.study import Study
 from kdlab.study.shards import _arrays
 from tests.papers.progressive.test_study import miniature_people  # noqa: F401 (a fixture)
 
-#: Their seeds are crossed, or they are tuned, so that they run whole; in minutes.
-WHOLE = {"dual_light_controls", "dual_light_arid6", "dual_light_weizmann", "enhancers", "transfer", "night_audit",
+#: They are small, or tuned on real clips, so that they run whole.
+WHOLE = {"dual_light_arid6", "dual_light_weizmann", "enhancers", "transfer", "night_audit",
          "regimes_arid6", "regime_starts"}
 #: Of the pre-trained regime the cells that differ in what is asked of them.
 CELLS = "bn_none", "gn_few", "bn_none_unbalanced"
@@ -64,9 +64,10 @@ def found(study: Study) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("study", [dual_light.study, generative_study.study, detection_study.study, progressive.study,
-                                   wise_study.study, flatness.study, attention.study, regimes_study.study,
-                                   map_drawn.study], ids=lambda study: study.name)
+@pytest.mark.parametrize("study", [
+    dual_light.study, controls.study, generative_study.study, detection_study.study, progressive.study,
+    wise_study.study, flatness.study, attention.study, regimes_study.study, map_drawn.study,
+], ids=lambda study: study.name)
 def test_shards_together_are_the_whole(study, miniature_people, kept, monkeypatch):  # noqa: F811
     for name in ("RUNS", "CACHE", "DATA"):
         monkeypatch.setenv(f"KDLAB_{name}", str(kept / name))

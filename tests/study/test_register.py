@@ -224,6 +224,8 @@ def test_a_gate_that_fails_and_runs_that_are_fewer_or_were_seen_withhold_the_ver
     commit(figures)
     for found, why in ((scores(0.2), "its gate fails, 3 of 4 may not teach"),
                        (scores(0.2, seeds=6), "6 of 10 registered seeds are there"),
+                       (scores(0.2, seeds=12), "12 seeds are there where 10 were registered: more, until it decides, "
+                                               "are none"),
                        (scores(0.2, clips=150), "150 of 200 registered clips are there"),
                        (scores(0.2, first=95), "seed 95 was looked at before 100, the first")):
         confirm(figures, found, Register().under(gated, {"night_fresh"}))

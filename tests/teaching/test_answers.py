@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from kdlab import paths
+from kdlab.distill.losses import kd_loss
 from kdlab.measure.paired import effect
 from kdlab.study import Scores
 from kdlab.teaching import answers
@@ -141,6 +143,17 @@ def undone(bright):
     return back[bright]
 
 
+def undone_up_to(value):
+    from kdlab.clips.enhance import Gamma
+
+    return Gamma(1.8).table()[value]
+
+
+def capped(z, t):
+    e = np.exp(np.minimum(z / t, 700))
+    return e / e.sum()
+
+
 def leaked(train, test):
     return sum(group in set(train) for group in test)
 
@@ -207,17 +220,18 @@ def rule(low, high, strict_low, strict_high):
 
 
 def changes(pixels):
-    before = np.concatenate([pixels[:, :, :1], pixels[:, :, :-1]], axis=2)
+    before = torch.cat([pixels[:, :, :1], pixels[:, :, :-1]], dim=2)
     return 0.5 + (pixels - before) / 2
 
 
 #: Of each exercise what is right, and what is nearly it.
 TRIED = {
-    "00.5": (softened, lambda z, t: np.exp(z / t) / np.exp(z / t).sum()),
-    "01.4": (undone, lambda bright: bright),
+    "00.5": (softened, lambda z, t: np.exp(z / t) / np.exp(z / t).sum(), capped),
+    "01.4": (undone, lambda bright: bright, lambda bright: undone(np.minimum(bright, undone_up_to(77)))),
     "01b.3": (leaked, lambda train, test: leaked(test, train), lambda train, test: len(set(train) & set(test)),
               lambda train, test: len(test) - leaked(train, test)),
-    "02.5": (middles, lambda frames, taken: [i * frames // taken for i in range(taken)]),
+    "02.5": (middles, lambda frames, taken: [i * frames // taken for i in range(taken)],
+             lambda frames, taken: np.round((np.arange(taken) + 0.5) * frames / taken - 0.5)),
     "03.5": (kd, lambda s, t, temperature: kd(t, s, temperature)),
     "03b.4": (fused, lambda a, b: (a + b).argmax(1),
               lambda a, b: np.where(a.max(1) > b.max(1), a.argmax(1), b.argmax(1))),
@@ -232,9 +246,10 @@ TRIED = {
     "08.4": (rise, lambda a, w, radius: radius * np.linalg.norm(a @ w)),
     "09.5": (energy, lambda heat, masks: energy(heat, masks, all_frames=True)),
     "10.4": (rule, lambda low, high, *strict: rule(low, high, low, high),
-             lambda low, high, *strict: rule(*strict, *strict)),
-    "11.4": (changes, lambda pixels: 0.5 + np.diff(pixels, axis=2) / 2, lambda pixels: 1 - changes(pixels),
-             lambda pixels: 0.5 + np.diff(pixels, axis=2, prepend=0) / 2),
+             lambda low, high, *strict: rule(*strict, *strict), lambda low, high, *strict: rule(-1, high, *strict)),
+    "11.4": (changes, lambda pixels: 0.5 + torch.diff(pixels, dim=2) / 2, lambda pixels: 1 - changes(pixels),
+             lambda pixels: 0.5 + torch.diff(pixels, dim=2, prepend=0 * pixels[:, :, :1]) / 2,
+             lambda pixels: changes(pixels).numpy()),  # with which a training could not go on
 }
 
 
@@ -248,8 +263,24 @@ def test_code_of_a_few_lines_is_tried(name):
     with np.errstate(all="ignore"):
         assert judge(exercise, good).right
         assert not [k for k, wrong in enumerate(bad) if judge(exercise, wrong).right]
-    assert "shape" in judge(exercise, lambda *arguments: np.zeros(1000)).why
+    assert "shape" in judge(exercise, lambda *arguments: [0] * 1000).why
     assert "ZeroDivisionError" in judge(exercise, lambda *arguments: 1 / 0).why
+
+
+@pytest.mark.parametrize(("name", "with_torch"), [
+    ("00.5", lambda z, t: torch.softmax(z / t, -1)), ("03.5", kd_loss),
+    ("03b.4", lambda a, b: (a.softmax(1) + b.softmax(1)).argmax(1)),
+    ("07.4", lambda p, theta: next((k for k, row in enumerate(p) if torch.max(row) > theta), len(p) - 1))])
+def test_code_for_tensors_is_as_good(name, with_torch):
+    assert judge(find(name), with_torch).right
+
+
+def test_what_is_wrong_with_code_is_said_in_a_line():
+    assert judge(find("11.4"), lambda pixels: pixels).why == "not right for (an array of shape (2, 3, 1, 4, 5))"
+    assert judge(find("11.4"), lambda pixels: pixels.numpy()).why == "for a tensor it returns a NumPy array"
+    assert judge(find("00.5"), lambda z, t: None).why.endswith("it returns nothing")
+    wrong = judge(find("03.5"), lambda s, t, temperature: 2 * kd_loss(s, t, temperature))
+    assert wrong.why.startswith("not right for ([["), "of the way that runs, not of the one that raises"
 
 
 def test_average_precision_is_the_evaluators():

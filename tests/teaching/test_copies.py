@@ -83,6 +83,20 @@ def test_no_answer_of_a_chapter_is_left_in_its_copy_or_on_its_slides(tmp_path):
         assert not [cell.source for cell in (*copy.cells, *slides) if folds.search(cell.source)], notebook.stem
 
 
+def test_links_to_near_files_lead_there_from_wherever_the_copy_lies(chapter, tmp_path):
+    page, home = nbformat.read(chapter, 4), chapter.parent.parent
+    (home / "docs").mkdir()
+    (home / "docs" / "glossary.md").touch()
+    others = "[far](https://a.b), [none](../docs/none.md) and [down](#down)"
+    page.cells.append(new_markdown_cell(f"A [clip](../docs/glossary.md#clip), [here](03_chapter.ipynb), {others}."))
+    nbformat.write(page, chapter)
+    for out, glossary, here in ((home / "a.ipynb", "docs/glossary.md#clip", "notebooks/03_chapter.ipynb"),
+                                (chapter.parent / "b.ipynb", "../docs/glossary.md#clip", "03_chapter.ipynb")):
+        student("03", out)
+        text = "\n".join(cell.source for cell in nbformat.read(out, 4).cells)
+        assert f"A [clip]({glossary}), [here]({here}), {others}." in text
+
+
 def test_a_copy_is_made_again_but_not_over_somebodys_work(chapter, tmp_path):
     out = student("3")
     first = out.read_bytes()

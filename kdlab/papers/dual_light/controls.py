@@ -145,9 +145,9 @@ def _answers(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
     """``scores`` with what two networks say together, and what one says of the other light."""
     raw = runs["ce_raw"]
     scores = fused(scores, "two_lights", raw, runs["ce_enhanced"])
-    scores = fused(scores, "two_ce", raw, [*raw[1:], raw[0]])
-    teachers = [find(run.recipe.teacher, pretrained=False) for run in runs["dlkdd"]]
-    scores = fused(scores, "with_teacher", runs["dlkdd"], teachers)
+    for name, students, taught in (("two_ce", raw, "same_light"), ("with_teacher", runs["dlkdd"], "dlkdd")):
+        teachers = [find(run.recipe.teacher, pretrained=False) for run in runs[taught]]  # same-light's: CE raw, too
+        scores = fused(scores, name, students, teachers)
     for condition in HEADLINE:
         name, other = ("on_raw", raw) if condition == "ce_enhanced" else ("on_enhanced", runs["ce_enhanced"])
         for suffix, statistics in (("", False), (":adabn", True)):  # re-estimated there
@@ -166,4 +166,5 @@ def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
     return lines
 
 
-study = Study("dual_light_controls", _parts, size=STUDY, seeds=SEEDS, claims=CLAIMS, lines=_lines, committed=True)
+study = Study("dual_light_controls", _parts, size=STUDY, seeds=SEEDS, claims=CLAIMS, lines=_lines, committed=True,
+              seedwise=True)

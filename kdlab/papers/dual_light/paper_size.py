@@ -28,13 +28,13 @@ _NO_NUMBER = "DL-KDD: unknown; its abstract claims the best result, without a nu
 SETS = (
     PaperSet("ARID v1.0", "arid", 11, (2288, 2252, 2259), (
         _NO_NUMBER, "second-hand: DarkLight, R(2+1)D-34 94.04; R(2+1)D-GCN + BERT 96.60; MD-BERT 96.89; DTCM 96.36",
-        "ActLumos, its abstract: 96.92", "the data set's page: I3D two-stream 72.78, 3D-ResNet-50 71.08"), every=3111),
+        "ActLumos, its abstract: 96.92", "the data set's page: I3D two-stream 72.78, 3D-ResNet-50 71.08"), in_all=3111),
     PaperSet("ARID v1.5", "arid15", 11, (3715, 3715, 3715), (  # two of three own folds of the 5,572 clips reported
         _NO_NUMBER, "second-hand: DarkLight, R(2+1)D-34 84.13; R(2+1)D-GCN + BERT 86.93; MD-BERT 87.43",
-        "ActLumos, its abstract: 88.27"), every=ARID15_CLIPS),
+        "ActLumos, its abstract: 88.27"), in_all=ARID15_CLIPS),
     PaperSet("Dark-48", "dark48", 48, (7052, 7052, 7052), (
         "DL-KDD: unknown; its abstract tells a gain of up to 4.18 points over the best before",
-        "second-hand: DarkLight, R(2+1)D-34 39.08; DTCM 46.68", "ActLumos, its abstract: 48.96"), every=8815),
+        "second-hand: DarkLight, R(2+1)D-34 39.08; DTCM 46.68", "ActLumos, its abstract: 48.96"), in_all=8815),
 )
 
 #: What a teacher sees, from the clips it is trained on. Zero-DCE's width and picture size are its release's.

@@ -30,9 +30,9 @@ from kdlab.train.runs import Run
 _SECOND_HAND = "second-hand, to be checked before it is quoted: RGB / two streams, student {} → GenKD {}"
 SETS = (
     PaperSet("UCF-101", "ucf101", 101, tuple(split["train"] for split in UCF_COUNTS.values()),
-             (_SECOND_HAND.format("64.1 / 82.1", "66.6 / 84.5"),), every=sum(UCF_COUNTS["1"].values())),
+             (_SECOND_HAND.format("64.1 / 82.1", "66.6 / 84.5"),), in_all=sum(UCF_COUNTS["1"].values())),
     PaperSet("HMDB-51", "hmdb51", 51, tuple(split["train"] for split in HMDB_COUNTS.values()),
-             (_SECOND_HAND.format("52.0 / 77.6", "54.5 / 79.0"),), every=sum(HMDB_COUNTS["1"].values())),
+             (_SECOND_HAND.format("52.0 / 77.6", "54.5 / 79.0"),), in_all=sum(HMDB_COUNTS["1"].values())),
 )
 STREAMS = ("rgb", "flow")
 CONDITIONS = ("teacher_fr", "student_ce", "kd", "genkd", "untrained")

@@ -115,14 +115,15 @@ def softened() -> Trial:
     from scipy.special import softmax
 
     logits = np.array([2.0, 1.0, -1.0])
-    return lambda z, t: softmax(np.asarray(z) / t), [(logits, 1), (logits, 4), (np.array([1000.0, 0.0]), 0.5)]
+    return lambda z, t: softmax(np.asarray(z) / t), [
+        (logits, 1), (logits, 4), (np.array([1000.0, 0.0]), 0.5), (np.array([1000.0, 999.0]), 1)]
 
 
 def undone() -> Trial:
     """Dark values from those that gamma 1.8 made of them."""
     from kdlab.clips.enhance import Gamma
 
-    table, frame = Gamma(1.8).table(), np.arange(72, dtype=np.uint8).reshape(6, 12)
+    table, frame = Gamma(1.8).table(), (np.arange(80, dtype=np.uint8) % 79).reshape(8, 10)
     return lambda bright: np.searchsorted(table, bright), [(table[frame],), (table[frame[::-1]],)]
 
 
@@ -136,7 +137,8 @@ def centre_moments() -> Trial:
     """Frames in the middle of equal parts of a clip."""
     from kdlab.clips.views import Window
 
-    return lambda frames, taken: np.asarray(Window(frames=taken).centre(frames).frames), [(36, 12), (10, 12), (45, 16)]
+    return (lambda frames, taken: np.asarray(Window(frames=taken).centre(frames).frames),
+            [(36, 12), (24, 12), (10, 12), (45, 16)])
 
 
 def distillation_loss() -> Trial:
@@ -157,10 +159,10 @@ def fused_classes() -> Trial:
     from scipy.special import softmax
 
     sure, other = np.array([[9.0, 0.0, 0.0], [0.0, 0.5, 0.0]]), np.array([[0.0, 8.0, 0.0], [6.0, 5.9, 0.0]])
-    equal = np.array([[1.0, 2.0, 3.0, 0.0]])
+    rising = np.array([[1.0, 2.0, 3.5, 0.0]])
     undecided = np.array([[5.0, 0.0, -5.0]]), np.array([[0.0, 6.0, 6.0]])  # mean logits would say the second
     return (lambda a, b: (softmax(a, 1) + softmax(b, 1)).argmax(1),
-            [(sure, other), (equal, equal[:, ::-1]), undecided])
+            [(sure, other), (rising, rising[:, ::-1]), undecided])
 
 
 CODE = (softened, undone, leaked, centre_moments, distillation_loss, fused_classes)

@@ -55,14 +55,17 @@ def ledger_rule() -> Trial:
         return next((number for begins, number in kinds.items() if word.startswith(begins)), 9)
 
     return reference, [(3.5, 6.5, 2.5, 7.5), (0.4, 1.6, 0.1, 1.9), (-1.5, 1.5, -2.5, 2.5), (-1, 7, -3, 9),
+                       (-7, 1, -9, 3),
                        (-6, -2, -7, -1), (0.2, 1.8, -0.3, 2.3), (0.5, 4, -0.5, 5)]
 
 
 def what_changes() -> Trial:
-    """Half of each frame's difference to the one before, about a grey of one half."""
+    """Half of each frame's difference to the one before, about a grey of one half; of tensors, as in a view."""
+    import torch
+
     rng = np.random.default_rng(0)
-    clips = [rng.random((2, 3, frames, 4, 5)) for frames in (1, 6)]
-    return lambda pixels: 0.5 + 0.5 * np.diff(pixels, axis=2, prepend=pixels[:, :, :1]), [(clip,) for clip in clips]
+    clips = [torch.from_numpy(rng.random((2, 3, frames, 4, 5))) for frames in (1, 6)]
+    return lambda pixels: 0.5 + 0.5 * torch.diff(pixels, dim=2, prepend=pixels[:, :, :1]), [(clip,) for clip in clips]
 
 
 CODE = (ledger_rule, what_changes)
