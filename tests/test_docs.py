@@ -54,7 +54,8 @@ def test_the_ledger_names_the_seeds_that_its_rows_have():
     counts = {name: len(load_scores(name).seeds) for name in
               ("dual_light-night", "generative-night_bright", "progressive-night_context", "progressive-night_bright")}
     d, g, p, again = counts.values()
-    detected = load_rows("detection").seed.nunique()
+    students = load_rows("detection").query("condition == 'det_student'")
+    detected = students[students.data == "night_untrimmed_fresh"].seed.nunique()
     flatness = load_rows("flatness")
     flat = flatness[flatness.condition.str.startswith("matched:")].seed.nunique()
     assert f"Of D1 to D3 these have {d} seeds" in text
