@@ -120,6 +120,20 @@ def test_headless_it_is_a_line_each_half_minute(monkeypatch, capsys):
     assert capsys.readouterr().out == ("trainings: 2 done, 0 running, 2 left, 0:01:01 so far, about 0:00:54 left\n")
 
 
+def test_what_opens_clips_before_the_first_training_does_not_slow_the_estimate(monkeypatch, capsys):
+    monkeypatch.setenv("KDLAB_HEADLESS", "1")
+    now = [1000.0]
+    monkeypatch.setattr(status.time, "monotonic", lambda: now[0])
+    raw, done = recipes("ce_raw", 4), {}
+    board = Board(raw, done, 2, print)
+    now[0] += 300
+    board.works()
+    done |= {raw[0]: finished(40.0), raw[1]: finished(40.0)}
+    now[0] += 60
+    board.show()
+    assert capsys.readouterr().out == "trainings: 2 done, 0 running, 2 left, 0:06:00 so far, about 0:00:53 left\n"
+
+
 def test_of_trainings_that_begin_at_once_each_has_a_line_below_one_head(runs):
     def begin(k):
         together.wait()
