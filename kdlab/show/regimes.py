@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 from kdlab import studies
 from kdlab.measure.paired import ENOUGH_SEEDS
-from kdlab.papers.dual_light.regimes import NORMS, Regime
+from kdlab.papers.dual_light.regimes import Regime
+from kdlab.papers.dual_light.regimes_list import NORM_TITLES
 from kdlab.papers.dual_light.regimes_starts import STUDY as BRIGHT
 from kdlab.papers.dual_light.regimes_study import study as regimes_study
 from kdlab.show.claims import Told, told
@@ -54,7 +55,6 @@ class Row:
 
 
 def _rows() -> tuple[Row, ...]:
-    begun = dict(zip(NORMS, ("batch norm throughout", "but each clip is first normalised by itself"), strict=True))
     many, few = (BRIGHT.night.count("train"), BRIGHT.few)
     found = [
         Row("from nothing", f"{STUDY.night.count('train')} labels a class", "dual_light", "night_fresh"),
@@ -62,7 +62,7 @@ def _rows() -> tuple[Row, ...]:
             "night_demo"),
         Row("from nothing", "`night`, then real dark clips", "dual_light_arid6", "arid6_finetuned"),
     ]
-    for norm, words in begun.items():
+    for norm, words in NORM_TITLES.items():
         group = f"from bright video, {words}"
         found += [Row(group, f"{count} labels a class", "regimes", Regime(norm, labels).name)
                   for labels, count in (("many", many), ("few", few))]

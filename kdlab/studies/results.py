@@ -64,11 +64,15 @@ def controls_table() -> str:
 
 
 def practice_table() -> str:
-    """What to do with a bright network in the dark, in order of cost; empty while that study is awaited."""
-    if awaited(regimes_study.study.name) or (found := regimes_list.committed()).empty:
-        return ""
-    shown = regimes_list.shown(found).data
-    return _table(regimes_list.advice(found), shown.columns, shown.astype(str).itertuples(index=False))
+    """What to do with a bright network in the dark, in order of cost, for each kind of first normalisation that was
+    studied; empty while none was."""
+    parts = []
+    for norm, words in regimes_list.NORM_TITLES.items():
+        if not awaited(regimes_study.study.name) and not (found := regimes_list.committed(norm)).empty:
+            shown = regimes_list.shown(found).data
+            said = f"With {words}. {regimes_list.advice(found)}"
+            parts.append(_table(said, shown.columns, shown.astype(str).itertuples(index=False)))
+    return "\n\n".join(parts)
 
 
 def generative_table() -> str:

@@ -58,8 +58,9 @@ def test_what_is_awaited_is_left_out_and_shown_once_it_is_there(tmp_path, monkey
     ways = pd.DataFrame({"way": ["as it is", "entropy minimisation"], "labels": "none", "at inference": False,
                          "before": False, "seconds": [0.0, 12.0], "accuracy": [20.0, 72.5], "half_width": 1.0,
                          "gain": ["", "+52.5 ± 2.0"], "seeds": 10, "more": ["", "+52.5 ± 2.0"], "chosen": True})
-    monkeypatch.setattr(results.regimes_list, "committed", lambda: ways)
+    monkeypatch.setattr(results.regimes_list, "committed", lambda norm: ways[: 2 * (norm == "gn")])
     text = results.page()
+    assert text.count("In order of cost") == 1 and "With each clip first normalised by itself. In order of cost" in text
     assert "figures/regimes_and_claims.png" in text and "**entropy minimisation** (unlabelled dark clips)" in text
     assert "| entropy minimisation | unlabelled dark clips | 12 | 72.5 ± 1.0 | +52.5 ± 2.0 |" in text
 

@@ -6,7 +6,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from kdlab.papers.dual_light import regimes_real, regimes_study
-from kdlab.papers.dual_light.regimes import LABELS, Regime
+from kdlab.papers.dual_light.regimes import LABELS, NORMS, Regime
 from kdlab.papers.dual_light.regimes_starts import STUDY
 from kdlab.papers.dual_light.regimes_study import TITLES
 from kdlab.show.tables import table
@@ -14,6 +14,8 @@ from kdlab.study import load_rows
 
 #: Word for labels → dark clips a class that have one.
 COUNTS = {"none": 0, "few": STUDY.few, "many": STUDY.night.count("train")}
+#: The networks' first normalisation, in words.
+NORM_TITLES = dict(zip(NORMS, ("batch norm throughout", "each clip first normalised by itself"), strict=True))
 #: Ways that no dark clip is needed for.
 _WITHOUT = {TITLES[condition] for condition in ("as_is", "enhanced", "augmented")}
 
