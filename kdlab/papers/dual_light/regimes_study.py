@@ -198,7 +198,7 @@ def rows(outcome: Outcome) -> list[dict]:
     for condition, runs in outcome.runs.items():
         for seed, run in zip(outcome.scores.seeds, runs, strict=True):  # a teacher's own seed is another
             began = find(began_as(run.recipe), pretrained=False)
-            known, wanted = began.predictions("val").accuracy, mark(outcome.size)
+            known, wanted = began.predictions("val").accuracy, mark(outcome.size, began.recipe.data.night.variety)
             if began.recipe.condition == "start" and known < wanted:
                 raise ValueError(f"{outcome.part.data}, seed {seed}: its start knows {known:.1f} % of bright clips, "
                                  f"and {wanted:.0f} are wanted. `kdlab study regime_starts` finds the seeds that "
