@@ -42,11 +42,13 @@ def tried(found: dict[int, float], norm="bn", variety=0.25) -> list[dict]:
 
 def test_seeds_are_those_whose_start_counts_in_their_order(places):
     rows = tried({100: 79.9, 101: 80.0, 102: 50.0, 103: 95.0}) + tried({101: 10.0}, "gn")
+    rows += tried({100: 49.9, 101: 50.0}, "gn", 1.0)
     Evidence("regime_starts", paths.figures_dir(), True).save_rows(rows)
     assert counting(STUDY, "bn", 2) == [101, 103]
     assert counting(STUDY, "bn", 4) == [101, 103, 104, 105], "what was not tried yet may count"
     assert counting(STUDY, "gn", 2) == [100, 102]
     assert counting(STUDY, "bn", 2, 0) == [0, 1] and counting(STUDY, "bn", 1, variety=1.0) == [100]
+    assert counting(STUDY, "gn", 1, variety=1.0) == [101], "at full variety they count from 50 on"
     assert counting(replace(STUDY, epochs=50), "bn", 1) == [100], "another start is not known"
     made = regimes_study.columns(STUDY, Regime("bn"), 2)
     assert [recipe.seed for recipe in made["dlkdd_re"]] == [101, 103]
@@ -94,6 +96,10 @@ def test_starts_are_tried_until_enough_count(monkeypatch, places):
     assert "does not count" in said[0] and not any("does not count" in line for line in said[1:])
     found.update(dict.fromkeys(range(100, 106), 20.0))
     assert len(part.rows(outcome)) == 6 and said[-1] == "bn: 0 of 6 starts count, 2 are wanted"
+    (part, *_), found[101] = regimes_starts.study.chosen(STUDY, 2, ("bn_full",)), 59.4
+    outcome = replace(outcome, part=part)
+    asked.clear()
+    assert len(part.rows(outcome)) == 6 and said[-1] == "bn_full: 1 of 6 starts count, 2 are wanted"
 
 
 # --- claims ----------------------------------------------------------------------------------------------------
@@ -198,6 +204,8 @@ def test_a_start_that_does_not_count_is_refused_and_an_augmented_one_is_not(monk
     assert ("bright_val_accuracy", 62.7, "%") in regimes_study.rows(outcome("augmented"))
     with pytest.raises(ValueError, match="gn_none, seed 100: its start knows 62.7 % .* and 80 are wanted"):
         regimes_study.rows(outcome("as_is"))
+    made = conditions(STUDY, Regime("gn", variety=1.0), 100)
+    assert ("bright_val_accuracy", 62.7, "%") in regimes_study.rows(outcome("as_is"))
 
 
 # --- the whole way ---------------------------------------------------------------------------------------------
