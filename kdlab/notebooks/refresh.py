@@ -5,6 +5,8 @@ import io
 from functools import reduce
 from pathlib import Path
 
+import numpy as np
+
 from kdlab import paths
 from kdlab.notebooks.parameters import all_notebooks, checked_parameters, evidence_sources, evidence_there
 from kdlab.notebooks.run import read_record, run_notebook
@@ -12,6 +14,7 @@ from kdlab.system.files import write_atomically
 
 _UNSEEN = 0.75  # levels of 255, mean over a picture: what of charts 32 colours miss, and of maps of colours 64 or 128
 _OTHER, _FEW = 48, 10  # levels by which a pixel has another colour, and so many may: a small mark has more
+_MOVED, _OFTEN = 12, 60  # levels by which no colour of so many pixels may move: two of a palette would become one
 
 
 def refresh(profile: str = "demo") -> None:
@@ -71,11 +74,15 @@ def _small(output):
     picture = output.get("data", {}).get("image/png")
     if picture:
         image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+        _, colour, count = np.unique(np.asarray(image).reshape(-1, 3) @ [65536, 256, 1], return_inverse=True,
+                                     return_counts=True)
+        often = (count >= _OFTEN)[colour].reshape(image.size[::-1])
         for colours in (32, 64, 128, 256):
             few = image.quantize(colours)
             missed = ImageChops.difference(image, few.convert("RGB"))
             largest = reduce(ImageChops.lighter, missed.split())  # of each pixel's three values
-            if max(ImageStat.Stat(missed).mean) <= _UNSEEN and sum(largest.histogram()[_OTHER:]) <= _FEW:
+            seen = max(ImageStat.Stat(missed).mean) > _UNSEEN or sum(largest.histogram()[_OTHER:]) > _FEW
+            if not seen and np.asarray(largest)[often].max(initial=0) <= _MOVED:
                 break
         few.save(smaller := io.BytesIO(), "PNG", optimize=True)
         output["data"]["image/png"] = base64.b64encode(smaller.getvalue()).decode()

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from kdlab.clips.enhance import Gamma
-from kdlab.show.plots import PAGE, drawn, effects, image, key
+from kdlab.show.plots import INTERVALS, PAGE, drawn, effects, image, key
 from kdlab.show.widgets import explore
 
 #: How a map lies over a frame.
@@ -135,7 +135,8 @@ def gain_bars(table: pd.DataFrame, titles: dict[str, str], metric: str, title: s
     rows = table[table.metric == metric]
     grids = {"units": "with no more units than its own", "pixels": "at the resolution of pixels"}
     (grid,) = rows.grid.unique()
-    label = f"{metric.replace('_', ' ')}: points above the best map that knows nothing, {grids[grid]}"
+    label = f"{metric.replace('_', ' ')}: points above the best map that knows nothing, {grids[grid]}\n" \
+            f"{INTERVALS.partition(', grey')[0]}"
 
     def read(network: str) -> str:
         plain, _, layer = network.partition("@")

@@ -163,8 +163,8 @@ def flow_colours(motion: np.ndarray, most: float) -> np.ndarray:
 
 
 def _wheel(ax: plt.Axes, most: float) -> None:
-    """The legend of ``flow_colours``, in the corner of a picture."""
-    inset = ax.inset_axes((0.8, 0.0, 0.2, 0.25))
+    """The legend of ``flow_colours``, right of a picture."""
+    inset = ax.inset_axes((1.03, 0.0, 0.2, 0.25))
     xy = np.stack(np.meshgrid(*2 * [np.linspace(-1.15, 1.15, 65)]), -1)
     image(inset, np.where(np.linalg.norm(xy, axis=-1, keepdims=True) <= 1, flow_colours(xy, 1), 1))
     inset.set_xlabel(f"edge: {most:g} px", fontsize="small", labelpad=1)

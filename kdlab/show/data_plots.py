@@ -57,7 +57,7 @@ def transfer(rows: pd.DataFrame, titles: dict[str, str]) -> Figure:
         chance = 100 / sum(metric.startswith("recall:") for metric in values.columns)
         ax.axvline(chance, color="grey", linestyle=":", label="chance")
         ax.axvline(values.accuracy["majority"], color="grey", linestyle="--", label="best constant answer (accuracy)")
-        in_rows(ax, [titles[c] for c in shown], title=f"tested on fold {fold}", xlim=(0, 100))
+        in_rows(ax, [titles[c] for c in shown], title=f"tested on fold {fold}")
         ax.set_xlabel("mean recall over the classes (%)\nbar: 95 % over seeds and clips")
     key(fig)
     return fig

@@ -78,12 +78,13 @@ def _words(texts) -> list[str]:
 def _rows(ax: Axes) -> list[str]:
     """Rows that have a name or notes at their height: the name, and the notes."""
     labels = ax.get_yticklabels()
-    at = {round(float(y), 6): name.get_text() for y, name in zip(ax.get_yticks(), labels, strict=False)}
     beside: dict[str, list[str]] = {name: [] for name in _words(labels)}
+    at = {round(float(y), 6): name.get_text() for y, name in zip(ax.get_yticks(), labels, strict=False)
+          if name.get_text() in beside}  # a number of a scale is no row
     for text in ax.texts:
         kind = getattr(text, "xycoords", "data")  # of a bar's label a function
         down = kind[-1] if isinstance(kind, tuple) else kind
         y = getattr(text, "xy", text.get_position())[1] if down == "data" else float("nan")
         if (name := at.get(round(float(y), 6))) and text.get_text():
-            beside.setdefault(name, []).append(text.get_text())
+            beside[name].append(text.get_text())
     return [f"{name}: {', '.join(notes)}" if notes else name for name, notes in beside.items()]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from kdlab.measure.embedding import Embedding
 from kdlab.show.plots import PAGE, key
 
-_MARKS = "os^Dv"
+_MARKS = "os^DvP"
 
 
 def embeddings(found: Embedding, labels: np.ndarray, classes: Sequence[str], shown: Sequence[str] = ()) -> Figure:
@@ -23,8 +23,9 @@ def embeddings(found: Embedding, labels: np.ndarray, classes: Sequence[str], sho
         points = found.points[name]
         for k, word in enumerate(classes):
             mine = points[labels == k]
-            ax.scatter(*mine.T, s=34, marker=_MARKS[k // 3 % 5], color=f"C{k % 10}", edgecolors="white", linewidths=0.4,
-                       label=word)
+            mark = _MARKS[-1] if k > 9 else _MARKS[k % 5]  # like colours have unlike marks
+            how = dict(marker=mark, color=f"C{k % 10}", edgecolors="white", linewidths=0.4, label=word)
+            ax.scatter(*mine.T, s=34, **how)
         again = found.given_again[name]
         ax.set_title(name if name == first else f"{name}\n{100 * again:.0f} % of that again")
         ax.set_xlabel(f"first axis ({100 * found.shares[0]:.0f} %)" if ax is axes[0, 0] else "the same axis")

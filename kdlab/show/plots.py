@@ -65,8 +65,10 @@ def drawn(k: int, **more) -> dict:
 
 
 def note(ax: plt.Axes, text: str, at: tuple[float, float], by: tuple[float, float] = (0, 5)) -> None:
-    """``text`` above the point ``at``, ``by`` so many points of type."""
-    ax.annotate(text, at, xytext=by, textcoords="offset points", ha="left" if by[0] else "center", fontsize="small")
+    """``text`` above the point ``at``, ``by`` so many points of type; a line behind it does not strike it through."""
+    how = dict(ha="center" if not by[0] else "left" if by[0] > 0 else "right", fontsize="small")
+    ground = dict(facecolor="white", edgecolor="none", pad=0.5, alpha=0.8)
+    ax.annotate(text, at, xytext=by, textcoords="offset points", bbox=ground, **how)
 
 
 def beside(ax: plt.Axes, y: float, text: str) -> None:
@@ -106,7 +108,8 @@ def forest(ax: plt.Axes, found: Mapping[str, Effect], near: float = 2, above: bo
         for runs_out, end, head in ((e.strict_low < left, left, CARETLEFT), (e.strict_high > right, right, CARETRIGHT)):
             if runs_out:
                 ax.plot(end, y, marker=head, color="C0", markersize=5, clip_on=False)
-        note(ax, str(e), (e.mean, y)) if above else beside(ax, y, str(e))
+        ends = e.mean > left + 0.8 * (right - left)  # its words would leave the axes
+        note(ax, str(e), (e.mean, y), (-4 * ends, 5)) if above else beside(ax, y, str(e))
     rows(ax, found, 0.8 if above else 0.5, **labels)
 
 
@@ -169,6 +172,9 @@ def numbers(ax: plt.Axes, table: pd.DataFrame, words: np.ndarray, **how) -> None
     most = 1.3 * max(np.nanmax(np.abs(table.to_numpy())), 1e-9)  # 1.3: the darkest colours would hide the numbers
     how = dict(cmap="PuOr_r", vmin=-most, vmax=most, linewidths=0.5, cbar=False) | how
     sns.heatmap(table, annot=words, fmt="", annot_kws={"fontsize": "small"}, ax=ax, **how)
+    cells = ax.collections[-1].get_facecolors()[np.isfinite(table.to_numpy(float)).ravel()]
+    for text, colour in zip(ax.texts, cells, strict=True):  # seaborn's rule leaves white on khaki
+        text.set_color("black" if sns.utils.relative_luminance(colour) > 0.18 else "white")
     ax.grid(False)
     ax.tick_params(axis="both", rotation=0)
 
@@ -285,8 +291,8 @@ def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
     how = dict(errorbar=("pi", 100), dodge=0.35, linestyle="none", markersize=5, err_kws={"linewidth": 1.4})
     order = [name for name in names if name in set(table["class"])]
     sns.pointplot(table, x="recall", y="class", hue="", order=order, ax=ax, **how)
-    ax.axvline(100 / len(names), color="grey", linestyle=":", linewidth=1.2)
-    ax.set(xlim=(-2, 102), xlabel="recall (%); bar: lowest to highest seed; dotted: chance", ylabel="", title=title)
+    far = levels(ax, {"chance": 100 / len(names)}, table.recall)
+    ax.set(xlabel=f"recall (%); bar: lowest to highest seed{far}", ylabel="", title=title)
     key(fig)
     return fig
 
@@ -342,22 +348,25 @@ def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=
     sns.barplot(table, x="class", y="probability", hue="temperature", ax=ax)
     key(fig)
     truth = f"; the label is {classes[label]}" if label is not None else ""
-    ax.set(ylim=(0, 1), xlabel="", title=f"Soft targets{truth}")
+    ax.set(xlabel="", title=f"Soft targets{truth}")
     ax.tick_params(axis="x", rotation=30)
     return fig
 
 
 def calibration(logits: dict[str, np.ndarray], labels: np.ndarray, bins: int = 10) -> Figure:
     """Reliability: accuracy against confidence; name → logits ``(N, K)``. Bins of fewer than 5 clips are left out."""
-    fig, ax = plt.subplots(figsize=(3.9, 3.5))
-    ax.plot([0, 100], [0, 100], color="grey", linestyle=":", label="calibrated")
+    fig, ax = plt.subplots(figsize=(5.5, 3.8))
+    least = 100.0
     for name, z in logits.items():
         p = softmax(z, axis=1)
         table = pd.DataFrame({"confidence": 100 * p.max(1), "hit": 100 * (p.argmax(1) == labels)})
         groups = table.groupby((p.max(1) * bins).astype(int).clip(max=bins - 1))
         means = groups.mean()[groups.size() >= 5]
         ax.plot(means.confidence, means.hit, marker="o", markersize=4, label=name)
-    ax.set(xlabel="confidence (%)", ylabel="accuracy (%)", xlim=(0, 100), ylim=(0, 100), title="Calibration")
+        least = min([least, *means.to_numpy().ravel()])
+    least = max(0.0, least - 5)
+    ax.plot([least, 100], [least, 100], color="grey", linestyle=":", label="calibrated")
+    ax.set(xlabel="confidence (%)", ylabel="accuracy (%)", xlim=(least, 101), ylim=(least, 101), title="Calibration")
     key(fig)
     return fig
 
@@ -379,13 +388,19 @@ def confusion_pairs(counts: dict[str, np.ndarray], classes: tuple[str, ...]) -> 
 
 def costs(table: pd.DataFrame) -> Figure:
     """Accuracy against measured cost; columns ``name``, ``ms`` (CPU, per clip), ``accuracy``, ``low``, ``high``."""
-    fig, ax = plt.subplots(figsize=(6, 3.6))
-    met = set()
-    for row in table.sort_values("accuracy", ascending=False).itertuples():
-        ax.errorbar(row.ms, row.accuracy, [[row.accuracy - row.low], [row.high - row.accuracy]], fmt="o", capsize=3)
-        # two that cost the same: the better one's name above, the other's below
-        note(ax, row.name, (row.ms, row.accuracy), (6, -12 if row.ms in met else 4))
-        met.add(row.ms)
+    fig, ax = plt.subplots(figsize=(6.6, 3.8))
+    step = 0.03 * (np.ptp(table.ms) or table.ms.max())
+    for k, row in enumerate(table.itertuples()):
+        same = table[(table.ms - row.ms).abs() < step].sort_values("accuracy", ascending=False)
+        place = list(same.index).index(row.Index)  # of those that cost the same, beside each other
+        at = row.ms + step * (place - (len(same) - 1) / 2)
+        ends = row.ms > table.ms.mean()
+        bar = [[row.accuracy - row.low], [row.high - row.accuracy]]
+        ax.errorbar(at, row.accuracy, bar, fmt="o", capsize=3, color=f"C{k}")
+        # the better one's name above, the other's below
+        note(ax, row.name, (at, row.accuracy), (-6 if ends else 6, -12 if place else 4))
+    told = ", ".join(f"{row.name} {row.accuracy:.1f} % in {row.ms:.1f} ms" for row in table.itertuples())
+    fig.set_label(f"What accuracy costs: {told}")
     ax.set(xlabel="CPU time per clip (ms), enhancement included", ylabel="test accuracy (%)")
     ax.set_title("What accuracy costs")
     ax.margins(x=0.3, y=0.18)

@@ -108,8 +108,9 @@ def bands(curves: dict[str, tuple[np.ndarray, np.ndarray]], title: str = "") -> 
         ax.fill_between(at, rises.min(0), rises.max(0), color=LOOKS[modality]["color"], alpha=0.15, linewidth=0)
     ax.axhline(0, color="black", linewidth=0.8)
     for rise in (0.1, 1):
-        ax.axhline(rise, color="grey", linewidth=0.8, linestyle=":")
-    ax.set(xlabel="step, in lengths of each filter", ylabel="rise of the loss (nats)", yscale="symlog", ylim=(-0.1, 20))
+        ax.axhline(rise, color="grey", linewidth=0.8, linestyle=":", label="a rise of 0.1 and of 1")
+    ax.set(xlabel="step, in lengths of each filter", ylabel="rise of the loss (nats,\nlinear near 0)")
+    ax.set(yscale="symlog", ylim=(-0.1, 20))
     ax.set_title(title)
     key(fig)
     return fig
@@ -166,17 +167,25 @@ def orders(tables: dict[str, pd.DataFrame], title: str = "") -> Figure:
                 where = dict(ha="right", va="center", transform=ax.get_yaxis_transform())
                 ax.text(0.98, place + 0.42, line.word.split(":")[0], fontsize="small", color="0.3", **where)
             ax.set_xscale("log")
-            ax.xaxis.set_minor_formatter(NullFormatter())
             rows(ax, [f"{m:g} nats" if ax is axes[0] else "" for m in selected["mark"]])
             ax.set_ylim(bottom=len(selected) - 0.3)
             ax.tick_params(labelsize="small")
             ax.grid(False, axis="y")
+            _factors(ax)
         axes[0].set_ylabel(name, fontsize="medium")
     for ax, label in zip(grid[0], MEASURES.values(), strict=True):
         ax.set_title(label, fontsize="medium")
     key(fig)
     fig.suptitle(title)
     return fig
+
+
+def _factors(ax: plt.Axes) -> None:
+    """A few labelled ticks on a short logarithmic axis: two at least, so that a factor can be read."""
+    ax.xaxis.set_minor_formatter(NullFormatter())  # those of a short axis would overlap
+    low, high = ax.get_xlim()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 3), numticks=4))
+    ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}" if v > 0.1 else f"{v:.0e}".replace("-0", "-"))
 
 
 def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
@@ -196,10 +205,7 @@ def scatter(networks: pd.DataFrame, gap: str = "gap") -> Figure:
         ax.set_xlabel(label)
         if column != "train_loss":
             ax.set_xscale("log")
-            ax.xaxis.set_minor_formatter(NullFormatter())  # those of a short axis would overlap
-            low, high = ax.get_xlim()
-            ax.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 3), numticks=4))
-            ax.xaxis.set_major_formatter(lambda v, _: f"{v:g}" if v > 0.1 else f"{v:.0e}".replace("-0", "-"))
+            _factors(ax)
         ax.xaxis.label.set_size("small")
         ax.tick_params(labelsize="small")
     axes[0].set_ylabel("accuracy gap (points)" if gap == "gap" else "loss gap (nats)", fontsize="small")
@@ -218,7 +224,7 @@ def forests(tables: Mapping[str, pd.DataFrame]) -> Figure:
         ax.remove()
     for ax, (title, table) in zip(axes.flat, tables.items(), strict=False):
         loss = table[table.predictor == "train_loss"].iloc[0]
-        ax.axvspan(loss.low, loss.high, color="grey", alpha=0.15, linewidth=0)
+        ax.axvspan(loss.low, loss.high, color="grey", alpha=0.15, linewidth=0, label="the training loss's bar")
         ax.axvline(0, color="black", linewidth=0.8)
         for y, line in enumerate(table.itertuples()):
             interval(ax, y, line.rho, line.low, line.high, "o", "over all networks" if y == 0 else None)
@@ -231,7 +237,7 @@ def forests(tables: Mapping[str, pd.DataFrame]) -> Figure:
     names = [MEASURES.get(p, "training loss (disc: |ρ|)") for p in table.predictor]
     rows(axes[0, 0], names, 0.6, xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1))
     for ax in axes[-1]:  # not one for both: the key below would lie over it
-        ax.set_xlabel("rank correlation with the generalisation gap\n"
-                      "right of 0: sharper networks have the larger gap, as is claimed", fontsize="small")
+        ax.set_xlabel("rank correlation with the gap; thick: 95 %\n"
+                      "(right of 0: the sharper, the larger the gap)", fontsize="small")
     key(fig)
     return fig

@@ -22,6 +22,7 @@ from kdlab.papers.generative import study as generative_study
 from kdlab.papers.progressive import cost_plots, wise_study
 from kdlab.papers.progressive import plots as progressive_plots
 from kdlab.papers.progressive import study as progressive_study
+from kdlab.papers.progressive.tables import NAMES
 from kdlab.show import attention_plots, map_plots, plots, regimes
 from kdlab.show import scoreboard as board
 from kdlab.studies import attention, flatness, flatness_plots, map_cells, map_rule
@@ -51,7 +52,7 @@ def night() -> Figure:
 def dual_light_accuracy() -> Figure:
     """DL-KDD and its controls: accuracy of every seed."""
     data, scores = dual_light_study.study.newest("night")
-    return plots.accuracies(scores, TITLES, f"DL-KDD and its controls on {data}")
+    return plots.accuracies(scores, TITLES, f"DL-KDD and its controls on {_read(data)}")
 
 
 def dual_light_effects() -> Figure:
@@ -59,7 +60,12 @@ def dual_light_effects() -> Figure:
     data, scores = dual_light_study.study.newest("night")
     against = {title: c for c, title in TITLES.items() if c in scores.predicted and c != "dlkdd"}
     gains = {f"DL-KDD − {title}": scores.effect("dlkdd", c) for title, c in against.items()}
-    return plots.effects(gains, f"What DL-KDD gains over each control on {data}")
+    return plots.effects(gains, f"What DL-KDD gains over each control on {_read(data)}")
+
+
+def _read(data: str) -> str:
+    """The clips of ``data`` in words."""
+    return "clips of night that nobody had read" if data.endswith("_fresh") else "night"
 
 
 def dual_light_controls() -> Figure:
@@ -90,7 +96,7 @@ def progressive_exits() -> Figure:
 def wise_costs() -> Figure:
     """Accuracy over cost: stopping early, and showing fewer segments."""
     costs = {"ce_ic": "CE exits, WISE", "pkd": "PKD exits, WISE", "segments": "finals fused, 1 to 3 segments"}
-    curves = {name: wise_study.load_curves(name) for name in progressive_study.SETS}
+    curves = {NAMES[name]: wise_study.load_curves(name) for name in progressive_study.SETS}
     return cost_plots.cost_curves(curves, costs)
 
 
@@ -112,7 +118,7 @@ def detection_map() -> Figure:
 def flatness_orders() -> Figure:
     """Whose minimum is flatter: three equal networks at equal training loss."""
     rows = newest(load_rows("flatness"))
-    orders = {data: hierarchy(rows, data) for data in flatness.SETS}
+    orders = {NAMES[data]: hierarchy(rows, data) for data in flatness.SETS}
     return flatness_plots.orders(orders, "Three equal networks at equal training loss")
 
 

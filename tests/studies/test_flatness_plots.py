@@ -85,5 +85,5 @@ def test_orders_scatter_and_forest():
     assert len(flatness_plots.forests({"alone": table}).axes) == 1
     fig = flatness_plots.forests({"stopped": table, "all": table, "registered": table})
     assert [ax.get_title() for ax in fig.axes] == ["stopped", "all", "registered"]
-    assert "training loss (disc: |ρ|)" in legible(fig) and "sharper networks have the larger gap" in legible(fig)
+    assert "training loss (disc: |ρ|)" in legible(fig) and "the sharper, the larger the gap" in legible(fig)
     assert fig.axes[0].get_xlim() == pytest.approx((-1, 1))

@@ -50,6 +50,6 @@ def test_every_row_that_continues_another_stands_below_it():
     shown = list(gallery._rivals())
     rows = [what for asked in controls.COMPARISONS.values() for what in asked]
     followers = [what for what in shown if what.startswith("…")]
-    assert followers and "teacher shown raw clips" in shown
+    assert followers and "CE enhanced on raw clips − on its own light" in shown
     for what in followers:
         assert shown[shown.index(what) - 1] == rows[rows.index(what) - 1]

@@ -149,7 +149,7 @@ def committed_costs(table: pd.DataFrame, first: int = 0) -> pd.DataFrame:
 
 def cost_points(table: pd.DataFrame, scores: Scores) -> pd.DataFrame:
     """What :func:`kdlab.show.plots.costs` draws: CPU ms per clip of each way, and its accuracy with a 95 % interval."""
-    ways = {"dlkdd": "student", "ce_raw": "student", "ce_enhanced": "enhance + classify", "two_stream": "two-stream"}
+    ways = {"ce_raw": "student", "ce_enhanced": "enhance + classify", "two_stream": "two-stream", "dlkdd": "student"}
     seconds = table[table.condition.str.startswith("cost:")].set_index("condition").value
     points = []
     for condition, way in ways.items():

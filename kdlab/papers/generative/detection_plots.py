@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from kdlab.measure.detection import KINDS, Evaluation
 from kdlab.papers.generative.detection_study import METRICS, Detections
-from kdlab.show.plots import PALETTE, drawn, image, key
+from kdlab.show.plots import PALETTE, beside, drawn, image, key
 from kdlab.show.plots import rows as in_rows
 from kdlab.show.widgets import explore
 
@@ -47,9 +47,13 @@ def timeline(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes: Seque
         return shades | {"hatch": HATCHES[label % len(HATCHES)]}
 
     for line, its in enumerate(rows.values()):
-        for label, start, end, score in its[["label", "start", "end", "score"]].itertuples(index=False):
+        its = its.sort_values("start")
+        lanes = _lanes(its[["start", "end"]].to_numpy(float))
+        high = 0.72 / (max(lanes, default=0) + 1)
+        for lane, (label, start, end, score) in zip(lanes, its[["label", "start", "end", "score"]].itertuples(
+                index=False), strict=True):
             how = looks(label, 0.25 + 0.75 * min(1.0, score / max(its["score"].max(), 1e-9)))
-            ax.barh(line, end - start, left=start, height=0.72, linewidth=0.8, **how)
+            ax.barh(line - 0.36 + high * (lane + 0.5), end - start, left=start, height=high, linewidth=0.8, **how)
     if at is not None:
         ax.axvline(at, color="black", linewidth=1.4)
     in_rows(ax, rows, xlim=(0, seconds), xlabel="time (s)")
@@ -58,6 +62,17 @@ def timeline(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes: Seque
     keys = [Patch(label=classes[k], **looks(k, 1)) for k in there]
     fig.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize="small", frameon=False)
     return fig
+
+
+def _lanes(spans: np.ndarray) -> list[int]:
+    """The first lane in which each of ``spans (N, 2)``, by their starts, lies over no other."""
+    ends: list[float] = []
+    found = []
+    for start, end in spans:
+        lane = next((k for k, busy in enumerate(ends) if busy <= start), len(ends))
+        ends[lane:lane + 1] = [end]
+        found.append(lane)
+    return found
 
 
 def timeline_widget(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes: Sequence[str], frames: np.ndarray,
@@ -104,22 +119,25 @@ def kind_counts(each: Sequence[Evaluation], threshold: float = 0.5) -> dict[str,
 
 
 def false_positives(scores: Detections, titles: dict[str, str], threshold: float = 0.5) -> Figure:
-    """:func:`kind_counts` of every condition as one bar each."""
+    """The wrong ones of :func:`kind_counts` of every condition as one bar each; how many are right stands beside it."""
     shown = [c for c in titles if c in scores.found]
-    fig, ax = plt.subplots(figsize=(6.8, 0.3 * len(shown) + 1.1))
+    fig, ax = plt.subplots(figsize=(6.8, 0.34 * len(shown) + 1.3))
     left = np.zeros(len(shown))
     counts = [kind_counts(scores.found[c], threshold) for c in shown]
-    styles = zip(_WORDS.items(), ("0.85", "C0", "C1", "C2", "C3"), ("", "..", "///", "xx", "\\\\"), strict=True)
+    wrong = {kind: word for kind, word in _WORDS.items() if kind != "true"}
+    styles = zip(wrong.items(), ("C0", "C1", "C2", "C3"), ("..", "///", "xx", "\\\\"), strict=True)
     for (kind, word), colour, hatch in styles:
         values = np.array([each[kind] for each in counts])
         how = dict(color=colour, hatch=hatch, edgecolor="black", linewidth=0.6, height=0.7, label=word)
         bars = ax.barh(range(len(shown)), values, left=left, **how)
-        words, white = [f"{value:.0f}" if value >= 5 else "" for value in values], dict(color="white", pad=1)
+        words, white = [f"{value:.1f}" if value >= 1 else "" for value in values], dict(color="white", pad=1)
         for text in ax.bar_label(bars, words, label_type="center", fontsize="small"):
             text.set_bbox(white if text.get_text() else None)
         left += values
     in_rows(ax, [titles[c] for c in shown])
+    for y, each in enumerate(counts):
+        beside(ax, y, f"right: {each['true']:.0f} %")
     ax.set_xlabel(f"% of the surest predictions, as many as there are actions; tIoU {threshold:g}")
     ax.grid(axis="y", visible=False)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize="small", columnspacing=1)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize="small", columnspacing=1)
     return fig

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from kdlab.measure.alignment import ENERGY, Trace
 from kdlab.measure.paired import effect
@@ -31,13 +31,15 @@ def losses(histories: dict[str, pd.DataFrame]) -> Figure:
     """Every loss term against epochs, unweighted: a row for each training (name → history), a column for each pass."""
     fig, grid = plt.subplots(len(histories), 2, figsize=(9, 2.5 * len(histories)), squeeze=False, sharex="row")
     for axes, (name, history) in zip(grid, histories.items(), strict=True):
-        every = [term for terms in PASSES.values() for term in terms]  # one key explains both columns
+        every = list(dict.fromkeys(label for terms in PASSES.values() for label in terms.values()))  # of both columns
         for ax, (title, terms) in zip(axes, PASSES.items(), strict=True):
             for term, label in terms.items():
                 if term in history:
                     seen = history.dropna(subset=[term])
-                    ax.plot(seen.epoch, seen[term], label=label, **drawn(every.index(term), marker=""))
+                    ax.plot(seen.epoch, seen[term], label=label, **drawn(every.index(label), marker=""))
             ax.set(yscale="log", xlabel="epoch", title=f"{name}: {title}")
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 3)))  # one label alone gives no factor
+            ax.yaxis.set_major_formatter("{x:g}")
             ax.yaxis.set_minor_formatter(NullFormatter())
     key(fig)
     return fig

@@ -15,7 +15,7 @@ from kdlab.papers.progressive.nets import EXITS, FINALS, ORDER, TRAINED
 from kdlab.papers.progressive.recipes import HEADLINE, TITLES
 from kdlab.papers.progressive.study import exit_effect, places
 from kdlab.papers.progressive.wise import max_probability
-from kdlab.show.plots import INTERVALS, PAGE, drawn, forest, key, note, numbers
+from kdlab.show.plots import INTERVALS, PAGE, drawn, forest, key, levels, note, numbers
 from kdlab.study import Scores
 
 
@@ -68,14 +68,15 @@ def regimes(sets: dict[str, Scores]) -> Figure:
         for place in FINALS:
             top.plot(place, right[place], "*", color="black", markersize=9)
             note(top, f"{right[place]:.0f}", (place, right[place]))
-        top.axhline(100 / len(scores.classes), color="grey", linestyle=":", linewidth=1)
-        top.set(title=name, ylim=(0, 108))
+        seen = [100 * scores.correct(condition).mean((0, 1)) for condition in HEADLINE]
+        levels(top, {"chance": 100 / len(scores.classes)}, np.concatenate(seen), axis="y")
+        top.set_title(name)
+        top.margins(y=0.14)
         top.set_xticks(range(12), EXITS, fontsize="small", rotation=90)
         bottom.set_xticks(range(4), where, fontsize="small")
     axes[0, 0].set_ylabel("test accuracy (%)")
     axes[1, 0].set_ylabel("PKD minus … (points)", fontsize="small")
-    for row in axes:
-        row[-1].legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
+    key(fig)
     return fig
 
 
@@ -113,7 +114,7 @@ def confidence(weights: np.ndarray, combined: np.ndarray, heat: np.ndarray, labe
     right.plot(EXITS, 100 * (combined.argmax(2) == labels[:, None]).mean(0), "k-o", markersize=4, label="accuracy")
     right.plot(EXITS, 100 * max_probability(combined).mean(0), "C1--s", markersize=4, label="confidence")
     right.plot(EXITS, 100 * max_probability(calm).mean(0), "C0:^", markersize=4, label="confidence, calibrated")
-    right.set(ylabel="%", ylim=(0, 102), title="The sum at each exit")
+    right.set(ylabel="%", title="The sum at each exit")
     key(fig)
     plt.setp([*left.get_xticklabels(), *right.get_xticklabels()], fontsize="small")
     return fig

@@ -116,7 +116,7 @@ def test_accuracy_over_frames_has_a_line_a_network():
     ax = by_frames({"motion": hits, "iframe": ~hits}, (1, 3), np.arange(40)).axes[0]
     lines = [container.lines[0].get_ydata() for container in ax.containers]
     assert lines[0] == pytest.approx([50, 75]) and lines[1] == pytest.approx([50, 25])
-    seeds = [line.get_ydata().tolist() for line in ax.lines if line.get_markersize() == 9][:2]
+    seeds = [line.get_ydata().tolist() for line in ax.lines if line.get_markerfacecolor() == "none"][:2]
     assert seeds == [[50, 80], [50, 70]]
     low, high = ax.containers[0].lines[1]
     assert all(0 <= a < b <= 100 for a, b in zip(low.get_ydata(), high.get_ydata(), strict=True))

@@ -45,7 +45,7 @@ def test_the_table_has_the_baseline_in_percent_and_the_others_in_points():
 
 def test_regimes_show_the_finals_and_the_mean_over_each_network():
     top, bottom = regimes({"one": SOME}).axes
-    assert [t.get_text() for t in top.texts] == ["90", "100", "100"]
+    assert [t.get_text() for t in top.texts] == ["90", "100", "100", "chance"]
     line = top.lines[1].get_ydata()  # PKD's
     assert np.array_equal(line, [80, 100, 100, 90, np.nan, *[100] * 4, np.nan, 100, 60, 100, 100], equal_nan=True)
     means = [line.get_ydata()[0] for line in bottom.lines if line.get_marker() == "o"]
