@@ -291,8 +291,8 @@ def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
     how = dict(errorbar=("pi", 100), dodge=0.35, linestyle="none", markersize=5, err_kws={"linewidth": 1.4})
     order = [name for name in names if name in set(table["class"])]
     sns.pointplot(table, x="recall", y="class", hue="", order=order, ax=ax, **how)
-    far = levels(ax, {"chance": 100 / len(names)}, table.recall)
-    ax.set(xlabel=f"recall (%); bar: lowest to highest seed{far}", ylabel="", title=title)
+    said = f"recall (%); bar: lowest to highest seed; chance {100 / len(names):.1f} %"
+    ax.set(xlabel=said, ylabel="", title=title)
     key(fig)
     return fig
 

@@ -106,9 +106,9 @@ def trade_off(curves: Mapping[str, np.ndarray], title: str, method: str = "pkd")
         ax, some = fig.add_subplot(grid[0, line]), [point for point in POINTS if point.data == name]
         spent, accuracy = np.array([(point.gmacs, point.accuracy) for point in some]).T
         ax.plot(spent, accuracy, **drawn(line))
-        for point in some:  # left of where the curve is steep, and of the dearest, nothing else stands
-            by = (-5, 2) if point.gmacs < 20 or point is some[0] else (0, 7)
-            note(ax, "/".join(str(point.segments[k]) for k in (1, 0, 2)), (point.gmacs, point.accuracy), by)
+        for point in some:  # left of the curve nothing else stands; the first is the dearest
+            words, by = "/".join(str(point.segments[k]) for k in (1, 0, 2)), (0, 7) if point is some[0] else (-5, 2)
+            note(ax, words, (point.gmacs, point.accuracy), by)
         for other, gmacs, accuracies in OTHERS:
             ax.plot(gmacs, accuracies[name], "x", color="grey")
             note(ax, other, (gmacs, accuracies[name]), (6, -4))
