@@ -44,7 +44,7 @@ def test_a_cell_is_told_by_its_name():
     cell = Cell("dlkdd", "wide", 10, 0.25)
     assert cell.name == "dlkdd:wide:c10:s0.25" and Cell.named(cell.name) == cell
     assert (cell.baseline, cell.taught_by) == ("ce:c10:s0.25", "dlkdd:wide:c10:teacher")
-    assert Cell("genkd", "equal", 40, 1.0).baseline == "ce_c3d:c40:s1"
+    assert Cell("genkd", "equal", 40, 1.0).baseline == "ce_gated:c40:s1"
     for wrong in ("dlkdd:wide:c10:teacher", "ce:c10:s1", "dlkdd:wide:10:1", "dlkdd:tall:c10:s1", "kd:wide:c10:s1"):
         with pytest.raises(ValueError, match="no cell of the map|give 'equal' or|give 'same_light' or"):
             Cell.named(wrong)
@@ -64,7 +64,7 @@ def test_both_halves_are_whole_and_nothing_of_one_is_in_the_other():
              for half in HALVES}
     assert not seeds["drawn"] & seeds["held"], "of teachers and starts, too"
     on = {half: study.chosen(None, 1)[0].on for half, study in (("drawn", map_drawn.study), ("held", map_held.study))}
-    assert on["drawn"].seed == 0 and on["held"].seed == 100 and on["drawn"].per_class == on["held"].per_class
+    assert on["drawn"].seed == 0 and on["held"].seed == 110 and on["drawn"].per_class == on["held"].per_class
 
 
 @pytest.mark.parametrize("half", HALVES)
@@ -80,8 +80,7 @@ def test_steps_are_equal_at_all_clip_counts(half):
 def test_a_student_and_its_baseline_differ_in_the_method_alone():
     for cell in cells(SIZE, "drawn"):
         student, baseline = (MADE["drawn"][name] for name in (cell.name, cell.baseline))
-        net = getattr(student.net, "backbone", student.net)  # GenKD's student is gated, as in its study
-        assert (net, student.data, student.settings, student.seed, student.view, student.window) == (
+        assert (student.net, student.data, student.settings, student.seed, student.view, student.window) == (
             baseline.net, baseline.data, baseline.settings, baseline.seed, baseline.view, baseline.window)
         assert baseline.teacher is None and student.teacher == MADE["drawn"][cell.taught_by]
     assert {cell.baseline.split(":")[0] for cell in cells(SIZE, "drawn")} == set(BASELINES.values())
@@ -112,7 +111,7 @@ def made_up(half, seeds=SEEDS, slope=0.5, noise=1.0, methods=tuple(MULTIPLES)) -
         gap = {"equal": 0.0, "wide": 3.0, "pretrained": 15.0}[cell.teacher] + rng.normal(0, 2)
         for seed in range(FIRSTS[half], FIRSTS[half] + seeds):
             values = slope * gap + rng.normal(0, noise), gap + 0.1, gap, 1.0 + 0.01 * gap + rng.normal(0, 0.05)
-            table += [dict(study=f"map_{half}", data="night" if half == "drawn" else "night_fresh", seed=seed, fold="",
+            table += [dict(study=f"map_{half}", data="night" if half == "drawn" else "night_held", seed=seed, fold="",
                            condition=cell.name, metric=metric, value=round(value, 4), unit=unit, recipe="x")
                       for metric, value, unit in zip(METRICS, values, UNITS, strict=True)]
             table.append(table[-1] | dict(metric="accuracy", value=50.0, unit="%"))
@@ -235,7 +234,7 @@ def test_the_held_half_is_not_begun_before_the_rule_is_registered(figures, monke
     commit(figures.parent)
     study, (claim,) = held_study(), held_study().claims
     (entry,) = Register().of("M1")
-    assert Register().under(study, ["night_fresh"]) == {"M1": entry["digest"]} and 0 < entry["power"] <= 1
+    assert Register().under(study, ["night_held"]) == {"M1": entry["digest"]} and 0 < entry["power"] <= 1
     assert len(entry["recipes"]) == 66 + 2 * (4 + 3) and all("-s110-" in name for name in entry["recipes"].values())
     assert Register().standing(study, claim).withheld == "its confirming runs are not there yet"
     keep("drawn", made_up("drawn", slope=2.0))
@@ -248,17 +247,17 @@ def test_the_claim_reads_the_held_half(figures):
     assert map_held.evidence("night", False) is None, "no rule is drawn yet"
     map_rule.freeze()
     with pytest.raises(FileNotFoundError):
-        map_held.evidence("night_fresh", True)
+        map_held.evidence("night_held", True)
     before = map_held.read(map_held.evidence("night", False))
     assert before.effect == str(across_clips(by_cell(made_up("drawn")))), "not on the cells that it was fitted to"
     keep("held", made_up("held"))
-    half = map_held.evidence("night_fresh", True)
+    half = map_held.evidence("night_held", True)
     assert half.seeds == list(range(110, 118))
     found = map_held.read(half)
     assert (found.verdict, found.seeds, found.units) == ("supported (8 seeds: provisional)", SEEDS, 1100)
     assert found.effect.startswith("squared error 1.")
     keep("held", made_up("held", slope=0.0))
-    assert not map_held.read(map_held.evidence("night_fresh", True)).verdict.startswith("supported")
+    assert not map_held.read(map_held.evidence("night_held", True)).verdict.startswith("supported")
     assert described(held_study(), map_held.claim())["tested_on"], "the clips that nobody has read"
 
 
