@@ -14,7 +14,7 @@ from kdlab.system.files import write_atomically
 
 _UNSEEN = 0.75  # levels of 255, mean over a picture: what of charts 32 colours miss, and of maps of colours 64 or 128
 _OTHER, _FEW = 48, 10  # levels by which a pixel has another colour, and so many may: a small mark has more
-_MOVED, _OFTEN = 12, 60  # levels by which no colour of so many pixels may move: two of a palette would become one
+_MOVED, _OFTEN, _GREY = 12, 3e-4, 40  # levels by which no colour of such a share may move, if it is no grey
 
 
 def refresh(profile: str = "demo") -> None:
@@ -74,9 +74,9 @@ def _small(output):
     picture = output.get("data", {}).get("image/png")
     if picture:
         image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
-        _, colour, count = np.unique(np.asarray(image).reshape(-1, 3) @ [65536, 256, 1], return_inverse=True,
-                                     return_counts=True)
-        often = (count >= _OFTEN)[colour].reshape(image.size[::-1])
+        pixels = np.asarray(image).reshape(-1, 3)
+        _, colour, count = np.unique(pixels @ [65536, 256, 1], return_inverse=True, return_counts=True)
+        often = ((count >= _OFTEN * len(pixels))[colour] & (np.ptp(pixels, 1) > _GREY)).reshape(image.size[::-1])
         for colours in (32, 64, 128, 256):
             few = image.quantize(colours)
             missed = ImageChops.difference(image, few.convert("RGB"))
