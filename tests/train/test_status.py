@@ -100,10 +100,16 @@ def test_where_somebody_watches_it_is_a_bar_below_what_is_said(monkeypatch, plac
     assert terminal.getvalue().rstrip(" ").endswith("\r"), "nothing is left of it"
 
 
-def test_headless_it_is_a_line_each_half_minute(monkeypatch, capsys):
-    monkeypatch.setenv("KDLAB_HEADLESS", "1")
+@pytest.fixture
+def now(monkeypatch):
+    """The seconds that a headless board's clock shows, in a list, for a test to move on."""
     now = [1000.0]
+    monkeypatch.setenv("KDLAB_HEADLESS", "1")
     monkeypatch.setattr(status.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_headless_it_is_a_line_each_half_minute(now, capsys):
     raw, done = recipes("ce_raw", 4), {}
     board = Board(raw, done, 2, print)
     board.show()
@@ -120,10 +126,7 @@ def test_headless_it_is_a_line_each_half_minute(monkeypatch, capsys):
     assert capsys.readouterr().out == ("trainings: 2 done, 0 running, 2 left, 0:01:01 so far, about 0:00:54 left\n")
 
 
-def test_what_opens_clips_before_the_first_training_does_not_slow_the_estimate(monkeypatch, capsys):
-    monkeypatch.setenv("KDLAB_HEADLESS", "1")
-    now = [1000.0]
-    monkeypatch.setattr(status.time, "monotonic", lambda: now[0])
+def test_what_opens_clips_before_the_first_training_does_not_slow_the_estimate(now, capsys):
     raw, done = recipes("ce_raw", 4), {}
     board = Board(raw, done, 2, print)
     now[0] += 300
