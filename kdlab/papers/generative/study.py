@@ -110,7 +110,8 @@ def _plan(data: str) -> Plan:
 #: Of docs/ledger.md; G3 is judged on the ablations.
 CLAIMS = (
     Claim("G1", "the feature-representation phase improves a network by itself", "student_fr", "student_ce",
-          {"student_2x": "equal passes"}, "student: FR − CE; control CE with equal passes",
+          {"student_2x": "equal passes", "student_gate": "the gate alone"},
+          "student: FR − CE; controls CE with equal passes, CE with the gate",
           plan=_plan("night_bright"), gate=gate_alone),
     Claim("G2", "GenKD beats CE and the usual KD methods", "genkd", COMPETITORS, {"untrained": "an untrained teacher"},
           "GenKD − each; control untrained teacher", plan=_plan("night_bright"), gate=gate),

@@ -92,7 +92,7 @@ def verdicts(gains, ablations=None):
     return table.verdict
 
 
-BASE = dict.fromkeys([*study.COMPETITORS, "student_2x", "student_fr", "untrained"], 0.0)
+BASE = dict.fromkeys([*study.COMPETITORS, "student_2x", "student_gate", "student_fr", "untrained"], 0.0)
 FEW = " (4 seeds: provisional)"
 
 
@@ -102,6 +102,8 @@ def test_verdicts_follow_the_answers():
     word = verdicts(BASE | {"genkd": 0.12, "untrained": 0.12, "student_fr": 0.12, "student_2x": 0.12})
     assert word["G1"] == f"supported, and explained by equal passes{FEW}"
     assert word["G2"] == f"supported, and explained by an untrained teacher{FEW}"
+    word = verdicts(BASE | {"genkd": 0.12, "student_fr": 0.12, "student_gate": 0.12})
+    assert word["G1"] == f"supported, and explained by the gate alone{FEW}"
     word = verdicts(BASE | {"genkd": 0.12, "kd": 0.12, "untrained": 0.12})
     assert word["G1"] == f"no effect larger than 2 points{FEW}"
     assert word["G2"].startswith("not supported: ") and word["G2"].endswith(f"no effect larger than 2 points: kd{FEW}")
