@@ -1,4 +1,5 @@
-"""A rule that says what distillation will gain, and whether it says more than 'always the mean effect'.
+"""A rule that says what distillation will gain, and whether it says more than 'always the mean effect', or than a rule
+that reads less.
 
 Gains are ``(S, C)``, of each of S seeds in C cells of a map, in points; features ``(S, C, F)`` are what is known of a
 cell before anything is distilled there. A network that both are made of, such as the baseline, binds them: where it was
@@ -20,7 +21,7 @@ from kdlab.system.values import finite
 @dataclass(frozen=True)
 class Rule:
     """``intercept`` + ``weights`` · features, whose ``names`` are in this order, in points; ``mean`` is that of all
-    gains it was fitted to: what its rival says everywhere."""
+    gains it was fitted to: what its simplest rival says everywhere."""
 
     names: tuple[str, ...]
     weights: tuple[float, ...]
@@ -40,21 +41,21 @@ class Rule:
 
 @dataclass(frozen=True)
 class Compared:
-    """How a rule did: mean squared errors in points² of the ``rule``, of its rival (``mean``), and ``floor``, the
-    variance between seeds in a cell, below which no rule gets; ``better``, by how much the rule's error is smaller, an
+    """How a rule did: mean squared errors in points² of the ``rule``, of its ``rival``, and ``floor``, the variance
+    between seeds in a cell, below which no rule gets; ``better``, by how much the rule's error is smaller, an
     ``Effect`` in points² with an interval over seeds, and ``each (S,)`` of which it is the mean."""
 
     rule: float
-    mean: float
+    rival: float
     floor: float
     better: Effect
     each: np.ndarray
 
     @classmethod
-    def of(cls, rule: float, mean: float, floor: float, each: np.ndarray) -> Self:
+    def of(cls, rule: float, rival: float, floor: float, each: np.ndarray) -> Self:
         """With ``better`` made of ``each``."""
         better = Effect.of(float(each.mean()), Spread.of_cells(each[:, None]), len(each), 1)
-        return cls(rule, mean, floor, better, each)
+        return cls(rule, rival, floor, better, each)
 
     @property
     def verdict(self) -> str:
@@ -64,7 +65,7 @@ class Compared:
         return word + provisional(e.seeds)
 
     def __str__(self) -> str:
-        return (f"squared error {self.rule:.1f} points², of the mean effect {self.mean:.1f}, of no rule below "
+        return (f"squared error {self.rule:.1f} points², its rival's {self.rival:.1f}, of no rule below "
                 f"{self.floor:.1f}: better by {self.better}")
 
 
@@ -85,12 +86,14 @@ def predict(rule: Rule, features: np.ndarray) -> np.ndarray:
     return rule.intercept + features @ np.array(rule.weights)
 
 
-def compare(rule: Rule, features: np.ndarray, gains: np.ndarray) -> Compared:
-    """The ``rule`` against 'always the mean effect' on gains that it was not fitted to. Raises as :func:`fit`."""
-    told = predict(rule, _others(features, gains))
-    ours, rival = ((gains - told) ** 2).mean(1), ((gains - rule.mean) ** 2).mean(1)
+def compare(rule: Rule, features: np.ndarray, gains: np.ndarray, rival: Rule | None = None) -> Compared:
+    """The ``rule`` on gains that it was not fitted to, against a ``rival`` that reads some of its features (default:
+    'always the mean effect', which reads none). Raises as :func:`fit`, and ``ValueError`` for a feature that the rule
+    does not read."""
+    known = _others(features, gains)
+    ours, theirs = (((gains - told) ** 2).mean(1) for told in (predict(rule, known), _rivals(rule, rival, known)))
     floor = gains.var(0, ddof=1).mean()
-    return Compared.of(float(ours.mean()), float(rival.mean()), float(floor), rival - ours)
+    return Compared.of(float(ours.mean()), float(theirs.mean()), float(floor), theirs - ours)
 
 
 def power(each: np.ndarray, smallest: float, seeds: int, level: float) -> float:
@@ -100,6 +103,14 @@ def power(each: np.ndarray, smallest: float, seeds: int, level: float) -> float:
         return 1.0
     shift, edge = smallest * seeds**0.5 / deviation, stdtrit(seeds - 1, (1 + level) / 2)
     return float(1 - nctdtr(seeds - 1, shift, edge) + nctdtr(seeds - 1, shift, -edge))
+
+
+def _rivals(rule: Rule, rival: Rule | None, known: np.ndarray) -> np.ndarray | float:
+    if rival is None:
+        return rule.mean
+    if unknown := [name for name in rival.names if name not in rule.names]:
+        raise ValueError(f"the rival reads {', '.join(unknown)}, which the rule does not")
+    return predict(rival, known[..., [rule.names.index(name) for name in rival.names]])
 
 
 def _others(features: np.ndarray, gains: np.ndarray) -> np.ndarray:

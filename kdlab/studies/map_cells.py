@@ -20,6 +20,8 @@ from kdlab.night.streams import NightStream
 from kdlab.papers.dual_light import regimes
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative import recipes as generative
+from kdlab.papers.generative.generation import WAYS, explained
+from kdlab.papers.generative.method import FeatureRepresentation
 from kdlab.study import Outcome, Part, by_condition
 from kdlab.study.entropies import mean_entropy
 from kdlab.system.values import one_of, positive, whole
@@ -33,11 +35,11 @@ METHODS = {"same_light": "same-light KD", "dlkdd": "DL-KDD", "genkd": "GenKD"}
 TEACHERS = {"equal": "equal", "wide": "wide", "pretrained": "pre-trained"}
 #: Half of the map → clips a class.
 CLIPS = {"drawn": (10, 40), "held": (20, 80)}
-#: Multiples of :data:`STEPS`. GenKD has no twice: a step of it costs five of CE, and the whole ten CPU hours.
+#: Multiples of :data:`PASSES`. GenKD has no twice: a step of it costs five of CE, and the whole ten CPU hours.
 MULTIPLES = {"same_light": (0.25, 0.5, 1.0, 2.0), "dlkdd": (0.25, 0.5, 1.0, 2.0), "genkd": (0.25, 0.5, 1.0)}
-#: Optimiser steps of a network, one for all clip counts: at 80 clips a class a quarter of them is whole epochs, of 16
-#: clips a batch and of GenKD's 8. A teacher has so many in all cells, and so is shared between them.
-STEPS = 440
+#: Clips that a network sees in training, one number for all clip counts: 440 steps of 16 clips, 880 of GenKD's 8. At 80
+#: clips a class a quarter of it is whole epochs. A teacher sees as many in all cells, and so is shared between them.
+PASSES = 440 * 16
 #: The first seed of each half; a student of seed s has a teacher of seed s + 1.
 FIRSTS = {"drawn": 100, "held": 110}
 #: The data seed of the held half's test clips: those of 100 were read by the claims about DL-KDD.
@@ -151,10 +153,11 @@ def _clips(profile: Profile, cell: Cell) -> Night:
 
 
 def _for(profile: Profile, cell: Cell, settings: Settings, steps: float) -> Settings:
-    """``settings`` with the epochs that come nearest to so many times :data:`STEPS`."""
+    """``settings`` with the epochs of whole batches that come nearest to so many times :data:`PASSES`."""
     count = cell.clips * len(profile.night.classes)
-    wanted = steps * (4 if profile.name == "smoke" else STEPS)
-    return replace(settings, epochs=max(1, round(wanted / (count // min(settings.batch_size, count)))))
+    batch = min(settings.batch_size, count)
+    wanted = steps * (4 * batch if profile.name == "smoke" else PASSES)
+    return replace(settings, epochs=max(1, round(wanted / (batch * (count // batch)))))
 
 
 # --- the study -------------------------------------------------------------------------------------------------
@@ -173,7 +176,8 @@ def part(profile: Profile, half: str, seeds: int) -> Part:
 def rows(outcome: Outcome) -> list[dict]:
     """Test accuracy and CPU seconds of every run; validation accuracy of what is known before anything is distilled,
     and the entropy of what teachers say; and of every cell and seed the :data:`METRICS`: its ``gain`` over CE and the
-    ``gap``, its teacher − CE, on test clips, ``val_gap`` on validation clips (points), and that entropy (nats)."""
+    ``gap``, its teacher − CE, on test clips, ``val_gap`` on validation clips (points), and that entropy (nats). Of
+    GenKD's teachers also R² of what their CVAEs make, of validation clips."""
     scores, table, known, nats = outcome.scores, [], {}, {}
     count = outcome.size.night.count("val") if outcome.size.name == "smoke" else VALIDATED
     validation = replace(outcome.size.night, per_class=(0, count, 0))
@@ -188,6 +192,7 @@ def rows(outcome: Outcome) -> list[dict]:
             if condition.endswith("teacher"):
                 nats[condition, s] = _entropy(run)
                 before.append(("teacher_entropy", nats[condition, s], "nats"))
+                before += _generation(run, validation)
             about = dict(condition=condition, seed=scores.seeds[s], recipe=run.folder.name)
             table += outcome.numbers(*numbers, *before, *_start(run), **about)
     for cell in map(Cell.named, (c for c, column in outcome.runs.items() if column[0].recipe.teacher)):
@@ -203,6 +208,14 @@ def rows(outcome: Outcome) -> list[dict]:
 def _entropy(teacher: Run) -> float:
     """Mean entropy in nats of a teacher's answers on its student's training clips, unsoftened."""
     return mean_entropy(torch.as_tensor(logits_on(teacher, split="train")).double())
+
+
+def _generation(teacher: Run, validation: Night) -> list[tuple[str, float, str]]:
+    """R² of what a teacher's CVAE rebuilds and generates (docs/methods.md, 2.1), where it has one."""
+    if not isinstance(teacher.recipe.method, FeatureRepresentation):
+        return []
+    found, _ = explained(teacher, "val", validation)
+    return [(f"r2:{way}", float(found[way].mean()), "%") for way in WAYS[:2]]
 
 
 def _start(run: Run) -> list[tuple[str, float, str]]:

@@ -20,7 +20,8 @@ def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
     cells = by_cell(rows)
     if cells.seed.nunique() == 1:  # a rule needs two seeds
         return lines(cells, [])
-    other = [("drawn without one clip count, tested on it", across_clips(cells))] if cells.clips.nunique() > 1 else []
+    found = across_clips(cells) if cells.clips.nunique() > 1 else {}
+    other = [(f"drawn without one clip count, tested on it, against {name}", its) for name, its in found.items()]
     return [*lines(cells, other), f"the rule of all cells: {drawn(cells)}"]
 
 

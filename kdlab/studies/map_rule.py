@@ -5,7 +5,7 @@ register have, and the claim that is registered for the other half names that di
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from kdlab.system.files import write_json
 DRAWN, HELD = "map_drawn", "map_held"
 #: What a rule reads of a cell, all of it known before anything is distilled there.
 FEATURES = "val_gap", "log2_clips", "log2_steps", "entropy"
+#: Of these what its rival reads: where a cell lies, and nothing of its networks.
+PLACE = FEATURES[1:3]
 _PLACE = ["method", "teacher", "clips", "steps"]
 
 
@@ -37,28 +39,49 @@ def by_cell(rows: pd.DataFrame) -> pd.DataFrame:
     return found.iloc[np.lexsort(order[::-1])].reset_index(drop=True)
 
 
-def arrays(cells: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """:data:`FEATURES` ``(S, C, F)`` and gains ``(S, C)`` of :func:`by_cell`'s lines, cells in their order. Raises
-    ``ValueError`` where cells differ in their seeds."""
+def arrays(cells: pd.DataFrame, names: Sequence[str] = FEATURES) -> tuple[np.ndarray, np.ndarray]:
+    """The features ``names``, ``(S, C, F)``, and gains ``(S, C)`` of :func:`by_cell`'s lines, cells in their order.
+    Raises ``ValueError`` where cells differ in their seeds."""
     told = cells.assign(log2_clips=np.log2(cells.clips), log2_steps=np.log2(cells.steps))
     each = [cell for _, cell in told.groupby(_PLACE, sort=False)]
     if not each or len({tuple(cell.seed) for cell in each}) != 1:
         raise ValueError("all cells of a map need the same seeds: run its study to the end")
-    return np.stack([c[list(FEATURES)] for c in each], 1).astype(float), np.stack([c.gain for c in each], 1)
+    return np.stack([c[list(names)] for c in each], 1).astype(float), np.stack([c.gain for c in each], 1)
 
 
-def drawn(cells: pd.DataFrame) -> Rule:
-    """The rule of some cells of the map."""
-    return fit(*arrays(cells), FEATURES)
+def drawn(cells: pd.DataFrame, names: Sequence[str] = FEATURES) -> Rule:
+    """The rule of some cells of the map; of :data:`PLACE` alone it is the rival."""
+    return fit(*arrays(cells, names), names)
 
 
-def across_clips(cells: pd.DataFrame) -> Compared:
-    """How rules do that are drawn from all but one clip count and tested on that one, seed by seed the mean over clip
-    counts: what the half that may be looked at lets one expect of the other."""
-    each = [compare(drawn(cells[cells.clips != clips]), *arrays(cells[cells.clips == clips]))
-            for clips in cells.clips.unique()]
-    means = [float(np.mean([getattr(its, name) for its in each])) for name in ("rule", "mean", "floor")]
+def against(rule: Rule, rival: Rule, cells: pd.DataFrame) -> dict[str, Compared]:
+    """How a ``rule`` does on ``cells``: against 'always the mean effect', and against the ``rival``."""
+    known = arrays(cells)
+    return {"the mean effect": compare(rule, *known), "clips and steps alone": compare(rule, *known, rival)}
+
+
+def across_clips(cells: pd.DataFrame) -> dict[str, Compared]:
+    """:func:`against`, of rules that are drawn from all but one clip count and tested on that one, seed by seed the
+    mean over clip counts: what the half that may be looked at lets one expect of the other."""
+    each = []
+    for clips in cells.clips.unique():
+        others = cells[cells.clips != clips]
+        each.append(against(drawn(others), drawn(others, PLACE), cells[cells.clips == clips]))
+    return {name: _mean([its[name] for its in each]) for name in each[0]}
+
+
+def _mean(each: Sequence[Compared]) -> Compared:
+    means = [float(np.mean([getattr(its, name) for its in each])) for name in ("rule", "rival", "floor")]
     return Compared.of(*means, np.mean([its.each for its in each], 0))
+
+
+def verdict(found: Mapping[str, Compared]) -> str:
+    """Of M1: a rule has to beat both rivals; *contradicted* is one that loses to one of them."""
+    words = {name: its.verdict for name, its in found.items()}
+    for word in ("contradicted", "underpowered"):
+        if names := [name for name, its in words.items() if its.startswith(word)]:
+            return words[names[0]].replace(word, f"{word} against {' and '.join(names)}")
+    return next(iter(words.values()))
 
 
 def across_methods(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, Compared]:
@@ -73,9 +96,11 @@ def across_methods(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, Compared
 
 @dataclass(frozen=True)
 class Frozen:
-    """A ``rule`` as it lies in ``figures/map_rule.json``, and the ``digest`` of all that the file says."""
+    """A ``rule`` and its ``rival`` as they lie in ``figures/map_rule.json``, and the ``digest`` of all that the file
+    says."""
 
     rule: Rule
+    rival: Rule
     digest: str
 
 
@@ -90,18 +115,19 @@ def frozen() -> Frozen | None:
         return None
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
-        rule = Rule(**{k: tuple(v) if isinstance(v, list) else v for k, v in said["rule"].items()})
+        rule, rival = (Rule(**{k: tuple(v) if isinstance(v, list) else v for k, v in said[which].items()})
+                       for which in ("rule", "rival"))
         right = digest(said) == said["digest"]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{file} holds no rule ({error}): restore the committed file") from None
     if not right:
         raise ValueError(f"{file} is not what its digest says: restore the committed file")
-    return Frozen(rule, said["digest"])
+    return Frozen(rule, rival, said["digest"])
 
 
 def freeze() -> Frozen:
-    """Draw the rule from the committed half and write it. Raises ``FileNotFoundError`` where that half was not run, and
-    ``ValueError`` where the other half was begun: a rule that is drawn after it predicts nothing."""
+    """Draw the rule and its rival from the committed half and write them. Raises ``FileNotFoundError`` where that half
+    was not run, and ``ValueError`` where the other half was begun: rules that are drawn after it predict nothing."""
     rows = load_rows(DRAWN)
     begun = [place for place in (paths.figures_dir() / f"{HELD}.csv", paths.figures_dir() / "shards" / HELD)
              if place.exists()]
@@ -110,7 +136,8 @@ def freeze() -> Frozen:
                          "would be no prediction")
     cells = by_cell(rows)
     said = {"study": DRAWN, "data": sorted(set(rows.data)), "cells": len(cells.drop_duplicates(_PLACE)),
-            "seeds": [int(seed) for seed in sorted(cells.seed.unique())], "rule": asdict(drawn(cells))}
+            "seeds": [int(seed) for seed in sorted(cells.seed.unique())], "rule": asdict(drawn(cells)),
+            "rival": asdict(drawn(cells, PLACE))}
     write_json(_file(), {"digest": digest(said)} | said)
     return frozen()
 

@@ -25,7 +25,7 @@ def test_a_rule_without_noise_is_found_to_the_digit():
     assert predict(rule, features[0]) == pytest.approx(gains[0], abs=1e-4)
     found = compare(rule, features, gains)
     assert found.rule == pytest.approx(0, abs=1e-6) and found.floor == pytest.approx(0, abs=1e-9)
-    assert found.mean == pytest.approx(gains.var(), rel=1e-4) and found.better.mean == pytest.approx(found.mean)
+    assert found.rival == pytest.approx(gains.var(), rel=1e-4) and found.better.mean == pytest.approx(found.rival)
     assert str(rule) == "gain = 2 +0.25 gap -1.5 log2_steps"
 
 
@@ -34,9 +34,20 @@ def test_a_rule_that_is_right_wins_on_other_cells_and_seeds():
     rule, found = fit(*made(rng), NAMES), compare(fit(*made(rng), NAMES), *made(rng))
     assert rule.weights == pytest.approx((0.5, -1.0), abs=0.1)
     assert found.verdict == "supported (8 seeds: provisional)" and found.better.low > 0
-    assert found.floor < found.rule < found.mean
-    assert found.better.mean == pytest.approx(found.mean - found.rule)
+    assert found.floor < found.rule < found.rival
+    assert found.better.mean == pytest.approx(found.rival - found.rule)
     assert found.better.mean == pytest.approx(16 * (0.5**2 + 1), rel=0.5), "the variance that the features explain"
+
+
+def test_a_rival_that_reads_less_loses_to_what_it_does_not_read():
+    rng = np.random.default_rng(9)
+    one, other = made(rng), made(rng)
+    rival = fit(one[0][..., 1:], one[1], NAMES[1:])
+    alone, both = compare(fit(*one, NAMES), *other), compare(fit(*one, NAMES), *other, rival)
+    assert both.rule == alone.rule and both.rule < both.rival < alone.rival
+    assert both.better.mean == pytest.approx(16 * 0.5**2, rel=0.5), "what gap explains"
+    with pytest.raises(ValueError, match="the rival reads colour, which the rule does not"):
+        compare(fit(*one, NAMES), *other, Rule(("colour",), (1.0,), 0.0, 0.0))
 
 
 def test_a_rule_of_noise_does_not_win():

@@ -17,9 +17,9 @@ from kdlab.studies.map_cells import (
     FIRSTS,
     METRICS,
     MULTIPLES,
+    PASSES,
     SEEDS,
     SIZE,
-    STEPS,
     TEACHERS,
     UNITS,
     Cell,
@@ -72,9 +72,10 @@ def test_steps_are_equal_at_all_clip_counts(half):
     for cell in cells(SIZE, half):
         for recipe, wanted in ((MADE[half][cell.name], cell.steps), (MADE[half][cell.baseline], cell.steps),
                                (MADE[half][cell.taught_by], 1)):
-            per_epoch = recipe.data.per_class[0] * 11 // recipe.settings.batch_size
-            assert recipe.data.per_class[0] == cell.clips
-            assert recipe.settings.epochs * per_epoch == pytest.approx(STEPS * wanted, rel=0.08), cell.name
+            batch = recipe.settings.batch_size
+            per_epoch = recipe.data.per_class[0] * 11 // batch
+            assert recipe.data.per_class[0] == cell.clips and batch == (8 if cell.method == "genkd" else 16)
+            assert recipe.settings.epochs * per_epoch * batch == pytest.approx(PASSES * wanted, rel=0.08), cell.name
 
 
 def test_a_student_and_its_baseline_differ_in_the_method_alone():
@@ -164,11 +165,28 @@ def test_the_map_has_the_halves_that_are_there(figures):
 def test_a_rule_that_holds_wins_across_clips_and_methods_and_one_that_does_not_loses():
     drawn, held = by_cell(made_up("drawn")), by_cell(made_up("held"))
     assert map_rule.drawn(drawn).weights[0] == pytest.approx(0.5, abs=0.1)
-    assert across_clips(drawn).verdict.startswith("supported") and across_clips(drawn).rule < 2
+    assert map_rule.verdict(across_clips(drawn)) == "supported (8 seeds: provisional)"
+    assert all(its.rule < 2 for its in across_clips(drawn).values())
     other = across_methods(drawn, held)
     assert list(other) == list(MULTIPLES) and all(its.verdict.startswith("supported") for its in other.values())
     turned = by_cell(made_up("held", slope=-0.5))
     assert compare(map_rule.drawn(drawn), *arrays(turned)).verdict.startswith("contradicted")
+
+
+def test_a_rule_that_knows_no_more_than_the_place_does_not_win():
+    """Gains that clips and steps alone decide: better than the mean effect, and no better than the rival."""
+    def placed(half):
+        cells = by_cell(made_up(half))
+        return cells.assign(gain=4 * np.log2(cells.steps) + np.random.default_rng(3).normal(0, 1, len(cells)))
+
+    found = map_rule.against(map_rule.drawn(placed("drawn")), map_rule.drawn(placed("drawn"), map_rule.PLACE),
+                             placed("held"))
+    assert found["the mean effect"].verdict.startswith("supported")
+    assert abs(found["clips and steps alone"].better.mean) < 0.1
+    assert map_rule.verdict(found) == "underpowered against clips and steps alone (8 seeds: provisional)"
+    turned = placed("held").assign(gain=lambda its: -its.gain)
+    found = map_rule.against(map_rule.drawn(placed("drawn")), map_rule.drawn(placed("drawn"), map_rule.PLACE), turned)
+    assert map_rule.verdict(found).startswith("contradicted against the mean effect")
 
 
 def test_a_method_is_told_by_the_others_alone():
@@ -189,6 +207,7 @@ def test_a_rule_is_frozen_with_its_digest(figures):
     said = json.loads((figures / "map_rule.json").read_text())
     assert (said["cells"], said["seeds"]) == (66, list(range(100, 108))) and said["rule"]["names"] == list(FEATURES)
     assert frozen() == made == map_rule.freeze() and made.rule == map_rule.drawn(by_cell(made_up("drawn")))
+    assert made.rival.names == map_rule.PLACE and made.rule.mean == made.rival.mean
     assert made.digest[:16] in map_held.claim().rule
     (figures / "map_rule.json").write_text(json.dumps(said | {"cells": 65}))
     with pytest.raises(ValueError, match="map_rule.json is not what its digest says"):
@@ -249,25 +268,27 @@ def test_the_claim_reads_the_held_half(figures):
     with pytest.raises(FileNotFoundError):
         map_held.evidence("night_held", True)
     before = map_held.read(map_held.evidence("night", False))
-    assert before.effect == str(across_clips(by_cell(made_up("drawn")))), "not on the cells that it was fitted to"
+    rules = across_clips(by_cell(made_up("drawn")))
+    assert str(rules["clips and steps alone"]) in before.effect, "not on the cells that it was fitted to"
     keep("held", made_up("held"))
     half = map_held.evidence("night_held", True)
     assert half.seeds == list(range(110, 118))
     found = map_held.read(half)
     assert (found.verdict, found.seeds, found.units) == ("supported (8 seeds: provisional)", SEEDS, 1100)
-    assert found.effect.startswith("squared error 1.")
+    assert found.effect.startswith("against the mean effect: squared error 1.") and len(found.effects) == 2
     keep("held", made_up("held", slope=0.0))
     assert not map_held.read(map_held.evidence("night_held", True)).verdict.startswith("supported")
     assert described(held_study(), map_held.claim())["tested_on"], "the clips that nobody has read"
 
 
 def test_both_studies_say_their_table_and_how_rules_did(figures):
-    (table, across, rule) = map_drawn.study.lines({}, made_up("drawn"))
-    assert table.startswith("mean gain over CE") and "better by +" in across
+    (table, across, rival, rule) = map_drawn.study.lines({}, made_up("drawn"))
+    assert table.startswith("mean gain over CE") and "better by +" in across and "steps alone" in rival
     assert rule.startswith("the rule of all cells: gain = ")
     assert len(map_drawn.study.lines({}, made_up("drawn", seeds=1))) == 1
     assert len(map_held.study.lines({}, made_up("held"))) == 1, "no rule is drawn yet"
     map_rule.freeze()
-    _, own, *others = map_held.study.lines({}, made_up("held"))
-    assert own.startswith("the frozen rule: squared error") and len(others) == 3
+    _, own, rival, *others = map_held.study.lines({}, made_up("held"))
+    assert own.startswith("the frozen rule against the mean effect: squared error") and len(others) == 3
+    assert rival.startswith("the frozen rule against clips and steps alone")
     assert DRAWN == map_drawn.study.name
