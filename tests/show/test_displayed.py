@@ -107,3 +107,15 @@ def test_the_text_names_titles_axes_rows_and_keys_once_and_is_short():
     fig, ax = plt.subplots()
     ax.set(yscale="log", ylim=(1e-3, 1e3), xticks=[1], xticklabels=["1e-3"])
     assert displayed.alt(fig) == "Chart: "
+
+
+def test_keys_say_where_their_lines_begin_and_end():
+    fig, ax = plt.subplots()
+    ax.plot([1, 2, 3], [50, 60, 81.25], "-", color="#0173b2", label="student")
+    ax.plot([1, 2, 3], [np.nan, 9, 9], ":", color="#0173b2", label="chance")
+    ax.plot([1, 3], [70, 70], "-", color="#de8f05", label="a mark of two points")
+    ax.plot([1, 2, 3], [1, 2, 3], "--", color="#029e73", label="one of two that look alike")
+    ax.plot([1, 2, 3], [3, 2, 1], "--", color="#029e73")
+    ax.legend()
+    assert displayed.alt(fig) == ("Chart: student (50 to 81.2); chance (9 to 9); a mark of two points; "
+                                  "one of two that look alike")
