@@ -83,15 +83,17 @@ def over_time(frames: np.ndarray, looks: dict[str, Look], masks: np.ndarray, at:
         _over(ax, shown, look.heat[at] / max(look.heat.max(), 1e-12), masks[at])
         ax.set_title(f"{name}\n{look.words}", fontsize="small")
         chart.plot(on_actor(look.heat, masks), label=name, **drawn(k, marker="") | {"color": f"C{k % 9}"})
-    chart.plot(on_actor(np.ones(masks.shape), masks), color="grey", linewidth=1, label="a map that looks everywhere")
+    # broad and behind, as a map that knows nothing lies just there
+    chart.plot(on_actor(np.ones(masks.shape), masks), color="#d0d0d0", linewidth=5, zorder=1,
+               label="a map that looks everywhere")
     chart.axvline(at, color="black", linewidth=1)
     chart.set(xlabel="frame", ylabel="of the map on\nthe actor (%)", xlim=(0, len(masks) - 1))
     bottom.legend(loc="outside lower center", ncols=4)
     _scale(top, axes)
     fig.suptitle(title, parse_math=False)
     fig.set_label(f"{title or 'A clip'}, frame {at}, and where each network looks in it: "
-                  f"{'; '.join(f'{name}, {look.words}' for name, look in looks.items())}. Below, lines over time: how "
-                  "much of each map lies on the actor.")
+                  f"{'; '.join(f'{n}, {look.words}, {_mean(look, masks)}' for n, look in looks.items())}. Below, the "
+                  "same share over time.")
     return fig
 
 
@@ -100,6 +102,12 @@ def on_actor(heat: np.ndarray, masks: np.ndarray) -> np.ndarray:
     total, inside = heat.sum((1, 2)), (heat * masks).sum((1, 2))
     seen = masks.any((1, 2)) & (total > 0)
     return np.where(seen, 100 * inside / np.where(seen, total, 1), np.nan)
+
+
+def _mean(look: Look, masks: np.ndarray) -> str:
+    shares = on_actor(look.heat, masks)
+    known = shares[np.isfinite(shares)]
+    return f"{known.mean():.0f} % of its map on the actor" if len(known) else "no actor"
 
 
 def _scale(fig, axes: np.ndarray) -> None:

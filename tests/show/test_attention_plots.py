@@ -77,7 +77,7 @@ def test_networks_stand_side_by_side_with_what_they_say_and_their_shares_over_ti
     said = legible(fig)
     assert "DL-KDD\nsays Run ✓" in said and "CE, raw\nsays Run ✗" in said and "what moves\nknows no class" in said
     assert "part of the map's\nlargest value" in said and "frame 3, brightened" in said
-    assert sum(bool(ax.images) for ax in fig.axes) == 7 and "DL-KDD, says Run ✓;" in alt(fig)
+    assert sum(bool(ax.images) for ax in fig.axes) == 7 and "DL-KDD, says Run ✓, 100 % of its map" in alt(fig)
     lines = {line.get_label(): line.get_ydata() for ax in fig.axes for line in ax.lines}
     assert lines["DL-KDD"][:5] == pytest.approx([100] * 5)
     assert lines["a map that looks everywhere"][0] == pytest.approx(100 * 12 / 168)
