@@ -126,20 +126,22 @@ class Evaluation:
 
     def average_precision(self, videos: Sequence[object], weights: np.ndarray) -> np.ndarray:
         """AP in [0, 1], ``(R, classes, thresholds)``, where each of ``videos`` counts as often as ``weights (R, V)``
-        say: R bootstrap samples need no new matching. NaN for a class without a true segment."""
+        say: R bootstrap samples need no new matching. NaN for a class without a true segment. Whole numbers as weights
+        (at least 32 bits) are summed as such, which is faster."""
         place = {video: i for i, video in enumerate(videos)}
         found, truth = (table["video"].map(place).to_numpy(int) for table in (self.found, self.truth))
         result = np.full((len(weights), self.classes, len(self.tious)), np.nan)
-        for label in self.truth["label"].unique():
-            rows = np.flatnonzero(self.found["label"] == label)
-            often = weights[:, found[rows]]  # (R, n)
-            there = weights[:, truth[(self.truth["label"] == label).to_numpy()]].sum(1)
-            seen = often.cumsum(1)
+        labels, true_labels = (table["label"].to_numpy() for table in (self.found, self.truth))
+        drawn = np.ascontiguousarray(weights.T)  # (V, R): sums run down, over samples that lie side by side
+        for label in np.unique(true_labels):
+            rows = np.flatnonzero(labels == label)
+            often, there = drawn[found[rows]], drawn[truth[true_labels == label]].sum(0)
+            seen = often.cumsum(0, drawn.dtype)
             for t in range(len(self.tious)):
                 right = np.flatnonzero(self.true[rows, t])  # precision has its peaks there
-                hits = often[:, right]
-                precision = hits.cumsum(1) / np.maximum(seen[:, right], 1e-9)
-                area = (hits * np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]).sum(1)
+                hits = often[right]
+                precision = hits.cumsum(0, drawn.dtype) / np.maximum(seen[right], 1e-9)
+                area = (hits * np.maximum.accumulate(precision[::-1], 0)[::-1]).sum(0)
                 np.divide(area, there, out=result[:, label, t], where=there > 0)
         return result
 

@@ -61,12 +61,12 @@ def mean_aps(evaluations: Sequence[Evaluation], name: str) -> np.ndarray:
 def resampled(each: Sequence[Evaluation], videos: Sequence[str], name: str, replicates: int = 4000) -> np.ndarray:
     """mAP ``name`` in percent, ``(S, 1 + R)``: of all ``videos``, and of R bootstrap samples, always the same."""
     n = len(videos)
-    weights = np.concatenate([np.ones((1, n)), counts(n, replicates).astype(float)])
+    weights = np.concatenate([np.ones((1, n), np.int32), counts(n, replicates).astype(np.int32)])
     columns = [each[0].tious.index(t) for t in (AVERAGES[name] if name in AVERAGES else [float(name)])]
     found = []
     for one in each:
         selected = replace(one, tious=tuple(one.tious[c] for c in columns), true=one.true[:, columns])
-        few = np.array_split(weights, -(-len(weights) // 500))  # at a time, for memory's sake
+        few = np.array_split(weights, -(-len(weights) // 1000))  # at a time, for memory's sake
         found.append(np.concatenate([np.nanmean(selected.average_precision(videos, part), 1).mean(1) for part in few]))
     return 100 * np.stack(found)
 

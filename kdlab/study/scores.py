@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -79,10 +80,19 @@ class Scores:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Raises ``FileNotFoundError``, and ``ValueError`` naming a file that cannot be read."""
+        """What :meth:`save` kept, read once as long as the file stays as it is: a board of claims asks for the same
+        tables a hundred times. Its arrays cannot be written to. Raises ``FileNotFoundError``, and ``ValueError`` naming
+        a file that cannot be read."""
+        now = path.stat()
+        return _loaded(cls, path.resolve(), now.st_mtime_ns, now.st_size)
+
+    @classmethod
+    def _read(cls, path: Path) -> Self:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)
+            for array in arrays.values():
+                array.setflags(write=False)
             note = json.loads(str(arrays["note"]))
             places = arrays["ids"], arrays["units"], arrays["labels"].astype(int)
             more = cls._from(arrays, note) | {name: note[name] for name in ("recipes", "sources")}
@@ -106,6 +116,11 @@ class Scores:
         """The other fields, of what :meth:`_arrays` gave."""
         return {kind: {k.removeprefix(f"{kind}/"): v for k, v in arrays.items() if k.startswith(f"{kind}/")}
                 for kind in ("predicted", "logits")}
+
+
+@lru_cache(maxsize=128)
+def _loaded(kind: type[Scores], path: Path, changed: int, size: int) -> Scores:
+    return kind._read(path)
 
 
 def units_of(unit: str, ids: np.ndarray, groups: Sequence[str]) -> np.ndarray:

@@ -56,6 +56,20 @@ def test_scores_survive_the_disk(tmp_path):
         assert np.allclose(back.logits[name], scores.logits[name], atol=1e-2)
 
 
+def test_a_file_is_read_once_and_again_once_it_is_another(tmp_path):
+    file, scores = tmp_path / "scores.npz", made_scores()
+    scores.save(file)
+    back = Scores.load(file)
+    assert Scores.load(file) is back
+    with pytest.raises(ValueError, match="read-only"):
+        next(iter(back.predicted.values()))[0, 0] = 1
+    made_scores(clips=7).save(file)
+    assert len(Scores.load(file).labels) == 7
+    file.unlink()
+    with pytest.raises(FileNotFoundError):
+        Scores.load(file)
+
+
 def test_hundreds_of_classes_survive_the_disk(tmp_path):
     labels = np.arange(400)
     many = Scores(tuple(map(str, labels)), (0,), labels.astype(str), labels.astype(str), labels, {"x": labels[None]},
