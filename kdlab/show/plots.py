@@ -309,7 +309,8 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
     shown = [c for c in titles if c in scores.predicted]
     table = pd.DataFrame([{"": titles[c], "accuracy": a} for c in shown for a in scores.accuracy(c)])
     fig, ax = plt.subplots(figsize=(6.6, 0.34 * len(shown) + 1.1))
-    sns.stripplot(table, x="accuracy", y="", hue="", size=4, alpha=0.55, legend=False, ax=ax)
+    # beside each other by a rule and not by chance: the same picture comes out the same
+    sns.swarmplot(table, x="accuracy", y="", hue="", size=4, alpha=0.55, legend=False, warn_thresh=1, ax=ax)
     how = dict(linestyle="none", color="black", markersize=5, markers="D", capsize=0.25, err_kws={"linewidth": 1.4})
     sns.pointplot(table, x="accuracy", y="", errorbar="sd", ax=ax, **how)
     far = levels(ax, {"chance": 100 / len(scores.classes)} | (also or {}), table.accuracy)

@@ -201,7 +201,7 @@ class Register:
         evidence = load(study, claim, plan.data, True)
         if evidence is None:
             there = min(self._in_shards(study, plan.data), plan.seeds)  # of some claims one is enough
-            why = f"{there} of {plan.seeds} seeds are there, in shards" if there else \
+            why = f"{there} of {plan.seeds} seeds {'is' if there == 1 else 'are'} there, in shards" if there else \
                 "its confirming runs are not there yet"
             return Standing("registered", why, entry)
         found = claim.read(evidence)

@@ -139,6 +139,9 @@ def test_the_axis_of_accuracies_shows_the_seeds_and_only_notes_what_is_far():
     assert fig.axes[0].get_xlim()[0] > 80 and "; chance 33.3 %" in words(fig)
     dotted = [line.get_xdata()[0] for line in fig.axes[0].lines if line.get_linestyle() == ":"]
     assert dotted == [95.0] and "; majority" not in words(fig)
+    again = plots.accuracies(near, TITLES)
+    for one, other in zip(fig.axes[0].collections, again.axes[0].collections, strict=True):
+        assert np.array_equal(one.get_offsets(), other.get_offsets()), "the dots of the same table lie the same"
 
 
 def bar(mean, plain, strict):
