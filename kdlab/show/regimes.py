@@ -169,7 +169,7 @@ def _words(cell: Cell | None, letters: int) -> str:
         return NOT_RUN
     word, effect, *more = cell.lines
     first = [f"{word}: {effect}"] if len(word) + len(effect) + 2 <= letters else [word, effect]
-    return "\n".join([*first, *more])
+    return "\n".join([*first, ", ".join(more)])
 
 
 def _counts(found: Board) -> str:

@@ -200,17 +200,17 @@ def _chapter(claim: str) -> str:
 
 def picture(found: Board, title: str = "") -> Figure:
     """The scoreboard as a figure, as wide as a notebook's page."""
-    first, line, between = 2.05, 0.155, 0.14
+    first, line, between, letter = 1.55, 0.155, 0.14, 0.076
     wide = (PAGE - first) / len(found.columns)
-    letters = int(wide / 0.069)  # that fit beside each other
+    letters = int(wide / letter)  # that fit beside each other
     cells = {claim.claim: {column: _broken(cell, letters) for column, cell in found.of(claim.claim).items()}
              for claim in found.claims}
-    says = [fill(f"{claim.claim}  {claim.says}", 31) for claim in found.claims]
+    says = [fill(f"{claim.claim}  {claim.says}", 23) for claim in found.claims]
     heights = [0.12 + line * max(1 + text.count("\n"), *(1 + its.count("\n") for its in cells[claim.claim].values()))
                for claim, text in zip(found.claims, says, strict=True)]
     papers = [claim.claim[0] for claim in found.claims]
     above = [between * (k > 0 and paper != papers[k - 1]) for k, paper in enumerate(papers)]
-    heads = [fill(_flat(column), letters - 3) for column in found.columns]  # they are bold
+    heads = [fill(_flat(column), letters - 1) for column in found.columns]  # they are bold
     head, foot = 0.3 + line * max(text.count("\n") + 1 for text in heads), 0.5
     height = head + sum(heights) + sum(above) + foot
     fig = plt.figure(figsize=(PAGE, height), layout="none", label=f"{title}: {_counts(found)}")
@@ -234,7 +234,7 @@ def picture(found: Board, title: str = "") -> Figure:
 
 
 def _broken(cell: Cell, letters: int) -> str:
-    return "\n".join(fill(line, letters) for line in cell.lines)
+    return "\n".join(fill(line.replace("> ", ">\u00a0"), letters) for line in cell.lines)
 
 
 def evidence_picture(found: Board, claim: str) -> Figure:

@@ -68,7 +68,7 @@ class Cell:
 
     @property
     def lines(self) -> list[str]:
-        """What stands in it: the word, the effect with half of its interval, and seeds with the gap."""
+        """What stands in it: the word, the effect with half of its interval, the seeds, and the gap."""
         reading, plan = self.said.reading, self.said.claim.plan
         if not self.kind:
             state = self.said.standing.state
@@ -76,8 +76,8 @@ class Cell:
         each = list(reading.effects.values())
         effect = str(each[0]) if len(each) == 1 else \
             f"{min(e.mean for e in each):+.1f} to {max(e.mean for e in each):+.1f}" if each else ""
-        gap = f", gap {self.gap:+.1f}" if self.gap is not None else ""
-        found = [line.replace("-", "−") for line in (effect, f"n = {reading.seeds}{gap}") if line]
+        gap = f"gap {self.gap:+.1f}" if self.gap is not None else ""
+        found = [line.replace("-", "−") for line in (effect, f"n = {reading.seeds}", gap) if line]
         return [KINDS[self.kind][1], *found]
 
 

@@ -78,7 +78,7 @@ def test_the_picture_has_a_cell_for_each_reading_and_can_be_read(styled, columns
     fig = scoreboard.picture(board, "mine")
     assert "Empty: not asked there" in legible(fig).replace("\n", " ") and len(fig.axes[0].patches) == columns
     said = [" ".join(text.get_text().split()) for text in fig.axes[0].texts]
-    assert "contradicted +3.0 ± 1.0 n = 12, gap +1.2" in said and "not there yet n = 10" in said
+    assert "contradicted +3.0 ± 1.0 n = 12 gap +1.2" in said and "not there yet n = 10" in said
     boxes = [text.get_window_extent().transformed(fig.dpi_scale_trans.inverted()) for text in fig.axes[0].texts]
     assert not [a for k, a in enumerate(boxes) for b in boxes[:k] if a.overlaps(b)], "texts run into each other"
     assert all(box.x0 >= 0 and box.x1 <= fig.get_figwidth() for box in boxes)

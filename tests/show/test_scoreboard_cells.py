@@ -29,7 +29,7 @@ def test_each_verdict_of_the_ledger_has_its_kind(verdict, kind):
 
 
 def test_a_cell_has_the_word_the_effect_the_seeds_and_the_gap():
-    assert cell("supported", means=(-0.5,), gap=-1.25).lines == ["supported", "−0.5 ± 1.0", "n = 12, gap −1.2"]
+    assert cell("supported", means=(-0.5,), gap=-1.25).lines == ["supported", "−0.5 ± 1.0", "n = 12", "gap −1.2"]
     assert cell("not supported: a", means=(1.0, -2.0)).lines[1:] == ["−2.0 to +1.0", "n = 12"]
     assert Cell(Told(STUDY, CLAIM, "new", None, WAITING)).lines == ["not there yet", "n = 10"]
     unknown = Told(STUDY, CLAIM, "new", None, Standing("not registered", "it is not registered"))
