@@ -264,12 +264,11 @@ def evidence_picture(found: Board, claim: str) -> Figure:
 
 
 def evidence_widget(found: Board):
-    """Go from claim to claim over :func:`evidence_picture` (arrow keys do, too); ``None``, with a line that says so,
-    when headless."""
-    from ipywidgets import Select
+    """Go from claim to claim over :func:`evidence_picture`; ``None``, with a line that says so, when headless."""
+    from ipywidgets import SelectionSlider
 
-    names = {f"{claim.claim}  {claim.says}": claim.claim for claim in found.claims}
-    chosen = Select(options=names, rows=8, description="claim", layout={"width": "56em"})
+    # Not a list: JupyterLab takes the arrow keys of a list for its own, and goes to another cell.
+    chosen = SelectionSlider(options=[claim.claim for claim in found.claims], description="claim")
     return explore(lambda claim: evidence_picture(found, claim), claim=chosen)
 
 

@@ -102,8 +102,7 @@ def test_the_widget_goes_from_claim_to_claim(monkeypatch):
     drawn = []
     monkeypatch.setattr(scoreboard, "evidence_picture", lambda board, claim: drawn.append(claim))
     widget = scoreboard.evidence_widget(made(before="supported"))
-    assert list(widget.children[0].options) == ["D9  a teacher <helps>"]
-    assert widget.children[0].layout.width == "56em", "sentences are longer than sliders"
+    assert list(widget.children[0].options) == ["D9"]
     widget.update()
     assert drawn[-1] == "D9"
     monkeypatch.setattr("kdlab.show.widgets.headless", lambda: True)
