@@ -114,5 +114,6 @@ _NAMED: dict[str, Callable[[Mapping], list[Recipe]]] = {
     "08_flatness_and_sharpness": _flatness,
     "09_gradcam_attention": _attention,
     SCOREBOARD: lambda p: _dual_light(p, HEADLINE) if p["data"] else [],
+    "10b_when_does_it_help": lambda p: [],
     "11_bring_your_own": lambda p: [],
 }

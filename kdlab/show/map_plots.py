@@ -43,7 +43,7 @@ def map_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappi
     sure = (abs(rows.gain) > rows.half.fillna(np.inf)).to_numpy()
     sure = rows.assign(sure=sure).pivot(index="row", columns=["clips", "steps"], values="sure")
     sure = sure.reindex(index=gains.index, columns=gains.columns)
-    words = gains.map(lambda gain: "" if np.isnan(gain) else f"{round(gain, 1) + 0.0:+.1f}").to_numpy()
+    words = gains.map(lambda gain: "" if np.isnan(gain) else _signed(gain)).to_numpy()
     flat = gains.set_axis([f"×{_steps(steps)}" for _, steps in gains.columns], axis=1)
     numbers(top, flat, words)
     told = [mark for mark, word in zip(sure.to_numpy().ravel(), words.ravel(), strict=True) if word]
@@ -98,10 +98,27 @@ def cell_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mapp
         return fig
     (cell,) = at.itertuples()
     ax.plot(np.log2(steps), cell.gain, "o", markersize=15, markerfacecolor="none", markeredgecolor="black")
-    half = f" ± {cell.half:.1f}" if np.isfinite(cell.half) else ""
-    ax.set_title(f"{words}:\ngain {cell.gain:+.1f}{half} points, where the teacher is {cell.gap:+.1f} better",
-                 fontsize=9)
+    ax.set_title(f"{words}:\n{_told(cell)}", fontsize=9)
     return fig
+
+
+def map_sentences(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mapping[str, str]) -> list[str]:
+    """What the map shows, a sentence each (Markdown): in how many cells a gain is off 0, where it is largest, each
+    method's mean gain over its cells, and whether gains follow gaps."""
+    found = means(cells)
+    above, below = ((sign * found.gain > found.half).sum() for sign in (1, -1))
+    best = found.loc[found.gain.idxmax()]
+    each = []
+    for method in dict.fromkeys(found.method):
+        of_seeds = cells[cells.method == method].groupby("seed").gain.mean()
+        half = f" ± {half_width(of_seeds):.1f}" if len(of_seeds) > 1 else ""
+        each.append(f"{methods[method]} {_signed(of_seeds.mean())}{half}")
+    return [f"**The map** has {len(found)} cells, {_seeds(found.seeds)} each. By its 95 % interval over seeds the gain "
+            f"is above zero in {above} and below it in {below}; 2.5 % of the cells would be on each side by luck.",
+            f"**The largest gain** is that of {methods[best.method]}, teacher {teachers[best.teacher]}, {best.clips} "
+            f"clips a class, ×{_steps(best.steps)} steps: {_told(best)}.",
+            f"**Mean over all cells of a method**, points: {', '.join(each)}.",
+            f"**Gap and gain**: over the means of cells they correlate by {_signed(found.gap.corr(found.gain), 2)}."]
 
 
 def map_widget(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mapping[str, str]):
@@ -120,6 +137,15 @@ def map_widget(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappin
     multiples = SelectionSlider(options=[(f"×{_steps(its)}", its) for its in steps], description="steps")
     return explore(picture, method=chosen(methods, cells.method), teacher=chosen(teachers, cells.teacher), clips=counts,
                    steps=multiples)
+
+
+def _told(cell) -> str:
+    half = f" ± {cell.half:.1f}" if np.isfinite(cell.half) else ""
+    return f"gain {_signed(cell.gain)}{half} points, where the teacher is {_signed(cell.gap)} better"
+
+
+def _signed(number: float, digits: int = 1) -> str:
+    return f"{round(number, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
 def _steps(multiple: float) -> str:

@@ -177,7 +177,7 @@ SECTIONS = (
             ("dual_light_accuracy", "dual_light_effects", "dual_light_controls", "dual_light_sweep")),
     Section("A bright network in the dark", "10_scoreboard", ("D1r", "D2r", "D3r", "D5r"), (practice_table,),
             ("regimes_and_claims",)),
-    Section("When distillation helps", "10_scoreboard", ("M1",), (), ("when_it_helps",)),
+    Section("When distillation helps", "10b_when_does_it_help", ("M1",), (), ("when_it_helps",)),
     Section("From night to real dark clips", "01b_is_the_data_fair", (), (transfer_table,)),
     Section("Generative distillation", "04_generative_distillation", ("G1", "G2", "G3"), (generative_table,),
             ("generative_effects",)),

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from kdlab.show import widgets
-from kdlab.show.map_plots import cell_picture, map_picture, map_widget, means
+from kdlab.show.map_plots import cell_picture, map_picture, map_sentences, map_widget, means
 from tests.conftest import words
 
 METHODS, TEACHERS = {"dlkdd": "DL-KDD", "genkd": "GenKD"}, {"equal": "equal", "wide": "wide"}
@@ -39,7 +39,7 @@ def test_every_gain_stands_in_its_row_and_column():
     fig = map_picture(made(), METHODS, TEACHERS, "The map")
     top, bottom = fig.axes
     shown = {(round(text.get_position()[0] - 0.5), round(text.get_position()[1] - 0.5)): text for text in top.texts
-             if text.get_text()[0] in "+-"}
+             if text.get_text()[0] in "+−"}
     assert [label.get_text() for label in top.get_yticklabels()] == [
         "DL-KDD, equal", "DL-KDD, wide", "GenKD, equal", "GenKD, wide"]
     assert len(shown) == 28 and shown[5, 1].get_text() == "+8.0", "DL-KDD, wide, 40 clips, half the steps"
@@ -52,7 +52,7 @@ def test_every_gain_stands_in_its_row_and_column():
 
 def test_of_one_seed_nothing_is_sure():
     fig = map_picture(made(1), METHODS, TEACHERS)
-    assert {text.get_fontweight() for text in fig.axes[0].texts if text.get_text()[0] in "+-"} == {"normal"}
+    assert {text.get_fontweight() for text in fig.axes[0].texts if text.get_text()[0] in "+−"} == {"normal"}
     assert "mean of 1 seed;" in words(fig)
     assert "gain +7.0 points, where" in words(cell_picture(made(1), METHODS, TEACHERS, "dlkdd", "wide", 40, 0.5))
 
@@ -69,6 +69,20 @@ def test_a_cell_says_its_gain_and_gap_and_is_ringed():
         cell_picture(made(), METHODS, TEACHERS, "dlkdd", "wide", 20, 1.0)
     with pytest.raises(ValueError, match="no teacher 'pretrained'; it has equal, wide"):
         cell_picture(made(), METHODS, TEACHERS, "dlkdd", "pretrained", 10, 1.0)
+
+
+def test_what_the_map_shows_is_told_in_sentences():
+    cells = made()
+    count, largest, methods, together = map_sentences(cells, METHODS, TEACHERS)
+    found = means(cells)
+    above, below = (found.gain > found.half).sum(), (found.gain < -found.half).sum()
+    assert above and below and "28 cells, 4 seeds each" in count
+    assert f"above zero in {above} and below it in {below};" in count
+    assert "DL-KDD, teacher wide, 40 clips a class, ×¼ steps: gain +10.0 ± 1.8 points" in largest
+    gains = found.groupby("method").gain.mean()
+    assert f"DL-KDD {gains['dlkdd']:+.1f} ± 1.8" in methods and f"GenKD {gains['genkd']:+.1f} ± 1.8" in methods
+    assert together.endswith(f"by {np.corrcoef(found.gap, found.gain)[0, 1]:+.2f}.")
+    assert "±" not in map_sentences(made(1), METHODS, TEACHERS)[1]
 
 
 def test_a_hand_moves_through_the_map(monkeypatch, capsys):

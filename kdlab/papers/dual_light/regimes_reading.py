@@ -1,0 +1,88 @@
+"""What notebook 10b reads of the committed regimes: pictures of them, and sentences that are computed, never typed."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from kdlab.measure.paired import Effect, verdict
+from kdlab.papers.dual_light.regimes import LABELS, NORMS, Regime
+from kdlab.papers.dual_light.regimes_list import COUNTS, NORM_TITLES
+from kdlab.show.plots import drawn, key
+from kdlab.study import Scores, load_scores
+
+#: The two teachers' students whose statistics are those of dark clips, by their titles.
+STUDENTS = {"dlkdd_re": "DL-KDD", "same_light_re": "same-light KD"}
+
+
+def cell(norm: str, labels: str) -> Scores:
+    """The committed predictions of one cell with gamma. Raises ``FileNotFoundError`` where it was not run."""
+    return load_scores(f"regimes-{Regime(norm, labels).name}")
+
+
+def second_light() -> dict[str, Effect]:
+    """DL-KDD − same-light KD (claim D2) in every committed cell, by labels and norm: what the *second light* adds."""
+    found = {}
+    for labels in LABELS:
+        for norm in NORMS:
+            try:
+                scores = cell(norm, labels)
+            except FileNotFoundError:
+                continue
+            pair = tuple(STUDENTS) if labels == "none" else ("dlkdd", "same_light")
+            found[f"{COUNTS[labels] or 'no'} labels a class, {NORM_TITLES[norm]}"] = scores.effect(*pair)
+    return found
+
+
+def by_seed(scores: Scores) -> pd.DataFrame:
+    """A line for each seed of a cell without labels, in points above re-estimated statistics: the ``gap`` of the
+    enhanced teacher, and what each of :data:`STUDENTS` gains."""
+    start = scores.accuracy("re_estimated")
+    found = {"gap": scores.accuracy("enhanced_re") - start} | {c: scores.accuracy(c) - start for c in STUDENTS}
+    return pd.DataFrame(found, index=pd.Index(scores.seeds, name="seed"))
+
+
+def by_seed_picture(cells: Sequence[tuple[str, Scores]], title: str = "") -> Figure:
+    """:func:`by_seed` of cells by their titles, a panel each: students' gains over their teacher's gap. On the dotted
+    line a student gains all that the teacher is ahead."""
+    fig, axes = plt.subplots(1, len(cells), figsize=(4.4 * len(cells), 3.5), squeeze=False, sharex=True, sharey=True)
+    for ax, (name, scores) in zip(axes[0], cells, strict=True):
+        found = by_seed(scores)
+        for k, (condition, words) in enumerate(STUDENTS.items()):
+            ax.plot(found.gap, found[condition], label=words, **drawn(k, linestyle="none", markersize=7))
+        ends = np.array([min(0.0, found.gap.min()), found.gap.max()])
+        ax.plot(ends, ends, color="grey", linestyle=":", linewidth=1.4, label="all that the teacher is ahead")
+        ax.set(title=f"{name}; {len(found)} seeds", xlabel="gap: enhanced teacher − start (points)")
+    axes[0, 0].set_ylabel("gain: student − start (points)")
+    fig.suptitle(title)
+    key(fig)
+    return fig
+
+
+def sentences() -> list[str]:
+    """What notebook 10b shows of the regimes, a sentence each, in Markdown."""
+    return [*_light_sentences(second_light()), *_seed_sentences()]
+
+
+def _light_sentences(found: dict[str, Effect]) -> list[str]:
+    said = []
+    for labels in dict.fromkeys(name.partition(", ")[0] for name in found):
+        its = [f"{str(effect).replace('-', '−')} points with {name.partition(', ')[2]}, {verdict(effect)}"
+               for name, effect in found.items() if name.startswith(labels)]
+        said.append(f"**{labels.capitalize()}.** What the second light adds to same-light KD: {'; '.join(its)}.")
+    return said
+
+
+def _seed_sentences() -> list[str]:
+    said = []
+    for norm in NORMS:
+        try:
+            found = by_seed(cell(norm, "none"))
+        except FileNotFoundError:
+            continue
+        dual, same = (f"{np.corrcoef(found.gap, found[c])[0, 1]:.2f}".replace("-", "−") for c in STUDENTS)
+        said.append(f"**Seed by seed**, {NORM_TITLES[norm]}, {len(found)} seeds: DL-KDD's gain correlates with its "
+                    f"teacher's gap by {dual}; same-light KD's, which is counted from the same start, by {same}.")
+    return said
