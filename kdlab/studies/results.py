@@ -175,7 +175,7 @@ SECTIONS = (
     Section("DL-KDD on dark clips", "03_dual_light_distillation", ("D1", "D2", "D3", "D4"),
             (dual_light_table, errors_table, controls_table),
             ("dual_light_accuracy", "dual_light_effects", "dual_light_controls", "dual_light_sweep")),
-    Section("A bright network in the dark", "10_scoreboard", ("D1r", "D2r", "D3r", "D5r"), (practice_table,),
+    Section("A bright network in the dark", "10b_when_does_it_help", ("D1r", "D2r", "D3r", "D5r"), (practice_table,),
             ("regimes_and_claims",)),
     Section("When distillation helps", "10b_when_does_it_help", ("M1",), (), ("when_it_helps",)),
     Section("From night to real dark clips", "01b_is_the_data_fair", (), (transfer_table,)),
