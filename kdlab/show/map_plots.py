@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from kdlab.measure.accuracy import half_width
 from kdlab.show.plots import drawn, numbers
+from kdlab.show.said import minus
 from kdlab.show.widgets import explore
 
 _PLACE = ["method", "teacher", "clips", "steps"]
@@ -145,7 +146,7 @@ def _told(cell) -> str:
 
 
 def _signed(number: float, digits: int = 1) -> str:
-    return f"{round(number, digits) + 0.0:+.{digits}f}".replace("-", "−")
+    return minus(f"{round(number, digits) + 0.0:+.{digits}f}")
 
 
 def _steps(multiple: float) -> str:

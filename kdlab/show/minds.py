@@ -12,6 +12,7 @@ from kdlab.clips.cache import resize
 from kdlab.clips.views import Enhanced, Raw, Window
 from kdlab.night import Camera, darken
 from kdlab.show.plots import drawn, image
+from kdlab.show.said import minus
 from kdlab.show.widgets import explore
 from kdlab.train.loop import one_thread
 from kdlab.train.runs import Run
@@ -55,7 +56,7 @@ def minds_picture(bright: np.ndarray, minds: Mapping[str, Mind], classes: Sequen
     ``minds`` (by name) says of the clip: a bar for each class in percent; above stand the first answers."""
     frames = relit(bright, stops, camera)
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), width_ratios=(1, 2.4))
-    image(left, frames[len(frames) // 2], f"light {stops:+g} stops".replace("-", "−"))
+    image(left, frames[len(frames) // 2], minus(f"light {stops:+g} stops"))
     said, places, width = [], np.arange(len(classes)), 0.8 / len(minds)
     for k, (name, mind) in enumerate(minds.items()):
         shares = mind.answer(frames)

@@ -39,7 +39,8 @@ AGAIN: Mapping[str, Mapping[str, str]] = {
 PAPERS = {"D": "DL-KDD", "G": "generative distillation", "P": "PKD and WISE"}
 OTHERS = "across the papers"
 #: Claims → the chapter in which they are read; the first that fits.
-CHAPTERS = (("D.r", "10"), ("D", "03"), ("G4", "05"), ("G", "04"), ("P[12]", "08"), ("P", "07"), ("", "10"))
+CHAPTERS = (("D.r", "10b"), ("D", "03"), ("G4", "05"), ("G", "04"), ("P[12]", "08"), ("P", "07"), ("M", "10b"),
+            ("", "10"))
 #: The kinds of verdicts in sentences.
 SUMMARY = {
     "supported": "Supported", "explained": "Supported, but a control is not seen to give less",
@@ -172,7 +173,7 @@ def evidence(found: Board) -> HTML:
         read = f"<table><tr>{''.join(f'<th>{word}</th>' for word in _HEAD)}</tr>{rows}</table>" if rows else ""
         places = [f'<a href="../figures/{name}">figures/{name}</a>' for name in _files(found, claim.claim)]
         if chapter := _chapter(claim.claim):
-            places.append(f'<a href="{chapter}">notebook {chapter[:2]}</a>')
+            places.append(f'<a href="{chapter}">notebook {chapter.partition("_")[0]}</a>')
         parts.append(f'<div id="{_anchor(claim)}"><p>{_marked(sentence(found.best(claim.claim)))}</p>{read}'
                      f"<p>Evidence: {', '.join(places)}</p></div>")
     return HTML("\n".join(parts))

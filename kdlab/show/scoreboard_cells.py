@@ -11,6 +11,7 @@ from kdlab.measure.paired import ENOUGH_SEEDS
 from kdlab.papers.progressive.nets import FINALS, TRAINED
 from kdlab.papers.progressive.wise_study import committed as committed_wise
 from kdlab.show.claims import Told
+from kdlab.show.said import minus
 from kdlab.study import Claim, Scores, Study
 from kdlab.study.register import load
 
@@ -77,7 +78,7 @@ class Cell:
         effect = str(each[0]) if len(each) == 1 else \
             f"{min(e.mean for e in each):+.1f} to {max(e.mean for e in each):+.1f}" if each else ""
         gap = f"gap {self.gap:+.1f}" if self.gap is not None else ""
-        found = [line.replace("-", "−") for line in (effect, f"n = {reading.seeds}", gap) if line]
+        found = [minus(line) for line in (effect, f"n = {reading.seeds}", gap) if line]
         return [KINDS[self.kind][1], *found]
 
 

@@ -17,6 +17,7 @@ from kdlab.papers.generative import study as generative
 from kdlab.papers.progressive import study as progressive
 from kdlab.papers.progressive import wise_study as wise
 from kdlab.show.claims import sentence, told
+from kdlab.show.said import minus
 from kdlab.studies import attention, attention_told, gallery, transfer
 from kdlab.study import Scores, awaited, load_rows
 from kdlab.system.files import write_atomically
@@ -160,7 +161,7 @@ def _from(scores: Scores, what: str = "clips") -> str:
 
 def _signed(effect: Effect) -> str:
     """``+1.8 ± 1.0``, bold where the 95 % interval excludes zero."""
-    text = str(effect).replace("-", "−")
+    text = minus(effect)
     return f"**{text}**" if effect.low > 0 or effect.high < 0 else text
 
 

@@ -9,6 +9,7 @@ from kdlab.papers.dual_light import regimes_real, regimes_study
 from kdlab.papers.dual_light.regimes import LABELS, NORMS, Regime
 from kdlab.papers.dual_light.regimes_starts import STUDY
 from kdlab.papers.dual_light.regimes_study import TITLES
+from kdlab.show.said import minus
 from kdlab.show.tables import table
 from kdlab.study import load_rows
 
@@ -37,8 +38,8 @@ def shown(found: pd.DataFrame) -> Styler:
     lines = [{
         "way": _title(row), "it needs": needs(row),
         "CPU seconds, once": f"{row['seconds']:,.0f}" if row["seconds"] == row["seconds"] else "not measured",
-        "accuracy (%)": f"{row['accuracy']:.1f} ± {row['half_width']:.1f}", "− as it is": _signed(row["gain"]),
-        "− the choice so far": _signed(row["more"]), "chosen": "yes" * row["chosen"], "seeds": row["seeds"],
+        "accuracy (%)": f"{row['accuracy']:.1f} ± {row['half_width']:.1f}", "− as it is": minus(row["gain"]),
+        "− the choice so far": minus(row["more"]), "chosen": "yes" * row["chosen"], "seeds": row["seeds"],
     } for row in found.to_dict("records")]
     return table(pd.DataFrame(lines), "A bright network in the dark, the cheapest way first; differences in points, ± "
                                       "is half of a 95 % interval")
@@ -61,7 +62,7 @@ def advice(found: pd.DataFrame) -> str:
         return "No cell of it is committed yet: `kdlab study regimes --only bn_none` makes the first."
     first, *later = found[found.chosen].to_dict("records")
     begun = f"*{_title(first)}* knows {first['accuracy']:.1f} % of test clips ({first['seeds']} seeds)"
-    steps = [f"**{_title(row)}** ({needs(row)}) gives {_signed(row['more'])} points more" for row in later]
+    steps = [f"**{_title(row)}** ({needs(row)}) gives {minus(row['more'])} points more" for row in later]
     rest = len(found) - 1 - len(later)
     return f"In order of cost: {'; '.join([begun, *steps])}. None of the other {rest} ways is better than the choice " \
            "before it at the strict level. (± is of 95 %: a row may exclude zero and not be chosen.)"
@@ -69,7 +70,3 @@ def advice(found: pd.DataFrame) -> str:
 
 def _title(row: Mapping) -> str:
     return row["way"].replace("…", TITLES["augmented"])  # which may be chosen without the line before it
-
-
-def _signed(text: str) -> str:
-    return text.replace("-", "−")

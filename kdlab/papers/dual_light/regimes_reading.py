@@ -1,6 +1,7 @@
 """What notebook 10b reads of the committed regimes: pictures of them, and sentences that are computed, never typed."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +12,7 @@ from kdlab.measure.paired import Effect, verdict
 from kdlab.papers.dual_light.regimes import LABELS, NORMS, Regime
 from kdlab.papers.dual_light.regimes_list import COUNTS, NORM_TITLES
 from kdlab.show.plots import drawn, key
+from kdlab.show.said import minus
 from kdlab.study import Scores, load_scores
 
 #: The two teachers' students whose statistics are those of dark clips, by their titles.
@@ -24,16 +26,26 @@ def cell(norm: str, labels: str) -> Scores:
 
 def second_light() -> dict[str, Effect]:
     """DL-KDD − same-light KD (claim D2) in every committed cell, by labels and norm: what the *second light* adds."""
+    return {f"{_labels(labels)}, {NORM_TITLES[norm]}": found for labels in LABELS
+            for norm, found in _second_light(labels).items()}
+
+
+def _second_light(labels: str) -> dict[str, Effect]:
+    pair = tuple(STUDENTS) if labels == "none" else ("dlkdd", "same_light")
+    return {norm: scores.effect(*pair) for norm, scores in _committed(labels).items()}
+
+
+def _committed(labels: str) -> dict[str, Scores]:
+    """Norm → its cell, of those that were run."""
     found = {}
-    for labels in LABELS:
-        for norm in NORMS:
-            try:
-                scores = cell(norm, labels)
-            except FileNotFoundError:
-                continue
-            pair = tuple(STUDENTS) if labels == "none" else ("dlkdd", "same_light")
-            found[f"{COUNTS[labels] or 'no'} labels a class, {NORM_TITLES[norm]}"] = scores.effect(*pair)
+    for norm in NORMS:
+        with suppress(FileNotFoundError):
+            found[norm] = cell(norm, labels)
     return found
+
+
+def _labels(labels: str) -> str:
+    return f"{COUNTS[labels] or 'no'} labels a class"
 
 
 def by_seed(scores: Scores) -> pd.DataFrame:
@@ -63,26 +75,16 @@ def by_seed_picture(cells: Sequence[tuple[str, Scores]], title: str = "") -> Fig
 
 def sentences() -> list[str]:
     """What notebook 10b shows of the regimes, a sentence each, in Markdown."""
-    return [*_light_sentences(second_light()), *_seed_sentences()]
-
-
-def _light_sentences(found: dict[str, Effect]) -> list[str]:
     said = []
-    for labels in dict.fromkeys(name.partition(", ")[0] for name in found):
-        its = [f"{str(effect).replace('-', '−')} points with {name.partition(', ')[2]}, {verdict(effect)}"
-               for name, effect in found.items() if name.startswith(labels)]
-        said.append(f"**{labels.capitalize()}.** What the second light adds to same-light KD: {'; '.join(its)}.")
-    return said
-
-
-def _seed_sentences() -> list[str]:
-    said = []
-    for norm in NORMS:
-        try:
-            found = by_seed(cell(norm, "none"))
-        except FileNotFoundError:
-            continue
-        dual, same = (f"{np.corrcoef(found.gap, found[c])[0, 1]:.2f}".replace("-", "−") for c in STUDENTS)
+    for labels in LABELS:
+        its = [f"{minus(effect)} points with {NORM_TITLES[norm]}, {verdict(effect)}"
+               for norm, effect in _second_light(labels).items()]
+        if its:
+            said.append(f"**{_labels(labels).capitalize()}.** What the second light adds to same-light KD: "
+                        f"{'; '.join(its)}.")
+    for norm, scores in _committed("none").items():
+        found = by_seed(scores)
+        dual, same = (minus(f"{np.corrcoef(found.gap, found[c])[0, 1]:.2f}") for c in STUDENTS)
         said.append(f"**Seed by seed**, {NORM_TITLES[norm]}, {len(found)} seeds: DL-KDD's gain correlates with its "
                     f"teacher's gap by {dual}; same-light KD's, which is counted from the same start, by {same}.")
     return said
