@@ -86,12 +86,12 @@ def predict(rule: Rule, features: np.ndarray) -> np.ndarray:
     return rule.intercept + features @ np.array(rule.weights)
 
 
-def compare(rule: Rule, features: np.ndarray, gains: np.ndarray, rival: Rule | None = None) -> Compared:
-    """The ``rule`` on gains that it was not fitted to, against a ``rival`` that reads some of its features (default:
-    'always the mean effect', which reads none). Raises as :func:`fit`, and ``ValueError`` for a feature that the rule
-    does not read."""
-    known = _others(features, gains)
-    ours, theirs = (((gains - told) ** 2).mean(1) for told in (predict(rule, known), _rivals(rule, rival, known)))
+def compare(rule: Rule, features: np.ndarray, gains: np.ndarray,
+            rival: tuple[Rule, np.ndarray] | None = None) -> Compared:
+    """The ``rule`` on gains that it was not fitted to, against a ``rival`` with features of its own ``(S, C, G)``
+    (default: 'always the mean effect', which reads none). Raises as :func:`fit` and :func:`predict`."""
+    ours = _errors(predict(rule, _others(features, gains)), gains)
+    theirs = _errors(rule.mean if rival is None else predict(rival[0], _others(rival[1], gains)), gains)
     floor = gains.var(0, ddof=1).mean()
     return Compared.of(float(ours.mean()), float(theirs.mean()), float(floor), theirs - ours)
 
@@ -105,12 +105,8 @@ def power(each: np.ndarray, smallest: float, seeds: int, level: float) -> float:
     return float(1 - nctdtr(seeds - 1, shift, edge) + nctdtr(seeds - 1, shift, -edge))
 
 
-def _rivals(rule: Rule, rival: Rule | None, known: np.ndarray) -> np.ndarray | float:
-    if rival is None:
-        return rule.mean
-    if unknown := [name for name in rival.names if name not in rule.names]:
-        raise ValueError(f"the rival reads {', '.join(unknown)}, which the rule does not")
-    return predict(rival, known[..., [rule.names.index(name) for name in rival.names]])
+def _errors(told: np.ndarray | float, gains: np.ndarray) -> np.ndarray:
+    return ((gains - told) ** 2).mean(1)
 
 
 def _others(features: np.ndarray, gains: np.ndarray) -> np.ndarray:

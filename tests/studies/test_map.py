@@ -106,12 +106,13 @@ def test_teachers_are_equal_wide_or_from_bright_clips_and_shared_by_all_steps():
 
 
 def made_up(half, seeds=SEEDS, slope=0.5, noise=1.0, methods=tuple(MULTIPLES)) -> pd.DataFrame:
-    """Rows of a whole half whose gains are ``slope`` × the gap on validation clips, but for noise."""
+    """Rows of a whole half whose gains are ``slope`` × the open gap on validation clips × steps, but for noise."""
     rng, table = np.random.default_rng(len(half)), []
     for cell in (c for c in cells(SIZE, half) if c.method in methods):
         gap = {"equal": 0.0, "wide": 3.0, "pretrained": 15.0}[cell.teacher] + rng.normal(0, 2)
         for seed in range(FIRSTS[half], FIRSTS[half] + seeds):
-            values = slope * gap + rng.normal(0, noise), gap + 0.1, gap, 1.0 + 0.01 * gap + rng.normal(0, 0.05)
+            gain = slope * max(gap, 0) * cell.steps + rng.normal(0, noise)
+            values = gain, gap + 0.1, gap, 1.0 + 0.01 * gap + rng.normal(0, 0.05)
             table += [dict(study=f"map_{half}", data="night" if half == "drawn" else "night_held", seed=seed, fold="",
                            condition=cell.name, metric=metric, value=round(value, 4), unit=unit, recipe="x")
                       for metric, value, unit in zip(METRICS, values, UNITS, strict=True)]
@@ -147,7 +148,8 @@ def test_rows_become_cells_and_cells_arrays():
     (k,) = [k for k, cell in enumerate(cells(SIZE, "drawn")) if cell == one]
     here = rows[(rows.condition == one.name) & (rows.seed == FIRSTS["drawn"] + 2)].set_index("metric").value
     assert gains[2, k] == here["gain"]
-    assert features[2, k].tolist() == [here["val_gap"], np.log2(40), -1.0, here["entropy"]]
+    assert features[2, k].tolist() == [max(here["val_gap"], 0) * 0.5]
+    assert arrays(found, map_rule.PLACE)[0][2, k].tolist() == [np.log2(40), -1.0]
     with pytest.raises(ValueError, match="need the same seeds"):
         arrays(found[1:])
 
@@ -174,10 +176,12 @@ def test_a_rule_that_holds_wins_across_clips_and_methods_and_one_that_does_not_l
 
 
 def test_a_rule_that_knows_no_more_than_the_place_does_not_win():
-    """Gains that clips and steps alone decide: better than the mean effect, and no better than the rival."""
+    """Gaps and gains that steps alone decide: better than the mean effect, and no better than the rival."""
     def placed(half):
         cells = by_cell(made_up(half))
-        return cells.assign(gain=4 * np.log2(cells.steps) + np.random.default_rng(3).normal(0, 1, len(cells)))
+        steps = np.log2(cells.steps)
+        noise = np.random.default_rng(3).normal(0, 1, len(cells))
+        return cells.assign(val_gap=(3 + steps) / cells.steps, gain=4 * steps + noise)
 
     found = map_rule.against(map_rule.drawn(placed("drawn")), map_rule.drawn(placed("drawn"), map_rule.PLACE),
                              placed("held"))
@@ -198,7 +202,7 @@ def test_a_method_is_told_by_the_others_alone():
 
     usual, turned = tested(0.5), tested(-0.5)
     assert (usual["genkd"].each == turned["genkd"].each).all() and usual["genkd"].rule < 3
-    assert (usual["dlkdd"].each > turned["dlkdd"].each).all(), "which is told by GenKD, too"
+    assert usual["dlkdd"].rule < turned["dlkdd"].rule - 2, "which is told by GenKD, too"
 
 
 def test_a_rule_is_frozen_with_its_digest(figures):
