@@ -102,7 +102,7 @@ def power(each: np.ndarray, smallest: float, seeds: int, level: float) -> float:
     if not (deviation := float(np.std(each, ddof=1))):
         return 1.0
     shift, edge = smallest * seeds**0.5 / deviation, stdtrit(seeds - 1, (1 + level) / 2)
-    return float(1 - nctdtr(seeds - 1, shift, edge) + nctdtr(seeds - 1, shift, -edge))
+    return float(1 - nctdtr(seeds - 1, shift, edge))
 
 
 def _errors(told: np.ndarray | float, gains: np.ndarray) -> np.ndarray:

@@ -91,11 +91,12 @@ def test_a_feature_that_does_not_vary_has_no_weight():
 
 def test_power_is_that_of_a_t_test():
     each = np.array([-1.0, 0, 1, 2])
-    assert power(each, 1e-9, 8, 0.95) == pytest.approx(0.05, abs=1e-6) and power(each, 50, 8, 0.95) > 0.999
+    assert power(each, 1e-9, 8, 0.95) == pytest.approx(0.025, abs=1e-6) and power(each, 50, 8, 0.95) > 0.999
     rng, sd = np.random.default_rng(7), each.std(ddof=1)
     drawn = rng.normal(1.5, sd, (20_000, 8))
     t = drawn.mean(1) / (drawn.std(1, ddof=1) / 8**0.5)
-    assert power(each, 1.5, 8, 0.95) == pytest.approx((abs(t) > stdtrit(7, 0.975)).mean(), abs=0.01)
+    assert power(each, 1.5, 8, 0.95) == pytest.approx((t > stdtrit(7, 0.975)).mean(), abs=0.01)
+    assert power(each, 6, 8, 0.998) > 0.99, "far from nothing it is a number, too"
     assert power(np.zeros(3), 1, 8, 0.95) == 1
 
 
