@@ -50,8 +50,8 @@ def give_memory_back() -> None:
 
 
 def __getattr__(name: str):
-    """``kdlab.check`` and ``kdlab.guess`` of exercises, imported when a reader first asks for one."""
-    if name in ("check", "guess"):
+    """``kdlab.check``, ``guess`` and ``guessed`` of exercises, imported when a reader first asks for one."""
+    if name in ("check", "guess", "guessed"):
         return getattr(importlib.import_module("kdlab.teaching.check"), name)
     raise AttributeError(f"module 'kdlab' has no attribute {name!r}")
 

@@ -10,6 +10,7 @@ from kdlab.notebooks.parameters import find_notebook, fingerprint
 from kdlab.notebooks.run import executed_dir, read_record
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
+from kdlab.system.progress import STILL
 
 # nbconvert's page without the scripts that it loads from the web: RequireJS, MathJax and Mermaid; and with folds.
 _OFFLINE = """
@@ -26,9 +27,10 @@ summary > .jp-Cell { display: inline-block; vertical-align: middle; width: calc(
 """
 #: The title of the page, by which kdlab knows its own.
 TITLE = "kdlab scoreboard"
-#: What is for a class, not for readers: cells that ask, and the last section.
+#: What is for a class, not for readers: cells that ask, the last section, and paragraphs that do.
 _ASKS = re.compile(r"(?m)^kdlab\.(guess|check)\(")
 _EXERCISES = re.compile(r"(?m)^## (\d+\. )?Exercises$")
+_PREDICT = re.compile(r"(?ms)^\*\*Predict\b.*?(?:\n\n|\Z)")
 _WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # its renderer would come from the web
 
 
@@ -36,10 +38,10 @@ def write_report(output: Path | None = None, *, code: bool = False) -> tuple[Pat
     """Turn the latest finished run of notebook 10 into ``output`` (default ``report.html`` in the runs folder).
 
     Pictures are embedded, widgets left out (the static picture after each stays), formulas stay LaTeX source, and
-    links to other files, which a reader of this one has not, become their words. It is for readers: exercises are left
-    out, and code unless ``code`` is asked for. Returns the page and remarks, such as that it was made by other sources
-    than today's. Raises ``FileNotFoundError`` when notebook 10 has not been run to its end, and before it begins
-    :class:`kdlab.system.ours.NotOurs` for an ``output`` that is there and is no report.
+    links to other files, which a reader of this one has not, become their words. It is for readers: questions and
+    exercises are left out, and code unless ``code`` is asked for. Returns the page and remarks, such as that it was
+    made by other sources than today's. Raises ``FileNotFoundError`` when notebook 10 has not been run to its end, and
+    before it begins :class:`kdlab.system.ours.NotOurs` for an ``output`` that is there and is no report.
     """
     import nbformat
     from nbconvert import HTMLExporter
@@ -79,16 +81,22 @@ def without_near_links(html: str) -> str:
 
 
 def drop_widgets(cells: list) -> None:
-    """Take the widgets out of the outputs of ``cells`` (nbformat's); the static picture after each stays."""
-    for cell in cells:
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if _WIDGET_VIEW not in output.get("data", {})]
+    """Take the widgets out of the outputs of ``cells`` (nbformat's), and what stands there for one; the static picture
+    after each stays."""
+    for cell in (cell for cell in cells if cell.cell_type == "code"):
+        for output in cell.outputs:
+            if output.output_type == "stream":
+                output.text = output.text.replace(f"{STILL}\n", "")
+        cell.outputs = [output for output in cell.outputs if _WIDGET_VIEW not in output.get("data", {})
+                        and output.get("text") != ""]
 
 
 def _for_readers(cells: list) -> list:
-    """``cells`` (nbformat's) without exercises: a heading of that name ends them."""
+    """``cells`` (nbformat's) without questions and exercises: a heading of that name ends them."""
     found = []
     for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = _PREDICT.sub("", cell.source).rstrip()
         before, *asked = _EXERCISES.split(cell.source)[:: 2] if cell.cell_type == "markdown" else [cell.source]
         if cell.cell_type == "code" and _ASKS.search(cell.source):
             continue

@@ -227,3 +227,50 @@ def wise() -> Figure:
                 "The logits of all exits so far are added with weights that are fitted on held-out clips. If the "
                 "largest probability is above θ, that is the answer and the rest is not computed; if not, the next "
                 "exit is.", networks)
+
+
+def flat_minima() -> Figure:
+    """How flatness is measured: one loss on the same clips, and what it does around the weights."""
+    measure = "kdlab.measure.flatness"
+    boxes = [
+        Box("training clips", "view", 0.95, 1.4, "the same for each", "kdlab.clips.catalogue.ClipRecord", 1.6),
+        Box("network, weights w", "frozen", 3.1, 1.4, "kept at equal loss", "kdlab.train.passing.each_passing", 2.0),
+        Box("L(w)", "loss", 5.15, 1.4, "cross-entropy", "kdlab.distill.method.CrossEntropy", 1.3),
+        Box("curvature", "loss", 7.62, 0.4, "trace, largest eigenvalue", f"{measure}.Hessian", 2.35),
+        Box("worst neighbour", "loss", 7.62, 1.4, "SAM; ASAM, relative", f"{measure}.sharpness", 2.35),
+        Box("typical change", "loss", 7.62, 2.4, "along steps long as filters", "kdlab.measure.surface.filter_direction", 2.35),
+    ]
+    arrows = [Arrow("training clips", "network, weights w"), Arrow("network, weights w", "L(w)", "logits"),
+              Arrow("L(w)", "curvature", "H v", out="top", into="left"), Arrow("L(w)", "worst neighbour", "L(w + ε)"),
+              Arrow("L(w)", "typical change", "H δ", out="bottom", into="left", under=True)]
+    return draw("Flatness: what the loss does around the weights", boxes, arrows,
+                "A network, kept when its training loss passed a mark, is given the same training clips as the others. "
+                "Its cross-entropy L is asked in three ways how it rises around the weights w: by products with the "
+                "Hessian, which give trace and largest eigenvalue; at the worst neighbour within a radius, absolute "
+                "(SAM) or relative (ASAM); and along typical steps that are as long as the network's filters.")
+
+
+def attention_map() -> Figure:
+    """Grad-CAM and its score: a map, the actor's mask, and maps that know nothing of the class."""
+    measure = "kdlab.measure.attention"
+    boxes = [
+        Box("test clip", "view", 0.95, 0.4, "in its own view", f"{_VIEWS}.View", 1.6),
+        Box("features F", "frozen", 3.05, 0.4, "of a late stage", _NETS, 1.6),
+        Box("logit", "loss", 5.2, 0.4, "of the label", _NETS, 1.4),
+        Box("weights", "loss", 7.65, 0.4, "mean gradient a channel", f"{measure}.grad_cam", 2.3),
+        Box("map", "loss", 7.65, 1.6, "ReLU(Σ weight · F)", f"{measure}.grad_cam", 2.3),
+        Box("score", "loss", 7.65, 2.8, "pointing, energy, IoU", f"{measure}.scores", 2.3),
+        Box("actor's mask", "view", 3.05, 2.8, "drawn by night", "kdlab.night.render_clip", 1.6),
+        Box("a map without a network", "view", 3.05, 3.9, "the middle, what moves, …", f"{measure}.centred", 2.6),
+        Box("its score", "loss", 7.65, 3.9, "on the same grid", f"{measure}.scores", 2.3),
+    ]
+    arrows = [Arrow("test clip", "features F"), Arrow("features F", "logit"),
+              Arrow("logit", "weights", "gradient"), Arrow("weights", "map"),
+              Arrow("features F", "map", "features", out="bottom", into="left"),
+              Arrow("map", "score"), Arrow("actor's mask", "score", "where the actor is"),
+              Arrow("a map without a network", "its score"), Arrow("its score", "score", "the zero of gains")]
+    return draw("Grad-CAM, and what its score is compared with", boxes, arrows,
+                "A clip's features at a late stage lead to the logit of the label. The mean gradient of that logit is a "
+                "weight for each channel; the weighted and rectified sum of the features is the map. It is scored "
+                "against the actor's mask, and so is a map that has seen no network, such as the middle of the "
+                "picture: a network's gain is counted from that.")

@@ -12,7 +12,7 @@ from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.measure.darkness import colours, luma
 from kdlab.night import Camera, darken
 from kdlab.show.plots import light_and_histograms, soft_target_bars
-from kdlab.system.progress import headless
+from kdlab.system.progress import STILL, headless
 from kdlab.system.values import positive
 
 _SETTLED = 4  # frames that the camera's denoiser needs before its running mean has settled
@@ -87,7 +87,7 @@ def explore(picture: Callable, **controls):
     slider is stored. A control is a slider (start, lowest, highest, step, and its words, if they are not its name),
     whole where its step is; a list of choices; the words of a tick, which is set; or any widget."""
     if headless():
-        print("Run this cell in JupyterLab for sliders; the next picture is one position of them.")
+        print(STILL)
         return None
     from ipywidgets import Checkbox, Dropdown, FloatSlider, IntSlider, interactive
 

@@ -5,6 +5,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 
+#: Printed where a widget would stand, above the static picture that is always drawn.
+STILL = "Run this cell in JupyterLab for sliders; the next picture is one position of them."
+
 
 def headless() -> bool:
     """True where nobody watches: ``KDLAB_HEADLESS`` is set (as notebook runners do), or output is no terminal."""

@@ -1,4 +1,5 @@
-"""``kdlab.check("03.2", answer)``: right or wrong, with hints that grow; and ``kdlab.guess``, before anything is run.
+"""``kdlab.check("03.2", answer)``: right or wrong, with hints that grow; ``kdlab.guess``, before anything is run, and
+``kdlab.guessed``, when it was.
 
 Nothing here prints an answer. Everything works without a network, and the same in a notebook, in nbval and in a script.
 """
@@ -30,7 +31,8 @@ def check(name: str, answer: object = ..., *, hint: int | None = None) -> None:
 
     ``kdlab.check("03.2", -0.46)`` for a number, ``kdlab.check("03.3", "b")`` for one of several sentences,
     ``kdlab.check("03.5", my_function)`` for code. Without an answer the exercise is read out; ``hint`` 1 to 3 gives
-    that hint alone. A guess that was kept before (:func:`guess`) is shown again beside a right answer. Raises
+    that hint alone. A guess that was kept before (:func:`guess`) is shown again beside a right answer, as
+    :func:`guessed` shows it beside what was found. Raises
     :class:`~kdlab.teaching.exercises.ExerciseError` for an exercise that there is not and an answer of another kind,
     and :class:`~kdlab.teaching.progress.ProgressError`; neither counts as a try.
     """
@@ -55,9 +57,7 @@ def guess(name: str, value: float = ...) -> None:
     :class:`~kdlab.teaching.exercises.ExerciseError` for an exercise that asks for no prediction, and for what is no
     number.
     """
-    exercise = find(name)
-    if not exercise.guess:
-        raise ExerciseError(f"exercise {name} asks for no prediction: answer it with kdlab.check({name!r}, answer)")
+    exercise = _predicted(name)
     if value is ...:  # as in a student's copy
         return print(_read_out(exercise))
     value = _number(exercise, value)
@@ -68,6 +68,17 @@ def guess(name: str, value: float = ...) -> None:
     print(f"{name}: kept your guess of {kept}. Run it, then kdlab.check({name!r}, what you found).")
 
 
+def guessed(name: str) -> None:
+    """Show again what :func:`guess` kept for the exercise ``name``; nothing where nothing was kept.
+
+    Chapters call it where *What it shows* begins. Raises :class:`~kdlab.teaching.exercises.ExerciseError` for an
+    exercise that asks for no prediction.
+    """
+    exercise = _predicted(name)
+    if "guess" in (known := progress.read().get(name, {})):
+        print(f"Your guess for {name} was {_with_unit(known['guess'], exercise)}. It was asked: {exercise.ask}")
+
+
 def judge(exercise: Exercise, answer: object) -> Judged:
     """Whether ``answer`` is right; nothing is noted and nothing printed. Raises as :func:`check`."""
     if exercise.kind == "number":
@@ -75,6 +86,13 @@ def judge(exercise: Exercise, answer: object) -> Judged:
     if exercise.kind == "word":
         return Judged(digest(exercise.name, _word(exercise, answer)) == exercise.digest)
     return _tried(exercise, answer)
+
+
+def _predicted(name: str) -> Exercise:
+    exercise = find(name)
+    if not exercise.guess:
+        raise ExerciseError(f"exercise {name} asks for no prediction: answer it with kdlab.check({name!r}, answer)")
+    return exercise
 
 
 def _right(exercise: Exercise) -> float:

@@ -7,6 +7,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from kdlab.notebooks.folding import FOLDED
 from kdlab.notebooks.report import write_report
 from kdlab.notebooks.run import executed_dir, run_notebook
+from kdlab.system.progress import STILL
 from tests.notebooks.test_run import clone, quiet, write  # noqa: F401
 from tests.pages import Folds
 
@@ -44,6 +45,19 @@ def test_the_report_is_of_notebook_10_and_none_of_a_name_that_begins_alike(clone
     run_notebook(write(clone, "10_scoreboard", LEADS), {}, say=quiet)
     run_notebook(write(clone, "10_scoreboard-Copy1", LEADS), {}, say=quiet)
     assert write_report()[1] == [f"made from {executed_dir() / '10_scoreboard-demo.ipynb'}"]
+
+
+def test_readers_are_not_asked_and_no_dead_slider_is_named(clone):  # noqa: F811
+    file = write(clone, "10_scoreboard", LEADS)
+    page = nbformat.read(file, 4)
+    page.cells += [new_markdown_cell("## Table\n\nA row is a claim.\n\n**Predict.** How many?\nKeep it.\n\nAnd this."),
+                   new_markdown_cell("**Predict** before you look: which?"),
+                   new_code_cell("from kdlab.show.widgets import explore\nexplore(print)\nprint('a still picture')")]
+    nbformat.write(page, file)
+    run_notebook(file, {}, say=quiet)
+    text = write_report()[0].read_text("utf-8")
+    assert "A row is a claim." in text and "And this." in text and "a still picture" in text
+    assert "Predict" not in text and "Keep it" not in text and STILL not in text
 
 
 @pytest.mark.slow

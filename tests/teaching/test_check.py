@@ -69,6 +69,12 @@ def test_a_guess_is_kept_and_shown_again_beside_what_was_found(mine, capsys):
     assert "5" not in capsys.readouterr().out.rpartition("not yet")[2]
     kdlab.check("03.1", answers.NUMBERS["student_over_raw"]())
     assert "points). You had guessed 5 points." in capsys.readouterr().out
+    kdlab.guessed("03.1")
+    assert capsys.readouterr().out.startswith("Your guess for 03.1 was 5 points. It was asked: In the committed study")
+    kdlab.guessed("00.2")
+    assert not capsys.readouterr().out, "nothing was kept of it"
+    with pytest.raises(ExerciseError, match="03.2 asks for no prediction"):
+        kdlab.guessed("03.2")
     kdlab.guess("03.1", 1)  # as where all cells are run again the next day
     assert "solved already, so this would be no guess" in capsys.readouterr().out
     assert progress.read()["03.1"]["guess"] == 5

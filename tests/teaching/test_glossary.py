@@ -60,6 +60,13 @@ def test_each_is_first_used_where_it_says():
 
 
 @pytest.mark.skipif(not (ROOT / "notebooks").is_dir(), reason="not a clone")
+def test_each_is_linked_where_it_is_first_used():
+    texts = {path.name: prose(path) for path in (ROOT / "notebooks").glob("*.ipynb")}
+    first = {heading: texts[_LINK.search(definition)[2]] for heading, definition in terms().items()}
+    assert not [heading for heading, text in first.items() if slug(heading) not in links(text)]
+
+
+@pytest.mark.skipif(not (ROOT / "notebooks").is_dir(), reason="not a clone")
 def test_every_term_that_a_text_links_to_exists():
     known = {slug(heading) for heading in terms()}
     texts = {path.name: prose(path) for path in (ROOT / "notebooks").glob("*.ipynb")}
