@@ -238,7 +238,8 @@ def flat_minima() -> Figure:
         Box("L(w)", "loss", 5.15, 1.4, "cross-entropy", "kdlab.distill.method.CrossEntropy", 1.3),
         Box("curvature", "loss", 7.62, 0.4, "trace, largest eigenvalue", f"{measure}.Hessian", 2.35),
         Box("worst neighbour", "loss", 7.62, 1.4, "SAM; ASAM, relative", f"{measure}.sharpness", 2.35),
-        Box("typical change", "loss", 7.62, 2.4, "along steps long as filters", "kdlab.measure.surface.filter_direction", 2.35),
+        Box("typical change", "loss", 7.62, 2.4, "along steps long as filters",
+            "kdlab.measure.surface.filter_direction", 2.35),
     ]
     arrows = [Arrow("training clips", "network, weights w"), Arrow("network, weights w", "L(w)", "logits"),
               Arrow("L(w)", "curvature", "H v", out="top", into="left"), Arrow("L(w)", "worst neighbour", "L(w + ε)"),
@@ -270,7 +271,7 @@ def attention_map() -> Figure:
               Arrow("map", "score"), Arrow("actor's mask", "score", "where the actor is"),
               Arrow("a map without a network", "its score"), Arrow("its score", "score", "the zero of gains")]
     return draw("Grad-CAM, and what its score is compared with", boxes, arrows,
-                "A clip's features at a late stage lead to the logit of the label. The mean gradient of that logit is a "
-                "weight for each channel; the weighted and rectified sum of the features is the map. It is scored "
+                "A clip's features at a late stage lead to the logit of the label. The mean gradient of that logit is "
+                "a weight for each channel; the weighted and rectified sum of the features is the map. It is scored "
                 "against the actor's mask, and so is a map that has seen no network, such as the middle of the "
                 "picture: a network's gain is counted from that.")
