@@ -49,9 +49,13 @@ def give_memory_back() -> None:
         trim(ctypes.c_size_t(0))
 
 
+#: Of exercises: imported when a reader first asks for one.
+EXERCISES = "check", "guess", "guessed"
+
+
 def __getattr__(name: str):
-    """``kdlab.check``, ``guess`` and ``guessed`` of exercises, imported when a reader first asks for one."""
-    if name in ("check", "guess", "guessed"):
+    """``kdlab.check`` and the others of :data:`EXERCISES`."""
+    if name in EXERCISES:
         return getattr(importlib.import_module("kdlab.teaching.check"), name)
     raise AttributeError(f"module 'kdlab' has no attribute {name!r}")
 

@@ -96,14 +96,15 @@ def _for_readers(cells: list) -> list:
     found = []
     for cell in cells:
         if cell.cell_type == "markdown":
-            cell.source = _PREDICT.sub("", cell.source).rstrip()
-        before, *asked = _EXERCISES.split(cell.source)[:: 2] if cell.cell_type == "markdown" else [cell.source]
-        if cell.cell_type == "code" and _ASKS.search(cell.source):
+            cell.source, *exercises = _EXERCISES.split(_PREDICT.sub("", cell.source))
+        elif _ASKS.search(cell.source):
             continue
-        if asked:
-            cell.source = before
-            return [*found, cell] if before.strip() else found
-        found.append(cell)
+        else:
+            exercises = []
+        if cell.source.strip():
+            found.append(cell)
+        if exercises:
+            break
     return found
 
 

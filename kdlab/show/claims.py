@@ -50,7 +50,12 @@ class Told:
             return _minus(self.reading.effect)
         each = [str(effect) if len(effects) == 1 else f"{self.title(name)} {effect}"
                 for name, effect in effects.items()]
-        return _minus(f"{'; '.join(each)} points")
+        return _minus(f"{'; '.join(each)} {self.unit}")
+
+    @property
+    def unit(self) -> str:
+        """Of its effects."""
+        return self.claim.plan.unit if self.claim.plan else "points"
 
     @property
     def counted(self) -> str:

@@ -49,7 +49,7 @@ def map_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappi
     numbers(top, flat, words)
     told = [mark for mark, word in zip(sure.to_numpy().ravel(), words.ravel(), strict=True) if word]
     for text, certain in zip(top.texts, told, strict=True):
-        text.set(color="black" if certain else "#707070", fontweight="bold" if certain else "normal")
+        text.set(color="black" if certain else "#707070", fontweight="bold" if certain else "normal", fontsize=8)
     counts = [clips for clips, _ in gains.columns]
     for clips in dict.fromkeys(counts):
         first, many = counts.index(clips), counts.count(clips)

@@ -253,7 +253,7 @@ def evidence_picture(found: Board, claim: str) -> Figure:
         rows[f"control, − {best.title(name)}"] = effect
     fig, ax = plt.subplots(figsize=(PAGE, 0.34 * max(3, len(rows)) + 1.6))
     if rows:
-        forest(ax, rows, xlabel=f"{best.claim.metric}: points; {INTERVALS}")
+        forest(ax, rows, xlabel=f"{best.claim.metric}: {best.unit}; {INTERVALS}")
     else:
         ax.set_axis_off()
         lines = [fill(f"{_flat(column)}: {cell.said.effect}", 105) for column, cell in found.of(claim).items()

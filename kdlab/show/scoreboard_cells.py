@@ -57,9 +57,10 @@ class Cell:
 
     @property
     def provisional(self) -> bool:
-        """Whether it is from fewer seeds than a verdict needs."""
+        """Whether it is from fewer seeds than a verdict needs; a claim about times and sizes (D4) has one, and none
+        that scatter."""
         reading, plan = self.said.reading, self.said.claim.plan
-        return reading is not None and reading.seeds < min(ENOUGH_SEEDS, plan.seeds if plan else ENOUGH_SEEDS)
+        return reading is not None and reading.seeds < ENOUGH_SEEDS and not (plan and plan.seeds == 1)
 
     @property
     def colour(self) -> str:

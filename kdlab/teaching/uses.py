@@ -63,8 +63,7 @@ def _source(path: Path) -> str:
 @cache
 def _homes() -> dict[str, str]:
     """What a package's ``__init__`` gives on: ``kdlab.study.Claim`` → ``kdlab.study.claims.Claim``."""
-    # imported when a reader first asks for one
-    found = {f"kdlab.{name}": f"kdlab.teaching.check.{name}" for name in ("check", "guess", "guessed")}
+    found = {f"kdlab.{name}": f"kdlab.teaching.check.{name}" for name in kdlab.EXERCISES}
     for path in PACKAGE.rglob("__init__.py"):
         package = ".".join(path.relative_to(PACKAGE.parent).parent.parts)
         names = _imported(ast.parse(path.read_text("utf-8")), package)

@@ -58,6 +58,7 @@ def test_readers_are_not_asked_and_no_dead_slider_is_named(clone):  # noqa: F811
     text = write_report()[0].read_text("utf-8")
     assert "A row is a claim." in text and "And this." in text and "a still picture" in text
     assert "Predict" not in text and "Keep it" not in text and STILL not in text
+    assert text.count("jp-Cell jp-MarkdownCell") == 2, "a title and the table: the cell that only asked is gone"
 
 
 @pytest.mark.slow

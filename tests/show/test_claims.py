@@ -1,6 +1,7 @@
 """What is said of a claim follows from its evidence, and says whether that was registered."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,8 @@ def test_each_of_several_comparisons_has_its_name():
     several = reading("not supported: no effect larger than 2 points: kd", kd=-0.5, ce_raw=1.0)
     said = Told(STUDY, CLAIM, "old", several, WAITING)
     assert said.effect == "KD −0.5 ± 1.0; ce_raw +1.0 ± 1.0 points"
+    squared = replace(said, claim=replace(said.claim, plan=replace(said.claim.plan, unit="points²")))
+    assert squared.effect == "KD −0.5 ± 1.0; ce_raw +1.0 ± 1.0 points²"
     assert said.verdict == "not supported: no effect larger than 2 points: KD"
     other = Told(STUDY, CLAIM, "old", Reading("rho -0.10 (-0.34 to +0.12)", "supported", 4, 66), WAITING)
     assert other.effect == "rho −0.10 (−0.34 to +0.12)"

@@ -1,5 +1,7 @@
 """A cell says what a reading says, in words and colours."""
 
+from dataclasses import replace
+
 import pytest
 
 from kdlab.measure.paired import Effect
@@ -39,6 +41,9 @@ def test_a_cell_has_the_word_the_effect_the_seeds_and_the_gap():
 def test_few_seeds_are_pale_and_kinds_differ_in_colour():
     assert cell("supported").colour == KINDS["supported"][2] != cell("supported", seeds=9).colour
     assert len({colour for kind, (_, _, colour) in KINDS.items() if kind != "not testable"}) == len(KINDS) - 1
+    for planned, pale in ((8, True), (1, False)):  # as M1's, whose word says so, and as D4's of times and sizes
+        claim = replace(CLAIM, plan=replace(CLAIM.plan, seeds=planned))
+        assert Cell(replace(cell("supported", seeds=planned).said, claim=claim)).provisional == pale
 
 
 def test_a_withheld_verdict_is_not_shown_as_one():

@@ -149,6 +149,7 @@ def test_rows_become_cells_and_cells_arrays():
     here = rows[(rows.condition == one.name) & (rows.seed == FIRSTS["drawn"] + 2)].set_index("metric").value
     assert gains[2, k] == here["gain"]
     assert features[2, k].tolist() == [max(here["val_gap"], 0) * 0.5]
+    assert (features >= 0).all() and not features.all(), "a teacher that is behind gives nothing, and takes nothing"
     assert arrays(found, map_rule.PLACE)[0][2, k].tolist() == [np.log2(40), -1.0]
     with pytest.raises(ValueError, match="need the same seeds"):
         arrays(found[1:])
