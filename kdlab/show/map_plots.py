@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from kdlab.measure.accuracy import half_width
-from kdlab.show.plots import drawn, numbers
+from kdlab.show.plots import PAGE, drawn, numbers
 from kdlab.show.said import minus
 from kdlab.show.widgets import explore
 
@@ -37,7 +37,7 @@ def map_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappi
     """Above, every cell's mean gain in points as a number and a colour, bold where the interval over seeds is
     off 0; below, the same gains against the teachers' gaps, a mark for each method."""
     found = means(cells)
-    fig, (top, bottom) = plt.subplots(2, 1, figsize=(8.4, 7.4), height_ratios=(1.15, 1))
+    fig, (top, bottom) = plt.subplots(2, 1, figsize=(PAGE, 7.4), height_ratios=(1.15, 1))
     rows = found.assign(row=[f"{methods[m]}, {teachers[t]}" for m, t in zip(found.method, found.teacher, strict=True)])
     order = list(dict.fromkeys(rows.row))
     gains = rows.pivot(index="row", columns=["clips", "steps"], values="gain").reindex(order).sort_index(axis=1)
@@ -49,7 +49,7 @@ def map_picture(cells: pd.DataFrame, methods: Mapping[str, str], teachers: Mappi
     numbers(top, flat, words)
     told = [mark for mark, word in zip(sure.to_numpy().ravel(), words.ravel(), strict=True) if word]
     for text, certain in zip(top.texts, told, strict=True):
-        text.set(color="black" if certain else "#707070", fontweight="bold" if certain else "normal", fontsize=8)
+        text.set(color="black" if certain else "#707070", fontweight="bold" if certain else "normal")
     counts = [clips for clips, _ in gains.columns]
     for clips in dict.fromkeys(counts):
         first, many = counts.index(clips), counts.count(clips)
