@@ -57,7 +57,6 @@ TITLES = {
     "kd_gate": "KD on gated networks",
     "alternating": "GenKD, passes alternating",
     "faithful": "GenKD, the released gate",
-    "fused": "GenKD, RGB and flow fused",
     "teacher_released": "teacher, FR, pass 1 as released",
     "released": "GenKD, pass 1 as released",
 }
@@ -72,7 +71,7 @@ REAL = ("teacher_fr", "student_ce", "student_2x", "student_fr", "kd", "genkd", "
 
 
 def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 0) -> dict[str, Recipe]:
-    """All conditions of one seed, by the study's words; those of two streams are in :func:`streams`."""
+    """All conditions of one seed, by the study's words; :func:`on_flow` makes those of the other stream."""
     epochs = size.epochs if isinstance(data, NightStream) else size.real_epochs
     settings = Settings(epochs, batch_size=8, lr=1.2e-2)  # chosen on validation clips, at demo size, for the CE student
     clip = size.window.frames, size.window.crop, size.window.crop
@@ -124,12 +123,13 @@ def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 
     return {name: replace(recipe, condition=name) for name, recipe in made.items()}
 
 
-def streams(size: GenerativeSize, data: NightStream | UserClips, seed: int = 0) -> tuple[Recipe, Recipe]:
-    """GenKD on pixels and GenKD on optical flow, of one seed: what late fusion takes the mean of."""
-    rgb = conditions(size, data, seed)["genkd"]
+def on_flow(recipe: Recipe) -> Recipe:
+    """``recipe`` on optical flow, its teacher too: what late fusion adds to the one on pixels."""
+    teacher = recipe.teacher and on_flow(recipe.teacher)
+    return replace(recipe, condition=f"{recipe.condition}_flow", view=Flow(), net=_of_flow(recipe.net), teacher=teacher)
 
-    def on_flow(recipe: Recipe) -> Recipe:
-        net = replace(recipe.net, backbone=replace(recipe.net.backbone, channels=2))
-        return replace(recipe, condition=f"{recipe.condition}_flow", view=Flow(), net=net)
 
-    return rgb, replace(on_flow(rgb), teacher=on_flow(rgb.teacher))
+def _of_flow(net):
+    if isinstance(net, Gated):
+        return replace(net, backbone=_of_flow(net.backbone))
+    return replace(net, channels=2)

@@ -24,8 +24,8 @@ from kdlab.papers.generative.recipes import (
     TITLES,
     conditions,
     night,
+    on_flow,
 )
-from kdlab.papers.generative.recipes import streams as both_streams
 from kdlab.study import FIRST, Scores, load_rows, pooled
 from tests.papers.generative.test_generation import r2_rows
 from tests.papers.progressive.test_study import miniature_people  # noqa: F401 (a fixture)
@@ -82,7 +82,9 @@ def test_every_condition_has_a_title_and_a_place_in_the_study():
 
 
 def test_the_flow_stream_is_the_same_network_on_two_channels():
-    rgb, flow = both_streams(DEMO, night(DEMO))
+    rgb = conditions(DEMO, night(DEMO))["genkd"]
+    flow = on_flow(rgb)
+    assert on_flow(MADE["student_ce"]).teacher is None and on_flow(MADE["student_ce"]).net.channels == 2
     assert flow.net.backbone.channels == flow.teacher.net.backbone.channels == 2 and flow.view == flow.teacher.view
     assert (flow.settings, flow.seed, flow.method) == (rgb.settings, rgb.seed, rgb.method)
 
