@@ -88,14 +88,26 @@ def _example(text: str) -> str:
 
 
 def example(module: str, entry: Entry, known: Mapping[str, Use]) -> tuple[str, str]:
-    """Code for a public name of ``module``, and where it is from (empty: from here); both empty where there is none."""
+    """Code for a public name of ``module``, and where it is from (empty: from here); both empty where there is none.
+    For a method of which no use is known one of the same name on another class stands in, as all that are called alike
+    mean alike; for ``forward``, and where there is none either, a use of its class."""
     if entry.example:
         return entry.example, ""
     if use := known.get(f"{module}.{entry.name}"):
         return use.code, use.place
     if entry.plain.startswith("kdlab "):
         return entry.plain, ""
+    owner, _, name = entry.name.rpartition(".")
+    if owner:
+        use = (name != "forward" and _alike(known, name)) or known.get(f"{module}.{owner}")
+        return (use.code, use.place) if use else ("", "")
     return (f"from {module} import {entry.name}\n{entry.plain}", "") if entry.plain else ("", "")
+
+
+def _alike(known: Mapping[str, Use], method: str) -> Use | None:
+    """The shortest use of a method of that name on any class."""
+    found = [use for name, use in known.items() if name.endswith(f".{method}") and name.split(".")[-2][0].isupper()]
+    return min(found, key=lambda use: (len(use.code), use.place), default=None)
 
 
 def module_of(path: Path) -> str:

@@ -16,7 +16,7 @@ from kdlab.notebooks.folding import FOLDED
 from kdlab.system.ours import NotOurs
 from kdlab.teaching import reference, site
 from kdlab.teaching.offline import fetched
-from kdlab.teaching.uses import Use, _homes, _used, uses
+from kdlab.teaching.uses import Use, _homes, _used, methods, uses
 from tests.pages import Folds
 
 
@@ -212,7 +212,7 @@ def test_every_public_name_has_an_example(known):
     for path in (path for files in reference.rooms().values() for path in files):
         module = reference.module_of(path)
         lacking += [f"{module}.{entry.name}" for entry in reference.entries(path.read_text("utf-8"))
-                    if "." not in entry.name and not reference.example(module, entry, known)[0]]
+                    if not reference.example(module, entry, known)[0]]
     assert not lacking, "use it in a notebook or a test"
 
 
@@ -238,6 +238,51 @@ def f(a: Scores) -> int: ...
     assert {*found["kdlab.study.scores.Scores"]} == {"Scores.load(x)", "Scores"}
     long = "f(" + ", ".join(f"argument{n}" for n in range(60)) + ", plots.style())"
     assert ("kdlab.show.plots.style", "plots.style()") in _used(f"from kdlab.show import plots\n{long}", "", _homes())
+
+
+def test_whose_method_is_called_is_told_by_how_its_object_was_made():
+    source = """
+from kdlab.clips.views import Batch, Enhanced, Raw
+from kdlab.study import Scores
+bright, other = Enhanced(by), strange()
+bright.pairs(path)
+Raw().settled()
+bright.read(path)
+def f(scores: Scores, kept):
+    scores.ece("x")
+    kept.interior_of_nothing()
+    kept.half_width("alone")
+    other.mean()
+"""
+    found = {name: code for name, code in _used(source, "", _homes(), methods())}
+    assert found["kdlab.clips.views.Enhanced.pairs"] == "bright.pairs(path)"
+    assert found["kdlab.clips.views.Raw.settled"] == "Raw().settled()"
+    assert found["kdlab.clips.decode.Streamed.read"] == "bright.read(path)", "that of the nearest base"
+    assert found["kdlab.study.scores.Scores.ece"] == 'scores.ece("x")'
+    assert not [name for name in found if name.endswith((".interior_of_nothing", ".half_width", ".mean"))], (
+        "of nobody, of several, of everybody")
+
+
+def test_a_method_without_a_use_of_its_own_has_one_that_is_called_alike_or_its_classs():
+    known = {"kdlab.x.A": Use("A(3)(clip)", "tests/a.py"), "kdlab.y.B.cut": Use("b.cut(x)", "tests/b.py"),
+             "kdlab.y.cut": Use("y.cut()", "tests/c.py")}
+    entries = {entry.name: entry for entry in reference.entries('''
+class A:
+    """A thing."""
+
+    def forward(self, x):
+        """Goes."""
+
+    def cut(self, x):
+        """Cuts."""
+
+    def lone(self, x):
+        """Alone."""
+''')}
+    told = {name: reference.example("kdlab.x", entry, known) for name, entry in entries.items()}
+    assert told["A.cut"] == ("b.cut(x)", "tests/b.py") and told["A.forward"] == ("A(3)(clip)", "tests/a.py")
+    assert told["A.lone"] == told["A"] == ("A(3)(clip)", "tests/a.py")
+    assert reference.example("kdlab.z", entries["A.lone"], known) == ("", "")
 
 
 def test_commands_and_functions_without_arguments_are_examples_of_themselves():
