@@ -2,7 +2,8 @@
 
 The real clips (six of ARID's classes, two folds without a common scene) are the user's: docs/real-clips.md. A network
 trained on `night` alone knows eleven classes; its logits are masked to the six. Fold A may be looked at while
-developing; fold B is for finished recipes, and every reading of it stands in docs/log.md.
+developing; fold B is for finished recipes: it is tested on by ``kdlab study transfer --final`` alone, and every reading
+of it stands in docs/log.md.
 """
 
 import itertools
@@ -25,6 +26,7 @@ from kdlab.train.runs import Run, find
 from kdlab.train.sizes import STUDY, Profile
 
 FOLDS = ("A", "B")
+FINAL = "B"
 
 
 def pretraining(profile: Profile, seed: int = 0) -> Recipe:
@@ -57,7 +59,7 @@ def _parts(profile: Profile, seeds: int) -> list[Part]:
     parts = [Part("night", started, file="", rows=lambda outcome: [], publish=True)]
     for fold in FOLDS:
         how = dict(real="arid6", file=f"arid6-{fold}", answers=_zero_shot, rows=_rows)
-        parts.append(Part("arid6", columns(profile, seeds, fold, clips), fold, **how))
+        parts.append(Part("arid6", columns(profile, seeds, fold, clips), fold, final=fold == FINAL, **how))
     return parts
 
 
@@ -96,4 +98,4 @@ def _rows(outcome: Outcome) -> list[dict]:
     return table
 
 
-study = Study("transfer", _parts, size=STUDY, seeds=3, committed=True)
+study = Study("transfer", _parts, size=STUDY, seeds=5, committed=True)
