@@ -59,7 +59,10 @@ def test_what_is_awaited_is_left_out_and_shown_once_it_is_there(tmp_path, monkey
                          "before": False, "seconds": [0.0, 12.0], "accuracy": [20.0, 72.5], "half_width": 1.0,
                          "gain": ["", "+52.5 ± 2.0"], "seeds": 10, "more": ["", "+52.5 ± 2.0"], "chosen": True})
     monkeypatch.setattr(results.regimes_list, "committed", lambda norm: ways[: 2 * (norm == "gn")])
+    monkeypatch.setattr(results.regimes_list, "side_by_side", lambda norm, labelled: pd.DataFrame(
+        {"": ["as it is"], "gamma, 10 seeds": ["20.0 ± 1.0"]})[: int(norm == "gn" and not labelled)])
     text = results.page()
+    assert "| as it is | 20.0 ± 1.0 |" in text and text.count("without dark labels: accuracy") == 1
     assert text.count("In order of cost") == 1 and "With each clip first normalised by itself. In order of cost" in text
     assert "figures/regimes_and_claims.png" in text and "**entropy minimisation** (unlabelled dark clips)" in text
     assert "| entropy minimisation | unlabelled dark clips | 12 | 72.5 ± 1.0 | +52.5 ± 2.0 |" in text

@@ -8,7 +8,7 @@ import pytest
 from kdlab import paths
 from kdlab.papers.dual_light import regimes_real
 from kdlab.papers.generative.detection_study import study as detection
-from kdlab.studies import together
+from kdlab.studies import together, transfer
 from kdlab.studies.night_audit import study as night_audit
 from kdlab.system.engines import Slurm
 from kdlab.train.many import in_order
@@ -83,9 +83,9 @@ def test_without_the_real_clips_nothing_is_trained(two, monkeypatch):
     assert any(isinstance(recipe.data, UserClips) for recipe in together.trained(study))
 
 
-def test_clips_for_finished_recipes_are_not_read_by_all_studies(own_places, monkeypatch):
+@pytest.mark.parametrize("study", [regimes_real.study, transfer.study], ids=lambda study: study.name)
+def test_clips_for_finished_recipes_are_not_read_by_all_studies(study, own_places, monkeypatch):
     monkeypatch.setenv("KDLAB_REAL_CLIPS", str(own_places))
-    study = regimes_real.study
     folds = {recipe.data.test_fold for recipe in together.trained(study) if isinstance(recipe.data, UserClips)}
     assert folds == {"A"} < {part.fold for part in study.chosen()}
 

@@ -37,7 +37,7 @@ def test_without_real_clips_it_says_what_is_missing(monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_the_whole_study_on_miniature_clips(miniature_arid6, reading):
     profile = dataclasses.replace(SMOKE, night=Night(per_class=(2, 1, 1)))
-    whole = transfer.study.run(profile, 2, workers=1, say=lambda line: None)["arid6"]
+    whole = transfer.study.run(profile, 2, final=True, workers=1, say=lambda line: None)["arid6"]
     place = reading("transfer")
     found = {fold: Scores.load(place / "predictions" / f"transfer-arid6-{fold}.npz") for fold in "AB"}
     assert len(whole.labels) == 12 and [len(scores.labels) for scores in found.values()] == [6, 6]

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from kdlab.measure.paired import effect
 from kdlab.papers.dual_light import regimes_real, regimes_study
 from kdlab.papers.dual_light.regimes import LABELS, NORMS, Regime
 from kdlab.papers.dual_light.regimes_starts import STUDY
-from kdlab.papers.dual_light.regimes_study import TITLES
+from kdlab.papers.dual_light.regimes_study import TITLES, TUNED
+from kdlab.papers.dual_light.study import CLAIMS as LABELLED
 from kdlab.show.said import minus
 from kdlab.show.tables import table
-from kdlab.study import load_rows
+from kdlab.study import Scores, load_rows
 
 #: Word for labels → dark clips a class that have one.
 COUNTS = {"none": 0, "few": STUDY.few, "many": STUDY.night.count("train")}
@@ -31,6 +34,47 @@ def committed(norm: str = "bn", real: bool = False) -> pd.DataFrame:
     names = [Regime(norm, labels).name for labels in LABELS]
     names = [f"arid6_{norm}"] if real else names
     return regimes_study.practitioner(load_rows(study.name), study.scores(names))
+
+
+def cells(norm: str, labelled: bool = False) -> dict[str, Scores]:
+    """The committed cells of one ``norm``, by what is special about them: with labels, or all without."""
+    every = {"gamma": Regime(norm), "Zero-DCE": Regime(norm, enhancer="zerodce"),
+             "unbalanced": Regime(norm, unbalanced=True), "full variety": Regime(norm, variety=1.0)}
+    if labelled:
+        every = {f"{COUNTS[labels]} labels a class": Regime(norm, labels) for labels in reversed(LABELS[1:])}
+    found = regimes_study.study.scores([regime.name for regime in every.values()])
+    found = {title: found[regime.name] for title, regime in every.items() if regime.name in found}
+    real = None if labelled else regimes_real.study.scores([f"arid6_{norm}"]).get(f"arid6_{norm}")
+    return found | ({"real dark clips": real} if real else {})
+
+
+#: Whose lead over whom is the gap of the claims: DL-KDD's teachers over the raw network that they may lift.
+_GAPS = {"gap: enhanced − as it is": ("enhanced", "as_is"),
+         "gap: enhanced − raw, both re-estimated": ("enhanced_re", "re_estimated"),
+         "gap: CE enhanced − CE raw": ("ce_enhanced", "ce_raw")}
+
+
+def side_by_side(norm: str, labelled: bool = False) -> pd.DataFrame:
+    """All ways in all :func:`cells` of one ``norm``: accuracy in percent, then the effects that the claims are about
+    and the gaps beside them, in points, each with half of its 95 % interval. Empty where a cell has it not."""
+    ways = TUNED if labelled else TITLES | {"transductive": f"{regimes_real.study.titles['transductive']} (not a way: "
+                                            "nobody has them before)"}
+    pairs = {f"{claim.claim}: {claim.compared.partition(';')[0]}": (claim.condition, claim.baseline)
+             for claim in (LABELLED if labelled else regimes_study.CLAIMS) if not claim.statistic} | _GAPS
+    columns = {}
+    for title, scores in cells(norm, labelled).items():
+        known = {*scores.predicted}
+        column = {words: _level(scores, condition) for condition, words in ways.items() if condition in known}
+        column |= {words: minus(scores.effect(*pair)) for words, pair in pairs.items() if {*pair} <= known}
+        columns[f"{title}, {len(scores.seeds)} seeds"] = column
+    order = [words for words in [*ways.values(), *pairs] if any(words in column for column in columns.values())]
+    return pd.DataFrame(columns, index=order).fillna("").rename_axis("").reset_index()
+
+
+def _level(scores: Scores, condition: str) -> str:
+    right = scores.correct(condition)
+    level = effect(right, np.zeros_like(right), scores.units)
+    return f"{level.mean:.1f} ± {level.half_width:.1f}"
 
 
 def shown(found: pd.DataFrame) -> Styler:

@@ -1,8 +1,9 @@
 """The study of the pre-trained regime: cells × conditions × seeds, what is claimed, and what a practitioner should do.
 
 Each cell of :class:`.regimes.Regime` is a data set of the study. The networks have seeds from 100 on, those whose
-start counts (:mod:`.regimes_starts`), and are tested on clips of `night` that nobody has read. In the order of the
-budget: both norms × {no, few, many labels} with gamma; then, with three seeds, Zero-DCE, unbalanced, full variety.
+start counts (:mod:`.regimes_starts`), and are tested on clips of `night` of another data seed: those that D1 to D4 are
+confirmed on, and no study has chosen by. In the order of the budget: both norms × {no, few, many labels} with gamma;
+then, with three seeds, Zero-DCE, unbalanced, full variety.
 """
 
 from collections.abc import Mapping, Sequence
@@ -103,13 +104,15 @@ CLAIMS = (
 
 def table(scores: Scores) -> pd.DataFrame:
     """What each way of one cell gains, in points: ``way`` and ``against`` what, the ``effect`` with its interval
-    (``low``, ``high``), the ``gap`` of its teacher over the raw network at which it begins (empty without a teacher),
-    ``seeds``, the ``verdict``. A way that the cell has not is left out."""
+    (``low``, ``high``), the ``gap`` of its teacher over the raw network that it may lift: the one at which the student
+    begins, or with labels CE on raw clips (empty without a teacher); ``seeds``, the ``verdict``. A way that the cell
+    has not is left out."""
     rows, known = [], set(scores.predicted)
+    tuned = "ce_raw" in known
     for condition, other, teacher in _compared(scores):
         if {condition, other} <= known:
             found = scores.effect(condition, other)
-            start = "re_estimated" if condition.endswith("_re") else "as_is"
+            start = "ce_raw" if tuned else "re_estimated" if condition.endswith("_re") else "as_is"
             gap = str(scores.effect(teacher, start)) if teacher in known and teacher != start else ""
             rows.append((condition, other, str(found), found.low, found.high, gap, found.seeds, verdict(found)))
     return pd.DataFrame(rows, columns=["way", "against", "effect", "low", "high", "gap", "seeds", "verdict"])

@@ -106,3 +106,23 @@ def test_without_evidence_it_says_what_to_run(tmp_path, monkeypatch):
         regimes_list.committed()
     with pytest.raises(ValueError, match="norm='xn'"):
         regimes_list.committed("xn")
+
+
+def test_cells_stand_side_by_side_with_the_claims_effects_and_their_gaps(figures):
+    keep("regimes", "bn_none_zerodce", {"as_is": (20, 0), "enhanced": (50, 0)}, seeds=3)
+    for fold in "AB":
+        keep("regimes_arid6", "arid6_bn", {"as_is": (40, 0), "transductive": (50, 0)}, seeds=3, fold=fold)
+    found = regimes_list.side_by_side("bn").set_index("")
+    assert list(found) == ["gamma, 10 seeds", "Zero-DCE, 3 seeds", "real dark clips, 3 seeds"]
+    gamma = found["gamma, 10 seeds"]
+    assert gamma["re-estimated statistics"].startswith("70.0 ± ")
+    assert gamma["gap: enhanced − as it is"].startswith("+40.0")
+    assert gamma["gap: enhanced − raw, both re-estimated"].startswith("+5.0 ± ")
+    assert gamma["D5r: DL-KDD − re-estimated statistics"].startswith("+1.0 ± ")
+    assert found.loc["gap: enhanced − as it is", "Zero-DCE, 3 seeds"].startswith("+30.0"), "of its own cell"
+    assert [words for words in found.index if words.startswith("statistics of the test clips")], "and said to be no way"
+    assert not [words for words in found.index if words.startswith("D1r")], "what no cell has is left out"
+    tuned = regimes_list.side_by_side("bn", labelled=True).set_index("")
+    assert list(tuned) == ["10 labels a class, 10 seeds"]
+    assert tuned.loc["gap: CE enhanced − CE raw"].item().startswith("+10.0"), "over the network with the same labels"
+    assert "real dark clips" not in regimes_list.cells("gn")
