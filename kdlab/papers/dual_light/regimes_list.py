@@ -64,17 +64,18 @@ def side_by_side(norm: str, labelled: bool = False) -> pd.DataFrame:
     columns = {}
     for title, scores in cells(norm, labelled).items():
         known = {*scores.predicted}
-        column = {words: _level(scores, condition) for condition, words in ways.items() if condition in known}
+        column = {words: level(scores, condition) for condition, words in ways.items() if condition in known}
         column |= {words: minus(scores.effect(*pair)) for words, pair in pairs.items() if {*pair} <= known}
         columns[f"{title}, {len(scores.seeds)} seeds"] = column
     order = [words for words in [*ways.values(), *pairs] if any(words in column for column in columns.values())]
     return pd.DataFrame(columns, index=order).fillna("").rename_axis("").reset_index()
 
 
-def _level(scores: Scores, condition: str) -> str:
+def level(scores: Scores, condition: str) -> str:
+    """Accuracy of a condition in percent, with half of its 95 % interval over seeds and test units: ``70.9 ± 3.8``."""
     right = scores.correct(condition)
-    level = effect(right, np.zeros_like(right), scores.units)
-    return f"{level.mean:.1f} ± {level.half_width:.1f}"
+    found = effect(right, np.zeros_like(right), scores.units)
+    return f"{found.mean:.1f} ± {found.half_width:.1f}"
 
 
 def shown(found: pd.DataFrame) -> Styler:

@@ -1,6 +1,6 @@
 """What notebook 10b reads of the committed regimes: pictures of them, and sentences that are computed, never typed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import matplotlib.pyplot as plt
@@ -9,8 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from kdlab.measure.paired import Effect, verdict
+from kdlab.papers.dual_light import regimes_real
 from kdlab.papers.dual_light.regimes import LABELS, NORMS, Regime
-from kdlab.papers.dual_light.regimes_list import COUNTS, NORM_TITLES
+from kdlab.papers.dual_light.regimes_list import COUNTS, NORM_TITLES, cells, level
+from kdlab.papers.dual_light.regimes_study import TITLES
 from kdlab.show.plots import drawn, key
 from kdlab.show.said import minus
 from kdlab.study import Scores, load_scores
@@ -25,9 +27,32 @@ def cell(norm: str, labels: str) -> Scores:
 
 
 def second_light() -> dict[str, Effect]:
-    """DL-KDD − same-light KD (claim D2) in every committed cell, by labels and norm: what the *second light* adds."""
-    return {f"{_labels(labels)}, {NORM_TITLES[norm]}": found for labels in LABELS
-            for norm, found in _second_light(labels).items()}
+    """DL-KDD − same-light KD (claim D2) in every committed cell of `night`, by labels and norm: what the *second light*
+    adds. Below them cells without labels of another enhancer, and of other clips."""
+    found = {f"{_labels(labels)}, {NORM_TITLES[norm]}": effect for labels in LABELS
+             for norm, effect in _second_light(labels).items()}
+    return found | {f"{_labels('none')}, {title}, {NORM_TITLES[norm]} ({effect.seeds} seeds)": effect
+                    for title, each in _special().items() for norm, effect in each.items()}
+
+
+def _special() -> dict[str, dict[str, Effect]]:
+    """What is special about a cell of `night` without labels → norm → :func:`second_light` there."""
+    found: dict[str, dict[str, Effect]] = {}
+    for norm in NORMS:
+        for title, scores in cells(norm).items():
+            if title not in ("gamma", "real dark clips"):
+                found.setdefault(title, {})[norm] = scores.effect(*STUDENTS)
+    return found
+
+
+def levels(each: Mapping[str, Scores]) -> pd.DataFrame:
+    """Accuracy of every way in some cells by their titles, in percent with half of a 95 % interval; at the end what
+    statistics of the test clips themselves give, where that was asked."""
+    titles = TITLES | {c: title for c, title in regimes_real.study.titles.items() if c not in TITLES}
+    made = {words: {title: level(scores, c) for c, title in titles.items() if c in scores.predicted}
+            for words, scores in each.items()}
+    order = [title for title in titles.values() if any(title in column for column in made.values())]
+    return pd.DataFrame(made, index=order).fillna("").rename_axis("way").reset_index()
 
 
 def _second_light(labels: str) -> dict[str, Effect]:
@@ -82,6 +107,9 @@ def sentences() -> list[str]:
         if its:
             said.append(f"**{_labels(labels).capitalize()}.** What the second light adds to same-light KD: "
                         f"{'; '.join(its)}.")
+    for title, each in _special().items():
+        its = [f"{minus(effect)} points with {NORM_TITLES[norm]}, {verdict(effect)}" for norm, effect in each.items()]
+        said.append(f"**No labels, {title}.** {'; '.join(its)}.")
     for norm, scores in _committed("none").items():
         found = by_seed(scores)
         dual, same = (minus(f"{np.corrcoef(found.gap, found[c])[0, 1]:.2f}") for c in STUDENTS)

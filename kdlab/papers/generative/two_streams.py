@@ -2,7 +2,7 @@
 
 Nothing here is trained: a detector that has learnt from all channels of ``MotionMix`` is shown some of them alone,
 which it never was in training. Streams with networks of their own, RGB and flow, are in the recipes of full size
-(``kdlab.papers.generative.detection_paper_size``) and of recognition (``recipes.streams``).
+(``kdlab.papers.generative.detection_paper_size``) and of recognition (:mod:`.streams`).
 """
 
 from collections.abc import Mapping

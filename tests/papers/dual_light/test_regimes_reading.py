@@ -19,12 +19,13 @@ def scores(**right) -> Scores:
 
 
 WITHOUT = scores(re_estimated=(50, 60, 70), enhanced_re=(60, 64, 71), dlkdd_re=(61, 65, 72), same_light_re=(51, 62, 71))
+SPECIAL = scores(dlkdd_re=(60, 60, 60), same_light_re=(50, 51, 52), as_is=(10, 20, 30), transductive=(40, 40, 40))
 WITH = scores(dlkdd=(70, 71, 72), same_light=(72, 73, 74))
 
 
 @pytest.fixture
 def committed(monkeypatch):
-    """Two cells, and no others."""
+    """Two cells, and one that is special; no others."""
     cells = {"regimes-bn_none": WITHOUT, "regimes-gn_few": WITH}
 
     def load(name):
@@ -32,7 +33,9 @@ def committed(monkeypatch):
             raise FileNotFoundError(name)
         return cells[name]
 
+    special = {"bn": {"gamma": WITHOUT, "unbalanced": SPECIAL, "real dark clips": SPECIAL}, "gn": {}}
     monkeypatch.setattr(regimes_reading, "load_scores", load)
+    monkeypatch.setattr(regimes_reading, "cells", special.get)
 
 
 def test_gaps_and_gains_are_counted_from_re_estimated_statistics():
@@ -55,12 +58,21 @@ def test_a_point_for_each_seed_and_student_and_the_line_of_equal_gain(styled):
 def test_the_second_light_is_read_in_each_cell_that_is_there(committed):
     found = second_light()
     assert list(found) == ["no labels a class, batch norm throughout",
-                           "10 labels a class, each clip first normalised by itself"]
-    assert [effect.mean for effect in found.values()] == pytest.approx([(10 + 3 + 1) / 3, -2])
+                           "10 labels a class, each clip first normalised by itself",
+                           "no labels a class, unbalanced, batch norm throughout (3 seeds)"]
+    assert [effect.mean for effect in found.values()] == pytest.approx([(10 + 3 + 1) / 3, -2, 9])
+
+
+def test_levels_of_real_clips_end_with_what_is_no_way():
+    found = regimes_reading.levels({"one": SPECIAL, "other": WITHOUT}).set_index("way")
+    assert list(found) == ["one", "other"] and found.index[0] == "as it is"
+    assert found.index[-1] == "statistics of the test clips themselves" and found.one.iloc[-1].startswith("40.0 ± ")
+    assert found.loc["as it is", "other"] == "" and found.loc["re-estimated statistics", "one"] == ""
 
 
 def test_sentences_follow_the_evidence(committed):
-    none, few, by_seed_one = sentences()
+    none, few, special, by_seed_one = sentences()
+    assert special.startswith("**No labels, unbalanced.** +9.0 ± ") and special.count("points with") == 1
     assert none.startswith("**No labels a class.** What") and "+4.7 ± 11.7 points with batch norm through" in none
     assert few.startswith("**10 labels a class.** What the second light adds to same-light KD") and "−2.0 ± " in few
     assert "batch norm throughout, 3 seeds: DL-KDD's gain correlates with its teacher's gap by 1.00;" in by_seed_one
