@@ -40,6 +40,15 @@ def luck_of_one_baseline() -> float:
     return 67.0 - 64.0
 
 
+def largest_gap_without_gain() -> float:
+    """Points: teacher − CE of a cell of the map, the largest where the gain's interval is not above zero."""
+    from kdlab.show.map_plots import means
+    from kdlab.studies import map_rule
+
+    found = means(map_rule.committed())
+    return float(found[found.gain <= found.half].gap.max())
+
+
 def parameters_of_width_sixteen(width: int = 16, classes: int = 3) -> float:
     """Of notebook 11's ``TimeFirst``: convolutions without bias, two numbers a normed channel, the last layer."""
     time, space = 3 * width * 8 + 2 * width, 9 * width * width + 2 * width + 9 * width * 2 * width + 4 * width
@@ -52,7 +61,8 @@ def loss_of_a_silent_critic() -> float:
 
 
 NUMBERS = (share_of_dual_light_supported, half_width_of_three_seeds, at_least_one_of_fifteen,
-           dual_light_over_statistics, luck_of_one_baseline, parameters_of_width_sixteen, loss_of_a_silent_critic)
+           dual_light_over_statistics, luck_of_one_baseline, largest_gap_without_gain, parameters_of_width_sixteen,
+           loss_of_a_silent_critic)
 
 
 def ledger_rule() -> Trial:
