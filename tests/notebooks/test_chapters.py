@@ -101,6 +101,11 @@ def test_every_exercise_that_it_prints_answers_and_none_twice(path):
     assert printed == [exercise.name for exercise in of_notebook(number_of(path))]
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_cell_begins_with_an_empty_line(path):
+    assert not [number for number, cell in enumerate(read(path)) if cell.source.startswith("\n")]
+
+
 def folded(source: str):
     return new_markdown_cell(source, metadata={FOLDED: True})
 
