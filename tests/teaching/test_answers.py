@@ -119,18 +119,29 @@ def test_numbers_of_the_studies_are_plausible():
     assert 100 / 12 < answers.codec.bytes_of_i_frames() < 50 and answers.codec.vectors_in_a_still_room() > 0
 
 
+@pytest.mark.skipif(not (paths.project_root() / "notebooks").is_dir(), reason="not a clone")
+def test_what_10_1_asks_for_is_told_in_no_chapter_before_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr("kdlab.show.claims.told", lambda names: asked.extend(names) or [])
+    answers.scoreboard.share_of_bright_networks_supported()
+    before = [path for path in (paths.project_root() / "notebooks").glob("*.ipynb") if path.name < "10"]
+    claim = re.compile(rf"\*\*({'|'.join(asked)})\*\*|shown\([^)]*\b({'|'.join(asked)})\b")
+    assert len(asked) == 4 and len(before) > 10
+    assert not [path.name for path in before if claim.search(path.read_text("utf-8"))]
+
+
 @pytest.mark.parametrize(("verdicts", "share"), [
     (("supported, and explained by x", "no effect larger than 2 points", "withheld: runs too early", "supported"), 50),
     (("contradicted", "not supported: y", "underpowered", "not testable on this set"), 0)])
 def test_supported_claims_are_counted_by_their_words(monkeypatch, verdicts, share):
     found = [SimpleNamespace(verdict=word, reading=1) for word in verdicts]
     monkeypatch.setattr("kdlab.show.claims.told", lambda names: found)
-    assert answers.scoreboard.share_of_dual_light_supported() == share
+    assert answers.scoreboard.share_of_bright_networks_supported() == share
 
 
 def test_claims_of_which_nothing_was_read_are_not_called_unsupported(monkeypatch, tmp_path):
     monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
-    with pytest.raises(ExerciseError, match="10.1 is answered from committed evidence that is not here .*D1, D2, D3"):
+    with pytest.raises(ExerciseError, match="10.1 is answered from committed evidence that is not here .*D1r, D2r"):
         judge(find("10.1"), 0)
 
 
