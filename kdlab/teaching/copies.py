@@ -37,7 +37,8 @@ _HEADING = 14
 
 def student(name: str, out: Path | None = None) -> Path:
     """Write notebook ``name`` (3, 03, 03b or its whole name) without answers and outputs to ``out``, by default
-    ``NN_name_student.ipynb`` in this folder, with a cell of ``kdlab.check`` for each exercise that can be checked.
+    ``NN_name_student.ipynb`` in this folder, with a cell of ``kdlab.guess`` where a prediction is asked for, and at the
+    end one of ``kdlab.check`` for each exercise that can be checked.
 
     Raises :class:`kdlab.notebooks.parameters.NotebookError`, and :class:`kdlab.system.ours.NotOurs` for a file that is
     there and is no such copy, or one in which somebody has worked since.
@@ -53,6 +54,8 @@ def student(name: str, out: Path | None = None) -> Path:
             cell.outputs, cell.execution_count = [], None
     page.cells = [cell for cell in page.cells if cell.source.strip()]
     if asked := of_notebook(number_of(notebook)):
+        for exercise in (one for one in asked if one.guess):
+            _guessed_where_asked(page.cells, exercise)
         page.cells += [new_markdown_cell(_INTRODUCTION), *(cell for one in asked for cell in _asked(one))]
     for number, cell in enumerate(page.cells):  # new ones would be random, and a copy differ from the next
         cell.id = f"cell-{number}"
@@ -72,10 +75,22 @@ of yours (`KDLAB_PROGRESS`, by default `runs/progress.json`) and is sent nowhere
 def _asked(exercise: Exercise) -> list:
     choices = "".join(f"\n- **{letter}**: {text}" for letter, text in exercise.choices.items())
     text = f"**{exercise.name}.** {exercise.ask}" + (f"\n{choices}" if choices else "")
-    lines = [f'kdlab.guess("{exercise.name}", ...)  # before you run anything'] if exercise.guess else []
     what = "the name of your function" if exercise.kind == "code" else "your answer"
-    lines += [f'kdlab.check("{exercise.name}", ...)  # {what} in place of the dots']
-    return [new_markdown_cell(text), new_code_cell("\n".join(["import kdlab", "", *lines]))]
+    line = f'kdlab.check("{exercise.name}", ...)  # {what} in place of the dots'
+    return [new_markdown_cell(text), new_code_cell(f"import kdlab\n\n{line}")]
+
+
+def _guessed_where_asked(cells: list, exercise: Exercise) -> None:
+    """Put the cell of a guess behind the cell that first names it: at the end of the page the result would be known. It
+    takes the place of a chapter's own cell that only reads the exercise out; where no cell names it, it is the last."""
+    call = f'kdlab.guess("{exercise.name}"'
+    mine = f"import kdlab\n\n{call}, ...)  # your number in place of the dots, before you go on"
+    named = [place for place, cell in enumerate(cells) if call in cell.source]
+    for place in named:
+        if cells[place].cell_type == "code" and cells[place].source.strip() == f"{call})":
+            cells[place].source = mine
+            return
+    cells.insert(named[0] + 1 if named else len(cells), new_code_cell(mine))
 
 
 def _from(place: Path, home: Path, text: str) -> str:

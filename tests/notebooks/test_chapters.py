@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import re
 
 import nbformat
 import pytest
@@ -91,6 +92,18 @@ def test_its_exercises_answer_and_one_asks_for_a_prediction_and_one_for_code(pat
     assert len(its) >= 3 and any(exercise.guess for exercise in its) and any(e.kind == "code" for e in its)
     asked = "\n".join(cell.source for cell in read(path)).partition("## Exercises")[2]
     assert not [exercise.name for exercise in its if exercise.name not in asked]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_exercise_that_it_prints_answers_and_none_twice(path):
+    printed = [name for cell in read(path) if cell.cell_type == "markdown"
+               for name in re.findall(r"(?m)^\*\*(\d\d[a-z]?\.\d+)\b.*?\*\*", cell.source)]
+    assert printed == [exercise.name for exercise in of_notebook(number_of(path))]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_cell_begins_with_an_empty_line(path):
+    assert not [number for number, cell in enumerate(read(path)) if cell.source.startswith("\n")]
 
 
 def folded(source: str):

@@ -53,8 +53,8 @@ def test_what_is_right_is_computed_and_stands_in_no_text(exercise):
 
 @pytest.mark.parametrize(("name", "right"), [
     ("00.1", 2.7778), ("00.4", 2.3979), ("01.3", 0), ("02.3", 3.8925), ("03.2", -0.7167), ("03b.2", 2), ("04.2", 0.32),
-    ("05.2", 1.2), ("06.3", 128 - int(7 * 127.5 / 20)), ("07.2", 1.3863), ("07b.2", 2 * 2.90 + 2.94 + 2 * 7.35),
-    ("09.2", 17.647), ("10.3", 53.671), ("10b.2", 3), ("11.3", 1.3863)])
+    ("05.2", 1.2), ("05.5", 2.1333), ("06.3", 128 - int(7 * 127.5 / 20)), ("07.2", 1.3863),
+    ("07b.2", 2 * 2.90 + 2.94 + 2 * 7.35), ("09.2", 17.647), ("10.3", 53.671), ("10b.2", 3), ("11.3", 1.3863)])
 def test_numbers_that_can_be_had_by_hand(name, right):
     assert answers.NUMBERS[find(name).by]() == pytest.approx(right, abs=1e-3)
 
@@ -66,6 +66,30 @@ def test_probes_and_a_blind_map_are_as_trials_say():
     mask, picked = (np.random.default_rng(seed).random(10**6) < 0.3 for seed in (1, 2))
     blind = 100 * (mask & picked).sum() / (mask | picked).sum()
     assert answers.landscape.iou_of_a_blind_map() == pytest.approx(blind, abs=0.2)
+
+
+def test_the_longest_action_that_is_whole_in_some_window_is_found_by_trying():
+    first = np.arange(0, 10 * 48, 48) / 7.5  # seconds at which windows of 64 steps begin
+
+    def whole(seconds):
+        starts = np.arange(0, 8 * 48, 0.05) / 7.5
+        return all(((first <= at + 1e-9) & (at + seconds <= first + 64 / 7.5 + 1e-9)).any() for at in starts)
+
+    longest = answers.features.longest_whole_action()
+    assert whole(longest) and not whole(longest + 0.05)
+
+
+def test_the_largest_gap_is_of_a_cell_whose_interval_reaches_zero(monkeypatch):
+    def cell(clips, gap, *gains):
+        return [dict(method="dlkdd", teacher="equal", clips=clips, steps=1.0, seed=s, gain=gain, gap=gap)
+                for s, gain in enumerate(gains)]
+
+    cells = pd.DataFrame(cell(10, 50, 9.0, 10, 11) + cell(20, 40, -4.0, 0, 5) + cell(40, 45, -9.0, -10, -11)
+                         + cell(80, 30, 0.0, 0, 0))
+    monkeypatch.setattr("kdlab.studies.map_rule.committed", lambda: cells)
+    assert answers.scoreboard.largest_gap_without_gain() == 45
+    monkeypatch.setattr("kdlab.studies.map_rule.committed", lambda: cells[cells.clips != 40])
+    assert answers.scoreboard.largest_gap_without_gain() == 40
 
 
 @pytest.mark.skipif(not (paths.project_root() / "notebooks").is_dir(), reason="not a clone")
@@ -95,18 +119,29 @@ def test_numbers_of_the_studies_are_plausible():
     assert 100 / 12 < answers.codec.bytes_of_i_frames() < 50 and answers.codec.vectors_in_a_still_room() > 0
 
 
+@pytest.mark.skipif(not (paths.project_root() / "notebooks").is_dir(), reason="not a clone")
+def test_what_10_1_asks_for_is_told_in_no_chapter_before_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr("kdlab.show.claims.told", lambda names: asked.extend(names) or [])
+    answers.scoreboard.share_of_bright_networks_supported()
+    before = [path for path in (paths.project_root() / "notebooks").glob("*.ipynb") if path.name < "10"]
+    claim = re.compile(rf"\*\*({'|'.join(asked)})\*\*|shown\([^)]*\b({'|'.join(asked)})\b")
+    assert len(asked) == 4 and len(before) > 10
+    assert not [path.name for path in before if claim.search(path.read_text("utf-8"))]
+
+
 @pytest.mark.parametrize(("verdicts", "share"), [
     (("supported, and explained by x", "no effect larger than 2 points", "withheld: runs too early", "supported"), 50),
     (("contradicted", "not supported: y", "underpowered", "not testable on this set"), 0)])
 def test_supported_claims_are_counted_by_their_words(monkeypatch, verdicts, share):
     found = [SimpleNamespace(verdict=word, reading=1) for word in verdicts]
     monkeypatch.setattr("kdlab.show.claims.told", lambda names: found)
-    assert answers.scoreboard.share_of_dual_light_supported() == share
+    assert answers.scoreboard.share_of_bright_networks_supported() == share
 
 
 def test_claims_of_which_nothing_was_read_are_not_called_unsupported(monkeypatch, tmp_path):
     monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
-    with pytest.raises(ExerciseError, match="10.1 is answered from committed evidence that is not here .*D1, D2, D3"):
+    with pytest.raises(ExerciseError, match="10.1 is answered from committed evidence that is not here .*D1r, D2r"):
         judge(find("10.1"), 0)
 
 
@@ -114,10 +149,12 @@ def test_claims_of_which_nothing_was_read_are_not_called_unsupported(monkeypatch
 
 #: Of each exercise some words of the sentence that is right.
 RIGHT = {"00.3": "a study refuses it", "01.2": "raw clips", "01b.2": "nothing", "02.4": "lower bound",
-         "03.3": "not that the light does", "03b.3": "of classes", "04.3": "in general", "05.3": "badly placed",
+         "03.3": "not that the light does", "03b.3": "of classes", "03b.5": "the teacher is wrong",
+         "04.3": "in general", "04.5": "shrinks", "05.3": "badly placed",
          "06.2": "contradict", "07.3": "no answer at threshold 1 changes", "07.5": "share no parameters",
          "07b.4": "the later exits", "08.3": "none", "08.5": "no longer the same", "09.3": "what all clips share",
-         "09.4": "undefined", "10b.3": "own start", "11.2": "trains again"}
+         "09.4": "undefined", "10.5": "too narrow", "10b.3": "own start", "11.2": "trains again",
+         "11.5": "of whichever clip"}
 
 
 def test_the_right_letter_alone_is_right():

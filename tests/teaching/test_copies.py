@@ -8,7 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from kdlab import paths
 from kdlab.notebooks.folding import FOLDED
-from kdlab.notebooks.parameters import NotebookError, all_notebooks
+from kdlab.notebooks.parameters import NotebookError, all_notebooks, number_of
 from kdlab.system.ours import NotOurs
 from kdlab.teaching import offline
 from kdlab.teaching.chapters import core
@@ -37,6 +37,7 @@ def chapter(tmp_path, monkeypatch):
     page = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
                                   "widgets": {"a": 1}, "kdlab": {"sources": "abc"}}, cells=[
         new_markdown_cell("# 03 · A chapter\n\nWords."),
+        new_markdown_cell('**Predict.** `kdlab.guess("03.1", …)` keeps it.'),
         new_code_cell("profile = 'demo'", metadata={"tags": ["parameters"]}, outputs=[shown("parameters shown")]),
         new_markdown_cell("## 1. A loss\n\n$$L = t^2\\,\\mathrm{KL}$$\n\nof $t$ and more."),
         new_code_cell("draw()", execution_count=3, outputs=[shown("a figure"), new_output("display_data", data=view)]),
@@ -67,10 +68,37 @@ def test_a_students_copy_has_no_answers_and_no_outputs(chapter, command):
     for exercise in of_notebook("03"):
         assert f'kdlab.check("{exercise.name}"' in text and exercise.ask in text
         assert (f'kdlab.guess("{exercise.name}"' in text) == exercise.guess
-    names = {}
-    for cell in copy.cells[-2 * len(of_notebook("03")):]:  # they run before anything is filled in, too
+    names, last = {}, copy.cells[-2 * len(of_notebook("03")):]
+    assert "kdlab.guess(" not in "".join(cell.source for cell in last)
+    mine = 'import kdlab\n\nkdlab.guess("03.1", ...)'
+    guesses = [k for k, cell in enumerate(copy.cells) if cell.source.startswith(mine)]
+    assert [copy.cells[k - 1].source[:12] for k in guesses] == ["**Predict.**"]
+    for cell in [copy.cells[guesses[0]], *last]:  # they run before anything is filled in, too
         exec(cell.source if cell.cell_type == "code" else "", names)
     assert not paths.runs_dir().exists(), "and no try is counted"
+
+
+def test_a_guess_takes_the_place_of_a_cell_that_reads_the_exercise_out(chapter):
+    page = nbformat.read(chapter, 4)
+    page.cells.insert(3, new_code_cell('\nkdlab.guess("03.1")'))
+    nbformat.write(page, chapter)
+    found = [cell.source for cell in nbformat.read(student("03"), 4).cells if cell.cell_type == "code"]
+    assert ['kdlab.guess("03.1", ...)' in source for source in found[:3]] == [False, True, False]
+    assert not [source for source in found if 'kdlab.guess("03.1")' in source]
+
+
+@pytest.mark.skipif(not (paths.project_root() / "notebooks").is_dir(), reason="not a clone")
+def test_every_guess_is_asked_for_once_and_before_what_was_found(tmp_path):
+    asked = [notebook for notebook in all_notebooks() if any(e.guess for e in of_notebook(number_of(notebook)))]
+    assert len(asked) > 10
+    for notebook in asked:
+        cells = nbformat.read(student(notebook.stem, tmp_path / notebook.name), 4).cells
+        for exercise in (e for e in of_notebook(number_of(notebook)) if e.guess):
+            call, code = f'kdlab.guess("{exercise.name}"', [c.cell_type == "code" for c in cells]
+            (place,) = [k for k, cell in enumerate(cells) if code[k] and call in cell.source]
+            (found,) = [k for k, cell in enumerate(cells) if code[k] and "kdlab.guessed(" in cell.source]
+            first = next(k for k, cell in enumerate(cells) if call in cell.source)
+            assert place - first <= 1 and place < found and cells[place].source.startswith("import kdlab\n"), notebook
 
 
 @pytest.mark.skipif(not (paths.project_root() / "notebooks").is_dir(), reason="not a clone")

@@ -5,6 +5,7 @@ import re
 import tomllib
 
 import click
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -112,6 +113,21 @@ def test_files_for_services_hold_what_pyproject_asks():
     container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text("utf-8"))
     assert container["postCreateCommand"].startswith("make setup")
     assert "untried" in (ROOT / "docs" / "teaching.md").read_text("utf-8").partition("in a browser\n")[2]
+
+
+def test_the_page_for_colab_goes_the_first_steps_of_chapter_00_and_names_no_host():
+    nbformat.validate(page := nbformat.read(ROOT / "binder" / "colab.ipynb", 4))
+    chapter = {cell.id: cell.source.replace("# NBVAL_CHECK_OUTPUT\n", "")
+               for cell in nbformat.read(find_notebook("00"), 4).cells}
+    fetch, path, *steps = [cell for cell in page.cells if cell.cell_type == "code"]
+    assert not [cell.id for cell in (fetch, path, *steps) if cell.outputs or cell.execution_count]
+    assert 'repository = "REPOSITORY"' in fetch.source and "kdlab" in path.source
+    assert len(steps) >= 6 and not [cell.id for cell in steps if chapter.get(cell.id) != cell.source]
+    order = [list(chapter).index(cell.id) for cell in steps]
+    assert order == sorted(order)
+    text = "\n".join(cell.source for cell in page.cells if cell not in steps)  # those have `recipe.net`
+    assert not re.findall(r"://|--[a-z-]*index|\b[\w-]+\.(?:org|com|net|io|dev)\b", text)
+    assert "not tried yet" in text and "`binder/colab.ipynb`" in (ROOT / "docs" / "teaching.md").read_text("utf-8")
 
 
 def test_the_test_itself():

@@ -8,11 +8,12 @@ import numpy as np
 from kdlab.teaching.answers.shared import Trial, scores
 
 
-def share_of_dual_light_supported() -> float:
-    """Percent of DL-KDD's claims: those that are called supported, explained ones among them."""
+def share_of_bright_networks_supported() -> float:
+    """Percent of DL-KDD's claims about networks from bright video: those that are called supported, explained ones
+    among them."""
     from kdlab.show.claims import told
 
-    found = told(["D1", "D2", "D3", "D4"])
+    found = told(["D1r", "D2r", "D3r", "D5r"])
     if unread := [each.claim.claim for each in found if each.reading is None]:
         raise FileNotFoundError(f"nothing was read of {', '.join(unread)}")
     return 25 * sum(each.verdict.startswith("supported") for each in found)
@@ -40,6 +41,15 @@ def luck_of_one_baseline() -> float:
     return 67.0 - 64.0
 
 
+def largest_gap_without_gain() -> float:
+    """Points: teacher − CE of a cell of the map, the largest where the gain's interval is not above zero."""
+    from kdlab.show.map_plots import means
+    from kdlab.studies import map_rule
+
+    found = means(map_rule.committed())
+    return float(found[found.gain <= found.half].gap.max())
+
+
 def parameters_of_width_sixteen(width: int = 16, classes: int = 3) -> float:
     """Of notebook 11's ``TimeFirst``: convolutions without bias, two numbers a normed channel, the last layer."""
     time, space = 3 * width * 8 + 2 * width, 9 * width * width + 2 * width + 9 * width * 2 * width + 4 * width
@@ -51,8 +61,9 @@ def loss_of_a_silent_critic() -> float:
     return 2 * math.log(2)
 
 
-NUMBERS = (share_of_dual_light_supported, half_width_of_three_seeds, at_least_one_of_fifteen,
-           dual_light_over_statistics, luck_of_one_baseline, parameters_of_width_sixteen, loss_of_a_silent_critic)
+NUMBERS = (share_of_bright_networks_supported, half_width_of_three_seeds, at_least_one_of_fifteen,
+           dual_light_over_statistics, luck_of_one_baseline, largest_gap_without_gain, parameters_of_width_sixteen,
+           loss_of_a_silent_critic)
 
 
 def ledger_rule() -> Trial:
