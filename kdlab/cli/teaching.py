@@ -9,8 +9,13 @@ _OUT = click.Path(path_type=Path, dir_okay=False)
 
 @click.command()
 @click.argument("notebook", metavar="[NN]", required=False)
-def exercises(notebook):
+@click.option("--chapters", is_flag=True, help="Instead a line for each notebook: cells, words, pictures, exercises.")
+def exercises(notebook, chapters):
     """List the exercises that `kdlab.check` can judge, all or notebook NN's, and how far you are with each."""
+    if chapters:
+        from kdlab.teaching.chapters import overview
+
+        return click.echo(overview().drop(columns="companion").to_string(index=False))
     from kdlab.notebooks.parameters import find_notebook, number_of
     from kdlab.teaching import exercises as known
     from kdlab.teaching import progress

@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from kdlab import paths
 from kdlab.notebooks.folding import FOLDED, folds, heading_level
 from kdlab.notebooks.parameters import number_of
-from kdlab.teaching.chapters import core, is_companion, words
+from kdlab.teaching.chapters import core, is_companion, overview, words
 from kdlab.teaching.exercises import of_notebook
 
 NOTEBOOKS = sorted((paths.project_root() / "notebooks").glob("*.ipynb"))
@@ -36,6 +36,19 @@ def test_the_core_path_can_be_finished(path):
 def test_the_core_paths_of_all_chapters_are_read_in_an_hour_and_a_half():
     found = {path.stem: words(core(read(path))) for path in NOTEBOOKS if not is_companion(path)}
     assert sum(found.values()) <= WORDS, found
+
+
+def test_the_overview_counts_what_the_limits_are_about(command):
+    found = overview().set_index("notebook")
+    assert list(found.index) == [number_of(path) for path in NOTEBOOKS] + ["chapters"]
+    assert found.loc["03", "core cells"] == len(core(read(NOTEBOOKS[4]))) and found.loc["03b", "companion"]
+    assert found.loc["chapters", "core words"] == found[~found.companion].iloc[:-1]["core words"].sum() <= WORDS
+    assert number_of(NOTEBOOKS[4]) == "03"
+    asked = of_notebook("03")
+    assert found.loc["03", ["number", "word", "code"]].sum() == len(asked) and found.loc["03", "guesses"] >= 1
+    assert (found.loc[found.index != "chapters", "pictures"] > 0).all()
+    code, said, _ = command("exercises", "--chapters")
+    assert code == 0 and "core words" in said and "companion" not in said
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
