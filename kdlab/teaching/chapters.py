@@ -40,9 +40,9 @@ def overview() -> pd.DataFrame:
         pictures = sum(any(kind.startswith("image/") for kind in output.get("data", ())) for output in outputs)
         asked = of_notebook(number_of(path))
         inside = core(cells)
-        rows.append([number_of(path), is_companion(path), len(inside), len(cells), words(inside), words(cells), pictures,
-                     *(sum(its.kind == kind for its in asked) for kind in KINDS),
-                     sum(its.guess for its in asked)])
+        kinds = [sum(its.kind == kind for its in asked) for kind in KINDS]
+        rows.append([number_of(path), is_companion(path), len(inside), len(cells), words(inside), words(cells),
+                     pictures, *kinds, sum(its.guess for its in asked)])
     names = ["notebook", "companion", "core cells", "cells", "core words", "words", "pictures", *KINDS, "guesses"]
     found = pd.DataFrame(rows, columns=names)
     whole = found[~found.companion].drop(columns=["notebook", "companion"]).sum()
