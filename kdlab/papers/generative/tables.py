@@ -48,7 +48,10 @@ def enough_steps(found: tuple[float, float, str], student: str, what: str) -> st
 
 
 def generation_table(rows: pd.DataFrame, wanted: Sequence[tuple[str, str]], titles: Mapping[str, str]) -> pd.DataFrame:
-    """Whether CVAEs generate, by the ``rows`` of a study: a line for each (data, condition) that is ``wanted``."""
+    """Whether CVAEs generate, by the ``rows`` of a study: a line for each (data, condition) that is ``wanted``; empty
+    where none of them was measured."""
+    if not any(means(rows, data, condition) for data, condition in wanted):
+        return pd.DataFrame()
     lines = []
     for data, condition in wanted:
         found = means(rows, data, condition)

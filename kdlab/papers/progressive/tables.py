@@ -16,7 +16,7 @@ from kdlab.papers.progressive.method import gate
 from kdlab.papers.progressive.nets import ORDER
 from kdlab.papers.progressive.recipes import TITLES
 from kdlab.papers.progressive.study import CLAIMS, CROSSED, PLAN, SETS, differing, exit_effect, places, taught_in
-from kdlab.papers.progressive.teachers import beside_effects, target_entropy
+from kdlab.papers.progressive.teachers import beside_effects, gate_line, target_entropy, teachers
 from kdlab.study import Scores
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
@@ -32,6 +32,16 @@ CHOICES = {"PKD, frozen nets in train mode − PKD": ("pkd_batch_statistics", "p
            "PKD − CE, both twice the steps": ("pkd_2x", "ce_2x"),
            "PKD − CE, plain difference for residual": ("pkd_difference", "ce_ic_difference")}
 _BESIDE = ["claim", "on", "condition", "minus", "effect", "nats", "nats of the other"]
+
+
+def gates(rows: pd.DataFrame, names: Mapping[str, str]) -> str:
+    """Which networks may teach (:func:`.teachers.gate_line`): a line for each set of ``names`` (data → title) of which
+    it was measured, and one for all others."""
+    known = {data: title for data, title in names.items() if not teachers(rows, data).empty}
+    lines = [f"{title:27} {gate_line(rows, data)}" for data, title in known.items()]
+    others = [title for data, title in names.items() if data not in known]
+    told = f"{' and '.join(others)}: whether their networks may teach was not kept; docs/log.md has it of one seed"
+    return "\n".join([*lines, *([told] if others else [])])
 
 
 def chosen(found: Mapping[str, Scores]) -> dict[str, Scores]:

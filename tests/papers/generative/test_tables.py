@@ -67,6 +67,7 @@ def test_who_generates_is_the_gates_word():
     assert found["another λ costs (generated)"].iloc[0].startswith("+35.0")
     assert found["the gate says"].tolist() == ["generates", "not measured in what is committed"]
     fails = pd.DataFrame(rows).assign(value=lambda t: t.value.where(~t.metric.eq("r2_generated"), 5))
+    assert generation_table(pd.DataFrame(rows), [("nowhere", "genkd")], {}).empty, "no table of dashes"
     word = generation_table(fails, [("d_fresh", "genkd")], {})["the gate says"].iloc[0]
     assert "features generated explain" in word
 
