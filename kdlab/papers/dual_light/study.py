@@ -104,7 +104,7 @@ def columns(profile: Profile, seeds: int, conditions=None, data: str | UserClips
     return by_condition(lambda seed: dual_light(profile, seed, data), seeds, conditions, first)
 
 
-def _pathway(net: nn.Module, view: View, window: Window, clip: np.ndarray) -> Callable[[], torch.Tensor]:
+def pathway(net: nn.Module, view: View, window: Window, clip: np.ndarray) -> Callable[[], torch.Tensor]:
     """From a decoded clip ``uint8 (T, H, W, 3)`` to its logits: sample, enhance, resize, crop, classify."""
     draw = window.centre(len(clip))
 
@@ -122,7 +122,7 @@ def costs(raw: Run, enhanced: Run, clip: np.ndarray, repeats: int = REPEATS) -> 
     alternatives. The enhancement's own time counts; decoding, which all share, does not. A look-up table has no
     multiply–accumulates."""
     window = raw.recipe.window
-    student, other = (_pathway(run.net(), run.recipe.view, window, clip) for run in (raw, enhanced))
+    student, other = (pathway(run.net(), run.recipe.view, window, clip) for run in (raw, enhanced))
     ways = {"student": student, "enhance + classify": other, "two-stream": lambda: (student(), other())}
     times = cpu_times(ways, repeats)
     one, two = (macs(run.net(), (1, 3, window.frames, window.crop, window.crop)) for run in (raw, enhanced))
