@@ -207,11 +207,15 @@ def _shares(ax: plt.Axes, values: np.ndarray, edges: np.ndarray, **how) -> None:
 
 
 def luma_histograms(clips: dict[str, list[np.ndarray]], title: str = "How dark is dark?", width: int = 4) -> Figure:
-    """Pixel luma (0–255) in bins of ``width`` for groups of clips: name → list of ``uint8 (T, H, W, 3)``."""
+    """Pixel luma (0–255) in bins of ``width`` for groups of clips: name → list of ``uint8 (T, H, W, 3)``. Its
+    alternative text tells each median."""
     fig, ax = plt.subplots()
-    edges = np.arange(0, 257, width)
+    edges, medians = np.arange(0, 257, width), []
     for name, group in clips.items():
-        _shares(ax, np.concatenate([luma(clip[::6]).ravel() for clip in group]), edges, label=name, linewidth=1.6)
+        values = np.concatenate([luma(clip[::6]).ravel() for clip in group])
+        _shares(ax, values, edges, label=name, linewidth=1.6)
+        medians.append(f"{name} {np.median(values):.0f}")
+    fig.set_label(f"{title}: pixels (%) over luma (0–255); medians: {'; '.join(medians)}")
     ax.set(xlabel="luma (0–255)", ylabel="pixels (%)", xlim=(0, 255), yscale="log", title=title)
     key(fig)
     return fig

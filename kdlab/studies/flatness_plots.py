@@ -30,7 +30,7 @@ BESIDE = {"dual_light": ("C3", "D", "notebook 03"), "generative": ("C4", "v", "n
 
 def surfaces(at: np.ndarray, beside: np.ndarray, losses: dict[str, np.ndarray]) -> Figure:
     """The loss in two filter-normalised directions from networks, as reliefs side by side: name → losses ``(A, B)``, on
-    one scale."""
+    one scale. Its alternative text tells each loss in the middle and the mean along the edge."""
     fig, axes = plt.subplots(1, len(losses), figsize=(2.7 * len(losses), 2.5), subplot_kw={"projection": "3d"})
     for ax, (name, values) in zip(np.atleast_1d(axes), losses.items(), strict=True):
         how = dict(cmap="cividis", vmin=0, vmax=CEILING, edgecolor="black", linewidth=0.15, rstride=1, cstride=1)
@@ -40,7 +40,14 @@ def surfaces(at: np.ndarray, beside: np.ndarray, losses: dict[str, np.ndarray]) 
         ax.set_title(name)
         ax.tick_params(labelsize="small", pad=-2)
     fig.supylabel(f"loss (nats), cut off at {CEILING:g}", fontsize="small")
+    told = [f"{name} {values[len(at) // 2, len(beside) // 2]:.2f} in the middle, {_edge(values):.2f} along the edge"
+            for name, values in losses.items()]
+    fig.set_label(f"Reliefs: loss (nats) in two directions, cut off at {CEILING:g}; {'; '.join(told)}")
     return fig
+
+
+def _edge(values: np.ndarray) -> float:
+    return float(np.concatenate([values[0], values[-1], values[1:-1, 0], values[1:-1, -1]]).mean())
 
 
 def walk_picture(walks: dict[str, dict[str, Walk]], direction: str, step: float = 0.0) -> Figure:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from kdlab.measure.paired import Effect, effect
-from kdlab.show import plots
+from kdlab.show import displayed, plots
 from kdlab.study import Scores
 from tests.conftest import public, words
 from tests.figures import contrast, faults
@@ -203,3 +203,9 @@ def test_recalls_are_means_over_seeds_of_each_class_with_the_range_of_seeds():
     bars = {tuple(sorted(np.round(np.asarray(line.get_xdata(), float), 3))) for line in ax.lines
             if line.get_marker() in ("", "None", None) and line.get_linestyle() == "-" and len(line.get_xdata()) == 2}
     assert (50.0, 100.0) in bars
+
+
+def test_histograms_tell_their_medians():
+    groups = {name: [np.full((6, 4, 4, 3), level, np.uint8)] for name, level in (("dark", 10), ("bright", 90))}
+    fig = plots.luma_histograms(groups)
+    assert displayed.alt(fig).endswith("medians: dark 10; bright 90")

@@ -8,7 +8,7 @@ import torch
 from kdlab.measure.lanczos import lanczos
 from kdlab.measure.surface import Path
 from kdlab.papers.progressive.nets import CLAIMED
-from kdlab.show import widgets
+from kdlab.show import displayed, widgets
 from kdlab.studies import flatness_plots
 from kdlab.studies.flatness_rows import MEASURES, correlations, hierarchy, wide
 from kdlab.studies.walks import Walk
@@ -29,6 +29,7 @@ def test_reliefs_are_cut_off_at_one_height(monkeypatch):
     both = legible(fig)
     assert "iframe" in both and "motion" in both and "cut off at 2" in both
     assert [ax.get_zlim() for ax in fig.axes] == 2 * [(0, 2)]
+    assert "iframe 0.20 in the middle, 2.95 along the edge; motion 0.20" in displayed.alt(fig)
 
 
 def test_a_walk_shows_where_the_step_leads(monkeypatch, capsys):

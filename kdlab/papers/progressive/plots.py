@@ -16,6 +16,7 @@ from kdlab.papers.progressive.recipes import HEADLINE, TITLES
 from kdlab.papers.progressive.study import exit_effect, places
 from kdlab.papers.progressive.wise import max_probability
 from kdlab.show.plots import INTERVALS, PAGE, drawn, forest, key, levels, note, numbers
+from kdlab.show.said import minus
 from kdlab.study import Scores
 
 
@@ -31,7 +32,8 @@ def exit_table(scores: Scores, title: str = "") -> Figure:
     with_mean = lambda row: np.append(row, row[TRAINED].mean())  # noqa: E731
     gain = np.stack([with_mean(percent[name] - percent["ce_ic"]) for name in names])
     gain[:, FINALS] = np.nan
-    words = np.array([[*(f"{v:+.0f}" if abs(v) > 0.5 else "" for v in row[:12]), f"{row[12]:+.1f}"] for row in gain])
+    words = np.array([[minus(text) for text in (*(f"{v:+.0f}" if abs(v) > 0.5 else "" for v in row[:12]),
+                                                f"{row[12]:+.1f}")] for row in gain])
     fig, (top, bottom) = plt.subplots(2, 1, figsize=(7.8, 0.25 * len(names) + 1.8), height_ratios=(1, len(names)))
     columns, first = [*EXITS, "mean\nof 9"], with_mean(percent["ce_ic"])[None]
     baseline = pd.DataFrame(first, [f"{TITLES['ce_ic']} (%)"], columns)

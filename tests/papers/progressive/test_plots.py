@@ -37,7 +37,7 @@ def test_the_table_has_the_baseline_in_percent_and_the_others_in_points():
                                                         round(mean, 1)]
     assert len(bottom.texts) == 3 * 10, "nine exits and their mean; finals stand in the first row alone"
     shown = [t.get_text() for t in bottom.texts]
-    assert shown[:10] == ["+30", *[""] * 6, "-20", "", "+1.1"]
+    assert shown[:10] == ["+30", *[""] * 6, "−20", "", "+1.1"]
     assert set(shown[10:19]) == {""} and shown[19:21] == ["+0.0", "+50"]
     assert [t.get_text() for t in bottom.get_yticklabels()] == [
         "PKD (motion, residual, own)", "own final throughout", "order own, residual, motion"]
