@@ -276,7 +276,7 @@ def evidence_widget(found: Board):
 # --- small parts -----------------------------------------------------------------------------------------------
 
 _LEGEND = f"n: seeds; pale: fewer than {ENOUGH_SEEDS}. Gap: teacher − raw start, in points. Explained: supported, " \
-          "but a control is not seen to give less."
+          "but a control is not seen to give less. P1, P2: how many measures are against."
 _CELL = "border:1px solid #d8dee4;padding:.3em .5em;text-align:left;vertical-align:top"
 
 
