@@ -31,7 +31,7 @@ LAYERS = (
     {"notebooks", "predict", "export", "croissant", "show.claims"},
     {"show.scoreboard_cells"},
     {"show.scoreboard"},
-    {"show.regimes"},
+    {"show.regimes", "show.glance"},
     {"studies.gallery"},
     {"studies.results"},
     {"teaching"},

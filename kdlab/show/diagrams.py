@@ -65,6 +65,48 @@ def _two_views(title: str, light: str, says: str, of: str) -> Figure:
                 "the label. At test time the student runs alone.")
 
 
+def bright_network() -> Figure:
+    """A network of bright clips in the dark: as it is, re-estimated, and distilled; and what claims compare."""
+    study, adapted = f"{_PAPERS}.dual_light.regimes_study", "kdlab.distill.adaptation"
+    teach = f"{_PAPERS}.dual_light.method.DualLight"
+    rows, columns = (0.4, 1.65, 2.9, 4.0), (0.9, 2.62, 4.5, 6.45, 8.1)
+    boxes = [
+        Box("enhanced view", "view", columns[0], rows[0], "dark clips, no label", f"{_VIEWS}.Enhanced", 1.5),
+        Box("bright clips", "view", columns[0], rows[1], "with labels", "kdlab.night.streams.NightStream", 1.5),
+        Box("raw view", "view", columns[0], rows[2], "dark clips, no label", f"{_VIEWS}.Raw", 1.5),
+        Box("bright network", "trained", columns[1], rows[1], "by cross-entropy", f"{_PAPERS}.dual_light.regimes.start",
+            1.45),
+        Box("teacher", "frozen", columns[2], rows[0], "enhanced statistics", f"{adapted}.ReEstimated", 1.65),
+        Box("as it is", "frozen", columns[2], rows[1], "on raw dark clips", f"{adapted}.AsItIs", 1.65),
+        Box("re-estimated", "frozen", columns[2], rows[2], "raw dark statistics", f"{adapted}.ReEstimated", 1.65),
+        Box("DL-KDD student", "trained", columns[3], rows[1], "raw view, no label", teach, 1.55),
+        Box("same-light KD", "trained", columns[3], rows[3], "begins so, too", teach, 1.55),
+        Box("D3r", "loss", columns[4], rows[0], "− enhanced at test", f"{study}.CLAIMS", 1.45),
+        Box("D5r", "loss", columns[3], rows[2], "− re-estimated", f"{study}.CLAIMS", 1.55),
+        Box("D2r", "loss", columns[4], rows[3], "− same-light KD", f"{study}.CLAIMS", 1.45),
+    ]
+    arrows = [
+        Arrow("bright clips", "bright network"),
+        Arrow("bright network", "as it is"),
+        Arrow("enhanced view", "teacher", "statistics", shift=(-0.15, -0.15)),
+        Arrow("bright network", "teacher", "weights", out="top", into="left", shift=(0, 0.15)),
+        Arrow("bright network", "re-estimated", "weights", out="bottom", into="left", shift=(0, -0.15)),
+        Arrow("raw view", "re-estimated", "statistics", shift=(0.15, 0.15), under=True),
+        Arrow("teacher", "DL-KDD student", "soft targets", target=True, out="right", into="top", shift=(0.15, 0)),
+        Arrow("re-estimated", "DL-KDD student", "begins so", shift=(-0.15, 0)),
+        Arrow("re-estimated", "same-light KD", "soft targets", target=True, out="bottom", into="left"),
+        Arrow("teacher", "D3r", shift=(-0.15, -0.15)), Arrow("DL-KDD student", "D3r", out="right", into="bottom"),
+        Arrow("re-estimated", "D5r", shift=(0.15, 0.15)), Arrow("DL-KDD student", "D5r"),
+        Arrow("same-light KD", "D2r"), Arrow("DL-KDD student", "D2r", out="right", into="top"),
+    ]
+    return draw("A bright network in the dark, and what claims compare", boxes, arrows,
+                "A network is trained on bright clips with labels. On raw dark clips it stands as it is, or with "
+                "batch-norm statistics re-estimated there. So the student begins; its teacher is the same network, "
+                "re-estimated on enhanced dark clips and frozen. The student sees raw clips and learns from soft "
+                "targets alone. D2r compares it with a student that the re-estimated network teaches, D3r with the "
+                "teacher itself, enhanced at test, D5r with the re-estimated network.")
+
+
 def generative_phases() -> Figure:
     """GenKD for recognition: phase 1 of the teacher, phase 2 of the student, each with its two passes."""
     taught = f"{_PAPERS}.generative.method.GenerativeDistillation"

@@ -66,15 +66,18 @@ class Board:
         """Column → cell of one claim, in the order of the columns."""
         return {column: self.cells[claim, column] for column in self.columns if (claim, column) in self.cells}
 
-    def best(self, claim: str) -> Told:
-        """The reading that counts most: the confirming one, or else the second one."""
+    def best_cell(self, claim: str) -> Cell:
+        """The cell that counts most: the confirming one, or else that of the second reading."""
         cells = self.of(claim)
-        confirmed = cells[CONFIRMED].said
-        return confirmed if confirmed.reading or BEFORE not in cells else cells[BEFORE].said
+        return cells[CONFIRMED] if cells[CONFIRMED].said.reading or BEFORE not in cells else cells[BEFORE]
+
+    def best(self, claim: str) -> Told:
+        """What :meth:`best_cell` says."""
+        return self.best_cell(claim).said
 
     def count(self) -> dict[str, int]:
         """Kind of verdict → how many claims have it in the reading that counts most."""
-        kinds = [Cell(self.best(claim.claim)).kind or "not read yet" for claim in self.claims]
+        kinds = [self.best_cell(claim.claim).kind or "not read yet" for claim in self.claims]
         return {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
 
 
@@ -132,7 +135,7 @@ def table(found: Board) -> HTML:
         for column in found.columns:
             row.append(_td(claim, cells[column]) if column in cells else f'<td style="{_CELL}"></td>')
         rows.append(f"<tr>{''.join(row)}</tr>")
-    caption = f"{html.escape(_counts(found))} {_LEGEND} A cell leads to its evidence."
+    caption = f"{html.escape(counts(found))} {_LEGEND} A cell leads to its evidence."
     return HTML('<table class="scoreboard" style="font-size:.85em">'
                 f'<caption style="text-align:left">{caption}</caption>'
                 f'<thead><tr><th style="{_CELL}">claim</th>{head}</tr></thead>'
@@ -146,7 +149,8 @@ def _td(claim: Claim, cell: Cell) -> str:
            f'style="color:{INK};text-decoration:none">{words}</a></td>'
 
 
-def _counts(found: Board) -> str:
+def counts(found: Board) -> str:
+    """How many claims there are, and how many have which verdict, in a sentence."""
     words = [f"{number} {KINDS[kind][1] if kind in KINDS else kind}" for kind, number in found.count().items()]
     return f"{len(found.claims)} claims, by the reading that counts most: {', '.join(words)}."
 
@@ -214,7 +218,7 @@ def picture(found: Board, title: str = "") -> Figure:
     heads = [fill(_flat(column), letters - 1) for column in found.columns]  # they are bold
     head, foot = 0.3 + line * max(text.count("\n") + 1 for text in heads), 0.5
     height = head + sum(heights) + sum(above) + foot
-    fig = plt.figure(figsize=(PAGE, height), layout="none", label=f"{title}: {_counts(found)}")
+    fig = plt.figure(figsize=(PAGE, height), layout="none", label=f"{title}: {counts(found)}")
     ax = fig.add_axes((0, 0, 1, 1))
     ax.set_axis_off()
     ax.set(xlim=(0, PAGE), ylim=(height, 0))
@@ -276,7 +280,7 @@ def evidence_widget(found: Board):
 # --- small parts -----------------------------------------------------------------------------------------------
 
 _LEGEND = f"n: seeds; pale: fewer than {ENOUGH_SEEDS}. Gap: teacher − raw start, in points. Explained: supported, " \
-          "but a control is not seen to give less."
+          "but a control is not seen to give less. P1, P2: how many measures are against."
 _CELL = "border:1px solid #d8dee4;padding:.3em .5em;text-align:left;vertical-align:top"
 
 

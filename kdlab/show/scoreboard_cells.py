@@ -32,6 +32,8 @@ GAPS = {
     **dict.fromkeys(("D2r", "D3r", "D5r"), ("enhanced_re", "re_estimated")),
     **dict.fromkeys(("G1", "G2", "G3"), ("teacher_fr", "student_ce")), "G4": ("det_teacher", "det_student"),
 }
+#: Sets without the teacher → the set of the same study, students, seeds and clips that has it.
+TEACHER_IN = {"night_bright_ablations": "night_bright", "night_bright_ablations_fresh": "night_bright_fresh"}
 #: Of words in a cell.
 INK = "#1f2933"
 
@@ -48,12 +50,18 @@ class Cell:
         """The cell of what was ``said``, with the gap by the committed evidence."""
         claim = said.claim
         known = claim.claim in GAPS or re.match("P[34]", claim.claim)
-        return cls(said, gap_of(claim, evidence_of(said.study, claim, said.data)) if known else None)
+        return cls(said, known_gap(said.study, claim, said.data) if known else None)
 
     @property
     def kind(self) -> str:
         """Of its verdict, one of :data:`KINDS`; empty where nothing is read yet."""
         return next((kind for kind, (begins, _, _) in KINDS.items() if re.match(begins, self.said.verdict)), "")
+
+    @property
+    def word(self) -> str:
+        """Of its verdict, in few words; empty where nothing is read yet."""
+        small = self.kind == "supported" and self.said.verdict.startswith("supported, small")
+        return "supported, small" if small else KINDS[self.kind][1] if self.kind else ""
 
     @property
     def provisional(self) -> bool:
@@ -79,8 +87,8 @@ class Cell:
         effect = str(each[0]) if len(each) == 1 else \
             f"{min(e.mean for e in each):+.1f} to {max(e.mean for e in each):+.1f}" if each else ""
         gap = f"gap {self.gap:+.1f}" if self.gap is not None else ""
-        found = [minus(line) for line in (effect, f"n = {reading.seeds}", gap) if line]
-        return [KINDS[self.kind][1], *found]
+        found = [minus(line) for line in (effect or reading.brief, f"n = {reading.seeds}", gap) if line]
+        return [self.word, *found]
 
 
 def draw(ax: plt.Axes, cell: Cell | None, words: str, place: tuple[float, float, float, float],
@@ -108,6 +116,13 @@ def evidence_of(study: Study, claim: Claim, data: str):
     return evidence
 
 
+def known_gap(study: Study, claim: Claim, data: str) -> float | None:
+    """:func:`gap_of` the committed evidence, on ``data`` or where its teacher was tested (:data:`TEACHER_IN`)."""
+    if data in TEACHER_IN and (known := study.scores([TEACHER_IN[data]]).get(TEACHER_IN[data])) is not None:
+        return gap_of(claim, known)
+    return gap_of(claim, evidence_of(study, claim, data))
+
+
 def gap_of(claim: Claim, scores: Scores) -> float | None:
     """By how much the teacher beats the raw start, in points; of exits: their networks' last layers, the nine before
     them when labels teach those; None where one of them was not tested."""
@@ -115,7 +130,7 @@ def gap_of(claim: Claim, scores: Scores) -> float | None:
         right = scores.correct("ce_ic_unseen" if claim.condition.endswith("_unseen") else "ce_ic")
         return float(100 * (right[:, :, FINALS].mean() - right[:, :, TRAINED].mean()))
     pair = GAPS[claim.claim]
-    return float(claim.effect(scores, *pair).mean) if {*pair} <= scores.predicted.keys() else None
+    return float(claim.effect(scores, *pair).mean) if {*pair} <= scores.recipes.keys() else None
 
 
 def _paler(colour: str) -> str:

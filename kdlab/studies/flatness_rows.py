@@ -223,7 +223,17 @@ def ledger(rows: pd.DataFrame, data: str, found: pd.DataFrame | None = None) -> 
 def _read_p1(evidence: tuple[pd.DataFrame, str]) -> Reading:
     rows, data = evidence
     seeds = rows[(rows.data == data) & rows.condition.str.startswith("matched:")].seed.nunique()
-    return Reading(*p1(rows, data), seeds, seeds * len(CLAIMED))
+    return Reading(*p1(rows, data), seeds, seeds * len(CLAIMED), brief=_p1_brief(rows, data))
+
+
+def _p1_brief(rows: pd.DataFrame, data: str) -> str:
+    """How many measures are against the order, or else as claimed, at every mark that all three networks reach; empty
+    where there is none."""
+    words = [at.word.tolist() for _, at in hierarchy(rows, data).groupby("mark")
+             if not at.word.str.startswith("missing").any()]
+    fewest = {word: min((its.count(word) for its in words), default=0) for word in ("against it", "as claimed")}
+    word = max(fewest, key=fewest.get)
+    return f"{fewest[word]} of {len(MEASURES)} {word.removesuffix(' it')}" if fewest[word] else ""
 
 
 def _p1_power(evidence: tuple[pd.DataFrame, str], plan: Plan, level: float, draws: int = 2000) -> float:
@@ -248,7 +258,11 @@ def _read_p2(evidence: pd.DataFrame) -> Reading:
     """Of rows, or of the :func:`correlations` of some."""
     found = correlations(evidence) if "metric" in evidence else evidence
     sets = tuple(column.removeprefix("of ") for column in found if column.startswith("of "))
-    return Reading(*p2(evidence, found), int(found.seeds.max()), int(found.trainings.max()), sets=sets)
+    table = found.set_index("predictor")
+    measures, loss = table.loc[list(MEASURES)], table.loc["train_loss"]
+    better, below = int((measures.low > loss.high).sum()), int((measures.high < loss.low).sum())
+    brief = f"{better or below} of {len(measures)} {'better' if better else 'against'}" if better or below else ""
+    return Reading(*p2(evidence, found), int(found.seeds.max()), int(found.trainings.max()), sets=sets, brief=brief)
 
 
 def _p2_power(rows: pd.DataFrame, plan: Plan, level: float) -> float:

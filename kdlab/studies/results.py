@@ -16,8 +16,9 @@ from kdlab.papers.generative import detection_recipes, detection_study
 from kdlab.papers.generative import study as generative
 from kdlab.papers.progressive import study as progressive
 from kdlab.papers.progressive import wise_study as wise
-from kdlab.show.claims import sentence, told
+from kdlab.show.claims import Told, sentence, told
 from kdlab.show.said import minus
+from kdlab.show.scoreboard_cells import Cell
 from kdlab.studies import attention, attention_told, gallery, transfer
 from kdlab.study import Scores, awaited, load_rows
 from kdlab.system.files import write_atomically
@@ -216,21 +217,33 @@ effect seen or not seen here is no statement about full size.
 
 ![Scoreboard](../figures/scoreboard.png)
 
-In [notebook 10](../notebooks/10_scoreboard.ipynb) each cell of this picture leads to its evidence."""
+In [notebook 10](../notebooks/10_scoreboard.ipynb) each cell of this picture leads to its evidence. Here each claim
+leads to its sentence, beside the verdict of the reading that counts most:"""
 
 
 def page() -> str:
     """The whole page; half a minute."""
-    parts = [_INTRODUCTION]
+    read = {section.title: told(section.claims) for section in SECTIONS if section.claims}
+    parts = [_INTRODUCTION, "\n".join(f"- {title}: {_links(found)}" for title, found in read.items() if found)]
     for section in SECTIONS:
         link = f"[notebook {section.chapter.partition('_')[0]}](../notebooks/{section.chapter}.ipynb)"
         parts.append(f"## {section.title}\n\nMore in {link}.")
         if section.claims:
-            parts.append("\n".join(f"- {sentence(said)}" for said in told(section.claims)))
+            parts.append("\n".join(f'- <a id="{_anchor(said)}"></a>{sentence(said)}' for said in read[section.title]))
         parts += filter(None, (table() for table in section.tables))
         parts += [f"![{gallery.shows(name)}](../figures/{name}.png)" for name in section.pictures
                   if not gallery.awaited(name)]
     return "\n\n".join(parts) + "\n"
+
+
+def _anchor(said: Told) -> str:
+    """Where the sentence of its claim stands on the page; no heading has such a name."""
+    return f"claim-{said.claim.claim.lower()}"
+
+
+def _links(found: Iterable[Told]) -> str:
+    """Each claim, leading to its sentence, with the verdict in the words of the scoreboard."""
+    return " · ".join(f"[{said.claim.claim}](#{_anchor(said)}) {Cell(said).lines[0]}" for said in found)
 
 
 def write() -> Path:

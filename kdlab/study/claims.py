@@ -64,7 +64,7 @@ class Plan:
 class Reading:
     """What one data set says of a claim: its ``effect`` and ``verdict`` in words, from how many ``seeds`` and test
     ``units``; the paired ``effects`` behind it by what is compared with, and those of ``controls``. ``sets`` are those
-    that it is of, where they are several."""
+    that it is of, where they are several. ``brief`` is what stands in a narrow cell where there are no effects."""
 
     effect: str
     verdict: str
@@ -73,6 +73,7 @@ class Reading:
     effects: Mapping[str, Effect] = field(default_factory=dict)
     controls: Mapping[str, Effect] = field(default_factory=dict)
     sets: tuple[str, ...] = ()
+    brief: str = ""
 
     @classmethod
     def of(cls, effect: Effect) -> "Reading":

@@ -9,14 +9,16 @@ import pytest
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from kdlab.clips.views import Enhanced, Raw
 from kdlab.nets.compressed import tiny
-from kdlab.papers.dual_light import recipes
+from kdlab.papers.dual_light import recipes, regimes
+from kdlab.papers.dual_light.regimes_study import CLAIMS
 from kdlab.papers.generative.method import GenerativeDistillation
 from kdlab.papers.progressive.method import PAPER
 from kdlab.papers.progressive.nets import EXITS
 from kdlab.show import boxes, diagrams, displayed, plots
 from kdlab.show.boxes import Arrow, Box, corners, draw
-from kdlab.train.sizes import SMOKE
+from kdlab.train.sizes import SMOKE, RegimeSize, current
 from tests.conftest import public
 from tests.figures import faults
 
@@ -120,6 +122,25 @@ def test_teacher_and_student_see_what_the_recipe_says(name, condition, drawn):
         assert of(by_name[who]) is type(recipe.net)
     assert {"net": [box.name for box in by_name.values() if box.kind == "trained"]} == recipe.method.parts({})
     assert [(arrow.start, arrow.passes) for arrow in arrows if arrow.target] == [("teacher", "soft targets")]
+
+
+def test_each_claim_about_bright_networks_compares_what_it_says(drawn):
+    _, by_name, arrows = drawn("bright_network")
+    conditions = {"DL-KDD student": "dlkdd_re", "same-light KD": "same_light_re", "re-estimated": "re_estimated",
+                  "teacher": "enhanced_re", "as it is": "as_is"}
+    compared = {claim.claim: {claim.condition, claim.baseline} for claim in CLAIMS}
+    for claim in (name for name, box in by_name.items() if box.kind == "loss"):
+        assert {conditions[arrow.start] for arrow in arrows if arrow.end == claim} == compared.pop(claim), claim
+    assert compared.keys() == {"D1r"}, "the one about bright statistics"
+    recipe = regimes.conditions(current("smoke", RegimeSize), regimes.Regime(), 0)
+    for name, condition in conditions.items():
+        its = recipe[condition]
+        teachers = {conditions[arrow.start] for arrow in arrows if arrow.end == name and arrow.target}
+        assert teachers == ({its.teacher.condition} if its.teacher else set()), name
+        assert type(its.view) is (Enhanced if name == "teacher" else Raw)
+        assert (by_name[name].kind == "trained") == bool(its.teacher) and of(by_name[name]) is type(its.method)
+    began = {conditions[arrow.start] for arrow in arrows if arrow.passes == "begins so"}
+    assert began == {recipe["dlkdd_re"].start.condition, recipe["same_light_re"].start.condition}
 
 
 def test_the_second_phase_trains_what_genkd_trains_with_its_weights(drawn):

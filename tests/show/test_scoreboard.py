@@ -85,6 +85,19 @@ def test_the_picture_has_a_cell_for_each_reading_and_can_be_read(styled, columns
     assert "1 contradicted" in displayed.alt(fig)
 
 
+@pytest.mark.parametrize("word", ["underpowered (± 1.0)", "supported, small", "not testable on this set"])
+def test_words_stand_within_their_cells(styled, word):
+    board = made(before="contradicted")
+    board.columns.extend(AGAIN)
+    board.cells.update({("D9", column): cell(word, means=(-12.5, 13.5), gap=-10.0) for column in AGAIN})
+    ax = scoreboard.picture(board, "mine").axes[0]
+    ax.figure.canvas.draw()
+    texts = [text.get_window_extent() for text in ax.texts if "gap −10.0" in text.get_text()]
+    cells = [patch.get_window_extent() for patch in ax.patches]
+    assert len(texts) == len(AGAIN)
+    assert all(any(c.x0 <= t.x0 and t.x1 <= c.x1 and c.y0 <= t.y0 and t.y1 <= c.y1 for c in cells) for t in texts)
+
+
 def test_the_evidence_of_a_claim_is_drawn_or_told(styled):
     board = made(before="supported")
     fig = scoreboard.evidence_picture(board, "D9")

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from kdlab import studies
 from kdlab.measure.paired import Effect
 from kdlab.show.claims import Told
-from kdlab.show.scoreboard_cells import KINDS, Cell
+from kdlab.show.scoreboard_cells import KINDS, TEACHER_IN, Cell, known_gap
 from kdlab.study import Claim, Part, Plan, Reading, Study
 from kdlab.study.register import Standing
 
@@ -27,7 +28,9 @@ def cell(verdict: str, seeds: int = 12, means=(3.0,), standing=WAITING, gap=None
     ("underpowered (± 1.0; more would decide)", "underpowered"), ("not testable on this set (± 3.0)", "not testable"),
 ])
 def test_each_verdict_of_the_ledger_has_its_kind(verdict, kind):
-    assert cell(verdict).kind == kind and cell(verdict).lines[0] == KINDS[kind][1]
+    small = verdict == "supported, small"
+    assert cell(verdict).kind == kind and cell(verdict).lines[0] == (verdict if small else KINDS[kind][1])
+    assert cell(verdict).colour == KINDS[kind][2] or cell(verdict).provisional
 
 
 def test_a_cell_has_the_word_the_effect_the_seeds_and_the_gap():
@@ -36,6 +39,32 @@ def test_a_cell_has_the_word_the_effect_the_seeds_and_the_gap():
     assert Cell(Told(STUDY, CLAIM, "new", None, WAITING)).lines == ["not there yet", "n = 10"]
     unknown = Told(STUDY, CLAIM, "new", None, Standing("not registered", "it is not registered"))
     assert Cell(unknown).lines[0] == "not registered" and not Cell(unknown).kind
+
+
+def test_what_compares_no_scores_has_its_few_words_where_an_effect_would_stand():
+    told = Reading("ratio 0.5", "contradicted", 12, 60, brief="4 of 4 against")
+    assert Cell(replace(cell("supported").said, reading=told)).lines == ["contradicted", "4 of 4 against", "n = 12"]
+
+
+def test_every_claim_with_a_teacher_has_its_gap_where_a_teacher_was_tested():
+    """Of detections, which hold no class of a clip, and of ablations, whose teacher was tested beside them."""
+    known = studies.every()
+    for study, data, name, pair, teacher_in in (
+            ("detection", "night_untrimmed", "G4", ("det_teacher", "det_student"), "night_untrimmed"),
+            ("generative", "night_bright_ablations", "G3", ("teacher_fr", "student_ce"), "night_bright")):
+        claim = next(claim for claim in known[study].claims if claim.claim == name)
+        expected = claim.effect(known[study].scores_of(teacher_in), *pair).mean
+        assert known_gap(known[study], claim, data) == pytest.approx(expected) and expected > 1
+
+
+def test_ablations_and_the_set_that_has_their_teacher_are_of_the_same_students_and_clips():
+    study = studies.every()["generative"]
+    for ablations, whole in TEACHER_IN.items():
+        found = study.scores([ablations, whole])
+        if ablations in found and whole in found:
+            its, beside = found[ablations], found[whole]
+            assert its.recipes["genkd"] == beside.recipes["genkd"] and its.ids.tolist() == beside.ids.tolist()
+    assert {"night_bright", "night_bright_ablations"} <= study.scores().keys()
 
 
 def test_few_seeds_are_pale_and_kinds_differ_in_colour():

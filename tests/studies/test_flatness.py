@@ -17,6 +17,8 @@ from kdlab.studies import flatness, flatness_gap, flatness_rows
 from kdlab.studies.flatness_rows import (
     AGAIN,
     MEASURES,
+    P1,
+    P2,
     correlations,
     hierarchy,
     interval,
@@ -84,6 +86,24 @@ def test_networks_that_never_get_there_are_missing():
     none = made_up(rising, skip=[("motion", m, 2) for m in (0.5, 0.1)])
     assert p1(none, "night_context")[1].startswith("not decided: no loss")
     assert hierarchy(none, "night_bright").empty and p1(none, "night_bright")[1].startswith("not decided: no networks")
+
+
+@pytest.mark.parametrize(("levels", "skip", "brief"), [
+    ((1.0, 2.0, 4.0), (), "4 of 4 as claimed"), ((4.0, 2.0, 1.0), (), "4 of 4 against"), ((1.0, 1.0, 1.0), (), ""),
+    ((4.0, 2.0, 1.0), [("motion", 0.1, 2)], "4 of 4 against"),
+    ((4.0, 2.0, 1.0), [("motion", 0.1, 2), ("motion", 0.5, 2)], ""),
+])
+def test_in_a_narrow_cell_p1_counts_measures_at_marks_that_all_reach(levels, skip, brief):
+    rows = made_up(dict(zip(CLAIMED, levels, strict=True)), skip=skip)
+    assert P1.read((rows, "night_context")).brief == brief
+    worse = hierarchy(rows, "night_context").word.tolist()
+    assert (set(worse) == {"open"}) == (levels == (1.0, 1.0, 1.0))
+
+
+def test_p1_counts_the_fewest_of_all_marks(monkeypatch):
+    table = pd.DataFrame({"mark": [0.5] * 4 + [0.1] * 4, "word": ["against it"] * 4 + ["against it"] * 3 + ["open"]})
+    monkeypatch.setattr(flatness_rows, "hierarchy", lambda rows, data: table)
+    assert flatness_rows._p1_brief(None, "any") == "3 of 4 against"
 
 
 def test_intervals_are_geometric():
@@ -179,6 +199,16 @@ def test_a_word_that_the_ledgers_level_does_not_give_says_so():
     assert p2(pd.DataFrame(), measures)[1].endswith("(at 95 %; at the ledger's level not supported)")
     measures.loc[~loss, ["low", "high", "strict_low", "strict_high"]] = -0.7, -0.3, -0.8, -0.1
     assert p2(pd.DataFrame(), measures)[1] == "contradicted"
+
+
+@pytest.mark.parametrize(("low", "high", "brief"), [
+    ((0.3, 0.3, -0.1, -0.1), (0.7, 0.7, 0.1, 0.1), "2 of 4 better"), ((-0.7,) * 4, (-0.3,) * 4, "4 of 4 against"),
+    ((-0.7, -0.7, -0.7, -0.1), (-0.3, -0.3, -0.3, 0.1), "3 of 4 against"), ((-0.1,) * 4, (0.1,) * 4, ""),
+])
+def test_in_a_narrow_cell_p2_counts_measures_whose_interval_lies_apart_from_the_losss(low, high, brief):
+    found = pd.DataFrame({"predictor": [*MEASURES, "train_loss"], "rho": 0.0, "low": [*low, 0.0], "high": [*high, 0.2],
+                          "strict_low": 0.0, "strict_high": 0.2, "networks": 40, "trainings": 20, "seeds": 10})
+    assert P2.read(found).brief == brief
 
 
 def test_a_reading_of_several_sets_names_them():

@@ -8,6 +8,9 @@ from kdlab.show import plots
 from kdlab.studies import gallery
 from tests.figures import faults
 
+#: Pictures of all claims: reading these takes 17 seconds. Tests of tests/show draw them of some.
+BOARDS = {"scoreboard", "claims_at_a_glance"}
+
 
 def test_kdlab_knows_the_pictures_that_it_drew(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
@@ -37,13 +40,27 @@ def test_every_committed_picture_is_drawn_by_the_gallery():
 
 
 @pytest.mark.usefixtures("styled")
-@pytest.mark.parametrize("name", [name for name in gallery.PICTURES if name != "scoreboard"])  # which takes 17 seconds
+@pytest.mark.parametrize("name", sorted(gallery.PICTURES.keys() - BOARDS))
 def test_with_the_committed_evidence_it_can_be_read_on_a_wall(name):
     try:
         figure = gallery.PICTURES[name]()
     except FileNotFoundError as missing:
         pytest.skip(str(missing))
     assert faults(figure) == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("styled")
+def test_all_claims_are_read_once_and_fit_a_screen_at_a_glance(monkeypatch):
+    made = []
+    monkeypatch.setattr(gallery.board, "board", lambda make=gallery.board.board: made.append(make()) or made[-1])
+    gallery._board.cache_clear()
+    try:
+        glance, whole = (gallery.PICTURES[name]() for name in ("claims_at_a_glance", "scoreboard"))
+    finally:
+        gallery._board.cache_clear()
+    assert len(made) == 1 and faults(glance) == faults(whole) == []
+    assert len(glance.axes[0].patches) == len(made[0].claims) and glance.get_figheight() < 0.85 * glance.get_figwidth()
 
 
 def test_every_row_that_continues_another_stands_below_it():

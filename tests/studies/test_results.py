@@ -1,6 +1,7 @@
 """The page of results says what the committed evidence says, and nothing in it is typed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,12 @@ import pytest
 
 from kdlab import paths
 from kdlab.measure.paired import Effect
+from kdlab.show.claims import Told
 from kdlab.studies import gallery, results
 from kdlab.study import Scores
 from kdlab.system.contents import hashes
 from kdlab.system.ours import NotOurs
+from tests.show.test_scoreboard_cells import CLAIM, STUDY, WAITING, cell
 
 FILE = paths.project_root() / "docs" / "results.md"
 #: Tables that take seconds of computing.
@@ -66,6 +69,21 @@ def test_what_is_awaited_is_left_out_and_shown_once_it_is_there(tmp_path, monkey
     assert text.count("In order of cost") == 1 and "With each clip first normalised by itself. In order of cost" in text
     assert "figures/regimes_and_claims.png" in text and "**entropy minimisation** (unlabelled dark clips)" in text
     assert "| entropy minimisation | unlabelled dark clips | 12 | 72.5 ± 1.0 | +52.5 ± 2.0 |" in text
+
+
+def test_each_claim_leads_to_its_own_sentence(monkeypatch):
+    """A picture has no links where the page is read on a code host."""
+    said = [replace(cell("supported, small").said, claim=replace(CLAIM, claim=name)) for name in ("D9", "D9r", "D8")]
+    said[2] = Told(STUDY, said[2].claim, "new", None, WAITING)
+    monkeypatch.setattr(results, "told", lambda names: said if names == ("D9", "D9r", "D8") else [])
+    sections = results.Section("Mine", "03_mine", ("D9", "D9r", "D8")), results.Section("Empty", "04_mine", ("D7",))
+    monkeypatch.setattr(results, "SECTIONS", sections)
+    before, after = results.page().split("## Mine")
+    small = "supported, small"
+    assert f"[D9](#claim-d9) {small} · [D9r](#claim-d9r) {small} · [D8](#claim-d8) not there yet\n" in before
+    assert before.index("scoreboard.png") < before.index("(#claim-d9)") and "Empty" not in before
+    for name in ("D9", "D9r", "D8"):
+        assert after.count(f'- <a id="claim-{name.lower()}"></a>**{name}** says that') == 1
 
 
 def test_a_table_has_means_deviations_and_what_the_method_gains():
