@@ -13,11 +13,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import torch
-from torch import nn
-
 import kdlab
 from kdlab import paths
 
@@ -123,7 +118,7 @@ class Methods:
         one class alone where they are not known and only this one has it."""
         found = [f"{home}.{name}" for owner in owners if (home := self._home(owner, name))]
         alone = self._alone.get(name, ())
-        return found or ([f"{alone[0]}.{name}"] if len(alone) == 1 and name not in _ANYBODYS else [])
+        return found or ([f"{alone[0]}.{name}"] if len(alone) == 1 and name not in _anybodys() else [])
 
     def _home(self, owner: str, name: str) -> str:
         if name in self.own.get(owner, ()):
@@ -139,9 +134,15 @@ class Methods:
         return found
 
 
-#: Names of methods that objects of Python, NumPy, pandas and torch have, too.
-_ANYBODYS = frozenset(name for kind in (str, dict, list, Path, np.ndarray, pd.DataFrame, torch.Tensor, nn.Module)
-                      for name in dir(kind))
+@cache
+def _anybodys() -> frozenset[str]:
+    """Names of methods that objects of Python, NumPy, pandas and torch have, too."""
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    kinds = str, dict, list, Path, np.ndarray, pd.DataFrame, torch.Tensor, torch.nn.Module
+    return frozenset(name for kind in kinds for name in dir(kind))
 
 
 @cache

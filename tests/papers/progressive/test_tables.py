@@ -16,6 +16,7 @@ from kdlab.papers.progressive.tables import (
     beside,
     choices,
     chosen,
+    gates,
     minus_controls,
     network_table,
     said_beyond_labels,
@@ -24,6 +25,7 @@ from kdlab.papers.progressive.tables import (
 )
 from kdlab.study import Scores
 from tests.conftest import public
+from tests.papers.progressive.test_teachers import rows
 
 
 def scores(**wrong: int) -> Scores:
@@ -124,3 +126,10 @@ def test_what_teachers_said_is_a_mean_over_seeds(monkeypatch):
 
 def test_every_function_is_tested_here():
     assert public(tables) <= globals().keys()
+
+
+def test_sets_whose_gate_was_not_kept_are_named_once():
+    said = gates(rows("weizmann", without=("twice",)), {"night_bright": "one", "weizmann": "people", "night": "two"})
+    assert [line.split()[0] for line in said.splitlines()] == ["people", "one"] and "all may teach" in said
+    assert said.splitlines()[1].startswith("one and two: whether their networks may teach was not kept")
+    assert len(gates(rows("weizmann", without=("twice",)), {"weizmann": "people"}).splitlines()) == 1

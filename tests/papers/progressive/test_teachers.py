@@ -11,7 +11,6 @@ from kdlab.papers.progressive import study, wise_study
 from kdlab.papers.progressive.method import FixedMixture, LabelExits, Progressive, RandomTeacher, SmoothedExits, only
 from kdlab.papers.progressive.nets import FINALS, ORDER
 from kdlab.papers.progressive.recipes import SMOKE, WARM, night, trio
-from kdlab.papers.progressive.tables import gates
 from kdlab.papers.progressive.teachers import (
     beside_effects,
     entropy_rows,
@@ -84,13 +83,6 @@ def test_wise_is_read_where_the_networks_of_its_exits_may_teach(monkeypatch):
 
     monkeypatch.setattr(wise_study, "load_rows", missing)
     assert wise_study.gate(pd.DataFrame()) == (False, "figures/progressive.csv is missing")
-
-
-def test_sets_whose_gate_was_not_kept_are_named_once():
-    said = gates(rows("weizmann", without=("twice",)), {"night_bright": "one", "weizmann": "people", "night": "two"})
-    assert [line.split()[0] for line in said.splitlines()] == ["people", "one"] and "all may teach" in said
-    assert said.splitlines()[1].startswith("one and two: whether their networks may teach was not kept")
-    assert len(gates(rows("weizmann", without=("twice",)), {"weizmann": "people"}).splitlines()) == 1
 
 
 def test_sets_without_longer_trainings_have_their_losses_alone():
