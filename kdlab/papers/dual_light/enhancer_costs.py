@@ -35,8 +35,8 @@ class _Curves:
 def enhancer_costs(run: Run, clip: np.ndarray, repeats: int = 10) -> pd.DataFrame:
     """A row for the network of ``run`` alone, after gamma, and after Zero-DCE of each of :data:`WIDTHS`: millions of
     multiply-accumulates a clip (``MMAC``), CPU milliseconds (one thread, median of interleaved ``repeats``; this
-    machine's), and each of the network alone as a share of it. ``clip`` is ``uint8 (T, H, W, 3)``, enhanced at that
-    size as a recording is; decoding, which all share, is left out."""
+    machine's), and how many times those of the network alone each is. ``clip`` is ``uint8 (T, H, W, 3)``, enhanced at
+    that size as a recording is; decoding, which all share, is left out."""
     window, net = run.recipe.window, run.net()
     own = macs(net, (1, 3, window.frames, window.crop, window.crop))
     nets = {f"Zero-DCE, {words}, then classify": CurveNet(width).eval() for words, width in WIDTHS.items()}
@@ -47,5 +47,5 @@ def enhancer_costs(run: Run, clip: np.ndarray, repeats: int = 10) -> pd.DataFram
     taken = cpu_times({name: pathway(net, view, window, clip) for name, view in views.items()}, repeats)
     ms = {name: 1000 * float(np.median(times)) for name, times in taken.items()}
     first = next(iter(views))
-    rows = [(name, work[name] / 1e6, work[first] / work[name], ms[name], ms[first] / ms[name]) for name in views]
-    return pd.DataFrame(rows, columns=["way", "MMAC", "student / it, MACs", "CPU ms", "student / it, CPU time"])
+    rows = [(name, work[name] / 1e6, work[name] / work[first], ms[name], ms[name] / ms[first]) for name in views]
+    return pd.DataFrame(rows, columns=["way", "MMAC", "times the student's", "CPU ms", "times its time"])

@@ -12,6 +12,7 @@ import pandas as pd
 from kdlab.measure.paired import Effect, verdict
 from kdlab.night.streams import NightStream
 from kdlab.papers.generative.recipes import DEMO, conditions, night, on_flow
+from kdlab.show.said import minus
 from kdlab.study import FIRST, Part, Scores, Study, by_condition, fused
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
@@ -92,8 +93,8 @@ def sentence(scores: Scores) -> str:
     levels = {name: scores.accuracy(name).mean() for name in TITLES}
     second = max(("two_rgb", "two_flow"), key=levels.get)
     gain = scores.effect("both", second)
-    return (f"RGB {levels['genkd']:.1f} %, flow {levels['genkd_flow']:.1f} %, both {levels['both']:.1f} %: "
-            f"{gain} points over two networks of the better stream ({verdict(gain)}), seeds: {len(scores.seeds)}.")
+    return minus(f"RGB {levels['genkd']:.1f} %, flow {levels['genkd_flow']:.1f} %, both {levels['both']:.1f} %: "
+                 f"{gain} points over two networks of the better stream, {len(scores.seeds)} seeds: {verdict(gain)}.")
 
 
 def _parts(size: GenerativeSize, seeds: int) -> list[Part]:
