@@ -17,6 +17,8 @@ from kdlab.show.plots import drawn, key
 from kdlab.show.said import minus
 from kdlab.study import Scores, load_scores
 
+#: First normalisations in few words: each clip's own is *clip norm*.
+SHORT = {"bn": "batch norm", "gn": "clip norm"}
 #: The two teachers' students whose statistics are those of dark clips, by their titles.
 STUDENTS = {"dlkdd_re": "DL-KDD", "same_light_re": "same-light KD"}
 
@@ -29,9 +31,9 @@ def cell(norm: str, labels: str) -> Scores:
 def second_light() -> dict[str, Effect]:
     """DL-KDD − same-light KD (claim D2) in every committed cell of `night`, by labels and norm: what the *second light*
     adds. Below them cells without labels of another enhancer, and of other clips."""
-    found = {f"{_labels(labels)}, {NORM_TITLES[norm]}": effect for labels in LABELS
+    found = {f"{COUNTS[labels] or 'no'} labels, {SHORT[norm]}": effect for labels in LABELS
              for norm, effect in _second_light(labels).items()}
-    return found | {f"{_labels('none')}, {title}, {NORM_TITLES[norm]} ({effect.seeds} seeds)": effect
+    return found | {f"none, {title}, {SHORT[norm]} ({effect.seeds} seeds)": effect
                     for title, each in _special().items() for norm, effect in each.items()}
 
 

@@ -57,9 +57,7 @@ def test_a_point_for_each_seed_and_student_and_the_line_of_equal_gain(styled):
 
 def test_the_second_light_is_read_in_each_cell_that_is_there(committed):
     found = second_light()
-    assert list(found) == ["no labels a class, batch norm throughout",
-                           "10 labels a class, each clip first normalised by itself",
-                           "no labels a class, unbalanced, batch norm throughout (3 seeds)"]
+    assert list(found) == ["no labels, batch norm", "10 labels, clip norm", "none, unbalanced, batch norm (3 seeds)"]
     assert [effect.mean for effect in found.values()] == pytest.approx([(10 + 3 + 1) / 3, -2, 9])
 
 
