@@ -69,17 +69,18 @@ def guess(name: str, value: float = ...) -> None:
 
 
 def guessed(name: str) -> None:
-    """Show again what :func:`guess` kept for the exercise ``name``, beside what was found; nothing where nothing was
-    kept, so a chapter prints no answer to somebody who has not guessed.
+    """Show again what :func:`guess` kept for the exercise ``name``, beside what was found (alone where the evidence is
+    not here); nothing where nothing was kept, so a chapter prints no answer to somebody who has not guessed.
 
     Chapters call it where *What it shows* begins. Raises :class:`~kdlab.teaching.exercises.ExerciseError` for an
     exercise that asks for no prediction.
     """
     exercise = _predicted(name)
     if "guess" in (known := progress.read().get(name, {})):
-        found = _with_unit(float(f"{_right(exercise):.4g}"), exercise)
-        print(f"Your guess for {name} was {_with_unit(known['guess'], exercise)}, and {found} was found. It was asked: "
-              f"{exercise.ask}")
+        found = ""
+        with contextlib.suppress(ExerciseError):  # a chapter must not stop where it only looks back
+            found = f", and {_with_unit(float(f'{_right(exercise):.4g}'), exercise)} was found"
+        print(f"Your guess for {name} was {_with_unit(known['guess'], exercise)}{found}. It was asked: {exercise.ask}")
 
 
 def judge(exercise: Exercise, answer: object) -> Judged:

@@ -72,6 +72,10 @@ def test_a_guess_is_kept_and_shown_again_beside_what_was_found(mine, capsys):
     kdlab.guessed("03.1")
     found = f"{answers.NUMBERS['student_over_raw']():.4g} points was found. It was asked: In the committed study"
     assert capsys.readouterr().out.startswith(f"Your guess for 03.1 was 5 points, and {found}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDLAB_FIGURES", str(mine.parent / "nowhere"))
+        kdlab.guessed("03.1")
+    assert capsys.readouterr().out.startswith("Your guess for 03.1 was 5 points. It was asked: In the committed study")
     kdlab.guessed("00.2")
     assert not capsys.readouterr().out, "nothing was kept of it"
     with pytest.raises(ExerciseError, match="03.2 asks for no prediction"):
