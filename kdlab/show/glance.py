@@ -6,13 +6,12 @@ It is the scoreboard (:mod:`kdlab.show.scoreboard`) without the sets on which a 
 from collections.abc import Iterable
 from textwrap import fill
 
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from kdlab.measure.paired import ENOUGH_SEEDS
 from kdlab.show.plots import PAGE
 from kdlab.show.scoreboard import OTHERS, PAPERS, Board, counts
-from kdlab.show.scoreboard_cells import Cell, draw
+from kdlab.show.scoreboard_cells import Cell, draw, sheet
 from kdlab.study import Claim
 
 _LEGEND = "Each cell: verdict, effect with half of its 95 % interval, n seeds, and the gap, teacher − raw start, in " \
@@ -32,10 +31,7 @@ def picture(found: Board, title: str = "") -> Figure:
     foot = fill(_LEGEND, 140)
     head, below = 0.4, 0.2 + _LINE * (foot.count("\n") + 1)
     height = head + max(_high(half, highs) for half in halves) + below
-    fig = plt.figure(figsize=(PAGE, height), layout="none", label=f"{title}: {counts(found)}")
-    ax = fig.add_axes((0, 0, 1, 1))
-    ax.set_axis_off()
-    ax.set(xlim=(0, PAGE), ylim=(height, 0))
+    fig, ax = sheet(height, f"{title}: {counts(found)}")
     ax.text(0.05, 0.2, title, va="center", fontsize="large", fontweight="bold")
     ax.text(0.05, height - below / 2, foot, va="center", fontsize="small")
     wide = (PAGE - _BETWEEN) / 2

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from textwrap import fill
 
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from kdlab import studies
@@ -21,7 +20,7 @@ from kdlab.papers.dual_light.regimes_starts import STUDY as BRIGHT
 from kdlab.papers.dual_light.regimes_study import study as regimes_study
 from kdlab.show.claims import Told, told
 from kdlab.show.plots import PAGE
-from kdlab.show.scoreboard_cells import KINDS, Cell, draw, evidence_of
+from kdlab.show.scoreboard_cells import KINDS, Cell, draw, evidence_of, sheet
 from kdlab.study import Study, load_rows
 from kdlab.train.sizes import DEMO, STUDY
 
@@ -180,10 +179,7 @@ def picture(found: Board, title: str = "") -> Figure:
     below = 0.25 + _LINE * (foot.count("\n") + 1)
     height = _TITLE + sum(high.values()) + _BETWEEN * (len({row.paper for row in found.rows}) - 1)
     height += sum(heights.values()) + 0.27 * len(groups) + below
-    fig = plt.figure(figsize=(PAGE, height), layout="none", label=f"{title}: {_counts(found)}")
-    ax = fig.add_axes((0, 0, 1, 1))
-    ax.set_axis_off()
-    ax.set(xlim=(0, PAGE), ylim=(height, 0))
+    fig, ax = sheet(height, f"{title}: {_counts(found)}")
     ax.text(0.05, 0.17, title, va="center", fontsize="large", fontweight="bold")
     ax.text(0.05, height - below / 2, foot, va="center", fontsize="small")
     top, paper, group = _TITLE, None, None

@@ -20,7 +20,7 @@ from kdlab.measure.paired import ENOUGH_SEEDS
 from kdlab.notebooks.parameters import all_notebooks, number_of
 from kdlab.show.claims import Told, sentence, told
 from kdlab.show.plots import INTERVALS, PAGE, forest
-from kdlab.show.scoreboard_cells import INK, KINDS, Cell, draw, evidence_of
+from kdlab.show.scoreboard_cells import INK, KINDS, Cell, draw, evidence_of, sheet
 from kdlab.show.widgets import explore
 from kdlab.study import Claim, Study
 
@@ -218,10 +218,7 @@ def picture(found: Board, title: str = "") -> Figure:
     heads = [fill(_flat(column), letters - 1) for column in found.columns]  # they are bold
     head, foot = 0.3 + line * max(text.count("\n") + 1 for text in heads), 0.5
     height = head + sum(heights) + sum(above) + foot
-    fig = plt.figure(figsize=(PAGE, height), layout="none", label=f"{title}: {counts(found)}")
-    ax = fig.add_axes((0, 0, 1, 1))
-    ax.set_axis_off()
-    ax.set(xlim=(0, PAGE), ylim=(height, 0))
+    fig, ax = sheet(height, f"{title}: {counts(found)}")
     ax.text(0.05, head / 2, title, va="center", fontsize="large", fontweight="bold")
     ax.text(0.05, height - foot / 2, fill(f"{_LEGEND} Empty: not asked there.", 125), va="center", fontsize="small")
     for k, text in enumerate(heads):

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Self
 
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from kdlab.measure.paired import ENOUGH_SEEDS
 from kdlab.papers.progressive.nets import FINALS, TRAINED
 from kdlab.papers.progressive.wise_study import committed as committed_wise
 from kdlab.show.claims import Told
+from kdlab.show.plots import PAGE
 from kdlab.show.said import minus
 from kdlab.study import Claim, Scores, Study
 from kdlab.study.register import load
@@ -89,6 +91,16 @@ class Cell:
         gap = f"gap {self.gap:+.1f}" if self.gap is not None else ""
         found = [minus(line) for line in (effect or reading.brief, f"n = {reading.seeds}", gap) if line]
         return [self.word, *found]
+
+
+def sheet(height: float, label: str) -> tuple[Figure, plt.Axes]:
+    """A figure as wide as a notebook's page, with ``label`` as its alternative text, and axes over all of it in inches
+    from its upper left corner."""
+    fig = plt.figure(figsize=(PAGE, height), layout="none", label=label)
+    ax = fig.add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    ax.set(xlim=(0, PAGE), ylim=(height, 0))
+    return fig, ax
 
 
 def draw(ax: plt.Axes, cell: Cell | None, words: str, place: tuple[float, float, float, float],

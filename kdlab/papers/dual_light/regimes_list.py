@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from kdlab.measure.paired import effect
 from kdlab.papers.dual_light import regimes_real, regimes_study
 from kdlab.papers.dual_light.regimes import LABELS, NORMS, Regime
 from kdlab.papers.dual_light.regimes_starts import STUDY
@@ -73,8 +71,7 @@ def side_by_side(norm: str, labelled: bool = False) -> pd.DataFrame:
 
 def level(scores: Scores, condition: str) -> str:
     """Accuracy of a condition in percent, with half of its 95 % interval over seeds and test units: ``70.9 ± 3.8``."""
-    right = scores.correct(condition)
-    found = effect(right, np.zeros_like(right), scores.units)
+    found = regimes_study.level(scores, condition)
     return f"{found.mean:.1f} ± {found.half_width:.1f}"
 
 

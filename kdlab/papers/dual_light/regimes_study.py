@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from kdlab.measure.paired import effect, verdict
+from kdlab.measure.paired import Effect, effect, verdict
 from kdlab.night import ACTIONS
 from kdlab.papers.dual_light.recipes import TITLES as PLAIN
 from kdlab.papers.dual_light.regimes import LABELS, NORMS, Regime, began_as, conditions
@@ -136,16 +136,21 @@ def practitioner(rows: pd.DataFrame, cells: Mapping[str, Scores]) -> pd.DataFram
         spent = seconds.groupby("condition").value.mean()
         ways = TITLES if labels == "none" else TUNED  # what needs no label stands in the cell without
         for condition in (c for c in ways if c in scores.predicted):
-            right = scores.correct(condition)
-            level, gain = effect(right, np.zeros_like(right), scores.units), scores.effect(condition, "as_is")
+            reached, gain = level(scores, condition), scores.effect(condition, "as_is")
             found.append((ways[condition], labels, condition in ENHANCING, condition.startswith("augmented"),
-                          spent.get(condition, np.nan), level.mean, level.half_width,
-                          "" if condition == "as_is" else str(gain), gain.seeds, scores, right))
+                          spent.get(condition, np.nan), reached.mean, reached.half_width,
+                          "" if condition == "as_is" else str(gain), gain.seeds, scores, scores.correct(condition)))
     names = ["way", "labels", "at inference", "before", "seconds", "accuracy", "half_width", "gain", "seeds"]
     order = sorted(found, key=lambda way: (LABELS.index(way[1]), way[0] != TITLES["as_is"], *way[2:4],
                                            np.nan_to_num(way[4], nan=np.inf)))
     table = pd.DataFrame([way[: len(names)] for way in order], columns=names)
     return table.join(_chosen([way[len(names) :] for way in order]))
+
+
+def level(scores: Scores, condition: str) -> Effect:
+    """Accuracy of a condition in percent, with its interval over seeds and test units."""
+    right = scores.correct(condition)
+    return effect(right, np.zeros_like(right), scores.units)
 
 
 def _chosen(ways: Sequence[tuple[Scores, np.ndarray]]) -> pd.DataFrame:
