@@ -33,6 +33,12 @@ def test_the_core_path_can_be_finished(path):
     assert (1 if few else FEWEST) <= len(core(read(path))) <= MOST
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_cell_of_the_core_path_holds_two_sections(path):
+    texts = [cell.source for cell in core(read(path)) if cell.cell_type == "markdown"]
+    assert not [text for text in texts if len(re.findall("(?m)^## ", text)) > 1]
+
+
 def test_the_core_paths_of_all_chapters_are_read_in_an_hour_and_a_half():
     found = {path.stem: words(core(read(path))) for path in NOTEBOOKS if not is_companion(path)}
     assert sum(found.values()) <= WORDS, found
