@@ -13,6 +13,7 @@ from scipy.special import softmax
 from kdlab.measure.darkness import luma
 from kdlab.measure.paired import Effect
 from kdlab.show import displayed
+from kdlab.show.said import minus
 from kdlab.study import Scores
 
 #: seaborn's colour-blind-safe palette, its pale colours darkened until a projector shows them (3 to 1 on white).
@@ -109,7 +110,8 @@ def forest(ax: plt.Axes, found: Mapping[str, Effect], near: float = 2, above: bo
             if runs_out:
                 ax.plot(end, y, marker=head, color="C0", markersize=5, clip_on=False)
         ends = e.mean > left + 0.8 * (right - left)  # its words would leave the axes
-        note(ax, str(e), (e.mean, y), (-4 * ends, 5)) if above else beside(ax, y, str(e))
+        words = minus(e)
+        note(ax, words, (e.mean, y), (-4 * ends, 5)) if above else beside(ax, y, words)
     rows(ax, found, 0.8 if above else 0.5, **labels)
 
 

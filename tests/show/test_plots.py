@@ -162,6 +162,7 @@ def test_of_few_seeds_the_axis_shows_the_plain_intervals_and_thin_bars_run_out_o
     left, right = ax.get_xlim()
     assert -8.5 < left < -7 and 7 < right < 8.5
     assert heads(ax) == {(left, 0), (right, 0), (left, 1)}
+    assert [text.get_text() for text in ax.texts] == ["+3.0 ± 4.0", "−5.0 ± 2.0", "+1.0 ± 2.0"], "no hyphen is a minus"
     assert all(left <= x <= right for line in ax.lines[1:] for x in line.get_xdata()), "nothing lies beyond the axis"
     thick = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 4]
     assert np.allclose(thick, [[-1, 7], [-7, -3], [-1, 3]])
