@@ -203,6 +203,18 @@ def test_packages_that_do_not_fit_are_told(monkeypatch, tmp_path, code, said, fa
         assert "decord" not in str(error.value)
 
 
+@pytest.mark.parametrize(("index", "lacks", "told"), [
+    ("wheels", "nvidia-cudnn-cu13", True), ("wheels", "tiny", False), (None, "nvidia-cudnn-cu13", False)])
+def test_a_torch_for_cuda_where_one_for_the_cpu_was_asked_for_is_named(monkeypatch, tmp_path, index, lacks, told):
+    pip = tmp_path / "python"
+    pip.write_text(f"#!/bin/sh\necho 'torch 2.14.1 requires {lacks}, which is not installed.'\nexit 1\n")
+    pip.chmod(0o755)
+    monkeypatch.setattr(setup_env, "venv_python", lambda: str(pip))
+    with pytest.raises(setup_env.SetupError) as error:
+        setup_env.check(index)
+    assert ("built for CUDA" in str(error.value)) == told
+
+
 def test_places_that_do_not_exist_are_named(tmp_path):
     with pytest.raises(setup_env.SetupError, match="KDLAB_TORCH_INDEX"):
         setup_env.requirement_sets(LINES, torch_index=str(tmp_path / "gone"))

@@ -127,8 +127,9 @@ def pip(command, options, lines=()):
         )
 
 
-def check():
-    """Raise ``SetupError`` where installed packages do not fit each other.
+def check(torch_index=None):
+    """Raise ``SetupError`` where installed packages do not fit each other; a CUDA torch from ``torch_index``, which is
+    to have a CPU one, is named as the cause.
 
     Newer pips also compare the platform that a wheel notes inside, which decord's notes wrongly, with this one: that is
     no fault of an installation, for which pip has chosen the wheels by their names.
@@ -137,7 +138,10 @@ def check():
     said = subprocess.run(call, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     faults = [line for line in said.stdout.splitlines() if not line.endswith("is not supported on this platform")]
     if said.returncode and (faults or not said.stdout.strip()):
-        raise SetupError("`pip check` failed; it says:\n" + ("\n".join(faults) or "what stands above"))
+        mend = ""
+        if torch_index and any(CUDA.search(line.partition(" requires ")[2]) for line in faults):
+            mend = "\nThe torch in KDLAB_TORCH_INDEX is built for CUDA: name one with a CPU build there, or unset it."
+        raise SetupError("`pip check` failed; it says:\n" + ("\n".join(faults) or "what stands above") + mend)
 
 
 def inputs():
@@ -208,7 +212,7 @@ def set_up(torch_index=None, wheels=None):
         pip("install", options, lines)
     # The build backend is in the lock, so this needs no index either.
     pip("install", ["--no-deps", "--no-build-isolation", "--no-index", "-e", "."])
-    check()
+    check(torch_index)
     if own:
         quiet_lab()
     os.replace(BEGUN, READY)
