@@ -178,7 +178,7 @@ def test_the_cost_of_cuda_is_told_before_anything_is_installed(monkeypatch, tmp_
     monkeypatch.setattr(setup_env, "cost_of_cuda", lambda sets: "6.4 GB")
     monkeypatch.setattr(setup_env.subprocess, "call", lambda *_, **__: 0)
     monkeypatch.setattr(setup_env, "pip", lambda command, *_: print("pip", command))
-    monkeypatch.setattr(setup_env, "check", lambda: None)
+    monkeypatch.setattr(setup_env, "check", lambda torch_index: None)
     assert setup_env.set_up()
     lines = capsys.readouterr().out.splitlines()
     assert lines.index("6.4 GB") < lines.index("pip install")
