@@ -7,6 +7,7 @@ from pathlib import Path
 from kdlab import paths
 from kdlab.notebooks.folding import UNFOLD, folds
 from kdlab.notebooks.parameters import find_notebook, fingerprint
+from kdlab.notebooks.results import MIME
 from kdlab.notebooks.run import executed_dir, read_record
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
@@ -82,12 +83,12 @@ def without_near_links(html: str) -> str:
 
 def drop_widgets(cells: list) -> None:
     """Take the widgets out of the outputs of ``cells`` (nbformat's), and what stands there for one; the static picture
-    after each stays."""
+    after each stays. Lines of what a notebook keeps for ``kdlab run`` go, too."""
     for cell in (cell for cell in cells if cell.cell_type == "code"):
         for output in cell.outputs:
             if output.output_type == "stream":
                 output.text = output.text.replace(f"{STILL}\n", "")
-        cell.outputs = [output for output in cell.outputs if _WIDGET_VIEW not in output.get("data", {})
+        cell.outputs = [output for output in cell.outputs if not {_WIDGET_VIEW, MIME} & {*output.get("data", {})}
                         and output.get("text") != ""]
 
 

@@ -52,12 +52,13 @@ def test_readers_are_not_asked_and_no_dead_slider_is_named(clone):  # noqa: F811
     page = nbformat.read(file, 4)
     page.cells += [new_markdown_cell("## Table\n\nA row is a claim.\n\n**Predict.** How many?\nKeep it.\n\nAnd this."),
                    new_markdown_cell("**Predict** before you look: which?"),
-                   new_code_cell("from kdlab.show.widgets import explore\nexplore(print)\nprint('a still picture')")]
+                   new_code_cell("from kdlab.show.widgets import explore\nexplore(print)\nprint('a still picture')\n"
+                                 "from kdlab.notebooks.results import keep\nkeep(gain=-1.5)")]
     nbformat.write(page, file)
     run_notebook(file, {}, say=quiet)
     text = write_report()[0].read_text("utf-8")
     assert "A row is a claim." in text and "And this." in text and "a still picture" in text
-    assert "Predict" not in text and "Keep it" not in text and STILL not in text
+    assert "Predict" not in text and "Keep it" not in text and STILL not in text and "kept: gain" not in text
     assert text.count("jp-Cell jp-MarkdownCell") == 2, "a title and the table: the cell that only asked is gone"
 
 
