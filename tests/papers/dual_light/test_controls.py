@@ -84,4 +84,4 @@ def test_the_whole_study_at_smoke_size(own_places, monkeypatch, reading):
         c for c in controls.few_columns(few, 1) if not c.startswith("ce")}
     tests = Scores.load(paths.figures_dir() / "predictions" / "dual_light_controls-night_demo.npz").labels
     assert len(tests) == 6, "the students of few clips are tested on the larger profile's test clips"
-    assert sum("… what they say of the clip" in line for line in said) == 1
+    assert sum("stored targets − another clip's, same class: " in line for line in said) == 1
