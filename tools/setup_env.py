@@ -139,7 +139,7 @@ def check(torch_index=None):
     faults = [line for line in said.stdout.splitlines() if not line.endswith("is not supported on this platform")]
     if said.returncode and (faults or not said.stdout.strip()):
         mend = ""
-        if torch_index and any(CUDA.search(line.partition(" requires ")[2]) for line in faults):
+        if torch_index and any(CUDA.match(line.partition(" requires ")[2]) for line in faults):
             mend = "\nThe torch in KDLAB_TORCH_INDEX is built for CUDA: name one with a CPU build there, or unset it."
         raise SetupError("`pip check` failed; it says:\n" + ("\n".join(faults) or "what stands above") + mend)
 

@@ -58,7 +58,7 @@ def write_report(output: Path | None = None, *, code: bool = False) -> tuple[Pat
                          "`kdlab run 10`") from error
     page.metadata.pop("widgets", None)
     page.cells = _for_readers(page.cells)
-    drop_widgets(page.cells)
+    drop_unreadable(page.cells)
     with_folds = list(_folded(page.cells))
     page.cells = with_folds + [_raw(UNFOLD)] * (len(with_folds) > len(page.cells))
 
@@ -81,9 +81,9 @@ def without_near_links(html: str) -> str:
     return re.sub(r'<a(?=\s)(?![^>]*href="(?:#|[a-z]+:))[^>]*>(.*?)</a>', r"\1", html, flags=re.DOTALL)
 
 
-def drop_widgets(cells: list) -> None:
-    """Take the widgets out of the outputs of ``cells`` (nbformat's), and what stands there for one; the static picture
-    after each stays. Lines of what a notebook keeps for ``kdlab run`` go, too."""
+def drop_unreadable(cells: list) -> None:
+    """Take out of the outputs of ``cells`` (nbformat's) what no reader of a page has a use for: widgets, of which the
+    static picture stays, the words for one, and lines of what a notebook keeps for ``kdlab run``."""
     for cell in (cell for cell in cells if cell.cell_type == "code"):
         for output in cell.outputs:
             if output.output_type == "stream":

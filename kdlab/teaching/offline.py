@@ -9,7 +9,7 @@ import re
 from functools import cache
 from html.parser import HTMLParser
 
-from kdlab.notebooks.report import drop_widgets
+from kdlab.notebooks.report import drop_unreadable
 
 #: Elements that make a browser fetch what the attribute names.
 _FETCHED = {"src": {"script", "img", "iframe", "source", "video", "audio", "embed", "input", "track"},
@@ -69,7 +69,7 @@ def cells(found, *, code: bool = True) -> str:
 
     page = new_notebook(cells=[cell.copy() for cell in found])
     page.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
-    drop_widgets(page.cells)
+    drop_unreadable(page.cells)
     made = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", _exporter(code).from_notebook_node(page)[0])
     return re.sub(r'(?<=<)(h[1-6] id=)"([^"]*)"', lambda found: f'{found[1]}"{_anchor(found[2])}"', made)
 
