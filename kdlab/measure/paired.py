@@ -18,6 +18,9 @@ from kdlab.measure.bootstrap import LEVEL, strict_level
 ENOUGH_SEEDS = 10
 #: How many seeds or units are thought of when asking how many would decide.
 _MOST = 1_000_000
+#: Nine people or fifteen places that happen to agree are no reason to think that others would: of fewer test units than
+#: these no word is told about two points.
+FEWEST_UNITS = 20
 
 
 @dataclass(frozen=True)
@@ -175,8 +178,9 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
 
     A control *explains* a supported effect when method − control is surely below 2 points and not surely above 0, so
     that it is not seen to give less. One that is undecided does not, nor one of which the method is surely ahead.
-    *Not testable on this set*: the units alone leave two points open and no number of seeds would decide, or all say
-    the same and are so few that two points may be :func:`missed`. A word from fewer than ten seeds says so, and an
+    *Not testable on this set*: the units alone leave two points open and no number of seeds would decide, all say the
+    same and are so few that two points may be :func:`missed`, or they are fewer than :data:`FEWEST_UNITS` and show no
+    larger effect. A word from fewer than ten seeds says so, and an
     undecided one the strict interval where the plain one excludes zero.
     """
     if claim.low == claim.high and (least := missed(claim.units)) >= 2:  # no spread was seen, which is not none
@@ -188,6 +192,9 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
         word = "supported" if claim.strict_low > 0 else "contradicted"
         word += ", small" if small else ""
         return word + (_explained(controls) if claim.strict_low > 0 else "") + provisional(claim.seeds)
+    if claim.units < FEWEST_UNITS:
+        few = f"{claim.units} test units are too few for two points"
+        return f"not testable on this set (± {claim.half_width:.1f}; {few})"
     if small:
         return "no effect larger than 2 points" + provisional(claim.seeds)
     more = {"seeds": claim.seeds_needed, "test units": claim.units_needed}

@@ -104,7 +104,8 @@ def sentence(said: Told) -> str:
     where = " and ".join(f"`{data}`" for data in said.reading.sets or [said.data])
     found = f"{compared}: {said.effect} ({where}, {said.counted}). Verdict: **{word}**{mark}{more}."
     if said.registered:
-        return f"{says} {found} This is the registered confirmation."
+        what = "what was to confirm it" if said.standing.withheld else "the registered confirmation"
+        return f"{says} {found} This is {what}."
     if plan is None:
         return f"{says} {found} It was not registered before its runs, so this decides nothing."
     return f"{says} {found} This is a second reading, which decides nothing. {waiting}"

@@ -25,7 +25,7 @@ from kdlab.show.widgets import explore
 from kdlab.study import Claim, Study
 
 #: Where claims are read: on the data that confirm them, on those read before; and, of each study named, on a set more.
-CONFIRMED, BEFORE = "registered:\nnew seeds, new clips", "second reading:\nclips read before"
+CONFIRMED, BEFORE = "registered:\nnew seeds", "second reading:\nclips read before"
 AGAIN: Mapping[str, Mapping[str, str]] = {
     "another `night`": {"dual_light_controls": "night_demo", "progressive": "night_bright", "wise": "night_bright",
                         "flatness": "night_bright"},
@@ -160,10 +160,11 @@ def summary(found: Board) -> Markdown:
     kinds: dict[str, list[str]] = {}
     for claim in found.claims:
         kinds.setdefault(Cell(found.best(claim.claim)).kind, []).append(claim.claim)
-    done = sum(found.best(claim.claim).registered for claim in found.claims)
-    few = sum(Cell(found.best(claim.claim)).provisional for claim in found.claims)
-    lines = [f"Of {len(found.claims)} claims {done} are read on their registered runs; of the others the best reading "
-             f"is a second one, or there is none. {few} verdicts are provisional."]
+    best = [found.best(claim.claim) for claim in found.claims]
+    done = sum(said.registered and not said.standing.withheld for said in best)
+    few = sum(Cell(said).provisional for said in best)
+    lines = [f"Of {len(best)} claims {done} are read on their registered runs; of the others the best reading "
+             f"is a second one, is withheld, or is not there. {few} verdicts are provisional."]
     lines += [f"{words}: **{', '.join(kinds[kind])}**." for kind, words in SUMMARY.items() if kind in kinds]
     return Markdown("\n".join(f"- {line}" for line in lines))
 

@@ -5,15 +5,20 @@ predictions. After a study was run, ``kdlab results`` writes it anew.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdlab import paths
+import numpy as np
+import pandas as pd
+
+from kdlab import paths, studies
 from kdlab.measure.paired import ENOUGH_SEEDS, Effect
 from kdlab.papers.dual_light import controls, inherited_errors, regimes_list, regimes_study
 from kdlab.papers.dual_light import study as dual_light
 from kdlab.papers.generative import detection_recipes, detection_study
 from kdlab.papers.generative import study as generative
+from kdlab.papers.progressive import inherited as exits_inherited
 from kdlab.papers.progressive import study as progressive
 from kdlab.papers.progressive import wise_study as wise
 from kdlab.show.claims import Told, sentence, told
@@ -21,6 +26,8 @@ from kdlab.show.said import minus
 from kdlab.show.scoreboard_cells import Cell
 from kdlab.studies import attention, attention_told, gallery, transfer
 from kdlab.study import Scores, awaited, load_rows
+from kdlab.study.ledger import REGISTERED, SECOND, entropy_of, readings
+from kdlab.study.register import Standing
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
 
@@ -51,18 +58,16 @@ def dual_light_table() -> str:
 def errors_table() -> str:
     """Whose errors DL-KDD's students give."""
     data, scores = dual_light.study.newest("night")
-    found = inherited_errors.found(scores)
-    shown = inherited_errors.shown(found).round(1).assign(**{"difference (points)": found.gain.map(_signed)})
-    return _table(f"Wrong answers of a network given by students of its seed, on `{data}`. "
-                  f"{inherited_errors.sentence(found)}", shown.columns, shown.astype(str).itertuples(index=False))
+    return f"{inherited_errors.sentence(inherited_errors.found(scores))}\n\n" + _errors(
+        data, dual_light.inherited_table(scores), dual_light.TITLES | inherited_errors.TEACHERS)
 
 
 def controls_table() -> str:
     """What else could it be: each control's paired difference."""
     scores = controls.study.scores_of("night")
-    rows = [(question, what, _signed(effect)) for question, asked in controls.effects(scores).items()
+    rows = [(question, what, _signed(effect), *_counts(scores)) for question, asked in controls.effects(scores).items()
             for what, effect in asked.items()]
-    return _table(f"Controls on `night`, {_from(scores)}.", ("question", "what is compared", "points"), rows)
+    return _table("Controls on `night`.", ("question", "what is compared", "points", "seeds", "test clips"), rows)
 
 
 def practice_table() -> str:
@@ -100,32 +105,60 @@ def generative_table() -> str:
 def detection_table() -> str:
     """Mean average precision on untrimmed sequences."""
     data, found = detection_study.study.newest("night_untrimmed")
-    levels = [(title, f"{found.mean_ap(c, detection_study.HEADLINE).mean():.1f}")
+    counts = _counts(found)
+    levels = [(title, f"{found.mean_ap(c, detection_study.HEADLINE).mean():.1f}", *counts)
               for c, title in detection_recipes.TITLES.items() if c in found.found]
-    compared = [(what, _signed(effect)) for what, effect in detection_study.effects(found).items()]
-    first = _table(f"Mean mAP at tIoU {detection_study.HEADLINE} on `{data}`, {_from(found, 'videos')}.",
-                   ("condition", "mAP, %"), levels)
-    return f"{first}\n\n" + _table("The same, compared.", ("comparison", "points"), compared)
+    compared = [(what, _signed(effect), *counts) for what, effect in detection_study.effects(found).items()]
+    tail = "seeds", "videos"
+    first = _table(f"Mean mAP at tIoU {detection_study.HEADLINE} on `{data}`.", ("condition", "mAP, %", *tail), levels)
+    return f"{first}\n\n" + _table("The same, compared.", ("comparison", "points", *tail), compared)
+
+
+def generative_errors_table() -> str:
+    """Whose errors students of generative distillation and its competitors give."""
+    data, scores = generative.study.newest("night_bright")
+    return _errors(data, generative.inherited_table(scores), generative.study.titles)
+
+
+def exits_errors_table() -> str:
+    """Whose errors internal classifiers give."""
+    data, scores, conditions = exits_inherited.told(progressive.study.scores())
+    table = exits_inherited.inherited_table(scores, conditions, ("own", "iframe"), 1000)
+    titles = {name: progressive.recipes.TITLES[name.removesuffix("_unseen")] for name in conditions}
+    found = table.rename(columns={"condition": "student", "its own": "own", "difference": "gain"}).assign(ece=np.nan)
+    return _errors(data, found, titles | {"own": "the final of its network", "iframe": "the I-frame network's final"})
 
 
 def exits_table() -> str:
-    """PKD and WISE beside what they are compared with, on each set."""
-    cells: dict[str, dict[str, str]] = {}
-    sets: list[str] = []
-    for data in progressive.SETS:
-        exits, fused = progressive.study.scores_of(data), wise.committed(data)
-        sets.append(f"`{data}`, {_from(exits, 'units')}")
+    """PKD and WISE beside what they are compared with, on the newest test clips of each set, and on networks that have
+    not seen the clips that exits learn from."""
+    rows = []
+
+    def add(data: str, scores: Scores, found: Mapping[str, Effect]) -> None:
+        rows.extend((f"`{data}`", what, _signed(effect), *_counts(scores)) for what, effect in found.items())
+
+    unseen = progressive.study.scores([progressive.CROSSED.data])
+    for data, scores in [*map(progressive.study.newest, progressive.SETS), *unseen.items()]:
+        tail = "_unseen" if data in unseen else ""
         pairs = {"PKD − CE, mean of nine exits": "ce_ic", "PKD − own final throughout": "own_final",
                  "PKD − CE with half the epochs": "ce_half"}
-        found = {what: progressive.exit_effect(exits, "pkd", other) for what, other in pairs.items()
-                 if other in exits.predicted}
-        ways = wise.effects(fused[0], "pkd")
-        found |= {f"WISE − {other}": ways[other] for other in ("best single exit", "late fusion of the finals")}
-        found["PKD + WISE − fewer segments, area over CPU time"] = wise.area_effects(*fused)["PKD + WISE − segments"]
-        for what, effect in found.items():
-            cells.setdefault(what, {})[data] = _signed(effect)
-    rows = [(what, *(found.get(data, "–") for data in progressive.SETS)) for what, found in cells.items()]
-    return _table("Points.", ("", *sets), rows)
+        add(data, scores, {what: progressive.exit_effect(scores, f"pkd{tail}", f"{other}{tail}")
+                           for what, other in pairs.items() if f"{other}{tail}" in scores.predicted})
+    for data in progressive.SETS:
+        data, evidence = _newest_wise(data)
+        ways = wise.effects(evidence[0], "pkd")
+        found = {f"WISE − {other}": ways[other] for other in ("best single exit", "late fusion of the finals")}
+        area = wise.area_effects(*evidence)["PKD + WISE − segments"]
+        add(data, evidence[0], found | {"PKD + WISE − fewer segments, area over CPU time": area})
+    return _table("Compared, with 95 % intervals.", ("on", "what is compared", "points", "seeds", "test units"), rows)
+
+
+def _newest_wise(data: str) -> tuple:
+    """The name of ``data`` and what is kept of WISE there: on clips that nobody had read where those are there."""
+    for name in (f"{data}_fresh", data):
+        with suppress(FileNotFoundError):
+            return name, wise.committed(name)
+    raise FileNotFoundError(f"no predictions of WISE on {data!r} are committed: run `kdlab study wise`")
 
 
 def attention_table() -> str:
@@ -133,8 +166,8 @@ def attention_table() -> str:
     looks = attention.load_looks("night")
     found = attention.gains(looks, dual_light.HEADLINE, ["energy_inside"])
     rows = [(attention.TITLES[row["network"]], f"{row['score']:.1f}", f"{row['best baseline']}, {row['its score']:.1f}",
-             _signed(row["gain"]), row["reading"]) for row in found.to_dict("records")]
-    head = "network", "energy on the actor, %", "best map that knows nothing", "gain", "reading"
+             _signed(row["gain"]), f"{row['gain'].seeds}", row["reading"]) for row in found.to_dict("records")]
+    head = "network", "energy on the actor, %", "best map that knows nothing", "gain", "seeds", "reading"
     return _table(f"Grad-CAM, {attention_told.about('night', looks)}.", head, rows)
 
 
@@ -155,8 +188,29 @@ def transfer_table() -> str:
     said = f"Mean recall in percent on {len(clips.labels)} real dark clips of {len(clips.classes)} classes, in two " \
            f"folds without a common scene; chance is {100 / len(clips.classes):.1f}. Intervals are over clips and " \
            f"{seeds} seeds{' (provisional)' * (seeds < ENOUGH_SEEDS)}, not over places."
-    lines = [(title, *(cell(way, fold) for fold in transfer.FOLDS)) for way, title in ways.items()]
-    return _table(said, ("", *(f"fold {fold}" for fold in transfer.FOLDS)), lines)
+    lines = [(title, *(cell(way, fold) for fold in transfer.FOLDS), f"{seeds}") for way, title in ways.items()]
+    return _table(said, ("", *(f"fold {fold}" for fold in transfer.FOLDS), "seeds"), lines)
+
+
+def ledger_table() -> str:
+    """Every reading of every claim, with what there was to learn: the entropy of the teacher's targets, and the gap."""
+    rows = []
+    for study, claim, data, reading, standing in readings(studies.every().values()):
+        if reading is None:
+            continue
+        said = Told(study, claim, data, reading, standing or Standing(""))
+        nats, gap = entropy_of(study, claim, data), Cell.of(said).gap
+        gate = standing.gate if standing else None
+        rows.append((claim.claim, " and ".join(f"`{its}`" for its in reading.sets or [data]),
+                     REGISTERED if standing else SECOND, said.effect.removesuffix(" points"), f"{reading.seeds}",
+                     f"{reading.units:,}", "–" if nats is None else f"{nats:.2f}",
+                     "–" if gap is None else minus(f"{gap:+.1f}"),
+                     "–" if gate is None else "passed" if gate[0] else "failed", said.verdict))
+    head = "claim", "data", "reading", "effect", "seeds", "units", "entropy, nats", "gap, points", "gate", "verdict"
+    return _table("Of each claim the registered reading comes first. Entropy is that of the targets that taught the "
+                  "method, on the very clips that it learnt from (a label has 0); the gap is by how much its teacher "
+                  "is ahead of its start. – is what was not measured, or has no meaning there. `figures/ledger.json` "
+                  "has the intervals, and more.", head, rows)
 
 
 def _conditions(data: str, scores: Scores, titles: Mapping[str, str], method: str, name: str) -> str:
@@ -166,13 +220,28 @@ def _conditions(data: str, scores: Scores, titles: Mapping[str, str], method: st
         if condition in scores.predicted:
             levels = scores.accuracy(condition)
             against = "" if condition == method else _signed(scores.effect(method, condition))
-            rows.append((title, f"{levels.mean():.1f} ± {levels.std(ddof=1):.1f}", against))
-    return _table(f"On `{data}`, {_from(scores)}; chance is {100 / len(scores.classes):.1f} %.",
-                  ("condition", "test accuracy, %: mean ± sd over seeds", f"{name} minus it, 95 %"), rows)
+            rows.append((title, f"{levels.mean():.1f} ± {levels.std(ddof=1):.1f}", against, *_counts(scores)))
+    head = "condition", "test accuracy, %: mean ± sd over seeds", f"{name} minus it, 95 %", "seeds", "test clips"
+    return _table(f"On `{data}`; chance is {100 / len(scores.classes):.1f} %.", head, rows)
 
 
-def _from(scores: Scores, what: str = "clips") -> str:
-    return f"{len(scores.seeds)} seeds, {len(set(scores.units.tolist())):,} test {what}"
+def _errors(data: str, found: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """A line for each student and teacher of the rows ``found``, which have ``student``, ``teacher``, ``measure``,
+    ``own``, ``gain`` and ``ece``."""
+    lines = []
+    for names, rows in found.groupby(["student", "teacher"], sort=False):
+        ece, seeds = rows.ece.iloc[0], rows.gain.iloc[0].seeds
+        lines.append((*(titles.get(name, name) for name in names), f"{rows.own.iloc[0]:.1f}", *map(_signed, rows.gain),
+                      "–" if np.isnan(ece) else f"{ece:.1f}", f"{seeds}"))
+    head = ("student", "whose errors", "own one's wrong answers given, %", *found.measure.unique(),
+            "calibration error, %", "seeds")
+    return _table(f"Whose errors students give, on `{data}`: what they share with the network of their seed, minus "
+                  "what they share with an equal one of another seed, which never taught them, in points.", head, lines)
+
+
+def _counts(scores: Scores) -> tuple[str, str]:
+    """How many seeds and test units stand behind a row."""
+    return f"{len(scores.seeds)}", f"{len(set(scores.units.tolist())):,}"
 
 
 def _signed(effect: Effect) -> str:
@@ -196,14 +265,17 @@ SECTIONS = (
             (practice_table, regimes_tables), ("regimes_and_claims",)),
     Section("When distillation helps", "10b_when_does_it_help", ("M1",), (), ("when_it_helps",)),
     Section("From night to real dark clips", "01b_is_the_data_fair", (), (transfer_table,)),
-    Section("Generative distillation", "04_generative_distillation", ("G1", "G2", "G3"), (generative_table,),
+    Section("Generative distillation", "04_generative_distillation", ("G1", "G2", "G3"),
+            (generative_table, generative_errors_table),
             ("generative_effects",)),
     Section("Temporal detection", "05_temporal_detection", ("G4",), (detection_table,), ("detection_map",)),
     Section("PKD and WISE on codec data", "07_progressive_distillation_and_wise",
-            ("P3", "P3a", "P3u", "P3w", "P4", "P4u", "P5", "P6", "P7"), (exits_table,),
+            ("P3", "P3a", "P3u", "P3w", "P4", "P4u", "P5", "P6", "P7"),
+            (exits_table, exits_errors_table),
             ("progressive_exits", "wise_costs")),
     Section("Flatness", "08_flatness_and_sharpness", ("P1", "P2"), (), ("flatness_orders",)),
     Section("Where networks look", "09_gradcam_attention", (), (attention_table,), ("attention_gains",)),
+    Section("Every reading", "10_scoreboard", (), (ledger_table,)),
 )
 _INTRODUCTION = f"""# Results
 

@@ -1,14 +1,18 @@
 """The ledger for other people's tables, ``figures/ledger.json``: each claim on each data set that it was read on."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from math import isnan
 from pathlib import Path
 
 from kdlab import paths
 from kdlab.measure.paired import Effect
 from kdlab.study.claims import Claim, Reading
+from kdlab.study.entropies import mean_of_targets
 from kdlab.study.register import Register, Standing, load, planned
 from kdlab.study.study import Study
+from kdlab.study.table import load_rows
 from kdlab.system.contents import hashes
 from kdlab.system.files import write_json
 from kdlab.system.ours import may_write
@@ -25,18 +29,23 @@ def export(studies: Iterable[Study]) -> Path:
 
 
 def ledger(studies: Iterable[Study]) -> list[dict]:
-    """A row for the confirming data of each claim, whose verdict is withheld where something speaks against it, and one
-    for every other committed data set of the ``studies`` that knows its conditions: a second reading."""
-    register, rows, studies = Register(), [], list(studies)
+    """A row for each of the :func:`readings` of the ``studies``."""
+    return [_row(*its) for its in readings(studies)]
+
+
+def readings(studies: Iterable[Study]) -> Iterator[tuple[Study, Claim, str, Reading | None, Standing | None]]:
+    """Study, claim, data set, reading and standing: of the confirming data of each claim, whose verdict is withheld
+    where something speaks against it; then, without standing, of every other committed data set of the ``studies`` that
+    knows its conditions: a second reading."""
+    register, studies = Register(), list(studies)
     for home, claim in planned(studies):
         standing = register.standing(home, claim)
-        rows.append(_row(home, claim, claim.plan.data if claim.plan else "", standing.reading, standing))
+        yield home, claim, claim.plan.data if claim.plan else "", standing.reading, standing
         for study, data in _others(claim, home, studies):
             if (evidence := load(study, claim, data, False)) is None:
                 continue
             if (reading := claim.read(evidence)) != standing.reading:  # some have one evidence for both
-                rows.append(_row(study, claim, data, reading))
-    return rows
+                yield study, claim, data, reading, None
 
 
 def _others(claim: Claim, home: Study, studies: list[Study]) -> list[tuple[Study, str]]:
@@ -49,7 +58,7 @@ def _others(claim: Claim, home: Study, studies: list[Study]) -> list[tuple[Study
     return [(study, data) for study in asking for data in study.scores() if data != confirming]
 
 
-def _row(study: Study, claim: Claim, data: str, reading: Reading | None, standing: Standing | None = None) -> dict:
+def _row(study: Study, claim: Claim, data: str, reading: Reading | None, standing: Standing | None) -> dict:
     verdict, entry = (standing.verdict, standing.entry or {}) if standing else (reading.verdict, {})
     gate = dict(zip(("passed", "words"), standing.gate, strict=True)) if standing and standing.gate else None
     files = [file for file in study.files(data) if reading and file.is_file()]
@@ -60,7 +69,8 @@ def _row(study: Study, claim: Claim, data: str, reading: Reading | None, standin
         "intervals": _intervals(reading.effects) if reading else {},
         "controls": _intervals(reading.controls) if reading else {}, "rule": claim.rule,
         "seeds": reading.seeds if reading else 0, "units": reading.units if reading else 0,
-        "kind": claim.plan.kind if claim.plan else "", "power": entry.get("power"), "gate": gate, "verdict": verdict,
+        "kind": claim.plan.kind if claim.plan else "", "power": entry.get("power"), "gate": gate,
+        "entropy": entropy_of(study, claim, data) if reading else None, "verdict": verdict,
         "provenance": {"registration": entry.get("digest"), "in_time": bool(standing and standing.in_time),
                        "files": hashes(paths.figures_dir(), files),
                        "sources": _sources(study, claim, data) if reading else {}},
@@ -71,6 +81,18 @@ def _sources(study: Study, claim: Claim, data: str) -> dict[str, str]:
     """Condition → hash of the sources that trained it, of what the claim compares."""
     scores = study.scores([data]).get(data)
     return {c: scores.sources[c] for c in claim.trained(scores.sources)} if scores else {}
+
+
+def entropy_of(study: Study, claim: Claim, data: str) -> float | None:
+    """Mean in nats of what taught the claim's method, on its training clips; None where the study did not measure it,
+    nothing taught it, or the claim is about something else than what networks answer."""
+    scores = None if claim.statistic else study.scores([data]).get(data)
+    if not scores or claim.condition not in scores.recipes:
+        return None
+    with suppress(FileNotFoundError):  # its table is not there
+        nats = mean_of_targets(load_rows(study.name), scores, claim.condition)
+        return None if isnan(nats) else round(nats, 4)
+    return None
 
 
 def _intervals(effects: dict[str, Effect]) -> dict[str, dict]:

@@ -166,6 +166,8 @@ class Study:
                 f"they are 0 to {by_seed.count - 1}" if by_seed else "so asked for it is run whole"))
         if by_seed:
             return self._shard_after_shard(by_seed, shards, evidence, how, say)
+        if self.committed and size == self.size and not evidence.committed:  # fewer seeds, or sets, are a look as well
+            Register().under(self, {part.data for part in parts}, say)
         table = [*kept, *self.registered(evidence, parts, say)]
         obtain_all(seed_after_seed([part for part in parts if part.to_the_end]), **how, say=say)
         if not ranks.first():  # of several processes that have trained together

@@ -101,9 +101,9 @@ def test_shapes_that_do_not_pair_are_refused():
         effect(np.zeros((3, 4)), np.zeros((2, 4)))
 
 
-def made(mean, half, strict=None, **k):
+def made(mean, half, strict=None, units=500, **k):
     strict = strict or 1.5 * half
-    return Effect(mean, mean - half, mean + half, mean - strict, mean + strict, k.get("seeds", 10), 500,
+    return Effect(mean, mean - half, mean + half, mean - strict, mean + strict, k.get("seeds", 10), units,
                   k.get("seeds_needed", 20), k.get("units_needed", 900), k.get("left", 1))
 
 
@@ -122,6 +122,10 @@ def made(mean, half, strict=None, **k):
     (made(5, 2, seeds=9), "supported (9 seeds: provisional)"),
     (made(-5, 2, seeds=3), "contradicted (3 seeds: provisional)"),
     (made(0.3, 1.5, seeds=1), "no effect larger than 2 points (1 seed: provisional)"),
+    (made(0.3, 1.5, units=20), "no effect larger than 2 points"),
+    (made(0.3, 1.5, units=15), "not testable on this set (± 1.5; 15 test units are too few for two points)"),
+    (made(1, 3, units=9), "not testable on this set (± 3.0; 9 test units are too few for two points)"),
+    (made(5, 2, units=9), "supported"),
 ])
 def test_verdicts(e, word):
     assert verdict(e) == word

@@ -46,6 +46,7 @@ def test_a_verdict_that_the_register_withholds_is_not_told():
     standing = Standing("run with 12 seeds", "12 of 15 registered seeds are there", reading=found)
     said = sentence(Told(STUDY, CLAIM, "new", found, standing))
     assert "Verdict: **withheld**: 12 of 15 registered seeds are there." in said and "supported" not in said
+    assert said.endswith("This is what was to confirm it.")
 
 
 def test_what_nobody_has_read_has_no_effect():
@@ -86,7 +87,7 @@ def test_the_committed_evidence_tells_every_claim_of_a_chapter_fast(capsys):
     for said in told(["D1", "G1", "P3", "P3u"]):
         text = sentence(said)
         assert text.startswith(f"**{said.claim.claim}** says that {said.claim.says}.")
-        assert ("registered confirmation" in text) == said.registered
+        assert ("registered confirmation" in text) == (said.registered and not said.standing.withheld)
         assert said.registered or said.standing.withheld in text
         if said.reading:
             assert f"(`{said.data}`, {said.counted})" in text and said.effect in text

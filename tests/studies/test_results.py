@@ -11,14 +11,15 @@ from kdlab import paths
 from kdlab.measure.paired import Effect
 from kdlab.show.claims import Told
 from kdlab.studies import gallery, results
-from kdlab.study import Scores
+from kdlab.study import Scores, load_rows
 from kdlab.system.contents import hashes
 from kdlab.system.ours import NotOurs
 from tests.show.test_scoreboard_cells import CLAIM, STUDY, WAITING, cell
 
 FILE = paths.project_root() / "docs" / "results.md"
 #: Tables that take seconds of computing.
-SLOW = (results.exits_table, results.detection_table)
+SLOW = (results.exits_table, results.detection_table, results.errors_table, results.generative_errors_table,
+        results.exits_errors_table, results.ledger_table)
 TABLES = [table for section in results.SECTIONS for table in section.tables]
 
 
@@ -40,7 +41,18 @@ def test_the_committed_ledger_vouches_for_the_committed_evidence():
     assert any(row["provenance"]["in_time"] for row in rows)
     of_p2 = {row["reading"]: set(row["provenance"]["files"]) for row in rows if row["claim"] == "P2"}
     assert of_p2 == {"registered": {"flatness_gap.csv"}, "second reading": {"flatness.csv"}}
+    entropies = load_rows("dual_light").query("condition == 'dlkdd' and metric == 'target_entropy' and data == 'night'")
+    found = {row["claim"]: row["entropy"] for row in rows if row["reading"] == "registered"}
+    assert found["D1"] == pytest.approx(entropies.value.astype(float).mean(), abs=1e-4) and found["D4"] is None
     assert named == hashes(folder, map(folder.joinpath, named)), "it has changed: run `kdlab claims --ledger`"
+
+
+def test_every_reading_of_the_ledger_is_on_the_page():
+    rows = json.loads((paths.figures_dir() / paths.LEDGER).read_text("utf-8"))
+    lines = FILE.read_text("utf-8").partition("## Every reading")[2].splitlines()
+    told = [tuple(cell.strip() for cell in line.split("|")[1:4]) for line in lines if line.startswith("| ")][2:]
+    assert told == [(row["claim"], f"`{row['data']}`".replace(" and ", "` and `"), row["reading"])
+                    for row in rows if row["seeds"]]
 
 
 def test_pictures_and_chapters_of_the_sections_exist():
@@ -91,8 +103,9 @@ def test_a_table_has_means_deviations_and_what_the_method_gains():
     ids = np.arange(4).astype(str)
     scores = Scores(("a", "b"), (0, 1), ids, ids, np.ones(4, int), {"new": right, "old": 0 * right})
     said = results._conditions("night", scores, {"new": "ours", "old": "theirs", "gone": "none"}, "new", "Ours")
-    assert said.startswith("On `night`, 2 seeds, 4 test clips; chance is 50.0 %.")
-    assert "| ours | 87.5 ± 17.7 |  |" in said and "| theirs | 0.0 ± 0.0 | +87.5 ± " in said and "none" not in said
+    assert said.startswith("On `night`; chance is 50.0 %.")
+    assert "| ours | 87.5 ± 17.7 |  | 2 | 4 |" in said
+    assert "| theirs | 0.0 ± 0.0 | +87.5 ± " in said and "none" not in said
 
 
 @pytest.mark.parametrize(("low", "high", "text"), [(1, 3, "**+2.0 ± 1.0**"), (-3, -1, "**−2.0 ± 1.0**"),

@@ -148,6 +148,9 @@ def test_a_study_refuses_what_is_not_registered_and_committed_before_it_trains(f
     monkeypatch.setattr("kdlab.study.study.obtain_all", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(ValueError, match="M1 of the study mine is not registered: `kdlab claims --register`"):
         STUDY.run(say=str)
+    with monkeypatch.context() as had, pytest.raises(ValueError, match="M1 of the study mine is not registered"):
+        had.setattr("kdlab.study.evidence.replaces", lambda *_: False)  # a table with more seeds is there
+        STUDY.run(seeds=2, say=str)
     Register().add([STUDY])
     with pytest.raises(ValueError, match="is registered, but not committed: commit"):
         STUDY.run(say=str)

@@ -1,17 +1,26 @@
 """Do internal classifiers inherit the errors of the networks that taught them? From kept predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from kdlab.measure.inherited import inherited
 from kdlab.papers.progressive.nets import FINALS, ORDER
+from kdlab.papers.progressive.study import CROSSED, PLAN
 from kdlab.study import Scores
 
 #: Of methods that are told apart, on networks that know the clips and on those that have not seen them.
-CONDITIONS = tuple(f"{name}{clips}" for clips in ("", "_unseen", "_seen")
-                   for name in ("ce_ic", "smoothing", "own_final", "iframe_kd", "pkd"))
+_METHODS = ("ce_ic", "smoothing", "own_final", "iframe_kd", "pkd")
+CONDITIONS = tuple(f"{name}{clips}" for clips in ("", "_unseen", "_seen") for name in _METHODS)
+
+
+def told(found: Mapping[str, Scores]) -> tuple[str, Scores, list[str]]:
+    """Of what is committed the set on which inherited errors are told, its scores, and its conditions: exits that learn
+    from networks which have not seen their clips where those are there, else those of ``night_context``."""
+    data = next(data for data in (CROSSED.data, PLAN.data, PLAN.earlier) if data in found)
+    tail = "_unseen" if data == CROSSED.data else ""
+    return data, found[data], [f"{name}{tail}" for name in _METHODS]
 
 
 def pairs(predicted: np.ndarray, teacher: str) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +40,8 @@ def inherited_table(scores: Scores, conditions: Sequence[str] = CONDITIONS, teac
                     replicates: int = 2000) -> pd.DataFrame:
     """What the exits of each of the ``conditions`` share with each of the ``teachers`` (:func:`pairs`), in percent
     (:data:`kdlab.measure.inherited.MEASURES`): with that of their seed, with the same network of another seed, which
-    never taught them, and the difference in points with the ends of its 95 % interval over seeds and test units.
+    never taught them, and the difference, an ``Effect`` in points, with the ends of its 95 % interval over seeds and
+    test units.
 
     Exits share features with their own network whoever taught them: ``ce_ic``, which labels taught, says how much.
     Conditions that ``scores`` does not know are left out. Raises ``ValueError`` for a single seed.
@@ -43,6 +53,6 @@ def inherited_table(scores: Scores, conditions: Sequence[str] = CONDITIONS, teac
             each = student.shape[1] // len(scores.labels)
             labels, units = np.repeat(scores.labels, each), np.repeat(scores.units, each)
             for title, (own, other, gain) in inherited(student, taught, labels, units, replicates).items():
-                rows.append((condition, teacher, title, own, other, str(gain), gain.low, gain.high, gain.seeds))
+                rows.append((condition, teacher, title, own, other, gain, gain.low, gain.high, gain.seeds))
     return pd.DataFrame(rows, columns=["condition", "teacher", "measure", "its own", "of another seed", "difference",
                                        "low", "high", "seeds"])

@@ -21,9 +21,10 @@ from kdlab.study import Scores
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 
-#: The sets of the study, in words.
+#: The sets of the study, and those that confirm its claims, in words.
 NAMES = {"night_context": "night, places tell", "night_bright": "night, places tell nothing",
-         "weizmann": "ten real actions"}
+         "weizmann": "ten real actions", PLAN.data: "night, unread clips",
+         CROSSED.data: "night, unread, teachers of other scenes"}
 #: With which PKD is compared in :func:`minus_controls`.
 CONTROLS = ("ce_ic", "own_final", "iframe_kd", "reversed", "random_teacher", "mixture", "smoothing", "ce_kd")
 #: Choices of the released code that were tried once.
@@ -47,6 +48,12 @@ def gates(rows: pd.DataFrame, names: Mapping[str, str]) -> str:
 def chosen(found: Mapping[str, Scores]) -> dict[str, Scores]:
     """Of what is committed, the sets of the study that are there, in its order."""
     return {name: found[name] for name in SETS if name in found}
+
+
+def unread(found: Mapping[str, Scores]) -> dict[str, Scores]:
+    """Of what is committed, the clips that nobody had read, on which claims are confirmed: of exits on networks that
+    know their clips, and of those on networks that do not."""
+    return {name: found[name] for name in (PLAN.data, CROSSED.data) if name in found}
 
 
 def network_table(trios: Sequence[Sequence[Recipe]], nets: Mapping[Recipe, Run]) -> pd.DataFrame:

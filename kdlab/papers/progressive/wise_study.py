@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from kdlab import paths
 from kdlab.clips.cache import resize
 from kdlab.clips.held_out import halves
 from kdlab.clips.segments import SegmentBatches
@@ -22,7 +23,7 @@ from kdlab.papers.progressive.asking import asked, said
 from kdlab.papers.progressive.budgets import BUDGETS, THETAS, area_effect, everything, parts, swept
 from kdlab.papers.progressive.nets import ORDER, Trio
 from kdlab.papers.progressive.recipes import STUDY
-from kdlab.papers.progressive.study import PLAN, data_sets, trained, unread
+from kdlab.papers.progressive.study import PLAN, SETS, data_sets, trained, unread
 from kdlab.papers.progressive.study import gate as networks_gate
 from kdlab.papers.progressive.wise import solve
 from kdlab.study import (
@@ -229,6 +230,12 @@ CLAIMS = (
 def committed(name: str) -> tuple[Scores, dict[str, np.ndarray]]:
     """What P7 reads of a set. Raises ``FileNotFoundError`` where it is not there."""
     return load_scores(f"wise-{name}"), load_curves(name)
+
+
+def there() -> list[str]:
+    """The sets of which what every way to use the exits says is committed; last the clips that nobody had read."""
+    folder = paths.figures_dir() / "predictions"
+    return [name for name in (*SETS, PLAN.data) if (folder / f"wise-{name}-curves.npz").is_file()]
 
 
 def ledger(scores: Scores, curves: dict[str, np.ndarray]) -> pd.DataFrame:

@@ -34,7 +34,7 @@ def test_without_real_clips_it_says_what_is_missing(monkeypatch):
 @pytest.mark.slow
 def test_the_whole_study_on_miniature_clips(miniature_arid6, reading):
     profile = dataclasses.replace(SMOKE, night=Night(("Jump", "Run", "Sit"), (2, 1, 1)))
-    found = real_dark.study.run(profile, 2, workers=1, say=lambda line: None)
+    found = real_dark.study.run(profile, 2, final=True, workers=1, say=lambda line: None)
     assert set(found) == {"arid6", "arid6_finetuned"}
     for name, scores in (("zero_shot", found["arid6"]), ("finetuned", found["arid6_finetuned"])):
         assert len(scores.labels) == 12 and scores.classes == ("Run", "Sit") and scores.seeds == (100, 101)

@@ -15,6 +15,7 @@ from kdlab.papers.dual_light import regimes_real, regimes_starts, regimes_study
 from kdlab.papers.dual_light.regimes import LABELS, Regime, conditions, start
 from kdlab.papers.dual_light.regimes_starts import counting
 from kdlab.papers.dual_light.regimes_study import PLAN, TITLES, TUNED, practitioner, study, table
+from kdlab.studies import every
 from kdlab.study import FIRST, Outcome, Scores, load_rows
 from kdlab.study.evidence import COLUMNS, Evidence
 from kdlab.study.register import described
@@ -248,7 +249,10 @@ def test_real_clips_are_adapted_to_on_the_other_fold():
 
 
 def test_fold_b_is_read_by_final_alone():
-    assert {part.fold: part.final for part in regimes_real.study.chosen()} == {"A": False, "B": True}
+    studies = {name: its for name, its in every().items() if any(p.real == "arid6" for p in its.chosen())}
+    assert set(studies) == {"dual_light_arid6", "regimes_arid6", "transfer"}
+    for its in studies.values():
+        assert {(p.fold, p.final) for p in its.chosen() if p.real == "arid6"} == {("A", False), ("B", True)}
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kdlab.papers.progressive.inherited import inherited_table, pairs
+from kdlab.papers.progressive.inherited import inherited_table, pairs, told
 from kdlab.papers.progressive.nets import FINALS, ORDER, TRAINED
 from kdlab.study import Scores
 from tests.conftest import guesses
@@ -45,6 +45,13 @@ def test_who_copies_whom_is_found(scores):
     for pair in (("ce_ic", "own"), ("ce_ic", "motion"), ("pkd", "iframe"), ("own_final", "motion")):
         assert found["its own"][pair] == pytest.approx(chance, abs=3) and found.low[pair] < 0 < found.high[pair], pair
     assert found.low["pkd", "motion"] > 85
+
+
+def test_errors_are_told_of_exits_whose_teachers_have_not_seen_their_clips_once_those_are_there(scores):
+    data, its, conditions = told({"weizmann": None, "night_context": scores})
+    assert data == "night_context" and its is scores and conditions[0] == "ce_ic"
+    data, its, conditions = told({"night_context": scores, "night_context_crossed_fresh": scores})
+    assert data == "night_context_crossed_fresh" and conditions[0] == "ce_ic_unseen"
 
 
 def test_one_seed_has_no_teacher_that_never_taught(scores):

@@ -22,6 +22,7 @@ from kdlab.papers.progressive.tables import (
     said_beyond_labels,
     saved_at,
     units,
+    unread,
 )
 from kdlab.study import Scores
 from tests.conftest import public
@@ -46,6 +47,8 @@ CROSSED = scores(ce_ic_unseen=9, pkd_unseen=0)
 def test_sets_are_named_and_in_the_studys_order():
     found = chosen({"weizmann": SOME, "night_context_crossed_fresh": CROSSED, "night_context": SOME})
     assert list(found) == ["night_context", "weizmann"]
+    assert unread({"night_context": SOME, "night_context_crossed_fresh": CROSSED}) == {
+        "night_context_crossed_fresh": CROSSED}
 
 
 def test_controls_are_subtracted_where_they_differ():
