@@ -32,7 +32,7 @@ CHOICES = {"PKD, frozen nets in train mode − PKD": ("pkd_batch_statistics", "p
            "CE, half the steps − CE": ("ce_half", "ce_ic"), "CE, twice the steps − CE": ("ce_2x", "ce_ic"),
            "PKD − CE, both twice the steps": ("pkd_2x", "ce_2x"),
            "PKD − CE, plain difference for residual": ("pkd_difference", "ce_ic_difference")}
-_BESIDE = ["claim", "on", "condition", "minus", "effect", "nats", "nats of the other"]
+_BESIDE = ["claim", "on", "condition", "minus", "effect", "seeds", "nats", "nats of the other"]
 
 
 def gates(rows: pd.DataFrame, names: Mapping[str, str]) -> str:
@@ -113,7 +113,7 @@ def beside(found: Mapping[str, Scores], rows: pd.DataFrame) -> pd.DataFrame:
     for name in (*SETS, PLAN.data, CROSSED.data):
         if name in found:
             table = beside_effects(CLAIMS, found[name], rows, taught_in(name))
-            tables.append(table.assign(on=NAMES.get(name, name)))
+            tables.append(table.assign(on=NAMES[name], seeds=len(found[name].seeds)))
     every = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_BESIDE)
     return every[_BESIDE].replace({"condition": TITLES, "minus": TITLES})
 
