@@ -124,6 +124,16 @@ def test_registration_and_runs_in_one_commit_do_not_tell_which_came_first(figure
     assert "its runs precede its registration: mine.csv is of" in stands().withheld
 
 
+def test_a_shallow_clone_cannot_tell_and_says_how_to_mend_it(figures, tmp_path, monkeypatch):
+    Register().add([STUDY])
+    commit(figures)
+    confirm(figures, scores(0.2), Register().under(STUDY, {"night_fresh"}))
+    commit(figures)
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{tmp_path}", "shallow")
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path / "shallow" / "figures"))
+    assert stands().withheld.endswith("the order in time cannot be checked: git fetch --unshallow")
+
+
 def test_a_changed_claim_or_study_is_seen_and_stands_beside_the_old_one(figures):
     Register().add([STUDY])
     commit(figures)
@@ -212,6 +222,12 @@ def test_a_claim_without_control_seeds_or_power_is_not_registered(figures, claim
     with pytest.raises(ValueError, match=why):
         described(study_of(claim), claim) and Register().add([study_of(claim)])
     assert not (figures / "claims.json").exists()
+
+
+@pytest.mark.parametrize("claim, why", [(replace(CLAIM, controls=()), "withheld: M1 has no control"),
+                                        (replace(CLAIM, plan=None), "withheld: M1 does not say on which data")])
+def test_the_verdict_of_a_claim_without_control_or_plan_is_withheld(figures, claim, why):
+    assert stands(study_of(claim), claim).verdict.startswith(why)
 
 
 @pytest.mark.parametrize("plan, why", [(dict(first=99), "first=99: give a whole number of at least 100; smaller seeds"),
