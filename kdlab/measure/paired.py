@@ -180,8 +180,8 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
     that it is not seen to give less. One that is undecided does not, nor one of which the method is surely ahead.
     *Not testable on this set*: the units alone leave two points open and no number of seeds would decide, all say the
     same and are so few that two points may be :func:`missed`, or they are fewer than :data:`FEWEST_UNITS` and show no
-    larger effect. A word from fewer than ten seeds says so, and an
-    undecided one the strict interval where the plain one excludes zero.
+    larger effect. A word from fewer than ten seeds says so, and an undecided one the strict interval where the plain
+    one excludes zero.
     """
     if claim.low == claim.high and (least := missed(claim.units)) >= 2:  # no spread was seen, which is not none
         return f"not testable on this set (all {claim.units} test units say the same, and may miss {least:.0f} points)"
