@@ -51,13 +51,13 @@ def test_readme_is_short_and_what_it_links_to_is_there():
 
 def test_the_ledger_names_the_seeds_that_its_rows_have():
     text = " ".join((paths.project_root() / "docs" / "ledger.md").read_text(encoding="utf-8").split())
-    counts = {name: len(load_scores(name).seeds) for name in
-              ("dual_light-night", "generative-night_bright", "progressive-night_context", "progressive-night_bright")}
-    d, g, p, again = counts.values()
+    d, g, p, w, again = (len(load_scores(name).seeds) for name in (
+        "dual_light-night", "generative-night_bright", "progressive-night_context_fresh", "wise-night_context_fresh",
+        "progressive-night_bright"))
     students = load_rows("detection").query("condition == 'det_student'")
     detected = students[students.data == "night_untrimmed_fresh"].seed.nunique()
     flatness = load_rows("flatness")
     flat = flatness[flatness.condition.str.startswith("matched:")].seed.nunique()
     assert f"Of D1 to D3 these have {d} seeds" in text
     assert f"G1 to G3 have {g}, G4 {detected} (" in text and f"P1 {flat} (" in text
-    assert f"P3 to P7 {p} ({again} in the second reading on `night_bright`)" in text
+    assert p == w and f"P3 to P7 {p} (the registered ones; {again} in the second reading on `night_bright`" in text

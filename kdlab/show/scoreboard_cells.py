@@ -62,8 +62,8 @@ class Cell:
     @property
     def word(self) -> str:
         """Of its verdict, in few words; empty where nothing is read yet."""
-        small = self.kind == "supported" and self.said.verdict.startswith("supported, small")
-        return "supported, small" if small else KINDS[self.kind][1] if self.kind else ""
+        small = f"{self.kind}, small"  # of either sign
+        return small if self.said.verdict.startswith(small) else KINDS[self.kind][1] if self.kind else ""
 
     @property
     def provisional(self) -> bool:

@@ -23,12 +23,13 @@ def cell(verdict: str, seeds: int = 12, means=(3.0,), standing=WAITING, gap=None
 
 @pytest.mark.parametrize(("verdict", "kind"), [
     ("supported", "supported"), ("supported, small", "supported"), ("contradicted (3 seeds)", "contradicted"),
+    ("contradicted, small", "contradicted"),
     ("supported, and explained by ce_2x", "explained"), ("supported, small, and explained by a and b", "explained"),
     ("no effect larger than 2 points", "small"), ("not supported: underpowered: kd", "not supported"),
     ("underpowered (± 1.0; more would decide)", "underpowered"), ("not testable on this set (± 3.0)", "not testable"),
 ])
 def test_each_verdict_of_the_ledger_has_its_kind(verdict, kind):
-    small = verdict == "supported, small"
+    small = verdict.endswith(", small")
     assert cell(verdict).kind == kind and cell(verdict).lines[0] == (verdict if small else KINDS[kind][1])
     assert cell(verdict).colour == KINDS[kind][2] or cell(verdict).provisional
 

@@ -14,6 +14,7 @@ from kdlab.measure.paired import Effect
 from kdlab.papers.progressive.nets import EXITS, FINALS, ORDER, TRAINED
 from kdlab.papers.progressive.recipes import HEADLINE, TITLES
 from kdlab.papers.progressive.study import exit_effect, places
+from kdlab.papers.progressive.tables import titled
 from kdlab.papers.progressive.wise import max_probability
 from kdlab.show.plots import INTERVALS, PAGE, drawn, forest, key, levels, note, numbers
 from kdlab.show.said import minus
@@ -27,8 +28,7 @@ def exit_table(scores: Scores, title: str = "") -> Figure:
     Of the study's conditions those in ``recipes.TITLES``, and all orders of three teachers.
     """
     percent = {name: scores.accuracy(name).mean(0) for name in scores.predicted}
-    names = {name: TITLES.get(name, f"order {name.replace('-', ', ')}") for name in percent
-             if name != "ce_ic" and (name in TITLES or name.count("-") == 2)}
+    names = {name: titled(name) for name in percent if name != "ce_ic" and titled(name) != name}
     with_mean = lambda row: np.append(row, row[TRAINED].mean())  # noqa: E731
     gain = np.stack([with_mean(percent[name] - percent["ce_ic"]) for name in names])
     gain[:, FINALS] = np.nan
@@ -83,10 +83,16 @@ def regimes(sets: dict[str, Scores]) -> Figure:
 
 
 def forests(found: dict[str, dict[str, Effect]], title: str = "") -> Figure:
-    """``plots.effects`` of several sets side by side: set → comparison → effect, each set with its own scale."""
-    count = len(next(iter(found.values())))
-    fig, axes = plt.subplots(1, len(found), figsize=(PAGE, 0.33 * count + 1), sharey=True)
-    for ax, (name, effects) in zip(axes, found.items(), strict=True):
+    """``plots.effects`` of several sets side by side: set → comparison → effect, each set with its own scale. Raises
+    ``ValueError`` for sets of which not the same is compared: their rows would have each other's names."""
+    compared = {name: [*effects] for name, effects in found.items()}
+    first, rows = next(iter(compared.items()))
+    for name, its in compared.items():
+        if its != rows:
+            raise ValueError(f"{first} compares {', '.join(rows)}, but {name} compares {', '.join(its)}: give each set "
+                             "the same comparisons in one order, or a figure of its own")
+    fig, axes = plt.subplots(1, len(found), figsize=(PAGE, 0.33 * len(rows) + 1), sharey=True, squeeze=False)
+    for ax, (name, effects) in zip(axes[0], found.items(), strict=True):
         forest(ax, effects, above=True, title=name)
         ax.tick_params(labelsize="small")
     fig.supxlabel(f"difference in test accuracy (points); {INTERVALS}", fontsize="small")

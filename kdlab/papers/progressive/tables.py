@@ -27,6 +27,9 @@ NAMES = {"night_context": "night, places tell", "night_bright": "night, places t
          CROSSED.data: "night, unread, teachers of other scenes"}
 #: With which PKD is compared in :func:`minus_controls`.
 CONTROLS = ("ce_ic", "own_final", "iframe_kd", "reversed", "random_teacher", "mixture", "smoothing", "ce_kd")
+#: The same on clips that nobody had read: without a teacher, with one throughout, and the orders by who teaches last.
+CONFIRMED = ("ce_ic", "smoothing", "own_final", "own-motion-residual", "motion-own-residual", "residual-motion-own",
+             "residual-own-motion", "reversed", "random_teacher")
 #: Choices of the released code that were tried once.
 CHOICES = {"PKD, frozen nets in train mode − PKD": ("pkd_batch_statistics", "pkd"),
            "CE, half the steps − CE": ("ce_half", "ce_ic"), "CE, twice the steps − CE": ("ce_2x", "ce_ic"),
@@ -79,16 +82,24 @@ def said_beyond_labels(runs: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["taught by", *(f"{m}'s exits (nats)" for m in ORDER)])
 
 
+def titled(condition: str) -> str:
+    """How ``condition`` is called for readers: by ``recipes.TITLES``, and an order of three teachers by them."""
+    return TITLES.get(condition, f"order {condition.replace('-', ', ')}" if condition.count("-") == 2 else condition)
+
+
 def minus_controls(taught: Mapping[str, Scores], controls: Sequence[str] = CONTROLS) -> dict[str, dict[str, Effect]]:
     """Set → control → PKD minus it, mean of the trained exits where the two are not one and the same training: the
-    letters in brackets are the networks that remain."""
+    letters in brackets are the networks that remain. Of exits whose teachers have not seen the clips PKD and controls
+    are those of such exits."""
     found = {name: {} for name in taught}
     for other in controls:
         where = differing("pkd", other)
         letters = "" if len(where) == len(ORDER) else f" ({', '.join(m[0].upper() for m in where)})"
         for name, scores in taught.items():
-            if other in scores.predicted:
-                found[name][f"− {TITLES[other]}{letters}"] = exit_effect(scores, "pkd", other, places(where))
+            of = "_unseen" if "pkd_unseen" in scores.predicted else ""
+            if f"{other}{of}" in scores.predicted:
+                effect = exit_effect(scores, f"pkd{of}", f"{other}{of}", places(where))
+                found[name][f"− {titled(other)}{letters}"] = effect
     return found
 
 

@@ -63,6 +63,13 @@ def test_forests_have_a_panel_a_set():
     assert [list(line.get_xdata()) for line in left.lines[1:4]] == [[-2, 4], [-1, 3], [1]]
 
 
+def test_forests_of_sets_that_compare_other_things_are_refused():
+    one = Effect(1, -1, 3, -2, 4, 3, 10, 4, 30, 1)
+    for rows in ({"a": one}, {"b": one, "a": one}):
+        with pytest.raises(ValueError, match="night compares a, b, but day compares .*: give each set the same"):
+            forests({"night": {"a": one, "b": one}, "day": rows})
+
+
 def test_the_map_of_weights_has_its_lower_triangle():
     weights = np.arange(144.0).reshape(12, 12)
     texts = [t.get_text() for t in weights_map(weights).axes[0].texts]

@@ -21,6 +21,7 @@ from kdlab.papers.progressive.tables import (
     network_table,
     said_beyond_labels,
     saved_at,
+    titled,
     units,
     unread,
 )
@@ -58,6 +59,17 @@ def test_controls_are_subtracted_where_they_differ():
     with_letters = minus_controls({"night_context": replace(SOME, predicted=SOME.predicted | {
         "reversed": SOME.predicted["pkd"]})})["night_context"]
     assert "− reversed: own, residual, motion (R, I)" in with_letters, "for the motion network both are one training"
+
+
+def test_an_order_is_called_by_its_teachers():
+    assert titled("motion-own-residual") == "order motion, own, residual"
+    assert titled("ce_ic") == "CE on labels" and titled("ce_2x") == "ce_2x"
+
+
+def test_controls_of_exits_with_strange_teachers_are_theirs():
+    both = minus_controls({"night_context": SOME, "night_context_crossed_fresh": CROSSED}, ("ce_ic", "own_final"))
+    assert list(both["night_context_crossed_fresh"]) == ["− CE on labels"]
+    assert both["night_context_crossed_fresh"]["− CE on labels"].mean == pytest.approx(10)
 
 
 def test_choices_that_nobody_trained_are_empty():
