@@ -133,7 +133,7 @@ def table(found: Board) -> HTML:
             rows.append(f'<tr><th colspan="{len(found.columns) + 1}" style="{_CELL}">{html.escape(paper)}</th></tr>')
         cells, row = found.of(claim.claim), [f'<td style="{_CELL}"><b>{claim.claim}</b> {html.escape(claim.says)}</td>']
         for column in found.columns:
-            row.append(_td(claim, cells[column]) if column in cells else f'<td style="{_CELL}"></td>')
+            row.append(_td(claim, cells[column]) if column in cells else "<td></td>")
         rows.append(f"<tr>{''.join(row)}</tr>")
     caption = f"{html.escape(counts(found))} {_LEGEND} A cell leads to its evidence."
     return HTML('<table class="scoreboard" style="font-size:.85em">'
@@ -144,9 +144,8 @@ def table(found: Board) -> HTML:
 
 def _td(claim: Claim, cell: Cell) -> str:
     words = "<br>".join(map(html.escape, cell.lines))
-    why = html.escape(cell.said.verdict or cell.said.standing.withheld, quote=True)
-    return f'<td style="{_CELL};background:{cell.colour}"><a href="#{_anchor(claim)}" title="{why}" ' \
-           f'style="color:{INK};text-decoration:none">{words}</a></td>'
+    link = f'<a href="#{_anchor(claim)}" style="color:{INK}">{words}</a>'
+    return f'<td style="{_CELL};background:{cell.colour}">{link}</td>'
 
 
 def counts(found: Board) -> str:
@@ -176,11 +175,11 @@ def evidence(found: Board) -> HTML:
         rows = "".join(f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in _row(column, cell.said))}</tr>"
                        for column, cell in found.of(claim.claim).items() if cell.said.reading)
         read = f"<table><tr>{''.join(f'<th>{word}</th>' for word in _HEAD)}</tr>{rows}</table>" if rows else ""
-        places = [f'<a href="../figures/{name}">figures/{name}</a>' for name in _files(found, claim.claim)]
+        places = [f'<a href="../figures/{name}">{name.rpartition("/")[2]}</a>' for name in _files(found, claim.claim)]
         if chapter := _chapter(claim.claim):
             places.append(f'<a href="{chapter}">notebook {chapter.partition("_")[0]}</a>')
         parts.append(f'<div id="{_anchor(claim)}"><p>{_marked(sentence(found.best(claim.claim)))}</p>{read}'
-                     f"<p>Evidence: {', '.join(places)}</p></div>")
+                     f"<p>Evidence, in figures/: {', '.join(places)}</p></div>")
     return HTML("\n".join(parts))
 
 
@@ -279,7 +278,7 @@ def evidence_widget(found: Board):
 
 _LEGEND = f"n: seeds; pale: fewer than {ENOUGH_SEEDS}. Gap: teacher − raw start, in points. Explained: supported, " \
           "but a control is not seen to give less. P1, P2: how many measures are against."
-_CELL = "border:1px solid #d8dee4;padding:.3em .5em;text-align:left;vertical-align:top"
+_CELL = "border:1px solid #ddd;text-align:left;vertical-align:top"
 
 
 def _anchor(claim: Claim) -> str:

@@ -129,4 +129,4 @@ def test_the_committed_evidence_makes_a_board_with_gaps():
     scores = board.cells["D1", BEFORE].said.study.scores(["night"])["night"]
     assert board.cells["D1", BEFORE].gap == pytest.approx(scores.effect("ce_enhanced", "ce_raw").mean)
     assert board.cells["P3", BEFORE].gap > 0 and len(board.of("D1")) >= 5
-    assert "figures/predictions/dual_light-night.npz" in scoreboard.evidence(board).data
+    assert '"../figures/predictions/dual_light-night.npz">dual_light-night.npz<' in scoreboard.evidence(board).data
