@@ -143,9 +143,9 @@ def table(found: Board) -> HTML:
 
 
 def _td(claim: Claim, cell: Cell) -> str:
-    words = "<br>".join(map(html.escape, cell.lines))
-    link = f'<a href="#{_anchor(claim)}" style="color:{INK}">{words}</a>'
-    return f'<td style="{_CELL};background:{cell.colour}">{link}</td>'
+    word, *more = map(html.escape, cell.lines)
+    link = f'<a href="#{_anchor(claim)}" style="color:inherit">{word}</a>'
+    return f'<td style="{_CELL};color:{INK};background:{cell.colour}">{"<br>".join([link, *more])}</td>'
 
 
 def counts(found: Board) -> str:
