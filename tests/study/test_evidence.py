@@ -8,7 +8,7 @@ import pytest
 from kdlab import paths
 from kdlab.papers.dual_light import study
 from kdlab.studies import every
-from kdlab.study import evidence
+from kdlab.study import evidence, load_scores
 from kdlab.study.evidence import COLUMNS, Evidence, replaces
 from kdlab.system.ours import NotOurs
 from kdlab.train.sizes import SMOKE, STUDY
@@ -75,9 +75,10 @@ def test_fewer_seeds_than_are_committed_replace_nothing(name, places, monkeypatc
 
 
 def test_part_of_a_study_replaces_that_part(places, monkeypatch):
-    # two seeds of this set are committed
-    assert place_of("progressive", monkeypatch, None, 2, only=("night_bright",)).committed
-    assert not place_of("progressive", monkeypatch, None, 2).committed
+    seeds = len(load_scores("progressive-night_bright").seeds)  # fewer than of the study's other sets
+    assert place_of("progressive", monkeypatch, None, seeds, only=("night_bright",)).committed
+    assert not place_of("progressive", monkeypatch, None, seeds - 1, only=("night_bright",)).committed
+    assert not place_of("progressive", monkeypatch, None, seeds).committed
     monkeypatch.setattr(study, "DEMO_SEEDS", 1)
     assert not place_of("dual_light", monkeypatch).committed
 
