@@ -20,6 +20,7 @@ from kdlab.papers.generative import detection_recipes, detection_study
 from kdlab.papers.generative import study as generative
 from kdlab.papers.progressive import inherited as exits_inherited
 from kdlab.papers.progressive import study as progressive
+from kdlab.papers.progressive import tables as exits_tables
 from kdlab.papers.progressive import wise_study as wise
 from kdlab.show.claims import Told, sentence, told
 from kdlab.show.said import minus
@@ -137,13 +138,14 @@ def exits_table() -> str:
     def add(data: str, scores: Scores, found: Mapping[str, Effect]) -> None:
         rows.extend((f"`{data}`", what, _signed(effect), *_counts(scores)) for what, effect in found.items())
 
-    unseen = progressive.study.scores([progressive.CROSSED.data])
-    for data, scores in [*map(progressive.study.newest, progressive.SETS), *unseen.items()]:
-        tail = "_unseen" if data in unseen else ""
-        pairs = {"PKD − CE, mean of nine exits": "ce_ic", "PKD − own final throughout": "own_final",
-                 "PKD − CE with half the epochs": "ce_half"}
-        add(data, scores, {what: progressive.exit_effect(scores, f"pkd{tail}", f"{other}{tail}")
-                           for what, other in pairs.items() if f"{other}{tail}" in scores.predicted})
+    pairs = {"PKD − CE, mean of nine exits": "ce_ic", "PKD − own final throughout": "own_final",
+             "PKD − CE with half the epochs": "ce_half"}
+    for data, scores in map(progressive.study.newest, progressive.SETS):
+        add(data, scores, {what: progressive.exit_effect(scores, "pkd", other)
+                           for what, other in pairs.items() if other in scores.predicted})
+    for data, scores in progressive.study.scores([progressive.CROSSED.data]).items():
+        own = progressive.exit_effect(scores, "pkd_unseen", "own_final_unseen")
+        add(data, scores, exits_tables.halves(scores) | {"PKD − own final throughout, the other half": own})
     for data in progressive.SETS:
         data, evidence = _newest_wise(data)
         ways = wise.effects(evidence[0], "pkd")

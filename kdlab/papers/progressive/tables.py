@@ -30,6 +30,15 @@ CONTROLS = ("ce_ic", "own_final", "iframe_kd", "reversed", "random_teacher", "mi
 #: The same on clips that nobody had read: without a teacher, with one throughout, and the orders by who teaches last.
 CONFIRMED = ("ce_ic", "smoothing", "own_final", "own-motion-residual", "motion-own-residual", "residual-motion-own",
              "residual-own-motion", "reversed", "random_teacher")
+#: What exits on networks of one half of the scenes tell beside the claims: learning from that half is the control, and
+#: no claim asks for the others.
+HALVES = {"PKD − CE, exits on the half that their networks know": ("pkd_seen", "ce_ic_seen"),
+          "PKD − CE, exits on the other half": ("pkd_unseen", "ce_ic_unseen"),
+          "CE, the other half − the known half": ("ce_ic_unseen", "ce_ic_seen"),
+          "PKD, the other half − the known half": ("pkd_unseen", "pkd_seen"),
+          "PKD at T = 4 − at T = 1, the other half": ("pkd_warm_unseen", "pkd_unseen"),
+          "mean of three teachers − CE, the other half": ("mixture_unseen", "ce_ic_unseen"),
+          "labels and PKD in halves − CE, the other half": ("ce_kd_unseen", "ce_ic_unseen")}
 #: Choices of the released code that were tried once.
 CHOICES = {"PKD, frozen nets in train mode − PKD": ("pkd_batch_statistics", "pkd"),
            "CE, half the steps − CE": ("ce_half", "ce_ic"), "CE, twice the steps − CE": ("ce_2x", "ce_ic"),
@@ -101,6 +110,12 @@ def minus_controls(taught: Mapping[str, Scores], controls: Sequence[str] = CONTR
                 effect = exit_effect(scores, f"pkd{of}", f"{other}{of}", places(where))
                 found[name][f"− {titled(other)}{letters}"] = effect
     return found
+
+
+def halves(scores: Scores) -> dict[str, Effect]:
+    """:data:`HALVES` on ``scores`` of exits on networks of one half of the scenes, mean of the nine; what nobody
+    trained is left out."""
+    return {what: exit_effect(scores, *pair) for what, pair in HALVES.items() if {*pair} <= scores.predicted.keys()}
 
 
 def choices(taught: Mapping[str, Scores]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from kdlab.papers.progressive.tables import (
     choices,
     chosen,
     gates,
+    halves,
     minus_controls,
     network_table,
     said_beyond_labels,
@@ -70,6 +71,11 @@ def test_controls_of_exits_with_strange_teachers_are_theirs():
     both = minus_controls({"night_context": SOME, "night_context_crossed_fresh": CROSSED}, ("ce_ic", "own_final"))
     assert list(both["night_context_crossed_fresh"]) == ["− CE on labels"]
     assert both["night_context_crossed_fresh"]["− CE on labels"].mean == pytest.approx(10)
+
+
+def test_halves_tell_what_was_trained():
+    found = halves(CROSSED)
+    assert list(found) == ["PKD − CE, exits on the other half"] and found.popitem()[1].mean == pytest.approx(10)
 
 
 def test_choices_that_nobody_trained_are_empty():
