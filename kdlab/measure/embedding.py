@@ -56,7 +56,8 @@ def procrustes(x: np.ndarray, y: np.ndarray) -> Turn:
     centre, shift = x.mean(0), y.mean(0)
     left, sizes, right = np.linalg.svd((x - centre).T @ (y - shift), full_matrices=False)
     if not (spread := np.square(x - centre).sum()):
-        raise ValueError("the features to turn are the same for every clip")
+        raise ValueError("the features to turn are the same for every clip: give two clips or more, and a trained "
+                         "network")
     return Turn(centre, sizes.sum() / spread * (left @ right), shift)
 
 

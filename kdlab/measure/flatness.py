@@ -315,4 +315,4 @@ def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, st
             u = u * (radius / u.norm()).clamp_max(1.0)
         with hessian.moved(stretch * u):
             rises.append(hessian.value()[0] - base)
-    return Sharpness(float("nan") if blind else rises[0], max(0.0, *rises), radius, norm)
+    return Sharpness(float("nan") if blind else rises[0], float(np.max([0.0, *rises])), radius, norm)

@@ -118,7 +118,7 @@ def walked(hessian: Hessian, direction: torch.Tensor) -> tuple[np.ndarray, np.nd
     for sign in (1, -1):
         for step in STEPS:
             found[sign * step] = curve(hessian, direction, np.array([sign * step]))[0]
-            if found[sign * step] - found[0.0] >= max(RISES) and step >= 0.1:  # a curvature needs the points up to 0.1
+            if not found[sign * step] - found[0.0] < max(RISES) and step >= 0.1:  # curvature needs the points up to 0.1
                 break
     at, losses = zip(*sorted(found.items()), strict=True)
     return np.array(at), np.array(losses)

@@ -152,7 +152,8 @@ def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Eff
 
 
 def needed(spread: Spread, mean: float, seeds: int, units: int) -> tuple[float, float]:
-    """The fewest seeds (with these units) and units (with these seeds) that would decide; see :class:`Effect`."""
+    """The fewest seeds (with these units) and units (with these seeds), more than there are, that would decide; see
+    :class:`Effect`. Of an effect that is decided they mean nothing."""
     if seeds == 1 or units == 1:  # nothing is known of the other part
         return np.inf, np.inf
     likely, strict = replace(spread, seed=max(0.0, spread.seed)), strict_level()

@@ -66,14 +66,16 @@ def curvature(at: np.ndarray, losses: np.ndarray, within: float = 0.1) -> float:
 
 def width(at: np.ndarray, losses: np.ndarray, rise: float) -> float:
     """Width around 0 within which a :func:`curve` lies less than ``rise`` nats above its value at 0; linear between
-    points, infinite where a side never rises so far. ``at`` ascends and contains 0."""
+    points, infinite where a side never rises so far, NaN where a loss on the way there is none. ``at`` ascends and
+    contains 0."""
     positive(rise=rise)
     centre, total = int(np.abs(at).argmin()), 0.0
     for side in (slice(centre, None), slice(centre, None, -1)):
         a, above = np.abs(at[side]), losses[side] - losses[centre] - rise
-        if not (above >= 0).any():
+        ended = ~(above < 0)
+        if not ended.any():
             return np.inf
-        k = int((above >= 0).argmax())
+        k = int(ended.argmax())
         total += np.interp(0, above[k - 1 : k + 1], a[k - 1 : k + 1])
     return float(total)
 

@@ -11,12 +11,16 @@ from kdlab.studies import night_audit
 
 def along(audit: pd.DataFrame) -> dict[str, dict[float, np.ndarray]]:
     """Accuracies (%) of every seed by training clips per class and by variety, from rows of
-    ``figures/night_audit.csv``: title → value → ``(S,)``. `full` stands where a value has no condition of its own."""
+    ``figures/night_audit.csv``: title → value → ``(S,)``. `full` stands for the usual values. Raises ``KeyError``
+    naming a condition that is not among the rows."""
     seeds = {c: a.to_numpy(float) for c, a in audit[audit.metric == "accuracy"].groupby("condition").value}
     dials = {"training clips per class (equal steps)": ("clips", night_audit.CLIPS),
              "variety": ("variety", night_audit.VARIETIES)}
-    return {title: {value: seeds.get(f"full:{word}{value:g}", seeds["full"]) for value in values}
-            for title, (word, values) in dials.items()}
+
+    def name(word: str, value: float) -> str:
+        return "full" if value == night_audit.USUAL[word] else f"full:{word}{value:g}"
+
+    return {title: {value: seeds[name(word, value)] for value in values} for title, (word, values) in dials.items()}
 
 
 def marks(audit: pd.DataFrame) -> pd.DataFrame:

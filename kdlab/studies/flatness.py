@@ -160,12 +160,13 @@ class OneExit(nn.Module):
         return self.head(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).mean(1)
 
 
-def exits(run: Run, backbones: dict[str, Run], per_class: int = CLIPS) -> dict[str, tuple[nn.Module, Pairs]]:
-    """``motion:2`` → that internal classifier of ``run`` as a network of its own, and what it is measured on."""
+def exits(run: Run, backbones: dict[str, Run], few: int) -> dict[str, tuple[nn.Module, Pairs]]:
+    """``motion:2`` → that internal classifier of ``run`` as a network of its own, and what it is measured on: the first
+    ``few`` training clips of each class."""
     nets = {m: backbones[m].net() for m in ORDER}
     features = frozen_features(run.recipe, nets, tuple(backbones[m].provenance["weights"] for m in ORDER))["train"]
     labels = torch.tensor([r.label for r in features.records])
-    chosen = torch.cat([torch.nonzero(labels == k)[:per_class, 0] for k in labels.unique()]).sort().values
+    chosen = torch.cat([torch.nonzero(labels == k)[:few, 0] for k in labels.unique()]).sort().values
     heads = run.net().requires_grad_(True)
     return {f"{m}:{k + 1}": (OneExit(heads[m][k]), [(features.maps[m][k][0, chosen].float(), labels[chosen])])
             for m in ORDER for k in range(3)}
@@ -248,7 +249,7 @@ def _ended_rows(outcome: Outcome) -> list[dict]:
         measures.append((f"{condition}:end", run, {"reached": 1} | values))
     for name in (name for name in runs if name in HEADS):
         for s, run in enumerate(runs[name]):
-            heads = exits(run, {m: runs[f"tiny:{m}"][s] for m in ORDER})
+            heads = exits(run, {m: runs[f"tiny:{m}"][s] for m in ORDER}, per_class(size))
             measures += [(f"{name}:{place}", run, _flatness(*head, size)) for place, head in heads.items()]
     rows = []
     for condition, run, values in measures:

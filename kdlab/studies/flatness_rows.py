@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, stdtrit
 
+from kdlab import paths
 from kdlab.measure.accuracy import half_width
 from kdlab.measure.bootstrap import draws, ends, strict_level
 from kdlab.measure.paired import provisional
@@ -33,7 +34,10 @@ def wide(rows: pd.DataFrame, heads: bool = False) -> pd.DataFrame:
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Geometric mean over seeds and its 95 % t-interval; without a second seed the interval is everything."""
+    """Geometric mean over seeds and its 95 % t-interval; without a second seed the interval is everything, as it is of
+    values that are not all above zero, which have no such mean."""
+    if not (values > 0).all():
+        return np.nan, 0.0, np.inf
     logs = np.log(values)
     if len(logs) < 2 or not np.isfinite(logs).all():
         return float(np.exp(logs.mean())), 0.0, np.inf
@@ -129,7 +133,7 @@ def correlations(rows: pd.DataFrame, gap: str = "gap", replicates: int = 2000) -
     ``in_sets``, ``in_sets_low`` and ``in_sets_high``: of ranks within the sets, so that no set's level tells, at 95 %;
     ``partial``: at fixed training loss; ``within``: inside each set, architecture, modality and mark, where networks
     differ by their seed alone, with half of its 95 % interval, ``within_half`` (1.96 / √ of the networks less the
-    groups). The training loss may predict either way: |rho|.
+    groups and one). The training loss may predict either way: |rho|.
     """
     table = wide(rows)
     table = table[table.reached == 1].dropna(subset=[*MEASURES, "train_loss", gap])
@@ -280,7 +284,8 @@ def _rows(confirming: bool) -> pd.DataFrame:
     if not confirming:
         return rows
     if (found := confirming_rows(rows)).empty:
-        raise FileNotFoundError("figures/flatness.csv has no confirming seeds")
+        raise FileNotFoundError(f"{paths.figures_dir() / 'flatness.csv'} has no seeds from {FIRST} on, which confirm: "
+                                "run `kdlab study flatness`")
     return found
 
 

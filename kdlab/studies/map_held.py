@@ -77,8 +77,8 @@ def claim() -> Claim:
                 unit="points²")
     return Claim("M1", "what distillation gains can be told before it is done", "the rule", tuple(read_for_it), (),
                  "squared error of 'always the mean effect', and of a rule of clips and steps alone, − of the rule",
-                rule=_rule(), plan=plan,
-                 metric="squared error of the gain", statistic=read, expected=expected, evidence=evidence)
+                 rule=_rule(), plan=plan, metric="squared error of the gain", statistic=read, expected=expected,
+                 evidence=evidence, before=DRAWN)
 
 
 def _rule() -> str:

@@ -19,6 +19,8 @@ from kdlab.train.sizes import STUDY, Profile
 
 CLIPS = (10, 20, 40, 80)
 VARIETIES = (0.0, 0.25, 0.5, 1.0)
+#: Of ``full``: training clips a class, and how varied they are.
+USUAL = {"clips": 40, "variety": STUDY.night.variety}
 #: The probability that place and props tell the class, where a still picture should be enough.
 CONTEXT = 0.9
 _EPOCHS, _TEST = 50, 30  # of 40 clips a class; half the steps of the study of DL-KDD
@@ -31,7 +33,7 @@ def columns(profile: Profile, seeds: int) -> dict[str, list[Recipe]]:
 
 def _recipes(profile: Profile, seed: int) -> dict[str, Recipe]:
     small = profile.name == "smoke"
-    night = profile.night if small else replace(profile.night, per_class=(40, 10, _TEST))
+    night = profile.night if small else replace(profile.night, per_class=(USUAL["clips"], 10, _TEST))
     train, val, test = night.per_class
     settings = profile.settings if small else replace(profile.settings, epochs=_EPOCHS)
     full = replace(dual_light(profile, seed)["ce_raw"], condition="full", data=night, settings=settings)

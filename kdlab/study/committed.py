@@ -76,7 +76,8 @@ def compare_with_pretrained() -> tuple[list[str], bool]:
         good &= bool(near)
     if gaps:
         # More than 3 points, and more than runs scatter: one of a few demo runs alone can move by twelve.
-        far = abs(np.mean(gaps)) > max(3, 3 * np.std(gaps) / np.sqrt(len(gaps)))
+        error = np.std(gaps, ddof=1) / len(gaps) ** 0.5 if len(gaps) > 1 else 0.0
+        far = abs(np.mean(gaps)) > max(3, 3 * error)
         lines.append(f"mean of {len(gaps)} runs: {np.mean(gaps):+.1f} points{': TOO FAR' if far else ''}")
         good &= not far
     return lines, good

@@ -23,7 +23,7 @@ def target_entropy(run: Run) -> float:
     a teacher, and ``FileNotFoundError`` where the teacher's run is not there."""
     recipe = run.recipe
     if recipe.teacher is None:
-        raise ValueError(f"{run.folder.name} had no teacher")
+        raise ValueError(f"{run.folder.name} had no teacher: ask a run that was distilled")
     teacher = find(recipe.teacher, pretrained=True)
     if teacher is None:
         name = recipe.teacher.name

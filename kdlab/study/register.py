@@ -143,6 +143,8 @@ class Register:
         for file in evidence:
             name = file.relative_to(self.folder).as_posix()
             since = self._git("log", "-1", "--format=%H", "--", name)
+            if since is None:
+                return f"git does not say since when {name} is as it is: try again"
             if not since or self._git("status", "--porcelain", "--", name):
                 continue
             if since == before or self._git("merge-base", "--is-ancestor", before, since) is None:

@@ -216,8 +216,13 @@ def pooled(folds: Sequence[Scores]) -> Scores:
     said of their own. Raises ``ValueError`` when a unit is tested in two folds, or seeds or classes differ."""
     first = folds[0]
     units = [unit for scores in folds for unit in np.unique(scores.units)]
-    if len(set(units)) < len(units) or any(s.seeds != first.seeds or s.classes != first.classes for s in folds):
-        raise ValueError("folds to pool need the same seeds and classes, and each unit tested in one fold only")
+    if len(set(units)) < len(units):
+        raise ValueError(f"{max(units, key=units.count)} was tested in two of the folds to pool, which need units of "
+                         "their own: make the folds of whole groups")
+    for what, each in (("seeds", [s.seeds for s in folds]), ("classes", [s.classes for s in folds])):
+        if other := [its for its in each if its != each[0]]:
+            raise ValueError(f"folds to pool have other {what}, {each[0]} and {other[0]}: run the study again, so that "
+                             "all have the same")
     joined = {field: np.concatenate([getattr(s, field) for s in folds]) for field in ("ids", "units", "labels")}
     for field, axis in (("predicted", 1), ("logits", 0)):
         each = [getattr(s, field) for s in folds]

@@ -88,7 +88,10 @@ class Shards:
         file = self.place(k) / NOTE
         if not file.is_file():
             return "it is not finished" if self.place(k).is_dir() else "it is not there"
-        return _difference(_read(file), self.note(k)) or _whole(self.place(k), _read(file)["files"])
+        note = _read(file)
+        if not (why := _difference(note, self.note(k))):
+            _whole(self.place(k), note["files"])
+        return why
 
     def finished(self) -> list[int]:
         """Those that are there and of today, also in the evidence that was made of all."""
@@ -259,15 +262,14 @@ def awaited(*studies: str) -> str:
     return f"Awaited: {'; then '.join(said)}." if said else ""
 
 
-def _whole(root: Path, files: Mapping[str, str], otherwise: str = "") -> str:
-    """Nothing, where all ``files`` under ``root`` are as they were written; else raises ``ValueError`` naming one."""
+def _whole(root: Path, files: Mapping[str, str], otherwise: str = "") -> None:
+    """Raises ``ValueError`` naming one of the ``files`` under ``root`` that is not as it was written."""
     for name, wanted in files.items():
         file = root / name
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != wanted:
             what = "is damaged" if file.is_file() else "is missing"
             raise ValueError(f"{file} {what}: restore it (git checkout), "
                              f"{otherwise or f'or delete {root} to make this shard again'}")
-    return ""
 
 
 def _read(file: Path) -> dict:

@@ -95,6 +95,12 @@ class Study:
         if twice := {file for file in files if files.count(file) > 1}:
             raise ValueError(f"two parts of the study {self.name} keep their predictions as {min(twice)}: give one "
                              "another file=")
+        sets = [(part.data, part.fold) for part in parts if part.predictions(self.name)]
+        if twice := {place for place in sets if sets.count(place) > 1}:
+            data, fold = min(twice)
+            where = f"{data}, fold {fold}" if fold else data
+            raise ValueError(f"two parts of the study {self.name} keep predictions of {where}, and one alone would be "
+                             "read: give one another data=")
         known = {condition for part in parts for condition in part.recipes}
         if all(part.answers is Part.answers and part.whole is Part.whole for part in parts):
             for claim in (claim for claim in self.claims if not claim.statistic):
@@ -227,9 +233,11 @@ class Study:
                    shard: int | None = None) -> dict[str, Scores]:
         """Write the evidence of ``parts``, whose rows are added to ``table``; data set → scores."""
         sets: dict[str, dict[str, Outcome]] = {}
+        outcomes = []
         for part in parts:
             outcome = self._outcome(part, size, evidence, workers, say, shard)
             table += part.rows(outcome)
+            outcomes.append(outcome)
             sets.setdefault(part.data, {}).setdefault(part.fold, outcome)
         found = {}
         for data, folds in sets.items():
@@ -240,7 +248,7 @@ class Study:
             together = replace(first, part=replace(first.part, fold=""), scores=found[data], folds=(first, *more))
             table += first.part.whole(together)
         evidence.save_rows(table)
-        for outcome in (o for folds in sets.values() for o in folds.values() if o.part.publish and o.first):
+        for outcome in (o for o in outcomes if o.part.publish and o.first):
             evidence.publish(column[0] for column in outcome.runs.values())
         return found
 

@@ -615,3 +615,9 @@ def test_a_video_network_in_fp32():
     found = extremes(Hessian(net, [(x[:4], y[:4]), (x[4:], y[4:])]), tolerance=1e-3)
     assert isinstance(found.run, Krylov) and found.run.basis.dtype == torch.float32
     assert found.largest == pytest.approx(torch.linalg.eigvalsh(exact)[-1].item(), rel=1e-3)
+
+
+def test_a_loss_that_is_no_number_is_not_flat(monkeypatch):
+    hessian = quadratic(at=[1.0, 0, 0])
+    monkeypatch.setattr(type(hessian), "value", lambda self: (float("nan"), None))
+    assert np.isnan(sharpness(hessian).ascent)

@@ -112,6 +112,8 @@ def test_rescaled_weights_before_a_batch_norm_leave_curves_alone():
 def test_widths():
     assert width(AT, AT**2, 0.25) == pytest.approx(1.0, abs=0.01)
     assert width(AT, np.where(AT > 0, AT, -2 * AT), 0.5) == pytest.approx(0.75, abs=1e-12)
+    assert np.isnan(width(AT, np.where(AT > 0.3, np.nan, AT**2), 0.25)), "a network that breaks is not flat"
+    assert width(AT, np.where(AT > 0.8, np.nan, AT**2), 0.25) == pytest.approx(1.0, abs=0.01), "beyond what is asked"
     assert width(AT, AT**2, 2.0) == np.inf and width(AT, np.maximum(AT, 0), 0.5) == np.inf
     with pytest.raises(ValueError, match="three points"):
         curvature(np.linspace(-1, 1, 5), np.zeros(5))

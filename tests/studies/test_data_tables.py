@@ -20,6 +20,8 @@ def test_the_full_condition_stands_where_no_other_does():
     clips, variety = data_tables.along(audit).values()
     assert clips[40].tolist() == [70, 80] and clips[10].tolist() == [30] and clips[80].tolist() == [90]
     assert variety[0.25].tolist() == [70, 80] and variety[0.0].tolist() == [50]
+    with pytest.raises(KeyError, match="full:clips80"):
+        data_tables.along(audit[audit.condition != "full:clips80"])
 
 
 def test_marks_have_their_range_and_the_share_inside():

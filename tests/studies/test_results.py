@@ -41,6 +41,8 @@ def test_the_committed_ledger_vouches_for_the_committed_evidence():
     assert any(row["provenance"]["in_time"] for row in rows)
     of_p2 = {row["reading"]: set(row["provenance"]["files"]) for row in rows if row["claim"] == "P2"}
     assert of_p2 == {"registered": {"flatness_gap.csv"}, "second reading": {"flatness.csv"}}
+    of_m1 = next(row for row in rows if row["claim"] == "M1" and row["reading"] == "second reading")
+    assert set(of_m1["provenance"]["files"]) == {"map_drawn.csv", "predictions/map_drawn-night.npz"}
     entropies = load_rows("dual_light").query("condition == 'dlkdd' and metric == 'target_entropy' and data == 'night'")
     found = {row["claim"]: row["entropy"] for row in rows if row["reading"] == "registered"}
     assert found["D1"] == pytest.approx(entropies.value.astype(float).mean(), abs=1e-4) and found["D4"] is None

@@ -118,6 +118,8 @@ def test_the_page_in_the_docstring_is_a_study(places):
     (("return [Part(", "return [dict(data="), "parts.. of the study my_study must give kdlab.study.Part s, not"),
     (("size=SMOKE", "size='small'"), "the size of the study my_study, 'small', has no name: give it one"),
     (("[Part(", "2 * [Part("), "two parts of the study my_study keep their predictions as my_study-mine: give one"),
+    (("return [Part(", "return [Part('mine', by_condition(conditions, seeds), file='other'), Part("),
+     "two parts of the study my_study keep predictions of mine, and one alone would be read: give one another data="),
     (("by_condition(conditions, seeds)", "{'plain': [conditions(0)['plain']], 'taught': [conditions(1)['taught']]}"),
      "every condition needs the same seeds"),
 ])

@@ -124,6 +124,17 @@ def test_registration_and_runs_in_one_commit_do_not_tell_which_came_first(figure
     assert "its runs precede its registration: mine.csv is of" in stands().withheld
 
 
+def test_where_git_fails_nothing_is_told(figures, monkeypatch):
+    Register().add([STUDY])
+    commit(figures)
+    confirm(figures, scores(0.2), Register().under(STUDY, {"night_fresh"}))
+    commit(figures)
+    assert not stands().withheld
+    asked = Register._git
+    monkeypatch.setattr(Register, "_git", lambda self, *a: None if "-1" in a else asked(self, *a))
+    assert stands().withheld == "git does not say since when mine.csv is as it is: try again"
+
+
 def test_a_shallow_clone_cannot_tell_and_says_how_to_mend_it(figures, tmp_path, monkeypatch):
     Register().add([STUDY])
     commit(figures)
