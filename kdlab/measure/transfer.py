@@ -29,12 +29,15 @@ PROBES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def logits_on(run: Run, data: Night | UserClips | None = None, view: View | None = None, statistics: bool = False,
-              reorder: Callable | None = None, split: str = "test", trained: bool = True) -> np.ndarray:
-    """What a trained network says of the clips of ``split``: logits ``(N, K)`` of its own classes.
+              reorder: Callable | None = None, split: str = "test", trained: bool = True,
+              among: Sequence[str] = ()) -> np.ndarray:
+    """What a trained network says of the clips of ``split``: logits ``(N, K)`` of its own classes, or of those
+    ``among`` them that can be right, in that order.
 
     By default of its own clips under its own view; of other ``data``, under another ``view``, with batch-norm
     ``statistics`` re-estimated on those very clips, or with frames in another order (:data:`PROBES`). Not ``trained``
     is what the network says with random weights in their place, decided by the seed (``layers.at_random``).
+    Raises ``ValueError`` naming a class ``among`` which the network does not know.
     """
     recipe = replace(run.recipe, data=data or run.recipe.data, view=view or run.recipe.view)
     test = batches(recipe, split, {"student": recipe.view})
@@ -42,7 +45,8 @@ def logits_on(run: Run, data: Night | UserClips | None = None, view: View | None
     net = re_estimated(net, test.evaluation(), "student") if statistics else net
     # A detector's tables of labels are as long as the fullest window of their batch needs, so they do not stack.
     shown = (replace(batch, labels=torch.zeros(len(batch.ids))) for batch in test.evaluation(reorder=reorder))
-    return predict(net, shown, "student")[0].numpy()
+    logits = predict(net, shown, "student")[0].numpy()
+    return narrowed(logits, run.provenance["classes"], among) if among else logits
 
 
 def accuracy_on(run: Run, data: Night | UserClips, split: str = "test") -> float:
@@ -50,7 +54,7 @@ def accuracy_on(run: Run, data: Night | UserClips, split: str = "test") -> float
     the run's own, and their classes fewer. Raises ``ValueError`` naming a class that the network does not know."""
     catalogue = data.catalogue()
     labels = np.array([record.label for record in catalogue.split(split)])
-    logits = narrowed(logits_on(run, data, split=split), run.provenance["classes"], catalogue.classes)
+    logits = logits_on(run, data, split=split, among=catalogue.classes)
     return 100 * float((logits.argmax(1) == labels).mean())
 
 

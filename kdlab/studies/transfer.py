@@ -16,7 +16,7 @@ from kdlab import paths
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced, MotionMix, Window
 from kdlab.distill.method import KD
-from kdlab.measure.transfer import PROBES, logits_on, narrowed
+from kdlab.measure.transfer import PROBES, logits_on
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
 from kdlab.study import Outcome, Part, Scores, Study, answers
@@ -73,7 +73,7 @@ def _zero_shot(scores: Scores, runs: dict[str, list[Run]]) -> Scores:
     started, real = _started(runs), runs["finetuned"][0].recipe.data
     ways = {"zero_shot": {}, "zero_shot_adabn": {"statistics": True}}
     for way, how in (ways | {f"zero_shot:{name}": {"reorder": probe} for name, probe in PROBES.items()}).items():
-        logits = [narrowed(logits_on(start, real, **how), ACTIONS, scores.classes) for start in started]
+        logits = [logits_on(start, real, among=scores.classes, **how) for start in started]
         scores = answers(scores, way, logits, [start.folder.name for start in started])
     return scores
 

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from kdlab.distill.losses import entropy
-from kdlab.measure.transfer import logits_on, narrowed
+from kdlab.measure.transfer import logits_on
 from kdlab.study.scores import Scores
 from kdlab.train.runs import Run, find
 
@@ -28,8 +28,7 @@ def target_entropy(run: Run) -> float:
     if teacher is None:
         name = recipe.teacher.name
         raise FileNotFoundError(f"{name}, the teacher of {run.folder.name}, is not here: obtain it first")
-    classes, wanted = (its.provenance["classes"] for its in (teacher, run))
-    logits = narrowed(logits_on(teacher, recipe.data, split="train"), classes, wanted)
+    logits = logits_on(teacher, recipe.data, split="train", among=run.provenance["classes"])
     return mean_entropy(torch.as_tensor(logits).double(), getattr(recipe.method, "temperature", 1.0))
 
 

@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
-from kdlab.measure.transfer import logits_on, narrowed
+from kdlab.measure.transfer import logits_on
 from kdlab.night import Night
 from kdlab.system.files import save_arrays
 from kdlab.system.values import one_of
@@ -206,7 +206,7 @@ def tested(runs: dict[str, list[Run]], data: Night | UserClips, *, unit: str = "
     seeds, labels = tuple(run.recipe.seed for run in next(iter(runs.values()))), np.array([r.label for r in records])
     scores = Scores(tuple(catalogue.classes), seeds, ids, units, labels, **origin(runs))
     for condition, column in runs.items():
-        logits = [narrowed(logits_on(run, data), run.provenance["classes"], scores.classes) for run in column]
+        logits = [logits_on(run, data, among=scores.classes) for run in column]
         scores = answers(scores, condition, logits, [run.folder.name for run in column])
     return scores
 

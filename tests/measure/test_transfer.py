@@ -21,10 +21,13 @@ def test_logits_are_narrowed_by_name_not_by_place():
 def test_accuracy_on_clips_of_fewer_classes_is_of_these(monkeypatch):
     """Run and Walk are 1 and 2 to the network, and 0 and 1 in the clips; what it says of Jump does not count."""
     said = np.array([[9.0, 5.0, 1.0], [9.0, 1.0, 5.0]])
-    monkeypatch.setattr(transfer, "logits_on", lambda *_, **__: said)
+    monkeypatch.setattr(transfer, "batches", lambda *_: SimpleNamespace(evaluation=lambda **_: ()))
+    monkeypatch.setattr(transfer, "predict", lambda *_: (torch.tensor(said),))
     clips = SimpleNamespace(classes=("Run", "Walk"), split=lambda _: [SimpleNamespace(label=k) for k in (0, 1)])
-    run = SimpleNamespace(provenance={"classes": ["Jump", "Run", "Walk"]})
+    recipe = dataclasses.make_dataclass("Recipe", [("data", str, "clips"), ("view", str, "raw")], frozen=True)
+    run = SimpleNamespace(provenance={"classes": ["Jump", "Run", "Walk"]}, recipe=recipe(), net=lambda: None)
     assert accuracy_on(run, SimpleNamespace(catalogue=lambda: clips)) == 100
+    assert logits_on(run).shape == (2, 3), "of its own classes where none are asked for"
 
 
 def test_every_class_counts_alike():

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from kdlab.distill.method import KD
+from kdlab.measure.transfer import narrowed
 from kdlab.study import entropies
 from kdlab.study.entropies import entropy_rows, mean_entropy, target_entropy, taught_rows
 
@@ -41,7 +42,9 @@ def teacher(name, classes=("a", "b")) -> SimpleNamespace:
 
 def test_of_a_teacher_of_more_classes_those_of_its_student_count(monkeypatch):
     monkeypatch.setattr(entropies, "find", lambda recipe, pretrained: teacher(recipe, ("other", "b", "a")))
-    monkeypatch.setattr(entropies, "logits_on", lambda *_, **__: np.array([[90, 0, 4 * math.log(3.0)]]))
+    said = np.array([[90, 0, 4 * math.log(3.0)]])
+    monkeypatch.setattr(entropies, "logits_on",
+                        lambda run, *_, among, **__: narrowed(said, run.provenance["classes"], among))
     assert target_entropy(run(Taught("t"))) == pytest.approx(0.5623, abs=1e-4)
 
 
@@ -65,7 +68,8 @@ def test_rows_of_a_study_have_entropies_where_targets_are_soft(monkeypatch):
 def test_the_teacher_is_asked_about_its_students_training_clips_at_the_methods_temperature(monkeypatch):
     asked = []
 
-    def says(teacher, data, split):
+    def says(teacher, data, split, among):
+        assert among == ["a", "b"]
         asked.append((teacher, data, split))
         return np.array([[4 * math.log(3.0), 0.0]])
 
