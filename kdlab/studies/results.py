@@ -5,7 +5,6 @@ predictions. After a study was run, ``kdlab results`` writes it anew.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,20 +146,13 @@ def exits_table() -> str:
         own = progressive.exit_effect(scores, "pkd_unseen", "own_final_unseen")
         add(data, scores, exits_tables.halves(scores) | {"PKD − own final throughout, the other half": own})
     for data in progressive.SETS:
-        data, evidence = _newest_wise(data)
+        data = wise.newest(data)
+        evidence = wise.committed(data)
         ways = wise.effects(evidence[0], "pkd")
         found = {f"WISE − {other}": ways[other] for other in ("best single exit", "late fusion of the finals")}
         area = wise.area_effects(*evidence)["PKD + WISE − segments"]
         add(data, evidence[0], found | {"PKD + WISE − fewer segments, area over CPU time": area})
     return _table("Compared, with 95 % intervals.", ("on", "what is compared", "points", "seeds", "test units"), rows)
-
-
-def _newest_wise(data: str) -> tuple:
-    """The name of ``data`` and what is kept of WISE there: on clips that nobody had read where those are there."""
-    for name in (f"{data}_fresh", data):
-        with suppress(FileNotFoundError):
-            return name, wise.committed(name)
-    raise FileNotFoundError(f"no predictions of WISE on {data!r} are committed: run `kdlab study wise`")
 
 
 def attention_table() -> str:

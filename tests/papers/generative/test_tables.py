@@ -14,7 +14,6 @@ from kdlab.papers.generative.tables import (
     gradient_table,
     inherited_line,
     inherited_table,
-    newest,
     reading,
     taught_table,
 )
@@ -34,13 +33,6 @@ def scores(seeds=(100, 101, 102), names=("student_ce", "genkd", "teacher_fr", "k
 def row(metric, value, data="night_bright", condition="genkd", seed=100, recipe=""):
     return dict(study="generative", data=data, condition=condition, seed=seed, fold="", metric=metric, value=value,
                 unit="", recipe=recipe)
-
-
-def test_what_nobody_had_read_comes_first():
-    old, new = scores((0, 1)), scores()
-    assert newest({"d": old}, "d") == ("d", old) and newest({"d": old, "d_fresh": new}, "d") == ("d_fresh", new)
-    with pytest.raises(KeyError):
-        newest({}, "d")
 
 
 def test_a_reading_says_whether_it_was_registered():
