@@ -24,7 +24,7 @@ from kdlab.papers.progressive import wise_study as wise
 from kdlab.show.claims import Told, sentence, told
 from kdlab.show.said import minus
 from kdlab.show.scoreboard_cells import Cell
-from kdlab.studies import attention, attention_told, gallery, transfer
+from kdlab.studies import attention, attention_told, gallery, teachers, transfer
 from kdlab.study import Scores, awaited, load_rows
 from kdlab.study.ledger import REGISTERED, SECOND, entropy_of, readings
 from kdlab.study.register import Standing
@@ -207,6 +207,16 @@ def ledger_table() -> str:
                   "has the intervals, and more.", head, rows)
 
 
+def teachers_table() -> str:
+    """Losses of the teachers of D1 to D3 and G1 to G3 on their own training clips."""
+    lines = [(its.teacher, *(f"{value:.3f}" for value in its[1:3]), minus(f"{its[3]:+.3f}"), its[4])
+             for its in teachers.table(load_rows("teachers")).itertuples(index=False)]
+    head = ("teacher", "cross-entropy in use, nats", "with the statistics of each batch", "most above, of all seeds",
+            "may teach")
+    return _table("Teachers of D1 to D3 and G1 to G3 on their own training clips, measured after the claims were read. "
+                  "Those of P3 to P7 were asked before, by their gate.", head, lines)
+
+
 def _conditions(data: str, scores: Scores, titles: Mapping[str, str], method: str, name: str) -> str:
     """Mean and deviation of each condition, and ``method`` minus it."""
     rows = []
@@ -269,7 +279,7 @@ SECTIONS = (
             ("progressive_exits", "wise_costs")),
     Section("Flatness", "08_flatness_and_sharpness", ("P1", "P2"), (), ("flatness_orders",)),
     Section("Where networks look", "09_gradcam_attention", (), (attention_table,), ("attention_gains",)),
-    Section("Every reading", "10_scoreboard", (), (ledger_table,)),
+    Section("Every reading", "10_scoreboard", (), (ledger_table, teachers_table)),
 )
 _INTRODUCTION = f"""# Results
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from kdlab.measure.cost import parameters
 from kdlab.measure.paired import Effect
-from kdlab.papers.progressive.budgets import THETAS, teaching_losses
+from kdlab.measure.teaching import teaching_losses
+from kdlab.papers.progressive.budgets import THETAS
 from kdlab.papers.progressive.method import gate
 from kdlab.papers.progressive.nets import ORDER
 from kdlab.papers.progressive.recipes import TITLES
