@@ -26,8 +26,7 @@ def reading(data: str, scores: Scores, units: str = "clips") -> str:
         return f"Registered reading: {seeds}, {on} that nobody had read."
     if first >= FIRST:
         return f"Second reading: registered {seeds}, on {on} that had been read before."
-    return (f"Second reading: {seeds}, {on}. These networks were trained before the claims were registered, by an "
-            "earlier recipe: pass 1 as released, without the generation term.")
+    return f"Second reading: {seeds}, {on}; no claim is to be confirmed by these seeds."
 
 
 def enough_steps(found: tuple[float, float, str], student: str, what: str) -> str:
