@@ -141,10 +141,8 @@ def gain_bars(table: pd.DataFrame, titles: dict[str, str], metric: str, title: s
     """Of ``studies.attention.gains``: each network's gain over its best baseline, thick 95 %, thin the ledger's. A
     ``@fine`` network is the one of its name, at a finer layer."""
     rows = table[table.metric == metric]
-    grids = {"units": "with no more units than its own", "pixels": "at the resolution of pixels"}
-    (grid,) = rows.grid.unique()
-    label = f"{metric.replace('_', ' ')}: points above the best map that knows nothing, {grids[grid]}\n" \
-            f"{INTERVALS.partition(', grey')[0]}"
+    label = f"{metric.replace('_', ' ')}: points above the best map that knows nothing, with no more units than its " \
+            f"own\n{INTERVALS.partition(', grey')[0]}"
 
     def read(network: str) -> str:
         plain, _, layer = network.partition("@")

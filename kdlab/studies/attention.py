@@ -88,12 +88,6 @@ def compared(looks: dict[str, np.ndarray], metric: str, a: str, b: str) -> Effec
     return effect(one[:, both], other[:, both])
 
 
-def grid(looks: dict[str, np.ndarray]) -> str:
-    """Where the baselines of these looks decide: on the network's own ``units``, or, in looks of before they were
-    pooled, on ``pixels``."""
-    return "units" if any("_units:" in key for key in looks) else "pixels"
-
-
 def beside(condition: str, on: str = "units") -> dict[str, str]:
     """The baselines of a condition on the grid of ``units`` or ``pixels``: word → their own condition. The untrained
     network is asked at the same layer, and the uniform map is the same on each grid."""
@@ -122,18 +116,17 @@ def reading(gap: Effect) -> str:
 
 
 #: Columns of :func:`gains`; the last two do not decide.
-GAINS = ["network", "metric", "seeds", "score", "grid", "best baseline", "its score", "gain", "reading",
-         "best of pixels", "gain over that"]
+GAINS = ["network", "metric", "seeds", "score", "best baseline", "its score", "gain", "reading", "best of pixels",
+         "gain over that"]
 
 
 def gains(looks: dict[str, np.ndarray], conditions: Iterable[str], metrics: Iterable[str] = SCORES) -> pd.DataFrame:
     """Each network's score, that of the best baseline on its own grid (percent), and its gain over it (points), which
-    decides; beside it the same with the best baseline at the resolution of pixels. Looks of before baselines were
-    pooled have only the latter, and ``grid`` says so."""
-    table, on = [], grid(looks)
+    decides; beside it the same with the best baseline at the resolution of pixels."""
+    table = []
     for condition, metric in itertools.product(conditions, metrics):
-        (name, level, gain), (sharp, _, over) = (best(looks, metric, condition, which) for which in (on, "pixels"))
-        table.append((condition, metric, gain.seeds, mean(looks, metric, condition), on, BASELINES[name], level, gain,
+        (name, level, gain), (sharp, _, over) = (best(looks, metric, condition, on) for on in ("units", "pixels"))
+        table.append((condition, metric, gain.seeds, mean(looks, metric, condition), BASELINES[name], level, gain,
                       reading(gain), BASELINES[sharp], over))
     return pd.DataFrame(table, columns=GAINS)
 

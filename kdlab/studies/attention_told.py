@@ -36,10 +36,9 @@ def conditions_of(looks: dict[str, np.ndarray]) -> list[str]:
 
 
 def about(name: str, looks: dict[str, np.ndarray]) -> str:
-    """Of which clips and seeds the committed looks of a set are, and on which grid its baselines decide."""
+    """Of which clips and seeds the committed looks of a set are."""
     seeds = len(looks[f"energy_inside/{conditions_of(looks)[0]}"])
-    old = ", baselines still at the resolution of pixels" if attention.grid(looks) == "pixels" else ""
-    return f"{attention.DATA[name]}: {len(looks['ids']):,} test clips, {seeds} seeds{old}"
+    return f"{attention.DATA[name]}: {len(looks['ids']):,} test clips, {seeds} seeds"
 
 
 def against_uniform(looks: dict[str, np.ndarray], condition: str) -> str:

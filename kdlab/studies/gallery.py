@@ -71,7 +71,7 @@ def dual_light_effects() -> Figure:
 
 def _read(data: str) -> str:
     """The clips of ``data`` in words."""
-    return "clips of night that nobody had read" if data.endswith("_fresh") else "night"
+    return "clips of night that nobody had read" if data.endswith(study.UNREAD) else "night"
 
 
 def dual_light_controls() -> Figure:
@@ -102,7 +102,7 @@ def progressive_exits() -> Figure:
 def wise_costs() -> Figure:
     """Accuracy over cost: stopping early, and showing fewer segments."""
     costs = {"ce_ic": "CE exits, WISE", "pkd": "PKD exits, WISE", "segments": "finals fused, 1 to 3 segments"}
-    curves = {NAMES[name]: wise_study.load_curves(name) for name in progressive_study.SETS}
+    curves = {NAMES[name]: wise_study.load_curves(name) for name in map(wise_study.newest, progressive_study.SETS)}
     return cost_plots.cost_curves(curves, costs)
 
 

@@ -5,7 +5,6 @@ predictions. After a study was run, ``kdlab results`` writes it anew.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from kdlab.papers.progressive import wise_study as wise
 from kdlab.show.claims import Told, sentence, told
 from kdlab.show.said import minus
 from kdlab.show.scoreboard_cells import Cell
-from kdlab.studies import attention, attention_told, gallery, transfer
+from kdlab.studies import attention, attention_told, gallery, teachers, transfer
 from kdlab.study import Scores, awaited, load_rows
 from kdlab.study.ledger import REGISTERED, SECOND, entropy_of, readings
 from kdlab.study.register import Standing
@@ -147,20 +146,13 @@ def exits_table() -> str:
         own = progressive.exit_effect(scores, "pkd_unseen", "own_final_unseen")
         add(data, scores, exits_tables.halves(scores) | {"PKD − own final throughout, the other half": own})
     for data in progressive.SETS:
-        data, evidence = _newest_wise(data)
+        data = wise.newest(data)
+        evidence = wise.committed(data)
         ways = wise.effects(evidence[0], "pkd")
         found = {f"WISE − {other}": ways[other] for other in ("best single exit", "late fusion of the finals")}
         area = wise.area_effects(*evidence)["PKD + WISE − segments"]
         add(data, evidence[0], found | {"PKD + WISE − fewer segments, area over CPU time": area})
     return _table("Compared, with 95 % intervals.", ("on", "what is compared", "points", "seeds", "test units"), rows)
-
-
-def _newest_wise(data: str) -> tuple:
-    """The name of ``data`` and what is kept of WISE there: on clips that nobody had read where those are there."""
-    for name in (f"{data}_fresh", data):
-        with suppress(FileNotFoundError):
-            return name, wise.committed(name)
-    raise FileNotFoundError(f"no predictions of WISE on {data!r} are committed: run `kdlab study wise`")
 
 
 def attention_table() -> str:
@@ -213,6 +205,16 @@ def ledger_table() -> str:
                   "method, on the very clips that it learnt from (a label has 0); the gap is by how much its teacher "
                   "is ahead of its start. – is what was not measured, or has no meaning there. `figures/ledger.json` "
                   "has the intervals, and more.", head, rows)
+
+
+def teachers_table() -> str:
+    """Losses of the teachers of D1 to D3 and G1 to G3 on their own training clips."""
+    lines = [(its.teacher, *(f"{value:.3f}" for value in its[1:3]), minus(f"{its[3]:+.3f}"), its[4])
+             for its in teachers.table(load_rows("teachers")).itertuples(index=False)]
+    head = ("teacher", "cross-entropy in use, nats", "with the statistics of each batch", "most above, of all seeds",
+            "may teach")
+    return _table("Teachers of D1 to D3 and G1 to G3 on their own training clips, measured after the claims were read. "
+                  "Those of P3 to P7 were asked before, by their gate.", head, lines)
 
 
 def _conditions(data: str, scores: Scores, titles: Mapping[str, str], method: str, name: str) -> str:
@@ -277,7 +279,7 @@ SECTIONS = (
             ("progressive_exits", "wise_costs")),
     Section("Flatness", "08_flatness_and_sharpness", ("P1", "P2"), (), ("flatness_orders",)),
     Section("Where networks look", "09_gradcam_attention", (), (attention_table,), ("attention_gains",)),
-    Section("Every reading", "10_scoreboard", (), (ledger_table,)),
+    Section("Every reading", "10_scoreboard", (), (ledger_table, teachers_table)),
 )
 _INTRODUCTION = f"""# Results
 

@@ -26,7 +26,7 @@ verdicts, and writes table and predictions to ``runs/studies/``; stopped, it goe
 how far it is. In a notebook, ``study.run()`` does the same.
 '''
 
-from kdlab.study.claims import FIRST, LEDGER, Claim, Plan, Reading, fresh
+from kdlab.study.claims import FIRST, LEDGER, UNREAD, Claim, Plan, Reading, fresh
 from kdlab.study.committed import compare_with_pretrained, stale_predictions
 from kdlab.study.parts import Outcome, Part, beside, by_condition, flat, in_folds, real_folds
 from kdlab.study.scores import Scores, answers, collect, fused, obtained, origin, pooled, tested
@@ -35,7 +35,7 @@ from kdlab.study.shards import awaited
 from kdlab.study.study import Study
 from kdlab.study.table import CONVERGED, convergence, load_arrays, load_rows, load_scores, three_seed_range
 
-__all__ = ["CONVERGED", "FIRST", "LEDGER", "Claim", "Outcome", "Part", "Plan", "Reading", "Scores", "Study", "answers",
-           "awaited", "beside", "by_condition", "collect", "compare_with_pretrained", "convergence", "flat", "fresh",
-           "fused", "in_folds", "load_arrays", "load_rows", "load_scores", "obtained", "origin", "pooled", "real_folds",
-           "stale_predictions", "study_in", "tested", "three_seed_range"]
+__all__ = ["CONVERGED", "FIRST", "LEDGER", "Claim", "Outcome", "Part", "Plan", "Reading", "Scores", "Study", "UNREAD",
+           "answers", "awaited", "beside", "by_condition", "collect", "compare_with_pretrained", "convergence", "flat",
+           "fresh", "fused", "in_folds", "load_arrays", "load_rows", "load_scores", "obtained", "origin", "pooled",
+           "real_folds", "stale_predictions", "study_in", "tested", "three_seed_range"]

@@ -18,6 +18,8 @@ from kdlab.system.values import positive, whole
 LEDGER = ["claim", "says", "comparison", "effect", "seeds", "verdict"]
 #: The first seed of confirming runs, of trainings and of data: those below were looked at before there was a register.
 FIRST = 100
+#: How names of sets of test clips end that nobody had read.
+UNREAD = "_fresh"
 
 
 def fresh(data, tested: int | None = None, read: int = 0):

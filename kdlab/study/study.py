@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kdlab import paths
-from kdlab.study.claims import LEDGER, Claim
+from kdlab.study.claims import LEDGER, UNREAD, Claim
 from kdlab.study.committed import stale_predictions
 from kdlab.study.evidence import Evidence, replaces
 from kdlab.study.parts import Outcome, Part, seed_after_seed
@@ -279,7 +279,7 @@ class Study:
     def newest(self, data: str) -> tuple[str, Scores]:
         """The name and the scores of ``data`` on test clips that nobody had read (``…_fresh``) where they are all
         there, else on its own. Raises ``FileNotFoundError`` where neither is."""
-        fresh = f"{data}_fresh"
+        fresh = data + UNREAD
         found = self.scores([fresh]).get(fresh)
         return (fresh, found) if found else (data, self.scores_of(data))
 

@@ -48,11 +48,10 @@ def test_best_median_and_worst_are_by_score():
 
 def test_charts_name_what_they_show():
     e = Effect(5, 4, 6, 3, 7, 3, 40, 3, 40, 1)
-    table = pd.DataFrame([(name, "iou", e, "units") for name in ("dlkdd", "dlkdd@fine")],
-                         columns=["network", "metric", "gain", "grid"])
+    table = pd.DataFrame([(name, "iou", e) for name in ("dlkdd", "dlkdd@fine")],
+                         columns=["network", "metric", "gain"])
     said = words(bars := gain_bars(table, {"dlkdd": "DL-KDD"}, "iou"))
     assert "DL-KDD, fine" in said and "with no more units than its own" in said
-    assert "at the resolution of pixels" in words(gain_bars(table.assign(grid="pixels"), {}, "iou"))
     curve = {"deletion": np.ones((3, 11)), "insertion": np.ones((3, 11))}
     assert "another clip's" in words(lines := removal({"its own": curve, "another clip's": curve}))
     assert "stages.3" in words(more := randomised({"DL-KDD": {"fc": 0.4, "stages.3": 0.1}}))

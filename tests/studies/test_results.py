@@ -100,21 +100,6 @@ def test_each_claim_leads_to_its_own_sentence(monkeypatch):
         assert after.count(f'- <a id="claim-{name.lower()}"></a>**{name}** says that') == 1
 
 
-def test_of_wise_the_clips_that_nobody_had_read_are_told_once_they_are_there(monkeypatch):
-    there = {"night_context": "old", "night_context_fresh": "new", "weizmann": "people"}
-
-    def committed(name):
-        if name not in there:
-            raise FileNotFoundError(name)
-        return there[name]
-
-    monkeypatch.setattr(results.wise, "committed", committed)
-    assert results._newest_wise("night_context") == ("night_context_fresh", "new")
-    assert results._newest_wise("weizmann") == ("weizmann", "people")
-    with pytest.raises(FileNotFoundError, match="no predictions of WISE on .day. are committed"):
-        results._newest_wise("day")
-
-
 def test_a_table_has_means_deviations_and_what_the_method_gains():
     right = np.array([[1, 1, 0, 1], [1, 1, 1, 1]])
     ids = np.arange(4).astype(str)

@@ -68,12 +68,6 @@ def test_tables_have_a_column_for_each_baseline_and_for_each_grid(made_up):
     assert grids.loc["DL-KDD", "of the last stage"] == pytest.approx(30, abs=0.1)
 
 
-def test_looks_of_before_say_so(made_up):
-    old = {name: v for name, v in made_up.items() if "_units:" not in name and "@fine" not in name}
-    assert "baselines still at the resolution of pixels" in attention_told.about("night", old)
-    assert "resolution" not in attention_told.about("night", made_up)
-
-
 def test_the_committed_looks_can_be_told():
     sets = {name: attention.load_looks(name) for name in attention.available()}
     lines = attention_told.shown(sets)

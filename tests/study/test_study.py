@@ -321,7 +321,8 @@ WHERE = {"zero_shot": "arid6", "finetuned": "arid6_finetuned", "fold1": "weizman
 
 # read by the tests of these studies
 OTHERWISE = ("night_audit", "progressive", "wise", "detection")
-SINGLE = [f for f in COMMITTED if not f.stem.startswith(OTHERWISE) and not f.stem.endswith(("-looks", "-alignment"))]
+ARRAYS = ("-looks", "-alignment", "-gate")  # beside predictions
+SINGLE = [f for f in COMMITTED if not f.stem.startswith(OTHERWISE) and not f.stem.endswith(ARRAYS)]
 
 
 @pytest.mark.parametrize("file", SINGLE, ids=lambda f: f.stem)

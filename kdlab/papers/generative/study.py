@@ -25,6 +25,7 @@ from kdlab.papers.generative.recipes import DEMO, STUDY, conditions, night
 from kdlab.study import (
     CONVERGED,
     FIRST,
+    UNREAD,
     Claim,
     Outcome,
     Part,
@@ -104,7 +105,7 @@ def _gate(rows: pd.DataFrame, conditions: Sequence[str]) -> tuple[bool, str]:
 
 
 def _plan(data: str) -> Plan:
-    return Plan(f"{data}_fresh", data, TESTED * len(ACTIONS))
+    return Plan(data + UNREAD, data, TESTED * len(ACTIONS))
 
 
 #: Of docs/ledger.md; G3 is judged on the ablations.
@@ -171,7 +172,7 @@ def _parts(size: GenerativeSize, seeds: int) -> list[Part]:
             continue
         made = columns(size, min(seeds, FEW_SEEDS.get(name, seeds)), night(size), names, FIRST)
         parts.append(Part(name, made, on=test_clips(size), rows=_rows))
-        if (again := f"{name}_fresh") in confirmed:
+        if (again := name + UNREAD) in confirmed:
             parts.append(Part(again, made, on=fresh(test_clips(size)), rows=_fresh_rows))
     parts.append(Part("cost", rows=_cost_rows))
     for name, names in ATTENTIVE.items():

@@ -9,20 +9,12 @@ import pandas as pd
 from kdlab.measure.paired import Effect
 from kdlab.papers.generative import study as recognition
 from kdlab.papers.generative.generation import lacking, means
-from kdlab.study import FIRST, Scores
+from kdlab.study import FIRST, UNREAD, Scores
 
-_FRESH = "_fresh"
 #: What of :func:`kdlab.papers.generative.generation.means` is shown, and how it reads above a column.
 _HEADS = {"rebuilt": "rebuilt, R² %", "generated": "generated, R² %",
           "rebuilt − exchanged": "another λ costs (rebuilt)",
           "generated − exchanged": "another λ costs (generated)"}
-
-
-def newest(found: Mapping[str, Scores], data: str) -> tuple[str, Scores]:
-    """The name and the scores of ``data`` on clips that nobody had read (``…_fresh``) if they are in ``found``, else on
-    those that were read before. Raises ``KeyError`` where neither is there."""
-    name = data + _FRESH if data + _FRESH in found else data
-    return name, found[name]
 
 
 def reading(data: str, scores: Scores, units: str = "clips") -> str:
@@ -30,12 +22,11 @@ def reading(data: str, scores: Scores, units: str = "clips") -> str:
     first, *_, last = (*scores.seeds, scores.seeds[-1])
     seeds = f"seed {first}" if first == last else f"seeds {first} to {last}"
     on = f"{len(scores.ids):,} test {units}"
-    if data.endswith(_FRESH):
+    if data.endswith(UNREAD):
         return f"Registered reading: {seeds}, {on} that nobody had read."
     if first >= FIRST:
         return f"Second reading: registered {seeds}, on {on} that had been read before."
-    return (f"Second reading: {seeds}, {on}. These networks were trained before the claims were registered, by an "
-            "earlier recipe: pass 1 as released, without the generation term.")
+    return f"Second reading: {seeds}, {on}; no claim is to be confirmed by these seeds."
 
 
 def enough_steps(found: tuple[float, float, str], student: str, what: str) -> str:

@@ -5,46 +5,21 @@ chosen on *validate*, and *test* is read. Calibrate and validate are the two hal
 scenes, and then the other way round (docs/methods.md, 3.4).
 """
 
-import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn import functional as F
 
 from kdlab.clips.held_out import halves
 from kdlab.measure.bootstrap import counts
 from kdlab.measure.paired import Effect
 from kdlab.papers.progressive import wise
-from kdlab.train.loop import one_thread, seeded
-from kdlab.train.runs import Run, batches
+from kdlab.train.runs import Run
 
 #: Of WISE's early exits; at −1 every clip stops at the first exit, at 1 at the last.
 THETAS = np.array([-1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99, 0.995, 0.999, 1])
 #: Shares of the cost of all twelve exits, at which methods are compared.
 BUDGETS = (0.25, 0.5, 0.75)
-
-
-def teaching_losses(run: Run) -> tuple[float, float]:
-    """Cross-entropy in nats of a trained network on one random draw of its training clips, for
-    ``distill.progressive.gate``: as it is used, and with the statistics of each batch (without dropout). What is left
-    of a last batch is not seen."""
-    clips, size = batches(run.recipe, "train"), run.recipe.settings.batch_size
-    net = run.net()
-    drifting = copy.deepcopy(net)
-    for module in drifting.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.train()
-    draw, rows = seeded(run.recipe.seed, 5), []
-    order = torch.randperm(len(clips.records), generator=draw)
-    with torch.no_grad(), one_thread():
-        for some in order[: max(1, len(order) // size) * size].split(size):
-            batch = clips.training(some.tolist(), draw)
-            rows.append((batch.labels, net(batch.views["student"]), drifting(batch.views["student"])))
-    labels, *logits = (torch.cat(column) for column in zip(*rows, strict=True))
-    return tuple(float(F.cross_entropy(z, labels)) for z in logits)
 
 
 class Parts(NamedTuple):

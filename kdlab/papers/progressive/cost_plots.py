@@ -5,6 +5,7 @@ for the widget.
 """
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,7 +40,7 @@ def cost_curves(sets: dict[str, dict[str, np.ndarray]], titles: dict[str, str]) 
                 else:
                     spent = curves[f"cost/{cost}"][curves[f"stops/{method}"]].mean((0, 2, 3)) / unit
                 ax.plot(spent, accuracy, label=title, **drawn(line, markersize=2.5))
-        axes[0].set_ylabel(f"{name}\naccuracy (%)", fontsize="small")
+        axes[0].set_ylabel(f"{fill(name, 20)}\naccuracy (%)", fontsize="small")
     for ax, (label, _) in zip(grid[-1], _COSTS.values(), strict=True):
         ax.set_xlim(left=0)
         ax.set_xlabel(label, fontsize="small")

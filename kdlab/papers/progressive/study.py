@@ -43,6 +43,7 @@ from kdlab.papers.progressive.teachers import (
 )
 from kdlab.study import (
     FIRST,
+    UNREAD,
     Claim,
     Outcome,
     Part,
@@ -309,7 +310,7 @@ def _twice_rows(outcome: Outcome) -> list[dict]:
 
 def taught_in(data: str) -> str:
     """In which data set's rows stands what taught the exits that are read on ``data``: unread clips have none."""
-    return data if data == CROSSED.data else data.removesuffix("_fresh")
+    return data if data == CROSSED.data else data.removesuffix(UNREAD)
 
 
 def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from kdlab.measure.cost import parameters
 from kdlab.measure.paired import Effect
-from kdlab.papers.progressive.budgets import THETAS, teaching_losses
+from kdlab.measure.teaching import teaching_losses
+from kdlab.papers.progressive.budgets import THETAS
 from kdlab.papers.progressive.method import gate
 from kdlab.papers.progressive.nets import ORDER
 from kdlab.papers.progressive.recipes import TITLES
@@ -23,7 +24,7 @@ from kdlab.train.runs import Run
 
 #: The sets of the study, and those that confirm its claims, in words.
 NAMES = {"night_context": "night, places tell", "night_bright": "night, places tell nothing",
-         "weizmann": "ten real actions", PLAN.data: "night, unread clips",
+         "weizmann": "ten real actions", PLAN.data: "night, places tell, unread",
          CROSSED.data: "night, unread, teachers of other scenes"}
 #: With which PKD is compared in :func:`minus_controls`.
 CONTROLS = ("ce_ic", "own_final", "iframe_kd", "reversed", "random_teacher", "mixture", "smoothing", "ce_kd")

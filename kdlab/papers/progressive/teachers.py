@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from kdlab.distill.losses import entropy
-from kdlab.papers.progressive.budgets import teaching_losses
+from kdlab.measure.teaching import teaching_losses
 from kdlab.papers.progressive.exits import FeatureBatch
 from kdlab.papers.progressive.method import gate
 from kdlab.papers.progressive.nets import FINALS, ORDER

@@ -28,6 +28,7 @@ from kdlab.papers.progressive.study import gate as networks_gate
 from kdlab.papers.progressive.wise import solve
 from kdlab.study import (
     LEDGER,
+    UNREAD,
     Claim,
     Outcome,
     Part,
@@ -236,6 +237,11 @@ def there() -> list[str]:
     """The sets of which what every way to use the exits says is committed; last the clips that nobody had read."""
     folder = paths.figures_dir() / "predictions"
     return [name for name in (*SETS, PLAN.data) if (folder / f"wise-{name}-curves.npz").is_file()]
+
+
+def newest(data: str) -> str:
+    """The name under which ``data`` is committed: that of clips that nobody had read, where they are there."""
+    return data + UNREAD if data + UNREAD in there() else data
 
 
 def ledger(scores: Scores, curves: dict[str, np.ndarray]) -> pd.DataFrame:

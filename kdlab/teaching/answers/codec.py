@@ -68,9 +68,9 @@ def weight_of_one_exit() -> float:
 def cost_of_stopping_early() -> float:
     """Percent of the MACs of all twelve exits, mean over clips, seeds and halves, at threshold 0.9."""
     from kdlab.papers.progressive.budgets import THETAS
-    from kdlab.papers.progressive.wise_study import load_curves
+    from kdlab.papers.progressive.wise_study import load_curves, newest
 
-    curves = load_curves(_SET)
+    curves = load_curves(newest(_SET))
     up_to, (place,) = curves["cost/macs"], np.flatnonzero(THETAS == 0.9)
     return 100 * float(up_to[curves["stops/pkd"][:, place]].mean() / up_to[-1])
 

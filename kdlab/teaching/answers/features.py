@@ -7,9 +7,9 @@ from kdlab.teaching.answers.shared import Trial
 
 def genkd_over_untrained() -> float:
     """Points of accuracy, mean over seeds, on the clips that nobody had read where they are committed."""
-    from kdlab.papers.generative import study, tables
+    from kdlab.papers.generative import study
 
-    return tables.newest(study.study.scores(), "night_bright")[1].effect("genkd", "untrained").mean
+    return study.study.newest("night_bright")[1].effect("genkd", "untrained").mean
 
 
 def price_of_ignoring_attention() -> float:
@@ -24,9 +24,9 @@ def price_of_ignoring_attention() -> float:
 
 def genkd_in_detection() -> float:
     """Points of mAP averaged over tIoU 0.1 to 0.5, mean over seeds, likewise."""
-    from kdlab.papers.generative import detection_study, tables
+    from kdlab.papers.generative import detection_study
 
-    scores = tables.newest(detection_study.study.scores(), "night_untrimmed")[1]
+    scores = detection_study.study.newest("night_untrimmed")[1]
     return scores.mean_ap("det_genkd").mean() - scores.mean_ap("det_student").mean()
 
 

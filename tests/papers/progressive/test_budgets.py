@@ -1,11 +1,8 @@
 """Everything that is read off twelve exits, on logits whose right answers are known."""
 
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from kdlab.papers.progressive import budgets
 from kdlab.papers.progressive.budgets import (
@@ -17,7 +14,6 @@ from kdlab.papers.progressive.budgets import (
     everything,
     parts,
     swept,
-    teaching_losses,
 )
 from kdlab.papers.progressive.wise import combine, fit_wise, temperatures
 from kdlab.train.runs import Predictions
@@ -112,29 +108,3 @@ def test_area_of_two_known_curves():
 
 def test_thresholds_and_budgets_are_in_order():
     assert (np.diff(budgets.THETAS) > 0).all() and budgets.THETAS[0] < 0 and budgets.THETAS[-1] == 1
-
-
-class Clips:
-    """Four training clips of two numbers; drawn, they are as they are."""
-
-    records = range(4)
-    values = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]])
-
-    def training(self, indices, generator):
-        return SimpleNamespace(views={"student": self.values[indices]}, labels=torch.tensor([0, 0, 1, 1])[indices])
-
-
-def test_losses_of_a_teacher_as_it_is_used_and_with_batch_statistics(monkeypatch):
-    norm = nn.BatchNorm1d(2, eps=1e-12, affine=False)
-    linear = nn.Linear(2, 2, bias=False)
-    linear.weight.data = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
-    net = nn.Sequential(norm, nn.Dropout(0.9), linear).eval()
-    run = SimpleNamespace(recipe=SimpleNamespace(seed=0, settings=SimpleNamespace(batch_size=4)), net=lambda: net)
-    monkeypatch.setattr(budgets, "batches", lambda recipe, split: Clips())
-    right = np.log(1 + np.exp(-2))  # ±1 stays ±1 in a batch of all four, so every margin is 2
-    assert teaching_losses(run) == pytest.approx((right, right))
-    norm.running_mean[0] = -3  # drifted: 4 and 2 in place of 1 and -1, so the second class is wrong by 4
-    evaluated, trained = teaching_losses(run)
-    assert trained == pytest.approx(right)
-    assert evaluated == pytest.approx((np.log(1 + np.exp(-8)) + np.log(1 + np.exp(4))) / 2)
-    assert norm.running_mean[0] == -3 and not net.training, "the network is left as it was"

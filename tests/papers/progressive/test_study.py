@@ -251,6 +251,14 @@ def test_committed_rows_follow_from_the_committed_predictions(data):
         assert 100 * right[:, places].mean() == pytest.approx(row.value, abs=1e-3)
 
 
+def test_of_wise_the_clips_that_nobody_had_read_are_told_once_they_are_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_FIGURES", str(tmp_path))
+    (tmp_path / "predictions").mkdir()
+    assert wise_study.newest("night_context") == "night_context"
+    (tmp_path / "predictions" / "wise-night_context_fresh-curves.npz").touch()
+    assert wise_study.newest("night_context") == "night_context_fresh" and wise_study.newest("weizmann") == "weizmann"
+
+
 @committed
 @pytest.mark.parametrize("data", study.SETS)
 def test_committed_curves_agree_with_the_answers_at_their_ends(data):

@@ -99,9 +99,10 @@ def test_effects_stand_beside_what_teachers_said_on_every_set_that_is_there():
              "night_bright": SOME}
     rows = pd.DataFrame([row("night_context", "pkd", 0.25), row("night_context_crossed_fresh", "pkd_unseen", 1.5)])
     table = beside(found, rows)
+    unread = "night, places tell, unread"
     p3 = table[table.claim.isin(["P3", "P3u"]) & table.minus.isin(["CE on labels", "ce_ic_unseen"])].set_index("on")
-    assert p3.nats["night, places tell"] == 0.25 == p3.nats["night, unread clips"], "of the same teachers"
-    assert p3["nats of the other"]["night, places tell"] == 0 and p3.effect["night, unread clips"].startswith("+10.0")
+    assert p3.nats["night, places tell"] == 0.25 == p3.nats[unread], "of the same teachers"
+    assert p3["nats of the other"]["night, places tell"] == 0 and p3.effect[unread].startswith("+10.0")
     assert p3.nats["night, unread, teachers of other scenes"] == 1.5 and set(p3.seeds) == {len(SOME.seeds)}
     nobody = p3.loc["night, places tell nothing"]
     assert np.isnan(nobody.nats) and np.isnan(nobody["nats of the other"])
