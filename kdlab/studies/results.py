@@ -211,8 +211,8 @@ def teachers_table() -> str:
     """Losses of the teachers of D1 to D3 and G1 to G3 on their own training clips."""
     lines = [(its.teacher, *(f"{value:.3f}" for value in its[1:3]), minus(f"{its[3]:+.3f}"), its[4])
              for its in teachers.table(load_rows("teachers")).itertuples(index=False)]
-    head = ("teacher", "cross-entropy in use, nats", "with the statistics of each batch", "most above, of all seeds",
-            "may teach")
+    head = ("teacher", "cross-entropy in use, nats", "in training, with the statistics of each batch",
+            "difference, the largest of all seeds", "may teach")
     return _table("Teachers of D1 to D3 and G1 to G3 on their own training clips, measured after the claims were read. "
                   "Those of P3 to P7 were asked before, by their gate.", head, lines)
 
@@ -279,7 +279,8 @@ SECTIONS = (
             ("progressive_exits", "wise_costs")),
     Section("Flatness", "08_flatness_and_sharpness", ("P1", "P2"), (), ("flatness_orders",)),
     Section("Where networks look", "09_gradcam_attention", (), (attention_table,), ("attention_gains",)),
-    Section("Every reading", "10_scoreboard", (), (ledger_table, teachers_table)),
+    Section("Teachers on their own clips", "02_teacher_training", (), (teachers_table,)),
+    Section("Every reading", "10_scoreboard", (), (ledger_table,)),
 )
 _INTRODUCTION = f"""# Results
 
