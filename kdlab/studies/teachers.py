@@ -12,6 +12,7 @@ from kdlab.papers.dual_light import study as dual_light_study
 from kdlab.papers.generative import recipes as generative
 from kdlab.papers.generative import study as generative_study
 from kdlab.papers.progressive.method import gate
+from kdlab.papers.progressive.teachers import TRAIN_CE
 from kdlab.study import FIRST, Outcome, Part, Scores, Study
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import STUDY, GenerativeSize, Profile, current
@@ -21,8 +22,6 @@ TAUGHT = {"night": {"ce_enhanced": "dlkdd", "ce_raw": "same_light"},
           "night_bright": {"teacher_fr": "genkd", "teacher_ce": "kd"}}
 TITLES = {name: dual_light.TITLES[name] for name in TAUGHT["night"]} | {
     name: generative.TITLES[name] for name in TAUGHT["night_bright"]}
-#: Metrics of the table: cross-entropies on training clips, as it is used and with the statistics of each batch.
-LOSSES = ("train_ce", "train_ce_batch_statistics")
 
 
 def columns(profile: Profile, seeds: int) -> dict[str, dict[str, list[Recipe]]]:
@@ -42,9 +41,9 @@ def columns(profile: Profile, seeds: int) -> dict[str, dict[str, list[Recipe]]]:
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """A line a teacher: over its seeds the mean of both losses in nats, by how much the one exceeds the other at most,
     and how many of the networks may teach (:func:`kdlab.papers.progressive.method.gate`)."""
-    found = rows[rows.metric.isin(LOSSES)]
+    found = rows[rows.metric.isin(TRAIN_CE)]
     wide = found.assign(value=found.value.astype(float)).pivot_table(
-        index=["condition", "seed"], columns="metric", values="value", sort=False)[[*LOSSES]]
+        index=["condition", "seed"], columns="metric", values="value", sort=False)[[*TRAIN_CE]]
     lines = []
     for name, its in wide.groupby("condition", sort=False):
         used, trained = its.to_numpy().T
@@ -54,10 +53,12 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rows(outcome: Outcome) -> list[dict]:
-    return [row for condition, column in outcome.runs.items() for run in column
-            for row in outcome.numbers(*((name, loss, "nats") for name, loss in zip(LOSSES, teaching_losses(run),
-                                                                                    strict=True)),
-                                       condition=condition, seed=run.recipe.seed, recipe=run.folder.name)]
+    rows = []
+    for condition, column in outcome.runs.items():
+        for run in column:
+            losses = zip(TRAIN_CE, teaching_losses(run), ("nats", "nats"), strict=True)
+            rows += outcome.numbers(*losses, condition=condition, seed=run.recipe.seed, recipe=run.folder.name)
+    return rows
 
 
 def _lines(found: dict[str, Scores], rows: pd.DataFrame) -> list[str]:
