@@ -236,7 +236,7 @@ def picture(found: Board, title: str = "") -> Figure:
 
 
 def _broken(cell: Cell, letters: int) -> str:
-    return "\n".join(fill(line.replace("> ", ">\u00a0"), letters) for line in cell.lines)
+    return "\n".join(fill(line.replace("> ", ">\u00a0"), letters, break_long_words=False) for line in cell.lines)
 
 
 def evidence_picture(found: Board, claim: str) -> Figure:
