@@ -21,7 +21,7 @@ from tests.papers.progressive.test_study import miniature_people  # noqa: F401 (
 
 #: They are small, or tuned on real clips, so that they run whole.
 WHOLE = {"dual_light_arid6", "dual_light_weizmann", "enhancers", "transfer", "night_audit",
-         "regimes_arid6", "regime_starts", "streams", "teachers"}
+         "regimes_arid6", "regime_starts", "streams", "teachers", "exit_calibration"}
 #: Of the pre-trained regime the cells that differ in what is asked of them.
 CELLS = "bn_none", "gn_few", "bn_none_unbalanced"
 
