@@ -226,14 +226,18 @@ def _counts(found: Board) -> str:
 
 
 def sentences(found: Board) -> list[str]:
-    """What each paper's block of ``found`` comes to, in a sentence (Markdown)."""
+    """What each paper's block of ``found`` comes to, in a sentence (Markdown). What is not called registered is a
+    second reading."""
     said = []
     for paper in QUESTIONS:
         cells = [(row, cell) for (row, _), cell in found.cells.items() if row.paper == paper]
         words = {kind: [] for kind in ("supported", "explained", "contradicted")}
         for row, cell in cells:
             if cell.kind in words:
-                words[cell.kind].append(f"{cell.said.claim.claim} ({row.group}: {row.title.replace('`', '')})")
+                marks = ["registered"] * cell.said.registered
+                marks += [mark for mark in ("small", "provisional") if mark in cell.said.verdict]
+                where = "; ".join([f"{row.group}: {row.title.replace('`', '')}", *marks])
+                words[cell.kind].append(f"{cell.said.claim.claim} ({where})")
         text = "; ".join(f"{kind} {len(its)}: {', '.join(its)}" for kind, its in words.items() if its)
         text = text[:1].upper() + text[1:] or "None is supported, and none contradicted"
         said.append(f"**{paper}**, {len(cells)} cells. {text}.")

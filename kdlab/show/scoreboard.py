@@ -44,7 +44,7 @@ CHAPTERS = (("D.r", "10b"), ("D", "03"), ("G4", "05"), ("G", "04"), ("P[12]", "0
 #: The kinds of verdicts in sentences.
 SUMMARY = {
     "supported": "Supported", "explained": "Supported, but a control is not seen to give less",
-    "small": "No effect larger than two points", "contradicted": "Contradicted",
+    "no effect": "No effect larger than two points", "contradicted": "Contradicted",
     "not supported": "Not supported, since not all that the claim needs is shown",
     "underpowered": "Underpowered: these data cannot tell",
     "not testable": "Not testable: on these test clips no number of seeds could tell",

@@ -23,7 +23,7 @@ KINDS = {
     "explained": (r"supported.* explained by", "explained", "#8fcaf0"),
     "supported": ("supported", "supported", "#5fc3a2"),
     "contradicted": ("contradicted", "contradicted", "#e8935a"),
-    "small": ("no effect", "no effect > 2", "#c4c9ce"),
+    "no effect": ("no effect", "no effect > 2", "#c4c9ce"),
     "not supported": ("not supported", "not supported", "#e3c5a3"),
     "not testable": ("not testable", "not testable", "#f4e79a"),
     "underpowered": ("underpowered", "underpowered", "#f4e79a"),

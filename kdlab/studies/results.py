@@ -4,6 +4,7 @@ Nothing in it is typed: sentences of claims are those of notebooks (:mod:`kdlab.
 predictions. After a study was run, ``kdlab results`` writes it anew.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,8 @@ from kdlab.papers.progressive import wise_study as wise
 from kdlab.show.claims import Told, sentence, told
 from kdlab.show.said import minus
 from kdlab.show.scoreboard_cells import Cell
-from kdlab.studies import attention, attention_told, gallery, teachers, transfer
-from kdlab.study import Scores, awaited, load_rows
+from kdlab.studies import attention, attention_told, exit_calibration, gallery, teachers, transfer
+from kdlab.study import Reading, Scores, awaited, load_rows
 from kdlab.study.ledger import REGISTERED, SECOND, entropy_of, readings
 from kdlab.study.register import Standing
 from kdlab.system.files import write_atomically
@@ -121,11 +122,12 @@ def generative_errors_table() -> str:
 
 
 def exits_errors_table() -> str:
-    """Whose errors internal classifiers give."""
+    """Whose errors internal classifiers give; their calibration error is a mean over nine exits and all seeds."""
     data, scores, conditions = exits_inherited.told(progressive.study.scores())
     table = exits_inherited.inherited_table(scores, conditions, ("own", "iframe"), 1000)
     titles = {name: progressive.recipes.TITLES[name.removesuffix("_unseen")] for name in conditions}
-    found = table.rename(columns={"condition": "student", "its own": "own", "difference": "gain"}).assign(ece=np.nan)
+    table["ece"] = table.condition.map(exit_calibration.errors(load_rows("exit_calibration")))
+    found = table.rename(columns={"condition": "student", "its own": "own", "difference": "gain"})
     return _errors(data, found, titles | {"own": "the final of its network", "iframe": "the I-frame network's final"})
 
 
@@ -188,14 +190,14 @@ def transfer_table() -> str:
 
 def ledger_table() -> str:
     """Every reading of every claim, with what there was to learn: the entropy of the teacher's targets, and the gap."""
-    rows = []
-    for study, claim, data, reading, standing in readings(studies.every().values()):
-        if reading is None:
-            continue
+    rows, found = [], [its for its in readings(studies.every().values()) if its[3] is not None]
+    often = Counter((claim.claim, _sets(reading, data)) for _, claim, data, reading, _ in found)
+    for study, claim, data, reading, standing in found:
         said = Told(study, claim, data, reading, standing or Standing(""))
         nats, gap = entropy_of(study, claim, data), Cell.of(said).gap
         gate = standing.gate if standing else None
-        rows.append((claim.claim, " and ".join(f"`{its}`" for its in reading.sets or [data]),
+        where = _sets(reading, data) + f", {study.name}" * (often[claim.claim, _sets(reading, data)] > 1)
+        rows.append((claim.claim, where,
                      REGISTERED if standing else SECOND, said.effect.removesuffix(" points"), f"{reading.seeds}",
                      f"{reading.units:,}", "–" if nats is None else f"{nats:.2f}",
                      "–" if gap is None else minus(f"{gap:+.1f}"),
@@ -205,6 +207,10 @@ def ledger_table() -> str:
                   "method, on the very clips that it learnt from (a label has 0); the gap is by how much its teacher "
                   "is ahead of its start. – is what was not measured, or has no meaning there. `figures/ledger.json` "
                   "has the intervals, and more.", head, rows)
+
+
+def _sets(reading: Reading, data: str) -> str:
+    return " and ".join(f"`{its}`" for its in reading.sets or [data])
 
 
 def teachers_table() -> str:

@@ -25,7 +25,7 @@ def cell(verdict: str, seeds: int = 12, means=(3.0,), standing=WAITING, gap=None
     ("supported", "supported"), ("supported, small", "supported"), ("contradicted (3 seeds)", "contradicted"),
     ("contradicted, small", "contradicted"),
     ("supported, and explained by ce_2x", "explained"), ("supported, small, and explained by a and b", "explained"),
-    ("no effect larger than 2 points", "small"), ("not supported: underpowered: kd", "not supported"),
+    ("no effect larger than 2 points", "no effect"), ("not supported: underpowered: kd", "not supported"),
     ("underpowered (± 1.0; more would decide)", "underpowered"), ("not testable on this set (± 3.0)", "not testable"),
 ])
 def test_each_verdict_of_the_ledger_has_its_kind(verdict, kind):

@@ -53,8 +53,9 @@ def test_every_reading_of_the_ledger_is_on_the_page():
     rows = json.loads((paths.figures_dir() / paths.LEDGER).read_text("utf-8"))
     lines = FILE.read_text("utf-8").partition("## Every reading")[2].splitlines()
     told = [tuple(cell.strip() for cell in line.split("|")[1:4]) for line in lines if line.startswith("| ")][2:]
-    assert told == [(row["claim"], f"`{row['data']}`".replace(" and ", "` and `"), row["reading"])
-                    for row in rows if row["seeds"]]
+    assert [(claim, data.partition(", ")[0], reading) for claim, data, reading in told] == [
+        (row["claim"], f"`{row['data']}`".replace(" and ", "` and `"), row["reading"]) for row in rows if row["seeds"]]
+    assert len(set(told)) == len(told), "two readings that cannot be told apart: their studies are named"
 
 
 def test_pictures_and_chapters_of_the_sections_exist():
