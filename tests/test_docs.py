@@ -58,6 +58,6 @@ def test_the_ledger_names_the_seeds_that_its_rows_have():
     detected = students[students.data == "night_untrimmed_fresh"].seed.nunique()
     flatness = load_rows("flatness")
     flat = flatness[flatness.condition.str.startswith("matched:")].seed.nunique()
-    assert f"Of D1 to D3 these have {d} seeds" in text
-    assert f"G1 to G3 have {g}, G4 {detected} (" in text and f"P1 {flat} (" in text
+    assert f"On `night` D1 to D3 have {d} seeds" in text
+    assert f"G1 to G3 have {g} (" in text and f"G4 {detected} (the registered ones)" in text and f"P1 {flat} (" in text
     assert p == w and f"P3 to P7 {p} (the registered ones; {again} in the second reading on `night_bright`" in text
