@@ -66,10 +66,12 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
     places = {name: value for name, value in os.environ.items() if name.startswith("KDLAB_")}
     # An interruption can also come while the executor waits for its workers at the end: hence the outer one.
     with (_ended_when_interrupted(), ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(places,))
-          as processes, _ended_when_interrupted()):
+          as processes, _ended_when_interrupted(processes)):
         try:
             yield processes
-        except (Exception, GeneratorExit):
+        except (Exception, GeneratorExit) as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # it came while locks were taken, or given back
+                raise error.__context__ from None
             begun = list((processes._processes or {}).values())  # the executor says no more than that one is dead
             processes.shutdown(cancel_futures=True)
             if any(worker.exitcode == RAN_AGAIN for worker in begun):
@@ -206,13 +208,23 @@ def _undisturbed() -> Iterator[None]:
 
 
 @contextmanager
-def _ended_when_interrupted() -> Iterator[None]:
+def _ended_when_interrupted(processes: ProcessPoolExecutor | None = None) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         with _undisturbed():
+            _let_go(processes)
             _end_workers()
         raise
+
+
+def _let_go(processes: ProcessPoolExecutor | None) -> None:
+    """Free what this thread still holds of futures: an interruption just after ``wait`` took their locks leaves them
+    taken, and the executor's own thread, which answers every future at the end, would wait for them for ever."""
+    for item in list((getattr(processes, "_pending_work_items", None) or {}).values()):  # the executor does not say
+        with suppress(RuntimeError):  # not ours
+            while True:
+                item.future._condition.release()
 
 
 def _end_workers() -> None:

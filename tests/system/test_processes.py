@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from itertools import repeat
@@ -54,6 +55,7 @@ def test_workers_see_todays_variables_also_when_the_fork_server_is_older(monkeyp
 
 BUSY = """
 import signal, time
+from concurrent.futures import wait
 from kdlab.system.processes import pool
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits it ignored
@@ -66,7 +68,7 @@ if __name__ == "__main__":
             if {leaving}:
                 raise ValueError
             while True:  # the first call has the interpreter's lock to its end
-                jobs[0].exception(timeout=60)
+                wait(jobs[:1], timeout=2)  # as in_turn does: a signal that another thread takes is heard no sooner
     except KeyboardInterrupt:
         print("interrupted", flush=True)
         with pool(1) as processes:
@@ -116,6 +118,23 @@ def test_ctrl_c_gives_the_control_back_at_once_also_while_the_pool_ends(tmp_path
     if times == 1:
         assert (out, err) == ("interrupted\n3\n", ""), "and the next pool works"
     assert not left(others)
+
+
+def test_an_interruption_while_futures_are_locked_is_one():
+    """``wait`` takes the locks of its futures one by one: Ctrl-C may come when it has the first, or be masked by the
+    error of giving back what it has not got."""
+    for masked in (False, True):
+        with pytest.raises(KeyboardInterrupt), pool(1) as processes:
+            job = processes.submit(time.sleep, 60)
+            time.sleep(0.1)
+            job._condition.acquire()  # as an interrupted `wait` leaves it: its end would be waited for, for ever
+            try:
+                raise KeyboardInterrupt
+            finally:
+                if masked:
+                    threading.Lock().release()
+        with pool(1) as processes:
+            assert processes.submit(abs, -3).result() == 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
