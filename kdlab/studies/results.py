@@ -122,13 +122,14 @@ def generative_errors_table() -> str:
 
 
 def exits_errors_table() -> str:
-    """Whose errors internal classifiers give; their calibration error is a mean over nine exits and all seeds."""
+    """Whose errors internal classifiers give."""
     data, scores, conditions = exits_inherited.told(progressive.study.scores())
     table = exits_inherited.inherited_table(scores, conditions, ("own", "iframe"), 1000)
     titles = {name: progressive.recipes.TITLES[name.removesuffix("_unseen")] for name in conditions}
     table["ece"] = table.condition.map(exit_calibration.errors(load_rows("exit_calibration")))
     found = table.rename(columns={"condition": "student", "its own": "own", "difference": "gain"})
-    return _errors(data, found, titles | {"own": "the final of its network", "iframe": "the I-frame network's final"})
+    titles |= {"own": "the final of its network", "iframe": "the I-frame network's final"}
+    return _errors(data, found, titles, "the mean over nine exits and all seeds")
 
 
 def exits_table() -> str:
@@ -235,7 +236,7 @@ def _conditions(data: str, scores: Scores, titles: Mapping[str, str], method: st
     return _table(f"On `{data}`; chance is {100 / len(scores.classes):.1f} %.", head, rows)
 
 
-def _errors(data: str, found: pd.DataFrame, titles: Mapping[str, str]) -> str:
+def _errors(data: str, found: pd.DataFrame, titles: Mapping[str, str], calibrated: str = "the first seed's") -> str:
     """A line for each student and teacher of the rows ``found``, which have ``student``, ``teacher``, ``measure``,
     ``own``, ``gain`` and ``ece``."""
     lines = []
@@ -246,7 +247,8 @@ def _errors(data: str, found: pd.DataFrame, titles: Mapping[str, str]) -> str:
     head = ("student", "whose errors", "own one's wrong answers given, %", *found.measure.unique(),
             "calibration error, %", "seeds")
     return _table(f"Whose errors students give, on `{data}`: what they share with the network of their seed, minus "
-                  "what they share with an equal one of another seed, which never taught them, in points.", head, lines)
+                  "what they share with an equal one of another seed, which never taught them, in points. The "
+                  f"calibration error is {calibrated}.", head, lines)
 
 
 def _counts(scores: Scores) -> tuple[str, str]:

@@ -56,7 +56,7 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
     them. Raises :class:`Unguarded` in a script that lacks its main guard.
     """
     _end_a_rerun()
-    script = sys.modules["__main__"]
+    script, handled = sys.modules["__main__"], sys.exc_info()[1]
     if getattr(script, "__file__", None) and not Path(script.__file__).is_file():  # read from stdin, or gone since:
         del script.__file__  # workers would look for it
     context = get_context(METHOD)
@@ -70,8 +70,9 @@ def pool(workers: int, preload: Sequence[str] = ()) -> Iterator[ProcessPoolExecu
         try:
             yield processes
         except (Exception, GeneratorExit) as error:
-            if isinstance(error.__context__, KeyboardInterrupt):  # it came while locks were taken, or given back
-                raise error.__context__ from None
+            masked = error.__context__  # an interruption that came while locks were taken, or given back
+            if isinstance(masked, KeyboardInterrupt) and masked is not handled:
+                raise masked from None
             begun = list((processes._processes or {}).values())  # the executor says no more than that one is dead
             processes.shutdown(cancel_futures=True)
             if any(worker.exitcode == RAN_AGAIN for worker in begun):

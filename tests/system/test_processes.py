@@ -135,6 +135,11 @@ def test_an_interruption_while_futures_are_locked_is_one():
                     threading.Lock().release()
         with pool(1) as processes:
             assert processes.submit(abs, -3).result() == 3
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:  # one that is over masks nothing
+        with pytest.raises(ZeroDivisionError), pool(1) as processes:
+            processes.submit(divmod, 1, 0).result()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
