@@ -50,7 +50,7 @@ def test_a_wheel_works_without_the_repository(tmp_path):
     subprocess.run([sys.executable, "-m", "pip", "wheel", str(copy), "--no-deps", "--no-build-isolation", "-q", "-w",
                     str(tmp_path)], check=True, cwd=tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.stat().st_size < 40e6  # half of it is predictions in figures/
+    assert wheel.stat().st_size < 46e6  # half of it is predictions in figures/, of ten seeds and more
     with zipfile.ZipFile(wheel) as packed:
         assert all(name.startswith("kdlab") for name in packed.namelist())
         packed.extractall(tmp_path / "site")
