@@ -171,6 +171,20 @@ def reading(monkeypatch):
 
 
 @pytest.fixture
+def at_smoke(own_places, reading):
+    """``at_smoke(study)`` runs it at smoke size with two seeds; its rows, and the lines that it said."""
+    from kdlab.study import load_rows  # it imports much that few tests need
+
+    def run(study):
+        said = []
+        study.run(study.sized("smoke"), 2, workers=1, say=said.append)
+        reading(study.name)
+        return load_rows(study.name), said
+
+    return run
+
+
+@pytest.fixture
 def miniature_arid6(make_video, monkeypatch, own_places):
     """Twelve clips of two classes in two folds, found as the real dark set is; returns :func:`own_places`."""
     monkeypatch.setenv("KDLAB_REAL_CLIPS", str(own_places))

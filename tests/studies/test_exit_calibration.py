@@ -39,10 +39,7 @@ def test_they_are_the_networks_whose_answers_are_kept():
 
 
 @pytest.mark.slow
-def test_the_study_runs_and_reads_each_network(own_places, reading):
-    told = []
-    exit_calibration.study.run(exit_calibration.study.sized("smoke"), 2, workers=1, say=told.append)
-    reading("exit_calibration")
-    found = load_rows("exit_calibration")
+def test_the_study_runs_and_reads_each_network(at_smoke):
+    found, told = at_smoke(exit_calibration.study)
     assert len(found) == 2 * 2 * len(exit_calibration.CONDITIONS) and found.recipe.nunique() == len(found) // 2
     assert any("calibration error" in line for line in told)

@@ -45,10 +45,7 @@ def test_the_committed_ones_may_all_teach():
 
 
 @pytest.mark.slow
-def test_the_study_runs_and_its_rows_are_of_its_runs(own_places, reading):
-    told = []
-    teachers.study.run(teachers.study.sized("smoke"), 2, workers=1, say=told.append)
-    reading("teachers")
-    found = load_rows("teachers")
+def test_the_study_runs_and_its_rows_are_of_its_runs(at_smoke):
+    found, told = at_smoke(teachers.study)
     assert len(found) == 2 * 4 * 2 and (found.value.astype(float) > 0).all() and found.recipe.nunique() == 8
     assert any("may teach" in line for line in told)
