@@ -299,8 +299,8 @@ _INTRODUCTION = f"""# Results
 What kdlab's studies have found, as the committed evidence says it today. A claim is written down before the runs that
 are to confirm it ([ledger.md](ledger.md)). Any other reading, earlier or later, is a *second reading* and changes no
 verdict. ± is half of a 95 % interval over seeds and test units (of a condition's own accuracy from nothing: the
-deviation between seeds), and **bold** marks an interval without zero. `night` is synthetic ([night.md](night.md)), and the networks are tiny: an
-effect seen or not seen here is no statement about full size.
+deviation between seeds), and **bold** marks an interval without zero. `night` is synthetic ([night.md](night.md)),
+and the networks are tiny: an effect seen or not seen here is no statement about full size.
 
 ![Scoreboard](../figures/scoreboard.png)
 
