@@ -127,13 +127,13 @@ def test_what_a_run_is_called_first_names_the_nearest(places):
             open_run(typed)
 
 
-@pytest.mark.parametrize("name", ["-3B32.mp4", "-h.mp4", "--run.mp4"])
-def test_a_clip_may_be_called_like_an_option(run, clips, places, command, name):
-    shutil.copy(clips / "left" / "test0.mp4", name)
-    code, said, error = command("predict", name, "--run", run.folder)
-    assert code == 0 and said.startswith(f"{name} by "), error
-    code, _, error = command("predict", "-no.mp4", "--run", run.folder)
-    assert code == 2 and "there is no file -no.mp4" in error
+def test_a_clip_may_be_called_like_an_option(run, clips, places, command):
+    shutil.copy(clips / "left" / "test0.mp4", "-3B32.mp4")
+    code, said, error = command("predict", "-3B32.mp4", "--run", run.folder)
+    assert code == 0 and said.startswith("-3B32.mp4 by "), error
+    for name in ("-h.mp4", "--run.mp4"):
+        code, _, error = command("predict", name, "--run", run.folder)
+        assert code == 2 and f"there is no file {name}" in error
 
 
 def test_a_damaged_a_short_and_a_missing_clip_are_one_sentence(run, clips, places, command):
