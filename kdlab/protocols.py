@@ -73,7 +73,8 @@ class View(Protocol):
 
 class Window(Protocol):
     """How a clip becomes a network's input. ``kdlab.clips.views.Window(frames, side, crop)`` does for most: inherit
-    from it and change ``moments(length, offset)`` or ``random(length, generator)``."""
+    from it and change ``moments(length, offset)`` or ``random(length, generator)``. A student and its teacher have one
+    window, since they are shown one draw of each clip."""
 
     frames: int  # T
     side: int  # pixels of the short side to which frames are scaled for the cache

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import mimetypes
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,7 +23,7 @@ from kdlab.clips.open_all import kept
 from kdlab.clips.second_opinion import opinions
 from kdlab.clips.splits import shared_groups, some
 from kdlab.clips.timeline import timeline
-from kdlab.clips.tree import VIDEO_SUFFIXES, CatalogueError, named, why_no_file
+from kdlab.clips.tree import SUFFIXES, CatalogueError, is_aside, is_video, named, why_no_file
 from kdlab.clips.views import ClipBatches
 from kdlab.system.files import write_atomically
 from kdlab.system.processes import available_cores, pool
@@ -34,7 +33,6 @@ from kdlab.system.stored import is_sealed, sealed
 if TYPE_CHECKING:
     import pandas as pd
 
-_SUFFIXES = {"mp4": {".mp4", ".m4v", ".mov"}, "mkv": {".mkv", ".webm"}, "avi": {".avi"}}
 _GOP_SIZE = 12  # distance of key frames in the MPEG-4 part 2 files that compressed-video networks are trained on
 _IMBALANCE = 3
 _SHOWN = 8  # lines of a finding
@@ -147,8 +145,9 @@ class Report:
                           f"2, a key frame every {_GOP_SIZE}, no B-frames)"}
         for split, clips in catalogue.counts().items() if catalogue.classes else ():
             groups = len({record.group for record in catalogue.split(split)})
-            facts[split] = (f"{clips.sum()} clips of {groups} groups; per class {clips.min()} ({clips.idxmin()}) "
-                            f"to {clips.max()} ({clips.idxmax()})")
+            each = f"{clips.min()} ({clips.idxmin()}) to {clips.max()} ({clips.idxmax()})"
+            each = f"{clips.min()}" if clips.min() == clips.max() else each
+            facts[split] = f"{clips.sum()} clips of {groups} groups; {each} per class"
         facts |= {"cache": self.kept} if self.kept else {}
         lines += [f"  {name:<12} {text}" for name, text in facts.items()]
         for fatal, title in ((False, "to know"), (True, "fatal")):
@@ -227,7 +226,7 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
         if entry.reason:
             kind, _, detail = entry.reason.partition(": ")
             found[True, kind].append(f"{name}: {detail}")
-        elif suffix not in _SUFFIXES.get(entry.info.container, {suffix}):
+        elif suffix not in SUFFIXES.get(entry.info.container, {suffix}):
             found[False, "readable, but misnamed: the container is another"].append(f"{name}: {entry.info.container}")
         if not entry.reason and not entry.announced:
             what = "length unknown: cannot tell whether it is whole"
@@ -316,5 +315,5 @@ def _kept(keep: ClipBatches, facts: dict[Path, Facts], reason: str) -> str:
 
 
 def _videos(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("[!.]*") if path.is_file() and (
-        path.suffix.lower() in VIDEO_SUFFIXES or (mimetypes.guess_type(path.name)[0] or "").startswith("video/")))
+    return sorted(path for path in root.rglob("*") if is_video(path) and path.is_file()
+                  and not any(map(is_aside, path.relative_to(root).parts)))

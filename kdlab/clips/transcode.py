@@ -23,7 +23,7 @@ from kdlab.clips.container import DamagedClip, Walk, opened
 from kdlab.clips.decode import upright
 from kdlab.clips.shards import in_shards
 from kdlab.clips.tables import check_name, read_table
-from kdlab.clips.tree import Tree, named, why_no_file
+from kdlab.clips.tree import Tree, named, on_disk, why_no_file
 from kdlab.system.contents import content_keys
 from kdlab.system.engines import PATIENCE, Engine, EngineError, seen
 from kdlab.system.files import in_draft, sweep, write_atomically
@@ -150,7 +150,7 @@ def _row(targets: dict[str, Path], form: CoviarFormat, file: str) -> dict:
 def _write_table(rows: list[dict[str, str]], out: Path, say: Callable[[str], object]) -> None:
     """The ``rows`` of a table of clips, for the files that were made of them in ``out``."""
     named = [row | {"path": str(PurePosixPath(row["path"]).with_suffix(".avi"))} for row in rows]
-    if not (made := [row for row in named if (out / row["path"]).is_file()]):
+    if not (made := [row for row in named if on_disk(out, row["path"]).is_file()]):
         return
     text, place = io.StringIO(), out / "index.csv"
     writer = csv.DictWriter(text, made[0], lineterminator="\n")

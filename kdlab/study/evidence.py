@@ -22,6 +22,11 @@ COLUMNS = ["study", "data", "condition", "seed", "fold", "metric", "value", "uni
 _ARRAYS = ("note", "ids", "units", "cost/macs")
 
 
+def read_rows(table: Path) -> pd.DataFrame:
+    """The rows of a study's table, with the names of data sets and folds as text: 007 is not 7."""
+    return pd.read_csv(table, keep_default_na=False, dtype={"data": str, "condition": str, "fold": str})
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What one size of ``study`` found, in ``folder``, which is the ``committed`` one or another. ``once``: file of
@@ -73,7 +78,7 @@ class Evidence:
         table = self.folder / f"{self.study}.csv"
         if not only or not table.is_file():
             return []
-        rows = pd.read_csv(table, keep_default_na=False)
+        rows = read_rows(table)
         return rows[~rows.data.isin(only)].to_dict("records")
 
     def publish(self, runs: Iterable[Run]) -> None:
@@ -120,5 +125,6 @@ def _seeds(table: Path) -> dict[str, int]:
     stand under its student's seed in one and under its own in another); none where there is no such table."""
     if not table.is_file() or not is_table(table):
         return {}
-    rows = pd.read_csv(table, keep_default_na=False, dtype={"seed": str})
-    return rows[rows.seed != ""].groupby(["data", "condition", "metric"]).seed.nunique().groupby("data").max().to_dict()
+    rows = read_rows(table)
+    rows = rows[rows.seed.astype(str) != ""]
+    return rows.groupby(["data", "condition", "metric"]).seed.nunique().groupby("data").max().to_dict()

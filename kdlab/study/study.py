@@ -12,7 +12,7 @@ import pandas as pd
 from kdlab import paths
 from kdlab.study.claims import LEDGER, UNREAD, Claim
 from kdlab.study.committed import stale_predictions
-from kdlab.study.evidence import Evidence, replaces
+from kdlab.study.evidence import Evidence, read_rows, replaces
 from kdlab.study.parts import Outcome, Part, seed_after_seed
 from kdlab.study.register import Register, described
 from kdlab.study.scores import Scores, collect, pooled, same_seeds
@@ -260,7 +260,7 @@ class Study:
         if planned := [c.claim for c in self.claims if c.plan and c.plan.data in found and not evidence.committed]:
             say(f"{', '.join(planned)}: not registered before these runs, which decide nothing (docs/using.md)")
         table = evidence.folder / f"{self.name}.csv"
-        for line in (*self.lines(found, pd.read_csv(table, keep_default_na=False)), str(table)):
+        for line in (*self.lines(found, read_rows(table)), str(table)):
             say(line)
 
     def scores(self, only: Sequence[str] = ()) -> dict[str, Scores]:

@@ -9,6 +9,7 @@ from scipy.special import stdtrit
 
 from kdlab import paths
 from kdlab.measure.accuracy import half_width
+from kdlab.study.evidence import read_rows
 from kdlab.study.scores import Scores
 
 
@@ -19,7 +20,7 @@ def load_rows(study: str) -> pd.DataFrame:
         root = paths.project_root()
         place = path.relative_to(root) if path.is_relative_to(root) else path
         raise FileNotFoundError(f"{place} is missing: run `kdlab study {study}` to make it")
-    return pd.read_csv(path, keep_default_na=False)
+    return read_rows(path)
 
 
 def load_scores(name: str) -> Scores:

@@ -118,7 +118,6 @@ def scheduled(todo: Sequence[Recipe], done: dict[Recipe, Run], board: Board, wor
     """
     if engine is None:
         open_ahead(todo)
-    board.works()
     needs, left, here = _needs(todo, tasks, done), len(todo) + len(tasks), set(done)
 
     def call(item: Recipe | Task) -> Callable[[], object]:

@@ -102,16 +102,13 @@ class Board:
         self.recipes, self.done, self.workers, self.passed_on = recipes, done, workers, say
         self.known, self.beside, self.what = known, beside or {}, what
         self.total, self.whole = len(self.beside), sum(self.beside.values())
-        self.began = self.working = self.printed = time.monotonic()
+        self.began = self.printed = time.monotonic()
+        self.first: tuple[float, float] | None = None
         with one_look():
             self.names = {recipe: recipe.name for recipe in recipes}
         self.before = standings(recipes, done, self.names, known).seconds.sum()
         self.bar = tqdm(total=len(recipes), desc="trainings", leave=False, disable=headless(),
                         bar_format="{desc}: {bar:20} {n}/{total}{postfix}")
-
-    def works(self) -> None:
-        """From now on trainings run; what came before, such as opening clips, says nothing of how fast they are."""
-        self.working = time.monotonic()
 
     def say(self, line: str) -> None:
         """Pass ``line`` on, above the bar."""
@@ -125,11 +122,15 @@ class Board:
             return
         found = standings(self.recipes, self.done, self.names, self.known)
         now, other = time.monotonic(), sum(self.beside.values())
-        so_far, worked = now - self.began, now - self.working
         spent = found.seconds.sum() - self.before + self.whole - other
-        # CPU seconds a second, which begins as if all workers had been busy for the 20 seconds before this call
-        left = (seconds_left(found) + other) * (worked + 20) / (spent + 20 * self.workers)
-        ending, counts = f"{timedelta(seconds=round(so_far))} so far, {time_left(left)}", found.state.value_counts()
+        if spent > 0 and not self.first:
+            self.first = now, spent
+        since, before = self.first or (now, spent)
+        # CPU seconds a second, from when the first were seen: what came before, such as opening clips and starting
+        # processes, comes once. It begins as if all workers had been busy for 20 seconds.
+        left = (seconds_left(found) + other) * (now - since + 20) / (spent - before + 20 * self.workers)
+        so_far, counts = timedelta(seconds=round(now - self.began)), found.state.value_counts()
+        ending = f"{so_far} so far, {time_left(left)}"
         if self.what:
             ending = f"{self.total - len(self.beside)} of {self.total} {self.what}, {ending}"
         if headless():

@@ -98,7 +98,7 @@ def test_a_smoke_study_trains_networks_of_smoke_size_only(name, places):
 
 
 def rows(**columns) -> list[dict]:
-    return [dict.fromkeys(COLUMNS, 0) | columns]
+    return [dict.fromkeys(COLUMNS, 0) | {"condition": "ce", "fold": ""} | columns]
 
 
 def test_the_size_is_told_and_its_folder_holds_all(places, monkeypatch):
@@ -107,10 +107,11 @@ def test_the_size_is_told_and_its_folder_holds_all(places, monkeypatch):
     found = Evidence.of("wise", SMOKE, {"night": 2}, whole=False, say=said.append)
     assert "wise: what it finds at this size goes to" in said[0] and str(found.folder) in said[0]
     found.save("wise-night", {"ids": np.arange(3)})
-    found.save_rows(rows(data="night") + rows(data="day"))
+    found.save_rows(rows(data="12", fold="01") + rows(data="007", fold="01"))  # names are no numbers
     found.save("wise-night", {"ids": np.arange(4)})  # its own are written anew
     again = Evidence.of("wise", SMOKE, {"night": 2}, whole=False, say=str)
-    assert again.kept(("night",)) == rows(data="day") and again.kept(()) == []
+    assert again.kept(("12",)) == rows(data="007", fold="01") and again.kept(()) == []
+    assert again.kept(("12", "007")) == []
     assert not (places / "figures").exists()
     again.publish([None])  # is not asked for
 
