@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import av
 import numpy as np
 
 from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, remembered
@@ -20,9 +21,9 @@ class Timeline:
     """The ``count`` frames of the file ``path`` in the order in which they are shown.
 
     ``packets`` show a frame each, unless several pictures are ``packed`` into one. ``times (count,)`` are in seconds,
-    ascending from 0, or ``None`` where the rate stands for them. ``stamps (count,)`` and ``keys`` (of key frames alone)
-    are the file's own times, in its units, where each frame is sure to be found by its own over the key frame before
-    it; elsewhere they are empty.
+    ascending from 0, or ``None`` where the rate stands for them. ``stamps (count,)`` and ``keys`` (of the frames alone
+    from which a decoder can start afresh) are the file's own times, in its units, where each frame is sure to be found
+    by its own over the key before it; elsewhere they are empty.
     """
 
     path: Path
@@ -83,10 +84,10 @@ def timeline(path: Path | str) -> Timeline:
     Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video or is truncated.
     """
     with opened(path) as stream:
-        walk, packets = Walk(stream), []
+        walk, packets, head = Walk(stream), [], stream.codec_context.extradata or b""
         for packet in walk.each_packet():
             if packet.size and walk.packets - walk.hidden > len(packets):
-                packets.append((packet.pts, packet.dts, packet.is_keyframe))
+                packets.append((packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, head)))
         walk.require_whole()
         unit, info = float(stream.time_base), walk.info
     count, packed = len(packets), info.codec == "mpeg4" and walk.hidden > 0
@@ -99,6 +100,21 @@ def timeline(path: Path | str) -> Timeline:
         times = None
     keys = sorted(stamp for stamp, (_, _, is_key) in zip(stamps, packets, strict=True) if is_key and known)
     sure = (info.codec, info.container) in _SEEKABLE and known and not walk.hidden and len(set(own)) == count
-    if not sure or keys[:1] != own[:1]:  # what is shown before the first key frame may be missing
+    if not sure or keys[:1] != own[:1]:  # what is shown before the first key may be missing
         own, keys = [], []
     return Timeline(path, info, count, packed, times, tuple(own), tuple(keys))
+
+
+def _starts_afresh(packet: av.Packet, head: bytes) -> bool:
+    """Whether a packet of H.264 is an IDR picture, behind which no picture needs any from before it.
+
+    Containers call recovery points key frames, too: of open groups of pictures, and of a periodic refresh, where parts
+    of the next pictures are still made of what came before. ``head`` says how many bytes a length has.
+    """
+    data, size, at = bytes(packet), (head[4] & 3) + 1 if len(head) > 4 else 0, 0
+    while head[:1] == b"\1" and at + size < len(data):  # else start codes, which MP4 and Matroska do not have
+        kind = data[at + size] & 31
+        if kind in (1, 2, 5):  # a slice, or the first part of one
+            return kind == 5
+        at += size + int.from_bytes(data[at : at + size], "big")
+    return False
