@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 import numpy as np
 from av.video.frame import PictureType
 
@@ -47,9 +48,9 @@ class Facts:
 
     ``announced`` is false where no header says how long the file is, so that it may have been cut without a trace.
     ``decoded`` frames came out; ``gop`` is the longest distance of key frames; ``compressed`` says whether a reader of
-    MPEG-4 part 2 with GOP 12 and no B-frames can use the file; ``pictures`` (hex digits) is equal for sound files that
-    show the same pictures, whatever their names and containers. ``decord`` says where that decoder disagrees with PyAV,
-    if it was asked.
+    MPEG-4 part 2 with GOP 12 and no B-frames can use the file; ``pictures`` (hex digits) is equal for sound files whose
+    decoded frames are equal, every pixel of every frame, whatever their names, containers and times. ``decord`` says
+    where that decoder disagrees with PyAV, if it was asked.
     """
 
     path: Path
@@ -75,9 +76,8 @@ def inspect(path: Path) -> Facts:
             for number, frame in enumerate(walk.frames()):
                 types.add(frame.pict_type)
                 keys += [number] * frame.key_frame
-                luma = frame.planes[0]
-                rows = np.frombuffer(luma, np.uint8).reshape(luma.height, luma.line_size)
-                digest.update(rows[::8, :frame.width].tobytes())  # of all frames, that tells clips apart as well as all
+                for part in _pixels(frame):
+                    digest.update(part)
     except DamagedClip as error:
         reason = error.reason
     except FileNotFoundError:
@@ -91,6 +91,19 @@ def inspect(path: Path) -> Facts:
     regular = keys[:1] == [0] and set(gops[:-1]) <= {_GOP_SIZE} and gops[-1] <= _GOP_SIZE
     return Facts(path, reason, walk.info, walk.seen, max(gops, default=0), PictureType.B in types, simple and regular,
                  "" if reason else digest.hexdigest(), walk.announced)
+
+
+def _pixels(frame: av.VideoFrame) -> Iterator[bytes]:
+    """A frame as it was decoded: its format and size, and the rows of each plane without what pads them."""
+    if frame.format.has_palette:
+        frame = frame.reformat(format="rgb24")
+    form, planes = frame.format, frame.planes
+    yield f"{form.name} {frame.width}x{frame.height}".encode()
+    for number, plane in enumerate(planes):
+        bits = (form.padded_bits_per_pixel * frame.width if len(planes) == 1 else
+                sum(8 * -(-part.bits // 8) * part.width for part in form.components if part.plane == number))
+        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, abs(plane.line_size))
+        yield rows[:: -1 if plane.line_size < 0 else 1, : -(-bits // 8)].tobytes()  # upwards in many an AVI file
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,21 @@ def test_duplicates_by_content_also_in_another_container(tree):
         "train/a/0 (train, a), train/a/copy (train, a), train/b/other (train, b)"]}
 
 
+@pytest.mark.parametrize(("how", "where", "colour"), [
+    ({}, (-1, slice(2, 4), slice(2, 4)), 120),  # a small object, in one frame
+    ({"pix_fmt": "yuv420p10le"}, (slice(None), slice(None), slice(16, 32)), 120),  # the right half
+    ({}, slice(None), (149, 60, 90)),  # another colour as bright
+    ({"codec": "libx264rgb", "pix_fmt": "rgb24"}, slice(None), (120, 90, 90)),
+])
+def test_clips_that_differ_anywhere_are_no_duplicates_and_times_make_no_difference(make_video, how, where, colour):
+    one = np.full((6, 32, 32, 3), 90, np.uint8)
+    other = one.copy()
+    other[where] = colour
+    pictures = [inspect(make_video(name, pixels=pixels, qp="0", **how, **more)).pictures for name, pixels, more in (
+        ("a.mp4", one, {}), ("b.mkv", one, {"rate": 10, "pts": [0, 1, 2, 5, 6, 9]}), ("c.mp4", other, {}))]
+    assert pictures[0] == pictures[1] != pictures[2]
+
+
 def test_groups_that_straddle_and_classes_that_train_lacks(tree):
     for number, split in ((1, "train"), (2, "test")):
         shutil.move(tree / split / "a" / f"{2 * number - 2}.mp4", tree / split / "a" / f"v_a_g07_c0{number}.mp4")
