@@ -58,8 +58,8 @@ class DamagedClip(UnusableFile):
 class VideoInfo:
     """What a container says about its video stream, without decoding.
 
-    ``frames`` is ``None`` where the container does not announce it; ``width`` and ``height`` are the coded ones, in
-    pixels, before any rotation.
+    ``frames`` is ``None`` where the container does not announce it; ``fps`` is the mean rate. ``width`` and ``height``
+    are the coded ones, in pixels, before any rotation.
     """
 
     frames: int | None
@@ -201,6 +201,8 @@ def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
     """What an opened file tells of its video stream."""
     context, container = stream.codec_context, stream.container.format.name
     fps = float(stream.average_rate or stream.guessed_rate or 0.0)
+    if container == "avi" and (shown := sum(e.size > 0 for e in stream.index_entries)) < stream.frames - SLACK:
+        fps *= shown / stream.frames or 1  # its rate counts the places that are empty
     frames = 0 if container == "gif" else stream.frames  # of a GIF FFmpeg counts what is there
     return VideoInfo(frames or None, context.width, context.height, fps, context.codec.canonical_name,
                      _NAMES.get(container, container))

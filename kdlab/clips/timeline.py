@@ -74,7 +74,8 @@ class Timeline:
             return round(moment * self._rate)
         edges = [*self.times, self.seconds]
         after = min(int(np.searchsorted(edges, moment)), self.count)
-        return after - (after > 0 and moment - edges[after - 1] < edges[after] - moment)
+        # of two as near the later one, however their times are rounded
+        return after - (after > 0 and moment - edges[after - 1] < edges[after] - moment - 1e-6)
 
 
 @remembered(256)
