@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _SUFFIXES = {"mp4": {".mp4", ".m4v", ".mov"}, "mkv": {".mkv", ".webm"}, "avi": {".avi"}}
 _GOP_SIZE = 12  # distance of key frames in the MPEG-4 part 2 files that compressed-video networks are trained on
 _IMBALANCE = 3
+_SQUARE = 0.01  # of a pixel: some tools round
 _SHOWN = 8  # lines of a finding
 _JUDGEMENT = 2  # raise it when a file that was sound is called damaged, or the other way round
 
@@ -50,7 +51,8 @@ class Facts:
     ``decoded`` frames came out; ``gop`` is the longest distance of key frames; ``compressed`` says whether a reader of
     MPEG-4 part 2 with GOP 12 and no B-frames can use the file; ``pictures`` (hex digits) is equal for sound files whose
     decoded frames are equal, every pixel of every frame, whatever their names, containers and times. ``decord`` says
-    where that decoder disagrees with PyAV, if it was asked.
+    where that decoder disagrees with PyAV, if it was asked. ``seconds`` is how long the film is; ``variable`` says that
+    its frames follow no constant rate.
     """
 
     path: Path
@@ -63,6 +65,8 @@ class Facts:
     pictures: str = ""
     announced: bool = True
     decord: str = ""
+    seconds: float = 0.0
+    variable: bool = False
 
 
 def inspect(path: Path) -> Facts:
@@ -89,8 +93,11 @@ def inspect(path: Path) -> Facts:
     gops = np.diff([*keys, walk.seen]).tolist()
     simple = walk.info.codec == "mpeg4" and types <= {PictureType.I, PictureType.P} and not reason
     regular = keys[:1] == [0] and set(gops[:-1]) <= {_GOP_SIZE} and gops[-1] <= _GOP_SIZE
+    line = None if reason else timeline(path)
+    variable = line is not None and line.times is not None
+    seconds = line.seconds if variable else walk.seen / walk.info.fps if walk.info.fps else 0.0
     return Facts(path, reason, walk.info, walk.seen, max(gops, default=0), PictureType.B in types, simple and regular,
-                 "" if reason else digest.hexdigest(), walk.announced)
+                 "" if reason else digest.hexdigest(), walk.announced, seconds=seconds, variable=variable)
 
 
 def _pixels(frame: av.VideoFrame) -> Iterator[bytes]:
@@ -147,13 +154,13 @@ class Report:
             return some([f"{word} ({number})" for word, number in Counter(words).most_common()], 4)
 
         catalogue, read = self.catalogue, [facts for facts in self.facts.values() if facts.info]
-        minutes = sum(f.decoded / f.info.fps for f in read if f.info.fps) / 60
+        minutes = sum(f.seconds for f in read) / 60
         lines = [f"{catalogue.root}: {len(catalogue.records)} clips in {len(self.facts)} files, "
                  f"{sum(f.decoded for f in read):,} frames, {minutes:.1f} min"]
         facts = {
             "format": most(f"{f.info.codec} in {f.info.container}" for f in read),
             "size": most(f"{f.info.width}x{f.info.height}" for f in read),
-            "rate": most(f"{f.info.fps:.4g} fps" for f in read),
+            "rate": most(f"{f.decoded / (f.seconds or 1):.4g} fps" + ", variable" * f.variable for f in read),
             "longest GOP": most(f"{f.gop} frames" for f in read),
             "B-frames": f"in {sum(f.b_frames for f in read)} files",
             "compressed": f"{sum(f.compressed for f in read)} files are fit for compressed-video networks (MPEG-4 part "
@@ -245,6 +252,9 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
         if not entry.reason and not entry.announced:
             what = "length unknown: cannot tell whether it is whole"
             found[False, what].append(f"{name}: {entry.decoded} frames found")
+        if not entry.reason and abs(entry.info.pixel - 1) > _SQUARE:
+            what = "pixels that are not square, read as if they were: scale the clips if shapes matter"
+            found[False, what].append(f"{name}: {entry.info.pixel:.3g} times as wide as high")
         if entry.decord:
             found[chosen() == "decord", "decord and PyAV disagree"].append(f"{name}: {entry.decord}")
     for record in catalogue.records:

@@ -59,7 +59,8 @@ class VideoInfo:
     """What a container says about its video stream, without decoding.
 
     ``frames`` is ``None`` where the container does not announce it; ``fps`` is the mean rate. ``width`` and ``height``
-    are the coded ones, in pixels, before any rotation.
+    are the coded ones, in pixels, before any rotation. ``pixel`` is how many times as wide as high a pixel should be
+    shown; frames are read as if it were 1.
     """
 
     frames: int | None
@@ -68,6 +69,7 @@ class VideoInfo:
     fps: float
     codec: str
     container: str
+    pixel: float = 1.0
 
 
 def regular(path: Path | str) -> os.stat_result:
@@ -205,7 +207,7 @@ def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
         fps *= shown / stream.frames or 1  # its rate counts the places that are empty
     frames = 0 if container == "gif" else stream.frames  # of a GIF FFmpeg counts what is there
     return VideoInfo(frames or None, context.width, context.height, fps, context.codec.canonical_name,
-                     _NAMES.get(container, container))
+                     _NAMES.get(container, container), float(stream.sample_aspect_ratio or 1))
 
 
 class Walk:
@@ -269,8 +271,9 @@ class Walk:
                 self.packets += 1
                 self.hidden += self._is_hidden(packet)
                 self.damaged += packet.is_corrupt
-                # decoding times, not presentation times: those are wrong in AVI with packed B-frames
-                self._end = max(self._end, (packet.dts or 0) + (packet.duration or 1))
+                # presentation times are wrong in AVI with packed B-frames; elsewhere decoding times end before them
+                shown = packet.pts if packet.pts is not None and self.info.container != "avi" else 0
+                self._end = max(self._end, max(shown, packet.dts or 0) + (packet.duration or 1))
             yield packet
 
     def _next(self, packets: Iterator[av.Packet]) -> av.Packet | None:

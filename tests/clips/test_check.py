@@ -120,6 +120,17 @@ def test_readable_but_misnamed_and_forgotten_files_are_told(tree, clip):
         "video that lies there and is no part of the catalogue": ["train/a/old.mpg"]}
 
 
+def test_pixels_that_are_not_square_and_a_variable_rate_are_told(tree, clip):
+    clip("set/train/a/wide.mp4", 60, **{"x264-params": "sar=16/11"})
+    slow = clip("set/train/a/slow.mkv", 61, rate=20, pts=[0, 1, 2, 3, 4, 5, 6, 10, 14, 18, 22, 26])
+    report = check(tree)
+    what = "pixels that are not square, read as if they were: scale the clips if shapes matter"
+    assert not findings(report)
+    assert findings(report, fatal=False)[what] == ["train/a/wide.mp4: 1.45 times as wide as high"]
+    assert "25 fps (7), 8.462 fps, variable (1)" in report.render()
+    assert report.facts[slow].seconds == pytest.approx(1.3 * 12 / 11, abs=0.01)
+
+
 def _remux(old, new):
     with av.open(str(old)) as source, av.open(str(new), "w") as out:
         stream = out.add_stream_from_template(source.streams.video[0])
