@@ -222,7 +222,7 @@ class Walk:
         self.info = info_of(stream)
         self.packets = self.hidden = self.damaged = self.seen = 0
         self._stream = stream
-        self._end = 0  # where the last packet ends, in units of the time base
+        self._end = self._shown = 0  # where the last packet ends, in units of the time base, to decode and to show
         self._until = _announced_end(stream, self.info.container)
         self._due = self.info.frames
         if self._due and self.info.container == "mp4":  # whose edit list may leave out the beginning, packets and all
@@ -271,9 +271,9 @@ class Walk:
                 self.packets += 1
                 self.hidden += self._is_hidden(packet)
                 self.damaged += packet.is_corrupt
-                # presentation times are wrong in AVI with packed B-frames; elsewhere decoding times end before them
-                shown = packet.pts if packet.pts is not None and self.info.container != "avi" else 0
-                self._end = max(self._end, max(shown, packet.dts or 0) + (packet.duration or 1))
+                # decoding times, not presentation times: those are wrong in AVI with packed B-frames
+                self._end = max(self._end, (packet.dts or 0) + (packet.duration or 1))
+                self._shown = max(self._shown, (packet.pts or 0) + (packet.duration or 1))
             yield packet
 
     def _next(self, packets: Iterator[av.Packet]) -> av.Packet | None:
@@ -302,7 +302,8 @@ class Walk:
         if announced and found < announced:
             return f"truncated: {announced} frames announced, {self.packets} found"
         if not announced and self._until:
-            end = float(self._end * self._stream.time_base)  # Matroska announces when the stream ends, somehow
+            # Matroska announces when the stream ends, somehow; B-frames are decoded late, and may be what is missing
+            end = float((self._end if self._error else max(self._end, self._shown)) * self._stream.time_base)
             if end < (self._until - 1e-3 if self._error else 0.95 * self._until - 0.2):
                 return f"truncated: {self._until:.2f} s announced, {end:.2f} s found"
         if self.damaged:
