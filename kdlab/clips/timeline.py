@@ -4,6 +4,7 @@ Times are counted in seconds from the first frame, whatever the file's own clock
 within half a frame of its place at the file's mean rate, the rate stands for the times, and frame n is at n / rate.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,8 +95,12 @@ def timeline(path: Path | str) -> Timeline:
     count, packed = len(packets), info.codec == "mpeg4" and walk.hidden > 0
     # presentation times are wrong in AVI; its decoding times count the dropped frames of a capture, too
     stamps = [dts if info.container == "avi" else pts for pts, dts, _ in packets]
-    known = not packed and None not in stamps
+    decoding = [dts for _, dts, _ in packets if dts is not None]
+    known = not packed and None not in stamps and decoding == sorted(decoding)  # else its clock begins again, or jumps
     own = sorted(stamps) if known else []
+    if own and own[0] < stamps[0]:  # B-frames before the first key frame: what they are made of may be missing
+        own = own[bisect_left(own, _first_shown(path)) :]
+        count = len(own)
     times = (np.array(own) - own[0]) * unit if known else None
     if times is not None and info.fps and np.abs(times * info.fps - np.arange(count)).max() < 0.5:
         times = None
@@ -104,6 +109,12 @@ def timeline(path: Path | str) -> Timeline:
     if not sure or keys[:1] != own[:1]:  # what is shown before the first key may be missing
         own, keys = [], []
     return Timeline(path, info, count, packed, times, tuple(own), tuple(keys))
+
+
+def _first_shown(path: Path) -> int:
+    """The time in the file of the first frame that a decoder shows."""
+    with opened(path) as stream:
+        return next(Walk(stream).frames(0)).pts
 
 
 def _starts_afresh(packet: av.Packet, head: bytes) -> bool:
