@@ -77,6 +77,14 @@ def test_start_and_end_of_a_table_mean_the_same_frames_where_the_rate_is_variabl
     assert transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)[0].kept
 
 
+def test_a_long_pause_loses_no_frame(make_video, tmp_path):
+    """FFmpeg writes at most 60,000 empty places in a row; MPEG-4 counts the seconds of a pause digit by digit."""
+    source = make_video("watch.mp4", frames=20, rate=1000, pts=[33 * t + 250_000 * (t > 9) for t in range(20)])
+    [made] = transcode(source, tmp_path / "out", SMALL, workers=1)
+    assert (made.frames, made.reason) == (20, "")
+    assert np.abs(timeline(made.target).times - timeline(source).times).max() < 0.005
+
+
 def test_a_table_written_on_windows_comes_along(make_video, tmp_path):
     make_video("in/Wave/a.mp4", frames=4)
     (tmp_path / "in" / "index.csv").write_text("path,label\nWave\\a.mp4,wave\n")
