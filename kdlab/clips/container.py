@@ -58,9 +58,9 @@ class DamagedClip(UnusableFile):
 class VideoInfo:
     """What a container says about its video stream, without decoding.
 
-    ``frames`` is ``None`` where the container does not announce it; ``fps`` is the mean rate. ``width`` and ``height``
-    are the coded ones, in pixels, before any rotation. ``pixel`` is how many times as wide as high a pixel should be
-    shown; frames are read as if it were 1.
+    ``frames`` is ``None`` where the container does not announce it; ``fps`` is its rate, a mean one where it tells one.
+    ``width`` and ``height`` are the coded ones, in pixels, before any rotation. ``pixel`` is how many times as wide as
+    high a pixel should be shown; frames are read as if it were 1.
     """
 
     frames: int | None
