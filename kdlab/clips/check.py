@@ -40,7 +40,7 @@ _GOP_SIZE = 12  # distance of key frames in the MPEG-4 part 2 files that compres
 _IMBALANCE = 3
 _SQUARE = 0.01  # of a pixel: some tools round
 _SHOWN = 8  # lines of a finding
-_JUDGEMENT = 2  # raise it when a file that was sound is called damaged, or the other way round
+_JUDGEMENT = 3  # raise it when a file that was sound is called damaged, or the other way round
 
 
 @dataclass(frozen=True)
