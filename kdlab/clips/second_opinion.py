@@ -82,7 +82,7 @@ def opinions(path: Path | str, alone: bool = False) -> Opinions:
             single += 1
             try:
                 reader = reader or decord_reader(path)
-                wrong += not alike(pyav, rgb(reader[counts[0] - 1]))
+                wrong += not np.array_equal(decord, rgb(reader[counts[0] - 1]))
             except Exception:  # its own error, or an index beyond the end
                 wrong += 1
 

@@ -333,7 +333,8 @@ class ClipBatches:
         if record.start is None and record.end is None:
             return False
         needed = all(getattr(view, "whole", False) for view in self.views.values())
-        return not needed and bool(timeline(record.path).keys)
+        line = timeline(record.path)
+        return not needed and len(line.keys) * PART >= line.packets  # else each part would be read from far before it
 
     def length(self, record: ClipRecord) -> int:
         """Frames of a clip. Raises :class:`TooShort` below half of what the network looks at."""
