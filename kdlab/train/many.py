@@ -7,7 +7,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ import kdlab
 from kdlab import paths
 from kdlab.system.contents import one_look
 from kdlab.system.engines import Engine, EngineError, Pool, WorkerLost, WorkFailed, seen
-from kdlab.system.launch import device, launched
+from kdlab.system.launch import LaunchError, device, launched
 from kdlab.system.processes import available_cores, longest_first
 from kdlab.system.ranks import first
 from kdlab.system.sources import foreign, in_cell
@@ -216,7 +216,8 @@ def obtain_all(
             refuse_at_home(todo)
         elif todo:
             device()  # refuses one that is not here
-        rehearse(*todo)
+        with suppress(LaunchError) if engine else nullcontext():  # its device may be on other machines alone
+            rehearse(*todo)
         workers = min(workers or (len(todo) if engine else available_cores()), len(todo)) if alone else 1
         if not engine and workers > 1 and (here := in_cell(tuple(todo))):
             say_once(f"{here[0].__name__} stands in a cell of this notebook, where no other process finds it: its "
