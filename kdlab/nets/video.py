@@ -95,6 +95,14 @@ class Normalised(nn.Module):
         self.net = net
         self.register_buffer("mean", mean.view(1, -1, 1, 1, 1).clone())
         self.register_buffer("std", std.view(1, -1, 1, 1, 1).clone())
+        self._still = {name for name, layer in self.named_modules() if not layer.training}
+
+    def train(self, mode: bool = True) -> "Normalised":
+        """As of any module, but layers that ``net`` came with in evaluation stay there."""
+        super().train(mode)
+        for name, layer in self.named_modules():
+            layer.training = layer.training and name not in self._still
+        return self
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pixels ``(B, C, T, H, W)`` in [0, 1] → logits ``(B, K)``."""

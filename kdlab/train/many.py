@@ -7,7 +7,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,13 +18,13 @@ import kdlab
 from kdlab import paths
 from kdlab.system.contents import one_look
 from kdlab.system.engines import Engine, EngineError, Pool, WorkerLost, WorkFailed, seen
-from kdlab.system.launch import device, launched
+from kdlab.system.launch import LaunchError, device, launched
 from kdlab.system.processes import available_cores, longest_first
 from kdlab.system.ranks import first
 from kdlab.system.sources import foreign, in_cell
 from kdlab.train.preparing import open_ahead
 from kdlab.train.recipe import Recipe, check
-from kdlab.train.rehearsal import rehearse
+from kdlab.train.rehearsal import rehearse, remember
 from kdlab.train.runs import Run, obtain, usable
 from kdlab.train.status import Board, standings, whole_seconds
 
@@ -62,6 +62,7 @@ def _work(recipe: Recipe, how: dict, after: Sequence[Path] = ()) -> tuple[Path, 
         seen(file)
     torch.set_num_threads(1)
     os.environ["KDLAB_HEADLESS"] = "quiet"  # the owner of this process shows how far it is
+    remember(recipe)  # its owner has rehearsed it
     lines: list[str] = []
     folder = _obtain_named(recipe, how, lines.append).folder
     return folder, [line for line in lines if line.startswith(f"{folder.name}:")]
@@ -214,8 +215,8 @@ def obtain_all(
             refuse_at_home(todo)
         elif todo:
             device()  # refuses one that is not here
-        for recipe in todo:
-            rehearse(recipe)
+        with suppress(LaunchError) if engine else nullcontext():  # its device may be on other machines alone
+            rehearse(*todo)
         workers = min(workers or (len(todo) if engine else available_cores()), len(todo)) if alone else 1
         if not engine and workers > 1 and (here := in_cell(tuple(todo))):
             say_once(f"{here[0].__name__} stands in a cell of this notebook, where no other process finds it: its "

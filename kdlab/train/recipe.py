@@ -173,8 +173,8 @@ class Recipe:
 @dataclass
 class Prepared:
     """What a training begins with: networks by what they are; batches to ``train`` on, and for ``validation`` in
-    between, if any; ``answers(student, split)``, which gives a split's records and what the student answers to them;
-    and the ``splits`` whose answers are kept."""
+    between, if any; ``answers(student, split, most)``, which gives a split's records and what the student answers to
+    them, or to the first ``most`` batches of them; and the ``splits`` whose answers are kept."""
 
     nets: dict[str, nn.Module]
     train: object
