@@ -91,11 +91,13 @@ class Net(Protocol):
     @abstractmethod
     def make(self, num_classes: int) -> nn.Module:
         """Untrained, all its randomness torch's (it is seeded outside): video ``(B, C, T, H, W)``, standardised, to
-        logits ``(B, num_classes)``. It works on whatever device its weights lie."""
+        logits ``(B, num_classes)``. It works on whatever device its weights lie. Video and the weights of 3-D
+        convolutions lie channels-last in memory: ``reshape`` or ``flatten``, for ``view`` asks for another order."""
 
     #: The layer with a row a class, by which a ``start`` of other classes is fitted to these.
     head: str = "fc"
-    #: Layers that give features ``(B, C', T', H', W')``, the pixels' first. Grad-CAM looks at the last; else name
+    #: Layers that give features ``(B, C', T', H', W')``, or on frames ``(B·T', C', H', W')``, which are read as those;
+    #: the pixels' first. Grad-CAM looks at the last; else name
     #: a layer where one is wanted. For a detector or an attention head on top of it, the network's children come in the
     #: order in which they are applied, up to the last stage.
     stages: tuple[str, ...]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from kdlab.layers import channels_last
 from kdlab.nets.norms import ClipNorm
 from kdlab.system.values import fraction, whole
 
@@ -111,7 +112,7 @@ def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, s
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = spec.make(num_classes)
-    return Normalised(net, mean, std).to(memory_format=torch.channels_last_3d)
+    return _writable(channels_last(Normalised(net, mean, std)))
 
 
 def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_classes: Sequence[str],
@@ -143,5 +144,14 @@ def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, me
         what += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
         what += [f"{k} has shape {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in shapes[:1]]
         raise WrongWeights(f"{source} holds the weights of another architecture: {'; '.join(what)}. {mend}")
-    net.load_state_dict(state)
+    _writable(net).load_state_dict(state)
+    return net
+
+
+def _writable(net: nn.Module) -> nn.Module:
+    """``net`` with memory of its own for every number of an expanded tensor, which could not be loaded else."""
+    for tensor in (*net.parameters(), *net.buffers()):
+        if tensor.layout is torch.strided and any(n > 1 and step == 0 for n, step in zip(tensor.shape, tensor.stride(),
+                                                                                         strict=True)):
+            tensor.data = tensor.data.contiguous()
     return net

@@ -12,8 +12,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.measure.flatness import COPIES, Hessian, Unmeasurable, flat, sharpness
-from kdlab.measure.folding import features
+from kdlab.measure.flatness import COPIES, Hessian, Unmeasurable, _features, flat, sharpness
 from kdlab.measure.lanczos import Krylov, NotConverged, Scaled, density, extremes, lanczos, trace
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.loop import one_thread
@@ -361,7 +360,7 @@ def test_a_kept_graph_is_dropped_when_a_weight_changes():
 @pytest.mark.parametrize("fits", [False, True])
 def test_mini_batches_are_joined_where_they_fit(monkeypatch, fits):
     net, calls = small_net(), []
-    each = COPIES * 8 * features(net.eval(), batches(4)[0][0])
+    each = COPIES * 8 * _features(net.eval(), batches(4)[0][0])
     monkeypatch.setattr("kdlab.measure.flatness.KEPT", 2.5 * each - (not fits))
     operator = Hessian(net, batches(4, 4, 2))
     net.register_forward_hook(lambda *_: calls.append(1))
