@@ -75,6 +75,8 @@ def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Output
     seen, taps = {}, list(taps)
     with _tapped(net, taps, len(x), seen.__setitem__):
         logits = net(x)
+    if not isinstance(logits, torch.Tensor):
+        raise ValueError(f"{type(net).__name__} answers with {type(logits).__name__}, where logits (B, K) are wanted")
     _check_used(taps, seen)
     return Outputs(logits, {name: out.to(logits.dtype) for name, out in seen.items()})
 
@@ -98,6 +100,16 @@ class _Seen(Exception):
     """All that was wanted of a forward pass."""
 
 
+def layers_of(net: nn.Module) -> dict[str, nn.Module]:
+    """The layers of the bare ``net`` by their names. Raises ``ValueError`` for TorchScript, which takes no hooks."""
+    layers = dict(bare(net).named_modules(remove_duplicate=False))
+    if scripted := [name or type(net).__name__ for name, layer in layers.items()
+                    if isinstance(layer, torch.jit.ScriptModule)]:
+        raise ValueError(f"{scripted[0]} is TorchScript, whose layers cannot be read: give the network as the "
+                         "torch.nn.Module that it was made from")
+    return layers
+
+
 def _check_used(taps: Iterable[str], seen: dict) -> None:
     if lost := [name for name in taps if name not in seen]:
         raise ValueError(f"layer {lost[0]!r} is not used when this network is asked: name another")
@@ -108,7 +120,7 @@ def _tapped(net: nn.Module, taps: Iterable[str], clips: int,
             keep: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
     """Inside, ``keep(name, output)`` is called for each of the layers ``taps`` of ``net`` when it has first answered to
     so many ``clips``."""
-    layers, handles = dict(bare(net).named_modules(remove_duplicate=False)), []
+    layers, handles = layers_of(net), []
     try:
         for name in taps:
             if name not in layers:

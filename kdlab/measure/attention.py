@@ -18,7 +18,7 @@ from kdlab.clips.cache import resize
 from kdlab.clips.compressed import scan
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import ClipBatches
-from kdlab.layers import Grid, bare, features, outputs, reset
+from kdlab.layers import Grid, features, layers_of, outputs, reset
 from kdlab.nets.folding import folded
 from kdlab.night.make import truth
 
@@ -130,7 +130,10 @@ def fine_layer(net: nn.Module, x: torch.Tensor, layers: Sequence[str]) -> str:
 
 
 def _layer(net: nn.Module, name: str) -> nn.Module:
-    modules = {k: m for k, m in bare(net).named_modules(remove_duplicate=False) if k}
+    try:
+        modules = {k: m for k, m in layers_of(net).items() if k}
+    except ValueError as error:
+        raise Unexplainable(str(error)) from error
     if name not in modules:
         near = difflib.get_close_matches(name, modules, 3, 0.3) or list(modules)[-3:]
         raise Unexplainable(f"no layer {name!r} in {type(net).__name__}; the nearest are {', '.join(near)}")

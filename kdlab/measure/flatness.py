@@ -59,7 +59,8 @@ class Hessian:
                                "net.requires_grad_(True)")
         for name, tensor in net.named_parameters():  # a buffer may be a mask of infinities
             if tensor.dtype not in (torch.float32, torch.float64):
-                raise Unmeasurable(f"{name} is {tensor.dtype}; flatness needs fp32 or fp64: call net.float()")
+                raise Unmeasurable(f"{name} is {tensor.dtype}; flatness needs fp32 or fp64: "
+                                   "call net.float(), and let no weight be complex")
             if not tensor.isfinite().all():
                 raise Unmeasurable(f"{name} holds NaN or infinity: the training diverged")
         if isinstance(getattr(data, "sampler", None), torch.utils.data.RandomSampler):

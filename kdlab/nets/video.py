@@ -139,13 +139,20 @@ def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, me
     own = net.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
-    if missing or extra or shapes:
+    kinds = sorted(k for k in own.keys() & state.keys() if _kind(own[k]) != _kind(state[k]))
+    if missing or extra or shapes or kinds:
         what = [f"{len(missing)} tensors missing (first {missing[0]})"] if missing else []
         what += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
         what += [f"{k} has shape {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in shapes[:1]]
+        what += [f"{k} is {state[k].dtype}, expected {own[k].dtype}" for k in kinds[:1]]
         raise WrongWeights(f"{source} holds the weights of another architecture: {'; '.join(what)}. {mend}")
     _writable(net).load_state_dict(state)
     return net
+
+
+def _kind(tensor: torch.Tensor) -> tuple:
+    """What cannot be converted on the way into a network without a loss, or at all."""
+    return tensor.is_floating_point(), tensor.is_complex(), tensor.is_quantized, tensor.is_meta, tensor.layout
 
 
 def _writable(net: nn.Module) -> nn.Module:

@@ -620,3 +620,30 @@ def test_a_loss_that_is_no_number_is_not_flat(monkeypatch):
     hessian = quadratic(at=[1.0, 0, 0])
     monkeypatch.setattr(type(hessian), "value", lambda self: (float("nan"), None))
     assert np.isnan(sharpness(hessian).ascent)
+
+
+def test_a_large_network_is_measured_in_fp32_as_plain_autograd_does():
+    """A rectifier that opens by rounding moves a product by a thousandth: layers have to compute as they are."""
+    torch.manual_seed(0)
+    layers = [layer for k in range(6) for layer in (nn.Conv3d(3 if k == 0 else 16, 16, 3, padding=1, bias=False),
+                                                    nn.BatchNorm3d(16), nn.ReLU())]
+    net, x = nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten()), torch.rand(2, 3, 8, 24, 24)
+    y = torch.tensor([0, 1])
+    for _ in range(5):
+        net(torch.rand(2, 3, 8, 24, 24))
+    net.eval()
+    with one_thread():
+        weights = list(net.parameters())
+        gradient = torch.autograd.grad(F.cross_entropy(net(x), y), weights, create_graph=True)
+        v = torch.randn(sum(w.numel() for w in weights))
+        rows = [p.view_as(w) for p, w in zip(v.split([w.numel() for w in weights]), weights, strict=True)]
+        product = torch.autograd.grad(gradient, weights, rows)
+    hessian = Hessian(net, [(x, y)])
+    for ours, plain in ((hessian.gradient()[1], gradient), (hessian.product(v[None])[0], product)):
+        assert (ours - flat(plain)).norm() <= 1e-6 * flat(plain).norm()
+
+
+def test_a_mask_of_infinities_is_no_weight():
+    net = nn.Linear(2, 2)
+    net.register_buffer("mask", torch.full((2,), -torch.inf))
+    assert np.isfinite(Hessian(net, [(torch.rand(3, 2), torch.tensor([0, 1, 1]))]).value()[0])
