@@ -99,9 +99,9 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
         with torch.no_grad():
             net(x)  # warm
             logits = _timed(spent, "network", lambda: net(x))
-        if logits.shape != (1, len(classes)):
-            raise ValueError(f"{run.folder.name}: it answers {tuple(logits.shape)} to one clip, where {len(classes)} "
-                             "classes are expected; give a run that classifies clips")
+        if (shape := tuple(getattr(logits, "shape", ()))) != (1, len(classes)):
+            raise ValueError(f"{run.folder.name}: it answers {shape or type(logits).__name__} to one clip, where "
+                             f"{len(classes)} classes are expected; give a run that classifies clips")
         probabilities = logits[0].softmax(0).numpy()
         best, layer, why = int(probabilities.argmax()), "", ""
         try:

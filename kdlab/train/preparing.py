@@ -12,9 +12,10 @@ from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.open_all import open_all, unusable
 from kdlab.clips.views import ClipBatches
 from kdlab.distill.check import check_distillation
+from kdlab.nets.folding import folded
 from kdlab.nets.video import begin_as, build
 from kdlab.nets.wrappers import for_classes
-from kdlab.train.feeding import folded, in_bf16
+from kdlab.train.feeding import in_bf16
 from kdlab.train.loop import drawing, predict
 from kdlab.train.recipe import Prepared, Recipe
 
@@ -81,7 +82,8 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
     if hasattr(recipe.method, "extra_nets"):
         nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed, needed)
     if teacher:
-        nets["teacher"] = folded(nets["teacher"])  # only now: an untrained twin of it has its norms
+        few = next(replace(train, records=train.records[:2]).evaluation())
+        nets["teacher"] = folded(nets["teacher"], few.views["teacher"])  # only now: an untrained twin has its norms
         if recipe.settings.precision == "bf16":
             nets["teacher"] = in_bf16(nets["teacher"])
 

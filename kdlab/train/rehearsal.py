@@ -3,27 +3,30 @@
 It is done by the functions that train: what a network or a method cannot do there is told before hours are spent.
 """
 
+import hashlib
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from kdlab import paths
 from kdlab.clips.catalogue import Catalogue
 from kdlab.layers import one_thread
 from kdlab.nets.video import build
 from kdlab.system.contents import once, one_look
-from kdlab.system.launch import by_itself
-from kdlab.system.sources import foreign
+from kdlab.system.launch import by_itself, device
+from kdlab.system.sources import foreign, source_hash
 from kdlab.system.stored import plain, weights_hash
 from kdlab.train.checkpoints import NAME
 from kdlab.train.loop import Settings, Trained, drawing, fit
 from kdlab.train.preparing import batches, opened, prepared
 from kdlab.train.recipe import Prepared, Recipe, to_json
-from kdlab.train.writing import unlike, write_run
+from kdlab.train.writing import unlike, versions, write_run
 
 
 def rehearse(*recipes: Recipe) -> None:
@@ -33,8 +36,11 @@ def rehearse(*recipes: Recipe) -> None:
     with one_look(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, by_itself(), drawing(0):
         done: dict[tuple, object] = {}  # its runs, which several may need
         for recipe in recipes:
-            if _kind(recipe) not in _fit:
+            if _kind(recipe) not in _fit and not (note := _note(recipe)).exists():
                 _rehearsed(recipe, Path(place), done)
+                with suppress(OSError):  # the next process rehearses again
+                    note.parent.mkdir(parents=True, exist_ok=True)
+                    note.touch()
 
 
 def remember(recipe: Recipe) -> None:
@@ -44,6 +50,12 @@ def remember(recipe: Recipe) -> None:
 
 #: What has been rehearsed here: a study has many recipes that differ in seed and settings alone.
 _fit: set[tuple] = set()
+
+
+def _note(recipe: Recipe) -> Path:
+    """Is there once a recipe of this kind was rehearsed by these sources and packages, in whatever process."""
+    what = repr((_kind(recipe), source_hash(recipe), versions(), device()))
+    return paths.cache_dir() / "rehearsed" / hashlib.sha256(what.encode()).hexdigest()[:32]
 
 
 def _kind(value):
