@@ -93,11 +93,11 @@ class Net(Protocol):
     def make(self, num_classes: int) -> nn.Module:
         """Untrained, all its randomness torch's (it is seeded outside): video ``(B, C, T, H, W)``, standardised, to
         logits ``(B, num_classes)``, in training and in evaluation. It works on whatever device its weights lie. Video
-        and the weights of 3-D convolutions lie channels-last in memory: ``reshape`` or ``flatten``, for ``view`` asks for
-        another order. Weights that ask for no gradient stay as they are, and layers that are in evaluation here
-        (``layer.eval()``) stay there in training, so that a norm keeps its statistics. All that training changes is in
-        parameters and persistent buffers: a run is built again from its recipe and these, and has to answer as before,
-        which is tried before anything is trained."""
+        and the weights of 3-D convolutions lie channels-last in memory, so use ``reshape`` and not ``view``. Weights
+        that ask for no gradient stay as they are, and layers that are in evaluation here (``layer.eval()``) stay there
+        in training, so that a norm keeps its statistics. All that training changes is in parameters and persistent
+        buffers: a run is built again from its recipe and these, and has to answer as before, which is tried before
+        anything is trained."""
 
     #: The layer with a row a class, by which a ``start`` of other classes is fitted to these.
     head: str = "fc"
