@@ -1,4 +1,4 @@
-"""The numbers that the first edition of the evidence came to, from its one small table (figures/edition-1/README.md)."""
+"""The numbers of the first edition of the evidence, from its one small table (figures/edition-1/README.md)."""
 
 import pandas as pd
 
