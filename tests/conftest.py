@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -13,13 +12,11 @@ import numpy as np
 import pytest
 
 from kdlab import paths
-from kdlab.system import processes
 
 #: What takes longest begins first, so that of several processes none waits for another at the end: all notebooks, then
 #: these files. The closing table of `make test` and its JUnit report tell the times.
 LONGEST = ("07_progressive_distillation_and_wise.ipynb", "08_flatness_and_sharpness.ipynb", "07b_exits_and_cost.ipynb",
-           "01_data_and_enhancement.ipynb", "test_browser.py", "test_foreign.py", "test_run.py", "test_site.py",
-           "test_processes.py", "test_shards.py", "test_cli.py", "test_runs.py")
+           "01_data_and_enhancement.ipynb", "test_foreign.py", "test_cli.py", "test_runs.py")
 
 
 def pytest_configure(config):
@@ -40,39 +37,6 @@ def usual_environment(monkeypatch):
     """No test has the profile that `make test` gives to the notebooks beside it, nor that of somebody's shell."""
     for name in ("KDLAB_PROFILE", "KDLAB_HEADLESS"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_fork_server():
-    """The server from which workers are forked has imported what training needs, whichever test begins it: after one
-    that needs little, each worker of all later tests would import that for itself, for seconds."""
-    begin = processes._start_server
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "_start_server", lambda context, preload: begin(
-            context, dict.fromkeys([*preload, "kdlab.train.many", "torch._dynamo"])))
-        yield
-
-
-#: For a browser that asks nobody for anything.
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync")
-
-
-@pytest.fixture
-def chromium():
-    """A browser without a window: the system's Chromium, or the one that ``$KDLAB_CHROMIUM`` names, with Playwright's
-    Python client; the test is skipped where either is lacking."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright's Python client")
-    named = os.environ.get("KDLAB_CHROMIUM")
-    found = shutil.which(named) if named else next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip(f"no browser: {named} cannot be run" if named else
-                    "no browser: install the system's package `chromium`, or name one in KDLAB_CHROMIUM")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=found, headless=True, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -156,32 +120,6 @@ def own_places(monkeypatch, tmp_path):
         monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
     monkeypatch.setattr(paths, "pretrained_dir", lambda: tmp_path / "pretrained")
     return tmp_path
-
-
-@pytest.fixture
-def reading(monkeypatch):
-    """``reading("wise")``: from here on what is not told apart from the committed evidence is what the smoke size of
-    that study left in ``runs/``, whose folder is returned."""
-    def read(study):
-        place = paths.runs_dir() / "studies" / f"{study}-smoke"
-        monkeypatch.setenv("KDLAB_FIGURES", str(place))
-        return place
-
-    return read
-
-
-@pytest.fixture
-def at_smoke(own_places, reading):
-    """``at_smoke(study)`` runs it at smoke size with two seeds; its rows, and the lines that it said."""
-    from kdlab.study import load_rows  # it imports much that few tests need
-
-    def run(study):
-        said = []
-        study.run(study.sized("smoke"), 2, workers=1, say=said.append)
-        reading(study.name)
-        return load_rows(study.name), said
-
-    return run
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import pytest
 
 import kdlab
 from kdlab import paths
-from kdlab.study import load_rows, load_scores
 
 PACKAGE = Path(kdlab.__file__).parent
 _NUMBER = r"\d(?:\.\d+)?[a-z]?\b"
@@ -47,17 +46,3 @@ def test_readme_is_short_and_what_it_links_to_is_there():
     assert len(targets) > 20 and not [target for target in targets if not (root / target).is_file()]
     chapters = {path.name for path in (root / "notebooks").glob("[0-9][0-9]*_*.ipynb")}
     assert chapters == {Path(target).name for target in targets if target.startswith("notebooks/")}
-
-
-def test_the_ledger_names_the_seeds_that_its_rows_have():
-    text = " ".join((paths.project_root() / "docs" / "ledger.md").read_text(encoding="utf-8").split())
-    d, g, p, w, again = (len(load_scores(name).seeds) for name in (
-        "dual_light-night", "generative-night_bright", "progressive-night_context_fresh", "wise-night_context_fresh",
-        "progressive-night_bright"))
-    students = load_rows("detection").query("condition == 'det_student'")
-    detected = students[students.data == "night_untrimmed_fresh"].seed.nunique()
-    flatness = load_rows("flatness")
-    flat = flatness[flatness.condition.str.startswith("matched:")].seed.nunique()
-    assert f"On `night` D1 to D3 have {d} seeds" in text
-    assert f"G1 to G3 have {g} (" in text and f"G4 {detected} (the registered ones)" in text and f"P1 {flat} (" in text
-    assert p == w and f"P3 to P7 {p} (the registered ones; {again} in the second reading on `night_bright`" in text
