@@ -107,7 +107,8 @@ def advice(found: pd.DataFrame) -> str:
     steps = [f"**{_title(row)}** ({needs(row)}) gives {minus(row['more'])} points more" for row in later]
     rest = len(found) - 1 - len(later)
     return f"In order of cost: {'; '.join([begun, *steps])}. None of the other {rest} ways is better than the choice " \
-           "before it at the strict level. (± is of 95 %: a row may exclude zero and not be chosen.)"
+           "before it at the strict level. (± is of 95 %: a row may exclude zero and not be chosen. A cheaper way " \
+           "that was not chosen may be as good as a later choice.)"
 
 
 def _title(row: Mapping) -> str:
