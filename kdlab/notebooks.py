@@ -121,7 +121,7 @@ def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = F
             todo.append(path)
     todo.sort(key=lambda path: -_about(path).get("seconds", USUAL))  # the longest first, so that no core waits for it
     workers = min(available_cores(), len(todo) or 1)
-    os.environ["KDLAB_CORES"] = str(max(1, available_cores() // workers))
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(max(1, available_cores() // workers))
     with _in_folder(chapters()[0].parent), ThreadPoolExecutor(workers) as pool:
         jobs = {pool.submit(run, path, plan[path], timeout=timeout): path for path in todo}
         try:

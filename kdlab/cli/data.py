@@ -5,8 +5,6 @@ from pathlib import Path
 
 import click
 
-from kdlab.cli.engine import chosen, engine_options
-
 _FILE = click.Path(path_type=Path)
 _WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
 
@@ -49,15 +47,6 @@ def night(out, clips, workers, untrimmed, **dials):
             click.echo(f"{clips} clips do not spread evenly over {count} classes: making {made}")
     catalogue = make_night(Night(**spec), out, workers=workers)
     _describe(catalogue)
-
-
-@data.command()
-@click.argument("folder", type=_FILE)
-def croissant(folder):
-    """Describe a FOLDER of `night` in Croissant, with its responsible-AI part, for programs that read that."""
-    from kdlab.croissant import describe
-
-    click.echo(describe(folder))
 
 
 @data.command("list")
