@@ -35,8 +35,8 @@ DEVIATIONS = ("batch norm that never learns (it learns from one window at a time
 
 def recipes(root: Path, weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,
             as_released: bool = False, seed: int = 0) -> dict[tuple[str, str, str, str], Recipe]:
-    """(data set, ground truth, stream, condition) → recipe, of the data set that lies in ``root``; the options are those
-    of :func:`kdlab.papers.generative.paper_size.recipes`.
+    """(data set, ground truth, stream, condition) → recipe, of the data set in ``root``; the options are those of
+    :func:`kdlab.papers.generative.paper_size.recipes`.
 
     I3D teaches Top-I3D on 256 frames of 96² at 10 a second, with six levels of 512 channels, AFSD's refinement and its
     maps of starts and ends. ``as_released``: Adam at 1e-6 (RGB) and 1e-5 (flow) for networks and at 1e-4 for CVAEs.

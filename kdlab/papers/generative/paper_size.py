@@ -35,7 +35,7 @@ DEVIATIONS = ("λ's steps stretched to 1,024; the gate's sums over a batch (over
 
 def recipes(root: Path, weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,
             as_released: bool = False, seed: int = 0) -> dict[tuple[str, str, str, str], Recipe]:
-    """(data set, split, stream, condition) → recipe, of data sets that lie in ``root``. I3D teaches Top-I3D on 64 × 224².
+    """(data set, split, stream, condition) → recipe, of data sets in ``root``. I3D teaches Top-I3D on 64 × 224².
 
     ``weights`` are the teacher's checkpoints by stream; students begin at random. ``flow_folder`` has a folder of flow
     pictures for each data set (``clips.flow.FlowFiles``); without it, flow is computed from the frames. GenKD's passes

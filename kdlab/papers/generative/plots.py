@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from kdlab.show.plots import PALETTE, image
@@ -28,16 +29,19 @@ def attention(frames: np.ndarray, each: dict[str, np.ndarray]) -> Figure:
 
 
 def timeline(truth: pd.DataFrame, found: dict[str, pd.DataFrame], classes: Sequence[str], seconds: float) -> Figure:
-    """One video: bars for its true segments, and for those ``found`` by each detector, the surer the darker; the names
-    of classes stand in the bars. All tables are of this video alone: ``label``, ``start``, ``end`` and ``score``."""
+    """One video: bars for its true segments, and for those ``found`` by each detector, the surer the darker and on top;
+    the names of classes stand in them. Tables are of this video alone: ``label``, ``start``, ``end`` and ``score``."""
     each = {"true": truth.assign(score=1.0)} | found
     fig, ax = plt.subplots(figsize=(9, 0.5 * len(each) + 1))
     for line, its in enumerate(each.values()):
         for row in its.sort_values("score").itertuples():  # the surest on top
-            how = dict(color=PALETTE[row.label % len(PALETTE)], edgecolor="black", linewidth=0.8)
-            ax.barh(line, row.end - row.start, left=row.start, height=0.7, alpha=0.2 + 0.7 * min(1, row.score), **how)
-            words = dict(ha="center", va="center", fontsize="small", clip_on=True)
-            ax.text((row.start + row.end) / 2, line, classes[row.label], **words)
+            strength = 0.2 + 0.7 * min(1, row.score)
+            colour = 1 - strength * (1 - np.array(to_rgb(PALETTE[row.label % len(PALETTE)])))
+            how = dict(color=colour, edgecolor="black", linewidth=0.8, zorder=2)
+            ax.barh(line, row.end - row.start, left=row.start, height=0.7, **how)
+            # of one zorder with the bars: a surer bar covers the name of another
+            words = dict(va="center", fontsize="small", clip_on=True, zorder=2)
+            ax.text(row.start + 0.004 * seconds, line, classes[row.label], **words)
     in_rows(ax, each, xlim=(0, seconds), xlabel="time (s)")
     ax.grid(axis="y", visible=False)
     return fig
