@@ -16,11 +16,12 @@ def attention(frames: np.ndarray, each: dict[str, np.ndarray]) -> Figure:
     """``frames uint8 (T, H, W, 3)`` of a clip, and beside them λ ``(C, T')`` of networks by name: a row for each
     channel, in the order of the first network's means."""
     shown = np.linspace(0, len(frames) - 1, 3).round().astype(int)
+    order = np.argsort(-next(iter(each.values())).mean(1))
     fig, axes = plt.subplots(1, len(shown) + len(each), figsize=(9, 2.8))
     for ax, t in zip(axes, shown, strict=False):
         image(ax, frames[t], f"frame {t}", weight="normal")
     for ax, (name, values) in zip(axes[len(shown):], each.items(), strict=True):
-        picture = ax.pcolormesh(values[np.argsort(-values.mean(1))], vmin=0, vmax=1, cmap="cividis")
+        picture = ax.pcolormesh(values[order], vmin=0, vmax=1, cmap="cividis")
         ax.set(title=name, xlabel="step", xticks=np.arange(values.shape[1]) + 0.5, yticks=[], ylabel="channel")
         ax.set_xticklabels(range(values.shape[1]))
         ax.grid(False)
