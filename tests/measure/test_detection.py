@@ -107,12 +107,6 @@ def joined(*parts):
     return pd.concat(parts, ignore_index=True)
 
 
-def test_perfect_and_none():
-    assert set(evaluate(TRUTH, perfect(), 2).mean_ap().values()) == {1.0}
-    none = table([], [], [], [], [])
-    assert set(evaluate(TRUTH, none, 2).mean_ap().values()) == {0.0}
-
-
 def test_duplicates_are_errors_but_only_surer_ones_cost():
     later = joined(perfect(0.9), perfect(0.5))
     assert evaluate(TRUTH, later, 2).mean_ap()["0.5"] == 1
@@ -132,14 +126,6 @@ def test_a_tiou_equal_to_the_threshold_counts():
         assert (exact.mean_ap()[f"{threshold:g}"], less.mean_ap()[f"{threshold:g}"]) == (1, 0)
 
 
-def test_a_prediction_falls_back_on_the_next_best_truth():
-    truth = events((0, 0, 0, 10), (0, 0, 2, 12))
-    # both predictions prefer the first; the less sure takes the second, of tIoU 8/12
-    both = events((0, 0, 0, 10, 0.9), (0, 0, 0, 10, 0.8))
-    ap = average_precision(evaluate(truth, both, 1, [0.6, 0.7]))
-    assert ap.tolist() == [[1, 0.5]]
-
-
 def test_order_decides_among_equal_scores():
     found = events((0, 0, 50, 60, 0.5), (0, 0, 0, 10, 0.5))
     one = events((0, 0, 0, 10))
@@ -151,22 +137,6 @@ def test_a_class_without_truth_is_left_out_and_so_are_its_predictions():
     found = joined(perfect(), events((0, 2, 0, 10, 0.99)))
     scored = evaluate(TRUTH, found, 4)
     assert np.isnan(average_precision(scored)[2:]).all() and scored.mean_ap()["0.3-0.7"] == 1
-
-
-def test_overlapping_truths_of_one_class_each_count():
-    truth = events((0, 0, 0, 10), (0, 0, 0, 10))
-    assert evaluate(truth, events((0, 0, 0, 10, 0.9)), 1).mean_ap()["0.5"] == 0.5
-    assert evaluate(truth, events((0, 0, 0, 10, 0.9), (0, 0, 0, 10, 0.8)), 1).mean_ap()["0.5"] == 1
-
-
-def test_a_video_without_truth_gives_false_positives():
-    assert evaluate(TRUTH, joined(events((7, 1, 0, 10, 1.0)), perfect()), 2).mean_ap()["0.5"] == (1 + 1 / 2) / 2
-
-
-def test_an_error_before_the_hits_lowers_the_precision_of_both():
-    found = evaluate(TRUTH, joined(perfect(), events((0, 0, 40, 50, 0.95))), 2)
-    # precision 1/2, then 2/3, which interpolation takes for both
-    assert average_precision(found)[0] == pytest.approx(2 / 3) and found.kinds()[0] == "background"
 
 
 def test_averages_are_those_of_their_thresholds():
@@ -203,36 +173,6 @@ def test_weights_count_videos_as_copies_do():
 # --- suppression -----------------------------------------------------------------------------------------------
 
 
-def loop_soft_nms(found, sigma):
-    scores, left, segments = found["score"].tolist(), set(range(len(found))), found[["start", "end"]].to_numpy()
-    while left:
-        best = min(left, key=lambda n: (-scores[n], n))
-        left.remove(best)
-        for n in left:
-            if (found.video[n], found.label[n]) == (found.video[best], found.label[best]):
-                scores[n] *= math.exp(-tiou(segments[n], segments[best]) ** 2 / sigma)
-    return scores
-
-
-def test_gaussian_factors():
-    pair = events((0, 0, 0, 10, 0.9), (0, 0, 0, 5, 0.8))  # tIoU 0.5
-    for sigma, factor in ((0.1, 0.0820850), (0.5, 0.6065307)):
-        assert soft_nms(pair, sigma)["score"].tolist() == pytest.approx([0.9, 0.8 * factor], rel=1e-6)
-
-
-def test_soft_nms_agrees_with_the_loop_and_leaves_others_alone():
-    rng = np.random.default_rng(1)
-    start = rng.uniform(0, 10, 60)
-    found = table(rng.integers(0, 3, 60), rng.integers(0, 2, 60), start, start + rng.uniform(0, 6, 60),
-                  rng.uniform(0.01, 1, 60))
-    soft = soft_nms(found, 0.3)
-    assert soft["score"].tolist() == pytest.approx(loop_soft_nms(found, 0.3))
-    assert soft.drop(columns="score").equals(found.drop(columns="score"))
-    apart = found.assign(video=np.arange(60))
-    assert soft_nms(apart).equals(apart)
-    assert len(soft_nms(table([], [], [], [], []))) == 0
-
-
 def as_released(found, sigma, least, most):
     """AFSD's loop in other words, of one class in one video: (row, score) in their order; its last one is lost."""
     waiting, kept = dict(found["score"][found["score"] >= least]), []
@@ -263,13 +203,6 @@ def test_soft_nms_agrees_with_the_released_loop_but_for_its_lost_last_one(sigma,
     assert soft["score"].to_dict() == pytest.approx(dict(sorted(expected.items())))
     assert len(soft) < len(found) and soft["score"].min() >= least
     assert soft.groupby(["video", "label"]).size().max() <= most
-
-
-def test_what_soft_nms_leaves_out_in_closed_form():
-    three = events((0, 0, 0, 10, 0.9), (0, 0, 0, 10, 0.8), (0, 0, 20, 30, 0.001))  # tIoU 1: exp(−10) of 0.8 is left
-    assert soft_nms(three, 0.1, 0.001)["score"].tolist() == [0.9, 0.001]
-    assert soft_nms(three, 0.1, most=1)["score"].tolist() == [0.9]
-    assert len(soft_nms(three, 0.1)) == 3, "by default nothing"
 
 
 def test_fused_streams_in_closed_form():
