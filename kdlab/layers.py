@@ -9,8 +9,29 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-#: What Fabric, data-parallel training and torch.compile put before the names of a network's layers.
-WRAPPERS = {"", "_forward_module", "_orig_mod", "module"}
+#: Where the wrappers of other libraries keep their network. Types by name: to import their modules takes seconds.
+_INSIDE = {
+    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
+    "torch.nn.parallel.data_parallel.DataParallel": "module",
+    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
+    "lightning_fabric.wrappers._FabricModule": "_forward_module",
+}
+
+
+def bare(net: nn.Module) -> nn.Module:
+    """The network inside the wrappers of data-parallel training, Fabric and torch.compile. They are known by their
+    types: a network's own layer may have any name."""
+    while inner := next(filter(None, (_INSIDE.get(f"{t.__module__}.{t.__qualname__}") for t in type(net).__mro__)), ""):
+        net = getattr(net, inner)
+    return net
+
+
+def channels_last(net: nn.Module) -> nn.Module:
+    """``net`` with the weights of its 3-D convolutions channels-last, as pixels lie; all other tensors as they are."""
+    convolutions = (layer for layer in net.modules() if isinstance(layer, nn.modules.conv._ConvNd))
+    for weight in (weight for layer in convolutions for weight in layer.parameters() if weight.dim() == 5):
+        weight.data = weight.data.to(memory_format=torch.channels_last_3d)
+    return net
 
 
 @contextmanager
@@ -47,11 +68,16 @@ def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Output
     """Run ``net`` on video ``(B, C, T, H, W)`` and keep what the layers ``taps`` give, in the precision of the logits.
 
     Hooks read the layers, so any network can be tapped without editing it; a wrapped one by the names of the bare one.
-    Raises ``ValueError`` for a name that it has not.
+    A tap is what the layer gave when it was first asked, whatever is done in place to that later. That of a 2-D layer
+    on frames, ``(B·T, C, H, W)``, comes as ``(B, C, T, H, W)``. Raises ``ValueError`` for a name that it has not, and
+    for a layer that gives no tensor or is not used.
     """
-    seen = {}
-    with _tapped(net, taps, seen.__setitem__):
+    seen, taps = {}, list(taps)
+    with _tapped(net, taps, len(x), seen.__setitem__):
         logits = net(x)
+    if not isinstance(logits, torch.Tensor):
+        raise ValueError(f"{type(net).__name__} answers with {type(logits).__name__}, where logits (B, K) are wanted")
+    _check_used(taps, seen)
     return Outputs(logits, {name: out.to(logits.dtype) for name, out in seen.items()})
 
 
@@ -64,8 +90,9 @@ def features(net: nn.Module, x: torch.Tensor, taps: Sequence[str]) -> dict[str, 
         if seen.keys() == wanted:
             raise _Seen
 
-    with suppress(_Seen), _tapped(net, wanted, keep):
+    with suppress(_Seen), _tapped(net, wanted, len(x), keep):
         net(x)
+    _check_used(taps, seen)
     return {name: seen[name].to(x.dtype) for name in taps}
 
 
@@ -73,21 +100,58 @@ class _Seen(Exception):
     """All that was wanted of a forward pass."""
 
 
+def layers_of(net: nn.Module) -> dict[str, nn.Module]:
+    """The layers of the bare ``net`` by their names. Raises ``ValueError`` for TorchScript, which takes no hooks."""
+    layers = dict(bare(net).named_modules(remove_duplicate=False))
+    if scripted := [name or type(net).__name__ for name, layer in layers.items()
+                    if isinstance(layer, torch.jit.ScriptModule)]:
+        raise ValueError(f"{scripted[0]} is TorchScript, whose layers cannot be read: give the network as the "
+                         "torch.nn.Module that it was made from")
+    return layers
+
+
+def _check_used(taps: Iterable[str], seen: dict) -> None:
+    if lost := [name for name in taps if name not in seen]:
+        raise ValueError(f"layer {lost[0]!r} is not used when this network is asked: name another")
+
+
 @contextmanager
-def _tapped(net: nn.Module, taps: Iterable[str], keep: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
-    """Inside, ``keep(name, output)`` is called for each of the layers ``taps`` of ``net`` when it has answered."""
-    layers, handles = dict(net.named_modules()), []
+def _tapped(net: nn.Module, taps: Iterable[str], clips: int,
+            keep: Callable[[str, torch.Tensor], None]) -> Iterator[None]:
+    """Inside, ``keep(name, output)`` is called for each of the layers ``taps`` of ``net`` when it has first answered to
+    so many ``clips``."""
+    layers, handles = layers_of(net), []
     try:
         for name in taps:
-            found = [module for full, module in layers.items()
-                     if full.endswith(name) and set(full.removesuffix(name).split(".")) <= WRAPPERS]
-            if not found:
+            if name not in layers:
                 raise ValueError(f"no layer {name!r} in {type(net).__name__}; it has {', '.join(filter(None, layers))}")
-            handles.append(found[0].register_forward_hook(lambda _m, _i, out, name=name: keep(name, out)))
+            handles.append(layers[name].register_forward_hook(_tap(name, clips, keep)))
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _tap(name: str, clips: int, keep: Callable[[str, torch.Tensor], None]) -> Callable:
+    """The hook of a layer: its first output is kept, and the network goes on with a copy, which it may change in place.
+    """
+    asked = False
+
+    def hook(_layer, _inputs, out):
+        nonlocal asked
+        if asked:
+            return None
+        asked = True
+        if not isinstance(out, torch.Tensor):
+            raise ValueError(f"layer {name!r} gives {type(out).__name__}, not a tensor: name a layer inside it")
+        if out.dim() != 4 or len(out) % clips:
+            keep(name, out)
+            return out.clone()
+        video = out.unflatten(0, (clips, -1)).transpose(1, 2)
+        keep(name, video)
+        return video.transpose(1, 2).flatten(0, 1).clone()  # the way goes through what is kept: gradients reach it
+
+    return hook
 
 
 def trunk(net: nn.Module, last: str) -> nn.Sequential:

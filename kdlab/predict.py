@@ -63,10 +63,16 @@ def open_run(name: str | Path) -> Run:
         if (folder / "run.json").is_file():
             return Run(folder)
     known = sorted({note.parent.name for place in places for note in place.glob("*/run.json")})
-    near = difflib.get_close_matches(Path(name).name, known, 3, 0.5) or known[:3]
+    near = _nearest(Path(name).name, known) or known[:3]
     hint = f"there are {', '.join(near)}" + " …" * (len(known) > len(near)) if known else "train one: kdlab run 02"
     what = "is not finished (it has no run.json)" if Path(name).is_dir() else "is no run's folder, nor a run's name"
     raise ValueError(f"{name} {what} in {places[0]} or {places[1]}; {hint}")
+
+
+def _nearest(name: str, known: list[str]) -> list[str]:
+    """Up to three names that begin as ``name`` does, or nearly so: what is typed of a run is mostly its beginning."""
+    alike = {run: difflib.SequenceMatcher(None, name.casefold(), run[:len(name)].casefold()).ratio() for run in known}
+    return sorted((run for run in known if alike[run] > 0.7), key=lambda run: -alike[run])[:3]
 
 
 def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Prediction:
@@ -93,9 +99,9 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
         with torch.no_grad():
             net(x)  # warm
             logits = _timed(spent, "network", lambda: net(x))
-        if logits.shape != (1, len(classes)):
-            raise ValueError(f"{run.folder.name}: it answers {tuple(logits.shape)} to one clip, where {len(classes)} "
-                             "classes are expected; give a run that classifies clips")
+        if (shape := tuple(getattr(logits, "shape", ()))) != (1, len(classes)):
+            raise ValueError(f"{run.folder.name}: it answers {shape or type(logits).__name__} to one clip, where "
+                             f"{len(classes)} classes are expected; give a run that classifies clips")
         probabilities = logits[0].softmax(0).numpy()
         best, layer, why = int(probabilities.argmax()), "", ""
         try:

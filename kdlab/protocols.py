@@ -73,7 +73,8 @@ class View(Protocol):
 
 class Window(Protocol):
     """How a clip becomes a network's input. ``kdlab.clips.views.Window(frames, side, crop)`` does for most: inherit
-    from it and change ``moments(length, offset)`` or ``random(length, generator)``."""
+    from it and change ``moments(length, offset)`` or ``random(length, generator)``. A student and its teacher have one
+    window, since they are shown one draw of each clip."""
 
     frames: int  # T
     side: int  # pixels of the short side to which frames are scaled for the cache
@@ -91,11 +92,17 @@ class Net(Protocol):
     @abstractmethod
     def make(self, num_classes: int) -> nn.Module:
         """Untrained, all its randomness torch's (it is seeded outside): video ``(B, C, T, H, W)``, standardised, to
-        logits ``(B, num_classes)``. It works on whatever device its weights lie."""
+        logits ``(B, num_classes)``, in training and in evaluation. It works on whatever device its weights lie. Video
+        and the weights of 3-D convolutions lie channels-last in memory, so use ``reshape`` and not ``view``. Weights
+        that ask for no gradient stay as they are, and layers that are in evaluation here (``layer.eval()``) stay there
+        in training, so that a norm keeps its statistics. All that training changes is in parameters and persistent
+        buffers: a run is built again from its recipe and these, and has to answer as before, which is tried before
+        anything is trained."""
 
     #: The layer with a row a class, by which a ``start`` of other classes is fitted to these.
     head: str = "fc"
-    #: Layers that give features ``(B, C', T', H', W')``, the pixels' first. Grad-CAM looks at the last; else name
+    #: Layers that give features ``(B, C', T', H', W')``, or on frames ``(B·T', C', H', W')``, which are read as those;
+    #: the pixels' first. Grad-CAM looks at the last; else name
     #: a layer where one is wanted. For a detector or an attention head on top of it, the network's children come in the
     #: order in which they are applied, up to the last stage.
     stages: tuple[str, ...]
@@ -123,7 +130,8 @@ class Method(Protocol):
         """Yield ``(optimiser, loss, terms)``: the loop takes a step of that optimiser before it asks for the next, so
         several optimisers take turns on one batch. ``terms`` (name → scalar tensor) only go into the history.
         ``batch.views["student"]`` and ``["teacher"]`` are video, ``batch.labels`` and ``batch.ids`` theirs;
-        ``progress.step``, ``.steps``, ``.fraction`` in [0, 1) and ``.prepared``. Ask the frozen under
+        ``progress.step``, ``.steps``, ``.fraction`` in [0, 1) and ``.prepared``. The global generators of torch, NumPy
+        and Python are seeded for each step: draw from these. Ask the frozen under
         ``torch.no_grad()``; read layers by ``seen = kdlab.layers.outputs(net, x, names)``: ``seen.logits``, and
         ``seen.taps[name]``."""
 

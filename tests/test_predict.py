@@ -117,6 +117,25 @@ def test_a_wrong_run_is_one_sentence_with_the_nearest_name(run, clips, places, c
     assert code == 2 and "weights.safetensors is damaged or was exchanged: it is empty" in error
 
 
+def test_what_a_run_is_called_first_names_the_nearest(places):
+    """``dlkdd`` is nearer to dlkdd-night-s0-c39f22 than to shorter names of strangers."""
+    for name in ("dlkdd-night-s0-c39f22", "kd-x-s0-0123ab", "ce_raw-night-s0-0123ab"):
+        (paths.runs_dir() / name).mkdir(parents=True)
+        (paths.runs_dir() / name / "run.json").write_text("{}")
+    for typed in ("dlkdd", "DLKDD-night", "dlkd-night", "dlkdd-night-s0-c39f2"):
+        with pytest.raises(ValueError, match="there are dlkdd-night-s0-c39f22"):
+            open_run(typed)
+
+
+def test_a_clip_may_be_called_like_an_option(run, clips, places, command):
+    shutil.copy(clips / "left" / "test0.mp4", "-3B32.mp4")
+    code, said, error = command("predict", "-3B32.mp4", "--run", run.folder)
+    assert code == 0 and said.startswith("-3B32.mp4 by "), error
+    for name in ("-h.mp4", "--run.mp4"):
+        code, _, error = command("predict", name, "--run", run.folder)
+        assert code == 2 and f"there is no file {name}" in error
+
+
 def test_a_damaged_a_short_and_a_missing_clip_are_one_sentence(run, clips, places, command):
     content = (clips / "left" / "test0.mp4").read_bytes()
     (places / "cut.mp4").write_bytes(content[:-300])

@@ -170,7 +170,7 @@ def yields(made):
      "an optimiser 'swimmer', and parts.. names judge, net"),
     ("undertow:Undertow", {"parts": lambda self, nets: {"judge": ["critic"], "swimmer": ["student", "oar"]}},
      "parts.. names a network 'oar'; there are student, teacher, projector, critic"),
-    ("", {"teacher": None}, "Undertow fails in the first step .*, whose networks are student: KeyError: 'teacher'"),
+    ("", {"teacher": None}, "Undertow learns from a teacher, and the recipe .* has none: give it teacher="),
     ("", {"view": "the teacher's"}, "Raft sees video of 3 channels and the view has 1"),
     ("raft:Raft", {"make": lambda self, classes: raft(self.channels + 1, classes)}, r"Raft fails on video \(2, ., 8"),
     ("raft:Raft", {"make": lambda self, classes: 1 / 0}, r"Raft.make\(2\) fails: ZeroDivisionError"),

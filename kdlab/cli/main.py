@@ -17,7 +17,22 @@ _FILE = click.Path(path_type=Path)
 _TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Of each cell; default: none.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands that take a file named like an option for a file: videos of the web are called ``-3B32.mp4``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [f"./{word}" if _names_a_file(word) else word for word in args])
+
+
+def _names_a_file(word: str) -> bool:
+    if not word.startswith("-") or "=" in word:
+        return False
+    from kdlab.clips.tree import is_video
+
+    return is_video(Path(word)) or (len(word) > 2 and word[1] != "-" and os.path.lexists(word))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kdlab")
 def cli():
     """Knowledge distillation in video action recognition, notebook first."""

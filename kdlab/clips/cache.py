@@ -36,7 +36,7 @@ Read = Callable[..., Iterable[np.ndarray]]
 
 _END_BYTES = 64 * 1024
 _LARGEST = 2**13  # no screen or network takes more, and OpenCV ends the process
-_FORMAT = "2"  # raise it when frames of the same file and view would come out differently
+_FORMAT = "3"  # raise it when frames of the same file and view would come out differently
 _CHECKSUM_BYTES = 4
 _RECOUNT_SECONDS = 5.0
 _FILE = re.compile(r"[0-9a-f]{32}\.npy")  # the folder may hold others' files

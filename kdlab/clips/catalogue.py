@@ -15,8 +15,18 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from kdlab.clips.splits import NO_GROUPS, SPLITS, complete_splits, deal_folds, shared_groups, some
-from kdlab.clips.tables import check_label, check_name, read_table, times
-from kdlab.clips.tree import EXPECTED, SPLIT_WORDS, CatalogueError, class_folders, named, refuse_odd, why_no_file
+from kdlab.clips.tables import check_label, check_name, one_spelling, read_table, times
+from kdlab.clips.tree import (
+    EXPECTED,
+    SPLIT_WORDS,
+    CatalogueError,
+    class_folders,
+    composed,
+    named,
+    on_disk,
+    refuse_odd,
+    why_no_file,
+)
 from kdlab.system.contents import content_keys
 from kdlab.system.values import whole
 
@@ -154,6 +164,12 @@ def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
     return from_folder(path)
 
 
+def name_of(path: Path) -> str:
+    """A word for the clips of a folder or a table: the folder's name, also for its ``index.csv``, else the table's."""
+    place = (path.parent if path.name.lower() == "index.csv" else path).resolve()
+    return place.stem if place.suffix.lower() == ".csv" and not place.is_dir() else place.name
+
+
 def from_folder(root: Path | str) -> Catalogue:
     """A class-per-folder tree, optionally below ``train``, ``val`` and ``test``.
 
@@ -170,10 +186,10 @@ def from_folder(root: Path | str) -> Catalogue:
     number = {name: label for label, name in enumerate(classes)}
     records = []
     for file, name, split in found:
-        id_ = file.relative_to(root).with_suffix("").as_posix()
-        records.append(ClipRecord(id_, file, number[name], split, group_from_name(id_, name)))
+        id_ = composed(file.relative_to(root).with_suffix("").as_posix())
+        records.append(ClipRecord(id_, file, number[name], split, group_from_name(id_, composed(name))))
     records, more = with_splits(records, classes, declared=by_split)
-    return Catalogue(root.resolve().name, root, classes, records, (*notes, *more))
+    return Catalogue(name_of(root), root, tuple(map(composed, classes)), records, (*notes, *more))
 
 
 def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
@@ -188,6 +204,8 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
     path = named(path)
     rows = read_table(path, filled=("fold", "split"))
     columns = rows[0][1].keys()
+    for column in ("fold", "group"):
+        one_spelling(column, ((cell, f"{path}, row {line}") for line, row in rows if (cell := row.get(column))))
     folds = sorted({row["fold"] for _, row in rows}) if "fold" in columns else []
     if test_fold is not None and test_fold not in folds:
         raise CatalogueError(f"{path}: no fold {test_fold!r}. Its `fold` column has: {', '.join(folds) or 'none'}.")
@@ -212,14 +230,15 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
                 raise CatalogueError(f"{where}: unknown split {word!r}. Write train, val or test.")
         start, end = times(row.get("start"), row.get("end"), where)
         file = check_name(row["path"], where)
-        id_ = PurePosixPath(file).with_suffix("").as_posix()
-        group = row.get("group") or group_from_name(id_, row["label"])
+        id_ = composed(PurePosixPath(file).with_suffix("").as_posix())
+        group = row.get("group") or group_from_name(id_, composed(row["label"]))
         if start is not None or end is not None:
             id_ += f"@{start or 0.0:g}-{'' if end is None else f'{end:g}'}"
         if (before := first.setdefault(id_, line)) != line:
             raise CatalogueError(f"{where}: {id_} stands in row {before} already. Remove one of the two rows; "
                                  "where two files differ in their type only, rename one.")
-        records.append(ClipRecord(id_, path.parent / file, number[row["label"]], split, group, start, end, where))
+        place = on_disk(path.parent, file)
+        records.append(ClipRecord(id_, place, number[row["label"]], split, group, start, end, where))
 
     refuse_odd((record.where, record.path) for record in records)
     if "group" in columns:
@@ -232,8 +251,7 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
     if 0 < alone < len(rows):
         notes = (*notes, f"The `group` of {alone} of {len(rows)} rows is empty: each of these clips is taken for a "
                          "group of its own, or for one that its name tells.")
-    name = path.resolve().parent.name if path.name == "index.csv" else path.stem
-    return Catalogue(name, path.parent, classes, records, notes)
+    return Catalogue(name_of(path), path.parent, tuple(map(composed, classes)), records, notes)
 
 
 def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) -> Catalogue:
@@ -284,18 +302,14 @@ def group_from_name(id_: str, label: str) -> str:
 
 def _class_order(labels: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     """Labels, each with where it stands, in alphabetical order; numbers in numerical order, so that 10 does not come
-    before 2. CatalogueError where two differ in case, blanks or the coding of accents only."""
+    before 2. CatalogueError for one that is none, and two spellings of one."""
     places: dict[str, str] = {}
-    spelled: dict[str, str] = {}
     for label, where in labels:
         places.setdefault(label, where)
     for label, where in places.items():
-        if (known := spelled.setdefault(check_label(label, where), label)) != label:
-            these = label, known
-            if not (label + known).isascii():  # then they may look the same
-                these = ascii(label), ascii(known)
-            raise CatalogueError(f"{where}: the label {these[0]} is spelled {these[1]} elsewhere. Choose one.")
-    return tuple(sorted(places, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name)))
+        check_label(label, where)
+    one_spelling("label", places.items())
+    return tuple(sorted(places, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, composed(name))))
 
 
 def with_splits(records: Sequence[ClipRecord], classes: Sequence[str],

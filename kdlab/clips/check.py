@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import mimetypes
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 import numpy as np
 from av.video.frame import PictureType
 
@@ -24,7 +24,7 @@ from kdlab.clips.open_all import kept
 from kdlab.clips.second_opinion import opinions
 from kdlab.clips.splits import shared_groups, some
 from kdlab.clips.timeline import timeline
-from kdlab.clips.tree import VIDEO_SUFFIXES, CatalogueError, named, why_no_file
+from kdlab.clips.tree import SUFFIXES, CatalogueError, is_aside, is_video, named, why_no_file
 from kdlab.clips.views import ClipBatches
 from kdlab.system.files import write_atomically
 from kdlab.system.processes import available_cores, pool
@@ -34,11 +34,11 @@ from kdlab.system.stored import is_sealed, sealed
 if TYPE_CHECKING:
     import pandas as pd
 
-_SUFFIXES = {"mp4": {".mp4", ".m4v", ".mov"}, "mkv": {".mkv", ".webm"}, "avi": {".avi"}}
 _GOP_SIZE = 12  # distance of key frames in the MPEG-4 part 2 files that compressed-video networks are trained on
 _IMBALANCE = 3
+_SQUARE = 0.01  # of a pixel: some tools round
 _SHOWN = 8  # lines of a finding
-_JUDGEMENT = 2  # raise it when a file that was sound is called damaged, or the other way round
+_JUDGEMENT = 3  # raise it when a file that was sound is called damaged, or the other way round
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ class Facts:
 
     ``announced`` is false where no header says how long the file is, so that it may have been cut without a trace.
     ``decoded`` frames came out; ``gop`` is the longest distance of key frames; ``compressed`` says whether a reader of
-    MPEG-4 part 2 with GOP 12 and no B-frames can use the file; ``pictures`` (hex digits) is equal for sound files that
-    show the same pictures, whatever their names and containers. ``decord`` says where that decoder disagrees with PyAV,
-    if it was asked.
+    MPEG-4 part 2 with GOP 12 and no B-frames can use the file; ``pictures`` (hex digits) is equal for sound files whose
+    decoded frames are equal, every pixel of every frame, whatever their names, containers and times. ``decord`` says
+    where that decoder disagrees with PyAV, if it was asked. ``seconds`` is how long the film is; ``variable`` says that
+    its frames follow no constant rate.
     """
 
     path: Path
@@ -62,6 +63,8 @@ class Facts:
     pictures: str = ""
     announced: bool = True
     decord: str = ""
+    seconds: float = 0.0
+    variable: bool = False
 
 
 def inspect(path: Path) -> Facts:
@@ -75,9 +78,8 @@ def inspect(path: Path) -> Facts:
             for number, frame in enumerate(walk.frames()):
                 types.add(frame.pict_type)
                 keys += [number] * frame.key_frame
-                luma = frame.planes[0]
-                rows = np.frombuffer(luma, np.uint8).reshape(luma.height, luma.line_size)
-                digest.update(rows[::8, :frame.width].tobytes())  # of all frames, that tells clips apart as well as all
+                for part in _pixels(frame):
+                    digest.update(part)
     except DamagedClip as error:
         reason = error.reason
     except FileNotFoundError:
@@ -89,8 +91,24 @@ def inspect(path: Path) -> Facts:
     gops = np.diff([*keys, walk.seen]).tolist()
     simple = walk.info.codec == "mpeg4" and types <= {PictureType.I, PictureType.P} and not reason
     regular = keys[:1] == [0] and set(gops[:-1]) <= {_GOP_SIZE} and gops[-1] <= _GOP_SIZE
+    line = None if reason else timeline(path)
+    variable = line is not None and line.times is not None
+    seconds = line.seconds if variable else walk.seen / walk.info.fps if walk.info.fps else 0.0
     return Facts(path, reason, walk.info, walk.seen, max(gops, default=0), PictureType.B in types, simple and regular,
-                 "" if reason else digest.hexdigest(), walk.announced)
+                 "" if reason else digest.hexdigest(), walk.announced, seconds=seconds, variable=variable)
+
+
+def _pixels(frame: av.VideoFrame) -> Iterator[bytes]:
+    """A frame as it was decoded: its format and size, and the rows of each plane without what pads them."""
+    if frame.format.has_palette:
+        frame = frame.reformat(format="rgb24")
+    form, planes = frame.format, frame.planes
+    yield f"{form.name} {frame.width}x{frame.height}".encode()
+    for number, plane in enumerate(planes):
+        bits = (form.padded_bits_per_pixel * frame.width if len(planes) == 1 else
+                sum(8 * -(-part.bits // 8) * part.width for part in form.components if part.plane == number))
+        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, abs(plane.line_size))
+        yield rows[:: -1 if plane.line_size < 0 else 1, : -(-bits // 8)].tobytes()  # upwards in many an AVI file
 
 
 @dataclass(frozen=True)
@@ -134,21 +152,22 @@ class Report:
             return some([f"{word} ({number})" for word, number in Counter(words).most_common()], 4)
 
         catalogue, read = self.catalogue, [facts for facts in self.facts.values() if facts.info]
-        minutes = sum(f.decoded / f.info.fps for f in read if f.info.fps) / 60
+        minutes = sum(f.seconds for f in read) / 60
         lines = [f"{catalogue.root}: {len(catalogue.records)} clips in {len(self.facts)} files, "
                  f"{sum(f.decoded for f in read):,} frames, {minutes:.1f} min"]
         facts = {
             "format": most(f"{f.info.codec} in {f.info.container}" for f in read),
             "size": most(f"{f.info.width}x{f.info.height}" for f in read),
-            "rate": most(f"{f.info.fps:.4g} fps" for f in read),
+            "rate": most(f"{f.decoded / (f.seconds or 1):.4g} fps" + ", variable" * f.variable for f in read),
             "longest GOP": most(f"{f.gop} frames" for f in read),
             "B-frames": f"in {sum(f.b_frames for f in read)} files",
             "compressed": f"{sum(f.compressed for f in read)} files are fit for compressed-video networks (MPEG-4 part "
                           f"2, a key frame every {_GOP_SIZE}, no B-frames)"}
         for split, clips in catalogue.counts().items() if catalogue.classes else ():
             groups = len({record.group for record in catalogue.split(split)})
-            facts[split] = (f"{clips.sum()} clips of {groups} groups; per class {clips.min()} ({clips.idxmin()}) "
-                            f"to {clips.max()} ({clips.idxmax()})")
+            each = f"{clips.min()} ({clips.idxmin()}) to {clips.max()} ({clips.idxmax()})"
+            each = f"{clips.min()}" if clips.min() == clips.max() else each
+            facts[split] = f"{clips.sum()} clips of {groups} groups; {each} per class"
         facts |= {"cache": self.kept} if self.kept else {}
         lines += [f"  {name:<12} {text}" for name, text in facts.items()]
         for fatal, title in ((False, "to know"), (True, "fatal")):
@@ -227,11 +246,14 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
         if entry.reason:
             kind, _, detail = entry.reason.partition(": ")
             found[True, kind].append(f"{name}: {detail}")
-        elif suffix not in _SUFFIXES.get(entry.info.container, {suffix}):
+        elif suffix not in SUFFIXES.get(entry.info.container, {suffix}):
             found[False, "readable, but misnamed: the container is another"].append(f"{name}: {entry.info.container}")
         if not entry.reason and not entry.announced:
             what = "length unknown: cannot tell whether it is whole"
             found[False, what].append(f"{name}: {entry.decoded} frames found")
+        if not entry.reason and abs(entry.info.pixel - 1) > _SQUARE:
+            what = "pixels that are not square, read as if they were: scale the clips if shapes matter"
+            found[False, what].append(f"{name}: {entry.info.pixel:.3g} times as wide as high")
         if entry.decord:
             found[chosen() == "decord", "decord and PyAV disagree"].append(f"{name}: {entry.decord}")
     for record in catalogue.records:
@@ -316,5 +338,5 @@ def _kept(keep: ClipBatches, facts: dict[Path, Facts], reason: str) -> str:
 
 
 def _videos(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("[!.]*") if path.is_file() and (
-        path.suffix.lower() in VIDEO_SUFFIXES or (mimetypes.guess_type(path.name)[0] or "").startswith("video/")))
+    return sorted(path for path in root.rglob("*") if is_video(path) and path.is_file()
+                  and not any(map(is_aside, path.relative_to(root).parts)))

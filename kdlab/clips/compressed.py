@@ -38,6 +38,7 @@ class Stream:
 
     ``kinds`` has an ``I`` or ``P`` for each frame; ``sizes (T,)`` are in bytes; ``keys (G,)`` are the numbers of the
     I-frames, and ``starts`` their times in the file where a seek to each was seen to arrive there, else empty.
+    ``times (T,)`` are when frames are shown, in seconds.
     """
 
     info: VideoInfo
@@ -45,6 +46,7 @@ class Stream:
     sizes: np.ndarray
     keys: np.ndarray
     starts: tuple[int, ...]
+    times: np.ndarray
 
     def group(self, numbers: np.ndarray | int) -> np.ndarray:
         """In which group of pictures (counted from 0) frames are."""
@@ -112,7 +114,9 @@ def scan(path: Path | str) -> Stream:
         keys = np.array([number for number, kind in enumerate(kinds) if kind == "I"])
         starts = tuple(times[key] for key in keys)
         found = walk.info.container in _SEEKABLE and None not in starts and all(_arrives(stream, t) for t in starts)
-        return Stream(walk.info, kinds, np.array(sizes), keys, starts if found else ())
+        clock, unit = (range(len(times)), 1 / walk.info.fps) if None in times else (times, float(stream.time_base))
+        shown = (np.array(clock) - clock[0]) * unit
+        return Stream(walk.info, kinds, np.array(sizes), keys, starts if found else (), shown)
 
 
 def _arrives(stream: av.video.stream.VideoStream, time: int) -> bool:

@@ -58,8 +58,9 @@ class DamagedClip(UnusableFile):
 class VideoInfo:
     """What a container says about its video stream, without decoding.
 
-    ``frames`` is ``None`` where the container does not announce it; ``width`` and ``height`` are the coded ones, in
-    pixels, before any rotation.
+    ``frames`` is ``None`` where the container does not announce it; ``fps`` is its rate, a mean one where it tells one.
+    ``width`` and ``height`` are the coded ones, in pixels, before any rotation. ``pixel`` is how many times as wide as
+    high a pixel should be shown; frames are read as if it were 1.
     """
 
     frames: int | None
@@ -68,6 +69,7 @@ class VideoInfo:
     fps: float
     codec: str
     container: str
+    pixel: float = 1.0
 
 
 def regular(path: Path | str) -> os.stat_result:
@@ -201,9 +203,11 @@ def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
     """What an opened file tells of its video stream."""
     context, container = stream.codec_context, stream.container.format.name
     fps = float(stream.average_rate or stream.guessed_rate or 0.0)
+    if container == "avi" and (shown := sum(e.size > 0 for e in stream.index_entries)) < stream.frames - SLACK:
+        fps *= shown / stream.frames or 1  # its rate counts the places that are empty
     frames = 0 if container == "gif" else stream.frames  # of a GIF FFmpeg counts what is there
     return VideoInfo(frames or None, context.width, context.height, fps, context.codec.canonical_name,
-                     _NAMES.get(container, container))
+                     _NAMES.get(container, container), float(stream.sample_aspect_ratio or 1))
 
 
 class Walk:
@@ -218,7 +222,7 @@ class Walk:
         self.info = info_of(stream)
         self.packets = self.hidden = self.damaged = self.seen = 0
         self._stream = stream
-        self._end = 0  # where the last packet ends, in units of the time base
+        self._end = self._shown = 0  # where the last packet ends, in units of the time base, to decode and to show
         self._until = _announced_end(stream, self.info.container)
         self._due = self.info.frames
         if self._due and self.info.container == "mp4":  # whose edit list may leave out the beginning, packets and all
@@ -269,6 +273,7 @@ class Walk:
                 self.damaged += packet.is_corrupt
                 # decoding times, not presentation times: those are wrong in AVI with packed B-frames
                 self._end = max(self._end, (packet.dts or 0) + (packet.duration or 1))
+                self._shown = max(self._shown, (packet.pts or 0) + (packet.duration or 1))
             yield packet
 
     def _next(self, packets: Iterator[av.Packet]) -> av.Packet | None:
@@ -297,7 +302,8 @@ class Walk:
         if announced and found < announced:
             return f"truncated: {announced} frames announced, {self.packets} found"
         if not announced and self._until:
-            end = float(self._end * self._stream.time_base)  # Matroska announces when the stream ends, somehow
+            # Matroska announces when the stream ends, somehow; B-frames are decoded late, and may be what is missing
+            end = float((self._end if self._error else max(self._end, self._shown)) * self._stream.time_base)
             if end < (self._until - 1e-3 if self._error else 0.95 * self._until - 0.2):
                 return f"truncated: {self._until:.2f} s announced, {end:.2f} s found"
         if self.damaged:

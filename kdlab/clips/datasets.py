@@ -9,7 +9,7 @@ from typing import NamedTuple
 from kdlab.clips.catalogue import Catalogue, open_clips
 from kdlab.clips.released import ARID_CLASSES, arid, arid15, coviar, dark48, hmdb51, thumos14, ucf101, ug2
 from kdlab.clips.tables import find_near
-from kdlab.clips.tree import SPLIT_WORDS, CatalogueError, is_video, named
+from kdlab.clips.tree import SPLIT_WORDS, CatalogueError, is_aside, is_video, named
 
 
 class DataSet(NamedTuple):
@@ -106,5 +106,6 @@ def _arid_folder(root: Path) -> Path | None:
         return None
     way = [found[0], *found[0].parents]
     above = way[1 : way.index(root) + 1]
-    beside = (entry for folder in above for entry in folder.iterdir() if entry not in way)
+    beside = (entry for folder in above for entry in folder.iterdir()
+              if entry not in way and not is_aside(entry.name))
     return None if any(is_video(file) for entry in beside for file in (entry, *entry.rglob("*"))) else found[0]

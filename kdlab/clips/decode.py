@@ -1,8 +1,11 @@
 """Frames from video files, by one function, with damaged files named instead of shortened.
 
 PyAV reads everything. Whole clips, and most formats, are read in order, which is right for every format. Single
-frames of H.264 in MP4 or Matroska are reached over the key frame before them, where each frame has a time of its own:
-by that time a frame is recognised. (MPEG-4 part 2 in AVI has wrong times where B-frames are packed.)
+frames of H.264 in MP4 or Matroska are reached over the IDR picture before them, where each frame has a time of its own:
+by that time a frame is recognised. (MPEG-4 part 2 in AVI has wrong times where B-frames are packed.) Other key frames
+are no place to begin: what a decoder shows behind them may differ from a decode in order.
+
+Pixels are taken as they are stored, also where a file says that they are not square.
 
 ``decoder="decord"``, or ``$KDLAB_DECODER``, lets decord read instead (``kdlab.clips.decoders`` says why it is not the
 default): in order, and only a file that PyAV has found sound and of which both see as many frames and the same first
@@ -215,7 +218,7 @@ def _agreed(path: Path) -> int:
 
 
 def _over_key_frames(stream: av.video.stream.VideoStream, line: Timeline, wanted: np.ndarray) -> Iterator[np.ndarray]:
-    """As ``_in_order``, over the last key frame before each wanted frame; ends early where anything is not as expected.
+    """As ``_in_order``, over the last key before each wanted frame; ends early where anything is not as expected.
 
     A B-frame is held back until the next other frame: damage to what it was made from shows up to there.
     """
@@ -230,6 +233,9 @@ def _over_key_frames(stream: av.video.stream.VideoStream, line: Timeline, wanted
                 held.clear()
                 stream.container.seek(key, stream=stream)
                 frames = stream.container.decode(stream)
+                if (first := next(frames, None)) is None or first.pts > key:
+                    return
+                frames = chain([first], frames)
             for frame in frames:
                 if frame.is_corrupt or (frame.width, frame.height) != (line.info.width, line.info.height):
                     return

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from kdlab.clips.catalogue import Catalogue, ClipRecord, group_from_name, open_clips, own_folds, with_splits
 from kdlab.clips.splits import some
 from kdlab.clips.tables import check_counts, check_name, find_near, near, read_list, read_table, read_text, times
-from kdlab.clips.tree import CatalogueError, is_video, refuse_odd
+from kdlab.clips.tree import CatalogueError, composed, is_aside, is_video, refuse_odd
 
 Counts = Mapping[str, int]
 
@@ -237,13 +237,15 @@ def _located(root: Path, records: list[ClipRecord], inside: Path) -> list[ClipRe
     The file type may differ from the list's (ARID's lists say .avi and the download is .mp4, CoViAR makes .mp4 of
     .avi), and so may the case of a folder (HandstandPushups).
     """
-    keys = [f"{record.path.parent.name.casefold()}/{record.path.stem}" for record in records]
+    keys = [composed(f"{record.path.parent.name.casefold()}/{record.path.stem}") for record in records]
     wanted, folders = set(keys), {key.split("/")[0] for key in keys}
     there: dict[str, Path] = {}
     for base in (inside, *sorted(inside.glob("*/")), *sorted(inside.glob("*/*/"))):
-        here = [(folder.name.casefold(), folder) for folder in base.glob("*/")] + [("", base)]
+        if any(map(is_aside, base.relative_to(inside).parts)):
+            continue
+        here = [(composed(folder.name.casefold()), folder) for folder in base.glob("*/")] + [("", base)]
         for name, file in ((name, file) for name, folder in here if name in folders for file in folder.iterdir()):
-            key = f"{name}/{file.stem}"
+            key = composed(f"{name}/{file.stem}")
             if key in wanted and is_video(file) and there.setdefault(key, file) != file:
                 raise CatalogueError(f"{file}: the clip is also there as {there[key]}. Open the folder that holds the "
                                      "one you mean, or move the other away.")

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from kdlab.clips.tree import CatalogueError, why_no_file
@@ -77,23 +77,41 @@ def check_name(name: str, where: str) -> str:
         what = "a web address" if address[1].lower() in ("http", "https", "ftp", "s3", "gs") else "an address"
         raise CatalogueError(f"{where}: {name} is {what}. Download the file first, and write its path.")
     if name.startswith("/") or re.match(r"[A-Za-z]:/", name) or ".." in PurePosixPath(name).parts:
-        raise CatalogueError(f"{where}: {name} is an absolute path or leads upwards. Write paths from a folder that "
-                             "holds all clips (or links to them), and put the table there.")
+        place = PurePosixPath(name)
+        raise CatalogueError(f"{where}: {name} is an absolute path or leads upwards, which ties the table to one "
+                             f'place. Put a link to the clips beside the table (ln -s "{place.parent}" clips) and '
+                             f"write clips/{place.name}.")
     if not PurePosixPath(name).name or "\0" in name:
         raise CatalogueError(f"{where}: {name!r} names no file. Write the path of a clip.")
     return name
 
 
-def check_label(label: str, where: str) -> str:
-    """The form in which two spellings of one ``label`` are equal; CatalogueError when it is no name of a class."""
+def check_label(label: str, where: str) -> None:
+    """CatalogueError when ``label`` is no name of a class."""
     if label.casefold() in _EMPTY or not any(unicodedata.category(sign)[0] in "LNS" for sign in label):
         raise CatalogueError(f"{where}: the label {label!r} is no name of a class but what stands in an empty cell. "
                              "Name the class; that of clips without an action could be called no_action.")
     if any(unicodedata.category(sign) == "Cc" for sign in label):
         raise CatalogueError(f"{where}: the label {label!r} holds a control character. Remove it.")
-    # accents in one sign or two, full width, invisible signs, blanks
-    plain = "".join(sign for sign in unicodedata.normalize("NFKC", label) if unicodedata.category(sign) != "Cf")
-    return " ".join(unicodedata.normalize("NFKC", plain.casefold()).split())
+
+
+def plain(name: str) -> str:
+    """The form in which two spellings of one ``name`` are equal, which people and programs take for the same: with
+    capitals or not, accents in one sign or two, full width, invisible signs, blanks; 7, 007 and 7.0."""
+    seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
+    words = " ".join(unicodedata.normalize("NFKC", seen.casefold()).split())
+    number = re.fullmatch(r"0*(\d+?)(\.0*)?", words)
+    return number[1] if number else words
+
+
+def one_spelling(column: str, names: Iterable[tuple[str, str]]) -> None:
+    """CatalogueError where two of the ``names`` in a ``column``, each with where it stands, are one name
+    (:func:`plain`) in two spellings."""
+    spelled: dict[str, str] = {}
+    for name, where in dict((name, (name, where)) for name, where in names).values():
+        if (known := spelled.setdefault(plain(name), name)) != name:
+            these = (name, known) if (name + known).isascii() else (ascii(name), ascii(known))  # they may look the same
+            raise CatalogueError(f"{where}: the {column} {these[0]} is spelled {these[1]} elsewhere. Choose one.")
 
 
 def check_counts(where: str, found: Mapping[str, int], expected: Mapping[str, int] | None) -> None:

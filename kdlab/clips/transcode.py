@@ -7,14 +7,16 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import chain, count
 from math import ceil
 from pathlib import Path, PurePosixPath
 
 import av
+import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
@@ -23,7 +25,8 @@ from kdlab.clips.container import DamagedClip, Walk, opened
 from kdlab.clips.decode import upright
 from kdlab.clips.shards import in_shards
 from kdlab.clips.tables import check_name, read_table
-from kdlab.clips.tree import Tree, named, why_no_file
+from kdlab.clips.timeline import Timeline, timeline
+from kdlab.clips.tree import Tree, named, on_disk, why_no_file
 from kdlab.system.contents import content_keys
 from kdlab.system.engines import PATIENCE, Engine, EngineError, seen
 from kdlab.system.files import in_draft, sweep, write_atomically
@@ -33,6 +36,7 @@ from kdlab.system.progress import track
 from kdlab.system.values import whole
 
 _LARGEST = 2**13 - 1  # its header has 13 bits for each side
+_LONGEST_PAUSE = 60_000  # empty places in a row that FFmpeg writes into an AVI file
 _SUM = ".index.csv.sha256"  # beside a table that is written here: the hash by which it is known again
 
 
@@ -73,8 +77,9 @@ class Made:
 def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFormat(), workers: int | None = None,
               progress: Callable = track, engine: Engine | None = None,
               say: Callable[[str], object] = print) -> list[Made]:
-    """Make over a video, or all in a folder, into the same tree below ``out``, frame by frame, at the mean frame rate.
+    """Make over a video, or all in a folder, into the same tree below ``out``, frame by frame.
 
+    Each frame keeps its time, to a millisecond where the rate is variable, so ``start`` and ``end`` of a table stay.
     A table ``index.csv`` in the folder is written anew beside the clips, for those that were made; one of somebody
     else's there stays, which ``say`` is told. A second call keeps what is whole, of the same format and made from the
     same source, and makes the rest. What is named like a video and cannot be decoded, or is no file, is left out, with
@@ -135,7 +140,7 @@ def _in_shards(jobs, out: Path, form: CoviarFormat, engine: Engine, workers: int
 
     out.mkdir(parents=True, exist_ok=True)
     for file, row, kept in in_shards(partial(_row, targets, form), [file for file, *_ in jobs], out / "manifest.jsonl",
-                                     str(form), engine=engine, workers=workers, sound=there):
+                                     f"{form}, at its times", engine=engine, workers=workers, sound=there):
         if not row["reason"] and not (seen(targets[file], PATIENCE if engine else 0) and there(file, row)):
             raise EngineError(f"{targets[file]} was made on another machine and is not seen here: let --out name a "
                               "folder that all machines share")
@@ -150,7 +155,7 @@ def _row(targets: dict[str, Path], form: CoviarFormat, file: str) -> dict:
 def _write_table(rows: list[dict[str, str]], out: Path, say: Callable[[str], object]) -> None:
     """The ``rows`` of a table of clips, for the files that were made of them in ``out``."""
     named = [row | {"path": str(PurePosixPath(row["path"]).with_suffix(".avi"))} for row in rows]
-    if not (made := [row for row in named if (out / row["path"]).is_file()]):
+    if not (made := [row for row in named if on_disk(out, row["path"]).is_file()]):
         return
     text, place = io.StringIO(), out / "index.csv"
     writer = csv.DictWriter(text, made[0], lineterminator="\n")
@@ -176,9 +181,10 @@ def _is_our_table(place: Path, new: bytes) -> bool:
 def _make(job: tuple[Path, Path, CoviarFormat]) -> Made:
     source, target, form = job
     try:
-        note = f"{form} of {content_keys([source])[source]}"
+        line = timeline(source)
+        note = f"{form} of {content_keys([source])[source]}" + ("" if line.times is None else ", at its frames' times")
         if not (kept := _is_whole(target, note)):
-            write_atomically(target, lambda path: _write(source, path, form, note))
+            write_atomically(target, lambda path: _write(line, path, form, note))
         return Made(source, target, len(scan(target).kinds), target.stat().st_size, kept)
     except (DamagedClip, Unsuited, av.error.FFmpegError, PermissionError) as error:
         return Made(source, target, reason=getattr(error, "reason", None) or str(error))
@@ -198,22 +204,37 @@ def _is_whole(target: Path, note: str) -> bool:
         return False
 
 
-def _write(source: Path, target: Path, form: CoviarFormat, note: str) -> None:
-    with opened(source) as stream, av.open(str(target), "w", format="avi", options={"fflags": "+bitexact"}) as file:
-        walk, converter, number = Walk(stream), VideoReformatter(), 0
+def _clock(line: Timeline) -> tuple[Fraction, Iterable[int]]:
+    """How many ticks a second the new film has, and each frame's tick.
+
+    They count up where the source has a constant rate; else they follow the frames' own times, to a millisecond. AVI
+    leaves the place of a tick without a frame empty.
+    """
+    if line.times is None:
+        fps = line.info.fps or 25.0
+        return Fraction(fps).limit_denominator(65535 // ceil(fps)), count()  # the format has 16 bits for the clock
+    times, numbers = np.rint(1000 * line.times), np.arange(line.count)
+    pause = np.diff(times).max(initial=0)
+    tick = max(1, int(np.gcd.reduce(times.astype(int))), ceil(pause / _LONGEST_PAUSE))
+    ticks = (np.maximum.accumulate(np.rint(times / tick).astype(int) - numbers) + numbers).tolist()  # no two at once
+    return Fraction(1000, tick), chain(ticks, count(ticks[-1] + 1))
+
+
+def _write(line: Timeline, target: Path, form: CoviarFormat, note: str) -> None:
+    rate, ticks = _clock(line)
+    with opened(line.path) as stream, av.open(str(target), "w", format="avi", options={"fflags": "+bitexact"}) as file:
+        walk, converter = Walk(stream), VideoReformatter()
         file.metadata["comment"] = note
-        fps = walk.info.fps or 25.0
-        rate = Fraction(fps).limit_denominator(65535 // ceil(fps))  # the format has 16 bits for the clock
         made = file.add_stream("mpeg4", rate=rate, options={
             "flags": "+qscale", "global_quality": str(118 * form.quantiser), "qmin": str(form.quantiser),
             "sc_threshold": "1000000000", "bf": "0"})  # no I-frames but the regular ones
         made.width, made.height, made.pix_fmt = form.width, form.height, "yuv420p"
         made.codec_context.gop_size, made.codec_context.thread_count = form.gop, 1
-        for number, frame in enumerate(walk.frames()):
+        for frame, tick in zip(walk.frames(), ticks, strict=False):
             if matrix := frame.side_data.get("DISPLAYMATRIX"):
                 turned = upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), matrix)
                 frame = av.VideoFrame.from_ndarray(turned, "rgb24")
             frame = converter.reformat(frame, form.width, form.height, "yuv420p", interpolation="BICUBIC", threads=1)
-            frame.pts, frame.time_base, frame.pict_type = number, 1 / rate, PictureType.NONE
+            frame.pts, frame.time_base, frame.pict_type = tick, 1 / rate, PictureType.NONE
             file.mux(made.encode(frame))
         file.mux(made.encode())

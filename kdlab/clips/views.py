@@ -6,8 +6,10 @@ so that a teacher and a student see the same moment of the same place. Rule 3 of
 """
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import Streamed, each_frame, gathered
 from kdlab.clips.decoders import DECODERS, chosen, raw_name
 from kdlab.clips.timeline import timeline
-from kdlab.system.sources import view_mark
+from kdlab.system.sources import parts, view_mark
 from kdlab.system.values import fraction, positive, whole
 
 PART = 256  # frames of a long video that are decoded and cached together where segments of it are wanted
@@ -59,8 +61,15 @@ def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
 
 
 def tag(view: "View") -> str:
-    """What names a view's frames in the cache: its name, and where it is not kdlab's, its sources."""
-    return view.name + view_mark(view)
+    """What names a view's frames in the cache: its name, where it is not kdlab's its sources, and where it reads from
+    other files than the clip's, their place: two folders may have one name."""
+    return view.name + view_mark(view) + "".join(f"@{place}" for place in _places(view))
+
+
+@lru_cache
+def _places(view: "View") -> tuple[str, ...]:
+    return tuple(os.path.abspath(getattr(part, f.name)) for part in parts(view) for f in fields(part)
+                 if not f.metadata.get("identity", True))
 
 
 @dataclass(frozen=True)
@@ -324,7 +333,8 @@ class ClipBatches:
         if record.start is None and record.end is None:
             return False
         needed = all(getattr(view, "whole", False) for view in self.views.values())
-        return not needed and bool(timeline(record.path).keys)
+        line = timeline(record.path)
+        return not needed and len(line.keys) * PART >= line.packets  # else each part would be read from far before it
 
     def length(self, record: ClipRecord) -> int:
         """Frames of a clip. Raises :class:`TooShort` below half of what the network looks at."""

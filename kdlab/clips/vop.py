@@ -29,7 +29,9 @@ class Clock:
             return len(packet) > _NOTHING
         # type, whole seconds, a mark, the time, a mark, coded
         coded = re.compile(rf"..1*0.{{{self._bits + 2}}}1")
-        return any(coded.match(_digits(picture[:24])) for picture in pictures)
+        # a second that has passed is a digit more, and a pause may be long
+        ends = [len(picture) - len(picture[1:].lstrip(b"\xff")) for picture in pictures]
+        return any(coded.match(_digits(picture[: end + 24])) for picture, end in zip(pictures, ends, strict=True))
 
     def _read(self, data: bytes) -> None:
         for layer in re.finditer(rb"\x00\x00\x01[\x20-\x2f](?=(.{0,36}))", data, re.DOTALL):

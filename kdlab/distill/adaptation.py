@@ -47,7 +47,7 @@ class ReEstimated(Passes):
     def prepare(self, nets, batches) -> None:
         """Forget the statistics; from now on every batch counts alike."""
         for norm in norms(nets["student"]):
-            if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.training:  # else its statistics stay
                 norm.reset_running_stats()
                 norm.momentum = None
 
@@ -58,10 +58,11 @@ class EntropyMinimisation(CrossEntropy):
     al., arXiv 2006.10726); theirs is online on test clips, here are training clips and an end."""
 
     def prepare(self, nets, batches) -> None:
-        """Let no weight but the norms' be trained."""
+        """Let no weight but the norms' be trained, and of those none that is frozen."""
+        trained = [w for norm in norms(nets["student"]) for w in norm.parameters(recurse=False) if w.requires_grad]
         nets["student"].requires_grad_(False)
-        for norm in norms(nets["student"]):
-            norm.requires_grad_(True)
+        for weight in trained:
+            weight.requires_grad_(True)
 
     def losses(self, nets, batch, progress):
         """Yield the mean entropy in nats of the student's answers to the batch."""

@@ -58,7 +58,9 @@ def attention_transfer_loss(student_features: torch.Tensor, teacher_features: to
 
     q is where a layer ``(B, C, T, H, W)`` is active: the mean of its squares over channels, flattened and divided by
     its L2 norm, so a layer's scale does not matter and the sum over places is in [0, 2]. Channels may differ; an axis
-    on which the maps differ is average-pooled to the shorter one. Raises ``ValueError`` for different clips.
+    on which the maps differ is average-pooled to the shorter one. The usual reference (mdistiller) pools the features
+    instead, before they are squared, and so gives up to half more or less where sizes differ; where they are equal the
+    two agree. Raises ``ValueError`` for different clips.
     """
     alike(student_clips=student_features[:, 0, 0, 0, 0], teacher_clips=teacher_features[:, 0, 0, 0, 0])
     maps = _pooled(*(features.square().mean(1, keepdim=True) for features in (student_features, teacher_features)))

@@ -18,9 +18,9 @@ from kdlab.clips.cache import resize
 from kdlab.clips.compressed import scan
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import ClipBatches
-from kdlab.layers import Grid, outputs, reset
+from kdlab.layers import Grid, features, layers_of, outputs, reset
+from kdlab.nets.folding import folded
 from kdlab.night.make import truth
-from kdlab.train.feeding import folded
 
 SCORES = ("pointing_game", "energy_inside", "iou")
 #: A layer of fewer units a side is too coarse to outline a person: see :func:`fine_layer`.
@@ -130,7 +130,10 @@ def fine_layer(net: nn.Module, x: torch.Tensor, layers: Sequence[str]) -> str:
 
 
 def _layer(net: nn.Module, name: str) -> nn.Module:
-    modules = {k: m for k, m in net.named_modules() if k}
+    try:
+        modules = {k: m for k, m in layers_of(net).items() if k}
+    except ValueError as error:
+        raise Unexplainable(str(error)) from error
     if name not in modules:
         near = difflib.get_close_matches(name, modules, 3, 0.3) or list(modules)[-3:]
         raise Unexplainable(f"no layer {name!r} in {type(net).__name__}; the nearest are {', '.join(near)}")
@@ -149,28 +152,25 @@ def _geometry(net: nn.Module, module: nn.Module, name: str, x: torch.Tensor) -> 
     if isinstance(module, Grid):
         pairs = zip(outputs(net, x, [name]).taps[name].shape[2:], x.shape[2:], strict=True)
         return Units(*(_interpolation((np.arange(n) + 0.5) * size / n - 0.5, size) for n, size in pairs))
-    seen, handles, sizes, far = [], [], x.shape[2:], 1e3  # as far from 0 as that, no rectifier is shut
+    handles, sizes, far = [], x.shape[2:], 1e3  # as far from 0 as that, no rectifier is shut
     for part in net.modules():
         if hasattr(part, "kernel_size") and hasattr(part, "stride"):
             handles.append(part.register_forward_hook(_window_mean))
         elif isinstance(part, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm):
             handles.append(part.register_forward_hook(lambda _m, inputs, _o: inputs[0]))
-    handles.append(module.register_forward_hook(lambda _m, _i, out: seen.append(out)))
     ramps = torch.meshgrid(*(torch.arange(n).to(x) * (far / max(sizes)) for n in sizes), indexing="ij")
     shown = far + torch.stack([torch.zeros(sizes).to(x), torch.full(sizes, far).to(x), *ramps])
     try:
-        net(shown[:, None].repeat(1, x.shape[1], 1, 1, 1))
+        seen = features(net, shown[:, None].repeat(1, x.shape[1], 1, 1, 1), [name])[name]
+    except ValueError as error:
+        raise Unexplainable(str(error)) from error
     finally:
         for handle in handles:
             handle.remove()
-    if not seen:
-        raise Unexplainable(f"layer {name!r} is not used when this network is asked")
-    shape = (len(seen[0]) // len(shown), *seen[0].shape[1:]) if isinstance(seen[0], torch.Tensor) else ()
-    frames = len(shape) == 4 and shape[0] == sizes[0]  # a 2-D network on the frames of one clip
-    if not (frames or len(shape) == 5) or shape[-1] * shape[-2] < 2:
-        raise Unexplainable(f"layer {name!r} gives {shape or type(seen[0]).__name__} for one clip, without extent in "
-                            "space: choose one before the pooling")
-    means = seen[0].unflatten(0, (len(shown), -1)).mean(2) if frames else seen[0].mean(1)
+    if seen.dim() != 5 or seen.shape[-1] * seen.shape[-2] < 2:
+        raise Unexplainable(f"layer {name!r} gives {(1, *seen.shape[1:])} for one clip, without extent in space: "
+                            "choose one before the pooling")
+    means = seen.mean(1)
     none, all_, *ramps = means.double()
     shares = [((ramp - none) / (all_ - none)).movedim(k, 0).flatten(1).mean(1) for k, ramp in enumerate(ramps)]
     return Units(*(_interpolation(max(sizes) * v.cpu().numpy(), n) for v, n in zip(shares, sizes, strict=True)))
@@ -296,7 +296,7 @@ def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.nda
     Compare with the curves of maps that belong to *other* clips: smooth maps of anything delete faster than scattered
     pixels.
     """
-    net = folded(net)
+    net = folded(net, x[:2])
     blurred = torch.from_numpy(_blurred(x.numpy(), 0.15 * min(x.shape[3:])))
     places = maps.reshape(len(maps), -1)
     rank = np.empty(places.shape, np.int64)

@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kdlab.measure.folding import features, foldable, folded_in, nodes
 from kdlab.system.values import positive, whole
 from kdlab.train.loop import one_thread, seeded
 
@@ -44,11 +43,12 @@ class Hessian:
     leaves out the network's own curvature: with a convex criterion, no eigenvalue is then negative.
 
     ``blocks`` are the stretches of the weights for :func:`kdlab.measure.lanczos.trace`: whole layers, at most
-    :data:`BLOCKS`. Mini-batches whose graphs fit into :data:`KEPT` together are joined, and batch norms lie in
-    convolutions (:mod:`.folding`). Memory holds one graph; the rows of one :meth:`product` share it, and where it is
-    the only one it is kept until a weight changes. Raises :class:`Unmeasurable` in inference mode, for nothing to
-    measure, half precision, NaN, no data, and where two passes differ or move a buffer (shuffled or augmented data, a
-    random layer).
+    :data:`BLOCKS`. Mini-batches whose graphs fit into :data:`KEPT` together are joined. Memory
+    holds one graph; the rows of one :meth:`product` share it, and where it is the only one it is kept until a weight
+    changes. Layers compute as they are: folding norms into convolutions saves a third of the time, but rounds
+    otherwise, and in fp32 a rectifier that opens or shuts by rounding moves a large network's products by a thousandth.
+    Raises :class:`Unmeasurable` in inference mode, for nothing to measure, half precision, NaN, no data, and where two
+    passes differ or move a buffer (shuffled or augmented data, a random layer).
     """
 
     def __init__(self, net: nn.Module, data: Iterable | Callable, *, criterion: Callable = F.cross_entropy,
@@ -57,9 +57,10 @@ class Hessian:
         if not self.weights:
             raise Unmeasurable(f"{type(net).__name__} has no parameter to measure that needs gradients: call "
                                "net.requires_grad_(True)")
-        for name, tensor in net.state_dict().items():
-            if tensor.is_floating_point() and tensor.dtype not in (torch.float32, torch.float64):
-                raise Unmeasurable(f"{name} is {tensor.dtype}; flatness needs fp32 or fp64: call net.float()")
+        for name, tensor in net.named_parameters():  # a buffer may be a mask of infinities
+            if tensor.dtype not in (torch.float32, torch.float64):
+                raise Unmeasurable(f"{name} is {tensor.dtype}; flatness needs fp32 or fp64: "
+                                   "call net.float(), and let no weight be complex")
             if not tensor.isfinite().all():
                 raise Unmeasurable(f"{name} holds NaN or infinity: the training diverged")
         if isinstance(getattr(data, "sampler", None), torch.utils.data.RandomSampler):
@@ -72,9 +73,6 @@ class Hessian:
         self._parts = _stretches(self.weights)
         ends = np.cumsum([0, *(w.numel() for w in self.weights)])
         self.blocks = [slice(int(ends[part.start]), int(ends[part.stop])) for part in self._parts]
-        self._pairs = ()
-        with self._mode():
-            self._pairs = foldable(net, next(self._batches())[0])
         self._check()
         self._join()
 
@@ -168,7 +166,7 @@ class Hessian:
         try:
             # The fused attention kernels have no second derivative; the plain one is the same function.
             with (torch.enable_grad(), torch.autocast(self.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH),
-                  one_thread() if self.device.type == "cpu" else contextlib.nullcontext(), folded_in(self._pairs)):
+                  one_thread() if self.device.type == "cpu" else contextlib.nullcontext()):
                 yield
         finally:
             for module, mode in modes.items():
@@ -204,7 +202,7 @@ class Hessian:
         if self.samples == len(y):
             return
         with self._mode():
-            each = COPIES * x.element_size() * features(self.net, x)
+            each = COPIES * x.element_size() * _features(self.net, x)
         if self.samples / len(y) * each > KEPT:
             return
         (loss, _), batches, self._kept = self.value(), self.data, (None, None)
@@ -268,10 +266,37 @@ def _gradient(outputs, inputs, vectors=None, last: bool = False) -> Sequence[tor
             raise
         raise Unmeasurable(f"an operation has no second derivative: {error}") from error
     # For a function marked once_differentiable torch would silently give zeros.
-    if not last and any("Error" in node.name() for node in nodes(found)):
-        own = {n.name() for n in nodes(outputs) if isinstance(n, torch.autograd.function.BackwardCFunction)}
+    if not last and any("Error" in node.name() for node in _nodes(found)):
+        own = {n.name() for n in _nodes(outputs) if isinstance(n, torch.autograd.function.BackwardCFunction)}
         raise Unmeasurable(f"an operation has no second derivative: {', '.join(sorted(own))} is once_differentiable")
     return found
+
+
+def _nodes(tensors: Iterable[torch.Tensor]) -> list:
+    """The nodes of the graph behind ``tensors``."""
+    found = [t.grad_fn for t in tensors if t.grad_fn is not None]
+    seen = set(found)
+    for node in found:
+        new = {parent for parent, _ in node.next_functions if parent is not None} - seen
+        seen |= new
+        found += new
+    return found
+
+
+@torch.no_grad()
+def _features(net: nn.Module, x: torch.Tensor) -> int:
+    """How many numbers the layers of ``net`` make of ``x``."""
+    count, handles = [], []
+    for module in net.modules():
+        if not list(module.children()):
+            handles.append(module.register_forward_hook(
+                lambda _m, _i, out: count.append(out.numel() if isinstance(out, torch.Tensor) else 0)))
+    try:
+        net(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sum(count)
 
 
 class Sharpness(NamedTuple):

@@ -180,9 +180,9 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
     A control *explains* a supported effect when method − control is surely below 2 points and not surely above 0, so
     that it is not seen to give less. One that is undecided does not, nor one of which the method is surely ahead.
     *Not testable on this set*: the units alone leave two points open and no number of seeds would decide, all say the
-    same and are so few that two points may be :func:`missed`, or they are fewer than :data:`FEWEST_UNITS` and show no
-    larger effect. A word from fewer than ten seeds says so, and an undecided one the strict interval where the plain
-    one excludes zero.
+    same and are so few that two points may be :func:`missed`, or they are fewer than :data:`FEWEST_UNITS` and the plain
+    interval holds zero. A word from fewer than ten seeds says so. Where only the plain interval excludes zero the word
+    is *underpowered*, with the strict interval; of few units the direction is told.
     """
     if claim.low == claim.high and (least := missed(claim.units)) >= 2:  # no spread was seen, which is not none
         return f"not testable on this set (all {claim.units} test units say the same, and may miss {least:.0f} points)"
@@ -193,18 +193,22 @@ def verdict(claim: Effect, controls: dict[str, Effect] | None = None) -> str:
         word = "supported" if claim.strict_low > 0 else "contradicted"
         word += ", small" if small else ""
         return word + (_explained(controls) if claim.strict_low > 0 else "") + provisional(claim.seeds)
-    if claim.units < FEWEST_UNITS:
-        few = f"{claim.units} test units are too few for two points"
-        return f"not testable on this set (± {claim.half_width:.1f}; {few})"
-    if small:
+    few, seen = claim.units < FEWEST_UNITS, claim.low > 0 or claim.high < 0
+    if few and not seen:
+        why = f"{claim.units} test units are too few for two points"
+        return f"not testable on this set (± {claim.half_width:.1f}; {why})"
+    if small and not few:
         return "no effect larger than 2 points" + provisional(claim.seeds)
     more = {"seeds": claim.seeds_needed, "test units": claim.units_needed}
     ways = " or ".join(f"{n:.0f} {what}" for what, n in more.items() if np.isfinite(n))
     cure = f"about {ways}" if ways else "more seeds and more test units"
-    never = claim.seeds > 1 and claim.left >= 2 and not np.isfinite(claim.seeds_needed)
+    never = not seen and claim.seeds > 1 and claim.left >= 2 and not np.isfinite(claim.seeds_needed)
     word, half = "not testable on this set" if never else "underpowered", f"± {claim.half_width:.1f}"
-    if claim.low > 0 or claim.high < 0:
+    if seen:
         half += f", at the strict level {claim.strict_low:+.1f} to {claim.strict_high:+.1f}"
+    if seen and few:
+        side = "above" if claim.low > 0 else "below"
+        half += f"; {claim.units} test units tell that it is {side} zero, and little of how far"
     return f"{word} ({half}; {cure} would decide)"
 
 

@@ -40,10 +40,6 @@ class StagedNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.features(x)[1]
 
-    def _apply(self, fn, recurse=True):
-        # ``build`` asks for channels-last *video*, which four dimensions cannot have: show five, with one time step.
-        return super()._apply(lambda t: fn(t.unsqueeze(2)).squeeze(2) if t.dim() == 4 else fn(t), recurse)
-
 
 class EverySecond(nn.Conv2d):
     """A 1×1 convolution of stride 2, as a matrix product with the pixels that it reads. oneDNN's own (of torch 2.14) is
@@ -104,7 +100,8 @@ class TinyCompressed:
         return tuple(f"stages.{k}" for k in range(len(self.widths)))
 
     def make(self, num_classes: int) -> StagedNet:
-        return TinyNet(self.channels, self.widths, num_classes, self.dropout)
+        net = TinyNet(self.channels, self.widths, num_classes, self.dropout)
+        return net.to(memory_format=torch.channels_last)
 
 
 def tiny(modality: str) -> TinyCompressed:
@@ -153,5 +150,5 @@ class CoViARNet:
         from kdlab.nets.torchvision_parts import FrameNet
 
         kinds = {18: (BasicBlock, [2, 2, 2, 2]), 50: (Bottleneck, [3, 4, 6, 3]), 152: (Bottleneck, [3, 8, 36, 3])}
-        net = FrameNet(self.modality, *kinds[self.depth], num_classes)
+        net = FrameNet(self.modality, *kinds[self.depth], num_classes).to(memory_format=torch.channels_last)
         return self.weights.into(net) if self.weights else net

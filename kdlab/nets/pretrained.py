@@ -23,7 +23,8 @@ KINETICS: Statistics = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989
 
 #: A trainer's own file has the epoch beside the weights; what holds those, and what wrappers put before their names.
 _WRAPPERS = ("state_dict", "model_state", "model", "module")
-_PREFIXES = ("module.", "model.", "base_model.")
+_PREFIXES = ("module.", "model.", "_orig_mod.")
+_INNER = "base_model."  # CoViAR's, before some names
 
 
 class MissingWeights(FileNotFoundError):
@@ -50,10 +51,11 @@ class Weights:
     def into(self, net: nn.Module, head: str = "fc") -> nn.Module:
         """``net`` with these weights, from ``.safetensors`` or what ``torch.save`` wrote of a state dict.
 
-        Names are torchvision's; the prefixes ``module.``, ``model.`` and ``base_model.`` (CoViAR's) are dropped. The
-        last layer ``head`` keeps its own weights where the file's has another number of classes. Raises
-        :class:`MissingWeights`, and :class:`WrongWeights` for a file of another content, that cannot be read, or that
-        belongs to another architecture, naming the first tensors that do not fit.
+        Names are torchvision's. Prefixes of wrappers (``module.``, ``model.``, ``_orig_mod.``) are dropped where all
+        names have one and none fits with it; CoViAR's ``base_model.`` always. The last layer ``head`` keeps its own
+        weights where the file's has another number of classes. Raises :class:`MissingWeights`, and
+        :class:`WrongWeights` for a file of another content, that cannot be read, or that belongs to another
+        architecture, naming the first tensors that do not fit.
         """
         if (found := _sha256(self.path)) != self.sha256:
             raise WrongWeights(f"{self.path} has SHA-256 {found[:12]}…, the recipe was made for {self.name}…: put that "
@@ -62,7 +64,7 @@ class Weights:
         if head != "fc" and f"{head}.weight" not in own:
             raise WrongWeights(f"{type(net).__name__} has no layer {head!r} with a row a class: name its last layer, "
                                "head = \"…\", in the network's recipe")
-        state = {_bare(name, own): tensor for name, tensor in _read(path).items()}
+        state = _bare(_read(path), own)
         # files from before torch 0.4.1 do not count batches
         state |= {k: own[k] for k in own.keys() - state.keys() if k.endswith("num_batches_tracked")}
         init, loaded = own.get(f"{head}.weight"), state.get(f"{head}.weight")
@@ -77,10 +79,13 @@ def untrained(spec):
     return dataclasses.replace(spec, **{k: None if isinstance(v, Weights) else untrained(v) for k, v in inner.items()})
 
 
-def _bare(name: str, own: dict) -> str:
-    while name not in own and (prefix := next((p for p in _PREFIXES if name.startswith(p)), "")):
-        name = name.removeprefix(prefix)
-    return name
+def _bare(state: dict, own: dict) -> dict:
+    """``state`` by the names of ``own``: a prefix is a wrapper's where all names have it, else a layer's own name."""
+    while (state.keys().isdisjoint(own)
+           and (prefix := next((p for p in _PREFIXES if state and all(name.startswith(p) for name in state)), ""))):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    bare = {name if name in own else name.removeprefix(_INNER): tensor for name, tensor in state.items()}
+    return bare if len(bare) == len(state) else state
 
 
 def _present(path: str | Path) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from kdlab.layers import channels_last
 from kdlab.nets.norms import ClipNorm
 from kdlab.system.values import fraction, whole
 
@@ -95,6 +96,14 @@ class Normalised(nn.Module):
         self.net = net
         self.register_buffer("mean", mean.view(1, -1, 1, 1, 1).clone())
         self.register_buffer("std", std.view(1, -1, 1, 1, 1).clone())
+        self._still = {name for name, layer in self.named_modules() if not layer.training}
+
+    def train(self, mode: bool = True) -> "Normalised":
+        """As of any module, but layers that ``net`` came with in evaluation stay there."""
+        super().train(mode)
+        for name, layer in self.named_modules():
+            layer.training = layer.training and name not in self._still
+        return self
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pixels ``(B, C, T, H, W)`` in [0, 1] → logits ``(B, K)``."""
@@ -111,7 +120,7 @@ def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, s
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = spec.make(num_classes)
-    return Normalised(net, mean, std).to(memory_format=torch.channels_last_3d)
+    return _writable(channels_last(Normalised(net, mean, std)))
 
 
 def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_classes: Sequence[str],
@@ -138,10 +147,26 @@ def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, me
     own = net.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
-    if missing or extra or shapes:
+    kinds = sorted(k for k in own.keys() & state.keys() if _kind(own[k]) != _kind(state[k]))
+    if missing or extra or shapes or kinds:
         what = [f"{len(missing)} tensors missing (first {missing[0]})"] if missing else []
         what += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
         what += [f"{k} has shape {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in shapes[:1]]
+        what += [f"{k} is {state[k].dtype}, expected {own[k].dtype}" for k in kinds[:1]]
         raise WrongWeights(f"{source} holds the weights of another architecture: {'; '.join(what)}. {mend}")
-    net.load_state_dict(state)
+    _writable(net).load_state_dict(state)
+    return net
+
+
+def _kind(tensor: torch.Tensor) -> tuple:
+    """What cannot be converted on the way into a network without a loss, or at all."""
+    return tensor.is_floating_point(), tensor.is_complex(), tensor.is_quantized, tensor.is_meta, tensor.layout
+
+
+def _writable(net: nn.Module) -> nn.Module:
+    """``net`` with memory of its own for every number of an expanded tensor, which could not be loaded else."""
+    for tensor in (*net.parameters(), *net.buffers()):
+        if tensor.layout is torch.strided and any(n > 1 and step == 0 for n, step in zip(tensor.shape, tensor.stride(),
+                                                                                         strict=True)):
+            tensor.data = tensor.data.contiguous()
     return net

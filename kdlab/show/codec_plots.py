@@ -147,7 +147,7 @@ def timeline(streams: dict[str, Stream]) -> Figure:
         for kind, colour in (("I", "C0"), ("P", "#f4c27a")):
             numbers = np.flatnonzero(np.array(list(stream.kinds)) == kind)
             how = dict(color=colour, edgecolor="black", linewidth=0.4, label=f"{kind}-frames")
-            ax.bar(numbers / stream.info.fps, stream.sizes[numbers], 0.85 / stream.info.fps, **how)
+            ax.bar(stream.times[numbers], stream.sizes[numbers], 0.85 / stream.info.fps, **how)
         counts = f"{stream.kinds.count('I')} I-frames, {stream.kinds.count('P')} P-frames"
         ax.set(ylabel="bytes", title=f"{name}: {counts}", xlim=(-0.6 / stream.info.fps, None))
     axes[-1, 0].set_xlabel("time (s)")

@@ -236,7 +236,7 @@ def _at(size: ExitSize, where: dict, found: Passing, mark: float) -> list[dict]:
 def _by(size: ExitSize) -> str:
     """What a measurement that is kept was made by: the modules that measure, and how much they are asked for."""
     folder, asked = Path(minima.__file__).parent, (size.name, EFFORT, SMOKE_EFFORT, per_class(size), TESTED)
-    modules = (folder / f"{name}.py" for name in ("minima", "flatness", "folding", "lanczos", "surface"))
+    modules = (folder / f"{name}.py" for name in ("minima", "flatness", "lanczos", "surface"))
     return digest({"modules": files_hash(modules), "asked": repr(asked)})
 
 

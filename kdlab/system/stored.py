@@ -114,8 +114,16 @@ def read_weights(file: Path, note: dict | None = None) -> dict:
 
 def weights_hash(state: dict) -> str:
     """SHA-256 over names and bytes of the tensors: equal exactly when all bits are."""
+    from torch import uint8  # NumPy has not all of torch's types, and bytes of all
+
     digest = hashlib.sha256()
     for key in sorted(state):
         digest.update(key.encode())
-        digest.update(state[key].contiguous().numpy().tobytes())
+        digest.update(state[key].contiguous().reshape(-1).view(uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def plain(state: dict) -> dict:
+    """The tensors of ``state`` as a file can hold them: on the CPU, and each with memory of its own, also where two
+    names share a weight."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}

@@ -1,8 +1,7 @@
 """Batches for a GPU: read ahead by threads, moved as whole ``uint8`` frames, cut and scaled there. Windows of untrimmed
 video and segments of compressed clips have labels and rows of their own: they are cut by the threads, and then moved.
-And a frozen teacher's network, made quicker."""
+And a frozen teacher's network in bf16."""
 
-import copy
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import nn
-from torch.fx.experimental.optimization import fuse
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
 
 from kdlab.clips.views import Batch, ClipBatches, Draw, View
 from kdlab.system.launch import precision
@@ -53,25 +49,6 @@ def ahead(make: Callable, requests: Iterable[tuple], threads: int = 4) -> Iterat
         finally:
             for job in coming:
                 job.cancel()
-
-
-def folded(net: nn.Module) -> nn.Module:
-    """A copy of the frozen ``net`` with its batch norms folded into the convolutions before: the same function but
-    for rounding, in a seventh less time. Layers keep their names, by which methods tap them; a norm that is folded
-    gives what it is given, and its convolution what the norm gave."""
-    lean = copy.deepcopy(net).eval()
-    try:
-        traced = dict(fuse(lean).named_modules())
-    except Exception:  # tracing runs the net's own code on stand-ins, which may raise anything: fold what lies below
-        for name, child in lean.named_children():
-            setattr(lean, name, folded(child))
-        return lean
-    for name, layer in list(lean.named_modules()):
-        if isinstance(layer, _BatchNorm) and name not in traced:
-            lean.set_submodule(name, nn.Identity())
-        elif isinstance(traced.get(name), _ConvNd):
-            lean.set_submodule(name, traced[name])
-    return lean
 
 
 def in_bf16(net: nn.Module) -> nn.Module:

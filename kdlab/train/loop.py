@@ -10,12 +10,14 @@ holds does not depend on how many processes share it (:mod:`kdlab.train.parallel
 
 import hashlib
 import json
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -27,6 +29,7 @@ from kdlab.layers import one_thread
 from kdlab.system import ranks
 from kdlab.system.files import write_atomically
 from kdlab.system.launch import device, launched, precision
+from kdlab.system.stored import plain
 from kdlab.system.values import not_negative, one_of, positive, whole
 from kdlab.train import parallel
 from kdlab.train.feeding import fed
@@ -100,7 +103,8 @@ class Progress:
 class Trained:
     """What :func:`fit` returns. ``history`` has one row an epoch; ``first_losses`` are the first ten, those of a step's
     optimisers in turn; ``precision`` is the one that was used. Of several processes losses are those of whole batches,
-    CPU seconds those of all, and ``batch_norm`` says what its statistics are of."""
+    CPU seconds those of all, and ``batch_norm`` says what its statistics are of. ``unbounded`` names the state that was
+    not finite before the first step, such as a mask of −∞."""
 
     nets: dict[str, nn.Module]
     history: list[dict]
@@ -111,6 +115,7 @@ class Trained:
     precision: str = "fp32"
     owned: list[str] = field(default_factory=list)
     batch_norm: str = ""
+    unbounded: frozenset[str] = frozenset()
 
 
 def seeded(*parts: int) -> torch.Generator:
@@ -119,6 +124,29 @@ def seeded(*parts: int) -> torch.Generator:
     for part in parts:
         state = (state ^ (part + 0x9E3779B97F4A7C15 + (state << 6) + (state >> 2))) * 0xBF58476D1CE4E5B9 % 2**63
     return torch.Generator().manual_seed(state)
+
+
+@contextmanager
+def drawing(*parts: int) -> Iterator[None]:
+    """Inside, what draws from a global generator of torch, NumPy or Python draws as ``parts`` say (:func:`_seed`);
+    afterwards the generators are as they were."""
+    numpys, pythons = np.random.get_state(), random.getstate()
+    on = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=on):
+        try:
+            _seed(*parts)
+            yield
+        finally:
+            np.random.set_state(numpys)
+            random.setstate(pythons)
+
+
+def _seed(*parts: int) -> None:
+    """Make the global generators of torch, NumPy and Python a function of ``parts`` alone."""
+    number = seeded(*parts).initial_seed()
+    torch.manual_seed(number)
+    np.random.seed(number % 2**32)
+    random.seed(number)
 
 
 def plan(count: int, settings: Settings, seed: int, step: int):
@@ -132,12 +160,13 @@ def plan(count: int, settings: Settings, seed: int, step: int):
 def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """Logits ``(N, K)``, labels ``(N,)`` and ids of evaluation ``batches``, in eval mode without gradients."""
     device = next(net.parameters()).device
-    was_training = net.training
+    modes = {module: module.training for module in net.modules()}
     net.eval()
     what = "the window's frames or size, for whole batches are predicted at a time"
     with torch.no_grad(), one_thread(device.type), room(device, what):
         rows = [(net(batch.views[view].to(device)).float().cpu(), batch.labels, batch.ids) for batch in batches]
-    net.train(was_training)
+    for module, training in modes.items():  # net.train() would also wake what is to stay in evaluation
+        module.training = training
     return torch.cat([r[0] for r in rows]), torch.cat([r[1] for r in rows]), [i for r in rows for i in r[2]]
 
 
@@ -146,17 +175,17 @@ def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Ten
 
 def _pack(nets, owned, optimisers) -> dict[str, torch.Tensor]:
     """Weights and optimiser moments as one flat dictionary of tensors, without pickles."""
-    flat = {f"net.{name}.{k}": v for name in owned for k, v in _bare(nets[name]).state_dict().items()}
+    flat = {f"net.{name}.{k}": v for name in owned for k, v in nets[name].state_dict().items()}
     for name, optimiser in optimisers.items():
         for index, moments in optimiser.state_dict()["state"].items():
             flat |= {f"optimiser.{name}.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
-    return {k: v.detach().cpu().contiguous() for k, v in flat.items()}
+    return plain(flat)
 
 
 def _unpack(flat, nets, owned, optimisers) -> None:
     for name in owned:
         prefix = f"net.{name}."
-        _bare(nets[name]).load_state_dict({k.removeprefix(prefix): v for k, v in flat.items() if k.startswith(prefix)})
+        nets[name].load_state_dict({k.removeprefix(prefix): v for k, v in flat.items() if k.startswith(prefix)})
     for name, optimiser in optimisers.items():
         prefix, state = f"optimiser.{name}.", {}
         for key, value in flat.items():
@@ -168,13 +197,6 @@ def _unpack(flat, nets, owned, optimisers) -> None:
         state = {index: {moment: torch.empty_like(weights[index]).copy_(value) if value.ndim else value
                          for moment, value in moments.items()} for index, moments in state.items()}
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-def _bare(net: nn.Module) -> nn.Module:
-    """The network inside Fabric's and DDP's wrappers."""
-    while hasattr(net, "module") and not isinstance(net, nn.Sequential):
-        net = net.module
-    return net
 
 
 def _save_checkpoint(path: Path, flat: dict, note: dict, fingerprint: str) -> None:
@@ -214,7 +236,7 @@ def _check(flat: dict[str, torch.Tensor], text: str) -> str:
 
 def _fingerprint(method, nets, owned, *others) -> str:
     """What a checkpoint and the training that goes on from it have in common."""
-    shapes = [(name, k, tuple(v.shape)) for name in owned for k, v in _bare(nets[name]).state_dict().items()]
+    shapes = [(name, k, tuple(v.shape)) for name in owned for k, v in nets[name].state_dict().items()]
     return hashlib.sha256(repr((type(method).__qualname__, shapes, *others)).encode()).hexdigest()
 
 
@@ -240,7 +262,7 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
     ranks.agree(device=device(), precision=used)
     fabric = parallel.fabric_for(used)
     what = f"batch_size ({settings.batch_size} now), or the window's frames or size, or cut it by accumulate"
-    with one_thread(fabric.device.type), ranks.ending(), room(fabric.device, what):
+    with one_thread(fabric.device.type), ranks.ending(), room(fabric.device, what), drawing(seed):
         trained = _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, identity, progress, say)
     return replace(trained, precision=used)
 
@@ -251,16 +273,21 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
     cuts = parallel.cuts(batch_size, settings.batch_size, settings.accumulate, launch)
     parts = method.parts(nets)
     owned = [name for names in parts.values() for name in names]
+    if unknown := [name for name in owned if name not in nets]:
+        raise ValueError(f"parts() names a network {unknown[0]!r}; there are {', '.join(nets)}")
     nets = {name: parallel.synchronised(net) if name in owned else net for name, net in nets.items()}
     for name, net in nets.items():
-        net.requires_grad_(name in owned).train(name in owned).to(fabric.device)
+        _woken(net, name in owned).to(fabric.device)
+    unbounded = frozenset(f"{name}.{k}" for name in owned for k, v in nets[name].state_dict().items()
+                          if not v.isfinite().all())
     fused = fabric.device.type in ("cpu", "cuda")
     trained = {key: _named(nets, names) for key, names in parts.items()}
     optimisers = {key: optimiser_for(settings, key, weights, fused) for key, weights in trained.items()}
+    bare = nets  # what is kept is read from these: a wrapper's names are not the network's
     nets = {name: fabric.setup_module(net) if name in owned else net for name, net in nets.items()}
     optimisers = {key: fabric.setup_optimizers(o) for key, o in optimisers.items()}
-    parallel.begin_alike(nets[name] for name in owned)
-    if norms := parallel.batch_norms(nets[name] for name in owned):
+    parallel.begin_alike(bare[name] for name in owned)
+    if norms := [norm for norm in parallel.batch_norms(bare[name] for name in owned) if norm.training]:
         say("each process has batch norm's statistics of its own clips: another training than one process's")
 
     watched = bool(settings.as_released and settings.as_released.patience)
@@ -271,26 +298,27 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
     steps = settings.epochs * per_epoch
     prepared = None
     if hasattr(method, "prepare"):
+        _seed(seed, 5)
         prepared = method.prepare(nets, (batch.to(fabric.device) for batch in train.evaluation()))
 
     start, history, first_losses, cpu_before = 0, [], [], 0.0
-    fingerprint = _fingerprint(method, nets, owned, settings, seed, identity)
+    fingerprint = _fingerprint(method, bare, owned, settings, seed, identity)
     if checkpoint is not None and (found := _load_checkpoint(checkpoint, fingerprint, say)):
         flat, note = found
-        _unpack(flat, nets, owned, optimisers)
+        _unpack(flat, bare, owned, optimisers)
         start, history, first_losses, cpu_before = (note[k] for k in ("step", "history", "first_losses", "cpu_seconds"))
     ranks.agree(training=fingerprint, steps_in_the_checkpoint=start)
     clock, sums = time.process_time(), {}
 
     several = [] if cuts == [slice(0, batch_size)] else [(cut,) for cut in cuts]  # a whole batch is asked for as ever
-    requests = ((*plan(count, settings, seed, step), *cut) for step in range(start, steps) for cut in several or [()])
+    requests = (_asked(count, settings, seed, step, cut) for step in range(start, steps) for cut in several or [()])
     coming, shares = fed(train, requests, fabric.device), [(cut.stop - cut.start) / batch_size for cut in cuts]
     for step, batch in zip(progress(range(start, steps)), zip(*[coming] * len(cuts), strict=True), strict=False):
         epoch, place = divmod(step, per_epoch)
-        torch.manual_seed(seeded(seed, 3, step, launch.rank).initial_seed())  # dropout
+        _seed(seed, 3, step, launch.rank)  # dropout, and what a method draws
         rate = learning_rate(settings, step, steps, epoch, history)
         where = Progress(step, steps, prepared, seeded(seed, 3, step, 0).initial_seed())
-        for key, turns in parallel.by_optimiser([method.losses(nets, part, where) for part in batch]):
+        for key, turns in parallel.by_optimiser([_checked(method.losses(nets, part, where), parts) for part in batch]):
             for group in optimisers[key].param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
             optimisers[key].zero_grad(set_to_none=True)
@@ -323,12 +351,52 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
             used = cpu_before + parallel.total(time.process_time() - clock)
             if checkpoint is not None and ranks.first():
                 note = {"step": step + 1, "history": history, "first_losses": first_losses, "cpu_seconds": used}
-                _save_checkpoint(checkpoint, _pack(nets, owned, optimisers), note, fingerprint)
+                _save_checkpoint(checkpoint, _pack(bare, owned, optimisers), note, fingerprint)
 
-    nets = {name: _bare(net).eval() for name, net in nets.items()}
+    nets = {name: net.eval() for name, net in bare.items()}
     used = cpu_before + parallel.total(time.process_time() - clock)
     seen = parallel.statistics_of(nets[name] for name in owned)
-    return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned=owned, batch_norm=seen)
+    return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned=owned, batch_norm=seen,
+                   unbounded=unbounded)
+
+
+def _woken(net: nn.Module, learns: bool) -> nn.Module:
+    """``net`` in training where it ``learns``, else frozen. What asks for no gradient as it comes gets none, and layers
+    that come in evaluation, in a network that does not, stay there."""
+    frozen = [weight for weight in net.parameters() if not weight.requires_grad]
+    still = [module for module in net.modules() if not module.training] if net.training else []
+    net.requires_grad_(learns).train(learns)
+    for weight in frozen:
+        weight.requires_grad_(False)
+    for module in still:
+        module.training = False
+    return net
+
+
+def _asked(count: int, settings: Settings, seed: int, step: int, cut: tuple) -> tuple:
+    """What is asked of the clips for a part of the batch at ``step``; a view or a window that draws from a global
+    generator draws the same after a resume."""
+    _seed(seed, 2, step, 1)
+    return *plan(count, settings, seed, step), *cut
+
+
+def _checked(losses: Iterator[tuple], parts: dict) -> Iterator[tuple]:
+    """The ``losses`` of a method, each of them one that can be trained on."""
+    for given in losses:
+        try:
+            optimiser, loss, terms = given
+        except (TypeError, ValueError) as error:
+            wanted = "an optimiser's name, its loss, terms to keep"
+            raise ValueError(f"losses() must yield three values: {wanted}") from error
+        if optimiser not in parts:
+            raise ValueError(f"losses() yields for an optimiser {optimiser!r}, and parts() names {', '.join(parts)}")
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:
+            what = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+            cut = ", of which no gradient is known: was it detached?" if what == "shape ()" else ""
+            raise ValueError(f"the loss of {optimiser!r} must be one number that the networks lead to; got {what}{cut}")
+        if wrong := [name for name, term in terms.items() if not isinstance(term, torch.Tensor)]:
+            raise ValueError(f"the term {wrong[0]!r} must be a tensor, not {type(terms[wrong[0]]).__name__}")
+        yield given
 
 
 def _named(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, nn.Parameter]]:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, wait
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
 from kdlab.system.contents import one_look
-from kdlab.system.launch import device, launched
+from kdlab.system.launch import LaunchError, device, launched
 from kdlab.system.pool import available_cores, pool
 from kdlab.system.progress import headless
 from kdlab.system.ranks import first
@@ -55,8 +55,8 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
         todo = [r for r in order if r not in done]
         if todo and not executor:
             device()  # refuses one that is not here
-        for recipe in todo:
-            rehearse(recipe)
+        with suppress(LaunchError) if executor else nullcontext():  # its device may be on other machines alone
+            rehearse(*todo)
     workers = min(workers or available_cores(), len(todo)) if launched().world == 1 else 1
     how = dict(pretrained=pretrained, stale=stale)
     if not executor and workers < 2:

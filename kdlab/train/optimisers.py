@@ -101,7 +101,8 @@ def optimiser_for(settings, key: str, weights: Iterable[tuple[str, nn.Parameter]
 
     A group with a ``share`` has that part of :func:`learning_rate`. ``fused``: one pass over weights and moments.
     """
-    released = settings.as_released
+    weights, released = list(weights), settings.as_released
+    fused = fused and all(weight.is_floating_point() for _, weight in weights)  # torch fuses no complex weights
     if released is None:
         plain = [weight for _, weight in weights]
         return torch.optim.AdamW(plain, settings.lr, weight_decay=settings.weight_decay, fused=fused)

@@ -24,11 +24,12 @@ from kdlab.system.processes import each, locked
 from kdlab.system.progress import track
 from kdlab.system.ranks import alone
 from kdlab.system.sources import source_hash
-from kdlab.system.stored import DamagedRun, read_note, read_weights, weights_hash
+from kdlab.system.stored import DamagedRun, plain, read_note, read_weights, weights_hash
 from kdlab.system.values import positive
 from kdlab.train.loop import fit, predict
 from kdlab.train.preparing import prepared
-from kdlab.train.recipe import Recipe, to_json
+from kdlab.train.recipe import Recipe, check, to_json
+from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import obtain
 
 #: A network is *at* a mark when its loss is that of the mark, give or take so much of it.
@@ -73,9 +74,11 @@ def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: 
     if not marks:
         raise ValueError("marks are losses in nats: give at least one")
     alone("looking at the network between two steps")
+    check(recipe)
     folder = paths.runs_dir() / "passing" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     with locked(f"{folder}.lock"):
+        rehearse(recipe)
         needed = {what: obtain(other, pretrained=pretrained, say=say) for what, other in recipe.needs().items()}
         identity = {"recipe": to_json(recipe), "sources": source_hash(recipe), "data": recipe.data.fingerprint(),
                     "needed": {what: run.provenance["weights"] for what, run in needed.items()}}
@@ -118,7 +121,7 @@ def _train(found: Passing, note: dict, marks: list[float], needed: dict, say: Ca
         note["looks"].append([step, round(loss, 6)])
         for mark in marks:
             if abs(loss / mark - 1) <= WITHIN and f"{mark:g}" not in note["kept"]:
-                state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+                state = plain(net.state_dict())
                 write_atomically(found.weights(mark), lambda p, state=state: save_file(state, p))
                 note["kept"][f"{mark:g}"] = weights_hash(state)
         write()

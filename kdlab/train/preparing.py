@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import nn
@@ -11,10 +12,11 @@ from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.open_all import open_all, unusable
 from kdlab.clips.views import ClipBatches
 from kdlab.distill.check import check_distillation
+from kdlab.nets.folding import folded
 from kdlab.nets.video import begin_as, build
 from kdlab.nets.wrappers import for_classes
-from kdlab.train.feeding import folded, in_bf16
-from kdlab.train.loop import predict
+from kdlab.train.feeding import in_bf16
+from kdlab.train.loop import drawing, predict
 from kdlab.train.recipe import Prepared, Recipe
 
 
@@ -26,6 +28,13 @@ def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatche
 def _parts(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
     """What training, validation and the test look at; only the trained network is tested."""
     return batches(recipe, "train"), batches(recipe, "val"), batches(recipe, "test", {"student": recipe.view})
+
+
+def opened(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
+    """Training, validation and test clips, each of which can be read; raises as :func:`open_all`."""
+    parts = _parts(recipe)
+    open_all(parts)
+    return parts
 
 
 def open_ahead(recipes: Iterable[Recipe]) -> None:
@@ -48,10 +57,13 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
     Of records without a label, such as windows of untrimmed video, nothing is validated in between, and a teacher's
     answers are not compared with the student's: distillation goes through layers, whose shapes the method checks.
     """
-    if hasattr(recipe, "prepare"):
-        return recipe.prepare(needed, catalogue)
-    train, validation, test = _parts(recipe)
-    open_all([train, validation, test])
+    with drawing(recipe.seed, 6):  # for parts that draw their beginning from NumPy or Python
+        return recipe.prepare(needed, catalogue) if hasattr(recipe, "prepare") else _prepared(
+            recipe, needed, catalogue, say)
+
+
+def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
+    train, validation, _ = opened(recipe)
     labelled = all(record.label >= 0 for record in train.records)
     net = build(recipe.net, len(catalogue.classes), recipe.seed, *_statistics(recipe, train))
     nets = {"student": net}
@@ -70,17 +82,18 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
     if hasattr(recipe.method, "extra_nets"):
         nets |= recipe.method.extra_nets(nets, train.evaluation(), recipe.seed, needed)
     if teacher:
-        nets["teacher"] = folded(nets["teacher"])  # only now: an untrained twin of it has its norms
+        few = next(replace(train, records=train.records[:2]).evaluation())
+        nets["teacher"] = folded(nets["teacher"], few.views["teacher"])  # only now: an untrained twin has its norms
         if recipe.settings.precision == "bf16":
             nets["teacher"] = in_bf16(nets["teacher"])
 
-    def answers(student: nn.Module, split: str):
+    def answers(student: nn.Module, split: str, most: int | None = None):
         loaded = batches(recipe, split, {"student": recipe.view})
         if not loaded.records:
             return (), None
         # Tables of labels are as long as the fullest window of their batch needs, so they do not stack.
         shown = (b if labelled else replace(b, labels=torch.zeros(len(b.ids))) for b in loaded.evaluation())
-        return loaded.records, predict(student, shown, "student")[0]
+        return loaded.records, predict(student, islice(shown, most), "student")[0]
 
     return Prepared(nets, train, validation if labelled else None, answers)
 

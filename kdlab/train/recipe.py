@@ -21,7 +21,7 @@ import numpy as np
 from torch import nn
 
 from kdlab import protocols
-from kdlab.clips.catalogue import Catalogue, own_folds
+from kdlab.clips.catalogue import Catalogue, name_of, own_folds
 from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
 from kdlab.clips.tree import named
@@ -71,7 +71,7 @@ class UserClips:
     @property
     def name(self) -> str:
         fold = f"-own{self.test_fold or 1}of{self.own_folds}" if self.own_folds else f"-{self.test_fold or ''}"
-        return self._place.resolve().stem.lower() + fold.removesuffix("-")
+        return name_of(self._place).lower() + fold.removesuffix("-")
 
     def catalogue(self) -> Catalogue:
         """The clips as they are now."""
@@ -173,8 +173,8 @@ class Recipe:
 @dataclass
 class Prepared:
     """What a training begins with: networks by what they are; batches to ``train`` on, and for ``validation`` in
-    between, if any; ``answers(student, split)``, which gives a split's records and what the student answers to them;
-    and the ``splits`` whose answers are kept."""
+    between, if any; ``answers(student, split, most)``, which gives a split's records and what the student answers to
+    them, or to the first ``most`` batches of them; and the ``splits`` whose answers are kept."""
 
     nets: dict[str, nn.Module]
     train: object
@@ -214,6 +214,10 @@ def check(recipe: Recipe) -> None:
                 _require(getattr(part, name), name, protocol)
         if isinstance(part, Recipe):
             _require(part.method, "method", protocols.Method)
+            for name, other in part.needs().items():  # whose networks see one draw of a clip, cut for all of them
+                if name != "start" and getattr(other, "window", part.window) != part.window:
+                    raise ValueError(f"the {name} of {part.stem}, {other.stem}, was trained through {other.window}, "
+                                     f"and would be shown clips through {part.window}: give both one window")
     if not _comes_back(recipe):
         lossy = next(part for part in reversed(list(parts(recipe))) if not _comes_back(part))  # the innermost
         raise ValueError(f"{type(lossy).__qualname__} would come back as another than it is: keep nothing in it but "

@@ -1,94 +1,177 @@
-"""A first step, taken before anything is trained, of a recipe with parts that are not kdlab's. It decides no weight."""
+"""All of a training once, on two clips and untrained networks, before anything is trained. It decides no weight.
 
-from dataclasses import replace
+It is done by the functions that train: what a network or a method cannot do there is told before hours are spent.
+"""
+
+import hashlib
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from kdlab import paths
+from kdlab.clips.catalogue import Catalogue
 from kdlab.layers import one_thread
 from kdlab.nets.video import build
-from kdlab.system.sources import foreign
-from kdlab.train.loop import Progress
-from kdlab.train.preparing import batches
-from kdlab.train.recipe import Recipe
+from kdlab.system.contents import once, one_look
+from kdlab.system.launch import by_itself, device
+from kdlab.system.sources import foreign, source_hash
+from kdlab.system.stored import plain, weights_hash
+from kdlab.train.checkpoints import NAME
+from kdlab.train.loop import Settings, Trained, drawing, fit
+from kdlab.train.preparing import batches, opened, prepared
+from kdlab.train.recipe import Prepared, Recipe, to_json
+from kdlab.train.writing import unlike, versions, write_run
 
 
-def rehearse(recipe: Recipe) -> None:
-    """Take a first step of a ``recipe`` with parts that are not kdlab's, on two clips with untrained networks, so that
-    what does not fit is told before anything is trained. Raises ``ValueError`` with the part and the mend."""
-    teacher = recipe.teacher and (recipe.teacher.net, recipe.teacher.view)
-    parts = recipe.net, recipe.view, recipe.method, recipe.window, recipe.data, teacher
-    if hasattr(recipe, "prepare") or not foreign(parts[:3]) or parts in _fit:
-        return
-    _rehearse(recipe)
-    _fit.add(parts)
+def rehearse(*recipes: Recipe) -> None:
+    """Do all of the training of each of ``recipes`` on two clips: those it needs first, steps, a checkpoint and going
+    on from it, evaluation, writing, and building it again. Raises ``ValueError`` with the part that does not fit and
+    the mend; what is wrong with the clips is told as the training would."""
+    with one_look(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, by_itself(), drawing(0):
+        done: dict[tuple, object] = {}  # its runs, which several may need
+        for recipe in recipes:
+            if _kind(recipe) not in _fit and not (note := _note(recipe)).exists():
+                _rehearsed(recipe, Path(place), done)
+                with suppress(OSError):  # the next process rehearses again
+                    note.parent.mkdir(parents=True, exist_ok=True)
+                    note.touch()
+
+
+def remember(recipe: Recipe) -> None:
+    """Count ``recipe`` as rehearsed here, because another process has done it."""
+    _fit.add(_kind(recipe))
 
 
 #: What has been rehearsed here: a study has many recipes that differ in seed and settings alone.
 _fit: set[tuple] = set()
 
 
-def _rehearse(recipe: Recipe) -> None:
-    classes, clips = len(recipe.data.catalogue().classes), batches(recipe, "train")
-    clips = replace(clips, records=clips.records[:: max(1, len(clips.records) // 2)][:2])
-    batch, nets, labelled = next(iter(clips.evaluation())), {}, all(record.label >= 0 for record in clips.records)
-    with torch.random.fork_rng(devices=[]), one_thread():
-        for name, part in (("student", recipe), ("teacher", recipe.teacher)):
-            if part:
-                nets[name] = _fitting(part.net, batch.views[name], classes, labelled)
-        if recipe.teacher:
-            nets["teacher"].eval().requires_grad_(False)
+def _note(recipe: Recipe) -> Path:
+    """Is there once a recipe of this kind was rehearsed by these sources and packages, in whatever process."""
+    what = repr((_kind(recipe), source_hash(recipe), versions(), device()))
+    return paths.cache_dir() / "rehearsed" / hashlib.sha256(what.encode()).hexdigest()[:32]
+
+
+def _kind(value):
+    """What a rehearsal depends on: of kdlab's own clips only how they are read and their classes, of settings not how
+    fast and how much is learnt."""
+    if isinstance(value, Recipe):
+        each = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in ("condition", "seed", "data")}
+        data = value.data if foreign(value.data) else (type(value.data), value.data.catalogue().classes)
+        return type(value), data, *map(_kind, each.values())
+    if isinstance(value, Settings):
+        return replace(value, lr=1.0, batch_size=min(2, value.batch_size))
+    return tuple(map(_kind, value)) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class _Few:
+    """Two clips of each split of the data ``of``, from its beginning and its middle."""
+
+    of: object
+
+    @property
+    def name(self) -> str:
+        return self.of.name
+
+    def catalogue(self) -> Catalogue:
+        return once((self, "few"), self._few)
+
+    def _few(self) -> Catalogue:
+        whole = self.of.catalogue()
+        splits = [whole.split(split) for split in ("train", "val", "test")]
+        return replace(whole, records=tuple(record for of in splits for record in of[:: max(1, len(of) // 2)][:2]))
+
+    def fingerprint(self) -> str:
+        return f"few of {self.of.fingerprint()}"
+
+
+def _rehearsed(recipe: Recipe, places: Path, done: dict):
+    """The run of ``recipe`` after two steps, in a folder in ``places``; one of its kind that is ``done`` will do. Of a
+    kind that was rehearsed before only its run is wanted."""
+    from kdlab.train.runs import Run  # whose obtain() rehearses
+
+    if (kind := _kind(recipe)) in done:
+        return done[kind]
+    needed = {what: _rehearsed(other, places, done) for what, other in recipe.needs().items()}
+    place = places / str(len(done))
+    place.mkdir()
+    settings = replace(recipe.settings, batch_size=min(2, recipe.settings.batch_size), accumulate=1)
+    few = replace(recipe, data=_Few(recipe.data), settings=settings, seed=1)  # other weights than Run.net() begins with
+    if not hasattr(recipe, "prepare"):
         try:
-            if hasattr(recipe.method, "extra_nets"):
-                nets |= recipe.method.extra_nets(nets, clips.evaluation(), recipe.seed, _Untrained())
-            parts = recipe.method.parts(nets)
-            trained = {name for names in parts.values() for name in names}
-            ready = recipe.method.prepare(nets, clips.evaluation()) if hasattr(recipe.method, "prepare") else None
-            for its in recipe.method.losses(nets, batch, Progress(0, 1, ready)):
-                _check_losses(its, parts)
-            if unknown := sorted(trained - nets.keys()):
-                raise ValueError(f"parts() names a network {unknown[0]!r}; there are {', '.join(nets)}")
-        except _Asked:
-            return  # for what only the trained teacher can say
-        except Exception as error:
-            message = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            raise ValueError(f"{type(recipe.method).__qualname__} fails in the first step of {recipe.stem}, whose "
-                             f"networks are {', '.join(nets)}: {message}") from error
-
-
-def _check_losses(given, parts: dict) -> None:
-    """Whether one of the triples that ``losses()`` yields can be trained on."""
+            opened(few)
+        except (ValueError, OSError):
+            opened(recipe)  # names all clips that are wrong, not these alone
+            raise
+        if kind not in _fit:
+            _check_net(few)
+    net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
+    doing = f"{method} fails in the first step of {recipe.stem}, whose networks are {', '.join(few.views())}"
     try:
-        optimiser, loss, terms = given
-    except (TypeError, ValueError) as error:
-        raise ValueError("losses() must yield three values: an optimiser's name, its loss, terms to keep") from error
-    if optimiser not in parts:
-        raise ValueError(f"losses() yields for an optimiser {optimiser!r}, and parts() names {', '.join(parts)}")
-    if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:
-        what = f"shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
-        cut = ", of which no gradient is known: was it detached?" if what == "shape ()" else ""
-        raise ValueError(f"the loss of {optimiser!r} must be one number that the networks lead to; got {what}{cut}")
-    if wrong := [name for name, term in terms.items() if not isinstance(term, torch.Tensor)]:
-        raise ValueError(f"the term {wrong[0]!r} must be a tensor, not {type(terms[wrong[0]]).__name__}")
+        ready, trained = _steps(few, needed, place / NAME, keep=place / "begun")
+        weights = _hash(trained)
+        doing = f"{net}, trained by {method}, cannot be evaluated and written"
+        write_run(place, ready, trained, {"recipe": to_json(recipe), "classes": [*few.data.catalogue().classes]},
+                  time.monotonic())
+        doing = f"{net}, trained by {method}, cannot be opened again"
+        run = Run(place, recipe)
+        if why := unlike(ready, trained.nets["student"], run.net()):
+            raise ValueError(why)
+        doing = f"{net}, trained by {method}, cannot go on from a checkpoint"
+        resumed = trained if kind in _fit else _steps(few, needed, place / "begun")[1]
+        if trained.device == "cpu" and weights != _hash(resumed):  # elsewhere sums may come in other orders
+            raise ValueError("a training that is interrupted and goes on ends in other weights. Keep all that steps "
+                             "change in parameters and persistent buffers, and draw from the global generators of "
+                             "torch, NumPy or Python, which are seeded for each step")
+    except Exception as error:
+        if type(error).__module__.startswith("kdlab."):  # it is a sentence already
+            raise
+        if isinstance(error, KeyError) and error.args == ("teacher",) and not getattr(recipe, "teacher", None):
+            raise ValueError(f"{method} learns from a teacher, and the recipe of {recipe.stem} has none: give it "
+                             "teacher=Recipe(…)") from error
+        message = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{doing}: {message}") from error
+    _fit.add(kind)
+    return done.setdefault(kind, run)
 
 
-class _Asked(Exception):
-    """A method wants to see a run that is needed."""
+def _steps(recipe: Recipe, needed: dict, checkpoint: Path, keep: Path | None = None) -> tuple[Prepared, Trained]:
+    """Train ``recipe`` for two steps, or go on to the second from a ``checkpoint``; the one after the first goes to
+    ``keep``."""
+    ready, begun = prepared(recipe, needed, recipe.data.catalogue(), str), checkpoint.exists()
+    if hasattr(ready.train, "records"):
+        ready.train.records = ready.train.records[: recipe.settings.batch_size]  # of windows there may be more
+
+    def two(steps: range):
+        if begun and not steps.start:
+            raise ValueError("it cannot be read back")
+        for step in steps[: 2 - steps.start]:
+            yield step
+            if keep and step == 0:
+                shutil.copy(checkpoint, keep)
+
+    return ready, fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, validation=ready.validation,
+                      checkpoint=checkpoint, progress=two, say=str)
 
 
-class _Untrained:
-    """Stands for the runs that are needed and not there yet."""
-
-    def __getattr__(self, name):
-        raise _Asked(name)
-
-    def __getitem__(self, key):
-        raise _Asked(key)
+def _hash(trained: Trained) -> str:
+    return weights_hash(plain({f"{n}.{k}": v for n in trained.owned for k, v in trained.nets[n].state_dict().items()}))
 
 
-def _fitting(spec, x: torch.Tensor, classes: int, labelled: bool) -> nn.Module:
-    """The untrained network of ``spec``: it has what it names and, where clips are ``labelled``, answers to the video
-    ``x`` with a row a clip."""
+def _check_net(recipe: Recipe) -> None:
+    """Raise ``ValueError`` where the untrained network lacks what it names or, of clips with labels, answers otherwise
+    than with a row of logits a clip, in training or in evaluation."""
+    spec, classes = recipe.net, len(recipe.data.catalogue().classes)
+    clips = batches(recipe, "train", {"student": recipe.view})
+    x = next(iter(replace(clips, records=clips.records[:2]).evaluation())).views["student"]
+    labelled = all(record.label >= 0 for record in clips.records)
     kind, channels = type(spec).__qualname__, getattr(spec, "channels", 3)
     if x.shape[1] != channels:
         raise ValueError(f"{kind} sees video of {channels} channels and the view has {x.shape[1]}: give the network "
@@ -99,6 +182,8 @@ def _fitting(spec, x: torch.Tensor, classes: int, labelled: bool) -> nn.Module:
     try:
         net = build(spec, classes, 0, *map(torch.tensor, given or (([0.0] * channels), ([1.0] * channels))))
     except Exception as error:
+        if type(error).__module__.startswith("kdlab."):
+            raise
         raise ValueError(f"{kind}.make({classes}) fails: {type(error).__name__}: {error}") from error
     if not isinstance(net.net, nn.Module):
         raise ValueError(f"{kind}.make({classes}) gives {type(net.net).__name__}: give a torch.nn.Module")
@@ -106,13 +191,30 @@ def _fitting(spec, x: torch.Tensor, classes: int, labelled: bool) -> nn.Module:
     named = [*getattr(spec, "stages", ())] + ([spec.head] if hasattr(type(spec), "head") else [])
     if lost := [name for name in named if name not in layers]:
         raise ValueError(f"{kind} names a layer {lost[0]!r}, and its network has {', '.join(filter(None, layers))}")
-    try:
-        with torch.no_grad():
-            logits = net(x)
-    except Exception as error:
-        raise ValueError(f"{kind} fails on video {tuple(x.shape)}: {type(error).__name__}: {error}") from error
-    shape = tuple(getattr(logits, "shape", ()))
-    if labelled and shape != (len(x), classes):
-        raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {len(x)} clips, where {(len(x), classes)} "
-                         "is wanted: a row a clip, a column a class")
-    return net
+    answers = {}
+    for training, when in ((True, "training"), (False, "evaluation")):
+        try:
+            with torch.no_grad(), one_thread():
+                answers[when] = logits = net.train(training)(x)
+        except Exception as error:
+            raise ValueError(f"{kind} fails on video {tuple(x.shape)}, in {when}: {type(error).__name__}: "
+                             f"{error}") from error
+        shape = tuple(getattr(logits, "shape", ()))
+        if labelled and shape != (len(x), classes):
+            raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {len(x)} clips, where "
+                             f"{(len(x), classes)} is wanted, a row a clip and a column a class, in {when} too")
+    if labelled and classes > 1 and _are_probabilities(net, x, answers["evaluation"]):
+        raise ValueError(f"{kind} gives probabilities in evaluation, where logits are wanted: losses and measures do "
+                         "their own softmax, so take it out of the network")
+
+
+def _are_probabilities(net: nn.Module, x: torch.Tensor, answers: torch.Tensor) -> bool:
+    """Do the ``answers`` of ``net`` to ``x`` in evaluation sum to one, or are they a softmax or a sigmoid of what it
+    would give in training, if only torch's own layers, dropout and norms, stayed in evaluation?"""
+    if (answers >= 0).all() and torch.allclose(answers.sum(1), torch.ones(len(answers)), atol=1e-3):
+        return True
+    for layer in net.modules():
+        layer.training = not type(layer).__module__.startswith("torch.nn.")
+    with torch.no_grad(), one_thread():
+        logits = net(x)
+    return any(torch.allclose(answers, of, atol=1e-5) for of in (logits.sigmoid(), logits.softmax(1)))

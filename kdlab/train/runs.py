@@ -44,7 +44,7 @@ from kdlab.train.preparing import prepared
 from kdlab.train.recipe import NotImported, Recipe, check, from_json, own_clips, to_json
 from kdlab.train.rehearsal import rehearse
 from kdlab.train.status import note_trial
-from kdlab.train.writing import versions, write_run
+from kdlab.train.writing import unlike, versions, write_run
 
 
 class StaleRun(ValueError):
@@ -378,6 +378,9 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     told(recipe.name, lambda: write_run(folder, ready, trained, about, wall))
     run = Run(folder, recipe)
     if first():
+        if why := unlike(ready, trained.nets["student"], run.net()):
+            say(f"{recipe.name}: its predictions are those of the network that was trained, but {why}; then delete "
+                f"{folder} and train it again")
         accuracy = run.predictions().accuracy if ready.splits else np.nan
         outcome, teacher = f"test {accuracy:.1f} %", needed.get("teacher")
         if np.isnan(accuracy):  # of an enhancer, or a detector, whose mAP is measure's, which stands on runs

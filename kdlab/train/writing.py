@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from kdlab import __version__
 from kdlab.system.files import save_arrays, write_atomically
 from kdlab.system.launch import cpu_features
-from kdlab.system.stored import sealed, weights_hash
+from kdlab.system.stored import plain, sealed, weights_hash
 from kdlab.train.checkpoints import forget
-from kdlab.train.loop import Diverged, Trained
+from kdlab.train.loop import Diverged, Trained, drawing
 from kdlab.train.recipe import Prepared
 
 #: The packages whose versions can change the bits of a run.
@@ -33,8 +35,8 @@ def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, bega
     training ``began`` then, by ``time.monotonic``. Raises :class:`.loop.Diverged`, and writes nothing, for a network
     that is no number."""
     student = trained.nets["student"]
-    state = {f"{n}.{k}": v.cpu().contiguous() for n in trained.owned for k, v in trained.nets[n].state_dict().items()}
-    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    state = plain({f"{n}.{k}": v for n in trained.owned for k, v in trained.nets[n].state_dict().items()})
+    broken = [name for name, value in state.items() if name not in trained.unbounded and not value.isfinite().all()]
     predictions = {}
     for split in ready.splits:
         records, logits = ready.answers(student, split)
@@ -64,3 +66,22 @@ def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, bega
     } | ({"batch_norm": trained.batch_norm} if trained.batch_norm else {})
     write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(sealed(note), indent=1), encoding="utf-8"))
     forget(folder)
+
+
+def unlike(ready: Prepared, trained: nn.Module, again: nn.Module) -> str:
+    """How ``again``, which was built from its recipe and the weights of a run, differs from the ``trained`` network of
+    that run in what it answers to one batch; empty where it does not, and where nothing is ever answered."""
+    where, answers = next(trained.parameters()).device, []
+    for net in (trained, again.to(where)):
+        with drawing(0):
+            found = (ready.answers(net, split, 1) for split in ready.splits)
+            answers.append(next((logits for records, logits in found if records), torch.zeros(0)))
+    # bit for bit on a CPU; elsewhere the sums of two passes may come in other orders
+    if torch.equal(*answers) if where.type == "cpu" else torch.allclose(*answers, rtol=1e-3, atol=1e-4):
+        return ""
+    kept, now = trained.state_dict(), dict(again.named_buffers())
+    lost = [name for name, buffer in trained.named_buffers() if name not in kept and not (
+        name in now and torch.equal(buffer, now[name]))]
+    what = f"its buffer {lost[0]!r} is not persistent" if lost else "what training changes is not in its weights"
+    return (f"built again from its recipe and its weights the network answers otherwise: {what}. Keep all that "
+            "training changes in parameters and persistent buffers, layers in nn.ModuleList or nn.ModuleDict")

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -192,7 +193,7 @@ def test_persons_in_all_classes_are_dealt_once_for_all(tmp_path):
     (["path,label", "a.mp4,x", "b.mp4,x", "a.mp4,y"], "row 4: a stands in row 2 already. Remove one"),
     (["path,label", "a.mp4,x", "a.avi,x"], "row 3: a stands in row 2 already.* rename one"),
     (["path,label,start,end", "a.mp4,x,0,1", "a.mp4,x,1,2", "a.mp4,y,0,1"], "row 4: a@0-1 stands in row 2 already"),
-    (["path,label", "a.mp4,x", "/data/b.mp4,x"], "row 3: /data/b.mp4 is an absolute path or leads upwards. Write"),
+    (["path,label", "a.mp4,x", "/data/b.mp4,x"], r'ln -s "/data" clips\) and write clips/b.mp4'),
     (["path,label", r"C:\data\b.mp4,x"], "row 2: C:/data/b.mp4 is an absolute path"),
     (["path,label", "a.mp4,x", "x/../../b.mp4,x"], r"row 3: x/\.\./\.\./b.mp4 is an absolute path or leads upwards"),
     (["path,label", '"say "hi".mp4",x'], "row 2: the quotes do not match .* write the quote itself twice"),
@@ -368,7 +369,7 @@ def test_labels_that_are_no_names(tmp_path, label, message):
 
 @pytest.mark.parametrize(("one", "other"), [
     ("Run", "run"), ("caf\u00e9", "cafe\u0301"), ("run", "run\u200b"), ("run fast", "run\u00a0fast"),
-    ("\uff52un", "run"), ("stra\u00dfe", "STRASSE")])
+    ("\uff52un", "run"), ("stra\u00dfe", "STRASSE"), ("7", "007"), ("7.0", "7"), ("00", "0")])
 def test_two_spellings_of_one_label(tmp_path, one, other):
     with pytest.raises(CatalogueError, match="row 3: the label .* is spelled .* elsewhere. Choose one"):
         from_csv(table(tmp_path / "a.csv", "path,label", f"1.mp4,{one}", f"2.mp4,{other}"))
@@ -376,6 +377,14 @@ def test_two_spellings_of_one_label(tmp_path, one, other):
     if len(list(root.iterdir())) == 2:  # not so where the file system takes them for one
         with pytest.raises(CatalogueError, match="is spelled .* elsewhere. Choose one"):
             from_folder(root)
+
+
+@pytest.mark.parametrize("column", ["group", "fold"])
+def test_two_spellings_of_one_group_do_not_part_it(tmp_path, column):
+    """Person 7 would be trained on as 7 and tested as 007."""
+    path = table(tmp_path / "a.csv", f"path,label,{column}", "1.mp4,x,7", "2.mp4,y,8", "3.mp4,x,007")
+    with pytest.raises(CatalogueError, match=rf"row 4: the {column} 007 is spelled 7 elsewhere. Choose one"):
+        from_csv(path)
 
 
 @pytest.mark.parametrize("word", ["train", "val", "Testing"])
@@ -395,6 +404,41 @@ def test_what_is_left_out_is_noted(tmp_path):
                   "test/a/3.mp4", "test/loose.mp4")
     assert from_folder(split).notes[:2] == ("Videos that lie in no class folder are left out: test/loose.mp4.",
                                             "Folders without a video are left out: train/c.")
+
+
+@pytest.mark.parametrize("suffix", [
+    ".3gp", ".MTS", ".m2ts", ".wmv", ".asf", ".mpg", ".MPEG", ".vob", ".flv", ".ogv", ".Qt", ".3g2", ".ts", ".divx"])
+def test_videos_of_phones_and_cameras_are_clips(tmp_path, suffix):
+    assert len(from_folder(touch(tmp_path, "a/1.mp4", f"b/2{suffix}")).records) == 2
+
+
+def test_files_that_are_no_clips_are_counted_by_type(tmp_path):
+    root = touch(tmp_path, "a/1.mp4", "b/2.mp4", "a/1.srt", "a/deep/x.SRT", "b/2.mp4.part", "b/Thumbs.db", "readme.md")
+    note = ("Left out of the class folders, as not named like videos: 3 of 5 files (2 .srt, 1 .part), such as "
+            "a/1.srt, a/deep/x.SRT, b/2.mp4.part.")
+    assert note in from_folder(root).notes and note in check(root).render()
+    with pytest.raises(CatalogueError, match=r"no video in a class folder \(2 .txt\), expected"):
+        from_folder(touch(tmp_path / "none", "a/1.txt", "b/2.txt"))
+
+
+@pytest.mark.parametrize("name", ["$RECYCLE.BIN", "System Volume Information", "@eaDir", ".Trash-1000", "__MACOSX",
+                                  "lost+found", "#recycle"])
+def test_what_a_system_keeps_for_itself_is_no_class(tmp_path, name):
+    root = touch(tmp_path, "a/1.mp4", "b/2.mp4", f"{name}/3.mp4", f"a/{name}/4.mp4")
+    assert from_folder(root).classes == ("a", "b") and len(from_folder(root).records) == 2
+    assert "3.mp4" not in check(root).render()
+
+
+@pytest.mark.parametrize(("there", "named"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_accents_are_coded_in_either_way(tmp_path, there, named):
+    """macOS writes an accented letter as two signs, most other systems and spreadsheets as one."""
+    disk, text = (unicodedata.normalize(form, "caf\u00e9/\u00fcber.mp4") for form in (there, named))
+    touch(tmp_path, disk, "b/2.mp4")
+    catalogue = from_csv(table(tmp_path / "index.csv", "path,label,split", f"{text},x,train", "b/2.mp4,x,train"))
+    catalogue.require("train")
+    clip = next(record for record in catalogue.records if record.id != "b/2")
+    assert clip.id == "caf\u00e9/\u00fcber"
+    assert clip.id in {record.id for record in from_folder(tmp_path).records}, "no other clip in a class folder"
 
 
 def test_some_empty_groups_are_noted(tmp_path):

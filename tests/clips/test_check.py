@@ -56,7 +56,7 @@ def test_a_good_folder_is_fit_and_its_facts_are_told(tree):
     assert report.fit and not findings(report) and report.render().endswith("\nfit to train on")
     for line in ("6 clips in 6 files, 72 frames, 0.0 min", "h264 in mp4 (6)", "32x32 (6)", "25 fps (6)",
                  "longest GOP  4 frames (6)", "in 0 files", "0 files are fit for compressed",
-                 "train        2 clips of 2 groups; per class 1 (a) to 1 (a)"):
+                 "train        2 clips of 2 groups; 1 per class"):
         assert line in report.render()
     row = report.table().set_index("id").loc["test/b/5"]
     assert (row.label, row.split, row.frames, row.decoded, row.gop, row.reason) == ("b", "test", 12, 12, 4, "")
@@ -112,12 +112,24 @@ def test_clips_and_segments_that_are_too_short(tree, clip):
 
 def test_readable_but_misnamed_and_forgotten_files_are_told(tree, clip):
     clip("set/train/a/x.avi", 9, codec="mpeg4").rename(tree / "train/a/x.mp4")
-    (tree / "train/a/old.mpg").write_bytes(b"?")
+    (tree / "train/old.mpg").write_bytes(b"?")
     report = check(tree)
     assert report.fit
     assert findings(report, fatal=False) == {
         "readable, but misnamed: the container is another": ["train/a/x.mp4: avi"],
-        "video that lies there and is no part of the catalogue": ["train/a/old.mpg"]}
+        "video that lies there and is no part of the catalogue": ["train/old.mpg"],
+        "Videos that lie in no class folder are left out: train/old.mpg.": []}
+
+
+def test_pixels_that_are_not_square_and_a_variable_rate_are_told(tree, clip):
+    clip("set/train/a/wide.mp4", 60, **{"x264-params": "sar=16/11"})
+    slow = clip("set/train/a/slow.mkv", 61, rate=20, pts=[0, 1, 2, 3, 4, 5, 6, 10, 14, 18, 22, 26])
+    report = check(tree)
+    what = "pixels that are not square, read as if they were: scale the clips if shapes matter"
+    assert not findings(report)
+    assert findings(report, fatal=False)[what] == ["train/a/wide.mp4: 1.45 times as wide as high"]
+    assert "25 fps (7), 8.462 fps, variable (1)" in report.render()
+    assert report.facts[slow].seconds == pytest.approx(1.3 * 12 / 11, abs=0.01)
 
 
 def _remux(old, new):
@@ -142,6 +154,21 @@ def test_duplicates_by_content_also_in_another_container(tree):
     shutil.move(tree / "test/b/other.mkv", tree / "train/b/other.mkv")
     assert findings(check(tree)) == {"duplicate: the same pictures, under several labels": [
         "train/a/0 (train, a), train/a/copy (train, a), train/b/other (train, b)"]}
+
+
+@pytest.mark.parametrize(("how", "where", "colour"), [
+    ({}, (-1, slice(2, 4), slice(2, 4)), 120),  # a small object, in one frame
+    ({"pix_fmt": "yuv420p10le"}, (slice(None), slice(None), slice(16, 32)), 120),  # the right half
+    ({}, slice(None), (149, 60, 90)),  # another colour as bright
+    ({"codec": "libx264rgb", "pix_fmt": "rgb24"}, slice(None), (120, 90, 90)),
+])
+def test_clips_that_differ_anywhere_are_no_duplicates_and_times_make_no_difference(make_video, how, where, colour):
+    one = np.full((6, 32, 32, 3), 90, np.uint8)
+    other = one.copy()
+    other[where] = colour
+    pictures = [inspect(make_video(name, pixels=pixels, qp="0", **how, **more)).pictures for name, pixels, more in (
+        ("a.mp4", one, {}), ("b.mkv", one, {"rate": 10, "pts": [0, 1, 2, 5, 6, 9]}), ("c.mp4", other, {}))]
+    assert pictures[0] == pictures[1] != pictures[2]
 
 
 def test_groups_that_straddle_and_classes_that_train_lacks(tree):

@@ -75,6 +75,20 @@ def test_frames_are_those_of_a_full_decode_in_order(make_video, name, how):
     assert_reads_as_the_oracle(make_video(name, **how))
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_key_frame_that_is_no_idr_picture_is_no_place_to_begin(make_video, name):
+    """Containers call recovery points key frames; the pictures behind those of a periodic refresh came out wrong."""
+    picture = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    moving = np.stack([np.roll(picture, (t, 3 * t), (0, 1)) for t in range(100)])
+    path = make_video(name, pixels=moving, **{"x264-params": "intra-refresh=1:keyint=24:bframes=0"})
+    with av.open(str(path)) as container:
+        assert sum(packet.is_keyframe for packet in container.demux(video=0) if packet.size) > 1
+    frames = oracle(path)
+    for number in range(0, 100, 3):
+        assert np.array_equal(read_frames(path, [number]).frames[0], frames[number]), number
+    assert np.array_equal(read_frames(path, [50, 90]).frames, frames[[50, 90]])
+
+
 def test_single_frames_of_h264_are_reached_over_key_frames(make_video, monkeypatch):
     path = make_video("a.mp4", g="5", bf="2")
     frames = oracle(path)

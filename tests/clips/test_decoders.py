@@ -155,7 +155,12 @@ def test_every_kind_of_disagreement_has_its_sentence(decord, make_video, turned,
     _cut(cut)
     both = make_video("cut.mp4", frames=60, size=(128, 96), g="10")
     _cut(both)
+    dot = np.full((40, 48, 64, 3), 90, np.uint8)
+    for t, frame in enumerate(dot):
+        frame[20:24, t : t + 4] = 160  # the next frame is another by less than a level on average
     said = {
+        make_video("dot.mp4", pixels=dot, **{"x264-params": "intra-refresh=1:keyint=24:bframes=0"}):
+            r"^\d of 10 frames that decord is asked for by number are others$",
         make_video("b.avi", codec="mpeg4", bf="2", g="12"): r"^\d of 10 frames that decord is asked for by number",
         make_video("open.mp4", g="10", **{"x264-params": "open-gop=1:bframes=3"}): r"^\d of 10 frames that decord is",
         trimmed(make_video("long.mp4", g="10", bf="2")): r"^decord gives 40 frames, PyAV 35; ",

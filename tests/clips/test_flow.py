@@ -10,7 +10,7 @@ from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.coviar import Compressed, flip_motion
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.flow import Flow, FlowFiles
-from kdlab.clips.views import ClipBatches, Draw, Raw, TooShort, Window
+from kdlab.clips.views import ClipBatches, Draw, Raw, TooShort, Window, tag
 from kdlab.clips.windows import AtRate
 from kdlab.train.recipe import from_json, to_json
 
@@ -70,6 +70,8 @@ def test_the_cache_keeps_two_channels_and_tells_views_apart(clip, tmp_path):
     assert small.shape == (2, 32, 48, 2)
     assert pixels(cache.frames(clip, [1, 4], 64, view.read, view.name))[:, 0] == pytest.approx([3, -4], abs=0.3)
     assert len({Flow().name, Flow(5).name, Raw().name, FlowFiles("a").name, FlowFiles("b").name}) == 5
+    assert tag(FlowFiles("a/flow")) != tag(FlowFiles("b/flow")), "two sets' folders of one name"
+    assert tag(Raw()) == Raw().name
 
 
 # --- mirrored clips --------------------------------------------------------------------------------------------

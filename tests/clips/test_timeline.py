@@ -83,6 +83,30 @@ def test_an_edit_list_and_a_late_beginning(make_video, tmp_path):
     assert timeline(late).stretch(0.5, 1.5) == (10, 15)
 
 
+def test_times_begin_at_the_first_frame_that_is_shown(make_video, tmp_path):
+    """Cut at a key frame of an open group: the B-frames before it cannot be decoded."""
+    source, cut = make_video("long.mkv", rate=20, pts=VARIABLE, g="10", **{
+        "x264-params": "open-gop=1:bframes=3:b-adapt=0:scenecut=0"}), tmp_path / "cut.mkv"
+    with av.open(str(source)) as old, av.open(str(cut), "w") as new:
+        copy = new.add_stream_from_template(old.streams.video[0])
+        packets = [packet for packet in old.demux(video=0) if packet.size]
+        for packet in packets[[packet.is_keyframe for packet in packets].index(True, 1):]:
+            packet.stream = copy
+            new.mux(packet)
+    frames = read_frames(cut).frames
+    assert timeline(cut).count == len(frames) == 30
+    assert np.array_equal(frames, read_frames(source).frames[10:])
+    assert np.abs(timeline(cut).times - np.array(VARIABLE[10:]) / 20 + 0.5).max() < 2e-3
+
+
+def test_a_clock_that_begins_again_is_no_clock(make_video):
+    """Two files in one, as `cat` makes them: the rate decides."""
+    path = make_video("a.mpg", codec="mpeg2video", bf="2")
+    path.write_bytes(2 * path.read_bytes())
+    assert timeline(path).count == len(read_frames(path).frames) == 80
+    assert timeline(path).stretch(1.8, 2.4) == (45, 15)
+
+
 def test_packed_pictures_are_counted_by_decoding(real_clips):
     path = real_clips / "formats" / "mpeg4_packed_bframes.avi"
     if not path.is_file():

@@ -16,6 +16,7 @@ from kdlab.clips.catalogue import open_clips
 from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.container import probe
 from kdlab.clips.decode import read_frames
+from kdlab.clips.timeline import timeline
 from kdlab.clips.transcode import CoviarFormat, _is_ours, transcode
 from kdlab.clips.tree import CatalogueError
 from kdlab.system.files import in_draft
@@ -54,6 +55,34 @@ def test_a_table_of_the_clips_comes_along_and_one_that_is_there_stays(make_video
     transcode(root, out, SMALL, workers=1, say=said.append)
     assert (out / "index.csv").read_text() == "mine"
     assert len(said) == 1 and said[0].startswith(f"{out / 'index.csv'} was not written by") and "move it" in said[0]
+
+
+@pytest.mark.parametrize(("name", "how"), [
+    ("phone.mp4", {"rate": 20}), ("phone.mkv", {"rate": 20}), ("gaps.avi", {"rate": 20, "codec": "mpeg4"}),
+    ("jitter.mp4", {"rate": 90000, "scale": 4500, "jitter": 200})])
+def test_start_and_end_of_a_table_mean_the_same_frames_where_the_rate_is_variable(make_video, tmp_path, name, how):
+    times = [*range(20), *range(20, 60, 2)]  # a second at 20 a second, then two at 10
+    scale, jitter = how.pop("scale", 1), how.pop("jitter", 0)
+    noise = np.random.default_rng(0).integers(-jitter, jitter + 1, 40)
+    times = [scale * t + jitter + int(early) for t, early in zip(times, noise, strict=True)]
+    make_video(f"in/{name}", pixels=moving(40), pts=times, **how)
+    (tmp_path / "in" / "index.csv").write_text(f"path,label,start,end\n{name},a,0,1.3\n{name},b,1.5,2.5\n")
+    [made] = transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)
+    assert made.frames == 40 and "avi,a,0,1.3" in (tmp_path / "out" / "index.csv").read_text()
+    lines = [timeline(path) for path in (made.source, made.target)]
+    for start, end in ((0, 1.3), (1.5, 2.5)):
+        assert lines[0].stretch(start, end) == lines[1].stretch(start, end) != (round(start * 40 / 3), 13)
+    assert np.abs(lines[0].times - lines[1].times).max() <= 0.001
+    assert [frame.number for frame in modalities(made.target, [5, 27, 39])] == [5, 27, 39]
+    assert transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)[0].kept
+
+
+def test_a_long_pause_loses_no_frame(make_video, tmp_path):
+    """FFmpeg writes at most 60,000 empty places in a row; MPEG-4 counts the seconds of a pause digit by digit."""
+    source = make_video("watch.mp4", frames=20, rate=1000, pts=[33 * t + 250_000 * (t > 9) for t in range(20)])
+    [made] = transcode(source, tmp_path / "out", SMALL, workers=1)
+    assert (made.frames, made.reason) == (20, "")
+    assert np.abs(timeline(made.target).times - timeline(source).times).max() < 0.005
 
 
 def test_a_table_written_on_windows_comes_along(make_video, tmp_path):

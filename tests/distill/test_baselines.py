@@ -1,4 +1,5 @@
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from kdlab.distill.baselines import (
     fitnet_loss,
 )
 from kdlab.distill.losses import kd_loss
-from kdlab.layers import outputs
+from kdlab.layers import bare, features, outputs
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.loop import Progress, Settings, fit
 from tests.distill.conftest import TwoSides
@@ -111,27 +112,70 @@ def test_attention_pools_to_the_shorter_axis_on_either_side():
 # --- taps ------------------------------------------------------------------------------------------------------
 
 
-class Wrapped(nn.Module):
-    """As Fabric, or data-parallel training inside Fabric, wraps a network."""
+def by_fabric(net):
+    from lightning_fabric.strategies import SingleDeviceStrategy
+    from lightning_fabric.wrappers import _FabricModule
 
-    def __init__(self, net):
-        super().__init__()
-        self._forward_module = nn.ModuleDict({"module": net})
-        self._original_module = net
-
-    def forward(self, x):
-        return self._original_module(x)
+    return _FabricModule(nn.DataParallel(net), SingleDeviceStrategy(torch.device("cpu")), net)
 
 
-def test_taps_have_the_bare_names_in_a_wrapped_network_too():
+@pytest.mark.parametrize("wrapped", [by_fabric, nn.DataParallel])
+def test_taps_have_the_bare_names_in_a_wrapped_network_too(wrapped):
     net = build(TinyR2Plus1D((2, 3)), 2, seed=0).eval()
     x = torch.rand(1, 3, 4, 8, 8)
-    plain, other = (outputs(some, x, ["net.stages.0", "net.stages.1"]) for some in (net, Wrapped(net)))
-    assert torch.equal(plain.logits, other.logits) and torch.equal(plain.logits, net(x))
-    bare, wrapped = plain.taps, other.taps
-    assert bare["net.stages.0"].shape == (1, 2, 4, 4, 4) and bare["net.stages.1"].shape == (1, 3, 2, 2, 2)
-    assert all(torch.equal(bare[name], wrapped[name]) for name in bare)
+    assert bare(wrapped(net)) is net
+    plain = outputs(net, x, ["net.stages.0", "net.stages.1"])
+    other = features(wrapped(net), x, ["net.stages.0", "net.stages.1"])
+    assert torch.equal(plain.logits, net(x)) and torch.equal(plain.logits, outputs(wrapped(net), x).logits)
+    taps = plain.taps
+    assert taps["net.stages.0"].shape == (1, 2, 4, 4, 4) and taps["net.stages.1"].shape == (1, 3, 2, 2, 2)
+    assert all(torch.equal(taps[name], other[name]) for name in taps)
     assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_a_compiled_network_is_tapped_by_the_bare_names():
+    net = nn.Sequential(OrderedDict(module=nn.Linear(2, 2)))
+    assert bare(torch.compile(net, backend="eager")) is net
+
+
+def test_a_layer_that_is_called_like_a_wrapper_is_a_layer():
+    net = nn.Sequential(OrderedDict(module=nn.Sequential(OrderedDict(fc=nn.Linear(2, 3))), fc=nn.Linear(3, 4)))
+    assert bare(net) is net
+    taps = outputs(net, torch.rand(1, 2), ["fc", "module.fc"]).taps
+    assert taps["fc"].shape == (1, 4) and taps["module.fc"].shape == (1, 3)
+    with pytest.raises(ValueError, match=r"no layer 'fc' .* it has module, module.fc$"):
+        outputs(net[:1], torch.rand(1, 2), ["fc"])
+
+
+class InPlace(nn.Module):
+    """A network that changes in place what a layer gave, and asks a layer twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act, self.unused = nn.Conv3d(3, 3, 1), nn.ReLU(inplace=True), nn.Identity()
+        self.rnn = nn.LSTM(3, 3, batch_first=True)
+
+    def forward(self, x):
+        y = self.act(self.conv(self.act(self.conv(x))))
+        return self.rnn(y.mean((3, 4)).transpose(1, 2))[0].mean(1)
+
+
+@pytest.mark.parametrize("layer", ["conv", "act"])
+def test_a_tap_is_what_the_layer_gave_when_it_was_first_asked(layer):
+    net, x = InPlace(), torch.randn(2, 3, 4, 5, 5)
+    wanted = net.conv(x) if layer == "conv" else net.conv(x).relu()
+    found, alone = outputs(net, x, [layer]), features(net, x, [layer])
+    assert torch.equal(found.taps[layer], wanted) and torch.equal(alone[layer], wanted)
+    assert torch.equal(found.logits, net(x))
+    slope, = torch.autograd.grad(found.logits.sum(), found.taps[layer])  # it lies on the way to the logits
+    assert slope.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("layer", "words"), [("rnn", "layer 'rnn' gives tuple"), ("unused", "'unused' is not used")])
+@pytest.mark.parametrize("read", [outputs, features])
+def test_what_cannot_be_tapped_is_named(read, layer, words):
+    with pytest.raises(ValueError, match=words):
+        read(InPlace(), torch.randn(1, 3, 2, 4, 4), [layer])
 
 
 def test_an_unknown_tap_is_named_and_leaves_no_hook():

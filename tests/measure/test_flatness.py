@@ -12,8 +12,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.measure.flatness import COPIES, Hessian, Unmeasurable, flat, sharpness
-from kdlab.measure.folding import features
+from kdlab.measure.flatness import COPIES, Hessian, Unmeasurable, _features, flat, sharpness
 from kdlab.measure.lanczos import Krylov, NotConverged, Scaled, density, extremes, lanczos, trace
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.loop import one_thread
@@ -361,7 +360,7 @@ def test_a_kept_graph_is_dropped_when_a_weight_changes():
 @pytest.mark.parametrize("fits", [False, True])
 def test_mini_batches_are_joined_where_they_fit(monkeypatch, fits):
     net, calls = small_net(), []
-    each = COPIES * 8 * features(net.eval(), batches(4)[0][0])
+    each = COPIES * 8 * _features(net.eval(), batches(4)[0][0])
     monkeypatch.setattr("kdlab.measure.flatness.KEPT", 2.5 * each - (not fits))
     operator = Hessian(net, batches(4, 4, 2))
     net.register_forward_hook(lambda *_: calls.append(1))
@@ -621,3 +620,30 @@ def test_a_loss_that_is_no_number_is_not_flat(monkeypatch):
     hessian = quadratic(at=[1.0, 0, 0])
     monkeypatch.setattr(type(hessian), "value", lambda self: (float("nan"), None))
     assert np.isnan(sharpness(hessian).ascent)
+
+
+def test_a_large_network_is_measured_in_fp32_as_plain_autograd_does():
+    """A rectifier that opens by rounding moves a product by a thousandth: layers have to compute as they are."""
+    torch.manual_seed(0)
+    layers = [layer for k in range(6) for layer in (nn.Conv3d(3 if k == 0 else 16, 16, 3, padding=1, bias=False),
+                                                    nn.BatchNorm3d(16), nn.ReLU())]
+    net, x = nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten()), torch.rand(2, 3, 8, 24, 24)
+    y = torch.tensor([0, 1])
+    for _ in range(5):
+        net(torch.rand(2, 3, 8, 24, 24))
+    net.eval()
+    with one_thread():
+        weights = list(net.parameters())
+        gradient = torch.autograd.grad(F.cross_entropy(net(x), y), weights, create_graph=True)
+        v = torch.randn(sum(w.numel() for w in weights))
+        rows = [p.view_as(w) for p, w in zip(v.split([w.numel() for w in weights]), weights, strict=True)]
+        product = torch.autograd.grad(gradient, weights, rows)
+    hessian = Hessian(net, [(x, y)])
+    for ours, plain in ((hessian.gradient()[1], gradient), (hessian.product(v[None])[0], product)):
+        assert (ours - flat(plain)).norm() <= 1e-7 * flat(plain).norm()
+
+
+def test_a_mask_of_infinities_is_no_weight():
+    net = nn.Linear(2, 2)
+    net.register_buffer("mask", torch.full((2,), -torch.inf))
+    assert np.isfinite(Hessian(net, [(torch.rand(3, 2), torch.tensor([0, 1, 1]))]).value()[0])

@@ -126,6 +126,11 @@ def made(mean, half, strict=None, units=500, **k):
     (made(0.3, 1.5, units=15), "not testable on this set (± 1.5; 15 test units are too few for two points)"),
     (made(1, 3, units=9), "not testable on this set (± 3.0; 9 test units are too few for two points)"),
     (made(5, 2, units=9), "supported"),
+    (made(-42.2, 21.4, 60, units=9, seeds_needed=np.inf, left=20),
+     "underpowered (± 21.4, at the strict level -102.2 to +17.8; 9 test units tell that it is below zero, and little "
+     "of how far; about 900 test units would decide)"),
+    (made(1, 0.9, units=9), "underpowered (± 0.9, at the strict level -0.4 to +2.4; 9 test units tell that it is above "
+     "zero, and little of how far; about 20 seeds or 900 test units would decide)"),
 ])
 def test_verdicts(e, word):
     assert verdict(e) == word

@@ -106,3 +106,46 @@ def test_a_spec_tells_the_statistics_of_its_weights_and_can_do_without_the_file(
     assert R2Plus1D().statistics is Attended(TinyR2Plus1D()).statistics is None
     deep = Attended(R2Plus1D(18, weights), tokens=3)
     assert untrained(deep) == Attended(R2Plus1D(18), tokens=3) and untrained(TinyR2Plus1D((8,))) == TinyR2Plus1D((8,))
+
+
+def test_a_prefix_is_a_wrappers_where_all_names_have_it_and_none_fits(tmp_path):
+    def loaded(state, ours):
+        torch.save(state, tmp_path / "some.pth")
+        return Weights.of(tmp_path / "some.pth").into(ours).state_dict()
+
+    class Scaled(nn.Module):
+        """A layer that happens to be called as a wrapper is."""
+
+        def __init__(self):
+            super().__init__()
+            self.module, self.scale = nn.Linear(2, 2), nn.Parameter(torch.rand(2))
+
+    theirs = Scaled().state_dict()
+    for prefix in ("", "module.", "model.module.", "_orig_mod."):
+        got = loaded({prefix + k: v for k, v in theirs.items()}, Scaled())
+        assert all(torch.equal(got[k], v) for k, v in theirs.items())
+    with pytest.raises(WrongWeights, match=r"unknown \(first module.weight\)"):  # not its own weight, written over
+        loaded({"weight": torch.ones(2, 2), "bias": torch.ones(2), "module.weight": torch.zeros(2, 2)}, nn.Linear(2, 2))
+    with pytest.raises(WrongWeights, match=r"unknown \(first base_model.bias\)"):
+        loaded({f"{p}{k}": v for p in ("", "base_model.") for k, v in nn.Linear(2, 2).state_dict().items()},
+               nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("weight", [torch.full((2, 2), 1j), torch.ones(2, 2, dtype=torch.int8)])
+def test_weights_that_lose_something_on_the_way_are_refused(tmp_path, weight):
+    torch.save({"weight": weight, "bias": torch.zeros(2)}, tmp_path / "some.pth")
+    with pytest.raises(WrongWeights, match=r"some.pth .*weight is torch.*, expected torch.float32.*Give the file"):
+        Weights.of(tmp_path / "some.pth").into(nn.Linear(2, 2))
+
+
+def test_an_expanded_buffer_is_loaded_and_torchscript_is_named(tmp_path):
+    class Wide(nn.Linear):
+        def __init__(self):
+            super().__init__(2, 2)
+            self.register_buffer("wide", torch.zeros(1).expand(3))
+
+    torch.save(nn.Linear(2, 2).state_dict() | {"wide": torch.arange(3.0)}, tmp_path / "some.pth")
+    assert Weights.of(tmp_path / "some.pth").into(Wide()).wide.tolist() == [0, 1, 2]
+    torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "script.pth"))
+    with pytest.raises(WrongWeights, match=r"script.pth .*TorchScript.*save net.state_dict"):
+        Weights.of(tmp_path / "script.pth").into(nn.Linear(2, 2))

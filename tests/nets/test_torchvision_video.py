@@ -14,11 +14,11 @@ from kdlab.clips.views import Window
 from kdlab.layers import outputs
 from kdlab.measure.attention import grad_cam
 from kdlab.measure.cost import macs
+from kdlab.nets.folding import folded
 from kdlab.nets.pretrained import MissingWeights, Weights, untrained
 from kdlab.nets.torchvision_video import TorchvisionVideo
 from kdlab.nets.video import WrongWeights, build
 from kdlab.night import Night
-from kdlab.train.feeding import folded
 from kdlab.train.recipe import Recipe, from_json, to_json
 
 ARCHS = ("r3d_18", "mc3_18", "r2plus1d_18", "s3d", "swin3d_t", "mvit_v2_s")
@@ -234,4 +234,4 @@ def test_costs_are_counted_for_all():
 def test_a_frozen_teacher_can_be_folded(arch):
     net, x = build(TorchvisionVideo(arch), 3, 0).eval(), torch.rand(1, 3, *SMALL[arch])
     with torch.no_grad():
-        assert torch.allclose(folded(net)(x), net(x), atol=1e-4)
+        assert torch.allclose(folded(net, x)(x), net(x), atol=1e-4)

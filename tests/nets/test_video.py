@@ -1,7 +1,14 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch import nn
 
 from kdlab.layers import features, outputs
+from kdlab.measure.attention import grad_cam
+from kdlab.measure.cost import macs
+from kdlab.measure.flatness import Hessian
+from kdlab.nets.folding import folded
 from kdlab.nets.video import Normalised, TinyR2Plus1D, WrongWeights, begin_as, build, load_weights
 
 
@@ -90,3 +97,44 @@ def test_normalisation_is_that_of_the_definition_in_the_layout_it_was_given(chan
     got = Normalised(torch.nn.Identity(), mean, std)(x)
     torch.testing.assert_close(got, (x - mean.view(3, 1, 1, 1)) / std.view(3, 1, 1, 1))
     assert got.stride() == x.stride()
+
+
+class PerFrame(nn.Module):
+    """A network on frames: weights of four dimensions, and a positional parameter that is read by ``view``."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.patch, self.place = nn.Conv2d(3, 8, 4, 4), nn.Parameter(torch.randn(1, 8, 6, 6))
+        self.space = nn.Parameter(torch.randn(1, 8, 2, 6, 6))
+        self.rnn, self.fc = nn.GRU(8, 8, batch_first=True), nn.Linear(8, classes)
+
+    def forward(self, x):
+        b, c, t, h, w = x.shape
+        y = torch.relu(self.patch(x.transpose(1, 2).reshape(b * t, c, h, w)))
+        y = y.flatten(2) * self.place.view(1, 8, 36) + self.space.view(1, 8, 2, 36)[:, :, 0]
+        return self.fc(self.rnn(y.mean(2).view(b, t, 8))[0].mean(1))
+
+
+def test_a_network_of_four_dimensions_is_built_tapped_measured_and_explained():
+    spec = SimpleNamespace(make=PerFrame, stages=("patch",))
+    net, x = build(spec, 3, 0).eval(), torch.rand(2, 3, 4, 24, 24)
+    assert all(p.is_contiguous() for p in net.parameters())
+    assert features(net, x, ["net.patch"])["net.patch"].shape == (2, 8, 4, 6, 6)
+    found = outputs(net, x, ["net.patch"])
+    slope, = torch.autograd.grad(found.logits.sum(), found.taps["net.patch"])
+    assert slope.shape == (2, 8, 4, 6, 6) and slope.abs().sum() > 0
+    assert grad_cam(net, x, 1, "net.patch").maps.shape == (2, 4, 24, 24)
+    assert torch.equal(folded(net, x)(x), net(x)) and macs(net, tuple(x.shape)) > 0
+    hessian = Hessian(net, [(x, torch.tensor([0, 1]))])
+    assert hessian.product(torch.ones(1, hessian.size)).isfinite().all()
+
+
+def test_an_expanded_buffer_has_memory_of_its_own():
+    class Wide(PerFrame):
+        def __init__(self, classes):
+            super().__init__(classes)
+            self.register_buffer("wide", torch.zeros(1).expand(3))
+
+    net = build(SimpleNamespace(make=Wide), 3, 0)
+    load_weights(net, net.state_dict() | {"net.wide": torch.arange(3.0)}, "some.pth")
+    assert net.net.wide.tolist() == [0, 1, 2]

@@ -156,6 +156,12 @@ def test_the_time_line_shows_each_frames_bytes(clip):
     assert expected <= set(legible(fig).split("\n"))
 
 
+def test_the_time_line_goes_by_the_frames_times(make_video):
+    slow = make_video("slow.avi", frames=4, codec="mpeg4", rate=10, pts=[0, 1, 2, 12])
+    bars = timeline({"slow": scan(slow)}).axes[0].patches
+    assert max(bar.get_x() + bar.get_width() / 2 for bar in bars) == pytest.approx(1.2)
+
+
 def test_arrows_start_where_blocks_came_from(clip):
     (its,) = modalities(clip, [3], accumulated=False)
     fig = fields({"square": (its.picture, its)}, longer=3)

@@ -15,12 +15,9 @@ from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import ClipBatches, Enhanced, MotionMix, Raw, Window
 from kdlab.clips.windows import WindowBatches, Windows, windows
 from kdlab.layers import outputs
-from kdlab.nets.attention_head import Attended
-from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.train import feeding
-from kdlab.train.feeding import OnDevice, ahead, fed, folded, in_bf16
+from kdlab.train.feeding import OnDevice, ahead, fed, in_bf16
 from kdlab.train.loop import Settings, fit, one_thread, plan
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
@@ -161,30 +158,6 @@ def test_a_frozen_teacher_in_bf16_keeps_its_weights_and_names(monkeypatch):
     assert torch.equal(got.taps["2"], got.taps["2"].bfloat16().float()) and got.logits.dtype == torch.float32
     assert torch.allclose(got.logits, wanted, atol=0.02) and not torch.equal(got.logits, wanted)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-
-
-@pytest.mark.parametrize(("spec", "shape"), [
-    (TinyR2Plus1D((4, 8)), (2, 3, 4, 16, 16)),
-    (Attended(R2Plus1D(18)), (1, 3, 8, 32, 32)),  # its attention cannot be traced, its convolutions can
-])  # fmt: skip
-@torch.no_grad()
-def test_folding_changes_nothing_but_the_number_of_layers(spec, shape):
-    def norms(net):
-        return [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-
-    net, x = build(spec, 5, 0).eval(), torch.rand(shape)
-    for norm in norms(net):
-        norm.running_mean.normal_(std=0.1)
-        norm.running_var.uniform_(0.5, 2)
-    before, said = len(norms(net)), net(x)
-    lean = folded(net)
-    assert len(norms(lean)) < before / 2
-    taps = [f"net.{stage}" for stage in spec.stages]
-    named, wanted = outputs(lean, x, taps), outputs(net, x, taps)
-    torch.testing.assert_close(named.logits, said, atol=1e-4, rtol=1e-5)
-    for tap in taps:
-        torch.testing.assert_close(named.taps[tap], wanted.taps[tap], atol=1e-4, rtol=1e-5)
-    assert len(norms(net)) == before and torch.equal(net(x), said), "the network itself is left as it was"
 
 
 def test_windows_of_untrimmed_video_are_read_ahead_too(make_video, tmp_path):

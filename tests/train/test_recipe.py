@@ -11,7 +11,8 @@ import pytest
 
 from kdlab.clips.flow import FlowFiles
 from kdlab.clips.held_out import HeldOut
-from kdlab.clips.views import Enhanced, Raw
+from kdlab.clips.paper_window import ConsecutiveWindow
+from kdlab.clips.views import Enhanced, Raw, Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.papers.dual_light.enhancer import TrainedCurves
@@ -20,7 +21,7 @@ from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.system import sources
 from kdlab.system.sources import source_hash
-from kdlab.train.recipe import NotImported, Recipe, UserClips, from_json, to_json
+from kdlab.train.recipe import NotImported, Recipe, UserClips, check, from_json, to_json
 from kdlab.train.sizes import DEMO
 from tests.train.test_runs import make_recipe, make_student
 
@@ -100,6 +101,15 @@ def test_clips_changed_while_a_kernel_runs_have_another_name_at_once(tmp_path):
     assert recipe.data.catalogue().classes == ("right", "up")
 
 
+def test_a_table_called_index_has_its_folders_name_and_a_folder_all_of_its_own(tmp_path):
+    """Sets in folders of their own are told apart in the names of runs."""
+    for folder in ("set.v1", "set.v2"):
+        (tmp_path / folder).mkdir()
+        for place in (tmp_path / folder, tmp_path / folder / "index.csv"):
+            assert UserClips(str(place)).name == folder
+    assert UserClips(str(tmp_path / "set.v1" / "mine.csv")).name == "mine"
+
+
 def test_a_recipe_needs_no_clips_but_its_name_does(tmp_path):
     recipe = make_recipe(tmp_path / "later")
     assert from_json(to_json(recipe)) == recipe and recipe.stem == "ce_raw-later-s0"
@@ -115,6 +125,18 @@ def test_no_fold_or_condition_leads_out_of_the_runs_or_is_invalid_elsewhere(fold
         name = make_recipe("/somewhere", data=UserClips("/a/mine", fold), condition=condition).stem + "-0123ab"
         assert re.fullmatch(r"[\w.+=~@-]{1,140}", name, re.ASCII), name
         assert not re.match(r"(con|nul|aux)(\.|$)", name, re.I) and name[0] not in ".-~"
+
+
+@pytest.mark.parametrize("window", [Window(32, 40, 36), Window(16, 72, 64), ConsecutiveWindow(16, 40, 36)])
+def test_a_teacher_of_another_window_is_refused_and_a_start_is_not(window):
+    """One draw is cut for teacher and student, as the student's window says."""
+    other = make_recipe("/somewhere", condition="larger", window=window)
+    student = make_recipe("/somewhere", window=Window(16, 40, 36))
+    check(dataclasses.replace(student, start=other))
+    check(dataclasses.replace(student, teacher=dataclasses.replace(other, window=student.window)))
+    with pytest.raises(ValueError, match=r"the teacher of ce_raw-somewhere-s0, larger-somewhere-s0, was trained "
+                                         r"through .*, and would be shown clips through .*: give both one window"):
+        check(dataclasses.replace(student, teacher=other))
 
 
 def test_a_fold_that_names_another_place_does_not_lead_there(tmp_path):

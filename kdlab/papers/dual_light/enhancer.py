@@ -51,7 +51,7 @@ class CurveRecipe(Recipe):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             net = self.net.make(0).to(memory_format=torch.channels_last)
-        return Prepared({"student": net}, train, None, lambda student, split: ((), None), ())
+        return Prepared({"student": net}, train, None, lambda student, split, most=None: ((), None), ())
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.distill.method import weighed
-from kdlab.layers import Outputs, at_random, features, outputs
+from kdlab.layers import bare, Outputs, at_random, features, outputs
 from kdlab.papers.generative.nets import CVAEs, read_cvae
 from kdlab.system.values import alike, fraction, not_negative, one_of, whole
 
@@ -55,7 +55,7 @@ def _tap_by_tap(names: Sequence[str], seen: dict[str, torch.Tensor]) -> tuple[li
 
 def _rebuilt(net: nn.Module, features, attention, noise) -> list[tuple[torch.Tensor, ...]]:
     """What the CVAE of each tap gives; ``net`` itself is called, since it may be wrapped."""
-    several = isinstance(getattr(net, "module", net), CVAEs)
+    several = isinstance(bare(net), CVAEs)
     return net(features, attention, noise) if several else [net(features[0], attention[0], noise[0])]
 
 

@@ -137,7 +137,7 @@ class ExitRecipe(Recipe):
         backbones = {name: run.net() for name, run in needed.items()}
         features = frozen_features(self, backbones, tuple(run.provenance["weights"] for run in needed.values()))
 
-        def answers(student: nn.Module, split: str):
+        def answers(student: nn.Module, split: str, most: int | None = None):
             some = features.get(split)
             return (some.records, all_exits(student.cpu(), some)) if some else ((), None)
 
