@@ -5,7 +5,6 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,17 +18,14 @@ from kdlab import paths
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened
 from kdlab.clips.datasets import open_data
-from kdlab.clips.decoders import chosen
 from kdlab.clips.open_all import kept
-from kdlab.clips.second_opinion import opinions
 from kdlab.clips.splits import shared_groups, some
 from kdlab.clips.timeline import timeline
 from kdlab.clips.tree import SUFFIXES, CatalogueError, is_aside, is_video, named, why_no_file
 from kdlab.clips.views import ClipBatches
 from kdlab.system.files import write_atomically
-from kdlab.system.processes import available_cores, pool
+from kdlab.system.pool import each
 from kdlab.system.progress import track
-from kdlab.system.stored import is_sealed, sealed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +44,7 @@ class Facts:
     ``announced`` is false where no header says how long the file is, so that it may have been cut without a trace.
     ``decoded`` frames came out; ``gop`` is the longest distance of key frames; ``compressed`` says whether a reader of
     MPEG-4 part 2 with GOP 12 and no B-frames can use the file; ``pictures`` (hex digits) is equal for sound files whose
-    decoded frames are equal, every pixel of every frame, whatever their names, containers and times. ``decord`` says
-    where that decoder disagrees with PyAV, if it was asked. ``seconds`` is how long the film is; ``variable`` says that
+    decoded frames are equal, every pixel of every frame, whatever their names, containers and times. ``seconds`` is how long the film is; ``variable`` says that
     its frames follow no constant rate.
     """
 
@@ -62,7 +57,6 @@ class Facts:
     compressed: bool = False
     pictures: str = ""
     announced: bool = True
-    decord: str = ""
     seconds: float = 0.0
     variable: bool = False
 
@@ -181,20 +175,17 @@ class Report:
 
 
 def check(source: Path | str | Catalogue, test_fold: str | None = None, workers: int | None = None,
-          min_frames: int = 8, progress: Callable = track, keep: ClipBatches | None = None,
-          decoders: bool = False) -> Report:
+          min_frames: int = 8, progress: Callable = track, keep: ClipBatches | None = None) -> Report:
     """Open every clip of a catalogue, of what ``open_data`` reads, or of a folder of loose files.
 
     ``keep`` (without records) says under which views and through which window they will be trained on: their frames are
-    then left in its cache, so that no training decodes them again. ``decoders``: each file is read by PyAV and decord,
-    and those on which they disagree are named (fatal where decord is the one chosen).
+    then left in its cache, so that no training decodes them again.
 
     Fatal are files that cannot be decoded whole, clips of fewer than ``min_frames`` frames, groups or pictures that
     test shares with another split, pictures under several labels, and whatever ``Catalogue.require`` refuses. Raises
     FileNotFoundError where there is nothing, CatalogueError for a table that cannot be read, or a folder without a
     video, and ValueError for a decoder that is unknown or not installed.
     """
-    chosen("decord" if decoders else "")
     findings = []
     try:
         catalogue = source if isinstance(source, Catalogue) else open_data(source, test_fold)
@@ -205,7 +196,7 @@ def check(source: Path | str | Catalogue, test_fold: str | None = None, workers:
             raise
         catalogue = Catalogue(root.name, root, (), tuple(loose))
         findings.append(Finding(True, f"only the files were checked, for want of a catalogue: {error}"))
-    facts, reason = _facts(catalogue, workers, progress, keep, decoders)
+    facts, reason = _facts(catalogue, workers, progress, keep)
     findings += _of_files(catalogue, facts, min_frames)
     findings += _of_pictures(catalogue, facts)
     findings += _of_splits(catalogue) if catalogue.classes else ()
@@ -220,16 +211,11 @@ def without_damaged(catalogue: Catalogue) -> Catalogue:
     """
     known = paths.cache_dir() / "damaged" / f"{catalogue.fingerprint()}-{_JUDGEMENT}.json"
     try:
-        note = json.loads(known.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        note = None
-    if is_sealed(note):
-        damaged = note["damaged"]
-    else:
+        damaged = dict(json.loads(known.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
         facts, _ = _facts(catalogue, None, track)
         damaged = {r.id: facts[r.path].reason for r in catalogue.records if facts[r.path].reason}
-        text = json.dumps(sealed({"damaged": damaged}), indent=1)
-        write_atomically(known, lambda path: path.write_text(text, "utf-8"))
+        write_atomically(known, lambda path: path.write_text(json.dumps(damaged, indent=1), "utf-8"))
     if not damaged:
         return catalogue
     note = f"Left out as damaged ({len(damaged)}): {', '.join(f'{id_} ({why})' for id_, why in damaged.items())}."
@@ -254,8 +240,6 @@ def _of_files(catalogue: Catalogue, facts: dict[Path, Facts], min_frames: int) -
         if not entry.reason and abs(entry.info.pixel - 1) > _SQUARE:
             what = "pixels that are not square, read as if they were: scale the clips if shapes matter"
             found[False, what].append(f"{name}: {entry.info.pixel:.3g} times as wide as high")
-        if entry.decord:
-            found[chosen() == "decord", "decord and PyAV disagree"].append(f"{name}: {entry.decord}")
     for record in catalogue.records:
         length, timed = facts[record.path].decoded, (record.start, record.end) != (None, None)
         if timed and not facts[record.path].reason:
@@ -305,24 +289,19 @@ def _of_splits(catalogue: Catalogue) -> Iterator[Finding]:
 # --- helpers -------------------------------------------------------------------------------------------------------
 
 def _facts(catalogue: Catalogue, workers: int | None, progress: Callable,
-           keep: ClipBatches | None = None, decoders: bool = False) -> tuple[dict[Path, Facts], str]:
+           keep: ClipBatches | None = None) -> tuple[dict[Path, Facts], str]:
     """The facts of each file, and why frames could not be kept; by several processes where there is enough to do."""
     clips: dict[Path, list[ClipRecord]] = defaultdict(list)
     for record in catalogue.records:
         clips[record.path].append(record)
-    work, workers = partial(_inspect, keep=keep, decoders=decoders), min(workers or available_cores(), len(clips) // 8)
-    with pool(workers, preload=[__name__]) if workers > 1 else nullcontext() as processes:
-        chunks = {"chunksize": min(16, -(-len(clips) // (8 * workers)))} if processes else {}
-        found = (processes.map if processes else map)(work, clips.values(), **chunks)
-        found = list(progress(found, "opening clips", len(clips)))
+    found = each(partial(_inspect, keep=keep), clips.values(), workers=workers if len(clips) > 16 else 1, chunk=4)
+    found = list(progress(found, "opening clips", len(clips)))
     return {entry.path: entry for entry, _ in found}, next((why for _, why in found if why), "")
 
 
-def _inspect(clips: list[ClipRecord], keep: ClipBatches | None, decoders: bool) -> tuple[Facts, str]:
+def _inspect(clips: list[ClipRecord], keep: ClipBatches | None) -> tuple[Facts, str]:
     """The facts of the file of some clips, whose frames are kept where it is sound; and why they could not be."""
     facts = inspect(clips[0].path)
-    if decoders and facts.info:
-        facts = replace(facts, decord=opinions(facts.path).disagreement)
     error, why = kept(keep, clips) if keep and not facts.reason else (None, "")
     return replace(facts, reason=error.reason) if isinstance(error, DamagedClip) else facts, why
 
@@ -334,7 +313,7 @@ def _kept(keep: ClipBatches, facts: dict[Path, Facts], reason: str) -> str:
     size = sum(file.stat().st_size for file in root.iterdir() if file.is_file()) / 1e6
     views = ", ".join(dict.fromkeys(view.name for view in keep.views.values()))
     return (f"the frames of {sound} files are kept at {keep.window.side} pixels ({views}) for trainings; {root} has "
-            f"{size:,.1f} MB now (kdlab clean --cache empties it, --no-cache keeps nothing)")
+            f"{size:,.1f} MB now (delete it at any time; --no-cache keeps nothing)")
 
 
 def _videos(root: Path) -> list[Path]:

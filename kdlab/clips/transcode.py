@@ -7,10 +7,9 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from itertools import chain, count
 from math import ceil
 from pathlib import Path, PurePosixPath
@@ -23,15 +22,13 @@ from av.video.reformatter import VideoReformatter
 from kdlab.clips.compressed import Unsuited, scan
 from kdlab.clips.container import DamagedClip, Walk, opened
 from kdlab.clips.decode import upright
-from kdlab.clips.shards import in_shards
 from kdlab.clips.tables import check_name, read_table
 from kdlab.clips.timeline import Timeline, timeline
 from kdlab.clips.tree import Tree, named, on_disk, why_no_file
 from kdlab.system.contents import content_keys
-from kdlab.system.engines import PATIENCE, Engine, EngineError, seen
 from kdlab.system.files import in_draft, sweep, write_atomically
 from kdlab.system.ours import NotOurs, begins_with
-from kdlab.system.processes import available_cores, pool
+from kdlab.system.pool import each
 from kdlab.system.progress import track
 from kdlab.system.values import whole
 
@@ -75,16 +72,14 @@ class Made:
 
 
 def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFormat(), workers: int | None = None,
-              progress: Callable = track, engine: Engine | None = None,
-              say: Callable[[str], object] = print) -> list[Made]:
+              progress: Callable = track, say: Callable[[str], object] = print) -> list[Made]:
     """Make over a video, or all in a folder, into the same tree below ``out``, frame by frame.
 
     Each frame keeps its time, to a millisecond where the rate is variable, so ``start`` and ``end`` of a table stay.
     A table ``index.csv`` in the folder is written anew beside the clips, for those that were made; one of somebody
     else's there stays, which ``say`` is told. A second call keeps what is whole, of the same format and made from the
     same source, and makes the rest. What is named like a video and cannot be decoded, or is no file, is left out, with
-    the reason; links are followed. An ``engine`` works on shards of the files, and what stands in ``manifest.jsonl`` in
-    ``out`` is not opened again.
+    the reason; links are followed.
     Raises FileNotFoundError where there is no video, ValueError when two would get one name or one would replace a file
     that was not made here, StorageFull when ``out`` cannot be written.
     """
@@ -114,14 +109,7 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     made = {in_draft(target.name) for _, target, _ in jobs}
     for folder in {target.parent for _, target, _ in jobs}:
         sweep(folder, made.__contains__)
-    workers = min(workers or (len(jobs) if engine else available_cores()), len(jobs))
-    if engine:
-        report = odd + list(progress(_in_shards(jobs, out, form, engine, workers), "transcoding", len(jobs)))
-    elif workers == 1:  # to start a process takes longer than many a clip
-        report = odd + list(progress(map(_make, jobs), "transcoding", len(jobs)))
-    else:
-        with pool(workers, preload=[__name__]) as processes:
-            report = odd + list(progress(processes.map(_make, jobs), "transcoding", len(jobs)))
+    report = odd + list(progress(each(_make, jobs, workers=workers), "transcoding", len(jobs)))
     _write_table(table, out, say)
     return report
 
@@ -130,26 +118,6 @@ def _table(file: Path) -> list[dict[str, str]]:
     """The rows of a table of clips, if there is one, with the paths as those who read the clips understand them."""
     rows = read_table(file, ("path",)) if file.is_file() else []
     return [row | {"path": check_name(row["path"], f"{file}, row {line}")} for line, row in rows]
-
-
-def _in_shards(jobs, out: Path, form: CoviarFormat, engine: Engine, workers: int) -> Iterator[Made]:
-    targets = {str(file): target for file, target, _ in jobs}
-
-    def there(file: str, row: dict) -> bool:
-        return targets[file].is_file() and targets[file].stat().st_size == row["bytes"]
-
-    out.mkdir(parents=True, exist_ok=True)
-    for file, row, kept in in_shards(partial(_row, targets, form), [file for file, *_ in jobs], out / "manifest.jsonl",
-                                     f"{form}, at its times", engine=engine, workers=workers, sound=there):
-        if not row["reason"] and not (seen(targets[file], PATIENCE if engine else 0) and there(file, row)):
-            raise EngineError(f"{targets[file]} was made on another machine and is not seen here: let --out name a "
-                              "folder that all machines share")
-        yield Made(Path(file), targets[file], **row | {"kept": kept or row["kept"]})
-
-
-def _row(targets: dict[str, Path], form: CoviarFormat, file: str) -> dict:
-    made = asdict(_make((Path(file), targets[file], form)))
-    return {name: made[name] for name in ("frames", "bytes", "kept", "reason")}
 
 
 def _write_table(rows: list[dict[str, str]], out: Path, say: Callable[[str], object]) -> None:

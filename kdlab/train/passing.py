@@ -20,9 +20,8 @@ from kdlab import paths
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.system.files import sweep, write_atomically
-from kdlab.system.processes import each, locked
+from kdlab.system.pool import each
 from kdlab.system.progress import track
-from kdlab.system.ranks import alone
 from kdlab.system.sources import source_hash
 from kdlab.system.stored import DamagedRun, plain, read_note, read_weights, weights_hash
 from kdlab.system.values import positive
@@ -73,11 +72,10 @@ def passing(recipe: Recipe, marks: Sequence[float] = (0.5, 0.1), *, pretrained: 
     positive("marks are losses in nats", marks=list(marks))
     if not marks:
         raise ValueError("marks are losses in nats: give at least one")
-    alone("looking at the network between two steps")
     check(recipe)
     folder = paths.runs_dir() / "passing" / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(f"{folder}.lock"):
+    with FileLock(f"{folder}.lock"):
         rehearse(recipe)
         needed = {what: obtain(other, pretrained=pretrained, say=say) for what, other in recipe.needs().items()}
         identity = {"recipe": to_json(recipe), "sources": source_hash(recipe), "data": recipe.data.fingerprint(),
