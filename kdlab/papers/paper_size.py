@@ -3,7 +3,7 @@
 Each paper's ``paper_size`` has its :data:`PAPER`; ``kdlab paper NAME`` lists or trains its recipes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -74,6 +74,22 @@ def cost(recipe: Recipe, classes: int, example: Callable = example, device: str 
                 sum(p.numel() for name in trained for p in nets[name].parameters()))
 
 
+def listed(recipes: Mapping[str, Recipe], classes: int, example: Callable = example) -> pd.DataFrame:
+    """One row for each of ``recipes`` (name → recipe) and of the teachers they need: hyper-parameters, GMACs of a clip,
+    forward and to train on it, and million parameters (M) that are trained."""
+    rows, costs, names = [], {}, {recipe: name for name, recipe in recipes.items()}
+    for recipe in in_order(names):
+        alike = recipe.method, recipe.net, recipe.teacher and recipe.teacher.net, recipe.window
+        if alike not in costs:
+            costs[alike] = cost(recipe, classes, example)
+        each, s, window = costs[alike], recipe.settings, recipe.window
+        clip = f"{window.frames} × {window.crop}²" if window else ""
+        rows.append({"training": names.get(recipe, f"its teacher, {recipe.condition}"), "epochs": s.epochs,
+                     "batch": s.batch_size, "rate": f"{s.lr:g}", "clip": clip, "GMACs": each.forward / 1e9,
+                     "to train": each.training / 1e9, "M": each.trained / 1e6})
+    return pd.DataFrame(rows)
+
+
 @dataclass(frozen=True)
 class PaperSet:
     """A data set of the paper: its ``folder`` in the data root (docs/real-clips.md has the layout).
@@ -110,31 +126,20 @@ class Paper:
     def overview(self, root: Path, size, tflops: float = 140) -> str:
         """The paper's data sets, its recipes with hyper-parameters and costs, and what differs, as text. ``tflops`` is
         the rate that these networks are assumed to reach on a GPU."""
-        rows, lines, costs = [], [], {}
-        first, *_ = self.sets
-        known = {recipe: " ".join(key[1:]) for key, recipe in self.recipes(first, root, size, 0).items()
-                 if key[0] == first.splits[0]}
-        for recipe in in_order(known):
-            alike = recipe.method, recipe.net, recipe.teacher and recipe.teacher.net, recipe.window
-            if alike not in costs:
-                costs[alike] = cost(recipe, first.classes, self.example)
-            each, s, window = costs[alike], recipe.settings, recipe.window
-            clip = f"{window.frames} × {window.crop}²" if window else ""
-            rows.append({"training": known.get(recipe, f"its teacher, {recipe.condition}"), "epochs": s.epochs,
-                         "batch": s.batch_size, "rate": f"{s.lr:g}", "clip": clip, "GMACs": each.forward / 1e9,
-                         "to train": each.training / 1e9, "M": each.trained / 1e6})
-        macs = sum(row["to train"] * row["epochs"] for row in rows) * 1e9
+        first, lines = self.sets[0], []
+        made = {key: recipe for key, recipe in self.recipes(first, root, size, 0).items() if key[0] == first.splits[0]}
+        table = listed({" ".join(key[1:]): recipe for key, recipe in made.items()}, first.classes, self.example)
+        macs = 1e9 * table["to train"] @ table.epochs
         for which in self.sets:
             clips = [round((1 - VAL_SHARE) * count) for count in (which.windows and [which.windows] or which.clips)]
             there = "found" if (root / which.folder).is_dir() else "not there (docs/real-clips.md)"
-            hours = 2 * macs * sum(clips) / (3.6e15 * tflops)
-            lines += [f"{which.title}: {root / which.folder}, {there}",
-                      f"  splits {', '.join(which.splits)}: {', '.join(map(str, clips))} training clips, about "
-                      f"{hours:,.0f} h of a GPU for all trainings of a seed ({tflops:g} TFLOP/s: assumed)",
-                      *(f"  reported: {line}" for line in which.published)]
-        table = pd.DataFrame(rows).to_string(index=False, float_format="{:.2f}".format)
+            lines += [
+                f"{which.title}: {root / which.folder}, {there}",
+                f"  splits {', '.join(which.splits)}: {', '.join(map(str, clips))} training clips, in all about "
+                f"{2 * macs * sum(clips) / (3.6e15 * tflops):,.0f} h of a GPU ({tflops:g} TFLOP/s: assumed)",
+                *(f"  reported: {line}" for line in which.published)]
         return "\n".join([
-            *lines, "", table, "",
+            *lines, "", table.to_string(index=False, float_format="{:.2f}".format), "",
             "GMACs: of a clip, forward and to train on it; M: million parameters that are trained.",
             f"Released settings that are not reproduced: {self.otherwise}.",
             f"What is the paper's, the reference code's, ours or unknown: docs/methods.md, {self.section}."])
@@ -142,8 +147,7 @@ class Paper:
     def run(self, root: Path, size, seed: int = 0, say=print) -> dict[tuple[str, ...], Run]:
         """Train (or find) everything on the data sets that are in ``root``: (title, *key) → run. Raises
         ``FileNotFoundError`` when none is there, and ``ValueError`` for bf16 where the hardware has none."""
-        found = {}
-        sets = [which for which in self.sets if (root / which.folder).is_dir()]
+        found, sets = {}, [which for which in self.sets if (root / which.folder).is_dir()]
         if not sets:
             raise FileNotFoundError(f"none of {', '.join(which.folder for which in self.sets)} is in {root}: "
                                     "docs/real-clips.md says how to put them there")
