@@ -80,9 +80,8 @@ def listed(recipes: Mapping[str, Recipe], classes: int, example: Callable = exam
     rows, costs, names = [], {}, {recipe: name for name, recipe in recipes.items()}
     for recipe in in_order(names):
         alike = recipe.method, recipe.net, recipe.teacher and recipe.teacher.net, recipe.window
-        if alike not in costs:
-            costs[alike] = cost(recipe, classes, example)
-        each, s, window = costs[alike], recipe.settings, recipe.window
+        each = costs[alike] = costs.get(alike) or cost(recipe, classes, example)
+        s, window = recipe.settings, recipe.window
         clip = f"{window.frames} × {window.crop}²" if window else ""
         rows.append({"training": names.get(recipe, f"its teacher, {recipe.condition}"), "epochs": s.epochs,
                      "batch": s.batch_size, "rate": f"{s.lr:g}", "clip": clip, "GMACs": each.forward / 1e9,

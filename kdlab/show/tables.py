@@ -10,5 +10,5 @@ def table(rows: pd.DataFrame, caption: str = "", precision: int = 1) -> Styler:
     rows = rows.reset_index() if rows.index.name else rows
     left = [{"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: normal"},
             {"selector": "caption", "props": "text-align: left; font-weight: bold; padding: 0.4em 0"}]
-    shown = rows.style.format(precision=precision).hide(axis="index").set_table_styles(left)
+    shown = rows.style.format(precision=precision, na_rep="").hide(axis="index").set_table_styles(left)
     return shown.set_caption(caption) if caption else shown
