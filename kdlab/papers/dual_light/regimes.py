@@ -15,9 +15,8 @@ from kdlab.night import Night
 from kdlab.night.streams import NightStream
 from kdlab.papers.dual_light.both_lights import BothLights
 from kdlab.papers.dual_light.control_methods import RandomGamma
-from kdlab.papers.dual_light.enhancers import demonstrated
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.dual_light.recipes import demonstrated, dual_light
 from kdlab.papers.dual_light.regimes_nets import BatchNormed, OwnStatistics, TwoNets
 from kdlab.system.values import fraction, one_of
 from kdlab.train.loop import Settings
@@ -153,13 +152,6 @@ def conditions(size: RegimeSize, regime: Regime, seed: int) -> dict[str, Recipe]
         return without_labels(size, began, augmented, data, enhancer)
     epochs = size.tuned if regime.labels == "few" else max(1, size.tuned // 2)
     return with_labels(size, began, data, enhancer, epochs)
-
-
-def began_as(recipe: Recipe) -> Recipe:
-    """The network of bright clips at the beginning of ``recipe``."""
-    while recipe.start:
-        recipe = recipe.start
-    return recipe
 
 
 def _network(size: RegimeSize, norm: str):

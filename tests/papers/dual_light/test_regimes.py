@@ -13,9 +13,8 @@ from kdlab.nets.video import TinyR2Plus1D, WrongWeights, build
 from kdlab.night import ACTIONS, Night
 from kdlab.papers.dual_light import regimes
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.papers.dual_light.regimes import Regime, began_as, conditions, start
+from kdlab.papers.dual_light.regimes import Regime, conditions, start
 from kdlab.papers.dual_light.regimes_nets import BatchNormed, OwnStatistics, TwoNets
-from kdlab.train.recipe import check
 from kdlab.train.runs import obtain
 from kdlab.train.sizes import RegimeSize, current
 
@@ -26,6 +25,13 @@ NONE, FEW, MANY = (conditions(STUDY, Regime("bn", labels), 100) for labels in re
 def differing(a, b) -> set[str]:
     """The fields of two recipes that differ."""
     return {f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)} - {"condition"}
+
+
+def began_as(recipe):
+    """The network of bright clips at the beginning of ``recipe``."""
+    while recipe.start:
+        recipe = recipe.start
+    return recipe
 
 
 # --- recipes ---------------------------------------------------------------------------------------------------
@@ -101,19 +107,6 @@ def test_labels_enhancer_balance_and_variety_of_a_cell():
     assert learnt.data == STUDY.night, "an enhancer is learnt on the clips without labels, not on those of the test"
     names = {Regime("gn", "few").name, Regime(enhancer="zerodce").name, unbalanced.name, Regime(variety=1.0).name}
     assert names == {"gn_few", "bn_none_zerodce", "bn_none_unbalanced", "bn_none_full"}
-
-
-@pytest.mark.parametrize(("wrong", "word"), [(dict(norm="ln"), "norm='ln'"), (dict(labels="all"), "labels='all'"),
-                                             (dict(enhancer="he"), "enhancer='he'"), (dict(variety=2), "variety=2")])
-def test_impossible_cells_are_refused(wrong, word):
-    with pytest.raises(ValueError, match=word):
-        Regime(**wrong)
-
-
-def test_every_recipe_can_be_opened_again():
-    for made in (NONE, FEW):
-        for recipe in made.values():
-            check(recipe)
 
 
 # --- networks --------------------------------------------------------------------------------------------------
@@ -202,20 +195,8 @@ def test_what_moves_in_a_real_training(size, norm, own_places, rendered, monkeyp
     assert ("net.stages.0.spatial_norm.running_mean" in statistics) == (norm == "bn")
 
 
-@pytest.mark.slow
-def test_with_labels_students_learn_from_one_light_the_other_and_both(size, own_places):
-    made = conditions(size, Regime("bn", "few"), 0)
-    runs = {c: obtain(recipe, pretrained=False, say=lambda line: None) for c, recipe in made.items()}
-    logits = {c: run.predictions().logits for c, run in runs.items()}
-    students = [c for c in made if c not in ("ce_enhanced",)]
-    for a in students:
-        assert all(a == b or (logits[a] != logits[b]).any() for b in students), a
-    assert runs["both_lights:teacher"].net().mean.shape[1] == 6
-
-
 def test_a_start_at_the_documented_seed_reads_the_bright_stream():
     assert start(STUDY, "gn", 3).data.name == "night_bright" and start(STUDY, "gn", 3).data.night.classes == ACTIONS
     assert start(STUDY, "gn", 3).net == STUDY.net and start(STUDY, "bn", 3).net == BatchNormed(STUDY.net)
     darker = start(STUDY, "bn", 3, augmented=True).method.brightened(torch.full((200, 1, 1, 1, 1), 0.43))
     assert float(darker.min()) < 0.06 and float(darker.max()) == pytest.approx(0.43)
-
