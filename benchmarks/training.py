@@ -19,12 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from kdlab.system.processes import pool
 from steps import environment, steps, summary
 
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative.recipes import DEMO as GENERATIVE
 from kdlab.papers.generative.recipes import conditions, night
-from kdlab.system.processes import pool
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import obtain
 from kdlab.train.sizes import DEMO

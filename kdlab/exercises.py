@@ -1,4 +1,4 @@
-"""``kdlab.check("03.2", answer)``: right or wrong, with one hint. ``exercises.json`` beside this file has all exercises.
+"""``kdlab.check("03.2", answer)``: right or wrong, with one hint. ``exercises.json`` has all exercises.
 
 An exercise has a ``number`` that an answer must come ``within``, the salted ``digest`` of the right one of its
 ``choices``, or ``cases`` (arguments, result) that a function of the reader's is called with.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import kdlab
 from kdlab import paths
-from kdlab.system.processes import available_cores
+from kdlab.system.pool import available_cores
 
 #: Seconds that a chapter takes when its committed copy does not say.
 USUAL = 30

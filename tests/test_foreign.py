@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kdlab.studies.looks import downwards, stages_of
 
 from kdlab.clips.views import ClipBatches, Raw, Window, tag
 from kdlab.measure.attention import grad_cam
@@ -22,7 +23,6 @@ from kdlab.nets.attention_head import Attended
 from kdlab.nets.video import TinyR2Plus1D, begin_as, build
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.generative.detector import Detector
-from kdlab.studies.looks import downwards, stages_of
 from kdlab.system.sources import ChangedSource, source_hash
 from kdlab.train import many, runs
 from kdlab.train.loop import Settings

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from kdlab.notebooks.parameters import CHAPTERS, NotebookError, write_chapters
 
 from kdlab import paths
 from kdlab.cli.main import cli
-from kdlab.notebooks.parameters import CHAPTERS, NotebookError, write_chapters
 from tools.wheel import FOLDERS
 
 ROOT = Path(__file__).parents[1]

@@ -44,8 +44,8 @@ class Facts:
     ``announced`` is false where no header says how long the file is, so that it may have been cut without a trace.
     ``decoded`` frames came out; ``gop`` is the longest distance of key frames; ``compressed`` says whether a reader of
     MPEG-4 part 2 with GOP 12 and no B-frames can use the file; ``pictures`` (hex digits) is equal for sound files whose
-    decoded frames are equal, every pixel of every frame, whatever their names, containers and times. ``seconds`` is how long the film is; ``variable`` says that
-    its frames follow no constant rate.
+    decoded frames are equal, every pixel of every frame, whatever their names, containers and times. ``seconds`` is how
+    long the film is; ``variable`` says that its frames follow no constant rate.
     """
 
     path: Path

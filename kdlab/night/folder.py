@@ -4,7 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial, cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from filelock import FileLock
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
@@ -46,7 +47,7 @@ class Passing:
     def note(self) -> dict:
         """``looks``: (step, loss on all training clips in evaluation mode, nats) of every look at the network;
         ``kept``: mark → hash of its weights; ``ended``: were all steps taken?"""
-        return read_note(self.folder / "passing.json", classes=int)
+        return read_note(self.folder / "passing.json")
 
     def weights(self, mark: float) -> Path:
         return self.folder / f"ce-{mark:g}.safetensors"
@@ -56,7 +57,7 @@ class Passing:
         note, path = self.note, self.weights(mark)
         if f"{mark:g}" not in note["kept"]:
             return None
-        state = read_weights(path, {"weights": note["kept"][f"{mark:g}"]})
+        state = read_weights(path, note["kept"][f"{mark:g}"])
         shape = state["mean"].flatten(), state["std"].flatten()
         net = build(untrained(self.recipe.net), note["classes"], 0, *shape)
         return load_weights(net, state, str(path)).eval()

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
+from kdlab.papers.dual_light.study import columns
+from kdlab.papers.dual_light.study import study as dual_light
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from kdlab import paths
 from kdlab.cli import data
-from kdlab.papers.dual_light.study import columns
-from kdlab.papers.dual_light.study import study as dual_light
 from kdlab.train.sizes import SMOKE
 
 PROJECT = paths.project_root()

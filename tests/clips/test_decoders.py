@@ -5,17 +5,17 @@ import sys
 
 import numpy as np
 import pytest
+from kdlab.clips.second_opinion import opinions, seconds
+from kdlab.notebooks.parameters import checked_parameters
 
 from kdlab.clips import decoders
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.decode import DamagedClip, each_frame, read_frames
 from kdlab.clips.decoders import chosen
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.second_opinion import opinions, seconds
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.night import Night
 from kdlab.night.darkened import Darkened
-from kdlab.notebooks.parameters import checked_parameters
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.paths import project_root
 from kdlab.train.recipe import Recipe, from_json, to_json

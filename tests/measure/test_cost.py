@@ -3,11 +3,11 @@ import time
 import numpy as np
 import pytest
 import torch
+from kdlab.papers.dual_light.study import committed_costs, cost_points
 from torch import nn
 
 from kdlab import paths
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
-from kdlab.papers.dual_light.study import committed_costs, cost_points
 from kdlab.study import Scores, load_rows
 
 

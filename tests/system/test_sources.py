@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kdlab.system.sources import ChangedSource, source_hash, syntax
+from kdlab.system.sources import source_hash, syntax
 
 TEXT = """from __future__ import annotations
 import functools

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kdlab.train.status import note_trial, tried
 from safetensors.torch import load_file, save_file
 
 from kdlab.papers.dual_light import enhancer as enhancer_module
@@ -16,7 +17,6 @@ from kdlab.papers.generative.nets import Gated
 from kdlab.system.ours import NotOurs
 from kdlab.train.recipe import UserClips
 from kdlab.train.runs import DamagedRun, Run, committed_runs, find, obtain, unfit
-from kdlab.train.status import note_trial, tried
 from tests.train.test_runs import DualLight, make_recipe, make_student
 from tests.train.test_runs import clips as clips
 from tests.train.test_runs import places as places

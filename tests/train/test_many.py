@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 from filelock import FileLock
+from kdlab.system.engines import EngineError, Ray, Slurm
+from tests.system.test_processes import left
 
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import Enhanced
-from kdlab.system.engines import EngineError, Ray, Slurm
 from kdlab.train.many import TrainingFailed, refuse_at_home
-from tests.system.test_processes import left
 from tests.train.test_runs import clips, make_recipe, make_student, obtain_all, places  # noqa: F401
 
 CELL = """

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from kdlab.system.processes import pool
 
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
@@ -22,7 +23,6 @@ from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.night import Night
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.system.files import StorageFull
-from kdlab.system.processes import pool
 from kdlab.system.stored import sealed
 from kdlab.train import runs
 from kdlab.train.loop import Settings

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.distill.method import weighed
-from kdlab.layers import bare, Outputs, at_random, features, outputs
+from kdlab.layers import Outputs, at_random, bare, features, outputs
 from kdlab.papers.generative.nets import CVAEs, read_cvae
 from kdlab.system.values import alike, fraction, not_negative, one_of, whole
 
