@@ -18,7 +18,7 @@ def main() -> None:
     for old in sorted(paths.pretrained_dir().iterdir()):
         made = new.get(old.name.rpartition("-")[0])
         if made is None:
-            sys.exit(f"{old.name}: nothing of this name was trained here by today's sources; run `make reproduce` first")
+            sys.exit(f"{old.name}: today's sources have trained nothing of this name here; run `make reproduce` first")
         shutil.rmtree(old)
         shutil.copytree(made, paths.pretrained_dir() / made.name, ignore=shutil.ignore_patterns("*.tmp"))
 

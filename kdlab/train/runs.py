@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +28,6 @@ from kdlab.nets.video import build, load_weights
 from kdlab.system.contents import one_look
 from kdlab.system.files import StorageFull, sweep
 from kdlab.system.launch import device, launched
-from kdlab.system.ours import may_fill
 from kdlab.system.progress import track
 from kdlab.system.ranks import agree, first, told
 from kdlab.system.sources import foreign, loaded, source_hash
@@ -215,31 +213,6 @@ def unfit(run: Run, recipe: Recipe | None = None) -> str:
 def committed_runs() -> list[Run]:
     """The runs in ``pretrained/``."""
     return [Run(note.parent) for note in sorted(paths.pretrained_dir().glob("*/run.json"))]
-
-
-def publish(runs: Iterable[Run]) -> None:
-    """Make ``runs`` and those they need the committed ones: copies in ``pretrained/``, replacing those of the same
-    conditions that were there; one that is committed stays. :func:`kdlab.paths.figures_are_committed` is asked first.
-
-    Raises :class:`kdlab.system.ours.NotOurs` where something else has the name of a run.
-    """
-    chosen = {run.folder.name: run for run in runs}
-    for run in list(chosen.values()):
-        needed = [find(recipe, pretrained=True) for recipe in run.recipe.needs().values()]
-        chosen |= {run.folder.name: run for run in needed}
-    place = paths.pretrained_dir()
-    for name in chosen:
-        may_fill(place / name, lambda folder: (folder / "run.json").is_file(), "run")
-    before = committed_runs()
-    conditions = {run.provenance["recipe"]["condition"] for run in chosen.values()}
-    for name, run in chosen.items():
-        if run.folder == place / name:
-            continue
-        shutil.rmtree(place / name, ignore_errors=True)
-        shutil.copytree(run.folder, place / name, ignore=shutil.ignore_patterns("begun.json", ".*"))
-    for old in before:
-        if old.folder.name not in chosen and old.provenance["recipe"]["condition"] in conditions:
-            shutil.rmtree(old.folder)
 
 
 def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print) -> Run:
