@@ -6,20 +6,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kdlab.clips.unbalanced import Unbalanced
 from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, PseudoLabels, ReEstimated
 from kdlab.nets.norms import ClipNorm
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights, build
 from kdlab.night import ACTIONS, Night
 from kdlab.papers.dual_light import regimes
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.papers.dual_light.regimes import Regime, conditions, start
+from kdlab.papers.dual_light.regimes import conditions, start
 from kdlab.papers.dual_light.regimes_nets import BatchNormed, OwnStatistics, TwoNets
 from kdlab.train.runs import obtain
 from kdlab.train.sizes import RegimeSize, current
 
 STUDY, SMOKE = (current(name, RegimeSize) for name in ("study", "smoke"))
-NONE, FEW, MANY = (conditions(STUDY, Regime("bn", labels), 100) for labels in regimes.LABELS)
+NONE, FEW, MANY = (conditions(STUDY, 100, labels=labels) for labels in regimes.LABELS)
 
 
 def differing(a, b) -> set[str]:
@@ -94,19 +93,14 @@ def test_no_method_without_labels_gives_them_weight():
     assert {type(recipe.method) for recipe in NONE.values()} >= {*unread, DualLight}
 
 
-def test_labels_enhancer_balance_and_variety_of_a_cell():
+def test_labels_and_enhancer_of_a_regime():
     assert [made["as_is"].data.per_class[0] for made in (NONE, FEW, MANY)] == [40, 10, 40]
     assert [made["dlkdd"].settings.epochs for made in (FEW, MANY)] == [60, 30]
-    assert NONE["as_is"] == MANY["as_is"] and Regime("gn", "few").name == "gn_few"
-    unbalanced = Regime(unbalanced=True)
-    assert unbalanced.dark(STUDY) == Unbalanced(replace(STUDY.night, per_class=(100, 10, 10)))
-    full = conditions(STUDY, Regime("gn", variety=1.0), 100)["dlkdd_re"]
-    assert full.data.variety == began_as(full).data.night.variety == 1.0
-    assert began_as(full).data.night.per_class[0] == 400 and began_as(full).settings.epochs == 30
-    learnt = conditions(STUDY, Regime(enhancer="zerodce"), 100)["dlkdd_re"].teacher.view.by
+    assert NONE["as_is"] == MANY["as_is"]
+    learnt = conditions(STUDY, 100, enhancer="zerodce")["dlkdd_re"].teacher.view.by
     assert learnt.data == STUDY.night, "an enhancer is learnt on the clips without labels, not on those of the test"
-    names = {Regime("gn", "few").name, Regime(enhancer="zerodce").name, unbalanced.name, Regime(variety=1.0).name}
-    assert names == {"gn_few", "bn_none_zerodce", "bn_none_unbalanced", "bn_none_full"}
+    with pytest.raises(ValueError, match="norm='ln'"):
+        conditions(STUDY, 100, norm="ln")
 
 
 # --- networks --------------------------------------------------------------------------------------------------
@@ -178,7 +172,7 @@ def rendered(tmp_path_factory):
 @pytest.mark.parametrize("norm", regimes.NORMS)
 def test_what_moves_in_a_real_training(size, norm, own_places, rendered, monkeypatch):
     monkeypatch.setenv("KDLAB_DATA", str(rendered))
-    made = conditions(size, Regime(norm), 0)
+    made = conditions(size, 0, norm)
     how = dict(pretrained=False, say=lambda line: None)
     began = weights(obtain(began_as(made["as_is"]), **how))
     moved = {}
