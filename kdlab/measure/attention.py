@@ -3,9 +3,8 @@
 docs/methods.md, 7. Maps are ``(N, T, H, W)`` over the pixels of N clips, not negative; masks are bool of that shape.
 """
 
-import copy
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -18,15 +17,11 @@ from kdlab.clips.cache import resize
 from kdlab.clips.compressed import scan
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import ClipBatches
-from kdlab.layers import Grid, features, layers_of, outputs, reset
+from kdlab.layers import Grid, features, layers_of, outputs
 from kdlab.nets.folding import folded
 from kdlab.night.make import truth
 
 SCORES = ("pointing_game", "energy_inside", "iou")
-#: A layer of fewer units a side is too coarse to outline a person: see :func:`fine_layer`.
-FINE = 6
-
-
 class Unexplainable(ValueError):
     """A network, layer or clip for which there is no such map; the message says why."""
 
@@ -62,12 +57,6 @@ class Units(NamedTuple):
         own are. So a fine map competes on a coarse one's terms."""
         fine, shares = torch.tensor(maps, dtype=torch.float32), (to / to.sum(0) for to in self)
         return self.spread(torch.einsum("nTHW,Tt,Hi,Wj->ntij", fine, *shares)).numpy()
-
-    def drawn(self, clips: int, seed: int = 0) -> np.ndarray:
-        """Maps of units drawn at random, another one for each of so many ``clips``: ``(clips, T, H, W)``."""
-        values = torch.rand((clips, *self.shape), generator=torch.Generator().manual_seed(seed))
-        return self.spread(values).numpy()
-
 
 # --- the map ---------------------------------------------------------------------------------------------------
 
@@ -115,18 +104,6 @@ def units_of(net: nn.Module, x: torch.Tensor, layer: str) -> Units:
         return Units(*(to.cpu() for to in _geometry(net, module, layer, x[:1])))
     finally:
         net.train(mode)
-
-
-def fine_layer(net: nn.Module, x: torch.Tensor, layers: Sequence[str]) -> str:
-    """The first of ``layers`` (those nearest to the logits first) that has :data:`FINE` units a side or more on clips
-    like ``x``. A rule, so that nobody picks the layer whose maps please. Raises :class:`Unexplainable` for none."""
-    sides = {}
-    for layer in layers:
-        sides[layer] = units_of(net, x, layer).shape[1:]
-        if min(sides[layer]) >= FINE:
-            return layer
-    listed = ", ".join(f"{layer} {h} × {w}" for layer, (h, w) in sides.items())
-    raise Unexplainable(f"no layer has {FINE} × {FINE} units or more ({listed}): show the network larger pictures")
 
 
 def _layer(net: nn.Module, name: str) -> nn.Module:
@@ -230,12 +207,6 @@ def centred(shape: Sequence[int]) -> np.ndarray:
     return np.broadcast_to(blob, shape).astype(np.float32)
 
 
-def centre(shape: Sequence[int]) -> np.ndarray:
-    """The middle of each frame alone (T, H, W): one pixel, or the two or four that share it."""
-    blob = centred(shape)
-    return (blob == blob.max()).astype(np.float32)
-
-
 def frame_difference(x: torch.Tensor, rest: float | None = None) -> np.ndarray:
     """What moves, without any network: |change from the frame before|, mean of colours, of ``x (N, C, T, H, W)``,
     blurred by a twentieth of the short side: (N, T, H, W). The first frame has the second's. Motion and residuals are
@@ -253,19 +224,17 @@ def _blurred(frames: np.ndarray, sigma: float) -> np.ndarray:
 # --- scores ----------------------------------------------------------------------------------------------------
 
 
-def scores(maps: np.ndarray, masks: np.ndarray, per: str = "frame") -> dict[str, np.ndarray]:
+def scores(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
     """How well maps (N, T, H, W) find masks: three scores in [0, 1], each (N,).
 
     ``pointing_game``: is the largest value on the actor? ``energy_inside``: the map's share on the actor. ``iou``: of
     the mask and as many of the map's largest pixels. Ties count by their share, so a constant map has the scores of
-    blind chance. ``per``: each frame, then their mean, leaving out frames without an actor; or the whole ``clip`` at
-    once. ``nan`` where no actor is seen. Raises ``ValueError`` for other shapes.
+    blind chance. Each is a mean over the frames in which the actor is seen; ``nan`` where there is none. Raises
+    ``ValueError`` for other shapes.
     """
-    if maps.shape != masks.shape or maps.ndim != 4 or per not in ("frame", "clip"):
-        given = f"{maps.shape}, {masks.shape} and {per!r}"
-        raise ValueError(f"scores need maps and masks (N, T, H, W) of one shape and per 'frame' or 'clip', got {given}")
-    rows = (len(maps), masks.shape[1], -1) if per == "frame" else (len(maps), 1, -1)
-    m, inside = np.maximum(maps, 0).reshape(rows).astype(np.float64), masks.reshape(rows)
+    if maps.shape != masks.shape or maps.ndim != 4:
+        raise ValueError(f"scores need maps and masks (N, T, H, W) of one shape, got {maps.shape} and {masks.shape}")
+    m, inside = np.maximum(maps, 0).reshape(*maps.shape[:2], -1).astype(np.float64), masks.reshape(*maps.shape[:2], -1)
     m = np.where(m.max(2, keepdims=True) > 0, m, 1)  # a frame of zeros looks nowhere, that is everywhere
     count = inside.sum(2)
     share = lambda selected: (selected & inside).sum(2) / np.maximum(selected.sum(2), 1)  # noqa: E731
@@ -312,14 +281,3 @@ def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.nda
     deletion = [asked(torch.where(first, blurred, x)) for first in firsts]
     insertion = [asked(torch.where(first, x, blurred)) for first in firsts]
     return {"deletion": np.stack([whole, *deletion, none], 1), "insertion": np.stack([none, *insertion, whole], 1)}
-
-
-def cascade(net: nn.Module, layers: Sequence[str], seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
-    """Copies of ``net`` with more and more ``layers`` at random, the logits' first (arXiv 1810.03292): (name, copy).
-
-    A map that does not change although the weights above it are gone explains nothing.
-    """
-    other = copy.deepcopy(net).eval()
-    for k, name in enumerate(layers):
-        reset(_layer(other, name), seed + k)
-        yield name, copy.deepcopy(other)
