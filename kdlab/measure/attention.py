@@ -17,7 +17,7 @@ from kdlab.clips.cache import resize
 from kdlab.clips.compressed import scan
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import ClipBatches
-from kdlab.layers import Grid, features, layers_of, outputs
+from kdlab.layers import features, layers_of
 from kdlab.nets.folding import folded
 from kdlab.night.make import truth
 
@@ -76,7 +76,7 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     module, mode = _layer(net, layer), net.training
     net.eval()
     try:
-        units = _geometry(net, module, layer, x[:1])
+        units = _geometry(net, layer, x[:1])
         target = torch.as_tensor(target).expand(len(x))
         found = []
         for start in range(0, len(x), batch_size):
@@ -98,10 +98,10 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
 
 def units_of(net: nn.Module, x: torch.Tensor, layer: str) -> Units:
     """Where the units of ``layer`` stand in clips like ``x (N, C, T, H, W)``. Raises as :func:`grad_cam` does."""
-    module, mode = _layer(net, layer), net.training
+    mode = net.training
     net.eval()
     try:
-        return Units(*(to.cpu() for to in _geometry(net, module, layer, x[:1])))
+        return Units(*(to.cpu() for to in _geometry(net, layer, x[:1])))
     finally:
         net.train(mode)
 
@@ -118,17 +118,13 @@ def _layer(net: nn.Module, name: str) -> nn.Module:
 
 
 @torch.no_grad()
-def _geometry(net: nn.Module, module: nn.Module, name: str, x: torch.Tensor) -> Units:
-    """Of ``module``'s output.
+def _geometry(net: nn.Module, name: str, x: torch.Tensor) -> Units:
+    """Of the layer's output.
 
     A unit stands at the centre of all paths that lead to it from pixels. At the edge that is not where its strides
     centre it: half of what it would see is padding. So a network of the same windows, in which all weights are alike
-    and norms do nothing, is shown the pixels' own coordinates: it answers with their means. Where attention lets every
-    unit see everything, they stand at equal steps (``Grid``).
+    and norms do nothing, is shown the pixels' own coordinates: it answers with their means.
     """
-    if isinstance(module, Grid):
-        pairs = zip(outputs(net, x, [name]).taps[name].shape[2:], x.shape[2:], strict=True)
-        return Units(*(_interpolation((np.arange(n) + 0.5) * size / n - 0.5, size) for n, size in pairs))
     handles, sizes, far = [], x.shape[2:], 1e3  # as far from 0 as that, no rectifier is shut
     for part in net.modules():
         if hasattr(part, "kernel_size") and hasattr(part, "stride"):
