@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kdlab.nets.attention_head import Attended
-from kdlab.nets.pretrained import KINETICS, MissingWeights, Weights, untrained
+from kdlab.nets.pretrained import KINETICS, Weights, untrained
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.night import Night
@@ -34,14 +34,6 @@ def test_every_tensor_arrives_from_either_kind_of_file(tmp_path, suffix, prefix)
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     assert Weights.of(path).into(ours) is ours
     assert all(torch.equal(v, theirs.state_dict()[k]) for k, v in ours.state_dict().items())
-
-
-def test_a_head_of_other_classes_is_left_out(checkpoint):
-    ours = net(classes=3)
-    before = ours.fc.weight.clone()
-    Weights.of(checkpoint).into(ours)
-    assert torch.equal(ours.fc.weight, before)
-    assert torch.equal(ours.stages[0].spatial.weight, torch.load(checkpoint)["stages.0.spatial.weight"])
 
 
 def test_another_layout_is_refused_by_its_first_tensors(checkpoint):
@@ -75,12 +67,6 @@ def test_what_is_no_state_dict_is_refused(tmp_path):
     path.write_text("hello, I am a web page")
     with pytest.raises(WrongWeights, match="cannot be read"):
         Weights.of(path).into(net())
-
-
-def test_a_missing_file_is_named(tmp_path):
-    for call in (lambda p: Weights(str(p), "0").into(net()), Weights.of):
-        with pytest.raises(MissingWeights, match=r"no checkpoint at .*nowhere.pth.*put the file there"):
-            call(tmp_path / "nowhere.pth")
 
 
 def test_the_content_is_in_a_recipes_identity_and_the_path_is_not(tmp_path, checkpoint):

@@ -127,14 +127,3 @@ def test_a_network_of_four_dimensions_is_built_tapped_measured_and_explained():
     assert torch.equal(folded(net, x)(x), net(x)) and macs(net, tuple(x.shape)) > 0
     hessian = Hessian(net, [(x, torch.tensor([0, 1]))])
     assert hessian.product(torch.ones(1, hessian.size)).isfinite().all()
-
-
-def test_an_expanded_buffer_has_memory_of_its_own():
-    class Wide(PerFrame):
-        def __init__(self, classes):
-            super().__init__(classes)
-            self.register_buffer("wide", torch.zeros(1).expand(3))
-
-    net = build(SimpleNamespace(make=Wide), 3, 0)
-    load_weights(net, net.state_dict() | {"net.wide": torch.arange(3.0)}, "some.pth")
-    assert net.net.wide.tolist() == [0, 1, 2]
