@@ -203,12 +203,10 @@ def centred(shape: Sequence[int]) -> np.ndarray:
     return np.broadcast_to(blob, shape).astype(np.float32)
 
 
-def frame_difference(x: torch.Tensor, rest: float | None = None) -> np.ndarray:
+def frame_difference(x: torch.Tensor) -> np.ndarray:
     """What moves, without any network: |change from the frame before|, mean of colours, of ``x (N, C, T, H, W)``,
-    blurred by a twentieth of the short side: (N, T, H, W). The first frame has the second's. Motion and residuals are
-    changes already; of them, give the value ``rest`` for none, and it is |x − rest|."""
-    change = x.float().diff(dim=2)[:, :, [0, *range(x.shape[2] - 1)]] if rest is None else x.float() - rest
-    change = change.abs().mean(1)
+    blurred by a twentieth of the short side: (N, T, H, W). The first frame has the second's."""
+    change = x.float().diff(dim=2)[:, :, [0, *range(x.shape[2] - 1)]].abs().mean(1)
     return _blurred(change.numpy(), 0.05 * min(change.shape[2:]))
 
 

@@ -141,21 +141,6 @@ def test_kinds_of_errors():
         "true", "true", "true", "double", "localisation", "confusion", "background", "background"]
 
 
-def test_weights_count_videos_as_copies_do():
-    rng = np.random.default_rng(5)
-    for _ in range(50):
-        truth, found, classes = random_case(rng)
-        weights = dict(enumerate(rng.integers(0, 3, 5)))
-        if not truth["video"].map(weights).any():
-            continue
-        weighted = average_precision(evaluate(truth, found, classes), weights)
-        copied = []
-        for its in (truth, found):
-            copies = its.loc[its.index.repeat(its["video"].map(weights))]
-            copied.append(copies.assign(video=copies["video"] + 10 * copies.groupby(level=0).cumcount()))
-        np.testing.assert_allclose(weighted, average_precision(evaluate(*copied, classes)), atol=1e-12)
-
-
 # --- suppression -----------------------------------------------------------------------------------------------
 
 

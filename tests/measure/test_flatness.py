@@ -11,8 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.measure.flatness import Hessian, Unmeasurable, flat, sharpness
-from kdlab.measure.lanczos import Krylov, Scaled, extremes, lanczos, trace
-from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.measure.lanczos import Scaled, extremes, lanczos, trace
 from kdlab.train.loop import one_thread
 
 A = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
@@ -92,21 +91,6 @@ def test_eigenvalues_of_the_worked_example():
     assert max(found.residuals) < 1e-10 and found.run.captured == pytest.approx(9, abs=1e-9)
 
 
-@pytest.mark.parametrize("labels", [[0, 1, 2], [2, 2, 2]])
-def test_softmax_regression(labels):
-    net = nn.Linear(2, 3, bias=False).double()
-    nn.init.zeros_(net.weight)
-    data = [(X[:2], torch.tensor(labels[:2])), (X[2:], torch.tensor(labels[2:]))]
-    full, part = Hessian(net, data), Hessian(net, data, gauss_newton=True)
-    assert matrix(full) == pytest.approx(matrix(part), abs=1e-12)
-    values = torch.linalg.eigvalsh(matrix(full))
-    top = (7 + 13**0.5) / 18
-    assert values.sum().item() == pytest.approx(14 / 9, abs=1e-9)
-    assert values[-2:].tolist() == pytest.approx([top, top], abs=1e-9)
-    assert values[:2].tolist() == pytest.approx([0, 0], abs=1e-12) and values[2] > 0.1
-    assert extremes(full).largest == pytest.approx(top, abs=1e-9)
-
-
 def test_lanczos_from_the_first_axis():
     start = torch.tensor([1.0, 0, 0]).double()
     run = lanczos(quadratic(), 3, start)
@@ -117,12 +101,6 @@ def test_lanczos_from_the_first_axis():
     two = lanczos(quadratic(), 2, start)
     assert two.ritz()[0] == pytest.approx([(5 - 5**0.5) / 2, (5 + 5**0.5) / 2], abs=1e-9)
     assert two.ritz()[2].max() > 0.5  # β₂ leads out: not eigenvalues, and the residuals say so
-
-
-def test_lanczos_stops_when_its_span_is_closed():
-    operator = quadratic(torch.diag(torch.tensor([1.0, 1, 1, 1, 7]).double()))
-    run = lanczos(operator, 5)
-    assert len(run.diagonal) == 2 and operator.products == 2 and run.ritz()[0] == pytest.approx([1, 7])
 
 
 # --- deflated traces -------------------------------------------------------------------------------------------
@@ -198,13 +176,6 @@ def test_dense_hessian_mini_batches_and_evaluation_mode():
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
-def test_the_mode_of_every_module_comes_back():
-    net = small_net().train()
-    net[1].eval()
-    Hessian(net, batches(12)).value()
-    assert [m.training for m in net] == [True, False, True, True, True, True]
-
-
 def test_gauss_newton_is_the_hessian_of_the_linearised_network():
     net, (x, y) = small_net().eval(), samples()
     operator = Hessian(net, batches(5, 7), gauss_newton=True)
@@ -221,14 +192,6 @@ def test_gauss_newton_is_the_hessian_of_the_linearised_network():
     assert torch.linalg.eigvalsh(truth)[0] > -1e-9 > torch.linalg.eigvalsh(dense(net, x, y))[0]
 
 
-def test_measured_parameters():
-    net, (x, y) = small_net(), samples()
-    truth = dense(net, x, y)
-    net[:5].requires_grad_(False)
-    head = Hessian(net, [(x, y)])
-    assert head.size == 52 and (matrix(head) - truth[-52:, -52:]).abs().max() < 1e-10
-
-
 def test_a_kept_graph_is_dropped_when_a_weight_changes():
     net, (x, y) = small_net(), samples()
     operator, v = Hessian(net, [(x, y)]), torch.randn(1, sum(p.numel() for p in net.parameters())).double()
@@ -240,15 +203,6 @@ def test_a_kept_graph_is_dropped_when_a_weight_changes():
         net[5].weight.mul_(2)
     after = operator.product(v)[0]
     assert len(calls) == 1 and (after - dense(net, x, y) @ v[0]).abs().max() < 1e-10
-
-
-def test_a_function_and_a_loader_give_the_same():
-    net, (x, y) = small_net(), samples()
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=5)
-    ones = torch.ones(1, 112).double()
-    truth = Hessian(net, [(x, y)]).product(ones)
-    for data in (loader, lambda: iter(batches(5, 7))):
-        assert (Hessian(net, data).product(ones) - truth).abs().max() < 1e-12
 
 
 # --- sharpness -------------------------------------------------------------------------------------------------
@@ -403,15 +357,6 @@ def test_attention_no_grad_and_autocast():
     operator = Hessian(net, data)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(operator.product(torch.ones(1, operator.size)), truth) and truth.dtype == torch.float64
-
-
-def test_a_video_network_in_fp32():
-    net = build(TinyR2Plus1D((4, 4)), 3, 0)
-    x, y = torch.rand(6, 3, 4, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2])
-    exact = dense(copy.deepcopy(net).double(), x.double(), y)
-    found = extremes(Hessian(net, [(x[:4], y[:4]), (x[4:], y[4:])]), tolerance=1e-3)
-    assert isinstance(found.run, Krylov) and found.run.basis.dtype == torch.float32
-    assert found.largest == pytest.approx(torch.linalg.eigvalsh(exact)[-1].item(), rel=1e-3)
 
 
 def test_a_large_network_is_measured_in_fp32_as_plain_autograd_does():

@@ -1,12 +1,11 @@
 """Does the error of a trace hold what it promises?"""
 
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from kdlab.measure.lanczos import Trace, _Block, extremes, lanczos, trace
+from kdlab.measure.lanczos import Trace, _Block, trace
 from kdlab.train.loop import one_thread
 
 
@@ -61,15 +60,3 @@ def test_the_variance_of_probes_is_without_bias_from_two():
             block.add(other * (a @ other))
             found.append(block.spread**2)
     assert np.mean(found) == pytest.approx(8), "2 Σ_{i≠j} A_ij²"
-
-
-def test_room_is_made_for_the_vectors_that_are_needed():
-    """Not for all that a search may take: for a ResNet-3D-18 those are 13 GB."""
-    values = torch.cat([torch.linspace(0, 1, 3000), torch.tensor([9.0, 30.0])]).double()
-    operator = SimpleNamespace(size=len(values), dtype=torch.float64, device=values.device,
-                               product=lambda rows: rows * values)
-    found = extremes(operator, max_steps=2000, smallest=False)
-    assert found.largest == pytest.approx(30, rel=1e-3)
-    assert len(found.run.diagonal) < 16 and found.run.basis.untyped_storage().nbytes() <= 16 * 8 * len(values)
-    long = lanczos(operator, 70)
-    assert torch.allclose(long.basis @ long.basis.T, torch.eye(70, dtype=torch.float64), atol=1e-9)

@@ -52,15 +52,6 @@ def test_padding_is_that_of_the_released_networks(n):
     assert torch.equal(pooled, F.max_pool3d(F.pad(x, (before, 1, before, 1)), (1, 3, 3), (1, 2, 2)))
 
 
-def test_a_2d_stem_never_sees_every_second_frame_and_a_3d_one_does():
-    x = torch.rand(1, 3, 8, 16, 16)
-    other = x.clone()
-    other[:, :, 1::2] = 0
-    for spec, blind in ((I3D(TOP), True), (I3D(), False)):
-        stem = spec.make(2).Conv3d_1a_7x7.eval()
-        assert torch.equal(stem(x), stem(other)) == blind
-
-
 def test_video_becomes_logits_also_of_flow_and_odd_sizes_and_features_have_the_shape_foretold():
     spec, x = I3D((), channels=2), torch.rand(2, 2, 9, 33, 50)
     net = spec.make(5).eval()
