@@ -11,11 +11,8 @@ import numpy as np
 import pandas as pd
 
 from kdlab.clips.windows import VideoWindow, windows
-from kdlab.measure.bootstrap import counts
 from kdlab.measure.detection import AVERAGES, Evaluation, annotated, decode, evaluate
-from kdlab.measure.paired import Effect
-from kdlab.measure.transfer import logits_on
-from kdlab.system.values import whole
+from kdlab.measure.paired import Effect, counts
 from kdlab.train.runs import Run
 
 #: GenKD's own average on THUMOS14; fixed before any test video was looked at.
@@ -34,16 +31,12 @@ def of_split(run: Run, split: str = "test") -> tuple[VideoWindow, ...]:
     return selected
 
 
-def evaluated(run: Run, split: str = "test", *, sigma: float = 0.5, kept: int = KEPT, data=None) -> Evaluation:
-    """What ``run`` finds in its own videos or in those of other ``data``, beside the truth: the ``kept`` surest of each
-    video, after soft-NMS of width ``sigma``."""
-    whole(1, kept=kept)
-    if data is None:
-        logits, selected = run.predictions(split).logits, of_split(run, split)
-    else:
-        logits, selected = logits_on(run, data, split=split), windows(data.catalogue(), split, run.recipe.window)
-    found = decode(logits, selected, run.recipe.window.rate, sigma=sigma)
-    found = found.groupby("video", sort=False).head(kept).reset_index(drop=True)
+def evaluated(run: Run, split: str = "test", *, sigma: float = 0.5) -> Evaluation:
+    """What ``run`` finds in its own videos, beside the truth: the :data:`KEPT` surest of each video, after soft-NMS of
+    width ``sigma``."""
+    selected = of_split(run, split)
+    found = decode(run.predictions(split).logits, selected, run.recipe.window.rate, sigma=sigma)
+    found = found.groupby("video", sort=False).head(KEPT).reset_index(drop=True)
     return evaluate(annotated(selected), found, len(run.provenance["classes"]))
 
 

@@ -20,7 +20,7 @@ from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import obtain
 
 #: A network is *at* a loss when its own is that, give or take so much of it.
-WITHIN = 0.05
+WITHIN = 0.15
 
 
 def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:

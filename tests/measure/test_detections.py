@@ -37,12 +37,6 @@ def test_many_weightings_at_once_are_each_alone():
         assert found == pytest.approx(mean_ap(its, videos, row[None])[0])
 
 
-def test_a_class_that_a_sample_leaves_out_does_not_count():
-    truth = pd.DataFrame({"video": ["a", "b"], "label": [0, 1], "start": [0.0, 0.0], "end": [1.0, 1.0]})
-    its = evaluate(truth, truth[:1].assign(score=1.0), 2, (0.5,))
-    assert mean_ap(its, ["a", "b"], np.array([[1.0, 1], [2, 0], [0, 2]]))[:, 0].tolist() == [0.5, 1, 0]
-
-
 def test_a_difference_is_that_of_the_means_and_its_interval_covers_it():
     good, poor = ([made_up(seed, off) for seed in range(4)] for off in (0.1, 0.5))
     found = difference(good, poor)
