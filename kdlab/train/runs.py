@@ -329,6 +329,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
             what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
             raise ChangedClips(f"{what}, so it is of neither these nor those. Call again to train on those of now.")
     if launched().world == 1 and (run := usable(recipe, False, "retrain", str)):  # as in obtain
+        (folder / CHECKPOINT).unlink(missing_ok=True)
         return run
     about = identity | {"classes": list(catalogue.classes), "notes": list(catalogue.notes), "clips": catalogue.sizes()}
     told(lambda: write_run(folder, ready, trained, about, wall))

@@ -1,7 +1,5 @@
 """Trainings that keep the network where its loss passes a mark."""
 
-import json
-import math
 from itertools import islice
 
 import numpy as np
@@ -15,7 +13,7 @@ from kdlab.measure.minima import samples
 from kdlab.nets.compressed import TinyCompressed
 from kdlab.papers.progressive.method import SettledCrossEntropy
 from kdlab.train.loop import Settings, fit
-from kdlab.train.passing import WITHIN, _wait, passing
+from kdlab.train.passing import WITHIN, passing
 from kdlab.train.preparing import prepared
 from kdlab.train.recipe import Recipe, UserClips
 from tests.conftest import encode
@@ -78,36 +76,3 @@ def test_a_mark_that_is_asked_for_later_and_lies_behind_is_found(recipe):
     said = []
     passing(recipe, (0.45,), say=said.append)
     assert said[-1].endswith("found on the way")
-
-
-def test_other_clips_begin_anew(recipe):
-    found = passing(recipe, (0.6,), say=lambda _: None)
-    note = found.note | {"data": "of other clips"}
-    (found.folder / "passing.json").write_text(json.dumps(note))
-    (found.folder / "ce-0.123.safetensors").write_bytes(b"old")
-    passing(recipe, (0.6,), say=lambda _: None)
-    assert found.note["data"] == recipe.data.fingerprint() and found.net(0.123) is None and found.net(0.6) is not None
-
-
-def test_marks_are_losses(recipe):
-    for wrong in ((), (-0.1, 0.5), (0.0,)):
-        with pytest.raises(ValueError, match="marks are losses in nats"):
-            passing(recipe, wrong)
-
-
-def test_looks_come_closer_near_a_mark():
-    assert [_wait(x, [0.5, 0.1], 10) for x in (2.4, 0.9, 0.55, 0.51)] == [10, 8, 1, 1]
-    assert _wait(0.3, [0.1], 10) == 10 and _wait(0.12, [0.5, 0.1], 10) == 2 and _wait(0.05, [0.5, 0.1], 10) == 10
-    assert _wait(0.3, [0.5, 0.1], 10) == 1, "it leapt over 0.5"
-
-
-def test_a_loss_that_leapt_over_a_mark_is_seen_at_each_step_until_it_is_back_or_far_below(recipe, monkeypatch):
-    cases = ([2.4, 0.9, 0.4, 0.9, 0.52], ["0.5"]), ([2.4, 0.9, 0.4, 0.3, 0.24], [])
-    for losses, kept in cases:
-        answers = iter([torch.tensor([[-math.log(math.expm1(loss)), 0.0]]) for loss in losses])
-        monkeypatch.setattr("kdlab.train.passing.predict", lambda *_, answers=answers: (
-            next(answers), torch.tensor([0]), ("clip",)))
-        found = passing(recipe, (0.5,), say=str)
-        assert [loss for _, loss in found.note["looks"]] == pytest.approx(losses, abs=1e-5)
-        assert list(found.note["kept"]) == kept and not found.note["ended"]
-        (found.folder / "passing.json").unlink()
