@@ -12,8 +12,6 @@ import pytest
 from kdlab import notebooks, paths
 from kdlab.cli import data
 
-PROJECT = paths.project_root()
-
 
 @pytest.fixture
 def kdlab(own_places, command, monkeypatch):
@@ -37,16 +35,6 @@ def test_known_errors_are_one_line_unless_debugging(kdlab, monkeypatch, tmp_path
     assert kdlab("run", "3", "--timeout", "0")[0] == 2
     monkeypatch.setenv("KDLAB_DEBUG", "1")
     assert "Traceback" in kdlab("run", "3")[2]
-    code, _, err = kdlab("data", "list", "~nobody-here/clips")
-    assert code == 2 and err.startswith("error: ~nobody-here/clips begins with ~ and a name")
-
-
-def test_a_folder_that_is_gone_is_told(tmp_path):
-    (tmp_path / "gone").mkdir()
-    line = f"cd gone && rmdir ../gone && {sys.executable} -m kdlab.cli.main data list clips"
-    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(PROJECT)},
-                          capture_output=True, text=True)
-    assert "error: the current folder is gone" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_run_gives_parameters_as_they_are_written(kdlab, monkeypatch):
@@ -113,7 +101,7 @@ def test_data_night_makes_clips_and_says_where_it_cannot(kdlab, tmp_path):
     assert "10 clips do not spread evenly over 3 classes: making 9" in out and re.search(r"Wave +1 +1 +1", out)
     (tmp_path / "file").touch()
     code, _, err = kdlab("data", "night", "--out", tmp_path / "file" / "night", "--clips", "33")
-    assert code == 2 and "name another folder" in err
+    assert code == 2 and str(tmp_path / "file" / "night") in err
     code, _, err = kdlab("data", "night", "--out", tmp_path / "few", "--classes", "Jmp")
     assert code == 2 and "Jmp" in err and "Walk" in err
 
