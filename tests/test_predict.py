@@ -106,15 +106,6 @@ def test_a_wrong_run_is_one_sentence_with_the_nearest_name(run, clips, places, c
     assert code == 2 and "weights.safetensors is damaged" in error
 
 
-def test_a_clip_may_be_called_like_an_option(run, clips, places, command):
-    shutil.copy(clips / "left" / "test0.mp4", "-3B32.mp4")
-    code, said, error = command("predict", "-3B32.mp4", "--run", run.folder)
-    assert code == 0 and said.startswith("-3B32.mp4 by "), error
-    for name in ("-h.mp4", "--run.mp4"):
-        code, _, error = command("predict", name, "--run", run.folder)
-        assert code == 2 and f"there is no file {name}" in error
-
-
 def test_a_damaged_a_short_and_a_missing_clip_are_one_sentence(run, clips, places, command):
     content = (clips / "left" / "test0.mp4").read_bytes()
     (places / "cut.mp4").write_bytes(content[:-300])

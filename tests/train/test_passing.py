@@ -65,14 +65,3 @@ def test_marks_and_what_never_comes(recipe):
     passing(recipe, (0.4, 1e-6), say=said.append)  # goes on from its last epoch
     assert found.note["ended"] and found.note["looks"][-1][0] == 80 and found.net(1e-6) is None
     assert all(torch.equal(early[k], v) for k, v in found.net(0.4).state_dict().items())
-
-
-def test_a_mark_that_is_asked_for_later_and_lies_behind_is_found(recipe):
-    found = passing(recipe, (0.6, 0.3), say=lambda _: None)
-    whole = found.net(0.3).state_dict()
-    passing(recipe, (0.6, 0.45, 0.3), say=lambda _: None)
-    assert loss(found.net(0.45), recipe) == pytest.approx(0.45, rel=WITHIN)
-    assert all(torch.equal(whole[k], v) for k, v in found.net(0.3).state_dict().items())
-    said = []
-    passing(recipe, (0.45,), say=said.append)
-    assert said[-1].endswith("found on the way")
