@@ -5,12 +5,12 @@ import hashlib
 import json
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, wait
 from pathlib import Path
 
 import kdlab
 from kdlab import paths
-from kdlab.system.pool import available_cores
+from kdlab.system.pool import available_cores, pool
 
 #: Seconds that a chapter takes when its committed copy does not say.
 USUAL = 30
@@ -107,11 +107,8 @@ def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = F
 
     A chapter that is finished and unchanged is skipped, unless ``again``. After the first failure no other begins.
     """
-    from papermill import inspect_notebook
-
-    wanted = {"profile": profile, "data": data, "pretrained": False}
-    plan = {path: checked(path, {name: value for name, value in wanted.items()
-                                 if value is not None and name in inspect_notebook(str(path))}) for path in chapters()}
+    wanted = {"profile": profile, "pretrained": False} | ({"data": data} if data is not None else {})
+    plan = {path: checked(path, _that_it_takes(path, wanted)) for path in chapters()}
     ended = {path.stem: "not run" for path in plan}
     todo = []
     for path, given in plan.items():
@@ -121,18 +118,28 @@ def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = F
             todo.append(path)
     todo.sort(key=lambda path: -_about(path).get("seconds", USUAL))  # the longest first, so that no core waits for it
     workers = min(available_cores(), len(todo) or 1)
-    os.environ["LOKY_MAX_CPU_COUNT"] = str(max(1, available_cores() // workers))
-    with _in_folder(chapters()[0].parent), ThreadPoolExecutor(workers) as pool:
-        jobs = {pool.submit(run, path, plan[path], timeout=timeout): path for path in todo}
-        try:
-            for job in as_completed(jobs):
-                about = _about(job.result())
-                ended[jobs[job].stem] = f"done in {about['seconds']:.0f} s"
-                say(f"{jobs[job].stem}: {ended[jobs[job].stem]}")
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    cores, running, failed = max(1, available_cores() // workers), {}, []
+    with pool(workers) as executor:
+        while running or (todo and not failed):
+            while todo and not failed and len(running) < workers:
+                path = todo.pop(0)
+                running[executor.submit(_beside_others, path, plan[path], timeout, cores)] = path
+            for job in wait(running, return_when=FIRST_COMPLETED).done:
+                name = running.pop(job).stem
+                try:
+                    ended[name] = f"done in {_about(job.result())['seconds']:.0f} s"
+                    say(f"{name}: {ended[name]}")
+                except Exception as error:  # also a process that was killed
+                    failed.append(error if isinstance(error, NotebookFailed) else NotebookFailed(f"{name}: {error}"))
+    if failed:
+        raise failed[0]
     return ended
+
+
+def _beside_others(notebook: Path, given: dict[str, object], timeout: int | None, cores: int) -> Path:
+    """:func:`run` in a process of its own, on so many ``cores``."""
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
+    return run(notebook, given, timeout=timeout)
 
 
 def beside_pretrained() -> tuple[list[str], bool]:
@@ -143,7 +150,7 @@ def beside_pretrained() -> tuple[list[str], bool]:
     """
     import numpy as np
 
-    from kdlab.train.runs import Run, committed_runs
+    from kdlab.train.runs import NoPredictions, Run, committed_runs
 
     lines, gaps, good = [], [], True
     for committed in committed_runs():
@@ -156,12 +163,12 @@ def beside_pretrained() -> tuple[list[str], bool]:
         elif own["needed"] != their["needed"]:
             lines.append(f"{folder.name}: not judged, its teacher has other weights")
         else:
-            apart = np.abs(np.subtract(own["first_losses"], their["first_losses"])).max()
-            good &= bool(apart <= 1e-3)
+            apart = float(np.abs(np.subtract(own["first_losses"], their["first_losses"])).max())
+            good &= apart <= 1e-3
             lines.append(f"{folder.name}: other bits, first losses within {apart:.1g}{' TOO FAR' * (apart > 1e-3)}")
-            if "predictions.npz" in their["files"]:
+            with contextlib.suppress(NoPredictions):
                 gaps.append(Run(folder).predictions().accuracy - committed.predictions().accuracy)
-    if gaps:
+    if gaps := [gap for gap in gaps if not np.isnan(gap)]:  # detectors have no accuracy
         far = abs(np.mean(gaps)) > max(3, 3 * np.std(gaps) / len(gaps) ** 0.5)
         lines.append(f"accuracy, mean of {len(gaps)} runs: {np.mean(gaps):+.1f} points{' TOO FAR' * bool(far)}")
         good &= not far
@@ -171,7 +178,8 @@ def beside_pretrained() -> tuple[list[str], bool]:
 def refresh(say=print) -> None:
     """Execute all chapters at demo size and give the committed ones the outputs."""
     for path in chapters():
-        copy, committed = (json.loads(file.read_text("utf-8")) for file in (run(path, {"profile": "demo"}), path))
+        final = run(path, _that_it_takes(path, {"profile": "demo"}))
+        copy, committed = (json.loads(file.read_text("utf-8")) for file in (final, path))
         cells = [c for c in copy["cells"] if "injected-parameters" not in c["metadata"].get("tags", [])]
         for cell, made in zip(committed["cells"], cells, strict=True):
             if cell["cell_type"] == "code":
@@ -179,6 +187,13 @@ def refresh(say=print) -> None:
         committed["metadata"]["kdlab"] = {"made_by": made_by(path, {}), "seconds": _seconds(copy)}
         path.write_text(json.dumps(committed, indent=1, ensure_ascii=False) + "\n", "utf-8")
         say(f"{path.stem}: refreshed")
+
+
+def _that_it_takes(notebook: Path, wanted: dict[str, object]) -> dict[str, object]:
+    from papermill import inspect_notebook
+
+    known = inspect_notebook(str(notebook))
+    return {name: value for name, value in wanted.items() if name in known}
 
 
 def stale() -> list[str]:

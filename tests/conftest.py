@@ -1,6 +1,5 @@
 """What several tests need: tiny videos with known content, and the user's own clips where there are any."""
 
-import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from kdlab import paths
 #: What takes longest begins first, so that of several processes none waits for another at the end: all notebooks, then
 #: these files. The closing table of `make test` and its JUnit report tell the times.
 LONGEST = ("07_progressive_distillation_and_wise.ipynb", "08_flatness_and_sharpness.ipynb", "07b_exits_and_cost.ipynb",
-           "01_data_and_enhancement.ipynb", "test_foreign.py", "test_cli.py", "test_runs.py")
+           "01_data_and_enhancement.ipynb", "test_stranger.py", "test_runs.py", "test_many.py")
 
 
 def pytest_configure(config):
@@ -122,19 +121,6 @@ def own_places(monkeypatch, tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def miniature_arid6(make_video, monkeypatch, own_places):
-    """Twelve clips of two classes in two folds, found as the real dark set is; returns :func:`own_places`."""
-    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(own_places))
-    lines = ["path,label,fold,group"]
-    for k in range(12):
-        label, fold = ("Run", "Sit")[k % 2], "AB"[k // 6]
-        make_video(f"arid6/{label}/{k}.mp4", frames=10 + k, size=(50, 40))
-        lines.append(f"{label}/{k}.mp4,{label},{fold},g{k // 2}{label}")
-    (own_places / "arid6" / "index.csv").write_text("\n".join(lines))
-    return own_places
-
-
 @pytest.fixture(autouse=True)
 def closed_figures():
     yield
@@ -175,9 +161,3 @@ def words(fig) -> str:
 
     fig.canvas.draw()
     return "\n".join(text.get_text() for text in fig.findobj(Text) if text.get_visible())
-
-
-def public(module) -> set[str]:
-    """The names of the functions that a module defines for others."""
-    return {name for name, what in vars(module).items()
-            if inspect.isfunction(what) and what.__module__ == module.__name__ and not name.startswith("_")}

@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
-        click.echo(f"{error.__cause__ or error or 'interrupted'}", err=True)
+        click.echo(str(error) or "interrupted; what is finished is kept, and the same command goes on", err=True)
         code = 130
     except (ValueError, OSError) as error:
         if os.environ.get("KDLAB_DEBUG"):

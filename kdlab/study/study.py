@@ -60,14 +60,15 @@ class Study:
         A stopped study goes on where it was. Runs made by other sources or clips are trained again.
         """
         scores, runs = collect(self.recipes(size, seeds), unit=self.unit, stale="retrain", workers=workers, say=say)
-        rows = [dict(study=self.name, condition=condition, seed=run.recipe.seed, accuracy=value, run=run.folder.name)
-                for condition in runs for run, value in zip(runs[condition], scores.accuracy(condition), strict=True)]
+        rows = [dict(study=self.name, condition=condition, seed=run.recipe.seed, accuracy=run.predictions().accuracy,
+                     run=run.folder.name) for condition, column in runs.items() for run in column]
         table = paths.runs_dir() / "studies" / f"{self.name}.csv"
         table.parent.mkdir(parents=True, exist_ok=True)
         scores.save(table.with_suffix(".npz"))
         write_atomically(table, lambda path: pd.DataFrame(rows).to_csv(path, index=False))
-        for line in (self.verdicts(scores).to_string(index=False), str(table)):
-            say(line)
+        if self.claims:
+            say(self.verdicts(scores).to_string(index=False))
+        say(str(table))
         return scores
 
     def verdicts(self, scores: Scores) -> pd.DataFrame:

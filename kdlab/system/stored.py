@@ -31,9 +31,12 @@ def read_note(file: Path) -> dict:
 
 
 def read_weights(file: Path, noted: str | None = None) -> dict:
-    """The tensors in ``file``, whose :func:`weights_hash` was ``noted``. Raises :class:`DamagedRun`."""
+    """The tensors in ``file``, whose :func:`weights_hash` was ``noted``, in the ``run.json`` beside it (if any)
+    where nothing else is said. Raises :class:`DamagedRun`."""
     from safetensors.torch import load  # seconds of imports that only weights need
 
+    if noted is None and (note := file.with_name("run.json")).exists():
+        noted = str(read_note(note).get("weights"))
     try:
         state = load(file.read_bytes())
     except Exception as error:  # broken bytes make the reader raise anything, from KeyError to TypeError

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from kdlab.system.values import not_negative
+
 
 @dataclass(frozen=True)
 class Ray(Executor):
@@ -15,6 +17,9 @@ class Ray(Executor):
 
     address: str | None = None
     gpus: float = 0
+
+    def __post_init__(self):
+        not_negative(gpus=self.gpus)
 
     def submit(self, work: Callable, *arguments) -> Future:
         import ray

@@ -42,11 +42,6 @@ def rehearse(*recipes: Recipe) -> None:
                     note.touch()
 
 
-def remember(recipe: Recipe) -> None:
-    """Count ``recipe`` as rehearsed here, because another process has done it."""
-    _fit.add(_kind(recipe))
-
-
 #: What has been rehearsed here: a study has many recipes that differ in seed and settings alone.
 _fit: set[tuple] = set()
 

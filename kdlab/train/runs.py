@@ -6,7 +6,6 @@ provenance): a folder without ``run.json`` is unfinished work that the next call
 """
 
 import contextlib
-import errno
 import json
 import os
 import shutil
@@ -89,7 +88,7 @@ class Run:
 
     @cached_property
     def provenance(self) -> dict:
-        """Recipe, seed, versions, source and data fingerprints, hashes of its files, device, CPU seconds, first losses.
+        """Recipe, seed, versions, source and data fingerprints, device, CPU seconds, first losses.
 
         Raises :class:`DamagedRun`, as all that reads a file of the run does.
         """
@@ -288,19 +287,10 @@ def _set_aside(folder: Path) -> None:
     try:
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(exist_ok=True)
-        try:
-            os.replace(folder, kept)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            shutil.move(folder, kept)  # runs/stale lies on another disk: copied, and deleted when all is there
+        shutil.move(folder, kept)
     except OSError as error:
-        if os.name != "nt":
-            why = f"cannot move {folder} to {kept}: {error}; make room there, or delete {folder}"
-            raise StorageFull(why) from error
-        # a file of it is open: it is written over
-        for name in ("run.json", CHECKPOINT):
-            (folder / name).unlink(missing_ok=True)
+        why = f"cannot move {folder} to {kept}: {error}; make room there, or delete {folder}"
+        raise StorageFull(why) from error
 
 
 def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
@@ -329,6 +319,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
             what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
             raise ChangedClips(f"{what}, so it is of neither these nor those. Call again to train on those of now.")
     if launched().world == 1 and (run := usable(recipe, False, "retrain", str)):  # as in obtain
+        (folder / CHECKPOINT).unlink(missing_ok=True)
         return run
     about = identity | {"classes": list(catalogue.classes), "notes": list(catalogue.notes), "clips": catalogue.sizes()}
     told(lambda: write_run(folder, ready, trained, about, wall))
