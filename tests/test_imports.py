@@ -32,57 +32,41 @@ LAYERS = (
 HEIGHT = {unit: height for height, layer in enumerate(LAYERS) for unit in layer}
 
 
-def room(dotted: list[str]) -> str:
-    """The room of a module: a folder or a file of kdlab's, and what has a place of its own in a folder."""
-    inner = ".".join(dotted[1:3])
-    return inner if inner in HEIGHT else dotted[1]
+def room(module: str) -> str:
+    """The room of a module: a folder or a file of kdlab's, or what has a place of its own in a folder."""
+    _, *inner = module.split(".")
+    return ".".join(inner[:2]) if ".".join(inner[:2]) in HEIGHT else inner[0]
 
 
-def imported_units(source: str, module: str, is_package: bool = False) -> set[str]:
-    """Which parts of kdlab (``clips``, ``train``, …) the source of ``module`` imports anywhere, also in functions.
-
-    ``module`` is its dotted name. ``import kdlab`` and ``from kdlab import __version__`` name no part.
-    """
-    package = module.split(".") if is_package else module.split(".")[:-1]
-    found = []
+def imported(source: str) -> set[str]:
+    """The rooms of kdlab from which ``source`` imports anywhere, also in functions."""
+    found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found += [alias.name.split(".") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            base = base + (node.module.split(".") if node.module else [])
-            found += [[*base, alias.name] for alias in node.names]
-    return {room(dotted) for dotted in found if dotted[0] == "kdlab" and len(dotted) > 1 and dotted[1][:2] != "__"}
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level != 1:  # a dot is its own room
+            assert node.level == 0, "two dots"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {room(name) for name in found if name.startswith("kdlab.") and not name.startswith("kdlab.__")}
 
 
-def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        dotted = ".".join(["kdlab", *path.relative_to(PACKAGE).with_suffix("").parts])
-        yield path, dotted.removesuffix(".__init__"), path.name == "__init__.py"
-
-
-def wrong_imports(source: str, module: str, is_package: bool = False) -> list[str]:
-    """One sentence for each import that does not point downwards."""
-    if module == "kdlab":
-        return [f"kdlab/__init__.py imports {unit}" for unit in imported_units(source, module, True)]
-    own = room(module.split("."))
-    others = imported_units(source, module, is_package) - {own}
-    return [f"{module} imports kdlab.{unit}, not below it" for unit in sorted(others) if HEIGHT[unit] >= HEIGHT[own]]
-
-
-def test_every_module_has_a_layer():
-    units = {room(module.split(".")) for _, module, _ in modules() if module != "kdlab"}
-    assert units <= HEIGHT.keys(), "give these a place in LAYERS"
+def wrong_imports(source: str, module: str) -> list[str]:
+    """A sentence for each import that does not point downwards; the package itself imports nothing."""
+    height = HEIGHT[room(module)] if module != "kdlab" else -1
+    others = imported(source) - ({room(module)} if module != "kdlab" else set())
+    return [f"{module} imports kdlab.{other}, not below it" for other in sorted(others) if HEIGHT[other] >= height]
 
 
 def test_imports_point_downwards():
-    wrong = [sentence for path, module, is_package in modules()
-             for sentence in wrong_imports(path.read_text(encoding="utf-8"), module, is_package)]
+    wrong = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = ".".join(["kdlab", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
+        wrong += wrong_imports(path.read_text(encoding="utf-8"), module)
     assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize(("source", "module", "wrong"), [
-    ("from ..nets.video import build", "kdlab.clips.views", True),
+    ("from kdlab.nets.video import build", "kdlab.clips.views", True),
     ("def f():\n    import kdlab.train.loop", "kdlab.distill.losses", True),
     ("from kdlab.papers.dual_light import method", "kdlab.papers.generative.method", True),
     ("from kdlab.papers import paper_size", "kdlab.papers.generative.paper_size", False),
