@@ -15,13 +15,11 @@ import av
 from av.stream import Disposition
 from av.video.frame import PictureType
 
-from kdlab.clips import vop
 from kdlab.clips.tree import kind_of
 
 # Formats that consist of, or lead to, other files, networks and devices.
 _ELSEWHERE = {"alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "rtp", "rtsp", "sap",
               "sdp", "video4linux2", "vobsub", "webm_dash_manifest", "x11grab"}
-_LISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"v=0")  # how such a file begins
 # Decoders that mark a frame which they had to fill in; of what others had to do only FFmpeg's log tells. (The log of
 # these also has harmless complaints, of cut open groups of pictures for example.)
 _MARKING = {"h264", "mpeg4"}
@@ -29,6 +27,12 @@ _NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "mkv"}
 # Old AVI files with packed B-frames announce one or two frames more than they hold, and streams cut at a B-frame
 # cannot show their first one or two: not a damage.
 SLACK = 2
+
+_PICTURE, _NOTHING = b"\0\0\1\xb6", 8  # a start code; bytes of a packet that can hold no picture
+#: The header of a video object layer, in bits: random access and type; version; the aspect ratio of a pixel, maybe in
+#: full; control parameters; shape; what follows.
+_LAYER = re.compile(r".{9}(?:0|1(?P<version>.{4}).{3})(?:1111.{16}|(?!1111).{4})(?:0|1.{3}(?:0|1.{79}))"
+                    r"(?P<shape>..)(?P<rest>.*)")
 
 
 class UnusableFile(ValueError):
@@ -170,9 +174,7 @@ def _why_not_opened(path: Path) -> str:
         return "truncated: an MP4 file without its moov header, cut off or never finished"
     if head[:4] == b"RIFF" or head[:4] == b"\x1aE\xdf\xa3":
         return "damaged: its header is wrong or cut off"
-    if head.startswith(_LISTS):
-        return "misnamed: a list of other files, which are not read; name those files themselves"
-    return "misnamed: not a video file, whatever its name says"
+    return "misnamed: not a video file, whatever its name says; lists of other files are not read"
 
 
 _lock, _levels = Lock(), []
@@ -232,7 +234,7 @@ class Walk:
         self.announced = bool(self.info.frames or self._until)
         self._listens = not self.announced or self.info.codec not in _MARKING
         self._error = ""  # the first error that FFmpeg has logged
-        self._clock = vop.Clock(stream.codec_context.extradata) if self.info.codec == "mpeg4" else None
+        self._clock = Clock(stream.codec_context.extradata) if self.info.codec == "mpeg4" else None
 
     def frames(self, last: float = math.inf) -> Iterator[av.VideoFrame]:
         """The frames in order of presentation, up to number ``last`` or, where that is a B-frame, the next other one.
@@ -342,3 +344,40 @@ def _announced_end(stream: av.video.stream.VideoStream, container: str) -> float
 def _seconds(tag: str | None) -> float | None:
     match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)", tag or "")
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
+
+
+class Clock:
+    """Which packets of MPEG-4 part 2 hold a picture: one bit in the header of each says so.
+
+    A picture that is "not coded" (``vop_coded`` = 0) stands for a dropped or packed one and shows nothing. Behind it
+    lie a clock time, of as many bits as the header of the stream says (ISO/IEC 14496-2, 6.2.3 and 6.2.5). That is read
+    from ``head`` (extradata), and from packets as they come.
+    """
+
+    def __init__(self, head: bytes | None = None):
+        self._bits: int | None = None
+        self._read(head or b"")
+
+    def shows(self, packet: bytes) -> bool:
+        """Whether a packet holds a coded picture. As long as no header has come, small packets count as none."""
+        self._read(packet)
+        pictures = packet.split(_PICTURE)[1:]
+        if self._bits is None or not pictures:
+            return len(packet) > _NOTHING
+        # type, whole seconds, a mark, the time, a mark, coded
+        coded = re.compile(rf"..1*0.{{{self._bits + 2}}}1")
+        # a second that has passed is a digit more, and a pause may be long
+        ends = [len(picture) - len(picture[1:].lstrip(b"\xff")) for picture in pictures]
+        return any(coded.match(_digits(picture[: end + 24])) for picture, end in zip(pictures, ends, strict=True))
+
+    def _read(self, data: bytes) -> None:
+        for layer in re.finditer(rb"\x00\x00\x01[\x20-\x2f](?=(.{0,36}))", data, re.DOTALL):
+            if found := _LAYER.match(_digits(layer[1])):
+                grey = found["shape"] == "11" and found["version"] not in (None, "0001")
+                rest = found["rest"][4 * grey + 1 :]
+                if len(rest) >= 16:  # else cut off
+                    self._bits = max(1, (int(rest[:16], 2) - 1).bit_length())
+
+
+def _digits(data: bytes) -> str:
+    return "".join(f"{byte:08b}" for byte in data)

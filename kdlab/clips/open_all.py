@@ -1,7 +1,6 @@
 """Opening every clip before a training: on all cores, with each bad file named, and with the frame cache filled."""
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -37,18 +36,18 @@ def unusable(parts: Sequence[ClipBatches], what: str = "opening clips", patience
 
 
 def _opened(jobs: list[tuple[ClipBatches, ClipRecord]], patience: float) -> Iterator[Exception | None]:
-    alone = available_cores() == 1
     for number, job in enumerate(jobs, 1):
         began = time.monotonic()
-        error = opened_under(*job)
-        left = (time.monotonic() - began) * (len(jobs) - number)
-        yield error
-        if left > patience and not alone:
-            yield from _on_all_cores(jobs[number:])
+        yield _opened_under(*job)
+        if (time.monotonic() - began) * (len(jobs) - number) > patience and available_cores() > 1:
+            rest = jobs[number:]
+            # not every error survives the way between processes: this one opens a clip again that another could not
+            for job, opens in zip(rest, each(_opens, *zip(*rest, strict=True), chunk=8), strict=True):
+                yield None if opens else _opened_under(*job)
             return
 
 
-def opened_under(clips: ClipBatches, record: ClipRecord) -> Exception | None:
+def _opened_under(clips: ClipBatches, record: ClipRecord) -> Exception | None:
     """Open one clip under every view, and look at it as an evaluation does; what is wrong with it."""
     one = replace(clips, records=(record,))  # with the same cache
     try:
@@ -58,23 +57,7 @@ def opened_under(clips: ClipBatches, record: ClipRecord) -> Exception | None:
         return error
 
 
-def kept(clips: ClipBatches, records: Sequence[ClipRecord]) -> tuple[Exception | None, str]:
-    """Read sound clips into the cache of ``clips``: what is wrong with one all the same, and why none can be kept."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RuntimeWarning)
-        for record in records:
-            if not clips.cache._stopped and (error := opened_under(clips, record)):
-                return error, ""
-    return None, next((str(warning.message) for warning in caught if warning.category is RuntimeWarning), "")
-
-
-def _on_all_cores(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:
-    # not every error survives the way between processes: this one opens a clip again that another could not
-    for job, opens in zip(jobs, each(_opens, *zip(*jobs, strict=True), chunk=8), strict=True):
-        yield None if opens else opened_under(*job)
-
-
 def _opens(clips: ClipBatches, record: ClipRecord) -> bool:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    return opened_under(clips, record) is None
+    return _opened_under(clips, record) is None
