@@ -16,16 +16,7 @@ from typing import TYPE_CHECKING
 
 from kdlab.clips.splits import NO_GROUPS, SPLITS, complete_splits, deal_folds, shared_groups, some
 from kdlab.clips.tables import check_label, check_name, one_spelling, read_table, times
-from kdlab.clips.tree import (
-    EXPECTED,
-    SPLIT_WORDS,
-    CatalogueError,
-    class_folders,
-    composed,
-    named,
-    on_disk,
-    why_no_file,
-)
+from kdlab.clips.tree import EXPECTED, SPLIT_WORDS, CatalogueError, class_folders, composed, named, on_disk, why_no_file
 from kdlab.system.contents import content_keys
 from kdlab.system.values import whole
 
@@ -117,6 +108,13 @@ class Catalogue:
                 for record in records if (why := why_no_file(record.path))}
         if lost:
             raise FileNotFoundError(f"{self.root}: {some(sorted(lost))}. Restore the files or correct their paths.")
+        first: dict[tuple, ClipRecord] = {}  # of each file, also by links
+        for record in records:
+            before = first.setdefault((record.path.resolve(), record.start, record.end), record)
+            alike = before.label == record.label and (before.split == "test") == (record.split == "test")
+            if before.path != record.path and not alike:
+                raise CatalogueError(f"{before.path} and {record.path} are one file, which cannot be of two classes, "
+                                     "or in test and in another split. Remove one of the two.")
         if len(known) == 1 and {"train", "test"} <= {*splits} and any(record.end is None for record in records):
             raise CatalogueError(f"{self.root}: all clips are of one class, {self.classes[known.pop()]}, so there is "
                                  "nothing to tell apart. Add clips of another class, or name the folder that holds one "

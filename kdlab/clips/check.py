@@ -13,10 +13,9 @@ from av.video.reformatter import VideoReformatter
 
 from kdlab import paths
 from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened
+from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, timeline
 from kdlab.clips.datasets import open_data
 from kdlab.clips.splits import shared_groups, some
-from kdlab.clips.timeline import timeline
 from kdlab.clips.tree import CatalogueError, why_no_file
 from kdlab.system.files import write_atomically
 from kdlab.system.pool import each

@@ -7,8 +7,8 @@ are no place to begin: what a decoder shows behind them may differ from a decode
 
 Pixels are taken as they are stored, also where a file says that they are not square.
 
-``decoder="decord"``, or ``$KDLAB_DECODER``, lets decord read instead: in order, and only a file that PyAV has found
-sound and of which both see as many frames and the same first one. decord 0.6.0 gives PyAV's frames where it reads in
+``decoder="decord"``, or ``$KDLAB_DECODER``, lets decord read instead: in order, and only what PyAV reads in the
+same way. decord 0.6.0 gives PyAV's frames where it reads in
 order. Asked for single ones it returns others, without a word, of MPEG-4 part 2 with B-frames, of open groups of
 pictures in H.264 and of MP4 files with an edit list. It mirrors nothing, shortens truncated AVI files and fills damaged
 frames in.
@@ -22,7 +22,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import av
@@ -31,9 +31,8 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips.container import DamagedClip, Walk, opened, probe, remembered
+from kdlab.clips.container import DamagedClip, Timeline, Walk, opened, probe, timeline
 from kdlab.clips.container import VideoInfo as VideoInfo
-from kdlab.clips.timeline import Timeline, timeline
 
 DECODERS = ("pyav", "decord")
 
@@ -209,50 +208,35 @@ def _decord():
 
 
 def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
-    """As ``_in_order``, by decord."""
-    count = _agreed(path)
-    if wanted is not None and wanted.size and wanted[-1] >= count:
-        raise _outside(path, wanted[-1], count)
-    numbers = None if wanted is None else set(wanted.tolist())
-    for number, frame in enumerate(_all_of_decord(path)):
-        if numbers is None or number in numbers:
-            yield frame
-        if wanted is not None and (not wanted.size or number == wanted[-1]):
-            return
-
-
-@remembered(2**12)
-def _agreed(path: Path) -> int:
-    """The number of frames of a file that PyAV finds sound and decord begins alike. Raises DamagedClip for others."""
+    """As ``_in_order``, by decord, whose frames are compared with PyAV's."""
     with opened(path) as stream:
-        frames = Walk(stream).frames()
-        first = next(frames)
-        picture = _Pictures(first).of(first)
-        count = 1 + sum(1 for _ in frames)
-    begins, *others = (frame if number == 0 else None for number, frame in enumerate(_all_of_decord(path)))
-    found = 1 + len(others)
-    # conversions of colours differ by 0.2 of 255 levels
-    alike = begins.shape == picture.shape and np.abs(np.subtract(begins, picture, dtype=np.int16)).mean() < 1
-    if found != count or not alike:
-        what = f"{found} frames, where PyAV decodes {count}" if found != count else "another first frame than PyAV's"
-        raise DamagedClip(path, f"decord reads it otherwise: {what}; PyAV (decoder='pyav') reads it rightly")
-    return count
+        walk = Walk(stream)
+        frames = _in_order(path, walk, None, 0)
+        for number, (ours, its) in enumerate(zip_longest(frames, _all_of_decord(path))):
+            # conversions of colours differ by 0.2 of 255 levels
+            if (ours is None or its is None or ours.shape != its.shape
+                    or np.abs(np.subtract(ours, its, dtype=np.int16)).mean() > 1):
+                for _ in frames:
+                    pass  # what PyAV finds wrong with the file is said first
+                raise DamagedClip(path, f"decord reads frame {number} otherwise; PyAV (decoder='pyav') reads it well")
+            if wanted is None or number in wanted:
+                yield its
+    if wanted is not None and wanted.max(initial=0) >= walk.seen:
+        raise _outside(path, wanted[-1], walk.seen)
 
 
 def _all_of_decord(path: Path) -> Iterator[np.ndarray]:
-    """All frames that decord finds, uint8 (H, W, 3). Raises DamagedClip where it refuses the file or a frame."""
+    """The frames that decord finds, uint8 (H, W, 3), up to one that it refuses."""
     decord = _decord()
     try:
         reader = decord.VideoReader(os.path.abspath(path), num_threads=1)
-        for _ in range(len(reader)):  # one at least: of none decord makes no reader
+        for _ in range(len(reader)):
             pixels = reader.next().asnumpy()
             height, width = pixels.shape[:2]
             # where a row is padded to as many bytes as four channels have (48 wide), it says that there are four
             yield pixels.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
-    except StopIteration:
+    except (StopIteration, decord.DECORDError, RuntimeError):
         return
-    except (decord.DECORDError, RuntimeError) as error:
-        raise DamagedClip(path, f"refused by decord: {str(error).strip().partition(chr(10))[0]}") from None
 
 
 # --- single frames -------------------------------------------------------------------------------------------------

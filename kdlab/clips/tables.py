@@ -28,6 +28,8 @@ def read_table(path: Path, required: tuple[str, ...] = ("path", "label"),
             raise CatalogueError(f"{path}, row 1: no column {' and no column '.join(missing)} (found: "
                                  f"{', '.join(columns) or 'an empty file'}). The first row must name at least the "
                                  f"columns {','.join(required)}, separated by commas.")
+        if twice := {name for name in columns if columns.count(name) > 1}:
+            raise CatalogueError(f"{path}, row 1: two columns named {min(twice)}. Rename or remove one.")
         for row in reader:
             if None in row or None in row.values():
                 raise CatalogueError(f"{path}, row {reader.line_num}: {len(columns)} cells expected as in row 1. "

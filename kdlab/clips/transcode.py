@@ -19,17 +19,16 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.compressed import Unsuited, scan
-from kdlab.clips.container import DamagedClip, Walk, opened
+from kdlab.clips.container import DamagedClip, Timeline, Walk, opened, timeline
 from kdlab.clips.decode import upright
 from kdlab.clips.tables import check_name, read_table
-from kdlab.clips.timeline import Timeline, timeline
 from kdlab.clips.tree import named, on_disk, videos
 from kdlab.system.contents import content_keys
 from kdlab.system.files import in_draft, sweep, write_atomically
 from kdlab.system.ours import NotOurs, begins_with
 from kdlab.system.pool import each
 from kdlab.system.progress import track
-from kdlab.system.values import one_of, whole
+from kdlab.system.values import whole
 
 _LONGEST_PAUSE = 60_000  # empty places in a row that FFmpeg writes into an AVI file
 
@@ -47,7 +46,9 @@ class CoviarFormat:
     def __post_init__(self):
         whole(16, width=self.width, height=self.height)
         whole(2, gop=self.gop)
-        one_of(range(1, 32), quantiser=self.quantiser)
+        whole(1, quantiser=self.quantiser)
+        if self.quantiser > 31:
+            raise ValueError(f"quantiser={self.quantiser}: give a whole number from 1 to 31")
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ import torch
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.container import timeline
 from kdlab.clips.decode import DECODERS, Streamed, chosen, each_frame, gathered, raw_name
-from kdlab.clips.timeline import timeline
 from kdlab.system.sources import parts, view_mark
 from kdlab.system.values import fraction, positive, whole
 
