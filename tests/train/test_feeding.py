@@ -7,12 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import ClipBatches, Enhanced, Raw, Window
-from kdlab.clips.windows import WindowBatches, Windows, windows
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.train.feeding import OnDevice, ahead
 from kdlab.train.loop import Settings, fit, plan
@@ -112,16 +110,3 @@ def test_parts_of_a_batch_are_the_whole_batch_cut():
         assert parts[0].ids + parts[1].ids == whole.ids
         for name, view in whole.views.items():
             assert torch.equal(torch.cat([part.views[name] for part in parts]), view)
-
-
-def test_windows_of_untrimmed_video_are_read_ahead_too(make_video, tmp_path):
-    """With their labels, whose rows are as many as the fullest window needs."""
-    path = make_video("long.mp4", frames=60, size=(32, 24), rate=10)
-    records = [ClipRecord(f"long@{s}", path, 0, "train", "g", s, s + 1.5) for s in (0.5, 3.0)]
-    window = Windows(frames=8, side=24, crop=20, rate=5.0, stride=4)
-    found = windows(Catalogue("toy", tmp_path, ("zero", "one"), tuple(records)), "train", window)
-    clips = WindowBatches(found, {"student": Raw()}, window, FrameCache(tmp_path / "cache"))
-    for request, batch in zip(requests(len(found)), read_ahead(clips, requests(len(found))), strict=True):
-        wanted = clips.training(*request)
-        same(wanted, batch)
-        assert wanted.labels.ndim == 3
