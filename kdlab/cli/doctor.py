@@ -98,7 +98,7 @@ def _cores() -> str:
 def _decoder() -> str:
     import av
 
-    from kdlab.clips.decoders import chosen
+    from kdlab.clips.decode import chosen
 
     return f"{chosen()} reads videos (PyAV {av.__version__})"
 

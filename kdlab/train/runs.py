@@ -21,7 +21,7 @@ from filelock import FileLock
 from torch import nn
 
 from kdlab import paths
-from kdlab.clips.decoders import chosen
+from kdlab.clips.decode import chosen
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.system.contents import one_look
