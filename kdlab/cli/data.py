@@ -99,26 +99,21 @@ def check(path, test_fold, min_frames, csv, workers, no_cache):
 @data.command()
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
 def modalities(files):
-    """What the codec tells of each FILE (MPEG-4 part 2): groups, motion vectors, residuals. Exit code 1 when one is
-    unfit.
-
-    The residual's energy is that of what remains after motion, as a share of the plain difference to the I-frame.
-    """
-    from kdlab.clips.compressed import Unsuited, survey
+    """What the codec keeps of each FILE (MPEG-4 part 2): groups, frames and bytes. Exit code 1 when one is unfit."""
+    from kdlab.clips.compressed import Unsuited, scan
     from kdlab.clips.container import DamagedClip
 
     unfit = 0
     for file in files:
         try:
-            found = survey(file)
+            found = scan(file)
         except (Unsuited, DamagedClip, OSError) as error:
             unfit += 1
             click.echo(str(error))
             continue
-        kinds, info = found.stream.kinds, found.stream.info
-        energy = f"{found.energy / found.plain:.3f}" if found.plain else "undefined (nothing changes)"
-        click.echo(f"{file}: {info.codec} {info.width}x{info.height}, {len(kinds)} frames in {kinds.count('I')} GOPs, "
-                   f"{found.vectors} vectors, {found.differing} pixels differ, residual energy {energy}")
+        info, share = found.info, 100 * found.sizes[found.keys].sum() / found.sizes.sum()
+        click.echo(f"{file}: {info.codec} {info.width}x{info.height}, {len(found.kinds)} frames in {len(found.keys)} "
+                   f"groups; I-frames are {share:.0f} % of the bytes")
     sys.exit(1 if unfit else 0)
 
 
