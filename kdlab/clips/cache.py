@@ -211,11 +211,12 @@ def _small(frames: Iterable[np.ndarray], name: tuple[str, int, str]) -> Iterator
         if small.shape != (shape := shape or small.shape):
             raise ValueError(f"{path}: reading as {tag!r} gave frames of several shapes, {shape} and {small.shape}.")
         yield small
+    if shape is None:
+        raise ValueError(f"{path}: reading as {tag!r} gave no frames.")
 
 
 def _write(draft: Path, frames: Iterator[np.ndarray], room: int) -> None:
-    """An ``.npy`` file of frames, whose number is known at the end only."""
-    count = 0
+    """An ``.npy`` file of frames, at least one, whose number is known at the end only."""
     with open(draft, "wb") as out:
         for count, frame in enumerate(frames, 1):
             if (room := room - frame.nbytes) < 0:
@@ -223,8 +224,6 @@ def _write(draft: Path, frames: Iterator[np.ndarray], room: int) -> None:
             if count == 1:
                 out.write(_header((0, *frame.shape)))
             out.write(np.ascontiguousarray(frame).data)
-        if not count:
-            raise ValueError("reading a clip gave no frames")
         out.seek(0)
         out.write(_header((count, *frame.shape)))
 

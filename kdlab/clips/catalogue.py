@@ -110,7 +110,8 @@ class Catalogue:
             raise FileNotFoundError(f"{self.root}: {some(sorted(lost))}. Restore the files or correct their paths.")
         first: dict[tuple, ClipRecord] = {}  # of each file, also by links
         for record in records:
-            before = first.setdefault((record.path.resolve(), record.start, record.end), record)
+            status = record.path.stat()
+            before = first.setdefault((status.st_dev, status.st_ino, record.start, record.end), record)
             alike = before.label == record.label and (before.split == "test") == (record.split == "test")
             if before.path != record.path and not alike:
                 raise CatalogueError(f"{before.path} and {record.path} are one file, which cannot be of two classes, "

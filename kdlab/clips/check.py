@@ -109,10 +109,7 @@ class Report:
                  "  format  " + most(f"{f.info.codec} in {f.info.container}" for f in read),
                  "  size    " + most(f"{f.info.width}x{f.info.height}" for f in read),
                  "  rate    " + most(f"{f.decoded / (f.seconds or 1):.4g} fps{' variable' * f.variable}" for f in read)]
-        for split, clips in catalogue.counts().items():
-            groups = len({record.group for record in catalogue.split(split)})
-            each_has = f"{clips.min()} to {clips.max()} per class"
-            lines.append(f"  {split:<7} {clips.sum()} clips of {groups} groups; {each_has}")
+        lines += [f"  {line}" for line in catalogue.counts().to_string().splitlines()]
         for fatal, title in ((False, "to know"), (True, "fatal")):
             found = [finding for finding in self.findings if finding.fatal == fatal]
             lines += [title] if found else []

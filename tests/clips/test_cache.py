@@ -197,20 +197,6 @@ def test_a_full_disk_costs_a_warning_and_leaves_no_debris(root, clip):
     assert {file.suffix for file in root.iterdir()} == set()
 
 
-def test_drafts_of_killed_processes_are_cleared_after_a_while(root, clip):
-    root.mkdir()
-    old, new = (root / f".{sign * 32}.npy.1-{'0' * 8}.tmp" for sign in "ab")
-    mine = root / "mine.tmp"
-    for file in (old, new, mine):
-        file.write_bytes(bytes(100))
-    for file in (old, mine):
-        os.utime(file, (0, 0))
-    FrameCache(root).frames(clip, [0], 12, Reader())
-    assert not old.exists()
-    assert new.exists()  # another process may be writing it
-    assert mine.exists(), "a file of somebody's, in a folder that a variable names"
-
-
 @pytest.mark.parametrize("indices", [[20], [-1], [0, 99]])
 def test_an_index_outside_the_clip_names_the_clip(root, clip, indices):
     cache = FrameCache(root)

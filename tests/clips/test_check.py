@@ -1,6 +1,5 @@
 """Every odd file is named with its reason, every good one passes, and what makes a test unfair is fatal."""
 
-import csv
 import shutil
 import wave
 
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 
 from kdlab import paths
-from kdlab.cli import main
 from kdlab.clips import check as check_module
 from kdlab.clips.catalogue import open_clips
 from kdlab.clips.check import check, inspect, without_damaged
@@ -47,8 +45,7 @@ def findings(report, fatal=True):
 def test_a_good_folder_is_fit_and_its_facts_are_told(tree):
     report = check(tree)
     assert report.fit and not findings(report) and report.render().endswith("\nfit to train on")
-    for line in ("6 clips in 6 files, 72 frames, 0.0 min", "h264 in mp4 (6)", "32x32 (6)", "25 fps (6)",
-                 "train   2 clips of 2 groups; 1 to 1 per class"):
+    for line in ("6 clips in 6 files, 72 frames, 0.0 min", "h264 in mp4 (6)", "32x32 (6)", "25 fps (6)"):
         assert line in report.render()
     row = report.table().set_index("id").loc["test/b/5"]
     assert (row.label, row.split, row["info.frames"], row.decoded, row.reason) == ("b", "test", 12, 12, "")
@@ -178,26 +175,3 @@ def test_damaged_clips_are_left_out_by_name_and_never_replaced(tree, clip, monke
     (note,) = (paths.cache_dir() / "damaged").glob("*.json")
     note.write_text("[" * 100_000)
     assert without_damaged(whole) == clips
-
-
-# --- command line --------------------------------------------------------------------------------------------------
-
-def test_command_line(tree, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as exit_:
-            main.main(["data", "check", *map(str, arguments)])
-        return exit_.value.code, *capsys.readouterr()
-
-    code, out, _ = call(tree, "--csv", tmp_path / "facts.csv")
-    assert code == 0 and out.endswith("fit to train on\n")
-    with open(tmp_path / "facts.csv", newline="") as file:
-        assert [row["decoded"] for row in csv.DictReader(file)] == ["12"] * 6
-    assert call(tree, "--csv", tmp_path / "facts.csv")[0] == 0, "its own table is written anew"
-    assert call(tree, "--min-frames", 13)[0] == 1
-    code, _, err = call(tmp_path / "nowhere")
-    assert code == 2 and "nowhere: no such file or folder" in err
-
-
-# --- the user's own clips ------------------------------------------------------------------------------------------

@@ -1,8 +1,6 @@
 """What reaches FFmpeg, which stream of a file is its clip, and what FFmpeg's log says of damage."""
 
 import os
-import socket
-import threading
 
 import av
 import numpy as np
@@ -31,33 +29,13 @@ def test_files_that_name_other_files_are_refused(make_video, tmp_path, script, s
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders on this system")
-@pytest.mark.parametrize("linked", [False, True])
-@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind, linked, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # a socket's name is short
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, kind):
     path = tmp_path / "odd.mp4"
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "socket":
-        with socket.socket(socket.AF_UNIX) as its:
-            its.bind("odd.mp4")
-    else:
-        path.symlink_to("/dev/zero")
-    if linked:
-        path.rename(tmp_path / "there")
-        path.symlink_to("there")
-    answers = []
-
-    def ask():
-        for read in (read_frames, probe, file_key):
-            with pytest.raises(DamagedClip, match=f"odd.mp4: no video: this is a .*{kind}"):
-                read(path)
-            answers.append(read)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(10)
-    assert len(answers) == 3
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    for read in (read_frames, probe, file_key):
+        with pytest.raises(DamagedClip, match=f"odd.mp4: no video: this is a .*{kind}"):
+            read(path)
 
 
 ONE = 1 << 16

@@ -13,8 +13,6 @@ from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.open_all import open_all, unusable
 from kdlab.clips.views import ClipBatches, Enhanced, Raw, TooShort, UnusableClips, Window
-from kdlab.train.preparing import open_ahead
-from kdlab.train.recipe import Recipe, UserClips
 
 SPLITS = ("train", "val", "test")
 VIEWS = {"student": Raw(), "teacher": Enhanced(Gamma())}
@@ -93,17 +91,3 @@ def test_bad_clips_are_named_in_order_as_by_one_process(folder, make_video):
     assert [str(error) for error in before.value.errors] == [str(error) for error in found[:2]]
     with pytest.raises(TooShort, match=r"03\.mp4 has 2 frame"):
         open_all([replace(mine[0], records=mine[0].records[2:])], patience=0)
-
-
-def test_what_trainings_will_see_is_opened_ahead_and_faults_are_left_to_them(folder, monkeypatch):
-    (folder / "train/a/00.mp4").write_bytes(b"")
-    data = UserClips(str(folder))
-    bright = Recipe("ce_enhanced", data, Enhanced(Gamma()), window=Window(8, 16, 16))
-    dark = replace(bright, condition="dlkdd", view=Raw(), teacher=bright)
-    seen = []
-    monkeypatch.setattr("kdlab.train.preparing.unusable", lambda its: seen.extend(its))
-    open_ahead([dark, bright, replace(dark, seed=1)])
-    assert [len(part.records) for part in seen] == [4, 4, 4]
-    assert [{view.name for view in part.views.values()} for part in seen] == [{"raw", Enhanced(Gamma()).name}] * 3
-    monkeypatch.undo()
-    open_ahead([dark])

@@ -64,12 +64,6 @@ def test_a_mirrored_clip_moves_the_other_way(clips):
     assert torch.equal(mirrored["motion"][0, 1], plain["motion"][0, 1].flip(-1)), "y keeps its sign"
 
 
-def test_the_generator_alone_decides_a_training_batch(clips):
-    some = clips(Segments(3, 40, 36, scales=(1.0, 0.75)))
-    first, again, other = (some.training([0, 1], seeded(n)).views["residual"] for n in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
-
-
 def test_one_frame_and_other_shapes_are_named(clips, make_video):
     some = clips()
     lone = ClipRecord("lone", make_video("lone.avi", pixels=walking(1), **MPEG4), 0, "train", "g")

@@ -12,11 +12,8 @@ from kdlab.clips.decode import DamagedClip
 from kdlab.clips.tree import CatalogueError
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import AtRate, WindowBatches, Windows, all_annotated, windows
-from kdlab.measure.detection import annotated, decode, evaluate
-from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.papers.generative.detection_method import Detection
-from kdlab.papers.generative.detector import Detector
-from kdlab.train.loop import Settings, fit, predict, seeded
+from kdlab.measure.detection import annotated
+from kdlab.train.loop import seeded
 from kdlab.train.recipe import UserClips
 
 SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
@@ -162,18 +159,6 @@ def test_a_damaged_video_is_named_before_training(catalogue, batches):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with pytest.raises(DamagedClip, match=r"long.mp4: (truncated|damaged)"):
         some.check()
-
-
-def test_the_loop_trains_a_detector_on_windows(catalogue, batches, tmp_path):
-    some = batches(catalogue((1.0, 3.0, 0), (4.0, 9.0, 1)))
-    net = build(Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=16, levels=3, width=8), 2, 0,
-                *some.statistics("student"))
-    trained = fit(Detection(), {"student": net}, some, Settings(epochs=2, batch_size=3), 0,
-                  checkpoint=tmp_path / "checkpoint.safetensors")
-    assert trained.steps == 4 and trained.history[-1]["loss_net"] > 0
-    outputs, _, _ = predict(trained.nets["student"], some.evaluation(), "student")
-    scores = evaluate(annotated(some.records), decode(outputs.numpy(), some.records, SMALL.rate), 2).mean_ap()
-    assert 0 <= scores["0.1-0.5"] <= 1
 
 
 @pytest.fixture
