@@ -95,7 +95,9 @@ def extractor(path: Path) -> None:
 
 WAYS: dict[str, Callable[[Path], None]] = {
     "bare": bare, "usual": usual, "every frame": every_frame, "every frame, not accumulated": not_accumulated,
-    "one frame a group": one_a_group, "TSN by seeking": tsn, "TSN by seeking, first time": tsn_unscanned} | ({"motion-vector-extractor": extractor} if VideoCap else {})
+    "one frame a group": one_a_group, "TSN by seeking": tsn, "TSN by seeking, first time": tsn_unscanned,
+}
+WAYS |= {"motion-vector-extractor": extractor} if VideoCap else {}
 
 
 def measure(files: list[Path]) -> dict:

@@ -68,8 +68,6 @@ class View(Protocol):
         """Cut ``(T, h, w, C)``, an array or a tensor, of a flipped clip. Without it left and right are swapped; motion
         also turns the sign of x."""
 
-    whole: bool = False  # True: no frame can be had without all frames of the clip
-
 
 class Window(Protocol):
     """How a clip becomes a network's input. ``kdlab.clips.views.Window(frames, side, crop)`` does for most: inherit

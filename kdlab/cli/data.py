@@ -62,9 +62,7 @@ def list_clips(path, test_fold):
     if path is not None:
         return _describe(open_data(path, test_fold))
     for known in DATA_SETS:
-        click.echo(f"{known.title}: {known.clips}; test folds: {known.splits}")
-        for what, line in zip(("clips", "lists", "note"), (known.folders, known.lists, known.remark), strict=True):
-            click.echo(f"  {what}  {line}")
+        click.echo(f"{known.title}; test folds: {known.splits}\n  {known.layout}")
     click.echo("Put each data set into a folder of its own, lists and clips, and name that folder with --data.\n"
                "Your own clips: one sub-folder per class, or an index.csv with columns path,label[,split,group].")
 
@@ -75,21 +73,15 @@ def list_clips(path, test_fold):
 @click.option("--min-frames", type=click.IntRange(1), default=8, show_default=True, help="Shorter clips are too short.")
 @click.option("--csv", type=_FILE, help="Write one row per clip to this file.")
 @_WORKERS
-@click.option("--no-cache", is_flag=True, help="Do not keep the frames that the notebooks will ask for.")
-def check(path, test_fold, min_frames, csv, workers, no_cache):
+def check(path, test_fold, min_frames, csv, workers):
     """Open every clip in PATH and tell whether it is fit to train on: exit code 0 when it is, 1 when not."""
     from kdlab.clips.check import check
-    from kdlab.clips.views import ClipBatches
-    from kdlab.papers.dual_light.recipes import dual_light
     from kdlab.system.files import write_atomically
     from kdlab.system.ours import may_write
-    from kdlab.train.sizes import current
 
     if csv:
         may_write(csv, _is_table_of_clips, "table of checked clips")
-    asked_for = dual_light(current())["dlkdd"]
-    keep = None if no_cache else ClipBatches((), asked_for.views(), asked_for.window)
-    report = check(path, test_fold, workers, min_frames, keep=keep)
+    report = check(path, test_fold, workers, min_frames)
     click.echo(report.render())
     if csv:
         write_atomically(csv, lambda file: report.table().to_csv(file, index=False))
@@ -150,7 +142,7 @@ def _is_table_of_clips(file: Path) -> bool:
     """Whether ``data check --csv`` wrote it: nobody else's table has all of these columns."""
     with open(file, "rb") as opened:
         columns = opened.readline(4096).decode(errors="replace").strip().split(",")
-    return {"id", "path", "label", "reason", "decoded", "gop", "pictures"} <= set(columns)
+    return {"id", "path", "label", "reason", "decoded", "pictures"} <= set(columns)
 
 
 def _describe(catalogue) -> None:
