@@ -10,7 +10,7 @@ SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reord
 
 help:
 	@echo "make start       the first notebook alone, in two minutes: one clip, one training, one picture of what it says"
-	@echo "make reproduce   run every notebook headlessly, write the report, compare with the committed intervals"
+	@echo "make reproduce   run every notebook headlessly, training from nothing, and compare with the committed runs"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make test        ruff, the tests, and every notebook at the smoke profile"
 	@echo "make test-slow   the tests that take more than a few seconds"
@@ -18,7 +18,7 @@ help:
 	@echo "make fresh       check that the committed outputs were made by the committed code"
 	@echo "make bundle      download every wheel into wheels/; KDLAB_WHEELS=DIR then installs without a network"
 	@echo "                 (FOR=\"linux windows macos\": into wheels/SYSTEM, for laptops of these systems)"
-	@echo "make site        README, docs, notebooks and a reference as pages, in runs/site/"
+	@echo "make site        README, docs and notebooks as pages, and a reference, in runs/site/ (needs a network)"
 	@echo "make lock        write requirements.lock anew from pyproject.toml (UPGRADE=--upgrade moves the pins)"
 	@echo "make clean       remove the virtual environment and tool caches; runs/, data/ and wheels/ stay"
 
@@ -35,7 +35,6 @@ start: setup
 
 reproduce: setup
 	@$(BIN)/kdlab reproduce
-	@$(BIN)/kdlab report
 
 lab: setup
 	@$(BIN)/python -m jupyterlab --LabApp.default_url=/lab/tree/notebooks
@@ -74,7 +73,12 @@ bundle:
 endif
 
 site: setup
-	@$(BIN)/kdlab site
+	@$(BIN)/python -m pip install --quiet mkdocs mkdocs-jupyter pdoc
+	@rm -rf runs/site runs/pages && mkdir -p runs/pages
+	@cp -r docs notebooks figures runs/pages/ && cp README.md runs/pages/index.md
+	@$(BIN)/mkdocs build --quiet --config-file docs/mkdocs.yml
+	@$(BIN)/pdoc --output-directory runs/site/reference kdlab
+	@echo "runs/site/index.html"
 
 fresh: setup
 	@$(BIN)/kdlab fresh

@@ -8,10 +8,10 @@ PyHessian's place is then taken by its method in plain torch: power iteration an
 ResNet-18 and shufflenet_v2_x0_5 on 32 images of 32², TinyR2Plus1D on 64 clips of 8 × 24² and r3d_18 on 4 of 8 × 32²,
 ten noisy patterns (r3d_18: four) learnt to under half a nat; in one mini-batch and in four. Products for the trace: the
 probes (of kdlab's at least 3 in a block, of others' at least 2) that their variance asks for at a true standard error
-of 5, 2 and 1 %, and the Lanczos steps, of a block's own as `trace` takes them. A stopping rule that looks at its own
+of 5, 2 and 1 %, and the Lanczos steps. A stopping rule that looks at its own
 few probes would make counts a lottery, so variances are those of 24 probes in each block, by their images, and of 48 of
-PyHessian's, by theirs (r3d_18: a third of that); curvlinops draws the same plain random signs. A probe of kdlab's, or a
-step in one block, walks the graph behind that alone: it counts as the part of a whole product that its seconds are.
+PyHessian's, by theirs (r3d_18: a third of that); curvlinops draws the same plain random signs. A probe of kdlab's
+walks the graph behind its block alone: it counts as the part of a whole product that its seconds are.
 "One block" is kdlab without blocks. Products for the eigenvalue: counted until ‖Hv − λv‖ ≤ 0.01 λ; ARPACK, which
 curvlinops hands its products to, has that as its tolerance. Seconds: products times CPU seconds of one, and making the
 operator. fp32, one thread, everybody's library warmed up. The Gauss-Newton row measures another matrix; on a piecewise
@@ -35,7 +35,7 @@ from torchvision.models import resnet18, shufflenet_v2_x0_5
 from torchvision.models.video import r3d_18
 
 from kdlab.measure.flatness import BLOCKS, Hessian
-from kdlab.measure.lanczos import FIRST, OWN, Krylov, Within, extremes, lanczos
+from kdlab.measure.lanczos import FIRST, Krylov, extremes, lanczos
 from kdlab.measure.lanczos import _Block as Block
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.train.loop import one_thread, seeded
@@ -105,56 +105,37 @@ def ours(net, data, gauss_newton: bool = False, blocks: int = BLOCKS, probes: in
         hessian, setup = clocked(lambda: Hessian(net, data, gauss_newton=gauss_newton))
     found, seconds = clocked(lambda: extremes(hessian, RESIDUAL, smallest=False))
     run = found.run
-    probe, step = walked(hessian, run)
-    blocks, each = seen(hessian, run, probes), seconds / len(run.diagonal)
-    value = run.captured + sum(float(np.mean(block.found.values)) for block in blocks)
-    spreads = [{0: block.found.spread} for block in blocks]
-    chosen = {name: allotted(blocks, spreads, error * value) for name, error in ERRORS.items()}
-    needed = {name: float((counts @ probe + steps @ step) / each) for name, (counts, steps) in chosen.items()}
+    probe, found_in = walked(hessian), seen(hessian, run, probes)
+    each = seconds / len(run.diagonal)
+    value = run.captured + sum(float(np.mean(block.values)) for block in found_in)
+    spread = np.array([block.spread for block in found_in])
+    chosen = {name: probes_for(spread, error * value, FIRST) for name, error in ERRORS.items()}
+    needed = {name: float(counts @ probe / each) for name, counts in chosen.items()}
     about = next(e for m in range(2, len(run.diagonal) + 1) if (e := shortened(run, m))["residual"] <= RESIDUAL)
     return row(value, needed, len(run.diagonal), each, setup, about) | {
-        "steps": len(run.diagonal), "probes": {name: [int(n) for n in counts] for name, (counts, _) in chosen.items()},
-        "own_steps": {name: [int(n) for n in steps] for name, (_, steps) in chosen.items()}}
+        "steps": len(run.diagonal), "probes": {name: [int(n) for n in counts] for name, counts in chosen.items()}}
 
 
-def seen(hessian: Hessian, run: Krylov, probes: int) -> list[Within]:
+def seen(hessian: Hessian, run: Krylov, probes: int) -> list[Block]:
     """The blocks, each with so many probes."""
-    blocks = [Within(hessian, run, b) for b in range(len(hessian.blocks))]
-    for block in blocks:
-        generator = seeded(0, 3, block.number)
+    found = []
+    for number, place in enumerate(hessian.blocks):
+        generator, block = seeded(0, 3, number), Block()
         for _ in range(probes):
-            signs = torch.randint(0, 2, (block.size,), generator=generator).to(hessian.dtype) * 2 - 1
-            block.add(signs, *hessian.within([(block.number, signs)]))
-    return blocks
+            signs = torch.randint(0, 2, (place.stop - place.start,), generator=generator).to(hessian.dtype) * 2 - 1
+            block.add(signs * run.outside(place, signs, *hessian.within([(number, signs)])))
+        found.append(block)
+    return found
 
 
-def allotted(blocks: list[Within], spreads: list[dict[int, float]], error: float) -> tuple[np.ndarray, np.ndarray]:
-    """Probes of each block for that standard error of the sum, and steps of its own, by the rule of `trace`.
-    ``spreads``: steps → what a probe then sees, of each block; completed here."""
-    steps, deep = np.zeros(len(blocks), int), [True]
-    while any(deep):
-        spread = np.array([found[n] for found, n in zip(spreads, steps, strict=True)])
-        asked = spread * spread.sum() / error**2
-        ahead = np.where(steps, 2 * steps, OWN)
-        deep = [2 * n <= short and (n in found or block.short(np.inf))
-                for block, found, n, short in zip(blocks, spreads, ahead, asked, strict=True)]
-        for block, found, n, wanted in zip(blocks, spreads, ahead, deep, strict=True):
-            if wanted and n not in found:
-                block.deepen()
-                found[n] = block.found.spread
-        steps = np.where(deep, ahead, steps)
-    return probes_for(spread, error, FIRST), steps
-
-
-def walked(hessian: Hessian, run: Krylov) -> tuple[np.ndarray, np.ndarray]:
-    """CPU seconds in each block of a probe, and of a Lanczos step of its own."""
-    probes, steps = [], []
-    for b in range(len(hessian.blocks)):
-        block = Within(hessian, run, b)
-        ones = torch.ones(1, block.size, dtype=hessian.dtype)
-        probes.append(np.median([clocked(lambda block=block, ones=ones: block.product(ones))[1] for _ in range(3)]))
-        steps.append(clocked(lambda block=block: lanczos(block, 2))[1] / 2)
-    return np.array(probes), np.array(steps)
+def walked(hessian: Hessian) -> np.ndarray:
+    """CPU seconds of a probe in each block."""
+    seconds = []
+    for number, place in enumerate(hessian.blocks):
+        ones = torch.ones(place.stop - place.start, dtype=hessian.dtype)
+        times = [clocked(lambda n=number, v=ones: hessian.within([(n, v)]))[1] for _ in range(3)]
+        seconds.append(np.median(times))
+    return np.array(seconds)
 
 
 def probes_for(spread: np.ndarray, error: float, least: int = 2) -> np.ndarray:
@@ -258,13 +239,13 @@ def with_curvlinops(net, x, y, probes_needed: dict) -> dict:
 
 
 def in_mini_batches(net, x, y, rows: dict, peer: str) -> dict:
-    """CPU seconds of trace and eigenvalue where the data is four mini-batches, by error: products as above. kdlab keeps
-    their graphs where they fit; PyHessian makes them anew for each product."""
+    """CPU seconds of trace and eigenvalue where the data is four mini-batches, by error: products as above. Both make
+    the graphs anew for each product."""
     data = list(zip(x.chunk(4), y.chunk(4), strict=True))
     params, mine, theirs = list(net.parameters()), rows["kdlab"], rows[peer]
     hessian, setup = clocked(lambda: Hessian(net, data))
     run, seconds = clocked(lambda: lanczos(hessian, mine["steps"]))
-    probe, step = walked(hessian, run)
+    probe = walked(hessian)
 
     def product():
         for chunk in data:
@@ -272,8 +253,7 @@ def in_mini_batches(net, x, y, rows: dict, peer: str) -> dict:
             torch.autograd.grad(slope, params, [torch.ones_like(p) for p in params])
 
     each = np.median([clocked(product)[1] for _ in range(3)])
-    kdlab = {name: setup + seconds + float(mine["probes"][name] @ probe + mine["own_steps"][name] @ step)
-             for name in ERRORS}
+    kdlab = {name: setup + seconds + float(mine["probes"][name] @ probe) for name in ERRORS}
     plain = {name: float(each) * (theirs[f"products_{name}"] + theirs["eigenvalue_products"]) for name in ERRORS}
     return {"kdlab": {name: round(s, 2) for name, s in kdlab.items()}, peer: {n: round(s, 2) for n, s in plain.items()}}
 

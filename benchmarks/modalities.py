@@ -23,7 +23,7 @@ from av.video.reformatter import VideoReformatter
 
 from kdlab import paths
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.compressed import coded, modalities, scan
+from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.coviar import MODALITIES, Compressed, tsn_frames
 from kdlab.clips.decode import read_frames
 from kdlab.clips.transcode import transcode
@@ -85,11 +85,6 @@ def tsn_unscanned(path: Path) -> None:
     tsn(path)
 
 
-def vectors_and_pictures(path: Path) -> None:
-    for _ in coded(path):
-        pass
-
-
 def extractor(path: Path) -> None:
     video = VideoCap()
     video.open(str(path))
@@ -101,7 +96,8 @@ def extractor(path: Path) -> None:
 WAYS: dict[str, Callable[[Path], None]] = {
     "bare": bare, "usual": usual, "every frame": every_frame, "every frame, not accumulated": not_accumulated,
     "one frame a group": one_a_group, "TSN by seeking": tsn, "TSN by seeking, first time": tsn_unscanned,
-    "vectors and pictures": vectors_and_pictures} | ({"motion-vector-extractor": extractor} if VideoCap else {})
+}
+WAYS |= {"motion-vector-extractor": extractor} if VideoCap else {}
 
 
 def measure(files: list[Path]) -> dict:

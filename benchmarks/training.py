@@ -1,5 +1,5 @@
-"""Ratios of whole trainings at demo size: DL-KDD to CE, GenKD to CE of a gated student, two at once to one alone; and
-of a step of the loop to one of a bare loop.
+"""Ratios of whole trainings at demo size: DL-KDD to CE, GenKD to CE of a gated student, two at once to one alone;
+and of a step of the loop to one of a bare loop.
 
     python benchmarks/training.py [EPOCHS]       # prints a table, writes benchmarks/training.json
 
@@ -24,7 +24,7 @@ from steps import environment, steps, summary
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative.recipes import DEMO as GENERATIVE
 from kdlab.papers.generative.recipes import conditions, night
-from kdlab.system.processes import pool
+from kdlab.system.pool import pool
 from kdlab.train.recipe import Recipe
 from kdlab.train.runs import obtain
 from kdlab.train.sizes import DEMO
@@ -49,7 +49,7 @@ def seconds(recipe: Recipe, runs: str) -> float:
 
 def at_once(recipes: list[Recipe], teachers: str) -> list[float]:
     """CPU seconds of each of ``recipes``, trained side by side in new processes, with the ``teachers`` of a folder."""
-    with tempfile.TemporaryDirectory() as runs, pool(len(recipes), [__name__, "lightning_fabric"]) as processes:
+    with tempfile.TemporaryDirectory() as runs, pool(len(recipes)) as processes:
         shutil.copytree(teachers, runs, dirs_exist_ok=True)
         return list(processes.map(seconds, recipes, [runs] * len(recipes)))
 

@@ -49,15 +49,10 @@ def give_memory_back() -> None:
         trim(ctypes.c_size_t(0))
 
 
-#: Of exercises: imported when a reader first asks for one.
-EXERCISES = "check", "guess", "guessed"
-
-
-def __getattr__(name: str):
-    """``kdlab.check`` and the others of :data:`EXERCISES`."""
-    if name in EXERCISES:
-        return getattr(importlib.import_module("kdlab.teaching.check"), name)
-    raise AttributeError(f"module 'kdlab' has no attribute {name!r}")
+def check(name: str, answer: object = ...) -> None:
+    """Print whether ``answer`` is right for the exercise ``name``; without an answer the exercise
+    (:func:`kdlab.exercises.check`)."""
+    importlib.import_module("kdlab.exercises").check(name, answer)
 
 
 _steady_pictures()

@@ -47,14 +47,6 @@ def one_thread(device: str = "cpu") -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class Grid(nn.Module):
-    """Features ``(B, T, H, W, C)`` as ``(B, C, T, H, W)``, of a network of which every layer sees everything: a unit
-    stands for its own place in a regular grid over the clip."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.permute(0, 4, 1, 2, 3)
-
-
 @dataclass
 class Outputs:
     """What a network gives: ``logits (B, K)``; the ``taps`` asked for, by layer name; per-exit ``exits (B, E, K)``."""
@@ -163,17 +155,13 @@ def trunk(net: nn.Module, last: str) -> nn.Sequential:
     return nn.Sequential(OrderedDict(list(net.named_children())[: names.index(child) + 1]))
 
 
-def reset(module: nn.Module, seed: int) -> None:
-    """New weights, decided by ``seed`` alone, and batch statistics of new networks, for ``module`` and all below it."""
+def at_random(net: nn.Module, seed: int = 0) -> nn.Module:
+    """The untrained twin of ``net``: a frozen copy with other weights, decided by ``seed`` alone, behind the same
+    normalisation of its clips."""
+    twin = copy.deepcopy(net)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for part in module.modules():
+        for part in twin.modules():
             if hasattr(part, "reset_parameters"):
                 part.reset_parameters()
-
-
-def at_random(net: nn.Module, seed: int = 0) -> nn.Module:
-    """The untrained twin of ``net``: a frozen copy with other weights, behind the same normalisation of its clips."""
-    twin = copy.deepcopy(net)
-    reset(twin, seed)
     return twin.eval().requires_grad_(False)

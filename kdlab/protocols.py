@@ -4,8 +4,8 @@ Write each as a frozen dataclass at the top level of a module of yours (a file b
 to a :class:`kdlab.train.recipe.Recipe`; you need not inherit from the classes here. Its fields are plain values,
 tuples and other frozen dataclasses: they are the run's identity, and what its JSON holds. Its module, and what that
 imports from its own package or folder, is hashed with the run, so a changed line makes the run stale. A run can be
-opened wherever its classes have been imported. A class in a notebook's cell works too, but its trainings go one after
-the other in the notebook's own process.
+opened wherever its classes have been imported. A class in a notebook's cell is refused, because training processes
+cannot import it.
 
 What is ``abstract`` below is required, all else optional; the docstrings of the optional say what happens without it.
 Shapes: video ``(B, C, T, H, W)``, float, pixels in [0, 1]; logits ``(B, K)``; labels ``(B,)``, int64.
@@ -67,8 +67,6 @@ class View(Protocol):
     def mirrored(self, pixels):
         """Cut ``(T, h, w, C)``, an array or a tensor, of a flipped clip. Without it left and right are swapped; motion
         also turns the sign of x."""
-
-    whole: bool = False  # True: no frame can be had without all frames of the clip
 
 
 class Window(Protocol):

@@ -1,8 +1,6 @@
 """What several tests need: tiny videos with known content, and the user's own clips where there are any."""
 
-import inspect
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -13,13 +11,11 @@ import numpy as np
 import pytest
 
 from kdlab import paths
-from kdlab.system import processes
 
 #: What takes longest begins first, so that of several processes none waits for another at the end: all notebooks, then
 #: these files. The closing table of `make test` and its JUnit report tell the times.
 LONGEST = ("07_progressive_distillation_and_wise.ipynb", "08_flatness_and_sharpness.ipynb", "07b_exits_and_cost.ipynb",
-           "01_data_and_enhancement.ipynb", "test_browser.py", "test_foreign.py", "test_run.py", "test_site.py",
-           "test_processes.py", "test_shards.py", "test_cli.py", "test_runs.py")
+           "01_data_and_enhancement.ipynb", "test_stranger.py", "test_runs.py", "test_many.py")
 
 
 def pytest_configure(config):
@@ -40,39 +36,6 @@ def usual_environment(monkeypatch):
     """No test has the profile that `make test` gives to the notebooks beside it, nor that of somebody's shell."""
     for name in ("KDLAB_PROFILE", "KDLAB_HEADLESS"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_fork_server():
-    """The server from which workers are forked has imported what training needs, whichever test begins it: after one
-    that needs little, each worker of all later tests would import that for itself, for seconds."""
-    begin = processes._start_server
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "_start_server", lambda context, preload: begin(
-            context, dict.fromkeys([*preload, "kdlab.train.many", "torch._dynamo"])))
-        yield
-
-
-#: For a browser that asks nobody for anything.
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync")
-
-
-@pytest.fixture
-def chromium():
-    """A browser without a window: the system's Chromium, or the one that ``$KDLAB_CHROMIUM`` names, with Playwright's
-    Python client; the test is skipped where either is lacking."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright's Python client")
-    named = os.environ.get("KDLAB_CHROMIUM")
-    found = shutil.which(named) if named else next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip(f"no browser: {named} cannot be run" if named else
-                    "no browser: install the system's package `chromium`, or name one in KDLAB_CHROMIUM")
-    with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=found, headless=True, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -158,45 +121,6 @@ def own_places(monkeypatch, tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def reading(monkeypatch):
-    """``reading("wise")``: from here on what is not told apart from the committed evidence is what the smoke size of
-    that study left in ``runs/``, whose folder is returned."""
-    def read(study):
-        place = paths.runs_dir() / "studies" / f"{study}-smoke"
-        monkeypatch.setenv("KDLAB_FIGURES", str(place))
-        return place
-
-    return read
-
-
-@pytest.fixture
-def at_smoke(own_places, reading):
-    """``at_smoke(study)`` runs it at smoke size with two seeds; its rows, and the lines that it said."""
-    from kdlab.study import load_rows  # it imports much that few tests need
-
-    def run(study):
-        said = []
-        study.run(study.sized("smoke"), 2, workers=1, say=said.append)
-        reading(study.name)
-        return load_rows(study.name), said
-
-    return run
-
-
-@pytest.fixture
-def miniature_arid6(make_video, monkeypatch, own_places):
-    """Twelve clips of two classes in two folds, found as the real dark set is; returns :func:`own_places`."""
-    monkeypatch.setenv("KDLAB_REAL_CLIPS", str(own_places))
-    lines = ["path,label,fold,group"]
-    for k in range(12):
-        label, fold = ("Run", "Sit")[k % 2], "AB"[k // 6]
-        make_video(f"arid6/{label}/{k}.mp4", frames=10 + k, size=(50, 40))
-        lines.append(f"{label}/{k}.mp4,{label},{fold},g{k // 2}{label}")
-    (own_places / "arid6" / "index.csv").write_text("\n".join(lines))
-    return own_places
-
-
 @pytest.fixture(autouse=True)
 def closed_figures():
     yield
@@ -237,9 +161,3 @@ def words(fig) -> str:
 
     fig.canvas.draw()
     return "\n".join(text.get_text() for text in fig.findobj(Text) if text.get_visible())
-
-
-def public(module) -> set[str]:
-    """The names of the functions that a module defines for others."""
-    return {name for name, what in vars(module).items()
-            if inspect.isfunction(what) and what.__module__ == module.__name__ and not name.startswith("_")}

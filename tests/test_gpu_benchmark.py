@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.papers.dual_light.recipes import dual_light
@@ -35,18 +34,3 @@ def test_a_row_of_a_tiny_training_with_a_teacher(gpu, monkeypatch):
     assert row["batch"] == 2 and row["same bits"] and row["clips/s"] > 0 < row["bare clips/s"] and row["GiB"] == 0
     alone = gpu.flops(dual_light(size)["ce_raw"], "cpu")
     assert 1.2 * alone < gpu.flops(recipe, "cpu") < 1.5 * alone, "a teacher's forward pass more"
-
-
-def test_it_measures_trainings_of_all_three_papers(gpu):
-    made = gpu.trainings()
-    assert {name.split(":")[0] for name in made} == {"DL-KDD", "CoViAR", "GenKD"}
-    assert all(recipe.settings.precision == "bf16" for recipe in made.values())
-    assert made["GenKD: genkd, both passes"].method.passes(None) == ("cvae", "net")
-
-
-def test_without_a_gpu_it_says_so(gpu, monkeypatch, capsys):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(sys, "argv", ["gpu.py"])
-    assert gpu.main() == 2
-    said = capsys.readouterr()
-    assert said.out == "" and len(said.err.strip().splitlines()) == 1 and "kdlab doctor" in said.err

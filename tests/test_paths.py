@@ -50,19 +50,9 @@ def test_what_gets_one_sentence(clone, monkeypatch, variable, value, what):
     os.symlink(clone, "link")
     monkeypatch.setenv(variable, value)
     if (variable, value) == ("KDLAB_FIGURES", "../clone/figures"):
-        assert paths.figures_are_committed()
         return
     with pytest.raises(paths.PlaceError, match=f"{variable} names {value}, which is {what}.*: let it name a folder"):
         PLACES[variable]()
-
-
-def test_evidence_elsewhere_is_not_the_committed_one(clone, monkeypatch):
-    assert paths.figures_are_committed()
-    monkeypatch.setenv("KDLAB_FIGURES", "mine")
-    assert not paths.figures_are_committed()
-    monkeypatch.delenv("KDLAB_FIGURES")
-    (clone / "notebooks").rmdir()  # an installation: the current folder is somebody's own
-    assert not paths.figures_are_committed()
 
 
 def test_the_size_of_the_cache_is_a_variable(tmp_path, monkeypatch):

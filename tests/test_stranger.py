@@ -2,26 +2,25 @@
 
 import shutil
 import sys
-from collections import OrderedDict
 from dataclasses import make_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
 import pytest
-from torch import nn
+import torch
 
 from kdlab.cli.main import main
+from kdlab.clips.views import tag
 from kdlab.measure.attention import grad_cam
 from kdlab.measure.cost import macs, parameters
 from kdlab.measure.flatness import Hessian, sharpness
-from kdlab.papers.generative.recipes import conditions
-from kdlab.study import Part, Study, study_in
-from kdlab.train import rehearsal
+from kdlab.nets.attention_head import Attended
+from kdlab.nets.video import build
+from kdlab.papers.generative.detector import Detector
 from kdlab.train.many import obtain_all
 from kdlab.train.recipe import NotImported
-from kdlab.train.rehearsal import rehearse
 from kdlab.train.runs import Run, batches, obtain
-from kdlab.train.sizes import SMOKE, GenerativeSize, current
+from kdlab.train.sizes import SMOKE
 
 FOREIGN = Path(__file__).parent / "foreign"
 
@@ -54,19 +53,14 @@ def quiet(line: str) -> None:
     pass
 
 
-def test_its_study_is_trained_and_judged_once(foreign):
-    from driftwood import my_study
-
-    part = my_study.parts(SMOKE, 2)[0]
-    small = replace(part, recipes={name: [few(recipe) for recipe in seeds] for name, seeds in part.recipes.items()})
-    study = Study("driftwood", lambda size, seeds: [small], size=SMOKE, seeds=2, claims=my_study.study.claims)
-    said = []
-    scores = study.run(say=said.append, workers=1)["adrift"]
-    assert study.verdicts(scores)["claim"].tolist() == ["D1"]
-    assert sum("trained in" in line for line in said) == 8
-    said.clear()
-    study.run(say=said.append, workers=1)
-    assert not any("trained in" in line for line in said)
+def test_its_study_is_trained_and_judged_once_by_the_command_line(foreign, tmp_path, command):
+    forget()
+    for times in (1, 2):
+        code, said, error = command("study", FOREIGN / "driftwood" / "my_study.py", "--seeds", "2", "--workers", "1")
+        assert code == 0, error
+        assert "the undertow pulls" in said and "undertow − labels alone" in said
+        assert said.count("trained in") == (8 if times == 1 else 0)
+    assert {path.name for path in (tmp_path / "runs" / "studies").iterdir()} == {"driftwood.csv", "driftwood.npz"}
 
 
 def test_an_interrupted_training_with_two_optimisers_ends_as_one_that_was_not(foreign, monkeypatch, tmp_path):
@@ -89,16 +83,6 @@ def test_an_interrupted_training_with_two_optimisers_ends_as_one_that_was_not(fo
     assert obtain(recipe, say=quiet).provenance["weights"] == whole.provenance["weights"]
 
 
-def test_its_network_teaches_a_tiny_one_and_learns_from_it(foreign):
-    from driftwood.undertow import Undertow
-
-    alone, tiny = foreign()["labels alone"], replace(SMOKE.net, widths=(4, 4, 6, 6))
-    last = f"net.{tiny.stages[-1]}"
-    taught = replace(alone, net=tiny, teacher=replace(alone, seed=50), method=Undertow(mine=last))
-    teaches = replace(alone, teacher=replace(alone, seed=50, net=tiny), method=Undertow(taps=(last,)))
-    assert [len(obtain(recipe, say=quiet).history["step"]) for recipe in (taught, teaches)] == [2, 2]
-
-
 def test_its_runs_are_looked_into_like_kdlabs(foreign, tmp_path, capsys):
     recipe = foreign()["undertow"].teacher
     run = Run(obtain(recipe, say=quiet).folder)
@@ -116,14 +100,6 @@ def test_its_runs_are_looked_into_like_kdlabs(foreign, tmp_path, capsys):
     with pytest.raises(SystemExit, match="^0$"):
         main(["predict", str(clip), "--run", str(run.folder), "--out", str(picture)])
     assert "Grad-CAM at net.stern" in capsys.readouterr().out and picture.stat().st_size
-
-
-def test_its_head_is_fitted_to_other_classes_by_their_names(foreign):
-    start = foreign()["labels alone"]
-    recipe = replace(start, start=start, data=replace(start.data, ways=("right", "up")),
-                     settings=replace(start.settings, lr=1e-12, weight_decay=0.0))
-    before, after = (obtain(of, say=quiet).net().get_submodule("net.classify").weight for of in (start, recipe))
-    assert abs(before[1] - after[1]).max() < 1e-6 < abs(before[0] - after[0]).max()
 
 
 def test_without_its_package_a_run_says_what_to_import(foreign):
@@ -146,7 +122,11 @@ def test_what_could_not_be_opened_again_is_refused_before_anything_is_trained(fo
     recipe = foreign()["undertow"]
     Loose = make_dataclass("Loose", (), namespace={"parts": hookless, "losses": None})
     Hookless = make_dataclass("Hookless", (), namespace={"parts": hookless}, frozen=True)
-    for method, says in ((Inside(), "top level"), (Loose(), "frozen=True"), (Hookless(), "no 'losses'")):
+    Script = make_dataclass("Script", (), bases=(Undertow,), frozen=True)
+    Script.__module__ = "__main__"
+    for method, says in ((Inside(), "top level"), (Loose(), "frozen=True"), (Hookless(), "no 'losses'"),
+                         (replace(recipe.method, taps=["net.stern"]), "has a list in 'taps'"),
+                         (Script(), "stands in a notebook's cell or a script.*put it in a file")):
         with pytest.raises(ValueError, match=f"{type(method).__name__}.*{says}"):
             obtain(replace(recipe, method=method), say=quiet)
     assert not (tmp_path / "runs").exists()
@@ -161,10 +141,7 @@ def yields(made):
 
 @pytest.mark.parametrize(("which", "changes", "says"), [
     ("raft:Raft", {"head": "klassify"}, "Raft names a layer 'klassify', and its network has bow, .*classify"),
-    ("raft:Raft", {"stages": ("bow", "sturn")}, "Raft names a layer 'sturn'"),
     ("raft:Raft", {"statistics": ((0.5, 0.5), (0.2,))}, "a mean and a deviation for each of . channels"),
-    ("raft:Raft", {"make": lambda self, classes: raft(self.channels, classes + 2)},
-     r"Raft gives \(2, 4\) for 2 clips, where \(2, 2\) is wanted"),
     ("undertow:Undertow", {"mine": "net.sturn"}, "Undertow fails in the first step .* no layer 'net.sturn'"),
     ("undertow:Undertow", {"parts": lambda self, nets: {"judge": ["critic"], "net": ["student"]}},
      "an optimiser 'swimmer', and parts.. names judge, net"),
@@ -172,13 +149,9 @@ def yields(made):
      "parts.. names a network 'oar'; there are student, teacher, projector, critic"),
     ("", {"teacher": None}, "Undertow learns from a teacher, and the recipe .* has none: give it teacher="),
     ("", {"view": "the teacher's"}, "Raft sees video of 3 channels and the view has 1"),
-    ("raft:Raft", {"make": lambda self, classes: raft(self.channels + 1, classes)}, r"Raft fails on video \(2, ., 8"),
     ("raft:Raft", {"make": lambda self, classes: 1 / 0}, r"Raft.make\(2\) fails: ZeroDivisionError"),
-    ("raft:Raft", {"make": lambda self, classes: len}, r"Raft.make\(2\) gives builtin.*give a torch.nn.Module"),
     ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", loss))}, "must yield three values"),
     ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", loss.detach(), {}))}, "was it detached"),
-    ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", loss[None].repeat(2), {}))}, r"got shape \(2,\)"),
-    ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", 0.5, {}))}, "must be one number .* got float"),
     ("undertow:Undertow", {"losses": yields(lambda loss: ("swimmer", loss, {"ce": 0.5}))}, "'ce' must be a tensor"),
 ])
 def test_what_does_not_fit_is_told_before_anything_is_trained(foreign, monkeypatch, tmp_path, which, changes, says):
@@ -190,10 +163,24 @@ def test_what_does_not_fit_is_told_before_anything_is_trained(foreign, monkeypat
             recipe = replace(recipe, method=replace(recipe.method, **changes))
     else:
         recipe = replace(recipe, **(changes if "view" not in changes else {"view": recipe.teacher.view}))
-    for train in (lambda: obtain(recipe, say=quiet), lambda: obtain_all([recipe], workers=1, say=quiet)):
-        with pytest.raises(ValueError, match=says):
-            train()
-    assert not list((tmp_path / "runs").glob("*/begun.json"))
+    with pytest.raises(ValueError, match=says):
+        obtain(recipe, say=quiet)
+    assert not list((tmp_path / "runs").glob("*/*.safetensors"))
+
+
+def test_workers_train_it_and_other_clips_in_place_are_noticed(foreign):
+    recipes = [foreign()[name] for name in ("undertow", "other clips")]
+    found = obtain_all(recipes, workers=2, say=quiet)
+    assert [run.recipe for run in found] == recipes and not any(run.staleness() for run in found)
+    one, other, *_ = recipes[0].data.catalogue().split("train")
+    shutil.copy(one.path, other.path)
+    assert found[0].staleness() == "made from other clips"
+
+
+def test_heads_and_detectors_stand_on_its_network(foreign):
+    raft, x = replace(foreign()["labels alone"].net, width=8), torch.rand(1, 3, 8, 32, 32)
+    assert build(Attended(raft, tokens=8, heads=2), 5, 0)(x).shape == (1, 5)
+    assert build(Detector(raft, raft.stages, 8, 2, 8), 5, 0)(x).shape[::3] == (1, 5 + 3)
 
 
 def test_a_run_in_the_place_of_a_recipe_is_told(foreign):
@@ -204,59 +191,12 @@ def test_a_run_in_the_place_of_a_recipe_is_told(foreign):
             obtain(replace(recipe, teacher=other), say=quiet)
 
 
-def test_what_only_a_trained_teacher_can_say_is_not_asked_before(foreign):
-    stranger = foreign()["undertow"].teacher
-    genkd = conditions(current("smoke", GenerativeSize), stranger.data)["genkd"]
-
-    def seen_in_its_view(recipe):
-        net = replace(recipe.net, backbone=replace(recipe.net.backbone, channels=1))
-        return replace(recipe, net=net, view=stranger.view, teacher=recipe.teacher and seen_in_its_view(recipe.teacher))
-
-    rehearse(seen_in_its_view(genkd))
-
-
-def test_a_rehearsal_that_fails_leaves_a_finished_run_where_it_is(foreign, monkeypatch):
-    from driftwood.raft import Raft
-
-    run = obtain(foreign()["labels alone"], say=quiet)
-    monkeypatch.setattr(Raft, "head", "klassify")
-    monkeypatch.setattr(Run, "staleness", lambda self, recipe=None: "made by other sources")
-    monkeypatch.setattr(rehearsal, "_fit", set())
-    with pytest.raises(ValueError, match="klassify"):
-        obtain(run.recipe, stale="retrain", say=quiet)
-    assert (run.folder / "run.json").is_file()
-
-
-def raft(channels, classes):
-    return nn.Sequential(OrderedDict(bow=planks(channels, 6), stern=planks(6, 12), pool=nn.AdaptiveAvgPool3d(1),
-                                     flat=nn.Flatten(), classify=nn.Linear(12, classes)))
-
-
-def planks(a, b):
-    return nn.Conv3d(a, b, 3, 2, 1)
-
-
-def test_a_study_says_what_obtain_would_say_of_its_recipes(foreign, tmp_path):
-    Loose = make_dataclass("Loose", (), namespace={"parts": quiet, "losses": quiet})
-    recipe = replace(foreign()["labels alone"], method=Loose())
-    for parts, says in ((lambda size, seeds: [Part("adrift", {"loose": [recipe]})], "write @dataclass.frozen=True"),
-                        (lambda size, seeds: [], "gives nothing"), ([], "must be a function of size and seeds")):
-        with pytest.raises(ValueError, match=says):
-            Study("loose", parts, size=SMOKE).run(say=quiet, workers=1)
-
-
-def test_its_study_is_found_from_anywhere(foreign, monkeypatch):
-    monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(FOREIGN)])
-    forget()
-    assert study_in(FOREIGN / "driftwood" / "my_study.py").name == "driftwood"
-
-
 def test_a_clip_is_predicted_in_a_process_that_knows_nothing_yet(foreign, monkeypatch, tmp_path, capsys):
     run = obtain(foreign()["labels alone"], say=quiet)
     clip = run.recipe.data.catalogue().split("test")[0].path
     forget()
     call = ["predict", str(clip), "--run", str(run.folder), "--out", str(tmp_path / "seen.png")]
-    for more, code, says in (([], 1, "(on the command line: --import driftwood.clips --import driftwood.raft)"),
+    for more, code, says in (([], 2, "import driftwood.clips, driftwood.raft first"),
                              (["--import", "driftwod"], 2, "cannot be imported"),
                              (["--import", "driftwood.my_study"], 0, "Grad-CAM at net.stern")):
         with pytest.raises(SystemExit, match=f"^{code}$"):
@@ -266,6 +206,7 @@ def test_a_clip_is_predicted_in_a_process_that_knows_nothing_yet(foreign, monkey
 
 def test_a_changed_line_of_its_method_makes_its_runs_stale_and_a_comment_does_not(foreign, monkeypatch, tmp_path):
     run = obtain(foreign()["undertow"], say=quiet)
+    frames = tag(run.recipe.teacher.view)
     shutil.copytree(FOREIGN / "driftwood", tmp_path / "copy" / "driftwood")
     monkeypatch.syspath_prepend(str(tmp_path / "copy"))
     method, said = tmp_path / "copy" / "driftwood" / "undertow.py", []
@@ -276,3 +217,7 @@ def test_a_changed_line_of_its_method_makes_its_runs_stale_and_a_comment_does_no
         said.append(Run(run.folder).staleness())
     assert Path(sys.modules["driftwood.undertow"].__file__) == method
     assert said == ["", "made by other sources"]
+    view = method.with_name("wake.py")
+    view.write_text(view.read_text().replace("128", "127"))
+    forget()
+    assert tag(import_module("driftwood.wake").Wake()) != frames, "cached frames are not those of the changed view"

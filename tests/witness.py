@@ -47,7 +47,7 @@ from kdlab.system.launch import cpu_features
 from kdlab.train.loop import Settings
 from kdlab.train.many import in_order, obtain_all
 from kdlab.train.recipe import Recipe
-from kdlab.train.rehearsal import remember
+from kdlab.train.rehearsal import _note
 from kdlab.train.runs import Run
 from kdlab.train.sizes import SMOKE
 from kdlab.train.writing import DECIDING_PACKAGES
@@ -165,7 +165,9 @@ def train(places: Path) -> dict[str, Run]:
     wanted |= {f"needed/{r.name.rpartition('-')[0]}-{n}": r
                for n, r in enumerate(r for r in in_order(wanted.values()) if r not in wanted.values())}
     for recipe in wanted.values():
-        remember(recipe)  # a rehearsal decides no weight, and of these would take as long as their trainings
+        note = _note(recipe)  # a rehearsal decides no weight, and of these would take as long as their trainings
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
     lines: list[str] = []
     runs = obtain_all(list(wanted.values()), pretrained=False, stale="retrain", say=lines.append)
     return dict(zip(wanted, runs, strict=True))

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import click
 
-from kdlab.cli.engine import chosen, engine_options
-
 _FILE = click.Path(path_type=Path)
 _WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes; default: one per core.")
 
@@ -51,15 +49,6 @@ def night(out, clips, workers, untrimmed, **dials):
     _describe(catalogue)
 
 
-@data.command()
-@click.argument("folder", type=_FILE)
-def croissant(folder):
-    """Describe a FOLDER of `night` in Croissant, with its responsible-AI part, for programs that read that."""
-    from kdlab.croissant import describe
-
-    click.echo(describe(folder))
-
-
 @data.command("list")
 @click.argument("path", required=False)
 @click.option("--test-fold", metavar="NAME", help="Fold or published split to test on.")
@@ -73,9 +62,7 @@ def list_clips(path, test_fold):
     if path is not None:
         return _describe(open_data(path, test_fold))
     for known in DATA_SETS:
-        click.echo(f"{known.title}: {known.clips}; test folds: {known.splits}")
-        for what, line in zip(("clips", "lists", "note"), (known.folders, known.lists, known.remark), strict=True):
-            click.echo(f"  {what}  {line}")
+        click.echo(f"{known.title}; test folds: {known.splits}\n  {known.layout}")
     click.echo("Put each data set into a folder of its own, lists and clips, and name that folder with --data.\n"
                "Your own clips: one sub-folder per class, or an index.csv with columns path,label[,split,group].")
 
@@ -86,22 +73,15 @@ def list_clips(path, test_fold):
 @click.option("--min-frames", type=click.IntRange(1), default=8, show_default=True, help="Shorter clips are too short.")
 @click.option("--csv", type=_FILE, help="Write one row per clip to this file.")
 @_WORKERS
-@click.option("--no-cache", is_flag=True, help="Do not keep the frames that the notebooks will ask for.")
-@click.option("--decoders", is_flag=True, help="Read each clip by PyAV and decord; name those on which they disagree.")
-def check(path, test_fold, min_frames, csv, workers, no_cache, decoders):
+def check(path, test_fold, min_frames, csv, workers):
     """Open every clip in PATH and tell whether it is fit to train on: exit code 0 when it is, 1 when not."""
     from kdlab.clips.check import check
-    from kdlab.clips.views import ClipBatches
-    from kdlab.papers.dual_light.recipes import dual_light
     from kdlab.system.files import write_atomically
     from kdlab.system.ours import may_write
-    from kdlab.train.sizes import current
 
     if csv:
         may_write(csv, _is_table_of_clips, "table of checked clips")
-    asked_for = dual_light(current())["dlkdd"]
-    keep = None if no_cache else ClipBatches((), asked_for.views(), asked_for.window)
-    report = check(path, test_fold, workers, min_frames, keep=keep, decoders=decoders)
+    report = check(path, test_fold, workers, min_frames)
     click.echo(report.render())
     if csv:
         write_atomically(csv, lambda file: report.table().to_csv(file, index=False))
@@ -110,58 +90,23 @@ def check(path, test_fold, min_frames, csv, workers, no_cache, decoders):
 
 @data.command()
 @click.argument("files", nargs=-1, required=True, type=_FILE, metavar="FILE...")
-@click.option("--manifest", type=_FILE, help="Keep what was found in this file of JSON lines; a second call goes on. "
-              "Then FILE may be a folder of videos.")
-@_WORKERS
-@engine_options
-def modalities(files, manifest, workers, engine, address):
-    """What the codec tells of each FILE (MPEG-4 part 2): groups, motion vectors, residuals. Exit code 1 when one is
-    unfit.
-
-    The residual's energy is that of what remains after motion, as a share of the plain difference to the I-frame.
-    """
-    from kdlab.clips.shards import in_shards
-    from kdlab.clips.tree import Tree
-
-    elsewhere = chosen(engine, address)
-    if manifest is None and (elsewhere or workers):
-        raise click.UsageError("several processes keep what they found: add --manifest FILE")
-    trees = {file: Tree() for file in files}
-    a_folder = "{}: this is a folder; name its files, or add --manifest FILE"
-    rows = ((str(file), {"reason": a_folder.format(file)} if file.is_dir() else surveyed(str(file)), False)
-            for file in files)
-    if manifest is not None:
-        named = [video for file in files for video in (trees[file].videos(file) if file.is_dir() else [file])]
-        rows = in_shards(surveyed, [file.absolute() for file in named], manifest, engine=elsewhere, workers=workers)
-    odd = {path: why for tree in trees.values() for path, why in tree.odd.items()}
-    unfit = len(odd)
-    for path, why in odd.items():
-        click.echo(f"{path}: {why}")
-    for file, row, _ in rows:
-        if row.get("reason"):
-            unfit += 1
-            click.echo(row["reason"])
-            continue
-        energy = f"{row['energy'] / row['plain']:.3f}" if row["plain"] else "undefined (nothing changes)"
-        click.echo(f"{file}: {row['codec']} {row['width']}x{row['height']}, {row['I'] + row['P']} frames in {row['I']} "
-                   f"GOPs ({row['I']} I, {row['P']} P), {row['vectors']} vectors, {row['differing']} pixels differ, "
-                   f"residual energy {energy}")
-    sys.exit(1 if unfit else 0)
-
-
-def surveyed(file: str) -> dict:
-    """What ``survey`` found, in plain values, with the frames of each kind; or the ``reason`` why there is nothing."""
-    from kdlab.clips.compressed import Unsuited, survey
+def modalities(files):
+    """What the codec keeps of each FILE (MPEG-4 part 2): groups, frames and bytes. Exit code 1 when one is unfit."""
+    from kdlab.clips.compressed import Unsuited, scan
     from kdlab.clips.container import DamagedClip
 
-    try:
-        found = survey(file)
-    except (Unsuited, DamagedClip, OSError) as error:
-        return {"reason": str(error)}
-    kinds, info = found.stream.kinds, found.stream.info
-    return {"codec": info.codec, "width": info.width, "height": info.height, "I": kinds.count("I"),
-            "P": kinds.count("P"), "vectors": found.vectors, "differing": found.differing, "energy": found.energy,
-            "plain": found.plain}
+    unfit = 0
+    for file in files:
+        try:
+            found = scan(file)
+        except (Unsuited, DamagedClip, OSError) as error:
+            unfit += 1
+            click.echo(str(error))
+            continue
+        info, share = found.info, 100 * found.sizes[found.keys].sum() / found.sizes.sum()
+        click.echo(f"{file}: {info.codec} {info.width}x{info.height}, {len(found.kinds)} frames in {len(found.keys)} "
+                   f"groups; I-frames are {share:.0f} % of the bytes")
+    sys.exit(1 if unfit else 0)
 
 
 @data.command()
@@ -171,12 +116,11 @@ def surveyed(file: str) -> dict:
 @click.option("--gop", type=click.IntRange(2), default=12, show_default=True, help="Frames from I-frame to I-frame.")
 @click.option("--quantiser", type=click.IntRange(1, 31), default=2, show_default=True, help="Coarser when larger.")
 @_WORKERS
-@engine_options
-def transcode(source, out, size, gop, quantiser, workers, engine, address):
+def transcode(source, out, size, gop, quantiser, workers):
     """Make SOURCE (a video, or a folder of them) over for compressed-video networks; a second call goes on."""
     from kdlab.clips.transcode import CoviarFormat, transcode
 
-    report = transcode(source, out, CoviarFormat(*size, gop, quantiser), workers, engine=chosen(engine, address))
+    report = transcode(source, out, CoviarFormat(*size, gop, quantiser), workers)
     for row in report:
         click.echo(f"{row.source}: {row.reason or f'{row.frames} frames, {row.bytes:,} bytes' + ' (kept)' * row.kept}")
     bad = sum(bool(row.reason) for row in report)
@@ -198,7 +142,7 @@ def _is_table_of_clips(file: Path) -> bool:
     """Whether ``data check --csv`` wrote it: nobody else's table has all of these columns."""
     with open(file, "rb") as opened:
         columns = opened.readline(4096).decode(errors="replace").strip().split(",")
-    return {"id", "path", "label", "reason", "decoded", "gop", "pictures"} <= set(columns)
+    return {"id", "path", "label", "reason", "decoded", "pictures"} <= set(columns)
 
 
 def _describe(catalogue) -> None:

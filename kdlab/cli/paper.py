@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from kdlab import paths
-from kdlab.system.ranks import first
 
 _FILE = click.Path(path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -15,7 +14,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.group()
 def paper():
-    """The papers' hyper-parameters on their data sets: a GPU's work, and a dry run that says how much."""
+    """The papers' hyper-parameters on their data sets: a GPU's work; --dry-run says how much."""
 
 
 def _paper(name: str, module: str, folders: str, about: str, *own) -> None:
@@ -37,10 +36,9 @@ def _paper(name: str, module: str, folders: str, about: str, *own) -> None:
 
         found, root = import_module(f"kdlab.papers.{module}"), data_root or paths.real_clips() or paths.data_dir()
         size = in_precision(found.profile(**profile), precision)
-        say = click.echo if first() else lambda line: None
         if dry_run:
-            return say(found.PAPER.dry_run(root, size, tflops))
-        say(found.PAPER.run(root, size, seed, say=say).round(2).to_string())
+            return click.echo(found.PAPER.overview(root, size, tflops))
+        found.PAPER.run(root, size, seed, say=click.echo)
 
     command = reduce(lambda made, option: option(made), reversed(options), go)
     paper.command(name, help=f"{about}; goes on where an interrupted call stopped.")(command)

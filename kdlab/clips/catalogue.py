@@ -16,17 +16,7 @@ from typing import TYPE_CHECKING
 
 from kdlab.clips.splits import NO_GROUPS, SPLITS, complete_splits, deal_folds, shared_groups, some
 from kdlab.clips.tables import check_label, check_name, one_spelling, read_table, times
-from kdlab.clips.tree import (
-    EXPECTED,
-    SPLIT_WORDS,
-    CatalogueError,
-    class_folders,
-    composed,
-    named,
-    on_disk,
-    refuse_odd,
-    why_no_file,
-)
+from kdlab.clips.tree import EXPECTED, SPLIT_WORDS, CatalogueError, class_folders, composed, named, on_disk, why_no_file
 from kdlab.system.contents import content_keys
 from kdlab.system.values import whole
 
@@ -95,51 +85,41 @@ class Catalogue:
     def require(self, *splits: str) -> None:
         """Check that the named splits (default: all three) can be used; raise otherwise.
 
-        CatalogueError: an empty split, two clips of one id, one file under two names that differ in class or in being
-        tested, a class that val or test holds and train lacks (when ``train`` is among the splits), or a single class
-        (when ``train`` and ``test`` are, unless all clips are segments of untrimmed video, which can be told from what
-        lies between). FileNotFoundError: clips that are not on disk, or where something lies that is no plain file.
+        CatalogueError: an empty split, two clips of one id, a class that val or test holds and train lacks (when
+        ``train`` is among the splits), or a single class (when ``train`` and ``test`` are, unless all clips are
+        segments of untrimmed video, which can be told from what lies between). FileNotFoundError: clips that are not on
+        disk, or where something lies that is no plain file.
         """
         splits = splits or SPLITS
         records = [record for split in splits for record in self.split(split)]
         why = "".join(f" ({note})" for note in self.notes)
-        for split in splits:
-            if not self.split(split):
-                raise CatalogueError(f"{self.root}: the {split} split is empty. Add clips or groups, or say in a "
-                                     f"`split` column which clips it has.{why}")
-        twice = [id_ for id_, number in Counter(record.id for record in records).items() if number > 1]
-        if twice:
+        if empty := [split for split in splits if not self.split(split)]:
+            raise CatalogueError(f"{self.root}: the {empty[0]} split is empty. Add clips or groups, or say in a "
+                                 f"`split` column which clips it has.{why}")
+        if twice := [id_ for id_, number in Counter(record.id for record in records).items() if number > 1]:
             raise CatalogueError(f"{self.root}: {some(twice)} named by two clips. Rename one of the two files, or "
                                  "remove the second row of the table.")
         known = {record.label for record in records if record.split == "train"}
-        if "train" in splits:
-            strange = sorted({(self.classes[r.label], r.split) for r in records if r.label not in known})
-            if strange:
-                raise CatalogueError(f"{self.root}: train has no clip of {some(f'{c} (in {s})' for c, s in strange)}. "
-                                     f"Move clips of that class to train, or remove the class.{why}")
-        lost = [f"{path}{record.where and f' ({record.where})'}{'' if 'there is no' in why else f': {why}'}"
-                for path, record in {r.path: r for r in reversed(records)}.items() if (why := why_no_file(path))]
+        strange = {f"{self.classes[r.label]} (in {r.split})" for r in records if r.label not in known}
+        if "train" in splits and strange:
+            raise CatalogueError(f"{self.root}: train has no clip of {some(sorted(strange))}. Move clips of that class "
+                                 f"to train, or remove the class.{why}")
+        lost = {f"{record.path}{record.where and f' ({record.where})'}: {why}"
+                for record in records if (why := why_no_file(record.path))}
         if lost:
-            raise FileNotFoundError(f"{self.root}: missing {some(sorted(lost))}. Restore the files or correct their "
-                                    "paths.")
+            raise FileNotFoundError(f"{self.root}: {some(sorted(lost))}. Restore the files or correct their paths.")
+        first: dict[tuple, ClipRecord] = {}  # of each file, also by links
+        for record in records:
+            status = record.path.stat()
+            before = first.setdefault((status.st_dev, status.st_ino, record.start, record.end), record)
+            alike = before.label == record.label and (before.split == "test") == (record.split == "test")
+            if before.path != record.path and not alike:
+                raise CatalogueError(f"{before.path} and {record.path} are one file, which cannot be of two classes, "
+                                     "or in test and in another split. Remove one of the two.")
         if len(known) == 1 and {"train", "test"} <= {*splits} and any(record.end is None for record in records):
             raise CatalogueError(f"{self.root}: all clips are of one class, {self.classes[known.pop()]}, so there is "
                                  "nothing to tell apart. Add clips of another class, or name the folder that holds one "
                                  "subfolder per class.")
-        _refuse_two_names(records, self.classes)
-
-
-def _refuse_two_names(records: Iterable[ClipRecord], classes: Sequence[str]) -> None:
-    """CatalogueError for one file (by links) under two paths whose clips differ in class or in being tested."""
-    first: dict[tuple, ClipRecord] = {}
-    for record in records:
-        status = record.path.stat()
-        before = first.setdefault((status.st_dev, status.st_ino, record.start, record.end), record)
-        alike = before.label == record.label and (before.split == "test") == (record.split == "test")
-        if before.path != record.path and not alike:
-            raise CatalogueError(f"{before.path} and {record.path} are one file, of {classes[before.label]} in "
-                                 f"{before.split} and of {classes[record.label]} in {record.split}. Remove one of the "
-                                 "two.")
 
 
 def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
@@ -149,16 +129,14 @@ def open_clips(path: Path | str, test_fold: str | None = None) -> Catalogue:
     and CatalogueError when nothing of the three kinds is found.
     """
     path = named(path)
-    if (why := why_no_file(path)) and not path.is_dir():
-        kind, _, what = why.replace("there is no such file", "no such file or folder").partition(": ")
-        error = FileNotFoundError if kind == "missing" else CatalogueError
-        raise error(f"{path}: {what}. Give a CSV table or a folder of clips.")
+    if not os.path.lexists(path):
+        raise FileNotFoundError(f"{path}: no such file or folder. Give a CSV table or a folder of clips.")
     if path.is_dir() and os.path.lexists(path / "index.csv"):
         path = path / "index.csv"
     if path.suffix.lower() == ".csv" and not path.is_dir():
         return from_csv(path, test_fold)
-    if path.is_file():
-        raise CatalogueError(f"{path}: found a file of type {path.suffix or '(none)'}, expected {EXPECTED}.")
+    if not path.is_dir():
+        raise CatalogueError(f"{path}: found no folder and no table, expected {EXPECTED}.")
     if test_fold is not None:
         raise CatalogueError(f"{path}: test_fold={test_fold!r} needs an index.csv with a `fold` column there.")
     return from_folder(path)
@@ -210,47 +188,35 @@ def from_csv(path: Path | str, test_fold: str | None = None) -> Catalogue:
     if test_fold is not None and test_fold not in folds:
         raise CatalogueError(f"{path}: no fold {test_fold!r}. Its `fold` column has: {', '.join(folds) or 'none'}.")
     by_fold = bool(folds) and (test_fold is not None or "split" not in columns)
-    if by_fold and len(folds) == 1:
-        raise CatalogueError(f"{path}: all rows are of fold {folds[0]!r}, so nothing is left to train on. "
-                             "Remove the `fold` column to have whole groups dealt to the splits.")
     test_fold = test_fold or (folds[-1] if folds else None)
 
     classes = _class_order((row["label"], f"{path}, row {line}") for line, row in rows)
     number = {name: label for label, name in enumerate(classes)}
-    first: dict[str, int] = {}
     records = []
     for line, row in rows:
         where = f"{path}, row {line}"
         if by_fold:
             split = "test" if row["fold"] == test_fold else "train"
-        else:
-            word = row.get("split", "train")
-            split = SPLIT_WORDS.get(word.lower())
-            if split is None:
-                raise CatalogueError(f"{where}: unknown split {word!r}. Write train, val or test.")
+        elif (split := SPLIT_WORDS.get(row.get("split", "train").lower())) is None:
+            raise CatalogueError(f"{where}: unknown split {row['split']!r}. Write train, val or test.")
         start, end = times(row.get("start"), row.get("end"), where)
         file = check_name(row["path"], where)
         id_ = composed(PurePosixPath(file).with_suffix("").as_posix())
         group = row.get("group") or group_from_name(id_, composed(row["label"]))
         if start is not None or end is not None:
             id_ += f"@{start or 0.0:g}-{'' if end is None else f'{end:g}'}"
-        if (before := first.setdefault(id_, line)) != line:
-            raise CatalogueError(f"{where}: {id_} stands in row {before} already. Remove one of the two rows; "
-                                 "where two files differ in their type only, rename one.")
         place = on_disk(path.parent, file)
         records.append(ClipRecord(id_, place, number[row["label"]], split, group, start, end, where))
 
-    refuse_odd((record.where, record.path) for record in records)
-    if "group" in columns:
-        shared = shared_groups([r.group for r in records], [r.split for r in records])
-        if shared and (by_fold or "split" in columns):
-            raise CatalogueError(f"{path}: group {some(shared)} both in test and outside it, so a test would reward "
-                                 "recognising the group. Put whole groups on one side, or remove the `group` column.")
-    records, notes = with_splits(records, classes, declared=by_fold or "split" in columns)
+    declared = by_fold or "split" in columns
+    shared = shared_groups([r.group for r in records], [r.split for r in records])
+    if shared and declared and "group" in columns:
+        raise CatalogueError(f"{path}: group {some(shared)} both in test and outside it, so a test would reward "
+                             "recognising the group. Put whole groups on one side, or remove the `group` column.")
+    records, notes = with_splits(records, classes, declared)
     alone = sum(not row.get("group", "?") for _, row in rows)
     if 0 < alone < len(rows):
-        notes = (*notes, f"The `group` of {alone} of {len(rows)} rows is empty: each of these clips is taken for a "
-                         "group of its own, or for one that its name tells.")
+        notes = (*notes, f"The `group` of {alone} of {len(rows)} rows is empty: each of these clips is its own group.")
     return Catalogue(name_of(path), path.parent, tuple(map(composed, classes)), records, notes)
 
 
@@ -270,16 +236,14 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
     if test_fold not in map(str, range(1, count + 1)):
         raise CatalogueError(f"{catalogue.root}: no fold {test_fold!r}. The own folds are 1 to {count}.")
     folds = deal_folds(labels, groups, count)
-    tested_in = {name: {fold for fold, clip_label in zip(folds, labels, strict=True) if clip_label == label}
-                 for label, name in enumerate(catalogue.classes)}
-    if lone := [name for name, tested in tested_in.items() if len(tested) == 1]:
+    tested_in = [{fold for fold, clip_label in zip(folds, labels, strict=True) if clip_label == label}
+                 for label in range(len(catalogue.classes))]
+    if lone := [name for name, tested in zip(catalogue.classes, tested_in, strict=True) if len(tested) == 1]:
         raise CatalogueError(f"{catalogue.root}: all clips of {some(lone)} fall into one fold, so it cannot be both "
                              "trained and tested. Add groups of that class, or leave the class out.")
     notes = [f"These are own folds, made by kdlab from {len(set(groups))} groups, no published split: fold {test_fold} "
              f"of {count} is the test set."]
     notes += [NO_GROUPS] * (set(groups) == {r.id for r in catalogue.records})
-    if partly := [name for name, tested in tested_in.items() if 1 < len(tested) < count]:
-        notes.append(f"Not every fold tests {some(partly, 10)}: fewer groups than folds.")
     records = [replace(r, split="test" if fold == int(test_fold) - 1 else "train")
                for r, fold in zip(catalogue.records, folds, strict=True)]
     records, more = with_splits(records, catalogue.classes, declared=True)

@@ -153,17 +153,6 @@ def modalities(path: Path | str, numbers: Sequence[int] | np.ndarray | None = No
             yield from _group(frames, key, shown, accumulated, accumulated and numbers is None, converter)
 
 
-def coded(path: Path | str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Each frame's kind (``I`` or ``P``), picture uint8 (H, W, 3) and blocks (n,), for looking at; half the time of
-    ``modalities``. Raises what that does."""
-    path, index = Path(path), scan(path)
-    with opened(path) as stream:
-        stream.codec_context.options = {"flags2": "+export_mvs"}
-        converter = VideoReformatter()
-        for number, frame in _decoded(path, stream, index, 0):
-            yield index.kinds[number], _picture(frame, converter), _blocks(frame)
-
-
 def _decoded(path: Path, stream: av.video.stream.VideoStream, index: Stream,
              number: int) -> Iterator[tuple[int, av.VideoFrame]]:
     """The frames from ``number`` on, where the file stands, each as its packet announced it."""
@@ -229,28 +218,3 @@ def _picture(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
 def _blocks(frame: av.VideoFrame) -> np.ndarray:
     vectors = frame.side_data.get("MOTION_VECTORS")  # none in an I-frame, and where all blocks are coded anew
     return np.frombuffer(vectors, BLOCK).copy() if vectors else np.empty(0, BLOCK)
-
-
-@dataclass(frozen=True)
-class Survey:
-    """A whole file: ``vectors`` other than zero, pixels ``differing`` after reconstruction from I-frame, motion and
-    residual, and the ``energy`` (sum of squares) of the residual beside that of the plain difference to the I-frame."""
-
-    stream: Stream
-    vectors: int
-    differing: int
-    energy: int
-    plain: int
-
-
-def survey(path: Path | str) -> Survey:
-    """Read a file whole, and check it: the I-frame is warped afresh for each frame. Raises what ``modalities`` does."""
-    vectors = differing = energy = plain = 0
-    for frame in modalities(path):
-        places = positions(*frame.picture.shape[:2]) - frame.motion
-        again = cv2.remap(frame.reference, places, None, cv2.INTER_NEAREST) + frame.residual
-        vectors += int(((frame.blocks["motion_x"] != 0) | (frame.blocks["motion_y"] != 0)).sum())
-        differing += int((again != frame.picture).any(-1).sum())
-        energy += int(np.square(frame.residual, dtype=np.int64).sum())
-        plain += int(np.square(np.subtract(frame.picture, frame.reference, dtype=np.int64)).sum())
-    return Survey(scan(path), vectors, differing, energy, plain)

@@ -1,27 +1,28 @@
-"""What a video file says of itself, and whether its stream is as long as that: the part that needs no pictures."""
+"""What a video file says of itself, whether its stream is as long as that, and when its frames are shown: the part that
+needs no pictures."""
 
 import math
 import os
 import re
 import stat
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, lru_cache, wraps
+from functools import cache, cached_property, lru_cache, wraps
 from pathlib import Path
 from threading import Lock
 
 import av
+import numpy as np
 from av.stream import Disposition
 from av.video.frame import PictureType
 
-from kdlab.clips import vop
 from kdlab.clips.tree import kind_of
 
 # Formats that consist of, or lead to, other files, networks and devices.
 _ELSEWHERE = {"alsa", "concat", "dash", "fbdev", "hls", "image2", "imf", "kmsgrab", "lavfi", "rtp", "rtsp", "sap",
               "sdp", "video4linux2", "vobsub", "webm_dash_manifest", "x11grab"}
-_LISTS = (b"ffconcat", b"#EXTM3U", b"<?xml", b"<MPD", b"v=0")  # how such a file begins
 # Decoders that mark a frame which they had to fill in; of what others had to do only FFmpeg's log tells. (The log of
 # these also has harmless complaints, of cut open groups of pictures for example.)
 _MARKING = {"h264", "mpeg4"}
@@ -29,6 +30,12 @@ _NAMES = {"mov,mp4,m4a,3gp,3g2,mj2": "mp4", "matroska,webm": "mkv"}
 # Old AVI files with packed B-frames announce one or two frames more than they hold, and streams cut at a B-frame
 # cannot show their first one or two: not a damage.
 SLACK = 2
+
+_PICTURE, _NOTHING = b"\0\0\1\xb6", 8  # a start code; bytes of a packet that can hold no picture
+#: The header of a video object layer, in bits: random access and type; version; the aspect ratio of a pixel, maybe in
+#: full; control parameters; shape; what follows.
+_LAYER = re.compile(r".{9}(?:0|1(?P<version>.{4}).{3})(?:1111.{16}|(?!1111).{4})(?:0|1.{3}(?:0|1.{79}))"
+                    r"(?P<shape>..)(?P<rest>.*)")
 
 
 class UnusableFile(ValueError):
@@ -170,9 +177,7 @@ def _why_not_opened(path: Path) -> str:
         return "truncated: an MP4 file without its moov header, cut off or never finished"
     if head[:4] == b"RIFF" or head[:4] == b"\x1aE\xdf\xa3":
         return "damaged: its header is wrong or cut off"
-    if head.startswith(_LISTS):
-        return "misnamed: a list of other files, which are not read; name those files themselves"
-    return "misnamed: not a video file, whatever its name says"
+    return "misnamed: not a video file, whatever its name says; lists of other files are not read"
 
 
 _lock, _levels = Lock(), []
@@ -232,7 +237,7 @@ class Walk:
         self.announced = bool(self.info.frames or self._until)
         self._listens = not self.announced or self.info.codec not in _MARKING
         self._error = ""  # the first error that FFmpeg has logged
-        self._clock = vop.Clock(stream.codec_context.extradata) if self.info.codec == "mpeg4" else None
+        self._clock = Clock(stream.codec_context.extradata) if self.info.codec == "mpeg4" else None
 
     def frames(self, last: float = math.inf) -> Iterator[av.VideoFrame]:
         """The frames in order of presentation, up to number ``last`` or, where that is a B-frame, the next other one.
@@ -342,3 +347,163 @@ def _announced_end(stream: av.video.stream.VideoStream, container: str) -> float
 def _seconds(tag: str | None) -> float | None:
     match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)", tag or "")
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
+
+
+class Clock:
+    """Which packets of MPEG-4 part 2 hold a picture: one bit in the header of each says so.
+
+    A picture that is "not coded" (``vop_coded`` = 0) stands for a dropped or packed one and shows nothing. Behind it
+    lie a clock time, of as many bits as the header of the stream says (ISO/IEC 14496-2, 6.2.3 and 6.2.5). That is read
+    from ``head`` (extradata), and from packets as they come.
+    """
+
+    def __init__(self, head: bytes | None = None):
+        self._bits: int | None = None
+        self._read(head or b"")
+
+    def shows(self, packet: bytes) -> bool:
+        """Whether a packet holds a coded picture. As long as no header has come, small packets count as none."""
+        self._read(packet)
+        pictures = packet.split(_PICTURE)[1:]
+        if self._bits is None or not pictures:
+            return len(packet) > _NOTHING
+        # type, whole seconds, a mark, the time, a mark, coded
+        coded = re.compile(rf"..1*0.{{{self._bits + 2}}}1")
+        # a second that has passed is a digit more, and a pause may be long
+        ends = [len(picture) - len(picture[1:].lstrip(b"\xff")) for picture in pictures]
+        return any(coded.match(_digits(picture[: end + 24])) for picture, end in zip(pictures, ends, strict=True))
+
+    def _read(self, data: bytes) -> None:
+        for layer in re.finditer(rb"\x00\x00\x01[\x20-\x2f](?=(.{0,36}))", data, re.DOTALL):
+            if found := _LAYER.match(_digits(layer[1])):
+                grey = found["shape"] == "11" and found["version"] not in (None, "0001")
+                rest = found["rest"][4 * grey + 1 :]
+                if len(rest) >= 16:  # else cut off
+                    self._bits = max(1, (int(rest[:16], 2) - 1).bit_length())
+
+
+def _digits(data: bytes) -> str:
+    return "".join(f"{byte:08b}" for byte in data)
+
+
+# --- times ---------------------------------------------------------------------------------------------------------
+
+_SEEKABLE = {("h264", "mp4"), ("h264", "mkv")}  # codec and container whose key pictures are sought
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """The ``count`` frames of the file ``path`` in the order in which they are shown.
+
+    Times are counted in seconds from the first frame, whatever the file's own clock says there. Where each frame lies
+    within half a frame of its place at the file's mean rate, the rate stands for the times: frame n is at n / rate.
+
+    ``packets`` show a frame each, unless several pictures are ``packed`` into one. ``times (count,)`` are in seconds,
+    ascending from 0, or ``None`` where the rate stands for them. ``stamps (count,)`` and ``keys`` (of the frames alone
+    from which a decoder can start afresh) are the file's own times, in its units, where each frame is sure to be found
+    by its own over the key before it; elsewhere they are empty.
+    """
+
+    path: Path
+    info: VideoInfo
+    packets: int
+    packed: bool
+    times: np.ndarray | None
+    stamps: tuple[int, ...]
+    keys: tuple[int, ...]
+
+    @cached_property
+    def count(self) -> int:
+        """How many frames there are. Of packed ones only a decoder can tell. Raises DamagedClip then."""
+        if not self.packed:
+            return self.packets
+        with opened(self.path) as stream:
+            return sum(1 for _ in Walk(stream).frames())
+
+    @property
+    def seconds(self) -> float:
+        """How long the video is; the last frame stays for the mean time of a frame."""
+        if self.times is None:
+            return self.count / self._rate
+        return float(self.times[-1]) + float(self.times[-1]) / max(1, self.count - 1)
+
+    def shown(self, moments: np.ndarray, rate: float = 1.0) -> np.ndarray:
+        """The frames that are on display at ``moments / rate`` seconds; the last one stays."""
+        if self.times is None:
+            return np.minimum(moments * self._rate / rate, self.count - 1).astype(int)
+        return np.searchsorted(self.times, moments / rate + 1e-9, side="right").clip(1) - 1
+
+    def stretch(self, start: float | None, end: float | None, length: int | None = None) -> tuple[int, int]:
+        """The first frame from ``start`` to ``end`` (in seconds; the ends where ``None``), and how many there are;
+        none or fewer where the video ends before ``start``. ``length`` frames can be decoded, where it is known."""
+        length = self.count if length is None else length
+        first = 0 if start is None else self._begins(start)
+        return first, (length if end is None else min(length, self._begins(end))) - first
+
+    @property
+    def _rate(self) -> float:
+        if not self.info.fps:
+            raise DamagedClip(self.path, "damaged: it says neither when its frames are shown nor how many a second")
+        return self.info.fps
+
+    def _begins(self, moment: float) -> int:
+        """The frame whose time is nearest; ``count`` where that is the end of the video."""
+        if self.times is None:
+            return round(moment * self._rate)
+        edges = [*self.times, self.seconds]
+        after = min(int(np.searchsorted(edges, moment)), self.count)
+        # of two as near the later one, however their times are rounded
+        return after - (after > 0 and moment - edges[after - 1] < edges[after] - moment - 1e-6)
+
+
+@remembered(256)
+def timeline(path: Path | str) -> Timeline:
+    """The times of a file's frames; remembered for as long as the file stays the same.
+
+    Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video or is truncated.
+    """
+    with opened(path) as stream:
+        walk, packets, head = Walk(stream), [], stream.codec_context.extradata or b""
+        for packet in walk.each_packet():
+            if packet.size and walk.packets - walk.hidden > len(packets):
+                packets.append((packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, head)))
+        walk.require_whole()
+        unit, info = float(stream.time_base), walk.info
+    count, packed = len(packets), info.codec == "mpeg4" and walk.hidden > 0
+    # presentation times are wrong in AVI; its decoding times count the dropped frames of a capture, too
+    stamps = [dts if info.container == "avi" else pts for pts, dts, _ in packets]
+    decoding = [dts for _, dts, _ in packets if dts is not None]
+    known = not packed and None not in stamps and decoding == sorted(decoding)  # else its clock begins again, or jumps
+    own = sorted(stamps) if known else []
+    if own and own[0] < stamps[0]:  # B-frames before the first key frame: what they are made of may be missing
+        own = own[bisect_left(own, _first_shown(path)) :]
+        count = len(own)
+    times = (np.array(own) - own[0]) * unit if known else None
+    if times is not None and info.fps and np.abs(times * info.fps - np.arange(count)).max() < 0.5:
+        times = None
+    keys = sorted(stamp for stamp, (_, _, is_key) in zip(stamps, packets, strict=True) if is_key and known)
+    sure = (info.codec, info.container) in _SEEKABLE and known and not walk.hidden and len(set(own)) == count
+    if not sure or keys[:1] != own[:1]:  # what is shown before the first key may be missing
+        own, keys = [], []
+    return Timeline(path, info, count, packed, times, tuple(own), tuple(keys))
+
+
+def _first_shown(path: Path) -> int:
+    """The time in the file of the first frame that a decoder shows."""
+    with opened(path) as stream:
+        return next(Walk(stream).frames(0)).pts
+
+
+def _starts_afresh(packet: av.Packet, head: bytes) -> bool:
+    """Whether a packet of H.264 is an IDR picture, behind which no picture needs any from before it.
+
+    Containers call recovery points key frames, too: of open groups of pictures, and of a periodic refresh, where parts
+    of the next pictures are still made of what came before. ``head`` says how many bytes a length has.
+    """
+    data, size, at = bytes(packet), (head[4] & 3) + 1 if len(head) > 4 else 0, 0
+    while head[:1] == b"\1" and at + size < len(data):  # else start codes, which MP4 and Matroska do not have
+        kind = data[at + size] & 31
+        if kind in (1, 2, 5):  # a slice, or the first part of one
+            return kind == 5
+        at += size + int.from_bytes(data[at : at + size], "big")
+    return False

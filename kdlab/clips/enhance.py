@@ -4,16 +4,10 @@ An *enhancer* is any callable from ``uint8`` RGB frames ``(T, H, W, 3)`` to fram
 ``name``. It works on 8-bit values **before** resizing, as the reference pipeline of DL-KDD does (docs/methods.md, 1).
 
 An enhancer that looks at each frame anew flickers: what has not moved changes its brightness because something else
-has. ``steady`` ones choose their parameters once, from all frames they are given.
-
-One that has ``fitted(clip)`` can brighten clips too long for the memory: ``clip()`` begins to read all frames
-``(H, W, 3)`` anew, one by one, and the result is a function of a frame's number and the frame. It gives the bits that
-the whole clip would.
+has. ``steady`` ones choose their parameters once, from all frames, so they are given the clip whole. One that says
+``steady = False`` gets some frames at a time, for a clip may be too long for the memory; one that says nothing, all.
 """
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -21,18 +15,9 @@ import numpy as np
 
 from kdlab.system.values import positive, whole
 
-Clip = Callable[[], Iterator[np.ndarray]]
-Brighten = Callable[[int, np.ndarray], np.ndarray]
-
-
-class _FrameByFrame:
-    def fitted(self, clip: Clip) -> Brighten:
-        """See above: each frame by itself."""
-        return lambda number, frame: self(frame[None])[0]
-
 
 @dataclass(frozen=True)
-class Gamma(_FrameByFrame):
+class Gamma:
     """``v' = floor(255 (v/255)^(1/gamma))``: a table of 256 entries (docs/methods.md, 1; DL-KDD's first enhancer).
 
     For dark clips (values below 79 at gamma 1.8) the table has no collision: at full resolution the enhanced clip holds
@@ -40,6 +25,8 @@ class Gamma(_FrameByFrame):
     """
 
     gamma: float = 1.8
+
+    steady = False
 
     def __post_init__(self):
         positive("above 1 brightens, 1 is the identity", gamma=self.gamma)
@@ -68,7 +55,7 @@ def _on_luma(frames: np.ndarray, equalise) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class HistogramEqualisation(_FrameByFrame):
+class HistogramEqualisation:
     """Equalise the histogram of luma: one table per frame, or, ``steady``, one for all frames (the pooled histogram).
 
     The steady one equalises the frames stacked into one tall picture: equal pixels stay equal, whenever they are seen.
@@ -84,29 +71,9 @@ class HistogramEqualisation(_FrameByFrame):
         seen = frames.reshape(1, -1, *frames.shape[2:]) if self.steady else frames
         return _on_luma(seen, cv2.equalizeHist).reshape(frames.shape)
 
-    def fitted(self, clip: Clip) -> Brighten:
-        """See above: each frame by itself, or with the table of all."""
-        if not self.steady:
-            return super().fitted(clip)
-        counts = sum(np.bincount(cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)[..., 0].ravel(), minlength=256)
-                     for frame in clip())
-        table = _equalising(counts)
-        return lambda number, frame: _on_luma(frame[None], lambda luma: cv2.LUT(luma, table))[0]
-
-
-def _equalising(counts: np.ndarray) -> np.ndarray:
-    """The table of ``cv2.equalizeHist`` for a picture with so many pixels of each value, in its precision."""
-    lowest = np.flatnonzero(counts)[0]
-    above = counts[lowest + 1:].cumsum()
-    if not above.size or not above[-1]:
-        return np.arange(256, dtype=np.uint8)
-    scale = np.float32(255) / np.float32(above[-1])
-    levels = np.rint(above.astype(np.float32) * scale).clip(0, 255)
-    return np.concatenate([np.zeros(lowest + 1), levels]).astype(np.uint8)
-
 
 @dataclass(frozen=True)
-class Clahe(_FrameByFrame):
+class Clahe:
     """Contrast-limited adaptive histogram equalisation of the luma, on a grid of ``tiles`` × ``tiles``.
 
     ``steady``: the tables of a tile come from its pixels in all frames. It is CLAHE of one tall picture in which each
@@ -128,34 +95,10 @@ class Clahe(_FrameByFrame):
         return f"clahe{self.clip_limit:g}x{self.tiles}{'-steady' if self.steady else ''}"
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
+        apply = cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply
         if not self.steady:
-            return _on_luma(frames, cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply)
-        brighten = self.fitted(lambda: iter(frames))
-        return np.stack([brighten(number, frame) for number, frame in enumerate(frames)])
-
-    def fitted(self, clip: Clip) -> Brighten:
-        """See above: each frame by itself, or with the tables of all."""
-        if not self.steady:
-            return super().fitted(clip)
-        (height, width), count = next(clip()).shape[:2], sum(1 for _ in clip())
-        tall = _tall_luma(clip(), height * count, width, count, self.tiles)
-        cv2.createCLAHE(self.clip_limit, (self.tiles, self.tiles)).apply(tall, tall)
-        return lambda number, frame: _on_luma(frame[None], lambda _: tall[number : height * count : count, :width])[0]
-
-
-def _tall_luma(frames: Iterator[np.ndarray], rows: int, width: int, count: int, tiles: int) -> np.ndarray:
-    """The luma of a clip as one tall picture in a temporary file, for it may be long: row y of frame t at y T + t.
-
-    Where tiles do not fit, it is mirrored below and beside to as many pixels as OpenCV would mirror, in memory.
-    """
-    below, beside = (tiles - rows % tiles, tiles - width % tiles) if rows % tiles or width % tiles else (0, 0)
-    shape = rows + below, width + beside
-    with tempfile.TemporaryFile() as file:
-        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and would end the process later
-            os.posix_fallocate(file.fileno(), 0, shape[0] * shape[1])
-        tall = np.memmap(file, np.uint8, "w+", shape=shape)
-    for number, frame in enumerate(frames):
-        luma = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)[..., 0]
-        tall[number:rows:count] = cv2.copyMakeBorder(luma, 0, 0, 0, beside, cv2.BORDER_REFLECT_101)
-    tall[rows:] = tall[rows - 2 : rows - 2 - below : -1]
-    return tall
+            return _on_luma(frames, apply)
+        count, height, width, _ = frames.shape
+        luma = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)[..., 0] for frame in frames], 1)  # (H, T, W)
+        even = iter(apply(luma.reshape(-1, width)).reshape(height, count, width).swapaxes(0, 1))
+        return _on_luma(frames, lambda _: next(even))

@@ -1,7 +1,7 @@
 """Public data sets as they are released: their folders, lists and class numbers, counted before use.
 
 Formats and counts are those of docs/methods.md, section 6. A reader takes the folder that holds the clips and, in it
-or beside it, the released lists; ``split`` names a published split; ``expected`` replaces the published counts.
+or beside it, the released lists; ``split`` names a published split.
 Labels are 0-based in the released order; validation is carved from train by group. All raise CatalogueError or
 FileNotFoundError with file and row.
 """
@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from kdlab.clips.catalogue import Catalogue, ClipRecord, group_from_name, open_clips, own_folds, with_splits
 from kdlab.clips.splits import some
 from kdlab.clips.tables import check_counts, check_name, find_near, near, read_list, read_table, read_text, times
-from kdlab.clips.tree import CatalogueError, composed, is_aside, is_video, refuse_odd
+from kdlab.clips.tree import CatalogueError, composed, is_aside, is_video
 
 Counts = Mapping[str, int]
 
@@ -24,7 +24,6 @@ ARID_CLASSES = ("Drink", "Jump", "Pick", "Pour", "Push", "Run", "Sit", "Stand", 
 ARID_COUNTS = {"1": {"train": 2288, "other": 673, "test": 823}, "2": {"train": 2252, "other": 673, "test": 859},
                "3": {"train": 2259, "other": 673, "test": 852}}
 ARID15_CLIPS = 5572
-UG2_COUNTS = {"1": {"train": 1837, "test": 1289}}
 DARK48_COUNTS = dict.fromkeys("123", {"train": 7052, "test": 1763})
 UCF_COUNTS = {"1": {"train": 9537, "test": 3783}, "2": {"train": 9586, "test": 3734},
               "3": {"train": 9624, "test": 3696}}
@@ -37,131 +36,97 @@ _HMDB_NOTE = ("Within a class a source video is on one side of the split; under 
               "the other side (457 to 529 of the 1,530 test clips).")
 
 
-def arid(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
+def arid(root: Path | str, split: str = "1") -> Catalogue:
     """ARID v1.0: 11 classes, 3 splits. The ``other`` clips are left out: they share groups with train and test."""
-    expected = expected or published(ARID_COUNTS, split)
-    return _arid("ARID v1.0", root, near(root, "list_cvt/mapping_table.txt"), split, expected,
+    return _arid("ARID v1.0", root, near(root, "list_cvt/mapping_table.txt"), split, ARID_COUNTS,
                  "The `other` list shares groups with train and test and is left out; validation is carved from train.",
                  "The test sets of the three splits overlap: their mean is not one of independent tests.")
 
 
-def arid15(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
-    """ARID v1.5, whose splits are published nowhere: your lists in ``list_v1.5``, or else three own folds by group.
-
-    With 5,572 clips reported second-hand, another number is a note and no error, unless ``expected`` is given.
-    """
+def arid15(root: Path | str, split: str = "1") -> Catalogue:
+    """ARID v1.5, whose splits are published nowhere: your lists in ``list_v1.5``, or else three own folds by group. As
+    5,572 clips are reported second-hand, another number is a note and no error."""
     if mapping := find_near(root, "list_v1.5/mapping_table.txt"):
-        catalogue = _arid("ARID v1.5", root, mapping, split, expected, "The lists are not published ones but yours.")
+        catalogue = _arid("ARID v1.5", root, mapping, split, {}, "The lists are not published ones but yours.")
     else:
         catalogue = replace(own_folds(open_clips(root), 3, split), name="ARID v1.5")
-    if (found := len(catalogue.records)) == ARID15_CLIPS:
-        return catalogue
-    note = f"{found} clips, where {ARID15_CLIPS} are reported for ARID v1.5 (second-hand: no list is published)."
+    note = f"{len(catalogue.records)} clips; {ARID15_CLIPS} are reported for ARID v1.5, and no list is published."
     return replace(catalogue, notes=(*catalogue.notes, note))
 
 
-def _arid(name: str, root: Path | str, mapping: Path, split: str, expected: Counts | None, *notes: str) -> Catalogue:
-    index = _class_index(mapping, 0)
-    records = []
-    for part in ("train", "other", "test"):
+def _arid(name: str, root: Path | str, mapping: Path, split: str, counts: Mapping[str, Counts],
+          *notes: str) -> Catalogue:
+    rows = []
+    for part in ("train", "other", "others", "test"):  # a README writes _others, own lists may lack it
         path = mapping.with_name(f"ARID_split{split}_{part}.txt")
-        if part == "other" and not path.is_file():  # the repository's README writes _others; own lists may lack it
-            path = path.with_name(f"ARID_split{split}_others.txt")
-        if part != "other" or path.is_file():
-            records += [_record(where, clip, index, number, part)
-                        for where, (_, number, clip) in read_list(path, 3, name_first=False)]
-    return finish(name, root, index.values(), records, expected, notes)
+        if part in ("train", "test") or path.is_file():
+            rows += [(where, clip, number, part) for where, (_, number, clip) in read_list(path, 3, name_first=False)]
+    return _finish(name, root, _class_index(mapping, 0), rows, counts.get(split), notes)
 
 
-def ug2(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
-    """Six classes of ARID v1.1, of the UG2+ challenge 2021: labelled train clips and numbered test clips.
-
-    The labels of the test clips were not published. A third party's table is used when it lies beside the train
-    table; otherwise whole groups of the train clips become an own test set.
-    """
-    expected = expected or published(UG2_COUNTS, split)
-    train = near(root, "ARID1.1_t1_train_pub.csv")
-    test = train.with_name("ARID1.1_t1_test_pub.csv")
-    parts = {"train": train, "test": test} if test.is_file() else {"train": train}
-    index = {str(number): name for number, name in enumerate(ARID_CLASSES) if number > 4}
-    records = [_record(f"{path}, row {row}", cells["video"], index, cells["classid"], part)
-               for part, path in parts.items() for row, cells in read_table(path, ("video", "classid"))]
-    note = ("The labels of the test clips are a third party's copy, and their groups are unknown." if len(parts) > 1
-            else "This is an own split by groups of the train clips, for the test labels were not published.")
-    expected = {part: expected[part] for part in parts}
-    return finish("ARID v1.1 (UG2+)", root, index.values(), records, expected, (note,), declared=len(parts) > 1)
-
-
-def dark48(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
-    """Dark-48: 48 classes, 3 splits that are random draws of clips (see ``seen_sources``)."""
-    expected = expected or published(DARK48_COUNTS, split)
+def dark48(root: Path | str, split: str = "1") -> Catalogue:
+    """Dark-48: 48 classes, 3 splits that are random draws of clips; a group is a source video."""
     lists = near(root, "annotations/classInd.txt")
-    index = _class_index(lists, 0)
-    records = [_record(where, clip, index, number, part, re.sub(r"_\d+$", "", PurePosixPath(clip).stem))
-               for part in ("train", "test")
-               for where, (clip, number) in read_list(lists.with_name(f"{part}_split{split}.txt"), 2)]
-    note = "The splits are random draws of clips: report the accuracy without the clips of `seen_sources`, too."
-    return finish("Dark-48", root, index.values(), records, expected, (note,))
+    rows = [(where, clip, number, part, re.sub(r"_\d+$", "", PurePosixPath(clip).stem)) for part in ("train", "test")
+            for where, (clip, number) in read_list(lists.with_name(f"{part}_split{split}.txt"), 2)]
+    note = ("The splits are random draws of clips: report the accuracy without those test clips, too, whose group "
+            "training has.")
+    return _finish("Dark-48", root, _class_index(lists, 0), rows, DARK48_COUNTS.get(split), (note,))
 
 
-def ucf101(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
+def ucf101(root: Path | str, split: str = "1") -> Catalogue:
     """UCF-101: 101 classes, 3 splits disjoint by group (g01 … g25). The folder names the class, the file need not."""
-    expected = expected or published(UCF_COUNTS, split)
     lists = near(root, "ucfTrainTestlist/classInd.txt")
     index = _class_index(lists, 1)
-    records = [_record(where, clip, index, number, "train")
-               for where, (clip, number) in read_list(lists.with_name(f"trainlist0{split}.txt"), 2)]
     number_of = {name: number for number, name in index.items()}
-    for where, (clip,) in read_list(lists.with_name(f"testlist0{split}.txt"), 1):
-        folder = clip.split("/")[0]
-        records.append(_record(where, clip, index, number_of.get(folder, folder), "test"))
-    return finish("UCF-101", root, index.values(), records, expected)
+    rows = [(where, clip, number, "train")
+            for where, (clip, number) in read_list(lists.with_name(f"trainlist0{split}.txt"), 2)]
+    rows += [(where, clip, number_of.get(clip.split("/")[0], clip.split("/")[0]), "test")
+             for where, (clip,) in read_list(lists.with_name(f"testlist0{split}.txt"), 1)]
+    return _finish("UCF-101", root, index, rows, UCF_COUNTS.get(split))
 
 
-def hmdb51(root: Path | str, split: str = "1", expected: Counts | None = None) -> Catalogue:
+def hmdb51(root: Path | str, split: str = "1") -> Catalogue:
     """HMDB-51: 51 classes in alphabetical order, 3 splits; clips of flag 0 are in neither part of a split."""
-    expected = expected or published(HMDB_COUNTS, split)
     ending = f"_test_split{split}.txt"
     folder = near(root, f"testTrainMulti_7030_splits/*{ending}").parent
     lists = sorted(folder.glob(f"*{ending}"), key=lambda path: path.name.removesuffix(ending))  # climb, climb_stairs
     index = {str(label): path.name.removesuffix(ending) for label, path in enumerate(lists)}
-    flags = {"0": "unused", "1": "train", "2": "test"}
-    records = []
+    rows = []
     for (number, name), path in zip(index.items(), lists, strict=True):
         for where, (clip, flag) in read_list(path, 2):
-            if flag not in flags:
+            if flag not in ("0", "1", "2"):
                 raise CatalogueError(f"{where}: flag {flag!r}, expected 1 (train), 2 (test) or 0 (unused).")
-            records.append(_record(where, f"{name}/{clip}", index, number, flags[flag], _hmdb_group(where, clip, name)))
-    return finish("HMDB-51", root, index.values(), records, expected, (_HMDB_NOTE,))
+            part = ("unused", "train", "test")[int(flag)]
+            rows.append((where, f"{name}/{clip}", number, part, _hmdb_group(where, clip, name)))
+    return _finish("HMDB-51", root, index, rows, HMDB_COUNTS.get(split), (_HMDB_NOTE,))
 
 
-def coviar(root: Path | str, name: str, split: str = "1", expected: Counts | None = None) -> Catalogue:
+def coviar(root: Path | str, name: str, split: str = "1") -> Catalogue:
     """CoViAR's lists for ``name`` = ``ucf101`` or ``hmdb51``; their order of classes is not the data set's own. Where
     there is a folder ``mpeg4_videos``, the clips are in it; its scripts leave the originals beside it."""
     hmdb = name == "hmdb51"
-    expected = expected or published(HMDB_COUNTS if hmdb else UCF_COUNTS, split)
     lists = near(root, f"datalists/{name}_split{split}_train.txt").parent
-    rows = {part: read_list(lists / f"{name}_split{split}_{part}.txt", 3) for part in ("train", "test")}
-    index = _checked_index([(where, number, word) for lines in rows.values() for where, (_, word, number) in lines], 0)
-    records = [_record(where, clip, index, number, part, _hmdb_group(where, clip, word) if hmdb else None)
-               for part, lines in rows.items() for where, (clip, word, number) in lines]
+    rows = [(where, clip, number, part, _hmdb_group(where, clip, word) if hmdb else "", word)
+            for part in ("train", "test")
+            for where, (clip, word, number) in read_list(lists / f"{name}_split{split}_{part}.txt", 3)]
+    index = _checked_index([(where, number, word) for where, _, number, _, _, word in rows], 0)
     note = "The order of the classes is CoViAR's: never mix its class numbers with those of the released set."
-    title = "HMDB-51" if hmdb else "UCF-101"
     made = (Path(root).expanduser() / place for place in ("mpeg4_videos", f"{name}/mpeg4_videos"))
-    inside = next((place for place in made if place.is_dir()), None)
-    return finish(f"{title} (CoViAR)", root, index.values(), records, expected, (note, *[_HMDB_NOTE] * hmdb),
-                  inside=inside)
+    return _finish("HMDB-51 (CoViAR)" if hmdb else "UCF-101 (CoViAR)", root, index, [row[:5] for row in rows],
+                   (HMDB_COUNTS if hmdb else UCF_COUNTS).get(split), (note, *[_HMDB_NOTE] * hmdb),
+                   inside=next((place for place in made if place.is_dir()), None))
 
 
-def thumos14(root: Path | str, split: str = "csv", expected: Counts | None = None) -> Catalogue:
+def thumos14(root: Path | str, split: str = "csv") -> Catalogue:
     """20 classes, one record per segment; the id is ``<class>/<video>@<start>-<end>``, the group is the video.
 
     ``split`` names the ground truth: "csv" reads the annotation tables, of 212 test videos and a 213th with Ambiguous
     segments alone, which are left out. "json" reads the file that published scores are made with: 210 test videos,
     without video_test_0000270 and video_test_0001496. Some segments of either end after their video does.
-    ``expected`` replaces the counts of segments; videos are not counted then.
     """
-    counts = expected or published(THUMOS_SEGMENTS, split)
+    if split not in THUMOS_SEGMENTS:
+        raise CatalogueError(f"no split {split!r}: the ground truths are {' and '.join(THUMOS_SEGMENTS)}.")
     index = {name: number for _, (number, name) in
              read_list(near(root, "Class Index_Detection.txt"), 2, name_first=False)}
     rows = list(_from_json(root, index) if split == "json" else _from_tables(root, index))
@@ -172,12 +137,14 @@ def thumos14(root: Path | str, split: str = "csv", expected: Counts | None = Non
         records.append(ClipRecord(f"{name}/{video}@{start:g}-{end:g}", Path(f"{video}.mp4"), list(index).index(name),
                                   part, video, start, end, where))
     videos = Counter(part for part, _ in {row[1:3] for row in kept})
-    if expected is None:
-        check_counts(f"{root} (videos of THUMOS14)", videos, THUMOS_VIDEOS[split])
+    check_counts(f"{root} (videos of THUMOS14)", videos, THUMOS_VIDEOS[split])
+    check_counts(f"{root} (THUMOS14)", Counter(record.split for record in records), THUMOS_SEGMENTS[split])
     tested = sum(record.split == "test" for record in records)
     note = (f"Ground truth: {split}, {videos['test']} test videos with {tested} segments; {len(rows) - len(kept)} "
             "Ambiguous ones are left out.")
-    return finish("THUMOS14", root, index, records, counts, (note,))
+    root = Path(root).expanduser()
+    used, more = with_splits(_located(root, records, root), list(index), declared=True)
+    return Catalogue("THUMOS14", root, tuple(index), used, (note, *more))
 
 
 def _from_tables(root: Path | str, index: dict[str, str]) -> Iterator[_Row]:
@@ -194,41 +161,41 @@ def _from_tables(root: Path | str, index: dict[str, str]) -> Iterator[_Row]:
 def _from_json(root: Path | str, index: dict[str, str]) -> Iterator[_Row]:
     path = near(root, "thumos_gt.json")
     try:
-        for video, info in json.loads(read_text(path, "It belongs to the released lists."))["database"].items():
+        for video, info in json.loads(read_text(path))["database"].items():
             for number, annotation in enumerate(info["annotations"]):
                 where, (start, end) = f"{path}, {video}, annotation {number}", annotation["segment"]
-                if annotation["label"] not in index or info["subset"] not in ("train", "test"):
-                    raise CatalogueError(f"{where}: class {annotation['label']} in subset {info['subset']} is unknown. "
-                                         "Take the file as it was released.")
-                yield where, info["subset"], video, annotation["label"], str(start), str(end)
-    except CatalogueError:
-        raise
+                name, split = annotation["label"], {"train": "train", "test": "test"}[info["subset"]]
+                yield where, split, video, name if name in index else index[name], str(start), str(end)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CatalogueError(f"{path}: not the ground truth of THUMOS14 ({error!r}): expected database → video → "
-                             "subset, annotations → segment, label.") from None
-
-
-def seen_sources(catalogue: Catalogue) -> frozenset[str]:
-    """Ids of the test clips whose group (in Dark-48: source video) is also in train or val."""
-    seen = {record.group for record in catalogue.records if record.split != "test"}
-    return frozenset(record.id for record in catalogue.split("test") if record.group in seen)
+                             "subset, annotations → segment, label. Take the file as it was released.") from None
 
 
 # --- what the readers share ----------------------------------------------------------------------------------------
 
-def finish(name: str, root: Path | str, classes: Iterable[str], records: list[ClipRecord], expected: Counts | None,
-           notes: Iterable[str] = (), declared: bool = True, inside: Path | None = None) -> Catalogue:
-    """The catalogue of ``records``, whose paths are still relative, when counts and files are as they should be; the
-    files are looked for in ``root``, or only ``inside`` a folder of it."""
-    classes, root = tuple(classes), Path(root).expanduser()
-    check_counts(f"{root} ({name})", Counter(record.split for record in records), expected)
-    first: dict[str, str] = {}
-    for record in records:
-        if (before := first.setdefault(record.id, record.where)) != record.where:
-            raise CatalogueError(f"{record.where}: {record.id} stands in {before} already. Take the lists as released.")
+def _finish(name: str, root: Path | str, index: Mapping[str, str], rows: Iterable[tuple], counts: Counts | None,
+            notes: Iterable[str] = (), inside: Path | None = None) -> Catalogue:
+    """The catalogue of ``rows`` (where, clip, class number, split, maybe a group), when counts and files are as they
+    should be; the files are looked for in ``root``, or only ``inside`` a folder of it."""
+    root, records = Path(root).expanduser(), [_record(index, *row) for row in rows]
+    check_counts(f"{root} ({name})", Counter(record.split for record in records), counts)
     used = [record for record in records if record.split in ("train", "test")]
-    used, more = with_splits(_located(root, used, inside or root), classes, declared)
-    return Catalogue(name, root, classes, used, (*notes, *more))
+    used, more = with_splits(_located(root, used, inside or root), list(index.values()), declared=True)
+    return Catalogue(name, root, tuple(index.values()), used, (*notes, *more))
+
+
+def _record(index: Mapping[str, str], where: str, clip: str, number: str, split: str, group: str = "") -> ClipRecord:
+    clip = check_name(clip, where)
+    if number not in index:
+        raise CatalogueError(f"{where}: unknown class {number!r}; the classes are {some(index.values(), 5)}. Take the "
+                             "lists as they were released.")
+    name, folder = index[number], PurePosixPath(clip).parent.name
+    if folder and folder.casefold() != name.casefold():
+        raise CatalogueError(f"{where}: the clip lies in the folder {folder}, and its class number {number} stands for "
+                             f"{name}. Lists and class index do not belong together; take both as they were released.")
+    id_ = PurePosixPath(clip).with_suffix("").as_posix()
+    return ClipRecord(id_, Path(clip), list(index).index(number), split, group or group_from_name(id_, name),
+                      where=where)
 
 
 def _located(root: Path, records: list[ClipRecord], inside: Path) -> list[ClipRecord]:
@@ -252,24 +219,7 @@ def _located(root: Path, records: list[ClipRecord], inside: Path) -> list[ClipRe
     if lost := [f"{r.path} ({r.where})" for r, key in zip(records, keys, strict=True) if key not in there]:
         raise FileNotFoundError(f"{root}: {len(lost)} of {len(records)} listed clips are missing: {some(lost)}. Unpack "
                                 "the whole data set there, or correct the list.")
-    records = [replace(record, path=there[key]) for record, key in zip(records, keys, strict=True)]
-    refuse_odd((record.where, record.path) for record in records)
-    return records
-
-
-def _record(where: str, clip: str, index: Mapping[str, str], number: str, split: str,
-            group: str | None = None) -> ClipRecord:
-    clip = check_name(clip, where)
-    if number not in index:
-        raise CatalogueError(f"{where}: unknown class {number!r}; the classes are {some(index.values(), 5)}. Take the "
-                             "lists as they were released.")
-    name, folder = index[number], PurePosixPath(clip).parent.name
-    if folder and folder.casefold() != name.casefold():
-        raise CatalogueError(f"{where}: the clip lies in the folder {folder}, and its class number {number} stands for "
-                             f"{name}. Lists and class index do not belong together; take both as they were released.")
-    id_ = PurePosixPath(clip).with_suffix("").as_posix()
-    return ClipRecord(id_, Path(clip), list(index).index(number), split, group or group_from_name(id_, name),
-                      where=where)
+    return [replace(record, path=there[key]) for record, key in zip(records, keys, strict=True)]
 
 
 def _class_index(path: Path, first: int) -> dict[str, str]:
@@ -281,21 +231,12 @@ def _checked_index(rows: list[tuple[str, str, str]], first: int) -> dict[str, st
     """Class number → name, in the order of the numbers, which must run from ``first`` without a gap."""
     index, numbers = {}, {}
     for where, number, name in rows:
-        if not number.isdecimal():
-            raise CatalogueError(f"{where}: {number!r} is no class number. Take the list as it was released.")
         if index.setdefault(number, name) != name or numbers.setdefault(name, number) != number:
             raise CatalogueError(f"{where}: class {number} {name} contradicts a row above. Take the list as released.")
     order = [str(number) for number in range(first, first + len(index))]
     if missing := [number for number in order if number not in index]:
         raise CatalogueError(f"{rows[-1][0]}: there is no class {some(missing)}. Take the list as it was released.")
     return {number: index[number] for number in order}
-
-
-def published(counts: Mapping[str, Counts], split: str) -> Counts:
-    """The counts of a split; CatalogueError for one that was not published."""
-    if split not in counts:
-        raise CatalogueError(f"no split {split!r}: the published ones are {', '.join(counts)}.")
-    return counts[split]
 
 
 def _hmdb_group(where: str, clip: str, name: str) -> str:

@@ -107,9 +107,6 @@ class SegmentBatches(ClipBatches):
         rows = view.rows(record.path, self.stretch(record)[0] + frames)
         return self.cache.frames(record.path, rows, self.window.side, streamed(view), tag(view))
 
-    def _has_parts(self, record: ClipRecord) -> bool:
-        return False
-
     def _count(self, record: ClipRecord) -> int:
         return len(scan(record.path).kinds)
 

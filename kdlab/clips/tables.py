@@ -20,22 +20,18 @@ def read_table(path: Path, required: tuple[str, ...] = ("path", "label"),
     ``filled`` names columns, besides the required ones, whose cells may not be empty. A byte order mark and any line
     ends are read. Raises FileNotFoundError or CatalogueError.
     """
-    text = read_text(path, f"Give a CSV file with columns {','.join(required)}.")
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    rows = []
     try:
-        columns = [(name or "").strip().lower() for name in reader.fieldnames or ()]
+        reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or ()]
         if missing := [name for name in required if name not in columns]:
-            other = next((word for sign, word in ((";", "semicolons"), ("\t", "tabs")) if sign in "".join(columns)), "")
             raise CatalogueError(f"{path}, row 1: no column {' and no column '.join(missing)} (found: "
                                  f"{', '.join(columns) or 'an empty file'}). The first row must name at least the "
-                                 f"columns {','.join(required)}, separated by commas"
-                                 f"{other and f'; this table has {other}, so save it again as CSV with commas'}.")
-        if twice := {name for name in columns if name and columns.count(name) > 1}:
+                                 f"columns {','.join(required)}, separated by commas.")
+        if twice := {name for name in columns if columns.count(name) > 1}:
             raise CatalogueError(f"{path}, row 1: two columns named {min(twice)}. Rename or remove one.")
-        reader.fieldnames = columns
-        rows = []
         for row in reader:
-            if any(row[name] is None for name in columns) or None in row:
+            if None in row or None in row.values():
                 raise CatalogueError(f"{path}, row {reader.line_num}: {len(columns)} cells expected as in row 1. "
                                      "Add or remove cells; put a cell that contains a comma in quotes.")
             row = {name: cell.strip() for name, cell in row.items()}
@@ -43,8 +39,8 @@ def read_table(path: Path, required: tuple[str, ...] = ("path", "label"),
                 raise CatalogueError(f"{path}, row {reader.line_num}: the {empty[0]} is empty. Fill it in.")
             rows.append((reader.line_num, row))
     except csv.Error as error:
-        raise CatalogueError(f"{path}, row {reader.line_num + 1}: the quotes do not match ({error}). Put a cell that "
-                             'holds a quote into quotes and write the quote itself twice: "say ""hi"".mp4".') from None
+        raise CatalogueError(f"{path}, row {reader.line_num + 1}: the quotes do not match ({error}). Write a quote "
+                             "inside a quoted cell twice.") from None
     if not rows:
         raise CatalogueError(f"{path}: a header but no rows. Add one row per clip.")
     return rows
@@ -56,8 +52,7 @@ def read_list(path: Path, cells: int, name_first: bool = True) -> list[tuple[str
     The file name, which may hold blanks itself, is the first of the ``cells``, or else the last.
     """
     rows = []
-    text = read_text(path, "It belongs to the released lists.")
-    for row, line in enumerate(io.StringIO(text, newline=""), 1):
+    for row, line in enumerate(io.StringIO(read_text(path), newline=""), 1):
         found = line.strip().rsplit(maxsplit=cells - 1) if name_first else line.strip().split(maxsplit=cells - 1)
         if found and len(found) != cells:
             raise CatalogueError(f"{path}, row {row}: {line.strip()!r} has {len(found)} cells, expected {cells} "
@@ -73,14 +68,11 @@ def check_name(name: str, where: str) -> str:
     """``name`` in posix style; CatalogueError when it names no file, a web address, or a place outside the folder (when
     it is absolute or leads upwards), which ties a table to one place."""
     name = name.replace("\\", "/")
-    if address := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", name):
-        what = "a web address" if address[1].lower() in ("http", "https", "ftp", "s3", "gs") else "an address"
-        raise CatalogueError(f"{where}: {name} is {what}. Download the file first, and write its path.")
+    if "://" in name:
+        raise CatalogueError(f"{where}: {name} is a web address. Download the file first, and write its path.")
     if name.startswith("/") or re.match(r"[A-Za-z]:/", name) or ".." in PurePosixPath(name).parts:
-        place = PurePosixPath(name)
         raise CatalogueError(f"{where}: {name} is an absolute path or leads upwards, which ties the table to one "
-                             f'place. Put a link to the clips beside the table (ln -s "{place.parent}" clips) and '
-                             f"write clips/{place.name}.")
+                             "place. Put a link to the clips beside the table, and write a path through that link.")
     if not PurePosixPath(name).name or "\0" in name:
         raise CatalogueError(f"{where}: {name!r} names no file. Write the path of a clip.")
     return name
@@ -91,8 +83,6 @@ def check_label(label: str, where: str) -> None:
     if label.casefold() in _EMPTY or not any(unicodedata.category(sign)[0] in "LNS" for sign in label):
         raise CatalogueError(f"{where}: the label {label!r} is no name of a class but what stands in an empty cell. "
                              "Name the class; that of clips without an action could be called no_action.")
-    if any(unicodedata.category(sign) == "Cc" for sign in label):
-        raise CatalogueError(f"{where}: the label {label!r} holds a control character. Remove it.")
 
 
 def plain(name: str) -> str:
@@ -157,17 +147,15 @@ def _seconds(cell: str | None, column: str, where: str) -> float | None:
     return value
 
 
-def read_text(path: Path, mend: str) -> str:
+def read_text(path: Path) -> str:
     """A plain file in UTF-8, with or without a byte order mark."""
-    if (why := why_no_file(path)) and not why.startswith("unreadable"):
-        error = CatalogueError if why.startswith("no file: ") and not path.is_dir() else FileNotFoundError
-        raise error(f"{path}: {why.partition(': ')[2].replace('there is ', '')}. {mend}")
+    if why := why_no_file(path):
+        error = FileNotFoundError if why.startswith("missing") else CatalogueError
+        raise error(f"{path}: {why}. Put a table there.")
     try:
         text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CatalogueError(f"{path}: not a UTF-8 text ({error.reason} at byte {error.start}). "
-                             "Save it as UTF-8; a spreadsheet as CSV UTF-8.") from None
-    if "\0" in text:
-        raise CatalogueError(f"{path}: not a UTF-8 text (zero bytes, as in UTF-16). Save it as UTF-8; a spreadsheet as "
-                             "CSV UTF-8.")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # as in UTF-16
+        raise CatalogueError(f"{path}: not a UTF-8 text. Save it as UTF-8; a spreadsheet as CSV UTF-8.")
     return text

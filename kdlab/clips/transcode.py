@@ -4,13 +4,11 @@ docs/methods.md, section 4.1. The published pipeline asks FFmpeg for quality 1 a
 """
 
 import csv
-import hashlib
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from itertools import chain, count
 from math import ceil
 from pathlib import Path, PurePosixPath
@@ -21,23 +19,18 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.compressed import Unsuited, scan
-from kdlab.clips.container import DamagedClip, Walk, opened
+from kdlab.clips.container import DamagedClip, Timeline, Walk, opened, timeline
 from kdlab.clips.decode import upright
-from kdlab.clips.shards import in_shards
 from kdlab.clips.tables import check_name, read_table
-from kdlab.clips.timeline import Timeline, timeline
-from kdlab.clips.tree import Tree, named, on_disk, why_no_file
+from kdlab.clips.tree import named, on_disk, videos
 from kdlab.system.contents import content_keys
-from kdlab.system.engines import PATIENCE, Engine, EngineError, seen
 from kdlab.system.files import in_draft, sweep, write_atomically
 from kdlab.system.ours import NotOurs, begins_with
-from kdlab.system.processes import available_cores, pool
+from kdlab.system.pool import each
 from kdlab.system.progress import track
 from kdlab.system.values import whole
 
-_LARGEST = 2**13 - 1  # its header has 13 bits for each side
 _LONGEST_PAUSE = 60_000  # empty places in a row that FFmpeg writes into an AVI file
-_SUM = ".index.csv.sha256"  # beside a table that is written here: the hash by which it is known again
 
 
 @dataclass(frozen=True)
@@ -52,9 +45,6 @@ class CoviarFormat:
 
     def __post_init__(self):
         whole(16, width=self.width, height=self.height)
-        if max(self.width, self.height) > _LARGEST:
-            raise ValueError(f"size {self.width} x {self.height}: a side of an MPEG-4 picture has at most "
-                             f"{_LARGEST} pixels")
         whole(2, gop=self.gop)
         whole(1, quantiser=self.quantiser)
         if self.quantiser > 31:
@@ -75,53 +65,42 @@ class Made:
 
 
 def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFormat(), workers: int | None = None,
-              progress: Callable = track, engine: Engine | None = None,
-              say: Callable[[str], object] = print) -> list[Made]:
+              progress: Callable = track, say: Callable[[str], object] = print) -> list[Made]:
     """Make over a video, or all in a folder, into the same tree below ``out``, frame by frame.
 
     Each frame keeps its time, to a millisecond where the rate is variable, so ``start`` and ``end`` of a table stay.
-    A table ``index.csv`` in the folder is written anew beside the clips, for those that were made; one of somebody
-    else's there stays, which ``say`` is told. A second call keeps what is whole, of the same format and made from the
-    same source, and makes the rest. What is named like a video and cannot be decoded, or is no file, is left out, with
-    the reason; links are followed. An ``engine`` works on shards of the files, and what stands in ``manifest.jsonl`` in
-    ``out`` is not opened again.
+    A table ``index.csv`` in the folder is written anew beside the clips, for those that were made; another one that is
+    there stays, which ``say`` is told. A second call keeps what is whole, of the same format and made from the same
+    source, and makes the rest. What is named like a video and cannot be decoded, or is no file, is left out, with the
+    reason; links are followed.
     Raises FileNotFoundError where there is no video, ValueError when two would get one name or one would replace a file
     that was not made here, StorageFull when ``out`` cannot be written.
     """
-    given, (source, out) = source, (Path(os.path.realpath(named(place))) for place in (source, out))
-    tree, table = Tree(), _table(source / "index.csv")
-    if source.is_dir():
-        if source == out:
-            raise ValueError(f"{out} is the folder of the clips themselves: choose another folder")
-        inside = out if source in out.parents else None  # what was made there is no source
-        root, files = source, [file for file in tree.videos(source) if inside not in file.parents]
-    else:
-        root, files = source.parent, [] if why_no_file(source) else [source]
-    odd = [Made(file, out / file.relative_to(root).with_suffix(".avi"), reason=why) for file, why in tree.odd.items()]
-    if not files:
-        why = "".join(f" ({entry.source.name}: {entry.reason})" for entry in odd[:1])
-        raise FileNotFoundError(f"{given}: no video there{why}. Name a video, or a folder with videos in it.")
-    jobs = [(file, out / file.relative_to(root).with_suffix(".avi"), form) for file in files]
-    known: dict[Path, Path] = {file: file for file in files}
-    for file, target, _ in jobs:
-        if (other := known.setdefault(target, file)) != file or target == file:
-            raise ValueError(f"{target} would be made of {file}, and there is {other}: rename one, or choose another "
-                             "folder.")
-    for _, target, _ in jobs:
-        if os.path.lexists(target) and not _is_ours(target):
-            raise NotOurs(f"{target} is there already and was not made by `kdlab data transcode`, so it stays as it "
-                          "is; choose another folder")
-    made = {in_draft(target.name) for _, target, _ in jobs}
-    for folder in {target.parent for _, target, _ in jobs}:
-        sweep(folder, made.__contains__)
-    workers = min(workers or (len(jobs) if engine else available_cores()), len(jobs))
-    if engine:
-        report = odd + list(progress(_in_shards(jobs, out, form, engine, workers), "transcoding", len(jobs)))
-    elif workers == 1:  # to start a process takes longer than many a clip
-        report = odd + list(progress(map(_make, jobs), "transcoding", len(jobs)))
-    else:
-        with pool(workers, preload=[__name__]) as processes:
-            report = odd + list(progress(processes.map(_make, jobs), "transcoding", len(jobs)))
+    source, out = (Path(os.path.realpath(named(place))) for place in (source, out))
+    table = _table(source / "index.csv")
+    if source == out:
+        raise ValueError(f"{out} is the folder of the clips themselves: choose another folder")
+    root = source if source.is_dir() else source.parent
+    files, _, odd = videos(source) if source.is_dir() else ([source], [], {})
+    if source in out.parents:
+        files = [file for file in files if out not in file.parents]  # what was made there is no source
+    if not any(map(Path.is_file, files)):
+        raise FileNotFoundError(f"{source}: no video there. Name a video, or a folder with videos in it.")
+    targets = {file: out / file.relative_to(root).with_suffix(".avi") for file in [*files, *odd]}
+    known = {file: file for file in files}
+    for file in files:
+        if known.setdefault(targets[file], file) != file or targets[file] == file:
+            raise ValueError(f"{targets[file]} would be made of {file}, and there is {known[targets[file]]}: rename "
+                             "one, or choose another folder.")
+        if os.path.lexists(targets[file]) and not _is_ours(targets[file]):
+            raise NotOurs(f"{targets[file]} is there already and was not made by `kdlab data transcode`, so it stays "
+                          "as it is; choose another folder")
+    drafts = {in_draft(targets[file].name) for file in files}
+    for folder in {targets[file].parent for file in files}:
+        sweep(folder, drafts.__contains__)
+    report = [Made(file, targets[file], reason=why) for file, why in odd.items()]
+    made = each(_make, files, [targets[file] for file in files], [form] * len(files), workers=workers)
+    report += progress(made, "transcoding", len(files))
     _write_table(table, out, say)
     return report
 
@@ -132,54 +111,22 @@ def _table(file: Path) -> list[dict[str, str]]:
     return [row | {"path": check_name(row["path"], f"{file}, row {line}")} for line, row in rows]
 
 
-def _in_shards(jobs, out: Path, form: CoviarFormat, engine: Engine, workers: int) -> Iterator[Made]:
-    targets = {str(file): target for file, target, _ in jobs}
-
-    def there(file: str, row: dict) -> bool:
-        return targets[file].is_file() and targets[file].stat().st_size == row["bytes"]
-
-    out.mkdir(parents=True, exist_ok=True)
-    for file, row, kept in in_shards(partial(_row, targets, form), [file for file, *_ in jobs], out / "manifest.jsonl",
-                                     f"{form}, at its times", engine=engine, workers=workers, sound=there):
-        if not row["reason"] and not (seen(targets[file], PATIENCE if engine else 0) and there(file, row)):
-            raise EngineError(f"{targets[file]} was made on another machine and is not seen here: let --out name a "
-                              "folder that all machines share")
-        yield Made(Path(file), targets[file], **row | {"kept": kept or row["kept"]})
-
-
-def _row(targets: dict[str, Path], form: CoviarFormat, file: str) -> dict:
-    made = asdict(_make((Path(file), targets[file], form)))
-    return {name: made[name] for name in ("frames", "bytes", "kept", "reason")}
-
-
 def _write_table(rows: list[dict[str, str]], out: Path, say: Callable[[str], object]) -> None:
     """The ``rows`` of a table of clips, for the files that were made of them in ``out``."""
-    named = [row | {"path": str(PurePosixPath(row["path"]).with_suffix(".avi"))} for row in rows]
-    if not (made := [row for row in named if on_disk(out, row["path"]).is_file()]):
-        return
+    rows = [row | {"path": str(PurePosixPath(row["path"]).with_suffix(".avi"))} for row in rows]
     text, place = io.StringIO(), out / "index.csv"
-    writer = csv.DictWriter(text, made[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(made)
-    content = text.getvalue().encode()
-    if os.path.lexists(place) and not _is_our_table(place, content):
-        return say(f"{place} was not written by `kdlab data transcode`, or was changed since, so it stays as it is; "
-                   "move it away, and the same call writes the table of these clips")
-    write_atomically(place, lambda path: path.write_bytes(content))
-    write_atomically(out / _SUM, lambda path: path.write_text(hashlib.sha256(content).hexdigest(), "utf-8"))
+    if made := [row for row in rows if on_disk(out, row["path"]).is_file()]:
+        writer = csv.DictWriter(text, made[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(made)
+        if not os.path.lexists(place):
+            write_atomically(place, lambda path: path.write_text(text.getvalue(), "utf-8", newline=""))
+        elif place.read_bytes() != text.getvalue().encode():
+            say(f"{place} is there and says otherwise, so it stays as it is; move it away, and the same call writes "
+                "the table of these clips")
 
 
-def _is_our_table(place: Path, new: bytes) -> bool:
-    """Whether what is there was written here, or is to the byte what would be: by a call that ended too early to note
-    its hash."""
-    if place.is_symlink() or not place.is_file():
-        return False
-    content, noted = place.read_bytes(), place.with_name(_SUM)
-    return content == new or (noted.is_file() and noted.read_bytes() == hashlib.sha256(content).hexdigest().encode())
-
-
-def _make(job: tuple[Path, Path, CoviarFormat]) -> Made:
-    source, target, form = job
+def _make(source: Path, target: Path, form: CoviarFormat) -> Made:
     try:
         line = timeline(source)
         note = f"{form} of {content_keys([source])[source]}" + ("" if line.times is None else ", at its frames' times")

@@ -8,26 +8,15 @@ import errno
 import os
 import stat
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from kdlab.clips.splits import some
 
-#: Container → how files of it are called by cameras, phones, recorders and the web. Of the last group FFmpeg has a
-#: container each, most of them of streams without one.
-SUFFIXES = {container: frozenset(f".{name}" for name in names.split()) for container, names in {
-    "mp4": "mp4 m4v mov qt mp4v 3gp 3gpp 3g2 3gp2 f4v insv lrv",
-    "mkv": "mkv webm mk3d",
-    "avi": "avi divx xvid",
-    "mpegts": "ts mts m2ts m2t tp trp tod",
-    "mpeg": "mpg mpeg mpe m2p vob mod",
-    "asf": "wmv asf",
-    "flv": "flv",
-    "ogg": "ogv ogm",
-    "": "amv dav dv gif gxf h264 264 avc h265 265 hevc ivf m1v m2v mjpg mjpeg mxf nsv nut obu rm rmvb wtv y4m",
-}.items()}
-VIDEO_SUFFIXES = frozenset().union(*SUFFIXES.values())
+#: How videos are called by cameras, phones, recorders and the web.
+_VIDEOS = """mp4 m4v mov qt mp4v 3gp 3gpp 3g2 3gp2 f4v insv lrv mkv webm mk3d avi divx xvid ts mts m2ts m2t tp trp tod
+    mpg mpeg mpe m2p vob mod wmv asf flv ogv ogm amv dav dv gif gxf h264 264 avc h265 265 hevc ivf m1v m2v mjpg mjpeg
+    mxf nsv nut obu rm rmvb wtv y4m"""
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
 #: What systems and disks keep in folders for themselves, in lower case; a leading dot says so, too.
 _SYSTEM = frozenset({
     "$recycle.bin", "recycler", "#recycle", "@recycle", "system volume information", "found.000", "lost+found",
@@ -38,9 +27,6 @@ _WORDS = {"train": "train training", "val": "val valid validation", "test": "tes
 SPLIT_WORDS = {word: split for split, words in _WORDS.items() for word in words.split()}
 EXPECTED = ("a CSV table with columns path,label, a folder holding such a table as index.csv, or a folder with one "
             "subfolder of videos (.mp4 .avi .mkv .mov .webm .mpg .wmv …) per class, optionally below train/val/test")
-
-_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
-
 
 class CatalogueError(ValueError):
     """The folder or table does not describe a usable set of clips; the message says where and how to mend it."""
@@ -87,133 +73,67 @@ def why_no_file(path: Path) -> str:
     """
     try:
         status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        if path.is_symlink():
-            return f"missing: a link to {os.readlink(path)}, which is not there"
-        return "missing: there is no such file"
     except (OSError, ValueError) as error:  # a ValueError for a zero byte in the name
-        if getattr(error, "errno", None) == errno.ELOOP:
-            return "missing: a link that leads back to itself"
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)) or getattr(error, "errno", None) == errno.ELOOP:
+            return "missing: " + ("a link that leads nowhere" if path.is_symlink() else "there is no such file")
         return f"unreadable: {getattr(error, 'strerror', None) or error}"
     return "" if stat.S_ISREG(status.st_mode) else f"no file: this is {kind_of(status)}"
 
 
 def kind_of(status: os.stat_result) -> str:
     """What that is which is no plain file."""
-    return _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
+    return "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
 
 
-def refuse_odd(files: Iterable[tuple[str, Path]]) -> None:
-    """Raise CatalogueError for the first (place, path) where something lies that is no file. Missing ones pass."""
-    for where, path in dict((path, (where, path)) for where, path in files).values():
-        if (why := why_no_file(path)).startswith("no file"):
-            what = why.removeprefix("no file: this is ")
-            raise CatalogueError(f"{where}: {path} is no file but {what}. Name a video there, or remove it.")
+def videos(root: Path) -> tuple[list[Path], list[Path], dict[Path, str]]:
+    """What lies below ``root``, links followed, in alphabetical order: the videos, the files that are not named like
+    one, and why what is named like one is no file. What :func:`is_aside` is left out.
 
+    Raises CatalogueError naming a folder that cannot be read, or that links lead to twice.
+    """
+    entered, found, others, odd = {}, [], [], {}
 
-class Tree:
-    """One look at the folders below a root. ``odd`` tells why what is named like a video is no file; ``left`` are the
-    files that are not named like one."""
+    def refuse(error: OSError):
+        raise CatalogueError(f"{error.filename}: the folder cannot be read ({error.strerror}). Make it readable, or "
+                             "move it away.")
 
-    def __init__(self):
-        self.odd: dict[Path, str] = {}
-        self.left: list[Path] = []
-        self._entered: dict[str, Path] = {}
-
-    def listed(self, folder: Path) -> tuple[list[Path], list[Path]]:
-        """The folders and the videos in ``folder``, each in alphabetical order; those that are hidden or the
-        system's (:func:`is_aside`) are left out.
-
-        Raises CatalogueError naming a folder that cannot be read or was entered before, or a name that is not UTF-8.
-        """
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=refuse):
         real = os.path.realpath(folder)
-        if (before := self._entered.setdefault(real, folder)) is not folder:
+        if (before := entered.setdefault(real, folder)) != folder:
             raise CatalogueError(f"{folder}: this link leads to {real}, which is {before} already: its clips would be "
                                  "there twice. Remove one of the two.")
-        try:
-            with os.scandir(folder) as found:
-                entries = sorted((entry for entry in found if not is_aside(entry.name)), key=lambda e: e.name)
-        except OSError as error:
-            raise CatalogueError(f"{folder}: the folder cannot be read ({error.strerror}). Make it readable, or move "
-                                 "it away.") from None
-        folders, videos = [], []
-        for entry in entries:
-            path = folder / entry.name
-            if not entry.name.isprintable():
-                _check_text(folder, entry.name)
-            link = entry.is_symlink()
-            if os.path.isdir(path) if link else entry.is_dir(follow_symlinks=False):
-                folders.append(path)
-            elif is_video(path) or (link and not path.suffix):  # which was a link to a folder, perhaps
-                if not entry.is_file(follow_symlinks=False) and (why := why_no_file(path)):
-                    self.odd[path] = why
-                elif is_video(path):
-                    videos.append(path)
-            else:
-                self.left.append(path)
-        return folders, videos
-
-    def videos(self, folder: Path) -> list[Path]:
-        """All videos below ``folder``, at any depth. Raises as ``listed``."""
-        todo, found = [folder], []
-        while todo:
-            inner, videos = self.listed(todo.pop())
-            todo += reversed(inner)
-            found += videos
-        return found
+        folders[:] = sorted(name for name in folders if not is_aside(name))
+        for path in (Path(folder) / name for name in sorted(files) if not is_aside(name)):
+            if not is_video(path) and not path.is_symlink():
+                others.append(path)
+            elif why := why_no_file(path):
+                odd[path] = why
+            elif is_video(path):
+                found.append(path)
+    return found, others, odd
 
 
 def class_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str], bool]:
     """(file, class, split) of each clip, notes on what is left out, and whether the folders tell splits."""
-    tree = Tree()
-    folders, loose = tree.listed(root)
-    split_of = {folder: SPLIT_WORDS[folder.name.lower()] for folder in folders if folder.name.lower() in SPLIT_WORDS}
-    found, notes, empty, stray, classes = [], [], [], loose[:], set()
-    for folder in folders:
-        if split_of and folder not in split_of:
-            if tree.videos(folder):
-                notes.append(f"The folder {folder.name} lies beside split folders and is left out.")
-            continue
-        inner, videos = tree.listed(folder)
-        classes |= {*inner} if folder in split_of else {folder}
-        if folder not in split_of:
-            videos += [video for deeper in inner for video in tree.videos(deeper)]
-            found += [(file, folder.name, "train") for file in videos]
-            empty += [] if videos else [folder.name]
-            continue
-        stray += videos
-        for class_folder in inner:
-            videos = tree.videos(class_folder)
-            found += [(file, class_folder.name, split_of[folder]) for file in videos]
-            empty += [] if videos else [f"{folder.name}/{class_folder.name}"]
-    for path, why in tree.odd.items():
+    files, others, odd = videos(root)
+    for path, why in odd.items():
         raise CatalogueError(f"{path}: {why}. Put a video there, or remove it.")
-    left = [file for file in tree.left if not classes.isdisjoint(file.parents)]
-    kinds = ", ".join(f"{number} {kind or 'without a type'}" for kind, number in
-                      Counter(file.suffix.lower() for file in left).most_common())
-    if not found and len(stray) > len(loose):
-        word = stray[-1].parent.name
-        raise CatalogueError(f"{root}: no video in a class folder: `{word}` means a split, and its videos lie in it "
-                             f"without a class. If {word} is a class, give its folder another name, such as a_{word}, "
-                             "or name the classes in an index.csv; if it is a split, put a folder per class into it.")
+    by_split = any(path.name.lower() in SPLIT_WORDS and path.is_dir() for path in root.iterdir())
+    found, stray = [], []
+    for file in files:
+        *folders, _ = file.relative_to(root).parts
+        split = SPLIT_WORDS.get(folders[0].lower(), "") if by_split and folders else "train"
+        folders = folders[by_split:]
+        if folders and split:
+            found.append((file, folders[0], split))
+        else:
+            stray.append(file.relative_to(root).as_posix())
     if not found:
-        what = f"{len(loose)} videos without a class" if loose else ""
-        what = what or f"{len(folders)} folders but no video in a class folder" + (f" ({kinds})" if left else "")
-        raise CatalogueError(f"{root}: found {what}, expected {EXPECTED}.")
-    if stray:
-        notes.append(f"Videos that lie in no class folder are left out: "
-                     f"{some(str(file.relative_to(root)) for file in stray)}.")
-    if empty:
-        notes.append(f"Folders without a video are left out: {some(empty)}.")
-    if left:
-        notes.append(f"Left out of the class folders, as not named like videos: {len(left)} of "
-                     f"{len(left) + len(found)} files ({kinds}), such as "
-                     f"{some(str(file.relative_to(root)) for file in left)}.")
-    return found, notes, bool(split_of)
-
-
-def _check_text(folder: Path, name: str) -> None:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise CatalogueError(f"{folder}: the name {ascii(name)} is not written in UTF-8. Rename the file.") from None
+        raise CatalogueError(f"{root}: no video in a class folder; found {len(stray)} videos elsewhere"
+                             f"{' (' + some(stray) + ')' if stray else ''}, expected {EXPECTED}. Folders named "
+                             f"{', '.join(SPLIT_WORDS)} mean splits, and hold a folder per class.")
+    others = [file.relative_to(root).as_posix() for file in others if file.parent != root]
+    notes = [f"Videos that lie in no class folder are left out: {some(stray)}."] * bool(stray)
+    notes += [f"Files that are not named like videos are left out, {len(others)} of {len(others) + len(files)}: "
+              f"{some(others)}."] * bool(others)
+    return found, notes, by_split

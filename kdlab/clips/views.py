@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from itertools import count
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -19,13 +19,12 @@ import torch
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.decode import Streamed, each_frame, gathered
-from kdlab.clips.decoders import DECODERS, chosen, raw_name
-from kdlab.clips.timeline import timeline
+from kdlab.clips.container import timeline
+from kdlab.clips.decode import DECODERS, Streamed, chosen, each_frame, gathered, raw_name
 from kdlab.system.sources import parts, view_mark
 from kdlab.system.values import fraction, positive, whole
 
-PART = 256  # frames of a long video that are decoded and cached together where segments of it are wanted
+_AT_ONCE = 4  # frames that are brightened together
 
 
 class TooShort(ValueError):
@@ -105,7 +104,7 @@ class Raw(Streamed):
 class Enhanced(Streamed):
     """The view ``of`` brightened at full resolution by any enhancer (``kdlab.clips.enhance``, or one of yours).
 
-    One that has ``fitted`` gets frames one by one, any other the clip whole.
+    It gets the clip whole, or, if it says ``steady = False``, some frames at a time.
     """
 
     by: Callable[[np.ndarray], np.ndarray]
@@ -115,11 +114,6 @@ class Enhanced(Streamed):
     def name(self) -> str:
         return f"enhanced-{self.by.name}" + ("" if self.of.name == "raw" else f"-{self.of.name}")
 
-    @property
-    def whole(self) -> bool:
-        """Whether no frame can be had without the whole clip: its parameters are the clip's."""
-        return getattr(self.by, "steady", False) or getattr(self.of, "whole", False)
-
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Frames after enhancement, ``uint8 (H, W, 3)`` RGB."""
         return (bright for _, bright in self.pairs(path, indices))
@@ -127,18 +121,16 @@ class Enhanced(Streamed):
     def pairs(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[tuple]:
         """Frames before and after enhancement."""
         each = streamed(self.of)
-        args = () if indices is None else (indices,)
-        if hasattr(self.by, "fitted"):
-            brighten = self.by.fitted(lambda: each(path))
-            numbers = count() if indices is None else np.asarray(indices).tolist()
-            for frame, number in zip(each(path, *args), numbers, strict=False):  # read to its end, where damage shows
-                yield frame, brighten(number, frame)
-        elif args and getattr(self.by, "steady", False):
+        if getattr(self.by, "steady", True):
             frames = gathered(each, path)
-            yield from zip(frames[indices], self.by(frames)[indices], strict=True)
-        else:
-            frames = gathered(each, path, *args)
-            yield from zip(frames, self.by(frames), strict=True)
+            wanted = np.arange(len(frames)) if indices is None else np.asarray(indices)
+            if wanted.max(initial=0) >= len(frames):
+                raise ValueError(f"{path}: frame {wanted.max()} asked, but the clip has {len(frames)} frames.")
+            yield from zip(frames[wanted], self.by(frames)[wanted], strict=True)
+            return
+        frames = each(path) if indices is None else each(path, indices)
+        while some := list(islice(frames, _AT_ONCE)):
+            yield from zip(some, self.by(np.stack(some)), strict=True)
 
 
 class Around(Streamed):
@@ -147,10 +139,6 @@ class Around(Streamed):
     @property
     def name(self) -> str:
         return self.of.name
-
-    @property
-    def whole(self) -> bool:
-        return getattr(self.of, "whole", False)
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """As the view ``of``."""
@@ -191,7 +179,7 @@ class MotionMix(Around):
 
 #: Anything with a ``name``, ``read(path, indices)`` (better: ``each_frame(path, indices)`` and :class:`Streamed`) and,
 #: optionally, ``finish(pixels)`` on the cut clips as a tensor; ``mirrored(pixels)``, which stands in for the function
-#: below where a mirror does more than swap left and right; and ``whole``: no frame can be had without all others.
+#: below where a mirror does more than swap left and right.
 View = Raw | Enhanced | MotionMix
 
 
@@ -297,7 +285,7 @@ class ClipBatches:
 
     def stretch(self, record: ClipRecord) -> tuple[int, int]:
         """A clip's first frame in its file, and how many it has; a record's ``start`` and ``end`` are in seconds."""
-        length = None if self._has_parts(record) else self._count(record)
+        length = self._count(record)
         if record.start is None and record.end is None:
             return 0, length
         return timeline(record.path).stretch(record.start, record.end, length)
@@ -308,33 +296,9 @@ class ClipBatches:
         return self.cache.length(record.path, self.window.side, streamed(view), tag(view))
 
     def pixels(self, record: ClipRecord, view: View, frames: np.ndarray) -> np.ndarray:
-        """The ``frames`` of a clip, counted from its start, under a view: ``uint8 (T, h, w, C)``, small.
-
-        Of a long video with segments only the parts in which these lie are decoded.
-        """
+        """The ``frames`` of a clip, counted from its start, under a view: ``uint8 (T, h, w, C)``, small."""
         frames = frames if record.start is None else self.stretch(record)[0] + frames
-        each, side = streamed(view), self.window.side
-        if not self._has_parts(record) or getattr(view, "whole", False):
-            return self.cache.frames(record.path, frames, side, each, tag(view))
-        parts, last, found = frames // PART, timeline(record.path).count, None
-        for part in np.unique(parts):
-            def read(path, indices=None, first=part * PART):
-                rows = np.arange(min(PART, last - first)) if indices is None else np.asarray(indices)
-                return each(path, first + rows)
-
-            pixels = self.cache.frames(record.path, frames[parts == part] - part * PART, side, read,
-                                       f"{tag(view)}@{part * PART}")
-            found = np.empty((len(frames), *pixels.shape[1:]), np.uint8) if found is None else found
-            found[parts == part] = pixels
-        return found
-
-    def _has_parts(self, record: ClipRecord) -> bool:
-        """Whether a clip is a segment of a video that need not be read whole for it."""
-        if record.start is None and record.end is None:
-            return False
-        needed = all(getattr(view, "whole", False) for view in self.views.values())
-        line = timeline(record.path)
-        return not needed and len(line.keys) * PART >= line.packets  # else each part would be read from far before it
+        return self.cache.frames(record.path, frames, self.window.side, streamed(view), tag(view))
 
     def length(self, record: ClipRecord) -> int:
         """Frames of a clip. Raises :class:`TooShort` below half of what the network looks at."""
@@ -355,10 +319,7 @@ class ClipBatches:
         bad = []
         for record in progress(self.records):
             try:
-                length = self.length(record)
-                if self._has_parts(record):  # their length needs no decoding
-                    view = next(iter(self.views.values()))
-                    self.pixels(record, view, np.unique([*range(0, length, PART), length - 1]))
+                self.length(record)
             except (ValueError, OSError) as error:  # damaged, too short, of another codec, missing, not readable
                 bad.append(error)
         if bad:

@@ -13,9 +13,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.container import timeline
 from kdlab.clips.splits import SPLITS
-from kdlab.clips.tables import CatalogueError
-from kdlab.clips.timeline import timeline
+from kdlab.clips.tree import CatalogueError
 from kdlab.clips.views import Around, Batch, ClipBatches, Draw, View, Window, streamed
 from kdlab.system.values import positive, whole
 

@@ -3,9 +3,8 @@
 docs/methods.md, 7. Maps are ``(N, T, H, W)`` over the pixels of N clips, not negative; masks are bool of that shape.
 """
 
-import copy
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -18,15 +17,11 @@ from kdlab.clips.cache import resize
 from kdlab.clips.compressed import scan
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import ClipBatches
-from kdlab.layers import Grid, features, layers_of, outputs, reset
+from kdlab.layers import features, layers_of
 from kdlab.nets.folding import folded
 from kdlab.night.make import truth
 
 SCORES = ("pointing_game", "energy_inside", "iou")
-#: A layer of fewer units a side is too coarse to outline a person: see :func:`fine_layer`.
-FINE = 6
-
-
 class Unexplainable(ValueError):
     """A network, layer or clip for which there is no such map; the message says why."""
 
@@ -63,12 +58,6 @@ class Units(NamedTuple):
         fine, shares = torch.tensor(maps, dtype=torch.float32), (to / to.sum(0) for to in self)
         return self.spread(torch.einsum("nTHW,Tt,Hi,Wj->ntij", fine, *shares)).numpy()
 
-    def drawn(self, clips: int, seed: int = 0) -> np.ndarray:
-        """Maps of units drawn at random, another one for each of so many ``clips``: ``(clips, T, H, W)``."""
-        values = torch.rand((clips, *self.shape), generator=torch.Generator().manual_seed(seed))
-        return self.spread(values).numpy()
-
-
 # --- the map ---------------------------------------------------------------------------------------------------
 
 
@@ -87,7 +76,7 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
     module, mode = _layer(net, layer), net.training
     net.eval()
     try:
-        units = _geometry(net, module, layer, x[:1])
+        units = _geometry(net, layer, x[:1])
         target = torch.as_tensor(target).expand(len(x))
         found = []
         for start in range(0, len(x), batch_size):
@@ -109,24 +98,12 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
 
 def units_of(net: nn.Module, x: torch.Tensor, layer: str) -> Units:
     """Where the units of ``layer`` stand in clips like ``x (N, C, T, H, W)``. Raises as :func:`grad_cam` does."""
-    module, mode = _layer(net, layer), net.training
+    mode = net.training
     net.eval()
     try:
-        return Units(*(to.cpu() for to in _geometry(net, module, layer, x[:1])))
+        return Units(*(to.cpu() for to in _geometry(net, layer, x[:1])))
     finally:
         net.train(mode)
-
-
-def fine_layer(net: nn.Module, x: torch.Tensor, layers: Sequence[str]) -> str:
-    """The first of ``layers`` (those nearest to the logits first) that has :data:`FINE` units a side or more on clips
-    like ``x``. A rule, so that nobody picks the layer whose maps please. Raises :class:`Unexplainable` for none."""
-    sides = {}
-    for layer in layers:
-        sides[layer] = units_of(net, x, layer).shape[1:]
-        if min(sides[layer]) >= FINE:
-            return layer
-    listed = ", ".join(f"{layer} {h} × {w}" for layer, (h, w) in sides.items())
-    raise Unexplainable(f"no layer has {FINE} × {FINE} units or more ({listed}): show the network larger pictures")
 
 
 def _layer(net: nn.Module, name: str) -> nn.Module:
@@ -141,17 +118,13 @@ def _layer(net: nn.Module, name: str) -> nn.Module:
 
 
 @torch.no_grad()
-def _geometry(net: nn.Module, module: nn.Module, name: str, x: torch.Tensor) -> Units:
-    """Of ``module``'s output.
+def _geometry(net: nn.Module, name: str, x: torch.Tensor) -> Units:
+    """Of the layer's output.
 
     A unit stands at the centre of all paths that lead to it from pixels. At the edge that is not where its strides
     centre it: half of what it would see is padding. So a network of the same windows, in which all weights are alike
-    and norms do nothing, is shown the pixels' own coordinates: it answers with their means. Where attention lets every
-    unit see everything, they stand at equal steps (``Grid``).
+    and norms do nothing, is shown the pixels' own coordinates: it answers with their means.
     """
-    if isinstance(module, Grid):
-        pairs = zip(outputs(net, x, [name]).taps[name].shape[2:], x.shape[2:], strict=True)
-        return Units(*(_interpolation((np.arange(n) + 0.5) * size / n - 0.5, size) for n, size in pairs))
     handles, sizes, far = [], x.shape[2:], 1e3  # as far from 0 as that, no rectifier is shut
     for part in net.modules():
         if hasattr(part, "kernel_size") and hasattr(part, "stride"):
@@ -230,18 +203,10 @@ def centred(shape: Sequence[int]) -> np.ndarray:
     return np.broadcast_to(blob, shape).astype(np.float32)
 
 
-def centre(shape: Sequence[int]) -> np.ndarray:
-    """The middle of each frame alone (T, H, W): one pixel, or the two or four that share it."""
-    blob = centred(shape)
-    return (blob == blob.max()).astype(np.float32)
-
-
-def frame_difference(x: torch.Tensor, rest: float | None = None) -> np.ndarray:
+def frame_difference(x: torch.Tensor) -> np.ndarray:
     """What moves, without any network: |change from the frame before|, mean of colours, of ``x (N, C, T, H, W)``,
-    blurred by a twentieth of the short side: (N, T, H, W). The first frame has the second's. Motion and residuals are
-    changes already; of them, give the value ``rest`` for none, and it is |x − rest|."""
-    change = x.float().diff(dim=2)[:, :, [0, *range(x.shape[2] - 1)]] if rest is None else x.float() - rest
-    change = change.abs().mean(1)
+    blurred by a twentieth of the short side: (N, T, H, W). The first frame has the second's."""
+    change = x.float().diff(dim=2)[:, :, [0, *range(x.shape[2] - 1)]].abs().mean(1)
     return _blurred(change.numpy(), 0.05 * min(change.shape[2:]))
 
 
@@ -253,19 +218,17 @@ def _blurred(frames: np.ndarray, sigma: float) -> np.ndarray:
 # --- scores ----------------------------------------------------------------------------------------------------
 
 
-def scores(maps: np.ndarray, masks: np.ndarray, per: str = "frame") -> dict[str, np.ndarray]:
+def scores(maps: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
     """How well maps (N, T, H, W) find masks: three scores in [0, 1], each (N,).
 
     ``pointing_game``: is the largest value on the actor? ``energy_inside``: the map's share on the actor. ``iou``: of
     the mask and as many of the map's largest pixels. Ties count by their share, so a constant map has the scores of
-    blind chance. ``per``: each frame, then their mean, leaving out frames without an actor; or the whole ``clip`` at
-    once. ``nan`` where no actor is seen. Raises ``ValueError`` for other shapes.
+    blind chance. Each is a mean over the frames in which the actor is seen; ``nan`` where there is none. Raises
+    ``ValueError`` for other shapes.
     """
-    if maps.shape != masks.shape or maps.ndim != 4 or per not in ("frame", "clip"):
-        given = f"{maps.shape}, {masks.shape} and {per!r}"
-        raise ValueError(f"scores need maps and masks (N, T, H, W) of one shape and per 'frame' or 'clip', got {given}")
-    rows = (len(maps), masks.shape[1], -1) if per == "frame" else (len(maps), 1, -1)
-    m, inside = np.maximum(maps, 0).reshape(rows).astype(np.float64), masks.reshape(rows)
+    if maps.shape != masks.shape or maps.ndim != 4:
+        raise ValueError(f"scores need maps and masks (N, T, H, W) of one shape, got {maps.shape} and {masks.shape}")
+    m, inside = np.maximum(maps, 0).reshape(*maps.shape[:2], -1).astype(np.float64), masks.reshape(*maps.shape[:2], -1)
     m = np.where(m.max(2, keepdims=True) > 0, m, 1)  # a frame of zeros looks nowhere, that is everywhere
     count = inside.sum(2)
     share = lambda selected: (selected & inside).sum(2) / np.maximum(selected.sum(2), 1)  # noqa: E731
@@ -312,14 +275,3 @@ def fidelity(net: nn.Module, x: torch.Tensor, target: torch.Tensor, maps: np.nda
     deletion = [asked(torch.where(first, blurred, x)) for first in firsts]
     insertion = [asked(torch.where(first, x, blurred)) for first in firsts]
     return {"deletion": np.stack([whole, *deletion, none], 1), "insertion": np.stack([none, *insertion, whole], 1)}
-
-
-def cascade(net: nn.Module, layers: Sequence[str], seed: int = 0) -> Iterator[tuple[str, nn.Module]]:
-    """Copies of ``net`` with more and more ``layers`` at random, the logits' first (arXiv 1810.03292): (name, copy).
-
-    A map that does not change although the weights above it are gone explains nothing.
-    """
-    other = copy.deepcopy(net).eval()
-    for k, name in enumerate(layers):
-        reset(_layer(other, name), seed + k)
-        yield name, copy.deepcopy(other)

@@ -12,8 +12,6 @@ from torch import nn
 from kdlab.clips.views import ClipBatches, Draw, Window
 from kdlab.layers import one_thread
 from kdlab.system.launch import device
-from kdlab.system.values import whole
-from kdlab.train.feeding import ahead
 from kdlab.train.preparing import batches
 from kdlab.train.runs import Predictions, Run
 
@@ -32,21 +30,15 @@ def ten_cropped(net: nn.Module, clips: ClipBatches) -> torch.Tensor:
         draws = ten(clips.window, clips.length(clips.records[index]))
         return clips.collate([index] * len(draws), draws).views["student"]
 
-    where, numbers, rows = next(net.parameters()).device, range(len(clips.records)), []
-    pictures = ahead(made, ((n,) for n in numbers)) if where.type == "cuda" else map(made, numbers)
+    where = next(net.parameters()).device
     with torch.no_grad(), one_thread(where.type):
-        for x in pictures:
-            rows.append(net.eval()(x.to(where)).float().mean(0).cpu())
-    return torch.stack(rows)
+        crops = (made(number).to(where) for number in range(len(clips.records)))
+        return torch.stack([net.eval()(x).float().mean(0).cpu() for x in crops])
 
 
-def ten_crops(run: Run, split: str = "test", frames: int | None = None) -> Predictions:
-    """What ``run``'s network says of ``split`` on ten crops, of a window with so many ``frames`` (default: its own), of
-    a network that averages over them, such as CoViAR's 25 segments."""
+def ten_crops(run: Run, split: str = "test") -> Predictions:
+    """What ``run``'s network says of ``split`` on ten crops."""
     recipe = run.recipe
-    if frames is not None:
-        whole(1, frames=frames)
-        recipe = replace(recipe, window=replace(recipe.window, frames=frames))
     clips = batches(recipe, split, {"student": recipe.view})
     columns = (np.array([getattr(record, what) for record in clips.records]) for what in ("id", "group", "label"))
     return Predictions(*columns, ten_cropped(run.net().to(device()), clips).numpy())

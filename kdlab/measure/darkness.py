@@ -28,13 +28,3 @@ def colours(frames: np.ndarray) -> int:
     """Number of different RGB triples in the clip."""
     r, g, b = np.moveaxis(frames.astype(np.uint32), -1, 0)
     return len(np.unique(r << 16 | g << 8 | b))
-
-
-def level_over_time(raw: np.ndarray, enhanced: np.ndarray, level: int) -> np.ndarray:
-    """What the raw luma ``level`` becomes in each frame of ``enhanced``: mean luma ``(T,)``, ``nan`` where absent.
-
-    An enhancer that treats all frames alike gives a flat line; one that looks at each frame anew gives flicker.
-    """
-    there = np.round(luma(raw)) == level
-    after = luma(enhanced)
-    return np.array([a[t].mean() if t.any() else np.nan for a, t in zip(after, there, strict=True)])

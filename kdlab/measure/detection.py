@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import expit
 
 from kdlab.clips.windows import VideoWindow
-from kdlab.system.values import alike, fraction, not_negative, positive, whole
+from kdlab.system.values import fraction, not_negative, positive, whole
 
 #: The published averages: of the THUMOS14 challenge (and GenKD), of AFSD and most papers since, and of ActivityNet.
 AVERAGES = {"0.1-0.5": (0.1, 0.2, 0.3, 0.4, 0.5), "0.3-0.7": (0.3, 0.4, 0.5, 0.6, 0.7),
@@ -62,22 +62,6 @@ def soft_nms(found: pd.DataFrame, sigma: float = 0.5, least: float = 0.0, most: 
         overlap = tiou(segments[: len(rows)], segments[rows, best][:, None])
         waiting *= np.where(waiting > 0, np.exp(-(overlap**2) / sigma), 1)
     return found.assign(score=scores[place])[(left[place] < 0) & (scores[place] >= least)]
-
-
-def fused(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The answers of two streams, RGB and flow, as those of one, each ``(W, S, P, K + 3)`` as for :func:`decode`.
-
-    As AFSD's code fuses: means of the logits of class and quality, of the first stage's segments, and of what the
-    second moves their ends by, in halves of its own stream's first segment; the mean of that moves the mean segment.
-    """
-    alike(one=one, other=other)
-    both = np.stack([one, other]).astype(float)
-    mean, first = both.mean(0), both[:, :, 0, :, -3:-1]
-    if both.shape[2] > 1:
-        half = np.diff(first, axis=-1) / 2
-        moved = (both[:, :, 1, :, -3:-1] - first) / np.maximum(half, 1e-6)
-        mean[:, 1, :, -3:-1] = first.mean(0) + moved.mean(0) * half.mean(0)
-    return mean
 
 
 def annotated(windows: Sequence[VideoWindow]) -> pd.DataFrame:

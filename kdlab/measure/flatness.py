@@ -21,8 +21,6 @@ from kdlab.train.loop import one_thread, seeded
 #: Into how many stretches a network's weights are cut for its trace. With more of them probes differ less, but each
 #: needs probes of its own (benchmarks/flatness.py).
 BLOCKS = 8
-#: Up to how many bytes the graph of joined mini-batches may take, by an estimate: so many copies of what layers give.
-KEPT, COPIES = 1 << 30, 4
 
 
 class Unmeasurable(ValueError):
@@ -43,10 +41,10 @@ class Hessian:
     leaves out the network's own curvature: with a convex criterion, no eigenvalue is then negative.
 
     ``blocks`` are the stretches of the weights for :func:`kdlab.measure.lanczos.trace`: whole layers, at most
-    :data:`BLOCKS`. Mini-batches whose graphs fit into :data:`KEPT` together are joined. Memory
-    holds one graph; the rows of one :meth:`product` share it, and where it is the only one it is kept until a weight
-    changes. Layers compute as they are: folding norms into convolutions saves a third of the time, but rounds
-    otherwise, and in fp32 a rectifier that opens or shuts by rounding moves a large network's products by a thousandth.
+    :data:`BLOCKS`. Memory holds one graph; the rows of one :meth:`product` share it. Where the data is one mini-batch,
+    its graph is kept until a weight changes: give all clips at once where they fit. Layers compute as they are. Folding
+    norms into convolutions saves a third of the time, but rounds otherwise; in fp32 a rectifier that opens or shuts by
+    rounding moves a large network's products by a thousandth.
     Raises :class:`Unmeasurable` in inference mode, for nothing to measure, half precision, NaN, no data, and where two
     passes differ or move a buffer (shuffled or augmented data, a random layer).
     """
@@ -74,7 +72,6 @@ class Hessian:
         ends = np.cumsum([0, *(w.numel() for w in self.weights)])
         self.blocks = [slice(int(ends[part.start]), int(ends[part.stop])) for part in self._parts]
         self._check()
-        self._join()
 
     @classmethod
     def of(cls, loss: Callable[[], torch.Tensor], weights: Sequence[nn.Parameter]) -> "Hessian":
@@ -112,11 +109,6 @@ class Hessian:
         self._add([(slice(None), row) for row in rows], images)
         self.products += len(rows)
         return images
-
-    @property
-    def keeps(self) -> bool:
-        """Is the graph kept, so that one product alone costs no more than one among many?"""
-        return self._kept[1] is not None
 
     def within(self, probes: Sequence[tuple[int, torch.Tensor]]) -> list[torch.Tensor]:
         """H v within its block, ``(P_block,)``, for each pair of a block's number and ``v``, which is 0 in all other
@@ -195,23 +187,6 @@ class Hessian:
         if number == 1:
             self._kept = state, kept
 
-    def _join(self) -> None:
-        """Make one mini-batch of all, where its graph fits and its loss is theirs: a kept graph is no new one for each
-        product, and layers of many weights cost as much for few samples as for all."""
-        x, y = next(self._batches())
-        if self.samples == len(y):
-            return
-        with self._mode():
-            each = COPIES * x.element_size() * _features(self.net, x)
-        if self.samples / len(y) * each > KEPT:
-            return
-        (loss, _), batches, self._kept = self.value(), self.data, (None, None)
-        columns = list(zip(*self._batches(), strict=True))
-        if all(part.shape[1:] == column[0].shape[1:] for column in columns for part in column):
-            self.data = [tuple(torch.cat(column) for column in columns)]
-            if abs(self.value()[0] - loss) > 1e3 * torch.finfo(self.dtype).eps * abs(loss):
-                self.data = batches  # a network, or a criterion, to which a mini-batch is more than its samples
-
     def _check(self) -> None:
         buffers = {name: b.clone() for name, b in self.net.named_buffers()}
         (loss, gradient), (again, other) = self.gradient(), self.gradient()
@@ -281,22 +256,6 @@ def _nodes(tensors: Iterable[torch.Tensor]) -> list:
         seen |= new
         found += new
     return found
-
-
-@torch.no_grad()
-def _features(net: nn.Module, x: torch.Tensor) -> int:
-    """How many numbers the layers of ``net`` make of ``x``."""
-    count, handles = [], []
-    for module in net.modules():
-        if not list(module.children()):
-            handles.append(module.register_forward_hook(
-                lambda _m, _i, out: count.append(out.numel() if isinstance(out, torch.Tensor) else 0)))
-    try:
-        net(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return sum(count)
 
 
 class Sharpness(NamedTuple):

@@ -1,9 +1,9 @@
-"""Trace, extreme eigenvalues and spectral density of a matrix known by its products alone (docs/methods.md, 5).
+"""Trace and extreme eigenvalues of a matrix known by its products alone (docs/methods.md, 5).
 
 An operator has ``size`` P, ``dtype``, ``device`` and ``product``, rows ``(k, P)`` → ``(k, P)``; for its trace also
 ``blocks`` of its diagonal and ``within`` them: a :class:`kdlab.measure.flatness.Hessian`. Products are what costs, so
-they serve twice: one Lanczos run gives extreme eigenvalues, density *and* a subspace on which the trace is known;
-probes see what lies outside, where the few large eigenvalues that make them differ are gone. And a probe's image of a
+they serve twice: one Lanczos run gives extreme eigenvalues *and* a subspace on which the trace is known; probes see
+what lies outside, where the few large eigenvalues that make them differ are gone. And a probe's image of a
 million numbers says more about how much probes differ than its one sum does.
 """
 
@@ -22,11 +22,8 @@ from kdlab.train.loop import seeded
 PIECE = 1 << 16
 #: Vectors of a Lanczos basis that room is made for at first.
 _ROWS = 16
-
 #: Probes with which each block begins. Two would do for its variance, but leave too little of Student's t.
 FIRST = 3
-#: Steps of the Lanczos run of its own that a block gets which asks for at least twice as many probes.
-OWN = 8
 
 
 class NotConverged(ValueError):
@@ -39,7 +36,7 @@ class Scaled:
     def __init__(self, operator, scale: torch.Tensor):
         self.operator, self.scale = operator, scale
         self.size, self.dtype, self.device = operator.size, operator.dtype, operator.device
-        self.blocks, self.keeps = operator.blocks, getattr(operator, "keeps", True)
+        self.blocks = operator.blocks
 
     def product(self, rows: torch.Tensor) -> torch.Tensor:
         return self.scale * self.operator.product(rows * self.scale)
@@ -130,55 +127,6 @@ class _Block:
         return (2 * self.apart / (len(self.values) - 1)) ** 0.5
 
 
-class Within:
-    """One of the ``operator``'s blocks outside the ``known`` run, itself an operator, and its probes.
-
-    A step of a Lanczos run of its own costs as much as a probe, and what it explores no longer makes probes differ;
-    those that were there before are as good as new ones, for the run begins at other signs.
-    """
-
-    def __init__(self, operator, known: Krylov | None, number: int, seed: int = 0):
-        self.operator, self.known, self.number, self.seed = operator, known, number, seed
-        self.place, self.dtype, self.device = operator.blocks[number], operator.dtype, operator.device
-        self.size, self.next = self.place.stop - self.place.start, OWN
-        self.seen, self.found, self.run, self._steps = [], _Block(), None, None
-
-    @property
-    def captured(self) -> float:
-        return self.run.captured if self.run else 0.0
-
-    def product(self, rows: torch.Tensor) -> torch.Tensor:
-        images = self.operator.within([(self.number, row) for row in rows])
-        return torch.stack([self._outside(row, image) for row, image in zip(rows, images, strict=True)])
-
-    def add(self, row: torch.Tensor, image: torch.Tensor) -> None:
-        """A probe and the operator's image of it."""
-        image = self._outside(row, image)
-        if self.seen is not None:
-            self.seen.append((row, image))
-        self.found.add(row * (self.run.outside(slice(None), row, image) if self.run else image))
-
-    def short(self, probes: float) -> bool:
-        """Is a run to :attr:`next` steps better than so many ``probes``? Its vectors never outweigh the weights."""
-        return 2 * self.next <= probes and self.next * self.size <= self.operator.size
-
-    def deepen(self) -> None:
-        """Go on to :attr:`next` steps, and see all probes so far again."""
-        if self._steps is None:
-            start = _signs(self, 1, self.size, seeded(self.seed, 6, self.number))[0]
-            self._steps = _steps(self, self.size, start, self.seed)
-        for run in self._steps:
-            self.run = run
-            if len(run.diagonal) == self.next:
-                break
-        self.next, self.found = 2 * self.next, _Block()
-        for row, image in self.seen:
-            self.found.add(row * self.run.outside(slice(None), row, image))
-
-    def _outside(self, row: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        return self.known.outside(self.place, row, image) if self.known else image
-
-
 def _signs(operator, count: int, size: int, generator: torch.Generator) -> torch.Tensor:
     coins = torch.randint(0, 2, (count, size), generator=generator, dtype=torch.int8)
     return coins.to(operator.device, operator.dtype).mul_(2).sub_(1)
@@ -255,50 +203,29 @@ def trace(operator, known: Krylov | None = None, relative_error: float = 0.02, m
     block. Where a block's differ more, it gets more of them (Neyman's allocation).
 
     With a :func:`lanczos` run that is Hutch++ (arXiv 2010.09649) in its Krylov form (2205.01736), whose subspace costs
-    one product a vector. Begins with ``min_probes`` in all, at least three in each block, and goes on until the
+    one product a vector. Begins with ``min_probes`` in all, at least :data:`FIRST` in each block, and goes on until the
     standard error is at most ``relative_error`` of the estimate, or every block that is short of probes has
-    ``max_probes``. A block that asks for many first has a Lanczos run of its own, of :data:`OWN` steps or two, four, …
-    times as many. Probes are independent of all runs, at any seed. Memory: nine vectors of all weights, and one more
-    for each block's run.
+    ``max_probes``. Probes are independent of the run, at any seed.
     """
     blocks, generator = operator.blocks, seeded(seed, 3)
-    all_of = [Within(operator, known, b, seed) for b in range(len(blocks))]
+    all_of = [_Block() for _ in blocks]
     wanted = np.full(len(blocks), max(FIRST, -(-min_probes // len(blocks))))
-    captured = known.captured if known else 0.0
     while True:
         for start in range(0, max(wanted), FIRST):  # those of as many turns share a pass, and its graphs
             due = [b for turn in range(start, start + FIRST) for b in range(len(blocks))
-                   if len(all_of[b].found.values) <= turn < wanted[b]]
+                   if len(all_of[b].values) <= turn < wanted[b]]
             if not due:
                 continue
-            rows = [_signs(operator, 1, all_of[b].size, generator)[0] for b in due]
+            rows = [_signs(operator, 1, blocks[b].stop - blocks[b].start, generator)[0] for b in due]
             for b, row, image in zip(due, rows, operator.within(list(zip(due, rows, strict=True))), strict=True):
-                all_of[b].add(row, image)
-        counts, spread = (np.array(part) for part in zip(*((len(b.found.values), b.found.spread) for b in all_of),
-                                                         strict=True))
+                all_of[b].add(row * (known.outside(blocks[b], row, image) if known else image))
+        counts, spread = (np.array(part) for part in zip(*((len(b.values), b.spread) for b in all_of), strict=True))
         # One degree of freedom a probe, whichever block it is in: images tell more, but what probes see is skew.
         widened = float(stdtrit(sum(counts - 1), 0.975) / ndtri(0.975))
-        value = captured + sum(b.captured + float(np.mean(b.found.values)) for b in all_of)
+        value = (known.captured if known else 0.0) + sum(float(np.mean(b.values)) for b in all_of)
         error, allowed = float(widened * np.sqrt((spread**2 / counts).sum())), relative_error * abs(value)
         with np.errstate(divide="ignore", invalid="ignore"):
             ideal = np.nan_to_num(spread * spread.sum() * (widened / allowed) ** 2, nan=0.0)
-        early = error > allowed and all_of[0].seen is not None and getattr(operator, "keeps", True)
-        if deep := [b for b, n in zip(all_of, ideal, strict=True) if early and b.short(min(n, max_probes))]:
-            for block in deep:
-                block.deepen()
-            continue
-        for block in all_of:
-            block.seen = None
         wanted = np.minimum(np.clip(np.ceil(ideal), counts, 2 * counts), np.maximum(counts, max_probes)).astype(int)
         if error <= allowed or (wanted == counts).all():
-            return Trace(float(value), error, tuple(b.captured + np.array(b.found.values) for b in all_of), spread)
-
-
-def density(runs: Sequence[Krylov], at: np.ndarray, width: float) -> np.ndarray:
-    """Spectral density, of integral 1, at the values ``at``: stochastic Lanczos quadrature over ``runs``.
-
-    Every node is blurred by a Gaussian of standard deviation ``width`` (about 1 % of the range).
-    """
-    nodes, weights, _ = (np.concatenate(part) for part in zip(*(run.ritz() for run in runs), strict=True))
-    bells = np.exp(-0.5 * ((at[:, None] - nodes) / width) ** 2) / (width * np.sqrt(2 * np.pi))
-    return bells @ weights / len(runs)
+            return Trace(float(value), error, tuple(np.array(b.values) for b in all_of), spread)

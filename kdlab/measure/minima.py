@@ -1,15 +1,14 @@
-"""One trained network in numbers: how flat the loss around it is, by every measure, and how well it generalises.
+"""One trained network in numbers: how flat the loss around it is, by every measure.
 
 All networks that are compared see the same clips, each in its own modality, standardised by its own statistics; batch
 norm is in evaluation mode (docs/methods.md, 5). A network of the study costs a dozen products, and as many gradients
 and losses again.
 """
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -29,10 +28,6 @@ RADII = (0.05, 0.5)
 RISES = (0.1, 1.0)
 #: Where curves are looked at, going out from the network: a step of 1 is as long as the weights themselves.
 STEPS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.65, 0.9, 1.25)
-#: Metric → its unit, where it has one.
-UNITS = {"gap": "points", "train_accuracy": "%", "test_accuracy": "%"}
-UNITS |= dict.fromkeys(["train_loss", "test_loss", "gap_loss"], "nats")
-UNITS |= {f"{kind}_{radius:g}": "nats" for kind in ("sam", "asam") for radius in RADII}
 
 
 def samples(recipe: Recipe, split: str = "train", per_class: int | None = None, at_once: int = 96) -> Pairs:
@@ -45,30 +40,14 @@ def samples(recipe: Recipe, split: str = "train", per_class: int | None = None, 
     if per_class is not None:
         whole(1, per_class=per_class)
     clips = batches(recipe, split, {"student": recipe.view})
-    chosen = clips.records
     if per_class is not None:
-        chosen = [chosen[i] for i in _first([record.label for record in chosen], per_class)]
+        labels = pd.Series([record.label for record in clips.records])
+        chosen = np.flatnonzero(labels.groupby(labels).cumcount() < per_class)
+        clips = replace(clips, records=[clips.records[i] for i in chosen])
     with one_thread():
-        loaded = list(replace(clips, records=chosen).evaluation())
+        loaded = list(clips.evaluation())
     x, y = (torch.cat(parts) for parts in zip(*((b.views["student"], b.labels) for b in loaded), strict=True))
     return list(zip(x.split(at_once), y.split(at_once), strict=True))
-
-
-def first(pairs: Pairs, per_class: int) -> Pairs:
-    """Of :func:`samples`, loaded already, the first ``per_class`` of each class, in mini-batches as large."""
-    at_once, (x, y) = len(pairs[0][1]), (torch.cat(parts) for parts in zip(*pairs, strict=True))
-    chosen = _first(y.tolist(), per_class)
-    return list(zip(x[chosen].split(at_once), y[chosen].split(at_once), strict=True))
-
-
-def _first(labels: Sequence[int], per_class: int) -> list[int]:
-    """The places of the first ``per_class`` of each label."""
-    seen, chosen = Counter(), []
-    for place, label in enumerate(labels):
-        seen[label] += 1
-        if seen[label] <= per_class:
-            chosen.append(place)
-    return chosen
 
 
 def flatness(net: nn.Module, clips: Pairs, *, error: float = 0.1, probes: int = 16, least: int = 10, most: int = 80,
@@ -122,18 +101,3 @@ def walked(hessian: Hessian, direction: torch.Tensor) -> tuple[np.ndarray, np.nd
                 break
     at, losses = zip(*sorted(found.items()), strict=True)
     return np.array(at), np.array(losses)
-
-
-@torch.no_grad()
-def fitted(net: nn.Module, train: Pairs, test: Pairs) -> dict[str, float]:
-    """Accuracy in percent and loss in nats on all training clips and on the test clips, and the gaps between them."""
-    net.eval()
-    row = {}
-    with one_thread():
-        for name, pairs in (("train", train), ("test", test)):
-            logits, labels = torch.cat([net(x) for x, _ in pairs]), torch.cat([y for _, y in pairs])
-            row[f"{name}_loss"] = float(nn.functional.cross_entropy(logits, labels))
-            row[f"{name}_accuracy"] = 100 * float((logits.argmax(1) == labels).float().mean())
-    row["gap"] = row["train_accuracy"] - row["test_accuracy"]
-    row["gap_loss"] = row["test_loss"] - row["train_loss"]
-    return row

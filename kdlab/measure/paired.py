@@ -5,15 +5,18 @@ clips, people or scene groups), crossed, because every seed met the same units. 
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
 from scipy.special import stdtrit
 
-from kdlab.measure.bootstrap import LEVEL, strict_level
+from kdlab.system.values import whole
 
+LEVEL = 0.95
+#: The level at which each of fifteen claims is read, so that all hold together at 95 %.
+STRICT = 1 - 0.05 / 15
 #: A word from fewer seeds is provisional: few values know little of their spread.
 ENOUGH_SEEDS = 10
 #: How many seeds or units are thought of when asking how many would decide.
@@ -73,19 +76,6 @@ class Spread:
             square += stdtrit(units - 1, (1 + level) / 2) ** 2 * self.unit / units
         return float(np.sqrt(square))
 
-    def power(self, effect: float, seeds: int, units: int, level: float, draws: int = 20_000) -> float:
-        """How often the interval of so many ``seeds`` and ``units`` excludes zero where the truth is ``effect`` points,
-        if they vary as before. Drawn, always the same; between seeds nothing below 0 is expected. Where nothing varied
-        before, so many units may still miss an effect (:func:`missed`)."""
-        if seeds < 2 or units < 2 or (self.seed <= 0 and not self.unit and not self.rest and missed(units) >= effect):
-            return 0.0
-        rng, parts = np.random.default_rng(0), ((max(0.0, self.seed) + self.rest / units) / seeds, self.unit / units)
-        mean, square = effect + np.sqrt(sum(parts)) * rng.standard_normal(draws), 0.0
-        for part, freedom in zip(parts, (seeds - 1, units - 1), strict=True):
-            square += stdtrit(freedom, (1 + level) / 2) ** 2 * part * rng.chisquare(freedom, draws) / freedom
-        return float((np.abs(mean) > np.sqrt(square)).mean())
-
-
 @dataclass(frozen=True)
 class Effect:
     """A mean paired difference in points, its plain 95 % interval and its interval at the ledger's strict level.
@@ -110,7 +100,7 @@ class Effect:
     @classmethod
     def of(cls, mean: float, spread: Spread, seeds: int, units: int) -> Self:
         """``mean`` over so many ``seeds`` and ``units`` with its intervals."""
-        plain, strict = (spread.half_width(seeds, units, level) for level in (LEVEL, strict_level()))
+        plain, strict = (spread.half_width(seeds, units, level) for level in (LEVEL, STRICT))
         intervals = mean - plain, mean + plain, mean - strict, mean + strict
         left = replace(spread, seed=0.0, rest=0.0).half_width(seeds, units, LEVEL)
         return cls(mean, *intervals, seeds, units, *needed(spread, mean, seeds, units), left, spread)
@@ -129,6 +119,15 @@ class Effect:
 
     def __str__(self) -> str:
         return f"{self.mean:+.1f} ± {self.half_width:.1f}"
+
+
+@lru_cache(maxsize=16)
+def counts(units: int, replicates: int) -> np.ndarray:
+    """How often each unit is drawn in a bootstrap, ``(R, units)``, always the same: an interval must not change from
+    one reading to the next. Most of a bootstrap's time goes into drawing, so the draws are kept."""
+    whole(1, replicates=replicates)
+    often = np.random.default_rng(0).multinomial(units, np.full(units, 1 / units), replicates)
+    return often.astype(np.min_scalar_type(often.max()))  # hardly ever more than a byte
 
 
 def effect(a: np.ndarray, b: np.ndarray, units: np.ndarray | None = None) -> Effect:
@@ -156,10 +155,10 @@ def needed(spread: Spread, mean: float, seeds: int, units: int) -> tuple[float, 
     :class:`Effect`. Of an effect that is decided they mean nothing."""
     if seeds == 1 or units == 1:  # nothing is known of the other part
         return np.inf, np.inf
-    likely, strict = replace(spread, seed=max(0.0, spread.seed)), strict_level()
+    likely = replace(spread, seed=max(0.0, spread.seed))
 
     def decide(s: int, u: int) -> bool:
-        return abs(mean) > likely.half_width(s, u, strict) or abs(mean) + likely.half_width(s, u, LEVEL) < 2
+        return abs(mean) > likely.half_width(s, u, STRICT) or abs(mean) + likely.half_width(s, u, LEVEL) < 2
 
     def fewest(now: int, decided) -> float:
         more = now + 1 + bisect_left(range(now + 1, _MOST), True, key=decided)
@@ -220,16 +219,3 @@ def provisional(seeds: int) -> str:
 def _explained(controls: dict[str, Effect] | None) -> str:
     names = [name for name, e in (controls or {}).items() if e.low <= 0 and e.high < 2]
     return f", and explained by {' and '.join(names)}" if names else ""
-
-
-def together(each: dict[str, Effect], controls: dict[str, Effect] | None = None, missing: Sequence[str] = ()) -> str:
-    """The word for a row that needs all of its comparisons: supported if each is (only then it is asked whether one of
-    the ``controls`` explains it), else those that are not, by word; ``missing`` ones were not made."""
-    words, few = {name: verdict(e) for name, e in each.items()}, provisional(min(e.seeds for e in each.values()))
-    if all(word.startswith("supported") for word in words.values()) and not missing:
-        return "supported" + _explained(controls) + few
-    by_word: dict[str, list[str]] = {}
-    for name, word in words.items():
-        by_word.setdefault(word.split(" (")[0], []).append(name)
-    by_word |= {"not compared": list(missing)} if missing else {}
-    return "not supported: " + "; ".join(f"{word}: {', '.join(names)}" for word, names in by_word.items()) + few

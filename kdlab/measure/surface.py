@@ -4,17 +4,13 @@ docs/methods.md, 5. Random directions see the bulk of the spectrum and miss the 
 stay those of the centre, and go stale away from it.
 """
 
-import copy
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
 
 from kdlab.measure.flatness import Hessian, flat
-from kdlab.nets.video import load_weights
-from kdlab.system.values import positive, whole
+from kdlab.system.values import positive
 from kdlab.train.loop import seeded
 
 
@@ -78,35 +74,3 @@ def width(at: np.ndarray, losses: np.ndarray, rise: float) -> float:
         k = int(ended.argmax())
         total += np.interp(0, above[k - 1 : k + 1], a[k - 1 : k + 1])
     return float(total)
-
-
-class Path(NamedTuple):
-    """Along the line between two networks: ``at (A,)`` from 0 to 1, ``losses (A,)``, ``accuracies (A,)`` in [0, 1]."""
-
-    at: np.ndarray
-    losses: np.ndarray
-    accuracies: np.ndarray
-
-    @property
-    def barrier(self) -> float:
-        """The most by which the loss exceeds the straight line between its ends (arXiv 1912.05671, 2110.06296)."""
-        return float((self.losses - (1 - self.at) * self.losses[0] - self.at * self.losses[-1]).max())
-
-
-def path(first: nn.Module, second: nn.Module, data: Iterable | Callable, points: int = 25, re_estimate=False) -> Path:
-    """Loss and accuracy on the line from ``first`` to ``second``; ``data`` as for :class:`Hessian`.
-
-    Batch-norm buffers are interpolated like weights, which is wrong in between: activations of averaged weights vary
-    less than their average. ``re_estimate`` takes them from ``data`` at every point, ends included: another network's
-    loss, so report both. Raises :class:`kdlab.nets.video.WrongWeights` for other architectures.
-    """
-    whole(2, points=points)
-    a, b = first.state_dict(), second.state_dict()
-    between = load_weights(copy.deepcopy(first), b, "the second network")
-    hessian, at, values = Hessian(between, data), np.linspace(0, 1, points), []
-    for t in at:
-        between.load_state_dict({k: torch.lerp(a[k], b[k], float(t)) if a[k].is_floating_point() else a[k] for k in a})
-        if re_estimate:
-            torch.optim.swa_utils.update_bn((x for x, _ in hessian._batches()), between)
-        values.append(hessian.value())
-    return Path(at, *np.array(values).T)

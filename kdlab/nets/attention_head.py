@@ -24,8 +24,6 @@ class TemporalAttention(nn.Module):
 
     def __init__(self, width: int, tokens: int, heads: int = 8, dropout: float = 0.1):
         super().__init__()
-        if width % heads:
-            raise ValueError(f"{width} channels cannot be shared among {heads} heads: choose heads that divide them")
         self.cls = nn.Parameter(0.02 * torch.randn(1, 1, width))
         self.positions = nn.Parameter(0.02 * torch.randn(1, 1 + tokens, width))
         gelu = partial(F.gelu, approximate="tanh")

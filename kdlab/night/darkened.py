@@ -48,8 +48,6 @@ class Darkened(Streamed):
     def name(self) -> str:
         return f"dark{self.exposure:g}-s{self.seed}" + ("" if self.of.name == "raw" else f"-{self.of.name}")
 
-    whole = True  # no frame can be had without the others
-
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Frames of ``path`` (all, or those at ascending ``indices``) in the dark, ``uint8 (H, W, 3)`` RGB."""
         size = None

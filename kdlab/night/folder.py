@@ -4,15 +4,14 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import as_completed
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from kdlab.system.files import sweep, write_atomically
 from kdlab.system.ours import NotOurs, may_fill
-from kdlab.system.processes import available_cores, pool
+from kdlab.system.pool import each
 from kdlab.system.progress import track
 from kdlab.system.sources import files_hash
 
@@ -96,19 +95,9 @@ def make_all(make_one: Callable, jobs: list, root: Path, name: str, workers: int
     """``make_one(job, root)`` for every job that :func:`finished` does not find, in ``workers`` processes."""
     for folder in {job.file(root, stream).parent for job in jobs for stream in (*STREAMS, TRUTH)}:
         folder.mkdir(parents=True, exist_ok=True)
-    made = _made(make_one, jobs, root, workers or available_cores())
+    made = each(partial(make_one, root=root), jobs, workers=1 if len(jobs) < 4 else workers)
     for _ in track(made, name, total=len(jobs)) if progress else made:
         pass
-
-
-def _made(make_one: Callable, jobs: list, root: Path, workers: int) -> Iterator[None]:
-    if workers == 1 or len(jobs) < 4:
-        for job in jobs:
-            yield make_one(job, root)
-        return
-    with pool(min(workers, len(jobs)), preload=[make_one.__module__]) as processes:
-        for future in as_completed([processes.submit(make_one, job, root) for job in jobs]):
-            yield future.result()
 
 
 def finished(job, root: Path) -> bool:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from filelock import FileLock
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
-from kdlab.system.processes import locked
 
 from .body import JOINTS
 from .clip import render_clip
@@ -75,7 +75,7 @@ def make_night(
     root = Path(root) if root is not None else data_dir() / spec.name
     check_free(root)  # before a lock is put there
     root.mkdir(parents=True, exist_ok=True)
-    with locked(root / ".lock"):
+    with FileLock(root / ".lock"):
         claim(root, spec.pixels, generator_fingerprint())
         if missing := _missing(spec, root):
             make_all(_make_one, missing, root, spec.name, workers, progress)

@@ -24,10 +24,10 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from filelock import FileLock
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
-from kdlab.system.processes import locked
 from kdlab.system.values import finite, whole
 
 from . import folder
@@ -281,7 +281,7 @@ def make_untrimmed(
     root.mkdir(parents=True, exist_ok=True)
     values = json.loads(json.dumps(asdict(spec) | {"context": None}))  # no folder of trimmed clips has none
     del values["videos"]
-    with locked(root / ".lock"):
+    with FileLock(root / ".lock"):
         folder.claim(root, values, _generator())
         missing = [job for job in _jobs(spec) if not folder.finished(job, root)]
         if missing:

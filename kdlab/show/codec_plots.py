@@ -1,143 +1,25 @@
-"""Notebook 06: what a codec keeps of a clip, in numbers and in pictures. Formulas: docs/methods.md, section 4."""
+"""Pictures of notebook 06: what a codec keeps of a clip. Formulas: docs/methods.md, section 4."""
 
-from collections.abc import Iterable
-from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
-from scipy.special import entr
 
-from kdlab.clips.block_motion import positions
-from kdlab.clips.compressed import Modalities, Stream, modalities, scan
-from kdlab.clips.coviar import quantise_motion, quantise_residual
+from kdlab.clips.compressed import Modalities, Stream
 from kdlab.measure.darkness import luma
-from kdlab.measure.paired import effect
-from kdlab.show.plots import PAGE, drawn, image, key
+from kdlab.show.plots import PAGE, image, key
 from kdlab.system.values import whole
 
 _RIGHT = np.array([0.4, -0.107, -0.5])  # from grey to orange, of equal luma; the other way to blue
-_VALUES = np.arange(-255, 256)  # of a histogram of motion or residual
 #: Of a frame as an equation: reference, motion, reference moved, residual, frame.
 PANELS = 5
-_CUT = {"motion": (-20, 20), "residual": (-128, 127)}  # pixels, grey levels: the network's input is clipped beyond
-
-
-def frame_table(path: Path | str) -> pd.DataFrame:
-    """A row for each frame of a file: ``number``, ``position`` in its group (0: the I-frame), ``kind``, ``bytes``.
-
-    Mean squares, in squared grey levels: ``difference`` to the I-frame, ``residual`` (accumulated), ``own`` (that since
-    the frame before). Shares, 0 to 1: ``moved`` and ``own_moved`` (pixels of motion not 0), ``cut_motion`` (pixels) and
-    ``cut_residual`` (values): more than the network's 8 bits hold. Raises what ``modalities`` does.
-    """
-    rows, sizes = [], scan(path).sizes.tolist()
-    for own in modalities(path, accumulated=False):  # back to the I-frame from step to step: half of reading twice
-        here = positions(*own.picture.shape[:2])
-        if own.kind == "I":
-            key, paths = own.picture, here
-        else:
-            paths = cv2.remap(paths, here - own.motion, None, cv2.INTER_NEAREST)
-        residual = np.subtract(own.picture, cv2.remap(key, paths, None, cv2.INTER_NEAREST), dtype=np.int16)
-        frame = replace(own, reference=key, motion=here - paths, residual=residual)
-        row = dict(number=own.number, position=own.number - own.key, kind=own.kind, bytes=sizes[own.number])
-        row |= _energies(frame) | {"own": _energies(own)["residual"]}
-        row |= {"moved": _share(_moved(frame.motion)), "own_moved": _share(_moved(own.motion))}
-        row["cut_motion"] = _share(_moved(_outside(frame.motion, "motion")))
-        row["cut_residual"] = _share(_outside(residual, "residual"))
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def _energies(frame: Modalities) -> dict[str, float]:
     # a tenth of NumPy's time, in double precision
     return {"difference": cv2.norm(frame.picture, frame.reference, cv2.NORM_L2SQR) / frame.picture.size,
             "residual": cv2.norm(frame.residual, cv2.NORM_L2SQR) / frame.picture.size}
-
-
-def _moved(motion: np.ndarray) -> np.ndarray:
-    # x and y as one number: ``any(-1)`` takes a hundred times as long
-    return np.ascontiguousarray(motion).view(f"i{2 * motion.itemsize}")[..., 0] != 0
-
-
-def _share(true: np.ndarray) -> float:
-    return np.count_nonzero(true) / true.size  # ``mean`` takes twenty times as long
-
-
-def _outside(values: np.ndarray, what: str) -> np.ndarray:
-    low, high = _CUT[what]
-    return (values < low) | (values > high)
-
-
-def band(values: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Mean of each column of ``values (N, P)`` and its 95 % interval: (3, P). Rows of one of ``units`` count as one."""
-    found = [effect(v[None], np.zeros((1, len(v))), units) for v in np.asarray(values, float).T]
-    return np.array([[e.mean, e.low, e.high] for e in found]).T / 100  # an effect is in points
-
-
-def previous_motion(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers ``(P,)`` of a file's P-frames, and their motion since the frame before: int16 (P, H, W, 2), pixels."""
-    found = [(frame.number, frame.motion) for frame in modalities(path, accumulated=False) if frame.kind == "P"]
-    return np.array([number for number, _ in found]), np.stack([motion for _, motion in found])
-
-
-def on_actor(motion: np.ndarray, masks: np.ndarray) -> dict[str, float]:
-    """Where motion is, for ``motion (P, H, W, 2)`` and the actor's ``masks (P, H, W)``, as shares from 0 to 1.
-
-    ``moved``: of all pixels; ``actor``, ``background``: of the actor's pixels and of the others; ``on_actor``: of the
-    moved pixels, how many are the actor's (``nan`` where nothing moves).
-    """
-    moved = _moved(motion)
-    both = np.count_nonzero(moved & masks)
-    every, actor, total = np.count_nonzero(moved), np.count_nonzero(masks), masks.size
-    found = {"moved": (every, total), "actor": (both, actor), "background": (every - both, total - actor),
-             "on_actor": (both, every)}
-    return {name: part / whole if whole else np.nan for name, (part, whole) in found.items()}
-
-
-def between(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """Two fields of the same frames, int (P, H, W, 2): ``epe``, the mean length of their difference (end-point error,
-    pixels), and ``angle``, the median angle in degrees where both move (``nan`` where they never do)."""
-    both, apart = _moved(one) & _moved(other), one - other
-    ax, ay, bx, by = (field[..., k][both].astype(float) for field in (one, other) for k in (0, 1))
-    angles = np.abs(np.arctan2(ax * by - ay * bx, ax * bx + ay * by))
-    x, y = (apart[..., k][_moved(apart)].astype(float) for k in (0, 1))
-    return {"epe": float(np.sqrt(x * x + y * y).sum() / both.size),
-            "angle": float(np.degrees(np.median(angles))) if len(angles) else np.nan}
-
-
-def joint_error(motion: np.ndarray, numbers: np.ndarray, joints: np.ndarray) -> dict[str, float]:
-    """Motion vectors against the truth, at every joint inside the frame that moved a pixel or more.
-
-    motion (P, H, W, 2) of the frames ``numbers (P,)``; joints (T, J, 2), x and y. ``error``: mean distance in pixels
-    between the vector there and the joint's own step; ``still``: the same for vectors of 0; ``joints``: how many.
-    """
-    steps, at = joints[numbers] - joints[numbers - 1], np.round(joints[numbers]).astype(int)
-    inside = ((at >= 0) & (at < (motion.shape[2], motion.shape[1]))).all(-1)
-    n, j = np.nonzero(inside & (np.linalg.norm(steps, axis=-1) >= 1))
-    true, found = steps[n, j], motion[n, at[n, j, 1], at[n, j, 0]]
-    error, still = (float(np.linalg.norm(d, axis=1).mean()) if len(n) else np.nan for d in (found - true, true))
-    return {"error": error, "still": still, "joints": len(n)}
-
-
-def input_counts(paths: Iterable[Path | str]) -> dict[str, np.ndarray]:
-    """How often each accumulated ``motion`` and ``residual`` from −255 to 255 occurs in P-frames: int64 (511,)."""
-    total = {what: np.zeros(len(_VALUES), np.int64) for what in _CUT}
-    for frame in (frame for path in paths for frame in modalities(path) if frame.kind == "P"):
-        for what, values in (("motion", frame.motion), ("residual", frame.residual)):
-            total[what] += np.bincount(np.clip(values, -255, 255).ravel() + 255, minlength=len(_VALUES))
-    return total
-
-
-def quantised(counts: np.ndarray, what: str) -> dict[str, float]:
-    """Of ``input_counts`` of ``motion`` or ``residual``: percent of values that are ``zero`` and that are ``cut``, and
-    the ``entropy`` of the network's 8-bit input, in bits."""
-    share = counts / counts.sum()
-    levels = (quantise_motion if what == "motion" else quantise_residual)(_VALUES)
-    zero, cut = (100 * float(share[where].sum()) for where in (_VALUES == 0, _outside(_VALUES, what)))
-    return {"zero": zero, "cut": cut, "entropy": float(entr(np.bincount(levels, share)).sum() / np.log(2))}
 
 
 def timeline(streams: dict[str, Stream]) -> Figure:
@@ -182,7 +64,8 @@ def fields(rows: dict[str, tuple[np.ndarray, Modalities]], most: float = 8, long
         places = b["dst_x"] - longer * d[:, 0], b["dst_y"] - longer * d[:, 1]
         how = dict(angles="xy", scale_units="xy", scale=1, width=0.008, edgecolor="black", linewidth=0.6)
         left.quiver(*places, *longer * d.T, color="#ffb000", **how)
-        image(right, flow_colours(frame.motion, most), f"whole pixels, {100 * _moved(frame.motion).mean():.0f} % moved")
+        moved = 100 * (frame.motion != 0).any(-1).mean()
+        image(right, flow_colours(frame.motion, most), f"whole pixels, {moved:.0f} % moved")
         _wheel(right, most)
     return fig
 
@@ -194,7 +77,7 @@ def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain
     energies, since = _energies(frame), frame.key if accumulated else max(frame.number - 1, frame.key)
     panels = {
         f"frame {since}": frame.reference,
-        f"motion: {100 * _moved(frame.motion).mean():.0f} % moved": flow_colours(frame.motion, most),
+        f"motion: {100 * (frame.motion != 0).any(-1).mean():.0f} % moved": flow_colours(frame.motion, most),
         f"frame {since}, moved": (frame.picture - frame.residual).astype(np.uint8),
         f"+ residual, times {gain:g}": np.clip(128 + gain * frame.residual, 0, 255).astype(np.uint8),
         f"= frame {frame.number} ({frame.kind})": frame.picture,
@@ -210,30 +93,4 @@ def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain
     if shown == PANELS:
         squares = f"residual {energies['residual']:.1f}, plain difference {energies['difference']:.1f}"
         fig.suptitle(f"mean square: {squares} squared grey levels")
-    return fig
-
-
-def along_gop(panels: dict[str, dict[str, np.ndarray]], ylabel: str) -> Figure:
-    """Lines with bands over the position in the group: panel → name → ``band``'s (3, P)."""
-    fig, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 3), squeeze=False)
-    for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
-        for k, (name, (mean, low, high)) in enumerate(lines.items()):
-            ax.plot(mean, label=name, **drawn(k, linestyle="-"))
-            ax.fill_between(range(len(mean)), low, high, alpha=0.25)
-        ax.set(xlabel="position in the group (0: I-frame)", title=title, ylim=(0, None))
-        ax.set_ylabel(ylabel if ax is axes[0, 0] else "")
-    key(fig)
-    return fig
-
-
-def histograms(counts: dict[str, dict[str, np.ndarray]]) -> Figure:
-    """Values of motion and residual in P-frames, with what the network's 8 bits cut off shaded: name → counts."""
-    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3))
-    for ax, what, reach, unit in zip(axes, _CUT, (40, 255), ("pixels", "grey levels"), strict=True):
-        for k, (name, found) in enumerate(counts.items()):
-            ax.plot(_VALUES, 100 * found[what] / found[what].sum(), label=name, **drawn(k, marker=""))
-        for edges in ((-reach, _CUT[what][0] - 0.5), (_CUT[what][1] + 0.5, reach)):
-            ax.axvspan(*edges, color="grey", alpha=0.3, linewidth=0)
-        ax.set(yscale="log", xlim=(-reach, reach), ylabel="values (%)", xlabel=f"{unit}; shaded: cut", title=what)
-    key(fig)
     return fig

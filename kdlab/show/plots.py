@@ -13,7 +13,6 @@ from scipy.special import softmax
 from kdlab.measure.darkness import luma
 from kdlab.measure.paired import Effect
 from kdlab.show import displayed
-from kdlab.show.said import minus
 from kdlab.study import Scores
 
 #: seaborn's colour-blind-safe palette, its pale colours darkened until a projector shows them (3 to 1 on white).
@@ -48,11 +47,6 @@ def style() -> None:
     plt.rc("figure", dpi=DPI, figsize=(7, 3.6), titlesize="medium", titleweight="bold", labelsize="medium")
     plt.rc("figure.constrained_layout", use=True)
     plt.rc("savefig", dpi=DPI, bbox="tight")
-    displayed.in_notebooks()
-
-
-def photographs() -> None:
-    """Display and store figures as :mod:`kdlab.show.displayed` says, which :func:`style` does, too."""
     displayed.in_notebooks()
 
 
@@ -110,7 +104,7 @@ def forest(ax: plt.Axes, found: Mapping[str, Effect], near: float = 2, above: bo
             if runs_out:
                 ax.plot(end, y, marker=head, color="C0", markersize=5, clip_on=False)
         ends = e.mean > left + 0.8 * (right - left)  # its words would leave the axes
-        words = minus(e)
+        words = str(e).replace("-", "−")
         note(ax, words, (e.mean, y), (-4 * ends, 5)) if above else beside(ax, y, words)
     rows(ax, found, 0.8 if above else 0.5, **labels)
 
@@ -272,19 +266,6 @@ def curves(histories: dict[str, pd.DataFrame], chance: float | None = None) -> F
     return fig
 
 
-def standardised(values: dict[str, np.ndarray], clip: float = 4.0) -> Figure:
-    """Distributions of pixels as a network meets them, after normalisation: name → values of any shape."""
-    fig, ax = plt.subplots(figsize=(7, 3))
-    for name, v in values.items():
-        # bins of a quarter: finer ones show the 8-bit levels of dark clips as a comb
-        _shares(ax, np.clip(v, -clip, clip), np.arange(-clip, clip + 0.25, 0.25), label=name, linewidth=1.6)
-    ax.axvline(0, color="grey", linestyle=":", linewidth=1.2)
-    ax.set(xlabel="normalised pixel (0 is what the padding holds)", ylabel="pixels (%)", xlim=(-clip, clip))
-    ax.set_title("What the first layer meets")
-    key(fig)
-    return fig
-
-
 def recalls(scores: Scores, titles: dict[str, str], title: str = "") -> Figure:
     """Recall of each class: mean over seeds, with a bar from the lowest seed to the highest."""
     import seaborn as sns
@@ -332,18 +313,6 @@ def effects(found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFEREN
     return fig
 
 
-def heat_map(values: dict[tuple[float, float], float], title: str = "") -> Figure:
-    """(temperature, alpha) → percentage, as an annotated grid."""
-    import seaborn as sns
-
-    table = pd.Series(values).unstack().rename(index="{:g}".format, columns="{:g}".format)
-    fig, ax = plt.subplots(figsize=(1.0 + 0.85 * table.shape[1], 0.9 + 0.5 * table.shape[0]))
-    sns.heatmap(table, annot=True, fmt=".1f", cmap="cividis", cbar_kws={"label": "%"}, ax=ax)
-    ax.set(xlabel="alpha (weight of the soft targets)", ylabel="temperature", title=title)
-    ax.tick_params(axis="y", rotation=0)
-    return fig
-
-
 def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=(1, 4, 16),
                      label: int | None = None) -> Figure:
     """One clip's softmax ``(K,)`` at several temperatures: what the student is asked to imitate."""
@@ -357,58 +326,4 @@ def soft_target_bars(logits: np.ndarray, classes: tuple[str, ...], temperatures=
     truth = f"; the label is {classes[label]}" if label is not None else ""
     ax.set(xlabel="", title=f"Soft targets{truth}")
     ax.tick_params(axis="x", rotation=30)
-    return fig
-
-
-def calibration(logits: dict[str, np.ndarray], labels: np.ndarray, bins: int = 10) -> Figure:
-    """Reliability: accuracy against confidence; name → logits ``(N, K)``. Bins of fewer than 5 clips are left out."""
-    fig, ax = plt.subplots(figsize=(5.5, 3.8))
-    least = 100.0
-    for name, z in logits.items():
-        p = softmax(z, axis=1)
-        table = pd.DataFrame({"confidence": 100 * p.max(1), "hit": 100 * (p.argmax(1) == labels)})
-        groups = table.groupby((p.max(1) * bins).astype(int).clip(max=bins - 1))
-        means = groups.mean()[groups.size() >= 5]
-        ax.plot(means.confidence, means.hit, marker="o", markersize=4, label=name)
-        least = min([least, *means.to_numpy().ravel()])
-    least = max(0.0, least - 5)
-    ax.plot([least, 100], [least, 100], color="grey", linestyle=":", label="calibrated")
-    ax.set(xlabel="confidence (%)", ylabel="accuracy (%)", xlim=(least, 101), ylim=(least, 101), title="Calibration")
-    key(fig)
-    return fig
-
-
-def confusion_pairs(counts: dict[str, np.ndarray], classes: tuple[str, ...]) -> Figure:
-    """Confusion matrices side by side, in percent of each true class: name → counts ``(K, K)``."""
-    import seaborn as sns
-
-    fig, axes = plt.subplots(1, len(counts), figsize=(3.7 * len(counts), 3.5), squeeze=False)
-    for ax, (name, c) in zip(axes[0], counts.items(), strict=True):
-        share = pd.DataFrame(100 * c / np.maximum(1, c.sum(1, keepdims=True)), classes, classes)
-        bar = dict(cbar=ax is axes[0, -1], cbar_kws={"label": "% of the true class"})
-        sns.heatmap(share, ax=ax, vmin=0, vmax=100, cmap="cividis", xticklabels=True, yticklabels=True, **bar)
-        ax.tick_params(axis="x", rotation=90)
-        ax.tick_params(axis="y", labelleft=ax is axes[0, 0], rotation=0)
-        ax.set(xlabel="predicted", ylabel="true" if ax is axes[0, 0] else "", title=name)
-    return fig
-
-
-def costs(table: pd.DataFrame) -> Figure:
-    """Accuracy against measured cost; columns ``name``, ``ms`` (CPU, per clip), ``accuracy``, ``low``, ``high``."""
-    fig, ax = plt.subplots(figsize=(6.6, 3.8))
-    step = 0.03 * (np.ptp(table.ms) or table.ms.max())
-    for k, row in enumerate(table.itertuples()):
-        same = table[(table.ms - row.ms).abs() < step].sort_values("accuracy", ascending=False)
-        place = list(same.index).index(row.Index)  # of those that cost the same, beside each other
-        at = row.ms + step * (place - (len(same) - 1) / 2)
-        ends = row.ms > table.ms.mean()
-        bar = [[row.accuracy - row.low], [row.high - row.accuracy]]
-        ax.errorbar(at, row.accuracy, bar, fmt="o", capsize=3, color=f"C{k}")
-        # the better one's name above, the other's below
-        note(ax, row.name, (at, row.accuracy), (-6 if ends else 6, -12 if place else 4))
-    told = ", ".join(f"{row.name} {row.accuracy:.1f} % in {row.ms:.1f} ms" for row in table.itertuples())
-    fig.set_label(f"What accuracy costs: {told}")
-    ax.set(xlabel="CPU time per clip (ms), enhancement included", ylabel="test accuracy (%)")
-    ax.set_title("What accuracy costs")
-    ax.margins(x=0.3, y=0.18)
     return fig

@@ -11,7 +11,6 @@ from typing import Self
 import numpy as np
 from scipy.special import softmax
 
-from kdlab.measure.accuracy import expected_calibration_error
 from kdlab.measure.paired import Effect, effect
 from kdlab.measure.transfer import logits_on
 from kdlab.night import Night
@@ -50,26 +49,9 @@ class Scores:
         """Percent, ``(S,)``."""
         return 100 * self.correct(condition).mean(1)
 
-    def ece(self, condition: str) -> float:
-        """Calibration error of the first seed in percent: of logits as they are saved, so that these give it again."""
-        return expected_calibration_error(self.logits[condition].astype(np.float16).astype(float), self.labels)
-
     def effect(self, condition: str, baseline: str) -> Effect:
         """Paired difference in points."""
         return effect(self.correct(condition), self.correct(baseline), self.units)
-
-    def and_seeds(self, others: Sequence[Self]) -> Self:
-        """These and ``others``, of later seeds, of the same test clips; logits stay those of the first seed. Some
-        conditions may have fewer seeds than the rest."""
-        every = [self, *others]
-
-        def each(name: str) -> dict[str, list]:
-            return {c: [getattr(s, name)[c] for s in every if c in getattr(s, name)] for c in getattr(self, name)}
-
-        predicted = {c: np.concatenate(tables) for c, tables in each("predicted").items()}
-        recipes = {c: [name for names in columns for name in names] for c, columns in each("recipes").items()}
-        seeds = tuple(seed for s in every for seed in s.seeds)
-        return dataclasses.replace(self, seeds=seeds, predicted=predicted, recipes=recipes)
 
     def save(self, path: Path) -> None:
         """One compressed npz without pickles: classes as the smallest whole numbers that hold them, logits as

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import re
 import secrets
@@ -86,12 +85,6 @@ def _to_disk(path: Path, flags: int) -> None:
             raise
     finally:
         os.close(handle)
-
-
-def write_json(path: Path, value) -> None:
-    """``value`` as JSON that people can read and git can compare, whole or not at all."""
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(path, lambda draft: draft.write_text(text, encoding="utf-8"))
 
 
 def save_arrays(path: Path, arrays: dict) -> None:

@@ -1,7 +1,4 @@
-"""Reading what a training left in its folder: each file is compared with the hash that was noted when it was written.
-
-A damaged or exchanged file is never used: it ends in one sentence that names it, the cause and the mend.
-"""
+"""Weights and notes of finished trainings, as files hold them. Weights are loaded as data, never as code."""
 
 import hashlib
 import json
@@ -9,106 +6,43 @@ from pathlib import Path
 
 from kdlab import paths
 
-#: What a note holds where it holds it; of other types the file is damaged.
-_TYPES = {"recipe": dict, "digest": str, "sources": str, "data": str, "needed": dict, "classes": list, "weights": str,
-          "files": dict, "cpu_seconds": (int, float), "versions": dict, "first_losses": list}
-
 
 class DamagedRun(ValueError):
-    """A file in a run's folder that cannot be read, or is not the one that the training wrote."""
-
-
-class Note(dict):
-    """The JSON of a training; an entry that is missing is named with its file."""
-
-    file: Path
-
-    def __missing__(self, key: str):
-        raise damaged(self.file, f"it has no {key!r}")
+    """A file in a run's folder that is missing, cannot be read, or is not the one that the training wrote."""
 
 
 def damaged(file: Path, cause: object) -> DamagedRun:
     """The error to raise for ``file`` in a run's folder, with the mend."""
-    why, runs = str(cause).strip().partition("\n")[0] or type(cause).__name__, paths.runs_dir()
+    why = str(cause).strip().partition("\n")[0] or type(cause).__name__
+    mend = f"delete the folder {file.parent}, and the same call trains it again"
     if file.parent.parent == paths.pretrained_dir():
-        mend = f"Restore the committed file: git checkout -- pretrained/{file.parent.name}"
-    elif (file.parent / "README.md").is_file():  # of kdlab.export
-        mend = f"Export or download {file.parent} again"
-    elif file.parent.is_dir() and runs in (file.parent.parent, file.parent.parent.parent):  # a run's, or one on its way
-        mend = f"Delete the folder {file.parent}, and the same call trains it again"
-    elif (file.parent / "run.json").exists():
-        mend = "Restore it from where it came"
-    else:  # perhaps a folder of somebody's clips
-        return DamagedRun(f"{file.parent} is no run of kdlab's: it has no run.json. Name the folder of a run, such as "
-                          f"one in {runs}, or one that was exported")
-    return DamagedRun(f"{file} is damaged or was exchanged: {why}. {mend}.")
+        mend = f"restore the committed file: git checkout -- pretrained/{file.parent.name}"
+    elif not (file.parent / "run.json").exists():
+        mend = "name the folder of a run, which has a run.json"
+    return DamagedRun(f"{file} is damaged: {why}; {mend}")
 
 
-def read_bytes(file: Path, sha256: str | None = None) -> bytes:
-    """The content of ``file``. Raises :class:`DamagedRun` where there is none, or one of another hash."""
+def read_note(file: Path) -> dict:
+    """The JSON object in ``file``. Raises :class:`DamagedRun`."""
     try:
-        content = file.read_bytes()
-    except FileNotFoundError:
-        raise damaged(file, "it is missing") from None
-    except IsADirectoryError:
-        raise damaged(file, "a folder stands in its place") from None
-    except OSError as error:
-        raise damaged(file, error) from error
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-        raise damaged(file, "its content is not what the training wrote" if content else "it is empty")
-    return content
+        return dict(json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise damaged(file, getattr(error, "strerror", None) or error) from error
 
 
-def read_note(file: Path, **kinds: type) -> Note:
-    """The JSON object in ``file``, whose entries have the usual types or those of ``kinds``. Raises
-    :class:`DamagedRun`, also when an entry is missing that is asked for."""
-    content = read_bytes(file)
-    try:
-        note = Note(json.loads(content.decode("utf-8")))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise damaged(file, f"it is no JSON object ({error})" if content else "it is empty") from error
-    if not note:
-        raise damaged(file, "it is empty")
-    note.file = file
-    if "check" in note and not is_sealed(note):  # of before there was one, nothing can be said
-        raise damaged(file, "its entries are not those that were written")
-    for key, kind in (_TYPES | kinds).items():
-        if key in note and not isinstance(note[key], kind):
-            raise damaged(file, f"its {key!r} is {note[key]!r}")
-    return note
-
-
-def sealed(note: dict) -> dict:
-    """``note``, plain JSON values by name, with a ``check`` over all of them."""
-    return note | {"check": _digest(note)}
-
-
-def is_sealed(note: object) -> bool:
-    """Whether ``note`` is what :func:`sealed` once gave."""
-    return isinstance(note, dict) and note.get("check") == _digest(note)
-
-
-def _digest(note: dict) -> str:
-    own = json.dumps({key: value for key, value in note.items() if key != "check"}, sort_keys=True)
-    return hashlib.sha256(own.encode()).hexdigest()[:16]
-
-
-def read_weights(file: Path, note: dict | None = None) -> dict:
-    """The tensors in ``file``, whose :func:`weights_hash` must be the one in ``note`` (default: ``run.json`` beside it,
-    where there is one). Raises :class:`DamagedRun`."""
+def read_weights(file: Path, noted: str | None = None) -> dict:
+    """The tensors in ``file``, whose :func:`weights_hash` was ``noted``, in the ``run.json`` beside it (if any)
+    where nothing else is said. Raises :class:`DamagedRun`."""
     from safetensors.torch import load  # seconds of imports that only weights need
 
-    content = read_bytes(file)
+    if noted is None and (note := file.with_name("run.json")).exists():
+        noted = str(read_note(note).get("weights"))
     try:
-        state = load(content)
-        found = weights_hash(state)
+        state = load(file.read_bytes())
     except Exception as error:  # broken bytes make the reader raise anything, from KeyError to TypeError
-        raise damaged(file, error if content else "it is empty") from error
-    if note is None:
-        beside = file.with_name("run.json")
-        note = read_note(beside) if beside.exists() else None
-    if note is not None and note["weights"] != found:
-        raise damaged(file, f"the hash of its tensors is {found[:12]}…, where {note['weights'][:12]}… was noted")
+        raise damaged(file, getattr(error, "strerror", None) or error) from error
+    if noted is not None and noted != (found := weights_hash(state)):
+        raise damaged(file, f"the hash of its tensors is {found[:12]}…, and {noted[:12]}… was noted")
     return state
 
 

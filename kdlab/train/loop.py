@@ -250,7 +250,7 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
 
     A checkpoint that is damaged, or of another training, ``identity`` or number of processes, counts as none, which
     ``say`` is told. Several processes (:mod:`kdlab.train.parallel`) share each batch; the first writes and says, and
-    all have to mean the same training (:class:`kdlab.system.ranks.Disagreement`).
+    all have to mean the same training.
     ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
     :class:`Diverged` at the first loss that is no number, :class:`MemoryFull`, and
     :class:`kdlab.system.files.StorageFull` when a checkpoint cannot be written.
@@ -262,7 +262,7 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
     ranks.agree(device=device(), precision=used)
     fabric = parallel.fabric_for(used)
     what = f"batch_size ({settings.batch_size} now), or the window's frames or size, or cut it by accumulate"
-    with one_thread(fabric.device.type), ranks.ending(), room(fabric.device, what), drawing(seed):
+    with one_thread(fabric.device.type), room(fabric.device, what), drawing(seed):
         trained = _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, identity, progress, say)
     return replace(trained, precision=used)
 

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdlab.system.launch import Launch, device, launched
-from kdlab.system.ranks import computing, store
+from kdlab.system.ranks import connect
 
 #: Fabric's words for the settings' precisions.
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
@@ -40,12 +40,11 @@ def fabric_for(precision: str):
     launch, several = launched(), launched().world > 1
     where = dict(accelerator=device(), devices=launch.local_world, num_nodes=launch.world // launch.local_world)
     if several:
-        store()  # waits for the others, and says so; it stays open, as Fabric meets them in the same place
+        connect()
     environment = TorchElasticEnvironment() if several else LightningEnvironment()
     fabric = Fabric(**where, strategy=Together() if several else "auto", precision=PRECISIONS[precision],
                     plugins=[environment])
-    with computing():
-        fabric.launch()
+    fabric.launch()
     return fabric
 
 
@@ -83,8 +82,7 @@ def add_up(weights: Sequence[nn.Parameter], loss: torch.Tensor) -> torch.Tensor:
     there = [weight.grad is not None for weight in weights]
     gradients = [weight.grad if has else torch.zeros_like(weight) for weight, has in zip(weights, there, strict=True)]
     flat = torch.cat([each.flatten() for each in (loss, torch.tensor(there, device=loss.device), *gradients)])
-    with computing():
-        torch.distributed.all_reduce(flat)
+    torch.distributed.all_reduce(flat)
     loss, has, *sums = flat.split([1, len(there), *(each.numel() for each in gradients)])
     somewhere = there if all(there) else has.tolist()  # only asked where needed: a GPU would be waited for
     for weight, gradient, total, any_has in zip(weights, gradients, sums, somewhere, strict=True):
@@ -98,8 +96,7 @@ def total(value: float | torch.Tensor) -> float:
     if launched().world == 1:
         return float(value)
     kept = torch.as_tensor(value, device=device()).double() if device() != "mps" else torch.as_tensor(value)
-    with computing():
-        torch.distributed.all_reduce(kept)
+    torch.distributed.all_reduce(kept)
     return float(kept)
 
 
@@ -130,7 +127,7 @@ def synchronised(net: nn.Module) -> nn.Module:
 def begin_alike(nets: Iterable[nn.Module]) -> None:
     """Give all processes the weights and buffers of the first: another processor may round statistics otherwise."""
     if launched().world > 1:
-        with computing(), torch.no_grad():
+        with torch.no_grad():
             for tensor in chain.from_iterable(net.state_dict().values() for net in nets):
                 sent = tensor.contiguous()
                 torch.distributed.broadcast(sent, 0)
@@ -139,7 +136,7 @@ def begin_alike(nets: Iterable[nn.Module]) -> None:
 
 def settle(layers: Iterable[nn.Module]) -> None:
     """Give all processes the mean of their running statistics in ``layers``: each has seen its own clips."""
-    with computing(), torch.no_grad():
+    with torch.no_grad():
         for layer in layers:
             for statistic in (layer.running_mean, layer.running_var):
                 torch.distributed.all_reduce(statistic.div_(launched().world))

@@ -197,6 +197,9 @@ def check(recipe: Recipe) -> None:
         if not kind.__dataclass_params__.frozen:
             raise ValueError(f"{where} is not frozen, so a recipe of it could change: write @dataclass(frozen=True)")
         module = home(kind)
+        if module == "__main__":
+            raise ValueError(f"{kind.__qualname__} stands in a notebook's cell or a script, where no other process "
+                             "finds it: put it in a file of its own, and import it from there")
         if not all(word.isidentifier() for word in module.split(".")) or module in sys.stdlib_module_names:
             raise ValueError(f"{where}: no module can be imported by the name {module!r}, or another has it, so its "
                              "runs could not be opened: give the file a name of its own, of letters, digits and _")
@@ -307,10 +310,9 @@ def _class(name: str) -> type:
     if own and found is None:
         raise NotImported(f"the recipe names {name}, which another version of kdlab had; CHANGELOG.md says what is "
                           "there instead")
-    if there is None or (found is None and module == "__main__"):
-        where = f"import {module}" if module != "__main__" else f"run the cell that defines {qualname}"
-        raise NotImported(f"the recipe names {name}, which is not part of kdlab and not imported here: {where} first",
-                          name=module)
+    if there is None:
+        raise NotImported(f"the recipe names {name}, which is not part of kdlab and not imported here: import {module} "
+                          "first", name=module)
     if not isinstance(found, type) or not dataclasses.is_dataclass(found) or not found.__dataclass_params__.frozen:
         raise ValueError(f"the recipe names {name}, which is no frozen dataclass at the top level of its module")
     return found

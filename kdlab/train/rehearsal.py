@@ -22,11 +22,10 @@ from kdlab.system.contents import once, one_look
 from kdlab.system.launch import by_itself, device
 from kdlab.system.sources import foreign, source_hash
 from kdlab.system.stored import plain, weights_hash
-from kdlab.train.checkpoints import NAME
 from kdlab.train.loop import Settings, Trained, drawing, fit
 from kdlab.train.preparing import batches, opened, prepared
 from kdlab.train.recipe import Prepared, Recipe, to_json
-from kdlab.train.writing import unlike, versions, write_run
+from kdlab.train.writing import CHECKPOINT, unlike, versions, write_run
 
 
 def rehearse(*recipes: Recipe) -> None:
@@ -41,11 +40,6 @@ def rehearse(*recipes: Recipe) -> None:
                 with suppress(OSError):  # the next process rehearses again
                     note.parent.mkdir(parents=True, exist_ok=True)
                     note.touch()
-
-
-def remember(recipe: Recipe) -> None:
-    """Count ``recipe`` as rehearsed here, because another process has done it."""
-    _fit.add(_kind(recipe))
 
 
 #: What has been rehearsed here: a study has many recipes that differ in seed and settings alone.
@@ -115,7 +109,7 @@ def _rehearsed(recipe: Recipe, places: Path, done: dict):
     net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
     doing = f"{method} fails in the first step of {recipe.stem}, whose networks are {', '.join(few.views())}"
     try:
-        ready, trained = _steps(few, needed, place / NAME, keep=place / "begun")
+        ready, trained = _steps(few, needed, place / CHECKPOINT, keep=place / "begun")
         weights = _hash(trained)
         doing = f"{net}, trained by {method}, cannot be evaluated and written"
         write_run(place, ready, trained, {"recipe": to_json(recipe), "classes": [*few.data.catalogue().classes]},

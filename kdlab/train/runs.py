@@ -6,13 +6,10 @@ provenance): a folder without ``run.json`` is unfinished work that the next call
 """
 
 import contextlib
-import errno
-import io
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,31 +17,27 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock
 from torch import nn
 
 from kdlab import paths
-from kdlab.clips.decoders import chosen
+from kdlab.clips.decode import chosen
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build, load_weights
 from kdlab.system.contents import one_look
-from kdlab.system.files import StorageFull, sweep, write_atomically
+from kdlab.system.files import StorageFull, sweep
 from kdlab.system.launch import device, launched
-from kdlab.system.ours import may_fill
-from kdlab.system.processes import locked
 from kdlab.system.progress import track
-from kdlab.system.ranks import agree, ending, first, told
+from kdlab.system.ranks import agree, first, told
 from kdlab.system.sources import foreign, loaded, source_hash
-from kdlab.system.stored import DamagedRun, damaged, read_bytes, read_note, read_weights
+from kdlab.system.stored import DamagedRun, damaged, read_note, read_weights
 from kdlab.system.stored import weights_hash as weights_hash
-from kdlab.train.checkpoints import NAME, forget, make_room
-from kdlab.train.logs import logged, logger_of
 from kdlab.train.loop import fit
 from kdlab.train.preparing import batches as batches
 from kdlab.train.preparing import prepared
 from kdlab.train.recipe import NotImported, Recipe, check, from_json, own_clips, to_json
 from kdlab.train.rehearsal import rehearse
-from kdlab.train.status import note_trial
-from kdlab.train.writing import unlike, versions, write_run
+from kdlab.train.writing import CHECKPOINT, unlike, versions, write_run
 
 
 class StaleRun(ValueError):
@@ -95,9 +88,9 @@ class Run:
 
     @cached_property
     def provenance(self) -> dict:
-        """Recipe, seed, versions, source and data fingerprints, hashes of its files, device, CPU seconds, first losses.
+        """Recipe, seed, versions, source and data fingerprints, device, CPU seconds, first losses.
 
-        Raises :class:`DamagedRun`, as all that reads a file of the run does when it is not what the training wrote.
+        Raises :class:`DamagedRun`, as all that reads a file of the run does.
         """
         return read_note(self.folder / "run.json")
 
@@ -123,10 +116,9 @@ class Run:
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch."""
-        content = self._file("history.csv")
         try:
-            return pd.read_csv(io.BytesIO(content))
-        except ValueError as error:
+            return pd.read_csv(self.folder / "history.csv")
+        except (OSError, ValueError) as error:
             raise damaged(self.folder / "history.csv", error) from error
 
     def predictions(self, split: str = "test") -> Predictions:
@@ -135,9 +127,8 @@ class Run:
         Raises ``ValueError`` for a split without clips, and of a run that predicts nothing.
         """
         path = self.folder / "predictions.npz"
-        content = self._file(path.name)
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            with np.load(path, allow_pickle=False) as file:
                 splits = sorted({name.partition("_")[0] for name in file.files})
                 if split in splits:
                     return Predictions(*(file[f"{split}_{k}"] for k in ("ids", "groups", "labels", "logits")))
@@ -153,7 +144,7 @@ class Run:
         Raises ``ValueError`` for a name that was not trained as a whole network, :class:`DamagedRun`.
         """
         path = self.folder / "weights.safetensors"
-        state = read_weights(path, self.provenance)
+        state = read_weights(path, self.provenance["weights"])
         own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
         classes = len(self.provenance["classes"])
         if hasattr(self.recipe, "prepare") and name == "student":  # it sees features, which nothing normalises
@@ -168,10 +159,6 @@ class Run:
             opens = f"{', '.join(there)}, of which net() opens {', '.join(sorted(parts & {*there}))}"
             raise ValueError(f"{path} holds no network {name!r} of the recipe's kind; there are the weights of {opens}")
         return load_weights(net, own, str(path)).eval()
-
-    def _file(self, name: str) -> bytes:
-        """The content of a file that the training left; runs from before its hash was noted have only its form."""
-        return read_bytes(self.folder / name, self.provenance.get("files", {}).get(name))
 
     def staleness(self, recipe: Recipe | None = None) -> str:
         """Why this run is not what today's sources and clips would give; empty when it is.
@@ -227,31 +214,6 @@ def committed_runs() -> list[Run]:
     return [Run(note.parent) for note in sorted(paths.pretrained_dir().glob("*/run.json"))]
 
 
-def publish(runs: Iterable[Run]) -> None:
-    """Make ``runs`` and those they need the committed ones: copies in ``pretrained/``, replacing those of the same
-    conditions that were there; one that is committed stays. :func:`kdlab.paths.figures_are_committed` is asked first.
-
-    Raises :class:`kdlab.system.ours.NotOurs` where something else has the name of a run.
-    """
-    chosen = {run.folder.name: run for run in runs}
-    for run in list(chosen.values()):
-        needed = [find(recipe, pretrained=True) for recipe in run.recipe.needs().values()]
-        chosen |= {run.folder.name: run for run in needed}
-    place = paths.pretrained_dir()
-    for name in chosen:
-        may_fill(place / name, lambda folder: (folder / "run.json").is_file(), "run")
-    before = committed_runs()
-    conditions = {run.provenance["recipe"]["condition"] for run in chosen.values()}
-    for name, run in chosen.items():
-        if run.folder == place / name:
-            continue
-        shutil.rmtree(place / name, ignore_errors=True)
-        shutil.copytree(run.folder, place / name, ignore=shutil.ignore_patterns("begun.json", ".*"))
-    for old in before:
-        if old.folder.name not in chosen and old.provenance["recipe"]["condition"] in conditions:
-            shutil.rmtree(old.folder)
-
-
 def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print) -> Run:
     """The run of ``recipe``: found, or trained now (its teacher and its start first).
 
@@ -264,11 +226,11 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
     and the first looks for the run, locks, says and writes it (:mod:`kdlab.system.ranks`).
     """
     say = say if first() else lambda line: None
-    with one_look(), ending():
+    with one_look():
         check(recipe)
         folder = paths.runs_dir() / recipe.name
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with locked(f"{folder}.lock") if first() else contextlib.nullcontext():
+        with FileLock(f"{folder}.lock") if first() else contextlib.nullcontext():
             if run := usable(recipe, pretrained, stale, say):
                 return run
             rehearse(recipe)
@@ -285,9 +247,8 @@ def usable(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
     ask, have the same sources, clips and packages, and get what the first finds."""
     if launched().world == 1:
         return _usable(recipe, pretrained, stale, say)
-    with ending():
-        agree(**versions(), sources=source_hash(recipe), clips=recipe.data.fingerprint(), recipe=recipe.name)
-    place = told(recipe.name, lambda: str(run.folder) if (run := _usable(recipe, pretrained, stale, say)) else "")
+    agree(**versions(), sources=source_hash(recipe), clips=recipe.data.fingerprint(), recipe=recipe.name)
+    place = told(lambda: str(run.folder) if (run := _usable(recipe, pretrained, stale, say)) else "")
     return Run(Path(place), recipe) if place else None
 
 
@@ -326,30 +287,19 @@ def _set_aside(folder: Path) -> None:
     try:
         shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(exist_ok=True)
-        try:
-            os.replace(folder, kept)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            shutil.move(folder, kept)  # runs/stale lies on another disk: copied, and deleted when all is there
+        shutil.move(folder, kept)
     except OSError as error:
-        if os.name != "nt":
-            why = f"cannot move {folder} to {kept}: {error}; make room there, or delete {folder}"
-            raise StorageFull(why) from error
-        # a file of it is open: it is written over
-        for name in ("run.json", NAME):
-            (folder / name).unlink(missing_ok=True)
+        why = f"cannot move {folder} to {kept}: {error}; make room there, or delete {folder}"
+        raise StorageFull(why) from error
 
 
 def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     device()  # refuses one that is not here before any clip is read
-    logger = logger_of(recipe)
     catalogue = recipe.data.catalogue()
     catalogue.require("train", "test")
     ready = prepared(recipe, needed, catalogue, say)
-    bar = lambda steps: logged(track(steps, recipe.name, total=len(steps)), checkpoint, logger, named)  # noqa: E731
+    bar = lambda steps: track(steps, recipe.name, total=len(steps))  # noqa: E731
     named = lambda text: say(f"{recipe.name}: {text}")  # noqa: E731
-    checkpoint = folder / NAME
     if os.path.lexists(folder) and not folder.is_dir():
         raise damaged(folder / "run.json", f"{folder} is no folder")
     identity = _identity(recipe, needed)
@@ -357,11 +307,8 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     if first():
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
-        make_room(folder, recipe, ready.nets, begun, named)  # fit() lets no other process look before
-        write_atomically(folder / "begun.json", lambda p: p.write_text(begun, encoding="utf-8"))
-        note_trial(recipe.name, identity)
     wall = time.monotonic()
-    how = dict(validation=ready.validation, checkpoint=checkpoint, identity=begun, progress=bar, say=named)
+    how = dict(validation=ready.validation, checkpoint=folder / CHECKPOINT, identity=begun, progress=bar, say=named)
     try:
         trained = fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, **how)
     except KeyboardInterrupt:
@@ -372,10 +319,10 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
             what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
             raise ChangedClips(f"{what}, so it is of neither these nor those. Call again to train on those of now.")
     if launched().world == 1 and (run := usable(recipe, False, "retrain", str)):  # as in obtain
-        forget(folder)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
         return run
     about = identity | {"classes": list(catalogue.classes), "notes": list(catalogue.notes), "clips": catalogue.sizes()}
-    told(recipe.name, lambda: write_run(folder, ready, trained, about, wall))
+    told(lambda: write_run(folder, ready, trained, about, wall))
     run = Run(folder, recipe)
     if first():
         if why := unlike(ready, trained.nets["student"], run.net()):

@@ -83,24 +83,6 @@ class ExitSize(Size):
 
 
 @dataclass(frozen=True)
-class FlatnessSize(ExitSize):
-    """Of the study of flatness."""
-
-
-@dataclass(frozen=True)
-class AttentionSize(Size):
-    """Of the study of attention: which ``networks`` (the name of their size), test ``clips`` a class, ``seeds`` of the
-    dual-light networks and ``few_seeds`` of the others; ``every`` so many clips the costly tests (deletion,
-    randomisation) take one."""
-
-    networks: str
-    clips: int
-    seeds: int
-    few_seeds: int
-    every: int
-
-
-@dataclass(frozen=True)
 class RegimeSize(Size):
     """DL-KDD's among networks that were pre-trained on bright clips: dark clips of ``night``; ``bright`` ones a class
     for the starts, which have so many ``epochs``. Dark clips without labels are seen in ``adapted`` epochs, with labels
@@ -133,17 +115,16 @@ _SIZES = (
     DetectionSize("smoke", (3, 1, 2), (12.0, 14.0), 2, 1),
     DetectionSize("demo", (24, 6, 15), (20.0, 30.0), 20, 1),
     DetectionSize("study", (24, 20, 60), (20.0, 30.0), 160, 5),
-    ExitSize("smoke", (3, 1, 2), 2, 2, 2, 2, 2, 2, 2, 2),
+    ExitSize("smoke", per_class=(3, 1, 2), epochs=2,
+             iframe_epochs=2, plain_epochs=2, exit_epochs=2,
+             real_epochs=2, real_exit_epochs=2, draws=2, seeds=2),
     # I-frames: 20 epochs 89.3 % of 550 validation clips, 80 epochs 89.2; the others gain 6 and 11 points from 40 to 80
-    ExitSize("demo", (16, 6, 10), 80, 20, 80, 15, 250, 100, 4, 2),
-    ExitSize("study", (40, 30, 100), 130, 130, 300, 15, 250, 100, 8, 5),
-    # 120 epochs in both regimes: after the 80 of ExitSize's demo too few networks come down to 0.1 nats
-    FlatnessSize("smoke", (3, 1, 2), 2, 2, 2, 2, 2, 2, 2, 2),
-    FlatnessSize("demo", (16, 6, 10), 120, 120, 120, 15, 250, 100, 4, 1),
-    FlatnessSize("study", (16, 6, 10), 120, 120, 120, 15, 250, 100, 4, 3),
-    AttentionSize("smoke", "smoke", 2, 2, 2, 1),
-    AttentionSize("demo", "demo", 12, 3, 2, 2),
-    AttentionSize("study", "study", 40, 10, 10, 4),
+    ExitSize("demo", per_class=(16, 6, 10), epochs=80,
+             iframe_epochs=20, plain_epochs=80, exit_epochs=15,
+             real_epochs=250, real_exit_epochs=100, draws=4, seeds=2),
+    ExitSize("study", per_class=(40, 30, 100), epochs=130,
+             iframe_epochs=130, plain_epochs=300, exit_epochs=15,
+             real_epochs=250, real_exit_epochs=100, draws=8, seeds=5),
     RegimeSize("smoke", Night(ACTIONS, (3, 1, 1), VARIETY), (3, 1, 1), 2, 2, 1, 1, 2, 2),
     RegimeSize("demo", Night(ACTIONS, (30, 10, 10), VARIETY), (30, 10, 10), 10, 100, 40, 60, 100, 1),
     RegimeSize("study", Night(ACTIONS, (40, 10, 10), VARIETY), (40, 30, 10), 10, 100, 40, 60, 200, 10),

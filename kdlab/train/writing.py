@@ -1,6 +1,5 @@
 """The files of a finished run; ``run.json``, written last, says that they are all there."""
 
-import hashlib
 import json
 import platform
 import time
@@ -16,11 +15,12 @@ from torch import nn
 from kdlab import __version__
 from kdlab.system.files import save_arrays, write_atomically
 from kdlab.system.launch import cpu_features
-from kdlab.system.stored import plain, sealed, weights_hash
-from kdlab.train.checkpoints import forget
+from kdlab.system.stored import plain, weights_hash
 from kdlab.train.loop import Diverged, Trained, drawing
 from kdlab.train.recipe import Prepared
 
+#: What a training goes on from, in the run's folder.
+CHECKPOINT = "checkpoint.safetensors"
 #: The packages whose versions can change the bits of a run.
 DECIDING_PACKAGES = ("torch", "numpy", "av", "opencv-python-headless")
 
@@ -31,7 +31,7 @@ def versions() -> dict[str, str]:
 
 
 def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, began: float) -> None:
-    """Write what ``trained`` is and predicts, and ``about`` it, into ``folder``; its checkpoints are deleted. The
+    """Write what ``trained`` is and predicts, and ``about`` it, into ``folder``; its checkpoint is deleted. The
     training ``began`` then, by ``time.monotonic``. Raises :class:`.loop.Diverged`, and writes nothing, for a network
     that is no number."""
     student = trained.nets["student"]
@@ -50,9 +50,7 @@ def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, bega
     write_atomically(folder / "weights.safetensors", lambda p: save_file(state, p))
     write_atomically(folder / "history.csv", lambda p: pd.DataFrame(trained.history).to_csv(p, index=False))
     save_arrays(folder / "predictions.npz", predictions)
-    files = {name: (folder / name).read_bytes() for name in ("history.csv", "predictions.npz")}
     note = about | {
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
         "weights": weights_hash(state),
         "steps": trained.steps,
         "device": trained.device,
@@ -64,8 +62,8 @@ def write_run(folder: Path, ready: Prepared, trained: Trained, about: dict, bega
         "versions": versions(),
         "python": platform.python_version(),
     } | ({"batch_norm": trained.batch_norm} if trained.batch_norm else {})
-    write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(sealed(note), indent=1), encoding="utf-8"))
-    forget(folder)
+    write_atomically(folder / "run.json", lambda p: p.write_text(json.dumps(note, indent=1), encoding="utf-8"))
+    (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def unlike(ready: Prepared, trained: nn.Module, again: nn.Module) -> str:

@@ -1,17 +1,15 @@
 """Motion and residuals from the bitstream: against a brute-force reference, worked arrays and known motion."""
 
-from fractions import Fraction
 
 import av
 import cv2
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from kdlab.clips import compressed
 from kdlab.clips.block_motion import BLOCK, advance, moves, positions
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.compressed import Unsuited, coded, modalities, scan, survey
+from kdlab.clips.compressed import Unsuited, modalities, scan
 from kdlab.clips.container import DamagedClip
 from kdlab.clips.coviar import Compressed, flip_motion, quantise_motion, quantise_residual, tsn_frames
 from kdlab.clips.decode import read_frames
@@ -125,27 +123,6 @@ def test_worked_example():
     assert quantise_motion(motion)[0, 2, 0] == 140 and flip_motion(quantise_motion(motion))[0, 1, 0] == 116
 
 
-def test_two_blocks_that_swap_read_the_old_map():
-    own = positions(4, 4)
-    swapped = own - step(own, block((1, 1), (3, 1)), block((3, 1), (1, 1)))
-    assert swapped[:2, :, 0].tolist() == [[-2, -2, 2, 2]] * 2 and not swapped[2:].any()
-    in_place = own.copy()
-    advance(in_place, moves([blocks_of(block((1, 1), (3, 1)), block((3, 1), (1, 1)))], 4, 4)[0], in_place)
-    assert np.array_equal(own - in_place, swapped)
-
-
-def test_a_source_beyond_the_border_moves_only_what_is_inside():
-    own = positions(4, 4)
-    assert (own - step(own, block((4, 1), (3, 1))))[..., 0].tolist() == [[0, 0, -1, 0]] * 2 + [[0] * 4] * 2
-
-
-def test_later_blocks_overwrite_earlier_ones_also_at_the_border():
-    own = positions(8, 8)
-    entries = blocks_of(block((1, 3), (4, 4), 4), block((6, 2), (7, 3), 4), block((3, 3), (5, 4), 4))
-    expected = places(brute_step(identity(8, 8), entries, 8, 8), 8, 8)
-    assert np.array_equal(advance(own, moves([entries], 8, 8)[0]), expected)
-
-
 def random_fields(rng, height, width, frames):
     """For each frame most blocks of a grid, some of them as four, with sources up to 20 pixels away, also outside."""
     for _ in range(frames):
@@ -190,12 +167,6 @@ def test_real_clips_equal_the_reference(real_clips, name):
     assert assert_as_brute(real_clips / "weizmann" / name) > 30
 
 
-@pytest.mark.slow
-def test_all_real_clips_equal_the_reference(real_clips):
-    files = sorted((real_clips / "weizmann").glob("*/*.avi"))
-    assert len(files) == 90 and sum(map(assert_as_brute, files)) == 5855
-
-
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory):
     """Bright MPEG-4 twin of a `night` clip."""
@@ -206,8 +177,11 @@ def twin(tmp_path_factory):
 
 def test_night_clips_equal_the_reference(twin):
     assert assert_as_brute(twin) == len(read_frames(twin).frames)
-    found = survey(twin)
-    assert found.differing == 0 and found.vectors > 0 and found.energy < 0.9 * found.plain
+    energy = plain = 0
+    for frame in modalities(twin):
+        energy += np.square(frame.residual, dtype=np.int64).sum()
+        plain += np.square(np.subtract(frame.picture, frame.reference, dtype=np.int64)).sum()
+    assert 0 < energy < 0.9 * plain
 
 
 def textured(frames, by, size=(176, 144), side=64):
@@ -273,37 +247,6 @@ def test_sampled_frames_are_those_of_a_full_reading_and_other_groups_are_not_dec
         next(modalities(twin, [3, -1]))
 
 
-def test_what_is_coded_for_looking_at(twin):
-    for (kind, picture, blocks), its in zip(coded(twin), modalities(twin), strict=True):
-        assert kind == its.kind
-        assert np.array_equal(picture, its.picture) and np.array_equal(blocks, its.blocks)
-
-
-def test_a_file_without_seeking_is_read_on(make_video):
-    path = make_video("broadcast.ts", frames=30, **MPEG4, g="12")
-    assert scan(path).starts == () and scan(path).kinds == ("I" + 11 * "P") * 2 + "IPPPPP"
-    whole = list(modalities(path))
-    for its in modalities(path, [5, 13, 29]):
-        assert np.array_equal(its.motion, whole[its.number].motion)
-        assert np.array_equal(its.picture, whole[its.number].picture)
-
-
-@pytest.mark.parametrize("name", ["x.mp4", "x.mkv"])
-def test_other_containers_are_sought_in(make_video, name):
-    path = make_video(name, frames=30, **MPEG4, g="12")
-    assert len(scan(path).starts) == 3 and assert_as_brute(path) == 30
-    assert [its.key for its in modalities(path, [3, 28])] == [0, 24]
-
-
-def test_a_capture_with_dropped_frames(make_video):
-    path = make_video("gaps.avi", frames=32, pts=[t for t in range(40) if t % 5 != 3], **MPEG4, g="12")
-    assert assert_as_brute(path) == len(scan(path).kinds) == 32
-    whole = list(modalities(path))
-    for its in modalities(path, [4, 13, 31]):
-        assert np.array_equal(its.picture, whole[its.number].picture)
-        assert np.array_equal(its.motion, whole[its.number].motion)
-
-
 @pytest.mark.parametrize("size", [(340, 64), (180, 66), (164, 50), (176, 144)])
 def test_sizes_that_are_no_multiple_of_16(make_video, size):
     path = make_video("odd.avi", pixels=textured(3, (8, 0), size=(size[0], max(size[1], 96)))[:, :size[1]], **MPEG4)
@@ -317,40 +260,6 @@ def test_sizes_that_are_no_multiple_of_16(make_video, size):
             rgb = np.stack([y + 1.596 * v, y - 0.392 * u - 0.813 * v, y + 2.017 * u], -1).clip(0, 255)
             last = np.s_[:, -8:]  # some formats leave the last columns of such widths unwritten
             assert np.abs(its.picture[last] - rgb[last]).max() < 4
-
-
-def test_four_vectors_a_macroblock(make_video):
-    rng = np.random.default_rng(1)
-    pixels = textured(6, (4, 2), side=40)
-    pixels[:, 90:130, 20:150] = np.stack([np.roll(pixels[0, 90:130, 20:150], (0, 5 * t), (0, 1)) for t in range(6)])
-    pixels[:, ::7] = rng.integers(0, 255, pixels[:, ::7].shape)
-    path = make_video("four.avi", pixels=pixels, **MPEG4, flags="+mv4", mbd="rd")
-    sizes = {tuple(its) for found in modalities(path) for its in found.blocks[["w", "h"]].tolist()}
-    assert sizes == {(16, 16), (8, 8)}
-    assert assert_as_brute(path) == 6
-
-
-def test_a_p_frame_without_vectors_keeps_the_old_map(make_video):
-    pixels = textured(5, (8, 0))
-    pixels[3] = 0
-    pixels[3, ::2] = 255  # nothing to predict it from: every block is coded anew
-    pixels[3] = np.random.default_rng(0).integers(0, 2, (9, 11, 1)).repeat(16, 0).repeat(16, 1) * 255
-    path = make_video("intra.avi", pixels=pixels, **MPEG4, g="12")
-    frames = list(modalities(path))
-    assert [its.kind for its in frames] == list("IPPPP")
-    assert len(frames[3].blocks) == 0 and frames[2].motion.any()
-    assert np.array_equal(frames[3].motion, frames[2].motion)
-    assert_as_brute(path)
-
-
-def test_gop_longer_than_the_clip_and_uneven_gops(make_video):
-    assert scan(make_video("long.avi", frames=20, **MPEG4, g="300")).kinds == "I" + 19 * "P"
-    path = make_video("cut.avi", pixels=np.concatenate([textured(5, (8, 0)), 255 - textured(9, (0, 8))[:, ::-1]]),
-                      codec="mpeg4", g="8")
-    stream = scan(path)
-    assert assert_as_brute(path) == 14
-    assert stream.group(np.arange(14)).tolist() == (np.cumsum([kind == "I" for kind in stream.kinds]) - 1).tolist()
-    assert stream.sizes[stream.keys].mean() > stream.sizes.mean()
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------
@@ -370,46 +279,6 @@ def test_files_that_do_not_serve_are_refused(make_video, how, says):
     with pytest.raises(Unsuited, match=f"{says}.*kdlab data transcode .*x.mkv --out") as caught:
         list(modalities(path))
     assert caught.value.path == path
-
-
-def mux(path, *parts):
-    """Packets of several encodings in one file, each (T, H, W, 3)."""
-    with av.open(str(path), "w") as file:
-        stream, pts = None, 0
-        for pixels in parts:
-            encoder = av.CodecContext.create("mpeg4", "w")
-            encoder.height, encoder.width = pixels.shape[1:3]
-            encoder.pix_fmt, encoder.framerate, encoder.time_base = "yuv420p", 25, Fraction(1, 25)
-            if stream is None:
-                stream = file.add_stream("mpeg4", rate=25)
-                stream.height, stream.width, stream.pix_fmt = *pixels.shape[1:3], "yuv420p"
-            packets = [p for pixel in pixels for p in encoder.encode(av.VideoFrame.from_ndarray(pixel, "rgb24"))]
-            for packet in packets + encoder.encode():
-                packet.pts = packet.dts = pts
-                packet.stream, pts = stream, pts + 1
-                file.mux(packet)
-    return path
-
-
-def test_size_that_changes_midway(tmp_path):
-    path = mux(tmp_path / "two.avi", textured(6, (8, 0)), textured(6, (8, 0), (128, 112)))
-    with pytest.raises(Unsuited, match="from frame 6 on its pictures have 128x112 pixels, before 176x144"):
-        list(modalities(path))
-    with pytest.raises(Unsuited, match="128x112"):
-        list(modalities(path, [8]))
-    assert [its.number for its in modalities(path, [5])] == [5]
-
-
-def test_first_frame_is_no_i_frame(tmp_path):
-    whole = mux(tmp_path / "whole.avi", textured(6, (8, 0)))
-    with av.open(str(whole)) as old, av.open(str(tmp_path / "headless.avi"), "w") as new:
-        stream = new.add_stream_from_template(old.streams.video[0])
-        for number, packet in enumerate(old.demux(video=0)):
-            if number and packet.size:
-                packet.stream = stream
-                new.mux(packet)
-    with pytest.raises(Unsuited, match="frame 0 is a P-frame"):
-        list(modalities(tmp_path / "headless.avi"))
 
 
 def test_truncated_damaged_empty_and_missing(make_video, tmp_path):
@@ -438,24 +307,6 @@ def test_truncated_damaged_empty_and_missing(make_video, tmp_path):
         scan(tmp_path / "nowhere.avi")
 
 
-def test_audio_only(tmp_path):
-    with av.open(str(tmp_path / "sound.mp4"), "w") as file:
-        stream = file.add_stream("aac", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), "fltp", "mono")
-        frame.sample_rate = 8000
-        file.mux(stream.encode(frame))
-        file.mux(stream.encode())
-    with pytest.raises(DamagedClip, match="audio only"):
-        scan(tmp_path / "sound.mp4")
-
-
-def test_a_file_that_changes_is_scanned_again(make_video):
-    path = make_video("x.avi", frames=20, **MPEG4, g="12")
-    assert len(scan(path).kinds) == 20
-    make_video("x.avi", frames=25, **MPEG4, g="12")
-    assert len(scan(path).kinds) == 25
-
-
 # --- what networks are fed ------------------------------------------------------------------------------------------
 
 def test_quantised_values():
@@ -477,7 +328,6 @@ def test_frames_of_segments():
             assert min(1, count - 1) <= frames.min() <= frames.max() < count
 
 
-
 def test_view_of_one_modality_through_the_cache(make_video, tmp_path):
     path = make_video("x.avi", pixels=textured(30, (3, 1), (176, 144), 48), **MPEG4, g="12")
     views = {name: Compressed(name) for name in ("iframe", "motion", "residual")}
@@ -496,15 +346,3 @@ def test_view_of_one_modality_through_the_cache(make_video, tmp_path):
     assert np.array_equal(views["iframe"].read(path, [1])[0], whole[12].picture)
     with pytest.raises(ValueError, match="no modality 'flow'; there are iframe, motion, residual"):
         Compressed("flow")
-
-
-def test_command_prints_a_line_a_file(make_video):
-    from kdlab.cli.data import data
-
-    good = make_video("good.avi", pixels=textured(14, (8, 0), (208, 96)), **MPEG4, g="12")
-    bad = make_video("bad.mp4", frames=20)
-    result = CliRunner().invoke(data, ["modalities", str(good), str(bad)])
-    first, second = result.output.splitlines()
-    assert "mpeg4 208x96, 14 frames in 2 GOPs (2 I, 12 P)" in first and " 0 pixels differ, residual energy 0." in first
-    assert "bad.mp4: its codec is h264" in second and result.exit_code == 1
-    assert CliRunner().invoke(data, ["modalities", str(good)]).exit_code == 0

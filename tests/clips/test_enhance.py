@@ -1,11 +1,8 @@
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.views import Enhanced
-from kdlab.train.recipe import from_json, to_json
 
 STEADY = [HistogramEqualisation(steady=True), Clahe(steady=True)]
 
@@ -49,43 +46,8 @@ def test_steady_equalisation_pools_all_frames(static):
     assert np.array_equal(HistogramEqualisation(steady=True)(static).reshape(tall.shape), HistogramEqualisation()(tall))
 
 
-def test_names_tell_and_recipes_keep_them():
-    enhancers = [Gamma(1.8), HistogramEqualisation(), Clahe(), *STEADY]
-    assert [e.name for e in enhancers] == ["gamma1.8", "he", "clahe2x4", "he-steady", "clahe2x4-steady"]
-    for enhancer in enhancers:
-        assert from_json(to_json(Enhanced(enhancer))) == Enhanced(enhancer)
-
-
 def test_gamma_of_views_that_are_not_contiguous(static):
     table = Gamma(1.8).table()
     for frames in (static, static[:, :, ::-1], static.swapaxes(1, 2), static[::2, 1:, 3:]):
         assert np.array_equal(Gamma(1.8)(frames), table[frames])
     assert np.array_equal(Gamma(1)(static), static)
-
-
-def clips_of_all_kinds():
-    """Clips of odd sizes and lengths: noise around a scene whose light changes."""
-    rng = np.random.default_rng(0)
-    for frames, height, width in ((1, 17, 23), (2, 40, 33), (5, 48, 64), (7, 31, 64), (4, 33, 36), (12, 24, 30)):
-        light = rng.uniform(0.1, 1, (frames, 1, 1, 1))
-        scene = rng.integers(0, 200, (1, height, width, 3)) * light + rng.normal(0, 4, (frames, height, width, 3))
-        yield scene.clip(0, 255).astype(np.uint8)
-    yield np.full((3, 20, 20, 3), 77, np.uint8)
-
-
-@pytest.mark.parametrize("enhancer", [Gamma(1.8), HistogramEqualisation(), Clahe(), *STEADY, Clahe(0.5, 3, steady=True),
-                                      Clahe(40, 5, steady=True), Clahe(3, 16, steady=True)], ids=lambda e: e.name)
-def test_frame_by_frame_gives_the_bits_of_the_whole(enhancer):
-    for clip in clips_of_all_kinds():
-        brighten, whole = enhancer.fitted(lambda clip=clip: iter(clip)), enhancer(clip)
-        if isinstance(enhancer, Clahe) and enhancer.steady:  # by its definition
-            count, height, width, _ = clip.shape
-            tall = clip.swapaxes(0, 1).reshape(1, height * count, width, 3)
-            whole = replace(enhancer, steady=False)(tall).reshape(height, count, width, 3).swapaxes(0, 1)
-        assert np.array_equal(np.stack([brighten(number, frame) for number, frame in enumerate(clip)]), whole)
-        assert np.array_equal(enhancer(clip), whole)
-
-
-def test_framewise_enhancers_do_not_read_the_clip_first():
-    for enhancer in (Gamma(1.8), HistogramEqualisation(), Clahe()):
-        enhancer.fitted(lambda: pytest.fail("read"))

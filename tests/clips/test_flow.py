@@ -3,15 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import ClipRecord
-from kdlab.clips.coviar import Compressed, flip_motion
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.flow import Flow, FlowFiles
-from kdlab.clips.views import ClipBatches, Draw, Raw, TooShort, Window, tag
-from kdlab.clips.windows import AtRate
+from kdlab.clips.views import Draw, Raw, TooShort, Window
 from kdlab.train.recipe import from_json, to_json
 
 
@@ -49,11 +44,6 @@ def test_known_motion_comes_out_in_pixels(clip):
     assert pixels(Flow(bound=2).read(clip), 2)[1:, 0] == pytest.approx([2, 2, 0, -2], abs=0.2)  # cut
 
 
-def test_rest_is_128_everywhere(make_video):
-    still = make_video("still.mkv", pixels=moving([(0, 0)] * 2), codec="ffv1", pix_fmt="bgr0")
-    assert (Flow().read(still) == 128).all()
-
-
 def test_chosen_rows_are_those_of_all(clip):
     whole, indices = Flow().read(clip), [4, 0, 2, 2]
     assert np.array_equal(Flow().read(clip, indices), whole[indices])
@@ -62,16 +52,6 @@ def test_chosen_rows_are_those_of_all(clip):
 def test_one_frame_has_no_flow(make_video):
     with pytest.raises(TooShort, match="one frame"):
         Flow().read(make_video("one.mkv", pixels=moving([]), codec="ffv1", pix_fmt="bgr0"))
-
-
-def test_the_cache_keeps_two_channels_and_tells_views_apart(clip, tmp_path):
-    cache, view = FrameCache(tmp_path / "cache"), Flow()
-    small = cache.frames(clip, [1, 4], 32, view.read, view.name)
-    assert small.shape == (2, 32, 48, 2)
-    assert pixels(cache.frames(clip, [1, 4], 64, view.read, view.name))[:, 0] == pytest.approx([3, -4], abs=0.3)
-    assert len({Flow().name, Flow(5).name, Raw().name, FlowFiles("a").name, FlowFiles("b").name}) == 5
-    assert tag(FlowFiles("a/flow")) != tag(FlowFiles("b/flow")), "two sets' folders of one name"
-    assert tag(Raw()) == Raw().name
 
 
 # --- mirrored clips --------------------------------------------------------------------------------------------
@@ -85,34 +65,6 @@ def test_flow_of_the_mirrored_clip_is_the_mirrored_flow(clip, make_video):
     assert np.median(np.abs(turned.astype(int) - truth)) <= 1
     assert np.abs(pixels(turned)[:, 0] - [-3, -3, -3, 0, 4]).max() < 0.3
     assert np.abs(pixels(window.shown(draw, flow))[:, 0] - [3, 3, 3, 0, -4]).max() < 0.3  # what a plain draw would show
-
-
-@pytest.mark.parametrize("view", [Flow(), FlowFiles("x"), AtRate(Flow(), 5.0), Compressed("motion")])
-def test_tensors_are_mirrored_as_arrays_are(view):
-    flow = np.random.default_rng(0).integers(0, 256, (2, 8, 9, 2), np.uint8)
-    draw, straight = Draw(np.arange(2), 0.2, 0.7, flip=True), Draw(np.arange(2), 0.2, 0.7)
-    shown = Window(2, 6, 6).shown
-    turned = shown(draw, flow, view)
-    assert np.array_equal(shown(draw, torch.from_numpy(flow), view).numpy(), turned)
-    assert np.array_equal(turned, flip_motion(shown(straight, flow, view)))
-    rgb = Compressed("iframe")
-    assert np.array_equal(shown(draw, flow, rgb), shown(straight, flow)[:, :, ::-1])
-
-
-def test_batches_of_flow_beside_pixels(clip, tmp_path):
-    record = ClipRecord(id="a", path=clip, label=0, split="train", group="g")
-    batches = ClipBatches([record] * 6, {"student": Flow(), "teacher": Raw()}, Window(5, 60, 48),
-                          FrameCache(tmp_path / "cache"))
-    for seed in range(3):
-        batch = batches.training(range(6), torch.Generator().manual_seed(seed))
-        assert batch.views["student"].shape == (6, 2, 5, 48, 48) and batch.views["teacher"].shape == (6, 3, 5, 48, 48)
-        sign = np.sign(np.median(batch.views["student"][:, 0, -1].flatten(1) - 128 / 255, axis=1))
-        goes = []  # which way the texture went in the last step: compare with both shifts
-        for before, last in batch.views["teacher"][:, 0, -2:]:
-            right, left = (last[:, 4:] - before[:, :-4]).abs().mean(), (last[:, :-4] - before[:, 4:]).abs().mean()
-            goes.append(1 if right < left else -1)
-        assert sign.tolist() == goes
-    assert batches.statistics("student")[0].shape == (2,)
 
 
 # --- pictures --------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import Draw, Raw, TooShort
-from kdlab.train.recipe import from_json, to_json
 
 WINDOW = ConsecutiveWindow()
 
@@ -54,10 +53,6 @@ def test_a_square_is_cut_resized_and_flipped(scale, box):
     flipped = Draw(np.arange(2), 0.25, 1.0, True, (scale, scale))
     assert np.array_equal(WINDOW.shown(flipped, pixels), got[:, :, ::-1])
     assert torch.equal(WINDOW.shown(flipped, torch.from_numpy(pixels)), torch.from_numpy(got[:, :, ::-1].copy()))
-
-
-def test_it_is_a_part_of_a_recipe():
-    assert from_json(to_json(ConsecutiveWindow(8, 20, 16))) == ConsecutiveWindow(8, 20, 16)
 
 
 def test_clips_far_shorter_than_the_window_are_learnt_from(make_video, tmp_path):

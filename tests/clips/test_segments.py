@@ -10,15 +10,11 @@ import torch
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, CatalogueError, ClipRecord
-from kdlab.clips.compressed import modalities
-from kdlab.clips.coviar import DIFFERENCE, MODALITIES, Compressed, flip_motion, quantise_residual, tsn_frames
-from kdlab.clips.held_out import Half, HeldOut, halves, with_halves
+from kdlab.clips.coviar import MODALITIES, Compressed, flip_motion, tsn_frames
+from kdlab.clips.held_out import Half, HeldOut, with_halves
 from kdlab.clips.segments import PaperSegments, SegmentBatches, Segments, all_mpeg4
 from kdlab.clips.views import Draw, TooShort
-from kdlab.night import Night
-from kdlab.night.streams import NightStream
 from kdlab.train.loop import seeded
-from kdlab.train.recipe import from_json, to_json
 
 MPEG4 = {"codec": "mpeg4", "qmin": "2", "qmax": "2", "bf": "0", "g": "12"}
 
@@ -68,34 +64,6 @@ def test_a_mirrored_clip_moves_the_other_way(clips):
     assert torch.equal(mirrored["motion"][0, 1], plain["motion"][0, 1].flip(-1)), "y keeps its sign"
 
 
-def test_the_generator_alone_decides_a_training_batch(clips):
-    some = clips(Segments(3, 40, 36, scales=(1.0, 0.75)))
-    first, again, other = (some.training([0, 1], seeded(n)).views["residual"] for n in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
-
-
-def test_a_smaller_box_is_enlarged_to_the_crop():
-    pixels = np.tile(np.arange(40, dtype=np.uint8)[None, :, None, None], (1, 1, 40, 3))
-    cut = Segments(crop=36, side=40).shown(Draw(np.array([0]), 0.0, 0.5, box=(0.5, 0.5)), pixels)
-    assert cut.shape == (1, 36, 36, 3) and cut[0, 0, 0, 0] == 0 and abs(int(cut[0, -1, 0, 0]) - 17) <= 1
-
-
-def test_statistics_are_those_of_the_centre_frames(clips):
-    some = clips()
-    mean, std = some.statistics("motion")
-    whole = torch.cat([b.views["motion"] for b in some.evaluation()]).double()
-    assert mean.shape == std.shape == (2,)
-    assert torch.allclose(mean.double(), whole.mean((0, 2, 3, 4))) and mean[0] > 0.5 > 0.49
-
-
-def test_difference_is_the_residual_without_motion(clips):
-    path = clips().records[0].path
-    frame = next(its for its in modalities(path, [5]))
-    plain = quantise_residual(frame.picture.astype(np.int16) - frame.reference)
-    assert np.array_equal(Compressed(DIFFERENCE).read(path, [5])[0], plain)
-    assert not np.array_equal(plain, Compressed("residual").read(path, [5])[0])
-
-
 def test_one_frame_and_other_shapes_are_named(clips, make_video):
     some = clips()
     lone = ClipRecord("lone", make_video("lone.avi", pixels=walking(1), **MPEG4), 0, "train", "g")
@@ -107,15 +75,6 @@ def test_one_frame_and_other_shapes_are_named(clips, make_video):
 
 
 # --- sets ------------------------------------------------------------------------------------------------------
-
-
-def test_streams_of_night_are_its_mpeg4_twins(tmp_path, monkeypatch):
-    monkeypatch.setenv("KDLAB_DATA", str(tmp_path))
-    night = Night(("Run", "Wave"), (1, 1, 1), context=0.5)
-    bright, dark = NightStream(night), NightStream(night, "dark_mpeg4")
-    assert bright.name == "night_bright-c0.5" and bright.fingerprint() != dark.fingerprint() != night.fingerprint()
-    assert {r.path.parts[-3] for r in dark.catalogue().records} == {"dark_mpeg4"}
-    assert [r.label for r in bright.catalogue().records] == [r.label for r in night.catalogue().records]
 
 
 def test_people_are_held_out_whole_and_the_same_each_time(tmp_path, make_video):
@@ -154,14 +113,6 @@ def test_half_of_the_training_scenes_and_the_other_half_are_all_of_them(tmp_path
         Half(Half(Half(data, first=False))).catalogue()
 
 
-def test_halves_share_no_group():
-    groups = np.array(list("ccaabbdd"))
-    half = halves(groups)
-    assert set(groups[half]) == {"a", "c"} and set(groups[~half]) == {"b", "d"}
-    with pytest.raises(ValueError, match="one group"):
-        halves(np.array(["x", "x"]))
-
-
 # --- CoViAR's window: boxes of two neighbouring sizes, squeezed to a square ----------------------------------------
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 256, 340, 3), np.uint8)
@@ -197,10 +148,6 @@ def test_evaluation_squeezes_the_picture_and_cuts_its_centre():
     assert draw.frames.tolist() == tsn_frames(100).tolist() == [17, 50, 83] and not draw.flip
     wanted = [cv2.resize(frame, (256, 256))[16:240, 16:240] for frame in PIXELS]
     assert np.array_equal(window.shown(draw, PIXELS), wanted)
-
-
-def test_the_paper_window_is_a_part_of_a_recipe():
-    assert from_json(to_json(PaperSegments(3, 32, 28))) == PaperSegments(3, 32, 28)
 
 
 class Fixed:

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from kdlab.clips import decode, views
+from kdlab.clips import decode
 from kdlab.clips.cache import FrameCache, resize
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.coviar import Compressed
-from kdlab.clips.decode import gathered, read_frames
+from kdlab.clips.decode import read_frames
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.clips.flow import Flow
 from kdlab.clips.segments import SegmentBatches, Segments
@@ -76,16 +76,7 @@ def test_one_by_one_is_as_whole(make_video, tmp_path, view, name):
         assert np.array_equal(cache.frames(path, range(len(whole)), side, each, view.name), resize(whole, side))
 
 
-@pytest.mark.parametrize("modality", ["iframe", "motion", "residual"])
-def test_modalities_one_by_one(make_video, modality):
-    path, view = make_video("a.avi", codec="mpeg4", g="6", bf="0"), Compressed(modality)
-    whole = view.read(path)
-    assert np.array_equal(np.stack(list(view.each_frame(path))), whole)
-    assert np.array_equal(np.stack(list(view.each_frame(path, [1, 4]))), whole[[1, 4]])
-    assert np.array_equal(gathered(view.each_frame, path, [4, 1, 1]), whole[[4, 1, 1]])
-
-
-@pytest.mark.parametrize("view", [view for view in VIEWS if not any(word in view.name for word in ("dark", "cropped"))],
+@pytest.mark.parametrize("view", [v for v in VIEWS if not any(word in v.name for word in ("dark", "crop", "steady"))],
                          ids=lambda view: f"{type(view).__name__}-{view.name}")
 def test_a_longer_clip_takes_no_more_memory(make_video, tmp_path, view):
     peaks = []
@@ -138,52 +129,6 @@ def test_damage_behind_the_frames_asked_for_is_raised(make_video):
     for view in (Raw(), Enhanced(Gamma()), Flow(), BothLights(Gamma()), MotionMix()):
         with pytest.raises(decode.DamagedClip, match="truncated"):
             list(streamed(view)(path, [0, 3]))
-
-
-def decoded_by(monkeypatch):
-    """Numbers, by brightness, of the frames that are turned into pictures from now on."""
-    seen, of = [], decode._Pictures.of
-    monkeypatch.setattr(decode._Pictures, "of", lambda its, frame: (seen.append(frame.pts), of(its, frame))[1])
-    return seen
-
-
-@pytest.mark.parametrize("view", [Raw(), Enhanced(Gamma()), Flow()], ids=lambda view: view.name)
-def test_of_a_long_video_only_the_parts_with_segments_are_decoded(make_video, tmp_path, monkeypatch, view):
-    monkeypatch.setattr(views, "PART", 10)
-    path = make_video("long.mp4", frames=200, g="10", bf="2", preset="ultrafast")
-    records = [ClipRecord(f"a@{start}", path, 0, "train", "g", start, end)
-               for start, end in ((1.0, 1.6), (1.2, 2.0), (6.0, 6.4))]
-    clips = ClipBatches(records, {"x": view}, Window(5, 40, 40), FrameCache(tmp_path / "cache"))
-    seen = decoded_by(monkeypatch)
-    clips.check()
-    # parts 2 to 4 and 15; of flow the frame before each
-    assert len(seen) == (44 if isinstance(view, Flow) else 40)
-    (batch,) = clips.evaluation()
-    assert len(seen) == (44 if isinstance(view, Flow) else 40)
-    whole = resize(view.read(path), 40)
-    for record, pixels in zip(records, batch.views["x"], strict=True):
-        first, count = round(record.start * 25), round((record.end - record.start) * 25)
-        window = Window(5, 40, 40)
-        expected = window.shown(window.centre(count), whole[first + window.moments(count, 0.5)])
-        assert np.array_equal((255 * pixels).round().byte().permute(1, 2, 3, 0).numpy(), expected)
-
-
-@pytest.mark.parametrize(("view", "name"), [
-    (Enhanced(STEADY[0]), "a.mp4"), (Raw(), "a.avi"), (Raw(), "one_key_frame.mp4")])
-def test_where_parts_need_the_whole_video_it_is_read_once(make_video, tmp_path, monkeypatch, view, name):
-    monkeypatch.setattr(views, "PART", 10)
-    path = make_video(name, frames=60, codec="mpeg4" if name == "a.avi" else "libx264", bf="0")
-    records = [ClipRecord(f"a@{start}", path, 0, "train", "g", start, start + 0.4) for start in (0.4, 1.2, 1.6)]
-    clips = ClipBatches(records, {"x": view}, Window(5, 40, 40), FrameCache(tmp_path / "cache"))
-    seen = decoded_by(monkeypatch)
-    clips.check()
-    (batch,) = clips.evaluation()
-    assert len(seen) == (120 if view.__class__ is Enhanced else 60)  # a steady one looks at all frames first
-    whole = resize(view.read(path), 40)
-    shown = Window(5).moments(10, 0.5)
-    for first, pixels in zip((10, 30, 40), batch.views["x"], strict=True):
-        expected = Window(5, 40, 40).shown(Window(5, 40, 40).centre(10), whole[first + shown])
-        assert np.array_equal((255 * pixels).round().byte().permute(1, 2, 3, 0).numpy(), expected)
 
 
 def test_segments_of_the_compressed_domain_lie_where_their_times_say(make_video, tmp_path):

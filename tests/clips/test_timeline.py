@@ -1,20 +1,16 @@
 """Times decide where a segment lies: presentation times, counted from the first frame, without decoding."""
 
-from dataclasses import replace
-from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
-from kdlab.clips import container
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.check import check
+from kdlab.clips.container import timeline
 from kdlab.clips.decode import read_frames
-from kdlab.clips.timeline import timeline
 from kdlab.clips.views import ClipBatches, Raw, Window
-from kdlab.clips.windows import AtRate, Windows, windows
 
 #: 40 frames: a second at 20 frames/s, then two seconds at 10 (in units of 1/20 s).
 VARIABLE = [*range(20), *range(20, 60, 2)]
@@ -50,13 +46,6 @@ def test_the_rate_decides_where_it_is_constant(make_video, name, codec, how, rat
         assert line.stretch(start, end) == (first, (40 if end is None else min(40, round(end * rate))) - first)
     steps = np.arange(5) + 0.5
     assert np.array_equal(line.shown(steps, 7.5), np.minimum(steps * rate / 7.5, 39).astype(int))
-
-
-def test_jitter_is_no_matter(make_video):
-    """As phones record: some milliseconds early or late."""
-    early = np.random.default_rng(0).integers(-10, 11, 40)
-    path = make_video("a.mp4", rate=1000, pts=(40 * np.arange(40) + early + 10).tolist())
-    assert timeline(path).stretch(0.4, 0.8) == (10, 10)
 
 
 def test_dropped_frames_of_a_capture_take_their_time(make_video):
@@ -99,25 +88,12 @@ def test_times_begin_at_the_first_frame_that_is_shown(make_video, tmp_path):
     assert np.abs(timeline(cut).times - np.array(VARIABLE[10:]) / 20 + 0.5).max() < 2e-3
 
 
-def test_a_clock_that_begins_again_is_no_clock(make_video):
-    """Two files in one, as `cat` makes them: the rate decides."""
-    path = make_video("a.mpg", codec="mpeg2video", bf="2")
-    path.write_bytes(2 * path.read_bytes())
-    assert timeline(path).count == len(read_frames(path).frames) == 80
-    assert timeline(path).stretch(1.8, 2.4) == (45, 15)
-
-
 def test_packed_pictures_are_counted_by_decoding(real_clips):
     path = real_clips / "formats" / "mpeg4_packed_bframes.avi"
     if not path.is_file():
         pytest.skip("the real clips have no such file")
     line = timeline(path)
     assert (line.count, line.times, line.keys) == (34, None, ())
-
-
-def test_a_changed_file_is_read_again(make_video):
-    assert timeline(make_video("a.mp4", frames=12)).count == 12
-    assert timeline(make_video("a.mp4", frames=30)).count == 30
 
 
 def test_a_segment_of_variable_rate_shows_its_own_frames(make_video, tmp_path):
@@ -132,28 +108,3 @@ def test_a_segment_of_variable_rate_shows_its_own_frames(make_video, tmp_path):
         assert np.abs(levels.numpy() - 6 * np.arange(25, 35)).max() < 4
         report = check(Catalogue("a", tmp_path, (), (record,)), min_frames=11)
         assert any("a: 10 frames" in finding.where for finding in report.findings)
-
-
-def test_windows_and_steps_go_by_times(make_video, tmp_path):
-    path = make_video("a.mp4", rate=20, pts=VARIABLE)
-    frames = read_frames(path).frames
-    shown = AtRate(Raw(), 5.0).read(path)  # at 0.1, 0.3 … 2.9 s
-    assert np.array_equal(shown, frames[[2, 6, 10, 14, 18, 21, 23, 25, 27, 29, 31, 33, 35, 37, 39][:len(shown)]])
-    catalogue = Catalogue("a", tmp_path, ("x",), (ClipRecord("a", path, 0, "train", "g", 0.5, 1.5),))
-    (window,) = windows(catalogue, "train", Windows(frames=16, rate=5.0, side=24, crop=20))
-    assert window.seconds == pytest.approx(3.0, abs=0.1)
-
-
-def test_no_rate_and_no_times_is_told(make_video, monkeypatch):
-    path = make_video("a.h264")
-    info_of = container.info_of
-    monkeypatch.setattr(container, "info_of", lambda stream: replace(info_of(stream), fps=0.0))
-    with pytest.raises(ValueError, match=r"a\.h264: damaged: it says neither when"):
-        timeline(path).stretch(1.0, 2.0)
-
-
-def test_units_of_the_file(make_video):
-    path = make_video("a.mp4", rate=25)
-    with av.open(str(path)) as file:
-        unit = file.streams.video[0].time_base
-    assert [stamp * unit for stamp in timeline(path).stamps] == [Fraction(t, 25) for t in range(40)]

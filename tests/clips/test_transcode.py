@@ -9,17 +9,12 @@ import time
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from kdlab.cli.data import data
 from kdlab.clips.catalogue import open_clips
 from kdlab.clips.compressed import modalities, scan
-from kdlab.clips.container import probe
+from kdlab.clips.container import probe, timeline
 from kdlab.clips.decode import read_frames
-from kdlab.clips.timeline import timeline
 from kdlab.clips.transcode import CoviarFormat, _is_ours, transcode
-from kdlab.clips.tree import CatalogueError
-from kdlab.system.files import in_draft
 from kdlab.system.ours import NotOurs
 
 SMALL = CoviarFormat(96, 80)
@@ -54,7 +49,7 @@ def test_a_table_of_the_clips_comes_along_and_one_that_is_there_stays(make_video
     said = []
     transcode(root, out, SMALL, workers=1, say=said.append)
     assert (out / "index.csv").read_text() == "mine"
-    assert len(said) == 1 and said[0].startswith(f"{out / 'index.csv'} was not written by") and "move it" in said[0]
+    assert len(said) == 1 and "index.csv" in said[0] and "move it" in said[0]
 
 
 @pytest.mark.parametrize(("name", "how"), [
@@ -83,32 +78,6 @@ def test_a_long_pause_loses_no_frame(make_video, tmp_path):
     [made] = transcode(source, tmp_path / "out", SMALL, workers=1)
     assert (made.frames, made.reason) == (20, "")
     assert np.abs(timeline(made.target).times - timeline(source).times).max() < 0.005
-
-
-def test_a_table_written_on_windows_comes_along(make_video, tmp_path):
-    make_video("in/Wave/a.mp4", frames=4)
-    (tmp_path / "in" / "index.csv").write_text("path,label\nWave\\a.mp4,wave\n")
-    transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)
-    assert (tmp_path / "out" / "index.csv").read_text() == "path,label\nWave/a.avi,wave\n"
-    (tmp_path / "in" / "index.csv").write_text("path,label\n../a.mp4,wave\n")
-    with pytest.raises(CatalogueError, match="index.csv, row 2: .* leads upwards"):
-        transcode(tmp_path / "in", tmp_path / "other", SMALL, workers=1)
-    assert not (tmp_path / "other").exists()
-
-
-def test_the_table_made_here_follows_mended_clips_and_changed_labels(make_video, tmp_path):
-    root, out, said = make_video("in/a.mp4", frames=4).parent, tmp_path / "out", []
-    (root / "b.mp4").write_text("damaged")
-    for clip, label in (("damaged", "run"), ("mended", "walk")):
-        (root / "index.csv").write_text(f"path,label\na.mp4,{label}\nb.mp4,{label}\n")
-        if clip == "mended":
-            make_video("in/b.mp4", frames=5)
-        transcode(root, out, SMALL, workers=1, say=said.append)
-    assert (out / "index.csv").read_text() == "path,label\na.avi,walk\nb.avi,walk\n" and not said
-    assert len(open_clips(out).records) == 2
-    (out / ".index.csv.sha256").unlink()  # ended between the two writes
-    transcode(root, out, SMALL, workers=1, say=said.append)
-    assert (out / ".index.csv.sha256").is_file() and not said
 
 
 def test_a_source_that_changed_in_its_middle_is_made_over_again(make_video, tmp_path):
@@ -141,14 +110,6 @@ def test_a_folder_is_made_over_and_the_report_names_what_cannot_be(make_video, t
         assert sum(1 for _ in modalities(its.target)) == its.frames
 
 
-def test_pictures_stay_what_they_were(make_video, tmp_path):
-    source = make_video("x.mp4", pixels=moving(9), crf="10")
-    form = CoviarFormat(128, 96, gop=4, quantiser=1)
-    [its] = transcode(source, tmp_path / "out", form, workers=1)
-    assert its.target == tmp_path / "out" / "x.avi" and scan(its.target).kinds == "IPPPIPPPI"
-    assert np.abs(read_frames(its.target).frames.astype(int) - read_frames(source).frames).mean() < 3
-
-
 def test_size_gop_and_quantiser_are_obeyed_also_through_scene_cuts(make_video, tmp_path):
     pixels = moving(30)
     pixels[13:] = 255 - pixels[13:][:, :, ::-1]  # a cut in mid-group makes no I-frame
@@ -163,8 +124,6 @@ def test_size_gop_and_quantiser_are_obeyed_also_through_scene_cuts(make_video, t
     for wrong in ({"gop": 1}, {"quantiser": 0}, {"quantiser": 32}, {"width": 8}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}=.*whole number"):
             CoviarFormat(**wrong)
-    with pytest.raises(ValueError, match="size 340 x 9000: a side of an MPEG-4"):
-        CoviarFormat(height=9000)
 
 
 def test_a_clip_that_a_phone_marked_as_turned_is_made_upright(make_video, tmp_path):
@@ -216,7 +175,7 @@ def test_two_that_would_get_one_name_and_no_video(make_video, tmp_path):
 def test_killed_in_mid_file(make_video, tmp_path):
     source, out = make_video("long.mp4", pixels=moving(30).repeat(6, 0)), tmp_path / "out"
     code = ("import sys; from pathlib import Path; from kdlab.clips import transcode as t\n"
-            "t._make((Path(sys.argv[1]), Path(sys.argv[2]) / 'long.avi', t.CoviarFormat(1280, 960)))")
+            "t._make(Path(sys.argv[1]), Path(sys.argv[2]) / 'long.avi', t.CoviarFormat(1280, 960))")
     child = subprocess.Popen([sys.executable, "-c", code, str(source), str(out)])
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size > 10_000 for path in out.glob(".*.tmp")):
@@ -227,43 +186,6 @@ def test_killed_in_mid_file(make_video, tmp_path):
     assert not list(out.glob("*.avi")) and list(out.glob(".*.tmp"))
     [its] = transcode(source, out, SMALL, workers=1)
     assert (its.frames, its.kept) == (180, False)
-
-
-def test_command(make_video, tmp_path):
-    root, out = sources(make_video), str(tmp_path / "out")
-    call = ["transcode", str(root), "--out", out, "--size", "64", "48", "--gop", "5", "--workers", "2"]
-    result = CliRunner().invoke(data, call)
-    assert result.exit_code == 1, result.output
-    assert "3 of 5 files" in result.output and "0 from before" in result.output and "misnamed" in result.output
-    call[-1] = "1"
-    assert "3 from before" in CliRunner().invoke(data, call).output
-    for bad in ("text.mp4", "cut.mp4"):
-        (root / "b" / bad).unlink()
-    assert CliRunner().invoke(data, call).exit_code == 0
-    assert scan(tmp_path / "out" / "a" / "h264.avi").kinds == "IPPPP" * 6
-
-
-def test_out_may_be_the_folder_above_or_one_inside_but_not_the_clips_own(make_video, tmp_path):
-    root = make_video("clips/a.mp4", frames=4).parent
-    for out in (tmp_path, root / "out", root / "out"):
-        report = transcode(root, out, SMALL, workers=1)
-        assert [(its.source, its.target) for its in report] == [(root / "a.mp4", out / "a.avi")]
-    with pytest.raises(ValueError, match="clips is the folder of the clips themselves: choose another"):
-        transcode(root, root, SMALL, workers=1)
-
-
-def test_a_clip_with_a_very_long_name_is_made_like_the_others(make_video, tmp_path):
-    name = "é" * 120  # 240 bytes
-    make_video(f"in/{name}.mp4", frames=4)
-    make_video("in/b.mp4", frames=4)
-    out = tmp_path / "out"
-    out.mkdir()
-    left = out / f".{in_draft(f'{name}.avi')}.1234567-0123abcd.tmp"
-    left.write_text("of a killed process")
-    os.utime(left, (0, 0))
-    report = transcode(tmp_path / "in", out, SMALL, workers=1)
-    assert {its.target.name: its.reason for its in report} == {f"{name}.avi": "", "b.avi": ""}
-    assert sorted(os.listdir(out)) == sorted([f"{name}.avi", "b.avi"])
 
 
 def test_somebodys_video_is_not_replaced(make_video, tmp_path):
@@ -282,13 +204,3 @@ def test_somebodys_video_is_not_replaced(make_video, tmp_path):
     mine.symlink_to(first.target)
     with pytest.raises(NotOurs, match="b.avi is there already"):
         transcode(tmp_path / "in", tmp_path / "out", SMALL, workers=1)
-
-
-def test_a_clip_where_nothing_moves_is_one_like_the_others(make_video, tmp_path):
-    """Its P-frames have eight bytes."""
-    make_video("set/a.mp4", frames=14)
-    make_video("set/still.mp4", pixels=np.full((14, 48, 64, 3), 90, np.uint8))
-    made = transcode(tmp_path / "set", tmp_path / "out", CoviarFormat(16, 16), workers=1)
-    assert [(its.frames, its.reason) for its in made] == [(14, ""), (14, "")]
-    again = transcode(tmp_path / "set", tmp_path / "out", CoviarFormat(16, 16), workers=1)
-    assert all(its.kept for its in again)

@@ -3,13 +3,10 @@
 import av
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from kdlab.cli.data import data
 from kdlab.clips.compressed import scan
+from kdlab.clips.container import Clock, timeline
 from kdlab.clips.decode import read_frames
-from kdlab.clips.timeline import timeline
-from kdlab.clips.vop import Clock
 
 START = b"\0\0\1\xb6"
 
@@ -54,12 +51,3 @@ def test_without_a_header_the_size_decides():
     assert not Clock().shows(picture(25, 3, True))
     assert Clock().shows(picture(25, 3, True) + bytes(20))
     assert not Clock(head(25)).shows(b"\x7f")  # a filler
-
-
-def test_one_unfit_file_does_not_end_the_others(make_video, tmp_path):
-    sound = make_video("sound.avi", codec="mpeg4", g="12", bf="0")
-    alone = make_video("alone.avi", codec="mpeg4", g="1")
-    outcome = CliRunner().invoke(data, ["modalities", str(alone), str(tmp_path), str(sound)])
-    assert outcome.exit_code == 1
-    assert "there are no motion vectors" in outcome.output and "this is a folder; name its" in outcome.output
-    assert f"{sound}: mpeg4 64x48, 40 frames" in outcome.output

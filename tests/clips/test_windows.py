@@ -9,17 +9,12 @@ import torch
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import DamagedClip
-from kdlab.clips.released import thumos14
-from kdlab.clips.tables import CatalogueError
-from kdlab.clips.views import MotionMix, Raw
+from kdlab.clips.tree import CatalogueError
+from kdlab.clips.views import Raw
 from kdlab.clips.windows import AtRate, WindowBatches, Windows, all_annotated, windows
-from kdlab.measure.detection import annotated, decode, evaluate
-from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.night.untrimmed import Untrimmed, make_untrimmed, untrimmed_catalogue
-from kdlab.papers.generative.detection_method import Detection
-from kdlab.papers.generative.detector import Detector
-from kdlab.train.loop import Settings, fit, predict, seeded
-from kdlab.train.recipe import UserClips, from_json, to_json
+from kdlab.measure.detection import annotated
+from kdlab.train.loop import seeded
+from kdlab.train.recipe import UserClips
 
 SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
 
@@ -85,20 +80,6 @@ def test_dense_windows_are_for_training_alone_and_show_a_whole_action(catalogue,
         windows(catalogue((2.0, 8.0, 0)), "train", dense)
 
 
-def test_an_action_that_ends_with_its_window_is_whole(catalogue):
-    video = catalogue((0.0, 3.2, 0), (6.8, 10.0, 1), (7.0, 11.0, 1))  # the last ends after the video
-    assert [w.first for w in windows(video, "train", replace(SMALL, dense=100))] == [0, 34]
-    with pytest.raises(CatalogueError, match="no window"):
-        windows(catalogue((7.0, 11.0, 1)), "train", replace(SMALL, dense=1))
-
-
-def test_sparse_windows_keep_the_name_of_their_recipes():
-    assert "dense" not in to_json(SMALL) and to_json(replace(SMALL, dense=3))["dense"] == 3
-    assert from_json(to_json(replace(SMALL, dense=3))) == replace(SMALL, dense=3)
-    with pytest.raises(ValueError, match="dense=-1"):
-        replace(SMALL, dense=-1)
-
-
 def test_steps_are_the_middles_of_equal_times(catalogue, batches):
     some = batches(catalogue((1.0, 3.0, 0)))
     (batch,) = some.evaluation()
@@ -132,11 +113,6 @@ def test_a_segment_after_the_end_is_shown_to_nobody_and_missed_by_all(catalogue,
     assert annotated(late.records)["start"].tolist() == [1.0, 10.5], "it stays among what is to be found"
 
 
-def test_a_window_without_a_segment_has_a_row_that_says_so(catalogue, batches):
-    some = batches(catalogue((9.0, 9.8, 1)))
-    assert table(some.collate([0], [SMALL.centre(0)]).labels[0]) == [[-1, -1, -1]]
-
-
 def test_training_moves_windows_inside_their_video_and_labels_with_them(catalogue, batches):
     some = batches(catalogue((3.0, 5.0, 0)))
     firsts = set()
@@ -167,13 +143,6 @@ def test_a_video_shorter_than_a_window_stays_on_its_last_frame(catalogue, batche
     assert torch.allclose(mean, x.mean((0, 2, 3, 4))) and torch.allclose(std, x.std((0, 2, 3, 4)), rtol=1e-3)
 
 
-def test_views_keep_what_they_do(catalogue, batches):
-    some = batches(catalogue((1.0, 3.0, 0)), views={"student": MotionMix(), "teacher": Raw()})
-    views = next(some.evaluation()).views
-    assert views["student"].shape == views["teacher"].shape and abs(float(views["student"].mean())) < 0.5
-    assert some.views["student"].name == "raw-5hz", "one cached file serves both"
-
-
 @pytest.mark.parametrize(("segments", "message"), [
     (((3.0, 3.0, 0),), r"long@3.0-3.0: segments need 0 <= start < end.* this one has 3.0 and 3.0"),
     (((-1.0, 3.0, 0),), "has -1.0 and 3.0"), (((None, 3.0, 0),), "has None and 3.0"),
@@ -184,61 +153,12 @@ def test_impossible_segments_are_named(catalogue, segments, message):
         windows(catalogue(*segments), "train", SMALL)
 
 
-def test_a_missing_video_is_named(catalogue):
-    some = catalogue((1.0, 3.0, 0))
-    (gone := some.records[0].path).rename(gone.with_name("other.mp4"))
-    with pytest.raises(FileNotFoundError, match=r"long.mp4: no such file"):
-        windows(some, "train", Windows(rate=3.0))
-
-
 def test_a_damaged_video_is_named_before_training(catalogue, batches):
     some = batches(catalogue((1.0, 3.0, 0)))
     path = some.records[0].path
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
     with pytest.raises(DamagedClip, match=r"long.mp4: (truncated|damaged)"):
         some.check()
-
-
-def test_thumos_segments_become_windows(make_video, tmp_path):
-    (tmp_path / "Class Index_Detection.txt").write_text("7 BaseballPitch\n22 CliffDiving\n")
-    header = "video,type,type_idx,start,end,startFrame,endFrame\n"
-    for prefix, name in (("val", "video_validation_0000051"), ("test", "video_test_0000004")):
-        make_video(f"{name}.mp4", pixels=counting(100), rate=10)
-        (tmp_path / f"{prefix}_Annotation.csv").write_text(header + "".join(
-            f"{name},{kind},{times},0,0\n" for kind, times in
-            (("BaseballPitch", "7,1.0,3.0"), ("CliffDiving", "22,4.0,11.5"), ("Ambiguous", "0,5.0,6.0"))))
-    expected = {"train": 2, "test": 2}
-    found = windows(thumos14(tmp_path, expected=expected), "test", SMALL)
-    assert {w.video for w in found} == {"video_test_0000004"} and len(found) == 6
-    truth = annotated(found)
-    assert truth["end"].tolist() == [3.0, 11.5], "scored as annotated, also beyond the end"
-
-
-def test_the_loop_trains_a_detector_on_windows(catalogue, batches, tmp_path):
-    some = batches(catalogue((1.0, 3.0, 0), (4.0, 9.0, 1)))
-    net = build(Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=16, levels=3, width=8), 2, 0,
-                *some.statistics("student"))
-    trained = fit(Detection(), {"student": net}, some, Settings(epochs=2, batch_size=3), 0,
-                  checkpoint=tmp_path / "checkpoint.safetensors")
-    assert trained.steps == 4 and trained.history[-1]["loss_net"] > 0
-    outputs, _, _ = predict(trained.nets["student"], some.evaluation(), "student")
-    scores = evaluate(annotated(some.records), decode(outputs.numpy(), some.records, SMALL.rate), 2).mean_ap()
-    assert 0 <= scores["0.1-0.5"] <= 1
-
-
-@pytest.mark.slow
-def test_untrimmed_night_becomes_windows(tmp_path):
-    spec = Untrimmed(classes=("Jump", "Walk"), videos=(1, 0, 0), seconds=(12.0, 14.0))
-    make_untrimmed(spec, tmp_path / "night", workers=1, progress=False)
-    bright = untrimmed_catalogue(spec, tmp_path / "night", "bright")
-    some = WindowBatches(windows(bright, "train", Windows()), {"student": Raw()}, Windows(), FrameCache(tmp_path / "c"))
-    (batch,) = some.evaluation()
-    assert batch.views["student"].shape == (2, 3, 64, 36, 36) and 12 <= some.records[0].seconds <= 14
-    seen = batch.labels[batch.labels[..., 2] >= 0]
-    assert len(seen) and (seen[:, 0] < seen[:, 1]).all() and (seen[:, 1] <= 64).all()
-    record = bright.records[0]
-    first = batch.labels[0, 0]
-    assert first[0] == pytest.approx(7.5 * record.start, abs=1e-3) and first[2] == record.label
 
 
 @pytest.fixture

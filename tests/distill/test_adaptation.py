@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from kdlab.clips.views import Batch
-from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, PseudoLabels, ReEstimated, norms
-from kdlab.papers.dual_light.method import DualLight
+from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, PseudoLabels, ReEstimated
 from kdlab.train.loop import Progress, Settings, fit
 
 
@@ -130,17 +129,3 @@ def test_pseudo_labels_are_the_teachers_likeliest_classes():
     student, teacher = torch.tensor([[0.75, 0.25], [0.5, 0.5]]).log(), torch.tensor([[0.1, 0.2], [3.0, 1.0]])
     loss, terms = loss_of(PseudoLabels(), student, teacher)
     assert float(loss) == pytest.approx((math.log(4) + math.log(2)) / 2) and terms["pseudo"] is loss
-
-
-@pytest.mark.parametrize("labels", [[0, 0], [1, 0]])
-def test_soft_targets_alone_teach_the_same_whatever_the_labels_are(labels):
-    student, teacher = torch.tensor([[1.0, -1.0], [0.5, 2.0]], requires_grad=True), torch.tensor([[0.0, 1], [3, 1]])
-    loss, _ = loss_of(DualLight(temperature=1.0, alpha=1.0), student, teacher, torch.tensor(labels))
-    loss.backward()
-    by_hand = (student.softmax(1) - teacher.softmax(1)) / 2
-    assert torch.allclose(student.grad, by_hand.detach(), atol=1e-7)
-
-
-def test_norms_of_every_kind_are_found():
-    net = nn.Sequential(nn.Conv3d(1, 2, 1), nn.BatchNorm3d(2), nn.Sequential(nn.GroupNorm(2, 2)), nn.Linear(2, 2))
-    assert norms(net) == [net[1], net[2][0]]

@@ -50,14 +50,6 @@ def test_dkd_worked_example():
     assert float(dkd_loss(student, teacher, label, 1, 2, 8)) == pytest.approx(2 * binary + 8 * others)
 
 
-def test_dkd_scales_with_the_square_of_the_temperature_and_averages_over_the_batch():
-    student, teacher, labels = random(4, 3), random(4, 3, seed=1), torch.tensor([0, 1, 2, 0])
-    assert torch.allclose(dkd_loss(3 * student, 3 * teacher, labels, 3, 1, 8),
-                          9 * dkd_loss(student, teacher, labels, 1, 1, 8))
-    each = [dkd_loss(student[i : i + 1], teacher[i : i + 1], labels[i : i + 1], 1, 1, 8) for i in range(4)]
-    assert torch.allclose(dkd_loss(student, teacher, labels, 1, 1, 8), torch.stack(each).mean())
-
-
 def test_dkd_rests_where_logits_differ_by_a_constant_and_survives_huge_ones():
     teacher, labels = random(4, 5), torch.tensor([0, 1, 2, 3])
     student = (teacher + 2).requires_grad_()
@@ -98,15 +90,6 @@ def test_attention_rests_at_equality_and_is_largest_for_disjoint_maps():
     left, right = torch.zeros(1, 1, 1, 1, 4), torch.zeros(1, 1, 1, 1, 4)
     left[..., 0], right[..., 3] = 5, 1
     assert float(attention_transfer_loss(left, right)) == pytest.approx(2 / 4)
-
-
-def test_attention_pools_to_the_shorter_axis_on_either_side():
-    fine = random(1, 2, 4, 6, 6)
-    squares = fine.square().mean(1)
-    coarse = F.avg_pool3d(squares[:, None], (2, 1, 2)).sqrt()  # one channel whose square is the pooled map
-    assert coarse.shape == (1, 1, 2, 6, 3)
-    assert float(attention_transfer_loss(fine, coarse)) < 1e-15
-    assert float(attention_transfer_loss(coarse, fine)) < 1e-15
 
 
 # --- taps ------------------------------------------------------------------------------------------------------
@@ -162,6 +145,7 @@ class InPlace(nn.Module):
 
 @pytest.mark.parametrize("layer", ["conv", "act"])
 def test_a_tap_is_what_the_layer_gave_when_it_was_first_asked(layer):
+    torch.manual_seed(0)
     net, x = InPlace(), torch.randn(2, 3, 4, 5, 5)
     wanted = net.conv(x) if layer == "conv" else net.conv(x).relu()
     found, alone = outputs(net, x, [layer]), features(net, x, [layer])
@@ -176,13 +160,6 @@ def test_a_tap_is_what_the_layer_gave_when_it_was_first_asked(layer):
 def test_what_cannot_be_tapped_is_named(read, layer, words):
     with pytest.raises(ValueError, match=words):
         read(InPlace(), torch.randn(1, 3, 2, 4, 4), [layer])
-
-
-def test_an_unknown_tap_is_named_and_leaves_no_hook():
-    net = build(TinyR2Plus1D((2, 3)), 2, seed=0)
-    with pytest.raises(ValueError, match=r"no layer 'stages.1'.*net\.stages\.1"):
-        outputs(net, torch.rand(1, 3, 4, 8, 8), ["net.stages.0", "stages.1"])  # a suffix is no name
-    assert not any(module._forward_hooks for module in net.modules())
 
 
 # --- methods ---------------------------------------------------------------------------------------------------
@@ -236,11 +213,6 @@ def test_decoupled_kd_rises_over_its_warmup():
     assert share(0, warmup=0, weight=3.0) == pytest.approx(3, rel=1e-5)
 
 
-def test_decoupled_kd_refuses_a_temperature_of_zero():
-    with pytest.raises(ValueError, match="temperature"):
-        DecoupledKD(temperature=0)
-
-
 def test_the_regressor_is_decided_by_the_seed_and_fits_the_channels():
     method, nets = FitNet(TAP), networks(FitNet(TAP))
     nets["student"].train()
@@ -251,9 +223,3 @@ def test_the_regressor_is_decided_by_the_seed_and_fits_the_channels():
     assert nets["student"].training and not nets["teacher"].training
     assert all(map(torch.equal, buffers, nets["student"].buffers()))
     assert torch.equal(random_state, torch.get_rng_state())
-
-
-def test_fitnet_without_a_regressor_says_how_to_get_one():
-    nets = networks(DecoupledKD())
-    with pytest.raises(ValueError, match="extra_nets"):
-        fit(FitNet(TAP), nets, TwoSides(), Settings(epochs=1), seed=0)

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from kdlab.distill.losses import check_mixture, entropy, kd_loss, smoothed_targets, smoothing_of_entropy
-from kdlab.distill.method import CrossEntropy
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.train.loop import Progress
 
@@ -18,12 +17,6 @@ def test_kd_worked_value_and_gradient():
     assert student.grad[0].tolist() == pytest.approx([-0.4621172, 0.4621172], abs=1e-7)
 
 
-def test_kd_is_zero_exactly_for_logits_that_differ_by_a_constant():
-    logits = torch.randn(5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    assert float(kd_loss(logits + 3.0, logits, 4.0)) == pytest.approx(0, abs=1e-12)
-    assert float(kd_loss(1.1 * logits, logits, 4.0)) > 1e-4
-
-
 def test_kd_gradient_tends_to_the_centred_logit_difference():
     """As t grows the gradient of t² KL tends to (z_S − z_T minus its mean) / K."""
     z_t = torch.tensor([[3.0, -1.0, 0.5]], dtype=torch.float64)
@@ -31,13 +24,6 @@ def test_kd_gradient_tends_to_the_centred_logit_difference():
     kd_loss(z_s, z_t, 1e4).backward()
     difference = (z_s - z_t).detach()
     assert torch.allclose(z_s.grad, (difference - difference.mean()) / 3, atol=1e-3)
-
-
-def test_kd_stays_finite_for_huge_logits():
-    z = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
-    loss = kd_loss(z, -z.detach(), 1.0)
-    loss.backward()
-    assert torch.isfinite(loss) and torch.isfinite(z.grad).all()
 
 
 @pytest.mark.parametrize("temperature, alpha, word", [
@@ -85,13 +71,6 @@ def test_dual_light_mixes_its_two_terms_and_leaves_the_teacher_alone():
     assert float(loss.detach()) == pytest.approx(0.75 * math.log(2) + 0.25 * 0.4437763, abs=1e-6)
     assert float(terms["soft"].detach()) == pytest.approx(0.4437763, abs=1e-6)
     assert nets["teacher"].logits.grad is None and nets["student"].logits.grad is not None
-
-
-def test_alpha_zero_is_cross_entropy():
-    nets = {"student": Constant([0.3, -0.2]), "teacher": Constant([2.0, 0.0])}
-    ((_, mixed, _),) = DualLight(alpha=0.0).losses(nets, FakeBatch, Progress(0, 1))
-    ((_, plain, _),) = CrossEntropy().losses(nets, FakeBatch, Progress(0, 1))
-    assert float(mixed.detach()) == pytest.approx(float(plain.detach()))
 
 
 def test_matched_smoothing_equals_dual_light_for_a_teacher_that_is_itself_smoothed():

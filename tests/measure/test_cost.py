@@ -5,10 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab import paths
 from kdlab.measure.cost import cpu_times, macs, ratio_interval
-from kdlab.papers.dual_light.study import committed_costs, cost_points
-from kdlab.study import Scores, load_rows
 
 
 def test_multiply_accumulates_of_known_layers():
@@ -36,15 +33,6 @@ def test_the_ratio_is_of_medians_and_its_interval_of_repeats():
     assert ratio_interval(2 * a, a) == pytest.approx((2, 2, 2))
     ratio, low, high = ratio_interval(rng.normal(6, 1, 200), rng.normal(3, 0.5, 200))
     assert low < ratio < high and 1.8 < low and high < 2.2
-
-
-@pytest.mark.skipif(not (paths.figures_dir() / "dual_light.csv").is_file(), reason="no study is committed yet")
-def test_the_committed_ratios_are_those_of_the_committed_times():
-    table = load_rows("dual_light")
-    points = cost_points(table, Scores.load(paths.figures_dir() / "predictions" / "dual_light-night.npz"))
-    student, enhanced, fused = (points[points.name == name].ms.item()
-                                for name in ("DL-KDD", "CE, enhanced (teacher)", "two-stream fusion"))
-    ratios = committed_costs(table).set_index(["against", "what"]).ratio
-    assert ratios["enhance + classify", "CPU time"] == pytest.approx(student / enhanced, rel=2e-3)
-    assert ratios["two-stream", "CPU time"] == pytest.approx(student / fused, rel=2e-3)
-    assert ratios["two-stream", "MACs"] == pytest.approx(0.5)
+    draw = np.random.default_rng(7)
+    found = ratio_interval(draw.random(60) + 1, draw.random(60) + 2)  # the draws are always the same
+    assert found == (0.5939849277229842, 0.538521816090951, 0.6363936062646915)

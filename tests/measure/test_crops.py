@@ -9,7 +9,7 @@ from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.segments import PaperSegments
 from kdlab.clips.views import ClipBatches, Raw, Window
-from kdlab.measure.crops import ten, ten_cropped
+from kdlab.measure.crops import ten_cropped
 from tests.train.test_feeding import Memory
 
 SIDE, CROP = 12, 8
@@ -44,12 +44,6 @@ def by_hand(pixels, frames, net, motion=False):
         rows += [cut, turned]
     x = torch.tensor(np.stack(rows) / 255, dtype=torch.float32).permute(0, 4, 1, 2, 3)
     return net.eval()(x).mean(0)
-
-
-def test_ten_crops_are_the_corners_and_the_centre_both_ways_round():
-    draws = ten(Window(4, SIDE, CROP), 9)
-    assert len({(d.top, d.left, d.flip) for d in draws}) == 10 and len({d.frames.tobytes() for d in draws}) == 1
-    assert {(d.top, d.left) for d in draws if d.flip} == {(d.top, d.left) for d in draws if not d.flip}
 
 
 @pytest.mark.parametrize("modality", ["motion", "residual", None])

@@ -26,12 +26,6 @@ def test_scores_of_known_clips():
     assert scores(raw, grey, grey)["psnr"] == np.inf and scores(raw, grey, grey)["ssim"] == 1
 
 
-def test_entropy_counts_the_bits_of_equally_many_levels():
-    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[None, None, :, None], (2, 8, 256, 3))
-    assert scores(ramp, ramp)["entropy"] == pytest.approx(8)
-    assert scores(ramp, ramp // 16)["entropy"] == pytest.approx(4)
-
-
 def test_flicker_is_what_the_enhancer_adds_where_nothing_changes():
     raw = np.full((3, 4, 4, 3), 9, np.uint8)
     enhanced = np.full_like(raw, 50)

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdlab.measure.accuracy import accuracy_interval, confusion, confusion_changes, expected_calibration_error
-from kdlab.measure.bootstrap import LEVEL, counts
-from kdlab.measure.paired import Effect, Spread, effect, missed, together, verdict
+from kdlab.measure.accuracy import accuracy_interval, expected_calibration_error
+from kdlab.measure.paired import LEVEL, Effect, Spread, counts, effect, missed, verdict
 
 
 def draw(seed, seeds=10, clips=400, gain=0.0, seed_sd=0.0):
@@ -16,29 +15,12 @@ def draw(seed, seeds=10, clips=400, gain=0.0, seed_sd=0.0):
     return a.astype(float), b.astype(float)
 
 
-def test_equal_predictions_have_no_effect_and_no_width():
-    a, _ = draw(0)
-    e = effect(a, a)
-    assert (e.mean, e.low, e.high) == (0, 0, 0)
-    assert verdict(e) == "no effect larger than 2 points"
-
-
-def test_the_mean_is_the_plain_difference_in_points():
-    a, b = draw(1)
-    assert effect(a, b).mean == pytest.approx(100 * (a.mean() - b.mean()))
-
-
 def test_one_clip_per_unit_and_one_seed_agree_with_the_binomial_width():
     """With a single seed and b = 0 it is the interval of a proportion: sd = sqrt(p(1-p)/n)."""
     n, p = 2000, 0.3
     a = (np.arange(n) < p * n).astype(float)[None]
     e = effect(a, np.zeros_like(a))
     assert e.half_width == pytest.approx(196 * np.sqrt(p * (1 - p) / n), rel=0.01)
-
-
-def test_seed_noise_widens_the_interval_where_resampling_clips_alone_would_not():
-    quiet, noisy = (effect(*draw(2, seed_sd=sd)) for sd in (0.0, 0.08))
-    assert noisy.half_width > 1.5 * quiet.half_width
 
 
 def test_clips_that_share_a_scene_count_as_one():
@@ -82,18 +64,11 @@ def test_drawing_units_again_finds_the_parts_of_a_mean():
         assert (drawn.seed, drawn.unit, drawn.rest) == pytest.approx((exact.seed, exact.unit, exact.rest), rel=0.06)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", [2, 3, 5, 10, 15])
-def test_intervals_cover_what_they_promise(seeds):
-    """95 % intervals of 2,000 draws from each kind of population: between 93 % in every one and 98 % on average."""
-    rng, shares = np.random.default_rng(seeds), []
-    for units in (90, 440, 1100, 3300):
-        for seed_sd in (0, 1, 2, 4, 7):
-            draws = (seed_sd * rng.normal(size=(seeds, 1)) + 15 * rng.normal(size=(1, units))
-                     + 42 * rng.normal(size=(seeds, units)) for _ in range(2000))
-            found = (effect(cells / 100, 0 * cells) for cells in draws)
-            shares.append(np.mean([e.low <= 0 <= e.high for e in found]))
-    assert min(shares) > 0.93 and np.mean(shares) < 0.98
+def test_draws_are_always_the_same_and_of_the_right_size():
+    units = counts(40, 1500)
+    assert units.shape == (1500, 40) and (units.sum(1) == 40).all() and units.dtype == np.uint8
+    counts.cache_clear()
+    assert np.array_equal(counts(40, 1500), units) and not np.array_equal(units[:700], units[700:1400])
 
 
 def test_shapes_that_do_not_pair_are_refused():
@@ -144,18 +119,6 @@ def test_a_control_explains_only_when_it_is_close_not_when_it_is_undecided():
     assert verdict(made(5, 2), {"smoothing": undecided, "longer": behind}) == "supported"
 
 
-def test_a_control_that_is_surely_better_explains_too():
-    better, likely = made(-9.9, 6.7), made(-4.0, 7.0)
-    found = verdict(made(41.8, 4.4), {"statistics": better, "likely": likely})
-    assert found == "supported, and explained by statistics"
-
-
-def test_a_control_of_which_the_method_is_surely_ahead_explains_nothing():
-    small = made(1.2, 0.6)
-    assert verdict(small, {"the baseline itself": small, "undecided": made(0.4, 0.9)}) == (
-        "supported, small, and explained by undecided")
-
-
 def test_two_seeds_that_happen_to_agree_tell_nothing_of_their_spread():
     right = np.zeros((2, 500))
     right[0, :30], right[1, 100:130] = 1, 1
@@ -170,13 +133,6 @@ def test_equal_differences_of_few_clips_decide_nothing():
         assert verdict(few) == "not testable on this set (all 3 test units say the same, and may miss 63 points)"
     many = np.ones((10, 200))
     assert verdict(effect(many, many)) == "no effect larger than 2 points"
-    assert Spread(0.0, 0.0, 0.0).power(2, 10, 100, 0.95) == 0 and Spread(0.0, 0.0, 0.0).power(2, 10, 200, 0.95) == 1
-
-
-def test_a_row_that_needs_all_its_comparisons_is_not_supported_by_some():
-    good = {"ce": made(5, 2), "kd": made(4, 1)}
-    assert together(good) == "supported"
-    assert together(good, missing=["dkd", "simkd"]) == "not supported: supported: ce, kd; not compared: dkd, simkd"
 
 
 def test_the_seeds_said_to_decide_do_decide():
@@ -196,11 +152,6 @@ def test_few_units_decide_nothing_with_any_number_of_seeds():
     assert verdict(e).startswith("not testable on this set")
 
 
-def test_confusion_by_hand():
-    labels, predicted = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0])
-    assert confusion(labels, predicted, 3).tolist() == [[1, 1, 0], [1, 2, 0], [0, 0, 0]]
-
-
 def test_calibration_error_by_hand():
     """Always 90 % sure and right half of the time: 40 points off."""
     logits = np.tile([np.log(9.0), 0.0], (10, 1))
@@ -212,46 +163,3 @@ def test_accuracy_interval_stays_inside_and_holds_the_mean():
     assert 80 < low < 100 and high == pytest.approx(100)
     with pytest.raises(ValueError, match="at least one clip"):
         accuracy_interval(np.array([], bool))
-
-
-def test_confusion_changes_name_what_is_mended_and_what_is_broken():
-    """Ten clips of Run and ten of Walk, two seeds: Run is no longer taken for Walk, but twice in ten for Sit."""
-    labels = np.repeat([0, 1], 10)
-    before = np.where(np.arange(20) < 4, 1, labels)[None].repeat(2, 0)
-    after = np.where(np.arange(20) < 2, 2, labels)[None].repeat(2, 0)
-    table = confusion_changes(labels, before, after, ("Run", "Walk", "Sit"))
-    first, last = table.iloc[0], table.iloc[-1]
-    assert tuple(first)[:5] == ("Run", "Walk", 40, 0, -40) and tuple(last)[:5] == ("Run", "Sit", 0, 20, 20)
-    assert len(table) == 4 and table.half_width.max() == 0 and (table.change[1:-1] == 0).all()
-
-
-@pytest.mark.parametrize("effect_size, seeds", [(0.0, 5), (2.0, 5), (2.0, 15), (-4.0, 10)])
-def test_the_power_without_a_units_part_is_that_of_the_t_test(effect_size, seeds):
-    """A noncentral t over the seeds."""
-    spread, level = Spread(4.0, 0.0, 0.0), 0.99
-    limit, delta = stats.t.ppf((1 + level) / 2, seeds - 1), effect_size / np.sqrt(4.0 / seeds)
-    exact = stats.nct.sf(limit, seeds - 1, delta) + stats.nct.cdf(-limit, seeds - 1, delta)
-    assert spread.power(effect_size, seeds, 1000, level) == pytest.approx(exact, abs=0.01)
-
-
-def test_power_counts_the_part_of_the_units_and_expects_nothing_below_zero_between_seeds():
-    many = Spread(0.0, 400.0, 0.0)
-    limit = stats.t.ppf(0.995, 99)
-    assert many.power(5.0, 10, 100, 0.99) == pytest.approx(stats.nct.sf(limit, 99, 2.5), abs=0.01)
-    assert many.power(5.0, 10**6, 100, 0.99) == pytest.approx(many.power(5.0, 10, 100, 0.99), abs=0.01)
-    assert Spread(-3.0, 0.0, 100.0).power(2, 10, 100, 0.99) == Spread(0.0, 0.0, 100.0).power(2, 10, 100, 0.99)
-    assert many.power(2, 1, 100, 0.99) == many.power(2, 10, 1, 0.99) == 0.0
-
-
-def test_an_effect_knows_the_spread_that_its_intervals_are_made_of():
-    rng = np.random.default_rng(0)
-    found = effect(rng.random((6, 40)), rng.random((6, 40)))
-    assert found.half_width == pytest.approx(found.spread.half_width(6, 40, 0.95))
-
-
-def test_an_effect_of_samples_is_that_of_the_mean_it_samples():
-    a, b = draw(11, seeds=6, clips=300, gain=0.1, seed_sd=0.05)
-    gaps, weights = 100 * (a - b), np.vstack([np.ones(300), counts(300, 8000)])
-    found, exact = Effect.of_samples(gaps @ weights.T / 300, 300), effect(a, b)
-    assert found.mean == pytest.approx(exact.mean) and (found.seeds, found.units) == (6, 300)
-    assert (found.low, found.strict_high) == pytest.approx((exact.low, exact.strict_high), rel=0.03)

@@ -1,16 +1,14 @@
-"""Curves, surfaces and paths against closed forms (docs/methods.md, 5.4) and invariances."""
+"""Curves and surfaces against closed forms (docs/methods.md, 5.4) and invariances."""
 
-import copy
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from kdlab.measure.flatness import Hessian, Unmeasurable
+from kdlab.measure.flatness import Hessian
 from kdlab.measure.lanczos import Scaled, trace
-from kdlab.measure.surface import curvature, curve, filter_direction, filter_scale, path, surface, width
-from kdlab.nets.video import WrongWeights
+from kdlab.measure.surface import curvature, curve, filter_direction, filter_scale, surface, width
 from kdlab.train.loop import one_thread
 
 A = torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]], dtype=torch.float64)
@@ -94,21 +92,6 @@ def test_one_function_in_other_coordinates_has_the_same_curve():
     assert curves[0] == pytest.approx(curves[1], abs=1e-8)
 
 
-def test_rescaled_weights_before_a_batch_norm_leave_curves_alone():
-    net = small_net()
-    net[1].eps = 0.0
-    other = copy.deepcopy(net)
-    with torch.no_grad():
-        other[0].weight.mul_(5)
-        other[1].running_mean.mul_(5)
-        other[1].running_var.mul_(25)
-    one, two = Hessian(net, data()), Hessian(other, data())
-    first, second = (curve(h, filter_direction(h, 1), AT[::10]) for h in (one, two))
-    assert first == pytest.approx(second, abs=1e-7) and np.ptp(first) > 0.01
-    raw = torch.randn(one.size, generator=torch.Generator().manual_seed(0)).double()
-    assert np.abs(curve(one, raw, AT[::10]) - curve(two, raw, AT[::10])).max() > 0.01
-
-
 def test_widths():
     assert width(AT, AT**2, 0.25) == pytest.approx(1.0, abs=0.01)
     assert width(AT, np.where(AT > 0, AT, -2 * AT), 0.5) == pytest.approx(0.75, abs=1e-12)
@@ -117,37 +100,3 @@ def test_widths():
     assert width(AT, AT**2, 2.0) == np.inf and width(AT, np.maximum(AT, 0), 0.5) == np.inf
     with pytest.raises(ValueError, match="three points"):
         curvature(np.linspace(-1, 1, 5), np.zeros(5))
-
-
-def test_path_between_two_networks():
-    first, second = small_net(1), small_net(2)
-    before = {k: v.clone() for k, v in first.state_dict().items()}
-    found = path(first, second, data(), points=5)
-    assert (found.losses[0], found.accuracies[0]) == Hessian(first, data()).value()
-    assert (found.losses[-1], found.accuracies[-1]) == Hessian(second, data()).value()
-    half = copy.deepcopy(first)
-    for key, value in half.state_dict().items():
-        value.copy_((value + second.state_dict()[key]) / 2 if value.is_floating_point() else value)
-    assert found.losses[2] == pytest.approx(Hessian(half, data()).value()[0], abs=1e-12)
-    line = np.linspace(found.losses[0], found.losses[-1], 5)
-    assert found.barrier == pytest.approx((found.losses - line).max(), abs=1e-12) and found.barrier >= 0
-    assert path(first, first, data(), points=3).barrier == pytest.approx(0, abs=1e-12)
-    assert all(torch.equal(v, before[k]) for k, v in first.state_dict().items())
-
-
-def test_re_estimated_statistics_are_those_of_the_data():
-    first, second = small_net(1), small_net(2)
-    x, y = (torch.cat(part) for part in zip(*data(), strict=True))
-    found = path(first, second, [(x, y)], points=3, re_estimate=True)
-    assert np.abs(found.losses - path(first, second, [(x, y)], points=3).losses).min() > 1e-3
-    end = copy.deepcopy(second)
-    z = end[0](x)
-    end[1].running_mean, end[1].running_var = z.mean((0, 2, 3)).detach(), z.var((0, 2, 3)).detach()
-    assert found.losses[-1] == pytest.approx(Hessian(end, [(x, y)]).value()[0], abs=1e-9)
-
-
-def test_other_architectures_and_wrong_data_are_refused():
-    with pytest.raises(WrongWeights, match="the second network"):
-        path(small_net(), nn.Sequential(nn.Linear(2, 2)), data())
-    with pytest.raises(Unmeasurable, match="no mini-batch"):
-        path(small_net(), small_net(), [])

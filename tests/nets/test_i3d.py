@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from kdlab.layers import trunk
-from kdlab.nets.i3d import BOTTOM, I3D, STAGES, TOP, PairPool, Pool, TinyC3D, Unit
+from kdlab.nets.i3d import BOTTOM, I3D, STAGES, TOP, Pool, TinyC3D, Unit
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.video import WrongWeights
 
@@ -40,11 +39,6 @@ def test_a_thinning_keeps_the_kernels_in_time_of_its_stages_alone(temporal, unit
     assert net.Mixed_3b.b3a.kernel_size[0] == (3 if "3b" in temporal else 1)
 
 
-def test_an_unknown_stage_is_named():
-    with pytest.raises(ValueError, match=r"no stage '4g' in I3D; it has 1a, 2c"):
-        I3D(("4d", "4g"))
-
-
 @pytest.mark.parametrize("n", [7, 8, 9, 16])
 def test_padding_is_that_of_the_released_networks(n):
     """⌈n / 2⌉ places; for even n the stem has 2 before and 3 behind, so a plain padding of 3 would be one off."""
@@ -56,21 +50,6 @@ def test_padding_is_that_of_the_released_networks(n):
     pooled = Pool((1, 3, 3), (1, 2, 2))(x)
     before = 1 - (n % 2 == 0)
     assert torch.equal(pooled, F.max_pool3d(F.pad(x, (before, 1, before, 1)), (1, 3, 3), (1, 2, 2)))
-
-
-def test_a_2d_stem_never_sees_every_second_frame_and_a_3d_one_does():
-    x = torch.rand(1, 3, 8, 16, 16)
-    other = x.clone()
-    other[:, :, 1::2] = 0
-    for spec, blind in ((I3D(TOP), True), (I3D(), False)):
-        stem = spec.make(2).Conv3d_1a_7x7.eval()
-        assert torch.equal(stem(x), stem(other)) == blind
-
-
-def test_pairs_of_steps_are_averaged_and_a_single_step_stays():
-    x = torch.arange(3.0).view(1, 1, 3, 1, 1).expand(1, 1, 3, 2, 2)
-    assert PairPool()(x).flatten().tolist() == [0.5, 1.5]
-    assert PairPool()(x[:, :, :1]).flatten().tolist() == [0]
 
 
 def test_video_becomes_logits_also_of_flow_and_odd_sizes_and_features_have_the_shape_foretold():
@@ -94,24 +73,6 @@ def test_a_checkpoint_of_another_depth_is_refused(tmp_path, unset):
             r"\(64, 3, 1, 7, 7\), expected \(64, 3, 7, 7, 7\)"
     with pytest.raises(WrongWeights, match=first):
         I3D(weights=Weights.of(file)).make(7)
-
-
-@pytest.mark.slow
-def test_a_checkpoint_loads_whatever_the_number_of_our_classes(tmp_path, unset):
-    file = tmp_path / "i3d.safetensors"
-    theirs = {k: torch.full_like(v, i) for i, (k, v) in enumerate(I3D().make(400).state_dict().items())}
-    save_file({k: v for k, v in theirs.items() if "num_batches" not in k}, file)  # as older files are
-    weights = Weights.of(file)
-    ours = I3D(weights=weights).make(7)
-    kept = [k for k in theirs if not k.startswith("logits") and "num_batches" not in k]
-    assert len(kept) == 285 and all(torch.equal(ours.state_dict()[k], theirs[k]) for k in kept)
-    assert ours.logits.conv3d.weight.shape[0] == 7
-    assert torch.equal(I3D(weights=weights).make(400).logits.conv3d.weight, theirs["logits.conv3d.weight"])
-    with pytest.raises(WrongWeights, match=r"logits.conv3d.bias has shape \(400,\), expected \(157,\)"):
-        I3D(weights=weights, weights_classes=157).make(7)
-    with pytest.raises(WrongWeights, match=r"Conv3d_1a_7x7.conv3d.weight has shape \(64, 3, 7.*expected \(64, 2, 7"):
-        I3D(channels=2, weights=weights).make(7)
-    assert I3D(channels=2, weights=weights).statistics == ((0.5, 0.5), (0.5, 0.5)) and I3D().statistics is None
 
 
 @pytest.mark.parametrize(("frames", "side"), [(16, 32), (16, 36), (7, 25), (9, 43)])

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kdlab.nets.attention_head import Attended
-from kdlab.nets.pretrained import KINETICS, MissingWeights, Weights, untrained
+from kdlab.nets.pretrained import Weights
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights
 from kdlab.night import Night
@@ -34,21 +34,6 @@ def test_every_tensor_arrives_from_either_kind_of_file(tmp_path, suffix, prefix)
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     assert Weights.of(path).into(ours) is ours
     assert all(torch.equal(v, theirs.state_dict()[k]) for k, v in ours.state_dict().items())
-
-
-def test_a_head_of_other_classes_is_left_out(checkpoint):
-    ours = net(classes=3)
-    before = ours.fc.weight.clone()
-    Weights.of(checkpoint).into(ours)
-    assert torch.equal(ours.fc.weight, before)
-    assert torch.equal(ours.stages[0].spatial.weight, torch.load(checkpoint)["stages.0.spatial.weight"])
-
-
-def test_another_layout_is_refused_by_its_first_tensors(checkpoint):
-    with pytest.raises(WrongWeights, match=r"weights.pth.*fc.weight.*\(5, 6\), expected \(5, 8\).*file of the network"):
-        Weights.of(checkpoint).into(net(width=8))
-    with pytest.raises(WrongWeights, match=r"missing \(first bias\).*unknown \(first fc.bias\)"):
-        Weights.of(checkpoint).into(nn.Linear(3, 2))
 
 
 @pytest.mark.parametrize("write", [
@@ -77,12 +62,6 @@ def test_what_is_no_state_dict_is_refused(tmp_path):
         Weights.of(path).into(net())
 
 
-def test_a_missing_file_is_named(tmp_path):
-    for call in (lambda p: Weights(str(p), "0").into(net()), Weights.of):
-        with pytest.raises(MissingWeights, match=r"no checkpoint at .*nowhere.pth.*put the file there"):
-            call(tmp_path / "nowhere.pth")
-
-
 def test_the_content_is_in_a_recipes_identity_and_the_path_is_not(tmp_path, checkpoint):
     copy, other = tmp_path / "copy.pth", tmp_path / "other.pth"
     copy.write_bytes(checkpoint.read_bytes())
@@ -98,14 +77,6 @@ def test_a_changed_file_is_not_used(checkpoint):
     torch.save(net().state_dict(), checkpoint)
     with pytest.raises(WrongWeights, match=f"the recipe was made for {weights.name}"):
         weights.into(net())
-
-
-def test_a_spec_tells_the_statistics_of_its_weights_and_can_do_without_the_file(checkpoint):
-    weights = Weights.of(checkpoint)
-    assert R2Plus1D(34, weights).statistics == Attended(R2Plus1D(18, weights)).statistics == KINETICS
-    assert R2Plus1D().statistics is Attended(TinyR2Plus1D()).statistics is None
-    deep = Attended(R2Plus1D(18, weights), tokens=3)
-    assert untrained(deep) == Attended(R2Plus1D(18), tokens=3) and untrained(TinyR2Plus1D((8,))) == TinyR2Plus1D((8,))
 
 
 def test_a_prefix_is_a_wrappers_where_all_names_have_it_and_none_fits(tmp_path):

@@ -1,25 +1,12 @@
 """Pictures of where networks look."""
 
 import numpy as np
-import pandas as pd
 import pytest
-
-from kdlab.measure.paired import Effect
-from kdlab.show import widgets
-from kdlab.show.attention_plots import (
-    Look,
-    gain_bars,
-    looks_picture,
-    on_actor,
-    over_time,
-    randomised,
-    ranked,
-    removal,
-    time_widget,
-)
-from kdlab.show.displayed import alt
-from tests.conftest import words
 from tests.figures import faults, legible
+
+from kdlab.show import widgets
+from kdlab.show.attention_plots import looks_picture, on_actor, over_time, removal, time_widget
+from tests.conftest import words
 
 pytestmark = pytest.mark.usefixtures("styled")
 
@@ -40,24 +27,6 @@ def test_a_row_for_each_map_and_one_for_the_clip(clip):
     assert {"student", "teacher", "brightened", "largest value"} <= set(words(fig).splitlines())
 
 
-def test_best_median_and_worst_are_by_score():
-    assert ranked(np.array([0.5, np.nan, 0.1, 0.9])) == {"best": 3, "median": 0, "worst": 2}
-    with pytest.raises(ValueError, match="no clip has a score"):
-        ranked(np.full(3, np.nan))
-
-
-def test_charts_name_what_they_show():
-    e = Effect(5, 4, 6, 3, 7, 3, 40, 3, 40, 1)
-    table = pd.DataFrame([(name, "iou", e) for name in ("dlkdd", "dlkdd@fine")],
-                         columns=["network", "metric", "gain"])
-    said = words(bars := gain_bars(table, {"dlkdd": "DL-KDD"}, "iou"))
-    assert "DL-KDD, fine" in said and "with no more units than its own" in said
-    curve = {"deletion": np.ones((3, 11)), "insertion": np.ones((3, 11))}
-    assert "another clip's" in words(lines := removal({"its own": curve, "another clip's": curve}))
-    assert "stages.3" in words(more := randomised({"DL-KDD": {"fc": 0.4, "stages.3": 0.1}}))
-    assert faults(bars) == faults(lines) == faults(more) == []
-
-
 def test_a_share_of_the_map_lies_on_the_actor_in_frames_that_have_both(clip):
     _, masks = clip
     heat = np.ones(masks.shape)
@@ -68,40 +37,34 @@ def test_a_share_of_the_map_lies_on_the_actor_in_frames_that_have_both(clip):
     assert np.isnan(shares[[1, 5]]).all(), "no map, and nobody there"
 
 
-def test_networks_stand_side_by_side_with_what_they_say_and_their_shares_over_time(clip):
+def test_maps_stand_side_by_side_with_their_shares_over_time(clip):
     frames, masks = clip
-    names = ("its teacher", "DL-KDD", "same-light KD", "CE, raw", "weights at random")
-    looks = {name: Look(masks * 1.0, "Run", name == "DL-KDD") for name in names} | {"what moves": Look(masks + 0.5)}
-    fig = over_time(frames, looks, masks, 3, title="Run")
+    fig = over_time(frames, {"DL-KDD\nRun ✓": masks * 1.0, "what moves": masks + 0.5}, masks, 3, title="Run")
     said = legible(fig)
-    assert "DL-KDD\nsays Run ✓" in said and "CE, raw\nsays Run ✗" in said and "what moves\nknows no class" in said
-    assert "part of the map's\nlargest value" in said and "frame 3, brightened" in said
-    assert sum(bool(ax.images) for ax in fig.axes) == 7 and "DL-KDD, says Run ✓, 100 % of its map" in alt(fig)
+    assert "DL-KDD\nRun ✓" in said and "part of the map's\nlargest value" in said and "frame 3, brightened" in said
     lines = {line.get_label(): line.get_ydata() for ax in fig.axes for line in ax.lines}
-    assert lines["DL-KDD"][:5] == pytest.approx([100] * 5)
-    assert lines["a map that looks everywhere"][0] == pytest.approx(100 * 12 / 168)
+    assert lines["DL-KDD, Run ✓"][:5] == pytest.approx([100] * 5)
+    assert lines["alike everywhere"][0] == pytest.approx(100 * 12 / 168)
     with pytest.raises(IndexError):
-        over_time(frames, looks, masks, 6)
+        over_time(frames, {"a": masks * 1.0}, masks, 6)
 
 
 def test_time_is_dragged_through_the_maps_and_each_is_asked_for_once(clip, monkeypatch, capsys):
     frames, masks = clip
     asked = []
-
-    def looks(number, layer):
-        asked.append((number, layer))
-        return {layer: Look(masks * 1.0, "Run", True)}
-
-    make = lambda: time_widget([frames, frames], ["Run", "Sit"], np.stack([masks, masks]), looks, ("a", "b"))  # noqa: E731
     monkeypatch.setattr(widgets, "headless", lambda: False)
-    widget = make()
-    clip, layer, frame, enhanced = widget.children[:4]
+    widget = time_widget([frames, frames], ["Run", "Sit"], np.stack([masks, masks]),
+                         lambda number: asked.append(number) or {"a map": masks * 1.0})
+    clip, frame, enhanced = widget.children[:3]
     assert (frame.min, frame.max, frame.value) == (0, 5, 3)
     for frame.value in (0, 5):
         widget.update()
-    layer.value, enhanced.value, clip.value = "b", False, 1
+    enhanced.value, clip.value = False, 1
     widget.update()
-    assert "Error" not in capsys.readouterr().out
-    assert set(asked) >= {(0, "a"), (1, "b")} and len(asked) == len(set(asked))
-    monkeypatch.setattr(widgets, "headless", lambda: True)
-    assert make() is None
+    assert "Error" not in capsys.readouterr().out and sorted(asked) == [0, 1]
+
+
+def test_curves_of_deletion_are_means_over_clips():
+    curves = np.stack([np.linspace(1, 0, 11), np.ones(11)])
+    left, _ = removal({"its own": {"deletion": curves, "insertion": curves}}).axes
+    assert left.lines[0].get_ydata() == pytest.approx(50 * np.linspace(1, 0, 11) + 50)

@@ -41,11 +41,6 @@ def test_the_enhancer_is_applied_to_the_dark_frame(bright):
     assert np.array_equal(enhanced, Gamma(2.2).table()[dark])
 
 
-def test_equal_seeds_draw_equal_pictures(bright):
-    (_, one), (_, same), (_, other) = (shown(exposure_picture(bright, seed=seed)) for seed in (0, 0, 1))
-    assert np.array_equal(one, same) and not np.array_equal(one, other)
-
-
 def test_gain_lifts_the_picture_and_not_the_signal_above_its_noise(bright):
     camera = Camera(electrons=36, read_noise=0)
     (_, low), (_, high) = (shown(exposure_picture(bright, 0.25, camera=replace(camera, level=level)))
@@ -55,29 +50,10 @@ def test_gain_lifts_the_picture_and_not_the_signal_above_its_noise(bright):
     assert all(title.endswith("signal to noise 3.0") for title in titles)  # the root of nine photo-electrons
 
 
-def test_read_noise_is_told_and_drawn(bright):
-    camera = Camera(electrons=16)
-    quiet, loud = (exposure_picture(bright, camera=replace(camera, read_noise=noise)) for noise in (0, 3))
-    assert quiet.get_suptitle().endswith("signal to noise 4.0") and loud.get_suptitle().endswith("signal to noise 3.2")
-    assert not np.array_equal(shown(quiet)[1], shown(loud)[1])
-
-
-def test_a_single_frame_is_enough(bright):
-    assert len(shown(exposure_picture(bright[:1]))) == 2
-
-
-def test_entropy_of_equal_logits_is_the_logarithm_of_the_classes():
-    assert "1.10 of at most 1.10 nats" in temperature_picture(np.zeros(3), CLASSES, 7).axes[0].get_title()
-
-
 def test_entropy_is_that_of_the_softened_softmax():
     # softmax((2, 1, -1) / 2) = (0.5465, 0.3315, 0.1220)
     title = temperature_picture(LOGITS, CLASSES, 2, label=0).axes[0].get_title()
     assert "label is Jump" in title and "t = 2: 0.95" in title
-
-
-def test_temperature_one_is_drawn_once():
-    assert len(temperature_picture(LOGITS, CLASSES, 1).axes[0].containers) == 1
 
 
 @pytest.mark.parametrize("wrong", [0, -1, float("nan")])

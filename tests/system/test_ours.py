@@ -4,7 +4,6 @@ import os
 
 import pytest
 
-from kdlab.system.files import is_draft, sweep
 from kdlab.system.ours import NotOurs, may_fill, may_write, strangers
 
 
@@ -38,20 +37,3 @@ def test_a_folder_is_filled_where_it_is_free_or_an_own_one(tmp_path):
     with pytest.raises(NotOurs, match="is no folder"):
         may_fill(tmp_path / "a", lambda _: True, "data set")
     assert strangers(tmp_path) == ["a", "b", "c", "d"]
-
-
-def test_drafts_are_those_that_are_written_before_the_rename(tmp_path):
-    from kdlab.system.files import write_atomically
-
-    seen = []
-    write_atomically(tmp_path / "x.csv", lambda path: (seen.append(path.name), path.touch()))
-    assert is_draft(seen[0]) == "x.csv" and not is_draft("x.csv") and not is_draft(".x.tmp")
-    assert is_draft(".a.5.csv.12.tmp") == "a.5.csv" and is_draft(".x.csv.12-12345678.tmp") == "x.csv"
-    for name in (seen[0], ".y.csv.1.tmp", "mine.tmp"):
-        (tmp_path / name).touch()
-    sweep(tmp_path, lambda name: name == "x.csv")
-    assert (tmp_path / seen[0]).exists(), "it is new, and somebody may be writing it"
-    for name in (seen[0], ".y.csv.1.tmp", "mine.tmp"):
-        os.utime(tmp_path / name, (1, 1))
-    sweep(tmp_path, lambda name: name == "x.csv")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".y.csv.1.tmp", "mine.tmp", "x.csv"]

@@ -9,13 +9,11 @@ import torch
 from torch import nn
 
 from kdlab.clips.views import Batch
-from kdlab.distill.baselines import SimKD
-from kdlab.distill.method import KD, CrossEntropy
+from kdlab.distill.method import CrossEntropy
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.nets import Gated
-from kdlab.papers.progressive.method import RandomTeacher
 from kdlab.system import ranks
 from kdlab.system.launch import launched
 from kdlab.train import parallel
@@ -46,26 +44,6 @@ class Clips:
         yield self._batch(self.records, torch.Generator().manual_seed(7))
 
 
-class Exits(Clips):
-    """Logits of three finals, and what nine heads see."""
-
-    def _batch(self, indices, generator, part=slice(None)):
-        x = torch.randn(len(indices), 3, 2, generator=generator, dtype=torch.float64)[part]
-        labels = torch.tensor([i % 2 for i in indices])[part]
-        return Batch({"finals": x, "student": x}, labels, tuple(map(str, indices))[part])
-
-
-class Heads(nn.Module):
-    """Nine linear heads on the three finals' logits."""
-
-    def __init__(self):
-        super().__init__()
-        self.fc = nn.Linear(6, 18)
-
-    def forward(self, views):
-        return self.fc(views["finals"].flatten(1)).unflatten(1, (9, 2))
-
-
 def grouped(net):
     """``net`` with group norms in place of batch norms."""
     for name, layer in net.named_children():
@@ -76,9 +54,7 @@ def grouped(net):
 
 def networks(method, norms=grouped):
     torch.manual_seed(0)
-    if isinstance(method, RandomTeacher):
-        return {"student": Heads().double()}
-    nets = {"student": norms(build(TEACHER if isinstance(method, SimKD) else STUDENT, 2, 0)),
+    nets = {"student": norms(build(STUDENT, 2, 0)),
             "teacher": norms(build(TEACHER, 2, 9)).eval().requires_grad_(False)}
     if isinstance(method, GenerativeDistillation):
         nets["teacher_cvae"] = nets["teacher"].net.new_cvae(deterministic=True).eval().requires_grad_(False)
@@ -124,33 +100,23 @@ def refused(call):
 def main(folder):
     torch.set_default_dtype(torch.float64)
     parallel.PRECISIONS["fp32"], parallel.add_up = "64-true", noted
-    said, whole = [], launched().world == 1
+    said = []
     found = {
         "ce": trained(settings={"epochs": 25}),
         "uneven": trained(clips=Clips(list(range(15)))),
         "accumulate": trained(settings={"accumulate": 2}),
-        "kd": trained(KD()),
-        "simkd": trained(SimKD(tap="net.backbone")),
-        "cvae": trained(FeatureRepresentation(deterministic=True)),
         "alternating": trained(FeatureRepresentation(deterministic=True, alternating=4)),
         "genkd": trained(GenerativeDistillation(deterministic=True)),
-        "random": trained(RandomTeacher(), clips=Exits()),
     }
-    if not whole:
+    if launched().world > 1:
         rank = launched().rank
         found["batch_norm"] = trained(norms=lambda net: net, settings={"epochs": 5}, say=said.append)
         found["resumed"] = interrupted(folder / "checkpoint.safetensors", said.append)
         found["said"] = said
-        found["told"] = ranks.told("who", lambda: rank)
-        weights = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))]
-        weights[0].grad = torch.full((2,), 1.0 + rank)
-        if rank:
-            weights[1].grad = torch.ones(1)
-        found["loss"] = float(noted(weights, torch.tensor(0.5)))
-        found["gradients"] = [None if w.grad is None else w.grad.tolist() for w in weights]
+        found["told"] = ranks.told(lambda: rank)
         found["refused"] = [refused(call) for call in (
-            lambda: ranks.agree(torch="2.9", sources=f"sources {rank}", clips=rank), lambda: ranks.alone("a study"),
-            lambda: ranks.told(f"run {rank}", lambda: 1), lambda: trained(settings={"batch_size": 15}))]
+            lambda: ranks.agree(torch="2.9", sources=f"sources {rank}", clips=rank),
+            lambda: trained(settings={"batch_size": 15}))]
     (folder / f"{launched().rank}of{launched().world}.json").write_text(json.dumps(found))
 
 

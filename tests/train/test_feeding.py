@@ -7,18 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import Catalogue, ClipRecord
+from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.flow import Flow
 from kdlab.clips.paper_window import ConsecutiveWindow
-from kdlab.clips.views import ClipBatches, Enhanced, MotionMix, Raw, Window
-from kdlab.clips.windows import WindowBatches, Windows, windows
-from kdlab.layers import outputs
+from kdlab.clips.views import ClipBatches, Enhanced, Raw, Window
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.train import feeding
-from kdlab.train.feeding import OnDevice, ahead, fed, in_bf16
-from kdlab.train.loop import Settings, fit, one_thread, plan
+from kdlab.train.feeding import OnDevice, ahead
+from kdlab.train.loop import Settings, fit, plan
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
 WINDOWS = {"spread": Window(8, 20, 16), "consecutive": ConsecutiveWindow(16, 20, 16)}
@@ -68,35 +63,12 @@ def test_two_epochs_have_the_pixels_of_clip_batches(window):
         same(plain.training(*request), batch)
 
 
-def test_a_view_that_is_finished_and_one_that_is_shared():
-    views = {"student": MotionMix(Enhanced(Gamma())), "teacher": MotionMix(Enhanced(Gamma()))}
-    got, *_ = read_ahead(made(views=views), requests(11))
-    with one_thread():
-        same(made(views=views).training(*plan(11, SETTINGS, SEED, 0)), got)
-    assert got.views["student"] is got.views["teacher"]
-
-
-def test_flow_is_mirrored_on_the_device_as_elsewhere(make_video, tmp_path):
-    """Its x turns its sign; before, a tensor's flow could not be cut at all."""
-    record = ClipRecord("a", make_video("a.mp4", frames=9, size=(32, 24)), 0, "train", "g")
-    plain = ClipBatches([record] * 8, {"student": Flow()}, Window(4, 20, 16), FrameCache(tmp_path))
-    for request, batch in zip(requests(8), read_ahead(plain, requests(8)), strict=True):
-        same(plain.training(*request), batch)
-
-
 def test_batches_are_made_ahead_by_threads_and_only_once():
     clips, begun = made(), []
     for number, _ in enumerate(ahead(OnDevice(clips, "cpu").training, (begun.append(r) or r for r in requests(11)), 2)):
         assert len(begun) == min(number + 3, 4), "no more than two are made before they are asked for"
     assert len(clips.cache.read_by) == 2 * 4 * 4  # views, clips, steps
     assert all(name.startswith("feeding") for name in clips.cache.read_by)
-
-
-def test_what_goes_wrong_in_a_thread_is_raised_where_the_batch_is_asked_for():
-    clips = made()
-    del clips.cache.clips["c3"]
-    with pytest.raises(KeyError, match="c3"):
-        read_ahead(clips, requests(11))
 
 
 def tiny():
@@ -138,36 +110,3 @@ def test_parts_of_a_batch_are_the_whole_batch_cut():
         assert parts[0].ids + parts[1].ids == whole.ids
         for name, view in whole.views.items():
             assert torch.equal(torch.cat([part.views[name] for part in parts]), view)
-
-
-def test_only_cuda_is_fed_otherwise(monkeypatch):
-    clips = made()
-    for request, batch in zip(requests(11), fed(clips, requests(11), torch.device("cpu")), strict=True):
-        same(clips.training(*request), batch)
-    assert threading.current_thread().name in clips.cache.read_by[-1]
-    monkeypatch.setattr(feeding, "OnDevice", lambda clips, device: pytest.fail(f"on {device}"))
-    with pytest.raises(pytest.fail.Exception, match="on cuda:1"):
-        next(fed(clips, requests(11), torch.device("cuda", 1)))
-
-
-def test_a_frozen_teacher_in_bf16_keeps_its_weights_and_names(monkeypatch):
-    monkeypatch.setattr(feeding, "precision", lambda wanted: wanted)  # a CPU without bf16 computes it, only slowly
-    net, x = tiny().eval(), torch.rand(2, 3, 4, 8, 8)
-    wanted, before = net(x), {name: value.clone() for name, value in net.state_dict().items()}
-    got = outputs(in_bf16(net), x, ["2"])
-    assert torch.equal(got.taps["2"], got.taps["2"].bfloat16().float()) and got.logits.dtype == torch.float32
-    assert torch.allclose(got.logits, wanted, atol=0.02) and not torch.equal(got.logits, wanted)
-    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-
-
-def test_windows_of_untrimmed_video_are_read_ahead_too(make_video, tmp_path):
-    """With their labels, whose rows are as many as the fullest window needs."""
-    path = make_video("long.mp4", frames=60, size=(32, 24), rate=10)
-    records = [ClipRecord(f"long@{s}", path, 0, "train", "g", s, s + 1.5) for s in (0.5, 3.0)]
-    window = Windows(frames=8, side=24, crop=20, rate=5.0, stride=4)
-    found = windows(Catalogue("toy", tmp_path, ("zero", "one"), tuple(records)), "train", window)
-    clips = WindowBatches(found, {"student": Raw()}, window, FrameCache(tmp_path / "cache"))
-    for request, batch in zip(requests(len(found)), read_ahead(clips, requests(len(found))), strict=True):
-        wanted = clips.training(*request)
-        same(wanted, batch)
-        assert wanted.labels.ndim == 3

@@ -21,10 +21,6 @@ class BothLights(Streamed):
     def name(self) -> str:
         return f"both-{Enhanced(self.by, self.of).name}"
 
-    @property
-    def whole(self) -> bool:
-        return Enhanced(self.by, self.of).whole
-
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Frames of ``path`` (all, or those at ascending ``indices``), ``uint8 (H, W, 6)``."""
         return (np.concatenate(pair, -1) for pair in Enhanced(self.by, self.of).pairs(path, indices))

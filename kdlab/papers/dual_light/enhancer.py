@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.decoders import raw_name
+from kdlab.clips.decode import raw_name
 from kdlab.clips.open_all import open_all
 from kdlab.clips.views import Window
 from kdlab.night import Night

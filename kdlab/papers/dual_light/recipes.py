@@ -1,11 +1,19 @@
-"""Recipes of DL-KDD for one seed, by condition; their sizes are in :mod:`kdlab.train.loop.sizes`."""
+"""Recipes of DL-KDD and of its controls for one seed, by condition; their sizes are in :mod:`kdlab.train.sizes`."""
 
 import dataclasses
 
 from kdlab.clips.enhance import Gamma
+from kdlab.clips.standardised import Standardised
 from kdlab.clips.views import Enhanced, Raw, View
+from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.nets.attention_head import Attended
+from kdlab.nets.video import TinyR2Plus1D
+from kdlab.nets.wrappers import WithStatistics
+from kdlab.night import Night
+from kdlab.night.darkened import Darkened
 from kdlab.papers.dual_light.both_lights import BothLights
+from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets
+from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.papers.dual_light.two_lights import TwoLights
 from kdlab.train.recipe import Recipe, UserClips
@@ -51,14 +59,50 @@ def three_actions(profile: Profile, seed: int = 0, data: str | None = None) -> R
     return dataclasses.replace(recipe, data=three, settings=dataclasses.replace(profile.settings, batch_size=16))
 
 
-def sweep(profile: Profile, seed: int, temperatures, alphas) -> dict[tuple, Recipe]:
-    """DL-KDD at each ``(temperature, alpha)``, for choosing on *validation*."""
-    student = dual_light(profile, seed)["dlkdd"]
-    return {(t, a): dataclasses.replace(student, method=DualLight(temperature=t, alpha=a))
-            for t in temperatures for a in alphas}
+#: Half the widths of the student, a quarter of its multiply–accumulates.
+SMALL = TinyR2Plus1D((4, 8, 20, 44))
 
 
-#: How the study's words read in figures, in the order of a table.
+def controls(profile: Profile, seed: int = 0) -> dict[str, Recipe]:
+    """What else could explain a gain of DL-KDD, by condition (docs/methods.md, 1.4); each changes one thing.
+
+    The first four and ``ce_small`` have no teacher. ``reversed`` is DL-KDD with the lights exchanged: a teacher of raw
+    clips and a student of enhanced ones. The others have DL-KDD's student and teacher.
+    """
+    made, change = dual_light(profile, seed), dataclasses.replace
+    raw, student = made["ce_raw"], made["dlkdd"]
+    found = {
+        "from_teacher": change(raw, start=student.teacher),
+        "random_gamma": change(raw, method=RandomGamma()),
+        "ce_standardised": change(raw, view=Standardised()),
+        "ce_imagenet": change(raw, net=WithStatistics(raw.net)),
+        "ce_small": change(raw, net=SMALL),
+        "dlkdd_small": change(student, net=SMALL),
+        "reversed": change(made["ce_enhanced"], method=DualLight(), teacher=made["same_light"].teacher),
+        "stored": change(student, method=StoredTargets()),
+        "shuffled_within": change(student, method=StoredTargets(shuffled="within")),
+        "shuffled_between": change(student, method=StoredTargets(shuffled="between")),
+        "dkd": change(student, method=DecoupledKD()),
+        "fitnet": change(student, method=FitNet()),
+        "at": change(student, method=AttentionTransfer()),
+    }
+    return {condition: change(recipe, condition=condition) for condition, recipe in found.items()}
+
+
+def darkened(profile: Profile, clips: UserClips, seed: int = 0) -> dict[str, Recipe]:
+    """The conditions on bright ``clips`` of your own that the camera of `night` makes dark. ``ce_bright`` is trained
+    and tested on the bright clips: it shows what the dark costs."""
+    made = dual_light(profile, seed, clips, dark=Darkened())
+    return made | {"ce_bright": dataclasses.replace(made["ce_raw"], condition="ce_bright", view=Raw())}
+
+
+def demonstrated(profile: Profile, data: Night | UserClips) -> TrainedCurves:
+    """Zero-DCE as notebook 01 trains it on ``data``; at smoke size on few clips."""
+    curves = TrainedCurves(data)
+    return dataclasses.replace(curves, clips=16, steps=8) if profile.name == "smoke" else curves
+
+
+#: How the conditions read in figures, in the order of a table.
 TITLES = {
     "ce_raw": "CE, raw",
     "ce_enhanced": "CE, enhanced (teacher)",

@@ -4,10 +4,9 @@ From nothing a teacher of enhanced clips knows no more than one of raw clips. A 
 does: the dark is new to it. Here are a start, all that can be made of it without a dark label, and all with some.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.unbalanced import Unbalanced
 from kdlab.clips.views import Enhanced
 from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, PseudoLabels, ReEstimated
 from kdlab.distill.method import CrossEntropy
@@ -15,11 +14,10 @@ from kdlab.night import Night
 from kdlab.night.streams import NightStream
 from kdlab.papers.dual_light.both_lights import BothLights
 from kdlab.papers.dual_light.control_methods import RandomGamma
-from kdlab.papers.dual_light.enhancers import demonstrated
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.papers.dual_light.recipes import dual_light
+from kdlab.papers.dual_light.recipes import demonstrated, dual_light
 from kdlab.papers.dual_light.regimes_nets import BatchNormed, OwnStatistics, TwoNets
-from kdlab.system.values import fraction, one_of
+from kdlab.system.values import one_of
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import Profile, RegimeSize
@@ -31,8 +29,6 @@ LABELS = "none", "few", "many"
 ENHANCERS = "gamma", "zerodce"
 #: Bright clips are of this data seed, whose actors, places and light are in no dark clip.
 BRIGHT = 1
-#: At full variety a start takes so many times as many bright clips, in three tenths of the epochs.
-FULL = 10
 #: Training-mode passes over the clips, in batches of 64, of which re-estimated statistics are the mean.
 PASSES = 4
 #: Of adaptation and fine-tuning; a start has the usual one.
@@ -41,57 +37,14 @@ RATE = 1e-3
 DARKENING = RandomGamma(0.5, 0.25, 1.0)
 
 
-@dataclass(frozen=True)
-class Regime:
-    """One cell of the study: first normalisation, labels, enhancer, whether the dark classes are equally frequent, and
-    the ``variety`` of all clips."""
-
-    norm: str = "bn"
-    labels: str = "none"
-    enhancer: str = "gamma"
-    unbalanced: bool = False
-    variety: float = 0.25
-
-    def __post_init__(self):
-        one_of(NORMS, norm=self.norm)
-        one_of(LABELS, labels=self.labels)
-        one_of(ENHANCERS, enhancer=self.enhancer)
-        fraction(variety=self.variety)
-
-    @property
-    def name(self) -> str:
-        """Such as ``bn_none``, ``gn_few``, ``bn_none_zerodce``."""
-        more = ("_zerodce" * (self.enhancer == "zerodce"), "_unbalanced" * self.unbalanced, "_full" * self.full)
-        return f"{self.norm}_{self.labels}{''.join(more)}"
-
-    @property
-    def full(self) -> bool:
-        return self.variety == 1
-
-    def night(self, size: RegimeSize) -> Night:
-        """Dark clips of the regime's variety, all classes equally frequent."""
-        return replace(size.night, variety=self.variety)
-
-    def dark(self, size: RegimeSize) -> Night | Unbalanced:
-        """The clips that are trained on. Unbalanced ones are cut from more, so that there are about as many."""
-        night = self.night(size)
-        train, *others = night.per_class
-        if self.unbalanced:
-            return Unbalanced(replace(night, per_class=(train * 5 // 2, *others)))
-        return replace(night, per_class=(size.few, *others)) if self.labels == "few" else night
-
-
-def start(size: RegimeSize, norm: str, seed: int, variety: float = 0.25, augmented: bool = False) -> Recipe:
+def start(size: RegimeSize, norm: str, seed: int, augmented: bool = False) -> Recipe:
     """A network of bright clips; ``augmented``: some of them darkened, one γ a clip."""
-    train, *others = size.bright
-    larger = variety == 1 and size.name != "smoke"
-    counts, epochs = ((FULL * train, *others), size.epochs * 3 // FULL) if larger else (size.bright, size.epochs)
-    clips = NightStream(Night(size.night.classes, counts, variety, seed=BRIGHT))
+    clips = NightStream(Night(size.night.classes, size.bright, size.night.variety, seed=BRIGHT))
     return Recipe("start_augmented" if augmented else "start", clips, net=_network(size, norm), window=size.window,
-                  method=DARKENING if augmented else CrossEntropy(), settings=Settings(epochs), seed=seed)
+                  method=DARKENING if augmented else CrossEntropy(), settings=Settings(size.epochs), seed=seed)
 
 
-def without_labels(size: RegimeSize, start: Recipe, augmented: Recipe, data: Night | Unbalanced | UserClips,
+def without_labels(size: RegimeSize, start: Recipe, augmented: Recipe, data: Night | UserClips,
                    enhancer) -> dict[str, Recipe]:
     """What can be made of ``start`` with dark clips whose labels are not read, by condition.
 
@@ -144,22 +97,21 @@ def with_labels(size: RegimeSize, start: Recipe, data: Night | UserClips, enhanc
     return {c: kept[c] for c in ("as_is", "re_estimated")} | made
 
 
-def conditions(size: RegimeSize, regime: Regime, seed: int) -> dict[str, Recipe]:
-    """All that is trained in one ``regime`` for one seed, by condition; the start has the same seed."""
-    began, augmented = (start(size, regime.norm, seed, regime.variety, more) for more in (False, True))
-    data, night = regime.dark(size), regime.night(size)
-    enhancer = demonstrated(size, night) if regime.enhancer == "zerodce" else Gamma()
-    if regime.labels == "none":
-        return without_labels(size, began, augmented, data, enhancer)
-    epochs = size.tuned if regime.labels == "few" else max(1, size.tuned // 2)
-    return with_labels(size, began, data, enhancer, epochs)
-
-
-def began_as(recipe: Recipe) -> Recipe:
-    """The network of bright clips at the beginning of ``recipe``."""
-    while recipe.start:
-        recipe = recipe.start
-    return recipe
+def conditions(size: RegimeSize, seed: int, norm: str = "bn", labels: str = "none",
+               enhancer: str = "gamma") -> dict[str, Recipe]:
+    """All that is trained for one seed in one regime, by condition; the start has the same seed. A regime is a first
+    normalisation of :data:`NORMS`, as many labels as :data:`LABELS` has words for, and one of :data:`ENHANCERS`."""
+    one_of(NORMS, norm=norm)
+    one_of(LABELS, labels=labels)
+    one_of(ENHANCERS, enhancer=enhancer)
+    began, augmented = (start(size, norm, seed, more) for more in (False, True))
+    night = size.night
+    by = demonstrated(size, night) if enhancer == "zerodce" else Gamma()
+    if labels == "none":
+        return without_labels(size, began, augmented, night, by)
+    few = replace(night, per_class=(size.few, *night.per_class[1:]))
+    data, epochs = (few, size.tuned) if labels == "few" else (night, max(1, size.tuned // 2))
+    return with_labels(size, began, data, by, epochs)
 
 
 def _network(size: RegimeSize, norm: str):

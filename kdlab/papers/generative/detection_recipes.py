@@ -24,15 +24,6 @@ WINDOW = Windows(frames=64, side=28, crop=24, rate=7.5, stride=32)
 #: How far the seed of a student's teacher lies from its own: with an equal one both would meet the windows in the same
 #: order.
 TEACHER_SEED = 100
-#: How the study's words read in figures, in the order of a table.
-TITLES = {
-    "det_teacher": "teacher",
-    "det_student": "student",
-    "det_genkd": "student + GenKD",
-    "det_untrained": "student + GenKD, untrained teacher",
-    "det_student_2x": "student, twice the steps",
-}
-
 
 SMOKE, DEMO, STUDY = (current(word, DetectionSize) for word in ("smoke", "demo", "study"))
 

@@ -40,13 +40,6 @@ def warmth(fraction: float, warmup: float) -> float:
     return min(1.0, fraction / warmup) if warmup else 1.0
 
 
-def noise_floor(cvae: nn.Module, features: torch.Tensor, attention: torch.Tensor) -> float:
-    """MSE of two reconstructions by one CVAE: twice the variance of its noise. Pass 1's third term cannot fall below
-    half of the teacher's, unless noise is common."""
-    with torch.no_grad():
-        return float(F.mse_loss(cvae(features, attention)[0], cvae(features, attention)[0]))
-
-
 def attending(net: nn.Module) -> nn.Module:
     """The network with attention in ``net``, which may be wrapped. Raises ``ValueError`` where there is none."""
     if found := [module for module in net.modules() if hasattr(module, "new_cvae") and module.taps]:
@@ -208,8 +201,7 @@ class GenerativeDistillation(FeatureRepresentation):
 
     ``teacher`` is ``trained``; or ``permuted``: the channels of what its CVAE makes are shuffled, once for all; or
     ``untrained``: network and CVAE have random weights. What these two gain is not the teacher's knowledge.
-    ``common_noise`` gives both CVAEs the same noise (:func:`noise_floor`). The paper's ``beta`` is 0.1 for recognition,
-    10 for detection.
+    ``common_noise`` gives both CVAEs the same noise. The paper's ``beta`` is 0.1 for recognition, 10 for detection.
     """
 
     generative: bool = True

@@ -8,9 +8,6 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-import numpy as np
-from scipy.special import softmax
-
 from kdlab.clips.flow import Flow, FlowFiles
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
@@ -21,26 +18,21 @@ from kdlab.nets.pretrained import Weights
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.nets import Gated
 from kdlab.papers.paper_size import Paper, PaperSet
-from kdlab.papers.reading_cost import Prepared
 from kdlab.train.loop import Settings
 from kdlab.train.optimisers import AsReleased, Rule
 from kdlab.train.recipe import Recipe, UserClips
-from kdlab.train.runs import Run
 
 _SECOND_HAND = "second-hand, to be checked before it is quoted: RGB / two streams, student {} → GenKD {}"
 SETS = (
     PaperSet("UCF-101", "ucf101", 101, tuple(split["train"] for split in UCF_COUNTS.values()),
-             (_SECOND_HAND.format("64.1 / 82.1", "66.6 / 84.5"),), in_all=sum(UCF_COUNTS["1"].values())),
+             (_SECOND_HAND.format("64.1 / 82.1", "66.6 / 84.5"),)),
     PaperSet("HMDB-51", "hmdb51", 51, tuple(split["train"] for split in HMDB_COUNTS.values()),
-             (_SECOND_HAND.format("52.0 / 77.6", "54.5 / 79.0"),), in_all=sum(HMDB_COUNTS["1"].values())),
+             (_SECOND_HAND.format("52.0 / 77.6", "54.5 / 79.0"),)),
 )
 STREAMS = ("rgb", "flow")
-CONDITIONS = ("teacher_fr", "student_ce", "kd", "genkd", "untrained")
 _SCALES = (1.0, 0.875, 0.75)
 #: The released networks' rates by stream; a CVAE's is 1e-4 in both.
 _RATES, _CVAE = (1e-3, 1e-2), 1e-4
-_SWITCHED = ("SGD at 1e-3 (RGB) and 1e-2 (flow), momentum .9, for networks, and Adam at 1e-4 (betas .8, .999, no decay)"
-             " for CVAEs, none of which falls")
 _OTHERWISE = ("λ's steps stretched to 1,024; the gate's sums over a batch (over a clip); the cross-entropy of summed"
               " softmaxes; ImageNet's statistics for pixels (those of the checkpoint, or of the clips); one split; fp32"
               " (bf16, but --precision fp32). Its script for teachers is not released")
@@ -50,30 +42,41 @@ _OTHERWISE = ("λ's steps stretched to 1,024; the gate's sums over a batch (over
 class PaperSize:
     """Networks, windows and settings of both streams, by :data:`STREAMS`; epochs count each pass once."""
 
-    teachers: tuple[I3D, I3D]
-    students: tuple[I3D, I3D]
-    windows: tuple[ConsecutiveWindow, ConsecutiveWindow]
+    teachers: tuple
+    students: tuple
+    windows: tuple
     settings: tuple[Settings, Settings]
-    flow_folder: str | None = None
+    flow_folder: Path | str | None = None
+
+    def view(self, stream: str, folder: str) -> Raw | Flow | FlowFiles:
+        """What networks of a ``stream`` see of the data set in ``folder``."""
+        if stream == "rgb":
+            return Raw()
+        return FlowFiles(str(Path(self.flow_folder) / folder)) if self.flow_folder else Flow()
+
+
+def networks(weights: Mapping[str, Path | str] | None) -> tuple[tuple[I3D, I3D], tuple[I3D, I3D]]:
+    """Teachers and students by stream: I3D teaches Top-I3D. ``weights`` are the teachers' checkpoints by stream;
+    students begin at random."""
+    made = {stream: Weights.of(path) for stream, path in dict(weights or ()).items()}
+    channels = dict(zip(STREAMS, (3, 2), strict=True))
+    return (tuple(I3D(channels=n, weights=made.get(stream)) for stream, n in channels.items()),
+            tuple(I3D(TOP, channels=n) for n in channels.values()))
 
 
 def profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,
             as_released: bool = False) -> PaperSize:
-    """I3D teaches Top-I3D on 64 × 224²; ``weights`` are the teacher's checkpoints by stream, students begin at random.
+    """Of :func:`networks` on 64 × 224².
 
     ``flow_folder`` has a folder of flow pictures for each data set (``clips.flow.FlowFiles``); without it, flow is
-    computed from the frames.
+    computed from the frames. ``as_released``: SGD at 1e-3 (RGB) and 1e-2 (flow), momentum .9, for networks, and Adam at
+    1e-4 (betas .8, .999, no decay) for CVAEs; none falls.
     """
-    made = {stream: Weights.of(path) for stream, path in dict(weights or ()).items()}
-    channels = dict(zip(STREAMS, (3, 2), strict=True))
     settings = tuple(Settings(200, batch, 1e-4, 5e-4, "one_cycle", "bf16") for batch in (6, 12))
     if as_released:
         settings = tuple(replace(s, lr=lr, as_released=_released(lr)) for s, lr in zip(settings, _RATES, strict=True))
-    return PaperSize(
-        tuple(I3D(channels=n, weights=made.get(stream)) for stream, n in channels.items()),
-        tuple(I3D(TOP, channels=n) for n in channels.values()),
-        (ConsecutiveWindow(64, 256, 224, (*_SCALES, 0.66)), ConsecutiveWindow(64, 256, 224, _SCALES)),
-        settings, str(flow_folder) if flow_folder else None)
+    windows = ConsecutiveWindow(64, 256, 224, (*_SCALES, 0.66)), ConsecutiveWindow(64, 256, 224, _SCALES)
+    return PaperSize(*networks(weights), windows, settings, flow_folder)
 
 
 def _released(lr: float) -> AsReleased:
@@ -82,10 +85,9 @@ def _released(lr: float) -> AsReleased:
 
 def recipes(which: PaperSet, root: Path, size: PaperSize, seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
     """(split, stream, condition) → recipe. GenKD's passes alternate as released: an epoch each, so twice the epochs."""
-    found, folder = {}, size.flow_folder
-    flow = FlowFiles(str(Path(folder) / which.folder)) if folder else Flow()
+    found = {}
     for split, (k, stream) in product(which.splits, enumerate(STREAMS)):
-        clips, view = UserClips(str(root / which.folder), split), Raw() if stream == "rgb" else flow
+        clips, view = UserClips(str(root / which.folder), split), size.view(stream, which.folder)
         window, once = size.windows[k], size.settings[k]
         clip, turns = (window.frames, window.crop, window.crop), 2 * once.epochs
         teacher, student = (Gated(nets[k], clip, dropout=0.5) for nets in (size.teachers, size.students))
@@ -101,17 +103,4 @@ def recipes(which: PaperSet, root: Path, size: PaperSize, seed: int = 0) -> dict
     return found
 
 
-def together(one: Run, other: Run) -> float:
-    """Top-1 in percent on test of the mean probability of two streams' runs."""
-    said = [softmax(run.predictions().logits, 1) for run in (one, other)]
-    return 100 * float(np.mean((said[0] + said[1]).argmax(1) == one.predictions().labels))
-
-
-def _rows(which: PaperSet, runs: dict[tuple[str, str, str], Run], size: PaperSize, say) -> list[tuple]:
-    rows = [(stream, name, run.predictions().accuracy) for (_, stream, name), run in runs.items()]
-    return rows + [("both", name, together(run, runs[split, "flow", name]))
-                   for (split, stream, name), run in runs.items() if stream == "rgb"]
-
-
-PAPER = Paper("generative", "2.2", SETS, recipes, _rows, ("stream", "condition"), _OTHERWISE, _SWITCHED,
-              reading=((Flow, Prepared(0.53, 2)), (FlowFiles, Prepared(0.04, 2))))  # pictures of flow: assumed
+PAPER = Paper("generative", "2.2", SETS, recipes, _OTHERWISE)

@@ -34,44 +34,15 @@ def night(size: GenerativeSize) -> NightStream:
     return NightStream(Night(ACTIONS, size.per_class, VARIETY, 0.0))
 
 
-#: How a study's words read in figures, in the order of a table.
-TITLES = {
-    "teacher_ce": "teacher, CE",
-    "teacher_fr": "teacher, FR (phase 1)",
-    "student_ce": "student, CE",
-    "student_2x": "student, CE, twice the steps",
-    "student_gate": "student, CE, with the gate",
-    "student_fr": "student, FR alone",
-    "kd": "KD",
-    "dkd": "DKD",
-    "fitnets": "FitNets",
-    "attention_transfer": "attention transfer",
-    "simkd": "SimKD",
-    "feature_norm": "feature norm (KD++)",
-    "genkd": "GenKD",
-    "untrained": "GenKD, untrained teacher",
-    "generative": "generative distillation alone",
-    "attention": "attention distillation alone",
-    "permuted": "GenKD, channels permuted",
-    "autoencoder": "GenKD, deterministic auto-encoder",
-    "kd_gate": "KD on gated networks",
-    "alternating": "GenKD, passes alternating",
-    "faithful": "GenKD, the released gate",
-    "teacher_released": "teacher, FR, pass 1 as released",
-    "released": "GenKD, pass 1 as released",
-}
-#: What the demo profile trains: the method, its baselines, and the control that decides.
-HEADLINE = ("teacher_fr", "student_ce", "kd", "genkd", "untrained")
-#: What the study trains: for its headline, for claim G3, with one seed only, with few as released, on the real clips.
-STUDIED = tuple(TITLES)[:14]
-ABLATIONS = ("genkd", "generative", "attention", "permuted")
-ONCE = ("genkd", "student_fr", "student_gate", "autoencoder", "kd_gate", "alternating", "faithful")
-RELEASED = ("teacher_released", "genkd", "released")
-REAL = ("teacher_fr", "student_ce", "student_2x", "student_fr", "kd", "genkd", "untrained")
-
-
 def conditions(size: GenerativeSize, data: NightStream | UserClips, seed: int = 0) -> dict[str, Recipe]:
-    """All conditions of one seed, by the study's words; :func:`on_flow` makes those of the other stream."""
+    """Condition → recipe, all of one seed; :func:`on_flow` makes those of the other stream.
+
+    Teachers: ``teacher_ce`` (labels, plain), ``teacher_fr`` (phase 1), ``teacher_released`` (pass 1 as released).
+    Students: ``student_ce``, ``student_2x`` (twice the steps), ``student_gate`` (labels on the gated network),
+    ``student_fr`` (phase 1 alone), the competitors by their methods' names, ``genkd``. Controls: ``untrained`` and
+    ``permuted`` teachers, ``kd_gate`` (KD between gated networks). Parts: ``generative`` or ``attention`` alone.
+    Variants: ``autoencoder`` (no noise), ``alternating`` passes, ``faithful`` (the released gate), ``released``.
+    """
     epochs = size.epochs if isinstance(data, NightStream) else size.real_epochs
     settings = Settings(epochs, batch_size=8, lr=1.2e-2)  # chosen on validation clips, at demo size, for the CE student
     clip = size.window.frames, size.window.crop, size.window.crop

@@ -1,4 +1,4 @@
-"""Anytime inference that does no more than it must: finished samples leave the batch, unread modalities stay unread."""
+"""Stopping early: what an exit costs, the rule that stops a clip, and a walk that does no more than it must."""
 
 import copy
 from collections.abc import Callable
@@ -8,7 +8,52 @@ from itertools import product
 import numpy as np
 import torch
 
+from kdlab.clips.held_out import halves
 from kdlab.papers.progressive.nets import ORDER, Trio
+from kdlab.papers.progressive.wise import combine, fit_wise, temperatures
+from kdlab.train.runs import Run, find
+
+
+def trio_of(run: Run) -> Trio:
+    """The three networks and the trained exits of ``run``, in evaluation mode."""
+    return Trio({name: find(recipe, pretrained=True).net() for name, recipe in run.recipe.needs().items()},
+                run.net()).eval()
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """WISE on the exits of one run: ``weights (12, 12)`` and ``temperatures (12,)`` of their sums, fitted on one half
+    of the held-out clips; the calibrated sums ``(N, 12, K)`` and labels of the other half, ``validate``, and of the
+    clips of ``test``. Thresholds and single exits are chosen on ``validate``, and ``test`` is read."""
+
+    weights: np.ndarray
+    temperatures: np.ndarray
+    validate: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+
+    def rule(self, theta: float) -> Callable:
+        """For :func:`walk`: stop where the largest probability of the calibrated sum exceeds ``theta``."""
+        rows = torch.from_numpy(self.weights)
+
+        def decide(k: int, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            z = torch.einsum("j,njc->nc", rows[k - 1, :k], logits.double()) / self.temperatures[k - 1]
+            return z.softmax(1).amax(1) > theta, z
+
+        return decide
+
+
+def fit_run(run: Run, swap: bool = False) -> Fitted:
+    """:class:`Fitted` of ``run``. Held-out clips are halved by whole groups; ``swap`` exchanges the halves."""
+    held, test = run.predictions("val"), run.predictions("test")
+    half = halves(held.groups) ^ swap
+    weights = fit_wise(held.logits[half].astype(float), held.labels[half])
+    heat = temperatures(combine(held.logits[half].astype(float), weights), held.labels[half])
+
+    def calibrated(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return combine(logits.astype(float), weights) / heat[:, None], labels
+
+    return Fitted(weights, heat, calibrated(held.logits[~half], held.labels[~half]),
+                  calibrated(test.logits, test.labels))
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,22 @@ most. What exceeds ``KDLAB_MEMORY_GB`` lies on the disk, with the same bits.
 """
 
 import copy
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab import paths
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import Batch
 from kdlab.papers.progressive.nets import ORDER, ExitHeads, frozen_maps
-from kdlab.system.large import room
 from kdlab.system.launch import device
 from kdlab.system.values import whole
 from kdlab.train.loop import one_thread, seeded
@@ -114,10 +116,19 @@ def extract(nets: dict[str, Callable[[torch.Tensor], tuple]], clips: SegmentBatc
 
 
 def _rooms(said: dict[str, list[torch.Tensor]], first: tuple[int, int]) -> dict[str, list[torch.Tensor]]:
-    """Where maps like those ``said`` of a batch are kept, the dimensions ``first`` in the place of the batch's."""
+    """Where maps like those ``said`` of a batch are kept, the dimensions ``first`` in the place of the batch's: in
+    memory, or in a file without a name in the cache where they are larger than ``kdlab.paths.memory_bytes()``."""
     shapes = {name: [(*first, *stage.shape[1:]) for stage in stages] for name, stages in said.items()}
-    arrays = iter(room([shape for some in shapes.values() for shape in some], np.float16))
-    return {name: [torch.from_numpy(next(arrays)) for _ in some] for name, some in shapes.items()}
+    fits = 2 * sum(prod(shape) for some in shapes.values() for shape in some) <= paths.memory_bytes()
+
+    def room(shape: tuple[int, ...]) -> torch.Tensor:
+        if fits:
+            return torch.empty(shape, dtype=torch.float16)
+        paths.cache_dir().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=paths.cache_dir()) as file:
+            return torch.from_numpy(np.memmap(file, np.float16, "w+", shape=shape))
+
+    return {name: [room(shape) for shape in some] for name, some in shapes.items()}
 
 
 @dataclass(frozen=True)

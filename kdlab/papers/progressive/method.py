@@ -201,20 +201,3 @@ class SettledCrossEntropy(CrossEntropy):
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         yield from super().losses(nets, batch, progress)
-
-
-def gate(eval_ce: float, train_ce: float, gain: float | None = None) -> str:
-    """Why a network may not teach, or ``''``: cross-entropies in nats on the training clips, in eval and train mode,
-    and the ``gain`` in validation accuracy, in points, of twice the training, where that was looked at.
-
-    Eval may be above train by 0.05 nats + 20 %, room for the noise of batches: drifted statistics made it eight times
-    as large in a trial. It may be below, as dropout lifts train. How well a network fits its training clips is no
-    condition: one that knows them by heart says nothing but the label there.
-    """
-    if not eval_ce <= 1.2 * train_ce + 0.05:
-        return (f"its cross-entropy on training clips is {eval_ce:.3g} in eval mode but {train_ce:.3g} in train mode: "
-                "its batch statistics drifted; train it with SettledCrossEntropy, or with group norm.")
-    if gain is not None and not gain < 2:
-        return (f"twice the epochs gain {gain:.1f} points of validation accuracy, not less than 2: it is "
-                "under-trained; train it for more epochs.")
-    return ""

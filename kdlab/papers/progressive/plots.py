@@ -1,102 +1,39 @@
-"""Pictures of notebook 07: twelve exits by method, and the weights that combine them.
+"""Pictures of notebooks 07 and 07b: twelve exits by method, the weights that combine them, and stopping early.
 
-Exits are called R1 to R4, M1 to M4 and I1 to I4, in the order of ``nets.exits.ORDER``; the fourth of each network is
-its own final classifier, the same under every method. Each function returns a Figure. What stopping early saves stands
-in ``cost_plots``.
+Exits are called R1 to R4, M1 to M4 and I1 to I4, in the order of ``nets.ORDER``; the fourth of each network is its own
+final classifier, the same under every method. Each function returns a Figure, but for the widget.
 """
+
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from kdlab.measure.paired import Effect
-from kdlab.papers.progressive.nets import EXITS, FINALS, ORDER, TRAINED
-from kdlab.papers.progressive.recipes import HEADLINE, TITLES
-from kdlab.papers.progressive.study import exit_effect, places
-from kdlab.papers.progressive.tables import titled
-from kdlab.papers.progressive.wise import max_probability
-from kdlab.show.plots import INTERVALS, PAGE, drawn, forest, key, levels, note, numbers
-from kdlab.show.said import minus
+from kdlab.papers.progressive.nets import EXITS, FINALS
+from kdlab.papers.progressive.recipes import TITLES
+from kdlab.papers.progressive.wise import curve, stop_at
+from kdlab.show.plots import PAGE, drawn, key, numbers
+from kdlab.show.widgets import explore
 from kdlab.study import Scores
 
-
-def exit_table(scores: Scores, title: str = "") -> Figure:
-    """Test accuracy of all twelve exits under CE on labels, and the whole points that every other method adds.
-
-    Finals are not trained by any of them, so they stand in the first row only. The last column is the mean of nine.
-    Of the study's conditions those in ``recipes.TITLES``, and all orders of three teachers.
-    """
-    percent = {name: scores.accuracy(name).mean(0) for name in scores.predicted}
-    names = {name: titled(name) for name in percent if name != "ce_ic" and titled(name) != name}
-    with_mean = lambda row: np.append(row, row[TRAINED].mean())  # noqa: E731
-    gain = np.stack([with_mean(percent[name] - percent["ce_ic"]) for name in names])
-    gain[:, FINALS] = np.nan
-    words = np.array([[minus(text) for text in (*(f"{v:+.0f}" if abs(v) > 0.5 else "" for v in row[:12]),
-                                                f"{row[12]:+.1f}")] for row in gain])
-    fig, (top, bottom) = plt.subplots(2, 1, figsize=(7.8, 0.25 * len(names) + 1.8), height_ratios=(1, len(names)))
-    columns, first = [*EXITS, "mean\nof 9"], with_mean(percent["ce_ic"])[None]
-    baseline = pd.DataFrame(first, [f"{TITLES['ce_ic']} (%)"], columns)
-    numbers(top, baseline, first.round(1), cmap="cividis", vmin=0, vmax=100)
-    numbers(bottom, pd.DataFrame(gain, names.values(), columns), words)
-    for ax in (top, bottom):
-        ax.tick_params(labelsize="small")
-        ax.tick_params(axis="x", length=0, labelbottom=False, labeltop=ax is top)
-        ax.vlines([4, 8, 12], *ax.get_ylim(), "black", linewidth=1.2)
-    counted = f"{len(scores.seeds)} seeds, {len(scores.labels)} test clips"
-    bottom.set_xlabel(f"points above {TITLES['ce_ic']}, empty: less than a half; {counted}", fontsize="medium")
-    fig.suptitle(title)
-    return fig
+#: Of WISE's early exits; at −1 every clip stops at the first exit, at 1 at the last.
+THETAS = np.array([-1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99, 0.995, 0.999, 1])
 
 
-def regimes(sets: dict[str, Scores]) -> Figure:
-    """Sets side by side. Above: accuracy of the exits under the headline's conditions, finals as stars. Below: PKD
-    minus each of the others, mean over a network's three trained exits and over all nine, with 95 % bars."""
-    size = min(2.6 * len(sets) + 2.2, PAGE), 4.4
-    fig, axes = plt.subplots(2, len(sets), figsize=size, sharey="row", squeeze=False, height_ratios=(1.4, 1))
-    where = {m: places([m]) for m in ORDER} | {"all nine": TRAINED}
-    for (top, bottom), (name, scores) in zip(axes.T, sets.items(), strict=True):
-        bottom.axhspan(-2, 2, color="grey", alpha=0.15, linewidth=0)
-        bottom.axhline(0, color="black", linewidth=0.8)
-        for line, condition in enumerate(HEADLINE):
-            right = 100 * scores.correct(condition).mean((0, 1))
-            x, y = (np.insert(v, (4, 8), np.nan) for v in (np.arange(12.0), right))  # a line for each network
-            top.plot(x, y, label=TITLES[condition], **drawn(line))
-            for place, some in enumerate(where.values()) if condition != "pkd" else ():
-                e, x = exit_effect(scores, "pkd", condition, some), place + 0.12 * (line - 1)
-                bottom.plot([x, x], [e.low, e.high], color=f"C{line}", linewidth=2.5)
-                label = None if place else f"− {TITLES[condition]}"
-                bottom.plot(x, e.mean, "o^^"[line], color="black", markersize=4, label=label)
-        for place in FINALS:
-            top.plot(place, right[place], "*", color="black", markersize=9)
-            note(top, f"{right[place]:.0f}", (place, right[place]))
-        seen = [100 * scores.correct(condition).mean((0, 1)) for condition in HEADLINE]
-        levels(top, {"chance": 100 / len(scores.classes)}, np.concatenate(seen), axis="y")
-        top.set_title(name)
-        top.margins(y=0.14)
-        top.set_xticks(range(12), EXITS, fontsize="small", rotation=90)
-        bottom.set_xticks(range(4), where, fontsize="small")
-    axes[0, 0].set_ylabel("test accuracy (%)")
-    axes[1, 0].set_ylabel("PKD minus … (points)", fontsize="small")
+def exit_curves(scores: Scores, title: str = "") -> Figure:
+    """Test accuracy of the twelve exits under each condition, mean over seeds; a star is a network's own final."""
+    fig, ax = plt.subplots(figsize=(7, 3.2))
+    for line, condition in enumerate(scores.predicted):
+        right = 100 * scores.correct(condition).mean((0, 1))
+        x, y = (np.insert(v, (4, 8), np.nan) for v in (np.arange(12.0), right))  # a line for each network
+        ax.plot(x, y, label=TITLES.get(condition, condition), **drawn(line))
+        ax.plot(FINALS, right[FINALS], "*", color="black", markersize=9)
+    ax.axhline(100 / len(scores.classes), color="grey", linestyle=":", label="chance")
+    ax.set_xticks(range(12), EXITS)
+    ax.set(ylabel="test accuracy (%)", title=title)
     key(fig)
-    return fig
-
-
-def forests(found: dict[str, dict[str, Effect]], title: str = "") -> Figure:
-    """``plots.effects`` of several sets side by side: set → comparison → effect, each set with its own scale. Raises
-    ``ValueError`` for sets of which not the same is compared: their rows would have each other's names."""
-    compared = {name: [*effects] for name, effects in found.items()}
-    first, rows = next(iter(compared.items()))
-    for name, its in compared.items():
-        if its != rows:
-            raise ValueError(f"{first} compares {', '.join(rows)}, but {name} compares {', '.join(its)}: give each set "
-                             "the same comparisons in one order, or a figure of its own")
-    fig, axes = plt.subplots(1, len(found), figsize=(PAGE, 0.33 * len(rows) + 1), sharey=True, squeeze=False)
-    for ax, (name, effects) in zip(axes[0], found.items(), strict=True):
-        forest(ax, effects, above=True, title=name)
-        ax.tick_params(labelsize="small")
-    fig.supxlabel(f"difference in test accuracy (points); {INTERVALS}", fontsize="small")
-    fig.suptitle(title)
     return fig
 
 
@@ -111,18 +48,29 @@ def weights_map(weights: np.ndarray, title: str = "") -> Figure:
     return fig
 
 
-def confidence(weights: np.ndarray, combined: np.ndarray, heat: np.ndarray, labels: np.ndarray) -> Figure:
-    """Left the size ``‖w‖₁`` of each exit's weights ``(12, 12)``; right the mean confidence of the sums
-    ``(N, 12, K)``, as they are and divided by the temperatures ``heat (12,)``, beside their accuracy."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 2.4), width_ratios=(1, 1.5))
-    left.bar(EXITS, np.abs(weights).sum(1), color="0.6", edgecolor="black", linewidth=0.5)
-    left.axvline(4.5, color="black", linestyle=":", linewidth=1)
-    left.set(ylabel="‖w‖₁", title="Weights; dotted: L1 begins")
-    calm = combined / heat[:, None]
-    right.plot(EXITS, 100 * (combined.argmax(2) == labels[:, None]).mean(0), "k-o", markersize=4, label="accuracy")
-    right.plot(EXITS, 100 * max_probability(combined).mean(0), "C1--s", markersize=4, label="confidence")
-    right.plot(EXITS, 100 * max_probability(calm).mean(0), "C0:^", markersize=4, label="confidence, calibrated")
-    right.set(ylabel="%", title="The sum at each exit")
+def along_curve(combined: np.ndarray, labels: np.ndarray, costs: Mapping[str, np.ndarray], theta: float) -> Figure:
+    """``theta`` on the curve of accuracy over each cost of calibrated sums ``(N, 12, K)``, and where clips then stop.
+    ``costs``: the axis in words → what a clip pays that stops at each exit, ``(12,)``."""
+    width = (*len(costs) * [1.0], 1.4)
+    fig, (*axes, right) = plt.subplots(1, len(width), figsize=(min(3 * len(width), PAGE), 2.8), width_ratios=width)
+    for ax, (unit, up_to) in zip(axes, costs.items(), strict=True):
+        points, here = (curve(combined, labels, up_to, some) for some in (THETAS, [theta]))
+        ax.plot(points.cost, points.accuracy, "C0-", marker=".")
+        ax.plot(here.cost, here.accuracy, "*", color="black", markersize=13)
+        ax.set(xlabel=unit, xlim=(0, 1.05 * up_to[-1]), ylabel="accuracy (%)" if ax is axes[0] else "")
+        share = 100 * here.cost[0] / up_to[-1]
+        ax.set_title(f"{here.accuracy[0]:.1f} % for {share:.0f} % of the cost", fontsize="small")
+    stops = stop_at(combined, theta)
+    hit = combined[np.arange(len(labels)), stops].argmax(1) == labels
+    for some, colour, label in ((slice(None), "white", "wrong"), (hit, "C0", "right")):
+        share = 100 * np.bincount(stops[some], minlength=12) / len(labels)
+        right.bar(EXITS, share, color=colour, edgecolor="black", linewidth=0.8, label=label)
+    right.set(ylabel="% of clips", title=f"Where they stop at {theta:g}")
+    right.tick_params(axis="x", labelsize="small")
     key(fig)
-    plt.setp([*left.get_xticklabels(), *right.get_xticklabels()], fontsize="small")
     return fig
+
+
+def threshold_widget(combined: np.ndarray, labels: np.ndarray, costs: Mapping[str, np.ndarray]):
+    """Drag WISE's threshold over :func:`along_curve`; with the focus on the slider, arrow keys move it."""
+    return explore(lambda theta: along_curve(combined, labels, costs, theta), theta=(0.9, 0.1, 1, 0.005, "threshold"))

@@ -68,6 +68,7 @@ TITLES = {
     "mixture": "mean of three teachers",
     "smoothing": "label smoothing, same entropy",
     "ce_kd": "labels and PKD in halves",
+    "ce_own": "labels and own final in halves",
 }
 #: The orders of three teachers that are neither PKD's nor its reverse.
 ORDERS = tuple(name for name in by.orders() if name not in ("motion-residual-own", "own-residual-motion"))
@@ -100,16 +101,13 @@ def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitR
     return {name: ExitRecipe(name, first.data, view, method, **how) for name, method in methods.items()}
 
 
-#: The temperature at which a teacher who is sure says more than the label. No factor T² multiplies the loss.
-WARM = 4.0
-
-
 def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitRecipe]:
     """Exits on networks that have learnt one half of the training scenes (:class:`kdlab.clips.held_out.Half`), in twice
     the epochs.
 
-    ``…_unseen`` learn on the other half, so features and targets are of clips that no teacher knows by heart: every
-    method at T = 1, and ``…_warm_unseen`` at :data:`WARM`. ``…_seen``, the control, learn on the networks' own half.
+    ``…_unseen`` learn on the other half, so features and targets are of clips that no teacher knows by heart. To all
+    methods comes ``ce_own``, labels and the own final in halves. ``…_seen``, the control, learn on the networks' own
+    half.
     """
     def twice(recipe: Recipe) -> Recipe:
         return replace(recipe, settings=replace(recipe.settings, epochs=2 * recipe.settings.epochs))
@@ -117,9 +115,9 @@ def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitR
     whole = trio(size, data, seed)
     networks = tuple(replace(twice(network), data=Half(data)) for network in whole)
     every = {name: replace(twice(recipe), backbones=networks) for name, recipe in conditions(size, whole).items()}
-    few = ("ce_ic", "pkd", "pkd_iframe", "own_final")
-    warm = {f"{name}_warm": replace(every[name], method=replace(every[name].method, temperature=WARM))
-            for name in (*few[1:], "reversed")}
-    made = {f"{name}_unseen": replace(recipe, data=Half(data, first=False)) for name, recipe in (every | warm).items()}
-    made |= {f"{name}_seen": replace(every[name], data=Half(data)) for name in few}
+    own = every["own_final"]
+    every["ce_own"] = replace(own, method=replace(own.method, alpha=0.5))
+    made = {f"{name}_unseen": replace(recipe, data=Half(data, first=False)) for name, recipe in every.items()}
+    made |= {f"{name}_seen": replace(every[name], data=Half(data))
+             for name in ("ce_ic", "pkd", "pkd_iframe", "own_final")}
     return {name: replace(recipe, condition=name) for name, recipe in made.items()}

@@ -7,14 +7,14 @@ with fitted weights, and the clip stops at the first exit that is sure enough:
     z̃_1 = z_1,   z̃_k = Σ_{j≤k} w_kj z_j,   w_k = argmin_w mean CE(Σ_j w_j z_j, y) + a_k ‖w‖₁
 
 This is convex: :func:`solve` finds *the* minimum, towards which the released code takes 500 steps.
-That code also fits on training logits and decides at the last exit by fixed weights of the finals (:func:`three_way`);
-we fit on held-out clips, use the fitted last row, and calibrate every combined exit (divide it by
-:func:`temperatures`), since the L1 term shrinks some rows and with them their confidence.
+That code also fits on training logits and decides at the last exit by fixed weights of the finals; we fit on held-out
+clips, use the fitted last row, and calibrate every combined exit (divide it by :func:`temperatures`), since the L1 term
+shrinks some rows and with them their confidence.
 
 All arrays are NumPy's: logits ``(N, E, K)``, labels ``(N,)``. Exits count from 0, accuracies are in percent.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,11 +23,6 @@ from scipy.special import log_softmax, softmax
 from kdlab.papers.progressive.nets import FINALS
 from kdlab.system.values import finite, not_negative, positive
 
-#: The released last exit for each published split: weights of the residual, motion and iframe final `[code]`.
-FAITHFUL_MIX = {
-    "hmdb51": ((0.6313, 0.3005, 0.4611), (0.7465, 0.2855, 0.4077), (0.7618, 0.3450, 0.3689)),
-    "ucf101": ((1.3720, 0.5565, 1.8532), (1.3720, 0.5565, 1.8532), (1.4348, 0.9558, 1.5995)),
-}
 #: Released GMACs of one segment up to each exit; residual and motion look swapped (docs/methods.md, 3.7) `[code]`.
 PUBLISHED_GMACS = ((1.09, 1.97, 2.49, 2.90), (1.13, 2.00, 2.53, 2.94), (1.26, 3.22, 6.54, 7.35))
 _LARGEST = 100.0  # weight: where clips can be told apart without error and a = 0, the minimum lies at infinity
@@ -82,26 +77,16 @@ def combine(logits: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def late_fusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Fitted weights ``(3,)`` of the three finals among the twelve exits: CoViAR's fusion, without early exits."""
-    return solve(logits[:, FINALS], labels)
-
-
-def three_way(logits: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """Logits ``(N, K)`` of the three finals, added with ``weights (3,)`` for residual, motion and iframe. The released
-    code puts them in the last exit's place, by :data:`FAITHFUL_MIX`."""
-    return np.tensordot(logits[:, FINALS], np.asarray(weights), (1, 0))
+    """Fitted weights ``(12,)`` of the exits, 0 but for the three finals: CoViAR's fusion, without early exits."""
+    weights = np.zeros(logits.shape[1])
+    weights[FINALS] = solve(logits[:, FINALS], labels)
+    return weights
 
 
 def temperatures(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The temperature of each exit, ``(E,)`` in [0.01, 1000], that minimises cross-entropy on held-out clips."""
     inverse = [solve(logits[:, [k]], labels, nonnegative=True)[0] for k in range(logits.shape[1])]
     return 1 / np.maximum(inverse, 1e-3)
-
-
-def mean_probabilities(calibrated: np.ndarray) -> np.ndarray:
-    """Running mean over exits of the probabilities of logits (each exit divided by its temperature), as logits."""
-    mean = np.cumsum(softmax(calibrated, axis=2), axis=1) / np.arange(1, calibrated.shape[1] + 1)[:, None]
-    return np.log(np.maximum(mean, np.finfo(float).tiny))
 
 
 def max_probability(logits: np.ndarray) -> np.ndarray:
@@ -136,31 +121,6 @@ def curve(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray,
     stops, right = stop_at(combined, thetas), combined.argmax(2) == labels[:, None]
     accuracy = 100 * right[np.arange(len(labels)), stops].mean(1)
     return pd.DataFrame({"theta": thetas, "cost": cumulative_cost[stops].mean(1), "accuracy": accuracy})
-
-
-def area(points: Mapping[str, np.ndarray], low: float, high: float) -> np.ndarray:
-    """Mean accuracy over costs from ``low`` to ``high``, the same for all curves to be compared: ``(…)``, of ``cost``
-    and ``accuracy`` ``(…, points)``.
-
-    Straight lines join the points (what tossing a coin between two thresholds gives); beyond the dearest one accuracy
-    stays. Of points of one cost the first counts. Raises ``ValueError`` when a curve says nothing of costs as low as
-    ``low``.
-    """
-    finite(low=low, high=high)
-    cost, accuracy = (np.asarray(points[name], float) for name in ("cost", "accuracy"))
-    order = cost.argsort(-1, kind="stable")
-    cost, accuracy = (np.take_along_axis(values, order, -1) for values in (cost, accuracy))
-    if not cost[..., 0].max() <= low < high:
-        raise ValueError(f"costs from {low:g} to {high:g} asked for; the curve begins at {cost[..., 0].max():g}. "
-                         "Add the threshold -1, at which every clip stops at the first exit, or raise the lower end")
-    for k in range(1, cost.shape[-1]):
-        accuracy[..., k] = np.where(cost[..., k] == cost[..., k - 1], accuracy[..., k - 1], accuracy[..., k])
-    wide = np.diff(cost)
-    slope = np.divide(np.diff(accuracy), wide, out=np.zeros_like(wide), where=wide > 0)
-    begin, end = cost[..., :-1].clip(low, high), cost[..., 1:].clip(low, high)
-    between = (end - begin) * (accuracy[..., :-1] + slope * ((begin + end) / 2 - cost[..., :-1]))
-    beyond = (high - cost[..., -1].clip(low, high)) * accuracy[..., -1]
-    return (between.sum(-1) + beyond) / (high - low)
 
 
 def threshold_for_budget(combined: np.ndarray, labels: np.ndarray, cumulative_cost: np.ndarray, budget: float) -> float:

@@ -7,7 +7,7 @@ from driftwood.raft import Raft
 from driftwood.undertow import Undertow
 from driftwood.wake import Wake
 from kdlab.clips.views import Window
-from kdlab.study import Claim, Part, Study, by_condition
+from kdlab.study import Claim, Study
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import SMOKE
@@ -22,9 +22,5 @@ def conditions(size, seed: int) -> dict[str, Recipe]:
             "other clips": replace(alone, condition="adrift_other", method=Undertow(other=True), teacher=teacher)}
 
 
-def parts(size, seeds: int) -> list[Part]:
-    return [Part("adrift", by_condition(lambda seed: conditions(size, seed), seeds), unit="group")]
-
-
-study = Study("driftwood", parts, size=SMOKE, seeds=2, claims=[
-    Claim("D1", "the undertow pulls", "undertow", "labels alone", controls=("other clips",))])
+study = Study("driftwood", conditions, size=SMOKE, unit="group", claims=[
+    Claim("the undertow pulls", "undertow", "labels alone", controls=("other clips",))])

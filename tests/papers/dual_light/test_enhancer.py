@@ -10,7 +10,6 @@ from kdlab.night import Night
 from kdlab.papers.dual_light import enhancer as module
 from kdlab.papers.dual_light.curves import apply_curves
 from kdlab.papers.dual_light.enhancer import TrainedCurves
-from kdlab.study import committed, compare_with_pretrained
 from kdlab.system.sources import source_hash
 from kdlab.train import runs
 from kdlab.train.recipe import Recipe, UserClips, from_json, to_json
@@ -63,37 +62,12 @@ def test_the_first_use_trains_and_the_next_finds(clips, places, monkeypatch):
     assert np.array_equal(curves(FRAMES), bright)
 
 
-def test_the_same_recipe_gives_the_same_weights_and_an_unfinished_folder_is_finished(clips, places, monkeypatch):
-    bright = tiny(clips)(FRAMES)
-    monkeypatch.setenv("KDLAB_RUNS", str(places / "other"))
-    unfinished = places / "other" / tiny(clips).recipe().name
-    unfinished.mkdir(parents=True)
-    (unfinished / "weights.safetensors").write_bytes(b"half")
-    module._net.cache_clear()
-    assert np.array_equal(tiny(clips)(FRAMES), bright)
-
-
-def test_a_run_of_curves_is_compared_by_its_weights(clips, places, monkeypatch):
-    run = tiny(clips).run()
-    with pytest.raises(runs.NoPredictions, match=f"{run.folder.name} learnt no classes, so it predicts nothing"):
-        run.predictions()
-    monkeypatch.setattr(committed, "committed_runs", lambda: [run])
-    assert compare_with_pretrained() == ([f"{run.folder.name}: the same bits"], True)
-
-
 def test_steady_curves_share_the_weights(clips, places):
     steady, still = tiny(clips, steady=True), np.repeat(FRAMES[:1], 3, 0)
     assert np.abs(steady(still).astype(int) - tiny(clips)(still)).max() <= 1  # the mean of equal maps, rounded
     assert steady.name == f"{tiny(clips).name}-steady"
     assert steady.run().folder == tiny(clips).run().folder
     assert len([p for p in paths.runs_dir().iterdir() if p.is_dir()]) == 1
-
-
-def test_curves_of_other_sources_are_trained_again(clips, places, monkeypatch):
-    """Also on `night`, whose stale runs are used elsewhere: frames are kept under a name with today's sources."""
-    monkeypatch.setattr(module, "obtain", lambda recipe, stale, **_: (stale, torch.is_grad_enabled()))
-    with torch.no_grad():
-        assert tiny(clips).run() == ("retrain", True)
 
 
 def test_steady_curves_are_the_mean_of_the_clip(clips, monkeypatch):
@@ -160,9 +134,3 @@ def test_names_follow_clips_and_sources_but_no_path(clips, tmp_path, monkeypatch
     monkeypatch.setattr(module, "source_hash", lambda enhancer: "changed")
     assert tiny(clips).name != before
     module._named.cache_clear()
-
-
-@pytest.mark.parametrize("change", [{"side": 8}, {"steps": 0}, {"width": 0}])
-def test_impossible_numbers_are_refused(clips, change):
-    with pytest.raises(ValueError, match=f"{next(iter(change))}=.*: give a whole number of at least"):
-        tiny(clips, **change)

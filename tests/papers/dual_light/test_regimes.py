@@ -6,26 +6,31 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kdlab.clips.unbalanced import Unbalanced
 from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, PseudoLabels, ReEstimated
 from kdlab.nets.norms import ClipNorm
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights, build
 from kdlab.night import ACTIONS, Night
 from kdlab.papers.dual_light import regimes
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.papers.dual_light.regimes import Regime, began_as, conditions, start
+from kdlab.papers.dual_light.regimes import conditions, start
 from kdlab.papers.dual_light.regimes_nets import BatchNormed, OwnStatistics, TwoNets
-from kdlab.train.recipe import check
 from kdlab.train.runs import obtain
 from kdlab.train.sizes import RegimeSize, current
 
 STUDY, SMOKE = (current(name, RegimeSize) for name in ("study", "smoke"))
-NONE, FEW, MANY = (conditions(STUDY, Regime("bn", labels), 100) for labels in regimes.LABELS)
+NONE, FEW, MANY = (conditions(STUDY, 100, labels=labels) for labels in regimes.LABELS)
 
 
 def differing(a, b) -> set[str]:
     """The fields of two recipes that differ."""
     return {f.name for f in dataclasses.fields(a) if getattr(a, f.name) != getattr(b, f.name)} - {"condition"}
+
+
+def began_as(recipe):
+    """The network of bright clips at the beginning of ``recipe``."""
+    while recipe.start:
+        recipe = recipe.start
+    return recipe
 
 
 # --- recipes ---------------------------------------------------------------------------------------------------
@@ -88,32 +93,14 @@ def test_no_method_without_labels_gives_them_weight():
     assert {type(recipe.method) for recipe in NONE.values()} >= {*unread, DualLight}
 
 
-def test_labels_enhancer_balance_and_variety_of_a_cell():
+def test_labels_and_enhancer_of_a_regime():
     assert [made["as_is"].data.per_class[0] for made in (NONE, FEW, MANY)] == [40, 10, 40]
     assert [made["dlkdd"].settings.epochs for made in (FEW, MANY)] == [60, 30]
-    assert NONE["as_is"] == MANY["as_is"] and Regime("gn", "few").name == "gn_few"
-    unbalanced = Regime(unbalanced=True)
-    assert unbalanced.dark(STUDY) == Unbalanced(replace(STUDY.night, per_class=(100, 10, 10)))
-    full = conditions(STUDY, Regime("gn", variety=1.0), 100)["dlkdd_re"]
-    assert full.data.variety == began_as(full).data.night.variety == 1.0
-    assert began_as(full).data.night.per_class[0] == 400 and began_as(full).settings.epochs == 30
-    learnt = conditions(STUDY, Regime(enhancer="zerodce"), 100)["dlkdd_re"].teacher.view.by
+    assert NONE["as_is"] == MANY["as_is"]
+    learnt = conditions(STUDY, 100, enhancer="zerodce")["dlkdd_re"].teacher.view.by
     assert learnt.data == STUDY.night, "an enhancer is learnt on the clips without labels, not on those of the test"
-    names = {Regime("gn", "few").name, Regime(enhancer="zerodce").name, unbalanced.name, Regime(variety=1.0).name}
-    assert names == {"gn_few", "bn_none_zerodce", "bn_none_unbalanced", "bn_none_full"}
-
-
-@pytest.mark.parametrize(("wrong", "word"), [(dict(norm="ln"), "norm='ln'"), (dict(labels="all"), "labels='all'"),
-                                             (dict(enhancer="he"), "enhancer='he'"), (dict(variety=2), "variety=2")])
-def test_impossible_cells_are_refused(wrong, word):
-    with pytest.raises(ValueError, match=word):
-        Regime(**wrong)
-
-
-def test_every_recipe_can_be_opened_again():
-    for made in (NONE, FEW):
-        for recipe in made.values():
-            check(recipe)
+    with pytest.raises(ValueError, match="norm='ln'"):
+        conditions(STUDY, 100, norm="ln")
 
 
 # --- networks --------------------------------------------------------------------------------------------------
@@ -185,7 +172,7 @@ def rendered(tmp_path_factory):
 @pytest.mark.parametrize("norm", regimes.NORMS)
 def test_what_moves_in_a_real_training(size, norm, own_places, rendered, monkeypatch):
     monkeypatch.setenv("KDLAB_DATA", str(rendered))
-    made = conditions(size, Regime(norm), 0)
+    made = conditions(size, 0, norm)
     how = dict(pretrained=False, say=lambda line: None)
     began = weights(obtain(began_as(made["as_is"]), **how))
     moved = {}
@@ -202,20 +189,8 @@ def test_what_moves_in_a_real_training(size, norm, own_places, rendered, monkeyp
     assert ("net.stages.0.spatial_norm.running_mean" in statistics) == (norm == "bn")
 
 
-@pytest.mark.slow
-def test_with_labels_students_learn_from_one_light_the_other_and_both(size, own_places):
-    made = conditions(size, Regime("bn", "few"), 0)
-    runs = {c: obtain(recipe, pretrained=False, say=lambda line: None) for c, recipe in made.items()}
-    logits = {c: run.predictions().logits for c, run in runs.items()}
-    students = [c for c in made if c not in ("ce_enhanced",)]
-    for a in students:
-        assert all(a == b or (logits[a] != logits[b]).any() for b in students), a
-    assert runs["both_lights:teacher"].net().mean.shape[1] == 6
-
-
 def test_a_start_at_the_documented_seed_reads_the_bright_stream():
     assert start(STUDY, "gn", 3).data.name == "night_bright" and start(STUDY, "gn", 3).data.night.classes == ACTIONS
     assert start(STUDY, "gn", 3).net == STUDY.net and start(STUDY, "bn", 3).net == BatchNormed(STUDY.net)
     darker = start(STUDY, "bn", 3, augmented=True).method.brightened(torch.full((200, 1, 1, 1, 1), 0.43))
     assert float(darker.min()) < 0.06 and float(darker.max()) == pytest.approx(0.43)
-

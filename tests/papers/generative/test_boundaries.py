@@ -15,7 +15,6 @@ from kdlab.papers.generative.boundaries import boundary_loss, boundary_targets, 
 from kdlab.papers.generative.detection_method import Detection, DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector
 from kdlab.train.loop import Progress
-from kdlab.train.recipe import from_json, to_json
 
 PLAIN = Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=32, width=16, refine=True)
 MAPPED = replace(PLAIN, boundaries=True)
@@ -27,12 +26,6 @@ def rows(*its):
 
 
 # --- targets and their loss --------------------------------------------------------------------------------------
-
-
-def test_an_end_takes_a_tenth_of_its_segment_and_at_least_two_steps():
-    labels = rows((10, 50, 1), (60, 63, 0), (66, 90, IGNORED), (-1, -1, PADDING))
-    start, end = (row.nonzero().flatten().tolist() for row in boundary_targets(labels, 100)[0])
-    assert start == [8, 9, 10, 11, 12, 59, 60, 61] and end == [48, 49, 50, 51, 52, 62, 63, 64]
 
 
 def test_targets_are_those_of_the_released_loop():
@@ -57,18 +50,6 @@ def test_the_boundary_loss_in_closed_form():
     odd = targets.clone()
     odd[..., 1::2] = 1 - odd[..., 1::2]
     assert torch.equal(boundary_loss(both, odd), boundary_loss(both, targets)), "of two steps the first counts"
-
-
-def test_gradients_are_those_of_differences():
-    generator = torch.Generator().manual_seed(1)
-    both = torch.rand(2, 4, 8, dtype=torch.float64, generator=generator, requires_grad=True)
-    targets = (torch.rand(2, 2, 8, generator=generator) < 0.5).double()
-    assert torch.autograd.gradcheck(lambda x: boundary_loss(x, targets), both)
-    pieces = torch.tensor([[[1.0, 4, 3], [3.0, 7, 4]]] * 2, dtype=torch.float64)
-    done = torch.tensor([True, False])
-    assert torch.autograd.gradcheck(lambda x: triplet_loss(x, pieces, done, 8), both)
-    (grad,) = torch.autograd.grad(triplet_loss(both, pieces, done, 8), both)
-    assert grad[0].abs().sum() > 0 and not grad[1].any(), "what was not spliced learns nothing"
 
 
 # --- spliced windows ---------------------------------------------------------------------------------------------
@@ -128,23 +109,6 @@ def clips(count=2, steps=32):
     return Batch({"student": x, "teacher": x.sqrt()}, labels, tuple(map(str, range(count))))
 
 
-def test_maps_are_off_by_default_and_leave_names_as_they_were():
-    assert "boundaries" not in to_json(PLAIN) and not {"tiou", "boundary", "splice"} & to_json(Detection()).keys()
-    for whole in (MAPPED, RELEASED):
-        assert from_json(to_json(whole)) == whole
-    without, with_maps = build(PLAIN, 3, 0).state_dict(), build(MAPPED, 3, 0).state_dict()
-    assert {name.split(".")[1] for name in with_maps.keys() - without.keys()} == {"moments", "at_moments"}
-    assert list(without) == [name for name in with_maps if name in without]
-
-
-def test_all_of_the_maps_learn_and_a_clip_does_not_depend_on_its_batch():
-    net, batch = build(MAPPED, 3, 0), clips()
-    net(batch.views["student"]).square().mean().backward()
-    assert [name for name, p in net.named_parameters() if p.grad is None] == []
-    both = net.eval()(batch.views["student"])
-    assert both.shape == (2, 2, 30, 6) and torch.allclose(both[1:], net(batch.views["student"][1:]), atol=1e-5)
-
-
 def test_the_terms_add_up_and_each_is_its_formula():
     nets, batch = {"student": build(MAPPED, 2, 0)}, clips()
     torch.manual_seed(5)
@@ -165,20 +129,6 @@ def test_the_terms_add_up_and_each_is_its_formula():
     taps = outputs(fresh, moved, RELEASED.maps).taps
     one, other = (triplet_loss(taps[name], pieces, done, 32) for name in ("net.moments", "net.ends"))
     assert torch.allclose(terms["splice"], one + 0.1 * other)
-
-
-def test_boundaries_are_learnt():
-    torch.manual_seed(0)
-    net, batch = build(MAPPED, 2, 0).train(), clips()
-    optimiser, method = torch.optim.Adam(net.parameters(), 1e-2), replace(RELEASED, splice=0.0)
-    seen = []
-    for _ in range(15):
-        ((_, loss, terms),) = method.losses({"student": net}, batch, Progress(0, 1))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        seen.append(float(terms["boundary"].detach()))
-    assert seen[-1] < 0.8 * seen[0]
 
 
 def test_genkd_draws_attention_of_spliced_windows_to_the_teachers_too():

@@ -57,20 +57,9 @@ def test_a_segment_of_two_classes_teaches_both():
     assert match(PRIORS, rows((2, 6, 0), (2, 6, 2)), 3)[1][0, 1].tolist() == [1, 0, 1]
 
 
-def test_overlapping_segments_of_one_class_teach_one_action_each():
-    segments, classes, ignored = match(PRIORS, rows((0, 8, 1), (4, 10, 1)), 3)
-    assert segments[0].tolist() == [[0, 8], [0, 8], [4, 10], [4, 10], [4, 10]], "the shorter where both are"
-    assert classes[0].tolist() == 5 * [[0, 1, 0]] and not ignored.any()
-
-
 def test_half_seen_segments_are_left_out_except_where_another_is():
     _, classes, ignored = match(PRIORS, rows((0, 4, -2), (2, 6, 0)), 2)
     assert ignored[0].tolist() == [True, False, False, False, False] and classes[0, 1].tolist() == [1, 0]
-
-
-def test_a_prior_on_an_edge_and_an_empty_window_are_background():
-    assert not match(PRIORS, rows((1, 3, 0)), 1)[1].any()
-    assert not match(PRIORS, rows((-1, -1, -1)), 1)[1].any()
 
 
 # --- the four terms --------------------------------------------------------------------------------------------
@@ -169,9 +158,3 @@ def test_a_detector_learns_planted_segments():
     first, last = trained.history[0], trained.history[-1]
     assert {"focal", "tiou", "l1", "quality"} < first.keys() and all(last[k] < first[k] for k in ("focal", "tiou"))
     assert scores["0.5"] > 0.85 and scores["0.1-0.5"] > 0.85, scores
-
-
-@pytest.mark.slow
-def test_so_does_a_refining_one():
-    scores = learnt(Detection(), refine=True, epochs=12)[1]
-    assert scores["0.3-0.7"] > 0.95 and scores["0.5:0.05:0.95"] > 0.7, scores

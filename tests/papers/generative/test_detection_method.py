@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from kdlab.clips.views import Batch
 from kdlab.layers import outputs
 from kdlab.nets.i3d import TinyC3D
-from kdlab.nets.video import WrongWeights, build
+from kdlab.nets.video import build
 from kdlab.papers.generative.detection_method import (
     Detection,
     DetectionDistillation,
@@ -141,19 +141,6 @@ def test_the_terms_are_those_of_the_formulas():
     assert torch.allclose(two["attention"], sum(map(F.mse_loss, attention, theirs)))
 
 
-def test_features_are_not_written_over_by_gate_or_background():
-    nets, x = networks(DetectionRepresentation()), batch().views["student"]
-    features, attention = seen(nets["student"].eval(), x)
-    kept = [its.clone() for its in features]
-    nets["student"].net.detect(nets["student"].net.gated(features, attention))
-    assert all(torch.equal(a, b) for a, b in zip(features, kept, strict=True))
-
-
-def test_defaults_are_the_papers_of_detection():
-    assert DetectionDistillation().beta == 10 and DetectionDistillation().teaching == 0.01
-    assert DetectionDistillation().detached and DetectionRepresentation().beta == 0
-
-
 # --- what each pass moves --------------------------------------------------------------------------------------
 
 
@@ -177,31 +164,6 @@ def test_pass_one_moves_the_cvaes_alone_and_pass_two_all_but_them(method):
     assert all(same(nets[n], values) for n, values in frozen.items())
 
 
-def test_shrinking_features_lowers_the_attached_loss_only():
-    """At decoders that give 0: attached, the term pulls features to 0; detached, there is nothing to pull."""
-    for detached in (True, False):
-        method = DetectionRepresentation(detached=detached)
-        nets = networks(method)
-        for cvae in nets["cvae"]:
-            for p in cvae.expand[1].parameters():
-                torch.nn.init.zeros_(p)
-        *_, (_, _, terms) = method.losses(nets, batch(), HALF)
-        terms["generated"].backward()
-        assert bool(nets["student"].net.backbone.stages[2][1].bias.grad.any()) != detached
-
-
-def test_the_teachers_cvaes_are_fed_the_students_features():
-    method, fed = DetectionDistillation(), []
-    nets = networks(method)
-    nets["teacher_cvae"].register_forward_hook(lambda m, i, o: fed.append((i, torch.is_grad_enabled())))
-    list(method.losses(nets, batch(), HALF))
-    ((features, attention, _), gradients), = fed
-    wanted = seen(build(STUDENT, 2, 0).eval(), batch().views["student"])
-    assert not gradients
-    for found, its in zip((features, attention), wanted, strict=True):
-        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, its, strict=True))
-
-
 def test_the_background_sees_what_attention_leaves_out():
     """Where λ is constant it sees what the foreground sees."""
     method = DetectionRepresentation(background=1.0)
@@ -214,28 +176,6 @@ def test_the_background_sees_what_attention_leaves_out():
 
 
 # --- controls, and what cannot be ------------------------------------------------------------------------------
-
-
-def test_an_untrained_teacher_has_other_weights_and_permuted_channels_change_the_lesson_only():
-    nets = networks(DetectionDistillation())
-    extra = DetectionDistillation(teacher="untrained").extra_nets(nets, None, 0)
-    assert not torch.equal(extra["teacher"].net.class_head.weight, nets["teacher"].net.class_head.weight)
-    assert not DetectionDistillation(teacher="untrained").reads_teacher_cvae
-    nets["cvae"] = nets["teacher_cvae"] = nets["student"].net.new_cvae(deterministic=True)
-    found = [next(DetectionDistillation(teacher=teacher).losses(nets, batch(), HALF))[2]
-             for teacher in ("trained", "permuted", "permuted")]
-    trained, *permuted = (float(terms["taught"].detach()) for terms in found)
-    assert trained == 0 < permuted[0] == permuted[1]
-
-
-def test_what_cannot_be_distilled_is_said_with_a_mend(tmp_path):
-    with pytest.raises(ValueError, match=r"student's features are \(\(8, .*the teacher's \(\(10,"):
-        networks(DetectionDistillation(), teacher=detector((4, 6, 10, 12)))
-    with pytest.raises(ValueError, match="needs networks with attention"):
-        networks(DetectionRepresentation(), student=replace(STUDENT, gated=0))
-    save_file({"student.mean": torch.zeros(3)}, tmp_path / "weights.safetensors")
-    with pytest.raises(WrongWeights, match="holds no CVAE"):
-        read_cvae(tmp_path)
 
 
 FAST = Settings(epochs=6, batch_size=4, lr=1e-2)

@@ -6,12 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.nets.i3d import I3D, TOP, TinyC3D
+from kdlab.nets.i3d import I3D, TOP
 from kdlab.nets.video import TinyR2Plus1D, WrongWeights, build
 from kdlab.papers.generative.boundaries import largest
 from kdlab.papers.generative.detector import Detector
-from kdlab.papers.generative.nets import Gated
-from kdlab.train.recipe import from_json, to_json
 
 TINY = Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=32, width=16)
 
@@ -52,13 +50,6 @@ def test_answers_surround_their_priors(refine):
     assert out[..., :3].sigmoid().mean() < 0.05, "all begin as background"
 
 
-@pytest.mark.parametrize("refine", [False, True])
-def test_a_clip_does_not_depend_on_its_batch(refine):
-    net = build(Detector(**{**vars(TINY), "refine": refine}), 3, 0).eval()
-    both = net(clips())
-    assert torch.allclose(both[1:], net(clips()[1:]), atol=1e-5)
-
-
 def test_every_parameter_learns():
     """Data-parallel training stops at a parameter without a gradient."""
     net = build(Detector(**{**vars(TINY), "refine": True}), 3, 0)
@@ -73,28 +64,11 @@ def test_any_backbone_with_a_tap_will_do():
     assert net.priors[[0, 9, 10, 15]].tolist() == [1.5, 28.5, 3, 5]
 
 
-def test_genkds_backbones_are_some():
-    tiny = Detector(TinyC3D(), taps=("stages.1", "stages.3"), levels=3).make(11)
-    assert [len(level) for level in tiny.priors.split([32, 16, 8])] == [32, 16, 8]
-    net = TINY.begin(build(Detector(TinyC3D(), taps=("stages.3",)), 3, 0), build(Gated(), 11, 1))
-    assert torch.equal(net.net.backbone.stages[3][0].weight, build(Gated(), 11, 1).net.backbone.stages[3][0].weight)
-
-
 def test_the_papers_detector_has_126_priors():
     """On Top-I3D: features of 64 and 32 steps from 256 frames, six levels (docs/methods.md, 2)."""
     net = Detector(I3D(temporal=TOP), ("Mixed_4f", "Mixed_5c"), 256, levels=6, width=512, refine=True).make(20)
     assert len(net.priors) == 126 and net.laterals[0][0].in_channels == 832 and net.laterals[1][0].in_channels == 1024
     assert not any(name.startswith("backbone.logits") for name, _ in net.named_parameters())
-
-
-def test_features_can_be_changed_on_their_way():
-    """What a gate between backbone and pyramid needs."""
-    net = TINY.make(3).eval()
-    maps = net.features(clips())
-    assert [tuple(m.shape) for m in maps] == [(2, 8, 16, 2, 2), (2, 8, 8, 1, 1)]
-    assert torch.equal(net.detect(maps), net(clips()))
-    assert not torch.allclose(net.detect([m * torch.linspace(0, 2, m.shape[2])[:, None, None] for m in maps]),
-                              net(clips()))
 
 
 def test_the_largest_near_an_end():
@@ -134,13 +108,6 @@ def test_a_detector_begins_with_a_classifiers_backbone():
     for depth, message in ((2, "tensors missing .*net.backbone.stages.2"), (5, "unknown .*net.backbone.stages.4")):
         with pytest.raises(WrongWeights, match=message):
             TINY.begin(net, build(TinyR2Plus1D((4, 4, 8, 8, 8)[:depth]), 3, 0))
-
-
-def test_the_seed_decides_and_a_recipe_can_hold_the_spec():
-    first, again, other = (build(TINY, 3, seed).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(first[k], again[k]) for k in first)
-    assert not torch.equal(first["net.class_head.weight"], other["net.class_head.weight"])
-    assert from_json(to_json(TINY)) == TINY
 
 
 def test_mistakes_are_named():

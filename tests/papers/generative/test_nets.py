@@ -1,6 +1,5 @@
 """The gate, the attention, the CVAE, and the network that holds the first two (docs/methods.md, 2)."""
 
-import math
 
 import pytest
 import torch
@@ -44,12 +43,6 @@ def test_the_gate_keeps_each_clips_sum_and_does_nothing_where_attention_is_even(
     assert not gate(torch.zeros_like(features), attention).any()
 
 
-def test_the_gate_worked_example():
-    features = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1, 1)
-    attention = torch.tensor([0.5, 0.25]).view(1, 1, 2)  # weighted 0.5, 0.75: times 4 / 1.25
-    assert gate(features, attention).flatten().tolist() == pytest.approx([1.6, 2.4])
-
-
 def test_what_the_gate_does_to_a_clip_does_not_depend_on_its_neighbours_but_the_released_one_does():
     features, attention = some()
     alone = torch.cat([gate(features[i : i + 1], attention[i : i + 1]) for i in range(3)])
@@ -57,14 +50,6 @@ def test_what_the_gate_does_to_a_clip_does_not_depend_on_its_neighbours_but_the_
     assert not torch.allclose(gate(features, attention, faithful=True), alone, atol=1e-3)
     one = features[:1], attention[:1]
     assert torch.allclose(gate(*one, faithful=True), gate(*one))
-
-
-@pytest.mark.parametrize("faithful", [False, True])
-def test_a_prediction_alone_is_that_in_a_batch_unless_faithful(faithful):
-    net = build(Gated(STUDENT.backbone, STUDENT.clip, faithful), 5, 0).eval()
-    x = torch.rand(3, 3, 8, 16, 16) * torch.tensor([0.1, 0.5, 1.0]).view(3, 1, 1, 1, 1)
-    alone = torch.cat([net(x[i : i + 1]) for i in range(3)])
-    assert torch.allclose(net(x), alone, atol=1e-5) != faithful
 
 
 # --- logits ----------------------------------------------------------------------------------------------------
@@ -77,17 +62,6 @@ def test_logits_are_those_of_the_mean_probability_over_steps():
     labels = torch.tensor([0, 1, 2, 3])
     assert torch.allclose(F.cross_entropy(logits, labels), -mean[range(4), labels].log().mean(), atol=1e-6)
     assert torch.isfinite(mean_log_probability(1e4 * steps)).all()
-
-
-@pytest.mark.parametrize(("classes", "floor"), [(101, 0.0873), (51, 0.0446)])
-def test_there_is_no_second_softmax(classes, floor):
-    """The released loss, a cross-entropy of seven summed softmaxes, cannot fall below ln(1 + (K − 1) e⁻⁷)."""
-    sure, label = torch.zeros(1, 7, classes), torch.tensor([0])
-    sure[..., 0] = 50
-    twice = F.cross_entropy(sure.softmax(-1).sum(1), label)
-    assert float(twice) == pytest.approx(math.log(1 + (classes - 1) * math.exp(-7)), abs=1e-5)
-    assert float(twice) == pytest.approx(floor, abs=5e-5)
-    assert float(F.cross_entropy(mean_log_probability(sure), label)) < 1e-6
 
 
 # --- attention and CVAE ----------------------------------------------------------------------------------------
@@ -142,13 +116,6 @@ def test_the_latent_is_per_step_and_attention_conditions_both_sides():
     assert not torch.allclose(cvae.decode(mean, changed), cvae.decode(mean, attention))
 
 
-def test_the_deterministic_one_has_no_noise_and_no_variance_and_keeps_its_gradient():
-    cvae, (features, attention) = CVAE(8, (2, 3), deterministic=True), some()
-    made, mean, log_variance = cvae(features, attention)
-    assert torch.equal(made, cvae(features, attention)[0]) and torch.equal(made, cvae.decode(mean, attention))
-    assert not log_variance.any()
-
-
 # --- the network -----------------------------------------------------------------------------------------------
 
 
@@ -166,13 +133,6 @@ def test_features_attention_and_steps_can_be_tapped():
 def test_a_clip_of_another_size_is_refused_with_the_mend():
     with pytest.raises(ValueError, match=r"a clip of \(8, 32, 32\) gives features \(8, 2, 4, 4\).*Gated\(clip=\(8, 32"):
         build(STUDENT, 5, 0)(torch.rand(1, 3, 8, 32, 32))
-
-
-def test_flow_and_i3d_have_shapes_known_without_running_them():
-    assert Gated(TinyC3D(channels=2)).make(3).shape == (64, 4, 4, 4)
-    with torch.device("meta"):
-        net = Gated(I3D(TOP), (64, 224, 224)).make(101)
-    assert net.shape == (1024, 8, 7, 7) and not hasattr(net.backbone, "logits")
 
 
 def test_the_spec_is_a_recipes_and_knows_its_weights(tmp_path):

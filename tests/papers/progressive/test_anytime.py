@@ -1,12 +1,18 @@
+from collections import Counter
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from kdlab.clips.held_out import halves
 from kdlab.measure.cost import macs
 from kdlab.nets.compressed import CHANNELS, tiny
-from kdlab.papers.progressive.anytime import cost_per_exit, walk
+from kdlab.papers.progressive.anytime import cost_per_exit, fit_run, walk
 from kdlab.papers.progressive.nets import ORDER
+from kdlab.papers.progressive.wise import combine, fit_wise, stop_at, temperatures
+from kdlab.train.runs import Predictions
 from tests.papers.progressive.test_nets import a_trio
 
 SHAPES = {m: (c, 2, 32, 40) for m, c in CHANNELS.items()}
@@ -79,3 +85,43 @@ def test_charged_by_the_layers_sizes(trio):
     costs = cost_per_exit(trio, SHAPES)
     assert costs[0] == 2 * (320 * 8 * (10 * 3 + 9 * 8) + 7 * 9 * 8 * 8 * 9 + 16 * 8 * 5)
     assert costs.shape == (12,) and costs.dtype == np.int64
+
+
+@pytest.fixture
+def a_run():
+    """Predictions of a run with twelve exits, better than chance; held-out clips are of twenty groups."""
+    rng, said = np.random.default_rng(0), {}
+    for split, count in (("val", 40), ("test", SAMPLES)):
+        labels = rng.integers(0, 5, count)
+        logits = rng.normal(size=(count, 12, 5))
+        logits[np.arange(count), :, labels] += 1.5
+        said[split] = Predictions(np.arange(count), np.repeat(np.arange(count), 2)[:count].astype(str), labels, logits)
+    return SimpleNamespace(predictions=lambda split="test": said[split])
+
+
+def test_wise_is_fitted_on_one_half_of_the_held_out_groups(a_run):
+    held, half = a_run.predictions("val"), halves(a_run.predictions("val").groups)
+    for fitted, fits in ((fit_run(a_run), half), (fit_run(a_run, swap=True), ~half)):
+        weights = fit_wise(held.logits[fits], held.labels[fits])
+        assert np.array_equal(fitted.weights, weights)
+        heat = temperatures(combine(held.logits[fits], weights), held.labels[fits])
+        assert np.array_equal(fitted.temperatures, heat) and np.array_equal(fitted.validate[1], held.labels[~fits])
+        assert np.allclose(fitted.test[0], combine(a_run.predictions().logits, weights) / heat[:, None])
+
+
+def test_the_walk_stops_where_the_sums_on_paper_say(trio, views, a_run):
+    fitted, reads = fit_run(a_run), Counter()
+    with torch.no_grad():
+        whole = trio(views).exits.double().numpy()
+    paper = combine(whole, fitted.weights) / fitted.temperatures[:, None]
+    theta = float(np.median(np.exp(paper).max(2) / np.exp(paper).sum(2)))
+
+    def read(modality, indices):
+        reads[modality] += len(indices)
+        return views[modality][indices]
+
+    walked = walk(trio, read, fitted.rule(theta), SAMPLES, cost_per_exit(trio, SHAPES))
+    stops = stop_at(paper, theta)
+    assert np.array_equal(walked.exits, stops) and 0 < stops.mean() < 11
+    assert np.allclose(walked.answers.numpy(), paper[np.arange(SAMPLES), stops], atol=1e-4)
+    assert reads["residual"] == SAMPLES and reads["iframe"] == (stops >= 8).sum()

@@ -11,7 +11,7 @@ from kdlab.nets.compressed import matched
 from kdlab.papers.progressive import exits, recipes
 from kdlab.papers.progressive.method import Progressive
 from kdlab.papers.progressive.nets import ORDER, Trio
-from kdlab.papers.progressive.recipes import SMOKE, conditions, night, trio
+from kdlab.papers.progressive.recipes import SMOKE, conditions, crossed, night, trio
 from kdlab.system.sources import source_hash
 from kdlab.train import runs
 from kdlab.train.recipe import from_json, to_json
@@ -104,7 +104,7 @@ def test_conditions_differ_in_their_method_alone():
     base = made["ce_ic"]
     assert all(replace(r, condition="ce_ic", method=base.method) == base for r in made.values())
     assert len({r.method for r in made.values()}) == len(made) == 14
-    assert set(recipes.TITLES) <= set(made)
+    assert set(recipes.TITLES) == {*made, "ce_own"} - set(recipes.ORDERS)
     orders = [r.method.schedule for name, r in made.items() if len(getattr(r.method, "schedule", ())) == 3
               and "iframe" not in dict(r.method.schedule) and r.method.alpha == 1 and name != "smoothing"]
     assert len(set(orders)) == 6
@@ -116,3 +116,16 @@ def test_the_difference_takes_the_residuals_place_and_the_matched_trio_is_one_ar
     assert other[0].view.modality == DIFFERENCE and other[0].net == plain[0].net and other[1:] == plain[1:]
     alike = [replace(r.net, channels=3) for r in trio(SMOKE, night(SMOKE), net=matched)]
     assert len(set(alike)) == 1
+
+
+def test_unseen_exits_learn_the_scenes_that_their_networks_have_not_seen():
+    data = night(SMOKE)
+    data = replace(data, night=replace(data.night, per_class=(4, 1, 1)))
+    made = crossed(SMOKE, data)
+    for name, recipe in made.items():
+        taught, learnt = (r.data.catalogue().split("train") for r in (recipe.backbones[0], recipe))
+        both = {r.group for r in taught} & {r.group for r in learnt}
+        assert bool(both) == name.endswith("_seen") and recipe.condition == name
+    base, mixed = made["own_final_unseen"], made["ce_own_unseen"]
+    assert mixed.method.alpha == 0.5 and replace(mixed.method, alpha=1) == base.method
+    assert base.settings.epochs == 2 * conditions(SMOKE, trio(SMOKE, data))["own_final"].settings.epochs

@@ -2,16 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
-import pytest
 import torch
 
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.segments import Segments
 from kdlab.clips.views import Batch
 from kdlab.papers.progressive.exits import extract
-from kdlab.system import large
-from kdlab.system.files import StorageFull
 from kdlab.train.loop import seeded
 
 
@@ -82,12 +78,3 @@ def test_features_that_exceed_the_memory_lie_on_the_disk_and_have_the_same_bits(
     assert torch.equal(one.views["b"][0], other.views["b"][0]) and one.views["b"][0].dtype == torch.float32
     if (maps := Path("/proc/self/maps")).exists():
         assert str(tmp_path / "cache") in maps.read_text(), "mapped, not read"
-
-
-def test_a_disk_without_room_is_said_before_anything_is_written(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setattr(large.paths, "cache_dir", lambda: tmp_path / "file")
-    monkeypatch.setenv("KDLAB_MEMORY_GB", "1e-6")
-    assert [array.shape for array in large.room([(10, 5), (3,)], np.float16)] == [(10, 5), (3,)]
-    with pytest.raises(StorageFull, match="no room for 2e-06 GB of features.*KDLAB_MEMORY_GB allow more"):
-        large.room([(1000,)], np.float16)

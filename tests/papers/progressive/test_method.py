@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -16,7 +14,6 @@ from kdlab.papers.progressive.method import (
     SettledCrossEntropy,
     SmoothedExits,
     coinciding,
-    gate,
     only,
     orders,
     soft_cross_entropy,
@@ -213,11 +210,3 @@ def test_batch_statistics_settle_and_the_affine_part_learns_on():
     assert net[2].training and net[1].weight.grad.abs().sum() > 0
     with pytest.raises(ValueError, match="freeze_after"):
         SettledCrossEntropy(0.0)
-
-
-def test_the_gate():
-    assert gate(0.1, 0.1) == gate(0.11, 0.06) == gate(0.02, 0.15) == ""
-    assert "drifted" in gate(0.8, 0.1) and "drifted" in gate(0.13, 0.06) and gate(0.7, 0.7) == ""
-    assert gate(math.nan, 0.1)
-    assert "twice the epochs gain 2.5 points" in gate(0.1, 0.1, 2.5) and gate(0.1, 0.1, math.nan)
-    assert gate(0.1, 0.1, 1.9) == gate(0.1, 0.1, -3) == ""

@@ -1,5 +1,3 @@
-import resource
-
 import pytest
 import torch
 from torch.nn import functional as F
@@ -128,22 +126,3 @@ def test_cumulative_cost_of_the_reference_trio():
     assert torch.allclose(alone.float(), expected, atol=0.0101)
     three = cost_per_exit(trio, {m: (c, 3, 224, 224) for m, c in CHANNELS.items()})
     assert (three == 3 * costs).all()  # every segment is paid
-
-
-@pytest.mark.slow
-def test_one_step_at_true_size():
-    """ResNet-50 and two ResNet-18 at 224², 3 segments: backbones, then heads; the memory is printed (pytest -s)."""
-    x, losses = views(1, 224, 224), []
-    for modality, spec in RELEASED.items():
-        net = build(spec, 101, 0, torch.zeros(CHANNELS[modality]), torch.ones(CHANNELS[modality])).train()
-        optimiser = torch.optim.Adam(net.parameters(), 1e-3, eps=1e-3)
-        losses.append(F.cross_entropy(net(x[modality]), torch.tensor([7])))
-        losses[-1].backward()
-        optimiser.step()
-    trio = a_trio(RELEASED, 101)
-    out = trio(x).exits.view(12, 101)
-    losses.append(F.cross_entropy(out, torch.full((12,), 7)))
-    losses[-1].backward()
-    torch.optim.Adam(trio.heads.parameters(), 1e-3, eps=1e-3).step()
-    assert torch.stack(losses).isfinite().all()
-    print(f"peak resident memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")

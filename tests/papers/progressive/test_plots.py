@@ -1,73 +1,25 @@
 """Pictures of notebook 07 carry the numbers that they claim to."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from kdlab.measure.paired import Effect
-from kdlab.papers.progressive.plots import confidence, exit_table, forests, regimes, weights_map
+from kdlab.papers.progressive.nets import EXITS
+from kdlab.papers.progressive.plots import THETAS, along_curve, exit_curves, threshold_widget, weights_map
+from kdlab.papers.progressive.wise import stop_at
 from kdlab.study import Scores
 
 
-def words(thing) -> list[str]:
-    return [t.get_text().replace("−", "-") for t in thing.findobj(Text) if t.get_text()]
-
-
-def scores(wrong: dict[str, dict[int, int]]) -> Scores:
-    """Ten clips, two seeds; condition → exit → how many of the clips it gets wrong."""
-    labels = np.arange(10) % 2
-    predicted = {}
-    for name, exits in wrong.items():
-        said = np.repeat(labels[None, :, None], 12, 2).repeat(2, 0)
-        for place, count in exits.items():
-            said[:, :count, place] = 1 - said[:, :count, place]
-        predicted[name] = said
-    ids = np.array([str(i) for i in range(10)])
-    return Scores(("a", "b"), (0, 1), ids, ids, labels, predicted, {}, {})
-
-
-SOME = scores({"ce_ic": {0: 5, 3: 1, 9: 2}, "pkd": {0: 2, 3: 1, 9: 4}, "own_final": {0: 5, 3: 1, 9: 2},
-               "own-residual-motion": {3: 1}, "ce_2x": {3: 1}})
-
-
-def test_the_table_has_the_baseline_in_percent_and_the_others_in_points():
-    top, bottom = exit_table(SOME).axes
-    mean = (50 + 80 + 7 * 100) / 9
-    assert [float(t.get_text()) for t in top.texts] == [50, 100, 100, 90, 100, 100, 100, 100, 100, 80, 100, 100,
-                                                        round(mean, 1)]
-    assert len(bottom.texts) == 3 * 10, "nine exits and their mean; finals stand in the first row alone"
-    shown = [t.get_text() for t in bottom.texts]
-    assert shown[:10] == ["+30", *[""] * 6, "−20", "", "+1.1"]
-    assert set(shown[10:19]) == {""} and shown[19:21] == ["+0.0", "+50"]
-    assert [t.get_text() for t in bottom.get_yticklabels()] == [
-        "PKD (motion, residual, own)", "own final throughout", "order own, residual, motion"]
-
-
-def test_regimes_show_the_finals_and_the_mean_over_each_network():
-    top, bottom = regimes({"one": SOME}).axes
-    assert [t.get_text() for t in top.texts] == ["90", "100", "100", "chance"]
-    line = top.lines[1].get_ydata()  # PKD's
-    assert np.array_equal(line, [80, 100, 100, 90, np.nan, *[100] * 4, np.nan, 100, 60, 100, 100], equal_nan=True)
-    means = [line.get_ydata()[0] for line in bottom.lines if line.get_marker() == "o"]
-    assert means == pytest.approx([10, 0, -20 / 3, 10 / 9])
-    bars = [line.get_ydata() for line in bottom.lines if len(line.get_ydata()) == 2][1:]
-    assert all(low <= mean <= high for (low, high), mean in zip(bars[:4], means, strict=True))
-
-
-def test_forests_have_a_panel_a_set():
-    one, other = Effect(1, -1, 3, -2, 4, 3, 10, 4, 30, 1), Effect(5, 4, 6, 3, 7, 3, 10, 4, 30, 1)
-    fig = forests({"night": {"a": one, "b": other}, "day": {"a": other, "b": one}})
-    left, right = fig.axes
-    assert [t.get_text() for t in left.texts] == [str(one), str(other)] == [t.get_text() for t in right.texts][::-1]
-    assert [t.get_text() for t in left.get_yticklabels()] == ["a", "b"]
-    assert [list(line.get_xdata()) for line in left.lines[1:4]] == [[-2, 4], [-1, 3], [1]]
-
-
-def test_forests_of_sets_that_compare_other_things_are_refused():
-    one = Effect(1, -1, 3, -2, 4, 3, 10, 4, 30, 1)
-    for rows in ({"a": one}, {"b": one, "a": one}):
-        with pytest.raises(ValueError, match="night compares a, b, but day compares .*: give each set the same"):
-            forests({"night": {"a": one, "b": one}, "day": rows})
+def test_a_line_for_each_condition_with_the_finals_as_stars():
+    labels, ids = np.arange(10) % 2, np.array([str(i) for i in range(10)])
+    said = np.repeat(labels[None, :, None], 12, 2).repeat(2, 0)
+    said[:, :2, 0], said[:, :1, 3] = 1 - said[:, :2, 0], 1 - said[:, :1, 3]
+    ax = exit_curves(Scores(("a", "b"), (0, 1), ids, ids, labels, {"pkd": said}, {}, {})).axes[0]
+    line, stars = (found.get_ydata() for found in ax.lines[:2])
+    assert np.array_equal(line[:6], [80, 100, 100, 90, np.nan, 100], equal_nan=True)
+    assert stars.tolist() == [90, 100, 100]
+    assert [t.get_text() for t in ax.get_xticklabels()] == list(EXITS)
 
 
 def test_the_map_of_weights_has_its_lower_triangle():
@@ -76,12 +28,32 @@ def test_the_map_of_weights_has_its_lower_triangle():
     assert texts == ["0", *(f"{v:.2f}" for v in weights[np.tri(12, dtype=bool)][1:])], "an exact zero is told apart"
 
 
-def test_confidence_before_and_after_calibration():
-    weights = np.eye(12)
-    weights[1, 0] = -2
-    combined = np.zeros((3, 12, 2))
-    combined[:, :, 0] = 2 * np.log(3)
-    left, right = confidence(weights, combined, np.full(12, 2.0), np.array([0, 0, 1])).axes
-    assert [bar.get_height() for bar in left.patches] == [1, 3, *[1] * 10]
-    accuracy, before, after = (line.get_ydata() for line in right.lines)
-    assert accuracy == pytest.approx(100 * 2 / 3) and before == pytest.approx(90) and after == pytest.approx(75)
+@pytest.fixture
+def sums():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 60)
+    combined = rng.normal(size=(60, 12, 3))
+    combined[np.arange(60), :, labels] += np.linspace(0.5, 4, 12)
+    return combined, labels
+
+
+def test_a_threshold_lies_on_each_curve_and_its_bars_are_all_clips(sums):
+    combined, labels = sums
+    costs = {"million MACs": np.arange(1, 13), "ms": 2 + np.arange(12) / 2}
+    left, middle, right = along_curve(combined, labels, costs, 0.9).axes
+    stops = stop_at(combined, 0.9)
+    for ax, (unit, up_to) in zip((left, middle), costs.items(), strict=True):
+        whole, here = (line.get_xydata() for line in ax.lines)
+        assert len(whole) == len(THETAS) and here.tolist() == [whole[list(THETAS).index(0.9)].tolist()]
+        assert here[0][0] == pytest.approx(up_to[stops].mean()) and ax.get_xlabel() == unit
+    every, good = ([bar.get_height() for bar in group] for group in right.containers)
+    assert every == pytest.approx(100 * np.bincount(stops, minlength=12) / 60)
+    assert sum(good) == pytest.approx(here[0][1]) and np.all(np.array(good) <= every)
+
+
+def test_the_widget_draws_the_picture(sums, monkeypatch):
+    monkeypatch.setenv("KDLAB_HEADLESS", "")
+    widget = threshold_widget(*sums, {"MACs": np.arange(1, 13)})
+    plt.close("all")
+    widget.f(theta=0.5)
+    assert any("stop at 0.5" in text.get_text() for text in plt.gcf().findobj(Text))

@@ -1,0 +1,222 @@
+"""The chapters run headlessly by papermill: one, or all side by side, each only once."""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from concurrent.futures import FIRST_COMPLETED, wait
+from pathlib import Path
+
+import kdlab
+from kdlab import paths
+from kdlab.system.pool import available_cores, pool
+
+#: Seconds that a chapter takes when its committed copy does not say.
+USUAL = 30
+
+
+class NotebookFailed(ValueError):
+    """A chapter that ended with an error; the message names the cell and what was executed so far."""
+
+
+def chapters() -> list[Path]:
+    """``notebooks/NN_name.ipynb`` in order, each followed by its companion ``NNb_name.ipynb``."""
+    folder = paths.project_root() / "notebooks"
+    found = [path for path in sorted(folder.glob("[0-9][0-9]*_*.ipynb")) if "-Copy" not in path.stem]
+    if not found:
+        raise ValueError(f"no notebooks in {folder}: `kdlab notebooks DIR` writes them into a folder; run kdlab there")
+    return found
+
+
+def find(name: str) -> Path:
+    """The chapter called ``3``, ``03``, ``3b`` or ``03_dual_light_distillation``."""
+    known = {path.stem: path for path in chapters()}
+    wanted = Path(name).stem
+    for stem, path in known.items():
+        if wanted == stem or wanted.lstrip("0") == stem.partition("_")[0].lstrip("0"):
+            return path
+    raise ValueError(f"no notebook {name!r}; there are {', '.join(known)}")
+
+
+def checked(notebook: Path, given: dict[str, object]) -> dict[str, object]:
+    """``given``, with a path of clips made absolute. Raises ``ValueError`` for a parameter that the notebook lacks."""
+    from papermill import inspect_notebook
+
+    known = inspect_notebook(str(notebook))
+    if unknown := given.keys() - known.keys():
+        raise ValueError(f"{notebook.stem} has no parameter {min(unknown)!r}; it has {', '.join(known) or 'none'}")
+    if given.get("data") is not None:
+        place = Path(str(given["data"])).expanduser().absolute()
+        if not place.exists():
+            raise FileNotFoundError(f"no such data: {place}; give a folder with one folder a class, or a CSV table")
+        given = given | {"data": str(place)}
+    return given
+
+
+def executed(notebook: Path, given: dict[str, object]) -> Path:
+    """Where the ``notebook`` executed with the parameters ``given`` lies in ``runs/notebooks/``."""
+    words = [f"{name}={Path(str(value)).name}" for name, value in given.items()]
+    return paths.runs_dir() / "notebooks" / f"{'-'.join([notebook.stem, *words])}.ipynb"
+
+
+def made_by(notebook: Path, given: dict[str, object]) -> str:
+    """A digest of all that decides what ``notebook`` shows: its cells, its parameters, kdlab's code and evidence."""
+    cells = [cell["source"] for cell in json.loads(notebook.read_text("utf-8"))["cells"]]
+    files = [*Path(kdlab.__file__).parent.rglob("*.py"), *paths.figures_dir().rglob("*.csv")]
+    digest = hashlib.sha256(json.dumps([cells, given], default=str).encode())
+    for file in sorted(files):
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None, verbose: bool = False) -> Path:
+    """Execute ``notebook`` with the parameters ``given``; the executed copy. ``timeout`` is in seconds a cell.
+
+    Raises ``ValueError`` before a kernel starts for a parameter that does not fit, :class:`NotebookFailed` after a
+    cell that raised, ran out of time or lost its kernel; the copy then ends in ``.partial.ipynb``.
+    """
+    import papermill
+
+    given, began = checked(notebook, given), time.time()
+    final = executed(notebook, given)
+    partial = final.with_suffix(".partial.ipynb")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    final.unlink(missing_ok=True)
+    try:
+        with _in_folder(notebook.parent):
+            papermill.execute_notebook(str(notebook), str(partial), given, log_output=verbose, progress_bar=False,
+                                       execution_timeout=timeout, start_timeout=120)
+    except Exception as error:
+        raise NotebookFailed(f"{notebook.stem}: {error}\nwhat it did so far: {partial}") from error
+    page = json.loads(partial.read_text("utf-8"))
+    # papermill calls a cell completed when its kernel died in it, or when it left through sys.exit()
+    for cell in page["cells"]:
+        if cell["cell_type"] == "code" and "".join(cell["source"]).strip() and not cell["execution_count"]:
+            first = "".join(cell["source"]).splitlines()[0]
+            raise NotebookFailed(f"{notebook.stem}: its kernel died before it had run {first!r}\nwhat it did so far: "
+                                 f"{partial}")
+    page["metadata"]["kdlab"] = {"made_by": made_by(notebook, given), "seconds": round(time.time() - began, 1)}
+    partial.write_text(json.dumps(page, indent=1), "utf-8")
+    return partial.replace(final)
+
+
+def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = False, timeout: int | None = None,
+              say=print) -> dict[str, str]:
+    """Execute all chapters, training from nothing, as many side by side as there are cores; chapter → how it ended.
+
+    A chapter that is finished and unchanged is skipped, unless ``again``. After the first failure no other begins.
+    """
+    wanted = {"profile": profile, "pretrained": False} | ({"data": data} if data is not None else {})
+    plan = {path: checked(path, _that_it_takes(path, wanted)) for path in chapters()}
+    ended = {path.stem: "not run" for path in plan}
+    todo = []
+    for path, given in plan.items():
+        if not again and (about := _about(executed(path, given))) and about.get("made_by") == made_by(path, given):
+            ended[path.stem] = f"skipped, finished in {about['seconds']:.0f} s (--again runs it)"
+        else:
+            todo.append(path)
+    todo.sort(key=lambda path: -_about(path).get("seconds", USUAL))  # the longest first, so that no core waits for it
+    workers = min(available_cores(), len(todo) or 1)
+    cores, running, failed = max(1, available_cores() // workers), {}, []
+    with pool(workers) as executor:
+        while running or (todo and not failed):
+            while todo and not failed and len(running) < workers:
+                path = todo.pop(0)
+                running[executor.submit(_beside_others, path, plan[path], timeout, cores)] = path
+            for job in wait(running, return_when=FIRST_COMPLETED).done:
+                name = running.pop(job).stem
+                try:
+                    ended[name] = f"done in {_about(job.result())['seconds']:.0f} s"
+                    say(f"{name}: {ended[name]}")
+                except Exception as error:  # also a process that was killed
+                    failed.append(error if isinstance(error, NotebookFailed) else NotebookFailed(f"{name}: {error}"))
+    if failed:
+        raise failed[0]
+    return ended
+
+
+def _beside_others(notebook: Path, given: dict[str, object], timeout: int | None, cores: int) -> Path:
+    """:func:`run` in a process of its own, on so many ``cores``."""
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
+    return run(notebook, given, timeout=timeout)
+
+
+def beside_pretrained() -> tuple[list[str], bool]:
+    """How today's runs agree with the committed ones of the same recipe, one line each; False where they do not.
+
+    The same clips, kind of CPU and versions give the same bits. Elsewhere rounding leads to other minima: the first ten
+    losses must agree within 1e-3, and accuracy within 3 points (or three standard errors) on average over the runs.
+    """
+    import numpy as np
+
+    from kdlab.train.runs import NoPredictions, Run, committed_runs
+
+    lines, gaps, good = [], [], True
+    for committed in committed_runs():
+        folder = paths.runs_dir() / committed.folder.name
+        if not (folder / "run.json").is_file():
+            continue
+        own, their = Run(folder).provenance, committed.provenance
+        if own["weights"] == their["weights"]:
+            lines.append(f"{folder.name}: the same bits")
+        elif own["needed"] != their["needed"]:
+            lines.append(f"{folder.name}: not judged, its teacher has other weights")
+        else:
+            apart = float(np.abs(np.subtract(own["first_losses"], their["first_losses"])).max())
+            good &= apart <= 1e-3
+            lines.append(f"{folder.name}: other bits, first losses within {apart:.1g}{' TOO FAR' * (apart > 1e-3)}")
+            with contextlib.suppress(NoPredictions):
+                gaps.append(Run(folder).predictions().accuracy - committed.predictions().accuracy)
+    if gaps := [gap for gap in gaps if not np.isnan(gap)]:  # detectors have no accuracy
+        far = abs(np.mean(gaps)) > max(3, 3 * np.std(gaps) / len(gaps) ** 0.5)
+        lines.append(f"accuracy, mean of {len(gaps)} runs: {np.mean(gaps):+.1f} points{' TOO FAR' * bool(far)}")
+        good &= not far
+    return lines, good
+
+
+def refresh(say=print) -> None:
+    """Execute all chapters at demo size and give the committed ones the outputs."""
+    for path in chapters():
+        final = run(path, _that_it_takes(path, {"profile": "demo"}))
+        copy, committed = (json.loads(file.read_text("utf-8")) for file in (final, path))
+        cells = [c for c in copy["cells"] if "injected-parameters" not in c["metadata"].get("tags", [])]
+        for cell, made in zip(committed["cells"], cells, strict=True):
+            if cell["cell_type"] == "code":
+                cell |= {"outputs": made["outputs"], "execution_count": made["execution_count"]}
+        committed["metadata"]["kdlab"] = {"made_by": made_by(path, {}), "seconds": _seconds(copy)}
+        path.write_text(json.dumps(committed, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        say(f"{path.stem}: refreshed")
+
+
+def _that_it_takes(notebook: Path, wanted: dict[str, object]) -> dict[str, object]:
+    from papermill import inspect_notebook
+
+    known = inspect_notebook(str(notebook))
+    return {name: value for name, value in wanted.items() if name in known}
+
+
+def stale() -> list[str]:
+    """The chapters whose committed outputs other code or evidence made than is here."""
+    return [path.stem for path in chapters() if _about(path).get("made_by") != made_by(path, {})]
+
+
+@contextlib.contextmanager
+def _in_folder(folder: Path):
+    """Work in ``folder``, where kernels begin, without a change of kdlab's places, and without progress bars."""
+    for name in ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_FIGURES", "KDLAB_REAL_CLIPS"):
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
+    os.environ["KDLAB_HEADLESS"] = "1"
+    with contextlib.chdir(folder):
+        yield
+
+
+def _about(notebook: Path) -> dict:
+    if not notebook.is_file():
+        return {}
+    return json.loads(notebook.read_text("utf-8"))["metadata"].get("kdlab", {})
+
+
+def _seconds(page: dict) -> float:
+    return page["metadata"]["kdlab"]["seconds"]

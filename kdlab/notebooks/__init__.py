@@ -1,1 +1,0 @@
-"""The chapters run headlessly: parameters, execution, the whole story, and what is stale."""

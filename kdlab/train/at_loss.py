@@ -1,0 +1,67 @@
+"""A network at a given training loss: minima are compared at equal loss (docs/methods.md, 5)."""
+
+from collections.abc import Iterator
+
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+
+from kdlab import paths
+from kdlab.nets.pretrained import untrained
+from kdlab.nets.video import build, load_weights
+from kdlab.system.files import write_atomically
+from kdlab.system.sources import source_hash
+from kdlab.system.stored import plain, read_weights
+from kdlab.system.values import positive
+from kdlab.train.loop import fit, predict
+from kdlab.train.preparing import prepared
+from kdlab.train.recipe import Prepared, Recipe, check
+from kdlab.train.rehearsal import rehearse
+from kdlab.train.runs import obtain
+
+#: A network is *at* a loss when its own is that, give or take so much of it.
+WITHIN = 0.15
+
+
+def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
+    """The network of ``recipe``, in eval mode, when its mean cross-entropy on all training clips first came down to
+    ``nats``; None where it never does. It takes the steps of :func:`kdlab.train.runs.obtain`, bit for bit."""
+    positive("a loss in nats", nats=nats)
+    check(recipe)
+    kept = paths.runs_dir() / "at_loss" / f"{recipe.name}-{source_hash(recipe)[:6]}-{nats:g}.safetensors"
+    if not kept.exists():
+        rehearse(recipe)
+        needed = {what: obtain(other, say=say) for what, other in recipe.needs().items()}
+        ready = prepared(recipe, needed, recipe.data.catalogue(), say)
+        if not _came_down(ready, recipe, nats, say):
+            return None
+        write_atomically(kept, lambda path: save_file(plain(ready.nets["student"].state_dict()), path))
+    state = read_weights(kept)
+    statistics = state["mean"].flatten(), state["std"].flatten()
+    net = build(untrained(recipe.net), len(recipe.data.catalogue().classes), 0, *statistics)
+    return load_weights(net, state, str(kept)).eval()
+
+
+def _came_down(ready: Prepared, recipe: Recipe, nats: float, say) -> bool:
+    """Train until the loss is ``nats``, or far below, and say which."""
+    net, clips, count = ready.nets["student"], list(ready.train.evaluation()), len(ready.train.records)
+    per_epoch, losses = count // min(recipe.settings.batch_size, count), [float("inf")]
+
+    def watched(steps: range) -> Iterator[int]:
+        due = 1
+        for step in steps:
+            if step == due:
+                logits, labels, _ = predict(net, clips, "student")
+                losses.append(float(F.cross_entropy(logits, labels)))
+                if losses[-1] <= nats * (1 + WITHIN) and (losses[-1] >= nats * (1 - WITHIN) or losses[-1] < nats / 2):
+                    return
+                due = step + next_look(losses[-1], nats, per_epoch)
+            yield step
+
+    fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, progress=watched, say=say)
+    return abs(losses[-1] / nats - 1) <= WITHIN
+
+
+def next_look(loss: float, nats: float, per_epoch: int) -> int:
+    """Steps to the next look: an epoch, the fewer the nearer the loss is, and one where it has leapt below."""
+    return max(1, min(per_epoch, round(per_epoch * (loss / nats - 1))))

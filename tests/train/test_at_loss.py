@@ -1,0 +1,63 @@
+"""A network is kept where its training loss comes down to a given one."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from kdlab.train import at_loss as module
+from kdlab.train.at_loss import WITHIN, at_loss, next_look
+from kdlab.train.loop import Settings, fit
+from kdlab.train.preparing import batches, prepared
+from kdlab.train.recipe import Recipe, UserClips
+from tests.conftest import encode, square
+
+
+@pytest.fixture
+def recipe(own_places) -> Recipe:
+    """A tiny network on squares that walk left or right, which it learns in a few epochs."""
+    lines = ["path,label,split,group"]
+    for split, count in (("train", 6), ("val", 1), ("test", 1)):
+        for k, label in ((k, label) for k in range(count) for label in ("left", "right")):
+            path = f"{label}/{split}{k}.mp4"
+            encode(own_places / "clips" / path, square(1 if label == "right" else -1, 5 * k))
+            lines.append(f"{path},{label},{split},{split}{k}{label}")
+    (own_places / "clips" / "index.csv").write_text("\n".join(lines))
+    return Recipe("walks", UserClips(str(own_places / "clips")), settings=Settings(epochs=60, batch_size=6, lr=2e-3))
+
+
+def loss(net, recipe) -> float:
+    found = [(net(batch.views["student"]), batch.labels)
+             for batch in batches(recipe, "train", {"student": recipe.view}).evaluation()]
+    return float(F.cross_entropy(torch.cat([z for z, _ in found]), torch.cat([y for _, y in found])))
+
+
+def test_the_network_is_the_trainings_own_at_that_loss(recipe, monkeypatch):
+    net = at_loss(recipe, 0.6)
+    assert loss(net, recipe) == pytest.approx(0.6, rel=WITHIN)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fit", None)  # it is found, not trained again
+        assert all(torch.equal(a, b) for a, b in zip(net.parameters(), at_loss(recipe, 0.6).parameters(), strict=True))
+    ready, states = prepared(recipe, {}, recipe.data.catalogue(), str), []
+
+    def each_step(steps):
+        for step in islice(steps, 100):
+            states.append([w.clone() for w in ready.nets["student"].parameters()])
+            yield step
+
+    fit(recipe.method, ready.nets, ready.train, recipe.settings, recipe.seed, progress=each_step, say=str)
+    assert any(all(map(torch.equal, net.parameters(), state)) for state in states), "looking changes no bit"
+
+
+def test_a_loss_that_never_comes_and_one_that_is_none(recipe):
+    short = Recipe("walks", recipe.data, settings=Settings(epochs=1, batch_size=4, lr=1e-6))
+    assert at_loss(short, 1e-6) is None
+    for wrong in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match="a loss in nats"):
+            at_loss(recipe, wrong)
+
+
+def test_looks_come_closer_near_the_loss():
+    assert [next_look(x, 0.5, 10) for x in (2.4, 0.9, 0.55, 0.51, 0.3)] == [10, 8, 1, 1, 1]
