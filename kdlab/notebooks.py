@@ -86,7 +86,8 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None,
     try:
         with _in_folder(notebook.parent):
             papermill.execute_notebook(str(notebook), str(partial), given, log_output=verbose, progress_bar=False,
-                                       execution_timeout=timeout, start_timeout=120)
+                                       execution_timeout=timeout, start_timeout=120,
+                                       extra_arguments=["--log-level=CRITICAL"])
     except Exception as error:
         raise NotebookFailed(f"{notebook.stem}: {error}\nwhat it did so far: {partial}") from error
     page = json.loads(partial.read_text("utf-8"))

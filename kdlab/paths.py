@@ -81,11 +81,6 @@ def figures_dir() -> Path:
     return _place("KDLAB_FIGURES", "figures")
 
 
-def figures_are_committed() -> bool:
-    """Whether :func:`figures_dir` is the clone's own: where it is not, nothing in the clone may be replaced."""
-    return (project_root() / "notebooks").is_dir() and _same(figures_dir(), project_root() / "figures")
-
-
 def real_clips() -> Path | None:
     """The user's own clips, named only by ``$KDLAB_REAL_CLIPS``; ``None`` when it is unset or empty."""
     value = os.environ.get("KDLAB_REAL_CLIPS")

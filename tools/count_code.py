@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 #: How many lines of code each folder may have. A change that needs more takes some away elsewhere.
-LIMITS = {"kdlab": 99_999, "studies": 3_000, "tests": 99_999, "benchmarks": 1_500, "tools": 400}
+LIMITS = {"kdlab": 12_600, "studies": 3_000, "tests": 11_700, "benchmarks": 950, "tools": 320}
 NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 

@@ -153,7 +153,7 @@ def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
     start = hashes()
     assert edit("train/loop.py", '"""One training loop', '"""The training loop') == start
     assert edit("nets/video.py", "        channels = (3", "        # a comment\n        channels = (3") == start
-    assert edit("measure/bootstrap.py", "LEVEL = 0.95", "LEVEL = 0.9") == start
+    assert edit("measure/paired.py", "LEVEL = 0.95", "LEVEL = 0.9") == start
     light = edit("night/light.py", "import numpy as np", "import numpy as np\nX = 1")
     assert light[0] != start[0] and light[1] == start[1], "only runs on night depend on how night is made"
     loop = edit("train/optimisers.py", "steps / 5", "steps / 6")
