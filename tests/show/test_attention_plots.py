@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tests.figures import faults, legible
 
 from kdlab.show import widgets
 from kdlab.show.attention_plots import looks_picture, on_actor, over_time, removal, time_widget
 from tests.conftest import words
+from tests.figures import faults, legible
 
 pytestmark = pytest.mark.usefixtures("styled")
 

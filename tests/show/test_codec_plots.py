@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from matplotlib.colors import rgb_to_hsv
-from tests.figures import legible
 
 from kdlab.clips.compressed import modalities, scan
 from kdlab.measure.darkness import luma
 from kdlab.show.codec_plots import equation, fields, flow_colours, timeline
+from tests.figures import legible
 
 pytestmark = pytest.mark.usefixtures("styled")
 

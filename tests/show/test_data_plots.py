@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from tests.figures import legible
 
 from kdlab.show.data_plots import accuracy_curves, transfer, wall
+from tests.figures import legible
 
 pytestmark = pytest.mark.usefixtures("styled")
 

@@ -4,10 +4,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from tests.figures import faults
 
 from kdlab.show.flatness_plots import CEILING, ratios, surfaces, walk_picture, walk_widget
 from tests.conftest import words
+from tests.figures import faults
 
 pytestmark = pytest.mark.usefixtures("styled")
 

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.markers import CARETLEFT, CARETRIGHT
-from tests.figures import faults
 
 from kdlab.measure.paired import Effect, effect
 from kdlab.show import displayed, plots
 from kdlab.study import Scores
 from tests.conftest import words
+from tests.figures import faults
 
 CLASSES = ("Jump", "Run", "Sit")
 LABELS = np.arange(12) % 3
