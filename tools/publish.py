@@ -1,26 +1,28 @@
-"""Make the runs of a whole `make reproduce` the committed ones: for each run in pretrained/ that of the same name.
+"""Make the runs of a whole `make reproduce` the committed ones, one for each run in pretrained/.
+
+A committed run whose like was not trained goes.
 
 `.venv/bin/python tools/publish.py`, after a reproduction at demo size. Then `kdlab refresh`, and commit both.
 """
 
 import shutil
-import sys
 
 from kdlab import paths
-from kdlab.train.runs import Run
+from kdlab.train.runs import Run, unfit
 
 
 def main() -> None:
-    new = {}
-    for note in sorted(paths.runs_dir().glob("*/run.json"), key=lambda note: note.stat().st_mtime):
-        if not Run(note.parent).staleness():
-            new[note.parent.name.rpartition("-")[0]] = note.parent  # without the digits; the last one made
     for old in sorted(paths.pretrained_dir().iterdir()):
-        made = new.get(old.name.rpartition("-")[0])
-        if made is None:
-            sys.exit(f"{old.name}: today's sources have trained nothing of this name here; run `make reproduce` first")
+        made = paths.runs_dir() / old.name
+        if not (made / "run.json").is_file():  # another recipe: of its condition, data and seed the longest training
+            like = [Run(note.parent) for note in paths.runs_dir().glob(f"{old.name.rpartition('-')[0]}-*/run.json")]
+            made = max(like, key=lambda run: run.provenance["steps"]).folder if like else None
+        if made and (why := unfit(Run(made))):
+            raise SystemExit(f"{made.name} is not to be published: {why}; run `make reproduce` first")
+        print(f"{old.name}: {made.name if made else 'no chapter trains it any more, so it goes'}")
         shutil.rmtree(old)
-        shutil.copytree(made, paths.pretrained_dir() / made.name, ignore=shutil.ignore_patterns("*.tmp"))
+        if made:
+            shutil.copytree(made, paths.pretrained_dir() / made.name, ignore=shutil.ignore_patterns("*.tmp"))
 
 
 if __name__ == "__main__":
