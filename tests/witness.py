@@ -56,6 +56,7 @@ from kdlab.train.writing import DECIDING_PACKAGES
 NIGHT = Night(("Jump", "Sit", "Wave"), (4, 2, 2), 0.25)
 SHORT = Settings(epochs=2, batch_size=4)
 #: A large network takes two steps on few, small frames.
+PAIR = ConsecutiveWindow(16, 40, 36)  # of a student and its teacher
 LARGE = dict(settings=Settings(epochs=1, batch_size=6), window=ConsecutiveWindow(8, 40, 32))
 
 
@@ -91,7 +92,7 @@ def dual_lights() -> dict[str, Recipe]:
         "cosine": replace(raw, settings=replace(SHORT, schedule="cosine")),
         "small": replace(student, net=TinyR2Plus1D((4, 8, 20, 44), dropout=0.2)),
         "attended": replace(student, net=Attended(TinyR2Plus1D())),
-        "consecutive": replace(student, window=ConsecutiveWindow(16, 40, 36)),
+        "consecutive": replace(student, window=PAIR, teacher=replace(student.teacher, window=PAIR)),
     }
     return {f"light/{name}": recipe for name, recipe in found.items()}
 
