@@ -17,8 +17,8 @@ from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.windows import Windows
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
-from kdlab.show import plots
-from kdlab.show.attention_plots import looks_picture
+from kdlab.show.attention_plots import maps_picture
+from kdlab.show.notebook import style
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
 from kdlab.train.loop import one_thread
@@ -131,8 +131,8 @@ def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
     frames = (255 * frames).astype(np.uint8)
     moments = np.linspace(0, len(frames) - 1, min(_MOMENTS, len(frames))).round().astype(int)
     with plt.rc_context():
-        plots.style()
-        figure = looks_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
+        style()
+        figure = maps_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
                                enhanced=bool(np.median(frames) < 50), title=title)
         write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=_MARK))
     plt.close(figure)

@@ -12,7 +12,6 @@ from scipy.special import softmax
 
 from kdlab.measure.darkness import luma
 from kdlab.measure.paired import Effect
-from kdlab.show import displayed
 from kdlab.study import Scores
 
 #: seaborn's colour-blind-safe palette, its pale colours darkened until a projector shows them (3 to 1 on white).
@@ -20,34 +19,13 @@ from kdlab.study import Scores
 PALETTE = ("#0173b2", "#b98500", "#029e73", "#d55e00", "#cc78bc", "#a8703f", "#d6589f", "#949494", "#8c8500", "#2f92cf")
 #: Of words beside the matter, 5 to 1 on white; lines may be "grey".
 PALE = "0.42"
-#: Pixels an inch of what is stored; where somebody watches it is twice as many.
-DPI = 110
 #: Inches: as wide as a notebook's page. A wider figure would be shrunk there, and its letters with it.
 PAGE = 9
+_SCORES = {"psnr": "PSNR {:.1f} dB", "ssim": "SSIM {:.2f}", "flicker": "flicker {:.1f}"}
 #: How :func:`forest` shows intervals.
 INTERVALS = "thick 95 %, thin ledger's level, grey within ± 2"
 #: What :func:`effects` shows, and how.
 DIFFERENCE = f"difference in test accuracy (points)\n{INTERVALS}"
-
-
-def style() -> None:
-    """Sizes, fonts and colours of all figures, and how notebooks display them; call it once per notebook.
-
-    Letters are never less than "small", which on the page is what a notebook's own letters are.
-    """
-    plt.style.use("seaborn-v0_8-whitegrid")
-    plt.rc("font", **{"size": 10.5, "sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "sans-serif"]})
-    plt.rc("axes", prop_cycle=plt.cycler(color=PALETTE), linewidth=1.25, titlesize="medium", titleweight="bold")
-    plt.rc(("xtick", "ytick"), labelsize=9.35)
-    plt.rc("xtick", bottom=False)
-    plt.rc("ytick", left=False)
-    plt.rc("grid", linewidth=1)
-    plt.rc("legend", frameon=True, fontsize="small")
-    plt.rc("patch", edgecolor="w", force_edgecolor=True)
-    plt.rc("figure", dpi=DPI, figsize=(7, 3.6), titlesize="medium", titleweight="bold", labelsize="medium")
-    plt.rc("figure.constrained_layout", use=True)
-    plt.rc("savefig", dpi=DPI, bbox="tight")
-    displayed.in_notebooks()
 
 
 # --- parts of pictures -----------------------------------------------------------------------------------------
@@ -66,7 +44,7 @@ def note(ax: plt.Axes, text: str, at: tuple[float, float], by: tuple[float, floa
     ax.annotate(text, at, xytext=by, textcoords="offset points", bbox=ground, **how)
 
 
-def beside(ax: plt.Axes, y: float, text: str) -> None:
+def margin_note(ax: plt.Axes, y: float, text: str) -> None:
     """``text`` right of the axes, at the height ``y``."""
     ax.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize="small")
 
@@ -105,7 +83,7 @@ def forest(ax: plt.Axes, found: Mapping[str, Effect], near: float = 2, above: bo
                 ax.plot(end, y, marker=head, color="C0", markersize=5, clip_on=False)
         ends = e.mean > left + 0.8 * (right - left)  # its words would leave the axes
         words = str(e).replace("-", "−")
-        note(ax, words, (e.mean, y), (-4 * ends, 5)) if above else beside(ax, y, words)
+        note(ax, words, (e.mean, y), (-4 * ends, 5)) if above else margin_note(ax, y, words)
     rows(ax, found, 0.8 if above else 0.5, **labels)
 
 
@@ -196,6 +174,21 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
     return fig
 
 
+def wall(pictures: dict[str, np.ndarray], scores: pd.DataFrame, columns: int = 3) -> Figure:
+    """Frames ``uint8 (H, W, 3)`` by name; under each what its row of ``scores`` has of PSNR, SSIM and flicker."""
+    lines = -(-len(pictures) // columns)
+    h, w = next(iter(pictures.values())).shape[:2]
+    fig, axes = plt.subplots(lines, columns, figsize=(1.9 * columns, (1.9 * h / w + 0.6) * lines), squeeze=False)
+    for ax in axes.flat[len(pictures):]:
+        ax.set_visible(False)
+    for ax, (name, frame) in zip(axes.flat, pictures.items(), strict=False):
+        image(ax, frame, name, "medium")
+        of = scores.loc[name] if name in scores.index else {}
+        words = [text.format(of[s]) for s, text in _SCORES.items() if s in of]
+        ax.set_xlabel("\n".join([", ".join(words[:2]), *words[2:]]), fontsize="small")
+    return fig
+
+
 def _shares(ax: plt.Axes, values: np.ndarray, edges: np.ndarray, **how) -> None:
     """Percentage of ``values``, of any shape, between each two of ``edges``."""
     counts, _ = np.histogram(values, edges)
@@ -226,28 +219,6 @@ def light_and_histograms(pictures: dict[str, np.ndarray]) -> Figure:
         _shares(bottom, luma(frame), np.arange(0, 257, 8), fill=True)
         bottom.set(xlim=(0, 255), xticks=(0, 128, 255), yscale="log", ylim=(0.02, 100), xlabel="luma (0–255)")
     axes[1, 0].set_ylabel("pixels (%)")
-    return fig
-
-
-def outlines(frames: np.ndarray, masks: np.ndarray, columns: int = 5, title: str = "") -> Figure:
-    """Some frames ``uint8 (T, H, W, 3)`` with the outline of what ``masks`` ``bool (T, H, W)`` cover."""
-    moments = np.linspace(0, len(frames) - 1, columns).round().astype(int)
-    fig = filmstrip({"": frames}, columns, title)
-    for ax, t in zip(fig.axes, moments, strict=True):
-        if masks[t].any():  # who has walked out of the picture has no outline
-            ax.contour(masks[t], levels=[0.5], colors=["#ffb000"], linewidths=1.2)
-        ax.set_xlabel(f"{100 * masks[t].mean():.0f} % of the frame", fontsize="small")
-    return fig
-
-
-def traces(panels: dict[str, dict[str, np.ndarray]], ylabel: str = "luma (0–255)", fps: float = 15) -> Figure:
-    """Lines over time, one panel beside the other: panel title → name → values ``(T,)``, one a frame."""
-    fig, axes = plt.subplots(1, len(panels), figsize=(min(4.5 * len(panels), 9), 2.8), squeeze=False, sharey=True)
-    for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
-        for name, values in lines.items():
-            ax.plot(np.arange(len(values)) / fps, values, label=name)
-        ax.set(xlabel="time (s)", ylabel=ylabel if ax is axes[0, 0] else "", title=title)
-    key(fig)
     return fig
 
 
