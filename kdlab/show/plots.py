@@ -1,5 +1,5 @@
 """Pictures in one style: colour-blind-safe palette, chance lines, intervals, units. What returns no Figure draws a part
-of one: an image, rows of intervals, a map of numbers, a line that can be told apart in grey."""
+of one: an image, a key, a map of numbers, a line that can be told apart in grey."""
 
 from collections.abc import Iterable, Mapping
 
@@ -22,10 +22,8 @@ PALE = "0.42"
 #: Inches: as wide as a notebook's page. A wider figure would be shrunk there, and its letters with it.
 PAGE = 9
 _SCORES = {"psnr": "PSNR {:.1f} dB", "ssim": "SSIM {:.2f}", "flicker": "flicker {:.1f}"}
-#: How :func:`forest` shows intervals.
-INTERVALS = "thick 95 %, thin ledger's level, grey within ± 2"
 #: What :func:`effects` shows, and how.
-DIFFERENCE = f"difference in test accuracy (points)\n{INTERVALS}"
+DIFFERENCE = "difference in test accuracy (points)\nthick 95 %, thin ledger's level, grey within ± 2"
 
 
 # --- parts of pictures -----------------------------------------------------------------------------------------
@@ -37,54 +35,11 @@ def drawn(k: int, **more) -> dict:
     return how | more
 
 
-def note(ax: plt.Axes, text: str, at: tuple[float, float], by: tuple[float, float] = (0, 5)) -> None:
-    """``text`` above the point ``at``, ``by`` so many points of type; a line behind it does not strike it through."""
-    how = dict(ha="center" if not by[0] else "left" if by[0] > 0 else "right", fontsize="small")
-    ground = dict(facecolor="white", edgecolor="none", pad=0.5, alpha=0.8)
-    ax.annotate(text, at, xytext=by, textcoords="offset points", bbox=ground, **how)
-
-
-def margin_note(ax: plt.Axes, y: float, text: str) -> None:
-    """``text`` right of the axes, at the height ``y``."""
-    ax.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize="small")
-
-
 def image(ax: plt.Axes, picture: np.ndarray, title: str = "", size: str = "small", weight: str = "bold", **how) -> None:
     """``picture`` under a small title without formulas, which may be the name of somebody's file; no ticks."""
     ax.imshow(picture, **how)
     ax.set(xticks=[], yticks=[])
     ax.set_title(title, fontsize=size, fontweight=weight, parse_math=False)
-
-
-def rows(ax: plt.Axes, names: Iterable[str], above: float = 0.5, **labels) -> None:
-    """A row for each name from the top down, with room ``above`` the first; ``labels`` as for ``Axes.set``."""
-    names = list(names)
-    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -above), **labels)
-
-
-def interval(ax: plt.Axes, y: float, mean: float, low: float, high: float, mark: str = "D", label: str | None = None):
-    """A thick bar from ``low`` to ``high`` and a black mark at the ``mean``, in the row ``y``."""
-    ax.plot([low, high], [y, y], color="C0", linewidth=4, solid_capstyle="butt")
-    ax.plot(mean, y, mark, color="black", markersize=5, label=label)
-
-
-def forest(ax: plt.Axes, found: Mapping[str, Effect], near: float = 2, above: bool = False, **labels) -> None:
-    """Rows of paired differences: thick bar 95 %, thin bar the ledger's strict level, grey band ± ``near`` points; what
-    each is stands beside it, or ``above`` it. A bar that runs out of the axis ends there in an arrow head."""
-    left, right = _limits(found.values(), near)
-    ax.set_xlim(left, right)
-    ax.axvspan(-near, near, color="grey", alpha=0.15, linewidth=0)
-    ax.axvline(0, color="black", linewidth=0.8)
-    for y, e in enumerate(found.values()):
-        ax.plot(np.clip([e.strict_low, e.strict_high], left, right), [y, y], color="C0", linewidth=1)
-        interval(ax, y, e.mean, *np.clip([e.low, e.high], left, right))
-        for runs_out, end, head in ((e.strict_low < left, left, CARETLEFT), (e.strict_high > right, right, CARETRIGHT)):
-            if runs_out:
-                ax.plot(end, y, marker=head, color="C0", markersize=5, clip_on=False)
-        ends = e.mean > left + 0.8 * (right - left)  # its words would leave the axes
-        words = str(e).replace("-", "−")
-        note(ax, words, (e.mean, y), (-4 * ends, 5)) if above else margin_note(ax, y, words)
-    rows(ax, found, 0.8 if above else 0.5, **labels)
 
 
 def _limits(found: Iterable[Effect], near: float) -> tuple[float, float]:
@@ -103,7 +58,7 @@ def _room(values: list[float]) -> tuple[float, float]:
     return min(finite) - margin, max(finite) + margin
 
 
-def key(fig: Figure, title: str | None = None) -> None:
+def key(fig: Figure) -> None:
     """What the labelled lines, marks and bars of all axes mean, each once, below them: it never lies over data."""
     found: dict[str, object] = {}
     for ax in fig.axes:
@@ -113,10 +68,10 @@ def key(fig: Figure, title: str | None = None) -> None:
             ax.get_legend().remove()
     room = 12 * fig.get_figwidth() / (max(map(len, found), default=0) + 5)  # letters are a twelfth of an inch
     columns = min(max(1, int(room)), len(found) or 1)
-    fig.legend(found.values(), found, loc="outside lower center", ncols=columns, title=title)
+    fig.legend(found.values(), found, loc="outside lower center", ncols=columns)
 
 
-def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], unit: str = " %", axis: str = "x",
+def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], axis: str = "x",
            end: bool = False) -> str:
     """Dotted lines at those of ``marks`` (name → level) that lie near ``values``; the others, beside which the values
     would be one blot, as words for the axis: "; chance 9.1 %". Names of horizontal lines stand where they begin, or at
@@ -136,7 +91,7 @@ def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], un
         by = (-3 if left else 3, -11 - 11 * line if axis == "x" else 3)
         how = dict(ha="right" if left else "left", fontsize="small", color=PALE, textcoords="offset points")
         ax.annotate(name, at, by, kind, **how)
-    return "".join(f"; {name} {level:.1f}{unit}" for name, level in marks.items() if name not in near)
+    return "".join(f"; {name} {level:.1f} %" for name, level in marks.items() if name not in near)
 
 
 def numbers(ax: plt.Axes, table: pd.DataFrame, words: np.ndarray, **how) -> None:
@@ -278,9 +233,23 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
 
 
 def effects(found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFERENCE, near: float = 2) -> Figure:
-    """Paired differences by name, as :func:`forest` draws them."""
+    """Paired differences by name: thick bar 95 %, thin bar the ledger's strict level, grey band ± ``near`` points; what
+    each is stands beside it. A bar that runs out of the axis ends there in an arrow head."""
     fig, ax = plt.subplots(figsize=(6.6, 0.32 * len(found) + 1.2))
-    forest(ax, found, near, xlabel=xlabel, title=title)
+    left, right = _limits(found.values(), near)
+    ax.set_xlim(left, right)
+    ax.axvspan(-near, near, color="grey", alpha=0.15, linewidth=0)
+    ax.axvline(0, color="black", linewidth=0.8)
+    for y, e in enumerate(found.values()):
+        ax.plot(np.clip([e.strict_low, e.strict_high], left, right), [y, y], color="C0", linewidth=1)
+        ax.plot(np.clip([e.low, e.high], left, right), [y, y], color="C0", linewidth=4, solid_capstyle="butt")
+        ax.plot(e.mean, y, "D", color="black", markersize=5)
+        for runs_out, end, head in ((e.strict_low < left, left, CARETLEFT), (e.strict_high > right, right, CARETRIGHT)):
+            if runs_out:
+                ax.plot(end, y, marker=head, color="C0", markersize=5, clip_on=False)
+        words, at = str(e).replace("-", "−"), ("axes fraction", "data")
+        ax.annotate(words, (1.01, y), xycoords=at, va="center", fontsize="small")
+    ax.set(yticks=range(len(found)), yticklabels=list(found), ylim=(len(found) - 0.5, -0.5), xlabel=xlabel, title=title)
     return fig
 
 
