@@ -264,22 +264,21 @@ class Sharpness(NamedTuple):
     gradient_norm: float
 
 
-def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, steps: int = 20, starts: int = 3,
-              here: tuple[float, torch.Tensor] | None = None) -> Sharpness:
+def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, steps: int = 20,
+              starts: int = 3) -> Sharpness:
     """max L(w + ε) − L(w) over ‖ε‖ ≤ ``radius`` (SAM, arXiv 2010.01412), or over ‖ε / |w|‖ ≤ ``radius`` (``adaptive``:
     ASAM, arXiv 2102.11600; blind to a scale that the next layer takes back).
 
     The gradient is that of all samples. Ascent takes ``steps`` of length ``radius``, pulled back into the ball, from
     ``starts`` on it: along the gradient, against it, random. (Steps of ``radius`` / 5 were never better, and 0.1 %
     short of a closed form; away from a minimum one start and a step or two do.) At a minimum the single step is 0/0.
-    ``here``: ``hessian.gradient()``, where it is known already.
     """
     positive(radius=radius)
     whole(1, starts=starts)
     whole(0, steps=steps)
     stretch = flat(hessian.weights).abs() if adaptive else torch.ones((), dtype=torch.float64)
     random = torch.randn(2, hessian.size, generator=seeded(0, 4), dtype=torch.float64).to(hessian.device)
-    base, gradient = here or hessian.gradient()
+    base, gradient = hessian.gradient()
     norm = float((stretch * gradient).norm())
     blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(1.0, abs(base))  # the step's rise would be rounding
     first = random[1] if blind else stretch * gradient

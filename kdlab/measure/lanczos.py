@@ -167,12 +167,11 @@ def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int =
     return last
 
 
-def extremes(operator, tolerance: float = 1e-2, min_steps: int = 0, max_steps: int = 100, smallest: bool = True,
+def extremes(operator, tolerance: float = 1e-2, max_steps: int = 100, smallest: bool = True,
              seed: int = 0) -> Extremes:
     """Extreme eigenvalues by Lanczos, once residuals are below ``tolerance`` and the largest moves by under 0.1 %.
 
-    Without ``smallest`` only the largest is waited for. ``min_steps`` beyond that are for :func:`trace`: one more
-    eigenvalue θ known saves 2 (θ / wanted standard error)² probes. Raises ``ValueError`` with the residuals
+    Without ``smallest`` only the largest is waited for. Raises ``ValueError`` with the residuals
     when they stay too large.
     """
     before = np.inf
@@ -181,7 +180,7 @@ def extremes(operator, tolerance: float = 1e-2, min_steps: int = 0, max_steps: i
         sizes = np.maximum((abs(values[-1]), np.abs(values).max()), np.finfo(float).tiny)
         found = Extremes(float(values[-1]), float(values[0]), tuple((residuals[[-1, 0]] / sizes).tolist()), run)
         good = max(found.residuals[: 1 + smallest]) <= tolerance
-        if good and len(values) >= min_steps and abs(found.largest - before) <= 1e-3 * abs(found.largest):
+        if good and abs(found.largest - before) <= 1e-3 * abs(found.largest):
             break
         before = found.largest
     if not good:

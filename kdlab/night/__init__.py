@@ -4,9 +4,9 @@ from .actions import ACTIONS
 from .clip import Clip, render_clip
 from .draws import RANGES
 from .light import Camera, darken, expose
-from .make import Night, make_night, night_catalogue, truth
+from .make import Night, make_night, truth
 
 __all__ = [
     "ACTIONS", "RANGES", "Camera", "Clip", "Night", "darken", "expose", "make_night",
-    "night_catalogue", "render_clip", "truth",
+    "render_clip", "truth",
 ]  # fmt: skip

@@ -1,6 +1,5 @@
 """A folder of made videos: whose it is, who made it, written whole or not at all, in parallel, resumable."""
 
-import csv
 import json
 import os
 import re
@@ -10,6 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock
 
 from kdlab.system.files import save_arrays, sweep, write_atomically
@@ -75,14 +75,6 @@ def complete(root: Path, jobs: list, values: dict, generator: str, make_one: Cal
         for _ in track(made, root.name, total=len(todo)) if progress else made:
             pass
         write_tables(root)
-
-
-def check_made(root: Path, jobs: list, generator: str, call: str) -> None:
-    """Raise FileNotFoundError where videos of ``jobs`` have not been made, or by another version of ``generator``."""
-    lacking = len(missing(jobs, root))
-    if lacking or about(root).get("generator") != generator:
-        why = f"{lacking} of {len(jobs)} videos are missing" if lacking else "made by another version of the generator"
-        raise FileNotFoundError(f"{root}: {why}; make them with `kdlab data night` or {call}")
 
 
 def missing(jobs: Iterable, root: Path) -> list:
@@ -156,11 +148,7 @@ def read_truth(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def write_table(path: Path, rows: Iterable[Iterable]) -> None:
-    """A CSV file; the first row names the columns."""
-
-    def write(temporary: Path) -> None:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-
-    write_atomically(path, write)
+def write_table(path: Path, rows: list, columns: tuple[str, ...]) -> None:
+    """A CSV file of ``rows`` below the names of their ``columns``."""
+    table = pd.DataFrame(rows, columns=columns)
+    write_atomically(path, lambda draft: table.to_csv(draft, index=False, lineterminator="\n"))

@@ -99,24 +99,14 @@ class _Job:
 
 def make_night(spec: Night, root: Path | None = None, *, workers: int | None = None, progress: bool = True,
                stream: str = "dark") -> Catalogue:
-    """Make the clips of ``spec`` that are missing in ``root`` (default ``data_dir()/spec.name``); those of ``stream``.
+    """Make the clips of ``spec`` that are missing in ``root`` (default ``data_dir()/spec.name``); those of one
+    ``stream``: "dark" (H.264), "dark_mpeg4" or "bright" (MPEG-4 part 2).
 
     In parallel with the same bits, resumable, one data set a folder: :func:`kdlab.night.folder.complete`.
     """
     one_of(folder.STREAMS, stream=stream)
     root = Path(root) if root is not None else data_dir() / spec.name
     folder.complete(root, _jobs(spec), spec.pixels, generator_fingerprint(), _make_one, _write_index, workers, progress)
-    return _catalogue(spec, root, stream)
-
-
-def night_catalogue(spec: Night, root: Path | None = None, stream: str = "dark") -> Catalogue:
-    """The clips of ``spec`` in one of the streams "dark" (H.264), "dark_mpeg4" and "bright" (MPEG-4 part 2).
-
-    Raises FileNotFoundError when they have not been made, or by another version of the generator.
-    """
-    one_of(folder.STREAMS, stream=stream)
-    root = Path(root) if root is not None else data_dir() / spec.name
-    folder.check_made(root, _jobs(spec), generator_fingerprint(), "make_night(spec)")
     return _catalogue(spec, root, stream)
 
 
@@ -174,7 +164,7 @@ def _write_index(root: Path) -> None:
     lacking = set(folder.missing(jobs, root))
     rows = [[job.name("dark"), job.class_name, job.split, group_of(spec.seed, job.split, job.class_name, job.index)[1]]
             for job in jobs if job not in lacking]
-    folder.write_table(root / "index.csv", [["path", "label", "split", "group"], *rows])
+    folder.write_table(root / "index.csv", rows, ("path", "label", "split", "group"))
 
 
 class Twins:

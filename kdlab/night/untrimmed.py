@@ -97,8 +97,7 @@ class UntrimmedStream(Twins):
 
     def catalogue(self) -> Catalogue:
         """One record for each segment; makes the videos that are missing."""
-        self.night.catalogue()
-        return untrimmed_catalogue(self.night, stream=self.stream)
+        return make_untrimmed(self.night, stream=self.stream)
 
 
 class Segment(NamedTuple):
@@ -284,8 +283,9 @@ def _follow(view: View, target: np.ndarray, variety: float, rng: np.random.Gener
 
 
 def make_untrimmed(spec: Untrimmed, root: Path | None = None, *, workers: int | None = None,
-                   progress: bool = True) -> Catalogue:
-    """Make the videos that are missing in ``root`` (default ``data_dir()/spec.name``); their labelled segments.
+                   progress: bool = True, stream: str = "dark") -> Catalogue:
+    """Make the videos that are missing in ``root`` (default ``data_dir()/spec.name``); their labelled segments, one
+    record for each, of one ``stream`` ("dark", "dark_mpeg4", "bright").
 
     As :func:`kdlab.night.make_night`: in parallel with the same bits, resumable, one data set for each folder.
     """
@@ -294,16 +294,6 @@ def make_untrimmed(spec: Untrimmed, root: Path | None = None, *, workers: int | 
     del values["videos"]
     write_tables = partial(_write_tables, spec)
     folder.complete(root, _jobs(spec), values, _generator(), _make_one, write_tables, workers, progress)
-    return untrimmed_catalogue(spec, root)
-
-
-def untrimmed_catalogue(spec: Untrimmed, root: Path | None = None, stream: str = "dark") -> Catalogue:
-    """The labelled segments, one record for each, of the videos in one stream ("dark", "dark_mpeg4", "bright").
-
-    Raises FileNotFoundError when videos have not been made, or by another version of the generator.
-    """
-    root = Path(root) if root is not None else data_dir() / spec.name
-    folder.check_made(root, _jobs(spec), _generator(), "make_untrimmed(spec)")
     records = []
     for job in _jobs(spec):
         path, name = root / job.name(stream), job.name(stream).rpartition(".")[0]
@@ -330,7 +320,7 @@ def _make_one(job: _Job, root: Path) -> None:
 
 def _write_tables(spec: Untrimmed, root: Path) -> None:
     """List every finished video in the folder, also those of larger specifications."""
-    segments, videos = [["path", "label", "split", "group", "start", "end"]], [["path", "split", "group", "seconds"]]
+    segments, videos = [], []
     made = [_Job(spec, path.parent.name, int(path.stem.rsplit("-", 1)[1]))
             for path in sorted((root / folder.TRUTH).glob("*/*.npz"))]
     lacking = set(folder.missing(made, root))
@@ -338,5 +328,5 @@ def _write_tables(spec: Untrimmed, root: Path) -> None:
         name = job.name("dark")
         videos.append([name, job.split, job.group, round(len(job.stage()[3].yaw) / FPS, 3)])
         segments += [[name, label, job.split, job.group, start, end] for label, start, end in _labelled(job)]
-    folder.write_table(root / "index.csv", segments)
-    folder.write_table(root / "videos.csv", videos)
+    folder.write_table(root / "index.csv", segments, ("path", "label", "split", "group", "start", "end"))
+    folder.write_table(root / "videos.csv", videos, ("path", "split", "group", "seconds"))

@@ -42,6 +42,12 @@ def image(ax: plt.Axes, picture: np.ndarray, title: str = "", size: str = "small
     ax.set_title(title, fontsize=size, fontweight=weight, parse_math=False)
 
 
+def rows(ax: plt.Axes, names: Iterable[str], above: float = 0.5, **labels) -> None:
+    """A row for each name from the top down, with room ``above`` the first; ``labels`` as for ``Axes.set``."""
+    names = list(names)
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -above), **labels)
+
+
 def _limits(found: Iterable[Effect], near: float) -> tuple[float, float]:
     """Of an axis that shows 0, the band ± ``near`` and the intervals: the strict ones, unless they are so long (of two
     or three seeds ten times the plain ones) that beside them nobody would see the plain ones, which then decide."""
@@ -249,7 +255,7 @@ def effects(found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFEREN
                 ax.plot(end, y, marker=head, color="C0", markersize=5, clip_on=False)
         words, at = str(e).replace("-", "−"), ("axes fraction", "data")
         ax.annotate(words, (1.01, y), xycoords=at, va="center", fontsize="small")
-    ax.set(yticks=range(len(found)), yticklabels=list(found), ylim=(len(found) - 0.5, -0.5), xlabel=xlabel, title=title)
+    rows(ax, found, xlabel=xlabel, title=title)
     return fig
 
 

@@ -9,7 +9,7 @@ import pytest
 from kdlab.clips.catalogue import open_clips
 from kdlab.clips.decode import read_frames
 from kdlab.night import ACTIONS, Night, make_night, truth
-from kdlab.night.untrimmed import Untrimmed, make_untrimmed, perform, render_video, untrimmed_catalogue
+from kdlab.night.untrimmed import Untrimmed, make_untrimmed, perform, render_video
 
 SHORT = Untrimmed(classes=("Jump", "Sit", "Walk"), videos=(2, 1, 1), seconds=(12.0, 14.0))
 
@@ -99,15 +99,13 @@ def test_a_folder_resumes_and_has_its_tables(folder, tmp_path):
     lost = sorted(folder.glob("dark/*/*.mp4"))[0]
     before = lost.read_bytes()
     lost.unlink()
-    with pytest.raises(FileNotFoundError, match="1 of 4 videos are missing"):
-        untrimmed_catalogue(SHORT, folder)
     make_untrimmed(SHORT, folder, workers=1, progress=False)
     assert lost.read_bytes() == before
     names = [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.suffix in (".mp4", ".avi", ".npz", ".csv")]
     assert len(names) == 4 * 4 + 2
     for name in names:
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
-    opened, made = open_clips(folder), untrimmed_catalogue(SHORT, folder)
+    opened, made = open_clips(folder), make_untrimmed(SHORT, folder)
     assert {(r.path.name, r.split, r.group, r.start, r.end) for r in opened.records} == {
         (r.path.name, r.split, r.group, r.start, r.end) for r in made.records}
     assert opened.classes == made.classes == SHORT.classes
@@ -118,7 +116,7 @@ def test_a_folder_resumes_and_has_its_tables(folder, tmp_path):
 
 
 def test_what_is_not_among_the_classes_is_acted_but_not_labelled(folder):
-    records = untrimmed_catalogue(SHORT, folder, "bright").records
+    records = make_untrimmed(SHORT, folder, stream="bright").records
     assert {SHORT.classes[r.label] for r in records} <= set(SHORT.classes)
     found = truth(records[0])
     frames = read_frames(records[0].path).frames
