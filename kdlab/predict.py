@@ -83,9 +83,8 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     picture = Path(f"{clip.stem}.gradcam.png") if picture is None else Path(picture)
     may_write(picture, lambda file: begins_with(file, _MARK["Software"]), "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
-    learns_from_nets = hasattr(recipe, "prepare")
-    if learns_from_nets or isinstance(recipe.window, Windows):
-        kind = "internal classifiers of other networks" if learns_from_nets else "a detector of times"
+    if hasattr(recipe, "prepare") or isinstance(recipe.window, Windows):
+        kind = "a detector of times" if isinstance(recipe.window, Windows) else "internal classifiers of other networks"
         raise ValueError(f"{run.folder.name} has {kind}; give a run that classifies clips")
     with one_thread():
         spent: dict[str, float] = {}
@@ -94,9 +93,6 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
         with torch.no_grad():
             net(x)  # warm
             logits = _timed(spent, "network", lambda: net(x))
-        if (shape := tuple(getattr(logits, "shape", ()))) != (1, len(classes)):
-            raise ValueError(f"{run.folder.name}: it answers {shape or type(logits).__name__} to one clip, where "
-                             f"{len(classes)} classes are expected; give a run that classifies clips")
         probabilities = logits[0].softmax(0).numpy()
         best, layer, why = int(probabilities.argmax()), "", ""
         try:
@@ -128,7 +124,7 @@ def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
     with plt.rc_context():
         style()
         figure = maps_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
-                               enhanced=bool(np.median(frames) < 50), title=title)
+                              enhanced=bool(np.median(frames) < 50), title=title)
         write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=_MARK))
     plt.close(figure)
 

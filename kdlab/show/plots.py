@@ -42,10 +42,10 @@ def image(ax: plt.Axes, picture: np.ndarray, title: str = "", size: str = "small
     ax.set_title(title, fontsize=size, fontweight=weight, parse_math=False)
 
 
-def rows(ax: plt.Axes, names: Iterable[str], above: float = 0.5, **labels) -> None:
-    """A row for each name from the top down, with room ``above`` the first; ``labels`` as for ``Axes.set``."""
+def rows(ax: plt.Axes, names: Iterable[str], **labels) -> None:
+    """A row for each name from the top down; ``labels`` as for ``Axes.set``."""
     names = list(names)
-    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -above), **labels)
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), **labels)
 
 
 def _limits(found: Iterable[Effect], near: float) -> tuple[float, float]:
