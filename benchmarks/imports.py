@@ -26,7 +26,7 @@ print("\\n", time.perf_counter() - wall, time.process_time() - cpu)
 """
 
 
-def opening(notebook: Path) -> str:
+def first_cells(notebook: Path) -> str:
     """The cell of parameters and the one after it."""
     cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
     return "\n".join("".join(cell["source"]) for cell in cells[:2])
@@ -49,7 +49,7 @@ def packages(code: str, most: int = 6) -> dict[str, int]:
 
 
 def main() -> None:
-    notebooks = {file.stem: opening(file) for file in sorted((paths.project_root() / "notebooks").glob("*.ipynb"))}
+    notebooks = {file.stem: first_cells(file) for file in sorted((paths.project_root() / "notebooks").glob("*.ipynb"))}
     times = {name: [] for name in notebooks}
     for _ in range(REPEATS):
         for name, code in notebooks.items():

@@ -42,13 +42,6 @@ def _memory_kept(room: int = 2**29) -> None:
     libc.madvise((libc.sbrk(0) - room) & -(2**21), room, huge)  # refused where the system has none
 
 
-def give_memory_back() -> None:
-    """Give the system what this process has freed, where libc is glibc: before it waits for another process."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim:
-        trim(ctypes.c_size_t(0))
-
-
 def check(name: str, answer: object = ...) -> None:
     """Print whether ``answer`` is right for the exercise ``name``; without an answer the exercise
     (:func:`kdlab.exercises.check`)."""

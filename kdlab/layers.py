@@ -64,31 +64,31 @@ def outputs(net: nn.Module, x: torch.Tensor, taps: Iterable[str] = ()) -> Output
     on frames, ``(B·T, C, H, W)``, comes as ``(B, C, T, H, W)``. Raises ``ValueError`` for a name that it has not, and
     for a layer that gives no tensor or is not used.
     """
-    seen, taps = {}, list(taps)
-    with _tapped(net, taps, len(x), seen.__setitem__):
+    found, taps = {}, list(taps)
+    with _tapped(net, taps, len(x), found.__setitem__):
         logits = net(x)
     if not isinstance(logits, torch.Tensor):
         raise ValueError(f"{type(net).__name__} answers with {type(logits).__name__}, where logits (B, K) are wanted")
-    _check_used(taps, seen)
-    return Outputs(logits, {name: out.to(logits.dtype) for name, out in seen.items()})
+    _check_used(taps, found)
+    return Outputs(logits, {name: out.to(logits.dtype) for name, out in found.items()})
 
 
 def features(net: nn.Module, x: torch.Tensor, taps: Sequence[str]) -> dict[str, torch.Tensor]:
     """The ``taps`` of :func:`outputs` alone, in their order: nothing is computed after the last that answers."""
-    seen, wanted = {}, set(taps)
+    found, wanted = {}, set(taps)
 
     def keep(name: str, out: torch.Tensor) -> None:
-        seen[name] = out
-        if seen.keys() == wanted:
-            raise _Seen
+        found[name] = out
+        if found.keys() == wanted:
+            raise _AllKept
 
-    with suppress(_Seen), _tapped(net, wanted, len(x), keep):
+    with suppress(_AllKept), _tapped(net, wanted, len(x), keep):
         net(x)
-    _check_used(taps, seen)
-    return {name: seen[name].to(x.dtype) for name in taps}
+    _check_used(taps, found)
+    return {name: found[name].to(x.dtype) for name in taps}
 
 
-class _Seen(Exception):
+class _AllKept(Exception):
     """All that was wanted of a forward pass."""
 
 
@@ -102,8 +102,8 @@ def layers_of(net: nn.Module) -> dict[str, nn.Module]:
     return layers
 
 
-def _check_used(taps: Iterable[str], seen: dict) -> None:
-    if lost := [name for name in taps if name not in seen]:
+def _check_used(taps: Iterable[str], found: dict) -> None:
+    if lost := [name for name in taps if name not in found]:
         raise ValueError(f"layer {lost[0]!r} is not used when this network is asked: name another")
 
 
@@ -127,13 +127,13 @@ def _tapped(net: nn.Module, taps: Iterable[str], clips: int,
 def _tap(name: str, clips: int, keep: Callable[[str, torch.Tensor], None]) -> Callable:
     """The hook of a layer: its first output is kept, and the network goes on with a copy, which it may change in place.
     """
-    asked = False
+    kept = False
 
     def hook(_layer, _inputs, out):
-        nonlocal asked
-        if asked:
+        nonlocal kept
+        if kept:
             return None
-        asked = True
+        kept = True
         if not isinstance(out, torch.Tensor):
             raise ValueError(f"layer {name!r} gives {type(out).__name__}, not a tensor: name a layer inside it")
         if out.dim() != 4 or len(out) % clips:

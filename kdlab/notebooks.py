@@ -1,17 +1,22 @@
 """The chapters run headlessly by papermill: one, or all side by side, each only once."""
 
+import ast
 import contextlib
 import hashlib
 import json
 import os
+import re
 import time
 from concurrent.futures import FIRST_COMPLETED, wait
+from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 
-import kdlab
 from kdlab import paths
 from kdlab.system.pool import available_cores, pool
 
+_PLACES = ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_FIGURES", "KDLAB_REAL_CLIPS")
+_PACKAGE = Path(__file__).parent
 #: Seconds that a chapter takes when its committed copy does not say.
 USUAL = 30
 
@@ -47,7 +52,7 @@ def checked(notebook: Path, given: dict[str, object]) -> dict[str, object]:
     if unknown := given.keys() - known.keys():
         raise ValueError(f"{notebook.stem} has no parameter {min(unknown)!r}; it has {', '.join(known) or 'none'}")
     if given.get("data") is not None:
-        place = Path(str(given["data"])).expanduser().absolute()
+        place = Path(os.path.expanduser(str(given["data"]))).absolute()
         if not place.exists():
             raise FileNotFoundError(f"no such data: {place}; give a folder with one folder a class, or a CSV table")
         given = given | {"data": str(place)}
@@ -61,13 +66,37 @@ def executed(notebook: Path, given: dict[str, object]) -> Path:
 
 
 def made_by(notebook: Path, given: dict[str, object]) -> str:
-    """A digest of all that decides what ``notebook`` shows: its cells, its parameters, kdlab's code and evidence."""
-    cells = [cell["source"] for cell in json.loads(notebook.read_text("utf-8"))["cells"]]
-    files = [*Path(kdlab.__file__).parent.rglob("*.py"), *paths.figures_dir().rglob("*.csv")]
-    digest = hashlib.sha256(json.dumps([cells, given], default=str).encode())
+    """A digest of all that decides what ``notebook`` shows: its cells, its parameters, the committed evidence, and the
+    modules of kdlab that its cells import, with what these import."""
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    todo = _imported(re.sub(r"^[%!].*", "", code, flags=re.MULTILINE))
+    files = set(paths.figures_dir().rglob("*.csv"))
+    while todo:
+        files.add(file := todo.pop())
+        todo |= _imports_of(file) - files
+    digest = hashlib.sha256(json.dumps([[cell["source"] for cell in cells], given], default=str).encode())
     for file in sorted(files):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:16]
+
+
+@cache
+def _imports_of(file: Path) -> set[Path]:
+    return _imported(file.read_text("utf-8"), ".".join(file.relative_to(_PACKAGE.parent).parts[:-1]))
+
+
+def _imported(code: str, package: str = "") -> set[Path]:
+    """The modules of kdlab that ``code`` in ``package`` imports, also in functions."""
+    names = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = resolve_name("." * node.level + (node.module or ""), package)
+            names |= {origin, *(f"{origin}.{alias.name}" for alias in node.names)}
+    bases = [_PACKAGE.parent.joinpath(*name.split(".")) for name in names if name.split(".")[0] == "kdlab"]
+    return {file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()}
 
 
 def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None, verbose: bool = False) -> Path:
@@ -79,15 +108,17 @@ def run(notebook: Path, given: dict[str, object], *, timeout: int | None = None,
     import papermill
 
     given, began = checked(notebook, given), time.time()
+    for name in (name for name in _PLACES if os.environ.get(name)):  # the kernel works in another folder
+        os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
+    os.environ["KDLAB_HEADLESS"] = "1"
     final = executed(notebook, given)
     partial = final.with_suffix(".partial.ipynb")
     final.parent.mkdir(parents=True, exist_ok=True)
     final.unlink(missing_ok=True)
     try:
-        with _in_folder(notebook.parent):
-            papermill.execute_notebook(str(notebook), str(partial), given, log_output=verbose, progress_bar=False,
-                                       execution_timeout=timeout, start_timeout=120,
-                                       extra_arguments=["--log-level=CRITICAL"])
+        papermill.execute_notebook(str(notebook), str(partial), given, log_output=verbose, progress_bar=False,
+                                   execution_timeout=timeout, start_timeout=120, cwd=str(notebook.parent),
+                                   extra_arguments=["--log-level=CRITICAL"])
     except Exception as error:
         raise NotebookFailed(f"{notebook.stem}: {error}\nwhat it did so far: {partial}") from error
     page = json.loads(partial.read_text("utf-8"))
@@ -109,7 +140,7 @@ def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = F
     A chapter that is finished and unchanged is skipped, unless ``again``. After the first failure no other begins.
     """
     wanted = {"profile": profile, "pretrained": False} | ({"data": data} if data is not None else {})
-    plan = {path: checked(path, _that_it_takes(path, wanted)) for path in chapters()}
+    plan = {path: checked(path, _known(path, wanted)) for path in chapters()}
     ended = {path.stem: "not run" for path in plan}
     todo = []
     for path, given in plan.items():
@@ -124,7 +155,7 @@ def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = F
         while running or (todo and not failed):
             while todo and not failed and len(running) < workers:
                 path = todo.pop(0)
-                running[executor.submit(_beside_others, path, plan[path], timeout, cores)] = path
+                running[executor.submit(_run_on, path, plan[path], timeout, cores)] = path
             for job in wait(running, return_when=FIRST_COMPLETED).done:
                 name = running.pop(job).stem
                 try:
@@ -137,13 +168,13 @@ def reproduce(profile: str = "demo", data: str | None = None, *, again: bool = F
     return ended
 
 
-def _beside_others(notebook: Path, given: dict[str, object], timeout: int | None, cores: int) -> Path:
+def _run_on(notebook: Path, given: dict[str, object], timeout: int | None, cores: int) -> Path:
     """:func:`run` in a process of its own, on so many ``cores``."""
     os.environ["LOKY_MAX_CPU_COUNT"] = str(cores)
     return run(notebook, given, timeout=timeout)
 
 
-def beside_pretrained() -> tuple[list[str], bool]:
+def compared_with_pretrained() -> tuple[list[str], bool]:
     """How today's runs agree with the committed ones of the same recipe, one line each; False where they do not.
 
     The same clips, kind of CPU and versions give the same bits. Elsewhere rounding leads to other minima: the first ten
@@ -179,18 +210,18 @@ def beside_pretrained() -> tuple[list[str], bool]:
 def refresh(say=print) -> None:
     """Execute all chapters at demo size and give the committed ones the outputs."""
     for path in chapters():
-        final = run(path, _that_it_takes(path, {"profile": "demo"}))
+        final = run(path, _known(path, {"profile": "demo"}))
         copy, committed = (json.loads(file.read_text("utf-8")) for file in (final, path))
         cells = [c for c in copy["cells"] if "injected-parameters" not in c["metadata"].get("tags", [])]
         for cell, made in zip(committed["cells"], cells, strict=True):
             if cell["cell_type"] == "code":
                 cell |= {"outputs": made["outputs"], "execution_count": made["execution_count"]}
-        committed["metadata"]["kdlab"] = {"made_by": made_by(path, {}), "seconds": _seconds(copy)}
+        committed["metadata"]["kdlab"] = {"made_by": made_by(path, {}), "seconds": copy["metadata"]["kdlab"]["seconds"]}
         path.write_text(json.dumps(committed, indent=1, ensure_ascii=False) + "\n", "utf-8")
         say(f"{path.stem}: refreshed")
 
 
-def _that_it_takes(notebook: Path, wanted: dict[str, object]) -> dict[str, object]:
+def _known(notebook: Path, wanted: dict[str, object]) -> dict[str, object]:
     from papermill import inspect_notebook
 
     known = inspect_notebook(str(notebook))
@@ -202,22 +233,7 @@ def stale() -> list[str]:
     return [path.stem for path in chapters() if _about(path).get("made_by") != made_by(path, {})]
 
 
-@contextlib.contextmanager
-def _in_folder(folder: Path):
-    """Work in ``folder``, where kernels begin, without a change of kdlab's places, and without progress bars."""
-    for name in ("KDLAB_RUNS", "KDLAB_DATA", "KDLAB_CACHE", "KDLAB_FIGURES", "KDLAB_REAL_CLIPS"):
-        if os.environ.get(name):
-            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
-    os.environ["KDLAB_HEADLESS"] = "1"
-    with contextlib.chdir(folder):
-        yield
-
-
 def _about(notebook: Path) -> dict:
     if not notebook.is_file():
         return {}
     return json.loads(notebook.read_text("utf-8"))["metadata"].get("kdlab", {})
-
-
-def _seconds(page: dict) -> float:
-    return page["metadata"]["kdlab"]["seconds"]

@@ -8,15 +8,8 @@ from pathlib import Path
 #: Folders of the clone that hold what is committed: no variable may lead a command there.
 _COMMITTED = (".git", "benchmarks", "docs", "figures", "kdlab", "notebooks", "pretrained", "tests", "tools")
 
-
 #: By this file a folder is known that ``kdlab notebooks`` has written into.
 CHAPTERS = Path("notebooks", "00_start_here.ipynb")
-#: Beside the committed tables, and made of them: every claim's verdict (:mod:`kdlab.study.ledger`).
-LEDGER = "ledger.json"
-
-
-class PlaceError(ValueError):
-    """A ``KDLAB_…`` variable that names a place where kdlab must not write."""
 
 
 def project_root() -> Path:
@@ -47,14 +40,14 @@ def cache_dir() -> Path:
 def cache_bytes() -> int:
     """How much decoded frames may take on the disk: ``$KDLAB_CACHE_GB`` (10⁹ bytes), else 8 GiB.
 
-    Raises :class:`PlaceError` for what is no size.
+    Raises ``ValueError`` for what is no size.
     """
     return _gigabytes("KDLAB_CACHE_GB")
 
 
 def memory_bytes() -> int:
     """How much features of frozen networks may take in memory before they lie on the disk: ``$KDLAB_MEMORY_GB`` (10⁹
-    bytes), else 8 GiB. Raises :class:`PlaceError` for what is no size."""
+    bytes), else 8 GiB. Raises ``ValueError`` for what is no size."""
     return _gigabytes("KDLAB_MEMORY_GB")
 
 
@@ -67,7 +60,7 @@ def _gigabytes(variable: str) -> int:
     except ValueError:
         size = -1.0
     if not 0 <= size < math.inf:
-        raise PlaceError(f"{variable}={value!r} is no size: write a number of gigabytes, such as 40, or unset it")
+        raise ValueError(f"{variable}={value!r} is no size: write a number of gigabytes, such as 40, or unset it")
     return round(size * 1e9)
 
 
@@ -84,35 +77,26 @@ def figures_dir() -> Path:
 def real_clips() -> Path | None:
     """The user's own clips, named only by ``$KDLAB_REAL_CLIPS``; ``None`` when it is unset or empty."""
     value = os.environ.get("KDLAB_REAL_CLIPS")
-    return Path(value).expanduser() if value else None
-
-
-def real_set(name: str) -> Path:
-    """The folder ``name`` in :func:`real_clips`. Raises ``FileNotFoundError`` where there is none."""
-    root = real_clips()
-    if root is None or not (root / name).is_dir():
-        place = f"{root} has no folder {name}" if root else "KDLAB_REAL_CLIPS is not set"
-        raise FileNotFoundError(f"{place}: docs/real-clips.md says what this study needs, and where to put it")
-    return root / name
+    return Path(os.path.expanduser(value)) if value else None
 
 
 def _place(variable: str, name: str) -> Path:
     """The folder that ``variable`` names (a relative path begins in the current folder), else ``name`` in the project.
 
-    Raises :class:`PlaceError` where the variable names a file, the root of the disk, the home folder, the clone or a
-    folder of it with committed files: what kdlab makes would lie among what it did not make.
+    Raises ``ValueError`` where the variable names a file, the root of the disk, the home folder, the clone or a folder
+    of it with committed files: what kdlab makes would lie among what it did not make.
     """
     value, root = os.environ.get(variable), project_root()
     if not value:
         return root / name
     place = Path(os.path.expanduser(value)).absolute()
-    if wrong := _wrong(place, name, root, os.path.expanduser("~")):
-        raise PlaceError(f"{variable} names {value}, which is {wrong}: let it name a folder of its own, or unset it")
+    if fault := _fault(place, name, root, Path(os.path.expanduser("~"))):
+        raise ValueError(f"{variable} names {value}, which is {fault}: let it name a folder of its own, or unset it")
     return place
 
 
 @lru_cache(maxsize=64)  # asked for every training, and links take time to follow
-def _wrong(place: Path, name: str, root: Path, home: str) -> str:
+def _fault(place: Path, name: str, root: Path, home: Path) -> str:
     """What speaks against ``place`` where ``name`` lies by default; empty where nothing does."""
     try:
         real = place.resolve()
@@ -120,16 +104,10 @@ def _wrong(place: Path, name: str, root: Path, home: str) -> str:
             return "no folder"
     except (OSError, RuntimeError) as error:  # a name that is too long, a link that leads to itself
         return f"no place for a folder ({getattr(error, 'strerror', None) or error})"
-    for whole, what in ((Path(real.anchor), "the root of the disk"), (Path(home), "your home folder")):
-        if _same(real, whole):
-            return what
-    if not (root / "notebooks").is_dir():
-        return ""
-    if _same(real, root):
-        return "the clone itself"
-    inside = [folder for folder in _COMMITTED if folder != name and real.is_relative_to((root / folder).resolve())]
-    return f"inside {root / inside[0]}, where committed files lie" if inside else ""
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
+    others = {Path(real.anchor): "the root of the disk", home.resolve(): "your home folder"}
+    if (root / "notebooks").is_dir():
+        others[root.resolve()] = "the clone itself"
+        if inside := [folder for folder in _COMMITTED if folder != name
+                      and real.is_relative_to((root / folder).resolve())]:
+            return f"inside {root / inside[0]}, where committed files lie"
+    return others.get(real, "")

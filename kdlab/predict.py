@@ -1,6 +1,7 @@
 """One clip asked of one trained network: classes, where it looked, and how long it took."""
 
 import difflib
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,8 +18,8 @@ from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.windows import Windows
 from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
-from kdlab.show import plots
-from kdlab.show.attention_plots import looks_picture
+from kdlab.show.attention_plots import maps_picture
+from kdlab.show.notebook import style
 from kdlab.system.files import write_atomically
 from kdlab.system.ours import begins_with, may_write
 from kdlab.train.loop import one_thread
@@ -59,20 +60,14 @@ def open_run(name: str | Path) -> Run:
     """A finished training: a run's folder, or its name in ``runs/`` or ``pretrained/``. Raises ``ValueError`` with the
     nearest names, :class:`kdlab.system.stored.DamagedRun`."""
     places = [paths.runs_dir(), paths.pretrained_dir()]
-    for folder in (Path(name).expanduser(), *(place / name for place in places)):
+    for folder in (Path(os.path.expanduser(name)), *(place / name for place in places)):
         if (folder / "run.json").is_file():
             return Run(folder)
     known = sorted({note.parent.name for place in places for note in place.glob("*/run.json")})
-    near = _nearest(Path(name).name, known) or known[:3]
+    near = difflib.get_close_matches(Path(name).name, known, 3, 0.3) or known[:3]
     hint = f"there are {', '.join(near)}" + " …" * (len(known) > len(near)) if known else "train one: kdlab run 02"
     what = "is not finished (it has no run.json)" if Path(name).is_dir() else "is no run's folder, nor a run's name"
     raise ValueError(f"{name} {what} in {places[0]} or {places[1]}; {hint}")
-
-
-def _nearest(name: str, known: list[str]) -> list[str]:
-    """Up to three names that begin as ``name`` does, or nearly so: what is typed of a run is mostly its beginning."""
-    alike = {run: difflib.SequenceMatcher(None, name.casefold(), run[:len(name)].casefold()).ratio() for run in known}
-    return sorted((run for run in known if alike[run] > 0.7), key=lambda run: -alike[run])[:3]
 
 
 def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Prediction:
@@ -88,20 +83,16 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     picture = Path(f"{clip.stem}.gradcam.png") if picture is None else Path(picture)
     may_write(picture, lambda file: begins_with(file, _MARK["Software"]), "Grad-CAM picture")
     recipe, classes = run.recipe, tuple(run.provenance["classes"])
-    learns_from_nets = hasattr(recipe, "prepare")
-    if learns_from_nets or isinstance(recipe.window, Windows):
-        kind = "internal classifiers of other networks" if learns_from_nets else "a detector of times"
+    if hasattr(recipe, "prepare") or isinstance(recipe.window, Windows):
+        kind = "a detector of times" if isinstance(recipe.window, Windows) else "internal classifiers of other networks"
         raise ValueError(f"{run.folder.name} has {kind}; give a run that classifies clips")
     with one_thread():
         spent: dict[str, float] = {}
-        x = _timed(spent, "reading", lambda: _seen(recipe, clip))
+        x = _timed(spent, "reading", lambda: _input_of(recipe, clip))
         net = run.net()
         with torch.no_grad():
             net(x)  # warm
             logits = _timed(spent, "network", lambda: net(x))
-        if (shape := tuple(getattr(logits, "shape", ()))) != (1, len(classes)):
-            raise ValueError(f"{run.folder.name}: it answers {shape or type(logits).__name__} to one clip, where "
-                             f"{len(classes)} classes are expected; give a run that classifies clips")
         probabilities = logits[0].softmax(0).numpy()
         best, layer, why = int(probabilities.argmax()), "", ""
         try:
@@ -114,7 +105,7 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     return Prediction(run, classes, probabilities, None if why else picture, layer, why, spent)
 
 
-def _seen(recipe: Recipe, clip: Path) -> torch.Tensor:
+def _input_of(recipe: Recipe, clip: Path) -> torch.Tensor:
     """The clip ``(1, C, T, H, W)`` as the recipe's network is tested on it."""
     with tempfile.TemporaryDirectory() as folder:  # a clip that nobody trains on is not kept
         clips = batches(replace(recipe, data=_OneClip(clip)), "test", {"student": recipe.view})
@@ -131,9 +122,9 @@ def _draw(picture: Path, x: torch.Tensor, heat: np.ndarray, title: str) -> None:
     frames = (255 * frames).astype(np.uint8)
     moments = np.linspace(0, len(frames) - 1, min(_MOMENTS, len(frames))).round().astype(int)
     with plt.rc_context():
-        plots.style()
-        figure = looks_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
-                               enhanced=bool(np.median(frames) < 50), title=title)
+        style()
+        figure = maps_picture(frames, {"Grad-CAM": heat}, np.zeros(frames.shape[:3], bool), moments,
+                              enhanced=bool(np.median(frames) < 50), title=title)
         write_atomically(picture, lambda path: figure.savefig(path, format="png", metadata=_MARK))
     plt.close(figure)
 

@@ -133,7 +133,7 @@ def styled():
     """Figures in kdlab's own style, as notebooks have them."""
     from matplotlib import pyplot as plt
 
-    from kdlab.show.plots import style
+    from kdlab.show.notebook import style
 
     with plt.rc_context():
         style()

@@ -131,5 +131,5 @@ def test_todays_runs_agree_with_the_committed_ones(clone, monkeypatch, losses, w
 
     monkeypatch.setattr("kdlab.train.runs.Run", run)
     monkeypatch.setattr("kdlab.train.runs.committed_runs", lambda: [run(clone / "run", "a", [1.0])])
-    lines, agrees = notebooks.beside_pretrained()
+    lines, agrees = notebooks.compared_with_pretrained()
     assert agrees == good and ("the same bits" in lines[0]) == (weights == "a")

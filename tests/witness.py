@@ -30,7 +30,7 @@ from kdlab.nets.video import TinyR2Plus1D
 from kdlab.nets.wrappers import WithStatistics
 from kdlab.night import Night
 from kdlab.night.darkened import Darkened
-from kdlab.night.streams import NightStream
+from kdlab.night.make import NightStream
 from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight

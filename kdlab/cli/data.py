@@ -26,14 +26,11 @@ def data():
 def night(out, clips, workers, untrimmed, **dials):
     """Make the embedded data set; a second call completes what an interrupted one left."""
     from kdlab.night import ACTIONS, Night, make_night
-    from kdlab.night.folder import check_free
     from kdlab.night.untrimmed import Untrimmed, make_untrimmed
 
     spec = {name: value for name, value in dials.items() if value is not None}
     if "classes" in spec:
         spec["classes"] = tuple(spec["classes"].split(","))
-    if out is not None:
-        check_free(out)
     if untrimmed:
         if "context" in spec:
             raise click.UsageError("untrimmed videos have no --context")
@@ -45,8 +42,7 @@ def night(out, clips, workers, untrimmed, **dials):
         made = sum(spec["per_class"]) * count
         if made != clips:
             click.echo(f"{clips} clips do not spread evenly over {count} classes: making {made}")
-    catalogue = make_night(Night(**spec), out, workers=workers)
-    _describe(catalogue)
+    _describe(make_night(Night(**spec), out, workers=workers))
 
 
 @data.command("list")

@@ -9,8 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from kdlab import paths
@@ -19,51 +17,37 @@ MENDS = "run `make setup` (Windows: `py tools/setup_env.py`), which installs the
 SHOWN = ("torch", "torchvision", "lightning-fabric", "numpy", "pandas", "av", "jupyterlab", "papermill")
 
 
-@dataclass(frozen=True)
-class Check:
-    """What was found, whether it is ``ok``, and the ``advice`` where it is not."""
+def report() -> tuple[str, bool]:
+    """All checks, a line each, with the advice below what does not work; and whether all do."""
+    rows = checks()
+    lines = [f"{'!!' if fault else 'ok'}  {name:18} {fault or value}" + f"\n    -> {advice}" * bool(fault)
+             for name, value, fault, advice in rows]
+    good = not any(fault for _, _, fault, _ in rows)
+    return "\n".join([*lines, "", "everything fits" if good else "something is to be mended, marked !!"]), good
 
-    name: str
-    value: str
-    ok: bool
-    advice: str
 
-
-def report() -> list[Check]:
-    """All checks, in the order of the report."""
-    looks = [
+def checks() -> list[tuple[str, str, str, str]]:
+    """Of each check its name, what was found, what is wrong (empty where nothing is), and what to do then."""
+    places = (paths.runs_dir, paths.data_dir, paths.cache_dir)
+    asked = [
         ("python", lambda: f"{sys.version.split()[0]} ({sys.executable})", ""),
         *((name, lambda name=name: importlib.metadata.version(name), MENDS) for name in SHOWN),
         ("versions fit", _fit, MENDS),
         ("torchvision loads", _torchvision, f"missing, or built for another torch: {MENDS}"),
         ("device", _device, "unset KDLAB_DEVICE, or name a device that is here"),
-        ("cores", _cores, MENDS),
         ("decoder", _decoder, "mend or unset KDLAB_DECODER"),
         *((place.__name__.removesuffix("_dir"), lambda place=place: _writable(place()), "mend its permissions, or name "
-           "another folder with KDLAB_RUNS, KDLAB_DATA or KDLAB_CACHE")
-          for place in (paths.runs_dir, paths.data_dir, paths.cache_dir)),
+           "another folder with KDLAB_RUNS, KDLAB_DATA or KDLAB_CACHE") for place in places),
         *((name, lambda name=name: os.environ[name], "") for name in sorted(os.environ) if name.startswith("KDLAB_")),
     ]
-    return [_tried(*look) for look in looks]
-
-
-def broken(checks: list[Check]) -> bool:
-    """Whether anything that kdlab needs does not work."""
-    return not all(check.ok for check in checks)
-
-
-def render(checks: list[Check]) -> str:
-    """One line a check, with its advice below where it fails."""
-    lines = [f"{'ok' if check.ok else '!!'}  {check.name:18} {check.value}"
-             + f"\n    -> {check.advice}" * (not check.ok) for check in checks]
-    return "\n".join([*lines, "", "something is to be mended, marked !!" if broken(checks) else "everything fits"])
-
-
-def _tried(name: str, look: Callable[[], str], advice: str) -> Check:
-    try:
-        return Check(name, look(), True, advice)
-    except Exception as error:  # a broken compiled package may raise anything
-        return Check(name, f"no: {' '.join(str(error).split())[:160] or type(error).__name__}", False, advice)
+    found = []
+    for name, ask, advice in asked:
+        try:
+            found.append((name, ask(), "", advice))
+        except Exception as error:  # a broken compiled package may raise anything
+            fault = " ".join(str(error).split())[:160] or type(error).__name__
+            found.append((name, "", f"no: {fault}", advice))
+    return found
 
 
 def _fit() -> str:
@@ -84,15 +68,11 @@ def _torchvision() -> str:
 
 def _device() -> str:
     from kdlab.system import launch
-
-    has, why = launch.bf16()
-    return f"{launch.device()}; papers' sizes train in {'bf16' if has else 'fp32'} ({why}), all else in fp32"
-
-
-def _cores() -> str:
     from kdlab.system.pool import available_cores
 
-    return f"{available_cores()}, one training on each"
+    has, why = launch.bf16()
+    sizes = f"papers' sizes train in {'bf16' if has else 'fp32'} ({why}), all else in fp32"
+    return f"{launch.device()}; {sizes}; {available_cores()} cores, one training on each"
 
 
 def _decoder() -> str:

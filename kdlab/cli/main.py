@@ -5,51 +5,43 @@ import shutil
 import signal
 import sys
 import traceback
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import click
 
 from kdlab import __version__, paths
 from kdlab.cli.data import data
-from kdlab.cli.paper import paper
 
 _FILE = click.Path(path_type=Path)
+#: Of each paper its module, and which of its networks can begin from a checkpoint.
+PAPERS = {
+    "dual_light": ("dual_light.paper_size", ("r2plus1d",)),
+    "progressive": ("progressive.paper_size", ("residual", "motion", "iframe")),
+    "generative": ("generative.paper_size", ("rgb", "flow")),
+    "detection": ("generative.detection_paper_size", ("rgb", "flow")),
+}
 _TIMEOUT = click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Of each cell; default: none.")
 
 
-class _Commands(click.Group):
-    """Commands that take a file named like an option for a file: videos of the web are called ``-3B32.mp4``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [f"./{word}" if _names_a_file(word) else word for word in args])
-
-
-def _names_a_file(word: str) -> bool:
-    if not word.startswith("-") or "=" in word:
-        return False
-    from kdlab.clips.tree import is_video
-
-    return is_video(Path(word)) or (len(word) > 2 and word[1] != "-" and os.path.lexists(word))
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kdlab")
 def cli():
     """Knowledge distillation in video action recognition, notebook first."""
 
 
 cli.add_command(data)
-cli.add_command(paper)
 
 
 @cli.command()
 def doctor():
     """Explain this installation: versions, device and precision, decoders."""
-    from kdlab.cli import doctor
+    from kdlab.cli.doctor import report
 
-    checks = doctor.report()
-    click.echo(doctor.render(checks))
-    sys.exit(1 if doctor.broken(checks) else 0)
+    text, good = report()
+    click.echo(text)
+    sys.exit(0 if good else 1)
 
 
 @cli.command()
@@ -60,17 +52,13 @@ def doctor():
 @click.option("--verbose", is_flag=True, help="Pass on what the cells print.")
 def run(notebook, pairs, data, timeout, verbose):
     """Execute notebook NN (3, 03, 03b or its name) headlessly, into runs/notebooks/."""
-    from kdlab import notebooks
-
-    given = {name: _plain(value) for name, value in pairs} | ({"data": data} if data is not None else {})
-    click.echo(notebooks.run(notebooks.find(notebook), given, timeout=timeout, verbose=verbose))
-
-
-def _plain(text: str) -> object:
-    """A parameter as YAML reads it, as papermill's own command line does: ``3``, ``true``, ``null``, a text."""
     import yaml
 
-    return yaml.safe_load(text)
+    from kdlab import notebooks
+
+    # as papermill's own command line reads them: ``3``, ``true``, ``null``, a text
+    given = {name: yaml.safe_load(value) for name, value in pairs} | ({"data": data} if data is not None else {})
+    click.echo(notebooks.run(notebooks.find(notebook), given, timeout=timeout, verbose=verbose))
 
 
 @cli.command()
@@ -98,7 +86,7 @@ def reproduce(profile, data, again, timeout):
     for name, how in notebooks.reproduce(profile, data, again=again, timeout=timeout, say=click.echo).items():
         click.echo(f"{name:42} {how}")
     if profile == "demo" and data is None:
-        lines, good = notebooks.beside_pretrained()
+        lines, good = notebooks.compared_with_pretrained()
         click.echo("\n  ".join(["your runs beside pretrained/", *lines]))
         sys.exit(0 if good else 1)
 
@@ -144,14 +132,12 @@ def study(file, profile, seeds, workers):
               help="A module of yours in which classes of the run stand; looked for in this folder, too.")
 def predict(clip, name, out, modules):
     """Say what a trained network predicts for CLIP, where it looked (Grad-CAM) and how long it took."""
-    import importlib
-
     from kdlab.predict import open_run, predict
 
     sys.path.insert(0, os.getcwd())
     for module in modules:
         try:
-            importlib.import_module(module)
+            import_module(module)
         except Exception as error:
             raise click.BadParameter(f"{module} cannot be imported ({type(error).__name__}: {error}); run kdlab in the "
                                      "folder that it lies in", param_hint="--import") from error
@@ -162,6 +148,42 @@ def predict(clip, name, out, modules):
     click.echo(f"Grad-CAM at {found.layer}: {found.picture}" if found.picture else f"no picture: {found.why}")
     times = ", ".join(f"{what} {spent:.1f} ms" for what, spent in found.milliseconds.items())
     click.echo(f"{times}; on the CPU, one thread")
+
+
+@cli.command()
+@click.argument("name", type=click.Choice(PAPERS))
+@click.option("--dry-run", is_flag=True, help="Only say what is needed, what it costs, what it is compared to.")
+@click.option("--data-root", type=_FILE, help="Folder of the data sets; default: $KDLAB_REAL_CLIPS, else data/.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--precision", type=click.Choice(("bf16", "fp32")), default="bf16", show_default=True,
+              help="Of all trainings; bf16 is refused where the hardware lacks it.")
+@click.option("--tflops", type=click.FloatRange(1), default=400, show_default=True,
+              help="Dense bf16 rate of your GPU, for the dry run's hours.")
+@click.option("--weights", type=(str, _FILE), multiple=True, metavar="NET FILE",
+              help="Checkpoint to begin from: r2plus1d of dual_light, residual, motion, iframe, rgb, flow.")
+@click.option("--as-released", is_flag=True, help="Optimisers, rates and tests of the released code.")
+@click.option("--draws", type=click.IntRange(1), help="progressive: crops of a clip that exits see, kept; default: 1.")
+@click.option("--flow", "flow_folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="generative, detection: folder of flow pictures, one a set; else computed.")
+def paper(name, dry_run, data_root, seed, precision, tflops, weights, **own):
+    """Train a paper's methods and controls at its own size, on its data sets: a GPU's work; --dry-run says how much.
+
+    The same command goes on where an interrupted one stopped.
+    """
+    from kdlab.papers.paper_size import in_precision
+
+    module, nets = PAPERS[name]
+    found, given = import_module(f"kdlab.papers.{module}"), {key: value for key, value in own.items() if value}
+    if unknown := given.keys() - signature(found.profile).parameters:
+        raise click.UsageError(f"{name} has no --{min(unknown).removesuffix('_folder')}")
+    if wrong := [net for net, _ in weights if net not in nets]:
+        raise click.UsageError(f"--weights {wrong[0]}: of {name} the checkpoint of {' or '.join(nets)} is read")
+    if weights:
+        given["weights"] = weights if len(nets) > 1 else weights[0][1]
+    root, size = data_root or paths.real_clips() or paths.data_dir(), in_precision(found.profile(**given), precision)
+    if dry_run:
+        return click.echo(found.PAPER.overview(root, size, tflops))
+    found.PAPER.run(root, size, seed, say=click.echo)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,10 +1,20 @@
-"""What one network's predictions say: accuracy, confusion, calibration."""
+"""One network's accuracy: its interval, and the test on ten crops."""
 
+from dataclasses import replace
 
 import numpy as np
-from scipy.special import softmax
+import torch
+from torch import nn
 
-from kdlab.system.values import alike, fraction, whole
+from kdlab.clips.views import ClipBatches, Draw, Window
+from kdlab.layers import one_thread
+from kdlab.system.launch import device
+from kdlab.system.values import fraction
+from kdlab.train.preparing import batches
+from kdlab.train.runs import Predictions, Run
+
+#: Where a crop lies: the corners and the centre.
+PLACES = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))
 
 
 def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -21,19 +31,28 @@ def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, 
     return 100 * low, 100 * high
 
 
-def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """ECE in percent: |confidence − accuracy| averaged over equal-width confidence bins, weighted by their clips.
+def ten_draws(window: Window, length: int) -> list[Draw]:
+    """The evaluation draw of a clip of ``length`` frames at the four corners and the centre, then all mirrored."""
+    draw = window.centre(length)
+    return [replace(draw, top=top, left=left, flip=flip) for flip in (False, True) for top, left in PLACES]
 
-    ``logits (N, K)``, ``labels (N,)``. Raises ``ValueError`` for other shapes, no clip, and logits that are not finite.
-    """
-    whole(1, bins=bins, clips=len(labels))
-    alike(labels=labels, clips=logits[..., 0])
-    if not np.isfinite(logits).all():
-        raise ValueError(f"{int((~np.isfinite(logits)).any(1).sum())} of {len(logits)} clips have logits that are not "
-                         "finite: the network diverged, train it with a lower rate")
-    probabilities = softmax(logits, axis=1)
-    confidence, hit = probabilities.max(1), probabilities.argmax(1) == labels
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    weight = np.bincount(place, minlength=bins)
-    gap = np.abs(np.bincount(place, confidence, bins) - np.bincount(place, hit, bins))
-    return 100 * float(gap.sum() / weight.sum())
+
+def ten_cropped(net: nn.Module, clips: ClipBatches) -> torch.Tensor:
+    """Logits ``(N, K)`` of ``net`` in evaluation mode on ``clips``, the mean over ten crops of each."""
+    def made(index: int) -> torch.Tensor:
+        draws = ten_draws(clips.window, clips.length(clips.records[index]))
+        return clips.collate([index] * len(draws), draws).views["student"]
+
+    where = next(net.parameters()).device
+    with torch.no_grad(), one_thread(where.type):
+        crops = (made(number).to(where) for number in range(len(clips.records)))
+        return torch.stack([net.eval()(x).float().mean(0).cpu() for x in crops])
+
+
+def ten_crops(run: Run, split: str = "test") -> Predictions:
+    """What the network of ``run`` answers on ten crops of each clip of ``split``, as CoViAR and DarkLight test.
+    It trains nothing, so any run on clips can be asked."""
+    recipe = run.recipe
+    clips = batches(recipe, split, {"student": recipe.view})
+    columns = (np.array([getattr(record, what) for record in clips.records]) for what in ("id", "group", "label"))
+    return Predictions(*columns, ten_cropped(run.net().to(device()), clips).numpy())

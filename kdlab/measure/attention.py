@@ -22,8 +22,6 @@ from kdlab.nets.folding import folded
 from kdlab.night.make import truth
 
 SCORES = ("pointing_game", "energy_inside", "iou")
-class Unexplainable(ValueError):
-    """A network, layer or clip for which there is no such map; the message says why."""
 
 
 class Maps(NamedTuple):
@@ -58,6 +56,7 @@ class Units(NamedTuple):
         fine, shares = torch.tensor(maps, dtype=torch.float32), (to / to.sum(0) for to in self)
         return self.spread(torch.einsum("nTHW,Tt,Hi,Wj->ntij", fine, *shares)).numpy()
 
+
 # --- the map ---------------------------------------------------------------------------------------------------
 
 
@@ -66,13 +65,13 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
 
     At a layer in 3-D a channel's weight is its mean gradient over time and space; at one in 2-D, which sees N·T frames,
     that of each frame. Rectified, then brought to the clip linearly, each unit at the centre of what it sees of the
-    picture. The network is asked in eval mode. Raises :class:`Unexplainable` for an unknown layer (nearest names), one
+    picture. The network is asked in eval mode. Raises ``ValueError`` for an unknown layer (nearest names), one
     without extent in space, inference mode, and maps that are not finite.
     """
     from captum.attr import LayerGradCam  # takes a second to import
 
     if torch.is_inference_mode_enabled():
-        raise Unexplainable("Grad-CAM needs gradients, which inference mode forbids: leave torch.inference_mode()")
+        raise ValueError("Grad-CAM needs gradients, which inference mode forbids: leave torch.inference_mode()")
     module, mode = _layer(net, layer), net.training
     net.eval()
     try:
@@ -90,7 +89,7 @@ def grad_cam(net: nn.Module, x: torch.Tensor, target: torch.Tensor | int, layer:
         net.train(mode)
     maps = np.concatenate(found)
     if not np.isfinite(maps).all():
-        raise Unexplainable(f"the map at {layer!r} is not finite: look at the weights and the clips")
+        raise ValueError(f"the map at {layer!r} is not finite: look at the weights and the clips")
     # Rounding noise is not taken for a place: a range below 1e-5 of the largest value is constant.
     constant = np.ptp(maps, axis=(1, 2, 3)) <= 1e-5 * np.abs(maps).max((1, 2, 3))
     return Maps(np.where(constant[:, None, None, None], 1, maps).astype(np.float32), constant)
@@ -107,13 +106,10 @@ def units_of(net: nn.Module, x: torch.Tensor, layer: str) -> Units:
 
 
 def _layer(net: nn.Module, name: str) -> nn.Module:
-    try:
-        modules = {k: m for k, m in layers_of(net).items() if k}
-    except ValueError as error:
-        raise Unexplainable(str(error)) from error
+    modules = {k: m for k, m in layers_of(net).items() if k}
     if name not in modules:
         near = difflib.get_close_matches(name, modules, 3, 0.3) or list(modules)[-3:]
-        raise Unexplainable(f"no layer {name!r} in {type(net).__name__}; the nearest are {', '.join(near)}")
+        raise ValueError(f"no layer {name!r} in {type(net).__name__}; the nearest are {', '.join(near)}")
     return modules[name]
 
 
@@ -135,13 +131,11 @@ def _geometry(net: nn.Module, name: str, x: torch.Tensor) -> Units:
     shown = far + torch.stack([torch.zeros(sizes).to(x), torch.full(sizes, far).to(x), *ramps])
     try:
         seen = features(net, shown[:, None].repeat(1, x.shape[1], 1, 1, 1), [name])[name]
-    except ValueError as error:
-        raise Unexplainable(str(error)) from error
     finally:
         for handle in handles:
             handle.remove()
     if seen.dim() != 5 or seen.shape[-1] * seen.shape[-2] < 2:
-        raise Unexplainable(f"layer {name!r} gives {(1, *seen.shape[1:])} for one clip, without extent in space: "
+        raise ValueError(f"layer {name!r} gives {(1, *seen.shape[1:])} for one clip, without extent in space: "
                             "choose one before the pooling")
     means = seen.mean(1)
     none, all_, *ramps = means.double()

@@ -1,10 +1,16 @@
-"""How dark a clip is, and what an enhancer did to it. All clips are ``uint8 (T, H, W, 3)`` RGB, all levels 0–255."""
+"""How dark a clip is, and what an enhancer is worth. All clips are ``uint8 (T, H, W, 3)`` RGB, all levels 0–255."""
+
+import time
+from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
+import pandas as pd
 
 #: Where real ARID clips lie (tenth to ninetieth percentile of clips; ``change`` rounded), in the words of `darkness`.
 ARID = {"median": (9.0, 18.0), "p99": (25.0, 105.0), "change": (0.4, 0.8)}
+#: What :func:`scores` and :func:`score` measure, and in which unit.
+UNITS = {"luma": "levels", "entropy": "bits", "flicker": "levels", "psnr": "dB", "ssim": "1", "ms_per_frame": "ms"}
 
 
 def luma(frames: np.ndarray) -> np.ndarray:
@@ -28,3 +34,59 @@ def colours(frames: np.ndarray) -> int:
     """Number of different RGB triples in the clip."""
     r, g, b = np.moveaxis(frames.astype(np.uint32), -1, 0)
     return len(np.unique(r << 16 | g << 8 | b))
+
+
+def flicker(raw: np.ndarray, enhanced: np.ndarray) -> float:
+    """Mean absolute change of luma, in grey levels, at pixels whose raw colour is the same in two consecutive frames.
+
+    Nothing happened there, so whatever changes is the enhancer's doing: 0 for every fixed table. (The mean level of a
+    frame would not show it: equalisation keeps that level while everything in the frame changes its own.) ``nan`` where
+    no pixel keeps its value.
+    """
+    same = (raw[1:] == raw[:-1]).all(-1)
+    change = np.abs(np.diff(luma(enhanced), axis=0))
+    return float(change[same].mean()) if same.any() else float("nan")
+
+
+def scores(raw: np.ndarray, enhanced: np.ndarray, twin: np.ndarray | None = None) -> dict[str, float]:
+    """Scores of one enhanced clip; those against the bright noise-free ``twin`` only where there is one.
+
+    ``luma``: median level; ``entropy``: bits of the luma histogram, 8 at most; ``flicker``; ``psnr`` (dB, over the
+    whole clip) and ``ssim`` (colour, mean over at most eight frames) against the twin. An enhancer is not told how
+    bright the twin is: PSNR and SSIM also judge its exposure. Raises ``ValueError`` where the shapes differ.
+    """
+    from skimage.measure import shannon_entropy  # half a second of imports, and scipy.stats with them
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    for name, other in (("enhanced clip", enhanced), ("bright twin", twin)):
+        if other is not None and other.shape != raw.shape:
+            raise ValueError(f"the {name} has shape {other.shape}, the dark clip {raw.shape}; give the same frames")
+    level = luma(enhanced)
+    bits = float(shannon_entropy(level.round().astype(np.uint8)))
+    found = {"luma": float(np.median(level)), "entropy": bits, "flicker": flicker(raw, enhanced)}
+    if twin is not None:
+        with np.errstate(divide="ignore"):  # the twin itself: infinitely many decibels
+            found["psnr"] = float(peak_signal_noise_ratio(twin, enhanced, data_range=255))
+        frames = np.unique(np.linspace(0, len(raw) - 1, 8).round().astype(int))
+        found["ssim"] = float(np.mean([structural_similarity(twin[t], enhanced[t], channel_axis=-1) for t in frames]))
+    return found
+
+
+def score(enhancers: dict[str, Callable], clips: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> pd.DataFrame:
+    """:func:`scores` and ``ms_per_frame`` of each enhancer on each clip, given as (dark clip, bright twin or ``None``).
+
+    One row for each clip and name (column ``enhancer``), clip by clip, so that timings are interleaved.
+    ``ms_per_frame`` is CPU time of all threads; on the first clip every enhancer runs once more beforehand, so that
+    neither a training at first use nor warming up is counted.
+    """
+    rows = []
+    for raw, twin in clips:
+        for name, enhancer in enhancers.items():
+            if len(rows) < len(enhancers):
+                enhancer(raw)
+            start = time.process_time()
+            enhanced = enhancer(raw)
+            seconds = time.process_time() - start
+            row = {"enhancer": name} | scores(raw, enhanced, twin)
+            rows.append(row | {"ms_per_frame": 1000 * seconds / len(raw)})
+    return pd.DataFrame(rows)

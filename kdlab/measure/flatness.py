@@ -23,10 +23,6 @@ from kdlab.train.loop import one_thread, seeded
 BLOCKS = 8
 
 
-class Unmeasurable(ValueError):
-    """A network, data or mode whose flatness cannot be measured."""
-
-
 def flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
     """All ``tensors`` as one vector ``(P,)`` in fp64."""
     return torch.cat([t.detach().reshape(-1) for t in tensors]).double()
@@ -45,7 +41,7 @@ class Hessian:
     its graph is kept until a weight changes: give all clips at once where they fit. Layers compute as they are. Folding
     norms into convolutions saves a third of the time, but rounds otherwise; in fp32 a rectifier that opens or shuts by
     rounding moves a large network's products by a thousandth.
-    Raises :class:`Unmeasurable` in inference mode, for nothing to measure, half precision, NaN, no data, and where two
+    Raises ``ValueError`` in inference mode, for nothing to measure, half precision, NaN, no data, and where two
     passes differ or move a buffer (shuffled or augmented data, a random layer).
     """
 
@@ -53,18 +49,18 @@ class Hessian:
                  gauss_newton: bool = False):
         self.weights = [w for w in net.parameters() if w.requires_grad]
         if not self.weights:
-            raise Unmeasurable(f"{type(net).__name__} has no parameter to measure that needs gradients: call "
+            raise ValueError(f"{type(net).__name__} has no parameter to measure that needs gradients: call "
                                "net.requires_grad_(True)")
         for name, tensor in net.named_parameters():  # a buffer may be a mask of infinities
             if tensor.dtype not in (torch.float32, torch.float64):
-                raise Unmeasurable(f"{name} is {tensor.dtype}; flatness needs fp32 or fp64: "
+                raise ValueError(f"{name} is {tensor.dtype}; flatness needs fp32 or fp64: "
                                    "call net.float(), and let no weight be complex")
             if not tensor.isfinite().all():
-                raise Unmeasurable(f"{name} holds NaN or infinity: the training diverged")
+                raise ValueError(f"{name} holds NaN or infinity: the training diverged")
         if isinstance(getattr(data, "sampler", None), torch.utils.data.RandomSampler):
-            raise Unmeasurable("the loader shuffles; flatness is measured on fixed mini-batches: shuffle=False")
+            raise ValueError("the loader shuffles; flatness is measured on fixed mini-batches: shuffle=False")
         if isinstance(data, Iterator):
-            raise Unmeasurable("the data is used up by one pass: give a list, or a function that returns an iterator")
+            raise ValueError("the data is used up by one pass: give a list, or a function that returns an iterator")
         self.net, self.data, self.criterion, self.gauss_newton = net, data, criterion, gauss_newton
         self.size, self.products, self._kept = sum(w.numel() for w in self.weights), 0, (None, None)
         self.dtype, self.device = self.weights[0].dtype, self.weights[0].device
@@ -152,7 +148,7 @@ class Hessian:
     @contextlib.contextmanager
     def _mode(self):
         if torch.is_inference_mode_enabled():
-            raise Unmeasurable("flatness needs gradients, which inference mode forbids: leave torch.inference_mode()")
+            raise ValueError("flatness needs gradients, which inference mode forbids: leave torch.inference_mode()")
         modes = {module: module.training for module in self.net.modules()}
         self.net.eval()
         try:
@@ -170,7 +166,7 @@ class Hessian:
             empty = False
             yield x.to(self.device, self.dtype if x.is_floating_point() else None), y.to(self.device)
         if empty:
-            raise Unmeasurable("the data holds no mini-batch")
+            raise ValueError("the data holds no mini-batch")
 
     def _graphs(self) -> Iterator[tuple[int, Callable]]:
         """The samples in each mini-batch, and the function v → H v on it."""
@@ -191,13 +187,13 @@ class Hessian:
         buffers = {name: b.clone() for name, b in self.net.named_buffers()}
         (loss, gradient), (again, other) = self.gradient(), self.gradient()
         if not np.isfinite(loss):
-            raise Unmeasurable(f"the loss is {loss}: look at the inputs")
+            raise ValueError(f"the loss is {loss}: look at the inputs")
         rounding = 1e3 * torch.finfo(self.dtype).eps
         if abs(loss - again) > rounding * abs(loss) or (gradient - other).norm() > rounding * gradient.norm():
-            raise Unmeasurable(f"two passes over the data differ (losses {loss:.9g} and {again:.9g}): a loader that "
+            raise ValueError(f"two passes over the data differ (losses {loss:.9g} and {again:.9g}): a loader that "
                                "shuffles or augments, or a layer that is random in evaluation mode")
         if changed := [name for name, b in self.net.named_buffers() if not torch.equal(b, buffers[name])]:
-            raise Unmeasurable(f"a pass in evaluation mode changes the buffer {changed[0]}")
+            raise ValueError(f"a pass in evaluation mode changes the buffer {changed[0]}")
 
 
 def _stretches(weights: Sequence[torch.Tensor]) -> list[slice]:
@@ -239,11 +235,11 @@ def _gradient(outputs, inputs, vectors=None, last: bool = False) -> Sequence[tor
     except RuntimeError as error:
         if "not implemented" not in str(error):
             raise
-        raise Unmeasurable(f"an operation has no second derivative: {error}") from error
+        raise ValueError(f"an operation has no second derivative: {error}") from error
     # For a function marked once_differentiable torch would silently give zeros.
     if not last and any("Error" in node.name() for node in _nodes(found)):
         own = {n.name() for n in _nodes(outputs) if isinstance(n, torch.autograd.function.BackwardCFunction)}
-        raise Unmeasurable(f"an operation has no second derivative: {', '.join(sorted(own))} is once_differentiable")
+        raise ValueError(f"an operation has no second derivative: {', '.join(sorted(own))} is once_differentiable")
     return found
 
 
@@ -268,22 +264,21 @@ class Sharpness(NamedTuple):
     gradient_norm: float
 
 
-def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, steps: int = 20, starts: int = 3,
-              here: tuple[float, torch.Tensor] | None = None) -> Sharpness:
+def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, steps: int = 20,
+              starts: int = 3) -> Sharpness:
     """max L(w + ε) − L(w) over ‖ε‖ ≤ ``radius`` (SAM, arXiv 2010.01412), or over ‖ε / |w|‖ ≤ ``radius`` (``adaptive``:
     ASAM, arXiv 2102.11600; blind to a scale that the next layer takes back).
 
     The gradient is that of all samples. Ascent takes ``steps`` of length ``radius``, pulled back into the ball, from
     ``starts`` on it: along the gradient, against it, random. (Steps of ``radius`` / 5 were never better, and 0.1 %
     short of a closed form; away from a minimum one start and a step or two do.) At a minimum the single step is 0/0.
-    ``here``: ``hessian.gradient()``, where it is known already.
     """
     positive(radius=radius)
     whole(1, starts=starts)
     whole(0, steps=steps)
     stretch = flat(hessian.weights).abs() if adaptive else torch.ones((), dtype=torch.float64)
     random = torch.randn(2, hessian.size, generator=seeded(0, 4), dtype=torch.float64).to(hessian.device)
-    base, gradient = here or hessian.gradient()
+    base, gradient = hessian.gradient()
     norm = float((stretch * gradient).norm())
     blind = radius * norm <= torch.finfo(hessian.dtype).eps * max(1.0, abs(base))  # the step's rise would be rounding
     first = random[1] if blind else stretch * gradient

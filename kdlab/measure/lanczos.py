@@ -26,10 +26,6 @@ _ROWS = 16
 FIRST = 3
 
 
-class NotConverged(ValueError):
-    """An eigenvalue whose residual is still too large after the last Lanczos step."""
-
-
 class Scaled:
     """D H D for the diagonal ``scale (P,)``: H where a step of 1 is a step of ``scale`` in each weight."""
 
@@ -171,12 +167,12 @@ def lanczos(operator, steps: int, start: torch.Tensor | None = None, seed: int =
     return last
 
 
-def extremes(operator, tolerance: float = 1e-2, min_steps: int = 0, max_steps: int = 100, smallest: bool = True,
+def extremes(operator, tolerance: float = 1e-2, max_steps: int = 100, smallest: bool = True,
              seed: int = 0) -> Extremes:
     """Extreme eigenvalues by Lanczos, once residuals are below ``tolerance`` and the largest moves by under 0.1 %.
 
-    Without ``smallest`` only the largest is waited for. ``min_steps`` beyond that are for :func:`trace`: one more
-    eigenvalue θ known saves 2 (θ / wanted standard error)² probes. Raises :class:`NotConverged` with the residuals.
+    Without ``smallest`` only the largest is waited for. Raises ``ValueError`` with the residuals
+    when they stay too large.
     """
     before = np.inf
     for run in _steps(operator, max_steps, None, seed):
@@ -184,11 +180,11 @@ def extremes(operator, tolerance: float = 1e-2, min_steps: int = 0, max_steps: i
         sizes = np.maximum((abs(values[-1]), np.abs(values).max()), np.finfo(float).tiny)
         found = Extremes(float(values[-1]), float(values[0]), tuple((residuals[[-1, 0]] / sizes).tolist()), run)
         good = max(found.residuals[: 1 + smallest]) <= tolerance
-        if good and len(values) >= min_steps and abs(found.largest - before) <= 1e-3 * abs(found.largest):
+        if good and abs(found.largest - before) <= 1e-3 * abs(found.largest):
             break
         before = found.largest
     if not good:
-        raise NotConverged(f"after {len(run.diagonal)} Lanczos steps the largest eigenvalue {found.largest:.4g} has a "
+        raise ValueError(f"after {len(run.diagonal)} Lanczos steps the largest eigenvalue {found.largest:.4g} has a "
                            f"relative residual of {found.residuals[0]:.2g}, the smallest, {found.smallest:.4g}, one of "
                            f"{found.residuals[1]:.2g}; asked for: {tolerance:g}. Raise max_steps or tolerance.")
     return found

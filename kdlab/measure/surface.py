@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from kdlab.measure.flatness import Hessian, flat
-from kdlab.system.values import positive
 from kdlab.train.loop import seeded
 
 
@@ -49,28 +48,3 @@ def surface(hessian: Hessian, first: torch.Tensor, second: torch.Tensor, at: np.
         with hessian.moved(at[i] * first + beside[j] * second):
             losses[i, j] = hessian.value()[0]
     return losses
-
-
-def curvature(at: np.ndarray, losses: np.ndarray, within: float = 0.1) -> float:
-    """Second derivative at 0 of a :func:`curve`, by a quadratic fit over |a| ≤ ``within``: at least three points."""
-    positive(within=within)
-    near = np.abs(at) <= within * (1 + 1e-9)
-    if near.sum() < 3:
-        raise ValueError(f"a quadratic needs three points with |a| ≤ {within:g}, got {near.sum()}: a finer curve")
-    return float(2 * np.polyfit(at[near], losses[near], 2)[0])
-
-
-def width(at: np.ndarray, losses: np.ndarray, rise: float) -> float:
-    """Width around 0 within which a :func:`curve` lies less than ``rise`` nats above its value at 0; linear between
-    points, infinite where a side never rises so far, NaN where a loss on the way there is none. ``at`` ascends and
-    contains 0."""
-    positive(rise=rise)
-    centre, total = int(np.abs(at).argmin()), 0.0
-    for side in (slice(centre, None), slice(centre, None, -1)):
-        a, above = np.abs(at[side]), losses[side] - losses[centre] - rise
-        ended = ~(above < 0)
-        if not ended.any():
-            return np.inf
-        k = int(ended.argmax())
-        total += np.interp(0, above[k - 1 : k + 1], a[k - 1 : k + 1])
-    return float(total)

@@ -2,12 +2,11 @@
 
 from .actions import ACTIONS
 from .clip import Clip, render_clip
+from .draws import RANGES
 from .light import Camera, darken, expose
-from .make import make_night, night_catalogue, truth
-from .ranges import RANGES
-from .spec import Night, NightError
+from .make import Night, make_night, truth
 
 __all__ = [
-    "ACTIONS", "RANGES", "Camera", "Clip", "Night", "NightError", "darken", "expose", "make_night",
-    "night_catalogue", "render_clip", "truth",
+    "ACTIONS", "RANGES", "Camera", "Clip", "Night", "darken", "expose", "make_night",
+    "render_clip", "truth",
 ]  # fmt: skip

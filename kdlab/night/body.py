@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .actions import Pose
-from .ranges import draw
+from .draws import draw
 
 JOINTS = (
     "pelvis", "neck", "head", "face", "chest",

@@ -4,15 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .actions import ACTIONS, Pose, pose_of
+from .actions import ACTIONS, pose_of
 from .body import Part, draw_look, limbs
+from .draws import SPLITS, draw, generators, group_of
 from .light import Camera, draw_camera, expose, expose_well
 from .paint import paint
-from .props import draw_props, things
-from .ranges import draw
-from .scene import KINDS, Place, cuboid, distractors, draw_place
-from .spec import SPLITS, Night, NightError, group_of, streams
-from .stage import FRAMES, draw_moment, draw_view, place_actor
+from .scene import KINDS, cuboid, distractors, draw_place
+from .stage import FRAMES, draw_moment, draw_props, draw_view, place_actor, things
 
 
 @dataclass(frozen=True)
@@ -28,34 +26,33 @@ class Clip:
     group: str
 
 
-def render_clip(
-    spec: Night, split: str, class_name: str, index: int, *, exposure: float = 1.0
-) -> Clip:
-    """Render clip ``index`` of a class and split, whether or not ``spec.per_class`` reaches so far.
-
-    ``exposure`` multiplies the light that reaches the sensor (1: as in the files). Raises NightError on an unknown
-    split, class or index.
-    """
+def render_clip(spec, split: str, class_name: str, index: int) -> Clip:
+    """Clip ``index`` of a class and split of the :class:`kdlab.night.Night` ``spec``, whether or not ``per_class``
+    reaches so far. Raises ``ValueError`` on an unknown split, class or index."""
     if split not in SPLITS or class_name not in ACTIONS or int(index) != index or index < 0:
-        raise NightError(
+        raise ValueError(
             f"no clip {split!r}, {class_name!r}, {index!r}: splits are {', '.join(SPLITS)}, "
             f"classes {', '.join(ACTIONS)}, and indices count from 0"
         )
     where, label, variety = SPLITS.index(split), ACTIONS.index(class_name), spec.variety
-    number, group = group_of(spec, split, class_name, index)
-    look_rng, place_rng = streams(spec, 2, where, number, count=2)
+    number, group = group_of(spec.seed, split, class_name, index)
+    look_rng, place_rng = generators(spec.seed, 2, where, number, count=2)
     # One generator for each purpose: leaving out the actor changes nothing else, nor does a new draw elsewhere.
-    move, stand, lens, prop, mover, lit, noise = streams(spec, 3, where, label, index, count=7)
+    move, stand, lens, prop, mover, lit, noise = generators(spec.seed, 3, where, label, index, count=7)
 
     in_context = bool(prop.random() < spec.context)
     look = draw_look(look_rng, variety)
-    place = _class_place(spec, label) if in_context else draw_place(place_rng, variety)
+    if in_context:  # the backdrop that belongs to the class, the same in all splits
+        place = draw_place(*generators(spec.seed, 4, label, count=1), variety, KINDS[label % len(KINDS)])
+    else:
+        place = draw_place(place_rng, variety)
     props = draw_props(prop, class_name if in_context else None)
     view, distance, pan, begin = draw_view(look.height, variety, lens)
     moment = draw_moment(class_name, variety, move, begin)
     pose = pose_of(class_name, moment, draw(move, "sway", variety), move)
     if class_name in ("Sit", "Stand") and props.seat == "none":
-        pose = _squat(pose)
+        deeper = {"thigh_r": 1.25, "thigh_l": 1.25, "knee_r": 1.5, "knee_l": 1.5, "bend": 0.6}
+        pose |= {name: pose[name] * factor for name, factor in deeper.items()}
     placed = place_actor(class_name, pose, look, view, distance, pan, variety, stand)
 
     parts = distractors(moment.time, distance * 1.6, 0.0, variety, mover)
@@ -66,18 +63,7 @@ def render_clip(
     masks = paint(frames, parts, view, place, fill=float(np.exp(0.35 * lit.normal())))
     camera = draw_camera(lit, frames)
     joints = view.screen(view.plane(placed.joints)[0]).astype(np.float32)
-    return Clip(expose_well(frames), expose(frames, camera, noise, exposure), masks, joints, camera, group)
-
-
-def _class_place(spec: Night, label: int) -> Place:
-    """The backdrop that belongs to a class when context tells it: one per class, the same in all splits."""
-    (rng,) = streams(spec, 4, label, count=1)
-    return draw_place(rng, spec.variety, KINDS[label % len(KINDS)])
-
-
-def _squat(pose: Pose) -> Pose:
-    deeper = {"thigh_r": 1.25, "thigh_l": 1.25, "knee_r": 1.5, "knee_l": 1.5, "bend": 0.6}
-    return pose | {name: pose[name] * factor for name, factor in deeper.items()}
+    return Clip(expose_well(frames), expose(frames, camera, noise), masks, joints, camera, group)
 
 
 def _occluder(distance: float, variety: float, rng: np.random.Generator) -> list[Part]:

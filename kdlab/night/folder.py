@@ -1,22 +1,25 @@
 """A folder of made videos: whose it is, who made it, written whole or not at all, in parallel, resumable."""
 
-import csv
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from filelock import FileLock
 
-from kdlab.system.files import sweep, write_atomically
-from kdlab.system.ours import NotOurs, may_fill
+from kdlab.system.files import save_arrays, sweep, write_atomically
+from kdlab.system.ours import may_fill
 from kdlab.system.pool import each
 from kdlab.system.progress import track
 from kdlab.system.sources import files_hash
+from kdlab.system.values import whole
 
 from .codec import write_h264, write_mpeg4
-from .spec import NightError
 
 STREAMS = {"dark": ".mp4", "dark_mpeg4": ".avi", "bright": ".avi"}
 TRUTH = "truth"
@@ -32,35 +35,69 @@ def sources(*without: str) -> str:
 
 
 def about(root: Path) -> dict:
-    """What ``night.json`` says of the folder; empty where there is none. Raises NightError when it is damaged, or was
-    written by something else."""
+    """What ``night.json`` says of the folder; empty where there is none. Raises ``ValueError`` when it is damaged, or
+    was written by something else."""
     file = root / "night.json"
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (ValueError, IsADirectoryError) as error:
-        raise NightError(f"{file}: not readable ({error}); remove the folder and make it anew") from None
+        raise ValueError(f"{file}: not readable ({error}); remove the folder and make it anew") from None
     if not (isinstance(held, dict) and held.keys() >= {"generator", "variety", "seed"}):
-        raise NightError(f"{file}: not written by `kdlab data night`; give another folder")
+        raise ValueError(f"{file}: not written by `kdlab data night`; give another folder")
     return held
 
 
 def check_free(root: Path) -> None:
-    """Raise NightError where ``root`` is neither free nor a folder of this package's making; nothing is touched."""
-    try:
-        may_fill(root, lambda folder: bool(about(folder)), "data set")
-    except NotOurs as error:
-        raise NightError(str(error)) from None
+    """Raise ``ValueError`` where ``root`` is neither free nor a folder of this package's making; nothing is touched."""
+    may_fill(root, lambda folder: bool(about(folder)), "data set")
 
 
-def claim(root: Path, values: dict, generator: str) -> None:
+def complete(root: Path, jobs: list, values: dict, generator: str, make_one: Callable, write_tables: Callable,
+             workers: int | None, progress: bool) -> None:
+    """Make the videos of ``jobs`` that are missing in ``root``: ``make_one(job, root)`` each, in ``workers`` processes
+    (default: one a core), which decide no bit. A killed call loses the videos in progress only.
+
+    Videos of another version of the ``generator`` are made anew, and nothing else in the folder is touched. Raises
+    ``ValueError`` for a folder that holds the data set of other ``values``, or anything that is not kdlab's.
+    """
+    whole(1, workers=1 if workers is None else workers)
+    check_free(root)  # before a lock is put there
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".lock"):
+        _claim(root, values, generator)
+        if not (todo := missing(jobs, root)):
+            return
+        for folder in {root / os.path.dirname(name) for job in todo for name in names(job)}:
+            folder.mkdir(parents=True, exist_ok=True)
+        made = each(partial(make_one, root=root), todo, workers=1 if len(todo) < 4 else workers)
+        for _ in track(made, root.name, total=len(todo)) if progress else made:
+            pass
+        write_tables(root)
+
+
+def missing(jobs: Iterable, root: Path) -> list:
+    """Those of ``jobs`` of which a file is missing. Folders are listed, which takes a tenth of asking for each file: a
+    catalogue is asked for ten times in a training."""
+    wanted, there = {job: names(job) for job in jobs}, set()
+    for folder in {os.path.dirname(name) for some in wanted.values() for name in some}:
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / folder) as files:
+            there.update(f"{folder}/{file.name}" for file in files if file.is_file())
+    return [job for job, some in wanted.items() if not there.issuperset(some)]
+
+
+def names(job) -> list[str]:
+    """The files of ``job`` in its folder: the truth, and a video in each stream."""
+    return [job.name(stream) for stream in (TRUTH, *STREAMS)]
+
+
+def _claim(root: Path, values: dict, generator: str) -> None:
     """Check that ``root`` may hold the data set of ``values``, and drop what another version of ``generator`` left."""
-    check_free(root)
     held = about(root)
     made_by = held.pop("generator", None)
     if any(held[name] != values[name] for name in held.keys() & values.keys()):  # an older kdlab knew fewer
-        raise NightError(f"{root}: holds another night data set, {held}, not {values}; give another folder")
+        raise ValueError(f"{root}: holds another night data set, {held}, not {values}; give another folder")
     folders = list(_folders(root))
     if made_by != generator:
         for file in (file for folder in folders for file in sorted(folder.iterdir())):
@@ -80,43 +117,24 @@ def is_own(name: str) -> bool:
 def _folders(root: Path) -> Iterator[Path]:
     """The folders of videos and truths in ``root``, the truths' first.
 
-    Raises NightError where one is a link: it leads to a place of somebody's own.
+    Raises ``ValueError`` where one is a link: it leads to a place of somebody's own.
     """
     for stream in (TRUTH, *STREAMS):
         for folder in (root / stream, *sorted((root / stream).glob("*"))):
             if folder.is_symlink() and folder.is_dir():
-                raise NightError(f"{folder} is a link, and what lies behind it is not touched; put the folder itself "
+                raise ValueError(f"{folder} is a link, and what lies behind it is not touched; put the folder itself "
                                  "there, or give another folder")
             if folder != root / stream and folder.is_dir():
                 yield folder
 
 
-def make_all(make_one: Callable, jobs: list, root: Path, name: str, workers: int | None, progress: bool) -> None:
-    """``make_one(job, root)`` for every job that :func:`finished` does not find, in ``workers`` processes."""
-    for folder in {job.file(root, stream).parent for job in jobs for stream in (*STREAMS, TRUTH)}:
-        folder.mkdir(parents=True, exist_ok=True)
-    made = each(partial(make_one, root=root), jobs, workers=1 if len(jobs) < 4 else workers)
-    for _ in track(made, name, total=len(jobs)) if progress else made:
-        pass
-
-
-def finished(job, root: Path) -> bool:
-    """Whether all files of ``job`` are there."""
-    return all(job.file(root, stream).is_file() for stream in (TRUTH, *STREAMS))
-
-
 def write_video(job, root: Path, video, **truth: np.ndarray) -> None:
     """The three streams of ``video`` (with ``dark``, ``bright``, ``masks`` and ``joints``), and its truth at last."""
-
-    def write_truth(path: Path) -> None:
-        with path.open("wb") as file:  # an open file, because numpy would append .npz to the temporary name
-            np.savez_compressed(file, masks=np.packbits(video.masks), shape=np.array(video.masks.shape),
-                                joints=video.joints, **truth)  # fmt: skip
-
-    write_atomically(job.file(root, "dark"), lambda path: write_h264(path, video.dark))
-    write_atomically(job.file(root, "dark_mpeg4"), lambda path: write_mpeg4(path, video.dark))
-    write_atomically(job.file(root, "bright"), lambda path: write_mpeg4(path, video.bright))
-    write_atomically(job.file(root, TRUTH), write_truth)
+    write_atomically(root / job.name("dark"), lambda path: write_h264(path, video.dark))
+    write_atomically(root / job.name("dark_mpeg4"), lambda path: write_mpeg4(path, video.dark))
+    write_atomically(root / job.name("bright"), lambda path: write_mpeg4(path, video.bright))
+    masks = {"masks": np.packbits(video.masks), "shape": np.array(video.masks.shape)}
+    save_arrays(root / job.name(TRUTH), masks | {"joints": video.joints} | truth)
 
 
 def read_truth(path: Path) -> dict[str, np.ndarray]:
@@ -130,11 +148,7 @@ def read_truth(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def write_table(path: Path, rows: Iterable[Iterable]) -> None:
-    """A CSV file; the first row names the columns."""
-
-    def write(temporary: Path) -> None:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-
-    write_atomically(path, write)
+def write_table(path: Path, rows: list, columns: tuple[str, ...]) -> None:
+    """A CSV file of ``rows`` below the names of their ``columns``."""
+    table = pd.DataFrame(rows, columns=columns)
+    write_atomically(path, lambda draft: table.to_csv(draft, index=False, lineterminator="\n"))

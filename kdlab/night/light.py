@@ -1,11 +1,11 @@
 """From radiance to the dark 8-bit frame: lamp light, photons, read noise, 12 bits, denoising, tone curve.
 
-The same function darkens rendered radiance and, through :func:`linear_from_srgb`, any bright video.
+The same function darkens rendered radiance and, through :func:`linear_from_srgb`, any bright video. Radiance
+(T, H, W, 3) is an array, or what gives parts of one when asked.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -16,16 +16,6 @@ ADC_PEDESTAL = 64  # raw value of black, so that read noise is not clipped
 HIGHLIGHTS = (27, 62)  # grey levels between which the camera's tone curve brings the 99th percentile, if it can
 NOISE = 0.72  # grey levels of noise after denoising, averaged over a frame, in a clip where nothing moves
 STILL, CHANGE = 0.40, 0.58  # grey levels between frames at 85×64 that NOISE makes, and that a typical clip has
-
-
-class Frames(Protocol):
-    """Frames (T, H, W, 3) that need not be there all at once: an array, or what gives parts of one when asked."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[np.ndarray]: ...
-
-    def __getitem__(self, place) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +41,7 @@ class Camera:
     steps: tuple[tuple[int, float], ...] = ()
 
 
-def draw_camera(rng: np.random.Generator, radiance: Frames) -> Camera:
+def draw_camera(rng: np.random.Generator, radiance: np.ndarray) -> Camera:
     """A camera that makes of ``radiance`` (T, H, W, 3) what real dark clips are: median level 12 (9..18)."""
     frames = len(radiance)
     steps, gain = [], 1.0
@@ -76,7 +66,7 @@ def draw_camera(rng: np.random.Generator, radiance: Frames) -> Camera:
     return replace(camera, electrons=_electrons_for(noise, camera, radiance))
 
 
-def _spare_highlights(camera: Camera, radiance: Frames) -> Camera:
+def _spare_highlights(camera: Camera, radiance: np.ndarray) -> Camera:
     """The camera with a flatter or steeper tone curve where its 99th percentile would leave ``HIGHLIGHTS``."""
     grey = _sample(radiance)
     middle, bright = np.percentile(grey + camera.glare * grey.mean(), (50, 99))
@@ -90,7 +80,7 @@ def _spare_highlights(camera: Camera, radiance: Frames) -> Camera:
     return replace(camera, tone=min(tones, key=miss))
 
 
-def _electrons_for(noise: float, camera: Camera, radiance: Frames) -> float:
+def _electrons_for(noise: float, camera: Camera, radiance: np.ndarray) -> float:
     """Photo-electrons at the median that leave ``noise`` grey levels after denoising, as a mean over pixels."""
     grey = _sample(radiance)
     grey = np.sort((grey + camera.glare * grey.mean()).ravel())[::16].astype(float)
@@ -108,7 +98,7 @@ def _electrons_for(noise: float, camera: Camera, radiance: Frames) -> float:
     return float(electrons)
 
 
-def _movement(camera: Camera, radiance: Frames) -> float:
+def _movement(camera: Camera, radiance: np.ndarray) -> float:
     """Mean change between frames, in grey levels at 85×64, that is due to movement alone."""
     small = np.stack([cv2.resize(luma(frame), (85, 64), interpolation=cv2.INTER_AREA) for frame in radiance])
     light = small * np.float32(_linear_at(camera) / max(float(np.median(small)), 1e-6))
@@ -116,7 +106,7 @@ def _movement(camera: Camera, radiance: Frames) -> float:
     return float(np.abs(np.diff(shown, axis=0)).mean()) if len(shown) > 1 else 0.0
 
 
-def _sample(radiance: Frames) -> np.ndarray:
+def _sample(radiance: np.ndarray) -> np.ndarray:
     """Grey radiance of a few frames on a coarse grid: enough for its percentiles."""
     return luma(radiance[:: max(len(radiance) // 4, 1), ::4, ::4])
 
@@ -165,7 +155,7 @@ def expose(
 
 
 def exposed(
-    radiance: Frames, camera: Camera, rng: np.random.Generator, exposure: float = 1.0
+    radiance: np.ndarray, camera: Camera, rng: np.random.Generator, exposure: float = 1.0
 ) -> Iterator[np.ndarray]:
     """As :func:`expose`, frame by frame ``uint8 (H, W, 3)``: the camera looks back at one frame, not at the clip."""
     grey = _sample(radiance)

@@ -1,4 +1,4 @@
-"""Clips on disk: made in parallel, resumable, each trusted only when its last file is there.
+"""What a `night` data set is, and its clips on disk: made in parallel, each trusted only when its last file is there.
 
 Layout of a data set's folder::
 
@@ -9,37 +9,77 @@ Layout of a data set's folder::
     truth/<Class>/<id>.npz     masks, joints, light; written last
 """
 
-import os
-from collections.abc import Iterator
-from contextlib import suppress
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-from filelock import FileLock
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
+from kdlab.system.values import fraction, one_of, whole
 
+from . import folder
+from .actions import ACTIONS
 from .body import JOINTS
 from .clip import render_clip
-from .folder import (
-    STREAMS,
-    TRUTH,
-    about,
-    check_free,
-    claim,
-    finished,
-    is_own,
-    make_all,
-    read_truth,
-    sources,
-    write_table,
-    write_video,
-)
-from .spec import SPLITS, Night, NightError, group_of
+from .draws import SPLITS, group_of
+
+
+@dataclass(frozen=True)
+class Night:
+    """The embedded data set: synthetic people performing ARID's actions in the dark, made on this machine.
+
+    classes: some of :data:`ACTIONS`, in the order of the labels; per_class: clips per class in train, val and test;
+    variety: 0..1, how far framing, camera, view, tempo, clutter and bodies range (``RANGES``); context: 0..1, the
+    probability that place and props tell the class; seed: of the data (a training's seed is another); actor=False
+    leaves out the actor and what an actor moves, for the audit of the background.
+
+    A clip depends on (variety, context, seed, actor, split, class, index) alone: a smaller set is a subset of a larger
+    one and lies in the same folder. Raises ``ValueError`` on impossible values.
+    """
+
+    classes: tuple[str, ...] = ACTIONS
+    per_class: tuple[int, int, int] = (24, 4, 12)
+    variety: float = 0.5
+    context: float = 0.0
+    seed: int = 0
+    actor: bool = True
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.classes if name not in ACTIONS]
+        if unknown or not self.classes or len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes={self.classes!r}: give different names from {', '.join(ACTIONS)}")
+        whole(0, seed=self.seed, per_class=list(self.per_class))
+        fraction(variety=self.variety, context=self.context)
+        if len(self.per_class) != 3 or not any(self.per_class):
+            raise ValueError(f"per_class={self.per_class!r}: give three counts (train, val, test), e.g. (24, 4, 12)")
+
+    @property
+    def name(self) -> str:
+        """The folder's name, for people: what changes pixels and nothing else, e.g. ``night-v0.5-c0-s0``."""
+        return f"night-v{self.variety:g}-c{self.context:g}-s{self.seed}" + ("" if self.actor else "-empty")
+
+    @property
+    def pixels(self) -> dict[str, float | bool]:
+        """What decides how the clips of a folder look: all but which and how many there are."""
+        return {"variety": self.variety, "context": self.context, "seed": self.seed, "actor": self.actor}
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of the values and of the generator's sources."""
+        values = [list(self.classes), list(self.per_class), *self.pixels.values()]
+        return hashlib.sha256(json.dumps([values, generator_fingerprint()]).encode()).hexdigest()[:16]
+
+    def catalogue(self) -> Catalogue:
+        """The dark H.264 clips in the data folder; makes those that are missing."""
+        return make_night(self)
+
+    def count(self, split: str) -> int:
+        """Clips per class in ``split``."""
+        return self.per_class[SPLITS.index(split)]
 
 
 @dataclass(frozen=True)
@@ -54,47 +94,19 @@ class _Job:
         return f"{self.split}-{self.index:04d}"
 
     def name(self, stream: str) -> str:
-        return f"{stream}/{self.class_name}/{self.id}{STREAMS.get(stream, '.npz')}"
-
-    def file(self, root: Path, stream: str) -> Path:
-        return root / self.name(stream)
+        return f"{stream}/{self.class_name}/{self.id}{folder.STREAMS.get(stream, '.npz')}"
 
 
-def make_night(
-    spec: Night, root: Path | None = None, *, workers: int | None = None, progress: bool = True, stream: str = "dark"
-) -> Catalogue:
-    """Make the clips of ``spec`` that are missing in ``root`` (default ``data_dir()/spec.name``); those of ``stream``.
+def make_night(spec: Night, root: Path | None = None, *, workers: int | None = None, progress: bool = True,
+               stream: str = "dark") -> Catalogue:
+    """Make the clips of ``spec`` that are missing in ``root`` (default ``data_dir()/spec.name``); those of one
+    ``stream``: "dark" (H.264), "dark_mpeg4" or "bright" (MPEG-4 part 2).
 
-    ``workers``: processes, default one per core; the bits do not depend on it. A killed run loses the clips in
-    progress only. Clips of another version of the generator are made anew, and nothing else in the folder is touched;
-    one that holds a different data set, or anything that is not kdlab's, raises NightError.
+    In parallel with the same bits, resumable, one data set a folder: :func:`kdlab.night.folder.complete`.
     """
-    if workers is not None and workers < 1:
-        raise NightError(f"workers={workers!r}: give at least 1, or None for one per core")
-    _known(stream)
+    one_of(folder.STREAMS, stream=stream)
     root = Path(root) if root is not None else data_dir() / spec.name
-    check_free(root)  # before a lock is put there
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".lock"):
-        claim(root, spec.pixels, generator_fingerprint())
-        if missing := _missing(spec, root):
-            make_all(_make_one, missing, root, spec.name, workers, progress)
-            _write_index(root)
-    return _catalogue(spec, root, stream)
-
-
-def night_catalogue(spec: Night, root: Path | None = None, stream: str = "dark") -> Catalogue:
-    """The clips of ``spec`` in one of the streams "dark" (H.264), "dark_mpeg4" and "bright" (MPEG-4 part 2).
-
-    Raises FileNotFoundError when they have not been made, or by another version of the generator.
-    """
-    _known(stream)
-    root = Path(root) if root is not None else data_dir() / spec.name
-    known = about(root)
-    lacking, total = len(_missing(spec, root)), sum(spec.per_class) * len(spec.classes)
-    if lacking or known.get("generator") != generator_fingerprint():
-        why = f"{lacking} of {total} clips are missing" if lacking else "made by another version of the generator"
-        raise FileNotFoundError(f"{root}: {why}; make them with `kdlab data night --out {root}` or make_night(spec)")
+    folder.complete(root, _jobs(spec), spec.pixels, generator_fingerprint(), _make_one, _write_index, workers, progress)
     return _catalogue(spec, root, stream)
 
 
@@ -103,25 +115,14 @@ def _catalogue(spec: Night, root: Path, stream: str) -> Catalogue:
     records = tuple(
         ClipRecord(
             id=f"{stream}/{job.class_name}/{job.id}",
-            path=job.file(root, stream),
+            path=root / job.name(stream),
             label=spec.classes.index(job.class_name),
             split=job.split,
-            group=group_of(spec, job.split, job.class_name, job.index)[1],
+            group=group_of(spec.seed, job.split, job.class_name, job.index)[1],
         )
         for job in _jobs(spec)
     )
     return Catalogue(spec.name if stream == "dark" else f"{spec.name}-{stream}", root, spec.classes, records)
-
-
-def _missing(spec: Night, root: Path) -> list[_Job]:
-    """The clips of which a file is missing. A catalogue is asked for ten times in a training: folders are listed, which
-    takes a tenth of asking for each file."""
-    there = set()
-    for stream in (TRUTH, *STREAMS):
-        for class_name in spec.classes:
-            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / stream / class_name) as files:
-                there.update(f"{stream}/{class_name}/{file.name}" for file in files if file.is_file())
-    return [job for job in _jobs(spec) if not there.issuperset(map(job.name, (TRUTH, *STREAMS)))]
 
 
 def truth(record: ClipRecord) -> dict[str, np.ndarray]:
@@ -131,43 +132,61 @@ def truth(record: ClipRecord) -> dict[str, np.ndarray]:
     frame; ``joint_names`` (19,); the camera's ``electrons``, ``read_noise``, ``level``, ``black``, ``tone``, ….
     Raises FileNotFoundError when the record is not of a `night` folder.
     """
-    path = record.path.parents[2] / TRUTH / record.path.parent.name / (record.path.stem + ".npz")
-    return read_truth(path) | {"joint_names": np.array(JOINTS)}
-
-
-def _known(stream: str) -> None:
-    if stream not in STREAMS:
-        raise NightError(f"stream={stream!r}: the streams are {', '.join(STREAMS)}")
+    path = record.path.parents[2] / folder.TRUTH / record.path.parent.name / (record.path.stem + ".npz")
+    return folder.read_truth(path) | {"joint_names": np.array(JOINTS)}
 
 
 def generator_fingerprint() -> str:
     """Sixteen hex digits of the sources that decide the pixels of a clip."""
-    return sources("__init__.py", "darkened.py", "folder.py", "make.py", "streams.py", "untrimmed.py")
+    return folder.sources("__init__.py", "darkened.py", "folder.py", "make.py", "untrimmed.py")
 
 
-def _jobs(spec: Night) -> Iterator[_Job]:
-    for split in SPLITS:
-        for index in range(spec.count(split)):
-            for class_name in spec.classes:
-                yield _Job(spec, split, class_name, index)
+def _jobs(spec: Night) -> list[_Job]:
+    return [_Job(spec, split, class_name, index) for split in SPLITS for index in range(spec.count(split))
+            for class_name in spec.classes]
 
 
 def _make_one(job: _Job, root: Path) -> None:
     cv2.setNumThreads(1)
     clip = render_clip(job.spec, job.split, job.class_name, job.index)
     light = {name: np.array(value, np.float32) for name, value in asdict(clip.camera).items()}
-    write_video(job, root, clip, **light)
+    folder.write_video(job, root, clip, **light)
 
 
 def _write_index(root: Path) -> None:
     """List every finished clip in the folder, also those of larger specifications."""
-    known = about(root)
+    known = folder.about(root)
     spec = Night(**{name: value for name, value in known.items() if name != "generator"})
-    rows = []
-    for path in (path for path in sorted((root / TRUTH).glob("*/*.npz")) if is_own(path.name)):
+    jobs = []
+    for path in (path for path in sorted((root / folder.TRUTH).glob("*/*.npz")) if folder.is_own(path.name)):
         split, number = path.stem.rsplit("-", 1)
-        job = _Job(spec, split, path.parent.name, int(number))
-        if finished(job, root):
-            group = group_of(spec, split, job.class_name, job.index)[1]
-            rows.append([job.file(root, "dark").relative_to(root).as_posix(), job.class_name, split, group])
-    write_table(root / "index.csv", [["path", "label", "split", "group"], *rows])
+        jobs.append(_Job(spec, split, path.parent.name, int(number)))
+    lacking = set(folder.missing(jobs, root))
+    rows = [[job.name("dark"), job.class_name, job.split, group_of(spec.seed, job.split, job.class_name, job.index)[1]]
+            for job in jobs if job not in lacking]
+    folder.write_table(root / "index.csv", rows, ("path", "label", "split", "group"))
+
+
+class Twins:
+    """Of the videos of ``night`` those of one ``stream``."""
+
+    def fingerprint(self) -> str:
+        """Of the clips that it is made of, and of which stream it is."""
+        return hashlib.sha256(f"{self.night.fingerprint()} {self.stream}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class NightStream(Twins):
+    """The ``bright`` or the ``dark_mpeg4`` twins of the clips of ``night``: MPEG-4 part 2, groups of 12."""
+
+    night: Night
+    stream: str = "bright"
+
+    @property
+    def name(self) -> str:
+        """``night_bright``, and where place and props tell the class, how often: ``night_bright-c0.9``."""
+        return f"night_{self.stream}" + (f"-c{self.night.context:g}" if self.night.context else "")
+
+    def catalogue(self) -> Catalogue:
+        """The clips of the stream; makes those that are missing."""
+        return make_night(self.night, stream=self.stream)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from .body import Part
-from .ranges import draw
+from .draws import draw
 
 KINDS = ("wall", "corridor", "street", "room")
 CONTRAST = 7.5  # of radiance, 99th percentile over median: the median over places

@@ -18,13 +18,12 @@ each split; ``index.csv`` has one row for each labelled segment (path,label,spli
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from filelock import FileLock
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
@@ -35,11 +34,11 @@ from .actions import ACTIONS, ACTIVE_SECONDS, TRAVELLING, Moment, Pose, keys, po
 from .body import Look, draw_look, joints, limbs, to_world
 from .clip import Clip
 from .codec import FPS
+from .draws import SPLITS, draw, generators
 from .light import _BRIGHT, Camera, _sample, draw_camera, expose
+from .make import Night, Twins
 from .paint import WIDTH, View, paint
-from .ranges import draw
 from .scene import chair, distractors, draw_place
-from .spec import SPLITS, Night, NightError, streams
 from .stage import draw_view
 
 JOIN = 0.5  # seconds in which idling becomes an action, and an action idling
@@ -52,7 +51,7 @@ class Untrimmed:
     """A set of untrimmed videos: ``videos`` in train, val and test; ``seconds`` their shortest and longest duration.
 
     ``classes``, ``variety`` and ``seed`` as in :class:`kdlab.night.Night`. Three videos share an actor and a
-    place (a group). A video depends on everything but ``videos``. Raises :class:`NightError` on impossible values.
+    place (a group). A video depends on everything but ``videos``. Raises ``ValueError`` on impossible values.
     """
 
     classes: tuple[str, ...] = ACTIONS
@@ -62,15 +61,12 @@ class Untrimmed:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        try:
-            whole(0, videos=list(self.videos))
-            finite(seconds=list(self.seconds))
-        except ValueError as error:
-            raise NightError(str(error)) from None
+        whole(0, videos=list(self.videos))
+        finite(seconds=list(self.seconds))
         if len(self.videos) != 3 or not any(self.videos):
-            raise NightError(f"videos={self.videos!r}: give three counts (train, val, test), e.g. (24, 6, 12)")
+            raise ValueError(f"videos={self.videos!r}: give three counts (train, val, test), e.g. (24, 6, 12)")
         if len(self.seconds) != 2 or not 12 <= self.seconds[0] <= self.seconds[1]:
-            raise NightError(f"seconds={self.seconds!r}: give the shortest and the longest duration, from 12 on")
+            raise ValueError(f"seconds={self.seconds!r}: give the shortest and the longest duration, from 12 on")
         Night(self.classes, variety=self.variety, seed=self.seed)  # raises for what no clip can have either
 
     @property
@@ -86,6 +82,22 @@ class Untrimmed:
     def catalogue(self) -> Catalogue:
         """The labelled segments of the dark H.264 videos in the data folder; makes the videos that are missing."""
         return make_untrimmed(self)
+
+
+@dataclass(frozen=True)
+class UntrimmedStream(Twins):
+    """The labelled segments of the ``bright`` (or ``dark``, ``dark_mpeg4``) videos of untrimmed ``night``."""
+
+    night: Untrimmed
+    stream: str = "bright"
+
+    @property
+    def name(self) -> str:
+        return "night_untrimmed" + ("" if self.stream == "bright" else f"_{self.stream}")
+
+    def catalogue(self) -> Catalogue:
+        """One record for each segment; makes the videos that are missing."""
+        return make_untrimmed(self.night, stream=self.stream)
 
 
 class Segment(NamedTuple):
@@ -125,13 +137,13 @@ class _Job:
     def group(self) -> str:
         return f"{self.split}-g{self.index // 3:04d}"
 
-    def file(self, root: Path, stream: str) -> Path:
-        return root / stream / self.split / f"{self.split}-{self.index:04d}{folder.STREAMS.get(stream, '.npz')}"
+    def name(self, stream: str) -> str:
+        return f"{stream}/{self.split}/{self.split}-{self.index:04d}{folder.STREAMS.get(stream, '.npz')}"
 
     def stage(self) -> tuple[Look, View, float, Performance]:
         """Who, seen by which camera (as it starts) from how far, doing what."""
-        (look_rng,) = streams(self.spec, 5, SPLITS.index(self.split), self.index // 3, count=1)
-        lens, act = streams(self.spec, 6, SPLITS.index(self.split), self.index, count=2)
+        (look_rng,) = generators(self.spec.seed, 5, SPLITS.index(self.split), self.index // 3, count=1)
+        lens, act = generators(self.spec.seed, 6, SPLITS.index(self.split), self.index, count=2)
         look = draw_look(look_rng, self.spec.variety)
         view, distance, *_ = draw_view(look.height, self.spec.variety, lens)
         return look, view, distance, perform(self.spec, distance, act)
@@ -201,14 +213,14 @@ def _bend(yaw: np.ndarray, ease: np.ndarray, forward: np.ndarray, distance: floa
     return float(min(range(-180, 180, 15), key=cost))
 
 
-def render_video(spec: Untrimmed, split: str, index: int, *, actor: bool = True) -> Video:
-    """Render video ``index`` of a split; ``actor=False`` leaves the actor out, for a background-only audit."""
+def render_video(spec: Untrimmed, split: str, index: int) -> Video:
+    """Video ``index`` of a split."""
     if split not in SPLITS or int(index) != index or index < 0:
-        raise NightError(f"no video {split!r}, {index!r}: splits are {', '.join(SPLITS)}, and indices count from 0")
+        raise ValueError(f"no video {split!r}, {index!r}: splits are {', '.join(SPLITS)}, and indices count from 0")
     job, where, variety = _Job(spec, split, index), SPLITS.index(split), spec.variety
     look, view, distance, acted = job.stage()
-    (place_rng,) = streams(spec, 7, where, index // 3, count=1)
-    hand, seat, mover, lit, noise = streams(spec, 8, where, index, count=5)
+    (place_rng,) = generators(spec.seed, 7, where, index // 3, count=1)
+    hand, seat, mover, lit, noise = generators(spec.seed, 8, where, index, count=5)
     place = draw_place(place_rng, variety)
     own = joints(acted.pose, look.height, planted=True)
     own += acted.gait[:, None, None] * (joints(acted.pose, look.height, planted=False) - own)
@@ -216,7 +228,7 @@ def render_video(spec: Untrimmed, split: str, index: int, *, actor: bool = True)
     view = _follow(view, body[:, :3].mean(1), variety, hand)
 
     time = np.arange(len(body)) / FPS
-    parts = limbs(body, look) if actor else []
+    parts = limbs(body, look)
     for begin in np.arange(0, time[-1], 8):
         parts += distractors(time - begin, distance * 1.6, 0.0, variety, mover)
     for segment in acted.segments:
@@ -270,40 +282,21 @@ def _follow(view: View, target: np.ndarray, variety: float, rng: np.random.Gener
     return replace(view, offset=offset, roll=np.full(len(target), view.roll.mean()))
 
 
-def make_untrimmed(
-    spec: Untrimmed, root: Path | None = None, *, workers: int | None = None, progress: bool = True
-) -> Catalogue:
-    """Make the videos that are missing in ``root`` (default ``data_dir()/spec.name``); their labelled segments.
+def make_untrimmed(spec: Untrimmed, root: Path | None = None, *, workers: int | None = None,
+                   progress: bool = True, stream: str = "dark") -> Catalogue:
+    """Make the videos that are missing in ``root`` (default ``data_dir()/spec.name``); their labelled segments, one
+    record for each, of one ``stream`` ("dark", "dark_mpeg4", "bright").
 
     As :func:`kdlab.night.make_night`: in parallel with the same bits, resumable, one data set for each folder.
     """
     root = Path(root) if root is not None else data_dir() / spec.name
-    root.mkdir(parents=True, exist_ok=True)
     values = json.loads(json.dumps(asdict(spec) | {"context": None}))  # no folder of trimmed clips has none
     del values["videos"]
-    with FileLock(root / ".lock"):
-        folder.claim(root, values, _generator())
-        missing = [job for job in _jobs(spec) if not folder.finished(job, root)]
-        if missing:
-            folder.make_all(_make_one, missing, root, spec.name, workers, progress)
-            _write_tables(spec, root)
-    return untrimmed_catalogue(spec, root)
-
-
-def untrimmed_catalogue(spec: Untrimmed, root: Path | None = None, stream: str = "dark") -> Catalogue:
-    """The labelled segments, one record for each, of the videos in one stream ("dark", "dark_mpeg4", "bright").
-
-    Raises FileNotFoundError when videos have not been made, or by another version of the generator.
-    """
-    root = Path(root) if root is not None else data_dir() / spec.name
-    lacking = sum(not folder.finished(job, root) for job in _jobs(spec))
-    if lacking or folder.about(root).get("generator") != _generator():
-        why = f"{lacking} videos are missing" if lacking else "made by another version of the generator"
-        raise FileNotFoundError(f"{root}: {why}; make them with `kdlab data night --untrimmed` or make_untrimmed(spec)")
+    write_tables = partial(_write_tables, spec)
+    folder.complete(root, _jobs(spec), values, _generator(), _make_one, write_tables, workers, progress)
     records = []
     for job in _jobs(spec):
-        path = job.file(root, stream)
-        name = path.relative_to(root).with_suffix("").as_posix()
+        path, name = root / job.name(stream), job.name(stream).rpartition(".")[0]
         records += [ClipRecord(f"{name}@{start:g}-{end:g}", path, spec.classes.index(label), job.split, job.group,
                                start, end) for label, start, end in _labelled(job)]  # fmt: skip
     return Catalogue(spec.name if stream == "dark" else f"{spec.name}-{stream}", root, spec.classes, tuple(records))
@@ -311,7 +304,7 @@ def untrimmed_catalogue(spec: Untrimmed, root: Path | None = None, stream: str =
 
 def _generator() -> str:
     """Sixteen hex digits of the sources that decide what happens and how it looks."""
-    return folder.sources("__init__.py", "darkened.py", "folder.py", "make.py", "streams.py")
+    return folder.sources("__init__.py", "darkened.py", "folder.py", "make.py")
 
 
 def _jobs(spec: Untrimmed) -> list[_Job]:
@@ -327,12 +320,13 @@ def _make_one(job: _Job, root: Path) -> None:
 
 def _write_tables(spec: Untrimmed, root: Path) -> None:
     """List every finished video in the folder, also those of larger specifications."""
-    segments, videos = [["path", "label", "split", "group", "start", "end"]], [["path", "split", "group", "seconds"]]
-    for path in sorted((root / folder.TRUTH).glob("*/*.npz")):
-        job = _Job(spec, path.parent.name, int(path.stem.rsplit("-", 1)[1]))
-        if folder.finished(job, root):
-            name = job.file(root, "dark").relative_to(root).as_posix()
-            videos.append([name, job.split, job.group, round(len(job.stage()[3].yaw) / FPS, 3)])
-            segments += [[name, label, job.split, job.group, start, end] for label, start, end in _labelled(job)]
-    folder.write_table(root / "index.csv", segments)
-    folder.write_table(root / "videos.csv", videos)
+    segments, videos = [], []
+    made = [_Job(spec, path.parent.name, int(path.stem.rsplit("-", 1)[1]))
+            for path in sorted((root / folder.TRUTH).glob("*/*.npz"))]
+    lacking = set(folder.missing(made, root))
+    for job in (job for job in made if job not in lacking):
+        name = job.name("dark")
+        videos.append([name, job.split, job.group, round(len(job.stage()[3].yaw) / FPS, 3)])
+        segments += [[name, label, job.split, job.group, start, end] for label, start, end in _labelled(job)]
+    folder.write_table(root / "index.csv", segments, ("path", "label", "split", "group", "start", "end"))
+    folder.write_table(root / "videos.csv", videos, ("path", "split", "group", "seconds"))

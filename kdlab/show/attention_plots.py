@@ -33,7 +33,7 @@ def _scale(fig, axes: np.ndarray) -> None:
     bar.set_label("part of the map's\nlargest value", fontsize="small")
 
 
-def looks_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.ndarray, moments=(2, 6, 10, 14),
+def maps_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.ndarray, moments=(2, 6, 10, 14),
                   enhanced: bool = True, title: str = "") -> Figure:
     """Maps over one clip ``uint8 (T, H, W, 3)``: name → map (T, H, W), each divided by its own maximum; the actor's
     ``masks`` are outlined. ``enhanced``: the frames below are brightened, so that a person sees something."""
@@ -54,7 +54,7 @@ def looks_picture(frames: np.ndarray, rows: dict[str, np.ndarray], masks: np.nda
     return fig
 
 
-def on_actor(heat: np.ndarray, masks: np.ndarray) -> np.ndarray:
+def percent_on_actor(heat: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Percent ``(T,)`` of each frame of a map ``(T, H, W)`` on the actor; ``nan`` where there is none, or no map."""
     total, inside = heat.sum((1, 2)), (heat * masks).sum((1, 2))
     seen = masks.any((1, 2)) & (total > 0)
@@ -76,8 +76,9 @@ def over_time(frames: np.ndarray, maps: dict[str, np.ndarray], masks: np.ndarray
     for k, (ax, (name, heat)) in enumerate(zip(axes[1:], maps.items(), strict=True)):
         _over(ax, shown, heat[at] / max(heat.max(), 1e-12), masks[at])
         ax.set_title(name, fontsize="small")
-        chart.plot(on_actor(heat, masks), label=name.replace("\n", ", "), **drawn(k, marker=""))
-    chart.plot(on_actor(np.ones(masks.shape), masks), color="#d0d0d0", linewidth=5, zorder=1, label="alike everywhere")
+        chart.plot(percent_on_actor(heat, masks), label=name.replace("\n", ", "), **drawn(k, marker=""))
+    level = percent_on_actor(np.ones(masks.shape), masks)
+    chart.plot(level, color="#d0d0d0", linewidth=5, zorder=1, label="alike everywhere")
     chart.axvline(at, color="black", linewidth=1)
     chart.set(xlabel="frame", ylabel="of the map on\nthe actor (%)", xlim=(0, len(masks) - 1))
     bottom.legend(loc="outside lower center", ncols=3)

@@ -1,19 +1,24 @@
-"""Pictures of notebook 06: what a codec keeps of a clip. Formulas: docs/methods.md, section 4."""
+"""Pictures of notebook 06: what a codec keeps of a clip, and a decoder's steps. See docs/methods.md, section 4."""
 
+from pathlib import Path
 
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from kdlab.clips.compressed import Modalities, Stream
+from kdlab.clips.compressed import Modalities, Stream, modalities, scan
 from kdlab.measure.darkness import luma
 from kdlab.show.plots import PAGE, image, key
+from kdlab.show.widgets import explore
 from kdlab.system.values import whole
 
 _RIGHT = np.array([0.4, -0.107, -0.5])  # from grey to orange, of equal luma; the other way to blue
 #: Of a frame as an equation: reference, motion, reference moved, residual, frame.
 PANELS = 5
+#: What happens at each step of a P-frame, in words.
+STEPS = ("a whole picture is there to copy from", "where each block comes from", "the blocks are copied",
+         "what is still missing", "the frame: what was copied plus what was missing")
 
 
 def _energies(frame: Modalities) -> dict[str, float]:
@@ -94,3 +99,25 @@ def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain
         squares = f"residual {energies['residual']:.1f}, plain difference {energies['difference']:.1f}"
         fig.suptitle(f"mean square: {squares} squared grey levels")
     return fig
+
+
+def gop_step(path: Path | str, step: int, accumulated: bool = True) -> Figure:
+    """An MPEG-4 part 2 file after so many steps, from 1 on: five to a P-frame (:data:`STEPS`), of which the panels to
+    come are covered. Motion and residual are those from the I-frame of the group (``accumulated``), or from the frame
+    before. Raises what ``kdlab.clips.compressed.modalities`` does."""
+    numbers = [number for number, kind in enumerate(scan(path).kinds) if kind == "P"]
+    whole(1, f"five to each of {len(numbers)} P-frames", step=step)
+    place, panel = divmod(min(step, PANELS * len(numbers)) - 1, PANELS)
+    fig = equation(*modalities(path, [numbers[place]], accumulated), accumulated, shown=panel + 1)
+    energies = fig.get_suptitle()
+    where = f"frame {numbers[place]}, step {panel + 1} of {PANELS}: {STEPS[panel]}"
+    fig.suptitle(f"{where}\n{energies}" if energies else where)
+    return fig
+
+
+def gop_widget(path: Path | str):
+    """Step through a file over :func:`gop_step`: once a slider has the focus, the arrow keys go one step on or back.
+    ``None``, with a line that says so, when headless."""
+    steps = 1, 1, PANELS * scan(path).kinds.count("P"), 1, "step (click, then arrow keys)"
+    which = "from the I-frame (else from the frame before)"
+    return explore(lambda step, accumulated: gop_step(path, step, accumulated), step=steps, accumulated=which)

@@ -18,7 +18,7 @@ from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.coviar import quantise_motion, quantise_residual
 from kdlab.clips.decode import read_frames
 from kdlab.measure.paired import Effect, effect
-from kdlab.night import Camera, Night, darken, night_catalogue, truth
+from kdlab.night import Camera, Night, darken, make_night, truth
 from kdlab.night.codec import write_mpeg4
 
 Twins = Sequence[tuple[ClipRecord, ClipRecord]]
@@ -35,7 +35,7 @@ _INPUTS = {"motion": (-20, 20, quantise_motion), "residual": (-128, 127, quantis
 def night_twins(night: Night, every: int = 4) -> tuple[list[tuple[ClipRecord, ClipRecord]], np.ndarray]:
     """Every so-manieth clip of ``night`` in both lights, and the groups ``(N,)`` that are drawn again together: one
     actor in one place."""
-    bright, dark = (night_catalogue(night, stream=stream).records for stream in ("bright", "dark_mpeg4"))
+    bright, dark = (make_night(night, stream=stream).records for stream in ("bright", "dark_mpeg4"))
     some = list(zip(bright, dark, strict=True))[::every]
     return some, np.array([pair[0].group for pair in some])
 

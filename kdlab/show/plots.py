@@ -1,5 +1,5 @@
 """Pictures in one style: colour-blind-safe palette, chance lines, intervals, units. What returns no Figure draws a part
-of one: an image, rows of intervals, a map of numbers, a line that can be told apart in grey."""
+of one: an image, a key, a map of numbers, a line that can be told apart in grey."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,7 +12,6 @@ from scipy.special import softmax
 
 from kdlab.measure.darkness import luma
 from kdlab.measure.paired import Effect
-from kdlab.show import displayed
 from kdlab.study import Scores
 
 #: seaborn's colour-blind-safe palette, its pale colours darkened until a projector shows them (3 to 1 on white).
@@ -20,34 +19,11 @@ from kdlab.study import Scores
 PALETTE = ("#0173b2", "#b98500", "#029e73", "#d55e00", "#cc78bc", "#a8703f", "#d6589f", "#949494", "#8c8500", "#2f92cf")
 #: Of words beside the matter, 5 to 1 on white; lines may be "grey".
 PALE = "0.42"
-#: Pixels an inch of what is stored; where somebody watches it is twice as many.
-DPI = 110
 #: Inches: as wide as a notebook's page. A wider figure would be shrunk there, and its letters with it.
 PAGE = 9
-#: How :func:`forest` shows intervals.
-INTERVALS = "thick 95 %, thin ledger's level, grey within ± 2"
+_SCORES = {"psnr": "PSNR {:.1f} dB", "ssim": "SSIM {:.2f}", "flicker": "flicker {:.1f}"}
 #: What :func:`effects` shows, and how.
-DIFFERENCE = f"difference in test accuracy (points)\n{INTERVALS}"
-
-
-def style() -> None:
-    """Sizes, fonts and colours of all figures, and how notebooks display them; call it once per notebook.
-
-    Letters are never less than "small", which on the page is what a notebook's own letters are.
-    """
-    plt.style.use("seaborn-v0_8-whitegrid")
-    plt.rc("font", **{"size": 10.5, "sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "sans-serif"]})
-    plt.rc("axes", prop_cycle=plt.cycler(color=PALETTE), linewidth=1.25, titlesize="medium", titleweight="bold")
-    plt.rc(("xtick", "ytick"), labelsize=9.35)
-    plt.rc("xtick", bottom=False)
-    plt.rc("ytick", left=False)
-    plt.rc("grid", linewidth=1)
-    plt.rc("legend", frameon=True, fontsize="small")
-    plt.rc("patch", edgecolor="w", force_edgecolor=True)
-    plt.rc("figure", dpi=DPI, figsize=(7, 3.6), titlesize="medium", titleweight="bold", labelsize="medium")
-    plt.rc("figure.constrained_layout", use=True)
-    plt.rc("savefig", dpi=DPI, bbox="tight")
-    displayed.in_notebooks()
+DIFFERENCE = "difference in test accuracy (points)\nthick 95 %, thin ledger's level, grey within ± 2"
 
 
 # --- parts of pictures -----------------------------------------------------------------------------------------
@@ -59,18 +35,6 @@ def drawn(k: int, **more) -> dict:
     return how | more
 
 
-def note(ax: plt.Axes, text: str, at: tuple[float, float], by: tuple[float, float] = (0, 5)) -> None:
-    """``text`` above the point ``at``, ``by`` so many points of type; a line behind it does not strike it through."""
-    how = dict(ha="center" if not by[0] else "left" if by[0] > 0 else "right", fontsize="small")
-    ground = dict(facecolor="white", edgecolor="none", pad=0.5, alpha=0.8)
-    ax.annotate(text, at, xytext=by, textcoords="offset points", bbox=ground, **how)
-
-
-def beside(ax: plt.Axes, y: float, text: str) -> None:
-    """``text`` right of the axes, at the height ``y``."""
-    ax.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize="small")
-
-
 def image(ax: plt.Axes, picture: np.ndarray, title: str = "", size: str = "small", weight: str = "bold", **how) -> None:
     """``picture`` under a small title without formulas, which may be the name of somebody's file; no ticks."""
     ax.imshow(picture, **how)
@@ -78,35 +42,10 @@ def image(ax: plt.Axes, picture: np.ndarray, title: str = "", size: str = "small
     ax.set_title(title, fontsize=size, fontweight=weight, parse_math=False)
 
 
-def rows(ax: plt.Axes, names: Iterable[str], above: float = 0.5, **labels) -> None:
-    """A row for each name from the top down, with room ``above`` the first; ``labels`` as for ``Axes.set``."""
+def rows(ax: plt.Axes, names: Iterable[str], **labels) -> None:
+    """A row for each name from the top down; ``labels`` as for ``Axes.set``."""
     names = list(names)
-    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -above), **labels)
-
-
-def interval(ax: plt.Axes, y: float, mean: float, low: float, high: float, mark: str = "D", label: str | None = None):
-    """A thick bar from ``low`` to ``high`` and a black mark at the ``mean``, in the row ``y``."""
-    ax.plot([low, high], [y, y], color="C0", linewidth=4, solid_capstyle="butt")
-    ax.plot(mean, y, mark, color="black", markersize=5, label=label)
-
-
-def forest(ax: plt.Axes, found: Mapping[str, Effect], near: float = 2, above: bool = False, **labels) -> None:
-    """Rows of paired differences: thick bar 95 %, thin bar the ledger's strict level, grey band ± ``near`` points; what
-    each is stands beside it, or ``above`` it. A bar that runs out of the axis ends there in an arrow head."""
-    left, right = _limits(found.values(), near)
-    ax.set_xlim(left, right)
-    ax.axvspan(-near, near, color="grey", alpha=0.15, linewidth=0)
-    ax.axvline(0, color="black", linewidth=0.8)
-    for y, e in enumerate(found.values()):
-        ax.plot(np.clip([e.strict_low, e.strict_high], left, right), [y, y], color="C0", linewidth=1)
-        interval(ax, y, e.mean, *np.clip([e.low, e.high], left, right))
-        for runs_out, end, head in ((e.strict_low < left, left, CARETLEFT), (e.strict_high > right, right, CARETRIGHT)):
-            if runs_out:
-                ax.plot(end, y, marker=head, color="C0", markersize=5, clip_on=False)
-        ends = e.mean > left + 0.8 * (right - left)  # its words would leave the axes
-        words = str(e).replace("-", "−")
-        note(ax, words, (e.mean, y), (-4 * ends, 5)) if above else beside(ax, y, words)
-    rows(ax, found, 0.8 if above else 0.5, **labels)
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), **labels)
 
 
 def _limits(found: Iterable[Effect], near: float) -> tuple[float, float]:
@@ -125,7 +64,7 @@ def _room(values: list[float]) -> tuple[float, float]:
     return min(finite) - margin, max(finite) + margin
 
 
-def key(fig: Figure, title: str | None = None) -> None:
+def key(fig: Figure) -> None:
     """What the labelled lines, marks and bars of all axes mean, each once, below them: it never lies over data."""
     found: dict[str, object] = {}
     for ax in fig.axes:
@@ -135,10 +74,10 @@ def key(fig: Figure, title: str | None = None) -> None:
             ax.get_legend().remove()
     room = 12 * fig.get_figwidth() / (max(map(len, found), default=0) + 5)  # letters are a twelfth of an inch
     columns = min(max(1, int(room)), len(found) or 1)
-    fig.legend(found.values(), found, loc="outside lower center", ncols=columns, title=title)
+    fig.legend(found.values(), found, loc="outside lower center", ncols=columns)
 
 
-def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], unit: str = " %", axis: str = "x",
+def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], axis: str = "x",
            end: bool = False) -> str:
     """Dotted lines at those of ``marks`` (name → level) that lie near ``values``; the others, beside which the values
     would be one blot, as words for the axis: "; chance 9.1 %". Names of horizontal lines stand where they begin, or at
@@ -158,7 +97,7 @@ def levels(ax: plt.Axes, marks: Mapping[str, float], values: Iterable[float], un
         by = (-3 if left else 3, -11 - 11 * line if axis == "x" else 3)
         how = dict(ha="right" if left else "left", fontsize="small", color=PALE, textcoords="offset points")
         ax.annotate(name, at, by, kind, **how)
-    return "".join(f"; {name} {level:.1f}{unit}" for name, level in marks.items() if name not in near)
+    return "".join(f"; {name} {level:.1f} %" for name, level in marks.items() if name not in near)
 
 
 def numbers(ax: plt.Axes, table: pd.DataFrame, words: np.ndarray, **how) -> None:
@@ -196,6 +135,21 @@ def filmstrip(rows: dict[str, np.ndarray], columns: int = 6, title: str = "", se
     return fig
 
 
+def wall(pictures: dict[str, np.ndarray], scores: pd.DataFrame, columns: int = 3) -> Figure:
+    """Frames ``uint8 (H, W, 3)`` by name; under each what its row of ``scores`` has of PSNR, SSIM and flicker."""
+    lines = -(-len(pictures) // columns)
+    h, w = next(iter(pictures.values())).shape[:2]
+    fig, axes = plt.subplots(lines, columns, figsize=(1.9 * columns, (1.9 * h / w + 0.6) * lines), squeeze=False)
+    for ax in axes.flat[len(pictures):]:
+        ax.set_visible(False)
+    for ax, (name, frame) in zip(axes.flat, pictures.items(), strict=False):
+        image(ax, frame, name, "medium")
+        of = scores.loc[name] if name in scores.index else {}
+        words = [text.format(of[s]) for s, text in _SCORES.items() if s in of]
+        ax.set_xlabel("\n".join([", ".join(words[:2]), *words[2:]]), fontsize="small")
+    return fig
+
+
 def _shares(ax: plt.Axes, values: np.ndarray, edges: np.ndarray, **how) -> None:
     """Percentage of ``values``, of any shape, between each two of ``edges``."""
     counts, _ = np.histogram(values, edges)
@@ -226,28 +180,6 @@ def light_and_histograms(pictures: dict[str, np.ndarray]) -> Figure:
         _shares(bottom, luma(frame), np.arange(0, 257, 8), fill=True)
         bottom.set(xlim=(0, 255), xticks=(0, 128, 255), yscale="log", ylim=(0.02, 100), xlabel="luma (0–255)")
     axes[1, 0].set_ylabel("pixels (%)")
-    return fig
-
-
-def outlines(frames: np.ndarray, masks: np.ndarray, columns: int = 5, title: str = "") -> Figure:
-    """Some frames ``uint8 (T, H, W, 3)`` with the outline of what ``masks`` ``bool (T, H, W)`` cover."""
-    moments = np.linspace(0, len(frames) - 1, columns).round().astype(int)
-    fig = filmstrip({"": frames}, columns, title)
-    for ax, t in zip(fig.axes, moments, strict=True):
-        if masks[t].any():  # who has walked out of the picture has no outline
-            ax.contour(masks[t], levels=[0.5], colors=["#ffb000"], linewidths=1.2)
-        ax.set_xlabel(f"{100 * masks[t].mean():.0f} % of the frame", fontsize="small")
-    return fig
-
-
-def traces(panels: dict[str, dict[str, np.ndarray]], ylabel: str = "luma (0–255)", fps: float = 15) -> Figure:
-    """Lines over time, one panel beside the other: panel title → name → values ``(T,)``, one a frame."""
-    fig, axes = plt.subplots(1, len(panels), figsize=(min(4.5 * len(panels), 9), 2.8), squeeze=False, sharey=True)
-    for ax, (title, lines) in zip(axes[0], panels.items(), strict=True):
-        for name, values in lines.items():
-            ax.plot(np.arange(len(values)) / fps, values, label=name)
-        ax.set(xlabel="time (s)", ylabel=ylabel if ax is axes[0, 0] else "", title=title)
-    key(fig)
     return fig
 
 
@@ -307,9 +239,23 @@ def accuracies(scores: Scores, titles: dict[str, str], title: str = "", also: di
 
 
 def effects(found: Mapping[str, Effect], title: str = "", xlabel: str = DIFFERENCE, near: float = 2) -> Figure:
-    """Paired differences by name, as :func:`forest` draws them."""
+    """Paired differences by name: thick bar 95 %, thin bar the ledger's strict level, grey band ± ``near`` points; what
+    each is stands beside it. A bar that runs out of the axis ends there in an arrow head."""
     fig, ax = plt.subplots(figsize=(6.6, 0.32 * len(found) + 1.2))
-    forest(ax, found, near, xlabel=xlabel, title=title)
+    left, right = _limits(found.values(), near)
+    ax.set_xlim(left, right)
+    ax.axvspan(-near, near, color="grey", alpha=0.15, linewidth=0)
+    ax.axvline(0, color="black", linewidth=0.8)
+    for y, e in enumerate(found.values()):
+        ax.plot(np.clip([e.strict_low, e.strict_high], left, right), [y, y], color="C0", linewidth=1)
+        ax.plot(np.clip([e.low, e.high], left, right), [y, y], color="C0", linewidth=4, solid_capstyle="butt")
+        ax.plot(e.mean, y, "D", color="black", markersize=5)
+        for runs_out, end, head in ((e.strict_low < left, left, CARETLEFT), (e.strict_high > right, right, CARETRIGHT)):
+            if runs_out:
+                ax.plot(end, y, marker=head, color="C0", markersize=5, clip_on=False)
+        words, at = str(e).replace("-", "−"), ("axes fraction", "data")
+        ax.annotate(words, (1.01, y), xycoords=at, va="center", fontsize="small")
+    rows(ax, found, xlabel=xlabel, title=title)
     return fig
 
 

@@ -16,7 +16,7 @@ to ``runs/studies/``.
 '''
 
 from kdlab.study.edition import effects, evidence
-from kdlab.study.scores import Scores, collect, fused, pooled, tested
+from kdlab.study.scores import Scores, collect
 from kdlab.study.study import Claim, Study, study_in
 
-__all__ = ["Claim", "Scores", "Study", "collect", "effects", "evidence", "fused", "pooled", "study_in", "tested"]
+__all__ = ["Claim", "Scores", "Study", "collect", "effects", "evidence", "study_in"]

@@ -53,7 +53,7 @@ class Predictions:
     """``logits (N, K)`` and ``labels (N,)`` of the clips ``ids (N,)`` and their ``groups (N,)``, in catalogue order.
 
     Where a network has E exits, ``logits`` are ``(N, E, K)`` and ``correct`` is ``(N, E)``. Of a detector they are its
-    answers ``(W, S, P, K + 3)`` to the windows ``ids``, labels are −1, and ``kdlab.measure.detections`` scores them.
+    answers ``(W, S, P, K + 3)`` to the windows ``ids``, labels are −1, and ``kdlab.measure.detection`` scores them.
     """
 
     ids: np.ndarray

@@ -8,7 +8,6 @@ from torch import nn
 from kdlab.clips.views import ClipBatches, Raw, Window
 from kdlab.measure import attention
 from kdlab.measure.attention import (
-    Unexplainable,
     actor_masks,
     centred,
     correlation,
@@ -134,18 +133,18 @@ def test_a_constant_map_is_flagged_and_not_made_of_noise():
 
 def test_what_cannot_be_explained_is_told():
     net, x = Linear(WEIGHTS), torch.rand(1, 2, 2, 4, 4)
-    with pytest.raises(Unexplainable, match="no layer 'featurs' in Linear; the nearest are features"):
+    with pytest.raises(ValueError, match="no layer 'featurs' in Linear; the nearest are features"):
         grad_cam(net, x, 0, "featurs")
-    with pytest.raises(Unexplainable, match=r"'fc' gives \(1, 2\) for one clip, without extent in space"):
+    with pytest.raises(ValueError, match=r"'fc' gives \(1, 2\) for one clip, without extent in space"):
         grad_cam(net, x, 0, "fc")
-    with pytest.raises(Unexplainable, match="'unused' is not used"):
+    with pytest.raises(ValueError, match="'unused' is not used"):
         grad_cam(net, x, 0, "unused")
-    with torch.inference_mode(), pytest.raises(Unexplainable, match="leave torch.inference_mode"):
+    with torch.inference_mode(), pytest.raises(ValueError, match="leave torch.inference_mode"):
         grad_cam(net, x, 0, "features")
     with torch.no_grad():
         assert grad_cam(net, x, 0, "features").maps.max() > 0, "no_grad is no obstacle"
     net.fc.weight.data[0, 0] = np.nan
-    with pytest.raises(Unexplainable, match="not finite"):
+    with pytest.raises(ValueError, match="not finite"):
         grad_cam(net, x, 0, "features")
 
 

@@ -9,7 +9,7 @@ from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.segments import PaperSegments
 from kdlab.clips.views import ClipBatches, Raw, Window
-from kdlab.measure.crops import ten_cropped
+from kdlab.measure.accuracy import ten_cropped
 from tests.train.test_feeding import Memory
 
 SIDE, CROP = 12, 8

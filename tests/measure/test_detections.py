@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdlab.measure.detection import TIOUS, evaluate
-from kdlab.measure.detections import difference, mean_aps
+from kdlab.measure.detection import TIOUS, difference, evaluate, mean_aps
 
 
 def made_up(seed: int, off: float, videos: int = 12, truth_seed: int = 0):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kdlab.clips.enhance import Gamma, HistogramEqualisation
-from kdlab.measure.enhancement import UNITS, flicker, score, scores
+from kdlab.measure.darkness import UNITS, flicker, score, scores
 
 
 @pytest.fixture(scope="module")

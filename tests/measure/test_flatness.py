@@ -10,7 +10,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.measure.flatness import Hessian, Unmeasurable, flat, sharpness
+from kdlab.measure.flatness import Hessian, flat, sharpness
 from kdlab.measure.lanczos import Scaled, extremes, lanczos, trace
 from kdlab.train.loop import one_thread
 
@@ -313,20 +313,20 @@ def test_what_cannot_be_measured_says_why():
     spoilt = copy.deepcopy(net)
     spoilt[5].bias.data[1] = torch.nan
     for module, batches_, message in [*cases, (spoilt, data, "5.bias holds NaN")]:
-        with pytest.raises(Unmeasurable, match=message):
+        with pytest.raises(ValueError, match=message):
             Hessian(module, batches_)
-    with torch.inference_mode(), pytest.raises(Unmeasurable, match="inference mode"):
+    with torch.inference_mode(), pytest.raises(ValueError, match="inference mode"):
         Hessian(net, data)
 
 
 def test_operations_without_a_second_derivative_are_named():
     for kind in (False, True):
         operator = Hessian(nn.Sequential(small_net(), OddLayer()), batches(6), gauss_newton=kind)
-        with pytest.raises(Unmeasurable, match="no second derivative: HalvedBackward"):
+        with pytest.raises(ValueError, match="no second derivative: HalvedBackward"):
             operator.product(torch.ones(1, operator.size))
     w, target, length = nn.Parameter(torch.randn(4, 1, 3)), torch.ones(1, 1, dtype=torch.long), torch.tensor([4])
     operator = Hessian.of(lambda: F.ctc_loss(w.log_softmax(2), target, length, length // 4), [w])
-    with pytest.raises(Unmeasurable, match="no second derivative.*ctc_loss"):
+    with pytest.raises(ValueError, match="no second derivative.*ctc_loss"):
         operator.product(torch.ones(1, operator.size))
     linear = Hessian.of(lambda: w.sum(), [w])
     assert not linear.product(torch.ones(1, 12)).any()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdlab.measure.accuracy import accuracy_interval, expected_calibration_error
+from kdlab.measure.accuracy import accuracy_interval
 from kdlab.measure.paired import LEVEL, Effect, Spread, counts, effect, missed, verdict
 
 
@@ -150,12 +150,6 @@ def test_few_units_decide_nothing_with_any_number_of_seeds():
     e = effect(grid, 0 * grid, np.repeat(np.arange(9), 10))
     assert e.left > 2 and e.seeds_needed == np.inf and np.isfinite(e.units_needed)
     assert verdict(e).startswith("not testable on this set")
-
-
-def test_calibration_error_by_hand():
-    """Always 90 % sure and right half of the time: 40 points off."""
-    logits = np.tile([np.log(9.0), 0.0], (10, 1))
-    assert expected_calibration_error(logits, np.array([0, 1] * 5)) == pytest.approx(40)
 
 
 def test_accuracy_interval_stays_inside_and_holds_the_mean():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdlab.night import Night, NightError, make_night
+from kdlab.night import Night, make_night
 from kdlab.night import make as making
 from kdlab.night.untrimmed import Untrimmed, make_untrimmed
 from kdlab.system.files import write_atomically
@@ -35,7 +35,7 @@ def drawn(monkeypatch):
     """Videos are made in no time, of one byte each."""
     def make_one(job, root):
         for stream in ("dark", "dark_mpeg4", "bright", "truth"):
-            write_atomically(job.file(root, stream), lambda path: path.write_bytes(b"0"))
+            write_atomically(root / job.name(stream), lambda path: path.write_bytes(b"0"))
 
     monkeypatch.setattr(making, "_make_one", make_one)
 
@@ -46,13 +46,13 @@ def test_somebodys_folder_is_refused_and_stays_as_it_is(somebodys, drawn, make, 
     if mark:
         (somebodys / "night.json").write_text(mark)
     before = contents(somebodys)
-    with pytest.raises(NightError, match="empty folder|another folder|not readable"):
+    with pytest.raises(ValueError, match="empty folder|another folder|not readable"):
         make(somebodys)
     assert contents(somebodys) == before
 
 
 def test_not_even_a_lock_is_put_there(somebodys):
-    with pytest.raises(NightError, match="empty folder"):
+    with pytest.raises(ValueError, match="empty folder"):
         make_night(SPEC, somebodys)
     assert not (somebodys / ".lock").exists()
 
@@ -96,7 +96,7 @@ def test_links_are_not_followed(tmp_path, drawn, monkeypatch):
     os.symlink(tmp_path / "elsewhere", tmp_path / "night" / "dark")
     monkeypatch.setattr(making, "generator_fingerprint", lambda: "0123456789abcdef")
     before = contents(tmp_path)
-    with pytest.raises(NightError, match="dark is a link"):
+    with pytest.raises(ValueError, match="dark is a link"):
         make_night(SPEC, tmp_path / "night")
     assert contents(tmp_path) == before
 

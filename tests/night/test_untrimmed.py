@@ -9,8 +9,7 @@ import pytest
 from kdlab.clips.catalogue import open_clips
 from kdlab.clips.decode import read_frames
 from kdlab.night import ACTIONS, Night, make_night, truth
-from kdlab.night.spec import NightError
-from kdlab.night.untrimmed import Untrimmed, make_untrimmed, perform, render_video, untrimmed_catalogue
+from kdlab.night.untrimmed import Untrimmed, make_untrimmed, perform, render_video
 
 SHORT = Untrimmed(classes=("Jump", "Sit", "Walk"), videos=(2, 1, 1), seconds=(12.0, 14.0))
 
@@ -84,14 +83,9 @@ def test_who_sits_down_stays_seated_until_he_stands_up():
         assert np.abs(acted.pose["knee_r"][(stand.end + 0.6 <= time) & (time <= stand.end + 0.7)]).max() < 20
 
 
-def test_the_actor_stays_in_view_and_alone_moves(video):
+def test_the_actor_stays_in_view(video):
     assert video.masks.any((1, 2)).mean() > 0.95
     assert video.bright.shape == video.dark.shape == (*video.masks.shape, 3) and video.dark.mean() < 40
-    empty = render_video(Untrimmed(seconds=(30.0, 31.0)), "train", 0, actor=False)
-    assert not empty.masks.any()
-    near = np.stack([np.roll(video.masks, shift, axis) for shift in (-2, 0, 2) for axis in (1, 2)]).any(0)
-    same = np.abs(video.bright.astype(int) - empty.bright).max(-1) <= 12
-    assert same[~near].mean() > 0.95, "leaving out the actor changed the place"
 
 
 def test_the_exposure_does_not_step(video):
@@ -105,15 +99,13 @@ def test_a_folder_resumes_and_has_its_tables(folder, tmp_path):
     lost = sorted(folder.glob("dark/*/*.mp4"))[0]
     before = lost.read_bytes()
     lost.unlink()
-    with pytest.raises(FileNotFoundError, match="1 videos are missing"):
-        untrimmed_catalogue(SHORT, folder)
     make_untrimmed(SHORT, folder, workers=1, progress=False)
     assert lost.read_bytes() == before
     names = [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.suffix in (".mp4", ".avi", ".npz", ".csv")]
     assert len(names) == 4 * 4 + 2
     for name in names:
         assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
-    opened, made = open_clips(folder), untrimmed_catalogue(SHORT, folder)
+    opened, made = open_clips(folder), make_untrimmed(SHORT, folder)
     assert {(r.path.name, r.split, r.group, r.start, r.end) for r in opened.records} == {
         (r.path.name, r.split, r.group, r.start, r.end) for r in made.records}
     assert opened.classes == made.classes == SHORT.classes
@@ -124,7 +116,7 @@ def test_a_folder_resumes_and_has_its_tables(folder, tmp_path):
 
 
 def test_what_is_not_among_the_classes_is_acted_but_not_labelled(folder):
-    records = untrimmed_catalogue(SHORT, folder, "bright").records
+    records = make_untrimmed(SHORT, folder, stream="bright").records
     assert {SHORT.classes[r.label] for r in records} <= set(SHORT.classes)
     found = truth(records[0])
     frames = read_frames(records[0].path).frames
@@ -138,9 +130,9 @@ def test_what_is_not_among_the_classes_is_acted_but_not_labelled(folder):
 
 
 def test_a_folder_holds_one_data_set(folder):
-    with pytest.raises(NightError, match="another folder"):
+    with pytest.raises(ValueError, match="another folder"):
         make_untrimmed(dataclasses.replace(SHORT, classes=("Jump", "Walk")), folder)
-    with pytest.raises(NightError, match="another folder"):
+    with pytest.raises(ValueError, match="another folder"):
         make_night(Night(variety=SHORT.variety), folder)
     assert SHORT.name != dataclasses.replace(SHORT, classes=("Jump", "Walk")).name
     assert SHORT.name == dataclasses.replace(SHORT, videos=(1, 0, 0)).name
@@ -149,5 +141,5 @@ def test_a_folder_holds_one_data_set(folder):
 @pytest.mark.parametrize("wrong", [{"classes": ("Fly",)}, {"videos": (0, 0, 0)}, {"seconds": (5, 60)},
                                    {"seconds": (30, 20)}, {"variety": 2}, {"seed": -1}])
 def test_impossible_values_are_named(wrong):
-    with pytest.raises(NightError, match=next(iter(wrong))):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
         Untrimmed(**wrong)

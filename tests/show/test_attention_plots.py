@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdlab.show import widgets
-from kdlab.show.attention_plots import looks_picture, on_actor, over_time, removal, time_widget
+from kdlab.show.attention_plots import maps_picture, over_time, percent_on_actor, removal, time_widget
 from tests.conftest import words
 from tests.figures import faults, legible
 
@@ -21,7 +21,7 @@ def clip():
 
 def test_a_row_for_each_map_and_one_for_the_clip(clip):
     frames, masks = clip
-    fig = looks_picture(frames, {"student": masks.astype(float), "teacher": np.ones(masks.shape)}, masks, (0, 5, 9))
+    fig = maps_picture(frames, {"student": masks.astype(float), "teacher": np.ones(masks.shape)}, masks, (0, 5, 9))
     assert len(fig.axes) == 3 * 2 + 1, "a moment outside the clip is left out; a bar says what colours mean"
     assert faults(fig) == []
     assert {"student", "teacher", "brightened", "largest value"} <= set(words(fig).splitlines())
@@ -32,7 +32,7 @@ def test_a_share_of_the_map_lies_on_the_actor_in_frames_that_have_both(clip):
     heat = np.ones(masks.shape)
     heat[1] = 0
     heat[2] = masks[2]
-    shares = on_actor(heat, masks)
+    shares = percent_on_actor(heat, masks)
     assert shares[[0, 2, 3]] == pytest.approx([100 * 12 / 168, 100, 100 * 12 / 168])
     assert np.isnan(shares[[1, 5]]).all(), "no map, and nobody there"
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from kdlab.measure.paired import Effect, effect
-from kdlab.show import displayed, plots
+from kdlab.show import notebook, plots
 from kdlab.study import Scores
 from tests.conftest import words
 from tests.figures import faults
@@ -19,8 +19,6 @@ LABELS = np.arange(12) % 3
 RIGHT, GUESSED = np.tile(LABELS, (2, 1)), np.zeros((2, 12), int)
 LOGITS = np.eye(3)[LABELS]
 CLIP = np.random.default_rng(0).integers(0, 60, (6, 16, 20, 3), np.uint8)
-MASKS = np.zeros((6, 16, 20), bool)
-MASKS[:4, 4:12, 5:15] = True  # nobody in the last frames
 SCORES = Scores(CLASSES, (0, 1), np.array([f"c{n}" for n in range(12)]), np.arange(12), LABELS,
                 {"a": RIGHT, "b": GUESSED}, {"a": LOGITS, "b": LOGITS}, {"a": ["x"], "b": ["y"]})
 TITLES = {"a": "method", "b": "baseline", "missing": "not run"}
@@ -37,11 +35,8 @@ PICTURES = {
     "light_and_histograms": (lambda: plots.light_and_histograms({"raw": CLIP[0], "twice": 2 * CLIP[0]}),
                              ["luma (0–255)", "pixels (%)", "twice"]),
     "luma_histograms": (lambda: plots.luma_histograms({"night": [CLIP, CLIP]}), ["luma (0–255)", "pixels (%)"]),
-    "outlines": (lambda: plots.outlines(CLIP, MASKS, 3), ["25 % of the frame", "0 % of the frame"]),
     "recalls": (lambda: plots.recalls(SCORES, TITLES), ["recall (%)"]),
     "soft_target_bars": (lambda: plots.soft_target_bars(LOGITS[0], CLASSES, label=1), ["probability", "label is Run"]),
-    "traces": (lambda: plots.traces({"left": {"raw": np.arange(5)}, "right": {"raw": np.full(5, np.nan)}}, "level"),
-               ["time (s)", "level", "left", "right"]),
 }
 
 
@@ -59,7 +54,7 @@ def test_a_level_is_a_line_near_the_values_and_a_word_far_from_them():
     ax.plot([60, 64], [0, 1])
     assert plots.levels(ax, {"chance": 9.1, "majority": 58.0}, [60, 64, np.nan]) == "; chance 9.1 %"
     assert [line.get_xdata()[0] for line in ax.lines[1:]] == [58] and "majority" in words(fig)
-    assert plots.levels(ax, {"half": 0.5}, [0, 1], unit="", axis="y") == "" and ax.lines[-1].get_ydata()[0] == 0.5
+    assert plots.levels(ax, {"half": 0.5}, [0, 1], axis="y") == "" and ax.lines[-1].get_ydata()[0] == 0.5
 
 
 def test_the_axis_of_accuracies_shows_the_seeds_and_only_notes_what_is_far():
@@ -100,11 +95,6 @@ def test_of_few_seeds_the_axis_shows_the_plain_intervals_and_thin_bars_run_out_o
     assert np.allclose(thick, [[-1, 7], [-7, -3], [-1, 3]])
 
 
-def test_a_clip_without_its_actor_has_no_outline():
-    fig = plots.outlines(CLIP, MASKS, 2)
-    assert [len(ax.collections) for ax in fig.axes] == [1, 0]
-
-
 def test_recalls_are_means_over_seeds_of_each_class_with_the_range_of_seeds():
     half = np.stack([LABELS, np.where(np.arange(12) < 6, LABELS, (LABELS + 1) % 3)])  # 100 % and 50 % of each class
     some = dataclasses.replace(SCORES, predicted={"a": half, "b": GUESSED})
@@ -119,4 +109,19 @@ def test_recalls_are_means_over_seeds_of_each_class_with_the_range_of_seeds():
 def test_histograms_tell_their_medians():
     groups = {name: [np.full((6, 4, 4, 3), level, np.uint8)] for name, level in (("dark", 10), ("bright", 90))}
     fig = plots.luma_histograms(groups)
-    assert displayed.alt(fig).endswith("medians: dark 10; bright 90")
+    assert notebook.alt(fig).endswith("medians: dark 10; bright 90")
+
+
+def test_the_wall_prints_each_score_under_its_own_frame():
+    scores = pd.DataFrame({"psnr": [8.04, 15.5], "ssim": [0.125, 0.5], "flicker": [0.0, 2.25], "luma": [1, 2]},
+                          index=["raw", "he"])
+    fig = plots.wall({"raw": CLIP[0], "he": 2 * CLIP[0], "twin": CLIP[0]}, scores, columns=2)
+    under = {ax.get_title(): ax.get_xlabel() for ax in fig.axes if ax.get_visible()}
+    assert under == {"raw": "PSNR 8.0 dB, SSIM 0.12\nflicker 0.0", "he": "PSNR 15.5 dB, SSIM 0.50\nflicker 2.2",
+                     "twin": ""}
+    assert np.array_equal(fig.axes[1].images[0].get_array(), 2 * CLIP[0])
+
+
+def test_without_a_twin_the_wall_has_flicker_alone():
+    fig = plots.wall({"he": CLIP[0]}, pd.DataFrame({"flicker": [1.0]}, index=["he"]))
+    assert fig.axes[0].get_xlabel() == "flicker 1.0"

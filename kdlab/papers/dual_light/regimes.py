@@ -11,7 +11,7 @@ from kdlab.clips.views import Enhanced
 from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, PseudoLabels, ReEstimated
 from kdlab.distill.method import CrossEntropy
 from kdlab.night import Night
-from kdlab.night.streams import NightStream
+from kdlab.night.make import NightStream
 from kdlab.papers.dual_light.both_lights import BothLights
 from kdlab.papers.dual_light.control_methods import RandomGamma
 from kdlab.papers.dual_light.method import DualLight

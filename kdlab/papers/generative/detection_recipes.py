@@ -8,8 +8,7 @@ from dataclasses import replace
 from kdlab.clips.views import MotionMix
 from kdlab.clips.windows import Windows
 from kdlab.nets.i3d import TinyC3D
-from kdlab.night.streams import UntrimmedStream
-from kdlab.night.untrimmed import Untrimmed
+from kdlab.night.untrimmed import Untrimmed, UntrimmedStream
 from kdlab.papers.generative.detection_method import Detection, DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.recipes import GENERATION

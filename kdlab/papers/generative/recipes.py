@@ -13,7 +13,7 @@ from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm,
 from kdlab.distill.method import KD
 from kdlab.nets.i3d import TinyC3D
 from kdlab.night import ACTIONS, Night
-from kdlab.night.streams import NightStream
+from kdlab.night.make import NightStream
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.nets import Gated
 from kdlab.train.loop import Settings

@@ -11,7 +11,7 @@ from kdlab.clips.held_out import Half, HeldOut, with_halves
 from kdlab.clips.segments import Segments, all_mpeg4
 from kdlab.nets.compressed import TinyCompressed, tiny
 from kdlab.night import ACTIONS, Night
-from kdlab.night.streams import NightStream
+from kdlab.night.make import NightStream
 from kdlab.papers.progressive import method as by
 from kdlab.papers.progressive.exits import ExitRecipe, FrozenView
 from kdlab.papers.progressive.nets import ORDER, POOLED, ExitHeads

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kdlab.clips.compressed import modalities
-from kdlab.show.codec_widgets import STEPS, gop_step, gop_widget
+from kdlab.show.codec_plots import STEPS, gop_step, gop_widget
 from tests.conftest import words
 
 

@@ -1,6 +1,10 @@
-"""How varied the clips are: every range that ``variety`` widens, in one table."""
+"""All that is random in `night`: the ranges that ``variety`` widens, the generators, and who shares actor and place."""
 
 import numpy as np
+
+from .actions import ACTIONS
+
+SPLITS = ("train", "val", "test")
 
 # name: (range at variety 0, range at variety 1). Between them both ends move in a straight line.
 RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
@@ -34,14 +38,34 @@ RANGES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
 
 def draw(rng: np.random.Generator, name: str, variety: float) -> float:
     """One uniform draw of the factor ``name`` from its range at ``variety`` (0..1)."""
-    (low0, high0), (low1, high1) = RANGES[name]
-    low, high = low0 + variety * (low1 - low0), high0 + variety * (high1 - high0)
+    low, high = _range(name, variety)
     return float(low + (high - low) * rng.random())
 
 
 def draw_skewed(rng: np.random.Generator, name: str, variety: float) -> float:
     """Like :func:`draw`, squared and with a random sign: mostly small, sometimes large (hand-held drift)."""
     sign = 1.0 if rng.random() < 0.5 else -1.0
-    (low0, high0), (low1, high1) = RANGES[name]
-    low, high = low0 + variety * (low1 - low0), high0 + variety * (high1 - high0)
+    low, high = _range(name, variety)
     return float(sign * (low + (high - low) * rng.random() ** 2))
+
+
+def _range(name: str, variety: float) -> tuple[float, float]:
+    (low0, high0), (low1, high1) = RANGES[name]
+    return low0 + variety * (low1 - low0), high0 + variety * (high1 - high0)
+
+
+def group_of(seed: int, split: str, class_name: str, index: int) -> tuple[int, str]:
+    """Number and id of the clip's actor-and-place group.
+
+    The eleven clips with one index are dealt to three groups of four, four and three: every group holds different
+    classes, lies in one split, and does not change with ``per_class`` or ``classes``.
+    """
+    order = np.random.default_rng([seed, 1, SPLITS.index(split), index]).permutation(len(ACTIONS))
+    number = 3 * index + int(order[ACTIONS.index(class_name)]) // 4
+    return number, f"{split}-g{number:04d}"
+
+
+def generators(seed: int, *words: int, count: int) -> list[np.random.Generator]:
+    """``count`` independent generators for the purpose that ``words`` name."""
+    children = np.random.SeedSequence([seed, *words]).spawn(count)
+    return [np.random.default_rng(child) for child in children]

@@ -5,12 +5,13 @@ import io
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from PIL import Image
 
 from kdlab.measure.paired import Effect
-from kdlab.show import displayed, plots
+from kdlab.show import notebook, plots
 
 CLIP = np.random.default_rng(0).integers(0, 60, (6, 16, 20, 3), np.uint8)
 EFFECT = {"method − baseline": Effect(3, 1, 5, 0, 6, 3, 100, np.inf, np.inf)}
@@ -21,7 +22,7 @@ def shell(monkeypatch, tmp_path):
     """A notebook's shell, whose figures are displayed by kdlab."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     found = InteractiveShell.instance()
-    monkeypatch.setattr(displayed, "get_ipython", lambda: found)
+    monkeypatch.setattr(notebook, "get_ipython", lambda: found)
     try:
         with plt.rc_context():
             yield found
@@ -37,7 +38,7 @@ def shown(shell, fig) -> tuple[dict, dict]:
 
 def test_frames_are_stored_as_jpeg_and_charts_as_png_and_both_say_what_they_show(shell, monkeypatch):
     monkeypatch.setenv("KDLAB_HEADLESS", "1")
-    plots.style()
+    notebook.style()
     for fig, kind, word in ((plots.filmstrip({"dark": CLIP}, 2), "image/jpeg", "dark"),
                             (plots.effects(EFFECT), "image/png", "method − baseline")):
         data, metadata = shown(shell, fig)
@@ -47,8 +48,8 @@ def test_frames_are_stored_as_jpeg_and_charts_as_png_and_both_say_what_they_show
 
 
 def test_who_watches_gets_two_pixels_for_one_and_the_text(shell, monkeypatch):
-    monkeypatch.setattr(displayed, "headless", lambda: False)
-    plots.style()
+    monkeypatch.setattr(notebook, "headless", lambda: False)
+    notebook.style()
     fig = plots.filmstrip({"a & b": CLIP}, 2)
     data, _ = shown(shell, fig)
     html = data.pop("text/html")
@@ -60,8 +61,8 @@ def test_who_watches_gets_two_pixels_for_one_and_the_text(shell, monkeypatch):
 
 def test_outside_a_notebook_nothing_happens(monkeypatch):
     changed = []
-    monkeypatch.setattr(displayed, "set_matplotlib_formats", lambda *how: changed.append(how))
-    displayed.in_notebooks()
+    monkeypatch.setattr(notebook, "set_matplotlib_formats", lambda *how: changed.append(how))
+    notebook._display_figures()
     assert not changed
 
 
@@ -71,12 +72,19 @@ def test_the_text_names_titles_axes_rows_and_keys_once_and_is_short():
         ax.plot([0, 1], [5, 5], label="line")
         ax.set(xlabel="time (s)", yticks=[5, 6], yticklabels=["five", "six"])
     plots.key(fig)
-    assert displayed.alt(fig) == "Chart: five; six; time (s); line"
+    assert notebook.alt(fig) == "Chart: five; six; time (s); line"
     fig.set_label("Two of one")
-    assert displayed.alt(fig) == "Two of one"
+    assert notebook.alt(fig) == "Two of one"
     fig.set_label("")
     axes[0].set_title("word " * 500)
-    assert len(displayed.alt(fig)) <= displayed.LONGEST and displayed.alt(fig).endswith("…")
+    assert len(notebook.alt(fig)) <= notebook.LONGEST and notebook.alt(fig).endswith("…")
     fig, ax = plt.subplots()
     ax.set(yscale="log", ylim=(1e-3, 1e3), xticks=[1], xticklabels=["1e-3"])
-    assert displayed.alt(fig) == "Chart: "
+    assert notebook.alt(fig) == "Chart: "
+
+
+def test_a_named_index_is_a_column_and_what_is_missing_is_empty():
+    rows = pd.DataFrame({"claim": ["D1"], "effect": ["+1.9 ± 0.9"], "lead": [float("nan")]}).set_index("claim")
+    html = notebook.table(rows, "A caption").to_html()
+    assert ">D1<" in html and ">+1.9 ± 0.9<" in html and "nan" not in html and "A caption" in html
+    assert ">0<" not in notebook.table(rows.reset_index()).to_html()
