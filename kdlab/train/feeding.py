@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from kdlab.clips.views import Batch, ClipBatches, Draw, View
-from kdlab.system.launch import precision
+from kdlab.train.processes import precision
 
 
 def fed(clips, requests: Iterable[tuple], device: torch.device) -> Iterator[Batch]:
@@ -54,7 +54,7 @@ def ahead(make: Callable, requests: Iterable[tuple], threads: int = 4) -> Iterat
 def in_bf16(net: nn.Module) -> nn.Module:
     """``net`` with a forward pass in bf16 mixed precision, its output in fp32: for a frozen teacher in a ``bf16``
     training, whose loop puts only the networks that it trains into mixed precision. Itself where the hardware has no
-    bf16 (:func:`kdlab.system.launch.precision`)."""
+    bf16 (:func:`kdlab.train.processes.precision`)."""
     if precision("bf16") != "bf16":
         return net
     plain = net.forward

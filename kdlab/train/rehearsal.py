@@ -18,36 +18,27 @@ from kdlab import paths
 from kdlab.clips.catalogue import Catalogue
 from kdlab.layers import one_thread
 from kdlab.nets.video import build
-from kdlab.system.contents import once, one_look
-from kdlab.system.launch import by_itself, device
-from kdlab.system.sources import foreign, source_hash
-from kdlab.system.stored import plain, weights_hash
-from kdlab.train.loop import Settings, Trained, drawing, fit
+from kdlab.system.files import once
+from kdlab.system.sources import foreign_classes, source_hash
+from kdlab.train.loop import Settings, Trained, cpu_copies, drawing, fit, weights_hash
 from kdlab.train.preparing import batches, opened, prepared
+from kdlab.train.processes import by_itself, device
 from kdlab.train.recipe import Prepared, Recipe, to_json
-from kdlab.train.writing import CHECKPOINT, unlike, versions, write_run
+from kdlab.train.runs import CHECKPOINT, Run, versions, write_run
 
 
-def rehearse(*recipes: Recipe) -> None:
-    """Do all of the training of each of ``recipes`` on two clips: those it needs first, steps, a checkpoint and going
-    on from it, evaluation, writing, and building it again. Raises ``ValueError`` with the part that does not fit and
-    the mend; what is wrong with the clips is told as the training would."""
-    with one_look(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, by_itself(), drawing(0):
-        done: dict[tuple, object] = {}  # its runs, which several may need
-        for recipe in recipes:
-            if _kind(recipe) not in _fit and not (note := _note(recipe)).exists():
-                _rehearsed(recipe, Path(place), done)
-                with suppress(OSError):  # the next process rehearses again
-                    note.parent.mkdir(parents=True, exist_ok=True)
-                    note.touch()
+def rehearse(recipe: Recipe) -> None:
+    """Do all of the training of ``recipe`` on two clips: the recipes it needs first, steps, a checkpoint and going on
+    from it, evaluation, writing, and building it again. Raises ``ValueError`` with the part that does not fit and the
+    mend; what is wrong with the clips is told as the training would. Recipes that differ in seed, rate and epochs alone
+    are rehearsed once by the same sources and packages, in whatever process."""
+    if not _marker(recipe).exists():
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, by_itself(), drawing(0):
+            _rehearsed(recipe, Path(place))
 
 
-#: What has been rehearsed here: a study has many recipes that differ in seed and settings alone.
-_fit: set[tuple] = set()
-
-
-def _note(recipe: Recipe) -> Path:
-    """Is there once a recipe of this kind was rehearsed by these sources and packages, in whatever process."""
+def _marker(recipe: Recipe) -> Path:
+    """Is there once a recipe of this kind was rehearsed."""
     what = repr((_kind(recipe), source_hash(recipe), versions(), device()))
     return paths.cache_dir() / "rehearsed" / hashlib.sha256(what.encode()).hexdigest()[:32]
 
@@ -57,7 +48,7 @@ def _kind(value):
     fast and how much is learnt."""
     if isinstance(value, Recipe):
         each = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in ("condition", "seed", "data")}
-        data = value.data if foreign(value.data) else (type(value.data), value.data.catalogue().classes)
+        data = value.data if foreign_classes(value.data) else (type(value.data), value.data.catalogue().classes)
         return type(value), data, *map(_kind, each.values())
     if isinstance(value, Settings):
         return replace(value, lr=1.0, batch_size=min(2, value.batch_size))
@@ -78,24 +69,22 @@ class _Few:
         return once((self, "few"), self._few)
 
     def _few(self) -> Catalogue:
-        whole = self.of.catalogue()
-        splits = [whole.split(split) for split in ("train", "val", "test")]
-        return replace(whole, records=tuple(record for of in splits for record in of[:: max(1, len(of) // 2)][:2]))
+        every = self.of.catalogue()
+        splits = [every.split(split) for split in ("train", "val", "test")]
+        return replace(every, records=tuple(record for of in splits for record in of[:: max(1, len(of) // 2)][:2]))
 
     def fingerprint(self) -> str:
         return f"few of {self.of.fingerprint()}"
 
 
-def _rehearsed(recipe: Recipe, places: Path, done: dict):
-    """The run of ``recipe`` after two steps, in a folder in ``places``; one of its kind that is ``done`` will do. Of a
-    kind that was rehearsed before only its run is wanted."""
-    from kdlab.train.runs import Run  # whose obtain() rehearses
-
-    if (kind := _kind(recipe)) in done:
-        return done[kind]
-    needed = {what: _rehearsed(other, places, done) for what, other in recipe.needs().items()}
-    place = places / str(len(done))
-    place.mkdir()
+def _rehearsed(recipe: Recipe, place: Path) -> Run:
+    """The run of ``recipe`` after two steps, in the folder ``place``. Of a kind that was rehearsed before only its run
+    is wanted."""
+    known = (marker := _marker(recipe)).exists()
+    needed = {}
+    for what, other in recipe.needs().items():
+        (place / what).mkdir()
+        needed[what] = _rehearsed(other, place / what)
     settings = replace(recipe.settings, batch_size=min(2, recipe.settings.batch_size), accumulate=1)
     few = replace(recipe, data=_Few(recipe.data), settings=settings, seed=1)  # other weights than Run.net() begins with
     if not hasattr(recipe, "prepare"):
@@ -104,7 +93,7 @@ def _rehearsed(recipe: Recipe, places: Path, done: dict):
         except (ValueError, OSError):
             opened(recipe)  # names all clips that are wrong, not these alone
             raise
-        if kind not in _fit:
+        if not known:
             _check_net(few)
     net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
     doing = f"{method} fails in the first step of {recipe.stem}, whose networks are {', '.join(few.views())}"
@@ -116,10 +105,12 @@ def _rehearsed(recipe: Recipe, places: Path, done: dict):
                   time.monotonic())
         doing = f"{net}, trained by {method}, cannot be opened again"
         run = Run(place, recipe)
-        if why := unlike(ready, trained.nets["student"], run.net()):
+        if known:
+            return run
+        if why := _difference(ready, trained.nets["student"], run.net()):
             raise ValueError(why)
         doing = f"{net}, trained by {method}, cannot go on from a checkpoint"
-        resumed = trained if kind in _fit else _steps(few, needed, place / "begun")[1]
+        resumed = _steps(few, needed, place / "begun")[1]
         if trained.device == "cpu" and weights != _hash(resumed):  # elsewhere sums may come in other orders
             raise ValueError("a training that is interrupted and goes on ends in other weights. Keep all that steps "
                              "change in parameters and persistent buffers, and draw from the global generators of "
@@ -132,8 +123,10 @@ def _rehearsed(recipe: Recipe, places: Path, done: dict):
                              "teacher=Recipe(…)") from error
         message = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise ValueError(f"{doing}: {message}") from error
-    _fit.add(kind)
-    return done.setdefault(kind, run)
+    with suppress(OSError):  # the next process rehearses again
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    return run
 
 
 def _steps(recipe: Recipe, needed: dict, checkpoint: Path, keep: Path | None = None) -> tuple[Prepared, Trained]:
@@ -156,7 +149,27 @@ def _steps(recipe: Recipe, needed: dict, checkpoint: Path, keep: Path | None = N
 
 
 def _hash(trained: Trained) -> str:
-    return weights_hash(plain({f"{n}.{k}": v for n in trained.owned for k, v in trained.nets[n].state_dict().items()}))
+    return weights_hash(cpu_copies(
+        {f"{n}.{k}": v for n in trained.owned for k, v in trained.nets[n].state_dict().items()}))
+
+
+def _difference(ready: Prepared, trained: nn.Module, again: nn.Module) -> str:
+    """How ``again``, which was built from its recipe and the weights of a run, differs from the ``trained`` network of
+    that run in what it answers to one batch; empty where it does not, and where nothing is ever answered."""
+    where, answers = next(trained.parameters()).device, []
+    for net in (trained, again.to(where)):
+        with drawing(0):
+            found = (ready.answers(net, split, 1) for split in ready.splits)
+            answers.append(next((logits for records, logits in found if records), torch.zeros(0)))
+    # bit for bit on a CPU; elsewhere the sums of two passes may come in other orders
+    if torch.equal(*answers) if where.type == "cpu" else torch.allclose(*answers, rtol=1e-3, atol=1e-4):
+        return ""
+    kept, now = trained.state_dict(), dict(again.named_buffers())
+    lost = [name for name, buffer in trained.named_buffers() if name not in kept and not (
+        name in now and torch.equal(buffer, now[name]))]
+    what = f"its buffer {lost[0]!r} is not persistent" if lost else "what training changes is not in its weights"
+    return (f"built again from its recipe and its weights the network answers otherwise: {what}. Keep all that "
+            "training changes in parameters and persistent buffers, layers in nn.ModuleList or nn.ModuleDict")
 
 
 def _check_net(recipe: Recipe) -> None:
@@ -179,8 +192,6 @@ def _check_net(recipe: Recipe) -> None:
         if type(error).__module__.startswith("kdlab."):
             raise
         raise ValueError(f"{kind}.make({classes}) fails: {type(error).__name__}: {error}") from error
-    if not isinstance(net.net, nn.Module):
-        raise ValueError(f"{kind}.make({classes}) gives {type(net.net).__name__}: give a torch.nn.Module")
     layers = dict(net.net.named_modules())
     named = [*getattr(spec, "stages", ())] + ([spec.head] if hasattr(type(spec), "head") else [])
     if lost := [name for name in named if name not in layers]:
@@ -197,18 +208,7 @@ def _check_net(recipe: Recipe) -> None:
         if labelled and shape != (len(x), classes):
             raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {len(x)} clips, where "
                              f"{(len(x), classes)} is wanted, a row a clip and a column a class, in {when} too")
-    if labelled and classes > 1 and _are_probabilities(net, x, answers["evaluation"]):
+    rows = answers["evaluation"]
+    if labelled and classes > 1 and (rows >= 0).all() and torch.allclose(rows.sum(1), torch.ones(len(rows)), atol=1e-3):
         raise ValueError(f"{kind} gives probabilities in evaluation, where logits are wanted: losses and measures do "
                          "their own softmax, so take it out of the network")
-
-
-def _are_probabilities(net: nn.Module, x: torch.Tensor, answers: torch.Tensor) -> bool:
-    """Do the ``answers`` of ``net`` to ``x`` in evaluation sum to one, or are they a softmax or a sigmoid of what it
-    would give in training, if only torch's own layers, dropout and norms, stayed in evaluation?"""
-    if (answers >= 0).all() and torch.allclose(answers.sum(1), torch.ones(len(answers)), atol=1e-3):
-        return True
-    for layer in net.modules():
-        layer.training = not type(layer).__module__.startswith("torch.nn.")
-    with torch.no_grad(), one_thread():
-        logits = net(x)
-    return any(torch.allclose(answers, of, atol=1e-5) for of in (logits.sigmoid(), logits.softmax(1)))

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 
 from kdlab import paths
 from kdlab.papers.generative.nets import Gated, read_cvae
-from kdlab.system.stored import weights_hash
-from kdlab.train.runs import DamagedRun, Run, committed_runs, find, obtain, unfit
+from kdlab.train.loop import weights_hash
+from kdlab.train.obtain import obtain
+from kdlab.train.runs import DamagedRun, Run, committed_runs, find, unfit
 from tests.train.test_runs import clips as clips
 from tests.train.test_runs import make_recipe, make_student
 from tests.train.test_runs import places as places
@@ -128,7 +129,7 @@ def test_a_damaged_or_foreign_checkpoint_counts_as_none_and_the_same_weights_com
             yield step
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("kdlab.train.runs.track", stopped)
+        patch.setattr("kdlab.train.obtain.track", stopped)
         obtain(recipe, pretrained=False, say=str)
     folder = places / "runs" / recipe.name
     kept, theirs = shutil.copytree(folder, places / "kept"), shutil.copytree(folder, places / "runs" / other.name)

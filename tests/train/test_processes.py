@@ -1,4 +1,4 @@
-"""One training on two processes (gloo, CPU) is the training of one: tests/train/ranks.py says what is trained."""
+"""Processes and devices; one training on two processes (gloo, CPU) is that of one: ranks.py says what is trained."""
 
 import json
 import os
@@ -11,17 +11,89 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.system.launch import Launch, by_itself, launched
-from kdlab.train import parallel
+from kdlab.train import processes
 from kdlab.train.loop import Settings, fit
+from kdlab.train.processes import Launch, by_itself, device, fabric_for, has_bf16, launched
 from tests.train import ranks
+
+TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a",
+            "MASTER_PORT": "29500"}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """Sets variables in place of a launcher's and kdlab's."""
+    def given(**values):
+        for name in (*TORCHRUN, "KDLAB_DEVICE"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+
+    return given
+
+
+def test_what_torchrun_sets_is_understood(environment):
+    environment()
+    assert launched() == Launch(0, 1, 0, 1)
+    environment(**TORCHRUN)
+    assert launched() == Launch(3, 4, 1, 2)
+    environment(WORLD_SIZE="1", RANK="0", SLURM_NTASKS="2")
+    assert launched() == Launch()
+
+
+@pytest.mark.parametrize("given", [{"WORLD_SIZE": "2"}, TORCHRUN | {"RANK": "first"}])
+def test_variables_that_do_not_fit_are_refused_with_the_mend(environment, given):
+    environment(**given)
+    with pytest.raises(ValueError, match=f"WORLD_SIZE={given['WORLD_SIZE']} .*start with torchrun, or unset"):
+        launched()
+
+
+def test_the_device_is_named_or_refused(environment, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    environment()
+    assert device() == "cpu"
+    environment(KDLAB_DEVICE="gpu")
+    with pytest.raises(ValueError, match="KDLAB_DEVICE='gpu': here is only cpu; unset"):
+        device()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    environment()
+    assert device() == "cuda"
+    environment(**TORCHRUN)
+    with pytest.raises(ValueError, match="LOCAL_RANK=1, but torch sees 1 GPU.*nproc-per-node=1"):
+        device()
+
+
+@pytest.mark.parametrize(("where", "cuda", "flags", "fast"), [
+    ("cuda", (8, 0), {}, True), ("cuda", (7, 5), {"amx_bf16": True}, False), ("cpu", None, {"avx512_bf16": True}, True),
+    ("cpu", None, {"avx512_f": True}, False), ("mps", None, {"avx512_bf16": True}, False)])
+def test_bf16_follows_the_hardware_of_the_device(where, cuda, flags, fast):
+    found, why = has_bf16(where, cuda, flags)
+    assert found is fast and why
+
+
+def test_an_allocation_of_slurm_is_trained_in_by_one_process(environment):
+    environment(SLURM_NTASKS="2", SLURM_JOB_NAME="mine", SLURM_PROCID="0", KDLAB_DEVICE="cpu")
+    fabric = fabric_for("fp32")
+    assert (fabric.world_size, fabric.global_rank, fabric.device.type) == (1, 0, "cpu")
+
+
+def test_a_process_that_works_by_itself_is_alone(environment):
+    environment(**TORCHRUN)
+    with by_itself():
+        assert launched() == Launch() and processes.is_first() and processes.from_first(lambda: 3) == 3
+    assert launched() == Launch(3, 4, 1, 2) and not processes.is_first()
+
+
+# --- parts of a batch -----------------------------------------------------------------------------------------
 
 EXACT = ("ce", "uneven", "accumulate", "alternating", "genkd")
 
 
 def test_the_parts_of_all_processes_are_the_batch_in_order():
     for clips, wanted, world, accumulate in ((16, 16, 1, 1), (16, 16, 2, 2), (15, 16, 2, 1), (9, 12, 3, 2)):
-        found = [cut for rank in range(world) for cut in parallel.cuts(clips, wanted, accumulate, Launch(rank, world))]
+        found = [cut for rank in range(world) for cut in processes.cuts(clips, wanted, accumulate, Launch(rank, world))]
         places = list(range(clips))
         assert [place for cut in found for place in places[cut]] == places and len(found) == world * accumulate
         sizes = [cut.stop - cut.start for cut in found]
@@ -29,17 +101,17 @@ def test_the_parts_of_all_processes_are_the_batch_in_order():
 
 
 @pytest.mark.parametrize(("clips", "wanted", "words"), [
-    (40, 1, "a global batch of 1 does not divide among 2 processes: give batch_size=2,"),
+    (40, 1, "a global batch of 1 does not divide among 2 processes: give another"),
     (3, 16, r"a batch of 3 clips has not one for each of 4 parts \(2 processes, accumulate=2\)"),
 ])
 def test_a_batch_that_does_not_divide_is_refused_with_the_mend(clips, wanted, words):
     with pytest.raises(ValueError, match=words):
-        parallel.cuts(clips, wanted, 2, Launch(0, 2))
+        processes.cuts(clips, wanted, 2, Launch(0, 2))
 
 
 @pytest.fixture
 def in_fp64(monkeypatch):
-    monkeypatch.setitem(parallel.PRECISIONS, "fp32", "64-true")
+    monkeypatch.setitem(processes.PRECISIONS, "fp32", "64-true")
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -58,15 +130,6 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(in_fp64, clips):
     whole = weights(1)
     for parts in (2, 4):
         assert torch.allclose(weights(parts), whole, rtol=0, atol=1e-9)
-
-
-def test_a_process_that_works_by_itself_is_alone(monkeypatch):
-    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a",
-                        "MASTER_PORT": "29500"}.items():
-        monkeypatch.setenv(name, value)
-    with by_itself():
-        assert launched() == Launch() and ranks.ranks.first() and ranks.ranks.told(lambda: 3) == 3
-    assert launched() == Launch(1, 2, 1, 2) and not ranks.ranks.first()
 
 
 # --- two processes ---------------------------------------------------------------------------------------------
@@ -101,12 +164,9 @@ def test_two_processes_give_the_loss_curve_and_the_weights_of_one(found):
 
 
 @pytest.mark.slow
-def test_batch_norm_is_each_processs_own_on_a_cpu_and_said(found):
-    two = found[2:]
-    own = [each["batch_norm"] for each in two]
-    assert own[0] == own[1] and own[0]["batch_norm"] == "each process's clips"
-    assert two[0]["said"][0].startswith("each process has batch norm's statistics of its own clips")
-    assert two[1]["said"] == [], "the first speaks for all"
+def test_batch_norms_statistics_are_the_first_processs_on_a_cpu(found):
+    first, second = found[2:]
+    assert first["batch_norm"] == second["batch_norm"]
 
 
 @pytest.mark.slow
@@ -122,6 +182,6 @@ def test_processes_that_disagree_or_cannot_share_say_so_in_a_sentence(found):
     first, second = found[2:]
     assert [each["told"] for each in (first, second)] == [0, 0], "what the first says holds for all"
     assert first["refused"][0] is None and second["refused"][0].startswith(
-        "LaunchError: processes 0 and 1 disagree about sources, sources 0 and sources 1: give all")
+        "ValueError: processes 0 and 1 disagree about sources, sources 0 and sources 1: give all")
     assert all("a global batch of 15 does not divide among 2 processes" in each["refused"][1]
                for each in (first, second))
