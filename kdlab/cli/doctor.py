@@ -83,10 +83,10 @@ def _torchvision() -> str:
 
 
 def _device() -> str:
-    from kdlab.system import launch
+    from kdlab.train import processes
 
-    has, why = launch.bf16()
-    return f"{launch.device()}; papers' sizes train in {'bf16' if has else 'fp32'} ({why}), all else in fp32"
+    has, why = processes.bf16()
+    return f"{processes.device()}; papers' sizes train in {'bf16' if has else 'fp32'} ({why}), all else in fp32"
 
 
 def _cores() -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from kdlab.clips.splits import NO_GROUPS, SPLITS, complete_splits, deal_folds, shared_groups, some
 from kdlab.clips.tables import check_label, check_name, one_spelling, read_table, times
 from kdlab.clips.tree import EXPECTED, SPLIT_WORDS, CatalogueError, class_folders, composed, named, on_disk, why_no_file
-from kdlab.system.contents import content_keys
+from kdlab.system.files import content_keys
 from kdlab.system.values import whole
 
 if TYPE_CHECKING:

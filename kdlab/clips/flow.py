@@ -15,7 +15,7 @@ import numpy as np
 from kdlab.clips.coviar import flip_motion
 from kdlab.clips.decode import DamagedClip, Streamed
 from kdlab.clips.views import Around, Raw, TooShort, View, streamed
-from kdlab.system.contents import once
+from kdlab.system.files import once
 from kdlab.system.values import positive
 
 

@@ -21,7 +21,7 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import timeline
 from kdlab.clips.decode import DECODERS, Streamed, chosen, each_frame, gathered, raw_name
-from kdlab.system.sources import parts, view_mark
+from kdlab.system.sources import dataclasses_in, view_mark
 from kdlab.system.values import fraction, positive, whole
 
 _AT_ONCE = 4  # frames that are brightened together
@@ -67,7 +67,7 @@ def tag(view: "View") -> str:
 
 @lru_cache
 def _places(view: "View") -> tuple[str, ...]:
-    return tuple(os.path.abspath(getattr(part, f.name)) for part in parts(view) for f in fields(part)
+    return tuple(os.path.abspath(getattr(part, f.name)) for part in dataclasses_in(view) for f in fields(part)
                  if not f.metadata.get("identity", True))
 
 

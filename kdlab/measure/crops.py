@@ -11,8 +11,8 @@ from torch import nn
 
 from kdlab.clips.views import ClipBatches, Draw, Window
 from kdlab.layers import one_thread
-from kdlab.system.launch import device
 from kdlab.train.preparing import batches
+from kdlab.train.processes import device
 from kdlab.train.runs import Predictions, Run
 
 PLACES = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))

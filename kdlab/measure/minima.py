@@ -17,8 +17,8 @@ from kdlab.measure.lanczos import extremes, trace
 from kdlab.measure.surface import curvature, curve, filter_direction, width
 from kdlab.system.values import positive, whole
 from kdlab.train.loop import one_thread
+from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
-from kdlab.train.runs import batches
 
 #: Mini-batches ``(inputs, labels)``.
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]

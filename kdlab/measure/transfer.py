@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from kdlab.clips.user_clips import UserClips
 from kdlab.night import Night
 from kdlab.train.loop import predict
-from kdlab.train.recipe import UserClips
-from kdlab.train.runs import Run, batches
+from kdlab.train.preparing import batches
+from kdlab.train.runs import Run
 
 
 def logits_on(run: Run, data: Night | UserClips, split: str = "test", among: Sequence[str] = ()) -> np.ndarray:

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kdlab.system.files import sweep, write_atomically
-from kdlab.system.ours import NotOurs, may_fill
-from kdlab.system.pool import each
-from kdlab.system.progress import track
+from kdlab.system.files import NotOurs, delete_old_drafts, may_fill, write_atomically
+from kdlab.system.pool import each, track
 from kdlab.system.sources import files_hash
 
 from .codec import write_h264, write_mpeg4
@@ -69,7 +67,7 @@ def claim(root: Path, values: dict, generator: str) -> None:
         text = json.dumps({**values, "generator": generator}, indent=1)
         write_atomically(root / "night.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
     for folder in (root, *folders):
-        sweep(folder, is_own)
+        delete_old_drafts(folder)
 
 
 def is_own(name: str) -> bool:

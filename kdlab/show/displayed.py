@@ -15,7 +15,7 @@ from IPython.core.pylabtools import print_figure
 from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-from kdlab.system.progress import headless
+from kdlab.system.pool import headless
 
 #: Letters of an alternative text at most; who listens wants the picture's gist.
 LONGEST = 600

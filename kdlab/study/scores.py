@@ -11,13 +11,14 @@ from typing import Self
 import numpy as np
 from scipy.special import softmax
 
+from kdlab.clips.user_clips import UserClips
 from kdlab.measure.paired import Effect, effect
 from kdlab.measure.transfer import logits_on
 from kdlab.night import Night
 from kdlab.system.files import save_arrays
 from kdlab.system.values import one_of
 from kdlab.train.many import obtain_all
-from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.recipe import Recipe
 from kdlab.train.runs import Run
 
 

@@ -14,17 +14,19 @@ import torch
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.decode import raw_name
 from kdlab.clips.open_all import open_all
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Window
 from kdlab.night import Night
 from kdlab.papers.dual_light.curves import CurveNet, Curves, apply_curves
 from kdlab.papers.dual_light.zero_dce import ZeroDce
-from kdlab.system.launch import by_itself
 from kdlab.system.sources import source_hash
 from kdlab.system.values import positive, whole
 from kdlab.train.loop import Settings, one_thread
+from kdlab.train.obtain import obtain
 from kdlab.train.preparing import batches
-from kdlab.train.recipe import Prepared, Recipe, UserClips, portable, to_json
-from kdlab.train.runs import Run, obtain
+from kdlab.train.processes import by_itself
+from kdlab.train.recipe import Prepared, Recipe, portable, to_json
+from kdlab.train.runs import Run
 
 _AT_ONCE = 2**16  # pixels of a picture that the network sees at once; each takes about 1.5 kB of memory there
 
@@ -83,8 +85,7 @@ class TrainedCurves:
     @property
     def name(self) -> str:
         """Unique for one training: today's sources and clips are part of its digits, as frames that it has brightened
-        are kept under it. It is asked with every clip, so clips of your own are looked at as :meth:`UserClips.lately`
-        says."""
+        are kept under it. It is asked with every clip, so it takes :meth:`UserClips.recent_fingerprint`."""
         return _name(self) + ("-steady" if self.steady else "")
 
     def recipe(self) -> CurveRecipe:
@@ -154,7 +155,8 @@ def _floats(frame: np.ndarray) -> torch.Tensor:
 
 def _name(enhancer: TrainedCurves) -> str:
     data = enhancer.data
-    return _named(enhancer, data.lately() if isinstance(data, UserClips) else data.fingerprint(), raw_name())
+    contents = data.recent_fingerprint() if isinstance(data, UserClips) else data.fingerprint()
+    return _named(enhancer, contents, raw_name())
 
 
 @cache

@@ -15,8 +15,8 @@ from kdlab.layers import trunk
 from kdlab.nets.i3d import I3D, PairPool, TinyC3D
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import WrongWeights, load_weights, stages
-from kdlab.system.stored import read_weights
 from kdlab.system.values import fraction, whole
+from kdlab.train.runs import read_weights
 
 
 def gate(features: torch.Tensor, attention: torch.Tensor, faithful: bool = False) -> torch.Tensor:

@@ -21,9 +21,9 @@ from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import Batch
 from kdlab.papers.progressive.nets import ORDER, ExitHeads, frozen_maps
-from kdlab.system.launch import device
 from kdlab.system.values import whole
 from kdlab.train.loop import one_thread, seeded
+from kdlab.train.processes import device
 from kdlab.train.recipe import Prepared, Recipe
 
 

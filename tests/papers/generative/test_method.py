@@ -332,8 +332,8 @@ def test_both_phases_through_recipes_and_runs(tmp_path, monkeypatch):
     from kdlab.night import Night
     from kdlab.train import runs
     from kdlab.train.loop import Settings
+    from kdlab.train.obtain import obtain
     from kdlab.train.recipe import Recipe
-    from kdlab.train.runs import obtain
 
     for name in ("RUNS", "CACHE", "DATA"):
         monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
