@@ -9,7 +9,7 @@ holds does not depend on how many processes share it (:mod:`kdlab.train.processe
 """
 
 import hashlib
-import json
+import io
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,8 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import nn
 from torch.nn import functional as F
 
@@ -32,18 +30,7 @@ from kdlab.system.values import not_negative, one_of, positive, whole
 from kdlab.train import processes
 from kdlab.train.feeding import fed
 from kdlab.train.optimisers import AsReleased, learning_rate, optimiser_for
-from kdlab.train.processes import check_same, is_first, launched, precision
-
-
-@contextmanager
-def memory_guard(where: torch.device, what: str) -> Iterator[None]:
-    """While a batch is at work ``where``: a ``ValueError`` says ``what`` to lower when the memory is full."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        why = (str(error).splitlines() or ["no more is given"])[0].partition(". ")[0]
-        raise ValueError(f"the memory of {where} is full ({why}): lower {what}, or end what else is at work there; the "
-                         "last checkpoint is kept, and the same call goes on from it") from error
+from kdlab.train.processes import is_first, launched, precision
 
 
 @dataclass(frozen=True)
@@ -150,8 +137,7 @@ def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Ten
     device = next(net.parameters()).device
     modes = {module: module.training for module in net.modules()}
     net.eval()
-    what = "the window's frames or size, for whole batches are predicted at a time"
-    with torch.no_grad(), one_thread(device.type), memory_guard(device, what):
+    with torch.no_grad(), one_thread(device.type):
         rows = [(net(batch.views[view].to(device)).float().cpu(), batch.labels, batch.ids) for batch in batches]
     for module, training in modes.items():  # net.train() would also wake what is to stay in evaluation
         module.training = training
@@ -176,60 +162,34 @@ def weights_hash(state: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _pack(nets, owned, optimisers) -> dict[str, torch.Tensor]:
-    """Weights and optimiser moments as one flat dictionary of tensors, without pickles."""
-    flat = {f"net.{name}.{k}": v for name in owned for k, v in nets[name].state_dict().items()}
-    for name, optimiser in optimisers.items():
-        for index, moments in optimiser.state_dict()["state"].items():
-            flat |= {f"optimiser.{name}.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
-    return cpu_copies(flat)
+def _save_checkpoint(path: Path, state: dict) -> None:
+    """The SHA-256 of what ``torch.save`` makes of ``state``, and then that."""
+    torch.save(state, content := io.BytesIO())
+    write_atomically(path, lambda p: p.write_bytes(hashlib.sha256(content.getbuffer()).digest() + content.getbuffer()))
 
 
-def _unpack(flat, nets, owned, optimisers) -> None:
-    for name in owned:
-        prefix = f"net.{name}."
-        nets[name].load_state_dict({k.removeprefix(prefix): v for k, v in flat.items() if k.startswith(prefix)})
-    for name, optimiser in optimisers.items():
-        prefix, state = f"optimiser.{name}.", {}
-        for key, value in flat.items():
-            if key.startswith(prefix):
-                index, moment = key.removeprefix(prefix).split(".", 1)
-                state.setdefault(int(index), {})[moment] = value
-        # An optimiser walks weights and moments in the order of their memory, which the file does not tell.
-        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
-        state = {index: {moment: torch.empty_like(weights[index]).copy_(value) if value.ndim else value
-                         for moment, value in moments.items()} for index, moments in state.items()}
-        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+def _read_checkpoint(path: Path) -> dict:
+    """What :func:`_save_checkpoint` wrote: tensors, numbers and texts, read as data and never as code. Raises
+    ``ValueError`` where the file is not whole."""
+    content = path.read_bytes()
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        raise ValueError("its content is not what was written")
+    return torch.load(io.BytesIO(content[32:]), "cpu", weights_only=True)
 
 
-def _save_checkpoint(path: Path, flat: dict, note: dict, fingerprint: str) -> None:
-    """``fingerprint`` is of :func:`_fingerprint`; a hash over all of it tells a damaged checkpoint from a whole one."""
-    text = json.dumps(note)
-    about = {"note": text, "fingerprint": fingerprint, "hash": _hash(flat, text)}
-    write_atomically(path, lambda p: p.write_bytes(save(flat, about)))
-
-
-def _load_checkpoint(path: Path, fingerprint: str, say) -> tuple[dict, dict] | None:
-    """Tensors and note of the checkpoint of this very training; None where there is none that can be used."""
-    if not path.exists():
+def _load_checkpoint(path: Path | None, fingerprint: str, say) -> dict | None:
+    """The checkpoint of this very training; None where there is none that can be used."""
+    if path is None or not path.exists():
         return None
     try:
-        with safe_open(path, "pt") as file:
-            flat, about = {k: file.get_tensor(k) for k in list(file.keys())}, file.metadata() or {}
-        if about["hash"] != _hash(flat, about["note"]):
-            raise ValueError("its content is not what was written")
-        if about["fingerprint"] != fingerprint:
+        found = _read_checkpoint(path)
+        if found["fingerprint"] != fingerprint:
             raise ValueError("it is of another training, or was begun with other sources, clips, processes or needed "
                              "runs")
-        return flat, json.loads(about["note"])
-    except Exception as error:  # broken bytes make the reader raise anything, from KeyError to TypeError
-        why = (str(error) or type(error).__name__).splitlines()[0]
-        say(f"{path} counts as none, trained from the start: {why}")
+        return found
+    except (ValueError, OSError) as error:
+        say(f"{path} counts as none, trained from the start: {getattr(error, 'strerror', None) or error}")
         return None
-
-
-def _hash(flat: dict[str, torch.Tensor], text: str) -> str:
-    return hashlib.sha256((weights_hash(flat) + text).encode()).hexdigest()
 
 
 def _fingerprint(method, nets, owned, *others) -> str:
@@ -249,16 +209,14 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
     A checkpoint that is damaged, or of another training or ``identity``, counts as none, and ``say`` gets a line about
     it. Several processes (:mod:`kdlab.train.processes`) share each batch; the first writes and says.
     ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises ``ValueError``
-    at the first loss that is no number and for a full memory, :class:`kdlab.system.files.StorageFull` when a checkpoint
-    cannot be written.
+    at the first loss that is no number, :class:`kdlab.system.files.StorageFull` when a checkpoint cannot be written.
     """
     used = precision(settings.precision)
     say = say if is_first() else lambda line: None
     if used != settings.precision:
         say(f"{settings.precision} is not in this hardware: trained in {used}, which takes longer and rounds otherwise")
     fabric = processes.fabric_for(used)
-    what = f"batch_size ({settings.batch_size} now), or the window's frames or size, or cut it by accumulate"
-    with one_thread(fabric.device.type), memory_guard(fabric.device, what), drawing(seed):
+    with one_thread(fabric.device.type), drawing(seed):
         trained = _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, f"{identity} {used}",
                        progress, say)
     return replace(trained, precision=used)
@@ -296,11 +254,13 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
 
     start, history, first_losses, cpu_before = 0, [], [], 0.0
     fingerprint = _fingerprint(method, bare, owned, settings, seed, identity)
-    if checkpoint is not None and (found := _load_checkpoint(checkpoint, fingerprint, say)):
-        flat, note = found
-        _unpack(flat, bare, owned, optimisers)
-        start, history, first_losses, cpu_before = (note[k] for k in ("step", "history", "first_losses", "cpu_seconds"))
-    check_same(training=fingerprint, steps_in_the_checkpoint=start)
+    if found := _load_checkpoint(checkpoint, fingerprint, say):
+        for name in owned:
+            bare[name].load_state_dict(found["nets"][name])
+        for key, optimiser in optimisers.items():
+            optimiser.load_state_dict(found["optimisers"][key])
+        start, history, first_losses = found["step"], found["history"], found["first_losses"]
+        cpu_before = found["cpu_seconds"]
     clock, sums = time.process_time(), {}
 
     several = [] if cuts == [slice(0, batch_size)] else [(cut,) for cut in cuts]  # a whole batch is asked for as ever
@@ -343,8 +303,10 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
             history, sums = [*history, row], {}
             used = cpu_before + processes.total(time.process_time() - clock)
             if checkpoint is not None and is_first():
-                note = {"step": step + 1, "history": history, "first_losses": first_losses, "cpu_seconds": used}
-                _save_checkpoint(checkpoint, _pack(bare, owned, optimisers), note, fingerprint)
+                _save_checkpoint(checkpoint, {
+                    "fingerprint": fingerprint, "step": step + 1, "history": history, "first_losses": first_losses,
+                    "cpu_seconds": used, "nets": {name: bare[name].state_dict() for name in owned},
+                    "optimisers": {key: optimiser.state_dict() for key, optimiser in optimisers.items()}})
 
     nets = {name: net.eval() for name, net in bare.items()}
     used = cpu_before + processes.total(time.process_time() - clock)
@@ -381,11 +343,9 @@ def _turns(parts: Sequence[Iterator[tuple]]) -> Iterator[tuple[str, Iterable[tup
 def _checked(losses: Iterator[tuple], parts: dict) -> Iterator[tuple]:
     """The ``losses`` of a method, each of them one that can be trained on."""
     for given in losses:
-        try:
-            optimiser, loss, terms = given
-        except (TypeError, ValueError) as error:
-            wanted = "an optimiser's name, its loss, terms to keep"
-            raise ValueError(f"losses() must yield three values: {wanted}") from error
+        if not isinstance(given, tuple) or len(given) != 3:
+            raise ValueError("losses() must yield three values: an optimiser's name, its loss, terms to keep")
+        optimiser, loss, terms = given
         if optimiser not in parts:
             raise ValueError(f"losses() yields for an optimiser {optimiser!r}, and parts() names {', '.join(parts)}")
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:

@@ -20,10 +20,10 @@ from kdlab.system.pool import track
 from kdlab.system.sources import dataclasses_in, foreign_classes, source_hash
 from kdlab.train.loop import fit
 from kdlab.train.preparing import prepared
-from kdlab.train.processes import check_same, from_first, is_first, launched
+from kdlab.train.processes import from_first, is_first, launched
 from kdlab.train.recipe import Recipe, check, to_json
 from kdlab.train.rehearsal import rehearse
-from kdlab.train.runs import CHECKPOINT, Run, find, versions, write_run
+from kdlab.train.runs import CHECKPOINT, Run, find, write_run
 
 
 def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=print) -> Run:
@@ -52,9 +52,7 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
 
 def finished_run(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | None:
     """The run that is there already, if ``stale`` lets it pass; ``say`` gets a line. Of several processes all have to
-    ask, have the same sources, clips and packages, and get what the first finds."""
-    if launched().world > 1:
-        check_same(**versions(), sources=source_hash(recipe), clips=recipe.data.fingerprint(), recipe=recipe.name)
+    ask, and get what the first finds."""
     folder = from_first(lambda: _finished_folder(recipe, pretrained, stale, say))
     return Run(folder, recipe) if folder else None
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.open_all import open_all, unusable
+from kdlab.clips.open_all import open_all
 from kdlab.clips.views import ClipBatches
 from kdlab.distill.check import check_distillation
 from kdlab.nets.folding import folded
@@ -25,14 +25,10 @@ def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatche
     return recipe.window.batches(recipe.data.catalogue(), split, views or recipe.views())
 
 
-def _parts(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
-    """What training, validation and the test look at; only the trained network is tested."""
-    return batches(recipe, "train"), batches(recipe, "val"), batches(recipe, "test", {"student": recipe.view})
-
-
 def opened(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
-    """Training, validation and test clips, each of which can be read; raises as :func:`open_all`."""
-    parts = _parts(recipe)
+    """Training, validation and test clips, each of which can be read; raises as :func:`open_all`. Only the trained
+    network is tested."""
+    parts = batches(recipe, "train"), batches(recipe, "val"), batches(recipe, "test", {"student": recipe.view})
     open_all(parts)
     return parts
 
@@ -40,15 +36,11 @@ def opened(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
 def open_ahead(recipes: Iterable[Recipe]) -> None:
     """Fill the cache, on all cores, with the clips of ``recipes`` before each is trained in a process of its own, which
     has one core. What is wrong with them is left to the trainings to say."""
-    parts: dict[tuple, ClipBatches] = {}
-    for recipe in recipes:
-        if hasattr(recipe, "prepare"):  # learns from networks, whose recipes open the clips
-            continue
+    # one that has its own way to prepare learns from networks, whose recipes open the clips
+    alike = {(r.data, r.window, *r.views().values()): r for r in recipes if not hasattr(r, "prepare")}
+    for recipe in alike.values():
         with suppress(ValueError, OSError):
-            for split, part in zip(("train", "val", "test"), _parts(recipe), strict=True):
-                known = parts.setdefault((recipe.data, recipe.window, split), part)
-                known.views |= {view.name: view for view in part.views.values()}
-    unusable(list(parts.values()))
+            opened(recipe)
 
 
 def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:

@@ -7,14 +7,15 @@ optimisers in turn, tap layers, ask a network twice and leave weights without a 
 another of its switches. What is not a mean over clips stays a part's own: batch norm's statistics on a CPU, a detection
 loss's division by the number of its positives.
 
-Every process asks the same questions in the same order. An error ends its process, and torchrun then ends the others.
+All processes have the same kdlab, packages, clips, arguments and runs folder, and ask each other the same questions in
+the same order. An error ends its process, and torchrun then ends the others.
 """
 
 import contextlib
 import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
@@ -83,18 +84,13 @@ def device() -> str:
 
 
 def bf16() -> tuple[bool, str]:
-    """Whether the device of this training computes in bf16 by its hardware, and why."""
-    cuda = torch.cuda.get_device_capability() if device() == "cuda" else None
-    return has_bf16(device(), cuda, torch.cpu.get_capabilities())
-
-
-def has_bf16(device: str, cuda: tuple[int, int] | None, cpu: Mapping[str, object]) -> tuple[bool, str]:
-    """The rule: of a GPU the compute capability ``cuda`` tells, of a ``cpu`` its flags. Elsewhere bf16 is emulated,
-    slower than fp32."""
-    if device == "cuda":
-        return cuda >= (8, 0), f"compute capability {cuda[0]}.{cuda[1]} against 8.0"
-    flags = [flag for flag in ("amx_bf16", "avx512_bf16") if cpu.get(flag)]
-    if device == "cpu" and flags:
+    """Whether the device of this training computes in bf16 by its hardware, and why: of a GPU the compute capability
+    tells, of a CPU its flags. Elsewhere bf16 is emulated, slower than fp32."""
+    if device() == "cuda":
+        major, minor = torch.cuda.get_device_capability()
+        return major >= 8, f"compute capability {major}.{minor} against 8.0"
+    flags = [flag for flag in ("amx_bf16", "avx512_bf16") if torch.cpu.get_capabilities().get(flag)]
+    if device() == "cpu" and flags:
         return True, f"the CPU has {flags[0]}"
     return False, "neither AMX nor AVX512-BF16 here"
 
@@ -164,17 +160,6 @@ def from_first(decide: Callable[[], object]):
     found = [decide() if is_first() else None]
     torch.distributed.broadcast_object_list(found)
     return found[0]
-
-
-def check_same(**what: object) -> None:
-    """Raise ``ValueError`` where this process has another value of any of ``what`` than the first."""
-    if launched().world == 1:
-        return
-    theirs = from_first(lambda: {name: str(value) for name, value in what.items()})
-    for name, value in what.items():
-        if str(value) != theirs[name]:
-            raise ValueError(f"processes 0 and {launched().rank} disagree about {name}, {theirs[name]:.60} and "
-                             f"{str(value):.60}: give all the same kdlab, packages, clips, arguments and runs folder")
 
 
 def cuts(batch: int, wanted: int, accumulate: int, launch: Launch) -> list[slice]:

@@ -9,6 +9,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -93,11 +94,12 @@ def _rehearsed(recipe: Recipe, place: Path) -> Run:
         except (ValueError, OSError):
             opened(recipe)  # names all clips that are wrong, not these alone
             raise
-        if not known:
-            _check_net(few)
     net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
-    doing = f"{method} fails in the first step of {recipe.stem}, whose networks are {', '.join(few.views())}"
+    doing = f"{net} does not fit these clips"
     try:
+        if not (known or hasattr(recipe, "prepare")):
+            _check_net(few)
+        doing = f"{method} fails in the first step of {recipe.stem}, whose networks are {', '.join(few.views())}"
         ready, trained = _steps(few, needed, place / CHECKPOINT, keep=place / "begun")
         weights = _hash(trained)
         doing = f"{net}, trained by {method}, cannot be evaluated and written"
@@ -107,8 +109,11 @@ def _rehearsed(recipe: Recipe, place: Path) -> Run:
         run = Run(place, recipe)
         if known:
             return run
-        if why := _difference(ready, trained.nets["student"], run.net()):
-            raise ValueError(why)
+        answers = [_first_answers(ready, net) for net in (trained.nets["student"], run.net().to(trained.device))]
+        # bit for bit on a CPU; elsewhere the sums of two passes may come in other orders
+        if not (torch.equal if trained.device == "cpu" else partial(torch.allclose, rtol=1e-3, atol=1e-4))(*answers):
+            raise ValueError("it answers otherwise than the one that was trained. Keep all that training changes in "
+                             "parameters and persistent buffers, layers in nn.ModuleList or nn.ModuleDict")
         doing = f"{net}, trained by {method}, cannot go on from a checkpoint"
         resumed = _steps(few, needed, place / "begun")[1]
         if trained.device == "cpu" and weights != _hash(resumed):  # elsewhere sums may come in other orders
@@ -153,28 +158,16 @@ def _hash(trained: Trained) -> str:
         {f"{n}.{k}": v for n in trained.owned for k, v in trained.nets[n].state_dict().items()}))
 
 
-def _difference(ready: Prepared, trained: nn.Module, again: nn.Module) -> str:
-    """How ``again``, which was built from its recipe and the weights of a run, differs from the ``trained`` network of
-    that run in what it answers to one batch; empty where it does not, and where nothing is ever answered."""
-    where, answers = next(trained.parameters()).device, []
-    for net in (trained, again.to(where)):
-        with drawing(0):
-            found = (ready.answers(net, split, 1) for split in ready.splits)
-            answers.append(next((logits for records, logits in found if records), torch.zeros(0)))
-    # bit for bit on a CPU; elsewhere the sums of two passes may come in other orders
-    if torch.equal(*answers) if where.type == "cpu" else torch.allclose(*answers, rtol=1e-3, atol=1e-4):
-        return ""
-    kept, now = trained.state_dict(), dict(again.named_buffers())
-    lost = [name for name, buffer in trained.named_buffers() if name not in kept and not (
-        name in now and torch.equal(buffer, now[name]))]
-    what = f"its buffer {lost[0]!r} is not persistent" if lost else "what training changes is not in its weights"
-    return (f"built again from its recipe and its weights the network answers otherwise: {what}. Keep all that "
-            "training changes in parameters and persistent buffers, layers in nn.ModuleList or nn.ModuleDict")
+def _first_answers(ready: Prepared, net: nn.Module) -> torch.Tensor:
+    """What ``net`` answers to one batch; nothing where nothing is ever answered."""
+    with drawing(0):
+        found = (ready.answers(net, split, 1) for split in ready.splits)
+        return next((logits for records, logits in found if records), torch.zeros(0))
 
 
 def _check_net(recipe: Recipe) -> None:
     """Raise ``ValueError`` where the untrained network lacks what it names or, of clips with labels, answers otherwise
-    than with a row of logits a clip, in training or in evaluation."""
+    than with a row of logits a clip."""
     spec, classes = recipe.net, len(recipe.data.catalogue().classes)
     clips = batches(recipe, "train", {"student": recipe.view})
     x = next(iter(replace(clips, records=clips.records[:2]).evaluation())).views["student"]
@@ -196,19 +189,12 @@ def _check_net(recipe: Recipe) -> None:
     named = [*getattr(spec, "stages", ())] + ([spec.head] if hasattr(type(spec), "head") else [])
     if lost := [name for name in named if name not in layers]:
         raise ValueError(f"{kind} names a layer {lost[0]!r}, and its network has {', '.join(filter(None, layers))}")
-    answers = {}
-    for training, when in ((True, "training"), (False, "evaluation")):
-        try:
-            with torch.no_grad(), one_thread():
-                answers[when] = logits = net.train(training)(x)
-        except Exception as error:
-            raise ValueError(f"{kind} fails on video {tuple(x.shape)}, in {when}: {type(error).__name__}: "
-                             f"{error}") from error
-        shape = tuple(getattr(logits, "shape", ()))
-        if labelled and shape != (len(x), classes):
-            raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {len(x)} clips, where "
-                             f"{(len(x), classes)} is wanted, a row a clip and a column a class, in {when} too")
-    rows = answers["evaluation"]
-    if labelled and classes > 1 and (rows >= 0).all() and torch.allclose(rows.sum(1), torch.ones(len(rows)), atol=1e-3):
+    with torch.no_grad(), one_thread():
+        logits = net.eval()(x)
+    if labelled and (shape := tuple(getattr(logits, "shape", ()))) != (len(x), classes):
+        raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {len(x)} clips, where "
+                         f"{(len(x), classes)} is wanted, a row a clip and a column a class")
+    if labelled and classes > 1 and (logits >= 0).all() and torch.allclose(
+            logits.sum(1), torch.ones(len(x)), atol=1e-3):
         raise ValueError(f"{kind} gives probabilities in evaluation, where logits are wanted: losses and measures do "
                          "their own softmax, so take it out of the network")

@@ -31,7 +31,7 @@ from kdlab.train.processes import cpu_features
 from kdlab.train.recipe import NotImported, Prepared, Recipe, from_json
 
 #: What a training goes on from, in the run's folder.
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT = "checkpoint.pt"
 #: The packages whose versions can change the bits of a run.
 DECIDING_PACKAGES = ("torch", "numpy", "av", "opencv-python-headless")
 

@@ -108,11 +108,9 @@ def main(folder):
     if launched().world > 1:
         rank = launched().rank
         found["batch_norm"] = trained(norms=lambda net: net, settings={"epochs": 5})
-        found["resumed"] = interrupted(folder / "checkpoint.safetensors")
+        found["resumed"] = interrupted(folder / "checkpoint.pt")
         found["told"] = processes.from_first(lambda: rank)
-        found["refused"] = [refused(call) for call in (
-            lambda: processes.check_same(torch="2.9", sources=f"sources {rank}", clips=rank),
-            lambda: trained(settings={"batch_size": 15}))]
+        found["refused"] = refused(lambda: trained(settings={"batch_size": 15}))
     (folder / f"{launched().rank}of{launched().world}.json").write_text(json.dumps(found))
 
 

@@ -74,7 +74,7 @@ def test_a_killed_worker_is_told_and_finished_runs_are_kept(clips, places):  # n
     quick, *long = [make_recipe(clips, seed, epochs) for seed, epochs in ((0, 1), (1, 2000), (2, 2000))]
 
     def kill():
-        until((places / "runs" / long[1].name / "checkpoint.safetensors").is_file)
+        until((places / "runs" / long[1].name / "checkpoint.pt").is_file)
         workers = [child for child in psutil.Process().children(recursive=True) if not child.children()]
         max(workers, key=lambda child: sum(child.cpu_times()[:2])).kill()
 
@@ -112,7 +112,7 @@ def test_an_interrupted_study_ends_its_workers_and_goes_on_to_the_same_bits(clip
 
     child = started()
     long = [make_recipe(clips, seed, 60) for seed in (0, 1)]
-    until(lambda: all((places / "runs" / r.name / "checkpoint.safetensors").is_file() for r in long) or child.poll())
+    until(lambda: all((places / "runs" / r.name / "checkpoint.pt").is_file() for r in long) or child.poll())
     workers = psutil.Process(child.pid).children(recursive=True)
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
     _, err = child.communicate(timeout=60)

@@ -116,7 +116,7 @@ class Brought:
 
 
 @pytest.mark.parametrize(("module", "says"), [
-    ("Centre", "Brought, trained by CrossEntropy, .* its buffer 'net.centre' is not persistent"),
+    ("Centre", "Brought, trained by CrossEntropy, cannot be opened again: it answers otherwise .* persistent buffers"),
     ("CountsInTraining", "ends in other weights"),
     ("Softmax", "Brought gives probabilities in evaluation"),
 ])

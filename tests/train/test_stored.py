@@ -136,7 +136,7 @@ def test_a_damaged_or_foreign_checkpoint_counts_as_none_and_the_same_weights_com
     for damage in ("empty", "cut", "flipped", "noise"):
         shutil.rmtree(folder)
         shutil.copytree(kept, folder)
-        DAMAGES[damage](folder / "checkpoint.safetensors")
+        DAMAGES[damage](folder / "checkpoint.pt")
         assert obtain(recipe, pretrained=False, say=said.append).provenance["weights"] == whole, damage
     assert sum("trained from the start" in line for line in said) == 4
     assert obtain(other, pretrained=False, say=said.append).folder == Path(theirs)
