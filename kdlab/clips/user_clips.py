@@ -8,7 +8,7 @@ from kdlab.clips.catalogue import Catalogue, name_of, own_folds
 from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
 from kdlab.clips.tree import named
-from kdlab.system.files import once
+from kdlab.system.files import memoised
 from kdlab.system.values import whole
 
 #: What was last found of clips: (clips, place) → (until when it holds, fingerprint)
@@ -25,7 +25,7 @@ class UserClips:
 
     What the clips are (ids, labels, splits, groups, times, contents) is part of a recipe's identity, where they lie is
     not: the same clips elsewhere give the same run, other clips in the same folder another one. They are looked at
-    whenever they are asked for; inside one training (``kdlab.system.files.one_look``) they are looked at once.
+    whenever they are asked for; inside one training (``kdlab.system.files.memo``) they are looked at once.
     """
 
     path: str = field(metadata={"identity": False})
@@ -47,12 +47,12 @@ class UserClips:
     def catalogue(self) -> Catalogue:
         """The clips as they are now."""
         if self.on_damaged == "skip":
-            return once((self, self._place, "sound"), lambda: without_damaged(self._listed()))
+            return memoised((self, self._place, "sound"), lambda: without_damaged(self._listed()))
         return self._listed()
 
     def fingerprint(self) -> str:
         """Of the clips that are trained and tested on. Raises what opening them raises."""
-        return once((self, self._place, "fingerprint"), lambda: self.catalogue().fingerprint())
+        return memoised((self, self._place, "fingerprint"), lambda: self.catalogue().fingerprint())
 
     def recent_fingerprint(self) -> str:
         """As :meth:`fingerprint`, found at most twenty times as long ago as it took: for what asks with every clip."""
@@ -76,4 +76,4 @@ class UserClips:
             clips = open_data(self.path, None if self.own_folds else self.test_fold)
             return own_folds(clips, self.own_folds, self.test_fold) if self.own_folds else clips
 
-        return once((self, self._place, "listed"), read)
+        return memoised((self, self._place, "listed"), read)

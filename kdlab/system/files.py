@@ -132,8 +132,9 @@ _answers: ContextVar[dict | None] = ContextVar("answers", default=None)
 
 
 @contextlib.contextmanager
-def one_look() -> Iterator[None]:
-    """Inside, :func:`once` looks once: what asks a hundred times sees one state of the files, and pays for one look."""
+def memo() -> Iterator[None]:
+    """Inside, :func:`memoised` looks once: what asks a hundred times sees one state of the files, and pays for one
+    look. A memo inside another begins anew."""
     token = _answers.set({})
     try:
         yield
@@ -141,8 +142,8 @@ def one_look() -> Iterator[None]:
         _answers.reset(token)
 
 
-def once(question: Hashable, look: Callable):
-    """``look()``; inside :func:`one_look` what it gave the first time."""
+def memoised(question: Hashable, look: Callable):
+    """``look()``; inside :func:`memo` what it gave the first time."""
     if (answers := _answers.get()) is None:
         return look()
     if question not in answers:

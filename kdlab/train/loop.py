@@ -12,7 +12,9 @@ import hashlib
 import io
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -23,12 +25,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.views import ClipBatches
+from kdlab.clips.views import Batch, ClipBatches
 from kdlab.layers import one_thread
 from kdlab.system.files import write_atomically
 from kdlab.system.values import not_negative, one_of, positive, whole
 from kdlab.train import processes
-from kdlab.train.feeding import fed
 from kdlab.train.optimisers import AsReleased, learning_rate, optimiser_for
 from kdlab.train.processes import is_first, launched, precision
 
@@ -102,7 +103,7 @@ def seeded(*parts: int) -> torch.Generator:
 
 
 @contextmanager
-def drawing(*parts: int) -> Iterator[None]:
+def seeded_generators(*parts: int) -> Iterator[None]:
     """Inside, what draws from a global generator of torch, NumPy or Python draws as ``parts`` say (:func:`_seed`);
     afterwards the generators are as they were."""
     numpys, pythons = np.random.get_state(), random.getstate()
@@ -142,6 +143,41 @@ def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Ten
     for module, training in modes.items():  # net.train() would also wake what is to stay in evaluation
         module.training = training
     return torch.cat([r[0] for r in rows]), torch.cat([r[1] for r in rows]), [i for r in rows for i in r[2]]
+
+
+def batches_on_device(clips, requests: Iterable[tuple], device: torch.device) -> Iterator[Batch]:
+    """``clips.training(indices, generator)`` of each of ``requests``, in order, on ``device``; on CUDA made ahead. A
+    request may name a part of the batch, too."""
+    if device.type != "cuda":
+        yield from (clips.training(*request).to(device) for request in requests)
+        return
+
+    def each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        views = {name: change(view) for name, view in batch.views.items()}
+        return replace(batch, views=views, labels=change(batch.labels))
+
+    def pinned(*request) -> Batch:
+        return each(clips.training(*request), lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory())
+
+    for batch in made_ahead(pinned, requests):
+        yield each(batch, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def made_ahead(make: Callable, requests: Iterable[tuple], threads: int = 4) -> Iterator:
+    """``make(*request)`` of each, in order, by so many ``threads`` that are as many ahead. Each has one torch thread:
+    they are the parallelism, and sums then have the bits of a CPU training."""
+    with ThreadPoolExecutor(threads, "feeding", torch.set_num_threads, (1,)) as workers:
+        coming = deque()
+        try:
+            for request in requests:
+                coming.append(workers.submit(make, *request))
+                if len(coming) > threads:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            for job in coming:
+                job.cancel()
 
 
 # --- weights and checkpoints -----------------------------------------------------------------------------------
@@ -216,7 +252,7 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
     if used != settings.precision:
         say(f"{settings.precision} is not in this hardware: trained in {used}, which takes longer and rounds otherwise")
     fabric = processes.fabric_for(used)
-    with one_thread(fabric.device.type), drawing(seed):
+    with one_thread(fabric.device.type), seeded_generators(seed):
         trained = _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, f"{identity} {used}",
                        progress, say)
     return replace(trained, precision=used)
@@ -232,9 +268,9 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
         raise ValueError(f"parts() names a network {unknown[0]!r}; there are {', '.join(nets)}")
     nets = {name: processes.synchronised(net) if name in owned else net for name, net in nets.items()}
     for name, net in nets.items():
-        _woken(net, name in owned).to(fabric.device)
+        _prepare_to_train(net, name in owned).to(fabric.device)
     fused = fabric.device.type in ("cpu", "cuda")
-    trained = {key: _named(nets, names) for key, names in parts.items()}
+    trained = {key: _named_weights(nets, names) for key, names in parts.items()}
     optimisers = {key: optimiser_for(settings, key, weights, fused) for key, weights in trained.items()}
     bare = nets  # what is kept is read from these: a wrapper's names are not the network's
     nets = {name: fabric.setup_module(net) if name in owned else net for name, net in nets.items()}
@@ -264,14 +300,15 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
     clock, sums = time.process_time(), {}
 
     several = [] if cuts == [slice(0, batch_size)] else [(cut,) for cut in cuts]  # a whole batch is asked for as ever
-    requests = (_asked(count, settings, seed, step, cut) for step in range(start, steps) for cut in several or [()])
-    coming, shares = fed(train, requests, fabric.device), [(cut.stop - cut.start) / batch_size for cut in cuts]
-    for step, batch in zip(progress(range(start, steps)), zip(*[coming] * len(cuts), strict=True), strict=False):
+    requests = (_request(count, settings, seed, step, cut) for step in range(start, steps) for cut in several or [()])
+    batches = batches_on_device(train, requests, fabric.device)
+    shares = [(cut.stop - cut.start) / batch_size for cut in cuts]
+    for step, batch in zip(progress(range(start, steps)), zip(*[batches] * len(cuts), strict=True), strict=False):
         epoch, place = divmod(step, per_epoch)
         _seed(seed, 3, step, launch.rank)  # dropout, and what a method draws
         rate = learning_rate(settings, step, steps, epoch, history)
         where = Progress(step, steps, prepared, seeded(seed, 3, step, 0).initial_seed())
-        for key, turns in _turns([_checked(method.losses(nets, part, where), parts) for part in batch]):
+        for key, turns in _by_optimiser([_valid_losses(method.losses(nets, part, where), parts) for part in batch]):
             for group in optimisers[key].param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
             optimisers[key].zero_grad(set_to_none=True)
@@ -313,7 +350,7 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
     return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned=owned)
 
 
-def _woken(net: nn.Module, learns: bool) -> nn.Module:
+def _prepare_to_train(net: nn.Module, learns: bool) -> nn.Module:
     """``net`` in training where it ``learns``, else frozen. What asks for no gradient as it comes gets none, and layers
     that come in evaluation, in a network that does not, stay there."""
     frozen = [weight for weight in net.parameters() if not weight.requires_grad]
@@ -326,21 +363,21 @@ def _woken(net: nn.Module, learns: bool) -> nn.Module:
     return net
 
 
-def _asked(count: int, settings: Settings, seed: int, step: int, cut: tuple) -> tuple:
+def _request(count: int, settings: Settings, seed: int, step: int, cut: tuple) -> tuple:
     """What is asked of the clips for a part of the batch at ``step``; a view or a window that draws from a global
     generator draws the same after a resume."""
     _seed(seed, 2, step, 1)
     return *plan(count, settings, seed, step), *cut
 
 
-def _turns(parts: Sequence[Iterator[tuple]]) -> Iterator[tuple[str, Iterable[tuple]]]:
+def _by_optimiser(parts: Sequence[Iterator[tuple]]) -> Iterator[tuple[str, Iterable[tuple]]]:
     """An optimiser's name and its turn ``(name, loss, terms)`` of each part of the batch, computed as it is asked for:
     the losses of all ``parts`` go on in step."""
     while (turn := next(parts[0], None)) is not None:
         yield turn[0], chain([turn], map(next, parts[1:]))
 
 
-def _checked(losses: Iterator[tuple], parts: dict) -> Iterator[tuple]:
+def _valid_losses(losses: Iterator[tuple], parts: dict) -> Iterator[tuple]:
     """The ``losses`` of a method, each of them one that can be trained on."""
     for given in losses:
         if not isinstance(given, tuple) or len(given) != 3:
@@ -357,7 +394,7 @@ def _checked(losses: Iterator[tuple], parts: dict) -> Iterator[tuple]:
         yield given
 
 
-def _named(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, nn.Parameter]]:
+def _named_weights(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, nn.Parameter]]:
     """The weights of the networks ``names``, each called as in a run's file: ``student.net.fc.weight``."""
     return [(f"{name}.{weight}", p) for name in names for weight, p in nets[name].named_parameters()]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from kdlab.system.files import one_look
+from kdlab.system.files import memo
 from kdlab.system.pool import available_cores, headless, pool
 from kdlab.system.values import not_negative
 from kdlab.train.obtain import finished_run, obtain
@@ -47,7 +47,7 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
             heard[line] = None
             say(line)
 
-    with one_look():
+    with memo():
         for recipe in recipes:
             check(recipe)
         order = in_order(recipes)

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from kdlab import paths
 from kdlab.clips.user_clips import UserClips
-from kdlab.system.files import StorageFull, delete_old_drafts, one_look
+from kdlab.system.files import StorageFull, delete_old_drafts, memo
 from kdlab.system.pool import track
 from kdlab.system.sources import dataclasses_in, foreign_classes, source_hash
 from kdlab.train.loop import fit
@@ -39,7 +39,7 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
     """
     say = say if is_first() else lambda line: None
     check(recipe)
-    with one_look():
+    with memo():
         folder = paths.runs_dir() / recipe.name
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock") if is_first() else contextlib.nullcontext():
@@ -100,7 +100,7 @@ def _train(recipe: Recipe, needed: dict[str, Run], folder: Path, say) -> Run:
     except KeyboardInterrupt:
         say(f"{recipe.name}: interrupted; the same call goes on from its last finished epoch")
         raise
-    with one_look():
+    with memo():
         if recipe.digest() != identity["digest"] or recipe.data.fingerprint() != identity["data"]:
             what = f"the clips in {catalogue.root} changed while {folder.name} was trained"
             raise ValueError(f"{what}, so it is of neither these nor those. Call again to train on those of now.")

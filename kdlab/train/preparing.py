@@ -15,8 +15,8 @@ from kdlab.distill.check import check_distillation
 from kdlab.nets.folding import folded
 from kdlab.nets.video import begin_as, build
 from kdlab.nets.wrappers import for_classes
-from kdlab.train.feeding import in_bf16
-from kdlab.train.loop import drawing, predict
+from kdlab.train.loop import predict, seeded_generators
+from kdlab.train.processes import precision
 from kdlab.train.recipe import Prepared, Recipe
 
 
@@ -49,7 +49,7 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
     Of records without a label, such as windows of untrimmed video, nothing is validated in between, and a teacher's
     answers are not compared with the student's: distillation goes through layers, whose shapes the method checks.
     """
-    with drawing(recipe.seed, 6):  # for parts that draw their beginning from NumPy or Python
+    with seeded_generators(recipe.seed, 6):  # for parts that draw their beginning from NumPy or Python
         return recipe.prepare(needed, catalogue) if hasattr(recipe, "prepare") else _prepared(
             recipe, needed, catalogue, say)
 
@@ -88,6 +88,22 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
         return loaded.records, predict(student, islice(shown, most), "student")[0]
 
     return Prepared(nets, train, validation if labelled else None, answers)
+
+
+def in_bf16(net: nn.Module) -> nn.Module:
+    """``net`` with a forward pass in bf16 mixed precision, its output in fp32: for a frozen teacher in a ``bf16``
+    training, whose loop puts only the networks that it trains into mixed precision. Itself where the hardware has no
+    bf16 (:func:`kdlab.train.processes.precision`)."""
+    if precision("bf16") != "bf16":
+        return net
+    plain = net.forward
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return plain(x).float()
+
+    net.forward = forward  # the layers keep their names, by which methods tap them
+    return net
 
 
 def _taught_by(teacher, catalogue: Catalogue, labelled: bool) -> nn.Module:

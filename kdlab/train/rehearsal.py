@@ -19,9 +19,9 @@ from kdlab import paths
 from kdlab.clips.catalogue import Catalogue
 from kdlab.layers import one_thread
 from kdlab.nets.video import build
-from kdlab.system.files import once
+from kdlab.system.files import memoised
 from kdlab.system.sources import foreign_classes, source_hash
-from kdlab.train.loop import Settings, Trained, cpu_copies, drawing, fit, weights_hash
+from kdlab.train.loop import Settings, Trained, cpu_copies, fit, seeded_generators, weights_hash
 from kdlab.train.preparing import batches, opened, prepared
 from kdlab.train.processes import by_itself, device
 from kdlab.train.recipe import Prepared, Recipe, to_json
@@ -34,7 +34,7 @@ def rehearse(recipe: Recipe) -> None:
     mend; what is wrong with the clips is told as the training would. Recipes that differ in seed, rate and epochs alone
     are rehearsed once by the same sources and packages, in whatever process."""
     if not _marker(recipe).exists():
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, by_itself(), drawing(0):
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, by_itself(), seeded_generators(0):
             _rehearsed(recipe, Path(place))
 
 
@@ -67,7 +67,7 @@ class _Few:
         return self.of.name
 
     def catalogue(self) -> Catalogue:
-        return once((self, "few"), self._few)
+        return memoised((self, "few"), self._few)
 
     def _few(self) -> Catalogue:
         every = self.of.catalogue()
@@ -160,7 +160,7 @@ def _hash(trained: Trained) -> str:
 
 def _first_answers(ready: Prepared, net: nn.Module) -> torch.Tensor:
     """What ``net`` answers to one batch; nothing where nothing is ever answered."""
-    with drawing(0):
+    with seeded_generators(0):
         found = (ready.answers(net, split, 1) for split in ready.splits)
         return next((logits for records, logits in found if records), torch.zeros(0))
 

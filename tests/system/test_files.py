@@ -13,8 +13,8 @@ from kdlab.system.files import (
     delete_old_drafts,
     may_fill,
     may_write,
-    once,
-    one_look,
+    memo,
+    memoised,
     write_atomically,
 )
 
@@ -109,9 +109,9 @@ def test_clips_that_lie_still_are_read_once(tmp_path, monkeypatch):
 
 def test_one_operation_sees_one_state():
     answers = iter("abc")
-    with one_look():
-        assert [once("q", lambda: next(answers)) for _ in range(2)] == ["a", "a"]
-    assert once("q", lambda: next(answers)) == "b"
+    with memo():
+        assert [memoised("q", lambda: next(answers)) for _ in range(2)] == ["a", "a"]
+    assert memoised("q", lambda: next(answers)) == "b"
 
 
 def test_what_is_no_file_is_named(tmp_path):

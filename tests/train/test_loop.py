@@ -15,8 +15,8 @@ from kdlab.distill.method import CrossEntropy
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.system.files import StorageFull
 from kdlab.train import loop
-from kdlab.train.feeding import in_bf16
 from kdlab.train.loop import Settings, fit, learning_rate, predict
+from kdlab.train.preparing import in_bf16
 
 
 @dataclass
