@@ -24,8 +24,8 @@ from kdlab.papers.dual_light import paper_size as dual_light
 from kdlab.papers.generative import paper_size as generative
 from kdlab.papers.paper_size import example, in_precision
 from kdlab.papers.progressive import paper_size as progressive
-from kdlab.train.feeding import in_bf16
 from kdlab.train.loop import Progress, fit, seeded, weights_hash
+from kdlab.train.preparing import in_bf16
 from kdlab.train.processes import bf16
 from kdlab.train.recipe import Recipe
 
