@@ -101,9 +101,11 @@ def save_arrays(path: Path, arrays: dict) -> None:
 
 def may_write(file: Path, is_own: Callable[[Path], bool], what: str) -> None:
     """Raise :class:`NotOurs` where ``file`` is there and ``is_own(file)`` does not hold, or where it is a link or a
-    folder; ``FileNotFoundError`` where its folder is missing or cannot be written. ``what`` names the kind of file."""
+    folder; ``NotADirectoryError`` where its folder is missing or cannot be written. ``what`` names the kind of file."""
     if not os.access(folder := file.absolute().parent, os.W_OK) or not folder.is_dir():
-        raise FileNotFoundError(f"{file}: there is no folder {folder} that can be written; name another file")
+        raise NotADirectoryError(f"{file}: there is no folder {folder} that can be written; name another file")
+    if file.is_dir():
+        raise NotOurs(f"{file} is a folder; name a file")
     if os.path.lexists(file) and (file.is_symlink() or not file.is_file() or not is_own(file)):
         raise NotOurs(f"{file} is there already and is no {what} of kdlab's, so it stays as it is; name another file, "
                       "or move that one away")

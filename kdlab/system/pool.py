@@ -58,8 +58,8 @@ def headless() -> bool:
     return "ipykernel" not in sys.modules and not sys.stderr.isatty()
 
 
-def track(items: Iterable, what: str, total: int | None = None, every: float = 10.0) -> Iterator:
-    """Yield ``items`` under a bar named ``what``; when headless, print a line about every ``every`` seconds.
+def track(items: Iterable, what: str, total: int | None = None) -> Iterator:
+    """Yield ``items`` under a bar named ``what``; when headless, print a line about every ten seconds.
 
     ``KDLAB_HEADLESS=quiet`` prints nothing: so the workers of a pool, whose owner shows how far they are.
     """
@@ -75,7 +75,7 @@ def track(items: Iterable, what: str, total: int | None = None, every: float = 1
     start = last = time.monotonic()
     for done, item in enumerate(items):
         now = time.monotonic()
-        if now - last >= every and done:
+        if now - last >= 10 and done:
             left = f", about {(now - start) / done * (total - done):.0f} s left" if total else ""
             print(f"{what}: {done}{f' of {total}' if total else ''}{left}", flush=True)
             last = now

@@ -63,7 +63,7 @@ def _finished_folder(recipe: Recipe, pretrained: bool, stale: str, say) -> Path 
     run = find(recipe, pretrained)
     if run is None:
         return None
-    why = run.staleness(recipe)
+    why = run.staleness()
     if why and stale == "refuse":
         raise ValueError(f"{run.folder} is stale: {why}. Delete it, or call obtain(..., stale='retrain').")
     own_clips = any(isinstance(part, UserClips) for part in dataclasses_in(recipe))

@@ -137,30 +137,19 @@ class Run:
             raise NoPredictions(f"{self.folder.name} learnt no classes, so it predicts nothing: see its history")
         raise ValueError(f"{path} has predictions of {' and '.join(splits)}, none of {split!r}; choose one of these")
 
-    def net(self, name: str = "student") -> nn.Module:
-        """The trained network, in eval mode, with its normalisation; ``name`` for methods that train several.
-
-        Raises ``ValueError`` for a name that was not trained as a whole network, :class:`DamagedRun`.
-        """
+    def net(self) -> nn.Module:
+        """The trained student, in eval mode, with its normalisation. Raises :class:`DamagedRun`."""
         path = self.folder / "weights.safetensors"
-        state = read_weights(path, self.provenance["weights"])
-        own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
+        own = {k.removeprefix("student."): v for k, v in read_weights(path).items() if k.startswith("student.")}
         classes = len(self.provenance["classes"])
-        if hasattr(self.recipe, "prepare") and name == "student":  # it sees features, which nothing normalises
-            with torch.random.fork_rng(devices=[]):
-                return load_weights(self.recipe.net.make(classes), own, str(path)).eval()
-        if not own.keys() >= {"mean", "std"}:
-            there = sorted({key.partition(".")[0] for key in state})
-            raise ValueError(f"{path} holds no network {name!r} of the recipe's kind; there are the weights of "
-                             f"{', '.join(there)}")
-        return network_of(self.recipe, classes, own, str(path))
+        if not hasattr(self.recipe, "prepare"):
+            return network_of(self.recipe, classes, own, str(path))
+        with torch.random.fork_rng(devices=[]):  # it sees features, which nothing normalises
+            return load_weights(self.recipe.net.make(classes), own, str(path)).eval()
 
-    def staleness(self, recipe: Recipe | None = None) -> str:
-        """Why this run is not what today's sources and clips would give; empty when it is.
-
-        ``recipe`` is the one asked for, which may find its clips elsewhere than where they lay when this run was made.
-        """
-        recipe, reasons = recipe or self.recipe, []
+    def staleness(self) -> str:
+        """Why this run is not what today's sources and clips would give; empty when it is."""
+        recipe, reasons = self.recipe, []
         if self.provenance.get("digest", recipe.digest()) != recipe.digest():
             raise damaged(self.folder / "run.json", "it tells of another recipe than its folder is named after")
         if self.provenance["sources"] != source_hash(recipe):
@@ -187,16 +176,16 @@ def _read_note(file: Path) -> dict:
         raise damaged(file, error) from error
 
 
-def read_weights(file: Path, noted: str | None = None) -> dict[str, torch.Tensor]:
-    """The tensors in ``file``, whose :func:`.loop.weights_hash` was ``noted``, in the ``run.json`` beside it (if any)
-    where nothing else is said. Raises :class:`DamagedRun`."""
-    if noted is None and (note := file.with_name("run.json")).exists():
-        noted = str(_read_note(note).get("weights"))
+def read_weights(file: Path) -> dict[str, torch.Tensor]:
+    """The tensors in ``file``. Raises :class:`DamagedRun` where they are not those whose :func:`.loop.weights_hash` the
+    ``run.json`` beside it has, if there is one."""
+    note = file.with_name("run.json")
+    noted = _read_note(note).get("weights") if note.exists() else None
     try:
         state = load(file.read_bytes())
     except Exception as error:  # broken bytes make the reader raise anything, from KeyError to TypeError
         raise damaged(file, error) from error
-    if noted is not None and noted != (found := weights_hash(state)):
+    if noted and noted != (found := weights_hash(state)):
         raise damaged(file, f"the hash of its tensors is {found[:12]}…, and {noted[:12]}… was noted")
     return state
 
@@ -211,11 +200,11 @@ def find(recipe: Recipe, pretrained: bool) -> Run | None:
     return None
 
 
-def unfit(run: Run, recipe: Recipe | None = None) -> str:
+def unfit(run: Run) -> str:
     """Why ``run`` is not to be shown, for lists that go on with the next: stale, damaged, or of classes that are not
     imported; empty when it is sound."""
     try:
-        return run.staleness(recipe)
+        return run.staleness()
     except (DamagedRun, NotImported) as error:
         return str(error)
 

@@ -74,7 +74,7 @@ def test_a_file_is_written_where_none_is_or_an_own_one(tmp_path):
         with pytest.raises(NotOurs):
             may_write(tmp_path / name, lambda _: True, "report")
     for folder in (tmp_path / "nope", file):
-        with pytest.raises(FileNotFoundError, match="there is no folder .* that can be written"):
+        with pytest.raises(NotADirectoryError, match="there is no folder .* that can be written"):
             may_write(folder / "page.html", lambda _: True, "report")
 
 
