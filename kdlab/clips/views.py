@@ -75,7 +75,7 @@ def _places(view: "View") -> tuple[str, ...]:
 class Raw(Streamed):
     """The clip as it was recorded, read by ``decoder``: ``pyav``, ``decord``; empty: ``$KDLAB_DECODER``, else PyAV."""
 
-    decoder: str = field(default="", kw_only=True, metadata={"unsaid": "pyav"})
+    decoder: str = field(default="", kw_only=True)
 
     def __post_init__(self):
         if self.decoder not in ("", *DECODERS):  # one that is not installed is refused where it is to read

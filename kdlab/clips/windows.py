@@ -5,7 +5,7 @@ segment belongs to a window that shows half of it, and is cut to the window; one
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ class Windows(Window):
     frames: int = 64
     rate: float = 7.5
     stride: int = 32
-    dense: int = field(default=0, metadata={"unsaid": 0})
+    dense: int = 0
 
     def __post_init__(self):
         super().__post_init__()

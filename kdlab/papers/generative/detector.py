@@ -9,7 +9,7 @@ AFSD, space is averaged and not convolved, classes are sigmoids (an action can h
 not two. A ``gated`` one sees its taps through GenKD's attention, with a CVAE for each (docs/methods.md, 2.3).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -37,7 +37,7 @@ class Detector:
     width: int = 64
     refine: bool = False
     gated: int = 0
-    boundaries: bool = field(default=False, metadata={"unsaid": False})
+    boundaries: bool = False
 
     def __post_init__(self):
         whole(1, steps=self.steps, levels=self.levels, width=self.width)

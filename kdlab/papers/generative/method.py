@@ -14,7 +14,7 @@ AdamW does not feel a loss's scale, so no weight can stand in for a rate.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -82,8 +82,8 @@ class FeatureRepresentation:
     detached: bool = True
     deterministic: bool = False
     alternating: int = 0
-    generation: float = field(default=0.0, metadata={"unsaid": 0.0})
-    turns: int = field(default=1, metadata={"unsaid": 1})
+    generation: float = 0.0
+    turns: int = 1
     # what :class:`GenerativeDistillation` adds is off
     generative, teacher, common_noise, teaching, beta = True, "none", False, 0.0, 0.0
     taps: ClassVar = TAPS
