@@ -105,7 +105,7 @@ def test_pass_one_is_the_sum_of_its_weighted_terms(method):
 
 @pytest.mark.parametrize("alternating", [0, 2])
 def test_pass_one_takes_several_turns_on_the_same_features(alternating):
-    """Each turn moves the CVAE, the network is asked for its features once, and terms are told once, of the last turn."""
+    """Each turn moves the CVAE, the network is asked for its features once, and terms are told once, at last."""
     method = FeatureRepresentation(turns=3, generation=1.0, alternating=alternating)
     nets, seen, told = networks(method), [], []
     nets["student"].net.attention.register_forward_hook(lambda *_: seen.append(nets["student"].training))
