@@ -18,6 +18,7 @@ from kdlab.clips.user_clips import UserClips
 from kdlab.system.files import StorageFull, delete_old_drafts, memo
 from kdlab.system.pool import track
 from kdlab.system.sources import dataclasses_in, foreign_classes, source_hash
+from kdlab.system.values import one_of
 from kdlab.train.loop import fit
 from kdlab.train.preparing import prepared
 from kdlab.train.processes import from_first, is_first, launched
@@ -30,10 +31,9 @@ def obtain(recipe: Recipe, *, pretrained: bool = True, stale: str = "use", say=p
     """The run of ``recipe``: found, or trained now (its teacher and its start first).
 
     ``pretrained=False`` ignores the committed weights. ``stale`` says what to do with a run made by other sources or
-    clips: ``"use"`` it and say so, ``"retrain"`` it, or ``"refuse"`` with a ``ValueError``. One on clips of your own,
-    or of classes of your own, is never used: where ``"use"`` stands it is trained again, too. The old one is kept in
-    ``runs/stale/``. ``say`` receives lines. Raises ``ValueError`` for a recipe that :func:`.recipe.check` refuses,
-    :class:`.runs.DamagedRun` for one whose files are not what its training wrote.
+    clips: ``"use"`` it and say so, or ``"retrain"`` it. One on clips or of classes of your own is always trained again.
+    The old one is kept in ``runs/stale/``. ``say`` receives lines. Raises ``ValueError`` for a recipe that
+    :func:`.recipe.check` refuses, :class:`.runs.DamagedRun` for a run whose files are not what its training wrote.
     Two processes that want the same run do not train it twice, unless they were started to train together: then all do,
     and the first looks for the run, locks, says and writes it (:mod:`kdlab.train.processes`).
     """
@@ -58,14 +58,11 @@ def finished_run(recipe: Recipe, pretrained: bool, stale: str, say) -> Run | Non
 
 
 def _finished_folder(recipe: Recipe, pretrained: bool, stale: str, say) -> Path | None:
-    if stale not in ("use", "retrain", "refuse"):
-        raise ValueError(f"stale must be 'use', 'retrain' or 'refuse', got {stale!r}")
+    one_of(("use", "retrain"), stale=stale)
     run = find(recipe, pretrained)
     if run is None:
         return None
     why = run.staleness()
-    if why and stale == "refuse":
-        raise ValueError(f"{run.folder} is stale: {why}. Delete it, or call obtain(..., stale='retrain').")
     own_clips = any(isinstance(part, UserClips) for part in dataclasses_in(recipe))
     if why and (stale == "retrain" or own_clips or foreign_classes(recipe)):
         say(f"{recipe.name}: STALE: {why}; trained again")

@@ -95,16 +95,11 @@ def edited(run, **entries) -> None:
     note.write_text(json.dumps(json.loads(note.read_text()) | entries))
 
 
-def test_a_stale_run_on_your_own_clips_is_refused_or_made_anew_and_the_old_one_kept(clips, places):
+def test_a_stale_run_on_your_own_clips_is_made_anew_and_the_old_one_kept(clips, places):
     said, recipe = [], make_recipe(clips)
     run = obtain(recipe, pretrained=False, say=said.append)
     edited(run, sources="of yesterday")
     assert unfit(Run(run.folder)) == "made by other sources"
-    with pytest.raises(ValueError, match="other sources.*stale='retrain'"):
-        obtain(recipe, stale="refuse")
-    with pytest.raises(ValueError):
-        obtain_all([make_recipe(clips, seed=7), recipe], workers=1, stale="refuse")
-    assert not (places / "runs" / make_recipe(clips, seed=7).name).exists(), "trained before it refused"
     assert obtain(recipe, say=said.append).staleness() == ""
     assert "STALE: made by other sources; trained again" in said[-2] and "trained in" in said[-1]
     old = Run(places / "runs" / "stale" / recipe.name)
@@ -146,7 +141,7 @@ def test_a_run_is_found_again_when_its_clips_have_moved(clips, places):
     said = []
     for name in ("here", "there"):
         shutil.copytree(clips, places / name / "mine")
-        obtain(make_recipe(places / name / "mine"), pretrained=False, stale="refuse", say=said.append)
+        obtain(make_recipe(places / name / "mine"), pretrained=False, say=said.append)
         shutil.rmtree(places / name)
     assert "trained" in said[0] and said[1].endswith(": found")
 
