@@ -135,7 +135,7 @@ def origin(runs: Mapping[str, Sequence[Run]]) -> dict[str, dict]:
             "sources": {c: column[0].provenance["sources"] for c, column in runs.items()}}
 
 
-def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "refuse",
+def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "retrain",
             workers: int | None = None, say=print) -> tuple[Scores, dict[str, list[Run]]]:
     """Obtain every run of a study: ``recipes`` is condition → one recipe per seed (the same seeds in each).
 
