@@ -12,7 +12,7 @@ from kdlab.train.sizes import SMOKE
 
 PACKAGE = Path(kdlab.__file__).parent
 #: Files of kdlab with a function that is called while a student and its teacher are trained.
-MOST = 15
+MOST = 32
 
 
 def called(work) -> list[str]:

@@ -145,9 +145,16 @@ def _require(value: object, name: str, protocol: type) -> None:
     if isinstance(value, type):
         raise ValueError(f"the recipe's {name} is the class {value.__qualname__}: give an object of it, "
                          f"{value.__qualname__}(…)")
-    if missing := protocols.lacking(value, protocol):
+    if missing := lacking(value, protocol):
         raise ValueError(f"{type(value).__qualname__} cannot be a recipe's {name}: it has no {missing[0]!r}; "
                          f"kdlab.protocols.{protocol.__name__} says what that must give")
+
+
+def lacking(value: object, protocol: type) -> list[str]:
+    """What ``protocol`` requires and ``value`` has not."""
+    return [name for name in sorted(protocol.__abstractmethods__) if not hasattr(type(value), name)
+            and name not in getattr(value, "__dataclass_fields__", ())
+            and not (name == "read" and hasattr(type(value), "each_frame"))]
 
 
 def portable(text: str) -> str:
