@@ -10,8 +10,7 @@ from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative import detection_recipes
 from kdlab.papers.generative import recipes as generative_recipes
 from kdlab.papers.progressive import recipes as progressive_recipes
-from kdlab.protocols import lacking
-from kdlab.train.recipe import check
+from kdlab.train.recipe import check, lacking
 from kdlab.train.sizes import SMOKE
 
 
