@@ -62,7 +62,7 @@ def test_a_damaged_file_of_a_run_is_named_with_the_mend(student, name, damage):
     with pytest.raises(DamagedRun, match=f"{name} is damaged: .*delete the folder .*{student.folder.name}"):
         ASKS[name](Run(student.folder))
     if name == "run.json":
-        assert "run.json is damaged" in unfit(student)
+        assert "run.json is damaged" in unfit(Run(student.folder, student.wanted))
         with pytest.raises(DamagedRun):
             obtain(student.wanted, pretrained=False, say=str)
 
