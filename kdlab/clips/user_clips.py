@@ -9,7 +9,7 @@ from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
 from kdlab.clips.tree import named
 from kdlab.system.files import memoised
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 
 #: What was last found of clips: (clips, place) → (until when it holds, fingerprint)
 _recent: dict[tuple, tuple[float, str]] = {}
@@ -37,7 +37,7 @@ class UserClips:
         if self.on_damaged not in ("raise", "skip"):
             raise ValueError(f"on_damaged={self.on_damaged!r}: use 'raise' or 'skip'")
         if self.own_folds is not None:
-            whole(2, own_folds=self.own_folds)
+            integer(2, own_folds=self.own_folds)
 
     @property
     def name(self) -> str:

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from kdlab.clips.views import Batch, ClipBatches
 from kdlab.layers import one_thread
 from kdlab.system.files import write_atomically
-from kdlab.system.values import not_negative, one_of, positive, whole
+from kdlab.system.values import integer, not_negative, one_of, positive
 from kdlab.train import processes
 from kdlab.train.optimisers import AsReleased, learning_rate, optimiser_for
 from kdlab.train.processes import is_first, launched, precision
@@ -56,7 +56,7 @@ class Settings:
     accumulate: int = field(default=1, kw_only=True)
 
     def __post_init__(self):
-        whole(1, epochs=self.epochs, batch_size=self.batch_size, accumulate=self.accumulate)
+        integer(1, epochs=self.epochs, batch_size=self.batch_size, accumulate=self.accumulate)
         positive("4e-3 is usual here", lr=self.lr)
         not_negative(weight_decay=self.weight_decay)
         one_of(("one_cycle", "cosine"), schedule=self.schedule)

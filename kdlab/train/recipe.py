@@ -25,7 +25,7 @@ from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.system.sources import dataclasses_in, is_kdlab
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 from kdlab.train.loop import Settings
 
 _PROTOCOLS = {"data": protocols.Data, "view": protocols.View, "window": protocols.Window, "net": protocols.Net}
@@ -56,7 +56,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
-        whole(0, seed=self.seed)
+        integer(0, seed=self.seed)
 
     def views(self) -> dict[str, View]:
         """The views one training batch holds."""
@@ -172,10 +172,10 @@ def to_json(value, identity: bool = False):
     """Plain JSON values for a tree of dataclasses; ``identity`` leaves out what does not change the result, and adds
     the ``contents()`` of what lies in files of yours, such as :class:`UserClips`.
 
-    What the environment chooses is written down (``settled()``, such as a clip's decoder).
+    What the environment chooses is written down (``resolved()``, such as a clip's decoder).
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = value.settled() if hasattr(value, "settled") else value
+        value = value.resolved() if hasattr(value, "resolved") else value
         fields = dataclasses.fields(value)
         kept = [f for f in fields if not identity or f.metadata.get("identity", True)]
         found = {"type": f"{type(value).__module__}:{type(value).__qualname__}"}
