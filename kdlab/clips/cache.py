@@ -22,7 +22,7 @@ from kdlab import paths
 from kdlab.clips.container import regular
 from kdlab.clips.decode import each_frame, frame_numbers, gathered, raw_name
 from kdlab.system.files import StorageFull, delete_old_drafts, write_atomically
-from kdlab.system.values import not_negative, whole
+from kdlab.system.values import integer, not_negative
 
 #: Frames (H, W, C) in order, one by one or as an array: all, or those at ascending ``indices``.
 Read = Callable[..., Iterable[np.ndarray]]
@@ -191,7 +191,7 @@ def _one_cache(root: Path, limit_bytes: int) -> FrameCache:
 
 
 def _name(path: Path | str, side: int, tag: str) -> tuple[str, int, str]:
-    whole(1, "the short side in pixels", side=side)
+    integer(1, "the short side in pixels", side=side)
     if side > _LARGEST:
         raise ValueError(f"side={side}: frames are enlarged to at most {_LARGEST} pixels")
     return os.fspath(path), int(side), tag or raw_name()

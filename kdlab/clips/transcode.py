@@ -25,7 +25,7 @@ from kdlab.clips.tables import check_name, read_table
 from kdlab.clips.tree import named, on_disk, videos
 from kdlab.system.files import NotOurs, begins_with, content_keys, delete_old_drafts, write_atomically
 from kdlab.system.pool import each, track
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 
 _LONGEST_PAUSE = 60_000  # empty places in a row that FFmpeg writes into an AVI file
 
@@ -41,9 +41,9 @@ class CoviarFormat:
     quantiser: int = 2
 
     def __post_init__(self):
-        whole(16, width=self.width, height=self.height)
-        whole(2, gop=self.gop)
-        whole(1, quantiser=self.quantiser)
+        integer(16, width=self.width, height=self.height)
+        integer(2, gop=self.gop)
+        integer(1, quantiser=self.quantiser)
         if self.quantiser > 31:
             raise ValueError(f"quantiser={self.quantiser}: give a whole number from 1 to 31")
 

@@ -17,7 +17,7 @@ from kdlab.clips.container import timeline
 from kdlab.clips.splits import SPLITS
 from kdlab.clips.tree import CatalogueError
 from kdlab.clips.views import Around, Batch, ClipBatches, Draw, View, Window, streamed
-from kdlab.system.values import positive, whole
+from kdlab.system.values import integer, positive
 
 PADDING, IGNORED = -1, -2  # in the place of a class
 
@@ -38,8 +38,8 @@ class Windows(Window):
     def __post_init__(self):
         super().__post_init__()
         positive(rate=self.rate)
-        whole(1, stride=self.stride)
-        whole(0, dense=self.dense)
+        integer(1, stride=self.stride)
+        integer(0, dense=self.dense)
 
     def moments(self, length: int, offset: float) -> np.ndarray:
         """Steps, counted from the window's nominal first one; ``offset`` in [0, 1), 0.5 for that."""

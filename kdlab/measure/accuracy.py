@@ -4,7 +4,7 @@
 import numpy as np
 from scipy.special import softmax
 
-from kdlab.system.values import alike, fraction, whole
+from kdlab.system.values import alike, fraction, integer
 
 
 def accuracy_interval(correct: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -26,7 +26,7 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int
 
     ``logits (N, K)``, ``labels (N,)``. Raises ``ValueError`` for other shapes, no clip, and logits that are not finite.
     """
-    whole(1, bins=bins, clips=len(labels))
+    integer(1, bins=bins, clips=len(labels))
     alike(labels=labels, clips=logits[..., 0])
     if not np.isfinite(logits).all():
         raise ValueError(f"{int((~np.isfinite(logits)).any(1).sum())} of {len(logits)} clips have logits that are not "

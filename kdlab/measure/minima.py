@@ -15,7 +15,7 @@ from torch import nn
 from kdlab.measure.flatness import Hessian, sharpness
 from kdlab.measure.lanczos import extremes, trace
 from kdlab.measure.surface import curvature, curve, filter_direction, width
-from kdlab.system.values import positive, whole
+from kdlab.system.values import integer, positive
 from kdlab.train.loop import one_thread
 from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
@@ -36,9 +36,9 @@ def samples(recipe: Recipe, split: str = "train", per_class: int | None = None, 
     Centre views in the catalogue's order, so that recipes which differ in view or network only get the same clips.
     Up to ``at_once`` clips are one mini-batch, whose graph then serves every product.
     """
-    whole(1, at_once=at_once)
+    integer(1, at_once=at_once)
     if per_class is not None:
-        whole(1, per_class=per_class)
+        integer(1, per_class=per_class)
     clips = batches(recipe, split, {"student": recipe.view})
     if per_class is not None:
         labels = pd.Series([record.label for record in clips.records])
@@ -60,8 +60,8 @@ def flatness(net: nn.Module, clips: Pairs, *, error: float = 0.1, probes: int = 
     or from NaN.
     """
     positive(error=error, tolerance=tolerance)
-    whole(1, probes=probes, least=least, most=most, directions=directions)
-    whole(0, ascent=ascent)
+    integer(1, probes=probes, least=least, most=most, directions=directions)
+    integer(0, ascent=ascent)
     hessian = Hessian(net, clips)
     loss, gradient = hessian.gradient()
     ends = extremes(hessian, tolerance, least, most)

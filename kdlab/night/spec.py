@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdlab.system.values import fraction, whole
+from kdlab.system.values import fraction, integer
 
 from .actions import ACTIONS
 
@@ -46,7 +46,7 @@ class Night:
         if unknown or not self.classes or len(set(self.classes)) != len(self.classes):
             raise NightError(f"classes={self.classes!r}: give different names from {', '.join(ACTIONS)}")
         try:
-            whole(0, seed=self.seed, per_class=list(self.per_class))
+            integer(0, seed=self.seed, per_class=list(self.per_class))
             fraction(variety=self.variety, context=self.context)
         except ValueError as error:
             raise NightError(str(error)) from None

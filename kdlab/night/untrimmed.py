@@ -28,7 +28,7 @@ from filelock import FileLock
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
-from kdlab.system.values import finite, whole
+from kdlab.system.values import finite, integer
 
 from . import folder
 from .actions import ACTIONS, ACTIVE_SECONDS, TRAVELLING, Moment, Pose, keys, pose_of
@@ -63,7 +63,7 @@ class Untrimmed:
 
     def __post_init__(self) -> None:
         try:
-            whole(0, videos=list(self.videos))
+            integer(0, videos=list(self.videos))
             finite(seconds=list(self.seconds))
         except ValueError as error:
             raise NightError(str(error)) from None

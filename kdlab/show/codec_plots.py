@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from kdlab.clips.compressed import Modalities, Stream
 from kdlab.measure.darkness import luma
 from kdlab.show.plots import PAGE, image, key
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 
 _RIGHT = np.array([0.4, -0.107, -0.5])  # from grey to orange, of equal luma; the other way to blue
 #: Of a frame as an equation: reference, motion, reference moved, residual, frame.
@@ -73,7 +73,7 @@ def fields(rows: dict[str, tuple[np.ndarray, Modalities]], most: float = 8, long
 def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain: float = 2, shown: int = 5) -> Figure:
     """A frame as its reference, moved, plus the residual (``gain`` times as strong, around mid grey); ``accumulated``:
     whether the reference is the I-frame, or the frame before. Of the five panels the first ``shown`` are uncovered."""
-    whole(1, f"1 to {PANELS}", shown=shown)
+    integer(1, f"1 to {PANELS}", shown=shown)
     energies, since = _energies(frame), frame.key if accumulated else max(frame.number - 1, frame.key)
     panels = {
         f"frame {since}": frame.reference,

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from kdlab.clips.compressed import modalities, scan
 from kdlab.show.codec_plots import PANELS, equation
 from kdlab.show.widgets import explore
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 
 #: What happens at each step of a P-frame, in words.
 STEPS = ("a whole picture is there to copy from", "where each block comes from", "the blocks are copied",
@@ -19,7 +19,7 @@ def gop_step(path: Path | str, step: int, accumulated: bool = True) -> Figure:
     come are covered. Motion and residual are those from the I-frame of the group (``accumulated``), or from the frame
     before. Raises what ``kdlab.clips.compressed.modalities`` does."""
     numbers = [number for number, kind in enumerate(scan(path).kinds) if kind == "P"]
-    whole(1, f"five to each of {len(numbers)} P-frames", step=step)
+    integer(1, f"five to each of {len(numbers)} P-frames", step=step)
     place, panel = divmod(min(step, PANELS * len(numbers)) - 1, PANELS)
     fig = equation(*modalities(path, [numbers[place]], accumulated), accumulated, shown=panel + 1)
     energies = fig.get_suptitle()

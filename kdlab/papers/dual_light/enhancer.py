@@ -20,7 +20,7 @@ from kdlab.night import Night
 from kdlab.papers.dual_light.curves import CurveNet, Curves, apply_curves
 from kdlab.papers.dual_light.zero_dce import ZeroDce
 from kdlab.system.sources import source_hash
-from kdlab.system.values import positive, whole
+from kdlab.system.values import integer, positive
 from kdlab.train.loop import Settings, one_thread
 from kdlab.train.obtain import obtain
 from kdlab.train.preparing import batches
@@ -39,7 +39,7 @@ class CurveRecipe(Recipe):
 
     def __post_init__(self):
         super().__post_init__()
-        whole(1, clips=self.clips)
+        integer(1, clips=self.clips)
 
     def chosen(self, catalogue: Catalogue) -> tuple:
         """The records that it is trained on."""
@@ -77,9 +77,9 @@ class TrainedCurves:
     steady: bool = False
 
     def __post_init__(self):
-        whole(16, "a patch of the loss has 16 pixels", side=self.side)
-        whole(1, width=self.width, clips=self.clips, batch=self.batch, steps=self.steps)
-        whole(0, seed=self.seed)
+        integer(16, "a patch of the loss has 16 pixels", side=self.side)
+        integer(1, width=self.width, clips=self.clips, batch=self.batch, steps=self.steps)
+        integer(0, seed=self.seed)
         positive(lr=self.lr)
 
     @property
