@@ -24,10 +24,9 @@ from kdlab.papers.dual_light import paper_size as dual_light
 from kdlab.papers.generative import paper_size as generative
 from kdlab.papers.paper_size import example, in_precision
 from kdlab.papers.progressive import paper_size as progressive
-from kdlab.system.launch import has_bf16
-from kdlab.system.stored import weights_hash
-from kdlab.train.feeding import in_bf16
-from kdlab.train.loop import Progress, fit, seeded
+from kdlab.train.loop import Progress, fit, seeded, weights_hash
+from kdlab.train.preparing import in_bf16
+from kdlab.train.processes import bf16
 from kdlab.train.recipe import Recipe
 
 REPEATS, CLASSES = 3, 101
@@ -161,7 +160,7 @@ def main() -> int:
         return 2
     if given.steps < 2:
         options.error(f"steps={given.steps}: the first one is not timed, so give at least 2")
-    half, why = has_bf16("cuda", torch.cuda.get_device_capability(), {})
+    half, why = bf16()
     table = {}
     for name, recipe in trainings().items():
         recipe = recipe if half else in_precision(recipe, "fp32")

@@ -25,8 +25,8 @@ from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative.recipes import DEMO as GENERATIVE
 from kdlab.papers.generative.recipes import conditions, night
 from kdlab.system.pool import pool
+from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
-from kdlab.train.runs import obtain
 from kdlab.train.sizes import DEMO
 
 REPEATS, STEPS = 3, 40

@@ -20,11 +20,11 @@ from kdlab.measure.attention import grad_cam
 from kdlab.nets.video import stages
 from kdlab.show.attention_plots import maps_picture
 from kdlab.show.notebook import style
-from kdlab.system.files import write_atomically
-from kdlab.system.ours import begins_with, may_write
+from kdlab.system.files import begins_with, may_write, write_atomically
 from kdlab.train.loop import one_thread
+from kdlab.train.preparing import batches
 from kdlab.train.recipe import Recipe
-from kdlab.train.runs import Run, batches
+from kdlab.train.runs import Run
 
 _MARK = {"Software": "kdlab predict, with matplotlib"}
 _MOMENTS = 4  # frames in the picture
@@ -58,7 +58,7 @@ class _OneClip:
 
 def open_run(name: str | Path) -> Run:
     """A finished training: a run's folder, or its name in ``runs/`` or ``pretrained/``. Raises ``ValueError`` with the
-    nearest names, :class:`kdlab.system.stored.DamagedRun`."""
+    nearest names, :class:`kdlab.train.runs.DamagedRun`."""
     places = [paths.runs_dir(), paths.pretrained_dir()]
     for folder in (Path(os.path.expanduser(name)), *(place / name for place in places)):
         if (folder / "run.json").is_file():
@@ -75,7 +75,7 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     ``picture`` (default: ``<clip>.gradcam.png`` in the current folder), where only a picture of this kind is replaced.
 
     Raises ``ValueError`` for a run that does not classify clips, DamagedClip, TooShort or FileNotFoundError for the
-    clip, :class:`kdlab.system.ours.NotOurs` for the picture's place: all before anything is written.
+    clip, :class:`kdlab.system.files.NotOurs` for the picture's place: all before anything is written.
     """
     clip = Path(clip)
     if not clip.exists():

@@ -144,10 +144,3 @@ class Method(Protocol):
         """Computed once before the first step, found in ``progress.prepared``; ``batches`` are all training clips."""
 
     taps: tuple[str, ...]  # layers of the teacher that are read; without it a bf16 teacher loses its layers' names
-
-
-def lacking(value: object, protocol: type) -> list[str]:
-    """What ``protocol`` requires and ``value`` has not."""
-    return [name for name in sorted(protocol.__abstractmethods__) if not hasattr(type(value), name)
-            and name not in getattr(value, "__dataclass_fields__", ())
-            and not (name == "read" and hasattr(type(value), "each_frame"))]

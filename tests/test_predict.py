@@ -10,13 +10,15 @@ import torch
 from kdlab import paths
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced, TooShort, Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.predict import open_run, predict
-from kdlab.system.ours import NotOurs
+from kdlab.system.files import NotOurs
 from kdlab.train.loop import Settings
-from kdlab.train.recipe import Recipe, UserClips
-from kdlab.train.runs import committed_runs, obtain
+from kdlab.train.obtain import obtain
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import committed_runs
 from tests.conftest import encode, square
 
 SIDES = ("left", "right")

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import pytest
 
 from kdlab import protocols
+from kdlab.clips.user_clips import UserClips
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative import detection_recipes
 from kdlab.papers.generative import recipes as generative_recipes
 from kdlab.papers.progressive import recipes as progressive_recipes
-from kdlab.protocols import lacking
-from kdlab.train.recipe import UserClips, check
+from kdlab.train.recipe import check, lacking
 from kdlab.train.sizes import SMOKE
 
 

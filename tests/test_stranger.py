@@ -18,8 +18,10 @@ from kdlab.nets.attention_head import Attended
 from kdlab.nets.video import build
 from kdlab.papers.generative.detector import Detector
 from kdlab.train.many import obtain_all
+from kdlab.train.obtain import obtain
+from kdlab.train.preparing import batches
 from kdlab.train.recipe import NotImported
-from kdlab.train.runs import Run, batches, obtain
+from kdlab.train.runs import Run
 from kdlab.train.sizes import SMOKE
 
 FOREIGN = Path(__file__).parent / "foreign"

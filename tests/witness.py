@@ -43,14 +43,13 @@ from kdlab.papers.generative.nets import Gated
 from kdlab.papers.progressive import recipes as progressive_recipes
 from kdlab.papers.progressive.method import SettledCrossEntropy
 from kdlab.papers.progressive.nets import ORDER
-from kdlab.system.launch import cpu_features
 from kdlab.train.loop import Settings
 from kdlab.train.many import in_order, obtain_all
+from kdlab.train.processes import cpu_features
 from kdlab.train.recipe import Recipe
-from kdlab.train.rehearsal import _note
-from kdlab.train.runs import Run
+from kdlab.train.rehearsal import _marker
+from kdlab.train.runs import DECIDING_PACKAGES, Run
 from kdlab.train.sizes import SMOKE
-from kdlab.train.writing import DECIDING_PACKAGES
 
 #: Three classes: enough for what a hash can tell.
 NIGHT = Night(("Jump", "Sit", "Wave"), (4, 2, 2), 0.25)
@@ -166,9 +165,9 @@ def train(places: Path) -> dict[str, Run]:
     wanted |= {f"needed/{r.name.rpartition('-')[0]}-{n}": r
                for n, r in enumerate(r for r in in_order(wanted.values()) if r not in wanted.values())}
     for recipe in wanted.values():
-        note = _note(recipe)  # a rehearsal decides no weight, and of these would take as long as their trainings
-        note.parent.mkdir(parents=True, exist_ok=True)
-        note.touch()
+        marker = _marker(recipe)  # a rehearsal decides no weight, and of these would take as long as their trainings
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
     lines: list[str] = []
     runs = obtain_all(list(wanted.values()), pretrained=False, stale="retrain", say=lines.append)
     return dict(zip(wanted, runs, strict=True))

@@ -72,8 +72,7 @@ def list_clips(path, test_fold):
 def check(path, test_fold, min_frames, csv, workers):
     """Open every clip in PATH and tell whether it is fit to train on: exit code 0 when it is, 1 when not."""
     from kdlab.clips.check import check
-    from kdlab.system.files import write_atomically
-    from kdlab.system.ours import may_write
+    from kdlab.system.files import may_write, write_atomically
 
     if csv:
         may_write(csv, _is_table_of_clips, "table of checked clips")

@@ -67,12 +67,12 @@ def _torchvision() -> str:
 
 
 def _device() -> str:
-    from kdlab.system import launch
     from kdlab.system.pool import available_cores
+    from kdlab.train import processes
 
-    has, why = launch.bf16()
+    has, why = processes.bf16()
     sizes = f"papers' sizes train in {'bf16' if has else 'fp32'} ({why}), all else in fp32"
-    return f"{launch.device()}; {sizes}; {available_cores()} cores, one training on each"
+    return f"{processes.device()}; {sizes}; {available_cores()} cores, one training on each"
 
 
 def _decoder() -> str:

@@ -8,7 +8,6 @@ memory.
 import hashlib
 import io
 import os
-import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,8 +21,8 @@ import numpy as np
 from kdlab import paths
 from kdlab.clips.container import regular
 from kdlab.clips.decode import each_frame, frame_numbers, gathered, raw_name
-from kdlab.system.files import StorageFull, sweep, write_atomically
-from kdlab.system.values import not_negative, whole
+from kdlab.system.files import StorageFull, delete_old_drafts, write_atomically
+from kdlab.system.values import integer, not_negative
 
 #: Frames (H, W, C) in order, one by one or as an array: all, or those at ascending ``indices``.
 Read = Callable[..., Iterable[np.ndarray]]
@@ -32,7 +31,6 @@ _END_BYTES = 64 * 1024
 _LARGEST = 2**13  # no screen or network takes more, and OpenCV ends the process
 _FORMAT = "3"  # raise it when frames of the same file and view would come out differently
 _RECOUNT_SECONDS = 5.0
-_FILE = re.compile(r"[0-9a-f]{32}\.npy")  # the folder may hold others' files
 
 
 def file_key(path: Path | str) -> str:
@@ -175,7 +173,7 @@ class FrameCache:
         """Bytes in the folder, other processes' included; counted again every few seconds."""
         if time.monotonic() - self._counted_at > _RECOUNT_SECONDS:
             self._counted_at, self._used = time.monotonic(), 0
-            sweep(self.root, _FILE.fullmatch)
+            delete_old_drafts(self.root)
             for file in self.root.glob("*"):
                 with suppress(OSError):  # a draft that another process has finished
                     self._used += file.stat().st_size
@@ -193,7 +191,7 @@ def _one_cache(root: Path, limit_bytes: int) -> FrameCache:
 
 
 def _name(path: Path | str, side: int, tag: str) -> tuple[str, int, str]:
-    whole(1, "the short side in pixels", side=side)
+    integer(1, "the short side in pixels", side=side)
     if side > _LARGEST:
         raise ValueError(f"side={side}: frames are enlarged to at most {_LARGEST} pixels")
     return os.fspath(path), int(side), tag or raw_name()

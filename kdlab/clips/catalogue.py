@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from kdlab.clips.splits import NO_GROUPS, SPLITS, complete_splits, deal_folds, shared_groups, some
 from kdlab.clips.tables import check_label, check_name, one_spelling, read_table, times
 from kdlab.clips.tree import EXPECTED, SPLIT_WORDS, CatalogueError, class_folders, composed, named, on_disk, why_no_file
-from kdlab.system.contents import content_keys
-from kdlab.system.values import whole
+from kdlab.system.files import content_keys
+from kdlab.system.values import integer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -229,7 +229,7 @@ def own_folds(catalogue: Catalogue, count: int, test_fold: str | None = None) ->
     """
     groups, labels = [r.group for r in catalogue.records], [r.label for r in catalogue.records]
     test_fold = test_fold or "1"
-    whole(0, own_folds=count)
+    integer(0, own_folds=count)
     if not 2 <= count <= len(set(groups)):
         raise CatalogueError(f"{catalogue.root}: own_folds={count} needs at least 2 folds and a group for each; there "
                              f"are {len(set(groups))} groups.")

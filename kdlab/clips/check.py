@@ -18,8 +18,7 @@ from kdlab.clips.datasets import open_data
 from kdlab.clips.splits import shared_groups, some
 from kdlab.clips.tree import CatalogueError, why_no_file
 from kdlab.system.files import write_atomically
-from kdlab.system.pool import each
-from kdlab.system.progress import track
+from kdlab.system.pool import each, track
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from kdlab.system.values import positive, whole
+from kdlab.system.values import integer, positive
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Clahe:
 
     def __post_init__(self):
         positive(clip_limit=self.clip_limit)
-        whole(1, tiles=self.tiles)
+        integer(1, tiles=self.tiles)
 
     @property
     def name(self) -> str:

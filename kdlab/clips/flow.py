@@ -15,7 +15,7 @@ import numpy as np
 from kdlab.clips.coviar import flip_motion
 from kdlab.clips.decode import DamagedClip, Streamed
 from kdlab.clips.views import Around, Raw, TooShort, View, streamed
-from kdlab.system.contents import once
+from kdlab.system.files import memoised
 from kdlab.system.values import positive
 
 
@@ -85,7 +85,7 @@ class FlowFiles(Streamed):
     def contents(self) -> str:
         """16 hex digits over names and sizes of all pictures: millions, which cannot be read each time. Raises
         ``FileNotFoundError`` where there is no folder."""
-        return once((self, "sizes"), self._sizes)
+        return memoised((self, "sizes"), self._sizes)
 
     def _sizes(self) -> str:
         if not Path(self.folder).is_dir():

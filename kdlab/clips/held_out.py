@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kdlab.clips.catalogue import Catalogue, CatalogueError
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class HeldOut:
     groups: int = 2
 
     def __post_init__(self):
-        whole(1, groups=self.groups)
+        integer(1, groups=self.groups)
 
     @property
     def name(self) -> str:

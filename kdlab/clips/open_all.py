@@ -10,8 +10,7 @@ import torch
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.views import ClipBatches, TooShort, UnusableClips
-from kdlab.system.pool import available_cores, each
-from kdlab.system.progress import track
+from kdlab.system.pool import available_cores, each, track
 
 
 def open_all(parts: Sequence[ClipBatches], what: str = "opening clips", patience: float = 5.0) -> None:

@@ -23,12 +23,9 @@ from kdlab.clips.container import DamagedClip, Timeline, Walk, opened, timeline
 from kdlab.clips.decode import upright
 from kdlab.clips.tables import check_name, read_table
 from kdlab.clips.tree import named, on_disk, videos
-from kdlab.system.contents import content_keys
-from kdlab.system.files import in_draft, sweep, write_atomically
-from kdlab.system.ours import NotOurs, begins_with
-from kdlab.system.pool import each
-from kdlab.system.progress import track
-from kdlab.system.values import whole
+from kdlab.system.files import NotOurs, begins_with, content_keys, delete_old_drafts, write_atomically
+from kdlab.system.pool import each, track
+from kdlab.system.values import integer
 
 _LONGEST_PAUSE = 60_000  # empty places in a row that FFmpeg writes into an AVI file
 
@@ -44,9 +41,9 @@ class CoviarFormat:
     quantiser: int = 2
 
     def __post_init__(self):
-        whole(16, width=self.width, height=self.height)
-        whole(2, gop=self.gop)
-        whole(1, quantiser=self.quantiser)
+        integer(16, width=self.width, height=self.height)
+        integer(2, gop=self.gop)
+        integer(1, quantiser=self.quantiser)
         if self.quantiser > 31:
             raise ValueError(f"quantiser={self.quantiser}: give a whole number from 1 to 31")
 
@@ -95,9 +92,8 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
         if os.path.lexists(targets[file]) and not _is_ours(targets[file]):
             raise NotOurs(f"{targets[file]} is there already and was not made by `kdlab data transcode`, so it stays "
                           "as it is; choose another folder")
-    drafts = {in_draft(targets[file].name) for file in files}
     for folder in {targets[file].parent for file in files}:
-        sweep(folder, drafts.__contains__)
+        delete_old_drafts(folder)
     report = [Made(file, targets[file], reason=why) for file, why in odd.items()]
     made = each(_make, files, [targets[file] for file in files], [form] * len(files), workers=workers)
     report += progress(made, "transcoding", len(files))

@@ -21,8 +21,8 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import timeline
 from kdlab.clips.decode import DECODERS, Streamed, chosen, each_frame, gathered, raw_name
-from kdlab.system.sources import parts, view_mark
-from kdlab.system.values import fraction, positive, whole
+from kdlab.system.sources import dataclasses_in, view_mark
+from kdlab.system.values import fraction, integer, positive
 
 _AT_ONCE = 4  # frames that are brightened together
 
@@ -67,7 +67,7 @@ def tag(view: "View") -> str:
 
 @lru_cache
 def _places(view: "View") -> tuple[str, ...]:
-    return tuple(os.path.abspath(getattr(part, f.name)) for part in parts(view) for f in fields(part)
+    return tuple(os.path.abspath(getattr(part, f.name)) for part in dataclasses_in(view) for f in fields(part)
                  if not f.metadata.get("identity", True))
 
 
@@ -75,7 +75,7 @@ def _places(view: "View") -> tuple[str, ...]:
 class Raw(Streamed):
     """The clip as it was recorded, read by ``decoder``: ``pyav``, ``decord``; empty: ``$KDLAB_DECODER``, else PyAV."""
 
-    decoder: str = field(default="", kw_only=True, metadata={"unsaid": "pyav"})
+    decoder: str = field(default="", kw_only=True)
 
     def __post_init__(self):
         if self.decoder not in ("", *DECODERS):  # one that is not installed is refused where it is to read
@@ -91,7 +91,7 @@ class Raw(Streamed):
     def name(self) -> str:
         return raw_name(self.decoder)
 
-    def settled(self) -> "Raw":
+    def resolved(self) -> "Raw":
         """With the decoder that it is now: what a run notes. Raises ``ValueError`` where that one cannot read."""
         return replace(self, decoder=chosen(self.decoder))
 
@@ -223,11 +223,11 @@ class Window:
     crop: int = 36
 
     def __post_init__(self):
-        whole(1, frames=self.frames, side=self.side, crop=self.crop)
+        integer(1, frames=self.frames, side=self.side, crop=self.crop)
         if self.crop > self.side:
             raise ValueError(f"a window needs frames >= 1 and 1 <= crop <= side, got {self}")
         scales = list(getattr(self, "scales", (1.0,)))  # of training boxes, where a window has several
-        whole(1, number_of_scales=len(scales))
+        integer(1, number_of_scales=len(scales))
         positive(scales=scales)
         fraction("a box does not exceed the picture", scales=scales)
 

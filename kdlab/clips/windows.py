@@ -5,7 +5,7 @@ segment belongs to a window that shows half of it, and is cut to the window; one
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from kdlab.clips.container import timeline
 from kdlab.clips.splits import SPLITS
 from kdlab.clips.tree import CatalogueError
 from kdlab.clips.views import Around, Batch, ClipBatches, Draw, View, Window, streamed
-from kdlab.system.values import positive, whole
+from kdlab.system.values import integer, positive
 
 PADDING, IGNORED = -1, -2  # in the place of a class
 
@@ -33,13 +33,13 @@ class Windows(Window):
     frames: int = 64
     rate: float = 7.5
     stride: int = 32
-    dense: int = field(default=0, metadata={"unsaid": 0})
+    dense: int = 0
 
     def __post_init__(self):
         super().__post_init__()
         positive(rate=self.rate)
-        whole(1, stride=self.stride)
-        whole(0, dense=self.dense)
+        integer(1, stride=self.stride)
+        integer(0, dense=self.dense)
 
     def moments(self, length: int, offset: float) -> np.ndarray:
         """Steps, counted from the window's nominal first one; ``offset`` in [0, 1), 0.5 for that."""

@@ -6,7 +6,7 @@ Logits in, log-softmax inside: no function here takes probabilities, so none can
 import torch
 from torch.nn import functional as F
 
-from kdlab.system.values import alike, fraction, not_negative, positive, whole
+from kdlab.system.values import alike, fraction, integer, not_negative, positive
 
 
 def check_mixture(temperature: float, alpha: float) -> None:
@@ -42,7 +42,7 @@ def kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperat
 
 def smoothed_targets(labels: torch.Tensor, num_classes: int, smoothing: float) -> torch.Tensor:
     """Probabilities ``(B, K)``: ``1 − smoothing`` on the label, the rest spread evenly over the other classes."""
-    whole(2, num_classes=num_classes)
+    integer(2, num_classes=num_classes)
     fraction(smoothing=smoothing)
     off = smoothing / (num_classes - 1)
     return torch.full((len(labels), num_classes), off, device=labels.device).scatter_(1, labels[:, None], 1 - smoothing)
@@ -50,7 +50,7 @@ def smoothed_targets(labels: torch.Tensor, num_classes: int, smoothing: float) -
 
 def smoothing_of_entropy(nats: float, num_classes: int) -> float:
     """The ``smoothing`` for which :func:`smoothed_targets` has the entropy ``nats``, in [0, ln K] (bisection)."""
-    whole(2, num_classes=num_classes)
+    integer(2, num_classes=num_classes)
     not_negative(nats=nats)
     low, high = 0.0, 1 - 1 / num_classes
     for _ in range(60):

@@ -8,9 +8,9 @@ from torch import nn
 
 from kdlab.clips.views import ClipBatches, Draw, Window
 from kdlab.layers import one_thread
-from kdlab.system.launch import device
 from kdlab.system.values import fraction
 from kdlab.train.preparing import batches
+from kdlab.train.processes import device
 from kdlab.train.runs import Predictions, Run
 
 #: Where a crop lies: the corners and the centre.

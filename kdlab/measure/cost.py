@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdlab.system.values import alike, positive, whole
+from kdlab.system.values import alike, integer, positive
 from kdlab.train.loop import one_thread
 
 
@@ -19,7 +19,7 @@ def macs(net: nn.Module, shape: tuple[int, ...]) -> int:
     """
     from torch.utils.flop_counter import FlopCounterMode  # it imports triton
 
-    whole(1, shape=list(shape))
+    integer(1, shape=list(shape))
     net = copy.deepcopy(net).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(shape, device="meta"))
@@ -33,7 +33,7 @@ def parameters(net: nn.Module) -> int:
 
 def cpu_times(ways: dict[str, Callable[[], object]], repeats: int = 20) -> dict[str, np.ndarray]:
     """CPU seconds of each way, ``(repeats,)``, interleaved in one process on one thread: read them as ratios."""
-    whole(1, repeats=repeats)
+    integer(1, repeats=repeats)
     times = {name: [] for name in ways}
     with one_thread(), torch.no_grad():
         for way in ways.values():
@@ -50,7 +50,7 @@ def ratio_interval(a: np.ndarray, b: np.ndarray, replicates: int = 5000) -> tupl
     """Median ratio a/b of interleaved timings and its 95 % bootstrap interval over repeats."""
     alike(a=a, b=b)
     positive(a=a.tolist(), b=b.tolist())
-    whole(1, replicates=replicates)
+    integer(1, replicates=replicates)
     drawn = np.random.default_rng(0).integers(len(a), size=(replicates, len(a)))  # always the same
     low, high = np.quantile(np.median(a[drawn], 1) / np.median(b[drawn], 1), (0.025, 0.975))
     return float(np.median(a) / np.median(b)), float(low), float(high)

@@ -20,7 +20,7 @@ from scipy.special import expit
 
 from kdlab.clips.windows import VideoWindow, windows
 from kdlab.measure.paired import Effect, counts
-from kdlab.system.values import fraction, not_negative, positive, whole
+from kdlab.system.values import fraction, integer, not_negative, positive
 from kdlab.train.runs import Run
 
 #: The published averages: of the THUMOS14 challenge (and GenKD), of AFSD and most papers since, and of ActivityNet.
@@ -55,7 +55,7 @@ def soft_nms(found: pd.DataFrame, sigma: float = 0.5, least: float = 0.0, most: 
     """
     positive("0.5 is usual", sigma=sigma)
     not_negative(least=least)
-    whole(1, most=1 if most is None else most)
+    integer(1, most=1 if most is None else most)
     # All groups (a class in a video) go at once, a row of a table each, the largest on top: the k-th pass serves the
     # k-th surest of every group that has so many.
     groups = found.groupby(["video", "label"])
@@ -92,7 +92,7 @@ def decode(outputs: np.ndarray, windows: Sequence[VideoWindow], rate: float, sig
     and ``most`` are ``least`` and ``each`` here.
     """
     positive(rate=rate)
-    whole(1, most=1 if most is None else most)
+    integer(1, most=1 if most is None else most)
     if len(outputs) != len(windows):
         raise ValueError(f"{len(outputs)} outputs of {len(windows)} windows: predict all windows, in order")
     outputs = np.asarray(outputs, float)
@@ -169,7 +169,7 @@ def evaluate(truth: pd.DataFrame, found: pd.DataFrame, classes: int, tious: Sequ
     starts, a true one of length zero, a time or score that is not finite, a label that is none of the ``classes``, a
     score that is not positive; and for a threshold outside (0, 1].
     """
-    whole(1, classes=classes)
+    integer(1, classes=classes)
     fraction(tious=list(tious))
     positive(tious=list(tious))
     for what, table in ("true segment", truth), ("prediction", found):

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kdlab.system.values import positive, whole
+from kdlab.system.values import integer, positive
 from kdlab.train.loop import one_thread, seeded
 
 #: Into how many stretches a network's weights are cut for its trace. With more of them probes differ less, but each
@@ -274,8 +274,8 @@ def sharpness(hessian: Hessian, radius: float = 0.05, adaptive: bool = False, st
     short of a closed form; away from a minimum one start and a step or two do.) At a minimum the single step is 0/0.
     """
     positive(radius=radius)
-    whole(1, starts=starts)
-    whole(0, steps=steps)
+    integer(1, starts=starts)
+    integer(0, steps=steps)
     stretch = flat(hessian.weights).abs() if adaptive else torch.ones((), dtype=torch.float64)
     random = torch.randn(2, hessian.size, generator=seeded(0, 4), dtype=torch.float64).to(hessian.device)
     base, gradient = hessian.gradient()

@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from scipy.special import stdtrit
 
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 
 LEVEL = 0.95
 #: The level at which each of fifteen claims is read, so that all hold together at 95 %.
@@ -125,7 +125,7 @@ class Effect:
 def counts(units: int, replicates: int) -> np.ndarray:
     """How often each unit is drawn in a bootstrap, ``(R, units)``, always the same: an interval must not change from
     one reading to the next. Most of a bootstrap's time goes into drawing, so the draws are kept."""
-    whole(1, replicates=replicates)
+    integer(1, replicates=replicates)
     often = np.random.default_rng(0).multinomial(units, np.full(units, 1 / units), replicates)
     return often.astype(np.min_scalar_type(often.max()))  # hardly ever more than a byte
 

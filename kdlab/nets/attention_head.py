@@ -16,7 +16,7 @@ from kdlab.layers import trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.r2plus1d import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, stages
-from kdlab.system.values import fraction, whole
+from kdlab.system.values import fraction, integer
 
 
 class TemporalAttention(nn.Module):
@@ -74,7 +74,7 @@ class Attended:
     network: ClassVar = AttendedNet
 
     def __post_init__(self):
-        whole(1, tokens=self.tokens, heads=self.heads)
+        integer(1, tokens=self.tokens, heads=self.heads)
         fraction(dropout=self.dropout)
 
     @property

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from kdlab.nets.norms import PixelNorm
 from kdlab.nets.pretrained import Statistics, Weights
 from kdlab.nets.wrappers import IMAGENET
-from kdlab.system.values import fraction, whole
+from kdlab.system.values import fraction, integer
 
 #: The channels of each modality: colours, or the two directions of motion.
 CHANNELS = {"iframe": 3, "motion": 2, "residual": 3}
@@ -91,7 +91,7 @@ class TinyCompressed:
     channels: int = 3
 
     def __post_init__(self):
-        whole(1, widths=list(self.widths), channels=self.channels)
+        integer(1, widths=list(self.widths), channels=self.channels)
         fraction(dropout=self.dropout)
 
     @property

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from kdlab.nets.norms import ClipNorm
 from kdlab.nets.pretrained import Statistics, Weights
-from kdlab.system.values import fraction, whole
+from kdlab.system.values import fraction, integer
 
 #: Stages with kernels in time, in order. Top-I3D keeps the later ones, Bottom-I3D the earlier, I2D none: ``()``.
 STAGES = ("1a", "2c", "3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
@@ -110,7 +110,7 @@ class I3D:
     def __post_init__(self):
         if unknown := sorted(set(self.temporal) - set(STAGES)):
             raise ValueError(f"no stage {unknown[0]!r} in I3D; it has {', '.join(STAGES)}")
-        whole(1, channels=self.channels, weights_classes=self.weights_classes)
+        integer(1, channels=self.channels, weights_classes=self.weights_classes)
         fraction(dropout=self.dropout)
 
     @property
@@ -169,8 +169,8 @@ class TinyC3D:
     dropout: float = 0.0
 
     def __post_init__(self):
-        whole(1, widths=list(self.widths), channels=self.channels)
-        whole(0, projector=self.projector)
+        integer(1, widths=list(self.widths), channels=self.channels)
+        integer(0, projector=self.projector)
         fraction(dropout=self.dropout)
 
     @property

@@ -11,7 +11,7 @@ from torch import nn
 
 from kdlab.layers import channels_last
 from kdlab.nets.norms import ClipNorm
-from kdlab.system.values import fraction, whole
+from kdlab.system.values import fraction, integer
 
 
 class WrongWeights(ValueError):
@@ -63,7 +63,7 @@ class TinyR2Plus1D:
     dropout: float = 0.0
 
     def __post_init__(self):
-        whole(1, widths=list(self.widths))
+        integer(1, widths=list(self.widths))
         fraction(dropout=self.dropout)
 
     @property

@@ -14,7 +14,7 @@ from kdlab.clips.cache import file_key, resize_one
 from kdlab.clips.decode import Streamed, gathered
 from kdlab.clips.views import Raw, View, streamed
 from kdlab.night.light import draw_camera, exposed, linear_from_srgb, luma
-from kdlab.system.values import positive, whole
+from kdlab.system.values import integer, positive
 
 SIDE = 128  # pixels of the short side at which the camera's noise and blur were measured on real dark clips
 CONTRAST = 7.5  # of the light in dark places, 99th percentile over median: the median over places
@@ -40,7 +40,7 @@ class Darkened(Streamed):
 
     def __post_init__(self):
         positive("1 is the usual dark clip", exposure=self.exposure)
-        whole(0, seed=self.seed)
+        integer(0, seed=self.seed)
         if hasattr(self.of, "finish"):
             raise ValueError(f"{type(self.of).__name__} mixes what is darkened; put it around Darkened, not inside")
 

@@ -12,12 +12,10 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from kdlab.system.files import save_arrays, sweep, write_atomically
-from kdlab.system.ours import may_fill
-from kdlab.system.pool import each
-from kdlab.system.progress import track
+from kdlab.system.files import delete_old_drafts, may_fill, save_arrays, write_atomically
+from kdlab.system.pool import each, track
 from kdlab.system.sources import files_hash
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 
 from .codec import write_h264, write_mpeg4
 
@@ -62,7 +60,7 @@ def complete(root: Path, jobs: list, values: dict, generator: str, make_one: Cal
     Videos of another version of the ``generator`` are made anew, and nothing else in the folder is touched. Raises
     ``ValueError`` for a folder that holds the data set of other ``values``, or anything that is not kdlab's.
     """
-    whole(1, workers=1 if workers is None else workers)
+    integer(1, workers=1 if workers is None else workers)
     check_free(root)  # before a lock is put there
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / ".lock"):
@@ -106,7 +104,7 @@ def _claim(root: Path, values: dict, generator: str) -> None:
         text = json.dumps({**values, "generator": generator}, indent=1)
         write_atomically(root / "night.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
     for folder in (root, *folders):
-        sweep(folder, is_own)
+        delete_old_drafts(folder)
 
 
 def is_own(name: str) -> bool:

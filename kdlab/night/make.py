@@ -20,7 +20,7 @@ import numpy as np
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
-from kdlab.system.values import fraction, one_of, whole
+from kdlab.system.values import fraction, integer, one_of
 
 from . import folder
 from .actions import ACTIONS
@@ -53,7 +53,7 @@ class Night:
         unknown = [name for name in self.classes if name not in ACTIONS]
         if unknown or not self.classes or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes={self.classes!r}: give different names from {', '.join(ACTIONS)}")
-        whole(0, seed=self.seed, per_class=list(self.per_class))
+        integer(0, seed=self.seed, per_class=list(self.per_class))
         fraction(variety=self.variety, context=self.context)
         if len(self.per_class) != 3 or not any(self.per_class):
             raise ValueError(f"per_class={self.per_class!r}: give three counts (train, val, test), e.g. (24, 4, 12)")

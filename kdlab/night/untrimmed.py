@@ -27,7 +27,7 @@ import numpy as np
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.paths import data_dir
-from kdlab.system.values import finite, whole
+from kdlab.system.values import finite, integer
 
 from . import folder
 from .actions import ACTIONS, ACTIVE_SECONDS, TRAVELLING, Moment, Pose, keys, pose_of
@@ -61,7 +61,7 @@ class Untrimmed:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        whole(0, videos=list(self.videos))
+        integer(0, videos=list(self.videos))
         finite(seconds=list(self.seconds))
         if len(self.videos) != 3 or not any(self.videos):
             raise ValueError(f"videos={self.videos!r}: give three counts (train, val, test), e.g. (24, 6, 12)")

@@ -19,11 +19,12 @@ from kdlab.clips.views import Batch
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build
-from kdlab.system.launch import bf16
 from kdlab.train.loop import Progress, Settings
 from kdlab.train.many import in_order
+from kdlab.train.obtain import obtain
+from kdlab.train.processes import bf16
 from kdlab.train.recipe import Recipe
-from kdlab.train.runs import Run, obtain
+from kdlab.train.runs import Run
 
 
 class Cost(NamedTuple):

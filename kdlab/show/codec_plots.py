@@ -11,7 +11,7 @@ from kdlab.clips.compressed import Modalities, Stream, modalities, scan
 from kdlab.measure.darkness import luma
 from kdlab.show.plots import PAGE, image, key
 from kdlab.show.widgets import explore
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 
 _RIGHT = np.array([0.4, -0.107, -0.5])  # from grey to orange, of equal luma; the other way to blue
 #: Of a frame as an equation: reference, motion, reference moved, residual, frame.
@@ -78,7 +78,7 @@ def fields(rows: dict[str, tuple[np.ndarray, Modalities]], most: float = 8, long
 def equation(frame: Modalities, accumulated: bool = True, most: float = 20, gain: float = 2, shown: int = 5) -> Figure:
     """A frame as its reference, moved, plus the residual (``gain`` times as strong, around mid grey); ``accumulated``:
     whether the reference is the I-frame, or the frame before. Of the five panels the first ``shown`` are uncovered."""
-    whole(1, f"1 to {PANELS}", shown=shown)
+    integer(1, f"1 to {PANELS}", shown=shown)
     energies, since = _energies(frame), frame.key if accumulated else max(frame.number - 1, frame.key)
     panels = {
         f"frame {since}": frame.reference,
@@ -106,7 +106,7 @@ def gop_step(path: Path | str, step: int, accumulated: bool = True) -> Figure:
     come are covered. Motion and residual are those from the I-frame of the group (``accumulated``), or from the frame
     before. Raises what ``kdlab.clips.compressed.modalities`` does."""
     numbers = [number for number, kind in enumerate(scan(path).kinds) if kind == "P"]
-    whole(1, f"five to each of {len(numbers)} P-frames", step=step)
+    integer(1, f"five to each of {len(numbers)} P-frames", step=step)
     place, panel = divmod(min(step, PANELS * len(numbers)) - 1, PANELS)
     fig = equation(*modalities(path, [numbers[place]], accumulated), accumulated, shown=panel + 1)
     energies = fig.get_suptitle()

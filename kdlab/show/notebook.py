@@ -23,7 +23,7 @@ from pandas.io.formats.style import Styler
 
 from kdlab import __version__
 from kdlab.show.plots import PALETTE
-from kdlab.system.progress import headless
+from kdlab.system.pool import headless
 from kdlab.train.sizes import Profile, current
 
 #: Pixels an inch of what is stored; where somebody watches it is twice as many.

@@ -12,7 +12,7 @@ from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
 from kdlab.measure.darkness import colours, luma
 from kdlab.night import Camera, darken
 from kdlab.show.plots import light_and_histograms, soft_target_bars
-from kdlab.system.progress import STILL, headless
+from kdlab.system.pool import STILL, headless
 from kdlab.system.values import positive
 
 _SETTLED = 4  # frames that the camera's denoiser needs before its running mean has settled

@@ -87,7 +87,7 @@ def same_seeds(recipes: Mapping[str, Sequence[Recipe]]) -> tuple[int, ...]:
     return seeds.pop()
 
 
-def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "refuse",
+def collect(recipes: dict[str, list[Recipe]], *, unit: str = "clip", pretrained: bool = False, stale: str = "retrain",
             workers: int | None = None, say=print) -> tuple[Scores, dict[str, list[Run]]]:
     """Obtain every run of a study: ``recipes`` is condition → one recipe per seed (the same seeds in each).
 

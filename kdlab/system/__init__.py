@@ -1,1 +1,1 @@
-"""The cellar: files and who may write them, processes and where they run, hashes of sources, numbers in range."""
+"""The cellar: files and who may write them, work in several processes, hashes of sources, numbers in range."""

@@ -1,25 +1,38 @@
-"""Writing a file whole or not at all, and clearing away what killed processes left half written."""
+"""Files: written whole or not at all, known by their content, and left alone where kdlab did not make them."""
 
 import contextlib
 import errno
+import hashlib
+import json
 import os
 import re
 import secrets
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 
-from safetensors import SafetensorError
+from kdlab import paths
+from kdlab.system.pool import available_cores, track
 
-#: Drafts of :func:`write_atomically` (``.NAME.PID-RANDOM.tmp``) and, without a number, those of safetensors.
-_DRAFT = re.compile(r"\.(?P<name>.+?)\.\d+(-[0-9a-f]{8})?\.tmp|\.tmp\w{6}", re.ASCII)
-_NAME_BYTES = 255 - len(f"..{2**32}-01234567.tmp")  # of 255 that a file system takes
+#: Drafts of :func:`write_atomically`.
+_DRAFT = re.compile(r"\.kdlab-\d+-[0-9a-f]{8}\.tmp")
 _OLD_SECONDS = 3600  # folders can be shared with machines whose processes are not seen
+#: What desktops leave in every folder that somebody looks into; such a folder is still empty.
+_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
 class StorageFull(OSError):
     """A place that cannot be written."""
+
+
+class NotOurs(ValueError):
+    """A place where kdlab would write, and which holds what kdlab did not make."""
+
+
+# --- writing ---------------------------------------------------------------------------------------------------
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -28,7 +41,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
     Raises :class:`StorageFull` naming the place when it cannot be written; what stood there before still stands.
     """
-    draft = path.with_name(f".{in_draft(path.name)}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    draft = path.with_name(f".kdlab-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.touch()
@@ -39,7 +52,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(draft, path)
         if os.name != "nt":  # where folders cannot be opened
             _to_disk(path.parent, os.O_RDONLY)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         if path.is_dir():
             raise StorageFull(f"cannot write {path}: a folder stands in its place. Move it away.") from None
         raise StorageFull(
@@ -49,30 +62,6 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with contextlib.suppress(OSError):
             draft.unlink()
-
-
-def in_draft(name: str) -> str:
-    """The ``name`` of a file as it stands in that of its draft: its beginning, where the whole leaves no room."""
-    return os.fsencode(name)[:_NAME_BYTES].decode(errors="ignore") if len(os.fsencode(name)) > _NAME_BYTES else name
-
-
-def is_draft(name: str) -> str:
-    """The name of the file that the draft ``name`` was to become, as :func:`in_draft` gives it; empty where it is no
-    draft of a named file."""
-    found = _DRAFT.fullmatch(name)
-    return found["name"] or "" if found else ""
-
-
-def sweep(folder: Path, of: Callable[[str], bool] = lambda name: True) -> None:
-    """Delete the drafts that killed processes left in ``folder``: those without a write for an hour. Where ``folder``
-    may hold others' files, only drafts ``of`` names for which this holds go."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            draft = _DRAFT.fullmatch(entry.name)
-            if draft and of(draft["name"] or "") and entry.is_file(follow_symlinks=False):
-                if time.time() - entry.stat(follow_symlinks=False).st_mtime >= _OLD_SECONDS:
-                    with contextlib.suppress(OSError):
-                        os.unlink(entry.path)
 
 
 def _to_disk(path: Path, flags: int) -> None:
@@ -87,6 +76,15 @@ def _to_disk(path: Path, flags: int) -> None:
         os.close(handle)
 
 
+def delete_old_drafts(folder: Path) -> None:
+    """Delete the drafts that killed processes left in ``folder``: those that nobody has written to for an hour."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _DRAFT.fullmatch(entry.name) and time.time() - entry.stat().st_mtime >= _OLD_SECONDS:
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
 def save_arrays(path: Path, arrays: dict) -> None:
     """One compressed npz of NumPy's ``arrays`` without pickles, whole or not at all."""
     import numpy as np  # most who write files have none
@@ -96,3 +94,98 @@ def save_arrays(path: Path, arrays: dict) -> None:
             np.savez_compressed(file, **arrays)
 
     write_atomically(path, write)
+
+
+# --- whose a file is -------------------------------------------------------------------------------------------
+
+
+def may_write(file: Path, is_own: Callable[[Path], bool], what: str) -> None:
+    """Raise :class:`NotOurs` where ``file`` is there and ``is_own(file)`` does not hold, or where it is a link or a
+    folder; ``NotADirectoryError`` where its folder is missing or cannot be written. ``what`` names the kind of file."""
+    if not os.access(folder := file.absolute().parent, os.W_OK) or not folder.is_dir():
+        raise NotADirectoryError(f"{file}: there is no folder {folder} that can be written; name another file")
+    if file.is_dir():
+        raise NotOurs(f"{file} is a folder; name a file")
+    if os.path.lexists(file) and (file.is_symlink() or not file.is_file() or not is_own(file)):
+        raise NotOurs(f"{file} is there already and is no {what} of kdlab's, so it stays as it is; name another file, "
+                      "or move that one away")
+
+
+def may_fill(folder: Path, is_own: Callable[[Path], bool], what: str) -> None:
+    """Raise :class:`NotOurs` where ``folder`` is a file, or holds anything and ``is_own(folder)`` does not hold."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise NotOurs(f"{folder} is no folder; name another one")
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    there = [name for name in names if name != ".lock" and name not in _LITTER and not _DRAFT.fullmatch(name)]
+    if there and not is_own(folder):
+        raise NotOurs(f"{folder} holds {', '.join(there[:3])}{' …' * (len(there) > 3)} and is no {what} of kdlab's: "
+                      "give an empty folder, or one that does not exist yet")
+
+
+def begins_with(file: Path, text: str, within: int = 4096) -> bool:
+    """Whether ``text`` stands in the first ``within`` bytes of ``file``."""
+    with open(file, "rb") as opened:
+        return text.encode() in opened.read(within)
+
+
+# --- what files hold -------------------------------------------------------------------------------------------
+
+_answers: ContextVar[dict | None] = ContextVar("answers", default=None)
+
+
+@contextlib.contextmanager
+def memo() -> Iterator[None]:
+    """Inside, :func:`memoised` looks once: what asks a hundred times sees one state of the files, and pays for one
+    look. A memo inside another begins anew."""
+    token = _answers.set({})
+    try:
+        yield
+    finally:
+        _answers.reset(token)
+
+
+def memoised(question: Hashable, look: Callable):
+    """``look()``; inside :func:`memo` what it gave the first time."""
+    if (answers := _answers.get()) is None:
+        return look()
+    if question not in answers:
+        answers[question] = look()
+    return answers[question]
+
+
+def content_keys(files: Iterable[Path]) -> dict[Path, str]:
+    """32 hex digits of the SHA-256 of each of ``files``; equal exactly when all bytes are.
+
+    A file is read again when its size or one of its times has changed. Keys are kept in the cache. Raises
+    FileNotFoundError for a missing file, ValueError for what is no file.
+    """
+    stamps = {file: _stamp(file) for file in dict.fromkeys(files)}
+    kept = paths.cache_dir() / "contents.json"
+    try:
+        known = dict(json.loads(kept.read_text("utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        known = {}
+    new = [file for file in stamps if known.get(os.path.abspath(file), [None])[0] != stamps[file]]
+    with ThreadPoolExecutor(available_cores()) as threads:
+        for file, key in zip(new, track(threads.map(_key, new), "reading clips", len(new)), strict=True):
+            known[os.path.abspath(file)] = stamps[file], key
+    if new:
+        with contextlib.suppress(StorageFull):  # the next process reads them again
+            write_atomically(kept, lambda path: path.write_text(json.dumps(known), "utf-8"))
+    return {file: known[os.path.abspath(file)][1] for file in stamps}
+
+
+def _stamp(file: Path) -> list[int]:
+    """What changes when a file does. The last time, of any change to the file, cannot be set back."""
+    try:
+        status = os.stat(file)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"{file}: no such file. Restore it, or take the clip out of the catalogue.") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{file} is no regular file. Put a file there, or take the clip out of the catalogue.")
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _key(file: Path) -> str:
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:32]

@@ -1,11 +1,19 @@
-"""Work in several processes, by loky: they start afresh, a killed one is an error, and an interruption ends them."""
+"""Work in several processes, by loky, and how far it is: a bar for people, plain lines for logs.
+
+Processes start afresh, a killed one is an error, and an interruption ends them.
+"""
 
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import loky
+
+#: Printed where a widget would stand, above the static picture that is always drawn.
+STILL = "Run this cell in JupyterLab for sliders; the next picture is one position of them."
 
 
 def available_cores() -> int:
@@ -41,3 +49,34 @@ def _begin() -> None:
     """A worker leaves Ctrl-C to the process that started it, shows no progress, and starts no workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ |= {"LOKY_MAX_CPU_COUNT": "1", "KDLAB_HEADLESS": "quiet"}
+
+
+def headless() -> bool:
+    """True where nobody watches: ``KDLAB_HEADLESS`` is set (as notebook runners do), or output is no terminal."""
+    if os.environ.get("KDLAB_HEADLESS") in ("1", "quiet"):
+        return True
+    return "ipykernel" not in sys.modules and not sys.stderr.isatty()
+
+
+def track(items: Iterable, what: str, total: int | None = None) -> Iterator:
+    """Yield ``items`` under a bar named ``what``; when headless, print a line about every ten seconds.
+
+    ``KDLAB_HEADLESS=quiet`` prints nothing: so the workers of a pool, whose owner shows how far they are.
+    """
+    if os.environ.get("KDLAB_HEADLESS") == "quiet":
+        yield from items
+        return
+    total = len(items) if total is None and hasattr(items, "__len__") else total
+    if not headless():
+        from tqdm.auto import tqdm
+
+        yield from tqdm(items, desc=what, total=total, leave=False)
+        return
+    start = last = time.monotonic()
+    for done, item in enumerate(items):
+        now = time.monotonic()
+        if now - last >= 10 and done:
+            left = f", about {(now - start) / done * (total - done):.0f} s left" if total else ""
+            print(f"{what}: {done}{f' of {total}' if total else ''}{left}", flush=True)
+            last = now
+        yield item

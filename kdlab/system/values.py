@@ -23,7 +23,7 @@ not_negative = _rule("a finite number of at least 0", lambda value: value >= 0)
 fraction = _rule("a number from 0 to 1", lambda value: 0 <= value <= 1)
 
 
-def whole(least: int, hint: str = "", /, **named) -> None:
+def integer(least: int, hint: str = "", /, **named) -> None:
     """Integers from ``least`` on; 3.0 is none."""
     _check(named, hint, f"a whole number of at least {least}", lambda value: value >= least, Integral)
 

@@ -1,1 +1,1 @@
-"""From a recipe to a finished run: the training loop, what it is fed, and the runs it leaves."""
+"""From a recipe to a finished run: recipe, preparation, rehearsal, loop, and the runs that it leaves."""

@@ -2,22 +2,20 @@
 
 from collections.abc import Iterator
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 from torch.nn import functional as F
 
 from kdlab import paths
-from kdlab.nets.pretrained import untrained
-from kdlab.nets.video import build, load_weights
 from kdlab.system.files import write_atomically
 from kdlab.system.sources import source_hash
-from kdlab.system.stored import plain, read_weights
 from kdlab.system.values import positive
-from kdlab.train.loop import fit, predict
+from kdlab.train.loop import cpu_copies, fit, predict
+from kdlab.train.obtain import obtain
 from kdlab.train.preparing import prepared
 from kdlab.train.recipe import Prepared, Recipe, check
 from kdlab.train.rehearsal import rehearse
-from kdlab.train.runs import obtain
+from kdlab.train.runs import network_of, read_weights
 
 #: A network is *at* a loss when its own is that, give or take so much of it.
 WITHIN = 0.15
@@ -25,7 +23,7 @@ WITHIN = 0.15
 
 def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
     """The network of ``recipe``, in eval mode, when its mean cross-entropy on all training clips first came down to
-    ``nats``; None where it never does. It takes the steps of :func:`kdlab.train.runs.obtain`, bit for bit."""
+    ``nats``; None where it never does. It takes the steps of :func:`kdlab.train.obtain.obtain`, bit for bit."""
     positive("a loss in nats", nats=nats)
     check(recipe)
     kept = paths.runs_dir() / "at_loss" / f"{recipe.name}-{source_hash(recipe)[:6]}-{nats:g}.safetensors"
@@ -35,11 +33,9 @@ def at_loss(recipe: Recipe, nats: float, say=str) -> nn.Module | None:
         ready = prepared(recipe, needed, recipe.data.catalogue(), say)
         if not _came_down(ready, recipe, nats, say):
             return None
-        write_atomically(kept, lambda path: save_file(plain(ready.nets["student"].state_dict()), path))
-    state = read_weights(kept)
-    statistics = state["mean"].flatten(), state["std"].flatten()
-    net = build(untrained(recipe.net), len(recipe.data.catalogue().classes), 0, *statistics)
-    return load_weights(net, state, str(kept)).eval()
+        state = cpu_copies(ready.nets["student"].state_dict())
+        write_atomically(kept, lambda path: path.write_bytes(save(state)))
+    return network_of(recipe, len(recipe.data.catalogue().classes), read_weights(kept), str(kept))
 
 
 def _came_down(ready: Prepared, recipe: Recipe, nats: float, say) -> bool:

@@ -5,54 +5,33 @@ step with the optimiser of each loss before it asks for the next, so a method of
 
 Every random number is a function of (seed, step). A run that is killed at any moment and resumed therefore ends in
 the same bits, and nothing but weights, optimiser moments and the step number needs to be stored. What a step's batch
-holds does not depend on how many processes share it (:mod:`kdlab.train.parallel`); dropout's masks do.
+holds does not depend on how many processes share it (:mod:`kdlab.train.processes`); dropout's masks do.
 """
 
 import hashlib
-import json
+import io
 import random
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.views import ClipBatches
+from kdlab.clips.views import Batch, ClipBatches
 from kdlab.layers import one_thread
-from kdlab.system import ranks
 from kdlab.system.files import write_atomically
-from kdlab.system.launch import device, launched, precision
-from kdlab.system.stored import plain
-from kdlab.system.values import not_negative, one_of, positive, whole
-from kdlab.train import parallel
-from kdlab.train.feeding import fed
+from kdlab.system.values import integer, not_negative, one_of, positive
+from kdlab.train import processes
 from kdlab.train.optimisers import AsReleased, learning_rate, optimiser_for
-
-
-class Diverged(ValueError):
-    """A loss that is no number."""
-
-
-class MemoryFull(ValueError):
-    """A device, or this machine, without memory enough for a batch."""
-
-
-@contextmanager
-def room(where: torch.device, what: str) -> Iterator[None]:
-    """While a batch is at work ``where``: raises :class:`MemoryFull`, which says ``what`` to lower, when it is full."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        why = (str(error).splitlines() or ["no more is given"])[0].partition(". ")[0]
-        raise MemoryFull(f"the memory of {where} is full ({why}): lower {what}, or end what else is at work there; the "
-                         "last checkpoint is kept, and the same call goes on from it") from error
+from kdlab.train.processes import is_first, launched, precision
 
 
 @dataclass(frozen=True)
@@ -73,11 +52,11 @@ class Settings:
     weight_decay: float = 1e-2
     schedule: str = "one_cycle"
     precision: str = "fp32"
-    as_released: AsReleased | None = field(default=None, metadata={"unsaid": None})
-    accumulate: int = field(default=1, kw_only=True, metadata={"unsaid": 1})
+    as_released: AsReleased | None = None
+    accumulate: int = field(default=1, kw_only=True)
 
     def __post_init__(self):
-        whole(1, epochs=self.epochs, batch_size=self.batch_size, accumulate=self.accumulate)
+        integer(1, epochs=self.epochs, batch_size=self.batch_size, accumulate=self.accumulate)
         positive("4e-3 is usual here", lr=self.lr)
         not_negative(weight_decay=self.weight_decay)
         one_of(("one_cycle", "cosine"), schedule=self.schedule)
@@ -102,9 +81,8 @@ class Progress:
 @dataclass
 class Trained:
     """What :func:`fit` returns. ``history`` has one row an epoch; ``first_losses`` are the first ten, those of a step's
-    optimisers in turn; ``precision`` is the one that was used. Of several processes losses are those of whole batches,
-    CPU seconds those of all, and ``batch_norm`` says what its statistics are of. ``unbounded`` names the state that was
-    not finite before the first step, such as a mask of −∞."""
+    optimisers in turn; ``precision`` is the one that was used; ``owned`` names the networks that were trained. Of
+    several processes losses are those of whole batches, and CPU seconds those of all."""
 
     nets: dict[str, nn.Module]
     history: list[dict]
@@ -114,8 +92,6 @@ class Trained:
     device: str
     precision: str = "fp32"
     owned: list[str] = field(default_factory=list)
-    batch_norm: str = ""
-    unbounded: frozenset[str] = frozenset()
 
 
 def seeded(*parts: int) -> torch.Generator:
@@ -127,7 +103,7 @@ def seeded(*parts: int) -> torch.Generator:
 
 
 @contextmanager
-def drawing(*parts: int) -> Iterator[None]:
+def seeded_generators(*parts: int) -> Iterator[None]:
     """Inside, what draws from a global generator of torch, NumPy or Python draws as ``parts`` say (:func:`_seed`);
     afterwards the generators are as they were."""
     numpys, pythons = np.random.get_state(), random.getstate()
@@ -162,76 +138,94 @@ def predict(net: nn.Module, batches, view: str) -> tuple[torch.Tensor, torch.Ten
     device = next(net.parameters()).device
     modes = {module: module.training for module in net.modules()}
     net.eval()
-    what = "the window's frames or size, for whole batches are predicted at a time"
-    with torch.no_grad(), one_thread(device.type), room(device, what):
+    with torch.no_grad(), one_thread(device.type):
         rows = [(net(batch.views[view].to(device)).float().cpu(), batch.labels, batch.ids) for batch in batches]
     for module, training in modes.items():  # net.train() would also wake what is to stay in evaluation
         module.training = training
     return torch.cat([r[0] for r in rows]), torch.cat([r[1] for r in rows]), [i for r in rows for i in r[2]]
 
 
-# --- checkpoints -----------------------------------------------------------------------------------------------
+def batches_on_device(clips, requests: Iterable[tuple], device: torch.device) -> Iterator[Batch]:
+    """``clips.training(indices, generator)`` of each of ``requests``, in order, on ``device``; on CUDA made ahead. A
+    request may name a part of the batch, too."""
+    if device.type != "cuda":
+        yield from (clips.training(*request).to(device) for request in requests)
+        return
+
+    def each(batch: Batch, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        views = {name: change(view) for name, view in batch.views.items()}
+        return replace(batch, views=views, labels=change(batch.labels))
+
+    def pinned(*request) -> Batch:
+        return each(clips.training(*request), lambda tensor: tensor if tensor.is_cuda else tensor.pin_memory())
+
+    for batch in made_ahead(pinned, requests):
+        yield each(batch, lambda tensor: tensor.to(device, non_blocking=True))
 
 
-def _pack(nets, owned, optimisers) -> dict[str, torch.Tensor]:
-    """Weights and optimiser moments as one flat dictionary of tensors, without pickles."""
-    flat = {f"net.{name}.{k}": v for name in owned for k, v in nets[name].state_dict().items()}
-    for name, optimiser in optimisers.items():
-        for index, moments in optimiser.state_dict()["state"].items():
-            flat |= {f"optimiser.{name}.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
-    return plain(flat)
+def made_ahead(make: Callable, requests: Iterable[tuple], threads: int = 4) -> Iterator:
+    """``make(*request)`` of each, in order, by so many ``threads`` that are as many ahead. Each has one torch thread:
+    they are the parallelism, and sums then have the bits of a CPU training."""
+    with ThreadPoolExecutor(threads, "feeding", torch.set_num_threads, (1,)) as workers:
+        coming = deque()
+        try:
+            for request in requests:
+                coming.append(workers.submit(make, *request))
+                if len(coming) > threads:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            for job in coming:
+                job.cancel()
 
 
-def _unpack(flat, nets, owned, optimisers) -> None:
-    for name in owned:
-        prefix = f"net.{name}."
-        nets[name].load_state_dict({k.removeprefix(prefix): v for k, v in flat.items() if k.startswith(prefix)})
-    for name, optimiser in optimisers.items():
-        prefix, state = f"optimiser.{name}.", {}
-        for key, value in flat.items():
-            if key.startswith(prefix):
-                index, moment = key.removeprefix(prefix).split(".", 1)
-                state.setdefault(int(index), {})[moment] = value
-        # An optimiser walks weights and moments in the order of their memory, which the file does not tell.
-        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
-        state = {index: {moment: torch.empty_like(weights[index]).copy_(value) if value.ndim else value
-                         for moment, value in moments.items()} for index, moments in state.items()}
-        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+# --- weights and checkpoints -----------------------------------------------------------------------------------
 
 
-def _save_checkpoint(path: Path, flat: dict, note: dict, fingerprint: str) -> None:
-    """``fingerprint`` is of :func:`_fingerprint`; a hash over all of it tells a damaged checkpoint from a whole one."""
-    text = json.dumps(note)
-    about = {"note": text, "whose": fingerprint, "check": _check(flat, text), "processes": str(launched().world)}
-    write_atomically(path, lambda p: save_file(flat, p, metadata=about))
+def cpu_copies(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of ``state`` as a file can hold them: on the CPU, and each with memory of its own, also where two
+    names share a weight."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
 
 
-def _load_checkpoint(path: Path, fingerprint: str, say) -> tuple[dict, dict] | None:
-    """Tensors and note of the checkpoint of this very training; None where there is none that can be used."""
-    if not path.exists():
+def weights_hash(state: dict[str, torch.Tensor]) -> str:
+    """SHA-256 over names and bytes of the tensors: equal exactly when all bits are."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        digest.update(key.encode())
+        digest.update(state[key].contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _save_checkpoint(path: Path, state: dict) -> None:
+    """The SHA-256 of what ``torch.save`` makes of ``state``, and then that."""
+    torch.save(state, content := io.BytesIO())
+    write_atomically(path, lambda p: p.write_bytes(hashlib.sha256(content.getbuffer()).digest() + content.getbuffer()))
+
+
+def _read_checkpoint(path: Path) -> dict:
+    """What :func:`_save_checkpoint` wrote: tensors, numbers and texts, read as data and never as code. Raises
+    ``ValueError`` where the file is not whole."""
+    content = path.read_bytes()
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        raise ValueError("its content is not what was written")
+    return torch.load(io.BytesIO(content[32:]), "cpu", weights_only=True)
+
+
+def _load_checkpoint(path: Path | None, fingerprint: str, say) -> dict | None:
+    """The checkpoint of this very training; None where there is none that can be used."""
+    if path is None or not path.exists():
         return None
     try:
-        with safe_open(path, "pt") as file:
-            flat, about = {k: file.get_tensor(k) for k in list(file.keys())}, file.metadata() or {}
-        if about["check"] != _check(flat, about["note"]):
-            raise ValueError("its content is not what was written")
-        if (theirs := int(about.get("processes", 1))) != (world := launched().world):
-            raise ValueError(f"{theirs} process(es) wrote it, and {world} would go on; start {theirs} to go on from it")
-        if about["whose"] != fingerprint:
-            raise ValueError("it is of another training, or was begun with other sources, clips or needed runs")
-        return flat, json.loads(about["note"])
-    except Exception as error:  # broken bytes make the reader raise anything, from KeyError to TypeError
-        why = (str(error) or type(error).__name__).splitlines()[0]
-        say(f"{path} counts as none, trained from the start: {why}")
+        found = _read_checkpoint(path)
+        if found["fingerprint"] != fingerprint:
+            raise ValueError("it is of another training, or was begun with other sources, clips, processes or needed "
+                             "runs")
+        return found
+    except (ValueError, OSError) as error:
+        say(f"{path} counts as none, trained from the start: {getattr(error, 'strerror', None) or error}")
         return None
-
-
-def _check(flat: dict[str, torch.Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
-    for key in sorted(flat):
-        digest.update(f"{key} {flat[key].dtype} {tuple(flat[key].shape)}".encode())
-        digest.update(flat[key].reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _fingerprint(method, nets, owned, *others) -> str:
@@ -248,47 +242,40 @@ def fit(method, nets: dict[str, nn.Module], train: ClipBatches, settings: Settin
         say=print) -> Trained:
     """Train the networks that ``method`` owns on ``train``; resume from ``checkpoint`` when it is there.
 
-    A checkpoint that is damaged, or of another training, ``identity`` or number of processes, counts as none, which
-    ``say`` is told. Several processes (:mod:`kdlab.train.parallel`) share each batch; the first writes and says, and
-    all have to mean the same training.
-    ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises
-    :class:`Diverged` at the first loss that is no number, :class:`MemoryFull`, and
-    :class:`kdlab.system.files.StorageFull` when a checkpoint cannot be written.
+    A checkpoint that is damaged, or of another training or ``identity``, counts as none, and ``say`` gets a line about
+    it. Several processes (:mod:`kdlab.train.processes`) share each batch; the first writes and says.
+    ``progress`` wraps the range of steps (a bar, say). On a CPU everything runs on one thread. Raises ``ValueError``
+    at the first loss that is no number, :class:`kdlab.system.files.StorageFull` when a checkpoint cannot be written.
     """
     used = precision(settings.precision)
-    say = say if ranks.first() else lambda line: None
+    say = say if is_first() else lambda line: None
     if used != settings.precision:
         say(f"{settings.precision} is not in this hardware: trained in {used}, which takes longer and rounds otherwise")
-    ranks.agree(device=device(), precision=used)
-    fabric = parallel.fabric_for(used)
-    what = f"batch_size ({settings.batch_size} now), or the window's frames or size, or cut it by accumulate"
-    with one_thread(fabric.device.type), room(fabric.device, what), drawing(seed):
-        trained = _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, identity, progress, say)
+    fabric = processes.fabric_for(used)
+    with one_thread(fabric.device.type), seeded_generators(seed):
+        trained = _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, f"{identity} {used}",
+                       progress, say)
     return replace(trained, precision=used)
 
 
 def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, identity, progress, say) -> Trained:
     count, launch = len(train.records), launched()
     batch_size = min(settings.batch_size, count)
-    cuts = parallel.cuts(batch_size, settings.batch_size, settings.accumulate, launch)
+    cuts = processes.cuts(batch_size, settings.batch_size, settings.accumulate, launch)
     parts = method.parts(nets)
     owned = [name for names in parts.values() for name in names]
     if unknown := [name for name in owned if name not in nets]:
         raise ValueError(f"parts() names a network {unknown[0]!r}; there are {', '.join(nets)}")
-    nets = {name: parallel.synchronised(net) if name in owned else net for name, net in nets.items()}
+    nets = {name: processes.synchronised(net) if name in owned else net for name, net in nets.items()}
     for name, net in nets.items():
-        _woken(net, name in owned).to(fabric.device)
-    unbounded = frozenset(f"{name}.{k}" for name in owned for k, v in nets[name].state_dict().items()
-                          if not v.isfinite().all())
+        _prepare_to_train(net, name in owned).to(fabric.device)
     fused = fabric.device.type in ("cpu", "cuda")
-    trained = {key: _named(nets, names) for key, names in parts.items()}
+    trained = {key: _named_weights(nets, names) for key, names in parts.items()}
     optimisers = {key: optimiser_for(settings, key, weights, fused) for key, weights in trained.items()}
     bare = nets  # what is kept is read from these: a wrapper's names are not the network's
     nets = {name: fabric.setup_module(net) if name in owned else net for name, net in nets.items()}
     optimisers = {key: fabric.setup_optimizers(o) for key, o in optimisers.items()}
-    parallel.begin_alike(bare[name] for name in owned)
-    if norms := [norm for norm in parallel.batch_norms(bare[name] for name in owned) if norm.training]:
-        say("each process has batch norm's statistics of its own clips: another training than one process's")
+    processes.copy_from_first(bare[name] for name in owned)
 
     watched = bool(settings.as_released and settings.as_released.patience)
     if watched and not (validation and validation.records):
@@ -303,22 +290,25 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
 
     start, history, first_losses, cpu_before = 0, [], [], 0.0
     fingerprint = _fingerprint(method, bare, owned, settings, seed, identity)
-    if checkpoint is not None and (found := _load_checkpoint(checkpoint, fingerprint, say)):
-        flat, note = found
-        _unpack(flat, bare, owned, optimisers)
-        start, history, first_losses, cpu_before = (note[k] for k in ("step", "history", "first_losses", "cpu_seconds"))
-    ranks.agree(training=fingerprint, steps_in_the_checkpoint=start)
+    if found := _load_checkpoint(checkpoint, fingerprint, say):
+        for name in owned:
+            bare[name].load_state_dict(found["nets"][name])
+        for key, optimiser in optimisers.items():
+            optimiser.load_state_dict(found["optimisers"][key])
+        start, history, first_losses = found["step"], found["history"], found["first_losses"]
+        cpu_before = found["cpu_seconds"]
     clock, sums = time.process_time(), {}
 
     several = [] if cuts == [slice(0, batch_size)] else [(cut,) for cut in cuts]  # a whole batch is asked for as ever
-    requests = (_asked(count, settings, seed, step, cut) for step in range(start, steps) for cut in several or [()])
-    coming, shares = fed(train, requests, fabric.device), [(cut.stop - cut.start) / batch_size for cut in cuts]
-    for step, batch in zip(progress(range(start, steps)), zip(*[coming] * len(cuts), strict=True), strict=False):
+    requests = (_request(count, settings, seed, step, cut) for step in range(start, steps) for cut in several or [()])
+    batches = batches_on_device(train, requests, fabric.device)
+    shares = [(cut.stop - cut.start) / batch_size for cut in cuts]
+    for step, batch in zip(progress(range(start, steps)), zip(*[batches] * len(cuts), strict=True), strict=False):
         epoch, place = divmod(step, per_epoch)
         _seed(seed, 3, step, launch.rank)  # dropout, and what a method draws
         rate = learning_rate(settings, step, steps, epoch, history)
         where = Progress(step, steps, prepared, seeded(seed, 3, step, 0).initial_seed())
-        for key, turns in parallel.by_optimiser([_checked(method.losses(nets, part, where), parts) for part in batch]):
+        for key, turns in _by_optimiser([_valid_losses(method.losses(nets, part, where), parts) for part in batch]):
             for group in optimisers[key].param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
             optimisers[key].zero_grad(set_to_none=True)
@@ -328,7 +318,7 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
                 summed = summed + share * loss.detach()
                 for term, value in ({f"loss_{key}": loss} | terms).items():
                     sums[term] = sums.get(term, 0.0) + share * value.detach()
-            summed = parallel.add_up([weight for _, weight in trained[key]], summed)
+            summed = processes.add_up([weight for _, weight in trained[key]], summed)
             # On a GPU this test would wait for the device at every step; there the sums are tested once an epoch.
             if fabric.device.type == "cpu" and not torch.isfinite(summed):
                 raise _diverged(settings, step, steps, key)
@@ -337,10 +327,10 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
                 first_losses.append(float(summed))
         if place == per_epoch - 1:
             row = {"epoch": epoch + 1, "step": step + 1, "lr": rate}
-            row |= {k: round(parallel.total(v) / per_epoch, 6) for k, v in sums.items()}
+            row |= {k: round(processes.total(v) / per_epoch, 6) for k, v in sums.items()}
             if not all(torch.isfinite(torch.tensor(v)) for v in row.values()):
                 raise _diverged(settings, step, steps, "an")
-            parallel.settle(norms)
+            processes.copy_from_first(bare[name] for name in owned)
             if validation is not None and validation.records and (watched or epoch % 5 == 4 or step == steps - 1):
                 logits, labels, _ = predict(nets["student"], validation.evaluation(), "student")
                 accuracy = round(100 * float((logits.argmax(1) == labels).float().mean()), 3)
@@ -348,19 +338,19 @@ def _fit(fabric, method, nets, train, settings, seed, validation, checkpoint, id
                 if watched:
                     row["val_loss"] = fabric.broadcast(float(F.cross_entropy(logits, labels)))
             history, sums = [*history, row], {}
-            used = cpu_before + parallel.total(time.process_time() - clock)
-            if checkpoint is not None and ranks.first():
-                note = {"step": step + 1, "history": history, "first_losses": first_losses, "cpu_seconds": used}
-                _save_checkpoint(checkpoint, _pack(bare, owned, optimisers), note, fingerprint)
+            used = cpu_before + processes.total(time.process_time() - clock)
+            if checkpoint is not None and is_first():
+                _save_checkpoint(checkpoint, {
+                    "fingerprint": fingerprint, "step": step + 1, "history": history, "first_losses": first_losses,
+                    "cpu_seconds": used, "nets": {name: bare[name].state_dict() for name in owned},
+                    "optimisers": {key: optimiser.state_dict() for key, optimiser in optimisers.items()}})
 
     nets = {name: net.eval() for name, net in bare.items()}
-    used = cpu_before + parallel.total(time.process_time() - clock)
-    seen = parallel.statistics_of(nets[name] for name in owned)
-    return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned=owned, batch_norm=seen,
-                   unbounded=unbounded)
+    used = cpu_before + processes.total(time.process_time() - clock)
+    return Trained(nets, history, first_losses, steps, used, str(fabric.device), owned=owned)
 
 
-def _woken(net: nn.Module, learns: bool) -> nn.Module:
+def _prepare_to_train(net: nn.Module, learns: bool) -> nn.Module:
     """``net`` in training where it ``learns``, else frozen. What asks for no gradient as it comes gets none, and layers
     that come in evaluation, in a network that does not, stay there."""
     frozen = [weight for weight in net.parameters() if not weight.requires_grad]
@@ -373,21 +363,26 @@ def _woken(net: nn.Module, learns: bool) -> nn.Module:
     return net
 
 
-def _asked(count: int, settings: Settings, seed: int, step: int, cut: tuple) -> tuple:
+def _request(count: int, settings: Settings, seed: int, step: int, cut: tuple) -> tuple:
     """What is asked of the clips for a part of the batch at ``step``; a view or a window that draws from a global
     generator draws the same after a resume."""
     _seed(seed, 2, step, 1)
     return *plan(count, settings, seed, step), *cut
 
 
-def _checked(losses: Iterator[tuple], parts: dict) -> Iterator[tuple]:
+def _by_optimiser(parts: Sequence[Iterator[tuple]]) -> Iterator[tuple[str, Iterable[tuple]]]:
+    """An optimiser's name and its turn ``(name, loss, terms)`` of each part of the batch, computed as it is asked for:
+    the losses of all ``parts`` go on in step."""
+    while (turn := next(parts[0], None)) is not None:
+        yield turn[0], chain([turn], map(next, parts[1:]))
+
+
+def _valid_losses(losses: Iterator[tuple], parts: dict) -> Iterator[tuple]:
     """The ``losses`` of a method, each of them one that can be trained on."""
     for given in losses:
-        try:
-            optimiser, loss, terms = given
-        except (TypeError, ValueError) as error:
-            wanted = "an optimiser's name, its loss, terms to keep"
-            raise ValueError(f"losses() must yield three values: {wanted}") from error
+        if not isinstance(given, tuple) or len(given) != 3:
+            raise ValueError("losses() must yield three values: an optimiser's name, its loss, terms to keep")
+        optimiser, loss, terms = given
         if optimiser not in parts:
             raise ValueError(f"losses() yields for an optimiser {optimiser!r}, and parts() names {', '.join(parts)}")
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:
@@ -399,13 +394,13 @@ def _checked(losses: Iterator[tuple], parts: dict) -> Iterator[tuple]:
         yield given
 
 
-def _named(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, nn.Parameter]]:
+def _named_weights(nets: dict[str, nn.Module], names: list[str]) -> list[tuple[str, nn.Parameter]]:
     """The weights of the networks ``names``, each called as in a run's file: ``student.net.fc.weight``."""
     return [(f"{name}.{weight}", p) for name in names for weight, p in nets[name].named_parameters()]
 
 
-def _diverged(settings: Settings, step: int, steps: int, key: str) -> Diverged:
-    return Diverged(
+def _diverged(settings: Settings, step: int, steps: int, key: str) -> ValueError:
+    return ValueError(
         f"the loss of optimiser {key!r} is not a number at step {step + 1} of {steps} (lr {settings.lr:g}). "
         f"Lower the learning rate (try lr={settings.lr / 3:.1g}); the last checkpoint is from before this step."
     )

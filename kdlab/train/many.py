@@ -1,26 +1,26 @@
-"""Many runs at once: as many processes as there are cores, each run after those it needs."""
+"""Many runs at once: each after those it needs, in the processes of this machine, or by an executor on others.
 
-from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, wait
-from contextlib import nullcontext, suppress
+A run's folder on a shared disk is the state: a machine that is lost costs the epochs since the last checkpoint.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
-from kdlab.system.contents import one_look
-from kdlab.system.launch import LaunchError, device, launched
-from kdlab.system.pool import available_cores, pool
-from kdlab.system.progress import headless
-from kdlab.system.ranks import first
+from kdlab.system.files import memo
+from kdlab.system.pool import available_cores, headless, pool
+from kdlab.system.values import not_negative
+from kdlab.train.obtain import finished_run, obtain
 from kdlab.train.preparing import open_ahead
+from kdlab.train.processes import is_first, launched
 from kdlab.train.recipe import Recipe, check
 from kdlab.train.rehearsal import rehearse
-from kdlab.train.runs import Run, obtain, usable
-
-
-class TrainingFailed(ValueError):
-    """One of several trainings that ended with an error; the message names it."""
+from kdlab.train.runs import Run
 
 
 def in_order(recipes: Iterable[Recipe]) -> list[Recipe]:
@@ -35,28 +35,26 @@ def obtain_all(recipes: Sequence[Recipe], *, pretrained: bool = True, stale: str
                executor: Executor | None = None, say=print) -> list[Run]:
     """Runs of all ``recipes``, in order, trained in ``workers`` processes (default: one a core).
 
-    Each process trains on one thread, so the weights do not depend on how many there are. An ``executor`` (of
-    :mod:`kdlab.train.engines`, say) trains on other machines that see the same folders. Raises ``StaleRun`` before
-    anything is trained, and :class:`TrainingFailed` naming the run that failed once those at work have ended. Finished
-    runs are kept, and the same call goes on from there.
+    Each process trains on one thread, so the weights do not depend on how many there are. An ``executor``
+    (:class:`Ray`, :class:`Slurm`) trains on other machines that see the same folders. Raises ``ValueError`` before
+    anything is trained for what :func:`obtain` refuses, and one naming the run that failed once those at work have
+    ended. Finished runs are kept, and the same call goes on from there.
     """
     heard: dict[str, None] = {}
 
     def say_once(line: str) -> None:  # a stale run is seen here, and again where it is trained
-        if line not in heard and first():
+        if line not in heard and is_first():
             heard[line] = None
             say(line)
 
-    with one_look():
+    with memo():
         for recipe in recipes:
             check(recipe)
         order = in_order(recipes)
-        done = {r: run for r in order if (run := usable(r, pretrained, stale, say_once))}
+        done = {r: run for r in order if (run := finished_run(r, pretrained, stale, say_once))}
         todo = [r for r in order if r not in done]
-        if todo and not executor:
-            device()  # refuses one that is not here
-        with suppress(LaunchError) if executor else nullcontext():  # its device may be on other machines alone
-            rehearse(*todo)
+        for recipe in () if executor else todo:  # else where it is trained: its device may not be here
+            rehearse(recipe)
     workers = min(workers or available_cores(), len(todo)) if launched().world == 1 else 1
     how = dict(pretrained=pretrained, stale=stale)
     if not executor and workers < 2:
@@ -92,8 +90,8 @@ def _as_they_end(todo: list[Recipe], done: set[Recipe], executor: Executor, how:
                 done.add(recipe)
                 yield recipe, folder, lines
     if failed:
-        raise TrainingFailed(f"{failed[0]}\n{len(todo) - len(waiting) - len(failed)} of {len(todo)} runs are finished "
-                             "and kept; the same call goes on from there")
+        raise ValueError(f"{failed[0]}\n{len(todo) - len(waiting) - len(failed)} of {len(todo)} runs are finished "
+                         "and kept; the same call goes on from there")
 
 
 def _train(recipe: Recipe, how: dict) -> tuple[Path, list[str]]:
@@ -102,3 +100,46 @@ def _train(recipe: Recipe, how: dict) -> tuple[Path, list[str]]:
     lines: list[str] = []
     folder = obtain(recipe, **how, say=lines.append).folder
     return folder, [line for line in lines if line.startswith(f"{folder.name}:")]
+
+
+# --- other machines --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ray(Executor):
+    """A Ray cluster at ``address``, or a Ray of this machine; needs the extra ``ray``. A training takes a core, or so
+    many ``gpus``."""
+
+    address: str | None = None
+    gpus: float = 0
+
+    def __post_init__(self):
+        not_negative(gpus=self.gpus)
+
+    def submit(self, work: Callable, *arguments) -> Future:
+        import ray
+
+        if not ray.is_initialized():
+            ray.init(self.address, log_to_driver=False)
+        return ray.remote(num_cpus=1, num_gpus=self.gpus, max_retries=5)(work).remote(*arguments).future()
+
+
+@dataclass(frozen=True)
+class Slurm(Executor):
+    """SLURM through submitit, whose files lie in ``folder``; needs the extra ``slurm``. ``options`` are submitit's:
+    ``(("timeout_min", 600), ("gpus_per_node", 1))``."""
+
+    folder: str
+    options: tuple[tuple[str, object], ...] = ()
+    cluster: str | None = None
+
+    def submit(self, work: Callable, *arguments) -> Future:
+        import submitit
+
+        executor = submitit.AutoExecutor(self.folder, cluster=self.cluster)
+        executor.update_parameters(**dict(self.options))
+        job, waits = executor.submit(work, *arguments), ThreadPoolExecutor(1)
+        try:
+            return waits.submit(job.result)
+        finally:
+            waits.shutdown(wait=False)

@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from kdlab.system.values import fraction, not_negative, one_of, positive, whole
+from kdlab.system.values import fraction, integer, not_negative, one_of, positive
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class AsReleased:
 
     def __post_init__(self):
         positive(shares=[share for _, share in self.shares])
-        whole(1, falls=self.falls)
-        whole(0, "0 never lowers the rate", patience=self.patience)
+        integer(1, falls=self.falls)
+        integer(0, "0 never lowers the rate", patience=self.patience)
         if self.falls and self.patience:
             raise ValueError(f"falls={self.falls} and patience={self.patience}: a rate falls at fixed epochs or on a "
                              "plateau; give one of them")

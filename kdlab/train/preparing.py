@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.open_all import open_all, unusable
+from kdlab.clips.open_all import open_all
 from kdlab.clips.views import ClipBatches
 from kdlab.distill.check import check_distillation
 from kdlab.nets.folding import folded
 from kdlab.nets.video import begin_as, build
 from kdlab.nets.wrappers import for_classes
-from kdlab.train.feeding import in_bf16
-from kdlab.train.loop import drawing, predict
+from kdlab.train.loop import predict, seeded_generators
+from kdlab.train.processes import precision
 from kdlab.train.recipe import Prepared, Recipe
 
 
@@ -25,14 +25,10 @@ def batches(recipe: Recipe, split: str, views: dict | None = None) -> ClipBatche
     return recipe.window.batches(recipe.data.catalogue(), split, views or recipe.views())
 
 
-def _parts(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
-    """What training, validation and the test look at; only the trained network is tested."""
-    return batches(recipe, "train"), batches(recipe, "val"), batches(recipe, "test", {"student": recipe.view})
-
-
 def opened(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
-    """Training, validation and test clips, each of which can be read; raises as :func:`open_all`."""
-    parts = _parts(recipe)
+    """Training, validation and test clips, each of which can be read; raises as :func:`open_all`. Only the trained
+    network is tested."""
+    parts = batches(recipe, "train"), batches(recipe, "val"), batches(recipe, "test", {"student": recipe.view})
     open_all(parts)
     return parts
 
@@ -40,15 +36,11 @@ def opened(recipe: Recipe) -> tuple[ClipBatches, ClipBatches, ClipBatches]:
 def open_ahead(recipes: Iterable[Recipe]) -> None:
     """Fill the cache, on all cores, with the clips of ``recipes`` before each is trained in a process of its own, which
     has one core. What is wrong with them is left to the trainings to say."""
-    parts: dict[tuple, ClipBatches] = {}
-    for recipe in recipes:
-        if hasattr(recipe, "prepare"):  # learns from networks, whose recipes open the clips
-            continue
+    # one that has its own way to prepare learns from networks, whose recipes open the clips
+    alike = {(r.data, r.window, *r.views().values()): r for r in recipes if not hasattr(r, "prepare")}
+    for recipe in alike.values():
         with suppress(ValueError, OSError):
-            for split, part in zip(("train", "val", "test"), _parts(recipe), strict=True):
-                known = parts.setdefault((recipe.data, recipe.window, split), part)
-                known.views |= {view.name: view for view in part.views.values()}
-    unusable(list(parts.values()))
+            opened(recipe)
 
 
 def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) -> Prepared:
@@ -57,7 +49,7 @@ def prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable) 
     Of records without a label, such as windows of untrimmed video, nothing is validated in between, and a teacher's
     answers are not compared with the student's: distillation goes through layers, whose shapes the method checks.
     """
-    with drawing(recipe.seed, 6):  # for parts that draw their beginning from NumPy or Python
+    with seeded_generators(recipe.seed, 6):  # for parts that draw their beginning from NumPy or Python
         return recipe.prepare(needed, catalogue) if hasattr(recipe, "prepare") else _prepared(
             recipe, needed, catalogue, say)
 
@@ -98,10 +90,28 @@ def _prepared(recipe: Recipe, needed: dict, catalogue: Catalogue, say: Callable)
     return Prepared(nets, train, validation if labelled else None, answers)
 
 
+def in_bf16(net: nn.Module) -> nn.Module:
+    """``net`` with a forward pass in bf16 mixed precision, its output in fp32: for a frozen teacher in a ``bf16``
+    training, whose loop puts only the networks that it trains into mixed precision. Itself where the hardware has no
+    bf16 (:func:`kdlab.train.processes.precision`)."""
+    if precision("bf16") != "bf16":
+        return net
+    plain = net.forward
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return plain(x).float()
+
+    net.forward = forward  # the layers keep their names, by which methods tap them
+    return net
+
+
 def _taught_by(teacher, catalogue: Catalogue, labelled: bool) -> nn.Module:
     """The network of the run ``teacher`` for the catalogue's classes."""
     classes = teacher.provenance["classes"]
-    if not labelled and list(classes) != list(catalogue.classes):
+    if list(classes) == list(catalogue.classes):
+        return teacher.net()
+    if not labelled:
         raise ValueError(f"{teacher.folder.name}: the teacher detects {', '.join(classes)}, the student "
                          f"{', '.join(catalogue.classes)}; train both on the same classes")
     return for_classes(teacher.net(), classes, catalogue.classes)

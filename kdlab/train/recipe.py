@@ -12,109 +12,27 @@ import importlib
 import json
 import re
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
 
 from kdlab import protocols
-from kdlab.clips.catalogue import Catalogue, name_of, own_folds
-from kdlab.clips.check import without_damaged
-from kdlab.clips.datasets import open_data
-from kdlab.clips.tree import named
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Raw, View, Window
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
-from kdlab.system.contents import once, one_look
-from kdlab.system.sources import home, loaded, parts
-from kdlab.system.values import whole
+from kdlab.system.sources import dataclasses_in, is_kdlab
+from kdlab.system.values import integer
 from kdlab.train.loop import Settings
+
+_PROTOCOLS = {"data": protocols.Data, "view": protocols.View, "window": protocols.Window, "net": protocols.Net}
 
 
 class NotImported(ValueError):
-    """A recipe of a class that this process has not imported, of the module ``name``, or that another version had."""
-
-    def __init__(self, text: str, name: str = ""):
-        super().__init__(text)
-        self.name = name
-
-
-@dataclass(frozen=True)
-class UserClips:
-    """Clips of your own (a CSV, a folder with ``index.csv``, or one folder per class) or a public data set as released.
-
-    See ``kdlab.clips.datasets.open_data``. ``test_fold`` names the fold or published split to test on. With
-    ``own_folds`` their number is given, and kdlab makes them from the clips' groups (``catalogue.own_folds``). Damaged
-    files stop a training, or with ``on_damaged="skip"`` are left out, each named in the catalogue's notes.
-
-    What the clips are (ids, labels, splits, groups, times, contents) is part of a recipe's identity, where they lie is
-    not: the same clips elsewhere give the same run, other clips in the same folder another one. They are looked at
-    whenever they are asked for, so this holds while a kernel runs; inside one operation
-    (``kdlab.system.contents.one_look``) they are looked at once.
-    """
-
-    path: str = field(metadata={"identity": False})
-    test_fold: str | None = None
-    own_folds: int | None = None
-    on_damaged: str = "raise"
-
-    def __post_init__(self):
-        if self.on_damaged not in ("raise", "skip"):
-            raise ValueError(f"on_damaged={self.on_damaged!r}: use 'raise' or 'skip'")
-        if self.own_folds is not None:
-            whole(2, own_folds=self.own_folds)
-
-    @property
-    def name(self) -> str:
-        fold = f"-own{self.test_fold or 1}of{self.own_folds}" if self.own_folds else f"-{self.test_fold or ''}"
-        return name_of(self._place).lower() + fold.removesuffix("-")
-
-    def catalogue(self) -> Catalogue:
-        """The clips as they are now."""
-        listed = self._listed()
-        if self.on_damaged == "skip":
-            return once((self, self._place, "whole"), lambda: without_damaged(listed))
-        return listed
-
-    def fingerprint(self) -> str:
-        """Of the clips that are trained and tested on. Raises what opening them raises."""
-        return once((self, self._place, "fingerprint"), self._fingerprint)
-
-    def lately(self) -> str:
-        """As :meth:`fingerprint`, of a look that is not older than twenty times as long as it took: for what is asked
-        with every clip. Whoever asks for a run, a name or the catalogue has looked anew."""
-        until, found = _lately.get((self, self._place), (0.0, ""))
-        return found if time.monotonic() < until else self.fingerprint()
-
-    def contents(self) -> str:
-        """The fingerprint that is part of a recipe's identity: of all clips that are listed, sound or not."""
-        return self.fingerprint() if self.on_damaged == "raise" else self._listed().fingerprint()
-
-    @property
-    def _place(self) -> Path:
-        return named(self.path).absolute()
-
-    def _fingerprint(self) -> str:
-        began = time.monotonic()
-        found, now = self.catalogue().fingerprint(), time.monotonic()
-        _lately[self, self._place] = now + 20 * (now - began), found
-        return found
-
-    def _listed(self) -> Catalogue:
-        def read() -> Catalogue:
-            clips = open_data(self.path, None if self.own_folds else self.test_fold)
-            return own_folds(clips, self.own_folds, self.test_fold) if self.own_folds else clips
-
-        return once((self, self._place, "listed"), read)
-
-
-_PROTOCOLS = {"data": protocols.Data, "view": protocols.View, "window": protocols.Window, "net": protocols.Net}
-#: What was last said of clips: (clips, place) → (until when it holds, fingerprint)
-_lately: dict[tuple[UserClips, Path], tuple[float, str]] = {}
+    """A recipe of a class that this process has not imported, or that another version had."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +56,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
-        whole(0, seed=self.seed)
+        integer(0, seed=self.seed)
 
     def views(self) -> dict[str, View]:
         """The views one training batch holds."""
@@ -151,11 +69,10 @@ class Recipe:
     def digest(self) -> str:
         """64 hex digits over everything but paths. Your own clips stand in it by what they are, so they have to be
         there: raises ``FileNotFoundError`` where they are not, and what else opening them raises."""
-        with one_look():
-            try:
-                identity = to_json(self, identity=True)
-            except FileNotFoundError as error:
-                raise FileNotFoundError(f"{error} (A run on your own clips is named by what they are.)") from error
+        try:
+            identity = to_json(self, identity=True)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error} (A run on your own clips is named by what they are.)") from error
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -186,58 +103,58 @@ class Prepared:
 def check(recipe: Recipe) -> None:
     """Raise ``ValueError``, in a sentence, for a recipe whose run could not be opened again, or whose parts lack what a
     training asks of them (:mod:`kdlab.protocols`)."""
+    parts = list(dataclasses_in(recipe))
+    for part in parts:
+        kind = type(part)
+        if kind.__module__ == "__main__":
+            raise ValueError(f"{kind.__qualname__} stands in a notebook's cell or a script, where no other process "
+                             "finds it: put it in a file of its own, and import it from there")
+        for f in dataclasses.fields(part):
+            if isinstance(getattr(part, f.name), list):
+                raise ValueError(f"{kind.__qualname__} has a list in {f.name!r}, which can be changed: give it a tuple")
+        if isinstance(part, Recipe):
+            _check_parts(part)
+    for part in reversed(parts):  # the innermost first
+        try:
+            again = from_json(json.loads(json.dumps(to_json(part))))
+        except TypeError:  # a field that __init__ does not take
+            again = None
+        if again != part:
+            raise ValueError(f"{type(part).__qualname__} would come back as another than it is: keep nothing in it but "
+                             "fields that __init__ takes: plain values, tuples and frozen dataclasses that can be "
+                             "compared; make the recipe from the classes that are imported now")
+
+
+def _check_parts(recipe: Recipe) -> None:
     for name in ("teacher", "start"):
-        other = getattr(recipe, name, None)
+        other = getattr(recipe, name)
         if other is not None and not hasattr(other, "needs"):
             run = type(other).__name__ == "Run"
             raise ValueError(f"the recipe's {name} must be a recipe, not {type(other).__name__}"
                              + f": of a run give its recipe, {name}=run.recipe" * run)
-    for part in parts(recipe):
-        kind, where = type(part), f"{home(type(part))}:{type(part).__qualname__}"
-        if not kind.__dataclass_params__.frozen:
-            raise ValueError(f"{where} is not frozen, so a recipe of it could change: write @dataclass(frozen=True)")
-        module = home(kind)
-        if module == "__main__":
-            raise ValueError(f"{kind.__qualname__} stands in a notebook's cell or a script, where no other process "
-                             "finds it: put it in a file of its own, and import it from there")
-        if not all(word.isidentifier() for word in module.split(".")) or module in sys.stdlib_module_names:
-            raise ValueError(f"{where}: no module can be imported by the name {module!r}, or another has it, so its "
-                             "runs could not be opened: give the file a name of its own, of letters, digits and _")
-        if getattr(loaded(module), kind.__qualname__, None) is not kind:
-            raise ValueError(f"{where} cannot be found again under that name, so its runs could not be opened: define "
-                             "it at the top level of its module, and make the recipe from the class that is there now")
-        for f in dataclasses.fields(part):
-            if isinstance(getattr(part, f.name), list):
-                raise ValueError(f"{where} has a list in {f.name!r}, which can be changed: give it a tuple")
-        if isinstance(part, Recipe) and not hasattr(part, "prepare"):
-            for name, protocol in _PROTOCOLS.items():
-                _require(getattr(part, name), name, protocol)
-        if isinstance(part, Recipe):
-            _require(part.method, "method", protocols.Method)
-            for name, other in part.needs().items():  # whose networks see one draw of a clip, cut for all of them
-                if name != "start" and getattr(other, "window", part.window) != part.window:
-                    raise ValueError(f"the {name} of {part.stem}, {other.stem}, was trained through {other.window}, "
-                                     f"and would be shown clips through {part.window}: give both one window")
-    if not _comes_back(recipe):
-        lossy = next(part for part in reversed(list(parts(recipe))) if not _comes_back(part))  # the innermost
-        raise ValueError(f"{type(lossy).__qualname__} would come back as another than it is: keep nothing in it but "
-                         "fields that __init__ takes: plain values, tuples and frozen dataclasses that can be compared")
-
-
-def _comes_back(part) -> bool:
-    try:
-        return from_json(json.loads(json.dumps(to_json(part)))) == part
-    except TypeError:  # a field that __init__ does not take
-        return False
+    for name, protocol in {} if hasattr(recipe, "prepare") else _PROTOCOLS.items():
+        _require(getattr(recipe, name), name, protocol)
+    _require(recipe.method, "method", protocols.Method)
+    for name, other in recipe.needs().items():  # whose networks see one draw of a clip, cut for all of them
+        if name != "start" and getattr(other, "window", recipe.window) != recipe.window:
+            raise ValueError(f"the {name} of {recipe.stem}, {other.stem}, was trained through {other.window}, "
+                             f"and would be shown clips through {recipe.window}: give both one window")
 
 
 def _require(value: object, name: str, protocol: type) -> None:
     if isinstance(value, type):
         raise ValueError(f"the recipe's {name} is the class {value.__qualname__}: give an object of it, "
                          f"{value.__qualname__}(…)")
-    if missing := protocols.lacking(value, protocol):
+    if missing := lacking(value, protocol):
         raise ValueError(f"{type(value).__qualname__} cannot be a recipe's {name}: it has no {missing[0]!r}; "
                          f"kdlab.protocols.{protocol.__name__} says what that must give")
+
+
+def lacking(value: object, protocol: type) -> list[str]:
+    """What ``protocol`` requires and ``value`` has not."""
+    return [name for name in sorted(protocol.__abstractmethods__) if not hasattr(type(value), name)
+            and name not in getattr(value, "__dataclass_fields__", ())
+            and not (name == "read" and hasattr(type(value), "each_frame"))]
 
 
 def portable(text: str) -> str:
@@ -251,27 +168,20 @@ def portable(text: str) -> str:
     return f"_{plain}" if device or plain.startswith((".", "-", "~")) else plain
 
 
-def own_clips(value) -> tuple[UserClips, ...]:
-    """All :class:`UserClips` in a recipe, at any depth: those of teachers, starts and learnt enhancers, too."""
-    return tuple(dict.fromkeys(part for part in parts(value) if isinstance(part, UserClips)))
-
-
 def to_json(value, identity: bool = False):
     """Plain JSON values for a tree of dataclasses; ``identity`` leaves out what does not change the result, and adds
     the ``contents()`` of what lies in files of yours, such as :class:`UserClips`.
 
-    What the environment chooses is written down (``settled()``, such as a clip's decoder). A field that has the value
-    ``unsaid`` of its metadata is left out: a name is then that of before there was the field.
+    What the environment chooses is written down (``resolved()``, such as a clip's decoder).
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = value.settled() if hasattr(value, "settled") else value
-        written = [f for f in dataclasses.fields(value)
-                   if "unsaid" not in f.metadata or f.metadata["unsaid"] != getattr(value, f.name)]
-        kept = [f for f in written if not identity or f.metadata.get("identity", True)]
-        named = {"name": value.name} if len(kept) < len(written) else {}
-        named |= {"contents": value.contents()} if identity and hasattr(value, "contents") else {}
-        fields = {f.name: to_json(getattr(value, f.name), identity) for f in kept}
-        return {"type": f"{home(type(value))}:{type(value).__qualname__}"} | named | fields
+        value = value.resolved() if hasattr(value, "resolved") else value
+        fields = dataclasses.fields(value)
+        kept = [f for f in fields if not identity or f.metadata.get("identity", True)]
+        found = {"type": f"{type(value).__module__}:{type(value).__qualname__}"}
+        found |= {"name": value.name} if len(kept) < len(fields) else {}
+        found |= {"contents": value.contents()} if identity and hasattr(value, "contents") else {}
+        return found | {f.name: to_json(getattr(value, f.name), identity) for f in kept}
     if isinstance(value, (list, tuple)):
         return [to_json(v, identity) for v in value]
     if isinstance(value, np.generic):
@@ -282,37 +192,44 @@ def to_json(value, identity: bool = False):
 
 
 def from_json(value):
-    """Rebuild what :func:`to_json` wrote. Raises :class:`NotImported` for a class of a module that is neither kdlab's
-    nor imported, ``ValueError`` for what is no frozen dataclass at a module's top level."""
+    """Rebuild what :func:`to_json` wrote. Raises :class:`NotImported`, naming all modules to import, for classes that
+    are neither kdlab's nor imported, ``ValueError`` for what is no frozen dataclass at a module's top level."""
+    strangers = sorted(name for name in _types(value) if not is_kdlab(name) and name.split(":")[0] not in sys.modules)
+    if strangers:
+        modules = dict.fromkeys(name.split(":")[0] for name in strangers)
+        raise NotImported(f"the recipe names {', '.join(strangers)}, which is not part of kdlab and not imported here: "
+                          f"import {', '.join(modules)} first")
+    return _built(value)
+
+
+def _types(value) -> set[str]:
+    """The classes that a written recipe names."""
     if isinstance(value, list):
-        return tuple(from_json(v) for v in value)
+        return set().union(*map(_types, value))
+    return {value["type"]}.union(*map(_types, value.values())) if isinstance(value, dict) else set()
+
+
+def _built(value):
+    if isinstance(value, list):
+        return tuple(map(_built, value))
     if not isinstance(value, dict):
         return value
     made = _class(value["type"])
-    known = {f.name for f in dataclasses.fields(made)}
-    if unknown := sorted(value.keys() - known - {"type"}):
+    if unknown := sorted(value.keys() - {f.name for f in dataclasses.fields(made)} - {"type"}):
         raise NotImported(f"{value['type']} has no field {unknown[0]!r}: the recipe was written by another version")
-    fields = {k: from_json(v) for k, v in value.items() if k != "type"}
-    built = made(**fields)
-    unsaid = {f.name: f.metadata["unsaid"] for f in dataclasses.fields(made) if "unsaid" in f.metadata}
-    if unsaid and to_json(built) != value:  # the environment chooses otherwise now than when it was written
-        return made(**unsaid | fields)
-    return built
+    return made(**{k: _built(v) for k, v in value.items() if k != "type"})
 
 
 def _class(name: str) -> type:
     module, _, qualname = name.partition(":")
-    there, own = loaded(module), module.split(".")[0] == "kdlab"
-    if own:
+    if is_kdlab(module):
         with contextlib.suppress(ModuleNotFoundError):
-            there = importlib.import_module(module)
-    found = getattr(there, qualname, None)
-    if own and found is None:
+            importlib.import_module(module)
+    found = getattr(sys.modules.get(module), qualname, None)
+    if found is None and is_kdlab(module):
         raise NotImported(f"the recipe names {name}, which another version of kdlab had; CHANGELOG.md says what is "
                           "there instead")
-    if there is None:
-        raise NotImported(f"the recipe names {name}, which is not part of kdlab and not imported here: import {module} "
-                          "first", name=module)
     if not isinstance(found, type) or not dataclasses.is_dataclass(found) or not found.__dataclass_params__.frozen:
-        raise ValueError(f"the recipe names {name}, which is no frozen dataclass at the top level of its module")
+        raise ValueError(f"the recipe names {name}, which is no frozen dataclass at the top level of its module: write "
+                         "@dataclass(frozen=True) above it there")
     return found

@@ -9,6 +9,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,36 +19,27 @@ from kdlab import paths
 from kdlab.clips.catalogue import Catalogue
 from kdlab.layers import one_thread
 from kdlab.nets.video import build
-from kdlab.system.contents import once, one_look
-from kdlab.system.launch import by_itself, device
-from kdlab.system.sources import foreign, source_hash
-from kdlab.system.stored import plain, weights_hash
-from kdlab.train.loop import Settings, Trained, drawing, fit
+from kdlab.system.files import memoised
+from kdlab.system.sources import foreign_classes, source_hash
+from kdlab.train.loop import Settings, Trained, cpu_copies, fit, seeded_generators, weights_hash
 from kdlab.train.preparing import batches, opened, prepared
+from kdlab.train.processes import by_itself, device
 from kdlab.train.recipe import Prepared, Recipe, to_json
-from kdlab.train.writing import CHECKPOINT, unlike, versions, write_run
+from kdlab.train.runs import CHECKPOINT, Run, versions, write_run
 
 
-def rehearse(*recipes: Recipe) -> None:
-    """Do all of the training of each of ``recipes`` on two clips: those it needs first, steps, a checkpoint and going
-    on from it, evaluation, writing, and building it again. Raises ``ValueError`` with the part that does not fit and
-    the mend; what is wrong with the clips is told as the training would."""
-    with one_look(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, by_itself(), drawing(0):
-        done: dict[tuple, object] = {}  # its runs, which several may need
-        for recipe in recipes:
-            if _kind(recipe) not in _fit and not (note := _note(recipe)).exists():
-                _rehearsed(recipe, Path(place), done)
-                with suppress(OSError):  # the next process rehearses again
-                    note.parent.mkdir(parents=True, exist_ok=True)
-                    note.touch()
+def rehearse(recipe: Recipe) -> None:
+    """Do all of the training of ``recipe`` on two clips: the recipes it needs first, steps, a checkpoint and going on
+    from it, evaluation, writing, and building it again. Raises ``ValueError`` with the part that does not fit and the
+    mend; what is wrong with the clips is told as the training would. Recipes that differ in seed, rate and epochs alone
+    are rehearsed once by the same sources and packages, in whatever process."""
+    if not _marker(recipe).exists():
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, by_itself(), seeded_generators(0):
+            _rehearsed(recipe, Path(place))
 
 
-#: What has been rehearsed here: a study has many recipes that differ in seed and settings alone.
-_fit: set[tuple] = set()
-
-
-def _note(recipe: Recipe) -> Path:
-    """Is there once a recipe of this kind was rehearsed by these sources and packages, in whatever process."""
+def _marker(recipe: Recipe) -> Path:
+    """Is there once a recipe of this kind was rehearsed."""
     what = repr((_kind(recipe), source_hash(recipe), versions(), device()))
     return paths.cache_dir() / "rehearsed" / hashlib.sha256(what.encode()).hexdigest()[:32]
 
@@ -57,7 +49,7 @@ def _kind(value):
     fast and how much is learnt."""
     if isinstance(value, Recipe):
         each = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in ("condition", "seed", "data")}
-        data = value.data if foreign(value.data) else (type(value.data), value.data.catalogue().classes)
+        data = value.data if foreign_classes(value.data) else (type(value.data), value.data.catalogue().classes)
         return type(value), data, *map(_kind, each.values())
     if isinstance(value, Settings):
         return replace(value, lr=1.0, batch_size=min(2, value.batch_size))
@@ -75,27 +67,25 @@ class _Few:
         return self.of.name
 
     def catalogue(self) -> Catalogue:
-        return once((self, "few"), self._few)
+        return memoised((self, "few"), self._few)
 
     def _few(self) -> Catalogue:
-        whole = self.of.catalogue()
-        splits = [whole.split(split) for split in ("train", "val", "test")]
-        return replace(whole, records=tuple(record for of in splits for record in of[:: max(1, len(of) // 2)][:2]))
+        every = self.of.catalogue()
+        splits = [every.split(split) for split in ("train", "val", "test")]
+        return replace(every, records=tuple(record for of in splits for record in of[:: max(1, len(of) // 2)][:2]))
 
     def fingerprint(self) -> str:
         return f"few of {self.of.fingerprint()}"
 
 
-def _rehearsed(recipe: Recipe, places: Path, done: dict):
-    """The run of ``recipe`` after two steps, in a folder in ``places``; one of its kind that is ``done`` will do. Of a
-    kind that was rehearsed before only its run is wanted."""
-    from kdlab.train.runs import Run  # whose obtain() rehearses
-
-    if (kind := _kind(recipe)) in done:
-        return done[kind]
-    needed = {what: _rehearsed(other, places, done) for what, other in recipe.needs().items()}
-    place = places / str(len(done))
-    place.mkdir()
+def _rehearsed(recipe: Recipe, place: Path) -> Run:
+    """The run of ``recipe`` after two steps, in the folder ``place``. Of a kind that was rehearsed before only its run
+    is wanted."""
+    known = (marker := _marker(recipe)).exists()
+    needed = {}
+    for what, other in recipe.needs().items():
+        (place / what).mkdir()
+        needed[what] = _rehearsed(other, place / what)
     settings = replace(recipe.settings, batch_size=min(2, recipe.settings.batch_size), accumulate=1)
     few = replace(recipe, data=_Few(recipe.data), settings=settings, seed=1)  # other weights than Run.net() begins with
     if not hasattr(recipe, "prepare"):
@@ -104,11 +94,12 @@ def _rehearsed(recipe: Recipe, places: Path, done: dict):
         except (ValueError, OSError):
             opened(recipe)  # names all clips that are wrong, not these alone
             raise
-        if kind not in _fit:
-            _check_net(few)
     net, method = type(recipe.net).__qualname__, type(recipe.method).__qualname__
-    doing = f"{method} fails in the first step of {recipe.stem}, whose networks are {', '.join(few.views())}"
+    doing = f"{net} does not fit these clips"
     try:
+        if not (known or hasattr(recipe, "prepare")):
+            _check_net(few)
+        doing = f"{method} fails in the first step of {recipe.stem}, whose networks are {', '.join(few.views())}"
         ready, trained = _steps(few, needed, place / CHECKPOINT, keep=place / "begun")
         weights = _hash(trained)
         doing = f"{net}, trained by {method}, cannot be evaluated and written"
@@ -116,10 +107,15 @@ def _rehearsed(recipe: Recipe, places: Path, done: dict):
                   time.monotonic())
         doing = f"{net}, trained by {method}, cannot be opened again"
         run = Run(place, recipe)
-        if why := unlike(ready, trained.nets["student"], run.net()):
-            raise ValueError(why)
+        if known:
+            return run
+        answers = [_first_answers(ready, net) for net in (trained.nets["student"], run.net().to(trained.device))]
+        # bit for bit on a CPU; elsewhere the sums of two passes may come in other orders
+        if not (torch.equal if trained.device == "cpu" else partial(torch.allclose, rtol=1e-3, atol=1e-4))(*answers):
+            raise ValueError("it answers otherwise than the one that was trained. Keep all that training changes in "
+                             "parameters and persistent buffers, layers in nn.ModuleList or nn.ModuleDict")
         doing = f"{net}, trained by {method}, cannot go on from a checkpoint"
-        resumed = trained if kind in _fit else _steps(few, needed, place / "begun")[1]
+        resumed = _steps(few, needed, place / "begun")[1]
         if trained.device == "cpu" and weights != _hash(resumed):  # elsewhere sums may come in other orders
             raise ValueError("a training that is interrupted and goes on ends in other weights. Keep all that steps "
                              "change in parameters and persistent buffers, and draw from the global generators of "
@@ -132,8 +128,10 @@ def _rehearsed(recipe: Recipe, places: Path, done: dict):
                              "teacher=Recipe(…)") from error
         message = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise ValueError(f"{doing}: {message}") from error
-    _fit.add(kind)
-    return done.setdefault(kind, run)
+    with suppress(OSError):  # the next process rehearses again
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+    return run
 
 
 def _steps(recipe: Recipe, needed: dict, checkpoint: Path, keep: Path | None = None) -> tuple[Prepared, Trained]:
@@ -156,12 +154,20 @@ def _steps(recipe: Recipe, needed: dict, checkpoint: Path, keep: Path | None = N
 
 
 def _hash(trained: Trained) -> str:
-    return weights_hash(plain({f"{n}.{k}": v for n in trained.owned for k, v in trained.nets[n].state_dict().items()}))
+    return weights_hash(cpu_copies(
+        {f"{n}.{k}": v for n in trained.owned for k, v in trained.nets[n].state_dict().items()}))
+
+
+def _first_answers(ready: Prepared, net: nn.Module) -> torch.Tensor:
+    """What ``net`` answers to one batch; nothing where nothing is ever answered."""
+    with seeded_generators(0):
+        found = (ready.answers(net, split, 1) for split in ready.splits)
+        return next((logits for records, logits in found if records), torch.zeros(0))
 
 
 def _check_net(recipe: Recipe) -> None:
     """Raise ``ValueError`` where the untrained network lacks what it names or, of clips with labels, answers otherwise
-    than with a row of logits a clip, in training or in evaluation."""
+    than with a row of logits a clip."""
     spec, classes = recipe.net, len(recipe.data.catalogue().classes)
     clips = batches(recipe, "train", {"student": recipe.view})
     x = next(iter(replace(clips, records=clips.records[:2]).evaluation())).views["student"]
@@ -179,36 +185,16 @@ def _check_net(recipe: Recipe) -> None:
         if type(error).__module__.startswith("kdlab."):
             raise
         raise ValueError(f"{kind}.make({classes}) fails: {type(error).__name__}: {error}") from error
-    if not isinstance(net.net, nn.Module):
-        raise ValueError(f"{kind}.make({classes}) gives {type(net.net).__name__}: give a torch.nn.Module")
     layers = dict(net.net.named_modules())
     named = [*getattr(spec, "stages", ())] + ([spec.head] if hasattr(type(spec), "head") else [])
     if lost := [name for name in named if name not in layers]:
         raise ValueError(f"{kind} names a layer {lost[0]!r}, and its network has {', '.join(filter(None, layers))}")
-    answers = {}
-    for training, when in ((True, "training"), (False, "evaluation")):
-        try:
-            with torch.no_grad(), one_thread():
-                answers[when] = logits = net.train(training)(x)
-        except Exception as error:
-            raise ValueError(f"{kind} fails on video {tuple(x.shape)}, in {when}: {type(error).__name__}: "
-                             f"{error}") from error
-        shape = tuple(getattr(logits, "shape", ()))
-        if labelled and shape != (len(x), classes):
-            raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {len(x)} clips, where "
-                             f"{(len(x), classes)} is wanted, a row a clip and a column a class, in {when} too")
-    if labelled and classes > 1 and _are_probabilities(net, x, answers["evaluation"]):
+    with torch.no_grad(), one_thread():
+        logits = net.eval()(x)
+    if labelled and (shape := tuple(getattr(logits, "shape", ()))) != (len(x), classes):
+        raise ValueError(f"{kind} gives {shape or type(logits).__name__} for {len(x)} clips, where "
+                         f"{(len(x), classes)} is wanted, a row a clip and a column a class")
+    if labelled and classes > 1 and (logits >= 0).all() and torch.allclose(
+            logits.sum(1), torch.ones(len(x)), atol=1e-3):
         raise ValueError(f"{kind} gives probabilities in evaluation, where logits are wanted: losses and measures do "
                          "their own softmax, so take it out of the network")
-
-
-def _are_probabilities(net: nn.Module, x: torch.Tensor, answers: torch.Tensor) -> bool:
-    """Do the ``answers`` of ``net`` to ``x`` in evaluation sum to one, or are they a softmax or a sigmoid of what it
-    would give in training, if only torch's own layers, dropout and norms, stayed in evaluation?"""
-    if (answers >= 0).all() and torch.allclose(answers.sum(1), torch.ones(len(answers)), atol=1e-3):
-        return True
-    for layer in net.modules():
-        layer.training = not type(layer).__module__.startswith("torch.nn.")
-    with torch.no_grad(), one_thread():
-        logits = net(x)
-    return any(torch.allclose(answers, of, atol=1e-5) for of in (logits.sigmoid(), logits.softmax(1)))

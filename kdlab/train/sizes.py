@@ -4,13 +4,11 @@ The papers' own hyper-parameters on their data sets, for a GPU, stand in each pa
 """
 
 import os
-from dataclasses import dataclass, fields
-from functools import partial
+from dataclasses import dataclass
 
 from kdlab.clips.views import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
-from kdlab.system.values import positive, whole
 from kdlab.train.loop import Settings
 
 #: The one ``variety`` at which demo and study stand: plain CE on raw clips is neither trivial nor hopeless there.
@@ -22,12 +20,6 @@ class Size:
     """How large an experiment is; a tuple of numbers counts training, validation and test clips, or videos."""
 
     name: str
-
-    def __post_init__(self):
-        checks = {int: partial(whole, 1), tuple[int, int, int]: partial(whole, 0), tuple[float, float]: positive}
-        for field in fields(self):
-            if field.type in checks:
-                checks[field.type](**{field.name: getattr(self, field.name)})
 
 
 @dataclass(frozen=True)

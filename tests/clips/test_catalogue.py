@@ -18,7 +18,7 @@ from kdlab.clips.catalogue import (
 )
 from kdlab.clips.check import check
 from kdlab.clips.datasets import open_data
-from kdlab.train.recipe import UserClips
+from kdlab.clips.user_clips import UserClips
 
 
 def touch(root, *names):

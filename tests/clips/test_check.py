@@ -11,7 +11,7 @@ from kdlab import paths
 from kdlab.clips import check as check_module
 from kdlab.clips.catalogue import open_clips
 from kdlab.clips.check import check, inspect, without_damaged
-from kdlab.train.recipe import UserClips
+from kdlab.clips.user_clips import UserClips
 
 
 @pytest.fixture(autouse=True)

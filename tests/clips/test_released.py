@@ -13,7 +13,7 @@ from kdlab.clips import released
 from kdlab.clips.catalogue import CatalogueError
 from kdlab.clips.datasets import open_data
 from kdlab.clips.released import ARID_CLASSES, arid, arid15, coviar, dark48, hmdb51, thumos14, ucf101
-from kdlab.train.recipe import UserClips
+from kdlab.clips.user_clips import UserClips
 
 
 def touch(root, *names):

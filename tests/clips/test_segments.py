@@ -78,7 +78,7 @@ def test_one_frame_and_other_shapes_are_named(clips, make_video):
 
 
 def test_people_are_held_out_whole_and_the_same_each_time(tmp_path, make_video):
-    from kdlab.train.recipe import UserClips
+    from kdlab.clips.user_clips import UserClips
 
     lines = ["path,label,fold,group"]
     for k in range(12):
@@ -95,7 +95,7 @@ def test_people_are_held_out_whole_and_the_same_each_time(tmp_path, make_video):
 
 
 def test_half_of_the_training_scenes_and_the_other_half_are_all_of_them(tmp_path, make_video):
-    from kdlab.train.recipe import UserClips
+    from kdlab.clips.user_clips import UserClips
 
     lines = ["path,label,split,group"]
     for k, split in enumerate(("train",) * 10 + ("val", "val", "test", "test")):

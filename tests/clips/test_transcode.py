@@ -15,7 +15,7 @@ from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.container import probe, timeline
 from kdlab.clips.decode import read_frames
 from kdlab.clips.transcode import CoviarFormat, _is_ours, transcode
-from kdlab.system.ours import NotOurs
+from kdlab.system.files import NotOurs
 
 SMALL = CoviarFormat(96, 80)
 

@@ -10,11 +10,11 @@ from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.tree import CatalogueError
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Raw
 from kdlab.clips.windows import AtRate, WindowBatches, Windows, all_annotated, windows
 from kdlab.measure.detection import annotated
 from kdlab.train.loop import seeded
-from kdlab.train.recipe import UserClips
 
 SMALL = Windows(frames=16, side=24, crop=20, rate=5.0, stride=8)
 

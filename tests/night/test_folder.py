@@ -72,7 +72,7 @@ def test_a_file_is_no_folder(tmp_path, command):
 
 
 def test_an_empty_folder_is_free_whatever_a_desktop_or_a_killed_call_left_there(tmp_path, drawn):
-    for name in (".DS_Store", ".lock", ".night.json.4711.tmp"):
+    for name in (".DS_Store", ".lock", ".kdlab-4711-00112233.tmp"):
         (tmp_path / name).touch()
     assert len(make_night(SPEC, tmp_path).records) == 2
 
@@ -104,7 +104,7 @@ def test_links_are_not_followed(tmp_path, drawn, monkeypatch):
 def test_drafts_of_killed_calls_are_dropped_when_they_are_old(tmp_path, drawn):
     make_night(SPEC, tmp_path)
     old, new, foreign = (tmp_path / "dark/Run" / name for name in
-                         (".train-0000.mp4.4711.tmp", ".train-0000.mp4.4712.tmp", ".thesis.4711.tmp"))
+                         (".kdlab-4711-00112233.tmp", ".kdlab-4712-00112233.tmp", ".thesis.4711.tmp"))
     for draft in (old, new, foreign):
         draft.touch()
     for draft in (old, foreign):

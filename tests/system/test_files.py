@@ -1,11 +1,22 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, never over what is not kdlab's, and known by their content."""
 
 import os
 import time
 
 import pytest
 
-from kdlab.system.files import StorageFull, in_draft, is_draft, sweep, write_atomically
+from kdlab.system import files
+from kdlab.system.files import (
+    NotOurs,
+    StorageFull,
+    content_keys,
+    delete_old_drafts,
+    may_fill,
+    may_write,
+    memo,
+    memoised,
+    write_atomically,
+)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
@@ -40,23 +51,71 @@ def test_all_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     assert done[:2] == [7, "renamed"] and len(done) == (2 if os.name == "nt" else 3)
 
 
-def test_a_name_as_long_as_file_systems_take_is_written_and_its_draft_known(tmp_path):
-    drafts = []
-    for name in ("x" * 251 + ".csv", "é" * 127, "é" * 120 + ".csv", "short.csv"):
-        write_atomically(tmp_path / name, lambda p: drafts.append(p.name) or p.write_text("y"))
-        assert (tmp_path / name).read_text() == "y"
-        assert is_draft(drafts[-1]) == in_draft(name) and name.startswith(in_draft(name))
-    assert in_draft("short.csv") == "short.csv"
-
-
 def test_only_abandoned_drafts_are_swept(tmp_path):
-    ages = {".a.json.1.tmp": 7200, f".a.json.{os.getpid()}-00112233.tmp": 1800, ".b.4194999-00112233.tmp": 3700,
-            ".c.4194999-00112233.tmp": 10, ".tmpA1b2C3": 7200, ".tmpA1b2C4": 90, ".d.tmp": 7200, "e.1.tmp": 7200}
-    for name, age in ages.items():
+    old, late = ".kdlab-4194999-00112233.tmp", ".kdlab-4194999-44556677.tmp"
+    for name, age in {old: 3700, late: 10, ".mine.4194999-00112233.tmp": 7200, "kdlab-1-00112233.tmp": 7200}.items():
         (tmp_path / name).write_text("")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
-    (tmp_path / ".f.1.tmp").mkdir()
-    sweep(tmp_path)
-    gone = set(ages) - {file.name for file in tmp_path.iterdir()}
-    assert gone == {".a.json.1.tmp", ".b.4194999-00112233.tmp", ".tmpA1b2C3"} and (tmp_path / ".f.1.tmp").is_dir()
-    sweep(tmp_path / "nowhere")
+    names = {file.name for file in tmp_path.iterdir()}
+    delete_old_drafts(tmp_path)
+    assert names - {file.name for file in tmp_path.iterdir()} == {old}
+    delete_old_drafts(tmp_path / "nowhere")
+
+
+def test_a_file_is_written_where_none_is_or_an_own_one(tmp_path):
+    file = tmp_path / "page.html"
+    may_write(file, lambda _: False, "report")
+    file.write_text("mine")
+    may_write(file, lambda its: its.read_text() == "mine", "report")
+    with pytest.raises(NotOurs, match="page.html is there already and is no report of kdlab's"):
+        may_write(file, lambda _: False, "report")
+    os.symlink(file, tmp_path / "link")
+    for name in ("link", "", "."):
+        with pytest.raises(NotOurs):
+            may_write(tmp_path / name, lambda _: True, "report")
+    for folder in (tmp_path / "nope", file):
+        with pytest.raises(NotADirectoryError, match="there is no folder .* that can be written"):
+            may_write(folder / "page.html", lambda _: True, "report")
+
+
+def test_a_folder_is_filled_where_it_is_free_or_an_own_one(tmp_path):
+    may_fill(tmp_path / "new", lambda _: False, "data set")
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".DS_Store").touch()
+    may_fill(tmp_path, lambda _: False, "data set")
+    for name in "abcd":
+        (tmp_path / name).touch()
+    with pytest.raises(NotOurs, match="holds a, b, c … and is no data set of kdlab's: give an empty folder"):
+        may_fill(tmp_path, lambda _: False, "data set")
+    may_fill(tmp_path, lambda _: True, "data set")
+    with pytest.raises(NotOurs, match="is no folder"):
+        may_fill(tmp_path / "a", lambda _: True, "data set")
+
+
+def test_clips_that_lie_still_are_read_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+    clips, read, was = [tmp_path / name for name in "abc"], [], files._key
+    for file in clips:
+        file.write_text(file.name)
+    monkeypatch.setattr(files, "_key", lambda file: read.append(file) or was(file))
+    keys = content_keys(clips)
+    assert content_keys(clips) == keys and read == clips
+    clips[1].write_text("x")
+    assert content_keys(clips)[clips[1]] != keys[clips[1]] and len(read) == 4
+    for damage in ("", "[" * 100, "[]", "3"):
+        (tmp_path / "cache" / "contents.json").write_text(damage)
+        assert content_keys(clips)[clips[0]] == keys[clips[0]]
+
+
+def test_one_operation_sees_one_state():
+    answers = iter("abc")
+    with memo():
+        assert [memoised("q", lambda: next(answers)) for _ in range(2)] == ["a", "a"]
+    assert memoised("q", lambda: next(answers)) == "b"
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone.mp4: no such file. Restore it"):
+        content_keys([tmp_path / "gone.mp4"])
+    with pytest.raises(ValueError, match="is no regular file"):
+        content_keys([tmp_path])

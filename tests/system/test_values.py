@@ -15,9 +15,9 @@ from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
 from kdlab.papers.generative.method import GenerativeDistillation
 from kdlab.papers.progressive.exits import ExitRecipe
-from kdlab.system.values import alike, finite, fraction, not_negative, one_of, positive, whole
-from kdlab.train.engines import Ray
+from kdlab.system.values import alike, finite, fraction, integer, not_negative, one_of, positive
 from kdlab.train.loop import Settings
+from kdlab.train.many import Ray
 from kdlab.train.optimisers import Rule
 from kdlab.train.recipe import Recipe
 
@@ -27,7 +27,7 @@ from kdlab.train.recipe import Recipe
     (positive, [1e-9, 3, np.float32(2), np.int64(1)], [0, -1, -0.0]),
     (not_negative, [0, 0.0, 7], [-1e-9]),
     (fraction, [0, 1, 0.5, np.float64(0.1)], [-0.1, 1.0001]),
-    (lambda **named: whole(2, **named), [2, np.int64(9)], [1, 2.0, 2.5, np.float64(3)]),
+    (lambda **named: integer(2, **named), [2, np.int64(9)], [1, 2.0, 2.5, np.float64(3)]),
 ])
 def test_ranges(check, good, bad):
     for value in good:

@@ -1,4 +1,4 @@
-"""What test_parallel.py trains in one process and in two, in fp64: ``python ranks.py FOLDER``, also under torchrun."""
+"""What test_processes.py trains in one process and in two, in fp64: ``python ranks.py FOLDER``, also under torchrun."""
 
 import json
 import sys
@@ -14,10 +14,9 @@ from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.nets import Gated
-from kdlab.system import ranks
-from kdlab.system.launch import launched
-from kdlab.train import parallel
+from kdlab.train import processes
 from kdlab.train.loop import Settings, fit
+from kdlab.train.processes import launched
 
 CLIP = (4, 8, 8)
 TEACHER = Gated(TinyC3D((2, 3, 4, 4)), CLIP)
@@ -66,7 +65,7 @@ def networks(method, norms=grouped):
 losses = []  # of each step of each optimiser, over all processes
 
 
-def noted(weights, loss, add_up=parallel.add_up):
+def noted(weights, loss, add_up=processes.add_up):
     found = add_up(weights, loss)
     losses.append(float(found))
     return found
@@ -79,13 +78,12 @@ def trained(method=None, norms=grouped, clips=None, settings=None, steps=iter, *
     found = fit(method, networks(method, norms), clips or Clips(), Settings(**settings), 3, progress=steps,
                 validation=None if clips else Clips(), **more)
     weights = {f"{name}.{k}": v.tolist() for name in found.owned for k, v in found.nets[name].state_dict().items()}
-    return {"losses": [*losses], "rows": found.history, "first": found.first_losses, "weights": weights,
-            "batch_norm": found.batch_norm}
+    return {"losses": [*losses], "rows": found.history, "first": found.first_losses, "weights": weights}
 
 
-def interrupted(place, say):
+def interrupted(place):
     """A training that is left after its third epoch, and goes on."""
-    few = {"settings": {"epochs": 5}, "norms": lambda net: net, "checkpoint": place, "say": say}
+    few = {"settings": {"epochs": 5}, "norms": lambda net: net, "checkpoint": place}
     trained(steps=lambda steps: range(7), **few)
     return trained(**few)
 
@@ -99,8 +97,7 @@ def refused(call):
 
 def main(folder):
     torch.set_default_dtype(torch.float64)
-    parallel.PRECISIONS["fp32"], parallel.add_up = "64-true", noted
-    said = []
+    processes.PRECISIONS["fp32"], processes.add_up = "64-true", noted
     found = {
         "ce": trained(settings={"epochs": 25}),
         "uneven": trained(clips=Clips(list(range(15)))),
@@ -110,13 +107,10 @@ def main(folder):
     }
     if launched().world > 1:
         rank = launched().rank
-        found["batch_norm"] = trained(norms=lambda net: net, settings={"epochs": 5}, say=said.append)
-        found["resumed"] = interrupted(folder / "checkpoint.safetensors", said.append)
-        found["said"] = said
-        found["told"] = ranks.told(lambda: rank)
-        found["refused"] = [refused(call) for call in (
-            lambda: ranks.agree(torch="2.9", sources=f"sources {rank}", clips=rank),
-            lambda: trained(settings={"batch_size": 15}))]
+        found["batch_norm"] = trained(norms=lambda net: net, settings={"epochs": 5})
+        found["resumed"] = interrupted(folder / "checkpoint.pt")
+        found["told"] = processes.from_first(lambda: rank)
+        found["refused"] = refused(lambda: trained(settings={"batch_size": 15}))
     (folder / f"{launched().rank}of{launched().world}.json").write_text(json.dumps(found))
 
 

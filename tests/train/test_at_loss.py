@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from kdlab.clips.user_clips import UserClips
 from kdlab.train import at_loss as module
 from kdlab.train.at_loss import WITHIN, at_loss, next_look
 from kdlab.train.loop import Settings, fit
 from kdlab.train.preparing import batches, prepared
-from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.recipe import Recipe
 from tests.conftest import encode, square
 
 

@@ -1,4 +1,4 @@
-"""What is read ahead and cut on a device is what ClipBatches gives, to the bit, also after a resume."""
+"""What is made ahead is what ClipBatches gives, to the bit, also after a resume."""
 
 import threading
 
@@ -12,8 +12,7 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import ClipBatches, Enhanced, Raw, Window
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.train.feeding import OnDevice, ahead
-from kdlab.train.loop import Settings, fit, plan
+from kdlab.train.loop import Settings, fit, made_ahead, plan
 
 SETTINGS, SEED = Settings(epochs=2, batch_size=4), 5
 WINDOWS = {"spread": Window(8, 20, 16), "consecutive": ConsecutiveWindow(16, 20, 16)}
@@ -46,26 +45,9 @@ def requests(count):
     return [plan(count, SETTINGS, SEED, step) for step in range(SETTINGS.epochs * (count // SETTINGS.batch_size))]
 
 
-def same(a, b):
-    assert a.ids == b.ids and torch.equal(a.labels, b.labels) and a.views.keys() == b.views.keys()
-    for name, tensor in a.views.items():
-        assert torch.equal(tensor, b.views[name]) and tensor.stride() == b.views[name].stride()
-
-
-def read_ahead(clips, given, threads=2):
-    return [batch for batch, _ in ahead(OnDevice(clips, "cpu").training, given, threads)]
-
-
-@pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
-def test_two_epochs_have_the_pixels_of_clip_batches(window):
-    plain = made(window)
-    for request, batch in zip(requests(11), read_ahead(made(window), requests(11)), strict=True):
-        same(plain.training(*request), batch)
-
-
 def test_batches_are_made_ahead_by_threads_and_only_once():
     clips, begun = made(), []
-    for number, _ in enumerate(ahead(OnDevice(clips, "cpu").training, (begun.append(r) or r for r in requests(11)), 2)):
+    for number, _ in enumerate(made_ahead(clips.training, (begun.append(r) or r for r in requests(11)), 2)):
         assert len(begun) == min(number + 3, 4), "no more than two are made before they are asked for"
     assert len(clips.cache.read_by) == 2 * 4 * 4  # views, clips, steps
     assert all(name.startswith("feeding") for name in clips.cache.read_by)
@@ -92,8 +74,8 @@ def test_a_training_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path,
 
     weight, history = train()
     told = []
-    monkeypatch.setattr("kdlab.train.loop.fed", lambda clips, given, device: (
-        batch for batch, _ in ahead(OnDevice(clips, device).training, (told.append(r) or r for r in given))))
+    monkeypatch.setattr("kdlab.train.loop.batches_on_device", lambda clips, given, device: (
+        made_ahead(clips.training, (told.append(r) or r for r in given))))
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "c", killed)
     for checkpoint in (None, tmp_path / "c"):
@@ -105,8 +87,7 @@ def test_a_training_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path,
 def test_parts_of_a_batch_are_the_whole_batch_cut():
     clips = made()
     whole = clips.training(*plan(11, SETTINGS, SEED, 2))
-    for maker in (clips.training, lambda *request: OnDevice(clips, "cpu").training(*request)[0]):
-        parts = [maker(*plan(11, SETTINGS, SEED, 2), part) for part in (slice(0, 1), slice(1, 4))]
-        assert parts[0].ids + parts[1].ids == whole.ids
-        for name, view in whole.views.items():
-            assert torch.equal(torch.cat([part.views[name] for part in parts]), view)
+    parts = [clips.training(*plan(11, SETTINGS, SEED, 2), part) for part in (slice(0, 1), slice(1, 4))]
+    assert parts[0].ids + parts[1].ids == whole.ids
+    for name, view in whole.views.items():
+        assert torch.equal(torch.cat([part.views[name] for part in parts]), view)

@@ -68,7 +68,7 @@ def test_the_plateau_is_torchs_replayed():
 
 @pytest.mark.parametrize("rules", [STEPS, PLATEAU, SGD], ids=["steps", "plateau", "sgd"])
 def test_an_interrupted_training_ends_in_the_same_bits(tmp_path, rules):
-    settings, place = replace(SETTINGS, as_released=rules), tmp_path / "checkpoint.safetensors"
+    settings, place = replace(SETTINGS, as_released=rules), tmp_path / "checkpoint.pt"
 
     def trained(progress=iter, checkpoint=None):
         return fit(CrossEntropy(), {"student": make_net()}, Blobs(), settings, 0, validation=Blobs(), progress=progress,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kdlab.clips.paper_window import ConsecutiveWindow
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced, Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night
@@ -19,7 +20,7 @@ from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.progressive.exits import ExitRecipe
 from kdlab.system import sources
 from kdlab.system.sources import source_hash
-from kdlab.train.recipe import NotImported, Recipe, UserClips, check, from_json, to_json
+from kdlab.train.recipe import NotImported, Recipe, check, from_json, to_json
 from kdlab.train.sizes import DEMO
 from tests.train.test_runs import make_recipe, make_student
 
@@ -129,20 +130,9 @@ def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
     shutil.copytree(Path(sources.kdlab.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(sources.kdlab, "__file__", str(package / "__init__.py"))
 
-    known, read = {}, sources._read.__wrapped__
-
-    def read_once(name, path, when):  # as the cache does, but for a file that was edited here
-        key = name, path.read_text()
-        if key not in known:
-            known[key] = read(name, path, when)
-        return known[key]
-
-    monkeypatch.setattr(sources, "_read", read_once)
-
     def hashes():
-        sources._under.cache_clear()
-        on_night = source_hash(Recipe("ce_raw", Night()))
-        return on_night, source_hash(Recipe("ce_raw", UserClips("/x")))
+        sources._package_hash.cache_clear()
+        return source_hash(Recipe("ce_raw", Night())), source_hash(dual_light(DEMO)["dlkdd"])
 
     def edit(name, old, new):
         path = package / name
@@ -154,12 +144,9 @@ def test_source_hash_sees_code_and_not_comments(tmp_path, monkeypatch):
     assert edit("train/loop.py", '"""One training loop', '"""The training loop') == start
     assert edit("nets/video.py", "        channels = (3", "        # a comment\n        channels = (3") == start
     assert edit("measure/paired.py", "LEVEL = 0.95", "LEVEL = 0.9") == start
-    light = edit("night/light.py", "import numpy as np", "import numpy as np\nX = 1")
-    assert light[0] != start[0] and light[1] == start[1], "only runs on night depend on how night is made"
+    paper = edit("papers/dual_light/method.py", "from dataclasses", "X = 1\nfrom dataclasses")
+    assert paper[0] == start[0] and paper[1] != start[1], "a paper's folder decides its own runs"
     loop = edit("train/optimisers.py", "steps / 5", "steps / 6")
-    assert loop[0] != light[0] and loop[1] != light[1]
-    shared = edit("train/parallel.py", "all_reduce(flat)", "all_reduce(2 * flat)")
-    assert shared[0] != loop[0] and shared[1] != loop[1]
+    assert loop[0] != paper[0] and loop[1] != paper[1]
     monkeypatch.undo()
-    sources._read.cache_clear()
-    sources._under.cache_clear()
+    sources._package_hash.cache_clear()

@@ -1,6 +1,7 @@
 """All of a training is done once, on two clips, before anything is trained: what would fail in it is told there."""
 
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,12 +16,12 @@ from kdlab.distill.method import KD
 from kdlab.night import Night
 from kdlab.papers.dual_light.control_methods import StoredTargets
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.train import rehearsal
 from kdlab.train.loop import Settings
 from kdlab.train.many import obtain_all
+from kdlab.train.obtain import obtain
 from kdlab.train.recipe import Recipe
 from kdlab.train.rehearsal import rehearse
-from kdlab.train.runs import Run, obtain
+from kdlab.train.runs import Run
 from kdlab.train.sizes import SMOKE
 
 NIGHT = Night(("Jump", "Sit"), (4, 2, 2), 0.25)
@@ -30,16 +31,17 @@ BASE = Recipe("ce", NIGHT, net=replace(SMOKE.net, widths=(4, 4)), settings=Setti
 @pytest.fixture(scope="module", autouse=True)
 def clips(tmp_path_factory):
     """One `night` and one cache for all tests of this file."""
+    root = tmp_path_factory.mktemp("clips")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("DATA", "CACHE"):
-            patch.setenv(f"KDLAB_{name}", str(tmp_path_factory.mktemp("clips") / name))
-        yield
+            patch.setenv(f"KDLAB_{name}", str(root / name))
+        yield root
 
 
 @pytest.fixture(autouse=True)
-def nothing_rehearsed(monkeypatch, tmp_path):
+def nothing_rehearsed(monkeypatch, tmp_path, clips):
     monkeypatch.setenv("KDLAB_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(rehearsal, "_fit", set())
+    shutil.rmtree(clips / "CACHE" / "rehearsed", ignore_errors=True)
 
 
 class Plain(nn.Module):
@@ -114,7 +116,7 @@ class Brought:
 
 
 @pytest.mark.parametrize(("module", "says"), [
-    ("Centre", "Brought, trained by CrossEntropy, .* its buffer 'net.centre' is not persistent"),
+    ("Centre", "Brought, trained by CrossEntropy, cannot be opened again: it answers otherwise .* persistent buffers"),
     ("CountsInTraining", "ends in other weights"),
     ("Softmax", "Brought gives probabilities in evaluation"),
 ])

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kdlab.distill.method import CrossEntropy
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.system.values import fraction, one_of, positive, whole
+from kdlab.system.values import fraction, integer, one_of, positive
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def shuffle(labels: torch.Tensor, how: str, seed: int) -> torch.Tensor:
     uniform, not derangements: on average one clip (of each class, or of all) keeps its own, a class's only clip always.
     """
     one_of(("no", "within", "between"), how=how)
-    whole(0, seed=seed)
+    integer(0, seed=seed)
     generator, order = torch.Generator().manual_seed(seed), torch.arange(len(labels))
     groups = [torch.nonzero(labels.cpu() == label)[:, 0] for label in labels.cpu().unique()]
     for members in {"no": [], "within": groups, "between": [order.clone()]}[how]:
@@ -70,7 +70,7 @@ class StoredTargets(DualLight):
     def __post_init__(self):
         super().__post_init__()
         one_of(("no", "within", "between"), shuffled=self.shuffled)
-        whole(0, seed=self.seed)
+        integer(0, seed=self.seed)
 
     def prepare(self, nets, batches) -> tuple[torch.Tensor, dict[str, int]]:
         """Soft targets ``(N, K)`` of all training clips, shuffled, and each clip's row by its id."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 
 
 def apply_curves(x: torch.Tensor, curves: torch.Tensor) -> torch.Tensor:
@@ -54,7 +54,7 @@ class Curves:
     width: int = 16
 
     def __post_init__(self):
-        whole(1, width=self.width)
+        integer(1, width=self.width)
 
     def make(self, num_classes: int) -> CurveNet:
         return CurveNet(self.width)

@@ -14,17 +14,19 @@ import torch
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.decode import raw_name
 from kdlab.clips.open_all import open_all
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Window
 from kdlab.night import Night
 from kdlab.papers.dual_light.curves import CurveNet, Curves, apply_curves
 from kdlab.papers.dual_light.zero_dce import ZeroDce
-from kdlab.system.launch import by_itself
 from kdlab.system.sources import source_hash
-from kdlab.system.values import positive, whole
+from kdlab.system.values import integer, positive
 from kdlab.train.loop import Settings, one_thread
+from kdlab.train.obtain import obtain
 from kdlab.train.preparing import batches
-from kdlab.train.recipe import Prepared, Recipe, UserClips, portable, to_json
-from kdlab.train.runs import Run, obtain
+from kdlab.train.processes import by_itself
+from kdlab.train.recipe import Prepared, Recipe, portable, to_json
+from kdlab.train.runs import Run
 
 _AT_ONCE = 2**16  # pixels of a picture that the network sees at once; each takes about 1.5 kB of memory there
 
@@ -37,7 +39,7 @@ class CurveRecipe(Recipe):
 
     def __post_init__(self):
         super().__post_init__()
-        whole(1, clips=self.clips)
+        integer(1, clips=self.clips)
 
     def chosen(self, catalogue: Catalogue) -> tuple:
         """The records that it is trained on."""
@@ -75,16 +77,15 @@ class TrainedCurves:
     steady: bool = False
 
     def __post_init__(self):
-        whole(16, "a patch of the loss has 16 pixels", side=self.side)
-        whole(1, width=self.width, clips=self.clips, batch=self.batch, steps=self.steps)
-        whole(0, seed=self.seed)
+        integer(16, "a patch of the loss has 16 pixels", side=self.side)
+        integer(1, width=self.width, clips=self.clips, batch=self.batch, steps=self.steps)
+        integer(0, seed=self.seed)
         positive(lr=self.lr)
 
     @property
     def name(self) -> str:
         """Unique for one training: today's sources and clips are part of its digits, as frames that it has brightened
-        are kept under it. It is asked with every clip, so clips of your own are looked at as :meth:`UserClips.lately`
-        says."""
+        are kept under it. It is asked with every clip, so it takes :meth:`UserClips.recent_fingerprint`."""
         return _name(self) + ("-steady" if self.steady else "")
 
     def recipe(self) -> CurveRecipe:
@@ -154,7 +155,8 @@ def _floats(frame: np.ndarray) -> torch.Tensor:
 
 def _name(enhancer: TrainedCurves) -> str:
     data = enhancer.data
-    return _named(enhancer, data.lately() if isinstance(data, UserClips) else data.fingerprint(), raw_name())
+    contents = data.recent_fingerprint() if isinstance(data, UserClips) else data.fingerprint()
+    return _named(enhancer, contents, raw_name())
 
 
 @cache

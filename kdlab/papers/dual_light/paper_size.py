@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.paper_window import ConsecutiveWindow
+from kdlab.clips.user_clips import UserClips
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.r2plus1d import R2Plus1D
@@ -17,7 +18,7 @@ from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.paper_size import Paper, PaperSet
 from kdlab.train.loop import Settings
 from kdlab.train.optimisers import AsReleased, Rule
-from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import Profile
 
 _NO_NUMBER = "DL-KDD: unknown; its abstract claims the best result, without a number"

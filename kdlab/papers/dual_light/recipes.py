@@ -4,6 +4,7 @@ import dataclasses
 
 from kdlab.clips.enhance import Gamma
 from kdlab.clips.standardised import Standardised
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced, Raw, View
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.nets.attention_head import Attended
@@ -16,7 +17,7 @@ from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
 from kdlab.papers.dual_light.two_lights import TwoLights
-from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import Profile
 
 

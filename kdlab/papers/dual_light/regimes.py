@@ -7,6 +7,7 @@ does: the dark is new to it. Here are a start, all that can be made of it withou
 from dataclasses import replace
 
 from kdlab.clips.enhance import Gamma
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced
 from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, PseudoLabels, ReEstimated
 from kdlab.distill.method import CrossEntropy
@@ -19,7 +20,7 @@ from kdlab.papers.dual_light.recipes import demonstrated, dual_light
 from kdlab.papers.dual_light.regimes_nets import BatchNormed, OwnStatistics, TwoNets
 from kdlab.system.values import one_of
 from kdlab.train.loop import Settings
-from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import Profile, RegimeSize
 
 #: The first normalisation: batch norm as everywhere else, or kdlab's, which is each clip's own.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from kdlab.system.values import alike, fraction, not_negative, whole
+from kdlab.system.values import alike, fraction, integer, not_negative
 
 
 def spatial_loss(enhanced: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -33,7 +33,7 @@ def spatial_loss(enhanced: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 def exposure_loss(enhanced: torch.Tensor, level: float = 0.6, patch: int = 16) -> torch.Tensor:
     """L_exp: mean of (grey mean of a patch − ``level``)² over patches of ``patch`` × ``patch`` pixels."""
     fraction(level=level)
-    whole(1, patch=patch)
+    integer(1, patch=patch)
     return ((F.avg_pool2d(enhanced.mean(1, keepdim=True), patch) - level) ** 2).mean()
 
 

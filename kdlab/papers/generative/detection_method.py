@@ -20,7 +20,7 @@ F_i are the features as the backbone gives them: the released code has overwritt
 to pass 2. L_bg asks the detector to see nothing in ``F ⊙ (1 − λ)``; b = 0 leaves it out.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -104,9 +104,9 @@ class Detection(CrossEntropy):
 
     l1: float = 1.0
     quality: float = 1.0
-    tiou: float = field(default=1.0, metadata={"unsaid": 1.0})
-    boundary: float = field(default=0.0, metadata={"unsaid": 0.0})
-    splice: float = field(default=0.0, metadata={"unsaid": 0.0})
+    tiou: float = 1.0
+    boundary: float = 0.0
+    splice: float = 0.0
 
     def __post_init__(self):
         not_negative(l1=self.l1, quality=self.quality, tiou=self.tiou, boundary=self.boundary, splice=self.splice)

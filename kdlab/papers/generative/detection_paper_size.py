@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kdlab.clips.released import THUMOS_VIDEOS
 from kdlab.clips.splits import VAL_SHARE
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.windows import Windows
 from kdlab.nets.i3d import I3D
 from kdlab.papers.generative.detection_method import Detection, DetectionDistillation, DetectionRepresentation
@@ -19,7 +20,7 @@ from kdlab.papers.generative.paper_size import STREAMS, PaperSize, networks
 from kdlab.papers.paper_size import Paper, PaperSet, example
 from kdlab.train.loop import Settings
 from kdlab.train.optimisers import AsReleased, Rule
-from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.recipe import Recipe
 
 #: Counted in AFSD's lists: windows of 256 steps, every 30, that show a whole action; 192 of the 200 videos have one.
 WINDOWS = 6211

@@ -9,7 +9,7 @@ AFSD, space is averaged and not convolved, classes are sigmoids (an action can h
 not two. A ``gated`` one sees its taps through GenKD's attention, with a CVAE for each (docs/methods.md, 2.3).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights
 from kdlab.papers.generative.boundaries import pooled_ends
 from kdlab.papers.generative.nets import CVAE, Attention, CVAEs, normed_gate
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Detector:
     width: int = 64
     refine: bool = False
     gated: int = 0
-    boundaries: bool = field(default=False, metadata={"unsaid": False})
+    boundaries: bool = False
 
     def __post_init__(self):
-        whole(1, steps=self.steps, levels=self.levels, width=self.width)
-        whole(0, gated=self.gated)
+        integer(1, steps=self.steps, levels=self.levels, width=self.width)
+        integer(0, gated=self.gated)
         if not 1 <= len(self.taps) <= self.levels or self.width % 8:
             raise ValueError(f"a detector needs a tap, a level for each tap, and a width in eights, got {self}")
         if self.boundaries and not self.refine:

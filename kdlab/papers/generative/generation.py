@@ -14,7 +14,8 @@ from kdlab.clips.views import ClipBatches
 from kdlab.layers import outputs
 from kdlab.papers.generative.method import attending
 from kdlab.papers.generative.nets import CVAEs, read_cvae
-from kdlab.train.runs import Run, batches
+from kdlab.train.preparing import batches
+from kdlab.train.runs import Run
 
 #: The ways to make features: from features and λ; from λ alone; and as these with the λ of another clip.
 WAYS = ("rebuilt", "generated", "rebuilt, another clip's λ", "generated, another clip's λ")

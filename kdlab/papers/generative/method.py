@@ -14,7 +14,7 @@ AdamW does not feel a loss's scale, so no weight can stand in for a rate.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from kdlab.distill.method import weighed
 from kdlab.layers import Outputs, at_random, bare, features, outputs
 from kdlab.papers.generative.nets import CVAEs, read_cvae
-from kdlab.system.values import alike, fraction, not_negative, one_of, whole
+from kdlab.system.values import alike, fraction, integer, not_negative, one_of
 
 TAPS = ("net.backbone", "net.attention")
 
@@ -82,8 +82,8 @@ class FeatureRepresentation:
     detached: bool = True
     deterministic: bool = False
     alternating: int = 0
-    generation: float = field(default=0.0, metadata={"unsaid": 0.0})
-    turns: int = field(default=1, metadata={"unsaid": 1})
+    generation: float = 0.0
+    turns: int = 1
     # what :class:`GenerativeDistillation` adds is off
     generative, teacher, common_noise, teaching, beta = True, "none", False, 0.0, 0.0
     taps: ClassVar = TAPS
@@ -92,8 +92,8 @@ class FeatureRepresentation:
         not_negative(kl=self.kl, reconstruction=self.reconstruction, teaching=self.teaching, beta=self.beta,
                      generation=self.generation)
         fraction(warmup=self.warmup)
-        whole(0, alternating=self.alternating)
-        whole(1, turns=self.turns)
+        integer(0, alternating=self.alternating)
+        integer(1, turns=self.turns)
         if self.alternating % 2:
             raise ValueError(f"alternating={self.alternating}: passes take turns over an even number of epochs")
 

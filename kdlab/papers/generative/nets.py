@@ -15,8 +15,8 @@ from kdlab.layers import trunk
 from kdlab.nets.i3d import I3D, PairPool, TinyC3D
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import WrongWeights, load_weights, stages
-from kdlab.system.stored import read_weights
-from kdlab.system.values import fraction, whole
+from kdlab.system.values import fraction, integer
+from kdlab.train.runs import read_weights
 
 
 def gate(features: torch.Tensor, attention: torch.Tensor, faithful: bool = False) -> torch.Tensor:
@@ -197,7 +197,7 @@ class Gated:
     dropout: float = 0.0
 
     def __post_init__(self):
-        whole(1, clip=list(self.clip))
+        integer(1, clip=list(self.clip))
         fraction(dropout=self.dropout)
 
     @property

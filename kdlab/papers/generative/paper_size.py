@@ -11,6 +11,7 @@ from pathlib import Path
 from kdlab.clips.flow import Flow, FlowFiles
 from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Raw
 from kdlab.distill.method import KD
 from kdlab.nets.i3d import I3D, TOP
@@ -20,7 +21,7 @@ from kdlab.papers.generative.nets import Gated
 from kdlab.papers.paper_size import Paper, PaperSet
 from kdlab.train.loop import Settings
 from kdlab.train.optimisers import AsReleased, Rule
-from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.recipe import Recipe
 
 _SECOND_HAND = "second-hand, to be checked before it is quoted: RGB / two streams, student {} → GenKD {}"
 SETS = (

@@ -9,6 +9,7 @@ its teacher the seed + 1. The `paper` size is in ``kdlab.papers.generative.paper
 from dataclasses import replace
 
 from kdlab.clips.flow import Flow
+from kdlab.clips.user_clips import UserClips
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm, FitNet, SimKD
 from kdlab.distill.method import KD
 from kdlab.nets.i3d import TinyC3D
@@ -17,7 +18,7 @@ from kdlab.night.make import NightStream
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.nets import Gated
 from kdlab.train.loop import Settings
-from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, GenerativeSize, current
 
 #: Weight of the generation term in pass 1, which the released code has not: without it CVAEs do not generate here

@@ -21,9 +21,9 @@ from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import Batch
 from kdlab.papers.progressive.nets import ORDER, ExitHeads, frozen_maps
-from kdlab.system.launch import device
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 from kdlab.train.loop import one_thread, seeded
+from kdlab.train.processes import device
 from kdlab.train.recipe import Prepared, Recipe
 
 
@@ -43,9 +43,9 @@ class FrozenView:
     name = "frozen"
 
     def __post_init__(self):
-        whole(1, draws=self.draws)
+        integer(1, draws=self.draws)
         if self.pooled is not None:
-            whole(1, pooled=self.pooled)
+            integer(1, pooled=self.pooled)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import nn
 
 from kdlab.layers import Outputs
 from kdlab.nets.video import Normalised
-from kdlab.system.values import whole
+from kdlab.system.values import integer
 
 #: The modalities in the order of their exits, and in that of their minima's flatness, as the paper claims it (P1).
 ORDER, CLAIMED = ("residual", "motion", "iframe"), ("iframe", "residual", "motion")
@@ -37,9 +37,9 @@ class Exit:
     pooled: tuple[int, int] | None = None
 
     def __post_init__(self):
-        whole(1, channels=self.channels, width=self.width, kernel=self.kernel)
+        integer(1, channels=self.channels, width=self.width, kernel=self.kernel)
         if self.pooled is not None:
-            whole(1, pooled=self.pooled)
+            integer(1, pooled=self.pooled)
 
     def make(self, num_classes: int) -> nn.Module:
         first = [Pooled(self.pooled)] if self.pooled else []

@@ -12,6 +12,7 @@ import torch
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.clips.segments import PaperSegments
+from kdlab.clips.user_clips import UserClips
 from kdlab.nets.compressed import CoViARNet
 from kdlab.nets.pretrained import Weights
 from kdlab.night import Night
@@ -22,7 +23,7 @@ from kdlab.papers.progressive.nets import ORDER, ExitHeads, Trio
 from kdlab.papers.progressive.recipes import STUDY, conditions
 from kdlab.train.loop import Settings
 from kdlab.train.optimisers import AsReleased, Rule
-from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.recipe import Recipe
 
 SETS = (
     PaperSet("UCF-101", "ucf101", 101, tuple(split["train"] for split in UCF_COUNTS.values()), (

@@ -9,6 +9,7 @@ from dataclasses import replace
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.held_out import Half, HeldOut, with_halves
 from kdlab.clips.segments import Segments, all_mpeg4
+from kdlab.clips.user_clips import UserClips
 from kdlab.nets.compressed import TinyCompressed, tiny
 from kdlab.night import ACTIONS, Night
 from kdlab.night.make import NightStream
@@ -16,7 +17,7 @@ from kdlab.papers.progressive import method as by
 from kdlab.papers.progressive.exits import ExitRecipe, FrozenView
 from kdlab.papers.progressive.nets import ORDER, POOLED, ExitHeads
 from kdlab.train.loop import Settings
-from kdlab.train.recipe import Recipe, UserClips
+from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, ExitSize, current
 
 #: The probability that place and props tell the class, at which the three networks stand in the papers' order.

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from kdlab import paths
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced
 from kdlab.night import Night
 from kdlab.papers.dual_light import enhancer as module
 from kdlab.papers.dual_light.curves import apply_curves
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.system.sources import source_hash
-from kdlab.train import runs
-from kdlab.train.recipe import Recipe, UserClips, from_json, to_json
+from kdlab.train.recipe import Recipe, from_json, to_json
 from tests.conftest import encode
 
 
@@ -54,7 +54,7 @@ def test_the_first_use_trains_and_the_next_finds(clips, places, monkeypatch):
     assert history.loss_net.iloc[-1] < history.loss_net.iloc[0]
 
     module._net.cache_clear()
-    monkeypatch.setattr(runs, "fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("kdlab.train.obtain.fit", lambda *_, **__: pytest.fail("trained again"))
     assert np.array_equal(curves(FRAMES), bright)
     shutil.move(run.folder, places / "pretrained" / run.folder.name)
     monkeypatch.setattr(paths, "pretrained_dir", lambda: places / "pretrained")

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from kdlab.clips.enhance import Gamma
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.night import Night
 from kdlab.night.darkened import Darkened
 from kdlab.papers.dual_light.both_lights import BothLights
 from kdlab.papers.dual_light.recipes import controls, darkened, dual_light
-from kdlab.train.recipe import UserClips
-from kdlab.train.runs import obtain
+from kdlab.train.obtain import obtain
 from kdlab.train.sizes import SMOKE, STUDY
 
 MADE = dual_light(STUDY) | controls(STUDY)

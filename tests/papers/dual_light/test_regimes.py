@@ -14,7 +14,7 @@ from kdlab.papers.dual_light import regimes
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.regimes import conditions, start
 from kdlab.papers.dual_light.regimes_nets import BatchNormed, OwnStatistics, TwoNets
-from kdlab.train.runs import obtain
+from kdlab.train.obtain import obtain
 from kdlab.train.sizes import RegimeSize, current
 
 STUDY, SMOKE = (current(name, RegimeSize) for name in ("study", "smoke"))

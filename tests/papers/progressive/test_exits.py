@@ -14,8 +14,10 @@ from kdlab.papers.progressive.nets import ORDER, Trio
 from kdlab.papers.progressive.recipes import SMOKE, conditions, crossed, night, trio
 from kdlab.system.sources import source_hash
 from kdlab.train import runs
+from kdlab.train.loop import weights_hash
+from kdlab.train.obtain import obtain
+from kdlab.train.preparing import batches
 from kdlab.train.recipe import from_json, to_json
-from kdlab.train.runs import obtain, weights_hash
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_the_assembled_networks_say_what_the_run_kept(obtained):
     nets = {name: obtain(r, pretrained=False, say=lambda _: None).net() for name, r in run.recipe.needs().items()}
     before = {name: weights_hash(net.state_dict()) for name, net in nets.items()}
     views = {name: r.view for name, r in run.recipe.needs().items()}
-    batch = next(runs.batches(run.recipe, "test", views).evaluation())
+    batch = next(batches(run.recipe, "test", views).evaluation())
     with torch.no_grad():
         said = Trio(nets, run.net()).eval()(batch.views).exits
     assert np.allclose(said.numpy(), run.predictions().logits[: len(said)], atol=1e-2)  # features were kept as float16

@@ -7,8 +7,8 @@ from kdlab.nets.compressed import CHANNELS, CoViARNet, tiny
 from kdlab.nets.video import build
 from kdlab.papers.progressive.anytime import cost_per_exit
 from kdlab.papers.progressive.nets import ORDER, Exit, ExitHeads, Trio
+from kdlab.train.loop import weights_hash
 from kdlab.train.recipe import from_json, to_json
-from kdlab.train.runs import weights_hash
 
 RELEASED = {"residual": CoViARNet("residual", 18), "motion": CoViARNet("motion", 18), "iframe": CoViARNet("iframe", 50)}
 
