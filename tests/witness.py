@@ -25,9 +25,8 @@ from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.compressed import CoViARNet, matched
 from kdlab.nets.i3d import I3D, TOP
-from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.nets.video import TinyR2Plus1D
-from kdlab.nets.wrappers import WithStatistics
+from kdlab.nets.torchvision_video import R2Plus1D
+from kdlab.nets.video import TinyR2Plus1D, WithStatistics
 from kdlab.night import Night
 from kdlab.night.darkened import Darkened
 from kdlab.night.streams import NightStream
