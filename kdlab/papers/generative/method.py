@@ -14,17 +14,20 @@ AdamW does not feel a loss's scale, so no weight can stand in for a rate.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from kdlab.clips.views import ClipBatches
 from kdlab.distill.method import weighed
 from kdlab.layers import Outputs, at_random, bare, features, outputs
-from kdlab.papers.generative.nets import CVAEs, read_cvae
+from kdlab.papers.generative.networks import CVAEs, read_cvae
 from kdlab.system.values import alike, fraction, not_negative, one_of, whole
+from kdlab.train.runs import Run, batches
 
 TAPS = ("net.backbone", "net.attention")
 
@@ -53,10 +56,9 @@ def _tap_by_tap(names: Sequence[str], seen: dict[str, torch.Tensor]) -> tuple[li
     return [seen[name] for name in names[:half]], [seen[name] for name in names[half:]]
 
 
-def _rebuilt(net: nn.Module, features, attention, noise) -> list[tuple[torch.Tensor, ...]]:
-    """What the CVAE of each tap gives; ``net`` itself is called, since it may be wrapped."""
-    several = isinstance(bare(net), CVAEs)
-    return net(features, attention, noise) if several else [net(features[0], attention[0], noise[0])]
+def _rebuilt(net: nn.Module, features, attention) -> list[tuple[torch.Tensor, ...]]:
+    """What the CVAE of each tap gives, with noise of its own; ``net`` itself is called, since it may be wrapped."""
+    return net(features, attention) if isinstance(bare(net), CVAEs) else [net(features[0], attention[0])]
 
 
 def _summed(loss: Callable, *columns: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -82,10 +84,10 @@ class FeatureRepresentation:
     detached: bool = True
     deterministic: bool = False
     alternating: int = 0
-    generation: float = field(default=0.0, metadata={"unsaid": 0.0})
-    turns: int = field(default=1, metadata={"unsaid": 1})
+    generation: float = 0.0
+    turns: int = 1
     # what :class:`GenerativeDistillation` adds is off
-    generative, teacher, common_noise, teaching, beta = True, "none", False, 0.0, 0.0
+    generative, teacher, teaching, beta = True, "none", 0.0, 0.0
     taps: ClassVar = TAPS
 
     def __post_init__(self):
@@ -144,18 +146,15 @@ class FeatureRepresentation:
 
     def _first(self, nets, seen: list[torch.Tensor], attention: list[torch.Tensor]):
         """Weights and terms of pass 1 on features ``seen`` and ``attention``, each term summed over the taps."""
-        # None: each CVAE draws its own
-        noise = [torch.randn_like(each) if self.common_noise else None for each in attention]
-        made, means, log_variances = zip(*_rebuilt(nets["cvae"], seen, attention, noise), strict=True)
+        made, means, log_variances = zip(*_rebuilt(nets["cvae"], seen, attention), strict=True)
         terms = {"rebuilt": (1.0, _summed(F.mse_loss, made, seen)),
                  "kl": (self.kl, _summed(kl_to_attention, means, log_variances, attention))}
         if self.generation:
-            nothing = [None] * len(seen)
-            alone = [each[0] for each in _rebuilt(nets["cvae"], nothing, attention, nothing)]
+            alone = [each[0] for each in _rebuilt(nets["cvae"], [None] * len(seen), attention)]
             terms["from_prior"] = self.generation, _summed(F.mse_loss, alone, seen)
         if self.teaching:
             with torch.no_grad():
-                theirs = [each[0] for each in _rebuilt(nets["teacher_cvae"], seen, attention, noise)]
+                theirs = [each[0] for each in _rebuilt(nets["teacher_cvae"], seen, attention)]
             if self.teacher == "permuted":
                 theirs = [each[:, torch.randperm(each.shape[1], generator=torch.Generator().manual_seed(0))]
                           for each in theirs]
@@ -201,24 +200,19 @@ class GenerativeDistillation(FeatureRepresentation):
 
     ``teacher`` is ``trained``; or ``permuted``: the channels of what its CVAE makes are shuffled, once for all; or
     ``untrained``: network and CVAE have random weights. What these two gain is not the teacher's knowledge.
-    ``common_noise`` gives both CVAEs the same noise. The paper's ``beta`` is 0.1 for recognition, 10 for detection.
+    The paper's ``beta`` is 0.1 for recognition, 10 for detection.
     """
 
     generative: bool = True
     teaching: float = 0.01
     beta: float = 0.1
     teacher: str = "trained"
-    common_noise: bool = False
 
     def __post_init__(self):
         super().__post_init__()
         one_of(("trained", "permuted", "untrained"), teacher=self.teacher)
         if self.alternating and not self.generative:
             raise ValueError("attention distillation has one pass: leave out alternating")
-
-    @property
-    def reads_teacher_cvae(self) -> bool:
-        return self.generative and self.teaching > 0 and self.teacher != "untrained"
 
     def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
         """The student's CVAE and the teacher's, from its run in ``needed`` unless it is among ``nets``; where the
@@ -232,9 +226,44 @@ class GenerativeDistillation(FeatureRepresentation):
         if self.teacher == "untrained":
             return extra | {"teacher": at_random(nets["teacher"], seed + 1),
                             "teacher_cvae": self._new_cvae(nets["teacher"], seed + 1)}
-        if not self.reads_teacher_cvae or "teacher_cvae" in nets:
+        if not (self.generative and self.teaching) or "teacher_cvae" in nets:
             return extra
         if not needed:
             raise ValueError("the teacher's CVAE is missing: put read_cvae(folder of the teacher's run) among the "
                              "networks as 'teacher_cvae'")
         return extra | {"teacher_cvae": read_cvae(needed["teacher"].folder)}
+
+
+#: The ways to make features: from features and λ; from λ alone; and as these with the λ of another clip.
+WAYS = ("rebuilt", "generated", "rebuilt, another clip's λ", "generated, another clip's λ")
+
+
+def explained(run: Run) -> dict[str, float]:
+    """Does the CVAE generate? R² in percent of features made in each of :data:`WAYS` on test clips: 0 is the training
+    clips' mean for each channel, time and place, 100 the features themselves. A CVAE generates where it does better
+    than that mean, and worse with the λ of another clip. Of a detector with several taps it is their mean. As in
+    training, the prior is drawn: λ and noise.
+    """
+    cvae = read_cvae(run.folder)
+    cvaes = list(cvae) if isinstance(cvae, CVAEs) else [cvae]
+    net, half = run.net(), len(cvaes)
+    known, test = (_features_and_attention(net, batches(run.recipe, split)) for split in ("train", "test"))
+    noise, table = torch.Generator().manual_seed(run.recipe.seed), []
+    for tap, its in enumerate(cvaes):
+        features, attention = test[tap], test[half + tap]
+        blind = (known[tap].mean(0) - features).double().square().mean()
+        ways = [(given, some) for some in (attention, attention.roll(1, 0)) for given in (features, None)]
+        with torch.no_grad():
+            made = [its(given, some, torch.randn(some.shape, generator=noise))[0] for given, some in ways]
+        table.append([100 * float(1 - (one - features).double().square().mean() / blind) for one in made])
+    return dict(zip(WAYS, np.mean(table, 0).tolist(), strict=True))
+
+
+def _features_and_attention(net: nn.Module, clips: ClipBatches) -> list[torch.Tensor]:
+    """Those of all clips, tap by tap."""
+    names, found = attending(net).taps, []
+    with torch.no_grad():
+        for batch in clips.evaluation():
+            seen = outputs(net, batch.views["student"], names).taps
+            found.append([seen[name] for name in names])
+    return [torch.cat(column) for column in zip(*found, strict=True)]

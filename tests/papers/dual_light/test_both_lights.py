@@ -6,8 +6,7 @@ from kdlab.clips.enhance import Gamma
 from kdlab.clips.views import ClipBatches, Enhanced, Raw, Window
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.papers.dual_light.both_lights import BothLights
-from kdlab.papers.dual_light.two_lights import TwoLights
+from kdlab.papers.dual_light.networks import BothLights, TwoLights
 
 
 def test_both_lights_are_those_of_the_single_views_and_reach_a_network(make_video, tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from kdlab.papers.dual_light.curves import CurveNet, apply_curves
+from kdlab.papers.dual_light.zero_dce import CurveNet, apply_curves
 
 
 def bright(x: float, r: float) -> float:

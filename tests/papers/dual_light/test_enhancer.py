@@ -8,8 +8,8 @@ from kdlab import paths
 from kdlab.clips.views import Enhanced
 from kdlab.night import Night
 from kdlab.papers.dual_light import enhancer as module
-from kdlab.papers.dual_light.curves import apply_curves
 from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.papers.dual_light.zero_dce import apply_curves
 from kdlab.system.sources import source_hash
 from kdlab.train import runs
 from kdlab.train.recipe import Recipe, UserClips, from_json, to_json

@@ -2,10 +2,10 @@ import torch
 
 from kdlab.layers import outputs
 from kdlab.nets.attention_head import Attended
-from kdlab.nets.pretrained import KINETICS, Weights
-from kdlab.nets.r2plus1d import R2Plus1D
+from kdlab.nets.pretrained import Weights
+from kdlab.nets.torchvision_video import KINETICS, R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.papers.dual_light.two_lights import TwoLights
+from kdlab.papers.dual_light.networks import TwoLights
 
 TINY = TinyR2Plus1D((4, 8))
 CLIPS = torch.rand(3, 6, 8, 16, 16, generator=torch.Generator().manual_seed(0))

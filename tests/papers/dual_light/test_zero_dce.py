@@ -3,8 +3,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kdlab.papers.dual_light.curves import CurveNet
-from kdlab.papers.dual_light.zero_dce import ZeroDce, colour_loss, exposure_loss, smoothness_loss, spatial_loss
+from kdlab.papers.dual_light.zero_dce import (
+    CurveNet,
+    ZeroDce,
+    colour_loss,
+    exposure_loss,
+    smoothness_loss,
+    spatial_loss,
+)
 
 
 def test_exposure_of_flat_patches():

@@ -11,9 +11,16 @@ from kdlab.clips.windows import IGNORED, PADDING
 from kdlab.layers import outputs
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.papers.generative.boundaries import boundary_loss, boundary_targets, pooled_ends, spliced, triplet_loss
-from kdlab.papers.generative.detection_method import Detection, DetectionDistillation, DetectionRepresentation
-from kdlab.papers.generative.detector import Detector
+from kdlab.papers.generative.detection import (
+    Detection,
+    DetectionDistillation,
+    DetectionRepresentation,
+    boundary_loss,
+    boundary_targets,
+    spliced,
+    triplet_loss,
+)
+from kdlab.papers.generative.detector import Detector, pooled_ends
 from kdlab.train.loop import Progress
 
 PLAIN = Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=32, width=16, refine=True)

@@ -11,7 +11,7 @@ from kdlab.clips.views import Batch
 from kdlab.clips.windows import VideoWindow
 from kdlab.measure.detection import annotated, decode, evaluate
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.papers.generative.detection_method import Detection, detection_terms, match, overlaps
+from kdlab.papers.generative.detection import Detection, detection_terms, match, overlaps
 from kdlab.papers.generative.detector import Detector
 from kdlab.train.loop import Settings, fit, predict
 

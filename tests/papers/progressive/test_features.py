@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.segments import Segments
 from kdlab.clips.views import Batch
+from kdlab.nets.video import Normalised
 from kdlab.papers.progressive.exits import extract
 from kdlab.train.loop import seeded
 
@@ -33,9 +35,14 @@ class Numbers:
         return Batch({"a": x, "b": 2 * x}, labels, tuple(self.records[i].id for i in indices))
 
 
-def network(x):
+class Picture(nn.Module):
     """One stage that is the picture itself, and logits that are its first pixel and its negative."""
-    return [x.transpose(1, 2).flatten(0, 1)], torch.stack([x[:, 0, 0, 0, 0], -x[:, 0, 0, 0, 0]], 1)
+
+    def features(self, x):
+        return [x.transpose(1, 2).flatten(0, 1)], torch.stack([x[:, 0, 0, 0, 0], -x[:, 0, 0, 0, 0]], 1)
+
+
+network = Normalised(Picture(), torch.zeros(1), torch.ones(1))
 
 
 def test_features_are_those_of_the_networks():
