@@ -18,7 +18,7 @@ def paper():
 
 
 def _paper(name: str, module: str, folders: str, about: str, *own) -> None:
-    """Add a command: ``module`` has its ``PAPER``, and a ``profile`` of its ``own`` options."""
+    """Add a command: ``module`` has its ``PAPER``, and a ``paper_profile`` of its ``own`` options."""
     where = f"Folder of the {folders}; default: $KDLAB_REAL_CLIPS, else data/."
     rate = "Dense bf16 rate of your GPU, for the dry run's hours."
     options = (
@@ -32,10 +32,8 @@ def _paper(name: str, module: str, folders: str, about: str, *own) -> None:
     )
 
     def go(dry_run: bool, data_root: Path | None, seed: int, precision: str, tflops: float, **profile) -> None:
-        from kdlab.papers.paper_size import in_precision
-
         found, root = import_module(f"kdlab.papers.{module}"), data_root or paths.real_clips() or paths.data_dir()
-        size = in_precision(found.profile(**profile), precision)
+        size = found.paper_profile(precision=precision, **profile)
         if dry_run:
             return click.echo(found.PAPER.overview(root, size, tflops))
         found.PAPER.run(root, size, seed, say=click.echo)
@@ -55,15 +53,15 @@ def _weights(what: str, each: str = "", among: tuple[str, ...] = ()):
 _RELEASED = click.option("--as-released", is_flag=True, help="Optimisers, rates and tests of the released code.")
 _DRAWS = click.option("--draws", type=click.IntRange(1), default=1, help="Crops of a clip that exits see, kept.")
 _FLOW = click.option("--flow", "flow_folder", type=_FOLDER, help="Folder of flow pictures, one a set; else computed.")
-_paper("dual_light", "dual_light.paper_size", "folders arid, arid15, dark48",
+_paper("dual_light", "dual_light.recipes", "folders arid, arid15, dark48",
        "DL-KDD on ARID v1.0, ARID v1.5 and Dark-48, with its controls",
        _weights("Checkpoint of R(2+1)D-34 (IG-65M)"), _RELEASED)
-_paper("progressive", "progressive.paper_size", "folders ucf101, hmdb51, transcoded",
+_paper("progressive", "progressive.recipes", "folders ucf101, hmdb51, transcoded",
        "PKD and WISE on UCF-101 and HMDB-51, with their controls",
        _weights("CoViAR's checkpoint", "modality", ("residual", "motion", "iframe")), _DRAWS, _RELEASED)
-_paper("generative", "generative.paper_size", "folders ucf101, hmdb51",
+_paper("generative", "generative.recipes", "folders ucf101, hmdb51",
        "GenKD on UCF-101 and HMDB-51, RGB and flow, with its controls",
        _weights("I3D's checkpoint for the teacher", "stream", ("rgb", "flow")), _FLOW, _RELEASED)
-_paper("detection", "generative.detection_paper_size", "folder thumos14",
+_paper("detection", "generative.detection_recipes", "folder thumos14",
        "GenKD on THUMOS14's untrimmed videos, RGB and flow",
        _weights("I3D's checkpoint for the teacher", "stream", ("rgb", "flow")), _FLOW, _RELEASED)
