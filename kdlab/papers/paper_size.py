@@ -81,14 +81,13 @@ class PaperSet:
     """A data set of the paper: its ``folder`` in the data root (docs/real-clips.md has the layout).
 
     ``clips`` are those of each split's list of training clips, from which validation is carved; where they are
-    untrimmed videos, one trains on so many ``windows`` of them. ``published`` says who reports what, in percent.
+    untrimmed videos, one trains on so many ``windows`` of them.
     """
 
     title: str
     folder: str
     classes: int
     clips: tuple[int, ...]
-    published: tuple[str, ...]
     splits: tuple[str, ...] = ("1", "2", "3")
     windows: int = 0
 
@@ -118,12 +117,12 @@ class Paper:
             lines += [
                 f"{which.title}: {root / which.folder}, {there}",
                 f"  splits {', '.join(which.splits)}: {', '.join(map(str, clips))} training clips, in all about "
-                f"{2 * macs * sum(clips) / (3.6e15 * tflops):,.0f} h of a GPU ({tflops:g} TFLOP/s: assumed)",
-                *(f"  reported: {line}" for line in which.published)]
+                f"{2 * macs * sum(clips) / (3.6e15 * tflops):,.0f} h of a GPU ({tflops:g} TFLOP/s: assumed)"]
         return "\n".join([
             *lines, "", table.to_string(index=False, float_format="{:.2f}".format), "",
             "GMACs: of a clip, forward and to train on it; M: million parameters that are trained.",
-            f"What is the paper's, the reference code's, ours or unknown: docs/methods.md, {self.section}."])
+            "What is the paper's, the reference code's, ours or unknown, and what others report: docs/methods.md, "
+            f"{self.section}."])
 
     def _table(self, root: Path, size) -> pd.DataFrame:
         """A row for each recipe of the first data set's first split, and of the teachers they need."""

@@ -26,16 +26,16 @@ from kdlab.train.recipe import Recipe, UserClips
 from kdlab.train.sizes import Profile
 
 
-def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = None, test_fold: str | None = None,
-               enhancer=Gamma(), dark: View = Raw()) -> dict[str, Recipe]:
-    """The conditions of the DL-KDD study for one seed, by name, on ``data`` (a path, with ``test_fold``) or `night`.
+def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = None, enhancer=Gamma(),
+               dark: View = Raw()) -> dict[str, Recipe]:
+    """The conditions of the DL-KDD study for one seed, by name, on ``data`` (a path will do) or `night`.
 
     ``dark`` is what the students see (``Darkened()`` makes bright clips dark), and what ``enhancer`` brightens.
     Every student has the same steps; ``ce_2x`` alone has those of a teacher added, and ``two_lights`` alone is one
     network that sees both (late fusion, ``two_stream``, is made of two runs: ``study.fused``). A student's teacher has
     the seed ``seed + 1``: with an equal seed it would also share the student's initial weights and order of clips.
     """
-    clips = UserClips(data, test_fold) if isinstance(data, str) else data or profile.night
+    clips = UserClips(data) if isinstance(data, str) else data or profile.night
     base = Recipe("ce_raw", clips, dark, window=profile.window, net=profile.net, settings=profile.settings, seed=seed)
     bright = replace(base, condition="ce_enhanced", view=Enhanced(enhancer, of=dark))
     longer = replace(profile.settings, epochs=2 * profile.settings.epochs)
@@ -109,17 +109,10 @@ TITLES = {
 
 # --- the paper's size ------------------------------------------------------------------------------------------
 
-_NO_NUMBER = "DL-KDD: unknown; its abstract claims the best result, without a number"
 PAPER_SETS = (
-    PaperSet("ARID v1.0", "arid", 11, (2288, 2252, 2259), (
-        _NO_NUMBER, "second-hand: DarkLight, R(2+1)D-34 94.04; R(2+1)D-GCN + BERT 96.60; MD-BERT 96.89; DTCM 96.36",
-        "ActLumos, its abstract: 96.92", "the data set's page: I3D two-stream 72.78, 3D-ResNet-50 71.08")),
-    PaperSet("ARID v1.5", "arid15", 11, (3715, 3715, 3715), (  # two of three own folds of the 5,572 clips reported
-        _NO_NUMBER, "second-hand: DarkLight, R(2+1)D-34 84.13; R(2+1)D-GCN + BERT 86.93; MD-BERT 87.43",
-        "ActLumos, its abstract: 88.27")),
-    PaperSet("Dark-48", "dark48", 48, (7052, 7052, 7052), (
-        "DL-KDD: unknown; its abstract tells a gain of up to 4.18 points over the best before",
-        "second-hand: DarkLight, R(2+1)D-34 39.08; DTCM 46.68", "ActLumos, its abstract: 48.96")),
+    PaperSet("ARID v1.0", "arid", 11, (2288, 2252, 2259)),
+    PaperSet("ARID v1.5", "arid15", 11, (3715, 3715, 3715)),  # two of three own folds of the 5,572 clips reported
+    PaperSet("Dark-48", "dark48", 48, (7052, 7052, 7052)),
 )
 
 #: What a teacher sees, from the clips it is trained on. Zero-DCE's width and picture size are its release's.

@@ -66,13 +66,8 @@ def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
 
 # --- the paper's size ------------------------------------------------------------------------------------------
 
-PAPER_SETS = (
-    PaperSet("THUMOS14", "thumos14", 20, (THUMOS_VIDEOS["json"]["train"],), (
-        "GenKD, average mAP, second-hand, to be checked before it is quoted: student 32.6 → 33.7",
-        "AFSD RGB, a rerun by others: mAP at 0.3 to 0.7 57.7, 52.5, 44.6, 35.1, 23.4; mean 42.6 (picked on test)",
-        "GenKD's script averages over 0.1 to 0.5, AFSD over 0.3 to 0.7: these means are not comparable"),
-             ("json",), windows=6211),  # in AFSD's lists: of 256 steps, every 30, that show a whole action
-)
+#: In AFSD's lists so many windows of 256 steps, every 30, show a whole action.
+PAPER_SETS = (PaperSet("THUMOS14", "thumos14", 20, (THUMOS_VIDEOS["json"]["train"],), ("json",), windows=6211),)
 
 
 def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,

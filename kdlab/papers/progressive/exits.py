@@ -40,9 +40,7 @@ class FrozenView:
     name = "frozen"
 
     def __post_init__(self):
-        whole(1, draws=self.draws)
-        if self.pooled is not None:
-            whole(1, pooled=self.pooled)
+        whole(1, draws=self.draws, pooled=self.pooled or (1, 1))
 
 
 @dataclass(frozen=True)

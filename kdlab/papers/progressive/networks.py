@@ -37,9 +37,7 @@ class Exit:
     pooled: tuple[int, int] | None = None
 
     def __post_init__(self):
-        whole(1, channels=self.channels, width=self.width, kernel=self.kernel)
-        if self.pooled is not None:
-            whole(1, pooled=self.pooled)
+        whole(1, channels=self.channels, width=self.width, kernel=self.kernel, pooled=self.pooled or (1, 1))
 
     def make(self, num_classes: int) -> nn.Module:
         first = [Pooled(self.pooled)] if self.pooled else []

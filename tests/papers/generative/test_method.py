@@ -243,15 +243,10 @@ def test_an_untrained_teacher_has_other_weights_and_is_decided_by_the_seed():
 
 
 def test_what_cannot_be_distilled_is_said_with_a_mend():
-    nets = networks(GenerativeDistillation())
-    with pytest.raises(ValueError, match="CVAE is missing: put read_cvae"):
-        GenerativeDistillation().extra_nets({k: nets[k] for k in ("student", "teacher")}, None, 0)
     with pytest.raises(ValueError, match=r"student's features are \(8, 2, 2, 2\), the teacher's \(16, 2, 2, 2\)"):
         networks(GenerativeDistillation(), teacher=Gated(TinyC3D((4, 6, 8, 16)), CLIP))
     with pytest.raises(ValueError, match="needs networks with attention"):
         networks(FeatureRepresentation(), student=STUDENT.backbone)
-    with pytest.raises(ValueError, match="its extra_nets"):
-        FeatureRepresentation().parts({"student": nets["student"]})
     with pytest.raises(ValueError, match="teacher='dead': give 'trained'"):
         GenerativeDistillation(teacher="dead")
     with pytest.raises(ValueError, match="even number of epochs"):
