@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.distill.losses import check_mixture, kd_loss
-from kdlab.distill.method import CrossEntropy, weighed
+from kdlab.distill.method import CrossEntropy, weighted_sum
 from kdlab.layers import outputs
 from kdlab.system.values import alike, fraction, not_negative
 
@@ -111,7 +111,7 @@ class _Distiller(CrossEntropy):
         teacher = _teacher(nets, batch, taps)
         student = outputs(nets["student"], batch.views["student"], taps)
         terms = {"ce": (self.labels, F.cross_entropy(student.logits, batch.labels))}
-        yield "net", *weighed(terms | self.terms(nets, student, teacher, batch, progress))
+        yield "net", *weighted_sum(terms | self.terms(nets, student, teacher, batch, progress))
 
 
 class _AtLayer(_Distiller):

@@ -70,7 +70,7 @@ def _fold(conv: nn.Module, norm: nn.Module) -> None:
 
 class _Folded:
     @property
-    def apart(self) -> bool:
+    def hooked(self) -> bool:
         """Does a hook look at one of the two, which then has to give its own?"""
         conv, norm = self.pair
         return bool(conv._forward_hooks or norm._forward_hooks or norm._forward_pre_hooks)
@@ -78,13 +78,13 @@ class _Folded:
 
 class _Convolution(_Folded):
     def _conv_forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        own = (weight, bias) if self.apart else (self.folded_weight, self.folded_bias)
+        own = (weight, bias) if self.hooked else (self.folded_weight, self.folded_bias)
         return super()._conv_forward(x, *own)
 
 
 class _Norm(_Folded):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x) if self.apart else x
+        return super().forward(x) if self.hooked else x
 
 
 _FOLDED = {kind: type(f"Folded{kind.__name__}", (mixin, kind), {})

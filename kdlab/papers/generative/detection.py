@@ -31,7 +31,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.clips.windows import IGNORED
-from kdlab.distill.method import CrossEntropy, weighed
+from kdlab.distill.method import CrossEntropy, weighted_sum
 from kdlab.layers import Outputs, features, outputs
 from kdlab.papers.generative.detector import pooled_ends
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, attending
@@ -107,8 +107,8 @@ def boundary_targets(labels: torch.Tensor, steps: int) -> torch.Tensor:
 def boundary_loss(both: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """−[y ln p + (1 − y) ln(1 − p)], a mean over places, of starts plus that of ends. p is the mean over channels of
     tanh of a map that is not negative; y are the ``targets (B, 2, steps)`` at the first steps of its places."""
-    said = torch.tanh(both).unflatten(1, (2, -1)).mean(2)
-    return 2 * F.binary_cross_entropy(said, F.interpolate(targets, said.shape[2]).to(said.dtype))
+    p = torch.tanh(both).unflatten(1, (2, -1)).mean(2)
+    return 2 * F.binary_cross_entropy(p, F.interpolate(targets, p.shape[2]).to(p.dtype))
 
 
 def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -123,8 +123,8 @@ def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tenso
     """
     start, end, label = labels.unbind(-1)
     known = label >= 0
-    told = known | (label == IGNORED) & (end <= 0)
-    part = torch.where(told, end - start, steps).amin(1).ceil().clamp_max(steps)[:, None]
+    listed = known | (label == IGNORED) & (end <= 0)
+    part = torch.where(listed, end - start, steps).amin(1).ceil().clamp_max(steps)[:, None]
     long = known & (end - start > 2 * part)
     which = torch.rand_like(start).masked_fill(~long, -1).argmax(1, keepdim=True)
     start, end = labels[..., 0].gather(1, which), labels[..., 1].gather(1, which)
@@ -133,20 +133,20 @@ def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tenso
 
     at = torch.arange(steps, device=labels.device)
     low, high = (each[..., None] for each in labels[..., :2].unbind(-1))
-    seen = ((low < high) & (low < at + 1) & (at < high)).any(1)
-    before = F.pad(seen.cumsum(1), (1, 0))  # steps of segments before each
+    in_segment = ((low < high) & (low < at + 1) & (at < high)).any(1)
+    before = F.pad(in_segment.cumsum(1), (1, 0))  # steps of segments before each
     until = (at + part).long()
     free = (until <= steps) & (before.gather(1, until.clamp_max(steps)) == before[:, :-1])
     taken = torch.rand(free.shape, device=labels.device).masked_fill(~free, -1).argmax(1, keepdim=True)
 
     done = long.any(1) & free.any(1)
-    later = taken > start
-    first = torch.where(later, cut, cut - part)  # of the inserted part
-    moved = torch.where(later, (at >= first) & (at < taken + part), (at >= taken) & (at < cut))
-    source = torch.where(later, at - part, at + part)
+    behind = taken > start
+    first = torch.where(behind, cut, cut - part)  # of the inserted part
+    moved = torch.where(behind, (at >= first) & (at < taken + part), (at >= taken) & (at < cut))
+    source = torch.where(behind, at - part, at + part)
     source = torch.where((at >= first) & (at < first + part), taken + at - first, source)
     order = torch.where(moved & done[:, None], source, at).long()
-    shift = torch.where(later, part, -part)
+    shift = torch.where(behind, part, -part)
     parts = [start + shift.clamp_max(0), first, first + part, end + shift.clamp_min(0), first + 1, first + part - 1]
     return order, torch.cat(parts, 1).unflatten(1, (3, 2)).mT, done
 
@@ -219,7 +219,7 @@ class Detection(CrossEntropy):
         terms = self.weights(student.net, outputs(student, batch.views["student"], self.maps), batch.labels)
         if self.splice:
             terms["splice"] = self.splice, self.spliced(student, student.net, batch)[0]
-        yield "net", *weighed(terms)
+        yield "net", *weighted_sum(terms)
 
 
 def _in_order(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
@@ -247,18 +247,18 @@ class _OfDetectors:
     def task_taps(self) -> tuple[str, ...]:
         return self.detection.maps
 
-    def _task(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
+    def _task_terms(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
         return self.detection.weights(attending(student), out, labels)
 
-    def _more(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
+    def _detection_terms(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
         student, terms = nets["student"], {}
         bare = attending(student)
         if self.background:
             logits = bare.detect(bare.gated(features, [1 - where for where in attention]))[..., :-3]
             terms["background"] = self.background, focal_loss(logits, torch.zeros_like(logits)).sum() / len(logits)
-        return terms | (self._spliced(nets, batch, bare) if self.detection.splice else {})
+        return terms | (self._spliced_terms(nets, batch, bare) if self.detection.splice else {})
 
-    def _spliced(self, nets, batch, bare: nn.Module) -> dict[str, tuple[float, torch.Tensor]]:
+    def _spliced_terms(self, nets, batch, bare: nn.Module) -> dict[str, tuple[float, torch.Tensor]]:
         """Of spliced windows the loss, and, as released, β times how far attention is from the teacher's."""
         names = bare.taps[len(bare.taps) // 2 :] if self.beta else ()
         loss, attention, order, done = self.detection.spliced(nets["student"], bare, batch, names)

@@ -123,8 +123,8 @@ class DetectionNet(nn.Module):
         """The backbone's maps ``(B, C, T, h, w)`` at the taps. Raises ``ValueError`` for another number of frames."""
         if x.shape[2] != self.spec.steps:
             raise ValueError(f"this detector sees windows of {self.spec.steps} frames, got {x.shape[2]}")
-        seen = outputs(self.backbone, x, self.spec.taps).taps
-        return [seen[name] for name in self.spec.taps]
+        taps = outputs(self.backbone, x, self.spec.taps).taps
+        return [taps[name] for name in self.spec.taps]
 
     def detect(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """From what :meth:`features` gives, as it is or gated, to the answers."""
@@ -161,11 +161,11 @@ class DetectionNet(nn.Module):
 
     def _refined(self, levels: list[torch.Tensor], first: torch.Tensor) -> torch.Tensor:
         """The second answer ``(B, K + 3, P)`` to the ``first`` starts and ends ``(B, 2, P)``."""
-        seen = pooled_ends(self.ends(levels[0]), first, self.spec.steps)
+        pooled = pooled_ends(self.ends(levels[0]), first, self.spec.steps)
         if self.spec.boundaries:
             each_step = self.moments(F.interpolate(levels[0], self.spec.steps))
-            seen.append(self.at_moments(torch.cat(pooled_ends(each_step, first, self.spec.steps), 1)))
-        again = self.second_head(self.join(torch.cat([torch.cat(levels, 2), *seen], 1)))
+            pooled.append(self.at_moments(torch.cat(pooled_ends(each_step, first, self.spec.steps), 1)))
+        again = self.second_head(self.join(torch.cat([torch.cat(levels, 2), *pooled], 1)))
         logits, moved, quality = again.split([again.shape[1] - 3, 2, 1], 1)
         return torch.cat([logits, first + moved * (first[:, 1:] - first[:, :1]) / 2, quality], 1)
 

@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.clips.views import ClipBatches
-from kdlab.distill.method import weighed
+from kdlab.distill.method import weighted_sum
 from kdlab.layers import Outputs, at_random, bare, features, outputs
 from kdlab.papers.generative.networks import CVAEs, read_cvae
 from kdlab.system.values import alike, fraction, not_negative, one_of, whole
@@ -50,10 +50,10 @@ def attending(net: nn.Module) -> nn.Module:
     raise ValueError("GenKD needs networks with attention, teacher and student: make them by kdlab's Gated")
 
 
-def _tap_by_tap(names: Sequence[str], seen: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def _tap_by_tap(names: Sequence[str], taps: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Features and attention, of which ``names`` has the first in front."""
     half = len(names) // 2
-    return [seen[name] for name in names[:half]], [seen[name] for name in names[half:]]
+    return [taps[name] for name in names[:half]], [taps[name] for name in names[half:]]
 
 
 def _rebuilt(net: nn.Module, features, attention) -> list[tuple[torch.Tensor, ...]]:
@@ -126,14 +126,14 @@ class FeatureRepresentation:
     def losses(self, nets, batch, progress):
         """Yield the passes of this step, with their terms beside them, unweighted (MSE; KL and CE in nats): of several
         turns the last one's."""
-        passes, seen = self.passes(progress), None
+        passes, given = self.passes(progress), None
         for place, which in enumerate(passes):
-            seen = seen or (self._seen(nets, batch) if which == "cvae" else None)
-            terms = self._first(nets, *seen) if which == "cvae" else self._second(nets, batch, progress)
-            loss, told = weighed(terms)
-            yield which, loss, told if which not in passes[place + 1 :] else {}
+            given = given or (self._features_and_attention(nets, batch) if which == "cvae" else None)
+            loss, terms = weighted_sum(self._cvae_terms(nets, *given) if which == "cvae" else
+                                       self._network_terms(nets, batch, progress))
+            yield which, loss, terms if which not in passes[place + 1 :] else {}
 
-    def _seen(self, nets, batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def _features_and_attention(self, nets, batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """The student's features and attention, tap by tap, for pass 1."""
         student = nets["student"].eval()  # nothing of the network may move, its batch statistics neither
         with torch.no_grad():
@@ -142,52 +142,52 @@ class FeatureRepresentation:
         student.train()
         return found
 
-    def _first(self, nets, seen: list[torch.Tensor], attention: list[torch.Tensor]):
-        """Weights and terms of pass 1 on features ``seen`` and ``attention``, each term summed over the taps."""
-        made, means, log_variances = zip(*_rebuilt(nets["cvae"], seen, attention), strict=True)
-        terms = {"rebuilt": (1.0, _summed(F.mse_loss, made, seen)),
+    def _cvae_terms(self, nets, features: list[torch.Tensor], attention: list[torch.Tensor]):
+        """Weights and terms of pass 1 on ``features`` and ``attention``, each term summed over the taps."""
+        made, means, log_variances = zip(*_rebuilt(nets["cvae"], features, attention), strict=True)
+        terms = {"rebuilt": (1.0, _summed(F.mse_loss, made, features)),
                  "kl": (self.kl, _summed(kl_to_attention, means, log_variances, attention))}
         if self.generation:
-            alone = [each[0] for each in _rebuilt(nets["cvae"], [None] * len(seen), attention)]
-            terms["from_prior"] = self.generation, _summed(F.mse_loss, alone, seen)
+            alone = [each[0] for each in _rebuilt(nets["cvae"], [None] * len(features), attention)]
+            terms["from_prior"] = self.generation, _summed(F.mse_loss, alone, features)
         if self.teaching:
             with torch.no_grad():
-                theirs = [each[0] for each in _rebuilt(nets["teacher_cvae"], seen, attention)]
+                theirs = [each[0] for each in _rebuilt(nets["teacher_cvae"], features, attention)]
             if self.teacher == "permuted":
                 theirs = [each[:, torch.randperm(each.shape[1], generator=torch.Generator().manual_seed(0))]
                           for each in theirs]
             terms["taught"] = self.teaching, _summed(F.mse_loss, made, theirs)
         return terms
 
-    def _second(self, nets, batch, progress) -> dict[str, tuple[float, torch.Tensor]]:
+    def _network_terms(self, nets, batch, progress) -> dict[str, tuple[float, torch.Tensor]]:
         """Weights and terms of pass 2, each of the last two summed over the taps."""
         names = attending(nets["student"]).taps
         out = outputs(nets["student"], batch.views["student"], (*names, *self.task_taps))
-        seen, attention = _tap_by_tap(names, out.taps)
-        terms = self._task(nets["student"], out, batch.labels)
+        own, attention = _tap_by_tap(names, out.taps)
+        terms = self._task_terms(nets["student"], out, batch.labels)
         if self.generative:
-            bare = getattr(nets["cvae"], "module", nets["cvae"]).requires_grad_(False)
-            cvaes = bare if isinstance(bare, CVAEs) else [bare]
+            inner = bare(nets["cvae"]).requires_grad_(False)
+            cvaes = inner if isinstance(inner, CVAEs) else [inner]
             made = [cvae(None, each)[0] for cvae, each in zip(cvaes, attention, strict=True)]
-            bare.requires_grad_(True)
+            inner.requires_grad_(True)
             weight = self.reconstruction * warmth(progress.fraction, self.warmup)
-            targets = [each.detach() for each in seen] if self.detached else seen
+            targets = [each.detach() for each in own] if self.detached else own
             terms["generated"] = weight, _summed(F.mse_loss, made, targets)
         if self.beta:
             with torch.no_grad():
                 names = attending(nets["teacher"]).taps[len(names) // 2 :]
                 theirs = list(features(nets["teacher"], batch.views["teacher"], names).values())
             terms["attention"] = self.beta, _summed(F.mse_loss, attention, theirs)
-        return terms | self._more(nets, batch, seen, attention)
+        return terms | self._detection_terms(nets, batch, own, attention)
 
-    #: Layers of which :meth:`_task` also wants to know what they give.
+    #: Layers of which :meth:`_task_terms` also wants to know what they give.
     task_taps = ()
 
-    def _task(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
+    def _task_terms(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
         """Weights and terms of what the network is for."""
         return {"ce": (1.0, F.cross_entropy(out.logits, labels))}
 
-    def _more(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
+    def _detection_terms(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
         """What detection adds."""
         return {}
 
@@ -216,9 +216,9 @@ class GenerativeDistillation(FeatureRepresentation):
         """The student's CVAE and the teacher's, from its run in ``needed`` unless it is among ``nets``; where the
         teacher is untrained random weights and a new CVAE in the place of the trained ones. Raises ``ValueError`` where
         features differ in shape."""
-        ours, theirs = attending(nets["student"]).shape, attending(nets["teacher"]).shape
-        if ours != theirs:
-            raise ValueError(f"the student's features are {ours}, the teacher's {theirs}: give both the same clip and "
+        own, wanted = attending(nets["student"]).shape, attending(nets["teacher"]).shape
+        if own != wanted:
+            raise ValueError(f"the student's features are {own}, the teacher's {wanted}: give both the same clip and "
                              "the same channels in the last stage")
         extra = super().extra_nets(nets, batches, seed)
         if self.teacher == "untrained":
@@ -242,7 +242,7 @@ def explained(run: Run) -> dict[str, float]:
     cvae = read_cvae(run.folder)
     cvaes = list(cvae) if isinstance(cvae, CVAEs) else [cvae]
     net, half = run.net(), len(cvaes)
-    known, test = (_features_and_attention(net, batches(run.recipe, split)) for split in ("train", "test"))
+    known, test = (_of_all_clips(net, batches(run.recipe, split)) for split in ("train", "test"))
     noise, table = torch.Generator().manual_seed(run.recipe.seed), []
     for tap, its in enumerate(cvaes):
         features, attention = test[tap], test[half + tap]
@@ -254,11 +254,11 @@ def explained(run: Run) -> dict[str, float]:
     return dict(zip(WAYS, np.mean(table, 0).tolist(), strict=True))
 
 
-def _features_and_attention(net: nn.Module, clips: ClipBatches) -> list[torch.Tensor]:
-    """Those of all clips, tap by tap."""
+def _of_all_clips(net: nn.Module, clips: ClipBatches) -> list[torch.Tensor]:
+    """Features and attention of all clips, tap by tap."""
     names, found = attending(net).taps, []
     with torch.no_grad():
         for batch in clips.evaluation():
-            seen = outputs(net, batch.views["student"], names).taps
-            found.append([seen[name] for name in names])
+            taps = outputs(net, batch.views["student"], names).taps
+            found.append([taps[name] for name in names])
     return [torch.cat(column) for column in zip(*found, strict=True)]

@@ -99,8 +99,8 @@ def extract(nets: dict[str, Normalised], clips: SegmentBatches, draws: Sequence[
             if finals is None:
                 maps, finals = _storage(features, first), logits.new_empty(*first, *logits.shape[1:], device="cpu")
             for name, stages in features.items():
-                for stored, stage in zip(maps[name], stages, strict=True):
-                    stored[draw, chosen[0] : chosen[-1] + 1] = stage
+                for room, stage in zip(maps[name], stages, strict=True):
+                    room[draw, chosen[0] : chosen[-1] + 1] = stage
             finals[draw, chosen] = logits.cpu()
     return Features(clips.records, maps, finals)
 

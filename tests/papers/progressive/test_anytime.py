@@ -13,7 +13,7 @@ from kdlab.papers.progressive.anytime import cost_per_exit, fit_run, walk
 from kdlab.papers.progressive.networks import ORDER
 from kdlab.papers.progressive.wise import combine, fit_wise, stop_at, temperatures
 from kdlab.train.runs import Predictions
-from tests.papers.progressive.test_nets import a_trio
+from tests.papers.progressive.test_networks import a_trio
 
 SHAPES = {m: (c, 2, 32, 40) for m, c in CHANNELS.items()}
 SAMPLES = 7
