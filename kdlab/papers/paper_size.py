@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.clips.splits import VAL_SHARE
 from kdlab.clips.views import Batch
 from kdlab.clips.windows import Windows
@@ -90,6 +91,10 @@ class PaperSet:
     clips: tuple[int, ...]
     splits: tuple[str, ...] = ("1", "2", "3")
     windows: int = 0
+
+
+UCF_101 = PaperSet("UCF-101", "ucf101", 101, tuple(split["train"] for split in UCF_COUNTS.values()))
+HMDB_51 = PaperSet("HMDB-51", "hmdb51", 51, tuple(split["train"] for split in HMDB_COUNTS.values()))
 
 
 @dataclass(frozen=True)

@@ -109,12 +109,6 @@ TITLES = {
 
 # --- the paper's size ------------------------------------------------------------------------------------------
 
-PAPER_SETS = (
-    PaperSet("ARID v1.0", "arid", 11, (2288, 2252, 2259)),
-    PaperSet("ARID v1.5", "arid15", 11, (3715, 3715, 3715)),  # two of three own folds of the 5,572 clips reported
-    PaperSet("Dark-48", "dark48", 48, (7052, 7052, 7052)),
-)
-
 #: What a teacher sees, from the clips it is trained on. Zero-DCE's width and picture size are its release's.
 ENHANCERS = {"gamma1.8": lambda clips: Gamma(1.8), "zerodce": lambda clips: TrainedCurves(clips, width=32, side=256)}
 
@@ -149,4 +143,8 @@ def paper_recipes(which: PaperSet, root: Path, size: Profile, seed: int = 0) -> 
     return found
 
 
-PAPER = Paper("1.5", PAPER_SETS, paper_recipes)
+PAPER = Paper("1.5", (
+    PaperSet("ARID v1.0", "arid", 11, (2288, 2252, 2259)),
+    PaperSet("ARID v1.5", "arid15", 11, (3715, 3715, 3715)),  # two of three own folds of the 5,572 clips reported
+    PaperSet("Dark-48", "dark48", 48, (7052, 7052, 7052)),
+), paper_recipes)

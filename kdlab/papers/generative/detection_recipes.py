@@ -66,10 +66,6 @@ def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
 
 # --- the paper's size ------------------------------------------------------------------------------------------
 
-#: In AFSD's lists so many windows of 256 steps, every 30, show a whole action.
-PAPER_SETS = (PaperSet("THUMOS14", "thumos14", 20, (THUMOS_VIDEOS["json"]["train"],), ("json",), windows=6211),)
-
-
 def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,
                   as_released: bool = False, precision: str = "bf16") -> tuple[StreamSize, StreamSize]:
     """On I3D and Top-I3D, 256 frames of 96² at 10 a second, six levels of 512 channels, with AFSD's refinement and its
@@ -112,4 +108,6 @@ def paper_recipes(which: PaperSet, root: Path, sizes: tuple[StreamSize, ...],
     return found
 
 
-PAPER = Paper("2.3", PAPER_SETS, paper_recipes)
+THUMOS14 = PaperSet("THUMOS14", "thumos14", 20, (THUMOS_VIDEOS["json"]["train"],), ("json",),
+                    windows=6211)  # of AFSD's lists so many of 256 steps, every 30, show a whole action
+PAPER = Paper("2.3", (THUMOS14,), paper_recipes)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from kdlab.clips.flow import Flow, FlowFiles
 from kdlab.clips.paper_window import ConsecutiveWindow
-from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.clips.views import Raw
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm, FitNet, SimKD
 from kdlab.distill.method import KD
@@ -23,7 +22,7 @@ from kdlab.night import ACTIONS, Night
 from kdlab.night.streams import NightStream
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
 from kdlab.papers.generative.networks import Gated
-from kdlab.papers.paper_size import Paper, PaperSet
+from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet
 from kdlab.train.loop import Settings
 from kdlab.train.optimisers import AsReleased, Rule
 from kdlab.train.recipe import Recipe, UserClips
@@ -117,10 +116,6 @@ def _of_flow(net):
 
 # --- the paper's size ------------------------------------------------------------------------------------------
 
-PAPER_SETS = (
-    PaperSet("UCF-101", "ucf101", 101, tuple(split["train"] for split in UCF_COUNTS.values())),
-    PaperSet("HMDB-51", "hmdb51", 51, tuple(split["train"] for split in HMDB_COUNTS.values())),
-)
 _SCALES = (1.0, 0.875, 0.75)
 
 
@@ -183,4 +178,4 @@ def paper_recipes(which: PaperSet, root: Path, sizes: tuple[StreamSize, ...],
     return found
 
 
-PAPER = Paper("2.2", PAPER_SETS, paper_recipes)
+PAPER = Paper("2.2", (UCF_101, HMDB_51), paper_recipes)

@@ -11,13 +11,12 @@ import torch
 
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.held_out import Half, HeldOut, with_halves
-from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.clips.segments import PaperSegments, Segments, all_mpeg4
 from kdlab.nets.compressed import CoViARNet, TinyCompressed, tiny
 from kdlab.nets.pretrained import Weights
 from kdlab.night import ACTIONS, Night
 from kdlab.night.streams import NightStream
-from kdlab.papers.paper_size import Paper, PaperSet, example
+from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet, example
 from kdlab.papers.progressive import method as by
 from kdlab.papers.progressive.exits import ExitRecipe, FeatureBatch, FrozenView
 from kdlab.papers.progressive.networks import ORDER, POOLED, ExitHeads, frozen_features
@@ -132,10 +131,6 @@ def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitR
 
 # --- the paper's size ------------------------------------------------------------------------------------------
 
-PAPER_SETS = (
-    PaperSet("UCF-101", "ucf101", 101, tuple(split["train"] for split in UCF_COUNTS.values())),
-    PaperSet("HMDB-51", "hmdb51", 51, tuple(split["train"] for split in HMDB_COUNTS.values())),
-)
 #: All have the same steps, which the released baselines do not.
 PAPER_CONDITIONS = ("ce_ic", "pkd", "pkd_iframe", "own_final")
 #: Base rates as released; :func:`paper_profile` says what part of them each layer has, or without the switch all.
@@ -194,4 +189,4 @@ def paper_example(recipe: Recipe, classes: int) -> tuple[dict, object, object]:
     return {"student": recipe.net.make(classes)}, batch, batch.views
 
 
-PAPER = Paper("3.6", PAPER_SETS, paper_recipes, paper_example)
+PAPER = Paper("3.6", (UCF_101, HMDB_51), paper_recipes, paper_example)

@@ -17,7 +17,7 @@ from kdlab.papers.dual_light import recipes
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.networks import BothLights, TwoLights
-from kdlab.papers.dual_light.recipes import PAPER, PAPER_SETS, dual_light, paper_recipes
+from kdlab.papers.dual_light.recipes import PAPER, dual_light, paper_recipes
 from kdlab.papers.paper_size import PaperSet, cost
 from kdlab.train.loop import Settings
 from kdlab.train.optimisers import Rule
@@ -26,7 +26,7 @@ from kdlab.train.sizes import DEMO, Profile
 from tests.clips.test_released import arid_tree
 from tests.conftest import encode, pattern
 
-MINIATURE = replace(PAPER, sets=(PaperSet("ARID v1.0", "arid", 11, (88,), ("1",)), *PAPER_SETS[1:]))
+MINIATURE = replace(PAPER, sets=(PaperSet("ARID v1.0", "arid", 11, (88,), ("1",)), *PAPER.sets[1:]))
 SMOKE = Profile("paper", DEMO.night, Settings(1, 16), ConsecutiveWindow(8, 20, 16),
                 Attended(TinyR2Plus1D((4, 8)), tokens=8, dropout=0.1), seeds=1)
 
@@ -60,7 +60,7 @@ def test_the_numbers_are_those_of_the_reference():
 
 
 def test_an_enhancer_makes_only_the_conditions_it_enters(tmp_path):
-    made = paper_recipes(PAPER_SETS[0], tmp_path, SMOKE, seed=3)
+    made = paper_recipes(PAPER.sets[0], tmp_path, SMOKE, seed=3)
     assert {split for split, _, _ in made} == {"1", "2", "3"} and len(made) == 33 == len(set(made.values()))
     assert {c for s, name, c in made if name == "zerodce"} == {"ce_enhanced", "dlkdd", "label_smoothing", "two_lights"}
     taught = made["2", "zerodce", "dlkdd"]

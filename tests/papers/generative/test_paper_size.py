@@ -9,7 +9,7 @@ from kdlab.papers.generative.networks import Gated
 
 
 def test_recognition(tmp_path):
-    which, conditions = recipes.PAPER_SETS[1], ("teacher_fr", "student_ce", "kd", "genkd", "untrained")
+    which, conditions = recipes.PAPER.sets[1], ("teacher_fr", "student_ce", "kd", "genkd", "untrained")
     made = recipes.paper_recipes(which, tmp_path, recipes.paper_profile(flow_folder=tmp_path / "flow"))
     assert list(made) == [(split, stream, name) for split in "123" for stream in ("rgb", "flow") for name in conditions]
     flow = FlowFiles(str(tmp_path / "flow" / "hmdb51"))
@@ -28,7 +28,7 @@ def test_recognition(tmp_path):
 
 
 def test_detection(tmp_path):
-    made = detection_recipes.paper_recipes(detection_recipes.PAPER_SETS[0], tmp_path, detection_recipes.paper_profile())
+    made = detection_recipes.paper_recipes(detection_recipes.PAPER.sets[0], tmp_path, detection_recipes.paper_profile())
     assert list(made) == [("json", stream, f"det_{name}") for stream in ("rgb", "flow")
                           for name in ("teacher", "student", "genkd", "untrained")]
     for stream, epochs in (("rgb", 50), ("flow", 20)):
