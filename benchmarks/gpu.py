@@ -47,10 +47,10 @@ class Made:
 def trainings(precision: str = "bf16") -> dict[str, Recipe]:
     """A training of each kind at the papers' sizes."""
     root, found = Path("nowhere"), {}
-    made = dual_light.paper_recipes(dual_light.PAPER_SETS[0], root, dual_light.paper_profile(precision=precision))
+    made = dual_light.paper_recipes(dual_light.PAPER.sets[0], root, dual_light.paper_profile(precision=precision))
     found |= {f"DL-KDD: {name}": made["1", "gamma1.8", name] for name in ("ce_raw", "dlkdd")}
     found |= {f"CoViAR: {one.condition}": one for one in progressive.paper_profile(precision=precision).backbones}
-    made = generative.paper_recipes(generative.PAPER_SETS[0], root, generative.paper_profile(precision=precision))
+    made = generative.paper_recipes(generative.PAPER.sets[0], root, generative.paper_profile(precision=precision))
     # one pass on each batch in the place of epochs in turn, so that a step has both
     found["GenKD: genkd, both passes"] = replace(made["1", "rgb", "genkd"], method=replace(
         made["1", "rgb", "genkd"].method, alternating=0))
