@@ -102,13 +102,6 @@ def test_large_pictures_go_through_in_strips_to_the_same_bits(clips, places, mon
     assert seen == [39, *5 * [46], 25] * 2
 
 
-@pytest.mark.parametrize("steady", [False, True])
-def test_frame_by_frame_gives_the_bits_of_the_whole(clips, places, steady):
-    curves = tiny(clips, steady=steady)
-    brighten = curves.fitted(lambda: iter(FRAMES))
-    assert np.array_equal(np.stack([brighten(t, frame) for t, frame in enumerate(FRAMES)]), curves(FRAMES))
-
-
 def test_it_stands_in_recipes(clips):
     for data in (UserClips(str(clips)), Night()):
         recipe = Recipe("ce_enhanced", data, Enhanced(TrainedCurves(data, steady=True)))

@@ -17,6 +17,7 @@ from kdlab.papers.generative.method import kl_to_attention
 from kdlab.papers.generative.networks import normed_gate, read_cvae
 from kdlab.train.loop import Progress, Settings, fit
 from kdlab.train.recipe import from_json, to_json
+from tests.papers.generative.test_method import bits, same
 
 CROP, HALF = 16, Progress(50, 100)
 TAPS = ("stages.2.2", "stages.3")
@@ -63,14 +64,6 @@ def seen(net, x):
     names = net.net.taps
     found = outputs(net, x, names).taps
     return [found[name] for name in names[:2]], [found[name] for name in names[2:]]
-
-
-def bits(net):
-    return {k: v.clone() for k, v in net.state_dict().items()}
-
-
-def same(net, before):
-    return all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
 
 
 # --- the gate and the network ----------------------------------------------------------------------------------

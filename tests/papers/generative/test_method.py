@@ -9,9 +9,11 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from kdlab.clips.views import Batch
+from kdlab.distill.method import CrossEntropy
 from kdlab.layers import outputs
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build
+from kdlab.night import Night
 from kdlab.papers.generative.method import (
     FeatureRepresentation,
     GenerativeDistillation,
@@ -19,7 +21,10 @@ from kdlab.papers.generative.method import (
     warmth,
 )
 from kdlab.papers.generative.networks import Gated, gate, read_cvae
+from kdlab.train import runs
 from kdlab.train.loop import Progress, Settings, fit
+from kdlab.train.recipe import Recipe
+from kdlab.train.runs import obtain
 
 CLIP = (8, 16, 16)
 TEACHER, STUDENT = Gated(TinyC3D((4, 6, 8, 8)), CLIP), Gated(TinyC3D((2, 3, 4, 8), (False, False, True, True)), CLIP)
@@ -316,13 +321,6 @@ def test_a_killed_training_ends_in_the_same_bits(tmp_path):
 @pytest.mark.slow
 def test_both_phases_through_recipes_and_runs(tmp_path, monkeypatch):
     """A teacher by phase 1 leaves its CVAE in its run; the student's recipe finds it there."""
-    from kdlab.distill.method import CrossEntropy
-    from kdlab.night import Night
-    from kdlab.train import runs
-    from kdlab.train.loop import Settings
-    from kdlab.train.recipe import Recipe
-    from kdlab.train.runs import obtain
-
     for name in ("RUNS", "CACHE", "DATA"):
         monkeypatch.setenv(f"KDLAB_{name}", str(tmp_path / name))
     monkeypatch.setattr(runs.paths, "pretrained_dir", lambda: tmp_path / "pretrained")

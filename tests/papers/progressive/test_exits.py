@@ -19,7 +19,6 @@ from kdlab.papers.progressive.exits import extract
 from kdlab.papers.progressive.method import Progressive
 from kdlab.papers.progressive.networks import ORDER, Trio
 from kdlab.papers.progressive.recipes import SMOKE, conditions, crossed, night, trio
-from kdlab.system.sources import source_hash
 from kdlab.train import runs
 from kdlab.train.loop import seeded
 from kdlab.train.recipe import from_json, to_json
@@ -96,11 +95,9 @@ def test_features_are_made_once_for_all_methods_and_leave_the_networks_as_they_w
     exits._last.clear()
 
 
-def test_a_recipe_comes_back_from_json_and_knows_its_sources():
+def test_a_recipe_comes_back_from_json():
     recipe = conditions(SMOKE, trio(SMOKE, night(SMOKE)))["pkd"]
-    again = from_json(to_json(recipe))
-    assert again == recipe and again.name == recipe.name and source_hash(again) == source_hash(recipe)
-    assert set(recipe.needs()) == set(ORDER) and recipe.name.startswith("pkd-night_bright-c0.9-s0-")
+    assert from_json(to_json(recipe)) == recipe and set(recipe.needs()) == set(ORDER)
 
 
 def test_conditions_differ_in_their_method_alone():

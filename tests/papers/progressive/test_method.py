@@ -19,7 +19,6 @@ from kdlab.papers.progressive.method import (
     teacher_at,
 )
 from kdlab.train.loop import Progress
-from kdlab.train.recipe import from_json, to_json
 
 B, K = 6, 4
 FINALS = ("residual", "motion", "iframe")
@@ -166,12 +165,6 @@ def test_for_the_motion_network_pkd_and_its_reverse_are_one():
 def test_impossible_settings_are_refused(wrong, said):
     with pytest.raises(ValueError, match=said):
         Progressive(**wrong)
-
-
-def test_methods_travel_through_a_recipes_json():
-    for method in (Progressive(temperature=2.0), LabelExits(), RandomTeacher(), FixedMixture(alpha=0.5),
-                   SmoothedExits(only("iframe")), SettledCrossEntropy()):
-        assert from_json(to_json(method)) == method
 
 
 def test_batch_statistics_settle_and_the_affine_part_learns_on():
