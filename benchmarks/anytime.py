@@ -20,7 +20,7 @@ from kdlab.measure.cost import cpu_times
 from kdlab.nets.compressed import CHANNELS, CoViARNet
 from kdlab.nets.video import build
 from kdlab.papers.progressive.anytime import cost_per_exit, walk
-from kdlab.papers.progressive.nets import ExitHeads, Trio
+from kdlab.papers.progressive.networks import ExitHeads, Trio
 
 SAMPLES, SEGMENTS, CLASSES, REPEATS = 8, 1, 101, 3
 SHARES = (1.0, 0.75, 0.5, 0.25)

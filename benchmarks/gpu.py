@@ -20,10 +20,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.clips.views import Batch
-from kdlab.papers.dual_light import paper_size as dual_light
-from kdlab.papers.generative import paper_size as generative
-from kdlab.papers.paper_size import example, in_precision
-from kdlab.papers.progressive import paper_size as progressive
+from kdlab.papers.dual_light import recipes as dual_light
+from kdlab.papers.generative import recipes as generative
+from kdlab.papers.paper_size import example
+from kdlab.papers.progressive import recipes as progressive
 from kdlab.train.loop import Progress, fit, seeded, weights_hash
 from kdlab.train.preparing import in_bf16
 from kdlab.train.processes import bf16
@@ -43,13 +43,13 @@ class Made:
         return self.batches[indices[0] % len(self.batches)]
 
 
-def trainings() -> dict[str, Recipe]:
+def trainings(precision: str = "bf16") -> dict[str, Recipe]:
     """A training of each kind at the papers' sizes."""
     root, found = Path("nowhere"), {}
-    made = dual_light.recipes(dual_light.SETS[0], root, dual_light.profile())
+    made = dual_light.paper_recipes(dual_light.PAPER.sets[0], root, dual_light.paper_profile(precision=precision))
     found |= {f"DL-KDD: {name}": made["1", "gamma1.8", name] for name in ("ce_raw", "dlkdd")}
-    found |= {f"CoViAR: {one.condition}": one for one in progressive.profile().backbones}
-    made = generative.recipes(generative.SETS[0], root, generative.profile())
+    found |= {f"CoViAR: {one.condition}": one for one in progressive.paper_profile(precision=precision).backbones}
+    made = generative.paper_recipes(generative.PAPER.sets[0], root, generative.paper_profile(precision=precision))
     # one pass on each batch in the place of epochs in turn, so that a step has both
     found["GenKD: genkd, both passes"] = replace(made["1", "rgb", "genkd"], method=replace(
         made["1", "rgb", "genkd"].method, alternating=0))
@@ -162,8 +162,7 @@ def main() -> int:
         options.error(f"steps={given.steps}: the first one is not timed, so give at least 2")
     half, why = bf16()
     table = {}
-    for name, recipe in trainings().items():
-        recipe = recipe if half else in_precision(recipe, "fp32")
+    for name, recipe in trainings("bf16" if half else "fp32").items():
         table[name] = row(recipe, "cuda", given.steps, given.tflops * 1e12)
         print(f"{name:28}", *(f"{key} {value}" for key, value in table[name].items()), sep="  ")
         torch.cuda.empty_cache()

@@ -24,9 +24,9 @@ from kdlab.clips.views import Batch, ClipBatches, Window
 from kdlab.distill.method import CrossEntropy
 from kdlab.measure.cost import macs
 from kdlab.nets.folding import folded
-from kdlab.nets.r2plus1d import R2Plus1D
+from kdlab.nets.torchvision_video import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build
-from kdlab.papers.dual_light.control_methods import StoredTargets
+from kdlab.papers.dual_light.controls import StoredTargets
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.train.loop import Settings, fit

@@ -25,24 +25,23 @@ from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.compressed import CoViARNet, matched
 from kdlab.nets.i3d import I3D, TOP
-from kdlab.nets.r2plus1d import R2Plus1D
-from kdlab.nets.video import TinyR2Plus1D
-from kdlab.nets.wrappers import WithStatistics
+from kdlab.nets.torchvision_video import R2Plus1D
+from kdlab.nets.video import TinyR2Plus1D, WithStatistics
 from kdlab.night import Night
 from kdlab.night.darkened import Darkened
 from kdlab.night.make import NightStream
-from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets
+from kdlab.papers.dual_light.controls import RandomGamma, StoredTargets
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.papers.generative import detection_recipes
 from kdlab.papers.generative import recipes as generative_recipes
-from kdlab.papers.generative.detection_method import DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative.detection import DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.method import GenerativeDistillation
-from kdlab.papers.generative.nets import Gated
+from kdlab.papers.generative.networks import Gated
 from kdlab.papers.progressive import recipes as progressive_recipes
 from kdlab.papers.progressive.method import SettledCrossEntropy
-from kdlab.papers.progressive.nets import ORDER
+from kdlab.papers.progressive.networks import ORDER
 from kdlab.train.loop import Settings
 from kdlab.train.many import in_order, obtain_all
 from kdlab.train.processes import cpu_features

@@ -170,17 +170,15 @@ def paper(name, dry_run, data_root, seed, precision, tflops, weights, **own):
 
     The same command goes on where an interrupted one stopped.
     """
-    from kdlab.papers.paper_size import in_precision
-
     module, nets = PAPERS[name]
     found, given = import_module(f"kdlab.papers.{module}"), {key: value for key, value in own.items() if value}
-    if unknown := given.keys() - signature(found.profile).parameters:
+    if unknown := given.keys() - signature(found.paper_profile).parameters:
         raise click.UsageError(f"{name} has no --{min(unknown).removesuffix('_folder')}")
     if wrong := [net for net, _ in weights if net not in nets]:
         raise click.UsageError(f"--weights {wrong[0]}: of {name} the checkpoint of {' or '.join(nets)} is read")
     if weights:
         given["weights"] = weights if len(nets) > 1 else weights[0][1]
-    root, size = data_root or paths.real_clips() or paths.data_dir(), in_precision(found.profile(**given), precision)
+    root, size = data_root or paths.real_clips() or paths.data_dir(), found.paper_profile(precision=precision, **given)
     if dry_run:
         return click.echo(found.PAPER.overview(root, size, tflops))
     found.PAPER.run(root, size, seed, say=click.echo)

@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.distill.losses import check_mixture, kd_loss
-from kdlab.distill.method import CrossEntropy, weighed
+from kdlab.distill.method import CrossEntropy, weighted_sum
 from kdlab.layers import outputs
-from kdlab.system.values import alike, fraction, not_negative, positive
+from kdlab.system.values import alike, fraction, not_negative
 
 
 def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels: torch.Tensor, temperature: float,
@@ -29,8 +29,6 @@ def dkd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels:
     """
     alike(student_logits=student_logits, teacher_logits=teacher_logits)
     alike(labels=labels, clips=student_logits[:, 0])
-    positive(temperature=temperature)
-    not_negative(alpha=alpha, beta=beta)
     is_label = F.one_hot(labels, student_logits.shape[1]).bool()
 
     def parts(logits):
@@ -113,7 +111,7 @@ class _Distiller(CrossEntropy):
         teacher = _teacher(nets, batch, taps)
         student = outputs(nets["student"], batch.views["student"], taps)
         terms = {"ce": (self.labels, F.cross_entropy(student.logits, batch.labels))}
-        yield "net", *weighed(terms | self.terms(nets, student, teacher, batch, progress))
+        yield "net", *weighted_sum(terms | self.terms(nets, student, teacher, batch, progress))
 
 
 class _AtLayer(_Distiller):
@@ -174,9 +172,7 @@ class FitNet(_AtLayer):
             return {"regressor": nn.Conv3d(*channels, kernel_size=1)}
 
     def parts(self, nets) -> dict[str, list[str]]:
-        """Student and regressor share the optimiser. Raises ``ValueError`` without a regressor."""
-        if "regressor" not in nets:
-            raise ValueError("FitNet trains a regressor too: add what its extra_nets gives to the networks")
+        """Student and regressor share the optimiser."""
         return {"net": ["student", "regressor"]}
 
     def terms(self, nets, student, teacher, batch, progress):

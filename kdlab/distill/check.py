@@ -6,14 +6,6 @@ import torch
 from torch import nn
 
 
-class DistillationError(ValueError):
-    """Teacher and student that cannot be distilled as they are; ``findings`` has one sentence for each reason."""
-
-    def __init__(self, findings: list[str]):
-        self.findings = findings
-        super().__init__("\n  ".join([f"{len(findings)} mistake(s) in this distillation:", *findings]))
-
-
 @contextmanager
 def _as_found(*nets: nn.Module):
     """No gradients inside; afterwards modes, buffers and random states are what they were. Yields the buffers."""
@@ -39,7 +31,7 @@ def check_distillation(teacher: nn.Module, student: nn.Module, batch) -> list[st
     """Run both networks once on ``batch`` (``views["teacher"]``, ``views["student"]``, ``labels``), look for mistakes.
 
     Both networks and torch's random state are left as they were found. Returns warnings (a teacher that is worse than
-    its student); raises :class:`DistillationError` naming every mistake at once.
+    its student); raises ``ValueError`` with a sentence for each mistake.
     """
     findings = []
     if training := [name or "the whole" for name, module in teacher.named_modules() if module.training]:
@@ -50,11 +42,9 @@ def check_distillation(teacher: nn.Module, student: nn.Module, batch) -> list[st
                         "trained or waste memory: call teacher.requires_grad_(False).")
     own = {p.data_ptr() for p in student.parameters()}
     shared = [name for name, p in teacher.named_parameters() if p.data_ptr() in own and p.numel()]
-    if teacher is student:
-        findings.append("Teacher and student are the same object: build a second network, load the weights there.")
-    elif shared:
+    if shared:
         findings.append(f"Teacher and student share {len(shared)} parameters (first: {shared[0]}), so the teacher "
-                        "moves with the student: copy them (copy.deepcopy).")
+                        "moves with the student: build two networks, or copy one (copy.deepcopy).")
 
     with _as_found(teacher, student) as (before, _):
         targets = _logits(teacher, batch.views["teacher"])
@@ -71,7 +61,7 @@ def check_distillation(teacher: nn.Module, student: nn.Module, batch) -> list[st
         findings.append(f"The teacher knows {targets.shape[1]} classes, the student {answered.shape[1]}: give both the "
                         "same list of classes in the same order.")
     if findings:
-        raise DistillationError(findings)
+        raise ValueError("\n  ".join([f"{len(findings)} mistake(s) in this distillation:", *findings]))
     right = [100 * float((logits.argmax(1) == batch.labels.cpu()).float().mean()) for logits in (targets, answered)]
     if right[0] < right[1]:
         return [f"The teacher is worse than the student on this batch ({right[0]:.1f} % right against {right[1]:.1f} %)"

@@ -35,8 +35,6 @@ def soft_target_loss(student_logits: torch.Tensor, targets: torch.Tensor, temper
 def kd_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float) -> torch.Tensor:
     """``t² KL(softmax_t(z_T) ‖ softmax_t(z_S))``, mean over the batch; logits ``(B, K)`` (section 1, L_S). Zero exactly
     when the logits differ by a constant. Raises as :func:`soft_target_loss`."""
-    alike(student_logits=student_logits, teacher_logits=teacher_logits)
-    positive(temperature=temperature)
     return soft_target_loss(student_logits, F.softmax(teacher_logits / temperature, dim=-1), temperature)
 
 
@@ -50,7 +48,6 @@ def smoothed_targets(labels: torch.Tensor, num_classes: int, smoothing: float) -
 
 def smoothing_of_entropy(nats: float, num_classes: int) -> float:
     """The ``smoothing`` for which :func:`smoothed_targets` has the entropy ``nats``, in [0, ln K] (bisection)."""
-    integer(2, num_classes=num_classes)
     not_negative(nats=nats)
     low, high = 0.0, 1 - 1 / num_classes
     for _ in range(60):

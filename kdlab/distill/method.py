@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from kdlab.distill.losses import check_mixture, soft_target_loss
 
 
-def weighed(terms: dict[str, tuple[float, torch.Tensor]]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def weighted_sum(terms: dict[str, tuple[float, torch.Tensor]]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss, and the terms beside it, of name → (weight, term); a term of weight 0 is only told."""
     return sum(w * term for w, term in terms.values() if w), {name: term for name, (_, term) in terms.items()}
 

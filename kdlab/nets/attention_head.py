@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from kdlab.layers import trunk
 from kdlab.nets.pretrained import Statistics
-from kdlab.nets.r2plus1d import R2Plus1D
+from kdlab.nets.torchvision_video import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, stages
 from kdlab.system.values import fraction, integer
 

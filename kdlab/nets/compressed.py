@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from kdlab.nets.norms import PixelNorm
 from kdlab.nets.pretrained import Statistics, Weights
-from kdlab.nets.wrappers import IMAGENET
+from kdlab.nets.video import IMAGENET
 from kdlab.system.values import fraction, integer
 
 #: The channels of each modality: colours, or the two directions of motion.
@@ -145,10 +145,31 @@ class CoViARNet:
         return ((0.5, 0.5), (1.0, 1.0)) if self.modality == "motion" else ((0.5, 0.5, 0.5), IMAGENET[1][::-1])
 
     def make(self, num_classes: int) -> StagedNet:
-        from torchvision.models.resnet import BasicBlock, Bottleneck
-
-        from kdlab.nets.torchvision_parts import FrameNet
+        from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet  # a second of imports
 
         kinds = {18: (BasicBlock, [2, 2, 2, 2]), 50: (Bottleneck, [3, 4, 6, 3]), 152: (Bottleneck, [3, 8, 36, 3])}
-        net = FrameNet(self.modality, *kinds[self.depth], num_classes).to(memory_format=torch.channels_last)
+        net = FrameNet(ResNet(*kinds[self.depth], num_classes), self.modality).to(memory_format=torch.channels_last)
         return self.weights.into(net) if self.weights else net
+
+
+class FrameNet(StagedNet):
+    """The layers of torchvision's ``resnet``, by their names, behind ``data_bn``; the first stage includes the stem."""
+
+    dropout = nn.Identity()
+
+    def __init__(self, resnet: nn.Module, modality: str):
+        super().__init__()
+        for name, layer in resnet.named_children():
+            self.add_module(name, layer)
+        if modality == "motion":
+            self.conv1 = nn.Conv2d(2, 64, 7, 2, 3, bias=False)
+        self.data_bn = nn.Identity() if modality == "iframe" else nn.BatchNorm2d(CHANNELS[modality])
+        self.reversed = modality == "residual"
+
+    @property
+    def stages(self) -> tuple[Callable[[torch.Tensor], torch.Tensor], ...]:
+        return self._first, self.layer2, self.layer3, self.layer4
+
+    def _first(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.data_bn(x.flip(1) if self.reversed else x)
+        return self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))

@@ -82,10 +82,6 @@ class Mixed(nn.Module):
         return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], 1)
 
 
-def _head(num_classes: int) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(conv3d=nn.Conv3d(1024, num_classes, 1)))
-
-
 class I3DNet(nn.Sequential):
     """Video → logits ``(B, K)``, the mean over time; its layer ``Mixed_5c`` gives ``(B, 1024, T/8, H/32, W/32)``."""
 
@@ -98,19 +94,18 @@ class I3D:
     """I3D with kernels in time in the stages ``temporal`` (:data:`STAGES`), for RGB or flow (``channels`` 2).
 
     12.7 million parameters with 400 classes, made for 64 × 224². ``weights`` are a checkpoint in the layout of the
-    widely used PyTorch conversion of the released networks, of ``weights_classes`` classes (Kinetics: 400).
+    widely used PyTorch conversion of the released networks; a head of other classes begins at random.
     """
 
     temporal: tuple[str, ...] = STAGES
     channels: int = 3
     weights: Weights | None = None
-    weights_classes: int = 400
     dropout: float = 0.5
 
     def __post_init__(self):
         if unknown := sorted(set(self.temporal) - set(STAGES)):
             raise ValueError(f"no stage {unknown[0]!r} in I3D; it has {', '.join(STAGES)}")
-        integer(1, channels=self.channels, weights_classes=self.weights_classes)
+        integer(1, channels=self.channels)
         fraction(dropout=self.dropout)
 
     @property
@@ -121,18 +116,10 @@ class I3D:
     head: ClassVar = "logits.conv3d"
     stages: ClassVar = ("Conv3d_2c_3x3", "Mixed_3c", "Mixed_4f", "Mixed_5c")
 
-    def shape(self, clip: tuple[int, int, int]) -> tuple[int, ...]:
-        """Of the last features of a clip (T, H, W): ``(C, T', H', W')``."""
-        return 1024, -(-clip[0] // 8), *(-(-n // 32) for n in clip[1:])
-
     def make(self, num_classes: int) -> nn.Module:
-        classes = self.weights_classes if self.weights else num_classes
-        net = I3DNet(self._layers() | OrderedDict(logits=_head(classes)))
-        if self.weights:
-            self.weights.into(net)
-        if classes != num_classes:
-            net.logits = _head(num_classes)  # begins at random
-        return net
+        net = I3DNet(self._layers())
+        net.logits = nn.Sequential(OrderedDict(conv3d=nn.Conv3d(1024, num_classes, 1)))
+        return self.weights.into(net, self.head) if self.weights else net
 
     def _layers(self) -> OrderedDict:
         def kernel(stage: str, size: int) -> tuple[int, int, int]:
@@ -177,10 +164,6 @@ class TinyC3D:
     def stages(self) -> tuple[str, ...]:
         """See :func:`kdlab.nets.video.stages`."""
         return tuple(f"stages.{k}" for k in range(len(self.widths) + bool(self.projector)))
-
-    def shape(self, clip: tuple[int, int, int]) -> tuple[int, ...]:
-        """Of the last features of a clip (T, H, W): ``(C, T', H', W')``."""
-        return self.projector or self.widths[-1], clip[0] // 4, *(-(-n // 4) // 2 for n in clip[1:])
 
     def make(self, num_classes: int) -> nn.Module:
         inner = list(zip((self.channels, *self.widths), self.widths, self.temporal, strict=False))

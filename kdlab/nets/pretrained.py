@@ -1,11 +1,10 @@
 """Weights that others trained, read from files on this machine: nothing is ever fetched (docs/methods.md, 1.3).
 
-A file that is not where its path says is looked for by its name in ``$TORCH_HOME``, where torch's own hub keeps them.
+A file that is not where its path says is looked for by its name where torch's hub keeps its files, in ``$TORCH_HOME``.
 """
 
 import dataclasses
 import hashlib
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,21 +13,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from kdlab.nets.video import WrongWeights, load_weights
+from kdlab.nets.video import load_weights
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]  # mean, standard deviation per channel, pixels in [0, 1]
-#: What the R(2+1)D weights of torchvision (Kinetics) and of IG-65M were trained with.
-KINETICS: Statistics = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
-
-
 #: A trainer's own file has the epoch beside the weights; what holds those, and what wrappers put before their names.
 _WRAPPERS = ("state_dict", "model_state", "model", "module")
 _PREFIXES = ("module.", "model.", "_orig_mod.")
 _INNER = "base_model."  # CoViAR's, before some names
-
-
-class MissingWeights(FileNotFoundError):
-    """A checkpoint that is not where it should be."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +31,8 @@ class Weights:
 
     @classmethod
     def of(cls, path: str | Path) -> "Weights":
-        """The file at ``path``, or of that name in ``$TORCH_HOME``, with the SHA-256 of its bytes. Raises
-        :class:`MissingWeights`, and :class:`WrongWeights` where eight hex digits in its name are not that hash's."""
+        """The file at ``path``, or of that name in torch's hub, with the SHA-256 of its bytes. Raises
+        ``FileNotFoundError``, and ``ValueError`` where eight hex digits in its name are not that hash's."""
         return cls(str(_present(path)), _sha256(path))
 
     @property
@@ -53,17 +44,14 @@ class Weights:
 
         Names are torchvision's. Prefixes of wrappers (``module.``, ``model.``, ``_orig_mod.``) are dropped where all
         names have one and none fits with it; CoViAR's ``base_model.`` always. The last layer ``head`` keeps its own
-        weights where the file's has another number of classes. Raises :class:`MissingWeights`, and
-        :class:`WrongWeights` for a file of another content, that cannot be read, or that belongs to another
-        architecture, naming the first tensors that do not fit.
+        weights where the file's has another number of classes. Raises ``FileNotFoundError``, and ``ValueError`` for a
+        file of another content, that cannot be read, or that belongs to another architecture, naming the first tensors
+        that do not fit.
         """
         if (found := _sha256(self.path)) != self.sha256:
-            raise WrongWeights(f"{self.path} has SHA-256 {found[:12]}…, the recipe was made for {self.name}…: put that "
+            raise ValueError(f"{self.path} has SHA-256 {found[:12]}…, the recipe was made for {self.name}…: put that "
                                "file back, or make a new recipe with Weights.of(path)")
         own, path = net.state_dict(), _present(self.path)
-        if head != "fc" and f"{head}.weight" not in own:
-            raise WrongWeights(f"{type(net).__name__} has no layer {head!r} with a row a class: name its last layer, "
-                               "head = \"…\", in the network's recipe")
         state = _bare(_read(path), own)
         # files from before torch 0.4.1 do not count batches
         state |= {k: own[k] for k in own.keys() - state.keys() if k.endswith("num_batches_tracked")}
@@ -89,13 +77,13 @@ def _bare(state: dict, own: dict) -> dict:
 
 
 def _present(path: str | Path) -> Path:
-    """The file at ``path``, else that of its name where torch keeps them."""
-    home, hub = os.environ.get("TORCH_HOME"), Path(torch.hub.get_dir(), "checkpoints")
-    places = [Path(path), hub / Path(path).name, *([Path(home, Path(path).name)] if home else [])]
-    if not (there := [place for place in places if place.is_file()]):
-        raise MissingWeights(f"no checkpoint at {path}, nor in {hub}: put the file there (kdlab downloads none), or "
-                             "use weights=None")
-    return there[0]
+    """The file at ``path``, else that of its name where torch's hub keeps them."""
+    hub = Path(torch.hub.get_dir(), "checkpoints")
+    for place in (Path(path), hub / Path(path).name):
+        if place.is_file():
+            return place
+    raise FileNotFoundError(f"no checkpoint at {path}, nor in {hub}: put the file there (kdlab downloads none), or use "
+                            "weights=None")
 
 
 def _sha256(path: str | Path) -> str:
@@ -103,7 +91,7 @@ def _sha256(path: str | Path) -> str:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     tag = re.search(r"-([0-9a-f]{8})\.[^.]+$", Path(path).name)  # as torch's hub names its files
     if tag and not found.startswith(tag[1]):
-        raise WrongWeights(f"{path} has SHA-256 {found[:8]}…, its name says {tag[1]}: it is cut short or another one. "
+        raise ValueError(f"{path} has SHA-256 {found[:8]}…, its name says {tag[1]}: it is cut short or another one. "
                            "Copy it again, or take the digits out of its name")
     return found
 
@@ -115,10 +103,10 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # broken bytes make the unpickler raise anything, from KeyError to struct.error
         why = (str(error) or type(error).__name__).splitlines()[0].partition(". ")[0]
-        raise WrongWeights(f"{path} cannot be read ({why}): it is cut short, or no plain tensors. Copy it again or "
+        raise ValueError(f"{path} cannot be read ({why}): it is cut short, or no plain tensors. Copy it again or "
                            "save net.state_dict()") from error
     while isinstance(state, dict) and (inner := next((k for k in _WRAPPERS if isinstance(state.get(k), dict)), "")):
         state = state[inner]
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise WrongWeights(f"{path} holds no state dict: names and tensors, as net.state_dict() gives them")
+        raise ValueError(f"{path} holds no state dict: names and tensors, as net.state_dict() gives them")
     return state

@@ -1,18 +1,20 @@
-"""torchvision's video networks, by their names; weights from local files of torchvision's names (kdlab fetches none).
+"""Video networks of torchvision's layers: those it has, and R(2+1)D with 34 layers (docs/methods.md, 1.3).
 
-Statistics and the size of input are those of torchvision's metadata of the public Kinetics-400 weights.
+Weights come from local files of torchvision's names; kdlab fetches none. torchvision takes a second to import, so it is
+imported where a network is made.
 """
 
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 from torch import nn
-from torchvision.models import get_model, get_model_weights
 
 from kdlab.nets.pretrained import Statistics, Weights
 
+#: What the R(2+1)D weights of torchvision (Kinetics) and of IG-65M were trained with.
+KINETICS: Statistics = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 _RESNET = "fc", ("layer1", "layer2", "layer3", "layer4")
 #: Architecture → the layer with a row a class, and the layers that give features ``(B, C, T, H, W)``; transformers have
 #: none of that shape.
@@ -22,6 +24,47 @@ _LAYERS = {
     "swin3d_t": ("head", ()),
     "mvit_v2_s": ("head.1", ()),
 }
+
+
+@dataclass(frozen=True)
+class R2Plus1D:
+    """R(2+1)D of ``depth`` 34 in the layout of the public IG-65M weights, or 18 in torchvision's; for 112² clips (Tran
+    et al., arXiv 1711.11248).
+
+    Video ``(B, 3, T, H, W)`` → logits ``(B, K)``; layer ``layer4`` gives ``(B, 512, T/8, H/16, W/16)``.
+    """
+
+    depth: int = 34
+    weights: Weights | None = None
+    stages: ClassVar = _RESNET[1]
+
+    def __post_init__(self):
+        if self.depth not in (18, 34):
+            raise ValueError(f"depth must be 18 or 34, got {self.depth}")
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Mean and standard deviation that the weights were trained with; None without weights."""
+        return KINETICS if self.weights else None
+
+    def make(self, num_classes: int) -> nn.Module:
+        from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
+
+        class OwnMidplanes(Conv2Plus1D):
+            """The middle channels of the original (Caffe2) networks: from this convolution's own input, not from the
+            block's. The second convolution of the first block of layers 2, 3 and 4 has 288, 576 and 1152 of them here,
+            230, 460 and 921 in torchvision."""
+
+            def __init__(self, channels_in: int, channels: int, midplanes: int, stride: int = 1, padding: int = 1):
+                own = channels_in * channels * 27 // (channels_in * 9 + channels * 3)
+                super().__init__(channels_in, channels, own, stride, padding)
+
+        convolution, blocks = {18: (Conv2Plus1D, [2, 2, 2, 2]), 34: (OwnMidplanes, [3, 4, 6, 3])}[self.depth]
+        net = VideoResNet(BasicBlock, [convolution] * 4, blocks, R2Plus1dStem, num_classes)
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm3d) and self.depth == 34:
+                module.eps = 1e-3  # Caffe2's
+        return self.weights.into(net) if self.weights else net
 
 
 @dataclass(frozen=True)
@@ -43,13 +86,8 @@ class TorchvisionVideo:
     @classmethod
     def of(cls, path: str | Path) -> "TorchvisionVideo":
         """The network whose weights the file ``path`` holds, by its name as torchvision gives it, such as
-        ``r3d_18-b3b3357e.pth``; a bare name is also looked for in ``$TORCH_HOME``. Raises ``ValueError`` for a name of
-        no such network, and what ``Weights.of`` does."""
-        arch = re.match(r"[a-z0-9_]*", Path(path).name)[0]
-        if arch not in _LAYERS:
-            raise ValueError(f"{path}: its name begins with none of {', '.join(_LAYERS)}. Give the architecture: "
-                             "TorchvisionVideo(arch, Weights.of(path))")
-        return cls(arch, Weights.of(path))
+        ``r3d_18-b3b3357e.pth``; a bare name is also looked for where torch's hub keeps its files."""
+        return cls(re.match(r"[a-z0-9_]*", Path(path).name)[0], Weights.of(path))
 
     @property
     def head(self) -> str:
@@ -61,22 +99,25 @@ class TorchvisionVideo:
 
     @property
     def statistics(self) -> Statistics | None:
-        """Mean and standard deviation that the weights were trained with; None without weights."""
-        preset = _metadata(self.arch).transforms()
+        """Mean and standard deviation that the weights were trained with, by the metadata of torchvision's public
+        Kinetics-400 weights; None without weights."""
+        preset = self._metadata().transforms()
         return (tuple(preset.mean), tuple(preset.std)) if self.weights else None
 
     @property
     def clip(self) -> tuple[int, int, int]:
         """Frames, short side and crop in pixels: the arguments of ``Window``."""
-        weights = _metadata(self.arch)
+        weights = self._metadata()
         preset, tested = weights.transforms(), re.search(r"clip_len=(\d+)", weights.meta["_docs"])
         return int(tested[1]), min(preset.resize_size), preset.crop_size[0]
 
     def make(self, num_classes: int) -> nn.Module:
+        from torchvision.models import get_model
+
         net = get_model(self.arch, weights=None, num_classes=num_classes)
         return self.weights.into(net, self.head) if self.weights else net
 
+    def _metadata(self):
+        from torchvision.models import get_model_weights
 
-@cache
-def _metadata(arch: str):
-    return get_model_weights(arch).DEFAULT
+        return get_model_weights(self.arch).DEFAULT

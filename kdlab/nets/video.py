@@ -1,4 +1,4 @@
-"""Video classifiers: a tiny R(2+1)D for CPUs, and how weights are put in.
+"""A tiny R(2+1)D for CPUs, the normalisation of every network's input, and how weights are put in.
 
 R(2+1)D factorises a 3-D convolution into a spatial and a temporal one (Tran et al., arXiv 1711.11248).
 """
@@ -11,11 +11,10 @@ from torch import nn
 
 from kdlab.layers import channels_last
 from kdlab.nets.norms import ClipNorm
-from kdlab.system.values import fraction, integer
+from kdlab.system.values import finite, fraction, integer, positive
 
-
-class WrongWeights(ValueError):
-    """Weights that belong to another architecture."""
+#: Mean and standard deviation per channel (RGB in [0, 1]) of ImageNet's photographs, which are not dark.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Stage(nn.Module):
@@ -75,6 +74,30 @@ class TinyR2Plus1D:
         return TinyNet(self.widths, num_classes, self.dropout)
 
 
+@dataclass(frozen=True)
+class WithStatistics:
+    """The network ``of`` behind fixed input ``statistics`` (mean, deviation), not those of the training clips' view.
+
+    Under ImageNet's a dark clip is nearly constant at −2, and zero padding draws a bright frame around it
+    (docs/methods.md, 1): the control for every comparison of lights.
+    """
+
+    of: TinyR2Plus1D = TinyR2Plus1D()
+    statistics: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
+
+    def __post_init__(self):
+        mean, deviation = self.statistics
+        finite(mean=list(mean))
+        positive(deviation=list(deviation))
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return stages(self.of)
+
+    def make(self, num_classes: int) -> nn.Module:
+        return self.of.make(num_classes)
+
+
 def stages(spec) -> tuple[str, ...]:
     """The layers of the network of ``spec`` that give features, the pixels' first. Raises ``ValueError`` for one that
     names none."""
@@ -126,11 +149,11 @@ def build(spec, num_classes: int, seed: int, mean: torch.Tensor | None = None, s
 def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_classes: Sequence[str],
              head: str = "fc") -> Normalised:
     """Give ``net`` the weights of ``start``, row by row in the last layer ``head``: a class that ``start`` does not
-    know keeps its random row. Raises :class:`WrongWeights` when the two have other shapes, or no such layer."""
+    know keeps its random row. Raises ``ValueError`` when the two have other shapes, or no such layer."""
     state, own = dict(start.state_dict()), net.state_dict()
     known = [(i, start_classes.index(name)) for i, name in enumerate(classes) if name in start_classes]
     if f"net.{head}.weight" not in own:
-        raise WrongWeights(f"{type(net.net).__name__} has no layer {head!r} with a row a class: name it in the "
+        raise ValueError(f"{type(net.net).__name__} has no layer {head!r} with a row a class: name it in the "
                            "network's recipe, head = \"…\"")
     for key in (f"net.{head}.weight", f"net.{head}.bias"):
         if key in own and key in state and state[key].shape[1:] == own[key].shape[1:]:
@@ -143,30 +166,49 @@ def begin_as(net: Normalised, start: Normalised, classes: Sequence[str], start_c
 
 def load_weights(net: nn.Module, state: dict[str, torch.Tensor], source: str, mend: str = (
         "Build the network from the recipe beside the weights, or delete the run to train it again.")) -> nn.Module:
-    """Put ``state`` into ``net``. Raises :class:`WrongWeights` with the first tensors that do not fit, and ``mend``."""
+    """Put ``state`` into ``net``. Raises ``ValueError`` with the first tensors that do not fit, and ``mend``."""
     own = net.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
-    kinds = sorted(k for k in own.keys() & state.keys() if _kind(own[k]) != _kind(state[k]))
+    kinds = sorted(k for k in own.keys() & state.keys() if (own[k].is_floating_point(), own[k].is_complex())
+                   != (state[k].is_floating_point(), state[k].is_complex()))  # conversion would lose something
     if missing or extra or shapes or kinds:
         what = [f"{len(missing)} tensors missing (first {missing[0]})"] if missing else []
         what += [f"{len(extra)} unknown (first {extra[0]})"] if extra else []
         what += [f"{k} has shape {tuple(state[k].shape)}, expected {tuple(own[k].shape)}" for k in shapes[:1]]
         what += [f"{k} is {state[k].dtype}, expected {own[k].dtype}" for k in kinds[:1]]
-        raise WrongWeights(f"{source} holds the weights of another architecture: {'; '.join(what)}. {mend}")
+        raise ValueError(f"{source} holds the weights of another architecture: {'; '.join(what)}. {mend}")
     _writable(net).load_state_dict(state)
     return net
-
-
-def _kind(tensor: torch.Tensor) -> tuple:
-    """What cannot be converted on the way into a network without a loss, or at all."""
-    return tensor.is_floating_point(), tensor.is_complex(), tensor.is_quantized, tensor.is_meta, tensor.layout
 
 
 def _writable(net: nn.Module) -> nn.Module:
     """``net`` with memory of its own for every number of an expanded tensor, which could not be loaded else."""
     for tensor in (*net.parameters(), *net.buffers()):
-        if tensor.layout is torch.strided and any(n > 1 and step == 0 for n, step in zip(tensor.shape, tensor.stride(),
-                                                                                         strict=True)):
+        if tensor.layout is torch.strided and 0 in tensor.stride():
             tensor.data = tensor.data.contiguous()
     return net
+
+
+class Narrowed(nn.Module):
+    """``net`` with the logits of some of its classes only, in the order of ``kept``."""
+
+    def __init__(self, net: nn.Module, kept: Sequence[int]):
+        super().__init__()
+        self.net = net
+        self.register_buffer("kept", torch.tensor(kept), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits ``(B, len(kept))``."""
+        return self.net(x)[:, self.kept]
+
+
+def for_classes(net: nn.Module, classes: Sequence[str], wanted: Sequence[str]) -> nn.Module:
+    """``net``, trained on ``classes``, as a network for ``wanted``: itself where they are equal. Raises ``ValueError``
+    for a wanted class that it was not trained on."""
+    if list(classes) == list(wanted):
+        return net
+    if unknown := [name for name in wanted if name not in classes]:
+        raise ValueError(f"the teacher does not know {', '.join(unknown)}; it was trained on {', '.join(classes)}. "
+                         "Train it on these clips' classes, or leave those clips out.")
+    return Narrowed(net, [list(classes).index(name) for name in wanted])

@@ -1,25 +1,25 @@
-"""Papers at their own size: their data sets, their recipes, and what a training step costs.
+"""Papers at their own size: their data sets, and what a training step of their recipes costs.
 
-Each paper's ``paper_size`` has its :data:`PAPER`; ``kdlab paper NAME`` lists or trains its recipes.
+Each paper's recipes have a ``PAPER``; ``kdlab paper NAME`` lists or trains what it holds.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import torch
 from torch import nn
-from torch.fx.experimental import _config as on_meta
-from torch.utils.flop_counter import FlopCounterMode
 
+from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
 from kdlab.clips.splits import VAL_SHARE
 from kdlab.clips.views import Batch
+from kdlab.clips.windows import Windows
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build
-from kdlab.train.loop import Progress, Settings
+from kdlab.train.loop import Progress
 from kdlab.train.many import in_order
 from kdlab.train.obtain import obtain
 from kdlab.train.processes import bf16
@@ -35,17 +35,17 @@ class Cost(NamedTuple):
     trained: int
 
 
-def example(recipe: Recipe, classes: int, labels: tuple[int, ...] = ()) -> tuple[dict[str, nn.Module], Batch, object]:
-    """A training's networks, a batch of one empty clip (``labels`` is the shape of what stands for its class), and what
-    of it the student sees."""
+def example(recipe: Recipe, classes: int) -> tuple[dict[str, nn.Module], Batch, object]:
+    """A training's networks, a batch of one empty clip, and what of it the student sees."""
     channels, window = getattr(recipe.net, "channels", 3), recipe.window
     nets = {"student": build(untrained(recipe.net), classes, 0, torch.zeros(channels), torch.ones(channels))}
     views = {"student": torch.zeros(1, channels, window.frames, window.crop, window.crop)}
     if recipe.teacher:
-        beside, _, views["teacher"] = example(recipe.teacher, classes, labels)
-        nets |= {"teacher": beside.pop("student")} | {f"teacher_{name}": net for name, net in beside.items()}
+        of_teacher, _, views["teacher"] = example(recipe.teacher, classes)
+        nets |= {"teacher": of_teacher.pop("student")} | {f"teacher_{name}": net for name, net in of_teacher.items()}
         nets |= {name: net.eval().requires_grad_(False) for name, net in nets.items() if name != "student"}
-    batch = Batch(views, torch.zeros(1, *labels, dtype=torch.float if labels else torch.long), ("",))
+    labels = torch.zeros(1, 1, 3) if isinstance(window, Windows) else torch.zeros(1, dtype=torch.long)
+    batch = Batch(views, labels, ("",))
     if hasattr(recipe.method, "extra_nets"):
         nets |= recipe.method.extra_nets(nets, [batch], 0, {})
     return nets, batch, views["student"]
@@ -58,13 +58,16 @@ def cost(recipe: Recipe, classes: int, example: Callable = example, device: str 
     Of passes that take turns by epochs it is the mean. A method that asks its teacher before the first step
     (``prepare``) has a step like that on labels alone.
     """
+    from torch.fx.experimental import _config as on_meta  # these import sympy and triton
+    from torch.utils.flop_counter import FlopCounterMode
+
     if hasattr(recipe.method, "prepare"):
         recipe = replace(recipe, method=CrossEntropy(), teacher=None)
     method, turns = recipe.method, getattr(recipe.method, "alternating", 0) or 1
     with torch.device(device), on_meta.patch(meta_nonzero_assume_all_nonzero=True):  # all of a detector's answers learn
-        nets, batch, seen = example(recipe, classes)
+        nets, batch, clip = example(recipe, classes)
         with torch.no_grad(), FlopCounterMode(display=False) as forward:
-            nets["student"](seen)
+            nets["student"](clip)
         with FlopCounterMode(display=False) as training:
             steps = [method.losses(nets, batch, Progress(turn, turns)) for turn in range(min(2, turns))]
             for losses in steps:
@@ -75,36 +78,24 @@ def cost(recipe: Recipe, classes: int, example: Callable = example, device: str 
                 sum(p.numel() for name in trained for p in nets[name].parameters()))
 
 
-def listed(recipes: Mapping[str, Recipe], classes: int, example: Callable = example) -> pd.DataFrame:
-    """One row for each of ``recipes`` (name → recipe) and of the teachers they need: hyper-parameters, GMACs of a clip,
-    forward and to train on it, and million parameters (M) that are trained."""
-    rows, costs, names = [], {}, {recipe: name for name, recipe in recipes.items()}
-    for recipe in in_order(names):
-        alike = recipe.method, recipe.net, recipe.teacher and recipe.teacher.net, recipe.window
-        each = costs[alike] = costs.get(alike) or cost(recipe, classes, example)
-        s, window = recipe.settings, recipe.window
-        clip = f"{window.frames} × {window.crop}²" if window else ""
-        rows.append({"training": names.get(recipe, f"its teacher, {recipe.condition}"), "epochs": s.epochs,
-                     "batch": s.batch_size, "rate": f"{s.lr:g}", "clip": clip, "GMACs": each.forward / 1e9,
-                     "to train": each.training / 1e9, "M": each.trained / 1e6})
-    return pd.DataFrame(rows)
-
-
 @dataclass(frozen=True)
 class PaperSet:
     """A data set of the paper: its ``folder`` in the data root (docs/real-clips.md has the layout).
 
     ``clips`` are those of each split's list of training clips, from which validation is carved; where they are
-    untrimmed videos, one trains on so many ``windows`` of them. ``published`` says who reports what, in percent.
+    untrimmed videos, one trains on so many ``windows`` of them.
     """
 
     title: str
     folder: str
     classes: int
     clips: tuple[int, ...]
-    published: tuple[str, ...]
     splits: tuple[str, ...] = ("1", "2", "3")
     windows: int = 0
+
+
+UCF_101 = PaperSet("UCF-101", "ucf101", 101, tuple(split["train"] for split in UCF_COUNTS.values()))
+HMDB_51 = PaperSet("HMDB-51", "hmdb51", 51, tuple(split["train"] for split in HMDB_COUNTS.values()))
 
 
 @dataclass(frozen=True)
@@ -112,23 +103,19 @@ class Paper:
     """A paper at its own size: the command ``kdlab paper NAME``.
 
     ``recipes(which, root, size, seed)`` gives the trainings on a data set by key: split, what else tells them apart,
-    condition. ``section`` of docs/methods.md says whose its numbers are, ``otherwise`` what of the released settings is
-    not reproduced. ``example`` is that of :func:`cost`.
+    condition. ``section`` of docs/methods.md says whose its numbers are, and what of the released settings is not
+    reproduced. ``example`` is that of :func:`cost`.
     """
 
-    name: str
     section: str
     sets: tuple[PaperSet, ...]
     recipes: Callable[[PaperSet, Path, object, int], dict[tuple[str, ...], Recipe]]
-    otherwise: str = "none is known"
     example: Callable = example
 
     def overview(self, root: Path, size, tflops: float = 140) -> str:
-        """The paper's data sets, its recipes with hyper-parameters and costs, and what differs, as text. ``tflops`` is
-        the rate that these networks are assumed to reach on a GPU."""
-        first, lines = self.sets[0], []
-        made = {key: recipe for key, recipe in self.recipes(first, root, size, 0).items() if key[0] == first.splits[0]}
-        table = listed({" ".join(key[1:]): recipe for key, recipe in made.items()}, first.classes, self.example)
+        """The paper's data sets, its recipes with hyper-parameters and costs, as text. ``tflops`` is the rate that
+        these networks are assumed to reach on a GPU."""
+        table, lines = self._table(root, size), []
         macs = 1e9 * table["to train"] @ table.epochs
         for which in self.sets:
             clips = [round((1 - VAL_SHARE) * count) for count in (which.windows and [which.windows] or which.clips)]
@@ -136,18 +123,32 @@ class Paper:
             lines += [
                 f"{which.title}: {root / which.folder}, {there}",
                 f"  splits {', '.join(which.splits)}: {', '.join(map(str, clips))} training clips, in all about "
-                f"{2 * macs * sum(clips) / (3.6e15 * tflops):,.0f} h of a GPU ({tflops:g} TFLOP/s: assumed)",
-                *(f"  reported: {line}" for line in which.published)]
+                f"{2 * macs * sum(clips) / (3.6e15 * tflops):,.0f} h of a GPU ({tflops:g} TFLOP/s: assumed)"]
         return "\n".join([
             *lines, "", table.to_string(index=False, float_format="{:.2f}".format), "",
             "GMACs: of a clip, forward and to train on it; M: million parameters that are trained.",
-            f"Released settings that are not reproduced: {self.otherwise}.",
-            f"What is the paper's, the reference code's, ours or unknown: docs/methods.md, {self.section}."])
+            "What is the paper's, the reference code's, ours or unknown, and what others report: docs/methods.md, "
+            f"{self.section}."])
+
+    def _table(self, root: Path, size) -> pd.DataFrame:
+        """A row for each recipe of the first data set's first split, and of the teachers they need."""
+        first = self.sets[0]
+        names = {recipe: " ".join(key[1:]) for key, recipe in self.recipes(first, root, size, 0).items()
+                 if key[0] == first.splits[0]}
+        rows, costs = [], {}
+        for recipe in in_order(names):
+            alike = recipe.method, recipe.net, recipe.teacher and recipe.teacher.net, recipe.window
+            each = costs[alike] = costs.get(alike) or cost(recipe, first.classes, self.example)
+            s, window = recipe.settings, recipe.window
+            rows.append({"training": names.get(recipe, f"its teacher, {recipe.condition}"), "epochs": s.epochs,
+                         "batch": s.batch_size, "rate": f"{s.lr:g}", "clip": f"{window.frames} × {window.crop}²",
+                         "GMACs": each.forward / 1e9, "to train": each.training / 1e9, "M": each.trained / 1e6})
+        return pd.DataFrame(rows)
 
     def run(self, root: Path, size, seed: int = 0, say=print) -> dict[tuple[str, ...], Run]:
         """Train (or find) everything on the data sets that are in ``root``: (title, *key) → run. Raises
         ``FileNotFoundError`` when none is there, and ``ValueError`` for bf16 where the hardware has none."""
-        found, sets = {}, [which for which in self.sets if (root / which.folder).is_dir()]
+        sets = [which for which in self.sets if (root / which.folder).is_dir()]
         if not sets:
             raise FileNotFoundError(f"none of {', '.join(which.folder for which in self.sets)} is in {root}: "
                                     "docs/real-clips.md says how to put them there")
@@ -157,18 +158,8 @@ class Paper:
         if not has_bf16 and any(recipe.settings.precision == "bf16" for recipe in made.values()):
             raise ValueError(f"the paper's size is trained in bf16, which this hardware has not ({why}): take a GPU of "
                              "compute capability 8.0 (Ampere) or later, or give --precision fp32")
+        found = {}
         for key, recipe in made.items():
             found[key] = obtain(recipe, say=say)
             say(f"{', '.join(key)}: {found[key].predictions().accuracy:.2f} % of test clips, {found[key].folder}")
         return found
-
-
-def in_precision(value, precision: str):
-    """A paper's size (or a tuple, or any dataclass) with all settings in it of ``precision``."""
-    if isinstance(value, Settings):
-        return replace(value, precision=precision)
-    if isinstance(value, tuple):
-        return tuple(in_precision(part, precision) for part in value)
-    if not is_dataclass(value):
-        return value
-    return replace(value, **{f.name: in_precision(getattr(value, f.name), precision) for f in fields(value) if f.init})

@@ -13,8 +13,7 @@ from kdlab.clips.open_all import open_all
 from kdlab.clips.views import ClipBatches
 from kdlab.distill.check import check_distillation
 from kdlab.nets.folding import folded
-from kdlab.nets.video import begin_as, build
-from kdlab.nets.wrappers import for_classes
+from kdlab.nets.video import begin_as, build, for_classes
 from kdlab.train.loop import predict, seeded_generators
 from kdlab.train.processes import precision
 from kdlab.train.recipe import Prepared, Recipe

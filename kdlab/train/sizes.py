@@ -1,6 +1,6 @@
 """Three sizes of every experiment: ``smoke`` tests, ``demo`` shows, ``study`` is quoted.
 
-The papers' own hyper-parameters on their data sets, for a GPU, stand in each paper's ``paper_size``.
+The papers' own hyper-parameters on their data sets, for a GPU, stand at the end of each paper's ``recipes``.
 """
 
 import os

@@ -18,7 +18,7 @@ from kdlab.clips.standardised import Standardised
 from kdlab.clips.views import ClipBatches, Enhanced, MotionMix, Raw, Window, streamed
 from kdlab.clips.windows import AtRate
 from kdlab.night.darkened import Darkened
-from kdlab.papers.dual_light.both_lights import BothLights
+from kdlab.papers.dual_light.networks import BothLights
 
 STEADY = (HistogramEqualisation(True), Clahe(steady=True))
 

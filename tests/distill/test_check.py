@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kdlab.clips.views import Batch
-from kdlab.distill.check import DistillationError, check_distillation
+from kdlab.distill.check import check_distillation
 
 
 class Net(nn.Module):
@@ -38,15 +38,9 @@ def batch_for(right: nn.Module, x=X):
 
 
 def findings(teacher, student):
-    with pytest.raises(DistillationError) as caught:
+    with pytest.raises(ValueError) as caught:
         check_distillation(teacher, student, batch_for(teacher))
-    assert str(caught.value).count("\n  ") == len(caught.value.findings)
-    return caught.value.findings
-
-
-def test_the_same_object_twice():
-    teacher = make()
-    assert ["same object" in finding for finding in findings(teacher, teacher)] == [True]
+    return str(caught.value).split("\n  ")[1:]
 
 
 @pytest.mark.parametrize("share", [

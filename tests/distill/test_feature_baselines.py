@@ -7,7 +7,7 @@ import torch
 from kdlab.distill.baselines import FeatureNorm, SimKD, feature_norm_loss, simkd_loss
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build
-from kdlab.papers.generative.nets import Gated
+from kdlab.papers.generative.networks import Gated
 from kdlab.train.loop import Progress, Settings, fit
 from tests.distill.conftest import TwoSides
 

@@ -21,7 +21,7 @@ from kdlab.measure.attention import (
 from kdlab.nets.compressed import TinyCompressed
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.night import Night, truth
-from kdlab.papers.generative.nets import Gated
+from kdlab.papers.generative.networks import Gated
 
 
 class Linear(nn.Module):

@@ -10,7 +10,7 @@ from kdlab.layers import outputs
 from kdlab.measure.cost import macs, parameters
 from kdlab.nets.attention_head import Attended, AttendedNet, TemporalAttention
 from kdlab.nets.i3d import TinyC3D
-from kdlab.nets.r2plus1d import R2Plus1D
+from kdlab.nets.torchvision_video import R2Plus1D
 from kdlab.nets.video import TinyR2Plus1D, build
 
 TINY = Attended(TinyR2Plus1D((8, 16)), tokens=4, heads=4)

@@ -7,7 +7,6 @@ from torch.nn import functional as F
 from kdlab.layers import trunk
 from kdlab.nets.i3d import BOTTOM, I3D, STAGES, TOP, Pool, TinyC3D, Unit
 from kdlab.nets.pretrained import Weights
-from kdlab.nets.video import WrongWeights
 
 
 def on_meta(spec: I3D, classes: int = 400):
@@ -52,12 +51,11 @@ def test_padding_is_that_of_the_released_networks(n):
     assert torch.equal(pooled, F.max_pool3d(F.pad(x, (before, 1, before, 1)), (1, 3, 3), (1, 2, 2)))
 
 
-def test_video_becomes_logits_also_of_flow_and_odd_sizes_and_features_have_the_shape_foretold():
+def test_video_becomes_logits_also_of_flow_and_odd_sizes():
     spec, x = I3D((), channels=2), torch.rand(2, 2, 9, 33, 50)
     net = spec.make(5).eval()
     assert net(x).shape == (2, 5)
-    assert trunk(net, spec.stages[-1])(x).shape[1:] == spec.shape((9, 33, 50)) == (1024, 2, 2, 2)
-    assert spec.shape((64, 224, 224)) == (1024, 8, 7, 7) and spec.shape((256, 96, 96)) == (1024, 32, 3, 3)
+    assert trunk(net, spec.stages[-1])(x).shape[1:] == (1024, 2, 2, 2)
 
 
 @pytest.fixture
@@ -71,17 +69,16 @@ def test_a_checkpoint_of_another_depth_is_refused(tmp_path, unset):
     torch.save(I3D(TOP).make(400).state_dict(), file)
     first = r"top.pt holds the weights of another architecture: Conv3d_1a_7x7.conv3d.weight has shape " \
             r"\(64, 3, 1, 7, 7\), expected \(64, 3, 7, 7, 7\)"
-    with pytest.raises(WrongWeights, match=first):
+    with pytest.raises(ValueError, match=first):
         I3D(weights=Weights.of(file)).make(7)
 
 
 @pytest.mark.parametrize(("frames", "side"), [(16, 32), (16, 36), (7, 25), (9, 43)])
 def test_tiny_teacher_and_half_width_thinned_student_have_features_of_one_shape(frames, side):
-    x = torch.rand(2, 3, frames, side, side + 1)
+    x, space = torch.rand(2, 3, frames, side, side + 1), [-(-n // 4) // 2 for n in (side, side + 1)]
     for spec in (TinyC3D(), TinyC3D((4, 8, 16, 64), (False, False, True, True)), TinyC3D((4, 8, 16, 32), projector=64)):
         net = spec.make(5)
-        assert trunk(net, spec.stages[-1])(x).shape[1:] == spec.shape((frames, side, side + 1))
+        assert trunk(net, spec.stages[-1])(x).shape[1:] == (64, frames // 4, *space)
         assert net(x).shape == (2, 5)
-        assert spec.shape((16, 32, 32)) == spec.shape((16, 36, 36)) == (64, 4, 4, 4)
     two = TinyC3D(temporal=(False, False, True, True)).make(5)
     assert [stage[0].kernel_size for stage in two.stages] == [(1, 3, 3)] * 2 + [(3, 3, 3)] * 2

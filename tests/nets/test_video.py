@@ -9,7 +9,17 @@ from kdlab.measure.attention import grad_cam
 from kdlab.measure.cost import macs
 from kdlab.measure.flatness import Hessian
 from kdlab.nets.folding import folded
-from kdlab.nets.video import Normalised, TinyR2Plus1D, WrongWeights, begin_as, build, load_weights
+from kdlab.nets.video import (
+    IMAGENET,
+    Narrowed,
+    Normalised,
+    TinyR2Plus1D,
+    WithStatistics,
+    begin_as,
+    build,
+    for_classes,
+    load_weights,
+)
 
 
 def test_exposure_is_normalised_per_clip_before_anything_else():
@@ -53,9 +63,9 @@ def test_features_are_taps_without_what_comes_after_them():
 
 def test_weights_of_another_architecture_are_named():
     state = build(TinyR2Plus1D(), 11, 0).state_dict()
-    with pytest.raises(WrongWeights, match=r"mine.safetensors.*net.fc.*\(11.*expected \(6"):
+    with pytest.raises(ValueError, match=r"mine.safetensors.*net.fc.*\(11.*expected \(6"):
         load_weights(build(TinyR2Plus1D(), 6, 0), state, "mine.safetensors")
-    with pytest.raises(WrongWeights, match="missing.*unknown"):
+    with pytest.raises(ValueError, match="missing.*unknown"):
         load_weights(Normalised(torch.nn.Linear(3, 2), torch.zeros(3), torch.ones(3)), state, "mine.safetensors")
 
 
@@ -67,7 +77,7 @@ def test_a_start_gives_its_weights_and_the_rows_of_the_classes_both_know():
     assert torch.equal(own["net.fc.weight"][1], its["net.fc.weight"][2])
     random = build(TinyR2Plus1D((4, 8)), 2, seed=2).state_dict()
     assert torch.equal(own["net.fc.weight"][0], random["net.fc.weight"][0])
-    with pytest.raises(WrongWeights, match="another architecture"):
+    with pytest.raises(ValueError, match="another architecture"):
         begin_as(build(TinyR2Plus1D((4, 6)), 2, seed=2), start, ("a", "b"), ("a", "b", "c"))
 
 
@@ -108,3 +118,24 @@ def test_a_network_of_four_dimensions_is_built_tapped_measured_and_explained():
     assert torch.equal(folded(net, x)(x), net(x)) and macs(net, tuple(x.shape)) > 0
     hessian = Hessian(net, [(x, torch.tensor([0, 1]))])
     assert hessian.product(torch.ones(1, hessian.size)).isfinite().all()
+
+
+def test_a_network_that_knows_more_classes_answers_for_the_wanted_ones_in_their_order():
+    net = build(WithStatistics(), 4, seed=0).eval()
+    x = torch.rand(2, 3, 8, 20, 20)
+    few = for_classes(net, ["Jump", "Run", "Sit", "Walk"], ["Walk", "Run"])
+    assert isinstance(few, Narrowed) and torch.equal(few(x), net(x)[:, [3, 1]])
+    assert for_classes(net, ["a", "b"], ("a", "b")) is net
+    assert few.state_dict().keys() == {f"net.{k}" for k in net.state_dict()}
+
+
+def test_a_class_the_teacher_does_not_know_is_named():
+    with pytest.raises(ValueError, match="does not know Swim; it was trained on Run, Walk"):
+        for_classes(torch.nn.Identity(), ["Run", "Walk"], ["Run", "Swim"])
+
+
+def test_a_dark_clip_is_nearly_constant_under_imagenet_statistics():
+    """At 12 of 255 all three colours stand near −2, a grey level less than 0.02 apart: docs/methods.md, 1."""
+    net = build(WithStatistics(), 3, 0, *map(torch.tensor, IMAGENET))
+    shown = lambda level: (torch.full((1, 3, 1, 1, 1), level / 255) - net.mean) / net.std  # noqa: E731
+    assert torch.all((shown(12) < -1.5) & (shown(12) > -2.2)) and float((shown(13) - shown(12)).max()) < 0.02

@@ -13,7 +13,7 @@ from kdlab.distill.method import CrossEntropy
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
-from kdlab.papers.generative.nets import Gated
+from kdlab.papers.generative.networks import Gated
 from kdlab.train import processes
 from kdlab.train.loop import Settings, fit
 from kdlab.train.processes import launched

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from kdlab.distill.baselines import FitNet
 from kdlab.distill.method import KD
 from kdlab.night import Night
-from kdlab.papers.dual_light.control_methods import StoredTargets
+from kdlab.papers.dual_light.controls import StoredTargets
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.train.loop import Settings
 from kdlab.train.many import obtain_all

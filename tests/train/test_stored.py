@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import save_file
 
 from kdlab import paths
-from kdlab.papers.generative.nets import Gated, read_cvae
+from kdlab.papers.generative.networks import Gated, read_cvae
 from kdlab.train.loop import weights_hash
 from kdlab.train.obtain import obtain
 from kdlab.train.runs import DamagedRun, Run, committed_runs, find, unfit
@@ -96,7 +96,7 @@ def test_a_teacher_of_other_weights_never_teaches(student, clips):
 
 def test_a_damaged_cvae_never_teaches(tmp_path):
     """It is read by another way than its network."""
-    state = {f"cvae.{k}": v.contiguous() for k, v in Gated().make(2).new_cvae(4).state_dict().items()}
+    state = {f"cvae.{k}": v.contiguous() for k, v in Gated().make(2).new_cvae().state_dict().items()}
     save_file(state, tmp_path / "weights.safetensors")
     (tmp_path / "run.json").write_text(json.dumps({"weights": weights_hash(state)}))
     read_cvae(tmp_path)

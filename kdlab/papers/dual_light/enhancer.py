@@ -17,8 +17,7 @@ from kdlab.clips.open_all import open_all
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Window
 from kdlab.night import Night
-from kdlab.papers.dual_light.curves import CurveNet, Curves, apply_curves
-from kdlab.papers.dual_light.zero_dce import ZeroDce
+from kdlab.papers.dual_light.zero_dce import CurveNet, Curves, ZeroDce, apply_curves
 from kdlab.system.sources import source_hash
 from kdlab.system.values import integer, positive
 from kdlab.train.loop import Settings, one_thread

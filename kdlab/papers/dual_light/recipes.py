@@ -1,52 +1,57 @@
-"""Recipes of DL-KDD and of its controls for one seed, by condition; their sizes are in :mod:`kdlab.train.sizes`."""
+"""Recipes of DL-KDD and of its controls for one seed, by condition; sizes are in :mod:`kdlab.train.sizes`. Last those
+of the paper's size, whose numbers section 1.5 of docs/methods.md explains.
+"""
 
-import dataclasses
+from dataclasses import replace
+from pathlib import Path
 
 from kdlab.clips.enhance import Gamma
+from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.standardised import Standardised
 from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced, Raw, View
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.nets.attention_head import Attended
-from kdlab.nets.video import TinyR2Plus1D
-from kdlab.nets.wrappers import WithStatistics
+from kdlab.nets.pretrained import Weights
+from kdlab.nets.torchvision_video import R2Plus1D
+from kdlab.nets.video import TinyR2Plus1D, WithStatistics
 from kdlab.night import Night
-from kdlab.night.darkened import Darkened
-from kdlab.papers.dual_light.both_lights import BothLights
-from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets
+from kdlab.papers.dual_light.controls import RandomGamma, StoredTargets
 from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight, MatchedSmoothing
-from kdlab.papers.dual_light.two_lights import TwoLights
+from kdlab.papers.dual_light.networks import BothLights, TwoLights
+from kdlab.papers.paper_size import Paper, PaperSet
+from kdlab.train.loop import Settings
+from kdlab.train.optimisers import AsReleased, Rule
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import Profile
 
 
-def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = None, test_fold: str | None = None,
-               enhancer=Gamma(), dark: View = Raw()) -> dict[str, Recipe]:
-    """The conditions of the DL-KDD study for one seed, by name, on ``data`` (a path, with ``test_fold``) or `night`.
+def dual_light(profile: Profile, seed: int = 0, data: str | UserClips | None = None, enhancer=Gamma(),
+               dark: View = Raw()) -> dict[str, Recipe]:
+    """The conditions of the DL-KDD study for one seed, by name, on ``data`` (a path will do) or `night`.
 
-    ``dark`` is what the students see (another view makes bright clips dark), and what ``enhancer`` brightens.
+    ``dark`` is what the students see (``Darkened()`` makes bright clips dark), and what ``enhancer`` brightens.
     Every student has the same steps; ``ce_2x`` alone has those of a teacher added, and ``two_lights`` alone is one
     network that sees both (late fusion, ``two_stream``, is made of two runs: ``study.fused``). A student's teacher has
     the seed ``seed + 1``: with an equal seed it would also share the student's initial weights and order of clips.
     """
-    clips = UserClips(data, test_fold) if isinstance(data, str) else data or profile.night
+    clips = UserClips(data) if isinstance(data, str) else data or profile.night
     base = Recipe("ce_raw", clips, dark, window=profile.window, net=profile.net, settings=profile.settings, seed=seed)
-    change = dataclasses.replace
-    bright = change(base, condition="ce_enhanced", view=Enhanced(enhancer, of=dark))
-    longer = change(profile.settings, epochs=2 * profile.settings.epochs)
-    taught_bright = change(bright, seed=seed + 1)
-    taught_dark = change(base, seed=seed + 1)
+    bright = replace(base, condition="ce_enhanced", view=Enhanced(enhancer, of=dark))
+    longer = replace(profile.settings, epochs=2 * profile.settings.epochs)
+    taught_bright = replace(bright, seed=seed + 1)
+    taught_dark = replace(base, seed=seed + 1)
     large = isinstance(profile.net, Attended)  # DarkLight's dropout of 0.8 is too much for the tiny one (docs/log.md)
     both = TwoLights(profile.net.backbone) if large else TwoLights(profile.net, dropout=0.0)
     return {
         "ce_raw": base,
         "ce_enhanced": bright,
-        "same_light": change(base, condition="same_light", method=DualLight(), teacher=taught_dark),
-        "dlkdd": change(base, condition="dlkdd", method=DualLight(), teacher=taught_bright),
-        "label_smoothing": change(base, condition="label_smoothing", method=MatchedSmoothing(), teacher=taught_bright),
-        "ce_2x": change(base, condition="ce_2x", settings=longer),
-        "two_lights": change(base, condition="two_lights", view=BothLights(enhancer, dark), net=both),
+        "same_light": replace(base, condition="same_light", method=DualLight(), teacher=taught_dark),
+        "dlkdd": replace(base, condition="dlkdd", method=DualLight(), teacher=taught_bright),
+        "label_smoothing": replace(base, condition="label_smoothing", method=MatchedSmoothing(), teacher=taught_bright),
+        "ce_2x": replace(base, condition="ce_2x", settings=longer),
+        "two_lights": replace(base, condition="two_lights", view=BothLights(enhancer, dark), net=both),
     }
 
 
@@ -56,8 +61,8 @@ def three_actions(profile: Profile, seed: int = 0, data: str | None = None) -> R
     recipe = dual_light(profile, seed, data)["ce_raw"]
     if data:
         return recipe
-    three = dataclasses.replace(profile.night, classes=("Jump", "Walk", "Wave"))
-    return dataclasses.replace(recipe, data=three, settings=dataclasses.replace(profile.settings, batch_size=16))
+    three = replace(profile.night, classes=("Jump", "Walk", "Wave"))
+    return replace(recipe, data=three, settings=replace(profile.settings, batch_size=16))
 
 
 #: Half the widths of the student, a quarter of its multiply–accumulates.
@@ -70,37 +75,24 @@ def controls(profile: Profile, seed: int = 0) -> dict[str, Recipe]:
     The first four and ``ce_small`` have no teacher. ``reversed`` is DL-KDD with the lights exchanged: a teacher of raw
     clips and a student of enhanced ones. The others have DL-KDD's student and teacher.
     """
-    made, change = dual_light(profile, seed), dataclasses.replace
+    made = dual_light(profile, seed)
     raw, student = made["ce_raw"], made["dlkdd"]
     found = {
-        "from_teacher": change(raw, start=student.teacher),
-        "random_gamma": change(raw, method=RandomGamma()),
-        "ce_standardised": change(raw, view=Standardised()),
-        "ce_imagenet": change(raw, net=WithStatistics(raw.net)),
-        "ce_small": change(raw, net=SMALL),
-        "dlkdd_small": change(student, net=SMALL),
-        "reversed": change(made["ce_enhanced"], method=DualLight(), teacher=made["same_light"].teacher),
-        "stored": change(student, method=StoredTargets()),
-        "shuffled_within": change(student, method=StoredTargets(shuffled="within")),
-        "shuffled_between": change(student, method=StoredTargets(shuffled="between")),
-        "dkd": change(student, method=DecoupledKD()),
-        "fitnet": change(student, method=FitNet()),
-        "at": change(student, method=AttentionTransfer()),
+        "from_teacher": replace(raw, start=student.teacher),
+        "random_gamma": replace(raw, method=RandomGamma()),
+        "ce_standardised": replace(raw, view=Standardised()),
+        "ce_imagenet": replace(raw, net=WithStatistics(raw.net)),
+        "ce_small": replace(raw, net=SMALL),
+        "dlkdd_small": replace(student, net=SMALL),
+        "reversed": replace(made["ce_enhanced"], method=DualLight(), teacher=made["same_light"].teacher),
+        "stored": replace(student, method=StoredTargets()),
+        "shuffled_within": replace(student, method=StoredTargets(shuffled="within")),
+        "shuffled_between": replace(student, method=StoredTargets(shuffled="between")),
+        "dkd": replace(student, method=DecoupledKD()),
+        "fitnet": replace(student, method=FitNet()),
+        "at": replace(student, method=AttentionTransfer()),
     }
-    return {condition: change(recipe, condition=condition) for condition, recipe in found.items()}
-
-
-def darkened(profile: Profile, clips: UserClips, seed: int = 0) -> dict[str, Recipe]:
-    """The conditions on bright ``clips`` of your own that the camera of `night` makes dark. ``ce_bright`` is trained
-    and tested on the bright clips: it shows what the dark costs."""
-    made = dual_light(profile, seed, clips, dark=Darkened())
-    return made | {"ce_bright": dataclasses.replace(made["ce_raw"], condition="ce_bright", view=Raw())}
-
-
-def demonstrated(profile: Profile, data: Night | UserClips) -> TrainedCurves:
-    """Zero-DCE as notebook 01 trains it on ``data``; at smoke size on few clips."""
-    curves = TrainedCurves(data)
-    return dataclasses.replace(curves, clips=16, steps=8) if profile.name == "smoke" else curves
+    return {condition: replace(recipe, condition=condition) for condition, recipe in found.items()}
 
 
 #: How the conditions read in figures, in the order of a table.
@@ -114,3 +106,46 @@ TITLES = {
     "two_stream": "two-stream fusion",
     "two_lights": "one network, both lights",
 }
+
+
+# --- the paper's size ------------------------------------------------------------------------------------------
+
+#: What a teacher sees, from the clips it is trained on. Zero-DCE's width and picture size are its release's.
+ENHANCERS = {"gamma1.8": lambda clips: Gamma(1.8), "zerodce": lambda clips: TrainedCurves(clips, width=32, side=256)}
+
+
+def paper_profile(weights: Path | str | None = None, as_released: bool = False, precision: str = "bf16") -> Profile:
+    """R(2+1)D-34 with temporal attention on 64 × 112², beginning from a checkpoint at ``weights`` or at random.
+
+    ``as_released``: DarkLight's AdamW without warm-up. Gradients of 16 batches of 8 are added up for a step; the rate
+    falls to a tenth after 5 epochs without a lower validation loss.
+    """
+    net = Attended(R2Plus1D(34, Weights.of(weights) if weights else None))
+    settings = Settings(epochs=200, batch_size=8, lr=1e-5, weight_decay=1e-3, schedule="one_cycle",
+                        precision=precision)
+    if as_released:
+        released = AsReleased((("net", Rule("adamw")),), patience=5)
+        settings = replace(settings, batch_size=128, accumulate=16, as_released=released)
+    return Profile("paper", Night(), settings, ConsecutiveWindow(), net)  # `night` is never read here
+
+
+def paper_recipes(which: PaperSet, root: Path, size: Profile, seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
+    """(split, enhancer, condition) → recipe; the conditions are those of :func:`dual_light`.
+
+    A condition that no enhancer enters stands once, under the first.
+    """
+    found = {}
+    for split in which.splits:
+        clips = UserClips(str(root / which.folder), split)
+        for name, make in ENHANCERS.items():
+            for condition, recipe in dual_light(size, seed, clips, enhancer=make(clips)).items():
+                if recipe not in found.values():
+                    found[split, name, condition] = recipe
+    return found
+
+
+PAPER = Paper("1.5", (
+    PaperSet("ARID v1.0", "arid", 11, (2288, 2252, 2259)),
+    PaperSet("ARID v1.5", "arid15", 11, (3715, 3715, 3715)),  # two of three own folds of the 5,572 clips reported
+    PaperSet("Dark-48", "dark48", 48, (7052, 7052, 7052)),
+), paper_recipes)

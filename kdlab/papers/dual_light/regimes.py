@@ -13,11 +13,11 @@ from kdlab.distill.adaptation import AsItIs, EntropyMinimisation, Passes, Pseudo
 from kdlab.distill.method import CrossEntropy
 from kdlab.night import Night
 from kdlab.night.make import NightStream
-from kdlab.papers.dual_light.both_lights import BothLights
-from kdlab.papers.dual_light.control_methods import RandomGamma
+from kdlab.papers.dual_light.controls import RandomGamma
+from kdlab.papers.dual_light.enhancer import TrainedCurves
 from kdlab.papers.dual_light.method import DualLight
-from kdlab.papers.dual_light.recipes import demonstrated, dual_light
-from kdlab.papers.dual_light.regimes_nets import BatchNormed, OwnStatistics, TwoNets
+from kdlab.papers.dual_light.networks import BatchNormed, BothLights, OwnStatistics, TwoNets
+from kdlab.papers.dual_light.recipes import dual_light
 from kdlab.system.values import one_of
 from kdlab.train.loop import Settings
 from kdlab.train.recipe import Recipe
@@ -41,7 +41,8 @@ DARKENING = RandomGamma(0.5, 0.25, 1.0)
 def start(size: RegimeSize, norm: str, seed: int, augmented: bool = False) -> Recipe:
     """A network of bright clips; ``augmented``: some of them darkened, one γ a clip."""
     clips = NightStream(Night(size.night.classes, size.bright, size.night.variety, seed=BRIGHT))
-    return Recipe("start_augmented" if augmented else "start", clips, net=_network(size, norm), window=size.window,
+    net = BatchNormed(size.net) if norm == "bn" else size.net
+    return Recipe("start_augmented" if augmented else "start", clips, net=net, window=size.window,
                   method=DARKENING if augmented else CrossEntropy(), settings=Settings(size.epochs), seed=seed)
 
 
@@ -107,13 +108,10 @@ def conditions(size: RegimeSize, seed: int, norm: str = "bn", labels: str = "non
     one_of(ENHANCERS, enhancer=enhancer)
     began, augmented = (start(size, norm, seed, more) for more in (False, True))
     night = size.night
-    by = demonstrated(size, night) if enhancer == "zerodce" else Gamma()
+    few_steps = dict(clips=16, steps=8) if size.name == "smoke" else {}
+    by = TrainedCurves(night, **few_steps) if enhancer == "zerodce" else Gamma()
     if labels == "none":
         return without_labels(size, began, augmented, night, by)
     few = replace(night, per_class=(size.few, *night.per_class[1:]))
     data, epochs = (few, size.tuned) if labels == "few" else (night, max(1, size.tuned // 2))
     return with_labels(size, began, data, by, epochs)
-
-
-def _network(size: RegimeSize, norm: str):
-    return BatchNormed(size.net) if norm == "bn" else size.net

@@ -1,18 +1,26 @@
 """Recipes of temporal detection on untrimmed `night` at three sizes: a teacher, and its student without and with GenKD.
 
-The `paper` size is in ``kdlab.papers.generative.detection_paper_size``.
+Last those of the paper's size: THUMOS14, whose numbers section 2.3 of docs/methods.md explains.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
+from pathlib import Path
 
+from kdlab.clips.released import THUMOS_VIDEOS
+from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import MotionMix
 from kdlab.clips.windows import Windows
 from kdlab.nets.i3d import TinyC3D
 from kdlab.night.untrimmed import Untrimmed, UntrimmedStream
-from kdlab.papers.generative.detection_method import Detection, DetectionDistillation, DetectionRepresentation
+from kdlab.papers.generative import recipes as recognition
+from kdlab.papers.generative.detection import Detection, DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector
-from kdlab.papers.generative.recipes import GENERATION
+from kdlab.papers.generative.recipes import GENERATION, StreamSize
+from kdlab.papers.paper_size import Paper, PaperSet
 from kdlab.train.loop import Settings
+from kdlab.train.optimisers import AsReleased, Rule
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, DetectionSize, current
 
@@ -54,3 +62,52 @@ def conditions(size: DetectionSize, seed: int, data=None) -> dict[str, Recipe]:
         "det_untrained": replace(taught, condition="det_untrained", method=replace(phase_2, teacher="untrained")),
         "det_student_2x": replace(student, condition="det_student_2x", settings=longer),
     }
+
+
+# --- the paper's size ------------------------------------------------------------------------------------------
+
+def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,
+                  as_released: bool = False, precision: str = "bf16") -> tuple[StreamSize, StreamSize]:
+    """On I3D and Top-I3D, 256 frames of 96² at 10 a second, six levels of 512 channels, with AFSD's refinement and its
+    maps of starts and ends. ``weights`` are the teacher's checkpoints (Kinetics) by stream; students begin at random.
+
+    ``flow_folder`` is as for recognition. ``as_released``: Adam at 1e-6 (RGB) and 1e-5 (flow) for networks and at 1e-4
+    for CVAEs, none of which falls.
+    """
+    def detecting(size: StreamSize, epochs: int, lr: float) -> StreamSize:
+        settings = Settings(epochs, 1, 1e-5, 1e-3, "one_cycle", precision)
+        if as_released:
+            rules = ("net", Rule()), ("cvae", Rule(share=1e-4 / lr))
+            settings = replace(settings, lr=lr, as_released=AsReleased(rules))
+        how = dict(taps=("Mixed_4f", "Mixed_5c"), steps=256, levels=6, width=512, refine=True, boundaries=True)
+        window = Windows(frames=256, side=112, crop=96, rate=10.0, stride=128, dense=30)
+        return replace(size, teacher=Detector(size.teacher, **how), student=Detector(size.student, **how),
+                       window=window, settings=settings)
+
+    rgb, flow = recognition.paper_profile(weights, flow_folder)
+    return detecting(rgb, 50, 1e-6), detecting(flow, 20, 1e-5)
+
+
+def paper_recipes(which: PaperSet, root: Path, sizes: tuple[StreamSize, ...],
+                  seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
+    """(ground truth, stream, condition) → recipe. GenKD's passes alternate as released: an epoch each, so twice the
+    epochs."""
+    found, task = {}, Detection(l1=10.0, tiou=10.0, boundary=1.0, splice=0.1)
+    for split, size in product(which.splits, sizes):
+        turns, crop = 2 * size.settings.epochs, size.window.crop
+        both = dict(alternating=turns, detection=task, background=35.0)
+        phase_1, phase_2 = DetectionRepresentation(**both), DetectionDistillation(**both)
+        base = Recipe("det_student", UserClips(str(root / which.folder), split), size.view(which.folder), task,
+                      net=size.student, window=size.window, settings=size.settings, seed=seed)
+        gated = replace(base, net=replace(size.student, gated=crop), settings=replace(size.settings, epochs=turns))
+        taught = replace(gated, condition="det_teacher", method=phase_1, net=replace(size.teacher, gated=crop),
+                         seed=seed + 1)
+        genkd = replace(gated, condition="det_genkd", method=phase_2, teacher=taught)
+        control = replace(genkd, condition="det_untrained", method=replace(phase_2, teacher="untrained"))
+        found |= {(split, size.stream, recipe.condition): recipe for recipe in (taught, base, genkd, control)}
+    return found
+
+
+THUMOS14 = PaperSet("THUMOS14", "thumos14", 20, (THUMOS_VIDEOS["json"]["train"],), ("json",),
+                    windows=6211)  # of AFSD's lists so many of 256 steps, every 30, show a whole action
+PAPER = Paper("2.3", (THUMOS14,), paper_recipes)

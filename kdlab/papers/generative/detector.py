@@ -18,8 +18,7 @@ from torch.nn import functional as F
 from kdlab.layers import outputs, trunk
 from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights
-from kdlab.papers.generative.boundaries import pooled_ends
-from kdlab.papers.generative.nets import CVAE, Attention, CVAEs, normed_gate
+from kdlab.papers.generative.networks import CVAE, Attention, CVAEs, normed_gate
 from kdlab.system.values import integer
 
 
@@ -28,7 +27,7 @@ class Detector:
     """A detector on the network ``of``, whose layers ``taps`` give features ``(B, C, T, h, w)``, finest first. It sees
     ``steps`` frames; the ``levels`` of its pyramid have ``width`` channels. With ``gated``, the pixels of its square
     windows, each tap is under attention. With ``boundaries`` the second stage has a map of starts and ends for each
-    step, which :class:`kdlab.papers.generative.detection_method.Detection` can teach."""
+    step, which :class:`kdlab.papers.generative.detection.Detection` can teach."""
 
     of: TinyR2Plus1D = TinyR2Plus1D()
     taps: tuple[str, ...] = ("stages.2", "stages.3")
@@ -62,7 +61,7 @@ class Detector:
 
     def begin(self, net: Normalised, start: Normalised) -> Normalised:
         """Give the detector ``net`` the backbone and the normalisation of the classifier ``start`` (gated or not).
-        Raises :class:`kdlab.nets.video.WrongWeights` when the two have other shapes."""
+        Raises ``ValueError`` when the two have other shapes."""
         state = {name: value for name, value in net.state_dict().items() if not name.startswith("net.backbone.")}
         state |= {"mean": start.mean, "std": start.std}
         for name, value in start.net.state_dict().items():
@@ -116,16 +115,16 @@ class DetectionNet(nn.Module):
         names = self.spec.taps if self.attentions else ()
         return *(f"net.backbone.{name}" for name in names), *(f"net.attentions.{i}" for i in range(len(names)))
 
-    def new_cvae(self, hidden: int | None = None, deterministic: bool = False) -> CVAEs:
+    def new_cvae(self, deterministic: bool = False) -> CVAEs:
         """An untrained CVAE for each tap."""
-        return CVAEs(CVAE(c, tuple(size), hidden, deterministic) for c, _, *size in self.shape)
+        return CVAEs(CVAE(c, tuple(size), deterministic) for c, _, *size in self.shape)
 
     def features(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The backbone's maps ``(B, C, T, h, w)`` at the taps. Raises ``ValueError`` for another number of frames."""
         if x.shape[2] != self.spec.steps:
             raise ValueError(f"this detector sees windows of {self.spec.steps} frames, got {x.shape[2]}")
-        seen = outputs(self.backbone, x, self.spec.taps).taps
-        return [seen[name] for name in self.spec.taps]
+        taps = outputs(self.backbone, x, self.spec.taps).taps
+        return [taps[name] for name in self.spec.taps]
 
     def detect(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """From what :meth:`features` gives, as it is or gated, to the answers."""
@@ -162,11 +161,11 @@ class DetectionNet(nn.Module):
 
     def _refined(self, levels: list[torch.Tensor], first: torch.Tensor) -> torch.Tensor:
         """The second answer ``(B, K + 3, P)`` to the ``first`` starts and ends ``(B, 2, P)``."""
-        seen = pooled_ends(self.ends(levels[0]), first, self.spec.steps)
+        pooled = pooled_ends(self.ends(levels[0]), first, self.spec.steps)
         if self.spec.boundaries:
             each_step = self.moments(F.interpolate(levels[0], self.spec.steps))
-            seen.append(self.at_moments(torch.cat(pooled_ends(each_step, first, self.spec.steps), 1)))
-        again = self.second_head(self.join(torch.cat([torch.cat(levels, 2), *seen], 1)))
+            pooled.append(self.at_moments(torch.cat(pooled_ends(each_step, first, self.spec.steps), 1)))
+        again = self.second_head(self.join(torch.cat([torch.cat(levels, 2), *pooled], 1)))
         logits, moved, quality = again.split([again.shape[1] - 3, 2, 1], 1)
         return torch.cat([logits, first + moved * (first[:, 1:] - first[:, :1]) / 2, quality], 1)
 
@@ -174,3 +173,22 @@ class DetectionNet(nn.Module):
 def _block(channels_in: int, channels: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
     convolution = nn.Conv1d(channels_in, channels, kernel, stride, kernel // 2, bias=False)
     return nn.Sequential(convolution, nn.GroupNorm(8, channels), nn.ReLU())
+
+
+def largest(level: torch.Tensor, low: torch.Tensor, high: torch.Tensor, steps: int) -> torch.Tensor:
+    """The maximum of ``level (B, C, T)`` over the places that touch [low, high], each ``(B, 1, P)``: ``(B, C, P)``."""
+    edges = torch.linspace(0, steps, level.shape[2] + 1, device=level.device)
+    outside = (edges[:-1] >= high.mT) | (edges[1:] <= low.mT)
+    return level[:, :, None].masked_fill(outside[:, None], -torch.inf).amax(3)
+
+
+def pooled_ends(both: torch.Tensor, segments: torch.Tensor, steps: int) -> list[torch.Tensor]:
+    """Boundary max pooling of a map ``(B, 2C, T)``: what it says of the starts and of the ends, each ``(B, C, P)``, of
+    ``segments (B, 2, P)``. The region around an end is a quarter of the segment inwards and a tenth outwards, at least
+    a step."""
+    long = segments[:, 1:] - segments[:, :1]
+    inwards, outwards = (long / 4).clamp_min(1), (long / 10).clamp_min(1)
+    start, end = segments.clamp(0, steps).split(1, 1)
+    starts, ends = both.chunk(2, 1)
+    return [largest(starts, start - outwards, start + inwards, steps),
+            largest(ends, end - inwards, end + outwards, steps)]

@@ -17,14 +17,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.distill.method import weighed
+from kdlab.clips.views import ClipBatches
+from kdlab.distill.method import weighted_sum
 from kdlab.layers import Outputs, at_random, bare, features, outputs
-from kdlab.papers.generative.nets import CVAEs, read_cvae
+from kdlab.papers.generative.networks import CVAEs, read_cvae
 from kdlab.system.values import alike, fraction, integer, not_negative, one_of
+from kdlab.train.preparing import batches
+from kdlab.train.runs import Run
 
 TAPS = ("net.backbone", "net.attention")
 
@@ -47,16 +51,15 @@ def attending(net: nn.Module) -> nn.Module:
     raise ValueError("GenKD needs networks with attention, teacher and student: make them by kdlab's Gated")
 
 
-def _tap_by_tap(names: Sequence[str], seen: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def _tap_by_tap(names: Sequence[str], taps: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Features and attention, of which ``names`` has the first in front."""
     half = len(names) // 2
-    return [seen[name] for name in names[:half]], [seen[name] for name in names[half:]]
+    return [taps[name] for name in names[:half]], [taps[name] for name in names[half:]]
 
 
-def _rebuilt(net: nn.Module, features, attention, noise) -> list[tuple[torch.Tensor, ...]]:
-    """What the CVAE of each tap gives; ``net`` itself is called, since it may be wrapped."""
-    several = isinstance(bare(net), CVAEs)
-    return net(features, attention, noise) if several else [net(features[0], attention[0], noise[0])]
+def _rebuilt(net: nn.Module, features, attention) -> list[tuple[torch.Tensor, ...]]:
+    """What the CVAE of each tap gives, with noise of its own; ``net`` itself is called, since it may be wrapped."""
+    return net(features, attention) if isinstance(bare(net), CVAEs) else [net(features[0], attention[0])]
 
 
 def _summed(loss: Callable, *columns: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -85,7 +88,7 @@ class FeatureRepresentation:
     generation: float = 0.0
     turns: int = 1
     # what :class:`GenerativeDistillation` adds is off
-    generative, teacher, common_noise, teaching, beta = True, "none", False, 0.0, 0.0
+    generative, teacher, teaching, beta = True, "none", 0.0, 0.0
     taps: ClassVar = TAPS
 
     def __post_init__(self):
@@ -107,9 +110,7 @@ class FeatureRepresentation:
             return attending(net).new_cvae(deterministic=self.deterministic)
 
     def parts(self, nets) -> dict[str, list[str]]:
-        """Raises ``ValueError`` without a CVAE."""
-        if self.generative and "cvae" not in nets:
-            raise ValueError("GenKD trains a CVAE too: add what its extra_nets gives to the networks")
+        """The CVAE and the network have an optimiser each."""
         return ({"cvae": ["cvae"]} if self.generative else {}) | {"net": ["student"]}
 
     def passes(self, progress) -> tuple[str, ...]:
@@ -126,14 +127,14 @@ class FeatureRepresentation:
     def losses(self, nets, batch, progress):
         """Yield the passes of this step, with their terms beside them, unweighted (MSE; KL and CE in nats): of several
         turns the last one's."""
-        passes, seen = self.passes(progress), None
+        passes, given = self.passes(progress), None
         for place, which in enumerate(passes):
-            seen = seen or (self._seen(nets, batch) if which == "cvae" else None)
-            terms = self._first(nets, *seen) if which == "cvae" else self._second(nets, batch, progress)
-            loss, told = weighed(terms)
-            yield which, loss, told if which not in passes[place + 1 :] else {}
+            given = given or (self._features_and_attention(nets, batch) if which == "cvae" else None)
+            loss, terms = weighted_sum(self._cvae_terms(nets, *given) if which == "cvae" else
+                                       self._network_terms(nets, batch, progress))
+            yield which, loss, terms if which not in passes[place + 1 :] else {}
 
-    def _seen(self, nets, batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def _features_and_attention(self, nets, batch) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """The student's features and attention, tap by tap, for pass 1."""
         student = nets["student"].eval()  # nothing of the network may move, its batch statistics neither
         with torch.no_grad():
@@ -142,55 +143,52 @@ class FeatureRepresentation:
         student.train()
         return found
 
-    def _first(self, nets, seen: list[torch.Tensor], attention: list[torch.Tensor]):
-        """Weights and terms of pass 1 on features ``seen`` and ``attention``, each term summed over the taps."""
-        # None: each CVAE draws its own
-        noise = [torch.randn_like(each) if self.common_noise else None for each in attention]
-        made, means, log_variances = zip(*_rebuilt(nets["cvae"], seen, attention, noise), strict=True)
-        terms = {"rebuilt": (1.0, _summed(F.mse_loss, made, seen)),
+    def _cvae_terms(self, nets, features: list[torch.Tensor], attention: list[torch.Tensor]):
+        """Weights and terms of pass 1 on ``features`` and ``attention``, each term summed over the taps."""
+        made, means, log_variances = zip(*_rebuilt(nets["cvae"], features, attention), strict=True)
+        terms = {"rebuilt": (1.0, _summed(F.mse_loss, made, features)),
                  "kl": (self.kl, _summed(kl_to_attention, means, log_variances, attention))}
         if self.generation:
-            nothing = [None] * len(seen)
-            alone = [each[0] for each in _rebuilt(nets["cvae"], nothing, attention, nothing)]
-            terms["from_prior"] = self.generation, _summed(F.mse_loss, alone, seen)
+            alone = [each[0] for each in _rebuilt(nets["cvae"], [None] * len(features), attention)]
+            terms["from_prior"] = self.generation, _summed(F.mse_loss, alone, features)
         if self.teaching:
             with torch.no_grad():
-                theirs = [each[0] for each in _rebuilt(nets["teacher_cvae"], seen, attention, noise)]
+                theirs = [each[0] for each in _rebuilt(nets["teacher_cvae"], features, attention)]
             if self.teacher == "permuted":
                 theirs = [each[:, torch.randperm(each.shape[1], generator=torch.Generator().manual_seed(0))]
                           for each in theirs]
             terms["taught"] = self.teaching, _summed(F.mse_loss, made, theirs)
         return terms
 
-    def _second(self, nets, batch, progress) -> dict[str, tuple[float, torch.Tensor]]:
+    def _network_terms(self, nets, batch, progress) -> dict[str, tuple[float, torch.Tensor]]:
         """Weights and terms of pass 2, each of the last two summed over the taps."""
         names = attending(nets["student"]).taps
         out = outputs(nets["student"], batch.views["student"], (*names, *self.task_taps))
-        seen, attention = _tap_by_tap(names, out.taps)
-        terms = self._task(nets["student"], out, batch.labels)
+        own, attention = _tap_by_tap(names, out.taps)
+        terms = self._task_terms(nets["student"], out, batch.labels)
         if self.generative:
-            bare = getattr(nets["cvae"], "module", nets["cvae"]).requires_grad_(False)
-            cvaes = bare if isinstance(bare, CVAEs) else [bare]
+            inner = bare(nets["cvae"]).requires_grad_(False)
+            cvaes = inner if isinstance(inner, CVAEs) else [inner]
             made = [cvae(None, each)[0] for cvae, each in zip(cvaes, attention, strict=True)]
-            bare.requires_grad_(True)
+            inner.requires_grad_(True)
             weight = self.reconstruction * warmth(progress.fraction, self.warmup)
-            targets = [each.detach() for each in seen] if self.detached else seen
+            targets = [each.detach() for each in own] if self.detached else own
             terms["generated"] = weight, _summed(F.mse_loss, made, targets)
         if self.beta:
             with torch.no_grad():
                 names = attending(nets["teacher"]).taps[len(names) // 2 :]
                 theirs = list(features(nets["teacher"], batch.views["teacher"], names).values())
             terms["attention"] = self.beta, _summed(F.mse_loss, attention, theirs)
-        return terms | self._more(nets, batch, seen, attention)
+        return terms | self._detection_terms(nets, batch, own, attention)
 
-    #: Layers of which :meth:`_task` also wants to know what they give.
+    #: Layers of which :meth:`_task_terms` also wants to know what they give.
     task_taps = ()
 
-    def _task(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
+    def _task_terms(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
         """Weights and terms of what the network is for."""
         return {"ce": (1.0, F.cross_entropy(out.logits, labels))}
 
-    def _more(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
+    def _detection_terms(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
         """What detection adds."""
         return {}
 
@@ -201,14 +199,13 @@ class GenerativeDistillation(FeatureRepresentation):
 
     ``teacher`` is ``trained``; or ``permuted``: the channels of what its CVAE makes are shuffled, once for all; or
     ``untrained``: network and CVAE have random weights. What these two gain is not the teacher's knowledge.
-    ``common_noise`` gives both CVAEs the same noise. The paper's ``beta`` is 0.1 for recognition, 10 for detection.
+    The paper's ``beta`` is 0.1 for recognition, 10 for detection.
     """
 
     generative: bool = True
     teaching: float = 0.01
     beta: float = 0.1
     teacher: str = "trained"
-    common_noise: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -216,25 +213,53 @@ class GenerativeDistillation(FeatureRepresentation):
         if self.alternating and not self.generative:
             raise ValueError("attention distillation has one pass: leave out alternating")
 
-    @property
-    def reads_teacher_cvae(self) -> bool:
-        return self.generative and self.teaching > 0 and self.teacher != "untrained"
-
     def extra_nets(self, nets, batches, seed: int, needed=None) -> dict[str, nn.Module]:
         """The student's CVAE and the teacher's, from its run in ``needed`` unless it is among ``nets``; where the
         teacher is untrained random weights and a new CVAE in the place of the trained ones. Raises ``ValueError`` where
-        features differ in shape, or the teacher's CVAE is missing."""
-        ours, theirs = attending(nets["student"]).shape, attending(nets["teacher"]).shape
-        if ours != theirs:
-            raise ValueError(f"the student's features are {ours}, the teacher's {theirs}: give both the same clip and "
+        features differ in shape."""
+        own, wanted = attending(nets["student"]).shape, attending(nets["teacher"]).shape
+        if own != wanted:
+            raise ValueError(f"the student's features are {own}, the teacher's {wanted}: give both the same clip and "
                              "the same channels in the last stage")
         extra = super().extra_nets(nets, batches, seed)
         if self.teacher == "untrained":
             return extra | {"teacher": at_random(nets["teacher"], seed + 1),
                             "teacher_cvae": self._new_cvae(nets["teacher"], seed + 1)}
-        if not self.reads_teacher_cvae or "teacher_cvae" in nets:
+        if not (self.generative and self.teaching) or "teacher_cvae" in nets:
             return extra
-        if not needed:
-            raise ValueError("the teacher's CVAE is missing: put read_cvae(folder of the teacher's run) among the "
-                             "networks as 'teacher_cvae'")
         return extra | {"teacher_cvae": read_cvae(needed["teacher"].folder)}
+
+
+#: The ways to make features: from features and λ; from λ alone; and as these with the λ of another clip.
+WAYS = ("rebuilt", "generated", "rebuilt, another clip's λ", "generated, another clip's λ")
+
+
+def explained(run: Run) -> dict[str, float]:
+    """Does the CVAE generate? R² in percent of features made in each of :data:`WAYS` on test clips: 0 is the training
+    clips' mean for each channel, time and place, 100 the features themselves. A CVAE generates where it does better
+    than that mean, and worse with the λ of another clip. Of a detector with several taps it is their mean. As in
+    training, the prior is drawn: λ and noise.
+    """
+    cvae = read_cvae(run.folder)
+    cvaes = list(cvae) if isinstance(cvae, CVAEs) else [cvae]
+    net, half = run.net(), len(cvaes)
+    known, test = (_of_all_clips(net, batches(run.recipe, split)) for split in ("train", "test"))
+    noise, table = torch.Generator().manual_seed(run.recipe.seed), []
+    for tap, its in enumerate(cvaes):
+        features, attention = test[tap], test[half + tap]
+        blind = (known[tap].mean(0) - features).double().square().mean()
+        ways = [(given, some) for some in (attention, attention.roll(1, 0)) for given in (features, None)]
+        with torch.no_grad():
+            made = [its(given, some, torch.randn(some.shape, generator=noise))[0] for given, some in ways]
+        table.append([100 * float(1 - (one - features).double().square().mean() / blind) for one in made])
+    return dict(zip(WAYS, np.mean(table, 0).tolist(), strict=True))
+
+
+def _of_all_clips(net: nn.Module, clips: ClipBatches) -> list[torch.Tensor]:
+    """Features and attention of all clips, tap by tap."""
+    names, found = attending(net).taps, []
+    with torch.no_grad():
+        for batch in clips.evaluation():
+            taps = outputs(net, batch.views["student"], names).taps
+            found.append([taps[name] for name in names])
+    return [torch.cat(column) for column in zip(*found, strict=True)]

@@ -3,21 +3,29 @@
 Teachers are tiny C3Ds, students their tiny Top-I3D: half the widths below the last stage, kernels in time in the last
 two (docs/methods.md, 2). GenKD's networks are gated, those of its competitors are plain, as their papers have them; so
 ``student_gate`` tells what the gate alone does. Every student has the same steps, clips, order of clips and seed, and
-its teacher the seed + 1. The `paper` size is in ``kdlab.papers.generative.paper_size``.
+its teacher the seed + 1. Last those of the papers' size, whose numbers section 2.2 of docs/methods.md explains.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
 
-from kdlab.clips.flow import Flow
+from kdlab.clips.flow import Flow, FlowFiles
+from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.user_clips import UserClips
+from kdlab.clips.views import Raw
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm, FitNet, SimKD
 from kdlab.distill.method import KD
-from kdlab.nets.i3d import TinyC3D
+from kdlab.nets.i3d import I3D, TOP, TinyC3D
+from kdlab.nets.pretrained import Weights
 from kdlab.night import ACTIONS, Night
 from kdlab.night.make import NightStream
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation
-from kdlab.papers.generative.nets import Gated
+from kdlab.papers.generative.networks import Gated
+from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet
 from kdlab.train.loop import Settings
+from kdlab.train.optimisers import AsReleased, Rule
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, GenerativeSize, current
 
@@ -105,3 +113,70 @@ def _of_flow(net):
     if isinstance(net, Gated):
         return replace(net, backbone=_of_flow(net.backbone))
     return replace(net, channels=2)
+
+
+# --- the paper's size ------------------------------------------------------------------------------------------
+
+_SCALES = (1.0, 0.875, 0.75)
+
+
+@dataclass(frozen=True)
+class StreamSize:
+    """Networks, window and settings of a ``stream``, ``rgb`` or ``flow``; epochs count each pass once."""
+
+    stream: str
+    teacher: I3D
+    student: I3D
+    window: ConsecutiveWindow
+    settings: Settings
+    flow_folder: Path | str | None = None
+
+    def view(self, folder: str) -> Raw | Flow | FlowFiles:
+        """What the networks see of the data set in ``folder``."""
+        if self.stream == "rgb":
+            return Raw()
+        return FlowFiles(str(Path(self.flow_folder) / folder)) if self.flow_folder else Flow()
+
+
+def paper_profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path | str | None = None,
+                  as_released: bool = False, precision: str = "bf16") -> tuple[StreamSize, StreamSize]:
+    """Of both streams on 64 × 224²: I3D teaches Top-I3D. ``weights`` are the teachers' checkpoints by stream; students
+    begin at random.
+
+    ``flow_folder`` has a folder of flow pictures for each data set (``clips.flow.FlowFiles``); without it, flow is
+    computed from the frames. ``as_released``: SGD at 1e-3 (RGB) and 1e-2 (flow), momentum .9, for networks, and Adam at
+    1e-4 (betas .8, .999, no decay) for CVAEs; none falls.
+    """
+    def stream(name: str, channels: int, batch_size: int, lr: float, scales: tuple[float, ...]) -> StreamSize:
+        settings, file = Settings(200, batch_size, 1e-4, 5e-4, "one_cycle", precision), dict(weights or ()).get(name)
+        if as_released:
+            rules = ("net", Rule("sgd")), ("cvae", Rule(share=1e-4 / lr, decay=0.0, betas=(0.8, 0.999)))
+            settings = replace(settings, lr=lr, as_released=AsReleased(rules))
+        teacher = I3D(channels=channels, weights=Weights.of(file) if file else None)
+        window = ConsecutiveWindow(64, 256, 224, scales)
+        return StreamSize(name, teacher, I3D(TOP, channels), window, settings, flow_folder)
+
+    return stream("rgb", 3, 6, 1e-3, (*_SCALES, 0.66)), stream("flow", 2, 12, 1e-2, _SCALES)
+
+
+def paper_recipes(which: PaperSet, root: Path, sizes: tuple[StreamSize, ...],
+                  seed: int = 0) -> dict[tuple[str, str, str], Recipe]:
+    """(split, stream, condition) → recipe. GenKD's passes alternate as released: an epoch each, so twice the epochs."""
+    found = {}
+    for split, size in product(which.splits, sizes):
+        clips, window, turns = UserClips(str(root / which.folder), split), size.window, 2 * size.settings.epochs
+        clip, twice = (window.frames, window.crop, window.crop), replace(size.settings, epochs=turns)
+        teacher, student = (Gated(net, clip, dropout=0.5) for net in (size.teacher, size.student))
+        phase_1, phase_2 = FeatureRepresentation(alternating=turns), GenerativeDistillation(alternating=turns)
+        base = Recipe("student_ce", clips, size.view(which.folder), net=size.student, window=window,
+                      settings=size.settings, seed=seed)
+        plain = replace(base, condition="teacher_ce", net=size.teacher, seed=seed + 1)
+        kd = replace(base, condition="kd", method=KD(), teacher=plain)
+        taught = replace(plain, condition="teacher_fr", method=phase_1, net=teacher, settings=twice)
+        genkd = replace(base, condition="genkd", method=phase_2, net=student, settings=twice, teacher=taught)
+        control = replace(genkd, condition="untrained", method=replace(phase_2, teacher="untrained"))
+        found |= {(split, size.stream, recipe.condition): recipe for recipe in (taught, base, kd, genkd, control)}
+    return found
+
+
+PAPER = Paper("2.2", (UCF_101, HMDB_51), paper_recipes)

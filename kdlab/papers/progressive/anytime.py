@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from kdlab.clips.held_out import halves
-from kdlab.papers.progressive.nets import ORDER, Trio
+from kdlab.papers.progressive.networks import ORDER, Trio
 from kdlab.papers.progressive.wise import combine, fit_wise, temperatures
 from kdlab.train.runs import Run, find
 
@@ -42,10 +42,10 @@ class Fitted:
         return decide
 
 
-def fit_run(run: Run, swap: bool = False) -> Fitted:
-    """:class:`Fitted` of ``run``. Held-out clips are halved by whole groups; ``swap`` exchanges the halves."""
+def fit_run(run: Run) -> Fitted:
+    """:class:`Fitted` of ``run``. Held-out clips are halved by whole groups."""
     held, test = run.predictions("val"), run.predictions("test")
-    half = halves(held.groups) ^ swap
+    half = halves(held.groups)
     weights = fit_wise(held.logits[half].astype(float), held.labels[half])
     heat = temperatures(combine(held.logits[half].astype(float), weights), held.labels[half])
 
@@ -78,7 +78,7 @@ def cost_per_exit(trio: Trio, shapes: dict[str, tuple[int, int, int, int]]) -> n
         for stage in range(4):
             with torch.no_grad(), FlopCounterMode(display=False) as counter:
                 maps = trio.advance(modality, stage, maps)
-                trio.say(modality, stage, maps)
+                trio.logits_at(modality, stage, maps)
             costs.append(counter.get_total_flops() // 2)
     return np.cumsum(costs)
 
@@ -91,19 +91,19 @@ def walk(trio: Trio, read: Callable, decide: Callable, samples: int, costs: np.n
     ``decide(k, logits (n, k, K)) -> (stop (n,) bool, answers (n, K))`` sees the logits of the first k exits; whoever it
     stops takes part in nothing that follows. After the last exit all stop. ``costs`` are :func:`cost_per_exit`'s.
     """
-    device, said, answered = next(trio.parameters()).device, [], []
+    device, logits, answered = next(trio.parameters()).device, [], []
     alive, exits = torch.arange(samples, device=device), np.full(samples, -1)
     for place, (modality, stage) in enumerate(product(ORDER, range(4))):
         if stage == 0:
             maps = trio.begin(modality, read(modality, alive.cpu().numpy()).to(device))
         maps = trio.advance(modality, stage, maps)
-        said.append(trio.say(modality, stage, maps))
-        stop, answer = decide(place + 1, torch.stack(said, 1))
+        logits.append(trio.logits_at(modality, stage, maps))
+        stop, answer = decide(place + 1, torch.stack(logits, 1))
         stop = stop | (place == 11)
         if stop.any():
             exits[alive[stop].cpu()] = place
             answered.append((alive[stop], answer[stop]))
-            alive, said, maps = alive[~stop], [logits[~stop] for logits in said], maps[~stop]
+            alive, logits, maps = alive[~stop], [each[~stop] for each in logits], maps[~stop]
         if not len(alive):
             break
     who, what = (torch.cat(parts) for parts in zip(*answered, strict=True))

@@ -6,9 +6,8 @@ most. What exceeds ``KDLAB_MEMORY_GB`` lies on the disk, with the same bits.
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 
 import numpy as np
@@ -20,7 +19,8 @@ from kdlab import paths
 from kdlab.clips.catalogue import Catalogue
 from kdlab.clips.segments import SegmentBatches
 from kdlab.clips.views import Batch
-from kdlab.papers.progressive.nets import ORDER, ExitHeads, frozen_maps
+from kdlab.nets.video import Normalised
+from kdlab.papers.progressive.networks import ORDER, ExitHeads, frozen_features, twelve
 from kdlab.system.values import integer
 from kdlab.train.loop import one_thread, seeded
 from kdlab.train.processes import device
@@ -32,20 +32,15 @@ class FrozenView:
     """What internal classifiers see: features of frozen networks, of ``draws`` random draws of each training clip.
 
     ``pooled`` is the size to which the heads average larger maps anyway; what is kept is that small already.
-    ``batch_statistics`` is the released code's mistake, for comparison: the frozen networks stay in training mode, so
-    that a feature depends on the other clips of its batch, and their running statistics drift.
     """
 
     draws: int = 8
     pooled: tuple[int, int] | None = None
-    batch_statistics: bool = False
 
     name = "frozen"
 
     def __post_init__(self):
-        integer(1, draws=self.draws)
-        if self.pooled is not None:
-            integer(1, pooled=self.pooled)
+        integer(1, draws=self.draws, pooled=self.pooled or (1, 1))
 
 
 @dataclass(frozen=True)
@@ -84,51 +79,50 @@ class Features:
             yield self._batch(torch.zeros_like(some), some)
 
 
-def extract(nets: dict[str, Callable[[torch.Tensor], tuple]], clips: SegmentBatches, draws: Sequence[torch.Generator],
+def extract(nets: dict[str, Normalised], clips: SegmentBatches, draws: Sequence[torch.Generator],
             pooled: tuple[int, int] | None = None) -> Features:
-    """The outputs of ``nets`` (modality → feature maps ``(B * T, C, h, w)`` of its stages, and logits ``(B, K)``) on
-    ``clips``, whose views have the same names.
+    """What :func:`.networks.frozen_features` gives of the clips, computed where the ``nets`` are.
 
     Each of ``draws`` generators decides one random draw of every clip; without any it is the centre one. Maps are
     averaged to the size ``pooled``, if it is given.
     """
-    small = (lambda m: F.adaptive_avg_pool2d(m, pooled)) if pooled else (lambda m: m)
-    count, maps, finals = len(clips.records), {}, None
+    where = next(iter(nets.values())).mean.device
+    count, first, maps, finals = len(clips.records), (len(draws) or 1, len(clips.records)), {}, None
     for draw, generator in enumerate(draws or [None]):
         for some in torch.arange(count).split(32):
             chosen = some.tolist()
             if generator is None:
                 centres = [clips.window.centre(clips.length(clips.records[i])) for i in chosen]
             batch = clips.training(chosen, generator) if generator else clips.collate(chosen, centres)
-            with torch.no_grad():
-                said = {name: net(batch.views[name]) for name, net in nets.items()}
-            each = {name: [small(stage).unflatten(0, (len(some), -1)) for stage in stages]
-                    for name, (stages, _) in said.items()}
-            logits = torch.stack([final for _, final in said.values()], 1)
+            features, logits = frozen_features(nets, {name: batch.views[name].to(where) for name in nets})
+            features = {name: [_averaged(stage.cpu(), pooled) for stage in stages] for name, stages in features.items()}
             if finals is None:
-                first = len(draws) or 1, count
-                maps, finals = _rooms(each, first), logits.new_empty(*first, *logits.shape[1:])
-            for name, stages in each.items():
-                for kept, stage in zip(maps[name], stages, strict=True):
-                    kept[draw, chosen[0] : chosen[-1] + 1] = stage
-            finals[draw, chosen] = logits
+                maps, finals = _storage(features, first), logits.new_empty(*first, *logits.shape[1:], device="cpu")
+            for name, stages in features.items():
+                for room, stage in zip(maps[name], stages, strict=True):
+                    room[draw, chosen[0] : chosen[-1] + 1] = stage
+            finals[draw, chosen] = logits.cpu()
     return Features(clips.records, maps, finals)
 
 
-def _rooms(said: dict[str, list[torch.Tensor]], first: tuple[int, int]) -> dict[str, list[torch.Tensor]]:
-    """Where maps like those ``said`` of a batch are kept, the dimensions ``first`` in the place of the batch's: in
+def _averaged(stage: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
+    return F.adaptive_avg_pool2d(stage.flatten(0, 1), size).unflatten(0, stage.shape[:2]) if size else stage
+
+
+def _storage(features: dict[str, list[torch.Tensor]], first: tuple[int, int]) -> dict[str, list[torch.Tensor]]:
+    """Empty tensors for maps like a batch's ``features``, the dimensions ``first`` in the place of the batch's: in
     memory, or in a file without a name in the cache where they are larger than ``kdlab.paths.memory_bytes()``."""
-    shapes = {name: [(*first, *stage.shape[1:]) for stage in stages] for name, stages in said.items()}
+    shapes = {name: [(*first, *stage.shape[1:]) for stage in stages] for name, stages in features.items()}
     fits = 2 * sum(prod(shape) for some in shapes.values() for shape in some) <= paths.memory_bytes()
 
-    def room(shape: tuple[int, ...]) -> torch.Tensor:
+    def empty(shape: tuple[int, ...]) -> torch.Tensor:
         if fits:
             return torch.empty(shape, dtype=torch.float16)
         paths.cache_dir().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=paths.cache_dir()) as file:
             return torch.from_numpy(np.memmap(file, np.float16, "w+", shape=shape))
 
-    return {name: [room(shape) for shape in some] for name, some in shapes.items()}
+    return {name: [empty(shape) for shape in some] for name, some in shapes.items()}
 
 
 @dataclass(frozen=True)
@@ -146,7 +140,7 @@ class ExitRecipe(Recipe):
     def prepare(self, needed: dict, catalogue: Catalogue) -> Prepared:
         """Features of the frozen networks in ``needed``, and untrained heads on them, decided by the seed alone."""
         backbones = {name: run.net() for name, run in needed.items()}
-        features = frozen_features(self, backbones, tuple(run.provenance["weights"] for run in needed.values()))
+        features = features_of(self, backbones, tuple(run.provenance["weights"] for run in needed.values()))
 
         def answers(student: nn.Module, split: str, most: int | None = None):
             some = features.get(split)
@@ -162,7 +156,7 @@ class ExitRecipe(Recipe):
 _last: dict[tuple, dict[str, Features]] = {}
 
 
-def frozen_features(recipe: ExitRecipe, nets: dict[str, nn.Module], weights: tuple[str, ...]) -> dict[str, Features]:
+def features_of(recipe: ExitRecipe, nets: dict[str, nn.Module], weights: tuple[str, ...]) -> dict[str, Features]:
     """Features of every split's clips under the frozen ``nets`` (modality → network, in ``ORDER``).
 
     ``weights`` identify the networks: the features of the same ones are kept for the next call. Training clips have
@@ -173,25 +167,16 @@ def frozen_features(recipe: ExitRecipe, nets: dict[str, nn.Module], weights: tup
         _last.clear()
         where = device()
         frozen = {name: copy.deepcopy(net).requires_grad_(False).eval().to(where) for name, net in nets.items()}
-        asked = {name: partial(_asked, net, where) for name, net in frozen.items()}
         views = {name: backbone.view for name, backbone in recipe.needs().items()}
         catalogue, found = recipe.data.catalogue(), {}
         with one_thread(where):
             for split in ("train", "val", "test"):
                 clips = SegmentBatches(catalogue.split(split), views, recipe.window)
                 draws = [seeded(recipe.seed, 4, n) for n in range(recipe.view.draws)] if split == "train" else []
-                for net in frozen.values():
-                    net.train(recipe.view.batch_statistics and split == "train")
                 if clips.records:
-                    found[split] = extract(asked, clips, draws, recipe.view.pooled)
+                    found[split] = extract(frozen, clips, draws, recipe.view.pooled)
         _last[key] = found
     return _last[key]
-
-
-def _asked(net: nn.Module, where: str, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """As :func:`.nets.frozen_maps`, computed ``where`` the ``net`` is, and brought back."""
-    maps, logits = frozen_maps(net, x.to(where))
-    return [stage.cpu() for stage in maps], logits.cpu()
 
 
 def all_exits(heads: nn.Module, features: Features) -> torch.Tensor:
@@ -199,6 +184,6 @@ def all_exits(heads: nn.Module, features: Features) -> torch.Tensor:
     was_training = heads.training
     heads.eval()
     with torch.no_grad(), one_thread():
-        some = [(heads(batch.views).unflatten(1, (-1, 3)), batch.views["finals"]) for batch in features.evaluation()]
+        found = [twelve(heads, batch.views, batch.views["finals"]) for batch in features.evaluation()]
     heads.train(was_training)
-    return torch.cat([torch.cat([trained, finals[:, :, None]], 2).flatten(1, 2) for trained, finals in some])
+    return torch.cat(found)

@@ -11,9 +11,8 @@ frozen final classifiers in that order. Heads share no parameters, so the *sum* 
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby, permutations
+from itertools import permutations
 
 import torch
 from torch import nn
@@ -21,8 +20,8 @@ from torch.nn import functional as F
 
 from kdlab.distill.losses import check_mixture, entropy, smoothed_targets, smoothing_of_entropy
 from kdlab.distill.method import CrossEntropy
-from kdlab.papers.progressive.nets import ORDER, TRAINED
-from kdlab.system.values import alike, fraction, positive
+from kdlab.papers.progressive.networks import ORDER
+from kdlab.system.values import fraction, positive
 
 Schedule = tuple[tuple[str, float], ...]
 
@@ -30,18 +29,10 @@ Schedule = tuple[tuple[str, float], ...]
 PAPER: Schedule = (("motion", 1 / 6), ("residual", 1 / 6), ("own", 4 / 6))
 
 
-def soft_cross_entropy(logits: torch.Tensor, teacher_logits: torch.Tensor, temperature: float = 1) -> torch.Tensor:
-    """``−Σ_c softmax_T(teacher)_c · ln softmax_T(z)_c`` in nats, ``(..., K)`` → ``(...)`` (docs/methods.md, 3.3).
-
-    It is the KL divergence plus the teacher's entropy, so its gradient is KL's; the lowest value is that entropy.
-    Raises ``ValueError`` for shapes that differ, and for a temperature that is not above 0.
-    """
-    alike(logits=logits, teacher_logits=teacher_logits)
-    positive(temperature=temperature)
-    return _against(logits, F.softmax(teacher_logits / temperature, dim=-1), temperature)
-
-
-def _against(logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
+def soft_cross_entropy(logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1) -> torch.Tensor:
+    """``−Σ_c targets_c · ln softmax_T(z)_c`` in nats, ``(..., K)`` → ``(...)``, of target *probabilities*
+    (docs/methods.md, 3.3). It is the KL divergence plus the targets' entropy, so its gradient is KL's; the lowest value
+    is that entropy."""
     return -(targets * F.log_softmax(logits / temperature, dim=-1)).sum(-1)
 
 
@@ -68,17 +59,6 @@ def orders(strongest: str = "own") -> dict[str, Schedule]:
             for names in permutations(("motion", "residual", strongest))}
 
 
-def coinciding(schedules: Mapping[str, Schedule], modality: str) -> list[list[str]]:
-    """Names of ``schedules`` in groups that are one and the same training for the network of ``modality``: for the
-    motion network ``own`` is ``motion``, so PKD and its reverse coincide."""
-    groups: dict[Schedule, list[str]] = {}
-    for name, schedule in schedules.items():
-        phases = groupby(schedule, key=lambda phase: modality if phase[0] == "own" else phase[0])
-        merged = tuple((teacher, round(sum(share for _, share in run), 9)) for teacher, run in phases)
-        groups.setdefault(merged, []).append(name)
-    return list(groups.values())
-
-
 @dataclass(frozen=True)
 class LabelExits(CrossEntropy):
     """Labels alone: cross-entropy at every exit, the baseline."""
@@ -91,8 +71,7 @@ class LabelExits(CrossEntropy):
     def losses(self, nets, batch, progress):
         """Yield the sum over exits of the mean over the batch, and beside it each modality's part of that sum."""
         exits = self.exit_losses(nets["student"](batch.views), batch, progress).mean(0)
-        names = ORDER if len(exits) == len(TRAINED) else [f"exit_{k + 1}" for k in range(len(exits))]
-        yield "net", exits.sum(), {name: part.sum() for name, part in zip(names, exits.chunk(len(names)), strict=True)}
+        yield "net", exits.sum(), {name: part.sum() for name, part in zip(ORDER, exits.chunk(3), strict=True)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +91,10 @@ class _Taught(LabelExits):
 
     def exit_losses(self, logits, batch, progress):
         targets = self.targets(batch, progress)
-        if targets.shape[1] == len(ORDER):
-            if logits.shape[1] != len(TRAINED):
-                raise ValueError(f"{type(self).__name__} has a target for each of {', '.join(ORDER)} and "
-                                 f"needs {len(TRAINED)} exits, not {logits.shape[1]}; use a Progressive schedule "
-                                 "without 'own'")
-            targets = targets.repeat_interleave(len(TRAINED) // len(ORDER), dim=1)
+        if targets.shape[1] == 3:
+            targets = targets.repeat_interleave(3, dim=1)
         labels = super().exit_losses(logits, batch, progress)
-        return (1 - self.alpha) * labels + self.alpha * _against(logits, targets, self.temperature)
+        return (1 - self.alpha) * labels + self.alpha * soft_cross_entropy(logits, targets, self.temperature)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from kdlab.papers.progressive.nets import EXITS, FINALS
+from kdlab.papers.progressive.networks import EXITS, FINALS
 from kdlab.papers.progressive.recipes import TITLES
 from kdlab.papers.progressive.wise import curve, stop_at
 from kdlab.show.plots import PAGE, drawn, key, numbers

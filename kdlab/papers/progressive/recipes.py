@@ -1,22 +1,28 @@
 """Recipes of the compressed domain at three sizes: three networks, and internal classifiers on them by every method.
 
-The `paper` size is in ``kdlab.papers.progressive.paper_size``.
+Last those of the paper's size: UCF-101 and HMDB-51, whose numbers section 3.6 of docs/methods.md explains.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
+
+import torch
 
 from kdlab.clips.coviar import Compressed
 from kdlab.clips.held_out import Half, HeldOut, with_halves
-from kdlab.clips.segments import Segments, all_mpeg4
+from kdlab.clips.segments import PaperSegments, Segments, all_mpeg4
 from kdlab.clips.user_clips import UserClips
-from kdlab.nets.compressed import TinyCompressed, tiny
+from kdlab.nets.compressed import CoViARNet, TinyCompressed, tiny
+from kdlab.nets.pretrained import Weights
 from kdlab.night import ACTIONS, Night
 from kdlab.night.make import NightStream
+from kdlab.papers.paper_size import HMDB_51, UCF_101, Paper, PaperSet, example
 from kdlab.papers.progressive import method as by
-from kdlab.papers.progressive.exits import ExitRecipe, FrozenView
-from kdlab.papers.progressive.nets import ORDER, POOLED, ExitHeads
+from kdlab.papers.progressive.exits import ExitRecipe, FeatureBatch, FrozenView
+from kdlab.papers.progressive.networks import ORDER, POOLED, ExitHeads, frozen_features
 from kdlab.train.loop import Settings
+from kdlab.train.optimisers import AsReleased, Rule
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import VARIETY, ExitSize, current
 
@@ -122,3 +128,66 @@ def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitR
     made |= {f"{name}_seen": replace(every[name], data=Half(data))
              for name in ("ce_ic", "pkd", "pkd_iframe", "own_final")}
     return {name: replace(recipe, condition=name) for name, recipe in made.items()}
+
+
+# --- the paper's size ------------------------------------------------------------------------------------------
+
+#: All have the same steps, which the released baselines do not.
+PAPER_CONDITIONS = ("ce_ic", "pkd", "pkd_iframe", "own_final")
+#: Base rates as released; :func:`paper_profile` says what part of them each layer has, or without the switch all.
+_RATES = {"residual": 5e-3, "motion": 1e-2, "iframe": 3e-4}
+_TENTHS = {"residual": 5e-4, "motion": 1e-3, "iframe": 3e-5}
+_ADAM = (("net", Rule(eps=1e-3)),)
+
+
+def paper_profile(weights: Mapping[str, Path | str] | None = None, draws: int = 1, as_released: bool = False,
+                  precision: str = "bf16") -> ExitRecipe:
+    """The sizes and settings of everything, as one recipe without clips (its `night` is never read).
+
+    ResNet-50 for I-frames, ResNet-18 for the others, from the checkpoints ``weights`` (by modality) or at random. The
+    exits see ``draws`` kept crops of a training clip.
+    """
+    files, backbones = dict(weights or ()), []
+    for m in ORDER:
+        large = m == "iframe"
+        net = CoViARNet(m, 50 if large else 18, Weights.of(files[m]) if m in files else None)
+        window = PaperSegments(scales=(1.0, 0.875, 0.75) + (0.66,) * large)
+        settings = Settings(510, 40 if large else 80, _TENTHS[m], 1e-4, "cosine", precision)
+        if as_released:
+            first = () if large else ((r"^student\.net\.(conv1|bn1|data_bn)\.", 0.1),)
+            released = AsReleased(_ADAM, (*first, (r"\.fc\.", 1.0), ("", 0.01)), False, (150, 270, 390))
+            settings = replace(settings, lr=_RATES[m], as_released=released)
+        backbones.append(Recipe(m, Night(), Compressed(m), by.SettledCrossEntropy(), net=net, window=window,
+                                settings=settings))
+    settings = Settings(300, 32, 1e-3, 0.0, "cosine", precision)
+    if as_released:  # one optimiser for the nine exits, which share nothing
+        most = max(_RATES.values())
+        shares = tuple((rf"^student\.{m}\.", rate / most) for m, rate in _RATES.items())
+        settings = replace(settings, lr=most, as_released=AsReleased(_ADAM, shares, falls=(150, 200, 250)))
+    return ExitRecipe("exits", Night(), FrozenView(draws), settings=settings, backbones=tuple(backbones))
+
+
+def paper_recipes(which: PaperSet, root: Path, size: ExitRecipe, seed: int = 0) -> dict[tuple[str, str], ExitRecipe]:
+    """(split, condition) → recipe. The exits of all modalities share their crop; its sizes are those of residuals."""
+    found = {}
+    for split in which.splits:
+        clips = UserClips(str(root / which.folder), split)
+        made = conditions(STUDY, tuple(replace(net, data=clips, seed=seed) for net in size.backbones))
+        found |= {(split, c): replace(made[c], settings=size.settings, view=size.view) for c in PAPER_CONDITIONS}
+    return found
+
+
+def paper_example(recipe: Recipe, classes: int) -> tuple[dict, object, object]:
+    """As :func:`kdlab.papers.paper_size.example`; the exits see what their networks make of an empty clip."""
+    if not recipe.needs():
+        return example(recipe, classes)
+    nets, views = {}, {}
+    for modality, backbone in recipe.needs().items():
+        made, _, views[modality] = example(backbone, classes)
+        nets[modality] = made["student"]
+    features, finals = frozen_features(nets, views)
+    batch = FeatureBatch(features | {"finals": finals}, torch.zeros(1, dtype=torch.long), ("",))
+    return {"student": recipe.net.make(classes)}, batch, batch.views
+
+
+PAPER = Paper("3.6", (UCF_101, HMDB_51), paper_recipes, paper_example)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import log_softmax, softmax
 
-from kdlab.papers.progressive.nets import FINALS
+from kdlab.papers.progressive.networks import FINALS
 from kdlab.system.values import finite, not_negative, positive
 
 #: Released GMACs of one segment up to each exit; residual and motion look swapped (docs/methods.md, 3.7) `[code]`.

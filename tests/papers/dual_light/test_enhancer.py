@@ -9,8 +9,8 @@ from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced
 from kdlab.night import Night
 from kdlab.papers.dual_light import enhancer as module
-from kdlab.papers.dual_light.curves import apply_curves
 from kdlab.papers.dual_light.enhancer import TrainedCurves
+from kdlab.papers.dual_light.zero_dce import apply_curves
 from kdlab.system.sources import source_hash
 from kdlab.train.recipe import Recipe, from_json, to_json
 from tests.conftest import encode
@@ -100,13 +100,6 @@ def test_large_pictures_go_through_in_strips_to_the_same_bits(clips, places, mon
     net.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[2]))
     assert np.array_equal(curves(large), whole)
     assert seen == [39, *5 * [46], 25] * 2
-
-
-@pytest.mark.parametrize("steady", [False, True])
-def test_frame_by_frame_gives_the_bits_of_the_whole(clips, places, steady):
-    curves = tiny(clips, steady=steady)
-    brighten = curves.fitted(lambda: iter(FRAMES))
-    assert np.array_equal(np.stack([brighten(t, frame) for t, frame in enumerate(FRAMES)]), curves(FRAMES))
 
 
 def test_it_stands_in_recipes(clips):

@@ -10,8 +10,8 @@ from kdlab.clips.user_clips import UserClips
 from kdlab.clips.views import Enhanced, Raw
 from kdlab.night import Night
 from kdlab.night.darkened import Darkened
-from kdlab.papers.dual_light.both_lights import BothLights
-from kdlab.papers.dual_light.recipes import controls, darkened, dual_light
+from kdlab.papers.dual_light.networks import BothLights
+from kdlab.papers.dual_light.recipes import controls, dual_light
 from kdlab.train.obtain import obtain
 from kdlab.train.sizes import SMOKE, STUDY
 
@@ -49,12 +49,12 @@ def test_the_reversed_student_is_taught_what_it_does_not_see():
     assert student.teacher.seed == student.seed + 1
 
 
-def test_darkened_clips_are_dark_for_everybody_but_the_bright_twin():
-    made = darkened(STUDY, UserClips("clips"))
+def test_darkened_clips_are_dark_for_everybody():
+    made = dual_light(STUDY, data=UserClips("clips"), dark=Darkened())
     dark, bright = Darkened(), Enhanced(Gamma(), of=Darkened())
     assert {c: r.view for c, r in made.items()} == {
         "ce_raw": dark, "ce_enhanced": bright, "same_light": dark, "dlkdd": dark, "label_smoothing": dark,
-        "ce_2x": dark, "ce_bright": Raw(), "two_lights": BothLights(Gamma(), Darkened())}
+        "ce_2x": dark, "two_lights": BothLights(Gamma(), Darkened())}
     assert (made["same_light"].teacher.view, made["dlkdd"].teacher.view) == (dark, bright)
 
 

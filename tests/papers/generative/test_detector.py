@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from kdlab.nets.i3d import I3D, TOP
-from kdlab.nets.video import TinyR2Plus1D, WrongWeights, build
-from kdlab.papers.generative.boundaries import largest
-from kdlab.papers.generative.detector import Detector
+from kdlab.nets.video import TinyR2Plus1D, build
+from kdlab.papers.generative.detector import Detector, largest
 
 TINY = Detector(TinyR2Plus1D((4, 4, 8, 8)), steps=32, width=16)
 
@@ -103,10 +102,10 @@ def test_a_detector_begins_with_a_classifiers_backbone():
     assert torch.equal(net.mean, start.mean) and torch.equal(net.net.class_head.weight, heads)
     x = (clips() - net.mean) / net.std
     assert torch.equal(net.eval().net.features(x)[1], start.eval().net.stages(x))
-    with pytest.raises(WrongWeights, match="the classifier to begin with .*net.backbone.stages.1"):
+    with pytest.raises(ValueError, match="the classifier to begin with .*net.backbone.stages.1"):
         TINY.begin(net, build(TinyR2Plus1D((4, 5, 8, 8)), 3, 0))
     for depth, message in ((2, "tensors missing .*net.backbone.stages.2"), (5, "unknown .*net.backbone.stages.4")):
-        with pytest.raises(WrongWeights, match=message):
+        with pytest.raises(ValueError, match=message):
             TINY.begin(net, build(TinyR2Plus1D((4, 4, 8, 8, 8)[:depth]), 3, 0))
 
 

@@ -4,13 +4,13 @@ import pytest
 
 from kdlab.clips.flow import Flow, FlowFiles
 from kdlab.nets.i3d import I3D, STAGES, TOP
-from kdlab.papers.generative import detection_paper_size, paper_size
-from kdlab.papers.generative.nets import Gated
+from kdlab.papers.generative import detection_recipes, recipes
+from kdlab.papers.generative.networks import Gated
 
 
 def test_recognition(tmp_path):
-    which, conditions = paper_size.SETS[1], ("teacher_fr", "student_ce", "kd", "genkd", "untrained")
-    made = paper_size.recipes(which, tmp_path, paper_size.profile(flow_folder=tmp_path / "flow"))
+    which, conditions = recipes.PAPER.sets[1], ("teacher_fr", "student_ce", "kd", "genkd", "untrained")
+    made = recipes.paper_recipes(which, tmp_path, recipes.paper_profile(flow_folder=tmp_path / "flow"))
     assert list(made) == [(split, stream, name) for split in "123" for stream in ("rgb", "flow") for name in conditions]
     flow = FlowFiles(str(tmp_path / "flow" / "hmdb51"))
     for (split, stream, name), recipe in made.items():
@@ -23,12 +23,12 @@ def test_recognition(tmp_path):
             assert recipe.method.alternating == recipe.settings.epochs == 400 and recipe.net.dropout == 0.5
         else:
             assert recipe.settings.epochs == 200 and not isinstance(recipe.net, Gated)
-    kd = paper_size.recipes(which, tmp_path, paper_size.profile())["1", "flow", "kd"]
+    kd = recipes.paper_recipes(which, tmp_path, recipes.paper_profile())["1", "flow", "kd"]
     assert kd.view == Flow() and kd.net == I3D(TOP, channels=2) and kd.teacher.net == I3D(STAGES, channels=2)
 
 
 def test_detection(tmp_path):
-    made = detection_paper_size.recipes(detection_paper_size.SETS[0], tmp_path, detection_paper_size.profile())
+    made = detection_recipes.paper_recipes(detection_recipes.PAPER.sets[0], tmp_path, detection_recipes.paper_profile())
     assert list(made) == [("json", stream, f"det_{name}") for stream in ("rgb", "flow")
                           for name in ("teacher", "student", "genkd", "untrained")]
     for stream, epochs in (("rgb", 50), ("flow", 20)):
@@ -42,13 +42,13 @@ def test_detection(tmp_path):
 
 
 @pytest.mark.parametrize(("module", "rates", "kind"), [
-    (paper_size, (1e-3, 1e-2), "sgd"), (detection_paper_size, (1e-6, 1e-5), "adam")])
+    (recipes, (1e-3, 1e-2), "sgd"), (detection_recipes, (1e-6, 1e-5), "adam")])
 def test_rates_as_released(module, rates, kind):
-    for settings, rate in zip(module.profile(as_released=True).settings, rates, strict=True):
+    for settings, rate in zip((size.settings for size in module.paper_profile(as_released=True)), rates, strict=True):
         rules = dict(settings.as_released.rules)
         assert settings.lr == rate and rate * rules["cvae"].share == pytest.approx(1e-4) and rules["net"].kind == kind
 
 
 def test_a_checkpoint_that_is_not_there_is_named():
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere.pth"):
-        paper_size.profile(weights={"flow": "/nowhere.pth"})
+        recipes.paper_profile(weights={"flow": "/nowhere.pth"})

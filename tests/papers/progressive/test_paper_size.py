@@ -7,14 +7,14 @@ import torch
 
 from kdlab import paths
 from kdlab.nets.compressed import CoViARNet
-from kdlab.papers.paper_size import cost
+from kdlab.papers.paper_size import UCF_101, cost
 from kdlab.papers.progressive.method import PAPER, LabelExits, Progressive, only
-from kdlab.papers.progressive.nets import ORDER, Exit
-from kdlab.papers.progressive.paper_size import CONDITIONS, SETS, _example, profile, recipes
+from kdlab.papers.progressive.networks import ORDER, Exit
+from kdlab.papers.progressive.recipes import PAPER_CONDITIONS, paper_example, paper_profile, paper_recipes
 
 
 def test_the_numbers_are_those_of_the_reference():
-    size = profile()
+    size = paper_profile()
     nets = size.needs()
     assert [nets[m].net for m in ORDER] == [CoViARNet(m, 50 if m == "iframe" else 18) for m in ORDER]
     assert [nets[m].settings.epochs for m in ORDER] == [510] * 3
@@ -23,12 +23,12 @@ def test_the_numbers_are_those_of_the_reference():
     assert {(w.frames, w.side, w.crop) for w in (b.window for b in size.backbones)} == {(3, 256, 224)}
     assert (size.settings.epochs, size.settings.batch_size, size.settings.weight_decay) == (300, 32, 0)
     with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere.pth"):
-        profile({"motion": "/nowhere.pth"})
+        paper_profile({"motion": "/nowhere.pth"})
 
 
 def test_as_released_each_layer_has_its_share_of_the_rate():
     """The rates of single weights, as the released scripts come to them."""
-    size = profile(as_released=True)
+    size = paper_profile(as_released=True)
     for modality, (base, first, inner) in {"motion": (1e-2, 1e-3, 1e-4), "residual": (5e-3, 5e-4, 5e-5),
                                            "iframe": (3e-4, 3e-6, 3e-6)}.items():
         settings, net = size.needs()[modality].settings, size.needs()[modality].net
@@ -43,18 +43,19 @@ def test_as_released_each_layer_has_its_share_of_the_rate():
         assert said["student.net.layer1.0.conv1.weight"] == pytest.approx((inner, 1e-4)), "not the network's first"
         assert said["student.net.layer4.0.bn1.bias"] == pytest.approx((inner, 0))
         assert settings.as_released.falls == (150, 270, 390)
-    rules, heads = size.settings.as_released, recipes(SETS[0], paths.data_dir(), size)["1", "pkd"].net.make(51)
+    heads = paper_recipes(UCF_101, paths.data_dir(), size)["1", "pkd"].net.make(51)
+    rules = size.settings.as_released
     groups = rules.groups("net", [(f"student.{n}", w) for n, w in heads.named_parameters()], 0.0)
     assert sorted(size.settings.lr * group["share"] for group in groups) == pytest.approx([3e-4, 5e-3, 1e-2])
-    assert rules.falls == (150, 200, 250) and profile().settings.as_released is None
+    assert rules.falls == (150, 200, 250) and paper_profile().settings.as_released is None
 
 
 def test_recipes_differ_in_their_method_alone_and_share_networks(tmp_path):
-    made = recipes(SETS[0], tmp_path, profile(draws=2), seed=3)
-    assert set(made) == {(split, condition) for split in "123" for condition in CONDITIONS}
+    made = paper_recipes(UCF_101, tmp_path, paper_profile(draws=2), seed=3)
+    assert set(made) == {(split, condition) for split in "123" for condition in PAPER_CONDITIONS}
     base = made["2", "ce_ic"]
-    assert all(replace(made["2", c], condition="ce_ic", method=base.method) == base for c in CONDITIONS)
-    assert [made["1", c].method for c in CONDITIONS] == [
+    assert all(replace(made["2", c], condition="ce_ic", method=base.method) == base for c in PAPER_CONDITIONS)
+    assert [made["1", c].method for c in PAPER_CONDITIONS] == [
         LabelExits(), Progressive(), Progressive(schedule=(*PAPER[:2], ("iframe", PAPER[2][1]))),
         Progressive(schedule=only("own"))]
     assert base.data.test_fold == "2" and base.seed == 3 and base.backbones[0].seed == 3
@@ -65,7 +66,7 @@ def test_recipes_differ_in_their_method_alone_and_share_networks(tmp_path):
 
 def test_the_costs_of_a_clip_are_those_of_the_layers(tmp_path):
     """GMACs of three frames at 224²: networks of 1.8 and 4.1 a frame, heads of 0.774 + 0.774 + 3.239."""
-    exits = recipes(SETS[0], tmp_path, profile())["1", "pkd"]
+    exits = paper_recipes(UCF_101, tmp_path, paper_profile())["1", "pkd"]
     forward = [cost(net, 101).forward / 1e9 for net in exits.backbones]
     assert forward == pytest.approx([5.4, 5.3, 12.3], abs=0.06)
-    assert cost(exits, 101, _example).forward / 1e9 == pytest.approx(14.4, abs=0.06)
+    assert cost(exits, 101, paper_example).forward / 1e9 == pytest.approx(14.4, abs=0.06)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from kdlab.papers.progressive.nets import EXITS
+from kdlab.papers.progressive.networks import EXITS
 from kdlab.papers.progressive.plots import THETAS, along_curve, exit_curves, threshold_widget, weights_map
 from kdlab.papers.progressive.wise import stop_at
 from kdlab.study import Scores

@@ -124,11 +124,6 @@ def test_stopping():
         assert (row[:stop] <= 0.4).all() and (stop == E - 1 or row[stop] > 0.4)
 
 
-def test_how_sure_an_exit_is_by_hand():
-    said = np.log([[[0.5, 0.25, 0.25], [0.5, 0.3, 0.2], [0.2, 0.7, 0.1], [0.2, 0.7, 0.1], [0.2, 0.7, 0.1]]])
-    assert max_probability(said)[0] == pytest.approx([0.5, 0.5, 0.7, 0.7, 0.7])
-
-
 def test_published_costs():
     """methods.md, 7: item 10, and the cost column of section 3g (segments there: motion/residual/iframe)."""
     assert COST[-1] == pytest.approx(13.19) and COST[[0, 4, 8]] == pytest.approx([1.09, 4.03, 7.10])

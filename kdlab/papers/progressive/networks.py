@@ -4,7 +4,7 @@ Their order is everywhere that of docs/methods.md, 3.2: residual 1..4, motion 1.
 network's own final classifier.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,9 +37,7 @@ class Exit:
     pooled: tuple[int, int] | None = None
 
     def __post_init__(self):
-        integer(1, channels=self.channels, width=self.width, kernel=self.kernel)
-        if self.pooled is not None:
-            integer(1, pooled=self.pooled)
+        integer(1, channels=self.channels, width=self.width, kernel=self.kernel, pooled=self.pooled or (1, 1))
 
     def make(self, num_classes: int) -> nn.Module:
         first = [Pooled(self.pooled)] if self.pooled else []
@@ -61,7 +59,7 @@ class Heads(nn.ModuleDict):
     """``self[modality][stage]`` takes ``(N, C_k, h, w)`` to ``(N, K)``."""
 
     def forward(self, features: dict[str, Sequence[torch.Tensor]]) -> torch.Tensor:
-        """Logits ``(B, 3 * modalities, K)`` of ``features[modality][stage] (B, T, C_k, h, w)``, averaged over T, the
+        """Logits ``(B, 9, K)`` of ``features[modality][stage] (B, T, C_k, h, w)``, averaged over T, the
         modalities in :data:`ORDER`."""
         return torch.stack([
             head(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]).mean(1)
@@ -71,21 +69,20 @@ class Heads(nn.ModuleDict):
 
 @dataclass(frozen=True)
 class ExitHeads:
-    """Three :class:`Exit` for each modality; None leaves a modality out. ``make(num_classes)`` gives :class:`Heads`."""
+    """Three :class:`Exit` for each modality. ``make(num_classes)`` gives :class:`Heads`."""
 
-    residual: tuple[Exit, Exit, Exit] | None = None
-    motion: tuple[Exit, Exit, Exit] | None = None
-    iframe: tuple[Exit, Exit, Exit] | None = None
+    residual: tuple[Exit, ...] = ()
+    motion: tuple[Exit, ...] = ()
+    iframe: tuple[Exit, ...] = ()
 
     @classmethod
     def on(cls, **nets) -> "ExitHeads":
-        """Those for networks given by their specs, as in ``on(iframe=CoViARNet("iframe", 50), motion=tiny("motion"))``:
-        as released on CoViAR's, 3×3 with the stage's own width on a tiny one."""
+        """Those for networks given by their specs, by modality: as released on CoViAR's, 3×3 with the stage's own
+        width on a tiny one."""
         return cls(**{modality: _heads(net) for modality, net in nets.items()})
 
     def make(self, num_classes: int) -> Heads:
-        given = {modality: getattr(self, modality) for modality in ORDER if getattr(self, modality)}
-        return Heads({m: nn.ModuleList(head.make(num_classes) for head in heads) for m, heads in given.items()})
+        return Heads({m: nn.ModuleList(head.make(num_classes) for head in getattr(self, m)) for m in ORDER})
 
 
 def _heads(net) -> tuple[Exit, Exit, Exit]:
@@ -96,9 +93,23 @@ def _heads(net) -> tuple[Exit, Exit, Exit]:
     return Exit(256, 64), Exit(512, 256), Exit(1024, 1024)
 
 
-def frozen_maps(net: Normalised, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Outputs ``(B*T, C_k, h_k, w_k)`` of the first three stages, and logits ``(B, K)``, of pixels."""
-    return net.net.features((x - net.mean) / net.std)
+@torch.no_grad()
+def frozen_features(nets: Mapping[str, Normalised], views: dict[str, torch.Tensor]
+                    ) -> tuple[dict[str, list[torch.Tensor]], torch.Tensor]:
+    """What heads train on: ``features[modality][stage] (B, T, C_k, h, w)`` of the first three stages of ``nets``, and
+    their logits ``(B, 3, K)``, of pixels ``views[modality] (B, C, T, H, W)``."""
+    features, finals = {}, []
+    for modality, net in nets.items():
+        x = views[modality]
+        maps, logits = net.net.features((x - net.mean) / net.std)
+        features[modality] = [m.unflatten(0, (len(x), -1)) for m in maps]
+        finals.append(logits)
+    return features, torch.stack(finals, 1)
+
+
+def twelve(heads: Heads, features: dict[str, Sequence[torch.Tensor]], finals: torch.Tensor) -> torch.Tensor:
+    """Logits ``(B, 12, K)`` of the trained heads and, behind each modality's three, its own final classifier."""
+    return torch.cat([heads(features).unflatten(1, (3, 3)), finals[:, :, None]], 2).flatten(1, 2)
 
 
 class Trio(nn.Module):
@@ -116,21 +127,10 @@ class Trio(nn.Module):
         self.nets.eval()
         return self
 
-    @torch.no_grad()
-    def frozen(self, views: dict[str, torch.Tensor]) -> tuple[dict[str, list[torch.Tensor]], torch.Tensor]:
-        """What the heads train on: ``features[modality][stage] (B, T, C_k, h, w)``, and the finals ``(B, 3, K)``."""
-        features, finals = {}, []
-        for modality, net in self.nets.items():
-            x = views[modality]
-            maps, logits = frozen_maps(net, x)
-            features[modality] = [m.unflatten(0, (len(x), -1)) for m in maps]
-            finals.append(logits)
-        return features, torch.stack(finals, 1)
-
     def forward(self, views: dict[str, torch.Tensor]) -> Outputs:
         """All ``exits (B, 12, K)`` of ``views[modality] (B, C, T, H, W)``; ``logits`` are those of the last."""
-        features, finals = self.frozen(views)
-        exits = torch.cat([self.heads(features).unflatten(1, (3, 3)), finals.unsqueeze(2)], 2).flatten(1, 2)
+        features, finals = frozen_features(self.nets, views)
+        exits = twelve(self.heads, features, finals)
         return Outputs(exits[:, -1], exits=exits)
 
     def begin(self, modality: str, x: torch.Tensor) -> torch.Tensor:
@@ -142,7 +142,7 @@ class Trio(nn.Module):
         """The output ``(B, T, C, h, w)`` of ``stage`` (0..3) on that of the stage before, or on :meth:`begin`'s."""
         return self.nets[modality].net.stages[stage](maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
 
-    def say(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
+    def logits_at(self, modality: str, stage: int, maps: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, K)`` of the exit on ``stage`` (0..3)."""
         if stage == 3:
             return self.nets[modality].net.classify(maps.flatten(0, 1), maps.shape[1])

@@ -3,6 +3,7 @@
 Features are ``F (B, C, T', h, w)``, attention is ``λ (B, C, T')`` in (0, 1).
 """
 
+import copy
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from kdlab.layers import trunk
 from kdlab.nets.i3d import I3D, PairPool, TinyC3D
 from kdlab.nets.pretrained import Statistics
-from kdlab.nets.video import WrongWeights, load_weights, stages
+from kdlab.nets.video import load_weights, stages
 from kdlab.system.values import fraction, integer
 from kdlab.train.runs import read_weights
 
@@ -90,16 +91,16 @@ class Attention(nn.Module):
 class CVAE(nn.Module):
     """Features from attention and a latent of C channels for each step: the prior is N(λ, I), so both have one shape.
 
-    It does not depend on T'. ``hidden`` is the width of its perceptrons (as released, and by default: C). The
-    ``deterministic`` one has neither noise nor variance: an auto-encoder whose code is drawn to λ, for comparison.
+    It does not depend on T'. The ``deterministic`` one has neither noise nor variance: an auto-encoder whose code is
+    drawn to λ, for comparison.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int], hidden: int | None = None, deterministic: bool = False):
+    def __init__(self, channels: int, size: tuple[int, int], deterministic: bool = False):
         super().__init__()
-        hidden, kernel = hidden or channels, (1, *size)
+        kernel = 1, *size
         self.squeeze = nn.Sequential(ToPoint(channels, channels, kernel), _norm(channels), nn.ReLU())
-        self.encoder = _perceptron(2 * channels, hidden, 2 * channels)
-        self.decoder = _perceptron(2 * channels, hidden, channels)
+        self.encoder = _perceptron(2 * channels, channels, 2 * channels)
+        self.decoder = _perceptron(2 * channels, channels, channels)
         self.expand = nn.Sequential(FromPoint(channels, channels, kernel), _norm(channels), nn.ReLU())
         self.register_buffer("noise", torch.tensor(0.0 if deterministic else 1.0))  # saved with the weights
         self.to(memory_format=torch.channels_last_3d)
@@ -134,24 +135,24 @@ def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 class CVAEs(nn.ModuleList):
-    """A :class:`CVAE` for each tap. Features (None: generated), attention and noise (None: drawn) tap by tap → what
-    each CVAE gives."""
+    """A :class:`CVAE` for each tap. Features (None: generated) and attention tap by tap → what each CVAE gives."""
 
-    def forward(self, features: list, attention: list[torch.Tensor], noise: list):
-        return [cvae(*its) for cvae, *its in zip(self, features, attention, noise, strict=True)]
+    def forward(self, features: list, attention: list[torch.Tensor]):
+        return [cvae(*its) for cvae, *its in zip(self, features, attention, strict=True)]
 
 
 def read_cvae(folder: Path | str) -> CVAE | CVAEs:
     """The CVAE, of a detector the CVAEs, trained beside the network of the run in ``folder``, frozen. Raises
-    :class:`WrongWeights`, and ``DamagedRun`` for weights that are not those whose hash the run's note tells."""
+    ``ValueError`` where there is none, and ``DamagedRun`` for weights that are not those whose hash the run's note
+    tells."""
     path, prefix = Path(folder) / "weights.safetensors", "cvae."
     state = {k.removeprefix(prefix): v for k, v in read_weights(path).items() if k.startswith(prefix)}
     made = []
     for name in sorted(k for k in state if k.endswith("squeeze.0.weight")):
         channels, _, _, *size = state[name].shape
-        made.append(CVAE(channels, tuple(size), len(state[name.replace("squeeze", "encoder")])))
+        made.append(CVAE(channels, tuple(size)))
     if not made:
-        raise WrongWeights(f"{path} holds no CVAE: train that network by FeatureRepresentation first")
+        raise ValueError(f"{path} holds no CVAE: train that network by FeatureRepresentation first")
     cvae = made[0] if "squeeze.0.weight" in state else CVAEs(made)
     return load_weights(cvae, state, str(path)).eval().requires_grad_(False)
 
@@ -181,9 +182,9 @@ class GatedNet(nn.Module):
     #: Names of the layers that give F and λ.
     taps = "net.backbone", "net.attention"
 
-    def new_cvae(self, hidden: int | None = None, deterministic: bool = False) -> CVAE:
+    def new_cvae(self, deterministic: bool = False) -> CVAE:
         """An untrained CVAE for this network's features."""
-        return CVAE(self.shape[0], self.shape[2:], hidden, deterministic)
+        return CVAE(self.shape[0], self.shape[2:], deterministic)
 
 
 @dataclass(frozen=True)
@@ -215,10 +216,6 @@ class Gated:
 
     def make(self, num_classes: int) -> GatedNet:
         backbone = trunk(self.backbone.make(num_classes), stages(self.backbone)[-1])
-        if hasattr(self.backbone, "shape"):
-            shape = self.backbone.shape(self.clip)
-        else:
-            with torch.no_grad():  # a black clip tells
-                shape = tuple(backbone.eval()(torch.zeros(1, self.channels, *self.clip)).shape[1:])
-            backbone.train()
+        with torch.no_grad():  # a black clip tells
+            shape = tuple(copy.deepcopy(backbone).eval()(torch.zeros(1, self.channels, *self.clip)).shape[1:])
         return GatedNet(backbone, shape, num_classes, self.faithful, self.dropout)

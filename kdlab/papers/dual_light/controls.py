@@ -1,4 +1,4 @@
-"""More controls of DL-KDD (docs/methods.md, 1.4): brightness as augmentation, and teachers' words said of other clips.
+"""More controls of DL-KDD (docs/methods.md, 1.4): brightness as augmentation, and a teacher's targets of other clips.
 
 :class:`RandomGamma` asks whether a student gains from light without a teacher. :class:`StoredTargets` asks what of the
 teacher's soft targets matters: what it says of the clip, of the clip's class, or that it says anything at all.
@@ -49,8 +49,6 @@ def shuffle(labels: torch.Tensor, how: str, seed: int) -> torch.Tensor:
     ``no`` gives each its own; ``within`` permutes the clips of each class, ``between`` all clips. Permutations are
     uniform, not derangements: on average one clip (of each class, or of all) keeps its own, a class's only clip always.
     """
-    one_of(("no", "within", "between"), how=how)
-    integer(0, seed=seed)
     generator, order = torch.Generator().manual_seed(seed), torch.arange(len(labels))
     groups = [torch.nonzero(labels.cpu() == label)[:, 0] for label in labels.cpu().unique()]
     for members in {"no": [], "within": groups, "between": [order.clone()]}[how]:

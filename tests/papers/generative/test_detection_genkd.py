@@ -11,17 +11,13 @@ from kdlab.clips.views import Batch
 from kdlab.layers import outputs
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import build
-from kdlab.papers.generative.detection_method import (
-    Detection,
-    DetectionDistillation,
-    DetectionRepresentation,
-    detection_terms,
-)
+from kdlab.papers.generative.detection import Detection, DetectionDistillation, DetectionRepresentation, detection_terms
 from kdlab.papers.generative.detector import Detector
 from kdlab.papers.generative.method import kl_to_attention
-from kdlab.papers.generative.nets import normed_gate, read_cvae
+from kdlab.papers.generative.networks import normed_gate, read_cvae
 from kdlab.train.loop import Progress, Settings, fit
 from kdlab.train.recipe import from_json, to_json
+from tests.papers.generative.test_method import bits, same
 
 CROP, HALF = 16, Progress(50, 100)
 TAPS = ("stages.2.2", "stages.3")
@@ -70,14 +66,6 @@ def seen(net, x):
     return [found[name] for name in names[:2]], [found[name] for name in names[2:]]
 
 
-def bits(net):
-    return {k: v.clone() for k, v in net.state_dict().items()}
-
-
-def same(net, before):
-    return all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
-
-
 # --- the gate and the network ----------------------------------------------------------------------------------
 
 
@@ -109,7 +97,7 @@ def test_the_gated_detector_answers_as_the_bare_one_does_to_gated_features():
 def test_the_terms_are_those_of_the_formulas():
     """Every one again from features and attention of both taps; noise by a fixed seed, in the order of the passes.
     The target of generation is what the backbone gives, not what the gate made of it."""
-    method = DetectionDistillation(common_noise=True, background=0.5)
+    method = DetectionDistillation(background=0.5)
     nets, windows = networks(method), batch()
     torch.manual_seed(3)
     (_, loss_one, one), (_, loss_two, two) = method.losses(nets, windows, HALF)
@@ -121,9 +109,8 @@ def test_the_terms_are_those_of_the_formulas():
 
     torch.manual_seed(3)
     features, attention = seen(build(STUDENT, 2, 0).eval(), windows.views["student"])
-    noise = [torch.randn_like(its) for its in attention]
-    own = [cvae(*its) for cvae, *its in zip(nets["cvae"], features, attention, noise, strict=True)]
-    theirs = [cvae(*its)[0] for cvae, *its in zip(nets["teacher_cvae"], features, attention, noise, strict=True)]
+    own = [cvae(*its) for cvae, *its in zip(nets["cvae"], features, attention, strict=True)]
+    theirs = [cvae(*its)[0] for cvae, *its in zip(nets["teacher_cvae"], features, attention, strict=True)]
     assert torch.allclose(one["rebuilt"], sum(F.mse_loss(o[0], f) for o, f in zip(own, features, strict=True)))
     assert torch.allclose(one["kl"], sum(kl_to_attention(*o[1:], a) for o, a in zip(own, attention, strict=True)))
     assert torch.allclose(one["taught"], sum(F.mse_loss(o[0], t) for o, t in zip(own, theirs, strict=True)))

@@ -6,9 +6,8 @@ from kdlab.measure.cost import macs
 from kdlab.nets.compressed import CHANNELS, CoViARNet, tiny
 from kdlab.nets.video import build
 from kdlab.papers.progressive.anytime import cost_per_exit
-from kdlab.papers.progressive.nets import ORDER, Exit, ExitHeads, Trio
+from kdlab.papers.progressive.networks import ORDER, Exit, ExitHeads, Trio, frozen_features
 from kdlab.train.loop import weights_hash
-from kdlab.train.recipe import from_json, to_json
 
 RELEASED = {"residual": CoViARNet("residual", 18), "motion": CoViARNet("motion", 18), "iframe": CoViARNet("iframe", 50)}
 
@@ -50,9 +49,8 @@ def test_twelve_exits_in_their_order(trio):
         final = trio.nets[modality](x[modality])
         assert torch.allclose(out.exits[:, 4 * place + 3], final, atol=1e-5)
     assert torch.equal(out.logits, out.exits[:, 11])
-    features, finals = trio.frozen(x)
-    backwards = {m: features[m] for m in reversed(features)}
-    nine = trio.heads(backwards)
+    features, finals = frozen_features(trio.nets, x)
+    nine = trio.heads({m: features[m] for m in reversed(features)})
     assert torch.equal(nine, out.exits[:, [0, 1, 2, 4, 5, 6, 8, 9, 10]]) and torch.equal(finals, out.exits[:, 3::4])
     one = trio.heads["motion"][1](features["motion"][1][:, 0])
     two, three = (trio.heads["motion"][1](features["motion"][1][:, t]) for t in (1, 2))
@@ -67,16 +65,10 @@ def test_steps_with_fewer_samples_say_what_one_pass_says(trio):
         maps, alive = trio.begin(modality, x[modality]), torch.arange(4)
         for stage in range(4):
             maps = trio.advance(modality, stage, maps)
-            assert torch.allclose(trio.say(modality, stage, maps), whole[alive, 4 * place + stage], atol=1e-5)
+            assert torch.allclose(trio.logits_at(modality, stage, maps), whole[alive, 4 * place + stage], atol=1e-5)
             maps, alive = maps[1:], alive[1:]  # one sample is done after each exit
             if not len(alive):
                 break
-
-
-def test_heads_of_one_modality_alone():
-    spec = ExitHeads.on(motion=tiny("motion"))
-    assert from_json(to_json(spec)) == spec
-    assert spec.make(5)({"motion": [torch.rand(2, 3, w, 8, 8) for w in (8, 16, 32)]}).shape == (2, 3, 5)
 
 
 def test_training_the_heads_leaves_the_networks_alone(trio):

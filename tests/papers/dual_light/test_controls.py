@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from kdlab.clips.views import Batch
 from kdlab.distill.method import CrossEntropy
-from kdlab.papers.dual_light.control_methods import RandomGamma, StoredTargets, shuffle
+from kdlab.papers.dual_light.controls import RandomGamma, StoredTargets, shuffle
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.train.loop import Progress
 

@@ -1,13 +1,64 @@
-"""Networks of the pre-trained regime: batch norm throughout, input statistics of one's own, two nets for two lights."""
+"""Networks of DL-KDD's studies: one that sees both lights, and those that begin as a network of bright clips.
 
+Both lights are six channels, the raw clip's three and the enhanced clip's: :class:`BothLights` is the view that gives
+them. Such a network costs twice a student (docs/methods.md, 1.3 and 1.6).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import nn
 
+from kdlab.clips.decode import Streamed
+from kdlab.clips.views import Enhanced, Raw, View
+from kdlab.nets.attention_head import Attended, AttendedNet
 from kdlab.nets.norms import ClipNorm
+from kdlab.nets.pretrained import Statistics
 from kdlab.nets.video import Normalised, TinyR2Plus1D, load_weights, stages
+
+
+@dataclass(frozen=True)
+class BothLights(Streamed):
+    """The view ``of`` in channels 0 to 2 and, brightened by ``by``, in channels 3 to 5."""
+
+    by: Callable[[np.ndarray], np.ndarray]
+    of: View = Raw()
+
+    @property
+    def name(self) -> str:
+        return f"both-{Enhanced(self.by, self.of).name}"
+
+    def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Frames of ``path`` (all, or those at ascending ``indices``), ``uint8 (H, W, 6)``."""
+        return (np.concatenate(pair, -1) for pair in Enhanced(self.by, self.of).pairs(path, indices))
+
+
+class TwoLightNet(AttendedNet):
+    """DarkLight: one backbone for both lights, then attention over the tokens of both."""
+
+    def tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """Those of the raw clip, then those of the enhanced one, ``(B, 2 T', C)``."""
+        # one light after the other: batch norm sees one light at a time, as in the reference
+        return torch.cat([super(TwoLightNet, self).tokens(light) for light in x.chunk(2, 1)], 1)
+
+
+@dataclass(frozen=True)
+class TwoLights(Attended):
+    """As :class:`Attended`, on both lights: 16 tokens at 64 frames."""
+
+    tokens: int = 16
+    channels: ClassVar = 6
+    network: ClassVar = TwoLightNet
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """Those of the backbone's weights, once for each light; None without weights."""
+        own = super().statistics
+        return own and (own[0] * 2, own[1] * 2)
 
 
 @dataclass(frozen=True)
@@ -61,7 +112,7 @@ class _TwoNets(nn.Module):
 
 @dataclass(frozen=True)
 class TwoNets(_Around):
-    """Two networks ``of`` one kind, one for each light of a :class:`~.both_lights.BothLights` view, trained together.
+    """Two networks ``of`` one kind, one for each light of a :class:`BothLights` view, trained together.
 
     The teacher of ActLumos (arXiv 2502.03724) in our size: theirs fuses features by a learnt weight, here logits are
     averaged. Two networks, not one for both: batch norm's statistics are then each light's own.

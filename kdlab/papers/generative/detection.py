@@ -7,8 +7,12 @@ several the shortest, with all its classes where a segment is annotated under tw
     L = [ Σ focal(z, y)  +  Σ⁺ (1 − IoU*(p, s))  +  w₁ Σ⁺ |p − s| / |s|  +  w_q Σ⁺ BCE(q, tIoU(p, s)) ] / N
 
 over all priors and (⁺) over those that learn a segment s; p is the predicted segment, IoU* generalised IoU. The second
-stage learns where the first has a tIoU of at least 0.5. Of detectors with maps of boundaries
-(:mod:`kdlab.papers.generative.boundaries`), starts and ends are learnt from these maps, too, and from spliced windows.
+stage learns where the first has a tIoU of at least 0.5.
+
+Detectors with maps of boundaries learn starts and ends from these maps, too, and from spliced windows. A *map*
+``(B, 2C, T)`` answers for T equal parts of a window of some steps; half of its channels look for starts, the other half
+for ends. Segments are in steps. The numbers are those of the released code, but for rounding: there the places of a
+segment's ends are whole steps.
 
 GenKD is as in :mod:`kdlab.papers.generative.method`, with the sum L_det of these in the place of the class loss, and
 each term summed over the taps i:
@@ -27,9 +31,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdlab.clips.windows import IGNORED
-from kdlab.distill.method import CrossEntropy, weighed
+from kdlab.distill.method import CrossEntropy, weighted_sum
 from kdlab.layers import Outputs, features, outputs
-from kdlab.papers.generative.boundaries import boundary_loss, boundary_targets, spliced, triplet_loss
+from kdlab.papers.generative.detector import pooled_ends
 from kdlab.papers.generative.method import FeatureRepresentation, GenerativeDistillation, attending
 from kdlab.system.values import not_negative
 
@@ -89,6 +93,73 @@ def detection_terms(output: torch.Tensor, priors: torch.Tensor, labels: torch.Te
     return terms
 
 
+def boundary_targets(labels: torch.Tensor, steps: int) -> torch.Tensor:
+    """Where a start, and where an end, is: ``(B, 2, steps)`` of zeros and ones, of ``labels (B, N, 3)`` as of
+    :class:`kdlab.clips.windows.WindowBatches`. An end takes a tenth of its segment, at least two steps, half on either
+    side; segments to be left out have none."""
+    ends, known = labels[..., :2], labels[..., 2] >= 0
+    half = (ends.diff(dim=-1) / 10).clamp_min(2) / 2
+    low, high = ((ends + way * half).round().clamp(0, steps - 1)[..., None] for way in (-1, 1))
+    at = torch.arange(steps, device=labels.device)
+    return ((low <= at) & (at <= high) & known[..., None, None]).any(1).to(labels.dtype)
+
+
+def boundary_loss(both: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """−[y ln p + (1 − y) ln(1 − p)], a mean over places, of starts plus that of ends. p is the mean over channels of
+    tanh of a map that is not negative; y are the ``targets (B, 2, steps)`` at the first steps of its places."""
+    p = torch.tanh(both).unflatten(1, (2, -1)).mean(2)
+    return 2 * F.binary_cross_entropy(p, F.interpolate(targets, p.shape[2]).to(p.dtype))
+
+
+def spliced(labels: torch.Tensor, steps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cut an action of each window in two and put some background between, by moving frames; drawn from torch's global
+    generator.
+
+    Gives the frames' new order ``(B, steps)``; ``pieces (B, 2, 3)``, starts and ends of the action's first part, its
+    second, and the background between; and which windows ``(B,)`` had an action and a background long enough. The
+    others stay as they are. The inserted part is as long as the shortest action that ``labels`` tell of (of the video,
+    where windows are ``dense``), the action more than twice that. The background is drawn from all stretches free of
+    segments; released, a gap is drawn first, and then a stretch in it.
+    """
+    start, end, label = labels.unbind(-1)
+    known = label >= 0
+    listed = known | (label == IGNORED) & (end <= 0)
+    part = torch.where(listed, end - start, steps).amin(1).ceil().clamp_max(steps)[:, None]
+    long = known & (end - start > 2 * part)
+    which = torch.rand_like(start).masked_fill(~long, -1).argmax(1, keepdim=True)
+    start, end = labels[..., 0].gather(1, which), labels[..., 1].gather(1, which)
+    places = ((end - start - part).ceil() - part).clamp_min(1)
+    cut = start.ceil() + part + (torch.rand_like(start) * places).floor()
+
+    at = torch.arange(steps, device=labels.device)
+    low, high = (each[..., None] for each in labels[..., :2].unbind(-1))
+    in_segment = ((low < high) & (low < at + 1) & (at < high)).any(1)
+    before = F.pad(in_segment.cumsum(1), (1, 0))  # steps of segments before each
+    until = (at + part).long()
+    free = (until <= steps) & (before.gather(1, until.clamp_max(steps)) == before[:, :-1])
+    taken = torch.rand(free.shape, device=labels.device).masked_fill(~free, -1).argmax(1, keepdim=True)
+
+    done = long.any(1) & free.any(1)
+    behind = taken > start
+    first = torch.where(behind, cut, cut - part)  # of the inserted part
+    moved = torch.where(behind, (at >= first) & (at < taken + part), (at >= taken) & (at < cut))
+    source = torch.where(behind, at - part, at + part)
+    source = torch.where((at >= first) & (at < first + part), taken + at - first, source)
+    order = torch.where(moved & done[:, None], source, at).long()
+    shift = torch.where(behind, part, -part)
+    parts = [start + shift.clamp_max(0), first, first + part, end + shift.clamp_min(0), first + 1, first + part - 1]
+    return order, torch.cat(parts, 1).unflatten(1, (3, 2)).mT, done
+
+
+def triplet_loss(both: torch.Tensor, pieces: torch.Tensor, done: torch.Tensor, steps: int) -> torch.Tensor:
+    """max(0, 1 + |e₁ − s₂| − |e₁ − s₃|), a mean over the windows that are ``done``: where :func:`spliced` cut, the end
+    of the first part is more like the start of the second than like the start of the background. s and e are what the
+    map ``both`` says of ``pieces``; Euclidean distances over channels, as torch's ``TripletMarginLoss``."""
+    starts, ends = pooled_ends(both, pieces, steps)
+    each = F.triplet_margin_loss(ends[..., 0], starts[..., 1], starts[..., 2], reduction="none")
+    return (each * done).sum() / done.sum().clamp_min(1)
+
+
 #: The maps of boundaries, and how much each counts beside the first (released: 1, and 0.1 for each of two branches).
 _MAPS = {"net.moments": 1.0, "net.ends": 0.1}
 
@@ -136,7 +207,7 @@ class Detection(CrossEntropy):
 
     def spliced(self, student: nn.Module, net: nn.Module, batch, more: tuple[str, ...] = ()):
         """The loss of spliced windows; what the layers ``more`` answer to them; their frames' order, and which they
-        are, as :func:`kdlab.papers.generative.boundaries.spliced` gives them. ``net`` is ``student``'s detector."""
+        are, as :func:`spliced` gives them. ``net`` is ``student``'s detector."""
         order, pieces, done = spliced(batch.labels, net.spec.steps)
         taps = outputs(student, _in_order(batch.views["student"], order), (*self.maps, *more)).taps
         loss = sum(share * triplet_loss(taps[name], pieces, done, net.spec.steps) for name, share in _MAPS.items())
@@ -148,7 +219,7 @@ class Detection(CrossEntropy):
         terms = self.weights(student.net, outputs(student, batch.views["student"], self.maps), batch.labels)
         if self.splice:
             terms["splice"] = self.splice, self.spliced(student, student.net, batch)[0]
-        yield "net", *weighed(terms)
+        yield "net", *weighted_sum(terms)
 
 
 def _in_order(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
@@ -156,8 +227,12 @@ def _in_order(x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
     return torch.stack([clip[:, its] for clip, its in zip(x, order, strict=True)])
 
 
+@dataclass(frozen=True)
 class _OfDetectors:
-    """What a detector learns in pass 2, in place of classes."""
+    """What a detector learns in pass 2, in place of classes. ``background`` is b."""
+
+    detection: Detection = Detection()
+    background: float = 0.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -172,18 +247,18 @@ class _OfDetectors:
     def task_taps(self) -> tuple[str, ...]:
         return self.detection.maps
 
-    def _task(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
+    def _task_terms(self, student: nn.Module, out: Outputs, labels: torch.Tensor):
         return self.detection.weights(attending(student), out, labels)
 
-    def _more(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
+    def _detection_terms(self, nets, batch, features, attention) -> dict[str, tuple[float, torch.Tensor]]:
         student, terms = nets["student"], {}
         bare = attending(student)
         if self.background:
             logits = bare.detect(bare.gated(features, [1 - where for where in attention]))[..., :-3]
             terms["background"] = self.background, focal_loss(logits, torch.zeros_like(logits)).sum() / len(logits)
-        return terms | (self._spliced(nets, batch, bare) if self.detection.splice else {})
+        return terms | (self._spliced_terms(nets, batch, bare) if self.detection.splice else {})
 
-    def _spliced(self, nets, batch, bare: nn.Module) -> dict[str, tuple[float, torch.Tensor]]:
+    def _spliced_terms(self, nets, batch, bare: nn.Module) -> dict[str, tuple[float, torch.Tensor]]:
         """Of spliced windows the loss, and, as released, β times how far attention is from the teacher's."""
         names = bare.taps[len(bare.taps) // 2 :] if self.beta else ()
         loss, attention, order, done = self.detection.spliced(nets["student"], bare, batch, names)
@@ -199,10 +274,7 @@ class _OfDetectors:
 
 @dataclass(frozen=True)
 class DetectionRepresentation(_OfDetectors, FeatureRepresentation):
-    """Phase 1 for a detector: of a teacher, or, for a student, the ablation without one. ``background`` is b."""
-
-    detection: Detection = Detection()
-    background: float = 0.0
+    """Phase 1 for a detector: of a teacher, or, for a student, the ablation without one."""
 
 
 @dataclass(frozen=True)
@@ -210,5 +282,3 @@ class DetectionDistillation(_OfDetectors, GenerativeDistillation):
     """Phase 2 for a detector; the paper's ``beta`` is 10 there."""
 
     beta: float = 10.0
-    detection: Detection = Detection()
-    background: float = 0.0
