@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from kdlab.clips.decode import DamagedClip
-from kdlab.clips.flow import Flow, FlowFiles
-from kdlab.clips.views import Draw, Raw, TooShort, Window
+from kdlab.clips.views import Flow, FlowFiles, Raw, TooShort
+from kdlab.clips.windows import Draw, Window
 from kdlab.train.recipe import from_json, to_json
 
 

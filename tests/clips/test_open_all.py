@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from kdlab.clips import open_all as module
+from kdlab.clips import windows
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import open_clips
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.open_all import open_all, unusable
-from kdlab.clips.views import ClipBatches, Enhanced, Raw, TooShort, UnusableClips, Window
+from kdlab.clips.views import Enhanced, Raw, TooShort
+from kdlab.clips.windows import ClipBatches, UnusableClips, Window, open_all, unusable
 from kdlab.system import pool
 
 SPLITS = ("train", "val", "test")
@@ -44,8 +44,9 @@ def shared():
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
-    for home in (module, pool):  # also where the test itself has one core
+    for home in (windows, pool):  # also where the test itself has one core
         monkeypatch.setattr(home, "available_cores", lambda: 2)
+    monkeypatch.setattr(windows, "_PATIENCE", 0)
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def forbidden(*_):
 
 def test_workers_leave_the_frames_where_this_process_finds_them(folder, monkeypatch):
     mine = parts(folder, shared())
-    open_all(mine, patience=0)
+    open_all(mine)
     assert len(list((folder / "readers").iterdir())) > 1
     alone = [next(iter(ClipBatches(its.records, VIEWS, its.window, FrameCache(folder / "other")).evaluation())).views
              for its in mine]
@@ -79,19 +80,20 @@ def test_workers_leave_the_frames_where_this_process_finds_them(folder, monkeypa
         assert all((views[name] == before[name]).all() for name in VIEWS)
 
 
-def test_bad_clips_are_named_in_order_as_by_one_process(folder, make_video):
+def test_bad_clips_are_named_in_order_as_by_one_process(folder, make_video, monkeypatch):
     (folder / "test/b/05.mp4").write_bytes((folder / "test/b/05.mp4").read_bytes()[:-400])
     make_video("set/train/b/03.mp4", frames=2, size=(32, 24))
     (folder / "train/a/06.mp4").write_bytes(b"")
     mine = parts(folder, shared())
     (folder / "test/a/02.mp4").unlink()
-    found = unusable(mine, patience=0)
+    found = unusable(mine)
     assert [type(error) for error in found] == [DamagedClip, TooShort, FileNotFoundError, DamagedClip]
-    assert [str(error) for error in found] == [str(error) for error in unusable(mine, patience=99)]
+    monkeypatch.setattr(windows, "_PATIENCE", 99)
+    assert [str(error) for error in found] == [str(error) for error in unusable(mine)]
     with pytest.raises(UnusableClips, match=r"4 clips cannot be used(.|\n)*06\.mp4(.|\n)*03\.mp4(.|\n)*02\.mp4"):
-        open_all(mine, patience=0)
+        open_all(mine)
     with pytest.raises(UnusableClips) as before:
         mine[0].check()
     assert [str(error) for error in before.value.errors] == [str(error) for error in found[:2]]
     with pytest.raises(TooShort, match=r"03\.mp4 has 2 frame"):
-        open_all([replace(mine[0], records=mine[0].records[2:])], patience=0)
+        open_all([replace(mine[0], records=mine[0].records[2:])])

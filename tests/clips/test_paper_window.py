@@ -9,8 +9,8 @@ import torch
 
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.paper_window import ConsecutiveWindow
-from kdlab.clips.views import Draw, Raw, TooShort
+from kdlab.clips.views import Raw, TooShort
+from kdlab.clips.windows import ConsecutiveWindow, Draw
 
 WINDOW = ConsecutiveWindow()
 

@@ -1,8 +1,7 @@
 import torch
 
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.standardised import Standardised
-from kdlab.clips.views import Enhanced, MotionMix
+from kdlab.clips.views import Enhanced, MotionMix, Standardised
 
 
 def test_every_clip_has_zero_mean_and_unit_deviation_by_itself():
