@@ -10,7 +10,8 @@ import torch
 from kdlab import paths
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.views import Enhanced, TooShort, Window
+from kdlab.clips.views import Enhanced, TooShort
+from kdlab.clips.windows import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.predict import open_run, predict
 from kdlab.system.ours import NotOurs

@@ -27,7 +27,7 @@ class _Commands(click.Group):
 def _names_a_file(word: str) -> bool:
     if not word.startswith("-") or "=" in word:
         return False
-    from kdlab.clips.tree import is_video
+    from kdlab.clips.files import is_video
 
     return is_video(Path(word)) or (len(word) > 2 and word[1] != "-" and os.path.lexists(word))
 

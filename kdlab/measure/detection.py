@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from kdlab.clips.windows import VideoWindow
+from kdlab.clips.untrimmed import VideoWindow
 from kdlab.system.values import fraction, not_negative, positive, whole
 
 #: The published averages: of the THUMOS14 challenge (and GenKD), of AFSD and most papers since, and of ActivityNet.

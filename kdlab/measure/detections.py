@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from kdlab.clips.windows import VideoWindow, windows
+from kdlab.clips.untrimmed import VideoWindow, windows
 from kdlab.measure.detection import AVERAGES, Evaluation, annotated, decode, evaluate
 from kdlab.measure.paired import Effect, counts
 from kdlab.train.runs import Run

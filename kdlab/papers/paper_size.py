@@ -15,7 +15,7 @@ from torch.fx.experimental import _config as on_meta
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdlab.clips.splits import VAL_SHARE
-from kdlab.clips.views import Batch
+from kdlab.clips.windows import Batch
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import build

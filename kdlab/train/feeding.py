@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from kdlab.clips.views import Batch, ClipBatches, Draw, View
+from kdlab.clips.views import View
+from kdlab.clips.windows import Batch, ClipBatches, Draw
 from kdlab.system.launch import precision
 
 

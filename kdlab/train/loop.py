@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.views import ClipBatches
+from kdlab.clips.windows import ClipBatches
 from kdlab.layers import one_thread
 from kdlab.system import ranks
 from kdlab.system.files import write_atomically

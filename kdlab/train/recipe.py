@@ -21,11 +21,13 @@ import numpy as np
 from torch import nn
 
 from kdlab import protocols
-from kdlab.clips.catalogue import Catalogue, name_of, own_folds
+from kdlab.clips.catalogue import Catalogue, name_of
 from kdlab.clips.check import without_damaged
 from kdlab.clips.datasets import open_data
-from kdlab.clips.tree import named
-from kdlab.clips.views import Raw, View, Window
+from kdlab.clips.files import user_path
+from kdlab.clips.splits import own_folds
+from kdlab.clips.views import Raw, View
+from kdlab.clips.windows import Window
 from kdlab.distill.method import CrossEntropy
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import Night

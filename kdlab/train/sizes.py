@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, fields
 from functools import partial
 
-from kdlab.clips.views import Window
+from kdlab.clips.windows import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.night import ACTIONS, Night
 from kdlab.system.values import positive, whole

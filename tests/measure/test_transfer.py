@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab.clips.views import Batch
+from kdlab.clips.windows import Batch
 from kdlab.measure import transfer
 from kdlab.measure.transfer import logits_on, narrowed
 from kdlab.nets.video import TinyR2Plus1D, build

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from kdlab.clips.views import Batch
+from kdlab.clips.windows import Batch
 from kdlab.distill.method import CrossEntropy
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.system.files import StorageFull

@@ -17,7 +17,8 @@ import pytest
 
 from kdlab.clips.decode import DamagedClip
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.views import Enhanced, Window
+from kdlab.clips.views import Enhanced
+from kdlab.clips.windows import Window
 from kdlab.nets.video import TinyR2Plus1D
 from kdlab.papers.dual_light.method import DualLight
 from kdlab.system.pool import pool

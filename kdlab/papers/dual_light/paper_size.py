@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.paper_window import ConsecutiveWindow
+from kdlab.clips.windows import ConsecutiveWindow
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import Weights
 from kdlab.nets.r2plus1d import R2Plus1D

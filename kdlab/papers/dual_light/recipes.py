@@ -3,8 +3,7 @@
 import dataclasses
 
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.standardised import Standardised
-from kdlab.clips.views import Enhanced, Raw, View
+from kdlab.clips.views import Enhanced, Raw, Standardised, View
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FitNet
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.video import TinyR2Plus1D

@@ -8,7 +8,7 @@ places of a segment's ends are whole steps.
 import torch
 from torch.nn import functional as F
 
-from kdlab.clips.windows import IGNORED
+from kdlab.clips.untrimmed import IGNORED
 
 
 def largest(level: torch.Tensor, low: torch.Tensor, high: torch.Tensor, steps: int) -> torch.Tensor:
@@ -32,8 +32,8 @@ def pooled_ends(both: torch.Tensor, segments: torch.Tensor, steps: int) -> list[
 
 def boundary_targets(labels: torch.Tensor, steps: int) -> torch.Tensor:
     """Where a start, and where an end, is: ``(B, 2, steps)`` of zeros and ones, of ``labels (B, N, 3)`` as of
-    :class:`kdlab.clips.windows.WindowBatches`. An end takes a tenth of its segment, at least two steps, half on either
-    side; segments to be left out have none."""
+    :class:`kdlab.clips.untrimmed.WindowBatches`. An end takes a tenth of its segment, at least two steps, half on
+    either side; segments to be left out have none."""
     ends, known = labels[..., :2], labels[..., 2] >= 0
     half = (ends.diff(dim=-1) / 10).clamp_min(2) / 2
     low, high = ((ends + way * half).round().clamp(0, steps - 1)[..., None] for way in (-1, 1))

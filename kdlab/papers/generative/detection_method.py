@@ -26,7 +26,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from kdlab.clips.windows import IGNORED
+from kdlab.clips.untrimmed import IGNORED
 from kdlab.distill.method import CrossEntropy, weighed
 from kdlab.layers import Outputs, features, outputs
 from kdlab.papers.generative.boundaries import boundary_loss, boundary_targets, spliced, triplet_loss
@@ -95,7 +95,7 @@ _MAPS = {"net.moments": 1.0, "net.ends": 0.1}
 
 @dataclass(frozen=True)
 class Detection(CrossEntropy):
-    """Labelled segments alone: ``batch.labels (B, N, 3)`` as of :class:`kdlab.clips.windows.WindowBatches`. ``tiou``,
+    """Labelled segments alone: ``batch.labels (B, N, 3)`` as of :class:`kdlab.clips.untrimmed.WindowBatches`. ``tiou``,
     ``l1`` (w₁) and ``quality`` (w_q) are weights of the module's L.
 
     ``boundary`` weighs what ``Detector(boundaries=True)`` learns of where starts and ends are, and ``splice`` what it

@@ -9,9 +9,9 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from kdlab.clips.released import THUMOS_VIDEOS
+from kdlab.clips.datasets import THUMOS_VIDEOS
 from kdlab.clips.splits import VAL_SHARE
-from kdlab.clips.windows import Windows
+from kdlab.clips.untrimmed import Windows
 from kdlab.nets.i3d import I3D
 from kdlab.papers.generative.detection_method import Detection, DetectionDistillation, DetectionRepresentation
 from kdlab.papers.generative.detector import Detector

@@ -5,8 +5,8 @@ The `paper` size is in ``kdlab.papers.generative.detection_paper_size``.
 
 from dataclasses import replace
 
+from kdlab.clips.untrimmed import Windows
 from kdlab.clips.views import MotionMix
-from kdlab.clips.windows import Windows
 from kdlab.nets.i3d import TinyC3D
 from kdlab.night.streams import UntrimmedStream
 from kdlab.night.untrimmed import Untrimmed

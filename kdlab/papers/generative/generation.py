@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from kdlab.clips.views import ClipBatches
+from kdlab.clips.windows import ClipBatches
 from kdlab.layers import outputs
 from kdlab.papers.generative.method import attending
 from kdlab.papers.generative.nets import CVAEs, read_cvae

@@ -8,7 +8,7 @@ its teacher the seed + 1. The `paper` size is in ``kdlab.papers.generative.paper
 
 from dataclasses import replace
 
-from kdlab.clips.flow import Flow
+from kdlab.clips.views import Flow
 from kdlab.distill.baselines import AttentionTransfer, DecoupledKD, FeatureNorm, FitNet, SimKD
 from kdlab.distill.method import KD
 from kdlab.nets.i3d import TinyC3D

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from kdlab import paths
 from kdlab.clips.catalogue import Catalogue
-from kdlab.clips.segments import SegmentBatches
-from kdlab.clips.views import Batch
+from kdlab.clips.coviar import SegmentBatches
+from kdlab.clips.windows import Batch
 from kdlab.papers.progressive.nets import ORDER, ExitHeads, frozen_maps
 from kdlab.system.launch import device
 from kdlab.system.values import whole

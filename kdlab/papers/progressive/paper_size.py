@@ -9,9 +9,8 @@ from pathlib import Path
 
 import torch
 
-from kdlab.clips.coviar import Compressed
-from kdlab.clips.released import HMDB_COUNTS, UCF_COUNTS
-from kdlab.clips.segments import PaperSegments
+from kdlab.clips.coviar import Compressed, PaperSegments
+from kdlab.clips.datasets import HMDB_COUNTS, UCF_COUNTS
 from kdlab.nets.compressed import CoViARNet
 from kdlab.nets.pretrained import Weights
 from kdlab.night import Night

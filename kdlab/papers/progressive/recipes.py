@@ -6,9 +6,8 @@ The `paper` size is in ``kdlab.papers.progressive.paper_size``.
 from collections.abc import Callable
 from dataclasses import replace
 
-from kdlab.clips.coviar import Compressed
-from kdlab.clips.held_out import Half, HeldOut, with_halves
-from kdlab.clips.segments import Segments, all_mpeg4
+from kdlab.clips.coviar import Compressed, Segments, all_mpeg4
+from kdlab.clips.splits import Half, HeldOut, with_halves
 from kdlab.nets.compressed import TinyCompressed, tiny
 from kdlab.night import ACTIONS, Night
 from kdlab.night.streams import NightStream
@@ -102,7 +101,7 @@ def conditions(size: ExitSize, backbones: tuple[Recipe, ...]) -> dict[str, ExitR
 
 
 def crossed(size: ExitSize, data: NightStream, seed: int = 0) -> dict[str, ExitRecipe]:
-    """Exits on networks that have learnt one half of the training scenes (:class:`kdlab.clips.held_out.Half`), in twice
+    """Exits on networks that have learnt one half of the training scenes (:class:`kdlab.clips.splits.Half`), in twice
     the epochs.
 
     ``…_unseen`` learn on the other half, so features and targets are of clips that no teacher knows by heart. To all

@@ -3,7 +3,8 @@ import numpy as np
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.views import ClipBatches, Enhanced, Raw, Window
+from kdlab.clips.views import Enhanced, Raw
+from kdlab.clips.windows import ClipBatches, Window
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.papers.dual_light.both_lights import BothLights

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from kdlab.clips import released
+from kdlab.clips import datasets
 from kdlab.clips.enhance import Gamma
-from kdlab.clips.paper_window import ConsecutiveWindow
 from kdlab.clips.views import Enhanced, Raw
+from kdlab.clips.windows import ConsecutiveWindow
 from kdlab.nets.attention_head import Attended
 from kdlab.nets.pretrained import untrained
 from kdlab.nets.video import TinyR2Plus1D

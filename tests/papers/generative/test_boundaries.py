@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from kdlab.clips.views import Batch
-from kdlab.clips.windows import IGNORED, PADDING
+from kdlab.clips.untrimmed import IGNORED, PADDING
+from kdlab.clips.windows import Batch
 from kdlab.layers import outputs
 from kdlab.nets.i3d import TinyC3D
 from kdlab.nets.video import TinyR2Plus1D, build

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from kdlab.clips.views import Batch
-from kdlab.clips.windows import VideoWindow
+from kdlab.clips.untrimmed import VideoWindow
+from kdlab.clips.windows import Batch
 from kdlab.measure.detection import annotated, decode, evaluate
 from kdlab.nets.video import TinyR2Plus1D, build
 from kdlab.papers.generative.detection_method import Detection, detection_terms, match, overlaps

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdlab.clips.views import Batch
+from kdlab.clips.windows import Batch
 from kdlab.papers.generative import generation
 from kdlab.papers.generative.generation import WAYS, explained
 

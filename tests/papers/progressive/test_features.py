@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from kdlab.clips.catalogue import ClipRecord
-from kdlab.clips.segments import Segments
-from kdlab.clips.views import Batch
+from kdlab.clips.coviar import Segments
+from kdlab.clips.windows import Batch
 from kdlab.papers.progressive.exits import extract
 from kdlab.train.loop import seeded
 
