@@ -98,7 +98,7 @@ class UserClips:
 
     @property
     def _place(self) -> Path:
-        return named(self.path).absolute()
+        return user_path(self.path).absolute()
 
     def _fingerprint(self) -> str:
         began = time.monotonic()
