@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from pathlib import Path
 
 import av
@@ -309,39 +309,29 @@ class Timeline:
     Times are counted in seconds from the first frame, whatever the file's own clock says there. Where each frame lies
     within half a frame of its place at the file's mean rate, the rate stands for the times: frame n is at n / rate.
 
-    ``packets`` show a frame each, unless several pictures are ``packed`` into one. ``times (count,)`` are in seconds,
-    ascending from 0, or ``None`` where the rate stands for them. ``stamps (count,)`` and ``keys`` (of the frames alone
-    from which a decoder can start afresh) are the file's own times, in its units, where each frame is sure to be found
-    by its own over the key before it; elsewhere they are empty.
+    ``times (count,)`` are in seconds, ascending from 0, or ``None`` where the rate stands for them. ``stamps (count,)``
+    and ``keys`` (of the frames alone from which a decoder can start afresh) are the file's own times, in its units,
+    where each frame is sure to be found by its own over the key before it; elsewhere they are empty.
     """
 
     path: Path
     info: VideoInfo
-    packets: int
-    packed: bool
+    count: int
     times: np.ndarray | None
     stamps: tuple[int, ...]
     keys: tuple[int, ...]
-
-    @cached_property
-    def count(self) -> int:
-        """How many frames there are. Of packed ones only a decoder can tell. Raises DamagedClip then."""
-        if not self.packed:
-            return self.packets
-        with opened(self.path) as stream:
-            return sum(1 for _ in Walk(stream).frames())
 
     @property
     def seconds(self) -> float:
         """How long the video is; the last frame stays for the mean time of a frame."""
         if self.times is None:
-            return self.count / self._rate
+            return self.count / self.info.fps
         return float(self.times[-1]) + float(self.times[-1]) / max(1, self.count - 1)
 
     def shown(self, moments: np.ndarray, rate: float = 1.0) -> np.ndarray:
         """The frames that are on display at ``moments / rate`` seconds; the last one stays."""
         if self.times is None:
-            return np.minimum(moments * self._rate / rate, self.count - 1).astype(int)
+            return np.minimum(moments * self.info.fps / rate, self.count - 1).astype(int)
         return np.searchsorted(self.times, moments / rate + 1e-9, side="right").clip(1) - 1
 
     def stretch(self, start: float | None, end: float | None, length: int | None = None) -> tuple[int, int]:
@@ -351,16 +341,10 @@ class Timeline:
         first = 0 if start is None else self._begins(start)
         return first, (length if end is None else min(length, self._begins(end))) - first
 
-    @property
-    def _rate(self) -> float:
-        if not self.info.fps:
-            raise DamagedClip(self.path, "damaged: it says neither when its frames are shown nor how many a second")
-        return self.info.fps
-
     def _begins(self, moment: float) -> int:
         """The frame whose time is nearest; ``count`` where that is the end of the video."""
         if self.times is None:
-            return round(moment * self._rate)
+            return round(moment * self.info.fps)
         edges = [*self.times, self.seconds]
         after = min(int(np.searchsorted(edges, moment)), self.count)
         # of two as near the later one, however their times are rounded
@@ -381,6 +365,9 @@ def timeline(path: Path | str) -> Timeline:
         walk.require_whole()
         unit, info = float(stream.time_base), walk.info
     count, packed = len(packets), info.codec == "mpeg4" and walk.hidden > 0
+    if packed:  # several pictures in one packet: only a decoder can tell how many there are
+        with opened(path) as stream:
+            count = sum(1 for _ in Walk(stream).frames())
     # presentation times are wrong in AVI; its decoding times count the dropped frames of a capture, too
     stamps = [dts if info.container == "avi" else pts for pts, dts, _ in packets]
     decoding = [dts for _, dts, _ in packets if dts is not None]
@@ -396,7 +383,9 @@ def timeline(path: Path | str) -> Timeline:
     sure = (info.codec, info.container) in _SEEKABLE and known and not walk.hidden and len(set(own)) == count
     if not sure or keys[:1] != own[:1]:  # what is shown before the first key may be missing
         own, keys = [], []
-    return Timeline(path, info, count, packed, times, tuple(own), tuple(keys))
+    if times is None and not info.fps:
+        raise DamagedClip(path, "damaged: it says neither when its frames are shown nor how many a second")
+    return Timeline(path, info, count, times, tuple(own), tuple(keys))
 
 
 def _first_shown(path: Path) -> int:

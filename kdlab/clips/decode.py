@@ -87,7 +87,7 @@ def each_frame(path: Path | str, indices: Sequence[int] | np.ndarray | None = No
         return
     if wanted is not None:
         line = timeline(path) if wanted.size else None
-        if line and line.keys and wanted[-1] < line.packets:
+        if line and line.keys and wanted[-1] < line.count:
             with opened(path) as stream:
                 for picture in _over_key_frames(stream, line, wanted):
                     given += 1

@@ -105,7 +105,8 @@ def windows(catalogue: Catalogue, split: str, window: Windows) -> tuple[VideoWin
         for record in records:
             if None in (record.start, record.end) or not 0 <= record.start < record.end:
                 raise CatalogueError(f"{record.where or record.id}: segments need 0 <= start < end; this one has "
-                                     f"{record.start} and {record.end}. Correct the times.")
+                                     f"{record.start} and {record.end}. Give the times in seconds, in columns start "
+                                     "and end of an index.csv beside the videos with a row for each action.")
         if (first := min(records, key=lambda record: record.start)).start >= seconds:
             raise CatalogueError(f"{first.where or first.id}: all {len(records)} segments of {path} begin after its "
                                  f"end, at {seconds:g} s; this one at {first.start:g}. Correct the times, or restore "
@@ -133,21 +134,15 @@ def _shows(first: int, window: Windows, start: float, end: float) -> bool:
 def all_annotated(data):
     """``data``, if its clips are labelled segments of untrimmed videos, each video in one split. Decodes nothing.
 
-    Raises CatalogueError for a clip without times, a video in two splits or splits that cannot be used, and what
-    :func:`windows` does.
+    Raises CatalogueError for a video in two splits or splits that cannot be used, and what :func:`windows` does.
     """
     catalogue, splits = data.catalogue(), {}
-    mend = ("Annotations are an index.csv beside the videos: path,label,start,end,split, with times in seconds, a row "
-            "for each action, and all rows of a video in one split; or THUMOS14 as released.")
-    if bare := [record for record in catalogue.records if None in (record.start, record.end)]:
-        raise CatalogueError(f"{catalogue.root}: {len(bare)} of {len(catalogue.records)} clips, such as {bare[0].id}, "
-                             f"say not when their action begins and ends. {mend}")
     catalogue.require()
     for record in catalogue.records:
         if splits.setdefault(record.path, record.split) != record.split:
             raise CatalogueError(f"{record.where or record.id}: {record.path.name} has actions in "
                                  f"{splits[record.path]} and in {record.split}, so it would be learnt with half of its "
-                                 f"annotations. {mend}")
+                                 "annotations. Put all rows of a video in one split.")
     for split in SPLITS:
         windows(catalogue, split, Windows())
     return data

@@ -9,7 +9,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from kdlab.clips.container import DamagedClip
-from kdlab.clips.decode import DECODERS, Streamed, chosen, each_frame, gathered, raw_name
+from kdlab.clips.decode import Streamed, chosen, each_frame, gathered, raw_name
 from kdlab.system.contents import once
 from kdlab.system.sources import parts, view_mark
 from kdlab.system.values import positive
@@ -42,13 +41,9 @@ def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
 def tag(view: "View") -> str:
     """What names a view's frames in the cache: its name, where it is not kdlab's its sources, and where it reads from
     other files than the clip's, their place: two folders may have one name."""
-    return view.name + view_mark(view) + "".join(f"@{place}" for place in _places(view))
-
-
-@lru_cache
-def _places(view: "View") -> tuple[str, ...]:
-    return tuple(os.path.abspath(getattr(part, f.name)) for part in parts(view) for f in fields(part)
-                 if not f.metadata.get("identity", True))
+    places = [os.path.abspath(getattr(part, f.name)) for part in parts(view) for f in fields(part)
+              if not f.metadata.get("identity", True)]
+    return "@".join([view.name + view_mark(view), *places])
 
 
 @dataclass(frozen=True)
@@ -56,10 +51,6 @@ class Raw(Streamed):
     """The clip as it was recorded, read by ``decoder``: ``pyav``, ``decord``; empty: ``$KDLAB_DECODER``, else PyAV."""
 
     decoder: str = field(default="", kw_only=True, metadata={"unsaid": "pyav"})
-
-    def __post_init__(self):
-        if self.decoder not in ("", *DECODERS):  # one that is not installed is refused where it is to read
-            chosen(self.decoder)
 
     def __eq__(self, other: object) -> bool:  # the same decoder, whoever chose it
         return type(other) is type(self) and self.name == other.name
@@ -103,9 +94,7 @@ class Enhanced(Streamed):
         each = streamed(self.of)
         if getattr(self.by, "steady", True):
             frames = gathered(each, path)
-            wanted = np.arange(len(frames)) if indices is None else np.asarray(indices)
-            if wanted.max(initial=0) >= len(frames):
-                raise ValueError(f"{path}: frame {wanted.max()} asked, but the clip has {len(frames)} frames.")
+            wanted = slice(None) if indices is None else np.asarray(indices)
             yield from zip(frames[wanted], self.by(frames)[wanted], strict=True)
             return
         frames = each(path) if indices is None else each(path, indices)

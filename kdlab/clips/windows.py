@@ -1,7 +1,7 @@
 """How a clip becomes a network's input: the draw that all views of one clip share, and the batches a network is fed."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -211,14 +211,11 @@ class ClipBatches:
         draws = [self.window.random(self.length(self.records[i]), generator) for i in indices]
         return self.collate(indices[part], draws[part])
 
-    def evaluation(self, batch_size: int = 64,
-                   reorder: Callable[[np.ndarray], np.ndarray] | None = None) -> Iterator[Batch]:
-        """All records in order, centre draw. ``reorder`` changes which frames are shown when (``(T,)`` indices in and
-        out), to probe what a network makes of time: ``lambda f: f[::-1]`` shows every clip backwards."""
+    def evaluation(self, batch_size: int = 64) -> Iterator[Batch]:
+        """All records in order, centre draw."""
         for start in range(0, len(self.records), batch_size):
             indices = range(start, min(start + batch_size, len(self.records)))
-            draws = [self.window.centre(self.length(self.records[i])) for i in indices]
-            yield self.collate(indices, [replace(d, frames=reorder(d.frames)) for d in draws] if reorder else draws)
+            yield self.collate(indices, [self.window.centre(self.length(self.records[i])) for i in indices])
 
     def statistics(self, view: str, clips: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and standard deviation per channel, each ``(C,)``, of one view over at most ``clips`` spread clips."""
