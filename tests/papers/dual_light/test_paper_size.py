@@ -25,7 +25,7 @@ from kdlab.train.loop import Settings
 from kdlab.train.optimisers import Rule
 from kdlab.train.recipe import Recipe
 from kdlab.train.sizes import DEMO, Profile
-from tests.clips.test_released import arid_tree
+from tests.clips.test_datasets import arid_tree
 from tests.conftest import encode, pattern
 
 MINIATURE = replace(PAPER, sets=(PaperSet("ARID v1.0", "arid", 11, (88,), ("by hand: 50",), ("1",)), *SETS[1:]))
