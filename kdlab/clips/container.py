@@ -159,10 +159,8 @@ def _why_not_opened(path: Path) -> str:
         head = file.read(12)
     if not head:
         return "empty: the file has 0 bytes"
-    if head[4:8] == b"ftyp":
-        return "truncated: an MP4 file without its moov header, cut off or never finished"
-    if head[:4] in (b"RIFF", b"\x1aE\xdf\xa3"):
-        return "damaged: its header is wrong or cut off"
+    if head[4:8] == b"ftyp" or head[:4] in (b"RIFF", b"\x1aE\xdf\xa3"):
+        return "truncated: its header (of MP4: moov) is cut off, wrong, or was never finished"
     return "misnamed: not a video file, whatever its name says; lists of other files are not read"
 
 

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.compressed import Unsuited, modalities, scan
-from kdlab.clips.container import DamagedClip
+from kdlab.clips.compressed import modalities, scan
 from kdlab.clips.decode import Streamed
 from kdlab.clips.files import CatalogueError
 from kdlab.clips.views import View, flip_motion, mirrored, streamed, tag
@@ -194,27 +193,19 @@ class SegmentBatches(ClipBatches):
 def all_mpeg4(data):
     """``data``, of whose clips nothing speaks against training in the compressed domain. Decodes nothing.
 
-    Raises CatalogueError where files are not MPEG-4 part 2 of I- and P-frames alone, or not all of one size, and for
-    splits that cannot be used; DamagedClip, TooShort or UnusableClips for the files themselves.
+    Raises Unsuited where a file is not MPEG-4 part 2 of I- and P-frames alone, CatalogueError where files are not all
+    of one size, and for splits that cannot be used; DamagedClip or ValueError for the files themselves.
     """
-    catalogue, unsuited, sizes = data.catalogue(), [], {}
+    catalogue = data.catalogue()
     catalogue.require()
-    paths = dict.fromkeys(record.path for record in catalogue.records)
-    for path in paths:
-        try:
-            info = scan(path).info
-            sizes.setdefault((info.width, info.height), path)
-        except Unsuited as error:
-            unsuited.append(error)
-        except DamagedClip:
-            pass  # named below, with all others
-    mend = f"Make all over, `kdlab data transcode {catalogue.root} --out FOLDER`, and give that FOLDER."
-    if unsuited:
-        raise CatalogueError(f"{len(unsuited)} of {len(paths)} files are not MPEG-4 part 2 in which each frame is made "
-                             f"from the one before, such as {unsuited[0].path}: {unsuited[0].reason}. {mend}")
+    open_all([SegmentBatches(catalogue.records, {}, Segments())])
+    sizes = {}
+    for record in catalogue.records:
+        info = scan(record.path).info
+        sizes.setdefault((info.width, info.height), record.path)
     if len(sizes) > 1:
         (one, first), (other, second), *_ = sizes.items()
         raise CatalogueError(f"motion is counted in pixels, and {first} has pictures of {one[0]}x{one[1]}, {second} of "
-                             f"{other[0]}x{other[1]}. {mend}")
-    open_all([SegmentBatches(catalogue.records, {}, Segments())])
+                             f"{other[0]}x{other[1]}. Make all over, `kdlab data transcode {catalogue.root} --out "
+                             "FOLDER`, and give that FOLDER.")
     return data

@@ -25,17 +25,13 @@ from kdlab.system.values import positive
 _AT_ONCE = 4  # frames that are brightened together
 
 
-class TooShort(ValueError):
-    """A clip with too few frames to be an action."""
-
-
 def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
     """``each_frame(path, indices=None)`` of a view: frames ``uint8 (H, W, C)`` one by one, all or those at ascending
     ``indices``. A view whose class defines ``read`` alone is read through that."""
     own = next(kind for kind in type(view).__mro__ if {"each_frame", "read"} & vars(kind).keys())
     if "each_frame" in vars(own):
         return view.each_frame
-    return lambda path, indices=None: iter(view.read(path) if indices is None else view.read(path, indices))
+    return lambda path, indices=None: iter(view.read(path, indices))
 
 
 def tag(view: "View") -> str:
@@ -97,7 +93,7 @@ class Enhanced(Streamed):
             wanted = slice(None) if indices is None else np.asarray(indices)
             yield from zip(frames[wanted], self.by(frames)[wanted], strict=True)
             return
-        frames = each(path) if indices is None else each(path, indices)
+        frames = each(path, indices)
         while some := list(islice(frames, _AT_ONCE)):
             yield from zip(some, self.by(np.stack(some)), strict=True)
 
@@ -111,7 +107,7 @@ class Around(Streamed):
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """As the view ``of``."""
-        return streamed(self.of)(path, *(() if indices is None else (indices,)))
+        return streamed(self.of)(path, indices)
 
     def mirrored(self, pixels):
         """As the view ``of``."""
@@ -217,7 +213,7 @@ class Flow(Around):
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """All rows of ``path``, or those at ascending ``indices``: uint8 (H, W, 2), ``128 + 127 v / bound``.
 
-        Raises :class:`TooShort` for a clip of one frame.
+        Raises ValueError for a clip of one frame.
         """
         if indices is None:
             wanted, frames = None, enumerate(streamed(self.of)(path))
@@ -236,7 +232,7 @@ class Flow(Around):
                 yield from [row] * len(rows)
             before = grey
         if number == 0:
-            raise TooShort(f"{path} has one frame, so no flow; remove the clip from the index")
+            raise ValueError(f"{path} has one frame, so no flow; remove the clip from the index")
 
 
 @dataclass(frozen=True)
@@ -261,14 +257,14 @@ class FlowFiles(Streamed):
     def contents(self) -> str:
         """16 hex digits over names and sizes of all pictures: millions, which cannot be read each time. Raises
         ``FileNotFoundError`` where there is no folder."""
-        return once((self, "sizes"), self._sizes)
+        def sizes() -> str:
+            if not Path(self.folder).is_dir():
+                raise FileNotFoundError(f"{self.folder}: no such folder of flow pictures. Put them there.")
+            found = sorted((str(place.relative_to(self.folder)), place.stat().st_size) for pattern in (self.x, self.y)
+                           for place in Path(self.folder).glob(f"*/{pattern}"))
+            return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
 
-    def _sizes(self) -> str:
-        if not Path(self.folder).is_dir():
-            raise FileNotFoundError(f"{self.folder}: no such folder of flow pictures. Put them there.")
-        found = sorted((str(place.relative_to(self.folder)), place.stat().st_size) for pattern in (self.x, self.y)
-                       for place in Path(self.folder).glob(f"*/{pattern}"))
-        return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
+        return once((self, "sizes"), sizes)
 
     def each_frame(self, path: Path, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[np.ndarray]:
         """Rows as :class:`Flow`'s. Raises ``FileNotFoundError`` or :class:`DamagedClip`, naming the place."""

@@ -12,21 +12,12 @@ from torch.nn import functional as F
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import Catalogue, ClipRecord
 from kdlab.clips.container import timeline
-from kdlab.clips.views import TooShort, View, mirror_of, streamed, tag
+from kdlab.clips.views import View, mirror_of, streamed, tag
 from kdlab.system.pool import available_cores, each
 from kdlab.system.progress import track
 from kdlab.system.values import fraction, positive, whole
 
 _PATIENCE = 5.0  # seconds, beyond which all cores open clips
-
-
-class UnusableClips(ValueError):
-    """Several bad clips, each named with its reason in ``errors``."""
-
-    def __init__(self, errors: list[Exception]):
-        self.errors = errors
-        shown = "\n  ".join(str(error) for error in errors[:20])
-        super().__init__(f"{len(errors)} clips cannot be used; mend or remove them:\n  {shown}")
 
 
 @dataclass(frozen=True)
@@ -176,12 +167,12 @@ class ClipBatches:
         return self.cache.frames(record.path, frames, self.window.side, streamed(view), tag(view))
 
     def length(self, record: ClipRecord) -> int:
-        """Frames of a clip. Raises :class:`TooShort` where the window needs more."""
+        """Frames of a clip. Raises ValueError where the window needs more."""
         length = self.stretch(record)[1]
         if length < self.window.least:
             name = record.path if record.start is record.end is None else f"{record.id} of {record.path}"
-            raise TooShort(f"{name} has {length} frame(s), and {self.window.least} are the least for a window of "
-                           f"{self.window.frames}; remove the clip from the index, or ask for fewer frames")
+            raise ValueError(f"{name} has {length} frame(s), and {self.window.least} are the least for a window of "
+                             f"{self.window.frames}; remove the clip from the index, or ask for fewer frames")
         return length
 
     def check(self) -> None:
@@ -234,18 +225,20 @@ class ClipBatches:
 def open_all(parts: Sequence[ClipBatches]) -> None:
     """Open every clip of ``parts`` once, under each of their views, so that a bad file is named before any training.
 
-    Raises :class:`DamagedClip`, :class:`TooShort` or FileNotFoundError for one bad clip, :class:`UnusableClips` for
-    several, in the order of the parts.
+    Raises what is wrong (DamagedClip, FileNotFoundError, ValueError for a short clip …), in the order of the parts; for
+    several bad clips a ValueError that names each.
     """
     if bad := unusable(parts):
-        raise bad[0] if len(bad) == 1 else UnusableClips(bad)
+        raise bad[0] if len(bad) == 1 else ValueError("\n  ".join(
+            [f"{len(bad)} clips cannot be used; mend or remove them:", *map(str, bad[:20])]))
 
 
 def unusable(parts: Sequence[ClipBatches]) -> list[Exception]:
     """What ``open_all`` would raise, one error a clip. Fills the cache."""
     jobs = [(clips, record) for clips in parts
             for record in {(r.path, r.start, r.end): r for r in clips.records}.values()]
-    return [error for error in track(_opened(jobs), "opening clips", len(jobs)) if error]
+    faults = _opened(jobs) if len(jobs) == 1 else track(_opened(jobs), "opening clips", len(jobs))
+    return [fault for fault in faults if fault]
 
 
 def _opened(jobs: list[tuple[ClipBatches, ClipRecord]]) -> Iterator[Exception | None]:

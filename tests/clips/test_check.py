@@ -68,7 +68,7 @@ ODD = [
     ("misnamed", "not a video file", lambda path: path.write_text("no film\n" * 99)),
     ("audio only", "no video stream, only audio", _sound),
     ("truncated", "12 frames announced", lambda path: path.write_bytes(path.read_bytes()[:-3000])),
-    ("truncated", "without its moov header", lambda path: path.write_bytes(path.read_bytes()[:32])),
+    ("truncated", "moov", lambda path: path.write_bytes(path.read_bytes()[:32])),
     ("damaged", "its header names no", lambda path: path.write_bytes(path.read_bytes()[:200])),
     ("damaged", "frame", _hurt),
     ("missing", "no such file", lambda path: path.unlink()),

@@ -5,8 +5,8 @@ import torch
 from kdlab.clips.cache import FrameCache
 from kdlab.clips.catalogue import ClipRecord
 from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.views import Enhanced, MotionMix, Raw, TooShort
-from kdlab.clips.windows import ClipBatches, Draw, UnusableClips, Window
+from kdlab.clips.views import Enhanced, MotionMix, Raw
+from kdlab.clips.windows import ClipBatches, Draw, Window
 from tests.conftest import encode
 
 
@@ -103,11 +103,10 @@ def test_statistics_are_those_of_the_pixels():
 
 
 def test_too_short_clips_are_named_together_before_training():
-    with pytest.raises(TooShort, match="c1 has 2 frame.* 4 are the least for a window of 8"):
+    with pytest.raises(ValueError, match="c1 has 2 frame.* 4 are the least for a window of 8"):
         batches((20, 2, 30)).check()
-    with pytest.raises(UnusableClips, match="2 clips.*\n.*c0 has 1.*\n.*c2 has 3") as caught:
+    with pytest.raises(ValueError, match="2 clips.*\n.*c0 has 1.*\n.*c2 has 3"):
         batches((1, 20, 3)).check()
-    assert len(caught.value.errors) == 2
     batches().check()
 
 
@@ -135,7 +134,7 @@ def test_a_segment_of_a_longer_video_is_read_where_it_lies(tmp_path):
     assert torch.allclose(seen[0], torch.tensor([65.0, 80, 95, 110]), atol=4)
     assert seen[1].min() > 175 > seen[2].max()
     late = ClipRecord("long@9", tmp_path / "long.mp4", 0, "train", "g", 9.0, 10.0)
-    with pytest.raises(TooShort, match="long@9"):
+    with pytest.raises(ValueError, match="long@9"):
         made.length(late)
 
 
