@@ -79,7 +79,7 @@ def predict(clip: Path | str, run: Run, picture: Path | str | None = None) -> Pr
     """What the network of ``run`` says of the file ``clip``, seen as in its tests, and where it looked: drawn into
     ``picture`` (default: ``<clip>.gradcam.png`` in the current folder), where only a picture of this kind is replaced.
 
-    Raises ``ValueError`` for a run that does not classify clips, DamagedClip, TooShort or FileNotFoundError for the
+    Raises ``ValueError`` for a run that does not classify clips, DamagedClip, FileNotFoundError or ValueError for the
     clip, :class:`kdlab.system.ours.NotOurs` for the picture's place: all before anything is written.
     """
     clip = Path(clip)
