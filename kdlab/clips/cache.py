@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from kdlab import paths
-from kdlab.clips.container import regular
+from kdlab.clips.container import require_file
 from kdlab.clips.decode import each_frame, frame_numbers, gathered, raw_name
 from kdlab.system.files import StorageFull, write_atomically
 from kdlab.system.values import not_negative, whole
@@ -34,7 +34,7 @@ def file_key(path: Path | str) -> str:
 
     Raises FileNotFoundError, and DamagedClip for a folder, pipe or device.
     """
-    regular(path)
+    require_file(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         digest = hashlib.blake2b(str(size).encode(), digest_size=16)
@@ -117,7 +117,7 @@ class FrameCache:
 
     def _file(self, path: Path, side: int, tag: str) -> Path:
         whole(1, "the short side in pixels", side=side)
-        status = regular(path)
+        status = require_file(path)
         what = _FORMAT, os.path.abspath(path), status.st_size, status.st_mtime_ns, side, tag or raw_name()
         return self.root / f"{hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()}.npy"
 
@@ -133,7 +133,7 @@ class FrameCache:
             write_atomically(file, lambda draft: _write(draft, _small(path, side, read(path)), room))
             self._used += file.stat().st_size
         except StorageFull as error:
-            regular(path)
+            require_file(path)
             self._full = True
             warnings.warn(f"{self.root}: frames are no longer cached there ({error.__cause__ or error}), so clips are "
                           "decoded each time. Free some space, ask for a smaller side, let KDLAB_CACHE_GB allow more, "

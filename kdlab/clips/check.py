@@ -13,7 +13,7 @@ from av.video.reformatter import VideoReformatter
 
 from kdlab import paths
 from kdlab.clips.catalogue import Catalogue, ClipRecord
-from kdlab.clips.container import DamagedClip, VideoInfo, Walk, opened, timeline
+from kdlab.clips.container import DamagedClip, StreamReader, VideoInfo, open_stream, timeline
 from kdlab.clips.datasets import open_data
 from kdlab.clips.files import CatalogueError, some, why_no_file
 from kdlab.clips.splits import shared_groups
@@ -47,17 +47,18 @@ class Facts:
 
 
 def inspect(path: Path) -> Facts:
-    """Decode a file and drop its frames one by one. What is wrong with it is told, not raised."""
+    """Decode a file and drop its frames one by one. What is wrong with it is returned, not raised."""
     if reason := why_no_file(path):
         return Facts(path, reason)
     digest, converter = hashlib.blake2b(digest_size=16), VideoReformatter()
     try:
-        with opened(path) as stream:
-            walk = Walk(stream)
-            for frame in walk.frames():
+        with open_stream(path) as stream:
+            reader = StreamReader(stream)
+            for frame in reader.frames():
                 digest.update(f"{frame.width}x{frame.height}".encode())
                 digest.update(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())
-        return Facts(path, "", walk.info, walk.decoded, digest.hexdigest(), walk.announced, timeline(path).seconds)
+        seconds = timeline(path).seconds
+        return Facts(path, "", reader.info, reader.decoded, digest.hexdigest(), reader.announced, seconds)
     except DamagedClip as error:
         return Facts(path, error.reason)
     except OSError as error:

@@ -32,7 +32,7 @@ SLACK = 2
 # picture has more, if it is larger than 48 x 48 pixels.
 _NOT_CODED = 8
 
-# FFmpeg reports damage in its log. PyAV passes these reports on, to `Walk` below, and to nobody else.
+# FFmpeg reports damage in its log. PyAV passes these reports on, to `StreamReader` below, and to nobody else.
 av.logging.set_level(av.logging.ERROR)
 av.logging.set_skip_repeated(False)
 logging.getLogger("libav").addHandler(logging.NullHandler())
@@ -78,7 +78,7 @@ class VideoInfo:
     container: str
 
 
-def regular(path: Path | str) -> os.stat_result:
+def require_file(path: Path | str) -> os.stat_result:
     """The status of a file that can be read without blocking.
 
     Raises FileNotFoundError, and DamagedClip for a folder, pipe, socket or device, also where a link leads to one.
@@ -90,7 +90,7 @@ def regular(path: Path | str) -> os.stat_result:
     return os.stat(path)
 
 
-def remembered(files: int) -> Callable:
+def cached_by_file(files: int) -> Callable:
     """A decorator: the function of a file's path keeps its last ``files`` answers for as long as the files stay."""
 
     def decorate(function: Callable) -> Callable:
@@ -98,7 +98,7 @@ def remembered(files: int) -> Callable:
 
         @wraps(function)
         def answer(path: Path | str):
-            status = regular(path)
+            status = require_file(path)
             return known(Path(path), status.st_mtime_ns, status.st_size)
 
         return answer
@@ -106,24 +106,24 @@ def remembered(files: int) -> Callable:
     return decorate
 
 
-@remembered(2**12)
+@cached_by_file(2**12)
 def probe(path: Path | str) -> VideoInfo:
     """Size, rate, codec and announced length of a video file; a few milliseconds, and none while it stays the same.
 
     Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video.
     """
-    with opened(path) as stream:
+    with open_stream(path) as stream:
         return info_of(stream)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[av.video.stream.VideoStream]:
+def open_stream(path: Path) -> Iterator[av.video.stream.VideoStream]:
     """The video stream of a file, set to decode in one thread (faster on two cores, and the same everywhere).
 
     Of several streams FFmpeg chooses; a cover image is none. FFmpeg reads a plain file and nothing else: no network,
     and no other file that this one may name. Raises DamagedClip also at the end, for a file that has changed meanwhile.
     """
-    before = regular(path)
+    before = require_file(path)
     try:
         with av.logging.Capture():  # what it says while it guesses the format is not damage
             # names inside old files are in any encoding: replace what is not UTF-8 instead of refusing the file
@@ -144,7 +144,7 @@ def opened(path: Path) -> Iterator[av.video.stream.VideoStream]:
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
         yield stream
-    after = regular(path)
+    after = require_file(path)
     if (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino):
         raise DamagedClip(path, "unfinished: it changed while it was read; wait until it has been written")
 
@@ -175,7 +175,7 @@ def info_of(stream: av.video.stream.VideoStream) -> VideoInfo:
                      _NAMES.get(container, container))
 
 
-class Walk:
+class StreamReader:
     """One way through a video stream, from its first packet to its last, counting.
 
     ``packets`` passed so far, of which ``hidden`` are not shown and ``incomplete`` are cut off; ``decoded`` frames came
@@ -210,7 +210,7 @@ class Walk:
                 if trouble or (self.decoded > last and not is_b):
                     continue
                 try:
-                    for frame in self._heard(packet.decode) if self._listens else packet.decode():
+                    for frame in self._noting_errors(packet.decode) if self._listens else packet.decode():
                         if frame.is_corrupt:  # the decoder has filled it in from its neighbours
                             trouble = f"damaged: frame {self.decoded} (counted from 0) is incomplete"
                             break
@@ -231,7 +231,7 @@ class Walk:
         packets, codec = self._stream.container.demux(self._stream), self.info.codec
         while True:
             try:
-                packet = self._heard(lambda: next(packets, None))
+                packet = self._noting_errors(lambda: next(packets, None))
             except av.error.FFmpegError as error:
                 self._refuse(f"damaged: cannot be read to its end ({error.strerror})")
             if packet is None:
@@ -275,7 +275,7 @@ class Walk:
             return f"truncated: {self.incomplete} of its {self.packets} packets incomplete"
         return f"damaged: FFmpeg says {self._error!r}" if self._error and self._listens else None
 
-    def _heard(self, call: Callable):
+    def _noting_errors(self, call: Callable):
         """What ``call`` gives; the first error that FFmpeg logs meanwhile is noted."""
         with av.logging.Capture() as logs:
             result = call()
@@ -349,23 +349,23 @@ class Timeline:
         return after - (after > 0 and moment - edges[after - 1] < edges[after] - moment - 1e-6)
 
 
-@remembered(256)
+@cached_by_file(256)
 def timeline(path: Path | str) -> Timeline:
     """The times of a file's frames; remembered for as long as the file stays the same.
 
     Raises FileNotFoundError, and DamagedClip for a file that cannot be opened as a video or is truncated.
     """
-    with opened(path) as stream:
-        walk, packets, head = Walk(stream), [], stream.codec_context.extradata or b""
-        for packet in walk.each_packet():
-            if packet.size and walk.packets - walk.hidden > len(packets):
+    with open_stream(path) as stream:
+        reader, packets, head = StreamReader(stream), [], stream.codec_context.extradata or b""
+        for packet in reader.each_packet():
+            if packet.size and reader.packets - reader.hidden > len(packets):
                 packets.append((packet.pts, packet.dts, packet.is_keyframe and _starts_afresh(packet, head)))
-        walk.require_whole()
-        unit, info = float(stream.time_base), walk.info
-    count, packed = len(packets), info.codec == "mpeg4" and walk.hidden > 0
+        reader.require_whole()
+        unit, info = float(stream.time_base), reader.info
+    count, packed = len(packets), info.codec == "mpeg4" and reader.hidden > 0
     if packed:  # several pictures in one packet: only a decoder can tell how many there are
-        with opened(path) as stream:
-            count = sum(1 for _ in Walk(stream).frames())
+        with open_stream(path) as stream:
+            count = sum(1 for _ in StreamReader(stream).frames())
     # presentation times are wrong in AVI; its decoding times count the dropped frames of a capture, too
     stamps = [dts if info.container == "avi" else pts for pts, dts, _ in packets]
     decoding = [dts for _, dts, _ in packets if dts is not None]
@@ -378,7 +378,7 @@ def timeline(path: Path | str) -> Timeline:
     if times is not None and info.fps and np.abs(times * info.fps - np.arange(count)).max() < 0.5:
         times = None
     keys = sorted(stamp for stamp, (_, _, is_key) in zip(stamps, packets, strict=True) if is_key and known)
-    sure = (info.codec, info.container) in _SEEKABLE and known and not walk.hidden and len(set(own)) == count
+    sure = (info.codec, info.container) in _SEEKABLE and known and not reader.hidden and len(set(own)) == count
     if not sure or keys[:1] != own[:1]:  # what is shown before the first key may be missing
         own, keys = [], []
     if times is None and not info.fps:
@@ -388,8 +388,8 @@ def timeline(path: Path | str) -> Timeline:
 
 def _first_shown(path: Path) -> int:
     """The time in the file of the first frame that a decoder shows."""
-    with opened(path) as stream:
-        return next(Walk(stream).frames(0)).pts
+    with open_stream(path) as stream:
+        return next(StreamReader(stream).frames(0)).pts
 
 
 def _starts_afresh(packet: av.Packet, head: bytes) -> bool:

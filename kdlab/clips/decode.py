@@ -28,7 +28,7 @@ import numpy as np
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from kdlab.clips.container import DamagedClip, Timeline, Walk, opened, probe, timeline
+from kdlab.clips.container import DamagedClip, StreamReader, Timeline, open_stream, probe, timeline
 from kdlab.clips.container import VideoInfo as VideoInfo
 
 DECODERS = ("pyav", "decord")
@@ -88,14 +88,14 @@ def each_frame(path: Path | str, indices: Sequence[int] | np.ndarray | None = No
     if wanted is not None:
         line = timeline(path) if wanted.size else None
         if line and line.keys and wanted[-1] < line.count:
-            with opened(path) as stream:
+            with open_stream(path) as stream:
                 for picture in _over_key_frames(stream, line, wanted):
                     given += 1
                     yield picture
             if given == len(wanted):
                 return
-    with opened(path) as stream:  # in order: that will do where something was odd, or say what is wrong
-        yield from _in_order(path, Walk(stream), wanted, given)
+    with open_stream(path) as stream:  # in order: that will do where something was odd, or say what is wrong
+        yield from _in_order(path, StreamReader(stream), wanted, given)
 
 
 def frame_numbers(path: Path | str, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -154,10 +154,10 @@ class _Pictures:
         return upright(self._converter.reformat(frame, *self._size, "rgb24", threads=1).to_ndarray(), self._matrix)
 
 
-def _in_order(path: Path, walk: Walk, wanted: np.ndarray | None, given: int) -> Iterator[np.ndarray]:
+def _in_order(path: Path, reader: StreamReader, wanted: np.ndarray | None, given: int) -> Iterator[np.ndarray]:
     """All frames, or those ``wanted`` but for the first ``given``; others are decoded and dropped."""
     pictures = None
-    for number, frame in enumerate(walk.frames(math.inf if wanted is None else wanted.max(initial=0))):
+    for number, frame in enumerate(reader.frames(math.inf if wanted is None else wanted.max(initial=0))):
         pictures = pictures or _Pictures(frame)
         if wanted is None:
             yield pictures.of(frame)
@@ -165,7 +165,7 @@ def _in_order(path: Path, walk: Walk, wanted: np.ndarray | None, given: int) -> 
             given += 1
             yield pictures.of(frame)
     if wanted is not None and given < len(wanted):
-        raise _outside(path, wanted[-1], walk.decoded)
+        raise _outside(path, wanted[-1], reader.decoded)
 
 
 def _outside(path: Path, wanted: int, count: int) -> ValueError:
@@ -188,9 +188,9 @@ def _decord():
 
 def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
     """As ``_in_order``, by decord, whose frames are compared with PyAV's."""
-    with opened(path) as stream:
-        walk = Walk(stream)
-        frames = _in_order(path, walk, None, 0)
+    with open_stream(path) as stream:
+        reader = StreamReader(stream)
+        frames = _in_order(path, reader, None, 0)
         for number, (ours, its) in enumerate(zip_longest(frames, _all_of_decord(path))):
             # conversions of colours differ by 0.2 of 255 levels
             if (ours is None or its is None or ours.shape != its.shape
@@ -200,8 +200,8 @@ def _by_decord(path: Path, wanted: np.ndarray | None) -> Iterator[np.ndarray]:
                 raise DamagedClip(path, f"decord reads frame {number} otherwise; PyAV (decoder='pyav') reads it well")
             if wanted is None or number in wanted:
                 yield its
-    if wanted is not None and wanted.max(initial=0) >= walk.decoded:
-        raise _outside(path, wanted[-1], walk.decoded)
+    if wanted is not None and wanted.max(initial=0) >= reader.decoded:
+        raise _outside(path, wanted[-1], reader.decoded)
 
 
 def _all_of_decord(path: Path) -> Iterator[np.ndarray]:

@@ -19,7 +19,7 @@ from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
 from kdlab.clips.compressed import Unsuited, scan
-from kdlab.clips.container import DamagedClip, Timeline, Walk, opened, timeline
+from kdlab.clips.container import DamagedClip, StreamReader, Timeline, open_stream, timeline
 from kdlab.clips.decode import upright
 from kdlab.clips.files import files_below, read_table, relative_name, user_path
 from kdlab.system.contents import content_keys
@@ -131,7 +131,7 @@ def _is_ours(target: Path) -> bool:
 
 def _is_whole(target: Path, note: str) -> bool:
     try:
-        with opened(target) as stream:
+        with open_stream(target) as stream:
             same = stream.container.metadata.get("comment") == note
         return same and bool(scan(target))
     except (FileNotFoundError, DamagedClip, Unsuited):
@@ -156,15 +156,16 @@ def _clock(line: Timeline) -> tuple[Fraction, Iterable[int]]:
 
 def _write(line: Timeline, target: Path, form: CoviarFormat, note: str) -> None:
     rate, ticks = _clock(line)
-    with opened(line.path) as stream, av.open(str(target), "w", format="avi", options={"fflags": "+bitexact"}) as file:
-        walk, converter = Walk(stream), VideoReformatter()
+    bitexact = {"fflags": "+bitexact"}
+    with open_stream(line.path) as stream, av.open(str(target), "w", format="avi", options=bitexact) as file:
+        reader, converter = StreamReader(stream), VideoReformatter()
         file.metadata["comment"] = note
         made = file.add_stream("mpeg4", rate=rate, options={
             "flags": "+qscale", "global_quality": str(118 * form.quantiser), "qmin": str(form.quantiser),
             "sc_threshold": "1000000000", "bf": "0"})  # no I-frames but the regular ones
         made.width, made.height, made.pix_fmt = form.width, form.height, "yuv420p"
         made.codec_context.gop_size, made.codec_context.thread_count = form.gop, 1
-        for frame, tick in zip(walk.frames(), ticks, strict=False):
+        for frame, tick in zip(reader.frames(), ticks, strict=False):
             if matrix := frame.side_data.get("DISPLAYMATRIX"):
                 turned = upright(converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), matrix)
                 frame = av.VideoFrame.from_ndarray(turned, "rgb24")

@@ -153,13 +153,6 @@ def test_frames_hidden_by_an_edit_list_stay_hidden(make_video, trimmed):
     assert len(read_frames(path).frames) == 35
 
 
-@pytest.mark.parametrize(("a", "b", "quarter_turns"), [(0, 65536, 3), (-65536, 0, 2), (0, -65536, 1)])
-def test_rotation_stored_by_phones_is_applied(make_video, turned, a, b, quarter_turns):
-    path = make_video("phone.mp4", g="10")
-    upright = np.rot90(read_frames(path).frames, quarter_turns, axes=(1, 2))
-    assert_reads_as_the_oracle(turned(path, (a, b, -b, a)), upright)
-
-
 def big(make_video, name, **how):
     """A clip whose bytes lie mostly in its frames, so that a cut takes frames away."""
     return make_video(name, frames=60, size=(128, 96), **how)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -124,14 +123,10 @@ def test_size_gop_and_quantiser_are_obeyed_also_through_scene_cuts(make_video, t
             CoviarFormat(**wrong)
 
 
-def test_a_clip_that_a_phone_marked_as_turned_is_made_upright(make_video, tmp_path):
+def test_a_clip_that_a_phone_marked_as_turned_is_made_upright(make_video, turned, tmp_path):
     pixels = np.zeros((4, 64, 96, 3), np.uint8)
     pixels[:, :32] = 255
-    source = make_video("phone.mp4", pixels=pixels)
-    header = bytearray(source.read_bytes())
-    matrix = header.find(struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30), header.find(b"tkhd"))
-    header[matrix: matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)
-    source.write_bytes(header)
+    source = turned(make_video("phone.mp4", pixels=pixels))
     [its] = transcode(source, tmp_path / "out", CoviarFormat(64, 96), workers=1)
     made, upright = read_frames(its.target).frames, read_frames(source).frames
     assert made.shape == upright.shape == (4, 96, 64, 3)

@@ -1,31 +1,24 @@
+"""Windows: one draw for all views, batches, DL-KDD's window, and every clip opened before a training."""
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from kdlab.clips import windows
 from kdlab.clips.cache import FrameCache
-from kdlab.clips.catalogue import ClipRecord
-from kdlab.clips.enhance import Clahe, Gamma, HistogramEqualisation
-from kdlab.clips.views import Enhanced, MotionMix, Raw
-from kdlab.clips.windows import ClipBatches, Draw, Window
+from kdlab.clips.catalogue import Catalogue, ClipRecord, open_clips
+from kdlab.clips.decode import DamagedClip
+from kdlab.clips.enhance import Gamma
+from kdlab.clips.views import Enhanced, Raw
+from kdlab.clips.windows import ClipBatches, ConsecutiveWindow, Draw, Window, open_all, unusable
+from kdlab.system import pool
 from tests.conftest import encode
-
-
-def test_gamma_table_of_the_reference():
-    """Values of docs/methods.md, section 1: gamma 1.8."""
-    table = Gamma(1.8).table()
-    assert {v: int(table[v]) for v in (0, 1, 5, 10, 20, 64, 128, 255)} == {
-        0: 0, 1: 11, 5: 28, 10: 42, 20: 61, 64: 118, 128: 173, 255: 255}
-    assert len(set(table.tolist())) == 202
-    assert int(np.flatnonzero(np.diff(table.astype(int)) == 0)[0]) + 1 == 79
-
-
-@pytest.mark.parametrize("enhancer", [Gamma(1.8), HistogramEqualisation(), Clahe()])
-def test_enhancers_brighten_and_keep_shape(enhancer):
-    frames = np.random.default_rng(0).integers(0, 30, (3, 24, 32, 3), dtype=np.uint8)
-    before = frames.copy()
-    out = enhancer(frames)
-    assert out.shape == frames.shape and out.dtype == np.uint8 and out.mean() > frames.mean()
-    assert np.array_equal(before, frames)
 
 
 def test_moments_cover_the_clip_and_repeat_only_what_is_short():
@@ -110,18 +103,6 @@ def test_too_short_clips_are_named_together_before_training():
     batches().check()
 
 
-def test_motion_mix_shows_appearance_difference_from_the_background_and_change():
-    video = torch.full((1, 3, 5, 4, 4), 0.5)
-    video[0, :, 3, 1, 2] = 0.9  # one pixel lights up in one frame
-    mixed = MotionMix().finish(video)
-    grey, still, change = mixed[0]
-    assert mixed.shape == (1, 3, 5, 4, 4)
-    assert still[3, 1, 2] > 0 and still.count_nonzero() == 1
-    assert change[3, 1, 2] > 0 > change[4, 1, 2] and change.count_nonzero() == 2
-    assert grey.mean().abs() < 1e-5 and grey.square().mean().sqrt() == pytest.approx(1, rel=0.1)
-    assert MotionMix().finish(torch.full((2, 3, 4, 4, 4), 0.3)).abs().max() < 1e-3  # nothing moves, nothing shows
-
-
 def test_a_segment_of_a_longer_video_is_read_where_it_lies(tmp_path):
     video = np.repeat(np.arange(0, 240, 5, dtype=np.uint8), 32 * 32 * 3).reshape(48, 32, 32, 3)  # brighter and brighter
     encode(tmp_path / "long.mp4", video, rate=12)
@@ -138,10 +119,143 @@ def test_a_segment_of_a_longer_video_is_read_where_it_lies(tmp_path):
         made.length(late)
 
 
-def test_a_steady_enhancer_looks_at_the_whole_clip_also_where_some_frames_are_asked_for(tmp_path):
-    video = np.random.default_rng(0).integers(0, 60, (12, 32, 32, 3), dtype=np.uint8)
-    video[6:] *= 2
-    path = encode(tmp_path / "a.mp4", video)
-    for enhancer in (HistogramEqualisation(steady=True), HistogramEqualisation()):
-        view = Enhanced(enhancer)
-        assert np.array_equal(view.read(path, [2, 9]), view.read(path)[[2, 9]])
+# --- the reference pipeline's window: consecutive frames that loop, squares of several sizes -----------------------
+
+CONSECUTIVE = ConsecutiveWindow()
+
+
+def test_a_short_clip_begins_again():
+    """docs/methods.md, 1.5: 64 frames of a clip of 33 are its frames 1 … 33 and 1 … 31."""
+    wanted = [*range(33), *range(31)]
+    for offset in (0.0, 0.5, 0.999):
+        assert CONSECUTIVE.moments(33, offset).tolist() == wanted
+    assert CONSECUTIVE.moments(20, 0.7).tolist() == [*range(20)] * 3 + [*range(4)]
+
+
+def test_a_long_clip_gives_frames_in_a_row_from_every_start_that_fits():
+    starts = [CONSECUTIVE.moments(66, offset) for offset in (0.0, 0.34, 0.99999)]
+    assert [(m[0], m[-1]) for m in starts] == [(0, 63), (1, 64), (2, 65)]
+    assert all((np.diff(m) == 1).all() for m in starts)
+    assert CONSECUTIVE.moments(64, 0.999).tolist() == [*range(64)]
+    assert CONSECUTIVE.centre(225).frames[0] == 81  # 162 starts fit
+
+
+def test_draws_cover_sizes_places_and_starts_and_are_a_function_of_the_generator():
+    generator = torch.Generator().manual_seed(0)
+    draws = [CONSECUTIVE.random(100, generator) for _ in range(400)]
+    sizes = Counter(draw.box[0] for draw in draws)
+    assert set(sizes) == {1.0, 0.875, 0.75, 0.66} and min(sizes.values()) > 70
+    assert {draw.frames[0] for draw in draws} == set(range(37))
+    assert 150 < sum(draw.flip for draw in draws) < 250
+    again, first = CONSECUTIVE.random(100, torch.Generator().manual_seed(0)), draws[0]
+    assert again.frames.tolist() == first.frames.tolist()
+    assert (again.top, again.left, again.flip, again.box) == (first.top, first.left, first.flip, first.box)
+
+
+@pytest.mark.parametrize("scale, box", [(1.0, 128), (0.875, 112), (0.75, 96), (0.66, 84)])
+def test_a_square_is_cut_resized_and_flipped(scale, box):
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 128, 171, 3), dtype=np.uint8)
+    got = CONSECUTIVE.shown(Draw(np.arange(2), 0.25, 1.0, box=(scale, scale)), pixels)
+    cut = Draw(np.arange(2), 0.25, 1.0).placed(pixels, box, box)
+    wanted = np.stack([cv2.resize(frame, (112, 112), interpolation=cv2.INTER_LINEAR) for frame in cut])
+    assert got.shape == (2, 112, 112, 3) and np.abs(got.astype(int) - wanted).max() <= 1  # OpenCV's fixed point
+    flipped = Draw(np.arange(2), 0.25, 1.0, True, (scale, scale))
+    assert np.array_equal(CONSECUTIVE.shown(flipped, pixels), got[:, :, ::-1])
+    assert torch.equal(CONSECUTIVE.shown(flipped, torch.from_numpy(pixels)), torch.from_numpy(got[:, :, ::-1].copy()))
+
+
+def test_clips_far_shorter_than_the_window_are_learnt_from(make_video, tmp_path):
+    """Dark-48's shortest have 11 frames, of the 64 that a network looks at."""
+    records = [ClipRecord(name, make_video(f"{name}.mp4", frames=frames, rate=10, size=(32, 24)), 0, "train", name)
+               for name, frames in (("eleven", 11), ("one", 1))]
+    clips = ConsecutiveWindow(64, 20, 16).batches(Catalogue("mine", tmp_path, ("a",), tuple(records)), "train",
+                                                  {"student": Raw()})
+    clips.cache = FrameCache(tmp_path / "cache")
+    pixels = clips.training([0], torch.Generator().manual_seed(0)).views["student"]
+    assert pixels.shape == (1, 3, 64, 16, 16) and torch.equal(pixels[:, :, :53], pixels[:, :, 11:])
+    assert not torch.equal(pixels[:, :, :53], pixels[:, :, 10:63])
+    with pytest.raises(ValueError, match=r"one.*has 1 frame"):
+        clips.length(clips.records[1])
+
+
+# --- every clip is opened before a training ------------------------------------------------------------------------
+
+SPLITS = ("train", "val", "test")
+VIEWS = {"student": Raw(), "teacher": Enhanced(Gamma())}
+
+
+@dataclass(frozen=True)
+class Shared(Raw):
+    """A view that notes which processes read, and of which ``owner`` reads its second clip when another has begun."""
+
+    owner: int = 0
+    name = "shared"
+
+    def read(self, path, indices=None):
+        place = path.parents[2] / "readers"
+        place.mkdir(exist_ok=True)
+        for _ in range(1000):
+            if self.owner != os.getpid() or list(place.iterdir()) != [place / str(self.owner)]:
+                break
+            time.sleep(0.02)
+        (place / str(os.getpid())).touch()
+        return Raw().read(path, indices)
+
+
+def shared():
+    return {"shared": Shared(os.getpid()), **VIEWS}
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDLAB_CACHE", str(tmp_path / "cache"))
+    for home in (windows, pool):  # also where the test itself has one core
+        monkeypatch.setattr(home, "available_cores", lambda: 2)
+    monkeypatch.setattr(windows, "_PATIENCE", 0)
+
+
+@pytest.fixture
+def folder(make_video, tmp_path, own_cache):
+    for number in range(12):
+        make_video(f"set/{SPLITS[number % 3]}/{'ab'[number // 3 % 2]}/{number:02}.mp4", frames=10, size=(32, 24))
+    return tmp_path / "set"
+
+
+def parts_of(folder, views=VIEWS):
+    catalogue = open_clips(folder)
+    return [ClipBatches(catalogue.split(name), views, Window(8, 16, 16), FrameCache()) for name in SPLITS]
+
+
+def forbidden(*_):
+    raise AssertionError("decoded again")
+
+
+def test_workers_leave_the_frames_where_this_process_finds_them(folder, monkeypatch):
+    mine = parts_of(folder, shared())
+    open_all(mine)
+    assert len(list((folder / "readers").iterdir())) > 1
+    alone = [next(iter(ClipBatches(its.records, VIEWS, its.window, FrameCache(folder / "other")).evaluation())).views
+             for its in mine]
+    for name in ("read", "each_frame"):
+        monkeypatch.setattr(Shared, name, forbidden, raising=False)
+        monkeypatch.setattr(Raw, name, forbidden, raising=False)
+        monkeypatch.setattr(Enhanced, name, forbidden, raising=False)
+    for its, before in zip(mine, alone, strict=True):
+        views = next(iter(its.evaluation())).views
+        assert all((views[name] == before[name]).all() for name in VIEWS)
+
+
+def test_bad_clips_are_named_in_order_as_by_one_process(folder, make_video, monkeypatch):
+    (folder / "test/b/05.mp4").write_bytes((folder / "test/b/05.mp4").read_bytes()[:-400])
+    make_video("set/train/b/03.mp4", frames=2, size=(32, 24))
+    (folder / "train/a/06.mp4").write_bytes(b"")
+    mine = parts_of(folder, shared())
+    (folder / "test/a/02.mp4").unlink()
+    found = unusable(mine)
+    assert [type(error) for error in found] == [DamagedClip, ValueError, FileNotFoundError, DamagedClip]
+    monkeypatch.setattr(windows, "_PATIENCE", 99)
+    assert [str(error) for error in found] == [str(error) for error in unusable(mine)]
+    with pytest.raises(ValueError, match=r"4 clips cannot be used(.|\n)*06\.mp4(.|\n)*03\.mp4(.|\n)*02\.mp4"):
+        open_all(mine)
+    with pytest.raises(ValueError, match=r"03\.mp4 has 2 frame"):
+        open_all([replace(mine[0], records=mine[0].records[2:])])

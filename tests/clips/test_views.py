@@ -1,13 +1,16 @@
-"""Optical flow of known motion, its coding, its mirror image, and flow from pictures."""
+"""Views: known motion as flow, its mirror image, flow from pictures, and what finishes a batch."""
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from kdlab.clips.decode import DamagedClip
-from kdlab.clips.views import Flow, FlowFiles, Raw
+from kdlab.clips.enhance import Gamma, HistogramEqualisation
+from kdlab.clips.views import Enhanced, Flow, FlowFiles, MotionMix, Raw, Standardised
 from kdlab.clips.windows import Draw, Window
 from kdlab.train.recipe import from_json, to_json
+from tests.conftest import encode
 
 
 def moving(steps, size=(64, 96)):
@@ -91,3 +94,48 @@ def test_flow_is_read_from_pictures_beside_the_clips(clip, tmp_path):
     (place / "flow_x_00002.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"moving has 3 pictures flow_x.* and 4 flow_y.*moving.mkv"):
         view.read(clip)
+
+
+# --- what finishes a batch -----------------------------------------------------------------------------------------
+
+def test_every_clip_has_zero_mean_and_unit_deviation_by_itself():
+    x = torch.rand(3, 3, 4, 9, 9) * torch.tensor([0.05, 0.4, 1.0]).view(3, 1, 1, 1, 1) + 0.1
+    out = Standardised().finish(x)
+    assert torch.allclose(out.mean((1, 2, 3, 4)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(out.std((1, 2, 3, 4), correction=0), torch.ones(3), atol=0.1)
+    assert torch.allclose(out[2], Standardised().finish(x[2:])[0], atol=1e-5)
+
+
+def test_exposure_and_black_level_make_no_difference():
+    x = torch.rand(1, 3, 4, 9, 9)
+    bright, dark = Standardised().finish(x), Standardised().finish(0.3 * x + 0.02)
+    assert torch.allclose(bright, dark, atol=0.05)
+
+
+def test_it_is_cached_under_the_name_of_what_it_standardises_and_finishes_that_first():
+    of = Enhanced(Gamma(1.8))
+    assert Standardised(of).name == of.name
+    x = torch.rand(1, 3, 4, 9, 9)
+    mixed = MotionMix(of).finish(x)
+    assert torch.allclose(Standardised(MotionMix(of)).finish(x), Standardised().finish(mixed))
+
+
+def test_motion_mix_shows_appearance_difference_from_the_background_and_change():
+    video = torch.full((1, 3, 5, 4, 4), 0.5)
+    video[0, :, 3, 1, 2] = 0.9  # one pixel lights up in one frame
+    mixed = MotionMix().finish(video)
+    grey, still, change = mixed[0]
+    assert mixed.shape == (1, 3, 5, 4, 4)
+    assert still[3, 1, 2] > 0 and still.count_nonzero() == 1
+    assert change[3, 1, 2] > 0 > change[4, 1, 2] and change.count_nonzero() == 2
+    assert grey.mean().abs() < 1e-5 and grey.square().mean().sqrt() == pytest.approx(1, rel=0.1)
+    assert MotionMix().finish(torch.full((2, 3, 4, 4, 4), 0.3)).abs().max() < 1e-3  # nothing moves, nothing shows
+
+
+def test_a_steady_enhancer_looks_at_the_whole_clip_also_where_some_frames_are_asked_for(tmp_path):
+    video = np.random.default_rng(0).integers(0, 60, (12, 32, 32, 3), dtype=np.uint8)
+    video[6:] *= 2
+    path = encode(tmp_path / "a.mp4", video)
+    for enhancer in (HistogramEqualisation(steady=True), HistogramEqualisation()):
+        view = Enhanced(enhancer)
+        assert np.array_equal(view.read(path, [2, 9]), view.read(path)[[2, 9]])
