@@ -50,7 +50,7 @@ class UserClips:
     """Clips of your own (a CSV, a folder with ``index.csv``, or one folder per class) or a public data set as released.
 
     See ``kdlab.clips.datasets.open_data``. ``test_fold`` names the fold or published split to test on. With
-    ``own_folds`` their number is given, and kdlab makes them from the clips' groups (``catalogue.own_folds``). Damaged
+    ``own_folds`` their number is given, and kdlab makes them from the clips' groups (``splits.own_folds``). Damaged
     files stop a training, or with ``on_damaged="skip"`` are left out, each named in the catalogue's notes.
 
     What the clips are (ids, labels, splits, groups, times, contents) is part of a recipe's identity, where they lie is

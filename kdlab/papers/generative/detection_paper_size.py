@@ -46,7 +46,7 @@ def profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path |
     """On I3D and Top-I3D, 256 frames of 96² at 10 a second, six levels of 512 channels, with AFSD's refinement and its
     maps of starts and ends. ``weights`` are the teacher's checkpoints (Kinetics) by stream; students begin at random.
 
-    ``flow_folder`` has a folder of flow pictures for each data set (``clips.flow.FlowFiles``); without it, flow is
+    ``flow_folder`` has a folder of flow pictures for each data set (``clips.views.FlowFiles``); without it, flow is
     computed from the frames. ``as_released``: Adam at 1e-6 (RGB) and 1e-5 (flow) for networks and at 1e-4 for CVAEs,
     none of which falls.
     """

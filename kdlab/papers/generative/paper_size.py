@@ -67,7 +67,7 @@ def profile(weights: Mapping[str, Path | str] | None = None, flow_folder: Path |
             as_released: bool = False) -> PaperSize:
     """Of :func:`networks` on 64 × 224².
 
-    ``flow_folder`` has a folder of flow pictures for each data set (``clips.flow.FlowFiles``); without it, flow is
+    ``flow_folder`` has a folder of flow pictures for each data set (``clips.views.FlowFiles``); without it, flow is
     computed from the frames. ``as_released``: SGD at 1e-3 (RGB) and 1e-2 (flow), momentum .9, for networks, and Adam at
     1e-4 (betas .8, .999, no decay) for CVAEs; none falls.
     """
