@@ -82,7 +82,8 @@ class FrameCache:
         self.root = Path(root) if root is not None else paths.cache_dir() / "frames"
         self.limit_bytes = paths.cache_bytes() if limit_bytes is None else limit_bytes
         self._layouts: dict[Path, tuple[int, tuple[int, ...]]] = {}  # of files: offset and shape
-        self._counts: dict[Path, int] = {}  # of clips that are not cached
+        self._files: dict[tuple, Path] = {}
+        self._counts: dict[Path, int] = {}
         self._full = False
         self._used: int | None = None
 
@@ -96,10 +97,10 @@ class FrameCache:
         Raises ValueError for an index outside the clip or a ``side`` below 1, FileNotFoundError for a missing clip,
         and whatever ``read`` raises for a damaged one.
         """
-        path, indices = Path(path), frame_numbers(path, indices)
-        kept = self._kept(path, side, read, tag)
+        file, indices = self._file(path, side, tag), frame_numbers(path, indices)
+        kept = self._kept(file, path, side, read)
         if kept is None:
-            return gathered(lambda path, wanted: _small(path, side, read(path, indices=wanted)), path, indices)
+            return gathered(lambda path, wanted: _small(path, side, read(path, indices=wanted)), Path(path), indices)
         if indices.size and not 0 <= indices.min() <= indices.max() < len(kept):
             raise ValueError(f"{path}: frame indices {indices.min()} to {indices.max()} asked, but the clip has "
                              f"{len(kept)} frames. Use indices from 0 to {len(kept) - 1}.")
@@ -107,30 +108,29 @@ class FrameCache:
 
     def length(self, path: Path | str, side: int, read: Read = each_frame, tag: str = "") -> int:
         """The number of frames of a clip, as decoded. A clip that is not known yet is read, and cached."""
-        path = Path(path)
-        if (kept := self._kept(path, side, read, tag)) is not None:
-            return len(kept)
-        file = self._file(path, side, tag)
-        if file not in self._counts:
-            self._counts[file] = sum(1 for _ in _small(path, side, read(path)))
+        if (file := self._file(path, side, tag)) not in self._counts:
+            kept = self._kept(file, path, side, read)
+            self._counts[file] = sum(1 for _ in _small(path, side, read(Path(path)))) if kept is None else len(kept)
         return self._counts[file]
 
-    def _file(self, path: Path, side: int, tag: str) -> Path:
-        whole(1, "the short side in pixels", side=side)
+    def _file(self, path: Path | str, side: int, tag: str) -> Path:
         status = require_file(path)
-        what = _FORMAT, os.path.abspath(path), status.st_size, status.st_mtime_ns, side, tag or raw_name()
-        return self.root / f"{hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()}.npy"
+        what = path, status.st_size, status.st_mtime_ns, side, tag or raw_name()
+        if what not in self._files:
+            whole(1, "the short side in pixels", side=side)
+            name = repr((_FORMAT, os.path.abspath(path), *what[1:])).encode()
+            self._files[what] = self.root / f"{hashlib.blake2b(name, digest_size=16).hexdigest()}.npy"
+        return self._files[what]
 
-    def _kept(self, path: Path, side: int, read: Read, tag: str) -> np.ndarray | None:
+    def _kept(self, file: Path, path: Path | str, side: int, read: Read) -> np.ndarray | None:
         """The clip's frames, mapped read-only, from the file that has them or is now written; None without room."""
-        file = self._file(path, side, tag)
         if (found := self._mapped(file)) is not None or self._full:
             return found
         if self._used is None:
             self._used = sum(kept.stat().st_size for kept in self.root.glob("*.npy"))
         room = self.limit_bytes - self._used
         try:
-            write_atomically(file, lambda draft: _write(draft, _small(path, side, read(path)), room))
+            write_atomically(file, lambda draft: _write(draft, _small(path, side, read(Path(path))), room))
             self._used += file.stat().st_size
         except StorageFull as error:
             require_file(path)
@@ -159,7 +159,7 @@ def _one_cache(root: Path, limit_bytes: int) -> FrameCache:
     return FrameCache(root, limit_bytes)
 
 
-def _small(path: Path, side: int, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def _small(path: Path | str, side: int, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """The frames of a clip resized, one by one."""
     shape = None
     for frame in frames:

@@ -4,9 +4,10 @@ import logging
 import math
 import os
 import re
+import stat
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache, wraps
 from pathlib import Path
@@ -83,11 +84,12 @@ def require_file(path: Path | str) -> os.stat_result:
 
     Raises FileNotFoundError, and DamagedClip for a folder, pipe, socket or device, also where a link leads to one.
     """
-    if why := why_no_file(Path(path)):
-        if why.startswith("missing"):
-            raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.")
-        raise DamagedClip(path, why)
-    return os.stat(path)
+    with suppress(OSError):
+        if stat.S_ISREG((status := os.stat(path)).st_mode):
+            return status
+    if (why := why_no_file(Path(path))).startswith("missing"):
+        raise FileNotFoundError(f"{path}: no such file. Restore it, or take the clip out of the catalogue.")
+    raise DamagedClip(path, why)
 
 
 def cached_by_file(files: int) -> Callable:

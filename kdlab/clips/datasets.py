@@ -159,11 +159,8 @@ def _finish(name: str, root: Path | str, index: Mapping[str, str], rows: Iterabl
 
 def _record(index: Mapping[str, str], where: str, clip: str, number: str, split: str, group: str = "") -> ClipRecord:
     clip = relative_name(clip, where)
-    if number not in index:
-        raise CatalogueError(f"{where}: unknown class {number!r}; the classes are {some(index.values(), 5)}. Take the "
-                             "lists as they were released.")
-    name, folder = index[number], PurePosixPath(clip).parent.name
-    if folder and folder.casefold() != name.casefold():
+    name, folder = index.get(number, "no class"), PurePosixPath(clip).parent.name
+    if number not in index or folder and folder.casefold() != name.casefold():
         raise CatalogueError(f"{where}: the clip lies in the folder {folder}, and its class number {number} stands for "
                              f"{name}. Lists and class index do not belong together; take both as they were released.")
     id_ = PurePosixPath(clip).with_suffix("").as_posix()

@@ -3,8 +3,6 @@
 docs/methods.md, section 4.1. The published pipeline asks FFmpeg for quality 1 and gets quantiser 2, its lower bound.
 """
 
-import csv
-import io
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -68,9 +66,9 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     """Make over a video, or all in a folder, into the same tree below ``out``, frame by frame.
 
     Each frame keeps its time, to a millisecond where the rate is variable, so ``start`` and ``end`` of a table stay.
-    A table ``index.csv`` in the folder is written anew beside the clips that were made, unless one is there. A second
-    call keeps what is whole, of the same format and made from the same source, and makes the rest. What is named like a
-    video and cannot be decoded is left out, with the reason; links are followed.
+    A table ``index.csv`` in the folder is written anew beside the clips that were made; one that is there stays. A
+    second call keeps what is whole, of the same format and made from the same source, and makes the rest. What is named
+    like a video and cannot be decoded is left out, with the reason; links are followed.
     Raises FileNotFoundError where there is no video, ValueError when two would get one name or one would replace a file
     that was not made here, StorageFull when ``out`` cannot be written.
     """
@@ -79,6 +77,7 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
         raise ValueError(f"{out} is the folder of the clips themselves: choose another folder")
     root = source if source.is_dir() else source.parent
     rows = read_table(source / "index.csv", ("path",)) if (source / "index.csv").is_file() else []
+    rows = [row | {"path": relative_name(row["path"], where)} for where, row in rows]
     files = files_below(source)[0] if source.is_dir() else [source]
     if source in out.parents:
         files = [file for file in files if out not in file.parents]  # what was made there is no source
@@ -99,18 +98,18 @@ def transcode(source: Path | str, out: Path | str, form: CoviarFormat = CoviarFo
     return report
 
 
-def _write_table(rows: list[tuple[str, dict[str, str]]], out: Path) -> None:
+def _write_table(rows: list[dict[str, str]], out: Path) -> None:
     """The ``rows`` of a table of clips, for the files that were made of them in ``out``."""
-    made = []
-    for where, row in rows:
-        name = PurePosixPath(relative_name(row["path"], where)).with_suffix(".avi")
-        made += [row | {"path": str(name)}] * (out / name).is_file()
-    if made and not os.path.lexists(out / "index.csv"):
-        text = io.StringIO()
-        writer = csv.DictWriter(text, made[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(made)
-        write_atomically(out / "index.csv", lambda path: path.write_text(text.getvalue(), "utf-8", newline=""))
+    import pandas as pd  # a second to import, which workers need not spend
+
+    rows = [row | {"path": str(PurePosixPath(row["path"]).with_suffix(".avi"))} for row in rows]
+    made, place = [row for row in rows if (out / row["path"]).is_file()], out / "index.csv"
+    text = pd.DataFrame(made).to_csv(index=False, lineterminator="\n")
+    if made and not os.path.lexists(place):
+        write_atomically(place, lambda path: path.write_text(text, "utf-8", newline=""))
+    elif made and place.read_bytes() != text.encode():
+        print(f"{place} is there and differs from the table of these clips, so it stays as it is; move it away, and "
+              "the same call writes theirs")
 
 
 def _make(source: Path, target: Path, form: CoviarFormat) -> Made:

@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -37,9 +38,13 @@ def streamed(view: "View") -> Callable[..., Iterator[np.ndarray]]:
 def tag(view: "View") -> str:
     """What names a view's frames in the cache: its name, where it is not kdlab's its sources, and where it reads from
     other files than the clip's, their place: two folders may have one name."""
-    places = [os.path.abspath(getattr(part, f.name)) for part in parts(view) for f in fields(part)
-              if not f.metadata.get("identity", True)]
-    return "@".join([view.name + view_mark(view), *places])
+    return "@".join([view.name + view_mark(view), *_places(view)])
+
+
+@lru_cache
+def _places(view: "View") -> list[str]:
+    return [os.path.abspath(getattr(part, f.name)) for part in parts(view) for f in fields(part)
+            if not f.metadata.get("identity", True)]
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def sources(make_video):
     return root
 
 
-def test_a_table_of_the_clips_comes_along_and_one_that_is_there_stays(make_video, tmp_path):
+def test_a_table_of_the_clips_comes_along_and_one_that_is_there_stays(make_video, tmp_path, capsys):
     root, out = sources(make_video), tmp_path / "out"
     (root / "index.csv").write_text('path,Label,group\na/h264.mp4,walk,g1\nb/odd.mkv,"run, fast",\nb/cut.mp4,run,g2\n')
     transcode(root, out, SMALL, workers=1)
@@ -46,7 +46,7 @@ def test_a_table_of_the_clips_comes_along_and_one_that_is_there_stays(make_video
     assert [record.group for record in open_clips(out).records] == ["g1", "b/odd"]
     (out / "index.csv").write_text("mine")
     transcode(root, out, SMALL, workers=1)
-    assert (out / "index.csv").read_text() == "mine"
+    assert (out / "index.csv").read_text() == "mine" and "move it away" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "how"), [
